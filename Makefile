@@ -1,0 +1,58 @@
+# `make help` lists the doors. Each is one command; what it does lives in tools/.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# The first interpreter that really runs, is 3.11 or 3.12, and can make a virtual environment.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null \
+	&& { echo $$p; break; }; done)
+PY := .venv/bin/python
+INSTALLED := .venv/installed
+
+export PYTHONPATH := $(CURDIR):$(CURDIR)/plugins
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: help
+help: ## list these targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-20s %s\n", $$1, $$2}'
+
+$(INSTALLED): requirements-dev.txt
+	@if [ -z "$(PYTHON)" ]; then echo "make: Python 3.11 or 3.12 with venv is needed; none was found on PATH (Debian: apt-get install python3-venv)" >&2; exit 1; fi
+	@echo "installing into .venv (once)"
+	@[ -x .venv/bin/uv ] || { $(PYTHON) -m venv .venv && .venv/bin/pip install -q "$$(grep -oE '^uv==[0-9.]+' requirements-dev.txt)"; }
+	@.venv/bin/uv pip sync -q --python $(PY) requirements-dev.txt
+	@touch $@
+
+.PHONY: install
+install: $(INSTALLED) ## create .venv from the locked requirements
+
+.PHONY: run
+run: $(INSTALLED) ## score the sample once, end to end: make run [INPUT=my.csv] [OUTPUT=scored/] [CONF='{"transform_instance_count": 2}'] [PIPELINE=abalone]
+	@$(PY) -m tools.run --pipeline "$(or $(PIPELINE),abalone)" --input "$$INPUT" --output "$$OUTPUT" --conf "$$CONF"
+
+.PHONY: up
+up: $(INSTALLED) ## embedded AWS and Airflow with its UI on localhost, until Ctrl-C
+	@exec $(PY) -m tools.up
+
+.PHONY: test
+test: $(INSTALLED) ## every test
+	@$(PY) -m pytest $(ARGS)
+
+.PHONY: check
+check: $(INSTALLED) ## ruff, import rules, formatting, mypy
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy include plugins tools
+
+.PHONY: lock
+lock: $(INSTALLED) ## write requirements*.txt anew from requirements*.in
+	@$(PY) -m tools.lock
+
+.PHONY: pipeline
+pipeline: $(INSTALLED) ## a new pipeline from the template: make pipeline NAME=churn
+	@$(PY) -m tools.new_pipeline "$(NAME)"
+
+.PHONY: clean
+clean: ## delete what runs left behind (.local), not .venv
+	@rm -rf .local artifacts

@@ -1,0 +1,1 @@
+"""The doors of the Makefile: what runs the package on a laptop. Nothing here is deployed."""

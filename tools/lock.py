@@ -1,0 +1,35 @@
+"""Write `requirements.txt` and `requirements-dev.txt` from their `.in` files, for Python 3.11 and 3.12 alike."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[1]
+UV = Path(sys.executable).with_name("uv")
+RUNTIME, DEVELOPMENT = "requirements", "requirements-dev"
+
+
+def compile_lock(name: str, output: Path, *, constraint: Path | None = None) -> None:
+    """Resolve `<name>.in` into `output`, keeping the versions `output` already names where they still fit.
+
+    Raises:
+        subprocess.CalledProcessError: when uv finds no set of versions that fits.
+    """
+    command = [str(UV), "pip", "compile", "--quiet", "--universal", "--python-version", "3.11", f"{name}.in"]
+    command += ["--no-header", "--no-emit-index-url", "--no-emit-find-links", "--output-file", str(output)]
+    if constraint is not None:
+        command += ["--constraint", str(constraint), "--no-annotate"]
+    subprocess.run(command, cwd=REPO, check=True)
+
+
+def write_locks(into: Path = REPO) -> None:
+    """Write both locks into the folder `into`; the development lock is constrained by the runtime one."""
+    runtime = into / f"{RUNTIME}.txt"
+    compile_lock(RUNTIME, runtime)
+    compile_lock(DEVELOPMENT, into / f"{DEVELOPMENT}.txt", constraint=runtime)
+
+
+if __name__ == "__main__":
+    write_locks()
