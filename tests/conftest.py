@@ -1,0 +1,57 @@
+"""Give Airflow a home of its own, before anything imports it.
+
+Airflow reads its configuration when it is first imported, so the environment is set while pytest loads this
+file: no test ever touches the home, database or plugins of the person who runs it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def _airflow_environment(home: Path) -> dict[str, str]:
+    """The settings that every Airflow process of a test run shares."""
+    return {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
+        # Four slashes: Airflow refuses a relative SQLite path.
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:////{str(home / 'airflow.db').lstrip('/')}",
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
+    }
+
+
+_HOME = Path(tempfile.mkdtemp(prefix="airflow-home-"))
+for _name in [name for name in os.environ if name.startswith(("AIRFLOW__", "AIRFLOW_CONN_", "AIRFLOW_VAR_"))]:
+    del os.environ[_name]
+os.environ.update(_airflow_environment(_HOME))
+
+
+def pytest_unconfigure() -> None:
+    """Leave nothing behind in the temporary folder."""
+    shutil.rmtree(_HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def airflow_home() -> Path:
+    """The session's private AIRFLOW_HOME."""
+    return _HOME
+
+
+@pytest.fixture(scope="session")
+def airflow_db(airflow_home: Path) -> Path:
+    """A migrated SQLite database in the session's AIRFLOW_HOME; returns the path of that home."""
+    command = [sys.executable, "-m", "airflow", "db", "migrate"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return airflow_home
