@@ -1,0 +1,151 @@
+"""What a stage cost. AWS bills an instance from the moment the job starts until it ends, idle or not.
+
+Provisioning, from creation to start, is not billed (DescribeTransformJob's documentation). Prices are a dated table with
+sources (`prices.yaml`); an unknown price stays None all the way and is said to be unknown, never guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, ValidationError
+
+from include.scoring.errors import PipelineError
+from include.scoring.explain import explain
+from include.scoring.rules import Noun
+from include.scoring.yaml_file import read_yaml
+
+SECONDS_PER_HOUR = 3600
+
+
+class Price(Noun):
+    """One price in dollars per hour, None when nobody knows it, and where it was read."""
+
+    price: float | None = Field(ge=0)
+    source: str | None = None
+
+
+class Prices(Noun):
+    """A dated table of prices. Instance types that it lacks have no known price."""
+
+    as_of: date
+    region: str
+    currency: str = "USD"
+    sources: dict[str, str] = Field(default_factory=dict)
+    per_hour: dict[str, Price]
+
+    def per_second(self, instance_type: str) -> float | None:
+        """Dollars per second of one instance, or None."""
+        entry = self.per_hour.get(instance_type)
+        return None if entry is None or entry.price is None else entry.price / SECONDS_PER_HOUR
+
+    def cost(self, instance_type: str, billed_seconds: float) -> float | None:
+        """Dollars of so many instance-seconds, or None when the price is unknown."""
+        rate = self.per_second(instance_type)
+        return None if rate is None else rate * billed_seconds
+
+
+def load_prices(path: str | Path | None = None) -> Prices:
+    """Read a price table; without a path, the one beside this module. Raises PipelineError naming file and field."""
+    return _own_prices() if path is None else _read(Path(path))
+
+
+@cache
+def _own_prices() -> Prices:
+    return _read(Path(__file__).with_name("prices.yaml"))
+
+
+def _read(file: Path) -> Prices:
+    document = read_yaml(file)
+    try:
+        return Prices.model_validate(document.value)
+    except ValidationError as error:
+        raise PipelineError(str(file), explain(error, Prices, document.line_of)) from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageUse:
+    """What one job used. Times are epoch seconds; a job that never started has no start and is not billed.
+
+    `busy_seconds` is the sum over instances of the seconds in which they worked, None when not known.
+    """
+
+    stage: str
+    job_name: str
+    instance_type: str
+    instance_count: int
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+    busy_seconds: float | None = None
+    attempt: int = 1
+
+    @classmethod
+    def from_job(cls, stage: str, job: Mapping[str, Any], *, busy_seconds: float | None = None) -> Self:
+        """From what a sensor returned about a finished job."""
+        return cls(
+            stage=stage,
+            job_name=job["job_name"],
+            instance_type=job["instance_type"],
+            instance_count=int(job["instance_count"]),
+            created_at=job["created_at"],
+            started_at=job.get("started_at"),
+            ended_at=job.get("ended_at"),
+            busy_seconds=busy_seconds,
+            attempt=int(job.get("attempt", 1)),
+        )
+
+    @property
+    def running_seconds(self) -> float:
+        """Seconds from start to end; 0 when it never started."""
+        if self.started_at is None or self.ended_at is None:
+            return 0.0
+        return max(0.0, self.ended_at - self.started_at)
+
+    @property
+    def provisioning_seconds(self) -> float:
+        """Seconds from creation to start, which are not billed."""
+        until = self.started_at if self.started_at is not None else self.ended_at
+        return max(0.0, (until if until is not None else self.created_at) - self.created_at)
+
+    @property
+    def billed_seconds(self) -> float:
+        """Instance-seconds that AWS bills."""
+        return self.running_seconds * self.instance_count
+
+    @property
+    def idle_seconds(self) -> float | None:
+        """Billed instance-seconds in which nothing was done, or None when the busy ones are unknown."""
+        if self.busy_seconds is None:
+            return None
+        return max(0.0, self.billed_seconds - self.busy_seconds)
+
+    def figures(self, prices: Prices) -> dict[str, Any]:
+        """All figures as JSON-safe values; what is unknown is None."""
+        billed, idle = self.billed_seconds, self.idle_seconds
+        return {
+            **asdict(self),
+            "provisioning_seconds": self.provisioning_seconds,
+            "running_seconds": self.running_seconds,
+            "billed_seconds": billed,
+            "idle_seconds": idle,
+            "idle_share": None if idle is None or not billed else idle / billed,
+            "dollars": cost_of(self, prices),
+        }
+
+
+def cost_of(use: StageUse, prices: Prices) -> float | None:
+    """Dollars of one job, or None when the price of its instance type is unknown."""
+    return prices.cost(use.instance_type, use.billed_seconds)
+
+
+def total(parts: Iterable[float | None]) -> float | None:
+    """The sum, or None as soon as one part is unknown."""
+    values = list(parts)
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None

@@ -1,0 +1,88 @@
+"""The errors of scoring, drawn as a tree.
+
+ScoringError
+├── PipelineError         the YAML file of a pipeline is wrong: file, field, found, allowed
+├── PlaceholderError      a URI holds a placeholder that nothing can fill
+├── ParamsError           the params of one run are wrong: unknown keys, values outside limits
+├── PlanError             no plan can be made, or none within the limits; nothing was spent
+│   └── EmptyInputError   the input holds no object and the pipeline says `on_empty: fail`
+├── LintError             SageMaker would refuse, or misread, the request that was built
+├── ManifestError         what a job says it wrote cannot be read
+└── ReconciliationError   records in are not records rejected plus records joined
+
+Every class carries plain strings as its arguments, so that it survives pickling: Airflow passes exceptions
+between processes.
+"""
+
+from __future__ import annotations
+
+
+class ScoringError(Exception):
+    """Root of what this package raises. `str()` is one message for a person."""
+
+
+class PipelineError(ScoringError):
+    """A pipeline file that cannot be used.
+
+    Attributes: `file` as it was given, `problems` one sentence each, naming field, what was found and what is allowed.
+    """
+
+    def __init__(self, file: str, problems: tuple[str, ...]) -> None:
+        super().__init__(file, problems)
+        self.file = file
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        if len(self.problems) == 1:
+            return f"{self.file}: {self.problems[0]}"
+        lines = "\n".join(f"  - {problem}" for problem in self.problems)
+        return f"{self.file}: {len(self.problems)} problems\n{lines}"
+
+
+class PlaceholderError(ScoringError):
+    """A text holds a placeholder other than the known ones."""
+
+
+class ParamsError(ScoringError):
+    """The params of a run cannot be used. Attribute `problems`: one sentence each."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__(problems)
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        return "; ".join(self.problems)
+
+
+class PlanError(ScoringError):
+    """No plan can be made for this input within the pipeline's limits."""
+
+
+class EmptyInputError(PlanError):
+    """There is nothing to score, and the pipeline asked that this be an error."""
+
+
+class LintError(ScoringError):
+    """A request that SageMaker would refuse late or misread. Attribute `problems`: one sentence each."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__(problems)
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
+
+
+class ManifestError(ScoringError):
+    """A manifest written by a job is not of the agreed shape."""
+
+
+class ReconciliationError(ScoringError):
+    """Records were lost, doubled or mixed up. Attribute `shard`: the first one concerned, or None."""
+
+    def __init__(self, message: str, shard: str | None = None) -> None:
+        super().__init__(message, shard)
+        self.shard = shard
+
+    def __str__(self) -> str:
+        return str(self.args[0])

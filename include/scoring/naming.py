@@ -1,0 +1,151 @@
+"""Every name and every address that a run uses, in one place.
+
+Job names live forever in an AWS account while run ids do not, so a run draws a nonce once (`new_nonce`) and all of
+its names come from it. The name of a job is the same over Airflow's automatic retries, which then find the job
+again, and another one after a person clears the task, because `ti.max_tries` rises with a clear.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass
+
+# 63 is AWS's limit for jobs and models; "-99" is left for the attempt that is appended when a job is submitted.
+MAX_NAME = 63
+MAX_BASE_NAME = 60
+NAME_PATTERN = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
+
+_TOKEN_LENGTH = 12
+_TASK_HASH_LENGTH = 8
+_STEP_LENGTH = 16
+
+
+def new_nonce() -> str:
+    """16 hexadecimal digits, drawn anew for each run."""
+    return secrets.token_hex(8)
+
+
+def name_token(nonce: str) -> str:
+    """The part that all job and model names of the run with this nonce hold, and no other run's do."""
+    return _digest(nonce, _TOKEN_LENGTH)
+
+
+def job_base_name(
+    *, pipeline: str, step: str, nonce: str, task_id: str, map_index: int = -1, max_tries: int = 0
+) -> str:
+    """The name of a job without its attempt: at most 60 characters of `[A-Za-z0-9-]`, matching AWS's pattern.
+
+    Equal for equal arguments. Pipeline and step are there for people and are cut where they are long; the two
+    hashes make the name unique.
+    """
+    task = _digest(f"{task_id}\n{map_index}\n{max_tries}", _TASK_HASH_LENGTH)
+    tail = "-".join(
+        part for part in (_words(step)[:_STEP_LENGTH].strip("-"), name_token(nonce), task) if part
+    )
+    head = _words(pipeline)[: MAX_BASE_NAME - len(tail) - 1].strip("-")
+    return f"{head}-{tail}" if head else tail
+
+
+def run_slug(run_id: str) -> str:
+    """A run id as one S3 path segment: safe characters only, at most 80, distinct for distinct run ids.
+
+    `manual__2026-01-31T07:00:00+00:00` becomes `manual__2026-01-31T07-00-00-00-00-<8 hex digits>`; an id that is
+    already safe and short stays as it is, so that people recognise it.
+    """
+    safe = re.sub(r"[^A-Za-z0-9._=-]+", "-", run_id).strip("-")
+    # A segment of dots alone would climb out of the prefix in tools that treat keys as paths.
+    if safe == run_id and 0 < len(safe) <= 80 and safe.strip("."):
+        return safe
+    return f"{safe[:71].strip('-.') or 'run'}-{_digest(run_id, 8)}"
+
+
+@dataclass(frozen=True, slots=True)
+class JobPaths:
+    """What one job writes: full `s3://` URIs, each ending in `/`."""
+
+    root: str
+
+    @property
+    def records(self) -> str:
+        """Original text of the records that passed."""
+        return f"{self.root}records/"
+
+    @property
+    def features(self) -> str:
+        """What the model sees, line for line with `records`."""
+        return f"{self.root}features/"
+
+    @property
+    def rejects(self) -> str:
+        """Records that did not pass, each with its reason."""
+        return f"{self.root}rejects/"
+
+    @property
+    def manifest(self) -> str:
+        """One JSON document per host: what it read and wrote."""
+        return f"{self.root}manifest/"
+
+    @property
+    def predictions(self) -> str:
+        """The model's answers, `<shard>.csv.out`."""
+        return f"{self.root}predictions/"
+
+
+@dataclass(frozen=True, slots=True)
+class RunPaths:
+    """Where a run works. `run_prefix` is a full `s3://` URI ending in `/`, or a template that renders to one."""
+
+    run_prefix: str
+
+    @classmethod
+    def of(cls, *, work: str, pipeline: str, run_id: str) -> RunPaths:
+        """`<work>/<pipeline>/<run slug>/`."""
+        return cls(f"{work.rstrip('/')}/{pipeline}/{run_slug(run_id)}/")
+
+    @property
+    def plan(self) -> str:
+        """plan.json."""
+        return f"{self.run_prefix}plan.json"
+
+    @property
+    def code(self) -> str:
+        """Prefix of the Python code that the processing job imports."""
+        return f"{self.run_prefix}code/"
+
+    @property
+    def config(self) -> str:
+        """Prefix that holds `preprocess.json`."""
+        return f"{self.run_prefix}config/"
+
+    @property
+    def preprocess_config(self) -> str:
+        """The configuration that the processing job reads."""
+        return f"{self.config}preprocess.json"
+
+    @property
+    def report_json(self) -> str:
+        """The figures of the run."""
+        return f"{self.run_prefix}report.json"
+
+    @property
+    def report_html(self) -> str:
+        """The figures of the run as a page."""
+        return f"{self.run_prefix}report.html"
+
+    def joined(self, attempt: str) -> str:
+        """Prefix of the joined part files of one attempt of the join."""
+        return f"{self.run_prefix}joined/{attempt}/"
+
+    def job(self, job_name: str) -> JobPaths:
+        """What the job of this name writes."""
+        return JobPaths(f"{self.run_prefix}{job_name}/")
+
+
+def _words(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")
+
+
+def _digest(text: str, length: int) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:length]

@@ -1,0 +1,185 @@
+"""The params of one run: what Airflow's trigger form shows, and what `plan` reads back.
+
+A param left empty means that the plan decides. Airflow checks values against the JSON schema given here before a run
+exists, but accepts unknown keys in `conf`, so `check_conf` refuses those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from include.scoring import s3uri
+from include.scoring.config import INSTANCE_TYPE_PATTERN, MAX_INSTANCES, PIPELINE_MAX_PAYLOAD_MB, Pipeline
+from include.scoring.errors import ParamsError, PlaceholderError
+from include.scoring.explain import explain
+from include.scoring.messages import did_you_mean, one_of
+from include.scoring.placeholders import PLACEHOLDERS, check_placeholders
+
+Instances = Field(default=None, ge=1, le=MAX_INSTANCES)
+InstanceType = Field(default=None, pattern=INSTANCE_TYPE_PATTERN)
+
+
+class RunParams(BaseModel):
+    """What a person, or the API, asked of one run. None means: the plan decides.
+
+    `RunParams.model_validate` raises pydantic's ValidationError; `read_params` raises ParamsError.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dry_run: bool = False
+    input_uri: str | None = None
+    output_uri: str | None = None
+    preprocess_instance_type: str | None = InstanceType
+    preprocess_instance_count: int | None = Instances
+    transform_instance_type: str | None = InstanceType
+    transform_instance_count: int | None = Instances
+    transform_max_payload_mb: int | None = Field(default=None, ge=1, le=100)
+    transform_max_concurrent: int | None = Field(default=None, ge=1, le=100)
+    transform_batch_strategy: Literal["MultiRecord", "SingleRecord"] | None = None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _empty_means_none(cls, value: object) -> object:
+        return None if isinstance(value, str) and not value.strip() else value
+
+    @field_validator("dry_run", mode="before")
+    @classmethod
+    def _empty_means_no(cls, value: object) -> object:
+        return False if value is None else value
+
+    @field_validator("input_uri", "output_uri")
+    @classmethod
+    def _is_an_address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            check_placeholders(value)
+        except PlaceholderError as error:
+            raise ValueError(str(error)) from None
+        if not s3uri.is_uri(value):
+            raise ValueError(f"found {value!r}; allowed is an S3 URI such as s3://bucket/prefix/")
+        return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParamSpec:
+    """One field of the trigger form; `schema` holds the remaining keywords of its JSON schema."""
+
+    default: Any
+    title: str
+    description: str
+    section: str
+    schema: dict[str, Any] = field(default_factory=dict)
+
+
+def read_params(params: Mapping[str, Any]) -> RunParams:
+    """The params of a run as an object. Raises ParamsError naming each field, what was found and what is allowed."""
+    try:
+        return RunParams.model_validate(dict(params))
+    except ValidationError as error:
+        raise ParamsError(explain(error, RunParams)) from None
+
+
+def check_conf(conf: Mapping[str, Any] | None, known: Iterable[str]) -> None:
+    """Raise ParamsError for keys of a run's `conf` that are no params, naming the nearest valid one."""
+    names = list(known)
+    problems = tuple(
+        f"conf: found the unknown key {key!r}{did_you_mean(str(key), names)}; allowed are {one_of(names, last='and')}"
+        for key in (conf or {})
+        if key not in names
+    )
+    if problems:
+        raise ParamsError(problems)
+
+
+def param_specs(pipeline: Pipeline) -> dict[str, ParamSpec]:
+    """The trigger form of a pipeline: param name to its field, in the order in which the form shows them."""
+    serial = pipeline.model.is_serial_pipeline
+    payload_limit = PIPELINE_MAX_PAYLOAD_MB if serial else 100
+    filled = (
+        "May hold " + ", ".join(f"{{{name}}} ({meaning})" for name, meaning in PLACEHOLDERS.items()) + "."
+    )
+    return {
+        "dry_run": ParamSpec(
+            default=False,
+            title="Plan only",
+            description="Size the run, estimate its cost and stop there; nothing is submitted to AWS.",
+            section="Run",
+            schema={"type": "boolean"},
+        ),
+        "input_uri": ParamSpec(
+            default=pipeline.input.uri,
+            title="Input",
+            description=f"S3 prefix whose objects are scored. {filled}",
+            section="Data",
+            schema={"type": ["null", "string"], "pattern": "^(s3://.+)?$"},
+        ),
+        "output_uri": ParamSpec(
+            default=pipeline.output.uri,
+            title="Output",
+            description=f"S3 prefix where the scored rows are published. {filled}",
+            section="Data",
+            schema={"type": ["null", "string"], "pattern": "^(s3://.+)?$"},
+        ),
+        "preprocess_instance_type": _instance_type("Preprocess", pipeline.preprocess.instance_type),
+        "preprocess_instance_count": _instance_count(
+            "Preprocess", pipeline.preprocess.max_instances, "never more than there are input objects"
+        ),
+        "transform_instance_type": _instance_type("Transform", pipeline.transform.instance_type),
+        "transform_instance_count": _instance_count(
+            "Transform", pipeline.transform.max_instances, "never more than there are shards"
+        ),
+        "transform_max_payload_mb": ParamSpec(
+            default=None,
+            title="Transform: MB per request",
+            description=f"MaxPayloadInMB. Empty: {pipeline.max_payload_mb}."
+            + (" Several containers can hand each other 5 MB at most." if serial else ""),
+            section="Cluster",
+            schema={"type": ["null", "integer"], "minimum": 1, "maximum": payload_limit},
+        ),
+        "transform_max_concurrent": ParamSpec(
+            default=None,
+            title="Transform: requests at a time",
+            description="MaxConcurrentTransforms, per instance. Empty: the plan decides. "
+            "Times MB per request it may not exceed 100.",
+            section="Cluster",
+            schema={"type": ["null", "integer"], "minimum": 1, "maximum": 100},
+        ),
+        "transform_batch_strategy": ParamSpec(
+            default=None,
+            title="Transform: records per request",
+            description="MultiRecord sends as many as fit, SingleRecord one at a time. "
+            f"Empty: {pipeline.transform.strategy}.",
+            section="Cluster",
+            schema={"type": ["null", "string"], "enum": [None, "MultiRecord", "SingleRecord"]},
+        ),
+    }
+
+
+def _instance_type(stage: str, default: str) -> ParamSpec:
+    return ParamSpec(
+        default=None,
+        title=f"{stage}: instance type",
+        description=f"Empty: {default}, as the pipeline says.",
+        section="Cluster",
+        schema={
+            "type": ["null", "string"],
+            "pattern": f"^$|{INSTANCE_TYPE_PATTERN}",
+            "examples": sorted({default, "ml.m5.large", "ml.m5.xlarge", "ml.m5.2xlarge"}),
+        },
+    )
+
+
+def _instance_count(stage: str, most: int, bound: str) -> ParamSpec:
+    return ParamSpec(
+        default=None,
+        title=f"{stage}: instances",
+        description=f"Empty: the plan decides. At most {most} as the pipeline says, and {bound}.",
+        section="Cluster",
+        schema={"type": ["null", "integer"], "minimum": 1, "maximum": most},
+    )

@@ -1,0 +1,198 @@
+"""The requests to SageMaker, as plain dicts.
+
+Every value is a text or a number given by the caller, so that a DAG can pass template expressions and a check can pass
+the numbers of a plan. Texts may hold the token `{job_name}`, which becomes the job's final name when it is submitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from include.scoring.config import Container, Pipeline
+from include.scoring.naming import RunPaths
+from include.scoring.plan import Plan
+
+JOB_NAME = "{job_name}"
+
+PROCESSING_ROOT = "/opt/ml/processing"
+CODE_PATH = f"{PROCESSING_ROOT}/input/code"
+CONFIG_PATH = f"{PROCESSING_ROOT}/input/config"
+DATA_PATH = f"{PROCESSING_ROOT}/input/data"
+OUTPUT_PATH = f"{PROCESSING_ROOT}/output"
+ENTRYPOINT = ("python3", "-m", "include.jobs.preprocess")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunValues:
+    """What both jobs need. `run_prefix` ends in `/`; `tags` are added to the pipeline's own."""
+
+    job_name: str
+    run_prefix: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def paths(self) -> RunPaths:
+        """Where the run works."""
+        return RunPaths(self.run_prefix)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessingValues(RunValues):
+    """What the processing job of a run needs; numbers may be templates."""
+
+    input_uri: str
+    instance_type: str
+    instance_count: int | str
+    volume_size_gb: int | str
+    max_runtime_seconds: int | str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransformValues(RunValues):
+    """What the transform job of a run needs; numbers may be templates.
+
+    `features_uri` is the prefix that the preprocessing job wrote; `model_name` is used for a model made for this run.
+    """
+
+    model_name: str
+    features_uri: str
+    instance_type: str
+    instance_count: int | str
+    max_concurrent_transforms: int | str
+    max_payload_mb: int | str
+    batch_strategy: str
+
+
+def processing_request(pipeline: Pipeline, values: ProcessingValues) -> dict[str, Any]:
+    """CreateProcessingJob of the `preprocess` step."""
+    paths = values.paths
+    return {
+        "ProcessingJobName": values.job_name,
+        "RoleArn": pipeline.role,
+        "AppSpecification": {"ImageUri": pipeline.preprocess.image, "ContainerEntrypoint": list(ENTRYPOINT)},
+        "Environment": {"PYTHONPATH": CODE_PATH, "PYTHONUNBUFFERED": "1"},
+        "ProcessingInputs": [
+            _processing_input("code", paths.code, CODE_PATH, "FullyReplicated"),
+            _processing_input("config", paths.config, CONFIG_PATH, "FullyReplicated"),
+            _processing_input("data", values.input_uri, DATA_PATH, pipeline.distribution),
+        ],
+        "ProcessingOutputConfig": {
+            "Outputs": [
+                {
+                    "OutputName": "output",
+                    "S3Output": {
+                        "S3Uri": paths.job(JOB_NAME).root,
+                        "LocalPath": OUTPUT_PATH,
+                        "S3UploadMode": "EndOfJob",
+                    },
+                }
+            ]
+        },
+        "ProcessingResources": {
+            "ClusterConfig": {
+                "InstanceType": values.instance_type,
+                "InstanceCount": values.instance_count,
+                "VolumeSizeInGB": values.volume_size_gb,
+            }
+        },
+        "StoppingCondition": {"MaxRuntimeInSeconds": values.max_runtime_seconds},
+        "Tags": _tags(pipeline, "preprocess", values.tags),
+    }
+
+
+def model_request(pipeline: Pipeline, values: TransformValues) -> dict[str, Any] | None:
+    """CreateModel for this run, or None when the pipeline names a model that exists."""
+    if pipeline.model.name is not None:
+        return None
+    containers = [_container(container) for container in pipeline.model.containers]
+    return {
+        "ModelName": values.model_name,
+        "ExecutionRoleArn": pipeline.role,
+        **({"Containers": containers} if len(containers) > 1 else {"PrimaryContainer": containers[0]}),
+        "Tags": _tags(pipeline, "model", values.tags),
+    }
+
+
+def transform_request(pipeline: Pipeline, values: TransformValues) -> dict[str, Any]:
+    """CreateTransformJob of the `transform` step."""
+    return {
+        "TransformJobName": values.job_name,
+        "ModelName": pipeline.model.name or values.model_name,
+        "BatchStrategy": values.batch_strategy,
+        "MaxConcurrentTransforms": values.max_concurrent_transforms,
+        "MaxPayloadInMB": values.max_payload_mb,
+        "TransformInput": {
+            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": values.features_uri}},
+            "ContentType": "text/csv",
+            "SplitType": "Line",
+            "CompressionType": "None",
+        },
+        "TransformOutput": {
+            "S3OutputPath": values.paths.job(JOB_NAME).predictions,
+            "Accept": pipeline.transform.accept,
+            "AssembleWith": pipeline.transform.assemble_with,
+        },
+        "TransformResources": {"InstanceType": values.instance_type, "InstanceCount": values.instance_count},
+        "Tags": _tags(pipeline, "transform", values.tags),
+    }
+
+
+def transform_config(pipeline: Pipeline, values: TransformValues) -> dict[str, Any]:
+    """What the provider's transform operator takes: the job, and the model where one is made for the run."""
+    model = model_request(pipeline, values)
+    job = transform_request(pipeline, values)
+    return {"Transform": job} if model is None else {"Model": model, "Transform": job}
+
+
+def preprocess_config(pipeline: Pipeline, plan: Plan) -> dict[str, Any]:
+    """preprocess.json, which the preprocessing job reads."""
+    source = pipeline.input
+    return {
+        "version": 1,
+        "pipeline": pipeline.name,
+        "input_uri": plan.input.uri,
+        "distribution": plan.preprocess.distribution,
+        "input": {
+            "format": source.format,
+            "header": source.header,
+            "delimiter": source.delimiter,
+            "encoding": source.encoding,
+            "compression": source.compression,
+            "columns": [
+                {"name": column.name, "type": column.type, **({"optional": True} if column.optional else {})}
+                for column in source.columns
+            ],
+        },
+        "rules": [rule.as_job_config() for rule in pipeline.rules],
+        "features": {"columns": list(pipeline.feature_columns)},
+        "shard_bytes": plan.preprocess.shard_bytes,
+    }
+
+
+def _processing_input(name: str, uri: str, path: str, distribution: str) -> dict[str, Any]:
+    return {
+        "InputName": name,
+        "S3Input": {
+            "S3Uri": uri,
+            "LocalPath": path,
+            "S3DataType": "S3Prefix",
+            "S3InputMode": "File",
+            "S3DataDistributionType": distribution,
+        },
+    }
+
+
+def _container(container: Container) -> dict[str, Any]:
+    request: dict[str, Any] = {"Image": container.image}
+    if container.model_data is not None:
+        request["ModelDataUrl"] = container.model_data
+    if container.environment:
+        request["Environment"] = dict(container.environment)
+    return request
+
+
+def _tags(pipeline: Pipeline, step: str, more: Mapping[str, str]) -> list[dict[str, str]]:
+    tags = {"pipeline": pipeline.name, "step": step, **pipeline.tags, **more}
+    return [{"Key": key, "Value": value} for key, value in tags.items()]

@@ -1,0 +1,173 @@
+"""The rules that a record must pass before the model sees it, as a pipeline file states them.
+
+Rules are tried in the order of the file, after two implicit ones, `arity` and `type`; the first that fails is the
+record's reason. `as_job_config` gives them in the form that the preprocessing job reads.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr, model_validator
+
+IMPLICIT_RULES = ("arity", "type")
+
+Cell: TypeAlias = StrictStr | StrictInt | StrictFloat
+
+
+class Noun(BaseModel):
+    """Base of everything in a pipeline file: frozen, and no key that is not declared."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=False)
+
+
+class _Rule(Noun):
+    name: str = Field(
+        default="",
+        max_length=80,
+        description="What a reject's reason is counted under. Default: made from rule and column.",
+    )
+
+    def label(self) -> str:
+        """The name that rejects are counted under."""
+        return self.name or self._default_name()
+
+    def _default_name(self) -> str:
+        raise NotImplementedError
+
+    def columns_used(self) -> tuple[str, ...]:
+        """Names of the columns that this rule looks at."""
+        raise NotImplementedError
+
+    def as_job_config(self) -> dict[str, Any]:
+        """The rule as the preprocessing job reads it."""
+        return {**self.model_dump(mode="json", exclude_none=True), "name": self.label()}
+
+
+class AllowedRule(_Rule):
+    """The cell is one of the listed values."""
+
+    rule: Literal["allowed"]
+    column: str = Field(description="Name of the column.")
+    values: tuple[Cell, ...] = Field(min_length=1, description="The values that may occur.")
+
+    def _default_name(self) -> str:
+        return f"{self.column} known"
+
+    def columns_used(self) -> tuple[str, ...]:
+        return (self.column,)
+
+
+class RangeRule(_Rule):
+    """The number lies between `min` and `max`; an empty cell passes."""
+
+    rule: Literal["range"]
+    column: str = Field(description="Name of the column.")
+    min: float | None = Field(default=None, description="Smallest number allowed.")
+    max: float | None = Field(default=None, description="Largest number allowed.")
+    exclusive_min: bool = Field(default=False, description="Whether `min` itself is refused.")
+    exclusive_max: bool = Field(default=False, description="Whether `max` itself is refused.")
+
+    def _default_name(self) -> str:
+        return f"{self.column} in range"
+
+    def columns_used(self) -> tuple[str, ...]:
+        return (self.column,)
+
+    @model_validator(mode="after")
+    def _has_a_range(self) -> RangeRule:
+        if self.min is None and self.max is None:
+            raise ValueError("found neither min nor max; a range needs one of them, or both")
+        if self.min is not None and self.max is not None:
+            empty = self.min > self.max
+            single = self.min == self.max and (self.exclusive_min or self.exclusive_max)
+            if empty or single:
+                raise ValueError(f"found min {self.min:g} and max {self.max:g}; no number lies between them")
+        return self
+
+
+class RequiredRule(_Rule):
+    """The cells of these columns are not empty."""
+
+    rule: Literal["required"]
+    columns: tuple[str, ...] = Field(min_length=1, description="Columns that must have a value.")
+
+    def _default_name(self) -> str:
+        return f"{', '.join(self.columns)} present"[:80]
+
+    def columns_used(self) -> tuple[str, ...]:
+        return self.columns
+
+
+class DuplicatesRule(_Rule):
+    """A record whose key occurred before in this run's input is refused; the first one stays."""
+
+    rule: Literal["duplicates"]
+    key: tuple[str, ...] | None = Field(
+        default=None, min_length=1, description="Columns that make the key. Default: all columns."
+    )
+
+    def _default_name(self) -> str:
+        return "no duplicates"
+
+    def columns_used(self) -> tuple[str, ...]:
+        return self.key or ()
+
+    def as_job_config(self) -> dict[str, Any]:
+        return {"name": self.label(), "rule": self.rule, "key": None if self.key is None else list(self.key)}
+
+
+class PatternRule(_Rule):
+    """The whole cell matches a regular expression; an empty cell passes."""
+
+    rule: Literal["pattern"]
+    column: str = Field(description="Name of the column.")
+    pattern: str = Field(
+        min_length=1, description="A regular expression of Python's `re` for the whole cell."
+    )
+
+    def _default_name(self) -> str:
+        return f"{self.column} well formed"
+
+    def columns_used(self) -> tuple[str, ...]:
+        return (self.column,)
+
+    @model_validator(mode="after")
+    def _compiles(self) -> PatternRule:
+        try:
+            re.compile(self.pattern)
+        except re.error as error:
+            raise ValueError(
+                f"found the pattern {self.pattern!r}, which is not a regular expression: {error}"
+            ) from None
+        return self
+
+
+Rule: TypeAlias = Annotated[
+    AllowedRule | RangeRule | RequiredRule | DuplicatesRule | PatternRule, Field(discriminator="rule")
+]
+
+
+def check_rules(rules: tuple[Rule, ...], column_types: Mapping[str, str]) -> None:
+    """Raise ValueError when a rule names an unknown column, doubles a name, or compares text as a number."""
+    seen: set[str] = set()
+    for position, rule in enumerate(rules):
+        where = f"rules[{position}]"
+        label = rule.label()
+        if label in IMPLICIT_RULES:
+            raise ValueError(
+                f"{where}.name: found {label!r}, which names a rule that is always applied; choose another"
+            )
+        if label in seen:
+            raise ValueError(
+                f"{where}.name: found {label!r} twice; rejects are counted by name, so give each its own"
+            )
+        seen.add(label)
+        for column in rule.columns_used():
+            if column not in column_types:
+                known = ", ".join(column_types)
+                raise ValueError(f"{where}: found the column {column!r}; the input's columns are {known}")
+        if isinstance(rule, RangeRule) and column_types[rule.column] == "string":
+            raise ValueError(f"{where}: {rule.column} is a string; a range needs a float or integer column")

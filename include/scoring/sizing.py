@@ -1,0 +1,77 @@
+"""The arithmetic of clusters: how many shards, how large, and how many instances, as pure functions of numbers.
+
+SageMaker hands whole objects to instances and bills every instance until the slowest ends, so shards are equal and
+several times as many as instances.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+# Ten equal shards per instance keep the rounding loss of an uneven count below 10 %.
+SHARDS_PER_INSTANCE = 10
+# A shard is at least one request of its own, so tiny ones only cost round trips.
+SMALLEST_SHARD = 256 * 1024
+# Where a person asked for more instances than that gives shards, shards may get this small.
+SMALLEST_SHARD_ASKED_FOR = 4 * 1024
+# The loss of a failed object is the whole object, so none should hold more than some minutes of work.
+LARGEST_SHARD = 64 * 1024 * 1024
+# Text of numbers shrinks to about a third by gzip; four is on the safe side for disks and shard counts.
+GZIP_GROWTH = 4
+
+_SIZE_NAME = re.compile(r"\.(?:(\d*)x)?(large|medium|metal)$")
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSizes:
+    """How records are cut. `count` is what `total` gives; rejected records may lower it."""
+
+    count: int
+    bytes: int
+
+
+def shard_sizes(total: int, instances: int, *, asked_for: bool = False) -> ShardSizes:
+    """Equal shards for `total` bytes and up to `instances` instances.
+
+    Ten per instance where the data allows, none above 64 MiB, and none absurdly small: 256 KiB, or 4 KiB when a
+    person asked for this number of instances.
+    """
+    if total <= 0:
+        return ShardSizes(count=0, bytes=SMALLEST_SHARD)
+    smallest = SMALLEST_SHARD
+    if asked_for:
+        smallest = min(
+            SMALLEST_SHARD, max(SMALLEST_SHARD_ASKED_FOR, total // (instances * SHARDS_PER_INSTANCE))
+        )
+    wanted = min(max(total / (instances * SHARDS_PER_INSTANCE), smallest), LARGEST_SHARD)
+    count = max(1, math.floor(total / wanted))
+    if count > instances:
+        # A multiple of the instances gives each the same number under contiguous and round-robin assignment.
+        count -= count % instances
+    return ShardSizes(count=count, bytes=math.ceil(total / count))
+
+
+def vcpus(instance_type: str) -> int:
+    """vCPUs of an instance type, by its size name: large 2, xlarge 4, 2xlarge 8 and so on.
+
+    That holds for the general, compute, memory and most GPU families; it is only a default for concurrency.
+    """
+    match = _SIZE_NAME.search(instance_type)
+    if match is None:
+        return 1
+    times, name = match.groups()
+    if times is not None:
+        return 4 * int(times or 1)
+    return {"medium": 1, "large": 2, "metal": 96}[name]
+
+
+def concurrency(instance_type: str, payload_mb: int, limit: int) -> int:
+    """Requests in flight per instance: one per vCPU, within `limit` MB of payload in all; at least 1."""
+    return max(1, min(vcpus(instance_type), limit // payload_mb))
+
+
+def right_size(planned: int, shards: int) -> int:
+    """Instances for the shards that there really are: never more than shards, and at least 1."""
+    return max(1, min(planned, shards))
