@@ -1,0 +1,86 @@
+"""The chain of a pipeline as a DAG.
+
+    plan ─▶ preprocess ─▶ preprocessed ─▶ shards ─▶ transform ─▶ transformed ─▶ join ─▶ publish ─▶ report
+            Processing    sensor, deferred           Transform    sensor         mapped
+                                                                                  clean_up (teardown)
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from airflow.providers.standard.operators.python import PythonOperator
+from airflow.sdk import DAG
+
+from include.orchestration import names
+from include.orchestration.form import form
+from include.orchestration.gate import GateOperator
+from include.orchestration.pipelines import named
+from include.orchestration.requests import processing_config, transform_config
+from include.orchestration.tasks.clean_up import clean_up
+from include.orchestration.tasks.join import join
+from include.orchestration.tasks.plan import plan
+from include.orchestration.tasks.publish import publish
+from include.orchestration.tasks.report import report
+from include.orchestration.tasks.shards import shards
+from include.orchestration.templates import from_plan, macros
+from sagemaker_jobs.operators import ProcessingJobOperator, TransformJobOperator
+from sagemaker_jobs.sensors import ProcessingJobSensor, TransformJobSensor
+
+#: Nothing is scheduled for the past (catchup is off), so any fixed date will do.
+START = datetime(2026, 1, 1)
+
+
+def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
+    """The DAG of the pipeline in `include/pipelines/<name>.yaml`.
+
+    Reads that file and nothing else: no network, no Variable, no connection.
+
+    Raises:
+        PipelineError: the file is absent or wrong; Airflow shows it as this DAG's import error.
+    """
+    pipeline = named(name)
+    body: dict[str, Any] = {"op_kwargs": {"pipeline": name}}
+    aws: dict[str, Any] = {"aws_conn_id": pipeline.aws_conn_id, "region_name": pipeline.region}
+    with DAG(
+        dag_id=pipeline.name,
+        description=pipeline.description,
+        doc_md=doc_md,
+        schedule=pipeline.schedule,
+        start_date=START,
+        catchup=False,
+        max_active_runs=1,
+        params=form(pipeline),
+        user_defined_macros=macros(pipeline.name),
+        default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
+        tags=["batch inference"],
+    ) as dag:
+        planned = GateOperator(task_id=names.PLAN, python_callable=plan, **body)
+        preprocess = ProcessingJobOperator(task_id=names.PREPROCESS, config=processing_config(pipeline), **aws)
+        preprocessed = ProcessingJobSensor(
+            task_id=names.PREPROCESSED,
+            job_name=f"{{{{ ti.xcom_pull('{names.PREPROCESS}')['Processing']['ProcessingJobName'] }}}}",
+            spec=preprocess.output["spec"],
+            stop_after_seconds=from_plan("preprocess.max_runtime_seconds"),
+            **aws,
+        )
+        divided = GateOperator(task_id=names.SHARDS, python_callable=shards, **body)
+        transform = TransformJobOperator(task_id=names.TRANSFORM, config=transform_config(pipeline), **aws)
+        transformed = TransformJobSensor(
+            task_id=names.TRANSFORMED,
+            job_name=f"{{{{ ti.xcom_pull('{names.TRANSFORM}')['Transform']['TransformJobName'] }}}}",
+            spec=transform.output["spec"],
+            stop_after_seconds=from_plan("transform.max_runtime_seconds"),
+            **aws,
+        )
+        joined = PythonOperator.partial(task_id=names.JOIN, python_callable=join).expand(
+            op_kwargs=divided.output.map(lambda group: {"pipeline": name, "group": group})
+        )
+        published = PythonOperator(task_id=names.PUBLISH, python_callable=publish, **body)
+        reported = PythonOperator(task_id=names.REPORT, python_callable=report, **body)
+        cleaned_up = PythonOperator(task_id=names.CLEAN_UP, python_callable=clean_up, **body)
+
+        planned >> preprocess >> preprocessed >> divided >> transform >> transformed >> joined
+        joined >> published >> reported >> cleaned_up.as_teardown(on_failure_fail_dagrun=True)
+    return dag

@@ -1,0 +1,116 @@
+"""S3 as the tasks use it: whole small documents, listings, files, and server-side copies. URIs in, URIs out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from botocore.exceptions import ClientError
+
+from include.scoring.plan import S3Object
+from include.scoring.s3uri import split
+
+
+class Storage:
+    """One client for one task; every method takes full `s3://` URIs."""
+
+    def __init__(self, aws_conn_id: str | None) -> None:
+        self.client: Any = S3Hook(aws_conn_id=aws_conn_id).get_conn()
+
+    def objects(self, prefix: str) -> Iterator[S3Object]:
+        """The objects below a raw string prefix, in key order. Keys ending in `/` are consoles' folders, not data."""
+        bucket, key = split(prefix)
+        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key):
+            for entry in page.get("Contents", ()):
+                if not entry["Key"].endswith("/"):
+                    yield S3Object(key=entry["Key"], size=entry["Size"], etag=entry["ETag"].strip('"'))
+
+    def uris(self, prefix: str) -> list[str]:
+        """Full URIs of the objects below a prefix."""
+        bucket = split(prefix)[0]
+        return [f"s3://{bucket}/{each.key}" for each in self.objects(prefix)]
+
+    def read(self, uri: str) -> bytes:
+        """The whole object."""
+        bucket, key = split(uri)
+        content: bytes = self.client.get_object(Bucket=bucket, Key=key)["Body"].read()
+        return content
+
+    def read_json(self, uri: str) -> Any:
+        """The object as JSON."""
+        return json.loads(self.read(uri))
+
+    def write(self, uri: str, content: str | bytes, *, content_type: str = "application/json") -> None:
+        """Put a whole small object."""
+        bucket, key = split(uri)
+        body = content.encode() if isinstance(content, str) else content
+        self.client.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type)
+
+    def write_json(self, uri: str, document: Mapping[str, Any]) -> None:
+        """Put a JSON document, indented for people."""
+        self.write(uri, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+    def current(self, uri: str) -> tuple[Any, str] | None:
+        """A JSON document and the ETag it has now, or None when there is no such object."""
+        bucket, key = split(uri)
+        try:
+            answer = self.client.get_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
+                return None
+            raise
+        return json.loads(answer["Body"].read()), answer["ETag"]
+
+    def commit_json(self, uri: str, document: Mapping[str, Any], *, replacing: str | None) -> bool:
+        """Put a JSON document only if the object still has the ETag `replacing` (None: only if there is none yet).
+
+        Returns False, and writes nothing, when somebody else was first.
+        """
+        bucket, key = split(uri)
+        condition = {"IfNoneMatch": "*"} if replacing is None else {"IfMatch": replacing}
+        body = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+        try:
+            self.client.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json", **condition)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"}:
+                return False
+            raise
+        return True
+
+    def download(self, uri: str, path: Path) -> Path:
+        """Copy the object to a local file, in parallel parts."""
+        bucket, key = split(uri)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.client.download_file(bucket, key, str(path))
+        return path
+
+    def upload(self, path: Path, uri: str) -> None:
+        """Copy a local file to the object, in parallel parts."""
+        bucket, key = split(uri)
+        self.client.upload_file(str(path), bucket, key)
+
+    def upload_tree(self, files: Iterable[Path], root: Path, prefix: str) -> None:
+        """Copy files below `root` to the same relative keys below `prefix`."""
+        for path in files:
+            self.upload(path, f"{prefix}{path.relative_to(root).as_posix()}")
+
+    def copy(self, source: str, target: str) -> None:
+        """Copy within S3; no byte passes through here. Objects above 5 GB go in parts."""
+        from_bucket, from_key = split(source)
+        to_bucket, to_key = split(target)
+        self.client.copy({"Bucket": from_bucket, "Key": from_key}, to_bucket, to_key)
+
+    def head(self, uri: str) -> Mapping[str, Any]:
+        """Size and ETag of an object."""
+        bucket, key = split(uri)
+        answer = self.client.head_object(Bucket=bucket, Key=key)
+        return {"size": answer["ContentLength"], "etag": answer["ETag"].strip('"')}
+
+    def delete(self, uris: Iterable[str]) -> None:
+        """Delete objects; those that are gone already do not matter."""
+        for uri in uris:
+            bucket, key = split(uri)
+            self.client.delete_object(Bucket=bucket, Key=key)

@@ -1,0 +1,60 @@
+"""`clean_up`, the teardown: stop whatever still runs, delete the run's model, and tell the truth about the run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.exceptions import AirflowException
+from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
+
+from include.orchestration.names import CLEAN_UP, PLAN, PUBLISH, SHARDS
+from include.orchestration.pipelines import named
+from include.scoring.naming import name_token
+from sagemaker_jobs.cleanup import delete_models, stop_jobs
+
+log = logging.getLogger(__name__)
+
+BAD = {"failed", "upstream_failed"}
+
+
+class RunFailed(AirflowException):
+    """The run did not reach its goal. Raised by the teardown, because a teardown that succeeds makes a run a success."""
+
+
+def clean_up(pipeline: str, *, ti: Any, dag_run: Any, **_: Any) -> dict[str, list[str]]:
+    """Stop this run's jobs and delete its models, found by the part of their names that only this run has.
+
+    Raises:
+        RunFailed: a task failed, or nothing was published although nobody asked for that.
+    """
+    config, plan = named(pipeline), ti.xcom_pull(PLAN)
+    done: dict[str, list[str]] = {"stopped": [], "deleted_models": []}
+    if plan is not None:
+        hook = SageMakerHook(aws_conn_id=config.aws_conn_id)
+        token = name_token(plan["nonce"])
+        done = {
+            "stopped": stop_jobs(hook, name_contains=token),
+            "deleted_models": delete_models(hook, name_contains=token),
+        }
+    log.info("stopped jobs: %s; deleted models: %s", done["stopped"] or "none", done["deleted_models"] or "none")
+    states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[dag_run.run_id])[dag_run.run_id]
+    judge(states, skipped_on_purpose=skipped_on_purpose(plan, ti.xcom_pull(SHARDS, key="facts")))
+    return done
+
+
+def skipped_on_purpose(plan: Mapping[str, Any] | None, facts: Mapping[str, Any] | None) -> bool:
+    """Whether the run was meant to end without output: an empty input, or a dry run."""
+    if plan is None:
+        return False
+    return bool(plan["empty"] or plan["dry_run"]) or (facts is not None and facts["records_in"] == 0)
+
+
+def judge(states: Mapping[str, str | None], *, skipped_on_purpose: bool) -> None:
+    """Raise RunFailed unless the run, by the states of its tasks, reached its goal."""
+    bad = sorted(task for task, state in states.items() if state in BAD and task != CLEAN_UP)
+    if bad:
+        raise RunFailed(f"the run failed: {', '.join(f'{task} is {states[task]}' for task in bad)}")
+    if states.get(PUBLISH) != "success" and not skipped_on_purpose:
+        raise RunFailed(f"the run published nothing: {PUBLISH} is {states.get(PUBLISH)}")

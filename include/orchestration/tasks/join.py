@@ -1,0 +1,59 @@
+"""`join`: put each record beside its prediction, for one group of shards; mapped over the groups."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from include.jobs.join import JoinSpec, ShardFiles, join_group
+from include.orchestration.names import PLAN, SHARDS, TRANSFORMED
+from include.orchestration.pipelines import named
+from include.orchestration.storage import Storage
+from include.scoring.naming import JobPaths, RunPaths
+from include.scoring.requests import join_spec
+
+#: Shards that are fetched at a time: boto3 moves each in parallel parts already, and a worker has other tasks.
+FETCHING = 4
+
+
+def join(pipeline: str, group: Mapping[str, int], *, ti: Any, **_: Any) -> dict[str, Any]:
+    """One part file under the run's prefix, and the rows of each shard in it.
+
+    Raises:
+        AssociationError: a shard has not as many predictions as records, or one that cannot be read.
+    """
+    config, plan, transformed = named(pipeline), ti.xcom_pull(PLAN), ti.xcom_pull(TRANSFORMED)
+    facts = ti.xcom_pull(SHARDS, key="facts")
+    paths, storage = RunPaths(plan["run_prefix"]), Storage(config.aws_conn_id)
+    wrote = paths.job(facts["preprocess_job"])
+    chosen = storage.read_json(f"{wrote.root}shards.json")["shards"][group["first"] : group["last"] + 1]
+    spec = JoinSpec.from_dict(join_spec(config))
+    part = f"part-{group['number']:05d}.{config.join.format}"
+    with tempfile.TemporaryDirectory(prefix="join-") as folder, ThreadPoolExecutor(FETCHING) as pool:
+        files = list(pool.map(lambda shard: fetch(storage, wrote, transformed["output_uri"], shard, Path(folder)), chosen))
+        output = Path(folder) / part
+        counts = join_group(files, output, spec)
+        # The try is part of the name: what an earlier try left behind is never taken for this one's.
+        uri = f"{paths.joined(f'{transformed["job_name"]}-{ti.try_number}')}{part}"
+        size = output.stat().st_size
+        storage.upload(output, uri)
+    return {
+        "uri": uri,
+        "bytes": size,
+        "rows": sum(count.rows for count in counts),
+        "shards": {count.shard: count.rows for count in counts},
+    }
+
+
+def fetch(storage: Storage, wrote: JobPaths, predictions: str, shard: Mapping[str, Any], folder: Path) -> ShardFiles:
+    """Bring one shard's records and predictions here."""
+    name = str(shard["name"])
+    return ShardFiles(
+        name=name,
+        records=storage.download(f"{wrote.root}{shard['records_key']}", folder / f"{name}.records"),
+        predictions=storage.download(f"{predictions}{Path(shard['features_key']).name}.out", folder / f"{name}.predictions"),
+        columns=shard["columns"],
+    )

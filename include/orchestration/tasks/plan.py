@@ -1,0 +1,68 @@
+"""`plan`: list the input, size this run's clusters, lay out the run's files in S3. It spends nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import include
+from include.orchestration.gate import SkipRest
+from include.orchestration.pipelines import named
+from include.orchestration.storage import Storage
+from include.scoring.naming import RunPaths, new_nonce
+from include.scoring.params import check_conf, param_specs, read_params
+from include.scoring.placeholders import resolve
+from include.scoring.plan import make_plan
+from include.scoring.requests import preprocess_config
+
+log = logging.getLogger(__name__)
+
+
+def plan(pipeline: str, *, params: Mapping[str, Any], dag_run: Any, **_: Any) -> dict[str, Any] | SkipRest:
+    """Decide everything about this run and write it down; the plan's figures, without the listing.
+
+    Raises:
+        ParamsError: unknown keys in the run's conf, or values that cannot be used.
+        PlanError: the input is empty and the pipeline says that this is a failure, or no cluster fits.
+    """
+    config = named(pipeline)
+    check_conf(dag_run.conf, param_specs(config))
+    asked = read_params(params)
+    moment, run_id = moment_of(dag_run), str(dag_run.run_id)
+    input_uri = resolve(asked.input_uri or config.input.uri, moment=moment, run_id=run_id)
+    output_uri = resolve(asked.output_uri or config.output.uri, moment=moment, run_id=run_id)
+    storage = Storage(config.aws_conn_id)
+    made = make_plan(
+        config, asked, list(storage.objects(input_uri)),
+        run_id=run_id, nonce=new_nonce(), moment=moment, input_uri=input_uri, output_uri=output_uri,
+    )  # fmt: skip
+    paths = RunPaths(made.run_prefix)
+    storage.write(paths.plan, made.model_dump_json(indent=2) + "\n")
+    for sentence in made.sentences:
+        log.info("%s", sentence)
+    if made.empty:
+        return SkipRest(made.for_xcom(), f"{input_uri} holds no object")
+    if made.dry_run:
+        return SkipRest(made.for_xcom(), f"a dry run was asked for; the plan is at {paths.plan}")
+    upload_code(storage, paths)
+    storage.write_json(paths.preprocess_config, preprocess_config(config, made))
+    return made.for_xcom()
+
+
+def moment_of(dag_run: Any) -> datetime:
+    """What `{date}` and `{hour}` mean in this run: its data interval's start, else its logical date, else `run_after`.
+
+    A run triggered over REST with `logical_date: null` has neither of the first two.
+    """
+    moment: datetime = dag_run.data_interval_start or dag_run.logical_date or dag_run.run_after
+    return moment
+
+
+def upload_code(storage: Storage, paths: RunPaths) -> None:
+    """Put the code that the processing job imports into the run's prefix, as the package it is."""
+    package = Path(include.__file__ or "").parent
+    files = [package / "__init__.py", *sorted((package / "jobs").rglob("*.py"))]
+    storage.upload_tree(files, package.parent, paths.code)

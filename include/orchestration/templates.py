@@ -1,0 +1,39 @@
+"""Jinja expressions that fill the jobs' template fields from this run's plan, and the one macro they need.
+
+What is filled is visible in Airflow under "Rendered Templates".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from include.orchestration.names import PLAN, SHARDS
+from include.scoring.naming import job_base_name
+
+
+def from_plan(path: str) -> str:
+    """The plan's value at a dotted path, such as `transform.instance_count`."""
+    return f"{{{{ ti.xcom_pull('{PLAN}').{path} }}}}"
+
+
+def from_shards(key: str) -> str:
+    """A fact that `shards` read back from what `preprocess` wrote."""
+    return f"{{{{ ti.xcom_pull('{SHARDS}', key='facts').{key} }}}}"
+
+
+def name_of_job(step: str) -> str:
+    """The base name of this step's job: equal over automatic retries, another one after a clear."""
+    return f"{{{{ job_name(ti, '{step}') }}}}"
+
+
+def macros(pipeline: str) -> dict[str, Callable[..., Any]]:
+    """What the expressions above may call."""
+
+    def job_name(ti: Any, step: str) -> str:
+        return job_base_name(
+            pipeline=pipeline, step=step, nonce=ti.xcom_pull(PLAN)["nonce"],
+            task_id=ti.task_id, map_index=-1 if ti.map_index is None else ti.map_index, max_tries=ti.max_tries,
+        )  # fmt: skip
+
+    return {"job_name": job_name}

@@ -1,0 +1,185 @@
+"""Airflow's own processes on this machine: api-server, scheduler, dag-processor and triggerer, on loopback.
+
+Used by `make up` and by the end-to-end tests, so that both start the very same thing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tools.laptop import LaptopError
+
+COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on now, all different, below the range of outgoing connections."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def component_environment(environment: Mapping[str, str], *, api_port: int) -> dict[str, str]:
+    """What the components need beyond a laptop's environment: ports of their own, and quick discovery of DAG files."""
+    scheduler_health, worker_logs, trigger_logs = free_ports(3)
+    url = f"http://127.0.0.1:{api_port}"
+    return {
+        **environment,
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(api_port),
+        "AIRFLOW__API__BASE_URL": url,
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        "AIRFLOW__CORE__PARALLELISM": "4",
+        # No login: everything listens on loopback only.
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
+        "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "True",
+        "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT": str(scheduler_health),
+        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(worker_logs),
+        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_logs),
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class RestApi:
+    """Airflow's public REST API, as its UI calls it. With every caller an admin no password is asked."""
+
+    url: str
+
+    def token(self) -> str:
+        """A bearer token for the API."""
+        with urllib.request.urlopen(f"{self.url}/auth/token", timeout=20) as answer:
+            return str(json.load(answer)["access_token"])
+
+    def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """The JSON answer of one call below `/api/v2`.
+
+        Raises:
+            LaptopError: on any answer but 2xx; carries status and body.
+        """
+        request = urllib.request.Request(
+            f"{self.url}/api/v2{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {self.token()}", "Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                content = answer.read()
+        except urllib.error.HTTPError as error:
+            raise LaptopError(f"{method} {path} answered {error.code}: {error.read().decode()[:2000]}") from error
+        return json.loads(content) if content else None
+
+
+class AirflowProcesses:
+    """The four components as child processes, each with a log file in `<AIRFLOW_HOME>/logs/<component>.log`."""
+
+    def __init__(self, environment: Mapping[str, str], *, api_port: int) -> None:
+        self.environment = component_environment(environment, api_port=api_port)
+        self.home = Path(self.environment["AIRFLOW_HOME"])
+        self.api = RestApi(f"http://127.0.0.1:{api_port}")
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, *components: str) -> None:
+        """Start the named components, or all of them."""
+        logs = self.home / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        for component in components or COMPONENTS:
+            with (logs / f"{component}.log").open("ab") as log:
+                self.running[component] = subprocess.Popen(
+                    [sys.executable, "-m", "airflow", component],
+                    env=self.environment, cwd=self.home, stdout=log, stderr=log, start_new_session=True,
+                )  # fmt: skip
+
+    def kill(self, component: str, with_signal: int = signal.SIGKILL) -> None:
+        """End one component and all its children at once."""
+        process = self.running.pop(component)
+        os.killpg(process.pid, with_signal)
+        process.wait()
+
+    def stop(self, *, seconds: float = 30) -> None:
+        """End all components, politely first."""
+        for process in self.running.values():
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + seconds
+        for process in self.running.values():
+            try:
+                process.wait(timeout=max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                pass
+            # Children of a component that was killed outlive it; they are in its group.
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+            process.wait()
+        self.running.clear()
+
+    def log_of(self, component: str) -> Path:
+        """The file the component writes its output to."""
+        return self.home / "logs" / f"{component}.log"
+
+    def raise_if_dead(self) -> None:
+        """Raise LaptopError with the end of its log when a component has ended by itself."""
+        for component, process in self.running.items():
+            if process.poll() is not None:
+                tail = self.log_of(component).read_text(errors="replace")[-1500:]
+                raise LaptopError(f"airflow {component} ended with status {process.returncode}: {tail}")
+
+    def wait_until_healthy(self, *, seconds: float = 180) -> None:
+        """Return when every component says it is healthy.
+
+        Raises:
+            LaptopError: when one of them ends, or not all are healthy in time.
+        """
+        deadline = time.monotonic() + seconds
+        state: Any = "no answer yet"
+        while time.monotonic() < deadline:
+            self.raise_if_dead()
+            try:
+                with urllib.request.urlopen(f"{self.api.url}/api/v2/monitor/health", timeout=5) as answer:
+                    state = {name: part["status"] for name, part in json.load(answer).items()}
+            except (OSError, ValueError) as error:
+                state = error
+            else:
+                wanted = ("metadatabase", "scheduler", "dag_processor", "triggerer")
+                if all(state.get(name) == "healthy" for name in wanted):
+                    return
+            time.sleep(1)
+        raise LaptopError(f"Airflow was not healthy after {seconds:.0f} s: {state}. Its logs: {self.home / 'logs'}")
+
+    def wait_for_dag(self, dag_id: str, *, seconds: float = 120) -> None:
+        """Return when the dag-processor has parsed the DAG and the scheduler can run it.
+
+        Raises:
+            LaptopError: when it is not there in time; carries the import errors there are.
+        """
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self.raise_if_dead()
+            known = self.api.call("GET", "/dags?limit=1000")["dags"]
+            if dag_id in {dag["dag_id"] for dag in known}:
+                return
+            time.sleep(1)
+        errors = self.api.call("GET", "/importErrors")["import_errors"]
+        raise LaptopError(f"the DAG {dag_id!r} did not appear in {seconds:.0f} s; import errors: {errors}")
