@@ -54,18 +54,21 @@ def kept_secrets(folder: Path) -> Mapping[str, str]:
     return loaded
 
 
-def airflow_environment(home: Path, endpoint_url: str, *, dags: Path = REPO / "dags") -> dict[str, str]:
-    """The environment of every Airflow process on a laptop: this process's own, and what follows from `home`."""
+def airflow_environment(home: Path, endpoint_url: str, *, root: Path = REPO) -> dict[str, str]:
+    """The environment of every Airflow process on a laptop: this process's own, and what follows from `home`.
+
+    `root` is the folder that holds dags/, plugins/ and include/.
+    """
     secret = kept_secrets(home)
     return {
         **{key: value for key, value in os.environ.items() if not key.startswith(("AIRFLOW", "AWS_", "_AIRFLOW"))},
         **CREDENTIALS,
         # Airflow puts only dags/, plugins/ and config/ on the path; include/ is found from the root.
-        "PYTHONPATH": f"{REPO}{os.pathsep}{REPO / 'plugins'}",
+        "PYTHONPATH": f"{root}{os.pathsep}{root / 'plugins'}",
         "AIRFLOW_HOME": str(home),
         "AIRFLOW_CONN_AWS_DEFAULT": aws_connection(endpoint_url),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPO / "plugins"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(root / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(root / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__FERNET_KEY": secret["fernet"],

@@ -5,6 +5,7 @@ What is filled is visible in Airflow under "Rendered Templates".
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,11 @@ def name_of_job(step: str) -> str:
     return f"{{{{ job_name(ti, '{step}') }}}}"
 
 
+def run_tag(run_id: str) -> str:
+    """A run id as a tag's value, which allows letters, digits, spaces and `_ . : / = + - @`, 256 at most."""
+    return re.sub(r"[^\w .:/=+@-]", "_", run_id, flags=re.ASCII)[:256]
+
+
 def macros(pipeline: str) -> dict[str, Callable[..., Any]]:
     """What the expressions above may call."""
 
@@ -36,4 +42,4 @@ def macros(pipeline: str) -> dict[str, Callable[..., Any]]:
             task_id=ti.task_id, map_index=-1 if ti.map_index is None else ti.map_index, max_tries=ti.max_tries,
         )  # fmt: skip
 
-    return {"job_name": job_name}
+    return {"job_name": job_name, "run_tag": run_tag}

@@ -50,6 +50,14 @@ def shards(pipeline: str, *, ti: Any, **_: Any) -> list[dict[str, int]] | SkipRe
             f"all {found.records_in:,} records of {plan['input']['uri']} were rejected ({dict(found.rejected)}), so there "
             f"is nothing to score; each is listed with its reason below {where.rejects}"
         )
-    groups = group_shards(found.shards, plan["join"]["group_bytes"])
-    storage.write_json(f"{where.root}shards.json", {"shards": [shard.model_dump(mode="json") for shard in found.shards]})
-    return [{"number": number, "first": first, "last": last} for number, (first, last) in enumerate(groups)]
+    storage.write_json(f"{where.root}shards.json", {"shards": [shard.model_dump(mode="json") for shard in found]})
+    return numbered(group_shards(found, plan["join"]["group_bytes"]))
+
+
+def numbered(groups: Sequence[Sequence[Shard]]) -> list[dict[str, int]]:
+    """Groups of neighbours as ranges, which stay small in XCom however many shards there are."""
+    ranges, first = [], 0
+    for number, group in enumerate(groups):
+        ranges.append({"number": number, "first": first, "last": first + len(group) - 1})
+        first += len(group)
+    return ranges

@@ -1,0 +1,71 @@
+"""Airflow's real processes and the embedded AWS, started once, on a deployed copy of this repository."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.deployment import Deployment
+from tools.airflow_processes import AirflowProcesses, free_ports
+from tools.laptop import REPO, airflow_environment, embedded_aws, finish_migration, migrate, s3_client
+
+ROWS = 6_000
+
+
+@pytest.fixture(scope="session")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for everything that one session of end-to-end tests leaves."""
+    return tmp_path_factory.mktemp("end-to-end")
+
+
+@pytest.fixture(scope="session")
+def sample(state: Path) -> Path:
+    """Generated input objects in `data/` and the fitted model's artefacts in `model/`."""
+    for part, arguments in (("data", ["generate", "--rows", str(ROWS), "--seed", "7"]), ("model", ["fit"])):
+        command = [sys.executable, "-m", f"include.samples.abalone.{arguments[0]}", "--out", str(state / part), *arguments[1:]]
+        subprocess.run(command, cwd=REPO, check=True)
+    return state
+
+
+@pytest.fixture(scope="session")
+def endpoint(state: Path) -> Iterator[str]:
+    """The embedded AWS."""
+    with embedded_aws(state / "aws") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def s3(endpoint: str) -> Any:
+    """An S3 client for the embedded AWS."""
+    return s3_client(endpoint)
+
+
+@pytest.fixture(scope="session")
+def root(state: Path) -> Path:
+    """dags/, plugins/ and include/ copied to a folder of their own, where tests may add pipelines."""
+    root = state / "deployed"
+    for folder in ("dags", "plugins", "include"):
+        shutil.copytree(REPO / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    return root
+
+
+@pytest.fixture(scope="session")
+def deployment(state: Path, sample: Path, endpoint: str, s3: Any, root: Path) -> Iterator[Deployment]:
+    """All of Airflow's components, healthy, with the sample in place."""
+    environment = airflow_environment(state / "airflow", endpoint, root=root)
+    finish_migration(migrate(environment), environment)
+    airflow = AirflowProcesses(environment, api_port=free_ports(1)[0])
+    deployed = Deployment(airflow=airflow, s3=s3, root=root, endpoint=endpoint, sample=sample)
+    deployed.upload_sample()
+    try:
+        airflow.start()
+        airflow.wait_until_healthy()
+        yield deployed
+    finally:
+        airflow.stop()
