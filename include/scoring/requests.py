@@ -196,3 +196,14 @@ def _container(container: Container) -> dict[str, Any]:
 def _tags(pipeline: Pipeline, step: str, more: Mapping[str, str]) -> list[dict[str, str]]:
     tags = {"pipeline": pipeline.name, "step": step, **pipeline.tags, **more}
     return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def join_spec(pipeline: Pipeline) -> dict[str, Any]:
+    """What the join needs to know of a pipeline, JSON-safe."""
+    return {
+        "columns": [{"name": column.name, "type": column.type} for column in pipeline.input.columns],
+        "delimiter": pipeline.input.delimiter,
+        "encoding": pipeline.input.encoding,
+        "format": pipeline.join.format,
+        "predictions": {"format": pipeline.predictions.format, "fields": dict(pipeline.predictions.fields)},
+    }

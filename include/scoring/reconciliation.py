@@ -1,0 +1,84 @@
+"""The proof that no record is lost or doubled: in = rejected + joined, for each shard and in all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from include.scoring.errors import ReconciliationError
+from include.scoring.shards import Manifests
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """Counts of records that add up: `records_in == rejected_count + scored`."""
+
+    records_in: int
+    rejected: Mapping[str, int]
+    scored: int
+    shards: int
+
+    @property
+    def rejected_count(self) -> int:
+        """Records rejected, whatever the reason."""
+        return sum(self.rejected.values())
+
+
+def reconcile(
+    manifests: Manifests, joined: Mapping[str, int], *, objects: Iterable[str] | None = None
+) -> Reconciled:
+    """Compare what preprocessing passed with what the join wrote, shard by shard.
+
+    `joined` maps the name of a shard to the rows joined from it. `objects`, when given, are the URIs of the input
+    objects that must have been read, each once. Raises ReconciliationError naming the first shard, or object, that does
+    not add up.
+    """
+    for shard in manifests.shards:
+        if shard.name not in joined:
+            raise ReconciliationError(
+                f"shard {shard.name}: {shard.records:,} records passed preprocessing, but the join never saw the shard; "
+                f"nothing is published",
+                shard.name,
+            )
+        rows = joined[shard.name]
+        if rows != shard.records:
+            raise ReconciliationError(
+                f"shard {shard.name}: {shard.records:,} records passed preprocessing, but {rows:,} rows were joined "
+                f"({abs(rows - shard.records):,} {'lost' if rows < shard.records else 'too many'}); nothing is published",
+                shard.name,
+            )
+    known = {shard.name for shard in manifests.shards}
+    strange = sorted(set(joined) - known)
+    if strange:
+        raise ReconciliationError(
+            f"shard {strange[0]}: {joined[strange[0]]:,} rows were joined, but preprocessing wrote no such shard; "
+            f"nothing is published",
+            strange[0],
+        )
+    if objects is not None:
+        _check_objects(manifests, objects)
+    scored = sum(joined.values())
+    rejected = manifests.rejected_count
+    if manifests.records_in != rejected + scored:
+        raise ReconciliationError(
+            f"{manifests.records_in:,} records came in, but {rejected:,} rejected and {scored:,} joined are "
+            f"{rejected + scored:,}; nothing is published"
+        )
+    return Reconciled(
+        records_in=manifests.records_in,
+        rejected=dict(manifests.rejected),
+        scored=scored,
+        shards=len(manifests.shards),
+    )
+
+
+def _check_objects(manifests: Manifests, objects: Iterable[str]) -> None:
+    expected, read = set(objects), {item.source for item in manifests.objects}
+    for verb, names in (
+        ("was listed but never read", expected - read),
+        ("was read but never listed", read - expected),
+    ):
+        if names:
+            raise ReconciliationError(
+                f"{min(names)} {verb}{f' (and {len(names) - 1:,} more)' if len(names) > 1 else ''}; nothing is published"
+            )

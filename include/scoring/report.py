@@ -1,0 +1,83 @@
+"""The report of one run: the figures (report.json), and the same for a terminal and for a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from include.scoring.cost import Prices, StageUse, load_prices, total
+from include.scoring.report_html import render_html as render_html
+from include.scoring.report_text import render_text as render_text
+
+
+def build_report(
+    *,
+    plan: Mapping[str, Any],
+    jobs: Mapping[str, Mapping[str, Any]],
+    facts: Mapping[str, Any],
+    manifest: Mapping[str, Any],
+    first_rows: Sequence[Mapping[str, Any]],
+    prices: Prices | None = None,
+) -> dict[str, Any]:
+    """The figures of a run that was published, as JSON-safe values; what is not known is None.
+
+    `plan` is the plan as JSON; `jobs` maps a stage to its finished job, which may carry `busy_seconds` (summed over
+    instances, None when unknown); `manifest` is what was published; `first_rows` some of its rows.
+    """
+    prices = prices or load_prices()
+    uses = [
+        StageUse.from_job(stage, job, busy_seconds=job.get("busy_seconds")) for stage, job in jobs.items()
+    ]
+    stages = [{**use.figures(prices), "why": _reasons(plan, use.stage)} for use in uses]
+    created = [use.created_at for use in uses]
+    ended = [use.ended_at for use in uses if use.ended_at is not None]
+    dollars = total(stage["dollars"] for stage in stages)
+    scored = manifest["records"]["scored"]
+    return {
+        "version": 1,
+        "pipeline": plan["pipeline"],
+        "run_id": plan["run_id"],
+        "moment": plan["moment"],
+        "records": dict(manifest["records"]),
+        "input": dict(plan["input"]),
+        "output": {
+            "uri": manifest["output_uri"],
+            "files": len(manifest["files"]),
+            "rows": manifest["rows"],
+            "manifest": f"{manifest['output_uri']}_manifest.json",
+        },
+        "rejects": f"{plan['run_prefix']}{facts['preprocess_job']}/rejects/",
+        "model": dict(manifest["model"]),
+        "stages": stages,
+        "total": {
+            "seconds": max(ended) - min(created) if ended and created else None,
+            "billed_seconds": sum(use.billed_seconds for use in uses),
+            "idle_seconds": total(use.idle_seconds for use in uses),
+            "dollars": dollars,
+            "dollars_per_1000_records": None if dollars is None or not scored else dollars / scored * 1000,
+        },
+        "prices": {"as_of": prices.as_of.isoformat(), "region": prices.region, "currency": prices.currency},
+        "estimate": dict(plan["estimate"]),
+        "sentences": list(plan["sentences"]),
+        "first_rows": [{name: _plain(value) for name, value in row.items()} for row in first_rows],
+    }
+
+
+def _reasons(plan: Mapping[str, Any], stage: str) -> list[str]:
+    """The plan's sentences about the size of a stage's cluster."""
+    return [text for text in plan["sentences"] if text.startswith(f"{stage.capitalize()} uses ")]
+
+
+def _plain(value: Any) -> Any:
+    """A cell as JSON knows it: NaN is missing, dates and decimals are texts and numbers."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat() if value.tzinfo else value.isoformat()
+    if isinstance(value, Decimal):
+        value = float(value)
+    if isinstance(value, float) and value != value:  # NaN is the only float that differs from itself
+        return None
+    if hasattr(value, "item"):
+        return _plain(value.item())
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

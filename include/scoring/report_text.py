@@ -1,0 +1,149 @@
+"""The report for a terminal: what a person wants to know at the end of a run, in at most 80 columns."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from include.scoring.messages import count, duration, money
+
+WIDTH = 80
+_INDENT = 14
+
+
+def render_text(report: Mapping[str, Any]) -> str:
+    """The report as lines of at most 80 characters, but for addresses, which are never broken."""
+    lines = [f"{report['pipeline']} · {report['run_id']}", ""]
+    lines += _records(report["records"], report["rejects"])
+    lines.append("")
+    for stage in report["stages"]:
+        lines += _stage(stage)
+    lines += _total(report["total"], report["prices"])
+    lines.append("")
+    output = report["output"]
+    lines += _field(
+        "output", f"{count(output['rows'], 'row')} in {count(output['files'], 'file')}", output["uri"]
+    )
+    if report["first_rows"]:
+        lines += [
+            "",
+            f"First {count(len(report['first_rows']), 'joined row')}:",
+            *_table(report["first_rows"]),
+        ]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _records(records: Mapping[str, Any], rejects: str) -> list[str]:
+    reasons: Mapping[str, int] = records["rejected_by_reason"]
+    width = len(f"{records['in']:,}")
+    lines = _field("records in", f"{records['in']:>{width},}")
+    lines += _field("scored", f"{records['scored']:>{width},}")
+    lines += _field("rejected", f"{records['rejected']:>{width},}")
+    lines += [
+        f"{'':{_INDENT}}{number:>{width},}  {_cut(reason, WIDTH - _INDENT - width - 2)}"
+        for reason, number in reasons.items()
+    ]
+    if records["rejected"]:
+        lines.append(f"{'':{_INDENT}}{rejects}")
+    return lines
+
+
+def _stage(stage: Mapping[str, Any]) -> list[str]:
+    lines = _field(
+        stage["stage"],
+        f"{stage['instance_count']} × {stage['instance_type']}, ran {duration(stage['running_seconds'])} "
+        f"after {duration(stage['provisioning_seconds'])} of provisioning",
+        f"billed {_seconds(stage['billed_seconds'])}, idle {_idle(stage)}, {money(stage['dollars'])}",
+        stage["job_name"],
+    )
+    for reason in stage["why"]:
+        lines += textwrap.wrap(reason, WIDTH, initial_indent=" " * _INDENT, subsequent_indent=" " * _INDENT)
+    return lines
+
+
+def _total(figures: Mapping[str, Any], prices: Mapping[str, Any]) -> list[str]:
+    took = "" if figures["seconds"] is None else f" over {duration(figures['seconds'])}"
+    idle = "unknown" if figures["idle_seconds"] is None else _seconds(figures["idle_seconds"])
+    lines = _field(
+        "in all",
+        f"billed {_seconds(figures['billed_seconds'])}{took}, idle {idle}, {money(figures['dollars'])}",
+    )
+    each = figures["dollars_per_1000_records"]
+    if each is not None:
+        lines.append(
+            f"{'':{_INDENT}}${each:.6f} per 1,000 records, at prices of {prices['as_of']}, {prices['region']}"
+        )
+    return lines
+
+
+def _field(name: str, first: str, *more: str) -> list[str]:
+    return [f"{name:<{_INDENT}}{first}", *(f"{'':{_INDENT}}{line}" for line in more)]
+
+
+def _seconds(number: float) -> str:
+    return f"{number:,.1f} s"
+
+
+def _idle(stage: Mapping[str, Any]) -> str:
+    if stage["idle_seconds"] is None:
+        return "unknown"
+    return f"{_seconds(stage['idle_seconds'])} ({stage['idle_share'] or 0:.0%})"
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Rows as an aligned table; where it is too wide, columns in the middle give way, never the first or the last."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = {name: [_cell(name), *(_cell(row.get(name)) for row in rows)] for name in names}
+    widths = {name: max(len(cell) for cell in cells) for name, cells in columns.items()}
+    shown, hidden = _fit(names, widths)
+    if hidden:
+        gap = len(shown) // 2 + len(shown) % 2
+        shown = [*shown[:gap], "…", *shown[gap:]]
+        columns["…"], widths["…"] = ["…"] * (len(rows) + 1), 1
+    lines = []
+    for index in range(len(rows) + 1):
+        cells = (
+            f"{columns[name][index]:>{widths[name]}}"
+            if _numeric(rows, name)
+            else f"{columns[name][index]:<{widths[name]}}"
+            for name in shown
+        )
+        lines.append("  " + "  ".join(cells))
+    return [_cut(line, WIDTH) for line in lines]
+
+
+def _fit(names: list[str], widths: Mapping[str, int]) -> tuple[list[str], bool]:
+    left, right = list(names), list[str]()
+    room = WIDTH - 2
+    if sum(widths[name] + 2 for name in names) - 2 <= room:
+        return names, False
+    room -= 3  # the ellipsis and its gap
+    taken_left: list[str] = []
+    while left:
+        # The last column is the prediction: it is taken first, then from both ends in turn.
+        from_right = len(right) <= len(taken_left)
+        name = left.pop() if from_right else left.pop(0)
+        if widths[name] + 2 > room and (taken_left or right):
+            break
+        room -= widths[name] + 2
+        if from_right:
+            right.insert(0, name)
+        else:
+            taken_left.append(name)
+    return taken_left + right, True
+
+
+def _numeric(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
+    return any(isinstance(row.get(name), int | float) for row in rows)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return _cut("".join(character if character.isprintable() else "·" for character in text), 28)
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: max(1, width - 1)] + "…"

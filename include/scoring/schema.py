@@ -1,0 +1,25 @@
+"""The JSON schema of pipeline files, for editors. `python -m include.scoring.schema` writes it beside them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from include.scoring.config import Pipeline
+
+FILE = Path(__file__).resolve().parents[1] / "pipelines" / "pipeline.schema.json"
+
+
+def render_schema() -> str:
+    """The schema as the text of its file."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Pipeline.model_json_schema()}
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def main() -> None:
+    """Write the schema's file."""
+    FILE.write_text(render_schema(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
