@@ -1,0 +1,18 @@
+"""Registers this project's plugins with Airflow, and does nothing else."""
+
+from __future__ import annotations
+
+from airflow.plugins_manager import AirflowPlugin
+from airflow.providers.amazon.aws.links.sagemaker import SageMakerTransformJobLink
+from sagemaker_jobs.links import SageMakerJobLogsLink, SageMakerProcessingJobLink
+
+
+class BatchInferencePlugin(AirflowPlugin):
+    """Links from tasks to their SageMaker jobs and logs."""
+
+    name = "batch_inference"
+    operator_extra_links = [  # noqa: RUF012 - AirflowPlugin declares it as a plain class attribute
+        SageMakerProcessingJobLink(),
+        SageMakerTransformJobLink(),
+        SageMakerJobLogsLink(),
+    ]

@@ -1,0 +1,100 @@
+"""Calls to AWS that outlive throttling, server errors and broken connections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, TypeVar
+
+from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
+from botocore.exceptions import ConnectionError as BotocoreConnectionError
+from botocore.parsers import ResponseParserError
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+
+Result = TypeVar("Result")
+
+_THROTTLES = frozenset(
+    {
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "TooManyRequestsException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+    }
+)
+_SERVER_ERRORS = frozenset(
+    {
+        "InternalFailure",
+        "InternalServerError",
+        "InternalError",
+        "ServiceUnavailable",
+        "ServiceUnavailableException",
+        "RequestTimeout",
+        "RequestTimeoutException",
+    }
+)
+_STALE_CREDENTIALS = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
+_ABSENT = frozenset({"ValidationException", "ResourceNotFound", "ResourceNotFoundException"})
+
+CALL_PATIENCE_SECONDS = 120.0
+
+
+def error_code(error: BaseException) -> str:
+    """AWS's error code, or "" for anything that is no answer of AWS."""
+    return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same call may succeed a little later: throttling, 5xx, or no answer at all."""
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return error_code(error) in _THROTTLES | _SERVER_ERRORS or status == 429 or status >= 500
+    # OSError covers aiohttp's connection errors and asyncio's timeout, which aiobotocore lets through at
+    # times.
+    return isinstance(
+        error, BotocoreConnectionError | HTTPClientError | IncompleteReadError | ResponseParserError | OSError
+    )
+
+
+def has_stale_credentials(error: BaseException) -> bool:
+    """Whether a client built anew, with fresh credentials, would not meet this error."""
+    return error_code(error) in _STALE_CREDENTIALS
+
+
+def says_absent(error: BaseException) -> bool:
+    """Whether a Describe or Stop answered that there is no such thing.
+
+    SageMaker says ValidationException ("Could not find requested job …"); the modelled ResourceNotFound
+    hardly appears.
+    """
+    return error_code(error) in _ABSENT
+
+
+def call(
+    function: Callable[..., Result], *, patience: float = CALL_PATIENCE_SECONDS, **arguments: Any
+) -> Result:
+    """``function(**arguments)``, repeated with jittered, growing pauses while the error is transient.
+
+    Gives up after ``patience`` seconds and raises the last error as it is; other errors are raised at once.
+    """
+    retrying = Retrying(
+        retry=retry_if_exception(is_transient),
+        wait=wait_random_exponential(multiplier=0.5, max=20),
+        stop=stop_after_delay(patience),
+        reraise=True,
+    )
+    return retrying(function, **arguments)
+
+
+def json_safe(value: Any) -> Any:
+    """``value`` with datetimes as ISO 8601 text, and without AWS's ResponseMetadata: fit for XCom."""
+    if isinstance(value, dict):
+        return {str(key): json_safe(item) for key, item in value.items() if key != "ResponseMetadata"}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [json_safe(item) for item in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)

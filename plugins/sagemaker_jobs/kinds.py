@@ -1,0 +1,95 @@
+"""The two kinds of job, and where SageMaker spells the same thing differently for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobKind:
+    """How SageMaker names one kind of job: its operations, fields, log group and console page."""
+
+    name: str
+    noun: str
+    create: str
+    describe: str
+    stop: str
+    list: str
+    list_key: str
+    log_group: str
+    console_page: str
+
+    @property
+    def operation(self) -> str:
+        """Name of the creating operation in AWS's service model."""
+        return f"Create{self.name}Job"
+
+    @property
+    def name_field(self) -> str:
+        """Field that holds the job's name in requests, descriptions and summaries."""
+        return f"{self.name}JobName"
+
+    @property
+    def arn_field(self) -> str:
+        """Field that holds the job's ARN."""
+        return f"{self.name}JobArn"
+
+    @property
+    def status_field(self) -> str:
+        """Field that holds InProgress, Completed, Failed, Stopping or Stopped."""
+        return f"{self.name}JobStatus"
+
+    @property
+    def started_field(self) -> str:
+        """Field that holds when the instances were ready: billing starts here."""
+        return f"{self.name}StartTime"
+
+    @property
+    def ended_field(self) -> str:
+        """Field that holds when billing ended."""
+        return f"{self.name}EndTime"
+
+    def resources(self, description: dict[str, Any]) -> dict[str, Any]:
+        """The part of a request or description that holds InstanceType and InstanceCount; {} if absent."""
+        if self is PROCESSING:
+            cluster: dict[str, Any] = description.get("ProcessingResources", {}).get("ClusterConfig", {})
+            return cluster
+        resources: dict[str, Any] = description.get("TransformResources", {})
+        return resources
+
+    def output_uris(self, description: dict[str, Any]) -> list[str]:
+        """Where the job writes, in the order of the request."""
+        if self is PROCESSING:
+            outputs = description.get("ProcessingOutputConfig", {}).get("Outputs", [])
+            return [output["S3Output"]["S3Uri"] for output in outputs if "S3Output" in output]
+        uri = description.get("TransformOutput", {}).get("S3OutputPath")
+        return [uri] if uri else []
+
+
+PROCESSING = JobKind(
+    name="Processing",
+    noun="processing job",
+    create="create_processing_job",
+    describe="describe_processing_job",
+    stop="stop_processing_job",
+    list="list_processing_jobs",
+    list_key="ProcessingJobSummaries",
+    log_group="/aws/sagemaker/ProcessingJobs",
+    console_page="processing-jobs",
+)
+TRANSFORM = JobKind(
+    name="Transform",
+    noun="transform job",
+    create="create_transform_job",
+    describe="describe_transform_job",
+    stop="stop_transform_job",
+    list="list_transform_jobs",
+    list_key="TransformJobSummaries",
+    log_group="/aws/sagemaker/TransformJobs",
+    console_page="transform-jobs",
+)
+KINDS = {kind.name: kind for kind in (PROCESSING, TRANSFORM)}
+
+RUNNING = frozenset({"InProgress", "Stopping"})
+ENDED = frozenset({"Completed", "Failed", "Stopped"})

@@ -1,0 +1,386 @@
+"""Operators that submit a job once, whatever happens to the task that submits it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+from airflow.providers.amazon.aws.operators.sagemaker import (
+    SageMakerProcessingOperator,
+    SageMakerTransformOperator,
+)
+
+from sagemaker_jobs.aws import json_safe
+from sagemaker_jobs.casting import cast_to_shape
+from sagemaker_jobs.errors import RequestError
+from sagemaker_jobs.jobs import Job, ensure_job, stop_job
+from sagemaker_jobs.kinds import PROCESSING, TRANSFORM, JobKind
+from sagemaker_jobs.links import links_of, persist_links
+from sagemaker_jobs.spec import JobSpec, safe_name
+from sagemaker_jobs.waiting import WaitsForJob
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+SPEC_KEY = "spec"
+_EXISTING = ("adopt", "timestamp", "fail")
+
+
+class JobOperator(WaitsForJob):
+    """What both operators share: cast, find or create the job, push its description and its spec, or wait.
+
+    Arguments beyond the provider's: ``max_job_attempts`` (jobs that may be started by themselves),
+    ``instance_types`` (tried in order after one had no capacity), ``resume`` (transform: continue a failed
+    job from the objects that have no output yet), ``stop_after_seconds``, ``first_poll_seconds`` and
+    ``max_poll_seconds`` (when waiting).
+
+    What differs from the provider's: the name in ``config`` is a base name, to which the attempt is appended;
+    the text ``{job_name}`` anywhere in the request becomes the job's final name; ``wait_for_completion`` is
+    off by default and always defers; ``action_if_job_exists`` knows "adopt", the default.
+    ``check_if_*_exists`` and ``deferrable`` are accepted and make no difference, since looking first and
+    deferring are what these operators do.
+    """
+
+    # A plain mixin: Airflow's metaclass would bind a subclass of an operator to that operator's __init__.
+    overwrite_rtif_after_execution = True
+
+    config: dict[str, Any]
+    max_job_attempts: int
+    instance_types: Sequence[str]
+    resume: bool
+    wait_for_completion: bool
+    action_if_job_exists: str
+
+    def job_request(self) -> dict[str, Any]:
+        """The part of ``config`` that is the Create…Job request."""
+        raise NotImplementedError
+
+    def model_request(self) -> dict[str, Any] | None:
+        """The part of ``config`` that is a CreateModel request, if there is one."""
+        return None
+
+    def with_requests(self, job: dict[str, Any], model: dict[str, Any] | None) -> dict[str, Any]:
+        """``config`` with these requests in it."""
+        raise NotImplementedError
+
+    def account_of(self, job: Job) -> dict[str, Any]:
+        """The XCom of the provider's operator for this job, JSON-safe."""
+        raise NotImplementedError
+
+    def execute(self, context: Context) -> Any:
+        """Submit the job, or find it submitted; then return its account, or wait for it."""
+        self.preprocess_config()
+        spec = self._spec()
+        context["ti"].xcom_push(key=SPEC_KEY, value=spec.to_dict())
+        self._submitting = spec
+        job = ensure_job(self.hook, spec, asked_again=asked_again(context))
+        self._job_name = job.name
+        if self._killed:
+            stop_job(self.hook, self.job_kind, job.name, because="the submitting task was killed")
+        self._show(job, spec)
+        if self.wait_for_completion:
+            return self.wait_for(context, job)
+        persist_links(context, self, self.hook, self.job_kind, job.name)
+        return {**self.account_of(job), SPEC_KEY: spec.to_dict()}
+
+    def on_kill(self) -> None:
+        """Stop what this task has submitted, or is about to."""
+        self._killed = True
+        if self._job_name is not None:
+            stop_job(self.hook, self.job_kind, self._job_name, because="the submitting task was killed")
+
+    def preprocess_config(self) -> None:
+        """Cast numbers, run S3Operations, expand the role's name.
+
+        Casting comes first: it costs nothing to fail.
+        """
+        model = self.model_request()
+        self.config = self.with_requests(
+            cast_to_shape(self.job_request(), self._input_shape(self.job_kind.operation)),
+            None if model is None else cast_to_shape(model, self._input_shape("CreateModel"), "Model"),
+        )
+        self.hook.configure_s3_resources(self.config)
+        self.expand_role()
+        self.log.info("The request is:\n%s", json.dumps(json_safe(self.config), sort_keys=True, indent=2))
+
+    def job_done(self, context: Context, job: Job) -> Any:  # noqa: ARG002 - part of the interface
+        """The provider's XCom, with the spec."""
+        return {**self.account_of(job), SPEC_KEY: self._spec().to_dict()}
+
+    def execute_complete(
+        self,
+        context: Context,
+        event: dict[str, Any] | None = None,
+        job_name: str | None = None,
+        attempt: int | None = None,
+    ) -> Any:
+        """Resume after the trigger.
+
+        The config was rendered anew and is prepared again, without its S3Operations.
+        """
+        self.config.pop("S3Operations", None)
+        self.preprocess_config()
+        return super().execute_complete(context, event, job_name, attempt)
+
+    def spec_in_use(self) -> JobSpec | None:
+        """The spec that ``config`` amounts to."""
+        self.config.pop("S3Operations", None)
+        self.preprocess_config()
+        return self._spec()
+
+    def named_job(self) -> str | None:
+        """The name of the job that this process found or created."""
+        return self._job_name
+
+    def _spec(self) -> JobSpec:
+        request, model = dict(self.job_request()), self.model_request()
+        name_field = self.job_kind.name_field
+        base_name = safe_name(request.get(name_field), name_field)
+        if self.action_if_job_exists != "adopt":
+            base_name = self._get_unique_job_name(
+                f"{base_name}-1",
+                self.action_if_job_exists == "fail",
+                getattr(self.hook, self.job_kind.describe),
+            ).removesuffix("-1")
+        if model is not None:
+            model = {**model, "ModelName": safe_name(model.get("ModelName"), "Model.ModelName", room=0)}
+        return JobSpec(
+            kind=self.job_kind,
+            base_name=base_name,
+            request=request,
+            model=model,
+            max_attempts=self.max_job_attempts,
+            instance_types=tuple(self.instance_types),
+            resume=self.resume,
+        )
+
+    def _show(self, job: Job, spec: JobSpec) -> None:
+        """Put the final request where "Rendered Templates" shows it."""
+        self.config = self.with_requests(spec.request_for(job.attempt or 1), spec.model)
+
+    def _input_shape(self, operation: str) -> Any:
+        return self.hook.conn.meta.service_model.operation_model(operation).input_shape
+
+    def _take_arguments(
+        self,
+        *,
+        action_if_job_exists: str,
+        max_ingestion_time: int | None,
+        max_attempts: int | None,
+        check_interval: float,
+        max_job_attempts: int,
+        instance_types: Sequence[str],
+        resume: bool,
+        stop_after_seconds: float | str | None,
+        first_poll_seconds: float,
+        max_poll_seconds: float | None,
+    ) -> None:
+        if action_if_job_exists not in _EXISTING:
+            raise RequestError(
+                f"action_if_job_exists is {action_if_job_exists!r}; allowed are "
+                f"{', '.join(map(repr, _EXISTING))}."
+            )
+        if max_job_attempts < 1:
+            raise RequestError(f"max_job_attempts is {max_job_attempts}; allowed is 1 or more.")
+        self.action_if_job_exists = action_if_job_exists
+        self.max_job_attempts = max_job_attempts
+        self.instance_types = instance_types
+        self.resume = resume
+        # The provider's limits on waiting, where they are given: so many seconds, or so many looks of so many
+        # seconds.
+        looked = None if max_attempts is None else max_attempts * check_interval
+        self.stop_after_seconds = next(
+            (limit for limit in (stop_after_seconds, max_ingestion_time, looked) if limit is not None), None
+        )
+        self.first_poll_seconds = first_poll_seconds
+        self.max_poll_seconds = check_interval if max_poll_seconds is None else max_poll_seconds
+        self._job_name: str | None = None
+        self._submitting: JobSpec | None = None
+        self._killed = False
+
+
+class ProcessingJobOperator(JobOperator, SageMakerProcessingOperator):
+    """Submit a processing job once; see ``JobOperator`` for what differs from the provider's operator."""
+
+    job_kind: ClassVar[JobKind] = PROCESSING  # type: ignore[misc]  # fixed by the class, read by the mixin
+    operator_extra_links = links_of(PROCESSING)
+    template_fields: Sequence[str] = (*SageMakerProcessingOperator.template_fields, "stop_after_seconds")
+
+    def __init__(
+        self,
+        *,
+        config: dict[str, Any],
+        wait_for_completion: bool = False,
+        print_log: bool = True,
+        check_interval: int = 30,
+        max_attempts: int | None = None,
+        max_ingestion_time: int | None = None,
+        action_if_job_exists: str = "adopt",
+        deferrable: bool = True,
+        output_files_to_xcom: list[dict[str, Any]] | None = None,
+        max_job_attempts: int = 3,
+        instance_types: Sequence[str] = (),
+        stop_after_seconds: float | str | None = None,
+        first_poll_seconds: float = 2,
+        max_poll_seconds: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            config=config,
+            wait_for_completion=wait_for_completion,
+            print_log=print_log,
+            check_interval=check_interval,
+            max_attempts=max_attempts,
+            max_ingestion_time=max_ingestion_time,
+            deferrable=deferrable,
+            output_files_to_xcom=output_files_to_xcom,
+            **kwargs,
+        )
+        self._take_arguments(
+            action_if_job_exists=action_if_job_exists,
+            max_ingestion_time=max_ingestion_time,
+            max_attempts=max_attempts,
+            check_interval=check_interval,
+            max_job_attempts=max_job_attempts,
+            instance_types=instance_types,
+            resume=False,
+            stop_after_seconds=stop_after_seconds,
+            first_poll_seconds=first_poll_seconds,
+            max_poll_seconds=max_poll_seconds,
+        )
+
+    def job_request(self) -> dict[str, Any]:
+        """All of ``config`` but the S3Operations."""
+        return {key: value for key, value in self.config.items() if key != "S3Operations"}
+
+    def with_requests(self, job: dict[str, Any], model: dict[str, Any] | None) -> dict[str, Any]:  # noqa: ARG002 - processing has no model
+        """``config`` with this request."""
+        return {**{key: self.config[key] for key in self.config.keys() & {"S3Operations"}}, **job}
+
+    def account_of(self, job: Job) -> dict[str, Any]:
+        """``{"Processing": description}`` and, after waiting, the output files that were asked for."""
+        self.serialized_job = json_safe(job.description)
+        files = self._read_output_files() if job.status == "Completed" else {}
+        return {"Processing": self.serialized_job, **files}
+
+    def expand_role(self) -> None:
+        """Expand RoleArn from a role's name, with this task's region and settings."""
+        if "RoleArn" in self.config:
+            self.config["RoleArn"] = _expand_role(self, self.config["RoleArn"])
+
+
+class TransformJobOperator(JobOperator, SageMakerTransformOperator):
+    """Submit a transform job once, and its model; see ``JobOperator`` for what differs from the provider's.
+
+    ``config`` is the CreateTransformJob request, or ``{"Model": …, "Transform": …}`` to make a model for it.
+    """
+
+    job_kind: ClassVar[JobKind] = TRANSFORM  # type: ignore[misc]  # fixed by the class, read by the mixin
+    operator_extra_links = links_of(TRANSFORM)
+    template_fields: Sequence[str] = (*SageMakerTransformOperator.template_fields, "stop_after_seconds")
+
+    def __init__(
+        self,
+        *,
+        config: dict[str, Any],
+        wait_for_completion: bool = False,
+        check_interval: int = 30,
+        max_attempts: int | None = None,
+        max_ingestion_time: int | None = None,
+        check_if_job_exists: bool = True,
+        action_if_job_exists: str = "adopt",
+        check_if_model_exists: bool = True,
+        action_if_model_exists: str = "adopt",
+        deferrable: bool = True,
+        max_job_attempts: int = 3,
+        instance_types: Sequence[str] = (),
+        resume: bool = False,
+        stop_after_seconds: float | str | None = None,
+        first_poll_seconds: float = 2,
+        max_poll_seconds: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            config=config,
+            wait_for_completion=wait_for_completion,
+            check_interval=check_interval,
+            max_attempts=max_attempts,
+            max_ingestion_time=max_ingestion_time,
+            check_if_job_exists=check_if_job_exists,
+            check_if_model_exists=check_if_model_exists,
+            deferrable=deferrable,
+            **kwargs,
+        )
+        if action_if_model_exists not in _EXISTING:
+            raise RequestError(
+                f"action_if_model_exists is {action_if_model_exists!r}; allowed are "
+                f"{', '.join(map(repr, _EXISTING))}."
+            )
+        self.action_if_model_exists = action_if_model_exists
+        self._take_arguments(
+            action_if_job_exists=action_if_job_exists,
+            max_ingestion_time=max_ingestion_time,
+            max_attempts=max_attempts,
+            check_interval=check_interval,
+            max_job_attempts=max_job_attempts,
+            instance_types=instance_types,
+            resume=resume,
+            stop_after_seconds=stop_after_seconds,
+            first_poll_seconds=first_poll_seconds,
+            max_poll_seconds=max_poll_seconds,
+        )
+
+    def job_request(self) -> dict[str, Any]:
+        """``config["Transform"]``, or all of ``config`` where it is flat."""
+        request: dict[str, Any] = self.config.get("Transform", self.config)
+        return {key: value for key, value in request.items() if key != "S3Operations"}
+
+    def model_request(self) -> dict[str, Any] | None:
+        """``config["Model"]``."""
+        model: dict[str, Any] | None = self.config.get("Model")
+        return model
+
+    def with_requests(self, job: dict[str, Any], model: dict[str, Any] | None) -> dict[str, Any]:
+        """``config`` in the shape it was given in."""
+        rest = {key: self.config[key] for key in self.config.keys() & {"S3Operations"}}
+        if "Transform" not in self.config:
+            return {**rest, **job}
+        return {**rest, **({} if model is None else {"Model": model}), "Transform": job}
+
+    def account_of(self, job: Job) -> dict[str, Any]:
+        """``{"Model": description, "Transform": description}``."""
+        self.serialized_model = json_safe(self.hook.describe_model(job.description["ModelName"]))
+        self.serialized_transform = json_safe(job.description)
+        return {"Model": self.serialized_model, "Transform": self.serialized_transform}
+
+    def expand_role(self) -> None:
+        """Expand the model's ExecutionRoleArn from a role's name, with this task's region and settings."""
+        model = self.model_request()
+        if model is not None and "ExecutionRoleArn" in model:
+            model["ExecutionRoleArn"] = _expand_role(self, model["ExecutionRoleArn"])
+
+
+def asked_again(context: Context) -> bool:
+    """Whether this is the first try after a person cleared the task.
+
+    ``max_tries`` stays the same over automatic retries and rises by ``retries + 1`` or more when a task is
+    cleared, so the first try of each asking is ``max_tries - retries``  + 1.
+    """
+    ti: Any = context["ti"]
+    first_try = ti.max_tries - (ti.task.retries or 0) + 1
+    return bool(ti.try_number == first_try and first_try > 1)
+
+
+def _expand_role(operator: JobOperator, role: str) -> str:
+    if "/" in role:
+        return role
+    hook = AwsBaseHook(
+        operator.aws_conn_id,
+        client_type="iam",
+        region_name=operator.region_name,
+        verify=operator.verify,
+        config=operator.botocore_config,
+    )
+    return str(hook.expand_role(role))

@@ -1,0 +1,157 @@
+"""Sensors that wait without holding a worker, fail when the job did, and say why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
+from airflow.providers.amazon.aws.sensors.sagemaker import (
+    SageMakerProcessingSensor,
+    SageMakerTransformSensor,
+)
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+
+from sagemaker_jobs.errors import RequestError
+from sagemaker_jobs.jobs import Job, describe_job, ensure_job, stop_job
+from sagemaker_jobs.kinds import PROCESSING, TRANSFORM, JobKind
+from sagemaker_jobs.links import links_of
+from sagemaker_jobs.operators import asked_again
+from sagemaker_jobs.result import JobResult, job_result
+from sagemaker_jobs.spec import JobSpec
+from sagemaker_jobs.waiting import WaitsForJob
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class JobSensor(WaitsForJob):
+    """What both sensors share: always deferred, a JobResult if the job completed, an error if not.
+
+    Arguments beyond the provider's: ``spec`` (what the operator pushed under the XCom key "spec": with it a
+    fresh try adopts the live job or starts the next attempt), ``stop_after_seconds`` (from the job's
+    creation; the job is then stopped), ``first_poll_seconds`` and ``max_poll_seconds``. ``mode`` and
+    ``poke_interval`` are accepted and make no difference. With ``soft_fail`` or ``never_fail`` a failed job
+    skips the task, as in the provider's sensors.
+    """
+
+    overwrite_rtif_after_execution = True
+
+    job_name: str
+    spec: Any
+    soft_fail: bool
+    never_fail: bool
+
+    def execute(self, context: Context) -> Any:
+        """Make sure of the job, then wait for it."""
+        try:
+            return self.wait_for(context, self._find(context))
+        except AirflowSkipException:
+            raise
+        except AirflowException as error:
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(f"Skipping, as the task asks for: {error}") from error
+            raise
+
+    def on_kill(self) -> None:
+        """Stop the job when the task is killed in the moments before it is deferred."""
+        stop_job(self.hook, self.job_kind, self.job_name, because="the waiting task was killed")
+
+    def job_done(self, context: Context, job: Job) -> JobResult:  # noqa: ARG002 - part of the interface
+        """The job's account."""
+        self.job_name = job.name
+        shape = self.hook.conn.meta.service_model.operation_model(self.job_kind.operation).input_shape
+        return job_result(job, frozenset(shape.members))
+
+    def spec_in_use(self) -> JobSpec | None:
+        """The spec that was handed in."""
+        if self.spec is None:
+            return None
+        spec = JobSpec.from_dict(self.spec)
+        if spec.kind is not self.job_kind:
+            raise RequestError(
+                f"spec is of a {spec.kind.noun}, but this sensor waits for a {self.job_kind.noun}."
+            )
+        return spec
+
+    def named_job(self) -> str | None:
+        """The name that was handed in."""
+        return self.job_name
+
+    def non_terminal_states(self) -> set[str]:
+        """InProgress and Stopping."""
+        return set(SageMakerHook.non_terminal_states)
+
+    def failed_states(self) -> set[str]:
+        """Failed and Stopped: a stopped job has not done its work."""
+        return {"Failed", "Stopped"}
+
+    def get_failed_reason_from_response(self, response: dict[str, Any]) -> str:
+        """AWS's reason; a stopped job has none."""
+        return str(response.get("FailureReason") or f"the job is {self.state_from_response(response)}")
+
+    def _find(self, context: Context) -> Job:
+        spec = self.spec_in_use()
+        if spec is not None:
+            job = ensure_job(self.hook, spec, asked_again=asked_again(context))
+            self.job_name = job.name
+            return job
+        found = describe_job(self.hook, self.job_kind, self.job_name)
+        if found is None:
+            raise RequestError(
+                f"AWS knows no {self.job_kind.noun} {self.job_name!r} in {self.hook.conn_region_name}. Pass "
+                "the final name from the submitting task's XCom, or its spec."
+            )
+        return found
+
+
+class ProcessingJobSensor(JobSensor, SageMakerProcessingSensor):
+    """Wait for a processing job; see ``JobSensor``."""
+
+    job_kind: ClassVar[JobKind] = PROCESSING  # type: ignore[misc]  # fixed by the class, read by the mixin
+    operator_extra_links = links_of(PROCESSING)
+    template_fields: Sequence[str] = (
+        *SageMakerProcessingSensor.template_fields,
+        "spec",
+        "stop_after_seconds",
+    )
+
+    def __init__(
+        self,
+        *,
+        job_name: str,
+        spec: Any = None,
+        stop_after_seconds: float | str | None = None,
+        first_poll_seconds: float = 2,
+        max_poll_seconds: float = 30,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(job_name=job_name, **kwargs)
+        self.spec = spec
+        self.stop_after_seconds = stop_after_seconds
+        self.first_poll_seconds = first_poll_seconds
+        self.max_poll_seconds = max_poll_seconds
+
+
+class TransformJobSensor(JobSensor, SageMakerTransformSensor):
+    """Wait for a transform job; see ``JobSensor``."""
+
+    job_kind: ClassVar[JobKind] = TRANSFORM  # type: ignore[misc]  # fixed by the class, read by the mixin
+    operator_extra_links = links_of(TRANSFORM)
+    template_fields: Sequence[str] = (*SageMakerTransformSensor.template_fields, "spec", "stop_after_seconds")
+
+    def __init__(
+        self,
+        *,
+        job_name: str,
+        spec: Any = None,
+        stop_after_seconds: float | str | None = None,
+        first_poll_seconds: float = 2,
+        max_poll_seconds: float = 30,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(job_name=job_name, **kwargs)
+        self.spec = spec
+        self.stop_after_seconds = stop_after_seconds
+        self.first_poll_seconds = first_poll_seconds
+        self.max_poll_seconds = max_poll_seconds

@@ -1,0 +1,119 @@
+"""What to run: everything that is needed to find a job again or to start the next attempt of it."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from sagemaker_jobs.errors import RequestError
+from sagemaker_jobs.kinds import KINDS, TRANSFORM, JobKind
+
+NAME_LIMIT = 63  # of processing, transform and model names alike
+JOB_NAME_TOKEN = "{job_name}"  # noqa: S105 - a placeholder in requests, not a secret
+_ATTEMPT_ROOM = len("-99")
+_HASH_LENGTH = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSpec:
+    """A job before its attempts: attempt n is named ``<base_name>-<n>``.
+
+    Attributes:
+        kind: processing or transform.
+        base_name: at most 60 characters of ``[A-Za-z0-9-]``; equal over automatic retries.
+        request: the Create…Job request; its name is replaced, and ``{job_name}`` in any text becomes the
+            final name.
+        model: the CreateModel request of a model made for this job, shared by all attempts; or None.
+        max_attempts: how many jobs may be started by themselves. A person who clears the task may go beyond.
+        instance_types: types to try, in order, after one had no capacity; () to stay with the request's.
+        resume: whether a failed transform is continued from the objects that have no output yet.
+    """
+
+    kind: JobKind
+    base_name: str
+    request: dict[str, Any]
+    model: dict[str, Any] | None = None
+    max_attempts: int = 3
+    instance_types: tuple[str, ...] = field(default=())
+    resume: bool = False
+
+    def job_name(self, attempt: int) -> str:
+        """The name of attempt ``attempt``, counted from 1."""
+        return f"{self.base_name}-{attempt}"
+
+    def request_for(self, attempt: int) -> dict[str, Any]:
+        """The request of one attempt, a new dict, with its final name in place of every ``{job_name}``."""
+        name = self.job_name(attempt)
+        request: dict[str, Any] = _replace_token(copy.deepcopy(self.request), name)
+        request[self.kind.name_field] = name
+        if self.model is not None and self.kind is TRANSFORM:
+            request["ModelName"] = self.model["ModelName"]
+        return request
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-safe form, for XCom."""
+        return {
+            "kind": self.kind.name,
+            "base_name": self.base_name,
+            "request": self.request,
+            "model": self.model,
+            "max_attempts": self.max_attempts,
+            "instance_types": list(self.instance_types),
+            "resume": self.resume,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Any) -> JobSpec:
+        """Inverse of ``to_dict``; raises RequestError when ``data`` is something else."""
+        known = {"kind", "base_name", "request", "model", "max_attempts", "instance_types", "resume"}
+        if not isinstance(data, dict) or not {"kind", "base_name", "request"} <= data.keys() <= known:
+            raise RequestError(
+                f"spec is {_short(data)}; allowed is what the operator pushed under the XCom key 'spec'. "
+                "Pass spec=<operator>.output['spec'] and keep do_xcom_push on."
+            )
+        if data["kind"] not in KINDS:
+            raise RequestError(f"spec's kind is {data['kind']!r}; allowed are {', '.join(sorted(KINDS))}.")
+        return cls(
+            kind=KINDS[data["kind"]],
+            base_name=data["base_name"],
+            request=data["request"],
+            model=data.get("model"),
+            max_attempts=int(data.get("max_attempts", 3)),
+            instance_types=tuple(data.get("instance_types", ())),
+            resume=bool(data.get("resume", False)),
+        )
+
+
+def safe_name(name: Any, field_name: str, *, room: int = _ATTEMPT_ROOM) -> str:
+    """A name that AWS takes and that leaves ``room`` characters for a suffix.
+
+    A name that already fits comes back as it is. Otherwise forbidden characters (a run id has ``:``, ``+``,
+    ``_`` and ``.``) become ``-``, the rest is cut, and a hash of the original keeps different names
+    different.
+    """
+    if not isinstance(name, str) or not re.search(r"[A-Za-z0-9]", name):
+        raise RequestError(f"{field_name} is {name!r}; allowed is text with at least one letter or digit.")
+    limit = NAME_LIMIT - room
+    cleaned = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
+    if re.fullmatch(r"[A-Za-z0-9](-*[A-Za-z0-9])*", name) and len(name) <= limit:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:_HASH_LENGTH]
+    return f"{cleaned[: limit - _HASH_LENGTH - 1].strip('-')}-{digest}"
+
+
+def _replace_token(value: Any, name: str) -> Any:
+    if isinstance(value, str):
+        return value.replace(JOB_NAME_TOKEN, name)
+    if isinstance(value, dict):
+        return {key: _replace_token(item, name) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_replace_token(item, name) for item in value]
+    return value
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

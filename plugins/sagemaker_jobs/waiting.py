@@ -1,0 +1,178 @@
+"""Deferring until a job has ended, and what follows: shared by operators that wait and by sensors."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
+
+from sagemaker_jobs.casting import optional_number
+from sagemaker_jobs.errors import JobTimedOut, WaitInterrupted
+from sagemaker_jobs.jobs import Job, describe_job, failure_of, find_latest, stop_job
+from sagemaker_jobs.kinds import JobKind
+from sagemaker_jobs.links import persist_links
+from sagemaker_jobs.outcome import TIMED_OUT
+from sagemaker_jobs.tags import STOPPED_TAG
+from sagemaker_jobs.triggers import SageMakerJobTrigger
+
+if TYPE_CHECKING:
+    from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
+    from airflow.sdk import Context
+
+    from sagemaker_jobs.spec import JobSpec
+
+# The trigger stops the job at the deadline; Airflow's own timeout is for a triggerer that is not there to do
+# it.
+_BACKSTOP_SECONDS = 60.0
+
+
+class WaitsForJob:
+    """Mixin: ``wait_for(job)`` defers until the job has ended; ``job_done`` is called with a completed one.
+
+    Expects the AWS attributes of the provider's operators and sensors. The job is stopped, and an error
+    raised that Airflow may retry, when ``stop_after_seconds`` since the job's creation, ``execution_timeout``
+    or the sensor's ``timeout`` has passed.
+    """
+
+    job_kind: JobKind
+    stop_after_seconds: float | str | None
+    first_poll_seconds: float
+    max_poll_seconds: float
+    # Of the provider's class beside which this one stands.
+    hook: SageMakerHook
+    log: Any
+    aws_conn_id: str | None
+    region_name: str | None
+    verify: bool | str | None
+    botocore_config: dict[str, Any] | None
+    execution_timeout: datetime.timedelta | None
+
+    def job_done(self, context: Context, job: Job) -> Any:
+        """What the task returns for a completed job."""
+        raise NotImplementedError
+
+    def spec_in_use(self) -> JobSpec | None:
+        """The spec behind the job, where there is one: it finds the job when its name is not at hand."""
+        raise NotImplementedError
+
+    def named_job(self) -> str | None:
+        """The job's name as far as this task knows it without a spec."""
+        raise NotImplementedError
+
+    def wait_for(self, context: Context, job: Job) -> Any:
+        """Return ``job_done`` if the job has ended well, raise if badly, else defer until it has ended."""
+        persist_links(context, self, self.hook, self.job_kind, job.name)
+        if job.ended:
+            return self._finish(context, job)
+        deadline = self._deadline(job)
+        timeout = None if deadline is None else max(1.0, deadline - time.time()) + _BACKSTOP_SECONDS
+        self.defer(  # type: ignore[attr-defined]  # of BaseOperator, beside which this mixin stands
+            trigger=SageMakerJobTrigger(
+                kind=self.job_kind.name,
+                job_name=job.name,
+                deadline=deadline,
+                first_poll_seconds=self.first_poll_seconds,
+                max_poll_seconds=self.max_poll_seconds,
+                aws_conn_id=self.aws_conn_id,
+                region_name=self.region_name,
+                verify=self.verify,
+                botocore_config=self.botocore_config,
+            ),
+            method_name="execute_complete",
+            kwargs={"job_name": job.name, "attempt": job.attempt},
+            timeout=None if timeout is None else datetime.timedelta(seconds=timeout),
+        )
+        return None
+
+    def execute_complete(
+        self,
+        context: Context,
+        event: dict[str, Any] | None = None,
+        job_name: str | None = None,
+        attempt: int | None = None,
+    ) -> Any:
+        """Resume after the trigger: ask AWS how the job is, whatever the event says, and act on that."""
+        event = event or {}
+        name = job_name or str(event.get("job_name"))
+        job = describe_job(self.hook, self.job_kind, name, attempt=attempt)
+        if job is None:
+            raise WaitInterrupted(f"AWS knows no {self.job_kind.noun} {name} any more.", job_name=name)
+        if event.get("status") == "timeout" and not job.ended:
+            return self._time_out(context, name, attempt)
+        if not job.ended:
+            raise self._interrupted(context, name, str(event.get("message")))
+        return self._finish(context, job)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume at ``wait_failed`` where Airflow would raise an error that it never retries.
+
+        Airflow turns a sensor's deferral timeout into AirflowSensorTimeout, which ends the task whatever
+        ``retries``.
+        """
+        if next_method == TRIGGER_FAIL_REPR:
+            next_method, next_kwargs = "wait_failed", {"failure": next_kwargs or {}}
+        return super().resume_execution(next_method, next_kwargs, context)  # type: ignore[misc]  # BaseOperator's
+
+    def wait_failed(self, context: Context, failure: dict[str, Any]) -> Any:
+        """Resume after Airflow ended the wait: stop the job if time was up, else leave it to the next try."""
+        for line in failure.get("traceback") or []:
+            self.log.error(line)
+        cause = failure.get("error", "Unknown")
+        name, attempt = self._current_job()
+        if cause == TriggerFailureReason.TRIGGER_TIMEOUT:
+            return self._time_out(context, name, attempt)
+        raise self._interrupted(context, name, str(cause))
+
+    def _finish(self, context: Context, job: Job) -> Any:
+        if job.status == "Completed":
+            self.log.info("%s %s completed.", self.job_kind.noun.capitalize(), job.name)
+            return self.job_done(context, job)
+        raise failure_of(self.hook, job)
+
+    def _time_out(self, context: Context, name: str | None, attempt: int | None) -> Any:
+        """Stop the job and raise JobTimedOut with what its logs say.
+
+        A job that made it just in time is done.
+        """
+        if name is None:
+            raise JobTimedOut("Time was up, and no job was found to stop.")
+        stop_job(self.hook, self.job_kind, name, because=TIMED_OUT)
+        job = describe_job(self.hook, self.job_kind, name, attempt=attempt)
+        if job is None:
+            raise JobTimedOut(f"Time was up for {name}, which AWS does not know.", job_name=name)
+        if job.status == "Completed":
+            return self._finish(context, job)
+        raise failure_of(self.hook, job, {STOPPED_TAG: TIMED_OUT})
+
+    def _interrupted(self, context: Context, name: str | None, cause: str) -> WaitInterrupted:
+        """The error for a broken wait; when no try is left to adopt the job, the job is stopped first."""
+        ti: Any = context["ti"]
+        if name is not None and ti.try_number > ti.max_tries:
+            stop_job(self.hook, self.job_kind, name, because="waiting for it broke down on the last try")
+            return WaitInterrupted(
+                f"Waiting for {name} broke down and it was stopped: {cause}", job_name=name
+            )
+        return WaitInterrupted(f"Waiting for {name} broke down, the job goes on: {cause}", job_name=name)
+
+    def _current_job(self) -> tuple[str | None, int | None]:
+        spec = self.spec_in_use()
+        if spec is None:
+            return self.named_job(), None
+        latest = find_latest(self.hook, spec)
+        return (None, None) if latest is None else (latest.name, latest.attempt)
+
+    def _deadline(self, job: Job) -> float | None:
+        """Epoch seconds at which the job must have ended, the earliest of the limits that apply."""
+        now = time.time()
+        limits: list[float] = []
+        after = optional_number(self.stop_after_seconds, "stop_after_seconds")
+        if after is not None:
+            limits.append(job.description["CreationTime"].timestamp() + after)
+        if self.execution_timeout is not None:
+            limits.append(now + self.execution_timeout.total_seconds())
+        sensor_timeout = getattr(self, "timeout", None)
+        if isinstance(sensor_timeout, int | float):
+            limits.append(now + sensor_timeout)
+        return min(limits, default=None)
