@@ -1,0 +1,175 @@
+"""CSV records with their own text, kept to the letter.
+
+The fields are those of the standard library's csv module; the text of a record is the physical lines that it
+took, quoted line breaks included, ended by one line feed whatever ended it before.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Iterable, Iterator
+
+# The longest quoted field, in characters. One stray quote would otherwise swallow the rest of its object.
+FIELD_LIMIT = 1 << 20
+# A batch aims at this many characters, so that wide records do not cost more memory than narrow ones.
+BATCH_CHARACTERS = 4 << 20
+BATCH_RECORDS = 32_768
+
+
+@dataclass
+class Batch:
+    """Consecutive records of one object.
+
+    Attributes:
+        rows: the fields of each record.
+        texts: the original text of each record, ended by one line feed.
+        first: the number of the first record within its object, from 1.
+        lines: the number of each record's first line within its object, from 1.
+        broken: for a record whose fields cannot be told, by its place in the batch: the rule and the reason.
+        blank: empty lines passed over; they are no records.
+    """
+
+    rows: list[list[str]]
+    texts: list[str]
+    first: int
+    lines: list[int]
+    broken: dict[int, tuple[str, str]] = field(default_factory=dict)
+    blank: int = 0
+
+
+class CsvRecords:
+    """Reads the lines of one object (each with its own line end) as records, in batches."""
+
+    def __init__(self, lines: Iterable[str], delimiter: str) -> None:
+        csv.field_size_limit(FIELD_LIMIT)
+        self._source = iter(lines)
+        self._delimiter = delimiter
+        self._pushed: deque[str] = deque()  # lines to be read again, after a quote that was never closed
+        self._taken: list[str] = []  # lines given to the csv module for the current batch
+        self._line = 0  # lines of earlier batches
+        self._record = 0  # records of earlier batches
+        self._reader = self._new_reader()
+
+    def take(self, limit: int = BATCH_RECORDS) -> Batch | None:
+        """The next records, at most `limit`; None at the end of the object."""
+        rows: list[list[str]] = []
+        ends: list[int] = []  # after each record: how many lines of this batch are taken
+        broken: dict[int, tuple[str, str]] = {}
+        taken = self._taken
+        ended = False
+        while len(rows) < limit and not ended:
+            stopped = False
+            with suppress(csv.Error):
+                stopped = True
+                for row in islice(self._reader, limit - len(rows)):
+                    rows.append(row)
+                    ends.append(len(taken))
+                stopped = False
+            ended = len(rows) < limit and not stopped
+            if ended and self._unclosed(rows, ends):
+                rows.pop()
+                ends.pop()
+                ended, stopped = False, True
+            if stopped:
+                self._give_up_line(rows, ends, broken)
+        return self._batch(rows, ends, broken) if taken else None
+
+    def _new_reader(self) -> Iterator[list[str]]:
+        return csv.reader(self._tap(), delimiter=self._delimiter)
+
+    def _tap(self) -> Iterator[str]:
+        pushed, taken = self._pushed, self._taken
+        while True:
+            while pushed:
+                line = pushed.popleft()
+                taken.append(line)
+                yield line
+            for line in self._source:
+                taken.append(line)
+                yield line
+                if pushed:
+                    break
+            else:
+                return
+
+    def _unclosed(self, rows: list[list[str]], ends: list[int]) -> bool:
+        """Whether the last record ended only because its object did, and would have taken one more line."""
+        if not rows:
+            return False
+        lines = self._taken[ends[-2] if len(ends) > 1 else 0 :]
+        if '"' not in lines[0]:
+            return False
+        return len(list(csv.reader([*lines[:-1], _ended(lines[-1]), "x\n"], delimiter=self._delimiter))) == 1
+
+    def _give_up_line(
+        self, rows: list[list[str]], ends: list[int], broken: dict[int, tuple[str, str]]
+    ) -> None:
+        """Make a record of its own of the one line at which the csv module stopped, and read on behind it."""
+        start = ends[-1] if ends else 0
+        self._pushed.extendleft(reversed(self._taken[start + 1 :]))
+        del self._taken[start + 1 :]
+        if "\0" in self._taken[start]:
+            broken[len(rows)] = ("encoding", "the record holds a NUL character")
+        else:
+            broken[len(rows)] = (
+                "quoting",
+                f"a quoted field begins here and has no end within {FIELD_LIMIT:,} characters of its object",
+            )
+        rows.append([self._taken[start]])
+        ends.append(start + 1)
+        self._reader = self._new_reader()
+
+    def _batch(self, rows: list[list[str]], ends: list[int], broken: dict[int, tuple[str, str]]) -> Batch:
+        taken = self._taken
+        starts = [0, *ends[:-1]]
+        texts = taken[:] if len(ends) == len(taken) else ["".join(taken[a:b]) for a, b in zip(starts, ends)]
+        if "\r" in "".join(texts) or not texts[-1].endswith("\n"):
+            texts = [_ended(text) for text in texts]
+        lines = [self._line + 1 + start for start in starts]
+        self._line += len(taken)
+        taken.clear()
+        blank = 0
+        if not all(rows):
+            full = [index for index, row in enumerate(rows) if row]
+            blank = len(rows) - len(full)
+            broken = {full.index(index): why for index, why in broken.items()}
+            rows = [rows[index] for index in full]
+            texts = [texts[index] for index in full]
+            lines = [lines[index] for index in full]
+        batch = Batch(rows, texts, self._record + 1, lines, broken, blank)
+        self._record += len(rows)
+        return batch
+
+    def take_header(self) -> list[str] | None:
+        """The first record, which is then not counted; None when the object holds no line but empty ones."""
+        while True:
+            batch = self.take(1)
+            if batch is None:
+                return None
+            if batch.rows:
+                self._record = 0
+                return batch.rows[0]
+
+    def batches(self) -> Iterator[Batch]:
+        """All records, in batches of a bounded number of characters."""
+        limit = 256
+        while True:
+            batch = self.take(limit)
+            if batch is None:
+                return
+            yield batch
+            characters = max(1, sum(map(len, batch.texts)) // max(1, len(batch.texts)))
+            limit = max(1, min(BATCH_RECORDS, BATCH_CHARACTERS // characters))
+
+
+def _ended(line: str) -> str:
+    """`line` ended by one line feed, whatever ended it: CR LF, a lone CR, or the end of the object."""
+    if line.endswith("\r\n"):
+        return line[:-2] + "\n"
+    if line.endswith("\n"):
+        return line
+    return (line[:-1] if line.endswith("\r") else line) + "\n"

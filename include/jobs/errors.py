@@ -1,0 +1,72 @@
+"""What can go wrong inside a job, in words for the person who reads a failed run.
+
+JobError
+├── ConfigError        the job was asked for something impossible
+├── InputError         an input object is not what the pipeline says it is
+└── JoinError          records and predictions cannot be put together
+    ├── AssociationError   their counts differ
+    └── PredictionError    one prediction is blank, null or not what was announced
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class JobError(Exception):
+    """A failure whose message is meant for people: what was found, where, what is allowed, what to do."""
+
+
+class ConfigError(JobError):
+    """The job's configuration cannot be carried out."""
+
+
+class InputError(JobError):
+    """An input object is not what the configuration says it is."""
+
+
+class JoinError(JobError):
+    """Records and predictions of a shard cannot be put together."""
+
+
+class AssociationError(JoinError):
+    """A shard has more or fewer predictions than records.
+
+    Attributes:
+        shard: the shard's name.
+        records: how many records the shard has.
+        predictions: how many predictions were found for them.
+        difference: the first place where the two sides part, in words.
+    """
+
+    def __init__(self, shard: str, records: int, predictions: int, difference: str) -> None:
+        super().__init__(
+            f"shard {shard}: {records:,} records but {predictions:,} predictions; {difference}. "
+            "Nothing was joined: the model must answer exactly one prediction a record."
+        )
+        self.shard = shard
+        self.records = records
+        self.predictions = predictions
+        self.difference = difference
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.shard, self.records, self.predictions, self.difference)
+
+
+class PredictionError(JoinError):
+    """One prediction of a shard cannot be joined.
+
+    Attributes:
+        shard: the shard's name.
+        record: the record's number within the shard, from 1.
+        problem: what was found, in words.
+    """
+
+    def __init__(self, shard: str, record: int, problem: str) -> None:
+        super().__init__(f"shard {shard}, record {record:,}: {problem}. Nothing of this group was joined.")
+        self.shard = shard
+        self.record = record
+        self.problem = problem
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.shard, self.record, self.problem)

@@ -1,0 +1,145 @@
+"""Which records of a batch pass, why the others do not, and what the model sees of those that do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import compress
+from typing import Mapping, Sequence
+
+import numpy as np
+
+from include.jobs.config import Config
+from include.jobs.csv_records import Batch
+from include.jobs.layout import Layout
+from include.jobs.numeric import parse_column
+from include.jobs.rules import Table, compile_rule, shown
+
+
+@dataclass(frozen=True)
+class Reject:
+    """One record that did not pass.
+
+    Attributes:
+        index: its place in the batch.
+        rule: the first rule that it failed.
+    """
+
+    index: int
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a batch.
+
+    Attributes:
+        keep: for each record of the batch whether it passed.
+        rejects: those that did not, in order.
+        features: the cells that the model sees, one tuple for each record that passed, in order.
+    """
+
+    keep: np.ndarray
+    rejects: list[Reject]
+    features: list[tuple[str, ...]]
+
+
+class Judge:
+    """Applies the implicit rules and the pipeline's own, in order; the first failed one is the reason."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._rules = [(rule.name, *compile_rule(rule, config.input)) for rule in config.rules]
+
+    def verdict(self, layout: Layout, batch: Batch, duplicates: Mapping[str, np.ndarray]) -> Verdict:
+        """`duplicates`: for each `duplicates` rule by name, which records of the batch are repeats."""
+        why: dict[int, tuple[str, str]] = {**unreadable(batch), **batch.broken}
+        misfit = _misfits(layout, batch, self._config, why)
+        why.update(misfit)
+        if layout.names is None or len(why) == len(batch.rows):
+            return _verdict(len(batch.rows), why, [])
+        fit = [index for index in range(len(batch.rows)) if index not in why]
+        rows = batch.rows if len(fit) == len(batch.rows) else [batch.rows[index] for index in fit]
+        cells: dict[str, Sequence[str]] = dict(zip(layout.names, zip(*rows)))
+        failed: dict[int, tuple[str, str]] = {}  # by place in the table
+        numbers = {}
+        for column in self._config.input.columns:
+            if column.numeric and column.name in cells:
+                numbers[column.name], wrong = parse_column(cells[column.name], column.type)
+                for row, allowed in wrong.items():
+                    failed.setdefault(
+                        row,
+                        ("type", f"{column.name} is {shown(cells[column.name][row])}, allowed is {allowed}"),
+                    )
+        seen = {name: flags if len(fit) == len(flags) else flags[fit] for name, flags in duplicates.items()}
+        table = Table(cells, numbers, seen, len(rows))
+        self._line_breaks(table, failed)
+        for name, check, reason in self._rules:
+            for row in np.flatnonzero(check(table)).tolist():
+                if row not in failed:
+                    failed[row] = (name, reason(table, row))
+        columns = [cells[name] for name in self._config.features]
+        keep = np.ones(len(rows), dtype=bool)
+        keep[list(failed)] = False
+        why.update((fit[row], reject) for row, reject in failed.items())
+        return _verdict(len(batch.rows), why, list(compress(zip(*columns), keep.tolist())))
+
+    def _line_breaks(self, table: Table, failed: dict[int, tuple[str, str]]) -> None:
+        """SageMaker cuts the model's input at every line feed and knows nothing of quotes."""
+        for name in self._config.features:
+            together = "".join(table.cells[name])
+            if "\n" not in together and "\r" not in together:
+                continue
+            for row, cell in enumerate(table.cells[name]):
+                if "\n" in cell or "\r" in cell:
+                    failed.setdefault(
+                        row,
+                        (
+                            "line break",
+                            f"feature {name} is {shown(cell)}: a line break cannot be sent to the model",
+                        ),
+                    )
+
+
+def unreadable(batch: Batch) -> dict[int, tuple[str, str]]:
+    """The records whose text is not text: bytes outside of the encoding, or NUL."""
+    together = "".join(batch.texts)
+    if "\0" not in together and together.isascii():
+        return {}
+    try:
+        together.encode("utf-8")
+        if "\0" not in together:
+            return {}
+    except UnicodeEncodeError:
+        pass
+    found = {}
+    for index, text in enumerate(batch.texts):
+        if "\0" in text:
+            found[index] = ("encoding", "the record holds a NUL character")
+            continue
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            byte = ord(text[error.start]) - 0xDC00
+            found[index] = (
+                "encoding",
+                f"byte 0x{byte:02x} at character {error.start + 1} is not of the input's encoding",
+            )
+    return found
+
+
+def _misfits(
+    layout: Layout, batch: Batch, config: Config, unread: Mapping[int, tuple[str, str]]
+) -> dict[int, tuple[str, str]]:
+    expected = len(layout.names) if layout.names is not None else -1
+    return {
+        index: ("arity", layout.misfit(len(row), config.input))
+        for index, row in enumerate(batch.rows)
+        if len(row) != expected and index not in unread
+    }
+
+
+def _verdict(records: int, why: Mapping[int, tuple[str, str]], features: list[tuple[str, ...]]) -> Verdict:
+    keep = np.ones(records, dtype=bool)
+    keep[list(why)] = False
+    return Verdict(keep, [Reject(index, *why[index]) for index in sorted(why)], features)

@@ -1,0 +1,169 @@
+"""The input objects of a Processing job: which there are, whose they are, and their text."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Iterator, Sequence, cast
+
+from include.jobs.config import Input
+from include.jobs.errors import InputError
+
+# No line may be longer: an object without line breaks is no CSV file, and would not fit into memory.
+LINE_LIMIT = 64 << 20
+_SAMPLE = 1 << 20
+_GZIP = b"\x1f\x8b"
+# First bytes that no text begins with.
+_FOREIGN = {
+    _GZIP: "gzip data; set input.compression to gzip",
+    b"PAR1": "a Parquet file; set input.format to parquet",
+    b"PK\x03\x04": "a zip archive, which is not read",
+    b"\x28\xb5\x2f\xfd": "zstd data, which is not read",
+    b"BZh": "bzip2 data, which is not read",
+}
+_WIDE_BOMS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+
+
+@dataclass(frozen=True)
+class InputObject:
+    """One object of the input.
+
+    Attributes:
+        path: where it lies in this container.
+        source: its s3:// URI.
+        size: bytes as stored.
+    """
+
+    path: Path
+    source: str
+    size: int
+
+
+def list_objects(folder: Path, input_uri: str) -> list[InputObject]:
+    """All objects below `folder`, in the order of their keys."""
+    if not folder.is_dir():
+        return []
+    paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return [
+        InputObject(paths[name], source_uri(input_uri, name), paths[name].stat().st_size)
+        for name in sorted(paths, key=lambda name: name.encode("utf-8", "surrogateescape"))
+    ]
+
+
+def source_uri(input_uri: str, name: str) -> str:
+    """The URI of the object that SageMaker put at `name` below the input's folder.
+
+    SageMaker treats an input URI as a raw prefix: one that ends inside a name leaves the whole last part.
+    """
+    parent, _, last = input_uri.rpartition("/")
+    if last and name.startswith(last):
+        return f"{parent}/{name}"
+    return f"{input_uri.rstrip('/')}/{name}"
+
+
+def share(objects: Sequence[InputObject], hosts: Sequence[str], host: str) -> list[InputObject]:
+    """The objects that `host` handles when every host has all: the largest first, to whoever has least."""
+    loads = dict.fromkeys(hosts, 0)
+    mine = []
+    for one in sorted(objects, key=lambda one: (-one.size, one.source)):
+        lightest = min(hosts, key=lambda name: loads[name])
+        loads[lightest] += one.size
+        if lightest == host:
+            mine.append(one)
+    chosen = {one.source for one in mine}
+    return [one for one in objects if one.source in chosen]
+
+
+def text_bytes(one: InputObject, source: Input) -> int:
+    """About how many bytes of text the object holds: a compressed one is estimated from its beginning."""
+    if not one.size:
+        return 0
+    with reading(one), one.path.open("rb") as stored:
+        if not _gzipped(stored.read(2), one, source):
+            return one.size
+        stored.seek(0)
+        head = stored.read(_SAMPLE)
+        unpacked = zlib.decompressobj(wbits=31).decompress(head)
+        return max(1, round(one.size * len(unpacked) / len(head)))
+
+
+def open_text(one: InputObject, source: Input) -> IO[str]:
+    """The object's text, its line ends untouched, bytes that are not of its encoding as lone surrogates."""
+    stored: IO[bytes] = one.path.open("rb")
+    if _gzipped(stored.read(2), one, source):
+        stored.seek(0)
+        stored = cast(IO[bytes], gzip.GzipFile(fileobj=stored))
+    else:
+        stored.seek(0)
+    buffered = io.BufferedReader(_Guarded(stored, one.source), 1 << 18)
+    head = buffered.peek(4)[:4]
+    for magic, what in _FOREIGN.items():
+        if head.startswith(magic):
+            raise InputError(f"{one.source} is {what}")
+    encoding = source.encoding.lower().replace("_", "-")
+    wide = encoding.startswith(("utf-16", "utf-32", "u16", "u32"))
+    if not wide and head[:2] in _WIDE_BOMS:
+        raise InputError(
+            f"{one.source} is written in {_WIDE_BOMS[head[:2]]}, not {source.encoding}; set input.encoding"
+        )
+    if encoding in ("utf-8", "utf8", "u8"):
+        encoding = "utf-8-sig"  # the same, less a byte order mark
+    return io.TextIOWrapper(
+        buffered, encoding=encoding, errors="strict" if wide else "surrogateescape", newline=""
+    )
+
+
+@contextmanager
+def reading(one: InputObject) -> Iterator[None]:
+    """Turns what goes wrong while an object is read into an InputError that names the object."""
+    try:
+        yield
+    except UnicodeError as error:
+        raise InputError(
+            f"{one.source} is not valid {getattr(error, 'encoding', 'text')}: {error}"
+        ) from error
+    except (EOFError, zlib.error, OSError) as error:
+        raise InputError(f"{one.source} cannot be read to its end: {error}") from error
+
+
+def _gzipped(head: bytes, one: InputObject, source: Input) -> bool:
+    if source.compression == "none":
+        return False
+    if head == _GZIP:
+        return True
+    if source.compression == "gzip" and head:
+        raise InputError(
+            f"{one.source} is not gzip data; set input.compression to none, or to auto for a mix of both"
+        )
+    return False
+
+
+class _Guarded(io.RawIOBase):
+    """Bytes passed through, as long as they contain line breaks."""
+
+    def __init__(self, stored: IO[bytes], source: str) -> None:
+        self._stored = stored
+        self._source = source
+        self._since = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # typeshed: any writable buffer
+        data = self._stored.read(len(buffer))
+        buffer[: len(data)] = data
+        last = max(data.rfind(b"\n"), data.rfind(b"\r"))
+        self._since = self._since + len(data) if last < 0 else len(data) - last
+        if self._since > LINE_LIMIT:
+            raise InputError(
+                f"{self._source} has no line break in {LINE_LIMIT:,} bytes: it is not a CSV file"
+            )
+        return len(data)
+
+    def close(self) -> None:
+        self._stored.close()
+        super().close()

@@ -1,0 +1,129 @@
+"""Processing job: any CSV input becomes equal shards of records, features and rejects.
+
+Run by SageMaker as `python3 -m include.jobs.preprocess`; README.md beside this file has its configuration.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from include.jobs.config import Config, read_config
+from include.jobs.container import Container, read_container, write_message
+from include.jobs.duplicates import find_duplicates
+from include.jobs.errors import ConfigError, JobError
+from include.jobs.judge import Judge
+from include.jobs.objects import InputObject, list_objects, share, text_bytes
+from include.jobs.shards import ShardWriter
+from include.jobs.source import read_batches
+
+MANIFEST_VERSION = 1
+
+
+def preprocess(container: Container, config: Config) -> dict[str, Any]:
+    """Write this host's shards and manifest below the container's output; returns the manifest."""
+    started = time.time()
+    busy = time.perf_counter()
+    everything = list_objects(container.data, config.input_uri)
+    own = own_objects(container, config, everything)
+    duplicates = find_duplicates(config, everything)
+    judge = Judge(config)
+    sizes = {one.source: text_bytes(one, config.input) for one in own}
+    writer = ShardWriter(container.output, container.host, sum(sizes.values()), config.shard_bytes)
+    rejected: Counter[str] = Counter()
+    objects: list[dict[str, Any]] = []
+    before = 0  # bytes of the objects already read
+    for one in own:
+        records = blank = 0
+        position = float(before)
+        before += sizes[one.source]
+        columns: tuple[str, ...] = ()
+        for layout, batch in read_batches(one, config.input):
+            verdict = judge.verdict(layout, batch, duplicates.flags(one, batch))
+            positions = np.minimum(position + np.cumsum([len(text) for text in batch.texts]), before)
+            if batch.texts:
+                position = float(positions[-1])
+            columns = layout.names or ()
+            writer.add(one.source, columns, batch, verdict, positions)
+            rejected.update(reject.rule for reject in verdict.rejects)
+            records += len(batch.rows)
+            blank += batch.blank
+        objects.append(
+            {"source": one.source, "records": records, "blank_lines": blank, "columns": list(columns)}
+        )
+    writer.finish()
+    records_in = sum(one["records"] for one in objects)
+    records_out = sum(shard["records"] for shard in writer.shards)
+    present = {name for one in objects for name in one["columns"]}
+    told = [one for one in objects if one["columns"]]
+    optional = {column.name for column in config.input.columns if column.optional}
+    manifest = {
+        "version": MANIFEST_VERSION,
+        "host": container.host,
+        "hosts": list(container.hosts),
+        "columns": [name for name in config.input.names if name in present or name not in optional],
+        "label_present": bool(optional and told) and all(optional <= set(one["columns"]) for one in told),
+        "objects": objects,
+        "records_in": records_in,
+        "records_out": records_out,
+        "rejected": dict(rejected),
+        "rejected_count": sum(rejected.values()),
+        "shards": writer.shards,
+        "rejects_files": writer.rejects_files,
+        "busy_seconds": round(time.perf_counter() - busy, 3),
+        "started_at": started,
+        "ended_at": time.time(),
+    }
+    if records_in != records_out + manifest["rejected_count"]:
+        raise JobError(
+            f"{records_in:,} records were read, but {records_out:,} written "
+            f"and {sum(rejected.values()):,} rejected"
+        )
+    path = container.output / "manifest" / f"{container.host}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    return manifest
+
+
+def own_objects(container: Container, config: Config, everything: list[InputObject]) -> list[InputObject]:
+    """The objects that this host handles; raises ConfigError if duplicates cannot be told over all."""
+    if len(container.hosts) == 1:
+        return everything
+    if config.distribution == "FullyReplicated":
+        return share(everything, container.hosts, container.host)
+    for rule in config.rules:
+        if rule.kind == "duplicates":
+            raise ConfigError(
+                f"rule {rule.name!r} needs every host to see all objects: distribution is ShardedByS3Key "
+                f"over {len(container.hosts)} hosts, it must be FullyReplicated"
+            )
+    return everything
+
+
+def main() -> int:
+    try:
+        container = read_container()
+        manifest = preprocess(container, read_config(container.config / "preprocess.json"))
+    except JobError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        write_message(str(error))
+        return 1
+    except Exception as error:
+        write_message(f"{type(error).__name__}: {error}")
+        raise
+    message = (
+        f"{manifest['host']}: {manifest['records_in']:,} in, {manifest['rejected_count']:,} rejected, "
+        f"{len(manifest['shards'])} shards"
+    )
+    print(message, flush=True)
+    write_message(message)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

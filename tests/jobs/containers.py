@@ -1,0 +1,126 @@
+"""Running the preprocess job as SageMaker does: a process of its own in a folder laid out as a container."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+ABALONE = (
+    "sex",
+    "length",
+    "diameter",
+    "height",
+    "whole_weight",
+    "shucked_weight",
+    "viscera_weight",
+    "shell_weight",
+)
+REAL_ABALONE = ROOT.parent / "shared" / "data" / "abalone.csv"
+
+
+def columns(**types: str) -> list[dict[str, Any]]:
+    """Columns by keyword; a type that ends with `?` is optional."""
+    return [
+        {"name": name, "type": kind.rstrip("?"), **({"optional": True} if kind.endswith("?") else {})}
+        for name, kind in types.items()
+    ]
+
+
+def abalone_columns() -> list[dict[str, Any]]:
+    numbers = dict.fromkeys(ABALONE[1:], "float")
+    return columns(sex="string", **numbers, rings="integer?")
+
+
+def config(columns: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
+    """A preprocess.json for these columns; keys of `input` may be given as input_<key>."""
+    source = {"format": "csv", "header": False, "delimiter": ",", "encoding": "utf-8", "compression": "none"}
+    for key in [key for key in changes if key.startswith("input_") and key != "input_uri"]:
+        source[key.removeprefix("input_")] = changes.pop(key)
+    features = [column["name"] for column in columns if not column.get("optional")]
+    return {
+        "version": 1,
+        "pipeline": "test",
+        "input_uri": "s3://bucket/in/",
+        "distribution": "FullyReplicated",
+        "input": {**source, "columns": columns},
+        "rules": [],
+        "features": {"columns": features},
+        "shard_bytes": 1_000_000,
+        **changes,
+    }
+
+
+@dataclass
+class Ended:
+    """What one host's run left behind."""
+
+    exit_code: int
+    message: str
+    stderr: str
+    output: Path
+    host: str = "algo-1"
+    manifest: dict[str, Any] = field(default_factory=dict)
+
+    def records(self) -> list[bytes]:
+        """The bytes of each records file, in the order of the manifest."""
+        return [(self.output / shard["records_key"]).read_bytes() for shard in self.manifest["shards"]]
+
+    def features(self) -> list[bytes]:
+        return [(self.output / shard["features_key"]).read_bytes() for shard in self.manifest["shards"]]
+
+    def rejects(self) -> list[dict[str, Any]]:
+        return [
+            json.loads(line)
+            for key in self.manifest["rejects_files"]
+            for line in (self.output / key).read_text("utf-8").split("\n")
+            if line
+        ]
+
+
+def run_preprocess(
+    folder: Path,
+    config: Any,
+    objects: Mapping[str, bytes],
+    *,
+    host: str = "algo-1",
+    hosts: Sequence[str] = ("algo-1",),
+    python: str = sys.executable,
+) -> Ended:
+    """Run one host's container over `objects` (key below the input prefix → content)."""
+    base = folder / host
+    for key, content in objects.items():
+        path = base / "processing" / "input" / "data" / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    for path, document in (
+        (base / "processing" / "input" / "config" / "preprocess.json", config),
+        (base / "config" / "resourceconfig.json", {"current_host": host, "hosts": list(hosts)}),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(document if isinstance(document, str) else json.dumps(document), "utf-8")
+    done = subprocess.run(
+        [python, "-m", "include.jobs.preprocess"],
+        cwd=base,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "SAGEMAKER_BASE_DIR": str(base)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    message = base / "output" / "message"
+    output = base / "processing" / "output"
+    manifest = output / "manifest" / f"{host}.json"
+    return Ended(
+        exit_code=done.returncode,
+        message=message.read_text("utf-8") if message.exists() else "",
+        stderr=done.stderr,
+        output=output,
+        host=host,
+        manifest=json.loads(manifest.read_text("utf-8")) if manifest.exists() else {},
+    )
