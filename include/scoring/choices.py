@@ -9,8 +9,8 @@ from include.scoring.messages import count
 
 @dataclass(slots=True)
 class Choices:
-    """Sentences in the order in which choices were made; `chosen_by` maps a field of the plan to who chose it:
-    `trigger form`, `pipeline` or `plan`.
+    """Sentences in the order in which choices were made; `chosen_by` maps a field of the plan to who chose
+    it: `trigger form`, `pipeline` or `plan`.
     """
 
     sentences: list[str] = field(default_factory=list)
@@ -33,7 +33,8 @@ class Choices:
         return chosen
 
     def instance_count(self, stage: str, *, typed: int | None, limit: int, units: int, unit: str) -> int:
-        """Instances of a stage: what a person typed, else as many as the pipeline allows, and never more than units.
+        """Instances of a stage: what a person typed, else as many as the pipeline allows, and never more
+        than units.
 
         A stage without units gets 0 instances, and nothing is said about it.
         """

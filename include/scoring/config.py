@@ -1,4 +1,5 @@
-"""A pipeline file as nouns that cannot be wrong: `load_pipeline(path)` gives a frozen `Pipeline` or a PipelineError.
+"""A pipeline file as nouns that cannot be wrong: `load_pipeline(path)` gives a frozen `Pipeline` or a
+PipelineError.
 
 Nothing downstream checks again what is checked here, and nothing here reads anything but the file.
 """
@@ -20,8 +21,9 @@ from include.scoring.yaml_file import read_yaml
 INSTANCE_TYPE_PATTERN = r"^ml\.[a-z0-9-]+\.((\d*x)?large|medium|metal)$"
 ROLE_PATTERN = r"^arn:aws[a-z-]*:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+$"
 
-# Between the containers of a serial pipeline a request is limited to 5 MB (inference pipeline troubleshooting guide;
-# batch jobs were seen to fail with "Request Entity Too Large"). Payload times concurrency may not exceed 100 (API).
+# Between the containers of a serial pipeline a request is limited to 5 MB (inference pipeline
+# troubleshooting guide; batch jobs were seen to fail with "Request Entity Too Large"). Payload times
+# concurrency may not exceed 100 (API).
 PIPELINE_MAX_PAYLOAD_MB = 5
 DEFAULT_MAX_PAYLOAD_MB = 6
 MAX_PAYLOAD_TIMES_CONCURRENCY = 100
@@ -69,10 +71,14 @@ class InputSection(Noun):
     uri: TemplatedS3Uri = Field(description="S3 prefix of the input. May hold {date}, {hour} and {run_id}.")
     format: Literal["csv"] = Field(default="csv", description="Format of the objects.")
     header: bool = Field(default=False, description="Whether each object begins with a line of column names.")
-    delimiter: str = Field(default=",", min_length=1, max_length=1, description="What separates the cells.")
+    delimiter: str = Field(
+        default=",",
+        pattern=r'^[^"\r\n\x00\x80-\U0010ffff]$',
+        description="What separates the cells: one ASCII character.",
+    )
     encoding: Literal["utf-8", "latin-1"] = Field(default="utf-8", description="Encoding of the text.")
-    compression: Literal["none", "gzip"] = Field(
-        default="none", description="How the objects are compressed."
+    compression: Literal["none", "gzip", "auto"] = Field(
+        default="none", description="How the objects are compressed; auto looks at the first bytes of each."
     )
     columns: tuple[Column, ...] = Field(min_length=1, description="The columns, in order.")
 
@@ -125,7 +131,7 @@ class Container(Noun):
 
 
 class ModelSection(Noun):
-    """The model: an existing one by name, or containers from which one is made for the run and deleted after it."""
+    """The model: an existing one by name, or containers from which one is made for the run."""
 
     name: str | None = Field(
         default=None,
@@ -213,7 +219,8 @@ class PredictionsSection(Noun):
             wrong = [name for name in self.fields if not name.isdigit()]
             if wrong:
                 raise ValueError(
-                    f"fields: found {wrong[0]!r}; csv answers have no names, so a field is a position such as '0'"
+                    f"fields: found {wrong[0]!r}; csv answers have no names, so a field is a position "
+                    f"such as '0'"
                 )
         targets = list(self.fields.values())
         if len(set(targets)) < len(targets):
@@ -299,7 +306,8 @@ class Pipeline(Noun):
         for name in self.feature_columns:
             if name not in always:
                 raise ValueError(
-                    f"features.columns: found {name!r}; allowed are the columns that are always there: {always}"
+                    f"features.columns: found {name!r}; allowed are the columns that are always there: "
+                    f"{', '.join(always)}"
                 )
         for target in self.predictions.fields.values():
             if target in self.column_names:
@@ -311,8 +319,9 @@ class Pipeline(Noun):
         payload = self.max_payload_mb
         if self.model.is_serial_pipeline and payload > PIPELINE_MAX_PAYLOAD_MB:
             raise ValueError(
-                f"transform.max_payload_mb: found {payload}; allowed is at most {PIPELINE_MAX_PAYLOAD_MB} with "
-                f"{len(self.model.containers)} containers, because requests between containers are limited to 5 MB"
+                f"transform.max_payload_mb: found {payload}; allowed is at most "
+                f"{PIPELINE_MAX_PAYLOAD_MB} with {len(self.model.containers)} containers, because requests "
+                f"between containers are limited to 5 MB"
             )
         concurrency = self.transform.max_concurrent_transforms or 1
         if payload * concurrency > MAX_PAYLOAD_TIMES_CONCURRENCY:
@@ -326,8 +335,8 @@ class Pipeline(Noun):
         for name, uri in (("output.uri", self.output.uri), ("work", self.work)):
             if s3uri.covers(self.input.uri, uri):
                 raise ValueError(
-                    f"{name}: found {uri!r} below input.uri {self.input.uri!r}, so the next run would read what this "
-                    f"one wrote; choose another prefix"
+                    f"{name}: found {uri!r} below input.uri {self.input.uri!r}, so the next run would read "
+                    f"what this one wrote; choose another prefix"
                 )
 
     @property
@@ -351,7 +360,7 @@ class Pipeline(Noun):
 
     @property
     def distribution(self) -> Literal["FullyReplicated", "ShardedByS3Key"]:
-        """How input reaches the processing instances: a duplicate may lie in any object, so that rule needs all."""
+        """How input reaches the instances: a duplicate may lie in any object, so that rule needs them all."""
         finds_duplicates = any(isinstance(rule, DuplicatesRule) for rule in self.rules)
         return "FullyReplicated" if finds_duplicates else "ShardedByS3Key"
 

@@ -1,7 +1,8 @@
 """What a stage cost. AWS bills an instance from the moment the job starts until it ends, idle or not.
 
-Provisioning, from creation to start, is not billed (DescribeTransformJob's documentation). Prices are a dated table with
-sources (`prices.yaml`); an unknown price stays None all the way and is said to be unknown, never guessed.
+Provisioning, from creation to start, is not billed (DescribeTransformJob's documentation). Prices are a
+dated table with sources (`prices.yaml`); an unknown price stays None all the way and is said to be unknown,
+never guessed.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Prices(Noun):
 
 
 def load_prices(path: str | Path | None = None) -> Prices:
-    """Read a price table; without a path, the one beside this module. Raises PipelineError naming file and field."""
+    """Read a price table; without a path, the one beside this module. Raises PipelineError."""
     return _own_prices() if path is None else _read(Path(path))
 
 

@@ -24,7 +24,8 @@ class ScoringError(Exception):
 class PipelineError(ScoringError):
     """A pipeline file that cannot be used.
 
-    Attributes: `file` as it was given, `problems` one sentence each, naming field, what was found and what is allowed.
+    Attributes: `file` as it was given, `problems` one sentence each, naming field, what was found and what
+    is allowed.
     """
 
     def __init__(self, file: str, problems: tuple[str, ...]) -> None:

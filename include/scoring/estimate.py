@@ -1,4 +1,4 @@
-"""What a run will roughly take and cost, before it is spent: start-up plus the largest share of work, times instances."""
+"""What a run will roughly take and cost: start-up plus the largest share of work, times instances."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from include.scoring.cost import Prices, total
 from include.scoring.messages import duration, money
 from include.scoring.rules import Noun
 
-# Assumed until runs of the pipeline have been measured. Start-up: pulling the image and starting the server took 60 to
-# 120 s of billed time in recorded runs. Rates: megabytes per second and instance of plain tabular work.
+# Assumed until runs of the pipeline have been measured. Start-up: pulling the image and starting the server
+# took 60 to 120 s of billed time in recorded runs. Rates: megabytes per second and instance of plain tabular
+# work.
 START_SECONDS = 90.0
 DEFAULT_RATES = {"preprocess": 10e6, "transform": 2e6}
 
@@ -31,12 +32,12 @@ class Estimate(Noun):
 
     def sentence(self) -> str:
         """One sentence for people."""
-        return (
-            f"The jobs should run for about {duration(self.seconds)} and cost about {money(self.dollars)} ({self.basis})."
-            if self.dollars is not None
-            else f"The jobs should run for about {duration(self.seconds)}; what they cost is unknown, because an "
-            f"instance type has no price in the table ({self.basis})."
-        )
+        takes = f"The jobs should run for about {duration(self.seconds)}"
+        if self.dollars is None:
+            return (
+                f"{takes}; the cost is unknown, because an instance type has no known price ({self.basis})."
+            )
+        return f"{takes} and cost about {money(self.dollars)} ({self.basis})."
 
 
 def estimate(

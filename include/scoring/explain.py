@@ -23,19 +23,13 @@ def explain(error: ValidationError, model: type[BaseModel], line_of: LineOf | No
     found: list[tuple[int, str]] = []
     for detail in error.errors():
         location, owner = _real_location(detail["loc"], model)
-        line = line_of(location) if line_of else None
         sentence = _sentence(detail, location, owner)
-        prefix = f"line {line}, " if line is not None else ""
-        field = _path(location)
-        text = (
-            f"{prefix}{field}: {sentence}"
-            if field
-            else f"{prefix.rstrip(', ') + ': ' if prefix else ''}{sentence}"
-        )
-        if not field:
-            # A check over several fields names its field itself.
-            text = sentence
-        found.append((line or 0, text))
+        if not location:
+            # A check over several fields begins its sentence with the field it is about.
+            location, sentence = _field_named_in(sentence)
+        line = line_of(location) if line_of else None
+        where = ", ".join(part for part in (f"line {line}" if line else "", _path(location)) if part)
+        found.append((line or 0, f"{where}: {sentence}" if where else sentence))
     return tuple(dict.fromkeys(text for _, text in sorted(found, key=lambda item: item[0])))
 
 
@@ -76,6 +70,14 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     return [model for argument in get_args(annotation) for model in _models_in(argument)]
 
 
+def _field_named_in(sentence: str) -> tuple[Location, str]:
+    match = re.match(r"([a-z_]+(?:\.[a-z_]+|\[\d+\])*): ", sentence)
+    if match is None:
+        return (), sentence
+    parts = re.findall(r"[a-z_]+|\d+", match[1])
+    return tuple(int(part) if part.isdigit() else part for part in parts), sentence[match.end() :]
+
+
 def _path(location: Location) -> str:
     text = ""
     for part in location:
@@ -106,7 +108,7 @@ def _sentence(detail: ErrorDetails, location: Location, owner: type[BaseModel] |
     if kind == "value_error":
         return str(context["error"])
     if kind == "string_pattern_mismatch":
-        return f"found {_shown(value)}; allowed is a text like {context['pattern']}" + _described(
+        return f"found {_shown(value)}; allowed is what matches {context['pattern']}" + _described(
             owner, location
         )
     limit = _limit(kind, context)

@@ -1,4 +1,4 @@
-"""_manifest.json: what a run published. Writing it commits the run; readers who follow it see whole runs only."""
+"""_manifest.json: what a run published. Writing it commits the run; who follows it sees whole runs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def build_manifest(
 ) -> dict[str, Any]:
     """The manifest of one run, JSON-safe.
 
-    `plan` is the plan as JSON, `files` one entry per published file with at least `uri` and `rows`, `facts` what was
-    read back from preprocessing, `transformed` the finished transform job.
+    `plan` is the plan as JSON, `files` one entry per published file with at least `uri` and `rows`, `facts`
+    what was read back from preprocessing, `transformed` the finished transform job.
     """
     return {
         "version": 1,

@@ -1,8 +1,8 @@
 """Every name and every address that a run uses, in one place.
 
-Job names live forever in an AWS account while run ids do not, so a run draws a nonce once (`new_nonce`) and all of
-its names come from it. The name of a job is the same over Airflow's automatic retries, which then find the job
-again, and another one after a person clears the task, because `ti.max_tries` rises with a clear.
+Job names live forever in an AWS account while run ids do not, so a run draws a nonce once (`new_nonce`) and
+all of its names come from it. The name of a job is the same over Airflow's automatic retries, which then
+find the job again, and another one after a person clears the task, because `ti.max_tries` rises with a clear.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import re
 import secrets
 from dataclasses import dataclass
 
-# 63 is AWS's limit for jobs and models; "-99" is left for the attempt that is appended when a job is submitted.
+# 63 is AWS's limit for jobs and models; "-99" is left for the attempt that is appended when a job is
+# submitted.
 MAX_NAME = 63
 MAX_BASE_NAME = 60
 NAME_PATTERN = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
@@ -51,8 +52,8 @@ def job_base_name(
 def run_slug(run_id: str) -> str:
     """A run id as one S3 path segment: safe characters only, at most 80, distinct for distinct run ids.
 
-    `manual__2026-01-31T07:00:00+00:00` becomes `manual__2026-01-31T07-00-00-00-00-<8 hex digits>`; an id that is
-    already safe and short stays as it is, so that people recognise it.
+    `manual__2026-01-31T07:00:00+00:00` becomes `manual__2026-01-31T07-00-00-00-00-<8 hex digits>`; an id
+    that is already safe and short stays as it is, so that people recognise it.
     """
     safe = re.sub(r"[^A-Za-z0-9._=-]+", "-", run_id).strip("-")
     # A segment of dots alone would climb out of the prefix in tools that treat keys as paths.
@@ -95,7 +96,7 @@ class JobPaths:
 
 @dataclass(frozen=True, slots=True)
 class RunPaths:
-    """Where a run works. `run_prefix` is a full `s3://` URI ending in `/`, or a template that renders to one."""
+    """Where a run works. `run_prefix` is an `s3://` URI ending in `/`, or a template that renders to one."""
 
     run_prefix: str
 

@@ -1,7 +1,7 @@
 """The params of one run: what Airflow's trigger form shows, and what `plan` reads back.
 
-A param left empty means that the plan decides. Airflow checks values against the JSON schema given here before a run
-exists, but accepts unknown keys in `conf`, so `check_conf` refuses those.
+A param left empty means that the plan decides. Airflow checks values against the JSON schema given here
+before a run exists, but accepts unknown keys in `conf`, so `check_conf` refuses those.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class ParamSpec:
 
 
 def read_params(params: Mapping[str, Any]) -> RunParams:
-    """The params of a run as an object. Raises ParamsError naming each field, what was found and what is allowed."""
+    """The params of a run as an object. Raises ParamsError: each field, what was found, what is allowed."""
     try:
         return RunParams.model_validate(dict(params))
     except ValidationError as error:
@@ -89,7 +89,8 @@ def check_conf(conf: Mapping[str, Any] | None, known: Iterable[str]) -> None:
     """Raise ParamsError for keys of a run's `conf` that are no params, naming the nearest valid one."""
     names = list(known)
     problems = tuple(
-        f"conf: found the unknown key {key!r}{did_you_mean(str(key), names)}; allowed are {one_of(names, last='and')}"
+        f"conf: found the unknown key {key!r}{did_you_mean(str(key), names)}; "
+        f"allowed are {one_of(names, last='and')}"
         for key in (conf or {})
         if key not in names
     )

@@ -1,7 +1,7 @@
 """The placeholders that input and output URIs may hold: {date}, {hour} and {run_id}.
 
-They are checked when a DAG file is parsed and filled once per run, by `plan`. Airflow's own `{{ ds }}` does not
-exist in a run without a logical date, and a text rendered twice is a hole, so double braces are refused.
+They are checked when a DAG file is parsed and filled once per run, by `plan`. Airflow's own `{{ ds }}` does
+not exist in a run without a logical date, and a text rendered twice is a hole, so double braces are refused.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def check_placeholders(text: str) -> None:
 def resolve(text: str, *, moment: datetime, run_id: str) -> str:
     """Fill the placeholders of `text`.
 
-    `moment` is the end of the run's data interval, else its logical date, else `run_after`; it must carry a time
-    zone and is read in UTC. Raises PlaceholderError for a text that `check_placeholders` refuses.
+    `moment` is the end of the run's data interval, else its logical date, else `run_after`; it must carry a
+    time zone and is read in UTC. Raises PlaceholderError for a text that `check_placeholders` refuses.
     """
     check_placeholders(text)
     if moment.tzinfo is None:

@@ -1,27 +1,30 @@
-"""The plan of one run: from a listing of the input to the size of each cluster, with one sentence for each choice.
+"""The plan of one run: from a listing of the input to the size of each cluster, with one sentence for each
+choice.
 
-`make_plan` is a pure function; it spends nothing and asks nobody. What it returns is stored as plan.json and is the only
-source of the later tasks' numbers.
+`make_plan` is a pure function; it spends nothing and asks nobody. What it returns is stored as plan.json and
+is the only source of the later tasks' numbers.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from include.scoring import sizing
 from include.scoring.choices import Choices
-from include.scoring.config import MAX_PAYLOAD_TIMES_CONCURRENCY, PIPELINE_MAX_PAYLOAD_MB, Pipeline
+from include.scoring.config import Pipeline
 from include.scoring.cost import Prices, load_prices
-from include.scoring.errors import EmptyInputError, ParamsError
+from include.scoring.errors import EmptyInputError
 from include.scoring.estimate import Estimate, estimate
+from include.scoring.limits import check_limits
 from include.scoring.messages import count, size
 from include.scoring.naming import RunPaths
 from include.scoring.params import RunParams
+from include.scoring.request_shape import batch_strategy, concurrency, payload_mb
 from include.scoring.rules import Noun
 
 MINUTE = 60
@@ -38,17 +41,22 @@ class S3Object:
 
 
 class InputPlan(Noun):
-    """What the listing held; empty objects are not counted. `digest` changes when any key, size or etag does."""
+    """What the listing held, without empty objects.
+
+    `text_bytes` is `bytes` with what is packed counted as unpacked; `digest` changes when any key, size or
+    etag does.
+    """
 
     uri: str
     objects: int
     bytes: int
     largest_bytes: int
+    text_bytes: int
     digest: str
 
 
 class ModelPlan(Noun):
-    """Which model scores: the name of an existing one, or the number of containers of the one made for the run."""
+    """Which model scores: an existing one by name, or one made for the run of so many containers."""
 
     name: str | None
     containers: int
@@ -85,7 +93,7 @@ class JoinPlan(Noun):
 
 
 class Plan(Noun):
-    """All numbers of one run. Frozen; `model_dump(mode="json")` is plan.json, `for_xcom()` what tasks hand on."""
+    """All numbers of one run. `model_dump(mode="json")` is plan.json, `for_xcom()` what tasks hand on."""
 
     version: Literal[1] = 1
     pipeline: str
@@ -118,7 +126,7 @@ class Plan(Noun):
 def make_plan(
     pipeline: Pipeline,
     params: RunParams,
-    objects: Sequence[S3Object],
+    objects: Iterable[S3Object],
     *,
     run_id: str,
     nonce: str,
@@ -129,11 +137,12 @@ def make_plan(
 ) -> Plan:
     """Size the clusters of one run.
 
-    `objects` is the listing of `input_uri`; both URIs have their placeholders filled. Raises EmptyInputError when there
-    is nothing to score and the pipeline wants that to fail, ParamsError when a typed param is outside the limits.
+    `objects` is the listing of `input_uri`; both URIs have their placeholders filled. Raises EmptyInputError
+    when there is nothing to score and the pipeline wants that to fail, ParamsError when a typed param is
+    outside the limits.
     """
-    _check_limits(pipeline, params)
-    found = _describe_input(input_uri, objects)
+    check_limits(pipeline, params)
+    found = _describe_input(input_uri, objects, pipeline.input.compression)
     say = Choices()
     empty = found.objects == 0
     if empty:
@@ -150,7 +159,7 @@ def make_plan(
         )
     preprocess, transform = _stages(pipeline, params, found, say)
     estimated = estimate(
-        input_bytes=_text_bytes(pipeline, found),
+        input_bytes=found.text_bytes,
         preprocess=(preprocess.instance_type, preprocess.instance_count),
         transform=(transform.instance_type, transform.instance_count),
         prices=prices or load_prices(),
@@ -177,27 +186,32 @@ def make_plan(
     )
 
 
-def _describe_input(uri: str, objects: Sequence[S3Object]) -> InputPlan:
+def _describe_input(uri: str, objects: Iterable[S3Object], compression: str) -> InputPlan:
     digest = hashlib.sha256()
-    number = total = largest = 0
+    number = total = largest = text = 0
     for item in objects:
         if item.size <= 0:
             continue
         number += 1
         total += item.size
         largest = max(largest, item.size)
+        packed = compression == "gzip" or (compression == "auto" and item.key.endswith(".gz"))
+        text += item.size * (sizing.GZIP_GROWTH if packed else 1)
         digest.update(json.dumps([item.key, item.size, item.etag]).encode())
-    return InputPlan(uri=uri, objects=number, bytes=total, largest_bytes=largest, digest=digest.hexdigest())
-
-
-def _text_bytes(pipeline: Pipeline, found: InputPlan) -> int:
-    return found.bytes * (sizing.GZIP_GROWTH if pipeline.input.compression == "gzip" else 1)
+    return InputPlan(
+        uri=uri,
+        objects=number,
+        bytes=total,
+        largest_bytes=largest,
+        text_bytes=text,
+        digest=digest.hexdigest(),
+    )
 
 
 def _stages(
     pipeline: Pipeline, params: RunParams, found: InputPlan, say: Choices
 ) -> tuple[PreprocessPlan, TransformPlan]:
-    limits, text_bytes = pipeline.transform, _text_bytes(pipeline, found)
+    limits, text_bytes = pipeline.transform, found.text_bytes
     asked = params.transform_instance_count
     shards = sizing.shard_sizes(text_bytes, asked or limits.max_instances, asked_for=asked is not None)
     preprocess = PreprocessPlan(
@@ -224,8 +238,8 @@ def _stages(
         say.choose(
             "preprocess.shard_bytes",
             "plan",
-            f"Records are cut into about {count(shards.count, 'equal shard')} of {size(shards.bytes)}{unpacked}, "
-            f"because an instance without a shard is billed all the same.",
+            f"Records are cut into about {count(shards.count, 'equal shard')} of {size(shards.bytes)}"
+            f"{unpacked}, because an instance without a shard is billed all the same.",
         )
     instance_type = say.instance_type(
         "transform", typed=params.transform_instance_type, default=limits.instance_type
@@ -233,111 +247,13 @@ def _stages(
     instance_count = say.instance_count(
         "transform", typed=asked, limit=limits.max_instances, units=shards.count, unit="shard"
     )
-    payload = _payload(pipeline, params, say)
+    payload = payload_mb(pipeline, params, say)
     return preprocess, TransformPlan(
         instance_type=instance_type,
         instance_count=instance_count,
-        max_concurrent_transforms=_concurrency(pipeline, params, instance_type, payload, say),
+        max_concurrent_transforms=concurrency(pipeline, params, instance_type, payload, say),
         max_payload_mb=payload,
-        batch_strategy=_strategy(pipeline, params, say),
+        batch_strategy=batch_strategy(pipeline, params, say),
         max_runtime_seconds=limits.max_runtime_minutes * MINUTE,
         shards=shards.count,
     )
-
-
-def _payload(pipeline: Pipeline, params: RunParams, say: Choices) -> int:
-    typed = params.transform_max_payload_mb
-    if typed is not None:
-        say.choose(
-            "transform.max_payload_mb",
-            "trigger form",
-            f"A request holds up to {typed} MB, because the trigger form said {typed}.",
-        )
-        return typed
-    payload = pipeline.max_payload_mb
-    why = (
-        "the pipeline says so"
-        if pipeline.transform.max_payload_mb
-        else (
-            "several containers can hand each other no more"
-            if pipeline.model.is_serial_pipeline
-            else "that is SageMaker's default"
-        )
-    )
-    say.choose("transform.max_payload_mb", "pipeline", f"A request holds up to {payload} MB, because {why}.")
-    return payload
-
-
-def _concurrency(
-    pipeline: Pipeline, params: RunParams, instance_type: str, payload: int, say: Choices
-) -> int:
-    typed, stated = params.transform_max_concurrent, pipeline.transform.max_concurrent_transforms
-    field = "transform.max_concurrent_transforms"
-    if typed is not None:
-        say.choose(
-            field,
-            "trigger form",
-            f"Each instance works on {count(typed, 'request')} at a time, because the trigger form said {typed}.",
-        )
-        return typed
-    most = MAX_PAYLOAD_TIMES_CONCURRENCY // payload
-    if stated is not None:
-        lowered = (
-            f", lowered from {stated} because {stated} × {payload} MB is above SageMaker's 100 MB"
-            if stated > most
-            else ""
-        )
-        chosen = min(stated, most)
-        say.choose(
-            field,
-            "pipeline",
-            f"Each instance works on {count(chosen, 'request')} at a time, because the pipeline says so{lowered}.",
-        )
-        return chosen
-    chosen = sizing.concurrency(instance_type, payload, MAX_PAYLOAD_TIMES_CONCURRENCY)
-    say.choose(
-        field,
-        "plan",
-        f"Each instance works on {count(chosen, 'request')} at a time, one per vCPU of {instance_type} within 100 MB in flight.",
-    )
-    return chosen
-
-
-def _strategy(pipeline: Pipeline, params: RunParams, say: Choices) -> Literal["MultiRecord", "SingleRecord"]:
-    chosen = params.transform_batch_strategy or pipeline.transform.strategy
-    typed = params.transform_batch_strategy is not None
-    who = "the trigger form said so" if typed else "the pipeline says so"
-    many = "as many records as fit" if chosen == "MultiRecord" else "one record"
-    say.choose(
-        "transform.batch_strategy",
-        "trigger form" if typed else "pipeline",
-        f"A request holds {many} ({chosen}), because {who}.",
-    )
-    return chosen
-
-
-def _check_limits(pipeline: Pipeline, params: RunParams) -> None:
-    problems = []
-    for stage, limits in (("preprocess", pipeline.preprocess), ("transform", pipeline.transform)):
-        asked = getattr(params, f"{stage}_instance_count")
-        if asked is not None and asked > limits.max_instances:
-            problems.append(
-                f"{stage}_instance_count: found {asked}; allowed is at most {limits.max_instances}, "
-                f"{stage}.max_instances of the pipeline {pipeline.name}"
-            )
-    payload = params.transform_max_payload_mb
-    if payload is not None and pipeline.model.is_serial_pipeline and payload > PIPELINE_MAX_PAYLOAD_MB:
-        problems.append(
-            f"transform_max_payload_mb: found {payload}; allowed is at most {PIPELINE_MAX_PAYLOAD_MB}, because the model "
-            f"has {len(pipeline.model.containers)} containers and requests between them are limited to 5 MB"
-        )
-    concurrent = params.transform_max_concurrent
-    in_flight = (payload or pipeline.max_payload_mb) * (concurrent or 1)
-    if in_flight > MAX_PAYLOAD_TIMES_CONCURRENCY:
-        problems.append(
-            f"transform_max_concurrent: found {concurrent} times {payload or pipeline.max_payload_mb} MB = {in_flight} MB; "
-            f"SageMaker allows at most {MAX_PAYLOAD_TIMES_CONCURRENCY}; write "
-            f"{MAX_PAYLOAD_TIMES_CONCURRENCY // (payload or pipeline.max_payload_mb)} or less, or lower the MB per request"
-        )
-    if problems:
-        raise ParamsError(tuple(problems))

@@ -29,30 +29,31 @@ def reconcile(
 ) -> Reconciled:
     """Compare what preprocessing passed with what the join wrote, shard by shard.
 
-    `joined` maps the name of a shard to the rows joined from it. `objects`, when given, are the URIs of the input
-    objects that must have been read, each once. Raises ReconciliationError naming the first shard, or object, that does
-    not add up.
+    `joined` maps the name of a shard to the rows joined from it. `objects`, when given, are the URIs of the
+    input objects that must have been read, each once. Raises ReconciliationError naming the first shard, or
+    object, that does not add up.
     """
     for shard in manifests.shards:
         if shard.name not in joined:
             raise ReconciliationError(
-                f"shard {shard.name}: {shard.records:,} records passed preprocessing, but the join never saw the shard; "
-                f"nothing is published",
+                f"shard {shard.name}: {shard.records:,} records passed preprocessing, but the join never saw "
+                f"the shard; nothing is published",
                 shard.name,
             )
         rows = joined[shard.name]
         if rows != shard.records:
             raise ReconciliationError(
-                f"shard {shard.name}: {shard.records:,} records passed preprocessing, but {rows:,} rows were joined "
-                f"({abs(rows - shard.records):,} {'lost' if rows < shard.records else 'too many'}); nothing is published",
+                f"shard {shard.name}: {shard.records:,} records passed preprocessing, but {rows:,} rows were "
+                f"joined ({abs(rows - shard.records):,} {'lost' if rows < shard.records else 'too many'}); "
+                f"nothing is published",
                 shard.name,
             )
     known = {shard.name for shard in manifests.shards}
     strange = sorted(set(joined) - known)
     if strange:
         raise ReconciliationError(
-            f"shard {strange[0]}: {joined[strange[0]]:,} rows were joined, but preprocessing wrote no such shard; "
-            f"nothing is published",
+            f"shard {strange[0]}: {joined[strange[0]]:,} rows were joined, but preprocessing wrote no such "
+            f"shard; nothing is published",
             strange[0],
         )
     if objects is not None:
@@ -80,5 +81,6 @@ def _check_objects(manifests: Manifests, objects: Iterable[str]) -> None:
     ):
         if names:
             raise ReconciliationError(
-                f"{min(names)} {verb}{f' (and {len(names) - 1:,} more)' if len(names) > 1 else ''}; nothing is published"
+                f"{min(names)} {verb}{f' (and {len(names) - 1:,} more)' if len(names) > 1 else ''}; "
+                f"nothing is published"
             )

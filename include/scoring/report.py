@@ -23,14 +23,15 @@ def build_report(
 ) -> dict[str, Any]:
     """The figures of a run that was published, as JSON-safe values; what is not known is None.
 
-    `plan` is the plan as JSON; `jobs` maps a stage to its finished job, which may carry `busy_seconds` (summed over
-    instances, None when unknown); `manifest` is what was published; `first_rows` some of its rows.
+    `plan` is the plan as JSON; `jobs` maps a stage to its finished job, which may carry `busy_seconds`
+    (summed over instances, None when unknown); `manifest` is what was published; `first_rows` some of its
+    rows.
     """
     prices = prices or load_prices()
     uses = [
         StageUse.from_job(stage, job, busy_seconds=job.get("busy_seconds")) for stage, job in jobs.items()
     ]
-    stages = [{**use.figures(prices), "why": _reasons(plan, use.stage)} for use in uses]
+    stages = [{**use.figures(prices), "why": _reasons(plan, use)} for use in uses]
     created = [use.created_at for use in uses]
     ended = [use.ended_at for use in uses if use.ended_at is not None]
     dollars = total(stage["dollars"] for stage in stages)
@@ -65,9 +66,15 @@ def build_report(
     }
 
 
-def _reasons(plan: Mapping[str, Any], stage: str) -> list[str]:
-    """The plan's sentences about the size of a stage's cluster."""
-    return [text for text in plan["sentences"] if text.startswith(f"{stage.capitalize()} uses ")]
+def _reasons(plan: Mapping[str, Any], use: StageUse) -> list[str]:
+    """The plan's sentences about the size of a stage's cluster, and one where fewer instances were enough."""
+    said = [text for text in plan["sentences"] if text.startswith(f"{use.stage.capitalize()} uses ")]
+    planned = plan[use.stage]["instance_count"]
+    if use.instance_count < planned:
+        said.append(
+            f"It ran on {use.instance_count} of the {planned} planned, because there were no more shards to work on."
+        )
+    return said
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The report as one self-contained page: no script, no font, no picture from elsewhere, and nothing unescaped."""
+"""The report as one self-contained page: no script, nothing from elsewhere, and nothing unescaped."""
 
 from __future__ import annotations
 

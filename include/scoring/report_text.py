@@ -92,7 +92,7 @@ def _idle(stage: Mapping[str, Any]) -> str:
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Rows as an aligned table; where it is too wide, columns in the middle give way, never the first or the last."""
+    """Rows as an aligned table; where it is too wide, columns in the middle give way."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns = {name: [_cell(name), *(_cell(row.get(name)) for row in rows)] for name in names}
     widths = {name: max(len(cell) for cell in cells) for name, cells in columns.items()}

@@ -1,7 +1,8 @@
 """The requests to SageMaker, as plain dicts.
 
-Every value is a text or a number given by the caller, so that a DAG can pass template expressions and a check can pass
-the numbers of a plan. Texts may hold the token `{job_name}`, which becomes the job's final name when it is submitted.
+Every value is a text or a number given by the caller, so that a DAG can pass template expressions and a
+check can pass the numbers of a plan. Texts may hold the token `{job_name}`, which becomes the job's final
+name when it is submitted.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ class ProcessingValues(RunValues):
 class TransformValues(RunValues):
     """What the transform job of a run needs; numbers may be templates.
 
-    `features_uri` is the prefix that the preprocessing job wrote; `model_name` is used for a model made for this run.
+    `features_uri` is the prefix that the preprocessing job wrote; `model_name` is used for a model made for
+    this run.
     """
 
     model_name: str

@@ -1,7 +1,7 @@
 """The rules that a record must pass before the model sees it, as a pipeline file states them.
 
-Rules are tried in the order of the file, after two implicit ones, `arity` and `type`; the first that fails is the
-record's reason. `as_job_config` gives them in the form that the preprocessing job reads.
+Rules are tried in the order of the file, after the implicit ones such as `arity` and `type`; the first that
+fails is the record's reason. `as_job_config` gives them in the form that the preprocessing job reads.
 """
 
 from __future__ import annotations
@@ -10,11 +10,24 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-IMPLICIT_RULES = ("arity", "type")
+# What the preprocessing job always checks, under these names.
+IMPLICIT_RULES = ("quoting", "encoding", "arity", "type", "line break")
 
-Cell: TypeAlias = StrictStr | StrictInt | StrictFloat
+
+def _text_or_number(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError(  # noqa: TRY004 - pydantic turns only ValueError into a message about the field
+            f"found {str(value).lower()}; allowed are texts and numbers; YAML reads yes, no, on and "
+            f"off as true or false, so quote the text"
+        )
+    if not isinstance(value, str | int | float):
+        raise ValueError(f"found {value!r}; allowed are texts and numbers")  # noqa: TRY004 - as above
+    return value
+
+
+Cell: TypeAlias = Annotated[str | int | float, BeforeValidator(_text_or_number)]
 
 
 class Noun(BaseModel):

@@ -1,4 +1,4 @@
-"""S3 addresses as text. SageMaker's `S3Prefix` is a raw string prefix, so these functions are exact about slashes."""
+"""S3 addresses as text, exact about slashes, since SageMaker's `S3Prefix` is a raw string prefix."""
 
 from __future__ import annotations
 

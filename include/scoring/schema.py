@@ -1,4 +1,4 @@
-"""The JSON schema of pipeline files, for editors. `python -m include.scoring.schema` writes it beside them."""
+"""The JSON schema of pipeline files, for editors: `python -m include.scoring.schema` writes it."""
 
 from __future__ import annotations
 

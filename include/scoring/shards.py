@@ -16,7 +16,7 @@ from include.scoring.sizing import right_size as right_size
 
 
 class Shard(Noun):
-    """One shard: so many records, whose original text and features lie at these keys below the job's prefix."""
+    """One shard: so many records; original text and features lie at these keys below the job's prefix."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -39,7 +39,7 @@ class SourceCount(Noun):
 
 
 class HostManifest(Noun):
-    """manifest/<host>.json: what one host of the preprocessing job read and wrote. Fields unknown here are left out."""
+    """manifest/<host>.json: what one host read and wrote. Fields unknown here are left out."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -88,7 +88,7 @@ class HostManifest(Noun):
 
 @dataclass(frozen=True, slots=True)
 class Manifests:
-    """The manifests of all hosts of one job. `shards` are in order of name, the order of the published rows."""
+    """The manifests of a job's hosts. `shards` are in order of name, the order of the published rows."""
 
     hosts: tuple[HostManifest, ...]
     shards: tuple[Shard, ...]
@@ -112,8 +112,8 @@ class Manifests:
 def read_manifests(documents: Iterable[Mapping[str, Any]], *, hosts: int) -> Manifests:
     """Put the manifests of a job's hosts together.
 
-    Raises ManifestError when one is not of the agreed shape or does not add up, when a host left none, when two speak
-    for one host, or when two hosts name one shard or one object.
+    Raises ManifestError when one is not of the agreed shape or does not add up, when a host left none, when
+    two speak for one host, or when two hosts name one shard or one object.
     """
     found = [_read(document) for document in documents]
     names = [manifest.host for manifest in found]
@@ -148,8 +148,8 @@ def read_manifests(documents: Iterable[Mapping[str, Any]], *, hosts: int) -> Man
 def group_shards(shards: Sequence[Shard], group_bytes: int) -> list[tuple[int, int]]:
     """Neighbouring shards in groups of at most `group_bytes`, and of at least one shard.
 
-    Gives the positions of the first and the last shard of each group, counted from 0. Shards with different columns,
-    of which some carry the label and some do not, are not put into one group.
+    Gives the positions of the first and the last shard of each group, counted from 0. Shards with different
+    columns, of which some carry the label and some do not, are not put into one group.
     """
     groups: list[tuple[int, int]] = []
     filled = 0

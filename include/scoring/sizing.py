@@ -1,7 +1,8 @@
-"""The arithmetic of clusters: how many shards, how large, and how many instances, as pure functions of numbers.
+"""The arithmetic of clusters: how many shards, how large, and how many instances, as pure functions of
+numbers.
 
-SageMaker hands whole objects to instances and bills every instance until the slowest ends, so shards are equal and
-several times as many as instances.
+SageMaker hands whole objects to instances and bills every instance until the slowest ends, so shards are
+equal and several times as many as instances.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ class ShardSizes:
 def shard_sizes(total: int, instances: int, *, asked_for: bool = False) -> ShardSizes:
     """Equal shards for `total` bytes and up to `instances` instances.
 
-    Ten per instance where the data allows, none above 64 MiB, and none absurdly small: 256 KiB, or 4 KiB when a
-    person asked for this number of instances.
+    Ten per instance where the data allows, none above 64 MiB, and none absurdly small: 256 KiB, or 4 KiB
+    when a person asked for this number of instances.
     """
     if total <= 0:
         return ShardSizes(count=0, bytes=SMALLEST_SHARD)

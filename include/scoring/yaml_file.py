@@ -1,4 +1,4 @@
-"""Reading YAML safely: no objects are made from it, and a key that stands twice is refused instead of the last winning."""
+"""Reading YAML safely: it makes no objects, and a key that stands twice is refused."""
 
 from __future__ import annotations
 
@@ -67,9 +67,7 @@ def _walk(node: yaml.Node, at: Location, lines: dict[Location, int], file: str, 
             if key in seen:
                 raise PipelineError(
                     file,
-                    (
-                        f"line {line}: found the key {key!r} again, first on line {seen[key]}; allowed is once",
-                    ),
+                    (f"line {line}: found the key {key!r} again, after line {seen[key]}; allowed is once",),
                 )
             seen[key] = line
             lines[(*at, key)] = line
