@@ -5,6 +5,7 @@ Used by `make up` and by the end-to-end tests, so that both start the very same 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -86,7 +87,9 @@ class RestApi:
             with urllib.request.urlopen(request, timeout=30) as answer:
                 content = answer.read()
         except urllib.error.HTTPError as error:
-            raise LaptopError(f"{method} {path} answered {error.code}: {error.read().decode()[:2000]}") from error
+            raise LaptopError(
+                f"{method} {path} answered {error.code}: {error.read().decode()[:2000]}"
+            ) from error
         return json.loads(content) if content else None
 
 
@@ -123,10 +126,8 @@ class AirflowProcesses:
                 process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + seconds
         for process in self.running.values():
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                pass
             # Children of a component that was killed outlive it; they are in its group.
             try:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -166,7 +167,9 @@ class AirflowProcesses:
                 if all(state.get(name) == "healthy" for name in wanted):
                     return
             time.sleep(1)
-        raise LaptopError(f"Airflow was not healthy after {seconds:.0f} s: {state}. Its logs: {self.home / 'logs'}")
+        raise LaptopError(
+            f"Airflow was not healthy after {seconds:.0f} s: {state}. Its logs: {self.home / 'logs'}"
+        )
 
     def wait_for_dag(self, dag_id: str, *, seconds: float = 120) -> None:
         """Return when the dag-processor has parsed the DAG and the scheduler can run it.

@@ -47,7 +47,11 @@ def kept_secrets(folder: Path) -> Mapping[str, str]:
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         # A Fernet key is 32 random bytes in URL-safe base64.
-        made = {"fernet": secrets.token_urlsafe(32) + "=", "jwt": secrets.token_hex(32), "api": secrets.token_hex(32)}
+        made = {
+            "fernet": secrets.token_urlsafe(32) + "=",
+            "jwt": secrets.token_hex(32),
+            "api": secrets.token_hex(32),
+        }
         path.touch(mode=0o600)
         path.write_text(json.dumps(made))
     loaded: dict[str, str] = json.loads(path.read_text())
@@ -61,7 +65,11 @@ def airflow_environment(home: Path, endpoint_url: str, *, root: Path = REPO) -> 
     """
     secret = kept_secrets(home)
     return {
-        **{key: value for key, value in os.environ.items() if not key.startswith(("AIRFLOW", "AWS_", "_AIRFLOW"))},
+        **{
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("AIRFLOW", "AWS_", "_AIRFLOW"))
+        },
         **CREDENTIALS,
         # Airflow puts only dags/, plugins/ and config/ on the path; include/ is found from the root.
         "PYTHONPATH": f"{root}{os.pathsep}{root / 'plugins'}",
@@ -101,7 +109,16 @@ def embedded_aws(data_dir: Path, *, port: int = 0) -> Iterator[str]:
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     log = data_dir.with_suffix(".log")
-    command = [sys.executable, "-m", "include.local_aws", "serve", "--port", str(port), "--data-dir", str(data_dir)]
+    command = [
+        sys.executable,
+        "-m",
+        "include.local_aws",
+        "serve",
+        "--port",
+        str(port),
+        "--data-dir",
+        str(data_dir),
+    ]
     with log.open("w") as stderr:
         process = subprocess.Popen(
             command, cwd=REPO, stdout=subprocess.PIPE, stderr=stderr, text=True, start_new_session=True,
@@ -116,7 +133,9 @@ def embedded_aws(data_dir: Path, *, port: int = 0) -> Iterator[str]:
                 break
         if endpoint is None:
             said = log.read_text()[-600:].strip() or "nothing"
-            raise LaptopError(f"the embedded AWS did not start (port {port}); it said: {said}. Its log: {log}")
+            raise LaptopError(
+                f"the embedded AWS did not start (port {port}); it said: {said}. Its log: {log}"
+            )
         # The pipe is drained so that a talkative server never blocks on it.
         threading.Thread(target=process.stdout.read, daemon=True).start()
         yield endpoint

@@ -15,8 +15,8 @@ def write(name: str) -> int:
     """Write both files; refuses a name that no DAG id or S3 prefix may have, and to overwrite. The exit status."""
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name):
         print(
-            f"make pipeline: NAME={name!r} cannot be used; allowed are lower-case letters, digits and _, a letter first, "
-            "at most 40: make pipeline NAME=churn",
+            f"make pipeline: NAME={name!r} cannot be used; allowed are lower-case letters, digits and _, a letter "
+            "first, at most 40: make pipeline NAME=churn",
             file=sys.stderr,
         )
         return 2
@@ -26,12 +26,17 @@ def write(name: str) -> int:
     }
     for target in targets.values():
         if target.exists():
-            print(f"make pipeline: {target.relative_to(REPO)} exists already; it was left alone", file=sys.stderr)
+            print(
+                f"make pipeline: {target.relative_to(REPO)} exists already; it was left alone",
+                file=sys.stderr,
+            )
             return 2
     for template, target in targets.items():
         target.write_text(string.Template((TEMPLATES / template).read_text()).substitute(name=name))
         print(f"wrote {target.relative_to(REPO)}")
-    print("Edit the YAML file: each line that needs your own value says so. `make check` and Airflow name what is wrong.")
+    print(
+        "Edit the YAML file: each line that needs your own value says so. `make check` and Airflow name what is wrong."
+    )
     return 0
 
 

@@ -28,7 +28,15 @@ from include.scoring.params import check_conf, param_specs, read_params
 from include.scoring.report import render_text
 from include.scoring.s3uri import split
 from tools.laptop import (
-    REPO, STATE, LaptopError, airflow_environment, embedded_aws, finish_migration, migrate, s3_client, stop,
+    REPO,
+    STATE,
+    LaptopError,
+    airflow_environment,
+    embedded_aws,
+    finish_migration,
+    migrate,
+    s3_client,
+    stop,
 )  # fmt: skip
 from tools.progress import Follower
 from tools.sample import create_buckets, upload_folder, upload_sample
@@ -50,7 +58,10 @@ def asked_conf(pipeline: Pipeline, text: str) -> dict[str, Any]:
     try:
         conf = json.loads(text)
     except json.JSONDecodeError as error:
-        refuse(f"CONF is not JSON: {error.msg} at character {error.pos + 1} of {text!r}; write CONF='{{\"dry_run\": true}}'")
+        refuse(
+            f"CONF is not JSON: {error.msg} at character {error.pos + 1} of {text!r}; "
+            "write CONF='{\"dry_run\": true}'"
+        )
     if not isinstance(conf, dict):
         refuse(f"CONF must be a JSON object such as '{{\"dry_run\": true}}', found {text!r}")
     specs = param_specs(pipeline)
@@ -168,7 +179,9 @@ def tell_outcome(client: Any, pipeline: Pipeline, followed: Follower, output: Pa
     print("\n" + render_text(report))
     records = report["records"]
     if records["in"] != records["rejected"] + records["scored"]:
-        print(f"\n{records['in']} records came in, but {records['rejected']} rejected and {records['scored']} scored are not as many.")
+        print(
+            f"\n{records['in']} records came in, but {records['rejected']} were rejected and {records['scored']} scored."
+        )
         return 1
     if output is not None:
         download_published(client, plan["output_uri"], output)

@@ -49,7 +49,9 @@ class Progress:
 
 def load(dag_id: str) -> DAG:
     """The DAG of this id, from its file in `dags/`; exits with the import error when it does not load."""
-    bag = DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"], bundle_path=REPO / "dags", bundle_name="dags-folder")
+    bag = DagBag(
+        os.environ["AIRFLOW__CORE__DAGS_FOLDER"], bundle_path=REPO / "dags", bundle_name="dags-folder"
+    )
     dag = bag.dags.get(dag_id)
     if dag is None:
         sys.exit(f"no DAG {dag_id!r}; import errors: {bag.import_errors}; DAGs: {sorted(bag.dags)}")

@@ -12,7 +12,15 @@ from typing import NoReturn
 from include.orchestration.pipelines import FOLDER
 from include.scoring.config import load_pipeline
 from tools.airflow_processes import AirflowProcesses
-from tools.laptop import STATE, LaptopError, airflow_environment, embedded_aws, finish_migration, migrate, s3_client
+from tools.laptop import (
+    STATE,
+    LaptopError,
+    airflow_environment,
+    embedded_aws,
+    finish_migration,
+    migrate,
+    s3_client,
+)
 from tools.sample import SAMPLE, create_buckets, upload_sample
 
 #: The embedded AWS keeps this port, so that a connection typed elsewhere stays right; both can be moved.

@@ -1,8 +1,8 @@
 """The chain of a pipeline as a DAG.
 
-    plan ─▶ preprocess ─▶ preprocessed ─▶ shards ─▶ transform ─▶ transformed ─▶ join ─▶ publish ─▶ report
-            Processing    sensor, deferred           Transform    sensor         mapped
-                                                                                  clean_up (teardown)
+plan ─▶ preprocess ─▶ preprocessed ─▶ shards ─▶ transform ─▶ transformed ─▶ join ─▶ publish ─▶ report
+        Processing    sensor, deferred           Transform    sensor         mapped
+                                                                              clean_up (teardown)
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
         tags=["batch inference"],
     ) as dag:
         planned = GateOperator(task_id=names.PLAN, python_callable=plan, **body)
-        preprocess = ProcessingJobOperator(task_id=names.PREPROCESS, config=processing_config(pipeline), **aws)
+        preprocess = ProcessingJobOperator(
+            task_id=names.PREPROCESS, config=processing_config(pipeline), **aws
+        )
         preprocessed = ProcessingJobSensor(
             task_id=names.PREPROCESSED,
             job_name=f"{{{{ ti.xcom_pull('{names.PREPROCESS}')['Processing']['ProcessingJobName'] }}}}",

@@ -33,5 +33,7 @@ class GateOperator(PythonOperator, SkipMixin):
         self.log.info("The rest of the run is skipped: %s", result.reason)
         ti: Any = context["ti"]
         ti.xcom_push(key="return_value", value=result.value)
-        self.skip(ti=ti, tasks=[each for each in self.get_flat_relatives(upstream=False) if not each.is_teardown])
+        self.skip(
+            ti=ti, tasks=[each for each in self.get_flat_relatives(upstream=False) if not each.is_teardown]
+        )
         return None

@@ -43,9 +43,11 @@ def busy_seconds(aws_conn_id: str | None, job: Mapping[str, Any]) -> float | Non
 
 
 def span(client: Any, group: str, stream: Mapping[str, Any]) -> tuple[float, float]:
-    """First and last moment of a log stream, in epoch seconds. The listing's last timestamp lags, so the line is read."""
+    """First and last moment of a log stream, in epoch seconds; the last line is read, as listings lag."""
     newest = client.get_log_events(
         logGroupName=group, logStreamName=stream["logStreamName"], limit=1, startFromHead=False
     )["events"]
-    last = newest[-1]["timestamp"] if newest else stream.get("lastEventTimestamp", stream["firstEventTimestamp"])
+    last = (
+        newest[-1]["timestamp"] if newest else stream.get("lastEventTimestamp", stream["firstEventTimestamp"])
+    )
     return stream["firstEventTimestamp"] / 1000, last / 1000

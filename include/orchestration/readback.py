@@ -38,6 +38,10 @@ def first_rows(storage: Storage, uri: str, count: int) -> list[dict[str, Any]]:
             return [] if batch is None else batch.to_pylist()
         import pandas
 
-        frame = pandas.read_csv(path, nrows=count) if path.suffix == ".csv" else pandas.read_json(path, lines=True, nrows=count)
+        frame = (
+            pandas.read_csv(path, nrows=count)
+            if path.suffix == ".csv"
+            else pandas.read_json(path, lines=True, nrows=count)
+        )
         records: list[dict[str, Any]] = frame.to_dict("records")
         return records

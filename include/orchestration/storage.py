@@ -73,9 +73,15 @@ class Storage:
         condition = {"IfNoneMatch": "*"} if replacing is None else {"IfMatch": replacing}
         body = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
         try:
-            self.client.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json", **condition)
+            self.client.put_object(
+                Bucket=bucket, Key=key, Body=body, ContentType="application/json", **condition
+            )
         except ClientError as error:
-            if error.response["Error"]["Code"] in {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"}:
+            if error.response["Error"]["Code"] in {
+                "PreconditionFailed",
+                "ConditionalRequestConflict",
+                "NoSuchKey",
+            }:
                 return False
             raise
         return True

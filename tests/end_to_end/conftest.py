@@ -28,7 +28,14 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sample(state: Path) -> Path:
     """Generated input objects in `data/` and the fitted model's artefacts in `model/`."""
     for part, arguments in (("data", ["generate", "--rows", str(ROWS), "--seed", "7"]), ("model", ["fit"])):
-        command = [sys.executable, "-m", f"include.samples.abalone.{arguments[0]}", "--out", str(state / part), *arguments[1:]]
+        command = [
+            sys.executable,
+            "-m",
+            f"include.samples.abalone.{arguments[0]}",
+            "--out",
+            str(state / part),
+            *arguments[1:],
+        ]
         subprocess.run(command, cwd=REPO, check=True)
     return state
 

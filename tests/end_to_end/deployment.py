@@ -20,7 +20,11 @@ from tools.airflow_processes import AirflowProcesses
 from tools.sample import create_buckets, upload_folder
 
 ENDED = {"success", "failed"}
-DAG_FILE = '"""A pipeline of an Airflow test."""\nfrom include.orchestration.chain import scoring_dag\n\ndag = scoring_dag("{name}")\n'
+DAG_FILE = """# A pipeline of an Airflow test.
+from include.orchestration.chain import scoring_dag
+
+dag = scoring_dag("{name}")
+"""
 
 
 @dataclasses.dataclass
@@ -65,7 +69,9 @@ class Deployment:
 
     def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
         """Start a run as the UI does, with no logical date; its run id."""
-        answer = self.airflow.api.call("POST", f"/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})
+        answer = self.airflow.api.call(
+            "POST", f"/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf}
+        )
         return str(answer["dag_run_id"])
 
     def run_path(self, dag_id: str, run_id: str) -> str:
@@ -76,11 +82,15 @@ class Deployment:
         """State of each task of a run; a mapped task's instances as `task[index]`."""
         answer = self.airflow.api.call("GET", f"{self.run_path(dag_id, run_id)}/taskInstances?limit=200")
         return {
-            each["task_id"] if each["map_index"] < 0 else f"{each['task_id']}[{each['map_index']}]": each["state"]
+            each["task_id"] if each["map_index"] < 0 else f"{each['task_id']}[{each['map_index']}]": each[
+                "state"
+            ]
             for each in answer["task_instances"]
         }
 
-    def wait(self, dag_id: str, run_id: str, *, seconds: float = 240, watch: Callable[[], None] = lambda: None) -> str:
+    def wait(
+        self, dag_id: str, run_id: str, *, seconds: float = 240, watch: Callable[[], None] = lambda: None
+    ) -> str:
         """The final state of a run; `watch` is called at each look."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -109,7 +119,8 @@ class Deployment:
 
     def xcom(self, dag_id: str, run_id: str, task: str, key: str = "return_value") -> Any:
         """What a task handed on."""
-        path = f"{self.run_path(dag_id, run_id)}/taskInstances/{task}/xcomEntries/{key}?deserialize=false&stringify=false"
+        path = f"{self.run_path(dag_id, run_id)}/taskInstances/{task}/xcomEntries/{key}"
+        path += "?deserialize=false&stringify=false"
         value = self.airflow.api.call("GET", path)["value"]
         return json.loads(value) if isinstance(value, str) else value
 
@@ -127,7 +138,6 @@ class Deployment:
         """The rows that a reader who follows `_manifest.json` sees, in order, and the manifest."""
         objects = self.objects(prefix)
         manifest = json.loads(objects["_manifest.json"])
-        frames = []
-        for file in manifest["files"]:
-            frames.append(pandas.read_parquet(io.BytesIO(objects[file["uri"].removeprefix(prefix)])))
+        contents = (objects[file["uri"].removeprefix(prefix)] for file in manifest["files"])
+        frames = [pandas.read_parquet(io.BytesIO(content)) for content in contents]
         return pandas.concat(frames, ignore_index=True), manifest

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from airflow.exceptions import AirflowException
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
+from airflow.sdk.exceptions import AirflowException
 
 from include.orchestration.names import CLEAN_UP, PLAN, PUBLISH, SHARDS
 from include.orchestration.pipelines import named
@@ -20,7 +20,7 @@ BAD = {"failed", "upstream_failed"}
 
 
 class RunFailed(AirflowException):
-    """The run did not reach its goal. Raised by the teardown, because a teardown that succeeds makes a run a success."""
+    """The run did not reach its goal. The teardown raises it, for its own success would make the run one."""
 
 
 def clean_up(pipeline: str, *, ti: Any, dag_run: Any, **_: Any) -> dict[str, list[str]]:
@@ -32,13 +32,15 @@ def clean_up(pipeline: str, *, ti: Any, dag_run: Any, **_: Any) -> dict[str, lis
     config, plan = named(pipeline), ti.xcom_pull(PLAN)
     done: dict[str, list[str]] = {"stopped": [], "deleted_models": []}
     if plan is not None:
-        hook = SageMakerHook(aws_conn_id=config.aws_conn_id)
+        hook: Any = SageMakerHook(aws_conn_id=config.aws_conn_id)
         token = name_token(plan["nonce"])
         done = {
             "stopped": stop_jobs(hook, name_contains=token),
             "deleted_models": delete_models(hook, name_contains=token),
         }
-    log.info("stopped jobs: %s; deleted models: %s", done["stopped"] or "none", done["deleted_models"] or "none")
+    log.info(
+        "stopped jobs: %s; deleted models: %s", done["stopped"] or "none", done["deleted_models"] or "none"
+    )
     states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[dag_run.run_id])[dag_run.run_id]
     judge(states, skipped_on_purpose=skipped_on_purpose(plan, ti.xcom_pull(SHARDS, key="facts")))
     return done

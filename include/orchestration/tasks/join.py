@@ -33,11 +33,16 @@ def join(pipeline: str, group: Mapping[str, int], *, ti: Any, **_: Any) -> dict[
     spec = JoinSpec.from_dict(join_spec(config))
     part = f"part-{group['number']:05d}.{config.join.format}"
     with tempfile.TemporaryDirectory(prefix="join-") as folder, ThreadPoolExecutor(FETCHING) as pool:
-        files = list(pool.map(lambda shard: fetch(storage, wrote, transformed["output_uri"], shard, Path(folder)), chosen))
+        files = list(
+            pool.map(
+                lambda shard: fetch(storage, wrote, transformed["output_uri"], shard, Path(folder)), chosen
+            )
+        )
         output = Path(folder) / part
         counts = join_group(files, output, spec)
         # The try is part of the name: what an earlier try left behind is never taken for this one's.
-        uri = f"{paths.joined(f'{transformed["job_name"]}-{ti.try_number}')}{part}"
+        attempt = f"{transformed['job_name']}-{ti.try_number}"
+        uri = f"{paths.joined(attempt)}{part}"
         size = output.stat().st_size
         storage.upload(output, uri)
     return {
@@ -48,12 +53,16 @@ def join(pipeline: str, group: Mapping[str, int], *, ti: Any, **_: Any) -> dict[
     }
 
 
-def fetch(storage: Storage, wrote: JobPaths, predictions: str, shard: Mapping[str, Any], folder: Path) -> ShardFiles:
+def fetch(
+    storage: Storage, wrote: JobPaths, predictions: str, shard: Mapping[str, Any], folder: Path
+) -> ShardFiles:
     """Bring one shard's records and predictions here."""
     name = str(shard["name"])
     return ShardFiles(
         name=name,
         records=storage.download(f"{wrote.root}{shard['records_key']}", folder / f"{name}.records"),
-        predictions=storage.download(f"{predictions}{Path(shard['features_key']).name}.out", folder / f"{name}.predictions"),
+        predictions=storage.download(
+            f"{predictions}{Path(shard['features_key']).name}.out", folder / f"{name}.predictions"
+        ),
         columns=shard["columns"],
     )

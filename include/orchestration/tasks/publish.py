@@ -1,4 +1,4 @@
-"""`publish`: reconcile, copy the joined parts to the output, commit them with one conditional PUT of `_manifest.json`."""
+"""`publish`: reconcile, copy the joined parts to the output, commit them by one conditional PUT of the manifest."""
 
 from __future__ import annotations
 
@@ -42,13 +42,20 @@ def publish(pipeline: str, *, ti: Any, **_: Any) -> dict[str, Any]:
     files = [copied(storage, part, f"{output}{part_name(part['uri'], run)}") for part in joined]
     rows = sum(file["rows"] for file in files)
     if rows != reconciled.scored:
-        raise ReconciliationError(f"{rows:,} rows were read back from {output}, but {reconciled.scored:,} were scored; not committed")
+        raise ReconciliationError(
+            f"{rows:,} rows were read back from {output}, but {reconciled.scored:,} were scored; not committed"
+        )
     manifest = build_manifest(
         plan=plan, files=files, reconciled=reconciled, facts=ti.xcom_pull(SHARDS, key="facts"), transformed=transformed,
     )  # fmt: skip
     commit(storage, output, manifest, before)
     log.info("published %s rows in %s files at %s", f"{rows:,}", len(files), output)
-    return {"output_uri": output, "manifest": f"{output}_manifest.json", "rows": rows, "files": [file["uri"] for file in files]}
+    return {
+        "output_uri": output,
+        "manifest": f"{output}_manifest.json",
+        "rows": rows,
+        "files": [file["uri"] for file in files],
+    }
 
 
 def part_name(uri: str, run: str) -> str:
@@ -62,13 +69,17 @@ def copied(storage: Storage, part: dict[str, Any], target: str) -> dict[str, Any
     storage.copy(part["uri"], target)
     rows = rows_in(storage, target)
     if rows != part["rows"]:
-        raise ReconciliationError(f"{target}: {rows:,} rows were read back, {part['rows']:,} were written; not committed")
+        raise ReconciliationError(
+            f"{target}: {rows:,} rows were read back, {part['rows']:,} were written; not committed"
+        )
     return {"uri": target, "rows": rows, **storage.head(target)}
 
 
 def commit(storage: Storage, output: str, manifest: dict[str, Any], before: tuple[Any, str] | None) -> None:
     """Make this run the published one, then tidy up after the one before."""
-    if not storage.commit_json(f"{output}_manifest.json", manifest, replacing=None if before is None else before[1]):
+    if not storage.commit_json(
+        f"{output}_manifest.json", manifest, replacing=None if before is None else before[1]
+    ):
         remove_parts(storage, output, manifest)
         raise ReconciliationError(
             f"another run published to {output} while this one was about to; what it published stands, and this run's "
@@ -82,4 +93,6 @@ def commit(storage: Storage, output: str, manifest: dict[str, Any], before: tupl
 def remove_parts(storage: Storage, output: str, manifest: dict[str, Any]) -> None:
     """Delete the files a manifest names: only part files, and only directly below `output`, whatever it says."""
     named_files = (str(file["uri"]) for file in manifest["files"])
-    storage.delete(uri for uri in named_files if uri.startswith(f"{output}part-") and "/" not in uri.removeprefix(output))
+    storage.delete(
+        uri for uri in named_files if uri.startswith(f"{output}part-") and "/" not in uri.removeprefix(output)
+    )

@@ -22,8 +22,15 @@ SHOWN_ROWS = 5
 def report(pipeline: str, *, ti: Any, **_: Any) -> dict[str, Any]:
     """Write report.json and report.html below the run's prefix; the records and where the report is."""
     config, plan = named(pipeline), ti.xcom_pull(PLAN)
-    storage, paths, published = Storage(config.aws_conn_id), RunPaths(plan["run_prefix"]), ti.xcom_pull(PUBLISH)
-    jobs = {stage: dict(ti.xcom_pull(task)) for stage, task in (("preprocess", PREPROCESSED), ("transform", TRANSFORMED))}
+    storage, paths, published = (
+        Storage(config.aws_conn_id),
+        RunPaths(plan["run_prefix"]),
+        ti.xcom_pull(PUBLISH),
+    )
+    jobs = {
+        stage: dict(ti.xcom_pull(task))
+        for stage, task in (("preprocess", PREPROCESSED), ("transform", TRANSFORMED))
+    }
     for job in jobs.values():
         job["busy_seconds"] = busy_seconds(config.aws_conn_id, job)
     figures = build_report(

@@ -38,8 +38,8 @@ def shards(pipeline: str, *, ti: Any, **_: Any) -> list[dict[str, int]] | SkipRe
         "transform_instance_count": right_size(plan["transform"]["instance_count"], len(found.shards)),
     }
     ti.xcom_push(key="facts", value=facts)
-    log.info("%s records in, %s passed in %s shards, rejected: %s",
-             f"{found.records_in:,}", f"{found.records_out:,}", len(found.shards), dict(found.rejected) or "none")  # fmt: skip
+    passed = f"{found.records_out:,} passed in {len(found.shards):,} shards"
+    log.info("%s records in, %s, rejected: %s", f"{found.records_in:,}", passed, facts["rejected"] or "none")
     if found.records_in == 0:
         message = f"the objects below {plan['input']['uri']} hold no record"
         if config.on_empty == "fail":
@@ -47,17 +47,10 @@ def shards(pipeline: str, *, ti: Any, **_: Any) -> list[dict[str, int]] | SkipRe
         return SkipRest([], message)
     if found.records_out == 0:
         raise PlanError(
-            f"all {found.records_in:,} records of {plan['input']['uri']} were rejected ({dict(found.rejected)}), so there "
-            f"is nothing to score; each is listed with its reason below {where.rejects}"
+            f"all {found.records_in:,} records of {plan['input']['uri']} were rejected ({facts['rejected']}), "
+            f"so there is nothing to score; each is listed with its reason below {where.rejects}"
         )
-    storage.write_json(f"{where.root}shards.json", {"shards": [shard.model_dump(mode="json") for shard in found]})
-    return numbered(group_shards(found, plan["join"]["group_bytes"]))
-
-
-def numbered(groups: Sequence[Sequence[Shard]]) -> list[dict[str, int]]:
-    """Groups of neighbours as ranges, which stay small in XCom however many shards there are."""
-    ranges, first = [], 0
-    for number, group in enumerate(groups):
-        ranges.append({"number": number, "first": first, "last": first + len(group) - 1})
-        first += len(group)
-    return ranges
+    documents_of_shards = [shard.model_dump(mode="json") for shard in found.shards]
+    storage.write_json(f"{where.root}shards.json", {"shards": documents_of_shards})
+    groups = group_shards(found.shards, plan["join"]["group_bytes"])
+    return [{"number": number, "first": first, "last": last} for number, (first, last) in enumerate(groups)]

@@ -1,0 +1,56 @@
+"""The operators' `config`: SageMaker's requests with this run's numbers as template expressions.
+
+The requests themselves are built in `include.scoring.requests`, which `plan`'s checks call with plain numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from include.orchestration.names import PREPROCESSED
+from include.orchestration.templates import from_plan, from_shards, name_of_job
+from include.scoring import requests
+from include.scoring.config import Pipeline
+from include.scoring.naming import RunPaths
+
+RUN_PREFIX = from_plan("run_prefix")
+#: Jobs and models say which run they belong to, for AWS's bill and for finding what a lost run left behind.
+TAGS = {"run": "{{ run_tag(run_id) }}", "dag": "{{ dag.dag_id }}"}
+
+
+def processing_config(pipeline: Pipeline) -> dict[str, Any]:
+    """CreateProcessingJob of `preprocess`."""
+    return requests.processing_request(
+        pipeline,
+        requests.ProcessingValues(
+            job_name=name_of_job("preprocess"),
+            run_prefix=RUN_PREFIX,
+            tags=TAGS,
+            input_uri=from_plan("input.uri"),
+            instance_type=from_plan("preprocess.instance_type"),
+            instance_count=from_plan("preprocess.instance_count"),
+            volume_size_gb=from_plan("preprocess.volume_size_gb"),
+            max_runtime_seconds=from_plan("preprocess.max_runtime_seconds"),
+        ),
+    )
+
+
+def transform_config(pipeline: Pipeline) -> dict[str, Any]:
+    """CreateTransformJob of `transform`, and CreateModel where the pipeline lists containers."""
+    wrote = RunPaths(RUN_PREFIX).job(f"{{{{ ti.xcom_pull('{PREPROCESSED}').job_name }}}}")
+    return requests.transform_config(
+        pipeline,
+        requests.TransformValues(
+            job_name=name_of_job("transform"),
+            model_name=name_of_job("model"),
+            run_prefix=RUN_PREFIX,
+            tags=TAGS,
+            features_uri=wrote.features,
+            instance_type=from_plan("transform.instance_type"),
+            # As many as planned, but never more than there are shards after the rejects are gone.
+            instance_count=from_shards("transform_instance_count"),
+            max_concurrent_transforms=from_plan("transform.max_concurrent_transforms"),
+            max_payload_mb=from_plan("transform.max_payload_mb"),
+            batch_strategy=from_plan("transform.batch_strategy"),
+        ),
+    )

@@ -1,0 +1,188 @@
+"""The whole chain under a real scheduler, dag-processor, triggerer and api-server, read back row by row."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import numpy
+import pandas
+import psutil
+import pytest
+
+from tests.end_to_end.deployment import Deployment
+from tests.end_to_end.directly import direct_predictions, input_lines
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
+
+COLUMNS = [
+    "sex", "length", "diameter", "height", "whole_weight", "shucked_weight", "viscera_weight", "shell_weight", "rings",
+]  # fmt: skip
+
+
+def task_processes() -> list[str]:
+    """Command lines of processes that run a task of the DAG now."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        line = " ".join(process.info["cmdline"] or [])
+        if (
+            line.startswith("airflow task supervisor")
+            or "airflow.sdk.execution_time.execute_workload" in line
+        ):
+            found.append(line)
+    return found
+
+
+class Watch:
+    """Looks at the machine while a run goes on: is there a task process while SageMaker works?"""
+
+    def __init__(self, deployment: Deployment, dag_id: str, run_id: str) -> None:
+        self.deployment, self.dag_id, self.run_id = deployment, dag_id, run_id
+        self.while_waiting: dict[str, list[list[str]]] = {"preprocessed": [], "transformed": []}
+
+    def __call__(self) -> None:
+        before = self.deployment.states(self.dag_id, self.run_id)
+        processes = task_processes()
+        after = self.deployment.states(self.dag_id, self.run_id)
+        for sensor, seen in self.while_waiting.items():
+            # Deferred before and after the look, so during it.
+            if before.get(sensor) == after.get(sensor) == "deferred":
+                seen.append(processes)
+
+
+@pytest.fixture(scope="module")
+def first_run(deployment: Deployment) -> tuple[str, str, Watch]:
+    """One run triggered over REST, as the UI does; its id, final state, and what was seen meanwhile."""
+    deployment.deploy(
+        "abalone_by_hand",
+        lambda document: document["output"].update(uri="s3://batch-inference-sample/by-hand/"),
+    )
+    run_id = deployment.trigger("abalone_by_hand", {})
+    watch = Watch(deployment, "abalone_by_hand", run_id)
+    return run_id, deployment.wait("abalone_by_hand", run_id, watch=watch), watch
+
+
+def test_the_run_succeeds(deployment: Deployment, first_run: tuple[str, str, Watch]) -> None:
+    """Every task of the chain ends as success."""
+    run_id, state, _ = first_run
+    states = deployment.states("abalone_by_hand", run_id)
+    assert (state, set(states.values())) == ("success", {"success"}), states
+
+
+def test_every_input_row_is_published_or_rejected_exactly_once(
+    deployment: Deployment, first_run: tuple[str, str, Watch]
+) -> None:
+    """The published rows and the rejects together are the input, counted as multisets of whole rows."""
+    run_id = first_run[0]
+    published, manifest = deployment.published("s3://batch-inference-sample/by-hand/")
+    facts = deployment.xcom("abalone_by_hand", run_id, "shards", "facts")
+    prefix = deployment.xcom("abalone_by_hand", run_id, "plan")["run_prefix"]
+    objects = deployment.objects(f"{prefix}{facts['preprocess_job']}/")
+    rejected = [
+        json.loads(line)["text"]
+        for key, content in objects.items()
+        if key.startswith("rejects/")
+        for line in content.decode().splitlines()
+    ]
+    recorded = [
+        line
+        for key, content in objects.items()
+        if key.startswith("records/")
+        for line in content.decode().splitlines()
+    ]
+    lines = input_lines(deployment.sample / "data")
+    assert Counter(rejected) + Counter(recorded) == Counter(lines)
+    assert len(published) == len(recorded) == manifest["records"]["scored"]
+    assert Counter(map(tuple, published[COLUMNS].itertuples(index=False))) == Counter(
+        map(
+            tuple,
+            pandas.DataFrame([line.split(",") for line in recorded], columns=COLUMNS)
+            .pipe(typed_like, published)
+            .itertuples(index=False),
+        )
+    )
+    assert len(rejected) == manifest["records"]["rejected"] > 0
+    assert manifest["records"]["in"] == len(lines)
+
+
+def typed_like(text: pandas.DataFrame, published: pandas.DataFrame) -> pandas.DataFrame:
+    """The text cells as the published columns' types."""
+    return pandas.DataFrame({
+        name: text[name] if published[name].dtype.kind in "OTU" or str(published[name].dtype) == "str"
+        else pandas.to_numeric(text[name].replace("", None)).astype(published[name].dtype)
+        for name in COLUMNS
+    }).where(lambda frame: frame.notna(), None)  # fmt: skip
+
+
+def test_each_prediction_is_what_the_two_models_give_for_its_row(
+    deployment: Deployment, first_run: tuple[str, str, Watch]
+) -> None:
+    """Featurizer and linear model computed here, on the published rows themselves."""
+    published, _ = deployment.published("s3://batch-inference-sample/by-hand/")
+    expected = direct_predictions(deployment.sample / "model", published[COLUMNS[:-1]])
+    numpy.testing.assert_allclose(published["predicted_rings"], expected, rtol=1e-5)
+    assert published["predicted_rings"].std() > 0.5
+
+
+def test_no_task_process_exists_while_sagemaker_works(first_run: tuple[str, str, Watch]) -> None:
+    """The sensors are deferred: each was looked at while it waited, and nothing ran."""
+    watch = first_run[2]
+    for sensor, seen in watch.while_waiting.items():
+        assert seen, f"{sensor} was never seen deferred"
+        assert [processes for processes in seen if processes] == [], sensor
+
+
+def test_rendered_templates_show_this_runs_sizes(
+    deployment: Deployment, first_run: tuple[str, str, Watch]
+) -> None:
+    """What the UI shows for `transform` holds numbers and the job's final name."""
+    run_id = first_run[0]
+    path = f"{deployment.run_path('abalone_by_hand', run_id)}/taskInstances/transform"
+    rendered = deployment.airflow.api.call("GET", path)["rendered_fields"]["config"]
+    job = deployment.xcom("abalone_by_hand", run_id, "transformed")
+    assert "{{" not in json.dumps(rendered)
+    assert rendered["Transform"]["TransformJobName"] == job["job_name"]
+    assert int(rendered["Transform"]["TransformResources"]["InstanceCount"]) == job["instance_count"]
+
+
+def output_for(deployment: Deployment, instances: int) -> tuple[pandas.DataFrame, Any]:
+    """What a run with so many transform instances publishes, and its job."""
+    prefix = f"s3://batch-inference-sample/instances-{instances}/"
+    run_id = deployment.trigger(
+        "abalone_by_hand", {"transform_instance_count": instances, "output_uri": prefix}
+    )
+    assert deployment.wait("abalone_by_hand", run_id) == "success"
+    return deployment.published(prefix)[0], deployment.xcom("abalone_by_hand", run_id, "transformed")
+
+
+def test_one_two_and_four_instances_give_identical_output(
+    deployment: Deployment, first_run: tuple[str, str, Watch]
+) -> None:
+    """The rows, their order and their predictions do not depend on the size of the cluster."""
+    outputs = {count: output_for(deployment, count) for count in (1, 2, 4)}
+    assert [job["instance_count"] for _, job in outputs.values()] == [1, 2, 4]
+    sort = [*COLUMNS, "predicted_rings"]
+    expected = deployment.published("s3://batch-inference-sample/by-hand/")[0].sort_values(
+        sort, ignore_index=True
+    )
+    for frame, _ in outputs.values():
+        pandas.testing.assert_frame_equal(
+            frame.sort_values(sort, ignore_index=True), expected, check_exact=True
+        )
+
+
+def test_a_nightly_run_needs_nobody(deployment: Deployment) -> None:
+    """Unpaused, the example runs on its schedule with its own defaults, for its own date."""
+    deployment.unpause("abalone")
+    runs: list[dict[str, Any]] = []
+    while not runs:
+        runs = deployment.airflow.api.call("GET", "/dags/abalone/dagRuns")["dag_runs"]
+    run_id = runs[0]["dag_run_id"]
+    assert deployment.wait("abalone", run_id) == "success"
+    plan = deployment.xcom("abalone", run_id, "plan")
+    assert (
+        plan["output_uri"]
+        == f"s3://batch-inference-sample/abalone/scored/date={runs[0]['logical_date'][:10]}/"
+    )
+    assert len(deployment.published(plan["output_uri"])[0]) > 0

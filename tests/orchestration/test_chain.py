@@ -1,0 +1,122 @@
+"""The DAG as Airflow sees it: parsed without network, the same each time, and made of the provider's classes."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.providers.amazon.aws.operators.sagemaker import (
+    SageMakerProcessingOperator,
+    SageMakerTransformOperator,
+)
+from airflow.providers.amazon.aws.sensors.sagemaker import SageMakerProcessingSensor, SageMakerTransformSensor
+from airflow.serialization.serialized_objects import DagSerialization
+
+from tools.laptop import REPO
+
+DAGS = REPO / "dags"
+
+
+def parsed() -> DagBag:
+    """The repository's DAGs, parsed anew."""
+    return DagBag(DAGS, bundle_path=DAGS, bundle_name="dags-folder")
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any attempt to connect is an error."""
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("a socket was opened while a DAG file was parsed")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.mark.usefixtures("no_network", "airflow_db")
+def test_every_dag_file_parses_without_network_and_gives_one_dag() -> None:
+    """Each file in dags/ gives a DAG, and none an import error."""
+    bag = parsed()
+    assert bag.import_errors == {}
+    assert {Path(dag.fileloc).name for dag in bag.dags.values()} == {path.name for path in DAGS.glob("*.py")}
+
+
+@pytest.mark.usefixtures("airflow_db")
+def test_parsing_twice_gives_the_same_dags() -> None:
+    """Nothing drawn or read at parse time leaks into the DAG: the serialized forms are equal."""
+    first, second = (
+        {
+            dag_id: json.dumps(DagSerialization.to_dict(dag), sort_keys=True)
+            for dag_id, dag in parsed().dags.items()
+        }
+        for _ in range(2)
+    )
+    assert first == second
+
+
+@pytest.fixture(scope="module")
+def abalone(airflow_db: Path) -> Any:
+    """The example's DAG."""
+    return parsed().dags["abalone"]
+
+
+def test_the_chain_is_the_one_that_the_design_draws(abalone: Any) -> None:
+    """Each task follows the one before it, and the teardown comes last."""
+    chain = [
+        "plan", "preprocess", "preprocessed", "shards", "transform", "transformed",
+        "join", "publish", "report", "clean_up",
+    ]  # fmt: skip
+    order = ["plan"]
+    while following := abalone.get_task(order[-1]).downstream_task_ids:
+        order.append(min(following, key=chain.index))
+    assert order == chain
+
+
+def test_jobs_and_waits_are_the_providers_classes(abalone: Any) -> None:
+    """What is known of the provider's operators and sensors holds for these."""
+    assert isinstance(abalone.get_task("preprocess"), SageMakerProcessingOperator)
+    assert isinstance(abalone.get_task("preprocessed"), SageMakerProcessingSensor)
+    assert isinstance(abalone.get_task("transform"), SageMakerTransformOperator)
+    assert isinstance(abalone.get_task("transformed"), SageMakerTransformSensor)
+
+
+def test_the_teardown_decides_the_state_of_the_run(abalone: Any) -> None:
+    """`clean_up` is a teardown whose failure fails the run."""
+    clean_up = abalone.get_task("clean_up")
+    assert clean_up.is_teardown
+    assert clean_up.on_failure_fail_dagrun
+
+
+def test_sizes_and_names_of_each_job_come_from_this_runs_plan(abalone: Any) -> None:
+    """What Airflow shows under Rendered Templates is filled per run."""
+    cluster = abalone.get_task("preprocess").config["ProcessingResources"]["ClusterConfig"]
+    transform = abalone.get_task("transform").config["Transform"]
+    filled = [
+        *cluster.values(),
+        *transform["TransformResources"].values(),
+        transform["MaxConcurrentTransforms"],
+        transform["MaxPayloadInMB"],
+        transform["TransformJobName"],
+        abalone.get_task("preprocess").config["ProcessingJobName"],
+        abalone.get_task("transform").config["Model"]["ModelName"],
+    ]
+    assert [value for value in filled if "{{" not in str(value)] == []
+
+
+def test_one_run_at_a_time_each_night_and_never_for_the_past(abalone: Any) -> None:
+    """A missed night is not made up for by a flood of runs."""
+    assert (abalone.max_active_runs, abalone.catchup) == (1, False)
+    assert abalone.timetable.summary == "0 2 * * *"
+
+
+def test_every_knob_of_the_form_says_what_it_is(abalone: Any) -> None:
+    """Each param has a title, a description and a section, and a default with which a nightly run starts."""
+    for name in abalone.params:
+        param = abalone.params.get_param(name)
+        assert param.schema["title"], name
+        assert param.description or param.schema.get("description"), name
+        assert param.schema["section"], name
+        param.resolve()

@@ -1,0 +1,56 @@
+"""The state of a run is the truth: what the teardown makes of the states of the other tasks."""
+
+from __future__ import annotations
+
+import pytest
+
+from include.orchestration.tasks.clean_up import RunFailed, judge, skipped_on_purpose
+
+GOOD = {
+    "plan": "success",
+    "transform": "success",
+    "publish": "success",
+    "report": "success",
+    "clean_up": "running",
+}
+
+
+def test_a_run_that_published_is_good() -> None:
+    """Nothing is raised."""
+    judge(GOOD, skipped_on_purpose=False)
+
+
+@pytest.mark.parametrize("state", ["failed", "upstream_failed"])
+@pytest.mark.parametrize("task", ["plan", "transform", "publish", "report"])
+def test_a_failed_task_fails_the_run_and_is_named(task: str, state: str) -> None:
+    """Also when the publishing itself went well."""
+    with pytest.raises(RunFailed, match=f"{task} is {state}"):
+        judge({**GOOD, task: state}, skipped_on_purpose=False)
+
+
+@pytest.mark.parametrize("state", ["skipped", "removed", None])
+def test_a_run_that_published_nothing_fails(state: str | None) -> None:
+    """A run marked failed leaves its later tasks skipped; that is no success."""
+    with pytest.raises(RunFailed, match="published nothing"):
+        judge({**GOOD, "publish": state}, skipped_on_purpose=False)
+
+
+def test_a_run_that_was_meant_to_publish_nothing_is_good() -> None:
+    """An empty night, and a dry run."""
+    judge({**GOOD, "publish": "skipped", "report": "skipped"}, skipped_on_purpose=True)
+
+
+@pytest.mark.parametrize(
+    ("plan", "facts", "expected"),
+    [
+        (None, None, False),
+        ({"empty": True, "dry_run": False}, None, True),
+        ({"empty": False, "dry_run": True}, None, True),
+        ({"empty": False, "dry_run": False}, None, False),
+        ({"empty": False, "dry_run": False}, {"records_in": 0}, True),
+        ({"empty": False, "dry_run": False}, {"records_in": 5}, False),
+    ],
+)
+def test_only_a_dry_run_and_an_empty_input_skip_on_purpose(plan: dict, facts: dict, expected: bool) -> None:
+    """Everything else that skips is an accident."""
+    assert skipped_on_purpose(plan, facts) is expected
