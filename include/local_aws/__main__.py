@@ -1,0 +1,118 @@
+"""`python -m include.local_aws`: the embedded AWS on one port of this machine.
+
+serve   start it; stop it with Ctrl-C or SIGTERM (the default)
+usage   what each job of a running server used
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import signal
+import sys
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+DEFAULT_PORT = 5600
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one subcommand; returns the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] not in ("serve", "usage", "-h", "--help"):
+        given.insert(0, "serve")
+    options = _parser().parse_args(given)
+    return _usage(options) if options.command == "usage" else _serve(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m include.local_aws", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    serve = commands.add_parser("serve", help="start the embedded AWS (the default)")
+    serve.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 lets the system choose")
+    serve.add_argument("--data-dir", type=Path, default=Path(".local/aws"), help="where state is kept")
+    serve.add_argument("--settings", type=Path, help="a YAML file of settings, see README.md")
+    serve.add_argument("--s3-endpoint-url", help="let jobs use another S3")
+    serve.add_argument("--provisioning-seconds", type=float, help="how long jobs wait for instances")
+    serve.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="any setting, e.g. --set runner.assignment=hash; repeatable",
+    )
+    usage = commands.add_parser("usage", help="what each job of a running server used")
+    usage.add_argument("--url", default=f"http://127.0.0.1:{DEFAULT_PORT}", help="the running server")
+    usage.add_argument("--name-contains", default="", help="only jobs with this in their name")
+    usage.add_argument("--kind", choices=("transform", "processing"))
+    usage.add_argument("--json", action="store_true", help="everything known, as JSON")
+    return parser
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from include.local_aws.server import LocalAws, ServerError
+    from include.local_aws.settings import SettingsError, load_settings
+    from include.local_aws.state.moto_state import MotoStateError
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("botocore").setLevel(logging.WARNING)
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    try:
+        overrides = dict(_override(text) for text in options.set)
+        for name in ("s3_endpoint_url", "provisioning_seconds"):
+            if getattr(options, name) is not None:
+                overrides[name] = getattr(options, name)
+        server = LocalAws(load_settings(options.settings, overrides), options.data_dir, options.port)
+        server.start()
+    except (SettingsError, ServerError, MotoStateError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"listening on {server.url}", flush=True)
+    stopping.wait()
+    server.stop()
+    return 0
+
+
+def _override(text: str) -> tuple[str, Any]:
+    from include.local_aws.settings import SettingsError
+
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise SettingsError(f"--set {text}: expected NAME=VALUE")
+    try:
+        return name, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"--set {text}: the value is not YAML: {error}") from error
+
+
+def _usage(options: argparse.Namespace) -> int:
+    from include.local_aws.usage import usage_table
+
+    asked = {"name_contains": options.name_contains}
+    if options.kind:
+        asked["kind"] = options.kind
+    url = f"{options.url.rstrip('/')}/_local/usage?{urllib.parse.urlencode(asked)}"
+    if not url.startswith(("http://", "https://")):
+        print(f"--url is {options.url!r}, expected http://127.0.0.1:PORT", file=sys.stderr)
+        return 2
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - http(s) is checked above
+            jobs = json.load(answer)["jobs"]
+    except urllib.error.URLError as error:
+        print(f"no embedded AWS answers at {options.url}: {error}; start it, or give --url", file=sys.stderr)
+        return 1
+    print(json.dumps(jobs, indent=1) if options.json else usage_table(jobs))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

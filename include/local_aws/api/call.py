@@ -1,0 +1,51 @@
+"""What an operation is given: its request, who asks where, and the services to answer with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from include.local_aws.api.aws import AwsClients
+from include.local_aws.faults import Faults
+from include.local_aws.jobs.supervisor import Supervisor
+from include.local_aws.settings import Settings
+from include.local_aws.state.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything the operations share."""
+
+    settings: Settings
+    store: Store
+    supervisor: Supervisor
+    faults: Faults
+    aws: AwsClients
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call of one operation; `request` is parsed and validated, `now` is epoch seconds."""
+
+    operation: str
+    request: dict[str, Any]
+    region: str
+    now: float
+    services: Services
+
+    @property
+    def account_id(self) -> str:
+        """The account that everything belongs to."""
+        return self.services.settings.account_id
+
+    def arn(self, resource: str, name: str) -> str:
+        """The ARN: the name is lower-cased in it, as recorded answers of AWS show."""
+        return f"arn:aws:sagemaker:{self.region}:{self.account_id}:{resource}/{name.lower()}"
+
+    def name_key(self, name: str) -> str:
+        """What must be unique about a name."""
+        return name.lower() if self.services.settings.case_insensitive_names else name
+
+
+Handler = Callable[[Call], dict[str, Any] | None]

@@ -1,0 +1,107 @@
+"""Errors that reach the client as AWS errors.
+
+AwsError
+├── ValidationError          400 ValidationException
+├── SerializationError       400 SerializationException
+├── UnknownOperationError    400 UnknownOperationException
+├── NotImplementedHereError  501 NotImplementedHere
+├── ResourceInUseError       400 ResourceInUse
+├── ResourceLimitError       400 ResourceLimitExceeded
+├── ThrottlingError          400 ThrottlingException
+├── MissingTokenError        403 MissingAuthenticationTokenException
+├── InternalFailureError     500 InternalFailure
+└── ServiceUnavailableError  503 ServiceUnavailable
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class AwsError(Exception):
+    """An answer other than 200; `code` is what botocore shows in brackets."""
+
+    code: ClassVar[str] = "InternalFailure"
+    status: ClassVar[int] = 500
+    # Modelled errors spell the member "Message", the un-modelled ones "message" (sagemaker.md, section 1).
+    member: ClassVar[str] = "message"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def body(self) -> dict[str, str]:
+        """The JSON body of the answer."""
+        return {"__type": self.code, self.member: self.message}
+
+
+class ValidationError(AwsError):
+    """The request asks for something that cannot be, or that is not there."""
+
+    code = "ValidationException"
+    status = 400
+
+
+class SerializationError(AwsError):
+    """The body is not JSON, or a member has another JSON type than the model says."""
+
+    code = "SerializationException"
+    status = 400
+
+
+class UnknownOperationError(AwsError):
+    """SageMaker has no such operation."""
+
+    code = "UnknownOperationException"
+    status = 400
+
+
+class NotImplementedHereError(AwsError):
+    """SageMaker has the operation, the embedded AWS does not."""
+
+    code = "NotImplementedHere"
+    status = 501
+
+
+class ResourceInUseError(AwsError):
+    """A job of this name exists."""
+
+    code = "ResourceInUse"
+    status = 400
+    member = "Message"
+
+
+class ResourceLimitError(AwsError):
+    """A quota of the account would be exceeded."""
+
+    code = "ResourceLimitExceeded"
+    status = 400
+    member = "Message"
+
+
+class ThrottlingError(AwsError):
+    """Too many calls."""
+
+    code = "ThrottlingException"
+    status = 400
+
+
+class MissingTokenError(AwsError):
+    """The request is not signed."""
+
+    code = "MissingAuthenticationTokenException"
+    status = 403
+
+
+class InternalFailureError(AwsError):
+    """AWS's own failure; only faults ask for it."""
+
+    code = "InternalFailure"
+    status = 500
+
+
+class ServiceUnavailableError(AwsError):
+    """AWS is down for a moment; only faults ask for it."""
+
+    code = "ServiceUnavailable"
+    status = 503

@@ -1,0 +1,81 @@
+"""The one port: SageMaker and /_local to ours, everything else to moto, unmodified."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+from include.local_aws.api.s3_faults import s3_operation, s3_refusal
+from include.local_aws.api.wire import TARGET_PREFIX
+from include.local_aws.faults import S3_KINDS, Faults
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+Application = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+SERVICE = re.compile(r"Credential=[^/]+/\d{8}/[^/]+/([a-z0-9-]+)/aws4_request")
+
+
+class Front:
+    """The WSGI application that the server runs.
+
+    `sagemaker`, `admin` and `faults` are put in once the port is known, since they need it.
+    """
+
+    def __init__(self) -> None:
+        self.sagemaker: Application | None = None
+        self.admin: Application | None = None
+        self.faults = Faults()
+        self.closing = False
+        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._in_flight = 0
+        self._changed = threading.Condition()
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Pass the request on; counted until its answer is complete, so that a stop can wait for it."""
+        with self._changed:
+            self._in_flight += 1
+        try:
+            # A list: moto's answers are whole in memory anyway, and the count must outlast them.
+            return list(self._pass_on(environ, start_response))
+        finally:
+            with self._changed:
+                self._in_flight -= 1
+                self._changed.notify_all()
+
+    def drained(self, seconds: float) -> bool:
+        """Wait until no request is in flight; False if some still are after `seconds`."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._in_flight == 0, seconds)
+
+    def _pass_on(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        target = environ.get("HTTP_X_AMZ_TARGET", "")
+        if target.startswith(TARGET_PREFIX) and self.sagemaker is not None:
+            if self.closing:
+                start_response("503 Service Unavailable", [("Content-Length", "0")])
+                return []
+            return self.sagemaker(environ, start_response)
+        if environ["PATH_INFO"].startswith("/_local/") and self.admin is not None:
+            return self.admin(environ, start_response)
+        refusal = self._s3_fault(environ, start_response)
+        if refusal is not None:
+            return refusal
+        answer: Iterable[bytes] = self._moto(environ, start_response)
+        return answer
+
+    def _s3_fault(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes] | None:
+        service = SERVICE.search(environ.get("HTTP_AUTHORIZATION", ""))
+        if service is None or service[1] != "s3":
+            return None
+        fault = self.faults.take(S3_KINDS, operation=s3_operation(environ), key=environ["PATH_INFO"])
+        if fault is None:
+            return None
+        if fault.kind == "s3_slow":
+            time.sleep(fault.seconds)
+            return None
+        return s3_refusal(fault.status, start_response)

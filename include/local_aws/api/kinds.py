@@ -1,0 +1,50 @@
+"""What Transform and Processing jobs differ in, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from include.local_aws.state.jobs import Kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobKind:
+    """One kind of job.
+
+    Attributes:
+        prefix: of its member names, e.g. "Transform" in TransformJobName.
+        resource: in its ARN.
+        words: in AWS's sentences.
+        across: the quota over all its instance types.
+        default_order: of its List operation.
+    """
+
+    kind: Kind
+    prefix: str
+    resource: str
+    words: str
+    across: str
+    default_order: str
+
+    @property
+    def name_field(self) -> str:
+        """The member that holds the job's name."""
+        return f"{self.prefix}JobName"
+
+
+TRANSFORM = JobKind(
+    kind="transform",
+    prefix="Transform",
+    resource="transform-job",
+    words="transform job",
+    across="Number of instances across all transform jobs",
+    default_order="Descending",
+)
+PROCESSING = JobKind(
+    kind="processing",
+    prefix="Processing",
+    resource="processing-job",
+    words="processing job",
+    across="Number of instances across all processing jobs",
+    default_order="Ascending",
+)

@@ -1,0 +1,57 @@
+"""What CreateModel refuses beyond the shapes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from include.local_aws.api.errors import ValidationError
+
+
+def check_model_request(request: dict[str, Any]) -> None:
+    """Raise ValidationError for container definitions that no batch job could use."""
+    primary, containers = request.get("PrimaryContainer"), request.get("Containers")
+    if not request.get("ModelName"):
+        raise ValidationError("ModelName is empty; give a name of 1 to 63 characters")
+    if (primary is None) == (not containers):
+        found = "both" if primary is not None else "neither"
+        raise ValidationError(f"Give either PrimaryContainer or Containers, found {found}")
+    if "ExecutionRoleArn" not in request:
+        raise ValidationError("ExecutionRoleArn is missing; a model needs the role that its jobs run under")
+    definitions = [primary] if primary is not None else list(containers or [])
+    for number, container in enumerate(definitions, start=1):
+        where = "PrimaryContainer" if primary is not None else f"container {number} of Containers"
+        if "Image" not in container:
+            raise ValidationError(f"Image is missing in {where}")
+        if container.get("Mode") == "MultiModel":
+            raise ValidationError(
+                f"Mode MultiModel in {where}: batch transform cannot use multi-model containers"
+            )
+        if "ModelDataUrl" in container and "ModelDataSource" in container:
+            raise ValidationError(f"Both ModelDataUrl and ModelDataSource are given in {where}; give one")
+    _check_hostnames(definitions)
+    _check_environment(definitions)
+    if request.get("InferenceExecutionConfig", {}).get("Mode") == "Direct":
+        raise ValidationError(
+            "InferenceExecutionConfig.Mode Direct invokes containers one by one, which batch transform cannot; "
+            "use Serial"
+        )
+
+
+def _check_hostnames(definitions: list[dict[str, Any]]) -> None:
+    names = [container["ContainerHostname"] for container in definitions if "ContainerHostname" in container]
+    if len(definitions) > 1 and names and len(names) != len(definitions):
+        raise ValidationError(
+            f"ContainerHostname is given for {len(names)} of {len(definitions)} containers; give it for all or none"
+        )
+    if len(set(names)) != len(names):
+        raise ValidationError("ContainerHostname must be unique within a model")
+
+
+def _check_environment(definitions: list[dict[str, Any]]) -> None:
+    size = sum(
+        len(key.encode()) + len(value.encode())
+        for container in definitions
+        for key, value in container.get("Environment", {}).items()
+    )
+    if size > 32 * 1024:
+        raise ValidationError(f"Environment of all containers is {size} bytes, allowed are {32 * 1024}")

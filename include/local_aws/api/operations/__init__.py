@@ -1,0 +1,38 @@
+"""One operation a file; this table is what the server can do."""
+
+from __future__ import annotations
+
+from include.local_aws.api.call import Handler
+from include.local_aws.api.operations.add_tags import add_tags
+from include.local_aws.api.operations.create_model import create_model
+from include.local_aws.api.operations.create_processing_job import create_processing_job
+from include.local_aws.api.operations.create_transform_job import create_transform_job
+from include.local_aws.api.operations.delete_model import delete_model
+from include.local_aws.api.operations.delete_tags import delete_tags
+from include.local_aws.api.operations.describe_model import describe_model
+from include.local_aws.api.operations.describe_processing_job import describe_processing_job
+from include.local_aws.api.operations.describe_transform_job import describe_transform_job
+from include.local_aws.api.operations.list_models import list_models
+from include.local_aws.api.operations.list_processing_jobs import list_processing_jobs
+from include.local_aws.api.operations.list_tags import list_tags
+from include.local_aws.api.operations.list_transform_jobs import list_transform_jobs
+from include.local_aws.api.operations.stop_processing_job import stop_processing_job
+from include.local_aws.api.operations.stop_transform_job import stop_transform_job
+
+OPERATIONS: dict[str, Handler] = {
+    "AddTags": add_tags,
+    "CreateModel": create_model,
+    "CreateProcessingJob": create_processing_job,
+    "CreateTransformJob": create_transform_job,
+    "DeleteModel": delete_model,
+    "DeleteTags": delete_tags,
+    "DescribeModel": describe_model,
+    "DescribeProcessingJob": describe_processing_job,
+    "DescribeTransformJob": describe_transform_job,
+    "ListModels": list_models,
+    "ListProcessingJobs": list_processing_jobs,
+    "ListTags": list_tags,
+    "ListTransformJobs": list_transform_jobs,
+    "StopProcessingJob": stop_processing_job,
+    "StopTransformJob": stop_transform_job,
+}

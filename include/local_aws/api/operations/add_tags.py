@@ -1,0 +1,22 @@
+"""AddTags: adds or overwrites; at most 50 on one resource."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from include.local_aws.api.call import Call
+from include.local_aws.api.errors import ResourceLimitError
+from include.local_aws.api.tagging import TAG_LIMIT, require_resource, tags_of_request
+from include.local_aws.state.tags import TooManyTagsError
+
+
+def add_tags(call: Call) -> dict[str, Any]:
+    """All of the resource's tags after the addition."""
+    arn = call.request["ResourceArn"]
+    require_resource(call, arn)
+    store = call.services.store.tags
+    try:
+        store.add(arn, tags_of_request(call.request), TAG_LIMIT)
+    except TooManyTagsError as error:
+        raise ResourceLimitError(f"{error}, allowed are {TAG_LIMIT}") from error
+    return {"Tags": [{"Key": key, "Value": value} for key, value in store.get(arn).items()]}

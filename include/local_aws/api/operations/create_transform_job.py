@@ -1,0 +1,52 @@
+"""CreateTransformJob: every refusal that AWS makes at once, then the job is InProgress."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from include.local_aws.api import catalogue
+from include.local_aws.api.aws import S3LookupError, split_s3_uri
+from include.local_aws.api.call import Call
+from include.local_aws.api.job_operations import Instances, create_job, refuse_duplicate
+from include.local_aws.api.kinds import TRANSFORM
+from include.local_aws.api.transform_rules import check_transform_request
+from include.local_aws.state.models import Model
+
+
+def create_transform_job(call: Call) -> dict[str, Any]:
+    """Role, network isolation and containers come from the model, as it is now."""
+    request = call.request
+    check_transform_request(request, call.services.settings)
+    refuse_duplicate(call, TRANSFORM)
+    model = _model(call)
+    _require_input(call, model)
+    resources = request["TransformResources"]
+    return create_job(
+        call,
+        TRANSFORM,
+        [Instances(instance_type=resources["InstanceType"], count=resources["InstanceCount"])],
+        containers=model.containers,
+        network_isolation=bool(model.request.get("EnableNetworkIsolation")),
+    )
+
+
+def _model(call: Call) -> Model:
+    name = call.request["ModelName"]
+    model = call.services.store.models.get(call.region, call.name_key(name))
+    if model is None:
+        raise catalogue.missing_model(call.arn("model", name))
+    if any("ModelDataSource" in container for container in model.containers):
+        raise catalogue.model_data_source()
+    return model
+
+
+def _require_input(call: Call, model: Model) -> None:
+    uri = call.request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
+    message = None
+    try:
+        if call.services.aws.has_objects(uri, call.region):
+            return
+    except S3LookupError as error:
+        message = str(error)
+    role = model.request.get("ExecutionRoleArn", "")
+    raise catalogue.no_objects(uri, split_s3_uri(uri)[0], call.region, role, message)

@@ -1,0 +1,13 @@
+"""DeleteModel: removes the entry only; artefacts stay, and so do jobs that use it."""
+
+from __future__ import annotations
+
+from include.local_aws.api import catalogue
+from include.local_aws.api.call import Call
+
+
+def delete_model(call: Call) -> None:
+    """Refused for a model that is not there."""
+    name = call.request["ModelName"]
+    if not call.services.store.models.delete(call.region, call.name_key(name)):
+        raise catalogue.missing_model(call.arn("model", name))

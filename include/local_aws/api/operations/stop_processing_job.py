@@ -1,0 +1,12 @@
+"""StopProcessingJob: an empty answer, and the job is Stopping at once."""
+
+from __future__ import annotations
+
+from include.local_aws.api.call import Call
+from include.local_aws.api.job_operations import stop_job
+from include.local_aws.api.kinds import PROCESSING
+
+
+def stop_processing_job(call: Call) -> None:
+    """Refused for a job that has ended or never was."""
+    stop_job(call, PROCESSING)

@@ -1,0 +1,48 @@
+"""Tags as requests carry them, and the resources that can have them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from include.local_aws.api import catalogue
+from include.local_aws.api.call import Call
+from include.local_aws.api.errors import ValidationError
+
+TAG_LIMIT = 50
+
+
+def tags_of_request(request: dict[str, Any]) -> dict[str, str]:
+    """The request's Tags by key; raises ValidationError for a key given twice or a reserved one."""
+    tags: dict[str, str] = {}
+    for tag in request.get("Tags", []):
+        key = tag["Key"]
+        if key in tags:
+            raise ValidationError(f"Duplicate tag key found: '{key}'. Give each key once")
+        if key.lower().startswith("aws:"):
+            raise ValidationError(f"Tag key '{key}' begins with 'aws:', which is reserved for AWS")
+        tags[key] = tag["Value"]
+    return tags
+
+
+def require_resource(call: Call, arn: str) -> None:
+    """Raise ValidationError unless the ARN names a job or model of this account and region."""
+    _, _, _, region, account, path = arn.split(":", 5)
+    resource, _, name = path.partition("/")
+    store = call.services.store
+    if region != call.region or account != call.account_id:
+        raise ValidationError(
+            f"ResourceArn {arn} belongs to account {account} in {region}; this is {call.account_id} in {call.region}"
+        )
+    match resource:
+        case "model":
+            if not store.models.select("region = ? AND arn = ?", (region, arn)):
+                raise catalogue.missing_model(arn)
+        case "transform-job" | "processing-job":
+            kind = resource.removesuffix("-job")
+            if not store.jobs.select("kind = ? AND region = ? AND arn = ?", (kind, region, arn)):
+                raise catalogue.missing_transform_job(name)
+        case other:
+            raise ValidationError(
+                f"ResourceArn {arn}: '{other}' is not implemented by the embedded AWS; tags can be put on "
+                "transform-job, processing-job and model"
+            )

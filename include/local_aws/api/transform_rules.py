@@ -1,0 +1,89 @@
+"""What CreateTransformJob refuses beyond the shapes, before it looks at anything else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from include.local_aws.api.errors import ValidationError
+from include.local_aws.api.json_path import check_filter
+from include.local_aws.api.validation import violation, violations_error
+from include.local_aws.settings import Settings
+
+MAX_PAYLOAD_MB = 100
+SPLITTING = ("Line", "RecordIO", "TFRecord")
+JOINABLE = ("text/csv", "application/json", "application/jsonlines")
+BATCH_DATA_TYPES = ("S3Prefix", "ManifestFile")
+NO_OP = {"InputFilter": "$", "OutputFilter": "$", "JoinSource": "None"}
+
+
+def check_transform_request(request: dict[str, Any], settings: Settings) -> None:
+    """Raise ValidationError for the first combination that AWS does not take."""
+    _check_limits(request, settings)
+    _check_input(request)
+    _check_batching(request, settings)
+    _check_data_processing(request)
+
+
+def _check_limits(request: dict[str, Any], settings: Settings) -> None:
+    limits = (
+        ("maxPayloadInMB", request.get("MaxPayloadInMB", 0), MAX_PAYLOAD_MB),
+        (
+            "transformResources.instanceCount",
+            request["TransformResources"]["InstanceCount"],
+            settings.max_transform_instances,
+        ),
+    )
+    clauses = [
+        violation(value, path, f"Member must have value less than or equal to {limit}")
+        for path, value, limit in limits
+        if value > limit
+    ]
+    if clauses:
+        raise violations_error(clauses)
+
+
+def _check_input(request: dict[str, Any]) -> None:
+    data_type = request["TransformInput"]["DataSource"]["S3DataSource"]["S3DataType"]
+    if data_type not in BATCH_DATA_TYPES:
+        raise ValidationError(
+            f"S3DataType {data_type} is not supported by batch transform; use {' or '.join(BATCH_DATA_TYPES)}"
+        )
+
+
+def _check_batching(request: dict[str, Any], settings: Settings) -> None:
+    split = request["TransformInput"].get("SplitType", "None")
+    strategy = request.get("BatchStrategy")
+    refused = {"MultiRecord": ("MultiRecord",), "both": ("MultiRecord", "SingleRecord"), "never": ()}
+    if strategy in refused[settings.batch_strategy_needs_split] and split not in SPLITTING:
+        raise ValidationError(
+            f"BatchStrategy {strategy} needs SplitType {', '.join(SPLITTING[:-1])} or {SPLITTING[-1]}, found {split}"
+        )
+    concurrency = request.get("MaxConcurrentTransforms", 0)
+    payload = request.get("MaxPayloadInMB")
+    if concurrency and payload is not None and concurrency * payload > MAX_PAYLOAD_MB:
+        raise ValidationError(
+            f"MaxConcurrentTransforms * MaxPayloadInMB must not exceed {MAX_PAYLOAD_MB} MB, found "
+            f"{concurrency} * {payload} = {concurrency * payload}"
+        )
+
+
+def _check_data_processing(request: dict[str, Any]) -> None:
+    processing = {**NO_OP, **request.get("DataProcessing", {})}
+    if processing == NO_OP:
+        return
+    content_type = request["TransformInput"].get("ContentType")
+    accept = request["TransformOutput"].get("Accept")
+    if content_type != accept or content_type not in JOINABLE:
+        raise ValidationError(
+            f"DataProcessing needs the same ContentType and Accept, one of {', '.join(JOINABLE)}; found "
+            f"ContentType {content_type} and Accept {accept}"
+        )
+    split = request["TransformInput"].get("SplitType", "None")
+    assemble = request["TransformOutput"].get("AssembleWith", "None")
+    if content_type == "text/csv" and (split, assemble) != ("Line", "Line"):
+        raise ValidationError(
+            "DataProcessing of text/csv needs SplitType Line and AssembleWith Line; found "
+            f"SplitType {split} and AssembleWith {assemble}"
+        )
+    for name in ("InputFilter", "OutputFilter"):
+        check_filter(name, processing[name], content_type)

@@ -1,0 +1,164 @@
+"""JSON 1.1 over HTTP: from X-Amz-Target and a body to an operation, and back."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from include.local_aws.api import catalogue
+from include.local_aws.api.call import Call, Services
+from include.local_aws.api.connection import drop_connection
+from include.local_aws.api.errors import (
+    AwsError,
+    InternalFailureError,
+    MissingTokenError,
+    NotImplementedHereError,
+    SerializationError,
+    ServiceUnavailableError,
+    UnknownOperationError,
+)
+from include.local_aws.api.model import operation_model, operation_names
+from include.local_aws.api.operations import OPERATIONS
+from include.local_aws.api.rendering import render
+from include.local_aws.api.support import refuse_unsupported
+from include.local_aws.api.throttle import Throttle
+from include.local_aws.api.validation import parse_request
+from include.local_aws.faults import Fault
+
+log = logging.getLogger(__name__)
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+
+TARGET_PREFIX = "SageMaker."
+MAX_BODY = 8 * 1024 * 1024
+SCOPE = re.compile(r"Credential=[^/]+/\d{8}/([a-z0-9-]+)/sagemaker/aws4_request")
+REQUEST_FAULTS = ("throttle", "error", "drop", "withhold")
+REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 501: "Not Implemented"}
+
+
+class SageMakerApplication:
+    """The WSGI application behind `X-Amz-Target: SageMaker.*`."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        settings = services.settings
+        self._throttle = Throttle(settings.requests_per_second, settings.request_burst)
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request; a dropped connection answers nothing."""
+        operation = environ.get("HTTP_X_AMZ_TARGET", "").removeprefix(TARGET_PREFIX)
+        fault: Fault | None = None
+        try:
+            body = _read_body(environ)
+            fault = self._services.faults.take(REQUEST_FAULTS, operation=operation, job=_job_name(body))
+            if fault is not None and fault.kind == "drop":
+                return drop_connection(environ, start_response)
+            if fault is not None:
+                _raise_fault(fault)
+            status, answer = 200, self._answer(operation, body, environ)
+        except AwsError as error:
+            status, answer = error.status, error.body()
+        except Exception:
+            log.exception("%s failed", operation)
+            failure = InternalFailureError(
+                f"{operation} failed inside the embedded AWS; its log has the traceback"
+            )
+            status, answer = failure.status, failure.body()
+        if fault is not None and fault.kind == "withhold":
+            return drop_connection(environ, start_response)
+        return _respond(start_response, status, answer)
+
+    def _answer(self, operation: str, body: bytes, environ: Environ) -> dict[str, Any] | None:
+        if operation not in operation_names():
+            raise UnknownOperationError(f"SageMaker has no operation {operation!r}")
+        handler = OPERATIONS.get(operation)
+        if handler is None:
+            raise NotImplementedHereError(
+                f"{operation} is not implemented by the embedded AWS; it has {', '.join(OPERATIONS)}"
+            )
+        if not self._throttle.allow(operation):
+            raise catalogue.throttled()
+        model = operation_model(operation)
+        request = parse_request(model.input_shape, _load(body), operation)
+        refuse_unsupported(operation, request)
+        call = Call(
+            operation=operation,
+            request=request,
+            region=self._region(environ),
+            now=time.time(),
+            services=self._services,
+        )
+        result = handler(call)
+        return render(model.output_shape, result) if model.output_shape is not None else None
+
+    def _region(self, environ: Environ) -> str:
+        scope = SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
+        if scope is not None:
+            return scope[1]
+        if self._services.settings.require_signature:
+            raise MissingTokenError("Missing Authentication Token")
+        return "us-east-1"
+
+
+def _raise_fault(fault: Fault) -> None:
+    match fault.kind:
+        case "throttle":
+            raise catalogue.throttled()
+        case "error" if fault.status == 500:
+            raise InternalFailureError("The request processing has failed because of an unknown error.")
+        case "error":
+            unavailable = ServiceUnavailableError(
+                "The request has failed due to a temporary failure of the server."
+            )
+            unavailable.status = fault.status  # type: ignore[misc]  # 502 and 504 have no class of their own
+            raise unavailable
+
+
+def _read_body(environ: Environ) -> bytes:
+    try:
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+    except ValueError:
+        length = -1
+    if not 0 <= length <= MAX_BODY:
+        raise SerializationError(
+            f"Content-Length is {environ.get('CONTENT_LENGTH')!r}, allowed are 0 to {MAX_BODY} bytes"
+        )
+    body: bytes = environ["wsgi.input"].read(length)
+    return body
+
+
+def _load(body: bytes) -> Any:
+    if not body:
+        return {}
+    try:
+        return json.loads(body.decode("utf-8"), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise SerializationError(f"The body is not JSON: {error}") from error
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _job_name(body: bytes) -> str:
+    found = re.search(rb'"(?:Transform|Processing)JobName"\s*:\s*"([^"]*)"', body)
+    return found[1].decode("utf-8", "replace") if found else ""
+
+
+def _respond(start_response: StartResponse, status: int, answer: dict[str, Any] | None) -> list[bytes]:
+    body = b"" if answer is None else json.dumps(answer).encode()
+    headers = [
+        ("Content-Type", "application/x-amz-json-1.1"),
+        ("Content-Length", str(len(body))),
+        ("x-amzn-RequestId", str(uuid.uuid4())),
+    ]
+    if answer is not None and "__type" in answer:
+        headers.append(("x-amzn-ErrorType", answer["__type"]))
+    start_response(f"{status} {REASONS.get(status, 'Error')}", headers)
+    return [body]

@@ -1,0 +1,152 @@
+"""Faults on demand: named, bounded in number, off unless asked for."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Kind = Literal[
+    "throttle",
+    "error",
+    "drop",
+    "withhold",
+    "capacity",
+    "s3_error",
+    "s3_slow",
+    "kill_container",
+    "lose_instance",
+]
+RUNNER_KINDS = ("kill_container", "lose_instance")
+S3_KINDS = ("s3_error", "s3_slow")
+
+
+class FaultError(ValueError):
+    """The fault asked for cannot be; the message names the field and what is allowed."""
+
+
+class Fault(BaseModel):
+    """One armed fault; it disarms itself after `count` times."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(default_factory=lambda: uuid.uuid4().hex[:8], min_length=1, max_length=100)
+    kind: Kind
+    count: int = Field(1, ge=1, le=1_000_000, description="How often it strikes.")
+    operation: str | None = Field(None, description="SageMaker or S3 operation it strikes; any, if left out.")
+    status: Literal[500, 502, 503, 504] = Field(500, description="HTTP status of error and s3_error.")
+    job_name_contains: str | None = Field(
+        None, description="Only jobs or requests with this in the job's name."
+    )
+    key_contains: str | None = Field(None, description="Only S3 requests with this in the path.")
+    seconds: float = Field(1.0, ge=0, le=3600, description="Delay of s3_slow.")
+    host: str = Field("algo-1", description="Host of kill_container and lose_instance.")
+    after_objects: int | None = Field(None, ge=0, description="Strike after this many objects of the host.")
+    after_seconds: float | None = Field(None, ge=0, description="Strike this long after the job's start.")
+
+    @model_validator(mode="after")
+    def _only_what_the_kind_uses(self) -> Fault:
+        unused = sorted(self.model_fields_set - {"name", "kind", "count"} - USED[self.kind])
+        if unused:
+            allowed = ", ".join(sorted(USED[self.kind])) or "none"
+            raise ValueError(f"{self.kind} takes no {', '.join(unused)}; its own fields are: {allowed}")
+        return self
+
+
+USED: dict[str, set[str]] = {
+    "throttle": {"operation", "job_name_contains"},
+    "error": {"operation", "status", "job_name_contains"},
+    "drop": {"operation", "job_name_contains"},
+    "withhold": {"operation", "job_name_contains"},
+    "capacity": {"job_name_contains"},
+    "s3_error": {"operation", "status", "key_contains"},
+    "s3_slow": {"operation", "seconds", "key_contains"},
+    "kill_container": {"host", "after_objects", "after_seconds", "job_name_contains"},
+    "lose_instance": {"host", "after_objects", "after_seconds", "job_name_contains"},
+}
+
+
+class Faults:
+    """The armed faults of one server; striking and counting down are one step."""
+
+    def __init__(self, armed: Iterable[dict[str, Any]] = ()) -> None:
+        self._lock = threading.Lock()
+        self._armed: dict[str, Fault] = {}
+        self._struck: dict[str, int] = {}
+        for data in armed:
+            self.arm(data)
+
+    def arm(self, data: object) -> dict[str, Any]:
+        """Arm one fault; returns it as listed. Raises FaultError; a name armed already is replaced."""
+        try:
+            fault = Fault.model_validate(data)
+        except ValidationError as error:
+            problems = [
+                f"{'.'.join(str(part) for part in problem['loc']) or 'fault'}: {problem['msg']}"
+                for problem in error.errors()
+            ]
+            raise FaultError("; ".join(problems)) from error
+        with self._lock:
+            self._armed[fault.name] = fault
+            self._struck[fault.name] = 0
+        return fault.model_dump()
+
+    def disarm(self, name: str | None) -> int:
+        """Disarm one fault, or all; returns how many."""
+        with self._lock:
+            names = list(self._armed) if name is None else [one for one in self._armed if one == name]
+            for one in names:
+                del self._armed[one]
+            return len(names)
+
+    def listed(self) -> list[dict[str, Any]]:
+        """The armed faults, with the number of times they will still strike, and have struck."""
+        with self._lock:
+            return [
+                {
+                    **fault.model_dump(),
+                    "count": fault.count - self._struck[name],
+                    "struck": self._struck[name],
+                }
+                for name, fault in self._armed.items()
+            ]
+
+    def take(
+        self, kinds: Iterable[str], *, operation: str | None = None, job: str = "", key: str = ""
+    ) -> Fault | None:
+        """The first armed fault of `kinds` that fits, counted down; None when there is none."""
+        if not self._armed:
+            return None
+        with self._lock:
+            for fault in list(self._armed.values()):
+                if fault.kind in kinds and _fits(fault, operation, job, key):
+                    self._strike(fault)
+                    return fault
+        return None
+
+    def take_runner_faults(self, job: str) -> list[dict[str, Any]]:
+        """Faults that the runner of a new job is to carry out, as SPEC.json holds them."""
+        taken = []
+        with self._lock:
+            for fault in list(self._armed.values()):
+                if fault.kind in RUNNER_KINDS and _fits(fault, None, job, ""):
+                    self._strike(fault)
+                    fields = {"kind", "host", "after_objects", "after_seconds"}
+                    taken.append(fault.model_dump(include=fields, exclude_none=True))
+        return taken
+
+    def _strike(self, fault: Fault) -> None:
+        self._struck[fault.name] += 1
+        if self._struck[fault.name] >= fault.count:
+            del self._armed[fault.name]
+
+
+def _fits(fault: Fault, operation: str | None, job: str, key: str) -> bool:
+    return (
+        (fault.operation is None or fault.operation == operation)
+        and (fault.job_name_contains is None or fault.job_name_contains in job)
+        and (fault.key_contains is None or fault.key_contains in key)
+    )

@@ -1,0 +1,50 @@
+"""The runner process: spawned so that it cannot outlive the server, and ended for certain."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+# Loaded here, since nothing may be imported or loaded between fork and exec of a threaded process.
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def _die_with_parent() -> None:
+    _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def spawn_runner(
+    command: Sequence[str], *, cwd: Path, env: Mapping[str, str], stderr: Path
+) -> subprocess.Popen[str]:
+    """Start `command` in a session of its own, standard output piped.
+
+    PR_SET_PDEATHSIG follows the *thread* that spawned, so call this from the thread that lives as long as
+    the job does.
+    """
+    with stderr.open("ab") as log:
+        return subprocess.Popen(
+            list(command),
+            cwd=cwd,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
+            # Safe in a threaded process: the child only calls prctl, which is loaded already.
+            preexec_fn=_die_with_parent,
+        )
+
+
+def signal_session(process: subprocess.Popen[str], number: int) -> None:
+    """Send a signal to the runner's whole process group, if anything of it is left."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)

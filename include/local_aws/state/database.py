@@ -1,0 +1,107 @@
+"""The sqlite file: schema, a pool of connections, one writer at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS jobs (
+    kind TEXT NOT NULL,
+    region TEXT NOT NULL,
+    name TEXT NOT NULL,
+    name_key TEXT NOT NULL,
+    arn TEXT NOT NULL,
+    status TEXT NOT NULL,
+    request TEXT NOT NULL,
+    containers TEXT NOT NULL,
+    network_isolation INTEGER NOT NULL,
+    instance_type TEXT NOT NULL,
+    instance_count INTEGER NOT NULL,
+    created_at REAL NOT NULL,
+    modified_at REAL NOT NULL,
+    started_at REAL,
+    ended_at REAL,
+    failure_reason TEXT,
+    exit_message TEXT,
+    instances TEXT NOT NULL DEFAULT '[]',
+    PRIMARY KEY (kind, region, name_key)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS jobs_by_time ON jobs (kind, region, created_at, name_key);
+CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status, kind, region);
+CREATE TABLE IF NOT EXISTS models (
+    region TEXT NOT NULL,
+    name TEXT NOT NULL,
+    name_key TEXT NOT NULL,
+    arn TEXT NOT NULL,
+    request TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    PRIMARY KEY (region, name_key)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS tags (
+    arn TEXT NOT NULL,
+    key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (arn, key)
+) WITHOUT ROWID;
+"""
+
+
+class Database:
+    """Connections to one file; readers never wait for the writer (WAL).
+
+    Requests come in threads that live for one request each, so connections are pooled, not kept per thread.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._idle: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
+        self._writer = threading.Lock()
+        with self.write() as connection:
+            connection.executescript(SCHEMA)
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """A connection for SELECTs."""
+        try:
+            connection = self._idle.get_nowait()
+        except queue.Empty:
+            connection = self._connect()
+        try:
+            yield connection
+        finally:
+            self._idle.put(connection)
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """A transaction: committed at the end, rolled back if the block raises."""
+        with self._writer, self.read() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.rollback()
+                raise
+            connection.commit()
+
+    def close(self) -> None:
+        """Close idle connections; to be called when no request is at work."""
+        while True:
+            try:
+                self._idle.get_nowait().close()
+            except queue.Empty:
+                return
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path, timeout=30, isolation_level=None, check_same_thread=False, cached_statements=64
+        )
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA journal_mode=WAL")
+        # NORMAL loses nothing when the process is killed, only when the machine is.
+        connection.execute("PRAGMA synchronous=NORMAL")
+        return connection

@@ -1,0 +1,58 @@
+"""Keep moto's S3, IAM, STS and CloudWatch Logs over a clean stop: its backends pickle."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import moto
+from moto.backends import get_backend
+
+# Its overloads want literal names.
+_backends = cast("Callable[[str], Any]", get_backend)
+SERVICES = ("s3", "iam", "sts", "logs")
+
+
+class MotoStateError(RuntimeError):
+    """The saved state cannot be read back; the message says which file and what to do."""
+
+
+def save_moto(path: Path) -> None:
+    """Write the state of SERVICES to `path`, whole or not at all."""
+    state = {
+        service: {
+            (account, region): backend.__dict__
+            for account, region, backend in _backends(service).iter_backends()
+        }
+        for service in SERVICES
+    }
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        pickle.dump({"moto": moto.__version__, "state": state}, file, protocol=pickle.HIGHEST_PROTOCOL)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def restore_moto(path: Path) -> None:
+    """Read back what `save_moto` wrote; nothing happens when there is no file.
+
+    Raises MotoStateError when the file does not load, e.g. because another moto wrote it.
+    """
+    if not path.exists():
+        return
+    try:
+        with path.open("rb") as file:
+            saved: dict[str, Any] = pickle.load(file)  # noqa: S301 - our own file, in our own data directory
+    except (pickle.UnpicklingError, EOFError, AttributeError, ImportError, KeyError, TypeError) as error:
+        raise MotoStateError(
+            f"{path}: cannot be restored ({error!r}); this is moto {moto.__version__}. "
+            "Move the file away to start with an empty S3, or install the moto that wrote it"
+        ) from error
+    for service, backends in saved["state"].items():
+        backend_dict = _backends(service)
+        for (account, region), state in backends.items():
+            backend_dict[account][region].__dict__.update(state)
