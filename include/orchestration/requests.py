@@ -26,7 +26,6 @@ def processing_config(pipeline: Pipeline) -> dict[str, Any]:
             job_name=name_of_job("preprocess"),
             run_prefix=RUN_PREFIX,
             tags=TAGS,
-            input_uri=from_plan("input.uri"),
             instance_type=from_plan("preprocess.instance_type"),
             instance_count=from_plan("preprocess.instance_count"),
             volume_size_gb=from_plan("preprocess.volume_size_gb"),

@@ -49,7 +49,7 @@ class Storage:
         body = content.encode() if isinstance(content, str) else content
         self.client.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type)
 
-    def write_json(self, uri: str, document: Mapping[str, Any]) -> None:
+    def write_json(self, uri: str, document: Any) -> None:
         """Put a JSON document, indented for people."""
         self.write(uri, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 

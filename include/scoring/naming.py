@@ -126,6 +126,11 @@ class RunPaths:
         return f"{self.config}preprocess.json"
 
     @property
+    def input_manifest(self) -> str:
+        """The input objects of this run, as a SageMaker ManifestFile."""
+        return f"{self.run_prefix}input.manifest"
+
+    @property
     def report_json(self) -> str:
         """The figures of the run."""
         return f"{self.run_prefix}report.json"

@@ -7,13 +7,15 @@ name when it is submitted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from include.scoring.config import Container, Pipeline
+from include.scoring.errors import ManifestError
 from include.scoring.naming import RunPaths
-from include.scoring.plan import Plan
+from include.scoring.plan import Plan, S3Object
+from include.scoring.s3uri import split
 
 JOB_NAME = "{job_name}"
 
@@ -43,7 +45,6 @@ class RunValues:
 class ProcessingValues(RunValues):
     """What the processing job of a run needs; numbers may be templates."""
 
-    input_uri: str
     instance_type: str
     instance_count: int | str
     volume_size_gb: int | str
@@ -78,7 +79,8 @@ def processing_request(pipeline: Pipeline, values: ProcessingValues) -> dict[str
         "ProcessingInputs": [
             _processing_input("code", paths.code, CODE_PATH, "FullyReplicated"),
             _processing_input("config", paths.config, CONFIG_PATH, "FullyReplicated"),
-            _processing_input("data", values.input_uri, DATA_PATH, pipeline.distribution),
+            # A manifest, not the prefix: what arrives after the plan was made belongs to the next run.
+            _processing_input("data", paths.input_manifest, DATA_PATH, pipeline.distribution, "ManifestFile"),
         ],
         "ProcessingOutputConfig": {
             "Outputs": [
@@ -148,6 +150,27 @@ def transform_config(pipeline: Pipeline, values: TransformValues) -> dict[str, A
     return {"Transform": job} if model is None else {"Model": model, "Transform": job}
 
 
+def input_manifest(input_uri: str, objects: Iterable[S3Object]) -> list[dict[str, str] | str]:
+    """The objects of a run as SageMaker's ManifestFile: a prefix, then keys relative to it. Empty objects are left out.
+
+    `input_uri` is a raw string prefix; the manifest's prefix ends with its last slash, so that names stay whole.
+    """
+    bucket, key = split(input_uri)
+    folder = key[: key.rfind("/") + 1]
+    return [
+        {"prefix": f"s3://{bucket}/{folder}"},
+        *(item.key.removeprefix(folder) for item in objects if item.size > 0),
+    ]
+
+
+def manifest_uris(manifest: Sequence[dict[str, str] | str]) -> list[str]:
+    """The full URIs that a ManifestFile names."""
+    prefix, *names = manifest
+    if not isinstance(prefix, dict):
+        raise ManifestError(f"found {prefix!r} first in a manifest of inputs; allowed is its prefix")
+    return [f"{prefix['prefix']}{name}" for name in names]
+
+
 def preprocess_config(pipeline: Pipeline, plan: Plan) -> dict[str, Any]:
     """preprocess.json, which the preprocessing job reads."""
     source = pipeline.input
@@ -173,13 +196,15 @@ def preprocess_config(pipeline: Pipeline, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _processing_input(name: str, uri: str, path: str, distribution: str) -> dict[str, Any]:
+def _processing_input(
+    name: str, uri: str, path: str, distribution: str, data_type: str = "S3Prefix"
+) -> dict[str, Any]:
     return {
         "InputName": name,
         "S3Input": {
             "S3Uri": uri,
             "LocalPath": path,
-            "S3DataType": "S3Prefix",
+            "S3DataType": data_type,
             "S3InputMode": "File",
             "S3DataDistributionType": distribution,
         },

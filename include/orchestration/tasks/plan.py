@@ -16,7 +16,7 @@ from include.scoring.naming import RunPaths, new_nonce
 from include.scoring.params import check_conf, param_specs, read_params
 from include.scoring.placeholders import resolve
 from include.scoring.plan import make_plan
-from include.scoring.requests import preprocess_config
+from include.scoring.requests import input_manifest, preprocess_config
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +35,9 @@ def plan(pipeline: str, *, params: Mapping[str, Any], dag_run: Any, **_: Any) ->
     input_uri = resolve(asked.input_uri or config.input.uri, moment=moment, run_id=run_id)
     output_uri = resolve(asked.output_uri or config.output.uri, moment=moment, run_id=run_id)
     storage = Storage(config.aws_conn_id)
+    objects = list(storage.objects(input_uri))
     made = make_plan(
-        config, asked, list(storage.objects(input_uri)),
+        config, asked, objects,
         run_id=run_id, nonce=new_nonce(), moment=moment, input_uri=input_uri, output_uri=output_uri,
     )  # fmt: skip
     paths = RunPaths(made.run_prefix)
@@ -48,6 +49,7 @@ def plan(pipeline: str, *, params: Mapping[str, Any], dag_run: Any, **_: Any) ->
     if made.dry_run:
         return SkipRest(made.for_xcom(), f"a dry run was asked for; the plan is at {paths.plan}")
     upload_code(storage, paths)
+    storage.write_json(paths.input_manifest, input_manifest(input_uri, objects))
     storage.write_json(paths.preprocess_config, preprocess_config(config, made))
     return made.for_xcom()
 

@@ -14,6 +14,7 @@ from include.scoring.errors import ReconciliationError
 from include.scoring.manifest import build_manifest
 from include.scoring.naming import RunPaths, run_slug
 from include.scoring.reconciliation import reconcile
+from include.scoring.requests import manifest_uris
 from include.scoring.shards import read_manifests
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,11 @@ def publish(pipeline: str, *, ti: Any, **_: Any) -> dict[str, Any]:
     documents = [storage.read_json(uri) for uri in storage.uris(paths.job(preprocessed["job_name"]).manifest)]
     found = read_manifests(documents, hosts=preprocessed["instance_count"])
     joined: Sequence[dict[str, Any]] = list(ti.xcom_pull(JOIN))
-    reconciled = reconcile(found, {shard: rows for part in joined for shard, rows in part["shards"].items()})
+    reconciled = reconcile(
+        found,
+        {shard: rows for part in joined for shard, rows in part["shards"].items()},
+        objects=manifest_uris(storage.read_json(paths.input_manifest)),
+    )
 
     # The nonce and the try are part of the names: a file that readers may be reading is never overwritten.
     output, run = plan["output_uri"], f"{run_slug(plan['run_id'])}-{plan['nonce'][:6]}-{ti.try_number}"
