@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from airflow.plugins_manager import AirflowPlugin
 from airflow.providers.amazon.aws.links.sagemaker import SageMakerTransformJobLink
+
 from sagemaker_jobs.links import SageMakerJobLogsLink, SageMakerProcessingJobLink
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
 from botocore.parsers import ResponseParserError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
-
-Result = TypeVar("Result")
 
 _THROTTLES = frozenset(
     {
@@ -73,9 +71,14 @@ def says_absent(error: BaseException) -> bool:
     return error_code(error) in _ABSENT
 
 
+def client_of(hook: Any) -> Any:
+    """The hook's boto3 client; its type cannot be told, since boto3 builds clients as it runs."""
+    return hook.conn
+
+
 def call(
-    function: Callable[..., Result], *, patience: float = CALL_PATIENCE_SECONDS, **arguments: Any
-) -> Result:
+    function: Callable[..., Any], arguments: dict[str, Any], *, patience: float = CALL_PATIENCE_SECONDS
+) -> Any:
     """``function(**arguments)``, repeated with jittered, growing pauses while the error is transient.
 
     Gives up after ``patience`` seconds and raises the last error as it is; other errors are raised at once.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from sagemaker_jobs.aws import call, says_absent
+from sagemaker_jobs.aws import call, client_of, says_absent
 from sagemaker_jobs.errors import RequestError
 from sagemaker_jobs.jobs import stop_job
 from sagemaker_jobs.kinds import KINDS
@@ -29,8 +29,12 @@ def stop_jobs(hook: SageMakerHook, *, name_contains: str, because: str = "its ru
     _check_part(name_contains)
     stopped: list[str] = []
     for kind in KINDS.values():
-        pages = hook.conn.get_paginator(kind.list).paginate(
-            NameContains=name_contains, StatusEquals="InProgress", PaginationConfig={"PageSize": _PAGE}
+        pages = (
+            client_of(hook)
+            .get_paginator(kind.list_operation)
+            .paginate(
+                NameContains=name_contains, StatusEquals="InProgress", PaginationConfig={"PageSize": _PAGE}
+            )
         )
         names = [summary[kind.name_field] for page in pages for summary in page[kind.list_key]]
         stopped += [name for name in names if stop_job(hook, kind, name, because=because)]
@@ -43,8 +47,10 @@ def delete_models(hook: SageMakerHook, *, name_contains: str) -> list[str]:
     One that is gone already is fine.
     """
     _check_part(name_contains)
-    pages = hook.conn.get_paginator("list_models").paginate(
-        NameContains=name_contains, PaginationConfig={"PageSize": _PAGE}
+    pages = (
+        client_of(hook)
+        .get_paginator("list_models")
+        .paginate(NameContains=name_contains, PaginationConfig={"PageSize": _PAGE})
     )
     names = [summary["ModelName"] for page in pages for summary in page["Models"]]
     return [name for name in names if _delete_model(hook, name)]
@@ -52,7 +58,7 @@ def delete_models(hook: SageMakerHook, *, name_contains: str) -> list[str]:
 
 def _delete_model(hook: SageMakerHook, name: str) -> bool:
     try:
-        call(hook.conn.delete_model, ModelName=name)
+        call(client_of(hook).delete_model, {"ModelName": name})
     except ClientError as error:
         if not says_absent(error):
             raise

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
-from sagemaker_jobs.aws import call, error_code, is_transient, says_absent
+from sagemaker_jobs.aws import call, client_of, error_code, is_transient, says_absent
 from sagemaker_jobs.errors import QuotaExceeded, RequestRefused, SubmitFailed
 from sagemaker_jobs.kinds import ENDED, RUNNING, JobKind
 from sagemaker_jobs.matching import check_job, check_model
@@ -58,7 +58,7 @@ def describe_job(hook: SageMakerHook, kind: JobKind, name: str, *, attempt: int 
     Survives throttling, 5xx and broken connections.
     """
     try:
-        found = call(getattr(hook.conn, kind.describe), **{kind.name_field: name})
+        found = call(getattr(client_of(hook), kind.describe), {kind.name_field: name})
     except ClientError as error:
         if says_absent(error):
             return None
@@ -117,8 +117,8 @@ def submit(hook: SageMakerHook, spec: JobSpec, attempt: int, previous: Job | Non
     request = request_of(hook, spec, attempt, previous)
     name = spec.job_name(attempt)
     try:
-        call(getattr(hook.conn, spec.kind.create), **request)
-    except Exception as error:
+        call(getattr(client_of(hook), spec.kind.create), request)
+    except (ClientError, BotoCoreError, OSError) as error:
         # ResourceInUse also answers botocore's own repetition of a call whose first answer was lost on the
         # way, and a broken connection says nothing about whether the job exists: only Describe knows.
         if error_code(error) != "ResourceInUse" and not is_transient(error):
@@ -154,14 +154,14 @@ def ensure_model(hook: SageMakerHook, request: dict[str, Any]) -> None:
     """
     name = request["ModelName"]
     try:
-        call(hook.conn.create_model, **request)
-    except Exception as error:
+        call(client_of(hook).create_model, request)
+    except (ClientError, BotoCoreError, OSError) as error:
         # A name that is taken is a ValidationException ("Cannot create already existing model"), and so is a
         # wrong request: Describe tells them apart, and a lost answer from a lost call.
         if error_code(error) not in {"ValidationException", "ResourceInUse"} and not is_transient(error):
             raise RequestRefused(f"AWS refused to create model {name}: {error}") from error
         try:
-            found = call(hook.conn.describe_model, ModelName=name)
+            found = call(client_of(hook).describe_model, {"ModelName": name})
         except ClientError as absent:
             if not says_absent(absent):
                 raise
@@ -184,7 +184,7 @@ def stop_job(hook: SageMakerHook, kind: JobKind, name: str, *, because: str) -> 
         return False
     try_to_tag(hook, found.arn, {STOPPED_TAG: because})
     try:
-        call(getattr(hook.conn, kind.stop), **{kind.name_field: name})
+        call(getattr(client_of(hook), kind.stop), {kind.name_field: name})
     except ClientError as error:
         if not says_absent(error):
             raise

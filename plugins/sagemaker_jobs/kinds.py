@@ -15,7 +15,7 @@ class JobKind:
     create: str
     describe: str
     stop: str
-    list: str
+    list_operation: str
     list_key: str
     log_group: str
     console_page: str
@@ -73,7 +73,7 @@ PROCESSING = JobKind(
     create="create_processing_job",
     describe="describe_processing_job",
     stop="stop_processing_job",
-    list="list_processing_jobs",
+    list_operation="list_processing_jobs",
     list_key="ProcessingJobSummaries",
     log_group="/aws/sagemaker/ProcessingJobs",
     console_page="processing-jobs",
@@ -84,7 +84,7 @@ TRANSFORM = JobKind(
     create="create_transform_job",
     describe="describe_transform_job",
     stop="stop_transform_job",
-    list="list_transform_jobs",
+    list_operation="list_transform_jobs",
     list_key="TransformJobSummaries",
     log_group="/aws/sagemaker/TransformJobs",
     console_page="transform-jobs",

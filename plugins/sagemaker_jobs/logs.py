@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.hooks.logs import AwsLogsHook
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sagemaker_jobs.aws import call, error_code
+from sagemaker_jobs.aws import call, client_of, error_code
 
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
@@ -27,31 +27,18 @@ def tail_logs(
     {} when the job wrote nothing. A role that may not read logs gets one entry that says so: a missing
     permission must not hide why the job failed.
     """
-    # Not hook.logs_hook: that one is built without the region, verify and botocore_config of this task.
-    client = AwsLogsHook(
-        aws_conn_id=hook.aws_conn_id,
-        region_name=hook.conn_region_name,
-        verify=hook.verify,
-        config=hook.config,
-    ).conn
+    client = _logs_client(hook)
     tails: dict[str, list[str]] = {}
     try:
-        answer = call(
+        found = call(
             client.describe_log_streams,
+            {"logGroupName": kind.log_group, "logStreamNamePrefix": f"{job_name}/", "limit": MAX_STREAMS},
             patience=_PATIENCE_SECONDS,
-            logGroupName=kind.log_group,
-            logStreamNamePrefix=f"{job_name}/",
-            limit=MAX_STREAMS,
         )
-        for stream in sorted(stream["logStreamName"] for stream in answer.get("logStreams", [])):
-            events = call(
-                client.get_log_events,
-                patience=_PATIENCE_SECONDS,
-                logGroupName=kind.log_group,
-                logStreamName=stream,
-                limit=lines,
-                startFromHead=False,
-            )
+        for stream in sorted(stream["logStreamName"] for stream in found.get("logStreams", [])):
+            where = {"logGroupName": kind.log_group, "logStreamName": stream}
+            wanted = {**where, "limit": lines, "startFromHead": False}
+            events = call(client.get_log_events, wanted, patience=_PATIENCE_SECONDS)
             tails[stream] = [event["message"].rstrip("\n") for event in events.get("events", [])][-lines:]
     except ClientError as error:
         if error_code(error) != "ResourceNotFoundException":
@@ -59,3 +46,14 @@ def tail_logs(
     except (BotoCoreError, OSError) as error:
         tails["(logs)"] = [f"could not be read from {kind.log_group}: {error}"]
     return tails
+
+
+def _logs_client(hook: SageMakerHook) -> Any:
+    # Not hook.logs_hook: that one is built without the region, verify and botocore_config of this task.
+    made = AwsLogsHook(
+        aws_conn_id=hook.aws_conn_id,
+        region_name=hook.conn_region_name,
+        verify=hook.verify,
+        config=hook.config,
+    )
+    return client_of(made)

@@ -12,14 +12,14 @@ from airflow.providers.amazon.aws.operators.sagemaker import (
     SageMakerTransformOperator,
 )
 
-from sagemaker_jobs.aws import json_safe
+from sagemaker_jobs.aws import client_of, json_safe
 from sagemaker_jobs.casting import cast_to_shape
 from sagemaker_jobs.errors import RequestError
 from sagemaker_jobs.jobs import Job, ensure_job, stop_job
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM, JobKind
 from sagemaker_jobs.links import links_of, persist_links
 from sagemaker_jobs.spec import JobSpec, safe_name
-from sagemaker_jobs.waiting import WaitsForJob
+from sagemaker_jobs.waiting import KILLED, WaitsForJob
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -53,6 +53,14 @@ class JobOperator(WaitsForJob):
     wait_for_completion: bool
     action_if_job_exists: str
 
+    if TYPE_CHECKING:  # of the provider's operator beside which this mixin stands
+
+        def expand_role(self) -> None: ...
+
+        def _get_unique_job_name(
+            self, proposed_name: str, fail_if_exists: bool, describe_func: Any
+        ) -> str: ...
+
     def job_request(self) -> dict[str, Any]:
         """The part of ``config`` that is the Create…Job request."""
         raise NotImplementedError
@@ -73,12 +81,12 @@ class JobOperator(WaitsForJob):
         """Submit the job, or find it submitted; then return its account, or wait for it."""
         self.preprocess_config()
         spec = self._spec()
+        # Before the job exists, so that whoever has to find it again can.
         context["ti"].xcom_push(key=SPEC_KEY, value=spec.to_dict())
-        self._submitting = spec
         job = ensure_job(self.hook, spec, asked_again=asked_again(context))
-        self._job_name = job.name
+        self.job_in_hand = job.name
         if self._killed:
-            stop_job(self.hook, self.job_kind, job.name, because="the submitting task was killed")
+            stop_job(self.hook, self.job_kind, job.name, because=KILLED)
         self._show(job, spec)
         if self.wait_for_completion:
             return self.wait_for(context, job)
@@ -88,8 +96,7 @@ class JobOperator(WaitsForJob):
     def on_kill(self) -> None:
         """Stop what this task has submitted, or is about to."""
         self._killed = True
-        if self._job_name is not None:
-            stop_job(self.hook, self.job_kind, self._job_name, because="the submitting task was killed")
+        super().on_kill()
 
     def preprocess_config(self) -> None:
         """Cast numbers, run S3Operations, expand the role's name.
@@ -105,34 +112,18 @@ class JobOperator(WaitsForJob):
         self.expand_role()
         self.log.info("The request is:\n%s", json.dumps(json_safe(self.config), sort_keys=True, indent=2))
 
-    def job_done(self, context: Context, job: Job) -> Any:  # noqa: ARG002 - part of the interface
+    def job_done(self, context: Context, job: Job) -> Any:
         """The provider's XCom, with the spec."""
-        return {**self.account_of(job), SPEC_KEY: self._spec().to_dict()}
+        spec = self.spec_in_use(context)
+        if spec is not None:
+            self._show(job, spec)
+        return {**self.account_of(job), SPEC_KEY: None if spec is None else spec.to_dict()}
 
-    def execute_complete(
-        self,
-        context: Context,
-        event: dict[str, Any] | None = None,
-        job_name: str | None = None,
-        attempt: int | None = None,
-    ) -> Any:
-        """Resume after the trigger.
-
-        The config was rendered anew and is prepared again, without its S3Operations.
-        """
-        self.config.pop("S3Operations", None)
-        self.preprocess_config()
-        return super().execute_complete(context, event, job_name, attempt)
-
-    def spec_in_use(self) -> JobSpec | None:
-        """The spec that ``config`` amounts to."""
-        self.config.pop("S3Operations", None)
-        self.preprocess_config()
-        return self._spec()
-
-    def named_job(self) -> str | None:
-        """The name of the job that this process found or created."""
-        return self._job_name
+    def spec_in_use(self, context: Context) -> JobSpec | None:
+        """The spec that this task pushed before it submitted; None if it did not get that far."""
+        ti: Any = context["ti"]
+        pushed = ti.xcom_pull(task_ids=ti.task_id, key=SPEC_KEY, map_indexes=ti.map_index)
+        return None if pushed is None else JobSpec.from_dict(pushed)
 
     def _spec(self) -> JobSpec:
         request, model = dict(self.job_request()), self.model_request()
@@ -161,7 +152,7 @@ class JobOperator(WaitsForJob):
         self.config = self.with_requests(spec.request_for(job.attempt or 1), spec.model)
 
     def _input_shape(self, operation: str) -> Any:
-        return self.hook.conn.meta.service_model.operation_model(operation).input_shape
+        return client_of(self.hook).meta.service_model.operation_model(operation).input_shape
 
     def _take_arguments(
         self,
@@ -196,8 +187,6 @@ class JobOperator(WaitsForJob):
         )
         self.first_poll_seconds = first_poll_seconds
         self.max_poll_seconds = check_interval if max_poll_seconds is None else max_poll_seconds
-        self._job_name: str | None = None
-        self._submitting: JobSpec | None = None
         self._killed = False
 
 
@@ -278,7 +267,7 @@ class TransformJobOperator(JobOperator, SageMakerTransformOperator):
     """
 
     job_kind: ClassVar[JobKind] = TRANSFORM  # type: ignore[misc]  # fixed by the class, read by the mixin
-    operator_extra_links = links_of(TRANSFORM)
+    operator_extra_links = links_of(TRANSFORM)  # type: ignore[assignment]  # the provider's has one link only
     template_fields: Sequence[str] = (*SageMakerTransformOperator.template_fields, "stop_after_seconds")
 
     def __init__(

@@ -12,8 +12,9 @@ from airflow.providers.amazon.aws.sensors.sagemaker import (
 )
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
+from sagemaker_jobs.aws import client_of
 from sagemaker_jobs.errors import RequestError
-from sagemaker_jobs.jobs import Job, describe_job, ensure_job, stop_job
+from sagemaker_jobs.jobs import Job, describe_job, ensure_job
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM, JobKind
 from sagemaker_jobs.links import links_of
 from sagemaker_jobs.operators import asked_again
@@ -42,6 +43,10 @@ class JobSensor(WaitsForJob):
     soft_fail: bool
     never_fail: bool
 
+    if TYPE_CHECKING:  # of the provider's sensor beside which this mixin stands
+
+        def state_from_response(self, response: dict[str, Any]) -> str: ...
+
     def execute(self, context: Context) -> Any:
         """Make sure of the job, then wait for it."""
         try:
@@ -53,17 +58,13 @@ class JobSensor(WaitsForJob):
                 raise AirflowSkipException(f"Skipping, as the task asks for: {error}") from error
             raise
 
-    def on_kill(self) -> None:
-        """Stop the job when the task is killed in the moments before it is deferred."""
-        stop_job(self.hook, self.job_kind, self.job_name, because="the waiting task was killed")
-
     def job_done(self, context: Context, job: Job) -> JobResult:  # noqa: ARG002 - part of the interface
         """The job's account."""
         self.job_name = job.name
-        shape = self.hook.conn.meta.service_model.operation_model(self.job_kind.operation).input_shape
+        shape = client_of(self.hook).meta.service_model.operation_model(self.job_kind.operation).input_shape
         return job_result(job, frozenset(shape.members))
 
-    def spec_in_use(self) -> JobSpec | None:
+    def spec_in_use(self, context: Context) -> JobSpec | None:  # noqa: ARG002 - part of the interface
         """The spec that was handed in."""
         if self.spec is None:
             return None
@@ -73,10 +74,6 @@ class JobSensor(WaitsForJob):
                 f"spec is of a {spec.kind.noun}, but this sensor waits for a {self.job_kind.noun}."
             )
         return spec
-
-    def named_job(self) -> str | None:
-        """The name that was handed in."""
-        return self.job_name
 
     def non_terminal_states(self) -> set[str]:
         """InProgress and Stopping."""
@@ -91,11 +88,12 @@ class JobSensor(WaitsForJob):
         return str(response.get("FailureReason") or f"the job is {self.state_from_response(response)}")
 
     def _find(self, context: Context) -> Job:
-        spec = self.spec_in_use()
+        spec = self.spec_in_use(context)
         if spec is not None:
             job = ensure_job(self.hook, spec, asked_again=asked_again(context))
-            self.job_name = job.name
+            self.job_name = self.job_in_hand = job.name
             return job
+        self.job_in_hand = self.job_name
         found = describe_job(self.hook, self.job_kind, self.job_name)
         if found is None:
             raise RequestError(

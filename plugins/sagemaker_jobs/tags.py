@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sagemaker_jobs.aws import call
+from sagemaker_jobs.aws import call, client_of, is_transient
 
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
@@ -23,18 +23,21 @@ _PATIENCE_SECONDS = 15.0
 def tags_of(hook: SageMakerHook, arn: str) -> dict[str, str]:
     """The job's tags; {} if the role may not list them."""
     try:
-        pages = hook.conn.get_paginator("list_tags").paginate(ResourceArn=arn)
-        return {tag["Key"]: tag["Value"] for page in pages for tag in page.get("Tags", [])}
-    except (ClientError, BotoCoreError, OSError) as error:
+        # At most 50 tags on a resource: one page.
+        found = call(client_of(hook).list_tags, {"ResourceArn": arn, "MaxResults": 100})
+    except ClientError as error:
+        if is_transient(error):
+            raise
         log.warning("The tags of %s could not be read: %s", arn, error)
         return {}
+    return {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])}
 
 
 def try_to_tag(hook: SageMakerHook, arn: str, tags: dict[str, str]) -> None:
     """Add tags; a role that may not is warned about, since stopping a job matters more than marking it."""
     entries = tag_list(tags)
     try:
-        call(hook.conn.add_tags, patience=_PATIENCE_SECONDS, ResourceArn=arn, Tags=entries)
+        call(client_of(hook).add_tags, {"ResourceArn": arn, "Tags": entries}, patience=_PATIENCE_SECONDS)
     except (ClientError, BotoCoreError, OSError) as error:
         log.warning("%s could not be tagged with %s: %s", arn, tags, error)
 

@@ -53,7 +53,7 @@ class SageMakerJobTrigger(BaseTrigger):
         verify: bool | str | None = None,
         botocore_config: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # BaseTrigger is untyped
         self.kind = kind
         self.job_name = job_name
         self.deadline = deadline
@@ -81,9 +81,9 @@ class SageMakerJobTrigger(BaseTrigger):
             name: getattr(self, name) for name in fields
         }
 
-    def hook(self) -> SageMakerHook:
+    def hook(self) -> Any:
         """The hook to reach AWS with, of the same connection, region and settings as the task's."""
-        return SageMakerHook(
+        return SageMakerHook(  # type: ignore[no-untyped-call]  # the provider is untyped
             aws_conn_id=self.aws_conn_id,
             region_name=self.region_name,
             verify=self.verify,
@@ -92,7 +92,7 @@ class SageMakerJobTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then fire the one event."""
-        yield TriggerEvent(await self._wait())
+        yield TriggerEvent(await self._wait())  # type: ignore[no-untyped-call]  # a pydantic model with a loose __init__
 
     async def on_kill(self) -> None:
         """Stop the job when a person marked or cleared the task; leave it when the trigger only moved.

@@ -6,6 +6,8 @@ import datetime
 import time
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
+from airflow.providers.amazon.aws.utils.mixins import AwsBaseHookMixin
 from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
 
 from sagemaker_jobs.casting import optional_number
@@ -18,7 +20,6 @@ from sagemaker_jobs.tags import STOPPED_TAG
 from sagemaker_jobs.triggers import SageMakerJobTrigger
 
 if TYPE_CHECKING:
-    from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
     from airflow.sdk import Context
 
     from sagemaker_jobs.spec import JobSpec
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
 # The trigger stops the job at the deadline; Airflow's own timeout is for a triggerer that is not there to do
 # it.
 _BACKSTOP_SECONDS = 60.0
+KILLED = "its task was killed"
 
 
-class WaitsForJob:
+class WaitsForJob(AwsBaseHookMixin[SageMakerHook]):
     """Mixin: ``wait_for(job)`` defers until the job has ended; ``job_done`` is called with a completed one.
 
     Expects the AWS attributes of the provider's operators and sensors. The job is stopped, and an error
@@ -40,26 +42,23 @@ class WaitsForJob:
     stop_after_seconds: float | str | None
     first_poll_seconds: float
     max_poll_seconds: float
-    # Of the provider's class beside which this one stands.
-    hook: SageMakerHook
+    job_in_hand: str | None = None
+    # Of the operator or sensor beside which this mixin stands.
     log: Any
-    aws_conn_id: str | None
-    region_name: str | None
-    verify: bool | str | None
-    botocore_config: dict[str, Any] | None
     execution_timeout: datetime.timedelta | None
 
     def job_done(self, context: Context, job: Job) -> Any:
         """What the task returns for a completed job."""
         raise NotImplementedError
 
-    def spec_in_use(self) -> JobSpec | None:
+    def spec_in_use(self, context: Context) -> JobSpec | None:
         """The spec behind the job, where there is one: it finds the job when its name is not at hand."""
         raise NotImplementedError
 
-    def named_job(self) -> str | None:
-        """The job's name as far as this task knows it without a spec."""
-        raise NotImplementedError
+    def on_kill(self) -> None:
+        """Stop the job when the worker is killed, or times out, in the moments before or after the wait."""
+        if self.job_in_hand is not None:
+            stop_job(self.hook, self.job_kind, self.job_in_hand, because=KILLED)
 
     def wait_for(self, context: Context, job: Job) -> Any:
         """Return ``job_done`` if the job has ended well, raise if badly, else defer until it has ended."""
@@ -95,7 +94,7 @@ class WaitsForJob:
     ) -> Any:
         """Resume after the trigger: ask AWS how the job is, whatever the event says, and act on that."""
         event = event or {}
-        name = job_name or str(event.get("job_name"))
+        name = self.job_in_hand = job_name or str(event.get("job_name"))
         job = describe_job(self.hook, self.job_kind, name, attempt=attempt)
         if job is None:
             raise WaitInterrupted(f"AWS knows no {self.job_kind.noun} {name} any more.", job_name=name)
@@ -120,7 +119,7 @@ class WaitsForJob:
         for line in failure.get("traceback") or []:
             self.log.error(line)
         cause = failure.get("error", "Unknown")
-        name, attempt = self._current_job()
+        name, attempt = self._current_job(context)
         if cause == TriggerFailureReason.TRIGGER_TIMEOUT:
             return self._time_out(context, name, attempt)
         raise self._interrupted(context, name, str(cause))
@@ -156,10 +155,10 @@ class WaitsForJob:
             )
         return WaitInterrupted(f"Waiting for {name} broke down, the job goes on: {cause}", job_name=name)
 
-    def _current_job(self) -> tuple[str | None, int | None]:
-        spec = self.spec_in_use()
+    def _current_job(self, context: Context) -> tuple[str | None, int | None]:
+        spec = self.spec_in_use(context)
         if spec is None:
-            return self.named_job(), None
+            return getattr(self, "job_name", None), None
         latest = find_latest(self.hook, spec)
         return (None, None) if latest is None else (latest.name, latest.attempt)
 
