@@ -1,0 +1,72 @@
+"""A fake SageMaker, moto for S3 and logs, and one Airflow connection to both."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from tests.sagemaker_jobs.fake_sagemaker import REGION, FakeSageMaker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
+
+
+@pytest.fixture(scope="session")
+def moto_url() -> Iterator[str]:
+    """S3, CloudWatch Logs and IAM by moto, over HTTP."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def fake_sagemaker(moto_url: str) -> Iterator[FakeSageMaker]:
+    """The fake, and the connection ``aws_default`` to it, whose botocore does not repeat calls by itself."""
+    fake = FakeSageMaker()
+    connection = {
+        "conn_type": "aws",
+        "login": "x",
+        "password": "x",
+        "extra": {
+            "region_name": REGION,
+            "endpoint_url": moto_url,
+            "service_config": {"sagemaker": {"endpoint_url": fake.url}},
+            "config_kwargs": {"retries": {"total_max_attempts": 1}, "read_timeout": 10, "connect_timeout": 5},
+        },
+    }
+    os.environ["AIRFLOW_CONN_AWS_DEFAULT"] = json.dumps(connection)
+    yield fake
+    del os.environ["AIRFLOW_CONN_AWS_DEFAULT"]
+    fake.close()
+
+
+@pytest.fixture
+def aws(fake_sagemaker: FakeSageMaker) -> FakeSageMaker:
+    """The fake SageMaker without any job, model or call."""
+    fake_sagemaker.reset()
+    return fake_sagemaker
+
+
+@pytest.fixture(scope="session")
+def hook(fake_sagemaker: FakeSageMaker) -> SageMakerHook:
+    """A hook on the fake; one for all, since boto3 takes a second to build a client."""
+    from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
+
+    return SageMakerHook(aws_conn_id="aws_default")
+
+
+@pytest.fixture(autouse=True)
+def no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Back-off between repeated calls takes no time."""
+    import tenacity.nap
+
+    monkeypatch.setattr(tenacity.nap, "sleep", lambda seconds: None)
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
