@@ -1,0 +1,97 @@
+"""Linear Learner's request and response formats."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from http import HTTPStatus
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from include.local_aws.images.linear_learner.model import LinearModel
+from include.local_aws.images.serving import Request, Response
+
+CSV, JSON, JSON_LINES = "text/csv", "application/json", "application/jsonlines"
+INPUTS = (CSV, JSON, JSON_LINES)
+OUTPUTS = (JSON, JSON_LINES)
+
+
+class BadRecordError(ValueError):
+    """A record that the algorithm cannot score: HTTP 400."""
+
+
+class LinearLearner:
+    """The model behind /invocations."""
+
+    def __init__(self, model: LinearModel) -> None:
+        self._model = model
+
+    def execution_parameters(self) -> bytes:
+        return b'{"MaxConcurrentTransforms": 4, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": 6}'
+
+    def invoke(self, request: Request) -> Response:
+        content_type = _bare(request.content_type) or JSON
+        accept = _bare(request.accept) or JSON
+        if content_type not in INPUTS:
+            return _refuse(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-type {content_type!r} not supported", INPUTS
+            )
+        if accept not in OUTPUTS:
+            return _refuse(HTTPStatus.NOT_ACCEPTABLE, f"Accept type {accept!r} not supported", OUTPUTS)
+        try:
+            answers = self._model.predict(read_rows(request.body, content_type, self._model.features))
+        except BadRecordError as error:
+            return Response(str(error).encode(), "text/plain", HTTPStatus.BAD_REQUEST)
+        if accept == JSON_LINES:
+            return Response("".join(json.dumps(answer) + "\n" for answer in answers).encode(), JSON_LINES)
+        return Response(json.dumps({"predictions": answers}).encode(), JSON)
+
+
+def read_rows(body: bytes, content_type: str, features: int) -> NDArray[np.float32]:
+    """(records, features); raises BadRecordError naming the first record that does not fit."""
+    try:
+        text = body.decode()
+        rows = _READERS[content_type](text)
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadRecordError(f"unable to read the request as {content_type}: {error}") from error
+    for number, row in enumerate(rows, start=1):
+        if len(row) != features:
+            raise BadRecordError(f"record {number} has {len(row)} features, the model has {features}")
+    try:
+        return np.array(rows, dtype=np.float32).reshape(len(rows), features)
+    except (ValueError, TypeError) as error:
+        raise BadRecordError(f"not a number: {error}") from error
+
+
+def _read_csv(text: str) -> list[list[Any]]:
+    return [row for row in csv.reader(io.StringIO(text)) if row]
+
+
+def _read_json(text: str) -> list[list[Any]]:
+    return [_features(instance) for instance in json.loads(text)["instances"]]
+
+
+def _read_json_lines(text: str) -> list[list[Any]]:
+    return [_features(json.loads(line)) for line in text.splitlines() if line.strip()]
+
+
+_READERS = {CSV: _read_csv, JSON: _read_json, JSON_LINES: _read_json_lines}
+
+
+def _features(record: dict[str, Any]) -> list[Any]:
+    """{"features": [...]} or {"data": {"features": {"values": [...]}}}."""
+    values = record["features"] if "features" in record else record["data"]["features"]["values"]
+    if not isinstance(values, list):
+        raise TypeError(f"features is a list of numbers, found {type(values).__name__}")
+    return values
+
+
+def _bare(content_type: str | None) -> str:
+    return (content_type or "").partition(";")[0].strip().lower()
+
+
+def _refuse(status: HTTPStatus, what: str, allowed: tuple[str, ...]) -> Response:
+    return Response(f"{what}; supported are {', '.join(allowed)}".encode(), "text/plain", status)

@@ -1,0 +1,135 @@
+"""The HTTP side of the built-in images: /ping, /invocations, /execution-parameters, many requests at a time."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Protocol
+
+DEFAULT_PORT = 8080
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    body: bytes
+    content_type: str | None
+    accept: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    body: bytes
+    content_type: str = "application/json"
+    status: int = HTTPStatus.OK
+
+
+class Model(Protocol):
+    """What an image does. `invoke` is called from several threads at once."""
+
+    def invoke(self, request: Request) -> Response: ...
+
+    def execution_parameters(self) -> bytes | None:
+        """JSON, or None when the image has no /execution-parameters."""
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+    model: Model | None = None
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    # Small answers in two segments would wait 40 ms for the other side's acknowledgement.
+    disable_nagle_algorithm = True
+    server: Server
+
+    def do_GET(self) -> None:
+        model = self.server.model
+        if self.path == "/ping":
+            ready = model is not None
+            self._answer(Response(b"", status=HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE))
+            return
+        parameters = model.execution_parameters() if self.path == "/execution-parameters" and model else None
+        self._answer(
+            Response(b"", status=HTTPStatus.NOT_FOUND) if parameters is None else Response(parameters)
+        )
+
+    def do_POST(self) -> None:
+        body = self._body()
+        if self.path != "/invocations" or self.server.model is None:
+            self._answer(Response(b"", status=HTTPStatus.NOT_FOUND))
+            return
+        accept = self.headers.get("Accept")
+        request = Request(
+            body, self.headers.get("Content-Type"), None if accept in (None, "", "*/*") else accept
+        )
+        try:
+            response = self.server.model.invoke(request)
+        except Exception as error:  # noqa: BLE001 (whatever a user's script raises is this request's answer)
+            traceback.print_exc()
+            response = Response(
+                f"{type(error).__name__}: {error}".encode(), "text/plain", HTTPStatus.INTERNAL_SERVER_ERROR
+            )
+        self._answer(response)
+
+    def _body(self) -> bytes:
+        if "chunked" not in (self.headers.get("Transfer-Encoding") or "").lower():
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        parts = []
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        while self.rfile.readline().strip():
+            continue
+        return b"".join(parts)
+
+    def _answer(self, response: Response) -> None:
+        # Part of the access line, as gunicorn writes it.
+        stamp = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime())
+        agent = self.headers.get("User-Agent", "-")
+        sys.stdout.write(
+            f'{self.client_address[0]} - - [{stamp}] "{self.requestline}" {int(response.status)} '
+            f'{len(response.body)} "-" "{agent}"\n'
+        )
+        sys.stdout.flush()
+        head = (
+            f"HTTP/1.1 {int(response.status)} {HTTPStatus(response.status).phrase}\r\n"
+            f"Content-Type: {response.content_type}\r\nContent-Length: {len(response.body)}\r\n\r\n"
+        ).encode("latin-1")
+        self.wfile.write(head + response.body)
+
+    def log_message(self, *_: object) -> None:
+        """The access line is written by `_answer`."""
+
+
+def serve(load: Callable[[], Model]) -> None:
+    """Listens on SAGEMAKER_BIND_TO_PORT at once, answers /ping with 200 when `load` is done, ends if it fails.
+
+    SAGEMAKER_MODEL_SERVER_WORKERS processes share the port (default 1: several instances share this machine's cores).
+    """
+    port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT", DEFAULT_PORT))
+    server = Server(("127.0.0.1", port), Handler)
+    server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    for _ in range(int(os.environ.get("SAGEMAKER_MODEL_SERVER_WORKERS", "1")) - 1):
+        if os.fork() == 0:
+            break
+
+    def loading() -> None:
+        try:
+            server.model = load()
+        except Exception:  # noqa: BLE001 (any failure to load ends the container, with its traceback in the log)
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)
+
+    threading.Thread(target=loading, daemon=True).start()
+    server.serve_forever()

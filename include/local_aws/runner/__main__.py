@@ -1,0 +1,45 @@
+"""`python -m include.local_aws.runner SPEC.json`: one job; events on standard output, its own log on standard error."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+from include.local_aws.runner.events import Events
+from include.local_aws.runner.job import Job
+from include.local_aws.runner.processing.run import run_processing
+from include.local_aws.runner.spec import read_spec
+from include.local_aws.runner.stopping import StopFlag, stop_on_sigterm, watch_parent
+from include.local_aws.runner.transform.run import run_transform
+
+RUN = {"transform": run_transform, "processing": run_processing}
+
+
+def main(arguments: list[str]) -> int:
+    """0 once `finished` was sent, however the job ended."""
+    if len(arguments) != 1:
+        sys.stderr.write("usage: python -m include.local_aws.runner SPEC.json\n")
+        return 2
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    flag = StopFlag()
+    stop_on_sigterm(flag)
+    # Containers die with the threads of this process (container_init.py), so leaving at once leaves nothing behind.
+    watch_parent(lambda: os._exit(1))
+    spec = read_spec(Path(arguments[0]))
+    events = Events(sys.stdout, spec.settings.progress_seconds)
+    events.send("started")
+    job = Job(spec, events, flag)
+    try:
+        result = RUN[spec.kind](job)
+    finally:
+        job.logs.close()
+    events.send("finished", **result)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,213 @@
+"""First process of a container: its mounts, the image's command, SIGTERM passed on, reaping, death with the parent.
+
+Run as `python -I -S container_init.py JSON`, with the container's environment as its own. Standard library only, and no
+import of ours: inside the container the repository need not be on any path. JSON holds
+
+    mode     "unshare" | "bwrap" | "base_dir" | "inner" (what bwrap runs)
+    root     directory with the container's private ml/ and tmp/
+    visible  directories that stay readable although they lie below /tmp
+    network  false takes the network away (unshare and bwrap)
+    parent   process id of the runner
+    cwd      where the command starts
+    argv     the command
+"""
+
+# It starts with every container: os.path spares the import of pathlib; /tmp is the container's own.
+# ruff: noqa: PTH102, PTH103, PTH112, PTH114, PTH115, PTH118, PTH123, PTH208, PTH211, S108, S606
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Any, NoReturn
+
+MS_RDONLY, MS_BIND, MS_REC, MS_PRIVATE, MS_MOVE = 1, 4096, 16384, 1 << 18, 8192
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x10000000, 0x20000000, 0x40000000
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+CANNOT_START, NOT_FOUND = 126, 127
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def call(function: str, *args: object) -> None:
+    if getattr(libc, function)(*args) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{function}: {os.strerror(number)}")
+
+
+def mount(source: str, target: str, flags: int, kind: str | None = None) -> None:
+    call(
+        "mount", os.fsencode(source), os.fsencode(target), kind and kind.encode(), ctypes.c_ulong(flags), None
+    )
+
+
+def die_with_parent(expected: int | None = None) -> None:
+    call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    # The parent may have gone between fork and prctl.
+    if expected is not None and os.getppid() != expected:
+        os._exit(CANNOT_START)
+
+
+def unshare(*, network: bool) -> None:
+    flags = CLONE_NEWNS | CLONE_NEWPID | (0 if network else CLONE_NEWNET)
+    uid, gid = os.getuid(), os.getgid()
+    if uid != 0:
+        flags |= CLONE_NEWUSER
+    call("unshare", flags)
+    if uid != 0:
+        for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+            with open(f"/proc/self/{name}", "w") as file:
+                file.write(text)
+
+
+def private_mounts(root: str, visible: list[str]) -> None:
+    mount("none", "/", MS_REC | MS_PRIVATE)
+    if not os.path.isdir("/opt/ml"):
+        room_for_opt_ml(os.path.join(root, "opt"))
+    mount(os.path.join(root, "ml"), "/opt/ml", MS_BIND)
+    tmp = os.path.join(root, "tmp")
+    for path in visible:
+        if path.startswith("/tmp/"):
+            inside = os.path.join(tmp, path[len("/tmp/") :])
+            os.makedirs(inside, exist_ok=True)
+            mount(path, inside, MS_BIND | MS_REC)
+    mount(tmp, "/tmp", MS_BIND | MS_REC)
+    try:
+        mount("proc", "/proc", 0, "proc")
+    except OSError as error:
+        # Not allowed inside some container engines; the outer /proc still works, with outer process ids.
+        sys.stderr.write(f"container: /proc stays the host's ({error.strerror})\n")
+
+
+def room_for_opt_ml(stage: str) -> None:
+    """/opt with everything it has, plus an empty /opt/ml, without a change to the machine's own /opt."""
+    os.makedirs(stage, exist_ok=True)
+    mount("tmpfs", stage, 0, "tmpfs")
+    for name in os.listdir("/opt"):
+        source, target = os.path.join("/opt", name), os.path.join(stage, name)
+        if os.path.islink(source):
+            os.symlink(os.readlink(source), target)
+        elif os.path.isdir(source):
+            os.mkdir(target)
+            mount(source, target, MS_BIND | MS_REC)
+        else:
+            os.close(os.open(target, os.O_CREAT, 0o644))
+            mount(source, target, MS_BIND)
+    os.mkdir(os.path.join(stage, "ml"))
+    mount(stage, "/opt", MS_MOVE)
+
+
+def execute(argv: list[str], cwd: str) -> NoReturn:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        os.chdir(cwd)
+        os.execvp(argv[0], argv)
+    except OSError as error:
+        sys.stderr.write(f"exec: {argv[0]!r}: {error.strerror}\n")
+        sys.stderr.flush()
+    os._exit(NOT_FOUND)
+
+
+def forward_signals(child: int) -> None:
+    def forward(number: int, _frame: FrameType | None) -> None:
+        try:
+            os.kill(child, number)
+        except ProcessLookupError:
+            return
+
+    signal.signal(signal.SIGTERM, forward)
+    signal.signal(signal.SIGINT, forward)
+
+
+def wait_for(child: int) -> int:
+    """Reaps everything until `child` ends; its exit code as a container engine gives it."""
+    while True:
+        pid, status = os.wait()
+        if pid == child:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else 128 - code
+
+
+def start_and_wait(argv: list[str], cwd: str) -> int:
+    child = os.fork()
+    if child == 0:
+        die_with_parent()
+        execute(argv, cwd)
+    forward_signals(child)
+    return wait_for(child)
+
+
+def run_unshare(plan: dict[str, Any]) -> int:
+    unshare(network=plan["network"])
+    init = os.fork()
+    if init == 0:
+        # Killing the first process of a process namespace kills all of it.
+        die_with_parent()
+        private_mounts(plan["root"], plan["visible"])
+        os._exit(start_and_wait(plan["argv"], plan["cwd"]))
+    forward_signals(init)
+    return wait_for(init)
+
+
+def run_base_dir(plan: dict[str, Any]) -> int:
+    call("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    code = start_and_wait(plan["argv"], plan["cwd"])
+    # The runner started this process as leader of its own group: what the command left behind goes with it.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.killpg(0, signal.SIGTERM)
+    return code
+
+
+def run_bwrap(plan: dict[str, Any]) -> int:
+    reads, writes = os.pipe()
+    os.set_inheritable(writes, True)
+    root = plan["root"]
+    command = ["bwrap", "--die-with-parent", "--unshare-pid", "--as-pid-1", "--info-fd", str(writes)]
+    command += ["--ro-bind", "/", "/", "--dev-bind", "/dev", "/dev", "--proc", "/proc", "--tmpfs", "/opt"]
+    for name in sorted(os.listdir("/opt")) if os.path.isdir("/opt") else []:
+        if name != "ml":
+            command += ["--ro-bind", f"/opt/{name}", f"/opt/{name}"]
+    command += ["--bind", os.path.join(root, "ml"), "/opt/ml", "--bind", os.path.join(root, "tmp"), "/tmp"]
+    for path in plan["visible"]:
+        if path.startswith("/tmp/"):
+            command += ["--ro-bind", path, path]
+    if not plan["network"]:
+        command.append("--unshare-net")
+    script = os.path.realpath(__file__)
+    inner = json.dumps({**plan, "mode": "inner", "parent": None})
+    command += ["--ro-bind", script, "/opt/container_init.py", "--", sys.executable, "-I", "-S"]
+    command += ["/opt/container_init.py", inner]
+    child = os.fork()
+    if child == 0:
+        die_with_parent()
+        os.close(reads)
+        execute(command, "/")
+    os.close(writes)
+    with os.fdopen(reads) as info:
+        text = info.read()
+    if text:
+        forward_signals(json.loads(text)["child-pid"])
+    return wait_for(child)
+
+
+RUN = {"unshare": run_unshare, "bwrap": run_bwrap, "base_dir": run_base_dir}
+
+
+def main() -> int:
+    plan = json.loads(sys.argv[1])
+    if plan["mode"] == "inner":
+        return start_and_wait(plan["argv"], plan["cwd"])
+    die_with_parent(plan["parent"])
+    try:
+        return RUN[plan["mode"]](plan)
+    except OSError as error:
+        sys.stderr.write(f"container: {error}\n")
+        return CANNOT_START
+
+
+if __name__ == "__main__":
+    sys.exit(main())

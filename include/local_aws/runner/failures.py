@@ -1,0 +1,47 @@
+"""Why a job ended badly, in AWS's words.
+
+JobFailedError
+├── ClientFailedError       the caller's data, model or image
+├── AlgorithmFailedError    the container
+└── ServiceFailedError      the machine below it
+JobStoppedError             somebody asked, or the time was up: not a failure
+"""
+
+from __future__ import annotations
+
+SEE_LOGS = "See job logs for more information"
+NO_PING = (
+    "Model container failed to respond to ping. Please ensure /ping endpoint is implemented and responds with an "
+    "HTTP 200 status code"
+)
+REASON_LIMIT = 1024
+
+
+class JobFailedError(Exception):
+    """The job ends as Failed with `reason` as FailureReason (at most 1,024 characters)."""
+
+    prefix = ""
+
+    def __init__(self, text: str = SEE_LOGS) -> None:
+        self.reason = f"{self.prefix}: {text}"[:REASON_LIMIT]
+        super().__init__(self.reason)
+
+
+class ClientFailedError(JobFailedError):
+    prefix = "ClientError"
+
+
+class AlgorithmFailedError(JobFailedError):
+    prefix = "AlgorithmError"
+
+
+class ServiceFailedError(JobFailedError):
+    prefix = "InternalServerError"
+
+    def __init__(self) -> None:
+        # The two spaces are AWS's.
+        super().__init__("We encountered an internal error.  Please try again.")
+
+
+class JobStoppedError(Exception):
+    """The job ends as Stopped."""

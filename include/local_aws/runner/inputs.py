@@ -1,0 +1,88 @@
+"""From an S3DataSource to the objects it names, and from objects to instances."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from include.local_aws.runner.failures import ClientFailedError
+from include.local_aws.runner.s3 import Address, Bucketeer, S3Error
+
+
+@dataclass(frozen=True, slots=True)
+class InputObject:
+    """An object to read; `relative` is its name below the input: what local paths and output keys are made from."""
+
+    bucket: str
+    key: str
+    relative: str
+    size: int
+
+    @property
+    def address(self) -> Address:
+        return Address(self.bucket, self.key)
+
+
+def resolve(s3: Bucketeer, data_type: str, uri: str, *, skip_folder_keys: bool) -> list[InputObject]:
+    """The objects that S3Prefix or ManifestFile names, sorted by key.
+
+    S3Prefix is a beginning of keys, not a folder: `relative` is what follows the last slash of the prefix.
+    Raises ClientFailedError when nothing is found or the manifest cannot be read.
+    """
+    try:
+        address = Address.parse(uri)
+        found = _from_manifest(s3, address) if data_type == "ManifestFile" else _from_prefix(s3, address)
+        objects = [item for item in found if not (skip_folder_keys and item.relative.endswith("/"))]
+    except S3Error as error:
+        raise ClientFailedError(
+            f"Failed to download data. ListObjectsV2 failed for {uri}: {_first_line(error)}"
+        ) from error
+    except ValueError as error:
+        raise ClientFailedError(f"Failed to download data. {uri}: {_first_line(error)}") from error
+    if not objects:
+        raise ClientFailedError(f"Failed to download data. No S3 objects found under S3 URL {uri!r}")
+    return sorted(objects, key=lambda item: (item.bucket, item.key))
+
+
+def _from_prefix(s3: Bucketeer, address: Address) -> Iterator[InputObject]:
+    cut = address.key.rfind("/") + 1
+    for item in s3.list(address):
+        yield InputObject(item.bucket, item.key, item.key[cut:], item.size)
+
+
+def _from_manifest(s3: Bucketeer, address: Address) -> Iterator[InputObject]:
+    entries: Any = json.loads(s3.read(address))
+    if not isinstance(entries, list) or not entries or not isinstance(entries[0], dict):
+        raise ValueError('a manifest is a JSON list that begins with {"prefix": "s3://…"}')
+    prefix = entries[0].get("prefix")
+    if not isinstance(prefix, str):
+        raise ValueError(  # noqa: TRY004 (a manifest's content, reported with its other faults)
+            'the first entry of a manifest is {"prefix": "s3://…"}'
+        )
+    if len(entries) == 1:
+        # With no names, the prefix itself is the input.
+        yield from _from_prefix(s3, Address.parse(prefix))
+    for name in entries[1:]:
+        target = Address.parse(f"{prefix}{name}")
+        yield InputObject(target.bucket, target.key, str(name).lstrip("/"), s3.head(target).size)
+
+
+def share(objects: Sequence[InputObject], hosts: int, assignment: str) -> list[list[InputObject]]:
+    """Which host gets which objects: a list per host, each in key order, together all objects exactly once."""
+    shares: list[list[InputObject]] = [[] for _ in range(hosts)]
+    for number, item in enumerate(objects):
+        if assignment == "round_robin":
+            host = number % hosts
+        elif assignment == "hash":
+            host = zlib.crc32(item.key.encode()) % hosts
+        else:
+            host = number * hosts // len(objects)
+        shares[host].append(item)
+    return shares
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,1 @@
+"""Processing jobs: inputs in, one container a host, outputs out."""

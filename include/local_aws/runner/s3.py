@@ -1,0 +1,209 @@
+"""S3 through boto3: addresses, listings, streaming reads that survive a broken connection, whole-or-nothing writes."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ConnectionError as BotoConnectionError
+from urllib3.exceptions import HTTPError
+
+READ_BYTES = 1024 * 1024
+PART_BYTES = 8 * 1024 * 1024
+READ_ATTEMPTS = 5
+S3Error: tuple[type[ClientError], type[BotoCoreError]] = (ClientError, BotoCoreError)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A bucket and a key (or the beginning of one)."""
+
+    bucket: str
+    key: str
+
+    @classmethod
+    def parse(cls, uri: str) -> Address:
+        parts = urlsplit(uri, allow_fragments=False)
+        if parts.scheme != "s3" or not parts.netloc:
+            raise ValueError(f"{uri!r} is not an S3 address; expected s3://bucket/key")
+        key = uri.split("://", 1)[1].partition("/")[2]
+        return cls(parts.netloc, key)
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An object of a listing: key, bytes, ETag."""
+
+    bucket: str
+    key: str
+    size: int
+    etag: str
+
+
+def make_client(service: str, region: str, endpoint_url: str | None) -> Any:
+    """A boto3 client for `endpoint_url`; an embedded endpoint takes any credentials, so some are always given to it."""
+    local = {"aws_access_key_id": "local", "aws_secret_access_key": "local"} if endpoint_url else {}
+    return boto3.client(  # type: ignore[call-overload]  # the service's name is a variable here
+        service,
+        region_name=region,
+        endpoint_url=endpoint_url,
+        config=Config(
+            retries={"max_attempts": 6, "mode": "standard"},
+            max_pool_connections=64,
+            s3={"addressing_style": "path"},
+            # The default checksums read each body twice and mean nothing on loopback.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+        **local,
+    )
+
+
+class Bucketeer:
+    """What a job does with S3. One client, shared by all threads."""
+
+    def __init__(self, client: Any, spool_dir: Path) -> None:
+        self._client = client
+        self._spool_dir = spool_dir
+
+    def list(self, address: Address) -> Iterator[Found]:
+        """Objects whose key starts with `address.key`, in key order."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=address.bucket, Prefix=address.key
+        )
+        for page in pages:
+            for item in page.get("Contents", []):
+                yield Found(address.bucket, item["Key"], item["Size"], item["ETag"])
+
+    def head(self, address: Address) -> Found:
+        answer = self._client.head_object(Bucket=address.bucket, Key=address.key)
+        return Found(address.bucket, address.key, answer["ContentLength"], answer["ETag"])
+
+    def read(self, address: Address) -> bytes:
+        """A small object whole."""
+        body: bytes = self._client.get_object(Bucket=address.bucket, Key=address.key)["Body"].read()
+        return body
+
+    def stream(self, address: Address) -> Iterator[bytes]:
+        """The object's bytes in pieces of at most 1 MiB. A broken connection is resumed where it broke.
+
+        Raises ClientError or BotoCoreError when the object cannot be read after five attempts without progress.
+        """
+        done, attempts, etag = 0, 0, None
+        while True:
+            extra = {"Range": f"bytes={done}-", "IfMatch": etag} if done else {}
+            answer = self._client.get_object(Bucket=address.bucket, Key=address.key, **extra)
+            etag, body = answer["ETag"], answer["Body"]
+            try:
+                with contextlib.closing(body):
+                    for piece in body.iter_chunks(READ_BYTES):
+                        done += len(piece)
+                        attempts = 0
+                        yield piece
+                return
+            except (BotoCoreError, BotoConnectionError, HTTPError, OSError):
+                attempts += 1
+                if attempts >= READ_ATTEMPTS:
+                    raise
+
+    def download(self, address: Address, path: Path) -> int:
+        """Writes the object to `path`; returns its bytes."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        size = 0
+        with path.open("wb") as target:
+            for piece in self.stream(address):
+                size += target.write(piece)
+        return size
+
+    def writer(self, address: Address) -> Writer:
+        return Writer(self._client, address, self._spool_dir)
+
+    def upload(self, path: Path, address: Address) -> int:
+        """Writes the file to `address`; returns its bytes."""
+        with path.open("rb") as source, self.writer(address) as target:
+            size = 0
+            while piece := source.read(READ_BYTES):
+                target.write(piece)
+                size += len(piece)
+        return size
+
+
+class Writer:
+    """One object, written from pieces; it appears whole at `close`, or not at all after `abort`.
+
+    As a context manager: closed if the block ends well, else aborted.
+    """
+
+    def __init__(self, client: Any, address: Address, spool_dir: Path) -> None:
+        self._client = client
+        self._where = {"Bucket": address.bucket, "Key": address.key}
+        self._spool_dir = spool_dir
+        self._part: IO[bytes] | None = None
+        self._filled = 0
+        self._upload_id: str | None = None
+        self._parts: list[dict[str, Any]] = []
+        self.size = 0
+
+    def write(self, piece: bytes) -> None:
+        if self._part is None:
+            self._part = tempfile.SpooledTemporaryFile(READ_BYTES, dir=str(self._spool_dir))  # noqa: SIM115 (lives on)
+        self._part.write(piece)
+        self._filled += len(piece)
+        self.size += len(piece)
+        if self._filled >= PART_BYTES:
+            self._send_part()
+
+    def close(self) -> None:
+        if self._upload_id is None:
+            body: Any = b""
+            if self._part is not None:
+                self._part.seek(0)
+                body = self._part.read()
+            self._client.put_object(**self._where, Body=body)
+        else:
+            if self._filled:
+                self._send_part()
+            self._client.complete_multipart_upload(
+                **self._where, UploadId=self._upload_id, MultipartUpload={"Parts": self._parts}
+            )
+        self._drop()
+
+    def abort(self) -> None:
+        if self._upload_id is not None:
+            self._client.abort_multipart_upload(**self._where, UploadId=self._upload_id)
+        self._drop()
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, kind: object, *_rest: object) -> None:
+        self.close() if kind is None else self.abort()
+
+    def _send_part(self) -> None:
+        if self._part is None:
+            return
+        if self._upload_id is None:
+            self._upload_id = self._client.create_multipart_upload(**self._where)["UploadId"]
+        number = len(self._parts) + 1
+        self._part.seek(0)
+        answer = self._client.upload_part(
+            **self._where, UploadId=self._upload_id, PartNumber=number, Body=self._part.read()
+        )
+        self._parts.append({"ETag": answer["ETag"], "PartNumber": number})
+        self._drop()
+
+    def _drop(self) -> None:
+        if self._part is not None:
+            self._part.close()
+        self._part, self._filled = None, 0

@@ -1,0 +1,1 @@
+"""Batch Transform: objects to requests, requests to the model's containers, responses to output objects."""

@@ -1,0 +1,103 @@
+"""One input object on its way to its output: responses put back in order, written whole or not at all."""
+
+from __future__ import annotations
+
+import threading
+
+from include.local_aws.runner.failures import JobFailedError
+from include.local_aws.runner.inputs import InputObject
+from include.local_aws.runner.s3 import Writer
+from include.local_aws.runner.transform.spool import Spool
+
+NEWLINE = b"\n"
+
+
+class OutputObject:
+    """Takes responses in any order, writes them in input order. All methods may be called from several threads.
+
+    `window` bounds how many requests may be ahead of the oldest unfinished one; each submitted batch holds one place
+    of it until its response is written or dropped.
+    """
+
+    def __init__(
+        self,
+        item: InputObject,
+        writer: Writer,
+        window: threading.Semaphore,
+        *,
+        newline: str,
+    ) -> None:
+        """`newline`: "never", "missing" (added to a response without one) or "always"."""
+        self.item = item
+        self.failure: JobFailedError | None = None
+        self._writer = writer
+        self._window = window
+        self._newline = newline
+        self._lock = threading.Lock()
+        self._waiting: dict[int, Spool] = {}
+        self._next = 0
+        self._total: int | None = None
+        self._settled = False
+        self.settled = threading.Event()
+
+    def accept(self, number: int, response: Spool) -> bool:
+        """Response to batch `number`; True when the object thereby is complete. Raises S3Error if writing fails."""
+        with self._lock:
+            if self.failure is not None:
+                self._release(response)
+                return False
+            self._waiting[number] = response
+            while (ready := self._waiting.pop(self._next, None)) is not None:
+                self._next += 1
+                try:
+                    self._write(ready)
+                finally:
+                    self._release(ready)
+            return self._complete()
+
+    def end(self, total: int) -> bool:
+        """All batches have been submitted; True when the object is thereby complete."""
+        with self._lock:
+            self._total = total
+            return self.failure is None and self._complete()
+
+    def fail(self, failure: JobFailedError) -> bool:
+        """The object is lost; True for the first failure only."""
+        with self._lock:
+            if self.failure is not None or self._settled:
+                return False
+            self.failure = failure
+            for spool in self._waiting.values():
+                self._release(spool)
+            self._waiting.clear()
+            return True
+
+    def drop(self) -> None:
+        """A submitted batch will not be answered."""
+        self._window.release()
+
+    def close(self) -> int:
+        """Makes the object appear; returns its bytes."""
+        self._writer.close()
+        return self._writer.size
+
+    def abort(self) -> None:
+        self._writer.abort()
+
+    def _complete(self) -> bool:
+        if self._settled or self._total is None or self._next < self._total:
+            return False
+        self._settled = True
+        return True
+
+    def _write(self, response: Spool) -> None:
+        last = b""
+        for piece in response.pieces():
+            self._writer.write(piece)
+            last = piece[-1:]
+        if self._newline == "always" or (self._newline == "missing" and last != NEWLINE):
+            self._writer.write(NEWLINE)
+
+    def _release(self, spool: Spool) -> None:
+        spool.close()
+        self._window.release()

@@ -1,0 +1,110 @@
+"""The model's containers on one instance: started, pinged, stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import socket
+import time
+from collections.abc import Mapping
+
+from include.local_aws.runner.archive import unpack_model
+from include.local_aws.runner.container import Container
+from include.local_aws.runner.failures import NO_PING, AlgorithmFailedError
+from include.local_aws.runner.images import Image
+from include.local_aws.runner.job import Job
+from include.local_aws.runner.sandbox import Sandbox
+from include.local_aws.runner.settings import RunnerSettings
+from include.local_aws.runner.transform.client import get
+
+PORT_BLOCK = 10
+FREE_PORT_ATTEMPTS = 200
+
+
+def free_port(settings: RunnerSettings) -> int:
+    """A port nobody listens on, the first of a block of ten (the others are SAGEMAKER_SAFE_PORT_RANGE)."""
+    blocks = (settings.port_last - settings.port_first + 1) // PORT_BLOCK
+    for _ in range(FREE_PORT_ATTEMPTS):
+        port = settings.port_first + PORT_BLOCK * random.randrange(blocks)  # noqa: S311 (no secret)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError(f"no free port between {settings.port_first} and {settings.port_last}")
+
+
+def container_name(definition: Mapping[str, str], number: int) -> str:
+    return definition.get("ContainerHostname") or f"container_{number}"
+
+
+class Servers:
+    """One container for each ContainerDefinition. `start` must run in a thread that outlives them."""
+
+    def __init__(
+        self, job: Job, host: str, images: list[Image], stream: str, environment: Mapping[str, str]
+    ) -> None:
+        self._job = job
+        self._host = host
+        self._images = images
+        self._stream = stream
+        self._environment = environment
+        self._containers: list[Container] = []
+        self.ports: list[int] = []
+
+    def start(self) -> None:
+        """Models in place, containers up, each /ping answered; else raises JobFailedError or the flag's cause."""
+        definitions = self._job.spec.containers
+        for number, (definition, image) in enumerate(zip(definitions, self._images, strict=True), start=1):
+            self._start_one(definition, image, number)
+            self._job.flag.check()
+        deadline = time.monotonic() + self._job.spec.settings.ping_timeout_seconds
+        for number, container in enumerate(self._containers):
+            self._wait_for_ping(container, self.ports[number], deadline)
+
+    def _start_one(self, definition: dict[str, object], image: Image, number: int) -> None:
+        spec = self._job.spec
+        name = container_name({k: str(v) for k, v in definition.items()}, number)
+        sandbox = Sandbox(self._job.isolation, spec.work_dir / self._host / str(number), image.visible)
+        if uri := definition.get("ModelDataUrl"):
+            unpack_model(self._job.s3, str(uri), sandbox.host_path("/opt/ml/model"), name)
+        port = free_port(spec.settings)
+        model_environment = definition.get("Environment")
+        variables = {
+            **image.variables(port),
+            **self._job.service_environment(),
+            "SAGEMAKER_BIND_TO_PORT": str(port),
+            "SAGEMAKER_SAFE_PORT_RANGE": f"{port + 1}-{port + PORT_BLOCK - 1}",
+            **(model_environment if isinstance(model_environment, dict) else {}),
+            **self._environment,
+        }
+        stream = f"{self._stream}/{name}" if len(spec.containers) > 1 else self._stream
+        logs = self._job.logs
+        self._containers.append(
+            Container(sandbox, image.serve_command(port), variables, lambda text: logs.line(stream, text))
+        )
+        self.ports.append(port)
+
+    def _wait_for_ping(self, container: Container, port: int, deadline: float) -> None:
+        settings = self._job.spec.settings
+        while True:
+            answer = get(port, "/ping", settings.ping_attempt_seconds)
+            if answer is not None and answer[0] == 200:
+                return
+            if container.exit_code is not None or time.monotonic() >= deadline:
+                raise AlgorithmFailedError(NO_PING)
+            self._job.flag.wait(settings.ping_interval_seconds)
+            self._job.flag.check()
+
+    def one_has_ended(self) -> bool:
+        return any(container.exit_code is not None for container in self._containers)
+
+    def stop(self) -> None:
+        grace = self._job.spec.settings.transform_stop_grace_seconds
+        for container in self._containers:
+            container.terminate()
+        deadline = time.monotonic() + grace
+        for container in self._containers:
+            container.stop(max(0.0, deadline - time.monotonic()))
+
+    def kill(self) -> None:
+        for container in self._containers:
+            container.kill()
