@@ -25,35 +25,37 @@ class Choices:
         self.chosen_by[name] = who
         self.sentences.append(sentence)
 
-    def instance_type(self, stage: str, *, typed: str | None, default: str) -> str:
-        """The instance type of a stage: what a person typed, else the pipeline's."""
-        chosen, who = (typed, "trigger form") if typed else (default, "pipeline")
-        why = "the trigger form said so" if typed else "the pipeline says so"
-        self.choose(f"{stage}.instance_type", who, f"{stage.capitalize()} uses {chosen}, because {why}.")
-        return chosen
+    def cluster(
+        self,
+        stage: str,
+        *,
+        typed_type: str | None,
+        type_: str,
+        typed: int | None,
+        limit: int,
+        units: int,
+        unit: str,
+    ) -> tuple[str, int]:
+        """Type and number of a stage's instances: what a person typed, else what the pipeline allows.
 
-    def instance_count(self, stage: str, *, typed: int | None, limit: int, units: int, unit: str) -> int:
-        """Instances of a stage: what a person typed, else as many as the pipeline allows, and never more
-        than units.
-
-        A stage without units gets 0 instances, and nothing is said about it.
+        There are never more instances than units of work. A stage without units gets 0, and nothing is said.
         """
+        kind = typed_type or type_
         wanted = typed if typed is not None else limit
         chosen = min(wanted, units)
         if not units:
-            return 0
+            return kind, 0
+        self.chosen_by[f"{stage}.instance_type"] = "trigger form" if typed_type else "pipeline"
         if typed is not None:
             who, why = "trigger form", f"the trigger form said {typed}"
             if chosen < typed:
                 why += f", lowered because there {_be(units)} only {count(units, unit)}"
         else:
             who, why = "plan", f"the pipeline allows {limit} and there {_be(units)} {count(units, unit)}"
-        self.choose(
-            f"{stage}.instance_count",
-            who,
-            f"{stage.capitalize()} uses {count(chosen, 'instance')}, because {why}.",
-        )
-        return chosen
+        named = f"; the trigger form said {kind}" if typed_type else ""
+        sentence = f"{stage.capitalize()} uses {chosen} × {kind}, because {why}{named}."
+        self.choose(f"{stage}.instance_count", who, sentence)
+        return kind, chosen
 
 
 def _be(number: int) -> str:

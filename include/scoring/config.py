@@ -6,6 +6,7 @@ Nothing downstream checks again what is checked here, and nothing here reads any
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeAlias
 
@@ -34,6 +35,16 @@ def _s3_uri(value: str) -> str:
     if not s3uri.is_uri(value):
         raise ValueError(f"found {value!r}; allowed is an S3 URI such as s3://bucket/prefix/")
     return value
+
+
+def _fixed_s3_uri(value: str) -> str:
+    brace = re.search(r"\{[^}]*\}?", value)
+    if brace is not None:
+        raise ValueError(
+            f"found the placeholder {brace[0]} in {value!r}; allowed is a fixed prefix, because each run gets a "
+            f"folder of its own below it"
+        )
+    return _s3_uri(value)
 
 
 def _templated_s3_uri(value: str) -> str:
@@ -219,12 +230,12 @@ class PredictionsSection(Noun):
             wrong = [name for name in self.fields if not name.isdigit()]
             if wrong:
                 raise ValueError(
-                    f"fields: found {wrong[0]!r}; csv answers have no names, so a field is a position "
+                    f"found the field {wrong[0]!r}; csv answers have no names, so a field is a position "
                     f"such as '0'"
                 )
         targets = list(self.fields.values())
         if len(set(targets)) < len(targets):
-            raise ValueError(f"fields: found the same output column twice in {targets}; names must differ")
+            raise ValueError(f"found the same output column twice in fields: {targets}; names must differ")
         return self
 
 
@@ -263,7 +274,9 @@ class Pipeline(Noun):
     role: str = Field(
         pattern=ROLE_PATTERN, max_length=2048, description="ARN of the role that SageMaker's jobs assume."
     )
-    work: S3Uri = Field(description="S3 prefix under which each run keeps its own files.")
+    work: Annotated[str, AfterValidator(_fixed_s3_uri)] = Field(
+        description="S3 prefix under which each run keeps its own files."
+    )
     input: InputSection
     output: OutputSection
     rules: tuple[Rule, ...] = Field(

@@ -113,16 +113,16 @@ def _sentence(detail: ErrorDetails, location: Location, owner: type[BaseModel] |
         )
     limit = _limit(kind, context)
     if limit:
-        return f"found {_shown(value)}; allowed is {limit}"
-    return f"found {_shown(value)}; {_lower(detail['msg'])}{_yaml_hint(value, kind)}"
+        return f"found {_shown(value)}; allowed is {limit}{_yaml_hint(value, kind)}"
+    return f"found {_shown(value)}; {_lower(detail['msg'])}"
 
 
 def _limit(kind: str, context: dict[str, Any]) -> str | None:
     tables = {
-        "greater_than_equal": "a number of at least {ge}",
-        "greater_than": "a number above {gt}",
-        "less_than_equal": "a number of at most {le}",
-        "less_than": "a number below {lt}",
+        "greater_than_equal": "a number of at least {ge:g}",
+        "greater_than": "a number above {gt:g}",
+        "less_than_equal": "a number of at most {le:g}",
+        "less_than": "a number below {lt:g}",
         "string_too_short": "a text of at least {min_length} character(s)",
         "string_too_long": "a text of at most {max_length} characters",
         "too_short": "at least {min_length} item(s)",
@@ -136,6 +136,9 @@ def _limit(kind: str, context: dict[str, Any]) -> str | None:
         "model_attributes_type": "a mapping of keys",
         "dict_type": "a mapping of keys",
         "tuple_type": "a list",
+        "string_type": "a text",
+        "bool_parsing": "true or false",
+        "bool_type": "true or false",
         "finite_number": "a finite number",
     }
     template = tables.get(kind)

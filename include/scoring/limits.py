@@ -21,7 +21,7 @@ def _instances(pipeline: Pipeline, params: RunParams) -> list[str]:
     )
     return [
         f"{stage}_instance_count: found {asked}; allowed is at most {most}, as {stage}.max_instances of "
-        f"the pipeline {pipeline.name} says"
+        f"the pipeline {pipeline.name}"
         for stage, asked, most in stages
         if asked is not None and asked > most
     ]

@@ -89,8 +89,8 @@ def check_conf(conf: Mapping[str, Any] | None, known: Iterable[str]) -> None:
     """Raise ParamsError for keys of a run's `conf` that are no params, naming the nearest valid one."""
     names = list(known)
     problems = tuple(
-        f"conf: found the unknown key {key!r}{did_you_mean(str(key), names)}; "
-        f"allowed are {one_of(names, last='and')}"
+        f"conf: found the unknown key {key!r}; allowed are {one_of(names, last='and')}"
+        f"{did_you_mean(str(key), names)}"
         for key in (conf or {})
         if key not in names
     )

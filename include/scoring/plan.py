@@ -211,20 +211,21 @@ def _describe_input(uri: str, objects: Iterable[S3Object], compression: str) -> 
 def _stages(
     pipeline: Pipeline, params: RunParams, found: InputPlan, say: Choices
 ) -> tuple[PreprocessPlan, TransformPlan]:
-    limits, text_bytes = pipeline.transform, found.text_bytes
+    limits = pipeline.transform
     asked = params.transform_instance_count
-    shards = sizing.shard_sizes(text_bytes, asked or limits.max_instances, asked_for=asked is not None)
+    shards = sizing.shard_sizes(found.text_bytes, asked or limits.max_instances, asked_for=asked is not None)
+    kind, number = say.cluster(
+        "preprocess",
+        typed_type=params.preprocess_instance_type,
+        type_=pipeline.preprocess.instance_type,
+        typed=params.preprocess_instance_count,
+        limit=pipeline.preprocess.max_instances,
+        units=found.objects,
+        unit="input object",
+    )
     preprocess = PreprocessPlan(
-        instance_type=say.instance_type(
-            "preprocess", typed=params.preprocess_instance_type, default=pipeline.preprocess.instance_type
-        ),
-        instance_count=say.instance_count(
-            "preprocess",
-            typed=params.preprocess_instance_count,
-            limit=pipeline.preprocess.max_instances,
-            units=found.objects,
-            unit="input object",
-        ),
+        instance_type=kind,
+        instance_count=number,
         volume_size_gb=pipeline.preprocess.volume_size_gb,
         max_runtime_seconds=pipeline.preprocess.max_runtime_minutes * MINUTE,
         shard_bytes=shards.bytes,
@@ -232,28 +233,34 @@ def _stages(
         distribution=pipeline.distribution,
     )
     if found.objects:
-        unpacked = (
-            f", counting gzip as {sizing.GZIP_GROWTH} times its size" if text_bytes != found.bytes else ""
-        )
-        say.choose(
-            "preprocess.shard_bytes",
-            "plan",
-            f"Records are cut into about {count(shards.count, 'equal shard')} of {size(shards.bytes)}"
-            f"{unpacked}, because an instance without a shard is billed all the same.",
-        )
-    instance_type = say.instance_type(
-        "transform", typed=params.transform_instance_type, default=limits.instance_type
+        say.choose("preprocess.shard_bytes", "plan", _about_shards(shards, found))
+    kind, number = say.cluster(
+        "transform",
+        typed_type=params.transform_instance_type,
+        type_=limits.instance_type,
+        typed=asked,
+        limit=limits.max_instances,
+        units=shards.count,
+        unit="shard",
     )
-    instance_count = say.instance_count(
-        "transform", typed=asked, limit=limits.max_instances, units=shards.count, unit="shard"
-    )
-    payload = payload_mb(pipeline, params, say)
+    quiet = say if found.objects else Choices()
+    payload = payload_mb(pipeline, params, quiet)
     return preprocess, TransformPlan(
-        instance_type=instance_type,
-        instance_count=instance_count,
-        max_concurrent_transforms=concurrency(pipeline, params, instance_type, payload, say),
+        instance_type=kind,
+        instance_count=number,
+        max_concurrent_transforms=concurrency(pipeline, params, kind, payload, quiet),
         max_payload_mb=payload,
-        batch_strategy=batch_strategy(pipeline, params, say),
+        batch_strategy=batch_strategy(pipeline, params, quiet),
         max_runtime_seconds=limits.max_runtime_minutes * MINUTE,
         shards=shards.count,
+    )
+
+
+def _about_shards(shards: sizing.ShardSizes, found: InputPlan) -> str:
+    packed = (
+        "" if found.text_bytes == found.bytes else f", counting gzip as {sizing.GZIP_GROWTH} times its size"
+    )
+    return (
+        f"Records are cut into about {count(shards.count, 'equal shard')} of {size(shards.bytes)}{packed}, because "
+        f"an instance without a shard is billed all the same."
     )

@@ -155,12 +155,15 @@ def input_manifest(input_uri: str, objects: Iterable[S3Object]) -> list[dict[str
 
     `input_uri` is a raw string prefix; the manifest's prefix ends with its last slash, so that names stay whole.
     """
+    prefix = source_folder(input_uri)
+    _, folder = split(prefix)
+    return [{"prefix": prefix}, *(item.key.removeprefix(folder) for item in objects if item.size > 0)]
+
+
+def source_folder(input_uri: str) -> str:
+    """`input_uri` through its last slash: what SageMaker strips from the names of objects."""
     bucket, key = split(input_uri)
-    folder = key[: key.rfind("/") + 1]
-    return [
-        {"prefix": f"s3://{bucket}/{folder}"},
-        *(item.key.removeprefix(folder) for item in objects if item.size > 0),
-    ]
+    return f"s3://{bucket}/{key[: key.rfind('/') + 1]}"
 
 
 def manifest_uris(manifest: Sequence[dict[str, str] | str]) -> list[str]:
@@ -177,7 +180,7 @@ def preprocess_config(pipeline: Pipeline, plan: Plan) -> dict[str, Any]:
     return {
         "version": 1,
         "pipeline": pipeline.name,
-        "input_uri": plan.input.uri,
+        "input_uri": source_folder(plan.input.uri),
         "distribution": plan.preprocess.distribution,
         "input": {
             "format": source.format,

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from include.scoring.messages import did_you_mean
+
 # What the preprocessing job always checks, under these names.
 IMPLICIT_RULES = ("quoting", "encoding", "arity", "type", "line break")
 
@@ -180,7 +182,10 @@ def check_rules(rules: tuple[Rule, ...], column_types: Mapping[str, str]) -> Non
         seen.add(label)
         for column in rule.columns_used():
             if column not in column_types:
-                known = ", ".join(column_types)
-                raise ValueError(f"{where}: found the column {column!r}; the input's columns are {known}")
+                known = list(column_types)
+                raise ValueError(
+                    f"{where}: found the column {column!r}; the input's columns are {', '.join(known)}"
+                    f"{did_you_mean(column, known)}"
+                )
         if isinstance(rule, RangeRule) and column_types[rule.column] == "string":
             raise ValueError(f"{where}: {rule.column} is a string; a range needs a float or integer column")

@@ -46,12 +46,17 @@ def shard_sizes(total: int, instances: int, *, asked_for: bool = False) -> Shard
         smallest = min(
             SMALLEST_SHARD, max(SMALLEST_SHARD_ASKED_FOR, total // (instances * SHARDS_PER_INSTANCE))
         )
-    wanted = min(max(total / (instances * SHARDS_PER_INSTANCE), smallest), LARGEST_SHARD)
-    count = max(1, math.floor(total / wanted))
+    count = min(instances * SHARDS_PER_INSTANCE, max(1, total // smallest))
     if count > instances:
         # A multiple of the instances gives each the same number under contiguous and round-robin assignment.
         count -= count % instances
+    if total > count * LARGEST_SHARD:
+        count = _up_to_multiple(math.ceil(total / LARGEST_SHARD), instances)
     return ShardSizes(count=count, bytes=math.ceil(total / count))
+
+
+def _up_to_multiple(number: int, of: int) -> int:
+    return -(-number // of) * of
 
 
 def vcpus(instance_type: str) -> int:

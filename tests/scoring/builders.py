@@ -1,0 +1,89 @@
+"""Small valid inputs that a test bends in one place."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from include.scoring.config import Pipeline, load_pipeline
+from include.scoring.params import RunParams
+from include.scoring.plan import Plan, S3Object, make_plan
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "include" / "pipelines" / "abalone.yaml"
+MOMENT = datetime(2026, 1, 31, 7, 30, tzinfo=UTC)
+INPUT = "s3://data/in/"
+
+DOCUMENT: dict[str, Any] = {
+    "name": "churn",
+    "role": "arn:aws:iam::123456789012:role/scoring",
+    "work": "s3://data/work",
+    "input": {
+        "uri": INPUT,
+        "columns": [
+            {"name": "id", "type": "string"},
+            {"name": "age", "type": "integer"},
+            {"name": "label", "type": "integer", "optional": True},
+        ],
+    },
+    "output": {"uri": "s3://data/out/date={date}/"},
+    "model": {"name": "churn-model"},
+    "preprocess": {"image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/python:3", "max_instances": 4},
+    "transform": {"max_instances": 4},
+    "predictions": {"fields": {"score": "churn"}},
+}
+
+TWO_CONTAINERS = {
+    "containers": [
+        {"image": "features:1", "model_data": "s3://models/a.tar.gz"},
+        {"image": "linear:1", "model_data": "s3://models/b.tar.gz"},
+    ]
+}
+
+
+def document(changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The valid document with values replaced at dotted paths; a value of None removes the key."""
+    made = copy.deepcopy(DOCUMENT)
+    for path, value in (changes or {}).items():
+        *parents, last = path.split(".")
+        at = made
+        for parent in parents:
+            at = at.setdefault(parent, {})
+        if value is None:
+            at.pop(last, None)
+        else:
+            at[last] = value
+    return made
+
+
+def pipeline(changes: Mapping[str, Any] | None = None) -> Pipeline:
+    """The valid pipeline with values replaced at dotted paths."""
+    return Pipeline.model_validate(document(changes))
+
+
+def example() -> Pipeline:
+    """The pipeline that the project ships."""
+    return load_pipeline(EXAMPLE)
+
+
+def objects(sizes: Iterable[int]) -> list[S3Object]:
+    """A listing with these sizes."""
+    return [
+        S3Object(key=f"in/{number:05d}.csv", size=size, etag=str(size)) for number, size in enumerate(sizes)
+    ]
+
+
+def plan(sizes: Iterable[int] = (1_000_000,), *, of: Pipeline | None = None, **params: Any) -> Plan:
+    """The plan for a listing with these sizes."""
+    return make_plan(
+        of or pipeline(),
+        RunParams(**params),
+        objects(sizes),
+        run_id="scheduled__2026-01-31",
+        nonce="0123456789abcdef",
+        moment=MOMENT,
+        input_uri=INPUT,
+        output_uri="s3://data/out/date=2026-01-31/",
+    )

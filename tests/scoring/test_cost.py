@@ -1,0 +1,78 @@
+"""Cost is billed seconds times a price with a source, and what is not known is never guessed."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from include.scoring.cost import Prices, StageUse, cost_of, load_prices, total
+from include.scoring.errors import PipelineError
+
+JOB = {
+    "job_name": "p-transform-1", "instance_type": "ml.m5.xlarge", "instance_count": 3, "attempt": 2,
+    "created_at": 1000.0, "started_at": 1200.0, "ended_at": 1320.0,
+}  # fmt: skip
+
+
+def test_an_instance_is_billed_from_start_to_end_and_not_while_it_is_provisioned() -> None:
+    use = StageUse.from_job("transform", JOB, busy_seconds=90.0)
+    assert (use.provisioning_seconds, use.running_seconds, use.billed_seconds) == (200.0, 120.0, 360.0)
+    assert (use.idle_seconds, use.attempt) == (270.0, 2)
+    assert cost_of(use, load_prices()) == pytest.approx(0.23 / 3600 * 360)
+
+
+def test_figures_keep_what_is_unknown_as_none() -> None:
+    figures = StageUse.from_job("transform", {**JOB, "instance_type": "ml.c5.xlarge"}).figures(load_prices())
+    assert (figures["busy_seconds"], figures["idle_seconds"], figures["idle_share"], figures["dollars"]) == (
+        None,
+    ) * 4
+    assert figures["billed_seconds"] == 360.0
+
+
+def test_a_job_that_never_started_costs_nothing() -> None:
+    use = StageUse.from_job("transform", {**JOB, "started_at": None})
+    assert (use.billed_seconds, use.provisioning_seconds) == (0.0, 320.0)
+    assert cost_of(use, load_prices()) == 0.0
+
+
+def test_a_sum_with_an_unknown_part_is_unknown() -> None:
+    assert total([1.0, 2.5]) == 3.5
+    assert total([1.0, None]) is None
+    assert total([]) == 0
+
+
+def test_the_table_is_dated_and_every_known_price_has_a_source() -> None:
+    prices = load_prices()
+    assert prices.as_of >= date(2023, 1, 1)
+    assert prices.region == "us-east-1"
+    for name, entry in prices.per_hour.items():
+        assert (entry.price is None) == (entry.source is None), name
+        assert entry.source is None or entry.source in prices.sources, name
+    # Figures of the reference this table was made from.
+    assert [prices.per_hour[name].price for name in ("ml.m5.xlarge", "ml.g5.xlarge", "ml.p4d.24xlarge")] == [
+        0.23,
+        1.4084,
+        37.688,
+    ]
+    assert prices.per_second("ml.c5.xlarge") is None
+    assert prices.per_second("ml.unheard.xlarge") is None
+
+
+def test_a_table_of_ones_own_is_read_and_checked(tmp_path: Path) -> None:
+    file = tmp_path / "prices.yaml"
+    file.write_text(
+        "as_of: 2026-01-01\nregion: eu-west-1\nper_hour:\n  ml.m5.xlarge: { price: 0.257, source: bill }\n"
+    )
+    assert load_prices(file).cost("ml.m5.xlarge", 7200) == pytest.approx(0.514)
+    file.write_text("as_of: 2026-01-01\nregion: eu-west-1\nper_hour:\n  ml.m5.xlarge: { price: -1 }\n")
+    with pytest.raises(PipelineError) as caught:
+        load_prices(file)
+    assert caught.value.problems == (
+        "line 4, per_hour.ml.m5.xlarge.price: found -1; allowed is a number of at least 0",
+    )
+
+
+def test_prices_are_values() -> None:
+    assert load_prices() == Prices.model_validate(load_prices().model_dump())

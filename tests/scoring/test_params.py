@@ -1,0 +1,123 @@
+"""The trigger form offers every knob of a run with limits, and what it cannot refuse is refused by name."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import jsonschema
+import pytest
+
+from include.scoring.errors import ParamsError
+from include.scoring.params import RunParams, check_conf, param_specs, read_params
+from tests.scoring.builders import TWO_CONTAINERS, example, pipeline
+
+
+def test_the_form_has_a_field_for_every_param_and_no_other() -> None:
+    assert set(param_specs(example())) == set(RunParams.model_fields)
+
+
+def test_every_field_has_title_description_section_and_a_default_its_own_schema_accepts() -> None:
+    for name, spec in param_specs(example()).items():
+        assert spec.title, name
+        assert spec.description.endswith("."), name
+        assert spec.section, name
+        jsonschema.Draft202012Validator.check_schema(spec.schema)
+        jsonschema.validate(spec.default, spec.schema)
+
+
+def test_the_untouched_form_asks_for_nothing_but_the_pipelines_own_addresses() -> None:
+    read = read_params({name: spec.default for name, spec in param_specs(example()).items()})
+    assert read == RunParams(
+        input_uri="s3://batch-inference-sample/abalone/incoming/",
+        output_uri="s3://batch-inference-sample/abalone/scored/date={date}/",
+    )
+
+
+def test_instance_counts_of_the_form_end_where_the_pipeline_ends() -> None:
+    specs = param_specs(pipeline({"transform.max_instances": 7, "preprocess.max_instances": 3}))
+    assert specs["transform_instance_count"].schema == {
+        "type": ["null", "integer"],
+        "minimum": 1,
+        "maximum": 7,
+    }
+    assert specs["preprocess_instance_count"].schema == {
+        "type": ["null", "integer"],
+        "minimum": 1,
+        "maximum": 3,
+    }
+
+
+def test_the_payload_of_the_form_ends_at_5_mb_for_several_containers() -> None:
+    assert param_specs(pipeline())["transform_max_payload_mb"].schema["maximum"] == 100
+    assert param_specs(pipeline({"model": TWO_CONTAINERS}))["transform_max_payload_mb"].schema["maximum"] == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("transform_instance_count", 0), ("transform_instance_count", "2"), ("transform_instance_count", 99),
+        ("transform_instance_type", "m5.xlarge"), ("transform_batch_strategy", "Multi"), ("dry_run", "yes"),
+        ("input_uri", "/tmp/x"), ("transform_max_payload_mb", 0),
+    ],
+)  # fmt: skip
+def test_the_form_refuses_values_outside_its_limits(name: str, value: Any) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(value, param_specs(example())[name].schema)
+
+
+@pytest.mark.parametrize("empty", [None, "", "  "])
+def test_a_field_left_empty_means_that_the_plan_decides(empty: str | None) -> None:
+    names = [name for name in RunParams.model_fields if name != "dry_run"]
+    assert read_params(dict.fromkeys(names, empty)) == RunParams()
+
+
+@pytest.mark.parametrize(
+    ("params", "problems"),
+    [
+        (
+            {"transform_instance_count": 0},
+            ("transform_instance_count: found 0; allowed is a number of at least 1",),
+        ),
+        ({"input_uri": "in"}, ("input_uri: found 'in'; allowed is an S3 URI such as s3://bucket/prefix/",)),
+        (
+            {"transform_batch_strategy": "Multi", "transform_instance_count": 2.5},
+            (
+                "transform_instance_count: found 2.5; allowed is a whole number",
+                (
+                    "transform_batch_strategy: found 'Multi'; allowed is 'MultiRecord' or 'SingleRecord'; "
+                    "did you mean 'MultiRecord'?"
+                ),
+            ),
+        ),
+    ],
+)
+def test_a_param_that_cannot_be_used_is_named(params: dict[str, Any], problems: tuple[str, ...]) -> None:
+    with pytest.raises(ParamsError) as caught:
+        read_params(params)
+    assert caught.value.problems == problems
+    assert str(pickle.loads(pickle.dumps(caught.value))) == "; ".join(problems)
+
+
+def test_an_unknown_key_of_a_runs_conf_is_named_with_the_nearest_valid_one() -> None:
+    known = param_specs(example())
+    check_conf({"transform_instance_count": 2}, known)
+    check_conf({}, known)
+    check_conf(None, known)
+    for wrong, right in [
+        ("transform_instances_count", "transform_instance_count"),
+        ("transform-instance-count", "transform_instance_count"),
+        ("dryrun", "dry_run"),
+        ("instance_type", "transform_instance_type"),
+        ("input", "input_uri"),
+    ]:
+        with pytest.raises(ParamsError) as caught:
+            check_conf({wrong: 2}, known)
+        assert str(caught.value).startswith(f"conf: found the unknown key {wrong!r}; allowed are 'dry_run', ")
+        assert str(caught.value).endswith(f"; did you mean {right!r}?")
+
+
+def test_an_unknown_key_like_no_other_gets_the_list_alone() -> None:
+    with pytest.raises(ParamsError) as caught:
+        check_conf({"zzzzzz": 1}, ["dry_run", "input_uri"])
+    assert str(caught.value) == "conf: found the unknown key 'zzzzzz'; allowed are 'dry_run' and 'input_uri'"

@@ -1,0 +1,188 @@
+"""The report shows the figures of a run to a program, on a terminal and in a browser, and hides nothing unknown."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from include.scoring.manifest import build_manifest
+from include.scoring.reconciliation import reconcile
+from include.scoring.report import build_report, render_html, render_text
+from include.scoring.shards import read_manifests
+from tests.scoring.builders import plan
+from tests.scoring.test_reconciliation import JOINED, two_hosts
+
+ROW = {
+    "sex": "M", "length": 0.455, "diameter": 0.365, "height": 0.095, "whole_weight": 0.514, "shucked_weight": 0.2245,
+    "viscera_weight": 0.101, "shell_weight": 0.15, "rings": 15, "predicted_rings": 9.123456789,
+}  # fmt: skip
+
+
+def job(stage: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "job_name": f"churn-{stage}-0123456789ab-deadbeef-1", "instance_type": "ml.m5.xlarge", "instance_count": 2,
+        "created_at": 1000.0, "started_at": 1200.0, "ended_at": 1300.0, "attempt": 1, "busy_seconds": 150.0,
+        "model_name": "churn-model", **changes,
+    }  # fmt: skip
+
+
+def report(
+    *, jobs: dict[str, dict[str, Any]] | None = None, rows: list[dict[str, Any]] | None = None, **params: Any
+) -> dict[str, Any]:
+    planned = plan([20_000_000, 20_000_000], **params).for_xcom()
+    found = read_manifests(two_hosts(), hosts=2)
+    facts = {"preprocess_job": "churn-preprocess-0123456789ab-deadbeef-1"}
+    jobs = jobs or {
+        "preprocess": job("preprocess"),
+        "transform": job(
+            "transform", created_at=1310.0, started_at=1400.0, ended_at=1450.0, busy_seconds=60.0
+        ),
+    }
+    manifest = build_manifest(
+        plan=planned, files=[{"uri": "s3://data/out/date=2026-01-31/part-0.parquet", "rows": 60, "size": 4}],
+        reconciled=reconcile(found, JOINED), facts=facts, transformed=jobs["transform"],
+    )  # fmt: skip
+    return build_report(
+        plan=planned, jobs=jobs, facts=facts, manifest=manifest, first_rows=[ROW] if rows is None else rows
+    )
+
+
+def test_the_figures_of_a_run() -> None:
+    figures = report()
+    assert figures["records"] == {
+        "in": 68, "rejected": 8, "rejected_by_reason": {"no duplicates": 5, "arity": 3}, "scored": 60,
+    }  # fmt: skip
+    assert [
+        (stage["stage"], stage["billed_seconds"], stage["idle_seconds"], stage["idle_share"])
+        for stage in figures["stages"]
+    ] == [("preprocess", 200.0, 50.0, 0.25), ("transform", 100.0, 40.0, 0.4)]
+    assert figures["total"]["billed_seconds"] == 300.0
+    assert figures["total"]["idle_seconds"] == 90.0
+    assert figures["total"]["seconds"] == 450.0
+    assert figures["total"]["dollars"] == pytest.approx(300 * 0.23 / 3600)
+    assert figures["total"]["dollars_per_1000_records"] == pytest.approx(300 * 0.23 / 3600 / 60 * 1000)
+    assert figures["output"] == {
+        "uri": "s3://data/out/date=2026-01-31/", "files": 1, "rows": 60,
+        "manifest": "s3://data/out/date=2026-01-31/_manifest.json",
+    }  # fmt: skip
+    assert figures["first_rows"] == [ROW]
+    assert json.loads(json.dumps(figures, allow_nan=False)) == figures
+
+
+def test_the_reason_of_a_size_stands_beside_it() -> None:
+    stages = report(transform_instance_count=2)["stages"]
+    assert stages[1]["why"] == ["Transform uses 2 × ml.m5.xlarge, because the trigger form said 2."]
+
+
+def test_a_stage_that_ran_smaller_than_planned_says_so() -> None:
+    stages = report(jobs={"preprocess": job("preprocess"), "transform": job("transform")})["stages"]
+    assert stages[1]["why"][-1] == (
+        "It ran on 2 of the 4 planned, because there were no more shards to work on."
+    )
+
+
+def test_what_is_not_known_stays_unknown_in_every_form() -> None:
+    unknown = job("transform", busy_seconds=None, instance_type="ml.c5.xlarge")
+    figures = report(jobs={"preprocess": job("preprocess"), "transform": unknown})
+    assert figures["stages"][1]["dollars"] is None
+    assert figures["total"]["dollars"] is None
+    assert figures["total"]["idle_seconds"] is None
+    assert figures["total"]["dollars_per_1000_records"] is None
+    text = render_text(figures)
+    assert "billed 200.0 s, idle unknown, price unknown" in text
+    assert "price unknown" in render_html(figures)
+
+
+def test_the_terminal_summary_fits_80_columns_but_for_addresses() -> None:
+    text = render_text(report(rows=[ROW, {**ROW, "sex": "x" * 200, "rings": None}]))
+    for line in text.splitlines():
+        assert len(line) <= 80 or line.strip().startswith("s3://"), line
+    lines = [re.sub(r"\s+", " ", line.strip()) for line in text.splitlines()]
+    for wanted in (
+        "records in 68", "scored 60", "rejected 8", "5 no duplicates", "3 arity",
+        "preprocess 2 × ml.m5.xlarge, ran 1 min 40 s after 3 min 20 s of provisioning",
+        "billed 200.0 s, idle 50.0 s (25%), $0.0128", "in all billed 300.0 s over 7 min 30 s, idle 90.0 s, $0.0192",
+        "output 60 rows in 1 file", "s3://data/out/date=2026-01-31/", "First 2 joined rows:",
+    ):  # fmt: skip
+        assert wanted in lines, f"{wanted!r} is not in\n{text}"
+
+
+def test_the_table_of_rows_keeps_the_first_columns_and_the_prediction() -> None:
+    table = render_text(report()).splitlines()[-2:]
+    assert table[0].split() == ["sex", "length", "diameter", "…", "shell_weight", "rings", "predicted_rings"]
+    assert table[1].split() == ["M", "0.455", "0.365", "…", "0.15", "15", "9.12346"]
+
+
+def test_a_narrow_table_shows_every_column() -> None:
+    table = render_text(report(rows=[{"a": 1, "b": None}])).splitlines()[-2:]
+    assert [line.split() for line in table] == [["a", "b"], ["1", "-"]]
+
+
+def test_cells_that_json_cannot_hold_are_made_plain() -> None:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    assert report(rows=[{"a": float("nan"), "b": moment, "c": b"x"}])["first_rows"] == [
+        {"a": None, "b": "2026-01-01T00:00:00+00:00", "c": "b'x'"}
+    ]
+
+
+class Page(HTMLParser):
+    """Collects what a browser would fetch or run, and the text it would show."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.shown: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes.extend(attrs)
+
+    def handle_data(self, data: str) -> None:
+        self.shown.append(data)
+
+
+HOSTILE = "<img src=x onerror=alert(1)>\"'&{{ 7*7 }}</table><script>alert(1)</script>"
+
+
+def test_nothing_from_the_data_becomes_markup_in_the_page() -> None:
+    figures = report(rows=[{HOSTILE: HOSTILE}])
+    figures["records"]["rejected_by_reason"] = {HOSTILE: 1}
+    figures["run_id"] = figures["pipeline"] = HOSTILE
+    figures["sentences"] = [HOSTILE]
+    plain, hostile = Page(render_html(report(rows=[{"a": "b"}]))), Page(render_html(figures))
+    assert not {"script", "img"} & set(hostile.tags)
+    assert "".join(hostile.shown).count(HOSTILE) >= 6
+    assert [name for name, _ in hostile.attributes if name.startswith("on")] == []
+    assert set(hostile.tags) == set(plain.tags)
+
+
+def test_the_page_asks_nobody_for_anything_and_forbids_scripts() -> None:
+    text = render_html(report())
+    page = Page(text)
+    assert not {"src", "href", "srcset", "action"} & {name for name, _ in page.attributes}
+    assert "url(" not in text
+    assert "@import" not in text
+    policy = [value for _, value in page.attributes]
+    assert "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'" in policy
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_the_page_shows_the_figures() -> None:
+    shown = re.sub(r"\s+", " ", " ".join(Page(render_html(report())).shown))
+    for wanted in (
+        "68 records in",
+        "60 scored",
+        "8 rejected",
+        "300 s billed",
+        "90 s idle",
+        "$0.0192 cost",
+        "no duplicates 5",
+    ):
+        assert wanted in shown, f"{wanted!r} is not in {shown}"

@@ -1,0 +1,212 @@
+"""Requests are what SageMaker's own service model accepts, and what the jobs expect."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import botocore.loaders
+import botocore.model
+import botocore.validate
+import pytest
+
+from include.jobs.config import parse_config
+from include.scoring.errors import ManifestError
+from include.scoring.plan import S3Object
+from include.scoring.requests import (
+    ProcessingValues,
+    TransformValues,
+    input_manifest,
+    join_spec,
+    manifest_uris,
+    model_request,
+    preprocess_config,
+    processing_request,
+    transform_config,
+    transform_request,
+)
+from tests.scoring.builders import example, pipeline, plan
+
+PREFIX = "s3://data/work/churn/r1/"
+
+PROCESSING = ProcessingValues(
+    job_name="churn-preprocess-1", run_prefix=PREFIX, instance_type="ml.m5.xlarge",
+    instance_count=2, volume_size_gb=30, max_runtime_seconds=3600, tags={"run": "r1"},
+)  # fmt: skip
+TRANSFORM = TransformValues(
+    job_name="churn-transform-1", run_prefix=PREFIX, model_name="churn-model-1",
+    features_uri=f"{PREFIX}churn-preprocess-1/features/", instance_type="ml.m5.xlarge", instance_count=2,
+    max_concurrent_transforms=4, max_payload_mb=5, batch_strategy="MultiRecord", tags={"run": "r1"},
+)  # fmt: skip
+
+
+def complaints(operation: str, request: dict[str, Any]) -> str:
+    """What botocore's parameter validation says of a request; empty when it is valid."""
+    service = botocore.model.ServiceModel(
+        botocore.loaders.Loader().load_service_model("sagemaker", "service-2")
+    )
+    shape = service.operation_model(operation).input_shape
+    return botocore.validate.ParamValidator().validate(request, shape).generate_report()
+
+
+@pytest.mark.parametrize("of", [example(), pipeline()], ids=["containers", "existing model"])
+def test_requests_have_the_shape_of_sagemakers_service_model(of: Any) -> None:
+    assert complaints("CreateProcessingJob", processing_request(of, PROCESSING)) == ""
+    assert complaints("CreateTransformJob", transform_request(of, TRANSFORM)) == ""
+    model = model_request(of, TRANSFORM)
+    assert model is None or complaints("CreateModel", model) == ""
+
+
+def test_the_processing_job_is_laid_out_as_the_job_inside_expects() -> None:
+    request = processing_request(example(), PROCESSING)
+    inputs = {
+        each["InputName"]: (
+            each["S3Input"]["S3Uri"], each["S3Input"]["LocalPath"], each["S3Input"]["S3DataDistributionType"],
+        )
+        for each in request["ProcessingInputs"]
+    }  # fmt: skip
+    assert inputs == {
+        "code": (f"{PREFIX}code/", "/opt/ml/processing/input/code", "FullyReplicated"),
+        "config": (f"{PREFIX}config/", "/opt/ml/processing/input/config", "FullyReplicated"),
+        "data": (f"{PREFIX}input.manifest", "/opt/ml/processing/input/data", "FullyReplicated"),
+    }
+    assert request["AppSpecification"]["ContainerEntrypoint"] == ["python3", "-m", "include.jobs.preprocess"]
+    assert request["Environment"]["PYTHONPATH"] == "/opt/ml/processing/input/code"
+    assert request["ProcessingOutputConfig"]["Outputs"] == [
+        {
+            "OutputName": "output",
+            "S3Output": {
+                "S3Uri": PREFIX + "{job_name}/", "LocalPath": "/opt/ml/processing/output", "S3UploadMode": "EndOfJob",
+            },
+        }
+    ]  # fmt: skip
+    assert request["ProcessingResources"]["ClusterConfig"] == {
+        "InstanceType": "ml.m5.xlarge", "InstanceCount": 2, "VolumeSizeInGB": 30,
+    }  # fmt: skip
+
+
+def test_the_input_of_a_run_is_what_the_plan_saw_and_nothing_that_came_later() -> None:
+    data = processing_request(example(), PROCESSING)["ProcessingInputs"][2]["S3Input"]
+    assert data["S3DataType"] == "ManifestFile"
+    listing = [S3Object("raw/in/a.csv", 3), S3Object("raw/in/empty.csv", 0), S3Object("raw/in/b/c.csv", 4)]
+    assert input_manifest("s3://data/raw/in/", listing) == [
+        {"prefix": "s3://data/raw/in/"},
+        "a.csv",
+        "b/c.csv",
+    ]
+
+
+def test_the_manifest_of_a_prefix_that_ends_within_a_name_keeps_names_whole() -> None:
+    listing = [S3Object("raw/in-1/a.csv", 3), S3Object("raw/in-2.csv", 4)]
+    made = input_manifest("s3://data/raw/in", listing)
+    assert made == [{"prefix": "s3://data/raw/"}, "in-1/a.csv", "in-2.csv"]
+    assert manifest_uris(made) == [f"s3://data/{each.key}" for each in listing]
+    assert input_manifest("s3://data", [S3Object("a.csv", 1)]) == [{"prefix": "s3://data/"}, "a.csv"]
+    with pytest.raises(ManifestError, match="found 'a' first in a manifest of inputs"):
+        manifest_uris(["a"])
+
+
+def test_input_is_divided_among_hosts_where_no_rule_needs_all_of_it() -> None:
+    data = processing_request(pipeline(), PROCESSING)["ProcessingInputs"][2]["S3Input"]
+    assert data["S3DataDistributionType"] == "ShardedByS3Key"
+
+
+def test_the_transform_job_reads_features_line_by_line_and_writes_below_its_own_name() -> None:
+    request = transform_request(example(), TRANSFORM)
+    assert request["TransformInput"]["DataSource"]["S3DataSource"] == {
+        "S3DataType": "S3Prefix", "S3Uri": f"{PREFIX}churn-preprocess-1/features/",
+    }  # fmt: skip
+    assert (request["TransformInput"]["ContentType"], request["TransformInput"]["SplitType"]) == (
+        "text/csv",
+        "Line",
+    )
+    assert request["TransformOutput"] == {
+        "S3OutputPath": PREFIX + "{job_name}/predictions/", "Accept": "application/jsonlines", "AssembleWith": "Line",
+    }  # fmt: skip
+    assert (request["BatchStrategy"], request["MaxPayloadInMB"], request["MaxConcurrentTransforms"]) == (
+        "MultiRecord",
+        5,
+        4,
+    )
+    assert request["ModelName"] == "churn-model-1"
+
+
+def test_a_model_is_made_from_containers_in_their_order_and_an_existing_one_is_used_as_it_is() -> None:
+    config = transform_config(example(), TRANSFORM)
+    assert [each["Image"].rsplit("/", 1)[1] for each in config["Model"]["Containers"]] == [
+        "sagemaker-scikit-learn:1.2-1-cpu-py3", "linear-learner:1",
+    ]  # fmt: skip
+    assert config["Model"]["ModelName"] == config["Transform"]["ModelName"] == "churn-model-1"
+    existing = transform_config(pipeline(), TRANSFORM)
+    assert list(existing) == ["Transform"]
+    assert existing["Transform"]["ModelName"] == "churn-model"
+
+
+def test_one_container_is_a_primary_container() -> None:
+    request = model_request(pipeline({"model": {"containers": [{"image": "one:1"}]}}), TRANSFORM)
+    assert request is not None
+    assert request["PrimaryContainer"] == {"Image": "one:1"}
+    assert "Containers" not in request
+
+
+def test_jobs_and_models_carry_tags_by_which_a_bill_can_be_grouped() -> None:
+    of = pipeline({"tags": {"cost-centre": "42"}})
+    tags = {each["Key"]: each["Value"] for each in transform_request(of, TRANSFORM)["Tags"]}
+    assert tags == {"pipeline": "churn", "step": "transform", "cost-centre": "42", "run": "r1"}
+
+
+def test_numbers_may_be_templates() -> None:
+    values = TransformValues(
+        job_name="{{ name }}", run_prefix="{{ prefix }}", model_name="{{ model }}", features_uri="{{ features }}",
+        instance_type="{{ type }}", instance_count="{{ count }}", max_concurrent_transforms="{{ c }}",
+        max_payload_mb="{{ mb }}", batch_strategy="{{ strategy }}",
+    )  # fmt: skip
+    request = transform_request(example(), values)
+    assert request["TransformResources"] == {"InstanceType": "{{ type }}", "InstanceCount": "{{ count }}"}
+    assert request["TransformOutput"]["S3OutputPath"] == "{{ prefix }}{job_name}/predictions/"
+
+
+def test_the_preprocessing_job_reads_the_configuration_that_is_written_for_it() -> None:
+    of = example()
+    made = preprocess_config(of, plan([40_000_000], of=of))
+    read = parse_config(json.loads(json.dumps(made)))
+    assert read.input.names == of.column_names
+    assert [column.name for column in read.input.columns if column.optional] == ["rings"]
+    assert read.features == of.feature_columns
+    assert [(rule.name, rule.kind, rule.columns) for rule in read.rules] == [
+        ("sex known", "allowed", ("sex",)),
+        ("whole weight present", "required", ("whole_weight",)),
+        ("height possible", "range", ("height",)),
+        ("no duplicates", "duplicates", of.column_names),
+    ]
+    height = read.rules[2]
+    assert (height.minimum, height.maximum, height.exclusive_min, height.exclusive_max) == (0, 1, True, False)
+    assert (read.shard_bytes, read.distribution) == (1_000_000, "FullyReplicated")
+
+
+def test_every_kind_of_rule_is_understood_by_the_preprocessing_job() -> None:
+    of = pipeline(
+        {
+            "rules": [
+                {"rule": "allowed", "column": "age", "values": [1, 2]},
+                {"rule": "range", "column": "age", "max": 3, "exclusive_max": True},
+                {"rule": "required", "columns": ["id", "age"]},
+                {"rule": "pattern", "column": "id", "pattern": "[a-z]+"},
+                {"rule": "duplicates", "key": ["id"]},
+            ]
+        }
+    )
+    read = parse_config(preprocess_config(of, plan(of=of)))
+    assert [(rule.name, rule.columns) for rule in read.rules] == [
+        ("age known", ("age",)), ("age in range", ("age",)), ("id, age present", ("id", "age")),
+        ("id well formed", ("id",)), ("no duplicates", ("id",)),
+    ]  # fmt: skip
+
+
+def test_the_join_is_told_types_and_the_fields_of_an_answer() -> None:
+    spec = join_spec(example())
+    assert spec["columns"][0] == {"name": "sex", "type": "string"}
+    assert spec["columns"][-1] == {"name": "rings", "type": "integer"}
+    assert (spec["format"], spec["predictions"]) == (
+        "parquet", {"format": "jsonlines", "fields": {"score": "predicted_rings"}},
+    )  # fmt: skip
