@@ -79,7 +79,11 @@ def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
         joined = PythonOperator.partial(task_id=names.JOIN, python_callable=join).expand(
             op_kwargs=divided.output.map(lambda group: {"pipeline": name, "group": group})
         )
-        published = PythonOperator(task_id=names.PUBLISH, python_callable=publish, **body)
+        published = PythonOperator(
+            task_id=names.PUBLISH,
+            python_callable=publish,
+            op_kwargs={"pipeline": name, "joined": joined.output},
+        )
         reported = PythonOperator(task_id=names.REPORT, python_callable=report, **body)
         cleaned_up = PythonOperator(task_id=names.CLEAN_UP, python_callable=clean_up, **body)
 

@@ -84,7 +84,7 @@ class StageUse:
     started_at: float | None
     ended_at: float | None
     busy_seconds: float | None = None
-    attempt: int = 1
+    attempt: int | None = None
 
     @classmethod
     def from_job(cls, stage: str, job: Mapping[str, Any], *, busy_seconds: float | None = None) -> Self:
@@ -98,7 +98,7 @@ class StageUse:
             started_at=job.get("started_at"),
             ended_at=job.get("ended_at"),
             busy_seconds=busy_seconds,
-            attempt=int(job.get("attempt", 1)),
+            attempt=job.get("attempt"),
         )
 
     @property

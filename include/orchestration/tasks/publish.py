@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from include.orchestration.names import JOIN, PLAN, PREPROCESSED, SHARDS, TRANSFORMED
+from include.orchestration.names import PLAN, PREPROCESSED, SHARDS, TRANSFORMED
 from include.orchestration.pipelines import named
 from include.orchestration.readback import rows_in
 from include.orchestration.storage import Storage
@@ -20,8 +20,8 @@ from include.scoring.shards import read_manifests
 log = logging.getLogger(__name__)
 
 
-def publish(pipeline: str, *, ti: Any, **_: Any) -> dict[str, Any]:
-    """Publish the run's joined rows, or nothing.
+def publish(pipeline: str, joined: Iterable[Mapping[str, Any]], *, ti: Any, **_: Any) -> dict[str, Any]:
+    """Publish the rows that the joins wrote, or nothing.
 
     Readers who follow `_manifest.json` never see half a run or a mix of two. The parts of the run that was published
     there before are removed after the commit.
@@ -34,17 +34,17 @@ def publish(pipeline: str, *, ti: Any, **_: Any) -> dict[str, Any]:
     preprocessed, transformed = ti.xcom_pull(PREPROCESSED), ti.xcom_pull(TRANSFORMED)
     documents = [storage.read_json(uri) for uri in storage.uris(paths.job(preprocessed["job_name"]).manifest)]
     found = read_manifests(documents, hosts=preprocessed["instance_count"])
-    joined: Sequence[dict[str, Any]] = list(ti.xcom_pull(JOIN))
+    parts = list(joined)
     reconciled = reconcile(
         found,
-        {shard: rows for part in joined for shard, rows in part["shards"].items()},
+        {shard: rows for part in parts for shard, rows in part["shards"].items()},
         objects=manifest_uris(storage.read_json(paths.input_manifest)),
     )
 
     # The nonce and the try are part of the names: a file that readers may be reading is never overwritten.
     output, run = plan["output_uri"], f"{run_slug(plan['run_id'])}-{plan['nonce'][:6]}-{ti.try_number}"
     before = storage.current(f"{output}_manifest.json")
-    files = [copied(storage, part, f"{output}{part_name(part['uri'], run)}") for part in joined]
+    files = [copied(storage, part, f"{output}{part_name(part['uri'], run)}") for part in parts]
     rows = sum(file["rows"] for file in files)
     if rows != reconciled.scored:
         raise ReconciliationError(
@@ -69,7 +69,7 @@ def part_name(uri: str, run: str) -> str:
     return f"{stem}-{run}.{suffix}"
 
 
-def copied(storage: Storage, part: dict[str, Any], target: str) -> dict[str, Any]:
+def copied(storage: Storage, part: Mapping[str, Any], target: str) -> dict[str, Any]:
     """Copy one part to the output and read its rows back; its entry in the manifest."""
     storage.copy(part["uri"], target)
     rows = rows_in(storage, target)
