@@ -70,6 +70,7 @@ class Aws:
         self.logs = boto3.client("logs", **options)
         self.bucket = f"{re.sub('[^a-z0-9]+', '-', name.lower())[:40].strip('-')}-{uuid.uuid4().hex[:8]}"
         self.s3.create_bucket(Bucket=self.bucket)
+        self.job = f"job-{uuid.uuid4().hex[:8]}"
         self.processes: list[subprocess.Popen[str]] = []
 
     def close(self) -> None:
@@ -172,30 +173,32 @@ class Aws:
     def run(self, kind: str, request: dict[str, Any], **more: Any) -> Ended:
         return self.finish(self.start(self.spec(kind, request, **more)))
 
-    def transform(self, containers: list[dict[str, Any]], *, name: str = "job", **changes: Any) -> Ended:
+    def transform(
+        self, containers: list[dict[str, Any]], *, name: str | None = None, **changes: Any
+    ) -> Ended:
         """Runs a transform of in/ to out/; `changes` as `transform_request` and `spec` take them."""
         more = {key: changes.pop(key) for key in ("settings", "images_file", "faults") if key in changes}
         return self.run("transform", self.transform_request(name, **changes), containers=containers, **more)
 
     def transform_request(
         self,
-        name: str = "job",
+        name: str | None = None,
         *,
         source: str = "in/",
         data_type: str = "S3Prefix",
-        input: dict[str, Any] | None = None,
-        output: dict[str, Any] | None = None,
+        given: dict[str, Any] | None = None,
+        wanted: dict[str, Any] | None = None,
         instances: int = 1,
         **rest: Any,
     ) -> dict[str, Any]:
         return {
-            "TransformJobName": name,
+            "TransformJobName": name or self.job,
             "ModelName": "model",
             "TransformInput": {
                 "DataSource": {"S3DataSource": {"S3DataType": data_type, "S3Uri": self.uri(source)}},
-                **(input or {}),
+                **(given or {}),
             },
-            "TransformOutput": {"S3OutputPath": self.uri("out"), **(output or {})},
+            "TransformOutput": {"S3OutputPath": self.uri("out"), **(wanted or {})},
             "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": instances},
             **rest,
         }
@@ -204,7 +207,7 @@ class Aws:
         self,
         entrypoint: list[str] | None,
         *,
-        name: str = "job",
+        name: str | None = None,
         image: str = SKLEARN_IMAGE,
         inputs: list[dict[str, Any]] | None = None,
         outputs: list[dict[str, Any]] | None = None,
@@ -232,7 +235,7 @@ class Aws:
         self,
         entrypoint: list[str] | None,
         *,
-        name: str = "job",
+        name: str | None = None,
         image: str = SKLEARN_IMAGE,
         inputs: list[dict[str, Any]] | None = None,
         outputs: list[dict[str, Any]] | None = None,
@@ -246,7 +249,7 @@ class Aws:
             app["ContainerArguments"] = arguments
         cluster = {"InstanceCount": instances, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 10}
         return {
-            "ProcessingJobName": name,
+            "ProcessingJobName": name or self.job,
             "ProcessingResources": {"ClusterConfig": cluster},
             "AppSpecification": app,
             "RoleArn": "arn:aws:iam::123456789012:role/sagemaker",
@@ -278,14 +281,14 @@ class Aws:
             },
         }
 
-    def log_lines(self, kind: str, job: str) -> dict[str, list[str]]:
-        """Messages by stream name."""
+    def log_lines(self, kind: str, job: str | None = None) -> dict[str, list[str]]:
+        """Messages by stream name, of the test's own job unless named."""
         group = {"transform": "/aws/sagemaker/TransformJobs", "processing": "/aws/sagemaker/ProcessingJobs"}[
             kind
         ]
         found: dict[str, list[str]] = {}
         pages = self.logs.get_paginator("describe_log_streams").paginate(
-            logGroupName=group, logStreamNamePrefix=f"{job}/"
+            logGroupName=group, logStreamNamePrefix=f"{job or self.job}/"
         )
         for page in pages:
             for stream in page["logStreams"]:
