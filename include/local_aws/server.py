@@ -6,8 +6,10 @@ import fcntl
 import logging
 import os
 import resource
+import shutil
 import sys
 import threading
+import uuid
 from pathlib import Path
 from typing import IO
 
@@ -19,8 +21,10 @@ from include.local_aws.api.call import Services
 from include.local_aws.api.model import service_model
 from include.local_aws.api.wire import SageMakerApplication
 from include.local_aws.faults import Faults
+from include.local_aws.jobs.capacity import Capacity
 from include.local_aws.jobs.environment import runner_environment
-from include.local_aws.jobs.job import Surroundings
+from include.local_aws.jobs.guard import Guard
+from include.local_aws.jobs.job import Surroundings, fail_interrupted
 from include.local_aws.jobs.supervisor import Supervisor
 from include.local_aws.settings import Settings
 from include.local_aws.state.store import Store
@@ -126,6 +130,11 @@ class LocalAws:
         environment = runner_environment(os.environ, own_s3=settings.s3_endpoint_url is None)
         log_dir = self._data_dir / "logs"
         log_dir.mkdir(exist_ok=True)
+        # Every start has a folder of its own, since the sweeper of a killed server may still be at the last one.
+        work_root = self._data_dir / "work" / uuid.uuid4().hex[:12]
+        shutil.rmtree(work_root.parent, ignore_errors=True)
+        work_root.mkdir(parents=True)
+        fail_interrupted(store.jobs)
         around = Surroundings(
             settings=settings,
             store=store.jobs,
@@ -134,12 +143,13 @@ class LocalAws:
             s3_endpoint_url=s3_endpoint_url,
             logs_endpoint_url=self.url,
             log_dir=log_dir,
-            faults=faults,
+            capacity=Capacity(settings.capacity, faults),
+            guard=Guard(work_root),
         )
         return Services(
             settings=settings,
             store=store,
-            supervisor=Supervisor(around, self._data_dir / "work"),
+            supervisor=Supervisor(around, work_root),
             faults=faults,
             aws=AwsClients(s3_endpoint_url, self.url, environment),
         )

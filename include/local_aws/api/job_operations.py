@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from include.local_aws.api import catalogue
@@ -11,17 +10,10 @@ from include.local_aws.api.errors import AwsError, ResourceLimitError
 from include.local_aws.api.kinds import JobKind
 from include.local_aws.api.quotas import check_quotas
 from include.local_aws.api.tagging import tags_of_request
+from include.local_aws.jobs.job import Order
 from include.local_aws.state.jobs import DuplicateJobError, Job, Status
 
 COUNTED: dict[str, tuple[Status, ...]] = {"end": ("InProgress", "Stopping"), "stopping": ("InProgress",)}
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Instances:
-    """The cluster a request asks for."""
-
-    instance_type: str
-    count: int
 
 
 def find_job(call: Call, kind: JobKind) -> Job | None:
@@ -57,12 +49,12 @@ def refuse_duplicate(call: Call, kind: JobKind) -> None:
 def create_job(
     call: Call,
     kind: JobKind,
-    choices: list[Instances],
+    choices: list[tuple[str, int]],
     *,
     containers: list[dict[str, Any]],
     network_isolation: bool,
 ) -> dict[str, Any]:
-    """Record the job and let it begin; `choices` are clusters in order of preference.
+    """Record the job and let it begin; `choices` are clusters (type, count) in order of preference.
 
     Raises ResourceInUse for a name in use and ResourceLimitExceeded when no choice fits the quotas; a job
     over quota is rejected, never queued.
@@ -71,7 +63,7 @@ def create_job(
     name = call.request[kind.name_field]
     tags = tags_of_request(call.request)
     refused: AwsError | None = None
-    for choice in choices:
+    for number, (instance_type, count) in enumerate(choices):
         job = Job(
             kind=kind.kind,
             region=call.region,
@@ -82,8 +74,8 @@ def create_job(
             request=call.request,
             containers=containers,
             network_isolation=network_isolation,
-            instance_type=choice.instance_type,
-            instance_count=choice.count,
+            instance_type=instance_type,
+            instance_count=count,
             created_at=call.now,
             modified_at=call.now,
         )
@@ -94,7 +86,13 @@ def create_job(
         except ResourceLimitError as error:
             refused = refused or error
             continue
-        call.services.supervisor.start(job, call.services.faults.take_runner_faults(job.name))
+        call.services.supervisor.start(
+            Order(
+                job=job,
+                choices=choices[number:],
+                faults=call.services.faults.take_runner_faults(job.name),
+            )
+        )
         return {f"{kind.prefix}JobArn": job.arn}
     if refused is None:
         raise ValueError(f"{call.operation}: no cluster to choose from")

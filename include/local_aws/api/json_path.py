@@ -10,16 +10,14 @@ OPERATORS = ("$", "[", "]", "*", ".", " ", ",", ":", "-", "'")
 
 _INDEX = r"\s*-?\d+\s*"
 _NAME = r"'[A-Za-z0-9 -]+'"
+_ELEMENT = rf"(?:{_INDEX}|(?:{_INDEX}|\s*):(?:{_INDEX}|\s*))"
 _STEP = rf"""(?:
     \.[A-Za-z0-9-]+ | \.\*
   | \[\s*\*\s*\]
   | \[\s*{_NAME}\s*(?:,\s*{_NAME}\s*)*\]
-  | \[{_INDEX}(?:,{_INDEX})*\]
-  | \[(?:{_INDEX})?:(?:{_INDEX})?\]
+  | \[{_ELEMENT}(?:,{_ELEMENT})*\]
 )"""
 _PATH = regex.compile(rf"\s*\${_STEP}*\s*", regex.VERBOSE)
-_RANGE = regex.compile(r"\[[^\]]*:[^\]]*\]")
-_ONE_RANGE = regex.compile(rf"\[(?:{_INDEX})?:(?:{_INDEX})?\]")
 
 
 def check_filter(name: str, path: str, content_type: str) -> None:
@@ -34,8 +32,7 @@ def check_filter(name: str, path: str, content_type: str) -> None:
                 f'Invalid {name}: "{path}". Unexpected "{character}" in JsonPath. '
                 f'Supported operators for "{content_type}" are [{shown}]'
             )
-    checked = _RANGE.sub(lambda found: found[0] if _ONE_RANGE.fullmatch(found[0]) else "[0]", path)
-    if not _PATH.fullmatch(checked):
+    if not _PATH.fullmatch(path):
         raise ValidationError(
             f'Invalid {name}: "{path}" is not a JsonPath. It starts with $, followed by .name, .*, [*], '
             "['a','b'], [1,2] or [1:5]"

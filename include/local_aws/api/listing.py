@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,11 +75,15 @@ def query(request: dict[str, Any], base: dict[str, Any], default_order: str) -> 
 
 
 def _read_token(token: str, fingerprint: list[Any]) -> list[Any]:
+    foreign = ValidationError("Invalid NextToken: it is not one that this operation returned")
     try:
         asked, value, name_key = json.loads(base64.urlsafe_b64decode(token.encode()))
-    except (ValueError, TypeError, binascii.Error) as error:
-        raise ValidationError("Invalid NextToken: it is not one that this operation returned") from error
-    if asked != fingerprint or not isinstance(value, str | int | float) or not isinstance(name_key, str):
+        json.dumps([value, name_key], ensure_ascii=False).encode()
+    except (ValueError, TypeError, RecursionError) as error:
+        raise foreign from error
+    if not isinstance(value, str | float) or not isinstance(name_key, str):
+        raise foreign
+    if asked != fingerprint:
         raise ValidationError(
             "Invalid NextToken: it belongs to a List call with other filters or another order; repeat the first "
             "call's arguments with it"

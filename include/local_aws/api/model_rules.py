@@ -10,13 +10,9 @@ from include.local_aws.api.errors import ValidationError
 def check_model_request(request: dict[str, Any]) -> None:
     """Raise ValidationError for container definitions that no batch job could use."""
     primary, containers = request.get("PrimaryContainer"), request.get("Containers")
-    if not request.get("ModelName"):
-        raise ValidationError("ModelName is empty; give a name of 1 to 63 characters")
     if (primary is None) == (not containers):
         found = "both" if primary is not None else "neither"
         raise ValidationError(f"Give either PrimaryContainer or Containers, found {found}")
-    if "ExecutionRoleArn" not in request:
-        raise ValidationError("ExecutionRoleArn is missing; a model needs the role that its jobs run under")
     definitions = [primary] if primary is not None else list(containers or [])
     for number, container in enumerate(definitions, start=1):
         where = "PrimaryContainer" if primary is not None else f"container {number} of Containers"

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from include.local_aws.api.errors import ValidationError
+from include.local_aws.api.storage import refuse_volume_key
 
 LOCAL_ROOT = "/opt/ml/processing/"
 REQUIRED_INPUT = ("LocalPath", "S3InputMode")
@@ -22,7 +23,8 @@ def check_processing_request(request: dict[str, Any]) -> None:
     for item in outputs:
         _check_output(item)
     _check_uris(inputs, outputs)
-    clusters(request)
+    for instance_type, _ in clusters(request):
+        refuse_volume_key(request["ProcessingResources"]["ClusterConfig"], instance_type)
 
 
 def clusters(request: dict[str, Any]) -> list[tuple[str, int]]:

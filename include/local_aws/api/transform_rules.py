@@ -6,6 +6,7 @@ from typing import Any
 
 from include.local_aws.api.errors import ValidationError
 from include.local_aws.api.json_path import check_filter
+from include.local_aws.api.storage import refuse_volume_key
 from include.local_aws.api.validation import violation, violations_error
 from include.local_aws.settings import Settings
 
@@ -19,6 +20,8 @@ NO_OP = {"InputFilter": "$", "OutputFilter": "$", "JoinSource": "None"}
 def check_transform_request(request: dict[str, Any], settings: Settings) -> None:
     """Raise ValidationError for the first combination that AWS does not take."""
     _check_limits(request, settings)
+    resources = request["TransformResources"]
+    refuse_volume_key(resources, resources["InstanceType"])
     _check_input(request)
     _check_batching(request, settings)
     _check_data_processing(request)

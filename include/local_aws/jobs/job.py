@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from include.local_aws.faults import Faults
+from include.local_aws.jobs.capacity import Capacity
 from include.local_aws.jobs.events import Event, EventError, Finished, Progress, Started, parse_event
+from include.local_aws.jobs.guard import Guard
 from include.local_aws.jobs.process import signal_session, spawn_runner
 from include.local_aws.settings import Settings
 from include.local_aws.state.jobs import Job, JobStore
@@ -40,7 +41,8 @@ class Surroundings:
         environment: the runner's environment, S3 credentials included.
         s3_endpoint_url, logs_endpoint_url: where the runner finds them.
         log_dir: one log file a job, kept.
-        faults: asked for a capacity error before instances are had.
+        capacity: where instances are had.
+        guard: told of runners, so that they end with the server.
     """
 
     settings: Settings
@@ -50,19 +52,34 @@ class Surroundings:
     s3_endpoint_url: str
     logs_endpoint_url: str
     log_dir: Path
-    faults: Faults
+    capacity: Capacity
+    guard: Guard
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A job to be run.
+
+    Attributes:
+        choices: clusters (type, count) in order of preference; the first that there is will be taken.
+        faults: what the runner is to suffer, as SPEC.json holds it.
+    """
+
+    job: Job
+    choices: list[tuple[str, int]]
+    faults: list[dict[str, Any]]
 
 
 class JobThread(threading.Thread):
     """Lives as long as its job; the runner dies with it (PR_SET_PDEATHSIG follows this thread)."""
 
-    def __init__(self, job: Job, work_dir: Path, around: Surroundings, faults: list[dict[str, Any]]) -> None:
-        super().__init__(name=f"{job.kind}/{job.name}", daemon=True)
-        self.job = job
+    def __init__(self, order: Order, work_dir: Path, around: Surroundings) -> None:
+        super().__init__(name=f"{order.job.kind}/{order.job.name}", daemon=True)
+        self.job = order.job
         self.progress: Progress | None = None
         self._work_dir = work_dir
         self._around = around
-        self._faults = faults
+        self._order = order
         self._stop_asked = threading.Event()
         self._shutdown = threading.Event()
         self._lock = threading.Lock()
@@ -89,7 +106,7 @@ class JobThread(threading.Thread):
     def kill(self) -> None:
         """End what is left of the runner."""
         with self._lock:
-            if self._process is not None:
+            if self._process is not None and self._process.poll() is None:
                 signal_session(self._process, signal.SIGKILL)
 
     def run(self) -> None:
@@ -107,8 +124,20 @@ class JobThread(threading.Thread):
             return {"status": "Failed", "failure_reason": SERVER_STOPPED}
         if self._stop_asked.is_set():
             return {"status": "Stopped"}
-        if self._no_capacity():
+        taken = self._around.capacity.take_first(self._order.choices, self.job.name)
+        if taken is None:
             return {"status": "Failed", "failure_reason": CAPACITY_ERROR}
+        try:
+            self._run_on(taken)
+        finally:
+            self._around.capacity.give_back(taken)
+        return self._outcome()
+
+    def _run_on(self, instances: tuple[str, int]) -> None:
+        if instances != (self.job.instance_type, self.job.instance_count):
+            self.job = self._around.store.update(
+                self.job, instance_type=instances[0], instance_count=instances[1]
+            )
         self._work_dir.mkdir(parents=True)
         spec = self._work_dir / "SPEC.json"
         spec.write_text(json.dumps(self._spec(), indent=1), encoding="utf-8")
@@ -120,23 +149,10 @@ class JobThread(threading.Thread):
                     env=self._around.environment,
                     stderr=self._around.log_dir / f"{self.job.kind}-{self.job.name}.log",
                 )
+                self._around.guard.add(self._process.pid)
         if self._process is not None:
             self._follow(self._process)
-        return self._outcome()
-
-    def _no_capacity(self) -> bool:
-        job = self.job
-        if self._around.faults.take(("capacity",), job=job.name) is not None:
-            return True
-        exist = self._around.settings.capacity.get(job.instance_type)
-        if exist is None:
-            return False
-        others = sum(
-            other.instance_count
-            for other in self._around.store.active()
-            if other.instance_type == job.instance_type and other.started_at is not None
-        )
-        return others + job.instance_count > exist
+            self._around.guard.remove(self._process.pid)
 
     def _follow(self, process: subprocess.Popen[str]) -> None:
         if process.stdout is None:
@@ -197,16 +213,31 @@ class JobThread(threading.Thread):
             "arn": job.arn,
             "region": job.region,
             "account_id": settings.account_id,
-            "request": job.request,
+            "request": with_chosen_cluster(job),
             "containers": job.containers,
             "network_isolation": job.network_isolation,
             "s3_endpoint_url": self._around.s3_endpoint_url,
             "logs_endpoint_url": self._around.logs_endpoint_url,
             "settings": settings.runner.model_dump(mode="json"),
             "images_file": settings.images_file and os.path.abspath(settings.images_file),  # noqa: PTH100
-            "faults": self._faults,
+            "faults": self._order.faults,
             "work_dir": str(self._work_dir),
         }
+
+
+def with_chosen_cluster(job: Job) -> dict[str, Any]:
+    """The request as sent; with InstancePreferences, also the cluster that was had."""
+    cluster = job.request.get("ProcessingResources", {}).get("ClusterConfig", {})
+    if "InstancePreferences" not in cluster:
+        return job.request
+    chosen = {
+        **cluster,
+        "InstanceType": job.instance_type,
+        "InstanceCount": job.instance_count,
+        "SelectedInstanceType": job.instance_type,
+        "SelectedInstanceCount": job.instance_count,
+    }
+    return {**job.request, "ProcessingResources": {"ClusterConfig": chosen}}
 
 
 def fail_interrupted(store: JobStore) -> list[Job]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 import uuid
 from pathlib import Path
-from typing import Any
 
 from include.local_aws.jobs.events import Progress
-from include.local_aws.jobs.job import JobThread, Surroundings, fail_interrupted
+from include.local_aws.jobs.job import JobThread, Order, Surroundings
 from include.local_aws.state.jobs import Job
 
 Key = tuple[str, str, str]
@@ -19,8 +17,7 @@ Key = tuple[str, str, str]
 class Supervisor:
     """Starts a thread for each job and forgets it at its end.
 
-    `work_root` belongs to this supervisor: it is emptied at the start, since a killed server leaves its
-    jobs' directories behind.
+    Each job has a directory of its own below `work_root` while it runs.
     """
 
     def __init__(self, around: Surroundings, work_root: Path) -> None:
@@ -28,16 +25,16 @@ class Supervisor:
         self._work_root = work_root
         self._threads: dict[Key, JobThread] = {}
         self._lock = threading.Lock()
-        shutil.rmtree(work_root, ignore_errors=True)
-        work_root.mkdir(parents=True)
-        self.interrupted = fail_interrupted(around.store)
+        self._closed = False
 
-    def start(self, job: Job, faults: list[dict[str, Any]]) -> None:
-        """Let a job that was just created begin."""
-        thread = JobThread(job, self._work_root / uuid.uuid4().hex[:12], self._around, faults)
+    def start(self, order: Order) -> None:
+        """Let a job that was just created begin; one that comes after `shut_down` fails at once."""
+        thread = JobThread(order, self._work_root / uuid.uuid4().hex[:12], self._around)
         with self._lock:
             self._threads = {key: one for key, one in self._threads.items() if one.is_alive()}
-            self._threads[_key(job)] = thread
+            self._threads[_key(order.job)] = thread
+            if self._closed:
+                thread.shut_down()
             thread.start()
 
     def stop(self, job: Job) -> None:
@@ -54,6 +51,7 @@ class Supervisor:
     def shut_down(self) -> None:
         """End every job: SIGTERM, shutdown_grace_seconds, SIGKILL; returns when all threads are done."""
         with self._lock:
+            self._closed = True
             threads = [thread for thread in self._threads.values() if thread.is_alive()]
         for thread in threads:
             thread.shut_down()
@@ -64,7 +62,7 @@ class Supervisor:
             thread.kill()
         for thread in threads:
             thread.join()
-        shutil.rmtree(self._work_root, ignore_errors=True)
+        self._around.guard.close()
 
 
 def _key(job: Job) -> Key:

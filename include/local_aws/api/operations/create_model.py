@@ -16,7 +16,8 @@ def create_model(call: Call) -> dict[str, Any]:
     """PrimaryContainer or Containers; the name must be free."""
     request = call.request
     check_model_request(request)
-    require_role(call, request["ExecutionRoleArn"])
+    if "ExecutionRoleArn" in request:
+        require_role(call, request["ExecutionRoleArn"])
     name = request["ModelName"]
     model = Model(
         region=call.region,

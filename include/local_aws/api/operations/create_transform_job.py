@@ -7,7 +7,7 @@ from typing import Any
 from include.local_aws.api import catalogue
 from include.local_aws.api.aws import S3LookupError, split_s3_uri
 from include.local_aws.api.call import Call
-from include.local_aws.api.job_operations import Instances, create_job, refuse_duplicate
+from include.local_aws.api.job_operations import create_job, refuse_duplicate
 from include.local_aws.api.kinds import TRANSFORM
 from include.local_aws.api.transform_rules import check_transform_request
 from include.local_aws.state.models import Model
@@ -24,7 +24,7 @@ def create_transform_job(call: Call) -> dict[str, Any]:
     return create_job(
         call,
         TRANSFORM,
-        [Instances(instance_type=resources["InstanceType"], count=resources["InstanceCount"])],
+        [(resources["InstanceType"], resources["InstanceCount"])],
         containers=model.containers,
         network_isolation=bool(model.request.get("EnableNetworkIsolation")),
     )
