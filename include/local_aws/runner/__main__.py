@@ -8,13 +8,9 @@ import sys
 from pathlib import Path
 
 from include.local_aws.runner.events import Events
-from include.local_aws.runner.job import Job
-from include.local_aws.runner.processing.run import run_processing
+from include.local_aws.runner.run import run_job
 from include.local_aws.runner.spec import read_spec
 from include.local_aws.runner.stopping import StopFlag, stop_on_sigterm, watch_parent
-from include.local_aws.runner.transform.run import run_transform
-
-RUN = {"transform": run_transform, "processing": run_processing}
 
 
 def main(arguments: list[str]) -> int:
@@ -30,14 +26,7 @@ def main(arguments: list[str]) -> int:
     # Containers die with the threads of this process (container_init.py), so leaving at once leaves nothing behind.
     watch_parent(lambda: os._exit(1))
     spec = read_spec(Path(arguments[0]))
-    events = Events(sys.stdout, spec.settings.progress_seconds)
-    events.send("started")
-    job = Job(spec, events, flag)
-    try:
-        result = RUN[spec.kind](job)
-    finally:
-        job.logs.close()
-    events.send("finished", **result)
+    run_job(spec, Events(sys.stdout, spec.settings.progress_seconds), flag)
     return 0
 
 

@@ -20,7 +20,8 @@ def model_fn(folder):
     return None
 def transform_fn(model, body, content_type, accept):
     raw = body.encode() if isinstance(body, str) else body
-    seen = {"bytes": len(raw), "lines": raw.count(b"\\n"), "type": content_type, "accept": accept, "first": raw[:5].decode()}
+    seen = {"bytes": len(raw), "lines": raw.count(b"\\n"), "type": content_type, "accept": accept}
+    seen["first"] = raw[:5].decode()
     return json.dumps(seen) + "\\n", "application/json"
 """
 

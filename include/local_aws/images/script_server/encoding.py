@@ -7,8 +7,6 @@ import io
 import json
 from typing import Any
 
-import numpy as np
-
 JSON, CSV, NPY = "application/json", "text/csv", "application/x-npy"
 TEXT_TYPES = (JSON, CSV)
 
@@ -18,6 +16,8 @@ class UnsupportedFormatError(Exception):
 
 
 def decode(data: Any, content_type: str) -> Any:
+    import numpy as np  # a script with functions of its own may never need it
+
     if content_type == CSV:
         rows = list(
             csv.reader(io.StringIO(data), delimiter=",", quotechar='"', doublequote=True, strict=True)
@@ -31,6 +31,8 @@ def decode(data: Any, content_type: str) -> Any:
 
 
 def encode(value: Any, content_type: str) -> bytes:
+    import numpy as np
+
     if content_type == CSV:
         table = np.array(value)
         if table.ndim < 2:

@@ -12,8 +12,6 @@ from http import HTTPStatus
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from include.local_aws.images.script_server.encoding import (
     JSON,
     TEXT_TYPES,
@@ -37,7 +35,7 @@ def load_script() -> ScriptModel:
 
 def default_input_fn(data: Any, content_type: str) -> Any:
     array = decode(data, content_type)
-    return array.astype(np.float32) if content_type in TEXT_TYPES else array
+    return array.astype("float32") if content_type in TEXT_TYPES else array
 
 
 def default_predict_fn(data: Any, model: Any) -> Any:
