@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import csv
+import io
+from itertools import islice
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from include.jobs import csv_records
+from include.jobs.csv_records import Batch, CsvRecords
+
+HOSTILE = st.text(alphabet='a,"\n\r é\u2028', max_size=60)
+
+
+def read(text: str, limit: int = 1000) -> list[Batch]:
+    records = CsvRecords(io.StringIO(text, newline=""), ",")
+    batches = []
+    while True:
+        batch = records.take(limit)
+        if batch is None:
+            return batches
+        batches.append(batch)
+
+
+def ended_properly(text: str) -> bool:
+    """No quote is left open at the end, as the csv module sees it."""
+    if text and not text.endswith(("\n", "\r")):
+        text += "\n"
+    rows = list(csv.reader(io.StringIO(text + "a\n", newline="")))
+    return bool(rows) and rows[-1] == ["a"]
+
+
+@settings(max_examples=400, deadline=None)
+@given(text=HOSTILE.filter(ended_properly), limit=st.integers(1, 7))
+def test_fields_are_those_of_the_csv_module(text: str, limit: int) -> None:
+    """For any text, in batches of any size, the records are those of the csv module, empty lines left out."""
+    batches = read(text, limit)
+    rows = [row for batch in batches for row in batch.rows]
+    everything = list(csv.reader(io.StringIO(text, newline="")))
+    assert rows == [row for row in everything if row]
+    assert sum(batch.blank for batch in batches) == len(everything) - len(rows)
+    numbers = [batch.first + index for batch in batches for index in range(len(batch.rows))]
+    assert numbers == list(range(1, len(rows) + 1))
+
+
+@settings(max_examples=400, deadline=None)
+@given(text=HOSTILE.filter(ended_properly), limit=st.integers(1, 7))
+def test_each_text_reads_as_its_own_record_and_nothing_is_lost(text: str, limit: int) -> None:
+    """A record's text gives its fields again, and the texts together are the input but for its line ends."""
+    batches = read(text, limit)
+    texts = [one for batch in batches for one in batch.texts]
+    rows = [row for batch in batches for row in batch.rows]
+    assert [next(csv.reader(io.StringIO(one, newline=""))) for one in texts] == rows
+    assert all(one.endswith("\n") and not one.endswith("\r\n") for one in texts)
+
+    def bare(value: str) -> str:
+        return value.replace("\r", "").replace("\n", "")
+
+    assert bare("".join(texts)) == bare(text)
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=HOSTILE.filter(ended_properly))
+def test_line_numbers_point_at_the_first_line_of_a_record(text: str) -> None:
+    """Counting physical lines, whatever ends them."""
+    lines = list(io.StringIO(text, newline=""))
+    for batch in read(text, 3):
+        for number, one in zip(batch.lines, batch.texts, strict=True):
+            assert "".join(islice(lines, number - 1, None)).startswith(one.rstrip("\n"))
+
+
+def test_a_quote_that_is_never_closed_costs_one_line() -> None:
+    """Its line is set apart with a reason; the records behind it are read as if it were not there."""
+    (batch,) = read('a,b\n"c,d\ne,f\n')
+    assert batch.rows[0] == ["a", "b"]
+    assert batch.rows[2] == ["e", "f"]
+    assert batch.texts == ["a,b\n", '"c,d\n', "e,f\n"]
+    assert {index: rule for index, (rule, _) in batch.broken.items()} == {1: "quoting"}
+
+
+def test_a_field_beyond_the_limit_costs_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stray quote does not make one record of megabytes."""
+    monkeypatch.setattr(csv_records, "FIELD_LIMIT", 20)
+    lines = ['"x', *[f"row {number}" for number in range(10)], 'y"']
+    (batch,) = read("\n".join(lines))
+    assert [text.rstrip("\n") for text in batch.texts] == lines
+    assert {index: rule for index, (rule, _) in batch.broken.items()} == {0: "quoting"}
+
+
+def test_wide_records_come_in_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is that of a number of characters, not of a number of records."""
+    monkeypatch.setattr(csv_records, "BATCH_CHARACTERS", 10_000)
+    records = CsvRecords(io.StringIO(f"{'x' * 99}\n" * 2_000), ",")
+    assert [len(batch.rows) for batch in records.batches()] == [256, *[100] * 17, 44]
