@@ -30,8 +30,8 @@ class JobSensor(WaitsForJob):
     """What both sensors share: always deferred, a JobResult if the job completed, an error if not.
 
     Arguments beyond the provider's: ``spec`` (what the operator pushed under the XCom key "spec": with it a
-    fresh try adopts the live job or starts the next attempt), ``stop_after_seconds`` (from the job's
-    creation; the job is then stopped), ``first_poll_seconds`` and ``max_poll_seconds``. ``mode`` and
+    fresh try adopts the live job or starts the next attempt), ``stop_after_seconds`` (of billed
+    time; the job is then stopped), ``first_poll_seconds`` and ``max_poll_seconds``. ``mode`` and
     ``poke_interval`` are accepted and make no difference. With ``soft_fail`` or ``never_fail`` a failed job
     skips the task, as in the provider's sensors.
     """

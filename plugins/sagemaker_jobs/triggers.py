@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
@@ -15,13 +16,15 @@ from asgiref.sync import sync_to_async
 from sagemaker_jobs.aws import error_code, has_stale_credentials, is_transient, says_absent
 from sagemaker_jobs.kinds import ENDED, KINDS
 from sagemaker_jobs.outcome import TIMED_OUT
+from sagemaker_jobs.polling import Poller, shared_poller
 from sagemaker_jobs.tags import STOPPED_TAG, tag_list
 
 if TYPE_CHECKING:
-    from airflow.sdk.types import RuntimeTaskInstanceProtocol
+    from sagemaker_jobs.kinds import JobKind
 
 GROWTH = 1.5
 JITTER = 0.2
+_SHORTEST_PAUSE = 0.05
 _STOP_PATIENCE_SECONDS = 25.0  # below [triggerer] on_kill_timeout, 30 s by default
 _STILL_WAITING = "deferred"
 
@@ -29,13 +32,15 @@ _STILL_WAITING = "deferred"
 class SageMakerJobTrigger(BaseTrigger):
     """Poll one job until it has ended, then fire ``{"status", "job_name", "message"}``.
 
-    ``status`` is AWS's Completed, Failed or Stopped; ``timeout`` when ``deadline`` passed, after the job was
-    stopped; or ``error`` when AWS answers that waiting is pointless, such as a missing permission.
-    Throttling, 5xx and broken connections are none of these: they are outlived, with growing pauses.
+    ``status`` is AWS's Completed, Failed or Stopped; ``timeout`` when time was up, after the job was stopped;
+    or ``error`` when AWS answers that waiting is pointless, such as a missing permission. Throttling, 5xx and
+    broken connections are none of these: they are outlived, with growing pauses.
 
     :param kind: "Processing" or "Transform".
     :param job_name: the job's final name.
-    :param deadline: epoch seconds after which the job is stopped; None to wait for ever.
+    :param created_at: epoch seconds at which AWS took the job.
+    :param stop_after_seconds: how long the job may run, from the start of billing; None for ever.
+    :param deadline: epoch seconds at which the wait must end, whatever the job does; None for never.
     :param first_poll_seconds: pause after the first look.
     :param max_poll_seconds: what the pause grows to.
     """
@@ -45,6 +50,8 @@ class SageMakerJobTrigger(BaseTrigger):
         *,
         kind: str,
         job_name: str,
+        created_at: float,
+        stop_after_seconds: float | None = None,
         deadline: float | None = None,
         first_poll_seconds: float = 2,
         max_poll_seconds: float = 30,
@@ -56,6 +63,8 @@ class SageMakerJobTrigger(BaseTrigger):
         super().__init__()  # type: ignore[no-untyped-call]  # BaseTrigger is untyped
         self.kind = kind
         self.job_name = job_name
+        self.created_at = created_at
+        self.stop_after_seconds = stop_after_seconds
         self.deadline = deadline
         self.first_poll_seconds = first_poll_seconds
         self.max_poll_seconds = max_poll_seconds
@@ -63,12 +72,15 @@ class SageMakerJobTrigger(BaseTrigger):
         self.region_name = region_name
         self.verify = verify
         self.botocore_config = botocore_config
+        self._started_at: float | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """The class path and keyword arguments from which the triggerer builds this trigger again."""
         fields = (
             "kind",
             "job_name",
+            "created_at",
+            "stop_after_seconds",
             "deadline",
             "first_poll_seconds",
             "max_poll_seconds",
@@ -77,22 +89,16 @@ class SageMakerJobTrigger(BaseTrigger):
             "verify",
             "botocore_config",
         )
-        return f"{type(self).__module__}.{type(self).__qualname__}", {
-            name: getattr(self, name) for name in fields
-        }
-
-    def hook(self) -> Any:
-        """The hook to reach AWS with, of the same connection, region and settings as the task's."""
-        return SageMakerHook(  # type: ignore[no-untyped-call]  # the provider is untyped
-            aws_conn_id=self.aws_conn_id,
-            region_name=self.region_name,
-            verify=self.verify,
-            config=self.botocore_config,
-        )
+        path = f"{type(self).__module__}.{type(self).__qualname__}"
+        return path, {name: getattr(self, name) for name in fields}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then fire the one event."""
-        yield TriggerEvent(await self._wait())  # type: ignore[no-untyped-call]  # a pydantic model with a loose __init__
+        kind = KINDS[self.kind]
+        async with self._poller() as poller, poller.waiting_for(kind):
+            status, message = await self._wait(poller, kind)
+        event = {"status": status, "job_name": self.job_name, "message": message}
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]  # a pydantic model with a loose __init__
 
     async def on_kill(self) -> None:
         """Stop the job when a person marked or cleared the task; leave it when the trigger only moved.
@@ -102,76 +108,85 @@ class SageMakerJobTrigger(BaseTrigger):
         """
         state = await self._task_state()
         if state == _STILL_WAITING:
-            self.log.info(
-                "The task is still deferred: %s goes on, another triggerer waits for it.", self.job_name
-            )
+            self.log.info("The task is still deferred: %s goes on, another triggerer waits.", self.job_name)
             return
-        await self._stop(f"the task is {state or 'no longer there'}")
+        async with self._poller() as poller:
+            await self._stop(poller, KINDS[self.kind], f"its task is {state or 'no longer there'}")
 
-    async def _wait(self) -> dict[str, Any]:
-        kind = KINDS[self.kind]
+    async def _wait(self, poller: Poller, kind: JobKind) -> tuple[str, str | None]:
+        """Look until the job has ended or time is up; the event's status and message."""
         pause = self.first_poll_seconds
-        started = time.time()
         trouble = 0
         while True:
             try:
-                async with await self.hook().get_async_conn() as client:
-                    while True:
-                        found = await getattr(client, kind.describe)(**{kind.name_field: self.job_name})
-                        trouble = 0
-                        status = found[kind.status_field]
-                        if status in ENDED:
-                            return {
-                                "status": status,
-                                "job_name": self.job_name,
-                                "message": found.get("FailureReason"),
-                            }
-                        if self._time_is_up():
-                            await self._stop(TIMED_OUT)
-                            return {"status": "timeout", "job_name": self.job_name, "message": TIMED_OUT}
-                        self.log.info("%s is %s after %.0f s.", self.job_name, status, time.time() - started)
-                        await asyncio.sleep(self._until_next_look(pause))
-                        pause = min(pause * GROWTH, self.max_poll_seconds)
+                ended = await self._look(poller, kind)
             except Exception as error:
-                if not (is_transient(error) or has_stale_credentials(error)):
+                if has_stale_credentials(error):
+                    await poller.renew()
+                elif not is_transient(error):
                     self.log.exception("Waiting for %s cannot go on.", self.job_name)
-                    return {
-                        "status": "error",
-                        "job_name": self.job_name,
-                        "message": f"{error_code(error)}: {error}",
-                    }
+                    return "error", f"{error_code(error)}: {error}"
                 trouble += 1
                 self.log.warning("AWS did not say how %s is (%d in a row): %s", self.job_name, trouble, error)
-            if self._time_is_up():
-                await self._stop(TIMED_OUT)
-                return {"status": "timeout", "job_name": self.job_name, "message": TIMED_OUT}
-            await asyncio.sleep(self._until_next_look(min(2.0**trouble, self.max_poll_seconds)))
+                await asyncio.sleep(self._jittered(min(2.0**trouble, self.max_poll_seconds)))
+            else:
+                trouble = 0
+                if ended is not None:
+                    return ended[kind.status_field], ended.get("FailureReason")
+                await asyncio.sleep(self._jittered(pause))
+                pause = min(pause * GROWTH, self.max_poll_seconds)
+            if self._seconds_left() <= 0:
+                await self._stop(poller, kind, TIMED_OUT)
+                return "timeout", TIMED_OUT
 
-    def _time_is_up(self) -> bool:
-        return self.deadline is not None and time.time() >= self.deadline
+    async def _look(self, poller: Poller, kind: JobKind) -> dict[str, Any] | None:
+        """The description of a job that has ended; None while it runs."""
+        if not self._may_be_late() and await poller.is_surely_running(kind, self.job_name):
+            self.log.info("%s is in progress, %s.", self.job_name, self._elapsed())
+            return None
+        found = await poller.describe(kind, self.job_name)
+        started: datetime | None = found.get(kind.started_field)
+        self._started_at = None if started is None else started.timestamp()
+        status = found[kind.status_field]
+        if status in ENDED:
+            return found
+        self.log.info("%s is %s, %s.", self.job_name, status, self._elapsed())
+        return None
 
-    def _until_next_look(self, pause: float) -> float:
-        """``pause``, jittered so that jobs started together are not polled together, up to the deadline."""
-        jittered = pause * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load, keeps no secret
-        if self.deadline is None:
-            return jittered
-        return max(0.1, min(jittered, self.deadline - time.time()))
+    def _may_be_late(self) -> bool:
+        """Whether the start of billing must be known, which only Describe tells."""
+        if self._started_at is not None or self.stop_after_seconds is None:
+            return False
+        return time.time() + self.max_poll_seconds >= self.created_at + self.stop_after_seconds
 
-    async def _stop(self, because: str) -> None:
+    def _seconds_left(self) -> float:
+        """Seconds until time is up; infinity without a limit. Provisioning is free and does not count."""
+        now = time.time()
+        limits = [] if self.deadline is None else [self.deadline - now]
+        if self.stop_after_seconds is not None and self._started_at is not None:
+            limits.append(self._started_at + self.stop_after_seconds - now)
+        return min(limits, default=float("inf"))
+
+    def _elapsed(self) -> str:
+        waited = f"{time.time() - self.created_at:.0f} s after it was submitted"
+        return waited if self._started_at is None else f"{time.time() - self._started_at:.0f} s on instances"
+
+    def _jittered(self, pause: float) -> float:
+        """``pause``, varied so that jobs started together drift apart, and no longer than time is left."""
+        spread = pause * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load, keeps no secret
+        return max(_SHORTEST_PAUSE, min(spread, self._seconds_left()))
+
+    async def _stop(self, poller: Poller, kind: JobKind, because: str) -> None:
         """Tag and stop the job if it runs; repeats through transient errors for a while, then says so."""
-        kind = KINDS[self.kind]
         give_up = time.monotonic() + _STOP_PATIENCE_SECONDS
         pause = 0.5
         while True:
             try:
-                async with await self.hook().get_async_conn() as client:
-                    found = await getattr(client, kind.describe)(**{kind.name_field: self.job_name})
-                    if found[kind.status_field] != "InProgress":
-                        return
-                    await self._tag(client, found[kind.arn_field], because)
-                    await getattr(client, kind.stop)(**{kind.name_field: self.job_name})
-                    self.log.warning("Stopped %s %s: %s.", kind.noun, self.job_name, because)
+                found = await poller.describe(kind, self.job_name)
+                if found[kind.status_field] != "InProgress":
                     return
+                await self._tag(poller, found[kind.arn_field], because)
+                await poller.call(kind.stop, **{kind.name_field: self.job_name})
             except Exception as error:
                 if says_absent(error):
                     self.log.info("%s ended before it could be stopped: %s", self.job_name, error)
@@ -180,12 +195,15 @@ class SageMakerJobTrigger(BaseTrigger):
                     self.log.exception("%s could not be stopped and may run on.", self.job_name)
                     return
                 self.log.warning("Stopping %s is tried again: %s", self.job_name, error)
+            else:
+                self.log.warning("Stopped %s %s: %s.", kind.noun, self.job_name, because)
+                return
             await asyncio.sleep(pause)
             pause = min(pause * 2, 5.0)
 
-    async def _tag(self, client: Any, arn: str, because: str) -> None:
+    async def _tag(self, poller: Poller, arn: str, because: str) -> None:
         try:
-            await client.add_tags(ResourceArn=arn, Tags=tag_list({STOPPED_TAG: because}))
+            await poller.call("add_tags", ResourceArn=arn, Tags=tag_list({STOPPED_TAG: because}))
         except Exception as error:
             if is_transient(error):
                 raise
@@ -199,7 +217,7 @@ class SageMakerJobTrigger(BaseTrigger):
         """
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-        ti: RuntimeTaskInstanceProtocol | Any = self.task_instance
+        ti: Any = self.task_instance
         states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
             dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
         )
@@ -207,3 +225,14 @@ class SageMakerJobTrigger(BaseTrigger):
         # A mapped task instance is listed as "<task id>_<map index>".
         state = of_run.get(ti.task_id, of_run.get(f"{ti.task_id}_{ti.map_index}"))
         return None if state is None else str(getattr(state, "value", state))
+
+    def _poller(self) -> Any:
+        """The poller that all triggers with this connection, region and settings share."""
+        settings = {
+            "aws_conn_id": self.aws_conn_id,
+            "region_name": self.region_name,
+            "verify": self.verify,
+            "config": self.botocore_config,
+        }
+        hook = SageMakerHook(**settings)  # type: ignore[no-untyped-call]  # the provider is untyped
+        return shared_poller(hook, **settings)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 # The trigger stops the job at the deadline; Airflow's own timeout is for a triggerer that is not there to do
 # it.
 _BACKSTOP_SECONDS = 60.0
+# Before instances are ready nothing is billed, and stop_after_seconds does not count; but not for ever.
+_PROVISIONING_SECONDS = 3600.0
 KILLED = "its task was killed"
 
 
@@ -34,7 +36,7 @@ class WaitsForJob(AwsBaseHookMixin[SageMakerHook]):
     """Mixin: ``wait_for(job)`` defers until the job has ended; ``job_done`` is called with a completed one.
 
     Expects the AWS attributes of the provider's operators and sensors. The job is stopped, and an error
-    raised that Airflow may retry, when ``stop_after_seconds`` since the job's creation, ``execution_timeout``
+    raised that Airflow may retry, when ``stop_after_seconds`` of billed time, ``execution_timeout``
     or the sensor's ``timeout`` has passed.
     """
 
@@ -65,12 +67,15 @@ class WaitsForJob(AwsBaseHookMixin[SageMakerHook]):
         persist_links(context, self, self.hook, self.job_kind, job.name)
         if job.ended:
             return self._finish(context, job)
-        deadline = self._deadline(job)
-        timeout = None if deadline is None else max(1.0, deadline - time.time()) + _BACKSTOP_SECONDS
+        created_at = job.description["CreationTime"].timestamp()
+        stop_after = optional_number(self.stop_after_seconds, "stop_after_seconds")
+        deadline = self._deadline()
         self.defer(  # type: ignore[attr-defined]  # of BaseOperator, beside which this mixin stands
             trigger=SageMakerJobTrigger(
                 kind=self.job_kind.name,
                 job_name=job.name,
+                created_at=created_at,
+                stop_after_seconds=stop_after,
                 deadline=deadline,
                 first_poll_seconds=self.first_poll_seconds,
                 max_poll_seconds=self.max_poll_seconds,
@@ -81,7 +86,7 @@ class WaitsForJob(AwsBaseHookMixin[SageMakerHook]):
             ),
             method_name="execute_complete",
             kwargs={"job_name": job.name, "attempt": job.attempt},
-            timeout=None if timeout is None else datetime.timedelta(seconds=timeout),
+            timeout=_backstop(created_at, stop_after, deadline),
         )
         return None
 
@@ -162,16 +167,21 @@ class WaitsForJob(AwsBaseHookMixin[SageMakerHook]):
         latest = find_latest(self.hook, spec)
         return (None, None) if latest is None else (latest.name, latest.attempt)
 
-    def _deadline(self, job: Job) -> float | None:
-        """Epoch seconds at which the job must have ended, the earliest of the limits that apply."""
-        now = time.time()
-        limits: list[float] = []
-        after = optional_number(self.stop_after_seconds, "stop_after_seconds")
-        if after is not None:
-            limits.append(job.description["CreationTime"].timestamp() + after)
-        if self.execution_timeout is not None:
-            limits.append(now + self.execution_timeout.total_seconds())
+    def _deadline(self) -> float | None:
+        """Epoch seconds at which this wait must end: ``execution_timeout`` or the sensor's ``timeout``."""
+        limits = [] if self.execution_timeout is None else [self.execution_timeout.total_seconds()]
         sensor_timeout = getattr(self, "timeout", None)
         if isinstance(sensor_timeout, int | float):
-            limits.append(now + sensor_timeout)
-        return min(limits, default=None)
+            limits.append(float(sensor_timeout))
+        return time.time() + min(limits) if limits else None
+
+
+def _backstop(
+    created_at: float, stop_after: float | None, deadline: float | None
+) -> datetime.timedelta | None:
+    """When Airflow itself ends the wait: later than the trigger would, which may not be there to do it."""
+    now = time.time()
+    limits = [] if deadline is None else [deadline - now]
+    if stop_after is not None:
+        limits.append(created_at + _PROVISIONING_SECONDS + stop_after - now)
+    return datetime.timedelta(seconds=max(1.0, min(limits)) + _BACKSTOP_SECONDS) if limits else None

@@ -63,6 +63,13 @@ def hook(fake_sagemaker: FakeSageMaker) -> SageMakerHook:
     return SageMakerHook(aws_conn_id="aws_default")
 
 
+@pytest.fixture
+def shared_hook(hook: SageMakerHook, monkeypatch: pytest.MonkeyPatch) -> SageMakerHook:
+    """Lets tasks use the one hook instead of building a client each."""
+    monkeypatch.setattr("airflow.providers.amazon.aws.utils.mixins.AwsBaseHookMixin.hook", hook)
+    return hook
+
+
 @pytest.fixture(autouse=True)
 def no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Back-off between repeated calls takes no time."""

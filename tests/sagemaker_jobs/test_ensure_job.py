@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,9 +18,8 @@ from sagemaker_jobs.errors import (
     SubmitFailed,
 )
 from sagemaker_jobs.jobs import ensure_job, stop_job
-from sagemaker_jobs.kinds import PROCESSING, TRANSFORM
-from sagemaker_jobs.spec import JobSpec
-from tests.sagemaker_jobs.builders import processing_config, transform_config
+from sagemaker_jobs.kinds import PROCESSING
+from tests.sagemaker_jobs.specs import processing_spec, transform_spec
 
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
@@ -29,26 +28,6 @@ if TYPE_CHECKING:
 
 INTERNAL = "InternalServerError: We encountered an internal error.  Please try again."
 ALGORITHM = "AlgorithmError: See job logs for more information"
-
-
-def processing_spec(**changes: Any) -> JobSpec:
-    config = processing_config()
-    config["ProcessingResources"]["ClusterConfig"] |= {"InstanceCount": 2, "VolumeSizeInGB": 30}
-    config["StoppingCondition"]["MaxRuntimeInSeconds"] = 3600
-    return JobSpec(kind=PROCESSING, base_name="work-0123", request=config, **changes)
-
-
-def transform_spec(**changes: Any) -> JobSpec:
-    config = transform_config()
-    config["Transform"] |= {"MaxConcurrentTransforms": 4, "MaxPayloadInMB": 5}
-    config["Transform"]["ModelClientConfig"] = {
-        "InvocationsTimeoutInSeconds": 600,
-        "InvocationsMaxRetries": 1,
-    }
-    config["Transform"]["TransformResources"]["InstanceCount"] = 2
-    return JobSpec(
-        kind=TRANSFORM, base_name="score-0123", request=config["Transform"], model=config["Model"], **changes
-    )
 
 
 def test_the_first_attempt_is_created_with_its_name_in_every_string(aws: FakeSageMaker, hook: SageMakerHook):
