@@ -1,8 +1,8 @@
-"""What a job's instances really did, from what AWS keeps of every job: its times, and its containers' logs.
+"""What a transform job's instances really did, from what AWS keeps of every job: its containers' logs.
 
-SageMaker bills every instance from the job's start to its end. An instance works while its container logs: the
-servers log each request, and `preprocess` logs its progress. What lies between an instance's first and last line is
-taken as busy, the rest of the billed time as idle: start-up, and waiting for the slowest instance.
+SageMaker bills every instance from the job's start to its end. Model servers log each request, so what lies between an
+instance's first and last line is taken as busy, the rest of the billed time as idle: start-up, and waiting for the
+slowest instance.
 """
 
 from __future__ import annotations

@@ -11,6 +11,8 @@ from typing import Any
 import numpy
 import pandas
 
+from include.local_aws.images.linear_learner.model import load_model
+
 
 def input_lines(folder: Path) -> list[str]:
     """The lines of all input objects; the sample has no quoted line breaks."""
@@ -51,4 +53,5 @@ def featurized(archive: Path, folder: Path, rows: pandas.DataFrame) -> numpy.nda
 def linear(archive: Path, folder: Path) -> tuple[numpy.ndarray[Any, Any], float]:
     """Weights and bias of a Linear Learner artefact, read from the algorithm's own layout."""
     unpacked(archive, folder)
-    return read_weights(folder)
+    model = load_model(folder)
+    return model.weights[:, 0], float(model.bias[0])

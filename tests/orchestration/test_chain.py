@@ -109,7 +109,7 @@ def test_sizes_and_names_of_each_job_come_from_this_runs_plan(abalone: Any) -> N
 def test_one_run_at_a_time_each_night_and_never_for_the_past(abalone: Any) -> None:
     """A missed night is not made up for by a flood of runs."""
     assert (abalone.max_active_runs, abalone.catchup) == (1, False)
-    assert abalone.timetable.summary == "0 2 * * *"
+    assert abalone.schedule == "0 2 * * *"
 
 
 def test_every_knob_of_the_form_says_what_it_is(abalone: Any) -> None:
