@@ -82,7 +82,7 @@ def text_bytes(one: InputObject, source: Input) -> int:
     """About how many bytes of text the object holds: a compressed one is estimated from its beginning."""
     if not one.size:
         return 0
-    with reading(one), one.path.open("rb") as stored:
+    with reading(one, source), one.path.open("rb") as stored:
         if not _gzipped(stored.read(2), one, source):
             return one.size
         stored.seek(0)
@@ -118,14 +118,12 @@ def open_text(one: InputObject, source: Input) -> IO[str]:
 
 
 @contextmanager
-def reading(one: InputObject) -> Iterator[None]:
+def reading(one: InputObject, source: Input) -> Iterator[None]:
     """Turns what goes wrong while an object is read into an InputError that names the object."""
     try:
         yield
     except UnicodeError as error:
-        raise InputError(
-            f"{one.source} is not valid {getattr(error, 'encoding', 'text')}: {error}"
-        ) from error
+        raise InputError(f"{one.source} is not valid {source.encoding}: {error}") from error
     except (EOFError, zlib.error, OSError) as error:
         raise InputError(f"{one.source} cannot be read to its end: {error}") from error
 

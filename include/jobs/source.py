@@ -13,7 +13,7 @@ from include.jobs.objects import InputObject, open_text, reading
 def read_batches(one: InputObject, source: Input) -> Iterator[tuple[Layout, Batch]]:
     """The object's records; raises InputError, naming the object, when it is not what the pipeline says."""
     layout = first_layout(source)
-    with reading(one), open_text(one, source) as lines:
+    with reading(one, source), open_text(one, source) as lines:
         records = CsvRecords(lines, source.delimiter)
         if source.header:
             header = records.take_header()

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+# Another interpreter for the job than for the tests: the containers of AWS have older ones.
+JOBS_PYTHON = os.environ.get("JOBS_PYTHON") or sys.executable
 ABALONE = (
     "sex",
     "length",
@@ -42,7 +44,7 @@ def config(columns: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
     """A preprocess.json for these columns; keys of `input` may be given as input_<key>."""
     source = {"format": "csv", "header": False, "delimiter": ",", "encoding": "utf-8", "compression": "none"}
     for key in [key for key in changes if key.startswith("input_") and key != "input_uri"]:
-        source[key.removeprefix("input_")] = changes.pop(key)
+        source[key[len("input_") :]] = changes.pop(key)
     features = [column["name"] for column in columns if not column.get("optional")]
     return {
         "version": 1,
@@ -91,7 +93,6 @@ def run_preprocess(
     *,
     host: str = "algo-1",
     hosts: Sequence[str] = ("algo-1",),
-    python: str = sys.executable,
 ) -> Ended:
     """Run one host's container over `objects` (key below the input prefix → content)."""
     base = folder / host
@@ -106,7 +107,7 @@ def run_preprocess(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(document if isinstance(document, str) else json.dumps(document), "utf-8")
     done = subprocess.run(
-        [python, "-m", "include.jobs.preprocess"],
+        [JOBS_PYTHON, "-m", "include.jobs.preprocess"],
         cwd=base,
         env={**os.environ, "PYTHONPATH": str(ROOT), "SAGEMAKER_BASE_DIR": str(base)},
         capture_output=True,
