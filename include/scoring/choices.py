@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from include.scoring.cluster import Sized, StageWork
 from include.scoring.messages import count
 
 
@@ -25,37 +26,20 @@ class Choices:
         self.chosen_by[name] = who
         self.sentences.append(sentence)
 
-    def cluster(
-        self,
-        stage: str,
-        *,
-        typed_type: str | None,
-        type_: str,
-        typed: int | None,
-        limit: int,
-        units: int,
-        unit: str,
-    ) -> tuple[str, int]:
-        """Type and number of a stage's instances: what a person typed, else what the pipeline allows.
-
-        There are never more instances than units of work. A stage without units gets 0, and nothing is said.
-        """
-        kind = typed_type or type_
-        wanted = typed if typed is not None else limit
-        chosen = min(wanted, units)
-        if not units:
-            return kind, 0
-        self.chosen_by[f"{stage}.instance_type"] = "trigger form" if typed_type else "pipeline"
-        if typed is not None:
-            who, why = "trigger form", f"the trigger form said {typed}"
-            if chosen < typed:
-                why += f", lowered because there {_be(units)} only {count(units, unit)}"
-        else:
-            who, why = "plan", f"the pipeline allows {limit} and there {_be(units)} {count(units, unit)}"
+    def cluster(self, stage: StageWork, chosen: Sized, *, unit: str, typed_type: bool, reason: str) -> None:
+        """Say which instances a stage got. `reason` is why these many, where no person typed the number."""
+        name, kind = stage.name, chosen.option.instance_type
+        self.chosen_by[f"{name}.instance_type"] = "trigger form" if typed_type else "pipeline"
+        who, why = "plan", reason
+        if stage.fixed is not None:
+            who, why = "trigger form", f"the trigger form said {stage.fixed}"
+            if chosen.count < stage.fixed:
+                why += f", lowered because there {_be(stage.units)} only {count(stage.units, unit)}"
+        elif chosen.count == stage.units < stage.max_instances:
+            why += f", and there {_be(stage.units)} only {count(stage.units, unit)}"
         named = f"; the trigger form said {kind}" if typed_type else ""
-        sentence = f"{stage.capitalize()} uses {chosen} × {kind}, because {why}{named}."
-        self.choose(f"{stage}.instance_count", who, sentence)
-        return kind, chosen
+        sentence = f"{name.capitalize()} uses {chosen.count} × {kind}, because {why}{named}."
+        self.choose(f"{name}.instance_count", who, sentence)
 
 
 def _be(number: int) -> str:

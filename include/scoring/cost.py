@@ -40,6 +40,11 @@ class Prices(Noun):
     sources: dict[str, str] = Field(default_factory=dict)
     per_hour: dict[str, Price]
 
+    def overridden(self, per_hour: Mapping[str, float]) -> Prices:
+        """This table with other prices, in dollars per hour, for some types."""
+        own = {name: Price(price=price, source="pipeline") for name, price in per_hour.items()}
+        return self.model_copy(update={"per_hour": {**self.per_hour, **own}}) if own else self
+
     def per_second(self, instance_type: str) -> float | None:
         """Dollars per second of one instance, or None."""
         entry = self.per_hour.get(instance_type)
@@ -126,6 +131,16 @@ class StageUse:
             return None
         return max(0.0, self.billed_seconds - self.busy_seconds)
 
+    @property
+    def start_seconds(self) -> float | None:
+        """Billed seconds per instance in which none worked yet, or None when the busy ones are unknown.
+
+        With equal shards all instances end together, so what an instance was not busy it spent starting.
+        """
+        if self.busy_seconds is None or not self.instance_count:
+            return None
+        return max(0.0, self.running_seconds - self.busy_seconds / self.instance_count)
+
     def figures(self, prices: Prices) -> dict[str, Any]:
         """All figures as JSON-safe values; what is unknown is None."""
         billed, idle = self.billed_seconds, self.idle_seconds
@@ -135,6 +150,7 @@ class StageUse:
             "running_seconds": self.running_seconds,
             "billed_seconds": billed,
             "idle_seconds": idle,
+            "start_seconds": self.start_seconds,
             "idle_share": None if idle is None or not billed else idle / billed,
             "dollars": cost_of(self, prices),
         }

@@ -1,67 +1,94 @@
-"""What a run will roughly take and cost: start-up plus the largest share of work, times instances."""
+"""What a run will roughly take and cost, with the range that the margins of its rates leave."""
 
 from __future__ import annotations
 
-from include.scoring.cost import Prices, total
+from include.scoring.cluster import Choice, Sized
+from include.scoring.cost import total
 from include.scoring.messages import duration, money
 from include.scoring.rules import Noun
 
-# Assumed until runs of the pipeline have been measured. Start-up: pulling the image and starting the server
-# took 60 to 120 s of billed time in recorded runs. Rates: megabytes per second and instance of plain tabular
-# work.
-START_SECONDS = 90.0
-DEFAULT_RATES = {"preprocess": 10e6, "transform": 2e6}
-
 
 class StageEstimate(Noun):
-    """Seconds that the job runs, instance-seconds billed, and dollars, or None when the price is unknown."""
+    """Seconds that the job runs, instance-seconds billed, and dollars, or None when the price is unknown.
+
+    `low` and `high` are the ends of the range for `seconds`.
+    """
 
     seconds: float
+    low: float
+    high: float
     billed_seconds: float
     dollars: float | None
 
 
 class Estimate(Noun):
-    """Estimates of both stages and in all; `basis` says what they rest on."""
+    """Estimates of both stages and of the run from start to end, provisioning and Airflow's own tasks included."""
 
     preprocess: StageEstimate
     transform: StageEstimate
     seconds: float
+    low: float
+    high: float
     dollars: float | None
+    dollars_low: float | None
+    dollars_high: float | None
     basis: str
 
     def sentence(self) -> str:
         """One sentence for people."""
-        takes = f"The jobs should run for about {duration(self.seconds)}"
+        takes = f"The run should take {duration(self.low)} to {duration(self.high)}"
         if self.dollars is None:
-            return (
-                f"{takes}; the cost is unknown, because an instance type has no known price ({self.basis})."
-            )
-        return f"{takes} and cost about {money(self.dollars)} ({self.basis})."
+            return f"{takes}; its cost is unknown, because an instance type has no known price."
+        return f"{takes} and cost {money(self.dollars_low)} to {money(self.dollars_high)}."
 
 
-def estimate(
-    *, input_bytes: int, preprocess: tuple[str, int], transform: tuple[str, int], prices: Prices
-) -> Estimate:
-    """Estimate both jobs for `input_bytes` of text; a stage is (instance type, instance count)."""
-    stages = {
-        name: _stage(input_bytes, stage, DEFAULT_RATES[name], prices)
-        for name, stage in (("preprocess", preprocess), ("transform", transform))
-    }
+NOTHING = StageEstimate(seconds=0, low=0, high=0, billed_seconds=0, dollars=0)
+
+
+def nothing() -> Estimate:
+    """The estimate of a run that has nothing to do."""
     return Estimate(
-        preprocess=stages["preprocess"],
-        transform=stages["transform"],
-        seconds=sum(stage.seconds for stage in stages.values()),
-        dollars=total(stage.dollars for stage in stages.values()),
-        basis=f"assuming {START_SECONDS:.0f} s to start, and per instance "
-        + " and ".join(f"{rate / 1e6:.0f} MB/s to {name}" for name, rate in DEFAULT_RATES.items()),
+        preprocess=NOTHING,
+        transform=NOTHING,
+        seconds=0,
+        low=0,
+        high=0,
+        dollars=0,
+        dollars_low=0,
+        dollars_high=0,
+        basis="nothing to do",
     )
 
 
-def _stage(input_bytes: int, stage: tuple[str, int], rate: float, prices: Prices) -> StageEstimate:
-    instance_type, instances = stage
-    if not instances:
-        return StageEstimate(seconds=0.0, billed_seconds=0.0, dollars=0.0)
-    seconds = START_SECONDS + input_bytes / instances / rate
-    billed = seconds * instances
-    return StageEstimate(seconds=seconds, billed_seconds=billed, dollars=prices.cost(instance_type, billed))
+def estimate(choice: Choice) -> Estimate:
+    """The estimate of a run on the chosen clusters."""
+    preprocess, transform = choice.stages
+    return Estimate(
+        preprocess=_stage(preprocess),
+        transform=_stage(transform),
+        seconds=choice.seconds,
+        low=choice.fastest,
+        high=choice.slowest,
+        dollars=choice.dollars,
+        dollars_low=total(_dollars(stage, stage.fastest) for stage in choice.stages),
+        dollars_high=total(_dollars(stage, stage.slowest) for stage in choice.stages),
+        basis="; ".join(
+            stage.option.rate.basis(name)
+            for name, stage in zip(("preprocess", "transform"), choice.stages, strict=True)
+        ),
+    )
+
+
+def _stage(stage: Sized) -> StageEstimate:
+    return StageEstimate(
+        seconds=stage.seconds,
+        low=stage.fastest,
+        high=stage.slowest,
+        billed_seconds=stage.billed_seconds,
+        dollars=stage.dollars,
+    )
+
+
+def _dollars(stage: Sized, seconds: float) -> float | None:
+    price = stage.option.dollars_per_second
+    return None if price is None else stage.count * seconds * price

@@ -159,7 +159,7 @@ def _lower(text: str) -> str:
 
 def _yaml_hint(value: object, kind: str) -> str:
     if isinstance(value, bool) and kind in ("string_type", "float_type", "int_type"):
-        return "; YAML reads yes, no, on and off as true or false, so quote the text"
+        return "; quote the text, so that YAML does not read it as a truth value"
     if isinstance(value, int | float) and kind == "string_type":
         return f'; quote it: "{value}"'
     return ""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from include.scoring.config import MAX_PAYLOAD_TIMES_CONCURRENCY, PIPELINE_MAX_PAYLOAD_MB, Pipeline
+from include.scoring.config import Pipeline
 from include.scoring.errors import ParamsError
 from include.scoring.params import RunParams
+from include.scoring.sections import MAX_PAYLOAD_TIMES_CONCURRENCY, PIPELINE_MAX_PAYLOAD_MB
 
 
 def check_limits(pipeline: Pipeline, params: RunParams) -> None:

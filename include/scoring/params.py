@@ -13,11 +13,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from include.scoring import s3uri
-from include.scoring.config import INSTANCE_TYPE_PATTERN, MAX_INSTANCES, PIPELINE_MAX_PAYLOAD_MB, Pipeline
+from include.scoring.config import Pipeline
+from include.scoring.deadline import check_deadline
 from include.scoring.errors import ParamsError, PlaceholderError
 from include.scoring.explain import explain
 from include.scoring.messages import did_you_mean, one_of
 from include.scoring.placeholders import PLACEHOLDERS, check_placeholders
+from include.scoring.sections import INSTANCE_TYPE_PATTERN, MAX_INSTANCES, PIPELINE_MAX_PAYLOAD_MB
 
 Instances = Field(default=None, ge=1, le=MAX_INSTANCES)
 InstanceType = Field(default=None, pattern=INSTANCE_TYPE_PATTERN)
@@ -41,6 +43,10 @@ class RunParams(BaseModel):
     transform_max_payload_mb: int | None = Field(default=None, ge=1, le=100)
     transform_max_concurrent: int | None = Field(default=None, ge=1, le=100)
     transform_batch_strategy: Literal["MultiRecord", "SingleRecord"] | None = None
+    deadline: str | None = None
+    budget: float | None = Field(default=None, gt=0)
+    prefer: Literal["cost", "speed"] | None = None
+    max_instances: int | None = Instances
 
     @field_validator("*", mode="before")
     @classmethod
@@ -51,6 +57,15 @@ class RunParams(BaseModel):
     @classmethod
     def _empty_means_no(cls, value: object) -> object:
         return False if value is None else value
+
+    @field_validator("deadline", mode="before")
+    @classmethod
+    def _is_a_deadline(cls, value: object) -> object:
+        text = "" if value is None else str(value).strip()
+        if not text:
+            return None
+        check_deadline(text)
+        return text
 
     @field_validator("input_uri", "output_uri")
     @classmethod
@@ -126,6 +141,45 @@ def param_specs(pipeline: Pipeline) -> dict[str, ParamSpec]:
             description=f"S3 prefix where the scored rows are published. {filled}",
             section="Data",
             schema={"type": ["null", "string"], "pattern": "^(s3://.+)?$"},
+        ),
+        "deadline": ParamSpec(
+            default=None,
+            title="Deadline",
+            description="Minutes from the start of the run, such as 90, or a time of day in UTC, such as 06:00. "
+            + (
+                f"Empty: {pipeline.goals.deadline}, as the pipeline says."
+                if pipeline.goals.deadline
+                else "Empty: none."
+            ),
+            section="Goals",
+            schema={"type": ["null", "string"], "pattern": r"^$|^[1-9]\d{0,4}$|^([01]?\d|2[0-3]):[0-5]\d$"},
+        ),
+        "budget": ParamSpec(
+            default=None,
+            title="Budget in dollars",
+            description="Most that the jobs may cost by the plan's estimate. "
+            + (
+                f"Empty: {pipeline.goals.budget:g}, as the pipeline says."
+                if pipeline.goals.budget
+                else "Empty: none."
+            ),
+            section="Goals",
+            schema={"type": ["null", "number"], "exclusiveMinimum": 0},
+        ),
+        "prefer": ParamSpec(
+            default=None,
+            title="Prefer",
+            description="cost takes the cheapest clusters that meet the deadline, speed the fastest within the limits. "
+            f"Empty: {pipeline.goals.prefer}.",
+            section="Goals",
+            schema={"type": ["null", "string"], "enum": [None, "cost", "speed"]},
+        ),
+        "max_instances": ParamSpec(
+            default=None,
+            title="Most instances",
+            description="Per stage, for this run; it can only lower what the pipeline allows.",
+            section="Goals",
+            schema={"type": ["null", "integer"], "minimum": 1, "maximum": MAX_INSTANCES},
         ),
         "preprocess_instance_type": _instance_type("Preprocess", pipeline.preprocess.instance_type),
         "preprocess_instance_count": _instance_count(

@@ -8,20 +8,23 @@ is the only source of the later tasks' numbers.
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
+
+from pydantic import Field
 
 from include.scoring import sizing
 from include.scoring.choices import Choices
 from include.scoring.config import Pipeline
 from include.scoring.cost import Prices, load_prices
+from include.scoring.decision import Decision, Knowledge, Work, clock, decide
 from include.scoring.errors import EmptyInputError
-from include.scoring.estimate import Estimate, estimate
+from include.scoring.estimate import Estimate, estimate, nothing
+from include.scoring.history import HistoryRow, Stage
 from include.scoring.limits import check_limits
-from include.scoring.messages import count, size
+from include.scoring.messages import count, money, size
 from include.scoring.naming import RunPaths
 from include.scoring.params import RunParams
 from include.scoring.request_shape import batch_strategy, concurrency, payload_mb
@@ -52,6 +55,8 @@ class InputPlan(Noun):
     bytes: int
     largest_bytes: int
     text_bytes: int
+    largest_text_bytes: int
+    packed_objects: int
     digest: str
 
 
@@ -60,6 +65,7 @@ class ModelPlan(Noun):
 
     name: str | None
     containers: int
+    key: str
 
 
 class PreprocessPlan(Noun):
@@ -86,6 +92,13 @@ class TransformPlan(Noun):
     shards: int
 
 
+class NaivePlan(Noun):
+    """What an unsized run would do, for comparison: the most instances allowed, objects handed out in turn."""
+
+    instance_count: int
+    fullest_bytes: int
+
+
 class JoinPlan(Noun):
     """Shards are joined in groups of about so many bytes, one mapped task and one published file each."""
 
@@ -109,6 +122,11 @@ class Plan(Noun):
     preprocess: PreprocessPlan
     transform: TransformPlan
     join: JoinPlan
+    naive: NaivePlan
+    prices: dict[str, float] = Field(default_factory=dict)
+    deadline: datetime | None = None
+    budget: float | None = None
+    approval: str | None = None
     estimate: Estimate
     sentences: tuple[str, ...]
     chosen_by: dict[str, str]
@@ -134,18 +152,29 @@ def make_plan(
     input_uri: str,
     output_uri: str,
     prices: Prices | None = None,
+    history: Iterable[HistoryRow] = (),
+    quotas: Mapping[str, int] | None = None,
+    now: datetime | None = None,
 ) -> Plan:
     """Size the clusters of one run.
 
-    `objects` is the listing of `input_uri`; both URIs have their placeholders filled. Raises EmptyInputError
-    when there is nothing to score and the pipeline wants that to fail, ParamsError when a typed param is
-    outside the limits.
+    `objects` is the listing of `input_uri`, read once and not kept; both URIs have their placeholders filled. `history`
+    holds rows of earlier runs of this pipeline, `quotas` the account's by AWS's names, `now` the time from which a
+    deadline counts (default: `moment`).
+
+    Raises EmptyInputError when there is nothing to score and the pipeline wants that to fail, ParamsError when a typed
+    param is outside the limits, PlanError when no cluster meets the goals.
     """
     check_limits(pipeline, params)
-    found = _describe_input(input_uri, objects, pipeline.input.compression)
+    found, naive = _describe_input(
+        input_uri, objects, pipeline.input.compression, pipeline.transform.max_instances
+    )
+    model = ModelPlan(
+        name=pipeline.model.name, containers=len(pipeline.model.containers), key=model_key(pipeline)
+    )
     say = Choices()
-    empty = found.objects == 0
-    if empty:
+    decision: Decision | None = None
+    if found.objects == 0:
         if pipeline.on_empty == "fail":
             raise EmptyInputError(
                 f"the input is empty: {input_uri} holds no object with content, and on_empty is 'fail'; "
@@ -153,19 +182,20 @@ def make_plan(
             )
         say.note(f"Nothing to score: {input_uri} holds no object with content, and on_empty is 'skip'.")
     else:
-        say.note(
-            f"Input is {count(found.objects, 'object')} of {size(found.bytes)} in all, "
-            f"the largest {size(found.largest_bytes)}."
+        known = Knowledge(
+            prices=(prices or load_prices()).overridden(pipeline.prices),
+            history=tuple(history),
+            quotas=quotas or {},
+            model=model.key,
+            now=(now or moment).astimezone(UTC),
         )
-    preprocess, transform = _stages(pipeline, params, found, say)
-    estimated = estimate(
-        input_bytes=found.text_bytes,
-        preprocess=(preprocess.instance_type, preprocess.instance_count),
-        transform=(transform.instance_type, transform.instance_count),
-        prices=prices or load_prices(),
-    )
-    if not empty:
+        decision = decide(pipeline, params, _works(params, found), known)
+        _introduce(found, decision, known.now, say)
+    preprocess, transform = _stages(pipeline, params, found, decision, say)
+    estimated = nothing() if decision is None else estimate(decision.choice)
+    if decision is not None:
         say.note(estimated.sentence())
+        say.note(f"That rests on these rates: {estimated.basis}.")
     return Plan(
         pipeline=pipeline.name,
         run_id=run_id,
@@ -174,81 +204,140 @@ def make_plan(
         run_prefix=RunPaths.of(work=pipeline.work, pipeline=pipeline.name, run_id=run_id).run_prefix,
         input=found,
         output_uri=output_uri,
-        empty=empty,
+        empty=decision is None,
         dry_run=params.dry_run,
-        model=ModelPlan(name=pipeline.model.name, containers=len(pipeline.model.containers)),
+        model=model,
         preprocess=preprocess,
         transform=transform,
         join=JoinPlan(group_bytes=pipeline.join.group_mb * MEGABYTE),
+        naive=naive,
+        prices=dict(pipeline.prices),
+        deadline=None if decision is None else decision.deadline,
+        budget=None if decision is None else decision.goals.budget,
+        approval=None if decision is None else decision.approval,
         estimate=estimated,
         sentences=tuple(say.sentences),
         chosen_by=dict(say.chosen_by),
     )
 
 
-def _describe_input(uri: str, objects: Iterable[S3Object], compression: str) -> InputPlan:
+def model_key(pipeline: Pipeline) -> str:
+    """What tells one model from another in history: a name, or the images and artefacts of the containers."""
+    if pipeline.model.name is not None:
+        return pipeline.model.name
+    parts = [f"{container.image} {container.model_data}" for container in pipeline.model.containers]
+    return f"containers-{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:12]}"
+
+
+def _describe_input(
+    uri: str, objects: Iterable[S3Object], compression: str, instances: int
+) -> tuple[InputPlan, NaivePlan]:
     digest = hashlib.sha256()
-    number = total = largest = text = 0
+    number = total = largest = text = largest_text = packed_objects = 0
+    in_turn = [0] * instances
     for item in objects:
         if item.size <= 0:
             continue
-        number += 1
         total += item.size
-        largest = max(largest, item.size)
         packed = compression == "gzip" or (compression == "auto" and item.key.endswith(".gz"))
-        text += item.size * (sizing.GZIP_GROWTH if packed else 1)
-        digest.update(json.dumps([item.key, item.size, item.etag]).encode())
-    return InputPlan(
+        packed_objects += packed
+        unpacked = item.size * (sizing.GZIP_GROWTH if packed else 1)
+        text += unpacked
+        in_turn[number % instances] += unpacked
+        number += 1
+        largest = max(largest, item.size)
+        largest_text = max(largest_text, unpacked)
+        # Keys hold no line break that S3 would not escape, and sizes no text, so this is unambiguous.
+        digest.update(f"{item.size} {item.etag} {item.key!r}\n".encode())
+    described = InputPlan(
         uri=uri,
         objects=number,
         bytes=total,
         largest_bytes=largest,
         text_bytes=text,
+        largest_text_bytes=largest_text,
+        packed_objects=packed_objects,
         digest=digest.hexdigest(),
     )
+    return described, NaivePlan(instance_count=instances, fullest_bytes=max(in_turn))
+
+
+def _works(params: RunParams, found: InputPlan) -> dict[Stage, Work]:
+    asked = params.transform_instance_count is not None
+    return {
+        # An object is read by one instance; what preprocessing writes is cut as needed.
+        "preprocess": Work(bytes=found.text_bytes, units=found.objects, largest=found.largest_text_bytes),
+        "transform": Work(
+            bytes=found.text_bytes, units=sizing.most_shards(found.text_bytes, asked_for=asked)
+        ),
+    }
+
+
+def _introduce(found: InputPlan, decision: Decision, now: datetime, say: Choices) -> None:
+    say.note(
+        f"Input is {count(found.objects, 'object')} of {size(found.bytes)} in all, "
+        f"the largest {size(found.largest_bytes)}."
+    )
+    if found.packed_objects:
+        say.note(
+            f"{count(found.packed_objects, 'object')} packed by gzip cannot be divided, so one instance reads each; "
+            f"the text is taken to be {sizing.GZIP_GROWTH} times as large."
+        )
+    if decision.deadline is not None:
+        say.note(f"The deadline is {clock(decision.deadline, now)}.")
+    if decision.approval is not None:
+        say.note(f"A person must approve this run: {decision.approval}.")
+    elif decision.goals.budget is not None:
+        say.note(f"The budget is {money(decision.goals.budget)}.")
 
 
 def _stages(
-    pipeline: Pipeline, params: RunParams, found: InputPlan, say: Choices
+    pipeline: Pipeline, params: RunParams, found: InputPlan, decision: Decision | None, say: Choices
 ) -> tuple[PreprocessPlan, TransformPlan]:
     limits = pipeline.transform
-    asked = params.transform_instance_count
-    shards = sizing.shard_sizes(found.text_bytes, asked or limits.max_instances, asked_for=asked is not None)
-    kind, number = say.cluster(
-        "preprocess",
-        typed_type=params.preprocess_instance_type,
-        type_=pipeline.preprocess.instance_type,
-        typed=params.preprocess_instance_count,
-        limit=pipeline.preprocess.max_instances,
-        units=found.objects,
-        unit="input object",
-    )
+    kinds = [pipeline.preprocess.instance_type, limits.instance_type]
+    counts, shards = [0, 0], sizing.shard_sizes(0, 1)
+    if decision is not None:
+        chosen = decision.choice.stages
+        kinds, counts = [each.option.instance_type for each in chosen], [each.count for each in chosen]
+        working = chosen[1].seconds - chosen[1].option.rate.start_seconds
+        shards = sizing.shard_sizes(
+            found.text_bytes,
+            counts[1],
+            asked_for=params.transform_instance_count is not None,
+            per_instance=sizing.shards_per_instance(working),
+        )
+        reason = _reason(decision)
+        say.cluster(
+            decision.works[0],
+            chosen[0],
+            unit="input object",
+            typed_type=params.preprocess_instance_type is not None,
+            reason=reason,
+        )
+        say.choose("preprocess.shard_bytes", "plan", _about_shards(shards))
+        say.cluster(
+            decision.works[1],
+            chosen[1],
+            unit="shard",
+            typed_type=params.transform_instance_type is not None,
+            reason=reason,
+        )
+    quiet = say if decision is not None else Choices()
+    payload = payload_mb(pipeline, params, quiet)
     preprocess = PreprocessPlan(
-        instance_type=kind,
-        instance_count=number,
+        instance_type=kinds[0],
+        instance_count=counts[0],
         volume_size_gb=pipeline.preprocess.volume_size_gb,
         max_runtime_seconds=pipeline.preprocess.max_runtime_minutes * MINUTE,
         shard_bytes=shards.bytes,
         shards=shards.count,
         distribution=pipeline.distribution,
     )
-    if found.objects:
-        say.choose("preprocess.shard_bytes", "plan", _about_shards(shards, found))
-    kind, number = say.cluster(
-        "transform",
-        typed_type=params.transform_instance_type,
-        type_=limits.instance_type,
-        typed=asked,
-        limit=limits.max_instances,
-        units=shards.count,
-        unit="shard",
-    )
-    quiet = say if found.objects else Choices()
-    payload = payload_mb(pipeline, params, quiet)
     return preprocess, TransformPlan(
-        instance_type=kind,
-        instance_count=number,
-        max_concurrent_transforms=concurrency(pipeline, params, kind, payload, quiet),
+        instance_type=kinds[1],
+        instance_count=counts[1],
+        max_concurrent_transforms=concurrency(pipeline, params, kinds[1], payload, quiet),
         max_payload_mb=payload,
         batch_strategy=batch_strategy(pipeline, params, quiet),
         max_runtime_seconds=limits.max_runtime_minutes * MINUTE,
@@ -256,11 +345,24 @@ def _stages(
     )
 
 
-def _about_shards(shards: sizing.ShardSizes, found: InputPlan) -> str:
-    packed = (
-        "" if found.text_bytes == found.bytes else f", counting gzip as {sizing.GZIP_GROWTH} times its size"
-    )
+def _reason(decision: Decision) -> str:
+    """Why the chosen clusters are these, for a stage whose number nobody typed."""
+    goals = decision.goals
+    within = "" if goals.budget is None or decision.approval else " and the budget"
+    if decision.deadline is None:
+        if goals.prefer == "speed":
+            return f"speed is preferred and the limits{within} allow no faster"
+        return "cost is preferred, there is no deadline, and more instances never cost less"
+    end = f"{decision.deadline:%H:%M} UTC"
+    if goals.seconds is not None and decision.choice.slowest > goals.seconds:
+        return f"{end} is met only if the rates hold, and nothing within the limits is safer"
+    if goals.prefer == "speed":
+        return f"speed is preferred, {end} is met and the limits{within} allow no faster"
+    return f"that is the cheapest that is done by {end}, also at the slow end of the rates"
+
+
+def _about_shards(shards: sizing.ShardSizes) -> str:
     return (
-        f"Records are cut into about {count(shards.count, 'equal shard')} of {size(shards.bytes)}{packed}, because "
-        f"an instance without a shard is billed all the same."
+        f"Records are cut into about {count(shards.count, 'equal shard')} of {size(shards.bytes)}, because an "
+        f"instance without a shard is billed all the same."
     )

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from include.scoring.comparison import compare
 from include.scoring.cost import Prices, StageUse, load_prices, total
 from include.scoring.report_html import render_html as render_html
 from include.scoring.report_text import render_text as render_text
@@ -27,7 +28,7 @@ def build_report(
     (summed over instances, None when unknown); `manifest` is what was published; `first_rows` some of its
     rows.
     """
-    prices = prices or load_prices()
+    prices = (prices or load_prices()).overridden(plan["prices"])
     uses = [
         StageUse.from_job(stage, job, busy_seconds=job.get("busy_seconds")) for stage, job in jobs.items()
     ]
@@ -36,6 +37,7 @@ def build_report(
     ended = [use.ended_at for use in uses if use.ended_at is not None]
     dollars = total(stage["dollars"] for stage in stages)
     scored = manifest["records"]["scored"]
+    transform = next(use for use in uses if use.stage == "transform")
     return {
         "version": 1,
         "pipeline": plan["pipeline"],
@@ -51,6 +53,7 @@ def build_report(
         },
         "rejects": f"{plan['run_prefix']}{facts['preprocess_job']}/rejects/",
         "model": dict(manifest["model"]),
+        "shards": facts["count"],
         "stages": stages,
         "total": {
             "seconds": max(ended) - min(created) if ended and created else None,
@@ -59,6 +62,7 @@ def build_report(
             "dollars": dollars,
             "dollars_per_1000_records": None if dollars is None or not scored else dollars / scored * 1000,
         },
+        "comparison": compare(plan=plan, use=transform, scored=scored, dollars=dollars, prices=prices),
         "prices": {"as_of": prices.as_of.isoformat(), "region": prices.region, "currency": prices.currency},
         "estimate": dict(plan["estimate"]),
         "sentences": list(plan["sentences"]),

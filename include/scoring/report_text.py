@@ -20,6 +20,7 @@ def render_text(report: Mapping[str, Any]) -> str:
     for stage in report["stages"]:
         lines += _stage(stage)
     lines += _total(report["total"], report["prices"])
+    lines += _otherwise(report["comparison"])
     lines.append("")
     output = report["output"]
     lines += _field(
@@ -73,6 +74,24 @@ def _total(figures: Mapping[str, Any], prices: Mapping[str, Any]) -> list[str]:
     if each is not None:
         lines.append(
             f"{'':{_INDENT}}${each:.6f} per 1,000 records, at prices of {prices['as_of']}, {prices['region']}"
+        )
+    return lines
+
+
+def _otherwise(comparison: Mapping[str, Any]) -> list[str]:
+    naive, endpoint = comparison["naive"], comparison["endpoint"]
+    lines = []
+    if naive["billed_seconds"] is not None:
+        lines += _field(
+            "unsized",
+            f"{count(naive['instance_count'], 'instance')} on the input as it lay: billed "
+            f"{_seconds(naive['billed_seconds'])} to transform",
+        )
+    if endpoint["breakeven_records_per_day"] is not None:
+        lines += _field(
+            "endpoint",
+            f"always on {money(endpoint['dollars_per_day'])} a day, cheaper above "
+            f"{endpoint['breakeven_records_per_day']:,} records",
         )
     return lines
 

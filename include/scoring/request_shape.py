@@ -6,9 +6,10 @@ from typing import Literal
 
 from include.scoring import sizing
 from include.scoring.choices import Choices
-from include.scoring.config import MAX_PAYLOAD_TIMES_CONCURRENCY, Pipeline
+from include.scoring.config import Pipeline
 from include.scoring.messages import count
 from include.scoring.params import RunParams
+from include.scoring.sections import MAX_PAYLOAD_TIMES_CONCURRENCY
 
 
 def payload_mb(pipeline: Pipeline, params: RunParams, say: Choices) -> int:

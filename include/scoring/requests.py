@@ -11,11 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from include.scoring.config import Container, Pipeline
+from include.scoring.config import Pipeline
 from include.scoring.errors import ManifestError
 from include.scoring.naming import RunPaths
 from include.scoring.plan import Plan, S3Object
 from include.scoring.s3uri import split
+from include.scoring.sections import Container
 
 JOB_NAME = "{job_name}"
 
@@ -235,5 +236,9 @@ def join_spec(pipeline: Pipeline) -> dict[str, Any]:
         "delimiter": pipeline.input.delimiter,
         "encoding": pipeline.input.encoding,
         "format": pipeline.join.format,
-        "predictions": {"format": pipeline.predictions.format, "fields": dict(pipeline.predictions.fields)},
+        "predictions": {
+            "format": pipeline.predictions.format,
+            "fields": dict(pipeline.predictions.fields),
+            "types": dict(pipeline.predictions.types),
+        },
     }

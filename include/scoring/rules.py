@@ -21,8 +21,8 @@ IMPLICIT_RULES = ("quoting", "encoding", "arity", "type", "line break")
 def _text_or_number(value: object) -> object:
     if isinstance(value, bool):
         raise ValueError(  # noqa: TRY004 - pydantic turns only ValueError into a message about the field
-            f"found {str(value).lower()}; allowed are texts and numbers; YAML reads yes, no, on and "
-            f"off as true or false, so quote the text"
+            f"found {str(value).lower()}; allowed are texts and numbers; quote the text, "
+            f"so that YAML does not read it as a truth value"
         )
     if not isinstance(value, str | int | float):
         raise ValueError(f"found {value!r}; allowed are texts and numbers")  # noqa: TRY004 - as above

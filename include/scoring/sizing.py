@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 # Ten equal shards per instance keep the rounding loss of an uneven count below 10 %.
 SHARDS_PER_INSTANCE = 10
+MOST_SHARDS_PER_INSTANCE = 300
+SECONDS_PER_SHARD = 5
 # A shard is at least one request of its own, so tiny ones only cost round trips.
 SMALLEST_SHARD = 256 * 1024
 # Where a person asked for more instances than that gives shards, shards may get this small.
@@ -33,26 +35,41 @@ class ShardSizes:
     bytes: int
 
 
-def shard_sizes(total: int, instances: int, *, asked_for: bool = False) -> ShardSizes:
-    """Equal shards for `total` bytes and up to `instances` instances.
+def shard_sizes(
+    total: int, instances: int, *, asked_for: bool = False, per_instance: int = SHARDS_PER_INSTANCE
+) -> ShardSizes:
+    """Equal shards for `total` bytes on `instances` instances.
 
-    Ten per instance where the data allows, none above 64 MiB, and none absurdly small: 256 KiB, or 4 KiB
-    when a person asked for this number of instances.
+    `per_instance` for each where the data allows, none above 64 MiB, and none absurdly small: 256 KiB, or 4 KiB where a
+    person asked for this number of instances.
     """
     if total <= 0:
         return ShardSizes(count=0, bytes=SMALLEST_SHARD)
-    smallest = SMALLEST_SHARD
+    count = min(instances * per_instance, most_shards(total))
     if asked_for:
-        smallest = min(
-            SMALLEST_SHARD, max(SMALLEST_SHARD_ASKED_FOR, total // (instances * SHARDS_PER_INSTANCE))
-        )
-    count = min(instances * SHARDS_PER_INSTANCE, max(1, total // smallest))
+        # Small shards only as far as the instances asked for need them.
+        count = max(count, min(instances * SHARDS_PER_INSTANCE, most_shards(total, asked_for=True)))
     if count > instances:
         # A multiple of the instances gives each the same number under contiguous and round-robin assignment.
         count -= count % instances
     if total > count * LARGEST_SHARD:
         count = _up_to_multiple(math.ceil(total / LARGEST_SHARD), instances)
     return ShardSizes(count=count, bytes=math.ceil(total / count))
+
+
+def most_shards(total: int, *, asked_for: bool = False) -> int:
+    """How many shards `total` bytes give at most; so many instances can have work."""
+    return max(1, total // (SMALLEST_SHARD_ASKED_FOR if asked_for else SMALLEST_SHARD)) if total > 0 else 0
+
+
+def shards_per_instance(working_seconds: float) -> int:
+    """How many shards an instance that works so long should get: between 10 and 300, of some 5 s each.
+
+    Many shards even out an assignment that is not ours: hashed to eight instances, ten each leave the fullest at 1.4
+    times the mean, three hundred at 1.1. Each shard costs a round trip, so none should be much shorter than that.
+    """
+    wanted = round(working_seconds / SECONDS_PER_SHARD)
+    return min(max(wanted, SHARDS_PER_INSTANCE), MOST_SHARDS_PER_INSTANCE)
 
 
 def _up_to_multiple(number: int, of: int) -> int:

@@ -1,7 +1,11 @@
-"""Reading YAML safely: it makes no objects, and a key that stands twice is refused."""
+"""Reading YAML safely: it makes no objects, and a key that stands twice is refused.
+
+Plain words mean what YAML 1.2 says, as in editors: PyYAML's own 1.1 would read the value N as false and 22:30 as 1350.
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -11,6 +15,25 @@ import yaml
 from include.scoring.errors import PipelineError
 
 Location: TypeAlias = tuple[str | int, ...]
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader with the plain scalars of YAML 1.2's core schema."""
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("int", r"[-+]?(?:0|[1-9][0-9]*)", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan",
+        "-+.0123456789",
+    ),
+    ("merge", r"<<", "<"),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), list(_first))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +58,11 @@ def read_yaml(path: Path) -> YamlDocument:
         reason = getattr(error, "strerror", None) or str(error)
         raise PipelineError(str(path), (f"cannot be read: {reason}",)) from None
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=_Loader)
         lines: dict[Location, int] = {}
         if node is not None:
             _walk(node, (), lines, str(path), set())
-        return YamlDocument(yaml.safe_load(text), lines)
+        return YamlDocument(yaml.load(text, Loader=_Loader), lines)  # noqa: S506 - it is a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""

@@ -32,6 +32,7 @@ DOCUMENT: dict[str, Any] = {
     "model": {"name": "churn-model"},
     "preprocess": {"image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/python:3", "max_instances": 4},
     "transform": {"max_instances": 4},
+    "goals": {"prefer": "speed"},
     "predictions": {"fields": {"score": "churn"}},
 }
 

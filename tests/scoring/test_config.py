@@ -72,11 +72,12 @@ def test_duplicates_are_exact_over_hosts_because_each_host_sees_all_input() -> N
             ("on_emty: found an unknown key; allowed are 'name', 'description', 'schedule', 'aws_conn_id', 'region', "
             "'role', 'work', 'input', 'output', 'rules', 'features', 'model', 'preprocess', "
             "'transform', 'predictions', "
-            "'join', 'on_empty' and 'tags'; did you mean 'on_empty'?"),
+            "'join', 'goals', 'on_empty', 'prices' and 'tags'; did you mean 'on_empty'?"),
         ),
         (
             {"transform.maxinstances": 3},
-            ("transform.maxinstances: found an unknown key; allowed are 'instance_type', 'max_instances', "
+            ("transform.maxinstances: found an unknown key; allowed are 'instance_type', "
+             "'instance_types', 'max_instances', "
             "'max_runtime_minutes', 'strategy', 'max_payload_mb', 'max_concurrent_transforms', 'accept' and "
             "'assemble_with'; did you mean 'max_instances'?"),
         ),
@@ -184,8 +185,8 @@ def test_duplicates_are_exact_over_hosts_because_each_host_sees_all_input() -> N
         ),
         (
             {"rules": [{"rule": "allowed", "column": "id", "values": ["a", True]}]},
-            ("rules[0].values[1]: found true; allowed are texts and numbers; YAML reads yes, no, on and off as true or "
-            "false, so quote the text"),
+            ("rules[0].values[1]: found true; allowed are texts and numbers; quote the text, so that YAML does not "
+            "read it as a truth value"),
         ),
         (
             {"rules": [{"rule": "duplicates"}, {"rule": "duplicates", "key": ["id"]}]},

@@ -36,7 +36,7 @@ def report(
 ) -> dict[str, Any]:
     planned = plan([20_000_000, 20_000_000], **params).for_xcom()
     found = read_manifests(two_hosts(), hosts=2)
-    facts = {"preprocess_job": "churn-preprocess-0123456789ab-deadbeef-1"}
+    facts = {"preprocess_job": "churn-preprocess-0123456789ab-deadbeef-1", "count": 3}
     jobs = jobs or {
         "preprocess": job("preprocess"),
         "transform": job(

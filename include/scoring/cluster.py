@@ -1,0 +1,195 @@
+"""The smallest cluster that meets the goals of a run, by one formula.
+
+    wall(n) = start + largest share of the work / rate        cost(n) = n × wall(n) × price
+
+More instances never cost less; they buy time. So a run that prefers cost takes the fewest that meet its deadline, and
+one that prefers speed the most that its budget and its limits allow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal
+
+from include.scoring.history import Rate
+
+# Airflow's own tasks around the two jobs: planning, joining, publishing, and the waits between.
+OTHER_SECONDS = 60.0
+
+Prefer = Literal["cost", "speed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One instance type for one stage.
+
+    `dollars_per_second` is None when the price is unknown, `quota` None when the account's is.
+    """
+
+    instance_type: str
+    rate: Rate
+    dollars_per_second: float | None
+    quota: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageWork:
+    """What a stage has to do, and within which limits.
+
+    `units` is how many instances can have work at all: objects, or shards. `largest` is the part in bytes that cannot
+    be divided among instances. `fixed` is a count that a person typed.
+    """
+
+    name: str
+    bytes: int
+    units: int
+    max_instances: int
+    options: tuple[Option, ...]
+    largest: int = 0
+    fixed: int | None = None
+
+    def counts(self, quota: int | None = None) -> range:
+        """The instance counts to choose from."""
+        most = min(self.max_instances, self.units, self.units if quota is None else quota)
+        if self.fixed is not None:
+            chosen = min(self.fixed, most)
+            return range(chosen, chosen + 1)
+        return range(1, most + 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sized:
+    """A stage on so many instances of a type: expected seconds that the job runs, at the rate and at its margin."""
+
+    option: Option
+    count: int
+    seconds: float
+    slowest: float
+    fastest: float
+
+    @property
+    def billed_seconds(self) -> float:
+        """Instance-seconds."""
+        return self.count * self.seconds
+
+    @property
+    def dollars(self) -> float | None:
+        """Expected dollars, or None when the price is unknown."""
+        price = self.option.dollars_per_second
+        return None if price is None else self.billed_seconds * price
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Both stages of a run. Seconds are from the start of the run to its end, provisioning and Airflow included."""
+
+    stages: tuple[Sized, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Expected seconds from start to end."""
+        return self._wall([stage.seconds for stage in self.stages])
+
+    @property
+    def slowest(self) -> float:
+        """Seconds at the slow end of the rates' margins."""
+        return self._wall([stage.slowest for stage in self.stages])
+
+    @property
+    def fastest(self) -> float:
+        """Seconds at the fast end of the rates' margins."""
+        return self._wall([stage.fastest for stage in self.stages])
+
+    @property
+    def billed_seconds(self) -> float:
+        """Instance-seconds of both stages."""
+        return sum(stage.billed_seconds for stage in self.stages)
+
+    @property
+    def dollars(self) -> float | None:
+        """Expected dollars, or None when a price is unknown."""
+        parts = [stage.dollars for stage in self.stages]
+        known = [part for part in parts if part is not None]
+        return sum(known) if len(known) == len(parts) else None
+
+    def _wall(self, running: Sequence[float]) -> float:
+        return (
+            OTHER_SECONDS
+            + sum(running)
+            + sum(stage.option.rate.provisioning_seconds for stage in self.stages)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goals:
+    """What a run asks of its clusters; `seconds` is the time to its deadline."""
+
+    seconds: float | None = None
+    budget: float | None = None
+    prefer: Prefer = "cost"
+
+
+def sized(work: StageWork, option: Option, count: int) -> Sized:
+    """What the formula gives for `count` instances, each with an equal share, or the part that cannot be divided."""
+    rate = option.rate
+    share = max(work.bytes / count, work.largest) / rate.bytes_per_second
+    return Sized(
+        option=option,
+        count=count,
+        seconds=rate.start_seconds + share,
+        slowest=rate.start_seconds + share / (1 - rate.margin),
+        fastest=rate.start_seconds + share / (1 + rate.margin),
+    )
+
+
+def choices(stages: Sequence[StageWork]) -> Iterator[Choice]:
+    """Every combination of type and count within the limits. Types without a price only where there are no others."""
+    per_stage = [
+        [
+            sized(stage, option, count)
+            for option in _comparable(stage.options)
+            for count in stage.counts(option.quota)
+        ]
+        for stage in stages
+    ]
+    for combination in product(*per_stage):
+        yield Choice(combination)
+
+
+def best(stages: Sequence[StageWork], goals: Goals) -> Choice | None:
+    """The choice that meets the goals and is preferred, or None when none does.
+
+    A deadline should hold at the slow end of the rates' margins. Where no cluster gives that, one that meets it at the
+    expected rate is taken, and of those the fastest.
+    """
+    within = [choice for choice in choices(stages) if _affordable(choice, goals)]
+    if goals.seconds is None:
+        return min(within, key=_preference(goals.prefer), default=None)
+    limit = goals.seconds
+    safe = [choice for choice in within if choice.slowest <= limit]
+    if safe:
+        return min(safe, key=_preference(goals.prefer))
+    tight = [choice for choice in within if choice.seconds <= limit]
+    return min(tight, key=lambda choice: (choice.slowest, _cost(choice)), default=None)
+
+
+def _comparable(options: Sequence[Option]) -> Sequence[Option]:
+    priced = [option for option in options if option.dollars_per_second is not None]
+    return priced or options[:1]
+
+
+def _affordable(choice: Choice, goals: Goals) -> bool:
+    return goals.budget is None or choice.dollars is None or choice.dollars <= goals.budget
+
+
+def _cost(choice: Choice) -> float:
+    """Dollars, else instance-seconds: within one plan prices are known for all choices or for none."""
+    return choice.billed_seconds if choice.dollars is None else choice.dollars
+
+
+def _preference(prefer: Prefer) -> Callable[[Choice], tuple[float, float]]:
+    if prefer == "speed":
+        return lambda choice: (choice.seconds, _cost(choice))
+    return lambda choice: (_cost(choice), choice.seconds)

@@ -1,0 +1,182 @@
+"""Turns a pipeline, a run's params and what is known of rates into the clusters of the run, or says what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from include.scoring.cluster import Choice, Goals, Option, StageWork, best, choices
+from include.scoring.config import Pipeline
+from include.scoring.cost import Prices
+from include.scoring.deadline import deadline_at
+from include.scoring.errors import PlanError
+from include.scoring.history import HistoryRow, Stage, rate_for
+from include.scoring.messages import duration, money
+from include.scoring.needed import needed
+from include.scoring.params import RunParams
+from include.scoring.sections import StageLimits
+
+# AWS's own names of the quotas that count the instances of one type.
+QUOTA_NAMES: Mapping[str, str] = {
+    "preprocess": "{instance_type} for processing job usage",
+    "transform": "{instance_type} for transform job usage",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a stage has to do: bytes of text, how many instances can share it, the largest part that cannot be cut."""
+
+    bytes: int
+    units: int
+    largest: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knowledge:
+    """What the decision rests on: prices, measured runs, quotas by AWS's names, and the time."""
+
+    prices: Prices
+    history: Sequence[HistoryRow]
+    quotas: Mapping[str, int]
+    model: str
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The chosen clusters, the goals they were chosen for, and, above a budget, what a person would approve."""
+
+    choice: Choice
+    works: tuple[StageWork, ...]
+    goals: Goals
+    deadline: datetime | None
+    approval: str | None = None
+
+
+def decide(pipeline: Pipeline, params: RunParams, works: Mapping[Stage, Work], known: Knowledge) -> Decision:
+    """The preferred clusters among those that meet the goals.
+
+    Raises PlanError, saying what would be needed, when none do.
+    """
+    stages = tuple(_stage(pipeline, params, stage, work, known) for stage, work in works.items())
+    goals, deadline = _goals(pipeline, params, known)
+    if goals.budget is not None:
+        _refuse_unknown_prices(stages, goals.budget)
+    choice = best(stages, goals)
+    if choice is not None:
+        return Decision(choice=choice, works=stages, goals=goals, deadline=deadline)
+    unlimited = best(stages, Goals(seconds=goals.seconds, prefer="cost"))
+    if unlimited is None:
+        raise PlanError(_too_late(stages, goals, deadline, known.now))
+    over = _over_budget(unlimited, goals, deadline)
+    if pipeline.goals.on_over_budget == "approve":
+        return Decision(choice=unlimited, works=stages, goals=goals, deadline=deadline, approval=over)
+    raise PlanError(f"{over}; raise the budget, or allow more time")
+
+
+def clock(moment: datetime, now: datetime) -> str:
+    """A time of day in UTC, with its date when that is not today's."""
+    return (
+        f"{moment:%H:%M} UTC" if moment.date() == now.date() else f"{moment:%H:%M} UTC on {moment:%Y-%m-%d}"
+    )
+
+
+def _stage(pipeline: Pipeline, params: RunParams, stage: Stage, work: Work, known: Knowledge) -> StageWork:
+    limits: StageLimits = pipeline.preprocess if stage == "preprocess" else pipeline.transform
+    typed_type = params.preprocess_instance_type if stage == "preprocess" else params.transform_instance_type
+    typed = params.preprocess_instance_count if stage == "preprocess" else params.transform_instance_count
+    names = (
+        (typed_type,) if typed_type else tuple(dict.fromkeys((limits.instance_type, *limits.instance_types)))
+    )
+    options = tuple(
+        Option(
+            instance_type=name,
+            rate=rate_for(known.history, stage=stage, instance_type=name, model=known.model),
+            dollars_per_second=known.prices.per_second(name),
+            quota=known.quotas.get(QUOTA_NAMES[stage].format(instance_type=name)),
+        )
+        for name in names
+    )
+    usable = tuple(option for option in options if option.quota is None or option.quota >= (typed or 1))
+    if not usable:
+        least = max(option.quota or 0 for option in options)
+        raise PlanError(
+            f"the account's quota {QUOTA_NAMES[stage].format(instance_type=names[0])!r} is {least}, and {stage} needs "
+            f"{typed or 1}; ask AWS for more in Service Quotas, or name another instance type"
+        )
+    return StageWork(
+        name=stage,
+        bytes=work.bytes,
+        largest=work.largest,
+        units=work.units,
+        max_instances=min(limits.max_instances, params.max_instances or limits.max_instances),
+        options=usable,
+        fixed=typed,
+    )
+
+
+def _goals(pipeline: Pipeline, params: RunParams, known: Knowledge) -> tuple[Goals, datetime | None]:
+    stated = params.deadline if params.deadline is not None else pipeline.goals.deadline
+    deadline = None if stated is None else deadline_at(stated, known.now)
+    return (
+        Goals(
+            seconds=None if deadline is None else (deadline - known.now).total_seconds(),
+            budget=params.budget if params.budget is not None else pipeline.goals.budget,
+            prefer=params.prefer or pipeline.goals.prefer,
+        ),
+        deadline,
+    )
+
+
+def _refuse_unknown_prices(stages: Sequence[StageWork], budget: float) -> None:
+    for stage in stages:
+        if all(option.dollars_per_second is None for option in stage.options):
+            name = stage.options[0].instance_type
+            raise PlanError(
+                f"the budget of {money(budget)} cannot be kept, because the price of {name} is unknown; state it under "
+                f"prices in the pipeline, in dollars per hour, or drop the budget"
+            )
+
+
+def _over_budget(cheapest: Choice, goals: Goals, deadline: datetime | None) -> str:
+    aim = "" if deadline is None else f" that are done by {deadline:%H:%M} UTC"
+    return (
+        f"the budget is {money(goals.budget)}, but the cheapest clusters{aim} cost about {money(cheapest.dollars)}: "
+        f"{describe(cheapest)}"
+    )
+
+
+def describe(choice: Choice) -> str:
+    """`2 × ml.m5.xlarge to preprocess and 8 × ml.m5.xlarge to transform`."""
+    names = ("preprocess", "transform")
+    return " and ".join(
+        f"{stage.count} × {stage.option.instance_type} to {name}"
+        for name, stage in zip(names, choice.stages, strict=True)
+    )
+
+
+def _too_late(stages: Sequence[StageWork], goals: Goals, deadline: datetime | None, now: datetime) -> str:
+    assert deadline is not None  # noqa: S101 - without a deadline every choice is in time
+    assert goals.seconds is not None  # noqa: S101 - as above
+    earliest = min(choices(stages), key=lambda choice: choice.seconds)
+    ends = clock(now + timedelta(seconds=earliest.seconds), now)
+    limits = " and ".join(
+        f"{stage.name}_instance_count was set to {stage.fixed}"
+        if stage.fixed
+        else f"{stage.name}.max_instances is {stage.max_instances}"
+        for stage in stages
+    )
+    enough = needed(stages, goals.seconds)
+    at = clock(deadline, now)
+    if enough is None:
+        idle = earliest.seconds - sum(
+            stage.seconds - stage.option.rate.start_seconds for stage in earliest.stages
+        )
+        return (
+            f"the run cannot be done by {at} with any number of instances: provisioning, start-up and Airflow's own "
+            f"tasks take {duration(idle)} of the {duration(goals.seconds)} left, and the rest cannot be divided "
+            f"further; earliest end {ends} with {describe(earliest)}"
+        )
+    return f"needs {describe(enough)} to be done by {at}; {limits}; earliest end {ends}"

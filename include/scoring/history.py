@@ -1,0 +1,175 @@
+"""What earlier runs measured, and the rate that the next plan may count on.
+
+History is a table, one row per stage and run. A rate is the median of the last runs of the same pipeline, stage,
+instance type and model, so that one odd night does not move it; how far those runs lie apart is the plan's margin.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, Self
+
+from include.scoring.messages import count
+from include.scoring.sizing import vcpus
+
+Stage = Literal["preprocess", "transform"]
+
+# How many of the last runs a rate rests on: enough for a median that ignores two odd nights, few enough to follow
+# a model that changes.
+LAST_RUNS = 7
+# Until runs are measured. Rates are bytes of input text per second and vCPU of plain tabular work; recorded runs took
+# 60 to 120 s of billed time to pull the image and start the server, after 200 to 300 s of unbilled provisioning.
+DEFAULT_BYTES_PER_SECOND_AND_VCPU: Mapping[str, float] = {"preprocess": 2.5e6, "transform": 0.5e6}
+DEFAULT_START_SECONDS = 90.0
+DEFAULT_PROVISIONING_SECONDS = 240.0
+DEFAULT_MARGIN = 0.30
+# Even runs that agree to the second say nothing about tomorrow's neighbours on the host.
+SMALLEST_MARGIN = 0.05
+LARGEST_MARGIN = 0.60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryRow:
+    """One stage of one run. Times in seconds; `busy_seconds` is summed over instances, None when not known.
+
+    `start_seconds` is billed time per instance before work began, None when not known; `predicted_seconds` is what the
+    run's own plan expected of `running_seconds`.
+    """
+
+    pipeline: str
+    run_id: str
+    moment: str
+    stage: str
+    instance_type: str
+    instance_count: int
+    model: str
+    bytes: int
+    records: int
+    objects: int
+    provisioning_seconds: float
+    running_seconds: float
+    busy_seconds: float | None
+    start_seconds: float | None
+    predicted_seconds: float | None
+    dollars: float | None
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        """From a row of the stored table; columns that are unknown here are left out."""
+        return cls(**{field.name: row.get(field.name) for field in fields(cls)})  # type: ignore[arg-type] # as stored
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row as plain values."""
+        return asdict(self)
+
+    @property
+    def bytes_per_second(self) -> float | None:
+        """Bytes per second that one busy instance worked through, or None when that cannot be told."""
+        busy = self.busy_seconds
+        if busy is None and self.start_seconds is not None:
+            busy = (self.running_seconds - self.start_seconds) * self.instance_count
+        return self.bytes / busy if busy and busy > 0 and self.bytes > 0 else None
+
+    @property
+    def prediction_error(self) -> float | None:
+        """How far the run's plan was off, as a share of what was predicted: 0.2 is 20 % slower than predicted."""
+        return self.running_seconds / self.predicted_seconds - 1 if self.predicted_seconds else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """What one instance of a type can be counted on in a stage, and what that rests on.
+
+    `margin` is a share: the true rate is expected between `bytes_per_second` times 1 - margin and 1 + margin.
+    """
+
+    bytes_per_second: float
+    start_seconds: float
+    provisioning_seconds: float
+    margin: float
+    runs: int
+    last_error: float | None = None
+
+    def basis(self, stage: str) -> str:
+        """What the rate rests on, as part of a sentence."""
+        speed = f"{self.bytes_per_second / 1e6:.3g} MB/s per instance"
+        if not self.runs:
+            return f"{stage} assumed at {speed} ± {self.margin:.0%}, as no run has been measured yet"
+        said = "" if self.last_error is None else f"; the last plan was off by {self.last_error:+.0%}"
+        of = "the last run" if self.runs == 1 else f"the median of the last {count(self.runs, 'run')}"
+        return f"{stage} measured at {speed} ± {self.margin:.0%}, {of}{said}"
+
+
+def rate_for(history: Iterable[HistoryRow], *, stage: Stage, instance_type: str, model: str) -> Rate:
+    """The rate of a stage on an instance type, from rows in any order.
+
+    Preprocessing does not see the model, so its rows count whatever the model. Without a usable row the stated defaults
+    apply, scaled by the vCPUs of the type.
+    """
+    rows = sorted(
+        (
+            row
+            for row in history
+            if row.stage == stage
+            and row.instance_type == instance_type
+            and (stage == "preprocess" or row.model == model)
+            and row.bytes_per_second is not None
+        ),
+        key=lambda row: row.moment,
+    )[-LAST_RUNS:]
+    if not rows:
+        per_vcpu = DEFAULT_BYTES_PER_SECOND_AND_VCPU[stage]
+        return Rate(
+            bytes_per_second=per_vcpu * vcpus(instance_type),
+            start_seconds=DEFAULT_START_SECONDS,
+            provisioning_seconds=DEFAULT_PROVISIONING_SECONDS,
+            margin=DEFAULT_MARGIN,
+            runs=0,
+        )
+    speeds = [row.bytes_per_second for row in rows if row.bytes_per_second is not None]
+    middle = statistics.median(speeds)
+    starts = [row.start_seconds for row in rows if row.start_seconds is not None]
+    return Rate(
+        bytes_per_second=middle,
+        start_seconds=statistics.median(starts) if starts else DEFAULT_START_SECONDS,
+        provisioning_seconds=statistics.median(row.provisioning_seconds for row in rows),
+        margin=_margin(speeds, middle),
+        runs=len(rows),
+        last_error=rows[-1].prediction_error,
+    )
+
+
+def _margin(speeds: Sequence[float], middle: float) -> float:
+    """Twice the robust standard deviation, between 5 % and 60 %; with fewer than three runs, as if none was known."""
+    if len(speeds) < 3:
+        return DEFAULT_MARGIN
+    # 1.4826 times the median absolute deviation estimates the standard deviation of a normal distribution.
+    spread = 1.4826 * statistics.median(abs(speed - middle) for speed in speeds) / middle
+    return min(max(2 * spread, SMALLEST_MARGIN), LARGEST_MARGIN)
+
+
+def rows_of(report: Mapping[str, Any]) -> list[HistoryRow]:
+    """The rows that a run adds to history, from its report (`report.json`)."""
+    return [
+        HistoryRow(
+            pipeline=report["pipeline"],
+            run_id=report["run_id"],
+            moment=report["moment"],
+            stage=stage["stage"],
+            instance_type=stage["instance_type"],
+            instance_count=stage["instance_count"],
+            model=report["model"]["key"],
+            bytes=report["input"]["text_bytes"],
+            records=report["records"]["in" if stage["stage"] == "preprocess" else "scored"],
+            objects=report["input"]["objects"] if stage["stage"] == "preprocess" else report["shards"],
+            provisioning_seconds=stage["provisioning_seconds"],
+            running_seconds=stage["running_seconds"],
+            busy_seconds=stage["busy_seconds"],
+            start_seconds=stage["start_seconds"],
+            predicted_seconds=report["estimate"][stage["stage"]]["seconds"],
+            dollars=stage["dollars"],
+        )
+        for stage in report["stages"]
+    ]

@@ -1,0 +1,293 @@
+"""The sections of a pipeline file, as nouns that cannot be wrong."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self, TypeAlias
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from include.scoring import s3uri
+from include.scoring.deadline import check_deadline
+from include.scoring.errors import PlaceholderError
+from include.scoring.placeholders import check_placeholders
+from include.scoring.rules import Noun
+
+INSTANCE_TYPE_PATTERN = r"^ml\.[a-z0-9-]+\.((\d*x)?large|medium|metal)$"
+ROLE_PATTERN = r"^arn:aws[a-z-]*:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+$"
+
+# Between the containers of a serial pipeline a request is limited to 5 MB (inference pipeline
+# troubleshooting guide; batch jobs were seen to fail with "Request Entity Too Large"). Payload times
+# concurrency may not exceed 100 (API).
+PIPELINE_MAX_PAYLOAD_MB = 5
+DEFAULT_MAX_PAYLOAD_MB = 6
+MAX_PAYLOAD_TIMES_CONCURRENCY = 100
+MAX_INSTANCES = 100
+
+
+def _s3_uri(value: str) -> str:
+    if not s3uri.is_uri(value):
+        raise ValueError(f"found {value!r}; allowed is an S3 URI such as s3://bucket/prefix/")
+    return value
+
+
+def _fixed_s3_uri(value: str) -> str:
+    brace = re.search(r"\{[^}]*\}?", value)
+    if brace is not None:
+        raise ValueError(
+            f"found the placeholder {brace[0]} in {value!r}; allowed is a fixed prefix, because each run gets a "
+            f"folder of its own below it"
+        )
+    return _s3_uri(value)
+
+
+def _templated_s3_uri(value: str) -> str:
+    try:
+        check_placeholders(value)
+    except PlaceholderError as error:
+        raise ValueError(str(error)) from None
+    return _s3_uri(value)
+
+
+S3Uri: TypeAlias = Annotated[str, AfterValidator(_s3_uri)]
+FixedS3Uri: TypeAlias = Annotated[str, AfterValidator(_fixed_s3_uri)]
+TemplatedS3Uri: TypeAlias = Annotated[str, AfterValidator(_templated_s3_uri)]
+InstanceType: TypeAlias = Annotated[str, Field(pattern=INSTANCE_TYPE_PATTERN, examples=["ml.m5.xlarge"])]
+
+
+class Column(Noun):
+    """One column of the input."""
+
+    name: str = Field(
+        min_length=1, max_length=120, description="Name of the column in rules, rejects and output."
+    )
+    type: Literal["string", "float", "integer"] = Field(
+        default="string",
+        description="What a cell holds. An empty cell of a number is a missing value, no type error.",
+    )
+    optional: bool = Field(
+        default=False,
+        description="Whether an input object may lack it; only the last columns may be optional.",
+    )
+
+
+class InputSection(Noun):
+    """Where the records come from and what they look like."""
+
+    uri: TemplatedS3Uri = Field(description="S3 prefix of the input. May hold {date}, {hour} and {run_id}.")
+    format: Literal["csv"] = Field(default="csv", description="Format of the objects.")
+    header: bool = Field(default=False, description="Whether each object begins with a line of column names.")
+    delimiter: str = Field(
+        default=",",
+        pattern=r'^[^"\r\n\x00\x80-\U0010ffff]$',
+        description="What separates the cells: one ASCII character.",
+    )
+    encoding: Literal["utf-8", "latin-1"] = Field(default="utf-8", description="Encoding of the text.")
+    compression: Literal["none", "gzip", "auto"] = Field(
+        default="none", description="How the objects are compressed; auto looks at the first bytes of each."
+    )
+    columns: tuple[Column, ...] = Field(min_length=1, description="The columns, in order.")
+
+    @field_validator("columns")
+    @classmethod
+    def _columns_are_sound(cls, columns: tuple[Column, ...]) -> tuple[Column, ...]:
+        names = [column.name for column in columns]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"found the column name {twice[0]!r} more than once; names must differ")
+        optional = False
+        for column in columns:
+            if optional and not column.optional:
+                raise ValueError(
+                    f"found {column.name!r} after an optional column; only the last columns may be optional"
+                )
+            optional = column.optional
+        if columns[0].optional:
+            raise ValueError("found only optional columns; at least the first must always be there")
+        return columns
+
+
+class FeaturesSection(Noun):
+    """What the model sees."""
+
+    columns: tuple[str, ...] = Field(
+        min_length=1, description="Columns in the order in which the model expects them."
+    )
+
+
+class Container(Noun):
+    """One container of a model that is made for the run."""
+
+    image: str = Field(min_length=1, max_length=255, pattern=r"^\S+$", description="Image URI in ECR.")
+    model_data: S3Uri | None = Field(
+        default=None, description="S3 URI of the model.tar.gz that the container loads."
+    )
+    environment: dict[str, str] = Field(
+        default_factory=dict, max_length=100, description="Environment variables of the container."
+    )
+
+    @field_validator("model_data")
+    @classmethod
+    def _is_an_archive(cls, value: str | None) -> str | None:
+        if value is not None and not value.endswith(".tar.gz"):
+            raise ValueError(
+                f"found {value!r}; allowed is one .tar.gz object, which SageMaker unpacks for the container"
+            )
+        return value
+
+
+class ModelSection(Noun):
+    """The model: an existing one by name, or containers from which one is made for the run."""
+
+    name: str | None = Field(
+        default=None,
+        pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$",
+        description="ModelName of a model that exists in SageMaker.",
+    )
+    containers: tuple[Container, ...] = Field(
+        default=(),
+        max_length=15,
+        description="Containers in the order in which a record passes through them.",
+    )
+
+    @model_validator(mode="after")
+    def _names_one_model(self) -> Self:
+        if (self.name is None) == (not self.containers):
+            found = "neither name nor containers" if self.name is None else "both name and containers"
+            raise ValueError(f"found {found}; allowed is one of them")
+        return self
+
+    @property
+    def is_serial_pipeline(self) -> bool:
+        """Whether a record passes through more than one container."""
+        return len(self.containers) > 1
+
+
+class StageLimits(Noun):
+    """How large the cluster of a stage may get. What is left out is decided by the plan of each run."""
+
+    instance_type: InstanceType = Field(default="ml.m5.xlarge", description="Instance type of the stage.")
+    instance_types: tuple[InstanceType, ...] = Field(
+        default=(),
+        max_length=5,
+        description="Other acceptable types; the plan takes what suits the goals best.",
+    )
+    max_instances: int = Field(
+        default=4,
+        ge=1,
+        le=MAX_INSTANCES,
+        description="Most instances this stage may ever use, typed ones included.",
+    )
+    max_runtime_minutes: int = Field(
+        default=240, ge=1, le=7 * 24 * 60, description="After this time the job is stopped and the run fails."
+    )
+
+
+class PreprocessSection(StageLimits):
+    """The processing job that checks the records and cuts them into equal shards."""
+
+    image: str = Field(
+        min_length=1, max_length=255, pattern=r"^\S+$", description="Image URI; it needs Python and pandas."
+    )
+    volume_size_gb: int = Field(default=30, ge=1, le=16384, description="Disk of each instance, in GB.")
+
+
+class TransformSection(StageLimits):
+    """The batch transform job that runs the model."""
+
+    strategy: Literal["MultiRecord", "SingleRecord"] = Field(
+        default="MultiRecord", description="MultiRecord sends as many records per request as fit the payload."
+    )
+    max_payload_mb: int | None = Field(
+        default=None,
+        ge=1,
+        le=100,
+        description="Most MB in one request. Default: 6, and 5 for several containers.",
+    )
+    max_concurrent_transforms: int | None = Field(
+        default=None, ge=1, le=100, description="Requests in flight per instance. Default: one per vCPU."
+    )
+    accept: str = Field(
+        default="application/jsonlines", max_length=256, description="What the model shall answer."
+    )
+    assemble_with: Literal["Line", "None"] = Field(
+        default="Line", description="Line puts a line break between the answers of a shard, None glues them."
+    )
+
+
+class GoalsSection(Noun):
+    """What a run asks of its clusters. The smallest that meet all of it are taken."""
+
+    deadline: int | str | None = Field(
+        default=None,
+        description="When the run shall be done: minutes from its start, or a time of day in UTC, such as '06:00'.",
+    )
+    budget: float | None = Field(
+        default=None,
+        gt=0,
+        description="Most dollars that the jobs of one run may cost by the plan's estimate.",
+    )
+    on_over_budget: Literal["fail", "approve"] = Field(
+        default="fail",
+        description="When the estimate is above the budget: fail, or wait for a person's approval.",
+    )
+    prefer: Literal["cost", "speed"] = Field(
+        default="cost",
+        description="cost: the cheapest clusters that meet the deadline. speed: the fastest within the limits.",
+    )
+
+    @field_validator("deadline")
+    @classmethod
+    def _is_a_deadline(cls, value: int | str | None) -> int | str | None:
+        if value is not None:
+            check_deadline(value)
+        return value
+
+
+class PredictionsSection(Noun):
+    """How to read the model's answers."""
+
+    format: Literal["jsonlines", "csv"] = Field(default="jsonlines", description="Format of the answers.")
+    fields: dict[str, str] = Field(
+        min_length=1,
+        description="Output column for each field of an answer; for csv the field is its position, from 0.",
+    )
+    types: dict[str, Literal["string", "float", "integer"]] = Field(
+        default_factory=dict, description="Type of an output column, where it is no float."
+    )
+
+    @model_validator(mode="after")
+    def _fields_fit_the_format(self) -> Self:
+        if self.format == "csv":
+            wrong = [name for name in self.fields if not name.isdigit()]
+            if wrong:
+                raise ValueError(
+                    f"found the field {wrong[0]!r}; csv answers have no names, so a field is a position "
+                    f"such as '0'"
+                )
+        targets = list(self.fields.values())
+        if len(set(targets)) < len(targets):
+            raise ValueError(f"found the same output column twice in fields: {targets}; names must differ")
+        strange = [name for name in self.types if name not in targets]
+        if strange:
+            raise ValueError(
+                f"found a type for {strange[0]!r}; allowed are the output columns of fields: {', '.join(targets)}"
+            )
+        return self
+
+
+class JoinSection(Noun):
+    """How records and predictions are put side by side and published."""
+
+    format: Literal["parquet", "csv", "jsonl"] = Field(
+        default="parquet", description="Format of the published files."
+    )
+    group_mb: int = Field(
+        default=256, ge=1, le=10_000, description="About how many MB of records one task joins into one file."
+    )
+
+
+class OutputSection(Noun):
+    """Where the joined rows are published."""
+
+    uri: TemplatedS3Uri = Field(description="S3 prefix of the output. May hold {date}, {hour} and {run_id}.")
