@@ -21,15 +21,17 @@ from include.local_aws.runner.gunzip import gunzip
 from include.local_aws.runner.images import Image
 from include.local_aws.runner.inputs import InputObject
 from include.local_aws.runner.job import Job
-from include.local_aws.runner.s3 import S3Error
+from include.local_aws.runner.s3 import Address, S3Error
 from include.local_aws.runner.transform.batching import Batch, Batcher
 from include.local_aws.runner.transform.client import Chain, execution_parameters
+from include.local_aws.runner.transform.data_processing import Processor, RecordError
 from include.local_aws.runner.transform.invocation import ObjectLostError, invoke
+from include.local_aws.runner.transform.json_path import FilterError
 from include.local_aws.runner.transform.output import OutputObject
 from include.local_aws.runner.transform.plan import Parameters, TransformPlan
 from include.local_aws.runner.transform.servers import Servers
 from include.local_aws.runner.transform.splitting import BadInputError, TooLargeError, splitter_for
-from include.local_aws.runner.transform.spool import Body
+from include.local_aws.runner.transform.spool import Body, Spool
 from include.local_aws.runner.usage import Meter
 
 MONITOR_SECONDS = 0.05
@@ -44,13 +46,14 @@ class Progress:
         self._job = job
         self._total = total
         self._lock = threading.Lock()
-        self._done = 0
+        self.finished: list[tuple[Address, Address]] = []
         self.failures: dict[str, JobFailedError] = {}
 
-    def done(self) -> None:
+    def done(self, output: OutputObject) -> None:
         with self._lock:
-            self._done += 1
-        self._job.events.progress(self._done, self._total)
+            self.finished.append((output.item.address, output.target))
+            done = len(self.finished)
+        self._job.events.progress(done, self._total)
 
     def lost(self, item: InputObject, failure: JobFailedError) -> None:
         with self._lock:
@@ -68,6 +71,7 @@ class Instance:
         images: list[Image],
         objects: list[InputObject],
         progress: Progress,
+        processor: Processor | None,
     ) -> None:
         self.job = job
         self.name = host
@@ -75,6 +79,7 @@ class Instance:
         self._plan = plan
         self._objects = objects
         self._progress = progress
+        self._processor = processor
         self._folder = job.spec.work_dir / host / "spool"
         self._folder.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256(f"{job.spec.arn}/{host}".encode()).hexdigest()
@@ -158,7 +163,7 @@ class Instance:
         newline = "never"
         if self._plan.assemble_line:
             newline = "always" if settings.assemble_line_always else "missing"
-        output = OutputObject(item, self.job.s3.writer(target), window, newline=newline)
+        output = OutputObject(item, target, self.job.s3.writer(target), window, newline=newline)
         self._open.add(output)
         number = 0
         try:
@@ -171,7 +176,7 @@ class Instance:
                     break
                 self._queue.put((output, number, batch))
                 number += 1
-        except (BadInputError, TooLargeError, zlib.error, EOFError) as error:
+        except (BadInputError, TooLargeError, RecordError, FilterError, zlib.error, EOFError) as error:
             self._lose(output, ObjectLostError(ClientFailedError(), [str(error)]))
         except S3Error as error:
             self._lose(output, ObjectLostError(ClientFailedError(), [f"Failed to download data: {error}"]))
@@ -191,22 +196,44 @@ class Instance:
             return gunzip(stream) if self._plan.gzip else stream
 
         self.meter.add(bytes_in=item.size)
+        processor = self._processor
+        keep_originals = processor is not None
+        before = processor.before if processor is not None else bytes
         if self._plan.split == "None":
-            if limit is not None and item.size > limit:
+            if limit is not None and not self._plan.gzip and item.size > limit:
                 raise TooLargeError(
                     f"an object of {item.size} bytes is larger than the payload of {limit} bytes"
                 )
-            if limit is None:
+            if processor is not None:
+                # Joined and filtered as one record, which JSON in memory is anyway.
+                whole = self._spooled(pieces(), limit).read()
+                yield from Batcher(self._folder, limit, True, before, keep_originals).batches([whole])
+            elif limit is None:
                 yield Batch(Body(None, pieces), 1)
             elif not self._plan.gzip:
                 yield Batch(Body(item.size, pieces), 1)
             else:
-                yield from Batcher(self._folder, limit, True, bytes, False).batches(_whole(pieces(), limit))
+                spool = self._spooled(pieces(), limit)
+                yield Batch(Body(spool.size, spool.pieces), 1, None, spool)
             return
         splitter = splitter_for(self._plan.split, single_keeps_newline=settings.single_record_keeps_newline)
         single = parameters.strategy == "SINGLE_RECORD"
-        batcher = Batcher(self._folder, limit, single, splitter.strip if single else bytes, False)
-        yield from batcher.batches(splitter.split(pieces(), limit))
+
+        def shape(record: bytes) -> bytes:
+            return splitter.strip(before(record)) if single else before(record)
+
+        batcher = Batcher(self._folder, limit, single, shape, keep_originals)
+        yield from batcher.batches(splitter.split(pieces(), limit if processor is None else None))
+
+    def _spooled(self, pieces: Iterator[bytes], limit: int | None) -> Spool:
+        """All of it; raises TooLargeError as soon as it is larger than `limit`."""
+        spool = Spool(self._folder)
+        for piece in pieces:
+            spool.write(piece)
+            if limit is not None and spool.size > limit:
+                spool.close()
+                raise TooLargeError(f"an object of more than {limit} bytes is larger than the payload")
+        return spool
 
     def _work(self) -> None:
         """A slot: one request at a time."""
@@ -247,10 +274,26 @@ class Instance:
             return
         self.meter.add(records=batch.records)
         try:
-            if output.accept(number, answer.spool):
+            response = self._processed(batch, answer.spool)
+            if output.accept(number, response):
                 self._finishers.submit(self._finish, output)
+        except (RecordError, FilterError) as error:
+            output.drop()
+            self._lose(output, ObjectLostError(ClientFailedError(), [str(error)]))
         except S3Error as error:
             self._lose(output, ObjectLostError(ClientFailedError(), [f"Failed to upload output: {error}"]))
+
+    def _processed(self, batch: Batch, response: Spool) -> Spool:
+        """The response, joined and filtered if the job says so."""
+        if self._processor is None or batch.originals is None:
+            return response
+        try:
+            made = self._processor.after(batch.originals, response.read())
+        finally:
+            response.close()
+        joined = Spool(self._folder)
+        joined.write(made)
+        return joined
 
     def _finish(self, output: OutputObject) -> None:
         if self.job.flag.is_set() and not self.job.spec.settings.keep_finished_outputs_on_stop:
@@ -267,7 +310,7 @@ class Instance:
             return
         self._settle(output)
         self.meter.add(objects=1, bytes_out=size)
-        self._progress.done()
+        self._progress.done(output)
         self._break_if_due()
 
     def _lose(self, output: OutputObject, error: ObjectLostError, *, settled: bool = False) -> None:
@@ -291,15 +334,3 @@ class Instance:
     def _settle(self, output: OutputObject) -> None:
         self._open.discard(output)
         output.settled.set()
-
-
-def _whole(pieces: Iterator[bytes], limit: int) -> Iterator[bytes]:
-    """All of it as one record; raises TooLargeError as soon as it is."""
-    found: list[bytes] = []
-    size = 0
-    for piece in pieces:
-        size += len(piece)
-        if size > limit:
-            raise TooLargeError(f"an object of more than {limit} bytes is larger than the payload")
-        found.append(piece)
-    yield b"".join(found)

@@ -6,7 +6,7 @@ import threading
 
 from include.local_aws.runner.failures import JobFailedError
 from include.local_aws.runner.inputs import InputObject
-from include.local_aws.runner.s3 import Writer
+from include.local_aws.runner.s3 import Address, Writer
 from include.local_aws.runner.transform.spool import Spool
 
 NEWLINE = b"\n"
@@ -22,6 +22,7 @@ class OutputObject:
     def __init__(
         self,
         item: InputObject,
+        target: Address,
         writer: Writer,
         window: threading.Semaphore,
         *,
@@ -29,6 +30,7 @@ class OutputObject:
     ) -> None:
         """`newline`: "never", "missing" (added to a response without one) or "always"."""
         self.item = item
+        self.target = target
         self.failure: JobFailedError | None = None
         self._writer = writer
         self._window = window
