@@ -99,27 +99,24 @@ def object_prediction(line: str) -> str:
         ({"OutputFilter": "$[1]"}, "1\n4\n"),
     ],
 )
-@pytest.mark.parametrize("strategy", ["SingleRecord", "MultiRecord"])
-def test_csv_rows_are_filtered_joined_and_filtered_again(
-    aws: Aws, processing: dict[str, str], expected: str, strategy: str
-) -> None:
+def test_csv_rows_are_filtered_joined_and_filtered_again(processing: dict[str, str], expected: str) -> None:
     """The join takes the original row, whatever the input filter took away."""
+    assert processed("text/csv", "1,2,3\n4,5,6\n", processing, row_prediction) == expected
+
+
+def test_csv_cells_with_commas_and_quotes_stay_cells() -> None:
+    processing = {"JoinSource": "Input", "OutputFilter": "$[1,0]"}
+    assert processed("text/csv", '1,"a, ""b""",3\n', processing, row_prediction) == '"a, ""b""",1\n'
+
+
+@pytest.mark.parametrize("strategy", ["SingleRecord", "MultiRecord"])
+def test_a_job_filters_joins_and_filters_again(aws: Aws, strategy: str) -> None:
+    processing = {"InputFilter": "$[1:]", "JoinSource": "Input", "OutputFilter": "$[0,-1]"}
     ended = process(
         aws, ROWS, "text/csv", "1,2,3\n4,5,6\n", DataProcessing=processing, BatchStrategy=strategy
     )
     assert ended.outcome == ("Completed", None)
-    assert aws.get("out/a.out").decode() == expected
-
-
-def test_csv_cells_with_commas_and_quotes_stay_cells(aws: Aws) -> None:
-    process(
-        aws,
-        ROWS,
-        "text/csv",
-        '1,"a, ""b""",3\n',
-        DataProcessing={"JoinSource": "Input", "OutputFilter": "$[1,0]"},
-    )
-    assert aws.get("out/a.out") == b'"a, ""b""",1\n'
+    assert aws.get("out/a.out") == b"1,2\n4,5\n"
 
 
 @pytest.mark.parametrize(
@@ -139,18 +136,14 @@ def test_csv_cells_with_commas_and_quotes_stay_cells(aws: Aws) -> None:
         ({"OutputFilter": "$.seen['features'][-1]"}, "2\n"),
     ],
 )
-def test_json_lines_are_filtered_joined_and_filtered_again(
-    aws: Aws, processing: dict[str, str], expected: str
-) -> None:
+def test_json_lines_are_filtered_joined_and_filtered_again(processing: dict[str, str], expected: str) -> None:
     record = '{"id": 7, "features": [1, 2]}\n'
-    ended = process(aws, OBJECTS, "application/jsonlines", record * 2, DataProcessing=processing)
-    assert ended.outcome == ("Completed", None)
-    assert aws.get("out/a.out").decode() == expected * 2
+    assert processed("application/jsonlines", record * 2, processing, object_prediction) == expected * 2
 
 
-def test_a_record_that_is_no_object_is_joined_as_sagemaker_input(aws: Aws) -> None:
-    process(aws, OBJECTS, "application/jsonlines", "[1, 2]\n", DataProcessing={"JoinSource": "Input"})
-    assert json.loads(aws.get("out/a.out")) == {
+def test_a_record_that_is_no_object_is_joined_as_sagemaker_input() -> None:
+    made = processed("application/jsonlines", "[1, 2]\n", {"JoinSource": "Input"}, object_prediction)
+    assert json.loads(made) == {
         "SageMakerInput": [1, 2],
         "SageMakerOutput": {"score": 0.5, "seen": [1, 2]},
     }
