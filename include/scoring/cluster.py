@@ -90,17 +90,17 @@ class Choice:
     @property
     def seconds(self) -> float:
         """Expected seconds from start to end."""
-        return self._wall([stage.seconds for stage in self.stages])
+        return self._wall([stage.seconds for stage in self.stages], 0)
 
     @property
     def slowest(self) -> float:
         """Seconds at the slow end of the rates' margins."""
-        return self._wall([stage.slowest for stage in self.stages])
+        return self._wall([stage.slowest for stage in self.stages], 1)
 
     @property
     def fastest(self) -> float:
         """Seconds at the fast end of the rates' margins."""
-        return self._wall([stage.fastest for stage in self.stages])
+        return self._wall([stage.fastest for stage in self.stages], -1)
 
     @property
     def billed_seconds(self) -> float:
@@ -114,12 +114,10 @@ class Choice:
         known = [part for part in parts if part is not None]
         return sum(known) if len(known) == len(parts) else None
 
-    def _wall(self, running: Sequence[float]) -> float:
-        return (
-            OTHER_SECONDS
-            + sum(running)
-            + sum(stage.option.rate.provisioning_seconds for stage in self.stages)
-        )
+    def _wall(self, running: Sequence[float], end: int) -> float:
+        rates = [stage.option.rate for stage in self.stages]
+        waiting = sum(rate.provisioning_seconds * (1 + end * rate.margin) for rate in rates)
+        return OTHER_SECONDS + sum(running) + waiting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,8 +137,8 @@ def sized(work: StageWork, option: Option, count: int) -> Sized:
         option=option,
         count=count,
         seconds=rate.start_seconds + share,
-        slowest=rate.start_seconds + share / (1 - rate.margin),
-        fastest=rate.start_seconds + share / (1 + rate.margin),
+        slowest=rate.start_seconds * (1 + rate.margin) + share / (1 - rate.margin),
+        fastest=rate.start_seconds * (1 - rate.margin) + share / (1 + rate.margin),
     )
 
 

@@ -82,7 +82,8 @@ class HistoryRow:
 class Rate:
     """What one instance of a type can be counted on in a stage, and what that rests on.
 
-    `margin` is a share: the true rate is expected between `bytes_per_second` times 1 - margin and 1 + margin.
+    `margin` is a share: the true rate is expected between `bytes_per_second` times 1 - margin and 1 + margin, and
+    start-up and provisioning likewise.
     """
 
     bytes_per_second: float
