@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import threading
 import uuid
 from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from include.local_aws.api.model import operation_names
 
 Kind = Literal[
     "throttle",
@@ -20,6 +23,21 @@ Kind = Literal[
     "kill_container",
     "lose_instance",
 ]
+S3_OPERATIONS = frozenset(
+    {
+        "GetObject",
+        "HeadObject",
+        "PutObject",
+        "DeleteObject",
+        "CopyObject",
+        "ListObjects",
+        "ListObjectsV2",
+        "CreateMultipartUpload",
+        "UploadPart",
+        "CompleteMultipartUpload",
+        "AbortMultipartUpload",
+    }
+)
 RUNNER_KINDS = ("kill_container", "lose_instance")
 S3_KINDS = ("s3_error", "s3_slow")
 
@@ -53,7 +71,15 @@ class Fault(BaseModel):
         if unused:
             allowed = ", ".join(sorted(USED[self.kind])) or "none"
             raise ValueError(f"{self.kind} takes no {', '.join(unused)}; its own fields are: {allowed}")
+        operations = S3_OPERATIONS if self.kind in S3_KINDS else operation_names()
+        if self.operation is not None and self.operation not in operations:
+            near = difflib.get_close_matches(self.operation, operations) or sorted(operations)[:9]
+            raise ValueError(f"operation is {self.operation!r}, there is e.g. {', '.join(near)}")
         return self
+
+    def listed(self) -> dict[str, Any]:
+        """Name, kind, count and the fields that the kind uses."""
+        return self.model_dump(include={"name", "kind", "count"} | USED[self.kind])
 
 
 USED: dict[str, set[str]] = {
@@ -92,7 +118,7 @@ class Faults:
         with self._lock:
             self._armed[fault.name] = fault
             self._struck[fault.name] = 0
-        return fault.model_dump()
+        return fault.listed()
 
     def disarm(self, name: str | None) -> int:
         """Disarm one fault, or all; returns how many."""

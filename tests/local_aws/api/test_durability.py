@@ -1,0 +1,186 @@
+"""What survives the server, however it ends, and what does not."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.local_aws.api.conftest import FAST
+from tests.local_aws.api.requests import finish, model_request, processing_request, started, transform_request
+from tests.local_aws.servers import Server
+
+pytestmark = pytest.mark.local_only
+
+REASON = (
+    "InternalServerError: We encountered an internal error.  Please try again. "
+    "(the embedded AWS was stopped while this job ran)"
+)
+
+
+def _gone(processes: list[int], seconds: float = 15) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        alive = [
+            one for one in processes if psutil.pid_exists(one) and psutil.Process(one).status() != "zombie"
+        ]
+        if not alive:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _leave_jobs(server: Server, name: str, tmp_path: Path) -> list[int]:
+    """Two jobs at work, deaf to SIGTERM, one with a child; their processes, once they run."""
+    sagemaker = server.client("sagemaker")
+    files = [tmp_path / f"{name}-{number}.pids" for number in range(2)]
+    for number, path in enumerate(files):
+        request = processing_request(
+            f"{name}-{number}", Environment={"SECONDS": "600", "DEAF": "1", "CHILD": str(path)}
+        )
+        sagemaker.create_processing_job(**request)
+        started(sagemaker.describe_processing_job, ProcessingJobName=f"{name}-{number}")
+    deadline = time.monotonic() + 20
+    while not all(path.exists() and path.read_text() for path in files):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    listed = [int(number) for path in files for number in path.read_text().split()]
+    assert set(listed) <= {child.pid for child in children}
+    return [child.pid for child in children]
+
+
+def _fill(server: Server, name: str) -> dict[str, Any]:
+    """Something of everything: bucket, object, log, role, model, tags, and a completed job."""
+    s3, logs, iam, sagemaker = (server.client(service) for service in ("s3", "logs", "iam", "sagemaker"))
+    s3.create_bucket(Bucket="kept-bucket")
+    s3.put_object(Bucket="kept-bucket", Key="a/small", Body=b"1,2\n", Metadata={"with_underscore": "x"})
+    s3.put_object(Bucket="kept-bucket", Key="a/large", Body=bytes(6_000_000))
+    logs.create_log_group(logGroupName="/aws/sagemaker/TransformJobs")
+    iam.create_role(RoleName="kept", AssumeRolePolicyDocument="{}")
+    sagemaker.create_model(**model_request(name), Tags=[{"Key": "k", "Value": "v"}])
+    sagemaker.create_transform_job(**transform_request(name, name, "s3://kept-bucket/a/"))
+    return finish(sagemaker.describe_transform_job, TransformJobName=name)
+
+
+def _plain(answer: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in answer.items() if key != "ResponseMetadata"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_clean_stop_keeps_everything_and_leaves_nothing_running(
+    start_server: Any, name: str, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Jobs, models, tags, S3 with its metadata, logs and roles are back; what ran is Failed, with the reason."""
+    server = start_server({**FAST, "shutdown_grace_seconds": 0.5})
+    done = _fill(server, name)
+    processes = _leave_jobs(server, name, tmp_path)
+    assert server.stop(number) == 0
+    assert _gone(processes)
+    assert list((server.data_dir / "work").iterdir()) == []
+
+    again = start_server(FAST)
+    sagemaker, s3 = again.client("sagemaker"), again.client("s3")
+    assert _plain(sagemaker.describe_transform_job(TransformJobName=name)) == _plain(done)
+    arn = sagemaker.describe_model(ModelName=name)["ModelArn"]
+    assert sagemaker.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "k", "Value": "v"}]
+    for job in range(2):
+        left = sagemaker.describe_processing_job(ProcessingJobName=f"{name}-{job}")
+        assert (left["ProcessingJobStatus"], left["FailureReason"]) == ("Failed", REASON)
+        assert left["ProcessingEndTime"] >= left["ProcessingStartTime"]
+    small = s3.get_object(Bucket="kept-bucket", Key="a/small")
+    assert (small["Body"].read(), small["Metadata"]) == (b"1,2\n", {"with_underscore": "x"})
+    assert s3.get_object(Bucket="kept-bucket", Key="a/large")["Body"].read() == bytes(6_000_000)
+    groups = again.client("logs").describe_log_groups()["logGroups"]
+    assert [group["logGroupName"] for group in groups] == ["/aws/sagemaker/TransformJobs"]
+    assert again.client("iam").get_role(RoleName="kept")["Role"]["RoleName"] == "kept"
+    # The name stays used up.
+    with pytest.raises(sagemaker.exceptions.ResourceInUse):
+        sagemaker.create_transform_job(**transform_request(name, name, "s3://kept-bucket/a/"))
+
+
+def test_a_killed_server_leaves_no_process_and_no_directory(
+    start_server: Any, name: str, tmp_path: Path
+) -> None:
+    """kill -9: what was at work dies at once, and after a restart those jobs are Failed with the reason."""
+    server = start_server(FAST)
+    sagemaker = server.client("sagemaker")
+    sagemaker.create_model(**model_request(name))
+    sagemaker.create_processing_job(**processing_request(f"{name}-done"))
+    done = finish(sagemaker.describe_processing_job, ProcessingJobName=f"{name}-done")
+    processes = _leave_jobs(server, name, tmp_path)
+    assert len(list((server.data_dir / "work").glob("*/*/SPEC.json"))) == 2
+    server.stop(signal.SIGKILL)
+    assert _gone(processes)
+    assert list((server.data_dir / "work").iterdir()) == []
+
+    sagemaker = start_server(FAST).client("sagemaker")
+    sagemaker.describe_model(ModelName=name)
+    assert _plain(sagemaker.describe_processing_job(ProcessingJobName=f"{name}-done")) == _plain(done)
+    for job in range(2):
+        left = sagemaker.describe_processing_job(ProcessingJobName=f"{name}-{job}")
+        assert (left["ProcessingJobStatus"], left["FailureReason"]) == ("Failed", REASON)
+
+
+def test_when_the_sweeper_was_killed_too_the_next_start_tidies_up(
+    start_server: Any, name: str, tmp_path: Path
+) -> None:
+    """Runners die with the server's threads all the same; the directories go at the next start."""
+    server = start_server(FAST)
+    sagemaker = server.client("sagemaker")
+    sagemaker.create_processing_job(**processing_request(name, Environment={"SECONDS": "600", "DEAF": "1"}))
+    started(sagemaker.describe_processing_job, ProcessingJobName=name)
+    processes = {child.pid: child.cmdline() for child in psutil.Process(server.process.pid).children()}
+    for process, command in processes.items():
+        if any(part.endswith("sweeper.py") for part in command):
+            os.kill(process, signal.SIGKILL)
+    server.stop(signal.SIGKILL)
+    assert _gone(list(processes))
+    (left,) = (server.data_dir / "work").iterdir()
+    again = start_server(FAST)
+    assert not left.exists()
+    assert again.local("GET", "health") == {"status": "ok", "active_jobs": {}}
+
+
+def test_a_job_waiting_for_instances_at_the_kill_is_failed_too(start_server: Any, name: str) -> None:
+    """It never started, so it has no start time and nothing is billed."""
+    settings = {**FAST, "provisioning_seconds": 600}
+    server = start_server(settings)
+    server.client("sagemaker").create_processing_job(**processing_request(name))
+    server.stop(signal.SIGKILL)
+    again = start_server(settings)
+    left = again.client("sagemaker").describe_processing_job(ProcessingJobName=name)
+    assert (left["ProcessingJobStatus"], left["FailureReason"]) == ("Failed", REASON)
+    assert "ProcessingStartTime" not in left
+    assert again.local("GET", "usage")["jobs"][0]["billed_seconds"] == 0
+
+
+def test_a_saved_s3_that_does_not_load_is_named(start_server: Any, tmp_path: Path) -> None:
+    """Rather than starting without the user's objects."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "moto.pickle").write_bytes(b"not a pickle")
+    with pytest.raises(RuntimeError, match="Move the file away to start with an empty S3"):
+        start_server(FAST)
+
+
+def test_jobs_use_another_s3_when_its_endpoint_is_given(start_server: Any, name: str, tmp_path: Path) -> None:
+    """The prefix is looked up there, and the runner is told that endpoint; logs stay here."""
+    other = start_server(FAST, data_dir="other")
+    server = start_server({**FAST, "s3_endpoint_url": other.url}, AWS_ACCESS_KEY_ID="mine")
+    other.client("s3").create_bucket(Bucket="elsewhere")
+    other.client("s3").put_object(Bucket="elsewhere", Key="in/x", Body=b"1\n")
+    sagemaker = server.client("sagemaker")
+    sagemaker.create_model(**model_request(name))
+    path = tmp_path / "spec.json"
+    sagemaker.create_transform_job(
+        **transform_request(name, name, "s3://elsewhere/in/", Environment={"SPEC": str(path)})
+    )
+    finish(sagemaker.describe_transform_job, TransformJobName=name)
+    spec = json.loads(path.read_text())
+    assert (spec["s3_endpoint_url"], spec["logs_endpoint_url"]) == (other.url, server.url)
