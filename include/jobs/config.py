@@ -13,13 +13,13 @@ from include.jobs.errors import ConfigError
 from include.jobs.fields import Fields
 
 VERSION = 1
-FORMATS = ("csv",)
+FORMATS = ("csv", "jsonlines", "parquet")
 COMPRESSIONS = ("none", "gzip", "auto")
 TYPES = ("string", "integer", "float")
 DISTRIBUTIONS = ("ShardedByS3Key", "FullyReplicated")
 RULES = ("required", "range", "allowed", "pattern", "duplicates")
 # Checked before the pipeline's own rules, in this order; their names are taken.
-IMPLICIT_RULES = ("quoting", "encoding", "arity", "type", "line break")
+IMPLICIT_RULES = ("quoting", "json", "encoding", "arity", "type", "line break")
 
 
 @dataclass(frozen=True)

@@ -9,36 +9,13 @@ from __future__ import annotations
 import csv
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Iterable, Iterator
 
+from include.jobs.batch import BATCH_RECORDS, Batch, ended
+
 # The longest quoted field, in characters. One stray quote would otherwise swallow the rest of its object.
 FIELD_LIMIT = 1 << 20
-# A batch aims at this many characters, so that wide records do not cost more memory than narrow ones.
-BATCH_CHARACTERS = 4 << 20
-BATCH_RECORDS = 32_768
-
-
-@dataclass
-class Batch:
-    """Consecutive records of one object.
-
-    Attributes:
-        rows: the fields of each record.
-        texts: the original text of each record, ended by one line feed.
-        first: the number of the first record within its object, from 1.
-        lines: the number of each record's first line within its object, from 1.
-        broken: for a record whose fields cannot be told, by its place in the batch: the rule and the reason.
-        blank: empty lines passed over; they are no records.
-    """
-
-    rows: list[list[str]]
-    texts: list[str]
-    first: int
-    lines: list[int]
-    broken: dict[int, tuple[str, str]] = field(default_factory=dict)
-    blank: int = 0
 
 
 class CsvRecords:
@@ -60,8 +37,8 @@ class CsvRecords:
         ends: list[int] = []  # after each record: how many lines of this batch are taken
         broken: dict[int, tuple[str, str]] = {}
         taken = self._taken
-        ended = False
-        while len(rows) < limit and not ended:
+        over = False
+        while len(rows) < limit and not over:
             stopped = False
             with suppress(csv.Error):
                 stopped = True
@@ -69,11 +46,11 @@ class CsvRecords:
                     rows.append(row)
                     ends.append(len(taken))
                 stopped = False
-            ended = len(rows) < limit and not stopped
-            if ended and self._unclosed(rows, ends):
+            over = len(rows) < limit and not stopped
+            if over and self._unclosed(rows, ends):
                 rows.pop()
                 ends.pop()
-                ended, stopped = False, True
+                over, stopped = False, True
             if stopped:
                 self._give_up_line(rows, ends, broken)
         return self._batch(rows, ends, broken) if taken else None
@@ -103,7 +80,7 @@ class CsvRecords:
         lines = self._taken[ends[-2] if len(ends) > 1 else 0 :]
         if '"' not in lines[0]:
             return False
-        return len(list(csv.reader([*lines[:-1], _ended(lines[-1]), "x\n"], delimiter=self._delimiter))) == 1
+        return len(list(csv.reader([*lines[:-1], ended(lines[-1]), "x\n"], delimiter=self._delimiter))) == 1
 
     def _give_up_line(
         self, rows: list[list[str]], ends: list[int], broken: dict[int, tuple[str, str]]
@@ -128,7 +105,7 @@ class CsvRecords:
         starts = [0, *ends[:-1]]
         texts = taken[:] if len(ends) == len(taken) else ["".join(taken[a:b]) for a, b in zip(starts, ends)]
         if "\r" in "".join(texts) or not texts[-1].endswith("\n"):
-            texts = [_ended(text) for text in texts]
+            texts = [ended(text) for text in texts]
         lines = [self._line + 1 + start for start in starts]
         self._line += len(taken)
         taken.clear()
@@ -153,23 +130,3 @@ class CsvRecords:
             if batch.rows:
                 self._record = 0
                 return batch.rows[0]
-
-    def batches(self) -> Iterator[Batch]:
-        """All records, in batches of a bounded number of characters."""
-        limit = 256
-        while True:
-            batch = self.take(limit)
-            if batch is None:
-                return
-            yield batch
-            characters = max(1, sum(map(len, batch.texts)) // max(1, len(batch.texts)))
-            limit = max(1, min(BATCH_RECORDS, BATCH_CHARACTERS // characters))
-
-
-def _ended(line: str) -> str:
-    """`line` ended by one line feed, whatever ended it: CR LF, a lone CR, or the end of the object."""
-    if line.endswith("\r\n"):
-        return line[:-2] + "\n"
-    if line.endswith("\n"):
-        return line
-    return (line[:-1] if line.endswith("\r") else line) + "\n"

@@ -12,8 +12,8 @@ from typing import IO, Iterable, Mapping, Sequence, cast
 
 import numpy as np
 
+from include.jobs.batch import Batch
 from include.jobs.config import Config, Rule
-from include.jobs.csv_records import Batch
 from include.jobs.judge import unreadable
 from include.jobs.layout import Layout
 from include.jobs.objects import InputObject

@@ -8,8 +8,8 @@ from typing import Mapping, Sequence
 
 import numpy as np
 
+from include.jobs.batch import Batch
 from include.jobs.config import Config
-from include.jobs.csv_records import Batch
 from include.jobs.layout import Layout
 from include.jobs.numeric import parse_column
 from include.jobs.rules import Table, compile_rule, shown

@@ -78,11 +78,9 @@ def share(objects: Sequence[InputObject], hosts: Sequence[str], host: str) -> li
     return [one for one in objects if one.source in chosen]
 
 
-def text_bytes(one: InputObject, source: Input) -> int:
-    """About how many bytes of text the object holds: a compressed one is estimated from its beginning."""
-    if not one.size:
-        return 0
-    with reading(one, source), one.path.open("rb") as stored:
+def stored_text_bytes(one: InputObject, source: Input) -> int:
+    """About how many bytes of text a CSV or JSON Lines object holds: a compressed one is judged by its beginning."""
+    with one.path.open("rb") as stored:
         if not _gzipped(stored.read(2), one, source):
             return one.size
         stored.seek(0)
@@ -157,9 +155,7 @@ class _Guarded(io.RawIOBase):
         last = max(data.rfind(b"\n"), data.rfind(b"\r"))
         self._since = self._since + len(data) if last < 0 else len(data) - last
         if self._since > LINE_LIMIT:
-            raise InputError(
-                f"{self._source} has no line break in {LINE_LIMIT:,} bytes: it is not a CSV file"
-            )
+            raise InputError(f"{self._source} has no line break in {LINE_LIMIT:,} bytes: it holds no lines")
         return len(data)
 
     def close(self) -> None:

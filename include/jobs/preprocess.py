@@ -1,4 +1,4 @@
-"""Processing job: any CSV input becomes equal shards of records, features and rejects.
+"""Processing job: CSV, JSON Lines or Parquet becomes equal shards of records, features and rejects.
 
 Run by SageMaker as `python3 -m include.jobs.preprocess`; README.md beside this file has its configuration.
 """
@@ -18,9 +18,10 @@ from include.jobs.container import Container, read_container, write_message
 from include.jobs.duplicates import find_duplicates
 from include.jobs.errors import ConfigError, JobError
 from include.jobs.judge import Judge
-from include.jobs.objects import InputObject, list_objects, share, text_bytes
+from include.jobs.objects import InputObject, list_objects, share
+from include.jobs.parquet_records import require_pyarrow
 from include.jobs.shards import ShardWriter
-from include.jobs.source import read_batches
+from include.jobs.source import read_batches, text_bytes
 
 MANIFEST_VERSION = 1
 
@@ -29,12 +30,15 @@ def preprocess(container: Container, config: Config) -> dict[str, Any]:
     """Write this host's shards and manifest below the container's output; returns the manifest."""
     started = time.time()
     busy = time.perf_counter()
+    if config.input.format == "parquet":
+        require_pyarrow()
     everything = list_objects(container.data, config.input_uri)
     own = own_objects(container, config, everything)
     duplicates = find_duplicates(config, everything)
     judge = Judge(config)
     sizes = {one.source: text_bytes(one, config.input) for one in own}
-    writer = ShardWriter(container.output, container.host, sum(sizes.values()), config.shard_bytes)
+    suffix = "jsonl" if config.input.format == "jsonlines" else "csv"
+    writer = ShardWriter(container.output, container.host, sum(sizes.values()), config.shard_bytes, suffix)
     rejected: Counter[str] = Counter()
     objects: list[dict[str, Any]] = []
     before = 0  # bytes of the objects already read

@@ -11,7 +11,7 @@ from typing import IO, Any, Sequence
 
 import numpy as np
 
-from include.jobs.csv_records import Batch
+from include.jobs.batch import Batch
 from include.jobs.judge import Verdict
 
 
@@ -22,8 +22,9 @@ class ShardWriter:
     far as rejects are spread evenly.
     """
 
-    def __init__(self, output: Path, host: str, total: int, shard_bytes: int) -> None:
-        """`total`: bytes of text that this host will read."""
+    def __init__(self, output: Path, host: str, total: int, shard_bytes: int, suffix: str) -> None:
+        """`total`: bytes of text that this host will read; `suffix`: of the records files."""
+        self._suffix = suffix
         self._output = output
         self._host = host
         count = max(1, round(total / shard_bytes))
@@ -91,7 +92,7 @@ class ShardWriter:
         lines = io.StringIO()
         csv.writer(lines, lineterminator="\n").writerows(features)
         self._file("features", "csv").write(lines.getvalue().encode("utf-8"))
-        self._file("records", "csv").write("".join(texts).encode("utf-8"))
+        self._file("records", self._suffix).write("".join(texts).encode("utf-8"))
         self._records += len(features)
 
     def _write_reject(self, source: str, batch: Batch, verdict: Verdict, at: int) -> None:
@@ -121,7 +122,7 @@ class ShardWriter:
                 "records": self._records,
                 "bytes": sizes["records"],
                 "features_bytes": sizes["features"],
-                "records_key": f"records/{self._name}.csv",
+                "records_key": f"records/{self._name}.{self._suffix}",
                 "features_key": f"features/{self._name}.csv",
                 "rejects": self._rejects,
             }

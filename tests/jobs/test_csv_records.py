@@ -8,20 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.jobs import csv_records
-from include.jobs.csv_records import Batch, CsvRecords
+from include.jobs import batch, csv_records
+from include.jobs.batch import Batch, batches
+from include.jobs.csv_records import CsvRecords
 
 HOSTILE = st.text(alphabet='a,"\n\r é\u2028', max_size=60)
 
 
 def read(text: str, limit: int = 1000) -> list[Batch]:
     records = CsvRecords(io.StringIO(text, newline=""), ",")
-    batches = []
-    while True:
-        batch = records.take(limit)
-        if batch is None:
-            return batches
-        batches.append(batch)
+    return list(iter(lambda: records.take(limit), None))
 
 
 def ended_properly(text: str) -> bool:
@@ -36,12 +32,12 @@ def ended_properly(text: str) -> bool:
 @given(text=HOSTILE.filter(ended_properly), limit=st.integers(1, 7))
 def test_fields_are_those_of_the_csv_module(text: str, limit: int) -> None:
     """For any text, in batches of any size, the records are those of the csv module, empty lines left out."""
-    batches = read(text, limit)
-    rows = [row for batch in batches for row in batch.rows]
+    parts = read(text, limit)
+    rows = [row for part in parts for row in part.rows]
     everything = list(csv.reader(io.StringIO(text, newline="")))
     assert rows == [row for row in everything if row]
-    assert sum(batch.blank for batch in batches) == len(everything) - len(rows)
-    numbers = [batch.first + index for batch in batches for index in range(len(batch.rows))]
+    assert sum(part.blank for part in parts) == len(everything) - len(rows)
+    numbers = [part.first + index for part in parts for index in range(len(part.rows))]
     assert numbers == list(range(1, len(rows) + 1))
 
 
@@ -49,9 +45,9 @@ def test_fields_are_those_of_the_csv_module(text: str, limit: int) -> None:
 @given(text=HOSTILE.filter(ended_properly), limit=st.integers(1, 7))
 def test_each_text_reads_as_its_own_record_and_nothing_is_lost(text: str, limit: int) -> None:
     """A record's text gives its fields again, and the texts together are the input but for its line ends."""
-    batches = read(text, limit)
-    texts = [one for batch in batches for one in batch.texts]
-    rows = [row for batch in batches for row in batch.rows]
+    parts = read(text, limit)
+    texts = [one for part in parts for one in part.texts]
+    rows = [row for part in parts for row in part.rows]
     assert [next(csv.reader(io.StringIO(one, newline=""))) for one in texts] == rows
     assert all(one.endswith("\n") and not one.endswith("\r\n") for one in texts)
 
@@ -66,31 +62,31 @@ def test_each_text_reads_as_its_own_record_and_nothing_is_lost(text: str, limit:
 def test_line_numbers_point_at_the_first_line_of_a_record(text: str) -> None:
     """Counting physical lines, whatever ends them."""
     lines = list(io.StringIO(text, newline=""))
-    for batch in read(text, 3):
-        for number, one in zip(batch.lines, batch.texts, strict=True):
+    for part in read(text, 3):
+        for number, one in zip(part.lines, part.texts, strict=True):
             assert "".join(islice(lines, number - 1, None)).startswith(one.rstrip("\n"))
 
 
 def test_a_quote_that_is_never_closed_costs_one_line() -> None:
     """Its line is set apart with a reason; the records behind it are read as if it were not there."""
-    (batch,) = read('a,b\n"c,d\ne,f\n')
-    assert batch.rows[0] == ["a", "b"]
-    assert batch.rows[2] == ["e", "f"]
-    assert batch.texts == ["a,b\n", '"c,d\n', "e,f\n"]
-    assert {index: rule for index, (rule, _) in batch.broken.items()} == {1: "quoting"}
+    (only,) = read('a,b\n"c,d\ne,f\n')
+    assert only.rows[0] == ["a", "b"]
+    assert only.rows[2] == ["e", "f"]
+    assert only.texts == ["a,b\n", '"c,d\n', "e,f\n"]
+    assert {index: rule for index, (rule, _) in only.broken.items()} == {1: "quoting"}
 
 
 def test_a_field_beyond_the_limit_costs_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stray quote does not make one record of megabytes."""
     monkeypatch.setattr(csv_records, "FIELD_LIMIT", 20)
     lines = ['"x', *[f"row {number}" for number in range(10)], 'y"']
-    (batch,) = read("\n".join(lines))
-    assert [text.rstrip("\n") for text in batch.texts] == lines
-    assert {index: rule for index, (rule, _) in batch.broken.items()} == {0: "quoting"}
+    (only,) = read("\n".join(lines))
+    assert [text.rstrip("\n") for text in only.texts] == lines
+    assert {index: rule for index, (rule, _) in only.broken.items()} == {0: "quoting"}
 
 
 def test_wide_records_come_in_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is that of a number of characters, not of a number of records."""
-    monkeypatch.setattr(csv_records, "BATCH_CHARACTERS", 10_000)
+    monkeypatch.setattr(batch, "BATCH_CHARACTERS", 10_000)
     records = CsvRecords(io.StringIO(f"{'x' * 99}\n" * 2_000), ",")
-    assert [len(batch.rows) for batch in records.batches()] == [256, *[100] * 17, 44]
+    assert [len(one.rows) for one in batches(records.take)] == [256, *[100] * 17, 44]

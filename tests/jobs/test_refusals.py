@@ -28,7 +28,7 @@ ONE = "s3://bucket/in/one.csv"
         (b"id,y\na,1\n", {"input_header": True}, f"{ONE}: the header has unknown column 'y'; the pipeline names"),
         (b"id\na\n", {"input_header": True}, f"{ONE}: the header has no column 'x'; "),
         (b"id,x,x\na,1,2\n", {"input_header": True}, f"{ONE}: the header has repeated column 'x'; "),
-        (b"a" * (66 << 20), {}, f"{ONE} has no line break in 67,108,864 bytes: it is not a CSV file"),
+        (b"a" * (66 << 20), {}, f"{ONE} has no line break in 67,108,864 bytes: it holds no lines"),
     ],
 )  # fmt: skip
 def test_an_object_that_is_something_else_is_named(

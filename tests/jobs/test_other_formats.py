@@ -1,0 +1,133 @@
+"""JSON Lines and Parquet as input of the preprocess job."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.jobs.containers import columns, config, run_preprocess
+
+AB = columns(id="string", x="float", n="integer?")
+
+
+def parquet(**data: Any) -> bytes:
+    file = io.BytesIO()
+    pq.write_table(pa.table(data), file, row_group_size=2)
+    return file.getvalue()
+
+
+def test_json_lines_keep_their_text_and_become_csv_features(tmp_path: Path) -> None:
+    """Members in any order, extra ones, null, nested values and numbers to the digit."""
+    lines = [
+        '{"x": 1.50, "id": "a,b", "extra": [1, 2]}',
+        '{"id":"\\u00fc","x":1e3,"n":7}',
+        '{"id": null, "x": null}',
+        '{"id": {"deep": [1.0, "q"]}, "x": -0.0}  ',
+    ]
+    wanted = config(AB, input_format="jsonlines")
+    ended = run_preprocess(tmp_path, wanted, {"a.jsonl": "\r\n".join([*lines, "", ""]).encode()})
+    assert ended.records() == ["".join(f"{line}\n" for line in lines).encode()]
+    assert ended.features() == ['"a,b",1.50\nü,1e3\n,\n"{""deep"": [1.0, ""q""]}",-0.0\n'.encode()]
+    assert ended.manifest["shards"][0]["records_key"] == "records/algo-1-00000.jsonl"
+    assert ended.manifest["objects"][0]["blank_lines"] == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "rule", "reason"),
+    [
+        (b'{"id": "a", "x": 1', "json", "the line is not JSON: "),
+        (b"[1, 2]", "json", "the line is JSON, but no object"),
+        (b'{"id": "\\ud800", "x": 1}', "json", "the line escapes half a surrogate pair or NUL"),
+        (b'{"id": "\\u0000", "x": 1}', "json", "the line escapes half a surrogate pair or NUL"),
+        (b'{"id": "\xff", "x": 1}', "encoding", "byte 0xff at character 9"),
+        (b'{"id": "a", "x": NaN}', "type", "x is 'NaN', allowed is a number or empty"),
+        (b'{"id": "a", "x": true}', "type", "x is 'true', allowed is a number or empty"),
+        (b'{"id": "a", "x": 1, "n": 1.5}', "type", "n is '1.5', allowed is a whole number or empty"),
+        (b'{"id": "a\\nb", "x": 1}', "line break", "feature id is 'a\\nb'"),
+    ],
+)
+def test_a_json_line_that_is_no_record_costs_itself_alone(
+    tmp_path: Path, line: bytes, rule: str, reason: str
+) -> None:
+    ended = run_preprocess(
+        tmp_path,
+        config(AB, input_format="jsonlines"),
+        {"a.jsonl": b'{"id":"k","x":1}\n' + line + b'\n{"id":"l"}\n'},
+    )
+    assert ended.features() == [b"k,1\nl,\n"]
+    (reject,) = ended.rejects()
+    assert (reject["line"], reject["rule"]) == (2, rule)
+    assert reject["reason"].startswith(reason)
+
+
+def test_parquet_rows_become_csv_that_reads_back_equal(tmp_path: Path) -> None:
+    """Floats of both widths, integers that pandas made floats, nulls, NaN, quotes and line breaks."""
+    note = ["plain", 'say "hi", twice', "two\r\nlines", None, ""]
+    content = parquet(
+        n=pa.array([1.0, math.nan, 3.0, None, 2.0**53]),
+        x=pa.array([0.1, 1 / 3, None, math.nan, 5e-324]),
+        f=pa.array(np.array([0.1, 2, -3.5, 1e30, 7], dtype=np.float32)),
+        note=pa.array(note),
+        when=pa.array([datetime.date(2026, 1, day) for day in range(1, 6)]),
+        left_out=pa.array([[1]] * 5),
+    )
+    shape = columns(x="float", f="float", when="string", note="string", n="integer?")
+    wanted = config(shape, input_format="parquet", features={"columns": ["f", "x"]})
+    ended = run_preprocess(tmp_path, wanted, {"a.parquet": content, "b.parquet": b""})
+    assert ended.message == "algo-1: 5 in, 0 rejected, 1 shards"
+    assert ended.features() == [b"0.1,0.1\n2.0,0.3333333333333333\n-3.5,\n1e+30,\n7.0,5e-324\n"]
+    assert b"".join(ended.records()).split(b"\n") == [
+        b"0.1,0.1,2026-01-01,plain,1",
+        b'0.3333333333333333,2.0,2026-01-02,"say ""hi"", twice",',
+        b',-3.5,2026-01-03,"two\r',
+        b'lines",3',
+        b",1e+30,2026-01-04,,",
+        b"5e-324,7.0,2026-01-05,,9007199254740992",
+        b"",
+    ]
+
+
+def test_parquet_records_are_cut_into_equal_shards(tmp_path: Path) -> None:
+    """Judged by the text that the rows become, whatever the file's size is."""
+    content = parquet(id=[f"row-{number:05d}" for number in range(5_000)], x=[0.5] * 5_000)
+    ended = run_preprocess(
+        tmp_path, config(AB, input_format="parquet", shard_bytes=10_000), {"a.parquet": content}
+    )
+    sizes = [shard["records"] for shard in ended.manifest["shards"]]
+    assert sum(sizes) == 5_000
+    assert len(sizes) == 7
+    assert max(sizes) - min(sizes) <= 1
+    assert ended.manifest["shards"][0]["columns"] == ["id", "x"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"id,x\na,1\n", "s3://bucket/in/a is not a Parquet file: "),
+        (parquet(id=["a"], y=[1.0]), "s3://bucket/in/a has no column x; it has id, y"),
+    ],
+)
+def test_what_is_no_such_parquet_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    ended = run_preprocess(tmp_path, config(AB, input_format="parquet"), {"a": content})
+    assert ended.exit_code == 1
+    assert ended.message.startswith(message)
+
+
+def test_duplicates_and_rules_hold_for_json_as_for_csv(tmp_path: Path) -> None:
+    """Two spellings of the same members are one record."""
+    lines = ['{"id": "a", "x": 1}', '{"x":1,"id":"a"}', '{"id": "b", "x": 1}']
+    rules = [{"name": "once", "rule": "duplicates"}]
+    ended = run_preprocess(
+        tmp_path, config(AB, input_format="jsonlines", rules=rules), {"a.jsonl": "\n".join(lines).encode()}
+    )
+    assert [one["record"] for one in ended.rejects()] == [2]
+    assert [json.loads(line)["id"] for line in ended.records()[0].splitlines()] == ["a", "b"]
