@@ -56,7 +56,7 @@ class ScriptModel:
                 "Cannot use transform_fn implementation with input_fn, predict_fn, and/or output_fn"
             )
         if not hasattr(module, "model_fn"):
-            raise TypeError(f"Please provide a model_fn implementation: {module.__file__} has none")
+            raise TypeError(f"Please provide a model_fn implementation: {module.__name__} has none")
         self._input_fn = functions["input_fn"] or default_input_fn
         self._predict_fn = functions["predict_fn"] or default_predict_fn
         self._output_fn = functions["output_fn"] or encode

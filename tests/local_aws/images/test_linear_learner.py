@@ -1,0 +1,165 @@
+"""The Linear Learner image: its artefact, its formats, its scores."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from include.local_aws.images.linear_learner.formats import LinearLearner
+from include.local_aws.images.linear_learner.model import load_model
+from include.local_aws.images.linear_learner.mxnet_params import read_params
+from include.local_aws.images.serving import Request, Response
+
+
+def ndarray(values: np.ndarray) -> bytes:
+    """One dense float32 array as MXNet saves it."""
+    head = struct.pack("<IiI", 0xF993FAC9, 0, values.ndim) + struct.pack(f"<{values.ndim}q", *values.shape)
+    return head + struct.pack("<iii", 1, 0, 0) + values.astype("<f4").tobytes()
+
+
+def params(**arrays: np.ndarray) -> bytes:
+    names = b"".join(struct.pack("<Q", len(name) + 4) + b"arg:" + name.encode() for name in arrays)
+    body = b"".join(ndarray(array) for array in arrays.values())
+    return struct.pack("<QQQ", 0x112, 0, len(arrays)) + body + struct.pack("<Q", len(arrays)) + names
+
+
+def artefact(
+    folder: Path, weights: list[list[float]], bias: list[float], output: str, **extra: object
+) -> Path:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        symbol = {"nodes": [{"op": "null"}, {"op": output}], "heads": [[1, 0, 0]]}
+        archive.writestr("mx-mod-symbol.json", json.dumps(symbol))
+        archive.writestr("additional-params.json", json.dumps(extra))
+        archive.writestr(
+            "mx-mod-0000.params", params(fc0_weight=np.array(weights), fc0_bias=np.array([bias]))
+        )
+    (folder / "model_algo-1").write_bytes(packed.getvalue())
+    return folder
+
+
+@pytest.fixture
+def regressor(tmp_path: Path) -> LinearLearner:
+    """y = 2a - b + 0.5"""
+    where = artefact(tmp_path, [[2.0], [-1.0]], [0.5], "LinearRegressionOutput", predictor_type="regressor")
+    return LinearLearner(load_model(where))
+
+
+def ask(model: LinearLearner, body: str, content_type: str | None, accept: str | None = None) -> Response:
+    return model.invoke(Request(body.encode(), content_type, accept))
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("text/csv", "1,2\n3,4\n"),
+        ("text/csv; charset=utf-8", "1,2\r\n3,4"),
+        ("application/jsonlines", '{"features": [1, 2]}\n{"data": {"features": {"values": [3, 4]}}}\n'),
+        ("application/json", '{"instances": [{"features": [1, 2]}, {"features": [3, 4]}]}'),
+    ],
+)
+def test_every_input_format_gives_the_same_scores(
+    regressor: LinearLearner, content_type: str, body: str
+) -> None:
+    answer = ask(regressor, body, content_type, "application/json")
+    assert (answer.status, answer.content_type) == (200, "application/json")
+    assert json.loads(answer.body) == {"predictions": [{"score": 0.5}, {"score": 2.5}]}
+
+
+def test_json_lines_are_one_answer_a_line(regressor: LinearLearner) -> None:
+    answer = ask(regressor, "1,2\n3,4\n", "text/csv", "application/jsonlines")
+    assert answer.body == b'{"score": 0.5}\n{"score": 2.5}\n'
+    assert answer.content_type == "application/jsonlines"
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "accept", "status", "words"),
+    [
+        ("1,2", "text/csv", "text/csv", 406, "Accept type 'text/csv' not supported"),
+        ("1,2", "text/plain", None, 415, "Content-type 'text/plain' not supported"),
+        ("1,2\n1,2,3", "text/csv", None, 400, "record 2 has 3 features, the model has 2"),
+        ("1,x", "text/csv", None, 400, "not a number"),
+        ('{"instances": [{"x": 1}]}', "application/json", None, 400, "unable to read the request"),
+        ("{", "application/jsonlines", None, 400, "unable to read the request"),
+    ],
+)
+def test_what_it_cannot_read_or_write_it_refuses(
+    regressor: LinearLearner, body: str, content_type: str, accept: str | None, status: int, words: str
+) -> None:
+    answer = ask(regressor, body, content_type, accept)
+    assert answer.status == status
+    assert words in answer.body.decode()
+
+
+def test_a_binary_classifier_answers_label_and_score_with_its_own_threshold(tmp_path: Path) -> None:
+    where = artefact(
+        tmp_path,
+        [[1.0]],
+        [0.0],
+        "LogisticRegressionOutput",
+        predictor_type="binary_classifier",
+        threshold=0.7,
+    )
+    lines = ask(
+        LinearLearner(load_model(where)), "0\n0.8\n1\n-1000\n", "text/csv", "application/jsonlines"
+    ).body
+    rows = [json.loads(line) for line in lines.splitlines()]
+    assert [row["predicted_label"] for row in rows] == [0, 0, 1, 0]
+    assert [row["score"] for row in rows] == pytest.approx(
+        [0.5, 1 / (1 + np.exp(-0.8)), 1 / (1 + np.exp(-1.0)), 0.0], abs=1e-6
+    )
+
+
+def test_a_multiclass_classifier_answers_the_likeliest_class_and_all_scores(tmp_path: Path) -> None:
+    where = artefact(
+        tmp_path, [[1.0, 0.0, -1.0]], [0.0, 0.5, 0.0], "SoftmaxOutput", predictor_type="multiclass_classifier"
+    )
+    lines = ask(LinearLearner(load_model(where)), "2\n0\n-2\n", "text/csv", "application/jsonlines").body
+    rows = [json.loads(line) for line in lines.splitlines()]
+    assert [row["predicted_label"] for row in rows] == [0, 1, 2]
+    powers = np.exp([2.0, 0.5, -2.0])
+    assert rows[0]["score"] == pytest.approx(list(powers / powers.sum()), abs=1e-6)
+
+
+def test_a_hinge_loss_classifier_scores_without_a_sigmoid(tmp_path: Path) -> None:
+    where = artefact(tmp_path, [[1.0]], [0.0], "MakeLoss", predictor_type="binary_classifier", threshold=0.0)
+    answer = ask(LinearLearner(load_model(where)), "-3\n3\n", "text/csv", "application/jsonlines")
+    assert [json.loads(line) for line in answer.body.splitlines()] == [
+        {"predicted_label": 0, "score": -3.0},
+        {"predicted_label": 1, "score": 3.0},
+    ]
+
+
+def test_the_members_may_lie_in_the_folder_itself(tmp_path: Path) -> None:
+    packed = (
+        artefact(tmp_path, [[2.0]], [0.0], "LinearRegressionOutput", predictor_type="regressor")
+        / "model_algo-1"
+    )
+    with zipfile.ZipFile(packed) as archive:
+        archive.extractall(tmp_path)
+    packed.unlink()
+    assert load_model(tmp_path).predict(np.array([[3.0]], dtype=np.float32)) == [{"score": 6.0}]
+
+
+def test_a_folder_without_an_artefact_says_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"mx-mod-0000\.params"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"x" * 24, "no MXNet NDArray list"),
+        (params(a_weight=np.zeros((2, 1)))[:-20], "ends at byte"),
+        (b"\x12\x01" + b"\0" * 4, "ends at byte"),
+    ],
+)
+def test_a_file_that_is_no_params_file_is_refused(data: bytes, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        read_params(data)
