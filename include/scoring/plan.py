@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -32,11 +31,12 @@ from include.scoring.rules import Noun
 
 MINUTE = 60
 MEGABYTE = 1_000_000
+# Hashing a thousand lines at once is five times as fast as one by one.
+LINES_AT_A_TIME = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class S3Object:
-    """One object of a listing; `size` in bytes."""
+class S3Object(NamedTuple):
+    """One object of a listing; `size` in bytes. A tuple, since listings hold millions of them."""
 
     key: str
     size: int
@@ -235,20 +235,25 @@ def _describe_input(
     digest = hashlib.sha256()
     number = total = largest = text = largest_text = packed_objects = 0
     in_turn = [0] * instances
-    for item in objects:
-        if item.size <= 0:
+    lines: list[str] = []
+    for key, size_, etag in objects:
+        if size_ <= 0:
             continue
-        total += item.size
-        packed = compression == "gzip" or (compression == "auto" and item.key.endswith(".gz"))
+        packed = compression == "gzip" or (compression == "auto" and key.endswith(".gz"))
+        unpacked = size_ * sizing.GZIP_GROWTH if packed else size_
         packed_objects += packed
-        unpacked = item.size * (sizing.GZIP_GROWTH if packed else 1)
+        total += size_
         text += unpacked
+        largest = max(largest, size_)
+        largest_text = max(largest_text, unpacked)
         in_turn[number % instances] += unpacked
         number += 1
-        largest = max(largest, item.size)
-        largest_text = max(largest_text, unpacked)
         # Keys hold no line break that S3 would not escape, and sizes no text, so this is unambiguous.
-        digest.update(f"{item.size} {item.etag} {item.key!r}\n".encode())
+        lines.append(f"{size_} {etag} {key!r}\n")
+        if len(lines) == LINES_AT_A_TIME:
+            digest.update("".join(lines).encode())
+            lines.clear()
+    digest.update("".join(lines).encode())
     described = InputPlan(
         uri=uri,
         objects=number,

@@ -1,0 +1,238 @@
+"""Finds, before submission, what SageMaker would refuse late or silently misread in a transform or processing request.
+
+Each problem is one sentence: what was found, why it fails, what to write instead. Limits are those of the API reference
+and developer guide; quoted AWS messages were seen by users.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from include.scoring import s3uri
+from include.scoring.errors import LintError
+from include.scoring.messages import size
+from include.scoring.naming import MAX_NAME, NAME_PATTERN
+from include.scoring.sections import (
+    DEFAULT_MAX_PAYLOAD_MB,
+    MAX_PAYLOAD_TIMES_CONCURRENCY,
+    PIPELINE_MAX_PAYLOAD_MB,
+)
+
+MEBIBYTE = 1024 * 1024
+GIGABYTE = 1_000_000_000
+MAX_FILTER = 63
+JOINABLE = ("text/csv", "application/json", "application/jsonlines")
+# What AWS names when it refuses a filter; letters and digits are allowed too, an underscore is not.
+_FILTER = re.compile(r"[A-Za-z0-9$\[\]*. ,:'-]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a request does not say of itself; None where it is not known.
+
+    `largest_record_bytes` of the input, `header` whether its objects begin with column names, `keys` of the bucket from
+    the input prefix on (to find what a raw prefix matches by accident), `input_bytes` a host of a processing job holds.
+    """
+
+    containers: int = 1
+    largest_record_bytes: int | None = None
+    header: bool | None = None
+    keys: Iterable[str] = ()
+    input_bytes: int | None = None
+
+
+Request: TypeAlias = Mapping[str, Any]
+Check: TypeAlias = Callable[[Request, Facts], Iterable[str]]
+
+
+def lint_transform(request: Request, facts: Facts) -> tuple[str, ...]:
+    """The problems of a CreateTransformJob request, in the order of its fields; empty when there are none."""
+    return tuple(problem for check in _TRANSFORM for problem in check(request, facts))
+
+
+def lint_processing(request: Request, facts: Facts) -> tuple[str, ...]:
+    """The problems of a CreateProcessingJob request; empty when there are none."""
+    return tuple(problem for check in _PROCESSING for problem in check(request, facts))
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """Raise LintError when there are problems."""
+    if problems:
+        raise LintError(tuple(problems))
+
+
+def _payload(request: Request) -> int:
+    return int(request.get("MaxPayloadInMB", DEFAULT_MAX_PAYLOAD_MB))
+
+
+def _name(request: Request, _: Facts) -> Iterable[str]:
+    for field in ("TransformJobName", "ProcessingJobName", "ModelName"):
+        name = request.get(field)
+        if name is not None and not NAME_PATTERN.fullmatch(name):
+            yield (
+                f"{field}: found {name!r} of {len(name)} characters; AWS takes 1 to {MAX_NAME} "
+                f"letters, digits and '-', "
+                f"beginning and ending with a letter or digit; shorten the pipeline's name or replace other characters"
+            )
+
+
+def _in_flight(request: Request, _: Facts) -> Iterable[str]:
+    payload, concurrent = _payload(request), int(request.get("MaxConcurrentTransforms", 0))
+    if concurrent and payload * concurrent > MAX_PAYLOAD_TIMES_CONCURRENCY:
+        yield (
+            f"MaxConcurrentTransforms {concurrent} times MaxPayloadInMB {payload} is {concurrent * payload} MB; "
+            f"SageMaker allows {MAX_PAYLOAD_TIMES_CONCURRENCY} MB in flight; write MaxConcurrentTransforms "
+            f"{MAX_PAYLOAD_TIMES_CONCURRENCY // payload} or MaxPayloadInMB "
+            f"{MAX_PAYLOAD_TIMES_CONCURRENCY // concurrent}"
+        )
+
+
+def _pipeline(request: Request, facts: Facts) -> Iterable[str]:
+    if facts.containers < 2:
+        return
+    payload = _payload(request)
+    if payload > PIPELINE_MAX_PAYLOAD_MB or payload == 0:
+        yield (
+            f"MaxPayloadInMB: found {payload} for {facts.containers} containers; a request from one container to the "
+            f"next holds 5 MB at most, and a larger one fails as 'Request Entity Too Large'; write "
+            f"{PIPELINE_MAX_PAYLOAD_MB} or less"
+        )
+    if not request.get("MaxConcurrentTransforms"):
+        yield (
+            f"MaxConcurrentTransforms: not stated for {facts.containers} containers; SageMaker "
+            f"would ask one of them for "
+            f"it, which one is not documented, and take 1 where it does not answer; state a number"
+        )
+
+
+def _strategy(request: Request, _: Facts) -> Iterable[str]:
+    strategy = request.get("BatchStrategy")
+    split = request["TransformInput"].get("SplitType", "None")
+    if strategy is not None and split == "None":
+        yield (
+            f"BatchStrategy {strategy} without SplitType; whole objects are sent when nothing says "
+            f"how to find a record; "
+            f"write SplitType Line, RecordIO or TFRecord, or drop BatchStrategy"
+        )
+
+
+def _record(request: Request, facts: Facts) -> Iterable[str]:
+    payload = _payload(request)
+    longest = facts.largest_record_bytes
+    if longest is not None and payload and longest > payload * MEBIBYTE:
+        wanted = -(-longest // MEBIBYTE)
+        most = PIPELINE_MAX_PAYLOAD_MB if facts.containers > 1 else 100
+        advice = (
+            f"write MaxPayloadInMB {wanted}"
+            if wanted <= most
+            else "shorten the records, for no payload is enough"
+        )
+        yield (
+            f"MaxPayloadInMB: found {payload}, but a record of the input is {size(longest)}; a "
+            f"record is never cut, and "
+            f"one that does not fit fails its whole object; {advice}"
+        )
+
+
+def _header(request: Request, facts: Facts) -> Iterable[str]:
+    if facts.header and request["TransformInput"].get("SplitType") == "Line":
+        yield (
+            "TransformInput: the objects begin with a line of column names, which SageMaker would "
+            "send to the model as a "
+            "record; let preprocessing remove it, or upload the objects without it"
+        )
+
+
+def _prefix(request: Request, facts: Facts) -> Iterable[str]:
+    source = request["TransformInput"]["DataSource"]["S3DataSource"]
+    uri = source["S3Uri"]
+    if source.get("S3DataType") != "S3Prefix" or not s3uri.is_uri(uri):
+        return
+    _, prefix = s3uri.split(uri)
+    if prefix.endswith("/") or not prefix:
+        return
+    strange = [
+        key for key in facts.keys if key.startswith(prefix) and key != prefix and key[len(prefix)] != "/"
+    ]
+    if strange:
+        yield (
+            f"S3Uri: found {uri}, which also matches {strange[0]!r}"
+            f"{f' and {len(strange) - 1:,} more' if len(strange) > 1 else ''}, because an S3Prefix "
+            f"is a mere beginning of "
+            f"a key; write {uri}/"
+        )
+
+
+def _output(request: Request, _: Facts) -> Iterable[str]:
+    uri, output = (
+        request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"],
+        request["TransformOutput"]["S3OutputPath"],
+    )
+    if s3uri.covers(uri, output):
+        yield (
+            f"S3OutputPath: found {output}, below the input {uri}; the next run would score what "
+            f"this one wrote; choose another prefix"
+        )
+
+
+def _filters(request: Request, _: Facts) -> Iterable[str]:
+    for field in ("InputFilter", "OutputFilter"):
+        text = request.get("DataProcessing", {}).get(field)
+        if text is None:
+            continue
+        wrong = next((character for character in text if not _FILTER.fullmatch(character)), None)
+        if len(text) > MAX_FILTER:
+            yield (
+                f"{field}: found {len(text)} characters; SageMaker takes {MAX_FILTER}; keep or drop columns in "
+                f"the join instead"
+            )
+        if wrong is not None:
+            yield (
+                f"{field}: found {wrong!r} in {text!r}; SageMaker refuses it as 'Unexpected \"{wrong}\" in JsonPath'; "
+                f"rename the field to letters and digits, or choose by position"
+            )
+        if any(part.count(":") > 1 for part in re.findall(r"\[([^\]]*)\]", text)):
+            yield (
+                f"{field}: found several ranges in {text!r}; only a single range such as [1:5] is "
+                f"supported and the job would fail while it runs; write one range, or keep and drop columns in the join"
+            )
+
+
+def _native_join(request: Request, _: Facts) -> Iterable[str]:
+    if request.get("DataProcessing", {}).get("JoinSource", "None") != "Input":
+        return
+    source, output = request["TransformInput"], request["TransformOutput"]
+    content, accept = source.get("ContentType"), output.get("Accept")
+    if content != accept or content not in JOINABLE:
+        yield (
+            f"JoinSource Input with ContentType {content} and Accept {accept}; SageMaker joins only equal types out of "
+            f"{', '.join(JOINABLE)}; make them equal, or join outside with JoinSource None"
+        )
+    elif content == "text/csv" and not source.get("SplitType") == output.get("AssembleWith") == "Line":
+        yield (
+            f"JoinSource Input on text/csv with SplitType {source.get('SplitType')} and AssembleWith "
+            f"{output.get('AssembleWith')}; SageMaker joins CSV line by line; write Line for both"
+        )
+
+
+def _volume(request: Request, facts: Facts) -> Iterable[str]:
+    volume = int(request["ProcessingResources"]["ClusterConfig"]["VolumeSizeInGB"])
+    if facts.input_bytes is None:
+        return
+    # Records, features and rejects are written beside the input before they are uploaded.
+    wanted = -(-3 * facts.input_bytes // GIGABYTE) + 1
+    if volume < wanted:
+        yield (
+            f"VolumeSizeInGB: found {volume}, but each instance holds {size(facts.input_bytes)} of "
+            f"input and writes about "
+            f"twice as much beside it; write {wanted}, or use more instances where the input is divided among them"
+        )
+
+
+_TRANSFORM: tuple[Check, ...] = (
+    _name, _in_flight, _pipeline, _strategy, _record, _header, _prefix, _output, _filters, _native_join,
+)  # fmt: skip
+_PROCESSING: tuple[Check, ...] = (_name, _volume)
