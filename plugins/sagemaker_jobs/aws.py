@@ -76,6 +76,19 @@ def client_of(hook: Any) -> Any:
     return hook.conn
 
 
+def sibling(hook_class: Any, hook: Any) -> Any:
+    """A hook of another service with the connection, region and settings of ``hook``.
+
+    The S3 and logs hooks that SageMakerHook brings along are built without its region, verify and config.
+    """
+    return hook_class(
+        aws_conn_id=hook.aws_conn_id,
+        region_name=hook.conn_region_name,
+        verify=hook.verify,
+        config=hook.config,
+    )
+
+
 def call(
     function: Callable[..., Any], arguments: dict[str, Any], *, patience: float = CALL_PATIENCE_SECONDS
 ) -> Any:

@@ -24,12 +24,26 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 
 class SageMakerJobError(AirflowException):
-    """Base of this package's errors; ``job_name`` and ``status`` are None where there is no job."""
+    """Base of this package's errors.
 
-    def __init__(self, message: str, *, job_name: str | None = None, status: str | None = None) -> None:
+    Attributes:
+        job_name: the job's final name; None where there is no job.
+        status: how AWS said it ended.
+        reason: name of the known cause, as in ``reasons.REASONS``.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        job_name: str | None = None,
+        status: str | None = None,
+        reason: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.job_name = job_name
         self.status = status
+        self.reason = reason
 
 
 class RequestError(SageMakerJobError, AirflowFailException):

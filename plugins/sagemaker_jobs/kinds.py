@@ -50,6 +50,15 @@ class JobKind:
         """Field that holds when billing ended."""
         return f"{self.name}EndTime"
 
+    def billed_seconds(self, description: dict[str, Any]) -> float:
+        """Instance seconds that AWS bills for the job: from start to end, times instances."""
+        started, ended = description.get(self.started_field), description.get(self.ended_field)
+        if started is None or ended is None:
+            return 0.0
+        count = self.resources(description).get("InstanceCount", 1)
+        seconds: float = (ended - started).total_seconds() * count
+        return round(seconds, 3)
+
     def resources(self, description: dict[str, Any]) -> dict[str, Any]:
         """The part of a request or description that holds InstanceType and InstanceCount; {} if absent."""
         if self is PROCESSING:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow.providers.amazon.aws.hooks.logs import AwsLogsHook
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sagemaker_jobs.aws import call, client_of, error_code
+from sagemaker_jobs.aws import call, client_of, error_code, sibling
 
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
@@ -27,7 +27,7 @@ def tail_logs(
     {} when the job wrote nothing. A role that may not read logs gets one entry that says so: a missing
     permission must not hide why the job failed.
     """
-    client = _logs_client(hook)
+    client = client_of(sibling(AwsLogsHook, hook))
     tails: dict[str, list[str]] = {}
     try:
         found = call(
@@ -46,14 +46,3 @@ def tail_logs(
     except (BotoCoreError, OSError) as error:
         tails["(logs)"] = [f"could not be read from {kind.log_group}: {error}"]
     return tails
-
-
-def _logs_client(hook: SageMakerHook) -> Any:
-    # Not hook.logs_hook: that one is built without the region, verify and botocore_config of this task.
-    made = AwsLogsHook(
-        aws_conn_id=hook.aws_conn_id,
-        region_name=hook.conn_region_name,
-        verify=hook.verify,
-        config=hook.config,
-    )
-    return client_of(made)

@@ -36,24 +36,32 @@ def differences(wanted: Any, found: Any, path: str = "") -> list[str]:
     return [f"{path} is {found!r}, asked for was {wanted!r}"]
 
 
-def check_job(spec: JobSpec, job: Job, previous: Job | None) -> None:
-    """Raise JobMismatch unless ``job`` is attempt ``job.attempt`` of ``spec``.
+def job_differences(spec: JobSpec, job: Job) -> list[str]:
+    """Where ``job`` is not attempt ``job.attempt`` of ``spec``, as sentences; [] if it is.
 
-    An attempt that follows another may run on another instance type of the spec's list and, when it resumes a
-    transform, on a manifest of what is left.
+    An attempt after the first may run on another instance type of the spec's list and, where the spec lets a
+    transform resume, on a manifest of what was left.
     """
-    wanted = {
-        key: value for key, value in spec.request_for(job.attempt or 1).items() if key not in _NOT_DESCRIBED
-    }
-    found = job.description
-    if previous is not None:
-        wanted, found = _without_what_may_change(spec, wanted, found)
-    found_differences = differences(wanted, found)
+    attempt = job.attempt or 1
+    wanted = {key: value for key, value in spec.request_for(attempt).items() if key not in _NOT_DESCRIBED}
+    if attempt > 1:
+        found_type = spec.kind.resources(job.description).get("InstanceType")
+        if found_type in spec.instance_types:
+            spec.kind.resources(wanted)["InstanceType"] = found_type
+        source = job.description.get("TransformInput", {}).get("DataSource", {})
+        if spec.resume and source.get("S3DataSource", {}).get("S3DataType") == "ManifestFile":
+            wanted["TransformInput"]["DataSource"] = source
+    return differences(wanted, job.description)
+
+
+def check_job(spec: JobSpec, job: Job) -> None:
+    """Raise JobMismatch unless ``job`` is attempt ``job.attempt`` of ``spec``; see ``job_differences``."""
+    found_differences = job_differences(spec, job)
     if found_differences:
         raise JobMismatch(
-            f"{spec.kind.noun} {job.name} exists ({job.status}) but is not what this task asks for, so it "
-            f"is not used: {'; '.join(found_differences)}. What to do: clear the submitting task, which "
-            "gives the job a new name.",
+            f"{spec.kind.noun} {job.name} exists ({job.status}) but is not what this task asks for, so it is "
+            f"not used: {'; '.join(found_differences)}. What to do: clear the submitting task, which gives "
+            "the job a new name.",
             job_name=job.name,
             status=job.status,
         )
@@ -69,22 +77,3 @@ def check_model(request: dict[str, Any], found: dict[str, Any]) -> None:
             f"{'; '.join(found_differences)}. What to do: clear the submitting task, which gives the model "
             "a new name, or delete the model."
         )
-
-
-def _without_what_may_change(
-    spec: JobSpec, wanted: dict[str, Any], found: dict[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    ignored_resources = {"InstanceType"} if spec.instance_types else set()
-    resources = {
-        key: value for key, value in spec.kind.resources(wanted).items() if key not in ignored_resources
-    }
-    wanted = dict(wanted)
-    if "ProcessingResources" in wanted:
-        wanted["ProcessingResources"] = {**wanted["ProcessingResources"], "ClusterConfig": resources}
-    if "TransformResources" in wanted:
-        wanted["TransformResources"] = resources
-    if spec.resume and "TransformInput" in wanted:
-        wanted["TransformInput"] = {
-            key: value for key, value in wanted["TransformInput"].items() if key != "DataSource"
-        }
-    return wanted, found

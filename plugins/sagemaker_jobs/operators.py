@@ -15,11 +15,11 @@ from airflow.providers.amazon.aws.operators.sagemaker import (
 from sagemaker_jobs.aws import client_of, json_safe
 from sagemaker_jobs.casting import cast_to_shape
 from sagemaker_jobs.errors import RequestError
-from sagemaker_jobs.jobs import Job, ensure_job, stop_job
+from sagemaker_jobs.jobs import Job, stop_job
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM, JobKind
 from sagemaker_jobs.links import links_of, persist_links
 from sagemaker_jobs.spec import JobSpec, safe_name
-from sagemaker_jobs.waiting import KILLED, WaitsForJob
+from sagemaker_jobs.waiting import KILLED, Trouble, WaitsForJob
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -33,8 +33,8 @@ class JobOperator(WaitsForJob):
 
     Arguments beyond the provider's: ``max_job_attempts`` (jobs that may be started by themselves),
     ``instance_types`` (tried in order after one had no capacity), ``resume`` (transform: continue a failed
-    job from the objects that have no output yet), ``stop_after_seconds``, ``first_poll_seconds`` and
-    ``max_poll_seconds`` (when waiting).
+    job from the objects that have no output yet), ``room_patience_seconds`` (how long to try again while AWS
+    has no room), ``stop_after_seconds``, ``first_poll_seconds`` and ``max_poll_seconds`` (when waiting).
 
     What differs from the provider's: the name in ``config`` is a base name, to which the attempt is appended;
     the text ``{job_name}`` anywhere in the request becomes the job's final name; ``wait_for_completion`` is
@@ -52,6 +52,8 @@ class JobOperator(WaitsForJob):
     resume: bool
     wait_for_completion: bool
     action_if_job_exists: str
+    _spec: JobSpec | None = None
+    _killed: bool = False
 
     if TYPE_CHECKING:  # of the provider's operator beside which this mixin stands
 
@@ -80,18 +82,19 @@ class JobOperator(WaitsForJob):
     def execute(self, context: Context) -> Any:
         """Submit the job, or find it submitted; then return its account, or wait for it."""
         self.preprocess_config()
-        spec = self._spec()
+        spec = self._spec = self._make_spec()
         # Before the job exists, so that whoever has to find it again can.
         context["ti"].xcom_push(key=SPEC_KEY, value=spec.to_dict())
-        job = ensure_job(self.hook, spec, asked_again=asked_again(context))
-        self.job_in_hand = job.name
+        return self.begin(context, spec)
+
+    def take(self, context: Context, job: Job, trouble: Trouble | None) -> Any:
+        """Show what was sent, and wait or return."""
         if self._killed:
             stop_job(self.hook, self.job_kind, job.name, because=KILLED)
-        self._show(job, spec)
         if self.wait_for_completion:
-            return self.wait_for(context, job)
+            return self.wait_for(context, job, trouble)
         persist_links(context, self, self.hook, self.job_kind, job.name)
-        return {**self.account_of(job), SPEC_KEY: spec.to_dict()}
+        return self.job_done(context, job)
 
     def on_kill(self) -> None:
         """Stop what this task has submitted, or is about to."""
@@ -113,19 +116,22 @@ class JobOperator(WaitsForJob):
         self.log.info("The request is:\n%s", json.dumps(json_safe(self.config), sort_keys=True, indent=2))
 
     def job_done(self, context: Context, job: Job) -> Any:
-        """The provider's XCom, with the spec."""
+        """The provider's XCom, with the spec; the final request goes where "Rendered Templates" shows it."""
         spec = self.spec_in_use(context)
-        if spec is not None:
-            self._show(job, spec)
+        shape = self._input_shape(self.job_kind.operation)
+        sent = {key: json_safe(value) for key, value in job.description.items() if key in shape.members}
+        self.config = self.with_requests(sent, None if spec is None else spec.model)
         return {**self.account_of(job), SPEC_KEY: None if spec is None else spec.to_dict()}
 
     def spec_in_use(self, context: Context) -> JobSpec | None:
         """The spec that this task pushed before it submitted; None if it did not get that far."""
-        ti: Any = context["ti"]
-        pushed = ti.xcom_pull(task_ids=ti.task_id, key=SPEC_KEY, map_indexes=ti.map_index)
-        return None if pushed is None else JobSpec.from_dict(pushed)
+        if self._spec is None:
+            ti: Any = context["ti"]
+            pushed = ti.xcom_pull(task_ids=ti.task_id, key=SPEC_KEY, map_indexes=ti.map_index)
+            self._spec = None if pushed is None else JobSpec.from_dict(pushed)
+        return self._spec
 
-    def _spec(self) -> JobSpec:
+    def _make_spec(self) -> JobSpec:
         request, model = dict(self.job_request()), self.model_request()
         name_field = self.job_kind.name_field
         base_name = safe_name(request.get(name_field), name_field)
@@ -147,10 +153,6 @@ class JobOperator(WaitsForJob):
             resume=self.resume,
         )
 
-    def _show(self, job: Job, spec: JobSpec) -> None:
-        """Put the final request where "Rendered Templates" shows it."""
-        self.config = self.with_requests(spec.request_for(job.attempt or 1), spec.model)
-
     def _input_shape(self, operation: str) -> Any:
         return client_of(self.hook).meta.service_model.operation_model(operation).input_shape
 
@@ -167,6 +169,7 @@ class JobOperator(WaitsForJob):
         stop_after_seconds: float | str | None,
         first_poll_seconds: float,
         max_poll_seconds: float | None,
+        room_patience_seconds: float | str | None,
     ) -> None:
         if action_if_job_exists not in _EXISTING:
             raise RequestError(
@@ -187,7 +190,7 @@ class JobOperator(WaitsForJob):
         )
         self.first_poll_seconds = first_poll_seconds
         self.max_poll_seconds = check_interval if max_poll_seconds is None else max_poll_seconds
-        self._killed = False
+        self.room_patience_seconds = room_patience_seconds
 
 
 class ProcessingJobOperator(JobOperator, SageMakerProcessingOperator):
@@ -195,7 +198,11 @@ class ProcessingJobOperator(JobOperator, SageMakerProcessingOperator):
 
     job_kind: ClassVar[JobKind] = PROCESSING  # type: ignore[misc]  # fixed by the class, read by the mixin
     operator_extra_links = links_of(PROCESSING)
-    template_fields: Sequence[str] = (*SageMakerProcessingOperator.template_fields, "stop_after_seconds")
+    template_fields: Sequence[str] = (
+        *SageMakerProcessingOperator.template_fields,
+        "stop_after_seconds",
+        "room_patience_seconds",
+    )
 
     def __init__(
         self,
@@ -214,6 +221,7 @@ class ProcessingJobOperator(JobOperator, SageMakerProcessingOperator):
         stop_after_seconds: float | str | None = None,
         first_poll_seconds: float = 2,
         max_poll_seconds: float | None = None,
+        room_patience_seconds: float | str | None = 3600,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -238,6 +246,7 @@ class ProcessingJobOperator(JobOperator, SageMakerProcessingOperator):
             stop_after_seconds=stop_after_seconds,
             first_poll_seconds=first_poll_seconds,
             max_poll_seconds=max_poll_seconds,
+            room_patience_seconds=room_patience_seconds,
         )
 
     def job_request(self) -> dict[str, Any]:
@@ -268,7 +277,11 @@ class TransformJobOperator(JobOperator, SageMakerTransformOperator):
 
     job_kind: ClassVar[JobKind] = TRANSFORM  # type: ignore[misc]  # fixed by the class, read by the mixin
     operator_extra_links = links_of(TRANSFORM)  # type: ignore[assignment]  # the provider's has one link only
-    template_fields: Sequence[str] = (*SageMakerTransformOperator.template_fields, "stop_after_seconds")
+    template_fields: Sequence[str] = (
+        *SageMakerTransformOperator.template_fields,
+        "stop_after_seconds",
+        "room_patience_seconds",
+    )
 
     def __init__(
         self,
@@ -289,6 +302,7 @@ class TransformJobOperator(JobOperator, SageMakerTransformOperator):
         stop_after_seconds: float | str | None = None,
         first_poll_seconds: float = 2,
         max_poll_seconds: float | None = None,
+        room_patience_seconds: float | str | None = 3600,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -319,6 +333,7 @@ class TransformJobOperator(JobOperator, SageMakerTransformOperator):
             stop_after_seconds=stop_after_seconds,
             first_poll_seconds=first_poll_seconds,
             max_poll_seconds=max_poll_seconds,
+            room_patience_seconds=room_patience_seconds,
         )
 
     def job_request(self) -> dict[str, Any]:
@@ -349,17 +364,6 @@ class TransformJobOperator(JobOperator, SageMakerTransformOperator):
         model = self.model_request()
         if model is not None and "ExecutionRoleArn" in model:
             model["ExecutionRoleArn"] = _expand_role(self, model["ExecutionRoleArn"])
-
-
-def asked_again(context: Context) -> bool:
-    """Whether this is the first try after a person cleared the task.
-
-    ``max_tries`` stays the same over automatic retries and rises by ``retries + 1`` or more when a task is
-    cleared, so the first try of each asking is ``max_tries - retries``  + 1.
-    """
-    ti: Any = context["ti"]
-    first_try = ti.max_tries - (ti.task.retries or 0) + 1
-    return bool(ti.try_number == first_try and first_try > 1)
 
 
 def _expand_role(operator: JobOperator, role: str) -> str:

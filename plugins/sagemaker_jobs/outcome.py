@@ -35,7 +35,7 @@ def explain(
     logs = tail_logs(hook, kind, name)
     status = str(description[kind.status_field])
     message = describe_end(kind, name, description, reason, tags, logs)
-    return _error_type(reason, status)(message, job_name=name, status=status)
+    return _error_type(reason, status)(message, job_name=name, status=status, reason=reason.name)
 
 
 def cause_of(kind: JobKind, description: dict[str, Any], tags: dict[str, str]) -> Reason:

@@ -7,11 +7,23 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from sagemaker_jobs.aws import json_safe
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from sagemaker_jobs.jobs import Job
 
 _NEVER_SENT = frozenset({"Tags"})
+
+
+class EarlierAttempt(TypedDict):
+    """An attempt before the one that completed, which AWS bills as well."""
+
+    job_name: str
+    status: str
+    failure_reason: str | None
+    instance_type: str | None
+    instance_count: int | None
+    billed_seconds: float
 
 
 class JobResult(TypedDict):
@@ -32,11 +44,17 @@ class JobResult(TypedDict):
     model_name: str | None
     output_uri: str | None
     output_uris: list[str]
+    earlier: list[EarlierAttempt]
     request: dict[str, Any]
 
 
-def job_result(job: Job, request_members: frozenset[str]) -> JobResult:
+def job_result(
+    job: Job, request_members: frozenset[str], *, earlier: Sequence[Job] = (), resumed: Sequence[Job] = ()
+) -> JobResult:
     """The account of ``job``; ``request_members`` are the members of its kind's Create request.
+
+    ``earlier`` are the attempts before it, ``resumed`` those of them whose outputs it completed: their
+    prefixes come first in ``output_uris``, and each object's output is below the first that has it.
 
     ``billed_seconds`` are instance seconds: AWS bills from start to end, times instances, and not the time
     before. ``request`` is what AWS says it ran, which after a retry on another instance type is not what was
@@ -44,9 +62,7 @@ def job_result(job: Job, request_members: frozenset[str]) -> JobResult:
     """
     kind, found = job.kind, job.description
     resources = kind.resources(found)
-    started, ended = found.get(kind.started_field), found.get(kind.ended_field)
-    count = resources.get("InstanceCount")
-    outputs = kind.output_uris(found)
+    outputs = [uri for each in (*resumed, job) for uri in kind.output_uris(each.description)]
     return JobResult(
         job_name=job.name,
         job_arn=job.arn,
@@ -54,20 +70,31 @@ def job_result(job: Job, request_members: frozenset[str]) -> JobResult:
         status=job.status,
         attempt=job.attempt,
         created_at=_epoch(found.get("CreationTime")),
-        started_at=_epoch(started),
-        ended_at=_epoch(ended),
+        started_at=_epoch(found.get(kind.started_field)),
+        ended_at=_epoch(found.get(kind.ended_field)),
         instance_type=resources.get("SelectedInstanceType") or resources.get("InstanceType"),
-        instance_count=count,
-        billed_seconds=round((ended - started).total_seconds() * (count or 1), 3)
-        if started and ended
-        else 0.0,
+        instance_count=resources.get("InstanceCount"),
+        billed_seconds=kind.billed_seconds(found),
         exit_message=found.get("ExitMessage"),
         model_name=found.get("ModelName"),
-        output_uri=outputs[0] if outputs else None,
+        output_uri=next(iter(kind.output_uris(found)), None),
         output_uris=outputs,
+        earlier=[_earlier(each) for each in earlier],
         request=json_safe(
             {key: value for key, value in found.items() if key in request_members - _NEVER_SENT}
         ),
+    )
+
+
+def _earlier(job: Job) -> EarlierAttempt:
+    resources = job.kind.resources(job.description)
+    return EarlierAttempt(
+        job_name=job.name,
+        status=job.status,
+        failure_reason=job.description.get("FailureReason"),
+        instance_type=resources.get("InstanceType"),
+        instance_count=resources.get("InstanceCount"),
+        billed_seconds=job.kind.billed_seconds(job.description),
     )
 
 

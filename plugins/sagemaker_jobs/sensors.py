@@ -13,14 +13,15 @@ from airflow.providers.amazon.aws.sensors.sagemaker import (
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
 from sagemaker_jobs.aws import client_of
+from sagemaker_jobs.ensuring import attempts_of
 from sagemaker_jobs.errors import RequestError
-from sagemaker_jobs.jobs import Job, describe_job, ensure_job
+from sagemaker_jobs.jobs import Job, describe_job
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM, JobKind
 from sagemaker_jobs.links import links_of
-from sagemaker_jobs.operators import asked_again
 from sagemaker_jobs.result import JobResult, job_result
+from sagemaker_jobs.resuming import can_resume, chain_of
 from sagemaker_jobs.spec import JobSpec
-from sagemaker_jobs.waiting import WaitsForJob
+from sagemaker_jobs.waiting import Trouble, WaitsForJob
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -31,9 +32,10 @@ class JobSensor(WaitsForJob):
 
     Arguments beyond the provider's: ``spec`` (what the operator pushed under the XCom key "spec": with it a
     fresh try adopts the live job or starts the next attempt), ``stop_after_seconds`` (of billed
-    time; the job is then stopped), ``first_poll_seconds`` and ``max_poll_seconds``. ``mode`` and
-    ``poke_interval`` are accepted and make no difference. With ``soft_fail`` or ``never_fail`` a failed job
-    skips the task, as in the provider's sensors.
+    time; the job is then stopped), ``room_patience_seconds`` (how long to try again while AWS has no room),
+    ``first_poll_seconds`` and ``max_poll_seconds``. ``mode`` and ``poke_interval`` are accepted and make no
+    difference. With ``soft_fail`` or ``never_fail`` a failed job skips the task, as in the provider's
+    sensors.
     """
 
     overwrite_rtif_after_execution = True
@@ -50,7 +52,10 @@ class JobSensor(WaitsForJob):
     def execute(self, context: Context) -> Any:
         """Make sure of the job, then wait for it."""
         try:
-            return self.wait_for(context, self._find(context))
+            spec = self.spec_in_use(context)
+            if spec is None:
+                return self.wait_for(context, self._named_job())
+            return self.begin(context, spec)
         except AirflowSkipException:
             raise
         except AirflowException as error:
@@ -58,11 +63,20 @@ class JobSensor(WaitsForJob):
                 raise AirflowSkipException(f"Skipping, as the task asks for: {error}") from error
             raise
 
-    def job_done(self, context: Context, job: Job) -> JobResult:  # noqa: ARG002 - part of the interface
-        """The job's account."""
+    def take(self, context: Context, job: Job, trouble: Trouble | None) -> Any:
+        """Wait for the job, under the name that this attempt has."""
         self.job_name = job.name
+        return self.wait_for(context, job, trouble)
+
+    def job_done(self, context: Context, job: Job) -> JobResult:
+        """The job's account, with the attempts before it."""
+        self.job_name = job.name
+        spec, earlier = self.spec_in_use(context), []
+        if spec is not None and job.attempt is not None and job.attempt > 1:
+            earlier = [each for each in attempts_of(self.hook, spec) if (each.attempt or 0) < job.attempt]
+        resumed = chain_of(spec, [*earlier, job])[:-1] if spec is not None and can_resume(spec) else []
         shape = client_of(self.hook).meta.service_model.operation_model(self.job_kind.operation).input_shape
-        return job_result(job, frozenset(shape.members))
+        return job_result(job, frozenset(shape.members), earlier=earlier, resumed=resumed)
 
     def spec_in_use(self, context: Context) -> JobSpec | None:  # noqa: ARG002 - part of the interface
         """The spec that was handed in."""
@@ -87,12 +101,7 @@ class JobSensor(WaitsForJob):
         """AWS's reason; a stopped job has none."""
         return str(response.get("FailureReason") or f"the job is {self.state_from_response(response)}")
 
-    def _find(self, context: Context) -> Job:
-        spec = self.spec_in_use(context)
-        if spec is not None:
-            job = ensure_job(self.hook, spec, asked_again=asked_again(context))
-            self.job_name = self.job_in_hand = job.name
-            return job
+    def _named_job(self) -> Job:
         self.job_in_hand = self.job_name
         found = describe_job(self.hook, self.job_kind, self.job_name)
         if found is None:
@@ -112,6 +121,7 @@ class ProcessingJobSensor(JobSensor, SageMakerProcessingSensor):
         *SageMakerProcessingSensor.template_fields,
         "spec",
         "stop_after_seconds",
+        "room_patience_seconds",
     )
 
     def __init__(
@@ -122,6 +132,7 @@ class ProcessingJobSensor(JobSensor, SageMakerProcessingSensor):
         stop_after_seconds: float | str | None = None,
         first_poll_seconds: float = 2,
         max_poll_seconds: float = 30,
+        room_patience_seconds: float | str | None = 3600,
         **kwargs: Any,
     ) -> None:
         super().__init__(job_name=job_name, **kwargs)
@@ -129,6 +140,7 @@ class ProcessingJobSensor(JobSensor, SageMakerProcessingSensor):
         self.stop_after_seconds = stop_after_seconds
         self.first_poll_seconds = first_poll_seconds
         self.max_poll_seconds = max_poll_seconds
+        self.room_patience_seconds = room_patience_seconds
 
 
 class TransformJobSensor(JobSensor, SageMakerTransformSensor):
@@ -136,7 +148,12 @@ class TransformJobSensor(JobSensor, SageMakerTransformSensor):
 
     job_kind: ClassVar[JobKind] = TRANSFORM  # type: ignore[misc]  # fixed by the class, read by the mixin
     operator_extra_links = links_of(TRANSFORM)
-    template_fields: Sequence[str] = (*SageMakerTransformSensor.template_fields, "spec", "stop_after_seconds")
+    template_fields: Sequence[str] = (
+        *SageMakerTransformSensor.template_fields,
+        "spec",
+        "stop_after_seconds",
+        "room_patience_seconds",
+    )
 
     def __init__(
         self,
@@ -146,6 +163,7 @@ class TransformJobSensor(JobSensor, SageMakerTransformSensor):
         stop_after_seconds: float | str | None = None,
         first_poll_seconds: float = 2,
         max_poll_seconds: float = 30,
+        room_patience_seconds: float | str | None = 3600,
         **kwargs: Any,
     ) -> None:
         super().__init__(job_name=job_name, **kwargs)
@@ -153,3 +171,4 @@ class TransformJobSensor(JobSensor, SageMakerTransformSensor):
         self.stop_after_seconds = stop_after_seconds
         self.first_poll_seconds = first_poll_seconds
         self.max_poll_seconds = max_poll_seconds
+        self.room_patience_seconds = room_patience_seconds

@@ -1,19 +1,22 @@
-"""Deferring until a job has ended, and what follows: shared by operators that wait and by sensors."""
+"""Submitting with patience, deferring until a job has ended, and what follows: for operators and sensors."""
 
 from __future__ import annotations
 
 import datetime
+import random
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 from airflow.providers.amazon.aws.utils.mixins import AwsBaseHookMixin
+from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
 
+from sagemaker_jobs.attempts import types_of
 from sagemaker_jobs.casting import optional_number
-from sagemaker_jobs.errors import JobTimedOut, WaitInterrupted
-from sagemaker_jobs.jobs import Job, describe_job, failure_of, find_latest, stop_job
-from sagemaker_jobs.kinds import JobKind
+from sagemaker_jobs.ensuring import attempts_of, ensure_job
+from sagemaker_jobs.errors import JobTimedOut, QuotaExceeded, SageMakerJobError, WaitInterrupted
+from sagemaker_jobs.jobs import Job, describe_job, failure_of, stop_job
 from sagemaker_jobs.links import persist_links
 from sagemaker_jobs.outcome import TIMED_OUT
 from sagemaker_jobs.tags import STOPPED_TAG
@@ -22,39 +25,55 @@ from sagemaker_jobs.triggers import SageMakerJobTrigger
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from sagemaker_jobs.kinds import JobKind
     from sagemaker_jobs.spec import JobSpec
 
-# The trigger stops the job at the deadline; Airflow's own timeout is for a triggerer that is not there to do
+# The trigger stops the job at its limits; Airflow's own timeout is for a triggerer that is not there to do
 # it.
 _BACKSTOP_SECONDS = 60.0
 # Before instances are ready nothing is billed, and stop_after_seconds does not count; but not for ever.
 _PROVISIONING_SECONDS = 3600.0
+_LONGEST_PAUSE_SECONDS = 600.0
 KILLED = "its task was killed"
 
 
-class WaitsForJob(AwsBaseHookMixin[SageMakerHook]):
-    """Mixin: ``wait_for(job)`` defers until the job has ended; ``job_done`` is called with a completed one.
+class Trouble(TypedDict):
+    """For how long AWS has had no room for the job: since when (epoch seconds), and pauses made so far."""
 
-    Expects the AWS attributes of the provider's operators and sensors. The job is stopped, and an error
-    raised that Airflow may retry, when ``stop_after_seconds`` of billed time, ``execution_timeout``
-    or the sensor's ``timeout`` has passed.
+    since: float
+    pauses: int
+
+
+class WaitsForJob(AwsBaseHookMixin[SageMakerHook]):
+    """Mixin: ``begin`` makes sure of the job, ``wait_for`` defers until it has ended, ``job_done`` returns.
+
+    Where AWS has no room, because a quota is in use or instances of the type are out, the task is deferred
+    and tries again with growing pauses for ``room_patience_seconds``. The job is stopped, and an error raised
+    that Airflow may retry, when ``stop_after_seconds`` of billed time, ``execution_timeout`` or the sensor's
+    ``timeout`` has passed.
     """
 
     job_kind: JobKind
     stop_after_seconds: float | str | None
     first_poll_seconds: float
     max_poll_seconds: float
+    room_patience_seconds: float | str | None
+    first_pause_seconds: float = 30.0
     job_in_hand: str | None = None
     # Of the operator or sensor beside which this mixin stands.
     log: Any
     execution_timeout: datetime.timedelta | None
 
-    def job_done(self, context: Context, job: Job) -> Any:
-        """What the task returns for a completed job."""
+    def spec_in_use(self, context: Context) -> JobSpec | None:
+        """The spec behind the job; None for a job that is only named."""
         raise NotImplementedError
 
-    def spec_in_use(self, context: Context) -> JobSpec | None:
-        """The spec behind the job, where there is one: it finds the job when its name is not at hand."""
+    def take(self, context: Context, job: Job, trouble: Trouble | None) -> Any:
+        """What to do with the job that was found or started."""
+        return self.wait_for(context, job, trouble)
+
+    def job_done(self, context: Context, job: Job) -> Any:
+        """What the task returns for a completed job."""
         raise NotImplementedError
 
     def on_kill(self) -> None:
@@ -62,11 +81,27 @@ class WaitsForJob(AwsBaseHookMixin[SageMakerHook]):
         if self.job_in_hand is not None:
             stop_job(self.hook, self.job_kind, self.job_in_hand, because=KILLED)
 
-    def wait_for(self, context: Context, job: Job) -> Any:
+    def begin(self, context: Context, spec: JobSpec, trouble: Trouble | None = None) -> Any:
+        """Find or start the job, with patience while AWS has no room, and ``take`` it."""
+        try:
+            job = ensure_job(self.hook, spec, asked_again=asked_again(context))
+        except QuotaExceeded as error:
+            return self._wait_for_room(context, spec, error, trouble)
+        self.job_in_hand = job.name
+        return self.take(context, job, trouble)
+
+    def begin_again(self, context: Context, event: Any = None, trouble: Trouble | None = None) -> Any:  # noqa: ARG002 - the timer's
+        """Resume after a pause."""
+        spec = self.spec_in_use(context)
+        if spec is None:
+            raise WaitInterrupted("The spec of the job is gone from XCom; the next try makes it anew.")
+        return self.begin(context, spec, trouble)
+
+    def wait_for(self, context: Context, job: Job, trouble: Trouble | None = None) -> Any:
         """Return ``job_done`` if the job has ended well, raise if badly, else defer until it has ended."""
         persist_links(context, self, self.hook, self.job_kind, job.name)
         if job.ended:
-            return self._finish(context, job)
+            return self._finish(context, job, trouble)
         created_at = job.description["CreationTime"].timestamp()
         stop_after = optional_number(self.stop_after_seconds, "stop_after_seconds")
         deadline = self._deadline()
@@ -85,7 +120,7 @@ class WaitsForJob(AwsBaseHookMixin[SageMakerHook]):
                 botocore_config=self.botocore_config,
             ),
             method_name="execute_complete",
-            kwargs={"job_name": job.name, "attempt": job.attempt},
+            kwargs={"job_name": job.name, "attempt": job.attempt, "trouble": trouble},
             timeout=_backstop(created_at, stop_after, deadline),
         )
         return None
@@ -96,6 +131,7 @@ class WaitsForJob(AwsBaseHookMixin[SageMakerHook]):
         event: dict[str, Any] | None = None,
         job_name: str | None = None,
         attempt: int | None = None,
+        trouble: Trouble | None = None,
     ) -> Any:
         """Resume after the trigger: ask AWS how the job is, whatever the event says, and act on that."""
         event = event or {}
@@ -107,7 +143,7 @@ class WaitsForJob(AwsBaseHookMixin[SageMakerHook]):
             return self._time_out(context, name, attempt)
         if not job.ended:
             raise self._interrupted(context, name, str(event.get("message")))
-        return self._finish(context, job)
+        return self._finish(context, job, trouble)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume at ``wait_failed`` where Airflow would raise an error that it never retries.
@@ -129,11 +165,38 @@ class WaitsForJob(AwsBaseHookMixin[SageMakerHook]):
             return self._time_out(context, name, attempt)
         raise self._interrupted(context, name, str(cause))
 
-    def _finish(self, context: Context, job: Job) -> Any:
+    def _finish(self, context: Context, job: Job, trouble: Trouble | None = None) -> Any:
         if job.status == "Completed":
             self.log.info("%s %s completed.", self.job_kind.noun.capitalize(), job.name)
             return self.job_done(context, job)
-        raise failure_of(self.hook, job)
+        error = failure_of(self.hook, job)
+        spec = self.spec_in_use(context)
+        if error.reason == "capacity" and spec is not None:
+            return self._wait_for_room(context, spec, error, trouble)
+        raise error
+
+    def _wait_for_room(
+        self, context: Context, spec: JobSpec, error: SageMakerJobError, trouble: Trouble | None
+    ) -> Any:
+        """Try again: at once while there is an instance type not tried yet, else after a pause; or raise."""
+        now = time.time()
+        trouble = trouble or Trouble(since=now, pauses=0)
+        next_time = Trouble(since=trouble["since"], pauses=trouble["pauses"] + 1)
+        if error.reason == "capacity" and next_time["pauses"] < len(types_of(spec)):
+            self.log.warning("%s\nTrying the next instance type.", error)
+            return self.begin(context, spec, next_time)
+        pause = min(self.first_pause_seconds * 2.0 ** trouble["pauses"], _LONGEST_PAUSE_SECONDS)
+        pause *= random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, keeps no secret
+        patience = optional_number(self.room_patience_seconds, "room_patience_seconds") or 0.0
+        if now + pause > trouble["since"] + patience:
+            raise error
+        self.log.warning("%s\nTrying again in %.0f s, without holding a worker.", error, pause)
+        self.defer(  # type: ignore[attr-defined]  # of BaseOperator, beside which this mixin stands
+            trigger=TimeDeltaTrigger(datetime.timedelta(seconds=pause)),
+            method_name="begin_again",
+            kwargs={"trouble": next_time},
+        )
+        return None
 
     def _time_out(self, context: Context, name: str | None, attempt: int | None) -> Any:
         """Stop the job and raise JobTimedOut with what its logs say.
@@ -164,8 +227,8 @@ class WaitsForJob(AwsBaseHookMixin[SageMakerHook]):
         spec = self.spec_in_use(context)
         if spec is None:
             return getattr(self, "job_name", None), None
-        latest = find_latest(self.hook, spec)
-        return (None, None) if latest is None else (latest.name, latest.attempt)
+        existing = list(attempts_of(self.hook, spec))
+        return (existing[-1].name, existing[-1].attempt) if existing else (None, None)
 
     def _deadline(self) -> float | None:
         """Epoch seconds at which this wait must end: ``execution_timeout`` or the sensor's ``timeout``."""
@@ -174,6 +237,17 @@ class WaitsForJob(AwsBaseHookMixin[SageMakerHook]):
         if isinstance(sensor_timeout, int | float):
             limits.append(float(sensor_timeout))
         return time.time() + min(limits) if limits else None
+
+
+def asked_again(context: Context) -> bool:
+    """Whether this is the first try after a person cleared the task.
+
+    ``max_tries`` stays the same over automatic retries and rises when a task is cleared, so the first try of
+    each asking is ``max_tries - retries + 1``.
+    """
+    ti: Any = context["ti"]
+    first_try = ti.max_tries - (ti.task.retries or 0) + 1
+    return bool(ti.try_number == first_try and first_try > 1)
 
 
 def _backstop(

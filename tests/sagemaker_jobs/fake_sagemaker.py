@@ -213,3 +213,12 @@ def _handler_of(fake: FakeSageMaker) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(data)
 
     return Handler
+
+
+def quota_message(limit: int, *, in_use: int, wanted: int) -> str:
+    """AWS's words for a quota that has no room."""
+    return (
+        f"The account-level service limit 'ml.m5.large for processing job usage' is {limit} Instances, with current "
+        f"utilization of {in_use} Instances and a request delta of {wanted} Instances. Please use AWS Service Quotas "
+        "to request an increase for this quota."
+    )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sagemaker_jobs.ensuring import ensure_job
 from sagemaker_jobs.errors import (
     JobFailed,
     JobFailedForGood,
@@ -17,8 +18,9 @@ from sagemaker_jobs.errors import (
     RequestRefused,
     SubmitFailed,
 )
-from sagemaker_jobs.jobs import ensure_job, stop_job
+from sagemaker_jobs.jobs import stop_job
 from sagemaker_jobs.kinds import PROCESSING
+from tests.sagemaker_jobs.fake_sagemaker import quota_message
 from tests.sagemaker_jobs.specs import processing_spec, transform_spec
 
 if TYPE_CHECKING:
@@ -179,16 +181,15 @@ def test_a_model_of_the_same_name_and_other_content_is_not_used(aws: FakeSageMak
         ensure_job(hook, other)
 
 
-def test_a_quota_is_an_error_that_may_be_retried_and_says_what_to_do(aws: FakeSageMaker, hook: SageMakerHook):
-    """AWS checks the quota when the job is created, and queues nothing."""
-    aws.refuse(
-        "CreateProcessingJob",
-        "ResourceLimitExceeded",
-        "The account-level service limit 'ml.m5.large for processing job usage' is 1 Instances, with current "
-        "utilization of 1 Instances and a request delta of 2 Instances.",
-    )
-    with pytest.raises(QuotaExceeded, match="Lower InstanceCount"):
+@pytest.mark.parametrize(("limit", "error"), [(4, QuotaExceeded), (1, RequestRefused), (0, RequestRefused)])
+def test_a_quota_in_use_may_be_retried_and_one_that_is_too_small_may_not(
+    aws: FakeSageMaker, hook: SageMakerHook, limit: int, error: type[Exception]
+):
+    """AWS checks the quota when the job is created, and queues nothing; two never fit into one."""
+    aws.refuse("CreateProcessingJob", "ResourceLimitExceeded", quota_message(limit, in_use=3, wanted=2))
+    with pytest.raises(error, match="Lower InstanceCount") as raised:
         ensure_job(hook, processing_spec())
+    assert type(raised.value) is error
 
 
 def test_a_refused_request_says_what_aws_said(aws: FakeSageMaker, hook: SageMakerHook):

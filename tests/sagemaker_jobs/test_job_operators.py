@@ -13,7 +13,8 @@ from airflow.providers.amazon.aws.operators.sagemaker import (
 from airflow.sdk.exceptions import TaskDeferred
 
 from sagemaker_jobs.errors import JobFailedForGood, RequestError
-from sagemaker_jobs.operators import ProcessingJobOperator, TransformJobOperator, asked_again
+from sagemaker_jobs.operators import ProcessingJobOperator, TransformJobOperator
+from sagemaker_jobs.waiting import asked_again
 from tests.sagemaker_jobs.builders import context_of, processing_config, transform_config
 
 if TYPE_CHECKING:

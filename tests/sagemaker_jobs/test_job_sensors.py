@@ -18,6 +18,7 @@ from airflow.sdk.exceptions import (
     TaskDeferred,
 )
 
+from sagemaker_jobs.ensuring import ensure_job
 from sagemaker_jobs.errors import (
     JobFailed,
     JobFailedForGood,
@@ -26,7 +27,6 @@ from sagemaker_jobs.errors import (
     RequestError,
     WaitInterrupted,
 )
-from sagemaker_jobs.jobs import ensure_job
 from sagemaker_jobs.sensors import ProcessingJobSensor, TransformJobSensor
 from tests.sagemaker_jobs.builders import context_of
 from tests.sagemaker_jobs.specs import processing_spec, transform_spec
@@ -189,7 +189,7 @@ def test_a_failure_that_may_pass_is_retried_as_the_next_attempt(aws: FakeSageMak
     assert not isinstance(raised.value, AirflowFailException)
     again = processing_sensor(retries=2)
     deferral = deferral_of(again, context_of(again, try_number=2))
-    assert deferral.kwargs == {"job_name": "work-0123-2", "attempt": 2}
+    assert deferral.kwargs == {"job_name": "work-0123-2", "attempt": 2, "trouble": None}
     aws.end("work-0123-2")
     assert resume(again, deferral, {"status": "Completed"}, try_number=2)["attempt"] == 2
 

@@ -9,8 +9,8 @@ import pytest
 from airflow.providers.amazon.aws.links.sagemaker import SageMakerTransformJobLink
 
 from sagemaker_jobs.cleanup import delete_models, stop_jobs
+from sagemaker_jobs.ensuring import ensure_job
 from sagemaker_jobs.errors import RequestError
-from sagemaker_jobs.jobs import ensure_job
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM
 from sagemaker_jobs.links import SageMakerJobLogsLink, SageMakerProcessingJobLink, links_of, persist_links
 from sagemaker_jobs.operators import ProcessingJobOperator, TransformJobOperator

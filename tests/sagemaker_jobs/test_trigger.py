@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sagemaker_jobs.jobs import ensure_job
+from sagemaker_jobs.ensuring import ensure_job
 from sagemaker_jobs.polling import CALLS_PER_SECOND, Pacer
 from sagemaker_jobs.triggers import SageMakerJobTrigger
 from tests.sagemaker_jobs.specs import processing_spec, transform_spec

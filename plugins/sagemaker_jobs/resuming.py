@@ -1,0 +1,116 @@
+"""Continue a transform that failed part-way: a manifest of the objects that have no output yet.
+
+SageMaker writes an object's output whole or not at all, goes on with the other objects when one is bad, and
+then calls the job Failed. What is there has been paid for. Outputs count only below the prefixes of this
+job's own attempts, so nothing stale is ever taken for done: a request whose S3OutputPath lacks ``{job_name}``
+is not resumed but run again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+from sagemaker_jobs.aws import call, client_of, sibling
+from sagemaker_jobs.kinds import TRANSFORM
+from sagemaker_jobs.matching import job_differences
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
+
+    from sagemaker_jobs.jobs import Job
+    from sagemaker_jobs.spec import JobSpec
+
+log = logging.getLogger(__name__)
+
+OUT = ".out"
+
+
+def left_to_do(hook: SageMakerHook, spec: JobSpec, earlier: Sequence[Job]) -> dict[str, Any] | None:
+    """The DataSource of the objects that no attempt of ``earlier`` has finished; None to run all of them.
+
+    Writes the manifest beside the attempt's output prefix. When every object is done and the job failed all
+    the same, the last object is done again: AWS runs no job without input.
+    """
+    if not can_resume(spec):
+        return None
+    s3 = client_of(sibling(S3Hook, hook))
+    outputs = [uri for job in chain_of(spec, earlier) for uri in TRANSFORM.output_uris(job.description)]
+    done = {name.removesuffix(OUT) for uri in outputs for name in _names(s3, uri) if name.endswith(OUT)}
+    source = spec.request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
+    inputs = sorted(name for name in _names(s3, source) if not name.endswith("/"))
+    left = [name for name in inputs if name not in done]
+    if not inputs or len(left) == len(inputs):
+        return None
+    attempt = len(earlier) + 1
+    manifest = manifest_uri(spec, attempt)
+    folder = source[: source.rindex("/") + 1]
+    bucket, key = S3Hook.parse_s3_url(manifest)
+    body = json.dumps([{"prefix": folder}, *(left or inputs[-1:])]).encode()
+    call(s3.put_object, {"Bucket": bucket, "Key": key, "Body": body, "ContentType": "application/json"})
+    log.info(
+        "Attempt %d goes on where others ended: %d of %d objects are left, in %s.",
+        attempt,
+        len(left),
+        len(inputs),
+        manifest,
+    )
+    return _manifest_source(manifest)
+
+
+def chain_of(spec: JobSpec, jobs: Sequence[Job]) -> list[Job]:
+    """The attempts at the end of ``jobs`` whose outputs together are one set.
+
+    From the last one that was given the whole input, to the end: each of those after it was given what was
+    left. Empty where the last of them is not of this request.
+    """
+    chain: list[Job] = []
+    for job in reversed(jobs):
+        if job_differences(spec, job):
+            break
+        chain.insert(0, job)
+        if not _is_resumed(spec, job):
+            return chain
+    return []
+
+
+def can_resume(spec: JobSpec) -> bool:
+    """Whether the spec asks for it, its input can be told by prefix, and its attempts write apart."""
+    if not spec.resume or spec.kind is not TRANSFORM:
+        return False
+    source = spec.request["TransformInput"]["DataSource"].get("S3DataSource", {})
+    apart = TRANSFORM.output_uris(spec.request_for(1)) != TRANSFORM.output_uris(spec.request_for(2))
+    return source.get("S3DataType") == "S3Prefix" and apart
+
+
+def manifest_uri(spec: JobSpec, attempt: int) -> str:
+    """Where the manifest of a resumed attempt lies: beside its output prefix, not below it."""
+    return f"{TRANSFORM.output_uris(spec.request_for(attempt))[0].rstrip('/')}-manifest.json"
+
+
+def _is_resumed(spec: JobSpec, job: Job) -> bool:
+    source = job.description["TransformInput"]["DataSource"]
+    return bool(source == _manifest_source(manifest_uri(spec, job.attempt or 1)))
+
+
+def _manifest_source(uri: str) -> dict[str, Any]:
+    return {"S3DataSource": {"S3DataType": "ManifestFile", "S3Uri": uri}}
+
+
+def _names(s3: Any, uri: str) -> Iterator[str]:
+    """Keys that begin as ``uri``, relative to its last ``/``: SageMaker's prefix is text, not a folder."""
+    bucket, prefix = S3Hook.parse_s3_url(uri)
+    folder = prefix[: prefix.rfind("/") + 1]
+    wanted: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix}
+    while True:
+        page = call(s3.list_objects_v2, wanted)
+        for item in page.get("Contents", []):
+            yield item["Key"].removeprefix(folder)
+        if not page.get("IsTruncated"):
+            return
+        wanted["ContinuationToken"] = page["NextContinuationToken"]
