@@ -93,6 +93,9 @@ class Handler(BaseHTTPRequestHandler):
         return b"".join(parts)
 
     def _answer(self, response: Response) -> None:
+        if self.path == "/ping" and response.status != HTTPStatus.OK:
+            self._send(response)  # a server that still loads is asked many times; those lines help nobody
+            return
         # Part of the access line, as gunicorn writes it.
         stamp = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime())
         agent = self.headers.get("User-Agent", "-")
@@ -101,6 +104,9 @@ class Handler(BaseHTTPRequestHandler):
             f'{len(response.body)} "-" "{agent}"\n'
         )
         sys.stdout.flush()
+        self._send(response)
+
+    def _send(self, response: Response) -> None:
         head = (
             f"HTTP/1.1 {int(response.status)} {HTTPStatus(response.status).phrase}\r\n"
             f"Content-Type: {response.content_type}\r\nContent-Length: {len(response.body)}\r\n\r\n"

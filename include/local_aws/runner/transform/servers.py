@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import random
-import socket
 import time
 from collections.abc import Mapping
 
@@ -14,22 +11,8 @@ from include.local_aws.runner.failures import NO_PING, AlgorithmFailedError
 from include.local_aws.runner.images import Image
 from include.local_aws.runner.job import Job
 from include.local_aws.runner.sandbox import Sandbox
-from include.local_aws.runner.settings import RunnerSettings
 from include.local_aws.runner.transform.client import get
-
-PORT_BLOCK = 10
-FREE_PORT_ATTEMPTS = 200
-
-
-def free_port(settings: RunnerSettings) -> int:
-    """A port nobody listens on, the first of a block of ten (the others are SAGEMAKER_SAFE_PORT_RANGE)."""
-    blocks = (settings.port_last - settings.port_first + 1) // PORT_BLOCK
-    for _ in range(FREE_PORT_ATTEMPTS):
-        port = settings.port_first + PORT_BLOCK * random.randrange(blocks)  # noqa: S311 (no secret)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise OSError(f"no free port between {settings.port_first} and {settings.port_last}")
+from include.local_aws.runner.transform.ports import PortReservation
 
 
 def container_name(definition: Mapping[str, str], number: int) -> str:
@@ -48,7 +31,12 @@ class Servers:
         self._stream = stream
         self._environment = environment
         self._containers: list[Container] = []
-        self.ports: list[int] = []
+        self._reservations: list[PortReservation] = []
+
+    @property
+    def ports(self) -> list[int]:
+        """The port of each container, in order."""
+        return [reservation.first for reservation in self._reservations]
 
     def start(self) -> None:
         """Models in place, containers up, each /ping answered; else raises JobFailedError or the flag's cause."""
@@ -66,13 +54,15 @@ class Servers:
         sandbox = Sandbox(self._job.isolation, spec.work_dir / self._host / str(number), image.visible)
         if uri := definition.get("ModelDataUrl"):
             unpack_model(self._job.s3, str(uri), sandbox.host_path("/opt/ml/model"), name)
-        port = free_port(spec.settings)
+        reservation = PortReservation(spec.settings)
+        self._reservations.append(reservation)
+        port = reservation.first
         model_environment = definition.get("Environment")
         variables = {
             **image.variables(port),
             **self._job.service_environment(),
             "SAGEMAKER_BIND_TO_PORT": str(port),
-            "SAGEMAKER_SAFE_PORT_RANGE": f"{port + 1}-{port + PORT_BLOCK - 1}",
+            "SAGEMAKER_SAFE_PORT_RANGE": reservation.safe_range,
             **(model_environment if isinstance(model_environment, dict) else {}),
             **self._environment,
         }
@@ -81,7 +71,6 @@ class Servers:
         self._containers.append(
             Container(sandbox, image.serve_command(port), variables, lambda text: logs.line(stream, text))
         )
-        self.ports.append(port)
 
     def _wait_for_ping(self, container: Container, port: int, deadline: float) -> None:
         settings = self._job.spec.settings
@@ -104,7 +93,13 @@ class Servers:
         deadline = time.monotonic() + grace
         for container in self._containers:
             container.stop(max(0.0, deadline - time.monotonic()))
+        self._release()
 
     def kill(self) -> None:
         for container in self._containers:
             container.kill()
+        self._release()
+
+    def _release(self) -> None:
+        while self._reservations:
+            self._reservations.pop().release()
