@@ -1,0 +1,390 @@
+"""The IAM policies that one pipeline needs, resource by resource, from its own requests.
+
+Two roles take part: Airflow's, which plans, submits, waits, joins and publishes, and the one that SageMaker's jobs run
+as (`role` in the pipeline file). A pipeline that names an existing model transforms under that model's role, which
+needs what its artefacts need besides.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from include.scoring.config import Pipeline
+from include.scoring.errors import ScoringError
+from include.scoring.naming import RunPaths, job_base_name, name_token
+from include.scoring.placeholders import check_placeholders
+from include.scoring.requests import (
+    JOB_NAME,
+    ProcessingValues,
+    TransformValues,
+    model_request,
+    processing_request,
+    transform_request,
+)
+from include.scoring.s3uri import as_folder, split
+
+VERSION = "2012-10-17"
+SAGEMAKER = "sagemaker.amazonaws.com"
+LOG_GROUPS = ("/aws/sagemaker/ProcessingJobs", "/aws/sagemaker/TransformJobs")
+#: What a placeholder of a URI may become.
+_PLACEHOLDER_PATTERNS = {"date": "????-??-??", "hour": "??", "run_id": "*"}
+#: What `publish` writes directly below the output.
+_PUBLISHED = ("_manifest.json", "_SUCCESS", "part-*")
+_SOME_RUN = "some-run"
+_NONCE = "0" * 16
+_IMAGE = re.compile(
+    r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/(?P<repository>[^:@]+)"
+)
+
+Statement = dict[str, Any]
+
+
+class PolicyError(ScoringError):
+    """A pipeline from which the resources cannot be told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Where the resources are."""
+
+    partition: str
+    account: str
+    region: str
+
+    def arn(self, service: str, resource: str) -> str:
+        """ARN of a resource of this account and region."""
+        return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
+
+    def s3(self, path: str) -> str:
+        """ARN of a bucket, or of objects in it."""
+        return f"arn:{self.partition}:s3:::{path}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requests:
+    """The requests of any run of a pipeline: names and addresses are IAM patterns."""
+
+    processing: dict[str, Any]
+    transform: dict[str, Any]
+    model: dict[str, Any] | None
+
+    @property
+    def all(self) -> list[dict[str, Any]]:
+        """Those that there are."""
+        return [each for each in (self.processing, self.transform, self.model) if each is not None]
+
+    def values(self, *keys: str) -> list[Any]:
+        """Every value of these keys at any depth of any request, without repetition, in order."""
+        return list(dict.fromkeys(value for each in self.all for value in _values(each, keys)))
+
+
+def policies(
+    pipeline: Pipeline, *, region: str | None = None, inputs: Iterable[str] = (), outputs: Iterable[str] = ()
+) -> dict[str, dict[str, Any]]:
+    """Policy documents by name: `airflow`, `sagemaker`, and `sagemaker_trust`, which lets SageMaker assume its role.
+
+    `inputs` and `outputs` are S3 URIs that runs by hand may name besides the pipeline's own. Raises PolicyError when
+    the region is not known, or an image is not in ECR.
+    """
+    requests = _requests(pipeline)
+    images = [_image(uri) for uri in requests.values("ImageUri", "Image")]
+    account = Account(
+        partition=pipeline.role.split(":")[1],
+        account=pipeline.role.split(":")[4],
+        region=region or pipeline.region or _region_of(images),
+    )
+    sources = [_pattern(uri) for uri in (pipeline.input.uri, *inputs)]
+    targets = [as_folder(_pattern(uri)) for uri in (pipeline.output.uri, *outputs)]
+    return {
+        "airflow": _document(_airflow(pipeline, account, requests, sources, targets)),
+        "sagemaker": _document(_sagemaker(account, requests, images, sources)),
+        "sagemaker_trust": _document(
+            [{"Effect": "Allow", "Principal": {"Service": SAGEMAKER}, "Action": ["sts:AssumeRole"]}]
+        ),
+    }
+
+
+def _airflow(
+    pipeline: Pipeline, account: Account, requests: Requests, sources: list[str], targets: list[str]
+) -> Iterator[Statement]:
+    runs = RunPaths.of(work=pipeline.work, pipeline=pipeline.name, run_id=_SOME_RUN).run_prefix
+    runs = _literal(runs.removesuffix(f"{_SOME_RUN}/"))
+    published = [f"{target}{name}" for target in targets for name in _PUBLISHED]
+    parts = [f"{target}part-*" for target in targets]
+    yield from _listing(account, [*sources, f"{runs}*", *(f"{target}*" for target in targets)])
+    yield _allow("RunAndOutput", _objects("GetObject", "PutObject", "AbortMultipartUpload"), [
+        account.s3(path) for path in (f"{runs}*", *published)
+    ])  # fmt: skip
+    yield _allow("ReplaceOutput", _objects("DeleteObject"), [account.s3(path) for path in parts])
+    for kind, name, more in (
+        ("Processing", requests.processing["ProcessingJobName"], {}),
+        ("Transform", requests.transform["TransformJobName"], _only_this_model(account, requests)),
+    ):
+        jobs = [account.arn("sagemaker", f"{kind.lower()}-job/{name}-{attempt}") for attempt in ("?", "??")]
+        yield _allow(f"Submit{kind}", [f"sagemaker:Create{kind}Job"], jobs, more)
+        yield _allow(
+            f"Follow{kind}",
+            [
+                f"sagemaker:Describe{kind}Job",
+                f"sagemaker:Stop{kind}Job",
+                "sagemaker:AddTags",
+                "sagemaker:ListTags",
+            ],
+            jobs,
+        )
+    model = [account.arn("sagemaker", f"model/{requests.transform['ModelName']}".lower())]
+    if requests.model is None:
+        yield _allow("Model", ["sagemaker:DescribeModel"], model)
+    else:
+        actions = [
+            f"sagemaker:{action}" for action in ("CreateModel", "DescribeModel", "DeleteModel", "AddTags")
+        ]
+        yield _allow("Model", actions, model)
+    # These can be allowed for all names or for none.
+    lists = [f"sagemaker:List{kind}" for kind in ("Models", "ProcessingJobs", "TransformJobs")]
+    yield _allow("FindWhatIsLeft", lists, ["*"])
+    to_sagemaker = {"StringEquals": {"iam:PassedToService": SAGEMAKER}}
+    yield _allow("PassRole", ["iam:PassRole"], requests.values("RoleArn", "ExecutionRoleArn"), to_sagemaker)
+    groups = [account.arn("logs", f"log-group:{group}") for group in LOG_GROUPS]
+    yield _allow(
+        "FindLogs", ["logs:DescribeLogStreams"], [f"{group}{tail}" for group in groups for tail in ("", ":*")]
+    )
+    yield _allow("ReadLogs", ["logs:GetLogEvents"], _log_streams(groups, requests))
+    yield from _keys(account, requests, "VolumeKmsKeyId")
+    yield from _keys(account, requests, "KmsKeyId")
+
+
+def _sagemaker(
+    account: Account, requests: Requests, images: list[re.Match[str]], sources: list[str]
+) -> Iterator[Statement]:
+    prefixes: list[str] = list(sources)
+    exact: list[str] = []
+    for each in [item["S3Input"] for item in requests.processing["ProcessingInputs"]]:
+        found = exact if each["S3DataType"] == "ManifestFile" else prefixes
+        found.append(_bare(each["S3Uri"]))
+    prefixes.append(_bare(requests.transform["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]))
+    exact += [_bare(_literal_uri(uri)) for uri in requests.values("ModelDataUrl")]
+    outputs = requests.processing["ProcessingOutputConfig"]["Outputs"]
+    targets = [_bare(each["S3Output"]["S3Uri"]) for each in outputs]
+    targets.append(_bare(requests.transform["TransformOutput"]["S3OutputPath"]))
+    yield from _listing(account, prefixes)
+    read = [*(f"{prefix}*" for prefix in prefixes), *exact]
+    yield _allow("Read", _objects("GetObject"), [account.s3(path) for path in read])
+    write = [account.s3(f"{target}*") for target in targets]
+    yield _allow("Write", _objects("PutObject", "AbortMultipartUpload"), write)
+    yield _allow("SignInToRegistry", ["ecr:GetAuthorizationToken"], ["*"])
+    pull = ("BatchCheckLayerAvailability", "GetDownloadUrlForLayer", "BatchGetImage")
+    repositories = dict.fromkeys(
+        f"arn:{account.partition}:ecr:{image['region']}:{image['account']}:repository/{image['repository']}"
+        for image in images
+    )
+    yield _allow("Images", [f"ecr:{action}" for action in pull], list(repositories))
+    groups = [account.arn("logs", f"log-group:{group}") for group in LOG_GROUPS]
+    both = [f"{group}{tail}" for group in groups for tail in ("", ":*")]
+    yield _allow("LogGroups", ["logs:CreateLogGroup", "logs:DescribeLogStreams"], both)
+    yield _allow("Logs", ["logs:CreateLogStream", "logs:PutLogEvents"], _log_streams(groups, requests))
+    ours = {"StringEquals": {"cloudwatch:namespace": list(LOG_GROUPS)}}
+    yield _allow("Metrics", ["cloudwatch:PutMetricData"], ["*"], ours)
+    yield from _keys(account, requests, "VolumeKmsKeyId")
+    yield from _keys(account, requests, "KmsKeyId")
+    yield from _network(account, requests)
+
+
+def _requests(pipeline: Pipeline) -> Requests:
+    """The requests of a run, with patterns for what differs from run to run; the numbers do not matter here."""
+    place = RunPaths.of(work=pipeline.work, pipeline=pipeline.name, run_id=_SOME_RUN).run_prefix
+    run_prefix = f"s3://{_literal(place.removesuffix(f'{_SOME_RUN}/'))}*/"
+    names = {step: _name_pattern(pipeline, step) for step in ("preprocess", "transform", "model")}
+    preprocess = processing_request(
+        pipeline,
+        ProcessingValues(
+            job_name=names["preprocess"],
+            run_prefix=run_prefix,
+            instance_type=pipeline.preprocess.instance_type,
+            instance_count=1,
+            volume_size_gb=1,
+            max_runtime_seconds=1,
+        ),
+    )
+    values = TransformValues(
+        job_name=names["transform"],
+        model_name=names["model"],
+        run_prefix=run_prefix,
+        features_uri=RunPaths(run_prefix).job(f"{names['preprocess']}-*").features,
+        instance_type=pipeline.transform.instance_type,
+        instance_count=1,
+        max_concurrent_transforms=1,
+        max_payload_mb=1,
+        batch_strategy=pipeline.transform.strategy,
+    )
+    return Requests(
+        processing=_with_name(preprocess, names["preprocess"]),
+        transform=_with_name(transform_request(pipeline, values), names["transform"]),
+        model=model_request(pipeline, values),
+    )
+
+
+def _with_name(value: Any, name: str) -> Any:
+    """A request with the pattern of its final name where the name is to be filled in."""
+    if isinstance(value, dict):
+        return {key: _with_name(each, name) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_with_name(each, name) for each in value]
+    return value.replace(JOB_NAME, f"{name}-*") if isinstance(value, str) else value
+
+
+def _name_pattern(pipeline: Pipeline, step: str) -> str:
+    """The base name of a step's job, with `?` for each digit of what differs from run to run."""
+    base = job_base_name(pipeline=pipeline.name, step=step, nonce=_NONCE, task_id=step)
+    head, token, tail = base.rpartition(name_token(_NONCE))
+    return f"{head}{'?' * len(token)}{re.sub('[0-9a-f]', '?', tail)}"
+
+
+def _listing(account: Account, patterns: Iterable[str]) -> Iterator[Statement]:
+    """Listings of each bucket, of these prefixes only. Without them S3 answers 403 for an object that is not there."""
+    buckets: dict[str, list[str]] = {}
+    for pattern in patterns:
+        bucket, _, key = pattern.partition("/")
+        buckets.setdefault(bucket, []).append(key)
+    for number, (bucket, keys) in enumerate(buckets.items(), start=1):
+        prefixes = {"StringLike": {"s3:prefix": list(dict.fromkeys(keys))}}
+        yield _allow(f"List{number}", ["s3:ListBucket"], [account.s3(bucket)], prefixes)
+
+
+def _log_streams(groups: list[str], requests: Requests) -> list[str]:
+    """The streams of this pipeline's jobs: `<job name>/<host>`."""
+    names = (requests.processing["ProcessingJobName"], requests.transform["TransformJobName"])
+    return [f"{group}:log-stream:{name}-*" for group, name in zip(groups, names, strict=True)]
+
+
+def _only_this_model(account: Account, requests: Requests) -> Mapping[str, Any]:
+    name = requests.transform["ModelName"]
+    return {"ArnLike": {"sagemaker:ModelArn": account.arn("sagemaker", f"model/{name}".lower())}}
+
+
+def _keys(account: Account, requests: Requests, field: str) -> Iterator[Statement]:
+    """Use of the keys in this field: of volumes by a grant to the instances, of objects through S3."""
+    volumes = field.startswith("Volume")
+    actions = ["kms:CreateGrant"] if volumes else ["kms:Decrypt", "kms:GenerateDataKey"]
+    limit: dict[str, dict[str, Any]] = (
+        {"Bool": {"kms:GrantIsForAWSResource": "true"}}
+        if volumes
+        else {"StringEquals": {"kms:ViaService": f"s3.{account.region}.{_domain(account)}"}}
+    )
+    for number, key in enumerate(requests.values(field), start=1):
+        more: dict[str, dict[str, Any]] = {}
+        arn = key if key.startswith("arn:") else account.arn("kms", f"key/{key}")
+        if "alias/" in key:
+            # A policy names keys, not aliases; which key has the alias is asked when the call is made.
+            more = {
+                "ForAnyValue:StringEquals": {"kms:ResourceAliases": f"alias/{key.rpartition('alias/')[2]}"}
+            }
+            arn = account.arn("kms", "key/*")
+        yield _allow(f"{'VolumeKey' if volumes else 'ObjectKey'}{number}", actions, [arn], {**limit, **more})
+
+
+def _network(account: Account, requests: Requests) -> Iterator[Statement]:
+    """The network interfaces with which jobs join a VPC."""
+    subnets = [each for value in requests.all for found in _values(value, ("Subnets",)) for each in found]
+    groups = [
+        each for value in requests.all for found in _values(value, ("SecurityGroupIds",)) for each in found
+    ]
+    if not subnets:
+        return
+    interface = account.arn("ec2", "network-interface/*")
+    places = [
+        *(account.arn("ec2", f"subnet/{each}") for each in dict.fromkeys(subnets)),
+        *(account.arn("ec2", f"security-group/{each}") for each in dict.fromkeys(groups)),
+    ]
+    yield _allow("JoinNetwork", ["ec2:CreateNetworkInterface"], [interface, *places])
+    interfaces = (
+        "CreateNetworkInterfacePermission",
+        "DeleteNetworkInterface",
+        "DeleteNetworkInterfacePermission",
+    )
+    yield _allow("Interfaces", [f"ec2:{action}" for action in interfaces], [interface])
+    looks = ("NetworkInterfaces", "Vpcs", "DhcpOptions", "Subnets", "SecurityGroups")
+    yield _allow("LookAtNetwork", [f"ec2:Describe{each}" for each in looks], ["*"])
+
+
+def _allow(
+    sid: str, actions: list[str], resources: list[str], condition: Mapping[str, Any] | None = None
+) -> Statement:
+    statement: Statement = {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
+    return {**statement, "Condition": dict(condition)} if condition else statement
+
+
+def _document(statements: Iterable[Statement]) -> dict[str, Any]:
+    return {"Version": VERSION, "Statement": list(statements)}
+
+
+def _objects(*actions: str) -> list[str]:
+    return [f"s3:{action}" for action in actions]
+
+
+def _values(value: Any, keys: tuple[str, ...]) -> Iterator[Any]:
+    if isinstance(value, dict):
+        for key, each in value.items():
+            if key in keys:
+                yield each
+            else:
+                yield from _values(each, keys)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _values(each, keys)
+
+
+def _pattern(uri: str) -> str:
+    """`bucket/key` of a URI as an IAM pattern, with what each placeholder may become."""
+    check_placeholders(uri)
+    parts = re.split(r"\{(\w+)\}", uri)
+    literal = [_escaped(part) for part in parts[::2]]
+    filled = [_PLACEHOLDER_PATTERNS[name] for name in parts[1::2]]
+    return _bare("".join(part for pair in zip(literal, [*filled, ""], strict=True) for part in pair))
+
+
+def _literal(uri: str) -> str:
+    """`bucket/key` of a URI as an IAM pattern that matches nothing else."""
+    return _bare(_literal_uri(uri))
+
+
+def _literal_uri(uri: str) -> str:
+    split(uri)
+    return _escaped(uri)
+
+
+def _escaped(text: str) -> str:
+    """IAM's own way to write characters that it reads as patterns or variables."""
+    return re.sub(r"[*?$]", lambda match: f"${{{match[0]}}}", text)
+
+
+def _bare(uri: str) -> str:
+    return uri.removeprefix("s3://")
+
+
+def _image(uri: str) -> re.Match[str]:
+    found = _IMAGE.match(uri)
+    if found is None:
+        raise PolicyError(
+            f"found the image {uri!r}; SageMaker takes images from ECR, such as "
+            f"123456789012.dkr.ecr.us-east-1.amazonaws.com/name:tag"
+        )
+    return found
+
+
+def _region_of(images: Iterable[re.Match[str]]) -> str:
+    """SageMaker takes images from its own region, so they tell where the jobs run."""
+    regions = sorted({image["region"] for image in images})
+    if len(regions) != 1:
+        raise PolicyError(
+            f"found images in the regions {', '.join(regions) or 'none'}; all have to be in the region of the jobs. "
+            f"Set region in the pipeline file, or name it here"
+        )
+    return regions[0]
+
+
+def _domain(account: Account) -> str:
+    return "amazonaws.com.cn" if account.partition == "aws-cn" else "amazonaws.com"

@@ -1,0 +1,41 @@
+"""Run as a script, by its path: parse the DAGs folder as Airflow is set up here, and tell what was found as JSON.
+
+It imports nothing of this repository, so that what the DAGs import is found by Airflow's own means.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+
+import airflow
+from airflow import plugins_manager
+from airflow.configuration import conf
+from airflow.dag_processing.dagbag import DagBag
+
+
+def main() -> None:
+    """Print versions, DAGs, import errors, plugins and where the packages came from."""
+    bag = DagBag(conf.get("core", "dags_folder"))
+    names = ("include", "sagemaker_jobs", "requests", "include.orchestration.chain")
+    found = {
+        "airflow": airflow.__version__,
+        "dags": {dag_id: sorted(dag.task_ids) for dag_id, dag in bag.dags.items()},
+        "import_errors": bag.import_errors,
+        "plugins": sorted(plugin["name"] for plugin in plugins_manager.get_plugin_info(["name"])),
+        "plugin_errors": plugins_manager.get_import_errors(),
+        "files": {name: importlib.import_module(name).__file__ for name in names},
+        "shadowed": sorted(
+            name
+            for name, module in list(sys.modules.items())
+            if "." not in name
+            and "/include/" in (getattr(module, "__file__", None) or "")
+            and name != "include"
+        ),
+    }
+    sys.stdout.write("\n" + json.dumps(found) + "\n")
+
+
+if __name__ == "__main__":
+    main()

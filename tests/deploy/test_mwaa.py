@@ -1,0 +1,194 @@
+"""The MWAA bundle, unpacked as MWAA does it: an AIRFLOW_HOME of its own, and no PYTHONPATH."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pandas
+import pytest
+
+from include.scoring.config import Pipeline, load_pipeline
+from tests.end_to_end.directly import input_lines
+from tools.laptop import CREDENTIALS, REPO, aws_connection, embedded_aws, s3_client
+from tools.mwaa import BundleError, build, requirements
+from tools.sample import create_buckets, upload_folder
+
+ROWS = 2_000
+OUTPUT = "mwaa-output/"
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make mwaa` writes."""
+    target = tmp_path_factory.mktemp("dist") / "mwaa"
+    build(REPO, target)
+    return target
+
+
+@pytest.fixture(scope="module")
+def home(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An AIRFLOW_HOME as MWAA lays it out."""
+    home = tmp_path_factory.mktemp("mwaa") / "usr" / "local" / "airflow"
+    shutil.copytree(bundle / "dags", home / "dags")
+    with zipfile.ZipFile(bundle / "plugins.zip") as archive:
+        archive.extractall(home / "plugins")
+    return home
+
+
+def run_python(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """A fresh Python with MWAA's environment and nothing of this process's; it starts in an empty folder."""
+    elsewhere = home.parent / "elsewhere"
+    elsewhere.mkdir(exist_ok=True)
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(elsewhere),
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        **more,
+    }
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env=environment,
+        cwd=elsewhere,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def parsed(home: Path) -> dict[str, Any]:
+    """What Airflow finds in that home."""
+    done = run_python(home, str(Path(__file__).with_name("parse_dags.py")))
+    assert done.returncode == 0, done.stderr[-3000:]
+    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
+
+
+def test_every_dag_parses(parsed: dict[str, Any]) -> None:
+    """Each file of dags/ gives a DAG, and none an error."""
+    assert parsed["import_errors"] == {}
+    assert len(parsed["dags"]) == len(list((REPO / "dags").glob("*.py")))
+    assert {"plan", "preprocess", "transform", "join", "publish", "clean_up"} <= set(
+        parsed["dags"]["abalone"]
+    )
+
+
+def test_the_code_is_the_unpacked_one(parsed: dict[str, Any], home: Path) -> None:
+    """Nothing is found in this checkout by chance."""
+    files = {name: Path(path) for name, path in parsed["files"].items()}
+    for name in ("include", "sagemaker_jobs", "include.orchestration.chain"):
+        assert files[name].is_relative_to(home / "plugins"), files[name]
+    assert not files["requests"].is_relative_to(home)
+
+
+def test_airflow_loads_the_plugins_and_executes_nothing_of_include(parsed: dict[str, Any]) -> None:
+    """A file of include/ that was executed as a plugin would take the place of a module of its name, `requests` say."""
+    assert parsed["plugin_errors"] == {}
+    assert "batch_inference" in parsed["plugins"]
+    assert parsed["shadowed"] == []
+
+
+def test_without_the_ignore_file_modules_would_be_shadowed(home: Path, tmp_path: Path) -> None:
+    """So the test above can fail."""
+    other = tmp_path / "airflow"
+    shutil.copytree(home, other)
+    (other / "plugins" / ".airflowignore").write_text("sagemaker_jobs/\n")
+    done = run_python(other, str(Path(__file__).with_name("parse_dags.py")))
+    shadowed = (
+        json.loads(done.stdout.strip().splitlines()[-1])["shadowed"] if done.returncode == 0 else ["failed"]
+    )
+    assert shadowed != []
+
+
+def test_laptop_parts_stay_behind(bundle: Path) -> None:
+    """No embedded AWS, no generator of samples, no caches; what the processing job imports is there."""
+    names = zipfile.ZipFile(bundle / "plugins.zip").namelist()
+    assert len(names) == len(set(names))
+    assert not [name for name in names if "local_aws" in name or "samples" in name or "__pycache__" in name]
+    assert {"include/__init__.py", "include/jobs/preprocess.py", "include/pipelines/abalone.yaml"} <= set(
+        names
+    )
+    assert {"batch_inference_plugin.py", ".airflowignore", "sagemaker_jobs/operators.py"} <= set(names)
+
+
+def test_the_same_code_makes_the_same_file(bundle: Path, tmp_path: Path) -> None:
+    """Byte for byte, whenever it is built."""
+    build(REPO, tmp_path / "again")
+    assert (tmp_path / "again" / "plugins.zip").read_bytes() == (bundle / "plugins.zip").read_bytes()
+
+
+def test_requirements_begin_with_the_constraints_and_pin_nothing(bundle: Path) -> None:
+    """MWAA has Airflow already, and the versions are those of its constraints."""
+    lines = (bundle / "requirements.txt").read_text().splitlines()
+    assert lines[0] == (
+        '--constraint "https://raw.githubusercontent.com/apache/airflow/constraints-3.3.1/constraints-3.12.txt"'
+    )
+    assert "apache-airflow" not in lines
+    assert "apache-airflow-providers-amazon[aiobotocore]" in lines
+    assert not [line for line in lines[1:] if "=" in line]
+    text = "apache-airflow==3.3.2\n# a comment\npandas >= 2 ; python_version > '3'\nx[a,b]==1 # why\n"
+    assert requirements(text, version="3.2.1", python="3.12").splitlines()[1:] == ["pandas", "x[a,b]"]
+
+
+def test_a_plugin_named_include_is_refused(tmp_path: Path) -> None:
+    """It would be overwritten without a word."""
+    for name in ("plugins/include", "include", "dags"):
+        (tmp_path / name).mkdir(parents=True)
+    with pytest.raises(BundleError, match="rename it"):
+        build(tmp_path, tmp_path / "target")
+
+
+@pytest.mark.end_to_end
+@pytest.mark.timeout(600)
+def test_the_unpacked_dag_scores_the_sample(home: Path, tmp_path: Path) -> None:
+    """Started with Airflow's own command, in a process without PYTHONPATH."""
+    for part, arguments in (("data", ["generate", "--rows", str(ROWS), "--seed", "3"]), ("model", ["fit"])):
+        module = f"include.samples.abalone.{arguments[0]}"
+        command = [sys.executable, "-m", module, "--out", str(tmp_path / part), *arguments[1:]]
+        subprocess.run(command, cwd=REPO, check=True)
+    pipeline = load_pipeline(home / "plugins" / "include" / "pipelines" / "abalone.yaml")
+    with embedded_aws(tmp_path / "aws") as endpoint:
+        client = s3_client(endpoint)
+        put_sample(client, pipeline, tmp_path)
+        environment = {**CREDENTIALS, "AIRFLOW_CONN_AWS_DEFAULT": aws_connection(endpoint)}
+        migrated = run_python(home, "-m", "airflow", "db", "migrate", **environment)
+        assert migrated.returncode == 0, migrated.stderr[-2000:]
+        conf = json.dumps({"output_uri": f"s3://batch-inference-sample/{OUTPUT}"})
+        done = run_python(home, "-m", "airflow", "dags", "test", "abalone", "--conf", conf, **environment)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        manifest = json.loads(read(client, f"{OUTPUT}_manifest.json"))
+        rows = sum(
+            len(
+                pandas.read_parquet(
+                    io.BytesIO(read(client, file["uri"].removeprefix("s3://batch-inference-sample/")))
+                )
+            )
+            for file in manifest["files"]
+        )
+    records = manifest["records"]
+    assert records["in"] == len(input_lines(tmp_path / "data"))
+    assert rows == records["scored"] == records["in"] - records["rejected"] > ROWS / 2
+
+
+def put_sample(client: Any, pipeline: Pipeline, folder: Path) -> None:
+    """The sample's data and model where the pipeline looks."""
+    create_buckets(client, pipeline)
+    upload_folder(client, folder / "data", pipeline.input.uri)
+    prefix = "s3://batch-inference-sample/abalone/model/"
+    assert all(str(container.model_data).startswith(prefix) for container in pipeline.model.containers)
+    upload_folder(client, folder / "model", prefix)
+
+
+def read(client: Any, key: str) -> bytes:
+    """One object of the sample's bucket."""
+    content: bytes = client.get_object(Bucket="batch-inference-sample", Key=key)["Body"].read()
+    return content
