@@ -14,6 +14,7 @@ from itertools import product
 from typing import Literal
 
 from include.scoring.history import Rate
+from include.scoring.sizing import hashed_excess, shards_per_instance
 
 # Airflow's own tasks around the two jobs: planning, joining, publishing, and the waits between.
 OTHER_SECONDS = 60.0
@@ -39,7 +40,8 @@ class StageWork:
     """What a stage has to do, and within which limits.
 
     `units` is how many instances can have work at all: objects, or shards. `largest` is the part in bytes that cannot
-    be divided among instances. `fixed` is a count that a person typed.
+    be divided among instances. `fixed` is a count that a person typed. `hashed` says that how units come to
+    instances is not known, so that the slow end must allow for a hash.
     """
 
     name: str
@@ -49,6 +51,7 @@ class StageWork:
     options: tuple[Option, ...]
     largest: int = 0
     fixed: int | None = None
+    hashed: bool = False
 
     def counts(self, quota: int | None = None) -> range:
         """The instance counts to choose from."""
@@ -133,11 +136,15 @@ def sized(work: StageWork, option: Option, count: int) -> Sized:
     """What the formula gives for `count` instances, each with an equal share, or the part that cannot be divided."""
     rate = option.rate
     share = max(work.bytes / count, work.largest) / rate.bytes_per_second
+    excess = 1.0
+    if work.hashed:
+        units = min(count * shards_per_instance(share), work.units)
+        excess = hashed_excess(units, count)
     return Sized(
         option=option,
         count=count,
         seconds=rate.start_seconds + share,
-        slowest=rate.start_seconds * (1 + rate.margin) + share / (1 - rate.margin),
+        slowest=rate.start_seconds * (1 + rate.margin) + share * excess / (1 - rate.margin),
         fastest=rate.start_seconds * (1 - rate.margin) + share / (1 + rate.margin),
     )
 

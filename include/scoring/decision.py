@@ -26,11 +26,16 @@ QUOTA_NAMES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a stage has to do: bytes of text, how many instances can share it, the largest part that cannot be cut."""
+    """What a stage has to do.
+
+    Bytes of text, how many instances can share it, the largest part that cannot be cut, and whether only AWS knows what
+    comes to which instance.
+    """
 
     bytes: int
     units: int
     largest: int = 0
+    hashed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +115,7 @@ def _stage(pipeline: Pipeline, params: RunParams, stage: Stage, work: Work, know
         name=stage,
         bytes=work.bytes,
         largest=work.largest,
+        hashed=work.hashed,
         units=work.units,
         max_instances=min(limits.max_instances, params.max_instances or limits.max_instances),
         options=usable,

@@ -273,7 +273,7 @@ def _works(params: RunParams, found: InputPlan) -> dict[Stage, Work]:
         # An object is read by one instance; what preprocessing writes is cut as needed.
         "preprocess": Work(bytes=found.text_bytes, units=found.objects, largest=found.largest_text_bytes),
         "transform": Work(
-            bytes=found.text_bytes, units=sizing.most_shards(found.text_bytes, asked_for=asked)
+            bytes=found.text_bytes, units=sizing.most_shards(found.text_bytes, asked_for=asked), hashed=True
         ),
     }
 

@@ -72,6 +72,17 @@ def shards_per_instance(working_seconds: float) -> int:
     return min(max(wanted, SHARDS_PER_INSTANCE), MOST_SHARDS_PER_INSTANCE)
 
 
+def hashed_excess(objects: int, instances: int) -> float:
+    """How much fuller than the mean the fullest instance is expected to be, were equal objects hashed to instances.
+
+    1.0 is an even load. The Gaussian estimate of the maximum of a multinomial, good where each gets several objects.
+    """
+    if instances < 2 or not objects:
+        return 1.0
+    each = objects / instances
+    return min(1.0 + math.sqrt(2.0 * math.log(instances) / each), float(instances))
+
+
 def _up_to_multiple(number: int, of: int) -> int:
     return -(-number // of) * of
 
