@@ -5,6 +5,7 @@ JobError
 ├── InputError         an input object is not what the pipeline says it is
 └── JoinError          records and predictions cannot be put together
     ├── AssociationError   their counts differ
+    ├── EchoError          a prediction is another record's
     └── PredictionError    one prediction is blank, null or not what was announced
 """
 
@@ -51,6 +52,29 @@ class AssociationError(JoinError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.shard, self.records, self.predictions, self.difference)
+
+
+class EchoError(JoinError):
+    """A prediction echoes another record than the one that it stands beside: the answers are shifted or permuted.
+
+    Attributes:
+        shard: the shard's name.
+        record: the record's number within the shard, from 1.
+        column: the column that the model echoes.
+    """
+
+    def __init__(self, shard: str, record: int, column: str, sent: str, echoed: str) -> None:
+        super().__init__(
+            f"shard {shard}, record {record:,}: {column} is {sent!r}, but the prediction beside it is for {echoed!r}. "
+            "Nothing was joined: the answers are not in the order of the records.",
+        )
+        self.shard = shard
+        self.record = record
+        self.column = column
+        self._said = (shard, record, column, sent, echoed)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._said
 
 
 class PredictionError(JoinError):

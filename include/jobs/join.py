@@ -8,18 +8,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Sequence
 
-import numpy as np
-
 from include.jobs import blocks
-from include.jobs.blocks import Block, Blocks
-from include.jobs.errors import AssociationError, JoinError, PredictionError
+from include.jobs.answers import open_answers
+from include.jobs.blocks import Blocks
+from include.jobs.detect import detected
+from include.jobs.errors import EchoError, JoinError
 from include.jobs.join_spec import JoinSpec, ShardCount, ShardFiles
-from include.jobs.predictions import Predictions, shown
-from include.jobs.sinks import SINKS, Sink
+from include.jobs.records import Records
+from include.jobs.sink import Sink
+from include.jobs.sinks import SINKS
 
 __all__ = ["JoinSpec", "ShardCount", "ShardFiles", "count_records", "join_group"]
-
-_WHITE = np.frombuffer(b"\n\r\t ", dtype=np.uint8)
 
 
 def join_group(shards: Sequence[ShardFiles], output: Path, spec: JoinSpec) -> list[ShardCount]:
@@ -29,15 +28,16 @@ def join_group(shards: Sequence[ShardFiles], output: Path, spec: JoinSpec) -> li
 
     Raises:
         AssociationError: a shard has not as many predictions as records.
+        EchoError: a prediction echoes another record than its own.
         PredictionError: a prediction is blank, null, NaN or not what the specification says.
         JoinError: a record does not have the columns that it was said to have.
     """
+    spec = detected(spec, shards)
     partial = output.with_name(output.name + ".partial")
-    predictions = Predictions(spec)
     sink = SINKS[spec.format](partial, spec)
     try:
         try:
-            counts = [ShardCount(shard.name, _join_shard(shard, spec, predictions, sink)) for shard in shards]
+            counts = [ShardCount(shard.name, _join_shard(shard, spec, sink)) for shard in shards]
         finally:
             sink.close()
         partial.replace(output)
@@ -51,108 +51,35 @@ def count_records(path: Path, delimiter: str = ",") -> int:
     return blocks.count_records(path, delimiter if path.suffix == ".csv" else None)
 
 
-def _join_shard(shard: ShardFiles, spec: JoinSpec, predictions: Predictions, sink: Sink) -> int:
+def _join_shard(shard: ShardFiles, spec: JoinSpec, sink: Sink) -> int:
     unknown = [name for name in shard.columns if name not in {column.name for column in spec.columns}]
     if unknown:
         raise JoinError(f"shard {shard.name} has columns that the pipeline does not: {', '.join(unknown)}")
     with shard.records.open("rb") as left, shard.predictions.open("rb") as right:
-        answers = _Answers(shard, spec, predictions, Blocks(right, predictions.delimiter))
+        answers = open_answers(shard, spec, right)
         rows = 0
-        for block in Blocks(left, spec.delimiter):
-            found = answers.take(block.count)
-            if found.count < block.count:
+        for block in Blocks(left, spec.records_delimiter):
+            taken = answers.take(block.count)
+            if taken.count < block.count:
                 raise answers.mismatch()
-            texts = predictions.read(shard.name, rows + 1, found)
-            sink.add(shard.name, rows + 1, shard.columns, block, texts)
+            records = Records(spec, shard.name, rows + 1, tuple(shard.columns), block)
+            texts = taken.read(rows + 1)
+            _check_echo(spec, records, texts)
+            sink.add(records, texts[: len(spec.columns_of_answers)])
             rows += block.count
         if answers.take(1).count:
             raise answers.mismatch()
     return rows
 
 
-class _Answers:
-    """A shard's answers without the blank lines that some servers put between batches.
-
-    A blank line in the place of a prediction is another matter: it is told apart by counting, once one is met.
-    """
-
-    def __init__(self, shard: ShardFiles, spec: JoinSpec, predictions: Predictions, source: Blocks) -> None:
-        self._shard = shard
-        self._spec = spec
-        self._delimiter = predictions.delimiter
-        self._source = source
-        self._skipping = False
-
-    def take(self, count: int) -> Block:
-        """The next `count` answers, or as many as there are."""
-        block = self._source.take(count)
-        blank = _blank(block)
-        if not blank:
-            return block
-        if not self._skipping:
-            self._judge_blanks()
-            self._skipping = True
-        kept = _without(block, blank)
-        if kept.count == count or block.count < count:
-            return kept
-        more = self.take(count - kept.count)
-        return Block(kept.data + more.data, np.concatenate((kept.ends, more.ends + len(kept.data))))
-
-    def mismatch(self) -> AssociationError:
-        records, answers, blanks, first_blank = self._count()
-        if first_blank:
-            difference = f"line {first_blank:,} of the predictions is blank"
-        elif answers > records:
-            extra = _sample(self._shard.predictions, self._delimiter, records)
-            difference = f"prediction {records + 1:,} ({extra}) has no record"
-        else:
-            left = _sample(self._shard.records, self._spec.delimiter, answers)
-            difference = f"record {answers + 1:,} ({left}) has no prediction"
-        return AssociationError(self._shard.name, records, answers - blanks, difference)
-
-    def _judge_blanks(self) -> None:
-        records, answers, blanks, first_blank = self._count()
-        if answers == records:
-            raise PredictionError(self._shard.name, first_blank, "its prediction is blank")
-        if answers - blanks != records:
-            raise self.mismatch()
-
-    def _count(self) -> tuple[int, int, int, int]:
-        """Records; lines of answers; how many of these are blank; the number of the first blank one, or 0."""
-        answers = blanks = first = 0
-        with self._shard.predictions.open("rb") as file:
-            for block in Blocks(file, self._delimiter):
-                found = _blank(block)
-                if found and not first:
-                    first = answers + found[0] + 1
-                blanks += len(found)
-                answers += block.count
-        return blocks.count_records(self._shard.records, self._spec.delimiter), answers, blanks, first
-
-
-def _blank(block: Block) -> list[int]:
-    """The places of lines with nothing but white space."""
-    if not block.count:
-        return []
-    starts = np.concatenate(([0], block.ends[:-1]))
-    first = np.frombuffer(block.data, dtype=np.uint8)[starts]
-    candidates = np.flatnonzero(np.isin(first, _WHITE)).tolist()
-    return [index for index in candidates if not block.record(index).strip()]
-
-
-def _without(block: Block, places: Sequence[int]) -> Block:
-    keep = np.ones(block.count, dtype=bool)
-    keep[list(places)] = False
-    lengths = np.diff(block.ends, prepend=0)[keep]
-    data = b"".join([block.record(index) + b"\n" for index in np.flatnonzero(keep).tolist()])
-    return Block(data, np.cumsum(lengths))
-
-
-def _sample(path: Path, delimiter: str | None, index: int) -> str:
-    """The record at `index` of a file, for a message."""
-    with path.open("rb") as file:
-        for block in Blocks(file, delimiter):
-            if index < block.count:
-                return shown(block.record(index))
-            index -= block.count
-    return "nothing"
+def _check_echo(spec: JoinSpec, records: Records, texts: Sequence[Sequence[str]]) -> None:
+    """Compare what the model echoes of each record with the record itself."""
+    echoes = [(field, column) for field, column in zip(spec.fields, texts) if field.echoes]
+    if not echoes:
+        return
+    cells = records.cells()
+    for field, answered in echoes:
+        sent = cells[field.column.name]
+        for index, (ours, theirs) in enumerate(zip(sent, answered)):
+            if (ours or "") != theirs:
+                raise EchoError(records.shard, records.first + index, field.column.name, ours or "", theirs)

@@ -13,7 +13,7 @@ from typing import Any, Iterable, Sequence
 from include.jobs.batch import Batch, ended
 
 
-class _Number(str):
+class Number(str):
     """A JSON number as it was written."""
 
 
@@ -48,7 +48,7 @@ class JsonRecords:
 
     def _row(self, line: str) -> tuple[list[str], str]:
         try:
-            record = json.loads(line, parse_float=_Number, parse_int=_Number, parse_constant=_Number)
+            record = json.loads(line, parse_float=Number, parse_int=Number, parse_constant=Number)
         except (ValueError, RecursionError) as error:
             return [], f"the line is not JSON: {error}"
         if not isinstance(record, dict):
@@ -76,7 +76,7 @@ def json_cell(value: Any) -> str:
 
 def dumps(value: Any) -> str:
     """Nested JSON as text, its numbers as they were written."""
-    if isinstance(value, _Number):
+    if isinstance(value, Number):
         return str(value)
     if isinstance(value, dict):
         members = (f"{json.dumps(key, ensure_ascii=False)}: {dumps(one)}" for key, one in value.items())

@@ -1,80 +1,56 @@
-"""The model's answers, block by block: one text for each wanted field of each answer."""
+"""Blocks of answers, a line each, as one text for each wanted field."""
 
 from __future__ import annotations
 
 import csv
 import json
-import math
 import re
 from typing import Any, Sequence
+
+import numpy as np
 
 from include.jobs.blocks import Block
 from include.jobs.errors import PredictionError
 from include.jobs.join_spec import JoinSpec, PredictionField
+from include.jobs.members import MissingError, decode, part, shown
 from include.jobs.numeric import parse_column
 
-_SHOWN = 120
 _NUMBER = rb"(-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)"
 
 
-class _Number(str):
-    """A JSON number as it was written."""
+class JsonLines:
+    """One JSON value a line."""
 
-
-class _Constant(str):
-    """NaN, Infinity or -Infinity: written by many, no JSON, and no prediction."""
-
-
-class Predictions:
-    """Reads answers of one format; raises PredictionError for one that cannot be joined."""
+    delimiter = None
 
     def __init__(self, spec: JoinSpec) -> None:
         self._fields = spec.fields
-        self._csv = spec.prediction_format == "csv"
         self._template: re.Pattern[bytes] | None = None
 
-    @property
-    def delimiter(self) -> str | None:
-        """What makes CSV of the file, None for JSON Lines."""
-        return "," if self._csv else None
-
     def read(self, shard: str, first: int, block: Block) -> list[list[str]]:
-        """For each field its texts: numbers as they were written, texts without quotes.
-
-        `first` is the number of the block's first record within the shard, from 1.
-        """
-        texts = self._read_csv(shard, first, block) if self._csv else self._read_json(shard, first, block)
-        for field, column in zip(self._fields, texts):
-            if field.column.type != "string":
-                _check_numbers(shard, first, field, column)
-        return texts
-
-    def _read_json(self, shard: str, first: int, block: Block) -> list[list[str]]:
+        """For each field its texts, numbers as they were written; `first` numbers the block's first record."""
         if self._template is None:
             self._template = self._guess(block)
         if self._template is not None:
             found = self._template.findall(block.data)
             if len(found) == block.count:
                 columns = [found] if len(self._fields) == 1 else list(zip(*found))
-                return [[text.decode("ascii") for text in column] for column in columns]
-        texts: list[list[str]] = [[] for _ in self._fields]
+                texts = [[text.decode("ascii") for text in column] for column in columns]
+                return check(self._fields, shard, first, texts)
+        values = []
         for index in range(block.count):
             line = block.record(index)
             try:
-                answer = json.loads(
-                    line.decode("utf-8"), parse_float=_Number, parse_int=_Number, parse_constant=_Constant
-                )
-            except ValueError as error:
+                values.append(decode(line.decode("utf-8")))
+            except (ValueError, RecursionError) as error:
                 raise PredictionError(
                     shard, first + index, f"the answer {shown(line)} is not JSON: {error}"
                 ) from error
-            for field, column in zip(self._fields, texts):
-                column.append(_member(shard, first + index, answer, field, line))
-        return texts
+        return pick(self._fields, shard, first, values)
 
     def _guess(self, block: Block) -> re.Pattern[bytes] | None:
         """A pattern for flat answers of numbers, with the members in the order of the first answer."""
-        if not block.count or any(field.column.type == "string" for field in self._fields):
+        if not block.count or any(field.column.type not in ("integer", "float") for field in self._fields):
             return None
         try:
             answer = json.loads(block.record(0).decode("utf-8"))
@@ -83,73 +59,75 @@ class Predictions:
         wanted = [field.source for field in self._fields]
         if not isinstance(answer, dict) or [name for name in answer if name in wanted] != wanted:
             return None
-        number = _NUMBER
         members = [
             rb"[ \t]*%b[ \t]*:[ \t]*%b[ \t]*"
-            % (re.escape(json.dumps(name).encode()), number if name in wanted else rb"(?:%b)" % number[1:-1])
+            % (
+                re.escape(json.dumps(name).encode()),
+                _NUMBER if name in wanted else rb"(?:%b)" % _NUMBER[1:-1],
+            )
             for name in answer
         ]
         return re.compile(rb"^[ \t]*\{%b\}[ \t]*\r?$" % b",".join(members), re.MULTILINE)
 
-    def _read_csv(self, shard: str, first: int, block: Block) -> list[list[str]]:
+
+class CsvLines:
+    """One CSV record a line; quoted line breaks are read too."""
+
+    delimiter = ","
+
+    def __init__(self, spec: JoinSpec) -> None:
+        self._fields = spec.fields
+        self._places = [int(field.source) for field in spec.fields]
+
+    def read(self, shard: str, first: int, block: Block) -> list[list[str]]:
         try:
-            rows = list(csv.reader(block.data.decode("utf-8").split("\n")[:-1]))
+            text = block.data.decode("utf-8")
         except UnicodeDecodeError as error:
             raise PredictionError(
-                shard, first, f"an answer at or after this one is not UTF-8: {error}"
+                shard, first, f"an answer at or behind this one is not UTF-8: {error}"
             ) from error
+        rows = list(csv.reader(text.split("\n")[:-1]))
         if len(rows) != block.count:  # quoted line breaks: record by record
             rows = [next(csv.reader([block.record(index).decode("utf-8")])) for index in range(block.count)]
-        width = max(int(field.source) for field in self._fields) + 1
+        most, least = max(self._places), min(self._places)
+        width = max(most + 1, -least)
         for index, row in enumerate(rows):
             if len(row) < width:
+                line = shown(block.record(index))
                 raise PredictionError(
-                    shard,
-                    first + index,
-                    f"the answer {shown(block.record(index))} has {len(row)} columns, not {width}",
+                    shard, first + index, f"the answer {line} has {len(row)} columns, not {width}"
                 )
-        return [[row[int(field.source)] for row in rows] for field in self._fields]
+        columns = [[row[place] for row in rows] for place in self._places]
+        return check(self._fields, shard, first, columns)
 
 
-def shown(line: bytes) -> str:
-    text = line.decode("utf-8", "backslashreplace").rstrip("\r")
-    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
+def pick(fields: Sequence[PredictionField], shard: str, first: int, values: Sequence[Any]) -> list[list[str]]:
+    """For each field the texts of its part of each decoded answer; raises PredictionError."""
+    wanted = [(field.source, field.column.type) for field in fields]
+    answer: Any = None
+    rows = []
+    try:
+        for answer in values:
+            rows.append([part(answer, source, kind) for source, kind in wanted])
+    except MissingError as error:
+        raise PredictionError(shard, first + len(rows), f"{error} in the answer {shown(answer)}") from None
+    columns = [list(column) for column in zip(*rows)] if rows else [[] for _ in fields]
+    return check(fields, shard, first, columns)
 
 
-def _member(shard: str, record: int, answer: Any, field: PredictionField, line: bytes) -> str:
-    if not isinstance(answer, dict):
-        raise PredictionError(
-            shard, record, f"the answer {shown(line)} is no JSON object with {field.source!r}"
-        )
-    if field.source not in answer:
-        raise PredictionError(shard, record, f"the answer {shown(line)} has no {field.source!r}")
-    value = answer[field.source]
-    if value is None:
-        raise PredictionError(shard, record, f"{field.source!r} is null in the answer {shown(line)}")
-    if isinstance(value, _Constant):
-        raise PredictionError(shard, record, f"{field.source!r} is {value} in the answer {shown(line)}")
-    if field.column.type == "string":
-        if type(value) is str or isinstance(value, _Number):
-            return str(value)
-        raise PredictionError(shard, record, f"{field.source!r} is no text in the answer {shown(line)}")
-    if not isinstance(value, _Number):
-        raise PredictionError(
-            shard,
-            record,
-            f"{field.source!r} is not a number in the answer {shown(line)}; its type may be set to string",
-        )
-    return str(value)
-
-
-def _check_numbers(shard: str, first: int, field: PredictionField, texts: Sequence[str]) -> None:
-    values, wrong = parse_column(texts, field.column.type)
-    if wrong:
-        index, allowed = min(wrong.items())
-        raise PredictionError(
-            shard,
-            first + index,
-            f"prediction {field.source!r} is {texts[index]!r}, allowed is {allowed.split(' or ')[0]}",
-        )
-    for index, value in enumerate(values.tolist() if math.isnan(values.sum()) else ()):
-        if math.isnan(value):
-            raise PredictionError(shard, first + index, f"prediction {field.source!r} is empty")
+def check(
+    fields: Sequence[PredictionField], shard: str, first: int, columns: list[list[str]]
+) -> list[list[str]]:
+    """The columns, once every number among them is one; raises PredictionError."""
+    for field, texts in zip(fields, columns):
+        if field.column.type not in ("integer", "float"):
+            continue
+        values, wrong = parse_column(texts, field.column.type)
+        if wrong:
+            index, allowed = min(wrong.items())
+            found = f"prediction {field.source!r} is {texts[index]!r}, allowed is {allowed.split(' or ')[0]}"
+            raise PredictionError(shard, first + index, found)
+        empty = np.flatnonzero(np.isnan(values))
+        if len(empty):
+            raise PredictionError(shard, first + int(empty[0]), f"prediction {field.source!r} is empty")
+    return columns

@@ -140,13 +140,13 @@ def test_counts_that_differ_name_shard_counts_and_first_difference(
         ('{"score": null}', "'score' is null"),
         ('{"score": NaN}', "'score' is NaN"),
         ('{"score": 1e999}', "'score' is '1e999', allowed is a finite number"),
-        ('{"other": 1}', "has no 'score'"),
+        ('{"other": 1}', "there is no 'score'"),
         ('{"score": "high"}', "'score' is not a number"),
-        ('{"score": true}', "'score' is not a number"),
-        ("[1]", "is no JSON object with 'score'"),
+        ('{"score": true}', "'score' is true, allowed is a number"),
+        ("[1]", "there is no object with 'score'"),
         ('{"score": 1} {"score": 2}', "is not JSON"),
         ("", "its prediction is blank"),
-        ('"a"', "is no JSON object"),
+        ('"a"', "there is no object with"),
     ],
 )
 def test_a_prediction_that_is_none_names_its_record(tmp_path: Path, answer: str, problem: str) -> None:

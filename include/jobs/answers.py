@@ -1,0 +1,180 @@
+"""A shard's answers, in whatever shape the model gave them, to be taken as many at a time as there are records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import IO, Callable, Sequence
+
+import numpy as np
+
+from include.jobs.blocks import Block, Blocks, count_records
+from include.jobs.documents import NotJsonError, answers
+from include.jobs.errors import AssociationError, JoinError, PredictionError
+from include.jobs.join_spec import JoinSpec, ShardFiles
+from include.jobs.members import shown
+from include.jobs.predictions import CsvLines, JsonLines, pick
+
+_WHITE = np.frombuffer(b"\n\r\t ", dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Some answers, read when asked: `read(first)` gives each field's texts, `first` the first record's number."""
+
+    count: int
+    read: Callable[[int], list[list[str]]]
+
+
+class Answers:
+    """Base: where answers are taken from, and what is said when they are too few or too many."""
+
+    def __init__(self, shard: ShardFiles, spec: JoinSpec) -> None:
+        self.shard = shard
+        self.spec = spec
+
+    def take(self, count: int) -> Taken:
+        """The next `count` answers, or as many as there are."""
+        raise NotImplementedError
+
+    def mismatch(self) -> AssociationError:
+        """The error for a shard whose counts differ."""
+        raise NotImplementedError
+
+    def differing(self, found: int, extra: str) -> AssociationError:
+        """The same in words; `extra` is the first answer without a record."""
+        records = count_records(self.shard.records, self.spec.records_delimiter)
+        if found > records:
+            difference = f"prediction {records + 1:,} ({extra}) has no record"
+        else:
+            left = sample(self.shard.records, self.spec.records_delimiter, found)
+            difference = f"record {found + 1:,} ({left}) has no prediction"
+        return AssociationError(self.shard.name, records, found, difference)
+
+
+class LineAnswers(Answers):
+    """Answers of one line each, without the blank lines that some servers put between batches.
+
+    A blank line in the place of a prediction is another matter: it is told apart by counting, once one is met.
+    """
+
+    def __init__(
+        self, shard: ShardFiles, spec: JoinSpec, file: IO[bytes], reader: JsonLines | CsvLines
+    ) -> None:
+        super().__init__(shard, spec)
+        self._reader = reader
+        self._source = Blocks(file, reader.delimiter)
+        self._skipping = False
+
+    def take(self, count: int) -> Taken:
+        block = self._take(count)
+        return Taken(block.count, lambda first: self._reader.read(self.shard.name, first, block))
+
+    def _take(self, count: int) -> Block:
+        block = self._source.take(count)
+        blank = _blank(block)
+        if not blank:
+            return block
+        if not self._skipping:
+            self._judge_blanks()
+            self._skipping = True
+        kept = _without(block, blank)
+        if block.count < count:
+            return kept
+        more = self._take(count - kept.count)
+        return Block(kept.data + more.data, np.concatenate((kept.ends, more.ends + len(kept.data))))
+
+    def mismatch(self) -> AssociationError:
+        lines, blanks, first_blank = self._count()
+        records = count_records(self.shard.records, self.spec.records_delimiter)
+        if first_blank:
+            difference = f"line {first_blank:,} of the predictions is blank"
+            return AssociationError(self.shard.name, records, lines - blanks, difference)
+        return self.differing(lines, sample(self.shard.predictions, self._reader.delimiter, records))
+
+    def _judge_blanks(self) -> None:
+        lines, blanks, first_blank = self._count()
+        records = count_records(self.shard.records, self.spec.records_delimiter)
+        if lines == records:
+            raise PredictionError(self.shard.name, first_blank, "its prediction is blank")
+        if lines - blanks != records:
+            raise self.mismatch()
+
+    def _count(self) -> tuple[int, int, int]:
+        """Lines; how many of them are blank; the number of the first blank one, or 0."""
+        lines = blanks = first = 0
+        with self.shard.predictions.open("rb") as file:
+            for block in Blocks(file, self._reader.delimiter):
+                found = _blank(block)
+                if found and not first:
+                    first = lines + found[0] + 1
+                blanks += len(found)
+                lines += block.count
+        return lines, blanks, first
+
+
+class DocumentAnswers(Answers):
+    """Answers in JSON documents, one document a request."""
+
+    def __init__(self, shard: ShardFiles, spec: JoinSpec, file: IO[bytes]) -> None:
+        super().__init__(shard, spec)
+        self._answers = answers(file)
+        self._before = 0
+
+    def take(self, count: int) -> Taken:
+        try:
+            values = list(islice(self._answers, count))
+        except NotJsonError as error:
+            raise JoinError(
+                f"shard {self.shard.name}: the predictions are not JSON documents: {error}"
+            ) from error
+        self._before += len(values)
+        return Taken(len(values), lambda first: pick(self.spec.fields, self.shard.name, first, values))
+
+    def mismatch(self) -> AssociationError:
+        records = count_records(self.shard.records, self.spec.records_delimiter)
+        with self.shard.predictions.open("rb") as file:
+            extra, found = "nothing", 0
+            for answer in answers(file):
+                if found == records:
+                    extra = shown(answer)
+                found += 1
+        return self.differing(found, extra)
+
+
+def open_answers(shard: ShardFiles, spec: JoinSpec, file: IO[bytes]) -> Answers:
+    """The answers in `file`, which is the shard's predictions."""
+    if spec.prediction_format == "json":
+        return DocumentAnswers(shard, spec, file)
+    return LineAnswers(
+        shard, spec, file, (JsonLines if spec.prediction_format == "jsonlines" else CsvLines)(spec)
+    )
+
+
+def sample(path: Path, delimiter: str | None, index: int) -> str:
+    """The record at `index` of a file, for a message."""
+    with path.open("rb") as file:
+        for block in Blocks(file, delimiter):
+            if index < block.count:
+                return shown(block.record(index))
+            index -= block.count
+    return "nothing"
+
+
+def _blank(block: Block) -> list[int]:
+    """The places of lines with nothing but white space."""
+    if not block.count:
+        return []
+    starts = np.concatenate(([0], block.ends[:-1]))
+    first = np.frombuffer(block.data, dtype=np.uint8)[starts]
+    candidates = np.flatnonzero(np.isin(first, _WHITE)).tolist()
+    return [index for index in candidates if not block.record(index).strip()]
+
+
+def _without(block: Block, places: Sequence[int]) -> Block:
+    keep = np.ones(block.count, dtype=bool)
+    keep[list(places)] = False
+    lengths = np.diff(block.ends, prepend=0)[keep]
+    data = b"".join([block.record(index) + b"\n" for index in np.flatnonzero(keep).tolist()])
+    return Block(data, np.cumsum(lengths))

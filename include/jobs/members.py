@@ -1,0 +1,94 @@
+"""Finding the wanted part of one JSON answer: by name, by place, by path, or the whole of it.
+
+`score`, `SageMakerOutput.score`, `probabilities[1]`, `0` (of an array) and `$` (the answer itself). A member whose
+own name has dots or brackets is found by that name first.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from include.jobs.json_records import Number, dumps
+
+WHOLE = "$"
+_STEP = re.compile(r"([^.\[\]]+)|\[(-?\d+)\]")
+_SHOWN = 120
+
+
+class Constant(str):
+    """NaN, Infinity or -Infinity: written by many, no JSON, and no prediction."""
+
+
+class MissingError(Exception):
+    """The answer does not have the part; the text says how."""
+
+
+def decode(text: str) -> Any:
+    """One JSON answer, its numbers as they were written; raises ValueError."""
+    return json.loads(text, parse_float=Number, parse_int=Number, parse_constant=Constant)
+
+
+DOCUMENTS = json.JSONDecoder(parse_float=Number, parse_int=Number, parse_constant=Constant)
+
+
+def part(answer: Any, source: str, kind: str) -> str:
+    """The text of the answer's part `source` for a column of this kind; raises MissingError."""
+    value = _find(answer, source)
+    if value is None:
+        raise MissingError(f"{source!r} is null")
+    if isinstance(value, Constant):
+        raise MissingError(f"{source!r} is {value}")
+    if kind == "json":
+        return json.dumps(value, ensure_ascii=False) if type(value) is str else dumps(value)
+    if isinstance(value, (dict, list)):
+        raise MissingError(
+            f"{source!r} is {dumps(value)[:_SHOWN]}, allowed is one value; its type may be set to json"
+        )
+    if isinstance(value, bool):
+        if kind != "string":
+            raise MissingError(
+                f"{source!r} is {str(value).lower()}, allowed is a number; its type may be set to string"
+            )
+        return str(value).lower()
+    if kind != "string" and not isinstance(value, Number):
+        raise MissingError(f"{source!r} is not a number but {value!r}; its type may be set to string")
+    return str(value)
+
+
+def shown(answer: Any) -> str:
+    """An answer, or the bytes of one, for a message."""
+    text = (
+        answer.decode("utf-8", "backslashreplace").rstrip("\r")
+        if isinstance(answer, bytes)
+        else dumps(answer)
+    )
+    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
+
+
+def _find(answer: Any, source: str) -> Any:
+    if source == WHOLE:
+        return answer
+    if isinstance(answer, dict) and source in answer:
+        return answer[source]
+    if isinstance(answer, list) and source.lstrip("-").isdigit():
+        return _step(answer, int(source), source)
+    value = answer
+    for name, index in _STEP.findall(source):
+        value = _step(value, int(index) if index else name, source)
+    return value
+
+
+def _step(value: Any, step: str | int, source: str) -> Any:
+    if isinstance(step, int):
+        if not isinstance(value, list):
+            raise MissingError(f"there is no array where {source!r} looks for one")
+        if not -len(value) <= step < len(value):
+            raise MissingError(f"{source!r} is beyond an array of {len(value)}")
+        return value[step]
+    if not isinstance(value, dict):
+        raise MissingError(f"there is no object with {source!r}")
+    if step not in value:
+        raise MissingError(f"there is no {source!r}")
+    return value[step]

@@ -1,0 +1,216 @@
+"""The join reads whatever shape the model's answers have; the same records and scores, in every shape."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from include.jobs import documents
+from include.jobs.detect import detect
+from include.jobs.errors import AssociationError, ConfigError, EchoError, JoinError, PredictionError
+from include.jobs.join import JoinSpec, ShardFiles, join_group
+
+RECORDS = "a,1\nb,2\nc,3\n"
+COLUMNS = [{"name": "id", "type": "string"}, {"name": "n", "type": "integer"}]
+
+
+def joined(folder: Path, answers: str, output: str = "parquet", sent: str = RECORDS, **spec: Any) -> Any:
+    """Join the answers with RECORDS; the rows of Parquet, or the text of another format."""
+    (folder / "s.csv").write_text(sent)
+    (folder / "s.out").write_text(answers)
+    path = folder / f"out.{output}"
+    shape = JoinSpec.from_dict({"columns": COLUMNS, "format": output, **spec})
+    join_group([ShardFiles("s", folder / "s.csv", folder / "s.out", ["id", "n"])], path, shape)
+    return pq.read_table(path).to_pylist() if output == "parquet" else path.read_text()
+
+
+SHAPES: list[tuple[str, str, dict[str, str]]] = [
+    ("csv", "0.5\n1\n1.5\n", {"0": "score"}),
+    ("csv", "x,0.5\ny,1\nz,1.5\n", {"1": "score"}),
+    ("csv", "a,1,0.5\nb,2,1\nc,3,1.5\n", {"-1": "score"}),  # JoinSource Input
+    ("jsonlines", '{"score": 0.5}\n{"score": 1}\n{"score": 1.5}\n', {"score": "score"}),
+    ("jsonlines", "0.5\n1\n1.5", {"$": "score"}),
+    ("jsonlines", "[0.5]\n[1]\n[1.5]\n", {"0": "score"}),
+    ("jsonlines", '{"p": {"v": [9, 0.5]}}\n{"p": {"v": [9, 1]}}\n{"p":{"v":[9,1.5]}}\n', {"p.v[1]": "score"}),
+    (
+        "jsonlines",  # JoinSource Input, with what data capture adds
+        (
+            '{"SageMakerInferenceId":"i","SageMakerOutput":{"score":0.5},"id":"a"}\n'
+            '{"SageMakerInferenceId":"j","SageMakerOutput":{"score":1},"id":"b"}\n'
+            '{"SageMakerInput":[1],"SageMakerOutput":{"score":1.5}}\n'
+        ),
+        {"SageMakerOutput.score": "score"},
+    ),
+    ("json", '{"predictions": [{"score": 0.5}, {"score": 1}, {"score": 1.5}]}', {"score": "score"}),
+    (
+        "json",
+        '{"predictions":[{"score":0.5}]}{"predictions":[{"score":1},{"score":1.5}]}',
+        {"score": "score"},
+    ),
+    ("json", "[0.5, 1][1.5]", {"$": "score"}),
+    ("json", "[[0.5, 7], [1, 7]]\n[[1.5, 7]]\n", {"0": "score"}),
+    ("json", '{"score": 0.5}{"score": 1}\n\n{"score": 1.5}', {"score": "score"}),
+    ("json", "0.5\n1 1.5", {"$": "score"}),
+]
+
+
+@pytest.mark.parametrize(("shape", "answers", "fields"), SHAPES)
+def test_every_shape_gives_the_same_rows(
+    tmp_path: Path, shape: str, answers: str, fields: dict[str, str]
+) -> None:
+    """One row a record, in order, whatever the answers came in."""
+    assert joined(tmp_path, answers, predictions={"format": shape, "fields": fields}) == [
+        {"id": "a", "n": 1, "score": 0.5},
+        {"id": "b", "n": 2, "score": 1.0},
+        {"id": "c", "n": 3, "score": 1.5},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("shape", "answers", "fields"), [one for one in SHAPES if one[1] not in ("0.5\n1\n1.5", "0.5\n1 1.5")]
+)
+def test_auto_finds_the_shape_and_says_so(
+    tmp_path: Path, shape: str, answers: str, fields: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The finding is in the log; objects glued on one line are told from objects on lines of their own."""
+    rows = joined(tmp_path, answers, predictions={"format": "auto", "fields": fields})
+    assert [row["score"] for row in rows] == [0.5, 1.0, 1.5]
+    assert capsys.readouterr().out.startswith(f"predictions of shard s read as {shape}: ")
+
+
+def test_auto_refuses_names_of_csv_answers(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"shard s are csv \(its lines are no JSON objects or arrays\); a CSV answer"
+    ):
+        joined(tmp_path, "1\n2\n3\n", predictions={"format": "auto", "fields": {"score": "score"}})
+
+
+def test_an_empty_file_has_no_shape(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("\n")
+    assert detect(tmp_path / "empty", 3) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("answers", "found", "difference"),
+    [
+        ('{"predictions": [1, 2]}', 2, "record 3 ('c,3') has no prediction"),
+        ("[1, 2][3, 4, 5]", 5, "prediction 4 ('4') has no record"),
+    ],
+)
+def test_documents_are_counted_too(tmp_path: Path, answers: str, found: int, difference: str) -> None:
+    with pytest.raises(AssociationError) as raised:
+        joined(tmp_path, answers, predictions={"format": "json", "fields": {"$": "score"}})
+    assert (raised.value.records, raised.value.predictions, raised.value.difference) == (3, found, difference)
+
+
+def test_a_document_that_breaks_off_says_where(tmp_path: Path) -> None:
+    with pytest.raises(JoinError, match=r"shard s: .* behind 1 documents the file goes on with '\[2, 3'"):
+        joined(tmp_path, "[1] [2, 3", predictions={"format": "json", "fields": {"$": "score"}})
+
+
+@pytest.mark.parametrize(
+    ("answer", "source", "problem"),
+    [
+        ('{"p": [1]}', "p[1]", "'p[1]' is beyond an array of 1 in the answer"),
+        ('{"p": 1}', "p.q", "there is no object with 'p.q'"),
+        ('{"p": {"q": [1]}}', "p.q", "'p.q' is [1], allowed is one value; its type may be set to json"),
+        ('{"p": [null]}', "p[0]", "'p[0]' is null"),
+    ],
+)
+def test_a_part_that_is_not_there_is_told(tmp_path: Path, answer: str, source: str, problem: str) -> None:
+    with pytest.raises(PredictionError) as raised:
+        joined(tmp_path, f"{answer}\n" * 3, predictions={"fields": {source: "score"}})
+    assert (raised.value.record, problem in str(raised.value)) == (1, True)
+
+
+@pytest.mark.parametrize("output", ["parquet", "jsonl", "csv"])
+def test_a_nested_part_may_stay_json(tmp_path: Path, output: str) -> None:
+    """Its numbers keep their digits, as text in Parquet and CSV, as JSON in JSON Lines."""
+    answers = "".join(f'{{"all": {{"cat": 0.{n}0, "dog": [true, null]}}}}\n' for n in range(3))
+    found = joined(
+        tmp_path, answers, output, predictions={"fields": {"all": "all"}, "types": {"all": "json"}}
+    )
+    if output == "parquet":
+        assert [row["all"] for row in found] == [f'{{"cat": 0.{n}0, "dog": [true, null]}}' for n in range(3)]
+    elif output == "jsonl":
+        assert found.split("\n")[1] == '{"id": "b", "n": 2, "all": {"cat": 0.10, "dog": [true, null]}}'
+    else:
+        assert found.split("\n")[2] == 'b,2,"{""cat"": 0.10, ""dog"": [true, null]}"'
+
+
+def test_an_echoed_id_catches_answers_out_of_order(tmp_path: Path) -> None:
+    """Counts are right and the rows are wrong: the id that the model echoes tells, and the right order passes."""
+    spec = {"predictions": {"fields": {"score": "score"}, "echo": {"key": "id"}}}
+    right = "".join(json.dumps({"key": key, "score": 1}) + "\n" for key in "abc")
+    assert [row["id"] for row in joined(tmp_path, right, **spec)] == ["a", "b", "c"]
+    swapped = "".join(json.dumps({"key": key, "score": 1}) + "\n" for key in "acb")
+    with pytest.raises(EchoError) as raised:
+        joined(tmp_path, swapped, **spec)
+    error = pickle.loads(pickle.dumps(raised.value))
+    assert (error.shard, error.record, error.column) == ("s", 2, "id")
+    assert str(error).startswith("shard s, record 2: id is 'b', but the prediction beside it is for 'c'.")
+
+
+JSON_RECORDS = '{"id": "a", "n": 1.0, "more": [1, 2.50]}\n{ "n": null }\n{}\n'
+
+
+def test_json_records_keep_their_text_in_json_lines(tmp_path: Path) -> None:
+    """The prediction is the last member; members that nobody named stay."""
+    found = joined(
+        tmp_path,
+        "1\n2\n3.0\n",
+        "jsonl",
+        JSON_RECORDS,
+        records="jsonlines",
+        predictions={"fields": {"$": "score"}},
+    )
+    assert (
+        found
+        == '{"id": "a", "n": 1.0, "more": [1, 2.50], "score": 1}\n{ "n": null, "score": 2}\n{"score": 3.0}\n'
+    )
+
+
+def test_a_member_called_like_a_prediction_gives_way(tmp_path: Path) -> None:
+    records = '{"id": "score", "score": 0.10}\n' * 3
+    found = joined(
+        tmp_path, "1\n2\n3\n", "jsonl", records, records="jsonlines", predictions={"fields": {"$": "score"}}
+    )
+    assert found == "".join(f'{{"id": "score", "score": {number}}}\n' for number in (1, 2, 3))
+
+
+@pytest.mark.parametrize("output", ["parquet", "csv"])
+def test_json_records_become_columns(tmp_path: Path, output: str) -> None:
+    """By name; null and a missing member are the same, an empty text is not null."""
+    records = '{"id": "", "n": 1}\n{"n": null, "id": "b"}\n{"id": "c,d"}\n'
+    spec = {"records": "jsonlines", "predictions": {"fields": {"$": "score"}}}
+    found = joined(tmp_path, "1\n2\n3\n", output, records, **spec)
+    if output == "parquet":
+        assert [(row["id"], row["n"]) for row in found] == [("", 1), ("b", None), ("c,d", None)]
+    else:
+        assert found == 'id,n,score\n,1,1\nb,,2\n"c,d",,3\n'
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    batches=st.lists(st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=5), max_size=6),
+    glue=st.sampled_from(["", "\n", " \r\n"]),
+    wrap=st.booleans(),
+    size=st.integers(1, 30),
+)
+def test_documents_come_out_whole_however_the_file_is_read(
+    tmp_path_factory: pytest.TempPathFactory, batches: list[list[float]], glue: str, wrap: bool, size: int
+) -> None:
+    """Any batches, any glue between them, cut anywhere."""
+    path = tmp_path_factory.mktemp("fuzz") / "answers"
+    path.write_text(glue.join(json.dumps({"predictions": batch} if wrap else batch) for batch in batches))
+    with pytest.MonkeyPatch.context() as patch, path.open("rb") as file:
+        patch.setattr(documents, "READ_BYTES", size)
+        found = [float(answer) for answer in documents.answers(file)]
+    assert found == [score for batch in batches for score in batch]
