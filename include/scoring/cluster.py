@@ -8,6 +8,7 @@ one that prefers speed the most that its budget and its limits allow.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -40,8 +41,10 @@ class StageWork:
     """What a stage has to do, and within which limits.
 
     `units` is how many instances can have work at all: objects, or shards. `largest` is the part in bytes that cannot
-    be divided among instances. `fixed` is a count that a person typed. `hashed` says that how units come to
-    instances is not known, so that the slow end must allow for a hash.
+    be divided among instances. `fixed` is a count that a person typed.
+
+    How objects come to instances is not documented, so the slow end allows for a hash: `hashed` says that the units are
+    equal shards, `squares` is the sum of the squared sizes of objects that are not.
     """
 
     name: str
@@ -52,6 +55,7 @@ class StageWork:
     largest: int = 0
     fixed: int | None = None
     hashed: bool = False
+    squares: float = 0.0
 
     def counts(self, quota: int | None = None) -> range:
         """The instance counts to choose from."""
@@ -136,17 +140,23 @@ def sized(work: StageWork, option: Option, count: int) -> Sized:
     """What the formula gives for `count` instances, each with an equal share, or the part that cannot be divided."""
     rate = option.rate
     share = max(work.bytes / count, work.largest) / rate.bytes_per_second
-    excess = 1.0
-    if work.hashed:
-        units = min(count * shards_per_instance(share), work.units)
-        excess = hashed_excess(units, count)
+    slow_share = max(_hashed_bytes(work, count, share), work.largest) / rate.bytes_per_second
     return Sized(
         option=option,
         count=count,
         seconds=rate.start_seconds + share,
-        slowest=rate.start_seconds * (1 + rate.margin) + share * excess / (1 - rate.margin),
+        slowest=rate.start_seconds * (1 + rate.margin) + slow_share / (1 - rate.margin),
         fastest=rate.start_seconds * (1 - rate.margin) + share / (1 + rate.margin),
     )
+
+
+def _hashed_bytes(work: StageWork, count: int, share: float) -> float:
+    """Bytes that the fullest instance is expected to get, where objects are hashed to instances."""
+    even = work.bytes / count
+    if work.hashed:
+        return even * hashed_excess(min(count * shards_per_instance(share), work.units), count)
+    # The maximum of `count` sums of randomly assigned sizes, each of variance squares / count, as a Gaussian estimate.
+    return min(even + math.sqrt(2 * math.log(count) * work.squares / count), float(work.bytes))
 
 
 def choices(stages: Sequence[StageWork]) -> Iterator[Choice]:

@@ -28,14 +28,15 @@ QUOTA_NAMES: Mapping[str, str] = {
 class Work:
     """What a stage has to do.
 
-    Bytes of text, how many instances can share it, the largest part that cannot be cut, and whether only AWS knows what
-    comes to which instance.
+    Bytes of text, how many instances can share it, the largest part that cannot be cut; `hashed` and `squares` as in
+    StageWork.
     """
 
     bytes: int
     units: int
     largest: int = 0
     hashed: bool = False
+    squares: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +117,7 @@ def _stage(pipeline: Pipeline, params: RunParams, stage: Stage, work: Work, know
         bytes=work.bytes,
         largest=work.largest,
         hashed=work.hashed,
+        squares=work.squares,
         units=work.units,
         max_instances=min(limits.max_instances, params.max_instances or limits.max_instances),
         options=usable,

@@ -46,8 +46,8 @@ class S3Object(NamedTuple):
 class InputPlan(Noun):
     """What the listing held, without empty objects.
 
-    `text_bytes` is `bytes` with what is packed counted as unpacked; `digest` changes when any key, size or
-    etag does.
+    `text_bytes` is `bytes` with what is packed counted as unpacked, `squares` the sum of squared sizes of text;
+    `digest` changes when any key, size or etag does.
     """
 
     uri: str
@@ -56,6 +56,7 @@ class InputPlan(Noun):
     largest_bytes: int
     text_bytes: int
     largest_text_bytes: int
+    squares: float
     packed_objects: int
     digest: str
 
@@ -234,6 +235,7 @@ def _describe_input(
 ) -> tuple[InputPlan, NaivePlan]:
     digest = hashlib.sha256()
     number = total = largest = text = largest_text = packed_objects = 0
+    squares = 0.0
     in_turn = [0] * instances
     lines: list[str] = []
     for key, size_, etag in objects:
@@ -246,6 +248,7 @@ def _describe_input(
         text += unpacked
         largest = max(largest, size_)
         largest_text = max(largest_text, unpacked)
+        squares += float(unpacked) * unpacked
         in_turn[number % instances] += unpacked
         number += 1
         # Keys hold no line break that S3 would not escape, and sizes no text, so this is unambiguous.
@@ -261,6 +264,7 @@ def _describe_input(
         largest_bytes=largest,
         text_bytes=text,
         largest_text_bytes=largest_text,
+        squares=squares,
         packed_objects=packed_objects,
         digest=digest.hexdigest(),
     )
@@ -271,7 +275,12 @@ def _works(params: RunParams, found: InputPlan) -> dict[Stage, Work]:
     asked = params.transform_instance_count is not None
     return {
         # An object is read by one instance; what preprocessing writes is cut as needed.
-        "preprocess": Work(bytes=found.text_bytes, units=found.objects, largest=found.largest_text_bytes),
+        "preprocess": Work(
+            bytes=found.text_bytes,
+            units=found.objects,
+            largest=found.largest_text_bytes,
+            squares=found.squares,
+        ),
         "transform": Work(
             bytes=found.text_bytes, units=sizing.most_shards(found.text_bytes, asked_for=asked), hashed=True
         ),
