@@ -26,10 +26,10 @@ DEFAULT_PORT = 5600
 def main(arguments: list[str] | None = None) -> int:
     """Run one subcommand; returns the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if not given or given[0] not in ("serve", "usage", "-h", "--help"):
+    if not given or given[0] not in (*COMMANDS, "-h", "--help"):
         given.insert(0, "serve")
     options = _parser().parse_args(given)
-    return _usage(options) if options.command == "usage" else _serve(options)
+    return COMMANDS[options.command](options)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     usage.add_argument("--name-contains", default="", help="only jobs with this in their name")
     usage.add_argument("--kind", choices=("transform", "processing"))
     usage.add_argument("--json", action="store_true", help="everything known, as JSON")
+    commands.add_parser("document", help="write the tables of README.md anew, from the code")
     return parser
 
 
@@ -112,6 +113,16 @@ def _usage(options: argparse.Namespace) -> int:
         return 1
     print(json.dumps(jobs, indent=1) if options.json else usage_table(jobs))
     return 0
+
+
+def _document(_options: argparse.Namespace) -> int:
+    from include.local_aws.api.documentation import README, documented
+
+    README.write_text(documented(README.read_text(encoding="utf-8")), encoding="utf-8")
+    return 0
+
+
+COMMANDS = {"serve": _serve, "usage": _usage, "document": _document}
 
 
 if __name__ == "__main__":

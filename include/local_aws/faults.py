@@ -94,6 +94,18 @@ USED: dict[str, set[str]] = {
     "lose_instance": {"host", "after_objects", "after_seconds", "job_name_contains"},
 }
 
+SUMMARIES: dict[str, str] = {
+    "throttle": "`ThrottlingException`: Rate exceeded; nothing is done",
+    "error": "HTTP `status` (500, 502, 503 or 504); nothing is done",
+    "drop": "the connection is closed; nothing is done",
+    "withhold": "the operation is carried out, its answer is not sent: the connection is closed",
+    "capacity": "the next fitting job fails with CapacityError when its instances should come",
+    "s3_error": "S3 answers `status`; 503 is SlowDown. Only the S3 behind this port",
+    "s3_slow": "S3 takes `seconds` longer. Only the S3 behind this port",
+    "kill_container": "a container of the next fitting job is killed on `host`",
+    "lose_instance": "`host` of the next fitting job is lost with all that runs on it",
+}
+
 
 class Faults:
     """The armed faults of one server; striking and counting down are one step."""

@@ -108,6 +108,13 @@ class Settings(BaseModel):
         ge=0,
         description="How long runners may take to end when the server stops, before they are killed.",
     )
+    job_niceness: int = Field(
+        5,
+        ge=0,
+        le=19,
+        description="Jobs yield this machine's cores to the server by this much, as instances on AWS take none "
+        "from its API.",
+    )
     s3_endpoint_url: str | None = Field(
         None,
         description="Another S3 for jobs to use; none means the one behind this port. Its credentials are "

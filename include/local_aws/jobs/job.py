@@ -148,6 +148,7 @@ class JobThread(threading.Thread):
                     cwd=self._work_dir,
                     env=self._around.environment,
                     stderr=self._around.log_dir / f"{self.job.kind}-{self.job.name}.log",
+                    niceness=self._around.settings.job_niceness,
                 )
                 self._around.guard.add(self._process.pid)
         if self._process is not None:

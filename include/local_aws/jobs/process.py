@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import signal
 import subprocess
@@ -15,17 +16,18 @@ PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def _die_with_parent() -> None:
+def _prepare(niceness: int) -> None:
     _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    _LIBC.nice(niceness)
 
 
 def spawn_runner(
-    command: Sequence[str], *, cwd: Path, env: Mapping[str, str], stderr: Path
+    command: Sequence[str], *, cwd: Path, env: Mapping[str, str], stderr: Path, niceness: int = 0
 ) -> subprocess.Popen[str]:
     """Start `command` in a session of its own, standard output piped.
 
     PR_SET_PDEATHSIG follows the *thread* that spawned, so call this from the thread that lives as long as
-    the job does.
+    the job does. `niceness` is added to the server's own.
     """
     with stderr.open("ab") as log:
         return subprocess.Popen(
@@ -39,8 +41,8 @@ def spawn_runner(
             encoding="utf-8",
             errors="replace",
             start_new_session=True,
-            # Safe in a threaded process: the child only calls prctl, which is loaded already.
-            preexec_fn=_die_with_parent,
+            # Safe in a threaded process: the child only calls what is loaded already.
+            preexec_fn=functools.partial(_prepare, niceness),
         )
 
 

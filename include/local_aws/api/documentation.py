@@ -1,0 +1,114 @@
+"""The tables of README.md, made from the code; `python -m include.local_aws document` writes them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from include.local_aws.api.model import operation_model
+from include.local_aws.api.operations import OPERATIONS
+from include.local_aws.api.support import FIELDS, Support
+from include.local_aws.faults import SUMMARIES, USED, Fault
+from include.local_aws.runner.settings import RunnerSettings
+from include.local_aws.settings import Settings
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+GROUPS = {"runner"}
+
+
+def documented(text: str) -> str:
+    """`text` with every table between `<!-- NAME -->` and `<!-- /NAME -->` as the code has it now."""
+    tables = {
+        "settings": settings_table(Settings),
+        "runner settings": settings_table(RunnerSettings, "runner."),
+        "operations": operations_table(),
+        "faults": faults_table(),
+    }
+    for name, table in tables.items():
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        parts = pattern.split(text)
+        if len(parts) != 4:
+            raise ValueError(f"README.md needs the marks of the table '{name}' once")
+        before, opening, closing, after = parts
+        text = f"{before}{opening}{table}\n{closing}{after}"
+    return text
+
+
+def settings_table(model: type[BaseModel], prefix: str = "") -> str:
+    """Name, default, allowed values and meaning of every setting of `model`."""
+    rows = [
+        (f"`{prefix}{name}`", _default(field), _allowed(model, name), field.description or "")
+        for name, field in model.model_fields.items()
+        if name not in GROUPS
+    ]
+    return _table(("setting", "default", "allowed", "what it is"), rows)
+
+
+def operations_table() -> str:
+    """Every member of every implemented operation: done, differing or refused, and how."""
+    rows = []
+    for operation in OPERATIONS:
+        by_support: dict[Support, list[str]] = {}
+        for path in _paths(operation):
+            by_support.setdefault(FIELDS[operation][path], []).append(f"`{path}`")
+        rows += [
+            (f"`{operation}`" if number == 0 else "", support.how, ", ".join(paths), support.note)
+            for number, (support, paths) in enumerate(by_support.items())
+        ]
+    return _table(("operation", "", "members", "how"), rows)
+
+
+def faults_table() -> str:
+    """Every kind of fault with the fields it takes."""
+    rows = [
+        (f"`{kind}`", ", ".join(f"`{name}`" for name in Fault.model_fields if name in USED[kind]), what)
+        for kind, what in SUMMARIES.items()
+    ]
+    return _table(("kind", "its own fields", "what happens"), rows)
+
+
+def _paths(operation: str) -> Iterable[str]:
+    """Paths of the table in the order of botocore's model."""
+    shape = operation_model(operation).input_shape
+    order = list(getattr(shape, "members", {}))
+    table = list(FIELDS[operation])
+    return sorted(table, key=lambda path: (order.index(path.split(".")[0]), table.index(path)))
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.get_default(call_default_factory=True, validated_data={})
+    return f"`{json.dumps(value)}`"
+
+
+def _allowed(model: type[BaseModel], name: str) -> str:
+    schema = model.model_json_schema()["properties"][name]
+    options: list[dict[str, Any]] = schema.get("anyOf", [schema])
+    return " or ".join(_described(option) for option in options)
+
+
+def _described(schema: dict[str, Any]) -> str:
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    names = {"null": "none", "object": "mapping", "array": "list", "boolean": "true, false"}
+    words = names.get(schema["type"], schema["type"])
+    limits = [
+        f"{sign} {schema[key]:g}"
+        for key, sign in (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"))
+        if key in schema
+    ]
+    return " ".join([words, *limits])
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(map(_escaped, line)) + " |" for line in lines)
+
+
+def _escaped(cell: str) -> str:
+    return cell.replace("|", "\\|").replace("<", "&lt;")

@@ -1,0 +1,67 @@
+"""README.md is current, and its tables are about everything there is."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+from botocore.model import ListShape, StructureShape
+
+from include.local_aws.api.documentation import README, documented
+from include.local_aws.api.model import operation_model
+from include.local_aws.api.operations import OPERATIONS
+from include.local_aws.api.support import FIELDS, refuse_unsupported
+from include.local_aws.faults import SUMMARIES, USED, Fault, Kind
+from include.local_aws.settings import Settings
+
+pytestmark = pytest.mark.local_only
+
+
+def test_the_tables_of_the_readme_are_current() -> None:
+    """`python -m include.local_aws document` writes them."""
+    text = README.read_text(encoding="utf-8")
+    assert documented(text) == text, "run: python -m include.local_aws document"
+
+
+def test_every_setting_has_a_description() -> None:
+    """The runner's, too."""
+    for model in (Settings, type(Settings.model_validate({}).runner)):
+        assert [name for name, field in model.model_fields.items() if not field.description] == []
+
+
+def test_every_kind_of_fault_is_described_and_has_its_fields() -> None:
+    """One truth, three tables."""
+    kinds = set(get_args(Kind))
+    assert set(SUMMARIES) == set(USED) == kinds
+    assert set().union(*USED.values()) <= set(Fault.model_fields)
+
+
+def _leaves(shape: Any, path: str = "") -> list[str]:
+    if isinstance(shape, StructureShape):
+        return [
+            leaf
+            for name, member in shape.members.items()
+            for leaf in _leaves(member, f"{path}.{name}" if path else name)
+        ]
+    return _leaves(shape.member, path) if isinstance(shape, ListShape) else [path]
+
+
+@pytest.mark.parametrize("operation", sorted(OPERATIONS))
+def test_every_member_of_the_model_is_in_the_table(operation: str) -> None:
+    """Itself or a member above it; and nothing is in the table that the model does not have."""
+    leaves = _leaves(operation_model(operation).input_shape)
+    listed = set(FIELDS[operation])
+
+    def covered(leaf: str) -> bool:
+        parts = leaf.split(".")
+        return any(".".join(parts[:length]) in listed for length in range(1, len(parts) + 1))
+
+    assert [leaf for leaf in leaves if not covered(leaf)] == []
+    assert [path for path in listed if not any(f"{leaf}.".startswith(f"{path}.") for leaf in leaves)] == []
+
+
+def test_empty_structures_and_environments_are_not_taken_for_members() -> None:
+    """An environment variable may be called like a member that is refused."""
+    refuse_unsupported(
+        "CreateTransformJob", {"Environment": {"ExperimentConfig": "x"}, "ExperimentConfig": {}}
+    )
