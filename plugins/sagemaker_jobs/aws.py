@@ -83,7 +83,7 @@ def sibling(hook_class: Any, hook: Any) -> Any:
     """
     return hook_class(
         aws_conn_id=hook.aws_conn_id,
-        region_name=hook.conn_region_name,
+        region_name=hook.region_name,
         verify=hook.verify,
         config=hook.config,
     )

@@ -11,12 +11,16 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_jobs.aws import is_transient
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+from sagemaker_jobs.aws import client_of, is_transient, sibling
+from sagemaker_jobs.progress import OUT, count_objects
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,6 +32,7 @@ log = logging.getLogger(__name__)
 CALLS_PER_SECOND = 12.0
 LIST_FROM = 8  # waiting jobs of a kind from which a List of up to a hundred is cheaper than so many Describes
 LIST_FRESH_SECONDS = 5.0
+COUNT_UP_TO = 50  # waiting jobs whose progress is counted in S3
 _LIST_PAGE = 100
 _MOST_PAGES = 20  # an account with thousands of jobs in progress: describing ours is cheaper
 
@@ -69,6 +74,8 @@ class Poller:
         self._opening = asyncio.Lock()
         self._waiting: dict[JobKind, int] = {}
         self._sweeps: dict[JobKind, _Sweep] = {}
+        self._s3: Any = None
+        self._s3_lock = threading.Lock()
         self.users = 0
 
     async def call(self, operation: str, **arguments: Any) -> Any:
@@ -103,6 +110,21 @@ class Poller:
             yield
         finally:
             self._waiting[kind] -= 1
+
+    async def count_outputs(self, uri: str) -> int | None:
+        """Transform outputs below ``uri``; None while so many jobs wait that counting for each is too much.
+
+        Through a boto3 client in a thread: it costs the event loop nothing.
+        """
+        if sum(self._waiting.values()) > COUNT_UP_TO:
+            return None
+        return await asyncio.to_thread(self._count_outputs, uri)
+
+    def _count_outputs(self, uri: str) -> int | None:
+        with self._s3_lock:
+            if self._s3 is None:
+                self._s3 = client_of(sibling(S3Hook, self._hook))
+        return count_objects(self._s3, uri, suffix=OUT)
 
     async def renew(self) -> None:
         """Drop the client, so that the next call builds one with fresh credentials."""

@@ -17,6 +17,7 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from sagemaker_jobs.aws import call, client_of, sibling
 from sagemaker_jobs.kinds import TRANSFORM
 from sagemaker_jobs.matching import job_differences
+from sagemaker_jobs.progress import OUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from sagemaker_jobs.spec import JobSpec
 
 log = logging.getLogger(__name__)
-
-OUT = ".out"
 
 
 def left_to_do(hook: SageMakerHook, spec: JobSpec, earlier: Sequence[Job]) -> dict[str, Any] | None:
@@ -43,7 +42,7 @@ def left_to_do(hook: SageMakerHook, spec: JobSpec, earlier: Sequence[Job]) -> di
     outputs = [uri for job in chain_of(spec, earlier) for uri in TRANSFORM.output_uris(job.description)]
     done = {name.removesuffix(OUT) for uri in outputs for name in _names(s3, uri) if name.endswith(OUT)}
     source = spec.request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
-    inputs = sorted(name for name in _names(s3, source) if not name.endswith("/"))
+    inputs = sorted(_names(s3, source))
     left = [name for name in inputs if name not in done]
     if not inputs or len(left) == len(inputs):
         return None
@@ -103,14 +102,15 @@ def _manifest_source(uri: str) -> dict[str, Any]:
 
 
 def _names(s3: Any, uri: str) -> Iterator[str]:
-    """Keys that begin as ``uri``, relative to its last ``/``: SageMaker's prefix is text, not a folder."""
+    """Keys that begin as ``uri``, folders aside, relative to its last ``/``: a prefix is text, no folder."""
     bucket, prefix = S3Hook.parse_s3_url(uri)
     folder = prefix[: prefix.rfind("/") + 1]
     wanted: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix}
     while True:
         page = call(s3.list_objects_v2, wanted)
         for item in page.get("Contents", []):
-            yield item["Key"].removeprefix(folder)
+            if not item["Key"].endswith("/"):
+                yield item["Key"].removeprefix(folder)
         if not page.get("IsTruncated"):
             return
         wanted["ContinuationToken"] = page["NextContinuationToken"]

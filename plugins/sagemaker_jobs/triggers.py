@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
+from botocore.exceptions import BotoCoreError, ClientError
 
 from sagemaker_jobs.aws import error_code, has_stale_credentials, is_transient, says_absent
 from sagemaker_jobs.kinds import ENDED, KINDS
 from sagemaker_jobs.outcome import TIMED_OUT
 from sagemaker_jobs.polling import Poller, shared_poller
+from sagemaker_jobs.progress import EVERY_SECONDS, progress_text
 from sagemaker_jobs.tags import STOPPED_TAG, tag_list
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ class SageMakerJobTrigger(BaseTrigger):
     :param created_at: epoch seconds at which AWS took the job.
     :param stop_after_seconds: how long the job may run, from the start of billing; None for ever.
     :param deadline: epoch seconds at which the wait must end, whatever the job does; None for never.
+    :param output_uri: where a transform writes, and nothing else; with ``objects`` its progress is logged.
+    :param objects: how many input objects it has.
     :param first_poll_seconds: pause after the first look.
     :param max_poll_seconds: what the pause grows to.
     """
@@ -53,6 +57,8 @@ class SageMakerJobTrigger(BaseTrigger):
         created_at: float,
         stop_after_seconds: float | None = None,
         deadline: float | None = None,
+        output_uri: str | None = None,
+        objects: int | None = None,
         first_poll_seconds: float = 2,
         max_poll_seconds: float = 30,
         aws_conn_id: str | None = "aws_default",
@@ -66,6 +72,8 @@ class SageMakerJobTrigger(BaseTrigger):
         self.created_at = created_at
         self.stop_after_seconds = stop_after_seconds
         self.deadline = deadline
+        self.output_uri = output_uri
+        self.objects = objects
         self.first_poll_seconds = first_poll_seconds
         self.max_poll_seconds = max_poll_seconds
         self.aws_conn_id = aws_conn_id
@@ -73,6 +81,7 @@ class SageMakerJobTrigger(BaseTrigger):
         self.verify = verify
         self.botocore_config = botocore_config
         self._started_at: float | None = None
+        self._counted_at = float("-inf")
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """The class path and keyword arguments from which the triggerer builds this trigger again."""
@@ -82,6 +91,8 @@ class SageMakerJobTrigger(BaseTrigger):
             "created_at",
             "stop_after_seconds",
             "deadline",
+            "output_uri",
+            "objects",
             "first_poll_seconds",
             "max_poll_seconds",
             "aws_conn_id",
@@ -142,7 +153,8 @@ class SageMakerJobTrigger(BaseTrigger):
     async def _look(self, poller: Poller, kind: JobKind) -> dict[str, Any] | None:
         """The description of a job that has ended; None while it runs."""
         if not self._may_be_late() and await poller.is_surely_running(kind, self.job_name):
-            self.log.info("%s is in progress, %s.", self.job_name, self._elapsed())
+            self.log.info("%s is InProgress, %s.", self.job_name, self._elapsed())
+            await self._tell_progress(poller)
             return None
         found = await poller.describe(kind, self.job_name)
         started: datetime | None = found.get(kind.started_field)
@@ -151,7 +163,24 @@ class SageMakerJobTrigger(BaseTrigger):
         if status in ENDED:
             return found
         self.log.info("%s is %s, %s.", self.job_name, status, self._elapsed())
+        await self._tell_progress(poller)
         return None
+
+    async def _tell_progress(self, poller: Poller) -> None:
+        """Log how many objects are done, once in a while; not knowing it is no reason to stop waiting."""
+        if self.objects is None or self.output_uri is None:
+            return
+        if time.monotonic() - self._counted_at < EVERY_SECONDS:
+            return
+        self._counted_at = time.monotonic()
+        try:
+            done = await poller.count_outputs(self.output_uri)
+        except (ClientError, BotoCoreError, OSError) as error:
+            self.log.warning("The outputs of %s could not be counted: %s", self.job_name, error)
+            self.objects = None
+            return
+        if done is not None:
+            self.log.info("%s: %s.", self.job_name, progress_text(done, self.objects, self._started_at))
 
     def _may_be_late(self) -> bool:
         """Whether the start of billing must be known, which only Describe tells."""

@@ -19,6 +19,7 @@ from sagemaker_jobs.errors import JobTimedOut, QuotaExceeded, SageMakerJobError,
 from sagemaker_jobs.jobs import Job, describe_job, failure_of, stop_job
 from sagemaker_jobs.links import persist_links
 from sagemaker_jobs.outcome import TIMED_OUT
+from sagemaker_jobs.progress import objects_to_do
 from sagemaker_jobs.tags import STOPPED_TAG
 from sagemaker_jobs.triggers import SageMakerJobTrigger
 
@@ -112,6 +113,8 @@ class WaitsForJob(AwsBaseHookMixin[SageMakerHook]):
                 created_at=created_at,
                 stop_after_seconds=stop_after,
                 deadline=deadline,
+                output_uri=next(iter(job.kind.output_uris(job.description)), None),
+                objects=objects_to_do(self.hook, job),
                 first_poll_seconds=self.first_poll_seconds,
                 max_poll_seconds=self.max_poll_seconds,
                 aws_conn_id=self.aws_conn_id,

@@ -1,0 +1,283 @@
+"""What a further attempt changes: another instance type after no capacity, only the rest of the input after a part."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from airflow.sdk.exceptions import TaskDeferred
+
+from sagemaker_jobs.ensuring import ensure_job
+from sagemaker_jobs.errors import JobFailed, JobMismatch, QuotaExceeded
+from sagemaker_jobs.operators import ProcessingJobOperator
+from sagemaker_jobs.sensors import TransformJobSensor
+from tests.sagemaker_jobs.builders import context_of, processing_config
+from tests.sagemaker_jobs.fake_sagemaker import quota_message
+from tests.sagemaker_jobs.specs import transform_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
+
+    from tests.sagemaker_jobs.fake_sagemaker import FakeSageMaker
+
+pytestmark = pytest.mark.usefixtures("shared_hook")
+
+CAPACITY = (
+    "CapacityError: Unable to provision requested ML compute capacity. Please retry using a different type."
+)
+INTERNAL = "InternalServerError: We encountered an internal error.  Please try again."
+CLIENT = "ClientError: See job logs for more information"
+
+
+class Bucket:
+    """The bucket of the sample requests."""
+
+    def __init__(self, url: str) -> None:
+        session = boto3.Session("x", "x", region_name="us-east-1")
+        self.client = session.client("s3", endpoint_url=url)
+        self.client.create_bucket(Bucket="bucket")
+
+    def put(self, *keys: str) -> None:
+        for key in keys:
+            self.client.put_object(Bucket="bucket", Key=key, Body=b"1")
+
+    def json(self, key: str) -> Any:
+        return json.load(self.client.get_object(Bucket="bucket", Key=key)["Body"])
+
+    def clear(self) -> None:
+        for item in self.client.list_objects_v2(Bucket="bucket").get("Contents", []):
+            self.client.delete_object(Bucket="bucket", Key=item["Key"])
+
+
+@pytest.fixture
+def bucket(moto_url: str) -> Any:
+    """An empty s3://bucket/."""
+    made = Bucket(moto_url)
+    yield made
+    made.clear()
+
+
+def no_capacity(aws: FakeSageMaker, name: str) -> None:
+    """AWS found no instances: the job failed before it started, and is not billed."""
+    aws.end(name, "Failed", FailureReason=CAPACITY)
+    del aws.jobs[name]["TransformStartTime"]
+
+
+def type_of(aws: FakeSageMaker, name: str) -> str:
+    return str(aws.jobs[name]["TransformResources"]["InstanceType"])
+
+
+def deferral_of(run: Callable[[], Any]) -> TaskDeferred:
+    with pytest.raises(TaskDeferred) as deferred:
+        run()
+    return deferred.value
+
+
+def test_no_capacity_tries_the_next_type_of_the_list(aws: FakeSageMaker, hook: SageMakerHook):
+    """In order, from the start again after the last; free attempts do not count against the limit."""
+    spec = transform_spec(instance_types=("ml.m5.xlarge", "ml.c5.xlarge"), max_attempts=1)
+    types = []
+    for attempt in range(1, 6):
+        name = ensure_job(hook, spec).name
+        assert name == f"score-0123-{attempt}"
+        types.append(type_of(aws, name))
+        no_capacity(aws, name)
+    assert types == ["ml.m5.large", "ml.m5.xlarge", "ml.c5.xlarge", "ml.m5.large", "ml.m5.xlarge"]
+
+
+def test_a_failure_of_another_kind_keeps_the_type_that_ran(aws: FakeSageMaker, hook: SageMakerHook):
+    """The second type had capacity: the third attempt uses it."""
+    spec = transform_spec(instance_types=("ml.m5.xlarge",))
+    no_capacity(aws, ensure_job(hook, spec).name)
+    aws.end(ensure_job(hook, spec).name, "Failed", FailureReason=INTERNAL)
+    assert type_of(aws, ensure_job(hook, spec).name) == "ml.m5.xlarge"
+    assert ensure_job(hook, spec).attempt == 3
+
+
+def test_a_type_outside_the_list_is_a_mismatch(aws: FakeSageMaker, hook: SageMakerHook):
+    """Only what the spec allows may differ."""
+    spec = transform_spec(instance_types=("ml.m5.xlarge",))
+    no_capacity(aws, ensure_job(hook, spec).name)
+    ensure_job(hook, spec)
+    with pytest.raises(JobMismatch, match=r"InstanceType is 'ml.m5.xlarge', asked for was 'ml.m5.large'"):
+        ensure_job(hook, replace(spec, instance_types=()))
+
+
+def test_the_sensor_goes_to_the_next_type_without_a_retry(aws: FakeSageMaker, hook: SageMakerHook):
+    """Then, when all types are out, pauses without a worker, and at the end of its patience says why."""
+    spec = transform_spec(instance_types=("ml.m5.xlarge",))
+    ensure_job(hook, spec)
+    sensor = TransformJobSensor(task_id="t", job_name="x", spec=spec.to_dict(), room_patience_seconds="100")
+    context = context_of(sensor)
+    deferral = deferral_of(lambda: sensor.execute(context))
+    no_capacity(aws, "score-0123-1")
+
+    def resume(event: Any) -> Any:
+        return sensor.resume_execution(
+            deferral.method_name, {**(deferral.kwargs or {}), "event": event}, context
+        )
+
+    deferral = deferral_of(lambda: resume({"status": "Failed"}))
+    assert deferral.kwargs is not None
+    assert (deferral.kwargs["job_name"], deferral.kwargs["trouble"]["pauses"]) == ("score-0123-2", 1)
+    no_capacity(aws, "score-0123-2")
+    deferral = deferral_of(lambda: resume({"status": "Failed"}))
+    assert type(deferral.trigger).__name__ == "TimeDeltaTrigger"
+    assert deferral.method_name == "begin_again"
+    deferral = deferral_of(lambda: resume(None))
+    assert deferral.kwargs is not None
+    assert deferral.kwargs["job_name"] == "score-0123-3"
+    assert type_of(aws, "score-0123-3") == "ml.m5.large"
+    deferral.kwargs["trouble"]["since"] -= 100
+    no_capacity(aws, "score-0123-3")
+    with pytest.raises(JobFailed, match="had no free instances"):
+        resume({"status": "Failed"})
+
+
+def test_a_quota_in_use_is_waited_for_without_a_worker(aws: FakeSageMaker, hook: SageMakerHook):
+    """The operator tries again after a pause; without patience it says so at once."""
+    aws.refuse("CreateProcessingJob", "ResourceLimitExceeded", quota_message(4, in_use=3, wanted=2), times=3)
+    hasty = ProcessingJobOperator(task_id="p", config=processing_config(), room_patience_seconds=0)
+    with pytest.raises(QuotaExceeded):
+        hasty.execute(context_of(hasty))
+    operator = ProcessingJobOperator(task_id="p", config=processing_config())
+    context = context_of(operator)
+    deferral = deferral_of(lambda: operator.execute(context))
+    for _ in range(2):
+        resumed = ProcessingJobOperator(task_id="p", config=processing_config())
+        kwargs = {**(deferral.kwargs or {}), "event": "a moment"}
+        again = context_of(resumed, xcoms=context["ti"].xcoms)
+        if aws.script["CreateProcessingJob"]:
+            deferral = deferral_of(lambda: resumed.resume_execution("begin_again", kwargs, again))  # noqa: B023 - called here
+        else:
+            result = resumed.resume_execution("begin_again", kwargs, again)
+    assert result["Processing"]["ProcessingJobName"] == "abalone-preprocess-0123456789-1"
+
+
+def test_a_transform_that_failed_in_part_goes_on_with_the_rest(
+    aws: FakeSageMaker, hook: SageMakerHook, bucket: Bucket
+):
+    """The second attempt's manifest names only the objects without output; the account lists both prefixes."""
+    spec = transform_spec(resume=True)
+    bucket.put(*[f"run/features/part-{number}.csv" for number in range(5)], "run/features/")
+    ensure_job(hook, spec)
+    bucket.put(*[f"run/score-0123-1/predictions/part-{number}.csv.out" for number in (0, 1, 3)])
+    aws.end("score-0123-1", "Failed", FailureReason=INTERNAL)
+    assert ensure_job(hook, spec).name == "score-0123-2"
+    source = aws.jobs["score-0123-2"]["TransformInput"]["DataSource"]["S3DataSource"]
+    assert source == {
+        "S3DataType": "ManifestFile",
+        "S3Uri": "s3://bucket/run/score-0123-2/predictions-manifest.json",
+    }
+    assert bucket.json("run/score-0123-2/predictions-manifest.json") == [
+        {"prefix": "s3://bucket/run/features/"},
+        "part-2.csv",
+        "part-4.csv",
+    ]
+    assert ensure_job(hook, spec).name == "score-0123-2"
+    aws.end("score-0123-2")
+    sensor = TransformJobSensor(task_id="t", job_name="x", spec=spec.to_dict())
+    result = sensor.execute(context_of(sensor))
+    assert result["output_uri"] == "s3://bucket/run/score-0123-2/predictions/"
+    assert result["output_uris"] == [
+        "s3://bucket/run/score-0123-1/predictions/",
+        "s3://bucket/run/score-0123-2/predictions/",
+    ]
+    assert result["earlier"] == [
+        {
+            "job_name": "score-0123-1",
+            "status": "Failed",
+            "failure_reason": INTERNAL,
+            "instance_type": "ml.m5.large",
+            "instance_count": 2,
+            "billed_seconds": pytest.approx(120, abs=0.01),
+        }
+    ]
+
+
+def test_a_third_attempt_counts_what_the_first_two_have(
+    aws: FakeSageMaker, hook: SageMakerHook, bucket: Bucket
+):
+    """Each object is paid for once; when all are done, one is done again, as AWS runs no job without input."""
+    spec = transform_spec(resume=True)
+    bucket.put(*[f"run/features/part-{number}.csv" for number in range(4)])
+    ensure_job(hook, spec)
+    for attempt, keys in ((1, (0, 1)), (2, (2,)), (3, (3,))):
+        bucket.put(*[f"run/score-0123-{attempt}/predictions/part-{number}.csv.out" for number in keys])
+        aws.end(f"score-0123-{attempt}", "Failed", FailureReason=INTERNAL)
+        ensure_job(hook, replace(spec, max_attempts=9))
+    manifests = [
+        bucket.json(f"run/score-0123-{attempt}/predictions-manifest.json")[1:] for attempt in (2, 3, 4)
+    ]
+    assert manifests == [["part-2.csv", "part-3.csv"], ["part-3.csv"], ["part-3.csv"]]
+
+
+def test_an_attempt_without_output_is_run_again_whole(
+    aws: FakeSageMaker, hook: SageMakerHook, bucket: Bucket
+):
+    """And is no part of the set that the account lists."""
+    spec = transform_spec(resume=True)
+    bucket.put("run/features/part-0.csv")
+    ensure_job(hook, spec)
+    aws.end("score-0123-1", "Failed", FailureReason=INTERNAL)
+    ensure_job(hook, spec)
+    source = aws.jobs["score-0123-2"]["TransformInput"]["DataSource"]["S3DataSource"]
+    assert source == {"S3DataType": "S3Prefix", "S3Uri": "s3://bucket/run/features/"}
+    aws.end("score-0123-2")
+    sensor = TransformJobSensor(task_id="t", job_name="x", spec=spec.to_dict())
+    assert sensor.execute(context_of(sensor))["output_uris"] == ["s3://bucket/run/score-0123-2/predictions/"]
+
+
+def test_outputs_that_are_not_this_jobs_are_never_taken_for_done(
+    aws: FakeSageMaker, hook: SageMakerHook, bucket: Bucket
+):
+    """Attempts that write into one prefix cannot be told apart there: the whole input is run again."""
+    spec = transform_spec(resume=True)
+    spec.request["TransformOutput"]["S3OutputPath"] = "s3://bucket/run/predictions/"
+    bucket.put("run/features/part-0.csv", "run/features/part-1.csv", "run/predictions/part-0.csv.out")
+    ensure_job(hook, spec)
+    aws.end("score-0123-1", "Failed", FailureReason=INTERNAL)
+    ensure_job(hook, spec)
+    assert (
+        aws.jobs["score-0123-2"]["TransformInput"]["DataSource"]["S3DataSource"]["S3DataType"] == "S3Prefix"
+    )
+
+
+def test_outputs_of_another_request_are_never_taken_for_done(
+    aws: FakeSageMaker, hook: SageMakerHook, bucket: Bucket
+):
+    """The DAG was changed between the tries: what the old request made does not fit."""
+    spec = transform_spec(resume=True)
+    bucket.put(
+        "run/features/part-0.csv", "run/features/part-1.csv", "run/score-0123-1/predictions/part-0.csv.out"
+    )
+    ensure_job(hook, spec)
+    aws.end("score-0123-1", "Failed", FailureReason=INTERNAL)
+    changed = transform_spec(resume=True)
+    changed.request["TransformOutput"]["Accept"] = "application/json"
+    ensure_job(hook, changed)
+    assert (
+        aws.jobs["score-0123-2"]["TransformInput"]["DataSource"]["S3DataSource"]["S3DataType"] == "S3Prefix"
+    )
+
+
+def test_a_cleared_sensor_resumes_after_a_bad_object(aws: FakeSageMaker, hook: SageMakerHook, bucket: Bucket):
+    """One bad object of twenty fails the job for good; once repaired, only it is run."""
+    spec = transform_spec(resume=True)
+    bucket.put(*[f"run/features/part-{number:02}.csv" for number in range(20)])
+    ensure_job(hook, spec)
+    bucket.put(
+        *[f"run/score-0123-1/predictions/part-{number:02}.csv.out" for number in range(20) if number != 7]
+    )
+    aws.end("score-0123-1", "Failed", FailureReason=CLIENT)
+    sensor = TransformJobSensor(task_id="t", job_name="x", spec=spec.to_dict())
+    with pytest.raises(JobFailed):
+        sensor.execute(context_of(sensor))
+    cleared = TransformJobSensor(task_id="t", job_name="x", spec=spec.to_dict())
+    deferral_of(lambda: cleared.execute(context_of(cleared, try_number=2, max_tries=1)))
+    assert bucket.json("run/score-0123-2/predictions-manifest.json")[1:] == ["part-07.csv"]
