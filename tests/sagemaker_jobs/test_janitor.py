@@ -1,0 +1,132 @@
+"""The janitor's decisions: what belongs to a run that is over goes, whatever else stays."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sagemaker_jobs.janitor import Action, Leftover, Resource, RunTags, leftovers, past_keeping, resource_of
+from sagemaker_jobs.kinds import PROCESSING, TRANSFORM
+
+NOW = 1_000_000.0
+ACTIVE = {("abalone", "run-active")}
+
+
+def is_active(dag_id: str, run_id: str) -> bool:
+    return (dag_id, run_id) in ACTIVE
+
+
+def resource(name: str = "job", run: str | None = "run-over", age: float = 7200, **changes: Any) -> Resource:
+    tags = {} if run is None else {"airflow:dag-id": "abalone", "airflow:run-id": run}
+    values = {"kind": TRANSFORM, "status": "InProgress", "created_at": NOW - age, "tags": tags, **changes}
+    return Resource(name=name, **values)
+
+
+def actions(*resources: Resource, **options: Any) -> dict[str, Action]:
+    found = leftovers(resources, is_active=is_active, now=NOW, **options)
+    return {leftover.resource.name: leftover.action for leftover in found}
+
+
+def test_a_job_whose_run_is_over_is_stopped_with_a_reason():
+    """The sentence names run, DAG and age."""
+    job = resource(age=600)
+    assert leftovers([job], is_active=is_active, now=NOW) == [
+        Leftover(job, Action.STOP, "run run-over of abalone is not active, and it is 600 s old")
+    ]
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        resource(run="run-active"),
+        resource(run=None),
+        resource(tags={"airflow:dag-id": "abalone"}),
+        resource(tags={"airflow:dag-id": "abalone", "airflow:run-id": ""}),
+        resource(status="Completed"),
+        resource(status="Stopping"),
+        resource(age=299),
+    ],
+    ids=["active", "untagged", "half tagged", "empty tag", "ended", "stopping", "young"],
+)
+def test_a_job_that_is_not_surely_left_over_is_left_alone(job: Resource):
+    """Active, of somebody else, ended, ending, or so young that its own teardown may be at work."""
+    assert actions(job) == {}
+
+
+def test_models_stay_for_their_time_and_while_a_job_may_read_them():
+    """A job that is stopped now is still busy: its model goes the next time."""
+    old_model = resource("model", kind=None, status=None)
+    assert actions(old_model) == {"model": Action.DELETE}
+    assert actions(resource("model", kind=None, status=None, age=3599)) == {}
+    assert actions(old_model, resource("job")) == {"job": Action.STOP}
+    assert actions(old_model, resource("job", status="Stopping")) == {}
+    assert actions(old_model, resource("job", status="Failed")) == {"model": Action.DELETE}
+    assert actions(old_model, resource("other", run="run-active")) == {"model": Action.DELETE}
+
+
+def test_tags_and_dags_can_be_narrowed():
+    """Several Airflows may share an account, and tag as they like."""
+    job = resource(tags={"d": "theirs", "r": "run-over"})
+    tags = RunTags(dag="d", run="r")
+    assert actions(job, tags=tags) == {"job": Action.STOP}
+    assert actions(job, tags=tags, only_dags=lambda dag_id: dag_id == "abalone") == {}
+    assert actions(job) == {}
+
+
+def test_each_run_is_asked_for_once():
+    """A run of a hundred jobs costs one question."""
+    asked: list[tuple[str, str]] = []
+
+    def remember(dag_id: str, run_id: str) -> bool:
+        asked.append((dag_id, run_id))
+        return False
+
+    leftovers([resource(str(number)) for number in range(100)], is_active=remember, now=NOW)
+    assert asked == [("abalone", "run-over")]
+
+
+@given(
+    st.lists(
+        st.builds(
+            resource,
+            name=st.uuids().map(str),
+            run=st.sampled_from(["run-active", "run-over", None]),
+            age=st.floats(-100, 1e6),
+            kind=st.sampled_from([TRANSFORM, PROCESSING, None]),
+            status=st.sampled_from(["InProgress", "Stopping", "Completed", "Failed", "Stopped", None]),
+        )
+    )
+)
+def test_nothing_of_an_active_run_or_of_others_is_ever_touched(resources: list[Resource]):
+    """Whatever there is."""
+    for leftover in leftovers(resources, is_active=is_active, now=NOW):
+        assert leftover.resource.tags["airflow:run-id"] == "run-over"
+        assert (leftover.action is Action.DELETE) == (leftover.resource.kind is None)
+
+
+def test_run_prefixes_go_after_their_keeping_time():
+    """Not those of active runs, nor those of which nothing is known."""
+    prefixes = {
+        "s3://work/abalone/a/": ("abalone", "run-over"),
+        "s3://work/abalone/b/": ("abalone", "run-active"),
+        "s3://work/abalone/c/": ("abalone", "run-other"),
+        "s3://work/abalone/d/": ("abalone", "run-unknown"),
+    }
+    newest = {"s3://work/abalone/a/": 10.0, "s3://work/abalone/b/": 10.0, "s3://work/abalone/c/": NOW - 10}
+    assert past_keeping(prefixes, newest, is_active=is_active, now=NOW, keep_seconds=86400) == [
+        "s3://work/abalone/a/"
+    ]
+
+
+def test_a_resource_is_read_from_awss_list():
+    """Jobs of both kinds and models."""
+    created = datetime.datetime.fromtimestamp(5, tz=datetime.UTC)
+    summary = {"TransformJobName": "t", "TransformJobStatus": "InProgress", "CreationTime": created}
+    assert resource_of(TRANSFORM, summary, {"a": "b"}) == Resource(
+        name="t", kind=TRANSFORM, status="InProgress", created_at=5.0, tags={"a": "b"}
+    )
+    assert resource_of(None, {"ModelName": "m", "CreationTime": created}, {}).kind is None
