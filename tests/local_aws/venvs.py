@@ -27,11 +27,11 @@ def venv(name: str, *requirements: str) -> Path:
 
 
 def _make(home: Path, requirements: tuple[str, ...]) -> None:
-    uv = shutil.which("uv")
-    if uv is not None:
+    uv = Path(sys.executable).with_name("uv")
+    if uv.exists():
         commands = [
-            [uv, "venv", "--python", sys.executable, str(home)],
-            [uv, "pip", "install", "--python", str(home / "bin" / "python"), *requirements],
+            [str(uv), "venv", "--python", sys.executable, str(home)],
+            [str(uv), "pip", "install", "--python", str(home / "bin" / "python"), *requirements],
         ]
     else:
         commands = [

@@ -44,8 +44,8 @@ def mount(source: str, target: str, flags: int, kind: str | None = None) -> None
     )
 
 
-def die_with_parent(expected: int | None = None) -> None:
-    call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+def die_with_parent(expected: int | None = None, number: int = signal.SIGKILL) -> None:
+    call("prctl", PR_SET_PDEATHSIG, number, 0, 0, 0)
     # The parent may have gone between fork and prctl.
     if expected is not None and os.getppid() != expected:
         os._exit(CANNOT_START)
@@ -154,9 +154,12 @@ def run_unshare(plan: dict[str, Any]) -> int:
 
 
 def run_base_dir(plan: dict[str, Any]) -> int:
+    # Without a process namespace, the group that the runner made this process the leader of stands in for one.
+    signal.signal(signal.SIGUSR1, lambda *_: os.killpg(0, signal.SIGKILL))
+    die_with_parent(plan["parent"], signal.SIGUSR1)
     call("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     code = start_and_wait(plan["argv"], plan["cwd"])
-    # The runner started this process as leader of its own group: what the command left behind goes with it.
+    # What the command left behind goes with it.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.killpg(0, signal.SIGTERM)
     return code
@@ -201,8 +204,8 @@ def main() -> int:
     plan = json.loads(sys.argv[1])
     if plan["mode"] == "inner":
         return start_and_wait(plan["argv"], plan["cwd"])
-    die_with_parent(plan["parent"])
     try:
+        die_with_parent(plan["parent"])
         return RUN[plan["mode"]](plan)
     except OSError as error:
         sys.stderr.write(f"container: {error}\n")

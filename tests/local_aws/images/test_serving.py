@@ -67,18 +67,18 @@ def test_the_sleeper_takes_its_time_per_record(start: Start) -> None:
     port = start("sleeper", SLEEPER_SECONDS_PER_RECORD="0.1")
     began = time.monotonic()
     assert call(port, "POST", "/invocations", b"a\nbb\nccc\n") == (200, b"1\n2\n3\n")
-    assert 0.3 <= time.monotonic() - began < 1.0
+    assert 0.3 <= time.monotonic() - began < 3.0
     assert call(port, "GET", "/execution-parameters")[0] == 404
 
 
 def test_requests_are_served_at_the_same_time_up_to_the_workers_it_has(start: Start) -> None:
-    port = start("sleeper", SLEEPER_SECONDS_PER_RECORD="0.3", SLEEPER_WORKERS="2")
-    assert call(port, "GET", "/execution-parameters") == (200, b'{"MaxConcurrentTransforms": 2}')
+    port = start("sleeper", SLEEPER_SECONDS_PER_RECORD="0.3", SLEEPER_WORKERS="4")
+    assert call(port, "GET", "/execution-parameters") == (200, b'{"MaxConcurrentTransforms": 4}')
     began = time.monotonic()
-    with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda _: call(port, "POST", "/invocations", b"a"), range(4)))
-    assert answers == [(200, b"1\n")] * 4
-    assert 0.6 <= time.monotonic() - began < 1.1
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: call(port, "POST", "/invocations", b"a"), range(8)))
+    assert answers == [(200, b"1\n")] * 8
+    assert 0.6 <= time.monotonic() - began < 2.2
 
 
 def test_chunked_bodies_are_read_and_each_request_leaves_an_access_line(start: Start, tmp_path: Path) -> None:

@@ -142,6 +142,7 @@ def oracle() -> Iterator[subprocess.Popen[str]]:
     process.communicate()
 
 
+@pytest.mark.timeout(1200)  # the first run makes the environment
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     split=st.sampled_from(["Line", "RecordIO"]),
