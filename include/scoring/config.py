@@ -103,6 +103,12 @@ class Pipeline(Noun):
                     f"features.columns: found {name!r}; allowed are the columns that are always there: "
                     f"{', '.join(always)}"
                 )
+        for column in self.predictions.echo.values():
+            if column not in self.column_names:
+                raise ValueError(
+                    f"predictions.echo: found {column!r}; allowed are the input's columns: "
+                    f"{', '.join(self.column_names)}"
+                )
         for target in self.predictions.fields.values():
             if target in self.column_names:
                 raise ValueError(

@@ -235,10 +235,12 @@ def join_spec(pipeline: Pipeline) -> dict[str, Any]:
         "columns": [{"name": column.name, "type": column.type} for column in pipeline.input.columns],
         "delimiter": pipeline.input.delimiter,
         "encoding": pipeline.input.encoding,
+        "records": "jsonlines" if pipeline.input.format == "jsonlines" else "csv",
         "format": pipeline.join.format,
         "predictions": {
             "format": pipeline.predictions.format,
             "fields": dict(pipeline.predictions.fields),
             "types": dict(pipeline.predictions.types),
+            "echo": dict(pipeline.predictions.echo),
         },
     }

@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from include.scoring.messages import did_you_mean
 
 # What the preprocessing job always checks, under these names.
-IMPLICIT_RULES = ("quoting", "encoding", "arity", "type", "line break")
+IMPLICIT_RULES = ("quoting", "json", "encoding", "arity", "type", "line break")
 
 
 def _text_or_number(value: object) -> object:

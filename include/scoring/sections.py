@@ -75,7 +75,9 @@ class InputSection(Noun):
     """Where the records come from and what they look like."""
 
     uri: TemplatedS3Uri = Field(description="S3 prefix of the input. May hold {date}, {hour} and {run_id}.")
-    format: Literal["csv"] = Field(default="csv", description="Format of the objects.")
+    format: Literal["csv", "jsonlines", "parquet"] = Field(
+        default="csv", description="Format of the objects; columns are found by name in all but csv."
+    )
     header: bool = Field(default=False, description="Whether each object begins with a line of column names.")
     delimiter: str = Field(
         default=",",
@@ -87,6 +89,18 @@ class InputSection(Noun):
         default="none", description="How the objects are compressed; auto looks at the first bytes of each."
     )
     columns: tuple[Column, ...] = Field(min_length=1, description="The columns, in order.")
+
+    @model_validator(mode="after")
+    def _options_fit_the_format(self) -> Self:
+        if self.header and self.format != "csv":
+            raise ValueError(
+                f"found header: true with format {self.format}; only csv has a line of column names"
+            )
+        if self.compression != "none" and self.format == "parquet":
+            raise ValueError(
+                f"found compression {self.compression} with format parquet, which compresses its own pages; write none"
+            )
+        return self
 
     @field_validator("columns")
     @classmethod
@@ -247,19 +261,28 @@ class GoalsSection(Noun):
 class PredictionsSection(Noun):
     """How to read the model's answers."""
 
-    format: Literal["jsonlines", "csv"] = Field(default="jsonlines", description="Format of the answers.")
+    format: Literal["jsonlines", "csv", "json", "auto"] = Field(
+        default="jsonlines",
+        description="Format of the answers; auto finds it on the first shard and says so.",
+    )
     fields: dict[str, str] = Field(
         min_length=1,
-        description="Output column for each field of an answer; for csv the field is its position, from 0.",
+        description="Output column for each field of an answer. A field is a member's name or path; for csv it is a "
+        "position from 0, or from the end as -1.",
     )
-    types: dict[str, Literal["string", "float", "integer"]] = Field(
+    types: dict[str, Literal["string", "float", "integer", "json"]] = Field(
         default_factory=dict, description="Type of an output column, where it is no float."
+    )
+
+    echo: dict[str, str] = Field(
+        default_factory=dict,
+        description="Fields of an answer that repeat an input column, such as an id, and must equal it.",
     )
 
     @model_validator(mode="after")
     def _fields_fit_the_format(self) -> Self:
         if self.format == "csv":
-            wrong = [name for name in self.fields if not name.isdigit()]
+            wrong = [name for name in self.fields if not re.fullmatch(r"-?\d+", name)]
             if wrong:
                 raise ValueError(
                     f"found the field {wrong[0]!r}; csv answers have no names, so a field is a position "

@@ -163,6 +163,30 @@ def test_duplicates_are_exact_over_hosts_because_each_host_sees_all_input() -> N
             "predictions: found the field 'score'; csv answers have no names, so a field is a position such as '0'",
         ),
         (
+            {"input.format": "parquet", "input.header": True},
+            "input: found header: true with format parquet; only csv has a line of column names",
+        ),
+        (
+            {"input.format": "parquet", "input.compression": "gzip"},
+            "input: found compression gzip with format parquet, which compresses its own pages; write none",
+        ),
+        (
+            {"predictions.echo": {"key": "idd"}},
+            "predictions.echo: found 'idd'; allowed are the input's columns: id, age, label",
+        ),
+        (
+            {"predictions.types": {"chrn": "string"}},
+            "predictions: found a type for 'chrn'; allowed are the output columns of fields: churn",
+        ),
+        (
+            {"goals": {"deadline": "noon"}},
+            (
+                "goals.deadline: found 'noon'; allowed are minutes from the start of the run, such as 90, or a time of "
+                "day in UTC, such as '06:00'"
+            ),
+        ),
+        ({"goals": {"budget": 0}}, "goals.budget: found 0; allowed is a number above 0"),
+        (
             {"schedule": "0 2 * *"},
             "schedule: found '0 2 * *'; allowed is a cron expression of five fields, or a preset such as '@daily'",
         ),
@@ -257,6 +281,19 @@ def test_text_that_is_no_plain_yaml_is_refused(tmp_path: Path, text: str, messag
     with pytest.raises(PipelineError) as caught:
         load_pipeline(file)
     assert caught.value.problems == (message,)
+
+
+def test_plain_words_mean_what_they_mean_in_an_editor(tmp_path: Path) -> None:
+    """PyYAML's YAML 1.1 would read these as false, true, 1350 minutes and 10."""
+    file = tmp_path / "churn.yaml"
+    text = yaml.safe_dump(
+        document({"rules": [{"rule": "allowed", "column": "id", "values": ["@"]}]}), sort_keys=False
+    )
+    file.write_text(text.replace("'@'", "N\n  - yes\n  - 012\n  - 12") + "on_empty: skip\n")
+    file.write_text(file.read_text().replace("prefer: speed", "prefer: speed\n  deadline: 22:30"))
+    read = load_pipeline(file)
+    assert read.rules[0].as_job_config()["values"] == ["N", "yes", "012", 12]
+    assert read.goals.deadline == "22:30"
 
 
 def test_a_file_that_is_absent_is_an_error_of_the_same_kind(tmp_path: Path) -> None:

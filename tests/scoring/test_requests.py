@@ -11,6 +11,9 @@ import botocore.validate
 import pytest
 
 from include.jobs.config import parse_config
+from include.jobs.errors import ConfigError
+from include.jobs.join_spec import JoinSpec
+from include.scoring.config import Pipeline
 from include.scoring.errors import ManifestError
 from include.scoring.plan import S3Object
 from include.scoring.requests import (
@@ -25,6 +28,7 @@ from include.scoring.requests import (
     transform_config,
     transform_request,
 )
+from include.scoring.rules import IMPLICIT_RULES
 from tests.scoring.builders import example, pipeline, plan
 
 PREFIX = "s3://data/work/churn/r1/"
@@ -208,5 +212,60 @@ def test_the_join_is_told_types_and_the_fields_of_an_answer() -> None:
     assert spec["columns"][0] == {"name": "sex", "type": "string"}
     assert spec["columns"][-1] == {"name": "rings", "type": "integer"}
     assert (spec["format"], spec["predictions"]) == (
-        "parquet", {"format": "jsonlines", "fields": {"score": "predicted_rings"}, "types": {}},
+        "parquet", {"format": "jsonlines", "fields": {"score": "predicted_rings"}, "types": {}, "echo": {}},
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("format_", ["csv", "jsonlines", "parquet"])
+def test_the_join_reads_what_preprocessing_writes_of_each_input_format(format_: str) -> None:
+    spec = JoinSpec.from_dict(join_spec(pipeline({"input.format": format_})))
+    assert spec.records_format == ("jsonlines" if format_ == "jsonlines" else "csv")
+    assert [column.name for column in spec.output_columns] == ["id", "age", "label", "churn"]
+    assert (
+        parse_config(preprocess_config(pipeline({"input.format": format_}), plan())).input.format == format_
+    )
+
+
+def test_answers_may_be_typed_and_echo_an_id() -> None:
+    of = pipeline({"predictions": {"format": "json", "fields": {"score": "churn", "why": "reasons"},
+                                   "types": {"reasons": "json"}, "echo": {"key": "id"}}})  # fmt: skip
+    spec = JoinSpec.from_dict(join_spec(of))
+    assert [(each.source, each.column.name, each.column.type, each.echoes) for each in spec.fields] == [
+        ("score", "churn", "float", False), ("why", "reasons", "json", False), ("key", "id", "string", True),
+    ]  # fmt: skip
+
+
+def allowed(section: str, field: str) -> list[str]:
+    """The values that the pipeline file's schema allows for a field."""
+    values: list[str] = Pipeline.model_json_schema()["$defs"][section]["properties"][field]["enum"]
+    return values
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        (f"{path}.{field}", value)
+        for path, section, field in [
+            ("input", "InputSection", "format"), ("input", "InputSection", "encoding"),
+            ("input", "InputSection", "compression"), ("predictions", "PredictionsSection", "format"),
+            ("join", "JoinSection", "format"),
+        ]
+        for value in allowed(section, field)
+    ],
+)  # fmt: skip
+def test_whatever_a_pipeline_may_state_the_jobs_understand(field: str, value: str) -> None:
+    changes: dict[str, Any] = {field: value}
+    if (field, value) == ("predictions.format", "csv"):
+        changes["predictions.fields"] = {"-1": "churn"}
+    of = pipeline(changes)
+    parse_config(preprocess_config(of, plan(of=of)))
+    JoinSpec.from_dict(join_spec(of))
+
+
+@pytest.mark.parametrize("name", IMPLICIT_RULES)
+def test_names_of_rules_that_are_always_applied_are_taken_in_the_job_too(name: str) -> None:
+    made = preprocess_config(pipeline({"rules": [{"rule": "required", "columns": ["id"]}]}), plan())
+    parse_config(made)
+    made["rules"][0]["name"] = name
+    with pytest.raises(ConfigError, match="taken"):
+        parse_config(made)
