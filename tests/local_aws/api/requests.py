@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,6 +67,16 @@ def started(describe: Any, seconds: float = 30, **name: str) -> dict[str, Any]:
             return answer
         assert time.monotonic() < deadline, f"{name} has not started after {seconds} s"
         time.sleep(0.02)
+
+
+def emptied(directory: Path, pattern: str = "*", seconds: float = 10) -> bool:
+    """Whether nothing below `directory` fits the pattern, or soon nothing does."""
+    deadline = time.monotonic() + seconds
+    while any(directory.glob(pattern)):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 @contextlib.contextmanager

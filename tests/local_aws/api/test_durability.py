@@ -13,7 +13,14 @@ import psutil
 import pytest
 
 from tests.local_aws.api.conftest import FAST
-from tests.local_aws.api.requests import finish, model_request, processing_request, started, transform_request
+from tests.local_aws.api.requests import (
+    emptied,
+    finish,
+    model_request,
+    processing_request,
+    started,
+    transform_request,
+)
 from tests.local_aws.servers import Server
 
 pytestmark = pytest.mark.local_only
@@ -83,7 +90,7 @@ def test_a_clean_stop_keeps_everything_and_leaves_nothing_running(
     processes = _leave_jobs(server, name, tmp_path)
     assert server.stop(number) == 0
     assert _gone(processes)
-    assert list((server.data_dir / "work").iterdir()) == []
+    assert emptied(server.data_dir / "work")
 
     again = start_server(FAST)
     sagemaker, s3 = again.client("sagemaker"), again.client("s3")
@@ -118,7 +125,7 @@ def test_a_killed_server_leaves_no_process_and_no_directory(
     assert len(list((server.data_dir / "work").glob("*/*/SPEC.json"))) == 2
     server.stop(signal.SIGKILL)
     assert _gone(processes)
-    assert list((server.data_dir / "work").iterdir()) == []
+    assert emptied(server.data_dir / "work")
 
     sagemaker = start_server(FAST).client("sagemaker")
     sagemaker.describe_model(ModelName=name)
