@@ -2,82 +2,75 @@
 
 from __future__ import annotations
 
-import codecs
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from include.jobs.baseline import Baseline, parse_baseline
 from include.jobs.errors import ConfigError
 from include.jobs.fields import Fields
+from include.jobs.input_config import TYPES, Column, Input, known_column, parse_input
+from include.jobs.rule_config import Rule, parse_rules
+
+__all__ = [
+    "TYPES",
+    "Column",
+    "Config",
+    "Function",
+    "Group",
+    "Impute",
+    "Input",
+    "Rule",
+    "parse_config",
+    "read_config",
+]
 
 VERSION = 1
-FORMATS = ("csv", "jsonlines", "parquet")
-COMPRESSIONS = ("none", "gzip", "auto")
-TYPES = ("string", "integer", "float")
+KEYS = (
+    "version",
+    "pipeline",
+    "input_uri",
+    "distribution",
+    "input",
+    "baseline",
+    "rules",
+    "impute",
+    "function",
+    "features",
+    "sensitive",
+    "shard_bytes",
+)
 DISTRIBUTIONS = ("ShardedByS3Key", "FullyReplicated")
-RULES = ("required", "range", "allowed", "pattern", "duplicates")
-# Checked before the pipeline's own rules, in this order; their names are taken.
-IMPLICIT_RULES = ("quoting", "json", "encoding", "arity", "type", "line break")
+IMPUTATIONS = ("median", "mean", "most_frequent", "constant")
 
 
 @dataclass(frozen=True)
-class Column:
+class Impute:
+    """What the model sees in place of an empty cell; the record itself stays as it came."""
+
+    column: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Function:
+    """The user's own pandas function, in a module below the job's code."""
+
+    module: str
     name: str
-    type: str
-    optional: bool = False
-
-    @property
-    def numeric(self) -> bool:
-        return self.type != "string"
 
 
 @dataclass(frozen=True)
-class Input:
-    """How the input objects are written.
+class Group:
+    """A column by whose values outcomes are counted.
 
     Attributes:
-        compression: `auto` decides for each object by its first bytes.
-        columns: all columns in the order of the file; those that an object may leave out come last.
+        edges: for a number, where one group ends and the next begins; none for a text.
     """
 
-    format: str
-    header: bool
-    delimiter: str
-    encoding: str
-    compression: str
-    columns: tuple[Column, ...]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(column.name for column in self.columns)
-
-    @property
-    def required(self) -> int:
-        """How many columns every record has."""
-        return sum(not column.optional for column in self.columns)
-
-    def column(self, name: str) -> Column:
-        return next(column for column in self.columns if column.name == name)
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One rule of the pipeline; which of the fields count depends on `kind`.
-
-    A null (an empty cell) fails `required` only: every other rule speaks about values that are there.
-    """
-
-    name: str
-    kind: str
-    columns: tuple[str, ...]
-    values: tuple[str, ...] = ()
-    minimum: float | None = None
-    maximum: float | None = None
-    exclusive_min: bool = False
-    exclusive_max: bool = False
-    pattern: str = ""
+    column: str
+    edges: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -87,7 +80,7 @@ class Config:
     Attributes:
         input_uri: where the input objects were listed; rejects and manifest name objects by it.
         distribution: as the `data` input was distributed over the instances.
-        features: the columns that the model sees, in its order.
+        features: the columns that the model sees, in its order; with a function also ones that it makes.
         shard_bytes: wanted size of one shard, in bytes of input text.
     """
 
@@ -98,6 +91,9 @@ class Config:
     rules: tuple[Rule, ...]
     features: tuple[str, ...]
     shard_bytes: int
+    imputes: tuple[Impute, ...]
+    function: Function | None
+    groups: tuple[Group, ...]
 
 
 def read_config(path: Path) -> Config:
@@ -113,14 +109,12 @@ def read_config(path: Path) -> Config:
 
 def parse_config(document: Any) -> Config:
     """The configuration in `document`; raises ConfigError naming field, found and allowed."""
-    top = Fields(
-        document,
-        "",
-        ("version", "pipeline", "input_uri", "distribution", "input", "rules", "features", "shard_bytes"),
-    )
+    top = Fields(document, "", KEYS)
     if top.get("version", int) != VERSION:
         raise ConfigError(f"version is {document['version']}, this job reads version {VERSION}")
-    source = _input(top)
+    source = parse_input(top)
+    baseline = parse_baseline(top, source)
+    function = _function(top)
     shard_bytes = top.get("shard_bytes", int)
     if shard_bytes < 1:
         raise ConfigError(f"shard_bytes is {shard_bytes}, allowed is 1 or more")
@@ -129,149 +123,69 @@ def parse_config(document: Any) -> Config:
         input_uri=top.get("input_uri", str),
         distribution=top.choice("distribution", DISTRIBUTIONS),
         input=source,
-        rules=_rules(top, source),
-        features=_features(top, source),
+        rules=parse_rules(top, source, baseline),
+        features=_features(top, source, function),
         shard_bytes=shard_bytes,
+        imputes=_imputes(top, source, baseline),
+        function=function,
+        groups=_groups(top, source),
     )
 
 
-def _input(top: Fields) -> Input:
-    fields = Fields(
-        top.get("input", dict),
-        "input",
-        ("format", "header", "delimiter", "encoding", "compression", "columns"),
-    )
-    delimiter = fields.get("delimiter", str, ",")
-    if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n\0':
-        raise ConfigError(
-            f"input.delimiter is {delimiter!r}, allowed is one ASCII character, not a quote or line break"
-        )
-    encoding = fields.get("encoding", str, "utf-8")
-    try:
-        codecs.lookup(encoding)
-    except LookupError as error:
-        raise ConfigError(f"input.encoding is {encoding!r}, which Python does not know; try utf-8") from error
-    return Input(
-        format=fields.choice("format", FORMATS, "csv"),
-        header=fields.get("header", bool, False),
-        delimiter=delimiter,
-        encoding=encoding,
-        compression=fields.choice("compression", COMPRESSIONS, "none"),
-        columns=_columns(fields),
-    )
-
-
-def _columns(fields: Fields) -> tuple[Column, ...]:
-    columns: list[Column] = []
-    for index, value in enumerate(fields.get("columns", list)):
-        one = Fields(value, f"input.columns[{index}]", ("name", "type", "optional"))
-        column = Column(one.get("name", str), one.choice("type", TYPES), one.get("optional", bool, False))
-        if column.name in {other.name for other in columns}:
-            raise ConfigError(f"input.columns[{index}].name is {column.name!r} a second time")
-        if columns and columns[-1].optional and not column.optional:
-            raise ConfigError(
-                f"input.columns[{index}] ({column.name}) follows optional {columns[-1].name!r}: "
-                "only the last columns may be optional"
+def _imputes(top: Fields, source: Input, baseline: Baseline) -> tuple[Impute, ...]:
+    imputes = []
+    for index, value in enumerate(top.get("impute", list, [])):
+        fields = Fields(value, f"impute[{index}]", ("column", "with", "value"))
+        name = fields.get("column", str)
+        known_column(source, name, f"impute[{index}].column")
+        how = fields.choice("with", IMPUTATIONS)
+        if how == "constant":
+            imputes.append(Impute(name, fields.get("value", str)))
+        else:
+            found = baseline.get(name, how, f"impute[{index}]")
+            imputes.append(
+                Impute(name, found if isinstance(found, str) else _number(found, source.column(name)))
             )
-        columns.append(column)
-    if not columns or columns[0].optional:
-        raise ConfigError("input.columns must name at least one column that is not optional")
-    return tuple(columns)
+    return tuple(imputes)
 
 
-def _features(top: Fields, source: Input) -> tuple[str, ...]:
+def _number(value: float, column: Column) -> str:
+    return str(round(value)) if column.type == "integer" else repr(value)
+
+
+def _function(top: Fields) -> Function | None:
+    if not top.has("function"):
+        return None
+    fields = Fields(top.get("function", dict), "function", ("module", "name"))
+    return Function(fields.get("module", str), fields.get("name", str))
+
+
+def _groups(top: Fields, source: Input) -> tuple[Group, ...]:
+    groups = []
+    for index, value in enumerate(top.get("sensitive", list, [])):
+        fields = Fields(value, f"sensitive[{index}]", ("column", "edges"))
+        name = fields.get("column", str)
+        known_column(source, name, f"sensitive[{index}].column")
+        edges = tuple(float(edge) for edge in fields.get("edges", list, []))
+        if source.column(name).numeric != bool(edges):
+            raise ConfigError(
+                f"sensitive[{index}].edges: a number needs edges between its groups, a text has none"
+            )
+        if list(edges) != sorted(set(edges)):
+            raise ConfigError(f"sensitive[{index}].edges must rise, found {list(edges)}")
+        groups.append(Group(name, edges))
+    return tuple(groups)
+
+
+def _features(top: Fields, source: Input, function: Function | None) -> tuple[str, ...]:
     fields = Fields(top.get("features", dict), "features", ("columns",))
     names = fields.texts("columns")
     if not names:
         raise ConfigError("features.columns is empty: the model must see at least one column")
     for index, name in enumerate(names):
-        _known_column(source, name, f"features.columns[{index}]")
+        if function and name not in source.names:
+            continue  # the function makes it, or is told that it did not
+        known_column(source, name, f"features.columns[{index}]")
         if source.column(name).optional:
             raise ConfigError(f"features.columns[{index}] is {name!r}, which an object may leave out")
     return names
-
-
-def _rules(top: Fields, source: Input) -> tuple[Rule, ...]:
-    rules: list[Rule] = []
-    for index, value in enumerate(top.get("rules", list, [])):
-        rule = _rule(value, f"rules[{index}]", source)
-        if rule.name in IMPLICIT_RULES or rule.name in {other.name for other in rules}:
-            raise ConfigError(
-                f"rules[{index}].name is {rule.name!r}, which is taken; give each rule its own name"
-            )
-        rules.append(rule)
-    return tuple(rules)
-
-
-# The fields that belong to each kind of rule, beside `name` and `rule`.
-_RULE_FIELDS = {
-    "required": ("columns",),
-    "range": ("column", "min", "max", "exclusive_min", "exclusive_max"),
-    "allowed": ("column", "values"),
-    "pattern": ("column", "pattern"),
-    "duplicates": ("key",),
-}
-
-
-def _rule(value: Any, path: str, source: Input) -> Rule:
-    kind = Fields(value, path, value if isinstance(value, dict) else ()).choice("rule", RULES)
-    fields = Fields(value, path, ("name", "rule", *_RULE_FIELDS[kind]))
-    if kind in ("required", "duplicates"):
-        key = "columns" if kind == "required" else "key"
-        columns = fields.texts(key) if fields.has(key) or kind == "required" else source.names
-        if not columns:
-            raise ConfigError(f"{fields.at(key)} is empty")
-    else:
-        columns = (fields.get("column", str),)
-    for name in columns:
-        _known_column(source, name, path)
-    default = kind if kind == "duplicates" else f"{kind} {', '.join(columns)}"
-    rule = Rule(
-        name=fields.get("name", str, default),
-        kind=kind,
-        columns=columns,
-        values=tuple(_text(one, fields.at("values")) for one in fields.get("values", list, []))
-        if kind == "allowed"
-        else (),
-        minimum=fields.get("min", float, None) if kind == "range" else None,
-        maximum=fields.get("max", float, None) if kind == "range" else None,
-        exclusive_min=fields.get("exclusive_min", bool, False) if kind == "range" else False,
-        exclusive_max=fields.get("exclusive_max", bool, False) if kind == "range" else False,
-        pattern=fields.get("pattern", str) if kind == "pattern" else "",
-    )
-    _check_rule(rule, path, source)
-    return rule
-
-
-def _check_rule(rule: Rule, path: str, source: Input) -> None:
-    if rule.kind == "allowed" and not rule.values:
-        raise ConfigError(f"{path}.values is missing or empty: no record could pass")
-    if rule.kind == "range":
-        if not source.column(rule.columns[0]).numeric:
-            raise ConfigError(
-                f"{path}.column is {rule.columns[0]!r}, a string; a range needs an integer or float column"
-            )
-        if rule.minimum is None and rule.maximum is None:
-            raise ConfigError(f"{path} has neither min nor max")
-        if rule.minimum is not None and rule.maximum is not None and rule.minimum > rule.maximum:
-            raise ConfigError(f"{path}.min is {rule.minimum}, above max {rule.maximum}")
-    if rule.kind == "pattern":
-        try:
-            re.compile(rule.pattern)
-        except re.error as error:
-            raise ConfigError(
-                f"{path}.pattern is {rule.pattern!r}, not a regular expression: {error}"
-            ) from error
-
-
-def _text(value: Any, path: str) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return str(value)
-    raise ConfigError(f"{path} holds {value!r}, allowed are texts and numbers")
-
-
-def _known_column(source: Input, name: str, path: str) -> None:
-    if name not in source.names:
-        raise ConfigError(f"{path} names column {name!r}, the input has {', '.join(source.names)}")

@@ -2,6 +2,7 @@
 
 JobError
 ├── ConfigError        the job was asked for something impossible
+├── FunctionError      the user's own function failed, or gave what it must not give
 ├── InputError         an input object is not what the pipeline says it is
 └── JoinError          records and predictions cannot be put together
     ├── AssociationError   their counts differ
@@ -20,6 +21,10 @@ class JobError(Exception):
 
 class ConfigError(JobError):
     """The job's configuration cannot be carried out."""
+
+
+class FunctionError(JobError):
+    """The user's own function failed, or gave what it must not give."""
 
 
 class InputError(JobError):

@@ -10,8 +10,11 @@ import numpy as np
 
 from include.jobs.batch import Batch
 from include.jobs.config import Config
+from include.jobs.features import Features
+from include.jobs.groups import Groups
 from include.jobs.layout import Layout
 from include.jobs.numeric import parse_column
+from include.jobs.profiles import Profile
 from include.jobs.rules import Table, compile_rule, shown
 
 
@@ -50,55 +53,71 @@ class Judge:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._rules = [(rule.name, *compile_rule(rule, config.input)) for rule in config.rules]
+        self.features = Features(config)
+        self.profile = Profile(config.input.columns)
+        self.groups = Groups(config.groups)
 
-    def verdict(self, layout: Layout, batch: Batch, duplicates: Mapping[str, np.ndarray]) -> Verdict:
-        """`duplicates`: for each `duplicates` rule by name, which records of the batch are repeats."""
+    def verdict(
+        self, layout: Layout, batch: Batch, duplicates: Mapping[str, np.ndarray], where: str
+    ) -> Verdict:
+        """`duplicates`: for each `duplicates` rule by name, which records of the batch are repeats.
+
+        `where` names the object, for a message.
+        """
         why: dict[int, tuple[str, str]] = {**unreadable(batch), **batch.broken}
-        misfit = _misfits(layout, batch, self._config, why)
-        why.update(misfit)
+        why.update(_misfits(layout, batch, self._config, why))
+        self.groups.add_unreadable([rule for rule, _ in why.values()])
         if layout.names is None or len(why) == len(batch.rows):
             return _verdict(len(batch.rows), why, [])
         fit = [index for index in range(len(batch.rows)) if index not in why]
         rows = batch.rows if len(fit) == len(batch.rows) else [batch.rows[index] for index in fit]
-        cells: dict[str, Sequence[str]] = dict(zip(layout.names, zip(*rows)))
-        failed: dict[int, tuple[str, str]] = {}  # by place in the table
+        table, failed = self._table(layout.names, rows)
+        table.duplicates = {
+            name: flags if len(fit) == len(flags) else flags[fit] for name, flags in duplicates.items()
+        }
+        for name, check, reason in self._rules:
+            for row in np.flatnonzero(check(table)).tolist():
+                if row not in failed:
+                    failed[row] = (name, reason(table, row))
+        keep = _mask(len(rows), failed)
+        records = f"records {batch.first:,} to {batch.first + len(batch.rows) - 1:,} of {where}"
+        features, without = self.features.make(table, keep, records)
+        if without:
+            failed.update(without)
+            keep = _mask(len(rows), failed)
+        self.groups.add(table.cells, table.numbers, {row: rule for row, (rule, _) in failed.items()})
+        self.profile.add(*_passing(table, keep))
+        why.update((fit[row], reject) for row, reject in failed.items())
+        return _verdict(len(batch.rows), why, features)
+
+    def _table(
+        self, names: Sequence[str], rows: Sequence[Sequence[str]]
+    ) -> tuple[Table, dict[int, tuple[str, str]]]:
+        """The rows column by column, and, by place, those with a cell that is not of its column's type."""
+        cells: dict[str, Sequence[str]] = dict(zip(names, zip(*rows)))
+        failed: dict[int, tuple[str, str]] = {}
         numbers = {}
         for column in self._config.input.columns:
             if column.numeric and column.name in cells:
                 numbers[column.name], wrong = parse_column(cells[column.name], column.type)
                 for row, allowed in wrong.items():
-                    failed.setdefault(
-                        row,
-                        ("type", f"{column.name} is {shown(cells[column.name][row])}, allowed is {allowed}"),
-                    )
-        seen = {name: flags if len(fit) == len(flags) else flags[fit] for name, flags in duplicates.items()}
-        table = Table(cells, numbers, seen, len(rows))
-        self._line_breaks(table, failed)
-        for name, check, reason in self._rules:
-            for row in np.flatnonzero(check(table)).tolist():
-                if row not in failed:
-                    failed[row] = (name, reason(table, row))
-        columns = [cells[name] for name in self._config.features]
-        keep = np.ones(len(rows), dtype=bool)
-        keep[list(failed)] = False
-        why.update((fit[row], reject) for row, reject in failed.items())
-        return _verdict(len(batch.rows), why, list(compress(zip(*columns), keep.tolist())))
+                    found = shown(cells[column.name][row])
+                    failed.setdefault(row, ("type", f"{column.name} is {found}, allowed is {allowed}"))
+        return Table(cells, numbers, {}, len(rows)), failed
 
-    def _line_breaks(self, table: Table, failed: dict[int, tuple[str, str]]) -> None:
-        """SageMaker cuts the model's input at every line feed and knows nothing of quotes."""
-        for name in self._config.features:
-            together = "".join(table.cells[name])
-            if "\n" not in together and "\r" not in together:
-                continue
-            for row, cell in enumerate(table.cells[name]):
-                if "\n" in cell or "\r" in cell:
-                    failed.setdefault(
-                        row,
-                        (
-                            "line break",
-                            f"feature {name} is {shown(cell)}: a line break cannot be sent to the model",
-                        ),
-                    )
+
+def _mask(length: int, failed: Mapping[int, tuple[str, str]]) -> np.ndarray:
+    keep = np.ones(length, dtype=bool)
+    keep[list(failed)] = False
+    return keep
+
+
+def _passing(table: Table, keep: np.ndarray) -> tuple[Mapping[str, Sequence[str]], Mapping[str, np.ndarray]]:
+    if keep.all():
+        return table.cells, table.numbers
+    kept = keep.tolist()
+    cells = {name: list(compress(column, kept)) for name, column in table.cells.items()}
+    return cells, {name: values[keep] for name, values in table.numbers.items()}
 
 
 def unreadable(batch: Batch) -> dict[int, tuple[str, str]]:
@@ -140,6 +159,4 @@ def _misfits(
 
 
 def _verdict(records: int, why: Mapping[int, tuple[str, str]], features: list[tuple[str, ...]]) -> Verdict:
-    keep = np.ones(records, dtype=bool)
-    keep[list(why)] = False
-    return Verdict(keep, [Reject(index, *why[index]) for index in sorted(why)], features)
+    return Verdict(_mask(records, why), [Reject(index, *why[index]) for index in sorted(why)], features)

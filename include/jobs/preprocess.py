@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ def preprocess(container: Container, config: Config) -> dict[str, Any]:
         before += sizes[one.source]
         columns: tuple[str, ...] = ()
         for layout, batch in read_batches(one, config.input):
-            verdict = judge.verdict(layout, batch, duplicates.flags(one, batch))
+            verdict = judge.verdict(layout, batch, duplicates.flags(one, batch), one.source)
             positions = np.minimum(position + np.cumsum([len(text) for text in batch.texts]), before)
             if batch.texts:
                 position = float(positions[-1])
@@ -79,6 +80,9 @@ def preprocess(container: Container, config: Config) -> dict[str, Any]:
         "rejected_count": sum(rejected.values()),
         "shards": writer.shards,
         "rejects_files": writer.rejects_files,
+        "imputed": dict(judge.features.imputed),
+        "groups": judge.groups.to_dict(),
+        "profile_key": f"profile/{container.host}.json",
         "busy_seconds": round(time.perf_counter() - busy, 3),
         "started_at": started,
         "ended_at": time.time(),
@@ -88,10 +92,14 @@ def preprocess(container: Container, config: Config) -> dict[str, Any]:
             f"{records_in:,} records were read, but {records_out:,} written "
             f"and {sum(rejected.values()):,} rejected"
         )
-    path = container.output / "manifest" / f"{container.host}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    _write(container.output / "profile" / f"{container.host}.json", judge.profile.to_dict())
+    _write(container.output / "manifest" / f"{container.host}.json", manifest)
     return manifest
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=1), encoding="utf-8")
 
 
 def own_objects(container: Container, config: Config, everything: list[InputObject]) -> list[InputObject]:

@@ -158,10 +158,27 @@ def _duplicates(rule: Rule, source: Input) -> tuple[Check, Reason]:
     return check, reason
 
 
+def _outlier(rule: Rule, _: Input) -> tuple[Check, Reason]:
+    name, low, high = rule.columns[0], rule.minimum, rule.maximum
+
+    def check(table: Table) -> np.ndarray:
+        values = table.numbers.get(name)
+        if values is None:
+            return np.zeros(table.length, dtype=bool)
+        with np.errstate(invalid="ignore"):
+            return np.asarray((values < low) | (values > high))
+
+    def reason(table: Table, row: int) -> str:
+        return f"{name} is {table.cells[name][row].strip()}, allowed is {low:g} to {high:g}: {rule.why}"
+
+    return check, reason
+
+
 _COMPILERS: dict[str, Callable[[Rule, Input], tuple[Check, Reason]]] = {
     "required": _required,
     "range": _range,
     "allowed": _allowed,
     "pattern": _pattern,
     "duplicates": _duplicates,
+    "outlier": _outlier,
 }

@@ -109,7 +109,11 @@ def run_preprocess(
     done = subprocess.run(
         [JOBS_PYTHON, "-m", "include.jobs.preprocess"],
         cwd=base,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "SAGEMAKER_BASE_DIR": str(base)},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+            "SAGEMAKER_BASE_DIR": str(base),
+        },
         capture_output=True,
         text=True,
         check=False,
