@@ -1,0 +1,249 @@
+"""The policies of a pipeline allow each call of real runs of it, and nothing wider."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from include.local_aws.server import LocalAws
+from include.local_aws.settings import load_settings
+from include.orchestration.pipelines import named
+from include.scoring.config import Pipeline
+from include.scoring.policies import policies
+from include.scoring.s3uri import split
+from tests.deploy.evaluation import Call, allowing
+from tests.deploy.recording import RecordingFront, calls
+from tools.laptop import REPO, airflow_environment, s3_client
+from tools.sample import create_buckets, upload_folder
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
+
+ROWS = 3_000
+AIRFLOW, SAGEMAKER, NOBODY = "airflows-role", "local", "nobody"
+
+# What no run of this test does, and why the policies allow it all the same.
+NOT_SEEN = {
+    "airflow": {
+        "s3:AbortMultipartUpload": "boto3 gives up an upload in parts that fails",
+        "sagemaker:StopProcessingJob": "a run that is ended by hand, or takes too long, stops its job",
+        "sagemaker:StopTransformJob": "likewise",
+    },
+    "sagemaker": {
+        "s3:AbortMultipartUpload": "an upload in parts that fails",
+        "ecr:GetAuthorizationToken": "pulling images: the embedded AWS has them here",
+        "ecr:BatchCheckLayerAvailability": "likewise",
+        "ecr:GetDownloadUrlForLayer": "likewise",
+        "ecr:BatchGetImage": "likewise",
+        "logs:DescribeLogStreams": "SageMaker's guide asks for it",
+        "cloudwatch:PutMetricData": "the instances' metrics, which the embedded AWS does not have",
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Pipeline:
+    """The sample's."""
+    return named("abalone")
+
+
+@pytest.fixture(scope="module")
+def documents(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
+    """Its policies."""
+    return policies(pipeline)
+
+
+@pytest.fixture(scope="module")
+def recorded(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, list[Call]]]:
+    """Calls by access key of three runs: one that publishes, one that replaces it, one whose job fails."""
+    folder = tmp_path_factory.mktemp("iam")
+    patch = pytest.MonkeyPatch()
+    patch.setattr("include.local_aws.api.front.Front", RecordingFront)
+    server = LocalAws(load_settings(overrides={"provisioning_seconds": 0.1}), folder / "aws")
+    server.start()
+    try:
+        upload(server.url, pipeline, folder)
+        environment = airflow_environment(folder / "airflow", server.url)
+        connection = json.loads(environment["AIRFLOW_CONN_AWS_DEFAULT"])
+        environment["AIRFLOW_CONN_AWS_DEFAULT"] = json.dumps({**connection, "login": AIRFLOW})
+        # What does not go through the connection is seen as nobody's.
+        environment["AWS_ACCESS_KEY_ID"] = NOBODY
+        airflow(environment, "db", "migrate")
+        RecordingFront.recorded.clear()
+        for _ in range(2):
+            assert run(environment, folder) == "success"
+        arm = {"kind": "kill_container", "after_objects": 0, "job_name_contains": "transform", "count": 9}
+        server._services.faults.arm(arm)
+        assert run(environment, folder) == "failed"
+        found: dict[str, list[Call]] = {}
+        for request in list(RecordingFront.recorded):
+            found.setdefault(request.access_key, []).extend(calls(request))
+        yield found
+    finally:
+        server.stop()
+        patch.undo()
+
+
+def upload(url: str, pipeline: Pipeline, folder: Path) -> None:
+    """Make a small sample and put it where the pipeline looks."""
+    for part, arguments in (("data", ["generate", "--rows", str(ROWS), "--seed", "9"]), ("model", ["fit"])):
+        command = [
+            sys.executable,
+            "-m",
+            f"include.samples.abalone.{arguments[0]}",
+            "--out",
+            str(folder / part),
+        ]
+        subprocess.run([*command, *arguments[1:]], cwd=REPO, check=True)
+    client = s3_client(url)
+    create_buckets(client, pipeline)
+    upload_folder(client, folder / "data", pipeline.input.uri)
+    for container in pipeline.model.containers:
+        bucket, key = split(str(container.model_data))
+        client.upload_file(str(folder / "model" / Path(key).name), bucket, key)
+
+
+def airflow(environment: Mapping[str, str], *arguments: str) -> None:
+    """Run one of Airflow's commands."""
+    command = [sys.executable, "-m", "airflow", *arguments]
+    done = subprocess.run(command, env=dict(environment), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+
+
+def run(environment: Mapping[str, str], folder: Path) -> str:
+    """The final state of one run of the DAG."""
+    (folder / "conf.json").write_text("{}")
+    events = folder / "events.jsonl"
+    with events.open("w") as out, (folder / "run.log").open("w") as log:
+        command = [
+            sys.executable,
+            "-m",
+            "tools.run_dag",
+            "abalone",
+            "--conf",
+            str(folder / "conf.json"),
+            "--events",
+        ]
+        subprocess.run(
+            [*command, str(out.fileno())], cwd=REPO, env=dict(environment), stdout=log, stderr=log,
+            pass_fds=[out.fileno()], check=True,
+        )  # fmt: skip
+    last = json.loads(events.read_text().splitlines()[-1])
+    assert last["event"] == "finished", (folder / "run.log").read_text()[-3000:]
+    return str(last["state"])
+
+
+def test_every_call_is_one_of_the_two_roles(recorded: dict[str, list[Call]]) -> None:
+    """No task goes around its connection."""
+    assert set(recorded) == {AIRFLOW, SAGEMAKER}
+    assert {call.action.split(":")[0] for call in recorded[AIRFLOW]} == {"s3", "sagemaker", "iam", "logs"}
+    assert {call.action.split(":")[0] for call in recorded[SAGEMAKER]} == {"s3", "logs"}
+
+
+@pytest.mark.parametrize(("role", "key"), [("airflow", AIRFLOW), ("sagemaker", SAGEMAKER)])
+def test_each_call_is_allowed(
+    recorded: dict[str, list[Call]], documents: dict[str, dict[str, Any]], role: str, key: str
+) -> None:
+    """Calls that the policy refuses, each once."""
+    refused = {(call.action, call.resource, str(dict(call.context))) for call in recorded[key]
+               if not allowing(documents[role], call)}  # fmt: skip
+    assert refused == set()
+
+
+@pytest.mark.parametrize(("role", "key"), [("airflow", AIRFLOW), ("sagemaker", SAGEMAKER)])
+def test_nothing_can_be_taken_away(
+    recorded: dict[str, list[Call]], documents: dict[str, dict[str, Any]], role: str, key: str
+) -> None:
+    """Each action of each statement was needed by some call, but for those with a reason."""
+    used = {
+        (number, action) for call in recorded[key] for number, action, _ in allowing(documents[role], call)
+    }
+    unused = {
+        action
+        for number, statement in enumerate(documents[role]["Statement"])
+        for action in statement["Action"]
+        if (number, action) not in used
+    }
+    assert unused == set(NOT_SEEN[role])
+
+
+@pytest.mark.parametrize(("role", "key"), [("airflow", AIRFLOW), ("sagemaker", SAGEMAKER)])
+def test_each_resource_was_used(
+    recorded: dict[str, list[Call]], documents: dict[str, dict[str, Any]], role: str, key: str
+) -> None:
+    """But for second forms of names: attempts above 9, and log groups without `:*`."""
+    used = {
+        (number, resource)
+        for call in recorded[key]
+        for number, _, resource in allowing(documents[role], call)
+    }
+    unused = {
+        resource
+        for number, statement in enumerate(documents[role]["Statement"])
+        if not set(statement["Action"]) <= set(NOT_SEEN[role])
+        for resource in statement["Resource"]
+        if (number, resource) not in used
+    }
+    assert [each for each in unused if not each.endswith(("-??", "Jobs"))] == []
+
+
+@pytest.mark.parametrize(("role", "key"), [("airflow", AIRFLOW), ("sagemaker", SAGEMAKER)])
+def test_the_same_calls_on_what_belongs_to_others_are_refused(
+    recorded: dict[str, list[Call]], documents: dict[str, dict[str, Any]], role: str, key: str
+) -> None:
+    """Each call was tried on its neighbours: another pipeline, bucket, account, region, role, service."""
+    tried = 0
+    for call in set(recorded[key]):
+        for changed in neighbours(call):
+            assert not allowing(documents[role], changed), changed
+            tried += 1
+    assert tried > 100
+
+
+def neighbours(call: Call) -> Iterator[Call]:
+    """The call with one thing changed."""
+    for ours, theirs in (
+        (":::batch-inference-sample", ":::batch-inference-sample2"), ("/abalone/", "/salmon/"),
+        ("-job/abalone-", "-job/abalone2-"), ("model/abalone-", "model/abalone2-"), ("stream:abalone-", "stream:salmon-"),
+        (":123456789012:", ":210987654321:"), (":us-east-1:", ":eu-west-1:"), ("role/batch-inference", "role/admin"),
+        ("Jobs:", "Jobs2:"),
+    ):  # fmt: skip
+        if ours in call.resource:
+            yield Call(call.action, call.resource.replace(ours, theirs), call.context)
+    for name, value in call.context.items():
+        yield Call(call.action, call.resource, {**call.context, name: f"other{value}"})
+        yield Call(
+            call.action, call.resource, {key: each for key, each in call.context.items() if key != name}
+        )
+    service, action = call.action.split(":")
+    for prefix in ("Delete", "Put", "Create"):
+        if action.startswith(("Get", "Describe")):
+            stem = action.removeprefix("Get").removeprefix("Describe")
+            if (service, prefix, stem) not in KNOWN_WRITES:
+                yield Call(f"{service}:{prefix}{stem}", call.resource, call.context)
+
+
+#: Writes that the policies do allow, on some of the resources that are read.
+KNOWN_WRITES = {
+    ("s3", "Put", "Object"), ("s3", "Delete", "Object"), ("sagemaker", "Create", "ProcessingJob"),
+    ("sagemaker", "Create", "TransformJob"), ("sagemaker", "Create", "Model"), ("sagemaker", "Delete", "Model"),
+}  # fmt: skip
+
+
+def test_a_narrower_policy_is_noticed(
+    recorded: dict[str, list[Call]], documents: dict[str, dict[str, Any]]
+) -> None:
+    """So `each call is allowed` can fail: without any one statement, some call is refused."""
+    for role, key in (("airflow", AIRFLOW), ("sagemaker", SAGEMAKER)):
+        for number, statement in enumerate(documents[role]["Statement"]):
+            if set(statement["Action"]) <= set(NOT_SEEN[role]):
+                continue
+            narrower = copy.deepcopy(documents[role])
+            del narrower["Statement"][number]
+            assert not all(allowing(narrower, call) for call in recorded[key]), statement["Sid"]
