@@ -210,7 +210,8 @@ def neighbours(call: Call) -> Iterator[Call]:
     """The call with one thing changed."""
     for ours, theirs in (
         (":::batch-inference-sample", ":::batch-inference-sample2"), ("/abalone/", "/salmon/"),
-        ("-job/abalone-", "-job/abalone2-"), ("model/abalone-", "model/abalone2-"), ("stream:abalone-", "stream:salmon-"),
+        ("-job/abalone-", "-job/abalone2-"), ("model/abalone-", "model/abalone2-"),
+        ("stream:abalone-", "stream:salmon-"),
         (":123456789012:", ":210987654321:"), (":us-east-1:", ":eu-west-1:"), ("role/batch-inference", "role/admin"),
         ("Jobs:", "Jobs2:"),
     ):  # fmt: skip

@@ -1,0 +1,216 @@
+"""The policies of a pipeline, without running it: sound by AWS's own reference, and as narrow as the pipeline says."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from include.orchestration.pipelines import FOLDER, named
+from include.scoring import policies as module
+from include.scoring.config import Pipeline
+from include.scoring.policies import PolicyError, policies
+from tests.deploy.authorization import problems
+from tests.deploy.evaluation import Call, allowing, matches
+from tools import iam
+
+# A managed policy may have so many characters, white space not counted (IAM quotas).
+MANAGED_POLICY_CHARACTERS = 6_144
+JOB = "abalone-transform-0123456789ab-01234567-1"
+
+
+def changed(**fields: Any) -> Pipeline:
+    """The sample's pipeline with other fields."""
+    document = yaml.safe_load((FOLDER / "abalone.yaml").read_text())
+    return Pipeline.model_validate({**document, **fields})
+
+
+def statements(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """A document's statements by Sid."""
+    found = {statement["Sid"]: statement for statement in document["Statement"]}
+    assert len(found) == len(document["Statement"])
+    return found
+
+
+@pytest.mark.parametrize("role", ["airflow", "sagemaker"])
+def test_every_action_exists_and_fits_its_resources_and_keys(role: str) -> None:
+    """By AWS's Service Authorization Reference."""
+    document = policies(named("abalone"))[role]
+    assert [line for statement in document["Statement"] for line in problems(statement)] == []
+
+
+def test_the_reference_notices_what_does_not_fit() -> None:
+    """A misspelt action, a resource of another type, a key that the action lacks."""
+    arn = "arn:aws:s3:::bucket"
+    allow = {"Effect": "Allow", "Resource": [arn]}
+    assert problems({**allow, "Action": ["s3:ListBuckets"]}) == ["there is no action s3:ListBuckets"]
+    assert len(problems({**allow, "Action": ["s3:GetObject"]})) == 1
+    assert (
+        len(problems({**allow, "Action": ["s3:ListBucket"], "Condition": {"Bool": {"kms:ViaService": "x"}}}))
+        == 1
+    )
+    assert (
+        problems({**allow, "Action": ["s3:ListBucket"], "Condition": {"StringLike": {"s3:prefix": "x"}}})
+        == []
+    )
+
+
+@pytest.mark.parametrize("role", ["airflow", "sagemaker"])
+def test_no_wildcard_for_actions_and_only_where_aws_knows_no_resource(role: str) -> None:
+    """`*` alone stands where the reference has no resource type, which the test above checks; never in an action."""
+    for statement in policies(named("abalone"))[role]["Statement"]:
+        assert not [action for action in statement["Action"] if "*" in action]
+        for resource in statement["Resource"]:
+            assert resource == "*" or "abalone" in resource or "Jobs" in resource or "batch-inference" in resource or (
+                ":repository/" in resource
+            )  # fmt: skip
+
+
+def test_documents_fit_into_a_managed_policy() -> None:
+    """With another input and output, too."""
+    made = policies(named("abalone"), inputs=["s3://another-bucket/x/"], outputs=["s3://another-bucket/y/"])
+    for document in made.values():
+        assert len(json.dumps(document, separators=(",", ":"))) < MANAGED_POLICY_CHARACTERS
+
+
+def test_output_is_open_for_what_publish_writes_alone() -> None:
+    """Placeholders become as many characters as they have, so `date=` of this pipeline and nothing beside it."""
+    document = policies(changed(output={"uri": "s3://out-bucket/a/{date}/{hour}/{run_id}/"}))["airflow"]
+
+    def put(key: str) -> bool:
+        return bool(allowing(document, Call("s3:PutObject", f"arn:aws:s3:::out-bucket/{key}")))
+
+    assert put("a/2026-01-31/07/manual__x/part-00000-x.parquet")
+    assert put("a/2026-01-31/07/manual__x/_manifest.json")
+    assert not put("a/2026-01-31/7/manual__x/_manifest.json")
+    assert not put("a/2026-01-31/07/manual__x/other.txt")
+    assert not put("b/2026-01-31/07/manual__x/_manifest.json")
+
+
+def test_characters_that_iam_reads_as_patterns_are_taken_as_they_are() -> None:
+    """A `*` in a prefix does not open its neighbours."""
+    document = policies(changed(work="s3://work-bucket/a*b/$c?"))["airflow"]
+
+    def get(key: str) -> bool:
+        return bool(allowing(document, Call("s3:GetObject", f"arn:aws:s3:::work-bucket/{key}")))
+
+    assert get("a*b/$c?/abalone/run/plan.json")
+    assert not get("axb/$c?/abalone/run/plan.json")
+    assert not get("a*b/$cd/abalone/run/plan.json")
+    assert matches("${*}?${?}*", "*a?b")
+    assert not matches("${*}?${?}*", "xa?b")
+    with pytest.raises(ValueError, match="not evaluated"):
+        matches("${aws:username}", "x")
+
+
+def test_an_existing_model_may_be_used_and_not_changed() -> None:
+    """No CreateModel, no DeleteModel; transforms of that model only."""
+    document = policies(changed(model={"name": "Rings-v7"}))["airflow"]
+    actions = {action for statement in document["Statement"] for action in statement["Action"]}
+    assert "sagemaker:DescribeModel" in actions
+    assert not {"sagemaker:CreateModel", "sagemaker:DeleteModel"} & actions
+    base = "arn:aws:sagemaker:us-east-1:123456789012"
+    job = f"{base}:transform-job/{JOB}"
+    ours, other = ({"sagemaker:ModelArn": f"{base}:model/{name}"} for name in ("rings-v7", "other"))
+    assert allowing(document, Call("sagemaker:CreateTransformJob", job, ours))
+    assert not allowing(document, Call("sagemaker:CreateTransformJob", job, other))
+    assert not allowing(document, Call("sagemaker:CreateTransformJob", job))
+
+
+def test_only_this_pipelines_role_is_passed_and_only_to_sagemaker() -> None:
+    """The pipeline's own role."""
+    document = policies(changed(role="arn:aws:iam::123456789012:role/scoring/rings"))["airflow"]
+    assert statements(document)["PassRole"]["Resource"] == ["arn:aws:iam::123456789012:role/scoring/rings"]
+    passed = {"iam:PassedToService": "lambda.amazonaws.com"}
+    role = "arn:aws:iam::123456789012:role/scoring/rings"
+    assert not allowing(document, Call("iam:PassRole", role, passed))
+
+
+def test_region_is_the_pipelines_or_its_images() -> None:
+    """Images lie where the jobs run; with a region of its own the pipeline says so, and China has its own partition."""
+    assert ":sagemaker:eu-west-1:" in json.dumps(policies(changed(region="eu-west-1"))["airflow"])
+    assert ":sagemaker:us-east-1:" in json.dumps(policies(changed())["airflow"])
+    china = "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/scoring@sha256:0"
+    role = "arn:aws-cn:iam::123456789012:role/x"
+    made = policies(changed(role=role, preprocess={"image": china}, model={"name": "rings"}))
+    text = json.dumps(made["sagemaker"])
+    assert "arn:aws-cn:ecr:cn-north-1:123456789012:repository/scoring" in text
+    assert '"arn:aws:' not in text
+    with pytest.raises(PolicyError, match="cn-north-1, us-east-1"):
+        policies(changed(preprocess={"image": china}))
+    with pytest.raises(PolicyError, match="python:3"):
+        policies(changed(preprocess={"image": "python:3"}))
+
+
+def test_keys_and_network_of_the_requests_are_in_the_policies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever a request names a key or a VPC; ids, ARNs and aliases alike."""
+    plain = module.processing_request
+
+    def request(*arguments: Any) -> dict[str, Any]:
+        made = plain(*arguments)
+        made["ProcessingResources"]["ClusterConfig"]["VolumeKmsKeyId"] = "1234-key-of-volumes"
+        made["ProcessingOutputConfig"]["KmsKeyId"] = "alias/objects"
+        made["NetworkConfig"] = {
+            "VpcConfig": {"Subnets": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]}
+        }
+        return made
+
+    monkeypatch.setattr(module, "processing_request", request)
+    made = policies(named("abalone"))
+    for role in ("airflow", "sagemaker"):
+        document = made[role]
+        known = [each for each in document["Statement"] if "kms:ResourceAliases" not in json.dumps(each)]
+        assert [line for statement in known for line in problems(statement)] == []
+        volume, objects = statements(document)["VolumeKey1"], statements(document)["ObjectKey1"]
+        assert volume["Resource"] == ["arn:aws:kms:us-east-1:123456789012:key/1234-key-of-volumes"]
+        assert volume["Condition"] == {"Bool": {"kms:GrantIsForAWSResource": "true"}}
+        assert objects["Condition"] == {
+            "StringEquals": {"kms:ViaService": "s3.us-east-1.amazonaws.com"},
+            "ForAnyValue:StringEquals": {"kms:ResourceAliases": "alias/objects"},
+        }
+    places = ["network-interface/*", "subnet/subnet-1", "subnet/subnet-2", "security-group/sg-1"]
+    wanted = [f"arn:aws:ec2:us-east-1:123456789012:{place}" for place in places]
+    assert statements(made["sagemaker"])["JoinNetwork"]["Resource"] == wanted
+    assert "JoinNetwork" not in statements(made["airflow"])
+
+
+def test_without_keys_and_network_there_are_no_such_statements() -> None:
+    """The sample has neither."""
+    text = json.dumps(policies(named("abalone")))
+    assert "kms:" not in text
+    assert "ec2:" not in text
+
+
+def test_make_iam_prints_all_documents_or_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """As JSON that `aws iam put-role-policy` takes."""
+    assert iam.main(["abalone"]) == 0
+    everything = json.loads(capsys.readouterr().out)
+    assert everything == policies(named("abalone"))
+    assert set(everything) == {"airflow", "sagemaker", "sagemaker_trust"}
+    assert iam.main(["abalone", "--role", "sagemaker"]) == 0
+    assert json.loads(capsys.readouterr().out) == everything["sagemaker"]
+    more = ["--input", "s3://in-bucket/x/", "--output", "s3://out-bucket/y", "--region", "eu-west-1"]
+    assert iam.main(["abalone", "--role", "airflow", *more]) == 0
+    wider = json.loads(capsys.readouterr().out)
+    assert allowing(wider, Call("s3:ListBucket", "arn:aws:s3:::in-bucket", {"s3:prefix": "x/"}))
+    assert allowing(wider, Call("s3:PutObject", "arn:aws:s3:::out-bucket/y/part-0"))
+    assert not allowing(wider, Call("s3:PutObject", "arn:aws:s3:::in-bucket/x/part-0"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["abalon"], "abalone"),
+        (["abalone", "--input", "/tmp/x"], "s3://bucket/prefix/"),
+        (["abalone", "--region", "europe"], "eu-central-1"),
+    ],
+)
+def test_make_iam_says_what_is_allowed(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    """With status 2."""
+    with pytest.raises(SystemExit, match="2"):
+        iam.main(arguments)
+    assert said in capsys.readouterr().err
