@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -73,7 +74,4 @@ def shared_hook(hook: SageMakerHook, monkeypatch: pytest.MonkeyPatch) -> SageMak
 @pytest.fixture(autouse=True)
 def no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Back-off between repeated calls takes no time."""
-    import tenacity.nap
-
-    monkeypatch.setattr(tenacity.nap, "sleep", lambda seconds: None)
-    monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=lambda seconds: None))
