@@ -129,7 +129,7 @@ for line in sys.stdin:
 
 @pytest.fixture(scope="module")
 def oracle() -> Iterator[subprocess.Popen[str]]:
-    python = venv("sagemaker-sdk-2", "sagemaker<3") / "python"
+    python = venv("sagemaker-sdk-2", "sagemaker==2.257.7") / "python"
     process = subprocess.Popen(
         [str(python), "-c", ORACLE],
         stdin=subprocess.PIPE,
