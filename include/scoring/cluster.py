@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from include.scoring.history import Rate
 from include.scoring.sizing import hashed_excess, shards_per_instance
@@ -88,43 +88,35 @@ class Sized:
         return None if price is None else self.billed_seconds * price
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Both stages of a run. Seconds are from the start of the run to its end, provisioning and Airflow included."""
+class Choice(NamedTuple):
+    """All stages of a run. Seconds are from the start of the run to its end, provisioning and Airflow included.
+
+    `slowest` and `fastest` are the ends of the rates' margins; `billed_seconds` are instance-seconds; `dollars` is None
+    when a price is unknown. A tuple, since a large limit makes ten thousand of them.
+    """
 
     stages: tuple[Sized, ...]
+    seconds: float
+    slowest: float
+    fastest: float
+    billed_seconds: float
+    dollars: float | None
 
-    @property
-    def seconds(self) -> float:
-        """Expected seconds from start to end."""
-        return self._wall([stage.seconds for stage in self.stages], 0)
 
-    @property
-    def slowest(self) -> float:
-        """Seconds at the slow end of the rates' margins."""
-        return self._wall([stage.slowest for stage in self.stages], 1)
-
-    @property
-    def fastest(self) -> float:
-        """Seconds at the fast end of the rates' margins."""
-        return self._wall([stage.fastest for stage in self.stages], -1)
-
-    @property
-    def billed_seconds(self) -> float:
-        """Instance-seconds of both stages."""
-        return sum(stage.billed_seconds for stage in self.stages)
-
-    @property
-    def dollars(self) -> float | None:
-        """Expected dollars, or None when a price is unknown."""
-        parts = [stage.dollars for stage in self.stages]
-        known = [part for part in parts if part is not None]
-        return sum(known) if len(known) == len(parts) else None
-
-    def _wall(self, running: Sequence[float], end: int) -> float:
-        rates = [stage.option.rate for stage in self.stages]
-        waiting = sum(rate.provisioning_seconds * (1 + end * rate.margin) for rate in rates)
-        return OTHER_SECONDS + sum(running) + waiting
+def combined(stages: tuple[Sized, ...]) -> Choice:
+    """The stages one after another."""
+    seconds = slowest = fastest = OTHER_SECONDS
+    billed = 0.0
+    dollars: float | None = 0.0
+    for stage in stages:
+        rate = stage.option.rate
+        seconds += stage.seconds + rate.provisioning_seconds
+        slowest += stage.slowest + rate.provisioning_seconds * (1 + rate.margin)
+        fastest += stage.fastest + rate.provisioning_seconds * (1 - rate.margin)
+        billed += stage.count * stage.seconds
+        price = stage.option.dollars_per_second
+        dollars = None if dollars is None or price is None else dollars + stage.count * stage.seconds * price
+    return Choice(stages, seconds, slowest, fastest, billed, dollars)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,8 +161,7 @@ def choices(stages: Sequence[StageWork]) -> Iterator[Choice]:
         ]
         for stage in stages
     ]
-    for combination in product(*per_stage):
-        yield Choice(combination)
+    return map(combined, product(*per_stage))
 
 
 def best(stages: Sequence[StageWork], goals: Goals) -> Choice | None:

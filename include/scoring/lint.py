@@ -20,9 +20,9 @@ from include.scoring.sections import (
     MAX_PAYLOAD_TIMES_CONCURRENCY,
     PIPELINE_MAX_PAYLOAD_MB,
 )
+from include.scoring.sizing import volume_for
 
 MEBIBYTE = 1024 * 1024
-GIGABYTE = 1_000_000_000
 MAX_FILTER = 63
 JOINABLE = ("text/csv", "application/json", "application/jsonlines")
 # What AWS names when it refuses a filter; letters and digits are allowed too, an underscore is not.
@@ -222,8 +222,7 @@ def _volume(request: Request, facts: Facts) -> Iterable[str]:
     volume = int(request["ProcessingResources"]["ClusterConfig"]["VolumeSizeInGB"])
     if facts.input_bytes is None:
         return
-    # Records, features and rejects are written beside the input before they are uploaded.
-    wanted = -(-3 * facts.input_bytes // GIGABYTE) + 1
+    wanted = volume_for(facts.input_bytes)
     if volume < wanted:
         yield (
             f"VolumeSizeInGB: found {volume}, but each instance holds {size(facts.input_bytes)} of "

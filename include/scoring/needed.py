@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from include.scoring.cluster import Choice, Option, Sized, StageWork, choices, sized
+from include.scoring.cluster import Choice, Option, Sized, StageWork, choices, combined, sized
 
 # More than SageMaker gives to one job.
 MOST = 100
@@ -38,7 +38,7 @@ def _widen_one(stages: Sequence[StageWork], widened: int, seconds: float) -> Cho
         stage, option = stages[widened], choice.stages[widened].option
         wider = _enough(stage, option, seconds - rest)
         if wider is not None:
-            found.append(Choice((*choice.stages[:widened], wider, *choice.stages[widened + 1 :])))
+            found.append(combined((*choice.stages[:widened], wider, *choice.stages[widened + 1 :])))
     return min(found, key=lambda choice: choice.billed_seconds, default=None)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -19,10 +19,12 @@ from include.scoring.choices import Choices
 from include.scoring.config import Pipeline
 from include.scoring.cost import Prices, load_prices
 from include.scoring.decision import Decision, Knowledge, Work, clock, decide
-from include.scoring.errors import EmptyInputError
+from include.scoring.errors import EmptyInputError, PlanError
 from include.scoring.estimate import Estimate, estimate, nothing
 from include.scoring.history import HistoryRow, Stage
 from include.scoring.limits import check_limits
+from include.scoring.listing import InputPlan, NaivePlan, describe_input, one_folder
+from include.scoring.listing import S3Object as S3Object
 from include.scoring.messages import count, money, size
 from include.scoring.naming import RunPaths
 from include.scoring.params import RunParams
@@ -31,34 +33,7 @@ from include.scoring.rules import Noun
 
 MINUTE = 60
 MEGABYTE = 1_000_000
-# Hashing a thousand lines at once is five times as fast as one by one.
-LINES_AT_A_TIME = 1000
-
-
-class S3Object(NamedTuple):
-    """One object of a listing; `size` in bytes. A tuple, since listings hold millions of them."""
-
-    key: str
-    size: int
-    etag: str = ""
-
-
-class InputPlan(Noun):
-    """What the listing held, without empty objects.
-
-    `text_bytes` is `bytes` with what is packed counted as unpacked, `squares` the sum of squared sizes of text;
-    `digest` changes when any key, size or etag does.
-    """
-
-    uri: str
-    objects: int
-    bytes: int
-    largest_bytes: int
-    text_bytes: int
-    largest_text_bytes: int
-    squares: float
-    packed_objects: int
-    digest: str
+LARGEST_VOLUME_GB = 16_384
 
 
 class ModelPlan(Noun):
@@ -70,7 +45,10 @@ class ModelPlan(Noun):
 
 
 class PreprocessPlan(Noun):
-    """The processing job. `shards` is what is expected; rejected records may lower it."""
+    """The processing job. `shards` is what is expected; rejected records may lower it.
+
+    `host_bytes` is the input that lies on the disk of one instance at most.
+    """
 
     instance_type: str
     instance_count: int
@@ -78,6 +56,7 @@ class PreprocessPlan(Noun):
     max_runtime_seconds: int
     shard_bytes: int
     shards: int
+    host_bytes: int
     distribution: Literal["FullyReplicated", "ShardedByS3Key"]
 
 
@@ -91,13 +70,6 @@ class TransformPlan(Noun):
     batch_strategy: Literal["MultiRecord", "SingleRecord"]
     max_runtime_seconds: int
     shards: int
-
-
-class NaivePlan(Noun):
-    """What an unsized run would do, for comparison: the most instances allowed, objects handed out in turn."""
-
-    instance_count: int
-    fullest_bytes: int
 
 
 class JoinPlan(Noun):
@@ -167,8 +139,11 @@ def make_plan(
     param is outside the limits, PlanError when no cluster meets the goals.
     """
     check_limits(pipeline, params)
-    found, naive = _describe_input(
-        input_uri, objects, pipeline.input.compression, pipeline.transform.max_instances
+    found, naive = describe_input(
+        input_uri,
+        one_folder(input_uri, objects),
+        pipeline.input.compression,
+        pipeline.transform.max_instances,
     )
     model = ModelPlan(
         name=pipeline.model.name, containers=len(pipeline.model.containers), key=model_key(pipeline)
@@ -228,47 +203,6 @@ def model_key(pipeline: Pipeline) -> str:
         return pipeline.model.name
     parts = [f"{container.image} {container.model_data}" for container in pipeline.model.containers]
     return f"containers-{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:12]}"
-
-
-def _describe_input(
-    uri: str, objects: Iterable[S3Object], compression: str, instances: int
-) -> tuple[InputPlan, NaivePlan]:
-    digest = hashlib.sha256()
-    number = total = largest = text = largest_text = packed_objects = 0
-    squares = 0.0
-    in_turn = [0] * instances
-    lines: list[str] = []
-    for key, size_, etag in objects:
-        if size_ <= 0:
-            continue
-        packed = compression == "gzip" or (compression == "auto" and key.endswith(".gz"))
-        unpacked = size_ * sizing.GZIP_GROWTH if packed else size_
-        packed_objects += packed
-        total += size_
-        text += unpacked
-        largest = max(largest, size_)
-        largest_text = max(largest_text, unpacked)
-        squares += float(unpacked) * unpacked
-        in_turn[number % instances] += unpacked
-        number += 1
-        # Keys hold no line break that S3 would not escape, and sizes no text, so this is unambiguous.
-        lines.append(f"{size_} {etag} {key!r}\n")
-        if len(lines) == LINES_AT_A_TIME:
-            digest.update("".join(lines).encode())
-            lines.clear()
-    digest.update("".join(lines).encode())
-    described = InputPlan(
-        uri=uri,
-        objects=number,
-        bytes=total,
-        largest_bytes=largest,
-        text_bytes=text,
-        largest_text_bytes=largest_text,
-        squares=squares,
-        packed_objects=packed_objects,
-        digest=digest.hexdigest(),
-    )
-    return described, NaivePlan(instance_count=instances, fullest_bytes=max(in_turn))
 
 
 def _works(params: RunParams, found: InputPlan) -> dict[Stage, Work]:
@@ -339,13 +273,15 @@ def _stages(
         )
     quiet = say if decision is not None else Choices()
     payload = payload_mb(pipeline, params, quiet)
+    host_bytes = _host_bytes(pipeline, found, counts[0])
     preprocess = PreprocessPlan(
         instance_type=kinds[0],
         instance_count=counts[0],
-        volume_size_gb=pipeline.preprocess.volume_size_gb,
+        volume_size_gb=_volume(pipeline, host_bytes, quiet),
         max_runtime_seconds=pipeline.preprocess.max_runtime_minutes * MINUTE,
         shard_bytes=shards.bytes,
         shards=shards.count,
+        host_bytes=host_bytes,
         distribution=pipeline.distribution,
     )
     return preprocess, TransformPlan(
@@ -357,6 +293,32 @@ def _stages(
         max_runtime_seconds=limits.max_runtime_minutes * MINUTE,
         shards=shards.count,
     )
+
+
+def _host_bytes(pipeline: Pipeline, found: InputPlan, hosts: int) -> int:
+    """Bytes of text on the fullest host: all of it where each host gets all, else at most twice an even share."""
+    if pipeline.distribution == "FullyReplicated" or hosts < 2:
+        return found.text_bytes
+    return min(found.text_bytes, max(2 * found.text_bytes // hosts, found.largest_text_bytes))
+
+
+def _volume(pipeline: Pipeline, host_bytes: int, say: Choices) -> int:
+    stated, wanted = pipeline.preprocess.volume_size_gb, sizing.volume_for(host_bytes)
+    if wanted <= stated:
+        return stated
+    if wanted > LARGEST_VOLUME_GB:
+        raise PlanError(
+            f"an instance of preprocess would need {wanted:,} GB of disk for {size(host_bytes)} of input, and "
+            f"SageMaker gives at most {LARGEST_VOLUME_GB:,}; allow more instances, drop the duplicates rule, or "
+            f"split the run"
+        )
+    say.choose(
+        "preprocess.volume_size_gb",
+        "plan",
+        f"Each preprocess instance gets {wanted:,} GB of disk instead of {stated}, because it holds up to "
+        f"{size(host_bytes)} of input and what it writes.",
+    )
+    return wanted
 
 
 def _reason(decision: Decision) -> str:

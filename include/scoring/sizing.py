@@ -72,6 +72,11 @@ def shards_per_instance(working_seconds: float) -> int:
     return min(max(wanted, SHARDS_PER_INSTANCE), MOST_SHARDS_PER_INSTANCE)
 
 
+def volume_for(host_bytes: int) -> int:
+    """GB of disk that a preprocessing instance needs: its input, and records, features and rejects beside it."""
+    return -(-3 * host_bytes // 1_000_000_000) + 1
+
+
 def hashed_excess(objects: int, instances: int) -> float:
     """How much fuller than the mean the fullest instance is expected to be, were equal objects hashed to instances.
 

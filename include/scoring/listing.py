@@ -1,0 +1,115 @@
+"""The listing of a run's input, read once as a stream: counts and sizes, and what would be scored by accident."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from include.scoring import sizing
+from include.scoring.errors import LintError
+from include.scoring.rules import Noun
+from include.scoring.s3uri import split
+
+# Hashing a thousand lines at once is five times as fast as one by one.
+LINES_AT_A_TIME = 1000
+
+
+class S3Object(NamedTuple):
+    """One object of a listing; `size` in bytes. A tuple, since listings hold millions of them."""
+
+    key: str
+    size: int
+    etag: str = ""
+
+
+class InputPlan(Noun):
+    """What the listing held, without empty objects.
+
+    `text_bytes` is `bytes` with what is packed counted as unpacked, `squares` the sum of squared sizes of text;
+    `digest` changes when any key, size or etag does.
+    """
+
+    uri: str
+    objects: int
+    bytes: int
+    largest_bytes: int
+    text_bytes: int
+    largest_text_bytes: int
+    squares: float
+    packed_objects: int
+    digest: str
+
+
+class NaivePlan(Noun):
+    """What an unsized run would do, for comparison: the most instances allowed, objects handed out in turn."""
+
+    instance_count: int
+    fullest_bytes: int
+
+
+def describe_input(
+    uri: str, objects: Iterable[S3Object], compression: str, instances: int
+) -> tuple[InputPlan, NaivePlan]:
+    """Read a listing once, without keeping it. `instances` is what a naive run would take."""
+    digest = hashlib.sha256()
+    number = total = largest = text = largest_text = packed_objects = 0
+    squares = 0.0
+    in_turn = [0] * instances
+    lines: list[str] = []
+    for key, size_, etag in objects:
+        if size_ <= 0:
+            continue
+        packed = compression == "gzip" or (compression == "auto" and key.endswith(".gz"))
+        unpacked = size_ * sizing.GZIP_GROWTH if packed else size_
+        packed_objects += packed
+        total += size_
+        text += unpacked
+        largest = max(largest, size_)
+        largest_text = max(largest_text, unpacked)
+        squares += float(unpacked) * unpacked
+        in_turn[number % instances] += unpacked
+        number += 1
+        # Keys hold no line break that S3 would not escape, and sizes no text, so this is unambiguous.
+        lines.append(f"{size_} {etag} {key!r}\n")
+        if len(lines) == LINES_AT_A_TIME:
+            digest.update("".join(lines).encode())
+            lines.clear()
+    digest.update("".join(lines).encode())
+    described = InputPlan(
+        uri=uri,
+        objects=number,
+        bytes=total,
+        largest_bytes=largest,
+        text_bytes=text,
+        largest_text_bytes=largest_text,
+        squares=squares,
+        packed_objects=packed_objects,
+        digest=digest.hexdigest(),
+    )
+    return described, NaivePlan(instance_count=instances, fullest_bytes=max(in_turn))
+
+
+def one_folder(input_uri: str, objects: Iterable[S3Object]) -> Iterable[S3Object]:
+    """The objects as they are. Raises LintError when the URI means a folder and matches others by accident."""
+    _, prefix = split(input_uri)
+    return objects if prefix.endswith("/") or not prefix else _checked(input_uri, prefix, objects)
+
+
+def _checked(input_uri: str, prefix: str, objects: Iterable[S3Object]) -> Iterator[S3Object]:
+    inside = beside = None
+    for item in objects:
+        if item.key == prefix or item.key[len(prefix)] == "/":
+            inside = item.key
+        else:
+            beside = item.key
+        if inside is not None and beside is not None:
+            raise LintError((_ambiguous(input_uri, inside, beside),))
+        yield item
+
+
+def _ambiguous(input_uri: str, inside: str, beside: str) -> str:
+    return (
+        f"input: found {input_uri}, which matches {inside!r} and also {beside!r}, because an S3 prefix is a mere "
+        f"beginning of a key; write {input_uri}/ for the folder alone"
+    )
