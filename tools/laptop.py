@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 REPO = Path(__file__).resolve().parents[1]
-STATE = REPO / ".local"
+#: What runs leave behind: databases, logs, the embedded AWS's objects. `make clean` deletes it.
+STATE = Path(os.environ.get("LAPTOP_STATE", REPO / ".local")).resolve()
 REGION = "us-east-1"
 #: The embedded AWS checks no credentials, but clients refuse to sign without some.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_DEFAULT_REGION": REGION}

@@ -180,7 +180,7 @@ def tell_outcome(client: Any, pipeline: Pipeline, followed: Follower, output: Pa
     records = report["records"]
     if records["in"] != records["rejected"] + records["scored"]:
         print(
-            f"\n{records['in']} records came in, but {records['rejected']} were rejected and {records['scored']} scored."
+            f"\n{records['in']} came in, but {records['rejected']} were rejected and {records['scored']} scored."
         )
         return 1
     if output is not None:

@@ -17,6 +17,7 @@ from include.orchestration import names
 from include.orchestration.form import form
 from include.orchestration.gate import GateOperator
 from include.orchestration.pipelines import named
+from include.orchestration.refusals import final
 from include.orchestration.requests import processing_config, transform_config
 from include.orchestration.tasks.clean_up import clean_up
 from include.orchestration.tasks.join import join
@@ -56,7 +57,7 @@ def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
         default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
         tags=["batch inference"],
     ) as dag:
-        planned = GateOperator(task_id=names.PLAN, python_callable=plan, **body)
+        planned = GateOperator(task_id=names.PLAN, python_callable=final(plan), **body)
         preprocess = ProcessingJobOperator(
             task_id=names.PREPROCESS, config=processing_config(pipeline), **aws
         )
@@ -67,7 +68,7 @@ def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
             stop_after_seconds=from_plan("preprocess.max_runtime_seconds"),
             **aws,
         )
-        divided = GateOperator(task_id=names.SHARDS, python_callable=shards, **body)
+        divided = GateOperator(task_id=names.SHARDS, python_callable=final(shards), **body)
         transform = TransformJobOperator(task_id=names.TRANSFORM, config=transform_config(pipeline), **aws)
         transformed = TransformJobSensor(
             task_id=names.TRANSFORMED,
@@ -76,15 +77,15 @@ def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
             stop_after_seconds=from_plan("transform.max_runtime_seconds"),
             **aws,
         )
-        joined = PythonOperator.partial(task_id=names.JOIN, python_callable=join).expand(
+        joined = PythonOperator.partial(task_id=names.JOIN, python_callable=final(join)).expand(
             op_kwargs=divided.output.map(lambda group: {"pipeline": name, "group": group})
         )
         published = PythonOperator(
             task_id=names.PUBLISH,
-            python_callable=publish,
+            python_callable=final(publish),
             op_kwargs={"pipeline": name, "joined": joined.output},
         )
-        reported = PythonOperator(task_id=names.REPORT, python_callable=report, **body)
+        reported = PythonOperator(task_id=names.REPORT, python_callable=final(report), **body)
         cleaned_up = PythonOperator(task_id=names.CLEAN_UP, python_callable=clean_up, **body)
 
         planned >> preprocess >> preprocessed >> divided >> transform >> transformed >> joined

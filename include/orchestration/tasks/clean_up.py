@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowFailException
 
 from include.orchestration.names import CLEAN_UP, PLAN, PUBLISH, SHARDS
 from include.orchestration.pipelines import named
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 BAD = {"failed", "upstream_failed"}
 
 
-class RunFailed(AirflowException):
+class RunFailed(AirflowFailException):
     """The run did not reach its goal. The teardown raises it, for its own success would make the run one."""
 
 

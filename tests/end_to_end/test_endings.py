@@ -1,0 +1,136 @@
+"""How runs end when something is not as it should be: the state of the run is the truth, and nothing is half."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.deployment import Deployment
+from tools.laptop import CREDENTIALS
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(600)]
+
+DAG = "abalone_endings"
+OUTPUT = "s3://batch-inference-sample/endings/"
+AFTER_PLAN = ["preprocess", "preprocessed", "shards", "transform", "transformed", "join", "publish", "report"]
+
+
+@pytest.fixture(scope="module")
+def endings(deployment: Deployment) -> Deployment:
+    """A deployment with a pipeline whose runs fail at the first error, as a test has no time for delays."""
+    deployment.deploy(DAG, lambda document: document["output"].update(uri=OUTPUT))
+    return deployment
+
+
+@pytest.fixture(scope="module")
+def sagemaker(endings: Deployment) -> Any:
+    """A SageMaker client for the embedded AWS."""
+    import boto3
+
+    session = boto3.Session(CREDENTIALS["AWS_ACCESS_KEY_ID"], CREDENTIALS["AWS_SECRET_ACCESS_KEY"])
+    return session.client(
+        "sagemaker", endpoint_url=endings.endpoint, region_name=CREDENTIALS["AWS_DEFAULT_REGION"]
+    )
+
+
+def jobs_of(sagemaker: Any, dag_id: str) -> dict[str, str]:
+    """Names and states of all jobs that the DAG has submitted."""
+    word = dag_id.replace("_", "-")
+    processing = sagemaker.list_processing_jobs(NameContains=word, MaxResults=100)["ProcessingJobSummaries"]
+    transform = sagemaker.list_transform_jobs(NameContains=word, MaxResults=100)["TransformJobSummaries"]
+    return {
+        **{job["ProcessingJobName"]: job["ProcessingJobStatus"] for job in processing},
+        **{job["TransformJobName"]: job["TransformJobStatus"] for job in transform},
+    }
+
+
+def test_a_wrong_pipeline_file_breaks_its_own_dag_alone(endings: Deployment) -> None:
+    """Its import error names file, field, what was found and what is allowed; the other DAGs stay."""
+    pipelines = endings.root / "include" / "pipelines"
+    text = (pipelines / "abalone.yaml").read_text().replace("name: abalone ", "name: broken ")
+    (pipelines / "broken.yaml").write_text(text.replace("strategy: MultiRecord", "strategy: ManyRecord"))
+    (endings.root / "dags" / "broken.py").write_text(
+        '# For Airflow.\nfrom include.orchestration.chain import scoring_dag\n\ndag = scoring_dag("broken")\n'
+    )
+    deadline = time.monotonic() + 90
+    errors: list[dict[str, Any]] = []
+    while not errors and time.monotonic() < deadline:
+        errors = endings.airflow.api.call("GET", "/importErrors")["import_errors"]
+        time.sleep(1)
+    try:
+        assert [error["filename"].rsplit("/", 1)[-1] for error in errors] == ["broken.py"]
+        for part in ("broken.yaml", "transform.strategy", "ManyRecord", "MultiRecord", "SingleRecord"):
+            assert part in errors[0]["stack_trace"]
+        known = {dag["dag_id"] for dag in endings.airflow.api.call("GET", "/dags?limit=100")["dags"]}
+        assert {"abalone", DAG} <= known
+    finally:
+        (endings.root / "dags" / "broken.py").unlink()
+
+
+def test_an_empty_input_skips_everything_and_publishes_nothing(endings: Deployment, sagemaker: Any) -> None:
+    """`on_empty: skip` is a success without jobs and without `_SUCCESS`; the log names the URI."""
+    before = jobs_of(sagemaker, DAG)
+    run_id = endings.trigger(DAG, {"input_uri": "s3://batch-inference-sample/nothing/here/"})
+    assert endings.wait(DAG, run_id) == "success"
+    states = endings.states(DAG, run_id)
+    assert {task: states[task] for task in AFTER_PLAN} == dict.fromkeys(AFTER_PLAN, "skipped")
+    assert "s3://batch-inference-sample/nothing/here/" in endings.task_log(DAG, run_id, "plan")
+    assert endings.objects(OUTPUT) == {}
+    assert jobs_of(sagemaker, DAG) == before
+
+
+def test_a_dry_run_plans_and_submits_nothing(endings: Deployment, sagemaker: Any) -> None:
+    """The plan is stored with its sentences, everything else is skipped."""
+    before = jobs_of(sagemaker, DAG)
+    run_id = endings.trigger(DAG, {"dry_run": True})
+    assert endings.wait(DAG, run_id) == "success"
+    plan = endings.xcom(DAG, run_id, "plan")
+    assert plan["dry_run"] is True
+    assert set(endings.objects(plan["run_prefix"])) == {"plan.json"}
+    assert jobs_of(sagemaker, DAG) == before
+
+
+def test_a_misspelt_param_fails_the_run_and_names_the_right_one(endings: Deployment) -> None:
+    """Airflow itself accepts unknown keys in `conf`."""
+    run_id = endings.trigger(DAG, {"transform_instance_cout": 2})
+    assert endings.wait(DAG, run_id) == "failed"
+    assert "did you mean 'transform_instance_count'" in endings.task_log(DAG, run_id, "plan")
+
+
+def test_a_run_marked_failed_stops_its_job_and_stays_failed(endings: Deployment, sagemaker: Any) -> None:
+    """The teardown succeeds at its work and yet does not make the run a success."""
+    run_id = endings.trigger(DAG, {})
+    endings.wait_for_task(DAG, run_id, "preprocessed", "deferred")
+    before = jobs_of(sagemaker, DAG)
+    assert "InProgress" in before.values()
+    endings.airflow.api.call("PATCH", endings.run_path(DAG, run_id), {"state": "failed"})
+    endings.wait_for_task(DAG, run_id, "clean_up", "failed")
+    assert endings.wait(DAG, run_id) == "failed"
+    after = jobs_of(sagemaker, DAG)
+    assert set(after) == set(before)
+    assert "InProgress" not in after.values()
+    assert endings.objects(OUTPUT) == {}
+
+
+def test_a_failed_job_fails_the_run_with_its_reason(endings: Deployment, sagemaker: Any) -> None:
+    """A model archive that is no archive: the run fails, says why, publishes nothing and leaves no model behind."""
+    endings.s3.put_object(
+        Bucket="batch-inference-sample", Key="broken/model.tar.gz", Body=b"this is no archive"
+    )
+
+    def with_broken_model(document: dict[str, Any]) -> None:
+        document["output"]["uri"] = OUTPUT
+        document["model"]["containers"][0]["model_data"] = "s3://batch-inference-sample/broken/model.tar.gz"
+
+    endings.deploy("abalone_broken_model", with_broken_model)
+    run_id = endings.trigger("abalone_broken_model", {})
+    assert endings.wait("abalone_broken_model", run_id) == "failed"
+    states = endings.states("abalone_broken_model", run_id)
+    assert (states["transformed"], states["publish"]) == ("failed", "upstream_failed")
+    log = endings.task_log("abalone_broken_model", run_id, "transformed")
+    assert "model.tar.gz" in log or "model data" in log
+    assert endings.objects(OUTPUT) == {}
+    assert "InProgress" not in jobs_of(sagemaker, "abalone_broken_model").values()
+    assert sagemaker.list_models(NameContains="abalone-broken-model")["Models"] == []

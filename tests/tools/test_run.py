@@ -1,0 +1,91 @@
+"""`make run` as a person types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pandas
+import pytest
+
+from tools.laptop import REPO
+
+UCI = REPO.parent / "shared" / "data" / "abalone.csv"
+ROWS = [
+    "M,0.455,0.365,0.095,0.514,0.2245,0.101,0.15,15",
+    "F,0.53,0.42,0.135,0.677,0.2565,0.1415,0.21,9",
+    "I,0.33,0.255,0.08,0.205,0.0895,0.0395,0.055,7",
+    "X,0.44,0.365,0.125,0.516,0.2155,0.114,0.155,10",
+    "M,0.35,0.265,0,0.2255,0.0995,0.0485,0.07,7",
+]
+
+
+def make_run(tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run `make run` with the variables, on a state folder of its own."""
+    return subprocess.run(
+        ["make", "run", *(f"{name}={value}" for name, value in variables.items())],
+        cwd=REPO,
+        env={**os.environ, "LAPTOP_STATE": str(tmp_path / "state"), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({"CONF": "{not json"}, "CONF is not JSON"),
+        ({"CONF": "[1, 2]"}, "CONF must be a JSON object"),
+        ({"CONF": '{"transform_instance_cout": 2}'}, "did you mean 'transform_instance_count'"),
+        ({"CONF": '{"transform_instance_count": 999}'}, "transform_instance_count"),
+        ({"CONF": '{"input_uri": "s3://bucket/{day}/"}'}, "{day}"),
+        ({"INPUT": "no-such-file.csv"}, "INPUT=no-such-file.csv does not exist"),
+        ({"OUTPUT": "README.md"}, "is a file; name a folder"),
+        ({"OUTPUT": "tests"}, "holds other files"),
+        ({"PIPELINE": "nonesuch"}, "there are: abalone"),
+    ],
+)
+def test_what_was_asked_wrongly_is_one_clear_line(
+    tmp_path: Path, variables: dict[str, str], says: str
+) -> None:
+    """No traceback, a status that is not 0, and nothing was started."""
+    ended = make_run(tmp_path, **variables)
+    lines = [line for line in ended.stderr.splitlines() if not line.startswith("make: ***")]
+    assert ended.returncode != 0
+    assert len(lines) == 1, ended.stderr
+    assert lines[0].startswith("make run: ")
+    assert says in lines[0]
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.end_to_end
+@pytest.mark.timeout(600)
+def test_a_file_of_ones_own_is_scored_and_left_in_a_folder(tmp_path: Path) -> None:
+    """Every record of the file is accounted for, in the summary, the manifest and the rows."""
+    source, expected_in, expected_rejected = tmp_path / "mine.csv", len(ROWS), 2
+    if UCI.exists():
+        # The real UCI data: two abalones of no height, and one higher than its shell is long.
+        source.write_text(UCI.read_text())
+        expected_in, expected_rejected = 4177, 3
+    else:
+        source.write_text("\n".join(ROWS) + "\n")
+    ended = make_run(
+        tmp_path, INPUT=str(source), OUTPUT=str(tmp_path / "scored"), CONF='{"transform_instance_count": 1}'
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    manifest = json.loads((tmp_path / "scored" / "_manifest.json").read_text())
+    counted = {name: manifest["records"][name] for name in ("in", "rejected", "scored")}
+    assert counted == {
+        "in": expected_in,
+        "rejected": expected_rejected,
+        "scored": expected_in - expected_rejected,
+    }
+    parts = [pandas.read_parquet(path) for path in sorted((tmp_path / "scored").glob("part-*.parquet"))]
+    rows = pandas.concat(parts)
+    assert len(rows) == counted["scored"]
+    assert rows["predicted_rings"].notna().all()
+    assert f"{expected_in:,}" in ended.stdout
+    assert "the trigger form said 1" in " ".join(ended.stdout.split())
