@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -103,6 +103,17 @@ def call(
         reraise=True,
     )
     return retrying(function, **arguments)
+
+
+def listed(hook: Any, operation: str, key: str, **arguments: Any) -> Iterator[dict[str, Any]]:
+    """The entries of a List operation, page after page, each page with the patience of ``call``."""
+    wanted = {"MaxResults": 100, **arguments}
+    while True:
+        page = call(getattr(client_of(hook), operation), wanted)
+        yield from page[key]
+        if not page.get("NextToken"):
+            return
+        wanted["NextToken"] = page["NextToken"]
 
 
 def json_safe(value: Any) -> Any:

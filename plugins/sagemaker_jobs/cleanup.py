@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from sagemaker_jobs.aws import call, client_of, says_absent
+from sagemaker_jobs.aws import call, client_of, listed, says_absent
 from sagemaker_jobs.errors import RequestError
+from sagemaker_jobs.janitor import Leftover, Resource, resource_of
 from sagemaker_jobs.jobs import stop_job
 from sagemaker_jobs.kinds import KINDS
+from sagemaker_jobs.tags import tags_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 
 log = logging.getLogger(__name__)
 
 _SHORTEST_PART = 6
-_PAGE = 100
 
 
 def stop_jobs(hook: SageMakerHook, *, name_contains: str, because: str = "its run has ended") -> list[str]:
@@ -29,14 +32,10 @@ def stop_jobs(hook: SageMakerHook, *, name_contains: str, because: str = "its ru
     _check_part(name_contains)
     stopped: list[str] = []
     for kind in KINDS.values():
-        pages = (
-            client_of(hook)
-            .get_paginator(kind.list_operation)
-            .paginate(
-                NameContains=name_contains, StatusEquals="InProgress", PaginationConfig={"PageSize": _PAGE}
-            )
+        running = listed(
+            hook, kind.list_operation, kind.list_key, NameContains=name_contains, StatusEquals="InProgress"
         )
-        names = [summary[kind.name_field] for page in pages for summary in page[kind.list_key]]
+        names = [summary[kind.name_field] for summary in running]
         stopped += [name for name in names if stop_job(hook, kind, name, because=because)]
     return stopped
 
@@ -47,13 +46,36 @@ def delete_models(hook: SageMakerHook, *, name_contains: str) -> list[str]:
     One that is gone already is fine.
     """
     _check_part(name_contains)
-    pages = (
-        client_of(hook)
-        .get_paginator("list_models")
-        .paginate(NameContains=name_contains, PaginationConfig={"PageSize": _PAGE})
-    )
-    names = [summary["ModelName"] for page in pages for summary in page["Models"]]
+    models = listed(hook, "list_models", "Models", NameContains=name_contains)
+    names = [summary["ModelName"] for summary in models]
     return [name for name in names if _delete_model(hook, name)]
+
+
+def collect(hook: SageMakerHook, *, name_contains: str = "") -> list[Resource]:
+    """All jobs in progress and all models, with their tags, for the janitor to judge; one ListTags each."""
+    found: list[Resource] = []
+    for kind in KINDS.values():
+        running = listed(
+            hook, kind.list_operation, kind.list_key, StatusEquals="InProgress", NameContains=name_contains
+        )
+        found += [resource_of(kind, each, tags_of(hook, each[kind.arn_field])) for each in running]
+    models = listed(hook, "list_models", "Models", NameContains=name_contains)
+    return [*found, *(resource_of(None, each, tags_of(hook, each["ModelArn"])) for each in models)]
+
+
+def clear_away(hook: SageMakerHook, found: Iterable[Leftover]) -> list[str]:
+    """Do what the janitor decided; the names of what was stopped or deleted."""
+    done: list[str] = []
+    for leftover in found:
+        name, kind = leftover.resource.name, leftover.resource.kind
+        log.warning("%s %s: %s.", leftover.action.value, name, leftover.because)
+        acted = (
+            _delete_model(hook, name)
+            if kind is None
+            else stop_job(hook, kind, name, because=leftover.because)
+        )
+        done += [name] if acted else []
+    return done
 
 
 def _delete_model(hook: SageMakerHook, name: str) -> bool:

@@ -147,6 +147,7 @@ class FakeSageMaker:
         arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:model/{name.lower()}"
         if name in self.models:
             raise RefusalError("ValidationException", f'Cannot create already existing model "{arn}".')
+        self.tags[arn] |= {tag["Key"]: tag["Value"] for tag in request.get("Tags", [])}
         self.models[name] = {**request, "ModelArn": arn, "CreationTime": time.time()}
         return {"ModelArn": arn}
 

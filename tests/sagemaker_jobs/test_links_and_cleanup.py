@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.amazon.aws.links.sagemaker import SageMakerTransformJobLink
 
-from sagemaker_jobs.cleanup import delete_models, stop_jobs
+from sagemaker_jobs.cleanup import clear_away, collect, delete_models, stop_jobs
 from sagemaker_jobs.ensuring import ensure_job
 from sagemaker_jobs.errors import RequestError
+from sagemaker_jobs.janitor import leftovers
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM
 from sagemaker_jobs.links import SageMakerJobLogsLink, SageMakerProcessingJobLink, links_of, persist_links
 from sagemaker_jobs.operators import ProcessingJobOperator, TransformJobOperator
@@ -117,3 +119,30 @@ def test_clean_up_refuses_a_part_that_would_match_others(aws: FakeSageMaker, hoo
         with pytest.raises(RequestError, match="name_contains is 'ab'; allowed are 6 or more"):
             call(hook, name_contains="ab")
     assert aws.calls == []
+
+
+def test_the_janitor_clears_away_what_it_judged(aws: FakeSageMaker, hook: SageMakerHook):
+    """From AWS's lists and tags to stopped jobs and deleted models; untagged and active ones stay."""
+
+    def tagged(base_name: str, run: str | None) -> None:
+        spec = replace(transform_spec(), base_name=base_name)
+        tags = [{"Key": "airflow:dag-id", "Value": "abalone"}, {"Key": "airflow:run-id", "Value": run}]
+        spec.request["Tags"] = [] if run is None else tags
+        assert spec.model is not None
+        spec.model.update(ModelName=f"{base_name}-model", Tags=spec.request["Tags"])
+        ensure_job(hook, spec)
+
+    tagged("over", "run-over")
+    tagged("ended", "run-ended")
+    tagged("active", "run-active")
+    tagged("foreign", None)
+    aws.end("ended-1")
+    found = leftovers(collect(hook), is_active=lambda _, run: run == "run-active", now=time.time() + 7200)
+    assert sorted(clear_away(hook, found)) == ["ended-model", "over-1"]
+    assert {name: aws.status(name) for name in aws.jobs} == {
+        "over-1": "Stopping",
+        "ended-1": "Completed",
+        "active-1": "InProgress",
+        "foreign-1": "InProgress",
+    }
+    assert sorted(aws.models) == ["active-model", "foreign-model", "over-model"]
