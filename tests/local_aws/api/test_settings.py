@@ -289,3 +289,16 @@ def test_a_runner_deaf_to_stop_is_killed_after_the_timeout(start_server: Any, na
     assert (
         finish(sagemaker.describe_processing_job, ProcessingJobName=name)["ProcessingJobStatus"] == "Stopped"
     )
+
+
+def test_a_runner_that_cannot_be_started_fails_the_job(start_server: Any, name: str) -> None:
+    """With AWS's text for the client, and the reason in the server's own log."""
+    server = start_server({**FAST, "runner_command": ["/no/such/runner"]})
+    sagemaker = server.client("sagemaker")
+    sagemaker.create_processing_job(**processing_request(name))
+    last = finish(sagemaker.describe_processing_job, ProcessingJobName=name)
+    assert (
+        last["FailureReason"] == "InternalServerError: We encountered an internal error.  Please try again."
+    )
+    assert "ProcessingStartTime" not in last
+    assert "/no/such/runner" in server.data_dir.with_suffix(".stderr").read_text()
