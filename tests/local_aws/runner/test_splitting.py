@@ -115,15 +115,19 @@ def test_gzip_of_several_members_is_unpacked_piece_by_piece(members: list[bytes]
 
 # AWS's splitters and strategies over the same files, in the environment of SageMaker's Python SDK 2.x.
 ORACLE = """
-import json, sys
+import json, sys, types
+answers, sys.stdout = sys.stdout, sys.stderr  # the SDK prints remarks of its own
+from sagemaker.local import data
 from sagemaker.local.data import get_batch_strategy_instance, get_splitter_instance
 
+# It measures a payload as Python's object, headers included; here it is told the bytes that are sent.
+data.sys = types.SimpleNamespace(getsizeof=lambda sent: len(sent if isinstance(sent, bytes) else sent.encode()))
 for line in sys.stdin:
     job = json.loads(line)
     splitter = get_splitter_instance(job["split"])
     strategy = get_batch_strategy_instance(job["strategy"], splitter)
     batches = [b if isinstance(b, bytes) else b.encode() for b in strategy.pad(job["file"], job["size"])]
-    print(json.dumps([batch.hex() for batch in batches]), flush=True)
+    print(json.dumps([batch.hex() for batch in batches]), file=answers, flush=True)
 """
 
 
@@ -131,7 +135,7 @@ for line in sys.stdin:
 def oracle() -> Iterator[subprocess.Popen[str]]:
     python = venv("sagemaker-sdk-2", "sagemaker==2.257.7") / "python"
     process = subprocess.Popen(
-        [str(python), "-c", ORACLE],
+        [str(python), "-X", "utf8", "-c", ORACLE],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -178,7 +182,7 @@ def test_requests_are_those_of_the_sdks_local_mode(
         "split": split,
         "strategy": "SingleRecord" if single else strategy,
         "file": str(file),
-        "size": limit / 1024 / 1024,
+        "size": (limit + 1) / 1024 / 1024,  # it compares with less than
     }
     oracle.stdin.write(json.dumps(job) + "\n")
     oracle.stdin.flush()
