@@ -14,6 +14,13 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from include.scoring import s3uri
 from include.scoring.errors import PipelineError
 from include.scoring.explain import explain
+from include.scoring.preparation import (
+    ColumnBaseline,
+    FunctionSection,
+    ImputeStep,
+    SensitiveColumn,
+    check_preparation,
+)
 from include.scoring.rules import DuplicatesRule, Noun, Rule, check_rules
 from include.scoring.sections import (
     DEFAULT_MAX_PAYLOAD_MB,
@@ -58,6 +65,23 @@ class Pipeline(Noun):
     rules: tuple[Rule, ...] = Field(
         default=(), description="What a record must satisfy, tried in this order."
     )
+    max_rejected: int | float | None = Field(
+        default=None,
+        ge=0,
+        description="Most records that may be rejected: a count such as 100, or a share such as 0.05.",
+    )
+    baseline: dict[str, ColumnBaseline] = Field(
+        default_factory=dict, description="Stored statistics by column, for outliers and for filling gaps."
+    )
+    impute: tuple[ImputeStep, ...] = Field(
+        default=(), description="How gaps are filled for the model, in this order."
+    )
+    function: FunctionSection | None = Field(
+        default=None, description="A function of your own that makes features."
+    )
+    sensitive: tuple[SensitiveColumn, ...] = Field(
+        default=(), description="Columns by whose values rejects and predictions are reported."
+    )
     features: FeaturesSection | None = Field(
         default=None, description="What the model sees. Default: every column that is not optional."
     )
@@ -90,6 +114,13 @@ class Pipeline(Noun):
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
         check_rules(self.rules, {column.name: column.type for column in self.input.columns})
+        check_preparation(
+            columns={column.name: column.type for column in self.input.columns},
+            baseline=self.baseline,
+            rules=self.rules,
+            impute=self.impute,
+            sensitive=self.sensitive,
+        )
         self._check_columns()
         self._check_payload()
         self._check_addresses()
@@ -98,7 +129,8 @@ class Pipeline(Noun):
     def _check_columns(self) -> None:
         always = [column.name for column in self.input.columns if not column.optional]
         for name in self.feature_columns:
-            if name not in always:
+            made_by_function = self.function is not None and name not in self.column_names
+            if name not in always and not made_by_function:
                 raise ValueError(
                     f"features.columns: found {name!r}; allowed are the columns that are always there: "
                     f"{', '.join(always)}"

@@ -7,6 +7,7 @@ ScoringError
 ├── PlanError             no plan can be made, or none within the limits; nothing was spent
 │   └── EmptyInputError   the input holds no object and the pipeline says `on_empty: fail`
 ├── LintError             SageMaker would refuse, or misread, the request that was built
+├── RejectedError         more records were rejected than the pipeline allows; no transform was paid for
 ├── ManifestError         what a job says it wrote cannot be read
 └── ReconciliationError   records in are not records rejected plus records joined
 
@@ -72,6 +73,10 @@ class LintError(ScoringError):
 
     def __str__(self) -> str:
         return "\n".join(self.problems)
+
+
+class RejectedError(ScoringError):
+    """More records were rejected than `max_rejected` of the pipeline allows."""
 
 
 class ManifestError(ScoringError):

@@ -92,7 +92,7 @@ def _sentence(detail: ErrorDetails, location: Location, owner: type[BaseModel] |
     if kind == "missing":
         return "is missing" + _described(owner, location)
     if kind == "extra_forbidden":
-        known = list(owner.model_fields) if owner else []
+        known = [field.alias or name for name, field in owner.model_fields.items()] if owner else []
         return f"found an unknown key; allowed are {one_of(known, last='and')}" + did_you_mean(
             str(location[-1]), known
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from include.scoring.errors import ReconciliationError
+from include.scoring.errors import ReconciliationError, RejectedError
 from include.scoring.shards import Manifests
 
 
@@ -84,3 +84,21 @@ def _check_objects(manifests: Manifests, objects: Iterable[str]) -> None:
                 f"{min(names)} {verb}{f' (and {len(names) - 1:,} more)' if len(names) > 1 else ''}; "
                 f"nothing is published"
             )
+
+
+def check_rejected(manifests: Manifests, most: float | None) -> None:
+    """Raise RejectedError when more records were rejected than allowed, before a transform is paid for.
+
+    `most` is a count when it is an int, else a share of the records that came in; None allows any number.
+    """
+    if most is None:
+        return
+    rejected, came = manifests.rejected_count, manifests.records_in
+    allowed = most if isinstance(most, int) else most * came
+    if rejected > allowed:
+        limit = f"{most:,}" if isinstance(most, int) else f"{most:.2%}, which is {int(allowed):,}"
+        reasons = ", ".join(f"{number:,} {reason}" for reason, number in manifests.rejected.items())
+        raise RejectedError(
+            f"{rejected:,} of {came:,} records were rejected ({reasons}); max_rejected allows {limit}; "
+            f"nothing was scored"
+        )

@@ -195,9 +195,27 @@ def preprocess_config(pipeline: Pipeline, plan: Plan) -> dict[str, Any]:
             ],
         },
         "rules": [rule.as_job_config() for rule in pipeline.rules],
+        **_preparation(pipeline),
         "features": {"columns": list(pipeline.feature_columns)},
         "shard_bytes": plan.preprocess.shard_bytes,
     }
+
+
+def _preparation(pipeline: Pipeline) -> dict[str, Any]:
+    """The optional parts of preprocess.json; what a pipeline does not state is left out."""
+    parts = {
+        "baseline": {
+            "columns": {name: each.model_dump(exclude_none=True) for name, each in pipeline.baseline.items()}
+        },
+        "impute": [step.model_dump(exclude_none=True, by_alias=True) for step in pipeline.impute],
+        "function": None if pipeline.function is None else pipeline.function.model_dump(),
+        "sensitive": [
+            {"column": group.column, **({"edges": list(group.edges)} if group.edges else {})}
+            for group in pipeline.sensitive
+        ],
+    }
+    stated = {"baseline": pipeline.baseline, "impute": pipeline.impute, "function": pipeline.function}
+    return {name: part for name, part in parts.items() if stated.get(name, part)}
 
 
 def _processing_input(

@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from include.scoring.messages import did_you_mean
 
 # What the preprocessing job always checks, under these names.
-IMPLICIT_RULES = ("quoting", "json", "encoding", "arity", "type", "line break")
+IMPLICIT_RULES = ("quoting", "json", "encoding", "arity", "type", "line break", "function")
 
 
 def _text_or_number(value: object) -> object:
@@ -160,8 +160,30 @@ class PatternRule(_Rule):
         return self
 
 
+class OutlierRule(_Rule):
+    """The number lies near those of the stored baseline; an empty cell passes."""
+
+    rule: Literal["outlier"]
+    column: str = Field(description="Name of the column.")
+    method: Literal["iqr", "zscore"] = Field(
+        description="iqr measures from the quartiles, zscore from the mean."
+    )
+    factor: float | None = Field(
+        default=None,
+        gt=0,
+        description="How many interquartile ranges (1.5) or standard deviations (3) are allowed.",
+    )
+
+    def _default_name(self) -> str:
+        return f"{self.column} no outlier"
+
+    def columns_used(self) -> tuple[str, ...]:
+        return (self.column,)
+
+
 Rule: TypeAlias = Annotated[
-    AllowedRule | RangeRule | RequiredRule | DuplicatesRule | PatternRule, Field(discriminator="rule")
+    AllowedRule | RangeRule | RequiredRule | DuplicatesRule | PatternRule | OutlierRule,
+    Field(discriminator="rule"),
 ]
 
 
@@ -187,5 +209,6 @@ def check_rules(rules: tuple[Rule, ...], column_types: Mapping[str, str]) -> Non
                     f"{where}: found the column {column!r}; the input's columns are {', '.join(known)}"
                     f"{did_you_mean(column, known)}"
                 )
-        if isinstance(rule, RangeRule) and column_types[rule.column] == "string":
-            raise ValueError(f"{where}: {rule.column} is a string; a range needs a float or integer column")
+        if isinstance(rule, RangeRule | OutlierRule) and column_types[rule.column] == "string":
+            what = "a range" if isinstance(rule, RangeRule) else "an outlier rule"
+            raise ValueError(f"{where}: {rule.column} is a string; {what} needs a float or integer column")

@@ -70,7 +70,8 @@ def test_duplicates_are_exact_over_hosts_because_each_host_sees_all_input() -> N
         (
             {"on_emty": "skip"},
             ("on_emty: found an unknown key; allowed are 'name', 'description', 'schedule', 'aws_conn_id', 'region', "
-            "'role', 'work', 'input', 'output', 'rules', 'features', 'model', 'preprocess', "
+            "'role', 'work', 'input', 'output', 'rules', 'max_rejected', 'baseline', 'impute', "
+            "'function', 'sensitive', 'features', 'model', 'preprocess', "
             "'transform', 'predictions', "
             "'join', 'goals', 'on_empty', 'prices' and 'tags'; did you mean 'on_empty'?"),
         ),
@@ -192,7 +193,8 @@ def test_duplicates_are_exact_over_hosts_because_each_host_sees_all_input() -> N
         ),
         (
             {"rules": [{"rule": "rnge", "column": "age", "min": 1}]},
-            ("rules[0]: found rule 'rnge'; allowed is 'allowed', 'range', 'required', 'duplicates' or 'pattern'; "
+            ("rules[0]: found rule 'rnge'; allowed is 'allowed', 'range', 'required', "
+             "'duplicates', 'pattern' or 'outlier'; "
             "did you mean 'range'?"),
         ),
         (

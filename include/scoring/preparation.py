@@ -1,0 +1,120 @@
+"""What happens to records between the rules and the model: gaps filled, the user's own function, groups counted.
+
+Statistics come from a stored baseline, never from tonight's records: a score would then depend on which other records
+happened to arrive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from include.scoring.messages import did_you_mean
+from include.scoring.rules import Noun, OutlierRule, Rule
+
+_NEEDED_BY_METHOD = {"iqr": ("q1", "q3"), "zscore": ("mean", "std")}
+
+
+class ColumnBaseline(Noun):
+    """Stored statistics of one column, from training or from an earlier run's profile."""
+
+    mean: float | None = None
+    std: float | None = Field(default=None, ge=0)
+    median: float | None = None
+    q1: float | None = None
+    q3: float | None = None
+    most_frequent: str | None = None
+
+
+class ImputeStep(Noun):
+    """What the model sees in place of an empty cell; the record itself stays as it came."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
+    column: str = Field(description="Name of the column.")
+    how: Literal["median", "mean", "most_frequent", "constant"] = Field(
+        alias="with", description="A statistic of the baseline, or a constant."
+    )
+    value: str | None = Field(default=None, description="Text of the constant.")
+
+    @model_validator(mode="after")
+    def _a_constant_has_a_value(self) -> Self:
+        if (self.how == "constant") != (self.value is not None):
+            raise ValueError(
+                'found a constant without a value; state it as value: "0"'
+                if self.value is None
+                else f"found value {self.value!r} with {self.how}; only a constant has a value"
+            )
+        return self
+
+
+class FunctionSection(Noun):
+    """The user's own function: a pandas DataFrame in, a pandas DataFrame out, in chunks; it keeps the index."""
+
+    module: str = Field(pattern=r"^include\.jobs(\.[A-Za-z_]\w*)+$", description="Module below include.jobs.")
+    name: str = Field(pattern=r"^[A-Za-z_]\w*$", description="Name of the function in it.")
+
+
+class SensitiveColumn(Noun):
+    """A column by whose values records and rejects are counted; a number needs edges between its groups."""
+
+    column: str = Field(description="Name of the column.")
+    edges: tuple[float, ...] = Field(
+        default=(), description="Where one group of numbers ends and the next begins."
+    )
+
+    @model_validator(mode="after")
+    def _edges_rise(self) -> Self:
+        if list(self.edges) != sorted(set(self.edges)):
+            raise ValueError(f"found edges {list(self.edges)}; they must rise")
+        return self
+
+
+def check_preparation(
+    *,
+    columns: Mapping[str, str],
+    baseline: Mapping[str, ColumnBaseline],
+    rules: tuple[Rule, ...],
+    impute: tuple[ImputeStep, ...],
+    sensitive: tuple[SensitiveColumn, ...],
+) -> None:
+    """Raise ValueError for unknown columns, statistics that the baseline lacks, and groups without edges.
+
+    `columns` maps each input column to its type.
+    """
+    for name in baseline:
+        _known(columns, name, f"baseline.{name}")
+    for position, rule in enumerate(rules):
+        if isinstance(rule, OutlierRule):
+            for statistic in _NEEDED_BY_METHOD[rule.method]:
+                _in_baseline(baseline, rule.column, statistic, f"rules[{position}]")
+    for position, step in enumerate(impute):
+        _known(columns, step.column, f"impute[{position}].column")
+        if step.how != "constant":
+            _in_baseline(baseline, step.column, step.how, f"impute[{position}]")
+    for position, group in enumerate(sensitive):
+        _known(columns, group.column, f"sensitive[{position}].column")
+        if (columns[group.column] == "string") == bool(group.edges):
+            raise ValueError(
+                f"sensitive[{position}].edges: {group.column} has type {columns[group.column]}; a number needs edges "
+                f"between its groups, a text has none"
+            )
+
+
+def _known(columns: Mapping[str, str], name: str, where: str) -> None:
+    if name not in columns:
+        names = list(columns)
+        raise ValueError(
+            f"{where}: found the column {name!r}; the input's columns are {', '.join(names)}{did_you_mean(name, names)}"
+        )
+
+
+def _in_baseline(baseline: Mapping[str, ColumnBaseline], column: str, statistic: str, where: str) -> None:
+    known: dict[str, Any] = baseline[column].model_dump(exclude_none=True) if column in baseline else {}
+    if statistic not in known:
+        raise ValueError(
+            f"{where}: needs the {statistic} of {column}, but baseline has {', '.join(known) or 'nothing'} for it; "
+            f"state it there, because a statistic of tonight's records would make scores depend on which others arrived"
+        )
