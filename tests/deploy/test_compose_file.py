@@ -156,6 +156,12 @@ def test_env_example_holds_no_secret_and_only_variables_that_the_file_uses(varia
     assert "<" not in "".join(variables.values())
 
 
+def test_env_file_never_leaves_this_machine() -> None:
+    """Git does not take it up, and the engine is not sent it."""
+    assert ".env" in (REPO / ".gitignore").read_text().splitlines()
+    assert "!.env" not in (REPO / ".dockerignore").read_text()
+
+
 def test_env_script_needs_no_installed_package(tmp_path: Path) -> None:
     """It runs with a bare Python, before anything is installed."""
     for name in ("deploy", ".env.example"):

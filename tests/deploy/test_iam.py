@@ -6,6 +6,7 @@ import copy
 import json
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def documents(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def recorded(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, list[Call]]]:
-    """Calls by access key of three runs: one that publishes, one that replaces it, one whose job fails."""
+    """Calls by access key of four runs: one that publishes, one that replaces it, and one for each job that fails."""
     folder = tmp_path_factory.mktemp("iam")
     patch = pytest.MonkeyPatch()
     patch.setattr("include.local_aws.api.front.Front", RecordingFront)
@@ -78,9 +79,10 @@ def recorded(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> It
         RecordingFront.recorded.clear()
         for _ in range(2):
             assert run(environment, folder) == "success"
-        arm = {"kind": "kill_container", "after_objects": 0, "job_name_contains": "transform", "count": 9}
-        server._services.faults.arm(arm)
-        assert run(environment, folder) == "failed"
+        for step in ("preprocess", "transform"):
+            arm = {"kind": "kill_container", "after_objects": 0, "job_name_contains": f"-{step}-", "count": 1}
+            fault(server.url, arm)
+            assert run(environment, folder) == "failed"
         found: dict[str, list[Call]] = {}
         for request in list(RecordingFront.recorded):
             found.setdefault(request.access_key, []).extend(calls(request))
@@ -88,6 +90,13 @@ def recorded(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> It
     finally:
         server.stop()
         patch.undo()
+
+
+def fault(url: str, arm: Mapping[str, Any]) -> None:
+    """Arm a fault of the embedded AWS."""
+    request = urllib.request.Request(f"{url}/_local/faults", method="POST", data=json.dumps(arm).encode())
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        assert answer.status == 200
 
 
 def upload(url: str, pipeline: Pipeline, folder: Path) -> None:

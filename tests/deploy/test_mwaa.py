@@ -120,10 +120,27 @@ def test_laptop_parts_stay_behind(bundle: Path) -> None:
     assert {"batch_inference_plugin.py", ".airflowignore", "sagemaker_jobs/operators.py"} <= set(names)
 
 
-def test_the_same_code_makes_the_same_file(bundle: Path, tmp_path: Path) -> None:
-    """Byte for byte, whenever it is built."""
-    build(REPO, tmp_path / "again")
-    assert (tmp_path / "again" / "plugins.zip").read_bytes() == (bundle / "plugins.zip").read_bytes()
+def test_the_same_code_makes_the_same_file(tmp_path: Path) -> None:
+    """Byte for byte, whenever and wherever it was checked out; a changed byte changes it."""
+    made = []
+    for name in ("one", "two"):
+        root = tmp_path / name
+        for folder in ("dags", "plugins", "include/scoring"):
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(
+                tmp_path / "one" / folder if made else REPO / folder, root / folder, ignore=ignored
+            )
+        shutil.copy(REPO / "requirements.in", root)
+        for path in root.rglob("*.py"):
+            os.utime(path, (len(made) * 1_000_000,) * 2)
+            path.chmod(0o600 if made else 0o644)
+        build(root, root / "dist")
+        made.append((root / "dist" / "plugins.zip").read_bytes())
+    assert made[0] == made[1]
+    with (root / "include" / "scoring" / "plan.py").open("a") as changed:
+        changed.write("\n")
+    build(root, root / "dist")
+    assert (root / "dist" / "plugins.zip").read_bytes() != made[1]
 
 
 def test_requirements_begin_with_the_constraints_and_pin_nothing(bundle: Path) -> None:

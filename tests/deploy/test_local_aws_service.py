@@ -1,0 +1,63 @@
+"""The service around the embedded AWS: connections from other containers are passed on, whole and both ways."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from deploy.local_aws import forward
+
+
+async def upper(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A server that answers everything at once, after the caller has finished."""
+    writer.write((await reader.read(-1)).upper())
+    await writer.drain()
+    writer.close()
+
+
+async def ask(port: int, text: bytes) -> bytes:
+    """Send, finish, and read to the end."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(text)
+    writer.write_eof()
+    try:
+        return await reader.read(-1)
+    finally:
+        writer.close()
+
+
+async def scenario(texts: list[bytes]) -> list[bytes]:
+    """Answers through the forwarder, all asked at the same time."""
+    server = await asyncio.start_server(upper, "127.0.0.1", 0)
+    front = await forward(("127.0.0.1", 0), server.sockets[0].getsockname())
+    port = front.sockets[0].getsockname()[1]
+    try:
+        return list(await asyncio.gather(*(ask(port, text) for text in texts)))
+    finally:
+        front.close()
+        server.close()
+
+
+def test_many_connections_pass_whole_at_the_same_time() -> None:
+    """Each gets its own answer, also when it is larger than one read, and after it has stopped sending."""
+    texts = [bytes([97 + number]) * size for number, size in enumerate((1, 1_000, 70_000, 1_000_000, 0))]
+    assert asyncio.run(scenario(texts)) == [text.upper() for text in texts]
+
+
+def test_a_connection_that_nobody_takes_is_closed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Rather than left waiting; the service's log says so."""
+
+    async def refused() -> bytes:
+        server = await asyncio.start_server(upper, "127.0.0.1", 0)
+        nobody = server.sockets[0].getsockname()
+        server.close()
+        await server.wait_closed()
+        front = await forward(("127.0.0.1", 0), nobody)
+        try:
+            return await asyncio.wait_for(ask(front.sockets[0].getsockname()[1], b""), timeout=10)
+        finally:
+            front.close()
+
+    assert asyncio.run(refused()) == b""
+    assert "does not take a connection" in capsys.readouterr().err
