@@ -244,7 +244,7 @@ def _name_pattern(pipeline: Pipeline, step: str) -> str:
 
 
 def _listing(account: Account, patterns: Iterable[str]) -> Iterator[Statement]:
-    """Listings of each bucket, of these prefixes only. Without them S3 answers 403 for an object that is not there."""
+    """Listings of each bucket, of these prefixes only."""
     buckets: dict[str, list[str]] = {}
     for pattern in patterns:
         bucket, _, key = pattern.partition("/")

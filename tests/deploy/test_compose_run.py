@@ -19,7 +19,7 @@ import yaml
 
 from include.scoring.config import load_pipeline
 from tests.deploy.compose import compose
-from tests.deploy.containers import Containers
+from tests.deploy.containers import ContainerError, Containers
 from tests.deploy.image import image_environment
 from tests.end_to_end.deployment import DAG_FILE, Deployment
 from tests.end_to_end.directly import input_lines
@@ -97,7 +97,14 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def start_postgres(containers: Containers, environment: Mapping[str, str], state: Path) -> None:
     """A cluster with the account and database that the image makes from its variables."""
-    programs = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    found = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parents[1].name)
+    )
+    if not found or shutil.which("redis-server") is None:
+        raise ContainerError(
+            "this test needs PostgreSQL and Redis (Debian: apt-get install postgresql redis-server)"
+        )
+    programs = found[-1].parent
     # PostgreSQL refuses to run as root.
     user = "postgres" if os.getuid() == 0 else None
     data = state / "data"
@@ -200,7 +207,7 @@ def test_each_worker_answers_to_its_name(containers: Containers, worker: str) ->
 
 
 def test_health_checks_notice_what_is_wrong(containers: Containers) -> None:
-    """A worker that is not there, a Redis password that is not right."""
+    """A worker that is not there, a Redis password that is wrong."""
     assert containers.check_health("airflow-worker", as_name="one", more={"HOSTNAME": "three"}) != ""
     assert containers.check_health("redis", more={"REDISCLI_AUTH": "wrong"}) != ""
 
