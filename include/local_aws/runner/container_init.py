@@ -21,13 +21,17 @@ import ctypes
 import json
 import os
 import signal
+import struct
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn
 
 MS_RDONLY, MS_BIND, MS_REC, MS_PRIVATE, MS_MOVE = 1, 4096, 16384, 1 << 18, 8192
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x10000000, 0x20000000, 0x40000000
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+# mount_setattr(2), Linux 5.12; the number is the same on every architecture but alpha.
+SYS_MOUNT_SETATTR, MOUNT_ATTR_RDONLY, AT_FDCWD, AT_RECURSIVE = 442, 1, -100, 0x8000
 CANNOT_START, NOT_FOUND = 126, 127
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -75,11 +79,38 @@ def private_mounts(root: str, visible: list[str]) -> None:
             os.makedirs(inside, exist_ok=True)
             mount(path, inside, MS_BIND | MS_REC)
     mount(tmp, "/tmp", MS_BIND | MS_REC)
+    # Neither is allowed inside every container engine: the outer /proc then shows outer process ids, and the
+    # machine's files are as writable for the command as for the user who runs it.
+    attempt("/proc stays the host's", lambda: mount("proc", "/proc", 0, "proc"))
+    attempt("the host's files stay writable", lambda: read_only_but(["/opt/ml", "/tmp"]))
+
+
+def attempt(otherwise: str, action: Callable[[], None]) -> None:
     try:
-        mount("proc", "/proc", 0, "proc")
+        action()
     except OSError as error:
-        # Not allowed inside some container engines; the outer /proc still works, with outer process ids.
-        sys.stderr.write(f"container: /proc stays the host's ({error.strerror})\n")
+        sys.stderr.write(f"container: {otherwise} ({error.strerror})\n")
+
+
+def read_only_but(writable: list[str]) -> None:
+    """Every mount read-only, except `writable` and a /dev/shm of the container's own."""
+    if os.path.isdir("/dev/shm"):
+        mount("tmpfs", "/dev/shm", 0, "tmpfs")
+        writable = [*writable, "/dev/shm"]
+    attributes = struct.pack("QQQQ", MOUNT_ATTR_RDONLY, 0, 0, 0)
+    call(
+        "syscall",
+        SYS_MOUNT_SETATTR,
+        AT_FDCWD,
+        b"/",
+        AT_RECURSIVE,
+        attributes,
+        ctypes.c_size_t(len(attributes)),
+    )
+    attributes = struct.pack("QQQQ", 0, MOUNT_ATTR_RDONLY, 0, 0)
+    for path in writable:
+        where = os.fsencode(path)
+        call("syscall", SYS_MOUNT_SETATTR, AT_FDCWD, where, 0, attributes, ctypes.c_size_t(len(attributes)))
 
 
 def room_for_opt_ml(stage: str) -> None:
@@ -170,7 +201,20 @@ def run_bwrap(plan: dict[str, Any]) -> int:
     os.set_inheritable(writes, True)
     root = plan["root"]
     command = ["bwrap", "--die-with-parent", "--unshare-pid", "--as-pid-1", "--info-fd", str(writes)]
-    command += ["--ro-bind", "/", "/", "--dev-bind", "/dev", "/dev", "--proc", "/proc", "--tmpfs", "/opt"]
+    command += [
+        "--ro-bind",
+        "/",
+        "/",
+        "--dev-bind",
+        "/dev",
+        "/dev",
+        "--tmpfs",
+        "/dev/shm",
+        "--proc",
+        "/proc",
+        "--tmpfs",
+        "/opt",
+    ]
     for name in sorted(os.listdir("/opt")) if os.path.isdir("/opt") else []:
         if name != "ml":
             command += ["--ro-bind", f"/opt/{name}", f"/opt/{name}"]

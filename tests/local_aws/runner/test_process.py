@@ -126,6 +126,27 @@ print(base, os.listdir(os.environ["TMPDIR"]))
     assert line.startswith("/opt/ml ") == (mode != "base_dir")
 
 
+@pytest.mark.parametrize("mode", [mode for mode in MODES_HERE if mode != "base_dir"])
+def test_the_machines_files_are_read_only_for_a_container_and_shared_memory_is_its_own(
+    aws: Aws, mode: str
+) -> None:
+    source = """
+import errno, multiprocessing, os, sys
+multiprocessing.Semaphore(1)
+for path in sys.argv[1:]:
+    try:
+        open(path + "/left-behind", "w").close()
+        print(path, "written")
+    except OSError as error:
+        print(path, errno.errorcode[error.errno])
+"""
+    places = ["/opt/ml", "/tmp", "/dev/shm", "/etc", "/var/tmp", str(REPOSITORY)]
+    aws.processing(["python3", "-c", source], arguments=places, settings={"isolation": mode})
+    ((*lines,),) = aws.log_lines("processing").values()
+    assert lines == [f"{place} {'written' if place in places[:3] else 'EROFS'}" for place in places]
+    assert not [place for place in places if Path(place, "left-behind").exists()]
+
+
 @pytest.mark.parametrize("mode", MODES_HERE)
 def test_model_containers_run_under_every_isolation(aws: Aws, mode: str) -> None:
     aws.put_all({"in/a": "1\n2\n"})
