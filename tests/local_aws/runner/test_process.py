@@ -108,7 +108,9 @@ with open(sys.argv[1]) as file:
     text = file.read()
 with open(os.environ["OUT"] + "/copy", "w") as file:
     file.write(text)
-print(base, os.listdir(os.environ["TMPDIR"]))
+mine = os.path.join(os.environ["TMPDIR"], "mine")
+os.close(os.open(mine, os.O_CREAT | os.O_EXCL))
+print(base, mine)
 """
     aws.put_all({"in/a": "text"})
     ended = aws.processing(
@@ -122,8 +124,8 @@ print(base, os.listdir(os.environ["TMPDIR"]))
     assert ended.outcome == ("Completed", None)
     assert aws.tree("out/") == {"copy": b"text"}
     ((line,),) = aws.log_lines("processing").values()
-    assert line.endswith(" []")
-    assert line.startswith("/opt/ml ") == (mode != "base_dir")
+    assert (line == "/opt/ml /tmp/mine") == (mode != "base_dir")
+    assert not Path("/tmp/mine").exists()
 
 
 @pytest.mark.parametrize("mode", [mode for mode in MODES_HERE if mode != "base_dir"])
