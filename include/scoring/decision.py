@@ -41,13 +41,17 @@ class Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Knowledge:
-    """What the decision rests on: prices, measured runs, quotas by AWS's names, and the time."""
+    """What the decision rests on: prices, measured runs, quotas by AWS's names, and the time.
+
+    `can_ask` says that the run can wait for a person's approval.
+    """
 
     prices: Prices
     history: Sequence[HistoryRow]
     quotas: Mapping[str, int]
     model: str
     now: datetime
+    can_ask: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +82,9 @@ def decide(pipeline: Pipeline, params: RunParams, works: Mapping[Stage, Work], k
         raise PlanError(_too_late(stages, goals, deadline, known.now))
     over = _over_budget(unlimited, goals, deadline)
     if pipeline.goals.on_over_budget == "approve":
-        return Decision(choice=unlimited, works=stages, goals=goals, deadline=deadline, approval=over)
+        if known.can_ask:
+            return Decision(choice=unlimited, works=stages, goals=goals, deadline=deadline, approval=over)
+        over += "; on_over_budget is 'approve', but this run has nobody to ask"
     raise PlanError(f"{over}; raise the budget, or allow more time")
 
 

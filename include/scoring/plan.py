@@ -128,12 +128,14 @@ def make_plan(
     history: Iterable[HistoryRow] = (),
     quotas: Mapping[str, int] | None = None,
     now: datetime | None = None,
+    can_ask: bool = False,
 ) -> Plan:
     """Size the clusters of one run.
 
     `objects` is the listing of `input_uri`, read once and not kept; both URIs have their placeholders filled. `history`
     holds rows of earlier runs of this pipeline, `quotas` the account's by AWS's names, `now` the time from which a
-    deadline counts (default: `moment`).
+    deadline counts (default: `moment`). With `can_ask` a run above its budget may become a plan whose `approval` says
+    what a person must agree to first; the caller then has to ask. Without it such a run fails.
 
     Raises EmptyInputError when there is nothing to score and the pipeline wants that to fail, ParamsError when a typed
     param is outside the limits, PlanError when no cluster meets the goals.
@@ -164,6 +166,7 @@ def make_plan(
             quotas=quotas or {},
             model=model.key,
             now=(now or moment).astimezone(UTC),
+            can_ask=can_ask,
         )
         decision = decide(pipeline, params, _works(params, found), known)
         _introduce(found, decision, known.now, say)

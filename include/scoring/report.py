@@ -65,6 +65,7 @@ def build_report(
         "comparison": compare(plan=plan, use=transform, scored=scored, dollars=dollars, prices=prices),
         "prices": {"as_of": prices.as_of.isoformat(), "region": prices.region, "currency": prices.currency},
         "estimate": dict(plan["estimate"]),
+        "plan_error": {use.stage: _error(use, plan["estimate"][use.stage]["seconds"]) for use in uses},
         "sentences": list(plan["sentences"]),
         "first_rows": [{name: _plain(value) for name, value in row.items()} for row in first_rows],
     }
@@ -79,6 +80,11 @@ def _reasons(plan: Mapping[str, Any], use: StageUse) -> list[str]:
             f"It ran on {use.instance_count} of the {planned} planned, because there were no more shards to work on."
         )
     return said
+
+
+def _error(use: StageUse, predicted: float) -> float | None:
+    """How far the plan was off, as a share of the running time it predicted; None when it predicted none."""
+    return use.running_seconds / predicted - 1 if predicted and use.running_seconds else None
 
 
 def _plain(value: Any) -> Any:

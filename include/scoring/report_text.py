@@ -18,7 +18,7 @@ def render_text(report: Mapping[str, Any]) -> str:
     lines += _records(report["records"], report["rejects"])
     lines.append("")
     for stage in report["stages"]:
-        lines += _stage(stage)
+        lines += _stage(stage, report["estimate"][stage["stage"]], report["plan_error"][stage["stage"]])
     lines += _total(report["total"], report["prices"])
     lines += _otherwise(report["comparison"])
     lines.append("")
@@ -50,7 +50,7 @@ def _records(records: Mapping[str, Any], rejects: str) -> list[str]:
     return lines
 
 
-def _stage(stage: Mapping[str, Any]) -> list[str]:
+def _stage(stage: Mapping[str, Any], planned: Mapping[str, Any], error: float | None) -> list[str]:
     lines = _field(
         stage["stage"],
         f"{stage['instance_count']} × {stage['instance_type']}, ran {duration(stage['running_seconds'])} "
@@ -58,6 +58,9 @@ def _stage(stage: Mapping[str, Any]) -> list[str]:
         f"billed {_seconds(stage['billed_seconds'])}, idle {_idle(stage)}, {money(stage['dollars'])}",
         stage["job_name"],
     )
+    if error is not None:
+        said = f"{duration(planned['low'])} to {duration(planned['high'])}"
+        lines.append(f"{'':{_INDENT}}the plan said {said}, off by {error:+.0%}")
     for reason in stage["why"]:
         lines += textwrap.wrap(reason, WIDTH, initial_indent=" " * _INDENT, subsequent_indent=" " * _INDENT)
     return lines

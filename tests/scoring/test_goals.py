@@ -35,13 +35,13 @@ MEASURED = [
 
 def plan(
     sizes: list[int], changes: dict[str, Any] | None = None, *, history: list[HistoryRow] | None = None,
-    quotas: dict[str, int] | None = None, **params: Any,
+    quotas: dict[str, int] | None = None, can_ask: bool = False, **params: Any,
 ) -> Plan:  # fmt: skip
     limits = {"transform.max_instances": 8, "preprocess.max_instances": 8, "goals.prefer": "cost"}
     of: Pipeline = pipeline({**limits, **(changes or {})})
     return make_plan(
         of, RunParams(**params), objects(sizes), run_id="r", nonce="n", moment=MOMENT, now=MOMENT, input_uri=INPUT,
-        output_uri="s3://data/out/", history=MEASURED if history is None else history, quotas=quotas,
+        output_uri="s3://data/out/", history=MEASURED if history is None else history, quotas=quotas, can_ask=can_ask,
     )  # fmt: skip
 
 
@@ -142,7 +142,7 @@ def test_a_run_above_its_budget_fails_before_it_costs() -> None:
 
 
 def test_a_run_above_its_budget_waits_for_a_person_where_the_pipeline_says_so() -> None:
-    made = plan([GB] * 8, {"goals.on_over_budget": "approve"}, budget=0.1)
+    made = plan([GB] * 8, {"goals.on_over_budget": "approve"}, budget=0.1, can_ask=True)
     assert made.approval == (
         "the budget is $0.1000, but the cheapest clusters cost about $0.3182: 1 × ml.m5.xlarge to preprocess and 1 × "
         "ml.m5.xlarge to transform"
@@ -151,6 +151,8 @@ def test_a_run_above_its_budget_waits_for_a_person_where_the_pipeline_says_so() 
         text.startswith("A person must approve this run: the budget is $0.1000") for text in made.sentences
     )
     assert plan([GB] * 8, budget=1).approval is None
+    with pytest.raises(PlanError, match="on_over_budget is 'approve', but this run has nobody to ask"):
+        plan([GB] * 8, {"goals.on_over_budget": "approve"}, budget=0.1)
 
 
 def test_a_budget_that_cannot_be_checked_is_refused() -> None:

@@ -79,6 +79,14 @@ def test_the_reason_of_a_size_stands_beside_it() -> None:
     assert stages[1]["why"] == ["Transform uses 2 × ml.m5.xlarge, because the trigger form said 2."]
 
 
+def test_the_report_says_how_far_the_plan_was_off() -> None:
+    figures = report()
+    predicted = figures["estimate"]["preprocess"]["seconds"]
+    assert figures["plan_error"]["preprocess"] == pytest.approx(100.0 / predicted - 1)
+    assert f"off by {100.0 / predicted - 1:+.0%}" in render_text(figures)
+    assert "planned 1 min 32 s" in render_html(figures)
+
+
 def test_a_stage_that_ran_smaller_than_planned_says_so() -> None:
     stages = report(jobs={"preprocess": job("preprocess"), "transform": job("transform")})["stages"]
     assert stages[1]["why"][-1] == (
