@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.python import PythonOperator
-from airflow.sdk import DAG
+from airflow.sdk import DAG, XComArg
 
 from include.orchestration import names
 from include.orchestration.form import form
@@ -64,7 +64,7 @@ def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
         preprocessed = ProcessingJobSensor(
             task_id=names.PREPROCESSED,
             job_name=f"{{{{ ti.xcom_pull('{names.PREPROCESS}')['Processing']['ProcessingJobName'] }}}}",
-            spec=preprocess.output["spec"],
+            spec=XComArg(preprocess, key="spec"),
             stop_after_seconds=from_plan("preprocess.max_runtime_seconds"),
             **aws,
         )
@@ -73,7 +73,7 @@ def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
         transformed = TransformJobSensor(
             task_id=names.TRANSFORMED,
             job_name=f"{{{{ ti.xcom_pull('{names.TRANSFORM}')['Transform']['TransformJobName'] }}}}",
-            spec=transform.output["spec"],
+            spec=XComArg(transform, key="spec"),
             stop_after_seconds=from_plan("transform.max_runtime_seconds"),
             **aws,
         )

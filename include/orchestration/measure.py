@@ -1,14 +1,14 @@
-"""What a transform job's instances really did, from what AWS keeps of every job: its containers' logs.
+"""What a job's instances really did, from what is kept of every job: its manifests, or its containers' logs.
 
-SageMaker bills every instance from the job's start to its end. Model servers log each request, so what lies between an
-instance's first and last line is taken as busy, the rest of the billed time as idle: start-up, and waiting for the
-slowest instance.
+SageMaker bills every instance from the job's start to its end. `preprocess` measures itself. Model servers log each
+request, so for a transform what lies between an instance's first and last request is taken as busy, and the rest of the
+billed time as idle: start-up, and waiting for the slowest instance.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.logs import AwsLogsHook
@@ -18,36 +18,60 @@ from sagemaker_jobs.kinds import KINDS
 
 log = logging.getLogger(__name__)
 
+#: How servers write a request for inference into their access log.
+REQUEST = '"POST /invocations'
+#: Lines read from either end of a log, to find the first and the last request among other lines.
+LINES_READ = 200
+
 
 def busy_seconds(aws_conn_id: str | None, job: Mapping[str, Any]) -> float | None:
-    """Seconds in which the job's instances worked, summed over instances; None when its logs cannot be read."""
+    """Seconds in which a transform job's instances worked, summed over them.
+
+    None when its logs cannot be read or show no requests.
+    """
     client: Any = AwsLogsHook(aws_conn_id=aws_conn_id).get_conn()
-    group, name = KINDS[job["kind"]].log_group, job["job_name"]
     spans: dict[str, tuple[float, float]] = {}
     try:
-        pages = client.get_paginator("describe_log_streams").paginate(
-            logGroupName=group, logStreamNamePrefix=f"{name}/"
-        )
-        for stream in (each for page in pages for each in page["logStreams"]):
-            # `<job>/<instance>` holds a container's own lines, `<job>/<instance>/data-log` SageMaker's.
-            instance = stream["logStreamName"].split("/")[1]
-            if stream["logStreamName"].endswith("/data-log") or "firstEventTimestamp" not in stream:
-                continue
-            first, last = span(client, group, stream)
-            before = spans.get(instance, (first, last))
-            spans[instance] = (min(first, before[0]), max(last, before[1]))
+        for instance, (first, last) in busy_spans(client, KINDS[job["kind"]].log_group, job["job_name"]):
+            known = spans.get(instance, (first, last))
+            spans[instance] = (min(first, known[0]), max(last, known[1]))
     except ClientError as error:
-        log.warning("busy time of %s is unknown, its logs cannot be read: %s", name, error)
+        log.warning("how busy %s was is unknown, its logs cannot be read: %s", job["job_name"], error)
         return None
-    return sum(last - first for first, last in spans.values()) if spans else None
+    return round(sum(last - first for first, last in spans.values()), 3) if spans else None
 
 
-def span(client: Any, group: str, stream: Mapping[str, Any]) -> tuple[float, float]:
-    """First and last moment of a log stream, in epoch seconds; the last line is read, as listings lag."""
-    newest = client.get_log_events(
-        logGroupName=group, logStreamName=stream["logStreamName"], limit=1, startFromHead=False
-    )["events"]
-    last = (
-        newest[-1]["timestamp"] if newest else stream.get("lastEventTimestamp", stream["firstEventTimestamp"])
+def busy_spans(client: Any, group: str, job_name: str) -> Iterator[tuple[str, tuple[float, float]]]:
+    """For each container's log with requests: its instance, and when its work began and ended, in epoch seconds.
+
+    Streams are named `<job>/<instance>` and `<job>/<instance>/<container>`; `…/data-log` is SageMaker's own. Only both
+    ends of a stream are read, however long it is.
+    """
+    pages = client.get_paginator("describe_log_streams").paginate(
+        logGroupName=group, logStreamNamePrefix=f"{job_name}/"
     )
-    return stream["firstEventTimestamp"] / 1000, last / 1000
+    for name in (stream["logStreamName"] for page in pages for stream in page["logStreams"]):
+        if name.endswith("/data-log"):
+            continue
+        head, tail = (
+            client.get_log_events(
+                logGroupName=group, logStreamName=name, limit=LINES_READ, startFromHead=from_head
+            )["events"]
+            for from_head in (True, False)
+        )
+        if span := span_of(head, tail):
+            yield name.split("/")[1], span
+
+
+def span_of(
+    head: Sequence[Mapping[str, Any]], tail: Sequence[Mapping[str, Any]]
+) -> tuple[float, float] | None:
+    """Begin and end of the work in one log, from its first and its last lines; None when they show no request.
+
+    A server logs a request when it has answered it, so the first one began at the line before.
+    """
+    requests = [number for number, event in enumerate(head) if REQUEST in event["message"]]
+    ends = [event["timestamp"] for event in tail if REQUEST in event["message"]]
+    if not requests or not ends:
+        return None
+    return head[max(0, requests[0] - 1)]["timestamp"] / 1000, max(ends) / 1000

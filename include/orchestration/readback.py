@@ -43,5 +43,4 @@ def first_rows(storage: Storage, uri: str, count: int) -> list[dict[str, Any]]:
             if path.suffix == ".csv"
             else pandas.read_json(path, lines=True, nrows=count)
         )
-        records: list[dict[str, Any]] = frame.to_dict("records")
-        return records
+        return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]

@@ -32,7 +32,7 @@ def clean_up(pipeline: str, *, ti: Any, dag_run: Any, **_: Any) -> dict[str, lis
     config, plan = named(pipeline), ti.xcom_pull(PLAN)
     done: dict[str, list[str]] = {"stopped": [], "deleted_models": []}
     if plan is not None:
-        hook: Any = SageMakerHook(aws_conn_id=config.aws_conn_id)
+        hook = SageMakerHook(aws_conn_id=config.aws_conn_id)  # type: ignore[no-untyped-call]  # the provider's
         token = name_token(plan["nonce"])
         done = {
             "stopped": stop_jobs(hook, name_contains=token),

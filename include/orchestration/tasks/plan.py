@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import include
+from include.orchestration import history
 from include.orchestration.gate import SkipRest
 from include.orchestration.pipelines import named
 from include.orchestration.storage import Storage
@@ -16,6 +17,7 @@ from include.scoring.naming import RunPaths, new_nonce
 from include.scoring.params import check_conf, param_specs, read_params
 from include.scoring.placeholders import resolve
 from include.scoring.plan import make_plan
+from include.scoring.preflight import preflight
 from include.scoring.requests import input_manifest, preprocess_config
 
 log = logging.getLogger(__name__)
@@ -26,6 +28,7 @@ def plan(pipeline: str, *, params: Mapping[str, Any], dag_run: Any, **_: Any) ->
 
     Raises:
         ParamsError: unknown keys in the run's conf, or values that cannot be used.
+        LintError: SageMaker would refuse, or misread, a request of this plan.
         PlanError: the input is empty and the pipeline says that this is a failure, or no cluster fits.
     """
     config = named(pipeline)
@@ -39,7 +42,9 @@ def plan(pipeline: str, *, params: Mapping[str, Any], dag_run: Any, **_: Any) ->
     made = make_plan(
         config, asked, objects,
         run_id=run_id, nonce=new_nonce(), moment=moment, input_uri=input_uri, output_uri=output_uri,
+        history=history.read(storage, config), now=datetime.now(UTC),
     )  # fmt: skip
+    preflight(config, made)
     paths = RunPaths(made.run_prefix)
     storage.write(paths.plan, made.model_dump_json(indent=2) + "\n")
     for sentence in made.sentences:

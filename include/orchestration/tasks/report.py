@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from include.orchestration import history
 from include.orchestration.measure import busy_seconds
 from include.orchestration.names import PLAN, PREPROCESSED, PUBLISH, SHARDS, TRANSFORMED
 from include.orchestration.pipelines import named
@@ -35,8 +36,9 @@ def report(pipeline: str, *, ti: Any, **_: Any) -> dict[str, Any]:
     # `preprocess` measures itself; what the model's containers did is read from their logs.
     jobs["preprocess"]["busy_seconds"] = facts["busy_seconds"]
     jobs["transform"]["busy_seconds"] = busy_seconds(config.aws_conn_id, jobs["transform"])
+    whole_plan = storage.read_json(paths.plan)
     figures = build_report(
-        plan=storage.read_json(paths.plan),
+        plan=whole_plan,
         jobs=jobs,
         facts=facts,
         manifest=storage.read_json(published["manifest"]),
@@ -44,5 +46,6 @@ def report(pipeline: str, *, ti: Any, **_: Any) -> dict[str, Any]:
     )
     storage.write_json(paths.report_json, figures)
     storage.write(paths.report_html, render_html(figures), content_type="text/html; charset=utf-8")
+    history.write(storage, config, plan["nonce"], history.rows_of(whole_plan, facts, figures["stages"]))
     log.info("\n%s", render_text(figures))
     return {"records": figures["records"], "report_json": paths.report_json, "report_html": paths.report_html}

@@ -35,6 +35,7 @@ def shards(pipeline: str, *, ti: Any, **_: Any) -> list[dict[str, int]] | SkipRe
         "records_out": found.records_out,
         "rejected": dict(found.rejected),
         "count": len(found.shards),
+        "bytes": sum(shard.bytes for shard in found.shards),
         "busy_seconds": found.busy_seconds,
         "transform_instance_count": right_size(plan["transform"]["instance_count"], len(found.shards)),
     }

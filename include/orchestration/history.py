@@ -1,0 +1,76 @@
+"""What earlier runs of a pipeline measured: a table in S3, one Parquet file per run and one row per stage."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+
+from include.orchestration.storage import Storage
+from include.scoring.config import Pipeline
+from include.scoring.history import HistoryRow
+
+#: A plan's rates rest on the last seven runs of one model on one instance type; twice that many files are read, so
+#: that a few runs on another type do not hide them.
+FILES_READ = 14
+
+
+def prefix_of(pipeline: Pipeline) -> str:
+    """Where the pipeline's history lies. No run id begins like it: Airflow's begin with the type of the run."""
+    return f"{pipeline.work.rstrip('/')}/{pipeline.name}/_history/"
+
+
+def read(storage: Storage, pipeline: Pipeline) -> list[HistoryRow]:
+    """The rows of the last runs."""
+    newest = sorted(storage.uris(prefix_of(pipeline)))[-FILES_READ:]
+    tables = (pyarrow.parquet.read_table(io.BytesIO(storage.read(uri))) for uri in newest)
+    return [HistoryRow.of(row) for table in tables for row in table.to_pylist()]
+
+
+def write(storage: Storage, pipeline: Pipeline, nonce: str, rows: Sequence[HistoryRow]) -> None:
+    """Add one run. Its file's name begins with the moment, so that a listing is in order of time."""
+    buffer = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row.as_dict() for row in rows]), buffer)
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{nonce}.parquet"
+    storage.write(
+        f"{prefix_of(pipeline)}{name}", buffer.getvalue(), content_type="application/vnd.apache.parquet"
+    )
+
+
+def rows_of(
+    plan: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    stages: Sequence[Mapping[str, Any]],
+) -> list[HistoryRow]:
+    """The rows of a run that was published. `stages` are the report's figures of its two jobs."""
+    work = {
+        "preprocess": {
+            "bytes": plan["input"]["bytes"],
+            "records": facts["records_in"],
+            "objects": plan["input"]["objects"],
+        },
+        "transform": {"bytes": facts["bytes"], "records": facts["records_out"], "objects": facts["count"]},
+    }
+    return [
+        HistoryRow(
+            pipeline=plan["pipeline"],
+            run_id=plan["run_id"],
+            moment=plan["moment"],
+            stage=stage["stage"],
+            instance_type=stage["instance_type"],
+            instance_count=stage["instance_count"],
+            model=plan["model"]["key"],
+            provisioning_seconds=stage["provisioning_seconds"],
+            running_seconds=stage["running_seconds"],
+            busy_seconds=stage["busy_seconds"],
+            start_seconds=stage["start_seconds"],
+            predicted_seconds=plan["estimate"][stage["stage"]]["seconds"],
+            dollars=stage["dollars"],
+            **work[stage["stage"]],
+        )
+        for stage in stages
+    ]
