@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Callable, Sequence
+from typing import IO, Any, Sequence
 
 import numpy as np
 
@@ -19,12 +18,49 @@ from include.jobs.predictions import CsvLines, JsonLines, pick
 _WHITE = np.frombuffer(b"\n\r\t ", dtype=np.uint8)
 
 
-@dataclass(frozen=True)
 class Taken:
-    """Some answers, read when asked: `read(first)` gives each field's texts, `first` the first record's number."""
+    """Some answers, to be read on any thread; `first` numbers the record of the first of them, from 1."""
 
-    count: int
-    read: Callable[[int], list[list[str]]]
+    def __init__(self, shard: str, spec: JoinSpec, first: int, count: int) -> None:
+        self.shard = shard
+        self.spec = spec
+        self.first = first
+        self.count = count
+
+    def texts(self, sound: bool = False) -> list[list[str]]:
+        """For each field its texts, numbers as they were written; raises PredictionError.
+
+        `sound` says that `arrays` found a number in every answer, so that they need not be checked.
+        """
+        raise NotImplementedError
+
+    def arrays(self, arrow: Any) -> list[Any] | None:  # noqa: ARG002 - for those that can
+        """The answers' columns as Arrow reads them, or None where `texts` must be read."""
+        return None
+
+
+class TakenLines(Taken):
+    def __init__(
+        self, shard: str, spec: JoinSpec, first: int, block: Block, reader: JsonLines | CsvLines
+    ) -> None:
+        super().__init__(shard, spec, first, block.count)
+        self._block = block
+        self._reader = reader
+
+    def texts(self, sound: bool = False) -> list[list[str]]:
+        return self._reader.read(self.shard, self.first, self._block, sound)
+
+    def arrays(self, arrow: Any) -> list[Any] | None:
+        return self._reader.arrays(self._block, arrow)
+
+
+class TakenValues(Taken):
+    def __init__(self, shard: str, spec: JoinSpec, first: int, values: Sequence[Any]) -> None:
+        super().__init__(shard, spec, first, len(values))
+        self._values = values
+
+    def texts(self, sound: bool = False) -> list[list[str]]:  # noqa: ARG002 - these are checked as they are picked
+        return pick(self.spec.fields, self.shard, self.first, self._values)
 
 
 class Answers:
@@ -33,6 +69,7 @@ class Answers:
     def __init__(self, shard: ShardFiles, spec: JoinSpec) -> None:
         self.shard = shard
         self.spec = spec
+        self.before = 0  # answers taken
 
     def take(self, count: int) -> Taken:
         """The next `count` answers, or as many as there are."""
@@ -69,7 +106,9 @@ class LineAnswers(Answers):
 
     def take(self, count: int) -> Taken:
         block = self._take(count)
-        return Taken(block.count, lambda first: self._reader.read(self.shard.name, first, block))
+        taken = TakenLines(self.shard.name, self.spec, self.before + 1, block, self._reader)
+        self.before += block.count
+        return taken
 
     def _take(self, count: int) -> Block:
         block = self._source.take(count)
@@ -120,7 +159,6 @@ class DocumentAnswers(Answers):
     def __init__(self, shard: ShardFiles, spec: JoinSpec, file: IO[bytes]) -> None:
         super().__init__(shard, spec)
         self._answers = answers(file)
-        self._before = 0
 
     def take(self, count: int) -> Taken:
         try:
@@ -129,8 +167,9 @@ class DocumentAnswers(Answers):
             raise JoinError(
                 f"shard {self.shard.name}: the predictions are not JSON documents: {error}"
             ) from error
-        self._before += len(values)
-        return Taken(len(values), lambda first: pick(self.spec.fields, self.shard.name, first, values))
+        taken = TakenValues(self.shard.name, self.spec, self.before + 1, values)
+        self.before += len(values)
+        return taken
 
     def mismatch(self) -> AssociationError:
         records = count_records(self.shard.records, self.spec.records_delimiter)

@@ -10,7 +10,7 @@ import csv
 from collections import deque
 from contextlib import suppress
 from itertools import islice
-from typing import Iterable, Iterator
+from typing import Iterable, Iterator, Sequence
 
 from include.jobs.batch import BATCH_RECORDS, Batch, ended
 
@@ -29,22 +29,44 @@ class CsvRecords:
         self._taken: list[str] = []  # lines given to the csv module for the current batch
         self._line = 0  # lines of earlier batches
         self._record = 0  # records of earlier batches
-        self._reader = self._new_reader()
 
     def take(self, limit: int = BATCH_RECORDS) -> Batch | None:
         """The next records, at most `limit`; None at the end of the object."""
+        lines = self._pull(limit)
+        together = "".join(lines)
+        if '"' in together or "\0" in together:
+            self._pushed.extendleft(reversed(lines))
+            return self._take_carefully(limit)
+        if not lines:
+            return None
+        try:
+            rows = list(csv.reader(lines, delimiter=self._delimiter))
+        except csv.Error:  # a field beyond the limit
+            self._pushed.extendleft(reversed(lines))
+            return self._take_carefully(limit)
+        self._taken = lines
+        return self._batch(rows, range(1, len(lines) + 1), {})
+
+    def _pull(self, limit: int) -> list[str]:
+        lines = [self._pushed.popleft() for _ in range(min(limit, len(self._pushed)))]
+        lines.extend(islice(self._source, limit - len(lines)))
+        return lines
+
+    def _take_carefully(self, limit: int) -> Batch | None:
+        """Records of which some may take several lines, or have no end."""
         rows: list[list[str]] = []
         ends: list[int] = []  # after each record: how many lines of this batch are taken
         broken: dict[int, tuple[str, str]] = {}
-        taken = self._taken
+        self._taken = []
+        reader = self._new_reader()
         over = False
         while len(rows) < limit and not over:
             stopped = False
             with suppress(csv.Error):
                 stopped = True
-                for row in islice(self._reader, limit - len(rows)):
+                for row in islice(reader, limit - len(rows)):
                     rows.append(row)
-                    ends.append(len(taken))
+                    ends.append(len(self._taken))
                 stopped = False
             over = len(rows) < limit and not stopped
             if over and self._unclosed(rows, ends):
@@ -53,7 +75,8 @@ class CsvRecords:
                 over, stopped = False, True
             if stopped:
                 self._give_up_line(rows, ends, broken)
-        return self._batch(rows, ends, broken) if taken else None
+                reader = self._new_reader()
+        return self._batch(rows, ends, broken)
 
     def _new_reader(self) -> Iterator[list[str]]:
         return csv.reader(self._tap(), delimiter=self._delimiter)
@@ -94,13 +117,12 @@ class CsvRecords:
         else:
             broken[len(rows)] = (
                 "quoting",
-                f"a quoted field begins here and has no end within {FIELD_LIMIT:,} characters of its object",
+                f"a field of this line has no end within {FIELD_LIMIT:,} characters of its object",
             )
         rows.append([self._taken[start]])
         ends.append(start + 1)
-        self._reader = self._new_reader()
 
-    def _batch(self, rows: list[list[str]], ends: list[int], broken: dict[int, tuple[str, str]]) -> Batch:
+    def _batch(self, rows: list[list[str]], ends: Sequence[int], broken: dict[int, tuple[str, str]]) -> Batch:
         taken = self._taken
         starts = [0, *ends[:-1]]
         texts = taken[:] if len(ends) == len(taken) else ["".join(taken[a:b]) for a, b in zip(starts, ends)]
@@ -108,7 +130,7 @@ class CsvRecords:
             texts = [ended(text) for text in texts]
         lines = [self._line + 1 + start for start in starts]
         self._line += len(taken)
-        taken.clear()
+        self._taken = []
         blank = 0
         if not all(rows):
             full = [index for index, row in enumerate(rows) if row]

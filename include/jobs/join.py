@@ -5,11 +5,14 @@ Batch Transform keeps the order within an object, so shards join on their own, i
 
 from __future__ import annotations
 
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Sequence
+from typing import Any, Callable, Iterable, Iterator, Sequence
 
 from include.jobs import blocks
-from include.jobs.answers import open_answers
+from include.jobs.answers import Taken, open_answers
 from include.jobs.blocks import Blocks
 from include.jobs.detect import detected
 from include.jobs.errors import EchoError, JoinError
@@ -21,10 +24,13 @@ from include.jobs.sinks import SINKS
 __all__ = ["JoinSpec", "ShardCount", "ShardFiles", "count_records", "join_group"]
 
 
-def join_group(shards: Sequence[ShardFiles], output: Path, spec: JoinSpec) -> list[ShardCount]:
+def join_group(
+    shards: Sequence[ShardFiles], output: Path, spec: JoinSpec, threads: int = 2
+) -> list[ShardCount]:
     """Join the shards, in their order, into the one file `output`; returns the rows of each.
 
-    Streams: memory is that of a block, whatever the shards' size. `output` appears whole or not at all.
+    Streams: memory is that of a few blocks, whatever the shards' size. `output` appears whole or not at all.
+    `threads` parse ahead of the one that writes.
 
     Raises:
         AssociationError: a shard has not as many predictions as records.
@@ -33,17 +39,34 @@ def join_group(shards: Sequence[ShardFiles], output: Path, spec: JoinSpec) -> li
         JoinError: a record does not have the columns that it was said to have.
     """
     spec = detected(spec, shards)
-    partial = output.with_name(output.name + ".partial")
-    sink = SINKS[spec.format](partial, spec)
+    unfinished = output.with_name(output.name + ".partial")
+    sink = SINKS[spec.format](unfinished, spec)
+    counts: list[ShardCount] = []
     try:
         try:
-            counts = [ShardCount(shard.name, _join_shard(shard, spec, sink)) for shard in shards]
+            for prepared in in_order(_work(shards, spec, sink, counts), threads):
+                sink.write(prepared)
         finally:
             sink.close()
-        partial.replace(output)
+        unfinished.replace(output)
     finally:
-        partial.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
     return counts
+
+
+def in_order(work: Iterable[Callable[[], Any]], threads: int) -> Iterator[Any]:
+    """What each piece of work gives, in order, a few of them being worked on ahead.
+
+    Reading, parsing and writing then overlap: what takes the time in each of them holds no lock of Python's.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        ahead: deque[Future[Any]] = deque()
+        for piece in work:
+            ahead.append(pool.submit(piece))
+            if len(ahead) > threads + 1:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 def count_records(path: Path, delimiter: str = ",") -> int:
@@ -51,35 +74,46 @@ def count_records(path: Path, delimiter: str = ",") -> int:
     return blocks.count_records(path, delimiter if path.suffix == ".csv" else None)
 
 
-def _join_shard(shard: ShardFiles, spec: JoinSpec, sink: Sink) -> int:
-    unknown = [name for name in shard.columns if name not in {column.name for column in spec.columns}]
-    if unknown:
-        raise JoinError(f"shard {shard.name} has columns that the pipeline does not: {', '.join(unknown)}")
-    with shard.records.open("rb") as left, shard.predictions.open("rb") as right:
-        answers = open_answers(shard, spec, right)
-        rows = 0
-        for block in Blocks(left, spec.records_delimiter):
-            taken = answers.take(block.count)
-            if taken.count < block.count:
+def _work(
+    shards: Sequence[ShardFiles], spec: JoinSpec, sink: Sink, counts: list[ShardCount]
+) -> Iterator[Callable[[], Any]]:
+    """One piece of work for each block; `counts` gets each shard once all of it is given out."""
+    known = {column.name for column in spec.columns}
+    for shard in shards:
+        unknown = [name for name in shard.columns if name not in known]
+        if unknown:
+            raise JoinError(
+                f"shard {shard.name} has columns that the pipeline does not: {', '.join(unknown)}"
+            )
+        with shard.records.open("rb") as left, shard.predictions.open("rb") as right:
+            answers = open_answers(shard, spec, right)
+            rows = 0
+            for block in Blocks(left, spec.records_delimiter):
+                taken = answers.take(block.count)
+                if taken.count < block.count:
+                    raise answers.mismatch()
+                records = Records(spec, shard.name, rows + 1, tuple(shard.columns), block)
+                yield partial(_prepare, spec, sink, records, taken)
+                rows += block.count
+            if answers.take(1).count:
                 raise answers.mismatch()
-            records = Records(spec, shard.name, rows + 1, tuple(shard.columns), block)
-            texts = taken.read(rows + 1)
-            _check_echo(spec, records, texts)
-            sink.add(records, texts[: len(spec.columns_of_answers)])
-            rows += block.count
-        if answers.take(1).count:
-            raise answers.mismatch()
-    return rows
+        counts.append(ShardCount(shard.name, rows))
 
 
-def _check_echo(spec: JoinSpec, records: Records, texts: Sequence[Sequence[str]]) -> None:
+def _prepare(spec: JoinSpec, sink: Sink, records: Records, taken: Taken) -> Any:
+    if any(field.echoes for field in spec.fields):
+        _check_echoes(spec, records, taken)
+    return sink.prepare(records, taken)
+
+
+def _check_echoes(spec: JoinSpec, records: Records, taken: Taken) -> None:
     """Compare what the model echoes of each record with the record itself."""
-    echoes = [(field, column) for field, column in zip(spec.fields, texts) if field.echoes]
-    if not echoes:
-        return
     cells = records.cells()
-    for field, answered in echoes:
-        sent = cells[field.column.name]
-        for index, (ours, theirs) in enumerate(zip(sent, answered)):
-            if (ours or "") != theirs:
-                raise EchoError(records.shard, records.first + index, field.column.name, ours or "", theirs)
+    for field, answered in zip(spec.fields, taken.texts()):
+        if field.echoes:
+            sent = cells[field.column.name]
+            for index, (ours, theirs) in enumerate(zip(sent, answered)):
+                if (ours or "") != theirs:
+                    raise EchoError(
+                        records.shard, records.first + index, field.column.name, ours or "", theirs
+                    )

@@ -151,6 +151,8 @@ def _misfits(
     layout: Layout, batch: Batch, config: Config, unread: Mapping[int, tuple[str, str]]
 ) -> dict[int, tuple[str, str]]:
     expected = len(layout.names) if layout.names is not None else -1
+    if set(map(len, batch.rows)) == {expected}:
+        return {}
     return {
         index: ("arity", layout.misfit(len(row), config.input))
         for index, row in enumerate(batch.rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Callable, Sequence
 
+from include.jobs.answers import Taken
 from include.jobs.errors import ConfigError, JoinError
 from include.jobs.join_spec import JoinSpec
 from include.jobs.records import Cell, Records
@@ -22,6 +23,7 @@ class ParquetSink(Sink):
         try:
             import pyarrow
             import pyarrow.csv
+            import pyarrow.json
             import pyarrow.parquet
         except ImportError as error:
             raise ConfigError(
@@ -41,7 +43,7 @@ class ParquetSink(Sink):
         self._waiting: list[Any] = []
         self._waiting_rows = 0
 
-    def add(self, records: Records, texts: list[list[str]]) -> None:
+    def prepare(self, records: Records, taken: Taken) -> Any:
         table = self._arrow_table(records) if self.spec.records_format == "csv" else None
         if table is None:
             table = self._cell_table(records)
@@ -51,11 +53,17 @@ class ParquetSink(Sink):
                 arrays.append(table.column(column.name))
             else:
                 arrays.append(self._arrow.nulls(records.count, self._types[column.type]))
-        for column, values in zip(self.spec.columns_of_answers, texts):
-            kind = self._types[column.type]
-            arrays.append(self._arrow.array(_converted(values, column.type), kind))
-        self._waiting.append(self._arrow.table(arrays, schema=self._schema))
-        self._waiting_rows += records.count
+        answers = taken.arrays(self._arrow)
+        if answers is None:
+            answers = [
+                self._arrow.array(_converted(texts, column.type), self._types[column.type])
+                for column, texts in zip(self.spec.columns_of_answers, taken.texts())
+            ]
+        return self._arrow.table([*arrays, *answers], schema=self._schema)
+
+    def write(self, prepared: Any) -> None:
+        self._waiting.append(prepared)
+        self._waiting_rows += prepared.num_rows
         if self._waiting_rows >= ROW_GROUP:
             self._write()
 

@@ -15,6 +15,9 @@ from include.jobs.join_spec import JoinSpec, PredictionField
 from include.jobs.members import MissingError, decode, part, shown
 from include.jobs.numeric import parse_column
 
+_DIGITS = b"0123456789+-.eE\n"
+# The name of a member that is no path into one.
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NUMBER = rb"(-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)"
 
 
@@ -27,16 +30,19 @@ class JsonLines:
         self._fields = spec.fields
         self._template: re.Pattern[bytes] | None = None
 
-    def read(self, shard: str, first: int, block: Block) -> list[list[str]]:
-        """For each field its texts, numbers as they were written; `first` numbers the block's first record."""
+    def read(self, shard: str, first: int, block: Block, sound: bool = False) -> list[list[str]]:
+        """For each field its texts, numbers as they were written; `first` numbers the block's first record.
+
+        `sound`: that there is a number in every answer is known.
+        """
         if self._template is None:
             self._template = self._guess(block)
         if self._template is not None:
             found = self._template.findall(block.data)
             if len(found) == block.count:
                 columns = [found] if len(self._fields) == 1 else list(zip(*found))
-                texts = [[text.decode("ascii") for text in column] for column in columns]
-                return check(self._fields, shard, first, texts)
+                texts = [b"\n".join(column).decode("ascii").split("\n") for column in columns]
+                return texts if sound else check(self._fields, shard, first, texts)
         values = []
         for index in range(block.count):
             line = block.record(index)
@@ -47,6 +53,29 @@ class JsonLines:
                     shard, first + index, f"the answer {shown(line)} is not JSON: {error}"
                 ) from error
         return pick(self._fields, shard, first, values)
+
+    def arrays(self, block: Block, arrow: Any) -> list[Any] | None:
+        """The columns by Arrow's own reader, where all wanted members are plain numbers in every answer."""
+        fields = [field for field in self._fields if not field.echoes]
+        types = {"integer": arrow.int64(), "float": arrow.float64()}
+        if not block.count or any(
+            field.column.type not in types or not _PLAIN.fullmatch(field.source) for field in fields
+        ):
+            return None
+        try:
+            table = arrow.json.read_json(
+                arrow.BufferReader(block.data),
+                read_options=arrow.json.ReadOptions(use_threads=False, block_size=len(block.data) + 1),
+                parse_options=arrow.json.ParseOptions(
+                    explicit_schema=arrow.schema(
+                        [(field.source, types[field.column.type]) for field in fields]
+                    ),
+                    unexpected_field_behavior="ignore",
+                ),
+            )
+        except (arrow.ArrowInvalid, arrow.ArrowNotImplementedError):
+            return None
+        return _sound(table, block, [field.source for field in fields])
 
     def _guess(self, block: Block) -> re.Pattern[bytes] | None:
         """A pattern for flat answers of numbers, with the members in the order of the first answer."""
@@ -79,7 +108,35 @@ class CsvLines:
         self._fields = spec.fields
         self._places = [int(field.source) for field in spec.fields]
 
-    def read(self, shard: str, first: int, block: Block) -> list[list[str]]:
+    def arrays(self, block: Block, arrow: Any) -> list[Any] | None:
+        """The columns by Arrow's own reader, where every answer is one number; its spellings are checked first."""
+        types = {"integer": arrow.int64(), "float": arrow.float64()}
+        if (
+            len(self._fields) != 1
+            or self._places[0] not in (0, -1)
+            or self._fields[0].column.type not in types
+        ):
+            return None
+        if not block.count or block.data.translate(None, _DIGITS):  # Arrow also takes nan and inf, and spaces
+            return None
+        try:
+            table = arrow.csv.read_csv(
+                arrow.BufferReader(block.data),
+                read_options=arrow.csv.ReadOptions(
+                    column_names=["0"], use_threads=False, block_size=len(block.data) + 1
+                ),
+                convert_options=arrow.csv.ConvertOptions(
+                    column_types={"0": types[self._fields[0].column.type]}
+                ),
+            )
+        except arrow.ArrowInvalid:
+            return None
+        return _sound(table, block, ["0"])
+
+    def read(self, shard: str, first: int, block: Block, sound: bool = False) -> list[list[str]]:
+        plain = self._plain(block)
+        if plain is not None:
+            return [plain] if sound else check(self._fields, shard, first, [plain])
         try:
             text = block.data.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -99,6 +156,23 @@ class CsvLines:
                 )
         columns = [[row[place] for row in rows] for place in self._places]
         return check(self._fields, shard, first, columns)
+
+    def _plain(self, block: Block) -> list[str] | None:
+        """The lines themselves, where every answer is one number and nothing else."""
+        if len(self._places) != 1 or self._places[0] not in (0, -1) or block.data.translate(None, _DIGITS):
+            return None
+        return block.data.decode("ascii").split("\n")[:-1]
+
+
+def _sound(table: Any, block: Block, names: Sequence[str]) -> list[Any] | None:
+    """The table's columns, if there is a finite number for each answer."""
+    if table.num_rows != block.count:
+        return None
+    columns = [table.column(name) for name in names]
+    for column in columns:
+        if column.null_count or not np.isfinite(column.to_numpy()).all():
+            return None
+    return columns
 
 
 def pick(fields: Sequence[PredictionField], shard: str, first: int, values: Sequence[Any]) -> list[list[str]]:

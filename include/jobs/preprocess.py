@@ -50,7 +50,9 @@ def preprocess(container: Container, config: Config) -> dict[str, Any]:
         columns: tuple[str, ...] = ()
         for layout, batch in read_batches(one, config.input):
             verdict = judge.verdict(layout, batch, duplicates.flags(one, batch), one.source)
-            positions = np.minimum(position + np.cumsum([len(text) for text in batch.texts]), before)
+            positions = np.minimum(
+                position + np.cumsum(np.fromiter(map(len, batch.texts), dtype=np.int64)), before
+            )
             if batch.texts:
                 position = float(positions[-1])
             columns = layout.names or ()

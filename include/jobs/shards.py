@@ -14,6 +14,8 @@ import numpy as np
 from include.jobs.batch import Batch
 from include.jobs.judge import Verdict
 
+_ENCODE = json.JSONEncoder(ensure_ascii=False).encode
+
 
 class ShardWriter:
     """Writes the shards of one host, cut at equal distances of the host's own input.
@@ -105,7 +107,7 @@ class ShardWriter:
             "reason": _readable(reject.reason),
             "text": _readable(batch.texts[reject.index][:-1]),
         }
-        self._file("rejects", "jsonl").write(json.dumps(line, ensure_ascii=False).encode("utf-8") + b"\n")
+        self._file("rejects", "jsonl").write(_ENCODE(line).encode("utf-8") + b"\n")
         self._rejects += 1
 
     def _close(self) -> None:

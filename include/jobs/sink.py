@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from include.jobs.answers import Taken
 from include.jobs.join_spec import JoinSpec
 from include.jobs.records import Records
 
@@ -15,10 +17,28 @@ class Sink:
         self.path = path
         self.spec = spec
 
-    def add(self, records: Records, texts: list[list[str]]) -> None:
-        """Write these records, each with its text of every prediction column."""
+    def prepare(self, records: Records, taken: Taken) -> Any:
+        """What is to be written of these records and their answers; may run on any thread, out of order."""
+        raise NotImplementedError
+
+    def write(self, prepared: Any) -> None:
+        """Write what was prepared; called in the order of the records."""
         raise NotImplementedError
 
     def close(self) -> None:
         """End the file; also called when the join has failed."""
         raise NotImplementedError
+
+
+class BytesSink(Sink):
+    """A sink whose prepared blocks are bytes."""
+
+    def __init__(self, path: Path, spec: JoinSpec) -> None:
+        super().__init__(path, spec)
+        self.file = path.open("wb")
+
+    def write(self, prepared: bytes) -> None:
+        self.file.write(prepared)
+
+    def close(self) -> None:
+        self.file.close()

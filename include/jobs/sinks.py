@@ -7,28 +7,34 @@ import io
 import json
 import re
 from pathlib import Path
-from typing import Iterable
+from typing import Any, Iterable
 
+from include.jobs.answers import Taken
+from include.jobs.errors import JoinError
 from include.jobs.join_spec import JoinSpec
 from include.jobs.json_records import dumps
 from include.jobs.members import decode
 from include.jobs.parquet_sink import ParquetSink
 from include.jobs.records import Cell, Records
-from include.jobs.sink import Sink
+from include.jobs.sink import BytesSink, Sink
 
 _JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 
 
-class CsvSink(Sink):
+class CsvSink(BytesSink):
     """A header, then each record's own bytes with the predictions behind it."""
 
     def __init__(self, path: Path, spec: JoinSpec) -> None:
         super().__init__(path, spec)
         self._delimiter = spec.delimiter.encode()
-        self._file = path.open("wb")
-        self._file.write(self._line([column.name for column in spec.output_columns]) + b"\n")
+        self._arrow = _arrow()
+        self.file.write(self._line([column.name for column in spec.output_columns]) + b"\n")
 
-    def add(self, records: Records, texts: list[list[str]]) -> None:
+    def prepare(self, records: Records, taken: Taken) -> bytes:
+        # Where Arrow finds a finite number in every answer, their texts need no second look, and it does so
+        # without holding up the other threads.
+        sound = self._arrow is not None and taken.arrays(self._arrow) is not None
+        texts = taken.texts(sound)
         names = [column.name for column in self.spec.columns]
         # Records whose last columns were left out keep their bytes too: what is missing follows empty.
         missing = len(names) - len(records.columns)
@@ -40,17 +46,16 @@ class CsvSink(Sink):
             lines = [self._line(row) for row in zip(*(cells.get(name, absent) for name in names))]
             missing = 0
         columns = [
-            self._cells(column) if field.type in ("string", "json") else [text.encode() for text in column]
+            self._cells(column)
+            if field.type in ("string", "json")
+            else "\n".join(column).encode().split(b"\n")
             for field, column in zip(self.spec.columns_of_answers, texts)
         ]
         gap = self._delimiter * (missing + 1)
         answers = columns[0] if len(columns) == 1 else list(map(self._delimiter.join, zip(*columns)))
-        self._file.write(
-            b"".join([b"%b%b%b\n" % (line, gap, answer) for line, answer in zip(lines, answers)])
-        )
-
-    def close(self) -> None:
-        self._file.close()
+        if not len(lines) == len(answers) == records.count:
+            raise JoinError(f"shard {records.shard}: {len(lines)} records and {len(answers)} answers in one block")
+        return b"\n".join([*map(gap.join, zip(lines, answers)), b""])
 
     def _line(self, cells: Iterable[Cell]) -> bytes:
         line = io.StringIO()
@@ -62,7 +67,7 @@ class CsvSink(Sink):
         return [self._line([text, ""])[: -len(self._delimiter)] for text in texts]
 
 
-class JsonSink(Sink):
+class JsonSink(BytesSink):
     """One JSON object a row; numbers as they were written wherever JSON allows it.
 
     Records that came as JSON keep their own text, members that the pipeline does not name included, and get the
@@ -71,11 +76,11 @@ class JsonSink(Sink):
 
     def __init__(self, path: Path, spec: JoinSpec) -> None:
         super().__init__(path, spec)
-        self._file = path.open("wb")
         self._added = {column.name for column in spec.columns_of_answers}
         self._keys = [_quoted(column.name).encode() for column in spec.columns_of_answers]
 
-    def add(self, records: Records, texts: list[list[str]]) -> None:
+    def prepare(self, records: Records, taken: Taken) -> bytes:
+        texts = taken.texts()
         answers = [
             _members(column.name, [_json_answer(value, column.type) for value in values])
             for column, values in zip(self.spec.columns_of_answers, texts)
@@ -83,8 +88,7 @@ class JsonSink(Sink):
         if self.spec.records_format == "jsonlines":
             tails = [", ".join(row).encode("utf-8") for row in zip(*answers)]
             lines = [self._extended(line, tail) for line, tail in zip(records.lines(), tails)]
-            self._file.write(b"".join(lines))
-            return
+            return b"".join(lines)
         cells = records.cells()
         absent: tuple[Cell, ...] = (None,) * records.count
         members = [
@@ -92,10 +96,7 @@ class JsonSink(Sink):
             for column in self.spec.columns
         ]
         rows = ["{" + ", ".join(row) + "}\n" for row in zip(*members, *answers)]
-        self._file.write("".join(rows).encode("utf-8"))
-
-    def close(self) -> None:
-        self._file.close()
+        return "".join(rows).encode("utf-8")
 
     def _extended(self, line: bytes, tail: bytes) -> bytes:
         line = line.rstrip()
@@ -106,6 +107,15 @@ class JsonSink(Sink):
             line = dumps(record).encode("utf-8")
         body = line[:-1].rstrip()
         return body + (b"" if body.endswith(b"{") and not body[:-1].strip() else b", ") + tail + b"}\n"
+
+
+def _arrow() -> Any:
+    try:
+        import pyarrow.csv
+        import pyarrow.json
+    except ImportError:
+        return None
+    return pyarrow
 
 
 def _members(name: str, values: Iterable[str]) -> list[str]:

@@ -79,10 +79,13 @@ def test_a_quote_that_is_never_closed_costs_one_line() -> None:
 def test_a_field_beyond_the_limit_costs_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stray quote does not make one record of megabytes."""
     monkeypatch.setattr(csv_records, "FIELD_LIMIT", 20)
-    lines = ['"x', *[f"row {number}" for number in range(10)], 'y"']
+    lines = ['"x', *[f"row {number}" for number in range(10)], 'y"', "z" * 21, "end"]
     (only,) = read("\n".join(lines))
     assert [text.rstrip("\n") for text in only.texts] == lines
-    assert {index: rule for index, (rule, _) in only.broken.items()} == {0: "quoting"}
+    assert {index: rule for index, (rule, _) in only.broken.items()} == {0: "quoting", 12: "quoting"}
+    (plain,) = read("\n".join(lines[1:11] + lines[12:]))
+    assert [text.rstrip("\n") for text in plain.texts] == lines[1:11] + lines[12:]
+    assert list(plain.broken) == [10]
 
 
 def test_wide_records_come_in_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,7 @@ def test_a_line_break_in_a_feature_is_rejected(tmp_path: Path) -> None:
         (
             b'"a,1',
             "quoting",
-            "a quoted field begins here and has no end within 1,048,576 characters of its object",
+            "a field of this line has no end within 1,048,576 characters of its object",
         ),
     ],
 )
