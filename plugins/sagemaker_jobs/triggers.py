@@ -30,6 +30,9 @@ _SHORTEST_PAUSE = 0.05
 _STOP_PATIENCE_SECONDS = 25.0  # below [triggerer] on_kill_timeout, 30 s by default
 _STILL_WAITING = "deferred"
 
+# Keeps tasks that outlive their trigger from being collected: the event loop holds them only weakly.
+_stopping: set[asyncio.Task[None]] = set()
+
 
 class SageMakerJobTrigger(BaseTrigger):
     """Poll one job until it has ended, then fire ``{"status", "job_name", "message"}``.
@@ -116,8 +119,30 @@ class SageMakerJobTrigger(BaseTrigger):
 
         Airflow 3.3.2 also cancels with "user action" when another triggerer takes this trigger over. Then the
         task instance is still deferred, and stopping would kill a live job.
+
+        The same version sends its cancellation again with every exchange between triggerer and supervisor,
+        about once a second, until the trigger has ended: what is awaited here is cut off long before
+        ``[triggerer] on_kill_timeout``, and silently. So the stop runs in a task of its own, which this one
+        waits for as long as it is let.
         """
-        state = await self._task_state()
+        stopping = asyncio.create_task(self._stop_unless_handed_over(), name=f"stop {self.job_name}")
+        _stopping.add(stopping)
+        stopping.add_done_callback(_stopping.discard)
+        give_up = time.monotonic() + _STOP_PATIENCE_SECONDS
+        while not stopping.done() and time.monotonic() < give_up:
+            try:
+                await asyncio.wait({stopping}, timeout=give_up - time.monotonic())
+            except asyncio.CancelledError:
+                self.log.debug(
+                    "The wait for stopping %s was cancelled; it is stopped all the same.", self.job_name
+                )
+
+    async def _stop_unless_handed_over(self) -> None:
+        try:
+            state = await self._task_state()
+        except Exception:
+            self.log.exception("The task's state is unknown, so %s is left alone.", self.job_name)
+            return
         if state == _STILL_WAITING:
             self.log.info("The task is still deferred: %s goes on, another triggerer waits.", self.job_name)
             return
@@ -241,8 +266,8 @@ class SageMakerJobTrigger(BaseTrigger):
     async def _task_state(self) -> str | None:
         """The task instance's state as Airflow has it now; None when the instance is gone.
 
-        Not knowing is an error on purpose: the caller then leaves the job alone, and a teardown or the
-        janitor stops it.
+        Not knowing is an error on purpose: the caller then leaves the job alone, since stopping a live job
+        loses money for certain, and a teardown or the janitor stops what must be stopped.
         """
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 

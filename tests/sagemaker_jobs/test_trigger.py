@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from types import SimpleNamespace
@@ -160,9 +161,47 @@ def test_on_kill_leaves_the_job_when_the_state_cannot_be_known(
         raise ConnectionError("no api-server")
 
     monkeypatch.setattr("airflow.sdk.execution_time.task_runner.RuntimeTaskInstance.get_task_states", fails)
-    with pytest.raises(ConnectionError):
-        asyncio.run(trigger.on_kill())
+    asyncio.run(trigger.on_kill())
     assert aws.status("work-0123-1") == "InProgress"
+
+
+def test_on_kill_survives_the_cancellations_that_airflow_repeats(
+    aws: FakeSageMaker, hook: SageMakerHook, monkeypatch: pytest.MonkeyPatch
+):
+    """Airflow 3.3.2 cancels the trigger anew each second while on_kill works, and waits for it no longer."""
+    ensure_job(hook, processing_spec())
+    trigger = trigger_for("work-0123-1")
+    trigger.task_instance = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1)
+
+    def slow_to_answer(**_: Any) -> Any:
+        time.sleep(1.0)
+        return {"r": {"t": "failed"}}
+
+    monkeypatch.setattr(
+        "airflow.sdk.execution_time.task_runner.RuntimeTaskInstance.get_task_states", slow_to_answer
+    )
+
+    async def run_trigger() -> None:
+        """What Airflow's triggerer does around on_kill, in essence."""
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait_for(trigger.on_kill(), timeout=30)
+
+    async def user_marks_failed() -> None:
+        running = asyncio.create_task(run_trigger())
+        for _ in range(6):
+            await asyncio.sleep(0.1)
+            running.cancel("user-action")
+        await running
+        assert aws.status("work-0123-1") == "InProgress"
+        deadline = time.monotonic() + 10
+        while aws.status("work-0123-1") == "InProgress" and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+
+    asyncio.run(user_marks_failed())
+    assert aws.status("work-0123-1") == "Stopping"
 
 
 def test_on_kill_of_a_mapped_task_finds_its_own_state(
