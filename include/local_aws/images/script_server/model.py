@@ -12,6 +12,7 @@ from http import HTTPStatus
 from types import ModuleType
 from typing import Any
 
+from include.local_aws.images.script_server.containers_library import provide
 from include.local_aws.images.script_server.encoding import (
     JSON,
     TEXT_TYPES,
@@ -19,6 +20,7 @@ from include.local_aws.images.script_server.encoding import (
     decode,
     encode,
 )
+from include.local_aws.images.script_server.source import source_folder
 from include.local_aws.images.serving import Request, Response
 
 BASE_DIR = os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")
@@ -26,7 +28,8 @@ BASE_DIR = os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")
 
 def load_script() -> ScriptModel:
     """Imports SAGEMAKER_PROGRAM from SAGEMAKER_SUBMIT_DIRECTORY and calls its model_fn."""
-    folder = os.environ.get("SAGEMAKER_SUBMIT_DIRECTORY", f"{BASE_DIR}/model/code").removeprefix("file://")
+    provide()
+    folder = source_folder(os.environ.get("SAGEMAKER_SUBMIT_DIRECTORY") or f"{BASE_DIR}/model/code")
     program = os.environ.get("SAGEMAKER_PROGRAM", "inference.py")
     sys.path.insert(0, folder)
     module = importlib.import_module(program.removesuffix(".py").replace("/", "."))
