@@ -7,7 +7,7 @@ import json
 import re
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -30,6 +30,7 @@ class Request:
     copy_source: str | None
     operation: str | None
     body: dict[str, Any]
+    status: int = 0
 
 
 class RecordingFront(Front):
@@ -39,27 +40,42 @@ class RecordingFront(Front):
     lock = threading.Lock()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        """Remember the request, then answer it."""
-        signed = CREDENTIAL.search(environ.get("HTTP_AUTHORIZATION", ""))
-        if signed is not None:
-            target, body = environ.get("HTTP_X_AMZ_TARGET"), {}
-            if target:
-                content = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-                environ["wsgi.input"] = io.BytesIO(content)
-                body = json.loads(content or b"{}")
-            request = Request(
-                access_key=signed[1],
-                service=signed[2],
-                method=environ["REQUEST_METHOD"],
-                path=environ["PATH_INFO"].encode("latin-1").decode(),
-                query=dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True)),
-                copy_source=environ.get("HTTP_X_AMZ_COPY_SOURCE"),
-                operation=target.rpartition(".")[2] if target else None,
-                body=body,
-            )
+        """Answer the request, and remember it with the answer's status."""
+        request = described(environ)
+        status = 0
+
+        def noted(line: str, *rest: Any) -> Any:
+            nonlocal status
+            status = int(line.split()[0])
+            return start_response(line, *rest)
+
+        answer = super().__call__(environ, noted)
+        if request is not None:
             with self.lock:
-                self.recorded.append(request)
-        return super().__call__(environ, start_response)
+                self.recorded.append(replace(request, status=status))
+        return answer
+
+
+def described(environ: dict[str, Any]) -> Request | None:
+    """The request, if it is signed. What has a target has its body read, and put back."""
+    signed = CREDENTIAL.search(environ.get("HTTP_AUTHORIZATION", ""))
+    if signed is None:
+        return None
+    target, body = environ.get("HTTP_X_AMZ_TARGET"), {}
+    if target:
+        content = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        environ["wsgi.input"] = io.BytesIO(content)
+        body = json.loads(content or b"{}")
+    return Request(
+        access_key=signed[1],
+        service=signed[2],
+        method=environ["REQUEST_METHOD"],
+        path=environ["PATH_INFO"].encode("latin-1").decode(),
+        query=dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True)),
+        copy_source=environ.get("HTTP_X_AMZ_COPY_SOURCE"),
+        operation=target.rpartition(".")[2] if target else None,
+        body=body,
+    )
 
 
 def calls(request: Request) -> Iterator[Call]:
