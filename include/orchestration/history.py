@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import pyarrow
 import pyarrow.parquet
@@ -39,38 +38,3 @@ def write(storage: Storage, pipeline: Pipeline, nonce: str, rows: Sequence[Histo
     storage.write(
         f"{prefix_of(pipeline)}{name}", buffer.getvalue(), content_type="application/vnd.apache.parquet"
     )
-
-
-def rows_of(
-    plan: Mapping[str, Any],
-    facts: Mapping[str, Any],
-    stages: Sequence[Mapping[str, Any]],
-) -> list[HistoryRow]:
-    """The rows of a run that was published. `stages` are the report's figures of its two jobs."""
-    work = {
-        "preprocess": {
-            "bytes": plan["input"]["bytes"],
-            "records": facts["records_in"],
-            "objects": plan["input"]["objects"],
-        },
-        "transform": {"bytes": facts["bytes"], "records": facts["records_out"], "objects": facts["count"]},
-    }
-    return [
-        HistoryRow(
-            pipeline=plan["pipeline"],
-            run_id=plan["run_id"],
-            moment=plan["moment"],
-            stage=stage["stage"],
-            instance_type=stage["instance_type"],
-            instance_count=stage["instance_count"],
-            model=plan["model"]["key"],
-            provisioning_seconds=stage["provisioning_seconds"],
-            running_seconds=stage["running_seconds"],
-            busy_seconds=stage["busy_seconds"],
-            start_seconds=stage["start_seconds"],
-            predicted_seconds=plan["estimate"][stage["stage"]]["seconds"],
-            dollars=stage["dollars"],
-            **work[stage["stage"]],
-        )
-        for stage in stages
-    ]

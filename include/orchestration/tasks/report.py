@@ -11,6 +11,7 @@ from include.orchestration.names import PLAN, PREPROCESSED, PUBLISH, SHARDS, TRA
 from include.orchestration.pipelines import named
 from include.orchestration.readback import first_rows
 from include.orchestration.storage import Storage
+from include.scoring.history import rows_of
 from include.scoring.naming import RunPaths
 from include.scoring.report import build_report, render_html, render_text
 
@@ -36,9 +37,8 @@ def report(pipeline: str, *, ti: Any, **_: Any) -> dict[str, Any]:
     # `preprocess` measures itself; what the model's containers did is read from their logs.
     jobs["preprocess"]["busy_seconds"] = facts["busy_seconds"]
     jobs["transform"]["busy_seconds"] = busy_seconds(config.aws_conn_id, jobs["transform"])
-    whole_plan = storage.read_json(paths.plan)
     figures = build_report(
-        plan=whole_plan,
+        plan=storage.read_json(paths.plan),
         jobs=jobs,
         facts=facts,
         manifest=storage.read_json(published["manifest"]),
@@ -46,6 +46,6 @@ def report(pipeline: str, *, ti: Any, **_: Any) -> dict[str, Any]:
     )
     storage.write_json(paths.report_json, figures)
     storage.write(paths.report_html, render_html(figures), content_type="text/html; charset=utf-8")
-    history.write(storage, config, plan["nonce"], history.rows_of(whole_plan, facts, figures["stages"]))
+    history.write(storage, config, plan["nonce"], rows_of(figures))
     log.info("\n%s", render_text(figures))
     return {"records": figures["records"], "report_json": paths.report_json, "report_html": paths.report_html}

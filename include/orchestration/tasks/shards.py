@@ -11,6 +11,7 @@ from include.orchestration.pipelines import named
 from include.orchestration.storage import Storage
 from include.scoring.errors import EmptyInputError, PlanError
 from include.scoring.naming import RunPaths
+from include.scoring.reconciliation import check_rejected
 from include.scoring.shards import group_shards, read_manifests, right_size
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,7 @@ def shards(pipeline: str, *, ti: Any, **_: Any) -> list[dict[str, int]] | SkipRe
 
     Raises:
         ManifestError: an instance of `preprocess` left no account, or one that does not add up.
+        RejectedError: more records were rejected than the pipeline allows.
         PlanError: every record was rejected, so that there is nothing to pay a transform for.
         EmptyInputError: the objects hold no record, and the pipeline says that this is a failure.
     """
@@ -35,7 +37,6 @@ def shards(pipeline: str, *, ti: Any, **_: Any) -> list[dict[str, int]] | SkipRe
         "records_out": found.records_out,
         "rejected": dict(found.rejected),
         "count": len(found.shards),
-        "bytes": sum(shard.bytes for shard in found.shards),
         "busy_seconds": found.busy_seconds,
         "transform_instance_count": right_size(plan["transform"]["instance_count"], len(found.shards)),
     }
@@ -47,6 +48,7 @@ def shards(pipeline: str, *, ti: Any, **_: Any) -> list[dict[str, int]] | SkipRe
         if config.on_empty == "fail":
             raise EmptyInputError(message)
         return SkipRest([], message)
+    check_rejected(found, config.max_rejected)
     if found.records_out == 0:
         raise PlanError(
             f"all {found.records_in:,} records of {plan['input']['uri']} were rejected ({facts['rejected']}), "
