@@ -18,6 +18,7 @@ from sagemaker_jobs.errors import RequestError
 from sagemaker_jobs.jobs import Job, stop_job
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM, JobKind
 from sagemaker_jobs.links import links_of, persist_links
+from sagemaker_jobs.output_files import read_output_files
 from sagemaker_jobs.spec import JobSpec, safe_name
 from sagemaker_jobs.waiting import KILLED, Trouble, WaitsForJob
 
@@ -249,6 +250,14 @@ class ProcessingJobOperator(JobOperator, SageMakerProcessingOperator):
             room_patience_seconds=room_patience_seconds,
         )
 
+    def preprocess_config(self) -> None:
+        """As for both; output files can only be read of a job that was waited for."""
+        if self.output_files_to_xcom and not self.wait_for_completion:
+            raise RequestError(
+                "output_files_to_xcom needs wait_for_completion=True: files are read afterwards."
+            )
+        super().preprocess_config()
+
     def job_request(self) -> dict[str, Any]:
         """All of ``config`` but the S3Operations."""
         return {key: value for key, value in self.config.items() if key != "S3Operations"}
@@ -260,7 +269,8 @@ class ProcessingJobOperator(JobOperator, SageMakerProcessingOperator):
     def account_of(self, job: Job) -> dict[str, Any]:
         """``{"Processing": description}`` and, after waiting, the output files that were asked for."""
         self.serialized_job = json_safe(job.description)
-        files = self._read_output_files() if job.status == "Completed" else {}
+        wanted = self.output_files_to_xcom if self.wait_for_completion else None
+        files = read_output_files(self.hook, job.description, wanted or [])
         return {"Processing": self.serialized_job, **files}
 
     def expand_role(self) -> None:

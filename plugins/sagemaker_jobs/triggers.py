@@ -32,6 +32,7 @@ _STILL_WAITING = "deferred"
 
 # Keeps tasks that outlive their trigger from being collected: the event loop holds them only weakly.
 _stopping: set[asyncio.Task[None]] = set()
+_warm = False
 
 
 class SageMakerJobTrigger(BaseTrigger):
@@ -109,6 +110,7 @@ class SageMakerJobTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then fire the one event."""
         kind = KINDS[self.kind]
+        self._warm_up()
         async with self._poller() as poller, poller.waiting_for(kind):
             status, message = await self._wait(poller, kind)
         event = {"status": status, "job_name": self.job_name, "message": message}
@@ -136,6 +138,26 @@ class SageMakerJobTrigger(BaseTrigger):
                 self.log.debug(
                     "The wait for stopping %s was cancelled; it is stopped all the same.", self.job_name
                 )
+
+    def _warm_up(self) -> None:
+        """Ask for the task's state once in a triggerer's life, so that ``on_kill`` need not be the first.
+
+        The first question makes Airflow's supervisor build an API server in its process, which takes seconds
+        to half a minute: too long for a job that should be stopped now.
+        """
+        global _warm
+        if _warm or self.task_instance is None:
+            return
+        _warm = True
+        asking = asyncio.create_task(self._ask_in_vain(), name="first question to the supervisor")
+        _stopping.add(asking)
+        asking.add_done_callback(_stopping.discard)
+
+    async def _ask_in_vain(self) -> None:
+        try:
+            await self._task_state()
+        except Exception:
+            self.log.exception("The supervisor does not tell task states: jobs are not stopped by on_kill.")
 
     async def _stop_unless_handed_over(self) -> None:
         try:

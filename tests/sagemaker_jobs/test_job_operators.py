@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
 from airflow.providers.amazon.aws.operators.sagemaker import (
     SageMakerProcessingOperator,
@@ -213,3 +214,30 @@ def test_the_providers_choices_for_a_taken_name_still_work(aws: FakeSageMaker):
     assert aws.count("CreateProcessingJob") == 2
     with pytest.raises(RequestError, match="allowed are 'adopt', 'timestamp', 'fail'"):
         ProcessingJobOperator(task_id="p", config={}, action_if_job_exists="ignore")
+
+
+def test_output_files_are_read_of_a_job_that_was_waited_for(aws: FakeSageMaker, moto_url: str):
+    """The provider's output_files_to_xcom; without waiting there is nothing to read yet."""
+    files = [
+        {"output_name": "output", "file_name": "m.json", "result_name": "Metrics"},
+        {"output_name": "output", "file_name": "missing.json", "result_name": "More"},
+    ]
+    arguments = {"task_id": "p", "output_files_to_xcom": files}
+    hasty = ProcessingJobOperator(**arguments, config=processing_config())
+    with pytest.raises(RequestError, match="needs wait_for_completion=True"):
+        hasty.execute(context_of(hasty))
+    s3 = boto3.Session("x", "x", region_name="us-east-1").client("s3", endpoint_url=moto_url)
+    s3.create_bucket(Bucket="bucket")
+    s3.put_object(Bucket="bucket", Key=f"run/{PREPROCESS}-1/m.json", Body=b'{"mse": 1.5}')
+    operator = ProcessingJobOperator(**arguments, config=processing_config(), wait_for_completion=True)
+    context = context_of(operator)
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(context)
+    aws.end(f"{PREPROCESS}-1")
+    kwargs = {**deferred.value.kwargs, "event": {"status": "Completed"}}
+    result = operator.resume_execution(deferred.value.method_name, kwargs, context)
+    assert result["OutputFiles"] == {
+        "Metrics": {"mse": 1.5},
+        "More": {"_error": f"s3://bucket/run/{PREPROCESS}-1/missing.json cannot be read: NoSuchKey"},
+    }
+    s3.delete_object(Bucket="bucket", Key=f"run/{PREPROCESS}-1/m.json")

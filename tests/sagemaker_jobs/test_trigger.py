@@ -165,6 +165,25 @@ def test_on_kill_leaves_the_job_when_the_state_cannot_be_known(
     assert aws.status("work-0123-1") == "InProgress"
 
 
+def test_the_first_trigger_of_a_process_asks_for_its_state_before_on_kill_must(
+    aws: FakeSageMaker, hook: SageMakerHook, monkeypatch: pytest.MonkeyPatch
+):
+    """The first question takes Airflow's supervisor long; it is asked once, and nobody waits for its answer."""
+    ensure_job(hook, processing_spec())
+    aws.end("work-0123-1")
+    asked: list[list[str]] = []
+    monkeypatch.setattr("sagemaker_jobs.triggers._warm", False)
+    monkeypatch.setattr(
+        "airflow.sdk.execution_time.task_runner.RuntimeTaskInstance.get_task_states",
+        lambda **query: asked.append(query["task_ids"]) or {},
+    )
+    for _ in range(3):
+        trigger = trigger_for("work-0123-1")
+        trigger.task_instance = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1)
+        assert asyncio.run(event_of(trigger))["status"] == "Completed"
+    assert asked == [["t"]]
+
+
 def test_on_kill_survives_the_cancellations_that_airflow_repeats(
     aws: FakeSageMaker, hook: SageMakerHook, monkeypatch: pytest.MonkeyPatch
 ):

@@ -1,0 +1,65 @@
+"""Small JSON files that a processing job wrote, for ``output_files_to_xcom``."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from botocore.exceptions import ClientError
+
+from sagemaker_jobs.aws import call, client_of, error_code, sibling
+from sagemaker_jobs.errors import RequestError
+
+if TYPE_CHECKING:
+    from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
+
+log = logging.getLogger(__name__)
+
+_KEYS = ("result_name", "output_name", "file_name")
+
+
+def read_output_files(
+    hook: SageMakerHook, description: dict[str, Any], wanted: list[dict[str, str]]
+) -> dict[str, Any]:
+    """``{"OutputFiles": {result_name: content}}`` of the files in ``wanted``, {} if none is wanted.
+
+    As in the provider's operator a file that is missing or no JSON becomes ``{"_error": why}``; unlike there,
+    the connection's endpoint, region and settings are used. Raises RequestError for an entry without one of
+    the three keys, or with an output that the job does not have.
+    """
+    if not wanted:
+        return {}
+    outputs = {
+        output["OutputName"]: output["S3Output"]["S3Uri"]
+        for output in description.get("ProcessingOutputConfig", {}).get("Outputs", [])
+        if "S3Output" in output
+    }
+    s3 = client_of(sibling(S3Hook, hook))
+    found: dict[str, Any] = {}
+    for entry in wanted:
+        if not entry.keys() >= set(_KEYS):
+            raise RequestError(f"output_files_to_xcom has {entry!r}; needed are the keys {', '.join(_KEYS)}.")
+        if entry["output_name"] not in outputs:
+            raise RequestError(
+                f"output_files_to_xcom names output {entry['output_name']!r}; the job has "
+                f"{', '.join(map(repr, outputs)) or 'none'}."
+            )
+        uri = f"{outputs[entry['output_name']].rstrip('/')}/{entry['file_name']}"
+        found[entry["result_name"]] = _content(s3, uri)
+    return {"OutputFiles": found}
+
+
+def _content(s3: Any, uri: str) -> Any:
+    bucket, key = S3Hook.parse_s3_url(uri)
+    try:
+        return json.load(call(s3.get_object, {"Bucket": bucket, "Key": key})["Body"])
+    except ClientError as error:
+        if error_code(error) not in {"NoSuchKey", "NoSuchBucket", "AccessDenied"}:
+            raise
+        problem = f"{uri} cannot be read: {error_code(error)}"
+    except ValueError as error:
+        problem = f"{uri} is no JSON: {error}"
+    log.warning(problem)
+    return {"_error": problem}
