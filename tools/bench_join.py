@@ -68,7 +68,9 @@ def with_duckdb(folder: Path, job: str, output: Path) -> None:
     if job.startswith("csv"):
         right = f"read_csv('{folder}/scores.csv', header=false, columns={{'score': 'DOUBLE'}})"
     else:
-        right = f"read_json('{folder}/scores.jsonl', format='newline_delimited', columns={{'score': 'DOUBLE'}})"
+        right = (
+            f"read_json('{folder}/scores.jsonl', format='newline_delimited', columns={{'score': 'DOUBLE'}})"
+        )
     form = "FORMAT parquet, COMPRESSION snappy" if job.endswith("parquet") else "FORMAT csv, HEADER"
     query = f"COPY (SELECT * FROM {left} POSITIONAL JOIN {right}) TO '{output}' ({form})"  # noqa: S608 - our own names
     duckdb.sql("SET memory_limit='1GB'")
@@ -84,7 +86,9 @@ def with_pyarrow(folder: Path, job: str, output: Path) -> None:
     kinds = {"integer": pa.int64(), "float": pa.float64(), "string": pa.string()}
     types = {name: kinds[KINDS[name]] for name in NAMES}
     reading = pa.csv.ReadOptions(column_names=list(NAMES), block_size=8 << 20)
-    left = pa.csv.open_csv(folder / "records.csv", reading, convert_options=pa.csv.ConvertOptions(column_types=types))
+    left = pa.csv.open_csv(
+        folder / "records.csv", reading, convert_options=pa.csv.ConvertOptions(column_types=types)
+    )
     schema = pa.schema([*types.items(), ("score", pa.float64())])
     if job.startswith("csv"):
         reading = pa.csv.ReadOptions(column_names=["score"], block_size=2 << 20)
@@ -123,14 +127,17 @@ def make_data(folder: Path, rows: int) -> None:
         f"{number % 2803 / 1000:.4f},{number % 1487 / 1000:.4f},{number % 757 / 1000:.4f},{number % 997 / 1000:.4f}\n"
         for number in range(100_003)
     ]
-    with (folder / "records.csv").open("w") as records, (folder / "scores.csv").open("w") as scores:
-        with (folder / "scores.jsonl").open("w") as lines:
-            for start in range(0, rows, 100_000):
-                numbers = range(start, min(rows, start + 100_000))
-                records.writelines(f"{n * 2_654_435_761 % 9_999_999_967},{block[n % 100_003]}" for n in numbers)
-                found = [repr(3.0 + n * 7_919 % 1_000_003 / 37_037) for n in numbers]
-                scores.writelines(f"{score}\n" for score in found)
-                lines.writelines(f'{{"score": {score}}}\n' for score in found)
+    with (
+        (folder / "records.csv").open("w") as records,
+        (folder / "scores.csv").open("w") as scores,
+        (folder / "scores.jsonl").open("w") as lines,
+    ):
+        for start in range(0, rows, 100_000):
+            numbers = range(start, min(rows, start + 100_000))
+            records.writelines(f"{n * 2_654_435_761 % 9_999_999_967},{block[n % 100_003]}" for n in numbers)
+            found = [repr(3.0 + n * 7_919 % 1_000_003 / 37_037) for n in numbers]
+            scores.writelines(f"{score}\n" for score in found)
+            lines.writelines(f'{{"score": {score}}}\n' for score in found)
 
 
 def run_here(name: str, job: str, folder: Path) -> None:
@@ -177,7 +184,9 @@ def bench(rows: int, repeats: int, python: str, jobs: list[str]) -> list[dict[st
 
 
 def show(table: list[dict[str, Any]]) -> None:
-    print(f"{'rows':>11}  {'job':<17} {'candidate':<13} {'wall s':>7} {'CPU s':>7} {'peak MB':>8} {'× fastest other':>16}")
+    print(
+        f"{'rows':>11}  {'job':<17} {'candidate':<13} {'wall s':>7} {'CPU s':>7} {'peak MB':>8} {'/ best other':>16}"
+    )
     for row in table:
         others = [
             one["wall"]
@@ -204,7 +213,11 @@ def main() -> None:
     if arguments.run:
         run_here(arguments.run, arguments.job, Path(arguments.folder))
         return
-    table = [row for rows in arguments.rows for row in bench(rows, arguments.repeats, arguments.python, arguments.jobs)]
+    table = [
+        row
+        for rows in arguments.rows
+        for row in bench(rows, arguments.repeats, arguments.python, arguments.jobs)
+    ]
     show(table)
     if arguments.csv:
         with arguments.csv.open("w", newline="") as file:

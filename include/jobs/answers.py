@@ -8,13 +8,15 @@ from typing import IO, Any, Sequence
 
 import numpy as np
 
-from include.jobs.blocks import Block, Blocks, count_records
+from include.jobs.blocks import BLOCK_BYTES, Block, Blocks, count_records
 from include.jobs.documents import NotJsonError, answers
 from include.jobs.errors import AssociationError, JoinError, PredictionError
 from include.jobs.join_spec import JoinSpec, ShardFiles
 from include.jobs.members import shown
 from include.jobs.predictions import CsvLines, JsonLines, pick
 
+# Read at a time: about what goes with a small block of records, so that little is cut off and kept.
+READ_BYTES = 128 << 10
 _WHITE = np.frombuffer(b"\n\r\t ", dtype=np.uint8)
 
 
@@ -34,6 +36,10 @@ class Taken:
         """
         raise NotImplementedError
 
+    def plain(self) -> list[list[bytes]] | None:
+        """For each field its numbers as written, unchecked, where answers are that simple; else None."""
+        return None
+
     def arrays(self, arrow: Any) -> list[Any] | None:  # noqa: ARG002 - for those that can
         """The answers' columns as Arrow reads them, or None where `texts` must be read."""
         return None
@@ -49,6 +55,9 @@ class TakenLines(Taken):
 
     def texts(self, sound: bool = False) -> list[list[str]]:
         return self._reader.read(self.shard, self.first, self._block, sound)
+
+    def plain(self) -> list[list[bytes]] | None:
+        return self._reader.plain(self._block)
 
     def arrays(self, arrow: Any) -> list[Any] | None:
         return self._reader.arrays(self._block, arrow)
@@ -101,7 +110,7 @@ class LineAnswers(Answers):
     ) -> None:
         super().__init__(shard, spec)
         self._reader = reader
-        self._source = Blocks(file, reader.delimiter)
+        self._source = Blocks(file, reader.delimiter, min(READ_BYTES, BLOCK_BYTES))
         self._skipping = False
 
     def take(self, count: int) -> Taken:

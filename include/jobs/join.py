@@ -88,7 +88,7 @@ def _work(
         with shard.records.open("rb") as left, shard.predictions.open("rb") as right:
             answers = open_answers(shard, spec, right)
             rows = 0
-            for block in Blocks(left, spec.records_delimiter):
+            for block in Blocks(left, spec.records_delimiter, min(sink.block_bytes, blocks.BLOCK_BYTES)):
                 taken = answers.take(block.count)
                 if taken.count < block.count:
                     raise answers.mismatch()

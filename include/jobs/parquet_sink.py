@@ -59,7 +59,8 @@ class ParquetSink(Sink):
                 self._arrow.array(_converted(texts, column.type), self._types[column.type])
                 for column, texts in zip(self.spec.columns_of_answers, taken.texts())
             ]
-        return self._arrow.table([*arrays, *answers], schema=self._schema)
+        # Not pyarrow.table(), which imports pandas to see whether it was given a data frame.
+        return self._arrow.Table.from_arrays([*arrays, *answers], schema=self._schema)
 
     def write(self, prepared: Any) -> None:
         self._waiting.append(prepared)
@@ -107,7 +108,7 @@ class ParquetSink(Sink):
                 f"shard {records.shard}, records from {records.first:,} on: "
                 f"column {name} is not {kinds[name]} throughout: {error}"
             ) from error
-        return self._arrow.table(arrays, names=list(records.columns))
+        return self._arrow.Table.from_arrays(arrays, names=list(records.columns))
 
     def _write(self) -> None:
         if self._writer is None:

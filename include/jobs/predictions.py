@@ -35,14 +35,10 @@ class JsonLines:
 
         `sound`: that there is a number in every answer is known.
         """
-        if self._template is None:
-            self._template = self._guess(block)
-        if self._template is not None:
-            found = self._template.findall(block.data)
-            if len(found) == block.count:
-                columns = [found] if len(self._fields) == 1 else list(zip(*found))
-                texts = [b"\n".join(column).decode("ascii").split("\n") for column in columns]
-                return texts if sound else check(self._fields, shard, first, texts)
+        plain = self.plain(block)
+        if plain is not None:
+            texts = [b"\n".join(column).decode("ascii").split("\n") for column in plain]
+            return texts if sound else check(self._fields, shard, first, texts)
         values = []
         for index in range(block.count):
             line = block.record(index)
@@ -53,6 +49,17 @@ class JsonLines:
                     shard, first + index, f"the answer {shown(line)} is not JSON: {error}"
                 ) from error
         return pick(self._fields, shard, first, values)
+
+    def plain(self, block: Block) -> list[list[bytes]] | None:
+        """For each field its numbers as written, unchecked, where every answer is an object of plain numbers."""
+        if self._template is None:
+            self._template = self._guess(block)
+        if self._template is None:
+            return None
+        found = self._template.findall(block.data)
+        if len(found) != block.count:
+            return None
+        return [found] if len(self._fields) == 1 else [list(column) for column in zip(*found)]
 
     def arrays(self, block: Block, arrow: Any) -> list[Any] | None:
         """The columns by Arrow's own reader, where all wanted members are plain numbers in every answer."""
@@ -134,9 +141,10 @@ class CsvLines:
         return _sound(table, block, ["0"])
 
     def read(self, shard: str, first: int, block: Block, sound: bool = False) -> list[list[str]]:
-        plain = self._plain(block)
+        plain = self.plain(block)
         if plain is not None:
-            return [plain] if sound else check(self._fields, shard, first, [plain])
+            texts = [[line.decode("ascii") for line in plain[0]]]
+            return texts if sound else check(self._fields, shard, first, texts)
         try:
             text = block.data.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -157,20 +165,23 @@ class CsvLines:
         columns = [[row[place] for row in rows] for place in self._places]
         return check(self._fields, shard, first, columns)
 
-    def _plain(self, block: Block) -> list[str] | None:
-        """The lines themselves, where every answer is one number and nothing else."""
+    def plain(self, block: Block) -> list[list[bytes]] | None:
+        """The lines themselves, unchecked, where every answer is one number and nothing else."""
         if len(self._places) != 1 or self._places[0] not in (0, -1) or block.data.translate(None, _DIGITS):
             return None
-        return block.data.decode("ascii").split("\n")[:-1]
+        return [block.data.split(b"\n")[:-1]]
 
 
 def _sound(table: Any, block: Block, names: Sequence[str]) -> list[Any] | None:
     """The table's columns, if there is a finite number for each answer."""
     if table.num_rows != block.count:
         return None
+    import pyarrow.compute as compute
+
     columns = [table.column(name) for name in names]
     for column in columns:
-        if column.null_count or not np.isfinite(column.to_numpy()).all():
+        # Not to_numpy(), which imports pandas.
+        if column.null_count or not compute.all(compute.is_finite(column)).as_py():
             return None
     return columns
 

@@ -11,7 +11,13 @@ from include.jobs.records import Records
 
 
 class Sink:
-    """Writes joined rows to one file."""
+    """Writes joined rows to one file.
+
+    Attributes:
+        block_bytes: how many bytes of records it is best given at a time.
+    """
+
+    block_bytes = 4 << 20
 
     def __init__(self, path: Path, spec: JoinSpec) -> None:
         self.path = path
@@ -32,6 +38,8 @@ class Sink:
 
 class BytesSink(Sink):
     """A sink whose prepared blocks are bytes."""
+
+    block_bytes = 192 << 10  # temporaries of this size are not given back to the system each time
 
     def __init__(self, path: Path, spec: JoinSpec) -> None:
         super().__init__(path, spec)

@@ -28,13 +28,21 @@ class CsvSink(BytesSink):
         super().__init__(path, spec)
         self._delimiter = spec.delimiter.encode()
         self._arrow = _arrow()
+        self._echoes = any(field.echoes for field in spec.fields)
         self.file.write(self._line([column.name for column in spec.output_columns]) + b"\n")
 
     def prepare(self, records: Records, taken: Taken) -> bytes:
         # Where Arrow finds a finite number in every answer, their texts need no second look, and it does so
         # without holding up the other threads.
         sound = self._arrow is not None and taken.arrays(self._arrow) is not None
-        texts = taken.texts(sound)
+        columns = taken.plain() if sound and not self._echoes else None
+        if columns is None:
+            columns = [
+                self._cells(texts)
+                if field.type in ("string", "json")
+                else "\n".join(texts).encode().split(b"\n")
+                for field, texts in zip(self.spec.columns_of_answers, taken.texts(sound))
+            ]
         names = [column.name for column in self.spec.columns]
         # Records whose last columns were left out keep their bytes too: what is missing follows empty.
         missing = len(names) - len(records.columns)
@@ -45,16 +53,12 @@ class CsvSink(BytesSink):
             absent: tuple[Cell, ...] = (None,) * records.count
             lines = [self._line(row) for row in zip(*(cells.get(name, absent) for name in names))]
             missing = 0
-        columns = [
-            self._cells(column)
-            if field.type in ("string", "json")
-            else "\n".join(column).encode().split(b"\n")
-            for field, column in zip(self.spec.columns_of_answers, texts)
-        ]
         gap = self._delimiter * (missing + 1)
         answers = columns[0] if len(columns) == 1 else list(map(self._delimiter.join, zip(*columns)))
         if not len(lines) == len(answers) == records.count:
-            raise JoinError(f"shard {records.shard}: {len(lines)} records and {len(answers)} answers in one block")
+            raise JoinError(
+                f"shard {records.shard}: {len(lines)} records and {len(answers)} answers in one block"
+            )
         return b"\n".join([*map(gap.join, zip(lines, answers)), b""])
 
     def _line(self, cells: Iterable[Cell]) -> bytes:
