@@ -44,22 +44,33 @@ def publish(pipeline: str, joined: Iterable[Mapping[str, Any]], *, ti: Any, **_:
     # The nonce and the try are part of the names: a file that readers may be reading is never overwritten.
     output, run = plan["output_uri"], f"{run_slug(plan['run_id'])}-{plan['nonce'][:6]}-{ti.try_number}"
     before = storage.current(f"{output}_manifest.json")
-    files = [copied(storage, part, f"{output}{part_name(part['uri'], run)}") for part in parts]
-    rows = sum(file["rows"] for file in files)
-    if rows != reconciled.scored:
-        raise ReconciliationError(
-            f"{rows:,} rows were read back from {output}, but {reconciled.scored:,} were scored; not committed"
+    targets = {f"{output}{part_name(part['uri'], run)}": part for part in parts}
+    try:
+        files = [copied(storage, part, target) for target, part in targets.items()]
+        rows = sum(file["rows"] for file in files)
+        if rows != reconciled.scored:
+            raise ReconciliationError(
+                f"{rows:,} rows were read back from {output}, but {reconciled.scored:,} were scored; not committed"
+            )
+        manifest = build_manifest(
+            plan=plan,
+            files=files,
+            reconciled=reconciled,
+            facts=ti.xcom_pull(SHARDS, key="facts"),
+            transformed=transformed,
         )
-    manifest = build_manifest(
-        plan=plan, files=files, reconciled=reconciled, facts=ti.xcom_pull(SHARDS, key="facts"), transformed=transformed,
-    )  # fmt: skip
-    commit(storage, output, manifest, before)
+        commit(storage, output, manifest, before)
+    except ReconciliationError:
+        # Only where it is sure that nothing was committed: after a lost connection the parts may be the published ones.
+        storage.delete(targets)
+        raise
+    tidy(storage, output, before)
     log.info("published %s rows in %s files at %s", f"{rows:,}", len(files), output)
     return {
         "output_uri": output,
         "manifest": f"{output}_manifest.json",
         "rows": rows,
-        "files": [file["uri"] for file in files],
+        "files": list(targets),
     }
 
 
@@ -81,15 +92,22 @@ def copied(storage: Storage, part: Mapping[str, Any], target: str) -> dict[str, 
 
 
 def commit(storage: Storage, output: str, manifest: dict[str, Any], before: tuple[Any, str] | None) -> None:
-    """Make this run the published one, then tidy up after the one before."""
+    """Make this run the published one, in place of the one that was there `before`.
+
+    Raises:
+        ReconciliationError: another run was published since; that one stands.
+    """
     if not storage.commit_json(
         f"{output}_manifest.json", manifest, replacing=None if before is None else before[1]
     ):
-        remove_parts(storage, output, manifest)
         raise ReconciliationError(
             f"another run published to {output} while this one was about to; what it published stands, and this run's "
             f"files were removed from there. Clear `publish` to publish this run instead."
         )
+
+
+def tidy(storage: Storage, output: str, before: tuple[Any, str] | None) -> None:
+    """Say that a run is complete, and remove the parts of the one before."""
     storage.write(f"{output}_SUCCESS", "", content_type="text/plain")
     if before is not None:
         remove_parts(storage, output, before[0])

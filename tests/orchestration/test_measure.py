@@ -1,0 +1,35 @@
+"""How long an instance worked, read from what its server logged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from include.orchestration.measure import span_of
+
+
+def lines(*moments: tuple[int, str]) -> list[dict[str, Any]]:
+    """Log events at these milliseconds."""
+    return [{"timestamp": moment, "message": message} for moment, message in moments]
+
+
+PING, POST = '"GET /ping HTTP/1.1" 200', '"POST /invocations HTTP/1.1" 200'
+
+
+@pytest.mark.parametrize(
+    ("head", "tail", "expected"),
+    [
+        (
+            lines((1000, "starting"), (2000, PING), (5000, POST)),
+            lines((5000, POST), (9000, POST)),
+            (2.0, 9.0),
+        ),
+        (lines((5000, POST)), lines((5000, POST), (7000, "bye")), (5.0, 5.0)),
+        (lines((1000, "starting"), (2000, PING)), lines((2000, PING)), None),
+        ([], [], None),
+    ],
+)
+def test_work_is_from_before_the_first_request_to_the_last_one(head: list, tail: list, expected: Any) -> None:
+    """A request is logged when it is answered; a server that logged none has not worked as far as anybody knows."""
+    assert span_of(head, tail) == expected
