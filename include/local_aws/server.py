@@ -20,13 +20,14 @@ from include.local_aws.api.aws import AwsClients
 from include.local_aws.api.call import Services
 from include.local_aws.api.model import service_model
 from include.local_aws.api.wire import SageMakerApplication
-from include.local_aws.faults import Faults
+from include.local_aws.faults import FaultError, Faults
 from include.local_aws.jobs.capacity import Capacity
 from include.local_aws.jobs.environment import runner_environment
 from include.local_aws.jobs.guard import Guard
 from include.local_aws.jobs.job import Surroundings, fail_interrupted
 from include.local_aws.jobs.supervisor import Supervisor
 from include.local_aws.settings import Settings
+from include.local_aws.state.database import SchemaError
 from include.local_aws.state.store import Store
 
 log = logging.getLogger(__name__)
@@ -65,11 +66,16 @@ class LocalAws:
     def start(self) -> None:
         """Restore state, bind the port and serve from threads; returns once requests are answered.
 
-        Raises ServerError for a data directory in use or a port that is taken, MotoStateError for a saved
-        S3 that does not load.
+        Raises ServerError for a data directory in use or of another version, a port that is taken, or settings
+        that name what is not there; MotoStateError for a saved S3 that does not load.
         """
         self._data_dir.mkdir(parents=True, exist_ok=True)
         self._take_data_dir()
+        images = self._settings.images_file
+        if images is not None and not Path(images).is_file():
+            raise ServerError(
+                f"images_file is {images!r}, which is not a file; give a path that is, or leave it out"
+            )
         _raise_file_limit()
         sys.setswitchinterval(SWITCH_SECONDS)
         # moto reads its account when it is first imported, hence not at the top of this file.
@@ -92,7 +98,11 @@ class LocalAws:
             raise ServerError(
                 f"port {self._port} of {HOST} cannot be bound: {error}; choose another --port"
             ) from error
-        self._services = self._make_services()
+        try:
+            self._services = self._make_services()
+        except (FaultError, SchemaError) as error:
+            self._server.server_close()
+            raise ServerError(str(error)) from error
         self._front.sagemaker = SageMakerApplication(self._services)
         self._front.admin = AdminApplication(self._services)
         self._front.faults = self._services.faults

@@ -22,13 +22,15 @@ class AwsError(Exception):
     """An answer other than 200; `code` is what botocore shows in brackets."""
 
     code: ClassVar[str] = "InternalFailure"
-    status: ClassVar[int] = 500
+    status: int = 500
     # Modelled errors spell the member "Message", the un-modelled ones "message" (sagemaker.md, section 1).
     member: ClassVar[str] = "message"
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)
         self.message = message
+        if status is not None:
+            self.status = status
 
     def body(self) -> dict[str, str]:
         """The JSON body of the answer."""

@@ -113,11 +113,8 @@ def _raise_fault(fault: Fault) -> None:
         case "error" if fault.status == 500:
             raise InternalFailureError("The request processing has failed because of an unknown error.")
         case "error":
-            unavailable = ServiceUnavailableError(
-                "The request has failed due to a temporary failure of the server."
-            )
-            unavailable.status = fault.status  # type: ignore[misc]  # 502 and 504 have no class of their own
-            raise unavailable
+            message = "The request has failed due to a temporary failure of the server."
+            raise ServiceUnavailableError(message, fault.status)
 
 
 def _read_body(environ: Environ) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import signal
 import subprocess
@@ -19,6 +18,7 @@ from include.local_aws.jobs.capacity import Capacity
 from include.local_aws.jobs.events import Event, EventError, Finished, Progress, Started, parse_event
 from include.local_aws.jobs.guard import Guard
 from include.local_aws.jobs.process import signal_session, spawn_runner
+from include.local_aws.jobs.sweeper import sweep
 from include.local_aws.settings import Settings
 from include.local_aws.state.jobs import Job, JobStore
 
@@ -167,6 +167,9 @@ class JobThread(threading.Thread):
         process.wait()
         # The runner is gone; whatever it left behind in its group goes too.
         signal_session(process, signal.SIGKILL)
+        if self._finished is None:
+            # It did not end in order, so containers may be about, in groups of their own.
+            sweep(self._work_dir, ())
 
     def _take(self, event: Event) -> None:
         match event:
@@ -220,7 +223,7 @@ class JobThread(threading.Thread):
             "s3_endpoint_url": self._around.s3_endpoint_url,
             "logs_endpoint_url": self._around.logs_endpoint_url,
             "settings": settings.runner.model_dump(mode="json"),
-            "images_file": settings.images_file and os.path.abspath(settings.images_file),  # noqa: PTH100
+            "images_file": str(Path(settings.images_file).resolve()) if settings.images_file else None,
             "faults": self._order.faults,
             "work_dir": str(self._work_dir),
         }

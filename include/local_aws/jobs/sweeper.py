@@ -18,46 +18,56 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-ATTEMPTS = 50
+SCANS = 100
 PAUSE_SECONDS = 0.1
+# One clean look is no proof: a process listed may be dead when it is looked at, and its child not be listed yet.
+CLEAN_SCANS = 5
 
 
-def follow(lines: Iterable[str]) -> set[int]:
-    """Process groups that were listed and not crossed out when the input ended."""
+def follow(lines: Iterable[str]) -> tuple[set[int], bool]:
+    """Process groups listed and not crossed out when the input ended, and whether any was ever listed."""
     groups: set[int] = set()
+    ever = False
     for line in lines:
         sign, number = line[:1], line[1:].strip()
         if sign == "+":
+            ever = True
             groups.add(int(number))
         elif sign == "-":
             groups.discard(int(number))
-    return groups
+    return groups, ever
 
 
 def at_work_below(root: Path) -> Iterator[int]:
     """Processes whose working directory or command line is below `root`, this one left out."""
-    marker = f"{root}{os.sep}".encode()
+    marker = f"{root}{os.sep}"
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         with contextlib.suppress(OSError):
-            working = os.fsencode(os.readlink(entry / "cwd")) + os.sep.encode()  # noqa: PTH115 - bytes follow
-            if working.startswith(marker) or marker in (entry / "cmdline").read_bytes():
+            command = os.fsdecode((entry / "cmdline").read_bytes())
+            # A container's working directory cannot always be read, hence last.
+            if marker in command or f"{(entry / 'cwd').readlink()}{os.sep}".startswith(marker):
                 yield int(entry.name)
 
 
-def sweep(root: Path, groups: Iterable[int]) -> bool:
-    """Kill the groups and whoever is at work below `root`, and remove it; False if it would not go."""
+def sweep(root: Path, groups: Iterable[int], clean_scans: int = CLEAN_SCANS) -> bool:
+    """Kill the groups and whoever is at work below `root`, and remove it; False if it would not go.
+
+    It is done once `clean_scans` looks in a row have found nobody.
+    """
     for group in groups:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
-    for _ in range(ATTEMPTS):
+    clean = 0
+    for _ in range(SCANS):
         left = list(at_work_below(root))
         for process in left:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(process, signal.SIGKILL)
         shutil.rmtree(root, ignore_errors=True)
-        if not left and not root.exists():
+        clean = 0 if left or root.exists() else clean + 1
+        if clean >= clean_scans:
             return True
         time.sleep(PAUSE_SECONDS)
     return False
@@ -65,5 +75,5 @@ def sweep(root: Path, groups: Iterable[int]) -> bool:
 
 if __name__ == "__main__":
     work_root = Path(sys.argv[1])
-    listed = follow(sys.stdin)
-    sys.exit(0 if sweep(work_root, listed) else 1)
+    listed, any_ran = follow(sys.stdin)
+    sys.exit(0 if sweep(work_root, listed, CLEAN_SCANS if any_ran else 1) else 1)

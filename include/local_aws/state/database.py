@@ -9,6 +9,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+# To be raised with every change of SCHEMA.
+VERSION = 1
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     kind TEXT NOT NULL,
@@ -51,6 +53,10 @@ CREATE TABLE IF NOT EXISTS tags (
 """
 
 
+class SchemaError(RuntimeError):
+    """The file was written by another version; the message says what to do."""
+
+
 class Database:
     """Connections to one file; readers never wait for the writer (WAL).
 
@@ -58,11 +64,18 @@ class Database:
     """
 
     def __init__(self, path: Path) -> None:
+        """Open or make the file; raises SchemaError for one of another version."""
         self._path = path
         self._idle: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
         self._writer = threading.Lock()
         with self.write() as connection:
-            connection.executescript(SCHEMA)
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version not in (0, VERSION):
+                raise SchemaError(
+                    f"{path} has version {version} of the embedded AWS's state, this program needs {VERSION}; "
+                    "move the data directory away to start anew"
+                )
+            connection.executescript(f"{SCHEMA}PRAGMA user_version = {VERSION};")
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:

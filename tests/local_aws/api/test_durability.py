@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import time
 from pathlib import Path
 from typing import Any
@@ -173,6 +175,15 @@ def test_a_saved_s3_that_does_not_load_is_named(start_server: Any, tmp_path: Pat
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "moto.pickle").write_bytes(b"not a pickle")
     with pytest.raises(RuntimeError, match="Move the file away to start with an empty S3"):
+        start_server(FAST)
+
+
+def test_state_of_another_version_is_named(start_server: Any, tmp_path: Path) -> None:
+    """Rather than read as if it were this one's."""
+    (tmp_path / "data").mkdir()
+    with contextlib.closing(sqlite3.connect(tmp_path / "data" / "state.sqlite")) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    with pytest.raises(RuntimeError, match="has version 99 of the embedded AWS's state, this program needs"):
         start_server(FAST)
 
 

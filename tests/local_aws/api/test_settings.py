@@ -67,6 +67,8 @@ def test_a_wrong_file_is_refused_with_field_and_what_is_allowed(tmp_path: Path, 
         (["--set", "nonsense"], "expected NAME=VALUE"),
         (["--settings", "/no/such/file.yaml"], "/no/such/file.yaml: cannot be read"),
         (["--set", "account_id.x=1", "--set", "account_id=1"], "account_id"),
+        (["--set", "images_file=/no/such.yaml"], "images_file is '/no/such.yaml', which is not a file"),
+        (["--set", "faults=[{kind: meteor}]"], "kind: Input should be 'throttle'"),
     ],
 )
 def test_a_wrong_command_line_is_one_message_and_status_two(
