@@ -29,15 +29,12 @@ class Taken:
         self.first = first
         self.count = count
 
-    def texts(self, sound: bool = False) -> list[list[str]]:
-        """For each field its texts, numbers as they were written; raises PredictionError.
-
-        `sound` says that `arrays` found a number in every answer, so that they need not be checked.
-        """
+    def texts(self) -> list[list[str]]:
+        """For each field its texts, numbers as they were written; raises PredictionError."""
         raise NotImplementedError
 
     def plain(self) -> list[list[bytes]] | None:
-        """For each field its numbers as written, unchecked, where answers are that simple; else None."""
+        """For each field its floats as written, where answers are that simple; not yet known to be finite."""
         return None
 
     def arrays(self, arrow: Any) -> list[Any] | None:  # noqa: ARG002 - for those that can
@@ -53,8 +50,8 @@ class TakenLines(Taken):
         self._block = block
         self._reader = reader
 
-    def texts(self, sound: bool = False) -> list[list[str]]:
-        return self._reader.read(self.shard, self.first, self._block, sound)
+    def texts(self) -> list[list[str]]:
+        return self._reader.read(self.shard, self.first, self._block)
 
     def plain(self) -> list[list[bytes]] | None:
         return self._reader.plain(self._block)
@@ -68,7 +65,7 @@ class TakenValues(Taken):
         super().__init__(shard, spec, first, len(values))
         self._values = values
 
-    def texts(self, sound: bool = False) -> list[list[str]]:  # noqa: ARG002 - these are checked as they are picked
+    def texts(self) -> list[list[str]]:
         return pick(self.spec.fields, self.shard, self.first, self._values)
 
 

@@ -30,15 +30,12 @@ class JsonLines:
         self._fields = spec.fields
         self._template: re.Pattern[bytes] | None = None
 
-    def read(self, shard: str, first: int, block: Block, sound: bool = False) -> list[list[str]]:
-        """For each field its texts, numbers as they were written; `first` numbers the block's first record.
-
-        `sound`: that there is a number in every answer is known.
-        """
+    def read(self, shard: str, first: int, block: Block) -> list[list[str]]:
+        """For each field its texts, numbers as they were written; `first` numbers the block's first record."""
         plain = self.plain(block)
         if plain is not None:
             texts = [b"\n".join(column).decode("ascii").split("\n") for column in plain]
-            return texts if sound else check(self._fields, shard, first, texts)
+            return check(self._fields, shard, first, texts)
         values = []
         for index in range(block.count):
             line = block.record(index)
@@ -86,7 +83,7 @@ class JsonLines:
 
     def _guess(self, block: Block) -> re.Pattern[bytes] | None:
         """A pattern for flat answers of numbers, with the members in the order of the first answer."""
-        if not block.count or any(field.column.type not in ("integer", "float") for field in self._fields):
+        if not block.count or any(field.column.type != "float" for field in self._fields):
             return None
         try:
             answer = json.loads(block.record(0).decode("utf-8"))
@@ -140,11 +137,11 @@ class CsvLines:
             return None
         return _sound(table, block, ["0"])
 
-    def read(self, shard: str, first: int, block: Block, sound: bool = False) -> list[list[str]]:
+    def read(self, shard: str, first: int, block: Block) -> list[list[str]]:
         plain = self.plain(block)
         if plain is not None:
             texts = [[line.decode("ascii") for line in plain[0]]]
-            return texts if sound else check(self._fields, shard, first, texts)
+            return check(self._fields, shard, first, texts)
         try:
             text = block.data.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -167,7 +164,10 @@ class CsvLines:
 
     def plain(self, block: Block) -> list[list[bytes]] | None:
         """The lines themselves, unchecked, where every answer is one number and nothing else."""
-        if len(self._places) != 1 or self._places[0] not in (0, -1) or block.data.translate(None, _DIGITS):
+        simple = (
+            len(self._fields) == 1 and self._places[0] in (0, -1) and self._fields[0].column.type == "float"
+        )
+        if not simple or block.data.translate(None, _DIGITS):
             return None
         return [block.data.split(b"\n")[:-1]]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 from pathlib import Path
-from typing import Any, Iterable
+from typing import Iterable
 
 from include.jobs.answers import Taken
 from include.jobs.errors import JoinError
@@ -27,21 +28,17 @@ class CsvSink(BytesSink):
     def __init__(self, path: Path, spec: JoinSpec) -> None:
         super().__init__(path, spec)
         self._delimiter = spec.delimiter.encode()
-        self._arrow = _arrow()
         self._echoes = any(field.echoes for field in spec.fields)
         self.file.write(self._line([column.name for column in spec.output_columns]) + b"\n")
 
     def prepare(self, records: Records, taken: Taken) -> bytes:
-        # Where Arrow finds a finite number in every answer, their texts need no second look, and it does so
-        # without holding up the other threads.
-        sound = self._arrow is not None and taken.arrays(self._arrow) is not None
-        columns = taken.plain() if sound and not self._echoes else None
-        if columns is None:
+        columns = None if self._echoes else taken.plain()
+        if columns is None or not all(map(_finite, columns)):
             columns = [
                 self._cells(texts)
                 if field.type in ("string", "json")
                 else "\n".join(texts).encode().split(b"\n")
-                for field, texts in zip(self.spec.columns_of_answers, taken.texts(sound))
+                for field, texts in zip(self.spec.columns_of_answers, taken.texts())
             ]
         names = [column.name for column in self.spec.columns]
         # Records whose last columns were left out keep their bytes too: what is missing follows empty.
@@ -113,13 +110,12 @@ class JsonSink(BytesSink):
         return body + (b"" if body.endswith(b"{") and not body[:-1].strip() else b", ") + tail + b"}\n"
 
 
-def _arrow() -> Any:
+def _finite(numbers: list[bytes]) -> bool:
+    """Whether all are finite; a sum costs less than a look at each, and a doubtful one is looked at closer."""
     try:
-        import pyarrow.csv
-        import pyarrow.json
-    except ImportError:
-        return None
-    return pyarrow
+        return math.isfinite(sum(map(float, numbers)))
+    except ValueError:
+        return False
 
 
 def _members(name: str, values: Iterable[str]) -> list[str]:
