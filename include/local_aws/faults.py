@@ -62,8 +62,12 @@ class Fault(BaseModel):
     key_contains: str | None = Field(None, description="Only S3 requests with this in the path.")
     seconds: float = Field(1.0, ge=0, le=3600, description="Delay of s3_slow.")
     host: str = Field("algo-1", description="Host of kill_container and lose_instance.")
-    after_objects: int | None = Field(None, ge=0, description="Strike after this many objects of the host.")
-    after_seconds: float | None = Field(None, ge=0, description="Strike this long after the job's start.")
+    after_objects: int | None = Field(
+        None, ge=0, description="Strike after this many objects of the host (transform)."
+    )
+    after_seconds: float | None = Field(
+        None, ge=0, description="Strike this long after the host's containers started."
+    )
 
     @model_validator(mode="after")
     def _only_what_the_kind_uses(self) -> Fault:

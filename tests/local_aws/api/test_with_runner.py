@@ -99,3 +99,27 @@ def test_containers_do_not_outlive_the_server(
     server.stop(number)
     assert _gone(marker)
     assert emptied(server.data_dir / "work")
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("kill_container", "AlgorithmError: "),
+        ("lose_instance", "InternalServerError: We encountered an internal error."),
+    ],
+)
+def test_a_container_or_an_instance_can_be_lost_on_demand(
+    start_server: Any, name: str, kind: str, reason: str
+) -> None:
+    """The job fails as AWS fails it, and the fault is used up: the next job runs to its end."""
+    server = start_server(FAST)
+    server.local("POST", "faults", {"kind": kind, "host": "algo-2", "after_seconds": 0.3})
+    sagemaker = server.client("sagemaker")
+    sagemaker.create_processing_job(**_request(name, "import time; time.sleep(600)", count=2))
+    last = finish(sagemaker.describe_processing_job, seconds=60, ProcessingJobName=name)
+    assert last["ProcessingJobStatus"] == "Failed"
+    assert last["FailureReason"].startswith(reason)
+    assert server.local("GET", "faults") == {"faults": []}
+    sagemaker.create_processing_job(**_request(f"{name}-2", "pass", count=2))
+    last = finish(sagemaker.describe_processing_job, seconds=60, ProcessingJobName=f"{name}-2")
+    assert last["ProcessingJobStatus"] == "Completed"
