@@ -13,13 +13,18 @@ from urllib.parse import urlsplit
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from botocore.exceptions import ConnectionError as BotoConnectionError
 from urllib3.exceptions import HTTPError
 
 READ_BYTES = 1024 * 1024
 PART_BYTES = 8 * 1024 * 1024
 READ_ATTEMPTS = 5
 S3Error: tuple[type[ClientError], type[BotoCoreError]] = (ClientError, BotoCoreError)
+
+
+class BrokenReadError(BotoCoreError):
+    """An object cannot be read to its end."""
+
+    fmt = "{address} broke off after {done} bytes: {error}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,7 @@ class Bucketeer:
     def stream(self, address: Address) -> Iterator[bytes]:
         """The object's bytes in pieces of at most 1 MiB. A broken connection is resumed where it broke.
 
-        Raises ClientError or BotoCoreError when the object cannot be read after five attempts without progress.
+        Raises S3Error; BrokenReadError after five attempts without progress.
         """
         done, attempts, etag = 0, 0, None
         while True:
@@ -112,10 +117,10 @@ class Bucketeer:
                         attempts = 0
                         yield piece
                 return
-            except (BotoCoreError, BotoConnectionError, HTTPError, OSError):
+            except (BotoCoreError, HTTPError, OSError) as error:
                 attempts += 1
                 if attempts >= READ_ATTEMPTS:
-                    raise
+                    raise BrokenReadError(address=address, done=done, error=error) from error
 
     def download(self, address: Address, path: Path) -> int:
         """Writes the object to `path`; returns its bytes."""

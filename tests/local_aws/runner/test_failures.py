@@ -151,6 +151,19 @@ def test_an_object_that_is_not_what_compression_type_says_is_lost(aws: Aws, body
     assert aws.tree("out/") == {"b.out": b"1\n"}
 
 
+def test_a_gzip_that_ends_early_is_lost_when_it_is_sent_as_it_is_read(aws: Aws) -> None:
+    """Payload 0 and no splitting: the container has got half a request by then, the next one must not suffer."""
+    aws.put_all({"in/a": gzip.compress(b"1\n2\n" * 1000)[:-20], "in/b": gzip.compress(b"1\n")})
+    ended = aws.transform(
+        [aws.script(MOODY)],
+        given={"ContentType": "text/csv", "CompressionType": "Gzip"},
+        wanted={"Accept": "text/csv"},
+        MaxPayloadInMB=0,
+    )
+    assert ended.outcome == CLIENT
+    assert aws.tree("out/") == {"b.out": b"1\n"}
+
+
 def test_a_container_that_ends_ends_the_job(aws: Aws) -> None:
     aws.put_all({"in/a": "1\n", "in/b": "die\n", "in/c": "1\n"})
     began = time.monotonic()

@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from include.local_aws.runner.inputs import InputObject, resolve, share
-from include.local_aws.runner.s3 import Address, Bucketeer, make_client
+from include.local_aws.runner.s3 import Address, BrokenReadError, Bucketeer, make_client
 from tests.local_aws.runner.harness import ECHO, Aws
 
 CSV_LINES = {"ContentType": "text/csv", "SplitType": "Line"}
@@ -33,7 +33,11 @@ class Handler(BaseHTTPRequestHandler):
     server: Breaking
 
     def do_GET(self) -> None:
-        wanted = {name: self.headers[name] for name in ("Range", "If-Match") if name in self.headers}
+        wanted = {
+            name: self.headers[name]
+            for name in ("Range", "If-Match", "Authorization")
+            if name in self.headers
+        }
         with urlopen(Request(self.server.upstream + self.path, headers=wanted)) as answer:
             body = answer.read()
             self.send_response(answer.status)
@@ -71,11 +75,16 @@ def test_a_broken_download_goes_on_where_it_broke(aws: Aws, breaking: Breaking, 
     aws.put_all({"a": body})
     breaking.after, breaking.times = 1_500_000, 2
     s3 = s3_of(f"http://127.0.0.1:{breaking.server_port}", tmp_path)
-    # The buckets of this moto answer anybody, which a plain proxy needs.
-    aws.s3.put_bucket_acl(Bucket=aws.bucket, ACL="public-read")
-    aws.s3.put_object_acl(Bucket=aws.bucket, Key="a", ACL="public-read")
     assert b"".join(s3.stream(Address(aws.bucket, "a"))) == body
     assert breaking.times == 0
+
+
+def test_a_download_that_makes_no_progress_is_given_up(aws: Aws, breaking: Breaking, tmp_path: Path) -> None:
+    aws.put_all({"a": b"x" * 100})
+    breaking.after, breaking.times = 0, 1_000
+    s3 = s3_of(f"http://127.0.0.1:{breaking.server_port}", tmp_path)
+    with pytest.raises(BrokenReadError, match=r"/a broke off after 0 bytes"):
+        list(s3.stream(Address(aws.bucket, "a")))
 
 
 def test_a_writer_leaves_nothing_after_an_abort_and_the_whole_after_a_close(aws: Aws, tmp_path: Path) -> None:

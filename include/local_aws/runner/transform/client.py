@@ -53,6 +53,9 @@ class Connection:
             self.close()
             if not kept_alive:
                 raise NoAnswerError(str(error) or type(error).__name__) from error
+        except BaseException:
+            self.close()  # the body could not be read: half a request was sent
+            raise
         # The server may have closed the idle connection just before: Go's client, too, then opens a new one.
         return self.post(body, headers, seconds)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import queue
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from include.local_aws.runner.failures import (
@@ -37,6 +38,7 @@ from include.local_aws.runner.usage import Meter
 MONITOR_SECONDS = 0.05
 WINDOW_PER_SLOT = 4
 FINISHERS = 2
+MAX_PAYLOAD_MB = 100
 
 
 class Progress:
@@ -137,7 +139,10 @@ class Instance:
     def _transform(self, parameters: Parameters) -> None:
         slots = parameters.max_concurrent_transforms
         window = threading.Semaphore(slots * WINDOW_PER_SLOT)
-        workers = [threading.Thread(target=self._work, name=f"{self.name}-slot-{n}") for n in range(slots)]
+        workers = [
+            threading.Thread(target=self._guard, args=(self._work,), name=f"{self.name}-slot-{n}")
+            for n in range(slots)
+        ]
         for worker in workers:
             worker.start()
         with ThreadPoolExecutor(FINISHERS) as finishers:
@@ -165,7 +170,7 @@ class Instance:
             newline = "always" if settings.assemble_line_always else "missing"
         output = OutputObject(item, target, self.job.s3.writer(target), window, newline=newline)
         self._open.add(output)
-        number = 0
+        number, fed = 0, False
         try:
             for batch in self._batches(item, parameters):
                 while not window.acquire(timeout=MONITOR_SECONDS):
@@ -176,12 +181,15 @@ class Instance:
                     break
                 self._queue.put((output, number, batch))
                 number += 1
+            else:
+                fed = True
         except (BadInputError, TooLargeError, RecordError, FilterError, zlib.error, EOFError) as error:
             self._lose(output, ObjectLostError(ClientFailedError(), [str(error)]))
         except S3Error as error:
             self._lose(output, ObjectLostError(ClientFailedError(), [f"Failed to download data: {error}"]))
-        if output.end(number):
-            self._finishers.submit(self._finish, output)
+        # An object that a stop cut short must not end as if these were all its records.
+        if fed and output.end(number):
+            self._finishers.submit(self._guard, self._finish, output)
         while not settings.concurrency_across_objects and not output.settled.wait(MONITOR_SECONDS):
             if self.job.flag.is_set():
                 return
@@ -223,7 +231,9 @@ class Instance:
             return splitter.strip(before(record)) if single else before(record)
 
         batcher = Batcher(self._folder, limit, single, shape, keep_originals)
-        yield from batcher.batches(splitter.split(pieces(), limit if processor is None else None))
+        # A filter may make a record fit that did not; nothing above the service's own limit is held for it.
+        longest = limit if processor is None else MAX_PAYLOAD_MB * settings.mb_bytes
+        yield from batcher.batches(splitter.split(pieces(), longest))
 
     def _spooled(self, pieces: Iterator[bytes], limit: int | None) -> Spool:
         """All of it; raises TooLargeError as soon as it is larger than `limit`."""
@@ -234,6 +244,14 @@ class Instance:
                 spool.close()
                 raise TooLargeError(f"an object of more than {limit} bytes is larger than the payload")
         return spool
+
+    def _guard(self, work: Callable[..., None], *arguments: object) -> None:
+        """A defect of the runner or a full disk in one thread must end the job, and its own log say why."""
+        try:
+            work(*arguments)
+        except BaseException:
+            logging.exception("%s of %s", self.name, self.job.spec.name)
+            self.job.flag.set(ServiceFailedError())
 
     def _work(self) -> None:
         """A slot: one request at a time."""
@@ -268,7 +286,8 @@ class Instance:
         except (JobFailedError, JobStoppedError):
             output.drop()
             return
-        except S3Error as error:
+        except (*S3Error, zlib.error, EOFError) as error:
+            # The body of a request that is not spooled comes from S3 while it is sent.
             output.drop()
             self._lose(output, ObjectLostError(ClientFailedError(), [f"Failed to download data: {error}"]))
             return
@@ -276,7 +295,7 @@ class Instance:
         try:
             response = self._processed(batch, answer.spool)
             if output.accept(number, response):
-                self._finishers.submit(self._finish, output)
+                self._finishers.submit(self._guard, self._finish, output)
         except (RecordError, FilterError) as error:
             output.drop()
             self._lose(output, ObjectLostError(ClientFailedError(), [str(error)]))
