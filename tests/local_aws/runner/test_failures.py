@@ -265,6 +265,18 @@ def test_an_instance_lost_on_demand_is_an_internal_error(aws: Aws) -> None:
 
 
 @pytest.mark.local_only
+def test_an_instance_may_be_lost_before_its_containers_answer(aws: Aws) -> None:
+    aws.put_all({"in/a": "1\n"})
+    slow = "import time\ndef model_fn(folder):\n    time.sleep(60)\n"
+    fault = {"kind": "lose_instance", "host": "algo-1", "after_seconds": 0.2}
+    ended = aws.transform([aws.script(slow)], faults=[fault])
+    assert ended.outcome == (
+        "Failed",
+        "InternalServerError: We encountered an internal error.  Please try again.",
+    )
+
+
+@pytest.mark.local_only
 def test_a_processing_container_can_be_killed_or_its_instance_lost(aws: Aws) -> None:
     sleeper = ["python3", "-c", "import time; time.sleep(30)"]
     for kind, reason in (

@@ -91,6 +91,7 @@ class Instance:
         self._queue: queue.Queue[tuple[OutputObject, int, Batch] | None] = queue.Queue()
         self._open: set[OutputObject] = set()
         self._ended = threading.Event()
+        self._ready = False
         self._started = 0.0
 
     def run(self) -> None:
@@ -101,8 +102,9 @@ class Instance:
                 self.job.flag.check()
             self._started = time.monotonic()
             watcher = threading.Thread(target=self._watch, name=f"{self.name}-watch", daemon=True)
-            self._servers.start()
             watcher.start()
+            self._servers.start()
+            self._ready = True
             parameters = self._plan.parameters(
                 execution_parameters(self._servers.ports[0], self.job.spec.settings.ping_attempt_seconds)
                 if len(self._plan.given_names) < 3
@@ -120,7 +122,7 @@ class Instance:
         """Faults that come with time, containers that end, and a job that ends elsewhere."""
         while not self._ended.wait(MONITOR_SECONDS):
             self._break_if_due()
-            if self._servers.one_has_ended() and not self._ended.is_set():
+            if self._ready and self._servers.one_has_ended() and not self._ended.is_set():
                 self.job.flag.set(AlgorithmFailedError())
             if self.job.flag.is_set():
                 # Requests in flight end with their containers.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 
@@ -32,11 +33,9 @@ class Servers:
         self._environment = environment
         self._containers: list[Container] = []
         self._reservations: list[PortReservation] = []
-
-    @property
-    def ports(self) -> list[int]:
-        """The port of each container, in order."""
-        return [reservation.first for reservation in self._reservations]
+        self._lock = threading.Lock()
+        #: The port of each container, in order.
+        self.ports: list[int] = []
 
     def start(self) -> None:
         """Models in place, containers up, each /ping answered; else raises JobFailedError or the flag's cause."""
@@ -55,8 +54,10 @@ class Servers:
         if uri := definition.get("ModelDataUrl"):
             unpack_model(self._job.s3, str(uri), sandbox.host_path("/opt/ml/model"), name)
         reservation = PortReservation(spec.settings)
-        self._reservations.append(reservation)
         port = reservation.first
+        with self._lock:
+            self._reservations.append(reservation)
+            self.ports.append(port)
         model_environment = definition.get("Environment")
         variables = {
             **image.variables(port),
@@ -88,18 +89,21 @@ class Servers:
 
     def stop(self) -> None:
         grace = self._job.spec.settings.transform_stop_grace_seconds
-        for container in self._containers:
+        containers = list(self._containers)
+        for container in containers:
             container.terminate()
         deadline = time.monotonic() + grace
-        for container in self._containers:
+        for container in containers:
             container.stop(max(0.0, deadline - time.monotonic()))
         self._release()
 
     def kill(self) -> None:
-        for container in self._containers:
+        for container in list(self._containers):
             container.kill()
         self._release()
 
     def _release(self) -> None:
-        while self._reservations:
-            self._reservations.pop().release()
+        with self._lock:
+            ended, self._reservations = self._reservations, []
+        for reservation in ended:
+            reservation.release()
