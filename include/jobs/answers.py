@@ -16,7 +16,7 @@ from include.jobs.members import shown
 from include.jobs.predictions import CsvLines, JsonLines, pick
 
 # Read at a time: about what goes with a small block of records, so that little is cut off and kept.
-READ_BYTES = 128 << 10
+READ_BYTES = 512 << 10
 _WHITE = np.frombuffer(b"\n\r\t ", dtype=np.uint8)
 
 
@@ -37,6 +37,10 @@ class Taken:
         """For each field its floats as written, where answers are that simple; not yet known to be finite."""
         return None
 
+    def numbers(self, arrow: Any) -> Block | None:  # noqa: ARG002 - for those that can
+        """The answers as they are, where each line is one finite number and nothing else is wanted; else None."""
+        return None
+
     def arrays(self, arrow: Any) -> list[Any] | None:  # noqa: ARG002 - for those that can
         """The answers' columns as Arrow reads them, or None where `texts` must be read."""
         return None
@@ -55,6 +59,10 @@ class TakenLines(Taken):
 
     def plain(self) -> list[list[bytes]] | None:
         return self._reader.plain(self._block)
+
+    def numbers(self, arrow: Any) -> Block | None:
+        simple = isinstance(self._reader, CsvLines) and self._reader.arrays(self._block, arrow) is not None
+        return self._block if simple else None
 
     def arrays(self, arrow: Any) -> list[Any] | None:
         return self._reader.arrays(self._block, arrow)

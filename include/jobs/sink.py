@@ -39,13 +39,13 @@ class Sink:
 class BytesSink(Sink):
     """A sink whose prepared blocks are bytes."""
 
-    block_bytes = 192 << 10  # temporaries of this size are not given back to the system each time
+    block_bytes = 1 << 20
 
     def __init__(self, path: Path, spec: JoinSpec) -> None:
         super().__init__(path, spec)
         self.file = path.open("wb")
 
-    def write(self, prepared: bytes) -> None:
+    def write(self, prepared: Any) -> None:
         self.file.write(prepared)
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import Iterable
+from typing import Any, Iterable
 
 from include.jobs.answers import Taken
 from include.jobs.errors import JoinError
@@ -18,6 +18,7 @@ from include.jobs.members import decode
 from include.jobs.parquet_sink import ParquetSink
 from include.jobs.records import Cell, Records
 from include.jobs.sink import BytesSink, Sink
+from include.jobs.splice import splicer
 
 _JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 
@@ -28,10 +29,19 @@ class CsvSink(BytesSink):
     def __init__(self, path: Path, spec: JoinSpec) -> None:
         super().__init__(path, spec)
         self._delimiter = spec.delimiter.encode()
+        self._splice = splicer(self._delimiter)
         self._echoes = any(field.echoes for field in spec.fields)
         self.file.write(self._line([column.name for column in spec.output_columns]) + b"\n")
 
-    def prepare(self, records: Records, taken: Taken) -> bytes:
+    def prepare(self, records: Records, taken: Taken) -> Any:
+        names = [column.name for column in self.spec.columns]
+        # Records whose last columns were left out keep their bytes too: what is missing follows empty.
+        missing = len(names) - len(records.columns)
+        own = self.spec.records_format == "csv" and list(records.columns) == names[: len(records.columns)]
+        if own and not missing and self._splice is not None:
+            numbers = taken.numbers(self._splice.arrow)
+            if numbers is not None:
+                return self._splice(records.block, numbers)
         columns = None if self._echoes else taken.plain()
         if columns is None or not all(map(_finite, columns)):
             columns = [
@@ -40,10 +50,7 @@ class CsvSink(BytesSink):
                 else "\n".join(texts).encode().split(b"\n")
                 for field, texts in zip(self.spec.columns_of_answers, taken.texts())
             ]
-        names = [column.name for column in self.spec.columns]
-        # Records whose last columns were left out keep their bytes too: what is missing follows empty.
-        missing = len(names) - len(records.columns)
-        if self.spec.records_format == "csv" and list(records.columns) == names[: len(records.columns)]:
+        if own:
             lines = records.lines()
         else:
             cells = records.cells()

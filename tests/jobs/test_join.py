@@ -199,6 +199,24 @@ def test_csv_answers_are_taken_by_position(tmp_path: Path) -> None:
         join_group([short], tmp_path / "out.csv", shape)
 
 
+@pytest.mark.parametrize("installed", [True, False])
+def test_csv_is_the_same_with_and_without_arrow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: bool
+) -> None:
+    """An image without pyarrow writes the same bytes, and refuses the same answers."""
+    if not installed:
+        monkeypatch.setattr("include.jobs.sinks.splicer", lambda _: None)
+    shape = spec("csv", COLUMNS, format="csv", fields={"0": "score"})
+    files = shard(tmp_path, "s", 'a,1,2,3\n"b\nb",1,,\nc,1,2,3\n', "0.50\n-1e-3\n7")
+    join_group([files], tmp_path / "out.csv", shape)
+    expected = 'id,n,x,rings,score\na,1,2,3,0.50\n"b\nb",1,,,-1e-3\nc,1,2,3,7\n'
+    assert (tmp_path / "out.csv").read_text() == expected
+    for bad in ("nan", "1e999", "--1", "", "0x1"):
+        wrong = shard(tmp_path, "t", RECORDS, f"1\n{bad}\n3\n")
+        with pytest.raises(PredictionError, match="shard t, record 2: "):
+            join_group([wrong], tmp_path / "out.csv", shape)
+
+
 def test_a_record_of_another_arity_is_named(tmp_path: Path) -> None:
     files = shard(tmp_path, "s", "a,1,2.5,3\nb,2\n", scores(1, 2))
     with pytest.raises(JoinError, match=r"shard s, record 2: 2 fields, its columns are id, n, x, rings"):
@@ -225,13 +243,14 @@ def test_a_column_twice_in_the_output_is_refused() -> None:
 CELL = st.text(alphabet='a0,"\n\r é\u2028', max_size=5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     rows=st.lists(st.tuples(CELL, CELL), max_size=30),
     drift=st.sampled_from([0, 0, 0, -1, 1]),
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
     size=st.integers(8, 200),
     output=st.sampled_from(["csv", "parquet", "jsonl"]),
+    answered=st.sampled_from(["jsonlines", "csv"]),
 )
 def test_any_table_joins_exactly_or_raises_with_the_right_counts(
     tmp_path_factory: pytest.TempPathFactory,
@@ -240,6 +259,7 @@ def test_any_table_joins_exactly_or_raises_with_the_right_counts(
     quoting: Any,
     size: int,
     output: str,
+    answered: str,
 ) -> None:
     """Every row once, in its place, whatever its text and wherever blocks are cut; or the two counts."""
     folder = tmp_path_factory.mktemp("fuzz")
@@ -249,10 +269,12 @@ def test_any_table_joins_exactly_or_raises_with_the_right_counts(
             csv.writer(text, lineterminator="\r\n", quoting=quoting).writerow(row)
             file.write(text.getvalue()[:-2] + "\n")
     answers = max(0, len(rows) + drift)
-    (folder / "s.out").write_text("".join(f'{{"score": {number}}}\n' for number in range(answers)))
+    line = {"jsonlines": '{{"score": {}}}\n', "csv": "{}\n"}[answered]
+    (folder / "s.out").write_text("".join(line.format(number) for number in range(answers)))
     files = ShardFiles("s", folder / "s.csv", folder / "s.out", ["a", "b"])
     path = folder / f"out.{output}"
-    shape = spec(output, {"a": "string", "b": "string"})
+    fields = {"0" if answered == "csv" else "score": "predicted"}
+    shape = spec(output, {"a": "string", "b": "string"}, format=answered, fields=fields)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blocks, "BLOCK_BYTES", size)
         if answers != len(rows):
