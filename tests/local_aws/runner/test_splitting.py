@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from include.local_aws.runner.gunzip import gunzip
-from include.local_aws.runner.transform.batching import Batcher
+from include.local_aws.runner.transform.batching import Batch, Batcher, line_batches
 from include.local_aws.runner.transform.splitting import (
     BadInputError,
     TooLargeError,
@@ -111,6 +111,33 @@ def test_gzip_of_several_members_is_unpacked_piece_by_piece(members: list[bytes]
     assert b"".join(gunzip(cut(body, sizes))) == b"".join(members)
     with pytest.raises(EOFError):
         list(gunzip(cut(body[:-4], sizes)))
+
+
+@given(
+    records=st.lists(no_newline, max_size=30),
+    sizes=st.lists(st.integers(1, 60)),
+    limit=st.none() | st.integers(1, 60),
+    last_newline=st.booleans(),
+)
+def test_lines_taken_by_the_block_make_the_same_requests_as_one_by_one(
+    tmp_path_factory: pytest.TempPathFactory,
+    records: list[bytes],
+    sizes: list[int],
+    limit: int | None,
+    last_newline: bool,
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    body = b"".join(record + b"\n" for record in records)
+    body = body if last_newline else body[:-1]
+
+    def requests(batches: Iterator[Batch]) -> list[tuple[bytes, int, int | None]] | str:
+        try:
+            return [(b"".join(batch.body.pieces()), batch.records, batch.body.length) for batch in batches]
+        except TooLargeError:
+            return "too large"
+
+    one_by_one = Batcher(folder, limit, False, bytes, False).batches(lines(cut(body, sizes), limit))
+    assert requests(line_batches(folder, limit, cut(body, sizes))) == requests(one_by_one)
 
 
 # AWS's splitters and strategies over the same files, in the environment of SageMaker's Python SDK 2.x.

@@ -24,6 +24,10 @@ class Batch:
             self.spool.close()
 
 
+def _batch(spool: Spool, limit: int | None, records: int, originals: list[bytes] | None = None) -> Batch:
+    return Batch(Body(None if limit is None else spool.size, spool.pieces), records, originals, spool)
+
+
 @dataclass(frozen=True, slots=True)
 class Batcher:
     """`limit` None is no limit, and bodies are sent in chunks. `shape` makes what is sent from a record."""
@@ -36,37 +40,63 @@ class Batcher:
 
     def batches(self, records: Iterable[bytes]) -> Iterator[Batch]:
         """Raises TooLargeError when one record alone does not fit."""
-        current: Batch | None = None
+        spool, held = Spool(self.folder), list[bytes]()
+        count = 0
         for record in records:
             sent = self.shape(record)
             if self.limit is not None and len(sent) > self.limit:
                 raise TooLargeError(
                     f"a record of {len(sent)} bytes is larger than the payload of {self.limit} bytes"
                 )
-            if current is not None and (self.single or not self._fits(current, sent)):
-                yield current
-                current = None
-            if current is None:
-                current = self._new()
-            self._add(current, record, sent)
-        if current is not None:
-            yield current
+            if count and (self.single or (self.limit is not None and spool.size + len(sent) > self.limit)):
+                yield _batch(spool, self.limit, count, held if self.keep_originals else None)
+                spool, held, count = Spool(self.folder), [], 0
+            spool.write(sent)
+            count += 1
+            if self.keep_originals:
+                held.append(record)
+        if count:
+            yield _batch(spool, self.limit, count, held if self.keep_originals else None)
 
-    def _new(self) -> Batch:
-        spool = Spool(self.folder)
-        chunked = self.limit is None
-        return Batch(
-            Body(None if chunked else 0, spool.pieces), 0, [] if self.keep_originals else None, spool
-        )
 
-    def _fits(self, batch: Batch, sent: bytes) -> bool:
-        return self.limit is None or batch.spool is None or batch.spool.size + len(sent) <= self.limit
+def line_batches(folder: Path, limit: int | None, pieces: Iterable[bytes]) -> Iterator[Batch]:
+    """What `Batcher` makes of lines sent as they are, as many as fit, without looking at each one.
 
-    def _add(self, batch: Batch, record: bytes, sent: bytes) -> None:
-        if batch.spool is None:
-            return
-        batch.spool.write(sent)
-        batch.records += 1
-        if batch.originals is not None:
-            batch.originals.append(record)
-        batch.body = Body(None if self.limit is None else batch.spool.size, batch.spool.pieces)
+    Raises TooLargeError when one line alone does not fit.
+    """
+    spool, count = Spool(folder), 0
+    for lines in _whole_lines(pieces, limit):
+        at = 0
+        while at < len(lines):
+            room = len(lines) if limit is None else limit - spool.size
+            # The last line of an object may end without a newline; it is then all that `lines` holds.
+            end = len(lines) if len(lines) - at <= room else lines.rfind(b"\n", at, at + room) + 1
+            if end <= at:
+                if not count:
+                    raise TooLargeError(f"a record is larger than the payload of {limit} bytes")
+                yield _batch(spool, limit, count)
+                spool, count = Spool(folder), 0
+                continue
+            part = lines[at:end]
+            spool.write(part)
+            count += part.count(b"\n") + (not part.endswith(b"\n"))
+            at = end
+    if count:
+        yield _batch(spool, limit, count)
+
+
+def _whole_lines(pieces: Iterable[bytes], limit: int | None) -> Iterator[bytes]:
+    """The same bytes, cut only after newlines; raises TooLargeError rather than hold more than `limit`."""
+    tail: list[bytes] = []
+    held = 0
+    for piece in pieces:
+        cut = piece.rfind(b"\n") + 1
+        if cut:
+            yield b"".join([*tail, piece[:cut]])
+            tail, held = [], 0
+        tail.append(piece[cut:])
+        held += len(piece) - cut
+        if limit is not None and held > limit:
+            raise TooLargeError(f"a record is larger than the payload of {limit} bytes")
+    if held:
+        yield b"".join(tail)

@@ -23,7 +23,7 @@ from include.local_aws.runner.images import Image
 from include.local_aws.runner.inputs import InputObject
 from include.local_aws.runner.job import Job
 from include.local_aws.runner.s3 import Address, S3Error
-from include.local_aws.runner.transform.batching import Batch, Batcher
+from include.local_aws.runner.transform.batching import Batch, Batcher, line_batches
 from include.local_aws.runner.transform.client import Chain, execution_parameters
 from include.local_aws.runner.transform.data_processing import Processor, RecordError
 from include.local_aws.runner.transform.invocation import ObjectLostError, invoke
@@ -228,6 +228,9 @@ class Instance:
             return
         splitter = splitter_for(self._plan.split, single_keeps_newline=settings.single_record_keeps_newline)
         single = parameters.strategy == "SINGLE_RECORD"
+        if self._plan.split == "Line" and not single and processor is None:
+            yield from line_batches(self._folder, limit, pieces())
+            return
 
         def shape(record: bytes) -> bytes:
             return splitter.strip(before(record)) if single else before(record)
