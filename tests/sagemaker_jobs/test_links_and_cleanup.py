@@ -102,7 +102,7 @@ def test_clean_up_stops_and_deletes_only_what_has_the_name_part(aws: FakeSageMak
 
 def test_clean_up_reads_every_page(aws: FakeSageMaker, hook: SageMakerHook):
     """A run of many jobs is stopped whole."""
-    for number in range(230):
+    for number in range(110):
         name = f"many-jobs-{number:03}"
         aws.jobs[name] = {
             "ProcessingJobName": name,
@@ -110,7 +110,7 @@ def test_clean_up_reads_every_page(aws: FakeSageMaker, hook: SageMakerHook):
             "ProcessingJobStatus": "InProgress",
             "CreationTime": 1.0,
         }
-    assert len(stop_jobs(hook, name_contains="many-jobs")) == 230
+    assert len(stop_jobs(hook, name_contains="many-jobs")) == 110
 
 
 def test_clean_up_refuses_a_part_that_would_match_others(aws: FakeSageMaker, hook: SageMakerHook):

@@ -306,7 +306,7 @@ def test_a_transform_scores_every_object_through_throttles_errors_and_cuts(embed
         kind="throttle", operation="DescribeTransformJob", job_name_contains=embedded.name, count=20
     )
     embedded.fault(
-        kind="error", status=500, operation="DescribeTransformJob", job_name_contains=embedded.name, count=10
+        kind="error", status=500, operation="DescribeTransformJob", job_name_contains=embedded.name, count=3
     )
     embedded.fault(kind="drop", operation="DescribeTransformJob", job_name_contains=embedded.name, count=5)
     submitted = submit(TransformJobOperator, embedded.transform())
