@@ -12,10 +12,11 @@ from include.orchestration.templates import from_plan, from_shards, name_of_job
 from include.scoring import requests
 from include.scoring.config import Pipeline
 from include.scoring.naming import RunPaths
+from sagemaker_jobs.janitor import DAG_TAG, RUN_TAG
 
 RUN_PREFIX = from_plan("run_prefix")
 #: Jobs and models say which run they belong to, for AWS's bill and for finding what a lost run left behind.
-TAGS = {"run": "{{ run_tag(run_id) }}", "dag": "{{ dag.dag_id }}"}
+TAGS = {RUN_TAG: "{{ run_tag(run_id) }}", DAG_TAG: "{{ dag.dag_id }}"}
 
 
 def processing_config(pipeline: Pipeline) -> dict[str, Any]:

@@ -53,13 +53,13 @@ def delete_models(hook: SageMakerHook, *, name_contains: str) -> list[str]:
 
 def collect(hook: SageMakerHook, *, name_contains: str = "") -> list[Resource]:
     """All jobs in progress and all models, with their tags, for the janitor to judge; one ListTags each."""
+    # AWS refuses an empty NameContains.
+    named = {"NameContains": name_contains} if name_contains else {}
     found: list[Resource] = []
     for kind in KINDS.values():
-        running = listed(
-            hook, kind.list_operation, kind.list_key, StatusEquals="InProgress", NameContains=name_contains
-        )
+        running = listed(hook, kind.list_operation, kind.list_key, StatusEquals="InProgress", **named)
         found += [resource_of(kind, each, tags_of(hook, each[kind.arn_field])) for each in running]
-    models = listed(hook, "list_models", "Models", NameContains=name_contains)
+    models = listed(hook, "list_models", "Models", **named)
     return [*found, *(resource_of(None, each, tags_of(hook, each["ModelArn"])) for each in models)]
 
 
