@@ -303,12 +303,12 @@ def test_a_transform_scores_every_object_through_throttles_errors_and_cuts(embed
         embedded.put(f"features/part-{number}.csv", f"{number}\n{number + 0.5}\n")
     embedded.fault(kind="withhold", operation="CreateTransformJob", job_name_contains=embedded.name)
     embedded.fault(
-        kind="throttle", operation="DescribeTransformJob", job_name_contains=embedded.name, count=20
+        kind="throttle", operation="DescribeTransformJob", job_name_contains=embedded.name, count=5
     )
     embedded.fault(
         kind="error", status=500, operation="DescribeTransformJob", job_name_contains=embedded.name, count=3
     )
-    embedded.fault(kind="drop", operation="DescribeTransformJob", job_name_contains=embedded.name, count=5)
+    embedded.fault(kind="drop", operation="DescribeTransformJob", job_name_contains=embedded.name, count=2)
     submitted = submit(TransformJobOperator, embedded.transform())
     result = run(sensor_of(submitted))
     assert embedded.outputs(result["output_uri"]) == {
