@@ -30,7 +30,7 @@ def spawn_runner(
     the job does. `niceness` is added to the server's own.
     """
     with stderr.open("ab") as log:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             list(command),
             cwd=cwd,
             env=dict(env),
@@ -44,6 +44,10 @@ def spawn_runner(
             # Safe in a threaded process: the child only calls what is loaded already.
             preexec_fn=functools.partial(_prepare, niceness),
         )
+    # Where the kernel groups processes by session (autogroup), the group's own niceness is what counts.
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{process.pid}/autogroup").write_text(str(niceness), encoding="ascii")
+    return process
 
 
 def signal_session(process: subprocess.Popen[str], number: int) -> None:
