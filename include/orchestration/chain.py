@@ -59,7 +59,10 @@ def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
     ) as dag:
         planned = GateOperator(task_id=names.PLAN, python_callable=final(plan), **body)
         preprocess = ProcessingJobOperator(
-            task_id=names.PREPROCESS, config=processing_config(pipeline), **aws
+            task_id=names.PREPROCESS,
+            config=processing_config(pipeline),
+            instance_types=pipeline.preprocess.instance_types,
+            **aws,
         )
         preprocessed = ProcessingJobSensor(
             task_id=names.PREPROCESSED,
@@ -69,7 +72,13 @@ def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
             **aws,
         )
         divided = GateOperator(task_id=names.SHARDS, python_callable=final(shards), **body)
-        transform = TransformJobOperator(task_id=names.TRANSFORM, config=transform_config(pipeline), **aws)
+        transform = TransformJobOperator(
+            task_id=names.TRANSFORM,
+            config=transform_config(pipeline),
+            instance_types=pipeline.transform.instance_types,
+            resume=True,
+            **aws,
+        )
         transformed = TransformJobSensor(
             task_id=names.TRANSFORMED,
             job_name=f"{{{{ ti.xcom_pull('{names.TRANSFORM}')['Transform']['TransformJobName'] }}}}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,9 @@ def join(pipeline: str, group: Mapping[str, int], *, ti: Any, **_: Any) -> dict[
     chosen = storage.read_json(f"{wrote.root}shards.json")["shards"][group["first"] : group["last"] + 1]
     spec = JoinSpec.from_dict(join_spec(config))
     part = f"part-{group['number']:05d}.{config.join.format}"
+    answers = Answers(storage, transformed["output_uris"])
     with tempfile.TemporaryDirectory(prefix="join-") as folder, ThreadPoolExecutor(FETCHING) as pool:
-        files = list(
-            pool.map(
-                lambda shard: fetch(storage, wrote, transformed["output_uri"], shard, Path(folder)), chosen
-            )
-        )
+        files = list(pool.map(lambda shard: fetch(storage, wrote, answers, shard, Path(folder)), chosen))
         output = Path(folder) / part
         counts = join_group(files, output, spec)
         # The try is part of the name: what an earlier try left behind is never taken for this one's.
@@ -53,16 +50,37 @@ def join(pipeline: str, group: Mapping[str, int], *, ti: Any, **_: Any) -> dict[
     }
 
 
+class Answers:
+    """Where the predictions of each shard are.
+
+    A transform that failed part-way is continued by a second job, for the objects that have no answer yet, so answers
+    may lie below several prefixes; a shard's are below the first that has them.
+    """
+
+    def __init__(self, storage: Storage, prefixes: Sequence[str]) -> None:
+        self.prefixes = list(prefixes)
+        # One prefix has all of them, and need not be listed.
+        self.listed = (
+            [set(storage.uris(prefix)) for prefix in self.prefixes] if len(self.prefixes) > 1 else []
+        )
+
+    def of(self, features_key: str) -> str:
+        """URI of the answers to an object; in no prefix: where it should be in the last, so that it is missed there."""
+        name = f"{Path(features_key).name}.out"
+        for prefix, found in zip(self.prefixes, self.listed, strict=False):
+            if f"{prefix}{name}" in found:
+                return f"{prefix}{name}"
+        return f"{self.prefixes[-1]}{name}"
+
+
 def fetch(
-    storage: Storage, wrote: JobPaths, predictions: str, shard: Mapping[str, Any], folder: Path
+    storage: Storage, wrote: JobPaths, answers: Answers, shard: Mapping[str, Any], folder: Path
 ) -> ShardFiles:
     """Bring one shard's records and predictions here."""
     name = str(shard["name"])
     return ShardFiles(
         name=name,
         records=storage.download(f"{wrote.root}{shard['records_key']}", folder / f"{name}.records"),
-        predictions=storage.download(
-            f"{predictions}{Path(shard['features_key']).name}.out", folder / f"{name}.predictions"
-        ),
+        predictions=storage.download(answers.of(shard["features_key"]), folder / f"{name}.predictions"),
         columns=shard["columns"],
     )
