@@ -43,7 +43,7 @@ test: $(INSTALLED) ## every test
 check: $(INSTALLED) ## ruff, import rules, formatting, mypy
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
-	@.venv/bin/mypy include plugins tools
+	@.venv/bin/mypy include plugins tools deploy
 
 .PHONY: lock
 lock: $(INSTALLED) ## write requirements*.txt anew from requirements*.in
@@ -52,6 +52,23 @@ lock: $(INSTALLED) ## write requirements*.txt anew from requirements*.in
 .PHONY: pipeline
 pipeline: $(INSTALLED) ## a new pipeline from the template: make pipeline NAME=churn
 	@$(PY) -m tools.new_pipeline "$(NAME)"
+
+.PHONY: mwaa
+mwaa: $(INSTALLED) ## what Amazon MWAA takes, in dist/mwaa/
+	@$(PY) -m tools.mwaa
+
+.PHONY: iam
+iam: $(INSTALLED) ## the IAM policies of a pipeline: make iam PIPELINE=abalone [ROLE=airflow|sagemaker|sagemaker_trust] [REGION=eu-central-1]
+	@$(PY) -m tools.iam "$(or $(PIPELINE),abalone)" $(if $(ROLE),--role $(ROLE)) $(if $(REGION),--region $(REGION))
+
+.PHONY: bench-sizing
+bench-sizing: $(INSTALLED) ## clusters of the planner next to a naive run and to the lower bound, over twelve layouts
+	@$(PY) -m tools.bench_sizing
+
+.PHONY: bench-join
+bench-join: $(INSTALLED) ## the join next to polars, duckdb and pyarrow, in one run: make bench-join [ROWS=1000000]
+	@$(PY) -m venv .local/venvs/bench-join && .local/venvs/bench-join/bin/pip install -q polars duckdb pyarrow pandas numpy
+	@$(PY) tools/bench_join.py --rows $(or $(ROWS),1000000) --python .local/venvs/bench-join/bin/python
 
 .PHONY: clean
 clean: ## delete what runs left behind (.local), not .venv

@@ -90,7 +90,6 @@ def airflow_environment(home: Path, endpoint_url: str, *, root: Path = REPO) -> 
         "AIRFLOW__API_AUTH__JWT_SECRET": secret["jwt"],
         "AIRFLOW__API__SECRET_KEY": secret["api"],
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
-        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     }
 
 

@@ -1,4 +1,4 @@
-"""Write `requirements.txt` and `requirements-dev.txt` from their `.in` files, for Python 3.11 and 3.12 alike."""
+"""Write the locks (of the deployment, of development, of the image) from their `.in` files, for Python 3.11 and 3.12 alike."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[1]
 UV = Path(sys.executable).with_name("uv")
-RUNTIME, DEVELOPMENT = "requirements", "requirements-dev"
+RUNTIME, DEVELOPMENT, IMAGE = "requirements", "requirements-dev", "deploy/requirements"
 
 
 def compile_lock(name: str, output: Path, *, constraint: Path | None = None) -> None:
@@ -25,10 +25,12 @@ def compile_lock(name: str, output: Path, *, constraint: Path | None = None) -> 
 
 
 def write_locks(into: Path = REPO) -> None:
-    """Write both locks into the folder `into`; the development lock is constrained by the runtime one."""
+    """Write the locks into the folder `into`; what is installed beside the runtime's is constrained by its lock."""
     runtime = into / f"{RUNTIME}.txt"
     compile_lock(RUNTIME, runtime)
     compile_lock(DEVELOPMENT, into / f"{DEVELOPMENT}.txt", constraint=runtime)
+    (into / "deploy").mkdir(exist_ok=True)
+    compile_lock(IMAGE, into / f"{IMAGE}.txt", constraint=runtime)
 
 
 if __name__ == "__main__":

@@ -54,8 +54,13 @@ class Storage:
         self.write(uri, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
     def current(self, uri: str) -> tuple[Any, str] | None:
-        """A JSON document and the ETag it has now, or None when there is no such object."""
+        """A JSON document and the ETag it has now, or None when there is no such object.
+
+        A listing tells: S3 answers 403, not 404, about an absent object to a role that may list some prefixes only.
+        """
         bucket, key = split(uri)
+        if key not in {each.key for each in self.objects(uri)}:
+            return None
         try:
             answer = self.client.get_object(Bucket=bucket, Key=key)
         except ClientError as error:
