@@ -1,1 +1,5 @@
-"""What the DAGs are made of: configuration and arithmetic (scoring), what runs inside containers (jobs), the chain (orchestration), and an AWS for the laptop (local_aws)."""
+"""What the DAGs are made of.
+
+`scoring` is configuration and arithmetic, `jobs` runs inside containers, `orchestration` is the chain, and `local_aws` an
+AWS for the laptop.
+"""

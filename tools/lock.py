@@ -1,4 +1,4 @@
-"""Write the locks (of the deployment, of development, of the image) from their `.in` files, for Python 3.11 and 3.12 alike."""
+"""Write the locks (deployment, development, image) from their `.in` files, for Python 3.11 and 3.12 alike."""
 
 from __future__ import annotations
 
