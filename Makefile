@@ -36,7 +36,8 @@ up: $(INSTALLED) ## embedded AWS and Airflow with its UI on localhost, until Ctr
 	@exec $(PY) -m tools.up
 
 .PHONY: test
-test: $(INSTALLED) ## every test
+test: $(INSTALLED) ## every test: make test [ARGS='-k name']
+	@tools/system-packages
 	@$(PY) -m pytest $(ARGS)
 
 .PHONY: check
