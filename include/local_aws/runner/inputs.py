@@ -26,16 +26,20 @@ class InputObject:
         return Address(self.bucket, self.key)
 
 
-def resolve(s3: Bucketeer, data_type: str, uri: str, *, skip_folder_keys: bool) -> list[InputObject]:
+def resolve(
+    s3: Bucketeer, data_type: str, uri: str, *, skip_folder_keys: bool, folder: bool = False
+) -> list[InputObject]:
     """The objects that S3Prefix or ManifestFile names, sorted by key.
 
-    S3Prefix is a beginning of keys, not a folder: `relative` is what follows the last slash of the prefix.
+    S3Prefix is a beginning of keys, not a folder: `relative` is what follows the last slash of the prefix. With
+    `folder`, keys below `prefix/` are named from there on although the prefix has no slash at its end.
     Raises ClientFailedError when nothing is found or the manifest cannot be read.
     """
     try:
         address = Address.parse(uri)
-        found = _from_manifest(s3, address) if data_type == "ManifestFile" else _from_prefix(s3, address)
-        objects = [item for item in found if not (skip_folder_keys and item.relative.endswith("/"))]
+        read = _from_manifest if data_type == "ManifestFile" else _from_prefix
+        found = read(s3, address, folder)
+        objects = [item for item in found if not (skip_folder_keys and item.key.endswith("/"))]
     except S3Error as error:
         raise ClientFailedError(
             f"Failed to download data. ListObjectsV2 failed for {uri}: {_first_line(error)}"
@@ -47,13 +51,15 @@ def resolve(s3: Bucketeer, data_type: str, uri: str, *, skip_folder_keys: bool) 
     return sorted(objects, key=lambda item: (item.bucket, item.key))
 
 
-def _from_prefix(s3: Bucketeer, address: Address) -> Iterator[InputObject]:
+def _from_prefix(s3: Bucketeer, address: Address, folder: bool) -> Iterator[InputObject]:
     cut = address.key.rfind("/") + 1
     for item in s3.list(address):
-        yield InputObject(item.bucket, item.key, item.key[cut:], item.size)
+        below = folder and item.key.startswith(f"{address.key}/")
+        start = len(address.key) + 1 if below else cut
+        yield InputObject(item.bucket, item.key, item.key[start:], item.size)
 
 
-def _from_manifest(s3: Bucketeer, address: Address) -> Iterator[InputObject]:
+def _from_manifest(s3: Bucketeer, address: Address, folder: bool) -> Iterator[InputObject]:
     entries: Any = json.loads(s3.read(address))
     if not isinstance(entries, list) or not entries or not isinstance(entries[0], dict):
         raise ValueError('a manifest is a JSON list that begins with {"prefix": "s3://…"}')
@@ -64,7 +70,7 @@ def _from_manifest(s3: Bucketeer, address: Address) -> Iterator[InputObject]:
         )
     if len(entries) == 1:
         # With no names, the prefix itself is the input.
-        yield from _from_prefix(s3, Address.parse(prefix))
+        yield from _from_prefix(s3, Address.parse(prefix), folder)
     for name in entries[1:]:
         target = Address.parse(f"{prefix}{name}")
         yield InputObject(target.bucket, target.key, str(name).lstrip("/"), s3.head(target).size)
