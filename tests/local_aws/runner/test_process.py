@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -56,8 +57,19 @@ time.sleep(300)
 """
 
 
-def descendants(pid: int) -> set[int]:
-    return {child.pid for child in psutil.Process(pid).children(recursive=True)}
+def with_containers(pid: int, sleepers: int) -> set[int]:
+    """All below `pid`, once so many processes of STUBBORN sleep; what only tries the isolation has gone by then."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        found = psutil.Process(pid).children(recursive=True)
+        lines = []
+        for child in found:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                lines.append(child.cmdline()[-1:])
+        if sum("time.sleep(300)" in line[0] for line in lines if line) >= sleepers:
+            return {child.pid for child in found}
+        time.sleep(0.05)
+    raise AssertionError(f"no {sleepers} processes of the containers below {pid} in 30 s")
 
 
 @pytest.mark.parametrize("mode", MODES_HERE)
@@ -65,11 +77,7 @@ def test_no_process_survives_a_runner_that_is_killed(aws: Aws, mode: str) -> Non
     request = aws.processing_request(["python3", "-c", STUBBORN], instances=2)
     process = aws.start(aws.spec("processing", request, settings={"isolation": mode}))
     assert next_event(process.stdout)["event"] == "started"
-    deadline = time.monotonic() + 30
-    while len(descendants(process.pid)) < 6 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    started = descendants(process.pid)
-    assert len(started) >= 6
+    started = with_containers(process.pid, sleepers=4)
     process.kill()
     assert not wait_until_gone(started)
 
@@ -80,7 +88,7 @@ def test_no_process_survives_the_server_that_started_the_runner(aws: Aws) -> Non
     source = (
         "import subprocess, sys, time\n"
         f"p = subprocess.Popen([{sys.executable!r}, '-m', 'include.local_aws.runner', {str(spec)!r}])\n"
-        "print(p.pid, flush=True)\ntime.sleep(6)\n"
+        "print(p.pid, flush=True)\ntime.sleep(40)\n"
     )
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(REPOSITORY)}
     parent = subprocess.Popen(
@@ -89,11 +97,7 @@ def test_no_process_survives_the_server_that_started_the_runner(aws: Aws) -> Non
     aws.processes.append(parent)
     assert parent.stdout is not None
     runner = int(parent.stdout.readline())
-    deadline = time.monotonic() + 30
-    while len(descendants(runner)) < 3 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    started = descendants(runner) | {runner}
-    assert len(started) >= 4
+    started = with_containers(runner, sleepers=2) | {runner}
     parent.kill()
     assert not wait_until_gone(started)
 
