@@ -1,0 +1,338 @@
+"""How fast and how large the embedded AWS is on this machine: `make bench-local-aws`.
+
+A server of its own in a temporary directory, without provisioning delay, asked over HTTP with plain boto3; nothing
+is measured from inside. Four instances at work are the sleeper image's, which leaves this machine's cores alone.
+`--quick` takes less than half a minute and says less; `--mb` sets the size of the transform's one object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from tools.laptop import CREDENTIALS, REGION, REPO
+
+ROLE = "arn:aws:iam::123456789012:role/service-role/bench"
+REGISTRY = "123456789012.dkr.ecr.us-east-1.amazonaws.com/local"
+BUCKET = "bench"
+LINE = b"0.455,0.365,0.095,0.514,0.2245,0.101,0.15,15,0123456789\n"
+MB = 1_000_000
+PART = 16 * MB
+TERMINAL = ("Completed", "Failed", "Stopped")
+ECHO = """
+def model_fn(folder):
+    return None
+
+def input_fn(body, content_type):
+    return body
+
+def predict_fn(data, model):
+    return data
+
+def output_fn(data, accept):
+    return data, accept
+"""
+
+
+class BenchError(Exception):
+    """Nothing was measured; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much is measured: Describe calls, empty jobs of each kind, megabytes of the transform's object."""
+
+    calls: int
+    jobs: int
+    mb: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table; `goal` is an upper limit in the same unit."""
+
+    what: str
+    value: float
+    unit: str
+    goal: float | None = None
+
+    def cells(self) -> tuple[str, str, str]:
+        """Texts for a terminal."""
+        goal = "" if self.goal is None else f"< {self.goal:g} {self.unit}"
+        if self.goal is not None and self.value >= self.goal:
+            goal += ", missed"
+        return self.what, f"{self.value:.2f} {self.unit}", goal
+
+
+class Server:
+    """A running embedded AWS and clients of it."""
+
+    def __init__(self, process: subprocess.Popen[str], url: str, folder: Path) -> None:
+        self.pid = process.pid
+        self.folder = folder
+        session = boto3.Session(
+            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+            region_name=REGION,
+        )
+        config = Config(retries={"total_max_attempts": 1}, read_timeout=120)
+        self.sagemaker = session.client("sagemaker", endpoint_url=url, config=config)
+        self.s3 = session.client("s3", endpoint_url=url, config=config)
+
+    def end_of(self, kind: str, name: str, expected: str = "Completed") -> dict[str, Any]:
+        """Ask until the job has ended; raises BenchError when it ended otherwise."""
+        describe = getattr(self.sagemaker, f"describe_{kind.lower()}_job")
+        while True:
+            answer: dict[str, Any] = describe(**{f"{kind}JobName": name})
+            status = answer[f"{kind}JobStatus"]
+            if status in TERMINAL:
+                if status != expected:
+                    raise BenchError(
+                        f"{name} ended {status}, expected {expected}: {answer.get('FailureReason')}"
+                    )
+                return answer
+            time.sleep(0.02)
+
+    def create_model(self, name: str, image: str, **more: Any) -> None:
+        """A model of one of the images of this machine."""
+        container = {"Image": f"{REGISTRY}/{image}", **more}
+        self.sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
+
+    def transform(self, name: str, model: str, *, instances: int = 1, **changes: Any) -> None:
+        """Start a transform of `<name>/in/` to `<name>/out/`."""
+        source = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/{name}/in/"}}
+        self.sagemaker.create_transform_job(
+            TransformJobName=name,
+            ModelName=model,
+            TransformInput={"DataSource": source, "ContentType": "text/csv", "SplitType": "Line"},
+            TransformOutput={
+                "S3OutputPath": f"s3://{BUCKET}/{name}/out/",
+                "Accept": "text/csv",
+                "AssembleWith": "Line",
+            },
+            TransformResources={"InstanceType": "ml.m5.xlarge", "InstanceCount": instances},
+            **changes,
+        )
+
+    def put(self, key: str, body: bytes) -> None:
+        self.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+
+
+@contextmanager
+def serving() -> Iterator[Server]:
+    """A server on a port of the system's choice, ended and removed afterwards."""
+    with tempfile.TemporaryDirectory(prefix="bench-local-aws-") as temporary:
+        folder = Path(temporary)
+        command = [sys.executable, "-m", "include.local_aws", "serve", "--port", "0"]
+        command += ["--data-dir", str(folder / "data"), "--set", "provisioning_seconds=0"]
+        with (
+            (folder / "server.log").open("w") as log,
+            subprocess.Popen(command, cwd=REPO, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+        ):
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            if not line.startswith("listening on "):
+                raise BenchError(f"the server did not start: {(folder / 'server.log').read_text()}")
+            try:
+                server = Server(process, line.removeprefix("listening on ").strip(), folder)
+                server.s3.create_bucket(Bucket=BUCKET)
+                yield server
+            finally:
+                process.send_signal(signal.SIGTERM)
+                process.wait(timeout=120)
+
+
+def describe_times(server: Server, name: str, calls: int) -> tuple[float, float]:
+    """p50 and p99 of DescribeTransformJob in milliseconds, as a client sees them."""
+    times = []
+    for _ in range(calls):
+        before = time.perf_counter()
+        server.sagemaker.describe_transform_job(TransformJobName=name)
+        times.append((time.perf_counter() - before) * 1000)
+        time.sleep(0.005)  # a client that polls, not one that floods
+    return statistics.median(times), statistics.quantiles(times, n=100, method="inclusive")[98]
+
+
+def bench_describe(server: Server, calls: int) -> Iterator[Row]:
+    """Idle, about a job that has ended; then while four instances are at work, about that job."""
+    server.create_model("sleeper", "sleeper:1", Environment={"SLEEPER_SECONDS_PER_RECORD": "0.5"})
+    server.put("idle/in/a.csv", LINE)
+    server.transform("idle", "sleeper")
+    server.end_of("Transform", "idle")
+    p50, p99 = describe_times(server, "idle", calls)
+    yield Row("DescribeTransformJob, idle, p50", p50, "ms", 20)
+    yield Row("DescribeTransformJob, idle, p99", p99, "ms", 20)
+
+    for number in range(4):
+        server.put(f"busy/in/{number}.csv", LINE * 4000)
+    server.transform("busy", "sleeper", instances=4, BatchStrategy="SingleRecord", MaxConcurrentTransforms=4)
+    while "TransformStartTime" not in server.sagemaker.describe_transform_job(TransformJobName="busy"):
+        time.sleep(0.02)
+    time.sleep(2)  # containers start and answer /ping
+    p50, p99 = describe_times(server, "busy", calls)
+    if server.sagemaker.describe_transform_job(TransformJobName="busy")["TransformJobStatus"] != "InProgress":
+        raise BenchError("the four instances ended before Describe was measured")
+    server.sagemaker.stop_transform_job(TransformJobName="busy")
+    server.end_of("Transform", "busy", "Stopped")
+    yield Row("DescribeTransformJob, four instances at work, p50", p50, "ms", 20)
+    yield Row("DescribeTransformJob, four instances at work, p99", p99, "ms", 20)
+
+
+def bench_empty_jobs(server: Server, count: int) -> Iterator[Row]:
+    """From the call of Create to the first Describe that says Completed; medians."""
+    server.create_model("empty", "sleeper:1")
+    cluster = {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1}
+    seconds: dict[str, list[float]] = {"Processing": [], "Transform": []}
+    for number in range(count):
+        name = f"empty-{number}"
+        server.put(f"{name}/in/a.csv", LINE)
+        before = time.perf_counter()
+        server.sagemaker.create_processing_job(
+            ProcessingJobName=name,
+            RoleArn=ROLE,
+            AppSpecification={"ImageUri": f"{REGISTRY}/script:1", "ContainerEntrypoint": ["true"]},
+            ProcessingResources={"ClusterConfig": cluster},
+        )
+        server.end_of("Processing", name)
+        between = time.perf_counter()
+        server.transform(name, "empty")
+        server.end_of("Transform", name)
+        seconds["Processing"].append(between - before)
+        seconds["Transform"].append(time.perf_counter() - between)
+    yield Row(
+        "processing job, empty container, start to finish", statistics.median(seconds["Processing"]), "s"
+    )
+    yield Row("transform job, one record, start to finish", statistics.median(seconds["Transform"]), "s")
+
+
+def bench_throughput(server: Server, mb: int) -> Iterator[Row]:
+    """One object of lines through a container that gives them back; both directions through this server's S3."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        member = tarfile.TarInfo("code/inference.py")
+        member.size = len(ECHO)
+        archive.addfile(member, io.BytesIO(ECHO.encode()))
+    server.put("model.tar.gz", packed.getvalue())
+    server.create_model("echo", "script:1", ModelDataUrl=f"s3://{BUCKET}/model.tar.gz")
+    size = put_lines(server, "echo/in/lines.csv", mb * MB)
+    watch = Watch(server.folder)
+    watch.start()
+    server.transform("echo", "echo", BatchStrategy="MultiRecord", MaxPayloadInMB=6, MaxConcurrentTransforms=2)
+    job = server.end_of("Transform", "echo")
+    watch.done.set()
+    watch.join()
+    written = server.s3.head_object(Bucket=BUCKET, Key="echo/out/lines.csv.out")["ContentLength"]
+    if written != size:
+        raise BenchError(f"the echo of {size} bytes has {written}")
+    seconds = (job["TransformEndTime"] - job["TransformStartTime"]).total_seconds()
+    yield Row(f"transform of one object of {mb} MB", size / MB / seconds, "MB/s")
+    yield Row("runner's memory at its peak", watch.peak / MB, "MB", 300)
+    yield Row("server's memory afterwards", memory(server.pid, "VmRSS") / MB, "MB")
+    yield Row("server's memory at its peak", memory(server.pid, "VmHWM") / MB, "MB")
+
+
+def put_lines(server: Server, key: str, size: int) -> int:
+    """Put an object of whole lines, in parts; returns its bytes."""
+    target = {"Bucket": BUCKET, "Key": key}
+    upload = server.s3.create_multipart_upload(**target)["UploadId"]
+    parts: list[dict[str, Any]] = []
+    left = size // len(LINE)
+    while left:
+        lines = min(left, PART // len(LINE))
+        number = len(parts) + 1
+        done = server.s3.upload_part(**target, UploadId=upload, PartNumber=number, Body=LINE * lines)
+        parts.append({"PartNumber": number, "ETag": done["ETag"]})
+        left -= lines
+    server.s3.complete_multipart_upload(**target, UploadId=upload, MultipartUpload={"Parts": parts})
+    return size // len(LINE) * len(LINE)
+
+
+class Watch(threading.Thread):
+    """Looks at the runners of one server until `done`; `peak` is the most resident memory of any, in bytes."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(daemon=True)
+        self.folder = str(folder).encode()
+        self.done = threading.Event()
+        self.peak = 0
+
+    def run(self) -> None:
+        while not self.done.wait(0.05):
+            for pid in self.runners():
+                # The kernel keeps the peak, so that what happens between two looks is not missed.
+                self.peak = max(self.peak, memory(pid, "VmHWM"))
+
+    def runners(self) -> Iterator[int]:
+        """Runner processes whose specification lies in this server's directory."""
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                command = path.read_bytes()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if b"\0include.local_aws.runner\0" in command and self.folder in command:
+                yield int(path.parent.name)
+
+
+def memory(pid: int, field: str) -> int:
+    """VmRSS or VmHWM of a process in bytes; 0 when it has ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    found = re.search(rf"^{field}:\s+(\d+) kB$", status, re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
+
+
+def measure(sizes: Sizes) -> Iterator[Row]:
+    """Every row, as it is known."""
+    with serving() as server:
+        yield Row("server's memory at rest", memory(server.pid, "VmRSS") / MB, "MB")
+        yield from bench_describe(server, sizes.calls)
+        yield from bench_empty_jobs(server, sizes.jobs)
+        yield from bench_throughput(server, sizes.mb)
+
+
+def main() -> int:
+    """Print the table; 1 when nothing could be measured."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer calls and jobs, 10 MB")
+    parser.add_argument("--mb", type=int, help="megabytes of the transform's object (default 200)")
+    parser.add_argument("--json", action="store_true", help="one JSON object a row")
+    given = parser.parse_args()
+    sizes = Sizes(calls=100, jobs=2, mb=given.mb or 10) if given.quick else Sizes(500, 5, given.mb or 200)
+    try:
+        for row in measure(sizes):
+            what, value, goal = row.cells()
+            if given.json:
+                stated = {"what": row.what, "value": row.value, "unit": row.unit, "goal": row.goal}
+                print(json.dumps(stated), flush=True)
+            else:
+                print(f"{what:<52}{value:>14}   {goal}".rstrip(), flush=True)
+    except BenchError as error:
+        print(f"bench-local-aws: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
