@@ -38,7 +38,12 @@ os.environ.update(_airflow_environment(_HOME))
 
 
 #: Tests that start Airflow's own processes; one after the other, for two Airflows at once starve each other.
-_AIRFLOW = ("tests/end_to_end/", "tests/deploy/test_compose_run", "tests/deploy/test_iam", "tests/deploy/test_mwaa")
+_AIRFLOW = (
+    "tests/end_to_end/",
+    "tests/deploy/test_compose_run",
+    "tests/deploy/test_iam",
+    "tests/deploy/test_mwaa",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
