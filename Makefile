@@ -71,6 +71,10 @@ bench-join: $(INSTALLED) ## the join next to polars, duckdb and pyarrow, in one 
 	@$(PY) -m venv .local/venvs/bench-join && .local/venvs/bench-join/bin/pip install -q polars duckdb pyarrow pandas numpy
 	@$(PY) tools/bench_join.py --rows $(or $(ROWS),1000000) --python .local/venvs/bench-join/bin/python
 
+.PHONY: bench-local-aws
+bench-local-aws: $(INSTALLED) ## the embedded AWS: Describe, empty jobs, throughput, memory [ARGS=--quick]
+	@$(PY) -m tools.bench_local_aws $(ARGS)
+
 .PHONY: clean
 clean: ## delete what runs left behind (.local), not .venv
 	@rm -rf .local artifacts

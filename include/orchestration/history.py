@@ -31,10 +31,13 @@ def read(storage: Storage, pipeline: Pipeline) -> list[HistoryRow]:
 
 
 def write(storage: Storage, pipeline: Pipeline, nonce: str, rows: Sequence[HistoryRow]) -> None:
-    """Add one run. Its file's name begins with the moment, so that a listing is in order of time."""
+    """Add one run, once however often it is reported. Names begin with the moment, so a listing is in order of time."""
+    if not rows:
+        return
     buffer = io.BytesIO()
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row.as_dict() for row in rows]), buffer)
-    name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{nonce}.parquet"
+    moment = datetime.fromisoformat(rows[0].moment).astimezone(UTC)
+    name = f"{moment:%Y%m%dT%H%M%SZ}-{nonce}.parquet"
     storage.write(
         f"{prefix_of(pipeline)}{name}", buffer.getvalue(), content_type="application/vnd.apache.parquet"
     )

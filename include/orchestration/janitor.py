@@ -16,6 +16,9 @@ from airflow.sdk import DAG
 
 from include.orchestration.chain import START
 from include.orchestration.pipelines import FOLDER, named
+from include.orchestration.templates import DEPLOYMENT_TAG, deployment
+from include.scoring.errors import PipelineError
+from include.scoring.naming import name_head
 from sagemaker_jobs.cleanup import clear_away, collect
 from sagemaker_jobs.janitor import leftovers
 
@@ -41,23 +44,38 @@ def janitor_dag(*, doc_md: str | None = None) -> DAG:
     return dag
 
 
-def tidy(*, ti: Any, **_: Any) -> dict[str, list[str]]:
-    """Stop and delete what is left over, by connection; the names.
+def tidy(*, ti: Any, **_: Any) -> list[str]:
+    """Stop and delete what is left over; the names.
 
-    Only resources that carry the tags of a run of one of this folder's pipelines are judged: an account may be shared
-    by several Airflows.
+    Only what carries the tags of this Airflow and of one of its pipelines is judged: several may share an account.
+    A pipeline whose file is wrong does not keep the others from being tidied.
+
+    Raises:
+        PipelineError: after the others were tidied, for the first file that is wrong.
     """
-    pipelines = {path.stem: named(path.stem) for path in sorted(FOLDER.glob("*.yaml"))}
-    ours = {pipeline.name for pipeline in pipelines.values()}
 
     def is_active(dag_id: str, run_id: str) -> bool:
         count: int = ti.get_dr_count(dag_id=dag_id, run_ids=[run_id], states=["queued", "running"])
         return count > 0
 
-    done: dict[str, list[str]] = {}
-    for connection in sorted({pipeline.aws_conn_id for pipeline in pipelines.values()}):
-        hook = SageMakerHook(aws_conn_id=connection)  # type: ignore[no-untyped-call]  # the provider's
-        found = leftovers(collect(hook), is_active=is_active, now=time.time(), only_dags=ours.__contains__)
-        done[connection] = clear_away(hook, found)
-        log.info("%s: %d left over", connection, len(found))
+    done: list[str] = []
+    wrong: list[PipelineError] = []
+    for path in sorted(FOLDER.glob("*.yaml")):
+        try:
+            pipeline = named(path.stem)
+        except PipelineError as error:
+            log.warning("not tidied for this pipeline: %s", error)
+            wrong.append(error)
+            continue
+        hook = SageMakerHook(aws_conn_id=pipeline.aws_conn_id, region_name=pipeline.region)  # type: ignore[no-untyped-call]
+        ours = [
+            each
+            for each in collect(hook, name_contains=name_head(pipeline.name))
+            if each.tags.get(DEPLOYMENT_TAG) == deployment()
+        ]
+        found = leftovers(ours, is_active=is_active, now=time.time(), only_dags=pipeline.name.__eq__)
+        done += clear_away(hook, found)
+    log.info("stopped or deleted: %s", ", ".join(done) or "nothing")
+    if wrong:
+        raise wrong[0]
     return done

@@ -24,12 +24,12 @@ REQUEST = '"POST /invocations'
 LINES_READ = 200
 
 
-def busy_seconds(aws_conn_id: str | None, job: Mapping[str, Any]) -> float | None:
+def busy_seconds(aws_conn_id: str | None, region: str | None, job: Mapping[str, Any]) -> float | None:
     """Seconds in which a transform job's instances worked, summed over them.
 
     None when its logs cannot be read or show no requests.
     """
-    client: Any = AwsLogsHook(aws_conn_id=aws_conn_id).get_conn()
+    client: Any = AwsLogsHook(aws_conn_id=aws_conn_id, region_name=region).get_conn()
     spans: dict[str, tuple[float, float]] = {}
     try:
         for instance, (first, last) in busy_spans(client, KINDS[job["kind"]].log_group, job["job_name"]):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from include.orchestration.names import PREPROCESSED
-from include.orchestration.templates import from_plan, from_shards, name_of_job
+from include.orchestration.templates import DEPLOYMENT_TAG, from_plan, from_shards, name_of_job
 from include.scoring import requests
 from include.scoring.config import Pipeline
 from include.scoring.naming import RunPaths
@@ -16,7 +16,11 @@ from sagemaker_jobs.janitor import DAG_TAG, RUN_TAG
 
 RUN_PREFIX = from_plan("run_prefix")
 #: Jobs and models say which run they belong to, for AWS's bill and for finding what a lost run left behind.
-TAGS = {RUN_TAG: "{{ run_tag(run_id) }}", DAG_TAG: "{{ dag.dag_id }}"}
+TAGS = {
+    RUN_TAG: "{{ run_tag(run_id) }}",
+    DAG_TAG: "{{ dag.dag_id }}",
+    DEPLOYMENT_TAG: "{{ deployment() }}",
+}
 
 
 def processing_config(pipeline: Pipeline) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from include.scoring.s3uri import split
 class Storage:
     """One client for one task; every method takes full `s3://` URIs."""
 
-    def __init__(self, aws_conn_id: str | None) -> None:
-        self.client: Any = S3Hook(aws_conn_id=aws_conn_id).get_conn()
+    def __init__(self, aws_conn_id: str | None, region: str | None = None) -> None:
+        self.client: Any = S3Hook(aws_conn_id=aws_conn_id, region_name=region).get_conn()
 
     def objects(self, prefix: str) -> Iterator[S3Object]:
         """The objects below a raw string prefix, in key order. Keys ending in `/` are consoles' folders, not data."""

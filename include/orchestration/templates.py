@@ -5,8 +5,11 @@ What is filled is visible in Airflow under "Rendered Templates".
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
+
+from airflow.sdk.configuration import conf
 
 from include.orchestration.names import PLAN, SHARDS
 from include.scoring.naming import job_base_name
@@ -25,6 +28,15 @@ def from_shards(key: str) -> str:
 def name_of_job(step: str) -> str:
     """The base name of this step's job: equal over automatic retries, another one after a clear."""
     return f"{{{{ job_name(ti, '{step}') }}}}"
+
+
+#: Tag that says which Airflow a job belongs to, where several share an account.
+DEPLOYMENT_TAG = "airflow:deployment"
+
+
+def deployment() -> str:
+    """Which Airflow this is, as a tag's value: a hash of the address of its UI."""
+    return hashlib.sha256(conf.get("api", "base_url", fallback="").encode()).hexdigest()[:12]
 
 
 def run_tag(run_id: str) -> str:
@@ -46,4 +58,4 @@ def macros(pipeline: str) -> dict[str, Callable[..., Any]]:
             task_id=ti.task_id, map_index=-1 if ti.map_index is None else ti.map_index, max_tries=ti.max_tries,
         )  # fmt: skip
 
-    return {"job_name": job_name, "run_tag": run_tag}
+    return {"job_name": job_name, "run_tag": run_tag, "deployment": deployment}

@@ -78,7 +78,8 @@ def _read(file: Path) -> Prices:
 class StageUse:
     """What one job used. Times are epoch seconds; a job that never started has no start and is not billed.
 
-    `busy_seconds` is the sum over instances of the seconds in which they worked, None when not known.
+    `busy_seconds` is the sum over instances of the seconds in which they worked, None when not known;
+    `earlier_billed_seconds` are those of attempts before this one, which failed and were paid for.
     """
 
     stage: str
@@ -90,6 +91,7 @@ class StageUse:
     ended_at: float | None
     busy_seconds: float | None = None
     attempt: int | None = None
+    earlier_billed_seconds: float = 0.0
 
     @classmethod
     def from_job(cls, stage: str, job: Mapping[str, Any], *, busy_seconds: float | None = None) -> Self:
@@ -104,6 +106,7 @@ class StageUse:
             ended_at=job.get("ended_at"),
             busy_seconds=busy_seconds,
             attempt=job.get("attempt"),
+            earlier_billed_seconds=sum(each["billed_seconds"] for each in job.get("earlier") or ()),
         )
 
     @property
@@ -121,8 +124,8 @@ class StageUse:
 
     @property
     def billed_seconds(self) -> float:
-        """Instance-seconds that AWS bills."""
-        return self.running_seconds * self.instance_count
+        """Instance-seconds that AWS bills, failed attempts included."""
+        return self.running_seconds * self.instance_count + self.earlier_billed_seconds
 
     @property
     def idle_seconds(self) -> float | None:

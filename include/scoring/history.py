@@ -173,4 +173,6 @@ def rows_of(report: Mapping[str, Any]) -> list[HistoryRow]:
             dollars=stage["dollars"],
         )
         for stage in report["stages"]
+        # A job that continued another did only a part of the work that the run's figures count.
+        if not stage["earlier_billed_seconds"]
     ]

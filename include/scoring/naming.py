@@ -49,6 +49,11 @@ def job_base_name(
     return f"{head}-{tail}" if head else tail
 
 
+def name_head(pipeline: str) -> str:
+    """With what the names of all jobs and models of a pipeline begin, however long its name is."""
+    return _words(pipeline)[: MAX_BASE_NAME - _STEP_LENGTH - _TOKEN_LENGTH - _TASK_HASH_LENGTH - 3].strip("-")
+
+
 def run_slug(run_id: str) -> str:
     """A run id as one S3 path segment: safe characters only, at most 80, distinct for distinct run ids.
 

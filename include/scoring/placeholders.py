@@ -43,7 +43,7 @@ def check_placeholders(text: str) -> None:
 def resolve(text: str, *, moment: datetime, run_id: str) -> str:
     """Fill the placeholders of `text`.
 
-    `moment` is the end of the run's data interval, else its logical date, else `run_after`; it must carry a
+    `moment` is the start of the run's data interval, else its logical date, else `run_after`; it must carry a
     time zone and is read in UTC. Raises PlaceholderError for a text that `check_placeholders` refuses.
     """
     check_placeholders(text)

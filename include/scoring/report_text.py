@@ -58,6 +58,8 @@ def _stage(stage: Mapping[str, Any], planned: Mapping[str, Any], error: float | 
         f"billed {_seconds(stage['billed_seconds'])}, idle {_idle(stage)}, {money(stage['dollars'])}",
         stage["job_name"],
     )
+    if stage["earlier_billed_seconds"]:
+        lines.append(f"{'':{_INDENT}}of that {_seconds(stage['earlier_billed_seconds'])} in failed attempts")
     if error is not None:
         said = f"{duration(planned['low'])} to {duration(planned['high'])}"
         lines.append(f"{'':{_INDENT}}the plan said {said}, off by {error:+.0%}")

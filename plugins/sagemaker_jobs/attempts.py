@@ -26,9 +26,12 @@ def request_of(hook: SageMakerHook, spec: JobSpec, earlier: Sequence[Job]) -> di
         instance_type = instance_type_of(spec, earlier)
         if instance_type is not None:
             spec.kind.resources(request)["InstanceType"] = instance_type
-        source = left_to_do(hook, spec, earlier)
-        if source is not None:
-            request["TransformInput"]["DataSource"] = source
+        remainder = left_to_do(hook, spec, earlier)
+        if remainder is not None:
+            request["TransformInput"]["DataSource"] = remainder.source
+            resources = spec.kind.resources(request)
+            # An instance without an object is billed all the same.
+            resources["InstanceCount"] = min(int(resources["InstanceCount"]), remainder.objects)
     return request
 
 

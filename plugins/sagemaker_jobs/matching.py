@@ -40,7 +40,7 @@ def job_differences(spec: JobSpec, job: Job) -> list[str]:
     """Where ``job`` is not attempt ``job.attempt`` of ``spec``, as sentences; [] if it is.
 
     An attempt after the first may run on another instance type of the spec's list and, where the spec lets a
-    transform resume, on a manifest of what was left.
+    transform resume, on a manifest of what was left and no more instances than that has objects.
     """
     attempt = job.attempt or 1
     wanted = {key: value for key, value in spec.request_for(attempt).items() if key not in _NOT_DESCRIBED}
@@ -51,6 +51,9 @@ def job_differences(spec: JobSpec, job: Job) -> list[str]:
         source = job.description.get("TransformInput", {}).get("DataSource", {})
         if spec.resume and source.get("S3DataSource", {}).get("S3DataType") == "ManifestFile":
             wanted["TransformInput"]["DataSource"] = source
+            resources, found = spec.kind.resources(wanted), spec.kind.resources(job.description)
+            if int(found.get("InstanceCount", 0)) <= int(resources["InstanceCount"]):
+                resources["InstanceCount"] = found.get("InstanceCount")
     return differences(wanted, job.description)
 
 

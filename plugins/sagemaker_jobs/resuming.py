@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
@@ -30,8 +31,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def left_to_do(hook: SageMakerHook, spec: JobSpec, earlier: Sequence[Job]) -> dict[str, Any] | None:
-    """The DataSource of the objects that no attempt of ``earlier`` has finished; None to run all of them.
+@dataclass(frozen=True, slots=True)
+class Remainder:
+    """What is left of a transform: the DataSource that names it, and how many objects that is."""
+
+    source: dict[str, Any]
+    objects: int
+
+
+def left_to_do(hook: SageMakerHook, spec: JobSpec, earlier: Sequence[Job]) -> Remainder | None:
+    """The objects that no attempt of ``earlier`` has finished; None to run all of them.
 
     Writes the manifest beside the attempt's output prefix. When every object is done and the job failed all
     the same, the last object is done again: AWS runs no job without input.
@@ -59,7 +68,7 @@ def left_to_do(hook: SageMakerHook, spec: JobSpec, earlier: Sequence[Job]) -> di
         len(inputs),
         manifest,
     )
-    return _manifest_source(manifest)
+    return Remainder(_manifest_source(manifest), len(left) or 1)
 
 
 def chain_of(spec: JobSpec, jobs: Sequence[Job]) -> list[Job]:

@@ -10,15 +10,18 @@ import boto3
 import pytest
 
 from include.orchestration import janitor
+from include.orchestration.templates import DEPLOYMENT_TAG, deployment
 from sagemaker_jobs.janitor import DAG_TAG, RUN_TAG
 from tools.laptop import CREDENTIALS, REGION, aws_connection, embedded_aws
 
+HERE = {DEPLOYMENT_TAG: deployment()}
 MODELS = {
-    "left-over": {DAG_TAG: "abalone", RUN_TAG: "over"},
-    "in-use": {DAG_TAG: "abalone", RUN_TAG: "active"},
-    "of-another-airflow": {DAG_TAG: "elsewhere", RUN_TAG: "over"},
-    "of-a-run-without-a-name": {DAG_TAG: "abalone", RUN_TAG: ""},
-    "made-by-hand": {},
+    "abalone-left-over": {DAG_TAG: "abalone", RUN_TAG: "over", **HERE},
+    "abalone-in-use": {DAG_TAG: "abalone", RUN_TAG: "active", **HERE},
+    "abalone-of-another-airflow": {DAG_TAG: "abalone", RUN_TAG: "over", DEPLOYMENT_TAG: "another"},
+    "abalone-of-another-dag": {DAG_TAG: "elsewhere", RUN_TAG: "over", **HERE},
+    "abalone-of-a-run-without-a-name": {DAG_TAG: "abalone", RUN_TAG: "", **HERE},
+    "abalone-made-by-hand": {},
 }
 
 
@@ -48,10 +51,10 @@ def test_only_models_of_runs_that_are_over_are_deleted(
                 PrimaryContainer={"Image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/any:1"},
                 Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
             )
-        assert janitor.tidy(ti=Task()) == {"aws_default": []}
+        assert janitor.tidy(ti=Task()) == []
         later = time.time() + 3700
         monkeypatch.setattr(janitor.time, "time", lambda: later)
-        assert janitor.tidy(ti=Task()) == {"aws_default": ["left-over"]}
+        assert janitor.tidy(ti=Task()) == ["abalone-left-over"]
         assert {model["ModelName"] for model in client.list_models()["Models"]} == MODELS.keys() - {
-            "left-over"
+            "abalone-left-over"
         }

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from include.orchestration.storage import Storage
-from include.orchestration.tasks.join import Answers
+from include.orchestration.tasks.join import Answers, check_same_run
+from include.scoring.errors import ReconciliationError
+from include.scoring.naming import JobPaths
 
 FIRST, SECOND = "s3://bucket/job-1/predictions/", "s3://bucket/job-2/predictions/"
 
@@ -30,3 +32,12 @@ def test_a_single_prefix_is_not_listed(two_jobs: Storage, monkeypatch: pytest.Mo
     """It has everything, or the download says what is missing."""
     monkeypatch.setattr(two_jobs, "uris", None)
     assert Answers(two_jobs, [SECOND]).of("features/c.csv") == f"{SECOND}c.csv.out"
+
+
+def test_records_are_never_put_beside_the_answers_to_others() -> None:
+    """After `preprocess` and `shards` were run again, and the transform was not, counts may agree and rows do not."""
+    source = {"S3DataType": "S3Prefix", "S3Uri": "s3://work/run/preprocess-1/features/"}
+    spec = {"request": {"TransformInput": {"DataSource": {"S3DataSource": source}}}}
+    check_same_run(spec, JobPaths("s3://work/run/preprocess-1/"))
+    with pytest.raises(ReconciliationError, match="clear `transform`"):
+        check_same_run(spec, JobPaths("s3://work/run/preprocess-2/"))

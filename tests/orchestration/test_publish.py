@@ -10,28 +10,39 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from include.orchestration.publishing import Publication
 from include.orchestration.readback import first_rows, rows_in
 from include.orchestration.storage import Storage
-from include.orchestration.tasks.publish import commit, copied, part_name, remove_parts, tidy
+from include.orchestration.tasks.publish import parts_of
 from include.scoring.errors import ReconciliationError
 
 OUT = "s3://bucket/scored/"
 
 
-def manifest_of(*names: str) -> dict[str, Any]:
-    """A manifest that names these files below the output."""
-    return {"files": [{"uri": f"{OUT}{name}", "rows": 1} for name in names]}
+RUN, OTHER = "nightly-1", "nightly-2"
 
 
-def put(storage: Storage, *names: str) -> None:
-    """Files below the output."""
-    for name in names:
-        storage.write(f"{OUT}{name}", "x")
+def publication(storage: Storage, run_id: str = RUN, try_number: int = 1) -> Publication:
+    """A try of a run to publish."""
+    return Publication(storage, OUT, run_id, nonce="0123456789abcdef", try_number=try_number)
+
+
+def published(of: Publication, *numbers: int) -> dict[str, Any]:
+    """Parts of a try, and the manifest that names them."""
+    uris = [of.target(f"s3://bucket/joined/part-{number}.parquet") for number in numbers]
+    for uri in uris:
+        of.storage.write(uri, "x")
+    return {"files": [{"uri": uri, "rows": 1} for uri in uris], "replaces": of.replaced(of.before())}
 
 
 def names(storage: Storage) -> set[str]:
     """What a listing of the output shows."""
     return {uri.removeprefix(OUT) for uri in storage.uris(OUT)}
+
+
+def part(number: int, run_id: str = RUN, try_number: int = 1) -> str:
+    """Name of a published part."""
+    return f"part-{number}-{run_id}-012345-{try_number}.parquet"
 
 
 @pytest.fixture(autouse=True)
@@ -40,24 +51,40 @@ def empty(storage: Storage) -> None:
     storage.delete(storage.uris("s3://bucket/"))
 
 
-def test_the_first_run_commits_and_marks_its_success(storage: Storage) -> None:
+def test_the_first_run_commits_and_then_marks_its_success(storage: Storage) -> None:
     """Parts, the manifest, and then `_SUCCESS`."""
-    put(storage, "part-0-a.parquet")
-    commit(storage, OUT, manifest_of("part-0-a.parquet"), None)
-    assert names(storage) == {"part-0-a.parquet", "_manifest.json"}
-    tidy(storage, OUT, None)
-    assert names(storage) == {"part-0-a.parquet", "_manifest.json", "_SUCCESS"}
+    run = publication(storage)
+    manifest = published(run, 0)
+    run.commit(manifest, None)
+    assert names(storage) == {part(0), "_manifest.json"}
+    run.tidy(manifest)
+    assert names(storage) == {part(0), "_manifest.json", "_SUCCESS"}
 
 
 def test_a_later_run_takes_the_place_of_the_one_before(storage: Storage) -> None:
-    """The old parts go, after the new manifest is there."""
-    put(storage, "part-0-a.parquet", "part-0-b.parquet", "part-1-b.parquet")
-    commit(storage, OUT, manifest_of("part-0-a.parquet"), None)
-    before = storage.current(f"{OUT}_manifest.json")
-    commit(storage, OUT, manifest_of("part-0-b.parquet", "part-1-b.parquet"), before)
-    assert "part-0-a.parquet" in names(storage)
-    tidy(storage, OUT, before)
-    assert names(storage) == {"part-0-b.parquet", "part-1-b.parquet", "_manifest.json", "_SUCCESS"}
+    """The old parts go after the new manifest is there, not before."""
+    first = publication(storage)
+    first.commit(published(first, 0), None)
+    second = publication(storage, OTHER)
+    manifest = published(second, 0, 1)
+    second.commit(manifest, second.before())
+    assert part(0) in names(storage)
+    second.tidy(manifest)
+    assert names(storage) == {part(0, OTHER), part(1, OTHER), "_manifest.json", "_SUCCESS"}
+
+
+def test_what_a_run_that_died_before_tidying_had_to_remove_goes_with_the_next_try(storage: Storage) -> None:
+    """Its manifest still says what it replaced; so do parts that a try copied and never committed."""
+    old = publication(storage, OTHER)
+    old.commit(published(old, 0), None)
+    died = publication(storage)
+    died.commit(published(died, 0), died.before())
+    published(publication(storage, try_number=2), 0)
+    again = publication(storage, try_number=3)
+    manifest = published(again, 0)
+    again.commit(manifest, again.before())
+    again.tidy(manifest)
+    assert names(storage) == {part(0, try_number=3), "_manifest.json", "_SUCCESS"}
 
 
 @pytest.mark.parametrize("had_one_before", [True, False])
@@ -66,27 +93,60 @@ def test_of_two_runs_at_once_one_commits_and_the_other_is_refused(
 ) -> None:
     """Both looked before either wrote; what the first one published stands."""
     if had_one_before:
-        commit(storage, OUT, manifest_of("part-0-old.parquet"), None)
-    before = storage.current(f"{OUT}_manifest.json")
-    commit(storage, OUT, manifest_of("part-0-a.parquet"), before)
+        oldest = publication(storage, "nightly-0")
+        oldest.commit(published(oldest, 0), None)
+    first, second = publication(storage), publication(storage, OTHER)
+    before = first.before()
+    manifest, late = published(first, 0), published(second, 0)
+    first.commit(manifest, before)
     with pytest.raises(ReconciliationError, match="another run published"):
-        commit(storage, OUT, manifest_of("part-0-b.parquet"), before)
-    assert storage.read_json(f"{OUT}_manifest.json") == manifest_of("part-0-a.parquet")
+        second.commit(late, before)
+    assert storage.read_json(f"{OUT}_manifest.json") == manifest
+
+
+def test_a_commit_whose_answer_was_lost_is_no_other_runs(storage: Storage) -> None:
+    """The client repeats the PUT, and is refused because the first one went through."""
+    run = publication(storage)
+    manifest = published(run, 0)
+    run.commit(manifest, None)
+    run.commit(manifest, None)
+    assert names(storage) == {part(0), "_manifest.json"}
 
 
 def test_only_part_files_directly_below_the_output_are_ever_deleted(storage: Storage) -> None:
     """Whatever a manifest found there says."""
-    put(storage, "part-0-a.parquet", "precious.csv", "deeper/part-0.parquet")
-    storage.write("s3://bucket/elsewhere/part-0.parquet", "x")
-    remove_parts(storage, OUT, manifest_of("part-0-a.parquet", "precious.csv", "deeper/part-0.parquet"))
-    remove_parts(storage, OUT, {"files": [{"uri": "s3://bucket/elsewhere/part-0.parquet"}]})
-    assert names(storage) == {"precious.csv", "deeper/part-0.parquet"}
-    assert storage.uris("s3://bucket/elsewhere/") == ["s3://bucket/elsewhere/part-0.parquet"]
+    uris = [
+        f"{OUT}part-0-a.parquet",
+        f"{OUT}precious.csv",
+        f"{OUT}deeper/part-0.parquet",
+        "s3://bucket/else/part-0.parquet",
+    ]
+    for uri in uris:
+        storage.write(uri, "x")
+    publication(storage).remove_parts(uris)
+    assert storage.uris("s3://bucket/") == ["s3://bucket/else/part-0.parquet", *sorted(uris[1:3])]
 
 
-def test_a_part_is_named_after_its_run() -> None:
-    """The number stays in front, so that a listing keeps the order of the rows."""
-    assert part_name("s3://b/joined/x/part-00007.parquet", "nightly-1") == "part-00007-nightly-1.parquet"
+JOINED = {"uri": "s3://b/part-0.parquet", "shards": {"a": 1}, "preprocess_job": "p-1", "transform_job": "t-1"}
+
+
+def test_parts_of_jobs_that_were_run_again_since_are_left_aside() -> None:
+    """Airflow keeps the results of mapped tasks that a later run has no more."""
+    stale = {**JOINED, "uri": "s3://b/part-1.parquet", "transform_job": "t-0"}
+    assert parts_of([JOINED, stale], {"preprocess_job": "p-1"}, "p-1", "t-1") == [JOINED]
+
+
+def test_a_shard_in_two_parts_is_refused() -> None:
+    """Its rows would be published twice."""
+    again = {**JOINED, "uri": "s3://b/part-1.parquet", "shards": {"b": 1, "a": 1}}
+    with pytest.raises(ReconciliationError, match="shard a is in two parts"):
+        parts_of([JOINED, again], {"preprocess_job": "p-1"}, "p-1", "t-1")
+
+
+def test_counts_of_an_earlier_preprocessing_are_refused() -> None:
+    """`preprocess` was cleared alone."""
+    with pytest.raises(ReconciliationError, match="clear `shards`"):
+        parts_of([JOINED], {"preprocess_job": "p-0"}, "p-1", "t-1")
 
 
 def parquet(rows: int) -> bytes:
@@ -116,11 +176,11 @@ def test_rows_are_counted_in_the_file_that_lies_in_s3(
 def test_a_part_that_does_not_hold_what_was_joined_is_not_committed(storage: Storage) -> None:
     """The copy is read back before the manifest is written."""
     storage.write("s3://bucket/joined/part-0.parquet", parquet(3))
-    part = {"uri": "s3://bucket/joined/part-0.parquet", "rows": 4}
+    joined, run = {"uri": "s3://bucket/joined/part-0.parquet", "rows": 4}, publication(storage)
     with pytest.raises(ReconciliationError, match="3 rows were read back, 4 were written"):
-        copied(storage, part, f"{OUT}part-0-a.parquet")
-    entry = copied(storage, {**part, "rows": 3}, f"{OUT}part-0-a.parquet")
-    assert (entry["uri"], entry["rows"], entry["size"]) == (f"{OUT}part-0-a.parquet", 3, len(parquet(3)))
+        run.copied(joined)
+    entry = run.copied({**joined, "rows": 3})
+    assert (entry["uri"], entry["rows"], entry["size"]) == (f"{OUT}{part(0)}", 3, len(parquet(3)))
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
@@ -11,8 +11,10 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from include.orchestration.names import CLEAN_UP, PLAN, PUBLISH, SHARDS
 from include.orchestration.pipelines import named
-from include.scoring.naming import name_token
-from sagemaker_jobs.cleanup import delete_models, stop_jobs
+from include.orchestration.templates import DEPLOYMENT_TAG, deployment, run_tag
+from include.scoring.naming import name_head, name_token
+from sagemaker_jobs.cleanup import clear_away, collect, delete_models, stop_jobs
+from sagemaker_jobs.janitor import DAG_TAG, RUN_TAG, Action, Leftover, Resource
 
 log = logging.getLogger(__name__)
 
@@ -24,26 +26,37 @@ class RunFailed(AirflowFailException):
 
 
 def clean_up(pipeline: str, *, ti: Any, dag_run: Any, **_: Any) -> dict[str, list[str]]:
-    """Stop this run's jobs and delete its models, found by the part of their names that only this run has.
+    """Stop this run's jobs and delete its models.
+
+    They are found by the part of their names that only this plan gave them, and by the run in their tags: after `plan`
+    was cleared and made anew, or failed, what the first plan started has other names.
 
     Raises:
         RunFailed: a task failed, or nothing was published although nobody asked for that.
     """
     config, plan = named(pipeline), ti.xcom_pull(PLAN)
-    done: dict[str, list[str]] = {"stopped": [], "deleted_models": []}
+    hook = SageMakerHook(aws_conn_id=config.aws_conn_id, region_name=config.region)  # type: ignore[no-untyped-call]
+    done: list[str] = []
     if plan is not None:
-        hook = SageMakerHook(aws_conn_id=config.aws_conn_id)  # type: ignore[no-untyped-call]  # the provider's
         token = name_token(plan["nonce"])
-        done = {
-            "stopped": stop_jobs(hook, name_contains=token),
-            "deleted_models": delete_models(hook, name_contains=token),
-        }
-    log.info(
-        "stopped jobs: %s; deleted models: %s", done["stopped"] or "none", done["deleted_models"] or "none"
+        done = [*stop_jobs(hook, name_contains=token), *delete_models(hook, name_contains=token)]
+    done += clear_away(
+        hook, of_run(collect(hook, name_contains=name_head(config.name)), ti.dag_id, dag_run.run_id)
     )
+    log.info("stopped or deleted: %s", ", ".join(done) or "nothing, as nothing was left")
     states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[dag_run.run_id])[dag_run.run_id]
     judge(states, skipped_on_purpose=skipped_on_purpose(plan, ti.xcom_pull(SHARDS, key="facts")))
-    return done
+    return {"removed": done}
+
+
+def of_run(resources: Iterable[Resource], dag_id: str, run_id: str) -> list[Leftover]:
+    """What to do about the resources whose tags name this run of this Airflow: jobs are stopped, models deleted."""
+    tags = {DAG_TAG: dag_id, RUN_TAG: run_tag(run_id), DEPLOYMENT_TAG: deployment()}
+    return [
+        Leftover(each, Action.DELETE if each.kind is None else Action.STOP, "its run has ended")
+        for each in resources
+        if tags[RUN_TAG] and tags.items() <= each.tags.items()
+    ]
 
 
 def skipped_on_purpose(plan: Mapping[str, Any] | None, facts: Mapping[str, Any] | None) -> bool:

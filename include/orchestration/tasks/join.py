@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from include.jobs.join import JoinSpec, ShardFiles, join_group
-from include.orchestration.names import PLAN, SHARDS, TRANSFORMED
+from include.orchestration.names import PLAN, SHARDS, TRANSFORM, TRANSFORMED
 from include.orchestration.pipelines import named
 from include.orchestration.storage import Storage
+from include.scoring.errors import ReconciliationError
 from include.scoring.naming import JobPaths, RunPaths
 from include.scoring.requests import join_spec
 
@@ -23,12 +24,14 @@ def join(pipeline: str, group: Mapping[str, int], *, ti: Any, **_: Any) -> dict[
     """One part file under the run's prefix, and the rows of each shard in it.
 
     Raises:
+        ReconciliationError: the answers are to what another run of `preprocess` wrote.
         AssociationError: a shard has not as many predictions as records, or one that cannot be read.
     """
     config, plan, transformed = named(pipeline), ti.xcom_pull(PLAN), ti.xcom_pull(TRANSFORMED)
     facts = ti.xcom_pull(SHARDS, key="facts")
-    paths, storage = RunPaths(plan["run_prefix"]), Storage(config.aws_conn_id)
+    paths, storage = RunPaths(plan["run_prefix"]), Storage(config.aws_conn_id, config.region)
     wrote = paths.job(facts["preprocess_job"])
+    check_same_run(ti.xcom_pull(TRANSFORM, key="spec"), wrote)
     chosen = storage.read_json(f"{wrote.root}shards.json")["shards"][group["first"] : group["last"] + 1]
     spec = JoinSpec.from_dict(join_spec(config))
     part = f"part-{group['number']:05d}.{config.join.format}"
@@ -45,9 +48,25 @@ def join(pipeline: str, group: Mapping[str, int], *, ti: Any, **_: Any) -> dict[
     return {
         "uri": uri,
         "bytes": size,
+        "preprocess_job": facts["preprocess_job"],
+        "transform_job": transformed["job_name"],
         "rows": sum(count.rows for count in counts),
         "shards": {count.shard: count.rows for count in counts},
     }
+
+
+def check_same_run(spec: Mapping[str, Any], wrote: JobPaths) -> None:
+    """Refuse to put records beside the answers to others: names of shards are the same in each run of `preprocess`.
+
+    Raises:
+        ReconciliationError: the transform was asked to read what another job wrote.
+    """
+    read = spec["request"]["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
+    if read != wrote.features:
+        raise ReconciliationError(
+            f"the transform read {read}, but `shards` counted what lies below {wrote.root}; one of them was run again "
+            f"without the other: clear `transform` and all that follows it"
+        )
 
 
 class Answers:

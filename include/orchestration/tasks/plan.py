@@ -37,7 +37,7 @@ def plan(pipeline: str, *, params: Mapping[str, Any], dag_run: Any, **_: Any) ->
     moment, run_id = moment_of(dag_run), str(dag_run.run_id)
     input_uri = resolve(asked.input_uri or config.input.uri, moment=moment, run_id=run_id)
     output_uri = resolve(asked.output_uri or config.output.uri, moment=moment, run_id=run_id)
-    storage = Storage(config.aws_conn_id)
+    storage = Storage(config.aws_conn_id, config.region)
     objects = list(storage.objects(input_uri))
     made = make_plan(
         config, asked, objects,

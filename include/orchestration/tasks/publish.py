@@ -1,4 +1,4 @@
-"""`publish`: reconcile, copy the joined parts to the output, commit them by one conditional PUT of the manifest."""
+"""`publish`: reconcile what was joined with what came in, publish it, or nothing."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from include.orchestration.names import PLAN, PREPROCESSED, SHARDS, TRANSFORMED
 from include.orchestration.pipelines import named
-from include.orchestration.readback import rows_in
+from include.orchestration.publishing import Publication
 from include.orchestration.storage import Storage
 from include.scoring.errors import ReconciliationError
 from include.scoring.manifest import build_manifest
-from include.scoring.naming import RunPaths, run_slug
-from include.scoring.reconciliation import reconcile
+from include.scoring.naming import RunPaths
+from include.scoring.reconciliation import Reconciled, reconcile
 from include.scoring.requests import manifest_uris
 from include.scoring.shards import read_manifests
 
@@ -23,99 +23,93 @@ log = logging.getLogger(__name__)
 def publish(pipeline: str, joined: Iterable[Mapping[str, Any]], *, ti: Any, **_: Any) -> dict[str, Any]:
     """Publish the rows that the joins wrote, or nothing.
 
-    Readers who follow `_manifest.json` never see half a run or a mix of two. The parts of the run that was published
-    there before are removed after the commit.
-
     Raises:
-        ReconciliationError: records in are not records rejected plus rows published; nothing was committed.
+        ReconciliationError: records in are not records rejected plus rows published, or parts are of different jobs;
+            nothing was committed.
     """
     config, plan = named(pipeline), ti.xcom_pull(PLAN)
-    storage, paths = Storage(config.aws_conn_id), RunPaths(plan["run_prefix"])
+    storage = Storage(config.aws_conn_id, config.region)
     preprocessed, transformed = ti.xcom_pull(PREPROCESSED), ti.xcom_pull(TRANSFORMED)
-    documents = [storage.read_json(uri) for uri in storage.uris(paths.job(preprocessed["job_name"]).manifest)]
-    found = read_manifests(documents, hosts=preprocessed["instance_count"])
-    parts = list(joined)
-    reconciled = reconcile(
-        found,
-        {shard: rows for part in parts for shard, rows in part["shards"].items()},
-        objects=manifest_uris(storage.read_json(paths.input_manifest)),
-    )
+    facts = ti.xcom_pull(SHARDS, key="facts")
+    parts = parts_of(joined, facts, preprocessed["job_name"], transformed["job_name"])
+    reconciled = reconciled_run(storage, plan, preprocessed, parts)
 
-    # The nonce and the try are part of the names: a file that readers may be reading is never overwritten.
-    output, run = plan["output_uri"], f"{run_slug(plan['run_id'])}-{plan['nonce'][:6]}-{ti.try_number}"
-    before = storage.current(f"{output}_manifest.json")
-    targets = {f"{output}{part_name(part['uri'], run)}": part for part in parts}
+    publication = Publication(storage, plan["output_uri"], plan["run_id"], plan["nonce"], ti.try_number)
+    before = publication.before()
     try:
-        files = [copied(storage, part, target) for target, part in targets.items()]
+        files = [publication.copied(part) for part in parts]
         rows = sum(file["rows"] for file in files)
         if rows != reconciled.scored:
             raise ReconciliationError(
-                f"{rows:,} rows were read back from {output}, but {reconciled.scored:,} were scored; not committed"
+                f"{rows:,} rows were read back from {publication.output}, but {reconciled.scored:,} were scored; "
+                f"not committed"
             )
         manifest = build_manifest(
-            plan=plan,
-            files=files,
-            reconciled=reconciled,
-            facts=ti.xcom_pull(SHARDS, key="facts"),
-            transformed=transformed,
+            plan=plan, files=files, reconciled=reconciled, facts=facts, transformed=transformed
         )
-        commit(storage, output, manifest, before)
+        manifest["replaces"] = publication.replaced(before)
+        publication.commit(manifest, before)
     except ReconciliationError:
         # Only where it is sure that nothing was committed: after a lost connection the parts may be the published ones.
-        storage.delete(targets)
+        publication.remove_parts(publication.target(part["uri"]) for part in parts)
         raise
-    tidy(storage, output, before)
-    log.info("published %s rows in %s files at %s", f"{rows:,}", len(files), output)
+    publication.tidy(manifest)
+    log.info("published %s rows in %s files at %s", f"{rows:,}", len(files), publication.output)
     return {
-        "output_uri": output,
-        "manifest": f"{output}_manifest.json",
+        "output_uri": publication.output,
+        "manifest": publication.manifest_uri,
         "rows": rows,
-        "files": list(targets),
+        "files": [file["uri"] for file in files],
     }
 
 
-def part_name(uri: str, run: str) -> str:
-    """`part-00000.parquet` of a run as `part-00000-<run>.parquet`."""
-    stem, suffix = uri.rsplit("/", 1)[1].rsplit(".", 1)
-    return f"{stem}-{run}.{suffix}"
+def parts_of(
+    joined: Iterable[Mapping[str, Any]], facts: Mapping[str, Any], preprocess_job: str, transform_job: str
+) -> list[Mapping[str, Any]]:
+    """The parts that were joined from these two jobs.
 
-
-def copied(storage: Storage, part: Mapping[str, Any], target: str) -> dict[str, Any]:
-    """Copy one part to the output and read its rows back; its entry in the manifest."""
-    storage.copy(part["uri"], target)
-    rows = rows_in(storage, target)
-    if rows != part["rows"]:
-        raise ReconciliationError(
-            f"{target}: {rows:,} rows were read back, {part['rows']:,} were written; not committed"
-        )
-    return {"uri": target, "rows": rows, **storage.head(target)}
-
-
-def commit(storage: Storage, output: str, manifest: dict[str, Any], before: tuple[Any, str] | None) -> None:
-    """Make this run the published one, in place of the one that was there `before`.
+    A join that was cleared away, because a later run of `shards` gave fewer groups, leaves its result in Airflow; its
+    jobs are others.
 
     Raises:
-        ReconciliationError: another run was published since; that one stands.
+        ReconciliationError: a shard is in two parts, or `shards` has not read what `preprocess` wrote last.
     """
-    if not storage.commit_json(
-        f"{output}_manifest.json", manifest, replacing=None if before is None else before[1]
-    ):
+    if facts["preprocess_job"] != preprocess_job:
         raise ReconciliationError(
-            f"another run published to {output} while this one was about to; what it published stands, and this run's "
-            f"files were removed from there. Clear `publish` to publish this run instead."
+            f"`shards` read what {facts['preprocess_job']} wrote, but `preprocess` has run again as {preprocess_job}; "
+            f"clear `shards` and all that follows it"
         )
+    current = (preprocess_job, transform_job)
+    parts = [part for part in joined if (part["preprocess_job"], part["transform_job"]) == current]
+    seen: set[str] = set()
+    for part in parts:
+        twice = seen.intersection(part["shards"])
+        if twice:
+            raise ReconciliationError(
+                f"shard {min(twice)} is in two parts, {part['uri']} among them", min(twice)
+            )
+        seen.update(part["shards"])
+    return parts
 
 
-def tidy(storage: Storage, output: str, before: tuple[Any, str] | None) -> None:
-    """Say that a run is complete, and remove the parts of the one before."""
-    storage.write(f"{output}_SUCCESS", "", content_type="text/plain")
-    if before is not None:
-        remove_parts(storage, output, before[0])
+def reconciled_run(
+    storage: Storage,
+    plan: Mapping[str, Any],
+    preprocessed: Mapping[str, Any],
+    parts: Iterable[Mapping[str, Any]],
+) -> Reconciled:
+    """The counts of the run, which add up: per object, per shard and in all.
 
-
-def remove_parts(storage: Storage, output: str, manifest: dict[str, Any]) -> None:
-    """Delete the files a manifest names: only part files, and only directly below `output`, whatever it says."""
-    named_files = (str(file["uri"]) for file in manifest["files"])
-    storage.delete(
-        uri for uri in named_files if uri.startswith(f"{output}part-") and "/" not in uri.removeprefix(output)
+    Raises:
+        ReconciliationError, ManifestError: they do not.
+    """
+    paths = RunPaths(plan["run_prefix"])
+    manifests = storage.uris(paths.job(preprocessed["job_name"]).manifest)
+    found = read_manifests(
+        [storage.read_json(uri) for uri in manifests], hosts=preprocessed["instance_count"]
+    )
+    return reconcile(
+        found,
+        {shard: rows for part in parts for shard, rows in part["shards"].items()},
+        objects=manifest_uris(storage.read_json(paths.input_manifest)),
     )

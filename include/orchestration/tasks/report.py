@@ -25,7 +25,7 @@ def report(pipeline: str, *, ti: Any, **_: Any) -> dict[str, Any]:
     """Write report.json and report.html below the run's prefix; the records and where the report is."""
     config, plan = named(pipeline), ti.xcom_pull(PLAN)
     storage, paths, published = (
-        Storage(config.aws_conn_id),
+        Storage(config.aws_conn_id, config.region),
         RunPaths(plan["run_prefix"]),
         ti.xcom_pull(PUBLISH),
     )
@@ -36,7 +36,7 @@ def report(pipeline: str, *, ti: Any, **_: Any) -> dict[str, Any]:
     facts = ti.xcom_pull(SHARDS, key="facts")
     # `preprocess` measures itself; what the model's containers did is read from their logs.
     jobs["preprocess"]["busy_seconds"] = facts["busy_seconds"]
-    jobs["transform"]["busy_seconds"] = busy_seconds(config.aws_conn_id, jobs["transform"])
+    jobs["transform"]["busy_seconds"] = busy_seconds(config.aws_conn_id, config.region, jobs["transform"])
     figures = build_report(
         plan=storage.read_json(paths.plan),
         jobs=jobs,

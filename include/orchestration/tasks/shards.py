@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 from include.orchestration.gate import SkipRest
@@ -16,6 +17,9 @@ from include.scoring.shards import group_shards, read_manifests, right_size
 
 log = logging.getLogger(__name__)
 
+#: Groups of equal bytes that may come out of rounding, well below what Airflow maps over.
+MOST_GROUPS = 500
+
 
 def shards(pipeline: str, *, ti: Any, **_: Any) -> list[dict[str, int]] | SkipRest:
     """The groups of shards that the joins share, each `{"number": n, "first": i, "last": j}`, counted from 0.
@@ -27,7 +31,7 @@ def shards(pipeline: str, *, ti: Any, **_: Any) -> list[dict[str, int]] | SkipRe
         EmptyInputError: the objects hold no record, and the pipeline says that this is a failure.
     """
     config, plan = named(pipeline), ti.xcom_pull(PLAN)
-    storage, job = Storage(config.aws_conn_id), ti.xcom_pull(PREPROCESSED)
+    storage, job = Storage(config.aws_conn_id, config.region), ti.xcom_pull(PREPROCESSED)
     where = RunPaths(plan["run_prefix"]).job(job["job_name"])
     documents = [storage.read_json(uri) for uri in storage.uris(where.manifest)]
     found = read_manifests(documents, hosts=job["instance_count"])
@@ -56,5 +60,7 @@ def shards(pipeline: str, *, ti: Any, **_: Any) -> list[dict[str, int]] | SkipRe
         )
     documents_of_shards = [shard.model_dump(mode="json") for shard in found.shards]
     storage.write_json(f"{where.root}shards.json", {"shards": documents_of_shards})
-    groups = group_shards(found.shards, plan["join"]["group_bytes"])
+    # Airflow maps a task over 1,024 values at most (core.max_map_length).
+    whole = sum(shard.bytes for shard in found.shards)
+    groups = group_shards(found.shards, max(plan["join"]["group_bytes"], math.ceil(whole / MOST_GROUPS)))
     return [{"number": number, "first": first, "last": last} for number, (first, last) in enumerate(groups)]
