@@ -46,6 +46,7 @@ _AIRFLOW = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say which tests stay together when two processes share them: those of a file, and those with an Airflow."""
     for item in items:

@@ -159,6 +159,21 @@ def test_a_quota_in_use_is_waited_for_without_a_worker(aws: FakeSageMaker, hook:
     assert result["Processing"]["ProcessingJobName"] == "abalone-preprocess-0123456789-1"
 
 
+def test_the_rest_is_given_to_no_more_instances_than_it_has_objects(
+    aws: FakeSageMaker, hook: SageMakerHook, bucket: Bucket
+):
+    """One object left of five: one instance, and the job is known again as this spec's."""
+    spec = transform_spec(resume=True)
+    bucket.put(*[f"run/features/part-{number}.csv" for number in range(5)])
+    ensure_job(hook, spec)
+    assert aws.jobs["score-0123-1"]["TransformResources"]["InstanceCount"] == 2
+    bucket.put(*[f"run/score-0123-1/predictions/part-{number}.csv.out" for number in range(4)])
+    aws.end("score-0123-1", "Failed", FailureReason=INTERNAL)
+    assert ensure_job(hook, spec).name == "score-0123-2"
+    assert aws.jobs["score-0123-2"]["TransformResources"]["InstanceCount"] == 1
+    assert ensure_job(hook, spec).name == "score-0123-2"
+
+
 def test_a_transform_that_failed_in_part_goes_on_with_the_rest(
     aws: FakeSageMaker, hook: SageMakerHook, bucket: Bucket
 ):
@@ -174,6 +189,7 @@ def test_a_transform_that_failed_in_part_goes_on_with_the_rest(
         "S3DataType": "ManifestFile",
         "S3Uri": "s3://bucket/run/score-0123-2/predictions-manifest.json",
     }
+    assert aws.jobs["score-0123-2"]["TransformResources"]["InstanceCount"] == 2
     assert bucket.json("run/score-0123-2/predictions-manifest.json") == [
         {"prefix": "s3://bucket/run/features/"},
         "part-2.csv",
