@@ -17,10 +17,10 @@ ONE = "s3://bucket/in/one.csv"
 @pytest.mark.parametrize(
     ("content", "changes", "message"),
     [
-        (gzip.compress(b"a,1\n"), {}, f"{ONE} is gzip data; set input.compression to gzip"),
+        (gzip.compress(b"a,1\n", mtime=0), {}, f"{ONE} is gzip data; set input.compression to gzip"),
         (b"a,1\n", {"input_compression": "gzip"}, f"{ONE} is not gzip data; set input.compression to none"),
-        (gzip.compress(b"a,1\n" * 999)[:-9], {"input_compression": "gzip"}, f"{ONE} cannot be read to its end: "),
-        (gzip.compress(b"a,1\n")[:12] + b"\xff" * 9, {"input_compression": "gzip"}, f"{ONE} cannot be read to its"),
+        (gzip.compress(b"a,1\n" * 999, mtime=0)[:-9], {"input_compression": "gzip"}, f"{ONE} cannot be read to its end: "),
+        (gzip.compress(b"a,1\n", mtime=0)[:12] + b"\xff" * 9, {"input_compression": "gzip"}, f"{ONE} cannot be read to its"),
         (b"PAR1....PAR1", {}, f"{ONE} is a Parquet file; set input.format to parquet"),
         (b"PK\x03\x04....", {}, f"{ONE} is a zip archive, which is not read"),
         ("a,1\n".encode("utf-16"), {}, f"{ONE} is written in utf-16, not utf-8; set input.encoding"),
