@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,18 @@ import pytest
 from tests.jobs.containers import columns, config, run_preprocess
 
 AB = columns(id="string", x="float")
+#: Without the time of day, which would be in the names of the tests.
+zipped = functools.partial(gzip.compress, mtime=0)
 ONE = "s3://bucket/in/one.csv"
 
 
 @pytest.mark.parametrize(
     ("content", "changes", "message"),
     [
-        (gzip.compress(b"a,1\n", mtime=0), {}, f"{ONE} is gzip data; set input.compression to gzip"),
+        (zipped(b"a,1\n"), {}, f"{ONE} is gzip data; set input.compression to gzip"),
         (b"a,1\n", {"input_compression": "gzip"}, f"{ONE} is not gzip data; set input.compression to none"),
-        (gzip.compress(b"a,1\n" * 999, mtime=0)[:-9], {"input_compression": "gzip"}, f"{ONE} cannot be read to its end: "),
-        (gzip.compress(b"a,1\n", mtime=0)[:12] + b"\xff" * 9, {"input_compression": "gzip"}, f"{ONE} cannot be read to its"),
+        (zipped(b"a,1\n" * 999)[:-9], {"input_compression": "gzip"}, f"{ONE} cannot be read to its end: "),
+        (zipped(b"a,1\n")[:12] + b"\xff" * 9, {"input_compression": "gzip"}, f"{ONE} cannot be read to its"),
         (b"PAR1....PAR1", {}, f"{ONE} is a Parquet file; set input.format to parquet"),
         (b"PK\x03\x04....", {}, f"{ONE} is a zip archive, which is not read"),
         ("a,1\n".encode("utf-16"), {}, f"{ONE} is written in utf-16, not utf-8; set input.encoding"),
