@@ -37,24 +37,6 @@ for _name in [name for name in os.environ if name.startswith(("AIRFLOW__", "AIRF
 os.environ.update(_airflow_environment(_HOME))
 
 
-#: Tests that start Airflow's own processes; one after the other, for two Airflows at once starve each other.
-_AIRFLOW = (
-    "tests/end_to_end/",
-    "tests/deploy/test_compose_run",
-    "tests/deploy/test_iam",
-    "tests/deploy/test_mwaa",
-)
-
-
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests stay together when two processes share them: those of a file, and those with an Airflow."""
-    for item in items:
-        path = item.path.relative_to(REPOSITORY).as_posix()
-        group = "airflow" if path.startswith(_AIRFLOW) else path
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 def pytest_unconfigure() -> None:
     """Leave nothing behind in the temporary folder."""
     shutil.rmtree(_HOME, ignore_errors=True)
