@@ -6,7 +6,6 @@ import copy
 import json
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -79,8 +78,7 @@ def requests(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> li
         RecordingFront.recorded.clear()
         for _ in range(2):
             assert run(environment, folder) == "success"
-        kill = {"kind": "kill_container", "after_objects": 0, "job_name_contains": "-transform-", "count": 9}
-        fault(server.url, kill)
+        break_model(server.url, pipeline)
         assert run(environment, folder) == "failed"
         return list(RecordingFront.recorded)
     finally:
@@ -97,11 +95,10 @@ def recorded(requests: list[Request]) -> dict[str, list[Call]]:
     return found
 
 
-def fault(url: str, arm: Mapping[str, Any]) -> None:
-    """Arm a fault of the embedded AWS."""
-    request = urllib.request.Request(f"{url}/_local/faults", method="POST", data=json.dumps(arm).encode())
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        assert answer.status == 200
+def break_model(url: str, pipeline: Pipeline) -> None:
+    """Put something in the model's place that is no archive, so that the transform fails."""
+    bucket, key = split(str(pipeline.model.containers[0].model_data))
+    s3_client(url).put_object(Bucket=bucket, Key=key, Body=b"this is no archive")
 
 
 def upload(url: str, pipeline: Pipeline, folder: Path) -> None:
