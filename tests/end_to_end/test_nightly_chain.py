@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import time
@@ -23,9 +24,12 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-def task_processes() -> list[str]:
+def task_processes(scheduler: int) -> list[str]:
     """Titles of the processes that run a task now, as LocalExecutor and Airflow's task runner name themselves."""
-    titles = (" ".join(process.info["cmdline"] or []).strip() for process in psutil.process_iter(["cmdline"]))
+    titles = []
+    for process in psutil.Process(scheduler).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            titles.append(" ".join(process.cmdline()).strip())
     return [
         title
         for title in titles
@@ -52,7 +56,7 @@ class Watch:
 
     def __call__(self) -> None:
         before = self.deployment.states(self.dag_id, self.run_id)
-        processes = task_processes()
+        processes = task_processes(self.deployment.airflow.running["scheduler"].pid)
         after = self.deployment.states(self.dag_id, self.run_id)
         self.ever.update(processes)
         for sensor, seen in self.while_waiting.items():
