@@ -78,7 +78,9 @@ def requests(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> li
         RecordingFront.recorded.clear()
         for _ in range(2):
             assert run(environment, folder) == "success"
+        asked = len(RecordingFront.recorded)
         break_model(server.url, pipeline)
+        del RecordingFront.recorded[asked:]  # this test's own call, no task's
         assert run(environment, folder) == "failed"
         return list(RecordingFront.recorded)
     finally:
