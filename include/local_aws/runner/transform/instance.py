@@ -130,6 +130,8 @@ class Instance:
                 return
 
     def _break_if_due(self) -> None:
+        if not self._servers.are_there:
+            return  # a fault happens once: before there is a container it would break nothing
         fault = self.job.faults.due(
             self.name, objects=self.meter.objects, seconds=time.monotonic() - self._started
         )

@@ -84,6 +84,11 @@ class Servers:
             self._job.flag.wait(settings.ping_interval_seconds)
             self._job.flag.check()
 
+    @property
+    def are_there(self) -> bool:
+        """Whether every container has been started, whether or not it answers yet."""
+        return len(self._containers) == len(self._images)
+
     def one_has_ended(self) -> bool:
         return any(container.exit_code is not None for container in self._containers)
 
