@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from include.scoring.config import load_pipeline
+from include.scoring.config import Pipeline, load_pipeline
 from include.scoring.errors import PipelineError
+from include.scoring.messages import one_of
 from tests.scoring.builders import EXAMPLE, TWO_CONTAINERS, document, example, pipeline
 
 
@@ -69,11 +70,8 @@ def test_duplicates_are_exact_over_hosts_because_each_host_sees_all_input() -> N
     [
         (
             {"on_emty": "skip"},
-            ("on_emty: found an unknown key; allowed are 'name', 'description', 'schedule', 'aws_conn_id', 'region', "
-            "'role', 'work', 'input', 'output', 'rules', 'max_rejected', 'baseline', 'impute', "
-            "'function', 'sensitive', 'features', 'model', 'preprocess', "
-            "'transform', 'predictions', "
-            "'join', 'goals', 'on_empty', 'prices' and 'tags'; did you mean 'on_empty'?"),
+            (f"on_emty: found an unknown key; allowed are {one_of(Pipeline.model_fields, last='and')}; "
+            "did you mean 'on_empty'?"),
         ),
         (
             {"transform.maxinstances": 3},
