@@ -6,6 +6,8 @@ import difflib
 import threading
 import uuid
 from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -17,10 +19,13 @@ Kind = Literal[
     "error",
     "drop",
     "withhold",
+    "hold",
     "capacity",
     "s3_error",
     "s3_slow",
+    "s3_hold",
     "kill_container",
+    "freeze_container",
     "lose_instance",
 ]
 S3_OPERATIONS = frozenset(
@@ -38,8 +43,9 @@ S3_OPERATIONS = frozenset(
         "AbortMultipartUpload",
     }
 )
-RUNNER_KINDS = ("kill_container", "lose_instance")
-S3_KINDS = ("s3_error", "s3_slow")
+RUNNER_KINDS = ("kill_container", "freeze_container", "lose_instance")
+S3_KINDS = ("s3_error", "s3_slow", "s3_hold")
+HOLDS = ("hold", "s3_hold")
 
 
 class FaultError(ValueError):
@@ -59,9 +65,11 @@ class Fault(BaseModel):
     job_name_contains: str | None = Field(
         None, description="Only jobs or requests with this in the job's name."
     )
-    key_contains: str | None = Field(None, description="Only S3 requests with this in the path.")
-    seconds: float = Field(1.0, ge=0, le=3600, description="Delay of s3_slow.")
-    host: str = Field("algo-1", description="Host of kill_container and lose_instance.")
+    key_contains: str | None = Field(
+        None, description="Only S3 requests with this in the path; * stands for anything."
+    )
+    seconds: float = Field(1.0, ge=0, le=3600, description="Delay of s3_slow; the longest hold and s3_hold.")
+    host: str = Field("algo-1", description="Host of kill_container, freeze_container and lose_instance.")
     after_objects: int | None = Field(
         None, ge=0, description="Strike after this many objects of the host (transform)."
     )
@@ -91,10 +99,13 @@ USED: dict[str, set[str]] = {
     "error": {"operation", "status", "job_name_contains"},
     "drop": {"operation", "job_name_contains"},
     "withhold": {"operation", "job_name_contains"},
+    "hold": {"operation", "seconds", "job_name_contains"},
     "capacity": {"job_name_contains"},
     "s3_error": {"operation", "status", "key_contains"},
     "s3_slow": {"operation", "seconds", "key_contains"},
+    "s3_hold": {"operation", "seconds", "key_contains"},
     "kill_container": {"host", "after_objects", "after_seconds", "job_name_contains"},
+    "freeze_container": {"host", "after_objects", "after_seconds", "job_name_contains"},
     "lose_instance": {"host", "after_objects", "after_seconds", "job_name_contains"},
 }
 
@@ -103,12 +114,24 @@ SUMMARIES: dict[str, str] = {
     "error": "HTTP `status` (500, 502, 503 or 504); nothing is done",
     "drop": "the connection is closed; nothing is done",
     "withhold": "the operation is carried out, its answer is not sent: the connection is closed",
+    "hold": "the operation is carried out, its answer waits until the fault is taken back, `seconds` at most",
     "capacity": "the next fitting job fails with CapacityError when its instances should come",
     "s3_error": "S3 answers `status`; 503 is SlowDown. Only the S3 behind this port",
     "s3_slow": "S3 takes `seconds` longer. Only the S3 behind this port",
+    "s3_hold": "S3 waits until the fault is taken back, `seconds` at most. Only the S3 behind this port",
     "kill_container": "a container of the next fitting job is killed on `host`",
+    "freeze_container": "the containers of the next fitting job hang on `host`: SIGSTOP, until they are killed",
     "lose_instance": "`host` of the next fitting job is lost with all that runs on it",
 }
+
+
+@dataclass
+class _Hold:
+    """Requests that wait for a fault to be disarmed."""
+
+    fault: Fault
+    requests: int = 0
+    let_go: threading.Event = field(default_factory=threading.Event)
 
 
 class Faults:
@@ -118,6 +141,7 @@ class Faults:
         self._lock = threading.Lock()
         self._armed: dict[str, Fault] = {}
         self._struck: dict[str, int] = {}
+        self._holding: dict[str, _Hold] = {}
         for data in armed:
             self.arm(data)
 
@@ -137,24 +161,38 @@ class Faults:
         return fault.listed()
 
     def disarm(self, name: str | None) -> int:
-        """Disarm one fault, or all; returns how many."""
+        """Disarm one fault, or all, and let go what they hold; returns how many."""
         with self._lock:
-            names = list(self._armed) if name is None else [one for one in self._armed if one == name]
+            there = {**self._armed, **{key: hold.fault for key, hold in self._holding.items()}}
+            names = list(there) if name is None else [one for one in there if one == name]
             for one in names:
-                del self._armed[one]
+                self._armed.pop(one, None)
+                if one in self._holding:
+                    self._holding[one].let_go.set()
             return len(names)
 
     def listed(self) -> list[dict[str, Any]]:
-        """The armed faults, with the number of times they will still strike, and have struck."""
+        """The faults that are armed or hold requests: how often they will still strike, have struck, and hold now."""
         with self._lock:
+            there = {**{name: hold.fault for name, hold in self._holding.items()}, **self._armed}
             return [
                 {
                     **fault.model_dump(),
                     "count": fault.count - self._struck[name],
                     "struck": self._struck[name],
+                    "holding": self._holding[name].requests if name in self._holding else 0,
                 }
-                for name, fault in self._armed.items()
+                for name, fault in there.items()
             ]
+
+    def hold(self, fault: Fault) -> None:
+        """Return when a fault that was taken is disarmed, or after its `seconds`."""
+        hold = self._holding[fault.name]
+        hold.let_go.wait(fault.seconds)
+        with self._lock:
+            hold.requests -= 1
+            if hold.requests == 0 and self._holding.get(fault.name) is hold:
+                del self._holding[fault.name]
 
     def take(
         self, kinds: Iterable[str], *, operation: str | None = None, job: str = "", key: str = ""
@@ -182,6 +220,9 @@ class Faults:
 
     def _strike(self, fault: Fault) -> None:
         self._struck[fault.name] += 1
+        if fault.kind in HOLDS:
+            # From now on, so that a disarming that comes before the wait is not missed.
+            self._holding.setdefault(fault.name, _Hold(fault)).requests += 1
         if self._struck[fault.name] >= fault.count:
             del self._armed[fault.name]
 
@@ -190,5 +231,10 @@ def _fits(fault: Fault, operation: str | None, job: str, key: str) -> bool:
     return (
         (fault.operation is None or fault.operation == operation)
         and (fault.job_name_contains is None or fault.job_name_contains in job)
-        and (fault.key_contains is None or fault.key_contains in key)
+        and (fault.key_contains is None or fnmatchcase(key, f"*{_literal(fault.key_contains)}*"))
     )
+
+
+def _literal(text: str) -> str:
+    """A shell pattern in which only * means something else than itself."""
+    return text.replace("[", "[[]").replace("?", "[?]")

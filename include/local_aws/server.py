@@ -117,6 +117,7 @@ class LocalAws:
 
         # Jobs first, with the port still open: a runner that ends in order writes to S3 and Logs.
         self._front.closing = True
+        self._services.faults.disarm(None)
         self._services.supervisor.shut_down()
         self._server.shutdown()
         self._thread.join()

@@ -78,4 +78,7 @@ class Front:
         if fault.kind == "s3_slow":
             time.sleep(fault.seconds)
             return None
+        if fault.kind == "s3_hold":
+            self.faults.hold(fault)
+            return None
         return s3_refusal(fault.status, start_response)

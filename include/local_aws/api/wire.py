@@ -38,7 +38,7 @@ StartResponse = Callable[..., Any]
 TARGET_PREFIX = "SageMaker."
 MAX_BODY = 8 * 1024 * 1024
 SCOPE = re.compile(r"Credential=[^/]+/\d{8}/([a-z0-9-]+)/sagemaker/aws4_request")
-REQUEST_FAULTS = ("throttle", "error", "drop", "withhold")
+REQUEST_FAULTS = ("throttle", "error", "drop", "withhold", "hold")
 REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 501: "Not Implemented"}
 
 
@@ -70,6 +70,8 @@ class SageMakerApplication:
                 f"{operation} failed inside the embedded AWS; its log has the traceback"
             )
             status, answer = failure.status, failure.body()
+        if fault is not None and fault.kind == "hold":
+            self._services.faults.hold(fault)
         if fault is not None and fault.kind == "withhold":
             return drop_connection(environ, start_response)
         return _respond(start_response, status, answer)

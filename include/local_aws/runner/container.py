@@ -59,6 +59,11 @@ class Container:
         self.wait(grace_seconds)
         self.kill()
 
+    def freeze(self) -> None:
+        """SIGSTOP to all of it: it hangs, deaf to SIGTERM, until it is killed."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGSTOP)
+
     def kill(self) -> None:
         """SIGKILL to all of it; returns when it is gone and its output has been read."""
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -14,7 +14,8 @@ class Fault(BaseModel):
     """Something to break on purpose.
 
     Attributes:
-        kind: kill_container sends SIGKILL to a host's containers; lose_instance takes the host away.
+        kind: kill_container sends SIGKILL to a host's containers, freeze_container SIGSTOP; lose_instance takes the
+            host away.
         host: algo-1 …
         after_objects: when this many objects are done on that host (transform).
         after_seconds: this long after the containers of that host started.
@@ -22,7 +23,7 @@ class Fault(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    kind: Literal["kill_container", "lose_instance"]
+    kind: Literal["kill_container", "freeze_container", "lose_instance"]
     host: str = "algo-1"
     after_objects: int | None = Field(default=None, ge=0)
     after_seconds: float | None = Field(default=None, ge=0)

@@ -7,6 +7,7 @@ import json
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -137,6 +138,70 @@ def test_s3_can_be_slow(server: Server, aws: Aws, s3_prefix: str) -> None:
     start = time.monotonic()
     assert aws.get(uri) == b"x"
     assert time.monotonic() - start >= 0.5
+
+
+def wait_until_held(server: Server, name: str) -> None:
+    """Return once the fault holds a request."""
+    deadline = time.monotonic() + 30
+    while not any(
+        fault["name"] == name and fault["holding"] for fault in server.local("GET", "faults")["faults"]
+    ):
+        assert time.monotonic() < deadline, server.local("GET", "faults")
+        time.sleep(0.02)
+
+
+def test_a_held_answer_comes_when_the_fault_is_taken_back(server: Server, sagemaker: Any, name: str) -> None:
+    """The job is made meanwhile, and whoever asked for it does not know yet."""
+    server.local(
+        "POST", "faults",
+        {"kind": "hold", "operation": "CreateProcessingJob", "seconds": 60, "job_name_contains": name, "name": "h"},
+    )  # fmt: skip
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(sagemaker.create_processing_job, **processing_request(name))
+        wait_until_held(server, "h")
+        assert sagemaker.describe_processing_job(ProcessingJobName=name)["ProcessingJobName"] == name
+        assert not answer.done()
+        assert server.local("DELETE", "faults?name=h") == {"disarmed": 1}
+        assert answer.result(timeout=30)["ProcessingJobArn"].endswith(name)
+    assert server.local("GET", "faults") == {"faults": []}
+    finish(sagemaker.describe_processing_job, ProcessingJobName=name)
+
+
+def test_a_held_answer_comes_after_its_seconds(server: Server, sagemaker: Any) -> None:
+    """Nobody needs to take the fault back, and it is gone then."""
+    server.local("POST", "faults", {"kind": "hold", "operation": "ListModels", "seconds": 0.5})
+    start = time.monotonic()
+    sagemaker.list_models()
+    assert time.monotonic() - start >= 0.5
+    assert server.local("GET", "faults") == {"faults": []}
+
+
+def test_s3_waits_until_the_fault_is_taken_back(server: Server, aws: Aws, s3_prefix: str) -> None:
+    """Only for the keys that fit the pattern, in which `*` stands for anything."""
+    other = aws.put(f"{s3_prefix}run/1/other/x", b"y")
+    pattern = f"{s3_prefix.removeprefix('s3:/')}run/*/features/"
+    server.local(
+        "POST", "faults",
+        {"kind": "s3_hold", "operation": "PutObject", "seconds": 60, "key_contains": pattern, "name": "h"},
+    )  # fmt: skip
+    with ThreadPoolExecutor(1) as pool:
+        putting = pool.submit(aws.put, f"{s3_prefix}run/1/features/x", b"x")
+        wait_until_held(server, "h")
+        assert aws.put(other, b"z") == other
+        assert aws.keys(s3_prefix) == ["run/1/other/x"]
+        server.local("DELETE", "faults?name=h")
+        putting.result(timeout=30)
+    assert aws.keys(s3_prefix) == ["run/1/features/x", "run/1/other/x"]
+
+
+def test_a_server_that_stops_lets_go_what_it_holds(start_server: Any) -> None:
+    """A stop need not wait for the fault's seconds."""
+    server = start_server({**FAST, "faults": [{"kind": "hold", "name": "h", "seconds": 3600}]})
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(server.client("sagemaker").list_models)
+        wait_until_held(server, "h")
+        assert server.stop() == 0
+        assert answer.result(timeout=30)["Models"] == []
 
 
 def test_faults_of_containers_and_instances_are_handed_to_the_next_fitting_job(

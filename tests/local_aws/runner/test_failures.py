@@ -288,6 +288,39 @@ def test_a_processing_container_can_be_killed_or_its_instance_lost(aws: Aws) -> 
         assert ended.outcome == ("Failed", reason)
 
 
+@pytest.mark.local_only
+def test_a_container_that_hangs_on_demand_is_deaf_to_sigterm_and_killed_after_the_grace(aws: Aws) -> None:
+    """Of a processing job by its time limit; of a transform by a stop, with what was finished kept."""
+    fault = {"kind": "freeze_container", "host": "algo-1", "after_seconds": 0}
+    ended = aws.processing(
+        ["python3", "-c", "import time; time.sleep(2)"],
+        faults=[fault],
+        settings={"processing_stop_grace_seconds": 0.5},
+        StoppingCondition={"MaxRuntimeInSeconds": 3},
+    )
+    assert ended.outcome == ("Stopped", None)
+
+    aws.put_all({f"in/{number}": "1\n" for number in range(4)})
+    slow = ECHO.replace("return body", "import time; time.sleep(0.3); return body")
+    request = aws.transform_request(given=CSV_LINES, wanted=CSV_OUT)
+    fault = {"kind": "freeze_container", "host": "algo-1", "after_objects": 1}
+    process = aws.start(
+        aws.spec(
+            "transform", request, containers=[aws.script(slow)], faults=[fault],
+            settings={"transform_stop_grace_seconds": 0.5},
+        )
+    )  # fmt: skip
+    deadline = time.monotonic() + 30
+    while not aws.keys("out/"):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(1)
+    assert process.poll() is None
+    process.terminate()
+    assert aws.finish(process).outcome == ("Stopped", None)
+    assert aws.tree("out/") == {"0.out": b"1\n"}
+
+
 def test_the_reason_is_never_longer_than_awss_limit(aws: Aws) -> None:
     aws.put_all({"in/a": "1\n"})
     patterns = [{"pattern": f"image-{number}-{'x' * 100}:*"} for number in range(30)]

@@ -92,6 +92,9 @@ class Host:
             if self.job.flag.is_set():
                 container.stop(settings.processing_stop_grace_seconds)
             elif fault := self.job.faults.due(self.name, objects=None, seconds=now - started):
+                if fault.kind == "freeze_container":
+                    container.freeze()
+                    continue
                 container.kill()
                 if fault.kind == "lose_instance":
                     raise ServiceFailedError

@@ -135,10 +135,14 @@ class Instance:
         fault = self.job.faults.due(
             self.name, objects=self.meter.objects, seconds=time.monotonic() - self._started
         )
-        if fault is not None and fault.kind == "lose_instance":
+        if fault is None:
+            return
+        if fault.kind == "freeze_container":
+            self._servers.freeze()
+            return
+        if fault.kind == "lose_instance":
             self.job.flag.set(ServiceFailedError())
-        if fault is not None:
-            self._servers.kill()
+        self._servers.kill()
 
     def _transform(self, parameters: Parameters) -> None:
         slots = parameters.max_concurrent_transforms

@@ -102,6 +102,11 @@ class Servers:
             container.stop(max(0.0, deadline - time.monotonic()))
         self._release()
 
+    def freeze(self) -> None:
+        """They hang from now on."""
+        for container in list(self._containers):
+            container.freeze()
+
     def kill(self) -> None:
         for container in list(self._containers):
             container.kill()
