@@ -9,6 +9,7 @@ ScoringError
 ├── LintError             SageMaker would refuse, or misread, the request that was built
 ├── RejectedError         more records were rejected than the pipeline allows; no transform was paid for
 ├── ManifestError         what a job says it wrote cannot be read
+├── PolicyError           the resources that a pipeline's IAM policies name cannot be told from its file
 └── ReconciliationError   records in are not records rejected plus records joined
 
 Every class carries plain strings as its arguments, so that it survives pickling: Airflow passes exceptions
@@ -81,6 +82,10 @@ class RejectedError(ScoringError):
 
 class ManifestError(ScoringError):
     """A manifest written by a job is not of the agreed shape."""
+
+
+class PolicyError(ScoringError):
+    """A pipeline file does not say which resources its IAM policies have to name."""
 
 
 class ReconciliationError(ScoringError):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from include.scoring.config import Pipeline
-from include.scoring.errors import ScoringError
+from include.scoring.errors import PolicyError
 from include.scoring.naming import RunPaths, job_base_name, name_token
 from include.scoring.placeholders import check_placeholders
 from include.scoring.requests import (
@@ -40,10 +40,6 @@ _IMAGE = re.compile(
 )
 
 Statement = dict[str, Any]
-
-
-class PolicyError(ScoringError):
-    """A pipeline from which the resources cannot be told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,8 @@
     │   └── QuotaExceeded      the account's quota is in use
     ├── JobFailed              the job failed for a reason that may pass: the next try submits attempt n+1
     │   └── JobFailedForGood * the job failed for a reason that would make it fail again
-    ├── JobTimedOut            time was up and the job was stopped
+    ├── JobTimedOut            the task's own time was up and the job was stopped: the next try submits attempt n+1
+    │   └── JobRanTooLong *    the job ran for as long as it may: the same would take as long again
     ├── JobStopped *           somebody stopped the job on AWS, on purpose
     └── WaitInterrupted        waiting broke down while the job went on: the next try adopts it
 
@@ -75,7 +76,11 @@ class JobFailedForGood(JobFailed, AirflowFailException):
 
 
 class JobTimedOut(SageMakerJobError):
-    """The job took longer than allowed and was stopped."""
+    """The task's time to wait was up, and the job was stopped."""
+
+
+class JobRanTooLong(JobTimedOut, AirflowFailException):
+    """The job ran for as long as its request or its task allows, and was stopped."""
 
 
 class JobStopped(SageMakerJobError, AirflowFailException):

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_jobs.errors import JobFailed, JobFailedForGood, JobStopped, JobTimedOut, SageMakerJobError
+from sagemaker_jobs.errors import (
+    JobFailed,
+    JobFailedForGood,
+    JobRanTooLong,
+    JobStopped,
+    JobTimedOut,
+    SageMakerJobError,
+)
 from sagemaker_jobs.kinds import PROCESSING, JobKind
 from sagemaker_jobs.logs import tail_logs
 from sagemaker_jobs.reasons import (
     STOPPED_BY_SOMEBODY,
     STOPPED_BY_US,
     TIME_LIMIT,
+    WAIT_LIMIT,
     Reason,
     advice_for,
     reason_of,
@@ -20,7 +28,8 @@ from sagemaker_jobs.tags import STOPPED_TAG
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 
-TIMED_OUT = "time was up"
+TIMED_OUT = "the time of its task was up"
+RAN_TOO_LONG = "it ran for as long as it may"
 _CLOCK_TOLERANCE_SECONDS = 2.0
 
 
@@ -47,7 +56,7 @@ def cause_of(kind: JobKind, description: dict[str, Any], tags: dict[str, str]) -
     if description[kind.status_field] == "Failed":
         return reason_of(description.get("FailureReason"))
     if STOPPED_TAG in tags:
-        return TIME_LIMIT if tags[STOPPED_TAG] == TIMED_OUT else STOPPED_BY_US
+        return {TIMED_OUT: WAIT_LIMIT, RAN_TOO_LONG: TIME_LIMIT}.get(tags[STOPPED_TAG], STOPPED_BY_US)
     return TIME_LIMIT if _reached_max_runtime(kind, description) else STOPPED_BY_SOMEBODY
 
 
@@ -80,6 +89,8 @@ def describe_end(
 
 def _error_type(reason: Reason, status: str) -> type[SageMakerJobError]:
     if reason is TIME_LIMIT:
+        return JobRanTooLong
+    if reason is WAIT_LIMIT:
         return JobTimedOut
     if reason is STOPPED_BY_SOMEBODY:
         return JobStopped

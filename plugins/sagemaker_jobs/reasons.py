@@ -145,9 +145,16 @@ UNKNOWN = Reason(
 TIME_LIMIT = Reason(
     "time limit",
     r"",
+    False,
+    "The job took longer than it may, and would again. Use more or larger instances, or raise the limit if "
+    "the time is really needed; then clear the task.",
+)
+WAIT_LIMIT = Reason(
+    "wait limit",
+    r"",
     True,
-    "The job took longer than it may. Use more or larger instances, or raise the limit if the time is "
-    "really needed.",
+    "The task's own time (execution_timeout, or the sensor's timeout) was up before the job ended. Raise it "
+    "above the job's limit if the job was well.",
 )
 STOPPED_BY_US = Reason(
     "stopped by Airflow",

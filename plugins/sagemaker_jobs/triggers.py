@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from sagemaker_jobs.aws import error_code, has_stale_credentials, is_transient, says_absent
 from sagemaker_jobs.kinds import ENDED, KINDS
-from sagemaker_jobs.outcome import TIMED_OUT
+from sagemaker_jobs.outcome import RAN_TOO_LONG, TIMED_OUT
 from sagemaker_jobs.polling import Poller, shared_poller
 from sagemaker_jobs.progress import EVERY_SECONDS, progress_text
 from sagemaker_jobs.tags import STOPPED_TAG, tag_list
@@ -194,8 +194,9 @@ class SageMakerJobTrigger(BaseTrigger):
                 await asyncio.sleep(self._jittered(pause))
                 pause = min(pause * GROWTH, self.max_poll_seconds)
             if self._seconds_left() <= 0:
-                await self._stop(poller, kind, TIMED_OUT)
-                return "timeout", TIMED_OUT
+                because = RAN_TOO_LONG if self._seconds_to_run() <= 0 else TIMED_OUT
+                await self._stop(poller, kind, because)
+                return "timeout", because
 
     async def _look(self, poller: Poller, kind: JobKind) -> dict[str, Any] | None:
         """The description of a job that has ended; None while it runs."""
@@ -236,12 +237,15 @@ class SageMakerJobTrigger(BaseTrigger):
         return time.time() + self.max_poll_seconds >= self.created_at + self.stop_after_seconds
 
     def _seconds_left(self) -> float:
-        """Seconds until time is up; infinity without a limit. Provisioning is free and does not count."""
-        now = time.time()
-        limits = [] if self.deadline is None else [self.deadline - now]
-        if self.stop_after_seconds is not None and self._started_at is not None:
-            limits.append(self._started_at + self.stop_after_seconds - now)
-        return min(limits, default=float("inf"))
+        """Seconds until the job or its task has had its time; infinity without a limit."""
+        to_wait = float("inf") if self.deadline is None else self.deadline - time.time()
+        return min(to_wait, self._seconds_to_run())
+
+    def _seconds_to_run(self) -> float:
+        """Seconds that the job may still run. Provisioning is free and does not count."""
+        if self.stop_after_seconds is None or self._started_at is None:
+            return float("inf")
+        return self._started_at + self.stop_after_seconds - time.time()
 
     def _elapsed(self) -> str:
         waited = f"{time.time() - self.created_at:.0f} s after it was submitted"

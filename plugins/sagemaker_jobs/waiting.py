@@ -20,7 +20,7 @@ from sagemaker_jobs.jobs import Job, describe_job, failure_of, stop_job
 from sagemaker_jobs.links import persist_links
 from sagemaker_jobs.outcome import TIMED_OUT
 from sagemaker_jobs.progress import objects_to_do
-from sagemaker_jobs.tags import STOPPED_TAG
+from sagemaker_jobs.tags import STOPPED_TAG, tags_of
 from sagemaker_jobs.triggers import SageMakerJobTrigger
 
 if TYPE_CHECKING:
@@ -49,9 +49,9 @@ class WaitsForJob(AwsBaseHookMixin[SageMakerHook]):
     """Mixin: ``begin`` makes sure of the job, ``wait_for`` defers until it has ended, ``job_done`` returns.
 
     Where AWS has no room, because a quota is in use or instances of the type are out, the task is deferred
-    and tries again with growing pauses for ``room_patience_seconds``. The job is stopped, and an error raised
-    that Airflow may retry, when ``stop_after_seconds`` of billed time, ``execution_timeout`` or the sensor's
-    ``timeout`` has passed.
+    and tries again with growing pauses for ``room_patience_seconds``. The job is stopped when
+    ``execution_timeout`` or the sensor's ``timeout`` has passed, with an error that Airflow may retry, and
+    after ``stop_after_seconds`` of billed time, with one that it does not: the same job would take as long.
     """
 
     job_kind: JobKind
@@ -142,8 +142,8 @@ class WaitsForJob(AwsBaseHookMixin[SageMakerHook]):
         job = describe_job(self.hook, self.job_kind, name, attempt=attempt)
         if job is None:
             raise WaitInterrupted(f"AWS knows no {self.job_kind.noun} {name} any more.", job_name=name)
-        if event.get("status") == "timeout" and not job.ended:
-            return self._time_out(context, name, attempt)
+        if event.get("status") == "timeout":
+            return self._time_out(context, name, attempt, str(event.get("message") or TIMED_OUT))
         if not job.ended:
             raise self._interrupted(context, name, str(event.get("message")))
         return self._finish(context, job, trouble)
@@ -201,20 +201,23 @@ class WaitsForJob(AwsBaseHookMixin[SageMakerHook]):
         )
         return None
 
-    def _time_out(self, context: Context, name: str | None, attempt: int | None) -> Any:
-        """Stop the job and raise JobTimedOut with what its logs say.
+    def _time_out(
+        self, context: Context, name: str | None, attempt: int | None, because: str = TIMED_OUT
+    ) -> Any:
+        """Stop the job and raise JobTimedOut, or JobRanTooLong, with what its logs say.
 
-        A job that made it just in time is done.
+        A job that made it just in time, or failed by itself meanwhile, is not timed out.
         """
         if name is None:
             raise JobTimedOut("Time was up, and no job was found to stop.")
-        stop_job(self.hook, self.job_kind, name, because=TIMED_OUT)
+        stop_job(self.hook, self.job_kind, name, because=because)
         job = describe_job(self.hook, self.job_kind, name, attempt=attempt)
         if job is None:
             raise JobTimedOut(f"Time was up for {name}, which AWS does not know.", job_name=name)
-        if job.status == "Completed":
+        if job.status in {"Completed", "Failed"}:
             return self._finish(context, job)
-        raise failure_of(self.hook, job, {STOPPED_TAG: TIMED_OUT})
+        # A stop that was marked keeps its mark: it may have come before this one.
+        raise failure_of(self.hook, job, {STOPPED_TAG: because, **tags_of(self.hook, job.arn)})
 
     def _interrupted(self, context: Context, name: str | None, cause: str) -> WaitInterrupted:
         """The error for a broken wait; when no try is left to adopt the job, the job is stopped first."""

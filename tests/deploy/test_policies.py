@@ -11,7 +11,8 @@ import yaml
 from include.orchestration.pipelines import FOLDER, named
 from include.scoring import policies as module
 from include.scoring.config import Pipeline
-from include.scoring.policies import PolicyError, policies
+from include.scoring.errors import PolicyError
+from include.scoring.policies import policies
 from tests.deploy.authorization import problems
 from tests.deploy.evaluation import Call, allowing, matches
 from tools import iam

@@ -12,8 +12,8 @@ from sagemaker_jobs.errors import (
     JobFailed,
     JobFailedForGood,
     JobMismatch,
+    JobRanTooLong,
     JobStopped,
-    JobTimedOut,
     QuotaExceeded,
     RequestRefused,
     SubmitFailed,
@@ -146,13 +146,23 @@ def test_a_job_that_this_code_stopped_may_run_again(aws: FakeSageMaker, hook: Sa
 
 
 def test_a_stop_at_the_runtime_limit_is_told_apart_by_time(aws: FakeSageMaker, hook: SageMakerHook):
-    """AWS gives no reason for it: a job that ran its MaxRuntimeInSeconds ran out of time, and may be tried again."""
-    spec = processing_spec(max_attempts=1)
-    ensure_job(hook, spec)
+    """AWS gives no reason for it. The same would take as long again, so only a person who clears gets another."""
+    ensure_job(hook, processing_spec())
     aws.end("work-0123-1", "Stopped", ran=3601)
-    with pytest.raises(JobTimedOut, match="time limit"):
-        ensure_job(hook, spec)
-    assert ensure_job(hook, processing_spec()).name == "work-0123-2"
+    with pytest.raises(JobRanTooLong, match="time limit"):
+        ensure_job(hook, processing_spec())
+    assert aws.count("CreateProcessingJob") == 1
+    assert ensure_job(hook, processing_spec(), asked_again=True).name == "work-0123-2"
+
+
+def test_a_job_stopped_before_its_runtime_limit_was_stopped_by_somebody(
+    aws: FakeSageMaker, hook: SageMakerHook
+):
+    """A person's stop, a minute before AWS would have stopped it."""
+    ensure_job(hook, processing_spec())
+    aws.end("work-0123-1", "Stopped", ran=3540)
+    with pytest.raises(JobStopped):
+        ensure_job(hook, processing_spec())
 
 
 def test_a_job_that_differs_from_the_request_is_not_adopted(aws: FakeSageMaker, hook: SageMakerHook):

@@ -22,11 +22,13 @@ from sagemaker_jobs.ensuring import ensure_job
 from sagemaker_jobs.errors import (
     JobFailed,
     JobFailedForGood,
+    JobRanTooLong,
     JobStopped,
     JobTimedOut,
     RequestError,
     WaitInterrupted,
 )
+from sagemaker_jobs.outcome import RAN_TOO_LONG, TIMED_OUT
 from sagemaker_jobs.sensors import ProcessingJobSensor, TransformJobSensor
 from tests.sagemaker_jobs.builders import context_of
 from tests.sagemaker_jobs.specs import processing_spec, transform_spec
@@ -221,13 +223,43 @@ def test_stopped_is_a_failure(aws: FakeSageMaker, hook: SageMakerHook, kind: str
         resume(sensor, deferral, {"status": "Stopped"})
 
 
-def test_time_is_up_stops_the_job_and_may_be_retried(aws: FakeSageMaker, hook: SageMakerHook):
-    """The trigger's own limit: the event says timeout, the job is on its way to Stopped."""
-    ensure_job(hook, processing_spec())
-    sensor = processing_sensor(stop_after_seconds=60, retries=1)
+def test_a_job_that_ran_for_as_long_as_it_may_is_not_run_again(aws: FakeSageMaker, hook: SageMakerHook):
+    """It would take as long again. A transform has no limit on AWS, so this is its MaxRuntimeInSeconds."""
+    ensure_job(hook, transform_spec())
+    sensor = TransformJobSensor(
+        task_id="t", job_name="x", spec=transform_spec().to_dict(), stop_after_seconds=60, retries=1
+    )
     deferral = deferral_of(sensor, context_of(sensor))
-    with pytest.raises(JobTimedOut, match="took longer than it may") as raised:
-        resume(sensor, deferral, {"status": "timeout"})
+    with pytest.raises(JobRanTooLong, match="took longer than it may"):
+        resume(sensor, deferral, {"status": "timeout", "message": RAN_TOO_LONG})
+    assert aws.status("score-0123-1") == "Stopping"
+    aws.end("score-0123-1", "Stopped")
+    with pytest.raises(JobRanTooLong):
+        sensor.execute(context_of(sensor, try_number=2))
+    assert aws.count("CreateTransformJob") == 1
+    cleared = context_of(sensor, try_number=3, max_tries=3)
+    assert deferral_of(sensor, cleared).kwargs["job_name"] == "score-0123-2"
+
+
+def test_a_job_that_failed_while_its_time_ran_out_says_its_own_reason(
+    aws: FakeSageMaker, hook: SageMakerHook
+):
+    """The event says timeout; AWS says Failed."""
+    ensure_job(hook, processing_spec())
+    sensor = processing_sensor(stop_after_seconds=60)
+    deferral = deferral_of(sensor, context_of(sensor))
+    aws.end("work-0123-1", "Failed", FailureReason=ALGORITHM)
+    with pytest.raises(JobFailedForGood, match="algorithm"):
+        resume(sensor, deferral, {"status": "timeout", "message": RAN_TOO_LONG})
+
+
+def test_the_tasks_own_time_is_up_stops_the_job_and_may_be_retried(aws: FakeSageMaker, hook: SageMakerHook):
+    """The trigger kept the task's deadline: the event says timeout, the job is on its way to Stopped."""
+    ensure_job(hook, processing_spec())
+    sensor = processing_sensor(execution_timeout=datetime.timedelta(minutes=1), retries=1)
+    deferral = deferral_of(sensor, context_of(sensor))
+    with pytest.raises(JobTimedOut, match="wait limit") as raised:
+        resume(sensor, deferral, {"status": "timeout", "message": TIMED_OUT})
     assert not isinstance(raised.value, AirflowFailException)
     assert aws.status("work-0123-1") == "Stopping"
     aws.end("work-0123-1", "Stopped")

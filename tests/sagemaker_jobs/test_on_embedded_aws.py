@@ -16,7 +16,7 @@ import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
 from sagemaker_jobs.cleanup import delete_models, stop_jobs
-from sagemaker_jobs.errors import JobFailed, JobFailedForGood, JobStopped, JobTimedOut
+from sagemaker_jobs.errors import JobFailed, JobFailedForGood, JobRanTooLong, JobStopped, JobTimedOut
 from sagemaker_jobs.operators import ProcessingJobOperator, TransformJobOperator
 from sagemaker_jobs.sensors import ProcessingJobSensor, TransformJobSensor
 from tests.local_aws.servers import Server, running
@@ -81,6 +81,16 @@ class Embedded:
         return str(
             describe(**{f"{kind.title()}JobName": f"{self.name}-{attempt}"})[f"{kind.title()}JobStatus"]
         )
+
+    def wait_for(self, kind: str, attempt: int, status: str) -> None:
+        give_up = time.monotonic() + 20
+        while self.status(kind, attempt) != status:
+            assert time.monotonic() < give_up, self.status(kind, attempt)
+            time.sleep(0.1)
+
+    def jobs(self, kind: str) -> int:
+        listed = getattr(self.sagemaker, f"list_{kind}_jobs")(NameContains=self.name)
+        return len(listed[f"{kind.title()}JobSummaries"])
 
     def processing(self, script: str, **changes: Any) -> dict[str, Any]:
         return {
@@ -258,24 +268,31 @@ def test_a_container_that_fails_is_quoted_from_its_log(embedded: Embedded):
     assert "    ValueError: column 3" in said[0]
     with told(JobFailedForGood):
         run(sensor_of(submitted), try_number=2)
-    assert (
-        len(embedded.sagemaker.list_processing_jobs(NameContains=embedded.name)["ProcessingJobSummaries"])
-        == 1
-    )
+    assert embedded.jobs("processing") == 1
 
 
-def test_a_job_that_takes_too_long_is_stopped_and_tried_again(embedded: Embedded):
-    """Stopped on AWS within a poll; the next try starts attempt 2."""
+def test_a_job_that_runs_too_long_is_stopped_and_not_run_again(embedded: Embedded):
+    """Stopped on AWS within a poll; the next try says so again and pays for nothing."""
     submitted = submit(ProcessingJobOperator, embedded.processing("import time; time.sleep(600)"))
     began = time.monotonic()
-    with told(JobTimedOut) as said:
+    with told(JobRanTooLong) as said:
         run(sensor_of(submitted, stop_after_seconds="2"))
     assert time.monotonic() - began < 20
-    assert "Stopped by Airflow: time was up" in said[0]
-    with told(JobTimedOut):
+    assert "Stopped by Airflow: it ran for as long as it may" in said[0]
+    embedded.wait_for("processing", 1, "Stopped")
+    with told(JobRanTooLong):
         run(sensor_of(submitted, stop_after_seconds=2), try_number=2)
-    assert embedded.status("processing", 1) in {"Stopping", "Stopped"}
-    assert embedded.status("processing", 2) in {"Stopping", "Stopped"}
+    assert embedded.jobs("processing") == 1
+
+
+def test_a_task_whose_time_is_up_stops_its_job_and_tries_again(embedded: Embedded):
+    """Its own time, not the job's: the next try starts attempt 2."""
+    submitted = submit(ProcessingJobOperator, embedded.processing("import time; time.sleep(600)"))
+    for try_number in (1, 2):
+        with told(JobTimedOut) as said:
+            run(sensor_of(submitted, timeout=2, retries=1), try_number=try_number)
+        assert "wait limit" in said[0]
+        assert embedded.status("processing", try_number) in {"Stopping", "Stopped"}
 
 
 def test_aws_stopping_a_job_at_its_own_limit_is_a_timeout(embedded: Embedded):
@@ -283,9 +300,12 @@ def test_aws_stopping_a_job_at_its_own_limit_is_a_timeout(embedded: Embedded):
     config = embedded.processing(
         "import time; time.sleep(600)", StoppingCondition={"MaxRuntimeInSeconds": "2"}
     )
-    with told(JobTimedOut) as said:
-        run(sensor_of(submit(ProcessingJobOperator, config)))
-    assert "ended as Stopped (time limit)" in said[0]
+    submitted = submit(ProcessingJobOperator, config)
+    for try_number in (1, 2):
+        with told(JobRanTooLong) as said:
+            run(sensor_of(submitted), try_number=try_number)
+        assert "ended as Stopped (time limit)" in said[0]
+    assert embedded.jobs("processing") == 1
 
 
 def test_a_person_who_stops_a_job_on_aws_has_the_last_word(embedded: Embedded):

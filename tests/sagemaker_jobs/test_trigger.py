@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sagemaker_jobs.ensuring import ensure_job
+from sagemaker_jobs.outcome import RAN_TOO_LONG, TIMED_OUT
 from sagemaker_jobs.polling import CALLS_PER_SECOND, Pacer
 from sagemaker_jobs.triggers import SageMakerJobTrigger
 from tests.sagemaker_jobs.specs import processing_spec, transform_spec
@@ -102,9 +103,9 @@ def test_a_deadline_stops_the_job_and_says_so(aws: FakeSageMaker, hook: SageMake
     began = time.time()
     event = asyncio.run(event_of(trigger_for("score-0123-1", "Transform", deadline=began + 0.4)))
     assert time.time() - began < 2
-    assert event == {"status": "timeout", "job_name": "score-0123-1", "message": "time was up"}
+    assert event == {"status": "timeout", "job_name": "score-0123-1", "message": TIMED_OUT}
     assert aws.status("score-0123-1") == "Stopping"
-    assert aws.tags[job.arn]["airflow:stopped-because"] == "time was up"
+    assert aws.tags[job.arn]["airflow:stopped-because"] == TIMED_OUT
 
 
 def test_the_run_time_limit_counts_from_the_start_of_billing(aws: FakeSageMaker, hook: SageMakerHook):
@@ -119,7 +120,8 @@ def test_the_run_time_limit_counts_from_the_start_of_billing(aws: FakeSageMaker,
         aws.jobs["score-0123-1"]["TransformStartTime"] = time.time()
         return await waiting
 
-    assert asyncio.run(wait())["status"] == "timeout"
+    event = asyncio.run(wait())
+    assert (event["status"], event["message"]) == ("timeout", RAN_TOO_LONG)
     assert aws.status("score-0123-1") == "Stopping"
 
 
