@@ -9,7 +9,7 @@ from include.jobs.errors import ConfigError
 from include.jobs.fields import Fields
 
 FORMATS = ("csv", "jsonlines", "parquet")
-COMPRESSIONS = ("none", "gzip", "auto")
+COMPRESSIONS = ("none", "gzip", "zstd", "auto")
 TYPES = ("string", "integer", "float")
 
 

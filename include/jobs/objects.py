@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Iterator, Sequence, cast
+from typing import IO, Iterator, Sequence
 
 from include.jobs.config import Input
 from include.jobs.errors import InputError
+from include.jobs.packing import GZIP, ZSTD, growth, packing_of, unpacked
 
 # No line may be longer: an object without line breaks is no CSV file, and would not fit into memory.
 LINE_LIMIT = 64 << 20
-_SAMPLE = 1 << 20
-_GZIP = b"\x1f\x8b"
 # First bytes that no text begins with.
 _FOREIGN = {
-    _GZIP: "gzip data; set input.compression to gzip",
+    GZIP: "gzip data; set input.compression to gzip",
+    ZSTD: "zstd data; set input.compression to zstd",
     b"PAR1": "a Parquet file; set input.format to parquet",
     b"PK\x03\x04": "a zip archive, which is not read",
-    b"\x28\xb5\x2f\xfd": "zstd data, which is not read",
     b"BZh": "bzip2 data, which is not read",
 }
 _WIDE_BOMS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
@@ -81,22 +79,16 @@ def share(objects: Sequence[InputObject], hosts: Sequence[str], host: str) -> li
 def stored_text_bytes(one: InputObject, source: Input) -> int:
     """About how many bytes of text a CSV or JSON Lines object holds: a compressed one is judged by its beginning."""
     with one.path.open("rb") as stored:
-        if not _gzipped(stored.read(2), one, source):
-            return one.size
-        stored.seek(0)
-        head = stored.read(_SAMPLE)
-        unpacked = zlib.decompressobj(wbits=31).decompress(head)
-        return max(1, round(one.size * len(unpacked) / len(head)))
+        packing = packing_of(stored, one.source, source.compression)
+        return max(1, round(one.size * growth(stored, packing))) if packing else one.size
 
 
 def open_text(one: InputObject, source: Input) -> IO[str]:
     """The object's text, its line ends untouched, bytes that are not of its encoding as lone surrogates."""
     stored: IO[bytes] = one.path.open("rb")
-    if _gzipped(stored.read(2), one, source):
-        stored.seek(0)
-        stored = cast(IO[bytes], gzip.GzipFile(fileobj=stored))
-    else:
-        stored.seek(0)
+    packing = packing_of(stored, one.source, source.compression)
+    if packing:
+        stored = unpacked(stored, packing)
     buffered = io.BufferedReader(_Guarded(stored, one.source), 1 << 18)
     head = buffered.peek(4)[:4]
     for magic, what in _FOREIGN.items():
@@ -124,18 +116,6 @@ def reading(one: InputObject, source: Input) -> Iterator[None]:
         raise InputError(f"{one.source} is not valid {source.encoding}: {error}") from error
     except (EOFError, zlib.error, OSError) as error:
         raise InputError(f"{one.source} cannot be read to its end: {error}") from error
-
-
-def _gzipped(head: bytes, one: InputObject, source: Input) -> bool:
-    if source.compression == "none":
-        return False
-    if head == _GZIP:
-        return True
-    if source.compression == "gzip" and head:
-        raise InputError(
-            f"{one.source} is not gzip data; set input.compression to none, or to auto for a mix of both"
-        )
-    return False
 
 
 class _Guarded(io.RawIOBase):

@@ -60,8 +60,8 @@ def describe_input(
     for key, size_, etag in objects:
         if size_ <= 0:
             continue
-        packed = compression == "gzip" or (compression == "auto" and key.endswith(".gz"))
-        unpacked = size_ * sizing.GZIP_GROWTH if packed else size_
+        packed = compression in ("gzip", "zstd") or (compression == "auto" and key.endswith((".gz", ".zst")))
+        unpacked = size_ * sizing.PACKED_GROWTH if packed else size_
         packed_objects += packed
         total += size_
         text += unpacked

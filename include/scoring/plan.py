@@ -231,8 +231,8 @@ def _introduce(found: InputPlan, decision: Decision, now: datetime, say: Choices
     )
     if found.packed_objects:
         say.note(
-            f"{count(found.packed_objects, 'object')} packed by gzip cannot be divided, so one instance reads each; "
-            f"the text is taken to be {sizing.GZIP_GROWTH} times as large."
+            f"{count(found.packed_objects, 'compressed object')} cannot be divided, so one instance reads each; "
+            f"the text is taken to be {sizing.PACKED_GROWTH} times as large."
         )
     if decision.deadline is not None:
         say.note(f"The deadline is {clock(decision.deadline, now)}.")

@@ -52,6 +52,10 @@ def _templated_s3_uri(value: str) -> str:
 S3Uri: TypeAlias = Annotated[str, AfterValidator(_s3_uri)]
 FixedS3Uri: TypeAlias = Annotated[str, AfterValidator(_fixed_s3_uri)]
 TemplatedS3Uri: TypeAlias = Annotated[str, AfterValidator(_templated_s3_uri)]
+Encoding: TypeAlias = Literal[
+    "utf-8", "utf-16", "utf-32", "latin-1", "iso-8859-15", "cp1250", "cp1251", "cp1252", "cp1253", "cp1254",
+    "big5", "euc_jp", "euc_kr", "gb18030", "shift_jis",
+]  # fmt: skip
 InstanceType: TypeAlias = Annotated[str, Field(pattern=INSTANCE_TYPE_PATTERN, examples=["ml.m5.xlarge"])]
 
 
@@ -84,9 +88,14 @@ class InputSection(Noun):
         pattern=r'^[^"\r\n\x00\x80-\U0010ffff]$',
         description="What separates the cells: one ASCII character.",
     )
-    encoding: Literal["utf-8", "latin-1"] = Field(default="utf-8", description="Encoding of the text.")
-    compression: Literal["none", "gzip", "auto"] = Field(
-        default="none", description="How the objects are compressed; auto looks at the first bytes of each."
+    encoding: Encoding = Field(
+        default="utf-8",
+        description="Encoding of the text, with or without a byte order mark; what is published is utf-8.",
+    )
+    compression: Literal["none", "gzip", "zstd", "auto"] = Field(
+        default="none",
+        description="How the objects are compressed; auto looks at the first bytes of each. zstd needs pyarrow in the "
+        "image of preprocess.",
     )
     columns: tuple[Column, ...] = Field(min_length=1, description="The columns, in order.")
 

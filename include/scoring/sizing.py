@@ -21,8 +21,8 @@ SMALLEST_SHARD = 256 * 1024
 SMALLEST_SHARD_ASKED_FOR = 4 * 1024
 # The loss of a failed object is the whole object, so none should hold more than some minutes of work.
 LARGEST_SHARD = 64 * 1024 * 1024
-# Text of numbers shrinks to about a third by gzip; four is on the safe side for disks and shard counts.
-GZIP_GROWTH = 4
+# Text of numbers shrinks to about a third by gzip or zstd; four is on the safe side for disks and shard counts.
+PACKED_GROWTH = 4
 
 _SIZE_NAME = re.compile(r"\.(?:(\d*)x)?(large|medium|metal)$")
 

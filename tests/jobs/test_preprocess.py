@@ -8,10 +8,12 @@ import io
 import random
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import pyarrow as pa
 import pytest
 
+from include.scoring.sections import Encoding
 from tests.jobs.containers import REAL_ABALONE, abalone_columns, columns, config, run_preprocess
 
 ABALONE_RULES = [
@@ -204,14 +206,29 @@ def test_all_rejected_leaves_rejects_and_no_shard(tmp_path: Path) -> None:
     assert not list((ended.output / "records").iterdir())
 
 
-@pytest.mark.parametrize("compression", ["gzip", "auto"])
-def test_gzip_is_read_and_cut_into_shards_of_text(tmp_path: Path, compression: str) -> None:
+def zstd(*frames: bytes) -> bytes:
+    return b"".join(bytes(pa.compress(frame, "zstd", asbytes=True)) for frame in frames)
+
+
+PACKED = {
+    "gzip": gzip.compress,
+    "zstd": zstd,
+    "gzip in two members": lambda text: gzip.compress(text[:30_000]) + gzip.compress(text[30_000:]),
+    "zstd in two frames": lambda text: zstd(text[:30_000], text[30_000:]),
+}
+
+
+@pytest.mark.parametrize("stated", [True, False])
+@pytest.mark.parametrize("how", PACKED)
+def test_compressed_objects_are_read_and_cut_into_shards_of_text(
+    tmp_path: Path, how: str, stated: bool
+) -> None:
     """Shards are sized by the text that comes out, not by what was stored."""
     lines = "".join(f"row-{number:06d},{number}\n" for number in range(20_000)).encode()
     ended = run_preprocess(
         tmp_path,
-        config(AB, input_compression=compression, shard_bytes=50_000),
-        {"a.csv.gz": gzip.compress(lines)},
+        config(AB, input_compression=how.split()[0] if stated else "auto", shard_bytes=50_000),
+        {"a.csv.packed": PACKED[how](lines)},
     )
     assert b"".join(ended.records()) == lines
     sizes = [shard["bytes"] for shard in ended.manifest["shards"]]
@@ -219,12 +236,19 @@ def test_gzip_is_read_and_cut_into_shards_of_text(tmp_path: Path, compression: s
     assert max(sizes[:-1]) - min(sizes[:-1]) < 2_000
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "cp1252"])
-def test_other_encodings_become_utf_8(tmp_path: Path, encoding: str) -> None:
-    ended = run_preprocess(
-        tmp_path, config(AB, input_encoding=encoding), {"a.csv": 'café,1\n"naïve",2\n'.encode(encoding)}
-    )
-    assert ended.records() == ['café,1\n"naïve",2\n'.encode()]
+#: A word in each encoding that a pipeline may name.
+WORDS = {
+    "utf-8": "café", "utf-16": "café", "utf-32": "café", "latin-1": "café", "iso-8859-15": "5 €", "cp1250": "řeka",
+    "cp1251": "река", "cp1252": "naïve", "cp1253": "ποτάμι", "cp1254": "ağaç", "big5": "河流", "euc_jp": "川の流れ",
+    "euc_kr": "강물", "gb18030": "河流", "shift_jis": "川の流れ",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", get_args(Encoding))
+def test_every_encoding_that_a_pipeline_may_name_becomes_utf_8(tmp_path: Path, encoding: str) -> None:
+    text = f'{WORDS[encoding]},1\n"{WORDS[encoding]}, 2",2\n'
+    ended = run_preprocess(tmp_path, config(AB, input_encoding=encoding), {"a.csv": text.encode(encoding)})
+    assert ended.records() == [text.encode()]
 
 
 def test_two_hosts_account_for_every_record_exactly_once(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import gzip
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from tests.jobs.containers import columns, config, run_preprocess
@@ -14,6 +15,12 @@ from tests.jobs.containers import columns, config, run_preprocess
 AB = columns(id="string", x="float")
 #: Without the time of day, which would be in the names of the tests.
 zipped = functools.partial(gzip.compress, mtime=0)
+
+
+def zstd(text: bytes) -> bytes:
+    return bytes(pa.compress(text, "zstd", asbytes=True))
+
+
 ONE = "s3://bucket/in/one.csv"
 
 
@@ -24,6 +31,10 @@ ONE = "s3://bucket/in/one.csv"
         (b"a,1\n", {"input_compression": "gzip"}, f"{ONE} is not gzip data; set input.compression to none"),
         (zipped(b"a,1\n" * 999)[:-9], {"input_compression": "gzip"}, f"{ONE} cannot be read to its end: "),
         (zipped(b"a,1\n")[:12] + b"\xff" * 9, {"input_compression": "gzip"}, f"{ONE} cannot be read to its"),
+        (b"(\xb5/\xfd....", {}, f"{ONE} is zstd data; set input.compression to zstd"),
+        (b"a,1\n", {"input_compression": "zstd"}, f"{ONE} is not zstd data; set input.compression to none"),
+        (zstd(b"a,1\n" * 999)[:-5], {"input_compression": "zstd"}, f"{ONE} cannot be read to its end: "),
+        (zstd(b"a,1\n")[:6] + b"\xff" * 9, {"input_compression": "auto"}, f"{ONE} cannot be read to its end"),
         (b"PAR1....PAR1", {}, f"{ONE} is a Parquet file; set input.format to parquet"),
         (b"PK\x03\x04....", {}, f"{ONE} is a zip archive, which is not read"),
         ("a,1\n".encode("utf-16"), {}, f"{ONE} is written in utf-16, not utf-8; set input.encoding"),
