@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-import math
 from collections import Counter
 from itertools import compress
 from typing import Any, Callable, Sequence
 
 import numpy as np
 
-from include.jobs.config import Config, Function
-from include.jobs.errors import ConfigError, FunctionError
+from include.jobs.config import Config
+from include.jobs.errors import FunctionError
+from include.jobs.pandas_function import load, text, typed
 from include.jobs.rules import Table, shown
 
 Cells = Sequence[str]
@@ -27,7 +26,7 @@ class Features:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._numeric = {column.name: column.type for column in config.input.columns if column.numeric}
-        self._call = _load(config.function) if config.function else None
+        self._call = load(config.function, "function") if config.function else None
         self.imputed: Counter[str] = Counter()
 
     def make(
@@ -76,7 +75,7 @@ class Features:
         """The function's columns as cells, and which of the rows it kept."""
         import pandas as pd
 
-        given = pd.DataFrame({name: self._typed(name, column) for name, column in cells.items()})
+        given = pd.DataFrame({name: typed(self._numeric.get(name), column) for name, column in cells.items()})
         try:
             made = call(given.copy())
         except Exception as error:
@@ -100,32 +99,8 @@ class Features:
             if name in cells and column.equals(given[name].loc[stayed]):
                 found[name] = [cells[name][at] for at in stayed]  # untouched: its own text, to the digit
             else:
-                found[name] = [_text(value) for value in column.tolist()]
+                found[name] = [text(value) for value in column.tolist()]
         return found, set(stayed)
-
-    def _typed(self, name: str, cells: Cells) -> Any:
-        import pandas as pd
-
-        kind = self._numeric.get(name)
-        if kind is None:
-            return pd.Series([cell or None for cell in cells], dtype=object)
-        if kind == "integer" and all(cells):
-            return pd.Series([int(cell) for cell in cells], dtype="int64")
-        return pd.Series([float(cell) if cell.strip() else math.nan for cell in cells], dtype="float64")
-
-
-def _load(function: Function) -> Callable[[Any], Any]:
-    try:
-        module = importlib.import_module(function.module)
-    except ImportError as error:
-        raise ConfigError(
-            f"function.module {function.module!r} cannot be imported in the container: {error}"
-        ) from error
-    call = getattr(module, function.name, None)
-    if not callable(call):
-        raise ConfigError(f"function.name is {function.name!r}, which {function.module} does not define")
-    found: Callable[[Any], Any] = call
-    return found
 
 
 def _line_breaks(names: Sequence[str], columns: Sequence[Cells]) -> dict[int, str]:
@@ -140,11 +115,3 @@ def _line_breaks(names: Sequence[str], columns: Sequence[Cells]) -> dict[int, st
                         at, f"feature {name} is {shown(cell)}: a line break cannot be sent to the model"
                     )
     return found
-
-
-def _text(value: Any) -> str:
-    if value is None or value != value:  # None, NaN, NaT
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return repr(value) if type(value) is float else str(value)

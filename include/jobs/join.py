@@ -16,6 +16,7 @@ from include.jobs.answers import Taken, open_answers
 from include.jobs.blocks import Blocks
 from include.jobs.detect import detected
 from include.jobs.errors import EchoError, JoinError
+from include.jobs.hook import Hook
 from include.jobs.join_spec import JoinSpec, ShardCount, ShardFiles
 from include.jobs.records import Records
 from include.jobs.sink import Sink
@@ -37,14 +38,16 @@ def join_group(
         EchoError: a prediction echoes another record than its own.
         PredictionError: a prediction is blank, null, NaN or not what the specification says.
         JoinError: a record does not have the columns that it was said to have.
+        FunctionError: the user's own function failed, or gave what it must not give.
     """
     spec = detected(spec, shards)
     unfinished = output.with_name(output.name + ".partial")
+    hook = Hook(spec, spec.function) if spec.function else None
     sink = SINKS[spec.format](unfinished, spec)
     counts: list[ShardCount] = []
     try:
         try:
-            for prepared in in_order(_work(shards, spec, sink, counts), threads):
+            for prepared in in_order(_work(shards, spec, sink, hook, counts), threads):
                 sink.write(prepared)
         finally:
             sink.close()
@@ -75,7 +78,7 @@ def count_records(path: Path, delimiter: str = ",") -> int:
 
 
 def _work(
-    shards: Sequence[ShardFiles], spec: JoinSpec, sink: Sink, counts: list[ShardCount]
+    shards: Sequence[ShardFiles], spec: JoinSpec, sink: Sink, hook: Hook | None, counts: list[ShardCount]
 ) -> Iterator[Callable[[], Any]]:
     """One piece of work for each block; `counts` gets each shard once all of it is given out."""
     known = {column.name for column in spec.columns}
@@ -93,16 +96,18 @@ def _work(
                 if taken.count < block.count:
                     raise answers.mismatch()
                 records = Records(spec, shard.name, rows + 1, tuple(shard.columns), block)
-                yield partial(_prepare, spec, sink, records, taken)
+                yield partial(_prepare, spec, sink, hook, records, taken)
                 rows += block.count
             if answers.take(1).count:
                 raise answers.mismatch()
         counts.append(ShardCount(shard.name, rows))
 
 
-def _prepare(spec: JoinSpec, sink: Sink, records: Records, taken: Taken) -> Any:
+def _prepare(spec: JoinSpec, sink: Sink, hook: Hook | None, records: Records, taken: Taken) -> Any:
     if any(field.echoes for field in spec.fields):
         _check_echoes(spec, records, taken)
+    if hook is not None:
+        return sink.prepare_cells(hook(records, taken))
     return sink.prepare(records, taken)
 
 

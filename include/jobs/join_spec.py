@@ -7,13 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Sequence
 
-from include.jobs.config import TYPES
+from include.jobs.config import TYPES, Function
 from include.jobs.errors import ConfigError
 from include.jobs.fields import Fields
 
 OUTPUT_FORMATS = ("parquet", "csv", "jsonl")
 PREDICTION_FORMATS = ("jsonlines", "csv", "json", "auto")
 RECORD_FORMATS = ("csv", "jsonlines")
+KEYS = (
+    "columns",
+    "keep",
+    "unnamed",
+    "delimiter",
+    "encoding",
+    "records",
+    "format",
+    "predictions",
+    "function",
+)
 # A nested part of an answer may be kept as the JSON it is.
 PREDICTION_TYPES = (*TYPES, "json")
 
@@ -41,11 +52,39 @@ class PredictionField:
 
 
 @dataclass(frozen=True)
+class KeptColumn:
+    """A column of the records that is published.
+
+    Attributes:
+        source: what the records call it.
+        column: what the output calls it.
+    """
+
+    source: str
+    column: OutputColumn
+
+
+@dataclass(frozen=True)
+class JoinFunction:
+    """The user's own pandas function over joined rows.
+
+    Attributes:
+        adds: the columns that it makes, behind all others.
+    """
+
+    function: Function
+    adds: tuple[OutputColumn, ...]
+
+
+@dataclass(frozen=True)
 class JoinSpec:
     """The shape of a pipeline's join.
 
     Attributes:
         columns: of the records, in the order of the output; a shard may lack some, which become null.
+        kept: which of them are published, and under which names.
+        unnamed: whether members of JSON records that the pipeline does not name are published too.
+        function: what sees the joined rows before they are written.
         delimiter: of CSV records, and of CSV output.
         records_format: `csv` or `jsonlines`.
         format: of the output.
@@ -54,11 +93,29 @@ class JoinSpec:
     """
 
     columns: tuple[OutputColumn, ...]
+    kept: tuple[KeptColumn, ...]
+    unnamed: bool
     delimiter: str
     records_format: str
     format: str
     prediction_format: str
     fields: tuple[PredictionField, ...]
+    function: JoinFunction | None
+
+    @property
+    def columns_of_records(self) -> tuple[OutputColumn, ...]:
+        """The records' columns as the output has them."""
+        return tuple(kept.column for kept in self.kept)
+
+    @property
+    def whole_records(self) -> bool:
+        """Whether a record is published with all of its columns in their order, whatever they are called."""
+        return tuple(kept.source for kept in self.kept) == tuple(column.name for column in self.columns)
+
+    @property
+    def untouched_records(self) -> bool:
+        """Whether a record is published as it is."""
+        return self.whole_records and self.columns_of_records == self.columns and self.unnamed
 
     @property
     def columns_of_answers(self) -> tuple[OutputColumn, ...]:
@@ -66,7 +123,8 @@ class JoinSpec:
 
     @property
     def output_columns(self) -> tuple[OutputColumn, ...]:
-        return (*self.columns, *self.columns_of_answers)
+        adds = () if self.function is None else self.function.adds
+        return (*self.columns_of_records, *self.columns_of_answers, *adds)
 
     @property
     def records_delimiter(self) -> str | None:
@@ -76,11 +134,8 @@ class JoinSpec:
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> JoinSpec:
         """Read the JSON form; raises ConfigError naming the field. README.md beside this file has its keys."""
-        top = Fields(document, "", ("columns", "delimiter", "encoding", "records", "format", "predictions"))
-        columns = []
-        for index, value in enumerate(top.get("columns", list)):
-            one = Fields(value, f"columns[{index}]", ("name", "type"))
-            columns.append(OutputColumn(one.get("name", str), one.choice("type", TYPES)))
+        top = Fields(document, "", KEYS)
+        columns = _columns(top, "columns", TYPES)
         predictions = Fields(
             top.get("predictions", dict), "predictions", ("format", "fields", "types", "echo")
         )
@@ -99,12 +154,15 @@ class JoinSpec:
                 )
             fields.append(PredictionField(source, OutputColumn(name, "string"), echoes=True))
         spec = cls(
-            columns=tuple(columns),
+            columns=columns,
+            kept=_kept(top, columns),
+            unnamed=top.get("unnamed", bool, True),
             delimiter=top.get("delimiter", str, ","),
             records_format=top.choice("records", RECORD_FORMATS, "csv"),
             format=top.choice("format", OUTPUT_FORMATS, "parquet"),
             prediction_format=predictions.choice("format", PREDICTION_FORMATS, "jsonlines"),
             fields=tuple(fields),
+            function=_function(top),
         )
         problem = check_sources(spec.prediction_format, spec.fields)
         if problem:
@@ -113,9 +171,39 @@ class JoinSpec:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ConfigError(
-                f"the output would have {', '.join(twice)} twice; rename it in predictions.fields"
+                f"the output would have {', '.join(twice)} twice; rename it in join.rename or predictions.fields"
             )
         return spec
+
+
+def _columns(top: Fields, name: str, types: Sequence[str]) -> tuple[OutputColumn, ...]:
+    found = []
+    for index, value in enumerate(top.get(name, list)):
+        one = Fields(value, f"{top.at(name)}[{index}]", ("name", "type"))
+        found.append(OutputColumn(one.get("name", str), one.choice("type", types)))
+    return tuple(found)
+
+
+def _kept(top: Fields, columns: Sequence[OutputColumn]) -> tuple[KeptColumn, ...]:
+    if not top.has("keep"):
+        return tuple(KeptColumn(column.name, column) for column in columns)
+    types = {column.name: column.type for column in columns}
+    kept = []
+    for index, value in enumerate(top.get("keep", list)):
+        one = Fields(value, f"keep[{index}]", ("column", "name"))
+        source = one.choice("column", list(types))
+        kept.append(KeptColumn(source, OutputColumn(one.get("name", str, source), types[source])))
+    return tuple(kept)
+
+
+def _function(top: Fields) -> JoinFunction | None:
+    if not top.has("function"):
+        return None
+    fields = Fields(top.get("function", dict), "function", ("module", "name", "adds"))
+    return JoinFunction(
+        Function(fields.get("module", str), fields.get("name", str)),
+        _columns(fields, "adds", PREDICTION_TYPES) if fields.has("adds") else (),
+    )
 
 
 def check_sources(prediction_format: str, fields: Sequence[PredictionField]) -> str:

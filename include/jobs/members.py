@@ -41,7 +41,7 @@ def part(answer: Any, source: str, kind: str) -> str:
     if isinstance(value, Constant):
         raise MissingError(f"{source!r} is {value}")
     if kind == "json":
-        return json.dumps(value, ensure_ascii=False) if type(value) is str else dumps(value)
+        return json_text(value)
     if isinstance(value, (dict, list)):
         raise MissingError(
             f"{source!r} is {dumps(value)[:_SHOWN]}, allowed is one value; its type may be set to json"
@@ -55,6 +55,11 @@ def part(answer: Any, source: str, kind: str) -> str:
     if kind != "string" and not isinstance(value, Number):
         raise MissingError(f"{source!r} is not a number but {value!r}; its type may be set to string")
     return str(value)
+
+
+def json_text(value: Any) -> str:
+    """A decoded value as JSON again, its numbers as they were written."""
+    return json.dumps(value, ensure_ascii=False) if type(value) is str else dumps(value)
 
 
 def shown(answer: Any) -> str:

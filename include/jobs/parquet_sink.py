@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 from include.jobs.answers import Taken
 from include.jobs.errors import ConfigError, JoinError
@@ -48,11 +48,11 @@ class ParquetSink(Sink):
         if table is None:
             table = self._cell_table(records)
         arrays = []
-        for column in self.spec.columns:
-            if column.name in records.columns:
-                arrays.append(table.column(column.name))
+        for kept in self.spec.kept:
+            if kept.source in records.columns:
+                arrays.append(table.column(kept.source))
             else:
-                arrays.append(self._arrow.nulls(records.count, self._types[column.type]))
+                arrays.append(self._arrow.nulls(records.count, self._types[kept.column.type]))
         answers = taken.arrays(self._arrow)
         if answers is None:
             answers = [
@@ -61,6 +61,13 @@ class ParquetSink(Sink):
             ]
         # Not pyarrow.table(), which imports pandas to see whether it was given a data frame.
         return self._arrow.Table.from_arrays([*arrays, *answers], schema=self._schema)
+
+    def prepare_cells(self, cells: Mapping[str, Sequence[Cell]]) -> Any:
+        arrays = [
+            self._arrow.array(_converted(cells[column.name], column.type), self._types[column.type])
+            for column in self.spec.output_columns
+        ]
+        return self._arrow.Table.from_arrays(arrays, schema=self._schema)
 
     def write(self, prepared: Any) -> None:
         self._waiting.append(prepared)
@@ -75,7 +82,8 @@ class ParquetSink(Sink):
     def _arrow_table(self, records: Records) -> Any:
         """The records as Arrow reads them; None where it is stricter about numbers than the rules were ("+5")."""
         reading = self._arrow.csv
-        types = {column.name: self._types[column.type] for column in self.spec.columns}
+        types = {kept.source: self._types[kept.column.type] for kept in self.spec.kept}
+        wanted = [name for name in records.columns if name in types]
         data = records.block.data
         try:
             table = reading.read_csv(
@@ -87,7 +95,8 @@ class ParquetSink(Sink):
                     delimiter=self.spec.delimiter, newlines_in_values=True, ignore_empty_lines=False
                 ),
                 convert_options=reading.ConvertOptions(
-                    column_types={name: types[name] for name in records.columns},
+                    column_types={name: types[name] for name in wanted},
+                    include_columns=wanted,
                     null_values=[""],
                     strings_can_be_null=True,
                 ),

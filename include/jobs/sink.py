@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Mapping, Sequence
 
 from include.jobs.answers import Taken
 from include.jobs.join_spec import JoinSpec
-from include.jobs.records import Records
+from include.jobs.records import Cell, Records
 
 
 class Sink:
@@ -25,6 +25,10 @@ class Sink:
 
     def prepare(self, records: Records, taken: Taken) -> Any:
         """What is to be written of these records and their answers; may run on any thread, out of order."""
+        raise NotImplementedError
+
+    def prepare_cells(self, cells: Mapping[str, Sequence[Cell]]) -> Any:
+        """The same of rows given as the text of each cell by output column, None for null."""
         raise NotImplementedError
 
     def write(self, prepared: Any) -> None:

@@ -8,13 +8,13 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import Any, Iterable
+from typing import Any, Iterable, Mapping, Sequence
 
 from include.jobs.answers import Taken
 from include.jobs.errors import JoinError
 from include.jobs.join_spec import JoinSpec
 from include.jobs.json_records import dumps
-from include.jobs.members import decode
+from include.jobs.members import decode, json_text
 from include.jobs.parquet_sink import ParquetSink
 from include.jobs.records import Cell, Records
 from include.jobs.sink import BytesSink, Sink
@@ -37,7 +37,11 @@ class CsvSink(BytesSink):
         names = [column.name for column in self.spec.columns]
         # Records whose last columns were left out keep their bytes too: what is missing follows empty.
         missing = len(names) - len(records.columns)
-        own = self.spec.records_format == "csv" and list(records.columns) == names[: len(records.columns)]
+        own = (
+            self.spec.records_format == "csv"
+            and self.spec.whole_records
+            and list(records.columns) == names[: len(records.columns)]
+        )
         if own and not missing and self._splice is not None:
             numbers = taken.numbers(self._splice.arrow)
             if numbers is not None:
@@ -55,7 +59,9 @@ class CsvSink(BytesSink):
         else:
             cells = records.cells()
             absent: tuple[Cell, ...] = (None,) * records.count
-            lines = [self._line(row) for row in zip(*(cells.get(name, absent) for name in names))]
+            lines = [
+                self._line(row) for row in zip(*(cells.get(kept.source, absent) for kept in self.spec.kept))
+            ]
             missing = 0
         gap = self._delimiter * (missing + 1)
         answers = columns[0] if len(columns) == 1 else list(map(self._delimiter.join, zip(*columns)))
@@ -64,6 +70,9 @@ class CsvSink(BytesSink):
                 f"shard {records.shard}: {len(lines)} records and {len(answers)} answers in one block"
             )
         return b"\n".join([*map(gap.join, zip(lines, answers)), b""])
+
+    def prepare_cells(self, cells: Mapping[str, Sequence[Cell]]) -> Any:
+        return b"".join([self._line(row) + b"\n" for row in zip(*cells.values())])
 
     def _line(self, cells: Iterable[Cell]) -> bytes:
         line = io.StringIO()
@@ -93,18 +102,43 @@ class JsonSink(BytesSink):
             _members(column.name, [_json_answer(value, column.type) for value in values])
             for column, values in zip(self.spec.columns_of_answers, texts)
         ]
-        if self.spec.records_format == "jsonlines":
+        if self.spec.records_format == "jsonlines" and self.spec.untouched_records:
             tails = [", ".join(row).encode("utf-8") for row in zip(*answers)]
             lines = [self._extended(line, tail) for line, tail in zip(records.lines(), tails)]
             return b"".join(lines)
+        if self.spec.records_format == "jsonlines":
+            rows = [
+                ", ".join([*self._members(line), *row]) for line, row in zip(records.lines(), zip(*answers))
+            ]
+            return "".join(f"{{{row}}}\n" for row in rows).encode("utf-8")
         cells = records.cells()
         absent: tuple[Cell, ...] = (None,) * records.count
         members = [
-            _members(column.name, [_json_cell(cell, column.type) for cell in cells.get(column.name, absent)])
-            for column in self.spec.columns
+            _members(
+                kept.column.name,
+                [_json_cell(cell, kept.column.type) for cell in cells.get(kept.source, absent)],
+            )
+            for kept in self.spec.kept
         ]
-        rows = ["{" + ", ".join(row) + "}\n" for row in zip(*members, *answers)]
-        return "".join(rows).encode("utf-8")
+        return _objects([*members, *answers])
+
+    def prepare_cells(self, cells: Mapping[str, Sequence[Cell]]) -> bytes:
+        return _objects(
+            [
+                _members(column.name, [_json_cell(cell, column.type) for cell in cells[column.name]])
+                for column in self.spec.output_columns
+            ]
+        )
+
+    def _members(self, line: bytes) -> list[str]:
+        """The published members of a record that came as JSON, values as they were written."""
+        names = {kept.source: kept.column.name for kept in self.spec.kept}
+        left_out = {column.name for column in self.spec.columns}.difference(names) | self._added
+        return [
+            f"{_quoted(names.get(name, name))}: {json_text(value)}"
+            for name, value in decode(line.decode("utf-8")).items()
+            if name in names or (self.spec.unnamed and name not in left_out)
+        ]
 
     def _extended(self, line: bytes, tail: bytes) -> bytes:
         line = line.rstrip()
@@ -130,14 +164,16 @@ def _members(name: str, values: Iterable[str]) -> list[str]:
     return [f"{key}: {value}" for value in values]
 
 
+def _objects(members: Sequence[Sequence[str]]) -> bytes:
+    return "".join(["{" + ", ".join(row) + "}\n" for row in zip(*members)]).encode("utf-8")
+
+
 def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
 def _json_cell(cell: Cell, kind: str) -> str:
-    if cell is None:
-        return "null"
-    return _quoted(cell) if kind == "string" else _json_number(cell)
+    return "null" if cell is None else _json_answer(cell, kind)
 
 
 def _json_answer(text: str, kind: str) -> str:

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from include.scoring import s3uri
 from include.scoring.errors import PipelineError
 from include.scoring.explain import explain
+from include.scoring.output_columns import check_output_columns
 from include.scoring.preparation import (
     ColumnBaseline,
     FunctionSection,
@@ -146,6 +147,7 @@ class Pipeline(Noun):
                 raise ValueError(
                     f"predictions.fields: found the output column {target!r}, which the input already has"
                 )
+        check_output_columns(self.column_names, self.predictions.fields.values(), self.join)
 
     def _check_payload(self) -> None:
         payload = self.max_payload_mb

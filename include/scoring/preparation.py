@@ -53,7 +53,10 @@ class ImputeStep(Noun):
 class FunctionSection(Noun):
     """The user's own function: a pandas DataFrame in, a pandas DataFrame out, in chunks; it keeps the index."""
 
-    module: str = Field(pattern=r"^include\.jobs(\.[A-Za-z_]\w*)+$", description="Module below include.jobs.")
+    module: str = Field(
+        pattern=r"^include\.(jobs|pipelines)(\.[A-Za-z_]\w*)+$",
+        description="Module beside the pipeline, such as include.pipelines.churn, or below include.jobs.",
+    )
     name: str = Field(pattern=r"^[A-Za-z_]\w*$", description="Name of the function in it.")
 
 

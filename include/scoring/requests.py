@@ -14,6 +14,7 @@ from typing import Any
 from include.scoring.config import Pipeline
 from include.scoring.errors import ManifestError
 from include.scoring.naming import RunPaths
+from include.scoring.output_columns import kept_columns
 from include.scoring.plan import Plan, S3Object
 from include.scoring.s3uri import split
 from include.scoring.sections import Container
@@ -249,8 +250,11 @@ def _tags(pipeline: Pipeline, step: str, more: Mapping[str, str]) -> list[dict[s
 
 def join_spec(pipeline: Pipeline) -> dict[str, Any]:
     """What the join needs to know of a pipeline, JSON-safe."""
+    kept, function = kept_columns(pipeline.column_names, pipeline.join), pipeline.join.function
     return {
         "columns": [{"name": column.name, "type": column.type} for column in pipeline.input.columns],
+        "keep": [{"column": source, "name": name} for source, name in kept.items()],
+        "unnamed": pipeline.join.include_columns is None,
         "delimiter": pipeline.input.delimiter,
         "encoding": pipeline.input.encoding,
         "records": "jsonlines" if pipeline.input.format == "jsonlines" else "csv",
@@ -260,5 +264,12 @@ def join_spec(pipeline: Pipeline) -> dict[str, Any]:
             "fields": dict(pipeline.predictions.fields),
             "types": dict(pipeline.predictions.types),
             "echo": dict(pipeline.predictions.echo),
+        },
+        "function": None
+        if function is None
+        else {
+            "module": function.module,
+            "name": function.name,
+            "adds": [{"name": name, "type": kind} for name, kind in function.adds.items()],
         },
     }

@@ -11,6 +11,7 @@ from include.scoring import s3uri
 from include.scoring.deadline import check_deadline
 from include.scoring.errors import PlaceholderError
 from include.scoring.placeholders import check_placeholders
+from include.scoring.preparation import FunctionSection
 from include.scoring.rules import Noun
 
 INSTANCE_TYPE_PATTERN = r"^ml\.[a-z0-9-]+\.((\d*x)?large|medium|metal)$"
@@ -49,6 +50,8 @@ def _templated_s3_uri(value: str) -> str:
     return _s3_uri(value)
 
 
+#: What a column that is not the input's may hold; json keeps a nested value as text.
+ColumnType: TypeAlias = Literal["string", "float", "integer", "json"]
 S3Uri: TypeAlias = Annotated[str, AfterValidator(_s3_uri)]
 FixedS3Uri: TypeAlias = Annotated[str, AfterValidator(_fixed_s3_uri)]
 TemplatedS3Uri: TypeAlias = Annotated[str, AfterValidator(_templated_s3_uri)]
@@ -279,7 +282,7 @@ class PredictionsSection(Noun):
         description="Output column for each field of an answer. A field is a member's name or path; for csv it is a "
         "position from 0, or from the end as -1.",
     )
-    types: dict[str, Literal["string", "float", "integer", "json"]] = Field(
+    types: dict[str, ColumnType] = Field(
         default_factory=dict, description="Type of an output column, where it is no float."
     )
 
@@ -308,6 +311,14 @@ class PredictionsSection(Noun):
         return self
 
 
+class JoinFunctionSection(FunctionSection):
+    """The user's own function over joined rows: a pandas DataFrame in, one with the same rows out, block by block."""
+
+    adds: dict[str, ColumnType] = Field(
+        default_factory=dict, description="Columns that the function makes, and the type of each."
+    )
+
+
 class JoinSection(Noun):
     """How records and predictions are put side by side and published."""
 
@@ -317,6 +328,26 @@ class JoinSection(Noun):
     group_mb: int = Field(
         default=256, ge=1, le=10_000, description="About how many MB of records one task joins into one file."
     )
+    include_columns: tuple[str, ...] | None = Field(
+        default=None, description="The input's columns to publish, in this order. Default: all, in theirs."
+    )
+    exclude_columns: tuple[str, ...] = Field(default=(), description="Columns of the input not to publish.")
+    rename: dict[str, str] = Field(
+        default_factory=dict, description="What the output calls a column of the input."
+    )
+    function: JoinFunctionSection | None = Field(
+        default=None, description="A function of your own over the joined rows, before they are written."
+    )
+
+    @model_validator(mode="after")
+    def _columns_differ(self) -> Self:
+        names = self.include_columns or ()
+        if self.include_columns == () or len(set(names)) < len(names):
+            raise ValueError(f"found include_columns {list(names)}; allowed are one or more, each once")
+        both = sorted(set(names) & set(self.exclude_columns))
+        if both:
+            raise ValueError(f"found {both[0]!r} in include_columns and in exclude_columns")
+        return self
 
 
 class OutputSection(Noun):

@@ -81,7 +81,7 @@ def test_gaps_are_filled_for_the_model_alone(tmp_path: Path) -> None:
         ({"sensitive": [{"column": "x", "edges": [2, 1]}]}, "sensitive[0].edges must rise, found [2.0, 1.0]"),
         (
             {"function": {"module": "nowhere", "name": "f"}},
-            "function.module 'nowhere' cannot be imported in the container",
+            "function.module 'nowhere' cannot be imported here",
         ),
         ({"function": {"module": "json", "name": "f"}}, "function.name is 'f', which json does not define"),
     ],

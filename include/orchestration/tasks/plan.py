@@ -69,7 +69,14 @@ def moment_of(dag_run: Any) -> datetime:
 
 
 def upload_code(storage: Storage, paths: RunPaths) -> None:
-    """Put the code that the processing job imports into the run's prefix, as the package it is."""
+    """Put the code that the processing job imports into the run's prefix, as the package it is.
+
+    A user's own functions lie beside the pipelines or below the jobs.
+    """
     package = Path(include.__file__ or "").parent
-    files = [package / "__init__.py", *sorted((package / "jobs").rglob("*.py"))]
+    files = [
+        package / "__init__.py",
+        *sorted((package / "jobs").rglob("*.py")),
+        *sorted((package / "pipelines").glob("*.py")),
+    ]
     storage.upload_tree(files, package.parent, paths.code)

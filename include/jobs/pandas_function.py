@@ -1,0 +1,45 @@
+"""The user's own pandas function: found by name, given typed columns, and what it gives read back as cells."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from typing import Any, Callable, Optional, Sequence
+
+from include.jobs.config import Function
+from include.jobs.errors import ConfigError
+
+Cell = Optional[str]
+
+
+def load(function: Function, path: str) -> Callable[[Any], Any]:
+    """The function; raises ConfigError, naming the field at `path`, when it is not there."""
+    try:
+        module = importlib.import_module(function.module)
+    except ImportError as error:
+        raise ConfigError(f"{path}.module {function.module!r} cannot be imported here: {error}") from error
+    call = getattr(module, function.name, None)
+    if not callable(call):
+        raise ConfigError(f"{path}.name is {function.name!r}, which {function.module} does not define")
+    found: Callable[[Any], Any] = call
+    return found
+
+
+def typed(kind: str | None, cells: Sequence[Cell]) -> Any:
+    """A column of cells as a pandas Series; integers with a gap become floats, anything but a number stays text."""
+    import pandas as pd
+
+    if kind not in ("integer", "float"):
+        return pd.Series([cell or None for cell in cells], dtype=object)
+    if kind == "integer" and all(cells):
+        return pd.Series([int(cell) for cell in cells if cell], dtype="int64")
+    return pd.Series([float(cell) if cell and cell.strip() else math.nan for cell in cells], dtype="float64")
+
+
+def text(value: Any) -> str:
+    """A value of a Series as a cell; None, NaN and NaT become empty."""
+    if value is None or value != value:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value) if type(value) is float else str(value)
