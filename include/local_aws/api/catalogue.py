@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from include.local_aws.api.errors import (
+    ConflictError,
     ResourceInUseError,
     ResourceLimitError,
     ThrottlingError,
@@ -46,6 +47,57 @@ def missing_model(arn: str) -> ValidationError:
 def duplicate_model(arn: str) -> ValidationError:
     """CreateModel with a name in use."""
     return ValidationError(f'Cannot create already existing model "{arn}".')
+
+
+def missing_package(arn: str) -> ValidationError:
+    """DescribeModelPackage and others of a package that is not there."""
+    return ValidationError(f"ModelPackage {arn} does not exist.")
+
+
+def missing_package_group(arn: str) -> ValidationError:
+    """DescribeModelPackageGroup and others of a group that is not there."""
+    return ValidationError(f"ModelPackageGroup {arn} does not exist.")
+
+
+def duplicate_package_group(arn: str) -> ValidationError:
+    """CreateModelPackageGroup with a name in use."""
+    return ValidationError(f"Model Package Group already exists: {arn}")
+
+
+def duplicate_package(arn: str) -> ValidationError:
+    """CreateModelPackage with the name of a package that stands alone."""
+    return ValidationError(f"Model Package already exists: {arn}")
+
+
+def package_group_in_use(arn: str, packages: int) -> ConflictError:
+    """DeleteModelPackageGroup of a group that has versions."""
+    return ConflictError(
+        f"Model Package Group {arn} cannot be deleted because it has {packages} Model Packages. Delete them first"
+    )
+
+
+def token_used(arn: str) -> ConflictError:
+    """CreateModelPackage with the ClientToken of another request."""
+    return ConflictError(f"ClientToken was used before, to create {arn}")
+
+
+def package_not_approved(arn: str, status: str) -> ValidationError:
+    """CreateModel from a version that may not be deployed."""
+    return ValidationError(
+        f"ModelPackage {arn} is {status}; ModelApprovalStatus must be Approved to create a model from a version"
+    )
+
+
+def package_name_and_group() -> ValidationError:
+    """CreateModelPackage with both."""
+    return ValidationError(
+        "Both ModelPackageName and ModelPackageGroupName are provided in the input. Cannot determine which one to use."
+    )
+
+
+def package_without_name() -> ValidationError:
+    """CreateModelPackage with neither a name nor a group."""
+    return ValidationError("Missing ARN.")
 
 
 def no_objects(uri: str, bucket: str, region: str, role: str, s3_message: str | None) -> ValidationError:

@@ -7,6 +7,7 @@ AwsError
 ├── NotImplementedHereError  501 NotImplementedHere
 ├── ResourceInUseError       400 ResourceInUse
 ├── ResourceLimitError       400 ResourceLimitExceeded
+├── ConflictError            400 ConflictException
 ├── ThrottlingError          400 ThrottlingException
 ├── MissingTokenError        403 MissingAuthenticationTokenException
 ├── InternalFailureError     500 InternalFailure
@@ -77,6 +78,14 @@ class ResourceLimitError(AwsError):
     """A quota of the account would be exceeded."""
 
     code = "ResourceLimitExceeded"
+    status = 400
+    member = "Message"
+
+
+class ConflictError(AwsError):
+    """What is asked clashes with what is there."""
+
+    code = "ConflictException"
     status = 400
     member = "Message"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,7 @@ FILTERS: dict[str, str] = {
     "LastModifiedTimeAfter": "modified_at > ?",
     "LastModifiedTimeBefore": "modified_at < ?",
     "StatusEquals": "status = ?",
+    "ModelApprovalStatus": "approval = ?",
     # LIKE would fold case and know wildcards.
     "NameContains": "instr(name, ?) > 0",
 }
@@ -42,13 +44,15 @@ class Query:
         return base64.urlsafe_b64encode(json.dumps(token).encode()).decode()
 
 
-def query(request: dict[str, Any], base: dict[str, Any], default_order: str) -> Query:
-    """The page a List request asks for, among rows whose columns equal `base`.
+def query(
+    request: dict[str, Any], base: dict[str, Any], default_order: str, also: Sequence[str] = ()
+) -> Query:
+    """The page a List request asks for, among rows whose columns equal `base` and that fit the conditions `also`.
 
     Pages go on after the last row shown (not by offset), so rows created meanwhile neither repeat nor
     vanish. Raises ValidationError for a NextToken that this very query did not give.
     """
-    conditions = [f"{column} = ?" for column in base]
+    conditions = [*(f"{column} = ?" for column in base), *also]
     values = list(base.values())
     for name, condition in FILTERS.items():
         if name in request:
@@ -57,7 +61,7 @@ def query(request: dict[str, Any], base: dict[str, Any], default_order: str) -> 
     sort_by = request.get("SortBy", "CreationTime")
     order = request.get("SortOrder", default_order)
     size = request.get("MaxResults", DEFAULT_PAGE)
-    fingerprint = [sort_by, order, *(request.get(name) for name in FILTERS)]
+    fingerprint = [sort_by, order, *base.values(), *also, *(request.get(name) for name in FILTERS)]
     column = SORT_COLUMNS[sort_by]
     direction, beyond = ("ASC", ">") if order == "Ascending" else ("DESC", "<")
     if "NextToken" in request:

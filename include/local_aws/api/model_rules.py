@@ -6,6 +6,8 @@ from typing import Any
 
 from include.local_aws.api.errors import ValidationError
 
+MOST_CONTAINERS = 15
+
 
 def check_model_request(request: dict[str, Any]) -> None:
     """Raise ValidationError for container definitions that no batch job could use."""
@@ -16,7 +18,15 @@ def check_model_request(request: dict[str, Any]) -> None:
     definitions = [primary] if primary is not None else list(containers or [])
     for number, container in enumerate(definitions, start=1):
         where = "PrimaryContainer" if primary is not None else f"container {number} of Containers"
-        if "Image" not in container:
+        if "ModelPackageName" in container:
+            own = [name for name in ("Image", "ModelDataUrl", "ModelDataSource") if name in container]
+            if own:
+                raise ValidationError(
+                    f"Both ModelPackageName and {own[0]} are given in {where}; a package has its own"
+                )
+        elif "InferenceSpecificationName" in container:
+            raise ValidationError(f"InferenceSpecificationName in {where} needs a ModelPackageName beside it")
+        elif "Image" not in container:
             raise ValidationError(f"Image is missing in {where}")
         if container.get("Mode") == "MultiModel":
             raise ValidationError(
@@ -24,13 +34,19 @@ def check_model_request(request: dict[str, Any]) -> None:
             )
         if "ModelDataUrl" in container and "ModelDataSource" in container:
             raise ValidationError(f"Both ModelDataUrl and ModelDataSource are given in {where}; give one")
-    _check_hostnames(definitions)
-    _check_environment(definitions)
     if request.get("InferenceExecutionConfig", {}).get("Mode") == "Direct":
         raise ValidationError(
             "InferenceExecutionConfig.Mode Direct invokes containers one by one, which batch transform cannot; "
             "use Serial"
         )
+
+
+def check_containers(definitions: list[dict[str, Any]]) -> None:
+    """Raise ValidationError for host names or environments that cannot be, once packages are unfolded."""
+    if len(definitions) > MOST_CONTAINERS:
+        raise ValidationError(f"The model has {len(definitions)} containers, allowed are {MOST_CONTAINERS}")
+    _check_hostnames(definitions)
+    _check_environment(definitions)
 
 
 def _check_hostnames(definitions: list[dict[str, Any]]) -> None:

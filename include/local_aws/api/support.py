@@ -32,11 +32,45 @@ CONTAINER: dict[str, Support] = {
     "ModelDataSource": Support("differs", "recorded; CreateTransformJob refuses the model, as on AWS"),
     "Environment": DONE,
     "AdditionalModelDataSources": Support("refused", "not downloaded here; use ModelDataUrl"),
-    "ModelPackageName": Support("refused", "there are no model packages here; name Image and ModelDataUrl"),
-    "InferenceSpecificationName": Support("refused", "belongs to model packages, which are not here"),
+    "ModelPackageName": DONE,
+    "InferenceSpecificationName": DONE,
     "MultiModelConfig": Support("refused", "batch jobs cannot use multi-model endpoints"),
     "ContainerMetricsConfig": Support("refused", "there are no endpoints and no container metrics here"),
 }
+
+RECORDED = Support("differs", "recorded and echoed; nothing here reads it")
+
+PACKAGE_CONTAINER: dict[str, Support] = {
+    **dict.fromkeys(("ContainerHostname", "Image", "ModelDataUrl", "Environment"), DONE),
+    "ModelDataSource": CONTAINER["ModelDataSource"],
+    **dict.fromkeys(
+        (
+            "ImageDigest", "ModelInput", "Framework", "FrameworkVersion", "NearestModelName", "ModelDataETag",
+            "IsCheckpoint",
+        ),
+        RECORDED,
+    ),
+    "ProductId": Support("refused", "there is no marketplace here"),
+    "AdditionalModelDataSources": CONTAINER["AdditionalModelDataSources"],
+    "AdditionalS3DataSource": Support("refused", "not downloaded here; use ModelDataUrl"),
+    "BaseModel": Support("refused", "there are no hubs here"),
+}  # fmt: skip
+SPECIFICATION: dict[str, Support] = {
+    **{f"Containers.{name}": support for name, support in PACKAGE_CONTAINER.items()},
+    **dict.fromkeys(
+        (
+            "SupportedTransformInstanceTypes", "SupportedRealtimeInferenceInstanceTypes", "SupportedContentTypes",
+            "SupportedResponseMIMETypes",
+        ),
+        RECORDED,
+    ),
+}  # fmt: skip
+NO_CARDS = Support("refused", "there are no model cards here")
+
+
+def _below(member: str, table: dict[str, Support]) -> dict[str, Support]:
+    return {f"{member}.{name}": support for name, support in table.items()}
+
 
 LIST_JOBS: dict[str, Support] = dict.fromkeys(
     (
@@ -53,6 +87,12 @@ LIST_JOBS: dict[str, Support] = dict.fromkeys(
     ),
     DONE,
 )
+
+LIST_BY_TIME: dict[str, Support] = {
+    name: support
+    for name, support in LIST_JOBS.items()
+    if name not in ("LastModifiedTimeAfter", "LastModifiedTimeBefore", "StatusEquals")
+}
 
 FIELDS: dict[str, dict[str, Support]] = {
     "CreateTransformJob": {
@@ -132,10 +172,79 @@ FIELDS: dict[str, dict[str, Support]] = {
     "StopProcessingJob": {"ProcessingJobName": DONE},
     "ListTransformJobs": LIST_JOBS,
     "ListProcessingJobs": LIST_JOBS,
-    "ListModels": {
-        name: support
-        for name, support in LIST_JOBS.items()
-        if name not in ("LastModifiedTimeAfter", "LastModifiedTimeBefore", "StatusEquals")
+    "ListModels": LIST_BY_TIME,
+    "CreateModelPackageGroup": {
+        "ModelPackageGroupName": DONE,
+        "ModelPackageGroupDescription": DONE,
+        "Tags": DONE,
+        "ManagedConfiguration": Support("refused", "there is no managed storage here"),
+    },
+    "CreateModelPackage": {
+        "ModelPackageName": DONE,
+        "ModelPackageGroupName": DONE,
+        "ModelPackageDescription": DONE,
+        "ModelApprovalStatus": DONE,
+        "CustomerMetadataProperties": DONE,
+        "ModelLifeCycle": DONE,
+        "ClientToken": DONE,
+        "Tags": DONE,
+        **_below("InferenceSpecification", SPECIFICATION),
+        **_below("AdditionalInferenceSpecifications", {"Name": DONE, "Description": DONE, **SPECIFICATION}),
+        **dict.fromkeys(
+            (
+                "ModelPackageRegistrationType",
+                "MetadataProperties",
+                "ModelMetrics",
+                "Domain",
+                "Task",
+                "SamplePayloadUrl",
+                "DriftCheckBaselines",
+                "SkipModelValidation",
+                "SourceUri",
+            ),
+            RECORDED,
+        ),
+        "SecurityConfig": RECORDED_KMS,
+        "CertifyForMarketplace": Support("differs", "false only; true is refused"),
+        "ValidationSpecification": Support("refused", "packages are not validated here"),
+        "SourceAlgorithmSpecification": Support("refused", "there are no algorithms here; name Image"),
+        "ModelCard": NO_CARDS,
+        "ManagedStorageType": Support("refused", "there is no managed storage here"),
+    },
+    "DescribeModelPackage": {
+        "ModelPackageName": DONE,
+        "IncludedData": Support("differs", "either; there are no model cards to leave out"),
+    },
+    "DescribeModelPackageGroup": {"ModelPackageGroupName": DONE},
+    "DeleteModelPackage": {"ModelPackageName": DONE},
+    "DeleteModelPackageGroup": {"ModelPackageGroupName": DONE},
+    "ListModelPackages": {
+        **LIST_BY_TIME,
+        "ModelApprovalStatus": DONE,
+        "ModelPackageGroupName": DONE,
+        "ModelPackageType": DONE,
+    },
+    "ListModelPackageGroups": {
+        **LIST_BY_TIME,
+        "CrossAccountFilterOption": Support(
+            "differs", "CrossAccount finds none; one account holds everything"
+        ),
+    },
+    "UpdateModelPackage": {
+        "ModelPackageArn": DONE,
+        "ModelApprovalStatus": DONE,
+        "ApprovalDescription": DONE,
+        "CustomerMetadataProperties": DONE,
+        "CustomerMetadataPropertiesToRemove": DONE,
+        "ModelLifeCycle": DONE,
+        "ClientToken": Support("differs", "accepted; the same update twice is the same package"),
+        **_below("InferenceSpecification", SPECIFICATION),
+        **_below(
+            "AdditionalInferenceSpecificationsToAdd", {"Name": DONE, "Description": DONE, **SPECIFICATION}
+        ),
+        "ModelPackageRegistrationType": RECORDED,
+        "SourceUri": RECORDED,
+        "ModelCard": NO_CARDS,
     },
     "AddTags": {"ResourceArn": DONE, "Tags": DONE},
     "ListTags": {"ResourceArn": DONE, "NextToken": DONE, "MaxResults": DONE},

@@ -7,6 +7,7 @@ from typing import Any
 from include.local_aws.api import catalogue
 from include.local_aws.api.call import Call
 from include.local_aws.api.errors import ValidationError
+from include.local_aws.api.registry import group_named, package_named
 
 TAG_LIMIT = 50
 
@@ -25,7 +26,7 @@ def tags_of_request(request: dict[str, Any]) -> dict[str, str]:
 
 
 def require_resource(call: Call, arn: str) -> None:
-    """Raise ValidationError unless the ARN names a job or model of this account and region."""
+    """Raise ValidationError unless the ARN names something of this account and region."""
     _, _, _, region, account, path = arn.split(":", 5)
     resource, _, name = path.partition("/")
     store = call.services.store
@@ -37,6 +38,13 @@ def require_resource(call: Call, arn: str) -> None:
         case "model":
             if not store.models.select("region = ? AND arn = ?", (region, arn)):
                 raise catalogue.missing_model(arn)
+        case "model-package-group":
+            group_named(call, arn)
+        case "model-package":
+            if package_named(call, arn).version is not None:
+                raise ValidationError(
+                    f"ResourceArn {arn}: a version has the tags of its model package group; ask for those"
+                )
         case "transform-job" | "processing-job":
             kind = resource.removesuffix("-job")
             if not store.jobs.select("kind = ? AND region = ? AND arn = ?", (kind, region, arn)):
@@ -44,5 +52,5 @@ def require_resource(call: Call, arn: str) -> None:
         case other:
             raise ValidationError(
                 f"ResourceArn {arn}: '{other}' is not implemented by the embedded AWS; tags can be put on "
-                "transform-job, processing-job and model"
+                "transform-job, processing-job, model, model-package-group and model-package"
             )

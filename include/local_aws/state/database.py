@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 # To be raised with every change of SCHEMA.
-VERSION = 1
+VERSION = 2
+# Those that lack tables only, which opening the file adds.
+OLDER = (0, 1)
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     kind TEXT NOT NULL,
@@ -44,6 +46,30 @@ CREATE TABLE IF NOT EXISTS models (
     created_at REAL NOT NULL,
     PRIMARY KEY (region, name_key)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS package_groups (
+    region TEXT NOT NULL,
+    name TEXT NOT NULL,
+    name_key TEXT NOT NULL,
+    arn TEXT NOT NULL,
+    request TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    last_version INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (region, name_key)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS packages (
+    region TEXT NOT NULL,
+    name TEXT NOT NULL,
+    name_key TEXT NOT NULL,
+    arn TEXT NOT NULL,
+    group_key TEXT,
+    version INTEGER,
+    request TEXT NOT NULL,
+    approval TEXT,
+    token TEXT,
+    created_at REAL NOT NULL,
+    modified_at REAL,
+    PRIMARY KEY (region, name_key)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS tags (
     arn TEXT NOT NULL,
     key TEXT NOT NULL,
@@ -70,7 +96,7 @@ class Database:
         self._writer = threading.Lock()
         with self.write() as connection:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, VERSION):
+            if version not in (*OLDER, VERSION):
                 raise SchemaError(
                     f"{path} has version {version} of the embedded AWS's state, this program needs {VERSION}; "
                     "move the data directory away to start anew"

@@ -22,6 +22,12 @@ def model_request(name: str, **changes: Any) -> dict[str, Any]:
     return {**request, **changes}
 
 
+def version_request(group: str, **changes: Any) -> dict[str, Any]:
+    """CreateModelPackage of a version of `group`, with one container."""
+    specification = {"Containers": [{"Image": IMAGE}], "SupportedContentTypes": ["text/csv"]}
+    return {"ModelPackageGroupName": group, "InferenceSpecification": specification, **changes}
+
+
 def transform_request(name: str, model: str, uri: str, **changes: Any) -> dict[str, Any]:
     """CreateTransformJob over the prefix `uri`, on one instance."""
     request = {

@@ -187,6 +187,18 @@ def test_state_of_another_version_is_named(start_server: Any, tmp_path: Path) ->
         start_server(FAST)
 
 
+def test_state_from_before_the_registry_is_read_on(start_server: Any, tmp_path: Path, name: str) -> None:
+    """Its tables are added; what was there stays."""
+    first = start_server(FAST)
+    first.client("sagemaker").create_model(**model_request(name))
+    first.stop()
+    with contextlib.closing(sqlite3.connect(tmp_path / "data" / "state.sqlite")) as connection:
+        connection.executescript("DROP TABLE packages; DROP TABLE package_groups; PRAGMA user_version = 1")
+    again = start_server(FAST).client("sagemaker")
+    assert again.describe_model(ModelName=name)["ModelName"] == name
+    assert again.list_model_package_groups()["ModelPackageGroupSummaryList"] == []
+
+
 def test_jobs_use_another_s3_when_its_endpoint_is_given(start_server: Any, name: str, tmp_path: Path) -> None:
     """The prefix is looked up there, and the runner is told that endpoint; logs stay here."""
     other = start_server(FAST, data_dir="other")

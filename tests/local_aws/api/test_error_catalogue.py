@@ -58,6 +58,27 @@ def test_a_processing_job_name_is_used_up_too_but_kinds_do_not_clash(
             "ModelName",
             'Could not find model "arn:aws:sagemaker:{region}:{account}:model/{name}".',
         ),
+        *(
+            (
+                f"{verb}_model_package",
+                "ModelPackageName",
+                "ModelPackage arn:aws:sagemaker:{region}:{account}:model-package/{name} does not exist.",
+            )
+            for verb in ("describe", "delete")
+        ),
+        *(
+            (
+                operation,
+                "ModelPackageGroupName",
+                "ModelPackageGroup arn:aws:sagemaker:{region}:{account}:model-package-group/{name} does not exist.",
+            )
+            for operation in (
+                "describe_model_package_group",
+                "delete_model_package_group",
+                "list_model_packages",
+                "create_model_package",
+            )
+        ),
     ],
 )
 def test_what_is_not_there_is_a_validation_exception(

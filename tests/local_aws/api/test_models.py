@@ -53,7 +53,11 @@ def test_a_deleted_models_name_can_be_used_again(sagemaker: Any, role_arn: str, 
         ({"PrimaryContainer": {"Image": IMAGE, "Mode": "MultiModel"}}, "Mode MultiModel in PrimaryContainer"),
         (
             {"PrimaryContainer": {"Image": IMAGE, "ModelPackageName": "p"}},
-            "'PrimaryContainer.ModelPackageName'",
+            "Both ModelPackageName and Image are given in PrimaryContainer",
+        ),
+        (
+            {"PrimaryContainer": {"Image": IMAGE, "InferenceSpecificationName": "p"}},
+            "InferenceSpecificationName in PrimaryContainer needs a ModelPackageName",
         ),
         ({"InferenceExecutionConfig": {"Mode": "Direct"}}, "use Serial"),
         (

@@ -20,7 +20,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from include.local_aws.api.operations import OPERATIONS
-from tests.local_aws.api.requests import IMAGE, ROLE, model_request, processing_request, transform_request
+from tests.local_aws.api.requests import (
+    IMAGE,
+    ROLE,
+    model_request,
+    processing_request,
+    transform_request,
+    version_request,
+)
 from tests.local_aws.api.test_wire import post
 from tests.local_aws.conftest import Aws
 
@@ -188,28 +195,41 @@ def accepted(aws: Aws, sagemaker: Any) -> dict[str, dict[str, Any]]:
     sagemaker.create_transform_job(**transform)
     sagemaker.create_processing_job(**processing)
     arn = sagemaker.describe_model(ModelName="sweep")["ModelArn"]
+    sagemaker.create_model_package_group(ModelPackageGroupName="sweep")
+    version = version_request("sweep", CustomerMetadataProperties={"a": "b"}, ModelApprovalStatus="Approved")
+    package = sagemaker.create_model_package(**version)["ModelPackageArn"]
     page = {"MaxResults": 5, "SortBy": "Name", "SortOrder": "Ascending", "NameContains": "s"}
     return {
         "AddTags": {"ResourceArn": arn, "Tags": [{"Key": "a", "Value": "b"}]},
         "CreateModel": model_request("sweep"),
         "CreateProcessingJob": processing,
         "CreateTransformJob": transform,
+        "CreateModelPackage": version,
+        "CreateModelPackageGroup": {"ModelPackageGroupName": "sweep", "ModelPackageGroupDescription": "d"},
         "DeleteModel": {"ModelName": "none"},
+        "DeleteModelPackage": {"ModelPackageName": "none"},
+        "DeleteModelPackageGroup": {"ModelPackageGroupName": "none"},
         "DeleteTags": {"ResourceArn": arn, "TagKeys": ["a"]},
         "DescribeModel": {"ModelName": "sweep"},
+        "DescribeModelPackage": {"ModelPackageName": package},
+        "DescribeModelPackageGroup": {"ModelPackageGroupName": "sweep"},
         "DescribeProcessingJob": {"ProcessingJobName": "sweep"},
         "DescribeTransformJob": {"TransformJobName": "sweep"},
+        "ListModelPackageGroups": page,
+        "ListModelPackages": {**page, "ModelPackageGroupName": "sweep", "ModelApprovalStatus": "Approved"},
         "ListModels": page,
         "ListProcessingJobs": {**page, "StatusEquals": "Completed", "CreationTimeAfter": 1.5},
         "ListTags": {"ResourceArn": arn},
         "ListTransformJobs": {**page, "LastModifiedTimeBefore": 2e9},
         "StopProcessingJob": {"ProcessingJobName": "none"},
         "StopTransformJob": {"TransformJobName": "none"},
+        "UpdateModelPackage": {"ModelPackageArn": package, "CustomerMetadataProperties": {"c": "d"}},
     }
 
 
 NEW_NAME = {
     "CreateModel": "ModelName",
+    "CreateModelPackageGroup": "ModelPackageGroupName",
     "CreateProcessingJob": "ProcessingJobName",
     "CreateTransformJob": "TransformJobName",
 }
@@ -226,7 +246,7 @@ def test_an_accepted_request_is_accepted(
     request = dict(accepted[operation])
     if operation in NEW_NAME:
         request[NEW_NAME[operation]] = uuid.uuid4().hex
-    refused_for_lack_of_it = operation in ("DeleteModel", "StopProcessingJob", "StopTransformJob")
+    refused_for_lack_of_it = operation.startswith(("Delete", "Stop")) and operation != "DeleteTags"
     assert check(aws, operation, request) == (400 if refused_for_lack_of_it else 200)
 
 

@@ -6,16 +6,18 @@ from typing import Any
 
 from include.local_aws.api import catalogue
 from include.local_aws.api.call import Call
-from include.local_aws.api.model_rules import check_model_request
+from include.local_aws.api.model_rules import check_containers, check_model_request
+from include.local_aws.api.package_rules import containers_of
+from include.local_aws.api.registry import package_named
 from include.local_aws.api.roles import require_role
 from include.local_aws.api.tagging import tags_of_request
 from include.local_aws.state.models import DuplicateModelError, Model
 
 
 def create_model(call: Call) -> dict[str, Any]:
-    """PrimaryContainer or Containers; the name must be free."""
-    request = call.request
-    check_model_request(request)
+    """PrimaryContainer or Containers; the name must be free. A package in them is unfolded, as it is now."""
+    check_model_request(call.request)
+    request = _unfolded(call)
     if "ExecutionRoleArn" in request:
         require_role(call, request["ExecutionRoleArn"])
     name = request["ModelName"]
@@ -32,3 +34,25 @@ def create_model(call: Call) -> dict[str, Any]:
     except DuplicateModelError as error:
         raise catalogue.duplicate_model(error.arn) from error
     return {"ModelArn": model.arn}
+
+
+def _unfolded(call: Call) -> dict[str, Any]:
+    """The request with the containers that its packages stand for, each with the name of its package."""
+    request = call.request
+    primary = request.get("PrimaryContainer")
+    definitions = [primary] if primary is not None else request["Containers"]
+    found = [each for definition in definitions for each in _containers(call, definition)]
+    check_containers(found)
+    rest = {name: value for name, value in request.items() if name not in ("PrimaryContainer", "Containers")}
+    if primary is not None and len(found) == 1:
+        return {**rest, "PrimaryContainer": found[0]}
+    return {**rest, "Containers": found}
+
+
+def _containers(call: Call, definition: dict[str, Any]) -> list[dict[str, Any]]:
+    if "ModelPackageName" not in definition:
+        return [definition]
+    package = package_named(call, definition["ModelPackageName"])
+    if package.approval not in (None, "Approved"):
+        raise catalogue.package_not_approved(package.arn, package.approval)
+    return containers_of(package.arn, package.request, definition)

@@ -1,0 +1,28 @@
+"""ListModelPackageGroups: oldest first unless asked otherwise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from include.local_aws.api.call import Call
+from include.local_aws.api.listing import query
+
+
+def list_model_package_groups(call: Call) -> dict[str, Any]:
+    """One page of summaries; no other account shares a group with this one."""
+    elsewhere = call.request.get("CrossAccountFilterOption") == "CrossAccount"
+    page = query(call.request, {"region": call.region}, "Ascending", ["0"] if elsewhere else [])
+    groups = call.services.store.registry.select_groups(page.where, page.values, page.tail)
+    return {
+        "ModelPackageGroupSummaryList": [
+            {
+                "ModelPackageGroupName": group.name,
+                "ModelPackageGroupArn": group.arn,
+                "ModelPackageGroupDescription": group.request.get("ModelPackageGroupDescription"),
+                "CreationTime": group.created_at,
+                "ModelPackageGroupStatus": "Completed",
+            }
+            for group in groups[: page.size]
+        ],
+        "NextToken": page.next_token(groups),
+    }
