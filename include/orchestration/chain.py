@@ -13,7 +13,7 @@ from typing import Any
 from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import DAG, XComArg
 
-from include.orchestration import names
+from include.orchestration import assets, names, notifications
 from include.orchestration.form import form
 from include.orchestration.gate import GateOperator
 from include.orchestration.pipelines import named
@@ -48,10 +48,11 @@ def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
         dag_id=pipeline.name,
         description=pipeline.description,
         doc_md=doc_md,
-        schedule=pipeline.schedule,
+        schedule=assets.schedule(pipeline),
         start_date=START,
         catchup=False,
         max_active_runs=1,
+        on_failure_callback=notifications.on_failure(pipeline),
         params=form(pipeline),
         user_defined_macros=macros(pipeline.name),
         default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
@@ -93,8 +94,14 @@ def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
             task_id=names.PUBLISH,
             python_callable=final(publish),
             op_kwargs={"pipeline": name, "joined": joined.output},
+            outlets=[assets.scored(pipeline)],
         )
-        reported = PythonOperator(task_id=names.REPORT, python_callable=final(report), **body)
+        reported = PythonOperator(
+            task_id=names.REPORT,
+            python_callable=final(report),
+            on_success_callback=notifications.on_report(pipeline),
+            **body,
+        )
         cleaned_up = PythonOperator(task_id=names.CLEAN_UP, python_callable=clean_up, **body)
 
         planned >> preprocess >> preprocessed >> divided >> transform >> transformed >> joined

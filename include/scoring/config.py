@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from include.scoring import s3uri
 from include.scoring.errors import PipelineError
 from include.scoring.explain import explain
+from include.scoring.notices import NotifySection
 from include.scoring.output_columns import check_output_columns
 from include.scoring.preparation import (
     ColumnBaseline,
@@ -37,6 +38,7 @@ from include.scoring.sections import (
     OutputSection,
     PredictionsSection,
     PreprocessSection,
+    S3Uri,
     TransformSection,
 )
 from include.scoring.yaml_file import read_yaml
@@ -52,6 +54,12 @@ class Pipeline(Noun):
     description: str = Field(default="", max_length=2000, description="One or two sentences for people.")
     schedule: str | None = Field(
         default=None, description="Cron expression in UTC, or a preset such as @daily."
+    )
+    schedule_on: tuple[S3Uri, ...] = Field(
+        default=(),
+        max_length=20,
+        description="Assets, in place of a schedule: a run starts when all of them were updated. What another pipeline "
+        "publishes is its output.uri up to the first placeholder.",
     )
     aws_conn_id: str = Field(default="aws_default", min_length=1, description="Airflow connection to AWS.")
     region: str | None = Field(
@@ -99,6 +107,7 @@ class Pipeline(Noun):
         default_factory=dict,
         description="Dollars per hour that you pay for an instance type, in place of the table's.",
     )
+    notify: NotifySection = NotifySection()
     tags: dict[str, str] = Field(
         default_factory=dict, max_length=40, description="Tags of every job and model, for AWS's bill."
     )
@@ -111,6 +120,12 @@ class Pipeline(Noun):
                 f"found {value!r}; allowed is a cron expression of five fields, or a preset such as '@daily'"
             )
         return value
+
+    @model_validator(mode="after")
+    def _one_thing_starts_runs(self) -> Self:
+        if self.schedule is not None and self.schedule_on:
+            raise ValueError("schedule_on: found beside schedule; allowed is one of the two")
+        return self
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from include.orchestration.assets import tell_of
 from include.orchestration.names import PLAN, PREPROCESSED, SHARDS, TRANSFORMED
 from include.orchestration.pipelines import named
 from include.orchestration.publishing import Publication
@@ -20,8 +21,16 @@ from include.scoring.shards import read_manifests
 log = logging.getLogger(__name__)
 
 
-def publish(pipeline: str, joined: Iterable[Mapping[str, Any]], *, ti: Any, **_: Any) -> dict[str, Any]:
-    """Publish the rows that the joins wrote, or nothing.
+def publish(
+    pipeline: str,
+    joined: Iterable[Mapping[str, Any]],
+    *,
+    ti: Any,
+    params: Mapping[str, Any],
+    outlet_events: Any,
+    **_: Any,
+) -> dict[str, Any]:
+    """Publish the rows that the joins wrote and tell of it by an Asset event, or nothing.
 
     Raises:
         ReconciliationError: records in are not records rejected plus rows published, or parts are of different jobs;
@@ -54,6 +63,17 @@ def publish(pipeline: str, joined: Iterable[Mapping[str, Any]], *, ti: Any, **_:
         publication.remove_parts(publication.target(part["uri"]) for part in parts)
         raise
     publication.tidy(manifest)
+    tell_of(
+        config,
+        outlet_events,
+        asked_output=params.get("output_uri"),
+        facts={
+            "output_uri": publication.output,
+            "manifest": publication.manifest_uri,
+            "run_id": plan["run_id"],
+            "records": manifest["records"],
+        },
+    )
     log.info("published %s rows in %s files at %s", f"{rows:,}", len(files), publication.output)
     return {
         "output_uri": publication.output,

@@ -48,4 +48,9 @@ def report(pipeline: str, *, ti: Any, **_: Any) -> dict[str, Any]:
     storage.write(paths.report_html, render_html(figures), content_type="text/html; charset=utf-8")
     history.write(storage, config, plan["nonce"], rows_of(figures))
     log.info("\n%s", render_text(figures))
-    return {"records": figures["records"], "report_json": paths.report_json, "report_html": paths.report_html}
+    return {
+        "records": figures["records"],
+        "dollars": figures["total"]["dollars"],
+        "report_json": paths.report_json,
+        "report_html": paths.report_html,
+    }
