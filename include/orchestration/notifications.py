@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from airflow.sdk import BaseNotifier
-from airflow.sdk.module_loading import import_string
 
 from include.scoring.config import Pipeline
 from include.scoring.errors import PipelineError
@@ -16,9 +16,9 @@ from include.scoring.notices import Notifier, NotifySection, exceeded
 log = logging.getLogger(__name__)
 
 
-def on_failure(pipeline: Pipeline) -> list[BaseNotifier]:
+def on_failure(pipeline: Pipeline) -> list[Callable[[Any], None]]:
     """Who is told when a run fails. Raises PipelineError for a notifier that cannot be made."""
-    return made(pipeline, pipeline.notify.on_failure, "on_failure")
+    return [*made(pipeline, pipeline.notify.on_failure, "on_failure")]
 
 
 def on_report(pipeline: Pipeline) -> Callable[[Any], None] | None:
@@ -58,9 +58,10 @@ def made(pipeline: Pipeline, notifiers: Iterable[Notifier], when: str) -> list[B
 
 
 def _made(pipeline: Pipeline, where: str, named: Notifier) -> BaseNotifier:
+    module, _, name = named.notifier.rpartition(".")
     try:
-        kind = import_string(named.notifier)
-    except ImportError as error:
+        kind: Any = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
         raise PipelineError(
             f"{pipeline.name}.yaml",
             (
@@ -75,9 +76,10 @@ def _made(pipeline: Pipeline, where: str, named: Notifier) -> BaseNotifier:
             ),
         )
     try:
-        return kind(**named.arguments)
+        notifier: BaseNotifier = kind(**dict[str, Any](named.arguments))
     except TypeError as error:
         raise PipelineError(
             f"{pipeline.name}.yaml",
             (f"{where}.arguments: {named.notifier} does not take what was found: {error}",),
         ) from None
+    return notifier
