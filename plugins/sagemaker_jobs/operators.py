@@ -20,7 +20,7 @@ from sagemaker_jobs.kinds import PROCESSING, TRANSFORM, JobKind
 from sagemaker_jobs.links import links_of, persist_links
 from sagemaker_jobs.output_files import read_output_files
 from sagemaker_jobs.spec import JobSpec, safe_name
-from sagemaker_jobs.waiting import KILLED, Trouble, WaitsForJob
+from sagemaker_jobs.waiting import KILLED, TEMPLATE_FIELDS, Trouble, WaitsForJob
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -32,10 +32,9 @@ _EXISTING = ("adopt", "timestamp", "fail")
 class JobOperator(WaitsForJob):
     """What both operators share: cast, find or create the job, push its description and its spec, or wait.
 
-    Arguments beyond the provider's: ``max_job_attempts`` (jobs that may be started by themselves),
-    ``instance_types`` (tried in order after one had no capacity), ``resume`` (transform: continue a failed
-    job from the objects that have no output yet), ``room_patience_seconds`` (how long to try again while AWS
-    has no room), ``stop_after_seconds``, ``first_poll_seconds`` and ``max_poll_seconds`` (when waiting).
+    Arguments beyond the provider's: those of ``WaitsForJob``, and ``max_job_attempts`` (jobs that may be started
+    by themselves), ``instance_types`` (tried in order after one had no capacity), ``resume`` (transform: continue
+    a failed job from the objects that have no output yet).
 
     What differs from the provider's: the name in ``config`` is a base name, to which the attempt is appended;
     the text ``{job_name}`` anywhere in the request becomes the job's final name; ``wait_for_completion`` is
@@ -44,15 +43,10 @@ class JobOperator(WaitsForJob):
     deferring are what these operators do.
     """
 
-    # A plain mixin: Airflow's metaclass would bind a subclass of an operator to that operator's __init__.
     overwrite_rtif_after_execution = True
 
     config: dict[str, Any]
-    max_job_attempts: int
-    instance_types: Sequence[str]
-    resume: bool
     wait_for_completion: bool
-    action_if_job_exists: str
     _spec: JobSpec | None = None
     _killed: bool = False
 
@@ -63,6 +57,48 @@ class JobOperator(WaitsForJob):
         def _get_unique_job_name(
             self, proposed_name: str, fail_if_exists: bool, describe_func: Any
         ) -> str: ...
+
+    def __init__(
+        self,
+        *,
+        wait_for_completion: bool = False,
+        check_interval: float = 30,
+        max_attempts: int | None = None,
+        max_ingestion_time: int | None = None,
+        action_if_job_exists: str = "adopt",
+        deferrable: bool = True,
+        max_job_attempts: int = 3,
+        instance_types: Sequence[str] = (),
+        resume: bool = False,
+        stop_after_seconds: float | str | None = None,
+        max_poll_seconds: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        _check_choice("action_if_job_exists", action_if_job_exists)
+        if max_job_attempts < 1:
+            raise RequestError(f"max_job_attempts is {max_job_attempts}; allowed is 1 or more.")
+        if resume and self.job_kind is not TRANSFORM:
+            raise RequestError(
+                "resume is True; allowed for a transform only: its objects are done one by one."
+            )
+        # The provider's limits on waiting, where they are given: so many seconds, or so many looks of so many
+        # seconds.
+        looked = None if max_attempts is None else max_attempts * check_interval
+        limits = (stop_after_seconds, max_ingestion_time, looked)
+        super().__init__(
+            wait_for_completion=wait_for_completion,
+            check_interval=check_interval,
+            max_attempts=max_attempts,
+            max_ingestion_time=max_ingestion_time,
+            deferrable=deferrable,
+            stop_after_seconds=next((limit for limit in limits if limit is not None), None),
+            max_poll_seconds=check_interval if max_poll_seconds is None else max_poll_seconds,
+            **kwargs,
+        )
+        self.action_if_job_exists = action_if_job_exists
+        self.max_job_attempts = max_job_attempts
+        self.instance_types = instance_types
+        self.resume = resume
 
     def job_request(self) -> dict[str, Any]:
         """The part of ``config`` that is the Create…Job request."""
@@ -157,98 +193,13 @@ class JobOperator(WaitsForJob):
     def _input_shape(self, operation: str) -> Any:
         return client_of(self.hook).meta.service_model.operation_model(operation).input_shape
 
-    def _take_arguments(
-        self,
-        *,
-        action_if_job_exists: str,
-        max_ingestion_time: int | None,
-        max_attempts: int | None,
-        check_interval: float,
-        max_job_attempts: int,
-        instance_types: Sequence[str],
-        resume: bool,
-        stop_after_seconds: float | str | None,
-        first_poll_seconds: float,
-        max_poll_seconds: float | None,
-        room_patience_seconds: float | str | None,
-    ) -> None:
-        if action_if_job_exists not in _EXISTING:
-            raise RequestError(
-                f"action_if_job_exists is {action_if_job_exists!r}; allowed are "
-                f"{', '.join(map(repr, _EXISTING))}."
-            )
-        if max_job_attempts < 1:
-            raise RequestError(f"max_job_attempts is {max_job_attempts}; allowed is 1 or more.")
-        self.action_if_job_exists = action_if_job_exists
-        self.max_job_attempts = max_job_attempts
-        self.instance_types = instance_types
-        self.resume = resume
-        # The provider's limits on waiting, where they are given: so many seconds, or so many looks of so many
-        # seconds.
-        looked = None if max_attempts is None else max_attempts * check_interval
-        self.stop_after_seconds = next(
-            (limit for limit in (stop_after_seconds, max_ingestion_time, looked) if limit is not None), None
-        )
-        self.first_poll_seconds = first_poll_seconds
-        self.max_poll_seconds = check_interval if max_poll_seconds is None else max_poll_seconds
-        self.room_patience_seconds = room_patience_seconds
-
 
 class ProcessingJobOperator(JobOperator, SageMakerProcessingOperator):
     """Submit a processing job once; see ``JobOperator`` for what differs from the provider's operator."""
 
     job_kind: ClassVar[JobKind] = PROCESSING  # type: ignore[misc]  # fixed by the class, read by the mixin
     operator_extra_links = links_of(PROCESSING)
-    template_fields: Sequence[str] = (
-        *SageMakerProcessingOperator.template_fields,
-        "stop_after_seconds",
-        "room_patience_seconds",
-    )
-
-    def __init__(
-        self,
-        *,
-        config: dict[str, Any],
-        wait_for_completion: bool = False,
-        print_log: bool = True,
-        check_interval: int = 30,
-        max_attempts: int | None = None,
-        max_ingestion_time: int | None = None,
-        action_if_job_exists: str = "adopt",
-        deferrable: bool = True,
-        output_files_to_xcom: list[dict[str, Any]] | None = None,
-        max_job_attempts: int = 3,
-        instance_types: Sequence[str] = (),
-        stop_after_seconds: float | str | None = None,
-        first_poll_seconds: float = 2,
-        max_poll_seconds: float | None = None,
-        room_patience_seconds: float | str | None = 3600,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            config=config,
-            wait_for_completion=wait_for_completion,
-            print_log=print_log,
-            check_interval=check_interval,
-            max_attempts=max_attempts,
-            max_ingestion_time=max_ingestion_time,
-            deferrable=deferrable,
-            output_files_to_xcom=output_files_to_xcom,
-            **kwargs,
-        )
-        self._take_arguments(
-            action_if_job_exists=action_if_job_exists,
-            max_ingestion_time=max_ingestion_time,
-            max_attempts=max_attempts,
-            check_interval=check_interval,
-            max_job_attempts=max_job_attempts,
-            instance_types=instance_types,
-            resume=False,
-            stop_after_seconds=stop_after_seconds,
-            first_poll_seconds=first_poll_seconds,
-            max_poll_seconds=max_poll_seconds,
-            room_patience_seconds=room_patience_seconds,
-        )
+    template_fields: Sequence[str] = (*SageMakerProcessingOperator.template_fields, *TEMPLATE_FIELDS)
 
     def preprocess_config(self) -> None:
         """As for both; output files can only be read of a job that was waited for."""
@@ -287,64 +238,12 @@ class TransformJobOperator(JobOperator, SageMakerTransformOperator):
 
     job_kind: ClassVar[JobKind] = TRANSFORM  # type: ignore[misc]  # fixed by the class, read by the mixin
     operator_extra_links = links_of(TRANSFORM)  # type: ignore[assignment]  # the provider's has one link only
-    template_fields: Sequence[str] = (
-        *SageMakerTransformOperator.template_fields,
-        "stop_after_seconds",
-        "room_patience_seconds",
-    )
+    template_fields: Sequence[str] = (*SageMakerTransformOperator.template_fields, *TEMPLATE_FIELDS)
 
-    def __init__(
-        self,
-        *,
-        config: dict[str, Any],
-        wait_for_completion: bool = False,
-        check_interval: int = 30,
-        max_attempts: int | None = None,
-        max_ingestion_time: int | None = None,
-        check_if_job_exists: bool = True,
-        action_if_job_exists: str = "adopt",
-        check_if_model_exists: bool = True,
-        action_if_model_exists: str = "adopt",
-        deferrable: bool = True,
-        max_job_attempts: int = 3,
-        instance_types: Sequence[str] = (),
-        resume: bool = False,
-        stop_after_seconds: float | str | None = None,
-        first_poll_seconds: float = 2,
-        max_poll_seconds: float | None = None,
-        room_patience_seconds: float | str | None = 3600,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            config=config,
-            wait_for_completion=wait_for_completion,
-            check_interval=check_interval,
-            max_attempts=max_attempts,
-            max_ingestion_time=max_ingestion_time,
-            check_if_job_exists=check_if_job_exists,
-            check_if_model_exists=check_if_model_exists,
-            deferrable=deferrable,
-            **kwargs,
-        )
-        if action_if_model_exists not in _EXISTING:
-            raise RequestError(
-                f"action_if_model_exists is {action_if_model_exists!r}; allowed are "
-                f"{', '.join(map(repr, _EXISTING))}."
-            )
+    def __init__(self, *, action_if_model_exists: str = "adopt", **kwargs: Any) -> None:
+        _check_choice("action_if_model_exists", action_if_model_exists)
+        super().__init__(**kwargs)
         self.action_if_model_exists = action_if_model_exists
-        self._take_arguments(
-            action_if_job_exists=action_if_job_exists,
-            max_ingestion_time=max_ingestion_time,
-            max_attempts=max_attempts,
-            check_interval=check_interval,
-            max_job_attempts=max_job_attempts,
-            instance_types=instance_types,
-            resume=resume,
-            stop_after_seconds=stop_after_seconds,
-            first_poll_seconds=first_poll_seconds,
-            max_poll_seconds=max_poll_seconds,
-            room_patience_seconds=room_patience_seconds,
-        )
 
     def job_request(self) -> dict[str, Any]:
         """``config["Transform"]``, or all of ``config`` where it is flat."""
@@ -374,6 +273,12 @@ class TransformJobOperator(JobOperator, SageMakerTransformOperator):
         model = self.model_request()
         if model is not None and "ExecutionRoleArn" in model:
             model["ExecutionRoleArn"] = _expand_role(self, model["ExecutionRoleArn"])
+
+
+def _check_choice(argument: str, value: str) -> None:
+    """Raise RequestError unless ``value`` says what to do about a job or model that exists."""
+    if value not in _EXISTING:
+        raise RequestError(f"{argument} is {value!r}; allowed are {', '.join(map(repr, _EXISTING))}.")
 
 
 def _expand_role(operator: JobOperator, role: str) -> str:

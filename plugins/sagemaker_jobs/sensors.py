@@ -21,7 +21,7 @@ from sagemaker_jobs.links import links_of
 from sagemaker_jobs.result import JobResult, job_result
 from sagemaker_jobs.resuming import can_resume, chain_of
 from sagemaker_jobs.spec import JobSpec
-from sagemaker_jobs.waiting import Trouble, WaitsForJob
+from sagemaker_jobs.waiting import TEMPLATE_FIELDS, Trouble, WaitsForJob
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -30,24 +30,25 @@ if TYPE_CHECKING:
 class JobSensor(WaitsForJob):
     """What both sensors share: always deferred, a JobResult if the job completed, an error if not.
 
-    Arguments beyond the provider's: ``spec`` (what the operator pushed under the XCom key "spec": with it a
-    fresh try adopts the live job or starts the next attempt), ``stop_after_seconds`` (of billed
-    time; the job is then stopped), ``room_patience_seconds`` (how long to try again while AWS has no room),
-    ``first_poll_seconds`` and ``max_poll_seconds``. ``mode`` and ``poke_interval`` are accepted and make no
-    difference. With ``soft_fail`` or ``never_fail`` a failed job skips the task, as in the provider's
-    sensors.
+    Arguments beyond the provider's: those of ``WaitsForJob``, and ``spec`` (what the operator pushed under the
+    XCom key "spec": with it a fresh try adopts the live job or starts the next attempt). ``mode`` and
+    ``poke_interval`` are accepted and make no difference. With ``soft_fail`` or ``never_fail`` a failed job skips
+    the task, as in the provider's sensors.
     """
 
     overwrite_rtif_after_execution = True
 
     job_name: str
-    spec: Any
     soft_fail: bool
     never_fail: bool
 
     if TYPE_CHECKING:  # of the provider's sensor beside which this mixin stands
 
         def state_from_response(self, response: dict[str, Any]) -> str: ...
+
+    def __init__(self, *, spec: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.spec = spec
 
     def execute(self, context: Context) -> Any:
         """Make sure of the job, then wait for it."""
@@ -117,30 +118,7 @@ class ProcessingJobSensor(JobSensor, SageMakerProcessingSensor):
 
     job_kind: ClassVar[JobKind] = PROCESSING  # type: ignore[misc]  # fixed by the class, read by the mixin
     operator_extra_links = links_of(PROCESSING)
-    template_fields: Sequence[str] = (
-        *SageMakerProcessingSensor.template_fields,
-        "spec",
-        "stop_after_seconds",
-        "room_patience_seconds",
-    )
-
-    def __init__(
-        self,
-        *,
-        job_name: str,
-        spec: Any = None,
-        stop_after_seconds: float | str | None = None,
-        first_poll_seconds: float = 2,
-        max_poll_seconds: float = 30,
-        room_patience_seconds: float | str | None = 3600,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(job_name=job_name, **kwargs)
-        self.spec = spec
-        self.stop_after_seconds = stop_after_seconds
-        self.first_poll_seconds = first_poll_seconds
-        self.max_poll_seconds = max_poll_seconds
-        self.room_patience_seconds = room_patience_seconds
+    template_fields: Sequence[str] = (*SageMakerProcessingSensor.template_fields, "spec", *TEMPLATE_FIELDS)
 
 
 class TransformJobSensor(JobSensor, SageMakerTransformSensor):
@@ -148,27 +126,4 @@ class TransformJobSensor(JobSensor, SageMakerTransformSensor):
 
     job_kind: ClassVar[JobKind] = TRANSFORM  # type: ignore[misc]  # fixed by the class, read by the mixin
     operator_extra_links = links_of(TRANSFORM)
-    template_fields: Sequence[str] = (
-        *SageMakerTransformSensor.template_fields,
-        "spec",
-        "stop_after_seconds",
-        "room_patience_seconds",
-    )
-
-    def __init__(
-        self,
-        *,
-        job_name: str,
-        spec: Any = None,
-        stop_after_seconds: float | str | None = None,
-        first_poll_seconds: float = 2,
-        max_poll_seconds: float = 30,
-        room_patience_seconds: float | str | None = 3600,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(job_name=job_name, **kwargs)
-        self.spec = spec
-        self.stop_after_seconds = stop_after_seconds
-        self.first_poll_seconds = first_poll_seconds
-        self.max_poll_seconds = max_poll_seconds
-        self.room_patience_seconds = room_patience_seconds
+    template_fields: Sequence[str] = (*SageMakerTransformSensor.template_fields, "spec", *TEMPLATE_FIELDS)

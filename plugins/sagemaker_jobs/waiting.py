@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 from airflow.providers.amazon.aws.utils.mixins import AwsBaseHookMixin
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
-from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
+from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, BaseOperatorMeta, TriggerFailureReason
 
 from sagemaker_jobs.attempts import types_of
 from sagemaker_jobs.casting import optional_number
@@ -36,6 +36,7 @@ _BACKSTOP_SECONDS = 60.0
 _PROVISIONING_SECONDS = 3600.0
 _LONGEST_PAUSE_SECONDS = 600.0
 KILLED = "its task was killed"
+TEMPLATE_FIELDS = ("stop_after_seconds", "room_patience_seconds")
 
 
 class Trouble(TypedDict):
@@ -45,25 +46,43 @@ class Trouble(TypedDict):
     pauses: int
 
 
-class WaitsForJob(AwsBaseHookMixin[SageMakerHook]):
+class WaitsForJob(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
     """Mixin: ``begin`` makes sure of the job, ``wait_for`` defers until it has ended, ``job_done`` returns.
 
     Where AWS has no room, because a quota is in use or instances of the type are out, the task is deferred
     and tries again with growing pauses for ``room_patience_seconds``. The job is stopped when
     ``execution_timeout`` or the sensor's ``timeout`` has passed, with an error that Airflow may retry, and
     after ``stop_after_seconds`` of billed time, with one that it does not: the same job would take as long.
+
+    It has the metaclass of operators, so that ``default_args`` and ``partial`` know its constructor's arguments.
+
+    :param stop_after_seconds: how long the job may be billed for; None for ever (templated).
+    :param first_poll_seconds: pause after the first look.
+    :param max_poll_seconds: what the pause grows to.
+    :param room_patience_seconds: how long to try again while AWS has no room (templated).
     """
 
     job_kind: JobKind
-    stop_after_seconds: float | str | None
-    first_poll_seconds: float
-    max_poll_seconds: float
-    room_patience_seconds: float | str | None
     first_pause_seconds: float = 30.0
     job_in_hand: str | None = None
     # Of the operator or sensor beside which this mixin stands.
     log: Any
     execution_timeout: datetime.timedelta | None
+
+    def __init__(
+        self,
+        *,
+        stop_after_seconds: float | str | None = None,
+        first_poll_seconds: float = 2,
+        max_poll_seconds: float = 30,
+        room_patience_seconds: float | str | None = 3600,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.stop_after_seconds = stop_after_seconds
+        self.first_poll_seconds = first_poll_seconds
+        self.max_poll_seconds = max_poll_seconds
+        self.room_patience_seconds = room_patience_seconds
 
     def spec_in_use(self, context: Context) -> JobSpec | None:
         """The spec behind the job; None for a job that is only named."""
