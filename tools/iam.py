@@ -44,10 +44,24 @@ def main(arguments: list[str] | None = None) -> int:
     more = "that runs by hand may name as well; repeatable"
     parser.add_argument("--input", type=s3_uri, action="append", default=[], help=f"an input {more}")
     parser.add_argument("--output", type=s3_uri, action="append", default=[], help=f"an output {more}")
+    versions = "of the versions of a model in the registry; repeatable"
+    parser.add_argument(
+        "--image", action="append", default=[], metavar="URI", help=f"a container image {versions}"
+    )
+    parser.add_argument(
+        "--model-data", type=s3_uri, action="append", default=[], help=f"a prefix of artefacts {versions}"
+    )
     asked = parser.parse_args(arguments)
     try:
         pipeline = load_pipeline(FOLDER / f"{asked.pipeline}.yaml")
-        documents = policies(pipeline, region=asked.region, inputs=asked.input, outputs=asked.output)
+        documents = policies(
+            pipeline,
+            region=asked.region,
+            inputs=asked.input,
+            outputs=asked.output,
+            images=asked.image,
+            model_data=asked.model_data,
+        )
     except ScoringError as error:
         print(f"make iam: {error}", file=sys.stderr)
         return 1

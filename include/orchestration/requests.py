@@ -20,6 +20,7 @@ TAGS = {
     RUN_TAG: "{{ run_tag(run_id) }}",
     DAG_TAG: "{{ dag.dag_id }}",
     DEPLOYMENT_TAG: "{{ deployment() }}",
+    "model": from_plan("model.key"),
 }
 
 
@@ -56,5 +57,6 @@ def transform_config(pipeline: Pipeline) -> dict[str, Any]:
             max_concurrent_transforms=from_plan("transform.max_concurrent_transforms"),
             max_payload_mb=from_plan("transform.max_payload_mb"),
             batch_strategy=from_plan("transform.batch_strategy"),
+            model_package=from_plan("model.package"),
         ),
     )

@@ -25,7 +25,6 @@ from include.scoring.preparation import (
 )
 from include.scoring.rules import DuplicatesRule, Noun, Rule, check_rules
 from include.scoring.sections import (
-    DEFAULT_MAX_PAYLOAD_MB,
     MAX_PAYLOAD_TIMES_CONCURRENCY,
     PIPELINE_MAX_PAYLOAD_MB,
     ROLE_PATTERN,
@@ -40,6 +39,7 @@ from include.scoring.sections import (
     PreprocessSection,
     S3Uri,
     TransformSection,
+    default_payload_mb,
 )
 from include.scoring.yaml_file import read_yaml
 
@@ -205,7 +205,7 @@ class Pipeline(Noun):
         """MaxPayloadInMB, stated or default."""
         if self.transform.max_payload_mb is not None:
             return self.transform.max_payload_mb
-        return PIPELINE_MAX_PAYLOAD_MB if self.model.is_serial_pipeline else DEFAULT_MAX_PAYLOAD_MB
+        return default_payload_mb(serial=self.model.is_serial_pipeline)
 
     @property
     def distribution(self) -> Literal["FullyReplicated", "ShardedByS3Key"]:

@@ -5,6 +5,7 @@ ScoringError
 ├── PlaceholderError      a URI holds a placeholder that nothing can fill
 ├── ParamsError           the params of one run are wrong: unknown keys, values outside limits
 ├── PlanError             no plan can be made, or none within the limits; nothing was spent
+│   ├── ModelError        SageMaker has no such model, or no version of it that may score
 │   └── EmptyInputError   the input holds no object and the pipeline says `on_empty: fail`
 ├── LintError             SageMaker would refuse, or misread, the request that was built
 ├── RejectedError         more records were rejected than the pipeline allows; no transform was paid for
@@ -63,6 +64,10 @@ class PlanError(ScoringError):
 
 class EmptyInputError(PlanError):
     """There is nothing to score, and the pipeline asked that this be an error."""
+
+
+class ModelError(PlanError):
+    """The model that the pipeline names is not there, or may not be used."""
 
 
 class LintError(ScoringError):

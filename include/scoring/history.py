@@ -83,7 +83,7 @@ class Rate:
     """What one instance of a type can be counted on in a stage, and what that rests on.
 
     `margin` is a share: the true rate is expected between `bytes_per_second` times 1 - margin and 1 + margin, and
-    start-up and provisioning likewise.
+    start-up and provisioning likewise. `other_version` says that the runs were of other versions of the model's group.
     """
 
     bytes_per_second: float
@@ -92,6 +92,7 @@ class Rate:
     margin: float
     runs: int
     last_error: float | None = None
+    other_version: bool = False
 
     def basis(self, stage: str) -> str:
         """What the rate rests on, as part of a sentence."""
@@ -100,26 +101,28 @@ class Rate:
             return f"{stage} assumed at {speed} ± {self.margin:.0%}, as no run has been measured yet"
         said = "" if self.last_error is None else f"; the last plan was off by {self.last_error:+.0%}"
         of = "the last run" if self.runs == 1 else f"the median of the last {count(self.runs, 'run')}"
+        of += " of other versions of the model" if self.other_version else ""
         return f"{stage} measured at {speed} ± {self.margin:.0%}, {of}{said}"
 
 
 def rate_for(history: Iterable[HistoryRow], *, stage: Stage, instance_type: str, model: str) -> Rate:
     """The rate of a stage on an instance type, from rows in any order.
 
-    Preprocessing does not see the model, so its rows count whatever the model. Without a usable row the stated defaults
-    apply, scaled by the vCPUs of the type.
+    Preprocessing does not see the model, so its rows count whatever the model. A version without runs is taken to be as
+    fast as the versions of its group before it. Without a usable row the stated defaults apply, scaled by the vCPUs of
+    the type.
     """
-    rows = sorted(
+    fitting = sorted(
         (
             row
             for row in history
-            if row.stage == stage
-            and row.instance_type == instance_type
-            and (stage == "preprocess" or row.model == model)
-            and row.bytes_per_second is not None
+            if row.stage == stage and row.instance_type == instance_type and row.bytes_per_second is not None
         ),
         key=lambda row: row.moment,
-    )[-LAST_RUNS:]
+    )
+    own = [row for row in fitting if stage == "preprocess" or row.model == model]
+    group = group_of(model)
+    rows = (own or [row for row in fitting if group and group_of(row.model) == group])[-LAST_RUNS:]
     if not rows:
         per_vcpu = DEFAULT_BYTES_PER_SECOND_AND_VCPU[stage]
         return Rate(
@@ -139,7 +142,14 @@ def rate_for(history: Iterable[HistoryRow], *, stage: Stage, instance_type: str,
         margin=_margin(speeds, middle),
         runs=len(rows),
         last_error=rows[-1].prediction_error,
+        other_version=not own,
     )
+
+
+def group_of(model: str) -> str | None:
+    """The group in the key of a version, `<group>/<version>`; no other key of a model holds a slash."""
+    group, slash, _ = model.rpartition("/")
+    return group if slash else None
 
 
 def _margin(speeds: Sequence[float], middle: float) -> float:

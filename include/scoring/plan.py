@@ -7,7 +7,6 @@ is the only source of the later tasks' numbers.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -26,6 +25,7 @@ from include.scoring.limits import check_limits
 from include.scoring.listing import InputPlan, NaivePlan, describe_input, one_folder
 from include.scoring.listing import S3Object as S3Object
 from include.scoring.messages import count, money, size
+from include.scoring.model import ModelPlan, stated_model
 from include.scoring.naming import RunPaths
 from include.scoring.params import RunParams
 from include.scoring.request_shape import batch_strategy, concurrency, payload_mb
@@ -34,14 +34,6 @@ from include.scoring.rules import Noun
 MINUTE = 60
 MEGABYTE = 1_000_000
 LARGEST_VOLUME_GB = 16_384
-
-
-class ModelPlan(Noun):
-    """Which model scores: an existing one by name, or one made for the run of so many containers."""
-
-    name: str | None
-    containers: int
-    key: str
 
 
 class PreprocessPlan(Noun):
@@ -129,13 +121,15 @@ def make_plan(
     quotas: Mapping[str, int] | None = None,
     now: datetime | None = None,
     can_ask: bool = False,
+    model: ModelPlan | None = None,
 ) -> Plan:
     """Size the clusters of one run.
 
     `objects` is the listing of `input_uri`, read once and not kept; both URIs have their placeholders filled. `history`
     holds rows of earlier runs of this pipeline, `quotas` the account's by AWS's names, `now` the time from which a
     deadline counts (default: `moment`). With `can_ask` a run above its budget may become a plan whose `approval` says
-    what a person must agree to first; the caller then has to ask. Without it such a run fails.
+    what a person must agree to first; the caller then has to ask. Without it such a run fails. `model` is the one that
+    was found for the run (default: what the pipeline file says of it).
 
     Raises EmptyInputError when there is nothing to score and the pipeline wants that to fail, ParamsError when a typed
     param is outside the limits, PlanError when no cluster meets the goals.
@@ -147,9 +141,7 @@ def make_plan(
         pipeline.input.compression,
         pipeline.transform.max_instances,
     )
-    model = ModelPlan(
-        name=pipeline.model.name, containers=len(pipeline.model.containers), key=model_key(pipeline)
-    )
+    model = model or stated_model(pipeline)
     say = Choices()
     decision: Decision | None = None
     if found.objects == 0:
@@ -170,7 +162,8 @@ def make_plan(
         )
         decision = decide(pipeline, params, _works(params, found), known)
         _introduce(found, decision, known.now, say)
-    preprocess, transform = _stages(pipeline, params, found, decision, say)
+        say.note(model.sentence())
+    preprocess, transform = _stages(pipeline, params, found, decision, say, model)
     estimated = nothing() if decision is None else estimate(decision.choice)
     if decision is not None:
         say.note(estimated.sentence())
@@ -198,14 +191,6 @@ def make_plan(
         sentences=tuple(say.sentences),
         chosen_by=dict(say.chosen_by),
     )
-
-
-def model_key(pipeline: Pipeline) -> str:
-    """What tells one model from another in history: a name, or the images and artefacts of the containers."""
-    if pipeline.model.name is not None:
-        return pipeline.model.name
-    parts = [f"{container.image} {container.model_data}" for container in pipeline.model.containers]
-    return f"containers-{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:12]}"
 
 
 def _works(params: RunParams, found: InputPlan) -> dict[Stage, Work]:
@@ -243,7 +228,12 @@ def _introduce(found: InputPlan, decision: Decision, now: datetime, say: Choices
 
 
 def _stages(
-    pipeline: Pipeline, params: RunParams, found: InputPlan, decision: Decision | None, say: Choices
+    pipeline: Pipeline,
+    params: RunParams,
+    found: InputPlan,
+    decision: Decision | None,
+    say: Choices,
+    model: ModelPlan,
 ) -> tuple[PreprocessPlan, TransformPlan]:
     limits = pipeline.transform
     kinds = [pipeline.preprocess.instance_type, limits.instance_type]
@@ -275,7 +265,7 @@ def _stages(
             reason=reason,
         )
     quiet = say if decision is not None else Choices()
-    payload = payload_mb(pipeline, params, quiet)
+    payload = payload_mb(pipeline, params, quiet, serial=model.containers > 1)
     host_bytes = _host_bytes(pipeline, found, counts[0])
     preprocess = PreprocessPlan(
         instance_type=kinds[0],

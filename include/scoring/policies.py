@@ -78,25 +78,38 @@ class Requests:
 
 
 def policies(
-    pipeline: Pipeline, *, region: str | None = None, inputs: Iterable[str] = (), outputs: Iterable[str] = ()
+    pipeline: Pipeline,
+    *,
+    region: str | None = None,
+    inputs: Iterable[str] = (),
+    outputs: Iterable[str] = (),
+    images: Iterable[str] = (),
+    model_data: Iterable[str] = (),
 ) -> dict[str, dict[str, Any]]:
     """Policy documents by name: `airflow`, `sagemaker`, and `sagemaker_trust`, which lets SageMaker assume its role.
 
-    `inputs` and `outputs` are S3 URIs that runs by hand may name besides the pipeline's own. Raises PolicyError when
-    the region is not known, or an image is not in ECR.
+    `inputs` and `outputs` are S3 URIs that runs by hand may name besides the pipeline's own. What a model package
+    consists of is not in the pipeline: `images` and the S3 prefixes `model_data` say it for all versions to come.
+    Raises PolicyError when the region is not known, an image is not in ECR, or a package's parts are not given.
     """
-    requests = _requests(pipeline)
-    images = [_image(uri) for uri in requests.values("ImageUri", "Image")]
+    images, model_data = list(images), list(model_data)
+    found = [_image(uri) for uri in (*_requests(pipeline).values("ImageUri", "Image"), *images)]
     account = Account(
         partition=pipeline.role.split(":")[1],
         account=pipeline.role.split(":")[4],
-        region=region or pipeline.region or _region_of(images),
+        region=region or pipeline.region or _region_of(found),
     )
+    requests = _requests(pipeline, _package(pipeline, account))
+    if _package(pipeline, account) and not (images and model_data):
+        raise PolicyError(
+            "the pipeline's model is in the model registry, so its images and artefacts are not in the file: give "
+            "--image URI and --model-data s3://bucket/prefix/ for those of its versions"
+        )
     sources = [_pattern(uri) for uri in (pipeline.input.uri, *inputs)]
     targets = [as_folder(_pattern(uri)) for uri in (pipeline.output.uri, *outputs)]
     return {
         "airflow": _document(_airflow(pipeline, account, requests, sources, targets)),
-        "sagemaker": _document(_sagemaker(account, requests, images, sources)),
+        "sagemaker": _document(_sagemaker(account, requests, found, [*sources, *map(_literal, model_data)])),
         "sagemaker_trust": _document(
             [{"Effect": "Allow", "Principal": {"Service": SAGEMAKER}, "Action": ["sts:AssumeRole"]}]
         ),
@@ -139,6 +152,10 @@ def _airflow(
             f"sagemaker:{action}" for action in ("CreateModel", "DescribeModel", "DeleteModel", "AddTags")
         ]
         yield _allow("Model", actions, model)
+    package = _package(pipeline, account)
+    if package:
+        listing = ["sagemaker:ListModelPackages"] if pipeline.model.group else []
+        yield _allow("Registry", [*listing, "sagemaker:DescribeModelPackage"], [package])
     # These can be allowed for all names or for none.
     lists = [f"sagemaker:List{kind}" for kind in ("Models", "ProcessingJobs", "TransformJobs")]
     yield _allow("FindWhatIsLeft", lists, ["*"])
@@ -189,7 +206,17 @@ def _sagemaker(
     yield from _network(account, requests)
 
 
-def _requests(pipeline: Pipeline) -> Requests:
+def _package(pipeline: Pipeline, account: Account) -> str:
+    """ARN pattern of the package, or of the group's versions; nothing where the model is of neither."""
+    section = pipeline.model
+    if section.group is None:
+        return section.package or ""
+    if section.group.startswith("arn:"):
+        return f"{section.group.replace(':model-package-group/', ':model-package/')}/*"
+    return account.arn("sagemaker", f"model-package/{section.group.lower()}/*")
+
+
+def _requests(pipeline: Pipeline, package: str = "") -> Requests:
     """The requests of a run, with patterns for what differs from run to run; the numbers do not matter here."""
     place = RunPaths.of(work=pipeline.work, pipeline=pipeline.name, run_id=_SOME_RUN).run_prefix
     run_prefix = f"s3://{_literal(place.removesuffix(f'{_SOME_RUN}/'))}*/"
@@ -215,6 +242,7 @@ def _requests(pipeline: Pipeline) -> Requests:
         max_concurrent_transforms=1,
         max_payload_mb=1,
         batch_strategy=pipeline.transform.strategy,
+        model_package=package,
     )
     return Requests(
         processing=_with_name(preprocess, names["preprocess"]),

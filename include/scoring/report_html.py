@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from include.scoring.messages import count, duration, money, size
+from include.scoring.model import label
 
 
 def render_html(report: Mapping[str, Any]) -> str:
@@ -20,6 +21,7 @@ def render_html(report: Mapping[str, Any]) -> str:
         columns=list(dict.fromkeys(name for row in rows for name in row)),
         count=count,
         duration=duration,
+        label=label,
         money=money,
         size=size,
     )

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from include.scoring.messages import count, duration, money
+from include.scoring.model import label
 
 WIDTH = 80
 _INDENT = 14
@@ -16,6 +17,7 @@ def render_text(report: Mapping[str, Any]) -> str:
     """The report as lines of at most 80 characters, but for addresses, which are never broken."""
     lines = [f"{report['pipeline']} · {report['run_id']}", ""]
     lines += _records(report["records"], report["rejects"])
+    lines += _field("model", label(report["model"]))
     lines.append("")
     for stage in report["stages"]:
         lines += _stage(stage, report["estimate"][stage["stage"]], report["plan_error"][stage["stage"]])

@@ -9,18 +9,18 @@ from include.scoring.choices import Choices
 from include.scoring.config import Pipeline
 from include.scoring.messages import count
 from include.scoring.params import RunParams
-from include.scoring.sections import MAX_PAYLOAD_TIMES_CONCURRENCY
+from include.scoring.sections import MAX_PAYLOAD_TIMES_CONCURRENCY, default_payload_mb
 
 
-def payload_mb(pipeline: Pipeline, params: RunParams, say: Choices) -> int:
-    """MaxPayloadInMB."""
+def payload_mb(pipeline: Pipeline, params: RunParams, say: Choices, *, serial: bool) -> int:
+    """MaxPayloadInMB; `serial` says that the model has several containers."""
     typed, stated = params.transform_max_payload_mb, pipeline.transform.max_payload_mb
-    chosen = typed or pipeline.max_payload_mb
+    chosen = typed or stated or default_payload_mb(serial=serial)
     if typed is not None:
         who, why = "trigger form", f"the trigger form said {typed}"
     elif stated is not None:
         who, why = "pipeline", "the pipeline says so"
-    elif pipeline.model.is_serial_pipeline:
+    elif serial:
         who, why = "plan", "several containers can hand each other no more"
     else:
         who, why = "plan", "that is SageMaker's default"

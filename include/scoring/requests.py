@@ -58,7 +58,7 @@ class TransformValues(RunValues):
     """What the transform job of a run needs; numbers may be templates.
 
     `features_uri` is the prefix that the preprocessing job wrote; `model_name` is used for a model made for
-    this run.
+    this run, of the package `model_package` (an ARN) where the pipeline names one or its group.
     """
 
     model_name: str
@@ -68,6 +68,7 @@ class TransformValues(RunValues):
     max_concurrent_transforms: int | str
     max_payload_mb: int | str
     batch_strategy: str
+    model_package: str = ""
 
 
 def processing_request(pipeline: Pipeline, values: ProcessingValues) -> dict[str, Any]:
@@ -112,7 +113,12 @@ def model_request(pipeline: Pipeline, values: TransformValues) -> dict[str, Any]
     """CreateModel for this run, or None when the pipeline names a model that exists."""
     if pipeline.model.name is not None:
         return None
-    containers = [_container(container) for container in pipeline.model.containers]
+    packaged = pipeline.model.package or pipeline.model.group
+    containers = (
+        [{"ModelPackageName": values.model_package}]
+        if packaged
+        else [_container(container) for container in pipeline.model.containers]
+    )
     return {
         "ModelName": values.model_name,
         "ExecutionRoleArn": pipeline.role,

@@ -26,6 +26,11 @@ MAX_PAYLOAD_TIMES_CONCURRENCY = 100
 MAX_INSTANCES = 100
 
 
+def default_payload_mb(*, serial: bool) -> int:
+    """MaxPayloadInMB where nobody states it; `serial` says that the model has several containers."""
+    return PIPELINE_MAX_PAYLOAD_MB if serial else DEFAULT_MAX_PAYLOAD_MB
+
+
 def _s3_uri(value: str) -> str:
     if not s3uri.is_uri(value):
         raise ValueError(f"found {value!r}; allowed is an S3 URI such as s3://bucket/prefix/")
@@ -163,12 +168,31 @@ class Container(Noun):
 
 
 class ModelSection(Noun):
-    """The model: an existing one by name, or containers from which one is made for the run."""
+    """The model: an existing one by name, or what one is made from for the run: a package, or containers."""
 
     name: str | None = Field(
         default=None,
         pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$",
         description="ModelName of a model that exists in SageMaker.",
+    )
+    package: str | None = Field(
+        default=None,
+        pattern=r"^arn:aws[a-z-]*:sagemaker:[a-z0-9-]+:\d{12}:model-package/[a-zA-Z0-9-]{1,63}(/\d{1,9})?$",
+        description="ARN of a model package, of a group or alone.",
+    )
+    group: str | None = Field(
+        default=None,
+        pattern=r"^(arn:aws[a-z-]*:sagemaker:[a-z0-9-]+:\d{12}:model-package-group/)?[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$",
+        description="Model package group, by name or ARN; each run takes its latest approved version.",
+    )
+    version: int | None = Field(
+        default=None, ge=1, le=999_999_999, description="With group: this version; it must be approved."
+    )
+    alias: str | None = Field(
+        default=None,
+        pattern=r"^[^,\s]+$",
+        max_length=128,
+        description="With group: the latest approved version whose customer metadata property 'alias' names it.",
     )
     containers: tuple[Container, ...] = Field(
         default=(),
@@ -178,9 +202,17 @@ class ModelSection(Noun):
 
     @model_validator(mode="after")
     def _names_one_model(self) -> Self:
-        if (self.name is None) == (not self.containers):
-            found = "neither name nor containers" if self.name is None else "both name and containers"
-            raise ValueError(f"found {found}; allowed is one of them")
+        ways = ("name", "package", "group", "containers")
+        found = [way for way in ways if getattr(self, way)]
+        if len(found) != 1:
+            raise ValueError(
+                f"found {' and '.join(found) if found else 'none of them'}; allowed is one of {', '.join(ways)}"
+            )
+        picks = [name for name in ("version", "alias") if getattr(self, name) is not None]
+        if picks and self.group is None:
+            raise ValueError(f"found {picks[0]} with {found[0]}; it picks a version of a group")
+        if len(picks) > 1:
+            raise ValueError("found version and alias; allowed is one of them")
         return self
 
     @property

@@ -73,6 +73,10 @@ def check_job(spec: JobSpec, job: Job) -> None:
 def check_model(request: dict[str, Any], found: dict[str, Any]) -> None:
     """Raise JobMismatch unless the model ``found`` has the content of ``request``."""
     wanted = {key: value for key, value in request.items() if key not in _NOT_DESCRIBED}
+    package = wanted.get("PrimaryContainer", {}).get("ModelPackageName")
+    if package is not None and "PrimaryContainer" not in found and found.get("Containers"):
+        # A package of several containers is unfolded by AWS; each of them names it.
+        found = {**found, "PrimaryContainer": found["Containers"][0]}
     found_differences = differences(wanted, found)
     if found_differences:
         raise JobMismatch(

@@ -120,6 +120,47 @@ def test_an_existing_model_may_be_used_and_not_changed() -> None:
     assert not allowing(document, Call("sagemaker:CreateTransformJob", job))
 
 
+PARTS = {
+    "images": ["123456789012.dkr.ecr.us-east-1.amazonaws.com/rings:1"],
+    "model_data": ["s3://models/rings/"],
+}
+
+
+@pytest.mark.parametrize("role", ["airflow", "sagemaker"])
+def test_a_group_of_the_registry_may_be_read_and_its_versions_run(role: str) -> None:
+    """Nothing of another group; the versions' parts are told, as the file does not have them."""
+    config = changed(model={"group": "Rings"})
+    document = policies(config, **PARTS)[role]
+    assert [line for statement in document["Statement"] for line in problems(statement)] == []
+    base = "arn:aws:sagemaker:us-east-1:123456789012:model-package"
+    if role == "airflow":
+        for action in ("ListModelPackages", "DescribeModelPackage"):
+            assert allowing(document, Call(f"sagemaker:{action}", f"{base}/rings/7"))
+            assert not allowing(document, Call(f"sagemaker:{action}", f"{base}/rings-2/7"))
+        assert statements(document)["Model"]["Action"][0] == "sagemaker:CreateModel"
+        assert not allowing(document, Call("sagemaker:UpdateModelPackage", f"{base}/rings/7"))
+    else:
+        assert allowing(document, Call("s3:GetObject", "arn:aws:s3:::models/rings/7/model.tar.gz"))
+        assert not allowing(document, Call("s3:GetObject", "arn:aws:s3:::models/other/model.tar.gz"))
+        assert allowing(
+            document, Call("ecr:BatchGetImage", "arn:aws:ecr:us-east-1:123456789012:repository/rings")
+        )
+
+
+def test_a_package_is_read_alone() -> None:
+    """No listing."""
+    arn = "arn:aws:sagemaker:us-east-1:123456789012:model-package/rings/7"
+    document = policies(changed(model={"package": arn}), **PARTS)["airflow"]
+    assert statements(document)["Registry"]["Action"] == ["sagemaker:DescribeModelPackage"]
+    assert statements(document)["Registry"]["Resource"] == [arn]
+
+
+def test_without_the_parts_of_its_versions_no_policy_is_made() -> None:
+    """One that lacks them would fail in the middle of the night."""
+    with pytest.raises(PolicyError, match="give --image URI and --model-data"):
+        policies(changed(model={"group": "rings"}))
+
+
 def test_only_this_pipelines_role_is_passed_and_only_to_sagemaker() -> None:
     """The pipeline's own role."""
     document = policies(changed(role="arn:aws:iam::123456789012:role/scoring/rings"))["airflow"]

@@ -338,6 +338,27 @@ def test_a_transform_scores_every_object_through_throttles_errors_and_cuts(embed
     assert delete_models(embedded.hook, name_contains=embedded.name) == [embedded.name]
 
 
+def test_a_model_is_made_of_a_package_found_again_and_deleted(embedded: Embedded):
+    """A version of a group in the model registry; the operator finds the model that a try before it made."""
+    embedded.put("features/part-0.csv", "1\n")
+    config = embedded.transform()
+    containers = [config["Model"].pop("PrimaryContainer")]
+    embedded.sagemaker.create_model_package_group(ModelPackageGroupName=embedded.name)
+    package = embedded.sagemaker.create_model_package(
+        ModelPackageGroupName=embedded.name,
+        InferenceSpecification={"Containers": containers},
+        ModelApprovalStatus="Approved",
+    )["ModelPackageArn"]
+    config["Model"]["PrimaryContainer"] = {"ModelPackageName": package}
+    embedded.sagemaker.create_model(
+        ModelName=embedded.name, ExecutionRoleArn=ROLE, PrimaryContainer={"ModelPackageName": package}
+    )
+    submitted = submit(TransformJobOperator, config)
+    result = run(sensor_of(submitted))
+    assert embedded.outputs(result["output_uri"]) == {"part-0.csv.out": "2.0\n"}
+    assert delete_models(embedded.hook, name_contains=embedded.name) == [embedded.name]
+
+
 def test_capacity_errors_go_to_the_next_type_within_one_try(embedded: Embedded):
     """Two types without instances, then success on the third; the first two cost nothing."""
     embedded.put("features/part-0.csv", "1\n")

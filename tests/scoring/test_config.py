@@ -124,11 +124,19 @@ def test_duplicates_are_exact_over_hosts_because_each_host_sees_all_input() -> N
         ),
         (
             {"model": {}},
-            "model: found neither name nor containers; allowed is one of them",
+            "model: found none of them; allowed is one of name, package, group, containers",
         ),
         (
             {"model": {"name": "a", **TWO_CONTAINERS}},
-            "model: found both name and containers; allowed is one of them",
+            "model: found name and containers; allowed is one of name, package, group, containers",
+        ),
+        (
+            {"model": {"name": "a", "version": 3}},
+            "model: found version with name; it picks a version of a group",
+        ),
+        (
+            {"model": {"group": "a", "version": 3, "alias": "b"}},
+            "model: found version and alias; allowed is one of them",
         ),
         (
             {"model": TWO_CONTAINERS, "transform.max_payload_mb": 6},

@@ -47,6 +47,16 @@ def test_a_rate_is_the_median_of_the_last_seven_runs() -> None:
     assert (learned.bytes_per_second, learned.runs) == (4e6, 7)
 
 
+def test_a_new_version_is_taken_to_be_as_fast_as_those_before_it_until_it_has_run() -> None:
+    """Only those of its own group, and the plan says so."""
+    older = nights(3, 3, 3, model="churn/6")
+    learned = rate([*older, *nights(9, model="other/6")], model="churn/7")
+    assert (learned.bytes_per_second, learned.runs) == (3e6, 3)
+    assert "the median of the last 3 runs of other versions of the model" in learned.basis("transform")
+    assert rate([*older, *nights(5, model="churn/7")], model="churn/7").bytes_per_second == 5e6
+    assert rate(older, model="churn").runs == 0
+
+
 def test_one_odd_night_moves_neither_rate_nor_margin_much() -> None:
     steady, odd = rate(nights(3, 3, 3, 3, 3)), rate(nights(3, 3, 3, 0.1, 3))
     assert odd.bytes_per_second == steady.bytes_per_second == 3e6

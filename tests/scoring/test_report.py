@@ -74,6 +74,16 @@ def test_the_figures_of_a_run() -> None:
     assert json.loads(json.dumps(figures, allow_nan=False)) == figures
 
 
+def test_the_version_that_scored_is_shown_everywhere() -> None:
+    """In figures, on the terminal and in the browser."""
+    figures = report()
+    figures["model"] = {**figures["model"], "package": "arn:x", "group": "churn", "version": 7}
+    assert "model         churn-model, version 7 of churn\n" in render_text(figures)
+    assert "churn-model, version 7 of churn" in render_html(figures)
+    figures["model"] = {**figures["model"], "version": None, "group": None, "key": "alone"}
+    assert "churn-model, of alone" in render_text(figures)
+
+
 def test_the_reason_of_a_size_stands_beside_it() -> None:
     stages = report(transform_instance_count=2)["stages"]
     assert stages[1]["why"] == ["Transform uses 2 × ml.m5.xlarge, because the trigger form said 2."]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -42,6 +43,7 @@ TRANSFORM = TransformValues(
     features_uri=f"{PREFIX}churn-preprocess-1/features/", instance_type="ml.m5.xlarge", instance_count=2,
     max_concurrent_transforms=4, max_payload_mb=5, batch_strategy="MultiRecord", tags={"run": "r1"},
 )  # fmt: skip
+PACKAGE = "arn:aws:sagemaker:eu-west-1:123456789012:model-package/churn/7"
 
 
 def complaints(operation: str, request: dict[str, Any]) -> str:
@@ -59,6 +61,17 @@ def test_requests_have_the_shape_of_sagemakers_service_model(of: Any) -> None:
     assert complaints("CreateTransformJob", transform_request(of, TRANSFORM)) == ""
     model = model_request(of, TRANSFORM)
     assert model is None or complaints("CreateModel", model) == ""
+
+
+@pytest.mark.parametrize("section", [{"group": "churn"}, {"package": f"{PACKAGE}"}])
+def test_a_model_of_a_package_names_it_and_nothing_of_its_own(section: dict[str, str]) -> None:
+    of = pipeline({"model": section})
+    values = dataclasses.replace(TRANSFORM, model_package=PACKAGE)
+    request = model_request(of, values)
+    assert request is not None
+    assert complaints("CreateModel", request) == ""
+    assert request["PrimaryContainer"] == {"ModelPackageName": PACKAGE}
+    assert transform_request(of, values)["ModelName"] == request["ModelName"] == "churn-model-1"
 
 
 def test_the_processing_job_is_laid_out_as_the_job_inside_expects() -> None:

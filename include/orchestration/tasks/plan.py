@@ -11,6 +11,7 @@ from typing import Any
 import include
 from include.orchestration import history
 from include.orchestration.gate import SkipRest
+from include.orchestration.model_registry import resolve_model
 from include.orchestration.pipelines import named
 from include.orchestration.storage import Storage
 from include.scoring.naming import RunPaths, new_nonce
@@ -28,6 +29,7 @@ def plan(pipeline: str, *, params: Mapping[str, Any], dag_run: Any, **_: Any) ->
 
     Raises:
         ParamsError: unknown keys in the run's conf, or values that cannot be used.
+        ModelError: SageMaker has no such model, or no version of it that may score.
         LintError: SageMaker would refuse, or misread, a request of this plan.
         PlanError: the input is empty and the pipeline says that this is a failure, or no cluster fits.
     """
@@ -38,11 +40,12 @@ def plan(pipeline: str, *, params: Mapping[str, Any], dag_run: Any, **_: Any) ->
     input_uri = resolve(asked.input_uri or config.input.uri, moment=moment, run_id=run_id)
     output_uri = resolve(asked.output_uri or config.output.uri, moment=moment, run_id=run_id)
     storage = Storage(config.aws_conn_id, config.region)
+    model = resolve_model(config)
     objects = list(storage.objects(input_uri))
     made = make_plan(
         config, asked, objects,
         run_id=run_id, nonce=new_nonce(), moment=moment, input_uri=input_uri, output_uri=output_uri,
-        history=history.read(storage, config), now=datetime.now(UTC),
+        history=history.read(storage, config), now=datetime.now(UTC), model=model,
     )  # fmt: skip
     preflight(config, made)
     paths = RunPaths(made.run_prefix)
