@@ -13,6 +13,7 @@ from include.jobs.documents import NotJsonError, answers
 from include.jobs.errors import AssociationError, JoinError, PredictionError
 from include.jobs.join_spec import JoinSpec, ShardFiles
 from include.jobs.members import shown
+from include.jobs.numeric import parse_column
 from include.jobs.predictions import CsvLines, JsonLines, pick
 
 # Read at a time: about what goes with a small block of records, so that little is cut off and kept.
@@ -45,6 +46,14 @@ class Taken:
         """The answers' columns as Arrow reads them, or None where `texts` must be read."""
         return None
 
+    def values(self) -> list[Any]:
+        """For each field, echoes aside, its answers: float64 with NaN for null, or texts; read only once, if that."""
+        columns = [texts for field, texts in zip(self.spec.fields, self.texts()) if not field.echoes]
+        return [
+            parse_column(texts, column.type)[0] if column.type in ("integer", "float") else texts
+            for column, texts in zip(self.spec.columns_of_answers, columns)
+        ]
+
 
 class TakenLines(Taken):
     def __init__(
@@ -53,19 +62,36 @@ class TakenLines(Taken):
         super().__init__(shard, spec, first, block.count)
         self._block = block
         self._reader = reader
+        # What was read once is not read again, by whomever it is asked for.
+        self._texts: list[list[str]] | None = None
+        self._plain: list[list[bytes]] | None = None
+        self._arrays: list[Any] | None = None
 
     def texts(self) -> list[list[str]]:
-        return self._reader.read(self.shard, self.first, self._block)
+        if self._texts is None:
+            self._texts = self._reader.read(self.shard, self.first, self._block)
+        return self._texts
 
     def plain(self) -> list[list[bytes]] | None:
-        return self._reader.plain(self._block)
+        if self._plain is None:
+            self._plain = self._reader.plain(self._block)
+        return self._plain
 
     def numbers(self, arrow: Any) -> Block | None:
-        simple = isinstance(self._reader, CsvLines) and self._reader.arrays(self._block, arrow) is not None
+        simple = isinstance(self._reader, CsvLines) and self.arrays(arrow) is not None
         return self._block if simple else None
 
     def arrays(self, arrow: Any) -> list[Any] | None:
-        return self._reader.arrays(self._block, arrow)
+        if self._arrays is None:
+            self._arrays = self._reader.arrays(self._block, arrow)
+        return self._arrays
+
+    def values(self) -> list[Any]:
+        if self._arrays is not None:
+            return [_numpy(column) for column in self._arrays]
+        if self._texts is None and self._plain is not None:
+            return [np.array(list(map(float, column))) for column in self._plain]
+        return super().values()
 
 
 class TakenValues(Taken):
@@ -213,6 +239,16 @@ def sample(path: Path, delimiter: str | None, index: int) -> str:
                 return shown(block.record(index))
             index -= block.count
     return "nothing"
+
+
+def _numpy(column: Any) -> np.ndarray:
+    """An Arrow column of int64 or float64 without nulls. Not its to_numpy(), which imports pandas."""
+    parts = []
+    for chunk in column.chunks:
+        kind = np.int64 if str(chunk.type) == "int64" else np.float64
+        values = np.frombuffer(chunk.buffers()[1], dtype=kind)[chunk.offset : chunk.offset + len(chunk)]
+        parts.append(values.astype(np.float64, copy=False))
+    return np.concatenate(parts) if parts else np.empty(0)
 
 
 def _blank(block: Block) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Mapping
 
 from include.jobs.baseline import Baseline, parse_baseline
 from include.jobs.errors import ConfigError
@@ -23,6 +23,7 @@ __all__ = [
     "Input",
     "Rule",
     "parse_config",
+    "parse_groups",
     "read_config",
 ]
 
@@ -128,7 +129,7 @@ def parse_config(document: Any) -> Config:
         shard_bytes=shard_bytes,
         imputes=_imputes(top, source, baseline),
         function=function,
-        groups=_groups(top, source),
+        groups=parse_groups(top, {column.name: column.type for column in source.columns}),
     )
 
 
@@ -160,14 +161,14 @@ def _function(top: Fields) -> Function | None:
     return Function(fields.get("module", str), fields.get("name", str))
 
 
-def _groups(top: Fields, source: Input) -> tuple[Group, ...]:
+def parse_groups(top: Fields, types: Mapping[str, str]) -> tuple[Group, ...]:
+    """The field `sensitive`; `types` maps each column to its type."""
     groups = []
     for index, value in enumerate(top.get("sensitive", list, [])):
         fields = Fields(value, f"sensitive[{index}]", ("column", "edges"))
-        name = fields.get("column", str)
-        known_column(source, name, f"sensitive[{index}].column")
+        name = fields.choice("column", list(types))
         edges = tuple(float(edge) for edge in fields.get("edges", list, []))
-        if source.column(name).numeric != bool(edges):
+        if (types[name] != "string") != bool(edges):
             raise ConfigError(
                 f"sensitive[{index}].edges: a number needs edges between its groups, a text has none"
             )

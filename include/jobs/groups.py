@@ -25,7 +25,10 @@ class Groups:
     ) -> None:
         """Count the rows of a table; `failed` has the rule by place in it."""
         for group in self._groups:
-            labels = self._labels(group, cells, numbers)
+            if group.column in cells:
+                labels = labels_of(group, cells[group.column], numbers.get(group.column))
+            else:
+                labels = [EMPTY] * (len(next(iter(cells.values()))) if cells else 0)
             self._count(group, Counter(labels), [(labels[at], rule) for at, rule in failed.items()])
 
     def add_unreadable(self, rules: Sequence[str]) -> None:
@@ -48,19 +51,6 @@ class Groups:
             for column, records in self._records.items()
         }
 
-    def _labels(
-        self, group: Group, cells: Mapping[str, Sequence[str]], numbers: Mapping[str, Any]
-    ) -> list[str]:
-        if group.column not in cells:
-            return [EMPTY] * (len(next(iter(cells.values()))) if cells else 0)
-        if not group.edges:
-            return [cell or EMPTY for cell in cells[group.column]]
-        names = _bins(group.edges)
-        return [
-            EMPTY if value != value else names[bisect_right(group.edges, value)]
-            for value in numbers[group.column].tolist()
-        ]
-
     def _count(self, group: Group, labels: Counter[str], rejected: Sequence[tuple[str, str]]) -> None:
         records = self._records[group.column]
         known = {label: label for label in labels}
@@ -70,6 +60,16 @@ class Groups:
             records[known[label]] += count
         for label, rule in rejected:
             self._rejected[group.column].setdefault(known[label], Counter())[rule] += 1
+
+
+def labels_of(group: Group, cells: Sequence[str], numbers: Any) -> list[str]:
+    """The group of each row; `numbers` has the column as float64, NaN for null, where there are edges."""
+    if not group.edges:
+        return [cell or EMPTY for cell in cells]
+    names = _bins(group.edges)
+    return [
+        EMPTY if value != value else names[bisect_right(group.edges, value)] for value in numbers.tolist()
+    ]
 
 
 def merge_groups(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

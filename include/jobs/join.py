@@ -18,6 +18,7 @@ from include.jobs.detect import detected
 from include.jobs.errors import EchoError, JoinError
 from include.jobs.hook import Hook
 from include.jobs.join_spec import JoinSpec, ShardCount, ShardFiles
+from include.jobs.prediction_statistics import Statistics
 from include.jobs.records import Records
 from include.jobs.sink import Sink
 from include.jobs.sinks import SINKS
@@ -26,12 +27,16 @@ __all__ = ["JoinSpec", "ShardCount", "ShardFiles", "count_records", "join_group"
 
 
 def join_group(
-    shards: Sequence[ShardFiles], output: Path, spec: JoinSpec, threads: int = 2
+    shards: Sequence[ShardFiles],
+    output: Path,
+    spec: JoinSpec,
+    threads: int = 2,
+    statistics: Statistics | None = None,
 ) -> list[ShardCount]:
     """Join the shards, in their order, into the one file `output`; returns the rows of each.
 
     Streams: memory is that of a few blocks, whatever the shards' size. `output` appears whole or not at all.
-    `threads` parse ahead of the one that writes.
+    `threads` parse ahead of the one that writes. The answers are counted in `statistics`, where it is given.
 
     Raises:
         AssociationError: a shard has not as many predictions as records.
@@ -44,11 +49,16 @@ def join_group(
     unfinished = output.with_name(output.name + ".partial")
     hook = Hook(spec, spec.function) if spec.function else None
     sink = SINKS[spec.format](unfinished, spec)
+    prepare = partial(_prepare, spec, sink, hook, statistics)
     counts: list[ShardCount] = []
     try:
         try:
-            for prepared in in_order(_work(shards, spec, sink, hook, counts), threads):
+            for prepared, counted in in_order(
+                _work(shards, spec, prepare, sink.block_bytes, counts), threads
+            ):
                 sink.write(prepared)
+                if statistics is not None:
+                    statistics.add(counted)
         finally:
             sink.close()
         unfinished.replace(output)
@@ -78,7 +88,11 @@ def count_records(path: Path, delimiter: str = ",") -> int:
 
 
 def _work(
-    shards: Sequence[ShardFiles], spec: JoinSpec, sink: Sink, hook: Hook | None, counts: list[ShardCount]
+    shards: Sequence[ShardFiles],
+    spec: JoinSpec,
+    prepare: Callable[[Records, Taken], Any],
+    block_bytes: int,
+    counts: list[ShardCount],
 ) -> Iterator[Callable[[], Any]]:
     """One piece of work for each block; `counts` gets each shard once all of it is given out."""
     known = {column.name for column in spec.columns}
@@ -91,24 +105,31 @@ def _work(
         with shard.records.open("rb") as left, shard.predictions.open("rb") as right:
             answers = open_answers(shard, spec, right)
             rows = 0
-            for block in Blocks(left, spec.records_delimiter, min(sink.block_bytes, blocks.BLOCK_BYTES)):
+            for block in Blocks(left, spec.records_delimiter, min(block_bytes, blocks.BLOCK_BYTES)):
                 taken = answers.take(block.count)
                 if taken.count < block.count:
                     raise answers.mismatch()
                 records = Records(spec, shard.name, rows + 1, tuple(shard.columns), block)
-                yield partial(_prepare, spec, sink, hook, records, taken)
+                yield partial(prepare, records, taken)
                 rows += block.count
             if answers.take(1).count:
                 raise answers.mismatch()
         counts.append(ShardCount(shard.name, rows))
 
 
-def _prepare(spec: JoinSpec, sink: Sink, hook: Hook | None, records: Records, taken: Taken) -> Any:
+def _prepare(
+    spec: JoinSpec,
+    sink: Sink,
+    hook: Hook | None,
+    statistics: Statistics | None,
+    records: Records,
+    taken: Taken,
+) -> tuple[Any, Any]:
+    """What the sink is to write of a block, and the block's statistics where they are wanted."""
     if any(field.echoes for field in spec.fields):
         _check_echoes(spec, records, taken)
-    if hook is not None:
-        return sink.prepare_cells(hook(records, taken))
-    return sink.prepare(records, taken)
+    prepared = sink.prepare(records, taken) if hook is None else sink.prepare_cells(hook(records, taken))
+    return prepared, None if statistics is None else statistics.of(records, taken)
 
 
 def _check_echoes(spec: JoinSpec, records: Records, taken: Taken) -> None:

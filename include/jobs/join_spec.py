@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
-from include.jobs.config import TYPES, Function
+from include.jobs.config import TYPES, Function, Group, parse_groups
 from include.jobs.errors import ConfigError
 from include.jobs.fields import Fields
 
@@ -24,6 +24,8 @@ KEYS = (
     "format",
     "predictions",
     "function",
+    "sensitive",
+    "selected",
 )
 # A nested part of an answer may be kept as the JSON it is.
 PREDICTION_TYPES = (*TYPES, "json")
@@ -77,6 +79,22 @@ class JoinFunction:
 
 
 @dataclass(frozen=True)
+class Selection:
+    """Which rows count as selected by the model.
+
+    Attributes:
+        column: of the answers.
+        at_least, at_most: bounds of a number, included; either may be None.
+        values: of a text.
+    """
+
+    column: str
+    at_least: float | None
+    at_most: float | None
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class JoinSpec:
     """The shape of a pipeline's join.
 
@@ -85,6 +103,8 @@ class JoinSpec:
         kept: which of them are published, and under which names.
         unnamed: whether members of JSON records that the pipeline does not name are published too.
         function: what sees the joined rows before they are written.
+        groups: columns of the records by whose values answers are counted.
+        selected: which answers are counted as selected.
         delimiter: of CSV records, and of CSV output.
         records_format: `csv` or `jsonlines`.
         format: of the output.
@@ -101,6 +121,8 @@ class JoinSpec:
     prediction_format: str
     fields: tuple[PredictionField, ...]
     function: JoinFunction | None
+    groups: tuple[Group, ...]
+    selected: Selection | None
 
     @property
     def columns_of_records(self) -> tuple[OutputColumn, ...]:
@@ -163,6 +185,10 @@ class JoinSpec:
             prediction_format=predictions.choice("format", PREDICTION_FORMATS, "jsonlines"),
             fields=tuple(fields),
             function=_function(top),
+            groups=parse_groups(top, {column.name: column.type for column in columns}),
+            selected=_selection(
+                top, {field.column.name: field.column.type for field in fields if not field.echoes}
+            ),
         )
         problem = check_sources(spec.prediction_format, spec.fields)
         if problem:
@@ -204,6 +230,19 @@ def _function(top: Fields) -> JoinFunction | None:
         Function(fields.get("module", str), fields.get("name", str)),
         _columns(fields, "adds", PREDICTION_TYPES) if fields.has("adds") else (),
     )
+
+
+def _selection(top: Fields, types: Mapping[str, str]) -> Selection | None:
+    if not top.has("selected"):
+        return None
+    fields = Fields(top.get("selected", dict), "selected", ("column", "at_least", "at_most", "values"))
+    column = fields.choice("column", list(types))
+    bounds = [fields.get(name, float) if fields.has(name) else None for name in ("at_least", "at_most")]
+    values = fields.texts("values", [])
+    numeric = types[column] in ("integer", "float")
+    if numeric != any(bound is not None for bound in bounds) or numeric == bool(values):
+        raise ConfigError("selected: a number has at_least, at_most or both, a text has values")
+    return Selection(column, bounds[0], bounds[1], values)
 
 
 def check_sources(prediction_format: str, fields: Sequence[PredictionField]) -> str:

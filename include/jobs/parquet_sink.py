@@ -44,7 +44,11 @@ class ParquetSink(Sink):
         self._waiting_rows = 0
 
     def prepare(self, records: Records, taken: Taken) -> Any:
-        table = self._arrow_table(records) if self.spec.records_format == "csv" else None
+        table = None
+        if self.spec.records_format == "csv":
+            table = records.arrow_table(
+                self._arrow, {kept.source: self._types[kept.column.type] for kept in self.spec.kept}
+            )
         if table is None:
             table = self._cell_table(records)
         arrays = []
@@ -78,32 +82,6 @@ class ParquetSink(Sink):
     def close(self) -> None:
         self._write()
         self._writer.close()
-
-    def _arrow_table(self, records: Records) -> Any:
-        """The records as Arrow reads them; None where it is stricter about numbers than the rules were ("+5")."""
-        reading = self._arrow.csv
-        types = {kept.source: self._types[kept.column.type] for kept in self.spec.kept}
-        wanted = [name for name in records.columns if name in types]
-        data = records.block.data
-        try:
-            table = reading.read_csv(
-                self._arrow.BufferReader(data),
-                read_options=reading.ReadOptions(
-                    column_names=list(records.columns), use_threads=False, block_size=len(data) + 1
-                ),
-                parse_options=reading.ParseOptions(
-                    delimiter=self.spec.delimiter, newlines_in_values=True, ignore_empty_lines=False
-                ),
-                convert_options=reading.ConvertOptions(
-                    column_types={name: types[name] for name in wanted},
-                    include_columns=wanted,
-                    null_values=[""],
-                    strings_can_be_null=True,
-                ),
-            )
-        except self._arrow.ArrowInvalid:
-            return None
-        return table if table.num_rows == records.count else None
 
     def _cell_table(self, records: Records) -> Any:
         kinds = {column.name: column.type for column in self.spec.columns}

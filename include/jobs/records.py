@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import Optional, Sequence
+from typing import Any, Mapping, Optional, Sequence
 
 from include.jobs.blocks import Block
 from include.jobs.errors import JoinError
@@ -44,6 +44,56 @@ class Records:
             rows = self._csv_rows() if self.spec.records_format == "csv" else self._json_rows()
             self._cells = dict(zip(self.columns, zip(*rows))) if rows else dict.fromkeys(self.columns, ())
         return self._cells
+
+    def texts(self, names: Sequence[str]) -> dict[str, Sequence[Cell]]:
+        """The cells of some columns; of one that the records lack, nulls. By Arrow where that spares the others."""
+        absent: tuple[Cell, ...] = (None,) * self.count
+        cells = self._cells
+        if cells is None and self.spec.records_format == "csv":
+            cells = self._arrow_texts([name for name in self.columns if name in names])
+        if cells is None:
+            cells = self.cells()
+        return {name: cells.get(name, absent) for name in names}
+
+    def _arrow_texts(self, names: Sequence[str]) -> dict[str, Sequence[Cell]] | None:
+        try:
+            import pyarrow
+            import pyarrow.csv
+        except ImportError:
+            return None
+        table = self.arrow_table(pyarrow, dict.fromkeys(names, pyarrow.string()))
+        if table is None:
+            return None
+        return {name: [cell or None for cell in table.column(name).to_pylist()] for name in names}
+
+    def arrow_table(self, arrow: Any, types: Mapping[str, Any]) -> Any:
+        """The columns of CSV records that `types` names, as Arrow reads them.
+
+        None where it is stricter about numbers than the rules were ("+5"), or reads other rows.
+        """
+        data = self.block.data
+        wanted = [name for name in self.columns if name in types]
+        if not wanted:
+            return None
+        try:
+            table = arrow.csv.read_csv(
+                arrow.BufferReader(data),
+                read_options=arrow.csv.ReadOptions(
+                    column_names=list(self.columns), use_threads=False, block_size=len(data) + 1
+                ),
+                parse_options=arrow.csv.ParseOptions(
+                    delimiter=self.spec.delimiter, newlines_in_values=True, ignore_empty_lines=False
+                ),
+                convert_options=arrow.csv.ConvertOptions(
+                    column_types={name: types[name] for name in wanted},
+                    include_columns=wanted,
+                    null_values=[""],
+                    strings_can_be_null=True,
+                ),
+            )
+        except arrow.ArrowInvalid:
+            return None
+        return table if table.num_rows == self.count else None
 
     def lines(self) -> list[bytes]:
         """Each record's own bytes, without line feed."""
