@@ -62,7 +62,7 @@ def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
         preprocess = ProcessingJobOperator(
             task_id=names.PREPROCESS,
             config=processing_config(pipeline),
-            instance_types=pipeline.preprocess.instance_types,
+            instance_types=pipeline.preprocessing.instance_types,
             **aws,
         )
         preprocessed = ProcessingJobSensor(

@@ -17,6 +17,8 @@ from typing import Literal, NamedTuple
 from include.scoring.history import Rate
 from include.scoring.sizing import hashed_excess, shards_per_instance
 
+# A request to S3 and one to the model that are paid for each object, however small it is.
+SECONDS_PER_OBJECT = 0.05
 # Airflow's own tasks around the two jobs: planning, joining, publishing, and the waits between.
 OTHER_SECONDS = 60.0
 
@@ -44,7 +46,11 @@ class StageWork:
     be divided among instances. `fixed` is a count that a person typed.
 
     How objects come to instances is not documented, so the slow end allows for a hash: `hashed` says that the units are
-    equal shards, `squares` is the sum of the squared sizes of objects that are not.
+    equal shards, `squares` is the sum of the squared sizes of objects that are not. `doubt` says how far the
+    expectation itself goes towards that end: 0 for an even load, 1 for a hash.
+
+    `objects` are as many round trips as there are objects that lie there already. With `lists` each instance is a job
+    of its own with a list of objects that is ours: the bytes in the fullest list for 1, 2, … instances.
     """
 
     name: str
@@ -56,6 +62,9 @@ class StageWork:
     fixed: int | None = None
     hashed: bool = False
     squares: float = 0.0
+    doubt: float = 0.0
+    objects: int = 0
+    lists: tuple[int, ...] = ()
 
     def counts(self, quota: int | None = None) -> range:
         """The instance counts to choose from."""
@@ -68,18 +77,22 @@ class StageWork:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sized:
-    """A stage on so many instances of a type: expected seconds that the job runs, at the rate and at its margin."""
+    """A stage on so many instances of a type: expected seconds that it runs, at the rate and at its margin.
+
+    `even` is how many of the instance-seconds are billed: all, unless instances are jobs that end on their own.
+    """
 
     option: Option
     count: int
     seconds: float
     slowest: float
     fastest: float
+    even: float = 1.0
 
     @property
     def billed_seconds(self) -> float:
         """Instance-seconds."""
-        return self.count * self.seconds
+        return self.count * self.seconds * self.even
 
     @property
     def dollars(self) -> float | None:
@@ -113,9 +126,10 @@ def combined(stages: tuple[Sized, ...]) -> Choice:
         seconds += stage.seconds + rate.provisioning_seconds
         slowest += stage.slowest + rate.provisioning_seconds * (1 + rate.margin)
         fastest += stage.fastest + rate.provisioning_seconds * (1 - rate.margin)
-        billed += stage.count * stage.seconds
+        instance_seconds = stage.count * stage.seconds * stage.even
+        billed += instance_seconds
         price = stage.option.dollars_per_second
-        dollars = None if dollars is None or price is None else dollars + stage.count * stage.seconds * price
+        dollars = None if dollars is None or price is None else dollars + instance_seconds * price
     return Choice(stages, seconds, slowest, fastest, billed, dollars)
 
 
@@ -131,14 +145,33 @@ class Goals:
 def sized(work: StageWork, option: Option, count: int) -> Sized:
     """What the formula gives for `count` instances, each with an equal share, or the part that cannot be divided."""
     rate = option.rate
-    share = max(work.bytes / count, work.largest) / rate.bytes_per_second
-    slow_share = max(_hashed_bytes(work, count, share), work.largest) / rate.bytes_per_second
+    trips = work.objects * SECONDS_PER_OBJECT / count
+    if work.lists:
+        return _sized_by_lists(work, option, count, trips)
+    even = max(work.bytes / count, work.largest) / rate.bytes_per_second
+    slow_share = max(_hashed_bytes(work, count, even), work.largest) / rate.bytes_per_second + trips
+    share = even + trips + work.doubt * (slow_share - even - trips)
     return Sized(
         option=option,
         count=count,
         seconds=rate.start_seconds + share,
         slowest=rate.start_seconds * (1 + rate.margin) + slow_share / (1 - rate.margin),
         fastest=rate.start_seconds * (1 - rate.margin) + share / (1 + rate.margin),
+    )
+
+
+def _sized_by_lists(work: StageWork, option: Option, count: int, trips: float) -> Sized:
+    """Each list is a job of its own: the stage ends with the fullest, and each is billed for its own time."""
+    rate = option.rate
+    share = work.lists[count - 1] / rate.bytes_per_second + trips
+    mean = work.bytes / count / rate.bytes_per_second + trips
+    return Sized(
+        option=option,
+        count=count,
+        seconds=rate.start_seconds + share,
+        slowest=rate.start_seconds * (1 + rate.margin) + share / (1 - rate.margin),
+        fastest=rate.start_seconds * (1 - rate.margin) + share / (1 + rate.margin),
+        even=(rate.start_seconds + mean) / (rate.start_seconds + share),
     )
 
 

@@ -11,7 +11,8 @@ from typing import Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from include.scoring import s3uri
+from include.scoring.addresses import below_input
+from include.scoring.direct import refuse_what_needs_preprocess
 from include.scoring.errors import PipelineError
 from include.scoring.explain import explain
 from include.scoring.notices import NotifySection
@@ -95,7 +96,11 @@ class Pipeline(Noun):
         default=None, description="What the model sees. Default: every column that is not optional."
     )
     model: ModelSection
-    preprocess: PreprocessSection
+    preprocess: PreprocessSection | None = Field(
+        default=None,
+        description="The job that checks the records and cuts them into equal shards. Without it the model is given "
+        "the input as it is.",
+    )
     transform: TransformSection = TransformSection()
     predictions: PredictionsSection
     join: JoinSection = JoinSection()
@@ -137,6 +142,13 @@ class Pipeline(Noun):
             impute=self.impute,
             sensitive=self.sensitive,
         )
+        if self.preprocess is None:
+            refuse_what_needs_preprocess(self)
+        elif self.transform.input_filter is not None:
+            raise ValueError(
+                "transform.input_filter: found with preprocess; it chooses the model's columns by name under "
+                "features.columns, so write them there"
+            )
         self._check_columns()
         self._check_payload()
         self._check_addresses()
@@ -182,11 +194,16 @@ class Pipeline(Noun):
 
     def _check_addresses(self) -> None:
         for name, uri in (("output.uri", self.output.uri), ("work", self.work)):
-            if s3uri.covers(self.input.uri, uri):
-                raise ValueError(
-                    f"{name}: found {uri!r} below input.uri {self.input.uri!r}, so the next run would read "
-                    f"what this one wrote; choose another prefix"
-                )
+            problem = below_input(self.input.uri, name, uri)
+            if problem is not None:
+                raise ValueError(problem)
+
+    @property
+    def preprocessing(self) -> PreprocessSection:
+        """`preprocess`, for callers that know that there is one. Raises LookupError."""
+        if self.preprocess is None:
+            raise LookupError(f"the pipeline {self.name} has no preprocess section")
+        return self.preprocess
 
     @property
     def column_names(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from include.scoring.cluster import Choice, Goals, Option, StageWork, best, choices
@@ -11,7 +11,7 @@ from include.scoring.config import Pipeline
 from include.scoring.cost import Prices
 from include.scoring.deadline import deadline_at
 from include.scoring.errors import PlanError
-from include.scoring.history import HistoryRow, Stage, rate_for
+from include.scoring.history import HistoryRow, Rate, Stage, rate_for
 from include.scoring.messages import duration, money
 from include.scoring.needed import needed
 from include.scoring.params import RunParams
@@ -28,8 +28,8 @@ QUOTA_NAMES: Mapping[str, str] = {
 class Work:
     """What a stage has to do.
 
-    Bytes of text, how many instances can share it, the largest part that cannot be cut; `hashed` and `squares` as in
-    StageWork.
+    Bytes of text, how many instances can share it, the largest part that cannot be cut; `hashed`, `squares`, `doubt`,
+    `objects` and `lists` as in StageWork. `before` are seconds in which the work is laid out, which are not billed.
     """
 
     bytes: int
@@ -37,6 +37,10 @@ class Work:
     largest: int = 0
     hashed: bool = False
     squares: float = 0.0
+    doubt: float = 0.0
+    objects: int = 0
+    lists: tuple[int, ...] = ()
+    before: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +100,7 @@ def clock(moment: datetime, now: datetime) -> str:
 
 
 def _stage(pipeline: Pipeline, params: RunParams, stage: Stage, work: Work, known: Knowledge) -> StageWork:
-    limits: StageLimits = pipeline.preprocess if stage == "preprocess" else pipeline.transform
+    limits: StageLimits = pipeline.preprocessing if stage == "preprocess" else pipeline.transform
     typed_type = params.preprocess_instance_type if stage == "preprocess" else params.transform_instance_type
     typed = params.preprocess_instance_count if stage == "preprocess" else params.transform_instance_count
     names = (
@@ -105,7 +109,9 @@ def _stage(pipeline: Pipeline, params: RunParams, stage: Stage, work: Work, know
     options = tuple(
         Option(
             instance_type=name,
-            rate=rate_for(known.history, stage=stage, instance_type=name, model=known.model),
+            rate=_later(
+                rate_for(known.history, stage=stage, instance_type=name, model=known.model), work.before
+            ),
             dollars_per_second=known.prices.per_second(name),
             quota=known.quotas.get(QUOTA_NAMES[stage].format(instance_type=name)),
         )
@@ -124,11 +130,19 @@ def _stage(pipeline: Pipeline, params: RunParams, stage: Stage, work: Work, know
         largest=work.largest,
         hashed=work.hashed,
         squares=work.squares,
+        doubt=work.doubt,
+        objects=work.objects,
+        lists=work.lists,
         units=work.units,
         max_instances=min(limits.max_instances, params.max_instances or limits.max_instances),
         options=usable,
         fixed=typed,
     )
+
+
+def _later(rate: Rate, seconds: float) -> Rate:
+    """A rate whose job can start so much later."""
+    return replace(rate, provisioning_seconds=rate.provisioning_seconds + seconds) if seconds else rate
 
 
 def _goals(pipeline: Pipeline, params: RunParams, known: Knowledge) -> tuple[Goals, datetime | None]:
@@ -164,11 +178,16 @@ def _over_budget(cheapest: Choice, goals: Goals, deadline: datetime | None) -> s
 
 def describe(choice: Choice) -> str:
     """`2 × ml.m5.xlarge to preprocess and 8 × ml.m5.xlarge to transform`."""
-    names = ("preprocess", "transform")
     return " and ".join(
         f"{stage.count} × {stage.option.instance_type} to {name}"
-        for name, stage in zip(names, choice.stages, strict=True)
+        for name, stage in zip(stage_names(choice), choice.stages, strict=True)
     )
+
+
+def stage_names(choice: Choice) -> tuple[Stage, ...]:
+    """The stages of a choice: both, or the transform alone."""
+    both: tuple[Stage, ...] = ("preprocess", "transform")
+    return both[-len(choice.stages) :]
 
 
 def _too_late(stages: Sequence[StageWork], goals: Goals, deadline: datetime | None, now: datetime) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from include.scoring.cluster import Choice, Sized
 from include.scoring.cost import total
+from include.scoring.decision import stage_names
 from include.scoring.messages import duration, money
 from include.scoring.rules import Noun
 
@@ -62,9 +63,9 @@ def nothing() -> Estimate:
 
 def estimate(choice: Choice) -> Estimate:
     """The estimate of a run on the chosen clusters."""
-    preprocess, transform = choice.stages
+    *before, transform = choice.stages
     return Estimate(
-        preprocess=_stage(preprocess),
+        preprocess=_stage(before[0]) if before else NOTHING,
         transform=_stage(transform),
         seconds=choice.seconds,
         low=choice.fastest,
@@ -74,7 +75,7 @@ def estimate(choice: Choice) -> Estimate:
         dollars_high=total(_dollars(stage, stage.slowest) for stage in choice.stages),
         basis="; ".join(
             stage.option.rate.basis(name)
-            for name, stage in zip(("preprocess", "transform"), choice.stages, strict=True)
+            for name, stage in zip(stage_names(choice), choice.stages, strict=True)
         ),
     )
 
@@ -91,4 +92,4 @@ def _stage(stage: Sized) -> StageEstimate:
 
 def _dollars(stage: Sized, seconds: float) -> float | None:
     price = stage.option.dollars_per_second
-    return None if price is None else stage.count * seconds * price
+    return None if price is None else stage.count * seconds * stage.even * price

@@ -1,59 +1,86 @@
-"""How a listing of objects is laid out over instances, when no preprocessing cuts it into equal shards.
+"""How the objects of an input become pieces and lists, when no preprocessing cuts them into equal shards.
 
-SageMaker hands whole objects to instances, by a rule that is not documented, and bills every instance until the slowest
-ends. So what can be cut is cut, what is small is put together, and what is left is listed in balanced manifests, one
-per one-instance job, where that is cheaper than leaving the assignment to SageMaker.
+SageMaker hands whole objects to instances. So what is large is cut by copying byte ranges inside S3, what is tiny is
+put together, and what one-instance jobs read is listed in balanced manifests.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from heapq import heapify, heapreplace
-from typing import Literal
+from heapq import heapify, heapreplace, nlargest
 
-from include.scoring.plan import S3Object
-from include.scoring.sizing import hashed_excess
+from include.scoring.listing import S3Object
 
-# S3 copies byte ranges of 5 MiB and more as parts of a multipart upload; only the last part may be smaller.
-SMALLEST_PART = 5 * 1024 * 1024
-# A request to S3 and one to the model that are paid for each object, however small it is.
-SECONDS_PER_OBJECT = 0.05
-
-Way = Literal["as it lies", "cut", "manifests"]
+# S3 copies a range only of a source above 5 MB (UploadPartCopy, CopySourceRange). A piece is one part, which may be of
+# any size, since the last part of an upload is not bound to 5 MiB.
+SMALLEST_CUT = 5 * 1024 * 1024
+# Objects that decide how even lists are; all others together fill up what these leave.
+HEAVIEST = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """A byte range of an object, `start` included and `end` not; a whole object runs from 0 to its size.
+class Span:
+    """A byte range of an input object, `start` included and `end` not; a whole object runs from 0 to its size.
 
     The ends of a cut are wishes: the caller moves each to the next line end, which it finds by a small range read.
     """
 
     key: str
+    etag: str
     start: int
     end: int
+    size: int
 
     @property
     def bytes(self) -> int:
         """Bytes in the range."""
         return self.end - self.start
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is all of its object."""
+        return (self.start, self.end) == (0, self.size)
 
-def cut(objects: Iterable[S3Object], piece_bytes: int, *, splittable: bool) -> Iterator[Piece]:
-    """Every byte of every object exactly once, in equal pieces of an object of about `piece_bytes`.
 
-    Objects that are not splittable (gzip, or CSV with line breaks in quotes) come whole, as do those that would give
-    pieces smaller than S3 copies. Empty objects are left out.
+Piece = tuple[Span, ...]
+"""What becomes one object for the transform: one span, or several small whole objects put together."""
+
+
+def lay_out(
+    objects: Iterable[S3Object], *, piece_bytes: int, merge_below: int, splittable: bool
+) -> Iterator[Piece]:
+    """Every byte of every object in exactly one piece; empty objects are left out.
+
+    An object that gives two pieces or more of `piece_bytes` is cut into equal ones, where it is splittable and large
+    enough for S3 to copy ranges of it. Objects smaller than `merge_below` are put together until they make a piece.
     """
-    wanted = max(piece_bytes, SMALLEST_PART)
+    waiting: list[Span] = []
+    held = 0
     for item in objects:
         if item.size <= 0:
             continue
-        parts = max(1, item.size // wanted) if splittable else 1
-        for part in range(parts):
-            start, end = item.size * part // parts, item.size * (part + 1) // parts
-            yield Piece(item.key, start, end)
+        if item.size < merge_below:
+            waiting.append(_whole(item))
+            held += item.size
+            if held >= piece_bytes:
+                yield tuple(waiting)
+                waiting, held = [], 0
+            continue
+        for start, end in _cuts(item.size, piece_bytes, splittable):
+            yield (Span(item.key, item.etag, start, end, item.size),)
+    if waiting:
+        yield tuple(waiting)
+
+
+def _whole(item: S3Object) -> Span:
+    return Span(item.key, item.etag, 0, item.size, item.size)
+
+
+def _cuts(size: int, piece_bytes: int, splittable: bool) -> Iterator[tuple[int, int]]:
+    parts = max(1, size // piece_bytes) if splittable and size > SMALLEST_CUT else 1
+    for part in range(parts):
+        yield size * part // parts, size * (part + 1) // parts
 
 
 def balanced(weights: Sequence[float], bins: int) -> list[list[int]]:
@@ -72,68 +99,14 @@ def balanced(weights: Sequence[float], bins: int) -> list[list[int]]:
     return groups
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    """How a stage's input is handed over.
-
-    `jobs` is 1 with `instances` instances, or `instances` jobs of one instance with one manifest each. `fullest` and
-    `billed_seconds` are expected at the given rate; `sentence` says why this way.
-    """
-
-    way: Way
-    jobs: int
-    instances: int
-    fullest_seconds: float
-    billed_seconds: float
-    sentence: str
-
-
-def choose_layout(
-    seconds: Sequence[float], *, instances: int, start_seconds: float, cuttable: bool, jobs_allowed: int
-) -> Layout:
-    """The cheapest way to hand objects to `instances` instances.
-
-    `seconds` is the work in each object. With `cuttable` the caller can cut and join objects to equal shards without a
-    worker. `jobs_allowed` limits how many jobs of their own the account can run at a time.
-    """
-    work = sum(seconds) + SECONDS_PER_OBJECT * len(seconds)
-    largest = max(seconds, default=0.0)
-    if cuttable:
-        share = sum(seconds) / instances
-        return Layout(
-            way="cut",
-            jobs=1,
-            instances=instances,
-            fullest_seconds=share,
-            billed_seconds=instances * (start_seconds + share),
-            sentence=f"Objects are cut and put together to equal shards for one job of {instances} instances.",
-        )
-    usable = min(instances, max(1, len(seconds)))
-    in_turn = [sum(seconds[at::usable]) for at in range(usable)]
-    fullest = max(max(in_turn), largest, work / usable * hashed_excess(len(seconds), usable))
-    one_job = usable * (start_seconds + fullest)
-    alone = min(usable, jobs_allowed)
-    groups = balanced(seconds, alone)
-    loads = [sum(seconds[at] for at in group) + SECONDS_PER_OBJECT * len(group) for group in groups]
-    many_jobs = alone * start_seconds + sum(loads)
-    if alone > 1 and many_jobs < one_job:
-        return Layout(
-            way="manifests",
-            jobs=alone,
-            instances=alone,
-            fullest_seconds=max(loads),
-            billed_seconds=many_jobs,
-            sentence=(
-                f"{alone} jobs of one instance work through balanced lists of objects, because each stops being billed "
-                f"when its own list is done: {many_jobs:,.0f} instance-seconds, where one job of {usable} would take "
-                f"{one_job:,.0f}."
-            ),
-        )
-    return Layout(
-        way="as it lies",
-        jobs=1,
-        instances=usable,
-        fullest_seconds=fullest,
-        billed_seconds=one_job,
-        sentence=f"One job of {usable} takes the objects as they lie: no list would make it cheaper.",
-    )
+def fullest_lists(sizes: Sequence[int], most: int) -> tuple[int, ...]:
+    """Bytes in the fullest of 1, 2, … `most` balanced lists of objects, however many objects there are."""
+    heaviest = nlargest(HEAVIEST, sizes)
+    total = sum(sizes)
+    fullest = []
+    for lists in range(1, min(most, len(sizes)) + 1):
+        loads = [0] * lists
+        for size in heaviest:
+            heapreplace(loads, loads[0] + size)
+        fullest.append(max(max(loads), -(-total // lists)))
+    return tuple(fullest)

@@ -16,10 +16,9 @@ def check_limits(pipeline: Pipeline, params: RunParams) -> None:
 
 
 def _instances(pipeline: Pipeline, params: RunParams) -> list[str]:
-    stages = (
-        ("preprocess", params.preprocess_instance_count, pipeline.preprocess.max_instances),
-        ("transform", params.transform_instance_count, pipeline.transform.max_instances),
-    )
+    stages = [("transform", params.transform_instance_count, pipeline.transform.max_instances)]
+    if pipeline.preprocess is not None:
+        stages.insert(0, ("preprocess", params.preprocess_instance_count, pipeline.preprocess.max_instances))
     return [
         f"{stage}_instance_count: found {asked}; allowed is at most {most}, as {stage}.max_instances of "
         f"the pipeline {pipeline.name}"

@@ -6,13 +6,13 @@ and developer guide; quoted AWS messages were seen by users.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from include.scoring import s3uri
 from include.scoring.errors import LintError
+from include.scoring.filters import filter_problems
 from include.scoring.messages import size
 from include.scoring.naming import MAX_NAME, NAME_PATTERN
 from include.scoring.sections import (
@@ -23,10 +23,7 @@ from include.scoring.sections import (
 from include.scoring.sizing import volume_for
 
 MEBIBYTE = 1024 * 1024
-MAX_FILTER = 63
 JOINABLE = ("text/csv", "application/json", "application/jsonlines")
-# What AWS names when it refuses a filter; letters and digits are allowed too, an underscore is not.
-_FILTER = re.compile(r"[A-Za-z0-9$\[\]*. ,:'-]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +31,15 @@ class Facts:
     """What a request does not say of itself; None where it is not known.
 
     `largest_record_bytes` of the input, `header` whether its objects begin with column names, `keys` of the bucket from
-    the input prefix on (to find what a raw prefix matches by accident), `input_bytes` a host of a processing job holds.
+    the input prefix on (to find what a raw prefix matches by accident), `input_uri` the prefix that a manifest was made
+    of, `input_bytes` a host of a processing job holds.
     """
 
     containers: int = 1
     largest_record_bytes: int | None = None
     header: bool | None = None
     keys: Iterable[str] = ()
+    input_uri: str | None = None
     input_bytes: int | None = None
 
 
@@ -166,11 +165,9 @@ def _prefix(request: Request, facts: Facts) -> Iterable[str]:
         )
 
 
-def _output(request: Request, _: Facts) -> Iterable[str]:
-    uri, output = (
-        request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"],
-        request["TransformOutput"]["S3OutputPath"],
-    )
+def _output(request: Request, facts: Facts) -> Iterable[str]:
+    uri = facts.input_uri or request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
+    output = request["TransformOutput"]["S3OutputPath"]
     if s3uri.covers(uri, output):
         yield (
             f"S3OutputPath: found {output}, below the input {uri}; the next run would score what "
@@ -183,22 +180,7 @@ def _filters(request: Request, _: Facts) -> Iterable[str]:
         text = request.get("DataProcessing", {}).get(field)
         if text is None:
             continue
-        wrong = next((character for character in text if not _FILTER.fullmatch(character)), None)
-        if len(text) > MAX_FILTER:
-            yield (
-                f"{field}: found {len(text)} characters; SageMaker takes {MAX_FILTER}; keep or drop columns in "
-                f"the join instead"
-            )
-        if wrong is not None:
-            yield (
-                f"{field}: found {wrong!r} in {text!r}; SageMaker refuses it as 'Unexpected \"{wrong}\" in JsonPath'; "
-                f"rename the field to letters and digits, or choose by position"
-            )
-        if any(part.count(":") > 1 for part in re.findall(r"\[([^\]]*)\]", text)):
-            yield (
-                f"{field}: found several ranges in {text!r}; only a single range such as [1:5] is "
-                f"supported and the job would fail while it runs; write one range, or keep and drop columns in the join"
-            )
+        yield from (f"{field}: {problem}" for problem in filter_problems(text))
 
 
 def _native_join(request: Request, _: Facts) -> Iterable[str]:

@@ -136,6 +136,24 @@ class RunPaths:
         return f"{self.run_prefix}input.manifest"
 
     @property
+    def listing(self) -> str:
+        """The input objects of a run without preprocessing: a line of key, size and etag for each."""
+        return f"{self.run_prefix}listing.jsonl"
+
+    @property
+    def pieces(self) -> str:
+        """Prefix of what the input was cut and put together to, without preprocessing."""
+        return f"{self.run_prefix}pieces/"
+
+    def transform_manifest(self, number: int | str) -> str:
+        """The objects that one of several transform jobs reads, as a SageMaker ManifestFile."""
+        return f"{self.run_prefix}jobs/{number}.manifest"
+
+    def piece_group(self, number: int | str) -> str:
+        """The pieces that one join puts beside their answers."""
+        return f"{self.run_prefix}groups/{number}.json"
+
+    @property
     def report_json(self) -> str:
         """The figures of the run."""
         return f"{self.run_prefix}report.json"

@@ -181,13 +181,10 @@ def param_specs(pipeline: Pipeline) -> dict[str, ParamSpec]:
             section="Goals",
             schema={"type": ["null", "integer"], "minimum": 1, "maximum": MAX_INSTANCES},
         ),
-        "preprocess_instance_type": _instance_type("Preprocess", pipeline.preprocess.instance_type),
-        "preprocess_instance_count": _instance_count(
-            "Preprocess", pipeline.preprocess.max_instances, "never more than there are input objects"
-        ),
+        **_preprocess(pipeline),
         "transform_instance_type": _instance_type("Transform", pipeline.transform.instance_type),
         "transform_instance_count": _instance_count(
-            "Transform", pipeline.transform.max_instances, "never more than there are shards"
+            "Transform", pipeline.transform.max_instances, "never more than there are shards or objects"
         ),
         "transform_max_payload_mb": ParamSpec(
             default=None,
@@ -212,6 +209,17 @@ def param_specs(pipeline: Pipeline) -> dict[str, ParamSpec]:
             f"Empty: {pipeline.transform.strategy}.",
             section="Cluster",
             schema={"type": ["null", "string"], "enum": [None, "MultiRecord", "SingleRecord"]},
+        ),
+    }
+
+
+def _preprocess(pipeline: Pipeline) -> dict[str, ParamSpec]:
+    if pipeline.preprocess is None:
+        return {}
+    return {
+        "preprocess_instance_type": _instance_type("Preprocess", pipeline.preprocess.instance_type),
+        "preprocess_instance_count": _instance_count(
+            "Preprocess", pipeline.preprocess.max_instances, "never more than there are input objects"
         ),
     }
 

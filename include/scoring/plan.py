@@ -7,7 +7,8 @@ is the only source of the later tasks' numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from include.scoring.cost import Prices, load_prices
 from include.scoring.decision import Decision, Knowledge, Work, clock, decide
 from include.scoring.errors import EmptyInputError, PlanError
 from include.scoring.estimate import Estimate, estimate, nothing
+from include.scoring.handing_over import HandedOver, LayoutPlan, hand_over
 from include.scoring.history import HistoryRow, Stage
 from include.scoring.limits import check_limits
 from include.scoring.listing import InputPlan, NaivePlan, describe_input, one_folder
@@ -53,7 +55,7 @@ class PreprocessPlan(Noun):
 
 
 class TransformPlan(Noun):
-    """The batch transform job; concurrency is per instance."""
+    """The batch transform job; concurrency is per instance. `shards` are those expected, or objects without shards."""
 
     instance_type: str
     instance_count: int
@@ -71,7 +73,10 @@ class JoinPlan(Noun):
 
 
 class Plan(Noun):
-    """All numbers of one run. `model_dump(mode="json")` is plan.json, `for_xcom()` what tasks hand on."""
+    """All numbers of one run. `model_dump(mode="json")` is plan.json, `for_xcom()` what tasks hand on.
+
+    `layout` says how the input is handed to the transform where there is no `preprocess`; one of the two is None.
+    """
 
     version: Literal[1] = 1
     pipeline: str
@@ -84,7 +89,8 @@ class Plan(Noun):
     empty: bool
     dry_run: bool
     model: ModelPlan
-    preprocess: PreprocessPlan
+    preprocess: PreprocessPlan | None
+    layout: LayoutPlan | None
     transform: TransformPlan
     join: JoinPlan
     naive: NaivePlan
@@ -135,15 +141,17 @@ def make_plan(
     param is outside the limits, PlanError when no cluster meets the goals.
     """
     check_limits(pipeline, params)
+    sizes, listed = array("q"), one_folder(input_uri, objects)
     found, naive = describe_input(
         input_uri,
-        one_folder(input_uri, objects),
+        _noting(sizes, listed) if pipeline.preprocess is None else listed,
         pipeline.input.compression,
         pipeline.transform.max_instances,
     )
     model = model or stated_model(pipeline)
     say = Choices()
     decision: Decision | None = None
+    handed: HandedOver | None = None
     if found.objects == 0:
         if pipeline.on_empty == "fail":
             raise EmptyInputError(
@@ -160,10 +168,17 @@ def make_plan(
             now=(now or moment).astimezone(UTC),
             can_ask=can_ask,
         )
-        decision = decide(pipeline, params, _works(params, found), known)
+        if pipeline.preprocess is None:
+            handed = hand_over(pipeline, params, found, sizes, known)
+            decision = handed.decision
+        else:
+            decision = decide(pipeline, params, _works(params, found), known)
         _introduce(found, decision, known.now, say)
         say.note(model.sentence())
-    preprocess, transform = _stages(pipeline, params, found, decision, say, model)
+    if pipeline.preprocess is None:
+        preprocess, transform = None, _transform_alone(pipeline, params, handed, say, model)
+    else:
+        preprocess, transform = _stages(pipeline, params, found, decision, say, model)
     estimated = nothing() if decision is None else estimate(decision.choice)
     if decision is not None:
         say.note(estimated.sentence())
@@ -180,6 +195,7 @@ def make_plan(
         dry_run=params.dry_run,
         model=model,
         preprocess=preprocess,
+        layout=None if handed is None else handed.layout,
         transform=transform,
         join=JoinPlan(group_bytes=pipeline.join.group_mb * MEGABYTE),
         naive=naive,
@@ -236,7 +252,7 @@ def _stages(
     model: ModelPlan,
 ) -> tuple[PreprocessPlan, TransformPlan]:
     limits = pipeline.transform
-    kinds = [pipeline.preprocess.instance_type, limits.instance_type]
+    kinds = [pipeline.preprocessing.instance_type, limits.instance_type]
     counts, shards = [0, 0], sizing.shard_sizes(0, 1)
     if decision is not None:
         chosen = decision.choice.stages
@@ -265,27 +281,67 @@ def _stages(
             reason=reason,
         )
     quiet = say if decision is not None else Choices()
-    payload = payload_mb(pipeline, params, quiet, serial=model.containers > 1)
     host_bytes = _host_bytes(pipeline, found, counts[0])
     preprocess = PreprocessPlan(
         instance_type=kinds[0],
         instance_count=counts[0],
         volume_size_gb=_volume(pipeline, host_bytes, quiet),
-        max_runtime_seconds=pipeline.preprocess.max_runtime_minutes * MINUTE,
+        max_runtime_seconds=pipeline.preprocessing.max_runtime_minutes * MINUTE,
         shard_bytes=shards.bytes,
         shards=shards.count,
         host_bytes=host_bytes,
         distribution=pipeline.distribution,
     )
-    return preprocess, TransformPlan(
-        instance_type=kinds[1],
-        instance_count=counts[1],
-        max_concurrent_transforms=concurrency(pipeline, params, kinds[1], payload, quiet),
-        max_payload_mb=payload,
-        batch_strategy=batch_strategy(pipeline, params, quiet),
-        max_runtime_seconds=limits.max_runtime_minutes * MINUTE,
-        shards=shards.count,
+    return preprocess, _transform(pipeline, params, kinds[1], counts[1], shards.count, quiet, model)
+
+
+def _transform_alone(
+    pipeline: Pipeline, params: RunParams, handed: HandedOver | None, say: Choices, model: ModelPlan
+) -> TransformPlan:
+    """The transform of a run without preprocessing; None was handed over where there is nothing to do."""
+    if handed is None:
+        return _transform(pipeline, params, pipeline.transform.instance_type, 0, 0, Choices(), model)
+    decision, stage = handed.decision, handed.decision.choice.stages[-1]
+    say.cluster(
+        decision.works[-1],
+        stage,
+        unit="input object" if handed.layout.way == "as it lies" else "piece",
+        typed_type=params.transform_instance_type is not None,
+        reason=_reason(decision),
     )
+    for sentence in handed.sentences:
+        say.note(sentence)
+    kind, instances = stage.option.instance_type, stage.count
+    return _transform(pipeline, params, kind, instances, handed.layout.objects, say, model)
+
+
+def _transform(
+    pipeline: Pipeline,
+    params: RunParams,
+    kind: str,
+    instances: int,
+    shards: int,
+    say: Choices,
+    model: ModelPlan,
+) -> TransformPlan:
+    payload = payload_mb(pipeline, params, say, serial=model.containers > 1)
+    return TransformPlan(
+        instance_type=kind,
+        instance_count=instances,
+        max_concurrent_transforms=concurrency(pipeline, params, kind, payload, say),
+        max_payload_mb=payload,
+        batch_strategy=batch_strategy(pipeline, params, say),
+        max_runtime_seconds=pipeline.transform.max_runtime_minutes * MINUTE,
+        shards=shards,
+    )
+
+
+def _noting(sizes: array[int], objects: Iterable[S3Object]) -> Iterator[S3Object]:
+    """The objects, while the sizes of those that are not empty are noted."""
+    for item in objects:
+        if item.size > 0:
+            sizes.append(item.size)
+        yield item
 
 
 def _host_bytes(pipeline: Pipeline, found: InputPlan, hosts: int) -> int:
@@ -296,7 +352,7 @@ def _host_bytes(pipeline: Pipeline, found: InputPlan, hosts: int) -> int:
 
 
 def _volume(pipeline: Pipeline, host_bytes: int, say: Choices) -> int:
-    stated, wanted = pipeline.preprocess.volume_size_gb, sizing.volume_for(host_bytes)
+    stated, wanted = pipeline.preprocessing.volume_size_gb, sizing.volume_for(host_bytes)
     if wanted <= stated:
         return stated
     if wanted > LARGEST_VOLUME_GB:

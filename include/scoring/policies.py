@@ -63,7 +63,7 @@ class Account:
 class Requests:
     """The requests of any run of a pipeline: names and addresses are IAM patterns."""
 
-    processing: dict[str, Any]
+    processing: dict[str, Any] | None
     transform: dict[str, Any]
     model: dict[str, Any] | None
 
@@ -109,7 +109,9 @@ def policies(
     targets = [as_folder(_pattern(uri)) for uri in (pipeline.output.uri, *outputs)]
     return {
         "airflow": _document(_airflow(pipeline, account, requests, sources, targets)),
-        "sagemaker": _document(_sagemaker(account, requests, found, [*sources, *map(_literal, model_data)])),
+        "sagemaker": _document(
+            _sagemaker(pipeline, account, requests, found, [*sources, *map(_literal, model_data)])
+        ),
         "sagemaker_trust": _document(
             [{"Effect": "Allow", "Principal": {"Service": SAGEMAKER}, "Action": ["sts:AssumeRole"]}]
         ),
@@ -127,11 +129,14 @@ def _airflow(
     yield _allow("RunAndOutput", _objects("GetObject", "PutObject", "AbortMultipartUpload"), [
         account.s3(path) for path in (f"{runs}*", *published)
     ])  # fmt: skip
+    if pipeline.preprocess is None:
+        # It looks at line ends, copies byte ranges, and joins the records of the input itself.
+        yield _allow("ReadInput", _objects("GetObject"), [account.s3(f"{source}*") for source in sources])
     yield _allow("ReplaceOutput", _objects("DeleteObject"), [account.s3(path) for path in parts])
-    for kind, name, more in (
-        ("Processing", requests.processing["ProcessingJobName"], {}),
-        ("Transform", requests.transform["TransformJobName"], _only_this_model(account, requests)),
-    ):
+    kinds = [("Transform", requests.transform["TransformJobName"], _only_this_model(account, requests))]
+    if requests.processing is not None:
+        kinds.insert(0, ("Processing", requests.processing["ProcessingJobName"], {}))
+    for kind, name, more in kinds:
         jobs = [account.arn("sagemaker", f"{kind.lower()}-job/{name}-{attempt}") for attempt in ("?", "??")]
         yield _allow(f"Submit{kind}", [f"sagemaker:Create{kind}Job"], jobs, more)
         yield _allow(
@@ -171,16 +176,23 @@ def _airflow(
 
 
 def _sagemaker(
-    account: Account, requests: Requests, images: list[re.Match[str]], sources: list[str]
+    pipeline: Pipeline,
+    account: Account,
+    requests: Requests,
+    images: list[re.Match[str]],
+    sources: list[str],
 ) -> Iterator[Statement]:
     prefixes: list[str] = list(sources)
     exact: list[str] = []
-    for each in [item["S3Input"] for item in requests.processing["ProcessingInputs"]]:
+    processing = requests.processing or {"ProcessingInputs": [], "ProcessingOutputConfig": {"Outputs": []}}
+    read_by_transform = requests.transform["TransformInput"]["DataSource"]["S3DataSource"]
+    for each in [*(item["S3Input"] for item in processing["ProcessingInputs"]), read_by_transform]:
         found = exact if each["S3DataType"] == "ManifestFile" else prefixes
         found.append(_bare(each["S3Uri"]))
-    prefixes.append(_bare(requests.transform["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]))
+    if requests.processing is None:
+        prefixes.append(_bare(RunPaths(_run_prefix(pipeline)).pieces))
     exact += [_bare(_literal_uri(uri)) for uri in requests.values("ModelDataUrl")]
-    outputs = requests.processing["ProcessingOutputConfig"]["Outputs"]
+    outputs = processing["ProcessingOutputConfig"]["Outputs"]
     targets = [_bare(each["S3Output"]["S3Uri"]) for each in outputs]
     targets.append(_bare(requests.transform["TransformOutput"]["S3OutputPath"]))
     yield from _listing(account, prefixes)
@@ -218,25 +230,29 @@ def _package(pipeline: Pipeline, account: Account) -> str:
 
 def _requests(pipeline: Pipeline, package: str = "") -> Requests:
     """The requests of a run, with patterns for what differs from run to run; the numbers do not matter here."""
-    place = RunPaths.of(work=pipeline.work, pipeline=pipeline.name, run_id=_SOME_RUN).run_prefix
-    run_prefix = f"s3://{_literal(place.removesuffix(f'{_SOME_RUN}/'))}*/"
+    run_prefix = _run_prefix(pipeline)
     names = {step: _name_pattern(pipeline, step) for step in ("preprocess", "transform", "model")}
-    preprocess = processing_request(
-        pipeline,
-        ProcessingValues(
-            job_name=names["preprocess"],
-            run_prefix=run_prefix,
-            instance_type=pipeline.preprocess.instance_type,
-            instance_count=1,
-            volume_size_gb=1,
-            max_runtime_seconds=1,
-        ),
-    )
+    preprocess = None
+    if pipeline.preprocess is not None:
+        preprocess = processing_request(
+            pipeline,
+            ProcessingValues(
+                job_name=names["preprocess"],
+                run_prefix=run_prefix,
+                instance_type=pipeline.preprocess.instance_type,
+                instance_count=1,
+                volume_size_gb=1,
+                max_runtime_seconds=1,
+            ),
+        )
+    paths = RunPaths(run_prefix)
     values = TransformValues(
         job_name=names["transform"],
         model_name=names["model"],
         run_prefix=run_prefix,
-        features_uri=RunPaths(run_prefix).job(f"{names['preprocess']}-*").features,
+        features_uri=paths.job(f"{names['preprocess']}-*").features
+        if preprocess
+        else paths.transform_manifest("*"),
         instance_type=pipeline.transform.instance_type,
         instance_count=1,
         max_concurrent_transforms=1,
@@ -245,10 +261,16 @@ def _requests(pipeline: Pipeline, package: str = "") -> Requests:
         model_package=package,
     )
     return Requests(
-        processing=_with_name(preprocess, names["preprocess"]),
+        processing=preprocess and _with_name(preprocess, names["preprocess"]),
         transform=_with_name(transform_request(pipeline, values), names["transform"]),
         model=model_request(pipeline, values),
     )
+
+
+def _run_prefix(pipeline: Pipeline) -> str:
+    """Where any run of the pipeline works, as a pattern."""
+    place = RunPaths.of(work=pipeline.work, pipeline=pipeline.name, run_id=_SOME_RUN).run_prefix
+    return f"s3://{_literal(place.removesuffix(f'{_SOME_RUN}/'))}*/"
 
 
 def _with_name(value: Any, name: str) -> Any:
@@ -280,8 +302,9 @@ def _listing(account: Account, patterns: Iterable[str]) -> Iterator[Statement]:
 
 def _log_streams(groups: list[str], requests: Requests) -> list[str]:
     """The streams of this pipeline's jobs: `<job name>/<host>`."""
-    names = (requests.processing["ProcessingJobName"], requests.transform["TransformJobName"])
-    return [f"{group}:log-stream:{name}-*" for group, name in zip(groups, names, strict=True)]
+    processing = requests.processing and requests.processing["ProcessingJobName"]
+    names = (processing, requests.transform["TransformJobName"])
+    return [f"{group}:log-stream:{name}-*" for group, name in zip(groups, names, strict=True) if name]
 
 
 def _only_this_model(account: Account, requests: Requests) -> Mapping[str, Any]:

@@ -57,8 +57,9 @@ class ProcessingValues(RunValues):
 class TransformValues(RunValues):
     """What the transform job of a run needs; numbers may be templates.
 
-    `features_uri` is the prefix that the preprocessing job wrote; `model_name` is used for a model made for
-    this run, of the package `model_package` (an ARN) where the pipeline names one or its group.
+    `features_uri` is the prefix that the preprocessing job wrote or, without one, a ManifestFile of input objects;
+    `model_name` is used for a model made for this run, of the package `model_package` (an ARN) where the pipeline names
+    one or its group.
     """
 
     model_name: str
@@ -77,7 +78,10 @@ def processing_request(pipeline: Pipeline, values: ProcessingValues) -> dict[str
     return {
         "ProcessingJobName": values.job_name,
         "RoleArn": pipeline.role,
-        "AppSpecification": {"ImageUri": pipeline.preprocess.image, "ContainerEntrypoint": list(ENTRYPOINT)},
+        "AppSpecification": {
+            "ImageUri": pipeline.preprocessing.image,
+            "ContainerEntrypoint": list(ENTRYPOINT),
+        },
         "Environment": {"PYTHONPATH": CODE_PATH, "PYTHONUNBUFFERED": "1"},
         "ProcessingInputs": [
             _processing_input("code", paths.code, CODE_PATH, "FullyReplicated"),
@@ -128,7 +132,13 @@ def model_request(pipeline: Pipeline, values: TransformValues) -> dict[str, Any]
 
 
 def transform_request(pipeline: Pipeline, values: TransformValues) -> dict[str, Any]:
-    """CreateTransformJob of the `transform` step."""
+    """CreateTransformJob of the `transform` step.
+
+    Without `preprocess` the model is given the input's own lines, all or the part that `input_filter` chooses.
+    """
+    direct = pipeline.preprocess is None
+    json_lines = direct and pipeline.input.format == "jsonlines"
+    chosen = pipeline.transform.input_filter
     return {
         "TransformJobName": values.job_name,
         "ModelName": pipeline.model.name or values.model_name,
@@ -136,10 +146,15 @@ def transform_request(pipeline: Pipeline, values: TransformValues) -> dict[str, 
         "MaxConcurrentTransforms": values.max_concurrent_transforms,
         "MaxPayloadInMB": values.max_payload_mb,
         "TransformInput": {
-            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": values.features_uri}},
-            "ContentType": "text/csv",
+            "DataSource": {
+                "S3DataSource": {
+                    "S3DataType": "ManifestFile" if direct else "S3Prefix",
+                    "S3Uri": values.features_uri,
+                }
+            },
+            "ContentType": "application/jsonlines" if json_lines else "text/csv",
             "SplitType": "Line",
-            "CompressionType": "None",
+            "CompressionType": "Gzip" if direct and pipeline.input.compression == "gzip" else "None",
         },
         "TransformOutput": {
             "S3OutputPath": values.paths.job(JOB_NAME).predictions,
@@ -147,6 +162,7 @@ def transform_request(pipeline: Pipeline, values: TransformValues) -> dict[str, 
             "AssembleWith": pipeline.transform.assemble_with,
         },
         "TransformResources": {"InstanceType": values.instance_type, "InstanceCount": values.instance_count},
+        **({"DataProcessing": {"InputFilter": chosen}} if chosen is not None else {}),
         "Tags": _tags(pipeline, "transform", values.tags),
     }
 
@@ -184,12 +200,14 @@ def manifest_uris(manifest: Sequence[dict[str, str] | str]) -> list[str]:
 
 def preprocess_config(pipeline: Pipeline, plan: Plan) -> dict[str, Any]:
     """preprocess.json, which the preprocessing job reads."""
-    source = pipeline.input
+    source, planned = pipeline.input, plan.preprocess
+    if planned is None:
+        raise LookupError(f"the plan of {plan.pipeline} has no preprocessing")
     return {
         "version": 1,
         "pipeline": pipeline.name,
         "input_uri": source_folder(plan.input.uri),
-        "distribution": plan.preprocess.distribution,
+        "distribution": planned.distribution,
         "input": {
             "format": source.format,
             "header": source.header,
@@ -204,7 +222,7 @@ def preprocess_config(pipeline: Pipeline, plan: Plan) -> dict[str, Any]:
         "rules": [rule.as_job_config() for rule in pipeline.rules],
         **_preparation(pipeline),
         "features": {"columns": list(pipeline.feature_columns)},
-        "shard_bytes": plan.preprocess.shard_bytes,
+        "shard_bytes": planned.shard_bytes,
     }
 
 

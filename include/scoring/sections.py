@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from include.scoring import s3uri
 from include.scoring.deadline import check_deadline
 from include.scoring.errors import PlaceholderError
+from include.scoring.filters import filter_problems
 from include.scoring.placeholders import check_placeholders
 from include.scoring.preparation import FunctionSection
 from include.scoring.rules import Noun
@@ -271,6 +272,26 @@ class TransformSection(StageLimits):
     assemble_with: Literal["Line", "None"] = Field(
         default="Line", description="Line puts a line break between the answers of a shard, None glues them."
     )
+    input_filter: str | None = Field(
+        default=None,
+        description="SageMaker's InputFilter, only without preprocess: the part of a record that the model sees, such "
+        "as $[1:] for all columns but the first.",
+    )
+    max_jobs: int = Field(
+        default=20,
+        ge=1,
+        le=MAX_INSTANCES,
+        description="Only without preprocess: most jobs of one instance, each with a list of objects of its own, that "
+        "may take the place of one job; 1 leaves the assignment to SageMaker.",
+    )
+
+    @field_validator("input_filter")
+    @classmethod
+    def _is_a_filter(cls, value: str | None) -> str | None:
+        problem = next(filter_problems(value), None) if value is not None else None
+        if problem is not None:
+            raise ValueError(problem)
+        return value
 
 
 class GoalsSection(Noun):

@@ -64,6 +64,18 @@ def pipeline(changes: Mapping[str, Any] | None = None) -> Pipeline:
     return Pipeline.model_validate(document(changes))
 
 
+#: The valid document without preprocessing, and without what only that can do.
+WITHOUT_PREPROCESS: dict[str, Any] = {
+    "preprocess": None,
+    "input.columns": [{"name": "id", "type": "string"}, {"name": "age", "type": "integer"}],
+}
+
+
+def direct(changes: Mapping[str, Any] | None = None) -> Pipeline:
+    """A valid pipeline without preprocessing, with values replaced at dotted paths."""
+    return pipeline({**WITHOUT_PREPROCESS, **(changes or {})})
+
+
 def example() -> Pipeline:
     """The pipeline that the project ships."""
     return load_pipeline(EXAMPLE)

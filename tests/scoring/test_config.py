@@ -77,8 +77,8 @@ def test_duplicates_are_exact_over_hosts_because_each_host_sees_all_input() -> N
             {"transform.maxinstances": 3},
             ("transform.maxinstances: found an unknown key; allowed are 'instance_type', "
              "'instance_types', 'max_instances', "
-            "'max_runtime_minutes', 'strategy', 'max_payload_mb', 'max_concurrent_transforms', 'accept' and "
-            "'assemble_with'; did you mean 'max_instances'?"),
+            "'max_runtime_minutes', 'strategy', 'max_payload_mb', 'max_concurrent_transforms', 'accept', "
+            "'assemble_with', 'input_filter' and 'max_jobs'; did you mean 'max_instances'?"),
         ),
         (
             {"join.format": "parket"},
@@ -118,7 +118,7 @@ def test_duplicates_are_exact_over_hosts_because_each_host_sees_all_input() -> N
         ),
         (
             {"output.uri": "s3://data/in/scored/"},
-            ("output.uri: found 's3://data/in/scored/' below input.uri 's3://data/in/', so the "
+            ("output.uri: found 's3://data/in/scored/' below the input 's3://data/in/', so the "
              "next run would read what "
             "this one wrote; choose another prefix"),
         ),

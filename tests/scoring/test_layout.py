@@ -1,4 +1,4 @@
-"""Without preprocessing, what can be cut is cut, and what cannot is listed so that no instance waits for another."""
+"""Without preprocessing, objects become pieces and lists that hold each byte, or object, exactly once."""
 
 from __future__ import annotations
 
@@ -8,42 +8,70 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.scoring.layout import SMALLEST_PART, balanced, choose_layout, cut
-from include.scoring.plan import S3Object
+from include.scoring.layout import SMALLEST_CUT, balanced, fullest_lists, lay_out
+from include.scoring.listing import S3Object
 from include.scoring.sizing import hashed_excess
 from tests.scoring.builders import objects
 
 MB = 1_000_000
 
 
+sizes = st.lists(st.one_of(st.integers(0, 2_000), st.integers(0, 10**7), st.integers(0, 10**11)), max_size=40)
+
+
 @given(
-    sizes=st.lists(st.integers(0, 10**11), max_size=12),
-    piece=st.integers(2 * 10**9, 10**12),
+    sizes=sizes,
+    piece=st.one_of(st.integers(10**6, 10**8), st.integers(10**8, 10**12)),
+    merge_below=st.integers(0, 10**6),
     splittable=st.booleans(),
 )
-def test_pieces_hold_every_byte_of_every_object_once(sizes: list[int], piece: int, splittable: bool) -> None:
+def test_pieces_hold_every_byte_of_every_object_once(
+    sizes: list[int], piece: int, merge_below: int, splittable: bool
+) -> None:
+    sizes = [min(size, 1000 * piece) for size in sizes]
     listing = objects(sizes)
-    pieces = list(cut(listing, piece, splittable=splittable))
+    pieces = list(lay_out(listing, piece_bytes=piece, merge_below=merge_below, splittable=splittable))
+    spans = [span for each in pieces for span in each]
     for item in listing:
-        own = [each for each in pieces if each.key == item.key]
-        assert [(each.start, each.end) for each in own] == [
-            (start, end)
-            for start, end in zip([0, *(e.end for e in own)], [*(e.end for e in own), None], strict=True)
-            if end is not None
-        ]
-        assert sum(each.bytes for each in own) == item.size
+        own = [(span.start, span.end) for span in spans if span.key == item.key]
+        covered = [0]
+        for start, end in own:
+            assert start == covered[-1] < end
+            covered.append(end)
+        assert covered[-1] == item.size
         assert splittable or len(own) <= 1
+    assert len(spans) == len({(span.key, span.start) for span in spans})
 
 
-def test_pieces_are_equal_and_none_is_smaller_than_s3_copies() -> None:
-    pieces = list(cut([S3Object("a", 100 * MB)], 10 * MB, splittable=True))
-    assert [piece.bytes for piece in pieces] == [10 * MB] * 10
-    small = list(cut([S3Object("a", 20 * MB)], 1000, splittable=True))
-    assert all(piece.bytes >= SMALLEST_PART for piece in small)
-    assert len(small) == 3
-    assert [piece.bytes for piece in cut([S3Object("a.gz", 100 * MB)], 10 * MB, splittable=False)] == [
-        100 * MB
-    ]
+@given(sizes=sizes, piece=st.integers(10**6, 10**9), merge_below=st.integers(0, 10**6))
+def test_only_what_s3_copies_ranges_of_is_cut_and_only_small_objects_are_put_together(
+    sizes: list[int], piece: int, merge_below: int
+) -> None:
+    sizes = [min(size, 1000 * piece) for size in sizes]
+    for each in lay_out(objects(sizes), piece_bytes=piece, merge_below=merge_below, splittable=True):
+        if len(each) > 1:
+            assert all(span.is_whole and span.bytes < merge_below for span in each)
+            assert sum(span.bytes for span in each[:-1]) < piece
+        elif not each[0].is_whole:
+            assert each[0].size > SMALLEST_CUT
+            assert piece <= each[0].bytes < 2 * piece
+
+
+def test_pieces_of_one_object_are_equal() -> None:
+    made = list(lay_out([S3Object("a", 100 * MB)], piece_bytes=10 * MB, merge_below=0, splittable=True))
+    assert [each[0].bytes for each in made] == [10 * MB] * 10
+    (whole,) = lay_out([S3Object("a.gz", 100 * MB)], piece_bytes=10 * MB, merge_below=0, splittable=False)
+    assert whole[0].is_whole
+
+
+@given(sizes=st.lists(st.integers(1, 10**9), min_size=1, max_size=300), most=st.integers(1, 30))
+def test_the_fullest_lists_are_those_that_balancing_makes(sizes: list[int], most: int) -> None:
+    told = fullest_lists(sizes, most)
+    assert len(told) == min(most, len(sizes))
+    for lists, fullest in enumerate(told, start=1):
+        groups = balanced([float(size) for size in sizes], lists)
+        real = max(sum(sizes[at] for at in group) for group in groups)
+        assert fullest == max(real, -(-sum(sizes) // lists))
 
 
 @given(weights=st.lists(st.floats(0, 1e6), max_size=200), bins=st.integers(1, 20))
@@ -65,31 +93,6 @@ def test_many_lognormal_objects_balance_to_within_a_thousandth() -> None:
     weights = [draw.lognormvariate(0, 1) for _ in range(1000)]
     fullest = max(sum(weights[at] for at in group) for group in balanced(weights, 8))
     assert fullest <= 1.001 * sum(weights) / 8
-
-
-def test_cuttable_objects_become_equal_shards() -> None:
-    made = choose_layout([3600.0], instances=4, start_seconds=90, cuttable=True, jobs_allowed=20)
-    assert (made.way, made.jobs, made.instances, made.billed_seconds) == ("cut", 1, 4, 4 * (90 + 900))
-
-
-def test_uneven_objects_that_cannot_be_cut_go_to_jobs_of_one_instance() -> None:
-    made = choose_layout(
-        [1000.0] + [100.0] * 10, instances=4, start_seconds=90, cuttable=False, jobs_allowed=20
-    )
-    assert (made.way, made.jobs, made.instances) == ("manifests", 4, 4)
-    # Each job is billed for its own list only, not until the large object is done.
-    assert made.billed_seconds == pytest.approx(4 * 90 + 2000 + 11 * 0.05)
-    assert "4 jobs of one instance" in made.sentence
-
-
-def test_one_object_that_cannot_be_cut_gets_one_instance() -> None:
-    made = choose_layout([1000.0], instances=8, start_seconds=90, cuttable=False, jobs_allowed=20)
-    assert (made.way, made.jobs, made.instances) == ("as it lies", 1, 1)
-
-
-def test_where_only_one_job_may_run_the_assignment_is_left_to_sagemaker() -> None:
-    made = choose_layout([100.0] * 40, instances=4, start_seconds=90, cuttable=False, jobs_allowed=1)
-    assert (made.way, made.jobs, made.instances) == ("as it lies", 1, 4)
 
 
 @pytest.mark.parametrize(("objects_", "instances"), [(80, 8), (800, 8), (2400, 8), (1000, 20), (40, 4)])

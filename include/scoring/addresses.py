@@ -1,0 +1,15 @@
+"""Addresses of one run that may not lie inside each other."""
+
+from __future__ import annotations
+
+from include.scoring import s3uri
+
+
+def below_input(input_uri: str, name: str, uri: str) -> str | None:
+    """What is wrong when what a run writes to `uri` would be read by the next one; None when nothing is."""
+    if not s3uri.covers(input_uri, uri):
+        return None
+    return (
+        f"{name}: found {uri!r} below the input {input_uri!r}, so the next run would read what this one wrote; choose "
+        f"another prefix"
+    )

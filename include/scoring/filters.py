@@ -1,0 +1,31 @@
+"""What SageMaker's InputFilter and OutputFilter may look like; a wrong one is refused, or fails a job that runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+MAX_FILTER = 63
+# What AWS names when it refuses a filter; letters and digits are allowed too, an underscore is not.
+_FILTER = re.compile(r"[A-Za-z0-9$\[\]*. ,:'-]*")
+
+
+def filter_problems(text: str) -> Iterator[str]:
+    """What is wrong with a filter, a sentence for each: what was found, why it fails, what to write instead."""
+    wrong = next((character for character in text if not _FILTER.fullmatch(character)), None)
+    if not text.startswith("$"):
+        yield f"found {text!r}; SageMaker takes a JsonPath, which begins with $; write such as $[1:] or $.features"
+    if len(text) > MAX_FILTER:
+        yield (
+            f"found {len(text)} characters; SageMaker takes {MAX_FILTER}; keep or drop columns in the join instead"
+        )
+    if wrong is not None:
+        yield (
+            f"found {wrong!r} in {text!r}; SageMaker refuses it as 'Unexpected \"{wrong}\" in JsonPath'; "
+            f"rename the field to letters and digits, or choose by position"
+        )
+    if any(part.count(":") > 1 for part in re.findall(r"\[([^\]]*)\]", text)):
+        yield (
+            f"found several ranges in {text!r}; only a single range such as [1:5] is "
+            f"supported and the job would fail while it runs; write one range, or keep and drop columns in the join"
+        )

@@ -1,0 +1,97 @@
+"""The rows of `make bench-sizing` as a table in Markdown and as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class Measured(Protocol):
+    """What a row has; numbers in instance-seconds."""
+
+    @property
+    def layout(self) -> str: ...
+    @property
+    def assignment(self) -> str: ...
+    @property
+    def instances(self) -> int: ...
+    @property
+    def plan(self) -> float: ...
+    @property
+    def naive(self) -> float: ...
+    @property
+    def bound(self) -> float: ...
+    @property
+    def ratio(self) -> float: ...
+    @property
+    def missed(self) -> int: ...
+    @property
+    def way(self) -> str: ...
+
+
+def table(rows: Sequence[Measured]) -> str:
+    """The rows as Markdown."""
+    ways = any(row.way for row in rows)
+    head = (
+        f"| input |{' handed over |' if ways else ''} assignment | n | plan | naive | bound | plan ÷ bound | "
+        "plan ÷ expected | naive ÷ bound | deadline |"
+    )
+    lines = [
+        head,
+        f"|---|{'---|' if ways else ''}---|--:|--:|--:|--:|--:|--:|--:|---|",
+    ]
+    for row in rows:
+        kept = "met" if not row.missed else f"missed {row.missed} times"
+        lines.append(
+            f"| {row.layout} |{f' {row.way} |' if ways else ''} {row.assignment} | {row.instances} | {row.plan:,.0f} | "
+            f"{row.naive:,.0f} | {row.bound:,.0f} | {row.plan / row.bound:.3f} | {row.ratio:.3f} | "
+            f"{row.naive / row.bound:.2f} | {kept} |"
+        )
+    return "\n".join(lines)
+
+
+LEFT, BAR, HEIGHT, GAP, LONGEST, WIDTH = 215, 9, 46, 18, 6.0, 800
+
+
+def drawing(rows: Sequence[Measured], direct: Sequence[Measured]) -> str:
+    """Runs as multiples of the bound, objects handed out in turn, as an SVG; bars end at 6, with their number."""
+    scale = (WIDTH - LEFT - 60) / LONGEST
+    parts = []
+    shown = [
+        (row, other)
+        for row, other in zip(rows, direct, strict=True)
+        if row.assignment == other.assignment == "in turn"
+    ]
+    for number, (row, other) in enumerate(shown):
+        top = 50 + number * HEIGHT
+        parts.append(f'<text x="{LEFT - 10}" y="{top + 22}" text-anchor="end">{row.layout}</text>')
+        bars = (
+            (row.naive / row.bound, "naive"),
+            (row.plan / row.bound, "plan"),
+            (other.plan / other.bound, "direct"),
+        )
+        for place, (value, kind) in enumerate(bars):
+            bar, y = min(value, LONGEST) * scale, top + place * (BAR + 2)
+            parts.append(f'<rect x="{LEFT}" y="{y}" width="{bar:.1f}" height="{BAR}" class="{kind}"/>')
+            parts.append(f'<text x="{LEFT + bar + 5:.1f}" y="{y + BAR - 1}" class="small">{value:.2f}</text>')
+    bottom = 50 + len(shown) * HEIGHT
+    legend = "".join(
+        f'<rect x="{LEFT + at}" y="22" width="10" height="10" class="{kind}"/>'
+        f'<text x="{LEFT + at + 15}" y="31">{text}</text>'
+        for at, kind, text in (
+            (0, "naive", "naive"),
+            (80, "plan", "planned, with preprocessing"),
+            (275, "direct", "planned, without"),
+        )
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {bottom + 6}" font-family="sans-serif" '
+        'font-size="12">'
+        f'<rect width="{WIDTH}" height="{bottom + 6}" fill="#fff"/>'
+        "<style>text{fill:#424a53}.small{font-size:9px}.naive{fill:#b4541a}.plan{fill:#1a7f5a}.direct{fill:#3b6ea8}"
+        "</style>"
+        f'<text x="{LEFT}" y="14">Instance-seconds as a multiple of the lower bound (dotted)</text>{legend}'
+        f"{''.join(parts)}"
+        f'<line x1="{LEFT + scale:.1f}" x2="{LEFT + scale:.1f}" y1="42" y2="{bottom}" stroke="#424a53" '
+        'stroke-dasharray="2 3"/></svg>\n'
+    )
