@@ -58,8 +58,8 @@ def test_column_names_in_the_first_line_are_seen() -> None:
         (
             '1,a,2\n2,"first\nsecond",3\n', SOURCE,
             ("in/a: line 2 has an odd number of quotes, so a record goes on behind its end, and SageMaker ends a "
-             "record at each line end; add a preprocess section, which reads line breaks in quotes, or upload records of one "
-             "line"),
+             "record at each line end; add a preprocess section, which reads line breaks in quotes, or upload "
+             "records of one line"),
         ),
         (
             "1,a,2\nsecond line of a quoted text\n", SOURCE,
