@@ -157,7 +157,7 @@ def _works(
             bytes=found.text_bytes, units=pieces.most, hashed=True, doubt=DOUBT_ABOUT_EQUAL_PIECES, before=pieces.before
         )  # fmt: skip
     if leave and jobs > 1:
-        growth = sizing.GZIP_GROWTH if packed else 1
+        growth = sizing.PACKED_GROWTH if packed else 1
         lists = fullest_lists(sizes, jobs)
         yield "as it lies", True, Work(
             bytes=found.text_bytes,
