@@ -41,7 +41,7 @@ def unpause(airflow: AirflowProcesses) -> None:
 
 def serve(environment: Mapping[str, str], endpoint: str) -> None:
     """Start Airflow, say where it is, and stay until it ends or is interrupted."""
-    airflow = AirflowProcesses(environment, api_port=AIRFLOW_PORT)
+    airflow = AirflowProcesses(environment, api_port=AIRFLOW_PORT, reparse_seconds=10)
     try:
         airflow.start()
         airflow.wait_until_healthy()
