@@ -5,11 +5,13 @@ from __future__ import annotations
 from airflow.plugins_manager import AirflowPlugin
 from airflow.providers.amazon.aws.links.sagemaker import SageMakerTransformJobLink
 
+from batch_runs.mount import pages
+from batch_runs.views import EXTERNAL_VIEWS, URL_PREFIX
 from sagemaker_jobs.links import SageMakerJobLogsLink, SageMakerProcessingJobLink
 
 
 class BatchInferencePlugin(AirflowPlugin):
-    """Links from tasks to their SageMaker jobs and logs."""
+    """Links from tasks to their SageMaker jobs and logs, and the Batch inference pages."""
 
     name = "batch_inference"
     operator_extra_links = [  # noqa: RUF012 - AirflowPlugin declares it as a plain class attribute
@@ -17,3 +19,5 @@ class BatchInferencePlugin(AirflowPlugin):
         SageMakerTransformJobLink(),
         SageMakerJobLogsLink(),
     ]
+    fastapi_apps = [{"app": pages, "url_prefix": URL_PREFIX, "name": "Batch inference"}]  # noqa: RUF012
+    external_views = EXTERNAL_VIEWS

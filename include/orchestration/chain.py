@@ -14,6 +14,7 @@ from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import DAG, XComArg
 
 from include.orchestration import assets, names, notifications
+from include.orchestration.documentation import document
 from include.orchestration.form import form
 from include.orchestration.gate import GateOperator
 from include.orchestration.pipelines import named
@@ -56,7 +57,7 @@ def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
         params=form(pipeline),
         user_defined_macros=macros(pipeline.name),
         default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
-        tags=["batch inference"],
+        tags=[names.PIPELINE_TAG],
     ) as dag:
         planned = GateOperator(task_id=names.PLAN, python_callable=final(plan), **body)
         preprocess = ProcessingJobOperator(
@@ -106,4 +107,5 @@ def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
 
         planned >> preprocess >> preprocessed >> divided >> transform >> transformed >> joined
         joined >> published >> reported >> cleaned_up.as_teardown(on_failure_fail_dagrun=True)
+    document(dag)
     return dag

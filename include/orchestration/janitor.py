@@ -38,7 +38,7 @@ def janitor_dag(*, doc_md: str | None = None) -> DAG:
         catchup=False,
         max_active_runs=1,
         default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
-        tags=["batch inference"],
+        tags=["batch inference janitor"],
     ) as dag:
         PythonOperator(task_id="tidy", python_callable=tidy)
     return dag

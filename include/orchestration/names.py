@@ -1,6 +1,9 @@
-"""The task ids of the chain, in the order of the way of the data."""
+"""The tag of the DAGs, and the task ids of the chain in the order of the way of the data."""
 
 from __future__ import annotations
+
+#: The Airflow tag of every DAG that `scoring_dag` makes; the Batch inference page finds the pipelines by it.
+PIPELINE_TAG = "batch inference"
 
 PLAN = "plan"
 PREPROCESS = "preprocess"

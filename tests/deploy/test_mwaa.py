@@ -120,6 +120,19 @@ def test_laptop_parts_stay_behind(bundle: Path) -> None:
     assert {"batch_inference_plugin.py", ".airflowignore", "sagemaker_jobs/operators.py"} <= set(names)
 
 
+def test_what_the_pages_are_made_of_travels_with_them(bundle: Path) -> None:
+    """Templates, style sheets and scripts lie beside the code that reads them."""
+    names = set(zipfile.ZipFile(bundle / "plugins.zip").namelist())
+    for folder, root in (("batch_runs", REPO / "plugins"), ("include/scoring/page", REPO)):
+        assets = {
+            path.relative_to(root).as_posix()
+            for path in (root / folder).rglob("*")
+            if path.suffix in {".j2", ".css", ".js"}
+        }
+        assert len(assets) >= 4
+        assert assets <= names
+
+
 def test_the_same_code_makes_the_same_file(tmp_path: Path) -> None:
     """Byte for byte, whenever and wherever it was checked out; a changed byte changes it."""
     made = []

@@ -16,6 +16,7 @@ from airflow.providers.amazon.aws.operators.sagemaker import (
 from airflow.providers.amazon.aws.sensors.sagemaker import SageMakerProcessingSensor, SageMakerTransformSensor
 from airflow.serialization.serialized_objects import DagSerialization
 
+from include.orchestration.documentation import TASKS
 from tools.laptop import REPO
 
 DAGS = REPO / "dags"
@@ -42,6 +43,15 @@ def test_every_dag_file_parses_without_network_and_gives_one_dag() -> None:
     bag = parsed()
     assert bag.import_errors == {}
     assert {Path(dag.fileloc).name for dag in bag.dags.values()} == {path.name for path in DAGS.glob("*.py")}
+
+
+@pytest.mark.usefixtures("airflow_db")
+def test_every_task_says_what_it_is_for() -> None:
+    """Beside the task in Airflow's UI, `join`, which is mapped, included; and the DAG itself says it."""
+    dag = parsed().dags["abalone"]
+    assert dag.doc_md
+    assert dag.doc_md.startswith("# abalone")
+    assert {task.task_id: task.doc_md for task in dag.tasks} == TASKS
 
 
 @pytest.mark.usefixtures("airflow_db")

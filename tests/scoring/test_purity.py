@@ -13,8 +13,8 @@ import importlib, pkgutil, socket, sys
 def refuse(*a, **k): raise AssertionError("scoring opened a socket")
 socket.socket.connect = refuse
 import include.scoring
-for module in pkgutil.iter_modules(include.scoring.__path__):
-    importlib.import_module(f"include.scoring.{module.name}")
+for module in pkgutil.walk_packages(include.scoring.__path__, "include.scoring."):
+    importlib.import_module(module.name)
 banned = {"airflow", "boto3", "botocore", "pandas", "numpy", "pyarrow"} & set(sys.modules)
 assert not banned, banned
 assert not [name for name in sys.modules if name.startswith(("include.local_aws", "include.orchestration"))]

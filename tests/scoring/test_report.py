@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import html
 import json
 import re
 from datetime import UTC, datetime
@@ -11,6 +14,8 @@ from typing import Any
 import pytest
 
 from include.scoring.manifest import build_manifest
+from include.scoring.page import plotly_js
+from include.scoring.pictures import pictures_of
 from include.scoring.reconciliation import reconcile
 from include.scoring.report import build_report, render_html, render_text
 from include.scoring.shards import read_manifests
@@ -175,21 +180,51 @@ def test_nothing_from_the_data_becomes_markup_in_the_page() -> None:
     figures["run_id"] = figures["pipeline"] = HOSTILE
     figures["sentences"] = [HOSTILE]
     plain, hostile = Page(render_html(report(rows=[{"a": "b"}]))), Page(render_html(figures))
-    assert not {"script", "img"} & set(hostile.tags)
     assert "".join(hostile.shown).count(HOSTILE) >= 6
     assert [name for name, _ in hostile.attributes if name.startswith("on")] == []
     assert set(hostile.tags) == set(plain.tags)
+    # Two scripts that run, ours and plotly's; the others hold data.
+    assert hostile.tags.count("script") == plain.tags.count("script") == 2 + len(pictures_of(figures))
 
 
-def test_the_page_asks_nobody_for_anything_and_forbids_scripts() -> None:
+def test_data_cannot_end_the_script_that_holds_it() -> None:
+    figures = report()
+    figures["records"]["rejected_by_reason"] = {"</script><script>alert(1)</script><!--": 8}
+    assert "<script>alert(1)" not in render_html(figures)
+    assert "</script><script>alert" in json.dumps(
+        [each.figure["data"] for each in pictures_of(figures)]
+    ).replace("&lt;", "<").replace("&gt;", ">")
+
+
+def test_the_page_asks_nobody_for_anything_and_runs_only_what_it_carries() -> None:
     text = render_html(report())
     page = Page(text)
-    assert not {"src", "href", "srcset", "action"} & {name for name, _ in page.attributes}
-    assert "url(" not in text
-    assert "@import" not in text
-    policy = [value for _, value in page.attributes]
-    assert "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'" in policy
+    assert not {"src", "href", "srcset", "action", "style"} & {name for name, _ in page.attributes}
+    ours = text.replace(plotly_js.text(), "")
+    assert "url(" not in ours
+    assert "@import" not in ours
+    policy = next(
+        value for name, value in page.attributes if name == "content" and value and "default-src" in value
+    )
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe" not in policy
     assert "prefers-color-scheme: dark" in text
+
+
+def test_every_script_and_style_of_the_page_is_one_that_its_policy_names() -> None:
+    text = render_html(report())
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
+    assert policy
+    allowed = html.unescape(policy[1])
+    for content in re.findall(
+        r"<(?:script|style)(?: id=\"[^\"]*\")?>(.*?)</(?:script|style)>", text, re.DOTALL
+    ):
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in allowed, content[:100]
+
+
+def test_the_page_is_small_but_for_plotly() -> None:
+    assert len(render_html(report()).encode()) - len(plotly_js.text().encode()) < 3_000_000
 
 
 def test_the_page_shows_the_figures() -> None:

@@ -14,6 +14,7 @@ from include.orchestration.storage import Storage
 from include.scoring.history import rows_of
 from include.scoring.naming import RunPaths
 from include.scoring.report import build_report, render_html, render_text
+from include.scoring.summary import summary
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ SHOWN_ROWS = 5
 
 
 def report(pipeline: str, *, ti: Any, **_: Any) -> dict[str, Any]:
-    """Write report.json and report.html below the run's prefix; the records and where the report is."""
+    """Write report.json and report.html below the run's prefix; the figures for lists, and where the report is."""
     config, plan = named(pipeline), ti.xcom_pull(PLAN)
     storage, paths, published = (
         Storage(config.aws_conn_id, config.region),
@@ -48,9 +49,4 @@ def report(pipeline: str, *, ti: Any, **_: Any) -> dict[str, Any]:
     storage.write(paths.report_html, render_html(figures), content_type="text/html; charset=utf-8")
     history.write(storage, config, plan["nonce"], rows_of(figures))
     log.info("\n%s", render_text(figures))
-    return {
-        "records": figures["records"],
-        "dollars": figures["total"]["dollars"],
-        "report_json": paths.report_json,
-        "report_html": paths.report_html,
-    }
+    return {**summary(figures), "report_json": paths.report_json, "report_html": paths.report_html}

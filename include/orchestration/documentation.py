@@ -1,0 +1,57 @@
+"""What each task of the chain is for: Airflow shows it beside the task, and the Batch inference page too."""
+
+from __future__ import annotations
+
+from airflow.sdk import DAG
+from airflow.sdk.definitions.mappedoperator import MappedOperator
+
+from include.orchestration import names
+
+TASKS = {
+    names.PLAN: (
+        "Lists the input, chooses the size of each cluster and says why. Spends nothing: what it "
+        "refuses, it refuses before any job exists."
+    ),
+    names.PREPROCESS: (
+        "Submits the SageMaker processing job that checks every record and cuts the good ones "
+        "into equal shards. A retry finds the job again instead of paying for a second one."
+    ),
+    names.PREPROCESSED: (
+        "Waits for the processing job without holding a worker. Fails with AWS's reason and the "
+        "last lines of the job's log."
+    ),
+    names.SHARDS: (
+        "Reads back what the processing job wrote, counts it, and refuses to go on when too many "
+        "records were rejected. Puts the shards into groups for `join`."
+    ),
+    names.TRANSFORM: (
+        "Submits the SageMaker batch transform job, on no more instances than there are shards."
+    ),
+    names.TRANSFORMED: (
+        "Waits for the transform job without holding a worker. Fails with AWS's reason and the "
+        "last lines of each container's log."
+    ),
+    names.JOIN: (
+        "Puts each record beside its prediction, shard by shard, and stops when a shard has not "
+        "as many predictions as records."
+    ),
+    names.PUBLISH: (
+        "Proves that records in = rejected + scored, then commits the rows with one conditional "
+        "write of `_manifest.json`. Otherwise it publishes nothing."
+    ),
+    names.REPORT: (
+        "Writes `report.json` and `report.html`: what came in, what became of it, what it cost. "
+        "The tab *Batch inference* of the run shows the same."
+    ),
+    names.CLEAN_UP: ("Stops whatever still runs and deletes the run's model, however the run ended."),
+}
+
+
+def document(dag: DAG) -> None:
+    """Put each task's text beside it in Airflow's UI."""
+    for task in dag.tasks:
+        text = TASKS.get(task.task_id)
+        if isinstance(task, MappedOperator):
+            task.partial_kwargs["doc_md"] = text
+        else:
+            task.doc_md = text

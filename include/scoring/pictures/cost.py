@@ -1,0 +1,93 @@
+"""What the run cost, beside what the same work would have cost otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from include.scoring.messages import count, money
+from include.scoring.pictures.picture import CLEAR, GOOD, IDLE, OTHER, Picture, rows_layout
+
+#: Of the stages, in the order in which they run.
+STAGE_COLOURS = (OTHER, GOOD)
+
+
+def cost(report: Mapping[str, Any]) -> Picture | None:
+    """This run, the same unsized, and a day of an endpoint; None while the run's own cost is not known."""
+    own = (report.get("total") or {}).get("dollars")
+    comparison = report.get("comparison")
+    if own is None or comparison is None:
+        return None
+    naive, endpoint = comparison["naive"], comparison["endpoint"]
+    others = [
+        (f"Transform, unsized on {naive['instance_count']}", naive["dollars"]),
+        ("An endpoint, one day", endpoint["dollars_per_day"]),
+    ]
+    known = [(label, dollars) for label, dollars in others if dollars is not None]
+    most = max([own, *(dollars for _, dollars in known)])
+    stages = [(stage["stage"], stage["dollars"]) for stage in report["stages"]]
+    bars = [
+        _bar(f"This run: {stage}", ["This run"], [dollars], colour)
+        for (stage, dollars), colour in zip(stages, STAGE_COLOURS, strict=False)
+    ]
+    bars.append(_bar("Otherwise", [label for label, _ in known], [dollars for _, dollars in known], IDLE))
+    rows = [("This run", own), *known]
+    figure = {
+        "data": [
+            *bars,
+            # The sum beside each row, which a stack of bars has no room for.
+            {
+                "type": "scatter",
+                "mode": "text",
+                "y": [label for label, _ in rows],
+                "x": [dollars for _, dollars in rows],
+                "text": [f"  {money(dollars)}" for _, dollars in rows],
+                "textposition": "middle right",
+                "cliponaxis": False,
+                "hoverinfo": "skip",
+            },
+        ],
+        "layout": rows_layout(
+            len(rows),
+            barmode="stack",
+            xaxis={
+                "range": [0, most * 1.25 or 1],
+                "showticklabels": False,
+                "showgrid": False,
+                "linecolor": CLEAR,
+            },
+        ),
+    }
+    return Picture(
+        name="cost", title="Cost", caption=_caption(own, report["stages"], naive, endpoint), figure=figure
+    )
+
+
+def _bar(name: str, rows: Sequence[str], dollars: Sequence[float], colour: str) -> dict[str, Any]:
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "name": name,
+        "y": list(rows),
+        "x": list(dollars),
+        "marker": {"color": colour},
+        "customdata": [money(each) for each in dollars],
+        "hovertemplate": f"{'%{y}' if name == 'Otherwise' else name}<br>%{{customdata}}<extra></extra>",
+    }
+
+
+def _caption(
+    own: float, stages: Sequence[Mapping[str, Any]], naive: Mapping[str, Any], endpoint: Mapping[str, Any]
+) -> str:
+    parts = ", ".join(f"{stage['stage']} {money(stage['dollars'])}" for stage in stages)
+    said = f"This run cost {money(own)}: {parts}."
+    if naive["dollars"] is not None:
+        said += (
+            f" The transform alone would have cost {money(naive['dollars'])} on "
+            f"{count(naive['instance_count'], 'instance')} that nobody sized."
+        )
+    if endpoint["dollars_per_day"] is not None:
+        said += f" An endpoint of one {endpoint['instance_type']} costs {money(endpoint['dollars_per_day'])} a day"
+        more = endpoint["breakeven_records_per_day"]
+        said += "." if more is None else f" and is cheaper from {more:,} records a day."
+    return said

@@ -1,0 +1,86 @@
+"""The last runs of a pipeline side by side: records, share rejected, time and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from include.scoring.messages import count, duration, money
+from include.scoring.pictures.picture import BAD, GOOD, LINE, OTHER, Picture, layout
+
+_Figures = Mapping[str, Any]
+#: Title, unit of the hover, what is drawn of a run's summary, how a person reads it, and the colour.
+ROWS: Sequence[tuple[str, Callable[[_Figures], float | None], Callable[[float], str], str]] = (
+    ("Records in", lambda run: run["records"]["in"], lambda number: f"{number:,.0f} records", OTHER),
+    ("Rejected", lambda run: rejected_share(run), lambda share: f"{share:.2%} rejected", BAD),
+    ("Duration", lambda run: run["seconds"], duration, OTHER),
+    ("Cost", lambda run: run["dollars"], money, GOOD),
+)
+
+
+def rejected_share(run: _Figures) -> float | None:
+    """The share of a run's records that were rejected, None when none came in."""
+    records = run["records"]
+    return records["rejected"] / records["in"] if records["in"] else None
+
+
+def trends(runs: Sequence[_Figures]) -> Picture | None:
+    """Small plots over one axis of runs, oldest first; each run is `summary(report)`. None with fewer than two."""
+    if len(runs) < 2:
+        return None
+    names = [run["moment"] for run in runs]
+    traces = []
+    axes: dict[str, Any] = {}
+    for number, (title, value, words, colour) in enumerate(ROWS, 1):
+        suffix = "" if number == 1 else str(number)
+        values = [value(run) for run in runs]
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": title,
+                "x": names,
+                "y": values,
+                "yaxis": f"y{suffix}",
+                "line": {"color": colour, "width": 2},
+                "marker": {"size": 5},
+                "customdata": ["unknown" if each is None else words(each) for each in values],
+                "hovertemplate": "%{x|%-d %b %Y, %H:%M}<br>%{customdata}<extra></extra>",
+            }
+        )
+        top = 1 - (number - 1) / len(ROWS)
+        axes[f"yaxis{suffix}"] = {
+            "domain": [top - 1 / len(ROWS) + 0.04, top - 0.04],
+            "title": {"text": title},
+            "rangemode": "tozero",
+            "gridcolor": LINE,
+            "zerolinecolor": LINE,
+            "nticks": 4,
+            "automargin": True,
+            "fixedrange": True,
+            **({"tickformat": ".1%"} if title == "Rejected" else {}),
+            **({"tickprefix": "$"} if title == "Cost" else {}),
+            **({"ticksuffix": " s"} if title == "Duration" else {}),
+        }
+    first = axes.pop("yaxis")
+    figure = {
+        "data": traces,
+        "layout": layout(
+            height=520,
+            xaxis={"type": "date", "showgrid": False, "anchor": f"y{len(ROWS)}"},
+            yaxis=first,
+            **axes,
+        ),
+    }
+    return Picture(
+        name="trends", title=f"Last {count(len(runs), 'run')}", caption=_caption(runs), figure=figure
+    )
+
+
+def _caption(runs: Sequence[_Figures]) -> str:
+    said = []
+    for title, value, words, _ in ROWS:
+        values = [each for each in map(value, runs) if each is not None]
+        if values:
+            said.append(f"{title}: {words(min(values))} to {words(max(values))}, last {words(values[-1])}.")
+    return " ".join(said)

@@ -1,0 +1,1 @@
+"""The Batch inference pages in Airflow's UI: a read-only FastAPI app and its templates."""

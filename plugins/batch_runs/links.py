@@ -1,0 +1,90 @@
+"""Links from a page to Airflow's own pages and to the AWS console.
+
+Addresses within Airflow are relative to the pages, all of which lie directly below the app, so that they hold behind a
+proxy and under a base URL too.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode, urlsplit
+
+from airflow.providers.amazon.aws.links.base_aws import BaseAwsLink
+from sqlalchemy.orm import Session
+
+from batch_runs.airflow_state import Run, Task, handed_on
+from batch_runs.figures import STAGES, UNREADABLE, storage_of
+from sagemaker_jobs.links import links_of
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Where it goes and what it says."""
+
+    href: str
+    text: str
+
+
+def to_runs(dag_id: str) -> str:
+    """The page of a pipeline."""
+    return f"runs?{urlencode({'dag_id': dag_id})}"
+
+
+def to_run(dag_id: str, run_id: str) -> str:
+    """The page of a run."""
+    return f"run?{urlencode({'dag_id': dag_id, 'run_id': run_id})}"
+
+
+def to_report(run: Run) -> str:
+    """The run's report.html, to be kept."""
+    return f"report?{urlencode({'dag_id': run.dag_id, 'run_id': run.run_id})}"
+
+
+def to_airflow_dag(dag_id: str) -> str:
+    """The DAG in Airflow."""
+    return f"../dags/{quote(dag_id, safe='')}"
+
+
+def to_airflow_run(run: Run) -> str:
+    """The run in Airflow."""
+    return f"{to_airflow_dag(run.dag_id)}/runs/{quote(run.run_id, safe='')}"
+
+
+def to_task(run: Run, task: Task) -> str:
+    """The task in Airflow, which opens with its log."""
+    mapped = "" if task.map_index < 0 else f"/mapped/{task.map_index}"
+    return f"{to_airflow_run(run)}/tasks/{quote(task.task_id, safe='')}{mapped}"
+
+
+def to_console(session: Session, run: Run) -> Mapping[str, list[Link]]:
+    """By stage, the job and its logs in the AWS console.
+
+    Nothing where the connection leads to another AWS than Amazon's: its jobs are not in that console.
+    """
+    kinds: Mapping[str, tuple[str, tuple[BaseAwsLink, ...]]] = {
+        stage: (submits, links_of(kind)) for stage, submits, _, kind in STAGES
+    }
+    stored = handed_on(session, run, [(task, link.key) for task, links in kinds.values() for link in links])
+    if not stored or not _leads_to_amazon(run.dag_id):
+        return {}
+    return {
+        stage: [
+            Link(link.format_link(**stored[task, link.key]), link.name)
+            for link in links
+            if isinstance(stored.get((task, link.key)), Mapping)
+        ]
+        for stage, (task, links) in kinds.items()
+    }
+
+
+def _leads_to_amazon(dag_id: str) -> bool:
+    try:
+        endpoint = storage_of(dag_id).client.meta.endpoint_url
+    except UNREADABLE as error:
+        log.warning("there are no links to the console for %s: %s", dag_id, error)
+        return False
+    return (urlsplit(str(endpoint)).hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))

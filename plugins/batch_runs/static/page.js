@@ -1,0 +1,56 @@
+// Follows a run while it goes on, and opens links that lead out of the frame.
+"use strict";
+
+(() => {
+  const PAUSE = 3000;
+  const body = document.getElementById("body");
+  let shown = "";
+
+  function replace(text) {
+    if (text === shown) return;
+    shown = text;
+    const fresh = new DOMParser().parseFromString(text, "text/html").body;
+    // Plots that are there stay and are drawn on, so that nothing flickers.
+    for (const figure of fresh.querySelectorAll("figure[data-picture]")) {
+      const old = body.querySelector(`figure[data-picture="${CSS.escape(figure.dataset.picture)}"] .plot`);
+      if (!old) continue;
+      old.setAttribute("aria-label", figure.querySelector(".plot").getAttribute("aria-label"));
+      figure.querySelector(".plot").replaceWith(old);
+    }
+    const before = body.querySelector("[data-state]").dataset.state;
+    body.replaceChildren(...fresh.childNodes);
+    const now = body.querySelector("[data-state]").dataset.state;
+    if (now !== before) document.getElementById("said").textContent = `The run is now ${now}.`;
+    window.batchInference.draw(body);
+  }
+
+  async function follow() {
+    const address = new URL(location.href);
+    address.searchParams.set("part", "true");
+    while (body.querySelector("[data-live]").dataset.live === "yes") {
+      await new Promise((resolve) => setTimeout(resolve, PAUSE));
+      if (document.hidden) continue;
+      const answer = await fetch(address, { credentials: "same-origin" }).catch(() => null);
+      if (answer === null) continue;
+      // Logged out, or the run is gone: the page itself says so.
+      if (answer.status >= 400 && answer.status < 500) return location.reload();
+      if (answer.ok) replace(await answer.text());
+    }
+  }
+
+  // Airflow's frame may not open windows or leave itself; a link in the document around it may.
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[data-outside]");
+    if (!link || window.parent === window) return;
+    event.preventDefault();
+    const outer = window.parent.document.createElement("a");
+    outer.href = link.href;
+    if (link.origin !== location.origin) {
+      outer.target = "_blank";
+      outer.rel = "noopener noreferrer";
+    }
+    outer.click();
+  });
+
+  if (body) follow();
+})();

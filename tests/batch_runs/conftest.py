@@ -1,0 +1,66 @@
+"""The pages mounted as Airflow mounts them, with Airflow's own login and database, but without the rest of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from tests.batch_runs.database import Database
+
+PREFIX = "/batch-inference"
+
+
+@pytest.fixture(scope="module")
+def login(airflow_db: Path) -> Iterator[Callable[[str], str]]:
+    """Gives a token for a role; Airflow's auth manager is one that lets a viewer read what begins with `open`."""
+    from airflow.api_fastapi import app as airflow_app
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW__CORE__AUTH_MANAGER", "tests.batch_runs.auth.OpenDagsForViewers")
+        patch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "a secret of these tests " * 4)
+        manager = airflow_app.create_auth_manager()
+        manager.init()
+
+        def token(role: str) -> str:
+            user = SimpleAuthManagerUser(username="somebody", role=role or None)
+            return str(manager.generate_jwt(user))
+
+        yield token
+        airflow_app.purge_cached_app()
+
+
+@pytest.fixture(scope="module")
+def host(login: Any) -> FastAPI:
+    """What Airflow's own application is to the pages."""
+    from batch_runs.mount import pages
+
+    host = FastAPI()
+    host.mount(PREFIX, pages)
+    return host
+
+
+@pytest.fixture
+def browser(host: FastAPI, login: Callable[[str], str]) -> Callable[[str | None], TestClient]:
+    """A browser at the pages, logged in with a role by Airflow's cookie, or not at all."""
+
+    def opened(role: str | None) -> TestClient:
+        cookies = {} if role is None else {"_token": login(role)}
+        return TestClient(
+            host, base_url=f"http://testserver{PREFIX}/", cookies=cookies, raise_server_exceptions=False
+        )
+
+    return opened
+
+
+@pytest.fixture(scope="module")
+def database(airflow_db: Path) -> Iterator[Database]:
+    """Airflow's database, emptied afterwards."""
+    database = Database()
+    yield database
+    database.clear()

@@ -1,0 +1,113 @@
+"""Rows in Airflow's database as its scheduler and tasks would leave them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+START = datetime(2026, 1, 1, 2, tzinfo=UTC)
+
+
+class Database:
+    """Adds DAGs, runs, tasks and what tasks handed on."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[tuple[str, str], int] = {}
+
+    def add_dag(self, dag_id: str, *, tag: str = "batch inference") -> None:
+        """A DAG that the dag-processor has parsed."""
+        from airflow.models.dag import DagModel, DagTag
+        from airflow.models.dagbundle import DagBundleModel
+
+        with self._session() as session:
+            if session.get(DagBundleModel, "tests") is None:
+                session.add(DagBundleModel(name="tests"))
+                session.flush()
+            session.add(
+                DagModel(
+                    dag_id=dag_id, bundle_name="tests", is_paused=False, is_stale=False,
+                    description=f"about {dag_id}", fileloc="x.py",
+                )
+            )  # fmt: skip
+            session.flush()
+            session.add(DagTag(dag_id=dag_id, name=tag))
+
+    def add_runs(self, dag_id: str, run_ids: list[str], *, state: str = "success") -> None:
+        """Runs on consecutive nights, an hour long."""
+        from airflow.models.dagrun import DagRun
+        from sqlalchemy import insert, select
+
+        values = [
+            {
+                "dag_id": dag_id, "run_id": run_id, "state": state, "run_type": "scheduled", "clear_number": 0,
+                "run_after": START + timedelta(days=night), "logical_date": START + timedelta(days=night),
+                "start_date": START + timedelta(days=night),
+                "end_date": START + timedelta(days=night, hours=1) if state in ("success", "failed") else None,
+            }
+            for night, run_id in enumerate(run_ids)
+        ]  # fmt: skip
+        with self._session() as session:
+            session.execute(insert(DagRun), values)
+            found = session.execute(select(DagRun.run_id, DagRun.id).where(DagRun.dag_id == dag_id))
+            self.numbers |= {(dag_id, run_id): number for run_id, number in found}
+
+    def add_tasks(self, dag_id: str, run_id: str, states: Mapping[str, str | None]) -> None:
+        """Task instances of a run in these states."""
+        self.add_instances(dag_id, [run_id], states)
+
+    def add_instances(self, dag_id: str, run_ids: list[str], states: Mapping[str, str | None]) -> None:
+        """Task instances of several runs in these states."""
+        import uuid6
+        from airflow.models.taskinstance import TaskInstance
+        from sqlalchemy import insert
+
+        values = [
+            {
+                "id": uuid6.uuid7(), "task_id": task, "dag_id": dag_id, "run_id": run_id, "map_index": -1,
+                "state": state, "pool": "default_pool", "pool_slots": 1, "queue": "default", "priority_weight": 1,
+                "try_number": 1, "max_tries": 2, "span_status": "not_started", "executor_config": {},
+            }
+            for run_id in run_ids
+            for task, state in states.items()
+        ]  # fmt: skip
+        with self._session() as session:
+            session.execute(insert(TaskInstance), values)
+
+    def hand_on(self, dag_id: str, run_id: str, task: str, value: Any, key: str = "return_value") -> None:
+        """What a task of a run pushed."""
+        self.hand_on_all(dag_id, task, {run_id: value}, key)
+
+    def hand_on_all(
+        self, dag_id: str, task: str, values: Mapping[str, Any], key: str = "return_value"
+    ) -> None:
+        """What a task pushed in each of several runs."""
+        from airflow.models.xcom import XComModel
+        from sqlalchemy import insert
+
+        rows = [
+            {
+                "dag_run_id": self.numbers[dag_id, run_id], "dag_id": dag_id, "run_id": run_id, "task_id": task,
+                "map_index": -1, "key": key, "value": value, "timestamp": START,
+            }
+            for run_id, value in values.items()
+        ]  # fmt: skip
+        with self._session() as session:
+            session.execute(insert(XComModel), rows)
+
+    def clear(self) -> None:
+        """Remove what the test module added."""
+        from airflow.models.dag import DagModel, DagTag
+        from airflow.models.dagrun import DagRun
+        from airflow.models.taskinstance import TaskInstance
+        from airflow.models.xcom import XComModel
+        from sqlalchemy import delete
+
+        with self._session() as session:
+            for table in (XComModel, TaskInstance, DagRun, DagTag, DagModel):
+                session.execute(delete(table))
+
+    def _session(self) -> Any:
+        from airflow.utils.session import create_session
+
+        return create_session(scoped=False)
