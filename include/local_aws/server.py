@@ -19,6 +19,7 @@ from include.local_aws.api.admin import AdminApplication
 from include.local_aws.api.aws import AwsClients
 from include.local_aws.api.call import Services
 from include.local_aws.api.model import service_model
+from include.local_aws.api.service_quotas import ServiceQuotasApplication
 from include.local_aws.api.wire import SageMakerApplication
 from include.local_aws.faults import FaultError, Faults
 from include.local_aws.jobs.capacity import Capacity
@@ -104,6 +105,7 @@ class LocalAws:
             self._server.server_close()
             raise ServerError(str(error)) from error
         self._front.sagemaker = SageMakerApplication(self._services)
+        self._front.quotas = ServiceQuotasApplication(self._settings, self._front.moto)
         self._front.admin = AdminApplication(self._services)
         self._front.faults = self._services.faults
         self._thread = threading.Thread(target=self._server.serve_forever, name="server", daemon=True)

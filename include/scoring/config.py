@@ -7,7 +7,7 @@ Nothing downstream checks again what is checked here, and nothing here reads any
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -113,6 +113,10 @@ class Pipeline(Noun):
         description="Dollars per hour that you pay for an instance type, in place of the table's.",
     )
     notify: NotifySection = NotifySection()
+    quotas: dict[str, Annotated[int, Field(ge=0)]] = Field(
+        default_factory=dict,
+        description="Instances that the account may use, by AWS's names of its quotas, where the run may not ask AWS.",
+    )
     tags: dict[str, str] = Field(
         default_factory=dict, max_length=40, description="Tags of every job and model, for AWS's bill."
     )

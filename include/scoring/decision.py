@@ -15,13 +15,8 @@ from include.scoring.history import HistoryRow, Rate, Stage, rate_for
 from include.scoring.messages import duration, money
 from include.scoring.needed import needed
 from include.scoring.params import RunParams
+from include.scoring.quotas import Quota, instance_types, tightest
 from include.scoring.sections import StageLimits
-
-# AWS's own names of the quotas that count the instances of one type.
-QUOTA_NAMES: Mapping[str, str] = {
-    "preprocess": "{instance_type} for processing job usage",
-    "transform": "{instance_type} for transform job usage",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +96,9 @@ def clock(moment: datetime, now: datetime) -> str:
 
 def _stage(pipeline: Pipeline, params: RunParams, stage: Stage, work: Work, known: Knowledge) -> StageWork:
     limits: StageLimits = pipeline.preprocessing if stage == "preprocess" else pipeline.transform
-    typed_type = params.preprocess_instance_type if stage == "preprocess" else params.transform_instance_type
     typed = params.preprocess_instance_count if stage == "preprocess" else params.transform_instance_count
-    names = (
-        (typed_type,) if typed_type else tuple(dict.fromkeys((limits.instance_type, *limits.instance_types)))
-    )
+    names = instance_types(pipeline, params, stage)
+    quotas: dict[str, Quota | None] = {name: tightest(known.quotas, stage, name) for name in names}
     options = tuple(
         Option(
             instance_type=name,
@@ -113,16 +106,16 @@ def _stage(pipeline: Pipeline, params: RunParams, stage: Stage, work: Work, know
                 rate_for(known.history, stage=stage, instance_type=name, model=known.model), work.before
             ),
             dollars_per_second=known.prices.per_second(name),
-            quota=known.quotas.get(QUOTA_NAMES[stage].format(instance_type=name)),
+            quota=quota.instances if quota else None,
         )
-        for name in names
+        for name, quota in quotas.items()
     )
     usable = tuple(option for option in options if option.quota is None or option.quota >= (typed or 1))
     if not usable:
-        least = max(option.quota or 0 for option in options)
+        most = max((quota for quota in quotas.values() if quota), key=lambda quota: quota.instances)
         raise PlanError(
-            f"the account's quota {QUOTA_NAMES[stage].format(instance_type=names[0])!r} is {least}, and {stage} needs "
-            f"{typed or 1}; ask AWS for more in Service Quotas, or name another instance type"
+            f"the account's quota {most.name!r} is {most.instances}, and {stage} needs {typed or 1}; ask AWS for more "
+            f"in Service Quotas, or name another instance type"
         )
     return StageWork(
         name=stage,
@@ -190,17 +183,22 @@ def stage_names(choice: Choice) -> tuple[Stage, ...]:
     return both[-len(choice.stages) :]
 
 
+def _limit(stage: StageWork) -> str:
+    """What keeps a stage from more instances."""
+    if stage.fixed:
+        return f"{stage.name}_instance_count was set to {stage.fixed}"
+    quotas = [stage.max_instances if option.quota is None else option.quota for option in stage.options]
+    if max(quotas) < stage.max_instances:
+        return f"the account's quota lets {stage.name} have {max(quotas)}"
+    return f"{stage.name}.max_instances is {stage.max_instances}"
+
+
 def _too_late(stages: Sequence[StageWork], goals: Goals, deadline: datetime | None, now: datetime) -> str:
     assert deadline is not None  # noqa: S101 - without a deadline every choice is in time
     assert goals.seconds is not None  # noqa: S101 - as above
     earliest = min(choices(stages), key=lambda choice: choice.seconds)
     ends = clock(now + timedelta(seconds=earliest.seconds), now)
-    limits = " and ".join(
-        f"{stage.name}_instance_count was set to {stage.fixed}"
-        if stage.fixed
-        else f"{stage.name}.max_instances is {stage.max_instances}"
-        for stage in stages
-    )
+    limits = " and ".join(_limit(stage) for stage in stages)
     enough = needed(stages, goals.seconds)
     at = clock(deadline, now)
     if enough is None:

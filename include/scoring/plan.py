@@ -235,6 +235,13 @@ def _introduce(found: InputPlan, decision: Decision, now: datetime, say: Choices
             f"{count(found.packed_objects, 'compressed object')} cannot be divided, so one instance reads each; "
             f"the text is taken to be {sizing.PACKED_GROWTH} times as large."
         )
+    for work, chosen in zip(decision.works, decision.choice.stages, strict=True):
+        quota = chosen.option.quota
+        if quota is not None and quota < work.max_instances:
+            say.note(
+                f"The account's quota lets {work.name} have {quota} × {chosen.option.instance_type}, fewer than the "
+                f"{work.max_instances} that the pipeline allows."
+            )
     if decision.deadline is not None:
         say.note(f"The deadline is {clock(decision.deadline, now)}.")
     if decision.approval is not None:

@@ -164,6 +164,7 @@ def _airflow(
     # These can be allowed for all names or for none.
     lists = [f"sagemaker:List{kind}" for kind in ("Models", "ProcessingJobs", "TransformJobs")]
     yield _allow("FindWhatIsLeft", lists, ["*"])
+    yield _allow("Quotas", ["servicequotas:ListServiceQuotas"], ["*"])
     to_sagemaker = {"StringEquals": {"iam:PassedToService": SAGEMAKER}}
     yield _allow("PassRole", ["iam:PassRole"], requests.values("RoleArn", "ExecutionRoleArn"), to_sagemaker)
     groups = [account.arn("logs", f"log-group:{group}") for group in LOG_GROUPS]

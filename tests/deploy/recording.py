@@ -82,6 +82,8 @@ def calls(request: Request) -> Iterator[Call]:
     """The IAM calls of a request. Raises AssertionError for one of a kind that is not known here."""
     if request.service == "s3":
         return s3_calls(request)
+    if request.service == "servicequotas":
+        return iter([Call(f"servicequotas:{request.operation}", "*")])
     assert request.service in {"sagemaker", "logs"}, request
     return sagemaker_calls(request) if request.service == "sagemaker" else logs_calls(request)
 

@@ -205,6 +205,24 @@ def test_a_quota_of_the_account_lowers_the_limit_and_an_exhausted_one_is_an_erro
         plan([GB], quotas={name: 3}, transform_instance_count=5)
 
 
+def test_a_quota_below_the_limit_is_said_and_named_when_the_deadline_needs_more() -> None:
+    """Of one type or across all, whichever is tighter."""
+    quotas = {
+        "ml.m5.xlarge for transform job usage": 6,
+        "Number of instances across all transform jobs": 3,
+        "ml.m5.xlarge for processing job usage": 50,
+    }
+    made = plan([GB] * 8, prefer="speed", quotas=quotas)
+    assert counts(made) == (8, 3)
+    assert [text for text in made.sentences if "quota" in text] == [
+        "The account's quota lets transform have 3 × ml.m5.xlarge, fewer than the 8 that the pipeline allows."
+    ]
+    with pytest.raises(PlanError, match="the account's quota lets transform have 3; earliest end"):
+        plan([GB] * 8, quotas=quotas, deadline="30")
+    with pytest.raises(PlanError, match="quota 'Number of instances across all transform jobs' is 0"):
+        plan([GB], quotas={**quotas, "Number of instances across all transform jobs": 0})
+
+
 def test_max_instances_of_a_run_lowers_both_stages_and_raises_none() -> None:
     assert counts(plan([GB] * 8, prefer="speed", max_instances=3)) == (3, 3)
     assert counts(plan([GB] * 8, prefer="speed", max_instances=50)) == (8, 8)

@@ -8,6 +8,8 @@ AwsError
 ├── ResourceInUseError       400 ResourceInUse
 ├── ResourceLimitError       400 ResourceLimitExceeded
 ├── ConflictError            400 ConflictException
+├── NoSuchResourceError      400 NoSuchResourceException
+├── PaginationTokenError     400 InvalidPaginationTokenException
 ├── ThrottlingError          400 ThrottlingException
 ├── MissingTokenError        403 MissingAuthenticationTokenException
 ├── InternalFailureError     500 InternalFailure
@@ -86,6 +88,22 @@ class ConflictError(AwsError):
     """What is asked clashes with what is there."""
 
     code = "ConflictException"
+    status = 400
+    member = "Message"
+
+
+class NoSuchResourceError(AwsError):
+    """Service Quotas does not know the quota."""
+
+    code = "NoSuchResourceException"
+    status = 400
+    member = "Message"
+
+
+class PaginationTokenError(AwsError):
+    """Service Quotas did not give this token."""
+
+    code = "InvalidPaginationTokenException"
     status = 400
     member = "Message"
 

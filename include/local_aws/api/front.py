@@ -11,6 +11,7 @@ from typing import Any
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 from include.local_aws.api.s3_faults import s3_operation, s3_refusal
+from include.local_aws.api.service_quotas import TARGET_PREFIX as SERVICE_QUOTAS_PREFIX
 from include.local_aws.api.wire import TARGET_PREFIX
 from include.local_aws.faults import S3_KINDS, Faults
 
@@ -24,15 +25,16 @@ SERVICE = re.compile(r"Credential=[^/]+/\d{8}/[^/]+/([a-z0-9-]+)/aws4_request")
 class Front:
     """The WSGI application that the server runs.
 
-    `sagemaker`, `admin` and `faults` are put in once the port is known, since they need it.
+    `sagemaker`, `quotas`, `admin` and `faults` are put in once the port is known, since they need it.
     """
 
     def __init__(self) -> None:
         self.sagemaker: Application | None = None
+        self.quotas: Application | None = None
         self.admin: Application | None = None
         self.faults = Faults()
         self.closing = False
-        self._moto = DomainDispatcherApplication(create_backend_app)
+        self.moto: Application = DomainDispatcherApplication(create_backend_app)
         self._in_flight = 0
         self._changed = threading.Condition()
 
@@ -65,8 +67,9 @@ class Front:
         refusal = self._s3_fault(environ, start_response)
         if refusal is not None:
             return refusal
-        answer: Iterable[bytes] = self._moto(environ, start_response)
-        return answer
+        if target.startswith(SERVICE_QUOTAS_PREFIX) and self.quotas is not None:
+            return self.quotas(environ, start_response)
+        return self.moto(environ, start_response)
 
     def _s3_fault(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes] | None:
         service = SERVICE.search(environ.get("HTTP_AUTHORIZATION", ""))

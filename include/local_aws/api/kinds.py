@@ -16,6 +16,8 @@ class JobKind:
         resource: in its ARN.
         words: in AWS's sentences.
         across: the quota over all its instance types.
+        across_code: that quota's code in Service Quotas.
+        instance_types: the shape that lists them.
         default_order: of its List operation.
     """
 
@@ -24,6 +26,8 @@ class JobKind:
     resource: str
     words: str
     across: str
+    across_code: str
+    instance_types: str
     default_order: str
 
     @property
@@ -38,6 +42,8 @@ TRANSFORM = JobKind(
     resource="transform-job",
     words="transform job",
     across="Number of instances across all transform jobs",
+    across_code="L-60D2A6F0",
+    instance_types="TransformInstanceType",
     default_order="Descending",
 )
 PROCESSING = JobKind(
@@ -46,5 +52,7 @@ PROCESSING = JobKind(
     resource="processing-job",
     words="processing job",
     across="Number of instances across all processing jobs",
+    across_code="L-F311B08F",
+    instance_types="ProcessingInstanceType",
     default_order="Ascending",
 )

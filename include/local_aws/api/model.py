@@ -1,4 +1,4 @@
-"""SageMaker's service model, as botocore ships it: the one source of shapes and constraints."""
+"""AWS's service models, as botocore ships them: the one source of shapes and constraints."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ BOTOCORE_VERSION: str = botocore.__version__
 
 
 @cache
-def service_model() -> ServiceModel:
-    """The `sagemaker` service model; loading takes about 0.2 s, so it is done once."""
-    return botocore.session.get_session().get_service_model("sagemaker")
+def service_model(service: str = "sagemaker") -> ServiceModel:
+    """The model of a service; SageMaker's takes about 0.2 s to load, so it is done once."""
+    return botocore.session.get_session().get_service_model(service)
 
 
 @cache
@@ -25,9 +25,9 @@ def operation_names() -> frozenset[str]:
 
 
 @cache
-def operation_model(name: str) -> OperationModel:
-    """The model of one operation; `name` must be one of `operation_names()`."""
-    return service_model().operation_model(name)
+def operation_model(name: str, service: str = "sagemaker") -> OperationModel:
+    """The model of one operation, which the service must have."""
+    return service_model(service).operation_model(name)
 
 
 def members(shape: Shape) -> dict[str, Shape]:

@@ -1,4 +1,4 @@
-"""The two quotas of every job: of its instance type, and across all jobs of its kind."""
+"""The quotas of jobs: of each instance type, and across all jobs of a kind."""
 
 from __future__ import annotations
 
@@ -14,28 +14,24 @@ def check_quotas(settings: Settings, kind: JobKind, job: Job) -> Callable[[dict[
     """A check for the store's transaction: raises ResourceLimitExceeded, naming the quota exceeded."""
 
     def check(in_use: dict[str, int]) -> None:
-        of_type = f"{job.instance_type} for {kind.words} usage"
-        limits = (
-            (
-                of_type,
-                settings.instance_quotas.get(of_type, settings.default_instance_quota),
-                in_use.get(job.instance_type, 0),
-            ),
-            (
-                kind.across,
-                settings.instance_quotas.get(kind.across, across_limit(settings, kind)),
-                sum(in_use.values()),
-            ),
-        )
-        for name, limit, used in limits:
+        of_type = of_type_name(kind, job.instance_type)
+        for name, used in ((of_type, in_use.get(job.instance_type, 0)), (kind.across, sum(in_use.values()))):
+            limit = limit_of(settings, kind, name)
             if used + job.instance_count > limit:
                 raise catalogue.quota(name, limit, used, job.instance_count)
 
     return check
 
 
-def across_limit(settings: Settings, kind: JobKind) -> int:
-    """The quota over all instance types of a kind of job."""
-    if kind.kind == "transform":
-        return settings.transform_instances_quota
-    return settings.processing_instances_quota
+def of_type_name(kind: JobKind, instance_type: str) -> str:
+    """AWS's name of the quota of one instance type."""
+    return f"{instance_type} for {kind.words} usage"
+
+
+def limit_of(settings: Settings, kind: JobKind, name: str) -> int:
+    """The quota of this name: of an instance type, or the one across all jobs of the kind."""
+    default = settings.default_instance_quota
+    if name == kind.across:
+        transform = kind.kind == "transform"
+        default = settings.transform_instances_quota if transform else settings.processing_instances_quota
+    return settings.instance_quotas.get(name, default)

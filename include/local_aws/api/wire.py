@@ -1,12 +1,10 @@
-"""JSON 1.1 over HTTP: from X-Amz-Target and a body to an operation, and back."""
+"""SageMaker over HTTP: from X-Amz-Target and a body to an operation, and back."""
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import time
-import uuid
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -18,10 +16,10 @@ from include.local_aws.api.errors import (
     InternalFailureError,
     MissingTokenError,
     NotImplementedHereError,
-    SerializationError,
     ServiceUnavailableError,
     UnknownOperationError,
 )
+from include.local_aws.api.json_protocol import load_json, read_body, respond
 from include.local_aws.api.model import operation_model, operation_names
 from include.local_aws.api.operations import OPERATIONS
 from include.local_aws.api.rendering import render
@@ -36,10 +34,8 @@ Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 
 TARGET_PREFIX = "SageMaker."
-MAX_BODY = 8 * 1024 * 1024
 SCOPE = re.compile(r"Credential=[^/]+/\d{8}/([a-z0-9-]+)/sagemaker/aws4_request")
 REQUEST_FAULTS = ("throttle", "error", "drop", "withhold", "hold")
-REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 501: "Not Implemented"}
 
 
 class SageMakerApplication:
@@ -55,7 +51,7 @@ class SageMakerApplication:
         operation = environ.get("HTTP_X_AMZ_TARGET", "").removeprefix(TARGET_PREFIX)
         fault: Fault | None = None
         try:
-            body = _read_body(environ)
+            body = read_body(environ)
             fault = self._services.faults.take(REQUEST_FAULTS, operation=operation, job=_job_name(body))
             if fault is not None and fault.kind == "drop":
                 return drop_connection(environ, start_response)
@@ -74,7 +70,7 @@ class SageMakerApplication:
             self._services.faults.hold(fault)
         if fault is not None and fault.kind == "withhold":
             return drop_connection(environ, start_response)
-        return _respond(start_response, status, answer)
+        return respond(start_response, status, answer)
 
     def _answer(self, operation: str, body: bytes, environ: Environ) -> dict[str, Any] | None:
         if operation not in operation_names():
@@ -87,7 +83,7 @@ class SageMakerApplication:
         if not self._throttle.allow(operation):
             raise catalogue.throttled()
         model = operation_model(operation)
-        request = parse_request(model.input_shape, _load(body), operation)
+        request = parse_request(model.input_shape, load_json(body), operation)
         refuse_unsupported(operation, request)
         call = Call(
             operation=operation,
@@ -119,45 +115,6 @@ def _raise_fault(fault: Fault) -> None:
             raise ServiceUnavailableError(message, fault.status)
 
 
-def _read_body(environ: Environ) -> bytes:
-    try:
-        length = int(environ.get("CONTENT_LENGTH") or 0)
-    except ValueError:
-        length = -1
-    if not 0 <= length <= MAX_BODY:
-        raise SerializationError(
-            f"Content-Length is {environ.get('CONTENT_LENGTH')!r}, allowed are 0 to {MAX_BODY} bytes"
-        )
-    body: bytes = environ["wsgi.input"].read(length)
-    return body
-
-
-def _load(body: bytes) -> Any:
-    if not body:
-        return {}
-    try:
-        return json.loads(body.decode("utf-8"), parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise SerializationError(f"The body is not JSON: {error}") from error
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
 def _job_name(body: bytes) -> str:
     found = re.search(rb'"(?:Transform|Processing)JobName"\s*:\s*"([^"]*)"', body)
     return found[1].decode("utf-8", "replace") if found else ""
-
-
-def _respond(start_response: StartResponse, status: int, answer: dict[str, Any] | None) -> list[bytes]:
-    body = b"" if answer is None else json.dumps(answer).encode()
-    headers = [
-        ("Content-Type", "application/x-amz-json-1.1"),
-        ("Content-Length", str(len(body))),
-        ("x-amzn-RequestId", str(uuid.uuid4())),
-    ]
-    if answer is not None and "__type" in answer:
-        headers.append(("x-amzn-ErrorType", answer["__type"]))
-    start_response(f"{status} {REASONS.get(status, 'Error')}", headers)
-    return [body]

@@ -13,6 +13,7 @@ from include.orchestration import history
 from include.orchestration.gate import SkipRest
 from include.orchestration.model_registry import resolve_model
 from include.orchestration.pipelines import named
+from include.orchestration.quotas import quotas_of
 from include.orchestration.storage import Storage
 from include.scoring.naming import RunPaths, new_nonce
 from include.scoring.params import check_conf, param_specs, read_params
@@ -45,7 +46,7 @@ def plan(pipeline: str, *, params: Mapping[str, Any], dag_run: Any, **_: Any) ->
     made = make_plan(
         config, asked, objects,
         run_id=run_id, nonce=new_nonce(), moment=moment, input_uri=input_uri, output_uri=output_uri,
-        history=history.read(storage, config), now=datetime.now(UTC), model=model,
+        quotas=quotas_of(config, asked), history=history.read(storage, config), now=datetime.now(UTC), model=model,
     )  # fmt: skip
     preflight(config, made)
     paths = RunPaths(made.run_prefix)
