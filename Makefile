@@ -67,7 +67,7 @@ bench-sizing: $(INSTALLED) ## clusters of the planner next to a naive run and to
 	@$(PY) -m tools.bench_sizing
 
 .PHONY: bench-join
-bench-join: $(INSTALLED) ## the join next to polars, duckdb and pyarrow, in one run: make bench-join [ROWS=1000000]
+bench-join: $(INSTALLED) ## the join next to polars, duckdb and pyarrow, in one run: make bench-join [ROWS="1000000 10000000"]
 	@$(PY) -m venv .local/venvs/bench-join && .local/venvs/bench-join/bin/pip install -q polars duckdb pyarrow pandas numpy
 	@$(PY) tools/bench_join.py --rows $(or $(ROWS),1000000) --python .local/venvs/bench-join/bin/python
 

@@ -12,6 +12,7 @@ import csv
 import importlib.util
 import json
 import os
+import random
 import resource
 import statistics
 import subprocess
@@ -122,10 +123,12 @@ MODULES = {"this project": "pyarrow", "polars": "polars", "duckdb": "duckdb", "p
 
 def make_data(folder: Path, rows: int) -> None:
     """Records of about 69 bytes with ids in no order, and a score for each; the same for the same number."""
+    draw = random.Random(1)  # noqa: S311 - measurements, not secrets
     block = [
-        f"{'MFI'[number % 3]},{0.1 + number % 719 / 1000:.3f},{number % 577 / 1000:.3f},{number % 251 / 1000:.3f},"
-        f"{number % 2803 / 1000:.4f},{number % 1487 / 1000:.4f},{number % 757 / 1000:.4f},{number % 997 / 1000:.4f}\n"
-        for number in range(100_003)
+        f"{draw.choice('MFI')},{0.1 + draw.randrange(719) / 1000:.3f},{draw.randrange(577) / 1000:.3f},"
+        f"{draw.randrange(251) / 1000:.3f},{draw.randrange(2803) / 1000:.4f},{draw.randrange(1487) / 1000:.4f},"
+        f"{draw.randrange(757) / 1000:.4f},{draw.randrange(997) / 1000:.4f}\n"
+        for _ in range(100_003)
     ]
     with (
         (folder / "records.csv").open("w") as records,
@@ -185,18 +188,21 @@ def bench(rows: int, repeats: int, python: str, jobs: list[str]) -> list[dict[st
 
 def show(table: list[dict[str, Any]]) -> None:
     print(
-        f"{'rows':>11}  {'job':<17} {'candidate':<13} {'wall s':>7} {'CPU s':>7} {'peak MB':>8} {'/ best other':>16}"
+        f"{'rows':>11}  {'job':<17} {'candidate':<13} {'wall s':>7} {'CPU s':>7} {'peak MB':>8} {'out MB':>7} "
+        f"{'wall / best':>12} {'CPU / best':>11}"
     )
     for row in table:
         others = [
-            one["wall"]
+            one
             for one in table
             if (one["rows"], one["job"]) == (row["rows"], row["job"]) and one["candidate"] != "this project"
         ]
-        ratio = f"{row['wall'] / min(others):.2f}" if others else ""
+        ratios = [
+            f"{row[key] / min(one[key] for one in others):.2f}" if others else "" for key in ("wall", "cpu")
+        ]
         print(
             f"{row['rows']:>11,}  {row['job']:<17} {row['candidate']:<13} {row['wall']:>7.2f} {row['cpu']:>7.2f} "
-            f"{row['rss']:>8.0f} {ratio:>16}"
+            f"{row['rss']:>8.0f} {row['bytes'] / 1e6:>7.0f} {ratios[0]:>12} {ratios[1]:>11}"
         )
 
 

@@ -64,8 +64,8 @@ class Blocks:
             return block
         wanted = self._size
         while True:
-            more = self._file.read(wanted)
-            data = self._tail + more
+            more = self._read(wanted)
+            data = self._tail + more if self._tail else more
             if not more:
                 self._tail = b""
                 if not data:
@@ -80,9 +80,17 @@ class Blocks:
             if len(ends):
                 last = int(ends[-1])
                 self._tail = data[last:]
-                return Block(data[:last], ends)
+                return Block(data[:last] if self._tail else data, ends)
             self._tail = data
             wanted = max(self._size, len(data))  # a record longer than a block: twice as much each time
+
+    def _read(self, wanted: int) -> bytes:
+        """So many bytes and the rest of their last line: mostly that ends a record, so nothing is left over."""
+        start = self._file.tell()
+        self._file.seek(start + wanted - 1)
+        rest = len(self._file.readline(self._size))
+        self._file.seek(start)
+        return self._file.read(wanted - 1 + rest)
 
     def take(self, count: int) -> Block:
         """The next `count` records, or as many as there are."""

@@ -11,8 +11,8 @@ from include.jobs.join_spec import JoinSpec
 from include.jobs.records import Cell, Records
 from include.jobs.sink import Sink
 
-# Rows of a row group: enough to be worth reading, few enough to be held.
-ROW_GROUP = 131_072
+# Of a row group, as Arrow holds it: enough to be worth reading, little enough to be held.
+ROW_GROUP_BYTES = 12 << 20
 
 
 class ParquetSink(Sink):
@@ -41,7 +41,7 @@ class ParquetSink(Sink):
         )
         self._writer: Any = None
         self._waiting: list[Any] = []
-        self._waiting_rows = 0
+        self._waiting_bytes = 0
 
     def prepare(self, records: Records, taken: Taken) -> Any:
         table = None
@@ -75,8 +75,8 @@ class ParquetSink(Sink):
 
     def write(self, prepared: Any) -> None:
         self._waiting.append(prepared)
-        self._waiting_rows += prepared.num_rows
-        if self._waiting_rows >= ROW_GROUP:
+        self._waiting_bytes += prepared.nbytes
+        if self._waiting_bytes >= ROW_GROUP_BYTES:
             self._write()
 
     def close(self) -> None:
@@ -104,8 +104,9 @@ class ParquetSink(Sink):
                 self.path, self._schema, use_dictionary=_repetitive(first), compression="snappy"
             )
         if self._waiting:
-            self._writer.write_table(self._arrow.concat_tables(self._waiting), row_group_size=ROW_GROUP)
-        self._waiting, self._waiting_rows = [], 0
+            table = self._arrow.concat_tables(self._waiting)
+            self._writer.write_table(table, row_group_size=max(1, table.num_rows))
+        self._waiting, self._waiting_bytes = [], 0
 
 
 def _repetitive(table: Any) -> list[str]:

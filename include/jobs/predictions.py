@@ -121,7 +121,10 @@ class CsvLines:
             or self._fields[0].column.type not in types
         ):
             return None
-        if not block.count or block.data.translate(None, _DIGITS):  # Arrow also takes nan and inf, and spaces
+        if not block.count or b'"' in block.data:
+            return None
+        # Arrow reads 0x10 as an integer; what it reads as a float and is none, nan and inf, is found below.
+        if self._fields[0].column.type == "integer" and block.data.translate(None, _DIGITS):
             return None
         try:
             table = arrow.csv.read_csv(
