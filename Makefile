@@ -59,7 +59,7 @@ mwaa: $(INSTALLED) ## what Amazon MWAA takes, in dist/mwaa/
 	@$(PY) -m tools.mwaa
 
 .PHONY: iam
-iam: $(INSTALLED) ## the IAM policies of a pipeline: make iam PIPELINE=abalone [ROLE=airflow|sagemaker|sagemaker_trust] [REGION=eu-central-1]
+iam: $(INSTALLED) ## the IAM policies of a pipeline: make iam PIPELINE=abalone [ROLE=airflow|sagemaker|sagemaker_trust|sagemaker_role|janitor] [REGION=eu-central-1]
 	@$(PY) -m tools.iam "$(or $(PIPELINE),abalone)" $(if $(ROLE),--role $(ROLE)) $(if $(REGION),--region $(REGION))
 
 .PHONY: bench-sizing

@@ -10,7 +10,7 @@ import sys
 from include.orchestration.pipelines import FOLDER
 from include.scoring.config import load_pipeline
 from include.scoring.errors import ScoringError
-from include.scoring.policies import policies
+from include.scoring.policies import policies, role_request
 from include.scoring.s3uri import is_uri
 
 REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
@@ -36,7 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
     known = sorted(path.stem for path in FOLDER.glob("*.yaml"))
     parser.add_argument("pipeline", choices=known, metavar="PIPELINE", help=f"one of: {', '.join(known)}")
     parser.add_argument(
-        "--role", choices=("airflow", "sagemaker", "sagemaker_trust"), help="print this document alone"
+        "--role",
+        choices=("airflow", "sagemaker", "sagemaker_trust", "sagemaker_role", "janitor"),
+        help="print this document alone",
     )
     parser.add_argument(
         "--region", type=region, help="where the jobs run; default: the pipeline's, or its images'"
@@ -62,6 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
             images=asked.image,
             model_data=asked.model_data,
         )
+        documents["sagemaker_role"] = role_request(pipeline)
     except ScoringError as error:
         print(f"make iam: {error}", file=sys.stderr)
         return 1

@@ -12,6 +12,7 @@ import pyarrow.parquet
 from include.orchestration.storage import Storage
 from include.scoring.config import Pipeline
 from include.scoring.history import HistoryRow
+from include.scoring.naming import history_prefix
 
 #: A plan's rates rest on the last seven runs of one model on one instance type; twice that many files are read, so
 #: that a few runs on another type do not hide them.
@@ -19,8 +20,8 @@ FILES_READ = 14
 
 
 def prefix_of(pipeline: Pipeline) -> str:
-    """Where the pipeline's history lies. No run id begins like it: Airflow's begin with the type of the run."""
-    return f"{pipeline.work.rstrip('/')}/{pipeline.name}/_history/"
+    """Where the pipeline's history lies."""
+    return history_prefix(work=pipeline.work, pipeline=pipeline.name)
 
 
 def read(storage: Storage, pipeline: Pipeline) -> list[HistoryRow]:

@@ -1,4 +1,4 @@
-"""The janitor: stops jobs and deletes models whose run is no longer active.
+"""The janitor: stops jobs and deletes models whose run is no longer active, and run files past their keeping time.
 
 For what no teardown reaches: `dagrun_timeout` skips even teardowns, a run may be deleted, a database lost.
 """
@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowSkipException
 
 from include.orchestration.chain import START
+from include.orchestration.keeping import prune
 from include.orchestration.pipelines import FOLDER, named
+from include.orchestration.storage import Storage
 from include.orchestration.templates import DEPLOYMENT_TAG, deployment
-from include.scoring.errors import PipelineError
+from include.scoring.config import Pipeline
 from include.scoring.naming import name_head
 from sagemaker_jobs.cleanup import clear_away, collect
 from sagemaker_jobs.janitor import leftovers
@@ -25,15 +29,16 @@ from sagemaker_jobs.janitor import leftovers
 log = logging.getLogger(__name__)
 
 DAG_ID = "janitor"
+EVERY = timedelta(minutes=10)
 
 
 def janitor_dag(*, doc_md: str | None = None) -> DAG:
     """A DAG that tidies up every ten minutes, one run at a time. Reads nothing when it is parsed."""
     with DAG(
         dag_id=DAG_ID,
-        description="Stops SageMaker jobs and deletes models whose DAG run is over.",
+        description="Stops SageMaker jobs, and deletes models and files, whose DAG run is over.",
         doc_md=doc_md,
-        schedule=timedelta(minutes=10),
+        schedule=EVERY,
         start_date=START,
         catchup=False,
         max_active_runs=1,
@@ -41,40 +46,75 @@ def janitor_dag(*, doc_md: str | None = None) -> DAG:
         tags=["batch inference janitor"],
     ) as dag:
         PythonOperator(task_id="tidy", python_callable=tidy)
+        PythonOperator(task_id="prune", python_callable=prune_runs)
     return dag
 
 
 def tidy(*, ti: Any, **_: Any) -> list[str]:
-    """Stop and delete what is left over; the names.
+    """Stop the jobs and delete the models that are left over; their names.
 
     Only what carries the tags of this Airflow and of one of its pipelines is judged: several may share an account.
-    A pipeline whose file is wrong does not keep the others from being tidied.
 
     Raises:
-        PipelineError: after the others were tidied, for the first file that is wrong.
+        Exception: see `for_each_pipeline`.
     """
+
+    def of(pipeline: Pipeline) -> list[str]:
+        hook = SageMakerHook(aws_conn_id=pipeline.aws_conn_id, region_name=pipeline.region)  # type: ignore[no-untyped-call]
+        ours = [
+            each
+            for each in collect(hook, name_begins=name_head(pipeline.name))
+            if each.tags.get(DEPLOYMENT_TAG) == deployment()
+        ]
+        found = leftovers(ours, is_active=activity(ti), now=time.time(), only_dags=pipeline.name.__eq__)
+        return clear_away(hook, found)
+
+    return for_each_pipeline(of)
+
+
+def prune_runs(*, ti: Any, dag_run: Any, **_: Any) -> list[str]:
+    """Delete the files of runs past their pipeline's `keep_runs_days`; their prefixes.
+
+    Once an hour, and in each run by hand: it lists the work prefixes, which costs, and nothing about it is urgent.
+
+    Raises:
+        Exception: see `for_each_pipeline`.
+    """
+    if dag_run.run_type != "manual" and dag_run.run_after.minute >= EVERY.total_seconds() / 60:
+        raise AirflowSkipException("run files are looked at in the first minutes of each hour")
+
+    def of(pipeline: Pipeline) -> list[str]:
+        storage = Storage(pipeline.aws_conn_id, pipeline.region)
+        return prune(storage, pipeline, is_active=activity(ti), now=time.time())
+
+    return for_each_pipeline(of)
+
+
+def activity(ti: Any) -> Callable[[str, str], bool]:
+    """Asks Airflow whether the run of a DAG is queued or running."""
 
     def is_active(dag_id: str, run_id: str) -> bool:
         count: int = ti.get_dr_count(dag_id=dag_id, run_ids=[run_id], states=["queued", "running"])
         return count > 0
 
+    return is_active
+
+
+def for_each_pipeline(work: Callable[[Pipeline], list[str]]) -> list[str]:
+    """What `work` did for each pipeline, together. One that goes wrong does not keep the others from their turn.
+
+    Raises:
+        Exception: after the others had theirs, the first that was met: PipelineError for a file that is wrong, or what
+            AWS refused.
+    """
     done: list[str] = []
-    wrong: list[PipelineError] = []
+    wrong: list[Exception] = []
     for path in sorted(FOLDER.glob("*.yaml")):
         try:
-            pipeline = named(path.stem)
-        except PipelineError as error:
-            log.warning("not tidied for this pipeline: %s", error)
+            done += work(named(path.stem))
+        except Exception as error:
+            log.exception("%s: not all was done for this pipeline", path.stem)
             wrong.append(error)
-            continue
-        hook = SageMakerHook(aws_conn_id=pipeline.aws_conn_id, region_name=pipeline.region)  # type: ignore[no-untyped-call]
-        ours = [
-            each
-            for each in collect(hook, name_contains=name_head(pipeline.name))
-            if each.tags.get(DEPLOYMENT_TAG) == deployment()
-        ]
-        found = leftovers(ours, is_active=is_active, now=time.time(), only_dags=pipeline.name.__eq__)
-        done += clear_away(hook, found)
     log.info("stopped or deleted: %s", ", ".join(done) or "nothing")
     if wrong:
         raise wrong[0]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,13 @@ from botocore.exceptions import ClientError
 
 from include.scoring.plan import S3Object
 from include.scoring.s3uri import split
+
+#: Most keys in one DeleteObjects.
+DELETED_AT_ONCE = 1000
+
+
+class DeleteError(Exception):
+    """S3 did not delete what it was asked to; most often a permission is missing."""
 
 
 class Storage:
@@ -32,6 +42,23 @@ class Storage:
         """Full URIs of the objects below a prefix."""
         bucket = split(prefix)[0]
         return [f"s3://{bucket}/{each.key}" for each in self.objects(prefix)]
+
+    def folders(self, prefix: str) -> list[str]:
+        """Full URIs, each ending in `/`, of the folders directly below a prefix that ends in `/`, in order."""
+        bucket, key = split(prefix)
+        pages = self.client.get_paginator("list_objects_v2").paginate(
+            Bucket=bucket, Prefix=key, Delimiter="/"
+        )
+        return [
+            f"s3://{bucket}/{each['Prefix']}" for page in pages for each in page.get("CommonPrefixes", ())
+        ]
+
+    def written(self, prefix: str) -> Iterator[tuple[str, datetime]]:
+        """Full URI of every key below a prefix, consoles' folders too, and when it was last written; in key order."""
+        bucket, key = split(prefix)
+        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key):
+            for entry in page.get("Contents", ()):
+                yield f"s3://{bucket}/{entry['Key']}", entry["LastModified"]
 
     def read(self, uri: str) -> bytes:
         """The whole object."""
@@ -121,7 +148,18 @@ class Storage:
         return {"size": answer["ContentLength"], "etag": answer["ETag"].strip('"')}
 
     def delete(self, uris: Iterable[str]) -> None:
-        """Delete objects; those that are gone already do not matter."""
-        for uri in uris:
-            bucket, key = split(uri)
-            self.client.delete_object(Bucket=bucket, Key=key)
+        """Delete objects, a thousand with each call; those that are gone already do not matter.
+
+        Raises:
+            DeleteError: S3 kept some; those of the same call that it let go are gone.
+        """
+        for bucket, places in itertools.groupby(map(split, uris), key=itemgetter(0)):
+            while keys := [key for _, key in itertools.islice(places, DELETED_AT_ONCE)]:
+                wanted = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
+                errors = self.client.delete_objects(Bucket=bucket, Delete=wanted).get("Errors", [])
+                if errors:
+                    first = errors[0]
+                    raise DeleteError(
+                        f"{len(errors)} of {len(keys)} objects were not deleted; the first is "
+                        f"s3://{bucket}/{first.get('Key')}: {first.get('Code')}, {first.get('Message')}"
+                    )

@@ -42,6 +42,7 @@ from include.scoring.sections import (
     TransformSection,
     default_payload_mb,
 )
+from include.scoring.security import SecuritySection
 from include.scoring.yaml_file import read_yaml
 
 
@@ -70,6 +71,13 @@ class Pipeline(Noun):
         pattern=ROLE_PATTERN, max_length=2048, description="ARN of the role that SageMaker's jobs assume."
     )
     work: FixedS3Uri = Field(description="S3 prefix under which each run keeps its own files.")
+    keep_runs_days: int | None = Field(
+        default=30,
+        ge=1,
+        le=3650,
+        description="Days after which the janitor deletes the files that a run keeps below work; null keeps them for "
+        "ever. What was published and the last reported run stay.",
+    )
     input: InputSection
     output: OutputSection
     rules: tuple[Rule, ...] = Field(
@@ -105,6 +113,7 @@ class Pipeline(Noun):
     predictions: PredictionsSection
     join: JoinSection = JoinSection()
     goals: GoalsSection = GoalsSection()
+    security: SecuritySection = SecuritySection()
     on_empty: Literal["skip", "fail"] = Field(
         default="skip", description="When there is nothing to score: end quietly without output, or fail."
     )

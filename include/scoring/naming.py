@@ -58,13 +58,24 @@ def run_slug(run_id: str) -> str:
     """A run id as one S3 path segment: safe characters only, at most 80, distinct for distinct run ids.
 
     `manual__2026-01-31T07:00:00+00:00` becomes `manual__2026-01-31T07-00-00-00-00-<8 hex digits>`; an id
-    that is already safe and short stays as it is, so that people recognise it.
+    that is already safe and short stays as it is, so that people recognise it. None begins with `_`, as what belongs
+    to all runs of a pipeline does.
     """
     safe = re.sub(r"[^A-Za-z0-9._=-]+", "-", run_id).strip("-")
     # A segment of dots alone would climb out of the prefix in tools that treat keys as paths.
-    if safe == run_id and 0 < len(safe) <= 80 and safe.strip("."):
+    if safe == run_id and 0 < len(safe) <= 80 and safe.strip(".") and not safe.startswith("_"):
         return safe
-    return f"{safe[:71].strip('-.') or 'run'}-{_digest(run_id, 8)}"
+    return f"{safe[:71].lstrip('_').strip('-.') or 'run'}-{_digest(run_id, 8)}"
+
+
+def runs_prefix(*, work: str, pipeline: str) -> str:
+    """`<work>/<pipeline>/`, below which each run of a pipeline has a folder, and all together have those in `_…/`."""
+    return f"{work.rstrip('/')}/{pipeline}/"
+
+
+def history_prefix(*, work: str, pipeline: str) -> str:
+    """Where a pipeline keeps what its runs measured: no run's own, for no run slug begins with `_`."""
+    return f"{runs_prefix(work=work, pipeline=pipeline)}_history/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +119,7 @@ class RunPaths:
     @classmethod
     def of(cls, *, work: str, pipeline: str, run_id: str) -> RunPaths:
         """`<work>/<pipeline>/<run slug>/`."""
-        return cls(f"{work.rstrip('/')}/{pipeline}/{run_slug(run_id)}/")
+        return cls(f"{runs_prefix(work=work, pipeline=pipeline)}{run_slug(run_id)}/")
 
     @property
     def plan(self) -> str:

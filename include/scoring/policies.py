@@ -7,6 +7,7 @@ needs what its artefacts need besides.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 
 from include.scoring.config import Pipeline
 from include.scoring.errors import PolicyError
-from include.scoring.naming import RunPaths, job_base_name, name_token
+from include.scoring.naming import RunPaths, job_base_name, name_token, runs_prefix
 from include.scoring.placeholders import check_placeholders
 from include.scoring.requests import (
     JOB_NAME,
@@ -33,7 +34,6 @@ LOG_GROUPS = ("/aws/sagemaker/ProcessingJobs", "/aws/sagemaker/TransformJobs")
 _PLACEHOLDER_PATTERNS = {"date": "????-??-??", "hour": "??", "run_id": "*"}
 #: What `publish` writes directly below the output.
 _PUBLISHED = ("_manifest.json", "_SUCCESS", "part-*")
-_SOME_RUN = "some-run"
 _NONCE = "0" * 16
 _IMAGE = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/(?P<repository>[^:@]+)"
@@ -72,6 +72,12 @@ class Requests:
         """Those that there are."""
         return [each for each in (self.processing, self.transform, self.model) if each is not None]
 
+    @property
+    def kinds(self) -> dict[str, str]:
+        """Pattern of the jobs' base names by kind of job, of those that there are."""
+        jobs = {"Processing": self.processing, "Transform": self.transform}
+        return {kind: job[f"{kind}JobName"] for kind, job in jobs.items() if job is not None}
+
     def values(self, *keys: str) -> list[Any]:
         """Every value of these keys at any depth of any request, without repetition, in order."""
         return list(dict.fromkeys(value for each in self.all for value in _values(each, keys)))
@@ -86,7 +92,8 @@ def policies(
     images: Iterable[str] = (),
     model_data: Iterable[str] = (),
 ) -> dict[str, dict[str, Any]]:
-    """Policy documents by name: `airflow`, `sagemaker`, and `sagemaker_trust`, which lets SageMaker assume its role.
+    """Policy documents by name: `airflow`, `sagemaker`, `sagemaker_trust`, which lets SageMaker assume its role, and
+    `janitor`, which Airflow's role needs besides where the janitor DAG runs.
 
     `inputs` and `outputs` are S3 URIs that runs by hand may name besides the pipeline's own. What a model package
     consists of is not in the pipeline: `images` and the S3 prefixes `model_data` say it for all versions to come.
@@ -112,17 +119,36 @@ def policies(
         "sagemaker": _document(
             _sagemaker(pipeline, account, requests, found, [*sources, *map(_literal, model_data)])
         ),
-        "sagemaker_trust": _document(
-            [{"Effect": "Allow", "Principal": {"Service": SAGEMAKER}, "Action": ["sts:AssumeRole"]}]
-        ),
+        "sagemaker_trust": _trust(),
+        "janitor": _document(_janitor(pipeline, account, requests)),
     }
+
+
+def role_request(pipeline: Pipeline) -> dict[str, Any]:
+    """CreateRole of the role that SageMaker's jobs run as, for `aws iam create-role --cli-input-json`."""
+    path, _, name = pipeline.role.partition(":role/")[2].rpartition("/")
+    boundary = pipeline.security.permissions_boundary
+    return {
+        "Path": f"/{path}/" if path else "/",
+        "RoleName": name,
+        "AssumeRolePolicyDocument": json.dumps(_trust()),
+        "Description": f"What the SageMaker jobs of {pipeline.name} run as",
+        **({} if boundary is None else {"PermissionsBoundary": boundary}),
+        "Tags": [
+            {"Key": key, "Value": value}
+            for key, value in {"pipeline": pipeline.name, **pipeline.tags}.items()
+        ],
+    }
+
+
+def _trust() -> dict[str, Any]:
+    return _document([{"Effect": "Allow", "Principal": {"Service": SAGEMAKER}, "Action": ["sts:AssumeRole"]}])
 
 
 def _airflow(
     pipeline: Pipeline, account: Account, requests: Requests, sources: list[str], targets: list[str]
 ) -> Iterator[Statement]:
-    runs = RunPaths.of(work=pipeline.work, pipeline=pipeline.name, run_id=_SOME_RUN).run_prefix
-    runs = _literal(runs.removesuffix(f"{_SOME_RUN}/"))
+    runs = _literal(runs_prefix(work=pipeline.work, pipeline=pipeline.name))
     published = [f"{target}{name}" for target in targets for name in _PUBLISHED]
     parts = [f"{target}part-*" for target in targets]
     yield from _listing(account, [*sources, f"{runs}*", *(f"{target}*" for target in targets)])
@@ -133,11 +159,9 @@ def _airflow(
         # It looks at line ends, copies byte ranges, and joins the records of the input itself.
         yield _allow("ReadInput", _objects("GetObject"), [account.s3(f"{source}*") for source in sources])
     yield _allow("ReplaceOutput", _objects("DeleteObject"), [account.s3(path) for path in parts])
-    kinds = [("Transform", requests.transform["TransformJobName"], _only_this_model(account, requests))]
-    if requests.processing is not None:
-        kinds.insert(0, ("Processing", requests.processing["ProcessingJobName"], {}))
-    for kind, name, more in kinds:
-        jobs = [account.arn("sagemaker", f"{kind.lower()}-job/{name}-{attempt}") for attempt in ("?", "??")]
+    for kind in requests.kinds:
+        jobs = _jobs(account, requests, kind)
+        more = _only_this_model(account, requests) if kind == "Transform" else {}
         yield _allow(f"Submit{kind}", [f"sagemaker:Create{kind}Job"], jobs, more)
         yield _allow(
             f"Follow{kind}",
@@ -154,16 +178,15 @@ def _airflow(
         yield _allow("Model", ["sagemaker:DescribeModel"], model)
     else:
         actions = [
-            f"sagemaker:{action}" for action in ("CreateModel", "DescribeModel", "DeleteModel", "AddTags")
+            f"sagemaker:{action}"
+            for action in ("CreateModel", "DescribeModel", "DeleteModel", "AddTags", "ListTags")
         ]
         yield _allow("Model", actions, model)
     package = _package(pipeline, account)
     if package:
         listing = ["sagemaker:ListModelPackages"] if pipeline.model.group else []
         yield _allow("Registry", [*listing, "sagemaker:DescribeModelPackage"], [package])
-    # These can be allowed for all names or for none.
-    lists = [f"sagemaker:List{kind}" for kind in ("Models", "ProcessingJobs", "TransformJobs")]
-    yield _allow("FindWhatIsLeft", lists, ["*"])
+    yield _find_what_is_left()
     yield _allow("Quotas", ["servicequotas:ListServiceQuotas"], ["*"])
     to_sagemaker = {"StringEquals": {"iam:PassedToService": SAGEMAKER}}
     yield _allow("PassRole", ["iam:PassRole"], requests.values("RoleArn", "ExecutionRoleArn"), to_sagemaker)
@@ -174,6 +197,22 @@ def _airflow(
     yield _allow("ReadLogs", ["logs:GetLogEvents"], _log_streams(groups, requests))
     yield from _keys(account, requests, "VolumeKmsKeyId")
     yield from _keys(account, requests, "KmsKeyId")
+
+
+def _janitor(pipeline: Pipeline, account: Account, requests: Requests) -> Iterator[Statement]:
+    """Stop any job of this pipeline, delete any model made for its runs, and the files of its runs."""
+    runs = _literal(runs_prefix(work=pipeline.work, pipeline=pipeline.name))
+    yield from _listing(account, [f"{runs}*"])
+    yield _allow("ReadPlans", _objects("GetObject"), [account.s3(f"{runs}*/plan.json")])
+    yield _allow("DeleteRuns", _objects("DeleteObject"), [account.s3(f"{runs}*/*")])
+    for kind in requests.kinds:
+        actions = [f"sagemaker:{verb}{kind}Job" for verb in ("Describe", "Stop")]
+        jobs = _jobs(account, requests, kind)
+        yield _allow(f"Stop{kind}", [*actions, "sagemaker:AddTags", "sagemaker:ListTags"], jobs)
+    if requests.model is not None:
+        models = [account.arn("sagemaker", f"model/{requests.model['ModelName']}".lower())]
+        yield _allow("DeleteModels", ["sagemaker:DeleteModel", "sagemaker:ListTags"], models)
+    yield _find_what_is_left()
 
 
 def _sagemaker(
@@ -270,8 +309,7 @@ def _requests(pipeline: Pipeline, package: str = "") -> Requests:
 
 def _run_prefix(pipeline: Pipeline) -> str:
     """Where any run of the pipeline works, as a pattern."""
-    place = RunPaths.of(work=pipeline.work, pipeline=pipeline.name, run_id=_SOME_RUN).run_prefix
-    return f"s3://{_literal(place.removesuffix(f'{_SOME_RUN}/'))}*/"
+    return f"s3://{_literal(runs_prefix(work=pipeline.work, pipeline=pipeline.name))}*/"
 
 
 def _with_name(value: Any, name: str) -> Any:
@@ -303,9 +341,20 @@ def _listing(account: Account, patterns: Iterable[str]) -> Iterator[Statement]:
 
 def _log_streams(groups: list[str], requests: Requests) -> list[str]:
     """The streams of this pipeline's jobs: `<job name>/<host>`."""
-    processing = requests.processing and requests.processing["ProcessingJobName"]
-    names = (processing, requests.transform["TransformJobName"])
-    return [f"{group}:log-stream:{name}-*" for group, name in zip(groups, names, strict=True) if name]
+    by_kind = dict(zip(("Processing", "Transform"), groups, strict=True))
+    return [f"{by_kind[kind]}:log-stream:{name}-*" for kind, name in requests.kinds.items()]
+
+
+def _jobs(account: Account, requests: Requests, kind: str) -> list[str]:
+    """All attempts at this pipeline's jobs of a kind, Processing or Transform."""
+    name = requests.kinds[kind]
+    return [account.arn("sagemaker", f"{kind.lower()}-job/{name}-{attempt}") for attempt in ("?", "??")]
+
+
+def _find_what_is_left() -> Statement:
+    """Lists, which can be allowed for all names or for none."""
+    lists = [f"sagemaker:List{kind}" for kind in ("Models", "ProcessingJobs", "TransformJobs")]
+    return _allow("FindWhatIsLeft", lists, ["*"])
 
 
 def _only_this_model(account: Account, requests: Requests) -> Mapping[str, Any]:
@@ -330,7 +379,11 @@ def _keys(account: Account, requests: Requests, field: str) -> Iterator[Statemen
             more = {
                 "ForAnyValue:StringEquals": {"kms:ResourceAliases": f"alias/{key.rpartition('alias/')[2]}"}
             }
-            arn = account.arn("kms", "key/*")
+            arn = (
+                f"{key.rpartition('alias/')[0]}key/*"
+                if key.startswith("arn:")
+                else account.arn("kms", "key/*")
+            )
         yield _allow(f"{'VolumeKey' if volumes else 'ObjectKey'}{number}", actions, [arn], {**limit, **more})
 
 

@@ -90,6 +90,7 @@ def processing_request(pipeline: Pipeline, values: ProcessingValues) -> dict[str
             _processing_input("data", paths.input_manifest, DATA_PATH, pipeline.distribution, "ManifestFile"),
         ],
         "ProcessingOutputConfig": {
+            **pipeline.security.output(),
             "Outputs": [
                 {
                     "OutputName": "output",
@@ -99,15 +100,17 @@ def processing_request(pipeline: Pipeline, values: ProcessingValues) -> dict[str
                         "S3UploadMode": "EndOfJob",
                     },
                 }
-            ]
+            ],
         },
         "ProcessingResources": {
             "ClusterConfig": {
                 "InstanceType": values.instance_type,
                 "InstanceCount": values.instance_count,
                 "VolumeSizeInGB": values.volume_size_gb,
+                **pipeline.security.volume(),
             }
         },
+        **pipeline.security.processing(),
         "StoppingCondition": {"MaxRuntimeInSeconds": values.max_runtime_seconds},
         "Tags": _tags(pipeline, "preprocess", values.tags),
     }
@@ -127,6 +130,7 @@ def model_request(pipeline: Pipeline, values: TransformValues) -> dict[str, Any]
         "ModelName": values.model_name,
         "ExecutionRoleArn": pipeline.role,
         **({"Containers": containers} if len(containers) > 1 else {"PrimaryContainer": containers[0]}),
+        **pipeline.security.model(),
         "Tags": _tags(pipeline, "model", values.tags),
     }
 
@@ -160,8 +164,13 @@ def transform_request(pipeline: Pipeline, values: TransformValues) -> dict[str, 
             "S3OutputPath": values.paths.job(JOB_NAME).predictions,
             "Accept": pipeline.transform.accept,
             "AssembleWith": pipeline.transform.assemble_with,
+            **pipeline.security.output(),
         },
-        "TransformResources": {"InstanceType": values.instance_type, "InstanceCount": values.instance_count},
+        "TransformResources": {
+            "InstanceType": values.instance_type,
+            "InstanceCount": values.instance_count,
+            **pipeline.security.volume(),
+        },
         **({"DataProcessing": {"InputFilter": chosen}} if chosen is not None else {}),
         "Tags": _tags(pipeline, "transform", values.tags),
     }

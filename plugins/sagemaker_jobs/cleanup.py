@@ -51,16 +51,21 @@ def delete_models(hook: SageMakerHook, *, name_contains: str) -> list[str]:
     return [name for name in names if _delete_model(hook, name)]
 
 
-def collect(hook: SageMakerHook, *, name_contains: str = "") -> list[Resource]:
-    """All jobs in progress and all models, with their tags, for the janitor to judge; one ListTags each."""
-    # AWS refuses an empty NameContains.
-    named = {"NameContains": name_contains} if name_contains else {}
+def collect(hook: SageMakerHook, *, name_begins: str) -> list[Resource]:
+    """The jobs in progress and the models whose names begin so, with their tags, for the janitor to judge.
+
+    One ListTags each, and none for what only has the text somewhere in its name: it belongs to others.
+    """
     found: list[Resource] = []
     for kind in KINDS.values():
-        running = listed(hook, kind.list_operation, kind.list_key, StatusEquals="InProgress", **named)
-        found += [resource_of(kind, each, tags_of(hook, each[kind.arn_field])) for each in running]
-    models = listed(hook, "list_models", "Models", **named)
-    return [*found, *(resource_of(None, each, tags_of(hook, each["ModelArn"])) for each in models)]
+        running = listed(
+            hook, kind.list_operation, kind.list_key, StatusEquals="InProgress", NameContains=name_begins
+        )
+        ours = [each for each in running if each[kind.name_field].startswith(name_begins)]
+        found += [resource_of(kind, each, tags_of(hook, each[kind.arn_field])) for each in ours]
+    models = listed(hook, "list_models", "Models", NameContains=name_begins)
+    ours = [each for each in models if each["ModelName"].startswith(name_begins)]
+    return [*found, *(resource_of(None, each, tags_of(hook, each["ModelArn"])) for each in ours)]
 
 
 def clear_away(hook: SageMakerHook, found: Iterable[Leftover]) -> list[str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, unquote
+from xml.etree import ElementTree
 
 from include.local_aws.api.front import Front
 from tests.deploy.evaluation import Call
@@ -30,6 +31,7 @@ class Request:
     copy_source: str | None
     operation: str | None
     body: dict[str, Any]
+    deleted: tuple[str, ...] = ()
     status: int = 0
 
 
@@ -57,24 +59,34 @@ class RecordingFront(Front):
 
 
 def described(environ: dict[str, Any]) -> Request | None:
-    """The request, if it is signed. What has a target has its body read, and put back."""
+    """The request, if it is signed. What has a target, or deletes by a list, has its body read, and put back."""
     signed = CREDENTIAL.search(environ.get("HTTP_AUTHORIZATION", ""))
     if signed is None:
         return None
-    target, body = environ.get("HTTP_X_AMZ_TARGET"), {}
-    if target:
+    target, query = (
+        environ.get("HTTP_X_AMZ_TARGET"),
+        parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True),
+    )
+    body: dict[str, Any] = {}
+    deleted: tuple[str, ...] = ()
+    if target or ("delete", "") in query:
         content = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         environ["wsgi.input"] = io.BytesIO(content)
-        body = json.loads(content or b"{}")
+        if target:
+            body = json.loads(content or b"{}")
+        else:
+            listed = ElementTree.fromstring(content).iterfind("{*}Object/{*}Key")
+            deleted = tuple(str(each.text) for each in listed)
     return Request(
         access_key=signed[1],
         service=signed[2],
         method=environ["REQUEST_METHOD"],
         path=environ["PATH_INFO"].encode("latin-1").decode(),
-        query=dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True)),
+        query=dict(query),
         copy_source=environ.get("HTTP_X_AMZ_COPY_SOURCE"),
         operation=target.rpartition(".")[2] if target else None,
         body=body,
+        deleted=deleted,
     )
 
 
@@ -93,6 +105,11 @@ def s3_calls(request: Request) -> Iterator[Call]:
     bucket, _, key = request.path.lstrip("/").partition("/")
     query = set(request.query) - {"x-id"}
     here = f"arn:aws:s3:::{bucket}/{key}"
+    if request.deleted:
+        assert (request.method, key, query) == ("POST", "", {"delete"}), request
+        for each in request.deleted:
+            yield Call("s3:DeleteObject", f"{here}{each}")
+        return
     if not key:
         assert request.method in {"GET", "HEAD"}, request
         assert query <= {

@@ -6,27 +6,35 @@ import copy
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import boto3
 import pytest
 
 from include.local_aws.server import LocalAws
 from include.local_aws.settings import load_settings
+from include.orchestration import janitor
 from include.orchestration.pipelines import named
+from include.orchestration.templates import DEPLOYMENT_TAG, deployment
 from include.scoring.config import Pipeline
+from include.scoring.naming import RunPaths, job_base_name
 from include.scoring.policies import policies
 from include.scoring.s3uri import split
+from sagemaker_jobs.janitor import DAG_TAG, RUN_TAG
 from tests.deploy.evaluation import Call, allowing
 from tests.deploy.recording import RecordingFront, Request, calls
-from tools.laptop import CREDENTIALS, REPO, airflow_environment, s3_client
+from tools.laptop import CREDENTIALS, REGION, REPO, airflow_environment, s3_client
 from tools.sample import create_buckets, upload_folder
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
 
 ROWS = 3_000
-AIRFLOW, SAGEMAKER, NOBODY = "airflows-role", "local", "nobody"
+AIRFLOW, SAGEMAKER, JANITOR, NOBODY = "airflows-role", "local", "janitors-role", "nobody"
+ROLES = [("airflow", AIRFLOW), ("sagemaker", SAGEMAKER), ("janitor", JANITOR)]
 
 # What no run of this test does, and why the policies allow it all the same.
 NOT_SEEN = {
@@ -44,6 +52,7 @@ NOT_SEEN = {
         "logs:DescribeLogStreams": "SageMaker's guide asks for it",
         "cloudwatch:PutMetricData": "the instances' metrics, which the embedded AWS does not have",
     },
+    "janitor": {},
 }
 
 
@@ -61,7 +70,7 @@ def documents(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def requests(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> list[Request]:
-    """What four runs asked of AWS: one that publishes, one that replaces it, and one for each job that fails."""
+    """What AWS was asked by a run that publishes, one that replaces it, the janitor, and a run that fails."""
     folder = tmp_path_factory.mktemp("iam")
     patch = pytest.MonkeyPatch()
     patch.setattr("include.local_aws.api.front.Front", RecordingFront)
@@ -78,6 +87,9 @@ def requests(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> li
         RecordingFront.recorded.clear()
         for _ in range(2):
             assert run(environment, folder) == "success"
+        leave_over(server.url, pipeline)
+        patch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps({**connection, "login": JANITOR}))
+        tidy_up(patch)
         break_model(server.url, pipeline)
         assert run(environment, folder) == "failed"
         # This test's own call has the laptop's key, which no task is given here.
@@ -101,6 +113,68 @@ def break_model(url: str, pipeline: Pipeline) -> None:
     """Put something in the model's place that is no archive, so that the transform fails."""
     bucket, key = split(str(pipeline.model.containers[0].model_data))
     s3_client(url).put_object(Bucket=bucket, Key=key, Body=b"this is no archive")
+
+
+def leave_over(url: str, pipeline: Pipeline) -> None:
+    """Leave what no teardown reached of runs that Airflow no longer knows: a job of each kind, and a model."""
+    session = boto3.Session(
+        CREDENTIALS["AWS_ACCESS_KEY_ID"], CREDENTIALS["AWS_SECRET_ACCESS_KEY"], region_name=REGION
+    )
+    client = session.client("sagemaker", endpoint_url=url)
+
+    def name(step: str, run: str) -> str:
+        return job_base_name(pipeline=pipeline.name, step=step, nonce=run, task_id=step)
+
+    def tags(run: str) -> dict[str, Any]:
+        stated = {DAG_TAG: pipeline.name, RUN_TAG: run, DEPLOYMENT_TAG: deployment()}
+        return {"Tags": [{"Key": key, "Value": value} for key, value in stated.items()]}
+
+    image = pipeline.model.containers[0].image
+    model = {"ExecutionRoleArn": pipeline.role, "PrimaryContainer": {"Image": image}}
+    for run in ("deleted-1", "deleted-2"):
+        client.create_model(ModelName=name("model", run), **model, **tags(run))
+    paths = RunPaths.of(work=pipeline.work, pipeline=pipeline.name, run_id="deleted-1")
+    features = paths.job(f"{name('preprocess', 'deleted-1')}-1").features
+    bucket, key = split(f"{features}part-00000.csv")
+    s3_client(url).put_object(Bucket=bucket, Key=key, Body=b"1,2,3\n")
+    # A model without an archive answers no ping, so this job waits for the janitor.
+    client.create_transform_job(
+        TransformJobName=f"{name('transform', 'deleted-1')}-1",
+        ModelName=name("model", "deleted-1"),
+        TransformInput={"DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": features}}},
+        TransformOutput={"S3OutputPath": paths.job(f"{name('transform', 'deleted-1')}-1").predictions},
+        TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 1},
+        **tags("deleted-1"),
+    )
+    client.create_processing_job(
+        ProcessingJobName=f"{name('preprocess', 'deleted-1')}-1",
+        RoleArn=pipeline.role,
+        AppSpecification={
+            "ImageUri": pipeline.preprocess.image,
+            "ContainerEntrypoint": ["python3", "-c", "import time; time.sleep(600)"],
+        },
+        ProcessingResources={
+            "ClusterConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1}
+        },
+        **tags("deleted-1"),
+    )
+
+
+def tidy_up(patch: pytest.MonkeyPatch) -> None:
+    """Run the janitor's tasks forty days later: nothing is active, and all but the last run is past its time."""
+
+    class NothingRuns:
+        """A task instance of an Airflow that knows no active run."""
+
+        def get_dr_count(self, **_: Any) -> int:
+            return 0
+
+    later = time.time() + 40 * 86_400
+    patch.setattr(janitor, "time", SimpleNamespace(time=lambda: later))
+    done = janitor.tidy(ti=NothingRuns())
+    assert sorted(each.split("-")[1] for each in done) == ["model", "preprocess", "transform"], done
+    pruned = janitor.prune_runs(ti=NothingRuns(), dag_run=SimpleNamespace(run_type="manual"))
+    assert len(pruned) == 1, pruned
 
 
 def upload(url: str, pipeline: Pipeline, folder: Path) -> None:
@@ -154,12 +228,13 @@ def run(environment: Mapping[str, str], folder: Path) -> str:
 
 def test_every_call_is_one_of_the_two_roles(recorded: dict[str, list[Call]]) -> None:
     """No task goes around its connection."""
-    assert set(recorded) == {AIRFLOW, SAGEMAKER}
+    assert set(recorded) == {AIRFLOW, SAGEMAKER, JANITOR}
     assert {call.action.split(":")[0] for call in recorded[AIRFLOW]} == {"s3", "sagemaker", "iam", "logs"}
     assert {call.action.split(":")[0] for call in recorded[SAGEMAKER]} == {"s3", "logs"}
+    assert {call.action.split(":")[0] for call in recorded[JANITOR]} == {"s3", "sagemaker"}
 
 
-@pytest.mark.parametrize(("role", "key"), [("airflow", AIRFLOW), ("sagemaker", SAGEMAKER)])
+@pytest.mark.parametrize(("role", "key"), ROLES)
 def test_each_call_is_allowed(
     recorded: dict[str, list[Call]], documents: dict[str, dict[str, Any]], role: str, key: str
 ) -> None:
@@ -169,7 +244,7 @@ def test_each_call_is_allowed(
     assert refused == set()
 
 
-@pytest.mark.parametrize(("role", "key"), [("airflow", AIRFLOW), ("sagemaker", SAGEMAKER)])
+@pytest.mark.parametrize(("role", "key"), ROLES)
 def test_nothing_can_be_taken_away(
     recorded: dict[str, list[Call]], documents: dict[str, dict[str, Any]], role: str, key: str
 ) -> None:
@@ -179,7 +254,7 @@ def test_nothing_can_be_taken_away(
     assert unused == set(NOT_SEEN[role])
 
 
-@pytest.mark.parametrize(("role", "key"), [("airflow", AIRFLOW), ("sagemaker", SAGEMAKER)])
+@pytest.mark.parametrize(("role", "key"), ROLES)
 def test_each_resource_was_used(
     recorded: dict[str, list[Call]], documents: dict[str, dict[str, Any]], role: str, key: str
 ) -> None:
@@ -203,7 +278,7 @@ def test_each_resource_was_used(
     assert [each for each in unused - logs if not each.endswith(("-??", "Jobs"))] == []
 
 
-@pytest.mark.parametrize(("role", "key"), [("airflow", AIRFLOW), ("sagemaker", SAGEMAKER)])
+@pytest.mark.parametrize(("role", "key"), ROLES)
 def test_the_same_calls_on_what_belongs_to_others_are_refused(
     recorded: dict[str, list[Call]], documents: dict[str, dict[str, Any]], role: str, key: str
 ) -> None:
@@ -251,7 +326,7 @@ def test_a_narrower_policy_is_noticed(
     recorded: dict[str, list[Call]], documents: dict[str, dict[str, Any]]
 ) -> None:
     """So `each call is allowed` can fail: without any one statement, some call is refused."""
-    for role, key in (("airflow", AIRFLOW), ("sagemaker", SAGEMAKER)):
+    for role, key in ROLES:
         for number, statement in enumerate(documents[role]["Statement"]):
             if set(statement["Action"]) <= set(NOT_SEEN[role]):
                 continue

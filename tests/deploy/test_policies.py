@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import botocore.session
+import botocore.validate
 import pytest
 import yaml
 
 from include.orchestration.pipelines import FOLDER, named
-from include.scoring import policies as module
 from include.scoring.config import Pipeline
 from include.scoring.errors import PolicyError
-from include.scoring.policies import policies
+from include.scoring.policies import policies, role_request
 from tests.deploy.authorization import problems
 from tests.deploy.evaluation import Call, allowing, matches
 from tools import iam
@@ -35,7 +36,7 @@ def statements(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize("role", ["airflow", "sagemaker"])
+@pytest.mark.parametrize("role", ["airflow", "sagemaker", "janitor"])
 def test_every_action_exists_and_fits_its_resources_and_keys(role: str) -> None:
     """By AWS's Service Authorization Reference."""
     document = policies(named("abalone"))[role]
@@ -58,7 +59,7 @@ def test_the_reference_notices_what_does_not_fit() -> None:
     )
 
 
-@pytest.mark.parametrize("role", ["airflow", "sagemaker"])
+@pytest.mark.parametrize("role", ["airflow", "sagemaker", "janitor"])
 def test_no_wildcard_for_actions_and_only_where_aws_knows_no_resource(role: str) -> None:
     """`*` alone stands where the reference has no resource type, which the test above checks; never in an action."""
     for statement in policies(named("abalone"))[role]["Statement"]:
@@ -186,33 +187,34 @@ def test_region_is_the_pipelines_or_its_images() -> None:
         policies(changed(preprocess={"image": "python:3"}))
 
 
-def test_keys_and_network_of_the_requests_are_in_the_policies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wherever a request names a key or a VPC; ids, ARNs and aliases alike."""
-    plain = module.processing_request
+VOLUME_KEY = "0a1b2c3d-0000-1111-2222-333344445555"
+SECURITY = {
+    "volume_kms_key": VOLUME_KEY,
+    "output_kms_key": "alias/objects",
+    "vpc": {"subnets": ["subnet-0000aaaa", "subnet-1111bbbb"], "security_groups": ["sg-0000aaaa"]},
+}
 
-    def request(*arguments: Any) -> dict[str, Any]:
-        made = plain(*arguments)
-        made["ProcessingResources"]["ClusterConfig"]["VolumeKmsKeyId"] = "1234-key-of-volumes"
-        made["ProcessingOutputConfig"]["KmsKeyId"] = "alias/objects"
-        made["NetworkConfig"] = {
-            "VpcConfig": {"Subnets": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]}
-        }
-        return made
 
-    monkeypatch.setattr(module, "processing_request", request)
-    made = policies(named("abalone"))
+def test_keys_and_network_of_the_pipeline_are_in_the_policies() -> None:
+    """Wherever a request names a key or a VPC, for both roles where both need it."""
+    made = policies(changed(security=SECURITY))
     for role in ("airflow", "sagemaker"):
         document = made[role]
         known = [each for each in document["Statement"] if "kms:ResourceAliases" not in json.dumps(each)]
         assert [line for statement in known for line in problems(statement)] == []
         volume, objects = statements(document)["VolumeKey1"], statements(document)["ObjectKey1"]
-        assert volume["Resource"] == ["arn:aws:kms:us-east-1:123456789012:key/1234-key-of-volumes"]
+        assert volume["Resource"] == [f"arn:aws:kms:us-east-1:123456789012:key/{VOLUME_KEY}"]
         assert volume["Condition"] == {"Bool": {"kms:GrantIsForAWSResource": "true"}}
         assert objects["Condition"] == {
             "StringEquals": {"kms:ViaService": "s3.us-east-1.amazonaws.com"},
             "ForAnyValue:StringEquals": {"kms:ResourceAliases": "alias/objects"},
         }
-    places = ["network-interface/*", "subnet/subnet-1", "subnet/subnet-2", "security-group/sg-1"]
+    places = [
+        "network-interface/*",
+        "subnet/subnet-0000aaaa",
+        "subnet/subnet-1111bbbb",
+        "security-group/sg-0000aaaa",
+    ]
     wanted = [f"arn:aws:ec2:us-east-1:123456789012:{place}" for place in places]
     assert statements(made["sagemaker"])["JoinNetwork"]["Resource"] == wanted
     assert "JoinNetwork" not in statements(made["airflow"])
@@ -225,12 +227,45 @@ def test_without_keys_and_network_there_are_no_such_statements() -> None:
     assert "ec2:" not in text
 
 
+def test_a_key_may_be_an_id_an_arn_or_an_alias_and_of_another_account() -> None:
+    """A policy names a key by its ARN, and an alias by a condition: which key has it is asked when a call is made."""
+    theirs = "arn:aws:kms:us-east-1:210987654321"
+    for key, resource, alias in (
+        (VOLUME_KEY, f"arn:aws:kms:us-east-1:123456789012:key/{VOLUME_KEY}", None),
+        (f"{theirs}:key/{VOLUME_KEY}", f"{theirs}:key/{VOLUME_KEY}", None),
+        ("alias/disks", "arn:aws:kms:us-east-1:123456789012:key/*", "alias/disks"),
+        (f"{theirs}:alias/disks", f"{theirs}:key/*", "alias/disks"),
+    ):
+        statement = statements(policies(changed(security={"volume_kms_key": key}))["airflow"])["VolumeKey1"]
+        assert statement["Resource"] == [resource]
+        named_alias = statement["Condition"].get("ForAnyValue:StringEquals", {}).get("kms:ResourceAliases")
+        assert named_alias == alias
+
+
+def test_the_jobs_role_can_be_made_within_its_boundary() -> None:
+    """As CreateRole takes it, by botocore's own model; its name and path are those that the pipeline's jobs ask for."""
+    boundary = "arn:aws:iam::123456789012:policy/limits/data-science"
+    role = "arn:aws:iam::123456789012:role/scoring/nightly/rings"
+    request = role_request(
+        changed(role=role, security={"permissions_boundary": boundary}, tags={"cost": "42"})
+    )
+    shape = botocore.session.Session().get_service_model("iam").operation_model("CreateRole").input_shape
+    assert botocore.validate.ParamValidator().validate(request, shape).generate_report() == ""
+    assert (request["Path"], request["RoleName"]) == ("/scoring/nightly/", "rings")
+    assert request["PermissionsBoundary"] == boundary
+    assert json.loads(request["AssumeRolePolicyDocument"]) == policies(named("abalone"))["sagemaker_trust"]
+    assert request["Tags"] == [{"Key": "pipeline", "Value": "abalone"}, {"Key": "cost", "Value": "42"}]
+    plain = role_request(named("abalone"))
+    assert "PermissionsBoundary" not in plain
+    assert (plain["Path"], plain["RoleName"]) == ("/", "batch-inference")
+
+
 def test_make_iam_prints_all_documents_or_one(capsys: pytest.CaptureFixture[str]) -> None:
     """As JSON that `aws iam put-role-policy` takes."""
     assert iam.main(["abalone"]) == 0
     everything = json.loads(capsys.readouterr().out)
-    assert everything == policies(named("abalone"))
-    assert set(everything) == {"airflow", "sagemaker", "sagemaker_trust"}
+    assert everything == {**policies(named("abalone")), "sagemaker_role": role_request(named("abalone"))}
+    assert set(everything) == {"airflow", "sagemaker", "sagemaker_trust", "sagemaker_role", "janitor"}
     assert iam.main(["abalone", "--role", "sagemaker"]) == 0
     assert json.loads(capsys.readouterr().out) == everything["sagemaker"]
     more = ["--input", "s3://in-bucket/x/", "--output", "s3://out-bucket/y", "--region", "eu-west-1"]

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
+from airflow.sdk.exceptions import AirflowSkipException
+from botocore.exceptions import ClientError
 
 from include.orchestration import janitor
+from include.orchestration.pipelines import FOLDER
 from include.orchestration.templates import DEPLOYMENT_TAG, deployment
+from include.scoring.config import Pipeline, load_pipeline
+from include.scoring.errors import PipelineError
 from sagemaker_jobs.janitor import DAG_TAG, RUN_TAG
 from tools.laptop import CREDENTIALS, REGION, aws_connection, embedded_aws
 
@@ -58,3 +65,50 @@ def test_only_models_of_runs_that_are_over_are_deleted(
         assert {model["ModelName"] for model in client.list_models()["Models"]} == MODELS.keys() - {
             "abalone-left-over"
         }
+
+
+@pytest.mark.parametrize(
+    ("run_type", "minute", "looks"),
+    [("scheduled", 0, True), ("scheduled", 9, True), ("scheduled", 10, False), ("manual", 35, True)],
+)
+def test_run_files_are_looked_at_once_an_hour_and_by_hand(
+    monkeypatch: pytest.MonkeyPatch, run_type: str, minute: int, looks: bool
+) -> None:
+    """Ten minutes lie between two runs of the janitor."""
+    looked: list[str] = []
+    monkeypatch.setattr(janitor, "Storage", lambda *_: None)
+    monkeypatch.setattr(janitor, "prune", lambda _storage, pipeline, **_: looked.append(pipeline.name) or [])
+    moment = datetime(2026, 1, 31, 7, minute, 59, tzinfo=UTC)
+    run = SimpleNamespace(run_type=run_type, run_after=moment)
+    if looks:
+        assert janitor.prune_runs(ti=Task(), dag_run=run) == []
+    else:
+        with pytest.raises(AirflowSkipException, match="first minutes of each hour"):
+            janitor.prune_runs(ti=Task(), dag_run=run)
+    assert looked == (["abalone"] if looks else [])
+
+
+def test_a_pipeline_that_goes_wrong_does_not_keep_the_others_from_being_tidied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a file that is wrong nor a call that AWS refuses; the task fails all the same, after the others."""
+    (tmp_path / "broken.yaml").write_text("name: [")
+    for name in ("abalone", "rays", "salmon"):
+        text = (FOLDER / "abalone.yaml").read_text()
+        (tmp_path / f"{name}.yaml").write_text(text.replace("name: abalone", f"name: {name}", 1))
+    monkeypatch.setattr(janitor, "FOLDER", tmp_path)
+    monkeypatch.setattr(janitor, "named", lambda name: load_pipeline(tmp_path / f"{name}.yaml"))
+    done: list[str] = []
+
+    def work(pipeline: Pipeline) -> list[str]:
+        if pipeline.name == "rays":
+            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "ListModels")
+        done.append(pipeline.name)
+        return [pipeline.name]
+
+    with pytest.raises(PipelineError, match=r"broken\.yaml"):
+        janitor.for_each_pipeline(work)
+    assert done == ["abalone", "salmon"]
+    (tmp_path / "broken.yaml").unlink()
+    with pytest.raises(ClientError, match="AccessDenied"):
+        janitor.for_each_pipeline(work)

@@ -132,17 +132,28 @@ def test_the_janitor_clears_away_what_it_judged(aws: FakeSageMaker, hook: SageMa
         spec.model.update(ModelName=f"{base_name}-model", Tags=spec.request["Tags"])
         ensure_job(hook, spec)
 
-    tagged("over", "run-over")
-    tagged("ended", "run-ended")
-    tagged("active", "run-active")
-    tagged("foreign", None)
-    aws.end("ended-1")
-    found = leftovers(collect(hook), is_active=lambda _, run: run == "run-active", now=time.time() + 7200)
-    assert sorted(clear_away(hook, found)) == ["ended-model", "over-1"]
+    tagged("abalone-over", "run-over")
+    tagged("abalone-ended", "run-ended")
+    tagged("abalone-active", "run-active")
+    tagged("abalone-foreign", None)
+    tagged("my-abalone-over", "run-over")
+    aws.end("abalone-ended-1")
+    before = aws.count("ListTags")
+    collected = collect(hook, name_begins="abalone-")
+    # Three jobs and four models: none of somebody else's pipeline whose name only holds ours.
+    assert aws.count("ListTags") - before == len(collected) == 7
+    found = leftovers(collected, is_active=lambda _, run: run == "run-active", now=time.time() + 7200)
+    assert sorted(clear_away(hook, found)) == ["abalone-ended-model", "abalone-over-1"]
     assert {name: aws.status(name) for name in aws.jobs} == {
-        "over-1": "Stopping",
-        "ended-1": "Completed",
-        "active-1": "InProgress",
-        "foreign-1": "InProgress",
+        "abalone-over-1": "Stopping",
+        "abalone-ended-1": "Completed",
+        "abalone-active-1": "InProgress",
+        "abalone-foreign-1": "InProgress",
+        "my-abalone-over-1": "InProgress",
     }
-    assert sorted(aws.models) == ["active-model", "foreign-model", "over-model"]
+    assert sorted(aws.models) == [
+        "abalone-active-model",
+        "abalone-foreign-model",
+        "abalone-over-model",
+        "my-abalone-over-model",
+    ]

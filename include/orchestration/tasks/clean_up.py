@@ -41,7 +41,7 @@ def clean_up(pipeline: str, *, ti: Any, dag_run: Any, **_: Any) -> dict[str, lis
         token = name_token(plan["nonce"])
         done = [*stop_jobs(hook, name_contains=token), *delete_models(hook, name_contains=token)]
     done += clear_away(
-        hook, of_run(collect(hook, name_contains=name_head(config.name)), ti.dag_id, dag_run.run_id)
+        hook, of_run(collect(hook, name_begins=name_head(config.name)), ti.dag_id, dag_run.run_id)
     )
     log.info("stopped or deleted: %s", ", ".join(done) or "nothing, as nothing was left")
     states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[dag_run.run_id])[dag_run.run_id]

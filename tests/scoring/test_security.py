@@ -1,0 +1,162 @@
+"""A pipeline's keys, network and isolation reach each request that has a place for them, and no other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import botocore.session
+import botocore.validate
+import pytest
+from pydantic import ValidationError
+
+from include.scoring.config import Pipeline
+from include.scoring.errors import PlanError
+from include.scoring.lint import Facts, lint_processing, lint_transform
+from include.scoring.requests import (
+    ProcessingValues,
+    TransformValues,
+    model_request,
+    processing_request,
+    transform_request,
+)
+from include.scoring.security import check_model, has_local_storage
+from tests.scoring.builders import TWO_CONTAINERS, pipeline
+
+KEY = "0a1b2c3d-0000-1111-2222-333344445555"
+ARN = f"arn:aws:kms:eu-west-1:123456789012:key/{KEY}"
+VPC = {"subnets": ["subnet-0000aaaa", "subnet-1111bbbb"], "security_groups": ["sg-0000aaaa"]}
+ALL: dict[str, Any] = {
+    "model": TWO_CONTAINERS,
+    "security": {
+        "volume_kms_key": KEY,
+        "output_kms_key": "alias/outputs",
+        "vpc": VPC,
+        "network_isolation": True,
+        "encrypt_traffic": True,
+    },
+}
+VPC_CONFIG = {"SecurityGroupIds": ["sg-0000aaaa"], "Subnets": ["subnet-0000aaaa", "subnet-1111bbbb"]}
+
+
+def requests_of(of: Pipeline, instance_type: str = "ml.m5.large") -> dict[str, Any]:
+    """The three requests of a run, by operation."""
+    place = {"run_prefix": "s3://data/work/churn/run/", "instance_type": instance_type, "instance_count": 1}
+    values = TransformValues(
+        job_name="transform-1",
+        model_name="model-1",
+        features_uri="s3://data/work/churn/run/p/features/",
+        max_concurrent_transforms=1,
+        max_payload_mb=5,
+        batch_strategy="MultiRecord",
+        **place,
+    )
+    return {
+        "CreateProcessingJob": processing_request(
+            of, ProcessingValues(job_name="preprocess-1", volume_size_gb=30, max_runtime_seconds=60, **place)
+        ),
+        "CreateModel": model_request(of, values),
+        "CreateTransformJob": transform_request(of, values),
+    }
+
+
+def test_each_request_holds_what_aws_takes_in_it() -> None:
+    """By AWS's own model of the three operations."""
+    made = requests_of(pipeline(ALL))
+    service = botocore.session.Session().get_service_model("sagemaker")
+    for operation, request in made.items():
+        shape = service.operation_model(operation).input_shape
+        assert botocore.validate.ParamValidator().validate(request, shape).generate_report() == ""
+    processing, model, transform = made.values()
+    assert processing["ProcessingResources"]["ClusterConfig"]["VolumeKmsKeyId"] == KEY
+    assert processing["ProcessingOutputConfig"]["KmsKeyId"] == "alias/outputs"
+    assert processing["NetworkConfig"] == {
+        "EnableInterContainerTrafficEncryption": True,
+        "EnableNetworkIsolation": True,
+        "VpcConfig": VPC_CONFIG,
+    }
+    assert model["VpcConfig"] == VPC_CONFIG
+    assert model["EnableNetworkIsolation"] is True
+    assert transform["TransformResources"]["VolumeKmsKeyId"] == KEY
+    assert transform["TransformOutput"]["KmsKeyId"] == "alias/outputs"
+
+
+def test_nothing_is_sent_that_is_not_asked_for() -> None:
+    """An absent field and a false one are not the same to a policy that demands a value."""
+    text = str(requests_of(pipeline({"model": TWO_CONTAINERS})))
+    for name in ("Kms", "Network", "Vpc", "Encrypt"):
+        assert name not in text
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        KEY,
+        ARN,
+        "mrk-0123456789abcdef0123456789abcdef",
+        "alias/a/b_c-d",
+        "arn:aws-cn:kms:cn-north-1:123456789012:alias/outputs",
+    ],
+)
+def test_a_key_may_be_named_as_aws_names_keys(key: str) -> None:
+    """Id, ARN, multi-region id, alias, alias ARN."""
+    assert pipeline({"security.volume_kms_key": key}).security.volume() == {"VolumeKmsKeyId": key}
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("security.volume_kms_key", "my-key"),
+        ("security.output_kms_key", f"key/{KEY}"),
+        ("security.output_kms_key", f"arn:aws:kms:eu-west-1:123456789012:{KEY}"),
+        ("security.vpc", {"subnets": ["subnet-0000aaaa"], "security_groups": []}),
+        ("security.vpc", {"subnets": ["vpc-0000aaaa"], "security_groups": ["sg-0000aaaa"]}),
+        ("security.vpc", {"subnets": ["subnet-0000aaaa"] * 17, "security_groups": ["sg-0000aaaa"]}),
+        ("security.permissions_boundary", "arn:aws:iam::123456789012:role/admin"),
+        ("security.isolation", True),
+    ],
+)
+def test_what_aws_would_refuse_is_refused_in_the_file(path: str, value: Any) -> None:
+    """With the name of the field."""
+    with pytest.raises(ValidationError) as caught:
+        pipeline({path: value})
+    assert {".".join(map(str, each["loc"][:2])) for each in caught.value.errors()} == {path}
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "local"),
+    [
+        ("ml.m5.large", False), ("ml.m5d.large", True), ("ml.c6gd.xlarge", True), ("ml.g4dn.xlarge", True),
+        ("ml.g5.xlarge", True), ("ml.p3.2xlarge", False), ("ml.p4d.24xlarge", True), ("ml.inf2.xlarge", False),
+        ("ml.r5d.metal", True), ("ml.t3.medium", False),
+    ],
+)  # fmt: skip
+def test_a_type_with_disks_of_its_own_takes_no_key(instance_type: str, local: bool) -> None:
+    """SageMaker refuses the request; `plan` says so before, for both jobs."""
+    assert has_local_storage(instance_type) is local
+    made = requests_of(pipeline(ALL), instance_type)
+    for problems in (
+        lint_processing(made["CreateProcessingJob"], Facts()),
+        lint_transform(made["CreateTransformJob"], Facts()),
+    ):
+        assert [instance_type in problem for problem in problems if "VolumeKmsKeyId" in problem] == [
+            True
+        ] * local
+    without = requests_of(pipeline({"model": TWO_CONTAINERS}), instance_type)
+    assert "VolumeKmsKeyId" not in str(lint_transform(without["CreateTransformJob"], Facts()))
+
+
+def test_an_existing_model_has_to_be_shut_in_already() -> None:
+    """A transform runs where its model says: nothing in its own request could move it into a VPC."""
+    security = pipeline(ALL).security
+    there = {"ModelName": "m", "EnableNetworkIsolation": True, "VpcConfig": VPC_CONFIG}
+    check_model(security, there)
+    check_model(security, {**there, "VpcConfig": {**VPC_CONFIG, "Subnets": VPC_CONFIG["Subnets"][::-1]}})
+    check_model(pipeline({}).security, {"ModelName": "m", "EnableNetworkIsolation": False})
+    with pytest.raises(
+        PlanError, match=r"model m: EnableNetworkIsolation is not set; .* EnableNetworkIsolation True"
+    ):
+        check_model(security, {**there, "EnableNetworkIsolation": False})
+    with pytest.raises(PlanError, match=r"model m: VpcConfig is \{'SecurityGroupIds': \['sg-1'\]"):
+        check_model(security, {**there, "VpcConfig": {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}})
+    with pytest.raises(PlanError, match="VpcConfig is not set"):
+        check_model(security, {"ModelName": "m", "EnableNetworkIsolation": True})
