@@ -21,6 +21,7 @@ from include.scoring.model import (
     unknown_model,
 )
 from include.scoring.sections import ModelSection
+from include.scoring.security import check_model
 
 #: What SageMaker answers when there is nothing of a name; the second for some operations only.
 ABSENT = ("ValidationException", "ResourceNotFound")
@@ -30,7 +31,8 @@ def resolve_model(pipeline: Pipeline) -> ModelPlan:
     """The model that this run uses.
 
     Raises:
-        ModelError: SageMaker does not know it, or it may not score; nothing was spent.
+        ModelError: SageMaker does not know it, it may not score, or is not shut in as the pipeline asks; nothing was
+            spent.
     """
     section = pipeline.model
     if section.containers:
@@ -39,7 +41,9 @@ def resolve_model(pipeline: Pipeline) -> ModelPlan:
     client: Any = hook.get_conn()
     try:
         if section.name is not None:
-            return existing_model(client.describe_model(ModelName=section.name))
+            found = client.describe_model(ModelName=section.name)
+            check_model(pipeline.security, found)
+            return existing_model(found)
         description = _package(client, section)
     except ClientError as error:
         if error.response["Error"]["Code"] in ABSENT:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import Field
 
-from include.scoring.errors import PlanError
+from include.scoring.errors import ModelError
 from include.scoring.rules import Noun
 
 _KEY_ID = r"(mrk-[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
@@ -98,7 +98,7 @@ def has_local_storage(instance_type: str) -> bool:
 
 
 def check_model(security: SecuritySection, model: Mapping[str, Any]) -> None:
-    """Raise PlanError unless an existing model, as DescribeModel tells of it, is shut in as the pipeline asks.
+    """Raise ModelError unless an existing model, as DescribeModel tells of it, is shut in as the pipeline asks.
 
     Nothing in a transform's request could do it: it runs where its model says.
     """
@@ -109,7 +109,7 @@ def check_model(security: SecuritySection, model: Mapping[str, Any]) -> None:
         wanted["VpcConfig"] = _sorted(wanted["VpcConfig"])
     different = [f"{name} is {found[name] or 'not set'}" for name in wanted if found[name] != wanted[name]]
     if different:
-        raise PlanError(
+        raise ModelError(
             f"model {model.get('ModelName')}: {' and '.join(different)}; the pipeline's security asks for "
             f"{' and '.join(f'{name} {value}' for name, value in wanted.items())}. A transform runs where its model "
             f"says: make the model anew with these, or list its containers in the pipeline file"

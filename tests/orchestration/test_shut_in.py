@@ -5,26 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import boto3
+import pytest
 
+from include.orchestration.model_registry import resolve_model
+from include.scoring.errors import ModelError
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM
 from sagemaker_jobs.matching import differences
+from tests.local_aws.servers import running
 from tests.scoring.builders import pipeline
 from tests.scoring.test_security import ALL, requests_of
-from tools.laptop import CREDENTIALS, REGION, embedded_aws, s3_client
+from tools.laptop import aws_connection
 
 
-def test_every_field_is_taken_and_described(tmp_path: Path) -> None:
-    """So that a retry adopts the job: nothing that was sent is missing from what Describe says."""
+def test_every_field_is_taken_and_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a retry adopts the job: nothing that was sent is missing from what Describe says.
+
+    And a pipeline that names this model finds it shut in as it asks, or says that it is not.
+    """
     image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/any:1"
     model = {"containers": [{"image": image}, {"image": image}]}
     made = requests_of(pipeline({**ALL, "model": model, "preprocess.image": image}))
-    with embedded_aws(tmp_path / "aws") as endpoint:
-        session = boto3.Session(
-            CREDENTIALS["AWS_ACCESS_KEY_ID"], CREDENTIALS["AWS_SECRET_ACCESS_KEY"], region_name=REGION
-        )
-        client: Any = session.client("sagemaker", endpoint_url=endpoint)
-        s3 = s3_client(endpoint)
+    with running(tmp_path / "aws") as server:
+        client: Any = server.client("sagemaker")
+        s3 = server.client("s3")
         s3.create_bucket(Bucket="data")
         s3.put_object(Bucket="data", Key="work/churn/run/p/features/part-0.csv", Body=b"1\n")
         client.create_model(**made["CreateModel"])
@@ -38,6 +41,11 @@ def test_every_field_is_taken_and_described(tmp_path: Path) -> None:
         for kind, name in ((PROCESSING, "preprocess-1"), (TRANSFORM, "transform-1")):
             if described[f"Create{kind.name}Job"][kind.status_field] == "InProgress":
                 getattr(client, kind.stop)(**{kind.name_field: name})
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", aws_connection(server.url))
+        theirs = {"model": {"name": "model-1"}, "security": ALL["security"]}
+        assert resolve_model(pipeline(theirs)).name == "model-1"
+        with pytest.raises(ModelError, match="VpcConfig is"):
+            resolve_model(pipeline({**theirs, "security.vpc.subnets": ["subnet-9999ffff"]}))
     for operation, request in made.items():
         wanted = {name: value for name, value in request.items() if name != "Tags"}
         assert differences(wanted, described[operation]) == []

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from include.scoring.config import Pipeline
-from include.scoring.errors import PlanError
+from include.scoring.errors import ModelError
 from include.scoring.lint import Facts, lint_processing, lint_transform
 from include.scoring.requests import (
     ProcessingValues,
@@ -153,10 +153,10 @@ def test_an_existing_model_has_to_be_shut_in_already() -> None:
     check_model(security, {**there, "VpcConfig": {**VPC_CONFIG, "Subnets": VPC_CONFIG["Subnets"][::-1]}})
     check_model(pipeline({}).security, {"ModelName": "m", "EnableNetworkIsolation": False})
     with pytest.raises(
-        PlanError, match=r"model m: EnableNetworkIsolation is not set; .* EnableNetworkIsolation True"
+        ModelError, match=r"model m: EnableNetworkIsolation is not set; .* EnableNetworkIsolation True"
     ):
         check_model(security, {**there, "EnableNetworkIsolation": False})
-    with pytest.raises(PlanError, match=r"model m: VpcConfig is \{'SecurityGroupIds': \['sg-1'\]"):
+    with pytest.raises(ModelError, match=r"model m: VpcConfig is \{'SecurityGroupIds': \['sg-1'\]"):
         check_model(security, {**there, "VpcConfig": {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}})
-    with pytest.raises(PlanError, match="VpcConfig is not set"):
+    with pytest.raises(ModelError, match="VpcConfig is not set"):
         check_model(security, {"ModelName": "m", "EnableNetworkIsolation": True})
