@@ -20,15 +20,9 @@ class ParquetSink(Sink):
 
     def __init__(self, path: Path, spec: JoinSpec) -> None:
         super().__init__(path, spec)
-        try:
-            import pyarrow
-            import pyarrow.csv
-            import pyarrow.json
-            import pyarrow.parquet
-        except ImportError as error:
-            raise ConfigError(
-                "Parquet output needs pyarrow, which is not installed here; choose csv or jsonl"
-            ) from error
+        self.require()
+        import pyarrow
+
         self._arrow: Any = pyarrow
         self._types = {
             "string": pyarrow.string(),
@@ -42,6 +36,18 @@ class ParquetSink(Sink):
         self._writer: Any = None
         self._waiting: list[Any] = []
         self._waiting_bytes = 0
+
+    @classmethod
+    def require(cls) -> None:
+        try:
+            import pyarrow.csv
+            import pyarrow.json
+            import pyarrow.parquet  # noqa: F401 - so that they are there as members of pyarrow
+        except ImportError as error:
+            raise ConfigError(
+                "join.format is parquet, which needs pyarrow, and this image has none; "
+                "choose csv or jsonl, name an image with pyarrow, or ship it as wheels"
+            ) from error
 
     def prepare(self, records: Records, taken: Taken) -> Any:
         table = None

@@ -5,17 +5,15 @@ Run by SageMaker as `python3 -m include.jobs.preprocess`; README.md beside this 
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from include.jobs.config import Config, read_config
-from include.jobs.container import Container, read_container, write_message
+from include.jobs.container import Container, run_job, write_json
 from include.jobs.duplicates import find_duplicates
 from include.jobs.errors import ConfigError, JobError
 from include.jobs.judge import Judge
@@ -97,14 +95,9 @@ def preprocess(container: Container, config: Config) -> dict[str, Any]:
             f"{records_in:,} records were read, but {records_out:,} written "
             f"and {sum(rejected.values()):,} rejected"
         )
-    _write(container.output / "profile" / f"{container.host}.json", judge.profile.to_dict())
-    _write(container.output / "manifest" / f"{container.host}.json", manifest)
+    write_json(container.output / "profile" / f"{container.host}.json", judge.profile.to_dict())
+    write_json(container.output / "manifest" / f"{container.host}.json", manifest)
     return manifest
-
-
-def _write(path: Path, document: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=1), encoding="utf-8")
 
 
 def own_objects(container: Container, config: Config, everything: list[InputObject]) -> list[InputObject]:
@@ -123,23 +116,14 @@ def own_objects(container: Container, config: Config, everything: list[InputObje
 
 
 def main() -> int:
-    try:
-        container = read_container()
+    def work(container: Container) -> str:
         manifest = preprocess(container, read_config(container.config / "preprocess.json"))
-    except JobError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-        write_message(str(error))
-        return 1
-    except Exception as error:
-        write_message(f"{type(error).__name__}: {error}")
-        raise
-    message = (
-        f"{manifest['host']}: {manifest['records_in']:,} in, {manifest['rejected_count']:,} rejected, "
-        f"{len(manifest['shards'])} shards"
-    )
-    print(message, flush=True)
-    write_message(message)
-    return 0
+        return (
+            f"{manifest['host']}: {manifest['records_in']:,} in, {manifest['rejected_count']:,} rejected, "
+            f"{len(manifest['shards'])} shards"
+        )
+
+    return run_job(work)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,10 @@ class Sink:
         self.path = path
         self.spec = spec
 
+    @classmethod
+    def require(cls) -> None:
+        """Raises ConfigError where this image lacks what the sink needs; called before anything is read."""
+
     def prepare(self, records: Records, taken: Taken) -> Any:
         """What is to be written of these records and their answers; may run on any thread, out of order."""
         raise NotImplementedError

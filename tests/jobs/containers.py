@@ -96,22 +96,41 @@ def run_preprocess(
 ) -> Ended:
     """Run one host's container over `objects` (key below the input prefix → content)."""
     base = folder / host
-    for key, content in objects.items():
-        path = base / "processing" / "input" / "data" / key
+    put(base / "processing" / "input" / "data", objects)
+    document = config if isinstance(config, str) else json.dumps(config)
+    put(base / "processing" / "input" / "config", {"preprocess.json": document.encode()})
+    return run_job("preprocess", base, host=host, hosts=hosts)
+
+
+def put(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files below a folder."""
+    for key, content in files.items():
+        path = folder / key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    for path, document in (
-        (base / "processing" / "input" / "config" / "preprocess.json", config),
-        (base / "config" / "resourceconfig.json", {"current_host": host, "hosts": list(hosts)}),
-    ):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(document if isinstance(document, str) else json.dumps(document), "utf-8")
+
+
+def run_job(
+    module: str,
+    base: Path,
+    *,
+    host: str = "algo-1",
+    hosts: Sequence[str] = ("algo-1",),
+    without: Sequence[str] = (),
+) -> Ended:
+    """Run a job of include.jobs in the container at `base`, in which the modules in `without` cannot be imported."""
+    put(
+        base / "config",
+        {"resourceconfig.json": json.dumps({"current_host": host, "hosts": list(hosts)}).encode()},
+    )
+    absent = base / "absent"
+    put(absent, {f"{name}.py": b"raise ImportError('not in this image')\n" for name in without})
     done = subprocess.run(
-        [JOBS_PYTHON, "-m", "include.jobs.preprocess"],
+        [JOBS_PYTHON, "-m", f"include.jobs.{module}"],
         cwd=base,
         env={
             **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+            "PYTHONPATH": os.pathsep.join([str(absent), str(ROOT), os.environ.get("PYTHONPATH", "")]),
             "SAGEMAKER_BASE_DIR": str(base),
         },
         capture_output=True,
