@@ -19,6 +19,7 @@ from airflow.sdk import DAG
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.listener import get_listener_manager
 
+from include.orchestration.approval import BudgetApproval
 from sagemaker_jobs.operators import JobOperator
 from sagemaker_jobs.sensors import JobSensor
 from tools.laptop import REPO
@@ -64,9 +65,11 @@ def load(dag_id: str) -> DAG:
 def without_retries(dag: DAG) -> DAG:
     """A person who waits in front of a terminal wants the first failure, not the third after two delays.
 
-    Nor an hour's patience until AWS has room again.
+    Nor an hour's patience until AWS has room again, nor a question that no UI shows.
     """
     for task in dag.tasks:
+        if isinstance(task, BudgetApproval):
+            task.nobody_to_ask = True
         if isinstance(task, JobOperator | JobSensor):
             task.room_patience_seconds = 0
         if isinstance(task, MappedOperator):

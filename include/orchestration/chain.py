@@ -14,6 +14,7 @@ from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import DAG, XComArg
 
 from include.orchestration import assets, names, notifications
+from include.orchestration.approval import BudgetApproval
 from include.orchestration.documentation import document
 from include.orchestration.form import form
 from include.orchestration.gate import GateOperator
@@ -60,6 +61,10 @@ def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
         tags=[names.PIPELINE_TAG],
     ) as dag:
         planned = GateOperator(task_id=names.PLAN, python_callable=final(plan), **body)
+        if pipeline.goals.on_over_budget == "approve":
+            approved: Any = planned >> BudgetApproval(task_id=names.APPROVAL, pipeline=name)
+        else:
+            approved = planned
         preprocess = ProcessingJobOperator(
             task_id=names.PREPROCESS,
             config=processing_config(pipeline),
@@ -105,7 +110,7 @@ def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
         )
         cleaned_up = PythonOperator(task_id=names.CLEAN_UP, python_callable=clean_up, **body)
 
-        planned >> preprocess >> preprocessed >> divided >> transform >> transformed >> joined
+        approved >> preprocess >> preprocessed >> divided >> transform >> transformed >> joined
         joined >> published >> reported >> cleaned_up.as_teardown(on_failure_fail_dagrun=True)
     document(dag)
     return dag

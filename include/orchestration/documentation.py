@@ -12,6 +12,10 @@ TASKS = {
         "Lists the input, chooses the size of each cluster and says why. Spends nothing: what it "
         "refuses, it refuses before any job exists."
     ),
+    names.APPROVAL: (
+        "Asks a person when the plan is above the pipeline's budget, under *Required actions*; passes at once when it "
+        "is not. Rejected, or not answered in time, the run fails, and nothing was spent."
+    ),
     names.PREPROCESS: (
         "Submits the SageMaker processing job that checks every record and cuts the good ones "
         "into equal shards. A retry finds the job again instead of paying for a second one."

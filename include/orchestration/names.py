@@ -6,6 +6,7 @@ from __future__ import annotations
 PIPELINE_TAG = "batch inference"
 
 PLAN = "plan"
+APPROVAL = "approval"
 PREPROCESS = "preprocess"
 PREPROCESSED = "preprocessed"
 SHARDS = "shards"

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from include.scoring import sizing
+from include.scoring.approval import approve_by
 from include.scoring.choices import Choices
 from include.scoring.config import Pipeline
 from include.scoring.cost import Prices, load_prices
@@ -98,6 +99,7 @@ class Plan(Noun):
     deadline: datetime | None = None
     budget: float | None = None
     approval: str | None = None
+    approve_by: datetime | None = None
     estimate: Estimate
     sentences: tuple[str, ...]
     chosen_by: dict[str, str]
@@ -203,6 +205,14 @@ def make_plan(
         deadline=None if decision is None else decision.deadline,
         budget=None if decision is None else decision.goals.budget,
         approval=None if decision is None else decision.approval,
+        approve_by=None
+        if decision is None or decision.approval is None
+        else approve_by(
+            (now or moment).astimezone(UTC),
+            within_minutes=pipeline.goals.approve_within_minutes,
+            deadline=decision.deadline,
+            needs=decision.choice.slowest,
+        ),
         estimate=estimated,
         sentences=tuple(say.sentences),
         chosen_by=dict(say.chosen_by),

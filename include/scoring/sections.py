@@ -310,6 +310,12 @@ class GoalsSection(Noun):
         default="fail",
         description="When the estimate is above the budget: fail, or wait for a person's approval.",
     )
+    approve_within_minutes: int = Field(
+        default=12 * 60,
+        ge=1,
+        le=7 * 24 * 60,
+        description="How long an approval is waited for; never so long that the deadline could not be kept.",
+    )
     prefer: Literal["cost", "speed"] = Field(
         default="cost",
         description="cost: the cheapest clusters that meet the deadline. speed: the fastest within the limits.",

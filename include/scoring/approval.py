@@ -1,0 +1,31 @@
+"""What a person is asked who must approve a run above its budget, and how long the question may stay open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+#: However late it is: so long a person may answer.
+SHORTEST = timedelta(minutes=1)
+
+
+def approve_by(now: datetime, *, within_minutes: int, deadline: datetime | None, needs: float) -> datetime:
+    """Until when a run may wait: `within_minutes`, and no longer than leaves it `needs` seconds before its deadline."""
+    until = now + timedelta(minutes=within_minutes)
+    if deadline is not None:
+        until = min(until, deadline - timedelta(seconds=needs))
+    return max(until, now + SHORTEST)
+
+
+def question(plan: Mapping[str, Any]) -> str:
+    """The plan as Markdown: why it needs approval, what it would use, and until when it waits."""
+    by = datetime.fromisoformat(plan["approve_by"])
+    lines = [
+        f"**The run {plan['run_id']} is above its budget:** {plan['approval']}.",
+        "",
+        f"It waits until {by:%Y-%m-%d %H:%M} UTC. *Approve* starts it, *Reject* fails it. Nothing is spent yet.",
+        "",
+        *(f"- {sentence}" for sentence in plan["sentences"]),
+    ]
+    return "\n".join(lines)

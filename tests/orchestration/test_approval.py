@@ -1,0 +1,106 @@
+"""The task that asks a person: not asked within budget, and a run that is refused fails for good."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from airflow.sdk.exceptions import AirflowFailException
+
+from include.orchestration import approval, chain, pipelines
+from include.orchestration.approval import BudgetApproval
+from tests.scoring.test_goals import GB, plan
+from tools.run_dag import without_retries
+
+OVER = plan([GB] * 8, {"goals.on_over_budget": "approve"}, budget=0.1, can_ask=True).for_xcom()
+SOON = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+
+
+class ParkedError(Exception):
+    """What the provider's operator does once it has written the question down."""
+
+
+def context(changes: dict[str, Any] | None = None) -> Any:
+    """Of a task after a plan."""
+    made = {**OVER, "approve_by": SOON, **(changes or {})}
+    return {"ti": SimpleNamespace(xcom_pull=lambda task: made if task == "plan" else None)}
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[BudgetApproval]:
+    """The operators that went on to ask."""
+    found: list[BudgetApproval] = []
+
+    def ask(self: BudgetApproval, _: Any) -> None:
+        found.append(self)
+        raise ParkedError
+
+    monkeypatch.setattr(approval.ApprovalOperator, "execute", ask)
+    return found
+
+
+def operator(**kwargs: Any) -> BudgetApproval:
+    """The task of the chain."""
+    return BudgetApproval(task_id="approval", pipeline="churn", **kwargs)
+
+
+def test_a_run_within_its_budget_asks_nobody(asked: list[BudgetApproval]) -> None:
+    assert operator().execute(context({"approval": None, "approve_by": None})) is None
+    assert asked == []
+
+
+def test_above_it_a_person_is_asked_with_the_plan_and_for_no_longer_than_it_allows(
+    asked: list[BudgetApproval],
+) -> None:
+    with pytest.raises(ParkedError):
+        operator().execute(context())
+    [task] = asked
+    assert OVER["approval"] in str(task.body)
+    assert task.response_timeout is not None
+    assert timedelta(minutes=59) < task.response_timeout <= timedelta(hours=1)
+
+
+def test_a_question_whose_time_is_over_is_not_asked(asked: list[BudgetApproval]) -> None:
+    """A task that was cleared in the morning must not start last night's run."""
+    with pytest.raises(AirflowFailException, match=r"nobody approved by 2026.*nothing was spent"):
+        operator().execute(context({"approve_by": "2026-01-31T08:00:00Z"}))
+    assert asked == []
+
+
+def test_no_answer_and_a_rejection_fail_the_run_for_good_and_say_so() -> None:
+    answer = {
+        "chosen_options": ["Reject"],
+        "params_input": {},
+        "responded_at": datetime.now(UTC),
+        "responded_by_user": {"id": "1", "name": "Ada"},
+    }
+    with pytest.raises(
+        AirflowFailException, match=r"rejected by Ada: the budget is \$0.1000.*nothing was spent"
+    ):
+        operator().execute_complete(context(), answer)
+    with pytest.raises(AirflowFailException, match="nobody approved by"):
+        operator().execute_complete(context(), {"error": "late", "error_type": "timeout"})
+    approved = operator().execute_complete(context(), {**answer, "chosen_options": ["Approve"]})
+    assert approved["chosen_options"] == ["Approve"]
+
+
+@pytest.mark.usefixtures("airflow_db")
+def test_only_pipelines_that_say_so_have_the_task_and_make_run_takes_it_for_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, asked: list[BudgetApproval]
+) -> None:
+    document = yaml.safe_load((pipelines.FOLDER / "abalone.yaml").read_text())
+    document["goals"] |= {"budget": 1, "on_over_budget": "approve"}
+    (tmp_path / "abalone.yaml").write_text(yaml.safe_dump(document))
+    assert "approval" not in chain.scoring_dag("abalone").task_ids
+    monkeypatch.setattr(pipelines, "FOLDER", tmp_path)
+    dag = chain.scoring_dag("abalone")
+    assert dag.get_task("approval").upstream_task_ids == {"plan"}
+    assert dag.get_task("preprocess").upstream_task_ids == {"approval"}
+    task: Any = without_retries(dag).get_task("approval")
+    with pytest.raises(AirflowFailException, match=r"refused: the budget is .* nobody can be asked here"):
+        task.execute(context())
+    assert asked == []
