@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Iterable
 
 from include.jobs.blocks import count_records
 from include.jobs.documents import PREDICTIONS, NotJsonError, documents
@@ -16,8 +16,10 @@ from include.jobs.members import decode
 _LINES = 100
 
 
-def detected(spec: JoinSpec, shards: Sequence[ShardFiles]) -> JoinSpec:
+def detected(spec: JoinSpec, shards: Iterable[ShardFiles]) -> JoinSpec:
     """The specification with `auto` replaced by what the first shard with answers holds, which is said in the log.
+
+    Of `shards` no more are asked for than are looked at.
 
     Raises ConfigError when the wanted fields cannot be had from that shape.
     """

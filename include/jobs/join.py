@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from itertools import tee
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, Sequence
+from typing import Any, Callable, Iterable, Iterator
 
 from include.jobs import blocks
 from include.jobs.answers import Taken, open_answers
@@ -27,7 +28,7 @@ __all__ = ["JoinSpec", "ShardCount", "ShardFiles", "count_records", "join_group"
 
 
 def join_group(
-    shards: Sequence[ShardFiles],
+    shards: Iterable[ShardFiles],
     output: Path,
     spec: JoinSpec,
     threads: int = 2,
@@ -36,6 +37,7 @@ def join_group(
     """Join the shards, in their order, into the one file `output`; returns the rows of each.
 
     Streams: memory is that of a few blocks, whatever the shards' size. `output` appears whole or not at all.
+    Of `shards` the next one is asked for when the one before it is read.
     `threads` parse ahead of the one that writes. The answers are counted in `statistics`, where it is given.
 
     Raises:
@@ -45,10 +47,12 @@ def join_group(
         JoinError: a record does not have the columns that it was said to have.
         FunctionError: the user's own function failed, or gave what it must not give.
     """
-    spec = detected(spec, shards)
-    unfinished = output.with_name(output.name + ".partial")
+    looked_at, shards = tee(shards)
+    spec = detected(spec, looked_at)
+    del looked_at  # it would keep them all
+    written = unfinished(output)
     hook = Hook(spec, spec.function) if spec.function else None
-    sink = SINKS[spec.format](unfinished, spec)
+    sink = SINKS[spec.format](written, spec)
     prepare = partial(_prepare, spec, sink, hook, statistics)
     counts: list[ShardCount] = []
     try:
@@ -61,10 +65,15 @@ def join_group(
                     statistics.add(counted)
         finally:
             sink.close()
-        unfinished.replace(output)
+        written.replace(output)
     finally:
-        unfinished.unlink(missing_ok=True)
+        written.unlink(missing_ok=True)
     return counts
+
+
+def unfinished(output: Path) -> Path:
+    """Where an output is written until it is whole; only ever appended to."""
+    return output.with_name(output.name + ".partial")
 
 
 def in_order(work: Iterable[Callable[[], Any]], threads: int) -> Iterator[Any]:
@@ -88,7 +97,7 @@ def count_records(path: Path, delimiter: str = ",") -> int:
 
 
 def _work(
-    shards: Sequence[ShardFiles],
+    shards: Iterable[ShardFiles],
     spec: JoinSpec,
     prepare: Callable[[Records, Taken], Any],
     block_bytes: int,

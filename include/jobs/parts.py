@@ -24,7 +24,7 @@ def join_part(shards: Iterable[ShardFiles], output: Path, spec: JoinSpec, thread
     Gives `rows`, `bytes`, `sha256` and, by name, the rows of each of `shards`. Raises what `join_group` does.
     """
     statistics = Statistics(spec)
-    counts = join_group(list(shards), output, spec, threads, statistics)
+    counts = join_group(shards, output, spec, threads, statistics)
     statistics_of(output).write_text(json.dumps(statistics.to_dict()), encoding="utf-8")
     return {
         "rows": sum(count.rows for count in counts),

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from botocore.exceptions import ClientError
@@ -129,6 +129,11 @@ class Storage:
         """Copy a local file to the object, in parallel parts."""
         bucket, key = split(uri)
         self.client.upload_file(str(path), bucket, key)
+
+    def upload_stream(self, stream: IO[bytes], uri: str) -> None:
+        """Copy what the stream gives to the object, in parallel parts, each sent as soon as it is there."""
+        bucket, key = split(uri)
+        self.client.upload_fileobj(stream, bucket, key)
 
     def upload_tree(self, files: Iterable[Path], root: Path, prefix: str) -> None:
         """Copy files below `root` to the same relative keys below `prefix`."""

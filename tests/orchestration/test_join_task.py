@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from include.orchestration.shard_sources import Answers, check_same_run
 from include.orchestration.storage import Storage
-from include.orchestration.tasks.join import Answers, check_same_run
 from include.scoring.errors import ReconciliationError
 from include.scoring.naming import JobPaths
 
