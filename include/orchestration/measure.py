@@ -24,10 +24,10 @@ REQUEST = '"POST /invocations'
 LINES_READ = 200
 
 
-def busy_seconds(aws_conn_id: str | None, region: str | None, job: Mapping[str, Any]) -> float | None:
-    """Seconds in which a transform job's instances worked, summed over them.
+def work_of(aws_conn_id: str | None, region: str | None, job: Mapping[str, Any]) -> dict[str, Any]:
+    """What the instances of a transform job did: `busy_seconds`, summed, and `instances`, when each of them worked.
 
-    None when its logs cannot be read or show no requests.
+    Both are None when its logs cannot be read or show no requests.
     """
     client: Any = AwsLogsHook(aws_conn_id=aws_conn_id, region_name=region).get_conn()
     spans: dict[str, tuple[float, float]] = {}
@@ -37,8 +37,16 @@ def busy_seconds(aws_conn_id: str | None, region: str | None, job: Mapping[str, 
             spans[instance] = (min(first, known[0]), max(last, known[1]))
     except ClientError as error:
         log.warning("how busy %s was is unknown, its logs cannot be read: %s", job["job_name"], error)
-        return None
-    return round(sum(last - first for first, last in spans.values()), 3) if spans else None
+        spans = {}
+    if not spans:
+        return {"busy_seconds": None, "instances": None}
+    return {
+        "busy_seconds": round(sum(last - first for first, last in spans.values()), 3),
+        "instances": [
+            {"instance": instance, "from": first, "to": last}
+            for instance, (first, last) in sorted(spans.items())
+        ],
+    }
 
 
 def busy_spans(client: Any, group: str, job_name: str) -> Iterator[tuple[str, tuple[float, float]]]:

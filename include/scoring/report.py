@@ -24,15 +24,18 @@ def build_report(
 ) -> dict[str, Any]:
     """The figures of a run that was published, as JSON-safe values; what is not known is None.
 
-    `plan` is the plan as JSON; `jobs` maps a stage to its finished job, which may carry `busy_seconds`
-    (summed over instances, None when unknown); `manifest` is what was published; `first_rows` some of its
-    rows.
+    `plan` is the plan as JSON; `jobs` maps a stage to its finished job, which may carry `busy_seconds` (summed over
+    instances, None when unknown) and `instances` (when each of them worked); `manifest` is what was published;
+    `first_rows` some of its rows.
     """
     prices = (prices or load_prices()).overridden(plan["prices"])
     uses = [
         StageUse.from_job(stage, job, busy_seconds=job.get("busy_seconds")) for stage, job in jobs.items()
     ]
-    stages = [{**use.figures(prices), "why": _reasons(plan, use)} for use in uses]
+    stages = [
+        {**use.figures(prices), "why": _reasons(plan, use), "instances": jobs[use.stage].get("instances")}
+        for use in uses
+    ]
     created = [use.created_at for use in uses]
     ended = [use.ended_at for use in uses if use.ended_at is not None]
     dollars = total(stage["dollars"] for stage in stages)

@@ -108,6 +108,15 @@ class Manifests:
         known = [host.busy_seconds for host in self.hosts if host.busy_seconds is not None]
         return sum(known) if len(known) == len(self.hosts) else None
 
+    @property
+    def working(self) -> list[dict[str, Any]]:
+        """For each host that says so, when it worked, in epoch seconds: `instance`, `from` and `to`."""
+        return [
+            {"instance": host.host, "from": host.started_at, "to": host.ended_at}
+            for host in self.hosts
+            if host.started_at is not None and host.ended_at is not None
+        ]
+
 
 def read_manifests(documents: Iterable[Mapping[str, Any]], *, hosts: int) -> Manifests:
     """Put the manifests of a job's hosts together.

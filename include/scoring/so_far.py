@@ -26,7 +26,7 @@ def figures_so_far(
         "records": None if facts is None else _records(facts),
         "input": dict(plan["input"]),
         "output": {"uri": plan["output_uri"], "rows": None, "files": None},
-        "stages": [_stage(stage, job, as_of) for stage, job in jobs.items()],
+        "stages": [_stage(stage, job, facts, as_of) for stage, job in jobs.items()],
         "estimate": dict(plan["estimate"]),
         "sentences": list(plan["sentences"]),
         "first_rows": [],
@@ -43,7 +43,9 @@ def _records(facts: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _stage(stage: str, job: Mapping[str, Any], as_of: float) -> dict[str, Any]:
+def _stage(
+    stage: str, job: Mapping[str, Any], facts: Mapping[str, Any] | None, as_of: float
+) -> dict[str, Any]:
     created, started, ended = (job.get(key) for key in ("created_at", "started_at", "ended_at"))
     provisioned = started if started is not None else ended if ended is not None else as_of
     running = None if started is None else max(0.0, (ended if ended is not None else as_of) - started)
@@ -58,5 +60,6 @@ def _stage(stage: str, job: Mapping[str, Any], as_of: float) -> dict[str, Any]:
         "ended_at": ended,
         "provisioning_seconds": None if created is None else max(0.0, provisioned - created),
         "running_seconds": running,
+        "instances": facts.get("instances") if facts and stage == "preprocess" else None,
         "billed_seconds": None if running is None else running * (job["instance_count"] or 1),
     }

@@ -40,7 +40,7 @@ class Database:
 
         values = [
             {
-                "dag_id": dag_id, "run_id": run_id, "state": state, "run_type": "scheduled", "clear_number": 0,
+                "dag_id": dag_id, "run_id": run_id, "_state": state, "run_type": "scheduled", "clear_number": 0,
                 "run_after": START + timedelta(days=night), "logical_date": START + timedelta(days=night),
                 "start_date": START + timedelta(days=night),
                 "end_date": START + timedelta(days=night, hours=1) if state in ("success", "failed") else None,

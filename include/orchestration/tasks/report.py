@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from include.orchestration import history
-from include.orchestration.measure import busy_seconds
+from include.orchestration.measure import work_of
 from include.orchestration.names import PLAN, PREPROCESSED, PUBLISH, SHARDS, TRANSFORMED
 from include.orchestration.pipelines import named
 from include.orchestration.readback import first_rows
@@ -36,8 +36,8 @@ def report(pipeline: str, *, ti: Any, **_: Any) -> dict[str, Any]:
     }
     facts = ti.xcom_pull(SHARDS, key="facts")
     # `preprocess` measures itself; what the model's containers did is read from their logs.
-    jobs["preprocess"]["busy_seconds"] = facts["busy_seconds"]
-    jobs["transform"]["busy_seconds"] = busy_seconds(config.aws_conn_id, config.region, jobs["transform"])
+    jobs["preprocess"] |= {"busy_seconds": facts["busy_seconds"], "instances": facts.get("instances")}
+    jobs["transform"] |= work_of(config.aws_conn_id, config.region, jobs["transform"])
     figures = build_report(
         plan=storage.read_json(paths.plan),
         jobs=jobs,

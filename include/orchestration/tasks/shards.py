@@ -42,6 +42,7 @@ def shards(pipeline: str, *, ti: Any, **_: Any) -> list[dict[str, int]] | SkipRe
         "rejected": dict(found.rejected),
         "count": len(found.shards),
         "busy_seconds": found.busy_seconds,
+        "instances": found.working,
         "transform_instance_count": right_size(plan["transform"]["instance_count"], len(found.shards)),
     }
     ti.xcom_push(key="facts", value=facts)

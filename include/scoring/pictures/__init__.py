@@ -8,6 +8,7 @@ from typing import Any
 from include.scoring.pictures.cost import cost
 from include.scoring.pictures.distribution import distributions
 from include.scoring.pictures.funnel import funnel
+from include.scoring.pictures.groups import by_group
 from include.scoring.pictures.picture import Picture as Picture
 from include.scoring.pictures.timeline import timeline
 
@@ -17,5 +18,5 @@ def pictures_of(report: Mapping[str, Any]) -> list[Picture]:
 
     `report` is what `build_report` or `figures_so_far` gave; what is not known yet is left out.
     """
-    made = [funnel(report), timeline(report), *distributions(report), cost(report)]
+    made = [funnel(report), timeline(report), *distributions(report), *by_group(report), cost(report)]
     return [picture for picture in made if picture is not None]
