@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy
@@ -13,8 +14,10 @@ import pandas
 import psutil
 import pytest
 
+from tests.end_to_end.conftest import ODD_NAME
 from tests.end_to_end.deployment import Deployment
 from tests.end_to_end.directly import direct_predictions, input_lines
+from tools.laptop import CREDENTIALS
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
 
@@ -141,6 +144,55 @@ def test_rendered_templates_show_this_runs_sizes(
     assert "{{" not in json.dumps(rendered)
     assert rendered["Transform"]["TransformJobName"] == job["job_name"]
     assert int(rendered["Transform"]["TransformResources"]["InstanceCount"]) == job["instance_count"]
+
+
+def test_an_odd_key_is_text_and_stays_text(deployment: Deployment, first_run: tuple[str, str, Watch]) -> None:
+    """What looks like a template in the name of an object is rendered nowhere."""
+    run_id = first_run[0]
+    prefix = deployment.xcom("abalone_by_hand", run_id, "plan")["run_prefix"]
+    listed = json.loads(deployment.objects(prefix)["input.manifest"])
+    assert ODD_NAME in listed
+    wrote = deployment.xcom("abalone_by_hand", run_id, "preprocessed")["job_name"]
+    accounts = [
+        content.decode()
+        for key, content in deployment.objects(prefix).items()
+        if key.startswith(f"{wrote}/manifest/")
+    ]
+    assert any(ODD_NAME in text or json.dumps(ODD_NAME)[1:-1] in text for text in accounts)
+
+
+def test_no_secret_is_left_in_logs_xcom_templates_or_files(
+    deployment: Deployment, first_run: tuple[str, str, Watch]
+) -> None:
+    """Not the connection's, nor Airflow's own keys: not in a log, in Airflow's database, or below the run's prefix."""
+    airflow = deployment.airflow
+    secrets = {
+        CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+        *(
+            airflow.environment[f"AIRFLOW__{name}"]
+            for name in ("CORE__FERNET_KEY", "API_AUTH__JWT_SECRET", "API__SECRET_KEY")
+        ),
+    }
+    prefix = deployment.xcom("abalone_by_hand", first_run[0], "plan")["run_prefix"]
+    places = {
+        **{str(path): path.read_bytes() for path in (airflow.home / "logs").rglob("*") if path.is_file()},
+        **{str(path): path.read_bytes() for path in airflow.home.glob("airflow.db*")},
+        **deployment.objects(prefix),
+        **deployment.objects("s3://batch-inference-sample/by-hand/"),
+    }
+    assert {Path(place).name for place in places} >= {
+        "scheduler.log",
+        "airflow.db",
+        "plan.json",
+        "_manifest.json",
+    }
+    found = [
+        (place, secret)
+        for place, content in places.items()
+        for secret in secrets
+        if secret.encode() in content
+    ]
+    assert found == []
 
 
 def test_one_two_and_four_instances_give_identical_output(
