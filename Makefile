@@ -50,6 +50,11 @@ check: $(INSTALLED) ## ruff, import rules, formatting, mypy
 lock: $(INSTALLED) ## write requirements*.txt anew from requirements*.in
 	@$(PY) -m tools.lock
 
+.PHONY: docs
+docs: $(INSTALLED) ## write the reference pages anew from the code: docs/pipeline-file.md, docs/job-failures.md, the schema
+	@$(PY) -m include.scoring.schema
+	@$(PY) -m tools.reference
+
 .PHONY: pipeline
 pipeline: $(INSTALLED) ## a new pipeline from the template: make pipeline NAME=churn
 	@$(PY) -m tools.new_pipeline "$(NAME)"

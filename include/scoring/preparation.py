@@ -20,12 +20,12 @@ _NEEDED_BY_METHOD = {"iqr": ("q1", "q3"), "zscore": ("mean", "std")}
 class ColumnBaseline(Noun):
     """Stored statistics of one column, from training or from an earlier run's profile."""
 
-    mean: float | None = None
-    std: float | None = Field(default=None, ge=0)
-    median: float | None = None
-    q1: float | None = None
-    q3: float | None = None
-    most_frequent: str | None = None
+    mean: float | None = Field(default=None, description="Mean of the numbers.")
+    std: float | None = Field(default=None, ge=0, description="Their standard deviation.")
+    median: float | None = Field(default=None, description="Their median.")
+    q1: float | None = Field(default=None, description="Their first quartile.")
+    q3: float | None = Field(default=None, description="Their third quartile.")
+    most_frequent: str | None = Field(default=None, description="The text that occurs most.")
 
 
 class ImputeStep(Noun):
