@@ -13,7 +13,7 @@ from typing import Any
 from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import DAG, XComArg
 
-from include.orchestration import assets, names, notifications
+from include.orchestration import assets, names, notifications, pools
 from include.orchestration.approval import BudgetApproval
 from include.orchestration.documentation import document
 from include.orchestration.form import form
@@ -46,6 +46,7 @@ def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
     pipeline = named(name)
     body: dict[str, Any] = {"op_kwargs": {"pipeline": name}}
     aws: dict[str, Any] = {"aws_conn_id": pipeline.aws_conn_id, "region_name": pipeline.region}
+    submits, waits = {**aws, **pools.submitting(pipeline)}, {**aws, **pools.waiting(pipeline)}
     with DAG(
         dag_id=pipeline.name,
         description=pipeline.description,
@@ -69,14 +70,14 @@ def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
             task_id=names.PREPROCESS,
             config=processing_config(pipeline),
             instance_types=pipeline.preprocessing.instance_types,
-            **aws,
+            **submits,
         )
         preprocessed = ProcessingJobSensor(
             task_id=names.PREPROCESSED,
             job_name=f"{{{{ ti.xcom_pull('{names.PREPROCESS}')['Processing']['ProcessingJobName'] }}}}",
             spec=XComArg(preprocess, key="spec"),
             stop_after_seconds=from_plan("preprocess.max_runtime_seconds"),
-            **aws,
+            **waits,
         )
         divided = GateOperator(task_id=names.SHARDS, python_callable=final(shards), **body)
         transform = TransformJobOperator(
@@ -84,14 +85,14 @@ def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
             config=transform_config(pipeline),
             instance_types=pipeline.transform.instance_types,
             resume=True,
-            **aws,
+            **submits,
         )
         transformed = TransformJobSensor(
             task_id=names.TRANSFORMED,
             job_name=f"{{{{ ti.xcom_pull('{names.TRANSFORM}')['Transform']['TransformJobName'] }}}}",
             spec=XComArg(transform, key="spec"),
             stop_after_seconds=from_plan("transform.max_runtime_seconds"),
-            **aws,
+            **waits,
         )
         joined = PythonOperator.partial(task_id=names.JOIN, python_callable=final(join)).expand(
             op_kwargs=divided.output.map(lambda group: {"pipeline": name, "group": group})

@@ -36,6 +36,7 @@ from include.scoring.sections import (
     JoinSection,
     ModelSection,
     OutputSection,
+    PoolSection,
     PredictionsSection,
     PreprocessSection,
     S3Uri,
@@ -114,6 +115,10 @@ class Pipeline(Noun):
     join: JoinSection = JoinSection()
     goals: GoalsSection = GoalsSection()
     security: SecuritySection = SecuritySection()
+    pool: PoolSection | None = Field(
+        default=None,
+        description="Airflow pool of the tasks that submit jobs and wait for them. Default: none.",
+    )
     on_empty: Literal["skip", "fail"] = Field(
         default="skip", description="When there is nothing to score: end quietly without output, or fail."
     )

@@ -6,6 +6,7 @@ ScoringError
 ├── ParamsError           the params of one run are wrong: unknown keys, values outside limits
 ├── PlanError             no plan can be made, or none within the limits; nothing was spent
 │   ├── ModelError        SageMaker has no such model, or no version of it that may score
+│   ├── PoolError         the Airflow pool that shall limit the jobs is missing, or would limit nothing
 │   └── EmptyInputError   the input holds no object and the pipeline says `on_empty: fail`
 ├── LintError             SageMaker would refuse, or misread, the request that was built
 ├── RejectedError         more records were rejected than the pipeline allows; no transform was paid for
@@ -64,6 +65,10 @@ class PlanError(ScoringError):
 
 class EmptyInputError(PlanError):
     """There is nothing to score, and the pipeline asked that this be an error."""
+
+
+class PoolError(PlanError):
+    """The Airflow pool that a pipeline names does not limit its jobs, or cannot be looked at."""
 
 
 class ModelError(PlanError):

@@ -329,6 +329,20 @@ class GoalsSection(Noun):
         return value
 
 
+class PoolSection(Noun):
+    """A pool of Airflow's that limits how many jobs run at once, over all pipelines that name it."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9_.-]{1,250}$", description="Name of the pool; it must count deferred tasks."
+    )
+    conn_id: str | None = Field(
+        default="airflow_api",
+        min_length=1,
+        description="Airflow connection of type http to this Airflow itself, by which plan looks at the pool; null: "
+        "nobody looks.",
+    )
+
+
 class PredictionsSection(Noun):
     """How to read the model's answers."""
 

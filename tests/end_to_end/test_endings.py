@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from include.orchestration import pools
+from include.scoring.config import Pipeline
+from include.scoring.errors import PoolError
 from tests.end_to_end.deployment import Deployment
 from tools.laptop import CREDENTIALS
 
@@ -134,3 +138,81 @@ def test_a_failed_job_fails_the_run_with_its_reason(endings: Deployment, sagemak
     assert endings.objects(OUTPUT) == {}
     assert "InProgress" not in jobs_of(sagemaker, "abalone_broken_model").values()
     assert sagemaker.list_models(NameContains="abalone-broken-model")["Models"] == []
+
+
+POOL_DAG = """# Jobs that share a pool.
+from datetime import datetime
+
+from airflow.sdk import DAG, XComArg
+
+from sagemaker_jobs.operators import ProcessingJobOperator
+from sagemaker_jobs.sensors import ProcessingJobSensor
+
+CONFIG = {
+    "ProcessingJobName": "pooled-{{ run_id }}",
+    "RoleArn": "arn:aws:iam::123456789012:role/batch-inference",
+    "AppSpecification": {
+        "ImageUri": "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3",
+        "ContainerEntrypoint": ["python3", "-c", "import time; time.sleep(3)"],
+    },
+    "ProcessingResources": {
+        "ClusterConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1}
+    },
+}
+with DAG("pooled", schedule=None, start_date=datetime(2026, 1, 1), max_active_runs=9) as dag:
+    submit = ProcessingJobOperator(task_id="submit", config=CONFIG, **SUBMITTING)
+    wait = ProcessingJobSensor(
+        task_id="wait", job_name="x", spec=XComArg(submit, key="spec"), max_poll_seconds=2, **WAITING
+    )
+    submit >> wait
+"""
+
+
+@pytest.fixture(scope="module")
+def pooled(endings: Deployment) -> Pipeline:
+    """A pipeline whose tasks share the pool `jobs`; how `plan` asks Airflow about it is in place, the pool is not."""
+    where = urlsplit(endings.airflow.api.url)
+    endings.airflow.api.call(
+        "POST",
+        "/connections",
+        {"connection_id": "airflow_api", "conn_type": "http", "host": where.hostname, "port": where.port},
+    )
+    endings.deploy("abalone_pooled", lambda document: document.update(pool={"name": "jobs"}))
+    return endings.pipeline("abalone_pooled")
+
+
+def test_a_pool_that_is_missing_fails_the_plan(endings: Deployment, pooled: Pipeline, sagemaker: Any) -> None:
+    """Its tasks would wait for ever; the message has the command, and nothing was spent."""
+    run_id = endings.trigger(pooled.name, {})
+    assert endings.wait(pooled.name, run_id) == "failed"
+    assert endings.states(pooled.name, run_id)["preprocess"] == "upstream_failed"
+    said = endings.task_log(pooled.name, run_id, "plan")
+    assert "there is no pool 'jobs'" in said
+    assert "airflow pools set jobs 4" in said
+    assert jobs_of(sagemaker, pooled.name) == {}
+
+
+def test_jobs_that_share_a_pool_are_at_most_twice_its_slots_and_all_get_their_turn(
+    endings: Deployment, pooled: Pipeline, sagemaker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One slot, three runs at once: waiting goes before submitting, so no job is forgotten for the next one's start.
+
+    The slot is free for a moment between a submitting task and its waiting one, in which one more may submit.
+    """
+    api = endings.airflow.api
+    monkeypatch.setenv("AIRFLOW_CONN_AIRFLOW_API", api.url)
+    api.call("POST", "/pools", {"name": "jobs", "slots": 1, "include_deferred": False})
+    with pytest.raises(PoolError, match="does not count deferred"):
+        pools.check_pool(pooled)
+    api.call("PATCH", "/pools/jobs", {"name": "jobs", "slots": 1, "include_deferred": True})
+    pools.check_pool(pooled)
+    text = POOL_DAG.replace("SUBMITTING", repr(pools.submitting(pooled)))
+    (endings.root / "dags" / "pooled.py").write_text(text.replace("WAITING", repr(pools.waiting(pooled))))
+    endings.unpause("pooled")
+    runs = [endings.trigger("pooled", {}) for _ in range(3)]
+    assert [endings.wait("pooled", run) for run in runs] == ["success"] * 3
+    jobs = sagemaker.list_processing_jobs(NameContains="pooled-", MaxResults=100)["ProcessingJobSummaries"]
+    assert len(jobs) == 3
+    lives = [(job["CreationTime"], job["ProcessingEndTime"]) for job in jobs]
+    at_once = max(sum(begun <= moment < ended for begun, ended in lives) for moment, _ in lives)
+    assert at_once <= 2

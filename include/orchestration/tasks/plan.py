@@ -13,6 +13,7 @@ from include.orchestration import history
 from include.orchestration.gate import SkipRest
 from include.orchestration.model_registry import resolve_model
 from include.orchestration.pipelines import named
+from include.orchestration.pools import check_pool
 from include.orchestration.quotas import quotas_of
 from include.orchestration.storage import Storage
 from include.scoring.naming import RunPaths, new_nonce
@@ -30,6 +31,7 @@ def plan(pipeline: str, *, params: Mapping[str, Any], dag_run: Any, **_: Any) ->
 
     Raises:
         ParamsError: unknown keys in the run's conf, or values that cannot be used.
+        PoolError: the pipeline's pool is missing, or would limit nothing.
         ModelError: SageMaker has no such model, or no version of it that may score.
         LintError: SageMaker would refuse, or misread, a request of this plan.
         PlanError: the input is empty and the pipeline says that this is a failure, or no cluster fits.
@@ -40,6 +42,7 @@ def plan(pipeline: str, *, params: Mapping[str, Any], dag_run: Any, **_: Any) ->
     moment, run_id = moment_of(dag_run), str(dag_run.run_id)
     input_uri = resolve(asked.input_uri or config.input.uri, moment=moment, run_id=run_id)
     output_uri = resolve(asked.output_uri or config.output.uri, moment=moment, run_id=run_id)
+    check_pool(config)
     storage = Storage(config.aws_conn_id, config.region)
     model = resolve_model(config)
     objects = list(storage.objects(input_uri))
