@@ -99,15 +99,15 @@ class ShardWriter:
 
     def _write_reject(self, source: str, batch: Batch, verdict: Verdict, at: int) -> None:
         reject = verdict.rejects[at]
-        line = {
-            "source": source,
-            "line": batch.lines[reject.index],
-            "record": batch.first + reject.index,
-            "rule": reject.rule,
-            "reason": _readable(reject.reason),
-            "text": _readable(batch.texts[reject.index][:-1]),
-        }
-        self._file("rejects", "jsonl").write(_ENCODE(line).encode("utf-8") + b"\n")
+        line = reject_line(
+            source,
+            batch.lines[reject.index],
+            batch.first + reject.index,
+            reject.rule,
+            reject.reason,
+            batch.texts[reject.index][:-1],
+        )
+        self._file("rejects", "jsonl").write(line)
         self._rejects += 1
 
     def _close(self) -> None:
@@ -132,6 +132,19 @@ class ShardWriter:
         self._open.clear()
         self._number += 1
         self._records = self._rejects = 0
+
+
+def reject_line(source: str, line: int, record: int, rule: str, reason: str, text: str) -> bytes:
+    """One line of `rejects/`."""
+    said = {
+        "source": source,
+        "line": line,
+        "record": record,
+        "rule": rule,
+        "reason": _readable(reason),
+        "text": _readable(text),
+    }
+    return _ENCODE(said).encode("utf-8") + b"\n"
 
 
 def _readable(text: str) -> str:

@@ -19,6 +19,7 @@ from include.orchestration.documentation import document
 from include.orchestration.form import form
 from include.orchestration.gate import GateOperator
 from include.orchestration.pipelines import named
+from include.orchestration.poison import PoisonRecords
 from include.orchestration.refusals import final
 from include.orchestration.requests import processing_config, transform_config
 from include.orchestration.tasks.clean_up import clean_up
@@ -45,6 +46,7 @@ def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
     """
     pipeline = named(name)
     body: dict[str, Any] = {"op_kwargs": {"pipeline": name}}
+    poison = PoisonRecords(name) if pipeline.transform.on_poison == "reject" else None
     aws: dict[str, Any] = {"aws_conn_id": pipeline.aws_conn_id, "region_name": pipeline.region}
     submits, waits = {**aws, **pools.submitting(pipeline)}, {**aws, **pools.waiting(pipeline)}
     with DAG(
@@ -85,6 +87,7 @@ def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
             config=transform_config(pipeline),
             instance_types=pipeline.transform.instance_types,
             resume=True,
+            continuation=poison,
             **submits,
         )
         transformed = TransformJobSensor(
@@ -92,6 +95,7 @@ def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
             job_name=f"{{{{ ti.xcom_pull('{names.TRANSFORM}')['Transform']['TransformJobName'] }}}}",
             spec=XComArg(transform, key="spec"),
             stop_after_seconds=from_plan("transform.max_runtime_seconds"),
+            continuation=poison,
             **waits,
         )
         joined = PythonOperator.partial(task_id=names.JOIN, python_callable=final(join)).expand(

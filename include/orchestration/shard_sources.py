@@ -33,17 +33,32 @@ def shard_sources(storage: Storage, ti: Any) -> list[ShardSource]:
     facts, transformed = ti.xcom_pull(SHARDS, key="facts"), ti.xcom_pull(TRANSFORMED)
     wrote = RunPaths(ti.xcom_pull(PLAN)["run_prefix"]).job(facts["preprocess_job"])
     check_same_run(ti.xcom_pull(TRANSFORM, key="spec"), wrote)
-    answers = Answers(storage, transformed["output_uris"])
-    return [
-        ShardSource(
+    answers, mended = Answers(storage, transformed["output_uris"]), mended_shards(storage, transformed)
+
+    def source_of(shard: Mapping[str, Any]) -> ShardSource:
+        again = mended.get(shard["name"])
+        return ShardSource(
             name=str(shard["name"]),
-            records_uri=f"{wrote.root}{shard['records_key']}",
-            predictions_uri=answers.of(shard["features_key"]),
+            records_uri=again["records_uri"] if again else f"{wrote.root}{shard['records_key']}",
+            predictions_uri=again["predictions_uri"] if again else answers.of(shard["features_key"]),
             columns=shard["columns"],
             bytes=int(shard["bytes"]),
         )
-        for shard in storage.read_json(f"{wrote.root}shards.json")["shards"]
-    ]
+
+    return [source_of(shard) for shard in storage.read_json(wrote.shards)["shards"]]
+
+
+def mended_shards(storage: Storage, transformed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The shards that were transformed in pieces and put together again, by name.
+
+    For each, where its records and answers are now (`records_uri`, `predictions_uri`), how many these are (`records`),
+    and how many the model refused (`refused`).
+    """
+    settled = transformed.get("settled")
+    if settled is None:
+        return {}
+    shards: dict[str, dict[str, Any]] = storage.read_json(settled["document"])["shards"]
+    return shards
 
 
 def check_same_run(spec: Mapping[str, Any], wrote: JobPaths) -> None:

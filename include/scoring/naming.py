@@ -105,9 +105,24 @@ class JobPaths:
         return f"{self.root}manifest/"
 
     @property
+    def shards(self) -> str:
+        """What the hosts' manifests say together: counts, and the shards in order of name."""
+        return f"{self.root}shards.json"
+
+    @property
     def predictions(self) -> str:
         """The model's answers, `<shard>.csv.out`."""
         return f"{self.root}predictions/"
+
+    @property
+    def pieces(self) -> str:
+        """Features of shards that were cut for this job, to find records that the model refuses."""
+        return f"{self.root}pieces/"
+
+    @property
+    def mended(self) -> str:
+        """Shards put together again without the refused records: `records/` and `predictions/`."""
+        return f"{self.root}mended/"
 
 
 @dataclass(frozen=True, slots=True)

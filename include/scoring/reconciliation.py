@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from include.scoring.errors import ReconciliationError, RejectedError
 from include.scoring.shards import Manifests
+
+#: The rule under which records count as rejected that preprocessing passed and the model could not take.
+REFUSED_BY_MODEL = "refused by the model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +29,20 @@ class Reconciled:
 
 
 def reconcile(
-    manifests: Manifests, joined: Mapping[str, int], *, objects: Iterable[str] | None = None
+    manifests: Manifests,
+    joined: Mapping[str, int],
+    *,
+    objects: Iterable[str] | None = None,
+    refused: Mapping[str, int] | None = None,
 ) -> Reconciled:
     """Compare what preprocessing passed with what the join wrote, shard by shard.
 
     `joined` maps the name of a shard to the rows joined from it. `objects`, when given, are the URIs of the
-    input objects that must have been read, each once. Raises ReconciliationError naming the first shard, or
+    input objects that must have been read, each once. `refused` counts by shard the records that passed and
+    that the model could not take: they are rejected, not scored. Raises ReconciliationError naming the first shard, or
     object, that does not add up.
     """
+    refused = refused or {}
     for shard in manifests.shards:
         if shard.name not in joined:
             raise ReconciliationError(
@@ -40,26 +50,30 @@ def reconcile(
                 f"the shard; nothing is published",
                 shard.name,
             )
-        rows = joined[shard.name]
-        if rows != shard.records:
+        rows, without = joined[shard.name], refused.get(shard.name, 0)
+        if rows + without != shard.records:
+            off = rows + without - shard.records
             raise ReconciliationError(
-                f"shard {shard.name}: {shard.records:,} records passed preprocessing, but {rows:,} rows were "
-                f"joined ({abs(rows - shard.records):,} {'lost' if rows < shard.records else 'too many'}); "
-                f"nothing is published",
+                f"shard {shard.name}: {shard.records:,} records passed preprocessing, but {rows:,} rows were joined "
+                f"{f'and {without:,} refused by the model ' if without else ''}"
+                f"({abs(off):,} {'lost' if off < 0 else 'too many'}); nothing is published",
                 shard.name,
             )
     known = {shard.name for shard in manifests.shards}
-    strange = sorted(set(joined) - known)
+    strange = sorted({*joined, *refused} - known)
     if strange:
         raise ReconciliationError(
-            f"shard {strange[0]}: {joined[strange[0]]:,} rows were joined, but preprocessing wrote no such "
+            f"shard {strange[0]}: {joined.get(strange[0], 0):,} rows were joined, but preprocessing wrote no such "
             f"shard; nothing is published",
             strange[0],
         )
     if objects is not None:
         _check_objects(manifests, objects)
     scored = sum(joined.values())
-    rejected = manifests.rejected_count
+    reasons = Counter(manifests.rejected)
+    if any(refused.values()):
+        reasons[REFUSED_BY_MODEL] += sum(refused.values())
+    rejected = reasons.total()
     if manifests.records_in != rejected + scored:
         raise ReconciliationError(
             f"{manifests.records_in:,} records came in, but {rejected:,} rejected and {scored:,} joined are "
@@ -67,7 +81,7 @@ def reconcile(
         )
     return Reconciled(
         records_in=manifests.records_in,
-        rejected=dict(manifests.rejected),
+        rejected=dict(reasons.most_common()),
         scored=scored,
         shards=len(manifests.shards),
     )
@@ -94,11 +108,17 @@ def check_rejected(manifests: Manifests, most: float | None) -> None:
     if most is None:
         return
     rejected, came = manifests.rejected_count, manifests.records_in
-    allowed = most if isinstance(most, int) else most * came
+    allowed, limit = rejects_allowed(most, came)
     if rejected > allowed:
-        limit = f"{most:,}" if isinstance(most, int) else f"{most:.2%}, which is {int(allowed):,}"
         reasons = ", ".join(f"{number:,} {reason}" for reason, number in manifests.rejected.items())
         raise RejectedError(
             f"{rejected:,} of {came:,} records were rejected ({reasons}); max_rejected allows {limit}; "
             f"nothing was scored"
         )
+
+
+def rejects_allowed(most: float, came: int) -> tuple[float, str]:
+    """How many of the records that came in may be rejected, as a number and in words."""
+    if isinstance(most, int):
+        return most, f"{most:,}"
+    return most * came, f"{most:.2%}, which is {int(most * came):,}"

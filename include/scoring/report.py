@@ -55,6 +55,8 @@ def build_report(
             "manifest": f"{manifest['output_uri']}_manifest.json",
         },
         "rejects": f"{plan['run_prefix']}{facts['preprocess_job']}/rejects/",
+        # Where the records are that preprocessing passed and the model refused; None if there are none.
+        "refused": (jobs["transform"].get("settled") or {}).get("rejects"),
         "model": dict(manifest["model"]),
         "shards": facts["count"],
         "stages": stages,

@@ -16,7 +16,7 @@ _INDENT = 14
 def render_text(report: Mapping[str, Any]) -> str:
     """The report as lines of at most 80 characters, but for addresses, which are never broken."""
     lines = [f"{report['pipeline']} · {report['run_id']}", ""]
-    lines += _records(report["records"], report["rejects"])
+    lines += _records(report["records"], report["rejects"], report["refused"])
     lines += _field("model", label(report["model"]))
     lines.append("")
     for stage in report["stages"]:
@@ -37,7 +37,7 @@ def render_text(report: Mapping[str, Any]) -> str:
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def _records(records: Mapping[str, Any], rejects: str) -> list[str]:
+def _records(records: Mapping[str, Any], rejects: str, refused: str | None) -> list[str]:
     reasons: Mapping[str, int] = records["rejected_by_reason"]
     width = len(f"{records['in']:,}")
     lines = _field("records in", f"{records['in']:>{width},}")
@@ -48,7 +48,7 @@ def _records(records: Mapping[str, Any], rejects: str) -> list[str]:
         for reason, number in reasons.items()
     ]
     if records["rejected"]:
-        lines.append(f"{'':{_INDENT}}{rejects}")
+        lines += [f"{'':{_INDENT}}{where}" for where in (rejects, refused) if where]
     return lines
 
 

@@ -272,6 +272,11 @@ class TransformSection(StageLimits):
     assemble_with: Literal["Line", "None"] = Field(
         default="Line", description="Line puts a line break between the answers of a shard, None glues them."
     )
+    on_poison: Literal["reject", "fail"] = Field(
+        default="reject",
+        description="When the model refuses records: find them by at most three further, smaller jobs, reject them "
+        "and score the rest, within max_rejected and goals.budget; or fail.",
+    )
     input_filter: str | None = Field(
         default=None,
         description="SageMaker's InputFilter, only without preprocess: the part of a record that the model sees, such "

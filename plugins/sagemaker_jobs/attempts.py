@@ -13,25 +13,28 @@ if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 
     from sagemaker_jobs.jobs import Job
+    from sagemaker_jobs.resuming import Remainder
     from sagemaker_jobs.spec import JobSpec
 
 
-def request_of(hook: SageMakerHook, spec: JobSpec, earlier: Sequence[Job]) -> dict[str, Any]:
+def request_of(
+    hook: SageMakerHook, spec: JobSpec, earlier: Sequence[Job], remainder: Remainder | None = None
+) -> dict[str, Any]:
     """The request of the attempt that follows ``earlier``; () for the first.
 
-    A transform that resumes writes its manifest to S3 here.
+    It works on ``remainder`` where that is given, else on what was left: a transform that resumes writes its
+    manifest to S3 here.
     """
     request = spec.request_for(len(earlier) + 1)
     if earlier:
         instance_type = instance_type_of(spec, earlier)
         if instance_type is not None:
             spec.kind.resources(request)["InstanceType"] = instance_type
-        remainder = left_to_do(hook, spec, earlier)
+        remainder = remainder or left_to_do(hook, spec, earlier)
         if remainder is not None:
             request["TransformInput"]["DataSource"] = remainder.source
             resources = spec.kind.resources(request)
-            # An instance without an object is billed all the same.
-            resources["InstanceCount"] = min(int(resources["InstanceCount"]), remainder.objects)
+            resources["InstanceCount"] = min(int(resources["InstanceCount"]), remainder.most_instances)
     return request
 
 

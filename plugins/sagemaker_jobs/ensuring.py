@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
@@ -11,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from sagemaker_jobs.attempts import request_of
 from sagemaker_jobs.aws import call, client_of, error_code, is_transient, says_absent
+from sagemaker_jobs.continuing import NothingMore, Settled, failed_for_good
 from sagemaker_jobs.errors import QuotaExceeded, RequestRefused, SubmitFailed
 from sagemaker_jobs.jobs import Job, describe_job, failure_of
 from sagemaker_jobs.kinds import RUNNING, JobKind
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
     from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 
+    from sagemaker_jobs.continuing import Continuation
+    from sagemaker_jobs.resuming import Remainder
     from sagemaker_jobs.spec import JobSpec
 
 log = logging.getLogger(__name__)
@@ -30,7 +34,13 @@ log = logging.getLogger(__name__)
 MOST_ATTEMPTS = 99  # a name has room for two digits
 
 
-def ensure_job(hook: SageMakerHook, spec: JobSpec, *, asked_again: bool = False) -> Job:
+def ensure_job(
+    hook: SageMakerHook,
+    spec: JobSpec,
+    *,
+    asked_again: bool = False,
+    continuation: Continuation | None = None,
+) -> Job:
     """The job that does what ``spec`` says: the one in progress, the completed one, or a new attempt.
 
     Walks the attempts from the first: a job that runs or is completed is adopted if it matches the request,
@@ -40,6 +50,9 @@ def ensure_job(hook: SageMakerHook, spec: JobSpec, *, asked_again: bool = False)
     ``asked_again`` says that a person cleared the task, which permits an attempt after a failure that is not
     retried by itself, and beyond ``max_attempts``. It applies only to a failure that has been reported
     before, so a new job that fails at once is still reported and not run twice.
+
+    ``continuation`` is asked what follows an attempt that failed for good: it may name objects for a further
+    attempt, or take the work for done, in which case the failed job comes back as ``settled``.
 
     Raises JobMismatch, RequestRefused, QuotaExceeded, SubmitFailed; or, when no further attempt is due, what
     ``explain`` says about the last one.
@@ -57,9 +70,18 @@ def ensure_job(hook: SageMakerHook, spec: JobSpec, *, asked_again: bool = False)
         raise RequestRefused(
             f"{spec.base_name} has had {MOST_ATTEMPTS} attempts; clear the submitting task for a new name."
         )
-    if earlier:
-        _permit_another(hook, spec, earlier, asked_again=asked_again)
-    return submit(hook, spec, earlier)
+    follows = None
+    if earlier and continuation is not None and failed_for_good(earlier[-1]):
+        follows = continuation.after(hook, spec, earlier)
+    if isinstance(follows, Settled):
+        return replace(earlier[-1], settled=follows.account)
+    if follows is None or isinstance(follows, NothingMore):
+        if earlier:
+            because = "" if follows is None else follows.because
+            _permit_another(hook, spec, earlier, asked_again=asked_again, because=because)
+        return submit(hook, spec, earlier)
+    log.warning("%s\nStarting attempt %d.", failure_of(hook, earlier[-1]), len(earlier) + 1)
+    return submit(hook, spec, earlier, follows)
 
 
 def attempts_of(hook: SageMakerHook, spec: JobSpec) -> Iterator[Job]:
@@ -71,7 +93,9 @@ def attempts_of(hook: SageMakerHook, spec: JobSpec) -> Iterator[Job]:
         yield found
 
 
-def submit(hook: SageMakerHook, spec: JobSpec, earlier: Sequence[Job]) -> Job:
+def submit(
+    hook: SageMakerHook, spec: JobSpec, earlier: Sequence[Job], remainder: Remainder | None = None
+) -> Job:
     """Create the attempt after ``earlier``, and its model; or find it created by somebody else.
 
     "Somebody else" is also this very call, when its answer was lost on the way.
@@ -82,7 +106,7 @@ def submit(hook: SageMakerHook, spec: JobSpec, earlier: Sequence[Job]) -> Job:
         ensure_model(hook, spec.model)
     refusal: Exception | None = None
     try:
-        call(getattr(client_of(hook), spec.kind.create), request_of(hook, spec, earlier))
+        call(getattr(client_of(hook), spec.kind.create), request_of(hook, spec, earlier, remainder))
     except (ClientError, BotoCoreError, OSError) as error:
         # ResourceInUse also answers botocore's own repetition of a call whose first answer was lost on the
         # way, and a broken connection says nothing about whether the job exists: only Describe knows.
@@ -126,17 +150,20 @@ def ensure_model(hook: SageMakerHook, request: dict[str, Any]) -> None:
         log.info("Created model %s.", name)
 
 
-def _permit_another(hook: SageMakerHook, spec: JobSpec, earlier: Sequence[Job], *, asked_again: bool) -> None:
+def _permit_another(
+    hook: SageMakerHook, spec: JobSpec, earlier: Sequence[Job], *, asked_again: bool, because: str
+) -> None:
     """Return if another attempt may follow the last of ``earlier``, else raise why that one ended.
 
-    Attempts that never got an instance cost nothing and do not count against ``max_attempts``.
+    Attempts that never got an instance cost nothing and do not count against ``max_attempts``; those that
+    failed for good did not fail by chance, so they do not either. ``because`` says why nobody goes on.
     """
     last = earlier[-1]
     if asked_again and REPORTED_TAG in tags_of(hook, last.arn):
         log.info("%s ended as %s; the task was cleared, so it is tried again.", last.name, last.status)
         return
-    error = failure_of(hook, last)
-    billed = sum(spec.kind.started_field in job.description for job in earlier)
+    error = failure_of(hook, last, because=because)
+    billed = sum(spec.kind.started_field in job.description and not failed_for_good(job) for job in earlier)
     if isinstance(error, AirflowFailException) or billed >= spec.max_attempts:
         raise error
     log.warning("%s\nStarting attempt %d.", error, len(earlier) + 1)

@@ -23,12 +23,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One job as AWS describes it; ``attempt`` is None for a job that was only named, not specified."""
+    """One job as AWS describes it; ``attempt`` is None for a job that was only named, not specified.
+
+    ``settled`` is the account of a Continuation that takes the work for done although the job failed.
+    """
 
     kind: JobKind
     name: str
     description: dict[str, Any]
     attempt: int | None = None
+    settled: dict[str, Any] | None = None
 
     @property
     def status(self) -> str:
@@ -81,11 +85,16 @@ def stop_job(hook: SageMakerHook, kind: JobKind, name: str, *, because: str) -> 
     return True
 
 
-def failure_of(hook: SageMakerHook, job: Job, tags: dict[str, str] | None = None) -> SageMakerJobError:
+def failure_of(
+    hook: SageMakerHook, job: Job, tags: dict[str, str] | None = None, *, because: str = ""
+) -> SageMakerJobError:
     """The exception for a job that ended badly; also marks the job as reported, see ``ensure_job``.
 
-    ``tags`` are what is known of the job's tags although AWS may not have taken them.
+    ``tags`` are what is known of the job's tags although AWS may not have taken them; ``because`` is said
+    first.
     """
-    error = explain(hook, job.kind, job.name, job.description, {**tags_of(hook, job.arn), **(tags or {})})
+    error = explain(
+        hook, job.kind, job.name, job.description, {**tags_of(hook, job.arn), **(tags or {})}, because=because
+    )
     try_to_tag(hook, job.arn, {REPORTED_TAG: "true"})
     return error

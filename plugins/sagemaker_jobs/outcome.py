@@ -34,16 +34,24 @@ _CLOCK_TOLERANCE_SECONDS = 2.0
 
 
 def explain(
-    hook: SageMakerHook, kind: JobKind, name: str, description: dict[str, Any], tags: dict[str, str]
+    hook: SageMakerHook,
+    kind: JobKind,
+    name: str,
+    description: dict[str, Any],
+    tags: dict[str, str],
+    *,
+    because: str = "",
 ) -> SageMakerJobError:
     """The exception for a job that ended as Failed or Stopped, or is Stopping.
 
-    Reads the job's logs for it.
+    Reads the job's logs for it. ``because`` stands before all that.
     """
     reason = cause_of(kind, description, tags)
     logs = tail_logs(hook, kind, name)
     status = str(description[kind.status_field])
     message = describe_end(kind, name, description, reason, tags, logs)
+    if because:
+        message = f"{because}\n{message}"
     return _error_type(reason, status)(message, job_name=name, status=status, reason=reason.name)
 
 

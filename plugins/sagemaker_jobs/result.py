@@ -45,16 +45,23 @@ class JobResult(TypedDict):
     output_uri: str | None
     output_uris: list[str]
     earlier: list[EarlierAttempt]
+    settled: dict[str, Any] | None
     request: dict[str, Any]
 
 
 def job_result(
-    job: Job, request_members: frozenset[str], *, earlier: Sequence[Job] = (), resumed: Sequence[Job] = ()
+    job: Job,
+    request_members: frozenset[str],
+    *,
+    earlier: Sequence[Job] = (),
+    resumed: Sequence[Job] = (),
+    settled: dict[str, Any] | None = None,
 ) -> JobResult:
     """The account of ``job``; ``request_members`` are the members of its kind's Create request.
 
     ``earlier`` are the attempts before it, ``resumed`` those of them whose outputs it completed: their
-    prefixes come first in ``output_uris``, and each object's output is below the first that has it.
+    prefixes come first in ``output_uris``, and each object's output is below the first that has it. ``settled``
+    is the account of a Continuation; with it the job may have failed.
 
     ``billed_seconds`` are instance seconds: AWS bills from start to end, times instances, and not the time
     before. ``request`` is what AWS says it ran, which after a retry on another instance type is not what was
@@ -80,6 +87,7 @@ def job_result(
         output_uri=next(iter(kind.output_uris(found)), None),
         output_uris=outputs,
         earlier=[_earlier(each) for each in earlier],
+        settled=settled,
         request=json_safe(
             {key: value for key, value in found.items() if key in request_members - _NEVER_SENT}
         ),

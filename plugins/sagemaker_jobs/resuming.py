@@ -33,42 +33,91 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Remainder:
-    """What is left of a transform: the DataSource that names it, and how many objects that is."""
+    """What a further transform works on: the DataSource that names it, and how many objects that is.
+
+    ``instances``: the most that it needs, where that is known to be fewer than it has objects.
+    """
 
     source: dict[str, Any]
     objects: int
+    instances: int | None = None
+
+    @property
+    def most_instances(self) -> int:
+        """An instance without an object is billed all the same."""
+        return self.objects if self.instances is None else min(self.objects, self.instances)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The input of one attempt: names of objects relative to ``folder``, an S3 URI that ends in ``/``.
+
+    ``whole`` says that it was the input of the request itself.
+    """
+
+    folder: str
+    names: tuple[str, ...]
+    whole: bool
 
 
 def left_to_do(hook: SageMakerHook, spec: JobSpec, earlier: Sequence[Job]) -> Remainder | None:
     """The objects that no attempt of ``earlier`` has finished; None to run all of them.
 
-    Writes the manifest beside the attempt's output prefix. When every object is done and the job failed all
-    the same, the last object is done again: AWS runs no job without input.
+    Each attempt of a chain was given what the one before had left, so only the last one is looked at. Writes
+    the manifest beside the attempt's output prefix. When every object is done and the job failed all the same,
+    the last object is done again: AWS runs no job without input.
     """
-    if not can_resume(spec):
+    chain = chain_of(spec, earlier) if can_resume(spec) else []
+    if not chain:
         return None
-    s3 = client_of(sibling(S3Hook, hook))
-    outputs = [uri for job in chain_of(spec, earlier) for uri in TRANSFORM.output_uris(job.description)]
-    done = {name.removesuffix(OUT) for uri in outputs for name in _names(s3, uri) if name.endswith(OUT)}
-    source = spec.request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
-    inputs = sorted(_names(s3, source))
-    left = [name for name in inputs if name not in done]
-    if not inputs or len(left) == len(inputs):
+    was = given(hook, spec, chain[-1])
+    done = answered(hook, chain[-1])
+    left = [name for name in was.names if name not in done]
+    if not was.names or (was.whole and len(left) == len(was.names)):
         return None
     attempt = len(earlier) + 1
-    manifest = manifest_uri(spec, attempt)
-    folder = source[: source.rindex("/") + 1]
-    bucket, key = S3Hook.parse_s3_url(manifest)
-    body = json.dumps([{"prefix": folder}, *(left or inputs[-1:])]).encode()
-    call(s3.put_object, {"Bucket": bucket, "Key": key, "Body": body, "ContentType": "application/json"})
     log.info(
-        "Attempt %d goes on where others ended: %d of %d objects are left, in %s.",
+        "Attempt %d goes on where others ended: %d of %d objects are left.",
         attempt,
         len(left),
-        len(inputs),
-        manifest,
+        len(was.names),
     )
-    return Remainder(_manifest_source(manifest), len(left) or 1)
+    return remainder_of(hook, spec, attempt, was.folder, left or was.names[-1:])
+
+
+def given(hook: SageMakerHook, spec: JobSpec, job: Job) -> Given:
+    """What an attempt of ``spec`` was given to work on."""
+    s3 = client_of(sibling(S3Hook, hook))
+    if _is_resumed(spec, job):
+        return _read_manifest(s3, manifest_uri(spec, job.attempt or 1))
+    source = spec.request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
+    return Given(source[: source.rindex("/") + 1], tuple(sorted(_names(s3, source))), whole=True)
+
+
+def answered(hook: SageMakerHook, job: Job) -> set[str]:
+    """Names of the objects whose output this job has written, relative to its input."""
+    s3 = client_of(sibling(S3Hook, hook))
+    names = (name for uri in job.kind.output_uris(job.description) for name in _names(s3, uri))
+    return {name.removesuffix(OUT) for name in names if name.endswith(OUT)}
+
+
+def remainder_of(
+    hook: SageMakerHook,
+    spec: JobSpec,
+    attempt: int,
+    folder: str,
+    names: Sequence[str],
+    *,
+    instances: int | None = None,
+) -> Remainder:
+    """A Remainder of the objects ``names`` below ``folder``, once their manifest is written."""
+    manifest = manifest_uri(spec, attempt)
+    bucket, key = S3Hook.parse_s3_url(manifest)
+    body = json.dumps([{"prefix": folder}, *names]).encode()
+    s3 = client_of(sibling(S3Hook, hook))
+    call(s3.put_object, {"Bucket": bucket, "Key": key, "Body": body, "ContentType": "application/json"})
+    log.info("%d objects below %s are named in %s.", len(names), folder, manifest)
+    return Remainder(_manifest_source(manifest), len(names), instances)
 
 
 def chain_of(spec: JobSpec, jobs: Sequence[Job]) -> list[Job]:
@@ -108,6 +157,12 @@ def _is_resumed(spec: JobSpec, job: Job) -> bool:
 
 def _manifest_source(uri: str) -> dict[str, Any]:
     return {"S3DataSource": {"S3DataType": "ManifestFile", "S3Uri": uri}}
+
+
+def _read_manifest(s3: Any, uri: str) -> Given:
+    bucket, key = S3Hook.parse_s3_url(uri)
+    prefix, *names = json.load(call(s3.get_object, {"Bucket": bucket, "Key": key})["Body"])
+    return Given(str(prefix["prefix"]), tuple(names), whole=False)
 
 
 def _names(s3: Any, uri: str) -> Iterator[str]:

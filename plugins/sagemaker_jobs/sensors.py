@@ -13,6 +13,7 @@ from airflow.providers.amazon.aws.sensors.sagemaker import (
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
 from sagemaker_jobs.aws import client_of
+from sagemaker_jobs.continuing import Settled
 from sagemaker_jobs.ensuring import attempts_of
 from sagemaker_jobs.errors import RequestError
 from sagemaker_jobs.jobs import Job, describe_job
@@ -77,7 +78,20 @@ class JobSensor(WaitsForJob):
             earlier = [each for each in attempts_of(self.hook, spec) if (each.attempt or 0) < job.attempt]
         resumed = chain_of(spec, [*earlier, job])[:-1] if spec is not None and can_resume(spec) else []
         shape = client_of(self.hook).meta.service_model.operation_model(self.job_kind.operation).input_shape
-        return job_result(job, frozenset(shape.members), earlier=earlier, resumed=resumed)
+        return job_result(
+            job,
+            frozenset(shape.members),
+            earlier=earlier,
+            resumed=resumed,
+            settled=job.settled or self._settled(spec, [*earlier, job]),
+        )
+
+    def _settled(self, spec: JobSpec | None, jobs: list[Job]) -> dict[str, Any] | None:
+        """What the continuation says of a job that has completed."""
+        if spec is None or self.continuation is None:
+            return None
+        follows = self.continuation.after(self.hook, spec, jobs)
+        return follows.account if isinstance(follows, Settled) else None
 
     def spec_in_use(self, context: Context) -> JobSpec | None:  # noqa: ARG002 - part of the interface
         """The spec that was handed in."""

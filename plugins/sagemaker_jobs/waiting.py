@@ -14,6 +14,7 @@ from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, BaseOperatorMeta, Trig
 
 from sagemaker_jobs.attempts import types_of
 from sagemaker_jobs.casting import optional_number
+from sagemaker_jobs.continuing import failed_for_good
 from sagemaker_jobs.ensuring import attempts_of, ensure_job
 from sagemaker_jobs.errors import JobTimedOut, QuotaExceeded, SageMakerJobError, WaitInterrupted
 from sagemaker_jobs.jobs import Job, describe_job, failure_of, stop_job
@@ -26,6 +27,7 @@ from sagemaker_jobs.triggers import SageMakerJobTrigger
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from sagemaker_jobs.continuing import Continuation
     from sagemaker_jobs.kinds import JobKind
     from sagemaker_jobs.spec import JobSpec
 
@@ -60,6 +62,8 @@ class WaitsForJob(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
     :param first_poll_seconds: pause after the first look.
     :param max_poll_seconds: what the pause grows to.
     :param room_patience_seconds: how long to try again while AWS has no room (templated).
+    :param continuation: decides what follows a transform that failed for good; the operator, which needs
+        ``resume``, and the sensor take the same one.
     """
 
     job_kind: JobKind
@@ -76,6 +80,7 @@ class WaitsForJob(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
         first_poll_seconds: float = 2,
         max_poll_seconds: float = 30,
         room_patience_seconds: float | str | None = 3600,
+        continuation: Continuation | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -83,6 +88,7 @@ class WaitsForJob(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
         self.first_poll_seconds = first_poll_seconds
         self.max_poll_seconds = max_poll_seconds
         self.room_patience_seconds = room_patience_seconds
+        self.continuation = continuation
 
     def spec_in_use(self, context: Context) -> JobSpec | None:
         """The spec behind the job; None for a job that is only named."""
@@ -101,10 +107,20 @@ class WaitsForJob(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
         if self.job_in_hand is not None:
             stop_job(self.hook, self.job_kind, self.job_in_hand, because=KILLED)
 
-    def begin(self, context: Context, spec: JobSpec, trouble: Trouble | None = None) -> Any:
-        """Find or start the job, with patience while AWS has no room, and ``take`` it."""
+    def begin(
+        self, context: Context, spec: JobSpec, trouble: Trouble | None = None, *, go_on: bool = False
+    ) -> Any:
+        """Find or start the job, with patience while AWS has no room, and ``take`` it.
+
+        ``go_on`` says that one of this asking has ended already, so that nobody has asked for the next.
+        """
         try:
-            job = ensure_job(self.hook, spec, asked_again=asked_again(context))
+            job = ensure_job(
+                self.hook,
+                spec,
+                asked_again=not go_on and asked_again(context),
+                continuation=self.continuation,
+            )
         except QuotaExceeded as error:
             return self._wait_for_room(context, spec, error, trouble)
         self.job_in_hand = job.name
@@ -191,8 +207,13 @@ class WaitsForJob(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
         if job.status == "Completed":
             self.log.info("%s %s completed.", self.job_kind.noun.capitalize(), job.name)
             return self.job_done(context, job)
+        if job.settled is not None:
+            self.log.warning("%s failed, and what it left is accounted for: %s", job.name, job.settled)
+            return self.job_done(context, job)
         error = failure_of(self.hook, job)
         spec = self.spec_in_use(context)
+        if self.continuation is not None and spec is not None and failed_for_good(job):
+            return self.begin(context, spec, trouble, go_on=True)
         if error.reason == "capacity" and spec is not None:
             return self._wait_for_room(context, spec, error, trouble)
         raise error

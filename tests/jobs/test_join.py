@@ -296,3 +296,14 @@ def test_any_table_joins_exactly_or_raises_with_the_right_counts(
         ],
     }[output]()
     assert found == [(*row, float(number)) for number, row in enumerate(rows)]
+
+
+@pytest.mark.parametrize("output", ["parquet", "csv", "jsonl"])
+def test_a_group_of_which_nothing_is_left_is_a_part_without_rows(tmp_path: Path, output: str) -> None:
+    """All of its records were refused by the model: the columns are there all the same."""
+    part = tmp_path / f"part.{output}"
+    assert join_group([], part, spec(output, COLUMNS)) == []
+    if output == "parquet":
+        assert (pq.read_table(part).num_rows, pq.read_schema(part).names) == (0, [*COLUMNS, "predicted"])
+    else:
+        assert count_records(part) == (1 if output == "csv" else 0)

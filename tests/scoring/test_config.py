@@ -78,7 +78,7 @@ def test_duplicates_are_exact_over_hosts_because_each_host_sees_all_input() -> N
             ("transform.maxinstances: found an unknown key; allowed are 'instance_type', "
              "'instance_types', 'max_instances', "
             "'max_runtime_minutes', 'strategy', 'max_payload_mb', 'max_concurrent_transforms', 'accept', "
-            "'assemble_with', 'input_filter' and 'max_jobs'; did you mean 'max_instances'?"),
+            "'assemble_with', 'on_poison', 'input_filter' and 'max_jobs'; did you mean 'max_instances'?"),
         ),
         (
             {"join.format": "parket"},

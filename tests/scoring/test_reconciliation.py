@@ -58,6 +58,21 @@ def test_counts_that_add_up_are_reported() -> None:
     assert (found.records_in, found.rejected_count, found.scored, found.shards) == (68, 8, 60, 3)
 
 
+def test_records_that_the_model_refused_are_rejected_and_not_scored() -> None:
+    """They passed preprocessing: of each shard so many are joined, so many refused, and none is lost between."""
+    manifests = read_manifests(two_hosts(), hosts=2)
+    joined = {**JOINED, "algo-1-00001": 18, "algo-2-00000": 29}
+    found = reconcile(manifests, joined, refused={"algo-1-00001": 2, "algo-2-00000": 1})
+    assert (found.records_in, found.rejected_count, found.scored) == (68, 11, 57)
+    assert found.rejected == {"no duplicates": 5, "arity": 3, "refused by the model": 3}
+    with pytest.raises(
+        ReconciliationError, match=r"18 rows were joined and 1 refused by the model \(1 lost\)"
+    ):
+        reconcile(manifests, joined, refused={"algo-1-00001": 1, "algo-2-00000": 1})
+    with pytest.raises(ReconciliationError, match="preprocessing wrote no such shard"):
+        reconcile(manifests, JOINED, refused={"algo-9-00000": 1})
+
+
 @pytest.mark.parametrize(
     ("changes", "shard", "words"),
     [

@@ -135,6 +135,21 @@ def test_the_terminal_summary_fits_80_columns_but_for_addresses() -> None:
         assert wanted in lines, f"{wanted!r} is not in\n{text}"
 
 
+def test_records_that_the_model_refused_are_found_from_the_report() -> None:
+    """Their answers lie elsewhere than the rejects of preprocessing."""
+    where = "s3://data/work/churn/run/churn-transform-0123-4/rejects/"
+    jobs = {
+        "preprocess": job("preprocess"),
+        "transform": job("transform", settled={"refused": 2, "rejects": where}),
+    }
+    figures = report(jobs=jobs)
+    assert figures["refused"] == where
+    assert where in render_text(figures)
+    assert where in render_html(figures)
+    assert report()["refused"] is None
+    assert "that the model refused" not in render_html(report())
+
+
 def test_the_table_of_rows_keeps_the_first_columns_and_the_prediction() -> None:
     table = render_text(report()).splitlines()[-2:]
     assert table[0].split() == ["sex", "length", "diameter", "…", "shell_weight", "rings", "predicted_rings"]

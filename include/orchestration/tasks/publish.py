@@ -10,6 +10,7 @@ from include.orchestration.assets import tell_of
 from include.orchestration.names import PLAN, PREPROCESSED, SHARDS, TRANSFORMED
 from include.orchestration.pipelines import named
 from include.orchestration.publishing import Publication
+from include.orchestration.shard_sources import mended_shards
 from include.orchestration.storage import Storage
 from include.scoring.errors import ReconciliationError
 from include.scoring.manifest import build_manifest
@@ -41,7 +42,8 @@ def publish(
     preprocessed, transformed = ti.xcom_pull(PREPROCESSED), ti.xcom_pull(TRANSFORMED)
     facts = ti.xcom_pull(SHARDS, key="facts")
     parts = parts_of(joined, facts, preprocessed["job_name"], transformed["job_name"])
-    reconciled = reconciled_run(storage, plan, preprocessed, parts)
+    refused = {shard: each["refused"] for shard, each in mended_shards(storage, transformed).items()}
+    reconciled = reconciled_run(storage, plan, preprocessed, parts, refused)
 
     publication = Publication(storage, plan["output_uri"], plan["run_id"], plan["nonce"], ti.try_number)
     before = publication.before()
@@ -117,8 +119,10 @@ def reconciled_run(
     plan: Mapping[str, Any],
     preprocessed: Mapping[str, Any],
     parts: Iterable[Mapping[str, Any]],
+    refused: Mapping[str, int],
 ) -> Reconciled:
-    """The counts of the run, which add up: per object, per shard and in all.
+    """The counts of the run, which add up: per object, per shard and in all. `refused`: records that the model could
+    not take, by shard.
 
     Raises:
         ReconciliationError, ManifestError: they do not.
@@ -132,4 +136,5 @@ def reconciled_run(
         found,
         {shard: rows for part in parts for shard, rows in part["shards"].items()},
         objects=manifest_uris(storage.read_json(paths.input_manifest)),
+        refused=refused,
     )

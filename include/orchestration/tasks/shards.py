@@ -60,7 +60,8 @@ def shards(pipeline: str, *, ti: Any, **_: Any) -> list[dict[str, int]] | SkipRe
             f"so there is nothing to score; each is listed with its reason below {where.rejects}"
         )
     documents_of_shards = [shard.model_dump(mode="json") for shard in found.shards]
-    storage.write_json(f"{where.root}shards.json", {"shards": documents_of_shards})
+    counts = {"in": found.records_in, "out": found.records_out, "rejected": found.rejected_count}
+    storage.write_json(where.shards, {"records": counts, "shards": documents_of_shards})
     # Airflow maps a task over 1,024 values at most (core.max_map_length).
     whole = sum(shard.bytes for shard in found.shards)
     groups = group_shards(found.shards, max(plan["join"]["group_bytes"], math.ceil(whole / MOST_GROUPS)))

@@ -1,0 +1,331 @@
+"""Finding the records that a model cannot take, inside the wait for the transform: see `include.scoring.poison`.
+
+Nothing is remembered but what lies in S3 and in AWS: the attempts by their names, the manifest of each, the outputs,
+and the service's log of what was refused. So a task that is tried again in the middle finds its round where it was.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
+from botocore.exceptions import ClientError
+
+from include.jobs.blocks import Blocks
+from include.jobs.join import in_order
+from include.jobs.join_spec import JoinSpec
+from include.jobs.mending import MendedFiles, Part, mend
+from include.orchestration.pipelines import named
+from include.orchestration.refusals import final
+from include.orchestration.storage import Storage
+from include.scoring.config import Pipeline
+from include.scoring.cost import load_prices, total
+from include.scoring.errors import ReconciliationError, RejectedError
+from include.scoring.naming import JobPaths, RunPaths
+from include.scoring.pieces import Piece, cover, read_name
+from include.scoring.poison import Bounds, Found, Further, GiveUp, Situation, decide, over_budget, too_many
+from include.scoring.reconciliation import REFUSED_BY_MODEL
+from include.scoring.requests import join_spec
+from sagemaker_jobs.aws import error_code
+from sagemaker_jobs.continuing import NothingMore, Settled
+from sagemaker_jobs.jobs import Job
+from sagemaker_jobs.refusals import refused
+from sagemaker_jobs.resuming import Given, Remainder, answered, chain_of, given, remainder_of
+from sagemaker_jobs.spec import JobSpec
+
+log = logging.getLogger(__name__)
+
+#: Small objects that are moved at a time.
+MOVING = 8
+#: Characters of a container's answer that a reject keeps.
+REASON_LENGTH = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class PoisonRecords:
+    """What follows a transform that failed for good, for the pipeline of this name (a `Continuation`)."""
+
+    pipeline: str
+
+    def after(
+        self, hook: SageMakerHook, spec: JobSpec, jobs: Sequence[Job]
+    ) -> Settled | Remainder | NothingMore | None:
+        """See `sagemaker_jobs.continuing.Continuation`."""
+        return _after(named(self.pipeline), hook, spec, jobs)
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One attempt: what it was given, answered, and refused with which answer."""
+
+    job: Job
+    given: Given
+    pieces: tuple[Piece, ...]
+    answered: frozenset[Piece]
+    refused: Mapping[Piece, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What the run wrote before the transform."""
+
+    paths: RunPaths
+    wrote: JobPaths
+    shards: Mapping[str, Piece]
+    documents: Mapping[str, Mapping[str, Any]]
+    counts: Mapping[str, int]
+
+    @classmethod
+    def of(cls, storage: Storage, spec: JobSpec) -> Run:
+        """The run whose features the transform reads."""
+        features = spec.request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
+        wrote = JobPaths(features.removesuffix("features/"))
+        found = storage.read_json(wrote.shards)
+        shards: dict[str, Piece] = {}
+        for shard in found["shards"]:
+            name = Path(shard["features_key"]).name
+            shards[name] = Piece(shard["name"], 1, shard["records"], Path(name).suffix, whole=True)
+        return cls(
+            RunPaths(f"{wrote.root.rstrip('/').rsplit('/', 1)[0]}/"),
+            wrote,
+            shards,
+            {shard["name"]: shard for shard in found["shards"]},
+            found["records"],
+        )
+
+
+@final
+def _after(
+    pipeline: Pipeline, hook: SageMakerHook, spec: JobSpec, jobs: Sequence[Job]
+) -> Settled | Remainder | NothingMore | None:
+    chain = chain_of(spec, jobs)
+    completed = bool(chain) and chain[-1].status == "Completed"
+    if not chain or (completed and len(chain) == 1):
+        return None
+    storage = Storage(pipeline.aws_conn_id, pipeline.region)
+    run = Run.of(storage, spec)
+    try:
+        rounds = [_round(hook, spec, run, job) for job in chain]
+    except ClientError as error:
+        # What went wrong with the job must be said, whatever may not be read about it.
+        if error_code(error) not in {"AccessDenied", "AccessDeniedException"}:
+            raise
+        return NothingMore(f"Which objects were refused cannot be read: {error}")
+    if all(piece.whole for each in rounds for piece in each.pieces) and (
+        completed or not any(each.refused for each in rounds)
+    ):
+        return None
+    now = situation(rounds)
+    bounds = Bounds(
+        records_in=run.counts["in"],
+        records_out=run.counts["out"],
+        rejected=run.counts["rejected"],
+        max_rejected=pipeline.max_rejected,
+    )
+    step = found_among(now, bounds) if completed else decide(now, bounds)
+    if isinstance(step, Further):
+        step = _within_budget(storage, run, jobs, step)
+    if isinstance(step, GiveUp):
+        return NothingMore(step.because)
+    if isinstance(step, Found):
+        return Settled(_settle(storage, pipeline, run, rounds, step))
+    return _start(storage, hook, spec, run, rounds[-1], step, attempt=len(jobs) + 1)
+
+
+def situation(rounds: Sequence[Round]) -> Situation:
+    """What is known after these rounds."""
+    last = rounds[-1]
+    done = frozenset().union(*(each.answered for each in rounds))
+    return Situation(
+        left=[piece for piece in last.pieces if piece not in last.answered],
+        given=len(last.pieces),
+        refused=Counter(piece for each in rounds for piece in each.refused if piece not in done),
+        refused_now=set(last.refused) - done,
+        answered=bool(done),
+        jobs=sum(bool(each.refused) for each in rounds),
+    )
+
+
+def found_among(now: Situation, bounds: Bounds) -> Found:
+    """What earlier rounds refused, once the last job has completed.
+
+    Raises:
+        RejectedError: these are more than the pipeline allows.
+    """
+    poison = tuple(piece for piece in now.refused if piece.records == 1)
+    problem = too_many(len(poison), bounds)
+    if problem:
+        raise RejectedError(problem)
+    return Found(poison)
+
+
+def _round(hook: SageMakerHook, spec: JobSpec, run: Run, job: Job) -> Round:
+    was = given(hook, spec, job)
+    said = refused(hook, job, was.folder) if job.status == "Failed" else {}
+    pieces, outputs = {name: read_name(name, run.shards) for name in was.names}, answered(hook, job)
+    return Round(
+        job,
+        was,
+        tuple(pieces.values()),
+        frozenset(piece for name, piece in pieces.items() if name in outputs),
+        {pieces[name]: shortened(lines) for name, lines in said.items() if name in pieces},
+    )
+
+
+def shortened(lines: Sequence[str]) -> str:
+    """A container's answer as a reason: its beginning and, since tracebacks end with what happened, its end."""
+    text = " ".join(" ".join(lines).split())
+    half = REASON_LENGTH // 2
+    return text if len(text) <= REASON_LENGTH else f"{text[:half]} … {text[-half:]}"
+
+
+def _within_budget(storage: Storage, run: Run, jobs: Sequence[Job], step: Further) -> Further | GiveUp:
+    """The step, if what the jobs cost so far and one more like the last stays within the plan's budget."""
+    plan = storage.read_json(run.paths.plan)
+    if plan["budget"] is None:
+        return step
+    prices = load_prices().overridden(plan["prices"])
+
+    def dollars(job: Job) -> float | None:
+        return prices.cost(
+            job.kind.resources(job.description)["InstanceType"], job.kind.billed_seconds(job.description)
+        )
+
+    # The next job has a part of the last one's records, and as many instances at most.
+    problem = over_budget(
+        budget=plan["budget"],
+        spent=total([plan["estimate"]["preprocess"]["dollars"], *map(dollars, jobs)]),
+        further=dollars(jobs[-1]),
+    )
+    return GiveUp(problem) if problem else step
+
+
+def _start(
+    storage: Storage,
+    hook: SageMakerHook,
+    spec: JobSpec,
+    run: Run,
+    last: Round,
+    step: Further,
+    *,
+    attempt: int,
+) -> Remainder:
+    """Write the pieces, and the manifest that names them."""
+    log.warning("%s", step.sentence())
+    planned = int(spec.kind.resources(spec.request)["InstanceCount"])
+    instances = max(1, math.ceil(planned * step.records / run.counts["out"]))
+    folder, names = last.given.folder, [piece.name for piece in step.again]
+    if step.cut:
+        source, folder = folder, run.paths.job(spec.job_name(attempt)).pieces
+        work = _moves(storage, source, folder, step)
+        for _ in in_order(work, MOVING):
+            pass
+        names += [part.name for piece in step.cut for part in piece.cut()]
+    return remainder_of(hook, spec, attempt, folder, sorted(names), instances=instances)
+
+
+def _moves(storage: Storage, source: str, folder: str, step: Further) -> Iterator[Any]:
+    """One piece of work for each object that goes below `folder`."""
+    for piece in step.again:
+        yield partial(storage.copy, f"{source}{piece.name}", f"{folder}{piece.name}")
+    for piece in step.cut:
+        with tempfile.TemporaryDirectory(prefix="pieces-") as scratch:
+            path = storage.download(f"{source}{piece.name}", Path(scratch) / "features")
+            with path.open("rb") as file:
+                lines = Blocks(file, None)  # no feature holds a line break
+                for part in piece.cut():
+                    block = lines.take(part.records)
+                    if block.count < part.records:
+                        raise ReconciliationError(
+                            f"{source}{piece.name} holds fewer than the {piece.records:,} records that it should",
+                            piece.shard,
+                        )
+                    yield partial(storage.write, f"{folder}{part.name}", block.data, content_type="text/csv")
+
+
+def _settle(
+    storage: Storage, pipeline: Pipeline, run: Run, rounds: Sequence[Round], found: Found
+) -> dict[str, Any]:
+    """Put the shards that were cut together again, list what was refused, and say where both are."""
+    paths = run.paths.job(rounds[-1].job.name)
+    spec = JoinSpec.from_dict(join_spec(pipeline))
+    # An object's output is below the first prefix that has it.
+    where = {
+        piece: f"{each.job.kind.output_uris(each.job.description)[0]}{piece.name}.out"
+        for each in reversed(rounds)
+        for piece in each.answered
+    }
+    why = {piece: answer for each in rounds for piece, answer in each.refused.items()}
+    mended: dict[str, Any] = {}
+    for shard in run.shards.values():
+        if shard in where:
+            continue
+        parts = cover(
+            shard,
+            [piece for piece in where if piece.shard == shard.shard],
+            [piece for piece in found.poison if piece.shard == shard.shard],
+        )
+        mended[shard.shard] = _mend(storage, run, paths, spec, shard, parts, where, why)
+    document = {
+        "version": 1,
+        "refused": sum(each["refused"] for each in mended.values()),
+        "rejects": paths.rejects,
+        "shards": mended,
+    }
+    storage.write_json(f"{paths.root}mended.json", document)
+    log.warning(
+        "The model refused %d records; each is listed with its answer below %s.",
+        document["refused"],
+        paths.rejects,
+    )
+    return {
+        "document": f"{paths.root}mended.json",
+        "refused": document["refused"],
+        "rejects": paths.rejects if document["refused"] else None,
+    }
+
+
+def _mend(
+    storage: Storage,
+    run: Run,
+    paths: JobPaths,
+    spec: JoinSpec,
+    shard: Piece,
+    parts: Sequence[Piece],
+    where: Mapping[Piece, str],
+    why: Mapping[Piece, str],
+) -> dict[str, Any]:
+    document = run.documents[shard.shard]
+    source = f"{run.wrote.root}{document['records_key']}"
+    with tempfile.TemporaryDirectory(prefix="mending-") as name, ThreadPoolExecutor(MOVING) as pool:
+        folder = Path(name)
+        to = MendedFiles(folder / "records", folder / "predictions", folder / "rejects")
+        records = storage.download(source, folder / "all")
+
+        def part_of(piece: Piece) -> Part:
+            if piece not in where:
+                return Part(piece.name, piece.records, None, why[piece])
+            answers = storage.download(where[piece], folder / "answers" / piece.name)
+            return Part(piece.name, piece.records, answers)
+
+        refused_records = mend(
+            records, list(pool.map(part_of, parts)), spec, to, source=source, rule=REFUSED_BY_MODEL
+        )
+        keys = {
+            "records_uri": f"{paths.mended}records/{Path(document['records_key']).name}",
+            "predictions_uri": f"{paths.mended}predictions/{shard.name}.out",
+        }
+        storage.upload(to.records, keys["records_uri"])
+        storage.upload(to.predictions, keys["predictions_uri"])
+        if refused_records:
+            storage.upload(to.rejects, f"{paths.rejects}{shard.shard}.jsonl")
+    return {"records": shard.records - refused_records, "refused": refused_records, **keys}
