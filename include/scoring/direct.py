@@ -58,6 +58,10 @@ def _sections(pipeline: Pipeline) -> Iterator[str]:
         "impute": (bool(pipeline.impute), "gaps are filled by preprocessing alone"),
         "function": (pipeline.function is not None, "it runs in the preprocessing job"),
         "sensitive": (bool(pipeline.sensitive), "groups are counted by the preprocessing job"),
+        "transform.on_poison": (
+            "on_poison" in pipeline.transform.model_fields_set and pipeline.transform.on_poison == "reject",
+            "only shards whose records were counted are cut to find those that the model refuses, so such a run fails",
+        ),
     }
     for name, (stated, why) in needs.items():
         if stated:

@@ -45,6 +45,11 @@ VALUES = TransformValues(
             "function: found without preprocess; it runs in the preprocessing job",
             "drop it",
         ),
+        (
+            {"transform.on_poison": "reject"},
+            "transform.on_poison: found without preprocess; only shards whose records were counted are cut",
+            "drop it",
+        ),
         ({"sensitive": [{"column": "id"}]}, "sensitive: found without preprocess; groups are counted", "drop it"),
         (
             {"features": {"columns": ["age"]}},
