@@ -21,6 +21,9 @@ from include.scoring.messages import did_you_mean, one_of
 from include.scoring.placeholders import PLACEHOLDERS, check_placeholders
 from include.scoring.sections import INSTANCE_TYPE_PATTERN, MAX_INSTANCES, PIPELINE_MAX_PAYLOAD_MB
 
+#: Sections of the form, in order.
+FIRST, INPUT, CLUSTER, MODEL, OUTPUT, ADVANCED = "Run", "Input", "Cluster", "Model", "Output", "Advanced"
+
 Instances = Field(default=None, ge=1, le=MAX_INSTANCES)
 InstanceType = Field(default=None, pattern=INSTANCE_TYPE_PATTERN)
 
@@ -125,92 +128,109 @@ def param_specs(pipeline: Pipeline) -> dict[str, ParamSpec]:
             default=False,
             title="Plan only",
             description="Size the run, estimate its cost and stop there; nothing is submitted to AWS.",
-            section="Run",
+            section=FIRST,
             schema={"type": "boolean"},
         ),
         "input_uri": ParamSpec(
             default=pipeline.input.uri,
             title="Input",
             description=f"S3 prefix whose objects are scored. {filled}",
-            section="Data",
-            schema={"type": ["null", "string"], "pattern": "^(s3://.+)?$"},
-        ),
-        "output_uri": ParamSpec(
-            default=pipeline.output.uri,
-            title="Output",
-            description=f"S3 prefix where the scored rows are published. {filled}",
-            section="Data",
-            schema={"type": ["null", "string"], "pattern": "^(s3://.+)?$"},
+            section=INPUT,
+            schema={
+                "type": ["null", "string"],
+                "pattern": "^(s3://.+)?$",
+                "examples": list(dict.fromkeys([pipeline.input.uri, "s3://bucket/prefix/date={date}/"])),
+            },
         ),
         "deadline": ParamSpec(
-            default=None,
+            default=pipeline.goals.deadline,
             title="Deadline",
             description="Minutes from the start of the run, such as 90, or a time of day in UTC, such as 06:00. "
-            + (
-                f"Empty: {pipeline.goals.deadline}, as the pipeline says."
-                if pipeline.goals.deadline
-                else "Empty: none."
-            ),
-            section="Goals",
+            f"{_empty(pipeline.goals.deadline)} A run that cannot make it fails before it costs anything.",
+            section=CLUSTER,
             schema={"type": ["null", "string"], "pattern": r"^$|^[1-9]\d{0,4}$|^([01]?\d|2[0-3]):[0-5]\d$"},
         ),
         "budget": ParamSpec(
-            default=None,
+            default=pipeline.goals.budget,
             title="Budget in dollars",
-            description="Most that the jobs may cost by the plan's estimate. "
-            + (
-                f"Empty: {pipeline.goals.budget:g}, as the pipeline says."
-                if pipeline.goals.budget
-                else "Empty: none."
-            ),
-            section="Goals",
+            description="Most that the jobs may cost by the plan's estimate, such as 2.50. "
+            f"{_empty(pipeline.goals.budget)}",
+            section=CLUSTER,
             schema={"type": ["null", "number"], "exclusiveMinimum": 0},
         ),
         "prefer": ParamSpec(
-            default=None,
+            default=pipeline.goals.prefer,
             title="Prefer",
             description="cost takes the cheapest clusters that meet the deadline, speed the fastest within the limits. "
-            f"Empty: {pipeline.goals.prefer}.",
-            section="Goals",
+            f"{_empty(pipeline.goals.prefer)}",
+            section=CLUSTER,
             schema={"type": ["null", "string"], "enum": [None, "cost", "speed"]},
-        ),
-        "max_instances": ParamSpec(
-            default=None,
-            title="Most instances",
-            description="Per stage, for this run; it can only lower what the pipeline allows.",
-            section="Goals",
-            schema={"type": ["null", "integer"], "minimum": 1, "maximum": MAX_INSTANCES},
         ),
         **_preprocess(pipeline),
         "transform_instance_type": _instance_type("Transform", pipeline.transform.instance_type),
         "transform_instance_count": _instance_count(
             "Transform", pipeline.transform.max_instances, "never more than there are shards or objects"
         ),
-        "transform_max_payload_mb": ParamSpec(
-            default=None,
-            title="Transform: MB per request",
-            description=f"MaxPayloadInMB. Empty: {pipeline.max_payload_mb}."
-            + (" Several containers can hand each other 5 MB at most." if serial else ""),
-            section="Cluster",
-            schema={"type": ["null", "integer"], "minimum": 1, "maximum": payload_limit},
-        ),
-        "transform_max_concurrent": ParamSpec(
-            default=None,
-            title="Transform: requests at a time",
-            description="MaxConcurrentTransforms, per instance. Empty: the plan decides. "
-            "Times MB per request it may not exceed 100.",
-            section="Cluster",
-            schema={"type": ["null", "integer"], "minimum": 1, "maximum": 100},
-        ),
         "transform_batch_strategy": ParamSpec(
-            default=None,
-            title="Transform: records per request",
-            description="MultiRecord sends as many as fit, SingleRecord one at a time. "
-            f"Empty: {pipeline.transform.strategy}.",
-            section="Cluster",
+            default=pipeline.transform.strategy,
+            title="Records per request",
+            description="MultiRecord puts as many records into a request as fit, SingleRecord one. "
+            f"{_empty(pipeline.transform.strategy)}",
+            section=MODEL,
             schema={"type": ["null", "string"], "enum": [None, "MultiRecord", "SingleRecord"]},
         ),
+        "transform_max_payload_mb": ParamSpec(
+            default=pipeline.max_payload_mb,
+            title="Largest request in MB",
+            description=f"MaxPayloadInMB, 1 to {payload_limit}. {_empty(pipeline.max_payload_mb)}"
+            + (" Several containers can hand each other 5 MB at most." if serial else ""),
+            section=MODEL,
+            schema={"type": ["null", "integer"], "minimum": 1, "maximum": payload_limit},
+        ),
+        "output_uri": ParamSpec(
+            default=pipeline.output.uri,
+            title="Output",
+            description=f"S3 prefix where the scored rows are published. {filled}",
+            section=OUTPUT,
+            schema={
+                "type": ["null", "string"],
+                "pattern": "^(s3://.+)?$",
+                "examples": list(dict.fromkeys([pipeline.output.uri, "s3://bucket/trial/"])),
+            },
+        ),
+        "transform_max_concurrent": ParamSpec(
+            default=pipeline.transform.max_concurrent_transforms,
+            title="Requests at a time",
+            description="MaxConcurrentTransforms, for each instance. "
+            f"{_empty(pipeline.transform.max_concurrent_transforms, 'the plan decides')} "
+            "Times the largest request it may be 100 at most.",
+            section=ADVANCED,
+            schema={"type": ["null", "integer"], "minimum": 1, "maximum": 100},
+        ),
+        "max_instances": ParamSpec(
+            default=None,
+            title="Most instances",
+            description=f"For each stage, 1 to {MAX_INSTANCES}. Empty: as many as the pipeline allows; "
+            "this can only lower it.",
+            section=ADVANCED,
+            schema={"type": ["null", "integer"], "minimum": 1, "maximum": MAX_INSTANCES},
+        ),
     }
+
+
+def beyond_the_pipeline(asked: RunParams, pipeline: Pipeline) -> RunParams:
+    """What was asked of a run beyond what its pipeline says: None where the form's own default was left as it was.
+
+    The form shows the pipeline's values, and the plan says of each choice who made it.
+    """
+    own = read_params({name: spec.default for name, spec in param_specs(pipeline).items()})
+    kept = {name: value for name, value in asked if value != getattr(own, name)}
+    return RunParams.model_validate(kept)
+
+
+def _empty(own: object, otherwise: str = "none") -> str:
+    """What a field means that is left empty."""
+    return f"Empty: {otherwise}." if own is None else f"Empty: {own}, as the pipeline says."
 
 
 def _preprocess(pipeline: Pipeline) -> dict[str, ParamSpec]:
@@ -224,16 +244,16 @@ def _preprocess(pipeline: Pipeline) -> dict[str, ParamSpec]:
     }
 
 
-def _instance_type(stage: str, default: str) -> ParamSpec:
+def _instance_type(stage: str, own: str) -> ParamSpec:
     return ParamSpec(
-        default=None,
+        default=own,
         title=f"{stage}: instance type",
-        description=f"Empty: {default}, as the pipeline says.",
-        section="Cluster",
+        description=f"A SageMaker instance type such as ml.m5.xlarge. {_empty(own)}",
+        section=CLUSTER,
         schema={
             "type": ["null", "string"],
             "pattern": f"^$|{INSTANCE_TYPE_PATTERN}",
-            "examples": sorted({default, "ml.m5.large", "ml.m5.xlarge", "ml.m5.2xlarge"}),
+            "examples": sorted({own, "ml.m5.large", "ml.m5.xlarge", "ml.m5.2xlarge"}),
         },
     )
 
@@ -242,7 +262,7 @@ def _instance_count(stage: str, most: int, bound: str) -> ParamSpec:
     return ParamSpec(
         default=None,
         title=f"{stage}: instances",
-        description=f"Empty: the plan decides. At most {most} as the pipeline says, and {bound}.",
-        section="Cluster",
+        description=f"1 to {most}, which is what the pipeline allows, and {bound}. Empty: the plan decides.",
+        section=CLUSTER,
         schema={"type": ["null", "integer"], "minimum": 1, "maximum": most},
     )

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from include.scoring.errors import ParamsError
-from include.scoring.params import RunParams, check_conf, param_specs, read_params
+from include.scoring.params import RunParams, beyond_the_pipeline, check_conf, param_specs, read_params
 from tests.scoring.builders import TWO_CONTAINERS, example, pipeline
 
 
@@ -26,11 +26,48 @@ def test_every_field_has_title_description_section_and_a_default_its_own_schema_
         jsonschema.validate(spec.default, spec.schema)
 
 
-def test_the_untouched_form_asks_for_nothing_but_the_pipelines_own_addresses() -> None:
-    read = read_params({name: spec.default for name, spec in param_specs(example()).items()})
-    assert read == RunParams(
-        input_uri="s3://batch-inference-sample/abalone/incoming/",
-        output_uri="s3://batch-inference-sample/abalone/scored/date={date}/",
+def test_plan_only_comes_first_and_the_fields_are_in_groups() -> None:
+    specs = param_specs(example())
+    assert next(iter(specs)) == "dry_run"
+    assert list(dict.fromkeys(spec.section for spec in specs.values()))[:6] == [
+        "Run", "Input", "Cluster", "Model", "Output", "Advanced",
+    ]  # fmt: skip
+    # Airflow's form gathers a section's fields where the first of them stands.
+    sections = [spec.section for spec in specs.values()]
+    assert sections == sorted(sections, key=list(dict.fromkeys(sections)).index)
+
+
+def test_the_form_shows_the_pipelines_own_values() -> None:
+    specs = param_specs(
+        pipeline(
+            {
+                "goals": {"deadline": "06:00", "budget": 2.5, "prefer": "cost"},
+                "transform.max_concurrent_transforms": 3,
+            }
+        )
+    )
+    shown = {name: spec.default for name, spec in specs.items() if spec.default is not None}
+    assert shown == {
+        "dry_run": False, "input_uri": "s3://data/in/", "output_uri": "s3://data/out/date={date}/", "deadline": "06:00",
+        "budget": 2.5, "prefer": "cost", "preprocess_instance_type": "ml.m5.xlarge",
+        "transform_instance_type": "ml.m5.xlarge", "transform_batch_strategy": "MultiRecord",
+        "transform_max_payload_mb": 6, "transform_max_concurrent": 3,
+    }  # fmt: skip
+    for name, value in shown.items():
+        if specs[name].section in ("Cluster", "Model"):
+            assert f"Empty: {value}, as the pipeline says." in specs[name].description
+
+
+def test_the_untouched_form_asks_for_nothing() -> None:
+    untouched = read_params({name: spec.default for name, spec in param_specs(example()).items()})
+    assert beyond_the_pipeline(untouched, example()) == RunParams()
+
+
+def test_what_is_typed_into_the_form_is_asked_for() -> None:
+    typed = {name: spec.default for name, spec in param_specs(example()).items()}
+    typed |= {"dry_run": True, "transform_instance_count": 2, "prefer": "cost", "transform_max_payload_mb": 1}
+    assert beyond_the_pipeline(read_params(typed), example()) == RunParams(
+        dry_run=True, transform_instance_count=2, prefer="cost", transform_max_payload_mb=1
     )
 
 

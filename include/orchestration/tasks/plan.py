@@ -17,7 +17,7 @@ from include.orchestration.pools import check_pool
 from include.orchestration.quotas import quotas_of
 from include.orchestration.storage import Storage
 from include.scoring.naming import RunPaths, new_nonce
-from include.scoring.params import check_conf, param_specs, read_params
+from include.scoring.params import beyond_the_pipeline, check_conf, param_specs, read_params
 from include.scoring.placeholders import resolve
 from include.scoring.plan import make_plan
 from include.scoring.preflight import preflight
@@ -38,7 +38,7 @@ def plan(pipeline: str, *, params: Mapping[str, Any], dag_run: Any, **_: Any) ->
     """
     config = named(pipeline)
     check_conf(dag_run.conf, param_specs(config))
-    asked = read_params(params)
+    asked = beyond_the_pipeline(read_params(params), config)
     moment, run_id = moment_of(dag_run), str(dag_run.run_id)
     input_uri = resolve(asked.input_uri or config.input.uri, moment=moment, run_id=run_id)
     output_uri = resolve(asked.output_uri or config.output.uri, moment=moment, run_id=run_id)
