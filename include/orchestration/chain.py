@@ -3,6 +3,8 @@
 plan ─▶ preprocess ─▶ preprocessed ─▶ shards ─▶ transform ─▶ transformed ─▶ join ─▶ publish ─▶ report
         Processing    sensor, deferred           Transform    sensor         mapped
                                                                               clean_up (teardown)
+
+Without `preprocess` in the pipeline its place is taken by what `include.orchestration.direct` draws.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from airflow.sdk import DAG, XComArg
 
 from include.orchestration import assets, names, notifications, pools
 from include.orchestration.approval import BudgetApproval
+from include.orchestration.direct.chain import direct_tasks
+from include.orchestration.direct.publish import publish as direct_publish
 from include.orchestration.documentation import document
 from include.orchestration.form import form
 from include.orchestration.gate import GateOperator
@@ -29,6 +33,7 @@ from include.orchestration.tasks.publish import publish
 from include.orchestration.tasks.report import report
 from include.orchestration.tasks.shards import shards
 from include.orchestration.templates import from_plan, macros
+from include.scoring.config import Pipeline
 from sagemaker_jobs.operators import ProcessingJobOperator, TransformJobOperator
 from sagemaker_jobs.sensors import ProcessingJobSensor, TransformJobSensor
 
@@ -46,7 +51,6 @@ def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
     """
     pipeline = named(name)
     body: dict[str, Any] = {"op_kwargs": {"pipeline": name}}
-    poison = PoisonRecords(name) if pipeline.transform.on_poison == "reject" else None
     aws: dict[str, Any] = {"aws_conn_id": pipeline.aws_conn_id, "region_name": pipeline.region}
     submits, waits = {**aws, **pools.submitting(pipeline)}, {**aws, **pools.waiting(pipeline)}
     with DAG(
@@ -68,42 +72,14 @@ def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
             approved: Any = planned >> BudgetApproval(task_id=names.APPROVAL, pipeline=name)
         else:
             approved = planned
-        preprocess = ProcessingJobOperator(
-            task_id=names.PREPROCESS,
-            config=processing_config(pipeline),
-            instance_types=pipeline.preprocessing.instance_types,
-            **submits,
-        )
-        preprocessed = ProcessingJobSensor(
-            task_id=names.PREPROCESSED,
-            job_name=f"{{{{ ti.xcom_pull('{names.PREPROCESS}')['Processing']['ProcessingJobName'] }}}}",
-            spec=XComArg(preprocess, key="spec"),
-            stop_after_seconds=from_plan("preprocess.max_runtime_seconds"),
-            **waits,
-        )
-        divided = GateOperator(task_id=names.SHARDS, python_callable=final(shards), **body)
-        transform = TransformJobOperator(
-            task_id=names.TRANSFORM,
-            config=transform_config(pipeline),
-            instance_types=pipeline.transform.instance_types,
-            resume=True,
-            continuation=poison,
-            **submits,
-        )
-        transformed = TransformJobSensor(
-            task_id=names.TRANSFORMED,
-            job_name=f"{{{{ ti.xcom_pull('{names.TRANSFORM}')['Transform']['TransformJobName'] }}}}",
-            spec=XComArg(transform, key="spec"),
-            stop_after_seconds=from_plan("transform.max_runtime_seconds"),
-            continuation=poison,
-            **waits,
-        )
-        joined = PythonOperator.partial(task_id=names.JOIN, python_callable=final(join)).expand(
-            op_kwargs=divided.output.map(lambda group: {"pipeline": name, "group": group})
+        first, joined = (
+            direct_tasks(pipeline, submits, waits)
+            if pipeline.preprocess is None
+            else _prepared_tasks(pipeline, submits, waits)
         )
         published = PythonOperator(
             task_id=names.PUBLISH,
-            python_callable=final(publish),
+            python_callable=final(publish if pipeline.preprocess is not None else direct_publish),
             op_kwargs={"pipeline": name, "joined": joined.output},
             outlets=[assets.scored(pipeline)],
         )
@@ -115,7 +91,48 @@ def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
         )
         cleaned_up = PythonOperator(task_id=names.CLEAN_UP, python_callable=clean_up, **body)
 
-        approved >> preprocess >> preprocessed >> divided >> transform >> transformed >> joined
+        approved >> first
         joined >> published >> reported >> cleaned_up.as_teardown(on_failure_fail_dagrun=True)
     document(dag)
     return dag
+
+
+def _prepared_tasks(pipeline: Pipeline, submits: dict[str, Any], waits: dict[str, Any]) -> tuple[Any, Any]:
+    """The first and the last task between `plan` and `publish` of a pipeline with `preprocess`."""
+    body: dict[str, Any] = {"op_kwargs": {"pipeline": pipeline.name}}
+    poison = PoisonRecords(pipeline.name) if pipeline.transform.on_poison == "reject" else None
+    preprocess = ProcessingJobOperator(
+        task_id=names.PREPROCESS,
+        config=processing_config(pipeline),
+        instance_types=pipeline.preprocessing.instance_types,
+        **submits,
+    )
+    preprocessed = ProcessingJobSensor(
+        task_id=names.PREPROCESSED,
+        job_name=f"{{{{ ti.xcom_pull('{names.PREPROCESS}')['Processing']['ProcessingJobName'] }}}}",
+        spec=XComArg(preprocess, key="spec"),
+        stop_after_seconds=from_plan("preprocess.max_runtime_seconds"),
+        **waits,
+    )
+    divided = GateOperator(task_id=names.SHARDS, python_callable=final(shards), **body)
+    transform = TransformJobOperator(
+        task_id=names.TRANSFORM,
+        config=transform_config(pipeline),
+        instance_types=pipeline.transform.instance_types,
+        resume=True,
+        continuation=poison,
+        **submits,
+    )
+    transformed = TransformJobSensor(
+        task_id=names.TRANSFORMED,
+        job_name=f"{{{{ ti.xcom_pull('{names.TRANSFORM}')['Transform']['TransformJobName'] }}}}",
+        spec=XComArg(transform, key="spec"),
+        stop_after_seconds=from_plan("transform.max_runtime_seconds"),
+        continuation=poison,
+        **waits,
+    )
+    joined = PythonOperator.partial(task_id=names.JOIN, python_callable=final(join)).expand(
+        op_kwargs=divided.output.map(lambda group: {"pipeline": pipeline.name, "group": group})
+    )
+    preprocess >> preprocessed >> divided >> transform >> transformed >> joined
+    return preprocess, joined

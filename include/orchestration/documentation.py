@@ -28,6 +28,13 @@ TASKS = {
         "Reads back what the processing job wrote, counts it, and refuses to go on when too many "
         "records were rejected. Puts the shards into groups for `join`."
     ),
+    names.CUT: (
+        "Cuts large objects of the input at line ends by copies inside S3, puts tiny ones together, or leaves all "
+        "where they lie, as the plan says. Puts what the transform reads into groups for `join`."
+    ),
+    names.MANIFESTS: (
+        "Lists the objects that each transform job reads, so that all of them have about the same work."
+    ),
     names.TRANSFORM: (
         "Submits the SageMaker batch transform job, on no more instances than there are shards."
     ),

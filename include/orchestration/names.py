@@ -1,4 +1,7 @@
-"""The tag of the DAGs, and the task ids of the chain in the order of the way of the data."""
+"""The tag of the DAGs, and the task ids of the chains in the order of the way of the data.
+
+`cut` and `manifests` belong to pipelines without `preprocess`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ APPROVAL = "approval"
 PREPROCESS = "preprocess"
 PREPROCESSED = "preprocessed"
 SHARDS = "shards"
+CUT = "cut"
+MANIFESTS = "manifests"
 TRANSFORM = "transform"
 TRANSFORMED = "transformed"
 JOIN = "join"

@@ -8,7 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 from include.orchestration.names import PREPROCESSED
-from include.orchestration.templates import DEPLOYMENT_TAG, from_plan, from_shards, name_of_job
+from include.orchestration.templates import (
+    DEPLOYMENT_TAG,
+    from_manifests,
+    from_plan,
+    from_shards,
+    name_of_job,
+    shared_name,
+)
 from include.scoring import requests
 from include.scoring.config import Pipeline
 from include.scoring.naming import RunPaths
@@ -43,17 +50,32 @@ def processing_config(pipeline: Pipeline) -> dict[str, Any]:
 def transform_config(pipeline: Pipeline) -> dict[str, Any]:
     """CreateTransformJob of `transform`, and CreateModel where the pipeline lists containers."""
     wrote = RunPaths(RUN_PREFIX).job(f"{{{{ ti.xcom_pull('{PREPROCESSED}').job_name }}}}")
+    # As many as planned, but never more than there are shards after the rejects are gone.
+    return _transform_config(
+        pipeline, wrote.features, from_shards("transform_instance_count"), name_of_job("model")
+    )
+
+
+def direct_transform_config(pipeline: Pipeline) -> dict[str, Any]:
+    """The same for one of the mapped jobs that read the input by manifests; they share the model."""
+    return _transform_config(
+        pipeline, from_manifests("manifest"), from_manifests("instance_count"), shared_name("model")
+    )
+
+
+def _transform_config(
+    pipeline: Pipeline, source: str, instance_count: str, model_name: str
+) -> dict[str, Any]:
     return requests.transform_config(
         pipeline,
         requests.TransformValues(
             job_name=name_of_job("transform"),
-            model_name=name_of_job("model"),
+            model_name=model_name,
             run_prefix=RUN_PREFIX,
             tags=TAGS,
-            features_uri=wrote.features,
+            features_uri=source,
             instance_type=from_plan("transform.instance_type"),
-            # As many as planned, but never more than there are shards after the rejects are gone.
-            instance_count=from_shards("transform_instance_count"),
+            instance_count=instance_count,
             max_concurrent_transforms=from_plan("transform.max_concurrent_transforms"),
             max_payload_mb=from_plan("transform.max_payload_mb"),
             batch_strategy=from_plan("transform.batch_strategy"),

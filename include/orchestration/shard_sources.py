@@ -91,7 +91,10 @@ class Answers:
 
     def of(self, features_key: str) -> str:
         """URI of the answers to an object; in no prefix: where it should be in the last, so that it is missed there."""
-        name = f"{Path(features_key).name}.out"
+        return self.named(f"{Path(features_key).name}.out")
+
+    def named(self, name: str) -> str:
+        """URI of the answers of this name relative to the job's output."""
         for prefix, found in zip(self.prefixes, self.listed, strict=False):
             if f"{prefix}{name}" in found:
                 return f"{prefix}{name}"

@@ -140,11 +140,15 @@ class Storage:
         for path in files:
             self.upload(path, f"{prefix}{path.relative_to(root).as_posix()}")
 
-    def copy(self, source: str, target: str) -> None:
-        """Copy within S3; no byte passes through here. Objects above 5 GB go in parts."""
+    def copy(self, source: str, target: str, *, etag: str | None = None) -> None:
+        """Copy within S3; no byte passes through here. Objects above 5 GB go in parts.
+
+        With an `etag`, only if that is the source's: S3 answers PreconditionFailed else.
+        """
         from_bucket, from_key = split(source)
         to_bucket, to_key = split(target)
-        self.client.copy({"Bucket": from_bucket, "Key": from_key}, to_bucket, to_key)
+        only = {} if etag is None else {"CopySourceIfMatch": f'"{etag}"'}
+        self.client.copy({"Bucket": from_bucket, "Key": from_key}, to_bucket, to_key, ExtraArgs=only)
 
     def head(self, uri: str) -> Mapping[str, Any]:
         """Size and ETag of an object."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow.sdk.configuration import conf
 
-from include.orchestration.names import PLAN, SHARDS
+from include.orchestration.names import MANIFESTS, PLAN, SHARDS
 from include.scoring.naming import job_base_name
 
 
@@ -25,9 +25,19 @@ def from_shards(key: str) -> str:
     return f"{{{{ ti.xcom_pull('{SHARDS}', key='facts').{key} }}}}"
 
 
+def from_manifests(key: str) -> str:
+    """What `manifests` gave to this one of the mapped transform jobs."""
+    return f"{{{{ ti.xcom_pull('{MANIFESTS}')[ti.map_index].{key} }}}}"
+
+
 def name_of_job(step: str) -> str:
     """The base name of this step's job: equal over automatic retries, another one after a clear."""
     return f"{{{{ job_name(ti, '{step}') }}}}"
+
+
+def shared_name(step: str) -> str:
+    """The same for what all instances of a mapped task share."""
+    return f"{{{{ job_name(ti, '{step}', shared=True) }}}}"
 
 
 #: Tag that says which Airflow a job belongs to, where several share an account.
@@ -52,10 +62,10 @@ def run_tag(run_id: str) -> str:
 def macros(pipeline: str) -> dict[str, Callable[..., Any]]:
     """What the expressions above may call."""
 
-    def job_name(ti: Any, step: str) -> str:
+    def job_name(ti: Any, step: str, *, shared: bool = False) -> str:
         return job_base_name(
-            pipeline=pipeline, step=step, nonce=ti.xcom_pull(PLAN)["nonce"],
-            task_id=ti.task_id, map_index=-1 if ti.map_index is None else ti.map_index, max_tries=ti.max_tries,
+            pipeline=pipeline, step=step, nonce=ti.xcom_pull(PLAN)["nonce"], task_id=ti.task_id,
+            map_index=-1 if shared or ti.map_index is None else ti.map_index, max_tries=ti.max_tries,
         )  # fmt: skip
 
     return {"job_name": job_name, "run_tag": run_tag, "deployment": deployment}

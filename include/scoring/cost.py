@@ -79,7 +79,8 @@ class StageUse:
     """What one job used. Times are epoch seconds; a job that never started has no start and is not billed.
 
     `busy_seconds` is the sum over instances of the seconds in which they worked, None when not known;
-    `earlier_billed_seconds` are those of attempts before this one, which failed and were paid for.
+    `earlier_billed_seconds` are those of attempts before this one, which failed and were paid for. Where instances were
+    jobs of their own that ended each on its own, `own_billed_seconds` are their instance-seconds.
     """
 
     stage: str
@@ -92,6 +93,7 @@ class StageUse:
     busy_seconds: float | None = None
     attempt: int | None = None
     earlier_billed_seconds: float = 0.0
+    own_billed_seconds: float | None = None
 
     @classmethod
     def from_job(cls, stage: str, job: Mapping[str, Any], *, busy_seconds: float | None = None) -> Self:
@@ -107,6 +109,7 @@ class StageUse:
             busy_seconds=busy_seconds,
             attempt=job.get("attempt"),
             earlier_billed_seconds=sum(each["billed_seconds"] for each in job.get("earlier") or ()),
+            own_billed_seconds=job.get("own_billed_seconds"),
         )
 
     @property
@@ -125,7 +128,13 @@ class StageUse:
     @property
     def billed_seconds(self) -> float:
         """Instance-seconds that AWS bills, failed attempts included."""
-        return self.running_seconds * self.instance_count + self.earlier_billed_seconds
+        return self._own + self.earlier_billed_seconds
+
+    @property
+    def _own(self) -> float:
+        """Instance-seconds without failed attempts."""
+        own = self.own_billed_seconds
+        return self.running_seconds * self.instance_count if own is None else own
 
     @property
     def idle_seconds(self) -> float | None:
@@ -142,7 +151,7 @@ class StageUse:
         """
         if self.busy_seconds is None or not self.instance_count:
             return None
-        return max(0.0, self.running_seconds - self.busy_seconds / self.instance_count)
+        return max(0.0, (self._own - self.busy_seconds) / self.instance_count)
 
     def figures(self, prices: Prices) -> dict[str, Any]:
         """All figures as JSON-safe values; what is unknown is None."""

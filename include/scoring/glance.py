@@ -101,7 +101,11 @@ def _problems(window: Window, lines: list[bytes], source: InputSection) -> Itera
             )
             return
         if not text.strip():
-            continue
+            yield (
+                f"{where} is empty, and SageMaker would send it to the model as a record; upload the object without "
+                f"it, or add a preprocess section, which passes over empty lines"
+            )
+            return
         yield from (
             _json_problem(text, where) if source.format == "jsonlines" else _csv_problem(text, where, source)
         )

@@ -21,6 +21,7 @@ NAME_PATTERN = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 _TOKEN_LENGTH = 12
 _TASK_HASH_LENGTH = 8
 _STEP_LENGTH = 16
+_MARK_LENGTH = 6
 
 
 def new_nonce() -> str:
@@ -126,6 +127,36 @@ class JobPaths:
 
 
 @dataclass(frozen=True, slots=True)
+class LayoutPaths:
+    """How the input of a run without preprocessing is laid out: full `s3://` URIs below `root`, which ends in `/`."""
+
+    root: str
+
+    @property
+    def listing(self) -> str:
+        """The input objects: a line of key, size and etag for each."""
+        return f"{self.root}listing.jsonl"
+
+    @property
+    def pieces(self) -> str:
+        """Prefix of what the input was cut and put together to."""
+        return f"{self.root}pieces/"
+
+    @property
+    def assignment(self) -> str:
+        """The number of the job that each object or piece was given to."""
+        return f"{self.root}assignment.json"
+
+    def manifest(self, number: int | str) -> str:
+        """The objects that one of the transform jobs reads, as a SageMaker ManifestFile."""
+        return f"{self.root}jobs/{number}.manifest"
+
+    def group(self, number: int | str) -> str:
+        """The objects or pieces that one join puts beside their answers."""
+        return f"{self.root}groups/{number}.json"
+
+
+@dataclass(frozen=True, slots=True)
 class RunPaths:
     """Where a run works. `run_prefix` is an `s3://` URI ending in `/`, or a template that renders to one."""
 
@@ -161,23 +192,9 @@ class RunPaths:
         """The input objects of this run, as a SageMaker ManifestFile."""
         return f"{self.run_prefix}input.manifest"
 
-    @property
-    def listing(self) -> str:
-        """The input objects of a run without preprocessing: a line of key, size and etag for each."""
-        return f"{self.run_prefix}listing.jsonl"
-
-    @property
-    def pieces(self) -> str:
-        """Prefix of what the input was cut and put together to, without preprocessing."""
-        return f"{self.run_prefix}pieces/"
-
-    def transform_manifest(self, number: int | str) -> str:
-        """The objects that one of several transform jobs reads, as a SageMaker ManifestFile."""
-        return f"{self.run_prefix}jobs/{number}.manifest"
-
-    def piece_group(self, number: int | str) -> str:
-        """The pieces that one join puts beside their answers."""
-        return f"{self.run_prefix}groups/{number}.json"
+    def layout(self, nonce: str) -> LayoutPaths:
+        """How one plan lays the input out without preprocessing; a plan that is made anew has another nonce."""
+        return LayoutPaths(f"{self.run_prefix}layout/{nonce[:_MARK_LENGTH]}/")
 
     @property
     def report_json(self) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from include.scoring.config import Pipeline
 from include.scoring.errors import PolicyError
-from include.scoring.naming import RunPaths, job_base_name, name_token, runs_prefix
+from include.scoring.naming import LayoutPaths, RunPaths, job_base_name, name_token, runs_prefix
 from include.scoring.placeholders import check_placeholders
 from include.scoring.requests import (
     JOB_NAME,
@@ -230,7 +230,7 @@ def _sagemaker(
         found = exact if each["S3DataType"] == "ManifestFile" else prefixes
         found.append(_bare(each["S3Uri"]))
     if requests.processing is None:
-        prefixes.append(_bare(RunPaths(_run_prefix(pipeline)).pieces))
+        prefixes.append(_bare(_any_layout(pipeline).pieces))
     exact += [_bare(_literal_uri(uri)) for uri in requests.values("ModelDataUrl")]
     outputs = processing["ProcessingOutputConfig"]["Outputs"]
     targets = [_bare(each["S3Output"]["S3Uri"]) for each in outputs]
@@ -292,7 +292,7 @@ def _requests(pipeline: Pipeline, package: str = "") -> Requests:
         run_prefix=run_prefix,
         features_uri=paths.job(f"{names['preprocess']}-*").features
         if preprocess
-        else paths.transform_manifest("*"),
+        else _any_layout(pipeline).manifest("*"),
         instance_type=pipeline.transform.instance_type,
         instance_count=1,
         max_concurrent_transforms=1,
@@ -310,6 +310,11 @@ def _requests(pipeline: Pipeline, package: str = "") -> Requests:
 def _run_prefix(pipeline: Pipeline) -> str:
     """Where any run of the pipeline works, as a pattern."""
     return f"s3://{_literal(runs_prefix(work=pipeline.work, pipeline=pipeline.name))}*/"
+
+
+def _any_layout(pipeline: Pipeline) -> LayoutPaths:
+    """How any run without preprocessing lays its input out, as patterns."""
+    return RunPaths(_run_prefix(pipeline)).layout("*")
 
 
 def _with_name(value: Any, name: str) -> Any:

@@ -57,7 +57,9 @@ def preflight(pipeline: Pipeline, plan: Plan, looked_at: LookedAt | None = None)
             run_prefix=plan.run_prefix,
             model_name=name("model"),
             features_uri=(
-                plan.paths.transform_manifest(0) if plan.layout else plan.paths.job(JOB_NAME).features
+                plan.paths.layout(plan.nonce).manifest(0)
+                if plan.layout
+                else plan.paths.job(JOB_NAME).features
             ),
             instance_type=plan.transform.instance_type,
             instance_count=plan.transform.instance_count,

@@ -54,7 +54,9 @@ def build_report(
             "rows": manifest["rows"],
             "manifest": f"{manifest['output_uri']}_manifest.json",
         },
-        "rejects": f"{plan['run_prefix']}{facts['preprocess_job']}/rejects/",
+        "rejects": f"{plan['run_prefix']}{facts['preprocess_job']}/rejects/"
+        if facts["preprocess_job"]
+        else None,
         # Where the records are that preprocessing passed and the model refused; None if there are none.
         "refused": (jobs["transform"].get("settled") or {}).get("rejects"),
         "model": dict(manifest["model"]),

@@ -189,8 +189,13 @@ def input_manifest(input_uri: str, objects: Iterable[S3Object]) -> list[dict[str
     `input_uri` is a raw string prefix; the manifest's prefix ends with its last slash, so that names stay whole.
     """
     prefix = source_folder(input_uri)
-    _, folder = split(prefix)
-    return [{"prefix": prefix}, *(item.key.removeprefix(folder) for item in objects if item.size > 0)]
+    bucket, _ = split(prefix)
+    return manifest_of(prefix, (f"s3://{bucket}/{item.key}" for item in objects if item.size > 0))
+
+
+def manifest_of(folder: str, uris: Iterable[str]) -> list[dict[str, str] | str]:
+    """Objects below `folder`, which ends in `/`, as SageMaker's ManifestFile."""
+    return [{"prefix": folder}, *(uri.removeprefix(folder) for uri in uris)]
 
 
 def source_folder(input_uri: str) -> str:

@@ -36,7 +36,7 @@ def test_only_lines_whose_beginning_and_end_are_seen_are_looked_at(
 
 
 def test_plain_records_are_no_problem_and_the_longest_is_known() -> None:
-    told, problems = look(window('1,a,2\r\n2,"b, ""c""",3\n\n3,ddd,4'), SOURCE)
+    told, problems = look(window('1,a,2\r\n2,"b, ""c""",3\n3,ddd,4'), SOURCE)
     assert (told, problems) == (LookedAt(header=False, largest_record_bytes=14), ())
     assert look(window('{"id": 1}\n{"id": 2}\n'), JSON) == (LookedAt(largest_record_bytes=9), ())
 
@@ -65,6 +65,11 @@ def test_column_names_in_the_first_line_are_seen() -> None:
             "1,a,2\nsecond line of a quoted text\n", SOURCE,
             ("in/a: line 2 has 1 cell, and input.columns names 3; correct the columns or the delimiter, or add a "
              "preprocess section, which keeps such records aside and reads line breaks in quotes"),
+        ),
+        (
+            "1,a,2\n\n2,b,3\n", SOURCE,
+            ("in/a: line 2 is empty, and SageMaker would send it to the model as a record; upload the object without "
+             "it, or add a preprocess section, which passes over empty lines"),
         ),
         (
             '{"id": 1,\n "x": 2}\n', JSON,

@@ -10,6 +10,8 @@ from typing import Any
 
 import include
 from include.orchestration import history
+from include.orchestration.direct.documents import write_listing
+from include.orchestration.direct.looking import look_at
 from include.orchestration.gate import SkipRest
 from include.orchestration.model_registry import resolve_model
 from include.orchestration.pipelines import named
@@ -46,6 +48,7 @@ def plan(pipeline: str, *, params: Mapping[str, Any], dag_run: Any, **_: Any) ->
     storage = Storage(config.aws_conn_id, config.region)
     model = resolve_model(config)
     objects = list(storage.objects(input_uri))
+    looked_at = look_at(storage, config, input_uri, objects) if config.preprocess is None else None
     made = make_plan(
         config, asked, objects,
         run_id=run_id, nonce=new_nonce(), moment=moment, input_uri=input_uri, output_uri=output_uri,
@@ -53,7 +56,7 @@ def plan(pipeline: str, *, params: Mapping[str, Any], dag_run: Any, **_: Any) ->
         # Where the pipeline wants it, the chain has a task that asks.
         can_ask=config.goals.on_over_budget == "approve",
     )  # fmt: skip
-    preflight(config, made)
+    preflight(config, made, looked_at)
     paths = RunPaths(made.run_prefix)
     storage.write(paths.plan, made.model_dump_json(indent=2) + "\n")
     for sentence in made.sentences:
@@ -62,6 +65,9 @@ def plan(pipeline: str, *, params: Mapping[str, Any], dag_run: Any, **_: Any) ->
         return SkipRest(made.for_xcom(), f"{input_uri} holds no object")
     if made.dry_run:
         return SkipRest(made.for_xcom(), f"a dry run was asked for; the plan is at {paths.plan}")
+    if made.layout is not None:
+        write_listing(storage, paths.layout(made.nonce), objects)
+        return made.for_xcom()
     upload_code(storage, paths)
     storage.write_json(paths.input_manifest, input_manifest(input_uri, objects))
     storage.write_json(paths.preprocess_config, preprocess_config(config, made))

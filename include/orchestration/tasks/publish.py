@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from include.orchestration.assets import tell_of
@@ -12,6 +12,7 @@ from include.orchestration.pipelines import named
 from include.orchestration.publishing import Publication
 from include.orchestration.shard_sources import mended_shards
 from include.orchestration.storage import Storage
+from include.scoring.config import Pipeline
 from include.scoring.errors import ReconciliationError
 from include.scoring.manifest import build_manifest
 from include.scoring.naming import RunPaths
@@ -43,9 +44,39 @@ def publish(
     facts = ti.xcom_pull(SHARDS, key="facts")
     parts = parts_of(joined, facts, preprocessed["job_name"], transformed["job_name"])
     refused = {shard: each["refused"] for shard, each in mended_shards(storage, transformed).items()}
-    reconciled = reconciled_run(storage, plan, preprocessed, parts, refused)
+    return publish_parts(
+        config,
+        storage,
+        plan,
+        parts,
+        reconciled_run(storage, plan, preprocessed, parts, refused),
+        facts=facts,
+        transformed=transformed,
+        try_number=ti.try_number,
+        asked_output=params.get("output_uri"),
+        outlet_events=outlet_events,
+    )
 
-    publication = Publication(storage, plan["output_uri"], plan["run_id"], plan["nonce"], ti.try_number)
+
+def publish_parts(
+    config: Pipeline,
+    storage: Storage,
+    plan: Mapping[str, Any],
+    parts: Sequence[Mapping[str, Any]],
+    reconciled: Reconciled,
+    *,
+    facts: Mapping[str, Any],
+    transformed: Mapping[str, Any],
+    try_number: int,
+    asked_output: str | None,
+    outlet_events: Any,
+) -> dict[str, Any]:
+    """Publish parts whose records add up, and tell of it.
+
+    Raises:
+        ReconciliationError: what was read back of the published files is not as many rows; nothing was committed.
+    """
+    publication = Publication(storage, plan["output_uri"], plan["run_id"], plan["nonce"], try_number)
     before = publication.before()
     try:
         files = [publication.copied(part) for part in parts]
@@ -68,7 +99,7 @@ def publish(
     tell_of(
         config,
         outlet_events,
-        asked_output=params.get("output_uri"),
+        asked_output=asked_output,
         facts={
             "output_uri": publication.output,
             "manifest": publication.manifest_uri,

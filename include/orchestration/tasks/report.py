@@ -6,11 +6,13 @@ import logging
 from typing import Any
 
 from include.orchestration import history
+from include.orchestration.direct.jobs import finished_jobs, together
 from include.orchestration.measure import work_of
-from include.orchestration.names import PLAN, PREPROCESSED, PUBLISH, SHARDS, TRANSFORMED
+from include.orchestration.names import CUT, PLAN, PREPROCESSED, PUBLISH, SHARDS, TRANSFORMED
 from include.orchestration.pipelines import named
 from include.orchestration.readback import first_rows
 from include.orchestration.storage import Storage
+from include.scoring.config import Pipeline
 from include.scoring.history import rows_of
 from include.scoring.naming import RunPaths
 from include.scoring.report import build_report, render_html, render_text
@@ -30,14 +32,7 @@ def report(pipeline: str, *, ti: Any, **_: Any) -> dict[str, Any]:
         RunPaths(plan["run_prefix"]),
         ti.xcom_pull(PUBLISH),
     )
-    jobs = {
-        stage: dict(ti.xcom_pull(task))
-        for stage, task in (("preprocess", PREPROCESSED), ("transform", TRANSFORMED))
-    }
-    facts = ti.xcom_pull(SHARDS, key="facts")
-    # `preprocess` measures itself; what the model's containers did is read from their logs.
-    jobs["preprocess"] |= {"busy_seconds": facts["busy_seconds"], "instances": facts.get("instances")}
-    jobs["transform"] |= work_of(config.aws_conn_id, config.region, jobs["transform"])
+    jobs, facts = finished(config, ti) if config.preprocess is not None else finished_alone(config, ti)
     figures = build_report(
         plan=storage.read_json(paths.plan),
         jobs=jobs,
@@ -50,3 +45,22 @@ def report(pipeline: str, *, ti: Any, **_: Any) -> dict[str, Any]:
     history.write(storage, config, plan["nonce"], rows_of(figures))
     log.info("\n%s", render_text(figures))
     return {**summary(figures), "report_json": paths.report_json, "report_html": paths.report_html}
+
+
+def finished(config: Pipeline, ti: Any) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """The jobs of both stages, and the facts that `shards` read back."""
+    jobs = {
+        stage: dict(ti.xcom_pull(task))
+        for stage, task in (("preprocess", PREPROCESSED), ("transform", TRANSFORMED))
+    }
+    facts = ti.xcom_pull(SHARDS, key="facts")
+    # `preprocess` measures itself; what the model's containers did is read from their logs.
+    jobs["preprocess"] |= {"busy_seconds": facts["busy_seconds"], "instances": facts.get("instances")}
+    jobs["transform"] |= work_of(config.aws_conn_id, config.region, jobs["transform"])
+    return jobs, facts
+
+
+def finished_alone(config: Pipeline, ti: Any) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """The transform jobs of a pipeline without preprocessing as one stage, and the facts of `cut`."""
+    jobs = [{**job, **work_of(config.aws_conn_id, config.region, job)} for job in finished_jobs(ti)]
+    return {"transform": together(jobs)}, {"preprocess_job": None, **ti.xcom_pull(CUT, key="facts")}

@@ -1,0 +1,57 @@
+"""The tasks of this chain that differ from those of a pipeline with `preprocess`, between `plan` and `publish`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.providers.standard.operators.python import PythonOperator
+from airflow.sdk import XComArg, task_group
+
+from include.orchestration import names
+from include.orchestration.direct.cut import cut
+from include.orchestration.direct.join import join
+from include.orchestration.direct.manifests import manifests
+from include.orchestration.refusals import final
+from include.orchestration.requests import direct_transform_config
+from include.orchestration.templates import from_plan
+from include.scoring.config import Pipeline
+from sagemaker_jobs.operators import TransformJobOperator
+from sagemaker_jobs.sensors import TransformJobSensor
+
+
+def direct_tasks(pipeline: Pipeline, submits: dict[str, Any], waits: dict[str, Any]) -> tuple[Any, Any]:
+    """The first and the last of the tasks; to be called within the DAG.
+
+    `submits` and `waits` are arguments of tasks that submit a job or wait for one: where it runs, and in which pool.
+
+    Each job is submitted and waited for by a pair of tasks of its own, so that none waits for another's place in the
+    account's quota.
+    """
+    body: dict[str, Any] = {"op_kwargs": {"pipeline": pipeline.name}}
+    divided = PythonOperator(task_id=names.CUT, python_callable=final(cut), **body)
+    listed = PythonOperator(task_id=names.MANIFESTS, python_callable=final(manifests), **body)
+
+    @task_group(group_id="transform_jobs", prefix_group_id=False)
+    def transform_jobs(job: Any) -> None:  # noqa: ARG001 - the tasks find it by their map index, in templates
+        transform = TransformJobOperator(
+            task_id=names.TRANSFORM,
+            config=direct_transform_config(pipeline),
+            instance_types=pipeline.transform.instance_types,
+            resume=True,
+            **submits,
+        )
+        submitted = f"ti.xcom_pull('{names.TRANSFORM}', map_indexes=ti.map_index)"
+        TransformJobSensor(
+            task_id=names.TRANSFORMED,
+            job_name=f"{{{{ {submitted}['Transform']['TransformJobName'] }}}}",
+            spec=XComArg(transform, key="spec"),
+            stop_after_seconds=from_plan("transform.max_runtime_seconds"),
+            **waits,
+        )
+
+    transformed = transform_jobs.expand(job=listed.output)
+    joined = PythonOperator.partial(task_id=names.JOIN, python_callable=final(join)).expand(
+        op_kwargs=divided.output.map(lambda group: {"pipeline": pipeline.name, "group": group})
+    )
+    divided >> listed >> transformed >> joined
+    return divided, joined
