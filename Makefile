@@ -71,6 +71,10 @@ iam: $(INSTALLED) ## the IAM policies of a pipeline: make iam PIPELINE=abalone [
 bench-sizing: $(INSTALLED) ## clusters of the planner next to a naive run and to the lower bound, over twelve layouts
 	@$(PY) -m tools.bench_sizing
 
+.PHONY: bench-plan
+bench-plan: $(INSTALLED) ## planning a run of 1 and of 10 million objects: time and memory [OBJECTS=1000000]
+	@$(PY) -m tools.bench_plan $(OBJECTS)
+
 .PHONY: bench-join
 bench-join: $(INSTALLED) ## the join next to polars, duckdb and pyarrow, in one run: make bench-join [ROWS="1000000 10000000"]
 	@$(PY) -m venv .local/venvs/bench-join && .local/venvs/bench-join/bin/pip install -q polars duckdb pyarrow pandas numpy

@@ -15,7 +15,7 @@ from include.scoring.config import Pipeline
 from include.scoring.errors import ManifestError
 from include.scoring.naming import RunPaths
 from include.scoring.output_columns import kept_columns
-from include.scoring.plan import Plan, S3Object
+from include.scoring.plan import Plan
 from include.scoring.s3uri import split
 from include.scoring.sections import Container
 
@@ -181,16 +181,6 @@ def transform_config(pipeline: Pipeline, values: TransformValues) -> dict[str, A
     model = model_request(pipeline, values)
     job = transform_request(pipeline, values)
     return {"Transform": job} if model is None else {"Model": model, "Transform": job}
-
-
-def input_manifest(input_uri: str, objects: Iterable[S3Object]) -> list[dict[str, str] | str]:
-    """The objects of a run as SageMaker's ManifestFile: a prefix, then keys relative to it. Empty objects are left out.
-
-    `input_uri` is a raw string prefix; the manifest's prefix ends with its last slash, so that names stay whole.
-    """
-    prefix = source_folder(input_uri)
-    bucket, _ = split(prefix)
-    return manifest_of(prefix, (f"s3://{bucket}/{item.key}" for item in objects if item.size > 0))
 
 
 def manifest_of(folder: str, uris: Iterable[str]) -> list[dict[str, str] | str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 from typing import Any
 
@@ -10,17 +11,19 @@ import botocore.loaders
 import botocore.model
 import botocore.validate
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from include.jobs.config import parse_config
 from include.jobs.errors import ConfigError
 from include.jobs.join_spec import JoinSpec
 from include.scoring.config import Pipeline
 from include.scoring.errors import ManifestError
+from include.scoring.input_manifest import noted_in_manifest
 from include.scoring.plan import S3Object
 from include.scoring.requests import (
     ProcessingValues,
     TransformValues,
-    input_manifest,
     join_spec,
     manifest_uris,
     model_request,
@@ -100,6 +103,26 @@ def test_the_processing_job_is_laid_out_as_the_job_inside_expects() -> None:
     assert request["ProcessingResources"]["ClusterConfig"] == {
         "InstanceType": "ml.m5.xlarge", "InstanceCount": 2, "VolumeSizeInGB": 30,
     }  # fmt: skip
+
+
+def input_manifest(input_uri: str, listing: list[S3Object]) -> list[Any]:
+    """The manifest that is written while these objects pass; they come out as they went in."""
+    file = io.StringIO()
+    assert list(noted_in_manifest(input_uri, iter(listing), file)) == listing
+    made: list[Any] = json.loads(file.getvalue())
+    return made
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 3), st.lists(st.text(max_size=5), max_size=40))
+def test_a_manifest_of_any_number_of_any_keys_is_json_and_whole(blocks: int, names: list[str]) -> None:
+    """Written in blocks; quotes, line breaks and other alphabets are keys like others."""
+    listing = [
+        S3Object(f"in/{number}{name}", number % 7) for number, name in enumerate(names * (50 * blocks))
+    ]
+    assert input_manifest("s3://data/in/", listing)[1:] == [
+        each.key.removeprefix("in/") for each in listing if each.size
+    ]
 
 
 def test_the_input_of_a_run_is_what_the_plan_saw_and_nothing_that_came_later() -> None:

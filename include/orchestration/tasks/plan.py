@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,13 @@ from include.orchestration.pipelines import named
 from include.orchestration.pools import check_pool
 from include.orchestration.quotas import quotas_of
 from include.orchestration.storage import Storage
+from include.scoring.input_manifest import noted_in_manifest
 from include.scoring.naming import RunPaths, new_nonce
 from include.scoring.params import beyond_the_pipeline, check_conf, param_specs, read_params
 from include.scoring.placeholders import resolve
-from include.scoring.plan import make_plan
+from include.scoring.plan import S3Object, make_plan
 from include.scoring.preflight import preflight
-from include.scoring.requests import input_manifest, preprocess_config
+from include.scoring.requests import preprocess_config
 
 log = logging.getLogger(__name__)
 
@@ -47,29 +49,37 @@ def plan(pipeline: str, *, params: Mapping[str, Any], dag_run: Any, **_: Any) ->
     check_pool(config)
     storage = Storage(config.aws_conn_id, config.region)
     model = resolve_model(config)
-    objects = list(storage.objects(input_uri))
-    looked_at = look_at(storage, config, input_uri, objects) if config.preprocess is None else None
-    made = make_plan(
-        config, asked, objects,
-        run_id=run_id, nonce=new_nonce(), moment=moment, input_uri=input_uri, output_uri=output_uri,
-        quotas=quotas_of(config, asked), history=history.read(storage, config), now=datetime.now(UTC), model=model,
-        # Where the pipeline wants it, the chain has a task that asks.
-        can_ask=config.goals.on_over_budget == "approve",
-    )  # fmt: skip
-    preflight(config, made, looked_at)
-    paths = RunPaths(made.run_prefix)
-    storage.write(paths.plan, made.model_dump_json(indent=2) + "\n")
-    for sentence in made.sentences:
-        log.info("%s", sentence)
-    if made.empty:
-        return SkipRest(made.for_xcom(), f"{input_uri} holds no object")
-    if made.dry_run:
-        return SkipRest(made.for_xcom(), f"a dry run was asked for; the plan is at {paths.plan}")
-    if made.layout is not None:
-        write_listing(storage, paths.layout(made.nonce), objects)
-        return made.for_xcom()
-    upload_code(storage, paths)
-    storage.write_json(paths.input_manifest, input_manifest(input_uri, objects))
+    listed: Iterable[S3Object] = storage.objects(input_uri)
+    # What is not preprocessed is looked at, cut and put into lists by its objects: these are few enough to be kept.
+    kept = list(listed) if config.preprocess is None else []
+    looked_at = look_at(storage, config, input_uri, kept) if config.preprocess is None else None
+    with tempfile.TemporaryDirectory(prefix="plan-") as folder:
+        manifest = Path(folder) / "input.manifest"
+        with manifest.open("w", encoding="utf-8") as file:
+            # The listing passes by and is kept nowhere but in this file.
+            objects = noted_in_manifest(input_uri, kept or listed, file)
+            made = make_plan(
+                config, asked, objects,
+                run_id=run_id, nonce=new_nonce(), moment=moment, input_uri=input_uri, output_uri=output_uri,
+                quotas=quotas_of(config, asked), history=history.read(storage, config), now=datetime.now(UTC),
+                model=model,
+                # Where the pipeline wants it, the chain has a task that asks.
+                can_ask=config.goals.on_over_budget == "approve",
+            )  # fmt: skip
+        preflight(config, made, looked_at)
+        paths = RunPaths(made.run_prefix)
+        storage.write(paths.plan, made.model_dump_json(indent=2) + "\n")
+        for sentence in made.sentences:
+            log.info("%s", sentence)
+        if made.empty:
+            return SkipRest(made.for_xcom(), f"{input_uri} holds no object")
+        if made.dry_run:
+            return SkipRest(made.for_xcom(), f"a dry run was asked for; the plan is at {paths.plan}")
+        if made.layout is not None:
+            write_listing(storage, paths.layout(made.nonce), kept)
+            return made.for_xcom()
+        upload_code(storage, paths)
+        storage.upload(manifest, paths.input_manifest)
     storage.write_json(paths.preprocess_config, preprocess_config(config, made))
     return made.for_xcom()
 
