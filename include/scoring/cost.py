@@ -153,8 +153,8 @@ class StageUse:
             return None
         return max(0.0, (self._own - self.busy_seconds) / self.instance_count)
 
-    def figures(self, prices: Prices) -> dict[str, Any]:
-        """All figures as JSON-safe values; what is unknown is None."""
+    def figures(self, prices: Prices, *, scored: int) -> dict[str, Any]:
+        """All figures as JSON-safe values; what is unknown is None. `scored` are the records of the run."""
         billed, idle = self.billed_seconds, self.idle_seconds
         return {
             **asdict(self),
@@ -165,12 +165,18 @@ class StageUse:
             "start_seconds": self.start_seconds,
             "idle_share": None if idle is None or not billed else idle / billed,
             "dollars": cost_of(self, prices),
+            "dollars_per_1000_records": per_1000(cost_of(self, prices), scored),
         }
 
 
 def cost_of(use: StageUse, prices: Prices) -> float | None:
     """Dollars of one job, or None when the price of its instance type is unknown."""
     return prices.cost(use.instance_type, use.billed_seconds)
+
+
+def per_1000(dollars: float | None, records: int) -> float | None:
+    """Dollars per 1,000 records, or None when there are none of either."""
+    return None if dollars is None or not records else dollars / records * 1000
 
 
 def total(parts: Iterable[float | None]) -> float | None:

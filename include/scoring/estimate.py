@@ -12,7 +12,8 @@ from include.scoring.rules import Noun
 class StageEstimate(Noun):
     """Seconds that the job runs, instance-seconds billed, and dollars, or None when the price is unknown.
 
-    `low` and `high` are the ends of the range for `seconds`.
+    `low` and `high` are the ends of the range for `seconds`. It rests on so many measured `runs`; with none of them, on
+    stated defaults, so that being off says nothing about the planner.
     """
 
     seconds: float
@@ -20,6 +21,7 @@ class StageEstimate(Noun):
     high: float
     billed_seconds: float
     dollars: float | None
+    runs: int = 0
 
 
 class Estimate(Noun):
@@ -87,6 +89,7 @@ def _stage(stage: Sized) -> StageEstimate:
         high=stage.slowest,
         billed_seconds=stage.billed_seconds,
         dollars=stage.dollars,
+        runs=stage.option.rate.runs,
     )
 
 

@@ -35,7 +35,7 @@ class HistoryRow:
     """One stage of one run. Times in seconds; `busy_seconds` is summed over instances, None when not known.
 
     `start_seconds` is billed time per instance before work began, None when not known; `predicted_seconds` is what the
-    run's own plan expected of `running_seconds`.
+    run's own plan expected of `running_seconds`, None when it had only stated defaults to go by.
     """
 
     pipeline: str
@@ -161,6 +161,11 @@ def _margin(speeds: Sequence[float], middle: float) -> float:
     return min(max(2 * spread, SMALLEST_MARGIN), LARGEST_MARGIN)
 
 
+def _predicted(estimate: Mapping[str, Any]) -> float | None:
+    """What was predicted from measured runs; what stated defaults gave is no prediction to be held against a plan."""
+    return estimate["seconds"] if estimate["runs"] else None
+
+
 def rows_of(report: Mapping[str, Any]) -> list[HistoryRow]:
     """The rows that a run adds to history, from its report (`report.json`)."""
     return [
@@ -179,7 +184,7 @@ def rows_of(report: Mapping[str, Any]) -> list[HistoryRow]:
             running_seconds=stage["running_seconds"],
             busy_seconds=stage["busy_seconds"],
             start_seconds=stage["start_seconds"],
-            predicted_seconds=report["estimate"][stage["stage"]]["seconds"],
+            predicted_seconds=_predicted(report["estimate"][stage["stage"]]),
             dollars=stage["dollars"],
         )
         for stage in report["stages"]

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from include.scoring.comparison import compare
-from include.scoring.cost import Prices, StageUse, load_prices, total
+from include.scoring.cost import Prices, StageUse, load_prices, per_1000, total
 from include.scoring.report_html import render_html as render_html
 from include.scoring.report_text import render_text as render_text
 
@@ -32,14 +32,19 @@ def build_report(
     uses = [
         StageUse.from_job(stage, job, busy_seconds=job.get("busy_seconds")) for stage, job in jobs.items()
     ]
+    scored = manifest["records"]["scored"]
     stages = [
-        {**use.figures(prices), "why": _reasons(plan, use), "instances": jobs[use.stage].get("instances")}
+        {
+            **use.figures(prices, scored=scored),
+            "why": _reasons(plan, use),
+            "instances": jobs[use.stage].get("instances"),
+        }
         for use in uses
     ]
     created = [use.created_at for use in uses]
     ended = [use.ended_at for use in uses if use.ended_at is not None]
     dollars = total(stage["dollars"] for stage in stages)
-    scored = manifest["records"]["scored"]
+    billed, idle = sum(use.billed_seconds for use in uses), total(use.idle_seconds for use in uses)
     transform = next(use for use in uses if use.stage == "transform")
     return {
         "version": 1,
@@ -64,15 +69,19 @@ def build_report(
         "stages": stages,
         "total": {
             "seconds": max(ended) - min(created) if ended and created else None,
-            "billed_seconds": sum(use.billed_seconds for use in uses),
-            "idle_seconds": total(use.idle_seconds for use in uses),
+            "provisioning_seconds": sum(use.provisioning_seconds for use in uses),
+            "running_seconds": sum(use.running_seconds for use in uses),
+            "billed_seconds": billed,
+            "busy_seconds": total(use.busy_seconds for use in uses),
+            "idle_seconds": idle,
+            "idle_share": None if idle is None or not billed else idle / billed,
             "dollars": dollars,
-            "dollars_per_1000_records": None if dollars is None or not scored else dollars / scored * 1000,
+            "dollars_per_1000_records": per_1000(dollars, scored),
         },
         "comparison": compare(plan=plan, use=transform, scored=scored, dollars=dollars, prices=prices),
         "prices": {"as_of": prices.as_of.isoformat(), "region": prices.region, "currency": prices.currency},
         "estimate": dict(plan["estimate"]),
-        "plan_error": {use.stage: _error(use, plan["estimate"][use.stage]["seconds"]) for use in uses},
+        "plan_error": {use.stage: _error(use, plan["estimate"][use.stage]) for use in uses},
         "sentences": list(plan["sentences"]),
         "first_rows": [{name: _plain(value) for name, value in row.items()} for row in first_rows],
     }
@@ -89,9 +98,13 @@ def _reasons(plan: Mapping[str, Any], use: StageUse) -> list[str]:
     return said
 
 
-def _error(use: StageUse, predicted: float) -> float | None:
-    """How far the plan was off, as a share of the running time it predicted; None when it predicted none."""
-    return use.running_seconds / predicted - 1 if predicted and use.running_seconds else None
+def _error(use: StageUse, planned: Mapping[str, Any]) -> float | None:
+    """How far the plan was off, as a share of the running time it predicted from what earlier runs measured.
+
+    None when it predicted none, or had nothing but stated defaults to go by.
+    """
+    known = planned["runs"] and planned["seconds"] and use.running_seconds
+    return use.running_seconds / planned["seconds"] - 1 if known else None
 
 
 def _plain(value: Any) -> Any:

@@ -62,20 +62,25 @@ def _stage(stage: Mapping[str, Any], planned: Mapping[str, Any], error: float | 
     )
     if stage["earlier_billed_seconds"]:
         lines.append(f"{'':{_INDENT}}of that {_seconds(stage['earlier_billed_seconds'])} in failed attempts")
+    said = f"{duration(planned['low'])} to {duration(planned['high'])}"
     if error is not None:
-        said = f"{duration(planned['low'])} to {duration(planned['high'])}"
         lines.append(f"{'':{_INDENT}}the plan said {said}, off by {error:+.0%}")
+    elif not planned["runs"]:
+        lines += _wrapped(f"{said} was assumed before any run was measured; the next plan rests on this one")
     for reason in stage["why"]:
-        lines += textwrap.wrap(reason, WIDTH, initial_indent=" " * _INDENT, subsequent_indent=" " * _INDENT)
+        lines += _wrapped(reason)
     return lines
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=" " * _INDENT, subsequent_indent=" " * _INDENT)
 
 
 def _total(figures: Mapping[str, Any], prices: Mapping[str, Any]) -> list[str]:
     took = "" if figures["seconds"] is None else f" over {duration(figures['seconds'])}"
-    idle = "unknown" if figures["idle_seconds"] is None else _seconds(figures["idle_seconds"])
     lines = _field(
         "in all",
-        f"billed {_seconds(figures['billed_seconds'])}{took}, idle {idle}, {money(figures['dollars'])}",
+        f"billed {_seconds(figures['billed_seconds'])}{took}, idle {_idle(figures)}, {money(figures['dollars'])}",
     )
     each = figures["dollars_per_1000_records"]
     if each is not None:
@@ -93,12 +98,13 @@ def _otherwise(comparison: Mapping[str, Any]) -> list[str]:
             "unsized",
             f"{count(naive['instance_count'], 'instance')} on the input as it lay: billed "
             f"{_seconds(naive['billed_seconds'])} to transform",
+            f"that is {money(naive['dollars'])}",
         )
     if endpoint["breakeven_records_per_day"] is not None:
         lines += _field(
             "endpoint",
             f"always on {money(endpoint['dollars_per_day'])} a day, cheaper above "
-            f"{endpoint['breakeven_records_per_day']:,} records",
+            f"{endpoint['breakeven_records_per_day']:,} records a day",
         )
     return lines
 

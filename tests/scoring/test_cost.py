@@ -24,7 +24,9 @@ def test_an_instance_is_billed_from_start_to_end_and_not_while_it_is_provisioned
 
 
 def test_figures_keep_what_is_unknown_as_none() -> None:
-    figures = StageUse.from_job("transform", {**JOB, "instance_type": "ml.c5.xlarge"}).figures(load_prices())
+    figures = StageUse.from_job("transform", {**JOB, "instance_type": "ml.c5.xlarge"}).figures(
+        load_prices(), scored=10
+    )
     assert (figures["busy_seconds"], figures["idle_seconds"], figures["idle_share"], figures["dollars"]) == (
         None,
     ) * 4

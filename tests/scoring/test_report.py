@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from include.scoring.history import rows_of
 from include.scoring.manifest import build_manifest
 from include.scoring.page import plotly_js
 from include.scoring.pictures import pictures_of
@@ -37,9 +38,16 @@ def job(stage: str, **changes: Any) -> dict[str, Any]:
 
 
 def report(
-    *, jobs: dict[str, dict[str, Any]] | None = None, rows: list[dict[str, Any]] | None = None, **params: Any
+    *,
+    jobs: dict[str, dict[str, Any]] | None = None,
+    rows: list[dict[str, Any]] | None = None,
+    measured: bool = False,
+    **params: Any,
 ) -> dict[str, Any]:
     planned = plan([20_000_000, 20_000_000], **params).for_xcom()
+    if measured:
+        for stage in ("preprocess", "transform"):
+            planned["estimate"][stage]["runs"] = 3
     found = read_manifests(two_hosts(), hosts=2)
     facts = {"preprocess_job": "churn-preprocess-0123456789ab-deadbeef-1", "count": 3}
     jobs = jobs or {
@@ -95,11 +103,40 @@ def test_the_reason_of_a_size_stands_beside_it() -> None:
 
 
 def test_the_report_says_how_far_the_plan_was_off() -> None:
-    figures = report()
+    figures = report(measured=True)
     predicted = figures["estimate"]["preprocess"]["seconds"]
     assert figures["plan_error"]["preprocess"] == pytest.approx(100.0 / predicted - 1)
     assert f"off by {100.0 / predicted - 1:+.0%}" in render_text(figures)
     assert "planned 1 min 32 s" in render_html(figures)
+
+
+def test_what_stated_defaults_gave_is_not_held_against_the_plan() -> None:
+    """They are AWS's usual times: a laptop starts in a second. The next plan rests on what was measured."""
+    figures = report()
+    assert figures["plan_error"] == {"preprocess": None, "transform": None}
+    text = " ".join(render_text(figures).split())
+    assert "was assumed before any run was measured; the next plan rests on this one" in text
+    assert "off by" not in text
+    assert "assumed 1 min 32 s" in render_html(figures)
+    assert [row.predicted_seconds for row in rows_of(figures)] == [None, None]
+    assert all(row.predicted_seconds for row in rows_of(report(measured=True)))
+
+
+def test_each_stage_and_the_whole_have_the_same_figures() -> None:
+    """Provisioning, which nobody bills, is kept apart from running."""
+    figures = report()
+    wanted = {
+        "provisioning_seconds", "running_seconds", "billed_seconds", "busy_seconds", "idle_seconds", "idle_share",
+        "dollars", "dollars_per_1000_records",
+    }  # fmt: skip
+    for each in (*figures["stages"], figures["total"]):
+        assert wanted <= each.keys()
+    whole = figures["total"]
+    assert (whole["provisioning_seconds"], whole["running_seconds"]) == (290.0, 150.0)
+    assert (whole["busy_seconds"], whole["idle_share"]) == (210.0, 0.3)
+    assert whole["dollars_per_1000_records"] == pytest.approx(
+        sum(stage["dollars_per_1000_records"] for stage in figures["stages"])
+    )
 
 
 def test_a_stage_that_ran_smaller_than_planned_says_so() -> None:
@@ -129,7 +166,8 @@ def test_the_terminal_summary_fits_80_columns_but_for_addresses() -> None:
     for wanted in (
         "records in 68", "scored 60", "rejected 8", "5 no duplicates", "3 arity",
         "preprocess 2 × ml.m5.xlarge, ran 1 min 40 s after 3 min 20 s of provisioning",
-        "billed 200.0 s, idle 50.0 s (25%), $0.0128", "in all billed 300.0 s over 7 min 30 s, idle 90.0 s, $0.0192",
+        "billed 200.0 s, idle 50.0 s (25%), $0.0128",
+        "in all billed 300.0 s over 7 min 30 s, idle 90.0 s (30%), $0.0192",
         "output 60 rows in 1 file", "s3://data/out/date=2026-01-31/", "First 2 joined rows:",
     ):  # fmt: skip
         assert wanted in lines, f"{wanted!r} is not in\n{text}"
