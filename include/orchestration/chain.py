@@ -22,12 +22,12 @@ from include.orchestration.direct.publish import publish as direct_publish
 from include.orchestration.documentation import document
 from include.orchestration.form import form
 from include.orchestration.gate import GateOperator
+from include.orchestration.joining import join_tasks
 from include.orchestration.pipelines import named
 from include.orchestration.poison import PoisonRecords
 from include.orchestration.refusals import final
 from include.orchestration.requests import processing_config, transform_config
 from include.orchestration.tasks.clean_up import clean_up
-from include.orchestration.tasks.join import join
 from include.orchestration.tasks.plan import plan
 from include.orchestration.tasks.publish import publish
 from include.orchestration.tasks.report import report
@@ -131,8 +131,5 @@ def _prepared_tasks(pipeline: Pipeline, submits: dict[str, Any], waits: dict[str
         continuation=poison,
         **waits,
     )
-    joined = PythonOperator.partial(task_id=names.JOIN, python_callable=final(join)).expand(
-        op_kwargs=divided.output.map(lambda group: {"pipeline": pipeline.name, "group": group})
-    )
-    preprocess >> preprocessed >> divided >> transform >> transformed >> joined
-    return preprocess, joined
+    preprocess >> preprocessed >> divided >> transform >> transformed
+    return preprocess, join_tasks(pipeline, transformed, divided.output)

@@ -46,6 +46,13 @@ TASKS = {
         "Puts each record beside its prediction, shard by shard, and stops when a shard has not "
         "as many predictions as records."
     ),
+    names.JOINING: (
+        "Decides by the bytes of the records whether Airflow's workers join them (`join`) or a SageMaker processing "
+        "job does (`join_job`); the other branch is skipped."
+    ),
+    names.JOIN_JOB: "Submits the processing job that joins, with a share of the records on each instance.",
+    names.JOIN_JOB_DONE: "Waits for the processing job that joins without holding a worker.",
+    names.JOINED: "Gathers the joined parts, whoever wrote them.",
     names.PUBLISH: (
         "Proves that records in = rejected + scored, then commits the rows with one conditional "
         "write of `_manifest.json`. Otherwise it publishes nothing."

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from include.orchestration.names import PREPROCESSED
+from include.orchestration.names import JOINING, PREPROCESSED
 from include.orchestration.templates import (
     DEPLOYMENT_TAG,
     from_manifests,
@@ -45,6 +45,28 @@ def processing_config(pipeline: Pipeline) -> dict[str, Any]:
             max_runtime_seconds=from_plan("preprocess.max_runtime_seconds"),
         ),
     )
+
+
+def join_config(pipeline: Pipeline) -> dict[str, Any]:
+    """CreateProcessingJob of `join_job`."""
+    return requests.join_request(
+        pipeline,
+        requests.ProcessingValues(
+            job_name=name_of_job("join"),
+            run_prefix=RUN_PREFIX,
+            tags=TAGS,
+            instance_type=from_plan("join.job.instance_type"),
+            instance_count=_from_joining("instance_count"),
+            volume_size_gb=from_plan("join.job.volume_size_gb"),
+            max_runtime_seconds=from_plan("join.job.max_runtime_seconds"),
+        ),
+        _from_joining("inputs"),
+    )
+
+
+def _from_joining(key: str) -> str:
+    """What `joining` decided about the job."""
+    return f"{{{{ ti.xcom_pull('{JOINING}', key='job').{key} }}}}"
 
 
 def transform_config(pipeline: Pipeline) -> dict[str, Any]:

@@ -55,6 +55,10 @@ def _sections(pipeline: Pipeline) -> Iterator[str]:
         "rules": (bool(pipeline.rules), "no record is checked before the model sees it"),
         "max_rejected": (pipeline.max_rejected is not None, "no record is checked, so none is rejected"),
         "baseline": (bool(pipeline.baseline), "no record is read before the model sees it"),
+        "join.processing_above": (
+            pipeline.join.processing_above is not None,
+            "that job shares out the shards that preprocessing writes, and runs in its image",
+        ),
         "impute": (bool(pipeline.impute), "gaps are filled by preprocessing alone"),
         "function": (pipeline.function is not None, "it runs in the preprocessing job"),
         "sensitive": (bool(pipeline.sensitive), "groups are counted by the preprocessing job"),

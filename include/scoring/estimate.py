@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from include.scoring.cluster import Choice, Sized
+from include.scoring.cluster import Choice, Sized, combined
 from include.scoring.cost import total
 from include.scoring.decision import stage_names
 from include.scoring.messages import duration, money
@@ -25,10 +25,11 @@ class StageEstimate(Noun):
 
 
 class Estimate(Noun):
-    """Estimates of both stages and of the run from start to end, provisioning and Airflow's own tasks included."""
+    """Estimates of the stages and of the run from start to end, provisioning and Airflow's own tasks included."""
 
     preprocess: StageEstimate
     transform: StageEstimate
+    join: StageEstimate
     seconds: float
     low: float
     high: float
@@ -53,6 +54,7 @@ def nothing() -> Estimate:
     return Estimate(
         preprocess=NOTHING,
         transform=NOTHING,
+        join=NOTHING,
         seconds=0,
         low=0,
         high=0,
@@ -63,12 +65,16 @@ def nothing() -> Estimate:
     )
 
 
-def estimate(choice: Choice) -> Estimate:
-    """The estimate of a run on the chosen clusters."""
+def estimate(choice: Choice, join: Sized | None = None) -> Estimate:
+    """The estimate of a run on the chosen clusters, and of the job that joins, where one does."""
     *before, transform = choice.stages
+    names = stage_names(choice)
+    if join is not None:
+        choice, names = combined((*choice.stages, join)), (*names, "join")
     return Estimate(
         preprocess=_stage(before[0]) if before else NOTHING,
         transform=_stage(transform),
+        join=NOTHING if join is None else _stage(join),
         seconds=choice.seconds,
         low=choice.fastest,
         high=choice.slowest,
@@ -76,8 +82,7 @@ def estimate(choice: Choice) -> Estimate:
         dollars_low=total(_dollars(stage, stage.fastest) for stage in choice.stages),
         dollars_high=total(_dollars(stage, stage.slowest) for stage in choice.stages),
         basis="; ".join(
-            stage.option.rate.basis(name)
-            for name, stage in zip(stage_names(choice), choice.stages, strict=True)
+            stage.option.rate.basis(name) for name, stage in zip(names, choice.stages, strict=True)
         ),
     )
 

@@ -14,14 +14,18 @@ from typing import Any, Literal, Self
 from include.scoring.messages import count
 from include.scoring.sizing import vcpus
 
-Stage = Literal["preprocess", "transform"]
+Stage = Literal["preprocess", "transform", "join"]
 
 # How many of the last runs a rate rests on: enough for a median that ignores two odd nights, few enough to follow
 # a model that changes.
 LAST_RUNS = 7
 # Until runs are measured. Rates are bytes of input text per second and vCPU of plain tabular work; recorded runs took
 # 60 to 120 s of billed time to pull the image and start the server, after 200 to 300 s of unbilled provisioning.
-DEFAULT_BYTES_PER_SECOND_AND_VCPU: Mapping[str, float] = {"preprocess": 2.5e6, "transform": 0.5e6}
+DEFAULT_BYTES_PER_SECOND_AND_VCPU: Mapping[str, float] = {
+    "preprocess": 2.5e6,
+    "transform": 0.5e6,
+    "join": 20e6,
+}
 DEFAULT_START_SECONDS = 90.0
 DEFAULT_PROVISIONING_SECONDS = 240.0
 DEFAULT_MARGIN = 0.30
@@ -108,9 +112,9 @@ class Rate:
 def rate_for(history: Iterable[HistoryRow], *, stage: Stage, instance_type: str, model: str) -> Rate:
     """The rate of a stage on an instance type, from rows in any order.
 
-    Preprocessing does not see the model, so its rows count whatever the model. A version without runs is taken to be as
-    fast as the versions of its group before it. Without a usable row the stated defaults apply, scaled by the vCPUs of
-    the type.
+    Only the transform sees the model: rows of other stages count whatever the model. A version without runs is taken to
+    be as fast as the versions of its group before it. Without a usable row the stated defaults apply, scaled by the
+    vCPUs of the type.
     """
     fitting = sorted(
         (

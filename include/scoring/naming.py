@@ -206,6 +206,10 @@ class RunPaths:
         """The figures of the run as a page."""
         return f"{self.run_prefix}report.html"
 
+    def join_inputs(self, attempt: str) -> str:
+        """Prefix of what one attempt of the join tells its processing job."""
+        return f"{self.run_prefix}join-inputs/{attempt}/"
+
     def joined(self, attempt: str) -> str:
         """Prefix of the joined part files of one attempt of the join."""
         return f"{self.run_prefix}joined/{attempt}/"

@@ -24,6 +24,7 @@ from include.scoring.errors import EmptyInputError, PlanError
 from include.scoring.estimate import Estimate, estimate, nothing
 from include.scoring.handing_over import HandedOver, LayoutPlan, hand_over
 from include.scoring.history import HistoryRow, Stage
+from include.scoring.join_job import JoinJobPlan, size_join_job
 from include.scoring.limits import check_limits
 from include.scoring.listing import InputPlan, NaivePlan, describe_input, one_folder
 from include.scoring.listing import S3Object as S3Object
@@ -68,9 +69,13 @@ class TransformPlan(Noun):
 
 
 class JoinPlan(Noun):
-    """Shards are joined in groups of about so many bytes, one mapped task and one published file each."""
+    """Shards are joined in groups of about so many bytes, one mapped task and one published file each.
+
+    `job` is the processing job that joins instead, where the pipeline has one and the input is large.
+    """
 
     group_bytes: int
+    job: JoinJobPlan | None = None
 
 
 class Plan(Noun):
@@ -181,7 +186,19 @@ def make_plan(
         preprocess, transform = None, _transform_alone(pipeline, params, handed, say, model)
     else:
         preprocess, transform = _stages(pipeline, params, found, decision, say, model)
-    estimated = nothing() if decision is None else estimate(decision.choice)
+    joining = size_join_job(
+        pipeline,
+        found.text_bytes,
+        transform.shards,
+        history=tuple(history),
+        prices=(prices or load_prices()).overridden(pipeline.prices),
+        speed=(params.prefer or pipeline.goals.prefer) == "speed",
+    )
+    if joining is not None:
+        say.choose("join.instance_count", "plan", joining[2])
+    estimated = (
+        nothing() if decision is None else estimate(decision.choice, None if joining is None else joining[1])
+    )
     if decision is not None:
         say.note(estimated.sentence())
         say.note(f"That rests on these rates: {estimated.basis}.")
@@ -199,7 +216,9 @@ def make_plan(
         preprocess=preprocess,
         layout=None if handed is None else handed.layout,
         transform=transform,
-        join=JoinPlan(group_bytes=pipeline.join.group_mb * MEGABYTE),
+        join=JoinPlan(
+            group_bytes=pipeline.join.group_mb * MEGABYTE, job=None if joining is None else joining[0]
+        ),
         naive=naive,
         prices=dict(pipeline.prices),
         deadline=None if decision is None else decision.deadline,

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from include.scoring.config import Pipeline
@@ -21,6 +22,7 @@ from include.scoring.requests import (
     JOB_NAME,
     ProcessingValues,
     TransformValues,
+    join_request,
     model_request,
     processing_request,
     transform_request,
@@ -61,22 +63,26 @@ class Account:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requests:
-    """The requests of any run of a pipeline: names and addresses are IAM patterns."""
+    """The requests of any run of a pipeline: names and addresses are IAM patterns.
 
-    processing: dict[str, Any] | None
+    `handed_on` are the prefixes of what one job wrote and a manifest names for another.
+    """
+
+    processing: tuple[dict[str, Any], ...]
     transform: dict[str, Any]
     model: dict[str, Any] | None
+    handed_on: tuple[str, ...] = ()
 
     @property
     def all(self) -> list[dict[str, Any]]:
         """Those that there are."""
-        return [each for each in (self.processing, self.transform, self.model) if each is not None]
+        return [*self.processing, self.transform, *([] if self.model is None else [self.model])]
 
     @property
-    def kinds(self) -> dict[str, str]:
-        """Pattern of the jobs' base names by kind of job, of those that there are."""
-        jobs = {"Processing": self.processing, "Transform": self.transform}
-        return {kind: job[f"{kind}JobName"] for kind, job in jobs.items() if job is not None}
+    def kinds(self) -> dict[str, list[str]]:
+        """Patterns of the jobs' base names by kind of job, of those that there are."""
+        jobs = {"Processing": self.processing, "Transform": (self.transform,)}
+        return {kind: [job[f"{kind}JobName"] for job in each] for kind, each in jobs.items() if each}
 
     def values(self, *keys: str) -> list[Any]:
         """Every value of these keys at any depth of any request, without repetition, in order."""
@@ -224,15 +230,16 @@ def _sagemaker(
 ) -> Iterator[Statement]:
     prefixes: list[str] = list(sources)
     exact: list[str] = []
-    processing = requests.processing or {"ProcessingInputs": [], "ProcessingOutputConfig": {"Outputs": []}}
     read_by_transform = requests.transform["TransformInput"]["DataSource"]["S3DataSource"]
-    for each in [*(item["S3Input"] for item in processing["ProcessingInputs"]), read_by_transform]:
+    read_by_processing = [item["S3Input"] for job in requests.processing for item in job["ProcessingInputs"]]
+    for each in [*read_by_processing, read_by_transform]:
         found = exact if each["S3DataType"] == "ManifestFile" else prefixes
         found.append(_bare(each["S3Uri"]))
-    if requests.processing is None:
+    prefixes += map(_bare, requests.handed_on)
+    if not requests.processing:
         prefixes.append(_bare(_any_layout(pipeline).pieces))
     exact += [_bare(_literal_uri(uri)) for uri in requests.values("ModelDataUrl")]
-    outputs = processing["ProcessingOutputConfig"]["Outputs"]
+    outputs = [output for job in requests.processing for output in job["ProcessingOutputConfig"]["Outputs"]]
     targets = [_bare(each["S3Output"]["S3Uri"]) for each in outputs]
     targets.append(_bare(requests.transform["TransformOutput"]["S3OutputPath"]))
     yield from _listing(account, prefixes)
@@ -271,27 +278,28 @@ def _package(pipeline: Pipeline, account: Account) -> str:
 def _requests(pipeline: Pipeline, package: str = "") -> Requests:
     """The requests of a run, with patterns for what differs from run to run; the numbers do not matter here."""
     run_prefix = _run_prefix(pipeline)
-    names = {step: _name_pattern(pipeline, step) for step in ("preprocess", "transform", "model")}
-    preprocess = None
-    if pipeline.preprocess is not None:
-        preprocess = processing_request(
-            pipeline,
-            ProcessingValues(
-                job_name=names["preprocess"],
-                run_prefix=run_prefix,
-                instance_type=pipeline.preprocess.instance_type,
-                instance_count=1,
-                volume_size_gb=1,
-                max_runtime_seconds=1,
-            ),
-        )
+    names = {step: _name_pattern(pipeline, step) for step in ("preprocess", "transform", "model", "join")}
     paths = RunPaths(run_prefix)
-    values = TransformValues(
+    processing = []
+    if pipeline.preprocess is not None:
+        values = partial(
+            ProcessingValues,
+            run_prefix=run_prefix,
+            instance_type=pipeline.preprocess.instance_type,
+            instance_count=1,
+            volume_size_gb=1,
+            max_runtime_seconds=1,
+        )
+        processing.append(processing_request(pipeline, values(job_name=names["preprocess"])))
+        if pipeline.join.processing_above is not None:
+            told = paths.join_inputs(f"{names['transform']}-*")
+            processing.append(join_request(pipeline, values(job_name=names["join"]), told))
+    transform = TransformValues(
         job_name=names["transform"],
         model_name=names["model"],
         run_prefix=run_prefix,
         features_uri=paths.job(f"{names['preprocess']}-*").features
-        if preprocess
+        if processing
         else _any_layout(pipeline).manifest("*"),
         instance_type=pipeline.transform.instance_type,
         instance_count=1,
@@ -301,9 +309,15 @@ def _requests(pipeline: Pipeline, package: str = "") -> Requests:
         model_package=package,
     )
     return Requests(
-        processing=preprocess and _with_name(preprocess, names["preprocess"]),
-        transform=_with_name(transform_request(pipeline, values), names["transform"]),
-        model=model_request(pipeline, values),
+        processing=tuple(_with_name(each, each["ProcessingJobName"]) for each in processing),
+        transform=_with_name(transform_request(pipeline, transform), names["transform"]),
+        model=model_request(pipeline, transform),
+        handed_on=(
+            paths.job(f"{names['preprocess']}-*").records,
+            paths.job(f"{names['transform']}-*").predictions,
+        )
+        if len(processing) > 1
+        else (),
     )
 
 
@@ -347,13 +361,18 @@ def _listing(account: Account, patterns: Iterable[str]) -> Iterator[Statement]:
 def _log_streams(groups: list[str], requests: Requests) -> list[str]:
     """The streams of this pipeline's jobs: `<job name>/<host>`."""
     by_kind = dict(zip(("Processing", "Transform"), groups, strict=True))
-    return [f"{by_kind[kind]}:log-stream:{name}-*" for kind, name in requests.kinds.items()]
+    return [
+        f"{by_kind[kind]}:log-stream:{name}-*" for kind, names in requests.kinds.items() for name in names
+    ]
 
 
 def _jobs(account: Account, requests: Requests, kind: str) -> list[str]:
     """All attempts at this pipeline's jobs of a kind, Processing or Transform."""
-    name = requests.kinds[kind]
-    return [account.arn("sagemaker", f"{kind.lower()}-job/{name}-{attempt}") for attempt in ("?", "??")]
+    return [
+        account.arn("sagemaker", f"{kind.lower()}-job/{name}-{attempt}")
+        for name in requests.kinds[kind]
+        for attempt in ("?", "??")
+    ]
 
 
 def _find_what_is_left() -> Statement:

@@ -90,7 +90,8 @@ def build_report(
 def _reasons(plan: Mapping[str, Any], use: StageUse) -> list[str]:
     """The plan's sentences about the size of a stage's cluster, and one where fewer instances were enough."""
     said = [text for text in plan["sentences"] if text.startswith(f"{use.stage.capitalize()} uses ")]
-    planned = plan[use.stage]["instance_count"]
+    sized = plan["join"]["job"] if use.stage == "join" else plan[use.stage]
+    planned = sized["instance_count"]
     if use.instance_count < planned:
         said.append(
             f"It ran on {use.instance_count} of the {planned} planned, because there were no more shards to work on."

@@ -26,7 +26,10 @@ CODE_PATH = f"{PROCESSING_ROOT}/input/code"
 CONFIG_PATH = f"{PROCESSING_ROOT}/input/config"
 DATA_PATH = f"{PROCESSING_ROOT}/input/data"
 OUTPUT_PATH = f"{PROCESSING_ROOT}/output"
+WHEELS_PATH = f"{PROCESSING_ROOT}/input/wheels"
 ENTRYPOINT = ("python3", "-m", "include.jobs.preprocess")
+JOIN_ENTRYPOINT = ("python3", "-m", "include.jobs.join_job")
+RECORDS_MANIFEST, PREDICTIONS_MANIFEST = "records.manifest", "predictions.manifest"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +48,7 @@ class RunValues:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessingValues(RunValues):
-    """What the processing job of a run needs; numbers may be templates."""
+    """What a processing job of a run needs; numbers may be templates."""
 
     instance_type: str
     instance_count: int | str
@@ -75,19 +78,66 @@ class TransformValues(RunValues):
 def processing_request(pipeline: Pipeline, values: ProcessingValues) -> dict[str, Any]:
     """CreateProcessingJob of the `preprocess` step."""
     paths = values.paths
+    return _processing_request(
+        pipeline,
+        values,
+        "preprocess",
+        ENTRYPOINT,
+        [
+            _processing_input("config", paths.config, CONFIG_PATH, "FullyReplicated"),
+            # A manifest, not the prefix: what arrives after the plan was made belongs to the next run.
+            _processing_input("data", paths.input_manifest, DATA_PATH, pipeline.distribution, "ManifestFile"),
+        ],
+    )
+
+
+def join_request(pipeline: Pipeline, values: ProcessingValues, inputs: str) -> dict[str, Any]:
+    """CreateProcessingJob of the `join` step; below `inputs` lie its configuration and the manifests of its data.
+
+    Each instance gets a share of the records and all predictions: how SageMaker shares out is not documented, and a
+    record must meet its prediction on whatever instance it comes to.
+    """
+    return _processing_request(
+        pipeline,
+        values,
+        "join",
+        JOIN_ENTRYPOINT,
+        [
+            _processing_input("config", f"{inputs}config/", CONFIG_PATH, "FullyReplicated"),
+            _processing_input(
+                "records", f"{inputs}{RECORDS_MANIFEST}", f"{PROCESSING_ROOT}/input/records",
+                "ShardedByS3Key", "ManifestFile",
+            ),
+            _processing_input(
+                "predictions", f"{inputs}{PREDICTIONS_MANIFEST}", f"{PROCESSING_ROOT}/input/predictions",
+                "FullyReplicated", "ManifestFile",
+            ),
+        ],
+    )  # fmt: skip
+
+
+def _processing_request(
+    pipeline: Pipeline,
+    values: ProcessingValues,
+    step: str,
+    entrypoint: Sequence[str],
+    inputs: Sequence[dict[str, Any]],
+) -> dict[str, Any]:
+    """CreateProcessingJob of a module of `include.jobs`, in the image of `preprocess`."""
+    paths, wheels = values.paths, pipeline.preprocessing.wheels
+    shipped = [_processing_input("wheels", wheels, WHEELS_PATH, "FullyReplicated")] if wheels else []
     return {
         "ProcessingJobName": values.job_name,
         "RoleArn": pipeline.role,
         "AppSpecification": {
             "ImageUri": pipeline.preprocessing.image,
-            "ContainerEntrypoint": list(ENTRYPOINT),
+            "ContainerEntrypoint": list(entrypoint),
         },
         "Environment": {"PYTHONPATH": CODE_PATH, "PYTHONUNBUFFERED": "1"},
         "ProcessingInputs": [
             _processing_input("code", paths.code, CODE_PATH, "FullyReplicated"),
-            _processing_input("config", paths.config, CONFIG_PATH, "FullyReplicated"),
-            # A manifest, not the prefix: what arrives after the plan was made belongs to the next run.
-            _processing_input("data", paths.input_manifest, DATA_PATH, pipeline.distribution, "ManifestFile"),
+            *inputs,
+            *shipped,
         ],
         "ProcessingOutputConfig": {
             **pipeline.security.output(),
@@ -112,7 +162,7 @@ def processing_request(pipeline: Pipeline, values: ProcessingValues) -> dict[str
         },
         **pipeline.security.processing(),
         "StoppingCondition": {"MaxRuntimeInSeconds": values.max_runtime_seconds},
-        "Tags": _tags(pipeline, "preprocess", values.tags),
+        "Tags": _tags(pipeline, step, values.tags),
     }
 
 

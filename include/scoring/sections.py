@@ -249,6 +249,10 @@ class PreprocessSection(StageLimits):
         min_length=1, max_length=255, pattern=r"^\S+$", description="Image URI; it needs Python and pandas."
     )
     volume_size_gb: int = Field(default=30, ge=1, le=16384, description="Disk of each instance, in GB.")
+    wheels: FixedS3Uri | None = Field(
+        default=None,
+        description="S3 prefix of wheels, such as pyarrow's, that the image lacks; installed without an index.",
+    )
 
 
 class TransformSection(StageLimits):
@@ -397,9 +401,18 @@ class JoinFunctionSection(FunctionSection):
     )
 
 
-class JoinSection(Noun):
-    """How records and predictions are put side by side and published."""
+class JoinSection(StageLimits):
+    """How records and predictions are put side by side and published.
 
+    The limits are those of the processing job that joins large runs.
+    """
+
+    processing_above: int | None = Field(
+        default=None,
+        ge=0,
+        description="Bytes of records above which the join runs as a processing job, in the image of preprocess. "
+        "Default: Airflow's workers join, however many bytes there are.",
+    )
     format: Literal["parquet", "csv", "jsonl"] = Field(
         default="parquet", description="Format of the published files."
     )

@@ -291,3 +291,30 @@ def test_make_iam_says_what_is_allowed(
     with pytest.raises(SystemExit, match="2"):
         iam.main(arguments)
     assert said in capsys.readouterr().err
+
+
+def test_a_pipeline_whose_join_may_be_a_job_is_allowed_that_job_too() -> None:
+    """It reads what two other jobs wrote, by manifests, and the wheels that the pipeline ships."""
+    document = yaml.safe_load((FOLDER / "abalone.yaml").read_text())
+    plain = policies(named("abalone"))
+    found = policies(
+        changed(
+            join={**document["join"], "processing_above": 1},
+            preprocess={**document["preprocess"], "wheels": "s3://batch-inference-sample/wheels/"},
+        )
+    )
+    job = "arn:aws:sagemaker:us-east-1:123456789012:processing-job/abalone-join-0123456789ab-01234567-1"
+    run = "arn:aws:s3:::batch-inference-sample/work/abalone/run-1"
+    reads = [
+        f"{run}/abalone-preprocess-0123456789ab-01234567-1/records/algo-1-00000.csv",
+        f"{run}/{JOB}/predictions/algo-1-00000.csv.out",
+        f"{run}/join-inputs/{JOB}-1/records.manifest",
+        f"{run}/join-inputs/{JOB}-1/config/join.json",
+        "arn:aws:s3:::batch-inference-sample/wheels/pyarrow.whl",
+    ]
+    assert any(matches(each, job) for each in statements(found["airflow"])["SubmitProcessing"]["Resource"])
+    assert not any(
+        matches(each, job) for each in statements(plain["airflow"])["SubmitProcessing"]["Resource"]
+    )
+    for arn in reads:
+        assert any(matches(each, arn) for each in statements(found["sagemaker"])["Read"]["Resource"]), arn

@@ -229,3 +229,57 @@ def test_a_nightly_run_needs_nobody(deployment: Deployment) -> None:
         == f"s3://batch-inference-sample/abalone/scored/date={runs[0]['logical_date'][:10]}/"
     )
     assert len(deployment.published(plan["output_uri"])[0]) > 0
+
+
+def joining(states: dict[str, str | None]) -> tuple[str | None, str | None, set[str | None]]:
+    """States of the job that joins, of the wait for it, and of the mapped tasks that join."""
+    mapped = {state for task, state in states.items() if task.partition("[")[0] == "join"}
+    return states["join_job"], states["join_job_done"], mapped
+
+
+def test_a_large_run_is_joined_by_a_job_and_a_small_one_by_airflow(
+    deployment: Deployment, first_run: tuple[str, str, Watch]
+) -> None:
+    """One pipeline, two sizes of input: the branch that does not join is skipped, and the rows are the same."""
+    prefix = "s3://batch-inference-sample/large/"
+
+    def change(document: dict[str, Any]) -> None:
+        document["output"].update(uri=prefix)
+        document["join"].update(processing_above=5_000_000, max_instances=2)
+
+    deployment.deploy("abalone_large", change)
+    run_id = deployment.trigger("abalone_large", {"transform_instance_count": 4})
+    assert deployment.wait("abalone_large", run_id) == "success"
+    assert joining(deployment.states("abalone_large", run_id)) == ("success", "success", {"skipped"})
+    sort = [*COLUMNS, "predicted_rings"]
+    expected = deployment.published("s3://batch-inference-sample/by-hand/")[0]
+    frame, manifest = deployment.published(prefix)
+    pandas.testing.assert_frame_equal(
+        frame.sort_values(sort, ignore_index=True),
+        expected.sort_values(sort, ignore_index=True),
+        check_exact=True,
+    )
+    job = deployment.xcom("abalone_large", run_id, "join_job_done")
+    assert job["instance_count"] == 2
+    shards = deployment.xcom("abalone_large", run_id, "shards", "facts")["count"]
+    assert len(manifest["files"]) == shards
+    report = json.loads(
+        deployment.objects(deployment.xcom("abalone_large", run_id, "plan")["run_prefix"])["report.json"]
+    )
+    join = next(stage for stage in report["stages"] if stage["stage"] == "join")
+    assert join["billed_seconds"] >= join["busy_seconds"] > 0
+    assert any(sentence.startswith("Join uses 2 ") for sentence in report["sentences"])
+
+    one = next(iter(deployment.objects("s3://batch-inference-sample/abalone/incoming/")))
+    conf = {
+        "input_uri": f"s3://batch-inference-sample/abalone/incoming/{one}",
+        "output_uri": f"{prefix}small/",
+    }
+    run_id = deployment.trigger("abalone_large", conf)
+    assert deployment.wait("abalone_large", run_id) == "success"
+    states = deployment.states("abalone_large", run_id)
+    assert (states["join_job"], states["join_job_done"], states["join[0]"]) == (
+        "skipped",
+        "skipped",
+        "success",
+    )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from airflow.dag_processing.dagbag import DagBag
 from airflow.providers.amazon.aws.operators.sagemaker import (
     SageMakerProcessingOperator,
@@ -16,7 +17,9 @@ from airflow.providers.amazon.aws.operators.sagemaker import (
 from airflow.providers.amazon.aws.sensors.sagemaker import SageMakerProcessingSensor, SageMakerTransformSensor
 from airflow.serialization.serialized_objects import DagSerialization
 
+from include.orchestration.chain import scoring_dag
 from include.orchestration.documentation import TASKS
+from include.orchestration.pipelines import FOLDER
 from tools.laptop import REPO
 
 DAGS = REPO / "dags"
@@ -132,3 +135,26 @@ def test_every_knob_of_the_form_says_what_it_is(abalone: Any) -> None:
         assert param.description or param.schema.get("description"), name
         assert param.schema["section"], name
         param.resolve()
+
+
+def test_the_job_that_joins_exists_only_where_the_pipeline_states_when(
+    abalone: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two branches that meet again before `publish`; decided when the file is parsed, chosen when the run is."""
+    assert "join_job" not in abalone.task_ids
+    document = yaml.safe_load((FOLDER / "abalone.yaml").read_text())
+    document["join"]["processing_above"] = 1_000_000
+    (tmp_path / "abalone.yaml").write_text(yaml.safe_dump(document))
+    monkeypatch.setattr("include.orchestration.pipelines.FOLDER", tmp_path)
+    large = scoring_dag("abalone")
+    assert large.get_task("transformed").downstream_task_ids == {"joining"}
+    assert large.get_task("joining").downstream_task_ids == {"join", "join_job"}
+    assert large.get_task("join_job").downstream_task_ids == {"join_job_done"}
+    assert large.get_task("joined").upstream_task_ids == {"join", "join_job_done"}
+    assert large.get_task("joined").downstream_task_ids == abalone.get_task("join").downstream_task_ids
+    assert isinstance(large.get_task("join_job"), SageMakerProcessingOperator)
+    inputs = {
+        each["InputName"]: each["S3Input"] for each in large.get_task("join_job").config["ProcessingInputs"]
+    }
+    assert inputs["records"]["S3DataDistributionType"] == "ShardedByS3Key"
+    assert inputs["predictions"]["S3DataDistributionType"] == "FullyReplicated"

@@ -8,7 +8,16 @@ from typing import Any
 from include.orchestration import history
 from include.orchestration.direct.jobs import finished_jobs, together
 from include.orchestration.measure import work_of
-from include.orchestration.names import CUT, PLAN, PREPROCESSED, PUBLISH, SHARDS, TRANSFORMED
+from include.orchestration.names import (
+    CUT,
+    JOIN_JOB_DONE,
+    JOINED,
+    PLAN,
+    PREPROCESSED,
+    PUBLISH,
+    SHARDS,
+    TRANSFORMED,
+)
 from include.orchestration.pipelines import named
 from include.orchestration.readback import first_rows
 from include.orchestration.storage import Storage
@@ -57,6 +66,8 @@ def finished(config: Pipeline, ti: Any) -> tuple[dict[str, dict[str, Any]], dict
     # `preprocess` measures itself; what the model's containers did is read from their logs.
     jobs["preprocess"] |= {"busy_seconds": facts["busy_seconds"], "instances": facts.get("instances")}
     jobs["transform"] |= work_of(config.aws_conn_id, config.region, jobs["transform"])
+    if config.join.processing_above is not None and (done := ti.xcom_pull(JOIN_JOB_DONE)):
+        jobs["join"] = {**done, "busy_seconds": ti.xcom_pull(JOINED, key="busy_seconds")}
     return jobs, facts
 
 

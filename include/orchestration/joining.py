@@ -1,0 +1,61 @@
+"""The part of the chain that joins: mapped tasks and, where the pipeline states `join.processing_above`, a job too.
+
+joining ─┬─▶ join (mapped) ───────────────┬─▶ joined
+branch   └─▶ join_job ─▶ join_job_done ───┘   the parts, whoever wrote them
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.providers.standard.operators.python import BranchPythonOperator, PythonOperator
+from airflow.sdk import BaseOperator, XComArg
+from airflow.sdk.definitions.mappedoperator import MappedOperator
+
+from include.orchestration import names
+from include.orchestration.refusals import final
+from include.orchestration.requests import join_config
+from include.orchestration.tasks.join import join
+from include.orchestration.tasks.join_job import joined, joining
+from include.orchestration.templates import from_plan
+from include.scoring.config import Pipeline
+from sagemaker_jobs.operators import ProcessingJobOperator
+from sagemaker_jobs.sensors import ProcessingJobSensor
+
+
+def join_tasks(pipeline: Pipeline, after: BaseOperator, groups: XComArg) -> BaseOperator | MappedOperator:
+    """The tasks that join the `groups` of shards, `after` the predictions are there.
+
+    What is returned is the last of them; its output is the joined parts.
+    """
+    body = {"pipeline": pipeline.name}
+    mapped = PythonOperator.partial(task_id=names.JOIN, python_callable=final(join)).expand(
+        op_kwargs=groups.map(lambda group: {**body, "group": group})
+    )
+    if pipeline.join.processing_above is None:
+        after >> mapped
+        return mapped
+    aws: dict[str, Any] = {"aws_conn_id": pipeline.aws_conn_id, "region_name": pipeline.region}
+    branch = BranchPythonOperator(task_id=names.JOINING, python_callable=final(joining), op_kwargs=body)
+    job = ProcessingJobOperator(
+        task_id=names.JOIN_JOB,
+        config=join_config(pipeline),
+        instance_types=pipeline.join.instance_types,
+        **aws,
+    )
+    done = ProcessingJobSensor(
+        task_id=names.JOIN_JOB_DONE,
+        job_name=f"{{{{ ti.xcom_pull('{names.JOIN_JOB}')['Processing']['ProcessingJobName'] }}}}",
+        spec=XComArg(job, key="spec"),
+        stop_after_seconds=from_plan("join.job.max_runtime_seconds"),
+        **aws,
+    )
+    parts = PythonOperator(
+        task_id=names.JOINED,
+        python_callable=final(joined),
+        op_kwargs={**body, "parts": mapped.output},
+        trigger_rule="none_failed_min_one_success",
+    )
+    after >> branch >> [mapped, job]
+    job >> done >> parts
+    return parts

@@ -1,0 +1,101 @@
+"""`joining` and `joined`: who joins, Airflow's workers or a processing job, and what that one wrote."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from include.jobs.join_job import CONFIG, VERSION
+from include.orchestration.names import JOIN, JOIN_JOB, JOIN_JOB_DONE, JOINING, PLAN, SHARDS, TRANSFORMED
+from include.orchestration.pipelines import named
+from include.orchestration.shard_sources import shard_sources
+from include.orchestration.storage import Storage
+from include.scoring.errors import ManifestError
+from include.scoring.messages import size
+from include.scoring.naming import RunPaths
+from include.scoring.requests import PREDICTIONS_MANIFEST, RECORDS_MANIFEST, join_spec
+from include.scoring.shards import right_size
+
+log = logging.getLogger(__name__)
+
+
+def joining(pipeline: str, *, ti: Any, **_: Any) -> str:
+    """The task that joins this run; for the job, what it must be told is written down first.
+
+    Raises:
+        ReconciliationError: the answers are to what another run of `preprocess` wrote.
+    """
+    config, plan = named(pipeline), ti.xcom_pull(PLAN)
+    storage, paths = Storage(config.aws_conn_id, config.region), RunPaths(plan["run_prefix"])
+    sources = shard_sources(storage, ti)
+    records, job = sum(source.bytes for source in sources), plan["join"]["job"]
+    if job is None or records <= job["above"]:
+        log.info("Airflow's workers join %s of records", size(records))
+        return JOIN
+    inputs = paths.join_inputs(f"{ti.xcom_pull(TRANSFORMED)['job_name']}-{ti.try_number}")
+
+    def below(uri: str) -> str:
+        return uri.removeprefix(paths.run_prefix)
+
+    shards = [
+        {
+            "number": number,
+            "name": source.name,
+            "columns": list(source.columns),
+            "records": below(source.records_uri),
+            "predictions": below(source.predictions_uri),
+        }
+        for number, source in enumerate(sources)
+    ]
+    manifest: list[Any] = [{"prefix": paths.run_prefix}]
+    document = {"version": VERSION, "spec": join_spec(config), "shards": shards}
+    storage.write(f"{inputs}config/{CONFIG}", json.dumps(document))
+    storage.write(
+        f"{inputs}{RECORDS_MANIFEST}", json.dumps(manifest + [shard["records"] for shard in shards])
+    )
+    storage.write(
+        f"{inputs}{PREDICTIONS_MANIFEST}", json.dumps(manifest + [shard["predictions"] for shard in shards])
+    )
+    count = right_size(job["instance_count"], len(shards))
+    ti.xcom_push(key="job", value={"inputs": inputs, "instance_count": count})
+    log.info("%s of records are more than %s: a job joins them", size(records), size(job["above"]))
+    return JOIN_JOB
+
+
+def joined(pipeline: str, parts: Iterable[Mapping[str, Any]], *, ti: Any, **_: Any) -> list[dict[str, Any]]:
+    """The parts of the run, in their order: those of the mapped tasks, or those that the job's manifests name.
+
+    Raises:
+        ManifestError: an instance of the job left no account of what it wrote.
+    """
+    if ti.xcom_pull(JOINING) != JOIN_JOB:
+        return [dict(part) for part in parts]
+    config, job = named(pipeline), ti.xcom_pull(JOIN_JOB_DONE)
+    storage = Storage(config.aws_conn_id, config.region)
+    wrote = RunPaths(ti.xcom_pull(PLAN)["run_prefix"]).job(job["job_name"])
+    manifests = [storage.read_json(uri) for uri in storage.uris(wrote.manifest)]
+    hosts = {manifest["host"] for manifest in manifests}
+    if len(hosts) != job["instance_count"] or any(set(each["hosts"]) != hosts for each in manifests):
+        raise ManifestError(
+            f"{len(manifests)} of {job['instance_count']} hosts of {job['job_name']} left a manifest "
+            f"({', '.join(sorted(hosts)) or 'none'}); what the others wrote is not known, so nothing of it is used"
+        )
+    busy = [each["busy_seconds"] for each in manifests]
+    ti.xcom_push(key="busy_seconds", value=sum(busy))
+    jobs = {
+        "preprocess_job": ti.xcom_pull(SHARDS, key="facts")["preprocess_job"],
+        "transform_job": ti.xcom_pull(TRANSFORMED)["job_name"],
+    }
+    found = [
+        {
+            "uri": f"{wrote.root}{part['key']}",
+            "statistics": f"{wrote.root}{part['statistics_key']}",
+            **{key: part[key] for key in ("rows", "bytes", "sha256", "shards")},
+            **jobs,
+        }
+        for manifest in manifests
+        for part in manifest["parts"]
+    ]
+    return sorted(found, key=lambda part: str(part["uri"]))
