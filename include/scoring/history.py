@@ -124,7 +124,7 @@ def rate_for(history: Iterable[HistoryRow], *, stage: Stage, instance_type: str,
         ),
         key=lambda row: row.moment,
     )
-    own = [row for row in fitting if stage == "preprocess" or row.model == model]
+    own = [row for row in fitting if stage != "transform" or row.model == model]
     group = group_of(model)
     rows = (own or [row for row in fitting if group and group_of(row.model) == group])[-LAST_RUNS:]
     if not rows:
