@@ -69,7 +69,11 @@ iam: $(INSTALLED) ## the IAM policies of a pipeline: make iam PIPELINE=abalone [
 
 .PHONY: bench-sizing
 bench-sizing: $(INSTALLED) ## clusters of the planner next to a naive run and to the lower bound, over twelve layouts
-	@$(PY) -m tools.bench_sizing
+	@$(PY) -m tools.bench_sizing --svg docs/bench-sizing.svg
+
+.PHONY: bench-layouts
+bench-layouts: $(INSTALLED) ## real jobs without preprocessing on the embedded AWS, billed next to naive ones, for four layouts
+	@$(PY) -m tools.bench_layouts $(ARGS)
 
 .PHONY: bench-plan
 bench-plan: $(INSTALLED) ## planning a run of 1 and of 10 million objects: time and memory [OBJECTS=1000000]

@@ -89,8 +89,11 @@ def given(hook: SageMakerHook, spec: JobSpec, job: Job) -> Given:
     """What an attempt of ``spec`` was given to work on."""
     s3 = client_of(sibling(S3Hook, hook))
     if _is_resumed(spec, job):
-        return _read_manifest(s3, manifest_uri(spec, job.attempt or 1))
-    source = spec.request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
+        return _read_manifest(s3, manifest_uri(spec, job.attempt or 1), whole=False)
+    asked = spec.request["TransformInput"]["DataSource"]["S3DataSource"]
+    source = str(asked["S3Uri"])
+    if asked["S3DataType"] == "ManifestFile":
+        return _read_manifest(s3, source, whole=True)
     return Given(source[: source.rindex("/") + 1], tuple(sorted(_names(s3, source))), whole=True)
 
 
@@ -137,12 +140,12 @@ def chain_of(spec: JobSpec, jobs: Sequence[Job]) -> list[Job]:
 
 
 def can_resume(spec: JobSpec) -> bool:
-    """Whether the spec asks for it, its input can be told by prefix, and its attempts write apart."""
+    """Whether the spec asks for it, its input can be told by prefix or manifest, and its attempts write apart."""
     if not spec.resume or spec.kind is not TRANSFORM:
         return False
     source = spec.request["TransformInput"]["DataSource"].get("S3DataSource", {})
     apart = TRANSFORM.output_uris(spec.request_for(1)) != TRANSFORM.output_uris(spec.request_for(2))
-    return source.get("S3DataType") == "S3Prefix" and apart
+    return source.get("S3DataType") in ("S3Prefix", "ManifestFile") and apart
 
 
 def manifest_uri(spec: JobSpec, attempt: int) -> str:
@@ -159,10 +162,10 @@ def _manifest_source(uri: str) -> dict[str, Any]:
     return {"S3DataSource": {"S3DataType": "ManifestFile", "S3Uri": uri}}
 
 
-def _read_manifest(s3: Any, uri: str) -> Given:
+def _read_manifest(s3: Any, uri: str, *, whole: bool) -> Given:
     bucket, key = S3Hook.parse_s3_url(uri)
     prefix, *names = json.load(call(s3.get_object, {"Bucket": bucket, "Key": key})["Body"])
-    return Given(str(prefix["prefix"]), tuple(names), whole=False)
+    return Given(str(prefix["prefix"]), tuple(names), whole=whole)
 
 
 def _names(s3: Any, uri: str) -> Iterator[str]:

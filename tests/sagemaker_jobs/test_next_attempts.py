@@ -297,3 +297,33 @@ def test_a_cleared_sensor_resumes_after_a_bad_object(aws: FakeSageMaker, hook: S
     cleared = TransformJobSensor(task_id="t", job_name="x", spec=spec.to_dict())
     deferral_of(lambda: cleared.execute(context_of(cleared, try_number=2, max_tries=1)))
     assert bucket.json("run/score-0123-2/predictions-manifest.json")[1:] == ["part-07.csv"]
+
+
+def test_a_transform_of_a_manifest_goes_on_with_what_that_names_and_has_no_output(
+    aws: FakeSageMaker, hook: SageMakerHook, bucket: Bucket
+):
+    """What lies beside the named objects is none of its input, also where names have folders in them."""
+    spec = transform_spec(resume=True)
+    spec.request["TransformInput"]["DataSource"]["S3DataSource"] = {
+        "S3DataType": "ManifestFile",
+        "S3Uri": "s3://bucket/run/jobs/0.manifest",
+    }
+    named = ["day=1/a.csv", "day=1/b.csv", "day=2/a.csv"]
+    body = json.dumps([{"prefix": "s3://bucket/in/"}, *named]).encode()
+    bucket.client.put_object(Bucket="bucket", Key="run/jobs/0.manifest", Body=body)
+    bucket.put("in/day=1/c.csv", *(f"in/{name}" for name in named))
+    ensure_job(hook, spec)
+    bucket.put("run/score-0123-1/predictions/day=1/a.csv.out")
+    aws.end("score-0123-1", "Failed", FailureReason=INTERNAL)
+    assert ensure_job(hook, spec).name == "score-0123-2"
+    assert bucket.json("run/score-0123-2/predictions-manifest.json") == [
+        {"prefix": "s3://bucket/in/"},
+        "day=1/b.csv",
+        "day=2/a.csv",
+    ]
+    aws.end("score-0123-2")
+    sensor = TransformJobSensor(task_id="t", job_name="x", spec=spec.to_dict())
+    assert sensor.execute(context_of(sensor))["output_uris"] == [
+        "s3://bucket/run/score-0123-1/predictions/",
+        "s3://bucket/run/score-0123-2/predictions/",
+    ]

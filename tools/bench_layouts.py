@@ -1,0 +1,315 @@
+"""`make bench-layouts`: real jobs on the embedded AWS, as planned without preprocessing and as a naive run has them.
+
+The model sleeps for a set time for each record, so instances work side by side whatever this machine has. Four inputs
+are each planned, cut and listed by the tasks' own code, and transformed; then transformed as they lie by one job of the
+same number of instances. What both are billed is read from the embedded AWS's own record of use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import logging
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.request import urlopen
+
+import boto3
+import yaml
+
+from tools.laptop import CREDENTIALS, REGION, airflow_environment, embedded_aws
+
+BUCKET, MOST = "bench", 4
+RECORD = 20_000  # bytes
+ROLE = "arn:aws:iam::123456789012:role/bench"
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """Records in each object, by key, and whether objects are packed by gzip."""
+
+    name: str
+    records: Mapping[str, int]
+    packed: bool = False
+
+
+def inputs(records: int) -> list[Input]:
+    """Four inputs of about so many records each."""
+    draw = random.Random(20)  # noqa: S311 - sizes of a benchmark
+    weights = [draw.lognormvariate(0, 1.2) for _ in range(24)]
+    skewed = [max(1, round(records * weight / sum(weights))) for weight in weights]
+    day = [max(1, round(records * (1.2 + abs(12 - hour) / -12) / 17)) for hour in range(24)]
+    return [
+        Input("one large object", {"all.csv": max(records, 5 * 2**20 // RECORD + 50)}),
+        Input("tiny objects", {f"{at:04d}.csv": 1 for at in range(records)}),
+        Input("log-normal, gzip", {f"{at:02d}.csv.gz": count for at, count in enumerate(skewed)}, packed=True),
+        Input("hours of a day, gzip", {f"hour={at:02d}/a.csv.gz": count for at, count in enumerate(day)}, packed=True),
+    ]  # fmt: skip
+
+
+class Ti:
+    """As much of a task instance as the tasks' bodies take: XCom in a dict."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, str], Any] = {}
+
+    def keep(self, task: str, value: Any) -> Any:
+        self.kept[task, "return_value"] = value
+        self.task = ""
+        return value
+
+    def xcom_pull(self, task: str, key: str = "return_value") -> Any:
+        return self.kept.get((task, key))
+
+    def xcom_push(self, *, key: str, value: Any) -> None:
+        self.kept[self.task, key] = value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """Where it runs, and how long the model takes."""
+
+    endpoint: str
+    folder: Path
+    per_record: float
+    start: float
+
+    def client(self, service: str) -> Any:
+        """A client of the embedded AWS."""
+        session: Any = boto3.Session(
+            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+            region_name=REGION,
+        )
+        return session.client(service, endpoint_url=self.endpoint)
+
+    def prepare(self, number: int, given: Input) -> str:
+        """Upload the objects, make the model, write the pipeline and what earlier runs of it measured; its name."""
+        from include.orchestration import history
+        from include.orchestration.pipelines import named
+        from include.orchestration.storage import Storage
+        from include.scoring.history import HistoryRow
+
+        name, s3, draw = f"bench-{number}", self.client("s3"), random.Random(number)  # noqa: S311 - contents
+        at = 0
+        for key, count in given.records.items():
+            # Digits at random shrink to about half, whatever is beside them, so packed sizes tell of records too.
+            lines = "".join(
+                f"{at + each:09d},{draw.randbytes((RECORD - 11) // 2).hex()}\n" for each in range(count)
+            ).encode()
+            at += count
+            s3.put_object(
+                Bucket=BUCKET, Key=f"{name}/in/{key}", Body=gzip.compress(lines) if given.packed else lines
+            )
+        environment = {
+            "SLEEPER_SECONDS_PER_RECORD": str(self.per_record),
+            "SLEEPER_START_SECONDS": str(self.start),
+        }
+        self.client("sagemaker").create_model(
+            ModelName=name, ExecutionRoleArn=ROLE,
+            PrimaryContainer={"Image": "local/sleeper:1", "Environment": environment},
+        )  # fmt: skip
+        document = {
+            "name": name,
+            "role": ROLE,
+            "work": f"s3://{BUCKET}/work",
+            "input": {
+                "uri": f"s3://{BUCKET}/{name}/in/",
+                "columns": [{"name": "id"}, {"name": "text"}],
+                "compression": "gzip" if given.packed else "none",
+            },
+            "output": {"uri": f"s3://{BUCKET}/{name}/out/"},
+            "model": {"name": name},
+            "transform": {
+                "max_instances": MOST, "max_concurrent_transforms": 1, "max_payload_mb": 1, "accept": "text/csv",
+            },
+            "predictions": {"format": "csv", "fields": {"0": "length"}},
+            "goals": {"prefer": "speed"},
+        }  # fmt: skip
+        (self.folder / f"{name}.yaml").write_text(yaml.safe_dump(document))
+        # Three runs that agree, of the bytes that the plan takes packed objects to hold.
+        stored = sum(
+            each["Size"] for each in s3.list_objects_v2(Bucket=BUCKET, Prefix=f"{name}/in/")["Contents"]
+        )
+        size = stored * 4 if given.packed else stored
+        busy = self.per_record * sum(given.records.values())
+        rows = [
+            HistoryRow(
+                pipeline=name, run_id=f"earlier-{day}", moment=(datetime.now(UTC) - timedelta(days=day)).isoformat(),
+                stage="transform", instance_type="ml.m5.xlarge", instance_count=1, model=name, bytes=size,
+                records=1, objects=1, provisioning_seconds=1.0, running_seconds=busy + self.start, busy_seconds=busy,
+                start_seconds=self.start, predicted_seconds=None, dollars=None,
+            )
+            for day in (1, 2, 3)
+        ]  # fmt: skip
+        history.write(Storage("aws_default"), named(name), "0" * 16, rows)
+        return name
+
+    def planned(self, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """The plan and the jobs' lists, by the tasks' own code."""
+        from include.orchestration.direct.cut import cut
+        from include.orchestration.direct.manifests import manifests
+        from include.orchestration.tasks.plan import plan
+
+        ti, now = Ti(), datetime.now(UTC)
+        run: Any = SimpleNamespace(conf={}, run_id="bench", data_interval_start=now)
+        made: Any = ti.keep("plan", plan(name, params={}, dag_run=run, ti=ti))
+        ti.task = "cut"
+        cut(name, ti=ti)
+        return made, manifests(name, ti=ti)
+
+    def transform(self, name: str, job: str, source: Mapping[str, str], instances: int, packed: bool) -> None:
+        """One transform job, to its end."""
+        client = self.client("sagemaker")
+        client.create_transform_job(
+            TransformJobName=job,
+            ModelName=name,
+            MaxConcurrentTransforms=1,
+            MaxPayloadInMB=1,
+            BatchStrategy="MultiRecord",
+            TransformInput={
+                "DataSource": {"S3DataSource": dict(source)},
+                "ContentType": "text/csv",
+                "SplitType": "Line",
+                "CompressionType": "Gzip" if packed else "None",
+            },
+            TransformOutput={
+                "S3OutputPath": f"s3://{BUCKET}/{name}/{job}/", "AssembleWith": "Line", "Accept": "text/csv",
+            },
+            TransformResources={"InstanceType": "ml.m5.xlarge", "InstanceCount": instances},
+        )  # fmt: skip
+        while (found := client.describe_transform_job(TransformJobName=job))["TransformJobStatus"] in (
+            "InProgress",
+            "Stopping",
+        ):
+            time.sleep(0.3)
+        if found["TransformJobStatus"] != "Completed":
+            raise RuntimeError(f"{job} is {found['TransformJobStatus']}: {found.get('FailureReason')}")
+
+    def answers(self, name: str, jobs: list[str]) -> int:
+        """Lines that these jobs wrote."""
+        s3, lines = self.client("s3"), 0
+        for job in jobs:
+            pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{name}/{job}/")
+            for entry in (each for page in pages for each in page.get("Contents", ())):
+                lines += s3.get_object(Bucket=BUCKET, Key=entry["Key"])["Body"].read().count(b"\n")
+        return lines
+
+    def billed(self, jobs: list[str]) -> float:
+        """Their billed seconds in all, by the embedded AWS's record."""
+        with urlopen(f"{self.endpoint}/_local/usage?kind=transform") as answer:
+            used = {job["name"]: job["billed_seconds"] for job in json.load(answer)["jobs"]}
+        return float(sum(used[job] for job in jobs))
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Billed instance-seconds of one input; `bound` is start-ups and work without any waiting."""
+
+    name: str
+    way: str
+    jobs: int
+    instances: int
+    ours: float
+    naive: float
+    bound: float
+
+
+def measure(bench: Bench, number: int, given: Input) -> Measured:
+    """Both runs of one input, side by side: what the model does costs this machine nothing."""
+    name = bench.prepare(number, given)
+    plan, jobs = bench.planned(name)
+    ours = [f"{name}-ours-{at}" for at in range(len(jobs))]
+    naive = f"{name}-naive"
+    sources = [{"S3DataType": "ManifestFile", "S3Uri": job["manifest"]} for job in jobs]
+    as_it_lies = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/{name}/in/"}
+    with ThreadPoolExecutor(MOST + 1) as pool:
+        asked = [
+            (job, source, int(listed["instance_count"]))
+            for job, source, listed in zip(ours, sources, jobs, strict=True)
+        ]
+        asked.append((naive, as_it_lies, MOST))
+        running = [pool.submit(bench.transform, name, *each, given.packed) for each in asked]
+        for each in running:
+            each.result()
+    records = sum(given.records.values())
+    for run in (ours, [naive]):
+        if (lines := bench.answers(name, run)) != records:
+            raise RuntimeError(f"{', '.join(run)} answered {lines} of {records} records")
+    instances = sum(job["instance_count"] for job in jobs)
+    return Measured(
+        given.name, plan["layout"]["way"], len(jobs), instances, bench.billed(ours), bench.billed([naive]),
+        instances * bench.start + bench.per_record * records,
+    )  # fmt: skip
+
+
+def table(rows: list[Measured]) -> str:
+    """The rows as Markdown."""
+    lines = [
+        "| input | handed over | jobs | instances | ours | naive | bound | ours ÷ bound | naive ÷ ours |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    lines += [
+        f"| {row.name} | {row.way} | {row.jobs} | {row.instances} | {row.ours:,.0f} | {row.naive:,.0f} | "
+        f"{row.bound:,.0f} | {row.ours / row.bound:.2f} | {row.naive / row.ours:.2f} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def run(records: int, per_record: float, start: float, chosen: list[int] | None = None) -> list[Measured]:
+    """All inputs, or those at these positions, one after the other on one embedded AWS."""
+    with tempfile.TemporaryDirectory(prefix="bench-layouts-") as folder:
+        home = Path(folder)
+        with embedded_aws(home / "aws") as endpoint:
+            wanted = airflow_environment(home / "airflow", endpoint)
+            from include.orchestration import pipelines
+
+            folder_before = pipelines.FOLDER
+            before = {key: os.environ.get(key) for key in wanted}
+            os.environ.update(wanted)
+            logging.disable(logging.INFO)
+            try:
+                pipelines.FOLDER = home
+                bench = Bench(endpoint=endpoint, folder=home, per_record=per_record, start=start)
+                bench.client("s3").create_bucket(Bucket=BUCKET)
+                rows = []
+                for number, given in enumerate(inputs(records)):
+                    if chosen is None or number in chosen:
+                        rows.append(measure(bench, number, given))
+                        print(f"{given.name}: done", file=sys.stderr)
+                return rows
+            finally:
+                pipelines.FOLDER = folder_before
+                logging.disable(logging.NOTSET)
+                for key, value in before.items():
+                    os.environ.pop(key) if value is None else os.environ.update({key: value})
+
+
+def main() -> int:
+    """Print the table; the exit status says whether ours was billed less everywhere."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--records", type=int, default=400, help="records of each input")
+    parser.add_argument("--per-record", type=float, default=0.25, help="seconds that the model takes for one")
+    parser.add_argument("--start", type=float, default=3.0, help="seconds that the model takes to start")
+    asked = parser.parse_args()
+    rows = run(asked.records, asked.per_record, asked.start)
+    print(table(rows))
+    return 0 if all(row.ours < row.naive for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
