@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import signal
@@ -73,6 +74,11 @@ class RestApi:
         with urllib.request.urlopen(f"{self.url}/auth/token", timeout=20) as answer:
             return str(json.load(answer)["access_token"])
 
+    @functools.cached_property
+    def bearer(self) -> str:
+        """One token for all calls; it lasts a day."""
+        return self.token()
+
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """The JSON answer of one call below `/api/v2`.
 
@@ -83,7 +89,7 @@ class RestApi:
             f"{self.url}/api/v2{path}",
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {self.token()}", "Content-Type": "application/json"},
+            headers={"Authorization": f"Bearer {self.bearer}", "Content-Type": "application/json"},
         )
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
@@ -99,10 +105,19 @@ class AirflowProcesses:
     """The four components as child processes, each with a log file in `<AIRFLOW_HOME>/logs/<component>.log`.
 
     A new or changed DAG file is parsed within ten seconds. One that has not changed is parsed again after
-    `reparse_seconds`, which shows an edited pipeline file and takes some two seconds of CPU for each DAG file.
+    `reparse_seconds`, which shows an edited pipeline file and takes some two seconds of CPU for each DAG file. `python` is
+    the interpreter of the environment that Airflow is installed in.
     """
 
-    def __init__(self, environment: Mapping[str, str], *, api_port: int, reparse_seconds: int = 600) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        *,
+        api_port: int,
+        reparse_seconds: int = 600,
+        python: str = sys.executable,
+    ) -> None:
+        self.python = python
         self.environment = component_environment(
             environment, api_port=api_port, reparse_seconds=reparse_seconds
         )
@@ -112,20 +127,32 @@ class AirflowProcesses:
 
     def start(self, *components: str) -> None:
         """Start the named components, or all of them."""
-        logs = self.home / "logs"
-        logs.mkdir(parents=True, exist_ok=True)
         for component in components or COMPONENTS:
-            with (logs / f"{component}.log").open("ab") as log:
-                self.running[component] = subprocess.Popen(
-                    [sys.executable, "-m", "airflow", component],
-                    env=self.environment, cwd=self.home, stdout=log, stderr=log, start_new_session=True,
-                )  # fmt: skip
+            self._start(component, component, self.environment)
+
+    def start_second_triggerer(self, name: str) -> None:
+        """Start one more triggerer, which goes by `name` here and in the name of its log."""
+        port = {"AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_ports(1)[0])}
+        self._start(name, "triggerer", {**self.environment, **port})
+
+    def _start(self, name: str, component: str, environment: Mapping[str, str]) -> None:
+        log_file = self.log_of(name)
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        with log_file.open("ab") as log:
+            self.running[name] = subprocess.Popen(
+                [self.python, "-m", "airflow", component],
+                env=environment, cwd=self.home, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
 
     def kill(self, component: str, with_signal: int = signal.SIGKILL) -> None:
         """End one component and all its children at once."""
         process = self.running.pop(component)
         os.killpg(process.pid, with_signal)
         process.wait()
+
+    def signal(self, component: str, number: int) -> None:
+        """Send a signal to one component and all its children."""
+        os.killpg(self.running[component].pid, number)
 
     def stop(self, *, seconds: float = 30) -> None:
         """End all components, politely first."""

@@ -159,13 +159,13 @@ def stop(process: subprocess.Popen[Any], *, seconds: float) -> None:
             process.wait()
 
 
-def migrate(environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def migrate(environment: Mapping[str, str], *, python: str = sys.executable) -> subprocess.Popen[bytes]:
     """Start `airflow db migrate`; its output goes to `migrate.log` in the Airflow home."""
     home = Path(environment["AIRFLOW_HOME"])
     home.mkdir(parents=True, exist_ok=True)
     with (home / "migrate.log").open("w") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "airflow", "db", "migrate"], env=dict(environment), stdout=log, stderr=log
+            [python, "-m", "airflow", "db", "migrate"], env=dict(environment), stdout=log, stderr=log
         )
 
 

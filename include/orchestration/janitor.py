@@ -30,9 +30,11 @@ log = logging.getLogger(__name__)
 
 DAG_ID = "janitor"
 EVERY = timedelta(minutes=10)
+#: How old a job must be to be stopped: a run that is over has a `clean_up` of its own, which needs its time.
+GRACE_SECONDS = 300.0
 
 
-def janitor_dag(*, doc_md: str | None = None) -> DAG:
+def janitor_dag(*, doc_md: str | None = None, grace_seconds: float = GRACE_SECONDS) -> DAG:
     """A DAG that tidies up every ten minutes, one run at a time. Reads nothing when it is parsed."""
     with DAG(
         dag_id=DAG_ID,
@@ -45,12 +47,12 @@ def janitor_dag(*, doc_md: str | None = None) -> DAG:
         default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
         tags=["batch inference janitor"],
     ) as dag:
-        PythonOperator(task_id="tidy", python_callable=tidy)
+        PythonOperator(task_id="tidy", python_callable=tidy, op_kwargs={"grace_seconds": grace_seconds})
         PythonOperator(task_id="prune", python_callable=prune_runs)
     return dag
 
 
-def tidy(*, ti: Any, **_: Any) -> list[str]:
+def tidy(*, ti: Any, grace_seconds: float = GRACE_SECONDS, **_: Any) -> list[str]:
     """Stop the jobs and delete the models that are left over; their names.
 
     Only what carries the tags of this Airflow and of one of its pipelines is judged: several may share an account.
@@ -66,7 +68,13 @@ def tidy(*, ti: Any, **_: Any) -> list[str]:
             for each in collect(hook, name_begins=name_head(pipeline.name))
             if each.tags.get(DEPLOYMENT_TAG) == deployment()
         ]
-        found = leftovers(ours, is_active=activity(ti), now=time.time(), only_dags=pipeline.name.__eq__)
+        found = leftovers(
+            ours,
+            is_active=activity(ti),
+            now=time.time(),
+            grace_seconds=grace_seconds,
+            only_dags=pipeline.name.__eq__,
+        )
         return clear_away(hook, found)
 
     return for_each_pipeline(of)

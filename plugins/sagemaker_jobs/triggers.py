@@ -175,6 +175,9 @@ class SageMakerJobTrigger(BaseTrigger):
         """Look until the job has ended or time is up; the event's status and message."""
         pause = self.first_poll_seconds
         trouble = 0
+        # The task has looked a moment ago. An event that came before the scheduler has taken note of the deferral
+        # would make it believe that the worker died (apache/airflow#71172).
+        await asyncio.sleep(self._jittered(pause))
         while True:
             try:
                 ended = await self._look(poller, kind)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from tests.deploy.containers import ContainerError, Containers
 from tests.deploy.image import image_environment
 from tests.end_to_end.deployment import DAG_FILE, Deployment
 from tests.end_to_end.directly import input_lines
+from tests.postgres import SYSTEM, Cluster
 from tools.airflow_processes import RestApi
 from tools.laptop import REPO, LaptopError, s3_client
 
@@ -32,7 +32,6 @@ pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
 ROWS = 45_000
 NAME = "two_workers"
 OUTPUT = "s3://batch-inference-sample/two-workers/"
-SYSTEM = "/usr/local/bin:/usr/bin:/bin"
 COMPONENTS = ("airflow-apiserver", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
 WORKERS = ("one", "two")
 
@@ -97,38 +96,19 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def start_postgres(containers: Containers, environment: Mapping[str, str], state: Path) -> None:
     """A cluster with the account and database that the image makes from its variables."""
-    found = sorted(
-        Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parents[1].name)
+    if shutil.which("redis-server") is None:
+        raise ContainerError("this test needs Redis (Debian: apt-get install redis-server)")
+    cluster = Cluster(
+        folder=state,
+        port=containers.port["postgres"],
+        account=environment["POSTGRES_USER"],
+        password=environment["POSTGRES_PASSWORD"],
     )
-    if not found or shutil.which("redis-server") is None:
-        raise ContainerError(
-            "this test needs PostgreSQL and Redis (Debian: apt-get install postgresql redis-server)"
-        )
-    programs = found[-1].parent
-    # PostgreSQL refuses to run as root.
-    user = "postgres" if os.getuid() == 0 else None
-    data = state / "data"
-    password = state / "password"
-    password.write_text(environment["POSTGRES_PASSWORD"])
-    if user:
-        for path in (state, password):
-            shutil.chown(path, user)
-    path = f"{programs}:{SYSTEM}"
-    account = environment["POSTGRES_USER"]
-    subprocess.run(
-        [str(programs / "initdb"), "--auth=scram-sha-256", f"--username={account}", f"--pwfile={password}", str(data)],
-        check=True, user=user, stdout=subprocess.DEVNULL, cwd=state,
-    )  # fmt: skip
-    port = str(containers.port["postgres"])
-    command = ["postgres", "-D", str(data), "-p", port, "-c", "listen_addresses=127.0.0.1"]
-    where = {"PGHOST": "127.0.0.1", "PGPORT": port}
-    containers.start(
-        "postgres", path, command=[*command, "-c", "unix_socket_directories=", "-c", "fsync=off"], user=user
-    )
+    cluster.make()
+    containers.start("postgres", cluster.path, command=cluster.command, user=cluster.user)
     # The health check asks for the port alone: it passes before the database is made, as it does in the image.
-    containers.wait_until_healthy("postgres", more=where)
-    login = {**where, "PGUSER": account, "PGPASSWORD": environment["POSTGRES_PASSWORD"], "PATH": path}
-    subprocess.run([str(programs / "createdb"), environment["POSTGRES_DB"]], env=login, check=True)
+    containers.wait_until_healthy("postgres", more=cluster.where)
+    cluster.create_database(environment["POSTGRES_DB"])
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,50 @@
+"""One case of the fault suite as data: what is injected, and what must come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.faults.scenario import Scenario
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One fault, alone.
+
+    Attributes:
+        name: also of the case's pipeline, DAG and, in the beginning, jobs.
+        fault: what happens, as README's table says it.
+        ending: how the run ends, as README's table says it.
+        act: triggers the run and injects the fault; returns once nothing more is to be done to the run.
+        states: of the case's runs in the end, sorted; None of one that is deleted.
+        preprocess, transform: how many jobs of each stage are created, exactly.
+        published: whether the output holds every row in the end, or nothing at all.
+        leaves_model: whether the run's model stays for the janitor, which deletes it after an hour.
+        limit_seconds: after which a job is to be stopped, where the case sets a limit.
+        alone: whether all runs of the deployment feel the fault, so that no other case may run meanwhile.
+        postgresql_only: needs two triggerers, which SQLite does not allow.
+        on_sqlite: whether `make test` runs it on SQLite too; `make faults` runs all on both.
+        pipeline: changes to deployed/pipeline.yaml, by dotted name.
+        tuning: changes to the DAG's tasks, see deployed/fault_tuning.py.
+        conf: of the run.
+    """
+
+    name: str
+    fault: str
+    ending: str
+    act: Callable[[Scenario], None]
+    states: tuple[str | None, ...] = ("success",)
+    preprocess: int = 1
+    transform: int = 1
+    published: bool = True
+    leaves_model: bool = False
+    limit_seconds: float | None = None
+    alone: bool = False
+    postgresql_only: bool = False
+    on_sqlite: bool = False
+    pipeline: Mapping[str, Any] = field(default_factory=dict)
+    tuning: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    conf: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,94 @@
+"""The four things that every case asserts."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas
+
+from include.local_aws.jobs.sweeper import at_work_below
+from include.scoring.s3uri import split
+from tests.faults import data
+from tests.faults.deployed.fault_tuning import POLL
+from tests.faults.scenario import ACTIVE, Scenario
+
+#: The most that an instance may be billed beyond what it should: one look at the job, and ten seconds.
+BILLED_BEYOND_SECONDS = POLL["max_poll_seconds"] + 10.0
+
+
+def check(scenario: Scenario) -> None:
+    """Raises AssertionError for the first of the four that does not hold."""
+    check_state(scenario)
+    check_jobs(scenario)
+    check_nothing_runs(scenario)
+    check_output(scenario)
+
+
+def check_state(scenario: Scenario) -> None:
+    """The case's runs ended as they should."""
+    found = tuple(sorted(scenario.states(), key=str))
+    assert found == scenario.case.states, scenario.told()
+
+
+def check_jobs(scenario: Scenario) -> None:
+    """So many jobs were created, and none was billed longer than it should."""
+    case = scenario.case
+    created = {stage: [job["name"] for job in scenario.jobs(stage)] for stage in ("preprocess", "transform")}
+    assert {stage: len(names) for stage, names in created.items()} == {
+        "preprocess": case.preprocess,
+        "transform": case.transform,
+    }, created
+    for job in scenario.jobs():
+        excess = billed_beyond(job, scenario.unwanted.get(job["name"]), scenario.time_is_up(job))
+        assert excess <= BILLED_BEYOND_SECONDS, f"{job['name']} was billed {excess:.1f} s too long: {job}"
+
+
+def billed_beyond(job: dict[str, Any], unwanted_at: float | None, time_is_up: float | None) -> float:
+    """Seconds that each instance was billed beyond what the job was wanted for.
+
+    A job is wanted until its work is done, until somebody says that it is not, or until its time is up.
+    """
+    if job["started_at"] is None:
+        return 0.0
+    done = max((host["ended"] for host in job["instances"] or () if host["ended"]), default=job["ended_at"])
+    until = min(moment for moment in (done, unwanted_at, time_is_up) if moment is not None)
+    return float(job["billed_seconds"] - max(0.0, until - job["started_at"]))
+
+
+def check_nothing_runs(scenario: Scenario) -> None:
+    """No job is at work, no container of one is left, and no model but where the case says so."""
+    assert [job["name"] for job in scenario.jobs() if job["status"] in ACTIVE] == []
+    assert containers_of(scenario) == []
+    client = scenario.suite.aws.server.client("sagemaker")
+    models = [model["ModelName"] for model in client.list_models(NameContains=scenario.head)["Models"]]
+    assert bool(models) == scenario.case.leaves_model, models
+
+
+def containers_of(scenario: Scenario) -> list[str]:
+    """Folders of the case's jobs in which a process is still at work."""
+    left = []
+    for spec in (scenario.suite.aws.data_dir / "work").glob("*/*/SPEC.json"):
+        name = json.loads(spec.read_text())["name"]
+        if name.startswith(f"{scenario.head}-") and list(at_work_below(spec.parent)):
+            left.append(name)
+    return left
+
+
+def check_output(scenario: Scenario) -> None:
+    """Every row is published, read back and counted; or there is nothing at all."""
+    s3 = scenario.suite.aws.s3
+    bucket, prefix = split(scenario.output)
+    listed = s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])
+    names = {Path(entry["Key"]).name for entry in listed}
+    if not scenario.case.published:
+        assert names == set()
+        return
+    manifest = json.loads(s3.get_object(Bucket=bucket, Key=f"{prefix}_manifest.json")["Body"].read())
+    parts = [split(file["uri"])[1] for file in manifest["files"]]
+    assert names == {"_manifest.json", "_SUCCESS", *(Path(part).name for part in parts)}
+    bodies = (s3.get_object(Bucket=bucket, Key=part)["Body"].read() for part in parts)
+    rows = pandas.concat([pandas.read_parquet(io.BytesIO(body)) for body in bodies], ignore_index=True)
+    data.check_published(rows, manifest["records"])

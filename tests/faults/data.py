@@ -1,0 +1,56 @@
+"""What the fault suite scores: 1,603 rows in two objects, three of them without a value; and what must come of it."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pandas
+
+from tests.faults.deployed.inference import BAD
+
+BUCKET = "faults"
+ROLE = "arn:aws:iam::123456789012:role/batch-inference"
+IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
+GOOD, WITH_A_BAD_RECORD = f"s3://{BUCKET}/input/", f"s3://{BUCKET}/input-with-a-bad-record/"
+DEPLOYED = Path(__file__).with_name("deployed")
+ROWS, REJECTED = 1_600, 3
+#: Rows are as long as that, so that twenty shards are not too small to be cut.
+NOTE = "x" * 50
+
+
+def value_of(number: int) -> float:
+    """The value in a row."""
+    return number / 4
+
+
+def lines(*, bad: int | None = None) -> list[str]:
+    """The input; row number `bad` holds what the model chokes on."""
+    rows = [f"key-{number:05},{BAD if number == bad else value_of(number)},{NOTE}" for number in range(ROWS)]
+    return [*rows, *(f"without-value-{number},,{NOTE}" for number in range(REJECTED))]
+
+
+def upload(s3: Any) -> None:
+    """Put input and model where the suite's pipelines look."""
+    s3.create_bucket(Bucket=BUCKET)
+    for prefix, content in (("input", lines()), ("input-with-a-bad-record", lines(bad=1_000))):
+        half = len(content) // 2
+        for name, part in (("a.csv", content[:half]), ("b.csv", content[half:])):
+            body = "".join(f"{line}\n" for line in part).encode()
+            s3.put_object(Bucket=BUCKET, Key=f"{prefix}/{name}", Body=body)
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        archive.add(DEPLOYED / "inference.py", "code/inference.py")
+    s3.put_object(Bucket=BUCKET, Key="model/model.tar.gz", Body=packed.getvalue())
+
+
+def check_published(rows: pandas.DataFrame, records: dict[str, Any]) -> None:
+    """Each good row is there once with its own prediction, and the manifest's counts say so."""
+    assert dict(zip(rows["key"], rows["doubled"], strict=True)) == {
+        f"key-{number:05}": 2 * value_of(number) for number in range(ROWS)
+    }
+    assert len(rows) == ROWS
+    counts = {"in": ROWS + REJECTED, "rejected": REJECTED, "scored": ROWS}
+    assert {name: records[name] for name in counts} == counts

@@ -1,0 +1,221 @@
+"""One case in flight: its run, the faults that strike it, and what a person does to it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import time
+from typing import Any
+from urllib.parse import quote
+
+import psutil
+
+from include.scoring.naming import name_head
+from tests.end_to_end.deployment import ENDED
+from tests.faults.case import Case
+from tests.faults.suite import Suite, output_of, wait_until
+
+STAGES = ("preprocess", "transform")
+ACTIVE = {"InProgress", "Stopping"}
+#: Longer than any case waits, so that a hold ends when the case says so.
+HOLD_SECONDS = 900
+
+
+@dataclasses.dataclass
+class Scenario:
+    """A case on a suite.
+
+    Attributes:
+        runs: ids of its runs, in the order in which they were triggered.
+        unwanted: epoch seconds from which nobody wants a job any more, by job name.
+        waited_from: epoch seconds at which a job was first seen to be waited for, by job name.
+    """
+
+    suite: Suite
+    case: Case
+    runs: list[str] = dataclasses.field(default_factory=list)
+    unwanted: dict[str, float] = dataclasses.field(default_factory=dict)
+    waited_from: dict[str, float] = dataclasses.field(default_factory=dict)
+    numbers: Any = dataclasses.field(default_factory=itertools.count)
+
+    @property
+    def run_id(self) -> str:
+        """The last run."""
+        return self.runs[-1]
+
+    @property
+    def head(self) -> str:
+        """With what the names of this case's jobs begin."""
+        return name_head(self.case.name)
+
+    def trigger(self, **conf: Any) -> str:
+        """Start a run, as the UI does."""
+        body = {"logical_date": None, "conf": {**self.case.conf, **conf}}
+        self.runs.append(self.suite.api("POST", f"/dags/{self.case.name}/dagRuns", body)["dag_run_id"])
+        return self.run_id
+
+    def path(self, rest: str = "") -> str:
+        """The run in the REST API."""
+        return f"/dags/{self.case.name}/dagRuns/{quote(self.run_id, safe='')}{rest}"
+
+    # Waiting
+
+    def task(self, task_id: str) -> dict[str, Any]:
+        """A task instance of the run."""
+        return next(
+            each for each in self.suite.tasks(self.case.name, self.run_id) if each["task_id"] == task_id
+        )
+
+    def wait_for_task(self, task_id: str, *states: str, tries: int = 0) -> None:
+        """Return once the task is in one of these states, in its try number `tries` or a later one."""
+
+        def there() -> bool:
+            task = self.task(task_id)
+            return task["state"] in states and task["try_number"] >= tries
+
+        wait_until(there, f"{task_id} of {self.case.name} is {' or '.join(states)}: {self.told()}")
+
+    def wait_for_job(self, stage: str, number: int = 1) -> dict[str, Any]:
+        """The stage's job number `number`, once it is at work and billed."""
+
+        def there() -> Any:
+            jobs = self.jobs(stage)
+            return len(jobs) >= number and jobs[number - 1]["started_at"] and jobs[number - 1]
+
+        found: dict[str, Any] = wait_until(there, f"{stage} job {number} of {self.case.name} is at work")
+        return found
+
+    def wait_for_hanging_job(self, stage: str = "preprocess", sensor: str = "preprocessed") -> dict[str, Any]:
+        """The stage's job, once it is at work and its sensor waits for it."""
+        job = self.wait_for_job(stage)
+        self.wait_for_task(sensor, "deferred")
+        self.waited_from[job["name"]] = time.time()
+        return job
+
+    def states(self) -> list[str | None]:
+        """The states of the case's runs; None of one that is deleted."""
+        return [self.suite.run_state(self.case.name, run) for run in self.runs]
+
+    def ended(self) -> bool:
+        """Whether every run has ended, or is gone, and no job of the case is at work."""
+        return all(state is None or state in ENDED for state in self.states()) and not self.active_jobs()
+
+    def wait_for_end(self) -> None:
+        """Return once it has ended."""
+        wait_until(self.ended, f"{self.case.name} has ended: {self.told()}")
+
+    def told(self) -> str:
+        """What the run's tasks and jobs are, for a message."""
+        with contextlib.suppress(Exception):
+            tasks = {each["task_id"]: each["state"] for each in self.suite.tasks(self.case.name, self.run_id)}
+            return f"{tasks}, {[(job['name'], job['status']) for job in self.jobs()]}"
+        return "nothing more is known"
+
+    # Jobs
+
+    def jobs(self, stage: str | None = None) -> list[dict[str, Any]]:
+        """The usage record of the jobs, of one stage or of both, in order of creation."""
+        names = [f"{self.head}-{each}-" for each in STAGES if stage in (None, each)]
+        return [job for job in self.suite.jobs() if job["name"].startswith(tuple(names))]
+
+    def active_jobs(self) -> list[str]:
+        """Names of the jobs that are at work."""
+        return [job["name"] for job in self.jobs() if job["status"] in ACTIVE]
+
+    def nobody_wants_them(self) -> None:
+        """From now on the jobs that are at work should be stopped."""
+        self.unwanted.update(dict.fromkeys(self.active_jobs(), time.time()))
+
+    def time_is_up(self, job: dict[str, Any]) -> float | None:
+        """Epoch seconds at which a job that was started must be stopped, where the case sets a limit."""
+        if self.case.limit_seconds is None:
+            return None
+        began = max(job["started_at"] or 0.0, self.waited_from.get(job["name"], 0.0))
+        return float(began + self.case.limit_seconds)
+
+    def triggerer(self, task_id: str) -> int | None:
+        """The id, in Airflow, of the triggerer that waits for the task."""
+        trigger = self.task(task_id)["trigger"]
+        return None if trigger is None else trigger["triggerer_id"]
+
+    # Faults
+
+    def arm(self, kind: str, **fields: Any) -> str:
+        """Arm a fault of the embedded AWS that strikes this case only; its name."""
+        name = f"{self.case.name}-{next(self.numbers)}"
+        s3 = kind.startswith("s3_")
+        only = {"key_contains": f"/{self.case.name}/*"} if s3 else {"job_name_contains": f"{self.head}-"}
+        if "hold" in kind:
+            fields.setdefault("seconds", HOLD_SECONDS)
+        answer = self.suite.aws.server.local("POST", "faults", {"kind": kind, "name": name, **only, **fields})
+        assert answer.get("kind") == kind, answer
+        return name
+
+    def hold(self, operation: str) -> str:
+        """Hold the answer of the next call of this operation for a job of the case."""
+        return self.arm("hold", operation=operation)
+
+    def hold_input(self) -> str:
+        """The transform's containers run, and wait for their input until it is let go."""
+        return self.arm("s3_hold", operation="GetObject", key_contains=f"/work/{self.case.name}/*/features/")
+
+    def fault(self, name: str) -> dict[str, Any]:
+        """A fault as it is now; empty once it is used up."""
+        faults = self.suite.aws.server.local("GET", "faults")["faults"]
+        return next((fault for fault in faults if fault["name"] == name), {})
+
+    def wait_for_hold(self, name: str, requests: int = 1) -> None:
+        """Return once the fault holds so many requests."""
+        wait_until(
+            lambda: self.fault(name).get("holding", 0) >= requests,
+            f"{name} holds {requests}: {self.told()}", pause=0.2,
+        )  # fmt: skip
+
+    def let_go(self, name: str) -> None:
+        """Take the fault back."""
+        self.suite.aws.server.local("DELETE", f"faults?name={name}")
+
+    # Processes and people
+
+    def kill_worker(self, task_id: str) -> None:
+        """kill -9 the executor's worker that runs the task, with the task's own process."""
+        instance = self.task(task_id)["id"]
+        scheduler = psutil.Process(self.suite.airflow.running["scheduler"].pid)
+        killed = 0
+        for process in scheduler.children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if instance in " ".join(process.cmdline()):
+                    process.kill()
+                    killed += 1
+        assert killed, f"no process runs {task_id} of {self.case.name}"
+
+    def restart(self, component: str) -> None:
+        """kill -9 a component of Airflow, start it again, and wait until it works."""
+        self.suite.airflow.kill(component)
+        self.suite.airflow.start(component)
+        self.suite.airflow.wait_until_healthy()
+
+    def mark_task(self, task_id: str, state: str) -> None:
+        """What the button in the UI does."""
+        self.suite.api("PATCH", self.path(f"/taskInstances/{task_id}"), {"new_state": state})
+
+    def mark_run(self, state: str) -> None:
+        """What the button in the UI does."""
+        self.suite.api("PATCH", self.path(), {"state": state})
+
+    def clear(self, task_id: str, *, downstream: bool) -> None:
+        """What the button in the UI does."""
+        body = {"dry_run": False, "only_failed": False, "reset_dag_runs": True, "dag_run_id": self.run_id}
+        body |= {"task_ids": [task_id], "include_downstream": downstream}
+        self.suite.api("POST", f"/dags/{self.case.name}/clearTaskInstances", body)
+
+    def delete_run(self) -> bool:
+        """What the button in the UI does; raises LaptopError while Airflow refuses, as the run still runs."""
+        self.suite.api("DELETE", self.path())
+        return True
+
+    @property
+    def output(self) -> str:
+        """Where the case's runs publish."""
+        return output_of(self.case)

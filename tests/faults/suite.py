@@ -1,0 +1,242 @@
+"""All that the cases of one database share: one Airflow of separate processes, and the embedded AWS beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import yaml
+
+from tests.deploy.image import image_environment
+from tests.faults import data
+from tests.faults.case import Case
+from tests.local_aws.servers import Server, running
+from tests.postgres import running_postgres
+from tools.airflow_processes import AirflowProcesses, free_ports
+from tools.laptop import (
+    REPO,
+    LaptopError,
+    airflow_environment,
+    finish_migration,
+    migrate,
+    s3_client,
+)
+
+JANITOR = "janitor"
+#: How long anything may take before a case fails: the machine may have much else to do.
+PATIENCE_SECONDS = 480.0
+#: A lost process is noticed in seconds instead of minutes.
+QUICK = {
+    "AIRFLOW__API__MAXIMUM_PAGE_LIMIT": "1000",
+    "AIRFLOW__CORE__LAZY_LOAD_PLUGINS": "False",
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "20",
+    "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+    "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "15",
+}
+#: Instance types of which the account may have so many, for the case of a quota in use.
+SCARCE = {"ml.c5.xlarge": 1}
+#: A container that hangs is killed soon after it was asked to end, and one that never answers is given up.
+AWS_SETTINGS = {
+    "provisioning_seconds": 0.5,
+    "transform_instances_quota": 100,
+    "processing_instances_quota": 100,
+    "default_instance_quota": 100,
+    "instance_quotas": {f"{kind} for processing job usage": number for kind, number in SCARCE.items()},
+    "runner.transform_stop_grace_seconds": 1,
+    "runner.processing_stop_grace_seconds": 1,
+    "runner.ping_timeout_seconds": 30,
+}
+
+
+class EmbeddedAws:
+    """The embedded AWS in a process of its own, which a case may restart; ended when `stack` is closed."""
+
+    def __init__(self, data_dir: Path, stack: contextlib.ExitStack) -> None:
+        self.data_dir, self._stack = data_dir, stack
+        self.server = self._start(port=0)
+        self.s3: Any = s3_client(self.server.url)
+
+    def _start(self, *, port: int) -> Server:
+        return self._stack.enter_context(running(self.data_dir, AWS_SETTINGS, port=port))
+
+    def restart(self) -> None:
+        """Stop it and start it again at the same address, with what it has kept."""
+        port = int(self.server.url.rsplit(":", 1)[1])
+        self.server.stop()
+        self.server = self._start(port=port)
+
+
+class Suite:
+    """A running deployment with a pipeline for each case."""
+
+    def __init__(self, airflow: AirflowProcesses, aws: EmbeddedAws) -> None:
+        self.airflow, self.aws = airflow, aws
+        self._runs = Look(self._ask_for_runs)
+        self._jobs = Look(lambda: self.aws.server.local("GET", "usage")["jobs"])
+
+    def api(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """One call of Airflow's REST API."""
+        answer = self.airflow.api.call(method, path, body)
+        if method != "GET":
+            # What was seen before is no longer so.
+            self._runs.forget()
+        return answer
+
+    def triggerers(self) -> list[int]:
+        """The ids of the triggerers that are alive."""
+        found = self.api("GET", "/jobs?job_type=TriggererJob&is_alive=true")["jobs"]
+        return [job["id"] for job in found]
+
+    def run_state(self, dag_id: str, run_id: str) -> str | None:
+        """The state of a run; None where there is no such run."""
+        state: str | None = self._runs.seen().get((dag_id, run_id))
+        return state
+
+    def _ask_for_runs(self) -> dict[tuple[str, str], str]:
+        runs = self.api("GET", "/dags/~/dagRuns?limit=1000")["dag_runs"]
+        return {(run["dag_id"], run["dag_run_id"]): run["state"] for run in runs}
+
+    def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """The task instances of a run."""
+        path = f"/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances?limit=100"
+        found: list[dict[str, Any]] = self.api("GET", path)["task_instances"]
+        return found
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """The usage record of all jobs, in order of their creation."""
+        found: list[dict[str, Any]] = self._jobs.seen()
+        return found
+
+    def tidy_up(self) -> None:
+        """Let the janitor run once, as its schedule does every ten minutes."""
+        run = self.api("POST", f"/dags/{JANITOR}/dagRuns", {"logical_date": None})["dag_run_id"]
+        wait_until(lambda: self.run_state(JANITOR, run) == "success", "the janitor's run is a success")
+
+
+class Look:
+    """An answer that many threads want: it is asked for once a second, by whoever comes first."""
+
+    def __init__(self, ask: Callable[[], Any], seconds: float = 1.0) -> None:
+        self._ask, self._seconds = ask, seconds
+        self._lock = threading.Lock()
+        self._at = float("-inf")
+        self._answer: Any = None
+
+    def forget(self) -> None:
+        """The next who looks asks anew."""
+        self._at = float("-inf")
+
+    def seen(self) -> Any:
+        """An answer to a question asked at most a second ago."""
+        asked = time.monotonic()
+        with self._lock:
+            if asked - self._at > self._seconds:
+                at = time.monotonic()
+                self._answer = self._ask()
+                self._at = at
+            return self._answer
+
+
+def wait_until(
+    holds: Callable[[], Any], what: str, *, seconds: float = PATIENCE_SECONDS, pause: float = 1.0
+) -> Any:
+    """What `holds` returns, once that is true. A process that is down for the moment is asked again.
+
+    Raises:
+        AssertionError: it was not true in time; says what was waited for.
+    """
+    deadline = time.monotonic() + seconds
+    trouble: Exception | None = None
+    while time.monotonic() < deadline:
+        try:
+            if found := holds():
+                return found
+            trouble = None
+        except (OSError, LaptopError) as error:
+            trouble = error
+        time.sleep(pause)
+    raise AssertionError(f"not within {seconds:.0f} s: {what}" + (f" ({trouble})" if trouble else ""))
+
+
+def deploy(root: Path, cases: Iterable[Case]) -> None:
+    """Lay out dags/, plugins/ and include/ below `root`, with a pipeline and a DAG for each case, and the janitor."""
+    for folder in ("plugins", "include"):
+        shutil.copytree(REPO / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in (root / "include" / "pipelines").glob("*.yaml"):
+        path.unlink()
+    (root / "dags").mkdir()
+    shutil.copy(data.DEPLOYED / "fault_tuning.py", root)
+    shutil.copy(data.DEPLOYED / "janitor.py", root / "dags")
+    shutil.copy(data.DEPLOYED / "preloading_plugin.py", root / "plugins")
+    template = (data.DEPLOYED / "dag.py.tmpl").read_text()
+    for case in cases:
+        document = yaml.safe_load((data.DEPLOYED / "pipeline.yaml").read_text())
+        document.update(name=case.name, output={"uri": output_of(case)})
+        for name, value in case.pipeline.items():
+            put(document, name, value)
+        (root / "include" / "pipelines" / f"{case.name}.yaml").write_text(yaml.safe_dump(document))
+        changes = {task: dict(attributes) for task, attributes in case.tuning.items()}
+        (root / "dags" / f"{case.name}.py").write_text(template.format(name=case.name, changes=repr(changes)))
+
+
+def output_of(case: Case) -> str:
+    """Where a case's runs publish."""
+    return f"s3://{data.BUCKET}/output/{case.name}/"
+
+
+def put(document: Any, name: str, value: Any) -> None:
+    """Set the value at a dotted name; numbers count in lists."""
+    *parents, last = name.split(".")
+    for part in parents:
+        document = document[int(part)] if isinstance(document, list) else document.setdefault(part, {})
+    document[last] = value
+
+
+@contextlib.contextmanager
+def running_suite(database: str, state: Path, cases: list[Case]) -> Iterator[Suite]:
+    """The deployment on "sqlite" or "postgresql", healthy, with every DAG parsed and unpaused."""
+    with contextlib.ExitStack() as stack:
+        root, home = state / "deployed", state / "airflow"
+        deploy(root, cases)
+        aws = EmbeddedAws(state / "aws", stack)
+        environment = {**airflow_environment(home, aws.server.url, root=root), **QUICK}
+        python = sys.executable
+        if database == "postgresql":
+            # psycopg2 and asyncpg belong to the image, not to a laptop.
+            python = str(image_environment() / "python")
+            address = stack.enter_context(running_postgres("airflow"))
+            environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = address
+        airflow = AirflowProcesses(environment, api_port=free_ports(1)[0], python=python)
+        migration = migrate(airflow.environment, python=python)
+        data.upload(aws.s3)
+        finish_migration(migration, airflow.environment)
+        stack.callback(airflow.stop)
+        airflow.start()
+        airflow.wait_until_healthy(seconds=PATIENCE_SECONDS)
+        suite = Suite(airflow, aws)
+        wanted = {JANITOR, *(case.name for case in cases)}
+        wait_until(lambda: wanted <= known_dags(suite), "every DAG is parsed")
+        suite.api("PATCH", "/dags?dag_id_pattern=%25", {"is_paused": False})
+        yield suite
+
+
+def known_dags(suite: Suite) -> set[str]:
+    """The DAGs that Airflow knows.
+
+    Raises:
+        AssertionError: one of the files does not load.
+    """
+    errors = suite.api("GET", "/importErrors")["import_errors"]
+    assert errors == [], errors
+    return {dag["dag_id"] for dag in suite.api("GET", "/dags?limit=1000")["dags"]}
