@@ -40,6 +40,16 @@ test: $(INSTALLED) ## every test: make test [ARGS='-k name']
 	@tools/system-packages
 	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
+.PHONY: faults
+faults: $(INSTALLED) ## every case of the fault suite on PostgreSQL and on SQLite: make faults [ARGS='-k worker']
+	@tools/system-packages
+	@FAULTS=all $(PY) -m pytest -n 2 --dist loadfile tests/faults $(ARGS)
+
+.PHONY: soak
+soak: $(INSTALLED) ## random sequences of faults against running pipelines: make soak MINUTES=10 [SEED=1]
+	@tools/system-packages
+	@$(PY) -m tests.faults.soak --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+
 .PHONY: check
 check: $(INSTALLED) ## ruff, import rules, formatting, mypy
 	@.venv/bin/ruff check .

@@ -105,8 +105,8 @@ class AirflowProcesses:
     """The four components as child processes, each with a log file in `<AIRFLOW_HOME>/logs/<component>.log`.
 
     A new or changed DAG file is parsed within ten seconds. One that has not changed is parsed again after
-    `reparse_seconds`, which shows an edited pipeline file and takes some two seconds of CPU for each DAG file. `python` is
-    the interpreter of the environment that Airflow is installed in.
+    `reparse_seconds`, which shows an edited pipeline file and takes some two seconds of CPU for each DAG file.
+    `python` is the interpreter of the environment that Airflow is installed in.
     """
 
     def __init__(

@@ -33,9 +33,12 @@ def cases_for(database: str) -> list[Case]:
 def prove(suite: Suite, case: Case) -> None:
     """Run one case to its end and assert the four things."""
     scenario = Scenario(suite, case)
-    case.act(scenario)
-    scenario.wait_for_end()
-    check(scenario)
+    try:
+        case.act(scenario)
+        scenario.wait_for_end()
+        check(scenario)
+    finally:
+        scenario.disarm()
 
 
 class Running:

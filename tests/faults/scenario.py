@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import time
 from typing import Any
 from urllib.parse import quote
@@ -30,6 +29,7 @@ class Scenario:
         runs: ids of its runs, in the order in which they were triggered.
         unwanted: epoch seconds from which nobody wants a job any more, by job name.
         waited_from: epoch seconds at which a job was first seen to be waited for, by job name.
+        since: epoch seconds; what the pipeline did before is not of this scenario.
     """
 
     suite: Suite
@@ -37,7 +37,8 @@ class Scenario:
     runs: list[str] = dataclasses.field(default_factory=list)
     unwanted: dict[str, float] = dataclasses.field(default_factory=dict)
     waited_from: dict[str, float] = dataclasses.field(default_factory=dict)
-    numbers: Any = dataclasses.field(default_factory=itertools.count)
+    armed: list[str] = dataclasses.field(default_factory=list)
+    since: float = dataclasses.field(default_factory=time.time)
 
     @property
     def run_id(self) -> str:
@@ -117,7 +118,11 @@ class Scenario:
     def jobs(self, stage: str | None = None) -> list[dict[str, Any]]:
         """The usage record of the jobs, of one stage or of both, in order of creation."""
         names = [f"{self.head}-{each}-" for each in STAGES if stage in (None, each)]
-        return [job for job in self.suite.jobs() if job["name"].startswith(tuple(names))]
+        return [
+            job
+            for job in self.suite.jobs()
+            if job["name"].startswith(tuple(names)) and job["created_at"] >= self.since
+        ]
 
     def active_jobs(self) -> list[str]:
         """Names of the jobs that are at work."""
@@ -143,13 +148,14 @@ class Scenario:
 
     def arm(self, kind: str, **fields: Any) -> str:
         """Arm a fault of the embedded AWS that strikes this case only; its name."""
-        name = f"{self.case.name}-{next(self.numbers)}"
+        name = f"{self.case.name}-{len(self.armed)}-{self.since}"
         s3 = kind.startswith("s3_")
         only = {"key_contains": f"/{self.case.name}/*"} if s3 else {"job_name_contains": f"{self.head}-"}
         if "hold" in kind:
             fields.setdefault("seconds", HOLD_SECONDS)
         answer = self.suite.aws.server.local("POST", "faults", {"kind": kind, "name": name, **only, **fields})
         assert answer.get("kind") == kind, answer
+        self.armed.append(name)
         return name
 
     def hold(self, operation: str) -> str:
@@ -175,6 +181,11 @@ class Scenario:
     def let_go(self, name: str) -> None:
         """Take the fault back."""
         self.suite.aws.server.local("DELETE", f"faults?name={name}")
+
+    def disarm(self) -> None:
+        """Take back what is left of the case's faults."""
+        for name in self.armed:
+            self.let_go(name)
 
     # Processes and people
 

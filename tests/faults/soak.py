@@ -1,0 +1,147 @@
+"""`make soak`: random sequences of faults against running pipelines, for so many minutes.
+
+Rounds follow each other until the time is up. In each, some pipelines run side by side; each suffers one case of the
+table and up to two faults more that must make no difference, in random order, and at times a component of Airflow is
+killed in the middle. Then the same four things are asserted of every run. The seed gives the same sequence again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+# Airflow's settings, as for every test.
+import tests.conftest  # noqa: F401
+from include.scoring.s3uri import split
+from tests.faults.case import Case
+from tests.faults.cases import CASES
+from tests.faults.checks import check
+from tests.faults.scenario import Scenario
+from tests.faults.suite import Suite, output_of, running_suite
+
+PIPELINES = ("soak-one", "soak-two", "soak-three")
+COMPONENTS = ("scheduler", "triggerer", "api-server")
+#: Cases that need no pipeline of their own.
+DRAWN = [case for case in CASES if not (case.alone or case.pipeline or case.tuning or case.conf)]
+#: What must make no difference to any of them.
+TROUBLES: dict[str, Callable[[Scenario, random.Random], object]] = {
+    "throttling": lambda scenario, draw: scenario.arm("throttle", count=draw.randint(1, 8)),
+    "errors 500": lambda scenario, draw: scenario.arm("error", status=500, count=draw.randint(1, 5)),
+    "resets": lambda scenario, draw: scenario.arm("drop", count=draw.randint(1, 4)),
+    "a lost answer": lambda scenario, draw: scenario.arm("withhold", count=draw.randint(1, 2)),
+    "a slow S3": lambda scenario, draw: scenario.arm("s3_slow", count=draw.randint(1, 20), seconds=0.5),
+}
+
+
+@dataclass(frozen=True)
+class Strike:
+    """What one pipeline suffers in one round."""
+
+    case: Case
+    troubles: tuple[str, ...]
+    seed: int
+
+    def __str__(self) -> str:
+        return " + ".join((f"{self.case.name}: {self.case.fault}", *self.troubles))
+
+
+def draw_round(draw: random.Random) -> tuple[list[Strike], str | None]:
+    """A strike for each pipeline, and the component that is killed meanwhile, if any."""
+    strikes = [
+        Strike(
+            replace(draw.choice(DRAWN), name=pipeline),
+            tuple(draw.sample(sorted(TROUBLES), draw.randint(0, 2))),
+            draw.getrandbits(32),
+        )
+        for pipeline in PIPELINES
+    ]
+    return strikes, draw.choice((None, *COMPONENTS))
+
+
+def start(suite: Suite, strike: Strike) -> Scenario:
+    """Arm the troubles and act; returns when nothing more is to be done to the run."""
+    bucket, prefix = split(output_of(strike.case))
+    for entry in suite.aws.s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", ()):
+        suite.aws.s3.delete_object(Bucket=bucket, Key=entry["Key"])
+    scenario, draw = Scenario(suite, strike.case), random.Random(strike.seed)
+    for trouble in strike.troubles:
+        TROUBLES[trouble](scenario, draw)
+    strike.case.act(scenario)
+    return scenario
+
+
+def play(
+    suite: Suite, strikes: list[Strike], killed: str | None, pool: ThreadPoolExecutor
+) -> list[str | None]:
+    """One round; for each strike, what was wrong."""
+    started = [pool.submit(start, suite, strike) for strike in strikes]
+    fine = [future for future in started if future.exception() is None]
+    # A job that should be stopped within seconds is not, while what would stop it is down: that is two faults at once.
+    if killed is not None and not any(future.result().unwanted for future in fine):
+        suite.airflow.kill(killed)
+        suite.airflow.start(killed)
+        suite.airflow.wait_until_healthy()
+
+    def end(scenario: Scenario) -> None:
+        try:
+            scenario.wait_for_end()
+            check(scenario)
+        finally:
+            scenario.disarm()
+
+    ended = [
+        future if future.exception() is not None else pool.submit(end, future.result()) for future in started
+    ]
+    return [None if (error := future.exception()) is None else told(error) for future in ended]
+
+
+def told(error: BaseException) -> str:
+    """An error with where it was raised."""
+    return "".join(traceback.format_exception(error)[-3:])
+
+
+def main() -> int:
+    """Run, say what happened, and return 1 if anything was wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--seed", type=int, default=None, help="of an earlier run, to see it again")
+    parser.add_argument("--database", choices=("postgresql", "sqlite"), default="postgresql")
+    arguments = parser.parse_args()
+    seed = arguments.seed if arguments.seed is not None else random.SystemRandom().getrandbits(32)
+    print(f"seed {seed} on {arguments.database}, for {arguments.minutes:g} minutes", flush=True)
+    draw, runs, wrong = random.Random(seed), Counter[str](), 0
+    pipelines = [replace(DRAWN[0], name=name) for name in PIPELINES]
+    with (
+        tempfile.TemporaryDirectory(prefix="soak-") as folder,
+        running_suite(arguments.database, Path(folder), pipelines) as suite,
+        ThreadPoolExecutor(len(PIPELINES)) as pool,
+    ):
+        began = time.monotonic()
+        while time.monotonic() - began < 60 * arguments.minutes:
+            strikes, killed = draw_round(draw)
+            if killed:
+                print(
+                    f"{time.monotonic() - began:6.0f} s  the {killed} is killed unless a job is to be stopped"
+                )
+            for strike, error in zip(strikes, play(suite, strikes, killed, pool), strict=True):
+                runs[strike.case.fault] += 1
+                wrong += error is not None
+                verdict = "as it should be" if error is None else f"WRONG\n{error}"
+                print(f"{time.monotonic() - began:6.0f} s  {strike}  {verdict}", flush=True)
+    print(f"\nseed {seed}: {sum(runs.values())} runs, {wrong} of them wrong")
+    for fault, count in runs.most_common():
+        print(f"  {count:4}  {fault}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

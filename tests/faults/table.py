@@ -1,0 +1,31 @@
+"""README.md's table of what happens when something fails; `python -m tests.faults.table` writes it from the cases."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from tests.faults.case import Case
+from tests.faults.cases import CASES
+from tools.laptop import REPO
+
+README = REPO / "README.md"
+_TABLE = re.compile(r"(?<=<!-- faults -->\n).*?(?=<!-- /faults -->)", re.DOTALL)
+
+
+def table(cases: Iterable[Case]) -> str:
+    """One line for each case: the fault, how the run ends, and how many jobs are created for it in all."""
+    lines = ["| what fails | how the run ends | jobs: preprocess, transform |", "|---|---|---|"]
+    lines += [f"| {case.fault} | {case.ending} | {case.preprocess}, {case.transform} |" for case in cases]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def documented(text: str) -> str:
+    """`text` with the table between its marks as the cases have it now."""
+    if len(_TABLE.findall(text)) != 1:
+        raise ValueError("README.md needs <!-- faults --> and <!-- /faults --> once")
+    return _TABLE.sub(lambda _: table(CASES), text)
+
+
+if __name__ == "__main__":
+    README.write_text(documented(README.read_text()))
