@@ -32,7 +32,7 @@ from include.orchestration.tasks.plan import plan
 from include.orchestration.tasks.publish import publish
 from include.orchestration.tasks.report import report
 from include.orchestration.tasks.shards import shards
-from include.orchestration.templates import from_plan, macros
+from include.orchestration.templates import earlier_names_of_job, from_plan, macros
 from include.scoring.config import Pipeline
 from sagemaker_jobs.operators import ProcessingJobOperator, TransformJobOperator
 from sagemaker_jobs.sensors import ProcessingJobSensor, TransformJobSensor
@@ -51,8 +51,12 @@ def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
     """
     pipeline = named(name)
     body: dict[str, Any] = {"op_kwargs": {"pipeline": name}}
-    aws: dict[str, Any] = {"aws_conn_id": pipeline.aws_conn_id, "region_name": pipeline.region}
-    submits, waits = {**aws, **pools.submitting(pipeline)}, {**aws, **pools.waiting(pipeline)}
+    job: dict[str, Any] = {
+        "aws_conn_id": pipeline.aws_conn_id,
+        "region_name": pipeline.region,
+        "room_patience_seconds": pipeline.goals.wait_for_room_minutes * 60,
+    }
+    submits, waits = {**job, **pools.submitting(pipeline)}, {**job, **pools.waiting(pipeline)}
     with DAG(
         dag_id=pipeline.name,
         description=pipeline.description,
@@ -105,6 +109,7 @@ def _prepared_tasks(pipeline: Pipeline, submits: dict[str, Any], waits: dict[str
         task_id=names.PREPROCESS,
         config=processing_config(pipeline),
         instance_types=pipeline.preprocessing.instance_types,
+        replaces=earlier_names_of_job("preprocess"),
         **submits,
     )
     preprocessed = ProcessingJobSensor(
@@ -120,6 +125,7 @@ def _prepared_tasks(pipeline: Pipeline, submits: dict[str, Any], waits: dict[str
         config=transform_config(pipeline),
         instance_types=pipeline.transform.instance_types,
         resume=True,
+        replaces=earlier_names_of_job("transform"),
         continuation=poison,
         **submits,
     )

@@ -40,6 +40,11 @@ def shared_name(step: str) -> str:
     return f"{{{{ job_name(ti, '{step}', shared=True) }}}}"
 
 
+def earlier_names_of_job(step: str) -> str:
+    """The base names that this step's job had before each clear of the task; nothing if it was never cleared."""
+    return f"{{{{ earlier_job_names(ti, '{step}') }}}}"
+
+
 #: Tag that says which Airflow a job belongs to, where several share an account.
 DEPLOYMENT_TAG = "airflow:deployment"
 
@@ -62,10 +67,22 @@ def run_tag(run_id: str) -> str:
 def macros(pipeline: str) -> dict[str, Callable[..., Any]]:
     """What the expressions above may call."""
 
-    def job_name(ti: Any, step: str, *, shared: bool = False) -> str:
+    def job_name(ti: Any, step: str, *, shared: bool = False, max_tries: int | None = None) -> str:
         return job_base_name(
             pipeline=pipeline, step=step, nonce=ti.xcom_pull(PLAN)["nonce"], task_id=ti.task_id,
-            map_index=-1 if shared or ti.map_index is None else ti.map_index, max_tries=ti.max_tries,
+            map_index=-1 if shared or ti.map_index is None else ti.map_index,
+            max_tries=ti.max_tries if max_tries is None else max_tries,
         )  # fmt: skip
 
-    return {"job_name": job_name, "run_tag": run_tag, "deployment": deployment}
+    def earlier_job_names(ti: Any, step: str) -> str:
+        # `max_tries` begins as the task's retries and rises with each clear by what was tried meanwhile.
+        return " ".join(
+            job_name(ti, step, max_tries=tries) for tries in range(ti.task.retries or 0, ti.max_tries)
+        )
+
+    return {
+        "job_name": job_name,
+        "earlier_job_names": earlier_job_names,
+        "run_tag": run_tag,
+        "deployment": deployment,
+    }

@@ -325,6 +325,13 @@ class GoalsSection(Noun):
         le=7 * 24 * 60,
         description="How long an approval is waited for; never so long that the deadline could not be kept.",
     )
+    wait_for_room_minutes: int = Field(
+        default=60,
+        ge=0,
+        le=7 * 24 * 60,
+        description="How long a job is tried again while AWS has no instances free, or a quota is in use; without a "
+        "worker slot, with growing pauses.",
+    )
     prefer: Literal["cost", "speed"] = Field(
         default="cost",
         description="cost: the cheapest clusters that meet the deadline. speed: the fastest within the limits.",

@@ -14,7 +14,7 @@ from sagemaker_jobs.attempts import request_of
 from sagemaker_jobs.aws import call, client_of, error_code, is_transient, says_absent
 from sagemaker_jobs.continuing import NothingMore, Settled, failed_for_good
 from sagemaker_jobs.errors import QuotaExceeded, RequestRefused, SubmitFailed
-from sagemaker_jobs.jobs import Job, describe_job, failure_of
+from sagemaker_jobs.jobs import Job, describe_job, failure_of, stop_job
 from sagemaker_jobs.kinds import RUNNING, JobKind
 from sagemaker_jobs.matching import check_job, check_model
 from sagemaker_jobs.reasons import reason_of
@@ -91,6 +91,13 @@ def attempts_of(hook: SageMakerHook, spec: JobSpec) -> Iterator[Job]:
         if found is None:
             return
         yield found
+
+
+def stop_attempts(hook: SageMakerHook, spec: JobSpec, *, because: str) -> list[str]:
+    """Stop the attempts of ``spec`` that run; their names."""
+    return [
+        each.name for each in attempts_of(hook, spec) if stop_job(hook, spec.kind, each.name, because=because)
+    ]
 
 
 def submit(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,6 +15,7 @@ from airflow.providers.amazon.aws.operators.sagemaker import (
 
 from sagemaker_jobs.aws import client_of, json_safe
 from sagemaker_jobs.casting import cast_to_shape
+from sagemaker_jobs.ensuring import stop_attempts
 from sagemaker_jobs.errors import RequestError
 from sagemaker_jobs.jobs import Job, stop_job
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM, JobKind
@@ -26,15 +28,20 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 SPEC_KEY = "spec"
+REPLACED = "its task was cleared, and another job takes its place"
 _EXISTING = ("adopt", "timestamp", "fail")
 
 
 class JobOperator(WaitsForJob):
     """What both operators share: cast, find or create the job, push its description and its spec, or wait.
 
-    Arguments beyond the provider's: those of ``WaitsForJob``, and ``max_job_attempts`` (jobs that may be started
-    by themselves), ``instance_types`` (tried in order after one had no capacity), ``resume`` (transform: continue
-    a failed job from the objects that have no output yet).
+    Arguments beyond the provider's: those of ``WaitsForJob``, and
+
+    :param max_job_attempts: jobs that may be started by themselves.
+    :param instance_types: types to try, in order, after one had no capacity.
+    :param resume: whether a failed transform is continued from the objects that have no output yet.
+    :param replaces: base names, parted by blanks, of jobs whose place this one takes, such as those of before a clear
+        of the task: what still runs of them is stopped first (templated).
 
     What differs from the provider's: the name in ``config`` is a base name, to which the attempt is appended;
     the text ``{job_name}`` anywhere in the request becomes the job's final name; ``wait_for_completion`` is
@@ -70,6 +77,7 @@ class JobOperator(WaitsForJob):
         max_job_attempts: int = 3,
         instance_types: Sequence[str] = (),
         resume: bool = False,
+        replaces: str = "",
         stop_after_seconds: float | str | None = None,
         max_poll_seconds: float | None = None,
         **kwargs: Any,
@@ -99,6 +107,7 @@ class JobOperator(WaitsForJob):
         self.max_job_attempts = max_job_attempts
         self.instance_types = instance_types
         self.resume = resume
+        self.replaces = replaces
 
     def job_request(self) -> dict[str, Any]:
         """The part of ``config`` that is the Create…Job request."""
@@ -122,6 +131,8 @@ class JobOperator(WaitsForJob):
         spec = self._spec = self._make_spec()
         # Before the job exists, so that whoever has to find it again can.
         context["ti"].xcom_push(key=SPEC_KEY, value=spec.to_dict())
+        for name in self.replaces.split():
+            stop_attempts(self.hook, dataclasses.replace(spec, base_name=name), because=REPLACED)
         return self.begin(context, spec)
 
     def take(self, context: Context, job: Job, trouble: Trouble | None) -> Any:
@@ -199,7 +210,11 @@ class ProcessingJobOperator(JobOperator, SageMakerProcessingOperator):
 
     job_kind: ClassVar[JobKind] = PROCESSING  # type: ignore[misc]  # fixed by the class, read by the mixin
     operator_extra_links = links_of(PROCESSING)
-    template_fields: Sequence[str] = (*SageMakerProcessingOperator.template_fields, *TEMPLATE_FIELDS)
+    template_fields: Sequence[str] = (
+        *SageMakerProcessingOperator.template_fields,
+        "replaces",
+        *TEMPLATE_FIELDS,
+    )
 
     def preprocess_config(self) -> None:
         """As for both; output files can only be read of a job that was waited for."""
@@ -238,7 +253,11 @@ class TransformJobOperator(JobOperator, SageMakerTransformOperator):
 
     job_kind: ClassVar[JobKind] = TRANSFORM  # type: ignore[misc]  # fixed by the class, read by the mixin
     operator_extra_links = links_of(TRANSFORM)  # type: ignore[assignment]  # the provider's has one link only
-    template_fields: Sequence[str] = (*SageMakerTransformOperator.template_fields, *TEMPLATE_FIELDS)
+    template_fields: Sequence[str] = (
+        *SageMakerTransformOperator.template_fields,
+        "replaces",
+        *TEMPLATE_FIELDS,
+    )
 
     def __init__(self, *, action_if_model_exists: str = "adopt", **kwargs: Any) -> None:
         _check_choice("action_if_model_exists", action_if_model_exists)

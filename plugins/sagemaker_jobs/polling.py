@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 CALLS_PER_SECOND = 12.0
 LIST_FROM = 8  # waiting jobs of a kind from which a List of up to a hundred is cheaper than so many Describes
-LIST_FRESH_SECONDS = 5.0
+LIST_FRESH_SECONDS = 2.0
 COUNT_UP_TO = 50  # waiting jobs whose progress is counted in S3
 _LIST_PAGE = 100
 _MOST_PAGES = 20  # an account with thousands of jobs in progress: describing ours is cheaper
@@ -89,18 +89,25 @@ class Poller:
         found: dict[str, Any] = await self.call(kind.describe, **{kind.name_field: name})
         return found
 
-    async def is_surely_running(self, kind: JobKind, name: str) -> bool:
-        """Whether a List said a moment ago that the job is in progress; False means: describe it.
+    def lists_rather(self, kind: JobKind) -> bool:
+        """Whether so many jobs wait that one List for all of them costs less than describing each."""
+        return self._waiting.get(kind, 0) >= LIST_FROM
 
-        Lists only where that saves calls, once for all who ask within a few seconds.
+    @property
+    def counts_outputs(self) -> bool:
+        """Whether so few jobs wait that the progress of each may be told."""
+        return sum(self._waiting.values()) <= COUNT_UP_TO
+
+    async def is_listed(self, kind: JobKind, name: str) -> bool | None:
+        """Whether a List said a moment ago that the job is in progress; None where jobs cannot be listed.
+
+        Lists once for all who ask within a few seconds.
         """
         sweep = self._sweeps.setdefault(kind, _Sweep())
-        if self._waiting.get(kind, 0) < LIST_FROM or not sweep.usable:
-            return False
         async with sweep.lock:
             if sweep.usable and time.monotonic() - sweep.at > LIST_FRESH_SECONDS:
                 await self._sweep(kind, sweep)
-        return name in sweep.running
+        return name in sweep.running if sweep.usable else None
 
     @asynccontextmanager
     async def waiting_for(self, kind: JobKind) -> AsyncIterator[None]:
@@ -116,7 +123,7 @@ class Poller:
 
         Through a boto3 client in a thread: it costs the event loop nothing.
         """
-        if sum(self._waiting.values()) > COUNT_UP_TO:
+        if not self.counts_outputs:
             return None
         return await asyncio.to_thread(self._count_outputs, uri)
 

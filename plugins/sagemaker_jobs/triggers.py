@@ -50,7 +50,7 @@ class SageMakerJobTrigger(BaseTrigger):
     :param output_uri: where a transform writes, and nothing else; with ``objects`` its progress is logged.
     :param objects: how many input objects it has.
     :param first_poll_seconds: pause after the first look.
-    :param max_poll_seconds: what the pause grows to.
+    :param max_poll_seconds: what the pause grows to; a job is described so often at most.
     """
 
     def __init__(
@@ -86,6 +86,8 @@ class SageMakerJobTrigger(BaseTrigger):
         self.botocore_config = botocore_config
         self._started_at: float | None = None
         self._counted_at = float("-inf")
+        # The task that deferred has just described the job.
+        self._described_at = time.monotonic()
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """The class path and keyword arguments from which the triggerer builds this trigger again."""
@@ -202,12 +204,23 @@ class SageMakerJobTrigger(BaseTrigger):
                 return "timeout", because
 
     async def _look(self, poller: Poller, kind: JobKind) -> dict[str, Any] | None:
-        """The description of a job that has ended; None while it runs."""
-        if not self._may_be_late() and await poller.is_surely_running(kind, self.job_name):
-            self.log.info("%s is InProgress, %s.", self.job_name, self._elapsed())
-            await self._tell_progress(poller)
-            return None
+        """The description of a job that has ended; None while it runs.
+
+        A job is described once in ``max_poll_seconds``. In between, and always where many wait, List is asked, once for
+        all, whether it still runs; a look that is not due and cannot be had by List is left out.
+        """
+        due = time.monotonic() - self._described_at >= self.max_poll_seconds
+        if not self._may_be_late() and (
+            not due or (poller.lists_rather(kind) and not self._lacks_start(poller))
+        ):
+            listed = await poller.is_listed(kind, self.job_name)
+            if listed:
+                self.log.info("%s is InProgress, %s.", self.job_name, self._elapsed())
+                await self._tell_progress(poller)
+            if listed or (listed is None and not due):
+                return None
         found = await poller.describe(kind, self.job_name)
+        self._described_at = time.monotonic()
         started: datetime | None = found.get(kind.started_field)
         self._started_at = None if started is None else started.timestamp()
         status = found[kind.status_field]
@@ -232,6 +245,10 @@ class SageMakerJobTrigger(BaseTrigger):
             return
         if done is not None:
             self.log.info("%s: %s.", self.job_name, progress_text(done, self.objects, self._started_at))
+
+    def _lacks_start(self, poller: Poller) -> bool:
+        """Whether an estimate could be told if it were known when the job's instances came, which Describe tells."""
+        return self._started_at is None and self.objects is not None and poller.counts_outputs
 
     def _may_be_late(self) -> bool:
         """Whether the start of billing must be known, which only Describe tells."""

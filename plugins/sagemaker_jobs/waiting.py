@@ -18,6 +18,7 @@ from sagemaker_jobs.continuing import failed_for_good
 from sagemaker_jobs.ensuring import attempts_of, ensure_job
 from sagemaker_jobs.errors import JobTimedOut, QuotaExceeded, SageMakerJobError, WaitInterrupted
 from sagemaker_jobs.jobs import Job, describe_job, failure_of, stop_job
+from sagemaker_jobs.lineage import lineage_of
 from sagemaker_jobs.links import persist_links
 from sagemaker_jobs.outcome import TIMED_OUT
 from sagemaker_jobs.progress import objects_to_do
@@ -68,6 +69,8 @@ class WaitsForJob(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
 
     job_kind: JobKind
     first_pause_seconds: float = 30.0
+    _ended: Job | None = None
+    _ended_spec: JobSpec | None = None
     job_in_hand: str | None = None
     # Of the operator or sensor beside which this mixin stands.
     log: Any
@@ -114,6 +117,7 @@ class WaitsForJob(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
 
         ``go_on`` says that one of this asking has ended already, so that nobody has asked for the next.
         """
+        self._ended_spec = spec
         try:
             job = ensure_job(
                 self.hook,
@@ -203,7 +207,20 @@ class WaitsForJob(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
             return self._time_out(context, name, attempt)
         raise self._interrupted(context, name, str(cause))
 
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002 - OpenLineage's
+        """What the job that this task saw complete has read and written."""
+        return lineage_of(self.hook, self._ended, self._ended_spec, completed=True)
+
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> Any:  # noqa: ARG002 - OpenLineage's
+        """What the job that this task saw end badly has read, and why it ended."""
+        job = self._ended
+        if job is None and self._ended_spec is not None:
+            # It had failed before this try, which raised that instead of waiting.
+            job = next(reversed(list(attempts_of(self.hook, self._ended_spec))), None)
+        return lineage_of(self.hook, job, self._ended_spec, completed=False)
+
     def _finish(self, context: Context, job: Job, trouble: Trouble | None = None) -> Any:
+        self._ended, self._ended_spec = job, self.spec_in_use(context)
         if job.status == "Completed":
             self.log.info("%s %s completed.", self.job_kind.noun.capitalize(), job.name)
             return self.job_done(context, job)
@@ -211,7 +228,7 @@ class WaitsForJob(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
             self.log.warning("%s failed, and what it left is accounted for: %s", job.name, job.settled)
             return self.job_done(context, job)
         error = failure_of(self.hook, job)
-        spec = self.spec_in_use(context)
+        spec = self._ended_spec
         if self.continuation is not None and spec is not None and failed_for_good(job):
             return self.begin(context, spec, trouble, go_on=True)
         if error.reason == "capacity" and spec is not None:
@@ -256,6 +273,7 @@ class WaitsForJob(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
             raise JobTimedOut(f"Time was up for {name}, which AWS does not know.", job_name=name)
         if job.status in {"Completed", "Failed"}:
             return self._finish(context, job)
+        self._ended, self._ended_spec = job, self.spec_in_use(context)
         # A stop that was marked keeps its mark: it may have come before this one.
         raise failure_of(self.hook, job, {STOPPED_TAG: because, **tags_of(self.hook, job.arn)})
 

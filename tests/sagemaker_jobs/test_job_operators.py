@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -13,12 +14,16 @@ from airflow.providers.amazon.aws.operators.sagemaker import (
 )
 from airflow.sdk.exceptions import TaskDeferred
 
+from sagemaker_jobs.ensuring import ensure_job
 from sagemaker_jobs.errors import JobFailedForGood, RequestError
 from sagemaker_jobs.operators import ProcessingJobOperator, TransformJobOperator
 from sagemaker_jobs.waiting import asked_again
 from tests.sagemaker_jobs.builders import context_of, processing_config, transform_config
+from tests.sagemaker_jobs.specs import processing_spec
 
 if TYPE_CHECKING:
+    from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
+
     from tests.sagemaker_jobs.fake_sagemaker import FakeSageMaker
 
 pytestmark = pytest.mark.usefixtures("shared_hook")
@@ -141,6 +146,28 @@ def test_the_first_try_after_a_clear_is_known(aws: FakeSageMaker):
         if asked_again(context_of(operator, try_number=try_number, max_tries=max_tries))
     ]
     assert first_tries == [(3, 4), (4, 5)]
+
+
+def test_what_still_runs_of_before_a_clear_is_stopped_first(aws: FakeSageMaker, hook: SageMakerHook):
+    """Its names are told; the one that ended is left alone, and so is a name that there never was."""
+    before = replace(processing_spec(), base_name="before")
+    ensure_job(hook, before)
+    aws.end("before-1", "Failed", FailureReason="InternalServerError: We encountered an internal error.")
+    ensure_job(hook, before)
+    operator = ProcessingJobOperator(
+        task_id="p", config=processing_config("now"), replaces="never-was before before-the-first"
+    )
+    operator.execute(context_of(operator))
+    assert {name: aws.status(name) for name in aws.jobs} == {
+        "before-1": "Failed",
+        "before-2": "Stopping",
+        "now-1": "InProgress",
+    }
+    operations = [operation for operation, _ in aws.calls]
+    assert operations.index("StopProcessingJob") < len(operations) - operations[::-1].index(
+        "CreateProcessingJob"
+    )
+    assert "another job takes its place" in str(aws.tags)
 
 
 def test_a_name_that_aws_would_refuse_is_made_acceptable(aws: FakeSageMaker):

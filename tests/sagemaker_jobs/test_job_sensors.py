@@ -180,6 +180,27 @@ def test_a_failed_job_says_everything(aws: FakeSageMaker, hook: SageMakerHook, j
     assert (raised.value.job_name, raised.value.status) == ("work-0123-1", "Failed")
 
 
+def test_of_many_streams_those_that_end_differently_are_shown(
+    aws: FakeSageMaker, hook: SageMakerHook, job_log: Any
+):
+    """Twenty-six hosts on two pages: one of those that only were stopped is as good as another."""
+    ensure_job(hook, processing_spec())
+    group = "/aws/sagemaker/ProcessingJobs"
+    for number in range(60, 86):
+        telling = (
+            "ValueError: could not convert string to float" if number == 84 else f"host {number} was stopped"
+        )
+        job_log(group, f"work-0123-1/algo-{number}-1", [telling])
+    aws.end("work-0123-1", "Failed", FailureReason=ALGORITHM)
+    sensor = processing_sensor()
+    with pytest.raises(JobFailedForGood) as raised:
+        sensor.execute(context_of(sensor))
+    told = str(raised.value)
+    assert told.count("    host ") == 19
+    assert "algo-84-1:\n    ValueError: could not convert" in told
+    assert "6 streams: work-0123-1/algo-79-1, work-0123-1/algo-80-1" in told
+
+
 def test_a_failure_that_may_pass_is_retried_as_the_next_attempt(aws: FakeSageMaker, hook: SageMakerHook):
     """The error lets Airflow retry the sensor; its next try starts attempt 2 and waits for that."""
     ensure_job(hook, processing_spec())

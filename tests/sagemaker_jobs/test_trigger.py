@@ -287,6 +287,34 @@ def test_five_hundred_waiting_jobs_are_cheap(aws: FakeSageMaker, hook: SageMaker
     assert sorted(lags)[len(lags) * 95 // 100] < 0.25
 
 
+def test_one_job_is_described_once_in_its_longest_pause(aws: FakeSageMaker, hook: SageMakerHook):
+    """The early looks, which find a short job's end soon, ask List: one call for all who wait."""
+    ensure_job(hook, processing_spec())
+    before = aws.count("DescribeProcessingJob")
+    threading.Timer(2.5, aws.end, ["work-0123-1"]).start()
+    began = time.monotonic()
+    trigger = trigger_for("work-0123-1", first_poll_seconds=0.1, max_poll_seconds=30)
+    assert asyncio.run(event_of(trigger))["status"] == "Completed"
+    # The one that sees the end. A List is fresh for two seconds.
+    assert aws.count("DescribeProcessingJob") - before == 1
+    assert 2 <= aws.count("ListProcessingJobs") <= 4
+    assert time.monotonic() - began < 8
+
+
+def test_early_looks_are_left_out_where_jobs_may_not_be_listed(aws: FakeSageMaker, hook: SageMakerHook):
+    """Describe when it is due, and not before."""
+    ensure_job(hook, processing_spec())
+    before = aws.count("DescribeProcessingJob")
+    aws.refuse("ListProcessingJobs", "AccessDeniedException", "not authorized", times=99)
+    aws.end("work-0123-1")
+    trigger = trigger_for("work-0123-1", first_poll_seconds=0.02, max_poll_seconds=1)
+    began = time.monotonic()
+    assert asyncio.run(event_of(trigger))["status"] == "Completed"
+    assert 1 <= time.monotonic() - began < 4
+    assert aws.count("DescribeProcessingJob") - before == 1
+    assert aws.count("ListProcessingJobs") == 1
+
+
 def test_describe_takes_over_where_list_is_not_allowed(aws: FakeSageMaker, hook: SageMakerHook):
     """A role that may not list jobs waits all the same."""
     for number in range(10):

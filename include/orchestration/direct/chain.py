@@ -13,7 +13,7 @@ from include.orchestration.direct.join import join
 from include.orchestration.direct.manifests import manifests
 from include.orchestration.refusals import final
 from include.orchestration.requests import direct_transform_config
-from include.orchestration.templates import from_plan
+from include.orchestration.templates import earlier_names_of_job, from_plan
 from include.scoring.config import Pipeline
 from sagemaker_jobs.operators import TransformJobOperator
 from sagemaker_jobs.sensors import TransformJobSensor
@@ -38,6 +38,7 @@ def direct_tasks(pipeline: Pipeline, submits: dict[str, Any], waits: dict[str, A
             config=direct_transform_config(pipeline),
             instance_types=pipeline.transform.instance_types,
             resume=True,
+            replaces=earlier_names_of_job("transform"),
             **submits,
         )
         submitted = f"ti.xcom_pull('{names.TRANSFORM}', map_indexes=ti.map_index)"
