@@ -16,7 +16,7 @@ from sagemaker_jobs.attempts import types_of
 from sagemaker_jobs.casting import optional_number
 from sagemaker_jobs.continuing import failed_for_good
 from sagemaker_jobs.ensuring import attempts_of, ensure_job
-from sagemaker_jobs.errors import JobTimedOut, QuotaExceeded, SageMakerJobError, WaitInterrupted
+from sagemaker_jobs.errors import JobTimedOut, SageMakerJobError, SubmitFailed, WaitInterrupted
 from sagemaker_jobs.jobs import Job, describe_job, failure_of, stop_job
 from sagemaker_jobs.lineage import lineage_of
 from sagemaker_jobs.links import persist_links
@@ -52,17 +52,18 @@ class Trouble(TypedDict):
 class WaitsForJob(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
     """Mixin: ``begin`` makes sure of the job, ``wait_for`` defers until it has ended, ``job_done`` returns.
 
-    Where AWS has no room, because a quota is in use or instances of the type are out, the task is deferred
-    and tries again with growing pauses for ``room_patience_seconds``. The job is stopped when
-    ``execution_timeout`` or the sensor's ``timeout`` has passed, with an error that Airflow may retry, and
-    after ``stop_after_seconds`` of billed time, with one that it does not: the same job would take as long.
+    Where AWS has no room, because a quota is in use or instances of the type are out, or does not take the job
+    because it throttles or fails, the task is deferred and tries again with growing pauses for
+    ``room_patience_seconds``. The job is stopped when ``execution_timeout`` or the sensor's ``timeout`` has passed,
+    with an error that Airflow may retry, and after ``stop_after_seconds`` of billed time, with one that it does not:
+    the same job would take as long.
 
     It has the metaclass of operators, so that ``default_args`` and ``partial`` know its constructor's arguments.
 
     :param stop_after_seconds: how long the job may be billed for; None for ever (templated).
     :param first_poll_seconds: pause after the first look.
     :param max_poll_seconds: what the pause grows to.
-    :param room_patience_seconds: how long to try again while AWS has no room (templated).
+    :param room_patience_seconds: how long to try again while AWS has no room or does not take the job (templated).
     :param continuation: decides what follows a transform that failed for good; the operator, which needs
         ``resume``, and the sensor take the same one.
     """
@@ -125,7 +126,7 @@ class WaitsForJob(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
                 asked_again=not go_on and asked_again(context),
                 continuation=self.continuation,
             )
-        except QuotaExceeded as error:
+        except SubmitFailed as error:
             return self._wait_for_room(context, spec, error, trouble)
         self.job_in_hand = job.name
         return self.take(context, job, trouble)

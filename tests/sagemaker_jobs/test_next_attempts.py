@@ -11,7 +11,7 @@ import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
 from sagemaker_jobs.ensuring import ensure_job
-from sagemaker_jobs.errors import JobFailed, JobMismatch, QuotaExceeded
+from sagemaker_jobs.errors import JobFailed, JobMismatch, QuotaExceeded, SubmitFailed
 from sagemaker_jobs.operators import ProcessingJobOperator
 from sagemaker_jobs.sensors import TransformJobSensor
 from tests.sagemaker_jobs.builders import context_of, processing_config
@@ -157,6 +157,27 @@ def test_a_quota_in_use_is_waited_for_without_a_worker(aws: FakeSageMaker, hook:
         else:
             result = resumed.resume_execution("begin_again", kwargs, again)
     assert result["Processing"]["ProcessingJobName"] == "abalone-preprocess-0123456789-1"
+
+
+def test_an_aws_that_takes_no_jobs_is_waited_for_without_a_worker(
+    aws: FakeSageMaker, hook: SageMakerHook, monkeypatch: pytest.MonkeyPatch
+):
+    """Throttled beyond a call's own patience: a pause, and then the job is created; without patience it is told."""
+    monkeypatch.setattr(
+        "sagemaker_jobs.aws.stop_after_delay", lambda seconds: lambda state: state.attempt_number >= 3
+    )
+    aws.refuse("CreateProcessingJob", "ThrottlingException", "Rate exceeded", times=3)
+    operator = ProcessingJobOperator(task_id="p", config=processing_config())
+    context = context_of(operator)
+    deferral = deferral_of(lambda: operator.execute(context))
+    assert deferral.method_name == "begin_again"
+    kwargs = {**(deferral.kwargs or {}), "event": "a moment"}
+    result = operator.resume_execution("begin_again", kwargs, context)
+    assert result["Processing"]["ProcessingJobName"] == "abalone-preprocess-0123456789-1"
+    aws.refuse("CreateProcessingJob", "ThrottlingException", "Rate exceeded", times=3)
+    hasty = ProcessingJobOperator(task_id="p", config=processing_config("other"), room_patience_seconds=0)
+    with pytest.raises(SubmitFailed, match="Rate exceeded"):
+        hasty.execute(context_of(hasty))
 
 
 def test_the_rest_is_given_to_no_more_instances_than_it_has_objects(
