@@ -48,7 +48,11 @@ class JsonRecords:
 
     def _row(self, line: str) -> tuple[list[str], str]:
         try:
-            record = json.loads(line, parse_float=Number, parse_int=Number, parse_constant=Number)
+            record = json.loads(
+                line.strip(" \t\r\n"), parse_float=Number, parse_int=Number, parse_constant=Number
+            )
+        except json.JSONDecodeError as error:
+            return [], f"the line is not JSON: {error.msg} at character {error.pos + 1}"
         except (ValueError, RecursionError) as error:
             return [], f"the line is not JSON: {error}"
         if not isinstance(record, dict):

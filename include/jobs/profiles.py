@@ -7,6 +7,7 @@ Numbers are counted in buckets whose bounds grow by GAMMA, so that quantiles are
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter
 from typing import Any, Iterable, Mapping, Sequence
 
@@ -18,6 +19,8 @@ from include.jobs.input_config import Column
 GAMMA = 1.02
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 BINS = 20
+# Mean and deviation take what is further from zero for this: the square of a double may be none. All else is exact.
+LARGEST = 1e140
 TEXT_VALUES = 1_000  # different texts that are counted by name; all others together
 
 
@@ -36,8 +39,9 @@ class NumberProfile:
         self.nulls += len(values) - len(present)
         if not len(present):
             return
-        mean = float(present.mean())
-        self._combine(len(present), mean, float(((present - mean) ** 2).sum()))
+        bounded = np.clip(present, -LARGEST, LARGEST)
+        mean = float(bounded.mean())
+        self._combine(len(bounded), mean, float(((bounded - mean) ** 2).sum()))
         self.least = min(self.least, float(present.min()))
         self.most = max(self.most, float(present.max()))
         self.zeros += int((present == 0).sum())
@@ -112,14 +116,14 @@ class NumberProfile:
             yield _middle(key), count
 
     def _histogram(self) -> dict[str, list[float]]:
-        edges = (
-            np.linspace(self.least, self.most, BINS + 1)
-            if self.most > self.least
-            else np.array([self.least] * 2)
-        )
+        if self.most == self.least:
+            return {"edges": [self.least, self.most], "counts": [self.count]}
+        at = np.linspace(0.0, 1.0, BINS + 1)
+        # Not linspace from least to most, whose distance may be no double; rounding must not make an edge fall back.
+        edges = np.maximum.accumulate(np.clip(self.least * (1 - at) + self.most * at, self.least, self.most))
         values, counts = zip(*self._ordered())
         inside = np.clip(np.array(values), self.least, self.most)
-        found, _ = np.histogram(inside, bins=edges if len(edges) > 2 else 1, weights=counts)
+        found, _ = np.histogram(inside, bins=edges, weights=counts)
         return {"edges": edges.tolist(), "counts": [int(count) for count in found]}
 
     def _combine(self, count: int, mean: float, squares: float) -> None:
@@ -248,4 +252,5 @@ def baseline_of(profile: Mapping[str, Any]) -> dict[str, Any]:
 
 def _middle(key: int) -> float:
     """The value of a bucket whose error is smallest, as a share of the value."""
-    return 2.0 * GAMMA**key / (GAMMA + 1.0)
+    exponent = key * math.log(GAMMA) + math.log(2.0 / (GAMMA + 1.0))
+    return math.exp(min(exponent, math.log(sys.float_info.max)))

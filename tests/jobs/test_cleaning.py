@@ -234,6 +234,21 @@ def test_profiles_of_parts_merge_into_the_profile_of_the_whole(parts: list[list[
         assert value == pytest.approx(exact, rel=0.0101)
 
 
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=30))
+def test_numbers_of_any_size_have_a_finite_profile_that_counts_them_all(values: list[float]) -> None:
+    """Half of all doubles have no square; a cell that holds one must not end the job."""
+    profile = NumberProfile()
+    profile.add(np.array(values))
+    found = json.loads(json.dumps(profile.to_dict(), allow_nan=False))
+    assert (found["min"], found["max"], found["count"]) == (min(values), max(values), len(values))
+    assert sum(found["histogram"]["counts"]) == len(values)
+    assert min(values) <= found["quantiles"]["0.5"] <= max(values)
+    if max(map(abs, values)) < 1e140:
+        assert found["mean"] == pytest.approx(
+            math.fsum(values) / len(values), rel=1e-9, abs=1e-9 * max(map(abs, values))
+        )
+
+
 def test_rare_texts_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is bounded; nothing goes uncounted, also when profiles are merged."""
     monkeypatch.setattr("include.jobs.profiles.TEXT_VALUES", 2)
