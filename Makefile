@@ -85,6 +85,10 @@ bench-sizing: $(INSTALLED) ## clusters of the planner next to a naive run and to
 bench-layouts: $(INSTALLED) ## real jobs without preprocessing on the embedded AWS, billed next to naive ones, for four layouts
 	@$(PY) -m tools.bench_layouts $(ARGS)
 
+.PHONY: bench-objects
+bench-objects: $(INSTALLED) ## 100,000 objects, and one of 500 MB, through Airflow and the embedded AWS [OBJECTS=100000] [MEGABYTES=500]
+	@$(PY) -m pytest tests/end_to_end/bench_objects.py -q -s
+
 .PHONY: bench-plan
 bench-plan: $(INSTALLED) ## planning a run of 1 and of 10 million objects: time and memory [OBJECTS=1000000]
 	@$(PY) -m tools.bench_plan $(OBJECTS)

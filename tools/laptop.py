@@ -84,6 +84,8 @@ def airflow_environment(home: Path, endpoint_url: str, *, root: Path = REPO) -> 
         "AIRFLOW__CORE__DAGS_FOLDER": str(root / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(root / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        # A laptop that is busy needs longer than 30 s to import what a DAG file does; that is no error of the file.
+        "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "120",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__FERNET_KEY": secret["fernet"],
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
@@ -106,8 +108,10 @@ def s3_client(endpoint_url: str) -> Any:
 
 
 @contextlib.contextmanager
-def embedded_aws(data_dir: Path, *, port: int = 0) -> Iterator[str]:
-    """Run the embedded AWS while the block runs; gives its endpoint URL.
+def embedded_aws(
+    data_dir: Path, *, port: int = 0, settings: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """Run the embedded AWS while the block runs; gives its endpoint URL. `settings` by their names.
 
     Raises:
         LaptopError: when it does not come up; names the log to read.
@@ -123,6 +127,7 @@ def embedded_aws(data_dir: Path, *, port: int = 0) -> Iterator[str]:
         str(port),
         "--data-dir",
         str(data_dir),
+        *(word for name, value in (settings or {}).items() for word in ("--set", f"{name}={value}")),
     ]
     with log.open("w") as stderr:
         process = subprocess.Popen(

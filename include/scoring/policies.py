@@ -312,13 +312,22 @@ def _requests(pipeline: Pipeline, package: str = "") -> Requests:
         processing=tuple(_with_name(each, each["ProcessingJobName"]) for each in processing),
         transform=_with_name(transform_request(pipeline, transform), names["transform"]),
         model=model_request(pipeline, transform),
-        handed_on=(
-            paths.job(f"{names['preprocess']}-*").records,
-            paths.job(f"{names['transform']}-*").predictions,
-        )
-        if len(processing) > 1
-        else (),
+        handed_on=_handed_on(pipeline, paths, names, joins=len(processing) > 1),
     )
+
+
+def _handed_on(
+    pipeline: Pipeline, paths: RunPaths, names: Mapping[str, str], *, joins: bool
+) -> tuple[str, ...]:
+    """What a further transform reads after one that failed, and what a job reads that joins."""
+    transform = paths.job(f"{names['transform']}-*")
+    found = [f"{transform.predictions.rstrip('/')}-manifest.json"]
+    if pipeline.preprocess is not None and pipeline.transform.on_poison == "reject":
+        found.append(transform.pieces)
+    if joins:
+        found += [paths.job(f"{names['preprocess']}-*").records, transform.predictions]
+        found += [transform.mended] if transform.pieces in found else []
+    return tuple(found)
 
 
 def _run_prefix(pipeline: Pipeline) -> str:

@@ -318,3 +318,25 @@ def test_a_pipeline_whose_join_may_be_a_job_is_allowed_that_job_too() -> None:
     )
     for arn in reads:
         assert any(matches(each, arn) for each in statements(found["sagemaker"])["Read"]["Resource"]), arn
+
+
+def test_a_transform_that_goes_on_may_read_what_is_left_and_the_pieces_of_what_was_refused() -> None:
+    """Its manifest always; pieces, and for a job that joins the mended shards, where the pipeline rejects poison."""
+    run = f"arn:aws:s3:::batch-inference-sample/work/abalone/run-1/{JOB}"
+    document = yaml.safe_load((FOLDER / "abalone.yaml").read_text())
+
+    def reads(key: str, **sections: Any) -> bool:
+        found = statements(policies(changed(**sections))["sagemaker"])["Read"]["Resource"]
+        return any(matches(each, f"{run}/{key}") for each in found)
+
+    off = {**document["transform"], "on_poison": "fail"}
+    job = {**document["join"], "processing_above": 1}
+    piece, mended = "pieces/algo-1-00000.1-9.csv", "mended/records/algo-1-00000.csv"
+    assert reads("predictions-manifest.json")
+    assert reads("predictions-manifest.json", transform=off)
+    assert (reads(piece), reads(piece, transform=off)) == (True, False)
+    assert (reads(mended, join=job), reads(mended), reads(mended, join=job, transform=off)) == (
+        True,
+        False,
+        False,
+    )

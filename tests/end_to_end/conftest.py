@@ -48,7 +48,8 @@ def sample(state: Path) -> Path:
 @pytest.fixture(scope="session")
 def endpoint(state: Path) -> Iterator[str]:
     """The embedded AWS."""
-    with embedded_aws(state / "aws") as url:
+    images = {"images_file": str(Path(__file__).with_name("images.yaml"))}
+    with embedded_aws(state / "aws", settings=images) as url:
         yield url
 
 

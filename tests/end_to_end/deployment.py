@@ -53,14 +53,17 @@ class Deployment:
 
     def deploy(self, name: str, change: Callable[[dict[str, Any]], None]) -> None:
         """Deploy a variant of the abalone pipeline without a schedule, and wait until Airflow can run it."""
+        self.place(name, change)
+        self.unpause(name)
+
+    def place(self, name: str, change: Callable[[dict[str, Any]], None]) -> None:
+        """Put the variant where Airflow will find it."""
         pipelines = self.root / "include" / "pipelines"
         document = yaml.safe_load((pipelines / "abalone.yaml").read_text())
         document.update(name=name, schedule=None)
         change(document)
         (pipelines / f"{name}.yaml").write_text(yaml.safe_dump(document))
         (self.root / "dags" / f"{name}.py").write_text(DAG_FILE.format(name=name))
-        self.airflow.wait_for_dag(name)
-        self.unpause(name)
 
     def unpause(self, dag_id: str) -> None:
         """Let the scheduler run the DAG's runs."""
