@@ -22,6 +22,8 @@ window.batchInference = (() => {
       const plot = figure.querySelector(".plot");
       const { data, layout } = coloured(JSON.parse(figure.querySelector("script").textContent), style);
       Plotly.react(plot, data, layout, settings);
+      // One that was drawn before may stand in a narrower place now.
+      Plotly.Plots.resize(plot);
     }
   }
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from include.scoring.messages import count
-from include.scoring.pictures.picture import GOOD, OTHER, SOFT, Picture, labels, layout, literal
+from include.scoring.pictures.picture import GOOD, OTHER, SOFT, Picture, labels, layout, literal, titled
 
 #: Values of a text prediction with bars of their own, most frequent first.
 MOST_VALUES = 20
@@ -43,8 +43,8 @@ def _numbers(
         "layout": layout(
             height=300,
             showlegend=len(traces) > 1,
-            xaxis={"title": {"text": literal(column)}, "showgrid": False},
-            yaxis={"title": {"text": "share of rows"}, "tickformat": ".0%", "rangemode": "tozero"},
+            xaxis={"title": titled(literal(column)), "showgrid": False},
+            yaxis={"title": titled("share of rows"), "tickformat": ".0%", "rangemode": "tozero"},
         ),
     }
 
@@ -87,8 +87,8 @@ def _texts(
             height=320,
             barmode="group",
             showlegend=len(traces) > 1,
-            xaxis={"title": {"text": literal(column)}, "type": "category", "showgrid": False},
-            yaxis={"title": {"text": "share of rows"}, "tickformat": ".0%", "color": SOFT},
+            xaxis={"title": titled(literal(column)), "type": "category", "showgrid": False},
+            yaxis={"title": titled("share of rows"), "tickformat": ".0%", "color": SOFT},
         ),
     }
 

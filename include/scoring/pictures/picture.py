@@ -52,6 +52,11 @@ def layout(*, height: int, **more: Any) -> dict[str, Any]:
     }
 
 
+def titled(text: str) -> dict[str, Any]:
+    """The title of an axis, as large as its numbers."""
+    return {"text": text, "font": {"size": 13}}
+
+
 def rows_layout(rows: int, **more: Any) -> dict[str, Any]:
     """The layout of horizontal bars, the first row on top; each row has room for its label."""
     yaxis = {"autorange": "reversed", "type": "category", "showgrid": False, **more.pop("yaxis", {})}

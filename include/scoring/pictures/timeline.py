@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from include.scoring.messages import count, duration
-from include.scoring.pictures.picture import GOOD, IDLE, OTHER, WAITING, Picture, literal, rows_layout
+from include.scoring.pictures.picture import GOOD, IDLE, OTHER, WAITING, Picture, literal, rows_layout, titled
 
 #: Rows of one stage; a larger cluster shows as many and says how many it has.
 MOST_INSTANCES = 16
@@ -48,7 +48,7 @@ def timeline(report: Mapping[str, Any]) -> Picture | None:
             showlegend=True,
             # The order of the rows is that of the stages, not that in which the traces name them.
             yaxis={"categoryorder": "array", "categoryarray": rows},
-            xaxis={"title": {"text": "seconds since the first job was made"}, "rangemode": "tozero"},
+            xaxis={"title": titled("seconds since the first job was made"), "rangemode": "tozero"},
         ),
     }
     return Picture(name="timeline", title="Time line", caption=" ".join(_sentences(stages)), figure=figure)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from include.scoring.messages import count, duration, money
-from include.scoring.pictures.picture import BAD, GOOD, LINE, OTHER, Picture, layout
+from include.scoring.pictures.picture import BAD, GOOD, LINE, OTHER, Picture, layout, titled
 
 _Figures = Mapping[str, Any]
 #: Title, unit of the hover, what is drawn of a run's summary, how a person reads it, and the colour.
@@ -51,7 +51,7 @@ def trends(runs: Sequence[_Figures]) -> Picture | None:
         top = 1 - (number - 1) / len(ROWS)
         axes[f"yaxis{suffix}"] = {
             "domain": [top - 1 / len(ROWS) + 0.04, top - 0.04],
-            "title": {"text": title},
+            "title": titled(title),
             "rangemode": "tozero",
             "gridcolor": LINE,
             "zerolinecolor": LINE,

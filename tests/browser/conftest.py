@@ -1,0 +1,103 @@
+"""Airflow with a login, started once, and Debian's Chromium in front of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.browser.window import PASSWORDS, SWITCHES, Window
+from tests.end_to_end.conftest import endpoint, root, s3, sample, state
+from tests.end_to_end.deployment import Deployment
+from tools.airflow_processes import AirflowProcesses, RestApi, free_ports
+from tools.laptop import REPO, airflow_environment, finish_migration, migrate
+
+__all__ = ["endpoint", "root", "s3", "sample", "state"]
+
+#: Where screenshots are kept; git ignores it.
+ARTEFACTS = REPO / "artifacts" / "browser"
+DAG = "abalone_seen"
+OUTPUT = "s3://batch-inference-sample/seen/"
+
+
+@dataclasses.dataclass(frozen=True)
+class WithLogin(RestApi):
+    """Airflow's REST API for a user with a password."""
+
+    def token(self) -> str:
+        body = json.dumps({"username": "admin", "password": PASSWORDS["admin"]}).encode()
+        request = urllib.request.Request(
+            f"{self.url}/auth/token", data=body, headers={"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return str(json.load(answer)["access_token"])
+
+
+@pytest.fixture(scope="session")
+def deployment(state: Path, sample: Path, endpoint: str, s3: Any, root: Path) -> Iterator[Deployment]:
+    """All of Airflow's components, with users that have to log in, and a pipeline that only some of them may read."""
+    environment = airflow_environment(state / "airflow", endpoint, root=root)
+    finish_migration(migrate(environment), environment)
+    passwords = state / "airflow" / "passwords.json"
+    passwords.write_text(json.dumps(PASSWORDS))
+    shutil.copy(REPO / "tests" / "batch_runs" / "auth.py", root / "auth_by_dag.py")
+    port = free_ports(1)[0]
+    airflow = AirflowProcesses(environment, api_port=port)
+    airflow.environment |= {
+        "AIRFLOW__CORE__AUTH_MANAGER": "auth_by_dag.OpenDagsForViewers",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
+    }
+    airflow.api = WithLogin(airflow.api.url)
+    deployed = Deployment(airflow=airflow, s3=s3, root=root, endpoint=endpoint, sample=sample)
+    deployed.upload_sample()
+
+    def two_columns_are_sensitive(document: dict[str, Any]) -> None:
+        document["output"]["uri"] = OUTPUT
+        document["sensitive"] = [{"column": "sex"}]
+
+    try:
+        airflow.start()
+        airflow.wait_until_healthy()
+        deployed.deploy(DAG, two_columns_are_sensitive)
+        yield deployed
+    finally:
+        airflow.stop()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium without a screen; Playwright's own browsers are not needed."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(SWITCHES))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def window(deployment: Deployment, chromium: Browser) -> Iterator[Callable[..., Window]]:
+    """Opens windows, each of a person of its own; afterwards none has seen an error or asked anybody else."""
+    ARTEFACTS.mkdir(parents=True, exist_ok=True)
+    opened: list[Window] = []
+
+    def open_window(*, scheme: str = "light", user: str | None = None) -> Window:
+        made = Window(chromium, deployment.airflow.api.url, ARTEFACTS, scheme=scheme)
+        opened.append(made)
+        if user is not None:
+            made.log_in(user)
+        return made
+
+    yield open_window
+    for each in opened:
+        each.close()
+    for each in opened:
+        assert each.errors == []
+        assert each.strangers == []

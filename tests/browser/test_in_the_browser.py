@@ -1,0 +1,212 @@
+"""What a person does and sees in Airflow's UI, with the mouse and the keyboard of a real browser."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import FrameLocator, expect
+
+from tests.browser.conftest import DAG, OUTPUT
+from tests.browser.window import Window
+from tests.end_to_end.deployment import Deployment
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(600)]
+
+Windows = Callable[..., Window]
+END = 240_000
+
+
+def text_of(frame: FrameLocator | Any) -> str:
+    """What a person reads, on one line."""
+    return " ".join(frame.locator("body").inner_text().split())
+
+
+@pytest.fixture(scope="module")
+def run_id(deployment: Deployment, chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A run that a person started with the form and followed to its end; what they saw is asserted on the way."""
+    from tests.browser.conftest import ARTEFACTS
+
+    ARTEFACTS.mkdir(parents=True, exist_ok=True)
+    window = Window(chromium, deployment.airflow.api.url, ARTEFACTS, scheme="light")
+    window.log_in("admin")
+    page = window.page
+    page.goto(f"{window.url}/dags/{DAG}")
+    page.get_by_role("button", name="Trigger").first.click()
+    form = page.get_by_role("dialog").filter(has_text="Trigger Dag")
+    headings = form.get_by_role("button", expanded=False)
+    expect(headings.filter(has_text="Cluster")).to_be_visible()
+    shown = [text for text in headings.all_inner_texts() if text]
+    assert shown[:6] == ["Run", "Input", "Cluster", "Model", "Output", "Advanced"]
+    form.get_by_role("button", name="Cluster", exact=True).click()
+    count = form.locator("input[name=element_transform_instance_count]")
+    expect(form.locator("[name=element_transform_instance_type]")).to_have_value("ml.m5.xlarge")
+    count.fill("2")
+    count.blur()
+    page.wait_for_timeout(500)  # the section unfolds
+    window.keep("form")
+    form.get_by_role("button", name="Trigger", exact=True).click()
+    expect(form).to_be_hidden()
+
+    runs: list[dict[str, Any]] = []
+    while not runs:
+        runs = deployment.airflow.api.call("GET", f"/dags/{DAG}/dagRuns")["dag_runs"]
+    run_id = str(runs[0]["dag_run_id"])
+    frame = window.open_tab(DAG, run_id)
+    expect(frame.get_by_text("this page follows the run")).to_be_visible()
+    # Once opened, the tab is only looked at: it follows the run by itself.
+    expect(frame.locator("figure[data-picture=timeline]")).to_be_visible(timeout=END)
+    window.keep("run-going-on")
+    expect(frame.locator("[data-live=no]")).to_be_attached(timeout=END)
+    window.drawn(frame)
+    window.keep("run-tab")
+    window.close()
+    assert window.errors == []
+    assert window.strangers == []
+    return run_id
+
+
+def test_a_person_fills_the_form_and_follows_the_run_to_its_numbers(
+    deployment: Deployment, run_id: str, window: Windows
+) -> None:
+    """What the run's tab shows is what the manifest of the published data says."""
+    manifest = json.loads(deployment.objects(OUTPUT)["_manifest.json"])
+    assert manifest["run_id"] == run_id
+    frame = window(user="admin").open_tab(DAG, run_id)
+    expect(frame.locator(".figures")).to_be_visible()
+    read = text_of(frame)
+    records = manifest["records"]
+    for figure in (
+        f"{records['in']:,} records in",
+        f"{records['scored']:,} scored",
+        f"{records['rejected']:,} rejected",
+    ):
+        assert figure in read
+    for reason, number in records["rejected_by_reason"].items():
+        assert f"{reason} {number:,}" in read
+    assert f"{manifest['rows']:,} rows in {len(manifest['files'])} file" in read
+    assert "because the trigger form said 2" in read
+    funnel = json.loads(frame.locator("figure[data-picture=funnel] script").inner_text())["data"][0]
+    drawn = dict(zip(funnel["y"], funnel["x"], strict=True))
+    assert (drawn["In"], drawn["Scored"]) == (records["in"], records["scored"])
+
+
+def test_the_task_instance_has_a_tab_that_says_what_came_of_it(run_id: str, window: Windows) -> None:
+    frame = window(user="admin").open_tab(DAG, run_id, "transform")
+    expect(frame.get_by_role("heading", name="transform")).to_be_visible()
+    assert "on 2 instances of type ml.m5.xlarge" in text_of(frame)
+
+
+def test_the_navigation_leads_to_the_pipelines_and_on_to_the_run(run_id: str, window: Windows) -> None:
+    one = window(user="admin")
+    one.page.goto(one.url)
+    one.page.get_by_role("button", name="Browse").click()
+    one.page.get_by_role("menuitem", name="Batch inference").click()
+    frame = one.page.frame_locator("iframe")
+    expect(frame.get_by_role("link", name=DAG)).to_be_visible()
+    one.keep("pipelines")
+    frame.get_by_role("link", name=DAG).click()
+    expect(frame.get_by_role("heading", name=DAG)).to_be_visible()
+    frame.locator("tbody a").first.click()
+    expect(frame.get_by_text(run_id)).to_be_visible()
+    # Out of the frame again, which the frame itself may not do.
+    frame.get_by_role("link", name="transformed").click()
+    one.page.wait_for_url(lambda address: f"/dags/{DAG}/runs/" in address and "/tasks/transformed" in address)
+
+
+def test_who_may_not_read_the_dag_sees_neither_the_page_nor_its_data(run_id: str, window: Windows) -> None:
+    viewer = window(user="viewer")
+    viewer.open("")
+    assert DAG not in viewer.page.content()
+    assert "no pipeline that you may see" in text_of(viewer.page)
+    for page, more in (("run", {"run_id": run_id}), ("runs", {}), ("report", {"run_id": run_id}),
+                       ("task", {"run_id": run_id, "task_id": "plan"})):  # fmt: skip
+        assert viewer.open(page, dag_id=DAG, **more) == 403
+        assert "Not for you" in text_of(viewer.page)
+        assert "records" not in viewer.page.content()
+    nobody = window()
+    assert nobody.open("run", dag_id=DAG, run_id=run_id) == 401
+    assert "Please log in" in text_of(nobody.page)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_can_be_read_by_everybody(run_id: str, window: Windows, scheme: str) -> None:
+    """axe-core finds nothing serious, in either colouring."""
+    one = window(user="admin", scheme=scheme)
+    for name, page, query in (
+        ("pipelines-alone", "", {}),
+        ("runs", "runs", {"dag_id": DAG}),
+        ("run", "run", {"dag_id": DAG, "run_id": run_id}),
+        ("task", "task", {"dag_id": DAG, "run_id": run_id, "task_id": "plan"}),
+        ("refused", "run", {"dag_id": DAG, "run_id": "there is none"}),
+    ):
+        one.open(page, **query)
+        if name == "run":
+            one.drawn()
+        one.keep(name, whole=True)
+        assert one.violations() == [], name
+
+
+def test_the_page_takes_the_colours_that_the_person_chose_in_airflow(run_id: str, window: Windows) -> None:
+    """And changes them with Airflow's, while it is open."""
+    one = window(user="admin")
+    frame = one.open_tab(DAG, run_id)
+    one.drawn(frame)
+
+    def ground() -> str:
+        return str(frame.locator("body").evaluate("body => getComputedStyle(body).backgroundColor"))
+
+    def ink() -> str:
+        return str(
+            frame.locator("figure .xtick text, figure .ytick text").first.evaluate("text => text.style.fill")
+        )
+
+    light = ground(), ink()
+    one.page.evaluate("localStorage.setItem('theme', 'dark')")
+    expect(frame.locator("html")).to_have_attribute("data-theme", "dark")
+    assert ground() != light[0]
+    assert ink() != light[1]
+    one.page.reload()
+    one.drawn(frame)
+    one.keep("run-tab-dark")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_report_is_one_file_that_shows_the_same(
+    deployment: Deployment, run_id: str, window: Windows, scheme: str, tmp_path: Any
+) -> None:
+    """Downloaded from the page and opened from disk: it draws its plots, asks nobody, and axe-core agrees with it."""
+    one = window(user="admin", scheme=scheme)
+    one.open("run", dag_id=DAG, run_id=run_id)
+    numbers = one.page.locator(".figures").inner_text()
+    plots = one.page.locator("figure h2").all_inner_texts()
+    with one.page.expect_download() as download:
+        one.page.get_by_role("link", name="report.html").click()
+    file = tmp_path / "report.html"
+    download.value.save_as(file)
+    one.page.goto(file.as_uri())
+    one.drawn()
+    one.keep("report", whole=True)
+    assert one.page.locator(".figures").inner_text() == numbers
+    assert one.page.locator("figure h2").all_inner_texts() == plots
+    assert one.violations() == []
+
+
+def test_the_form_refuses_what_is_impossible(deployment: Deployment, window: Windows) -> None:
+    """A count beyond what the pipeline allows starts no run, and the form says so."""
+    before = deployment.airflow.api.call("GET", f"/dags/{DAG}/dagRuns")["total_entries"]
+    one = window(user="admin")
+    one.page.goto(f"{one.url}/dags/{DAG}")
+    one.page.get_by_role("button", name="Trigger").first.click()
+    form = one.page.get_by_role("dialog").filter(has_text="Trigger Dag")
+    form.get_by_role("button", name="Cluster", exact=True).click()
+    form.locator("[name=element_transform_instance_type]").fill("m5.huge")
+    form.locator("[name=element_transform_instance_type]").blur()
+    form.get_by_role("button", name="Trigger", exact=True).click()
+    time.sleep(2)
+    one.keep("form-refuses")
+    assert deployment.airflow.api.call("GET", f"/dags/{DAG}/dagRuns")["total_entries"] == before
+    expect(form).to_be_visible()
