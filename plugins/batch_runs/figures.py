@@ -37,6 +37,7 @@ RESULT = "return_value"
 STAGES = (
     ("preprocess", names.PREPROCESS, names.PREPROCESSED, PROCESSING),
     ("transform", names.TRANSFORM, names.TRANSFORMED, TRANSFORM),
+    ("join", names.JOIN_JOB, names.JOIN_JOB_DONE, PROCESSING),
 )
 WANTED = [
     *((task, RESULT) for task in (names.PLAN, names.PUBLISH, names.REPORT)),
@@ -45,9 +46,10 @@ WANTED = [
 ]
 #: What reading may end in: the pipeline's file, the connection, the permissions, AWS, or the content may be at fault.
 UNREADABLE = (PipelineError, AirflowException, ClientError, BotoCoreError, ValueError)
-REPORTS_KEPT = 32
-#: A report has a few rows and some hundred figures; anything of this size is none.
-MOST_REPORT_BYTES = 4_000_000
+REPORTS_KEPT = 16
+#: A report has a few rows and some hundred figures for each column, and report.html plotly.js beside them; anything
+#: larger is none.
+MOST_REPORT_BYTES, MOST_HTML_BYTES = 2_000_000, 10_000_000
 LOOK_SECONDS = 3
 #: A page does not wait for an AWS that does not answer.
 IMPATIENT = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1})
@@ -85,16 +87,20 @@ def report_file(run: Run, session: Session) -> tuple[bytes, str] | None:
     if not isinstance(told, Mapping) or "report_html" not in told:
         return None
     uri = str(told["report_html"])
-    return storage_of(run.dag_id).read(uri), uri
+    return _read(storage_of(run.dag_id), uri, MOST_HTML_BYTES), uri
+
+
+def _read(storage: Storage, uri: str, most: int) -> bytes:
+    """A file that is not larger than what it is taken for can be. Raises ValueError."""
+    size = storage.head(uri)["size"]
+    if size > most:
+        raise ValueError(f"it has {size:,} bytes, and at most {most:,} are expected")
+    return storage.read(uri)
 
 
 @lru_cache(maxsize=REPORTS_KEPT)
 def _report(dag_id: str, uri: str, written: str) -> Mapping[str, Any]:  # noqa: ARG001 - part of the cache's key
-    storage = storage_of(dag_id)
-    size = storage.head(uri)["size"]
-    if size > MOST_REPORT_BYTES:
-        raise ValueError(f"it has {size:,} bytes, and a report has fewer than {MOST_REPORT_BYTES:,}")
-    report = storage.read_json(uri)
+    report = json.loads(_read(storage_of(dag_id), uri, MOST_REPORT_BYTES))
     if not isinstance(report, dict) or report.get("version") != 1:
         raise ValueError("it is no report of version 1")
     return report

@@ -51,7 +51,7 @@ def runs(database: Database, storage: Storage) -> None:
         storage.write_json(f"{uri}json", report)
         storage.write(f"{uri}html", render_html(report))
 
-    database.add_runs("open_one", ["finished", "nasty", "gone", "wrong", "planned"])
+    database.add_runs("open_one", ["finished", "nasty", "gone", "wrong", "large", "planned"])
     finished("finished", figures)
     nasty = everything(
         predictions={NASTY: {"kind": "text", "count": 1, "nulls": 0, "values": {NASTY: 1}, "others": 0}},
@@ -66,6 +66,8 @@ def runs(database: Database, storage: Storage) -> None:
     storage.delete(["s3://bucket/gone/report.json", "s3://bucket/gone/report.html"])
     finished("wrong", figures)
     storage.write("s3://bucket/wrong/report.json", '["not a report"]')
+    finished("large", figures)
+    storage.write("s3://bucket/large/report.json", " " * 2_000_001)
     database.add_tasks("open_one", "planned", {"plan": "success", "preprocess": "running"})
     database.hand_on("open_one", "planned", "plan", plan([20_000_000] * 2).for_xcom())
 

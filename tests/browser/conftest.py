@@ -82,22 +82,38 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def window(deployment: Deployment, chromium: Browser) -> Iterator[Callable[..., Window]]:
-    """Opens windows, each of a person of its own; afterwards none has seen an error or asked anybody else."""
+@pytest.fixture(scope="session")
+def windows(deployment: Deployment, chromium: Browser) -> Iterator[dict[tuple[str, str | None], Window]]:
+    """The windows that are open, by colouring and person; each person logs in once."""
     ARTEFACTS.mkdir(parents=True, exist_ok=True)
-    opened: list[Window] = []
-
-    def open_window(*, scheme: str = "light", user: str | None = None) -> Window:
-        made = Window(chromium, deployment.airflow.api.url, ARTEFACTS, scheme=scheme)
-        opened.append(made)
-        if user is not None:
-            made.log_in(user)
-        return made
-
-    yield open_window
-    for each in opened:
+    opened: dict[tuple[str, str | None], Window] = {}
+    yield opened
+    for each in opened.values():
         each.close()
-    for each in opened:
+
+
+@pytest.fixture(scope="session")
+def open_window(
+    deployment: Deployment, chromium: Browser, windows: dict[tuple[str, str | None], Window]
+) -> Callable[..., Window]:
+    """The window of a person, logged in if they have a name."""
+
+    def opened(*, scheme: str = "light", user: str | None = None) -> Window:
+        if (scheme, user) not in windows:
+            windows[scheme, user] = Window(chromium, deployment.airflow.api.url, ARTEFACTS, scheme=scheme)
+            if user is not None:
+                windows[scheme, user].log_in(user)
+        return windows[scheme, user]
+
+    return opened
+
+
+@pytest.fixture
+def window(
+    open_window: Callable[..., Window], windows: dict[tuple[str, str | None], Window]
+) -> Iterator[Callable[..., Window]]:
+    """The same; after the test none of the windows has seen an error or asked anybody but Airflow."""
+    yield open_window
+    for each in windows.values():
         assert each.errors == []
         assert each.strangers == []

@@ -26,13 +26,9 @@ def text_of(frame: FrameLocator | Any) -> str:
 
 
 @pytest.fixture(scope="module")
-def run_id(deployment: Deployment, chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
+def run_id(deployment: Deployment, open_window: Windows) -> str:
     """A run that a person started with the form and followed to its end; what they saw is asserted on the way."""
-    from tests.browser.conftest import ARTEFACTS
-
-    ARTEFACTS.mkdir(parents=True, exist_ok=True)
-    window = Window(chromium, deployment.airflow.api.url, ARTEFACTS, scheme="light")
-    window.log_in("admin")
+    window = open_window(user="admin")
     page = window.page
     page.goto(f"{window.url}/dags/{DAG}")
     page.get_by_role("button", name="Trigger").first.click()
@@ -63,9 +59,6 @@ def run_id(deployment: Deployment, chromium: Any, tmp_path_factory: pytest.TempP
     expect(frame.locator("[data-live=no]")).to_be_attached(timeout=END)
     window.drawn(frame)
     window.keep("run-tab")
-    window.close()
-    assert window.errors == []
-    assert window.strangers == []
     return run_id
 
 
@@ -172,6 +165,7 @@ def test_the_page_takes_the_colours_that_the_person_chose_in_airflow(run_id: str
     one.page.reload()
     one.drawn(frame)
     one.keep("run-tab-dark")
+    one.page.evaluate("localStorage.removeItem('theme')")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -34,6 +34,24 @@ GROUPS = [
 ]
 
 
+GATES = [
+    {
+        "gate": "nulls",
+        "column": "churn",
+        "then": "hold",
+        "outcome": "passed",
+        "sentence": "churn: 2 of 62 are missing.",
+    },
+    {
+        "gate": "rows",
+        "column": None,
+        "then": "warn",
+        "outcome": "warned",
+        "sentence": "60 rows are 0.20 times the 300.",
+    },
+]
+
+
 def everything(**more: Any) -> dict[str, Any]:
     """A report that has all that there are plots of."""
     worked = [
@@ -48,13 +66,15 @@ def everything(**more: Any) -> dict[str, Any]:
         busy_seconds=60.0,
         instances=worked,
     )
-    return {
-        **report(jobs={"preprocess": job("preprocess"), "transform": transform}),
+    quality = {
         "predictions": {"churn": NUMBERS, "answer": TEXTS},
         "previous": {"predictions": {"churn": {**NUMBERS, "mean": 5.0}, "answer": TEXTS}},
         "groups": GROUPS,
-        **more,
+        "checks": {"state": "passed", "gates": GATES},
     }
+    given = {name: more.pop(name) for name in quality if name in more}
+    figures = report(jobs={"preprocess": job("preprocess"), "transform": transform})
+    return {**figures, "quality": {**quality, **given}, **more}
 
 
 def named(name: str, figures: dict[str, Any]) -> Picture:

@@ -276,6 +276,14 @@ def test_every_script_and_style_of_the_page_is_one_that_its_policy_names() -> No
         assert f"'sha256-{digest}'" in allowed, content[:100]
 
 
+def test_what_the_gates_found_is_said() -> None:
+    figures = {
+        **report(),
+        "quality": {"checks": {"gates": [{"outcome": "warned", "sentence": "60 rows are few."}]}},
+    }
+    assert "warned : 60 rows are few." in re.sub(r"\s+", " ", " ".join(Page(render_html(figures)).shown))
+
+
 def test_the_page_is_small_but_for_plotly() -> None:
     assert len(render_html(report()).encode()) - len(plotly_js.text().encode()) < 3_000_000
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from include.scoring.messages import count, money
-from include.scoring.pictures.picture import CLEAR, GOOD, IDLE, OTHER, Picture, rows_layout
+from include.scoring.pictures.picture import CLEAR, GOOD, IDLE, OTHER, WAITING, Picture, rows_layout
 
 #: Of the stages, in the order in which they run.
-STAGE_COLOURS = (OTHER, GOOD)
+STAGE_COLOURS = (OTHER, GOOD, WAITING)
 
 
 def cost(report: Mapping[str, Any]) -> Picture | None:

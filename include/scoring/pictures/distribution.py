@@ -13,9 +13,13 @@ MOST_VALUES = 20
 
 
 def distributions(report: Mapping[str, Any]) -> Iterator[Picture]:
-    """One plot for each prediction column of which the report has a profile (`NumberProfile` or `TextProfile`)."""
-    before = (report.get("previous") or {}).get("predictions") or {}
-    for number, (column, profile) in enumerate((report.get("predictions") or {}).items()):
+    """One plot for each prediction column; `report["quality"]` has the profiles, as `described` gave them.
+
+    `quality["predictions"]` maps columns to them, `quality["previous"]["predictions"]` to those of the run before.
+    """
+    quality = report.get("quality") or {}
+    before = (quality.get("previous") or {}).get("predictions") or {}
+    for number, (column, profile) in enumerate((quality.get("predictions") or {}).items()):
         earlier = before.get(column)
         if earlier is not None and earlier["kind"] != profile["kind"]:
             earlier = None
@@ -113,7 +117,8 @@ def _caption(column: str, profile: Mapping[str, Any], before: Mapping[str, Any] 
     missing = f"; {count(profile['nulls'], 'row')} without a value" if profile["nulls"] else ""
     if profile["kind"] == "text":
         frequent = next(iter(profile["values"]), None)
-        return f"{column}: {count(len(profile['values']), 'value')}, most often {frequent}{missing}."
+        different = count(profile.get("distinct", len(profile["values"])), "value")
+        return f"{column}: {different}, most often {frequent}{missing}."
     said = f"{column}: mean {profile['mean']:.4g}, from {profile['min']:.4g} to {profile['max']:.4g}{missing}"
     if before is None or not before["count"]:
         return f"{said}. There is no earlier run to compare with."

@@ -13,12 +13,12 @@ MOST_GROUPS = 20
 
 
 def by_group(report: Mapping[str, Any]) -> Iterator[Picture]:
-    """For each sensitive column its rejected shares and each prediction's mean; `report["groups"]` as a list.
+    """For each sensitive column its rejected shares and each prediction's mean.
 
-    An entry has `column` and `groups`, and each of those `group`, `records`, `rejected_share` and `mean_prediction`
-    (name to mean); shares and means that are not known are None or absent.
+    `report["quality"]["groups"]` is a list; an entry has `column` and `groups`, and each of those `group`, `records`,
+    `rejected_share` and `mean_prediction` (name to mean); shares and means that are not known are None or absent.
     """
-    for number, entry in enumerate(report.get("groups") or ()):
+    for number, entry in enumerate((report.get("quality") or {}).get("groups") or ()):
         column = entry["column"]
         groups = sorted(entry["groups"], key=lambda group: (-group["records"], group["group"]))[:MOST_GROUPS]
         rejected = [(group, group["rejected_share"]) for group in groups]
