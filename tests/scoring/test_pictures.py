@@ -120,11 +120,11 @@ def test_the_time_line_shows_when_each_instance_worked_and_never_more_than_is_bi
         if length
     }
     assert drawn == {
-        ("preprocess 1", "Provisioning, not billed", 0, 200), ("preprocess 2", "Provisioning, not billed", 0, 200),
+        ("preprocess 1", "Provisioning", 0, 200), ("preprocess 2", "Provisioning", 0, 200),
         ("preprocess 1", "Running", 200, 100), ("preprocess 2", "Running", 200, 100),
-        ("transform 1", "Provisioning, not billed", 310, 90), ("transform 2", "Provisioning, not billed", 310, 90),
-        ("transform 1", "Idle, billed", 400, 10), ("transform 1", "Working", 410, 30),
-        ("transform 1", "Idle, billed", 440, 10),
+        ("transform 1", "Provisioning", 310, 90), ("transform 2", "Provisioning", 310, 90),
+        ("transform 1", "Idle", 400, 10), ("transform 1", "Working", 410, 30),
+        ("transform 1", "Idle", 440, 10),
         # What its clock says lies before the job's start is cut off.
         ("transform 2", "Working", 400, 50),
     }  # fmt: skip
@@ -208,14 +208,14 @@ def test_a_run_that_has_only_a_plan_has_no_plots_yet() -> None:
 def test_a_job_that_runs_is_drawn_up_to_now() -> None:
     timeline = named("timeline", live(preprocess=job("preprocess", status="InProgress", ended_at=None)))
     assert rows(timeline, 1) == {"preprocess 1": 800.0, "preprocess 2": 800.0}
-    assert timeline.caption == "Preprocess runs on 2 instances."
+    assert timeline.caption == "Preprocess runs on 2 instances. Provisioning is not billed."
 
 
 def test_a_job_that_waits_for_its_instances_is_drawn_as_unbilled() -> None:
     waiting = job("preprocess", status="InProgress", started_at=None, ended_at=None)
     timeline = named("timeline", live(preprocess=waiting))
     assert rows(timeline) == {"preprocess 1": 1000.0, "preprocess 2": 1000.0}
-    assert timeline.caption == "Preprocess waits for 2 instances, which is not billed."
+    assert timeline.caption == "Preprocess waits for 2 instances. Provisioning is not billed."
 
 
 def test_trends_need_two_runs_and_leave_gaps_where_nothing_is_known() -> None:

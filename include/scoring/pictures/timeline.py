@@ -12,7 +12,13 @@ from include.scoring.pictures.picture import GOOD, IDLE, OTHER, WAITING, Picture
 #: Rows of one stage; a larger cluster shows as many and says how many it has.
 MOST_INSTANCES = 16
 
-PROVISIONING, IDLING, WORKING, RUNNING = "Provisioning, not billed", "Idle, billed", "Working", "Running"
+PROVISIONING, IDLING, WORKING, RUNNING = "Provisioning", "Idle", "Working", "Running"
+HOVER = {
+    PROVISIONING: "provisioning, not billed,",
+    IDLING: "idle, billed,",
+    WORKING: "working",
+    RUNNING: "running, billed,",
+}
 COLOURS = {PROVISIONING: WAITING, IDLING: IDLE, WORKING: GOOD, RUNNING: OTHER}
 
 
@@ -51,7 +57,12 @@ def timeline(report: Mapping[str, Any]) -> Picture | None:
             xaxis={"title": titled("seconds since the first job was made"), "rangemode": "tozero"},
         ),
     }
-    return Picture(name="timeline", title="Time line", caption=" ".join(_sentences(stages)), figure=figure)
+    return Picture(
+        name="timeline",
+        title="Time line",
+        caption=" ".join([*_sentences(stages), "Provisioning is not billed."]),
+        figure=figure,
+    )
 
 
 def _pieces(stage: Mapping[str, Any], as_of: float | None) -> Iterator[Piece]:
@@ -96,7 +107,7 @@ def _trace(kind: str, pieces: Sequence[Piece], zero: float) -> dict[str, Any]:
         "x": [round(piece.end - piece.start, 3) for piece in pieces],
         "marker": {"color": COLOURS[kind]},
         "customdata": [duration(piece.end - piece.start) for piece in pieces],
-        "hovertemplate": "%{y}<br>" + kind.lower() + " for %{customdata}<extra></extra>",
+        "hovertemplate": f"%{{y}}<br>{HOVER[kind]} for %{{customdata}}<extra></extra>",
     }
 
 
@@ -105,7 +116,7 @@ def _sentences(stages: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         name = stage["stage"].capitalize()
         where = count(stage["instance_count"] or 1, "instance")
         if stage.get("started_at") is None:
-            yield f"{name} waits for {where}, which is not billed."
+            yield f"{name} waits for {where}."
         elif stage.get("ended_at") is None:
             yield f"{name} runs on {where}."
         elif stage.get("idle_share") is None:
