@@ -212,7 +212,7 @@ HEAD = """# Troubleshooting: what is wrong with the data, and what is said about
 
 Written from what the jobs really say (`python -m tests.jobs.hostile`); a test runs each of these. The pipeline has
 the columns `id` (text), `x` (number) and, optional, `n` (whole number). How runs end and what to do then is in
-[README.md](../README.md#troubleshooting).
+[README.md](../README.md#when-you-are-woken).
 
 ## Objects that end the job
 
