@@ -237,34 +237,6 @@ def test_a_transform_that_failed_in_part_goes_on_with_the_rest(
     ]
 
 
-def test_a_transform_of_listed_objects_goes_on_with_the_rest_of_the_list(
-    aws: FakeSageMaker, hook: SageMakerHook, bucket: Bucket
-):
-    """Input named by a manifest: what the list leaves out stays out, and names keep their folders."""
-    spec = transform_spec(resume=True)
-    source = {"S3DataType": "ManifestFile", "S3Uri": "s3://bucket/run/input.manifest"}
-    spec.request["TransformInput"]["DataSource"]["S3DataSource"] = source
-    listed = [{"prefix": "s3://bucket/in/"}, "day=1/a.csv", "day=1/b.csv", "day=2/a.csv"]
-    bucket.client.put_object(Bucket="bucket", Key="run/input.manifest", Body=json.dumps(listed))
-    bucket.put("in/day=1/a.csv", "in/day=1/b.csv", "in/day=2/a.csv", "in/day=3/arrived-later.csv")
-    ensure_job(hook, spec)
-    bucket.put("run/score-0123-1/predictions/day=1/a.csv.out")
-    aws.end("score-0123-1", "Failed", FailureReason=INTERNAL)
-    assert ensure_job(hook, spec).name == "score-0123-2"
-    assert bucket.json("run/score-0123-2/predictions-manifest.json") == [
-        {"prefix": "s3://bucket/in/"},
-        "day=1/b.csv",
-        "day=2/a.csv",
-    ]
-    bucket.put("run/score-0123-2/predictions/day=2/a.csv.out")
-    aws.end("score-0123-2", "Failed", FailureReason=INTERNAL)
-    assert ensure_job(hook, spec).name == "score-0123-3"
-    assert bucket.json("run/score-0123-3/predictions-manifest.json")[1:] == ["day=1/b.csv"]
-    aws.end("score-0123-3")
-    sensor = TransformJobSensor(task_id="t", job_name="x", spec=spec.to_dict())
-    assert len(sensor.execute(context_of(sensor))["output_uris"]) == 3
-
-
 def test_a_third_attempt_counts_what_the_first_two_have(
     aws: FakeSageMaker, hook: SageMakerHook, bucket: Bucket
 ):
