@@ -17,6 +17,7 @@ from airflow.sdk import DAG, XComArg
 
 from include.orchestration import assets, names, notifications, pools
 from include.orchestration.approval import BudgetApproval
+from include.orchestration.canary import canary_tasks
 from include.orchestration.direct.chain import direct_tasks
 from include.orchestration.direct.publish import publish as direct_publish
 from include.orchestration.documentation import document
@@ -137,5 +138,9 @@ def _prepared_tasks(pipeline: Pipeline, submits: dict[str, Any], waits: dict[str
         continuation=poison,
         **waits,
     )
-    preprocess >> preprocessed >> divided >> transform >> transformed
+    sized = (
+        canary_tasks(pipeline, divided, submits, waits) if pipeline.goals.calibrate == "canary" else divided
+    )
+    preprocess >> preprocessed >> divided
+    sized >> transform >> transformed
     return preprocess, join_tasks(pipeline, transformed, divided.output)

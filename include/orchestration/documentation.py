@@ -35,6 +35,13 @@ TASKS = {
     names.MANIFESTS: (
         "Lists the objects that each transform job reads, so that all of them have about the same work."
     ),
+    names.CANARY: (
+        "Transforms one shard alone, on one instance, where no run of this model was measured yet; skipped else."
+    ),
+    names.CANARIED: ("Waits for the one shard without holding a worker."),
+    names.CALIBRATE: (
+        "Sizes the transform of the other shards from what the first one took, within the deadline and the budget."
+    ),
     names.TRANSFORM: (
         "Submits the SageMaker batch transform job, on no more instances than there are shards."
     ),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from include.orchestration.names import JOINING, PREPROCESSED
+from include.orchestration.names import CALIBRATE, JOINING, PREPROCESSED
 from include.orchestration.templates import (
     DEPLOYMENT_TAG,
     from_manifests,
@@ -73,9 +73,18 @@ def transform_config(pipeline: Pipeline) -> dict[str, Any]:
     """CreateTransformJob of `transform`, and CreateModel where the pipeline lists containers."""
     wrote = RunPaths(RUN_PREFIX).job(f"{{{{ ti.xcom_pull('{PREPROCESSED}').job_name }}}}")
     # As many as planned, but never more than there are shards after the rejects are gone.
-    return _transform_config(
-        pipeline, wrote.features, from_shards("transform_instance_count"), name_of_job("model")
+    instances = (
+        f"{{{{ ti.xcom_pull('{CALIBRATE}').instance_count }}}}"
+        if pipeline.goals.calibrate == "canary"
+        else from_shards("transform_instance_count")
     )
+    return _transform_config(pipeline, wrote.features, instances, name_of_job("model"))
+
+
+def canary_config(pipeline: Pipeline) -> dict[str, Any]:
+    """The same for the one shard that was set aside, on one instance."""
+    wrote = RunPaths(RUN_PREFIX).job(f"{{{{ ti.xcom_pull('{PREPROCESSED}').job_name }}}}")
+    return _transform_config(pipeline, wrote.canary, "1", name_of_job("model"))
 
 
 def direct_transform_config(pipeline: Pipeline) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from include.orchestration.names import PLAN, SHARDS, TRANSFORM, TRANSFORMED
+from include.orchestration.names import CANARIED, PLAN, SHARDS, TRANSFORM, TRANSFORMED
 from include.orchestration.storage import Storage
 from include.scoring.errors import ReconciliationError
 from include.scoring.naming import JobPaths, RunPaths
@@ -33,7 +33,9 @@ def shard_sources(storage: Storage, ti: Any) -> list[ShardSource]:
     facts, transformed = ti.xcom_pull(SHARDS, key="facts"), ti.xcom_pull(TRANSFORMED)
     wrote = RunPaths(ti.xcom_pull(PLAN)["run_prefix"]).job(facts["preprocess_job"])
     check_same_run(ti.xcom_pull(TRANSFORM, key="spec"), wrote)
-    answers, mended = Answers(storage, transformed["output_uris"]), mended_shards(storage, transformed)
+    first = ti.xcom_pull(CANARIED) or {"output_uris": []}
+    answers = Answers(storage, [*first["output_uris"], *transformed["output_uris"]])
+    mended = mended_shards(storage, transformed)
 
     def source_of(shard: Mapping[str, Any]) -> ShardSource:
         again = mended.get(shard["name"])

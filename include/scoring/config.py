@@ -168,6 +168,7 @@ class Pipeline(Noun):
                 "features.columns, so write them there"
             )
         self._check_columns()
+        self._check_canary()
         self._check_payload()
         self._check_addresses()
         return self
@@ -193,6 +194,20 @@ class Pipeline(Noun):
                     f"predictions.fields: found the output column {target!r}, which the input already has"
                 )
         check_output_columns(self.column_names, self.predictions.fields.values(), self.join)
+
+    def _check_canary(self) -> None:
+        if self.goals.calibrate != "canary":
+            return
+        if self.preprocess is None:
+            raise ValueError(
+                "goals.calibrate: found canary without preprocess, which cuts the shards that one of would be taken; "
+                "write defaults"
+            )
+        if self.transform.on_poison == "reject":
+            raise ValueError(
+                "goals.calibrate: found canary with transform.on_poison reject, whose search for refused records does "
+                "not know of a shard that was set aside; write on_poison: fail, or calibrate: defaults"
+            )
 
     def _check_payload(self) -> None:
         payload = self.max_payload_mb

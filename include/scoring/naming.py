@@ -96,6 +96,11 @@ class JobPaths:
         return f"{self.root}features/"
 
     @property
+    def canary(self) -> str:
+        """Features of the one shard that is transformed first and alone."""
+        return f"{self.root}canary/"
+
+    @property
     def rejects(self) -> str:
         """Records that did not pass, each with its reason."""
         return f"{self.root}rejects/"

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from include.scoring import sizing
 from include.scoring.approval import approve_by
+from include.scoring.calibration import CanaryPlan
 from include.scoring.choices import Choices
 from include.scoring.config import Pipeline
 from include.scoring.cost import Prices, load_prices
@@ -105,6 +106,7 @@ class Plan(Noun):
     budget: float | None = None
     approval: str | None = None
     approve_by: datetime | None = None
+    canary: CanaryPlan | None = None
     estimate: Estimate
     sentences: tuple[str, ...]
     chosen_by: dict[str, str]
@@ -186,6 +188,7 @@ def make_plan(
         preprocess, transform = None, _transform_alone(pipeline, params, handed, say, model)
     else:
         preprocess, transform = _stages(pipeline, params, found, decision, say, model)
+    canary = None if decision is None else _canary(pipeline, decision, say)
     joining = size_join_job(
         pipeline,
         found.text_bytes,
@@ -224,6 +227,7 @@ def make_plan(
         deadline=None if decision is None else decision.deadline,
         budget=None if decision is None else decision.goals.budget,
         approval=None if decision is None else decision.approval,
+        canary=canary,
         approve_by=None
         if decision is None or decision.approval is None
         else approve_by(
@@ -235,6 +239,23 @@ def make_plan(
         estimate=estimated,
         sentences=tuple(say.sentences),
         chosen_by=dict(say.chosen_by),
+    )
+
+
+def _canary(pipeline: Pipeline, decision: Decision, say: Choices) -> CanaryPlan | None:
+    """Where nothing was measured and the pipeline wants it: one shard first, the rest within these limits."""
+    work, chosen = decision.works[-1], decision.choice.stages[-1]
+    if pipeline.goals.calibrate != "canary" or chosen.option.rate.runs:
+        return None
+    say.note(
+        f"No transform of this model was measured on {chosen.option.instance_type} yet, so one shard is transformed "
+        f"first, on one instance, and the rest is sized from that."
+    )
+    quota = chosen.option.quota
+    return CanaryPlan(
+        most=work.max_instances if quota is None else min(quota, work.max_instances),
+        fixed=work.fixed,
+        prefer=decision.goals.prefer,
     )
 
 

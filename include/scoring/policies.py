@@ -164,6 +164,9 @@ def _airflow(
     if pipeline.preprocess is None:
         # It looks at line ends, copies byte ranges, and joins the records of the input itself.
         yield _allow("ReadInput", _objects("GetObject"), [account.s3(f"{source}*") for source in sources])
+    if pipeline.goals.calibrate == "canary":
+        # The shard that is transformed alone is taken from among the others.
+        yield _allow("SetAside", _objects("DeleteObject"), [account.s3(f"{runs}*/features/*")])
     yield _allow("ReplaceOutput", _objects("DeleteObject"), [account.s3(path) for path in parts])
     for kind in requests.kinds:
         jobs = _jobs(account, requests, kind)
@@ -236,6 +239,8 @@ def _sagemaker(
         found = exact if each["S3DataType"] == "ManifestFile" else prefixes
         found.append(_bare(each["S3Uri"]))
     prefixes += map(_bare, requests.handed_on)
+    if pipeline.goals.calibrate == "canary":
+        prefixes.append(f"{_bare(read_by_transform['S3Uri']).removesuffix('features/')}canary/")
     if not requests.processing:
         prefixes.append(_bare(_any_layout(pipeline).pieces))
     exact += [_bare(_literal_uri(uri)) for uri in requests.values("ModelDataUrl")]

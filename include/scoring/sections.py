@@ -332,6 +332,11 @@ class GoalsSection(Noun):
         description="How long a job is tried again while AWS has no instances free, or a quota is in use; without a "
         "worker slot, with growing pauses.",
     )
+    calibrate: Literal["defaults", "canary"] = Field(
+        default="defaults",
+        description="Before any run of the model was measured: size from stated defaults, or from one shard that is "
+        "transformed first, alone.",
+    )
     prefer: Literal["cost", "speed"] = Field(
         default="cost",
         description="cost: the cheapest clusters that meet the deadline. speed: the fastest within the limits.",

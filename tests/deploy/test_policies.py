@@ -156,6 +156,21 @@ def test_a_package_is_read_alone() -> None:
     assert statements(document)["Registry"]["Resource"] == [arn]
 
 
+def test_a_canary_is_taken_from_among_the_features_and_nothing_else_of_a_run_is_deleted_for_it() -> None:
+    """SageMaker's role reads it where it lies then; without a canary neither is allowed."""
+    document = policies(named("abalone"))
+    goals, transform = {"calibrate": "canary"}, {"on_poison": "fail", "max_payload_mb": 5}
+    with_canary = policies(changed(goals=goals, transform=transform))
+    run = "arn:aws:s3:::batch-inference-sample/work/abalone/run-1/abalone-preprocess-0123456789ab-01234567-1"
+    deletes = Call("s3:DeleteObject", f"{run}/features/shard-0.csv")
+    assert allowing(with_canary["airflow"], deletes)
+    assert not allowing(with_canary["airflow"], Call("s3:DeleteObject", f"{run}/records/shard-0.csv"))
+    assert not allowing(document["airflow"], deletes)
+    reads = Call("s3:GetObject", f"{run}/canary/shard-0.csv")
+    assert allowing(with_canary["sagemaker"], reads)
+    assert [line for each in with_canary["airflow"]["Statement"] for line in problems(each)] == []
+
+
 def test_without_the_parts_of_its_versions_no_policy_is_made() -> None:
     """One that lacks them would fail in the middle of the night."""
     with pytest.raises(PolicyError, match="give --image URI and --model-data"):

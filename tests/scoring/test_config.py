@@ -131,6 +131,11 @@ def test_duplicates_are_exact_over_hosts_because_each_host_sees_all_input() -> N
             "model: found name and containers; allowed is one of name, package, group, containers",
         ),
         (
+            {"goals.calibrate": "canary"},
+            ("goals.calibrate: found canary with transform.on_poison reject, whose search for refused records does not "
+            "know of a shard that was set aside; write on_poison: fail, or calibrate: defaults"),
+        ),
+        (
             {"model": {"name": "a", "version": 3}},
             "model: found version with name; it picks a version of a group",
         ),

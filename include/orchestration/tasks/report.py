@@ -9,6 +9,8 @@ from include.orchestration import history
 from include.orchestration.direct.jobs import finished_jobs, together
 from include.orchestration.measure import work_of
 from include.orchestration.names import (
+    CALIBRATE,
+    CANARIED,
     CUT,
     JOIN_JOB_DONE,
     JOINED,
@@ -21,6 +23,7 @@ from include.orchestration.names import (
 from include.orchestration.pipelines import named
 from include.orchestration.readback import first_rows
 from include.orchestration.storage import Storage
+from include.scoring.calibration import with_calibration
 from include.scoring.config import Pipeline
 from include.scoring.history import rows_of
 from include.scoring.naming import RunPaths
@@ -42,8 +45,11 @@ def report(pipeline: str, *, ti: Any, **_: Any) -> dict[str, Any]:
         ti.xcom_pull(PUBLISH),
     )
     jobs, facts = finished(config, ti) if config.preprocess is not None else finished_alone(config, ti)
+    document, resized = storage.read_json(paths.plan), ti.xcom_pull(CALIBRATE)
+    if resized is not None and resized["sentences"]:
+        document = with_calibration(document, resized, jobs["transform"]["instance_count"])
     figures = build_report(
-        plan=storage.read_json(paths.plan),
+        plan=document,
         jobs=jobs,
         facts=facts,
         manifest=storage.read_json(published["manifest"]),
@@ -66,6 +72,11 @@ def finished(config: Pipeline, ti: Any) -> tuple[dict[str, dict[str, Any]], dict
     # `preprocess` measures itself; what the model's containers did is read from their logs.
     jobs["preprocess"] |= {"busy_seconds": facts["busy_seconds"], "instances": facts.get("instances")}
     jobs["transform"] |= work_of(config.aws_conn_id, config.region, jobs["transform"])
+    canary = ti.xcom_pull(CANARIED)
+    if canary is not None:
+        # Both are the stage: its records, its cost and its rate are those of all shards.
+        canary = {**canary, **work_of(config.aws_conn_id, config.region, canary)}
+        jobs["transform"] = together([canary, jobs["transform"]])
     if config.join.processing_above is not None and (done := ti.xcom_pull(JOIN_JOB_DONE)):
         jobs["join"] = {**done, "busy_seconds": ti.xcom_pull(JOINED, key="busy_seconds")}
     return jobs, facts

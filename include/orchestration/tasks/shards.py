@@ -6,6 +6,7 @@ import logging
 import math
 from typing import Any
 
+from include.orchestration.canary import set_aside
 from include.orchestration.gate import SkipRest
 from include.orchestration.names import PLAN, PREPROCESSED
 from include.orchestration.pipelines import named
@@ -44,6 +45,9 @@ def shards(pipeline: str, *, ti: Any, **_: Any) -> list[dict[str, int]] | SkipRe
         "busy_seconds": found.busy_seconds,
         "instances": found.working,
         "transform_instance_count": right_size(plan["transform"]["instance_count"], len(found.shards)),
+        "canary": set_aside(storage, where, list(found.shards))
+        if plan["canary"] and found.records_out
+        else None,
     }
     ti.xcom_push(key="facts", value=facts)
     passed = f"{found.records_out:,} passed in {len(found.shards):,} shards"

@@ -1,0 +1,95 @@
+"""A canary's tasks: in pipelines that ask for it, skipped where nothing is to be learned, and a shard scored once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from airflow.sdk.exceptions import AirflowSkipException
+
+from include.orchestration import canary, chain, pipelines
+from include.orchestration.canary import CanaryJobOperator, set_aside
+from include.orchestration.shard_sources import shard_sources
+from include.orchestration.storage import Storage
+from include.scoring.naming import JobPaths
+from include.scoring.shards import Shard
+
+WHERE = JobPaths("s3://bucket/run/job/")
+
+
+def shards(number: int) -> list[Shard]:
+    """As `preprocess` wrote them."""
+    return [
+        Shard(
+            name=f"s-{each}",
+            records=10 + each,
+            bytes=100,
+            records_key=f"records/s-{each}.csv",
+            features_key=f"features/s-{each}.csv",
+        )
+        for each in range(number)
+    ]
+
+
+def test_one_shard_is_taken_out_of_what_the_transform_reads_once(storage: Storage) -> None:
+    """A second try finds it gone and is content; with one shard there is nothing left to size."""
+    for shard in shards(3):
+        storage.write(f"{WHERE.root}{shard.features_key}", shard.name)
+    for _ in range(2):
+        assert set_aside(storage, WHERE, shards(3)) == {"shard": "s-0", "records": 10}
+        assert storage.uris(WHERE.features) == [f"{WHERE.features}s-{each}.csv" for each in (1, 2)]
+        assert storage.read(f"{WHERE.canary}s-0.csv") == b"s-0"
+    assert set_aside(storage, WHERE, shards(1)) is None
+
+
+def test_the_join_finds_each_shards_answers_where_they_were_written(storage: Storage) -> None:
+    """The first shard's with the canary, the others' with the rest."""
+    storage.write_json(WHERE.shards, {"shards": [each.model_dump(mode="json") for each in shards(3)]})
+    storage.write("s3://bucket/run/c/predictions/s-0.csv.out", "0")
+    for each in (1, 2):
+        storage.write(f"s3://bucket/run/t/predictions/s-{each}.csv.out", str(each))
+    source = {"TransformInput": {"DataSource": {"S3DataSource": {"S3Uri": WHERE.features}}}}
+    known: dict[Any, Any] = {
+        ("shards", "facts"): {"preprocess_job": "job"},
+        ("plan", None): {"run_prefix": "s3://bucket/run/"},
+        ("transform", "spec"): {"request": source},
+        ("transformed", None): {"output_uris": ["s3://bucket/run/t/predictions/"], "settled": None},
+        ("canaried", None): {"output_uris": ["s3://bucket/run/c/predictions/"]},
+    }
+    ti = SimpleNamespace(xcom_pull=lambda task, key=None: known.get((task, key)))
+    assert [each.predictions_uri for each in shard_sources(storage, ti)] == [
+        "s3://bucket/run/c/predictions/s-0.csv.out",
+        "s3://bucket/run/t/predictions/s-1.csv.out",
+        "s3://bucket/run/t/predictions/s-2.csv.out",
+    ]
+
+
+@pytest.mark.usefixtures("airflow_db")
+def test_only_pipelines_that_ask_have_the_tasks_and_a_measured_model_skips_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Then the number of instances is the one that was planned."""
+    document = yaml.safe_load((pipelines.FOLDER / "abalone.yaml").read_text())
+    document["goals"]["calibrate"] = "canary"
+    document["transform"]["on_poison"] = "fail"
+    (tmp_path / "abalone.yaml").write_text(yaml.safe_dump(document))
+    assert "canary" not in chain.scoring_dag("abalone").task_ids
+    monkeypatch.setattr(pipelines, "FOLDER", tmp_path)
+    dag = chain.scoring_dag("abalone")
+    assert dag.get_task("transform").upstream_task_ids == {"calibrate"}
+    assert dag.get_task("calibrate").upstream_task_ids == {"canaried"}
+    config = dag.get_task("transform").config["Transform"]
+    assert "calibrate" in config["TransformResources"]["InstanceCount"]
+
+    facts = {"canary": None, "transform_instance_count": 3}
+    ti = SimpleNamespace(
+        xcom_pull=lambda task, key=None: facts if (task, key) == ("shards", "facts") else None
+    )
+    operator: Any = dag.get_task("canary")
+    assert isinstance(operator, CanaryJobOperator)
+    with pytest.raises(AirflowSkipException, match="nothing to calibrate"):
+        operator.execute({"ti": ti})
+    assert canary.calibrate("abalone", ti=ti) == {"instance_count": 3, "sentences": []}
