@@ -20,7 +20,7 @@ from include.orchestration.pipelines import named
 from include.orchestration.refusals import final
 from include.orchestration.requests import canary_config
 from include.orchestration.storage import Storage
-from include.orchestration.templates import from_plan
+from include.orchestration.templates import earlier_names_of_job, from_plan
 from include.scoring.calibration import FEWEST_SHARDS, Canary, resize
 from include.scoring.config import Pipeline
 from include.scoring.cost import StageUse, cost_of, load_prices, total
@@ -49,7 +49,12 @@ def canary_tasks(
     pipeline: Pipeline, before: Any, submits: dict[str, Any], waits: dict[str, Any]
 ) -> PythonOperator:
     """The tasks after `before`; the last one, whose value has the `instance_count` of the rest."""
-    canary = CanaryJobOperator(task_id=names.CANARY, config=canary_config(pipeline), resume=False, **submits)
+    canary = CanaryJobOperator(
+        task_id=names.CANARY,
+        config=canary_config(pipeline),
+        replaces=earlier_names_of_job("transform"),
+        **submits,
+    )
     canaried = TransformJobSensor(
         task_id=names.CANARIED,
         job_name=f"{{{{ ti.xcom_pull('{names.CANARY}')['Transform']['TransformJobName'] }}}}",

@@ -13,6 +13,7 @@ from typing import IO, Any
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from botocore.exceptions import ClientError
 
+from include.orchestration.listing import list_objects
 from include.scoring.plan import S3Object
 from include.scoring.s3uri import split
 
@@ -33,10 +34,7 @@ class Storage:
     def objects(self, prefix: str) -> Iterator[S3Object]:
         """The objects below a raw string prefix, in key order. Keys ending in `/` are consoles' folders, not data."""
         bucket, key = split(prefix)
-        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key):
-            for entry in page.get("Contents", ()):
-                if not entry["Key"].endswith("/"):
-                    yield S3Object(key=entry["Key"], size=entry["Size"], etag=entry["ETag"].strip('"'))
+        return (each for each in list_objects(self.client, bucket, key) if not each.key.endswith("/"))
 
     def uris(self, prefix: str) -> list[str]:
         """Full URIs of the objects below a prefix."""
