@@ -22,6 +22,7 @@ class Case:
         states: of the case's runs in the end, sorted; None of one that is deleted.
         preprocess, transform: how many jobs of each stage are created, exactly.
         published: whether the output holds every row in the end, or nothing at all.
+        bad_record: whether one record more is rejected than in a run without a fault.
         leaves_model: whether the run's model stays for the janitor, which deletes it after an hour.
         limit_seconds: after which a job is to be stopped, where the case sets a limit.
         alone: whether all runs of the deployment feel the fault, so that no other case may run meanwhile.
@@ -40,6 +41,7 @@ class Case:
     preprocess: int = 1
     transform: int = 1
     published: bool = True
+    bad_record: bool = False
     leaves_model: bool = False
     limit_seconds: float | None = None
     alone: bool = False

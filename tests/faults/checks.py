@@ -91,4 +91,4 @@ def check_output(scenario: Scenario) -> None:
     assert names == {"_manifest.json", "_SUCCESS", *(Path(part).name for part in parts)}
     bodies = (s3.get_object(Bucket=bucket, Key=part)["Body"].read() for part in parts)
     rows = pandas.concat([pandas.read_parquet(io.BytesIO(body)) for body in bodies], ignore_index=True)
-    data.check_published(rows, manifest["records"])
+    data.check_published(rows, manifest["records"], without_bad=scenario.case.bad_record)

@@ -46,7 +46,6 @@ class Running:
 
     def __init__(self, suite: Suite, cases: Iterable[Case], pool: ThreadPoolExecutor) -> None:
         self.suite = suite
-        self._pool = pool
         self.together: dict[str, Future[None]] = {
             case.name: pool.submit(prove, suite, case) for case in cases if not case.alone
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -13,7 +14,7 @@ import psutil
 from include.scoring.naming import name_head
 from tests.end_to_end.deployment import ENDED
 from tests.faults.case import Case
-from tests.faults.suite import Suite, output_of, wait_until
+from tests.faults.suite import PATIENCE_SECONDS, Suite, output_of, wait_until
 
 STAGES = ("preprocess", "transform")
 ACTIVE = {"InProgress", "Stopping"}
@@ -50,11 +51,10 @@ class Scenario:
         """With what the names of this case's jobs begin."""
         return name_head(self.case.name)
 
-    def trigger(self, **conf: Any) -> str:
+    def trigger(self) -> None:
         """Start a run, as the UI does."""
-        body = {"logical_date": None, "conf": {**self.case.conf, **conf}}
+        body = {"logical_date": None, "conf": dict(self.case.conf)}
         self.runs.append(self.suite.api("POST", f"/dags/{self.case.name}/dagRuns", body)["dag_run_id"])
-        return self.run_id
 
     def path(self, rest: str = "") -> str:
         """The run in the REST API."""
@@ -68,31 +68,24 @@ class Scenario:
             each for each in self.suite.tasks(self.case.name, self.run_id) if each["task_id"] == task_id
         )
 
-    def wait_for_task(self, task_id: str, *states: str, tries: int = 0) -> None:
-        """Return once the task is in one of these states, in its try number `tries` or a later one."""
+    def wait(self, holds: Callable[[], Any], what: str, *, pause: float = 1.0) -> Any:
+        """What `holds` returns, once that is true. Raises AssertionError, with the state of the run, if it never is."""
+        try:
+            return wait_until(holds, what, pause=pause)
+        except AssertionError as error:
+            raise AssertionError(f"{self.case.name}: {error}: {self.told()}") from None
 
-        def there() -> bool:
-            task = self.task(task_id)
-            return task["state"] in states and task["try_number"] >= tries
+    def wait_for_task(self, task_id: str, state: str) -> None:
+        """Return once the task is in this state."""
+        self.wait(lambda: self.task(task_id)["state"] == state, f"{task_id} is {state}")
 
-        wait_until(there, f"{task_id} of {self.case.name} is {' or '.join(states)}: {self.told()}")
-
-    def wait_for_job(self, stage: str, number: int = 1) -> dict[str, Any]:
-        """The stage's job number `number`, once it is at work and billed."""
-
-        def there() -> Any:
-            jobs = self.jobs(stage)
-            return len(jobs) >= number and jobs[number - 1]["started_at"] and jobs[number - 1]
-
-        found: dict[str, Any] = wait_until(there, f"{stage} job {number} of {self.case.name} is at work")
-        return found
-
-    def wait_for_hanging_job(self, stage: str = "preprocess", sensor: str = "preprocessed") -> dict[str, Any]:
-        """The stage's job, once it is at work and its sensor waits for it."""
-        job = self.wait_for_job(stage)
-        self.wait_for_task(sensor, "deferred")
-        self.waited_from[job["name"]] = time.time()
-        return job
+    def wait_for_hanging_job(self) -> None:
+        """Return once the processing job is at work and billed, and its sensor waits for it."""
+        jobs = self.wait(
+            lambda: [job for job in self.jobs("preprocess") if job["started_at"]], "a job is at work"
+        )
+        self.wait_for_task("preprocessed", "deferred")
+        self.waited_from[jobs[0]["name"]] = time.time()
 
     def states(self) -> list[str | None]:
         """The states of the case's runs; None of one that is deleted."""
@@ -104,7 +97,7 @@ class Scenario:
 
     def wait_for_end(self) -> None:
         """Return once it has ended."""
-        wait_until(self.ended, f"{self.case.name} has ended: {self.told()}")
+        self.wait(self.ended, "the run has ended")
 
     def told(self) -> str:
         """What the run's tasks and jobs are, for a message."""
@@ -144,6 +137,11 @@ class Scenario:
         trigger = self.task(task_id)["trigger"]
         return None if trigger is None else trigger["triggerer_id"]
 
+    def triggers_log(self, task_id: str) -> str:
+        """What the task's triggers have logged, in whichever triggerer."""
+        logs = self.suite.airflow.home / "logs" / f"dag_id={self.case.name}"
+        return "\n".join(path.read_text() for path in logs.glob(f"*/task_id={task_id}/*.trigger.*"))
+
     # Faults
 
     def arm(self, kind: str, **fields: Any) -> str:
@@ -173,10 +171,9 @@ class Scenario:
 
     def wait_for_hold(self, name: str, requests: int = 1) -> None:
         """Return once the fault holds so many requests."""
-        wait_until(
-            lambda: self.fault(name).get("holding", 0) >= requests,
-            f"{name} holds {requests}: {self.told()}", pause=0.2,
-        )  # fmt: skip
+        self.wait(
+            lambda: self.fault(name).get("holding", 0) >= requests, f"{requests} requests are held", pause=0.3
+        )
 
     def let_go(self, name: str) -> None:
         """Take the fault back."""
@@ -204,8 +201,12 @@ class Scenario:
     def restart(self, component: str) -> None:
         """kill -9 a component of Airflow, start it again, and wait until it works."""
         self.suite.airflow.kill(component)
+        self.start(component)
+
+    def start(self, component: str) -> None:
+        """Start a component of Airflow that was killed, and wait until it works."""
         self.suite.airflow.start(component)
-        self.suite.airflow.wait_until_healthy()
+        self.suite.airflow.wait_until_healthy(seconds=PATIENCE_SECONDS)
 
     def mark_task(self, task_id: str, state: str) -> None:
         """What the button in the UI does."""

@@ -26,7 +26,7 @@ from tests.faults.case import Case
 from tests.faults.cases import CASES
 from tests.faults.checks import check
 from tests.faults.scenario import Scenario
-from tests.faults.suite import Suite, output_of, running_suite
+from tests.faults.suite import PATIENCE_SECONDS, Suite, output_of, running_suite
 
 PIPELINES = ("soak-one", "soak-two", "soak-three")
 COMPONENTS = ("scheduler", "triggerer", "api-server")
@@ -89,7 +89,7 @@ def play(
     if killed is not None and not any(future.result().unwanted for future in fine):
         suite.airflow.kill(killed)
         suite.airflow.start(killed)
-        suite.airflow.wait_until_healthy()
+        suite.airflow.wait_until_healthy(seconds=PATIENCE_SECONDS)
 
     def end(scenario: Scenario) -> None:
         try:
