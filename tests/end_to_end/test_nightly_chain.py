@@ -245,7 +245,7 @@ def test_a_large_run_is_joined_by_a_job_and_a_small_one_by_airflow(
 
     def change(document: dict[str, Any]) -> None:
         document["output"].update(uri=prefix)
-        document["join"].update(processing_above=5_000_000, max_instances=2)
+        document["join"].update(processing_above=100_000, max_instances=2)
 
     deployment.deploy("abalone_large", change)
     run_id = deployment.trigger("abalone_large", {"transform_instance_count": 4})
