@@ -77,6 +77,10 @@ mwaa: $(INSTALLED) ## what Amazon MWAA takes, in dist/mwaa/
 iam: $(INSTALLED) ## the IAM policies of a pipeline: make iam PIPELINE=abalone [ROLE=airflow|sagemaker|sagemaker_trust|sagemaker_role|janitor] [REGION=eu-central-1]
 	@$(PY) -m tools.iam "$(or $(PIPELINE),abalone)" $(if $(ROLE),--role $(ROLE)) $(if $(REGION),--region $(REGION))
 
+.PHONY: test-images
+test-images: $(INSTALLED) ## the jobs' tests with Python 3.8 and old pandas, with pandas 3, and without either, where these are here
+	@$(PY) -m tools.bare_environments
+
 .PHONY: bench-sizing
 bench-sizing: $(INSTALLED) ## clusters of the planner next to a naive run and to the lower bound, over twelve layouts
 	@$(PY) -m tools.bench_sizing --svg docs/bench-sizing.svg

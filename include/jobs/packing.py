@@ -6,9 +6,10 @@ import gzip
 import io
 import zlib
 from contextlib import suppress
-from typing import IO, Any, cast
+from typing import IO, cast
 
-from include.jobs.errors import ConfigError, InputError
+from include.jobs.arrow import require_arrow
+from include.jobs.errors import InputError
 
 GZIP = b"\x1f\x8b"
 ZSTD = b"\x28\xb5\x2f\xfd"
@@ -33,7 +34,7 @@ def packing_of(stored: IO[bytes], source: str, compression: str) -> str:
             f"{source} is not {compression} data; set input.compression to none, or to auto for a mix"
         )
     if found == "zstd":
-        require_zstd(f"{source} is zstd data")
+        require_arrow(f"{source} is zstd data")
     return found
 
 
@@ -55,24 +56,12 @@ def growth(stored: IO[bytes], packing: str) -> float:
     return plain / len(head)
 
 
-def require_zstd(why: str) -> Any:
-    """pyarrow, which unpacks zstd; raises ConfigError where the image does not carry it."""
-    try:
-        import pyarrow
-    except ImportError as error:
-        raise ConfigError(
-            f"{why}, which needs pyarrow, and this image has none; "
-            "name an image with pyarrow in preprocess.image, ship it as wheels, or pack the input with gzip"
-        ) from error
-    return pyarrow
-
-
 class _ZstdFile(io.RawIOBase):
     """Arrow's zstd stream, one frame or several, as a file of Python's."""
 
     def __init__(self, stored: IO[bytes]) -> None:
         self._stored = stored
-        arrow = require_zstd("the input is zstd data")
+        arrow = require_arrow("the input is zstd data")
         self._stream = arrow.CompressedInputStream(arrow.PythonFile(stored, mode="r"), "zstd")
 
     def readable(self) -> bool:

@@ -12,24 +12,13 @@ import math
 from pathlib import Path
 from typing import Any, Iterator, Sequence
 
+from include.jobs.arrow import require_arrow
 from include.jobs.batch import Batch
 from include.jobs.config import Input
-from include.jobs.errors import ConfigError, InputError
+from include.jobs.errors import InputError
 from include.jobs.json_records import json_cell
 
 _SAMPLE = 1_000
-
-
-def require_pyarrow() -> Any:
-    """pyarrow's Parquet module; raises ConfigError where the image does not carry it."""
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise ConfigError(
-            "input.format is parquet, which needs pyarrow, and this image has none; "
-            "name an image with pyarrow in preprocess.image"
-        ) from error
-    return pyarrow.parquet
 
 
 class ParquetRecords:
@@ -40,12 +29,10 @@ class ParquetRecords:
     """
 
     def __init__(self, path: Path, source: Input, uri: str) -> None:
-        parquet = require_pyarrow()
-        import pyarrow
-
+        arrow = require_arrow("input.format is parquet")
         try:
-            self._file = parquet.ParquetFile(path)
-        except pyarrow.ArrowInvalid as error:
+            self._file = arrow.parquet.ParquetFile(path)
+        except arrow.ArrowInvalid as error:
             raise InputError(f"{uri} is not a Parquet file: {error}") from error
         present = set(self._file.schema_arrow.names)
         missing = [

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, Callable, Mapping, Sequence
 
 from include.jobs.answers import Taken
-from include.jobs.errors import ConfigError, JoinError
+from include.jobs.arrow import require_arrow
+from include.jobs.errors import JoinError
 from include.jobs.join_spec import JoinSpec
 from include.jobs.records import Cell, Records
 from include.jobs.sink import Sink
@@ -20,10 +21,7 @@ class ParquetSink(Sink):
 
     def __init__(self, path: Path, spec: JoinSpec) -> None:
         super().__init__(path, spec)
-        self.require()
-        import pyarrow
-
-        self._arrow: Any = pyarrow
+        pyarrow = self._arrow = self.require()
         self._types = {
             "string": pyarrow.string(),
             "json": pyarrow.string(),
@@ -38,16 +36,8 @@ class ParquetSink(Sink):
         self._waiting_bytes = 0
 
     @classmethod
-    def require(cls) -> None:
-        try:
-            import pyarrow.csv
-            import pyarrow.json
-            import pyarrow.parquet  # noqa: F401 - so that they are there as members of pyarrow
-        except ImportError as error:
-            raise ConfigError(
-                "join.format is parquet, which needs pyarrow, and this image has none; "
-                "choose csv or jsonl, name an image with pyarrow, or ship it as wheels"
-            ) from error
+    def require(cls) -> Any:
+        return require_arrow("join.format is parquet")
 
     def prepare(self, records: Records, taken: Taken) -> Any:
         table = None

@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from include.jobs.arrow import require_arrow
 from include.jobs.config import Config, read_config
 from include.jobs.container import Container, run_job, write_json
 from include.jobs.duplicates import find_duplicates
 from include.jobs.errors import ConfigError, JobError
 from include.jobs.judge import Judge
 from include.jobs.objects import InputObject, list_objects, share
-from include.jobs.packing import require_zstd
-from include.jobs.parquet_records import require_pyarrow
 from include.jobs.shards import ShardWriter
 from include.jobs.source import read_batches, text_bytes
 
@@ -31,9 +30,9 @@ def preprocess(container: Container, config: Config) -> dict[str, Any]:
     started = time.time()
     busy = time.perf_counter()
     if config.input.format == "parquet":
-        require_pyarrow()
+        require_arrow("input.format is parquet")
     if config.input.compression == "zstd":
-        require_zstd("input.compression is zstd")
+        require_arrow("input.compression is zstd")
     everything = list_objects(container.data, config.input_uri)
     own = own_objects(container, config, everything)
     duplicates = find_duplicates(config, everything)

@@ -24,8 +24,9 @@ class Sink:
         self.spec = spec
 
     @classmethod
-    def require(cls) -> None:
-        """Raises ConfigError where this image lacks what the sink needs; called before anything is read."""
+    def require(cls) -> Any:
+        """What the sink needs besides numpy; raises ConfigError where it is not here. Called before data is read."""
+        return None
 
     def prepare(self, records: Records, taken: Taken) -> Any:
         """What is to be written of these records and their answers; may run on any thread, out of order."""

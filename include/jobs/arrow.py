@@ -1,0 +1,26 @@
+"""pyarrow, which not every image carries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from include.jobs.errors import ConfigError
+
+
+def require_arrow(why: str) -> Any:
+    """pyarrow with the parts that are used here; `why` is what it is needed for, such as "input.format is parquet".
+
+    Raises:
+        ConfigError: this image does not carry it. Called before data is read.
+    """
+    try:
+        import pyarrow
+        import pyarrow.csv
+        import pyarrow.json
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ConfigError(
+            f"{why}, which needs pyarrow, and this image has none; name an image with pyarrow in preprocess.image, or "
+            f"ship it in preprocess.wheels"
+        ) from error
+    return pyarrow
