@@ -73,9 +73,13 @@ def start(suite: Suite, strike: Strike) -> Scenario:
     for entry in suite.aws.s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", ()):
         suite.aws.s3.delete_object(Bucket=bucket, Key=entry["Key"])
     scenario, draw = Scenario(suite, strike.case), random.Random(strike.seed)
-    for trouble in strike.troubles:
-        TROUBLES[trouble](scenario, draw)
-    strike.case.act(scenario)
+    try:
+        for trouble in strike.troubles:
+            TROUBLES[trouble](scenario, draw)
+        strike.case.act(scenario)
+    except BaseException:
+        scenario.disarm()
+        raise
     return scenario
 
 
