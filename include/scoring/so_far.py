@@ -23,6 +23,8 @@ def figures_so_far(
         "run_id": plan["run_id"],
         "moment": plan["moment"],
         "as_of": as_of,
+        "dry_run": plan["dry_run"],
+        "empty": plan["empty"],
         "records": None if facts is None else _records(facts),
         "input": dict(plan["input"]),
         "output": {"uri": plan["output_uri"], "rows": None, "files": None},

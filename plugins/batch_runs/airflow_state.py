@@ -169,7 +169,8 @@ def _place(task_id: str) -> int:
 
 #: Of several instances of a mapped task the one in the first of these states speaks for all.
 _LOUDEST = (
-    "failed", "upstream_failed", "up_for_retry", "running", "deferred", "restarting", "queued", "scheduled", "removed",
+    "failed", "upstream_failed", "up_for_retry", "awaiting_input", "running", "deferred", "restarting", "queued",
+    "scheduled", "removed",
 )  # fmt: skip
 
 

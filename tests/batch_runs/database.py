@@ -34,7 +34,7 @@ class Database:
             session.add(DagTag(dag_id=dag_id, name=tag))
 
     def add_runs(self, dag_id: str, run_ids: list[str], *, state: str = "success") -> None:
-        """Runs on consecutive nights, an hour long."""
+        """Runs on consecutive nights, an hour long, after those that the DAG has."""
         from airflow.models.dagrun import DagRun
         from sqlalchemy import insert, select
 
@@ -45,7 +45,7 @@ class Database:
                 "start_date": START + timedelta(days=night),
                 "end_date": START + timedelta(days=night, hours=1) if state in ("success", "failed") else None,
             }
-            for night, run_id in enumerate(run_ids)
+            for night, run_id in enumerate(run_ids, sum(known == dag_id for known, _ in self.numbers))
         ]  # fmt: skip
         with self._session() as session:
             session.execute(insert(DagRun), values)

@@ -51,7 +51,9 @@ def runs(database: Database, storage: Storage) -> None:
         storage.write_json(f"{uri}json", report)
         storage.write(f"{uri}html", render_html(report))
 
-    database.add_runs("open_one", ["finished", "nasty", "gone", "wrong", "large", "planned"])
+    database.add_runs("open_one", ["finished", "nasty", "gone", "wrong", "large", "refused", "only"])
+    database.add_runs("open_one", ["planned"], state="running")
+    database.add_runs("open_one", ["broken"], state="failed")
     finished("finished", figures)
     nasty = everything(
         predictions={NASTY: {"kind": "text", "count": 1, "nulls": 0, "values": {NASTY: 1}, "others": 0}},
@@ -68,8 +70,16 @@ def runs(database: Database, storage: Storage) -> None:
     storage.write("s3://bucket/wrong/report.json", '["not a report"]')
     finished("large", figures)
     storage.write("s3://bucket/large/report.json", " " * 2_000_001)
+    planned = plan([20_000_000] * 2)
     database.add_tasks("open_one", "planned", {"plan": "success", "preprocess": "running"})
-    database.hand_on("open_one", "planned", "plan", plan([20_000_000] * 2).for_xcom())
+    database.hand_on("open_one", "planned", "plan", planned.for_xcom())
+    database.add_tasks(
+        "open_one", "refused", {"plan": "success", "preprocess": "success", "shards": "failed"}
+    )
+    database.hand_on("open_one", "refused", "plan", planned.for_xcom())
+    database.add_tasks("open_one", "only", {"plan": "success", "preprocess": "skipped"})
+    database.hand_on("open_one", "only", "plan", plan([20_000_000] * 2, dry_run=True).for_xcom())
+    database.add_tasks("open_one", "broken", {"plan": "failed"})
 
 
 @pytest.fixture
@@ -167,6 +177,23 @@ def test_a_run_that_only_has_a_plan_shows_its_sentences(page: Callable[[str], st
     for sentence in plan([20_000_000] * 2).sentences:
         assert sentence.replace("'", "&#39;") in text
     assert "Nothing is published yet" in text
+    assert 'data-live="yes"' in text
+
+
+@pytest.mark.parametrize(
+    ("run_id", "said"),
+    [
+        ("refused", "shards failed; its log says why."),
+        ("refused", "Nothing was published at s3://data/out/"),
+        ("only", "This run was to plan only: nothing was submitted to AWS."),
+        ("broken", "plan failed; its log says why."),
+        ("broken", "This run ended before it had a plan."),
+    ],
+)
+def test_a_run_that_published_nothing_says_why_not(
+    page: Callable[[str], str], run_id: str, said: str
+) -> None:
+    assert said in re.sub(r"\s+", " ", "".join(Markup(page(run(run_id))).text))
 
 
 def test_the_part_that_follows_a_run_is_the_page_without_its_frame(page: Callable[[str], str]) -> None:
@@ -177,7 +204,8 @@ def test_the_part_that_follows_a_run_is_the_page_without_its_frame(page: Callabl
 
 
 @pytest.mark.parametrize(
-    ("run_id", "said"), [("gone", "cannot be read"), ("wrong", "no report of version 1")]
+    ("run_id", "said"),
+    [("gone", "cannot be read"), ("wrong", "no report of version 1"), ("large", "2,000,001 bytes")],
 )
 def test_a_report_that_cannot_be_read_is_said_to_be(
     page: Callable[[str], str], run_id: str, said: str

@@ -60,7 +60,7 @@ def _reasons(records: Mapping[str, Any]) -> list[tuple[str, int]]:
 def _caption(report: Mapping[str, Any], records: Mapping[str, Any]) -> str:
     said = f"{count(records['in'], 'record')} came in, {records['rejected']:,} were rejected"
     if records.get("scored") is None:
-        return f"{said}; scoring is not finished."
+        return f"{said}; nothing is known to be scored yet."
     published = report.get("output", {}).get("rows")
     if published is None:
         return f"{said} and {records['scored']:,} scored; nothing is published yet."
