@@ -1,0 +1,130 @@
+"""Who joins a run, and what the processing job that joins is told and has to account for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from include.jobs.join_job import JoinConfig, read_join_config
+from include.orchestration.pipelines import FOLDER
+from include.orchestration.storage import Storage
+from include.orchestration.tasks.join_job import joined, joining
+from include.scoring.errors import ManifestError
+
+RUN = "s3://bucket/work/abalone/run-1/"
+WROTE = f"{RUN}abalone-preprocess-1/"
+ANSWERED = f"{RUN}abalone-transform-1/predictions/"
+JOB = {
+    "above": 100,
+    "instance_type": "ml.m5.xlarge",
+    "instance_count": 4,
+    "volume_size_gb": 30,
+    "max_runtime_seconds": 60,
+}
+
+
+class Task:
+    """A task instance as far as the two functions ask for one."""
+
+    try_number = 1
+
+    def __init__(self, job: dict[str, Any] | None) -> None:
+        source = {"S3DataType": "S3Prefix", "S3Uri": f"{WROTE}features/"}
+        spec = {"request": {"TransformInput": {"DataSource": {"S3DataSource": source}}}}
+        self.values: dict[tuple[str, str], Any] = {
+            ("plan", "return_value"): {"run_prefix": RUN, "join": {"group_bytes": 1, "job": job}},
+            ("shards", "facts"): {"preprocess_job": "abalone-preprocess-1"},
+            ("transform", "spec"): spec,
+            ("transformed", "return_value"): {"job_name": "abalone-transform-1", "output_uris": [ANSWERED]},
+        }
+
+    def xcom_pull(self, task_ids: str, key: str = "return_value") -> Any:
+        return self.values.get((task_ids, key))
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.values[("joining" if key == "job" else "joined", key)] = json.loads(json.dumps(value))
+
+
+@pytest.fixture
+def run(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
+    """Two shards of 80 bytes of records each."""
+    document = yaml.safe_load((FOLDER / "abalone.yaml").read_text())
+    document["aws_conn_id"] = "aws_test"
+    document["join"]["processing_above"] = 100
+    (tmp_path / "abalone.yaml").write_text(yaml.safe_dump(document))
+    monkeypatch.setattr("include.orchestration.pipelines.FOLDER", tmp_path)
+    shards = [
+        {"name": name, "records": 5, "bytes": 80, "records_key": f"records/{name}.csv", "columns": ["sex"],
+         "features_key": f"features/{name}.csv"}
+        for name in ("algo-1-00000", "algo-2-00000")
+    ]  # fmt: skip
+    storage.write_json(f"{WROTE}shards.json", {"shards": shards})
+    return storage
+
+
+def test_up_to_the_limit_airflow_joins(run: Storage) -> None:
+    """Also where the input was larger, but most of it was rejected; nothing is written for a job."""
+    assert joining("abalone", ti=Task({**JOB, "above": 160})) == "join"
+    assert joining("abalone", ti=Task(None)) == "join"
+    assert run.uris(f"{RUN}join-inputs/") == []
+
+
+def test_above_it_the_job_is_told_which_records_and_answers(run: Storage, tmp_path: Path) -> None:
+    """By manifests whose names are the paths that its configuration has; on no more instances than shards."""
+    task = Task(JOB)
+    assert joining("abalone", ti=task) == "join_job"
+    told = task.values[("joining", "job")]
+    assert told["instance_count"] == 2
+    names = [f"abalone-preprocess-1/records/{name}.csv" for name in ("algo-1-00000", "algo-2-00000")]
+    answers = [f"abalone-transform-1/predictions/{name}.csv.out" for name in ("algo-1-00000", "algo-2-00000")]
+    assert run.read_json(f"{told['inputs']}records.manifest") == [{"prefix": RUN}, *names]
+    assert run.read_json(f"{told['inputs']}predictions.manifest") == [{"prefix": RUN}, *answers]
+    config = read_join_config(run.download(f"{told['inputs']}config/join.json", tmp_path / "join.json"))
+    assert isinstance(config, JoinConfig)
+    assert [(shard.number, shard.records, shard.predictions) for shard in config.shards] == [
+        (0, names[0], answers[0]),
+        (1, names[1], answers[1]),
+    ]
+
+
+def account(storage: Storage, *hosts: str) -> Task:
+    """The manifests of these hosts of a job of two, later shards first."""
+    for number, host in enumerate(hosts):
+        part = {"number": 1 - number, "key": f"parts/part-0000{1 - number}.csv", "rows": 5, "bytes": 9, "sha256": "0",
+                "statistics_key": "parts/s.json", "shards": {f"{host}-00000": 5}}  # fmt: skip
+        document = {"host": host, "hosts": ["algo-1", "algo-2"], "parts": [part], "busy_seconds": 1.5}
+        storage.write_json(f"{RUN}abalone-join-{len(hosts)}/manifest/{host}.json", document)
+    task = Task(JOB)
+    task.values[("joining", "return_value")] = "join_job"
+    task.values[("join_job_done", "return_value")] = {
+        "job_name": f"abalone-join-{len(hosts)}",
+        "instance_count": 2,
+    }
+    return task
+
+
+def test_the_parts_are_in_the_order_of_the_shards(run: Storage) -> None:
+    task = account(run, "algo-1", "algo-2")
+    parts = joined("abalone", [], ti=task)
+    assert [part["uri"] for part in parts] == [
+        f"{RUN}abalone-join-2/parts/part-0000{number}.csv" for number in (0, 1)
+    ]
+    assert {(part["preprocess_job"], part["transform_job"]) for part in parts} == {
+        ("abalone-preprocess-1", "abalone-transform-1")
+    }
+    assert task.values[("joined", "busy_seconds")] == 3.0
+
+
+def test_a_host_without_an_account_is_missed(run: Storage) -> None:
+    with pytest.raises(ManifestError, match=r"1 of 2 hosts of abalone-join-1 left a manifest \(algo-1\)"):
+        joined("abalone", [], ti=account(run, "algo-1"))
+
+
+def test_what_the_mapped_tasks_wrote_is_handed_on_as_it_is(run: Storage) -> None:
+    task = Task(None)
+    task.values[("joining", "return_value")] = "join"
+    assert joined("abalone", iter([{"uri": "a"}, {"uri": "b"}]), ti=task) == [{"uri": "a"}, {"uri": "b"}]
