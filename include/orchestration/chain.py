@@ -1,8 +1,8 @@
 """The chain of a pipeline as a DAG.
 
-plan ─▶ preprocess ─▶ preprocessed ─▶ shards ─▶ transform ─▶ transformed ─▶ join ─▶ publish ─▶ report
-        Processing    sensor, deferred           Transform    sensor         mapped
-                                                                              clean_up (teardown)
+plan ─▶ preprocess ─▶ preprocessed ─▶ shards ─▶ transform ─▶ transformed ─▶ join ─▶ checks ─▶ publish ─▶ report
+        Processing    sensor, deferred           Transform    sensor         mapped  gates
+                                                                                      clean_up (teardown)
 
 Without `preprocess` in the pipeline its place is taken by what `include.orchestration.direct` draws.
 """
@@ -13,13 +13,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.python import PythonOperator
-from airflow.sdk import DAG, XComArg
+from airflow.sdk import DAG, TriggerRule, XComArg
 
 from include.orchestration import assets, names, notifications, pools
 from include.orchestration.approval import BudgetApproval
 from include.orchestration.canary import canary_tasks
 from include.orchestration.direct.chain import direct_tasks
-from include.orchestration.direct.publish import publish as direct_publish
 from include.orchestration.documentation import document
 from include.orchestration.form import form
 from include.orchestration.gate import GateOperator
@@ -28,6 +27,7 @@ from include.orchestration.pipelines import named
 from include.orchestration.poison import PoisonRecords
 from include.orchestration.refusals import final
 from include.orchestration.requests import processing_config, transform_config
+from include.orchestration.tasks.checks import checks
 from include.orchestration.tasks.clean_up import clean_up
 from include.orchestration.tasks.plan import plan
 from include.orchestration.tasks.publish import publish
@@ -82,10 +82,17 @@ def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
             if pipeline.preprocess is None
             else _prepared_tasks(pipeline, submits, waits)
         )
+        checked = PythonOperator(
+            task_id=names.CHECKS,
+            python_callable=final(checks),
+            op_kwargs={"pipeline": name, "joined": joined.output},
+            # A run by hand that publishes one that was held skips all that was done for that one.
+            trigger_rule=TriggerRule.NONE_FAILED,
+        )
         published = PythonOperator(
             task_id=names.PUBLISH,
-            python_callable=final(publish if pipeline.preprocess is not None else direct_publish),
-            op_kwargs={"pipeline": name, "joined": joined.output},
+            python_callable=final(publish),
+            op_kwargs={"pipeline": name},
             outlets=[assets.scored(pipeline)],
         )
         reported = PythonOperator(
@@ -97,7 +104,7 @@ def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
         cleaned_up = PythonOperator(task_id=names.CLEAN_UP, python_callable=clean_up, **body)
 
         approved >> first
-        joined >> published >> reported >> cleaned_up.as_teardown(on_failure_fail_dagrun=True)
+        joined >> checked >> published >> reported >> cleaned_up.as_teardown(on_failure_fail_dagrun=True)
     document(dag)
     return dag
 

@@ -60,9 +60,14 @@ TASKS = {
     names.JOIN_JOB: "Submits the processing job that joins, with a share of the records on each instance.",
     names.JOIN_JOB_DONE: "Waits for the processing job that joins without holding a worker.",
     names.JOINED: "Gathers the joined parts, whoever wrote them.",
+    names.CHECKS: (
+        "Proves that records in = rejected + scored, then judges the predictions by the pipeline's gates. "
+        "A gate that says `hold` ends the run here: nothing is published, everything is kept, and a run "
+        "with `publish_run` publishes it all the same."
+    ),
     names.PUBLISH: (
-        "Proves that records in = rejected + scored, then commits the rows with one conditional "
-        "write of `_manifest.json`. Otherwise it publishes nothing."
+        "Copies the rows to the output, reads them back, and commits them with one conditional write of "
+        "`_manifest.json`. Otherwise it publishes nothing."
     ),
     names.REPORT: (
         "Writes `report.json` and `report.html`: what came in, what became of it, what it cost. "

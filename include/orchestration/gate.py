@@ -12,10 +12,11 @@ from airflow.sdk.bases.skipmixin import SkipMixin
 
 @dataclass(frozen=True, slots=True)
 class SkipRest:
-    """What a task returns to skip everything after it: its value as for any other task, and why."""
+    """What a task returns to skip everything after it, or all `until` a task: its value as any task's, and why."""
 
     value: Any
     reason: str
+    until: str | None = None
 
 
 class GateOperator(PythonOperator, SkipMixin):
@@ -30,10 +31,16 @@ class GateOperator(PythonOperator, SkipMixin):
         result = super().execute(context)
         if not isinstance(result, SkipRest):
             return result
-        self.log.info("The rest of the run is skipped: %s", result.reason)
+        until = "the end" if result.until is None else f"`{result.until}`"
+        self.log.info("What follows until %s is skipped: %s", until, result.reason)
         ti: Any = context["ti"]
         ti.xcom_push(key="return_value", value=result.value)
-        self.skip(
-            ti=ti, tasks=[each for each in self.get_flat_relatives(upstream=False) if not each.is_teardown]
-        )
+        runs = set[str]()
+        if result.until is not None:
+            runs = {
+                result.until,
+                *context["dag"].get_task(result.until).get_flat_relative_ids(upstream=False),
+            }
+        after = self.get_flat_relatives(upstream=False)
+        self.skip(ti=ti, tasks=[each for each in after if not each.is_teardown and each.task_id not in runs])
         return None

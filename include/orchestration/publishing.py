@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from include.orchestration.readback import rows_in
+from include.orchestration.readback import read_back
 from include.orchestration.storage import Storage
 from include.scoring.errors import ReconciliationError
 from include.scoring.naming import run_slug
@@ -49,12 +49,17 @@ class Publication:
         """
         target = self.target(part["uri"])
         self.storage.copy(part["uri"], target)
-        rows = rows_in(self.storage, target)
-        if rows != part["rows"]:
+        found = read_back(self.storage, target)
+        if found.rows != part["rows"]:
             raise ReconciliationError(
-                f"{target}: {rows:,} rows were read back, {part['rows']:,} were written; not committed"
+                f"{target}: {found.rows:,} rows were read back, {part['rows']:,} were written; not committed"
             )
-        return {"uri": target, "rows": rows, **self.storage.head(target)}
+        if found.sha256 != part["sha256"]:
+            raise ReconciliationError(
+                f"{target}: the bytes that were read back are not those that were written (SHA-256 {found.sha256}, not "
+                f"{part['sha256']}); not committed"
+            )
+        return {"uri": target, "rows": found.rows, "sha256": found.sha256, **self.storage.head(target)}
 
     def before(self) -> tuple[Any, str] | None:
         """What is published now, with its ETag."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pyarrow.json
 import pyarrow.parquet
 
 from include.jobs.join import count_records
+from include.jobs.parts import sha256_of
 from include.orchestration.storage import Storage
 
 
@@ -18,14 +20,23 @@ def local_copy(storage: Storage, uri: str, folder: str) -> Path:
     return storage.download(uri, Path(folder) / uri.rsplit("/", 1)[1])
 
 
-def rows_in(storage: Storage, uri: str) -> int:
-    """Rows of a published part; its suffix says the format. For CSV the header does not count."""
+@dataclass(frozen=True, slots=True)
+class ReadBack:
+    """What an object in S3 really holds."""
+
+    rows: int
+    sha256: str
+
+
+def read_back(storage: Storage, uri: str) -> ReadBack:
+    """Rows and digest of a published part; its suffix says the format. For CSV the header does not count."""
     with tempfile.TemporaryDirectory(prefix="readback-") as folder:
         path = local_copy(storage, uri, folder)
         if path.suffix == ".parquet":
             rows: int = pyarrow.parquet.read_metadata(path).num_rows
-            return rows
-        return count_records(path) - (1 if path.suffix == ".csv" else 0)
+        else:
+            rows = count_records(path) - (1 if path.suffix == ".csv" else 0)
+        return ReadBack(rows, sha256_of(path))
 
 
 def first_rows(storage: Storage, uri: str, count: int) -> list[dict[str, Any]]:

@@ -12,11 +12,13 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from include.scoring.addresses import below_input
+from include.scoring.catalog import check_catalog
 from include.scoring.direct import refuse_what_needs_preprocess
 from include.scoring.errors import PipelineError
 from include.scoring.explain import explain
+from include.scoring.gates import Gate, check_gates
 from include.scoring.notices import NotifySection
-from include.scoring.output_columns import check_output_columns
+from include.scoring.output_columns import check_output_columns, kept_columns
 from include.scoring.preparation import (
     ColumnBaseline,
     FunctionSection,
@@ -119,6 +121,13 @@ class Pipeline(Noun):
         default=None,
         description="Airflow pool of the tasks that submit jobs and wait for them. Default: none.",
     )
+    gates: tuple[Gate, ...] = Field(
+        default=(), description="What the predictions must be like before they are published."
+    )
+    skip_unchanged: bool = Field(
+        default=False,
+        description="Whether a run ends without a job when its output holds what this input, model and pipeline give.",
+    )
     on_empty: Literal["skip", "fail"] = Field(
         default="skip", description="When there is nothing to score: end quietly without output, or fail."
     )
@@ -169,6 +178,13 @@ class Pipeline(Noun):
             )
         self._check_columns()
         self._check_canary()
+        if self.predictions.selected is not None:
+            self.predictions.selected.check(self.predictions.column_types)
+        check_gates(
+            self.gates,
+            predictions=self.predictions.column_types,
+            sensitive=tuple(group.column for group in self.sensitive),
+        )
         self._check_payload()
         self._check_addresses()
         return self
@@ -176,6 +192,10 @@ class Pipeline(Noun):
     def _check_columns(self) -> None:
         always = [column.name for column in self.input.columns if not column.optional]
         for name in self.feature_columns:
+            if name in self.kept_from_model:
+                raise ValueError(
+                    f"features.columns: found {name!r}, which sensitive keeps from the model (in_features: false)"
+                )
             made_by_function = self.function is not None and name not in self.column_names
             if name not in always and not made_by_function:
                 raise ValueError(
@@ -194,6 +214,8 @@ class Pipeline(Noun):
                     f"predictions.fields: found the output column {target!r}, which the input already has"
                 )
         check_output_columns(self.column_names, self.predictions.fields.values(), self.join)
+        if self.output.catalog is not None:
+            check_catalog(self.output.uri, self.join.format, self.output_columns)
 
     def _check_canary(self) -> None:
         if self.goals.calibrate != "canary":
@@ -244,11 +266,31 @@ class Pipeline(Noun):
         return tuple(column.name for column in self.input.columns)
 
     @property
+    def output_columns(self) -> dict[str, str]:
+        """The columns of the published rows, in their order, and the type of each."""
+        types = {column.name: column.type for column in self.input.columns}
+        kept = kept_columns(self.column_names, self.join)
+        return {
+            **{name: types[source] for source, name in kept.items()},
+            **self.predictions.column_types,
+            **({} if self.join.function is None else self.join.function.adds),
+        }
+
+    @property
     def feature_columns(self) -> tuple[str, ...]:
         """Columns that the model sees, in its order."""
         if self.features is not None:
             return self.features.columns
-        return tuple(column.name for column in self.input.columns if not column.optional)
+        return tuple(
+            column.name
+            for column in self.input.columns
+            if not column.optional and column.name not in self.kept_from_model
+        )
+
+    @property
+    def kept_from_model(self) -> frozenset[str]:
+        """Sensitive columns that the model may not see."""
+        return frozenset(group.column for group in self.sensitive if not group.in_features)
 
     @property
     def max_payload_mb(self) -> int:

@@ -12,6 +12,8 @@ ScoringError
 ├── RejectedError         more records were rejected than the pipeline allows; no transform was paid for
 ├── ManifestError         what a job says it wrote cannot be read
 ├── PolicyError           the resources that a pipeline's IAM policies name cannot be told from its file
+├── HeldError             a gate of the pipeline holds the run: scored, kept, and not published
+├── ReleaseError          the run that is to be published by hand is not there, or is not held
 └── ReconciliationError   records in are not records rejected plus records joined
 
 Every class carries plain strings as its arguments, so that it survives pickling: Airflow passes exceptions
@@ -96,6 +98,25 @@ class ManifestError(ScoringError):
 
 class PolicyError(ScoringError):
     """A pipeline file does not say which resources its IAM policies have to name."""
+
+
+class HeldError(ScoringError):
+    """Gates hold the run. Attributes: `run_id`, and `reasons`, one sentence each."""
+
+    def __init__(self, run_id: str, reasons: tuple[str, ...]) -> None:
+        super().__init__(run_id, reasons)
+        self.run_id = run_id
+        self.reasons = tuple(reasons)
+
+    def __str__(self) -> str:
+        return (
+            f"the run is held and published nothing: {'; '.join(self.reasons)}. All of it is kept; to publish it as it "
+            f'is, trigger the DAG by hand with {{"publish_run": "{self.run_id}"}}'
+        )
+
+
+class ReleaseError(ScoringError):
+    """The run that a person asked to publish is unknown, or not held."""
 
 
 class ReconciliationError(ScoringError):

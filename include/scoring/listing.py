@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from itertools import islice
+from typing import NamedTuple, TextIO
 
 from include.scoring import sizing
 from include.scoring.errors import LintError
@@ -70,8 +71,7 @@ def describe_input(
         squares += float(unpacked) * unpacked
         in_turn[number % instances] += unpacked
         number += 1
-        # Keys hold no line break that S3 would not escape, and sizes no text, so this is unambiguous.
-        lines.append(f"{size_} {etag} {key!r}\n")
+        lines.append(listing_line(key, size_, etag))
         if len(lines) == LINES_AT_A_TIME:
             digest.update("".join(lines).encode())
             lines.clear()
@@ -88,6 +88,22 @@ def describe_input(
         digest=digest.hexdigest(),
     )
     return described, NaivePlan(instance_count=instances, fullest_bytes=max(in_turn))
+
+
+def listing_line(key: str, size: int, etag: str) -> str:
+    """One object in a stored listing, whose SHA-256 is `digest`.
+
+    Keys hold no line break that S3 would not escape, and sizes no text, so this is unambiguous.
+    """
+    return f"{size} {etag} {key!r}\n"
+
+
+def noted_in_listing(objects: Iterable[S3Object], file: TextIO) -> Iterator[S3Object]:
+    """The objects, each written into `file` as it passes; empty ones are left out there, as everywhere."""
+    passing = iter(objects)
+    while batch := list(islice(passing, LINES_AT_A_TIME)):
+        file.writelines([listing_line(*each) for each in batch if each.size > 0])
+        yield from batch
 
 
 def one_folder(input_uri: str, objects: Iterable[S3Object]) -> Iterable[S3Object]:

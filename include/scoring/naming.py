@@ -116,6 +116,16 @@ class JobPaths:
         return f"{self.root}shards.json"
 
     @property
+    def profile(self) -> str:
+        """One JSON document per host: what its records look like, column by column."""
+        return f"{self.root}profile/"
+
+    @property
+    def merged_profile(self) -> str:
+        """profile.json: the hosts' profiles in one, and records and rejects by group."""
+        return f"{self.root}profile.json"
+
+    @property
     def predictions(self) -> str:
         """The model's answers, `<shard>.csv.out`."""
         return f"{self.root}predictions/"
@@ -200,6 +210,26 @@ class RunPaths:
     def layout(self, nonce: str) -> LayoutPaths:
         """How one plan lays the input out without preprocessing; a plan that is made anew has another nonce."""
         return LayoutPaths(f"{self.run_prefix}layout/{nonce[:_MARK_LENGTH]}/")
+
+    @property
+    def input_listing(self) -> str:
+        """One line per input object: size, ETag, key. Its SHA-256 is the input's digest in plan and manifest."""
+        return f"{self.run_prefix}input.listing"
+
+    @property
+    def scored(self) -> str:
+        """scored.json: the jobs and the joined parts of this run, which is all that publishing needs."""
+        return f"{self.run_prefix}scored.json"
+
+    @property
+    def statistics(self) -> str:
+        """statistics.json: what the predictions look like, in a form that other runs can be compared with."""
+        return f"{self.run_prefix}statistics.json"
+
+    @property
+    def checks(self) -> str:
+        """checks.json: what the gates found, and whether the run is held."""
+        return f"{self.run_prefix}checks.json"
 
     @property
     def report_json(self) -> str:

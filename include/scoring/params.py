@@ -37,6 +37,8 @@ class RunParams(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dry_run: bool = False
+    publish_run: str | None = None
+    skip_unchanged: bool | None = None
     input_uri: str | None = None
     output_uri: str | None = None
     preprocess_instance_type: str | None = InstanceType
@@ -130,6 +132,22 @@ def param_specs(pipeline: Pipeline) -> dict[str, ParamSpec]:
             description="Size the run, estimate its cost and stop there; nothing is submitted to AWS.",
             section=FIRST,
             schema={"type": "boolean"},
+        ),
+        "publish_run": ParamSpec(
+            default=None,
+            title="Publish a held run",
+            description="Id of a run that its gates hold. It is checked, published and reported as it is; nothing else "
+            "of this form is looked at.",
+            section="Run",
+            schema={"type": ["null", "string"]},
+        ),
+        "skip_unchanged": ParamSpec(
+            default=None,
+            title="Skip what is published already",
+            description="End without a job when input, model and pipeline are those of what the output holds. "
+            f"Empty: {'yes' if pipeline.skip_unchanged else 'no'}, as the pipeline says.",
+            section="Run",
+            schema={"type": ["null", "boolean"]},
         ),
         "input_uri": ParamSpec(
             default=pipeline.input.uri,

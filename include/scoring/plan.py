@@ -79,6 +79,14 @@ class JoinPlan(Noun):
     job: JoinJobPlan | None = None
 
 
+class Fingerprint(Noun):
+    """Digests of all that the rows of a run follow from."""
+
+    input: str
+    model: str
+    pipeline: str
+
+
 class Plan(Noun):
     """All numbers of one run. `model_dump(mode="json")` is plan.json, `for_xcom()` what tasks hand on.
 
@@ -95,6 +103,8 @@ class Plan(Noun):
     output_uri: str
     empty: bool
     dry_run: bool
+    fingerprint: Fingerprint | None = None
+    unchanged_since: str | None = None
     model: ModelPlan
     preprocess: PreprocessPlan | None
     layout: LayoutPlan | None

@@ -28,6 +28,7 @@ from include.scoring.requests import (
     transform_request,
 )
 from include.scoring.s3uri import as_folder, split
+from include.scoring.sections import CatalogSection
 
 VERSION = "2012-10-17"
 SAGEMAKER = "sagemaker.amazonaws.com"
@@ -197,6 +198,11 @@ def _airflow(
         yield _allow("Registry", [*listing, "sagemaker:DescribeModelPackage"], [package])
     yield _find_what_is_left()
     yield _allow("Quotas", ["servicequotas:ListServiceQuotas"], ["*"])
+    if pipeline.skip_unchanged and pipeline.model.containers:
+        archives = [_bare(_literal_uri(uri)) for uri in requests.values("ModelDataUrl")]
+        yield _allow("CompareModel", _objects("GetObject"), [account.s3(path) for path in archives])
+    if pipeline.output.catalog is not None:
+        yield _register(account, pipeline.output.catalog)
     to_sagemaker = {"StringEquals": {"iam:PassedToService": SAGEMAKER}}
     yield _allow("PassRole", ["iam:PassRole"], requests.values("RoleArn", "ExecutionRoleArn"), to_sagemaker)
     groups = [account.arn("logs", f"log-group:{group}") for group in LOG_GROUPS]
@@ -206,6 +212,13 @@ def _airflow(
     yield _allow("ReadLogs", ["logs:GetLogEvents"], _log_streams(groups, requests))
     yield from _keys(account, requests, "VolumeKmsKeyId")
     yield from _keys(account, requests, "KmsKeyId")
+
+
+def _register(account: Account, catalog: CatalogSection) -> Statement:
+    """Glue checks the catalog, the database and the table."""
+    actions = [f"glue:{action}" for action in ("CreateTable", "CreatePartition", "UpdatePartition")]
+    names = ("catalog", f"database/{catalog.database}", f"table/{catalog.database}/{catalog.table}")
+    return _allow("Catalog", actions, [account.arn("glue", name) for name in names])
 
 
 def _janitor(pipeline: Pipeline, account: Account, requests: Requests) -> Iterator[Statement]:

@@ -67,6 +67,9 @@ class SensitiveColumn(Noun):
     edges: tuple[float, ...] = Field(
         default=(), description="Where one group of numbers ends and the next begins."
     )
+    in_features: bool = Field(
+        default=True, description="Whether the model may see the column. With false it is counted only."
+    )
 
     @model_validator(mode="after")
     def _edges_rise(self) -> Self:

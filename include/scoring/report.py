@@ -20,13 +20,20 @@ def build_report(
     facts: Mapping[str, Any],
     manifest: Mapping[str, Any],
     first_rows: Sequence[Mapping[str, Any]],
+    quality: Mapping[str, Any],
     prices: Prices | None = None,
 ) -> dict[str, Any]:
     """The figures of a run that was published, as JSON-safe values; what is not known is None.
 
     `plan` is the plan as JSON; `jobs` maps a stage to its finished job, which may carry `busy_seconds` (summed over
     instances, None when unknown) and `instances` (when each of them worked); `manifest` is what was published;
-    `first_rows` some of its rows.
+    `first_rows` some of its rows. `quality` has
+    - `checks`: checks.json, with the `state` of the run and for each gate `outcome`, `sentence` and `figures`,
+    - `predictions` and `columns`: by column of the answers, and of the records that passed, a profile: `kind`, `count`,
+      `nulls`; of numbers `min`, `max`, `mean`, `std`, `quantiles`, `histogram` (`edges`, `counts`); of texts `distinct`
+      and `values` with their counts,
+    - `groups`: for each sensitive column figures by group, see `bias.group_report`,
+    - `profile` and `statistics`: the URIs of all of it, for `baseline` and for other runs to be compared with.
     """
     prices = (prices or load_prices()).overridden(plan["prices"])
     uses = [
@@ -83,6 +90,7 @@ def build_report(
         "estimate": dict(plan["estimate"]),
         "plan_error": {use.stage: _error(use, plan["estimate"][use.stage]) for use in uses},
         "sentences": list(plan["sentences"]),
+        "quality": dict(quality),
         "first_rows": [{name: _plain(value) for name, value in row.items()} for row in first_rows],
     }
 

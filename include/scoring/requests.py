@@ -288,13 +288,17 @@ def _preparation(pipeline: Pipeline) -> dict[str, Any]:
         },
         "impute": [step.model_dump(exclude_none=True, by_alias=True) for step in pipeline.impute],
         "function": None if pipeline.function is None else pipeline.function.model_dump(),
-        "sensitive": [
-            {"column": group.column, **({"edges": list(group.edges)} if group.edges else {})}
-            for group in pipeline.sensitive
-        ],
+        "sensitive": _sensitive(pipeline),
     }
     stated = {"baseline": pipeline.baseline, "impute": pipeline.impute, "function": pipeline.function}
     return {name: part for name, part in parts.items() if stated.get(name, part)}
+
+
+def _sensitive(pipeline: Pipeline) -> list[dict[str, Any]]:
+    return [
+        {"column": group.column, **({"edges": list(group.edges)} if group.edges else {})}
+        for group in pipeline.sensitive
+    ]
 
 
 def _processing_input(
@@ -329,6 +333,7 @@ def _tags(pipeline: Pipeline, step: str, more: Mapping[str, str]) -> list[dict[s
 def join_spec(pipeline: Pipeline) -> dict[str, Any]:
     """What the join needs to know of a pipeline, JSON-safe."""
     kept, function = kept_columns(pipeline.column_names, pipeline.join), pipeline.join.function
+    selected = pipeline.predictions.selected
     return {
         "columns": [{"name": column.name, "type": column.type} for column in pipeline.input.columns],
         "keep": [{"column": source, "name": name} for source, name in kept.items()],
@@ -350,4 +355,8 @@ def join_spec(pipeline: Pipeline) -> dict[str, Any]:
             "name": function.name,
             "adds": [{"name": name, "type": kind} for name, kind in function.adds.items()],
         },
+        "sensitive": _sensitive(pipeline),
+        "selected": None
+        if selected is None
+        else selected.model_dump(mode="json", exclude_none=True, exclude_defaults=True),
     }

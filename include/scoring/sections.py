@@ -11,6 +11,7 @@ from include.scoring import s3uri
 from include.scoring.deadline import check_deadline
 from include.scoring.errors import PlaceholderError
 from include.scoring.filters import filter_problems
+from include.scoring.gates import SelectedSection
 from include.scoring.placeholders import check_placeholders
 from include.scoring.preparation import FunctionSection
 from include.scoring.rules import Noun
@@ -385,6 +386,10 @@ class PredictionsSection(Noun):
         description="Fields of an answer that repeat an input column, such as an id, and must equal it.",
     )
 
+    selected: SelectedSection | None = Field(
+        default=None, description="Which rows count as selected, in the figures by group of `sensitive`."
+    )
+
     @model_validator(mode="after")
     def _fields_fit_the_format(self) -> Self:
         if self.format == "csv":
@@ -403,6 +408,11 @@ class PredictionsSection(Noun):
                 f"found a type for {strange[0]!r}; allowed are the output columns of fields: {', '.join(targets)}"
             )
         return self
+
+    @property
+    def column_types(self) -> dict[str, str]:
+        """The columns of the answers and the type of each."""
+        return {name: self.types.get(name, "float") for name in self.fields.values()}
 
 
 class JoinFunctionSection(FunctionSection):
@@ -453,7 +463,21 @@ class JoinSection(StageLimits):
         return self
 
 
+class CatalogSection(Noun):
+    """A table of the Glue data catalog whose partitions the runs are."""
+
+    database: str = Field(
+        pattern=r"^[a-z0-9_]{1,255}$", description="Database of the catalog; it must exist."
+    )
+    table: str = Field(
+        pattern=r"^[a-z0-9_]{1,255}$", description="Table in it; the first run makes it where it is missing."
+    )
+
+
 class OutputSection(Noun):
     """Where the joined rows are published."""
 
     uri: TemplatedS3Uri = Field(description="S3 prefix of the output. May hold {date}, {hour} and {run_id}.")
+    catalog: CatalogSection | None = Field(
+        default=None, description="Glue table in which each run is registered as a partition. Default: none."
+    )

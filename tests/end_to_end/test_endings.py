@@ -18,7 +18,17 @@ pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(600)]
 
 DAG = "abalone_endings"
 OUTPUT = "s3://batch-inference-sample/endings/"
-AFTER_PLAN = ["preprocess", "preprocessed", "shards", "transform", "transformed", "join", "publish", "report"]
+AFTER_PLAN = [
+    "preprocess",
+    "preprocessed",
+    "shards",
+    "transform",
+    "transformed",
+    "join",
+    "checks",
+    "publish",
+    "report",
+]
 
 
 @pytest.fixture(scope="module")

@@ -82,7 +82,7 @@ def test_the_chain_is_the_one_that_the_design_draws(abalone: Any) -> None:
     """Each task follows the one before it, and the teardown comes last."""
     chain = [
         "plan", "preprocess", "preprocessed", "shards", "transform", "transformed",
-        "join", "publish", "report", "clean_up",
+        "join", "checks", "publish", "report", "clean_up",
     ]  # fmt: skip
     order = ["plan"]
     while following := abalone.get_task(order[-1]).downstream_task_ids:

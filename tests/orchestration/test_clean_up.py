@@ -21,7 +21,7 @@ def test_a_run_that_published_is_good() -> None:
 
 
 @pytest.mark.parametrize("state", ["failed", "upstream_failed"])
-@pytest.mark.parametrize("task", ["plan", "transform", "publish", "report"])
+@pytest.mark.parametrize("task", ["plan", "transform", "checks", "publish", "report"])
 def test_a_failed_task_fails_the_run_and_is_named(task: str, state: str) -> None:
     """Also when the publishing itself went well."""
     with pytest.raises(RunFailed, match=f"{task} is {state}"):
@@ -40,17 +40,23 @@ def test_a_run_that_was_meant_to_publish_nothing_is_good() -> None:
     judge({**GOOD, "publish": "skipped", "report": "skipped"}, skipped_on_purpose=True)
 
 
+RUN = {"empty": False, "dry_run": False, "unchanged_since": None}
+
+
 @pytest.mark.parametrize(
     ("plan", "facts", "expected"),
     [
         (None, None, False),
-        ({"empty": True, "dry_run": False}, None, True),
-        ({"empty": False, "dry_run": True}, None, True),
-        ({"empty": False, "dry_run": False}, None, False),
-        ({"empty": False, "dry_run": False}, {"records_in": 0}, True),
-        ({"empty": False, "dry_run": False}, {"records_in": 5}, False),
+        ({**RUN, "empty": True}, None, True),
+        ({**RUN, "dry_run": True}, None, True),
+        ({**RUN, "unchanged_since": "nightly-1"}, None, True),
+        (RUN, None, False),
+        (RUN, {"records_in": 0}, True),
+        (RUN, {"records_in": 5}, False),
     ],
 )
-def test_only_a_dry_run_and_an_empty_input_skip_on_purpose(plan: dict, facts: dict, expected: bool) -> None:
+def test_only_a_dry_run_and_an_empty_or_unchanged_input_skip_on_purpose(
+    plan: dict, facts: dict, expected: bool
+) -> None:
     """Everything else that skips is an accident."""
     assert skipped_on_purpose(plan, facts) is expected

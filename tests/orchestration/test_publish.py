@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ import pyarrow.parquet
 import pytest
 
 from include.orchestration.publishing import Publication
-from include.orchestration.readback import first_rows, rows_in
+from include.orchestration.readback import first_rows, read_back
+from include.orchestration.scored import parts_of
 from include.orchestration.storage import Storage
-from include.orchestration.tasks.publish import parts_of
 from include.scoring.errors import ReconciliationError
 
 OUT = "s3://bucket/scored/"
@@ -170,16 +171,22 @@ def test_rows_are_counted_in_the_file_that_lies_in_s3(
 ) -> None:
     """Headers do not count, and a quoted line break is no end of a row."""
     storage.write(f"{OUT}{name}", content)
-    assert rows_in(storage, f"{OUT}{name}") == rows
+    found = read_back(storage, f"{OUT}{name}")
+    assert (found.rows, found.sha256) == (rows, hashlib.sha256(content).hexdigest())
 
 
 def test_a_part_that_does_not_hold_what_was_joined_is_not_committed(storage: Storage) -> None:
     """The copy is read back before the manifest is written."""
     storage.write("s3://bucket/joined/part-0.parquet", parquet(3))
-    joined, run = {"uri": "s3://bucket/joined/part-0.parquet", "rows": 4}, publication(storage)
+    digest = hashlib.sha256(parquet(3)).hexdigest()
+    joined = {"uri": "s3://bucket/joined/part-0.parquet", "rows": 4, "sha256": digest}
+    run = publication(storage)
     with pytest.raises(ReconciliationError, match="3 rows were read back, 4 were written"):
         run.copied(joined)
+    with pytest.raises(ReconciliationError, match="are not those that were written"):
+        run.copied({**joined, "rows": 3, "sha256": "0" * 64})
     entry = run.copied({**joined, "rows": 3})
+    assert entry["sha256"] == digest
     assert (entry["uri"], entry["rows"], entry["size"]) == (f"{OUT}{part(0)}", 3, len(parquet(3)))
 
 

@@ -14,6 +14,7 @@ EXAMPLES = {
     "PipelineError": errors.PipelineError("a.yaml", ("x is wrong", "y too")),
     "ParamsError": errors.ParamsError(("x is wrong", "y too")),
     "LintError": errors.LintError(("x is wrong",)),
+    "HeldError": errors.HeldError("nightly-1", ("churn: all are 1",)),
     "ReconciliationError": errors.ReconciliationError("shard s: lost", "s"),
 }
 CLASSES = [

@@ -29,6 +29,12 @@ ROW = {
 }  # fmt: skip
 
 
+QUALITY = {
+    "checks": {"version": 1, "run_id": "r", "judged_in": "r", "state": "passed", "gates": []},
+    "predictions": {}, "groups": [], "columns": {}, "profile": "s3://w/profile.json", "statistics": "s3://w/s.json",
+}  # fmt: skip
+
+
 def job(stage: str, **changes: Any) -> dict[str, Any]:
     return {
         "job_name": f"churn-{stage}-0123456789ab-deadbeef-1", "instance_type": "ml.m5.xlarge", "instance_count": 2,
@@ -58,11 +64,12 @@ def report(
     }
     manifest = build_manifest(
         plan=planned, files=[{"uri": "s3://data/out/date=2026-01-31/part-0.parquet", "rows": 60, "size": 4}],
-        reconciled=reconcile(found, JOINED), facts=facts, transformed=jobs["transform"],
+        reconciled=reconcile(found, JOINED), facts=facts, transformed=jobs["transform"], checks=QUALITY["checks"],
     )  # fmt: skip
     return build_report(
-        plan=planned, jobs=jobs, facts=facts, manifest=manifest, first_rows=[ROW] if rows is None else rows
-    )
+        plan=planned, jobs=jobs, facts=facts, manifest=manifest, quality=QUALITY,
+        first_rows=[ROW] if rows is None else rows,
+    )  # fmt: skip
 
 
 def test_the_figures_of_a_run() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 from airflow.sdk.exceptions import AirflowFailException
 
-from include.orchestration.names import CLEAN_UP, PLAN, PUBLISH, SHARDS
+from include.orchestration.names import CHECKS, CLEAN_UP, PLAN, PUBLISH, SHARDS
 from include.orchestration.pipelines import named
 from include.orchestration.templates import DEPLOYMENT_TAG, deployment, run_tag
 from include.scoring.naming import name_head, name_token
@@ -45,7 +45,11 @@ def clean_up(pipeline: str, *, ti: Any, dag_run: Any, **_: Any) -> dict[str, lis
     )
     log.info("stopped or deleted: %s", ", ".join(done) or "nothing, as nothing was left")
     states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[dag_run.run_id])[dag_run.run_id]
-    judge(states, skipped_on_purpose=skipped_on_purpose(plan, ti.xcom_pull(SHARDS, key="facts")))
+    judge(
+        states,
+        skipped_on_purpose=skipped_on_purpose(plan, ti.xcom_pull(SHARDS, key="facts")),
+        held=ti.xcom_pull(CHECKS, key="state") == "held",
+    )
     return {"removed": done}
 
 
@@ -60,15 +64,19 @@ def of_run(resources: Iterable[Resource], dag_id: str, run_id: str) -> list[Left
 
 
 def skipped_on_purpose(plan: Mapping[str, Any] | None, facts: Mapping[str, Any] | None) -> bool:
-    """Whether the run was meant to end without output: an empty input, or a dry run."""
+    """Whether the run was meant to end without output: an empty or unchanged input, or a dry run."""
     if plan is None:
         return False
-    return bool(plan["empty"] or plan["dry_run"]) or (facts is not None and facts["records_in"] == 0)
+    return bool(plan["empty"] or plan["dry_run"] or plan["unchanged_since"]) or (
+        facts is not None and facts["records_in"] == 0
+    )
 
 
-def judge(states: Mapping[str, str | None], *, skipped_on_purpose: bool) -> None:
-    """Raise RunFailed unless the run, by the states of its tasks, reached its goal."""
+def judge(states: Mapping[str, str | None], *, skipped_on_purpose: bool, held: bool = False) -> None:
+    """Raise RunFailed unless the run, by the states of its tasks, reached its goal; `held` by its gates it did not."""
     bad = sorted(task for task, state in states.items() if state in BAD and task != CLEAN_UP)
+    if held and CHECKS in bad:
+        raise RunFailed(f"the run is held: {CHECKS} says by which gates, and how to publish it all the same")
     if bad:
         raise RunFailed(f"the run failed: {', '.join(f'{task} is {states[task]}' for task in bad)}")
     if states.get(PUBLISH) != "success" and not skipped_on_purpose:

@@ -10,24 +10,30 @@ from pathlib import Path
 from typing import Any
 
 import include
-from include.orchestration import history
+from include.orchestration import history, names
 from include.orchestration.direct.documents import write_listing
 from include.orchestration.direct.looking import look_at
+from include.orchestration.fingerprints import fingerprint, unchanged_since
 from include.orchestration.gate import SkipRest
 from include.orchestration.model_registry import resolve_model
 from include.orchestration.pipelines import named
 from include.orchestration.pools import check_pool
 from include.orchestration.quotas import quotas_of
+from include.orchestration.releasing import held_run
 from include.orchestration.storage import Storage
+from include.scoring.config import Pipeline
 from include.scoring.input_manifest import noted_in_manifest
+from include.scoring.listing import noted_in_listing
 from include.scoring.naming import RunPaths, new_nonce
-from include.scoring.params import beyond_the_pipeline, check_conf, param_specs, read_params
+from include.scoring.params import RunParams, beyond_the_pipeline, check_conf, param_specs, read_params
 from include.scoring.placeholders import resolve
-from include.scoring.plan import S3Object, make_plan
+from include.scoring.plan import Plan, S3Object, make_plan
 from include.scoring.preflight import preflight
 from include.scoring.requests import preprocess_config
 
 log = logging.getLogger(__name__)
+
+PACKAGE = Path(include.__file__ or "").parent
 
 
 def plan(pipeline: str, *, params: Mapping[str, Any], dag_run: Any, **_: Any) -> dict[str, Any] | SkipRest:
@@ -38,11 +44,14 @@ def plan(pipeline: str, *, params: Mapping[str, Any], dag_run: Any, **_: Any) ->
         PoolError: the pipeline's pool is missing, or would limit nothing.
         ModelError: SageMaker has no such model, or no version of it that may score.
         LintError: SageMaker would refuse, or misread, a request of this plan.
+        ReleaseError: the run that is to be published is unknown, or not held.
         PlanError: the input is empty and the pipeline says that this is a failure, or no cluster fits.
     """
     config = named(pipeline)
     check_conf(dag_run.conf, param_specs(config))
     asked = beyond_the_pipeline(read_params(params), config)
+    if asked.publish_run is not None:
+        return release(config, asked.publish_run)
     moment, run_id = moment_of(dag_run), str(dag_run.run_id)
     input_uri = resolve(asked.input_uri or config.input.uri, moment=moment, run_id=run_id)
     output_uri = resolve(asked.output_uri or config.output.uri, moment=moment, run_id=run_id)
@@ -54,10 +63,10 @@ def plan(pipeline: str, *, params: Mapping[str, Any], dag_run: Any, **_: Any) ->
     kept = list(listed) if config.preprocess is None else []
     looked_at = look_at(storage, config, input_uri, kept) if config.preprocess is None else None
     with tempfile.TemporaryDirectory(prefix="plan-") as folder:
-        manifest = Path(folder) / "input.manifest"
-        with manifest.open("w", encoding="utf-8") as file:
-            # The listing passes by and is kept nowhere but in this file.
-            objects = noted_in_manifest(input_uri, kept or listed, file)
+        manifest, listing = Path(folder) / "input.manifest", Path(folder) / "input.listing"
+        with manifest.open("w", encoding="utf-8") as names_file, listing.open("w", encoding="utf-8") as file:
+            # The listing passes by and is kept nowhere but in these files.
+            objects = noted_in_listing(noted_in_manifest(input_uri, kept or listed, names_file), file)
             made = make_plan(
                 config, asked, objects,
                 run_id=run_id, nonce=new_nonce(), moment=moment, input_uri=input_uri, output_uri=output_uri,
@@ -67,6 +76,7 @@ def plan(pipeline: str, *, params: Mapping[str, Any], dag_run: Any, **_: Any) ->
                 can_ask=config.goals.on_over_budget == "approve",
             )  # fmt: skip
         preflight(config, made, looked_at)
+        made = compared(storage, config, asked, made)
         paths = RunPaths(made.run_prefix)
         storage.write(paths.plan, made.model_dump_json(indent=2) + "\n")
         for sentence in made.sentences:
@@ -75,6 +85,13 @@ def plan(pipeline: str, *, params: Mapping[str, Any], dag_run: Any, **_: Any) ->
             return SkipRest(made.for_xcom(), f"{input_uri} holds no object")
         if made.dry_run:
             return SkipRest(made.for_xcom(), f"a dry run was asked for; the plan is at {paths.plan}")
+        if made.unchanged_since is not None:
+            return SkipRest(
+                made.for_xcom(),
+                f"input, model and pipeline are those of {made.unchanged_since}, and what it published at "
+                f"{output_uri} is there",
+            )
+        storage.upload(listing, paths.input_listing)
         if made.layout is not None:
             write_listing(storage, paths.layout(made.nonce), kept)
             return made.for_xcom()
@@ -98,10 +115,29 @@ def upload_code(storage: Storage, paths: RunPaths) -> None:
 
     A user's own functions lie beside the pipelines or below the jobs.
     """
-    package = Path(include.__file__ or "").parent
-    files = [
-        package / "__init__.py",
-        *sorted((package / "jobs").rglob("*.py")),
-        *sorted((package / "pipelines").glob("*.py")),
+    storage.upload_tree(code_files(), PACKAGE.parent, paths.code)
+
+
+def code_files() -> list[Path]:
+    """All that the jobs run."""
+    return [
+        PACKAGE / "__init__.py",
+        *sorted((PACKAGE / "jobs").rglob("*.py")),
+        *sorted((PACKAGE / "pipelines").glob("*.py")),
     ]
-    storage.upload_tree(files, package.parent, paths.code)
+
+
+def compared(storage: Storage, config: Pipeline, asked: RunParams, made: Plan) -> Plan:
+    """Where it is asked for, the plan with what its rows follow from and the run that published just that, if any."""
+    if made.empty or not (config.skip_unchanged or asked.skip_unchanged):
+        return made
+    now = fingerprint(storage, config, made, code_files())
+    skip = config.skip_unchanged if asked.skip_unchanged is None else asked.skip_unchanged
+    since = unchanged_since(storage, made.output_uri, now) if skip else None
+    return made.model_copy(update={"fingerprint": now, "unchanged_since": since})
+
+
+def release(config: Pipeline, run_id: str) -> SkipRest:
+    """Hand on the plan of a held run; only what publishes it is left to do."""
+    held = held_run(Storage(config.aws_conn_id, config.region), config, run_id)
+    return SkipRest(held, f"{run_id} has done it already, and is published now", until=names.CHECKS)

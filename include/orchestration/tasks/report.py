@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from include.orchestration import history
-from include.orchestration.direct.jobs import finished_jobs, together
-from include.orchestration.measure import work_of
-from include.orchestration.names import (
-    CALIBRATE,
-    CANARIED,
-    CUT,
-    JOIN_JOB_DONE,
-    JOINED,
-    PLAN,
-    PREPROCESSED,
-    PUBLISH,
-    SHARDS,
-    TRANSFORMED,
-)
+from include.orchestration.names import PLAN, PUBLISH
 from include.orchestration.pipelines import named
 from include.orchestration.readback import first_rows
+from include.orchestration.scored import profile_of
 from include.orchestration.storage import Storage
+from include.scoring.bias import group_report
 from include.scoring.calibration import with_calibration
 from include.scoring.config import Pipeline
 from include.scoring.history import rows_of
@@ -34,6 +24,8 @@ log = logging.getLogger(__name__)
 
 #: Joined rows that the report shows.
 SHOWN_ROWS = 5
+#: Values of a text column that it shows, the most frequent.
+SHOWN_TEXTS = 20
 
 
 def report(pipeline: str, *, ti: Any, **_: Any) -> dict[str, Any]:
@@ -44,15 +36,16 @@ def report(pipeline: str, *, ti: Any, **_: Any) -> dict[str, Any]:
         RunPaths(plan["run_prefix"]),
         ti.xcom_pull(PUBLISH),
     )
-    jobs, facts = finished(config, ti) if config.preprocess is not None else finished_alone(config, ti)
-    document, resized = storage.read_json(paths.plan), ti.xcom_pull(CALIBRATE)
+    scored = storage.read_json(paths.scored)
+    document, resized = storage.read_json(paths.plan), scored["resized"]
     if resized is not None and resized["sentences"]:
-        document = with_calibration(document, resized, jobs["transform"]["instance_count"])
+        document = with_calibration(document, resized, scored["jobs"]["transform"]["instance_count"])
     figures = build_report(
         plan=document,
-        jobs=jobs,
-        facts=facts,
+        jobs=scored["jobs"],
+        facts=scored["facts"],
         manifest=storage.read_json(published["manifest"]),
+        quality=quality(storage, config, paths, scored),
         first_rows=first_rows(storage, published["files"][0], SHOWN_ROWS),
     )
     storage.write_json(paths.report_json, figures)
@@ -62,27 +55,29 @@ def report(pipeline: str, *, ti: Any, **_: Any) -> dict[str, Any]:
     return {**summary(figures), "report_json": paths.report_json, "report_html": paths.report_html}
 
 
-def finished(config: Pipeline, ti: Any) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-    """The jobs of both stages, and the facts that `shards` read back."""
-    jobs = {
-        stage: dict(ti.xcom_pull(task))
-        for stage, task in (("preprocess", PREPROCESSED), ("transform", TRANSFORMED))
+def quality(storage: Storage, config: Pipeline, paths: RunPaths, scored: Mapping[str, Any]) -> dict[str, Any]:
+    """The report's sections about the data: profile, predictions, groups, gates."""
+    profile, statistics = profile_of(storage, paths, scored), storage.read_json(paths.statistics)
+    job = scored["facts"]["preprocess_job"]
+    selected = config.predictions.selected
+    return {
+        "checks": storage.read_json(paths.checks),
+        "predictions": {name: described(column) for name, column in statistics["columns"].items()},
+        "groups": group_report(
+            profile["groups"],
+            statistics["groups"],
+            None if selected is None else selected.model_dump(mode="json", exclude_defaults=True),
+        ),
+        "columns": {name: described(column) for name, column in profile["columns"].items()},
+        "profile": None if job is None else paths.job(job).merged_profile,
+        "statistics": paths.statistics,
     }
-    facts = ti.xcom_pull(SHARDS, key="facts")
-    # `preprocess` measures itself; what the model's containers did is read from their logs.
-    jobs["preprocess"] |= {"busy_seconds": facts["busy_seconds"], "instances": facts.get("instances")}
-    jobs["transform"] |= work_of(config.aws_conn_id, config.region, jobs["transform"])
-    canary = ti.xcom_pull(CANARIED)
-    if canary is not None:
-        # Both are the stage: its records, its cost and its rate are those of all shards.
-        canary = {**canary, **work_of(config.aws_conn_id, config.region, canary)}
-        jobs["transform"] = together([canary, jobs["transform"]])
-    if config.join.processing_above is not None and (done := ti.xcom_pull(JOIN_JOB_DONE)):
-        jobs["join"] = {**done, "busy_seconds": ti.xcom_pull(JOINED, key="busy_seconds")}
-    return jobs, facts
 
 
-def finished_alone(config: Pipeline, ti: Any) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-    """The transform jobs of a pipeline without preprocessing as one stage, and the facts of `cut`."""
-    jobs = [{**job, **work_of(config.aws_conn_id, config.region, job)} for job in finished_jobs(ti)]
-    return {"transform": together(jobs)}, {"preprocess_job": None, **ti.xcom_pull(CUT, key="facts")}
+def described(profile: Mapping[str, Any]) -> dict[str, Any]:
+    """A column's profile for people: without its buckets, and of texts the most frequent alone."""
+    found = {name: value for name, value in profile.items() if name not in ("sketch", "values")}
+    if "values" in profile:
+        found["distinct"] = len(profile["values"])
+        found["values"] = dict(list(profile["values"].items())[:SHOWN_TEXTS])
+    return found

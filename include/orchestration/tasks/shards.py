@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from typing import Any
 
+from include.jobs.groups import merge_groups
+from include.jobs.profiles import merge_profiles
 from include.orchestration.canary import set_aside
 from include.orchestration.gate import SkipRest
 from include.orchestration.names import PLAN, PREPROCESSED
@@ -50,6 +53,12 @@ def shards(pipeline: str, *, ti: Any, **_: Any) -> list[dict[str, int]] | SkipRe
         else None,
     }
     ti.xcom_push(key="facts", value=facts)
+    profile = {
+        "version": 1,
+        "columns": merge_profiles(storage.read_json(uri) for uri in storage.uris(where.profile)),
+        "groups": merge_groups([document.get("groups", {}) for document in documents]),
+    }
+    storage.write(where.merged_profile, json.dumps(profile))
     passed = f"{found.records_out:,} passed in {len(found.shards):,} shards"
     log.info("%s records in, %s, rejected: %s", f"{found.records_in:,}", passed, facts["rejected"] or "none")
     if found.records_in == 0:

@@ -1,4 +1,4 @@
-"""`publish` without preprocessing: prove that the planned objects were scored, each record once, and publish."""
+"""scored.json of a run without preprocessing: the proof that the planned objects were scored, each record once."""
 
 from __future__ import annotations
 
@@ -7,46 +7,35 @@ from typing import Any
 
 from include.orchestration.direct.documents import read_group, read_listing
 from include.orchestration.direct.jobs import finished_jobs, together
-from include.orchestration.names import CUT, PLAN
-from include.orchestration.pipelines import named
+from include.orchestration.measure import work_of
+from include.orchestration.names import CUT
+from include.orchestration.scored import document
 from include.orchestration.storage import Storage
-from include.orchestration.tasks.publish import publish_parts
+from include.scoring.config import Pipeline
 from include.scoring.errors import ReconciliationError
 from include.scoring.laid_out import PieceFile, reconcile_pieces
 from include.scoring.naming import LayoutPaths, RunPaths
 
 
-def publish(
-    pipeline: str,
-    joined: Iterable[Mapping[str, Any]],
-    *,
-    ti: Any,
-    params: Mapping[str, Any],
-    outlet_events: Any,
-    **_: Any,
+def scored_run(
+    config: Pipeline, storage: Storage, plan: Mapping[str, Any], ti: Any, joined: Iterable[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Publish the rows that the joins wrote and tell of it by an Asset event, or nothing.
+    """scored.json of the run whose tasks are this task instance's; its transform jobs are told as one stage.
 
     Raises:
-        ReconciliationError: the rows are not those of the planned objects, or parts are of different jobs; nothing was
-            committed.
+        ReconciliationError: the rows are not those of the planned objects, or parts are of different jobs.
     """
-    config, plan, jobs = named(pipeline), ti.xcom_pull(PLAN), finished_jobs(ti)
-    storage, facts = Storage(config.aws_conn_id, config.region), ti.xcom_pull(CUT, key="facts")
+    finished, facts = finished_jobs(ti), ti.xcom_pull(CUT, key="facts")
     paths = RunPaths(plan["run_prefix"]).layout(plan["nonce"])
-    parts = parts_of(joined, facts["groups"], [job["job_name"] for job in jobs])
+    parts = parts_of(joined, facts["groups"], [job["job_name"] for job in finished])
     reconciled = reconcile_pieces(read_listing(storage, paths), counted(storage, paths, parts))
-    return publish_parts(
-        config,
-        storage,
-        plan,
-        parts,
-        reconciled,
+    measured = [{**job, **work_of(config.aws_conn_id, config.region, job)} for job in finished]
+    return document(
+        jobs={"transform": together(measured)},
         facts={"preprocess_job": None, **facts},
-        transformed=together(jobs),
-        try_number=ti.try_number,
-        asked_output=params.get("output_uri"),
-        outlet_events=outlet_events,
+        parts=parts,
+        transformed=together(finished),
+        reconciled=reconciled,
     )
 
 

@@ -1,0 +1,152 @@
+"""scored.json: the jobs, counts and joined parts of a run, which is all that judging, publishing and reporting need.
+
+It is written once the rows are proved to be all of them. From then on a run can be published by another one, when
+Airflow may not know this one's tasks any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from include.orchestration.direct.jobs import together
+from include.orchestration.measure import work_of
+from include.orchestration.names import (
+    CALIBRATE,
+    CANARIED,
+    JOIN_JOB_DONE,
+    JOINED,
+    PREPROCESSED,
+    SHARDS,
+    TRANSFORMED,
+)
+from include.orchestration.shard_sources import mended_shards
+from include.orchestration.storage import Storage
+from include.scoring.config import Pipeline
+from include.scoring.errors import ReconciliationError
+from include.scoring.naming import RunPaths
+from include.scoring.reconciliation import Reconciled, reconcile
+from include.scoring.requests import manifest_uris
+from include.scoring.shards import read_manifests
+
+
+def document(
+    *,
+    jobs: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    parts: Sequence[Mapping[str, Any]],
+    transformed: Mapping[str, Any],
+    reconciled: Reconciled,
+    resized: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """scored.json. `jobs` maps a stage to its finished job, with what its instances did; `resized` is what a canary
+    changed of the plan."""
+    return {
+        "version": 1,
+        "jobs": dict(jobs),
+        "facts": dict(facts),
+        "parts": list(parts),
+        "transformed": dict(transformed),
+        "reconciled": asdict(reconciled),
+        "resized": resized,
+    }
+
+
+def scored_run(
+    config: Pipeline, storage: Storage, plan: Mapping[str, Any], ti: Any, joined: Iterable[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """scored.json of a run with preprocessing, whose tasks are this task instance's.
+
+    Raises:
+        ReconciliationError: records in are not records rejected plus rows joined, or parts are of different jobs.
+    """
+    preprocessed, transformed = ti.xcom_pull(PREPROCESSED), ti.xcom_pull(TRANSFORMED)
+    facts = ti.xcom_pull(SHARDS, key="facts")
+    parts = parts_of(joined, facts, preprocessed["job_name"], transformed["job_name"])
+    refused = {shard: each["refused"] for shard, each in mended_shards(storage, transformed).items()}
+    reconciled = reconciled_run(storage, plan, preprocessed, parts, refused)
+    # `preprocess` measures itself; what the model's containers did is read from their logs.
+    own = {"busy_seconds": facts["busy_seconds"], "instances": facts.get("instances")}
+    jobs = {
+        "preprocess": {**preprocessed, **own},
+        "transform": {**transformed, **work_of(config.aws_conn_id, config.region, transformed)},
+    }
+    if canary := ti.xcom_pull(CANARIED):
+        # Both are the stage: its records, its cost and its rate are those of all shards.
+        measured = {**canary, **work_of(config.aws_conn_id, config.region, canary)}
+        jobs["transform"] = together([measured, jobs["transform"]])
+    if config.join.processing_above is not None and (done := ti.xcom_pull(JOIN_JOB_DONE)):
+        jobs["join"] = {**done, "busy_seconds": ti.xcom_pull(JOINED, key="busy_seconds")}
+    return document(
+        jobs=jobs,
+        facts=facts,
+        parts=parts,
+        transformed=transformed,
+        reconciled=reconciled,
+        resized=ti.xcom_pull(CALIBRATE),
+    )
+
+
+def parts_of(
+    joined: Iterable[Mapping[str, Any]], facts: Mapping[str, Any], preprocess_job: str, transform_job: str
+) -> list[Mapping[str, Any]]:
+    """The parts that were joined from these two jobs.
+
+    A join that was cleared away, because a later run of `shards` gave fewer groups, leaves its result in Airflow; its
+    jobs are others.
+
+    Raises:
+        ReconciliationError: a shard is in two parts, or `shards` has not read what `preprocess` wrote last.
+    """
+    if facts["preprocess_job"] != preprocess_job:
+        raise ReconciliationError(
+            f"`shards` read what {facts['preprocess_job']} wrote, but `preprocess` has run again as {preprocess_job}; "
+            f"clear `shards` and all that follows it"
+        )
+    current = (preprocess_job, transform_job)
+    parts = [part for part in joined if (part["preprocess_job"], part["transform_job"]) == current]
+    seen: set[str] = set()
+    for part in parts:
+        twice = seen.intersection(part["shards"])
+        if twice:
+            raise ReconciliationError(
+                f"shard {min(twice)} is in two parts, {part['uri']} among them", min(twice)
+            )
+        seen.update(part["shards"])
+    return parts
+
+
+def reconciled_run(
+    storage: Storage,
+    plan: Mapping[str, Any],
+    preprocessed: Mapping[str, Any],
+    parts: Iterable[Mapping[str, Any]],
+    refused: Mapping[str, int],
+) -> Reconciled:
+    """The counts of the run, which add up: per object, per shard and in all. `refused`: records that the model could
+    not take, by shard.
+
+    Raises:
+        ReconciliationError, ManifestError: they do not.
+    """
+    paths = RunPaths(plan["run_prefix"])
+    manifests = storage.uris(paths.job(preprocessed["job_name"]).manifest)
+    found = read_manifests(
+        [storage.read_json(uri) for uri in manifests], hosts=preprocessed["instance_count"]
+    )
+    return reconcile(
+        found,
+        {shard: rows for part in parts for shard, rows in part["shards"].items()},
+        objects=manifest_uris(storage.read_json(paths.input_manifest)),
+        refused=refused,
+    )
+
+
+def profile_of(storage: Storage, paths: RunPaths, scored: Mapping[str, Any]) -> dict[str, Any]:
+    """The merged profile of the records: `columns`, and `groups` by sensitive column; empty without preprocessing."""
+    job = scored["facts"]["preprocess_job"]
+    if job is None:
+        return {"columns": {}, "groups": {}}
+    profile: dict[str, Any] = storage.read_json(paths.job(job).merged_profile)
+    return profile

@@ -1,0 +1,98 @@
+"""Outcomes by group of the sensitive columns: who is rejected, what is predicted, who is selected, and how unequally.
+
+`difference` is the largest figure of a group minus the smallest, `ratio` the smallest divided by the largest: 1 is
+equal treatment, and below 0.8 is where the four-fifths rule of the US Uniform Guidelines (29 CFR 1607.4) looks closer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+#: Records that could not be read are of no group; they are shown, and compared with nothing.
+UNREADABLE = "(unreadable)"
+
+
+def group_report(
+    rejects: Mapping[str, Mapping[str, Any]],
+    scored: Mapping[str, Mapping[str, Any]],
+    selected: Mapping[str, Any] | None,
+) -> list[dict[str, Any]]:
+    """One entry for each sensitive column, JSON-safe; what is not known is None.
+
+    `rejects` are the counts of preprocessing by column and group, `scored` those of the join, `selected` says in the
+    pipeline's words what was counted as selected.
+    """
+    return [_column(column, counts, scored.get(column, {}), selected) for column, counts in rejects.items()]
+
+
+def _column(
+    column: str,
+    rejects: Mapping[str, Any],
+    scored: Mapping[str, Any],
+    selected: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    groups = [_group(label, rejects.get(label), scored.get(label)) for label in sorted({*rejects, *scored})]
+    compared = [group for group in groups if group["group"] != UNREADABLE]
+    predictions = sorted({name for group in groups for name in group["mean_prediction"]})
+    return {
+        "column": column,
+        "groups": groups,
+        "rejected_share": _spread(group["rejected_share"] for group in compared),
+        "mean_prediction": {
+            name: _spread(group["mean_prediction"].get(name) for group in compared) for name in predictions
+        },
+        "selected": None if selected is None else dict(selected),
+        "selection_rate": _spread(group["selection_rate"] for group in compared),
+    }
+
+
+def _group(label: str, rejects: Mapping[str, Any] | None, scored: Mapping[str, Any] | None) -> dict[str, Any]:
+    records = rejects["records"] if rejects else 0
+    rejected = rejects["rejected"] if rejects else 0
+    rows = scored["rows"] if scored else 0
+    chosen = scored["selected"] if scored else None
+    return {
+        "group": label,
+        "records": records,
+        "rejected": rejected,
+        "rejected_share": rejected / records if records else None,
+        "rejected_by_rule": dict(rejects["by_rule"]) if rejects else {},
+        "scored": rows,
+        "mean_prediction": {
+            name: each["sum"] / each["count"]
+            for name, each in (scored["predictions"] if scored else {}).items()
+            if each["count"]
+        },
+        "selected": chosen,
+        "selection_rate": chosen / rows if rows and chosen is not None else None,
+    }
+
+
+def _spread(figures: Iterable[float | None]) -> dict[str, float | None]:
+    """How unequal the figures are; None where fewer than two are known, or a ratio means nothing."""
+    known = [figure for figure in figures if figure is not None]
+    if len(known) < 2:
+        return {"difference": None, "ratio": None}
+    least, most = min(known), max(known)
+    ratio = least / most if least >= 0 and most > 0 else None
+    return {"difference": most - least, "ratio": 1.0 if least == most else ratio}
+
+
+def rejected_against_the_rest(groups: Mapping[str, Any], least_records: int) -> dict[str, float]:
+    """By group, its rejected share as a multiple of that of all other groups together; infinity where theirs is 0.
+
+    Groups with fewer records are left out, as are those whose record could not be read.
+    """
+    told = {label: counts for label, counts in groups.items() if label != UNREADABLE}
+    records = sum(counts["records"] for counts in told.values())
+    rejected = sum(counts["rejected"] for counts in told.values())
+    found: dict[str, float] = {}
+    for label, counts in told.items():
+        others = records - counts["records"]
+        if counts["records"] < least_records or others < least_records:
+            continue
+        share = counts["rejected"] / counts["records"]
+        of_others = (rejected - counts["rejected"]) / others
+        found[label] = share / of_others if of_others else (float("inf") if share else 1.0)
+    return found

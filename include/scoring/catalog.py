@@ -1,0 +1,106 @@
+"""The published data as a table of a Glue data catalog: its columns, and the partition that one run is.
+
+A partition is what stands in the output's URI as Hive writes it: `date={date}` makes the column `date`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from include.scoring.s3uri import as_folder
+
+_PARTITION = re.compile(r"([a-z_][a-z0-9_]*)=\{\w+\}")
+#: What Glue calls a type of ours.
+TYPES = {"string": "string", "integer": "bigint", "float": "double", "json": "string"}
+_PARQUET = "org.apache.hadoop.hive.ql.io.parquet"
+#: Input format, output format and SerDe by format of the published files, as Athena documents them. There is none for
+#: CSV that knows quotes and empty numbers both.
+FORMATS: Mapping[str, tuple[str, str, str]] = {
+    "parquet": (
+        f"{_PARQUET}.MapredParquetInputFormat",
+        f"{_PARQUET}.MapredParquetOutputFormat",
+        f"{_PARQUET}.serde.ParquetHiveSerDe",
+    ),
+    "jsonl": (
+        "org.apache.hadoop.mapred.TextInputFormat",
+        "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat",
+        "org.openx.data.jsonserde.JsonSerDe",
+    ),
+}
+
+
+def check_catalog(output_uri: str, file_format: str, columns: Mapping[str, str]) -> None:
+    """Raise ValueError when the output cannot be a partitioned table of the catalog.
+
+    `columns` are those of the published rows, with their types.
+    """
+    if file_format not in FORMATS:
+        raise ValueError(
+            f"output.catalog: found join.format {file_format}; allowed are {' and '.join(FORMATS)}, because no table "
+            f"of the catalog reads {file_format} with quotes and missing numbers"
+        )
+    root, keys = layout(output_uri)
+    if not keys or f"{root}{'/'.join(f'{key}={{}}' for key in keys)}/" != re.sub(
+        r"\{\w+\}", "{}", as_folder(output_uri)
+    ):
+        raise ValueError(
+            f"output.catalog: found output.uri {output_uri!r}; allowed is one whose last folders are partitions, such "
+            f"as s3://bucket/scored/date={{date}}/, with placeholders nowhere else"
+        )
+    twice = sorted(set(keys) & {name.lower() for name in columns})
+    if twice:
+        raise ValueError(
+            f"output.catalog: found {twice[0]!r} as a partition of output.uri and as a column; rename the column"
+        )
+
+
+def layout(output_uri: str) -> tuple[str, tuple[str, ...]]:
+    """The folder of the whole table, and its partition keys, from a pipeline's output URI."""
+    folder = as_folder(output_uri)
+    segments = folder.rstrip("/").split("/")
+    first = next(
+        (number for number, segment in enumerate(segments) if _PARTITION.fullmatch(segment)), len(segments)
+    )
+    keys = tuple(found[1] for segment in segments[first:] if (found := _PARTITION.fullmatch(segment)))
+    return "/".join(segments[:first]) + "/", keys
+
+
+def partition_values(output_uri: str, template: str) -> list[str] | None:
+    """The values of the partition keys in a run's own output URI; None when it is no partition of the table."""
+    root, keys = layout(template)
+    folder = as_folder(output_uri)
+    if not folder.startswith(root):
+        return None
+    segments = folder.removeprefix(root).rstrip("/").split("/")
+    if [segment.partition("=")[0] for segment in segments] != list(keys):
+        return None
+    return [segment.partition("=")[2] for segment in segments]
+
+
+def table_input(name: str, template: str, file_format: str, columns: Mapping[str, str]) -> dict[str, Any]:
+    """Glue's TableInput of the whole table."""
+    root, keys = layout(template)
+    return {
+        "Name": name,
+        "TableType": "EXTERNAL_TABLE",
+        "Parameters": {
+            "EXTERNAL": "TRUE",
+            "classification": "parquet" if file_format == "parquet" else "json",
+        },
+        "PartitionKeys": [{"Name": key, "Type": "string"} for key in keys],
+        "StorageDescriptor": storage_descriptor(root, file_format, columns),
+    }
+
+
+def storage_descriptor(location: str, file_format: str, columns: Mapping[str, str]) -> dict[str, Any]:
+    """Glue's StorageDescriptor of a table or of one partition."""
+    reads, writes, serde = FORMATS[file_format]
+    return {
+        "Columns": [{"Name": name.lower(), "Type": TYPES[kind]} for name, kind in columns.items()],
+        "Location": location,
+        "InputFormat": reads,
+        "OutputFormat": writes,
+        "SerdeInfo": {"SerializationLibrary": serde},
+    }

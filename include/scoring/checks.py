@@ -1,0 +1,212 @@
+"""Judging a run by its pipeline's gates: one sentence for each, and whether the run may be published."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from include.scoring.bias import rejected_against_the_rest
+from include.scoring.drift import p_value, population_stability_index, present
+from include.scoring.errors import HeldError
+from include.scoring.gates import (
+    PREVIOUS,
+    ConstantGate,
+    DriftGate,
+    Gate,
+    GroupRejectsGate,
+    NullsGate,
+    RangeGate,
+    RowsGate,
+)
+
+#: passed; warned and held: the gate was breached; unknown: there is nothing to compare with yet.
+Outcome = Literal["passed", "warned", "held", "unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What a run is judged by.
+
+    Attributes:
+        statistics: of the run's predictions (`include/jobs/prediction_statistics.py`).
+        groups: counts of preprocessing by sensitive column and group.
+        rows_before: rows of the runs published before, the latest last.
+        references: the statistics that drift is measured against, by `against` of the gate; None: there are none yet.
+    """
+
+    statistics: Mapping[str, Any]
+    groups: Mapping[str, Any] = field(default_factory=dict)
+    rows_before: Sequence[int] = ()
+    references: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one gate found: figures, and a sentence about them."""
+
+    gate: str
+    column: str | None
+    then: str
+    outcome: Outcome
+    sentence: str
+    figures: Mapping[str, float | None]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-safe: a figure without bound becomes None."""
+        figures = {
+            name: None if value is None or math.isinf(value) else value
+            for name, value in self.figures.items()
+        }
+        return {
+            "gate": self.gate,
+            "column": self.column,
+            "then": self.then,
+            "outcome": self.outcome,
+            "sentence": self.sentence,
+            "figures": figures,
+        }
+
+
+def judge(gates: Sequence[Gate], evidence: Evidence) -> list[Verdict]:
+    """The verdict of each gate, in their order."""
+    return [_judge(gate, evidence) for gate in gates]
+
+
+def check_held(run_id: str, verdicts: Sequence[Verdict]) -> None:
+    """Raise HeldError when a gate holds the run."""
+    held = [verdict.sentence for verdict in verdicts if verdict.outcome == "held"]
+    if held:
+        raise HeldError(run_id, tuple(held))
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Whether a gate is breached (None: there is nothing to judge), and what was seen."""
+
+    breached: bool | None
+    sentence: str
+    figures: Mapping[str, float | None]
+
+
+def _judge(gate: Gate, evidence: Evidence) -> Verdict:
+    found = _JUDGES[type(gate)](gate, evidence)
+    outcome: Outcome = "unknown" if found.breached is None else "passed"
+    if found.breached:
+        outcome = "held" if gate.then == "hold" else "warned"
+    return Verdict(
+        gate.gate, getattr(gate, "column", None), gate.then, outcome, found.sentence, found.figures
+    )
+
+
+def _nulls(gate: NullsGate, evidence: Evidence) -> _Found:
+    profile = evidence.statistics["columns"][gate.column]
+    whole = profile["count"] + profile["nulls"]
+    share = profile["nulls"] / whole if whole else 0.0
+    return _Found(
+        share > gate.most,
+        f"{gate.column}: {profile['nulls']:,} of {whole:,} predictions are missing ({share:.2%}, "
+        f"allowed {gate.most:.2%})",
+        {"share": share},
+    )
+
+
+def _range(gate: RangeGate, evidence: Evidence) -> _Found:
+    profile = evidence.statistics["columns"][gate.column]
+    if not profile["count"]:
+        return _Found(None, f"{gate.column}: there is no prediction to judge", {})
+    least, most = profile["min"], profile["max"]
+    breached = (gate.min is not None and least < gate.min) or (gate.max is not None and most > gate.max)
+    low = "any" if gate.min is None else f"{gate.min:g}"
+    high = "any" if gate.max is None else f"{gate.max:g}"
+    return _Found(
+        breached,
+        f"{gate.column}: predictions lie between {least:g} and {most:g} (allowed {low} to {high})",
+        {"min": least, "max": most},
+    )
+
+
+def _constant(gate: ConstantGate, evidence: Evidence) -> _Found:
+    profile = evidence.statistics["columns"][gate.column]
+    if profile["count"] < gate.rows:
+        return _Found(None, f"{gate.column}: {profile['count']:,} predictions are too few to judge", {})
+    if profile["kind"] == "number":
+        same, value = profile["min"] == profile["max"], f"{profile['min']:g}"
+    else:
+        same, value = len(profile["values"]) == 1 and not profile["others"], next(iter(profile["values"]))
+    said = f"all {profile['count']:,} predictions are {value}" if same else "predictions differ"
+    return _Found(same, f"{gate.column}: {said}", {})
+
+
+def _rows(gate: RowsGate, evidence: Evidence) -> _Found:
+    rows = int(evidence.statistics["rows"])
+    last = list(evidence.rows_before[-gate.runs :])
+    median = statistics.median(last) if last else 0
+    if not median:
+        return _Found(None, f"{rows:,} rows; no run was published before", {"rows": rows})
+    ratio = rows / median
+    breached = (gate.least is not None and ratio < gate.least) or (
+        gate.most is not None and ratio > gate.most
+    )
+    allowed = " to ".join("any" if bound is None else f"{bound:g}" for bound in (gate.least, gate.most))
+    of = "the last published run" if len(last) == 1 else f"the last {len(last)} published runs"
+    return _Found(
+        breached,
+        f"{rows:,} rows are {ratio:.2f} times the {median:,.0f} of {of} (allowed {allowed})",
+        {"rows": rows, "median": median, "ratio": ratio},
+    )
+
+
+def _drift(gate: DriftGate, evidence: Evidence) -> _Found:
+    reference = evidence.references.get(gate.against)
+    what = "the run published before" if gate.against == PREVIOUS else gate.against
+    now = evidence.statistics["columns"][gate.column]
+    before = None if reference is None else reference["columns"].get(gate.column)
+    if reference is None or before is None or before["kind"] != now["kind"]:
+        return _Found(None, f"{gate.column}: {what} has no such predictions to compare with", {})
+    if not before["count"] or not now["count"]:
+        return _Found(None, f"{gate.column}: there are no predictions to compare", {})
+    figures: dict[str, float | None] = {}
+    said: list[str] = []
+    breached = False
+    if gate.psi is not None:
+        index = figures["psi"] = population_stability_index(before, now)
+        breached |= index > gate.psi
+        said.append(f"PSI {index:.3f} (allowed {gate.psi:g})")
+    if gate.p_value is not None:
+        samples = [present(of["sample"]["columns"][gate.column]) for of in (reference, evidence.statistics)]
+        p = figures["p_value"] = p_value(now["kind"], *samples)
+        breached |= p < gate.p_value
+        test = "Kolmogorov-Smirnov" if now["kind"] == "number" else "chi-squared"
+        said.append(f"{test} p = {p:.2g} (allowed from {gate.p_value:g})")
+    return _Found(breached, f"{gate.column} beside {what}: {', '.join(said)}", figures)
+
+
+def _group_rejects(gate: GroupRejectsGate, evidence: Evidence) -> _Found:
+    ratios = rejected_against_the_rest(evidence.groups.get(gate.column, {}), gate.records)
+    if not ratios:
+        return _Found(None, f"{gate.column}: no two groups have {gate.records:,} records to compare", {})
+    worst = max(ratios, key=lambda label: (ratios[label], label))
+    ratio = ratios[worst]
+    counts = evidence.groups[gate.column][worst]
+    times = (
+        "and none of the others are" if math.isinf(ratio) else f"{ratio:.2f} times the share of the others"
+    )
+    return _Found(
+        ratio > gate.most_ratio,
+        f"{gate.column} {worst}: {counts['rejected']:,} of {counts['records']:,} records are rejected by rules, "
+        f"{times} (allowed {gate.most_ratio:g} times)",
+        {"ratio": ratio},
+    )
+
+
+_JUDGES: Mapping[type, Callable[[Any, Evidence], _Found]] = {
+    NullsGate: _nulls,
+    RangeGate: _range,
+    ConstantGate: _constant,
+    RowsGate: _rows,
+    DriftGate: _drift,
+    GroupRejectsGate: _group_rejects,
+}

@@ -1,0 +1,166 @@
+"""What the predictions of a run must be like before they are published, as a pipeline file states it.
+
+Each gate warns or holds. `include.scoring.checks` judges a run by them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+from pydantic import Field, model_validator
+
+from include.scoring import s3uri
+from include.scoring.messages import did_you_mean
+from include.scoring.rules import Noun
+
+PREVIOUS = "previous"
+
+
+class SelectedSection(Noun):
+    """Which rows count as selected: a bound on a number, or the values of a text."""
+
+    column: str = Field(description="Output column of predictions.fields.")
+    at_least: float | None = Field(default=None, description="Smallest number that counts as selected.")
+    at_most: float | None = Field(default=None, description="Largest number that counts as selected.")
+    values: tuple[str, ...] = Field(default=(), description="Texts that count as selected.")
+
+    def check(self, predictions: Mapping[str, str]) -> None:
+        """Raise ValueError for a column that is no prediction, or bounds that do not suit its type."""
+        _known(predictions, self.column, "predictions.selected.column")
+        numeric = predictions[self.column] in ("float", "integer")
+        bounds = self.at_least is not None or self.at_most is not None
+        if numeric != bounds or numeric == bool(self.values):
+            raise ValueError(
+                f"predictions.selected: {self.column} has type {predictions[self.column]}; a number has at_least, "
+                f"at_most or both, a text has values"
+            )
+
+
+class _Gate(Noun):
+    then: Literal["warn", "hold"] = Field(
+        description="warn lets the run publish and says so; hold keeps it from publishing until a person does."
+    )
+
+
+class NullsGate(_Gate):
+    """The share of missing predictions in a column."""
+
+    gate: Literal["nulls"] = Field(description="What is judged.")
+    column: str = Field(description="A prediction column.")
+    most: float = Field(ge=0, le=1, description="Largest share of rows without a prediction.")
+
+
+class RangeGate(_Gate):
+    """Every prediction lies between `min` and `max`."""
+
+    gate: Literal["range"] = Field(description="What is judged.")
+    column: str = Field(description="A prediction column that holds numbers.")
+    min: float | None = Field(default=None, description="Smallest prediction allowed.")
+    max: float | None = Field(default=None, description="Largest prediction allowed.")
+
+    @model_validator(mode="after")
+    def _has_a_range(self) -> Self:
+        if self.min is None and self.max is None:
+            raise ValueError("found neither min nor max; a range needs one of them, or both")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"found min {self.min:g} and max {self.max:g}; no number lies between them")
+        return self
+
+
+class ConstantGate(_Gate):
+    """The predictions are not all the same."""
+
+    gate: Literal["constant"] = Field(description="What is judged.")
+    column: str = Field(description="A prediction column.")
+    rows: int = Field(default=2, ge=2, description="A run with fewer rows is not judged.")
+
+
+class RowsGate(_Gate):
+    """The number of rows, as a multiple of the median of the last published runs."""
+
+    gate: Literal["rows"] = Field(description="What is judged.")
+    least: float | None = Field(default=None, ge=0, description="Smallest multiple, such as 0.5.")
+    most: float | None = Field(default=None, gt=0, description="Largest multiple, such as 2.")
+    runs: int = Field(default=7, ge=1, le=100, description="How many published runs are looked back upon.")
+
+    @model_validator(mode="after")
+    def _has_a_bound(self) -> Self:
+        if self.least is None and self.most is None:
+            raise ValueError("found neither least nor most; the number of rows needs one of them, or both")
+        return self
+
+
+class DriftGate(_Gate):
+    """The distribution of a column's predictions beside an earlier run's."""
+
+    gate: Literal["drift"] = Field(description="What is judged.")
+    column: str = Field(description="A prediction column.")
+    psi: float | None = Field(
+        default=None, gt=0, description="Largest population stability index; 0.1 is small, 0.25 is large."
+    )
+    p_value: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Smallest p-value of a test on samples: Kolmogorov-Smirnov for numbers, chi-squared for texts.",
+    )
+    against: str = Field(
+        default=PREVIOUS,
+        description="`previous`, the run published before this one, or the S3 URI of a run's statistics.json.",
+    )
+
+    @model_validator(mode="after")
+    def _has_a_limit(self) -> Self:
+        if self.psi is None and self.p_value is None:
+            raise ValueError("found neither psi nor p_value; drift needs one of them, or both")
+        if self.against != PREVIOUS and not s3uri.is_uri(self.against):
+            raise ValueError(
+                f"found against {self.against!r}; allowed are previous and an S3 URI of a statistics.json"
+            )
+        return self
+
+
+class GroupRejectsGate(_Gate):
+    """How much more often the rules reject one group than all others."""
+
+    gate: Literal["group_rejects"] = Field(description="What is judged.")
+    column: str = Field(description="A column of `sensitive`.")
+    most_ratio: float = Field(
+        ge=1, description="Largest multiple of the others' rejected share that a group's may be."
+    )
+    records: int = Field(default=100, ge=1, description="A group with fewer records is not judged.")
+
+
+Gate: TypeAlias = Annotated[
+    NullsGate | RangeGate | ConstantGate | RowsGate | DriftGate | GroupRejectsGate,
+    Field(discriminator="gate"),
+]
+
+
+def check_gates(
+    gates: tuple[Gate, ...], *, predictions: Mapping[str, str], sensitive: tuple[str, ...]
+) -> None:
+    """Raise ValueError for gates on columns that are not there, or of a type that they do not judge.
+
+    `predictions` maps each column of the answers to its type, `sensitive` names the columns of that key.
+    """
+    for position, gate in enumerate(gates):
+        where = f"gates[{position}].column"
+        if isinstance(gate, GroupRejectsGate):
+            _known(dict.fromkeys(sensitive, ""), gate.column, where, what="columns of sensitive")
+        elif not isinstance(gate, RowsGate):
+            _known(predictions, gate.column, where)
+            kind = predictions[gate.column]
+            if kind == "json" or (isinstance(gate, RangeGate) and kind == "string"):
+                raise ValueError(
+                    f"{where}: {gate.column} has type {kind}, which a gate {gate.gate} cannot judge"
+                )
+
+
+def _known(columns: Mapping[str, Any], name: str, where: str, what: str = "prediction columns") -> None:
+    if name not in columns:
+        raise ValueError(
+            f"{where}: found {name!r}; the {what} are {', '.join(columns) or 'none'}"
+            f"{did_you_mean(name, list(columns))}"
+        )

@@ -1,0 +1,243 @@
+"""Runs of a pipeline without Airflow's processes: the real task bodies on a real S3, the jobs' own code in place."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas
+import pytest
+import yaml
+
+from include.jobs.config import parse_config
+from include.jobs.container import Container
+from include.jobs.preprocess import preprocess
+from include.orchestration import names, pipelines, scored
+from include.orchestration import storage as storage_module
+from include.orchestration.gate import SkipRest
+from include.orchestration.storage import Storage
+from include.orchestration.tasks import checks, join, plan, publish, report, shards
+from include.scoring.naming import RunPaths, job_base_name
+from include.scoring.params import param_specs
+from include.scoring.requests import manifest_uris
+
+ROLE = "arn:aws:iam::123456789012:role/scoring"
+Model = Callable[[list[str]], Any]
+
+
+def document(name: str = "churn", **changes: Any) -> dict[str, Any]:
+    """A small pipeline on the bucket `bucket`."""
+    return {
+        "name": name,
+        "aws_conn_id": "aws_test",
+        "role": ROLE,
+        "work": "s3://bucket/work",
+        "input": {
+            "uri": "s3://bucket/in/date={date}/",
+            "columns": [
+                {"name": "id", "type": "string"},
+                {"name": "sex", "type": "string"},
+                {"name": "age", "type": "integer"},
+            ],
+        },
+        "output": {"uri": "s3://bucket/out/date={date}/"},
+        "rules": [{"rule": "required", "columns": ["age"], "name": "age present"}],
+        "model": {"containers": [{"image": "model:1", "model_data": "s3://bucket/model/a.tar.gz"}]},
+        "preprocess": {"image": "python:3"},
+        "predictions": {"fields": {"score": "churn"}},
+        **changes,
+    }
+
+
+class FakeInstance:
+    """A task instance as the bodies use it, with the XComs of its run."""
+
+    def __init__(self, xcoms: dict[tuple[str, str], Any], task_id: str) -> None:
+        self.xcoms, self.task_id, self.try_number = xcoms, task_id, 1
+
+    def xcom_pull(self, task_ids: str, key: str = "return_value") -> Any:
+        """What a task has handed on, through JSON as in Airflow."""
+        value = self.xcoms.get((task_ids, key))
+        return json.loads(json.dumps(value))
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        """Hand on a value of this task."""
+        self.xcoms[self.task_id, key] = value
+
+
+class OutletEvents:
+    """Collects what would become Asset events."""
+
+    def __init__(self) -> None:
+        self.told: list[dict[str, Any]] = []
+
+    def __getitem__(self, _: Any) -> OutletEvents:
+        return self
+
+    def add(self, _: Any, extra: dict[str, Any]) -> None:
+        """One event."""
+        self.told.append(extra)
+
+
+@dataclass
+class Pipelines:
+    """A folder of pipelines, and an S3 where their runs work."""
+
+    storage: Storage
+    folder: Path
+    events: OutletEvents = field(default_factory=OutletEvents)
+
+    def write(self, made: dict[str, Any]) -> None:
+        """Deploy a pipeline, or its next version."""
+        (self.folder / f"{made['name']}.yaml").write_text(yaml.safe_dump(made))
+
+    def upload(self, day: int, rows: Iterable[str], name: str = "a.csv") -> None:
+        """Input of one day of January 2026."""
+        self.storage.write(
+            f"s3://bucket/in/date=2026-01-{day:02d}/{name}", "".join(f"{row}\n" for row in rows)
+        )
+
+    def run(self, run_id: str, day: int, model: Model, *, pipeline: str = "churn", **conf: Any) -> Run:
+        """A run that was started and has done nothing yet."""
+        return Run(self, pipeline, run_id, datetime(2026, 1, day, 2, tzinfo=UTC), model, conf)
+
+
+@dataclass
+class Run:
+    """One run; `xcoms` are what its tasks have handed on."""
+
+    pipelines: Pipelines
+    pipeline: str
+    run_id: str
+    moment: datetime
+    model: Model
+    conf: dict[str, Any]
+    xcoms: dict[tuple[str, str], Any] = field(default_factory=dict)
+    skipped: str | None = None
+
+    def task(self, task_id: str, body: Callable[..., Any], **more: Any) -> Any:
+        """Run a task's body as Airflow does and keep what it returns."""
+        config = pipelines.named(self.pipeline)
+        found = body(
+            self.pipeline,
+            ti=FakeInstance(self.xcoms, task_id),
+            dag_run=SimpleNamespace(
+                run_id=self.run_id, conf=self.conf, data_interval_start=self.moment, logical_date=self.moment,
+                run_after=self.moment,
+            ),
+            params={name: self.conf.get(name, spec.default) for name, spec in param_specs(config).items()},
+            outlet_events=self.pipelines.events,
+            **more,
+        )  # fmt: skip
+        if isinstance(found, SkipRest):
+            self.skipped, found = found.until or "the end", found.value
+        self.xcoms[task_id, "return_value"] = found
+        return found
+
+    def go(self) -> dict[str, Any]:
+        """All tasks in their order; what the report returns, or nothing when the run ends early."""
+        self.task(names.PLAN, plan.plan)
+        if not self.skipped:
+            self.prepare()
+            self.task(names.SHARDS, shards.shards)
+            self.transform()
+            joined = [
+                self.task(names.JOIN, join.join, group=group)
+                for group in self.xcoms[names.SHARDS, "return_value"]
+            ]
+        elif self.skipped == names.CHECKS:
+            joined = []
+        else:
+            return {}
+        self.task(names.CHECKS, checks.checks, joined=joined)
+        self.task(names.PUBLISH, publish.publish)
+        done: dict[str, Any] = self.task(names.REPORT, report.report)
+        return done
+
+    def prepare(self) -> None:
+        """What the processing job does: its own code, on one host."""
+        storage, paths = self.pipelines.storage, self.paths
+        base = self.pipelines.folder / "jobs" / self.job("preprocess")
+        config = parse_config(storage.read_json(paths.preprocess_config))
+        for uri in manifest_uris(storage.read_json(paths.input_manifest)):
+            storage.download(uri, base / "processing" / "input" / "data" / uri.rsplit("/", 1)[1])
+        container = Container(base, "algo-1", ("algo-1",))
+        preprocess(container, config)
+        files = [path for path in container.output.rglob("*") if path.is_file()]
+        storage.upload_tree(files, container.output, paths.job(self.job("preprocess")).root)
+        self.xcoms[names.PREPROCESSED, "return_value"] = self.finished("preprocess")
+
+    def transform(self) -> None:
+        """What the transform job does: one answer a line of features."""
+        storage, wrote = self.pipelines.storage, self.paths.job(self.job("preprocess"))
+        target = self.paths.job(self.job("transform")).predictions
+        for uri in storage.uris(wrote.features):
+            lines = storage.read(uri).decode().splitlines()
+            answers = "".join(json.dumps({"score": self.model(line.split(","))}) + "\n" for line in lines)
+            storage.write(f"{target}{uri.rsplit('/', 1)[1]}.out", answers)
+        self.xcoms[names.TRANSFORMED, "return_value"] = {
+            **self.finished("transform"),
+            "output_uris": [target],
+            "model_name": "model",
+        }
+        source = {"S3DataType": "S3Prefix", "S3Uri": wrote.features}
+        self.xcoms[names.TRANSFORM, "spec"] = {
+            "request": {"TransformInput": {"DataSource": {"S3DataSource": source}}}
+        }
+
+    def finished(self, stage: str) -> dict[str, Any]:
+        """The finished job of a stage."""
+        return {
+            "kind": "Processing" if stage == "preprocess" else "Transform", "job_name": self.job(stage),
+            "instance_type": "ml.m5.xlarge", "instance_count": 1, "created_at": 0.0, "started_at": 10.0,
+            "ended_at": 70.0, "attempt": 1,
+        }  # fmt: skip
+
+    def job(self, stage: str) -> str:
+        """Name of the job of a stage."""
+        nonce = self.xcoms[names.PLAN, "return_value"]["nonce"]
+        return job_base_name(pipeline=self.pipeline, step=stage, nonce=nonce, task_id=stage) + "-1"
+
+    @property
+    def paths(self) -> RunPaths:
+        """Where the run works."""
+        return RunPaths(self.xcoms[names.PLAN, "return_value"]["run_prefix"])
+
+    def json(self, uri: str) -> Any:
+        """A document of the run."""
+        return self.pipelines.storage.read_json(uri)
+
+
+def published(storage: Storage, output: str) -> tuple[pandas.DataFrame, dict[str, Any]]:
+    """The rows that a reader who follows the manifest sees, and the manifest."""
+    import io
+
+    manifest = storage.read_json(f"{output}_manifest.json")
+    frames = [pandas.read_parquet(io.BytesIO(storage.read(file["uri"]))) for file in manifest["files"]]
+    return pandas.concat(frames, ignore_index=True), manifest
+
+
+@pytest.fixture
+def deployed(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pipelines:
+    """An empty bucket but for the model, and no pipeline yet."""
+    storage.delete(storage.uris("s3://bucket/"))
+    storage.write("s3://bucket/model/a.tar.gz", "model")
+    monkeypatch.setattr(pipelines, "FOLDER", tmp_path)
+    monkeypatch.setattr(plan, "quotas_of", lambda *_: {})
+    # The jobs run in place, and pages have tests of their own.
+    monkeypatch.setattr(plan, "upload_code", lambda *_: None)
+    monkeypatch.setattr(report, "render_html", lambda _: "")
+    # A client takes longer to make than a run takes to stage, so all tasks have one.
+    monkeypatch.setattr(
+        storage_module, "S3Hook", lambda **_: SimpleNamespace(get_conn=lambda: storage.client)
+    )
+    monkeypatch.setattr(scored, "work_of", lambda *_: {"busy_seconds": None, "instances": None})
+    # A request log of all that moto answers is no help, and is kept for each test.
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    return Pipelines(storage, tmp_path)

@@ -1,0 +1,291 @@
+"""Runs from plan to report on a real S3: gates hold them, people publish them, nothing is done twice for nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+
+from include.orchestration import names
+from include.orchestration.tasks import checks, plan
+from include.orchestration.tasks.clean_up import RunFailed, judge, skipped_on_purpose
+from include.scoring.errors import HeldError, ReleaseError
+from tests.orchestration.staged import Pipelines, Run, deployed, document, published
+
+__all__ = ["deployed"]
+
+OUT = "s3://bucket/out/date=2026-01-{:02d}/"
+
+
+def rows(count: int, *, empty: str = "f", every: int = 10) -> list[str]:
+    """Records; of the group `empty` every so manieth has no age, which a rule rejects."""
+    sexes = "fm"
+    return [
+        f"r{n},{sexes[n % 2]},{'' if sexes[n % 2] == empty and n // 2 % every == 0 else n % 80}"
+        for n in range(count)
+    ]
+
+
+def age(features: list[str]) -> float:
+    """A model that answers the age."""
+    return float(features[2])
+
+
+def constant(_: list[str]) -> float:
+    """A model that has broken: one answer for all."""
+    return 1.0
+
+
+def run(deployed: Pipelines, day: int, model: Any = age, count: int = 200, **more: Any) -> Run:
+    """A run over input of a day, which is uploaded."""
+    deployed.upload(day, rows(count))
+    return deployed.run(f"nightly-{day}", day, model, **more)
+
+
+CONSTANT = {"gate": "constant", "column": "churn", "then": "hold"}
+
+
+def test_a_run_without_gates_publishes_with_checksums_and_what_it_was_made_from(deployed: Pipelines) -> None:
+    """Manifest and report say what was read, from which bytes, and what came out."""
+    deployed.write(document(sensitive=[{"column": "sex"}]))
+    done = run(deployed, 5)
+    done.go()
+    frame, manifest = published(deployed.storage, OUT.format(5))
+    assert len(frame) == manifest["rows"] == 190
+    assert (frame["churn"] == frame["age"]).all()
+    (file,) = manifest["files"]
+    content = deployed.storage.read(file["uri"])
+    assert file["sha256"] == hashlib.sha256(content).hexdigest()
+    assert manifest["bytes"] == file["size"] == len(content)
+    listing = deployed.storage.read(manifest["input"]["listing_uri"])
+    assert hashlib.sha256(listing).hexdigest() == manifest["input"]["digest"]
+    etag = deployed.storage.head("s3://bucket/in/date=2026-01-05/a.csv")["etag"]
+    assert etag in listing.decode()
+    assert manifest["checks"]["state"] == "passed"
+
+
+def test_the_report_has_profiles_and_figures_by_group(deployed: Pipelines) -> None:
+    """Ten of a hundred women are rejected and no man; the mean prediction and selection rate of each."""
+    deployed.write(
+        document(
+            sensitive=[{"column": "sex", "in_features": True}],
+            predictions={"fields": {"score": "churn"}, "selected": {"column": "churn", "at_least": 40}},
+        )
+    )
+    done = run(deployed, 5)
+    quality = done.json(done.go()["report_json"])["quality"]
+    (by_sex,) = quality["groups"]
+    women, men = by_sex["groups"]
+    assert (women["group"], women["records"], women["rejected"], women["scored"]) == ("f", 100, 10, 90)
+    assert women["rejected_by_rule"] == {"age present": 10}
+    assert (men["records"], men["rejected"], men["scored"]) == (100, 0, 100)
+    assert by_sex["rejected_share"] == {"difference": pytest.approx(0.1), "ratio": 0.0}
+    frame, _ = published(deployed.storage, OUT.format(5))
+    for group in (women, men):
+        own = frame[frame["sex"] == group["group"]]
+        assert group["mean_prediction"]["churn"] == pytest.approx(own["churn"].mean())
+        assert group["selection_rate"] == pytest.approx((own["churn"] >= 40).mean())
+    assert by_sex["selection_rate"]["difference"] == pytest.approx(
+        abs(women["selection_rate"] - men["selection_rate"])
+    )
+    assert by_sex["selected"] == {"column": "churn", "at_least": 40.0}
+    assert quality["predictions"]["churn"]["max"] == 79
+    assert sum(quality["predictions"]["churn"]["histogram"]["counts"]) == 190
+    assert quality["columns"]["sex"]["values"] == {"m": 100, "f": 90}
+    assert done.json(quality["profile"])["columns"]["age"]["sketch"]
+
+
+def test_a_gate_on_groups_holds_a_run_that_rejects_one_more_than_the_other(deployed: Pipelines) -> None:
+    """The transform is paid for by then; what it scored is kept."""
+    gate = {"gate": "group_rejects", "column": "sex", "most_ratio": 2, "then": "hold"}
+    deployed.write(document(sensitive=[{"column": "sex"}], gates=[gate]))
+    with pytest.raises(
+        HeldError, match="sex f: 10 of 100 records are rejected by rules, and none of the others"
+    ):
+        run(deployed, 5).go()
+
+
+def test_a_held_run_publishes_nothing_keeps_everything_and_fails(deployed: Pipelines) -> None:
+    """Also its statistics are kept; later runs are not compared with it."""
+    deployed.write(document(gates=[CONSTANT]))
+    held = run(deployed, 5, constant)
+    with pytest.raises(HeldError, match=r'all 190 predictions are 1.*\{"publish_run": "nightly-5"\}'):
+        held.go()
+    assert deployed.storage.uris("s3://bucket/out/") == []
+    assert deployed.storage.uris("s3://bucket/work/churn/_published/") == []
+    assert held.json(held.paths.checks)["state"] == "held"
+    assert held.json(held.paths.statistics)["rows"] == 190
+    assert deployed.storage.uris(f"{held.paths.run_prefix}joined/")
+    assert held.xcoms[names.CHECKS, "state"] == "held"
+    with pytest.raises(RunFailed, match="the run is held"):
+        judge({"plan": "success", "checks": "failed"}, skipped_on_purpose=False, held=True)
+
+
+def test_a_warning_publishes_and_stands_in_manifest_and_report(deployed: Pipelines) -> None:
+    """The same finding, with `then: warn`."""
+    deployed.write(document(gates=[{**CONSTANT, "then": "warn"}]))
+    done = run(deployed, 5, constant)
+    done.go()
+    (gate,) = published(deployed.storage, OUT.format(5))[1]["checks"]["gates"]
+    assert (gate["outcome"], gate["sentence"]) == ("warned", "churn: all 190 predictions are 1")
+
+
+def test_a_person_publishes_a_held_run_as_it_is(deployed: Pipelines) -> None:
+    """Without a job: to the place that run was for, with its report; the gates are reported and hold nothing."""
+    deployed.write(document(gates=[CONSTANT]))
+    with pytest.raises(HeldError):
+        run(deployed, 5, constant).go()
+    release = deployed.run("manual-1", 9, age, publish_run="nightly-5")
+    done = release.go()
+    assert release.skipped == names.CHECKS
+    frame, manifest = published(deployed.storage, OUT.format(5))
+    assert (len(frame), manifest["run_id"]) == (190, "nightly-5")
+    assert manifest["checks"]["judged_in"] == "manual-1"
+    assert manifest["checks"]["gates"][0]["outcome"] == "held"
+    assert deployed.events.told[-1]["run_id"] == "nightly-5"
+    assert release.json(done["report_json"])["records"]["scored"] == 190
+    assert done["report_json"].startswith("s3://bucket/work/churn/nightly-5/")
+    assert not skipped_on_purpose(release.xcoms[names.PLAN, "return_value"], None)
+    with pytest.raises(ReleaseError, match="has been published by hand already"):
+        deployed.run("manual-2", 9, age, publish_run="nightly-5").go()
+
+
+def test_a_release_that_died_half_way_is_done_again(deployed: Pipelines) -> None:
+    """Its parts may lie there already, uncommitted."""
+    deployed.write(document(gates=[CONSTANT]))
+    with pytest.raises(HeldError):
+        run(deployed, 5, constant).go()
+    died = deployed.run("manual-1", 9, age, publish_run="nightly-5")
+    died.task(names.PLAN, plan.plan)
+    died.task(
+        names.CHECKS,
+        checks.checks,
+        joined=[],
+    )
+    deployed.run("manual-2", 9, age, publish_run="nightly-5").go()
+    assert len(published(deployed.storage, OUT.format(5))[0]) == 190
+
+
+def test_only_a_held_run_can_be_published_by_hand(deployed: Pipelines) -> None:
+    """Unknown, not yet checked, and published runs are refused, each with its reason, before anything is done."""
+    deployed.write(document(gates=[CONSTANT]))
+    run(deployed, 5).go()
+    planned = run(deployed, 6)
+    planned.task(names.PLAN, plan.plan)
+    for run_id, message in (
+        ("nightly-7", "there is no run of it below s3://bucket/work/churn/nightly-7/"),
+        ("nightly-6", "never got as far as its checks"),
+        ("nightly-5", "was not held by its gates"),
+    ):
+        with pytest.raises(ReleaseError, match=message):
+            deployed.run("manual-1", 9, age, publish_run=run_id).go()
+
+
+def test_runs_are_compared_with_the_one_published_before(deployed: Pipelines) -> None:
+    """By rows and by distribution; the first has nothing to be compared with, and a held one is not compared with."""
+    gates = [
+        {"gate": "rows", "least": 0.5, "most": 2, "then": "hold"},
+        {"gate": "drift", "column": "churn", "psi": 0.25, "p_value": 0.0001, "then": "hold"},
+    ]
+    deployed.write(document(gates=gates))
+    first = run(deployed, 1)
+    first.go()
+    outcomes = [gate["outcome"] for gate in first.json(first.paths.checks)["gates"]]
+    assert outcomes == ["unknown", "unknown"]
+    run(deployed, 2).go()
+    with pytest.raises(HeldError, match=r"76 rows are 0.40 times the 190 of the last 2 published runs"):
+        run(deployed, 3, count=80).go()
+    with pytest.raises(HeldError, match=r"beside the run published before: PSI .* Kolmogorov-Smirnov"):
+        run(deployed, 4, lambda features: age(features) + 40).go()
+    run(deployed, 5).go()
+    # A run for a day before is compared with what was published for days before it.
+    late = deployed.run("backfill-2", 2, age)
+    late.go()
+    assert "the 190 of the last published run" in late.json(late.paths.checks)["gates"][0]["sentence"]
+
+
+def test_a_pinned_baseline_is_read_from_the_run_that_it_names(deployed: Pipelines) -> None:
+    """`against` holds the URI of its statistics.json, which the report tells."""
+    deployed.write(document())
+    good = run(deployed, 1)
+    uri = good.json(good.go()["report_json"])["quality"]["statistics"]
+    drift = {"gate": "drift", "column": "churn", "psi": 0.25, "against": uri, "then": "hold"}
+    deployed.write(document(gates=[drift]))
+    run(deployed, 2).go()
+    with pytest.raises(HeldError, match=uri):
+        run(deployed, 3, lambda features: -age(features)).go()
+
+
+def skipping(**changes: Any) -> dict[str, Any]:
+    """A pipeline that publishes to one place and skips what is there already."""
+    return document(
+        skip_unchanged=True,
+        input={**document()["input"], "uri": "s3://bucket/in/date=2026-01-05/"},
+        output={"uri": "s3://bucket/out/"},
+        **changes,
+    )
+
+
+def test_an_unchanged_run_ends_without_a_job_and_says_so(deployed: Pipelines) -> None:
+    """As long as input, model and pipeline are those of what is published, and that is still there."""
+    deployed.write(skipping())
+    first = run(deployed, 5)
+    first.go()
+    again = deployed.run("nightly-6", 6, age)
+    assert again.go() == {}
+    assert again.xcoms[names.PLAN, "return_value"]["unchanged_since"] == "nightly-5"
+    assert skipped_on_purpose(again.xcoms[names.PLAN, "return_value"], None)
+    forced = deployed.run("manual-1", 6, age, skip_unchanged=False)
+    assert forced.go()["records"]["scored"] == 190
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda deployed: deployed.upload(5, rows(201)),
+        lambda deployed: deployed.upload(5, ["x,f,1"], name="b.csv"),
+        lambda deployed: deployed.storage.write("s3://bucket/model/a.tar.gz", "another model"),
+        lambda deployed: deployed.write(skipping(join={"format": "csv"})),
+        lambda deployed: deployed.storage.delete(
+            [uri for uri in deployed.storage.uris("s3://bucket/out/") if "part-" in uri]
+        ),
+        lambda deployed: deployed.storage.delete(["s3://bucket/out/_manifest.json"]),
+    ],
+    ids=["input object", "more input", "model archive", "pipeline", "parts are gone", "manifest is gone"],
+)
+def test_whatever_changes_the_rows_is_no_reason_to_skip(deployed: Pipelines, change: Any) -> None:
+    """Also an object replaced under its name, of the input or of the model."""
+    deployed.write(skipping())
+    run(deployed, 5).go()
+    change(deployed)
+    again = deployed.run("nightly-6", 6, age)
+    assert again.go()["records"]["in"] > 0
+    assert not again.skipped
+
+
+def test_what_the_rows_do_not_depend_on_is_none_either(deployed: Pipelines) -> None:
+    """A description, a schedule, goals."""
+    deployed.write(skipping())
+    run(deployed, 5).go()
+    deployed.write(skipping(description="Other words.", goals={"prefer": "speed"}, tags={"team": "x"}))
+    again = deployed.run("nightly-6", 6, age)
+    assert again.go() == {}
+
+
+def test_thirty_dates_give_thirty_right_partitions_twice_in_a_row(deployed: Pipelines) -> None:
+    """A backfill, and the same again: each date has its own rows, once, and nothing else lies there."""
+    deployed.write(document())
+    for day in range(1, 31):
+        deployed.upload(day, [f"r{day}-{n},f,{day}" for n in range(day)])
+    for attempt in ("first", "second"):
+        for day in range(1, 31):
+            deployed.run(f"backfill-{attempt}-{day}", day, age).go()
+        for day in range(1, 31):
+            frame, manifest = published(deployed.storage, OUT.format(day))
+            assert frame["id"].tolist() == [f"r{day}-{n}" for n in range(day)]
+            assert (frame["churn"] == day).all()
+            assert manifest["run_id"] == f"backfill-{attempt}-{day}"
+            listed = {uri.removeprefix(OUT.format(day)) for uri in deployed.storage.uris(OUT.format(day))}
+            parts = {file["uri"].removeprefix(OUT.format(day)) for file in manifest["files"]}
+            assert listed == {*parts, "_manifest.json", "_SUCCESS"}
