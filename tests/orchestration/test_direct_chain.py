@@ -24,7 +24,7 @@ def dag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, airflow_db: Path) -> An
 def test_the_model_is_given_the_input_without_a_job_before(dag: Any) -> None:
     order = ["plan"]
     names = [
-        "plan", "cut", "manifests", "transform", "transformed", "join", "publish", "report", "clean_up",
+        "plan", "cut", "manifests", "transform", "transformed", "join", "checks", "publish", "report", "clean_up",
     ]  # fmt: skip
     while following := dag.get_task(order[-1]).downstream_task_ids:
         order.append(min(following, key=names.index))
