@@ -80,6 +80,7 @@ iam: $(INSTALLED) ## the IAM policies of a pipeline: make iam PIPELINE=abalone [
 .PHONY: test-images
 test-images: $(INSTALLED) ## the jobs' tests with Python 3.8 and old pandas, with pandas 3, and without either, where these are here
 	@$(PY) -m tools.bare_environments
+
 .PHONY: baseline
 baseline: $(INSTALLED) ## the `baseline` section of a pipeline from a run's profile: make baseline PROFILE=s3://…/profile.json
 	@$(PY) -m tools.baseline "$(PROFILE)"

@@ -46,11 +46,13 @@ class PredictionField:
     Attributes:
         source: a JSON member's name or path, or a CSV column's position from 0, or from the end as -1.
         column: what it becomes in the output; for an echo, the column of the record that it must equal.
+        nullable: whether a number may be missing: null, NaN or an empty field. A blank answer is an error all the same.
     """
 
     source: str
     column: OutputColumn
     echoes: bool = False
+    nullable: bool = False
 
 
 @dataclass(frozen=True)
@@ -159,14 +161,25 @@ class JoinSpec:
         top = Fields(document, "", KEYS)
         columns = _columns(top, "columns", TYPES)
         predictions = Fields(
-            top.get("predictions", dict), "predictions", ("format", "fields", "types", "echo")
+            top.get("predictions", dict), "predictions", ("format", "fields", "types", "nullable", "echo")
         )
         targets = predictions.get("fields", dict)
         types = Fields(predictions.get("types", dict, {}), "predictions.types", map(str, targets.values()))
+        nullable = predictions.texts("nullable", [])
         fields = [
-            PredictionField(source, OutputColumn(target, types.choice(target, PREDICTION_TYPES, "float")))
+            PredictionField(
+                source,
+                OutputColumn(target, types.choice(target, PREDICTION_TYPES, "float")),
+                nullable=target in nullable,
+            )
             for source, target in targets.items()
         ]
+        numbers = [field.column.name for field in fields if field.column.type in ("integer", "float")]
+        strange = [name for name in nullable if name not in numbers]
+        if strange:
+            raise ConfigError(
+                f"predictions.nullable has {strange[0]!r}, allowed are numbers: {', '.join(numbers) or 'none'}"
+            )
         if not fields:
             raise ConfigError("predictions.fields is empty: nothing of the model's answer would be kept")
         for source, name in predictions.get("echo", dict, {}).items():

@@ -33,9 +33,11 @@ def decode(text: str) -> Any:
 DOCUMENTS = json.JSONDecoder(parse_float=Number, parse_int=Number, parse_constant=Constant)
 
 
-def part(answer: Any, source: str, kind: str) -> str:
-    """The text of the answer's part `source` for a column of this kind; raises MissingError."""
+def part(answer: Any, source: str, kind: str, nullable: bool) -> str:
+    """The text of the answer's part `source` for a column of this kind, empty for a null; raises MissingError."""
     value = _find(answer, source)
+    if nullable and (value is None or value == "NaN"):
+        return ""
     if value is None:
         raise MissingError(f"{source!r} is null")
     if isinstance(value, Constant):

@@ -15,6 +15,8 @@ from include.jobs.join_spec import JoinSpec, PredictionField
 from include.jobs.members import MissingError, decode, part, shown
 from include.jobs.numeric import parse_column
 
+# How servers write in CSV that there is no number.
+_NULLS = ("", "nan", "null")
 _DIGITS = b"0123456789+-.eE\n"
 # The name of a member that is no path into one.
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -191,12 +193,12 @@ def _sound(table: Any, block: Block, names: Sequence[str]) -> list[Any] | None:
 
 def pick(fields: Sequence[PredictionField], shard: str, first: int, values: Sequence[Any]) -> list[list[str]]:
     """For each field the texts of its part of each decoded answer; raises PredictionError."""
-    wanted = [(field.source, field.column.type) for field in fields]
+    wanted = [(field.source, field.column.type, field.nullable) for field in fields]
     answer: Any = None
     rows = []
     try:
         for answer in values:
-            rows.append([part(answer, source, kind) for source, kind in wanted])
+            rows.append([part(answer, *one) for one in wanted])
     except MissingError as error:
         raise PredictionError(shard, first + len(rows), f"{error} in the answer {shown(answer)}") from None
     columns = [list(column) for column in zip(*rows)] if rows else [[] for _ in fields]
@@ -206,16 +208,18 @@ def pick(fields: Sequence[PredictionField], shard: str, first: int, values: Sequ
 def check(
     fields: Sequence[PredictionField], shard: str, first: int, columns: list[list[str]]
 ) -> list[list[str]]:
-    """The columns, once every number among them is one; raises PredictionError."""
-    for field, texts in zip(fields, columns):
+    """The columns, once every number among them is one, or missing where it may be; raises PredictionError."""
+    for at, (field, texts) in enumerate(zip(fields, columns)):
         if field.column.type not in ("integer", "float"):
             continue
+        if field.nullable:
+            texts = columns[at] = ["" if text.strip().lower() in _NULLS else text for text in texts]
         values, wrong = parse_column(texts, field.column.type)
         if wrong:
             index, allowed = min(wrong.items())
             found = f"prediction {field.source!r} is {texts[index]!r}, allowed is {allowed.split(' or ')[0]}"
             raise PredictionError(shard, first + index, found)
         empty = np.flatnonzero(np.isnan(values))
-        if len(empty):
+        if len(empty) and not field.nullable:
             raise PredictionError(shard, first + int(empty[0]), f"prediction {field.source!r} is empty")
     return columns

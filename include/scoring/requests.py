@@ -346,6 +346,7 @@ def join_spec(pipeline: Pipeline) -> dict[str, Any]:
             "format": pipeline.predictions.format,
             "fields": dict(pipeline.predictions.fields),
             "types": dict(pipeline.predictions.types),
+            "nullable": list(pipeline.predictions.nullable),
             "echo": dict(pipeline.predictions.echo),
         },
         "function": None

@@ -381,6 +381,12 @@ class PredictionsSection(Noun):
         default_factory=dict, description="Type of an output column, where it is no float."
     )
 
+    nullable: tuple[str, ...] = Field(
+        default=(),
+        description="Output columns of numbers that may be missing: null or NaN is published as null, and counted. By "
+        "default it fails the run.",
+    )
+
     echo: dict[str, str] = Field(
         default_factory=dict,
         description="Fields of an answer that repeat an input column, such as an id, and must equal it.",
@@ -406,6 +412,13 @@ class PredictionsSection(Noun):
         if strange:
             raise ValueError(
                 f"found a type for {strange[0]!r}; allowed are the output columns of fields: {', '.join(targets)}"
+            )
+        numbers = [name for name, kind in self.column_types.items() if kind in ("float", "integer")]
+        strange = [name for name in self.nullable if name not in numbers]
+        if strange:
+            raise ValueError(
+                f"found {strange[0]!r} in nullable; allowed are the output columns of numbers: "
+                f"{', '.join(numbers) or 'none'}"
             )
         return self
 

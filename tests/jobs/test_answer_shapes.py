@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import pickle
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -16,9 +18,43 @@ from include.jobs import documents
 from include.jobs.detect import detect
 from include.jobs.errors import AssociationError, ConfigError, EchoError, JoinError, PredictionError
 from include.jobs.join import JoinSpec, ShardFiles, join_group
+from include.jobs.prediction_statistics import Statistics
 
 RECORDS = "a,1\nb,2\nc,3\n"
 COLUMNS = [{"name": "id", "type": "string"}, {"name": "n", "type": "integer"}]
+
+
+@pytest.mark.parametrize("output", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize(
+    ("answers", "text"),
+    [
+        ("jsonlines", '{"score": 1.5}\n{"score": null}\n{"score": NaN}\n'),
+        ("json", '{"predictions": [{"score": 1.5}, {"score": null}, {"score": NaN}]}'),
+        ("csv", "a,1.5\nb,\nc,nan\n"),
+    ],
+)
+def test_a_number_that_may_be_missing_is_published_as_null_and_counted(
+    tmp_path: Path, output: str, answers: str, text: str
+) -> None:
+    """Where the pipeline says so; without a word it is an error, and so is an answer of another kind."""
+    (tmp_path / "records").write_text("a\nb\nc\n")
+    (tmp_path / "answers").write_text(text)
+    shard = ShardFiles("s", tmp_path / "records", tmp_path / "answers", ("id",))
+    predictions = {"format": answers, "fields": {"1" if answers == "csv" else "score": "p"}}
+    made = {"columns": [{"name": "id", "type": "string"}], "format": output}
+    with pytest.raises(PredictionError, match=r"record [23]"):
+        join_group([shard], tmp_path / "out", JoinSpec.from_dict({**made, "predictions": predictions}))
+    spec = JoinSpec.from_dict({**made, "predictions": {**predictions, "nullable": ["p"]}})
+    statistics = Statistics(spec)
+    join_group([shard], tmp_path / "out", spec, statistics=statistics)
+    profile = statistics.to_dict()["columns"]["p"]
+    assert (profile["count"], profile["nulls"], profile["mean"]) == (1, 2, 1.5)
+    frame = {
+        "csv": pandas.read_csv,
+        "jsonl": partial(pandas.read_json, lines=True),
+        "parquet": pandas.read_parquet,
+    }
+    assert frame[output](tmp_path / "out")["p"].isna().tolist() == [False, True, True]
 
 
 def joined(folder: Path, answers: str, output: str = "parquet", sent: str = RECORDS, **spec: Any) -> Any:
