@@ -10,11 +10,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, get_args
 
-import pyarrow as pa
 import pytest
 
 from include.scoring.sections import Encoding
 from tests.jobs.containers import REAL_ABALONE, abalone_columns, columns, config, run_preprocess
+from tests.jobs.hostile import run, zstd
 
 ABALONE_RULES = [
     {"name": "sex known", "rule": "allowed", "column": "sex", "values": ["M", "F", "I"]},
@@ -206,15 +206,11 @@ def test_all_rejected_leaves_rejects_and_no_shard(tmp_path: Path) -> None:
     assert not list((ended.output / "records").iterdir())
 
 
-def zstd(*frames: bytes) -> bytes:
-    return b"".join(bytes(pa.compress(frame, "zstd", asbytes=True)) for frame in frames)
-
-
 PACKED = {
     "gzip": gzip.compress,
     "zstd": zstd,
     "gzip in two members": lambda text: gzip.compress(text[:30_000]) + gzip.compress(text[30_000:]),
-    "zstd in two frames": lambda text: zstd(text[:30_000], text[30_000:]),
+    "zstd in two frames": lambda text: zstd(text[:30_000]) + zstd(text[30_000:]),
 }
 
 
@@ -225,13 +221,12 @@ def test_compressed_objects_are_read_and_cut_into_shards_of_text(
 ) -> None:
     """Shards are sized by the text that comes out, not by what was stored."""
     lines = "".join(f"row-{number:06d},{number}\n" for number in range(20_000)).encode()
-    ended = run_preprocess(
-        tmp_path,
-        config(AB, input_compression=how.split()[0] if stated else "auto", shard_bytes=50_000),
-        {"a.csv.packed": PACKED[how](lines)},
+    compression = how.split()[0] if stated else "auto"
+    manifest, output = run(
+        tmp_path, PACKED[how](lines), {"input_compression": compression, "shard_bytes": 50_000}
     )
-    assert b"".join(ended.records()) == lines
-    sizes = [shard["bytes"] for shard in ended.manifest["shards"]]
+    assert b"".join((output / shard["records_key"]).read_bytes() for shard in manifest["shards"]) == lines
+    sizes = [shard["bytes"] for shard in manifest["shards"]]
     assert len(sizes) == round(len(lines) / 50_000)
     assert max(sizes[:-1]) - min(sizes[:-1]) < 2_000
 
@@ -247,8 +242,8 @@ WORDS = {
 @pytest.mark.parametrize("encoding", get_args(Encoding))
 def test_every_encoding_that_a_pipeline_may_name_becomes_utf_8(tmp_path: Path, encoding: str) -> None:
     text = f'{WORDS[encoding]},1\n"{WORDS[encoding]}, 2",2\n'
-    ended = run_preprocess(tmp_path, config(AB, input_encoding=encoding), {"a.csv": text.encode(encoding)})
-    assert ended.records() == [text.encode()]
+    manifest, output = run(tmp_path, text.encode(encoding), {"input_encoding": encoding})
+    assert (output / manifest["shards"][0]["records_key"]).read_bytes() == text.encode()
 
 
 def test_two_hosts_account_for_every_record_exactly_once(tmp_path: Path) -> None:
