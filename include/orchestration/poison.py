@@ -30,6 +30,7 @@ from include.orchestration.storage import Storage
 from include.scoring.config import Pipeline
 from include.scoring.cost import load_prices, total
 from include.scoring.errors import ReconciliationError, RejectedError
+from include.scoring.messages import count
 from include.scoring.naming import JobPaths, RunPaths
 from include.scoring.pieces import Piece, cover, read_name
 from include.scoring.poison import Bounds, Found, Further, GiveUp, Situation, decide, over_budget, too_many
@@ -283,8 +284,8 @@ def _settle(
     }
     storage.write_json(f"{paths.root}mended.json", document)
     log.warning(
-        "The model refused %d records; each is listed with its answer below %s.",
-        document["refused"],
+        "The model refused %s, listed with its answers below %s.",
+        count(document["refused"], "record"),
         paths.rejects,
     )
     return {

@@ -101,9 +101,11 @@ def _reasons(plan: Mapping[str, Any], use: StageUse) -> list[str]:
     sized = plan["join"]["job"] if use.stage == "join" else plan[use.stage]
     planned = sized["instance_count"]
     if use.instance_count < planned:
-        said.append(
-            f"It ran on {use.instance_count} of the {planned} planned, because there were no more shards to work on."
-        )
+        ran = f"ran on {use.instance_count} of the {planned} planned, because"
+        if use.earlier_billed_seconds:
+            said.append(f"Its last job {ran} the earlier ones had left it that little to do.")
+        else:
+            said.append(f"It {ran} there were no more shards to work on.")
     return said
 
 

@@ -153,6 +153,21 @@ def test_a_stage_that_ran_smaller_than_planned_says_so() -> None:
     )
 
 
+def test_a_last_job_that_had_little_left_to_do_says_so() -> None:
+    """The ones before it failed and had done the rest; they are in the bill."""
+    earlier = [{"billed_seconds": 30.0}]
+    jobs = {
+        "preprocess": job("preprocess"),
+        "transform": job("transform", instance_count=1, earlier=earlier),
+    }
+    figures = report(jobs=jobs, transform_instance_count=4)
+    said = figures["stages"][1]["why"]
+    assert (
+        "Its last job ran on 1 of the 4 planned, because the earlier ones had left it that little to do."
+        in said
+    )
+
+
 def test_what_is_not_known_stays_unknown_in_every_form() -> None:
     unknown = job("transform", busy_seconds=None, instance_type="ml.c5.xlarge")
     figures = report(jobs={"preprocess": job("preprocess"), "transform": unknown})
