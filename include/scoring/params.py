@@ -138,15 +138,15 @@ def param_specs(pipeline: Pipeline) -> dict[str, ParamSpec]:
             title="Publish a held run",
             description="Id of a run that its gates hold. It is checked, published and reported as it is; nothing else "
             "of this form is looked at.",
-            section="Run",
+            section=FIRST,
             schema={"type": ["null", "string"]},
         ),
         "skip_unchanged": ParamSpec(
-            default=None,
+            default=pipeline.skip_unchanged,
             title="Skip what is published already",
             description="End without a job when input, model and pipeline are those of what the output holds. "
             f"Empty: {'yes' if pipeline.skip_unchanged else 'no'}, as the pipeline says.",
-            section="Run",
+            section=FIRST,
             schema={"type": ["null", "boolean"]},
         ),
         "input_uri": ParamSpec(

@@ -32,6 +32,7 @@ def build_report(
     - `predictions` and `columns`: by column of the answers, and of the records that passed, a profile: `kind`, `count`,
       `nulls`; of numbers `min`, `max`, `mean`, `std`, `quantiles`, `histogram` (`edges`, `counts`); of texts `distinct`
       and `values` with their counts,
+    - `previous`: the run published before, its `run_id`, `moment` and `predictions`; None for the first,
     - `groups`: for each sensitive column figures by group, see `bias.group_report`,
     - `profile` and `statistics`: the URIs of all of it, for `baseline` and for other runs to be compared with.
     """

@@ -82,6 +82,14 @@ def test_a_person_fills_the_form_and_follows_the_run_to_its_numbers(
         assert f"{reason} {number:,}" in read
     assert f"{manifest['rows']:,} rows in {len(manifest['files'])} file" in read
     assert "because the trigger form said 2" in read
+    for title in (
+        "Predictions: predicted_rings",
+        "Rejected by sex",
+        "Mean predicted_rings by sex",
+        "Time line",
+        "Cost",
+    ):
+        expect(frame.get_by_role("heading", name=title)).to_be_visible()
     funnel = json.loads(frame.locator("figure[data-picture=funnel] script").inner_text())["data"][0]
     drawn = dict(zip(funnel["y"], funnel["x"], strict=True))
     assert (drawn["In"], drawn["Scored"]) == (records["in"], records["scored"])

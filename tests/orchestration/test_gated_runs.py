@@ -11,6 +11,7 @@ from include.orchestration import names
 from include.orchestration.tasks import checks, plan
 from include.orchestration.tasks.clean_up import RunFailed, judge, skipped_on_purpose
 from include.scoring.errors import HeldError, ReleaseError
+from include.scoring.pictures import pictures_of
 from tests.orchestration.staged import Pipelines, Run, deployed, document, published
 
 __all__ = ["deployed"]
@@ -94,6 +95,19 @@ def test_the_report_has_profiles_and_figures_by_group(deployed: Pipelines) -> No
     assert sum(quality["predictions"]["churn"]["histogram"]["counts"]) == 190
     assert quality["columns"]["sex"]["values"] == {"m": 100, "f": 90}
     assert done.json(quality["profile"])["columns"]["age"]["sketch"]
+
+
+def test_the_report_shows_the_predictions_of_the_run_published_before(deployed: Pipelines) -> None:
+    """The first run has none before it; a later one has those of the last one for an earlier night."""
+    deployed.write(document())
+    first, second = run(deployed, 5), run(deployed, 6, constant)
+    qualities = [each.json(each.go()["report_json"])["quality"] for each in (first, second)]
+    assert qualities[0]["previous"] is None
+    assert qualities[1]["previous"]["run_id"] == "nightly-5"
+    assert qualities[1]["previous"]["predictions"] == qualities[0]["predictions"]
+    assert qualities[1]["predictions"] != qualities[0]["predictions"]
+    drawn = {picture.name: picture for picture in pictures_of(second.json(second.paths.report_json))}
+    assert [trace["name"] for trace in drawn["predictions-0"].figure["data"]] == ["Run before", "This run"]
 
 
 def test_a_gate_on_groups_holds_a_run_that_rejects_one_more_than_the_other(deployed: Pipelines) -> None:

@@ -48,7 +48,8 @@ def test_the_form_shows_the_pipelines_own_values() -> None:
     )
     shown = {name: spec.default for name, spec in specs.items() if spec.default is not None}
     assert shown == {
-        "dry_run": False, "input_uri": "s3://data/in/", "output_uri": "s3://data/out/date={date}/", "deadline": "06:00",
+        "dry_run": False, "skip_unchanged": False,
+        "input_uri": "s3://data/in/", "output_uri": "s3://data/out/date={date}/", "deadline": "06:00",
         "budget": 2.5, "prefer": "cost", "preprocess_instance_type": "ml.m5.xlarge",
         "transform_instance_type": "ml.m5.xlarge", "transform_batch_strategy": "MultiRecord",
         "transform_max_payload_mb": 6, "transform_max_concurrent": 3,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
-from include.orchestration import history
+from include.orchestration import history, published_runs
 from include.orchestration.names import PLAN, PUBLISH
 from include.orchestration.pipelines import named
 from include.orchestration.readback import first_rows
@@ -45,7 +46,7 @@ def report(pipeline: str, *, ti: Any, **_: Any) -> dict[str, Any]:
         jobs=scored["jobs"],
         facts=scored["facts"],
         manifest=storage.read_json(published["manifest"]),
-        quality=quality(storage, config, paths, scored),
+        quality=quality(storage, config, plan, scored),
         first_rows=first_rows(storage, published["files"][0], SHOWN_ROWS),
     )
     storage.write_json(paths.report_json, figures)
@@ -55,14 +56,18 @@ def report(pipeline: str, *, ti: Any, **_: Any) -> dict[str, Any]:
     return {**summary(figures), "report_json": paths.report_json, "report_html": paths.report_html}
 
 
-def quality(storage: Storage, config: Pipeline, paths: RunPaths, scored: Mapping[str, Any]) -> dict[str, Any]:
-    """The report's sections about the data: profile, predictions, groups, gates."""
+def quality(
+    storage: Storage, config: Pipeline, plan: Mapping[str, Any], scored: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The report's sections about the data: profile, predictions beside those of the run before, groups, gates."""
+    paths = RunPaths(plan["run_prefix"])
     profile, statistics = profile_of(storage, paths, scored), storage.read_json(paths.statistics)
     job = scored["facts"]["preprocess_job"]
     selected = config.predictions.selected
     return {
         "checks": storage.read_json(paths.checks),
         "predictions": {name: described(column) for name, column in statistics["columns"].items()},
+        "previous": previous(storage, config, plan),
         "groups": group_report(
             profile["groups"],
             statistics["groups"],
@@ -71,6 +76,20 @@ def quality(storage: Storage, config: Pipeline, paths: RunPaths, scored: Mapping
         "columns": {name: described(column) for name, column in profile["columns"].items()},
         "profile": None if job is None else paths.job(job).merged_profile,
         "statistics": paths.statistics,
+    }
+
+
+def previous(storage: Storage, config: Pipeline, plan: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The run published before this one, and its predictions; None for the first."""
+    moment = datetime.fromisoformat(plan["moment"])
+    earlier = published_runs.before(storage, config, moment=moment, run_id=plan["run_id"], most=1)
+    if not earlier:
+        return None
+    columns = storage.read_json(earlier[0]["statistics"])["columns"]
+    return {
+        "run_id": earlier[0]["run_id"],
+        "moment": earlier[0]["moment"],
+        "predictions": {name: described(column) for name, column in columns.items()},
     }
 
 

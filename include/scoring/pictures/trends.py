@@ -11,8 +11,8 @@ from include.scoring.pictures.picture import BAD, GOOD, LINE, OTHER, Picture, la
 _Figures = Mapping[str, Any]
 #: Title, unit of the hover, what is drawn of a run's summary, how a person reads it, and the colour.
 ROWS: Sequence[tuple[str, Callable[[_Figures], float | None], Callable[[float], str], str]] = (
-    ("Records in", lambda run: run["records"]["in"], lambda number: f"{number:,.0f} records", OTHER),
-    ("Rejected", lambda run: rejected_share(run), lambda share: f"{share:.2%} rejected", BAD),
+    ("Records in", lambda run: run["records"]["in"], lambda number: f"{number:,.0f}", OTHER),
+    ("Rejected", lambda run: rejected_share(run), lambda share: f"{share:.2%}", BAD),
     ("Duration", lambda run: run["seconds"], duration, OTHER),
     ("Cost", lambda run: run["dollars"], money, GOOD),
 )
@@ -45,7 +45,7 @@ def trends(runs: Sequence[_Figures]) -> Picture | None:
                 "line": {"color": colour, "width": 2},
                 "marker": {"size": 5},
                 "customdata": ["unknown" if each is None else words(each) for each in values],
-                "hovertemplate": "%{x|%-d %b %Y, %H:%M}<br>%{customdata}<extra></extra>",
+                "hovertemplate": f"%{{x|%-d %b %Y, %H:%M}}<br>{title}: %{{customdata}}<extra></extra>",
             }
         )
         top = 1 - (number - 1) / len(ROWS)
