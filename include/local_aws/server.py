@@ -119,8 +119,9 @@ class LocalAws:
 
         # Jobs first, with the port still open: a runner that ends in order writes to S3 and Logs.
         self._front.closing = True
-        self._services.faults.disarm(None)
         self._services.supervisor.shut_down()
+        # After the jobs have ended: what is let go must not complete one.
+        self._services.faults.disarm(None)
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()

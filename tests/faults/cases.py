@@ -406,9 +406,10 @@ CASES: tuple[Case, ...] = (
     Case(
         name="bad-record",
         fault="the same with `on_poison: reject`, the default",
-        ending="success: smaller jobs find the record, which is rejected, and the rest is scored",
+        ending="success: smaller and smaller jobs find the record, which is rejected; the rest is scored",
         act=run,
-        transform=3,
+        # The job itself, the object once more, the object in pieces, the records of the piece.
+        transform=4,
         bad_record=True,
         pipeline={"input.uri": data.WITH_A_BAD_RECORD},
         conf={"transform_instance_count": 2},
