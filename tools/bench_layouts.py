@@ -32,6 +32,7 @@ from tools.laptop import CREDENTIALS, REGION, airflow_environment, embedded_aws
 
 BUCKET, MOST = "bench", 4
 RECORD = 20_000  # bytes
+ROUND_TRIP = 0.05  # seconds that each request takes besides its records
 ROLE = "arn:aws:iam::123456789012:role/bench"
 
 
@@ -114,6 +115,7 @@ class Bench:
             )
         environment = {
             "SLEEPER_SECONDS_PER_RECORD": str(self.per_record),
+            "SLEEPER_SECONDS_PER_REQUEST": str(ROUND_TRIP),
             "SLEEPER_START_SECONDS": str(self.start),
         }
         self.client("sagemaker").create_model(
@@ -209,13 +211,13 @@ class Bench:
     def billed(self, jobs: list[str]) -> float:
         """Their billed seconds in all, by the embedded AWS's record."""
         with urlopen(f"{self.endpoint}/_local/usage?kind=transform") as answer:
-            used = {job["name"]: job["billed_seconds"] for job in json.load(answer)["jobs"]}
+            used = {job["name"]: job["billed_instance_seconds"] for job in json.load(answer)["jobs"]}
         return float(sum(used[job] for job in jobs))
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Billed instance-seconds of one input; `bound` is start-ups and work without any waiting."""
+    """Billed instance-seconds of one input; `bound` is the model's start-ups and its work on the records alone."""
 
     name: str
     way: str
@@ -274,6 +276,7 @@ def run(records: int, per_record: float, start: float, chosen: list[int] | None 
         home = Path(folder)
         with embedded_aws(home / "aws") as endpoint:
             wanted = airflow_environment(home / "airflow", endpoint)
+            wanted["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "WARNING"
             from include.orchestration import pipelines
 
             folder_before = pipelines.FOLDER

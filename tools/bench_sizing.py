@@ -39,7 +39,7 @@ from tools.billing_simulator import (
     pieces_of,
     shards_of,
 )
-from tools.sizing_pictures import drawing, table
+from tools.sizing_pictures import drawing, summary, table
 
 PREPROCESS_RATE, TRANSFORM_RATE = 10e6, 2e6
 FACTORS = (0.7, 0.85, 1.0, 1.15, 1.3)
@@ -224,6 +224,8 @@ def main() -> int:
     print(table(rows))
     print("\nWithout preprocessing, likewise\n")
     print(table(direct))
+    print("\nIn short\n")
+    print(summary(rows, direct))
     if asked.svg:
         asked.svg.parent.mkdir(parents=True, exist_ok=True)
         asked.svg.write_text(drawing(rows, direct), encoding="utf-8")

@@ -50,6 +50,26 @@ def table(rows: Sequence[Measured]) -> str:
     return "\n".join(lines)
 
 
+def summary(rows: Sequence[Measured], direct: Sequence[Measured]) -> str:
+    """One line for each input, as Markdown: the naive run and the plans, each over what it is held against.
+
+    That is the lower bound, and for a hash what equal shards thrown at random are expected to cost.
+    """
+    lines = [
+        "| input | naive | contiguous | in turn | hash | without preprocessing | contiguous | in turn | hash |",
+        "|---|--:|--:|--:|--:|---|--:|--:|--:|",
+    ]
+    for layout in dict.fromkeys(row.layout for row in rows):
+        own = [row for row in rows if row.layout == layout]
+        other = [row for row in direct if row.layout == layout]
+        naive = next(row.naive / row.bound for row in own if row.assignment == "in turn")
+        lines.append(
+            f"| {layout} | {naive:.2f} | {' | '.join(f'{row.ratio:.3f}' for row in own)} | {other[0].way} | "
+            f"{' | '.join(f'{row.ratio:.3f}' for row in other)} |"
+        )
+    return "\n".join(lines)
+
+
 LEFT, BAR, HEIGHT, GAP, LONGEST, WIDTH = 215, 9, 46, 18, 6.0, 800
 
 

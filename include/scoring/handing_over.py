@@ -56,7 +56,7 @@ class LayoutPlan(Noun):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One way to hand the input over, and the cluster it would take; the order of fields is that of preference."""
+    """One way to hand the input over, and the cluster that it would take."""
 
     way: Way
     lists: bool
@@ -95,7 +95,8 @@ def hand_over(
     Raises PlanError when none meets the goals.
     """
     small = _small(found, sizes)
-    candidates, failed = [], None
+    candidates: list[Candidate] = []
+    failed = PlanError("there is no object to hand over")
     for way, lists, work in _works(pipeline, found, sizes, small):
         try:
             decision = decide(pipeline, params, {"transform": work}, known)
@@ -104,9 +105,7 @@ def hand_over(
             continue
         candidates.append(Candidate(way=way, lists=lists, decision=decision))
     if not candidates:
-        raise failed or PlanError(
-            "there is no way to hand the input over"
-        )  # the second cannot be: one always is
+        raise failed
     chosen = _preferred(candidates)
     layout = _layout(chosen, found, params, merge_below=SMALL_OBJECT if small.objects else 0)
     sentences = (

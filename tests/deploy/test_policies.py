@@ -355,3 +355,22 @@ def test_a_transform_that_goes_on_may_read_what_is_left_and_the_pieces_of_what_w
         False,
         False,
     )
+
+
+def test_without_preprocessing_input_is_read_and_no_processing_job_is_allowed() -> None:
+    """`cut` copies ranges of the input and `join` reads it; the transform reads it, the pieces and the manifests."""
+    source = yaml.safe_load((FOLDER / "abalone.yaml").read_text())
+    for needs in ("preprocess", "rules"):
+        source.pop(needs, None)
+    source["input"]["columns"] = [{"name": "sex"}]
+    made = policies(Pipeline.model_validate({**source, "region": "us-east-1"}))
+    airflow, sagemaker = statements(made["airflow"]), statements(made["sagemaker"])
+    assert [sid for sid in airflow if "Processing" in sid] == []
+    incoming = "arn:aws:s3:::batch-inference-sample/abalone/incoming/*"
+    assert airflow["ReadInput"]["Resource"] == [incoming]
+    layout = "arn:aws:s3:::batch-inference-sample/work/abalone/*/layout/*"
+    assert {incoming, f"{layout}/pieces/*", f"{layout}/jobs/*.manifest"} <= set(sagemaker["Read"]["Resource"])
+    for document in made.values():
+        for statement in document["Statement"]:
+            if "Resource" in statement:
+                assert problems(statement) == []

@@ -139,7 +139,7 @@ def test_one_large_object_is_cut_and_tiny_ones_are_put_together(deployment: Depl
         deployment, name, ["id", "text"], transform={"input_filter": "$[1:]"}, goals={"prefer": "cost"},
         join={"format": "csv", "group_mb": 2},
     )  # fmt: skip
-    large, tiny = lines(0, 200_000), [lines(10**6 + 10 * at, 3) for at in range(40)]
+    large, tiny = lines(0, 200_000), [lines(10**6 + 10 * at, 3) for at in range(200)]
     upload(
         deployment,
         name,

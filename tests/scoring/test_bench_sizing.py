@@ -12,7 +12,7 @@ import pytest
 from tools import bench_sizing, billing_simulator
 from tools.bench_sizing import GOALS, Row, measure, measure_direct
 from tools.billing_simulator import START, billed, in_lists, layouts, loads, lower_bound, pieces_of, shards_of
-from tools.sizing_pictures import drawing, table
+from tools.sizing_pictures import drawing, summary, table
 
 LAYOUTS = layouts(20_000)
 
@@ -61,6 +61,7 @@ def test_every_way_to_hand_an_input_over_is_the_best_for_some_layout(direct: lis
 
 def test_table_and_picture_show_every_layout(rows: list[Row], direct: list[Row]) -> None:
     assert table(direct).count("\n") == 1 + 36
+    assert summary(rows, direct).count("\n") == 1 + 12
     picture = drawing(rows, direct)
     assert all(f">{layout.name}<" in picture for layout in LAYOUTS)
     assert picture.count("<rect") == 1 + 3 + 3 * 12

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
+from include.scoring.config import Pipeline
 from include.scoring.lint import Facts, lint_transform
 from include.scoring.params import param_specs
 from include.scoring.requests import TransformValues, transform_request
@@ -133,6 +137,13 @@ def test_the_model_is_given_the_lines_of_the_objects_that_a_manifest_names(
 def test_a_filter_chooses_the_part_of_a_record_that_the_model_sees() -> None:
     request = transform_request(direct({"transform.input_filter": "$[1:]"}), VALUES)
     assert request["DataProcessing"] == {"InputFilter": "$[1:]"}
+
+
+def test_the_example_of_the_readme_is_a_pipeline() -> None:
+    text = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    (example,) = re.findall(r"## Input without preprocessing\n\n```yaml\n(.*?)```", text, re.DOTALL)
+    made = Pipeline.model_validate(yaml.safe_load(example))
+    assert (made.preprocess, made.transform.input_filter) == (None, "$[1:]")
 
 
 def test_the_form_has_no_field_for_a_job_that_there_is_not() -> None:
