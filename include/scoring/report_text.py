@@ -17,6 +17,7 @@ def render_text(report: Mapping[str, Any]) -> str:
     """The report as lines of at most 80 characters, but for addresses, which are never broken."""
     lines = [f"{report['pipeline']} · {report['run_id']}", ""]
     lines += _records(report["records"], report["rejects"], report["refused"])
+    lines += _gates(report["quality"]["checks"]["gates"])
     lines += _field("model", label(report["model"]))
     lines.append("")
     for stage in report["stages"]:
@@ -35,6 +36,19 @@ def render_text(report: Mapping[str, Any]) -> str:
             *_table(report["first_rows"]),
         ]
     return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _gates(gates: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How many gates passed, and what the others say."""
+    if not gates:
+        return []
+    passed = sum(gate["outcome"] == "passed" for gate in gates)
+    lines = _field("gates", f"{passed} of {count(len(gates), 'gate')} passed")
+    for gate in gates:
+        if gate["outcome"] != "passed":
+            said = f"{gate['outcome']}: {gate['sentence']}"
+            lines += textwrap.wrap(said, WIDTH, initial_indent=" " * _INDENT, subsequent_indent=" " * _INDENT)
+    return lines
 
 
 def _records(records: Mapping[str, Any], rejects: str, refused: str | None) -> list[str]:

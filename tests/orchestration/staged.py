@@ -140,8 +140,8 @@ class Run:
         self.xcoms[task_id, "return_value"] = found
         return found
 
-    def go(self) -> dict[str, Any]:
-        """All tasks in their order; what the report returns, or nothing when the run ends early."""
+    def go(self, *, with_report: bool = True) -> dict[str, Any]:
+        """All tasks in their order; what the last one returns, or nothing when the run ends early."""
         self.task(names.PLAN, plan.plan)
         if not self.skipped:
             self.prepare()
@@ -156,9 +156,8 @@ class Run:
         else:
             return {}
         self.task(names.CHECKS, checks.checks, joined=joined)
-        self.task(names.PUBLISH, publish.publish)
-        done: dict[str, Any] = self.task(names.REPORT, report.report)
-        return done
+        done: dict[str, Any] = self.task(names.PUBLISH, publish.publish)
+        return self.task(names.REPORT, report.report) if with_report else done
 
     def prepare(self) -> None:
         """What the processing job does: its own code, on one host."""

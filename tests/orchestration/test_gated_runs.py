@@ -12,6 +12,7 @@ from include.orchestration.tasks import checks, plan
 from include.orchestration.tasks.clean_up import RunFailed, judge, skipped_on_purpose
 from include.scoring.errors import HeldError, ReleaseError
 from include.scoring.pictures import pictures_of
+from include.scoring.report import render_text
 from tests.orchestration.staged import Pipelines, Run, deployed, document, published
 
 __all__ = ["deployed"]
@@ -142,6 +143,8 @@ def test_a_warning_publishes_and_stands_in_manifest_and_report(deployed: Pipelin
     done = run(deployed, 5, constant)
     done.go()
     (gate,) = published(deployed.storage, OUT.format(5))[1]["checks"]["gates"]
+    text = render_text(done.json(done.paths.report_json))
+    assert "0 of 1 gate passed\n              warned: churn: all 190 predictions are 1\n" in text
     assert (gate["outcome"], gate["sentence"]) == ("warned", "churn: all 190 predictions are 1")
 
 
@@ -294,7 +297,7 @@ def test_thirty_dates_give_thirty_right_partitions_twice_in_a_row(deployed: Pipe
         deployed.upload(day, [f"r{day}-{n},f,{day}" for n in range(day)])
     for attempt in ("first", "second"):
         for day in range(1, 31):
-            deployed.run(f"backfill-{attempt}-{day}", day, age).go()
+            deployed.run(f"backfill-{attempt}-{day}", day, age).go(with_report=False)
         for day in range(1, 31):
             frame, manifest = published(deployed.storage, OUT.format(day))
             assert frame["id"].tolist() == [f"r{day}-{n}" for n in range(day)]

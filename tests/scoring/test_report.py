@@ -31,7 +31,7 @@ ROW = {
 
 QUALITY = {
     "checks": {"version": 1, "run_id": "r", "judged_in": "r", "state": "passed", "gates": []},
-    "predictions": {}, "groups": [], "columns": {}, "profile": "s3://w/profile.json", "statistics": "s3://w/s.json",
+    "predictions": {}, "previous": None, "groups": [], "columns": {}, "profile": "s3://w/profile.json", "statistics": "s3://w/s.json",
 }  # fmt: skip
 
 
