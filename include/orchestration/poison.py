@@ -201,9 +201,12 @@ def _within_budget(storage: Storage, run: Run, jobs: Sequence[Job], step: Furthe
             job.kind.resources(job.description)["InstanceType"], job.kind.billed_seconds(job.description)
         )
 
+    allowed = plan["budget"]
+    if plan.get("approval") is not None:  # a person has agreed to what the run was estimated to cost
+        allowed = max(allowed, plan["estimate"]["dollars_high"] or 0)
     # The next job has a part of the last one's records, and as many instances at most.
     problem = over_budget(
-        budget=plan["budget"],
+        budget=allowed,
         spent=total([plan["estimate"]["preprocess"]["dollars"], *map(dollars, jobs)]),
         further=dollars(jobs[-1]),
     )

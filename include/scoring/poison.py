@@ -96,8 +96,9 @@ class GiveUp:
 
 def decide(now: Situation, bounds: Bounds) -> Further | Found | GiveUp:
     """What follows. Pure: the same situation gives the same answer."""
-    poison = tuple(sorted(_poison(now), key=lambda piece: (piece.shard, piece.first)))
-    open_ = [piece for piece in now.left if piece not in poison]
+    alone = _poison(now)
+    poison = tuple(sorted(alone, key=lambda piece: (piece.shard, piece.first)))
+    open_ = [piece for piece in now.left if piece not in alone]
     if not now.refused_now:
         return GiveUp(
             "The job's log names no object that was refused, so no record can be blamed: the containers ended, or "
@@ -111,7 +112,8 @@ def decide(now: Situation, bounds: Bounds) -> Further | Found | GiveUp:
     cut = tuple(
         piece for piece in open_ if piece in now.refused_now and (not piece.whole or now.refused[piece] > 1)
     )
-    again = tuple(piece for piece in open_ if piece not in cut)
+    to_cut = set(cut)
+    again = tuple(piece for piece in open_ if piece not in to_cut)
     # Each object that was refused twice holds at least one record that ends among the rejects.
     problem = too_many(len(poison) + len(cut), bounds, at_least=bool(cut))
     if problem:

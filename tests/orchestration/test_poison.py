@@ -407,17 +407,20 @@ def test_a_clear_without_a_change_runs_what_is_left_once_more(world: World) -> N
 
 
 def test_the_budget_ends_it(world: World) -> None:
-    """What the jobs cost, by their billed seconds, and one more like the last."""
+    """What the jobs cost by their billed seconds, and one more like the last; what a person has approved counts."""
     shards = {"algo-1-00000": records(0, 9), "algo-1-00001": records(1, 9)}
     plan = {"budget": 1.5, "prices": {"ml.m5.large": 3.6}}
     world.prepare(shards, {key(shards["algo-1-00001"][4])}, **plan)
-    world.run_job(world.ensure())
-    job = world.ensure()  # 60 s on 4 instances cost $0.24
-    world.run_job(job)
-    assert world.ensure().attempt == 3  # $1.24 and twice $0.12 for two instances of the second
-    world.run_job(world.ensure())
-    with pytest.raises(JobFailedForGood, match=r"already spent, and the budget is \$1\.50"):
+    # Preprocessing was estimated at $1; a minute of the first job on four instances costs $0.24, of the second on one
+    # $0.06, of the third on two $0.12: the fourth would make it $1.54.
+    for _ in range(3):
+        world.run_job(world.ensure())
+    with pytest.raises(JobFailedForGood, match=r"the \$1\.42 already spent, and the budget is \$1\.50"):
         world.ensure()
+    estimate = {"preprocess": {"dollars": 1.0}, "dollars_high": 1.6}
+    approved = {**plan, "approval": "the estimate is above the budget", "estimate": estimate}
+    world.storage.write_json(f"{RUN}plan.json", approved)
+    assert world.ensure().attempt == 4
 
 
 def test_a_log_that_may_not_be_read_hides_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
