@@ -6,7 +6,6 @@ job runs SageMaker is asked about it, at most once in `LOOK_SECONDS` however man
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Mapping
@@ -40,7 +39,7 @@ STAGES = (
     ("join", names.JOIN_JOB, names.JOIN_JOB_DONE, PROCESSING),
 )
 WANTED = [
-    *((task, RESULT) for task in (names.PLAN, names.PUBLISH, names.REPORT)),
+    *((task, RESULT) for task in (names.PLAN, names.REPORT)),
     *((task, RESULT) for _, submits, waits, _ in STAGES for task in (submits, waits)),
     (names.SHARDS, "facts"),
 ]
@@ -70,9 +69,7 @@ def figures_of(session: Session, run: Run) -> Figures:
     told = found.get((names.REPORT, RESULT))
     if isinstance(told, Mapping) and "report_json" in told:
         try:
-            # A report that is written anew comes with the task's new end, so the run's state is part of the key.
-            report = _report(run.dag_id, str(told["report_json"]), json.dumps(told, sort_keys=True))
-            return Figures(report=report, final=True)
+            return Figures(report=_report(run.dag_id, str(told["report_json"])), final=True)
         except UNREADABLE as error:
             log.warning("the report of %s %s cannot be read: %s", run.dag_id, run.run_id, error)
             problem = f"The report at {told['report_json']} cannot be read: {error}"
@@ -86,21 +83,25 @@ def report_file(run: Run, session: Session) -> tuple[bytes, str] | None:
     told = handed_on(session, run, [(names.REPORT, RESULT)]).get((names.REPORT, RESULT))
     if not isinstance(told, Mapping) or "report_html" not in told:
         return None
-    uri = str(told["report_html"])
-    return _read(storage_of(run.dag_id), uri, MOST_HTML_BYTES), uri
+    storage, uri = storage_of(run.dag_id), str(told["report_html"])
+    _check_size(storage.head(uri), MOST_HTML_BYTES)
+    return storage.read(uri), uri
 
 
-def _read(storage: Storage, uri: str, most: int) -> bytes:
-    """A file that is not larger than what it is taken for can be. Raises ValueError."""
-    size = storage.head(uri)["size"]
-    if size > most:
-        raise ValueError(f"it has {size:,} bytes, and at most {most:,} are expected")
-    return storage.read(uri)
+def _report(dag_id: str, uri: str) -> Mapping[str, Any]:
+    head = storage_of(dag_id).head(uri)
+    _check_size(head, MOST_REPORT_BYTES)
+    return _parsed(dag_id, uri, str(head["etag"]))
+
+
+def _check_size(head: Mapping[str, Any], most: int) -> None:
+    if head["size"] > most:
+        raise ValueError(f"it has {head['size']:,} bytes, and at most {most:,} are expected")
 
 
 @lru_cache(maxsize=REPORTS_KEPT)
-def _report(dag_id: str, uri: str, written: str) -> Mapping[str, Any]:  # noqa: ARG001 - part of the cache's key
-    report = json.loads(_read(storage_of(dag_id), uri, MOST_REPORT_BYTES))
+def _parsed(dag_id: str, uri: str, etag: str) -> Mapping[str, Any]:  # noqa: ARG001 - another content is read anew
+    report = storage_of(dag_id).read_json(uri)
     if not isinstance(report, dict) or report.get("version") != 1:
         raise ValueError("it is no report of version 1")
     return report

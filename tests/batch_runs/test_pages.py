@@ -213,6 +213,19 @@ def test_a_report_that_cannot_be_read_is_said_to_be(
     assert said in page(run(run_id))
 
 
+def test_a_report_that_was_written_anew_is_read_anew(page: Callable[[str], str], storage: Storage) -> None:
+    """After `report` was cleared, say; and one that was not is read once."""
+    uri = "s3://bucket/finished/report.json"
+    before = storage.read(uri)
+    page(run("finished"))
+    storage.write_json(uri, {**everything(), "sentences": ["Written anew."]})
+    try:
+        assert "Written anew." in page(run("finished"))
+    finally:
+        storage.write(uri, before)
+    assert "Written anew." not in page(run("finished"))
+
+
 def test_an_unknown_run_is_not_found(browser: Browser) -> None:
     answer = browser("viewer").get(run("<script>alert(1)</script>"))
     assert answer.status_code == 404

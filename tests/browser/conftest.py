@@ -60,14 +60,14 @@ def deployment(state: Path, sample: Path, endpoint: str, s3: Any, root: Path) ->
     deployed = Deployment(airflow=airflow, s3=s3, root=root, endpoint=endpoint, sample=sample)
     deployed.upload_sample()
 
-    def two_columns_are_sensitive(document: dict[str, Any]) -> None:
+    def sex_is_sensitive(document: dict[str, Any]) -> None:
         document["output"]["uri"] = OUTPUT
         document["sensitive"] = [{"column": "sex"}]
 
     try:
         airflow.start()
         airflow.wait_until_healthy()
-        deployed.deploy(DAG, two_columns_are_sensitive)
+        deployed.deploy(DAG, sex_is_sensitive)
         yield deployed
     finally:
         airflow.stop()

@@ -58,7 +58,7 @@ def run_id(deployment: Deployment, open_window: Windows) -> str:
     window.keep("run-going-on")
     expect(frame.locator("[data-live=no]")).to_be_attached(timeout=END)
     window.drawn(frame)
-    window.keep("run-tab")
+    window.keep("run-ended")
     return run_id
 
 
@@ -165,6 +165,7 @@ def test_the_page_takes_the_colours_that_the_person_chose_in_airflow(run_id: str
             frame.locator("figure .xtick text, figure .ytick text").first.evaluate("text => text.style.fill")
         )
 
+    one.keep("run-tab")
     light = ground(), ink()
     one.page.evaluate("localStorage.setItem('theme', 'dark')")
     expect(frame.locator("html")).to_have_attribute("data-theme", "dark")
