@@ -141,7 +141,7 @@ def test_a_filter_chooses_the_part_of_a_record_that_the_model_sees() -> None:
 
 def test_the_example_of_the_readme_is_a_pipeline() -> None:
     text = (Path(__file__).resolve().parents[2] / "README.md").read_text()
-    (example,) = re.findall(r"## Input without preprocessing\n\n```yaml\n(.*?)```", text, re.DOTALL)
+    (example,) = re.findall(r"## Input without preprocessing\n.*?```yaml\n(.*?)```", text, re.DOTALL)
     made = Pipeline.model_validate(yaml.safe_load(example))
     assert (made.preprocess, made.transform.input_filter) == (None, "$[1:]")
 
