@@ -17,12 +17,15 @@ from include.scoring.plan import Fingerprint, Plan
 #: Keys of a pipeline file that the rows do not depend on.
 OPERATIONAL = {
     "description",
+    "keep_runs_days",
     "schedule",
     "schedule_on",
     "tags",
     "prices",
     "goals",
     "notify",
+    "pool",
+    "quotas",
     "skip_unchanged",
 }
 
