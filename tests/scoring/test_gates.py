@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from include.jobs.groups import UNREADABLE
 from include.jobs.profiles import NumberProfile, TextProfile
 from include.scoring.checks import Evidence, Verdict, check_held, judge
 from include.scoring.drift import population_stability_index
@@ -140,6 +141,21 @@ def test_without_anything_to_compare_with_drift_is_unknown(reference: dict[str, 
     assert verdict(DRIFT, normal(0, 1), references={"previous": reference}).outcome == "unknown"
 
 
+def test_buckets_of_another_version_are_not_compared() -> None:
+    """Their bounds are others, so any index would mean nothing."""
+    old = normal(0, 1)
+    old["columns"]["churn"]["sketch"]["gamma"] = 1.01
+    found = verdict(DRIFT, normal(0, 2), references={"previous": old})
+    assert found.outcome == "unknown"
+    assert "another version" in found.sentence
+
+
+def test_a_run_that_was_scored_before_its_columns_were_renamed_is_judged_by_what_is_left() -> None:
+    """It may have been held, and be published by hand only now."""
+    found = verdict({"gate": "constant", "column": "kind"}, numbers([1, 1]))
+    assert (found.outcome, found.sentence) == ("unknown", "kind: the run has no such predictions")
+
+
 def test_labels_drift_by_how_often_they_occur() -> None:
     """Chi-squared on the samples; labels too rare for it are one, and a new label counts."""
     stated = {"gate": "drift", "column": "kind", "psi": 0.1, "p_value": 0.001}
@@ -203,7 +219,7 @@ REJECTS = {"gate": "group_rejects", "column": "age", "most_ratio": 1.5}
         ({"below 30": counts(1000, 0), "30 and above": counts(1000, 1)}, "held", "none of the others are"),
         ({"below 30": counts(1000, 0), "30 and above": counts(1000, 0)}, "passed", "1.00 times"),
         ({"below 30": counts(1000, 10), "30 and above": counts(99, 90)}, "unknown", "no two groups"),
-        ({"below 30": counts(1000, 10), "(unreadable)": counts(500, 500)}, "unknown", "no two groups"),
+        ({"below 30": counts(1000, 10), UNREADABLE: counts(500, 500)}, "unknown", "no two groups"),
         ({}, "unknown", "no two groups"),
     ],
 )
