@@ -1,0 +1,111 @@
+"""The job that joins, on an AWS that runs it: told by `joining`, requested as the chain does, read by `joined`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from include.jobs.join import JoinSpec, ShardFiles
+from include.jobs.parts import join_part
+from include.orchestration.pipelines import FOLDER, named
+from include.orchestration.storage import Storage
+from include.orchestration.tasks.join_job import joined, joining
+from include.orchestration.tasks.plan import upload_code
+from include.scoring.naming import RunPaths
+from include.scoring.requests import JOB_NAME, ProcessingValues, join_request, join_spec
+from tests.local_aws.servers import Server, running
+from tests.orchestration.test_joining import ANSWERED, JOB, RUN, WROTE, Task
+from tools.laptop import aws_connection
+
+pytestmark = pytest.mark.local_only
+
+NAMES = [f"algo-{host}-{number:05d}" for host in (1, 2) for number in range(3)]
+RECORDS = {
+    name: "".join(f'"M, {name}",0.{line},0.3,0.1,0.5,0.2,0.1,0.15\n' for line in range(place + 2)).encode()
+    for place, name in enumerate(NAMES)
+}
+ANSWERS = {
+    name: "".join(f'{{"score": {line}.5}}\n' for line in range(place + 2)).encode()
+    for place, name in enumerate(NAMES)
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """An embedded AWS that provisions at once."""
+    with running(tmp_path_factory.mktemp("aws"), {"provisioning_seconds": 0}) as found:
+        yield found
+
+
+@pytest.fixture
+def storage(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
+    """What `preprocess` and the transform wrote, and a pipeline that publishes CSV and is joined by jobs."""
+    document = yaml.safe_load((FOLDER / "abalone.yaml").read_text())
+    document.update(aws_conn_id="aws_test", join={"format": "csv", "processing_above": 0})
+    (tmp_path / "abalone.yaml").write_text(yaml.safe_dump(document))
+    monkeypatch.setattr("include.orchestration.pipelines.FOLDER", tmp_path)
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_TEST", aws_connection(server.url))
+    made = Storage("aws_test")
+    made.client.create_bucket(Bucket="bucket")
+    columns = [column["name"] for column in document["input"]["columns"] if not column.get("optional")]
+    shards = [
+        {"name": name, "records": 1, "bytes": len(RECORDS[name]), "columns": columns,
+         "records_key": f"records/{name}.csv", "features_key": f"features/{name}.csv"}
+        for name in NAMES
+    ]  # fmt: skip
+    made.write_json(f"{WROTE}shards.json", {"shards": shards})
+    for name in NAMES:
+        made.write(f"{WROTE}records/{name}.csv", RECORDS[name])
+        made.write(f"{ANSWERED}{name}.csv.out", ANSWERS[name])
+    upload_code(made, RunPaths(RUN))
+    return made
+
+
+def test_two_instances_write_what_a_worker_writes(server: Server, storage: Storage, tmp_path: Path) -> None:
+    """Byte for byte, part by part, in the order of the shards."""
+    task, config = Task({**JOB, "above": 0, "instance_count": 2}), named("abalone")
+    assert joining("abalone", ti=task) == "join_job"
+    told = task.values[("joining", "job")]
+    values = ProcessingValues(
+        job_name="abalone-join-1", run_prefix=RUN, instance_type="ml.m5.xlarge",
+        instance_count=told["instance_count"], volume_size_gb=30, max_runtime_seconds=600,
+    )  # fmt: skip
+    request = filled(join_request(config, values, told["inputs"]))
+    sagemaker = server.client("sagemaker")
+    sagemaker.create_processing_job(**request)
+    deadline = time.monotonic() + 240
+    while (found := sagemaker.describe_processing_job(ProcessingJobName="abalone-join-1"))[
+        "ProcessingJobStatus"
+    ] == "InProgress":
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert found["ProcessingJobStatus"] == "Completed", found
+    task.values[("joining", "return_value")] = "join_job"
+    task.values[("join_job_done", "return_value")] = {"job_name": "abalone-join-1", "instance_count": 2}
+    parts = joined("abalone", [], ti=task)
+    assert [list(part["shards"]) for part in parts] == [[name] for name in NAMES]
+    spec = JoinSpec.from_dict(join_spec(config))
+    for name, part in zip(NAMES, parts, strict=True):
+        (tmp_path / "records").write_bytes(RECORDS[name])
+        (tmp_path / "answers").write_bytes(ANSWERS[name])
+        columns = [column.name for column in config.input.columns if not column.optional]
+        here = tmp_path / "here.csv"
+        expected = join_part(
+            [ShardFiles(name, tmp_path / "records", tmp_path / "answers", columns)], here, spec
+        )
+        assert storage.read(part["uri"]) == here.read_bytes()
+        assert {key: part[key] for key in expected} == expected
+
+
+def filled(value: Any) -> Any:
+    """The request with the job's name, as the operator fills it in."""
+    if isinstance(value, dict):
+        return {key: filled(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [filled(each) for each in value]
+    return value.replace(JOB_NAME, "abalone-join-1") if isinstance(value, str) else value
