@@ -17,7 +17,6 @@ from tests.scoring.test_goals import GB, plan
 from tools.run_dag import without_retries
 
 OVER = plan([GB] * 8, {"goals.on_over_budget": "approve"}, budget=0.1, can_ask=True).for_xcom()
-SOON = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
 
 
 class ParkedError(Exception):
@@ -26,7 +25,8 @@ class ParkedError(Exception):
 
 def context(changes: dict[str, Any] | None = None) -> Any:
     """Of a task after a plan."""
-    made = {**OVER, "approve_by": SOON, **(changes or {})}
+    in_an_hour = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    made = {**OVER, "approve_by": in_an_hour, **(changes or {})}
     return {"ti": SimpleNamespace(xcom_pull=lambda task: made if task == "plan" else None)}
 
 
