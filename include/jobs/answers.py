@@ -78,8 +78,9 @@ class TakenLines(Taken):
         return self._plain
 
     def numbers(self, arrow: Any) -> Block | None:
-        simple = isinstance(self._reader, CsvLines) and self.arrays(arrow) is not None
-        return self._block if simple else None
+        reader, block = self._reader, self._block
+        simple = isinstance(reader, CsvLines) and reader.bare(block) and self.arrays(arrow) is not None
+        return block if simple else None
 
     def arrays(self, arrow: Any) -> list[Any] | None:
         if self._arrays is None:

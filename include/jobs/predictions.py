@@ -126,7 +126,7 @@ class CsvLines:
         if not block.count or b'"' in block.data:
             return None
         # Arrow reads 0x10 as an integer; what it reads as a float and is none, nan and inf, is found below.
-        if self._fields[0].column.type == "integer" and block.data.translate(None, _DIGITS):
+        if self._fields[0].column.type == "integer" and not self.bare(block):
             return None
         try:
             table = arrow.csv.read_csv(
@@ -167,12 +167,16 @@ class CsvLines:
         columns = [[row[place] for row in rows] for place in self._places]
         return check(self._fields, shard, first, columns)
 
+    def bare(self, block: Block) -> bool:
+        """Whether the lines hold nothing but what numbers are made of: no spaces, quotes or carriage returns."""
+        return not block.data.translate(None, _DIGITS)
+
     def plain(self, block: Block) -> list[list[bytes]] | None:
         """The lines themselves, unchecked, where every answer is one number and nothing else."""
         simple = (
             len(self._fields) == 1 and self._places[0] in (0, -1) and self._fields[0].column.type == "float"
         )
-        if not simple or block.data.translate(None, _DIGITS):
+        if not simple or not self.bare(block):
             return None
         return [block.data.split(b"\n")[:-1]]
 

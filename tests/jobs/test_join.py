@@ -307,3 +307,18 @@ def test_a_group_of_which_nothing_is_left_is_a_part_without_rows(tmp_path: Path,
         assert (pq.read_table(part).num_rows, pq.read_schema(part).names) == (0, [*COLUMNS, "predicted"])
     else:
         assert count_records(part) == (1 if output == "csv" else 0)
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"), [("csv", "id,s\na,1.50\nb,2\n"), ("jsonl", None), ("parquet", None)]
+)
+def test_csv_answers_may_end_in_carriage_returns(tmp_path: Path, output: str, expected: str | None) -> None:
+    """As servers on Windows, and Python's own csv module, write them; the output's lines do not."""
+    files = shard(tmp_path, "s", "a\nb\n", "1.50\r\n2\r\n", ["id"])
+    path = tmp_path / f"out.{output}"
+    join_group([files], path, spec(output, {"id": "string"}, format="csv", fields={"0": "s"}))
+    if expected is not None:
+        assert path.read_bytes().decode() == expected
+    rows = pq.read_table(path).to_pylist() if output == "parquet" else []
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if output == "jsonl" else rows
+    assert output == "csv" or rows == [{"id": "a", "s": 1.5}, {"id": "b", "s": 2.0}]
