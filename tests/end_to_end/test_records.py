@@ -1,0 +1,252 @@
+"""Every record is accounted for, whatever comes in and whatever the model does: published, rejected, or nothing at all.
+
+All runs share one Airflow and go on at the same time; what each of them published is read back.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import re
+import threading
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pandas
+import pytest
+from botocore.exceptions import ClientError
+
+from include.scoring.s3uri import split
+from tests.end_to_end.deployment import Deployment
+from tests.end_to_end.moody import (
+    BUCKET,
+    POISON,
+    dirty,
+    expected,
+    is_sound,
+    lines,
+    pipeline_of,
+    poisoned,
+    records,
+)
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1800)]
+
+#: Runs that go on at the same time, as tasks on two cores are slow to start.
+AT_A_TIME = 3
+#: Records of one object of some 17 MB; `make bench-objects` has larger ones.
+LARGE = 900_000
+SHARED = f"{BUCKET}/records/shared/"
+MOODS = {
+    "drops a row": r"shard \S+: [\d,]+ records but [\d,]+ predictions; record [\d,]+ \(.*\) has no prediction",
+    "permutes rows": r"id is '[a-z]+\d+', but the prediction beside it is for '[a-z]+\d+'",
+    "answers NaN": r"shard \S+, record [\d,]+: 'score' is NaN",
+    "answers too few columns": r"shard \S+, record 1: the answer '0\.5' has 1 columns, not 2",
+}
+
+
+def name_of(mood: str) -> str:
+    """The pipeline whose model is in this mood."""
+    return f"records_{mood.replace(' ', '_').lower()}"
+
+
+#: 5 % dirty, gzip, and three records that the model cannot take: two of them neighbours.
+BAD_PLACES = (600, 601, 2_400)
+MIXED = poisoned(dirty("g", 3_000), *BAD_PLACES)
+SOUND = [row for row in MIXED if is_sound(row) and POISON not in row]
+
+
+class Reader:
+    """Reads what is published again and again, by the manifest, as a consumer does.
+
+    Attributes: `looks`, the set of leading letters of ids, rows and rows promised, at each look.
+    """
+
+    def __init__(self, deployment: Deployment, prefix: str) -> None:
+        self.deployment, self.prefix = deployment, prefix
+        self.stopped = threading.Event()
+        self.looks: list[tuple[str, int, int]] = []
+
+    def watch(self) -> None:
+        """Look until stopped."""
+        while not self.stopped.wait(0.05):
+            self.look()
+
+    def look(self) -> None:
+        bucket, key = split(self.prefix)
+        get = self.deployment.s3.get_object
+        try:
+            manifest = json.load(get(Bucket=bucket, Key=f"{key}_manifest.json")["Body"])
+            contents = [
+                get(Bucket=bucket, Key=split(file["uri"])[1])["Body"].read() for file in manifest["files"]
+            ]
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "NoSuchKey":
+                return  # not published yet; or replaced since the manifest was read, which is read again
+            raise
+        frames = [pandas.read_parquet(io.BytesIO(content), columns=["id"]) for content in contents]
+        ids = pandas.concat(frames).id
+        assert ids.is_unique
+        self.looks.append(("".join(sorted(set(ids.str[0]))), len(ids), manifest["rows"]))
+
+
+#: Run id and final state, by pipeline.
+Runs = dict[str, tuple[str, str]]
+Shared = tuple[Runs, Reader]
+
+
+def put(deployment: Deployment, key: str, content: bytes) -> None:
+    """Upload one input object."""
+    deployment.s3.put_object(Bucket=split(BUCKET)[0], Key=f"records/in/{key}", Body=content)
+
+
+def run_all(deployment: Deployment, names: Iterable[str]) -> Runs:
+    """One run of each pipeline, a few at a time."""
+    names = list(names)
+    for name in names:
+        deployment.unpause(name)
+
+    def run(name: str) -> tuple[str, str]:
+        run_id = deployment.trigger(name, {"transform_instance_count": 2})
+        return run_id, deployment.wait(name, run_id, seconds=900)
+
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        return dict(zip(names, pool.map(run, names), strict=True))
+
+
+@pytest.fixture(scope="module")
+def poison(deployment: Deployment) -> Runs:
+    """The mixed input, packed, with a model that dies on records and one that refuses more than may be rejected."""
+    packed = gzip.compress(lines(MIXED))
+    for name, mood, most in (
+        ("records_dies", "dies on a record", 0.10),
+        ("records_refuses", "refuses a record", 151),
+    ):
+        put(deployment, f"{name}/all.csv.gz", packed)
+        deployment.place(name, pipeline_of(name, mood, "gzip", max_rejected=most))
+    return run_all(deployment, ["records_dies", "records_refuses"])
+
+
+@pytest.fixture(scope="module")
+def moods(deployment: Deployment) -> Runs:
+    """Two hundred sound records and models that answer wrongly."""
+    for mood in MOODS:
+        put(deployment, f"{name_of(mood)}/all.csv", lines(records("m", 200)))
+        sections: dict[str, Any] = {}
+        if mood == "answers too few columns":
+            sections = {"predictions": {"format": "csv", "fields": {"0": "score", "1": "other"}}}
+        deployment.place(name_of(mood), pipeline_of(name_of(mood), mood, **sections))
+    return run_all(deployment, map(name_of, MOODS))
+
+
+@pytest.fixture(scope="module")
+def shared(deployment: Deployment) -> Shared:
+    """Three runs to one place, the first two at once, the third over them; and a reader that looked all the time."""
+    table = io.BytesIO()
+    expected(records("p", 5_000)).drop(columns="score").to_parquet(table)
+    put(deployment, "records_parquet/all.parquet", table.getvalue())
+    small = records("s", 6_000)
+    for n in range(2_000):
+        put(deployment, f"records_small/{n % 10}/{n:04d}.csv", lines(small[3 * n : 3 * n + 3]))
+    put(deployment, "records_large/all.csv", lines(records("l", LARGE)))
+    for name, kind in (("records_parquet", "parquet"), ("records_small", "csv"), ("records_large", "csv")):
+        deployment.place(name, pipeline_of(name, "sound", kind, output={"uri": SHARED}))
+    reader = Reader(deployment, SHARED)
+    watching = ThreadPoolExecutor(1).submit(reader.watch)
+    try:
+        runs = run_all(deployment, ["records_parquet", "records_small"])
+        runs |= run_all(deployment, ["records_large"])
+    finally:
+        reader.stopped.set()
+    watching.result()
+    reader.look()
+    return runs, reader
+
+
+def test_one_record_that_kills_the_model_is_rejected_and_all_others_are_scored(
+    deployment: Deployment, poison: Runs
+) -> None:
+    """Five percent dirty rows in a gzip, and three records at which the model dies: in = scored + rejected."""
+    run_id, state = poison["records_dies"]
+    assert state == "success", deployment.task_log("records_dies", run_id, "transformed")[-3000:]
+    published, manifest = deployment.published(f"{BUCKET}/records/out/records_dies/")
+    pandas.testing.assert_frame_equal(published, expected(SOUND), check_dtype=False)
+    counts = manifest["records"]
+    assert (counts["in"], counts["scored"]) == (len(MIXED), len(SOUND))
+    assert counts["rejected"] == len(MIXED) - len(SOUND)
+    assert counts["rejected_by_reason"]["refused by the model"] == len(BAD_PLACES)
+    result = deployment.xcom("records_dies", run_id, "transformed")
+    rejects = deployment.objects(result["settled"]["rejects"])
+    found = [json.loads(line) for content in rejects.values() for line in content.decode().splitlines()]
+    assert [each["text"] for each in found] == [MIXED[place] for place in BAD_PLACES]
+    assert {each["reason"] for each in found} == {"Unable to get response from algorithm"}
+    assert [each["status"] for each in result["earlier"]] == ["Failed"] * 3
+    page = deployment.objects(f"{deployment.xcom('records_dies', run_id, 'plan')['run_prefix']}report")
+    assert json.loads(page[".json"])["refused"] == result["settled"]["rejects"]
+
+
+def test_more_refused_records_than_max_rejected_allows_publish_nothing(
+    deployment: Deployment, poison: Runs
+) -> None:
+    """It fails after the second job, before a third is paid for, and says the numbers and the model's own words."""
+    run_id, state = poison["records_refuses"]
+    assert state == "failed"
+    log = deployment.task_log("records_refuses", run_id, "transformed")
+    assert "max_rejected allows 151" in log
+    assert f"ValueError: x is {POISON}, allowed is 0 or more" in log
+    assert "Starting attempt 2" in log
+    assert "Starting attempt 3" not in log
+    assert deployment.objects(f"{BUCKET}/records/out/records_refuses/") == {}
+
+
+@pytest.mark.parametrize("mood", MOODS)
+def test_a_model_that_answers_wrongly_publishes_nothing(
+    deployment: Deployment, moods: Runs, mood: str
+) -> None:
+    """The run fails at the join, at once, and names shard and record."""
+    run_id, state = moods[name_of(mood)]
+    states = deployment.states(name_of(mood), run_id)
+    assert (state, states["transformed"], states["publish"]) == ("failed", "success", "upstream_failed")
+    log = deployment.task_log(name_of(mood), run_id, "join")
+    assert re.search(MOODS[mood], log), log[-3000:]
+    assert "up_for_retry" not in log
+    assert deployment.objects(f"{BUCKET}/records/out/{name_of(mood)}/") == {}
+
+
+def test_of_two_runs_that_publish_to_one_place_at_once_each_is_whole_or_refused(
+    deployment: Deployment, shared: Shared
+) -> None:
+    """5,000 rows of Parquet and 2,000 small objects: who loses says so and leaves nothing behind."""
+    states = {name: shared[0][name][1] for name in ("records_parquet", "records_small")}
+    assert "success" in states.values()
+    for name, state in states.items():
+        if state == "failed":
+            assert "another run published to" in deployment.task_log(name, shared[0][name][0], "publish")
+
+
+def test_large_and_small_objects_and_parquet_are_published_whole(
+    deployment: Deployment, shared: Shared
+) -> None:
+    """900,000 rows of one object took the place of the others; nothing of these is left."""
+    run_id, state = shared[0]["records_large"]
+    assert state == "success"
+    published, manifest = deployment.published(SHARED)
+    pandas.testing.assert_frame_equal(published, expected(records("l", LARGE)), check_dtype=False)
+    files = {file["uri"].removeprefix(SHARED) for file in manifest["files"]}
+    assert set(deployment.objects(SHARED)) == {*files, "_manifest.json", "_SUCCESS"}
+    assert deployment.xcom("records_large", run_id, "transformed")["instance_count"] == 2
+    small = deployment.xcom("records_small", shared[0]["records_small"][0], "shards", "facts")
+    assert (small["records_in"], small["records_out"]) == (6_000, 6_000)
+    assert small["count"] < 100, "two thousand objects became few shards"
+
+
+def test_a_reader_that_follows_the_manifest_never_sees_a_mix(deployment: Deployment, shared: Shared) -> None:
+    """It has looked all the time, while two runs raced and a third took their place."""
+    whole = {"p": 5_000, "s": 6_000, "l": LARGE}
+    seen = Counter(kind for kind, _, _ in shared[1].looks)
+    assert all(rows == promised == whole[kind] for kind, rows, promised in shared[1].looks), shared[1].looks
+    assert shared[1].looks[-1][0] == "l"
+    assert len(seen) >= 2, "the reader saw what was replaced"
