@@ -85,7 +85,6 @@ def test_two_instances_write_what_a_worker_writes(server: Server, storage: Stora
         assert time.monotonic() < deadline
         time.sleep(0.2)
     assert found["ProcessingJobStatus"] == "Completed", found
-    task.values[("joining", "return_value")] = "join_job"
     task.values[("join_job_done", "return_value")] = {"job_name": "abalone-join-1", "instance_count": 2}
     parts = joined("abalone", [], ti=task)
     assert [list(part["shards"]) for part in parts] == [[name] for name in NAMES]

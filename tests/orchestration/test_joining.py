@@ -99,7 +99,7 @@ def account(storage: Storage, *hosts: str) -> Task:
         document = {"host": host, "hosts": ["algo-1", "algo-2"], "parts": [part], "busy_seconds": 1.5}
         storage.write_json(f"{RUN}abalone-join-{len(hosts)}/manifest/{host}.json", document)
     task = Task(JOB)
-    task.values[("joining", "return_value")] = "join_job"
+    task.values[("joining", "job")] = {"inputs": "", "instance_count": 2}
     task.values[("join_job_done", "return_value")] = {
         "job_name": f"abalone-join-{len(hosts)}",
         "instance_count": 2,
@@ -126,5 +126,4 @@ def test_a_host_without_an_account_is_missed(run: Storage) -> None:
 
 def test_what_the_mapped_tasks_wrote_is_handed_on_as_it_is(run: Storage) -> None:
     task = Task(None)
-    task.values[("joining", "return_value")] = "join"
     assert joined("abalone", iter([{"uri": "a"}, {"uri": "b"}]), ti=task) == [{"uri": "a"}, {"uri": "b"}]

@@ -70,7 +70,8 @@ def joined(pipeline: str, parts: Iterable[Mapping[str, Any]], *, ti: Any, **_: A
     Raises:
         ManifestError: an instance of the job left no account of what it wrote.
     """
-    if ti.xcom_pull(JOINING) != JOIN_JOB:
+    # Airflow's branches push no return value; the job's inputs are pushed only where a job joins.
+    if ti.xcom_pull(JOINING, key="job") is None:
         return [dict(part) for part in parts]
     config, job = named(pipeline), ti.xcom_pull(JOIN_JOB_DONE)
     storage = Storage(config.aws_conn_id, config.region)
