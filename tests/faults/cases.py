@@ -313,7 +313,7 @@ CASES: tuple[Case, ...] = (
         act=kill_api_server,
         alone=True,
         # Each try without an api-server ends after some ten seconds; a real pipeline waits a minute after it.
-        tuning={"transformed": {"retry_delay": timedelta(seconds=30)}},
+        tuning={"transformed": {"retry_delay": timedelta(seconds=30), "retries": 4}},
     ),
     Case(
         name="hand-over",
