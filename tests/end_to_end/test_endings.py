@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 from urllib.parse import urlsplit
@@ -226,3 +227,77 @@ def test_jobs_that_share_a_pool_are_at_most_twice_its_slots_and_all_get_their_tu
     lives = [(job["CreationTime"], job["ProcessingEndTime"]) for job in jobs]
     at_once = max(sum(begun <= moment < ended for begun, ended in lives) for moment, _ in lives)
     assert at_once <= 2
+
+
+def test_a_run_above_its_budget_waits_for_a_person_then_takes_the_approved_version_and_a_canary(
+    endings: Deployment, sagemaker: Any
+) -> None:
+    """Rejected, it fails with nothing spent; approved, it goes on, with one shard first.
+
+    The model is the latest approved version of a group in the registry. Every record is there once, although two jobs
+    transformed.
+    """
+    name, group = "abalone_approval", "abalone-rings"
+
+    def above_budget(document: dict[str, Any]) -> None:
+        containers = [
+            {
+                "Image": each["image"],
+                "ModelDataUrl": each["model_data"],
+                "Environment": each.get("environment", {}),
+            }
+            for each in document["model"]["containers"]
+        ]
+        sagemaker.create_model_package_group(ModelPackageGroupName=group)
+        for status in ("Approved", "PendingManualApproval"):
+            sagemaker.create_model_package(
+                ModelPackageGroupName=group,
+                InferenceSpecification={"Containers": containers},
+                ModelApprovalStatus=status,
+            )
+        document["model"] = {"group": group}
+        document["goals"] |= {"budget": 0.0001, "on_over_budget": "approve", "calibrate": "canary"}
+        document["transform"]["on_poison"] = "fail"
+        document["output"]["uri"] = f"{OUTPUT}approved/"
+
+    def answered(option: str) -> str:
+        run_id = endings.trigger(name, {"transform_instance_count": 2})
+        endings.wait_for_task(name, run_id, "approval", "awaiting_input")
+        path = f"{endings.run_path(name, run_id)}/taskInstances/approval/-1/hitlDetails"
+        asked = endings.airflow.api.call("GET", path)
+        assert "the budget is $0.0001, but the cheapest clusters cost about" in asked["body"]
+        assert f"version 1 of {group}" in asked["body"]
+        # A person reads first. An answer in the second in which the task parks meets Airflow's scheduler before it has
+        # seen that the parking process ended: it then takes the resumed task for killed, and asks again after a delay.
+        time.sleep(10)
+        endings.airflow.api.call("PATCH", path, {"chosen_options": [option]})
+        return run_id
+
+    endings.deploy(name, above_budget)
+    rejected = answered("Reject")
+    assert endings.wait(name, rejected) == "failed"
+    assert endings.states(name, rejected)["preprocess"] == "upstream_failed"
+    log = endings.task_log(name, rejected, "approval")
+    assert "rejected by" in log
+    assert "nothing was spent" in log
+    assert jobs_of(sagemaker, name) == {}
+
+    approved = answered("Approve")
+    assert endings.wait(name, approved) == "success"
+    frame, manifest = endings.published(f"{OUTPUT}approved/")
+    assert len(frame) == manifest["records"]["scored"] > 0
+    assert (manifest["model"]["group"], manifest["model"]["version"]) == (group, 1)
+    assert manifest["records"]["in"] == len(frame) + manifest["records"]["rejected"]
+    canary, rest = (endings.xcom(name, approved, task)["output_uris"] for task in ("canaried", "transformed"))
+    outputs = [set(endings.objects(uri)) for [uri] in (canary, rest)]
+    assert len(outputs[0]) == 1
+    assert not outputs[0] & outputs[1]
+    report = json.loads(endings.objects(endings.xcom(name, approved, "plan")["run_prefix"])["report.json"])
+    assert any(text.startswith("One of ") for text in report["sentences"])
+    assert report["stages"][1]["instance_count"] == 3
+    assert report["shards"] == len(outputs[0] | outputs[1])
+    [transform, _] = [job for job in jobs_of(sagemaker, name) if "transform" in job]
+    arn = sagemaker.describe_transform_job(TransformJobName=transform)["TransformJobArn"]
+    tags = {tag["Key"]: tag["Value"] for tag in sagemaker.list_tags(ResourceArn=arn)["Tags"]}
+    assert (tags["model"], tags["cost-centre"]) == (f"{group}/1", "data-science")
+    assert sagemaker.list_models(NameContains="abalone-approval")["Models"] == []
