@@ -32,9 +32,11 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
-def test_the_example_of_a_pipeline_is_a_whole_pipeline() -> None:
-    (text,) = [block for block in blocks("yaml") if block.startswith("name:")]
-    assert Pipeline.model_validate(yaml.safe_load(text)).name == "churn"
+def test_the_examples_of_pipelines_are_whole_pipelines() -> None:
+    with_preprocess, without = (
+        Pipeline.model_validate(yaml.safe_load(text)) for text in blocks("yaml") if text.startswith("name:")
+    )
+    assert (with_preprocess.preprocess is None, without.preprocess is None) == (False, True)
 
 
 def test_the_example_of_notifiers_is_a_section() -> None:
