@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -17,6 +18,8 @@ log = logging.getLogger(__name__)
 STOPPED_TAG = "airflow:stopped-because"
 REPORTED_TAG = "airflow:end-reported"
 _VALUE_LIMIT = 256
+#: AWS takes letters, spaces, digits and `_ . : / = + - @`.
+_REFUSED = re.compile(r"[^\w\s.:/=+\-@]|[\t\r\n\f\v]")
 _PATIENCE_SECONDS = 15.0
 
 
@@ -43,5 +46,7 @@ def try_to_tag(hook: SageMakerHook, arn: str, tags: dict[str, str]) -> None:
 
 
 def tag_list(tags: dict[str, str]) -> list[dict[str, str]]:
-    """Tags in AWS's form, values cut to what AWS takes."""
-    return [{"Key": key, "Value": value[:_VALUE_LIMIT]} for key, value in tags.items()]
+    """Tags in AWS's form: values cut to what AWS takes, and characters that it refuses, such as commas, as spaces."""
+    return [
+        {"Key": key, "Value": _REFUSED.sub(" ", value)[:_VALUE_LIMIT].strip()} for key, value in tags.items()
+    ]

@@ -56,6 +56,11 @@ NOT_SEEN = {
 }
 
 
+# What a transform reads only after the model has refused some of its objects, which none of these runs does: the
+# pieces that they are cut to, and the list of what is sent again. See tests/deploy/test_policies.py.
+AFTER_REFUSALS = {"sagemaker": ("/pieces/*", "-manifest.json*")}
+
+
 @pytest.fixture(scope="module")
 def pipeline() -> Pipeline:
     """The sample's."""
@@ -229,7 +234,8 @@ def run(environment: Mapping[str, str], folder: Path) -> str:
 def test_every_call_is_one_of_the_two_roles(recorded: dict[str, list[Call]]) -> None:
     """No task goes around its connection."""
     assert set(recorded) == {AIRFLOW, SAGEMAKER, JANITOR}
-    assert {call.action.split(":")[0] for call in recorded[AIRFLOW]} == {"s3", "sagemaker", "iam", "logs"}
+    services = {call.action.split(":")[0] for call in recorded[AIRFLOW]}
+    assert services == {"s3", "sagemaker", "iam", "logs", "servicequotas"}
     assert {call.action.split(":")[0] for call in recorded[SAGEMAKER]} == {"s3", "logs"}
     assert {call.action.split(":")[0] for call in recorded[JANITOR]} == {"s3", "sagemaker"}
 
@@ -275,7 +281,9 @@ def test_each_resource_was_used(
         if (number, resource) not in used
     }
     logs = {each for each in unused if role == "airflow" and "/ProcessingJobs:" in each}
-    assert [each for each in unused - logs if not each.endswith(("-??", "Jobs"))] == []
+    assert [
+        each for each in unused - logs if not each.endswith(("-??", "Jobs", *AFTER_REFUSALS.get(role, ())))
+    ] == []
 
 
 @pytest.mark.parametrize(("role", "key"), ROLES)
