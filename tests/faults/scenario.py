@@ -137,11 +137,6 @@ class Scenario:
         trigger = self.task(task_id)["trigger"]
         return None if trigger is None else trigger["triggerer_id"]
 
-    def triggers_log(self, task_id: str) -> str:
-        """What the task's triggers have logged, in whichever triggerer."""
-        logs = self.suite.airflow.home / "logs" / f"dag_id={self.case.name}"
-        return "\n".join(path.read_text() for path in logs.glob(f"*/task_id={task_id}/*.trigger.*"))
-
     # Faults
 
     def arm(self, kind: str, **fields: Any) -> str:
