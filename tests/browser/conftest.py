@@ -40,7 +40,7 @@ class WithLogin(RestApi):
             return str(json.load(answer)["access_token"])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def deployment(state: Path, sample: Path, endpoint: str, s3: Any, root: Path) -> Iterator[Deployment]:
     """All of Airflow's components, with users that have to log in, and a pipeline that only some of them may read."""
     environment = airflow_environment(state / "airflow", endpoint, root=root)
@@ -73,16 +73,19 @@ def deployment(state: Path, sample: Path, endpoint: str, s3: Any, root: Path) ->
         airflow.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium without a screen; Playwright's own browsers are not needed."""
+    """Debian's Chromium without a screen; Playwright's own browsers are not needed.
+
+    Playwright keeps an event loop running in this thread, which other tests' `asyncio.run` refuses: it ends with the file.
+    """
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(SWITCHES))
         yield browser
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def windows(deployment: Deployment, chromium: Browser) -> Iterator[dict[tuple[str, str | None], Window]]:
     """The windows that are open, by colouring and person; each person logs in once."""
     ARTEFACTS.mkdir(parents=True, exist_ok=True)
@@ -92,7 +95,7 @@ def windows(deployment: Deployment, chromium: Browser) -> Iterator[dict[tuple[st
         each.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def open_window(
     deployment: Deployment, chromium: Browser, windows: dict[tuple[str, str | None], Window]
 ) -> Callable[..., Window]:

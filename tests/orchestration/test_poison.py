@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -186,7 +187,9 @@ def service() -> Iterator[World]:
             patch.setattr(f"sagemaker_jobs.{module}.sibling", lambda kind, _: clients[kind.__name__])
             patch.setattr(f"sagemaker_jobs.{module}.client_of", lambda client: client)
         storage.client.create_bucket(Bucket="bucket")
-        logs.create_log_group(logGroupName=TRANSFORM.log_group)
+        # moto keeps its state in this process, where another file's tests may have made the group.
+        with contextlib.suppress(logs.exceptions.ResourceAlreadyExistsException):
+            logs.create_log_group(logGroupName=TRANSFORM.log_group)
         world = World(aws, hook, storage, logs)
         patch.setattr("include.orchestration.poison.named", lambda name: world.config)
         yield world

@@ -248,7 +248,8 @@ def test_the_join_is_told_types_and_the_fields_of_an_answer() -> None:
     assert spec["columns"][0] == {"name": "sex", "type": "string"}
     assert spec["columns"][-1] == {"name": "rings", "type": "integer"}
     assert (spec["format"], spec["predictions"]) == (
-        "parquet", {"format": "jsonlines", "fields": {"score": "predicted_rings"}, "types": {}, "nullable": [], "echo": {}},
+        "parquet",
+        {"format": "jsonlines", "fields": {"score": "predicted_rings"}, "types": {}, "nullable": [], "echo": {}},
     )  # fmt: skip
 
 
