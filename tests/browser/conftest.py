@@ -77,7 +77,7 @@ def deployment(state: Path, sample: Path, endpoint: str, s3: Any, root: Path) ->
 def chromium() -> Iterator[Browser]:
     """Debian's Chromium without a screen; Playwright's own browsers are not needed.
 
-    Playwright keeps an event loop running in this thread, which other tests' `asyncio.run` refuses: it ends with the file.
+    Its event loop runs in this thread, where other tests' `asyncio.run` would refuse to start: it ends with the file.
     """
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(SWITCHES))
