@@ -24,7 +24,7 @@ class Publication:
     output: str
     run_id: str
     nonce: str
-    try_number: int
+    attempt: str
 
     @property
     def manifest_uri(self) -> str:
@@ -39,7 +39,7 @@ class Publication:
     def target(self, uri: str) -> str:
         """Where the joined `…/part-00000.parquet` is published."""
         stem, suffix = uri.rsplit("/", 1)[1].rsplit(".", 1)
-        return f"{self.output}{stem}{self.run_mark}{self.try_number}.{suffix}"
+        return f"{self.output}{stem}{self.run_mark}{self.attempt}.{suffix}"
 
     def copied(self, part: Mapping[str, Any]) -> dict[str, Any]:
         """Copy one part to the output and read its rows back; its entry in the manifest.

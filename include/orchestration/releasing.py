@@ -27,10 +27,12 @@ def held_run(storage: Storage, pipeline: Pipeline, run_id: str) -> dict[str, Any
             f"a run of {pipeline.name} that is held, as its page in Airflow shows it"
         )
     judged = storage.current(paths.checks)
-    state = None if judged is None else judged[0]["state"]
+    # A run that was cleared has another plan, and what was judged before is not what that one asks for.
+    state = None if judged is None or judged[0]["nonce"] != found[0]["nonce"] else judged[0]["state"]
     if state not in WAITING:
         said = {
             None: "never got as far as its checks, so there is nothing to publish; clear its failed task instead",
+            "unjudged": "was not judged to its end; clear `checks` with what follows it",
             "passed": "was not held by its gates; if it was not published, clear its failed task instead",
             "published": "was held and has been published by hand already",
         }[state]

@@ -14,14 +14,13 @@ from include.orchestration.direct.jobs import together
 from include.orchestration.measure import work_of
 from include.orchestration.names import (
     CALIBRATE,
-    CANARIED,
     JOIN_JOB_DONE,
     JOINED,
     PREPROCESSED,
     SHARDS,
     TRANSFORMED,
 )
-from include.orchestration.shard_sources import mended_shards
+from include.orchestration.shard_sources import canaried, mended_shards
 from include.orchestration.storage import Storage
 from include.scoring.config import Pipeline
 from include.scoring.errors import ReconciliationError
@@ -72,7 +71,7 @@ def scored_run(
         "preprocess": {**preprocessed, **own},
         "transform": {**transformed, **work_of(config.aws_conn_id, config.region, transformed)},
     }
-    if canary := ti.xcom_pull(CANARIED):
+    if canary := canaried(ti, facts):
         # Both are the stage: its records, its cost and its rate are those of all shards.
         measured = {**canary, **work_of(config.aws_conn_id, config.region, canary)}
         jobs["transform"] = together([measured, jobs["transform"]])

@@ -33,8 +33,9 @@ def shard_sources(storage: Storage, ti: Any) -> list[ShardSource]:
     facts, transformed = ti.xcom_pull(SHARDS, key="facts"), ti.xcom_pull(TRANSFORMED)
     wrote = RunPaths(ti.xcom_pull(PLAN)["run_prefix"]).job(facts["preprocess_job"])
     check_same_run(ti.xcom_pull(TRANSFORM, key="spec"), wrote)
-    first = ti.xcom_pull(CANARIED) or {"output_uris": []}
-    answers = Answers(storage, [*first["output_uris"], *transformed["output_uris"]])
+    canary = canaried(ti, facts)
+    before = canary["output_uris"] if canary else []
+    answers = Answers(storage, [*before, *transformed["output_uris"]])
     mended = mended_shards(storage, transformed)
 
     def source_of(shard: Mapping[str, Any]) -> ShardSource:
@@ -48,6 +49,15 @@ def shard_sources(storage: Storage, ti: Any) -> list[ShardSource]:
         )
 
     return [source_of(shard) for shard in storage.read_json(wrote.shards)["shards"]]
+
+
+def canaried(ti: Any, facts: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The job that transformed one shard of this run first, or None.
+
+    `shards` says whether there is one: a `canaried` that is skipped, after a clear, keeps what it handed on before.
+    """
+    found: dict[str, Any] | None = ti.xcom_pull(CANARIED) if facts.get("canary") else None
+    return found
 
 
 def mended_shards(storage: Storage, transformed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

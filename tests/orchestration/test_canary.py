@@ -53,7 +53,7 @@ def test_the_join_finds_each_shards_answers_where_they_were_written(storage: Sto
         storage.write(f"s3://bucket/run/t/predictions/s-{each}.csv.out", str(each))
     source = {"TransformInput": {"DataSource": {"S3DataSource": {"S3Uri": WHERE.features}}}}
     known: dict[Any, Any] = {
-        ("shards", "facts"): {"preprocess_job": "job"},
+        ("shards", "facts"): {"preprocess_job": "job", "canary": {"shard": "s-0", "records": 10}},
         ("plan", None): {"run_prefix": "s3://bucket/run/"},
         ("transform", "spec"): {"request": source},
         ("transformed", None): {"output_uris": ["s3://bucket/run/t/predictions/"], "settled": None},
@@ -65,6 +65,11 @@ def test_the_join_finds_each_shards_answers_where_they_were_written(storage: Sto
         "s3://bucket/run/t/predictions/s-1.csv.out",
         "s3://bucket/run/t/predictions/s-2.csv.out",
     ]
+    # After a clear, with the model measured, nothing is sent ahead, and `canaried` is skipped with its old result.
+    known["shards", "facts"] = {"preprocess_job": "job", "canary": None}
+    assert {each.predictions_uri.rsplit("/", 1)[0] for each in shard_sources(storage, ti)} == {
+        "s3://bucket/run/t/predictions"
+    }
 
 
 @pytest.mark.usefixtures("airflow_db")

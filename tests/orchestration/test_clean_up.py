@@ -20,6 +20,18 @@ def test_a_run_that_published_is_good() -> None:
     judge(GOOD, skipped_on_purpose=False)
 
 
+def test_a_held_run_says_so_and_one_that_failed_before_its_checks_says_what_failed() -> None:
+    """After a clear, a `checks` that did not run again still has what it handed on before."""
+    with pytest.raises(RunFailed, match="the run is held"):
+        judge({**GOOD, "checks": "failed", "publish": "upstream_failed"}, skipped_on_purpose=False, held=True)
+    with pytest.raises(RunFailed, match="transformed is failed"):
+        judge(
+            {**GOOD, "transformed": "failed", "checks": "upstream_failed"},
+            skipped_on_purpose=False,
+            held=True,
+        )
+
+
 @pytest.mark.parametrize("state", ["failed", "upstream_failed"])
 @pytest.mark.parametrize("task", ["plan", "transform", "checks", "publish", "report"])
 def test_a_failed_task_fails_the_run_and_is_named(task: str, state: str) -> None:

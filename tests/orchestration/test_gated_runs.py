@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any
 
 import pytest
@@ -166,6 +167,28 @@ def test_a_person_publishes_a_held_run_as_it_is(deployed: Pipelines) -> None:
     assert not skipped_on_purpose(release.xcoms[names.PLAN, "return_value"], None)
     with pytest.raises(ReleaseError, match="has been published by hand already"):
         deployed.run("manual-2", 9, age, publish_run="nightly-5").go()
+
+
+def test_a_held_run_that_was_planned_anew_is_no_longer_what_was_judged(deployed: Pipelines) -> None:
+    """A clear makes another plan; until its own checks have held it, there is nothing to publish by hand."""
+    deployed.write(document(gates=[CONSTANT]))
+    with pytest.raises(HeldError):
+        run(deployed, 5, constant).go()
+    run(deployed, 5, constant).task(names.PLAN, plan.plan)
+    with pytest.raises(ReleaseError, match="never got as far as its checks"):
+        deployed.run("manual-1", 9, age, publish_run="nightly-5").go()
+
+
+def test_files_of_a_release_are_never_those_of_the_runs_own_publishing(deployed: Pipelines) -> None:
+    """Both count their tries from one, and nobody's files are overwritten while they are read."""
+    deployed.write(document(gates=[CONSTANT]))
+    with pytest.raises(HeldError):
+        run(deployed, 5, constant).go()
+    deployed.run("manual-1", 9, age, publish_run="nightly-5").go()
+    (name,) = [
+        file["uri"].rsplit("/", 1)[1] for file in published(deployed.storage, OUT.format(5))[1]["files"]
+    ]
+    assert re.fullmatch(r"part-00000-nightly-5-[0-9a-f]{6}-[0-9a-z-]{8}-1\.parquet", name), name
 
 
 def test_a_release_that_died_half_way_is_done_again(deployed: Pipelines) -> None:

@@ -25,7 +25,7 @@ RUN, OTHER = "nightly-1", "nightly-2"
 
 def publication(storage: Storage, run_id: str = RUN, try_number: int = 1) -> Publication:
     """A try of a run to publish."""
-    return Publication(storage, OUT, run_id, nonce="0123456789abcdef", try_number=try_number)
+    return Publication(storage, OUT, run_id, nonce="0123456789abcdef", attempt=str(try_number))
 
 
 def published(of: Publication, *numbers: int) -> dict[str, Any]:

@@ -48,6 +48,8 @@ def checks(
     if not released:
         prove = scored_run if config.preprocess is not None else direct.scored_run
         found = prove(config, storage, plan, ti, joined)
+        # What an earlier try judged does not speak for what is written now.
+        storage.write_json(paths.checks, checks_document(plan, dag_run, "unjudged", []))
         storage.write_json(paths.scored, {**found, "asked_output": params.get("output_uri")})
     scored = storage.read_json(paths.scored)
     statistics = run_statistics(storage, scored["parts"])
@@ -72,10 +74,14 @@ def checks(
 def checks_document(
     plan: Mapping[str, Any], dag_run: Any, state: str, verdicts: Sequence[Verdict]
 ) -> dict[str, Any]:
-    """checks.json. `state` is passed, held, released (being published by a person) or published (by one)."""
+    """checks.json. `nonce` is the plan's.
+
+    `state` is unjudged, passed, held, released (being published by a person) or published (by one).
+    """
     return {
         "version": 1,
         "run_id": plan["run_id"],
+        "nonce": plan["nonce"],
         "judged_in": dag_run.run_id,
         "state": state,
         "gates": [verdict.as_dict() for verdict in verdicts],

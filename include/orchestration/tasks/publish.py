@@ -14,13 +14,13 @@ from include.orchestration.publishing import Publication
 from include.orchestration.storage import Storage
 from include.scoring.errors import ReconciliationError
 from include.scoring.manifest import build_manifest
-from include.scoring.naming import RunPaths
+from include.scoring.naming import RunPaths, run_slug
 from include.scoring.reconciliation import Reconciled
 
 log = logging.getLogger(__name__)
 
 
-def publish(pipeline: str, *, ti: Any, outlet_events: Any, **_: Any) -> dict[str, Any]:
+def publish(pipeline: str, *, ti: Any, dag_run: Any, outlet_events: Any, **_: Any) -> dict[str, Any]:
     """Publish the rows that `checks` has proved to be all of them, and tell of it by an Asset event, or nothing.
 
     The run is the one that `plan` names: this one, or one that was held and that a person publishes.
@@ -33,7 +33,10 @@ def publish(pipeline: str, *, ti: Any, outlet_events: Any, **_: Any) -> dict[str
     storage, paths = Storage(config.aws_conn_id, config.region), RunPaths(plan["run_prefix"])
     scored, judgement = storage.read_json(paths.scored), storage.read_json(judged["checks"])
     parts, reconciled = scored["parts"], Reconciled(**scored["reconciled"])
-    publication = Publication(storage, plan["output_uri"], plan["run_id"], plan["nonce"], ti.try_number)
+    # The run itself, and the one by which a person publishes it, count their tries each on its own.
+    by_hand = "" if plan["run_id"] == dag_run.run_id else f"{run_slug(dag_run.run_id)[-8:]}-"
+    attempt = f"{by_hand}{ti.try_number}"
+    publication = Publication(storage, plan["output_uri"], plan["run_id"], plan["nonce"], attempt)
     before = publication.before()
     try:
         files = [publication.copied(part) for part in parts]
