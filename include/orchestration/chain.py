@@ -105,6 +105,10 @@ def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
 
         approved >> first
         joined >> checked >> published >> reported >> cleaned_up.as_teardown(on_failure_fail_dagrun=True)
+        if pipeline.preprocess is None:
+            # One of several jobs that fails fails what follows at once; the others are not cleaned away under their
+            # sensors, which would start them again.
+            dag.get_task(names.TRANSFORMED) >> cleaned_up
     document(dag)
     return dag
 

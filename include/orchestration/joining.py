@@ -17,7 +17,7 @@ from include.orchestration.refusals import final
 from include.orchestration.requests import join_config
 from include.orchestration.tasks.join import join
 from include.orchestration.tasks.join_job import joined, joining
-from include.orchestration.templates import from_plan
+from include.orchestration.templates import earlier_names_of_job, from_plan
 from include.scoring.config import Pipeline
 from sagemaker_jobs.operators import ProcessingJobOperator
 from sagemaker_jobs.sensors import ProcessingJobSensor
@@ -41,6 +41,7 @@ def join_tasks(pipeline: Pipeline, after: BaseOperator, groups: XComArg) -> Base
         task_id=names.JOIN_JOB,
         config=join_config(pipeline),
         instance_types=pipeline.join.instance_types,
+        replaces=earlier_names_of_job("join"),
         **aws,
     )
     done = ProcessingJobSensor(

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from include.scoring.addresses import below_input
+from include.scoring.addresses import among_run_files, below_input
 from include.scoring.catalog import check_catalog
 from include.scoring.direct import refuse_what_needs_preprocess
 from include.scoring.errors import PipelineError
@@ -252,6 +252,9 @@ class Pipeline(Noun):
             problem = below_input(self.input.uri, name, uri)
             if problem is not None:
                 raise ValueError(problem)
+        problem = among_run_files(self.work, self.name, "output.uri", self.output.uri)
+        if problem is not None:
+            raise ValueError(problem)
 
     @property
     def preprocessing(self) -> PreprocessSection:

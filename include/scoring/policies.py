@@ -470,7 +470,8 @@ def _allow(
 
 
 def _document(statements: Iterable[Statement]) -> dict[str, Any]:
-    return {"Version": VERSION, "Statement": list(statements)}
+    # IAM takes no statement without a resource: a pipeline that needs none of a kind has none.
+    return {"Version": VERSION, "Statement": [each for each in statements if each.get("Resource", True)]}
 
 
 def _objects(*actions: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from include.scoring.addresses import below_input
+from include.scoring.addresses import among_run_files, below_input
 from include.scoring.config import Pipeline
 from include.scoring.glance import LookedAt
 from include.scoring.lint import Facts, lint_processing, lint_transform, refuse
@@ -37,6 +37,8 @@ def preflight(pipeline: Pipeline, plan: Plan, looked_at: LookedAt | None = None)
         for name_, uri in (("output", plan.output_uri), ("work", plan.run_prefix))
         if (problem := below_input(plan.input.uri, name_, uri)) is not None
     ]
+    kept_too_short = among_run_files(pipeline.work, plan.pipeline, "output", plan.output_uri)
+    problems += [kept_too_short] if kept_too_short else []
     if plan.preprocess is not None:
         processing = processing_request(
             pipeline,

@@ -326,3 +326,12 @@ def test_payload_defaults_to_what_the_model_can_take() -> None:
     assert pipeline().max_payload_mb == 6
     assert pipeline({"model": TWO_CONTAINERS}).max_payload_mb == 5
     assert pipeline({"transform.max_payload_mb": 50}).max_payload_mb == 50
+
+
+def test_an_output_among_the_files_of_runs_is_refused_for_it_would_be_deleted_with_them(
+    tmp_path: Path,
+) -> None:
+    assert problem(tmp_path, {"output.uri": "s3://data/work/churn/{run_id}/scored/"}) == (
+        "output.uri: found 's3://data/work/churn/{run_id}/scored/' below 's3://data/work/churn/', where each run keeps "
+        "its own files, which are deleted after keep_runs_days; choose another prefix"
+    )
