@@ -16,7 +16,7 @@ from include.scoring.errors import PolicyError
 from include.scoring.policies import policies, role_request
 from tests.deploy.authorization import problems
 from tests.deploy.evaluation import Call, allowing, matches
-from tests.scoring.builders import pipeline as built
+from tests.scoring.builders import direct
 from tools import iam
 
 # A managed policy may have so many characters, white space not counted (IAM quotas).
@@ -379,7 +379,7 @@ def test_without_preprocessing_input_is_read_and_no_processing_job_is_allowed() 
 
 def test_no_statement_is_without_a_resource() -> None:
     """IAM refuses such a document; a model that exists and no preprocessing need no role passed and no image."""
-    made = policies(built({"preprocess": None}))
+    made = policies(direct())
     statements = [each for document in made.values() for each in document.get("Statement", ())]
     assert statements
     assert [each for each in statements if "Principal" not in each and not each["Resource"]] == []
