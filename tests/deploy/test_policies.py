@@ -379,7 +379,7 @@ def test_without_preprocessing_input_is_read_and_no_processing_job_is_allowed() 
 
 def test_no_statement_is_without_a_resource() -> None:
     """IAM refuses such a document; a model that exists and no preprocessing need no role passed and no image."""
-    made = policies(direct())
+    made = policies(direct({"region": "eu-central-1"}))
     statements = [each for document in made.values() for each in document.get("Statement", ())]
     assert statements
     assert [each for each in statements if "Principal" not in each and not each["Resource"]] == []
