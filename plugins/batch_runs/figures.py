@@ -24,6 +24,7 @@ from include.orchestration import names
 from include.orchestration.pipelines import named
 from include.orchestration.storage import Storage
 from include.scoring.errors import PipelineError
+from include.scoring.naming import runs_prefix
 from include.scoring.so_far import figures_so_far
 from sagemaker_jobs.jobs import Job
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM, JobKind
@@ -83,13 +84,29 @@ def report_file(run: Run, session: Session) -> tuple[bytes, str] | None:
     told = handed_on(session, run, [(names.REPORT, RESULT)]).get((names.REPORT, RESULT))
     if not isinstance(told, Mapping) or "report_html" not in told:
         return None
-    storage, uri = storage_of(run.dag_id), str(told["report_html"])
+    uri = own_file(run.dag_id, str(told["report_html"]))
+    storage = storage_of(run.dag_id)
     _check_size(storage.head(uri), MOST_HTML_BYTES)
     return storage.read(uri), uri
 
 
+def own_file(dag_id: str, uri: str) -> str:
+    """`uri`, if it lies among the files of the pipeline's runs.
+
+    Whoever may write XComs of this DAG could name any other object, which is then read with the pipeline's connection.
+
+    Raises:
+        ValueError: it lies elsewhere.
+    """
+    pipeline = named(dag_id)
+    runs = runs_prefix(work=pipeline.work, pipeline=pipeline.name)
+    if not uri.startswith(runs):
+        raise ValueError(f"it is said to be at {uri}, and the files of runs of {dag_id} are below {runs}")
+    return uri
+
+
 def _report(dag_id: str, uri: str) -> Mapping[str, Any]:
-    head = storage_of(dag_id).head(uri)
+    head = storage_of(dag_id).head(own_file(dag_id, uri))
     _check_size(head, MOST_REPORT_BYTES)
     return _parsed(dag_id, uri, str(head["etag"]))
 

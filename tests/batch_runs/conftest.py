@@ -79,7 +79,7 @@ def storage(airflow_db: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     host, port = server.get_host_and_port()
     folder = tmp_path_factory.mktemp("pipelines")
     (folder / "open_one.yaml").write_text(
-        yaml.safe_dump(document({"name": "open_one", "aws_conn_id": "aws_test"}))
+        yaml.safe_dump(document({"name": "open_one", "aws_conn_id": "aws_test", "work": "s3://bucket/work"}))
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW_CONN_AWS_TEST", aws_connection(f"http://{host}:{port}"))

@@ -22,6 +22,8 @@ from tests.scoring.test_report import HOSTILE
 
 Browser = Callable[[str | None], TestClient]
 MANY = 1_000
+#: Where the runs of `open_one` keep their files.
+RUNS = "s3://bucket/work/open_one/"
 NIGHTS = [f"night-{number:04d}" for number in range(MANY)]
 #: What a hostile file name, header, cell or reject reason may hold.
 NASTY = f"../../{HOSTILE}\r\nX-Header: 1\x00\x1b[31m"
@@ -40,7 +42,7 @@ def runs(database: Database, storage: Storage) -> None:
     database.hand_on_all("open_many", "report", told)
 
     def finished(run_id: str, report: dict[str, Any]) -> None:
-        uri = f"s3://bucket/{run_id}/report."
+        uri = f"{RUNS}{run_id}/report."
         database.add_tasks("open_one", run_id, {"plan": "success", "report": "success"})
         database.hand_on(
             "open_one",
@@ -51,7 +53,9 @@ def runs(database: Database, storage: Storage) -> None:
         storage.write_json(f"{uri}json", report)
         storage.write(f"{uri}html", render_html(report))
 
-    database.add_runs("open_one", ["finished", "nasty", "gone", "wrong", "large", "refused", "only"])
+    database.add_runs(
+        "open_one", ["finished", "nasty", "gone", "wrong", "large", "refused", "only", "elsewhere"]
+    )
     database.add_runs("open_one", ["planned"], state="running")
     database.add_runs("open_one", ["broken"], state="failed")
     finished("finished", figures)
@@ -65,11 +69,15 @@ def runs(database: Database, storage: Storage) -> None:
     nasty["output"] = {**nasty["output"], "uri": f"s3://bucket/{NASTY}"}
     finished("nasty", nasty)
     finished("gone", figures)
-    storage.delete(["s3://bucket/gone/report.json", "s3://bucket/gone/report.html"])
+    storage.delete([f"{RUNS}gone/report.json", f"{RUNS}gone/report.html"])
     finished("wrong", figures)
-    storage.write("s3://bucket/wrong/report.json", '["not a report"]')
+    storage.write(f"{RUNS}wrong/report.json", '["not a report"]')
     finished("large", figures)
-    storage.write("s3://bucket/large/report.json", " " * 2_000_001)
+    storage.write(f"{RUNS}large/report.json", " " * 2_000_001)
+    storage.write_json("s3://bucket/others/secret.json", figures)
+    database.add_tasks("open_one", "elsewhere", {"report": "success"})
+    stolen = dict.fromkeys(("report_json", "report_html"), "s3://bucket/others/secret.json")
+    database.hand_on("open_one", "elsewhere", "report", {**summary(figures), **stolen})
     planned = plan([20_000_000] * 2)
     database.add_tasks("open_one", "planned", {"plan": "success", "preprocess": "running"})
     database.hand_on("open_one", "planned", "plan", planned.for_xcom())
@@ -205,7 +213,12 @@ def test_the_part_that_follows_a_run_is_the_page_without_its_frame(page: Callabl
 
 @pytest.mark.parametrize(
     ("run_id", "said"),
-    [("gone", "cannot be read"), ("wrong", "no report of version 1"), ("large", "2,000,001 bytes")],
+    [
+        ("gone", "cannot be read"),
+        ("wrong", "no report of version 1"),
+        ("large", "2,000,001 bytes"),
+        ("elsewhere", "are below s3://bucket/work/open_one/"),
+    ],
 )
 def test_a_report_that_cannot_be_read_is_said_to_be(
     page: Callable[[str], str], run_id: str, said: str
@@ -215,7 +228,7 @@ def test_a_report_that_cannot_be_read_is_said_to_be(
 
 def test_a_report_that_was_written_anew_is_read_anew(page: Callable[[str], str], storage: Storage) -> None:
     """After `report` was cleared, say; and one that was not is read once."""
-    uri = "s3://bucket/finished/report.json"
+    uri = f"{RUNS}finished/report.json"
     before = storage.read(uri)
     page(run("finished"))
     storage.write_json(uri, {**everything(), "sentences": ["Written anew."]})
@@ -273,7 +286,7 @@ def test_the_report_is_handed_out_to_be_kept_and_never_shown(browser: Browser) -
     assert answer.text == render_html(everything())
     assert answer.headers["Content-Disposition"].startswith("attachment;")
     assert answer.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
-    for run_id in ("gone", "planned"):
+    for run_id in ("gone", "planned", "elsewhere"):
         assert browser("viewer").get(f"report?dag_id=open_one&run_id={run_id}").status_code == 404
 
 
