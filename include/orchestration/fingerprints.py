@@ -46,7 +46,10 @@ def fingerprint(storage: Storage, pipeline: Pipeline, plan: Plan, code: Iterable
 
 
 def _model(storage: Storage, pipeline: Pipeline, plan: Plan) -> Any:
-    """What the model consists of: of its artefacts their ETags, since an object may be replaced under its name."""
+    """What the model consists of: of `containers` the ETags of artefacts, which may be replaced under their names.
+
+    Of a model that exists, or a package, it is the identity alone: what lies behind that is not looked at.
+    """
     if plan.model.package is not None:
         return plan.model.package  # the versions of a package do not change
     if plan.model.name is not None:
