@@ -23,6 +23,8 @@ from typing import Any
 
 from tools.laptop import LaptopError
 
+#: An answer may have to wait for the database, which on a laptop is SQLite: see `database_url`.
+REST_PATIENCE_SECONDS = 90
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 
 
@@ -92,7 +94,7 @@ class RestApi:
             headers={"Authorization": f"Bearer {self.bearer}", "Content-Type": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=REST_PATIENCE_SECONDS) as answer:
                 content = answer.read()
         except urllib.error.HTTPError as error:
             raise LaptopError(

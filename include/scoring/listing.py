@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -104,6 +105,30 @@ def noted_in_listing(objects: Iterable[S3Object], file: TextIO) -> Iterator[S3Ob
     while batch := list(islice(passing, LINES_AT_A_TIME)):
         file.writelines([listing_line(*each) for each in batch if each.size > 0])
         yield from batch
+
+
+def replaced(planned: Iterable[str], now: Iterable[S3Object]) -> Iterator[tuple[S3Object, S3Object]]:
+    """The objects of a stored listing that have another size or etag `now`, as planned and as they are.
+
+    `planned` are the lines of `noted_in_listing`. Both listings are in S3's order, by code points; one line of
+    each is held at a time. Objects that only one of them has are passed over.
+    """
+    lines = iter(planned)
+    line = next(lines, None)
+    for item in now:
+        if line == listing_line(*item):
+            # As nearly always; reading the line would take ten times as long.
+            line = next(lines, None)
+            continue
+        while line is not None and (there := _read_line(line)).key <= item.key:
+            if there.key == item.key:
+                yield there, item
+            line = next(lines, None)
+
+
+def _read_line(line: str) -> S3Object:
+    size, etag, key = line.rstrip("\n").split(" ", 2)
+    return S3Object(str(ast.literal_eval(key)), int(size), etag)
 
 
 def one_folder(input_uri: str, objects: Iterable[S3Object]) -> Iterable[S3Object]:

@@ -10,10 +10,10 @@ import pytest
 import yaml
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from moto.server import ThreadedMotoServer
 
 from include.orchestration.storage import Storage
 from tests.batch_runs.database import Database
+from tests.moto_server import running_moto
 from tests.scoring.builders import document
 from tools.laptop import aws_connection
 
@@ -74,17 +74,13 @@ def database(airflow_db: Path) -> Iterator[Database]:
 @pytest.fixture(scope="module")
 def storage(airflow_db: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
     """An S3 with the bucket `bucket`, and the file of a pipeline `open_one` whose connection leads there."""
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
     folder = tmp_path_factory.mktemp("pipelines")
     (folder / "open_one.yaml").write_text(
         yaml.safe_dump(document({"name": "open_one", "aws_conn_id": "aws_test", "work": "s3://bucket/work"}))
     )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AIRFLOW_CONN_AWS_TEST", aws_connection(f"http://{host}:{port}"))
+    with running_moto() as url, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW_CONN_AWS_TEST", aws_connection(url))
         patch.setattr("include.orchestration.pipelines.FOLDER", folder)
         made = Storage("aws_test")
         made.client.create_bucket(Bucket="bucket")
         yield made
-    server.stop()

@@ -218,6 +218,13 @@ def clear_while_running(scenario: Scenario) -> None:
     scenario.clear("preprocess", downstream=True)
 
 
+def clear_the_plan(scenario: Scenario) -> None:
+    """All of the run, whose jobs have other names then."""
+    hang(scenario)
+    scenario.nobody_wants_them()
+    scenario.clear("plan", downstream=True)
+
+
 def clear_the_sensor(scenario: Scenario) -> None:
     """The task that waited, and no other; while it waits, it is a race whether its job is adopted or stopped."""
     scenario.trigger()
@@ -437,6 +444,13 @@ CASES: tuple[Case, ...] = (
         fault="the submitting task is cleared while its job is at work",
         ending="success: the job is stopped, another one does the work",
         act=clear_while_running,
+        preprocess=2,
+    ),
+    Case(
+        name="plan-cleared",
+        fault="`plan` is cleared, with all that follow, while a job is at work",
+        ending="success: the job is stopped, those of the new plan do the work",
+        act=clear_the_plan,
         preprocess=2,
     ),
     Case(

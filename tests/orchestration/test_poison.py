@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
@@ -16,7 +15,6 @@ from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 from airflow.sdk.exceptions import AirflowFailException
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from moto.server import ThreadedMotoServer
 
 from include.orchestration.poison import PoisonRecords, shortened
 from include.orchestration.shard_sources import mended_shards
@@ -28,6 +26,7 @@ from sagemaker_jobs.jobs import Job
 from sagemaker_jobs.kinds import TRANSFORM
 from sagemaker_jobs.sensors import TransformJobSensor
 from sagemaker_jobs.spec import JobSpec
+from tests.moto_server import running_moto
 from tests.sagemaker_jobs.builders import context_of
 from tests.sagemaker_jobs.fake_sagemaker import REGION, FakeSageMaker, quota_message
 from tests.scoring.builders import pipeline
@@ -166,34 +165,26 @@ class World:
 @pytest.fixture(scope="module")
 def service() -> Iterator[World]:
     """Moto for S3 and logs, a SageMaker whose jobs do nothing by themselves, and one connection to both."""
-    server, aws = ThreadedMotoServer(port=0, verbose=False), FakeSageMaker()
-    server.start()
-    host, port = server.get_host_and_port()
-    extra = {
-        "region_name": REGION,
-        "endpoint_url": f"http://{host}:{port}",
-        "service_config": {"sagemaker": {"endpoint_url": aws.url}},
-    }
-    connection = json.dumps({"conn_type": "aws", "login": "x", "password": "x", "extra": extra})
-    with pytest.MonkeyPatch.context() as patch:
+    aws = FakeSageMaker()
+    with running_moto() as url, pytest.MonkeyPatch.context() as patch:
+        services = {"sagemaker": {"endpoint_url": aws.url}}
+        extra = {"region_name": REGION, "endpoint_url": url, "service_config": services}
+        connection = json.dumps({"conn_type": "aws", "login": "x", "password": "x", "extra": extra})
         patch.setenv("AIRFLOW_CONN_AWS_DEFAULT", connection)
         storage, hook = Storage("aws_default"), SageMakerHook(aws_conn_id="aws_default")
         patch.setattr("airflow.providers.amazon.aws.utils.mixins.AwsBaseHookMixin.hook", hook)
         # boto3 takes a second to build a client.
         patch.setattr("include.orchestration.poison.Storage", lambda *_: storage)
-        logs = hook.get_session(REGION).client("logs", endpoint_url=extra["endpoint_url"])
+        logs = hook.get_session(REGION).client("logs", endpoint_url=url)
         clients = {"S3Hook": storage.client, "AwsLogsHook": logs}
         for module in ("resuming", "refusals", "logs"):
             patch.setattr(f"sagemaker_jobs.{module}.sibling", lambda kind, _: clients[kind.__name__])
             patch.setattr(f"sagemaker_jobs.{module}.client_of", lambda client: client)
         storage.client.create_bucket(Bucket="bucket")
-        # moto keeps its state in this process, where another file's tests may have made the group.
-        with contextlib.suppress(logs.exceptions.ResourceAlreadyExistsException):
-            logs.create_log_group(logGroupName=TRANSFORM.log_group)
+        logs.create_log_group(logGroupName=TRANSFORM.log_group)
         world = World(aws, hook, storage, logs)
         patch.setattr("include.orchestration.poison.named", lambda name: world.config)
         yield world
-    server.stop()
     aws.close()
 
 

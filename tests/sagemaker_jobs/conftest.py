@@ -8,8 +8,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
-from moto.server import ThreadedMotoServer
 
+from tests.moto_server import running_moto
 from tests.sagemaker_jobs.fake_sagemaker import REGION, FakeSageMaker
 
 if TYPE_CHECKING:
@@ -21,11 +21,8 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def moto_url() -> Iterator[str]:
     """S3, CloudWatch Logs and IAM by moto, over HTTP."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with running_moto() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

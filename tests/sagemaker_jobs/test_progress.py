@@ -107,6 +107,7 @@ def test_the_trigger_logs_state_time_and_progress(
         output_uri="s3://bucket/run/score-0123-1/predictions/",
         objects=7,
         first_poll_seconds=0.1,
+        max_poll_seconds=0.05,  # so that each look may describe the job, which tells its start
     )
     lines: list[str] = []
     monkeypatch.setattr(trigger.log, "info", lambda text, *values: lines.append(text % values))

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 from airflow.sdk.exceptions import AirflowFailException
 
+from include.orchestration.leftovers import clear_run
 from include.orchestration.names import CHECKS, CLEAN_UP, PLAN, PUBLISH, SHARDS
 from include.orchestration.pipelines import named
-from include.orchestration.templates import DEPLOYMENT_TAG, deployment, run_tag
-from include.scoring.naming import name_head, name_token
-from sagemaker_jobs.cleanup import clear_away, collect, delete_models, stop_jobs
-from sagemaker_jobs.janitor import DAG_TAG, RUN_TAG, Action, Leftover, Resource
+from include.scoring.naming import name_token
+from sagemaker_jobs.cleanup import delete_models, stop_jobs
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +39,7 @@ def clean_up(pipeline: str, *, ti: Any, dag_run: Any, **_: Any) -> dict[str, lis
     if plan is not None:
         token = name_token(plan["nonce"])
         done = [*stop_jobs(hook, name_contains=token), *delete_models(hook, name_contains=token)]
-    done += clear_away(
-        hook, of_run(collect(hook, name_begins=name_head(config.name)), ti.dag_id, dag_run.run_id)
-    )
+    done += clear_run(hook, config.name, dag_id=ti.dag_id, run_id=dag_run.run_id, because="its run has ended")
     log.info("stopped or deleted: %s", ", ".join(done) or "nothing, as nothing was left")
     states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[dag_run.run_id])[dag_run.run_id]
     judge(
@@ -51,16 +48,6 @@ def clean_up(pipeline: str, *, ti: Any, dag_run: Any, **_: Any) -> dict[str, lis
         held=ti.xcom_pull(CHECKS, key="state") == "held",
     )
     return {"removed": done}
-
-
-def of_run(resources: Iterable[Resource], dag_id: str, run_id: str) -> list[Leftover]:
-    """What to do about the resources whose tags name this run of this Airflow: jobs are stopped, models deleted."""
-    tags = {DAG_TAG: dag_id, RUN_TAG: run_tag(run_id), DEPLOYMENT_TAG: deployment()}
-    return [
-        Leftover(each, Action.DELETE if each.kind is None else Action.STOP, "its run has ended")
-        for each in resources
-        if tags[RUN_TAG] and tags.items() <= each.tags.items()
-    ]
 
 
 def skipped_on_purpose(plan: Mapping[str, Any] | None, facts: Mapping[str, Any] | None) -> bool:

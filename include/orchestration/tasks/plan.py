@@ -9,12 +9,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
+
 import include
 from include.orchestration import history, names
 from include.orchestration.direct.documents import write_listing
 from include.orchestration.direct.looking import look_at
 from include.orchestration.fingerprints import fingerprint, unchanged_since
 from include.orchestration.gate import SkipRest
+from include.orchestration.leftovers import clear_run
 from include.orchestration.model_registry import resolve_model
 from include.orchestration.pipelines import named
 from include.orchestration.pools import check_pool
@@ -36,7 +39,9 @@ log = logging.getLogger(__name__)
 PACKAGE = Path(include.__file__ or "").parent
 
 
-def plan(pipeline: str, *, params: Mapping[str, Any], dag_run: Any, **_: Any) -> dict[str, Any] | SkipRest:
+def plan(
+    pipeline: str, *, params: Mapping[str, Any], dag_run: Any, ti: Any, **_: Any
+) -> dict[str, Any] | SkipRest:
     """Decide everything about this run and write it down; the plan's figures, without the listing.
 
     Raises:
@@ -55,6 +60,8 @@ def plan(pipeline: str, *, params: Mapping[str, Any], dag_run: Any, **_: Any) ->
     moment, run_id = moment_of(dag_run), str(dag_run.run_id)
     input_uri = resolve(asked.input_uri or config.input.uri, moment=moment, run_id=run_id)
     output_uri = resolve(asked.output_uri or config.output.uri, moment=moment, run_id=run_id)
+    if ti.try_number > 1:
+        stop_earlier_plan(config, ti.dag_id, dag_run.run_id)
     check_pool(config)
     storage = Storage(config.aws_conn_id, config.region)
     model = resolve_model(config)
@@ -99,6 +106,14 @@ def plan(pipeline: str, *, params: Mapping[str, Any], dag_run: Any, **_: Any) ->
         storage.upload(manifest, paths.input_manifest)
     storage.write_json(paths.preprocess_config, preprocess_config(config, made))
     return made.for_xcom()
+
+
+def stop_earlier_plan(config: Pipeline, dag_id: str, run_id: str) -> None:
+    """Stop what an earlier plan of this run, since cleared, has started: the new one gives its jobs other names."""
+    hook = SageMakerHook(aws_conn_id=config.aws_conn_id, region_name=config.region)  # type: ignore[no-untyped-call]
+    stopped = clear_run(hook, config.name, dag_id=dag_id, run_id=run_id, because="its run is planned anew")
+    if stopped:
+        log.info("of the plan before, stopped or deleted: %s", ", ".join(stopped))
 
 
 def moment_of(dag_run: Any) -> datetime:

@@ -12,6 +12,7 @@ from include.jobs.profiles import merge_profiles
 from include.orchestration.canary import set_aside
 from include.orchestration.gate import SkipRest
 from include.orchestration.names import PLAN, PREPROCESSED
+from include.orchestration.overwritten import check_not_overwritten
 from include.orchestration.pipelines import named
 from include.orchestration.storage import Storage
 from include.scoring.errors import EmptyInputError, PlanError
@@ -33,11 +34,14 @@ def shards(pipeline: str, *, ti: Any, **_: Any) -> list[dict[str, int]] | SkipRe
         RejectedError: more records were rejected than the pipeline allows.
         PlanError: every record was rejected, so that there is nothing to pay a transform for.
         EmptyInputError: the objects hold no record, and the pipeline says that this is a failure.
+        ReconciliationError: an object was overwritten between the plan and the job that read it.
     """
     config, plan = named(pipeline), ti.xcom_pull(PLAN)
     storage, job = Storage(config.aws_conn_id, config.region), ti.xcom_pull(PREPROCESSED)
-    where = RunPaths(plan["run_prefix"]).job(job["job_name"])
+    paths = RunPaths(plan["run_prefix"])
+    where = paths.job(job["job_name"])
     documents = [storage.read_json(uri) for uri in storage.uris(where.manifest)]
+    check_not_overwritten(storage, plan["input"]["uri"], paths.input_listing, read_until=job["ended_at"])
     found = read_manifests(documents, hosts=job["instance_count"])
     facts = {
         "preprocess_job": job["job_name"],

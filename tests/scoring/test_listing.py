@@ -1,0 +1,33 @@
+"""What two listings of one input tell about the objects between them."""
+
+from __future__ import annotations
+
+import io
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from include.scoring.listing import S3Object, noted_in_listing, replaced
+
+VERSIONS = st.tuples(st.integers(1, 3), st.sampled_from("ab"))
+LISTINGS = st.dictionaries(st.text(min_size=1, max_size=3), VERSIONS, max_size=12)
+
+
+def in_order(listing: dict[str, tuple[int, str]]) -> list[S3Object]:
+    return [S3Object(key, size, etag) for key, (size, etag) in sorted(listing.items())]
+
+
+@given(planned=LISTINGS, now=LISTINGS)
+def test_exactly_the_keys_with_another_size_or_etag_are_told_as_replaced(
+    planned: dict[str, tuple[int, str]], now: dict[str, tuple[int, str]]
+) -> None:
+    """Whatever came, went, or has line breaks in its name."""
+    kept = io.StringIO(newline="")
+    assert list(noted_in_listing(in_order(planned), kept)) == in_order(planned)
+    kept.seek(0)
+    expected = [
+        (S3Object(key, *planned[key]), S3Object(key, *now[key]))
+        for key in sorted(planned)
+        if key in now and planned[key] != now[key]
+    ]
+    assert list(replaced(kept, in_order(now))) == expected
