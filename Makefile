@@ -50,6 +50,11 @@ soak: $(INSTALLED) ## random sequences of faults against running pipelines: make
 	@tools/system-packages
 	@$(PY) -m tests.faults.soak --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
+.PHONY: backfill
+backfill: $(INSTALLED) ## a backfill of thirty dates through Airflow, twice, each read back: make backfill [DAYS=30]
+	@tools/system-packages
+	@DAYS=$(or $(DAYS),30) $(PY) -m pytest tests/end_to_end/test_backfill.py
+
 .PHONY: check
 check: $(INSTALLED) ## ruff, import rules, formatting, mypy
 	@.venv/bin/ruff check .

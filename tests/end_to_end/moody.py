@@ -13,6 +13,7 @@ IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/local/moody:1"
 #: What the model cannot take; see moody_server.py.
 POISON = "-1.25"
 KINDS = {"csv": {}, "gzip": {"compression": "gzip"}, "parquet": {"format": "parquet"}}
+COLUMNS = [{"name": "id", "type": "string"}, {"name": "x", "type": "float"}, {"name": "y", "type": "float"}]
 
 
 def pipeline_of(name: str, mood: str, kind: str = "csv", **sections: Any) -> Callable[[dict[str, Any]], None]:
@@ -21,15 +22,10 @@ def pipeline_of(name: str, mood: str, kind: str = "csv", **sections: Any) -> Cal
     def change(document: dict[str, Any]) -> None:
         preprocess = {key: document["preprocess"][key] for key in ("image", "instance_type")}
         kept = {key: document[key] for key in ("name", "schedule", "aws_conn_id", "role", "work")}
-        columns = [
-            {"name": "id", "type": "string"},
-            {"name": "x", "type": "float"},
-            {"name": "y", "type": "float"},
-        ]
         document.clear()
         document.update(
             kept,
-            input={"uri": f"{BUCKET}/records/in/{name}/", "columns": columns, **KINDS[kind]},
+            input={"uri": f"{BUCKET}/records/in/{name}/", "columns": COLUMNS, **KINDS[kind]},
             output={"uri": f"{BUCKET}/records/out/{name}/"},
             rules=[{"name": "x present", "rule": "required", "columns": ["x"]}],
             preprocess=preprocess,
