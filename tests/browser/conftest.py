@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from tests import preloading
 from tests.browser.window import PASSWORDS, SWITCHES, Window
 from tests.end_to_end.conftest import endpoint, root, s3, sample, state
 from tests.end_to_end.deployment import Deployment
@@ -43,7 +44,7 @@ class WithLogin(RestApi):
 @pytest.fixture(scope="module")
 def deployment(state: Path, sample: Path, endpoint: str, s3: Any, root: Path) -> Iterator[Deployment]:
     """All of Airflow's components, with users that have to log in, and a pipeline that only some of them may read."""
-    environment = airflow_environment(state / "airflow", endpoint, root=root)
+    environment = {**airflow_environment(state / "airflow", endpoint, root=root), **preloading.ENVIRONMENT}
     finish_migration(migrate(environment), environment)
     passwords = state / "airflow" / "passwords.json"
     passwords.write_text(json.dumps(PASSWORDS))

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests import preloading
 from tests.end_to_end.deployment import Deployment
 from tools.airflow_processes import AirflowProcesses, free_ports
 from tools.laptop import REPO, airflow_environment, embedded_aws, finish_migration, migrate, s3_client
@@ -65,13 +66,14 @@ def root(state: Path) -> Path:
     root = state / "deployed"
     for folder in ("dags", "plugins", "include"):
         shutil.copytree(REPO / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    preloading.preload(root)
     return root
 
 
 @pytest.fixture(scope="session")
 def deployment(state: Path, sample: Path, endpoint: str, s3: Any, root: Path) -> Iterator[Deployment]:
     """All of Airflow's components, healthy, with the sample in place."""
-    environment = airflow_environment(state / "airflow", endpoint, root=root)
+    environment = {**airflow_environment(state / "airflow", endpoint, root=root), **preloading.ENVIRONMENT}
     finish_migration(migrate(environment), environment)
     airflow = AirflowProcesses(environment, api_port=free_ports(1)[0])
     deployed = Deployment(airflow=airflow, s3=s3, root=root, endpoint=endpoint, sample=sample)

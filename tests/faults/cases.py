@@ -515,6 +515,7 @@ CASES: tuple[Case, ...] = (
         states=("failed", "success"),
         preprocess=2,
         transform=2,
-        tuning={"dag": {"max_active_runs": 2}},
+        # As if they were of two pipelines: a pipeline's own runs publish one after the other.
+        tuning={"dag": {"max_active_runs": 2}, "publish": {"max_active_tis_per_dag": None}},
     ),
 )

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import yaml
 
+from tests import preloading
 from tests.deploy.image import image_environment
 from tests.faults import data
 from tests.faults.case import Case
@@ -34,8 +35,8 @@ JANITOR = "janitor"
 PATIENCE_SECONDS = 480.0
 #: A lost process is noticed in seconds instead of minutes.
 QUICK = {
+    **preloading.ENVIRONMENT,
     "AIRFLOW__API__MAXIMUM_PAGE_LIMIT": "1000",
-    "AIRFLOW__CORE__LAZY_LOAD_PLUGINS": "False",
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
     "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "20",
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
@@ -178,7 +179,7 @@ def deploy(root: Path, cases: Iterable[Case]) -> None:
     (root / "dags").mkdir()
     shutil.copy(data.DEPLOYED / "fault_tuning.py", root)
     shutil.copy(data.DEPLOYED / "janitor.py", root / "dags")
-    shutil.copy(data.DEPLOYED / "preloading_plugin.py", root / "plugins")
+    preloading.preload(root)
     template = (data.DEPLOYED / "dag.py.tmpl").read_text()
     for case in cases:
         document = yaml.safe_load((data.DEPLOYED / "pipeline.yaml").read_text())
