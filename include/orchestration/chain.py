@@ -94,8 +94,8 @@ def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
             python_callable=final(publish),
             op_kwargs={"pipeline": name},
             outlets=[assets.scored(pipeline)],
-            # Of two that end at once, as in a backfill, each inserts the asset if it is new; Airflow 3.3.2 then fails the
-            # task that comes second, although it has published.
+            # Of two that end at once, as in a backfill, each inserts the asset if it is new; Airflow 3.3.2 then fails
+            # the task that comes second, although it has published.
             max_active_tis_per_dag=1,
         )
         reported = PythonOperator(
