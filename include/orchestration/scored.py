@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from include.orchestration.direct.jobs import together
 from include.orchestration.measure import work_of
 from include.orchestration.names import (
     CALIBRATE,
@@ -27,6 +26,7 @@ from include.scoring.errors import ReconciliationError
 from include.scoring.naming import RunPaths
 from include.scoring.reconciliation import Reconciled, reconcile
 from include.scoring.requests import manifest_uris
+from include.scoring.several_jobs import together
 from include.scoring.shards import read_manifests
 
 

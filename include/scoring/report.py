@@ -46,6 +46,8 @@ def build_report(
             **use.figures(prices, scored=scored),
             "why": _reasons(plan, use),
             "instances": jobs[use.stage].get("instances"),
+            # Of a stage that several jobs did; None where it was one.
+            "jobs": jobs[use.stage].get("jobs"),
         }
         for use in uses
     ]

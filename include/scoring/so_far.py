@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from include.scoring.several_jobs import together
 
 
 def figures_so_far(
     *,
     plan: Mapping[str, Any],
-    jobs: Mapping[str, Mapping[str, Any]],
+    jobs: Mapping[str, Sequence[Mapping[str, Any]]],
     facts: Mapping[str, Any] | None,
     as_of: float,
 ) -> dict[str, Any]:
     """What a page can show of a run before its report exists; `as_of` is the time of looking, in epoch seconds.
 
-    `plan` is the plan as JSON; `jobs` maps a stage to its job as a sensor accounts for it, times None while they are
-    not reached; `facts` is what `shards` read back, None before.
+    `plan` is the plan as JSON; `jobs` maps a stage to its jobs, one or several, each as a sensor accounts for it, times
+    None while they are not reached; `facts` is what `shards` read back, None before.
     """
     return {
         "pipeline": plan["pipeline"],
@@ -28,7 +30,7 @@ def figures_so_far(
         "records": None if facts is None else _records(facts),
         "input": dict(plan["input"]),
         "output": {"uri": plan["output_uri"], "rows": None, "files": None},
-        "stages": [_stage(stage, job, facts, as_of) for stage, job in jobs.items()],
+        "stages": [_stage(stage, of_it, facts, as_of) for stage, of_it in jobs.items()],
         "estimate": dict(plan["estimate"]),
         "sentences": list(plan["sentences"]),
         "first_rows": [],
@@ -46,8 +48,9 @@ def _records(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _stage(
-    stage: str, job: Mapping[str, Any], facts: Mapping[str, Any] | None, as_of: float
+    stage: str, jobs: Sequence[Mapping[str, Any]], facts: Mapping[str, Any] | None, as_of: float
 ) -> dict[str, Any]:
+    job = together(jobs) if len(jobs) > 1 else jobs[0]
     created, started, ended = (job.get(key) for key in ("created_at", "started_at", "ended_at"))
     provisioned = started if started is not None else ended if ended is not None else as_of
     running = None if started is None else max(0.0, (ended if ended is not None else as_of) - started)
@@ -63,5 +66,13 @@ def _stage(
         "provisioning_seconds": None if created is None else max(0.0, provisioned - created),
         "running_seconds": running,
         "instances": facts.get("instances") if facts and stage == "preprocess" else None,
-        "billed_seconds": None if running is None else running * (job["instance_count"] or 1),
+        "jobs": job.get("jobs"),
+        "billed_seconds": None if running is None else sum(_billed(each, as_of) for each in jobs),
     }
+
+
+def _billed(job: Mapping[str, Any], as_of: float) -> float:
+    """Instance-seconds of one job until now."""
+    started, ended = job.get("started_at"), job.get("ended_at")
+    running = 0.0 if started is None else max(0.0, (as_of if ended is None else ended) - started)
+    return running * float(job["instance_count"] or 1)

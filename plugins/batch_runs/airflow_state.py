@@ -6,7 +6,7 @@ The figures of a finished run stand in the XCom of its `report` task, so a list 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -145,6 +145,21 @@ def handed_on(session: Session, run: Run, wanted: Iterable[tuple[str, str]]) -> 
         )
     )
     return {(task, key): _plain(value) for task, key, value in found if (task, key) in pairs}
+
+
+def returned_by_instances(session: Session, run: Run, task_ids: Collection[str]) -> dict[str, dict[int, Any]]:
+    """What the instances of these tasks returned in a run, by task and map index; that of an unmapped task is -1."""
+    found = session.execute(
+        select(XComModel.task_id, XComModel.map_index, XComModel.value).where(
+            XComModel.dag_run_id == run.number,
+            XComModel.task_id.in_(task_ids),
+            XComModel.key == "return_value",
+        )
+    )
+    returned: dict[str, dict[int, Any]] = {}
+    for task_id, index, value in found:
+        returned.setdefault(task_id, {})[index] = _plain(value)
+    return returned
 
 
 def tasks(session: Session, run: Run) -> list[Task]:

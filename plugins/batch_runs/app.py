@@ -24,8 +24,9 @@ from batch_runs.airflow_state import (
     runs,
     tasks,
 )
-from batch_runs.figures import UNREADABLE, figures_of, report_file
+from batch_runs.figures import figures_of, report_file
 from batch_runs.headers import SANDBOX, guarded
+from batch_runs.jobs import UNREADABLE
 from batch_runs.overview import LAST_RUNS, for_trends, pipeline_row, rows_of
 from batch_runs.task_view import about, told_by
 from include.scoring.page import FOLDER as SHARED

@@ -1,7 +1,6 @@
 """The figures of one run: its report where there is one, else what is known so far.
 
-A report is one object in S3, read when somebody opens the run, and kept for the last few runs that were opened. While a
-job runs SageMaker is asked about it, at most once in `LOOK_SECONDS` however many people look.
+A report is one object in S3, read when somebody opens the run, and kept for the last few runs that were opened.
 """
 
 from __future__ import annotations
@@ -13,46 +12,24 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
-from airflow.sdk.exceptions import AirflowException
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 from sqlalchemy.orm import Session
 
 from batch_runs.airflow_state import Run, handed_on
+from batch_runs.jobs import UNREADABLE, jobs_so_far
 from include.orchestration import names
 from include.orchestration.pipelines import named
 from include.orchestration.storage import Storage
-from include.scoring.errors import PipelineError
 from include.scoring.naming import runs_prefix
 from include.scoring.so_far import figures_so_far
-from sagemaker_jobs.jobs import Job
-from sagemaker_jobs.kinds import PROCESSING, TRANSFORM, JobKind
-from sagemaker_jobs.result import job_result
 
 log = logging.getLogger(__name__)
 
 RESULT = "return_value"
-#: Stage, the task that submits, the task that waits, and the kind of job.
-STAGES = (
-    ("preprocess", names.PREPROCESS, names.PREPROCESSED, PROCESSING),
-    ("transform", names.TRANSFORM, names.TRANSFORMED, TRANSFORM),
-    ("join", names.JOIN_JOB, names.JOIN_JOB_DONE, PROCESSING),
-)
-WANTED = [
-    *((task, RESULT) for task in (names.PLAN, names.REPORT)),
-    *((task, RESULT) for _, submits, waits, _ in STAGES for task in (submits, waits)),
-    (names.SHARDS, "facts"),
-]
-#: What reading may end in: the pipeline's file, the connection, the permissions, AWS, or the content may be at fault.
-UNREADABLE = (PipelineError, AirflowException, ClientError, BotoCoreError, ValueError)
+WANTED = [(names.PLAN, RESULT), (names.REPORT, RESULT), (names.SHARDS, "facts")]
 REPORTS_KEPT = 16
 #: A report has a few rows and some hundred figures for each column, and report.html plotly.js beside them; anything
 #: larger is none.
 MOST_REPORT_BYTES, MOST_HTML_BYTES = 2_000_000, 10_000_000
-LOOK_SECONDS = 3
-#: A page does not wait for an AWS that does not answer.
-IMPATIENT = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +51,9 @@ def figures_of(session: Session, run: Run) -> Figures:
         except UNREADABLE as error:
             log.warning("the report of %s %s cannot be read: %s", run.dag_id, run.run_id, error)
             problem = f"The report at {told['report_json']} cannot be read: {error}"
-            return Figures(report=_so_far(found, run, []), final=False, problems=(problem,))
+            return Figures(report=_so_far(session, found, run, []), final=False, problems=(problem,))
     problems: list[str] = []
-    return Figures(report=_so_far(found, run, problems), final=False, problems=tuple(problems))
+    return Figures(report=_so_far(session, found, run, problems), final=False, problems=tuple(problems))
 
 
 def report_file(run: Run, session: Session) -> tuple[bytes, str] | None:
@@ -130,47 +107,11 @@ def storage_of(dag_id: str) -> Storage:
     return Storage(pipeline.aws_conn_id, pipeline.region)
 
 
-def _so_far(found: Mapping[tuple[str, str], Any], run: Run, problems: list[str]) -> Mapping[str, Any] | None:
+def _so_far(
+    session: Session, found: Mapping[tuple[str, str], Any], run: Run, problems: list[str]
+) -> Mapping[str, Any] | None:
     plan = found.get((names.PLAN, RESULT))
     if not isinstance(plan, Mapping):
         return None
-    jobs = {}
-    for stage, submits, waits, kind in STAGES:
-        ended = found.get((waits, RESULT))
-        submitted = found.get((submits, RESULT))
-        if isinstance(ended, Mapping):
-            jobs[stage] = ended
-        elif isinstance(submitted, Mapping):
-            jobs[stage] = _described(run.dag_id, kind, submitted[kind.name], problems)
+    jobs = jobs_so_far(session, run, problems)
     return figures_so_far(plan=plan, jobs=jobs, facts=found.get((names.SHARDS, "facts")), as_of=time.time())
-
-
-def _described(
-    dag_id: str, kind: JobKind, submitted: Mapping[str, Any], problems: list[str]
-) -> Mapping[str, Any]:
-    """The job as it is now, or as it was submitted where AWS does not say."""
-    name = str(submitted[kind.name_field])
-    try:
-        return _look(dag_id, kind, name, int(time.time() / LOOK_SECONDS))
-    except UNREADABLE as error:
-        log.warning("%s %s cannot be described: %s", kind.noun, name, error)
-        problems.append(f"How far {name} is cannot be told: {error}")
-        resources = kind.resources(dict(submitted))
-        return {
-            "job_name": name,
-            "status": "unknown",
-            "created_at": None,
-            "instance_type": resources.get("InstanceType"),
-            "instance_count": resources.get("InstanceCount"),
-        }
-
-
-@lru_cache(maxsize=REPORTS_KEPT)
-def _look(dag_id: str, kind: JobKind, name: str, window: int) -> Mapping[str, Any]:  # noqa: ARG001 - a new look in each window
-    pipeline = named(dag_id)
-    hook_class: Any = SageMakerHook
-    client = hook_class(
-        aws_conn_id=pipeline.aws_conn_id, region_name=pipeline.region, config=IMPATIENT
-    ).get_conn()
-    found = getattr(client, kind.describe)(**{kind.name_field: name})
-    return job_result(Job(kind=kind, name=name, description=found), frozenset())

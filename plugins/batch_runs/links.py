@@ -15,7 +15,8 @@ from airflow.providers.amazon.aws.links.base_aws import BaseAwsLink
 from sqlalchemy.orm import Session
 
 from batch_runs.airflow_state import Run, Task, handed_on
-from batch_runs.figures import STAGES, UNREADABLE, storage_of
+from batch_runs.figures import storage_of
+from batch_runs.jobs import STEPS, UNREADABLE
 from sagemaker_jobs.links import links_of
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ def to_console(session: Session, run: Run) -> Mapping[str, list[Link]]:
     Nothing where the connection leads to another AWS than Amazon's: its jobs are not in that console.
     """
     kinds: Mapping[str, tuple[str, tuple[BaseAwsLink, ...]]] = {
-        stage: (submits, links_of(kind)) for stage, submits, _, kind in STAGES
+        step.stage: (step.submits, links_of(step.kind)) for step in STEPS
     }
     stored = handed_on(session, run, [(task, link.key) for task, links in kinds.values() for link in links])
     if not stored or not _leads_to_amazon(run.dag_id):

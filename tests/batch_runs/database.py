@@ -52,11 +52,15 @@ class Database:
             found = session.execute(select(DagRun.run_id, DagRun.id).where(DagRun.dag_id == dag_id))
             self.numbers |= {(dag_id, run_id): number for run_id, number in found}
 
-    def add_tasks(self, dag_id: str, run_id: str, states: Mapping[str, str | None]) -> None:
+    def add_tasks(
+        self, dag_id: str, run_id: str, states: Mapping[str, str | None], map_index: int = -1
+    ) -> None:
         """Task instances of a run in these states."""
-        self.add_instances(dag_id, [run_id], states)
+        self.add_instances(dag_id, [run_id], states, map_index)
 
-    def add_instances(self, dag_id: str, run_ids: list[str], states: Mapping[str, str | None]) -> None:
+    def add_instances(
+        self, dag_id: str, run_ids: list[str], states: Mapping[str, str | None], map_index: int = -1
+    ) -> None:
         """Task instances of several runs in these states."""
         import uuid6
         from airflow.models.taskinstance import TaskInstance
@@ -64,7 +68,7 @@ class Database:
 
         values = [
             {
-                "id": uuid6.uuid7(), "task_id": task, "dag_id": dag_id, "run_id": run_id, "map_index": -1,
+                "id": uuid6.uuid7(), "task_id": task, "dag_id": dag_id, "run_id": run_id, "map_index": map_index,
                 "state": state, "pool": "default_pool", "pool_slots": 1, "queue": "default", "priority_weight": 1,
                 "try_number": 1, "max_tries": 2, "span_status": "not_started", "executor_config": {},
             }
@@ -74,12 +78,19 @@ class Database:
         with self._session() as session:
             session.execute(insert(TaskInstance), values)
 
-    def hand_on(self, dag_id: str, run_id: str, task: str, value: Any, key: str = "return_value") -> None:
+    def hand_on(
+        self, dag_id: str, run_id: str, task: str, value: Any, key: str = "return_value", map_index: int = -1
+    ) -> None:
         """What a task of a run pushed."""
-        self.hand_on_all(dag_id, task, {run_id: value}, key)
+        self.hand_on_all(dag_id, task, {run_id: value}, key, map_index)
 
     def hand_on_all(
-        self, dag_id: str, task: str, values: Mapping[str, Any], key: str = "return_value"
+        self,
+        dag_id: str,
+        task: str,
+        values: Mapping[str, Any],
+        key: str = "return_value",
+        map_index: int = -1,
     ) -> None:
         """What a task pushed in each of several runs."""
         from airflow.models.xcom import XComModel
@@ -88,7 +99,7 @@ class Database:
         rows = [
             {
                 "dag_run_id": self.numbers[dag_id, run_id], "dag_id": dag_id, "run_id": run_id, "task_id": task,
-                "map_index": -1, "key": key, "value": value, "timestamp": START,
+                "map_index": map_index, "key": key, "value": value, "timestamp": START,
             }
             for run_id, value in values.items()
         ]  # fmt: skip

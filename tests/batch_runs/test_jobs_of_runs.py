@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 import types
 from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
 
 import pytest
 from fastapi.testclient import TestClient
@@ -70,8 +70,8 @@ def view(browser: Callable[[str | None], TestClient]) -> Callable[[], str]:
 def test_a_job_that_runs_is_asked_for_once_however_many_people_look(
     view: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("batch_runs.figures.SageMakerHook", Aws)
-    monkeypatch.setattr("batch_runs.figures.LOOK_SECONDS", 10**9)
+    monkeypatch.setattr("batch_runs.jobs.SageMakerHook", Aws)
+    monkeypatch.setattr("batch_runs.jobs.LOOK_SECONDS", 10**9)
     pages = [view() for _ in range(5)]
     assert Aws.asked == 1
     for page in pages:
@@ -105,3 +105,57 @@ def test_jobs_are_linked_to_the_console_where_it_has_them(
         f'href="https://console.aws.amazon.com/sagemaker/home?region=eu-central-1#/processing-jobs/{JOB}"'
     )
     assert (address in view()) is linked
+
+
+def transform_of(number: int) -> dict[str, Any]:
+    """The request of one of several transform jobs."""
+    resources = {"InstanceCount": 1, "InstanceType": "ml.m5.large"}
+    return {"TransformJobName": f"churn-transform-{number}", "TransformResources": resources}
+
+
+class AwsWithSeveralJobs:
+    """SageMaker's hook: each job has run for a minute."""
+
+    asked: ClassVar[list[str]] = []
+
+    def __init__(self, **_: Any) -> None: ...
+
+    def get_conn(self) -> Any:
+        def describe(**request: str) -> dict[str, Any]:
+            name = request["TransformJobName"]
+            AwsWithSeveralJobs.asked.append(name)
+            moment = datetime.now(UTC)
+            return {
+                **transform_of(int(name.rsplit("-", 1)[1])), "TransformJobStatus": "InProgress",
+                "TransformJobArn": "arn:aws:sagemaker:x", "CreationTime": moment - timedelta(seconds=90),
+                "TransformStartTime": moment - timedelta(seconds=60),
+            }  # fmt: skip
+
+        return types.SimpleNamespace(describe_transform_job=describe)
+
+
+def test_several_jobs_of_a_mapped_transform_are_drawn_together_and_not_all_are_asked_for(
+    browser: Callable[[str | None], TestClient], database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten jobs without preprocessing: the first has ended, eight of the others are looked at."""
+    database.add_runs("open_one", ["mapped"], state="running")
+    database.add_tasks("open_one", "mapped", {"plan": "success"})
+    database.hand_on("open_one", "mapped", "plan", plan([20_000_000] * 2).for_xcom())
+    for number in range(10):
+        states = {"transform": "success", "transformed": "deferred" if number else "success"}
+        database.add_tasks("open_one", "mapped", states, map_index=number)
+        submitted = {"Transform": transform_of(number)}
+        database.hand_on("open_one", "mapped", "transform", submitted, map_index=number)
+    done = {
+        "job_name": "churn-transform-0", "status": "Completed", "created_at": 1.0, "started_at": 2.0, "ended_at": 3.0,
+        "instance_type": "ml.m5.large", "instance_count": 1, "billed_seconds": 1.0, "attempt": 1, "earlier": [],
+    }  # fmt: skip
+    database.hand_on("open_one", "mapped", "transformed", done, map_index=0)
+    monkeypatch.setattr("batch_runs.jobs.SageMakerHook", AwsWithSeveralJobs)
+    monkeypatch.setattr("batch_runs.jobs.LOOK_SECONDS", 10**9)
+    answer = browser("viewer").get("run?dag_id=open_one&run_id=mapped")
+    assert answer.status_code == 200
+    page = html.unescape(answer.text)
+    assert "Transform runs on 10 instances in 10 jobs." in page
+    assert "Of 9 jobs that have not ended the first 8 are looked at." in page
+    assert AwsWithSeveralJobs.asked == [f"churn-transform-{number}" for number in range(1, 9)]

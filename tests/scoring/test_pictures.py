@@ -12,6 +12,7 @@ from include.scoring.page import FOLDER
 from include.scoring.pictures import Picture, pictures_of
 from include.scoring.pictures.picture import labels, literal
 from include.scoring.pictures.trends import trends
+from include.scoring.several_jobs import together
 from include.scoring.so_far import figures_so_far
 from include.scoring.summary import summary
 from tests.scoring.builders import plan
@@ -196,8 +197,9 @@ def test_an_unknown_price_is_no_plot() -> None:
     assert "cost" not in [picture.name for picture in pictures_of(figures)]
 
 
-def live(**jobs: dict[str, Any]) -> dict[str, Any]:
+def live(**stages: dict[str, Any] | list[dict[str, Any]]) -> dict[str, Any]:
     planned = plan([20_000_000] * 2).for_xcom()
+    jobs = {stage: each if isinstance(each, list) else [each] for stage, each in stages.items()}
     return figures_so_far(plan=planned, jobs=jobs, facts=None, as_of=2000.0)
 
 
@@ -216,6 +218,47 @@ def test_a_job_that_waits_for_its_instances_is_drawn_as_unbilled() -> None:
     timeline = named("timeline", live(preprocess=waiting))
     assert rows(timeline) == {"preprocess 1": 1000.0, "preprocess 2": 1000.0}
     assert timeline.caption == "Preprocess waits for 2 instances. Provisioning is not billed."
+
+
+def several_jobs() -> list[dict[str, Any]]:
+    """One that has ended, one at work, one without an instance yet, one that nobody was asked about."""
+    own = {"instance_count": 1, "created_at": 1300.0}
+    return [
+        job("transform", **own, status="Completed", started_at=1400.0, ended_at=1450.0),
+        job("transform", **own, status="InProgress", started_at=1500.0, ended_at=None),
+        job("transform", **own, status="InProgress", started_at=None, ended_at=None),
+        job("transform", instance_count=1, status="unknown", created_at=None, started_at=None, ended_at=None),
+    ]
+
+
+def test_each_of_several_jobs_is_drawn_and_billed_for_its_own_time() -> None:
+    """To now where it has not ended."""
+    figures = live(transform=several_jobs())
+    timeline = named("timeline", figures)
+    assert rows(timeline) == {"transform 1": 100.0, "transform 2": 200.0, "transform 3": 700.0}
+    assert rows(timeline, 1) == {"transform 1": 50.0, "transform 2": 500.0}
+    assert timeline.caption == "Transform runs on 4 instances in 4 jobs. Provisioning is not billed."
+    [stage] = figures["stages"]
+    assert (stage["billed_seconds"], stage["status"], stage["ended_at"]) == (550.0, "InProgress", None)
+
+
+def test_several_jobs_that_have_ended_are_idle_only_while_they_are_billed() -> None:
+    jobs = [
+        job(
+            "transform", instance_count=1, status="Completed", created_at=1300.0, started_at=1400.0, ended_at=end,
+            billed_seconds=end - 1400.0, busy_seconds=end - 1410.0,
+            instances=[{"instance": "algo-1", "from": 1410.0, "to": end}],
+        )
+        for end in (1450.0, 1600.0)
+    ]  # fmt: skip
+    figures = report(jobs={"preprocess": job("preprocess"), "transform": together(jobs)})
+    timeline = named("timeline", figures)
+    [idle] = [trace for trace in timeline.figure["data"] if trace["name"] == "Idle"]
+    spans = [(base, base + length) for base, length in zip(idle["base"], idle["x"], strict=True) if length]
+    assert spans == [(400.0, 410.0), (400.0, 410.0)], (
+        "from the start to the first record, and not after the end"
+    )
+    assert figures["stages"][1]["billed_seconds"] == 250.0
 
 
 def test_trends_need_two_runs_and_leave_gaps_where_nothing_is_known() -> None:

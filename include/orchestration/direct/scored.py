@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from include.orchestration.direct.documents import read_group, read_listing
-from include.orchestration.direct.jobs import finished_jobs, together
+from include.orchestration.direct.jobs import finished_jobs
 from include.orchestration.measure import work_of
 from include.orchestration.names import CUT
 from include.orchestration.scored import document
@@ -15,6 +15,7 @@ from include.scoring.config import Pipeline
 from include.scoring.errors import ReconciliationError
 from include.scoring.laid_out import PieceFile, reconcile_pieces
 from include.scoring.naming import LayoutPaths, RunPaths
+from include.scoring.several_jobs import together
 
 
 def scored_run(

@@ -66,9 +66,11 @@ def timeline(report: Mapping[str, Any]) -> Picture | None:
 
 
 def _pieces(stage: Mapping[str, Any], as_of: float | None) -> Iterator[Piece]:
-    created, started = stage["created_at"], stage.get("started_at")
-    ended = stage.get("ended_at") if stage.get("ended_at") is not None else as_of
-    for row, worked in _rows(stage):
+    for row, job, worked in _rows(stage):
+        created, started = job["created_at"], job.get("started_at")
+        if created is None:
+            continue
+        ended = job.get("ended_at") if job.get("ended_at") is not None else as_of
         until = started if started is not None else ended
         if until is not None:
             yield Piece(row, PROVISIONING, created, until)
@@ -84,7 +86,9 @@ def _pieces(stage: Mapping[str, Any], as_of: float | None) -> Iterator[Piece]:
         yield Piece(row, IDLING, last, ended)
 
 
-def _rows(stage: Mapping[str, Any]) -> Iterable[tuple[str, tuple[float, float] | None]]:
+def _rows(stage: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any], tuple[float, float] | None]]:
+    """The instances of a stage, the job of each, and when it worked, if that is known."""
+    jobs = [job for job in stage.get("jobs") or [stage] for _ in range(job["instance_count"] or 1)]
     name, instances = stage["stage"], stage["instance_count"] or 1
     spans: Sequence[Mapping[str, Any]] = stage.get("instances") or ()
     worked = {number: (span["from"], span["to"]) for number, span in enumerate(spans, 1)}
@@ -94,7 +98,7 @@ def _rows(stage: Mapping[str, Any]) -> Iterable[tuple[str, tuple[float, float] |
         label = (
             name if instances == 1 else f"{name} {number}" + (f" of {instances}" if shown < instances else "")
         )
-        yield label, worked[number] if known else None
+        yield label, jobs[number - 1], worked[number] if known else None
 
 
 def _trace(kind: str, pieces: Sequence[Piece], zero: float) -> dict[str, Any]:
@@ -115,6 +119,8 @@ def _sentences(stages: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     for stage in stages:
         name = stage["stage"].capitalize()
         where = count(stage["instance_count"] or 1, "instance")
+        if stage.get("jobs"):
+            where += f" in {count(len(stage['jobs']), 'job')}"
         if stage.get("started_at") is None:
             yield f"{name} waits for {where}."
         elif stage.get("ended_at") is None:
