@@ -121,7 +121,7 @@ def replaced(planned: Iterable[str], now: Iterable[S3Object]) -> Iterator[tuple[
             line = next(lines, None)
             continue
         while line is not None and (there := _read_line(line)).key <= item.key:
-            if there.key == item.key:
+            if there.key == item.key and there != item:
                 yield there, item
             line = next(lines, None)
 
