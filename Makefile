@@ -38,7 +38,7 @@ up: $(INSTALLED) ## embedded AWS and Airflow with its UI on localhost, until Ctr
 .PHONY: test
 test: $(INSTALLED) ## every test: make test [ARGS='-k name']
 	@tools/system-packages
-	@$(PY) -m pytest -n 3 --dist loadfile $(ARGS)
+	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: faults
 faults: $(INSTALLED) ## every case of the fault suite on PostgreSQL and on SQLite: make faults [ARGS='-k worker']

@@ -42,6 +42,36 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(_HOME, ignore_errors=True)
 
 
+#: Files of tests that take minutes, the longest first; of a folder, all. They begin first, for a long one at the end
+#: would let all processors but one wait for it.
+LONG = (
+    "faults/test_on_postgresql.py",
+    "end_to_end/test_records.py",
+    "end_to_end/test_nightly_chain.py",
+    "end_to_end/test_endings.py",
+    "end_to_end",
+    "browser",
+    "deploy/test_compose_run.py",
+    "deploy/test_iam.py",
+    "faults/test_on_sqlite.py",
+    "deploy/test_mwaa.py",
+    "sagemaker_jobs/test_on_embedded_aws.py",
+    "orchestration/test_gated_runs.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of `LONG` first; `--no-loadscope-reorder` keeps the order where files run side by side."""
+
+    def place(item: pytest.Item) -> int:
+        path = item.path.relative_to(REPOSITORY / "tests")
+        return next(
+            (n for n, long in enumerate(LONG) if path == Path(long) or Path(long) in path.parents), len(LONG)
+        )
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session")
 def airflow_home() -> Path:
     """The session's private AIRFLOW_HOME."""

@@ -62,6 +62,8 @@ def inputs(records: int) -> list[Input]:
 class Ti:
     """As much of a task instance as the tasks' bodies take: XCom in a dict."""
 
+    try_number = 1
+
     def __init__(self) -> None:
         self.kept: dict[tuple[str, str], Any] = {}
 

@@ -70,7 +70,7 @@ def root(state: Path) -> Path:
     return root
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def deployment(state: Path, sample: Path, endpoint: str, s3: Any, root: Path) -> Iterator[Deployment]:
     """All of Airflow's components, healthy, with the sample in place."""
     environment = {**airflow_environment(state / "airflow", endpoint, root=root), **preloading.ENVIRONMENT}
