@@ -43,6 +43,7 @@ def test_objects_that_change_after_they_were_read_belong_to_the_next_run(deploye
     """As do those that come and go meanwhile."""
     made = prepared(deployed, read_for=LATER)
     deployed.upload(5, ROWS, "0.csv")
+    deployed.upload(5, ROWS[:2], "a.csv")
     deployed.storage.delete(["s3://bucket/in/date=2026-01-05/c.csv"])
     made.task(names.SHARDS, shards.shards)
     assert made.xcoms[names.SHARDS, "facts"]["records_in"] == 9
