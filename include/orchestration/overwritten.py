@@ -22,8 +22,8 @@ def check_not_overwritten(storage: Storage, input_uri: str, listing_uri: str, *,
     """List the input once more and compare it with the plan's listing; memory stays flat.
 
     `read_until` are the epoch seconds at which the job that read it had ended: what was overwritten later is the next
-    run's, and what was deleted was either read before or is missed when the objects are counted. S3 tells the time of the
-    last writing only: an object that was overwritten while it was read, and again afterwards, is not noticed.
+    run's, and what was deleted was either read before or is missed when the objects are counted. S3 tells the time of
+    the last writing only: an object that was overwritten while it was read, and again afterwards, is not noticed.
 
     Raises:
         ReconciliationError: an object may have been read in another version than the plan's.
