@@ -24,7 +24,7 @@ def together(jobs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         **first,
         "job_name": f"{first['job_name']}{more}",
         "status": next((job["status"] for job in jobs if job["status"] != COMPLETED), COMPLETED),
-        "instance_count": sum(job["instance_count"] for job in jobs),
+        "instance_count": sum(job["instance_count"] or 1 for job in jobs),
         "started_at": min(filter(None, (job.get("started_at") for job in jobs)), default=None),
         "ended_at": max(ends) if len(ends) == len(jobs) else None,
         "own_billed_seconds": sum(job.get("billed_seconds") or 0.0 for job in jobs),
@@ -32,7 +32,7 @@ def together(jobs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "earlier": [each for job in jobs for each in job.get("earlier") or ()],
         "busy_seconds": total(job.get("busy_seconds") for job in jobs),
         "instances": _instances(jobs),
-        "jobs": [{name: job.get(name) for name in _OWN} for job in jobs],
+        "jobs": [{name: job.get(name) for name in _OWN} for job in jobs] if len(jobs) > 1 else None,
     }
 
 

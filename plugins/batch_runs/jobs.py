@@ -56,64 +56,77 @@ STEPS = (
 )
 
 
+#: What the page needs of a job that has ended.
+ACCOUNT = {"job_name", "status", "instance_type", "instance_count", "created_at"}
+
+
 def jobs_so_far(session: Session, run: Run, problems: list[str]) -> dict[str, list[Mapping[str, Any]]]:
     """The jobs of each stage that has one; `problems` is told in a sentence each what AWS did not say."""
-    found = returned_by_instances(
-        session, run, {task for step in STEPS for task in (step.submits, step.waits)}
-    )
+    tasks = {task for step in STEPS for task in (step.submits, step.waits)}
+    found = returned_by_instances(session, run, {*tasks, names.MANIFESTS})
+    listed = found.get(names.MANIFESTS, {}).get(-1)
+    # A plan made anew may list fewer jobs; what the instances of the others returned before stays in the database.
+    instances = len(listed) if isinstance(listed, list) else None
+    window = int(time.time() / LOOK_SECONDS)
     jobs: dict[str, list[Mapping[str, Any]]] = {}
     for step in STEPS:
-        of_step = list(_jobs_of(run.dag_id, step, found, problems))
-        if of_step:
-            jobs.setdefault(step.stage, []).extend(of_step)
+        looks = _Looks(run.dag_id, step.kind, window)
+        ended = found.get(step.waits, {})
+        for index, submitted in sorted(found.get(step.submits, {}).items()):
+            if instances is not None and index >= instances:
+                continue
+            if isinstance(ended.get(index), Mapping) and ended[index].keys() >= ACCOUNT:
+                jobs.setdefault(step.stage, []).append(ended[index])
+            elif (request := _request(step.kind, submitted)) is not None:
+                jobs.setdefault(step.stage, []).append(looks.at(request))
+        problems.extend(looks.problems())
     return jobs
 
 
-def _jobs_of(
-    dag_id: str, step: Step, found: Mapping[str, Mapping[int, Any]], problems: list[str]
-) -> Iterator[Mapping[str, Any]]:
-    """The jobs of one step in the order of their tasks' map indexes."""
-    ended, looks = found.get(step.waits, {}), 0
-    for index, submitted in sorted(found.get(step.submits, {}).items()):
-        if isinstance(ended.get(index), Mapping):
-            yield ended[index]
-        elif isinstance(submitted, Mapping):
-            looks += 1
-            if looks <= MOST_LOOKS:
-                yield _described(dag_id, step.kind, submitted[step.kind.name], problems)
-            else:
-                yield _submitted(step.kind, submitted[step.kind.name])
-    if looks > MOST_LOOKS:
-        problems.append(f"Of {looks:,} jobs that have not ended the first {MOST_LOOKS} are looked at.")
+def _request(kind: JobKind, submitted: Any) -> Mapping[str, Any] | None:
+    """What a task returned that submitted a job; None where it is something else."""
+    request = submitted.get(kind.name) if isinstance(submitted, Mapping) else None
+    return request if isinstance(request, Mapping) and kind.name_field in request else None
 
 
-def _submitted(kind: JobKind, request: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What is known of a job without asking AWS."""
-    resources = kind.resources(dict(request))
-    return {
-        "job_name": str(request[kind.name_field]),
-        "status": "unknown",
-        "created_at": None,
-        "instance_type": resources.get("InstanceType"),
-        "instance_count": resources.get("InstanceCount"),
-    }
+class _Looks:
+    """Looks at the jobs of one step: a few, and none after AWS has not answered one."""
 
+    def __init__(self, dag_id: str, kind: JobKind, window: int) -> None:
+        self._dag_id, self._kind, self._window = dag_id, kind, window
+        self._wanted = 0
+        self._silent: str | None = None
 
-def _described(
-    dag_id: str, kind: JobKind, request: Mapping[str, Any], problems: list[str]
-) -> Mapping[str, Any]:
-    """The job as it is now, or as it was submitted where AWS does not say."""
-    name = str(request[kind.name_field])
-    try:
-        return _look(dag_id, kind, name, int(time.time() / LOOK_SECONDS))
-    except UNREADABLE as error:
-        log.warning("%s %s cannot be described: %s", kind.noun, name, error)
-        problems.append(f"How far {name} is cannot be told: {error}")
-        return _submitted(kind, request)
+    def at(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The job as it is now, or as it was submitted where AWS does not say."""
+        self._wanted += 1
+        name = str(request[self._kind.name_field])
+        if self._silent is None and self._wanted <= MOST_LOOKS:
+            try:
+                return _look(self._dag_id, self._kind, name, self._window)
+            except UNREADABLE as error:
+                log.warning("%s %s cannot be described: %s", self._kind.noun, name, error)
+                self._silent = f"How far {name} is cannot be told: {error}"
+        resources = self._kind.resources(dict(request))
+        return {
+            "job_name": name,
+            "status": "unknown",
+            "created_at": None,
+            "instance_type": resources.get("InstanceType"),
+            "instance_count": resources.get("InstanceCount"),
+        }
+
+    def problems(self) -> Iterator[str]:
+        """What the page does not show, and why."""
+        if self._silent is not None:
+            yield self._silent
+        elif self._wanted > MOST_LOOKS:
+            yield f"Of {self._wanted:,} jobs that have not ended the first {MOST_LOOKS} are looked at."
 
 
 @lru_cache(maxsize=LOOKS_KEPT)
 def _look(dag_id: str, kind: JobKind, name: str, window: int) -> Mapping[str, Any]:
+    """A new look in each window."""
     found = getattr(_client(dag_id, window), kind.describe)(**{kind.name_field: name})
     return job_result(Job(kind=kind, name=name, description=found), frozenset())
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 import pytest
+from botocore.exceptions import ConnectTimeoutError
 from fastapi.testclient import TestClient
 
 from include.orchestration.storage import Storage
@@ -134,10 +135,9 @@ class AwsWithSeveralJobs:
         return types.SimpleNamespace(describe_transform_job=describe)
 
 
-def test_several_jobs_of_a_mapped_transform_are_drawn_together_and_not_all_are_asked_for(
-    browser: Callable[[str | None], TestClient], database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Ten jobs without preprocessing: the first has ended, eight of the others are looked at."""
+@pytest.fixture(scope="module")
+def mapped(database: Database) -> Database:
+    """A run of ten jobs without preprocessing, the first of which has ended."""
     database.add_runs("open_one", ["mapped"], state="running")
     database.add_tasks("open_one", "mapped", {"plan": "success"})
     database.hand_on("open_one", "mapped", "plan", plan([20_000_000] * 2).for_xcom())
@@ -151,6 +151,14 @@ def test_several_jobs_of_a_mapped_transform_are_drawn_together_and_not_all_are_a
         "instance_type": "ml.m5.large", "instance_count": 1, "billed_seconds": 1.0, "attempt": 1, "earlier": [],
     }  # fmt: skip
     database.hand_on("open_one", "mapped", "transformed", done, map_index=0)
+    return database
+
+
+@pytest.mark.usefixtures("mapped")
+def test_several_jobs_of_a_mapped_transform_are_drawn_together_and_not_all_are_asked_for(
+    browser: Callable[[str | None], TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first has ended, eight of the others are looked at."""
     monkeypatch.setattr("batch_runs.jobs.SageMakerHook", AwsWithSeveralJobs)
     monkeypatch.setattr("batch_runs.jobs.LOOK_SECONDS", 10**9)
     answer = browser("viewer").get("run?dag_id=open_one&run_id=mapped")
@@ -159,3 +167,24 @@ def test_several_jobs_of_a_mapped_transform_are_drawn_together_and_not_all_are_a
     assert "Transform runs on 10 instances in 10 jobs." in page
     assert "Of 9 jobs that have not ended the first 8 are looked at." in page
     assert AwsWithSeveralJobs.asked == [f"churn-transform-{number}" for number in range(1, 9)]
+
+
+def test_an_aws_that_does_not_answer_is_asked_once_and_jobs_of_an_earlier_plan_are_left_out(
+    browser: Callable[[str | None], TestClient], mapped: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three of the ten are listed by the plan that counts; nobody waits for three answers that do not come."""
+    asked = []
+
+    def silent(_: str, __: Any, name: str, ___: int) -> Any:
+        asked.append(name)
+        raise ConnectTimeoutError(endpoint_url="https://api.sagemaker")
+
+    mapped.add_tasks("open_one", "mapped", {"manifests": "success"})
+    mapped.hand_on("open_one", "mapped", "manifests", [{"manifest": f"s3://b/{n}"} for n in range(4)])
+    monkeypatch.setattr("batch_runs.jobs._look", silent)
+    answer = browser("viewer").get("run?dag_id=open_one&run_id=mapped")
+    page = html.unescape(answer.text)
+    assert answer.status_code == 200
+    assert asked == ["churn-transform-1"]
+    assert page.count("cannot be told") == 1
+    assert "4 instances in 4 jobs" in page
