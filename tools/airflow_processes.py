@@ -23,8 +23,16 @@ from typing import Any
 
 from tools.laptop import LaptopError
 
-#: An answer may have to wait for the database, which on a laptop is SQLite: see `database_url`.
-REST_PATIENCE_SECONDS = 90
+#: How long Airflow's processes wait for their turn to write to SQLite. On a slow disk a turn takes longer than the five
+#: seconds that are sqlite3's default, and a scheduler that does not get it ends.
+SQLITE_PATIENCE_SECONDS = 60
+#: The API server waits within its event loop, where Airflow 3.3.2 notes in its log what a person does; whoever has the
+#: turn may need that loop to end it. Then nobody gets on until the one who waits gives up, and answers 500.
+API_SQLITE_PATIENCE_SECONDS = 3
+#: What it answers then; nothing was changed.
+LOCKED = "Database error"
+REST_TRIES = 8
+DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 
 
@@ -65,6 +73,14 @@ def component_environment(
     }
 
 
+def database_for(component: str, url: str) -> str:
+    """The database's address with how long the component waits for its turn, if it is SQLite."""
+    if not url.startswith("sqlite:"):
+        return url
+    patience = API_SQLITE_PATIENCE_SECONDS if component == "api-server" else SQLITE_PATIENCE_SECONDS
+    return f"{url}?timeout={patience}"
+
+
 @dataclasses.dataclass(frozen=True)
 class RestApi:
     """Airflow's public REST API, as its UI calls it. With every caller an admin no password is asked."""
@@ -82,11 +98,21 @@ class RestApi:
         return self.token()
 
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """The JSON answer of one call below `/api/v2`.
+        """The JSON answer of one call below `/api/v2`; asked again while the database is locked.
 
         Raises:
             LaptopError: on any answer but 2xx; carries status and body.
         """
+        for _ in range(REST_TRIES - 1):
+            try:
+                return self._call(method, path, body)
+            except LaptopError as error:
+                if LOCKED not in str(error):
+                    raise
+                time.sleep(1)
+        return self._call(method, path, body)
+
+    def _call(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
         request = urllib.request.Request(
             f"{self.url}/api/v2{path}",
             method=method,
@@ -94,7 +120,7 @@ class RestApi:
             headers={"Authorization": f"Bearer {self.bearer}", "Content-Type": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=REST_PATIENCE_SECONDS) as answer:
+            with urllib.request.urlopen(request, timeout=30) as answer:
                 content = answer.read()
         except urllib.error.HTTPError as error:
             raise LaptopError(
@@ -138,6 +164,7 @@ class AirflowProcesses:
         self._start(name, "triggerer", {**self.environment, **port})
 
     def _start(self, name: str, component: str, environment: Mapping[str, str]) -> None:
+        environment = {**environment, DATABASE: database_for(component, environment[DATABASE])}
         log_file = self.log_of(name)
         log_file.parent.mkdir(parents=True, exist_ok=True)
         with log_file.open("ab") as log:

@@ -30,9 +30,6 @@ CREDENTIALS = {
     "AWS_DEFAULT_REGION": REGION,
 }
 
-#: How long one of Airflow's processes waits for its turn to write to the laptop's database.
-SQLITE_PATIENCE_SECONDS = 60
-
 
 class LaptopError(Exception):
     """Something a person must be told in one line; the tools print it without a traceback."""
@@ -67,15 +64,6 @@ def kept_secrets(folder: Path) -> Mapping[str, str]:
     return loaded
 
 
-def database_url(home: Path) -> str:
-    """Airflow's SQLite database on a laptop.
-
-    All of Airflow's processes write to it in turn. On a slow disk a turn is longer than the five seconds that sqlite3
-    waits by default; then the API server answers 500, and a task that was at work fails.
-    """
-    return f"sqlite:///{home / 'airflow.db'}?timeout={SQLITE_PATIENCE_SECONDS}"
-
-
 def airflow_environment(home: Path, endpoint_url: str, *, root: Path = REPO) -> dict[str, str]:
     """The environment of every Airflow process on a laptop: this process's own, and what follows from `home`.
 
@@ -100,7 +88,7 @@ def airflow_environment(home: Path, endpoint_url: str, *, root: Path = REPO) -> 
         "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "120",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__FERNET_KEY": secret["fernet"],
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_url(home),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
         "AIRFLOW__API_AUTH__JWT_SECRET": secret["jwt"],
         "AIRFLOW__API__SECRET_KEY": secret["api"],
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),

@@ -144,7 +144,7 @@ class Scenario:
         name = f"{self.case.name}-{len(self.armed)}-{self.since}"
         s3 = kind.startswith("s3_")
         only = {"key_contains": f"/{self.case.name}/*"} if s3 else {"job_name_contains": f"{self.head}-"}
-        if "hold" in kind:
+        if kind in ("hold", "s3_hold"):
             fields.setdefault("seconds", HOLD_SECONDS)
         answer = self.suite.aws.server.local("POST", "faults", {"kind": kind, "name": name, **only, **fields})
         assert answer.get("kind") == kind, answer
