@@ -55,7 +55,7 @@ def document(changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
         if value is None:
             at.pop(last, None)
         else:
-            at[last] = value
+            at[last] = copy.deepcopy(value)
     return made
 
 

@@ -114,6 +114,9 @@ class JobThread(threading.Thread):
         end: dict[str, Any] = {"status": "Failed", "failure_reason": INTERNAL_ERROR}
         try:
             end = self._provision_and_run()
+        except Exception:
+            # Before the job's end, so that who sees it Failed finds the reason here.
+            log.exception("%s failed by an error of the server itself", self.name)
         finally:
             shutil.rmtree(self._work_dir, ignore_errors=True)
             self._end(end)
