@@ -28,6 +28,8 @@ def _airflow_environment(home: Path) -> dict[str, str]:
         # Four slashes: Airflow refuses a relative SQLite path.
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:////{str(home / 'airflow.db').lstrip('/')}",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
+        # Twice this is the least pause before a job is looked at again.
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     }
 
 

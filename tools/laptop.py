@@ -92,6 +92,8 @@ def airflow_environment(home: Path, endpoint_url: str, *, root: Path = REPO) -> 
         "AIRFLOW__API_AUTH__JWT_SECRET": secret["jwt"],
         "AIRFLOW__API__SECRET_KEY": secret["api"],
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
+        # The end of a task is sometimes noticed so much later; jobs that take seconds would be looked at rarely.
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     }
 
 

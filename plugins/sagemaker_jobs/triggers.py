@@ -177,8 +177,7 @@ class SageMakerJobTrigger(BaseTrigger):
         """Look until the job has ended or time is up; the event's status and message."""
         pause = self.first_poll_seconds
         trouble = 0
-        # The task has looked a moment ago. An event that came before the scheduler has taken note of the deferral
-        # would make it believe that the worker died (apache/airflow#71172).
+        # The task has looked a moment ago, and an event must not come too soon (see `WaitsForJob`).
         await asyncio.sleep(self._jittered(pause))
         while True:
             try:

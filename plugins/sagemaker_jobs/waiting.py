@@ -11,6 +11,7 @@ from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 from airflow.providers.amazon.aws.utils.mixins import AwsBaseHookMixin
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, BaseOperatorMeta, TriggerFailureReason
+from airflow.sdk.configuration import conf
 
 from sagemaker_jobs.attempts import types_of
 from sagemaker_jobs.casting import optional_number
@@ -61,7 +62,7 @@ class WaitsForJob(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
     It has the metaclass of operators, so that ``default_args`` and ``partial`` know its constructor's arguments.
 
     :param stop_after_seconds: how long the job may be billed for; None for ever (templated).
-    :param first_poll_seconds: pause after the first look.
+    :param first_poll_seconds: pause after the first look; at least twice ``[workers] min_heartbeat_interval``.
     :param max_poll_seconds: what the pause grows to.
     :param room_patience_seconds: how long to try again while AWS has no room or does not take the job (templated).
     :param continuation: decides what follows a transform that failed for good; the operator, which needs
@@ -155,7 +156,7 @@ class WaitsForJob(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
                 deadline=deadline,
                 output_uri=next(iter(job.kind.output_uris(job.description)), None),
                 objects=objects_to_do(self.hook, job),
-                first_poll_seconds=self.first_poll_seconds,
+                first_poll_seconds=max(self.first_poll_seconds, _worker_is_gone_seconds()),
                 max_poll_seconds=self.max_poll_seconds,
                 aws_conn_id=self.aws_conn_id,
                 region_name=self.region_name,
@@ -313,6 +314,16 @@ def asked_again(context: Context) -> bool:
     ti: Any = context["ti"]
     first_try = ti.max_tries - (ti.task.retries or 0) + 1
     return bool(ti.try_number == first_try and first_try > 1)
+
+
+def _worker_is_gone_seconds() -> float:
+    """How long after a deferral the scheduler surely knows that the worker has ended.
+
+    It knows late when the task's process closes its sockets a moment before it is gone: then its supervisor waits
+    for ``min_heartbeat_interval`` before it looks again. A task that an event has resumed meanwhile is taken for
+    killed, which costs a try and its ``retry_delay`` (apache/airflow#67287, #71580, #72716).
+    """
+    return 2.0 * float(conf.getint("workers", "min_heartbeat_interval"))
 
 
 def _backstop(

@@ -108,18 +108,29 @@ def test_poke_of_the_provider_now_tells_the_truth(aws: FakeSageMaker, hook: Sage
 def test_waiting_is_always_deferred(aws: FakeSageMaker, hook: SageMakerHook):
     """The first execute finds the job, leaves its links, and gives the worker back."""
     job = ensure_job(hook, processing_spec())
-    sensor = processing_sensor(first_poll_seconds=1, max_poll_seconds=20, stop_after_seconds="600")
+    sensor = processing_sensor(first_poll_seconds=7, max_poll_seconds=20, stop_after_seconds="600")
     context = context_of(sensor)
     deferral = deferral_of(sensor, context)
     path, arguments = deferral.trigger.serialize()
     assert path == "sagemaker_jobs.triggers.SageMakerJobTrigger"
     assert (arguments["kind"], arguments["job_name"]) == ("Processing", "work-0123-1")
-    assert (arguments["first_poll_seconds"], arguments["max_poll_seconds"]) == (1, 20)
+    assert (arguments["first_poll_seconds"], arguments["max_poll_seconds"]) == (7, 20)
     assert arguments["stop_after_seconds"] == 600.0
     assert arguments["created_at"] == job.description["CreationTime"].timestamp()
     # Airflow's own timeout comes after the trigger's: an hour to provision, the limit, a minute.
     assert 3600 + 600 + 60 - 5 < deferral.timeout.total_seconds() <= 3600 + 600 + 60
     assert set(context["ti"].xcoms) == {"sagemaker_processing_job_details", "sagemaker_job_logs"}
+
+
+def test_a_task_is_not_resumed_before_the_scheduler_knows_that_its_worker_is_gone(
+    aws: FakeSageMaker, hook: SageMakerHook, monkeypatch: pytest.MonkeyPatch
+):
+    """Which it may learn by `min_heartbeat_interval` late; a shorter pause is lengthened."""
+    monkeypatch.setenv("AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL", "5")
+    ensure_job(hook, processing_spec())
+    sensor = processing_sensor(first_poll_seconds=1)
+    _, arguments = deferral_of(sensor, context_of(sensor)).trigger.serialize()
+    assert arguments["first_poll_seconds"] == 10
 
 
 def test_a_completed_job_becomes_a_small_account(aws: FakeSageMaker, hook: SageMakerHook):

@@ -10,7 +10,7 @@ from sagemaker_jobs.operators import JobOperator
 from sagemaker_jobs.sensors import JobSensor
 
 RETRY_DELAY = timedelta(seconds=2)
-POLL = {"first_poll_seconds": 4, "max_poll_seconds": 10}
+POLL = {"first_poll_seconds": 2, "max_poll_seconds": 10}
 FIRST_PAUSE_SECONDS = 8.0
 
 
