@@ -16,14 +16,14 @@ SAMPLE_ROWS, SAMPLE_SEED = 200_000, 20
 SAMPLE = "abalone"
 
 
-def make_sample(folder: Path) -> None:
+def make_sample(folder: Path, *, rows: int = SAMPLE_ROWS, seed: int = SAMPLE_SEED) -> None:
     """Generate data and fit the model below `folder`, once: a finished part is kept.
 
     Raises:
         LaptopError: when the generator or the fit fails.
     """
     steps = {
-        "data": ["generate", "--rows", str(SAMPLE_ROWS), "--seed", str(SAMPLE_SEED)],
+        "data": ["generate", "--rows", str(rows), "--seed", str(seed)],
         "model": ["fit"],
     }
     for part, (module, *arguments) in steps.items():

@@ -20,12 +20,13 @@ from include.orchestration.pipelines import named
 from include.orchestration.refusals import final
 from include.orchestration.requests import canary_config
 from include.orchestration.storage import Storage
-from include.orchestration.templates import earlier_names_of_job, from_plan
+from include.orchestration.templates import earlier_names_of_job, from_plan, submitted
 from include.scoring.calibration import FEWEST_SHARDS, Canary, resize
 from include.scoring.config import Pipeline
 from include.scoring.cost import StageUse, cost_of, load_prices, total
 from include.scoring.naming import JobPaths
 from include.scoring.shards import Shard
+from sagemaker_jobs.kinds import TRANSFORM
 from sagemaker_jobs.operators import TransformJobOperator
 from sagemaker_jobs.sensors import TransformJobSensor
 
@@ -57,7 +58,7 @@ def canary_tasks(
     )
     canaried = TransformJobSensor(
         task_id=names.CANARIED,
-        job_name=f"{{{{ ti.xcom_pull('{names.CANARY}')['Transform']['TransformJobName'] }}}}",
+        job_name=submitted(names.CANARY, TRANSFORM),
         spec=XComArg(canary, key="spec"),
         stop_after_seconds=from_plan("transform.max_runtime_seconds"),
         **waits,

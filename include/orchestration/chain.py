@@ -33,8 +33,9 @@ from include.orchestration.tasks.plan import plan
 from include.orchestration.tasks.publish import publish
 from include.orchestration.tasks.report import report
 from include.orchestration.tasks.shards import shards
-from include.orchestration.templates import earlier_names_of_job, from_plan, macros
+from include.orchestration.templates import earlier_names_of_job, from_plan, macros, submitted
 from include.scoring.config import Pipeline
+from sagemaker_jobs.kinds import PROCESSING, TRANSFORM
 from sagemaker_jobs.operators import ProcessingJobOperator, TransformJobOperator
 from sagemaker_jobs.sensors import ProcessingJobSensor, TransformJobSensor
 
@@ -129,7 +130,7 @@ def _prepared_tasks(pipeline: Pipeline, submits: dict[str, Any], waits: dict[str
     )
     preprocessed = ProcessingJobSensor(
         task_id=names.PREPROCESSED,
-        job_name=f"{{{{ ti.xcom_pull('{names.PREPROCESS}')['Processing']['ProcessingJobName'] }}}}",
+        job_name=submitted(names.PREPROCESS, PROCESSING),
         spec=XComArg(preprocess, key="spec"),
         stop_after_seconds=from_plan("preprocess.max_runtime_seconds"),
         **waits,
@@ -146,7 +147,7 @@ def _prepared_tasks(pipeline: Pipeline, submits: dict[str, Any], waits: dict[str
     )
     transformed = TransformJobSensor(
         task_id=names.TRANSFORMED,
-        job_name=f"{{{{ ti.xcom_pull('{names.TRANSFORM}')['Transform']['TransformJobName'] }}}}",
+        job_name=submitted(names.TRANSFORM, TRANSFORM),
         spec=XComArg(transform, key="spec"),
         stop_after_seconds=from_plan("transform.max_runtime_seconds"),
         continuation=poison,
@@ -157,4 +158,4 @@ def _prepared_tasks(pipeline: Pipeline, submits: dict[str, Any], waits: dict[str
     )
     preprocess >> preprocessed >> divided
     sized >> transform >> transformed
-    return preprocess, join_tasks(pipeline, transformed, divided.output)
+    return preprocess, join_tasks(pipeline, transformed, divided.output, submits, waits)

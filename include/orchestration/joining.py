@@ -17,14 +17,19 @@ from include.orchestration.refusals import final
 from include.orchestration.requests import join_config
 from include.orchestration.tasks.join import join
 from include.orchestration.tasks.join_job import joined, joining
-from include.orchestration.templates import earlier_names_of_job, from_plan
+from include.orchestration.templates import earlier_names_of_job, from_plan, submitted
 from include.scoring.config import Pipeline
+from sagemaker_jobs.kinds import PROCESSING
 from sagemaker_jobs.operators import ProcessingJobOperator
 from sagemaker_jobs.sensors import ProcessingJobSensor
 
 
-def join_tasks(pipeline: Pipeline, after: BaseOperator, groups: XComArg) -> BaseOperator | MappedOperator:
+def join_tasks(
+    pipeline: Pipeline, after: BaseOperator, groups: XComArg, submits: dict[str, Any], waits: dict[str, Any]
+) -> BaseOperator | MappedOperator:
     """The tasks that join the `groups` of shards, `after` the predictions are there.
+
+    `submits` and `waits` are arguments of tasks that submit a job or wait for one: where it runs, and in which pool.
 
     What is returned is the last of them; its output is the joined parts.
     """
@@ -35,21 +40,20 @@ def join_tasks(pipeline: Pipeline, after: BaseOperator, groups: XComArg) -> Base
     if pipeline.join.processing_above is None:
         after >> mapped
         return mapped
-    aws: dict[str, Any] = {"aws_conn_id": pipeline.aws_conn_id, "region_name": pipeline.region}
     branch = BranchPythonOperator(task_id=names.JOINING, python_callable=final(joining), op_kwargs=body)
     job = ProcessingJobOperator(
         task_id=names.JOIN_JOB,
         config=join_config(pipeline),
         instance_types=pipeline.join.instance_types,
         replaces=earlier_names_of_job("join"),
-        **aws,
+        **submits,
     )
     done = ProcessingJobSensor(
         task_id=names.JOIN_JOB_DONE,
-        job_name=f"{{{{ ti.xcom_pull('{names.JOIN_JOB}')['Processing']['ProcessingJobName'] }}}}",
+        job_name=submitted(names.JOIN_JOB, PROCESSING),
         spec=XComArg(job, key="spec"),
         stop_after_seconds=from_plan("join.job.max_runtime_seconds"),
-        **aws,
+        **waits,
     )
     parts = PythonOperator(
         task_id=names.JOINED,

@@ -13,6 +13,7 @@ from airflow.sdk.configuration import conf
 
 from include.orchestration.names import MANIFESTS, PLAN, SHARDS
 from include.scoring.naming import job_base_name
+from sagemaker_jobs.kinds import JobKind
 
 
 def from_plan(path: str) -> str:
@@ -28,6 +29,12 @@ def from_shards(key: str) -> str:
 def from_manifests(key: str) -> str:
     """What `manifests` gave to this one of the mapped transform jobs."""
     return f"{{{{ ti.xcom_pull('{MANIFESTS}')[ti.map_index].{key} }}}}"
+
+
+def submitted(task_id: str, kind: JobKind, *, mapped: bool = False) -> str:
+    """The name of the job that the task submitted; of a mapped task, that of the caller's own map index."""
+    indexes = ", map_indexes=ti.map_index" if mapped else ""
+    return f"{{{{ ti.xcom_pull('{task_id}'{indexes})['{kind.name}']['{kind.name_field}'] }}}}"
 
 
 def name_of_job(step: str) -> str:

@@ -24,7 +24,8 @@ from tests.end_to_end.deployment import DAG_FILE, Deployment
 from tests.end_to_end.directly import input_lines
 from tests.postgres import SYSTEM, Cluster
 from tools.airflow_processes import RestApi
-from tools.laptop import REPO, LaptopError, s3_client
+from tools.laptop import LaptopError, s3_client
+from tools.sample import make_sample
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
 
@@ -79,18 +80,9 @@ def env(variables: dict[str, str]) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample's `data` and `model`, marked as made, so that the service does not make its own larger one."""
+    """The sample, already made, so that the service does not make its own larger one."""
     folder = tmp_path_factory.mktemp("sample")
-    for part, arguments in (("data", ["generate", "--rows", str(ROWS), "--seed", "5"]), ("model", ["fit"])):
-        command = [
-            sys.executable,
-            "-m",
-            f"include.samples.abalone.{arguments[0]}",
-            "--out",
-            str(folder / part),
-        ]
-        subprocess.run([*command, *arguments[1:]], cwd=REPO, check=True)
-        (folder / f"{part}.finished").touch()
+    make_sample(folder, rows=ROWS, seed=5)
     return folder
 
 

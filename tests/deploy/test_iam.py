@@ -28,7 +28,7 @@ from sagemaker_jobs.janitor import DAG_TAG, RUN_TAG
 from tests.deploy.evaluation import Call, allowing
 from tests.deploy.recording import RecordingFront, Request, calls
 from tools.laptop import CREDENTIALS, REGION, REPO, airflow_environment, s3_client
-from tools.sample import create_buckets, upload_folder
+from tools.sample import create_buckets, make_sample, upload_sample
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
 
@@ -82,7 +82,10 @@ def requests(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> li
     server = LocalAws(load_settings(overrides={"provisioning_seconds": 0.1}), folder / "aws")
     server.start()
     try:
-        upload(server.url, pipeline, folder)
+        make_sample(folder, rows=ROWS, seed=9)
+        client = s3_client(server.url)
+        create_buckets(client, pipeline)
+        upload_sample(client, pipeline, folder)
         environment = airflow_environment(folder / "airflow", server.url)
         connection = json.loads(environment["AIRFLOW_CONN_AWS_DEFAULT"])
         environment["AIRFLOW_CONN_AWS_DEFAULT"] = json.dumps({**connection, "login": AIRFLOW})
@@ -180,25 +183,6 @@ def tidy_up(patch: pytest.MonkeyPatch) -> None:
     assert sorted(each.split("-")[1] for each in done) == ["model", "preprocess", "transform"], done
     pruned = janitor.prune_runs(ti=NothingRuns(), dag_run=SimpleNamespace(run_type="manual"))
     assert len(pruned) == 1, pruned
-
-
-def upload(url: str, pipeline: Pipeline, folder: Path) -> None:
-    """Make a small sample and put it where the pipeline looks."""
-    for part, arguments in (("data", ["generate", "--rows", str(ROWS), "--seed", "9"]), ("model", ["fit"])):
-        command = [
-            sys.executable,
-            "-m",
-            f"include.samples.abalone.{arguments[0]}",
-            "--out",
-            str(folder / part),
-        ]
-        subprocess.run([*command, *arguments[1:]], cwd=REPO, check=True)
-    client = s3_client(url)
-    create_buckets(client, pipeline)
-    upload_folder(client, folder / "data", pipeline.input.uri)
-    for container in pipeline.model.containers:
-        bucket, key = split(str(container.model_data))
-        client.upload_file(str(folder / "model" / Path(key).name), bucket, key)
 
 
 def airflow(environment: Mapping[str, str], *arguments: str) -> None:

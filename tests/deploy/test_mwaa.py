@@ -15,11 +15,11 @@ from typing import Any
 import pandas
 import pytest
 
-from include.scoring.config import Pipeline, load_pipeline
+from include.scoring.config import load_pipeline
 from tests.end_to_end.directly import input_lines
 from tools.laptop import CREDENTIALS, REPO, aws_connection, embedded_aws, s3_client
 from tools.mwaa import BundleError, build, requirements
-from tools.sample import create_buckets, upload_folder
+from tools.sample import create_buckets, make_sample, upload_sample
 
 ROWS = 2_000
 OUTPUT = "mwaa-output/"
@@ -181,14 +181,12 @@ def test_a_plugin_named_include_is_refused(tmp_path: Path) -> None:
 @pytest.mark.timeout(600)
 def test_the_unpacked_dag_scores_the_sample(home: Path, tmp_path: Path) -> None:
     """Started with Airflow's own command, in a process without PYTHONPATH."""
-    for part, arguments in (("data", ["generate", "--rows", str(ROWS), "--seed", "3"]), ("model", ["fit"])):
-        module = f"include.samples.abalone.{arguments[0]}"
-        command = [sys.executable, "-m", module, "--out", str(tmp_path / part), *arguments[1:]]
-        subprocess.run(command, cwd=REPO, check=True)
+    make_sample(tmp_path, rows=ROWS, seed=3)
     pipeline = load_pipeline(home / "plugins" / "include" / "pipelines" / "abalone.yaml")
     with embedded_aws(tmp_path / "aws") as endpoint:
         client = s3_client(endpoint)
-        put_sample(client, pipeline, tmp_path)
+        create_buckets(client, pipeline)
+        upload_sample(client, pipeline, tmp_path)
         environment = {**CREDENTIALS, "AIRFLOW_CONN_AWS_DEFAULT": aws_connection(endpoint)}
         migrated = run_python(home, "-m", "airflow", "db", "migrate", **environment)
         assert migrated.returncode == 0, migrated.stderr[-2000:]
@@ -207,15 +205,6 @@ def test_the_unpacked_dag_scores_the_sample(home: Path, tmp_path: Path) -> None:
     records = manifest["records"]
     assert records["in"] == len(input_lines(tmp_path / "data"))
     assert rows == records["scored"] == records["in"] - records["rejected"] > ROWS / 2
-
-
-def put_sample(client: Any, pipeline: Pipeline, folder: Path) -> None:
-    """The sample's data and model where the pipeline looks."""
-    create_buckets(client, pipeline)
-    upload_folder(client, folder / "data", pipeline.input.uri)
-    prefix = "s3://batch-inference-sample/abalone/model/"
-    assert all(str(container.model_data).startswith(prefix) for container in pipeline.model.containers)
-    upload_folder(client, folder / "model", prefix)
 
 
 def read(client: Any, key: str) -> bytes:

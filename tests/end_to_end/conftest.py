@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from tests import preloading
 from tests.end_to_end.deployment import Deployment
 from tools.airflow_processes import AirflowProcesses, free_ports
 from tools.laptop import REPO, airflow_environment, embedded_aws, finish_migration, migrate, s3_client
+from tools.sample import make_sample
 
 ROWS = 6_000
 
@@ -31,16 +30,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def sample(state: Path) -> Path:
     """Generated input objects in `data/` and the fitted model's artefacts in `model/`."""
-    for part, arguments in (("data", ["generate", "--rows", str(ROWS), "--seed", "7"]), ("model", ["fit"])):
-        command = [
-            sys.executable,
-            "-m",
-            f"include.samples.abalone.{arguments[0]}",
-            "--out",
-            str(state / part),
-            *arguments[1:],
-        ]
-        subprocess.run(command, cwd=REPO, check=True)
+    make_sample(state, rows=ROWS, seed=7)
     last = max((state / "data").iterdir())
     last.rename(last.with_name(ODD_NAME))
     return state

@@ -17,7 +17,7 @@ import yaml
 from include.scoring.config import Pipeline, load_pipeline
 from include.scoring.s3uri import split
 from tools.airflow_processes import AirflowProcesses
-from tools.sample import create_buckets, upload_folder
+from tools.sample import create_buckets, upload_sample
 
 ENDED = {"success", "failed"}
 DAG_FILE = """# A pipeline of an Airflow test.
@@ -45,11 +45,7 @@ class Deployment:
         """Put the sample's data and model where the abalone pipeline looks."""
         pipeline = self.pipeline("abalone")
         create_buckets(self.s3, pipeline)
-        upload_folder(self.s3, self.sample / "data", pipeline.input.uri)
-        for container in pipeline.model.containers:
-            assert container.model_data is not None
-            bucket, key = split(container.model_data)
-            self.s3.upload_file(str(self.sample / "model" / Path(key).name), bucket, key)
+        upload_sample(self.s3, pipeline, self.sample)
 
     def deploy(self, name: str, change: Callable[[dict[str, Any]], None]) -> None:
         """Deploy a variant of the abalone pipeline without a schedule, and wait until Airflow can run it."""

@@ -20,6 +20,9 @@ from airflow.serialization.serialized_objects import DagSerialization
 from include.orchestration.chain import scoring_dag
 from include.orchestration.documentation import TASKS
 from include.orchestration.pipelines import FOLDER
+from sagemaker_jobs.operators import JobOperator
+from sagemaker_jobs.sensors import JobSensor
+from tests.scoring.builders import WITHOUT_PREPROCESS, pipeline
 from tools.laptop import REPO
 
 DAGS = REPO / "dags"
@@ -135,6 +138,33 @@ def test_every_knob_of_the_form_says_what_it_is(abalone: Any) -> None:
         assert param.description or param.schema.get("description"), name
         assert param.schema["section"], name
         param.resolve()
+
+
+@pytest.mark.parametrize(
+    ("changes", "submitting"),
+    [
+        ({"join.processing_above": 1}, {"preprocess", "transform", "join_job"}),
+        (
+            {"transform.on_poison": "fail", "goals.calibrate": "canary"},
+            {"preprocess", "canary", "transform"},
+        ),
+        (WITHOUT_PREPROCESS, {"transform"}),
+    ],
+    ids=["join as a job", "canary", "without preprocess"],
+)
+def test_every_job_counts_in_the_pool_and_has_the_patience_that_the_pipeline_states(
+    changes: dict[str, Any], submitting: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those that only some pipelines have; who waits for a job goes first."""
+    bent = pipeline({**changes, "pool": {"name": "sagemaker"}, "goals.wait_for_room_minutes": 7})
+    monkeypatch.setattr("include.orchestration.chain.named", lambda _: bent)
+    jobs = [task for task in scoring_dag(bent.name).tasks if isinstance(task, JobOperator | JobSensor)]
+    assert {task.task_id for task in jobs if isinstance(task, JobOperator)} == submitting
+    for task in jobs:
+        weight = 10 if isinstance(task, JobSensor) else 1
+        assert (task.pool, task.priority_weight, task.room_patience_seconds) == ("sagemaker", weight, 420), (
+            task.task_id
+        )
 
 
 def test_the_job_that_joins_exists_only_where_the_pipeline_states_when(

@@ -13,8 +13,9 @@ from include.orchestration.direct.join import join
 from include.orchestration.direct.manifests import manifests
 from include.orchestration.refusals import final
 from include.orchestration.requests import direct_transform_config
-from include.orchestration.templates import earlier_names_of_job, from_plan
+from include.orchestration.templates import earlier_names_of_job, from_plan, submitted
 from include.scoring.config import Pipeline
+from sagemaker_jobs.kinds import TRANSFORM
 from sagemaker_jobs.operators import TransformJobOperator
 from sagemaker_jobs.sensors import TransformJobSensor
 
@@ -41,10 +42,9 @@ def direct_tasks(pipeline: Pipeline, submits: dict[str, Any], waits: dict[str, A
             replaces=earlier_names_of_job("transform"),
             **submits,
         )
-        submitted = f"ti.xcom_pull('{names.TRANSFORM}', map_indexes=ti.map_index)"
         TransformJobSensor(
             task_id=names.TRANSFORMED,
-            job_name=f"{{{{ {submitted}['Transform']['TransformJobName'] }}}}",
+            job_name=submitted(names.TRANSFORM, TRANSFORM, mapped=True),
             spec=XComArg(transform, key="spec"),
             stop_after_seconds=from_plan("transform.max_runtime_seconds"),
             **waits,
