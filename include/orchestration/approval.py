@@ -13,9 +13,10 @@ from airflow.providers.standard.exceptions import HITLRejectException
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.execution_time.comms import CreateHITLDetailPayload
 
 from include.orchestration.names import PLAN
-from include.scoring.approval import question
+from include.scoring.approval import asks_the_same, question
 from include.scoring.messages import duration
 
 #: A question that nobody could have read is not asked.
@@ -49,8 +50,35 @@ class BudgetApproval(ApprovalOperator):
             raise AirflowFailException(_unanswered(plan))
         self.response_timeout = left
         self.body = question(plan)
+        if not asks_the_same(self._question_in_the_ui(context), self.body):
+            raise AirflowFailException(
+                f"{plan['approval']}, but this run has asked before, and Airflow still shows that question, about an "
+                f"earlier plan; nobody shall approve this one by it. Nothing was spent: start a new run"
+            )
         self.log.info("%s; waiting up to %s for a person", plan["approval"], duration(left.total_seconds()))
         return super().execute(context)
+
+    def _question_in_the_ui(self, context: Context) -> str | None:
+        """Write the question down, and what is written: Airflow 3.3.2 keeps a run's first one through every clear.
+
+        The provider's operator writes the same again and does not look.
+        """
+        from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+
+        ti: Any = context["ti"]
+        kept: Any = SUPERVISOR_COMMS.send(
+            CreateHITLDetailPayload(
+                ti_id=ti.id,
+                options=self.options,
+                subject=self.subject,
+                body=self.body,
+                defaults=self.defaults,
+                multiple=self.multiple,
+                params=self.serialized_params,
+                assigned_users=[],
+            )
+        )
+        return None if kept is None else kept.body
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Go on, or fail for good."""

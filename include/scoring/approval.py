@@ -8,6 +8,7 @@ from typing import Any
 
 #: However late it is: so long a person may answer.
 SHORTEST = timedelta(minutes=1)
+_UNTIL = "It waits until "
 
 
 def approve_by(now: datetime, *, within_minutes: int, deadline: datetime | None, needs: float) -> datetime:
@@ -24,8 +25,18 @@ def question(plan: Mapping[str, Any]) -> str:
     lines = [
         f"**The run {plan['run_id']} is above its budget:** {plan['approval']}.",
         "",
-        f"It waits until {by:%Y-%m-%d %H:%M} UTC. *Approve* starts it, *Reject* fails it. Nothing is spent yet.",
+        f"{_UNTIL}{by:%Y-%m-%d %H:%M} UTC; where it was cleared since, the task's log says how long.",
+        "*Approve* starts it, *Reject* fails it. Nothing is spent yet.",
         "",
         *(f"- {sentence}" for sentence in plan["sentences"]),
     ]
     return "\n".join(lines)
+
+
+def asks_the_same(first: str | None, second: str) -> bool:
+    """Whether two questions are about the same plan, until whenever they wait."""
+    return first is not None and _without_time(first) == _without_time(second)
+
+
+def _without_time(question_text: str) -> list[str]:
+    return [line for line in question_text.splitlines() if not line.startswith(_UNTIL)]

@@ -269,7 +269,7 @@ def test_a_run_above_its_budget_waits_for_a_person_then_takes_the_approved_versi
         assert f"version 1 of {group}" in asked["body"]
         # A person reads first. An answer in the second in which the task parks meets Airflow's scheduler before it has
         # seen that the parking process ended: it then takes the resumed task for killed, and asks again after a delay.
-        time.sleep(10)
+        time.sleep(3)
         endings.airflow.api.call("PATCH", path, {"chosen_options": [option]})
         return run_id
 

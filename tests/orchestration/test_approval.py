@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pytest
 import yaml
@@ -16,6 +17,7 @@ from include.orchestration.approval import BudgetApproval
 from tests.scoring.test_goals import GB, plan
 from tools.run_dag import without_retries
 
+TI_ID = UUID("01a20ea4-c7ee-7684-9381-cdb974b20853")
 OVER = plan([GB] * 8, {"goals.on_over_budget": "approve"}, budget=0.1, can_ask=True).for_xcom()
 
 
@@ -27,7 +29,21 @@ def context(changes: dict[str, Any] | None = None) -> Any:
     """Of a task after a plan."""
     in_an_hour = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     made = {**OVER, "approve_by": in_an_hour, **(changes or {})}
-    return {"ti": SimpleNamespace(xcom_pull=lambda task: made if task == "plan" else None)}
+    ti = SimpleNamespace(id=TI_ID, xcom_pull=lambda task: made if task == "plan" else None)
+    return {"ti": ti}
+
+
+class KeptQuestions:
+    """In place of the task's supervisor: as Airflow's API, it keeps the first question of a task instance."""
+
+    def __init__(self) -> None:
+        self.first: Any = None
+
+    def send(self, msg: Any) -> Any:
+        """What is written down."""
+        assert msg.ti_id == TI_ID
+        self.first = self.first or msg
+        return self.first
 
 
 @pytest.fixture
@@ -40,6 +56,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[BudgetApproval]:
         raise ParkedError
 
     monkeypatch.setattr(approval.ApprovalOperator, "execute", ask)
+    monkeypatch.setattr(
+        "airflow.sdk.execution_time.task_runner.SUPERVISOR_COMMS", KeptQuestions(), raising=False
+    )
     return found
 
 
@@ -62,6 +81,19 @@ def test_above_it_a_person_is_asked_with_the_plan_and_for_no_longer_than_it_allo
     assert OVER["approval"] in str(task.body)
     assert task.response_timeout is not None
     assert timedelta(minutes=59) < task.response_timeout <= timedelta(hours=1)
+
+
+def test_nobody_approves_a_plan_by_the_question_about_an_earlier_one(asked: list[BudgetApproval]) -> None:
+    """A run that is cleared asks again, but Airflow shows the first question for ever; right for the same plan only."""
+    for until in ("2126-01-31T08:00:00Z", "2126-01-31T09:30:00Z"):
+        with pytest.raises(ParkedError):
+            operator().execute(context({"approve_by": until}))
+    costlier = {"approval": "the budget is $1, and it costs $80", "approve_by": "2126-01-31T08:00:00Z"}
+    with pytest.raises(
+        AirflowFailException, match=r"it costs \$80, but this run has asked before.*start a new run"
+    ):
+        operator().execute(context(costlier))
+    assert len(asked) == 2
 
 
 def test_a_question_whose_time_is_over_is_not_asked(asked: list[BudgetApproval]) -> None:

@@ -38,5 +38,5 @@ def test_the_question_holds_cost_clusters_and_the_time_it_is_open() -> None:
     made = plan([GB] * 8, APPROVE, budget=0.1, can_ask=True)
     text = question(made.for_xcom())
     assert "the budget is $0.1000, but the cheapest clusters cost about $0.3182" in text
-    assert "It waits until 2026-01-31 08:30 UTC." in text
+    assert "It waits until 2026-01-31 08:30 UTC;" in text
     assert all(f"- {sentence}" in text for sentence in made.sentences)
