@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.logs import AwsLogsHook
-from botocore.exceptions import ClientError
 
+from include.orchestration.optional_calls import IMPATIENT, NO_ANSWER
 from sagemaker_jobs.kinds import KINDS
 
 log = logging.getLogger(__name__)
@@ -29,13 +29,13 @@ def work_of(aws_conn_id: str | None, region: str | None, job: Mapping[str, Any])
 
     Both are None when its logs cannot be read or show no requests.
     """
-    client: Any = AwsLogsHook(aws_conn_id=aws_conn_id, region_name=region).get_conn()
+    client: Any = AwsLogsHook(aws_conn_id=aws_conn_id, region_name=region, config=IMPATIENT).get_conn()
     spans: dict[str, tuple[float, float]] = {}
     try:
         for instance, (first, last) in busy_spans(client, KINDS[job["kind"]].log_group, job["job_name"]):
             known = spans.get(instance, (first, last))
             spans[instance] = (min(first, known[0]), max(last, known[1]))
-    except ClientError as error:
+    except NO_ANSWER as error:
         log.warning("how busy %s was is unknown, its logs cannot be read: %s", job["job_name"], error)
         spans = {}
     if not spans:

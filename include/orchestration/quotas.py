@@ -7,17 +7,13 @@ from collections.abc import Collection
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 
+from include.orchestration.optional_calls import IMPATIENT, NO_ANSWER
 from include.scoring.config import Pipeline
 from include.scoring.params import RunParams
 from include.scoring.quotas import quota_names
 
 log = logging.getLogger(__name__)
-
-#: Where there is no way to the service, as in a private network without an endpoint for it, a plan must not wait long.
-CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 3, "mode": "standard"})
 
 
 def quotas_of(pipeline: Pipeline, params: RunParams) -> dict[str, int]:
@@ -32,11 +28,11 @@ def quotas_of(pipeline: Pipeline, params: RunParams) -> dict[str, int]:
         aws_conn_id=pipeline.aws_conn_id,
         client_type="service-quotas",
         region_name=pipeline.region,
-        config=CONFIG,
+        config=IMPATIENT,
     )
     try:
         found = account_quotas(hook.get_conn(), wanted)
-    except (ClientError, BotoCoreError) as error:
+    except NO_ANSWER as error:
         log.warning(
             "the account's quotas are unknown (%s); allow servicequotas:ListServiceQuotas to Airflow's role to plan "
             "within them. Used instead, from the pipeline's quotas: %s",

@@ -15,6 +15,7 @@ from include.orchestration.names import (
     CALIBRATE,
     JOIN_JOB_DONE,
     JOINED,
+    JOINING,
     PREPROCESSED,
     SHARDS,
     TRANSFORMED,
@@ -75,8 +76,8 @@ def scored_run(
         # Both are the stage: its records, its cost and its rate are those of all shards.
         measured = {**canary, **work_of(config.aws_conn_id, config.region, canary)}
         jobs["transform"] = together([measured, jobs["transform"]])
-    if config.join.processing_above is not None and (done := ti.xcom_pull(JOIN_JOB_DONE)):
-        jobs["join"] = {**done, "busy_seconds": ti.xcom_pull(JOINED, key="busy_seconds")}
+    if join := join_job_of(ti):
+        jobs["join"] = join
     return document(
         jobs=jobs,
         facts=facts,
@@ -85,6 +86,16 @@ def scored_run(
         reconciled=reconciled,
         resized=ti.xcom_pull(CALIBRATE),
     )
+
+
+def join_job_of(ti: Any) -> dict[str, Any] | None:
+    """The job that joined this run; None where Airflow's workers did.
+
+    A job of before a clear, after which the run took the other branch, stays known to Airflow and is none of it.
+    """
+    if ti.xcom_pull(JOINING, key="job") is None:
+        return None
+    return {**ti.xcom_pull(JOIN_JOB_DONE), "busy_seconds": ti.xcom_pull(JOINED, key="busy_seconds")}
 
 
 def parts_of(

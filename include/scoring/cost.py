@@ -80,7 +80,8 @@ class StageUse:
 
     `busy_seconds` is the sum over instances of the seconds in which they worked, None when not known;
     `earlier_billed_seconds` are those of attempts before this one, which failed and were paid for. Where instances were
-    jobs of their own that ended each on its own, `own_billed_seconds` are their instance-seconds.
+    jobs of their own that ended each on its own, `own_billed_seconds` are their instance-seconds. Where not all,
+    failed attempts included, were of one type, `billed_by_type` has the instance-seconds of each.
     """
 
     stage: str
@@ -94,6 +95,7 @@ class StageUse:
     attempt: int | None = None
     earlier_billed_seconds: float = 0.0
     own_billed_seconds: float | None = None
+    billed_by_type: Mapping[str, float] | None = None
 
     @classmethod
     def from_job(cls, stage: str, job: Mapping[str, Any], *, busy_seconds: float | None = None) -> Self:
@@ -110,6 +112,7 @@ class StageUse:
             attempt=job.get("attempt"),
             earlier_billed_seconds=sum(each["billed_seconds"] for each in job.get("earlier") or ()),
             own_billed_seconds=job.get("own_billed_seconds"),
+            billed_by_type=_by_type(job),
         )
 
     @property
@@ -170,8 +173,19 @@ class StageUse:
 
 
 def cost_of(use: StageUse, prices: Prices) -> float | None:
-    """Dollars of one job, or None when the price of its instance type is unknown."""
-    return prices.cost(use.instance_type, use.billed_seconds)
+    """Dollars of one stage, or None when the price of an instance type is unknown."""
+    by_type = use.billed_by_type or {use.instance_type: use.billed_seconds}
+    return total(prices.cost(instance_type, seconds) for instance_type, seconds in by_type.items())
+
+
+def _by_type(job: Mapping[str, Any]) -> dict[str, float] | None:
+    """Instance-seconds that are billed of each type, where a job, or jobs together, had several; else None."""
+    found: dict[str, float] = {}
+    for each in (*(job.get("jobs") or (job,)), *(job.get("earlier") or ())):
+        if seconds := each.get("billed_seconds"):
+            name = each.get("instance_type") or job["instance_type"]
+            found[name] = found.get(name, 0.0) + seconds
+    return found if len(found) > 1 else None
 
 
 def per_1000(dollars: float | None, records: int) -> float | None:

@@ -192,6 +192,7 @@ def rows_of(report: Mapping[str, Any]) -> list[HistoryRow]:
             dollars=stage["dollars"],
         )
         for stage in report["stages"]
-        # A job that continued another did only a part of the work that the run's figures count.
-        if not stage["earlier_billed_seconds"]
+        # A job that continued another did only a part of the work that the run's figures count; and what instances of
+        # several types did is the rate of none.
+        if not stage["earlier_billed_seconds"] and not stage.get("billed_by_type")
     ]

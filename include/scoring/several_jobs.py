@@ -36,8 +36,10 @@ def together(jobs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-#: What a picture of single jobs needs.
-_OWN = ("job_name", "instance_count", "created_at", "started_at", "ended_at")
+#: What a picture of single jobs needs, and what each cost.
+_OWN = (
+    "job_name", "instance_type", "instance_count", "created_at", "started_at", "ended_at", "billed_seconds",
+)  # fmt: skip
 
 
 def _instances(jobs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]] | None:

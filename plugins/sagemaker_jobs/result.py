@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from sagemaker_jobs.aws import json_safe
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from sagemaker_jobs.jobs import Job
@@ -79,7 +79,7 @@ def job_result(
         created_at=_epoch(found.get("CreationTime")),
         started_at=_epoch(found.get(kind.started_field)),
         ended_at=_epoch(found.get(kind.ended_field)),
-        instance_type=resources.get("SelectedInstanceType") or resources.get("InstanceType"),
+        instance_type=_instance_type(resources),
         instance_count=resources.get("InstanceCount"),
         billed_seconds=kind.billed_seconds(found),
         exit_message=found.get("ExitMessage"),
@@ -100,10 +100,16 @@ def _earlier(job: Job) -> EarlierAttempt:
         job_name=job.name,
         status=job.status,
         failure_reason=job.description.get("FailureReason"),
-        instance_type=resources.get("InstanceType"),
+        instance_type=_instance_type(resources),
         instance_count=resources.get("InstanceCount"),
         billed_seconds=job.kind.billed_seconds(job.description),
     )
+
+
+def _instance_type(resources: Mapping[str, Any]) -> str | None:
+    """The type that AWS took, where the request left it a choice."""
+    found: str | None = resources.get("SelectedInstanceType") or resources.get("InstanceType")
+    return found
 
 
 def _epoch(moment: datetime | None) -> float | None:

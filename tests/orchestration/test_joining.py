@@ -11,6 +11,7 @@ import yaml
 
 from include.jobs.join_job import JoinConfig, read_join_config
 from include.orchestration.pipelines import FOLDER
+from include.orchestration.scored import join_job_of
 from include.orchestration.storage import Storage
 from include.orchestration.tasks.join_job import joined, joining
 from include.scoring.errors import ManifestError
@@ -127,3 +128,14 @@ def test_a_host_without_an_account_is_missed(run: Storage) -> None:
 def test_what_the_mapped_tasks_wrote_is_handed_on_as_it_is(run: Storage) -> None:
     task = Task(None)
     assert joined("abalone", iter([{"uri": "a"}, {"uri": "b"}]), ti=task) == [{"uri": "a"}, {"uri": "b"}]
+
+
+def test_a_job_of_before_a_clear_is_not_reported_once_the_workers_join(run: Storage) -> None:
+    """Its input was mended and is smaller now; Airflow still knows what the job's tasks returned."""
+    task = account(run, "algo-1", "algo-2")
+    joined("abalone", [], ti=task)
+    assert join_job_of(task) == {"job_name": "abalone-join-2", "instance_count": 2, "busy_seconds": 3.0}
+    del task.values[("joining", "job")]  # as Airflow does when the task starts
+    task.values[("plan", "return_value")] = Task(None).values[("plan", "return_value")]
+    assert joining("abalone", ti=task) == "join"
+    assert join_job_of(task) is None

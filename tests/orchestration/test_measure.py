@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from airflow.providers.amazon.aws.hooks.logs import AwsLogsHook
+from botocore.exceptions import ClientError, EndpointConnectionError
 
-from include.orchestration.measure import span_of
+from include.orchestration.measure import span_of, work_of
 
 
 def lines(*moments: tuple[int, str]) -> list[dict[str, Any]]:
@@ -33,3 +35,25 @@ PING, POST = '"GET /ping HTTP/1.1" 200', '"POST /invocations HTTP/1.1" 200'
 def test_work_is_from_before_the_first_request_to_the_last_one(head: list, tail: list, expected: Any) -> None:
     """A request is logged when it is answered; a server that logged none has not worked as far as anybody knows."""
     assert span_of(head, tail) == expected
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        EndpointConnectionError(endpoint_url="https://logs.eu-west-1.amazonaws.com"),
+        ClientError({"Error": {"Code": "AccessDeniedException"}}, "DescribeLogStreams"),
+    ],
+    ids=["no way to the service", "no permission"],
+)
+def test_logs_that_cannot_be_read_leave_the_figure_unknown_and_the_run_alone(
+    trouble: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A figure in the report is no reason to publish nothing."""
+
+    class Client:
+        def get_paginator(self, _: str) -> Any:
+            raise trouble
+
+    monkeypatch.setattr(AwsLogsHook, "get_conn", lambda _: Client())
+    job = {"kind": "Transform", "job_name": "churn-transform-1"}
+    assert work_of("aws_default", "eu-west-1", job) == {"busy_seconds": None, "instances": None}

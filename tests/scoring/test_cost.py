@@ -9,6 +9,7 @@ import pytest
 
 from include.scoring.cost import Prices, StageUse, cost_of, load_prices, total
 from include.scoring.errors import PipelineError
+from include.scoring.several_jobs import together
 
 JOB = {
     "job_name": "p-transform-1", "instance_type": "ml.m5.xlarge", "instance_count": 3, "attempt": 2,
@@ -37,6 +38,31 @@ def test_a_job_that_never_started_costs_nothing() -> None:
     use = StageUse.from_job("transform", {**JOB, "started_at": None})
     assert (use.billed_seconds, use.provisioning_seconds) == (0.0, 320.0)
     assert cost_of(use, load_prices()) == 0.0
+
+
+def test_each_instance_type_has_its_own_price() -> None:
+    """Of jobs that did a stage together, and of attempts before the one that completed: a hour on each of two types."""
+    prices = load_prices()
+    hour = {
+        **JOB,
+        "status": "Completed",
+        "instance_count": 1,
+        "started_at": 1200.0,
+        "ended_at": 4800.0,
+        "billed_seconds": 3600.0,
+    }
+    larger = {**hour, "job_name": "p-transform-2", "instance_type": "ml.m5.2xlarge"}
+    both = 0.23 + 0.46
+    assert cost_of(StageUse.from_job("transform", together([hour, larger])), prices) == pytest.approx(both)
+    assert cost_of(StageUse.from_job("transform", {**larger, "earlier": [hour]}), prices) == pytest.approx(
+        both
+    )
+    unpriced = {**hour, "instance_type": "ml.c5.xlarge"}
+    assert cost_of(StageUse.from_job("transform", {**larger, "earlier": [unpriced]}), prices) is None
+    never = {**unpriced, "billed_seconds": 0.0}
+    assert cost_of(StageUse.from_job("transform", {**larger, "earlier": [never]}), prices) == pytest.approx(
+        0.46
+    )
 
 
 def test_a_sum_with_an_unknown_part_is_unknown() -> None:

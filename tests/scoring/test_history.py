@@ -117,3 +117,9 @@ def test_a_report_gives_the_rows_that_the_next_plan_reads() -> None:
     learned = rate_for(rows, stage="transform", instance_type="ml.m5.xlarge", model="churn-model")
     assert learned.bytes_per_second == pytest.approx(40e6 / 60)
     assert learned.start_seconds == 20.0
+
+
+def test_a_stage_that_ran_on_several_types_teaches_the_rate_of_none() -> None:
+    figures = report()
+    figures["stages"][1]["billed_by_type"] = {"ml.m5.xlarge": 30.0, "ml.m5.2xlarge": 30.0}
+    assert [row.stage for row in rows_of(figures)] == ["preprocess"]
