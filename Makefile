@@ -56,7 +56,8 @@ backfill: $(INSTALLED) ## a backfill of thirty dates through Airflow, twice, eac
 	@DAYS=$(or $(DAYS),30) $(PY) -m pytest tests/end_to_end/test_backfill.py
 
 .PHONY: check
-check: $(INSTALLED) ## ruff, import rules, formatting, mypy
+check: $(INSTALLED) ## the pipeline files, ruff, import rules, formatting, mypy
+	@$(PY) -m tools.pipelines
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy include plugins tools deploy

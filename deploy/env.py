@@ -1,4 +1,4 @@
-"""`python3 deploy/env.py`: write .env from .env.example, with a fresh secret wherever one belongs.
+"""`python3 deploy/env.py`: write .env from .env.example, with a fresh secret or name wherever one belongs.
 
 Needs nothing but Python. An existing .env is kept: its secrets are those of the database.
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[1]
 MAKERS: dict[str, Callable[[], str]] = {
+    "name": lambda: f"batch-inference-{secrets.token_hex(4)}",
     "secret": lambda: secrets.token_hex(32),
     "fernet": lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
 }
@@ -22,7 +23,7 @@ _PLACE = re.compile(r"^([A-Z_]+=)<(\w+)>$", re.MULTILINE)
 
 
 def filled(template: str) -> str:
-    """The template with a secret of its own in each `NAME=<kind>` line."""
+    """The template with a value of its own in each `NAME=<kind>` line."""
     return _PLACE.sub(lambda match: match[1] + MAKERS[match[2]](), template)
 
 

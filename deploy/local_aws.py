@@ -15,9 +15,8 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from include.scoring.config import load_pipeline
-from tools.laptop import REPO, LaptopError, embedded_aws, s3_client
-from tools.sample import create_buckets, upload_sample
+from tools.laptop import LaptopError, embedded_aws, s3_client
+from tools.pipelines import prepare
 
 CHUNK = 65_536
 
@@ -51,15 +50,6 @@ async def forward(listen: tuple[str, int], target: tuple[str, int]) -> asyncio.S
     return await asyncio.start_server(connected, *listen)
 
 
-def fill(endpoint: str, sample: Path) -> None:
-    """Create the pipelines' buckets, and upload the sample's data and model. Does no harm when done again."""
-    client = s3_client(endpoint)
-    for path in sorted((REPO / "include" / "pipelines").glob("*.yaml")):
-        pipeline = load_pipeline(path)
-        create_buckets(client, pipeline)
-        upload_sample(client, pipeline, sample)
-
-
 async def serve(endpoint: str, host: str, port: int) -> None:
     """Pass connections on until SIGTERM or SIGINT."""
     stopped = asyncio.Event()
@@ -86,7 +76,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         with embedded_aws(arguments.data_dir / "aws") as endpoint:
-            fill(endpoint, arguments.data_dir / "sample")
+            prepare(s3_client(endpoint), arguments.data_dir / "sample")
             asyncio.run(serve(endpoint, arguments.host, arguments.port))
     except LaptopError as error:
         sys.stderr.write(f"{error}\n")

@@ -34,6 +34,8 @@ LOCKED = "Database error"
 REST_TRIES = 8
 DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+#: Airflow's log servers listen on every address, whatever is configured; the api-server reads the same files from disk.
+ARGUMENTS = {"scheduler": ["--skip-serve-logs"], "triggerer": ["--skip-serve-logs"]}
 
 
 def free_ports(count: int) -> list[int]:
@@ -51,8 +53,7 @@ def free_ports(count: int) -> list[int]:
 def component_environment(
     environment: Mapping[str, str], *, api_port: int, reparse_seconds: int
 ) -> dict[str, str]:
-    """What the components need beyond a laptop's environment: ports of their own, and quick discovery of DAG files."""
-    scheduler_health, worker_logs, trigger_logs = free_ports(3)
+    """What the components need beyond a laptop's environment: the api-server's port, quick discovery of DAG files."""
     url = f"http://127.0.0.1:{api_port}"
     return {
         **environment,
@@ -66,10 +67,6 @@ def component_environment(
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": str(reparse_seconds),
-        "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "True",
-        "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT": str(scheduler_health),
-        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(worker_logs),
-        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_logs),
     }
 
 
@@ -156,20 +153,19 @@ class AirflowProcesses:
     def start(self, *components: str) -> None:
         """Start the named components, or all of them."""
         for component in components or COMPONENTS:
-            self._start(component, component, self.environment)
+            self._start(component, component)
 
     def start_second_triggerer(self, name: str) -> None:
         """Start one more triggerer, which goes by `name` here and in the name of its log."""
-        port = {"AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_ports(1)[0])}
-        self._start(name, "triggerer", {**self.environment, **port})
+        self._start(name, "triggerer")
 
-    def _start(self, name: str, component: str, environment: Mapping[str, str]) -> None:
-        environment = {**environment, DATABASE: database_for(component, environment[DATABASE])}
+    def _start(self, name: str, component: str) -> None:
+        environment = {**self.environment, DATABASE: database_for(component, self.environment[DATABASE])}
         log_file = self.log_of(name)
         log_file.parent.mkdir(parents=True, exist_ok=True)
         with log_file.open("ab") as log:
             self.running[name] = subprocess.Popen(
-                [self.python, "-m", "airflow", component],
+                [self.python, "-m", "airflow", component, *ARGUMENTS.get(component, ())],
                 env=environment, cwd=self.home, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 

@@ -117,10 +117,11 @@ def main() -> int:
     where = os.path.relpath(arguments.target)
     print(
         f"{where}/ is ready for Airflow {arguments.version} on MWAA. With BUCKET the environment's own:\n"
-        f"  aws s3 sync {where}/dags s3://BUCKET/dags --delete\n"
+        f"  aws s3 sync {where}/dags s3://BUCKET/dags\n"
         f"  aws s3 cp {where}/plugins.zip s3://BUCKET/plugins.zip\n"
         f"  aws s3 cp {where}/requirements.txt s3://BUCKET/requirements.txt\n"
-        "then update the environment with the new versions of plugins.zip and requirements.txt."
+        "then update the environment with the new versions of plugins.zip and requirements.txt.\n"
+        "These two replace the environment's own: if it has plugins or requirements already, put them together first."
     )
     return 0
 

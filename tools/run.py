@@ -89,7 +89,7 @@ def asked_input(text: str) -> Path | None:
 
 
 def asked_output(text: str) -> Path | None:
-    """The folder for the published files; it is emptied of nothing, so it must be empty or absent."""
+    """The folder for the published files: absent, empty, or one that an earlier run filled."""
     if not text:
         return None
     path = Path(text).expanduser()
@@ -136,10 +136,13 @@ def run_dag(dag_id: str, conf: dict[str, Any], environment: dict[str, str], log:
 
 
 def download_published(client: Any, uri: str, folder: Path) -> None:
-    """Bring the published files here, in place of those an earlier run left."""
-    if folder.is_dir():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
+    """Bring the published files here, in place of those an earlier run left; what else is there is left alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "_manifest.json").exists():
+        earlier = json.loads((folder / "_manifest.json").read_text())
+        names = [file["uri"].rsplit("/", 1)[1] for file in earlier["files"]]
+        for name in (*names, "_manifest.json", "_SUCCESS"):
+            (folder / name).unlink(missing_ok=True)
     bucket, prefix = split(uri)
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for entry in page.get("Contents", ()):

@@ -9,8 +9,6 @@ import time
 from collections.abc import Mapping
 from typing import NoReturn
 
-from include.orchestration.pipelines import FOLDER
-from include.scoring.config import load_pipeline
 from tools.airflow_processes import AirflowProcesses
 from tools.laptop import (
     STATE,
@@ -21,7 +19,8 @@ from tools.laptop import (
     migrate,
     s3_client,
 )
-from tools.sample import SAMPLE, create_buckets, upload_sample
+from tools.pipelines import prepare
+from tools.sample import SAMPLE
 
 #: The embedded AWS keeps this port, so that a connection typed elsewhere stays right; both can be moved.
 AWS_PORT = int(os.environ.get("AWS_PORT", "5600"))
@@ -66,11 +65,7 @@ def main() -> int:
         with embedded_aws(state / "aws", port=AWS_PORT) as endpoint:
             environment = airflow_environment(state / "airflow", endpoint)
             migration = migrate(environment)
-            client = s3_client(endpoint)
-            for path in sorted(FOLDER.glob("*.yaml")):
-                pipeline = load_pipeline(path)
-                create_buckets(client, pipeline)
-                upload_sample(client, pipeline, STATE / "sample")
+            prepare(s3_client(endpoint), STATE / "sample")
             finish_migration(migration, environment)
             serve(environment, endpoint)
     except KeyboardInterrupt:

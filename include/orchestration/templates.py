@@ -57,8 +57,12 @@ DEPLOYMENT_TAG = "airflow:deployment"
 
 
 def deployment() -> str:
-    """Which Airflow this is, as a tag's value: a hash of the address of its UI."""
-    return hashlib.sha256(conf.get("api", "base_url", fallback="").encode()).hexdigest()[:12]
+    """Which Airflow this is, as a tag's value: a hash of the address of its UI and of who issues its tokens, if stated.
+
+    Both are settings of Airflow's that all its processes share, and neither is a secret.
+    """
+    stated = [conf.get("api", "base_url", fallback=""), conf.get("api_auth", "jwt_issuer", fallback="")]
+    return hashlib.sha256("\n".join(filter(None, stated)).encode()).hexdigest()[:12]
 
 
 def run_tag(run_id: str) -> str:

@@ -14,9 +14,10 @@ from tools.laptop import REPO
 COMPOSE_FILE = REPO / "docker-compose.yaml"
 DOCKERFILE = REPO / "deploy" / "Dockerfile"
 
-# `$$` is a dollar; `${NAME}`, `${NAME:-default}` and `${NAME:?message}` are the forms that the file uses.
+# `$$` is a dollar; `${NAME}`, `${NAME:-default}` and `${NAME:?message}` are the forms that the file uses. A default may
+# hold variables itself.
 _VARIABLE = re.compile(
-    r"\$(?:(?P<dollar>\$)|\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<rest>[^}]*))?\}|(?P<wrong>.|$))"
+    r"\$(?:(?P<dollar>\$)|\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<rest>(?:[^{}]|\{[^{}]*\})*))?\}|(?P<wrong>.|$))"
 )
 
 
@@ -39,7 +40,7 @@ def interpolated(text: str, variables: Mapping[str, str]) -> str:
             raise UnsetError(f"{match['name']}: {match['rest']}")
         if match["kind"] is None:
             raise ValueError(f"{match[0]} in {text!r} has neither a default nor a message")
-        return match["rest"]
+        return interpolated(match["rest"], variables)
 
     return _VARIABLE.sub(value, text)
 
@@ -70,6 +71,7 @@ def variables_in(text: str) -> Iterator[tuple[str, str | None]]:
     for match in _VARIABLE.finditer(text):
         if match["name"]:
             yield match["name"], match["kind"]
+            yield from variables_in(match["rest"] or "")
 
 
 def read_env(path: Path) -> dict[str, str]:

@@ -90,10 +90,10 @@ def test_no_secret_has_a_default() -> None:
         "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
     ):
         forms.setdefault(name, set()).add(kind)
-    assert {name for name, kinds in forms.items() if kinds == {"?"}} == SECRETS
+    assert {name for name, kinds in forms.items() if kinds == {"?"}} == {*SECRETS, "AIRFLOW_NAME"}
     assert {name for name, kinds in forms.items() if kinds != {"?"}} == {
         "AIRFLOW_UID", "AIRFLOW_PORT", "LOCAL_AWS_PORT", "AIRFLOW_WORKERS", "AIRFLOW_WORKER_CONCURRENCY",
-        "AIRFLOW_ADMIN_USER",
+        "AIRFLOW_ADMIN_USER", "AIRFLOW_BASE_URL",
     }  # fmt: skip
     for name, value in environment_entries(raw()):
         if re.search(r"PASSWORD|SECRET|_KEY$|CONN|AUTH$|BROKER|BACKEND", name) and "AUTH_MANAGER" not in name:
@@ -121,7 +121,7 @@ def test_nothing_starts_while_a_secret_is_missing(variables: dict[str, str], mis
 
 
 def test_env_file_has_secrets_of_its_own_and_is_readable_by_its_owner_only(tmp_path: Path) -> None:
-    """Two of them share no secret, and one that exists is never replaced."""
+    """Two of them share no secret and no name, and one that exists is never replaced."""
     envs = []
     for name in ("one", "two"):
         target = tmp_path / name
@@ -129,7 +129,7 @@ def test_env_file_has_secrets_of_its_own_and_is_readable_by_its_owner_only(tmp_p
         assert target.stat().st_mode & 0o777 == 0o600
         envs.append(read_env(target))
     made = SECRETS - {"AIRFLOW_CONN_AWS_DEFAULT"}
-    assert made == {name for name in envs[0] if envs[0][name] != envs[1][name]}
+    assert {*made, "AIRFLOW_NAME"} == {name for name in envs[0] if envs[0][name] != envs[1][name]}
     assert len({env[name] for env in envs for name in made}) == 2 * len(made)
     for env in envs:
         Fernet(env["AIRFLOW_FERNET_KEY"].encode())
@@ -147,7 +147,7 @@ def test_env_example_holds_no_secret_and_only_variables_that_the_file_uses(varia
     named = set(re.findall(r"^#? ?([A-Z_]+)=", example, flags=re.MULTILINE))
     used = {name for name, _ in variables_in(COMPOSE_FILE.read_text())}
     assert named == {*used, "COMPOSE_PROFILES"}
-    assert SECRETS - {"AIRFLOW_CONN_AWS_DEFAULT"} == {
+    assert (SECRETS - {"AIRFLOW_CONN_AWS_DEFAULT"}) | {"AIRFLOW_NAME"} == {
         line.partition("=")[0]
         for line in example.splitlines()
         if line.endswith(tuple(f"=<{kind}>" for kind in MAKERS))
@@ -351,6 +351,8 @@ def locked(path: Path) -> set[str]:
 def test_interpolation_reads_what_compose_reads() -> None:
     """A dollar, a default, a value; a lone dollar is refused rather than guessed at."""
     assert interpolated("$${HOME} ${A:-x} ${B:-y}", {"B": "b"}) == "${HOME} x b"
+    assert interpolated("${A:-http://h:${B:-1}/}!", {"B": "2"}) == "http://h:2/!"
+    assert list(variables_in("${A:-http://h:${B:-1}/}")) == [("A", "-"), ("B", "-")]
     assert filled("A=<secret>\n# B=<secret>\n") != "A=<secret>\n# B=<secret>\n"
     with pytest.raises(ValueError, match="lone"):
         interpolated("$HOME", {})

@@ -74,6 +74,21 @@ def first_run(deployment: Deployment) -> tuple[str, str, Watch]:
     return run_id, deployment.wait("abalone_by_hand", run_id, watch=watch), watch
 
 
+def test_nothing_listens_beyond_this_machine(deployment: Deployment) -> None:
+    """Nobody is asked for a password on a laptop, so nobody else may knock."""
+    found = set()
+    for component in deployment.airflow.running.values():
+        parent = psutil.Process(component.pid)
+        for process in (parent, *parent.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found |= {
+                    each.laddr.ip
+                    for each in process.net_connections(kind="inet")
+                    if each.status == psutil.CONN_LISTEN
+                }
+    assert found == {"127.0.0.1"}
+
+
 def test_the_run_succeeds(deployment: Deployment, first_run: tuple[str, str, Watch]) -> None:
     """Every task of the chain ends as success."""
     run_id, state, _ = first_run

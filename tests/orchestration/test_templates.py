@@ -5,7 +5,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from include.orchestration.templates import macros
+import pytest
+
+from include.orchestration.templates import deployment, macros
 
 
 def names(*, retries: int, max_tries: int, map_index: int | None = None) -> tuple[str, list[str]]:
@@ -40,3 +42,19 @@ def test_mapped_tasks_do_not_replace_each_other() -> None:
     """Each has names of its own."""
     one, other = (names(retries=0, max_tries=3, map_index=index) for index in (0, 1))
     assert not {one[0], *one[1]} & {other[0], *other[1]}
+
+
+def test_airflows_in_one_account_are_told_apart_by_address_or_by_who_issues_their_tokens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else the janitor of one would stop the jobs of the other."""
+
+    def tag(base_url: str, issuer: str) -> str:
+        monkeypatch.setenv("AIRFLOW__API__BASE_URL", base_url)
+        monkeypatch.setenv("AIRFLOW__API_AUTH__JWT_ISSUER", issuer)
+        return deployment()
+
+    local = "http://localhost:8080"
+    tags = [tag(local, ""), tag(local, "one"), tag(local, "two"), tag("http://localhost:8081", "")]
+    assert len(set(tags)) == 4
+    assert tag(local, "one") == tags[1]

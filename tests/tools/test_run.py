@@ -7,11 +7,13 @@ import os
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pandas
 import pytest
 
 from tools.laptop import REPO
+from tools.run import download_published
 
 UCI = REPO.parent / "shared" / "data" / "abalone.csv"
 ROWS = [
@@ -60,6 +62,29 @@ def test_what_was_asked_wrongly_is_one_clear_line(
     assert lines[0].startswith("make run: ")
     assert says in lines[0]
     assert not (tmp_path / "state").exists()
+
+
+def test_what_an_earlier_run_left_is_replaced_and_nothing_else_is_touched(tmp_path: Path) -> None:
+    """Notes beside the rows are their owner's."""
+
+    class Client:
+        """An output of one file."""
+
+        def get_paginator(self, _: str) -> Client:
+            return self
+
+        def paginate(self, **_: str) -> list[dict[str, Any]]:
+            return [{"Contents": [{"Key": "out/part-0-new.parquet"}, {"Key": "out/_manifest.json"}]}]
+
+        def download_file(self, _: str, key: str, to: str) -> None:
+            Path(to).write_text(key)
+
+    files = [{"uri": "s3://bucket/out/part-0-old.parquet"}, {"uri": "s3://bucket/out/part-1-old.parquet"}]
+    (tmp_path / "_manifest.json").write_text(json.dumps({"files": files}))
+    for name in ("_SUCCESS", "part-0-old.parquet", "part-1-old.parquet", "notes.txt"):
+        (tmp_path / name).touch()
+    download_published(Client(), "s3://bucket/out/", tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"_manifest.json", "part-0-new.parquet", "notes.txt"}
 
 
 @pytest.mark.end_to_end
