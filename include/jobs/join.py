@@ -91,8 +91,8 @@ def in_order(work: Iterable[Callable[[], Any]], threads: int) -> Iterator[Any]:
             yield ahead.popleft().result()
 
 
-def count_records(path: Path, delimiter: str = ",") -> int:
-    """How many records a CSV (by its suffix; a header counts too) or JSON Lines file holds."""
+def count_records(path: Path, delimiter: str) -> int:
+    """How many records a CSV (by its suffix; a header counts too) or JSON Lines file holds; `delimiter` is CSV's."""
     return blocks.count_records(path, delimiter if path.suffix == ".csv" else None)
 
 

@@ -18,13 +18,14 @@ from include.scoring.naming import run_slug
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """One try of one run to publish below `output`, which ends in `/`."""
+    """One try of one run to publish below `output`, which ends in `/`; `delimiter` parts the cells of CSV."""
 
     storage: Storage
     output: str
     run_id: str
     nonce: str
     attempt: str
+    delimiter: str
 
     @property
     def manifest_uri(self) -> str:
@@ -49,7 +50,7 @@ class Publication:
         """
         target = self.target(part["uri"])
         self.storage.copy(part["uri"], target)
-        found = read_back(self.storage, target)
+        found = read_back(self.storage, target, self.delimiter)
         if found.rows != part["rows"]:
             raise ReconciliationError(
                 f"{target}: {found.rows:,} rows were read back, {part['rows']:,} were written; not committed"

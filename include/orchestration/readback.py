@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import sys
 import tempfile
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,30 +32,29 @@ class ReadBack:
     sha256: str
 
 
-def read_back(storage: Storage, uri: str) -> ReadBack:
-    """Rows and digest of a published part; its suffix says the format. For CSV the header does not count."""
+def read_back(storage: Storage, uri: str, delimiter: str) -> ReadBack:
+    """Rows and digest of a published part; its suffix says the format. For CSV, whose cells `delimiter` parts, the
+    header does not count."""
     with tempfile.TemporaryDirectory(prefix="readback-") as folder:
         path = local_copy(storage, uri, folder)
         if path.suffix == ".parquet":
             rows: int = pyarrow.parquet.read_metadata(path).num_rows
         else:
-            rows = count_records(path) - (1 if path.suffix == ".csv" else 0)
+            rows = count_records(path, delimiter) - (1 if path.suffix == ".csv" else 0)
         return ReadBack(rows, sha256_of(path))
 
 
-def first_rows(storage: Storage, uri: str, count: int) -> list[dict[str, Any]]:
-    """The first rows of a published part, as records."""
+def first_rows(storage: Storage, uri: str, count: int, delimiter: str) -> list[dict[str, Any]]:
+    """The first rows of a published part, as records; the cells of CSV, which `delimiter` parts, are texts."""
     with tempfile.TemporaryDirectory(prefix="readback-") as folder:
         path = local_copy(storage, uri, folder)
         if path.suffix == ".parquet":
             batches = pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=count)
             batch = next(batches, None)
             return [] if batch is None else batch.to_pylist()
-        import pandas
-
-        frame = (
-            pandas.read_csv(path, nrows=count)
-            if path.suffix == ".csv"
-            else pandas.read_json(path, lines=True, nrows=count)
-        )
-        return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+        if path.suffix == ".csv":
+            csv.field_size_limit(sys.maxsize)  # a cell may be as long as it is
+            with path.open(encoding="utf-8", newline="") as file:
+                return list(islice(csv.DictReader(file, delimiter=delimiter), count))
+        with path.open(encoding="utf-8", newline="\n") as file:
+            return [json.loads(line) for line in islice(file, count)]

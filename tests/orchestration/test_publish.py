@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-from pathlib import Path
 from typing import Any
 
 import pyarrow
@@ -25,7 +24,7 @@ RUN, OTHER = "nightly-1", "nightly-2"
 
 def publication(storage: Storage, run_id: str = RUN, try_number: int = 1) -> Publication:
     """A try of a run to publish."""
-    return Publication(storage, OUT, run_id, nonce="0123456789abcdef", attempt=str(try_number))
+    return Publication(storage, OUT, run_id, nonce="0123456789abcdef", attempt=str(try_number), delimiter=",")
 
 
 def published(of: Publication, *numbers: int) -> dict[str, Any]:
@@ -158,20 +157,22 @@ def parquet(rows: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "rows"),
+    ("name", "content", "delimiter", "rows"),
     [
-        ("a.parquet", parquet(3), 3),
-        ("empty.parquet", parquet(0), 0),
-        ("a.csv", b'x,y\n1,"two\nlines"\n3,4\n', 2),
-        ("a.jsonl", b'{"x": 1}\n{"x": 2}\n', 2),
+        ("a.parquet", parquet(3), ",", 3),
+        ("empty.parquet", parquet(0), ",", 0),
+        ("a.csv", b'x,y\n1,"two\nlines"\n3,4\n', ",", 2),
+        ("semicolons.csv", b'x;y\n1;"two\nlines"\n3;4\n', ";", 2),
+        ("pipes.csv", b'x|y\n1,"|"two\nlines"\n', "|", 1),
+        ("a.jsonl", b'{"x": 1}\n{"x": 2}\n', ";", 2),
     ],
 )
 def test_rows_are_counted_in_the_file_that_lies_in_s3(
-    storage: Storage, name: str, content: bytes, rows: int
+    storage: Storage, name: str, content: bytes, delimiter: str, rows: int
 ) -> None:
-    """Headers do not count, and a quoted line break is no end of a row."""
+    """Headers do not count, and a quoted line break is no end of a row, whatever parts the cells."""
     storage.write(f"{OUT}{name}", content)
-    found = read_back(storage, f"{OUT}{name}")
+    found = read_back(storage, f"{OUT}{name}", delimiter)
     assert (found.rows, found.sha256) == (rows, hashlib.sha256(content).hexdigest())
 
 
@@ -190,9 +191,42 @@ def test_a_part_that_does_not_hold_what_was_joined_is_not_committed(storage: Sto
     assert (entry["uri"], entry["rows"], entry["size"]) == (f"{OUT}{part(0)}", 3, len(parquet(3)))
 
 
-@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
-def test_the_first_rows_of_any_format_are_shown(storage: Storage, suffix: str, tmp_path: Path) -> None:
+def test_a_part_is_read_back_with_the_delimiter_that_it_was_written_with(storage: Storage) -> None:
+    """Else a quoted line break would count as two rows, and nothing could be published."""
+    content = b'id;note;p\na;"two\nlines";0.5\n'
+    storage.write("s3://bucket/joined/part-0.csv", content)
+    joined = {
+        "uri": "s3://bucket/joined/part-0.csv", "rows": 1, "sha256": hashlib.sha256(content).hexdigest(),
+    }  # fmt: skip
+    run = Publication(storage, OUT, RUN, nonce="0123456789abcdef", attempt="1", delimiter=";")
+    assert run.copied(joined)["rows"] == 1
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content", "expected"),
+    [
+        ("parquet", parquet(9), [{"x": 0}, {"x": 1}]),
+        ("csv", b"x\n0\n1\n2\n", [{"x": "0"}, {"x": "1"}]),
+        ("jsonl", b'{"x":0}\n{"x":1}\n{"x":2}\n', [{"x": 0}, {"x": 1}]),
+    ],
+)
+def test_the_first_rows_of_any_format_are_shown(
+    storage: Storage, suffix: str, content: bytes, expected: list[dict[str, Any]]
+) -> None:
     """As many as are asked for, as records."""
-    contents = {"parquet": parquet(9), "csv": b"x\n0\n1\n2\n", "jsonl": b'{"x":0}\n{"x":1}\n{"x":2}\n'}
-    storage.write(f"{OUT}part.{suffix}", contents[suffix])
-    assert first_rows(storage, f"{OUT}part.{suffix}", 2) == [{"x": 0}, {"x": 1}]
+    storage.write(f"{OUT}part.{suffix}", content)
+    assert first_rows(storage, f"{OUT}part.{suffix}", 2, ",") == expected
+
+
+def test_the_first_rows_show_cells_as_they_are_published(storage: Storage) -> None:
+    """Leading zeros, dates and line breaks are kept, whatever parts the cells and however long one is."""
+    long = "x" * 200_000
+    storage.write(f"{OUT}part.csv", f'id;day;note;p\n007;2026-01;"a,b\r\nc";0.50\n008;;{long};1\n'.encode())
+    assert first_rows(storage, f"{OUT}part.csv", 5, ";") == [
+        {"id": "007", "day": "2026-01", "note": "a,b\r\nc", "p": "0.50"},
+        {"id": "008", "day": "", "note": long, "p": "1"},
+    ]
+    storage.write(f"{OUT}part.jsonl", '{"id": "007", "created_at": "1", "note": "a\u2028b", "p": [1]}\n')
+    assert first_rows(storage, f"{OUT}part.jsonl", 5, ",") == [
+        {"id": "007", "created_at": "1", "note": "a\u2028b", "p": [1]}
+    ]

@@ -36,7 +36,9 @@ def publish(pipeline: str, *, ti: Any, dag_run: Any, outlet_events: Any, **_: An
     # The run itself, and the one by which a person publishes it, count their tries each on its own.
     by_hand = "" if plan["run_id"] == dag_run.run_id else f"{run_slug(dag_run.run_id)[-8:]}-"
     attempt = f"{by_hand}{ti.try_number}"
-    publication = Publication(storage, plan["output_uri"], plan["run_id"], plan["nonce"], attempt)
+    publication = Publication(
+        storage, plan["output_uri"], plan["run_id"], plan["nonce"], attempt, config.input.delimiter
+    )
     before = publication.before()
     try:
         files = [publication.copied(part) for part in parts]

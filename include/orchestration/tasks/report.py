@@ -47,7 +47,7 @@ def report(pipeline: str, *, ti: Any, **_: Any) -> dict[str, Any]:
         facts=scored["facts"],
         manifest=storage.read_json(published["manifest"]),
         quality=quality(storage, config, plan, scored),
-        first_rows=first_rows(storage, published["files"][0], SHOWN_ROWS),
+        first_rows=first_rows(storage, published["files"][0], SHOWN_ROWS, config.input.delimiter),
     )
     storage.write_json(paths.report_json, figures)
     storage.write(paths.report_html, render_html(figures), content_type="text/html; charset=utf-8")
