@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import shutil
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 COUNTS_SUFFIX = ".counts.json"
 _CHUNK = 1 << 20
+# Looked for from the first of them only, so that many in a row cost no more than once.
+_LINE_END = re.compile(rb"(?<!\r)\r+\n")
 
 
 def join(pipeline: str, group: Mapping[str, int], *, ti: Any, **_: Any) -> dict[str, Any]:
@@ -113,19 +115,17 @@ class Sources:
 
 
 def copy_lines(source: SupportsRead[bytes], target: IO[bytes]) -> None:
-    """Copy text; line ends of two characters become one, as the join expects them."""
-    head = source.read(_CHUNK)
-    if b"\r\n" not in head:
-        target.write(head)
-        shutil.copyfileobj(source, target, _CHUNK)
-        return
+    """Copy text; line ends of several characters become one, as the join expects them.
+
+    Several are CR LF, CR CR LF, which text mode makes of it, and a CR at the very end.
+    """
     held = b""
-    while head:
-        data = held + head
-        # The second character may be the first of the next chunk.
-        held = b"\r" if data.endswith(b"\r") else b""
-        target.write(
-            data.removesuffix(held).replace(b"\r\n", b"\n") if held else data.replace(b"\r\n", b"\n")
-        )
-        head = source.read(_CHUNK)
-    target.write(held)
+    while chunk := source.read(_CHUNK):
+        data = held + chunk
+        # What follows them comes with the next chunk.
+        lines = data.rstrip(b"\r")
+        held = data[len(lines) :]
+        if b"\r" in lines:
+            lines = lines.replace(b"\r\n", b"\n")
+            lines = _LINE_END.sub(b"\n", lines) if b"\r\n" in lines else lines
+        target.write(lines)
