@@ -27,6 +27,7 @@ class CsvRecords:
         self._delimiter = delimiter
         self._pushed: deque[str] = deque()  # lines to be read again, after a quote that was never closed
         self._taken: list[str] = []  # lines given to the csv module for the current batch
+        self._exhausted = False  # the csv module asked for a line behind the last one
         self._line = 0  # lines of earlier batches
         self._record = 0  # records of earlier batches
 
@@ -61,15 +62,15 @@ class CsvRecords:
         reader = self._new_reader()
         over = False
         while len(rows) < limit and not over:
-            stopped = False
+            stopped = True
             with suppress(csv.Error):
-                stopped = True
                 for row in islice(reader, limit - len(rows)):
                     rows.append(row)
                     ends.append(len(self._taken))
                 stopped = False
-            over = len(rows) < limit and not stopped
-            if over and self._unclosed(rows, ends):
+            over = self._exhausted and not stopped
+            # What was given up is not looked at again: it would be as open as before.
+            if over and len(rows) - 1 not in broken and self._unclosed(rows, ends):
                 rows.pop()
                 ends.pop()
                 over, stopped = False, True
@@ -79,6 +80,7 @@ class CsvRecords:
         return self._batch(rows, ends, broken)
 
     def _new_reader(self) -> Iterator[list[str]]:
+        self._exhausted = False
         return csv.reader(self._tap(), delimiter=self._delimiter)
 
     def _tap(self) -> Iterator[str]:
@@ -94,6 +96,7 @@ class CsvRecords:
                 if pushed:
                     break
             else:
+                self._exhausted = True
                 return
 
     def _unclosed(self, rows: list[list[str]], ends: list[int]) -> bool:
@@ -103,7 +106,12 @@ class CsvRecords:
         lines = self._taken[ends[-2] if len(ends) > 1 else 0 :]
         if '"' not in lines[0]:
             return False
-        return len(list(csv.reader([*lines[:-1], ended(lines[-1]), "x\n"], delimiter=self._delimiter))) == 1
+        try:
+            return (
+                len(list(csv.reader([*lines[:-1], ended(lines[-1]), "x\n"], delimiter=self._delimiter))) == 1
+            )
+        except csv.Error:  # it went on, and beyond the limit
+            return True
 
     def _give_up_line(
         self, rows: list[list[str]], ends: list[int], broken: dict[int, tuple[str, str]]

@@ -154,6 +154,7 @@ RECORDS = (
     Record("a field too many", b"a,1,2,3"),
     Record("another delimiter", b"a;1"),
     Record("a quote that is never closed", b'"a,1'),
+    Record("an object that is cut off inside a quoted field", b'"a,1', after=b""),
     Record("a NUL character", b"a\0,1"),
     Record("a byte outside of the encoding", b"caf\xe9,1"),
     Record("text where a number belongs", b"a,one"),

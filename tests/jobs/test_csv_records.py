@@ -76,6 +76,61 @@ def test_a_quote_that_is_never_closed_costs_one_line() -> None:
     assert {index: rule for index, (rule, _) in only.broken.items()} == {1: "quoting"}
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+@pytest.mark.parametrize("number", [1, 2, 255, 256, 257, 256 + 32_768, 257 + 32_768])
+@pytest.mark.parametrize("last", ['b,"cut o', '"', 'b,"cut ""', 'b,"x"\nc,"cut'])
+def test_an_object_that_is_cut_off_inside_a_field_loses_its_last_record_alone(
+    number: int, end: str, last: str
+) -> None:
+    """Also where that record is the last of a batch; its last line is set apart, whether it has an end or not."""
+    before, cut = last.split("\n") if "\n" in last else ("a,x", last)
+    whole = ["a,x"] * (number - 2) + [before] * (number > 1)
+    records = CsvRecords(io.StringIO("".join(f"{line}\n" for line in whole) + cut + end, newline=""), ",")
+    parts = list(batches(records.take))
+    assert "".join(text for part in parts for text in part.texts) == "".join(
+        f"{line}\n" for line in [*whole, cut]
+    )
+    broken = {part.first + index: rule for part in parts for index, (rule, _) in part.broken.items()}
+    assert broken == {number: "quoting"}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 5])
+def test_the_lines_behind_a_quote_that_is_never_closed_are_records(limit: int) -> None:
+    """In batches of any size, also those behind the last quote of the object, each of which may be open too."""
+    text = 'a,b\n"g\nh"\n"c,d\ne,f\ni"j,"k\nk,l'
+    parts = read(text, limit)
+    assert [one for part in parts for one in part.texts] == [
+        "a,b\n", '"g\nh"\n', '"c,d\n', "e,f\n", 'i"j,"k\n', "k,l\n",
+    ]  # fmt: skip
+    assert [part.first + index for part in parts for index in part.broken] == [3, 5]
+
+
+@pytest.mark.timeout(60)
+@settings(max_examples=400, deadline=None)
+@given(text=HOSTILE, limit=st.integers(1, 7))
+def test_any_text_comes_to_an_end_with_every_character_in_one_record(text: str, limit: int) -> None:
+    """The csv module's leniency about an open quote never passes as a record."""
+    parts = read(text, limit)
+    taken = "".join(one for part in parts for one in part.texts)
+    assert taken.replace("\r", "").replace("\n", "") == text.replace("\r", "").replace("\n", "")
+    for part in parts:
+        for index, one in enumerate(part.texts):
+            assert index in part.broken or ended_properly(one)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("length", [17, 18, 19, 20, 21, 22])
+def test_an_open_field_about_as_long_as_a_field_may_be_is_set_apart(
+    monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    """Looking whether it would go on must not trip over the limit itself."""
+    monkeypatch.setattr(csv_records, "FIELD_LIMIT", 20)
+    (only,) = read('a,b\nc,"' + "x" * length)
+    assert {index: rule for index, (rule, _) in only.broken.items()} == {1: "quoting"}
+
+
 def test_a_field_beyond_the_limit_costs_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stray quote does not make one record of megabytes."""
     monkeypatch.setattr(csv_records, "FIELD_LIMIT", 20)
