@@ -252,6 +252,10 @@ def _selection(top: Fields, types: Mapping[str, str]) -> Selection | None:
     column = fields.choice("column", list(types))
     bounds = [fields.get(name, float) if fields.has(name) else None for name in ("at_least", "at_most")]
     values = fields.texts("values", [])
+    if types[column] == "json":
+        raise ConfigError(
+            f"selected.column is {column!r} of type json, allowed are columns of type {', '.join(TYPES)}"
+        )
     numeric = types[column] in ("integer", "float")
     if numeric != any(bound is not None for bound in bounds) or numeric == bool(values):
         raise ConfigError("selected: a number has at_least, at_most or both, a text has values")

@@ -26,8 +26,13 @@ class SelectedSection(Noun):
     values: tuple[str, ...] = Field(default=(), description="Texts that count as selected.")
 
     def check(self, predictions: Mapping[str, str]) -> None:
-        """Raise ValueError for a column that is no prediction, or bounds that do not suit its type."""
+        """Raise ValueError for a column that is no prediction or is JSON, or bounds that do not suit its type."""
         _known(predictions, self.column, "predictions.selected.column")
+        if predictions[self.column] == "json":
+            raise ValueError(
+                f"predictions.selected: {self.column} has type json; allowed are columns of type float, integer and "
+                f"string"
+            )
         numeric = predictions[self.column] in ("float", "integer")
         bounds = self.at_least is not None or self.at_most is not None
         if numeric != bounds or numeric == bool(self.values):

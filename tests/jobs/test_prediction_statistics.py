@@ -185,3 +185,17 @@ def test_a_selection_that_cannot_be_counted_is_refused(selected: dict[str, Any],
     """Before anything is read."""
     with pytest.raises(ConfigError, match=message):
         spec("csv", "csv", selected=selected)
+
+
+@pytest.mark.parametrize("bounds", [{"values": ["a"]}, {"at_least": 1}])
+def test_json_is_not_selected_by(bounds: dict[str, Any]) -> None:
+    """Nothing counts its values."""
+    document: dict[str, Any] = {
+        "columns": COLUMNS,
+        "predictions": {"fields": {"score": "p"}, "types": {"p": "json"}},
+        "selected": {"column": "p", **bounds},
+    }
+    with pytest.raises(
+        ConfigError, match=r"selected.column is 'p' of type json, allowed are columns of type"
+    ):
+        JoinSpec.from_dict(document)

@@ -278,6 +278,16 @@ def test_a_selection_must_suit_its_column() -> None:
     assert pipeline({"predictions.selected": {"column": "churn", "at_least": 0.5}}).predictions.selected
 
 
+@pytest.mark.parametrize("bounds", [{"values": ["yes"]}, {"at_least": 1}, {}])
+def test_json_is_not_selected_by(bounds: dict[str, Any]) -> None:
+    """Its values are not counted; the join, which would find that out, comes after the transform was paid."""
+    changes = {"predictions.types": {"churn": "json"}, "predictions.selected": {"column": "churn", **bounds}}
+    with pytest.raises(
+        ValidationError, match="churn has type json; allowed are columns of type float, integer"
+    ):
+        pipeline(changes)
+
+
 def test_a_sensitive_column_can_be_kept_from_the_model() -> None:
     """It leaves the default features, and may not be named among stated ones."""
     kept = {"sensitive": [{"column": "age", "edges": [30], "in_features": False}]}
