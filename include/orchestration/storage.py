@@ -31,6 +31,11 @@ class Storage:
     def __init__(self, aws_conn_id: str | None, region: str | None = None) -> None:
         self.client: Any = S3Hook(aws_conn_id=aws_conn_id, region_name=region).get_conn()
 
+    @property
+    def region(self) -> str:
+        """The region of the pipeline or its connection, which is that of all clients that are made in this way."""
+        return str(self.client.meta.region_name)
+
     def objects(self, prefix: str) -> Iterator[S3Object]:
         """The objects below a raw string prefix, in key order. Keys ending in `/` are consoles' folders, not data."""
         bucket, key = split(prefix)

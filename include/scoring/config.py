@@ -133,7 +133,8 @@ class Pipeline(Noun):
     )
     prices: dict[str, float] = Field(
         default_factory=dict,
-        description="Dollars per hour that you pay for an instance type, in place of the table's.",
+        description="Dollars per hour that you pay for an instance type, in place of the table's, which are "
+        "us-east-1's in whatever region the jobs run.",
     )
     notify: NotifySection = NotifySection()
     quotas: dict[str, Annotated[int, Field(ge=0)]] = Field(

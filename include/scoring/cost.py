@@ -22,6 +22,8 @@ from include.scoring.rules import Noun
 from include.scoring.yaml_file import read_yaml
 
 SECONDS_PER_HOUR = 3600
+#: The source of a price that the pipeline file states.
+OWN = "pipeline"
 
 
 class Price(Noun):
@@ -42,8 +44,13 @@ class Prices(Noun):
 
     def overridden(self, per_hour: Mapping[str, float]) -> Prices:
         """This table with other prices, in dollars per hour, for some types."""
-        own = {name: Price(price=price, source="pipeline") for name, price in per_hour.items()}
+        own = {name: Price(price=price, source=OWN) for name, price in per_hour.items()}
         return self.model_copy(update={"per_hour": {**self.per_hour, **own}}) if own else self
+
+    def is_own(self, instance_type: str) -> bool:
+        """Whether the price is the pipeline's, for which neither date nor region of the table hold."""
+        entry = self.per_hour.get(instance_type)
+        return entry is not None and entry.source == OWN
 
     def per_second(self, instance_type: str) -> float | None:
         """Dollars per second of one instance, or None."""

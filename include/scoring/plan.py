@@ -33,6 +33,7 @@ from include.scoring.messages import count, money, size
 from include.scoring.model import ModelPlan, stated_model
 from include.scoring.naming import RunPaths
 from include.scoring.params import RunParams
+from include.scoring.priced import foreign
 from include.scoring.request_shape import batch_strategy, concurrency, payload_mb
 from include.scoring.rules import Noun
 
@@ -112,6 +113,7 @@ class Plan(Noun):
     join: JoinPlan
     naive: NaivePlan
     prices: dict[str, float] = Field(default_factory=dict)
+    region: str | None = None
     deadline: datetime | None = None
     budget: float | None = None
     approval: str | None = None
@@ -147,6 +149,7 @@ def make_plan(
     now: datetime | None = None,
     can_ask: bool = False,
     model: ModelPlan | None = None,
+    region: str | None = None,
 ) -> Plan:
     """Size the clusters of one run.
 
@@ -154,7 +157,7 @@ def make_plan(
     holds rows of earlier runs of this pipeline, `quotas` the account's by AWS's names, `now` the time from which a
     deadline counts (default: `moment`). With `can_ask` a run above its budget may become a plan whose `approval` says
     what a person must agree to first; the caller then has to ask. Without it such a run fails. `model` is the one that
-    was found for the run (default: what the pipeline file says of it).
+    was found for the run (default: what the pipeline file says of it). `region` is that of the jobs, where it is known.
 
     Raises EmptyInputError when there is nothing to score and the pipeline wants that to fail, ParamsError when a typed
     param is outside the limits, PlanError when no cluster meets the goals.
@@ -168,6 +171,7 @@ def make_plan(
         pipeline.transform.max_instances,
     )
     model = model or stated_model(pipeline)
+    table = (prices or load_prices()).overridden(pipeline.prices)
     say = Choices()
     decision: Decision | None = None
     handed: HandedOver | None = None
@@ -180,7 +184,7 @@ def make_plan(
         say.note(f"Nothing to score: {input_uri} holds no object with content, and on_empty is 'skip'.")
     else:
         known = Knowledge(
-            prices=(prices or load_prices()).overridden(pipeline.prices),
+            prices=table,
             history=tuple(history),
             quotas=quotas or {},
             model=model.key,
@@ -204,7 +208,7 @@ def make_plan(
         found.text_bytes,
         transform.shards,
         history=tuple(history),
-        prices=(prices or load_prices()).overridden(pipeline.prices),
+        prices=table,
         speed=(params.prefer or pipeline.goals.prefer) == "speed",
     )
     if joining is not None:
@@ -215,6 +219,10 @@ def make_plan(
     if decision is not None:
         say.note(estimated.sentence())
         say.note(f"That rests on these rates: {estimated.basis}.")
+        types = [stage.option.instance_type for stage in decision.choice.stages]
+        types += [] if joining is None else [joining[0].instance_type]
+        if (said := foreign(table, types, region)) is not None:
+            say.note(said)
     return Plan(
         pipeline=pipeline.name,
         run_id=run_id,
@@ -234,6 +242,7 @@ def make_plan(
         ),
         naive=naive,
         prices=dict(pipeline.prices),
+        region=region,
         deadline=None if decision is None else decision.deadline,
         budget=None if decision is None else decision.goals.budget,
         approval=None if decision is None else decision.approval,

@@ -9,6 +9,7 @@ from typing import Any
 
 from include.scoring.comparison import compare
 from include.scoring.cost import Prices, StageUse, load_prices, per_1000, total
+from include.scoring.priced import pricing
 from include.scoring.report_html import render_html as render_html
 from include.scoring.report_text import render_text as render_text
 
@@ -89,7 +90,7 @@ def build_report(
             "dollars_per_1000_records": per_1000(dollars, scored),
         },
         "comparison": compare(plan=plan, use=transform, scored=scored, dollars=dollars, prices=prices),
-        "prices": {"as_of": prices.as_of.isoformat(), "region": prices.region, "currency": prices.currency},
+        "prices": pricing(prices, (use.instance_type for use in uses), plan.get("region")),
         "estimate": dict(plan["estimate"]),
         "plan_error": {use.stage: _error(use, plan["estimate"][use.stage]) for use in uses},
         "sentences": list(plan["sentences"]),

@@ -8,6 +8,7 @@ from typing import Any
 
 from include.scoring.messages import count, duration, money
 from include.scoring.model import label
+from include.scoring.priced import priced
 
 WIDTH = 80
 _INDENT = 14
@@ -98,9 +99,9 @@ def _total(figures: Mapping[str, Any], prices: Mapping[str, Any]) -> list[str]:
     )
     each = figures["dollars_per_1000_records"]
     if each is not None:
-        lines.append(
-            f"{'':{_INDENT}}${each:.6f} per 1,000 records, at prices of {prices['as_of']}, {prices['region']}"
-        )
+        lines.append(f"{'':{_INDENT}}${each:.6f} per 1,000 records")
+    for sentence in priced(prices):
+        lines += _wrapped(sentence)
     return lines
 
 

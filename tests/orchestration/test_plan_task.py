@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
 
-from include.orchestration.tasks.plan import moment_of
+from include.orchestration.storage import Storage
+from include.orchestration.tasks.plan import moment_of, plan
 from include.orchestration.templates import run_tag
+from tests.scoring.builders import TWO_CONTAINERS, document
 
 INTERVAL, LOGICAL, AFTER = (datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2, 3))
 
@@ -37,3 +41,24 @@ def test_the_date_of_a_run_is_the_first_moment_that_it_has(
 def test_a_run_id_is_a_tag_whole_or_not_at_all(run_id: str, tag: str) -> None:
     """The janitor leaves alone what does not name its run."""
     assert run_tag(run_id) == tag
+
+
+@pytest.mark.parametrize("region", [None, "eu-central-1"])
+def test_the_plan_knows_the_region_of_the_pipeline_or_else_of_its_connection(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, region: str | None
+) -> None:
+    """The connection's is us-east-1, whose prices the table has."""
+    monkeypatch.setattr("include.orchestration.pipelines.FOLDER", tmp_path)
+    changes = {
+        "aws_conn_id": "aws_test", "region": region, "model": TWO_CONTAINERS, "work": "s3://bucket/work",
+        "input.uri": "s3://bucket/in/",
+    }  # fmt: skip
+    (tmp_path / "churn.yaml").write_text(yaml.safe_dump(document(changes)))
+    storage.write("s3://bucket/in/a.csv", "1,2,3\n" * 100)
+    run = SimpleNamespace(
+        conf={}, run_id="r", data_interval_start=INTERVAL, logical_date=INTERVAL, run_after=AFTER
+    )
+    ti = SimpleNamespace(try_number=1, dag_id="churn")
+    made = plan("churn", params={"dry_run": True}, dag_run=run, ti=ti).value  # type: ignore[union-attr]
+    assert made["region"] == (region or "us-east-1")
+    assert any("by prices of us-east-1" in text for text in made["sentences"]) is (region is not None)

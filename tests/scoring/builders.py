@@ -88,7 +88,13 @@ def objects(sizes: Iterable[int]) -> list[S3Object]:
     ]
 
 
-def plan(sizes: Iterable[int] = (1_000_000,), *, of: Pipeline | None = None, **params: Any) -> Plan:
+def plan(
+    sizes: Iterable[int] = (1_000_000,),
+    *,
+    of: Pipeline | None = None,
+    region: str | None = None,
+    **params: Any,
+) -> Plan:
     """The plan for a listing with these sizes."""
     return make_plan(
         of or pipeline(),
@@ -99,4 +105,5 @@ def plan(sizes: Iterable[int] = (1_000_000,), *, of: Pipeline | None = None, **p
         moment=MOMENT,
         input_uri=INPUT,
         output_uri="s3://data/out/date=2026-01-31/",
+        region=region,
     )

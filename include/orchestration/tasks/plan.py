@@ -78,7 +78,7 @@ def plan(
                 config, asked, objects,
                 run_id=run_id, nonce=new_nonce(), moment=moment, input_uri=input_uri, output_uri=output_uri,
                 quotas=quotas_of(config, asked), history=history.read(storage, config), now=datetime.now(UTC),
-                model=model,
+                model=model, region=storage.region,
                 # Where the pipeline wants it, the chain has a task that asks.
                 can_ask=config.goals.on_over_budget == "approve",
             )  # fmt: skip

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from include.scoring.messages import count, duration, money, size
 from include.scoring.model import label
+from include.scoring.priced import priced
 
 FOLDER = Path(__file__).parent
 
@@ -24,7 +25,13 @@ def environment(*folders: Path) -> Environment:
         lstrip_blocks=True,
     )
     made.globals.update(
-        count=count, duration=duration, money=money, size=size, columns_of=columns_of, label=label
+        count=count,
+        duration=duration,
+        money=money,
+        size=size,
+        columns_of=columns_of,
+        label=label,
+        priced=priced,
     )
     return made
 
