@@ -1,11 +1,18 @@
-"""The figures of a run that has not ended, in the shape of `report.json`, as far as they are known."""
+"""The figures of a run without its report, in the shape of `report.json`, as far as they are known.
+
+It is not written yet, never was, or cannot be read any more.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from include.scoring.reconciliation import REFUSED_BY_MODEL
 from include.scoring.several_jobs import together
+
+#: Stands for the reasons of rejected records that nothing at hand names.
+REASON_UNKNOWN = "for a reason that only the report has"
 
 
 def figures_so_far(
@@ -13,12 +20,15 @@ def figures_so_far(
     plan: Mapping[str, Any],
     jobs: Mapping[str, Sequence[Mapping[str, Any]]],
     facts: Mapping[str, Any] | None,
+    published: Mapping[str, Any] | None = None,
+    counted: Mapping[str, int] | None = None,
     as_of: float,
 ) -> dict[str, Any]:
-    """What a page can show of a run before its report exists; `as_of` is the time of looking, in epoch seconds.
+    """What a page can show of a run without its report; `as_of` is the time of looking, in epoch seconds.
 
     `plan` is the plan as JSON; `jobs` maps a stage to its jobs, one or several, each as a sensor accounts for it, times
-    None while they are not reached; `facts` is what `shards` read back, None before.
+    None while they are not reached; `facts` is what `shards` read back, `published` what `publish` returned, `counted`
+    the records of `report`'s summary, each None before.
     """
     return {
         "pipeline": plan["pipeline"],
@@ -27,9 +37,9 @@ def figures_so_far(
         "as_of": as_of,
         "dry_run": plan["dry_run"],
         "empty": plan["empty"],
-        "records": None if facts is None else _records(facts),
+        "records": _records(facts, published, counted),
         "input": dict(plan["input"]),
-        "output": {"uri": plan["output_uri"], "rows": None, "files": None},
+        "output": _output(plan, published),
         "stages": [_stage(stage, of_it, facts, as_of) for stage, of_it in jobs.items()],
         "estimate": dict(plan["estimate"]),
         "sentences": list(plan["sentences"]),
@@ -37,14 +47,38 @@ def figures_so_far(
     }
 
 
-def _records(facts: Mapping[str, Any]) -> dict[str, Any]:
-    rejected: Mapping[str, int] = facts["rejected"]
+def _output(plan: Mapping[str, Any], published: Mapping[str, Any] | None) -> dict[str, Any]:
+    if published is None:
+        return {"uri": plan["output_uri"], "rows": None, "files": None}
     return {
-        "in": facts["records_in"],
-        "rejected": sum(rejected.values()),
-        "rejected_by_reason": dict(rejected),
-        "scored": None,
+        "uri": published["output_uri"],
+        "rows": published["rows"],
+        "files": len(published["files"]),
     }
+
+
+def _records(
+    facts: Mapping[str, Any] | None,
+    published: Mapping[str, Any] | None,
+    counted: Mapping[str, int] | None,
+) -> dict[str, Any] | None:
+    """As many as are known to be; None where nothing has counted them."""
+    reasons: dict[str, int] = {} if facts is None else dict(facts["rejected"])
+    known = sum(reasons.values())
+    if counted is not None:
+        came, scored, rejected = counted["in"], counted["scored"], counted["rejected"]
+    elif facts is None:
+        return None
+    elif published is None:
+        came, scored, rejected = facts["records_in"], None, known
+    else:
+        # `publish` commits nothing unless there is one row for each record that was scored.
+        came, scored = facts["records_in"], published["rows"]
+        rejected = came - scored
+    if rejected > known:
+        why = REASON_UNKNOWN if facts is None else REFUSED_BY_MODEL
+        reasons[why] = reasons.get(why, 0) + rejected - known
+    return {"in": came, "rejected": rejected, "rejected_by_reason": reasons, "scored": scored}
 
 
 def _stage(

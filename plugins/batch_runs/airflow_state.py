@@ -15,7 +15,7 @@ from airflow.models.dag import DagModel, DagTag
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
-from sqlalchemy import func, select
+from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from include.orchestration.documentation import TASKS
@@ -23,6 +23,22 @@ from include.orchestration.names import PIPELINE_TAG
 
 #: States in which a run will not change any more by itself.
 ENDED = frozenset({"success", "failed"})
+#: The instance that handed a value on.
+_BY = and_(
+    TaskInstance.dag_id == XComModel.dag_id,
+    TaskInstance.run_id == XComModel.run_id,
+    TaskInstance.task_id == XComModel.task_id,
+    TaskInstance.map_index == XComModel.map_index,
+)
+_WAITS = ("scheduled", "queued")
+#: Whether a value is of the try that stands. What a task handed on is removed when it starts again and not when it is
+#: cleared (`ti_run` in Airflow's execution API), so the instance must have run since: it waits for no first start (NULL
+#: is such a state, too), and has not ended without one. One that deferred waits to be resumed with `next_method`, which
+#: a clear takes away, and then keeps its values.
+_STANDS = or_(
+    TaskInstance.state.not_in([*_WAITS, "restarting", "removed", "upstream_failed", "skipped"]),
+    and_(TaskInstance.state.in_(_WAITS), TaskInstance.next_method.is_not(None)),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,12 +133,17 @@ def run_named(session: Session, dag_id: str, run_id: str) -> Run | None:
     return None if found is None else _run(found)
 
 
+def _values(*named_by: Any) -> Select[Any]:
+    """The values that count, each with these columns of it in front."""
+    return select(*named_by, XComModel.value).join(TaskInstance, _BY).where(_STANDS)
+
+
 def results(session: Session, of: Sequence[Run], task_id: str) -> dict[str, dict[str, Any]]:
     """What a task of each of these runs returned, by run id; runs in which it did not are left out."""
     if not of:
         return {}
     found = session.execute(
-        select(XComModel.run_id, XComModel.value).where(
+        _values(XComModel.run_id).where(
             XComModel.dag_run_id.in_([run.number for run in of]),
             XComModel.task_id == task_id,
             XComModel.key == "return_value",
@@ -137,7 +158,7 @@ def handed_on(session: Session, run: Run, wanted: Iterable[tuple[str, str]]) -> 
     """XComs of a run's unmapped tasks: (task id, key) to value."""
     pairs = set(wanted)
     found = session.execute(
-        select(XComModel.task_id, XComModel.key, XComModel.value).where(
+        _values(XComModel.task_id, XComModel.key).where(
             XComModel.dag_run_id == run.number,
             XComModel.map_index == -1,
             XComModel.task_id.in_({task for task, _ in pairs}),
@@ -150,7 +171,7 @@ def handed_on(session: Session, run: Run, wanted: Iterable[tuple[str, str]]) -> 
 def returned_by_instances(session: Session, run: Run, task_ids: Collection[str]) -> dict[str, dict[int, Any]]:
     """What the instances of these tasks returned in a run, by task and map index; that of an unmapped task is -1."""
     found = session.execute(
-        select(XComModel.task_id, XComModel.map_index, XComModel.value).where(
+        _values(XComModel.task_id, XComModel.map_index).where(
             XComModel.dag_run_id == run.number,
             XComModel.task_id.in_(task_ids),
             XComModel.key == "return_value",

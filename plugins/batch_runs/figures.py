@@ -1,4 +1,4 @@
-"""The figures of one run: its report where there is one, else what is known so far.
+"""The figures of one run: its report where it can be read, else what its tasks have handed on so far.
 
 A report is one object in S3, read when somebody opens the run, and kept for the last few runs that were opened.
 """
@@ -25,7 +25,8 @@ from include.scoring.so_far import figures_so_far
 log = logging.getLogger(__name__)
 
 RESULT = "return_value"
-WANTED = [(names.PLAN, RESULT), (names.REPORT, RESULT), (names.SHARDS, "facts")]
+FACTS = (names.SHARDS, "facts")
+WANTED = [(names.PLAN, RESULT), FACTS, (names.PUBLISH, RESULT), (names.REPORT, RESULT)]
 REPORTS_KEPT = 16
 #: A report has a few rows and some hundred figures for each column, and report.html plotly.js beside them; anything
 #: larger is none.
@@ -110,8 +111,16 @@ def storage_of(dag_id: str) -> Storage:
 def _so_far(
     session: Session, found: Mapping[tuple[str, str], Any], run: Run, problems: list[str]
 ) -> Mapping[str, Any] | None:
-    plan = found.get((names.PLAN, RESULT))
-    if not isinstance(plan, Mapping):
+    # What is no mapping was put elsewhere by an XCom backend.
+    at_hand = {pair: value for pair, value in found.items() if isinstance(value, Mapping)}
+    plan = at_hand.get((names.PLAN, RESULT))
+    if plan is None:
         return None
-    jobs = jobs_so_far(session, run, problems)
-    return figures_so_far(plan=plan, jobs=jobs, facts=found.get((names.SHARDS, "facts")), as_of=time.time())
+    return figures_so_far(
+        plan=plan,
+        jobs=jobs_so_far(session, run, problems),
+        facts=at_hand.get(FACTS),
+        published=at_hand.get((names.PUBLISH, RESULT)),
+        counted=at_hand.get((names.REPORT, RESULT), {}).get("records"),
+        as_of=time.time(),
+    )

@@ -54,9 +54,10 @@ def pipeline_row(session: Session, dag: PipelineDag) -> PipelineRow:
 
 
 def for_trends(rows: Sequence[RunRow]) -> list[Mapping[str, Any]]:
-    """Summaries of the runs that have one, oldest first, each at its own moment."""
+    """Summaries of the runs that have one, oldest first, each at its own moment and with the duration that lists show:
+    Airflow's, from start to end, where the summary's leaves out what comes before and after the jobs."""
     return [
-        {**row.figures, "moment": row.run.moment.isoformat()}
+        {**row.figures, "moment": row.run.moment.isoformat(), "seconds": row.run.seconds}
         for row in reversed(rows)
         if row.figures is not None
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -61,6 +63,19 @@ def browser(host: FastAPI, login: Callable[[str], str]) -> Callable[[str | None]
         )
 
     return opened
+
+
+@pytest.fixture
+def read(browser: Callable[[str | None], TestClient]) -> Callable[[str], str]:
+    """What a person reads on a page, on one line and without the plots."""
+
+    def shown(address: str) -> str:
+        answer = browser("viewer").get(address)
+        assert answer.status_code == 200, answer.text
+        without_plots = re.sub(r"<script.*?</script>", "", answer.text, flags=re.DOTALL)
+        return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", without_plots)).split())
+
+    return shown
 
 
 @pytest.fixture(scope="module")

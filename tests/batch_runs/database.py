@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -105,6 +105,28 @@ class Database:
         ]  # fmt: skip
         with self._session() as session:
             session.execute(insert(XComModel), rows)
+
+    def clear_tasks(self, dag_id: str, run_id: str, tasks: Collection[str]) -> None:
+        """What *Clear* in Airflow's UI does to all instances of these tasks, by Airflow's own function."""
+        from airflow.models.taskinstance import TaskInstance, clear_task_instances
+        from sqlalchemy import select
+
+        chosen = select(TaskInstance).where(
+            TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id, TaskInstance.task_id.in_(tasks)
+        )
+        with self._session() as session:
+            clear_task_instances(list(session.scalars(chosen)), session)
+
+    def set_state(
+        self, dag_id: str, run_id: str, task: str, state: str | None, next_method: str | None = None
+    ) -> None:
+        """Where a task's instances are now; `next_method` is what one that deferred is resumed with."""
+        from airflow.models.taskinstance import TaskInstance
+        from sqlalchemy import update
+
+        where = (TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id, TaskInstance.task_id == task)
+        with self._session() as session:
+            session.execute(update(TaskInstance).where(*where).values(state=state, next_method=next_method))
 
     def clear(self) -> None:
         """Remove what the test module added."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable
@@ -166,6 +167,18 @@ def test_runs_are_listed_newest_first_in_pages(page: Callable[[str], str]) -> No
     assert "page=2" in first
     assert "page 20 of 20" in re.sub(r"\s+", " ", last)
     assert "There is no run on this page" in page("runs?dag_id=open_many&page=21")
+
+
+def test_the_duration_of_a_run_is_the_same_in_the_list_and_in_the_plot(page: Callable[[str], str]) -> None:
+    """From start to end, where its jobs took seven minutes of the hour."""
+    text = page("runs?dag_id=open_many")
+    plot = re.search(r'<script type="application/json">(.*?)</script>', text)
+    assert plot
+    [drawn] = [trace for trace in json.loads(plot[1])["data"] if trace["name"] == "Duration"]
+    assert set(drawn["customdata"]) == {"1 h 00 min"}
+    assert set(drawn["y"]) == {3600.0}
+    listed = re.findall(r"\b\d+ (?:h \d+ min|min \d+ s)", " ".join(Markup(text).text))
+    assert set(listed) == {"1 h 00 min"}
 
 
 def test_a_finished_run_shows_what_its_report_shows(page: Callable[[str], str]) -> None:

@@ -25,7 +25,10 @@ def rejected_share(run: _Figures) -> float | None:
 
 
 def trends(runs: Sequence[_Figures]) -> Picture | None:
-    """Small plots over one axis of runs, oldest first; each run is `summary(report)`. None with fewer than two."""
+    """Small plots over one axis of runs, oldest first; None with fewer than two.
+
+    Each run is `summary(report)`, with the run's own `moment` and `seconds` in place of those of its jobs.
+    """
     if len(runs) < 2:
         return None
     names = [run["moment"] for run in runs]
