@@ -56,6 +56,7 @@ def build_report(
     ended = [use.ended_at for use in uses if use.ended_at is not None]
     dollars = total(stage["dollars"] for stage in stages)
     billed, idle = sum(use.billed_seconds for use in uses), total(use.idle_seconds for use in uses)
+    types = {name for use in uses for name in (use.instance_type, *(use.billed_by_type or ()))}
     transform = next(use for use in uses if use.stage == "transform")
     return {
         "version": 1,
@@ -90,7 +91,7 @@ def build_report(
             "dollars_per_1000_records": per_1000(dollars, scored),
         },
         "comparison": compare(plan=plan, use=transform, scored=scored, dollars=dollars, prices=prices),
-        "prices": pricing(prices, (use.instance_type for use in uses), plan.get("region")),
+        "prices": pricing(prices, types, plan.get("region")),
         "estimate": dict(plan["estimate"]),
         "plan_error": {use.stage: _error(use, plan["estimate"][use.stage]) for use in uses},
         "sentences": list(plan["sentences"]),

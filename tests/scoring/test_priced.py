@@ -78,6 +78,17 @@ def test_each_type_is_said_to_have_the_price_it_has() -> None:
         ) in text
 
 
+def test_types_of_failed_attempts_are_named_with_those_of_the_jobs_that_ended() -> None:
+    """They were paid for, too."""
+    earlier = [{"instance_type": "ml.m5.large", "billed_seconds": 60.0}]
+    jobs = {
+        "preprocess": job("preprocess"),
+        "transform": job("transform", billed_seconds=200.0, earlier=earlier),
+    }
+    figures = reported(planned({"prices": OWN}), jobs=jobs)
+    assert (figures["prices"]["own"], figures["prices"]["table"]) == (["ml.m5.xlarge"], ["ml.m5.large"])
+
+
 def test_a_report_of_another_region_says_that_its_dollars_are_not_by_its_prices() -> None:
     for text in said(reported(planned(region="eu-central-1"))):
         assert f"The dollars are by prices of {DATED}." in text
