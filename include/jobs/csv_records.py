@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Iterable, Iterator, Sequence
 
 from include.jobs.batch import BATCH_RECORDS, Batch, ended
+from include.jobs.csv_reading import reader
 
 # The longest quoted field, in characters. One stray quote would otherwise swallow the rest of its object.
 FIELD_LIMIT = 1 << 20
@@ -22,7 +23,6 @@ class CsvRecords:
     """Reads the lines of one object (each with its own line end) as records, in batches."""
 
     def __init__(self, lines: Iterable[str], delimiter: str) -> None:
-        csv.field_size_limit(FIELD_LIMIT)
         self._source = iter(lines)
         self._delimiter = delimiter
         self._pushed: deque[str] = deque()  # lines to be read again, after a quote that was never closed
@@ -41,7 +41,7 @@ class CsvRecords:
         if not lines:
             return None
         try:
-            rows = list(csv.reader(lines, delimiter=self._delimiter))
+            rows = list(reader(lines, self._delimiter, FIELD_LIMIT))
         except csv.Error:  # a field beyond the limit
             self._pushed.extendleft(reversed(lines))
             return self._take_carefully(limit)
@@ -59,12 +59,12 @@ class CsvRecords:
         ends: list[int] = []  # after each record: how many lines of this batch are taken
         broken: dict[int, tuple[str, str]] = {}
         self._taken = []
-        reader = self._new_reader()
+        source = self._new_reader()
         over = False
         while len(rows) < limit and not over:
             stopped = True
             with suppress(csv.Error):
-                for row in islice(reader, limit - len(rows)):
+                for row in islice(source, limit - len(rows)):
                     rows.append(row)
                     ends.append(len(self._taken))
                 stopped = False
@@ -76,12 +76,12 @@ class CsvRecords:
                 over, stopped = False, True
             if stopped:
                 self._give_up_line(rows, ends, broken)
-                reader = self._new_reader()
+                source = self._new_reader()
         return self._batch(rows, ends, broken)
 
     def _new_reader(self) -> Iterator[list[str]]:
         self._exhausted = False
-        return csv.reader(self._tap(), delimiter=self._delimiter)
+        return reader(self._tap(), self._delimiter, FIELD_LIMIT)
 
     def _tap(self) -> Iterator[str]:
         pushed, taken = self._pushed, self._taken
@@ -107,9 +107,8 @@ class CsvRecords:
         if '"' not in lines[0]:
             return False
         try:
-            return (
-                len(list(csv.reader([*lines[:-1], ended(lines[-1]), "x\n"], delimiter=self._delimiter))) == 1
-            )
+            more = [*lines[:-1], ended(lines[-1]), "x\n"]
+            return len(list(reader(more, self._delimiter, FIELD_LIMIT))) == 1
         except csv.Error:  # it went on, and beyond the limit
             return True
 

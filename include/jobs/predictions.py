@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from typing import Any, Sequence
@@ -10,6 +9,7 @@ from typing import Any, Sequence
 import numpy as np
 
 from include.jobs.blocks import Block
+from include.jobs.csv_reading import UnreadableError, rows_of
 from include.jobs.errors import PredictionError
 from include.jobs.join_spec import JoinSpec, PredictionField
 from include.jobs.members import MissingError, decode, part, shown
@@ -148,14 +148,10 @@ class CsvLines:
             texts = [[line.decode("ascii") for line in plain[0]]]
             return check(self._fields, shard, first, texts)
         try:
-            text = block.data.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise PredictionError(
-                shard, first, f"an answer at or behind this one is not UTF-8: {error}"
-            ) from error
-        rows = list(csv.reader(text.split("\n")[:-1]))
-        if len(rows) != block.count:  # quoted line breaks: record by record
-            rows = [next(csv.reader([block.record(index).decode("utf-8")])) for index in range(block.count)]
+            rows = rows_of(block, self.delimiter)
+        except UnreadableError as error:
+            line = shown(block.record(error.index))
+            raise PredictionError(shard, first + error.index, f"the answer {line} {error}") from error
         most, least = max(self._places), min(self._places)
         width = max(most + 1, -least)
         for index, row in enumerate(rows):

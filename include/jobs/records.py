@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import Any, Mapping, Optional, Sequence
 
 from include.jobs.blocks import Block
+from include.jobs.csv_reading import UnreadableError, rows_of
 from include.jobs.errors import JoinError
 from include.jobs.join_spec import JoinSpec
 from include.jobs.json_records import dumps
@@ -103,12 +102,10 @@ class Records:
         return [self.block.record(index) for index in range(self.count)]
 
     def _csv_rows(self) -> list[list[Cell]]:
-        text = self.block.data.decode("utf-8")
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=self.spec.delimiter))
-        if len(rows) != self.count:
-            raise JoinError(
-                f"shard {self.shard}: {self.count} records from {self.first} on read as {len(rows)}"
-            )
+        try:
+            rows = rows_of(self.block, self.spec.delimiter)
+        except UnreadableError as error:
+            raise JoinError(f"shard {self.shard}, record {self.first + error.index:,} {error}") from error
         for index, row in enumerate(rows):
             if len(row) != len(self.columns):
                 raise JoinError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 import tempfile
 from dataclasses import dataclass
 from itertools import islice
@@ -14,6 +13,7 @@ from typing import Any
 import pyarrow.json
 import pyarrow.parquet
 
+from include.jobs.csv_reading import ANY_LENGTH
 from include.jobs.join import count_records
 from include.jobs.parts import sha256_of
 from include.orchestration.storage import Storage
@@ -53,7 +53,7 @@ def first_rows(storage: Storage, uri: str, count: int, delimiter: str) -> list[d
             batch = next(batches, None)
             return [] if batch is None else batch.to_pylist()
         if path.suffix == ".csv":
-            csv.field_size_limit(sys.maxsize)  # a cell may be as long as it is
+            csv.field_size_limit(ANY_LENGTH)
             with path.open(encoding="utf-8", newline="") as file:
                 return list(islice(csv.DictReader(file, delimiter=delimiter), count))
         with path.open(encoding="utf-8", newline="\n") as file:

@@ -130,7 +130,14 @@ def _csv_problem(text: str, where: str, source: InputSection) -> Iterator[str]:
             f"each line end; add a preprocess section, which reads line breaks in quotes, or upload records of one line"
         )
         return
-    cells = len(next(csv.reader([text], delimiter=source.delimiter)))
+    row = _cells(text, source)
+    if row is None:
+        yield (
+            f"{where} has a carriage return outside of quotes, at which readers of CSV end a record, and SageMaker "
+            f"does not; end lines with a line feed, or add a preprocess section, which reads either end"
+        )
+        return
+    cells = len(row)
     if cells != len(source.columns):
         yield (
             f"{where} has {count(cells, 'cell')}, and input.columns names {len(source.columns)}; correct the columns "
@@ -142,5 +149,14 @@ def _csv_problem(text: str, where: str, source: InputSection) -> Iterator[str]:
 def _names_columns(lines: list[bytes], source: InputSection) -> bool:
     if not lines:
         return False
-    first = next(csv.reader([lines[0].decode(errors="replace")], delimiter=source.delimiter), [])
+    first = _cells(lines[0].decode(errors="replace"), source) or []
     return [cell.strip().lower() for cell in first] == [column.name.lower() for column in source.columns]
+
+
+def _cells(line: str, source: InputSection) -> list[str] | None:
+    """The line's cells, however long they are; None where the csv module refuses to tell them."""
+    csv.field_size_limit((1 << 31) - 1)  # for the whole process; 131,072 characters by default
+    try:
+        return next(csv.reader([line], delimiter=source.delimiter), [])
+    except csv.Error:
+        return None

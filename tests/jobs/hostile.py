@@ -200,6 +200,7 @@ ANSWERS = (
     Answer("a page of HTML", b"<html>\n<body>Bad gateway</body>\n"),
     Answer("CSV that lacks a column", b"1,2\n3\n", {"format": "csv", "fields": {"1": "score"}}),
     Answer("CSV with an empty cell", b'1\n""\n', CSV_ANSWERS),
+    Answer("CSV with a carriage return inside an answer", b"1\n2\r3\n", CSV_ANSWERS),
     Answer("CSV with NaN", b"1\nnan\n", CSV_ANSWERS),
     Answer("a JSON document that breaks off", b'{"predictions": [{"score": 1}, {"sc', {"format": "json"}),
     Answer("a document with an answer too few", b'{"predictions": [{"score": 1}]}', {"format": "json"}),

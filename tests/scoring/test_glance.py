@@ -46,6 +46,21 @@ def test_a_line_longer_than_its_window_is_at_least_as_long() -> None:
     assert (told.largest_record_bytes, problems) == (500, ())
 
 
+def test_a_cell_of_any_length_is_told() -> None:
+    """The csv module would stop at 131,072 characters."""
+    long = "x" * 200_000
+    assert look(window(f"1,{long},2\n"), SOURCE)[1] == ()
+    (problem,) = look(window(f"1,a,2\n1,{long}\n"), SOURCE)[1]
+    assert problem.startswith("in/a: line 2 has 2 cells, and input.columns names 3")
+
+
+def test_a_lone_carriage_return_is_a_problem_and_no_end_of_the_program() -> None:
+    (problem,) = look(window("1,a,2\r2,b,3\n"), SOURCE)[1]
+    assert problem.startswith(
+        "in/a: line 1 has a carriage return outside of quotes, at which readers of CSV end"
+    )
+
+
 def test_column_names_in_the_first_line_are_seen() -> None:
     assert look(window("ID, Text,x\n1,a,2\n"), SOURCE)[0].header
     assert not look(window("1,text,x\n"), SOURCE)[0].header
