@@ -25,6 +25,11 @@ class DeleteError(Exception):
     """S3 did not delete what it was asked to; most often a permission is missing."""
 
 
+def is_gone(error: BaseException) -> bool:
+    """Whether S3 has answered that there is no such object."""
+    return isinstance(error, ClientError) and error.response["Error"]["Code"] in {"NoSuchKey", "404"}
+
+
 class Storage:
     """One client for one task; every method takes full `s3://` URIs."""
 
@@ -94,7 +99,7 @@ class Storage:
         try:
             answer = self.client.get_object(Bucket=bucket, Key=key)
         except ClientError as error:
-            if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
+            if is_gone(error):
                 return None
             raise
         return json.loads(answer["Body"].read()), answer["ETag"]

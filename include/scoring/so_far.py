@@ -10,9 +10,10 @@ from typing import Any
 
 from include.scoring.reconciliation import REFUSED_BY_MODEL
 from include.scoring.several_jobs import together
+from include.scoring.summary import SUMS
 
 #: Stands for the reasons of rejected records that nothing at hand names.
-REASON_UNKNOWN = "for a reason that only the report has"
+REASON_UNKNOWN = "not known here"
 
 
 def figures_so_far(
@@ -21,23 +22,26 @@ def figures_so_far(
     jobs: Mapping[str, Sequence[Mapping[str, Any]]],
     facts: Mapping[str, Any] | None,
     published: Mapping[str, Any] | None = None,
-    counted: Mapping[str, int] | None = None,
+    told: Mapping[str, Any] | None = None,
     as_of: float,
 ) -> dict[str, Any]:
     """What a page can show of a run without its report; `as_of` is the time of looking, in epoch seconds.
 
     `plan` is the plan as JSON; `jobs` maps a stage to its jobs, one or several, each as a sensor accounts for it, times
-    None while they are not reached; `facts` is what `shards` read back, `published` what `publish` returned, `counted`
-    the records of `report`'s summary, each None before.
+    None while they are not reached; `facts` is what `shards` read back, `published` what `publish` returned, `told` the
+    summary of a report, each None before.
     """
+    # A summary has the sums of the whole run; how long instances were idle only the report says.
+    summed = {} if told is None else {"total": {**{key: told[key] for key in SUMS}, "idle_seconds": None}}
     return {
+        **summed,
         "pipeline": plan["pipeline"],
         "run_id": plan["run_id"],
         "moment": plan["moment"],
         "as_of": as_of,
         "dry_run": plan["dry_run"],
         "empty": plan["empty"],
-        "records": _records(facts, published, counted),
+        "records": _records(facts, published, None if told is None else told["records"]),
         "input": dict(plan["input"]),
         "output": _output(plan, published),
         "stages": [_stage(stage, of_it, facts, as_of) for stage, of_it in jobs.items()],

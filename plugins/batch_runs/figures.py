@@ -18,9 +18,10 @@ from batch_runs.airflow_state import Run, handed_on
 from batch_runs.jobs import UNREADABLE, jobs_so_far
 from include.orchestration import names
 from include.orchestration.pipelines import named
-from include.orchestration.storage import Storage
+from include.orchestration.storage import Storage, is_gone
 from include.scoring.naming import runs_prefix
 from include.scoring.so_far import figures_so_far
+from include.scoring.summary import summary_in
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,11 @@ def figures_of(session: Session, run: Run) -> Figures:
         except UNREADABLE as error:
             log.warning("the report of %s %s cannot be read: %s", run.dag_id, run.run_id, error)
             problem = f"The report at {told['report_json']} cannot be read: {error}"
+            if is_gone(error):
+                problem = (
+                    f"There is no report at {told['report_json']} any more, as after keep_runs_days; this is what the "
+                    f"run's tasks handed on."
+                )
             return Figures(report=_so_far(session, found, run, []), final=False, problems=(problem,))
     problems: list[str] = []
     return Figures(report=_so_far(session, found, run, problems), final=False, problems=tuple(problems))
@@ -121,6 +127,6 @@ def _so_far(
         jobs=jobs_so_far(session, run, problems),
         facts=at_hand.get(FACTS),
         published=at_hand.get((names.PUBLISH, RESULT)),
-        counted=at_hand.get((names.REPORT, RESULT), {}).get("records"),
+        told=summary_in(at_hand.get((names.REPORT, RESULT))),
         as_of=time.time(),
     )

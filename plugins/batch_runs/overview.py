@@ -12,6 +12,7 @@ from batch_runs.airflow_state import PipelineDag, Run, results, runs
 from batch_runs.sparkline import sparkline
 from include.orchestration.names import REPORT
 from include.scoring.pictures.trends import rejected_share
+from include.scoring.summary import summary_in
 
 #: Runs that a sparkline and the plots of a pipeline show.
 LAST_RUNS = 30
@@ -43,7 +44,7 @@ class PipelineRow:
 def rows_of(session: Session, found: Sequence[Run]) -> list[RunRow]:
     """The runs with their summaries."""
     told = results(session, found, REPORT)
-    return [RunRow(run=run, figures=_summary(told.get(run.run_id))) for run in found]
+    return [RunRow(run=run, figures=summary_in(told.get(run.run_id))) for run in found]
 
 
 def pipeline_row(session: Session, dag: PipelineDag) -> PipelineRow:
@@ -61,9 +62,3 @@ def for_trends(rows: Sequence[RunRow]) -> list[Mapping[str, Any]]:
         for row in reversed(rows)
         if row.figures is not None
     ]
-
-
-def _summary(told: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """What `report` handed on, unless a version of it that handed on less."""
-    known = told is not None and {"records", "seconds", "dollars"} <= told.keys()
-    return told if known else None

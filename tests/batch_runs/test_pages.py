@@ -227,7 +227,7 @@ def test_the_part_that_follows_a_run_is_the_page_without_its_frame(page: Callabl
 @pytest.mark.parametrize(
     ("run_id", "said"),
     [
-        ("gone", "cannot be read"),
+        ("gone", "There is no report at s3://bucket/work/open_one/gone/report.json any more"),
         ("wrong", "no report of version 1"),
         ("large", "2,000,001 bytes"),
         ("elsewhere", "are below s3://bucket/work/open_one/"),

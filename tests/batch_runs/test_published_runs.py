@@ -85,7 +85,7 @@ def test_records_rejected_for_reasons_that_only_the_report_has_are_not_said_to_b
     """Of a run that a person published for a held one, which rejected them."""
     text = read(run("released"))
     assert "68 records in 60 scored 8 rejected" in text
-    assert "for a reason that only the report has 8" in text
+    assert "not known here 8" in text
     assert "No record was rejected" not in text
 
 
@@ -99,6 +99,19 @@ def test_a_run_whose_records_nobody_counted_shows_no_count_of_them(read: Pages) 
     text = read(run("nothing_known"))
     assert "records in" not in text
     assert "rejected" not in text.lower()
+
+
+@pytest.mark.parametrize("run_id", ["pruned", "released"])
+def test_what_the_run_cost_is_said_as_in_lists_and_what_only_the_report_knew_is_unknown(
+    read: Pages, run_id: str
+) -> None:
+    assert "300 s billed unknown idle $0.0192 cost" in read(run(run_id))
+
+
+def test_a_report_that_is_gone_is_said_to_be_and_what_is_shown_in_its_place(read: Pages) -> None:
+    text = read(run("pruned"))
+    assert "There is no report at s3://bucket/work/open_one/gone/report.json any more" in text
+    assert "HeadObject" not in text
 
 
 def test_while_the_report_is_written_the_page_says_what_was_published(read: Pages) -> None:

@@ -10,13 +10,12 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from include.orchestration.storage import Storage
+from include.orchestration.storage import Storage, is_gone
 from include.scoring.errors import ReconciliationError
 from include.scoring.layout import Span
 from include.scoring.s3uri import split
 
 _OVERWRITTEN = {"PreconditionFailed", "412"}
-_GONE = {"NoSuchKey", "404"}
 _CHUNK = 1 << 20
 
 
@@ -99,10 +98,9 @@ def _get(storage: Storage, uri: str, etag: str | None, **more: str) -> Any:
 
 
 def _explained(error: ClientError, uri: str) -> Exception:
-    code = error.response["Error"]["Code"]
-    if code in _OVERWRITTEN:
+    if error.response["Error"]["Code"] in _OVERWRITTEN:
         return ReconciliationError(_overwritten(uri))
-    if code in _GONE:
+    if is_gone(error):
         return ReconciliationError(
             f"{uri} is gone; it was there when the run was planned; upload it again, or start a new run"
         )
