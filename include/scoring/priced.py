@@ -45,8 +45,8 @@ def foreign(prices: Prices, instance_types: Iterable[str], region: str | None) -
     if not table or region in (None, prices.region):
         return None
     return (
-        f"The jobs run in {region}, but the dollars for {' and '.join(table)} are by prices of {prices.region}; state "
-        f"your own under `prices` in the pipeline file."
+        f"The jobs run in {region}, but the dollars for {' and '.join(table)} are by prices of {prices.region}; the "
+        f"pipeline file can state your own prices."
     )
 
 
@@ -54,7 +54,7 @@ def _elsewhere(told: Mapping[str, Any]) -> list[str]:
     if told["ran_in"] in (None, told["region"]):
         return []
     where = f"The jobs ran in {told['ran_in']}, where others may hold"
-    return [f"{where}; state your own under `prices` in the pipeline file."]
+    return [f"{where}; the pipeline file can state your own prices."]
 
 
 def _apart(prices: Prices, instance_types: Iterable[str]) -> tuple[list[str], list[str]]:

@@ -92,7 +92,10 @@ def test_types_of_failed_attempts_are_named_with_those_of_the_jobs_that_ended() 
 def test_a_report_of_another_region_says_that_its_dollars_are_not_by_its_prices() -> None:
     for text in said(reported(planned(region="eu-central-1"))):
         assert f"The dollars are by prices of {DATED}." in text
-        assert "The jobs ran in eu-central-1, where others may hold; state your own under `prices`" in text
+        assert (
+            "The jobs ran in eu-central-1, where others may hold; the pipeline file can state your own"
+            in text
+        )
 
 
 def test_a_report_without_a_known_price_names_nobodys() -> None:
@@ -117,8 +120,8 @@ def test_a_plan_for_another_region_says_whose_prices_its_dollars_are_by() -> Non
     made = planned(region="eu-central-1")
     assert made.region == "eu-central-1"
     assert made.sentences[-1] == (
-        "The jobs run in eu-central-1, but the dollars for ml.m5.xlarge are by prices of us-east-1; state your own "
-        "under `prices` in the pipeline file."
+        "The jobs run in eu-central-1, but the dollars for ml.m5.xlarge are by prices of us-east-1; the pipeline "
+        "file can state your own prices."
     )
     assert made.estimate == planned().estimate, "budgets keep working with them"
 

@@ -76,7 +76,10 @@ def trends(runs: Sequence[_Figures]) -> Picture | None:
         ),
     }
     return Picture(
-        name="trends", title=f"Last {count(len(runs), 'run')}", caption=_caption(runs), figure=figure
+        name="trends",
+        title=f"Last {count(len(runs), 'run')} with a report",
+        caption=_caption(runs),
+        figure=figure,
     )
 
 
