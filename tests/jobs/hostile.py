@@ -140,6 +140,11 @@ OBJECTS = (
     Object("CSV, and the pipeline says parquet", b"id,x\na,1\n", {"input_format": "parquet"}),
     Object("Parquet without a column", parquet(id=["a"]), {"input_format": "parquet"}),
     Object("Parquet that was cut off", parquet(id=["a"], x=[1.0])[:-9], {"input_format": "parquet"}),
+    Object(
+        "Parquet with a date behind the year 9999",
+        lambda: parquet(id=pa.array([99_999_999], pa.int32()).cast(pa.date32()), x=[1.0]),
+        {"input_format": "parquet"},
+    ),
     Object("UTF-16, and the pipeline says utf-8", "a,1\n".encode("utf-16")),
     Object("half a character of UTF-16", b"a\x00,\x001", {"input_encoding": "utf-16"}),
     Object("a header with a name that the pipeline does not know", b"id,y\na,1\n", {"input_header": True}),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import datetime
+import decimal
 import io
 import json
 import math
@@ -94,6 +96,111 @@ def test_parquet_rows_become_csv_that_reads_back_equal(tmp_path: Path) -> None:
         b"5e-324,7.0,2026-01-05,,9007199254740992",
         b"",
     ]
+
+
+BYTES = [b"caf\xc3\xa9", b"two\nlines", None, b""]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array(BYTES, pa.binary()),
+        pa.array(BYTES, pa.large_binary()),
+        pa.array(BYTES, pa.binary()).dictionary_encode(),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_texts_that_parquet_calls_binary_are_texts(tmp_path: Path, column: pa.Array) -> None:
+    """Hive, Impala and older Spark write strings without the mark that says that they are UTF-8."""
+    wanted = config(columns(n="integer", note="string"), input_format="parquet", features={"columns": ["n"]})
+    ended = run_preprocess(tmp_path, wanted, {"a.parquet": parquet(n=[1, 2, 3, 4], note=column)})
+    assert ended.records() == ['1,café\n2,"two\nlines"\n3,\n4,\n'.encode()]
+
+
+def test_texts_of_a_fixed_length_are_texts(tmp_path: Path) -> None:
+    column = pa.array([b"abc", None], pa.binary(3))
+    ended = run_preprocess(
+        tmp_path, config(AB, input_format="parquet"), {"a.parquet": parquet(id=column, x=[1.5, 2.5])}
+    )
+    assert ended.records() == [b"abc,1.5\n,2.5\n"]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([b"a", b"caf\xe9", b"b"], pa.binary()),
+        pa.array([[b"a"], [b"caf\xe9"], [b"b"]], pa.list_(pa.binary())),
+        pa.array([b"a", b"caf\xe9", b"b"], pa.binary()).view(pa.string()),  # marked as UTF-8, and none
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_bytes_in_parquet_that_are_no_text_cost_their_record_alone(tmp_path: Path, column: pa.Array) -> None:
+    ended = run_preprocess(
+        tmp_path, config(AB, input_format="parquet"), {"a.parquet": parquet(id=column, x=[1.0, 2.0, 3.0])}
+    )
+    assert ended.message == "algo-1: 3 in, 1 rejected, 1 shards"
+    (reject,) = ended.rejects()
+    assert (reject["record"], reject["rule"]) == (2, "encoding")
+    assert reject["reason"].startswith("byte 0xe9 at character ")
+    assert "caf\\udce9" in reject["text"]
+
+
+def test_nested_parquet_values_become_json(tmp_path: Path) -> None:
+    """What JSON has no spelling for is written as in a cell of its own; NaN is a null here too."""
+    fields = pa.struct(
+        {
+            "when": pa.timestamp("us"), "day": pa.date32(), "price": pa.decimal128(9, 3), "raw": pa.binary(),
+            "x": pa.list_(pa.float64()), "ok": pa.bool_(),
+        }
+    )  # fmt: skip
+    value = {
+        "when": datetime.datetime(2026, 1, 31, 12, 30), "day": datetime.date(2026, 1, 31),
+        "price": decimal.Decimal("1234.500"), "raw": b"caf\xc3\xa9", "x": [1.5, math.nan, None, math.inf], "ok": True,
+    }  # fmt: skip
+    pairs = pa.array([[("k", datetime.date(2026, 1, 31))]] * 2, pa.map_(pa.string(), pa.date32()))
+    content = parquet(n=[1, 2], deep=pa.array([value, None], fields), pairs=pairs)
+    wanted = config(
+        columns(n="integer", deep="string", pairs="string"),
+        input_format="parquet",
+        features={"columns": ["n"]},
+    )
+    ended = run_preprocess(tmp_path, wanted, {"a.parquet": content})
+    first, second = csv.reader(io.StringIO(ended.records()[0].decode(), newline=""))
+    assert json.loads(first[1], parse_constant=pytest.fail) == {
+        "when": "2026-01-31 12:30:00", "day": "2026-01-31", "price": 1234.5, "raw": "café",
+        "x": [1.5, None, None, "Infinity"], "ok": True,
+    }  # fmt: skip
+    assert '"price": 1234.500' in first[1]
+    assert json.loads(first[2]) == [["k", "2026-01-31"]]
+    assert second[1] == ""
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([0, 1, 99_999_999], pa.int32()).cast(pa.date32()),
+        pa.array([[0], [1], [99_999_999]], pa.list_(pa.int32())).cast(pa.list_(pa.date32())),
+        pa.array([0, 1, 1 << 60], pa.int64()).cast(pa.timestamp("ms")),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_a_date_that_is_none_is_named(tmp_path: Path, column: pa.Array) -> None:
+    """By object, row and column: Python has no years beyond 9999."""
+    content = parquet(id=column, x=[1.0, 2.0, 3.0])
+    ended = run_preprocess(tmp_path, config(AB, input_format="parquet"), {"a": content})
+    assert ended.exit_code == 1
+    start, _, end = ended.message.partition(", has a value that cannot be read: ")
+    assert start.startswith("s3://bucket/in/a, record 3: column id, which Parquet calls ")
+    assert end
+
+
+def test_parquet_whose_pages_are_damaged_is_named(tmp_path: Path) -> None:
+    content = bytearray(parquet(id=[f"row-{number}" for number in range(5_000)], x=[0.5] * 5_000))
+    middle = len(content) // 3
+    content[middle : middle + 2_000] = b"\xff" * 2_000
+    ended = run_preprocess(tmp_path, config(AB, input_format="parquet"), {"a": bytes(content)})
+    assert ended.exit_code == 1
+    assert ended.message.startswith("s3://bucket/in/a cannot be read to its end: ")
 
 
 def test_parquet_records_are_cut_into_equal_shards(tmp_path: Path) -> None:
