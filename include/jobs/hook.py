@@ -13,7 +13,7 @@ from include.jobs.answers import Taken
 from include.jobs.errors import FunctionError, JoinError
 from include.jobs.join_spec import JoinFunction, JoinSpec, OutputColumn
 from include.jobs.numeric import parse_column
-from include.jobs.pandas_function import Cell, load, text, typed
+from include.jobs.pandas_function import Cell, is_missing, load, text, typed
 from include.jobs.records import Records
 
 
@@ -116,10 +116,7 @@ class Hook:
 
     def _cells(self, values: Sequence[Any], name: str, kind: str, records: Records) -> list[Cell]:
         if kind == "json":
-            return [
-                None if value is None else value if isinstance(value, str) else json.dumps(value)
-                for value in values
-            ]
+            return [self._json(value, at, name, records) for at, value in enumerate(values)]
         if kind == "integer":  # pandas makes floats of integers wherever one is missing
             values = [
                 int(value) if isinstance(value, float) and value.is_integer() else value for value in values
@@ -134,3 +131,16 @@ class Hook:
                     f"{cells[index]!r}, allowed is {allowed}. Nothing of this group was joined."
                 )
         return [cell or None for cell in cells]
+
+    def _json(self, value: Any, at: int, name: str, records: Records) -> Cell:
+        if isinstance(value, str):
+            return value
+        if is_missing(value):
+            return None
+        try:
+            return json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise JoinError(
+                f"shard {records.shard}, record {records.first + at:,}: {self._name} made {name} {value!r}, which is "
+                f"no JSON: {error}. Nothing of this group was joined."
+            ) from error

@@ -6,10 +6,13 @@ import importlib
 import math
 from typing import Any, Callable, Optional, Sequence
 
+import numpy as np
+
 from include.jobs.config import Function
 from include.jobs.errors import ConfigError
 
 Cell = Optional[str]
+_TRUTH = (bool, np.bool_)
 
 
 def load(function: Function, path: str) -> Callable[[Any], Any]:
@@ -36,10 +39,21 @@ def typed(kind: str | None, cells: Sequence[Cell]) -> Any:
     return pd.Series([float(cell) if cell and cell.strip() else math.nan for cell in cells], dtype="float64")
 
 
+def is_missing(value: Any) -> bool:
+    """Whether a value of a Series is None, NaN, NaT or pandas' NA."""
+    if value is None:
+        return True
+    unequal = value != value
+    # NA, which pandas before 1.0 has not, answers every comparison with itself.
+    return bool(unequal) if isinstance(unequal, _TRUTH) else unequal is value
+
+
 def text(value: Any) -> str:
-    """A value of a Series as a cell; None, NaN and NaT become empty."""
-    if value is None or value != value:
+    """A value of a Series as a cell; a missing one becomes empty."""
+    if type(value) is float:  # most are, so that they are not kept waiting
+        return repr(value) if value == value else ""
+    if is_missing(value):
         return ""
-    if isinstance(value, bool):
+    if isinstance(value, _TRUTH):
         return "true" if value else "false"
-    return repr(value) if type(value) is float else str(value)
+    return str(value)

@@ -110,6 +110,14 @@ def fails(frame):
 def nothing(frame):
     return None
 
+def modern(frame):
+    whole = frame["x"].where(frame["x"] % 1 == 0)
+    frame["whole"] = whole.astype("Int64")
+    frame["big"] = pd.array([None if x != x else x > 5 for x in frame["x"]], dtype="boolean")
+    frame["id"] = frame["id"].where(frame["id"] != "c").astype("string")
+    frame["when"] = pd.to_datetime(["2026-01-31" if x == 2 else None for x in frame["x"]])
+    return frame
+
 def breaks(frame):
     frame["id"] = frame["id"] + "\\n"
     return frame
@@ -133,6 +141,16 @@ def test_a_function_of_the_user_makes_features(tmp_path: Path, monkeypatch: pyte
         (2, "type", "x is 'x', allowed is a number or empty"),
         (3, "function", "mine.prepare left the record out"),
     ]
+
+
+def test_gaps_of_any_kind_that_a_function_makes_are_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The missing value of pandas' newer types as well as NaN, None and NaT."""
+    names = ["id", "whole", "big", "when"]
+    ended = with_function(tmp_path, "modern", monkeypatch, features={"columns": names})
+    assert ended.message == "algo-1: 5 in, 1 rejected, 1 shards"
+    assert ended.features() == [b"a,,false,\ndrop,2,false,2026-01-31 00:00:00\n,,,\nd,10,true,\n"]
 
 
 @pytest.mark.parametrize(

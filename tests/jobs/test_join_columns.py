@@ -58,6 +58,21 @@ def gaps(frame):
     frame["n"] = frame["n"].astype("float64").where(frame["n"] != 2)
     frame["band"] = pd.Series([None] * len(frame), dtype=object)
     return frame
+
+def modern(frame):
+    frame["n"] = frame["n"].astype("Int64").where(frame["n"] != 2)
+    frame["id"] = frame["id"].astype("string").where(frame["n"] != 1)
+    frame["band"] = pd.array([True, None, False][: len(frame)], dtype="boolean")
+    frame["more"] = pd.Series([pd.NA, float("nan"), {"a": 1}][: len(frame)], dtype=object)
+    return frame
+
+def no_json(frame):
+    frame["more"] = [[1], [pd.Timestamp(0)], [1]][: len(frame)]
+    return frame
+
+def nan_in_json(frame):
+    frame["more"] = [[1], [float("nan")], [1]][: len(frame)]
+    return frame
 """
 
 
@@ -166,6 +181,38 @@ def test_gaps_that_a_function_makes_are_nulls(tmp_path: Path, module: str) -> No
     table = pq.read_table(joined(tmp_path, "parquet", function=function))
     assert table.column("n").to_pylist() == [1, None, 3]
     assert table.column("band").to_pylist() == [None, None, None]
+
+
+@pytest.mark.parametrize("output", ["csv", "parquet", "jsonl"])
+def test_the_missing_value_of_newer_pandas_types_is_a_null(tmp_path: Path, module: str, output: str) -> None:
+    adds = [{"name": "band", "type": "string"}, {"name": "more", "type": "json"}]
+    path = joined(tmp_path, output, function={"module": module, "name": "modern", "adds": adds})
+    if output == "csv":
+        assert path.read_text() == (
+            'id,n,x,p,band,more\n,1,0.10,9.50,true,\n,,,2,,\nc,3,1e1,-1e0,false,"{""a"": 1}"\n'
+        )
+        return
+    rows = (
+        pq.read_table(path).to_pylist()
+        if output == "parquet"
+        else list(map(json.loads, path.read_text().splitlines()))
+    )
+    assert [(row["id"], row["n"], row["band"]) for row in rows] == [
+        (None, 1, "true"),
+        (None, None, None),
+        ("c", 3, "false"),
+    ]
+    assert [row["more"] for row in rows[:2]] == [None, None]
+    assert rows[2]["more"] in ({"a": 1}, '{"a": 1}')
+
+
+@pytest.mark.parametrize("name", ["no_json", "nan_in_json"])
+def test_what_a_function_makes_and_json_has_not_is_named(tmp_path: Path, module: str, name: str) -> None:
+    function = {"module": module, "name": name, "adds": [{"name": "more", "type": "json"}]}
+    with pytest.raises(
+        JoinError, match=rf"^shard algo-1-00000, record 2: {module}.{name} made more \[.*no JSON: "
+    ):
+        joined(tmp_path, "jsonl", function=function)
 
 
 @pytest.mark.parametrize(
