@@ -10,20 +10,13 @@ from fastapi.testclient import TestClient
 
 from include.orchestration.storage import Storage
 from tests.batch_runs.database import Database
+from tests.batch_runs.test_published_runs import PUBLISHED, TOLD
 from tests.scoring.builders import plan
 from tests.scoring.test_report import job
 
 Pages = Callable[[str], str]
 RUN, LIST = "run?dag_id=open_one&run_id=night", "runs?dag_id=open_one"
 TASKS = ("plan", "preprocess", "preprocessed", "shards", "publish", "report")
-PUBLISHED = {
-    "output_uri": "s3://data/out/", "manifest": "s3://data/out/_manifest.json", "rows": 60, "files": ["s3://data/out/a"],
-}  # fmt: skip
-TOLD = {
-    "moment": "2026-01-31T07:30:00Z", "records": {"in": 68, "rejected": 8, "scored": 60}, "seconds": 450.0,
-    "billed_seconds": 300.0, "dollars": 0.0192, "report_json": "s3://bucket/work/open_one/night/report.json",
-    "report_html": "s3://bucket/work/open_one/night/report.html",
-}  # fmt: skip
 
 
 @pytest.fixture
@@ -51,7 +44,7 @@ def test_before_a_clear_the_figures_are_there(read: Pages, ran: Database) -> Non
     assert "68 8 (11.76%) $0.0192" in read(LIST)
     text = read(RUN)
     assert "60 scored" in text
-    assert "60 rows in 1 file" in text
+    assert "60 rows in 2 files" in text
     assert "2 × ml.m5.xlarge" in text
 
 
