@@ -20,7 +20,7 @@ from include.orchestration.pipelines import named
 from include.orchestration.refusals import final
 from include.orchestration.requests import canary_config
 from include.orchestration.storage import Storage
-from include.orchestration.templates import earlier_names_of_job, from_plan, submitted
+from include.orchestration.templates import earlier_names_of_job, from_plan, submitted, types_from_plan
 from include.scoring.calibration import FEWEST_SHARDS, Canary, resize
 from include.scoring.config import Pipeline
 from include.scoring.cost import StageUse, cost_of, load_prices, total
@@ -53,6 +53,7 @@ def canary_tasks(
     canary = CanaryJobOperator(
         task_id=names.CANARY,
         config=canary_config(pipeline),
+        instance_types=types_from_plan("transform"),
         replaces=earlier_names_of_job("transform"),
         **submits,
     )
@@ -91,7 +92,7 @@ def set_aside(storage: Storage, where: JobPaths, shards: list[Shard]) -> dict[st
 
 
 def calibrate(pipeline: str, *, ti: Any, **_: Any) -> dict[str, Any]:
-    """`instance_count` for the rest of the transform, and the sentences that say why.
+    """`instance_count` and `instance_types` for the rest of the transform, and the sentences that say why.
 
     Raises:
         PlanError: by the canary's rate the rest exceeds the budget.
@@ -99,7 +100,11 @@ def calibrate(pipeline: str, *, ti: Any, **_: Any) -> dict[str, Any]:
     config, plan, facts = named(pipeline), ti.xcom_pull(names.PLAN), ti.xcom_pull(names.SHARDS, key="facts")
     job = ti.xcom_pull(names.CANARIED)
     if not facts["canary"] or job is None:
-        return {"instance_count": facts["transform_instance_count"], "sentences": []}
+        return {
+            "instance_count": facts["transform_instance_count"],
+            "instance_types": plan["transform"]["instance_types"],
+            "sentences": [],
+        }
     busy = work_of(config.aws_conn_id, config.region, job)["busy_seconds"]
     use = StageUse.from_job("transform", job, busy_seconds=busy)
     resized = resize(
@@ -111,7 +116,11 @@ def calibrate(pipeline: str, *, ti: Any, **_: Any) -> dict[str, Any]:
     )
     for sentence in resized.sentences:
         log.info("%s", sentence)
-    return {"instance_count": resized.instance_count, "sentences": list(resized.sentences)}
+    return {
+        "instance_count": resized.instance_count,
+        "instance_types": list(resized.instance_types),
+        "sentences": list(resized.sentences),
+    }
 
 
 def _spent(plan: Mapping[str, Any], jobs: list[Mapping[str, Any]]) -> float | None:

@@ -26,14 +26,20 @@ from include.orchestration.joining import join_tasks
 from include.orchestration.pipelines import named
 from include.orchestration.poison import PoisonRecords
 from include.orchestration.refusals import final
-from include.orchestration.requests import processing_config, transform_config
+from include.orchestration.requests import processing_config, transform_config, transform_types
 from include.orchestration.tasks.checks import checks
 from include.orchestration.tasks.clean_up import clean_up
 from include.orchestration.tasks.plan import plan
 from include.orchestration.tasks.publish import publish
 from include.orchestration.tasks.report import report
 from include.orchestration.tasks.shards import shards
-from include.orchestration.templates import earlier_names_of_job, from_plan, macros, submitted
+from include.orchestration.templates import (
+    earlier_names_of_job,
+    from_plan,
+    macros,
+    submitted,
+    types_from_plan,
+)
 from include.scoring.config import Pipeline
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM
 from sagemaker_jobs.operators import ProcessingJobOperator, TransformJobOperator
@@ -124,7 +130,7 @@ def _prepared_tasks(pipeline: Pipeline, submits: dict[str, Any], waits: dict[str
     preprocess = ProcessingJobOperator(
         task_id=names.PREPROCESS,
         config=processing_config(pipeline),
-        instance_types=pipeline.preprocessing.instance_types,
+        instance_types=types_from_plan("preprocess"),
         replaces=earlier_names_of_job("preprocess"),
         **submits,
     )
@@ -139,7 +145,7 @@ def _prepared_tasks(pipeline: Pipeline, submits: dict[str, Any], waits: dict[str
     transform = TransformJobOperator(
         task_id=names.TRANSFORM,
         config=transform_config(pipeline),
-        instance_types=pipeline.transform.instance_types,
+        instance_types=transform_types(pipeline),
         resume=True,
         replaces=earlier_names_of_job("transform"),
         continuation=poison,

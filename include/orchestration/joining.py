@@ -17,7 +17,7 @@ from include.orchestration.refusals import final
 from include.orchestration.requests import join_config
 from include.orchestration.tasks.join import join
 from include.orchestration.tasks.join_job import joined, joining
-from include.orchestration.templates import earlier_names_of_job, from_plan, submitted
+from include.orchestration.templates import earlier_names_of_job, from_plan, submitted, types_from_plan
 from include.scoring.config import Pipeline
 from sagemaker_jobs.kinds import PROCESSING
 from sagemaker_jobs.operators import ProcessingJobOperator
@@ -44,7 +44,7 @@ def join_tasks(
     job = ProcessingJobOperator(
         task_id=names.JOIN_JOB,
         config=join_config(pipeline),
-        instance_types=pipeline.join.instance_types,
+        instance_types=types_from_plan("join.job"),
         replaces=earlier_names_of_job("join"),
         **submits,
     )

@@ -20,6 +20,8 @@ from include.scoring.model import (
     stated_model,
     unknown_model,
 )
+from include.scoring.params import RunParams
+from include.scoring.quotas import instance_types
 from include.scoring.sections import ModelSection
 from include.scoring.security import check_model
 
@@ -27,8 +29,8 @@ from include.scoring.security import check_model
 ABSENT = ("ValidationException", "ResourceNotFound")
 
 
-def resolve_model(pipeline: Pipeline) -> ModelPlan:
-    """The model that this run uses.
+def resolve_model(pipeline: Pipeline, params: RunParams) -> ModelPlan:
+    """The model that this run uses, on the instance types that its transform may have.
 
     Raises:
         ModelError: SageMaker does not know it, it may not score, or is not shut in as the pipeline asks; nothing was
@@ -50,9 +52,7 @@ def resolve_model(pipeline: Pipeline) -> ModelPlan:
             raise unknown_model(section, error.response["Error"]["Message"]) from error
         raise
     model = packaged_model(description)
-    check_instance_type(
-        model, description, [pipeline.transform.instance_type, *pipeline.transform.instance_types]
-    )
+    check_instance_type(model, description, instance_types(pipeline, params, "transform"))
     return model
 
 

@@ -190,7 +190,7 @@ def shortened(lines: Sequence[str]) -> str:
 
 
 def _within_budget(storage: Storage, run: Run, jobs: Sequence[Job], step: Further) -> Further | GiveUp:
-    """The step, if what the jobs cost so far and one more like the last stays within the plan's budget."""
+    """The step, if what the jobs cost so far, one more like the last and the join stay within the plan's budget."""
     plan = storage.read_json(run.paths.plan)
     if plan["budget"] is None:
         return step
@@ -209,6 +209,7 @@ def _within_budget(storage: Storage, run: Run, jobs: Sequence[Job], step: Furthe
         budget=allowed,
         spent=total([plan["estimate"]["preprocess"]["dollars"], *map(dollars, jobs)]),
         further=dollars(jobs[-1]),
+        join=plan["estimate"]["join"]["dollars"],
     )
     return GiveUp(problem) if problem else step
 

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from include.orchestration.names import CALIBRATE, JOINING, PREPROCESSED
+from include.orchestration.names import JOINING, PREPROCESSED
 from include.orchestration.templates import (
     DEPLOYMENT_TAG,
+    from_calibration,
     from_manifests,
     from_plan,
     from_shards,
     name_of_job,
     shared_name,
+    types_from_plan,
 )
 from include.scoring import requests
 from include.scoring.config import Pipeline
@@ -72,13 +74,25 @@ def _from_joining(key: str) -> str:
 def transform_config(pipeline: Pipeline) -> dict[str, Any]:
     """CreateTransformJob of `transform`, and CreateModel where the pipeline lists containers."""
     wrote = RunPaths(RUN_PREFIX).job(f"{{{{ ti.xcom_pull('{PREPROCESSED}').job_name }}}}")
+    if pipeline.goals.calibrate == "canary":
+        return _transform_config(
+            pipeline,
+            wrote.features,
+            from_calibration("instance_count"),
+            name_of_job("model"),
+            instance_type=from_calibration("instance_types[0]"),
+        )
     # As many as planned, but never more than there are shards after the rejects are gone.
-    instances = (
-        f"{{{{ ti.xcom_pull('{CALIBRATE}').instance_count }}}}"
-        if pipeline.goals.calibrate == "canary"
-        else from_shards("transform_instance_count")
+    return _transform_config(
+        pipeline, wrote.features, from_shards("transform_instance_count"), name_of_job("model")
     )
-    return _transform_config(pipeline, wrote.features, instances, name_of_job("model"))
+
+
+def transform_types(pipeline: Pipeline) -> str:
+    """The instance types on which the transform may run, the canary's first where there is one."""
+    if pipeline.goals.calibrate == "canary":
+        return from_calibration("instance_types | join(' ')")
+    return types_from_plan("transform")
 
 
 def canary_config(pipeline: Pipeline) -> dict[str, Any]:
@@ -95,7 +109,12 @@ def direct_transform_config(pipeline: Pipeline) -> dict[str, Any]:
 
 
 def _transform_config(
-    pipeline: Pipeline, source: str, instance_count: str, model_name: str
+    pipeline: Pipeline,
+    source: str,
+    instance_count: str,
+    model_name: str,
+    *,
+    instance_type: str = from_plan("transform.instance_type"),
 ) -> dict[str, Any]:
     return requests.transform_config(
         pipeline,
@@ -105,7 +124,7 @@ def _transform_config(
             run_prefix=RUN_PREFIX,
             tags=TAGS,
             features_uri=source,
-            instance_type=from_plan("transform.instance_type"),
+            instance_type=instance_type,
             instance_count=instance_count,
             max_concurrent_transforms=from_plan("transform.max_concurrent_transforms"),
             max_payload_mb=from_plan("transform.max_payload_mb"),

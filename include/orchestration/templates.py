@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow.sdk.configuration import conf
 
-from include.orchestration.names import MANIFESTS, PLAN, SHARDS
+from include.orchestration.names import CALIBRATE, MANIFESTS, PLAN, SHARDS
 from include.scoring.naming import job_base_name
 from sagemaker_jobs.kinds import JobKind
 
@@ -19,6 +19,16 @@ from sagemaker_jobs.kinds import JobKind
 def from_plan(path: str) -> str:
     """The plan's value at a dotted path, such as `transform.instance_count`."""
     return f"{{{{ ti.xcom_pull('{PLAN}').{path} }}}}"
+
+
+def types_from_plan(stage: str) -> str:
+    """The instance types that a stage may run on, parted by blanks, in the order in which they are tried."""
+    return f"{{{{ ti.xcom_pull('{PLAN}').{stage}.instance_types | join(' ') }}}}"
+
+
+def from_calibration(key: str) -> str:
+    """What `calibrate` decided about the transform of all but the canary's shard."""
+    return f"{{{{ ti.xcom_pull('{CALIBRATE}').{key} }}}}"
 
 
 def from_shards(key: str) -> str:

@@ -10,6 +10,7 @@ from include.scoring.cluster import Choice, Goals, Option, StageWork, best
 from include.scoring.cost import Prices, StageUse, load_prices
 from include.scoring.decision import clock
 from include.scoring.errors import PlanError
+from include.scoring.estimate import StageEstimate
 from include.scoring.history import HistoryRow, Rate, rate_for
 from include.scoring.messages import count, duration, money
 from include.scoring.rules import Noun
@@ -19,17 +20,24 @@ FEWEST_SHARDS = 2
 
 
 class CanaryPlan(Noun):
-    """Within which limits the rest is sized: the most instances (quota included), or the number a person typed."""
+    """Within which limits the rest is sized: the number a person typed, or the most instances, quota included.
 
-    most: int
+    `most` is of each type that the transform may run on.
+    """
+
+    most: dict[str, int]
     fixed: int | None
     prefer: Literal["cost", "speed"]
 
 
 class Resized(NamedTuple):
-    """Instances for the rest, and the sentences that say why."""
+    """Instances for the rest, the types that they may be of, and the sentences that say why.
+
+    The first type is the canary's, on which the rate was measured.
+    """
 
     instance_count: int
+    instance_types: tuple[str, ...]
     sentences: tuple[str, ...]
 
 
@@ -57,7 +65,7 @@ def resize(
     """How many instances the rest of a run's transform gets.
 
     `plan` is the plan as JSON, `use` what the canary's job used, `spent` the dollars of the run's jobs until now (None
-    when unknown).
+    when unknown). The job that joins, where there is one, keeps its part of the time and of the budget.
 
     A deadline that cannot be kept any more is said, and the fastest clusters within the budget are taken: what was
     paid for until now would else be lost. Raises PlanError when the cheapest would exceed the budget that nobody
@@ -72,18 +80,27 @@ def resize(
         name="transform",
         bytes=max(1, plan["input"]["text_bytes"] - measured),
         units=left,
-        max_instances=limits.most,
+        max_instances=limits.most[kind],
         options=(Option(instance_type=kind, rate=rate, dollars_per_second=prices.per_second(kind)),),
         fixed=limits.fixed,
         hashed=True,
     )
     deadline = None if plan["deadline"] is None else datetime.fromisoformat(plan["deadline"])
-    budget = None if plan["budget"] is None or plan["approval"] else plan["budget"] - (spent or 0.0)
-    seconds = None if deadline is None else (deadline - now).total_seconds()
+    join = StageEstimate.model_validate(plan["estimate"]["join"])
+    budget = None
+    if plan["budget"] is not None and not plan["approval"]:
+        budget = plan["budget"] - (spent or 0.0) - (join.dollars or 0.0)
+    seconds = None if deadline is None else (deadline - now).total_seconds() - join.provisioning_seconds
     speed, start = f"{rate.bytes_per_second / 1e6:.3g} MB/s", duration(rate.start_seconds)
     first = f"One of {count(canary.of_shards, 'shard')} was transformed first, on 1 × {kind}"
+    if kind != plan["transform"]["instance_type"]:
+        first += f", as AWS had no {plan['transform']['instance_type']}"
     said = [f"{first}: {speed} after {start} to start."]
-    choice = best((work,), Goals(seconds=seconds, budget=budget, prefer=limits.prefer))
+    choice = None
+    # The join has the time that it may take at the slow end; where that cannot be had, what is expected.
+    for joins in dict.fromkeys((join.high, join.seconds)):
+        before = None if seconds is None else seconds - joins
+        choice = choice or best((work,), Goals(seconds=before, budget=budget, prefer=limits.prefer))
     if choice is None and deadline is not None:
         choice = best((work,), Goals(budget=budget, prefer="speed"))
         if choice is not None:
@@ -92,12 +109,13 @@ def resize(
                 f"{duration(choice.seconds)} on the fastest cluster that its limits allow."
             )
     if choice is None:
-        raise PlanError(_too_dear(best((work,), Goals(prefer="cost")), budget, rate))
+        raise PlanError(_too_dear(best((work,), Goals(prefer="cost")), budget, rate, join.dollars))
     [stage] = choice.stages
     said.append(
         f"Transform uses {stage.count} × {kind} for the other {count(left, 'shard')}, as that rate asks for."
     )
-    return Resized(stage.count, tuple(said))
+    others = (each for each, most in limits.most.items() if most >= stage.count)
+    return Resized(stage.count, tuple(dict.fromkeys((kind, *others))), tuple(said))
 
 
 def with_calibration(plan: Mapping[str, Any], resized: Mapping[str, Any], instances: int) -> dict[str, Any]:
@@ -109,7 +127,11 @@ def with_calibration(plan: Mapping[str, Any], resized: Mapping[str, Any], instan
     return {
         **plan,
         "sentences": [*kept, *resized["sentences"]],
-        "transform": {**plan["transform"], "instance_count": instances},
+        "transform": {
+            **plan["transform"],
+            "instance_count": instances,
+            "instance_type": resized["instance_types"][0],
+        },
     }
 
 
@@ -138,10 +160,11 @@ def _rate(plan: Mapping[str, Any], canary: Canary, use: StageUse) -> Rate:
     return rate_for([row], stage="transform", instance_type=row.instance_type, model=row.model)
 
 
-def _too_dear(cheapest: Choice | None, budget: float | None, rate: Rate) -> str:
+def _too_dear(cheapest: Choice | None, budget: float | None, rate: Rate, join: float | None) -> str:
     assert cheapest is not None  # noqa: S101 - without goals one instance always fits
+    kept = f" beside the {money(join)} of the join" if join else ""
     return (
         f"the canary shows {rate.bytes_per_second / 1e6:.3g} MB/s, by which the rest would cost at least "
-        f"{money(cheapest.dollars)}; of the budget {money(max(0.0, budget or 0.0))} is left. Nothing further was "
+        f"{money(cheapest.dollars)}; of the budget {money(max(0.0, budget or 0.0))} is left{kept}. Nothing further was "
         f"spent: raise the budget and clear `shards` and what follows it, or set on_over_budget: approve"
     )

@@ -12,9 +12,10 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from operator import le
 from typing import Literal, NamedTuple
 
-from include.scoring.history import Rate
+from include.scoring.history import Rate, Stage
 from include.scoring.sizing import hashed_excess, shards_per_instance
 
 # A request to S3 and one to the model that are paid for each object, however small it is.
@@ -38,6 +39,11 @@ class Option:
     quota: int | None = None
 
 
+def instances_for(work: float, option: Option, seconds: float) -> int:
+    """The fewest instances that work through so many bytes in so many seconds, start-up aside; at least 1."""
+    return max(1, math.ceil(work / (option.rate.bytes_per_second * seconds)))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageWork:
     """What a stage has to do, and within which limits.
@@ -51,9 +57,12 @@ class StageWork:
 
     `objects` are as many round trips as there are objects that lie there already. With `lists` each instance is a job
     of its own with a list of objects that is ours: the bytes in the fullest list for 1, 2, … instances.
+
+    `within` is for a stage that is not worth weighing every count: no fewer than do the work in so many seconds, where
+    the limits allow, and from there twice as many each time.
     """
 
-    name: str
+    name: Stage
     bytes: int
     units: int
     max_instances: int
@@ -65,14 +74,21 @@ class StageWork:
     doubt: float = 0.0
     objects: int = 0
     lists: tuple[int, ...] = ()
+    within: float | None = None
 
-    def counts(self, quota: int | None = None) -> range:
-        """The instance counts to choose from."""
-        most = min(self.max_instances, self.units, self.units if quota is None else quota)
+    def most(self, option: Option) -> int:
+        """The most instances of this type that pipeline and account allow."""
+        return self.max_instances if option.quota is None else min(self.max_instances, option.quota)
+
+    def counts(self, option: Option) -> Sequence[int]:
+        """The counts to choose from of instances of this type, in ascending order."""
+        most = min(self.most(option), self.units)
         if self.fixed is not None:
-            chosen = min(self.fixed, most)
-            return range(chosen, chosen + 1)
-        return range(1, most + 1)
+            return [min(self.fixed, most)]
+        if self.within is None:
+            return range(1, most + 1)
+        least = min(most, instances_for(self.bytes, option, self.within))
+        return sorted({*(least << times for times in range((most // least).bit_length())), most})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,16 +201,44 @@ def _hashed_bytes(work: StageWork, count: int, share: float) -> float:
 
 
 def choices(stages: Sequence[StageWork]) -> Iterator[Choice]:
-    """Every combination of type and count within the limits. Types without a price only where there are no others."""
+    """Every combination of type and count within the limits that may be the best of them.
+
+    Types without a price only where there are no others.
+    """
     per_stage = [
         [
             sized(stage, option, count)
             for option in _comparable(stage.options)
-            for count in stage.counts(option.quota)
+            for count in stage.counts(option)
         ]
         for stage in stages
     ]
-    return map(combined, product(*per_stage))
+    priced = all(each.dollars is not None for candidates in per_stage for each in candidates)
+    return map(combined, product(*(_worth_combining(candidates, priced) for candidates in per_stage)))
+
+
+def _worth_combining(candidates: Sequence[Sized], priced: bool) -> list[Sized]:
+    """Without those that take as long as another, or longer, and cost no less: of several types that is most of them.
+
+    Three stages of some hundred candidates each would else be millions of combinations.
+    """
+    judged = [_judged_by(each, priced) for each in candidates]
+    kept: list[int] = []
+    # In this order whatever is as good as a candidate in every respect comes before it.
+    for at in sorted(range(len(judged)), key=judged.__getitem__):
+        if not any(all(map(le, judged[better], judged[at])) for better in kept):
+            kept.append(at)
+    return [candidates[at] for at in sorted(kept)]
+
+
+def _judged_by(stage: Sized, priced: bool) -> tuple[float, ...]:
+    """Its part in all that a choice is judged by, less is better: seconds, at the slow end too, and what `_cost` is."""
+    rate, dollars = stage.option.rate, stage.dollars
+    return (
+        stage.seconds + rate.provisioning_seconds,
+        stage.slowest + rate.provisioning_seconds * (1 + rate.margin),
+        dollars if priced and dollars is not None else stage.billed_seconds,
+    )
 
 
 def best(stages: Sequence[StageWork], goals: Goals) -> Choice | None:
@@ -203,14 +247,16 @@ def best(stages: Sequence[StageWork], goals: Goals) -> Choice | None:
     A deadline should hold at the slow end of the rates' margins. Where no cluster gives that, one that meets it at the
     expected rate is taken, and of those the fastest.
     """
-    within = [choice for choice in choices(stages) if _affordable(choice, goals)]
-    if goals.seconds is None:
-        return min(within, key=_preference(goals.prefer), default=None)
-    limit = goals.seconds
-    safe = [choice for choice in within if choice.slowest <= limit]
-    if safe:
-        return min(safe, key=_preference(goals.prefer))
-    tight = [choice for choice in within if choice.seconds <= limit]
+    limit = math.inf if goals.seconds is None else goals.seconds
+
+    def within() -> Iterator[Choice]:
+        return (choice for choice in choices(stages) if _affordable(choice, goals))
+
+    safe = (choice for choice in within() if choice.slowest <= limit)
+    found = min(safe, key=_preference(goals.prefer), default=None)
+    if found is not None or goals.seconds is None:
+        return found
+    tight = (choice for choice in within() if choice.seconds <= limit)
     return min(tight, key=lambda choice: (choice.slowest, _cost(choice)), default=None)
 
 

@@ -17,6 +17,7 @@ from include.scoring.direct import refuse_what_needs_preprocess
 from include.scoring.errors import PipelineError
 from include.scoring.explain import explain
 from include.scoring.gates import Gate, check_gates
+from include.scoring.history import STAGES, Stage
 from include.scoring.notices import NotifySection
 from include.scoring.output_columns import check_output_columns, kept_columns
 from include.scoring.preparation import (
@@ -42,10 +43,11 @@ from include.scoring.sections import (
     PredictionsSection,
     PreprocessSection,
     S3Uri,
+    StageLimits,
     TransformSection,
     default_payload_mb,
 )
-from include.scoring.security import SecuritySection
+from include.scoring.security import SecuritySection, check_volume_key
 from include.scoring.yaml_file import read_yaml
 
 
@@ -188,6 +190,7 @@ class Pipeline(Noun):
         )
         self._check_payload()
         self._check_addresses()
+        check_volume_key(self.security, self._instance_types())
         return self
 
     def _check_columns(self) -> None:
@@ -256,6 +259,26 @@ class Pipeline(Noun):
         problem = among_run_files(self.work, self.name, "output.uri", self.output.uri)
         if problem is not None:
             raise ValueError(problem)
+
+    def _instance_types(self) -> dict[str, str]:
+        """Every instance type that a job may get, by the field that names it."""
+        stages = {stage: limits for stage in STAGES if (limits := self.limits_of(stage)) is not None}
+        return {
+            **{f"{stage}.instance_type": limits.instance_type for stage, limits in stages.items()},
+            **{
+                f"{stage}.instance_types[{number}]": each
+                for stage, limits in stages.items()
+                for number, each in enumerate(limits.instance_types)
+            },
+        }
+
+    def limits_of(self, stage: Stage) -> StageLimits | None:
+        """The limits of a stage's job, or None where the pipeline has no such job."""
+        if stage == "preprocess":
+            return self.preprocess
+        if stage == "transform":
+            return self.transform
+        return None if self.join.processing_above is None else self.join
 
     @property
     def preprocessing(self) -> PreprocessSection:

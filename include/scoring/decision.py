@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from include.scoring.cluster import Choice, Goals, Option, StageWork, best, choices
+from include.scoring.cluster import Choice, Goals, Option, Sized, StageWork, best, choices
 from include.scoring.config import Pipeline
 from include.scoring.cost import Prices
 from include.scoring.deadline import deadline_at
 from include.scoring.errors import PlanError
-from include.scoring.history import HistoryRow, Rate, Stage, rate_for
-from include.scoring.messages import duration, money
+from include.scoring.history import STAGES, HistoryRow, Rate, Stage, rate_for
+from include.scoring.messages import duration, listed, money
 from include.scoring.needed import needed
 from include.scoring.params import RunParams
 from include.scoring.quotas import Quota, instance_types, tightest
-from include.scoring.sections import StageLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,8 @@ class Work:
     """What a stage has to do.
 
     Bytes of text, how many instances can share it, the largest part that cannot be cut; `hashed`, `squares`, `doubt`,
-    `objects` and `lists` as in StageWork. `before` are seconds in which the work is laid out, which are not billed.
+    `objects`, `lists` and `within` as in StageWork. `before` are seconds in which the work is laid out, which are not
+    billed.
     """
 
     bytes: int
@@ -36,6 +37,7 @@ class Work:
     objects: int = 0
     lists: tuple[int, ...] = ()
     before: float = 0.0
+    within: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,24 @@ class Decision:
     deadline: datetime | None
     approval: str | None = None
 
+    def of(self, stage: Stage) -> tuple[StageWork, Sized]:
+        """What a stage has to do and what it got. Raises LookupError for one that this run does not have."""
+        for work, chosen in zip(self.works, self.choice.stages, strict=True):
+            if work.name == stage:
+                return work, chosen
+        raise LookupError(f"this run has no job to {stage}")
+
+    def acceptable(self, stage: Stage) -> tuple[str, ...]:
+        """Types that a stage may run on as it is sized: the chosen one, then those that AWS and the budget allow."""
+        work, chosen = self.of(stage)
+        others = [
+            option.instance_type
+            for option in work.options
+            if (option.quota is None or option.quota >= chosen.count)
+            and (self.goals.budget is None or option.dollars_per_second is not None)
+        ]
+        return tuple(dict.fromkeys((chosen.option.instance_type, *others)))
+
 
 def decide(pipeline: Pipeline, params: RunParams, works: Mapping[Stage, Work], known: Knowledge) -> Decision:
     """The preferred clusters among those that meet the goals.
@@ -74,6 +94,10 @@ def decide(pipeline: Pipeline, params: RunParams, works: Mapping[Stage, Work], k
     if goals.budget is not None:
         _refuse_unknown_prices(stages, goals.budget)
     choice = best(stages, goals)
+    if choice is None and goals.budget is not None:
+        # What is done within a time of its own may take longer before a budget is exceeded for it.
+        stages = tuple(stage if stage.within is None else replace(stage, within=math.inf) for stage in stages)
+        choice = best(stages, goals)
     if choice is not None:
         return Decision(choice=choice, works=stages, goals=goals, deadline=deadline)
     unlimited = best(stages, Goals(seconds=goals.seconds, prefer="cost"))
@@ -95,8 +119,13 @@ def clock(moment: datetime, now: datetime) -> str:
 
 
 def _stage(pipeline: Pipeline, params: RunParams, stage: Stage, work: Work, known: Knowledge) -> StageWork:
-    limits: StageLimits = pipeline.preprocessing if stage == "preprocess" else pipeline.transform
-    typed = params.preprocess_instance_count if stage == "preprocess" else params.transform_instance_count
+    limits = pipeline.limits_of(stage)
+    if limits is None:
+        raise LookupError(f"the pipeline {pipeline.name} has no job to {stage}")
+    typed = {
+        "preprocess": params.preprocess_instance_count,
+        "transform": params.transform_instance_count,
+    }.get(stage)
     names = instance_types(pipeline, params, stage)
     quotas: dict[str, Quota | None] = {name: tightest(known.quotas, stage, name) for name in names}
     options = tuple(
@@ -126,6 +155,7 @@ def _stage(pipeline: Pipeline, params: RunParams, stage: Stage, work: Work, know
         doubt=work.doubt,
         objects=work.objects,
         lists=work.lists,
+        within=work.within,
         units=work.units,
         max_instances=min(limits.max_instances, params.max_instances or limits.max_instances),
         options=usable,
@@ -171,16 +201,17 @@ def _over_budget(cheapest: Choice, goals: Goals, deadline: datetime | None) -> s
 
 def describe(choice: Choice) -> str:
     """`2 × ml.m5.xlarge to preprocess and 8 × ml.m5.xlarge to transform`."""
-    return " and ".join(
-        f"{stage.count} × {stage.option.instance_type} to {name}"
-        for name, stage in zip(stage_names(choice), choice.stages, strict=True)
+    return listed(
+        [
+            f"{stage.count} × {stage.option.instance_type} to {name}"
+            for name, stage in zip(stage_names(choice), choice.stages, strict=True)
+        ]
     )
 
 
 def stage_names(choice: Choice) -> tuple[Stage, ...]:
-    """The stages of a choice: both, or the transform alone."""
-    both: tuple[Stage, ...] = ("preprocess", "transform")
-    return both[-len(choice.stages) :]
+    """The stages of a choice: the transform alone, or it with what comes before and, in large runs, after."""
+    return ("transform",) if len(choice.stages) == 1 else STAGES[: len(choice.stages)]
 
 
 def _limit(stage: StageWork) -> str:
@@ -198,7 +229,7 @@ def _too_late(stages: Sequence[StageWork], goals: Goals, deadline: datetime | No
     assert goals.seconds is not None  # noqa: S101 - as above
     earliest = min(choices(stages), key=lambda choice: choice.seconds)
     ends = clock(now + timedelta(seconds=earliest.seconds), now)
-    limits = " and ".join(_limit(stage) for stage in stages)
+    limits = listed([_limit(stage) for stage in stages])
     enough = needed(stages, goals.seconds)
     at = clock(deadline, now)
     if enough is None:

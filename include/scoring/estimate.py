@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from include.scoring.cluster import Choice, Sized, combined
+from include.scoring.cluster import Choice, Sized
 from include.scoring.cost import total
 from include.scoring.decision import stage_names
 from include.scoring.messages import duration, money
@@ -12,8 +12,9 @@ from include.scoring.rules import Noun
 class StageEstimate(Noun):
     """Seconds that the job runs, instance-seconds billed, and dollars, or None when the price is unknown.
 
-    `low` and `high` are the ends of the range for `seconds`. It rests on so many measured `runs`; with none of them, on
-    stated defaults, so that being off says nothing about the planner.
+    `low` and `high` are the ends of the range for `seconds`; `provisioning_seconds` come before and are not billed. It
+    rests on so many measured `runs`; with none of them, on stated defaults, so that being off says nothing about the
+    planner.
     """
 
     seconds: float
@@ -21,6 +22,7 @@ class StageEstimate(Noun):
     high: float
     billed_seconds: float
     dollars: float | None
+    provisioning_seconds: float = 0.0
     runs: int = 0
 
 
@@ -65,16 +67,14 @@ def nothing() -> Estimate:
     )
 
 
-def estimate(choice: Choice, join: Sized | None = None) -> Estimate:
-    """The estimate of a run on the chosen clusters, and of the job that joins, where one does."""
-    *before, transform = choice.stages
+def estimate(choice: Choice) -> Estimate:
+    """The estimate of a run on the chosen clusters."""
     names = stage_names(choice)
-    if join is not None:
-        choice, names = combined((*choice.stages, join)), (*names, "join")
+    stages = {name: _stage(stage) for name, stage in zip(names, choice.stages, strict=True)}
     return Estimate(
-        preprocess=_stage(before[0]) if before else NOTHING,
-        transform=_stage(transform),
-        join=NOTHING if join is None else _stage(join),
+        preprocess=stages.get("preprocess", NOTHING),
+        transform=stages["transform"],
+        join=stages.get("join", NOTHING),
         seconds=choice.seconds,
         low=choice.fastest,
         high=choice.slowest,
@@ -94,6 +94,7 @@ def _stage(stage: Sized) -> StageEstimate:
         high=stage.slowest,
         billed_seconds=stage.billed_seconds,
         dollars=stage.dollars,
+        provisioning_seconds=stage.option.rate.provisioning_seconds,
         runs=stage.option.rate.runs,
     )
 

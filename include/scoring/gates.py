@@ -5,7 +5,7 @@ Each gate warns or holds. `include.scoring.checks` judges a run by them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
@@ -141,6 +141,15 @@ Gate: TypeAlias = Annotated[
     NullsGate | RangeGate | ConstantGate | RowsGate | DriftGate | GroupRejectsGate,
     Field(discriminator="gate"),
 ]
+
+
+def pinned(gates: Iterable[Gate]) -> dict[str, str]:
+    """The statistics of pinned runs that the gates compare with: S3 URI, and the first gate that names it."""
+    found: dict[str, str] = {}
+    for position, gate in enumerate(gates):
+        if isinstance(gate, DriftGate) and gate.against != PREVIOUS:
+            found.setdefault(gate.against, f"gates[{position}].against")
+    return found
 
 
 def check_gates(

@@ -9,12 +9,14 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from include.scoring.messages import count
 from include.scoring.sizing import vcpus
 
 Stage = Literal["preprocess", "transform", "join"]
+#: In the order in which they run.
+STAGES: tuple[Stage, ...] = get_args(Stage)
 
 # How many of the last runs a rate rests on: enough for a median that ignores two odd nights, few enough to follow
 # a model that changes.
@@ -69,12 +71,28 @@ class HistoryRow:
         return asdict(self)
 
     @property
+    def tells_work_from_start(self) -> bool:
+        """Whether it is known how much of the running time was work. Of servers that log no requests it is not."""
+        return self._work_seconds > 0
+
+    @property
     def bytes_per_second(self) -> float | None:
-        """Bytes per second that one busy instance worked through, or None when that cannot be told."""
-        busy = self.busy_seconds
-        if busy is None and self.start_seconds is not None:
-            busy = (self.running_seconds - self.start_seconds) * self.instance_count
-        return self.bytes / busy if busy and busy > 0 and self.bytes > 0 else None
+        """Bytes per second that one busy instance worked through, or None when that cannot be told.
+
+        Where nobody knows when work began, all running time counts as work: slower than it is, so that a plan takes too
+        many instances rather than too few.
+        """
+        seconds = self._work_seconds or self.running_seconds * self.instance_count
+        return self.bytes / seconds if seconds > 0 and self.bytes > 0 else None
+
+    @property
+    def _work_seconds(self) -> float:
+        """Instance-seconds of work, 0 where they are not known."""
+        if self.busy_seconds is not None:
+            return max(0.0, self.busy_seconds)
+        if self.start_seconds is None:
+            return 0.0
+        return max(0.0, self.running_seconds - self.start_seconds) * self.instance_count
 
     @property
     def prediction_error(self) -> float | None:
@@ -87,7 +105,8 @@ class Rate:
     """What one instance of a type can be counted on in a stage, and what that rests on.
 
     `margin` is a share: the true rate is expected between `bytes_per_second` times 1 - margin and 1 + margin, and
-    start-up and provisioning likewise. `other_version` says that the runs were of other versions of the model's group.
+    start-up and provisioning likewise. `other_version` says that the runs were of other versions of the model's group,
+    `start_counted` that their start-up counts as work.
     """
 
     bytes_per_second: float
@@ -97,6 +116,7 @@ class Rate:
     runs: int
     last_error: float | None = None
     other_version: bool = False
+    start_counted: bool = False
 
     def basis(self, stage: str) -> str:
         """What the rate rests on, as part of a sentence."""
@@ -106,7 +126,8 @@ class Rate:
         said = "" if self.last_error is None else f"; the last plan was off by {self.last_error:+.0%}"
         of = "the last run" if self.runs == 1 else f"the median of the last {count(self.runs, 'run')}"
         of += " of other versions of the model" if self.other_version else ""
-        return f"{stage} measured at {speed} ± {self.margin:.0%}, {of}{said}"
+        blind = ", start-up included, as nothing logged when work began" if self.start_counted else ""
+        return f"{stage} measured at {speed} ± {self.margin:.0%}, {of}{blind}{said}"
 
 
 def rate_for(history: Iterable[HistoryRow], *, stage: Stage, instance_type: str, model: str) -> Rate:
@@ -126,7 +147,8 @@ def rate_for(history: Iterable[HistoryRow], *, stage: Stage, instance_type: str,
     )
     own = [row for row in fitting if stage != "transform" or row.model == model]
     group = group_of(model)
-    rows = (own or [row for row in fitting if group and group_of(row.model) == group])[-LAST_RUNS:]
+    related = own or [row for row in fitting if group and group_of(row.model) == group]
+    rows = ([row for row in related if row.tells_work_from_start] or related)[-LAST_RUNS:]
     if not rows:
         per_vcpu = DEFAULT_BYTES_PER_SECOND_AND_VCPU[stage]
         return Rate(
@@ -138,7 +160,9 @@ def rate_for(history: Iterable[HistoryRow], *, stage: Stage, instance_type: str,
         )
     speeds = [row.bytes_per_second for row in rows if row.bytes_per_second is not None]
     middle = statistics.median(speeds)
-    starts = [row.start_seconds for row in rows if row.start_seconds is not None]
+    starts = [
+        row.start_seconds for row in rows if row.tells_work_from_start and row.start_seconds is not None
+    ]
     return Rate(
         bytes_per_second=middle,
         start_seconds=statistics.median(starts) if starts else DEFAULT_START_SECONDS,
@@ -147,6 +171,7 @@ def rate_for(history: Iterable[HistoryRow], *, stage: Stage, instance_type: str,
         runs=len(rows),
         last_error=rows[-1].prediction_error,
         other_version=not own,
+        start_counted=not rows[-1].tells_work_from_start,
     )
 
 

@@ -1,18 +1,20 @@
-"""How many instances join a run that is too large for Airflow's workers, and what that should take.
+"""The job that joins a run which is too large for Airflow's workers: its work, and what it is given.
 
-The join is no goal of its own: it works through tens of megabytes a second on each core, minutes where the transform
-takes hours. So it gets as few instances as join in a quarter of an hour, or as many as may be where speed is preferred.
+It works through tens of megabytes a second on each core, minutes where the transform takes hours. So it gets as few
+instances as join in a quarter of an hour, and more only where the deadline asks for them or speed is preferred, fewer
+where the budget allows no more.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
-from include.scoring.cluster import Option, Sized, StageWork, sized
+from include.scoring import sizing
+from include.scoring.choices import Choices
+from include.scoring.cluster import instances_for
 from include.scoring.config import Pipeline
-from include.scoring.cost import Prices
-from include.scoring.history import HistoryRow, rate_for
+from include.scoring.decision import Decision, Work
+from include.scoring.errors import PlanError
 from include.scoring.messages import size
 from include.scoring.rules import Noun
 
@@ -24,63 +26,66 @@ WRITTEN_SHARE = 1.5
 
 
 class JoinJobPlan(Noun):
-    """The processing job that joins, should the records that pass be more than `above` bytes."""
+    """The processing job that joins, should the records that pass be more than `above` bytes.
+
+    `instance_types` are those that it may run on, in the order in which they are tried.
+    """
 
     above: int
     instance_type: str
+    instance_types: tuple[str, ...]
     instance_count: int
     volume_size_gb: int
     max_runtime_seconds: int
 
 
-def size_join_job(
-    pipeline: Pipeline,
-    text_bytes: int,
-    shards: int,
-    *,
-    history: Iterable[HistoryRow],
-    prices: Prices,
-    speed: bool,
-) -> tuple[JoinJobPlan, Sized, str] | None:
-    """The job for so many bytes of text in so many shards, what it should take, and why in a sentence.
-
-    None where no run of this size is joined by a job.
-    """
-    section = pipeline.join
-    if section.processing_above is None or text_bytes <= section.processing_above or not shards:
+def join_work(pipeline: Pipeline, text_bytes: int) -> Work | None:
+    """What a job has to join of so many bytes of text; None where Airflow's workers join them."""
+    above = pipeline.join.processing_above
+    if above is None or text_bytes <= above:
         return None
-    kind = section.instance_type
-    option = Option(
-        instance_type=kind,
-        rate=rate_for(history, stage="join", instance_type=kind, model=""),
-        dollars_per_second=prices.per_second(kind),
-    )
-    most = min(section.max_instances, shards)
-    enough = math.ceil(text_bytes / (option.rate.bytes_per_second * MINUTES * 60))
-    count = most if speed else min(enough, most)
-    work = StageWork(
-        name="join", bytes=text_bytes, units=shards, max_instances=most, options=(option,), hashed=True
-    )
-    plan = JoinJobPlan(
-        above=section.processing_above,
-        instance_type=kind,
+    return Work(bytes=text_bytes, units=sizing.most_shards(text_bytes), hashed=True, within=MINUTES * 60)
+
+
+def plan_join_job(
+    pipeline: Pipeline, decision: Decision, shards: int, *, reason: str, say: Choices
+) -> JoinJobPlan | None:
+    """The job for so many shards, or None where there is none; `reason` is why a stage has as many instances as it has.
+
+    Raises PlanError when no disk of SageMaker's is large enough.
+    """
+    above = pipeline.join.processing_above
+    if above is None or "join" not in [work.name for work in decision.works]:
+        return None
+    work, chosen = decision.of("join")
+    quick = instances_for(work.bytes, chosen.option, MINUTES * 60)
+    if decision.goals.prefer == "cost" and chosen.count == quick:
+        reason = f"that joins {size(work.bytes)} in about {MINUTES} minutes or less"
+    elif chosen.count < quick:
+        most = work.counts(chosen.option)[-1]
+        reason = "the limits allow no more" if chosen.count == most else "the budget allows no more"
+    say.cluster(work, chosen, unit="shard", typed_type=False, reason=reason)
+    say.note(f"Up to {size(above)} of records Airflow's workers join, without a job.")
+    # Preprocessing cuts no fewer shards than that, unless there are too few records for it.
+    count = min(chosen.count, shards)
+    return JoinJobPlan(
+        above=above,
+        instance_type=chosen.option.instance_type,
+        instance_types=decision.acceptable("join"),
         instance_count=count,
-        volume_size_gb=_volume(text_bytes, count),
-        max_runtime_seconds=section.max_runtime_minutes * 60,
+        volume_size_gb=_volume(work.bytes, count),
+        max_runtime_seconds=pipeline.join.max_runtime_minutes * 60,
     )
-    reason = (
-        "speed is preferred" if speed else f"that joins {size(text_bytes)} in about {MINUTES} minutes or less"
-    )
-    if not speed and enough > most:
-        reason = "the limits allow no more"
-    sentence = (
-        f"Join uses {count} × {kind}, because {reason}; up to {size(section.processing_above)} of records Airflow's "
-        f"workers join."
-    )
-    return plan, sized(work, option, count), sentence
 
 
 def _volume(text_bytes: int, count: int) -> int:
     """GB: the fullest instance is taken to get twice its share of the records."""
     records = text_bytes if count == 1 else min(text_bytes, 2 * text_bytes // count)
-    return 10 + math.ceil((records * (1 + WRITTEN_SHARE) + text_bytes * PREDICTIONS_SHARE) / 1e9)
+    wanted = 10 + math.ceil((records * (1 + WRITTEN_SHARE) + text_bytes * PREDICTIONS_SHARE) / 1e9)
+    if wanted > sizing.LARGEST_VOLUME_GB:
+        raise PlanError(
+            f"an instance of the job that joins would need {wanted:,} GB of disk for {size(text_bytes)} of input, and "
+            f"SageMaker gives at most {sizing.LARGEST_VOLUME_GB:,}; drop join.processing_above, allow more instances, "
+            f"or split the run"
+        )
+    return wanted

@@ -20,7 +20,7 @@ from include.scoring.sections import (
     MAX_PAYLOAD_TIMES_CONCURRENCY,
     PIPELINE_MAX_PAYLOAD_MB,
 )
-from include.scoring.security import has_local_storage
+from include.scoring.security import NO_VOLUME_KEY, has_local_storage
 from include.scoring.sizing import volume_for
 
 MEBIBYTE = 1024 * 1024
@@ -217,10 +217,7 @@ def _volume(request: Request, facts: Facts) -> Iterable[str]:
 def _volume_key(request: Request, _: Facts) -> Iterable[str]:
     cluster = request.get("TransformResources") or request["ProcessingResources"]["ClusterConfig"]
     if cluster.get("VolumeKmsKeyId") and has_local_storage(str(cluster["InstanceType"])):
-        yield (
-            f"VolumeKmsKeyId: found a key for {cluster['InstanceType']}, which has local NVMe disks; SageMaker refuses "
-            f"it, for these are encrypted with a key of their own; drop security.volume_kms_key, or choose another type"
-        )
+        yield f"VolumeKmsKeyId: found a key for {cluster['InstanceType']}; {NO_VOLUME_KEY}"
 
 
 _TRANSFORM: tuple[Check, ...] = (

@@ -23,7 +23,11 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 def one_of(values: Iterable[object], *, last: str = "or") -> str:
     """`'a', 'b' or 'c'`."""
-    words = [repr(value) for value in values]
+    return listed([repr(value) for value in values], last=last)
+
+
+def listed(words: Sequence[str], *, last: str = "and") -> str:
+    """`a, b and c`."""
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} {last} {words[-1]}"

@@ -120,7 +120,8 @@ def check_instance_type(
     if other:
         raise ModelError(
             f"transform: found {other[0]}, and {model.package} was registered for {one_of(supported)}; "
-            f"write one of these as transform.instance_type, or register the version for {other[0]}"
+            f"use one of these, as transform.instance_type or in the trigger form, or register the version for "
+            f"{other[0]}"
         )
 
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from include.scoring.cluster import Choice, Option, Sized, StageWork, choices, combined, sized
+from include.scoring.cluster import (
+    Choice,
+    Option,
+    Sized,
+    StageWork,
+    choices,
+    combined,
+    instances_for,
+    sized,
+)
 
 # More than SageMaker gives to one job.
 MOST = 100
@@ -15,9 +23,11 @@ MOST = 100
 def needed(stages: Sequence[StageWork], seconds: float) -> Choice | None:
     """The cheapest clusters, beyond the limits where it must be, that meet the deadline; None when none can.
 
-    One stage is widened where that is enough, the last one first, since the model is usually the slow part; else both.
+    One stage is widened where that is enough, the model's first, since it is usually the slow part, the join last; else
+    all of them.
     """
-    for widened in range(len(stages) - 1, -1, -1):
+    order = {"transform": 0, "preprocess": 1, "join": 2}
+    for widened in sorted(range(len(stages)), key=lambda at: order[stages[at].name]):
         found = _widen_one(stages, widened, seconds)
         if found is not None:
             return found
@@ -47,7 +57,7 @@ def _enough(stage: StageWork, option: Option, seconds: float) -> Sized | None:
     working = seconds - option.rate.start_seconds
     if working <= 0:
         return None
-    count = max(1, math.ceil(stage.bytes / (working * option.rate.bytes_per_second)))
+    count = instances_for(stage.bytes, option, working)
     if count > min(MOST, stage.units):
         return None
     made = sized(stage, option, count)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -24,8 +24,8 @@ from include.scoring.decision import Decision, Knowledge, Work, clock, decide
 from include.scoring.errors import EmptyInputError, PlanError
 from include.scoring.estimate import Estimate, estimate, nothing
 from include.scoring.handing_over import HandedOver, LayoutPlan, hand_over
-from include.scoring.history import HistoryRow, Stage
-from include.scoring.join_job import JoinJobPlan, size_join_job
+from include.scoring.history import STAGES, HistoryRow, Stage
+from include.scoring.join_job import JoinJobPlan, join_work, plan_join_job
 from include.scoring.limits import check_limits
 from include.scoring.listing import InputPlan, NaivePlan, describe_input, one_folder
 from include.scoring.listing import S3Object as S3Object
@@ -34,21 +34,23 @@ from include.scoring.model import ModelPlan, stated_model
 from include.scoring.naming import RunPaths
 from include.scoring.params import RunParams
 from include.scoring.priced import foreign
+from include.scoring.quotas import instance_types
 from include.scoring.request_shape import batch_strategy, concurrency, payload_mb
 from include.scoring.rules import Noun
 
 MINUTE = 60
 MEGABYTE = 1_000_000
-LARGEST_VOLUME_GB = 16_384
 
 
 class PreprocessPlan(Noun):
     """The processing job. `shards` is what is expected; rejected records may lower it.
 
-    `host_bytes` is the input that lies on the disk of one instance at most.
+    `host_bytes` is the input that lies on the disk of one instance at most. `instance_types` are those that it may run
+    on, in the order in which they are tried.
     """
 
     instance_type: str
+    instance_types: tuple[str, ...]
     instance_count: int
     volume_size_gb: int
     max_runtime_seconds: int
@@ -59,9 +61,13 @@ class PreprocessPlan(Noun):
 
 
 class TransformPlan(Noun):
-    """The batch transform job; concurrency is per instance. `shards` are those expected, or objects without shards."""
+    """The batch transform job; concurrency is per instance. `shards` are those expected, or objects without shards.
+
+    `instance_types` as in PreprocessPlan.
+    """
 
     instance_type: str
+    instance_types: tuple[str, ...]
     instance_count: int
     max_concurrent_transforms: int
     max_payload_mb: int
@@ -195,32 +201,22 @@ def make_plan(
             handed = hand_over(pipeline, params, found, sizes, known)
             decision = handed.decision
         else:
-            decision = decide(pipeline, params, _works(params, found), known)
+            decision = decide(pipeline, params, _works(pipeline, params, found), known)
         _introduce(found, decision, known.now, say)
         say.note(model.sentence())
     if pipeline.preprocess is None:
         preprocess, transform = None, _transform_alone(pipeline, params, handed, say, model)
     else:
         preprocess, transform = _stages(pipeline, params, found, decision, say, model)
-    canary = None if decision is None else _canary(pipeline, decision, say)
-    joining = size_join_job(
-        pipeline,
-        found.text_bytes,
-        transform.shards,
-        history=tuple(history),
-        prices=table,
-        speed=(params.prefer or pipeline.goals.prefer) == "speed",
-    )
-    if joining is not None:
-        say.choose("join.instance_count", "plan", joining[2])
-    estimated = (
-        nothing() if decision is None else estimate(decision.choice, None if joining is None else joining[1])
-    )
+    canary = join_job = None
+    if decision is not None:
+        canary = _canary(pipeline, decision, say)
+        join_job = plan_join_job(pipeline, decision, transform.shards, reason=_reason(decision), say=say)
+    estimated = nothing() if decision is None else estimate(decision.choice)
     if decision is not None:
         say.note(estimated.sentence())
         say.note(f"That rests on these rates: {estimated.basis}.")
         types = [stage.option.instance_type for stage in decision.choice.stages]
-        types += [] if joining is None else [joining[0].instance_type]
         if (said := foreign(table, types, region)) is not None:
             say.note(said)
     return Plan(
@@ -237,9 +233,7 @@ def make_plan(
         preprocess=preprocess,
         layout=None if handed is None else handed.layout,
         transform=transform,
-        join=JoinPlan(
-            group_bytes=pipeline.join.group_mb * MEGABYTE, job=None if joining is None else joining[0]
-        ),
+        join=JoinPlan(group_bytes=pipeline.join.group_mb * MEGABYTE, job=join_job),
         naive=naive,
         prices=dict(pipeline.prices),
         region=region,
@@ -263,23 +257,24 @@ def make_plan(
 
 def _canary(pipeline: Pipeline, decision: Decision, say: Choices) -> CanaryPlan | None:
     """Where nothing was measured and the pipeline wants it: one shard first, the rest within these limits."""
-    work, chosen = decision.works[-1], decision.choice.stages[-1]
+    work, chosen = decision.of("transform")
     if pipeline.goals.calibrate != "canary" or chosen.option.rate.runs:
         return None
     say.note(
         f"No transform of this model was measured on {chosen.option.instance_type} yet, so one shard is transformed "
         f"first, on one instance, and the rest is sized from that."
     )
-    quota = chosen.option.quota
+    most = {option.instance_type: work.most(option) for option in work.options}
     return CanaryPlan(
-        most=work.max_instances if quota is None else min(quota, work.max_instances),
+        most={kind: most[kind] for kind in decision.acceptable("transform")},
         fixed=work.fixed,
         prefer=decision.goals.prefer,
     )
 
 
-def _works(params: RunParams, found: InputPlan) -> dict[Stage, Work]:
+def _works(pipeline: Pipeline, params: RunParams, found: InputPlan) -> dict[Stage, Work]:
     asked = params.transform_instance_count is not None
+    joining = join_work(pipeline, found.text_bytes)
     return {
         # An object is read by one instance; what preprocessing writes is cut as needed.
         "preprocess": Work(
@@ -291,6 +286,7 @@ def _works(params: RunParams, found: InputPlan) -> dict[Stage, Work]:
         "transform": Work(
             bytes=found.text_bytes, units=sizing.most_shards(found.text_bytes, asked_for=asked), hashed=True
         ),
+        **({} if joining is None else {"join": joining}),
     }
 
 
@@ -327,40 +323,31 @@ def _stages(
     say: Choices,
     model: ModelPlan,
 ) -> tuple[PreprocessPlan, TransformPlan]:
-    limits = pipeline.transform
-    kinds = [pipeline.preprocessing.instance_type, limits.instance_type]
-    counts, shards = [0, 0], sizing.shard_sizes(0, 1)
+    first, second = (Hosts.none(pipeline, params, stage) for stage in STAGES[:2])
+    shards = sizing.shard_sizes(0, 1)
     if decision is not None:
-        chosen = decision.choice.stages
-        kinds, counts = [each.option.instance_type for each in chosen], [each.count for each in chosen]
-        working = chosen[1].seconds - chosen[1].option.rate.start_seconds
-        shards = sizing.shard_sizes(
-            found.text_bytes,
-            counts[1],
-            asked_for=params.transform_instance_count is not None,
-            per_instance=sizing.shards_per_instance(working),
-        )
+        first, second = (Hosts.of(decision, stage) for stage in STAGES[:2])
+        shards = _shards(params, found, decision)
         reason = _reason(decision)
         say.cluster(
-            decision.works[0],
-            chosen[0],
+            *decision.of("preprocess"),
             unit="input object",
             typed_type=params.preprocess_instance_type is not None,
             reason=reason,
         )
         say.choose("preprocess.shard_bytes", "plan", _about_shards(shards))
         say.cluster(
-            decision.works[1],
-            chosen[1],
+            *decision.of("transform"),
             unit="shard",
             typed_type=params.transform_instance_type is not None,
             reason=reason,
         )
     quiet = say if decision is not None else Choices()
-    host_bytes = _host_bytes(pipeline, found, counts[0])
+    host_bytes = _host_bytes(pipeline, found, first.number)
     preprocess = PreprocessPlan(
-        instance_type=kinds[0],
-        instance_count=counts[0],
+        instance_type=first.kinds[0],
+        instance_types=first.kinds,
+        instance_count=first.number,
         volume_size_gb=_volume(pipeline, host_bytes, quiet),
         max_runtime_seconds=pipeline.preprocessing.max_runtime_minutes * MINUTE,
         shard_bytes=shards.bytes,
@@ -368,7 +355,41 @@ def _stages(
         host_bytes=host_bytes,
         distribution=pipeline.distribution,
     )
-    return preprocess, _transform(pipeline, params, kinds[1], counts[1], shards.count, quiet, model)
+    return preprocess, _transform(pipeline, params, second, shards.count, quiet, model)
+
+
+class Hosts(NamedTuple):
+    """The instances of a stage: how many, and their type, followed by those that may take its place."""
+
+    kinds: tuple[str, ...]
+    number: int
+
+    @classmethod
+    def of(cls, decision: Decision, stage: Stage) -> Hosts:
+        """Those that were decided on."""
+        return cls(decision.acceptable(stage), decision.of(stage)[1].count)
+
+    @classmethod
+    def none(cls, pipeline: Pipeline, params: RunParams, stage: Stage) -> Hosts:
+        """None, where there is nothing to do."""
+        return cls(instance_types(pipeline, params, stage), 0)
+
+
+def _shards(params: RunParams, found: InputPlan, decision: Decision) -> sizing.ShardSizes:
+    """As many as even out the transform; and the join too, where a job does it."""
+    transform = decision.of("transform")[1]
+    each = sizing.shards_per_instance(transform.seconds - transform.option.rate.start_seconds)
+    joins = sum(
+        stage.count
+        for work, stage in zip(decision.works, decision.choice.stages, strict=True)
+        if work.name == "join"
+    )
+    return sizing.shard_sizes(
+        found.text_bytes,
+        transform.count,
+        asked_for=params.transform_instance_count is not None,
+        per_instance=max(each, -(-joins * sizing.SHARDS_PER_INSTANCE // transform.count)),
+    )
 
 
 def _transform_alone(
@@ -376,35 +397,33 @@ def _transform_alone(
 ) -> TransformPlan:
     """The transform of a run without preprocessing; None was handed over where there is nothing to do."""
     if handed is None:
-        return _transform(pipeline, params, pipeline.transform.instance_type, 0, 0, Choices(), model)
-    decision, stage = handed.decision, handed.decision.choice.stages[-1]
+        return _transform(pipeline, params, Hosts.none(pipeline, params, "transform"), 0, Choices(), model)
+    decision = handed.decision
     say.cluster(
-        decision.works[-1],
-        stage,
+        *decision.of("transform"),
         unit="input object" if handed.layout.way == "as it lies" else "piece",
         typed_type=params.transform_instance_type is not None,
         reason=_reason(decision),
     )
     for sentence in handed.sentences:
         say.note(sentence)
-    kind, instances = stage.option.instance_type, stage.count
-    return _transform(pipeline, params, kind, instances, handed.layout.objects, say, model)
+    return _transform(pipeline, params, Hosts.of(decision, "transform"), handed.layout.objects, say, model)
 
 
 def _transform(
     pipeline: Pipeline,
     params: RunParams,
-    kind: str,
-    instances: int,
+    hosts: Hosts,
     shards: int,
     say: Choices,
     model: ModelPlan,
 ) -> TransformPlan:
     payload = payload_mb(pipeline, params, say, serial=model.containers > 1)
     return TransformPlan(
-        instance_type=kind,
-        instance_count=instances,
-        max_concurrent_transforms=concurrency(pipeline, params, kind, payload, say),
+        instance_type=hosts.kinds[0],
+        instance_types=hosts.kinds,
+        instance_count=hosts.number,
+        max_concurrent_transforms=concurrency(pipeline, params, hosts.kinds[0], payload, say),
         max_payload_mb=payload,
         batch_strategy=batch_strategy(pipeline, params, say),
         max_runtime_seconds=pipeline.transform.max_runtime_minutes * MINUTE,
@@ -431,10 +450,10 @@ def _volume(pipeline: Pipeline, host_bytes: int, say: Choices) -> int:
     stated, wanted = pipeline.preprocessing.volume_size_gb, sizing.volume_for(host_bytes)
     if wanted <= stated:
         return stated
-    if wanted > LARGEST_VOLUME_GB:
+    if wanted > sizing.LARGEST_VOLUME_GB:
         raise PlanError(
             f"an instance of preprocess would need {wanted:,} GB of disk for {size(host_bytes)} of input, and "
-            f"SageMaker gives at most {LARGEST_VOLUME_GB:,}; allow more instances, drop the duplicates rule, or "
+            f"SageMaker gives at most {sizing.LARGEST_VOLUME_GB:,}; allow more instances, drop the duplicates rule, or "
             f"split the run"
         )
     say.choose(

@@ -150,23 +150,27 @@ def too_many(refused: int, bounds: Bounds, *, at_least: bool = False) -> str | N
     )
 
 
-def over_budget(*, budget: float | None, spent: float | None, further: float | None) -> str | None:
+def over_budget(
+    *, budget: float | None, spent: float | None, further: float | None, join: float | None = 0.0
+) -> str | None:
     """Why a further job that costs about `further` dollars may not be paid for, or None.
 
-    `spent` is what the run's jobs have cost so far; without a budget nothing is too much.
+    `spent` is what the run's jobs have cost so far, `join` what the job that joins will cost; without a budget nothing
+    is too much.
     """
     if budget is None:
         return None
-    if spent is None or further is None:
+    if spent is None or further is None or join is None:
         return (
             f"A further job could find the records that the model refuses, but its cost is unknown and the budget is "
             f"{money(budget)}: state the price of the instance type under prices."
         )
-    if spent + further <= budget:
+    if spent + further + join <= budget:
         return None
+    kept = f" and the {money(join)} of the join" if join else ""
     return (
         f"A further job could find the records that the model refuses, but it would cost about {money(further)} beside "
-        f"the {money(spent)} already spent, and the budget is {money(budget)}."
+        f"the {money(spent)} already spent{kept}, and the budget is {money(budget)}."
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from include.scoring.config import Pipeline
 from include.scoring.errors import PolicyError
+from include.scoring.gates import pinned
 from include.scoring.naming import LayoutPaths, RunPaths, job_base_name, name_token, runs_prefix
 from include.scoring.placeholders import check_placeholders
 from include.scoring.requests import (
@@ -198,9 +199,14 @@ def _airflow(
         yield _allow("Registry", [*listing, "sagemaker:DescribeModelPackage"], [package])
     yield _find_what_is_left()
     yield _allow("Quotas", ["servicequotas:ListServiceQuotas"], ["*"])
-    if pipeline.skip_unchanged and pipeline.model.containers:
+    if pipeline.model.containers:
+        # Whoever starts a run by hand may ask whether it would change anything.
         archives = [_bare(_literal_uri(uri)) for uri in requests.values("ModelDataUrl")]
         yield _allow("CompareModel", _objects("GetObject"), [account.s3(path) for path in archives])
+    if pinned(pipeline.gates):
+        yield _allow("Compare", _objects("GetObject"), [
+            account.s3(_literal(uri)) for uri in pinned(pipeline.gates)
+        ])  # fmt: skip
     if pipeline.output.catalog is not None:
         yield _register(account, pipeline.output.catalog)
     to_sagemaker = {"StringEquals": {"iam:PassedToService": SAGEMAKER}}

@@ -12,6 +12,7 @@ from include.scoring.requests import (
     JOB_NAME,
     ProcessingValues,
     TransformValues,
+    join_request,
     processing_request,
     transform_request,
 )
@@ -52,6 +53,21 @@ def preflight(pipeline: Pipeline, plan: Plan, looked_at: LookedAt | None = None)
             ),
         )
         problems += lint_processing(processing, Facts(input_bytes=plan.preprocess.host_bytes))
+    if plan.join.job is not None:
+        job = plan.join.job
+        joining = join_request(
+            pipeline,
+            ProcessingValues(
+                job_name=name("join"),
+                run_prefix=plan.run_prefix,
+                instance_type=job.instance_type,
+                instance_count=job.instance_count,
+                volume_size_gb=job.volume_size_gb,
+                max_runtime_seconds=job.max_runtime_seconds,
+            ),
+            plan.paths.join_inputs(name("transform")),
+        )
+        problems += lint_processing(joining, Facts())
     transform = transform_request(
         pipeline,
         TransformValues(

@@ -6,18 +6,19 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from include.scoring.config import Pipeline
-from include.scoring.history import Stage
+from include.scoring.history import STAGES, Stage
 from include.scoring.params import RunParams
-from include.scoring.sections import StageLimits
 
 # AWS's own names.
 OF_TYPE: Mapping[Stage, str] = {
     "preprocess": "{instance_type} for processing job usage",
     "transform": "{instance_type} for transform job usage",
+    "join": "{instance_type} for processing job usage",
 }
 ACROSS: Mapping[Stage, str] = {
     "preprocess": "Number of instances across all processing jobs",
     "transform": "Number of instances across all transform jobs",
+    "join": "Number of instances across all processing jobs",
 }
 
 
@@ -29,22 +30,26 @@ class Quota(NamedTuple):
 
 
 def instance_types(pipeline: Pipeline, params: RunParams, stage: Stage) -> tuple[str, ...]:
-    """The types that a stage may use in this run: the one that a person typed, else those of the pipeline."""
-    typed = params.preprocess_instance_type if stage == "preprocess" else params.transform_instance_type
-    limits: StageLimits = pipeline.preprocessing if stage == "preprocess" else pipeline.transform
+    """The types that a stage may use in this run: the one that a person typed, else those of the pipeline.
+
+    Nothing where the pipeline has no job for the stage.
+    """
+    limits = pipeline.limits_of(stage)
+    if limits is None:
+        return ()
+    typed = {"preprocess": params.preprocess_instance_type, "transform": params.transform_instance_type}.get(
+        stage
+    )
     return (typed,) if typed else tuple(dict.fromkeys((limits.instance_type, *limits.instance_types)))
 
 
 def quota_names(pipeline: Pipeline, params: RunParams) -> frozenset[str]:
     """The quotas that a run can meet."""
-    stages: tuple[Stage, ...] = ("transform",) if pipeline.preprocess is None else ("preprocess", "transform")
     return frozenset(
         name
-        for stage in stages
-        for name in (
-            ACROSS[stage],
-            *(OF_TYPE[stage].format(instance_type=each) for each in instance_types(pipeline, params, stage)),
-        )
+        for stage in STAGES
+        for each in instance_types(pipeline, params, stage)
+        for name in (ACROSS[stage], OF_TYPE[stage].format(instance_type=each))
     )
 
 

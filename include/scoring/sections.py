@@ -230,7 +230,8 @@ class StageLimits(Noun):
     instance_types: tuple[InstanceType, ...] = Field(
         default=(),
         max_length=5,
-        description="Other acceptable types; the plan takes what suits the goals best.",
+        description="Other acceptable types; the plan takes what suits the goals best, and the rest stand in for it "
+        "when AWS has none of it.",
     )
     max_instances: int = Field(
         default=4,

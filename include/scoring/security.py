@@ -51,7 +51,7 @@ class SecuritySection(Noun):
 
     volume_kms_key: Key | None = Field(
         default=None,
-        description="KMS key of the instances' disks: id, ARN or alias. Not for types with local NVMe disks.",
+        description="KMS key of the instances' disks: id, ARN or alias. Types with local NVMe disks take none.",
     )
     output_kms_key: Key | None = Field(
         default=None,
@@ -95,6 +95,26 @@ def has_local_storage(instance_type: str) -> bool:
     family = instance_type.removeprefix("ml.").split(".")[0]
     letters = family.lstrip("abcdefghijklmnopqrstuvwxyz").lstrip("0123456789")
     return family in _NVME_FAMILIES or "d" in letters
+
+
+def check_volume_key(security: SecuritySection, instance_types: Mapping[str, str]) -> None:
+    """Raise ValueError when the disks of a type are to be encrypted with a key that it does not take.
+
+    `instance_types` maps a field of the pipeline file to the type that it names. SageMaker refuses such a job when it
+    is created: after the stages before it were paid for, or at night, when the first type had no capacity.
+    """
+    if security.volume_kms_key is None:
+        return
+    for field, instance_type in instance_types.items():
+        if has_local_storage(instance_type):
+            raise ValueError(f"{field}: found {instance_type} with security.volume_kms_key; {NO_VOLUME_KEY}")
+
+
+#: Why, and what to do, where a type with local disks is given a key.
+NO_VOLUME_KEY = (
+    "it has local NVMe disks, which are encrypted with a key of their own, and SageMaker refuses another; drop "
+    "security.volume_kms_key, or choose another type"
+)
 
 
 def check_model(security: SecuritySection, model: Mapping[str, Any]) -> None:

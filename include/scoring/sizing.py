@@ -24,6 +24,9 @@ LARGEST_SHARD = 64 * 1024 * 1024
 # Text of numbers shrinks to about a third by gzip or zstd; four is on the safe side for disks and shard counts.
 PACKED_GROWTH = 4
 
+# Disk of an instance of a processing job, in GB, at most.
+LARGEST_VOLUME_GB = 16_384
+
 _SIZE_NAME = re.compile(r"\.(?:(\d*)x)?(large|medium|metal)$")
 
 

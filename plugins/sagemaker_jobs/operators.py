@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 SPEC_KEY = "spec"
 REPLACED = "its task was cleared, and another job takes its place"
+#: Template fields beyond the provider's and those of ``WaitsForJob``.
+OWN_TEMPLATE_FIELDS = ("instance_types", "replaces")
 _EXISTING = ("adopt", "timestamp", "fail")
 
 
@@ -38,7 +40,8 @@ class JobOperator(WaitsForJob):
     Arguments beyond the provider's: those of ``WaitsForJob``, and
 
     :param max_job_attempts: jobs that may be started by themselves.
-    :param instance_types: types to try, in order, after one had no capacity.
+    :param instance_types: types to try, in order, after one had no capacity; a text holds them parted by blanks
+        (templated).
     :param resume: whether a failed transform is continued from the objects that have no output yet.
     :param replaces: base names, parted by blanks, of jobs whose place this one takes, such as those of before a clear
         of the task: what still runs of them is stopped first (templated).
@@ -75,7 +78,7 @@ class JobOperator(WaitsForJob):
         action_if_job_exists: str = "adopt",
         deferrable: bool = True,
         max_job_attempts: int = 3,
-        instance_types: Sequence[str] = (),
+        instance_types: Sequence[str] | str = (),
         resume: bool = False,
         replaces: str = "",
         stop_after_seconds: float | str | None = None,
@@ -131,7 +134,7 @@ class JobOperator(WaitsForJob):
         spec = self._spec = self._make_spec()
         # Before the job exists, so that whoever has to find it again can.
         context["ti"].xcom_push(key=SPEC_KEY, value=spec.to_dict())
-        for name in self.replaces.split():
+        for name in _words(self.replaces):
             stop_attempts(self.hook, dataclasses.replace(spec, base_name=name), because=REPLACED)
         return self.begin(context, spec)
 
@@ -197,7 +200,7 @@ class JobOperator(WaitsForJob):
             request=request,
             model=model,
             max_attempts=self.max_job_attempts,
-            instance_types=tuple(self.instance_types),
+            instance_types=tuple(_words(self.instance_types)),
             resume=self.resume,
         )
 
@@ -212,7 +215,7 @@ class ProcessingJobOperator(JobOperator, SageMakerProcessingOperator):
     operator_extra_links = links_of(PROCESSING)
     template_fields: Sequence[str] = (
         *SageMakerProcessingOperator.template_fields,
-        "replaces",
+        *OWN_TEMPLATE_FIELDS,
         *TEMPLATE_FIELDS,
     )
 
@@ -255,7 +258,7 @@ class TransformJobOperator(JobOperator, SageMakerTransformOperator):
     operator_extra_links = links_of(TRANSFORM)  # type: ignore[assignment]  # the provider's has one link only
     template_fields: Sequence[str] = (
         *SageMakerTransformOperator.template_fields,
-        "replaces",
+        *OWN_TEMPLATE_FIELDS,
         *TEMPLATE_FIELDS,
     )
 
@@ -292,6 +295,11 @@ class TransformJobOperator(JobOperator, SageMakerTransformOperator):
         model = self.model_request()
         if model is not None and "ExecutionRoleArn" in model:
             model["ExecutionRoleArn"] = _expand_role(self, model["ExecutionRoleArn"])
+
+
+def _words(value: Sequence[str] | str) -> Sequence[str]:
+    """Names in a list, or in a text parted by blanks, as a template gives them."""
+    return value.split() if isinstance(value, str) else value
 
 
 def _check_choice(argument: str, value: str) -> None:

@@ -82,7 +82,9 @@ def left_to_do(hook: SageMakerHook, spec: JobSpec, earlier: Sequence[Job]) -> Re
         len(left),
         len(was.names),
     )
-    return remainder_of(hook, spec, attempt, was.folder, left or was.names[-1:])
+    # One that went on for others was sized for what was left then, however many objects that is.
+    instances = None if was.whole else int(spec.kind.resources(chain[-1].description)["InstanceCount"])
+    return remainder_of(hook, spec, attempt, was.folder, left or was.names[-1:], instances=instances)
 
 
 def given(hook: SageMakerHook, spec: JobSpec, job: Job) -> Given:

@@ -28,7 +28,7 @@ class JobSpec:
             final name.
         model: the CreateModel request of a model made for this job, shared by all attempts; or None.
         max_attempts: how many jobs may be started by themselves. A person who clears the task may go beyond.
-        instance_types: types to try, in order, after one had no capacity; () to stay with the request's.
+        instance_types: types to try in turn after one had no capacity, after the request's own; () to stay with that.
         resume: whether a failed transform is continued from the objects that have no output yet.
     """
 

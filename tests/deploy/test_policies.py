@@ -309,6 +309,29 @@ def test_make_iam_says_what_is_allowed(
     assert said in capsys.readouterr().err
 
 
+def test_anybody_may_ask_whether_a_run_would_change_anything_so_the_artefacts_may_be_looked_at() -> None:
+    """The form offers it for every pipeline; an existing model has no artefacts that Airflow looks at."""
+    found = statements(policies(changed(skip_unchanged=False))["airflow"])["CompareModel"]
+    assert found["Action"] == ["s3:GetObject"]
+    archives = [each["model_data"] for each in changed().model_dump()["model"]["containers"]]
+    assert found["Resource"] == [each.replace("s3://", "arn:aws:s3:::") for each in archives]
+    assert "CompareModel" not in statements(policies(direct({"region": "eu-central-1"}))["airflow"])
+
+
+def test_the_statistics_of_pinned_runs_may_be_read_and_nothing_beside_them() -> None:
+    """Each once; those of the run before lie among the run's own files."""
+    uri = "s3://other-bucket/work/abalone/run-1/statistics.json"
+    column = "predicted_rings"
+    drift = {"gate": "drift", "column": column, "psi": 0.2, "then": "warn"}
+    pinned = policies(
+        changed(gates=[{**drift, "against": uri}, {**drift, "against": uri, "psi": 0.3}, drift])
+    )
+    found = statements(pinned["airflow"])["Compare"]
+    assert (found["Action"], found["Resource"]) == (["s3:GetObject"], [uri.replace("s3://", "arn:aws:s3:::")])
+    assert problems(found) == []
+    assert "Compare" not in statements(policies(changed(gates=[drift]))["airflow"])
+
+
 def test_a_pipeline_whose_join_may_be_a_job_is_allowed_that_job_too() -> None:
     """It reads what two other jobs wrote, by manifests, and the wheels that the pipeline ships."""
     document = yaml.safe_load((FOLDER / "abalone.yaml").read_text())

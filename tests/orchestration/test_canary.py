@@ -90,11 +90,17 @@ def test_only_pipelines_that_ask_have_the_tasks_and_a_measured_model_skips_them(
     assert "calibrate" in config["TransformResources"]["InstanceCount"]
 
     facts = {"canary": None, "transform_instance_count": 3}
-    ti = SimpleNamespace(
-        xcom_pull=lambda task, key=None: facts if (task, key) == ("shards", "facts") else None
-    )
+    known: dict[Any, Any] = {
+        ("shards", "facts"): facts,
+        ("plan", None): {"transform": {"instance_types": ["ml.m5.xlarge", "ml.m5.large"]}},
+    }
+    ti = SimpleNamespace(xcom_pull=lambda task, key=None: known.get((task, key)))
     operator: Any = dag.get_task("canary")
     assert isinstance(operator, CanaryJobOperator)
     with pytest.raises(AirflowSkipException, match="nothing to calibrate"):
         operator.execute({"ti": ti})
-    assert canary.calibrate("abalone", ti=ti) == {"instance_count": 3, "sentences": []}
+    assert canary.calibrate("abalone", ti=ti) == {
+        "instance_count": 3,
+        "instance_types": ["ml.m5.xlarge", "ml.m5.large"],
+        "sentences": [],
+    }

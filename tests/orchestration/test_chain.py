@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 from include.orchestration.chain import scoring_dag
 from include.orchestration.documentation import TASKS
 from include.orchestration.pipelines import FOLDER
+from sagemaker_jobs.kinds import TRANSFORM
 from sagemaker_jobs.operators import JobOperator
 from sagemaker_jobs.sensors import JobSensor
 from tests.scoring.builders import WITHOUT_PREPROCESS, pipeline
@@ -165,6 +167,47 @@ def test_every_job_counts_in_the_pool_and_has_the_patience_that_the_pipeline_sta
         assert (task.pool, task.priority_weight, task.room_patience_seconds) == ("sagemaker", weight, 420), (
             task.task_id
         )
+
+
+@pytest.mark.parametrize(
+    ("changes", "stages"),
+    [
+        (
+            {"join.processing_above": 1},
+            {"preprocess": "preprocess", "transform": "transform", "join_job": "join.job"},
+        ),
+        (
+            {"transform.on_poison": "fail", "goals.calibrate": "canary"},
+            {"preprocess": "preprocess", "canary": "transform", "transform": None},
+        ),
+        (WITHOUT_PREPROCESS, {"transform": "transform"}),
+    ],
+    ids=["join as a job", "canary", "without preprocess"],
+)
+def test_every_job_falls_back_to_the_types_that_this_runs_plan_allows(
+    changes: dict[str, Any], stages: dict[str, str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a canary, to those that `calibrate` says: the one on which the rate was measured first."""
+    bent = pipeline({**changes, "transform.instance_types": ["ml.c5.xlarge"]})
+    monkeypatch.setattr("include.orchestration.chain.named", lambda _: bent)
+    of_plan = {"instance_types": ["ml.b.large", "ml.a.large"], "instance_type": "ml.b.large"}
+    xcoms = {
+        "plan": {"preprocess": of_plan, "transform": of_plan, "join": {"job": of_plan}},
+        "calibrate": {"instance_types": ["ml.c.large", "ml.b.large"], "instance_count": 3},
+    }
+    ti = SimpleNamespace(xcom_pull=xcoms.get)
+    dag = scoring_dag(bent.name)
+    for task_id, stage in stages.items():
+        task: Any = dag.get_task(task_id)
+        assert "instance_types" in task.template_fields
+        rendered = task.render_template(task.instance_types, {"ti": ti})
+        assert rendered == ("ml.c.large ml.b.large" if stage is None else "ml.b.large ml.a.large"), task_id
+        resources = (
+            TRANSFORM.resources(task.job_request()) if "transform" in task_id or task_id == "canary" else None
+        )
+        if resources is not None:
+            kind = task.render_template(resources["InstanceType"], {"ti": ti})
+            assert kind == rendered.split()[0]
 
 
 def test_the_job_that_joins_exists_only_where_the_pipeline_states_when(

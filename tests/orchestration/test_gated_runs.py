@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from include.orchestration import names
+from include.orchestration.references import check_references
 from include.orchestration.tasks import checks, plan
 from include.orchestration.tasks.clean_up import RunFailed, judge, skipped_on_purpose
-from include.scoring.errors import HeldError, ReleaseError
+from include.scoring.errors import HeldError, PlanError, ReleaseError
 from include.scoring.pictures import pictures_of
 from include.scoring.report import render_text
 from tests.orchestration.staged import Pipelines, Run, deployed, document, published
+from tests.scoring.builders import pipeline
 
 __all__ = ["deployed"]
 
@@ -255,6 +259,33 @@ def test_a_pinned_baseline_is_read_from_the_run_that_it_names(deployed: Pipeline
     run(deployed, 2).go()
     with pytest.raises(HeldError, match=uri):
         run(deployed, 3, lambda features: -age(features)).go()
+
+
+def test_a_pinned_baseline_that_is_not_there_stops_the_plan(deployed: Pipelines) -> None:
+    """Before any job is paid for, with the gate and the URI; where there is nothing to score nobody needs it."""
+    uri = "s3://bucket/work/churn/gone/statistics.json"
+    drift = {"gate": "drift", "column": "churn", "psi": 0.25, "against": uri, "then": "hold"}
+    deployed.write(document(gates=[CONSTANT, drift]))
+    with pytest.raises(PlanError) as caught:
+        run(deployed, 4).go()
+    assert str(caught.value).startswith(f"gates[1].against: found {uri}, which is not there (S3 says 404)")
+    empty = deployed.run("nightly-28", 28, age)
+    assert empty.go() == {}
+
+
+@pytest.mark.parametrize(("code", "expected"), [("403", PlanError), ("SlowDown", ClientError)])
+def test_a_pinned_baseline_that_may_not_be_read_stops_the_plan_and_a_busy_s3_does_not(
+    code: str, expected: type[Exception]
+) -> None:
+    """What another try may mend is raised as it is, so that Airflow tries again."""
+    uri = "s3://bucket/a/statistics.json"
+
+    def head(_: str) -> None:
+        raise ClientError({"Error": {"Code": code, "Message": "no"}}, "HeadObject")
+
+    drift = {"gate": "drift", "column": "churn", "psi": 0.25, "against": uri, "then": "hold"}
+    with pytest.raises(expected, match=rf"(?s){code}"):
+        check_references(SimpleNamespace(head=head), pipeline({"gates": [drift]}))  # type: ignore[arg-type]
 
 
 def skipping(**changes: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from include.orchestration.model_registry import resolve_model
 from include.scoring.errors import ModelError
+from include.scoring.params import RunParams
 from tests.local_aws.servers import running
 from tests.scoring.builders import pipeline
 from tools.laptop import aws_connection
@@ -46,6 +47,12 @@ def sagemaker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         client.create_model_package_group(ModelPackageGroupName="young")
         client.create_model_package(ModelPackageGroupName="young", InferenceSpecification=CONTAINERS)
         client.create_model_package_group(ModelPackageGroupName="empty")
+        client.create_model_package_group(ModelPackageGroupName="narrow")
+        client.create_model_package(
+            ModelPackageGroupName="narrow",
+            InferenceSpecification={**CONTAINERS, "SupportedTransformInstanceTypes": ["ml.m5.xlarge"]},
+            ModelApprovalStatus="Approved",
+        )
         yield client
 
 
@@ -69,7 +76,7 @@ def test_a_pipeline_means_the_latest_approved_version_unless_it_says_which(
     sagemaker: Any, section: dict[str, Any], key: str
 ) -> None:
     """A rejected version is not used, whatever its alias."""
-    assert resolve_model(pipeline({"model": section})).key == key
+    assert resolve_model(pipeline({"model": section}), RunParams()).key == key
 
 
 @pytest.mark.parametrize(
@@ -91,8 +98,23 @@ def test_a_model_that_is_not_there_or_not_approved_stops_the_plan(
 ) -> None:
     """With what was found, before anything is spent."""
     with pytest.raises(ModelError) as caught:
-        resolve_model(pipeline({"model": section}))
+        resolve_model(pipeline({"model": section}), RunParams())
     assert said in str(caught.value)
+
+
+def test_a_package_is_held_to_its_instance_types_also_where_a_person_typed_one(sagemaker: Any) -> None:
+    """Only the typed one counts then: the transform gets no other."""
+    types = {"transform.instance_types": ["ml.c5.xlarge"]}
+    fitting, other = RunParams(), RunParams(transform_instance_type="ml.g5.xlarge")
+    assert resolve_model(pipeline({"model": {"group": "narrow"}}), fitting).key == "narrow/1"
+    with pytest.raises(
+        ModelError, match=r"found ml\.g5\.xlarge, and .*narrow/1 was registered for 'ml\.m5\.xlarge'"
+    ):
+        resolve_model(pipeline({"model": {"group": "narrow"}}), other)
+    with pytest.raises(ModelError, match=r"found ml\.c5\.xlarge"):
+        resolve_model(pipeline({"model": {"group": "narrow"}, **types}), fitting)
+    typed = RunParams(transform_instance_type="ml.m5.xlarge")
+    assert resolve_model(pipeline({"model": {"group": "narrow"}, **types}), typed).key == "narrow/1"
 
 
 def test_an_aws_that_does_not_answer_is_not_taken_for_a_missing_model(
@@ -103,6 +125,6 @@ def test_an_aws_that_does_not_answer_is_not_taken_for_a_missing_model(
         monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", aws_connection(server.url))
         monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
         with pytest.raises(ModelError):
-            resolve_model(pipeline({"model": {"name": "gone"}}))
+            resolve_model(pipeline({"model": {"name": "gone"}}), RunParams())
         with pytest.raises(ClientError, match="ThrottlingException"):
-            resolve_model(pipeline({"model": {"name": "gone"}}))
+            resolve_model(pipeline({"model": {"name": "gone"}}), RunParams())

@@ -75,7 +75,7 @@ class World:
         out = sum(map(len, shards.values()))
         counts = {"in": out + rejected, "out": out, "rejected": rejected}
         self.storage.write_json(WROTE.shards, {"records": counts, "shards": documents})
-        estimate = {"preprocess": {"dollars": 1.0}}
+        estimate = {"preprocess": {"dollars": 1.0}, "join": {"dollars": 0}}
         self.storage.write_json(
             f"{RUN}plan.json", {"budget": None, "prices": {}, "estimate": estimate, **plan}
         )
@@ -342,6 +342,29 @@ def test_an_internal_error_in_the_middle_goes_on_with_the_pieces(world: World) -
     check_mended(world, world.account())
 
 
+def test_a_small_job_that_got_no_instance_is_asked_for_again_as_small(world: World) -> None:
+    """A quarter of the records needs a quarter of the instances, however many pieces that is."""
+    shards = {f"algo-1-{number:05d}": records(number, 30) for number in range(4)}
+    world.prepare(shards, {key(shards["algo-1-00002"][16])})
+    for _ in range(2):
+        world.run_job(world.ensure())
+    pieces = world.ensure()
+    world.aws.end(
+        pieces.name,
+        "Failed",
+        FailureReason="CapacityError: Unable to provision requested ML compute capacity.",
+    )
+    del world.aws.jobs[pieces.name]["TransformStartTime"]
+    again = world.ensure()
+    assert again.attempt == 4
+    counts = [job.description["TransformResources"]["InstanceCount"] for job in (pieces, again)]
+    assert counts == [1, 1]
+    world.run_job(again)
+    assert len(world.seen[-1]) == 5
+    world.to_the_end()
+    check_mended(world, world.account())
+
+
 def test_what_was_not_reached_is_run_again_and_blamed_for_nothing(world: World) -> None:
     """The container died with some objects refused and some not tried."""
     shards = {f"algo-1-{number:05d}": records(number, 9) for number in range(4)}
@@ -411,8 +434,14 @@ def test_the_budget_ends_it(world: World) -> None:
         world.run_job(world.ensure())
     with pytest.raises(JobFailedForGood, match=r"the \$1\.42 already spent, and the budget is \$1\.50"):
         world.ensure()
-    estimate = {"preprocess": {"dollars": 1.0}, "dollars_high": 1.6}
+    estimate = {"preprocess": {"dollars": 1.0}, "join": {"dollars": 0.0}, "dollars_high": 1.6}
     approved = {**plan, "approval": "the estimate is above the budget", "estimate": estimate}
+    joined = {**approved, "estimate": {**estimate, "join": {"dollars": 0.1}}}
+    world.storage.write_json(f"{RUN}plan.json", joined)
+    with pytest.raises(
+        JobFailedForGood, match=r"\$1\.42 already spent and the \$0\.1000 of the join, and the budget"
+    ):
+        world.ensure()
     world.storage.write_json(f"{RUN}plan.json", approved)
     assert world.ensure().attempt == 4
 

@@ -9,6 +9,7 @@ import pytest
 
 from include.orchestration.model_registry import resolve_model
 from include.scoring.errors import ModelError
+from include.scoring.params import RunParams
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM
 from sagemaker_jobs.matching import differences
 from tests.local_aws.servers import running
@@ -43,9 +44,9 @@ def test_every_field_is_taken_and_described(tmp_path: Path, monkeypatch: pytest.
                 getattr(client, kind.stop)(**{kind.name_field: name})
         monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", aws_connection(server.url))
         theirs = {"model": {"name": "model-1"}, "security": ALL["security"]}
-        assert resolve_model(pipeline(theirs)).name == "model-1"
+        assert resolve_model(pipeline(theirs), RunParams()).name == "model-1"
         with pytest.raises(ModelError, match="VpcConfig is"):
-            resolve_model(pipeline({**theirs, "security.vpc.subnets": ["subnet-9999ffff"]}))
+            resolve_model(pipeline({**theirs, "security.vpc.subnets": ["subnet-9999ffff"]}), RunParams())
     for operation, request in made.items():
         wanted = {name: value for name, value in request.items() if name != "Tags"}
         assert differences(wanted, described[operation]) == []

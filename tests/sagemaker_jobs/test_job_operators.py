@@ -39,6 +39,18 @@ def sent(aws: FakeSageMaker, operation: str) -> dict[str, Any]:
     return requests[0]
 
 
+@pytest.mark.parametrize("types", [("ml.m5.xlarge", "ml.c5.xlarge"), "ml.m5.xlarge ml.c5.xlarge", "", ()])
+def test_instance_types_are_a_list_or_what_a_template_gives_parted_by_blanks(
+    aws: FakeSageMaker, types: Any
+) -> None:
+    """Nothing stands for the request's own type alone."""
+    operator = ProcessingJobOperator(task_id="p", config=processing_config(), instance_types=types)
+    context = context_of(operator)
+    operator.execute(context)
+    expected = ["ml.m5.xlarge", "ml.c5.xlarge"] if types else []
+    assert context["ti"].xcoms["spec"]["instance_types"] == expected
+
+
 def test_they_are_the_providers_operators(aws: FakeSageMaker):
     """isinstance against the provider's classes holds, and their arguments are taken."""
     processing = ProcessingJobOperator(

@@ -195,6 +195,23 @@ def test_the_rest_is_given_to_no_more_instances_than_it_has_objects(
     assert ensure_job(hook, spec).name == "score-0123-2"
 
 
+def test_a_job_for_a_small_rest_stays_small_when_it_got_no_instance(
+    aws: FakeSageMaker, hook: SageMakerHook, bucket: Bucket
+):
+    """A rest of many small objects, sized for one instance, is not tried again on as many as were planned for all."""
+    spec = transform_spec(resume=True)
+    bucket.put(*[f"run/features/part-{number}.csv" for number in range(5)])
+    ensure_job(hook, spec)
+    bucket.put("run/score-0123-1/predictions/part-0.csv.out")
+    aws.end("score-0123-1", "Failed", FailureReason=INTERNAL)
+    ensure_job(hook, spec)
+    aws.jobs["score-0123-2"]["TransformResources"]["InstanceCount"] = 1  # as whoever goes on may ask for
+    no_capacity(aws, "score-0123-2")
+    assert ensure_job(hook, spec).name == "score-0123-3"
+    assert len(bucket.json("run/score-0123-3/predictions-manifest.json")[1:]) == 4
+    assert aws.jobs["score-0123-3"]["TransformResources"]["InstanceCount"] == 1
+
+
 def test_a_transform_that_failed_in_part_goes_on_with_the_rest(
     aws: FakeSageMaker, hook: SageMakerHook, bucket: Bucket
 ):

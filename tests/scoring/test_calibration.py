@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from include.scoring.cost import StageUse
 from include.scoring.errors import PlanError
 from tests.scoring.builders import MOMENT
 from tests.scoring.test_goals import GB, MEASURED, plan
+from tests.scoring.test_history import row
 
 CANARY = {"goals.calibrate": "canary", "transform.on_poison": "fail"}
 OF_TEN = Canary(records=100, of_records=1000, of_shards=10)
@@ -26,10 +28,15 @@ def use(*, busy: float | None = 100.0, running: float = 190.0) -> StageUse:
 
 
 def resized(
-    *, spent: float | None = 0.0, of: StageUse | None = None, minutes: float = 0, **params: Any
+    *,
+    spent: float | None = 0.0,
+    of: StageUse | None = None,
+    minutes: float = 0,
+    more: dict[str, Any] | None = None,
+    **params: Any,
 ) -> Resized:
     """For eight gigabytes, so many minutes after the plan was made."""
-    changes = {**CANARY, "goals.on_over_budget": "approve"}
+    changes = {**CANARY, "goals.on_over_budget": "approve", **(more or {})}
     made = plan([GB] * 8, changes, history=[], can_ask=True, **params).for_xcom()
     return resize(made, OF_TEN, of or use(), spent=spent, now=MOMENT + timedelta(minutes=minutes))
 
@@ -37,12 +44,16 @@ def resized(
 def test_only_a_first_run_has_a_canary_and_only_where_the_pipeline_wants_it() -> None:
     first = plan([GB] * 8, CANARY, history=[])
     assert first.canary is not None
-    assert (first.canary.most, first.canary.fixed, first.canary.prefer) == (8, None, "cost")
+    assert (first.canary.most, first.canary.fixed, first.canary.prefer) == ({"ml.m5.xlarge": 8}, None, "cost")
     assert any(text.startswith("No transform of this model was measured") for text in first.sentences)
     assert plan([GB] * 8, CANARY, history=MEASURED).canary is None
+    silent = [row(busy_seconds=None, start_seconds=None)]
+    assert plan([GB] * 8, CANARY, history=silent).canary is None, (
+        "a server that logs nothing was measured too"
+    )
     assert plan([GB] * 8, history=[]).canary is None
     quota = {"ml.m5.xlarge for transform job usage": 5}
-    assert plan([GB] * 8, CANARY, history=[], quotas=quota).canary.most == 5
+    assert plan([GB] * 8, CANARY, history=[], quotas=quota).canary.most == {"ml.m5.xlarge": 5}
 
 
 def test_the_rest_is_sized_from_the_measured_rate() -> None:
@@ -80,6 +91,36 @@ def test_a_rest_that_the_budget_does_not_pay_for_is_not_started() -> None:
     assert resized(budget=0.0001, spent=0.99).instance_count == 1
 
 
+def test_the_job_that_joins_keeps_its_part_of_the_time_and_of_the_budget() -> None:
+    """What is left for the transform is what the join does not need."""
+    joined = {"join.processing_above": 0, "join.instance_type": "ml.g5.24xlarge", "join.max_instances": 1}
+    assert resized(budget=2, spent=1.7).instance_count == 1
+    with pytest.raises(
+        PlanError, match=r"is left beside the \$0\.\d+ of the join\. Nothing further was spent"
+    ):
+        resized(budget=2, spent=1.7, more=joined)
+    alone, beside = (resized(deadline="120", minutes=93, more=more).instance_count for more in (None, joined))
+    assert 1 < alone < beside
+
+
+def test_a_canary_on_another_type_than_planned_sizes_the_rest_for_that_type() -> None:
+    """AWS had none of the planned one; the rest goes where the rate was measured, within that type's own quota."""
+    elsewhere = replace(use(), instance_type="ml.m5.2xlarge")
+    types = {"transform.instance_types": ["ml.m5.2xlarge", "ml.m5.large"]}
+    quotas = {"ml.m5.2xlarge for transform job usage": 3, "ml.m5.large for transform job usage": 2}
+    found = resized(of=elsewhere, more=types, quotas=quotas, transform_instance_count=2)
+    assert found.instance_count == 2
+    assert found.instance_types == ("ml.m5.2xlarge", "ml.m5.large", "ml.m5.xlarge")
+    assert found.sentences[0].startswith(
+        "One of 10 shards was transformed first, on 1 × ml.m5.2xlarge, as AWS had no ml.m5.large: 8 MB/s"
+    )
+    made = plan([GB] * 8, {**CANARY, **types}, history=[], quotas=quotas).for_xcom()
+    fastest = resize(
+        {**made, "canary": {**made["canary"], "prefer": "speed"}}, OF_TEN, elsewhere, spent=0.0, now=MOMENT
+    )
+    assert (fastest.instance_count, fastest.instance_types) == (3, ("ml.m5.2xlarge", "ml.m5.xlarge"))
+
+
 def test_without_logged_requests_all_of_the_canarys_time_counts_as_work() -> None:
     """Slower than it is, so never too few instances for a deadline."""
     blind = resized(of=use(busy=None))
@@ -89,9 +130,11 @@ def test_without_logged_requests_all_of_the_canarys_time_counts_as_work() -> Non
 def test_the_report_shows_what_the_canary_showed_in_place_of_what_was_assumed() -> None:
     made = plan([GB] * 8, CANARY, history=[]).for_xcom()
     found = resized()
-    shown = with_calibration(made, {"sentences": list(found.sentences)}, 2)
+    shown = with_calibration(
+        made, {"sentences": list(found.sentences), "instance_types": ["ml.m5.2xlarge"]}, 2
+    )
     assert [text for text in shown["sentences"] if text.startswith("Transform uses ")] == [
         found.sentences[-1]
     ]
-    assert shown["transform"]["instance_count"] == 2
+    assert (shown["transform"]["instance_count"], shown["transform"]["instance_type"]) == (2, "ml.m5.2xlarge")
     assert made["transform"]["instance_count"] == 1

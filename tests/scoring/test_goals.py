@@ -194,6 +194,25 @@ def test_of_acceptable_types_the_cheapest_for_the_work_is_taken() -> None:
     assert typed.transform.instance_type == "ml.m5.xlarge"
 
 
+def test_every_acceptable_type_is_tried_without_capacity_the_chosen_one_first() -> None:
+    """Also the pipeline's main type, where another was chosen; none on which the job could not run as it is sized."""
+    types = {"transform.instance_types": ["ml.m5.large", "ml.c5.xlarge"]}
+    small, large, unpriced = "ml.m5.large", "ml.m5.xlarge", "ml.c5.xlarge"
+    fast = [row(stage="transform", instance_type=small, bytes=int(6e9), busy_seconds=1000.0)]
+
+    def tried(**params: Any) -> tuple[str, ...]:
+        return plan([GB] * 8, types, history=MEASURED + fast, **params).transform.instance_types
+
+    assert tried() == (small, large, unpriced)
+    assert tried(transform_instance_type=unpriced) == (unpriced,)
+    assert tried(budget=50) == (small, large)
+    few = {f"{large} for transform job usage": 2}
+    assert tried(transform_instance_count=3, quotas=few) == (small, unpriced)
+    assert tried(transform_instance_count=2, quotas=few) == (small, large, unpriced)
+    alone = plan([GB] * 8, types)
+    assert alone.preprocess.instance_types == ("ml.m5.xlarge",)
+
+
 def test_a_quota_of_the_account_lowers_the_limit_and_an_exhausted_one_is_an_error() -> None:
     name = "ml.m5.xlarge for transform job usage"
     assert counts(plan([GB] * 8, prefer="speed", quotas={name: 3})) == (8, 3)

@@ -82,11 +82,30 @@ def test_other_stages_types_and_models_do_not_count() -> None:
 
 
 def test_rows_that_say_nothing_of_the_rate_are_left_out() -> None:
-    silent = row(busy_seconds=None, start_seconds=None)
-    assert silent.bytes_per_second is None
-    assert rate([silent]).runs == 0
+    for silent in (row(bytes=0), row(busy_seconds=None, start_seconds=None, running_seconds=0.0)):
+        assert silent.bytes_per_second is None
+        assert rate([silent]).runs == 0
     # Without busy time the time after start-up counts: (340 - 90) s on two instances.
     assert row(busy_seconds=None).bytes_per_second == 2e6
+
+
+@pytest.mark.parametrize("unknown", [{"busy_seconds": None, "start_seconds": None}, {"busy_seconds": 0.0}])
+def test_a_server_that_logs_no_requests_is_learned_from_by_all_of_its_running_time(
+    unknown: dict[str, Any],
+) -> None:
+    """Slower than it is, and the plan says so; a start-up is allowed for on top. 1 GB in 340 s on two instances."""
+    learned = rate([row(**unknown)])
+    assert learned.bytes_per_second == pytest.approx(1e9 / 680)
+    assert (learned.start_seconds, learned.runs) == (90.0, 1)
+    assert "the last run, start-up included, as nothing logged when work began" in learned.basis("transform")
+
+
+def test_runs_that_logged_their_requests_go_before_later_ones_that_did_not() -> None:
+    """One night without the right to read logs changes nothing."""
+    blind = row(moment="2026-02-01", busy_seconds=None, start_seconds=None)
+    learned = rate([*nights(3, 3, 3), blind])
+    assert (learned.bytes_per_second, learned.runs) == (3e6, 3)
+    assert "start-up included" not in learned.basis("transform")
 
 
 def test_the_error_of_the_last_plan_is_stated() -> None:

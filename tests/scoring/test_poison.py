@@ -125,6 +125,10 @@ def test_a_further_job_is_paid_for_within_the_budget_only() -> None:
         "A further job could find the records that the model refuses, but it would cost about $7.50 beside the $15.00 "
         "already spent, and the budget is $20.00."
     )
+    assert over_budget(budget=20.0, spent=10.0, further=7.5, join=2.5) is None
+    kept = over_budget(budget=20.0, spent=10.0, further=7.5, join=3.0)
+    assert kept is not None
+    assert "$10.00 already spent and the $3.00 of the join, and the budget is $20.00" in kept
     unknown = over_budget(budget=20.0, spent=0.5, further=None)
     assert unknown is not None
     assert "its cost is unknown and the budget is $20.00: state the price" in unknown

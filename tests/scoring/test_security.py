@@ -145,6 +145,27 @@ def test_a_type_with_disks_of_its_own_takes_no_key(instance_type: str, local: bo
     assert "VolumeKmsKeyId" not in str(lint_transform(without["CreateTransformJob"], Facts()))
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "field"),
+    [
+        ("preprocess.instance_type", "ml.m5d.xlarge", "preprocess.instance_type"),
+        ("transform.instance_types", ["ml.c5.xlarge", "ml.g5.xlarge"], r"transform.instance_types\[1\]"),
+        ("join.instance_type", "ml.m5d.4xlarge", "join.instance_type"),
+        ("join.instance_types", ["ml.m5d.4xlarge"], r"join.instance_types\[0\]"),
+    ],
+)
+def test_no_job_can_get_a_type_that_takes_no_key(path: str, value: Any, field: str) -> None:
+    """Also one that is tried only when the first has no capacity, and one that only joins; where no job joins, none."""
+    keyed = {"security.volume_kms_key": KEY, path: value}
+    with pytest.raises(
+        ValidationError, match=f"{field}: found ml.*with security.volume_kms_key; it has local NVMe"
+    ):
+        pipeline({**keyed, "join.processing_above": 1})
+    pipeline({path: value, "join.processing_above": 1})
+    if path.startswith("join"):
+        pipeline(keyed)
+
+
 def test_an_existing_model_has_to_be_shut_in_already() -> None:
     """A transform runs where its model says: nothing in its own request could move it into a VPC."""
     security = pipeline(ALL).security

@@ -13,7 +13,7 @@ from include.orchestration.direct.join import join
 from include.orchestration.direct.manifests import manifests
 from include.orchestration.refusals import final
 from include.orchestration.requests import direct_transform_config
-from include.orchestration.templates import earlier_names_of_job, from_plan, submitted
+from include.orchestration.templates import earlier_names_of_job, from_plan, submitted, types_from_plan
 from include.scoring.config import Pipeline
 from sagemaker_jobs.kinds import TRANSFORM
 from sagemaker_jobs.operators import TransformJobOperator
@@ -37,7 +37,7 @@ def direct_tasks(pipeline: Pipeline, submits: dict[str, Any], waits: dict[str, A
         transform = TransformJobOperator(
             task_id=names.TRANSFORM,
             config=direct_transform_config(pipeline),
-            instance_types=pipeline.transform.instance_types,
+            instance_types=types_from_plan("transform"),
             resume=True,
             replaces=earlier_names_of_job("transform"),
             **submits,

@@ -18,7 +18,7 @@ from include.orchestration.storage import Storage
 from include.scoring.checks import Evidence, Verdict, check_held, judge
 from include.scoring.config import Pipeline
 from include.scoring.errors import ReconciliationError
-from include.scoring.gates import PREVIOUS, DriftGate
+from include.scoring.gates import PREVIOUS, DriftGate, pinned
 from include.scoring.naming import RunPaths
 
 log = logging.getLogger(__name__)
@@ -111,19 +111,19 @@ def evidence_of(
     groups: Mapping[str, Any],
 ) -> Evidence:
     """What the gates look at; only what they ask for is read."""
-    drifts = {gate.against for gate in config.gates if isinstance(gate, DriftGate)}
+    compares = any(isinstance(gate, DriftGate) and gate.against == PREVIOUS for gate in config.gates)
     runs_asked = [gate.runs for gate in config.gates if gate.gate == "rows"]
     last = published_runs.before(
         storage,
         config,
         moment=datetime.fromisoformat(plan["moment"]),
         run_id=plan["run_id"],
-        most=max([*runs_asked, 1 if PREVIOUS in drifts else 0], default=0),
+        most=max([*runs_asked, 1 if compares else 0], default=0),
     )
     references: dict[str, Mapping[str, Any] | None] = {
-        uri: storage.read_json(uri) for uri in drifts if uri != PREVIOUS
+        uri: storage.read_json(uri) for uri in pinned(config.gates)
     }
-    references[PREVIOUS] = storage.read_json(last[-1]["statistics"]) if PREVIOUS in drifts and last else None
+    references[PREVIOUS] = storage.read_json(last[-1]["statistics"]) if compares and last else None
     return Evidence(
         statistics=statistics,
         groups=groups,

@@ -22,6 +22,7 @@ from include.orchestration.model_registry import resolve_model
 from include.orchestration.pipelines import named
 from include.orchestration.pools import check_pool
 from include.orchestration.quotas import quotas_of
+from include.orchestration.references import check_references
 from include.orchestration.releasing import held_run
 from include.orchestration.storage import Storage
 from include.scoring.config import Pipeline
@@ -50,7 +51,8 @@ def plan(
         ModelError: SageMaker has no such model, or no version of it that may score.
         LintError: SageMaker would refuse, or misread, a request of this plan.
         ReleaseError: the run that is to be published is unknown, or not held.
-        PlanError: the input is empty and the pipeline says that this is a failure, or no cluster fits.
+        PlanError: the input is empty and the pipeline says that this is a failure, no cluster fits, or statistics that
+            a gate compares with cannot be read.
     """
     config = named(pipeline)
     check_conf(dag_run.conf, param_specs(config))
@@ -64,7 +66,7 @@ def plan(
         stop_earlier_plan(config, ti.dag_id, dag_run.run_id)
     check_pool(config)
     storage = Storage(config.aws_conn_id, config.region)
-    model = resolve_model(config)
+    model = resolve_model(config, asked)
     listed: Iterable[S3Object] = storage.objects(input_uri)
     # What is not preprocessed is looked at, cut and put into lists by its objects: these are few enough to be kept.
     kept = list(listed) if config.preprocess is None else []
@@ -83,6 +85,8 @@ def plan(
                 can_ask=config.goals.on_over_budget == "approve",
             )  # fmt: skip
         preflight(config, made, looked_at)
+        if not made.empty:
+            check_references(storage, config)
         made = compared(storage, config, asked, made)
         paths = RunPaths(made.run_prefix)
         storage.write(paths.plan, made.model_dump_json(indent=2) + "\n")
