@@ -16,6 +16,7 @@ from include.scoring.config import Pipeline
 from include.scoring.decision import Decision, Work
 from include.scoring.errors import PlanError
 from include.scoring.messages import size
+from include.scoring.params import RunParams
 from include.scoring.rules import Noun
 
 MINUTES = 15
@@ -39,12 +40,13 @@ class JoinJobPlan(Noun):
     max_runtime_seconds: int
 
 
-def join_work(pipeline: Pipeline, text_bytes: int) -> Work | None:
+def join_work(pipeline: Pipeline, params: RunParams, text_bytes: int) -> Work | None:
     """What a job has to join of so many bytes of text; None where Airflow's workers join them."""
     above = pipeline.join.processing_above
     if above is None or text_bytes <= above:
         return None
-    return Work(bytes=text_bytes, units=sizing.most_shards(text_bytes), hashed=True, within=MINUTES * 60)
+    shards = sizing.most_shards_for(text_bytes, params.transform_instance_count)
+    return Work(bytes=text_bytes, units=shards, hashed=True, within=MINUTES * 60)
 
 
 def plan_join_job(
@@ -66,7 +68,7 @@ def plan_join_job(
         reason = "the limits allow no more" if chosen.count == most else "the budget allows no more"
     say.cluster(work, chosen, unit="shard", typed_type=False, reason=reason)
     say.note(f"Up to {size(above)} of records Airflow's workers join, without a job.")
-    # Preprocessing cuts no fewer shards than that, unless there are too few records for it.
+    # There are so many shards, but for what is lost where they are made a multiple of the transform's instances.
     count = min(chosen.count, shards)
     return JoinJobPlan(
         above=above,

@@ -274,7 +274,7 @@ def _canary(pipeline: Pipeline, decision: Decision, say: Choices) -> CanaryPlan 
 
 def _works(pipeline: Pipeline, params: RunParams, found: InputPlan) -> dict[Stage, Work]:
     asked = params.transform_instance_count is not None
-    joining = join_work(pipeline, found.text_bytes)
+    joining = join_work(pipeline, params, found.text_bytes)
     return {
         # An object is read by one instance; what preprocessing writes is cut as needed.
         "preprocess": Work(

@@ -50,8 +50,7 @@ def shard_sizes(
         return ShardSizes(count=0, bytes=SMALLEST_SHARD)
     count = min(instances * per_instance, most_shards(total))
     if asked_for:
-        # Small shards only as far as the instances asked for need them.
-        count = max(count, min(instances * SHARDS_PER_INSTANCE, most_shards(total, asked_for=True)))
+        count = max(count, _small_shards_for(total, instances))
     if count > instances:
         # A multiple of the instances gives each the same number under contiguous and round-robin assignment.
         count -= count % instances
@@ -63,6 +62,16 @@ def shard_sizes(
 def most_shards(total: int, *, asked_for: bool = False) -> int:
     """How many shards `total` bytes give at most; so many instances can have work."""
     return max(1, total // (SMALLEST_SHARD_ASKED_FOR if asked_for else SMALLEST_SHARD)) if total > 0 else 0
+
+
+def most_shards_for(total: int, asked: int | None) -> int:
+    """The same where a person may have asked for so many instances."""
+    return max(most_shards(total), 0 if asked is None else _small_shards_for(total, asked))
+
+
+def _small_shards_for(total: int, instances: int) -> int:
+    """Small shards, only as far as the instances asked for need them."""
+    return min(instances * SHARDS_PER_INSTANCE, most_shards(total, asked_for=True))
 
 
 def shards_per_instance(working_seconds: float) -> int:

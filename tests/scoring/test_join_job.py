@@ -175,6 +175,10 @@ def test_there_are_shards_for_every_instance_of_the_join() -> None:
     made = goals.plan(EIGHT, wide)
     assert (made.join.job.instance_count, made.transform.instance_count) == (40, 1)
     assert made.transform.shards >= 400
+    asked = goals.plan(
+        [MB], {**wide, "join.processing_above": 0, "transform.max_instances": 4}, transform_instance_count=4
+    )
+    assert (asked.join.job.instance_count, asked.transform.shards) == (40, 40)
     small = goals.plan([3 * MB], {**wide, "join.processing_above": 0})
     assert 1 <= small.join.job.instance_count <= small.transform.shards
 
