@@ -208,12 +208,11 @@ def make_plan(
         preprocess, transform = None, _transform_alone(pipeline, params, handed, say, model)
     else:
         preprocess, transform = _stages(pipeline, params, found, decision, say, model)
-    canary = join_job = None
+    canary, join_job, estimated = None, None, nothing()
     if decision is not None:
         canary = _canary(pipeline, decision, say)
         join_job = plan_join_job(pipeline, decision, transform.shards, reason=_reason(decision), say=say)
-    estimated = nothing() if decision is None else estimate(decision.choice)
-    if decision is not None:
+        estimated = estimate(decision.choice)
         say.note(estimated.sentence())
         say.note(f"That rests on these rates: {estimated.basis}.")
         types = [stage.option.instance_type for stage in decision.choice.stages]
