@@ -133,7 +133,7 @@ class Pipeline(Noun):
     on_empty: Literal["skip", "fail"] = Field(
         default="skip", description="When there is nothing to score: end quietly without output, or fail."
     )
-    prices: dict[str, float] = Field(
+    prices: dict[str, Annotated[float, Field(ge=0)]] = Field(
         default_factory=dict,
         description="Dollars per hour that you pay for an instance type, in place of the table's, which are "
         "us-east-1's in whatever region the jobs run.",

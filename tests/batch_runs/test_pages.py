@@ -83,7 +83,9 @@ def runs(database: Database, storage: Storage) -> None:
     database.add_tasks("open_one", "planned", {"plan": "success", "preprocess": "running"})
     database.hand_on("open_one", "planned", "plan", planned.for_xcom())
     database.add_tasks(
-        "open_one", "refused", {"plan": "success", "preprocess": "success", "shards": "failed"}
+        "open_one",
+        "refused",
+        {"plan": "success", "preprocess": "success", "shards": "failed", "clean_up": "failed"},
     )
     database.hand_on("open_one", "refused", "plan", planned.for_xcom())
     database.add_tasks("open_one", "only", {"plan": "success", "preprocess": "skipped"})
@@ -176,7 +178,7 @@ def test_the_duration_of_a_run_is_the_same_in_the_list_and_in_the_plot(page: Cal
     assert plot
     [drawn] = [trace for trace in json.loads(plot[1])["data"] if trace["name"] == "Duration"]
     assert set(drawn["customdata"]) == {"1 h 00 min"}
-    assert set(drawn["y"]) == {3600.0}
+    assert set(drawn["y"]) == {60.0}  # minutes
     listed = re.findall(r"\b\d+ (?:h \d+ min|min \d+ s)", " ".join(Markup(text).text))
     assert set(listed) == {"1 h 00 min"}
 
@@ -191,6 +193,14 @@ def test_a_finished_run_shows_what_its_report_shows(page: Callable[[str], str]) 
     )
     assert 'data-live="no"' in text
     assert "report.html" in text
+
+
+def test_the_teardown_that_fails_with_every_failed_run_is_not_named_as_a_reason(
+    page: Callable[[str], str],
+) -> None:
+    text = page(run("refused"))
+    assert "shards failed; " in text
+    assert "clean_up failed; " not in text
 
 
 def test_a_run_that_only_has_a_plan_shows_its_sentences(page: Callable[[str], str]) -> None:

@@ -310,3 +310,16 @@ def test_no_text_of_the_data_is_markup_to_plotly() -> None:
 def test_labels_that_begin_alike_stay_apart() -> None:
     assert len(set(labels(["a" * 40 + "1", "a" * 40 + "2", "b"]))) == 3
     assert literal("a<b>&amp;\x07") == "a&lt;b&gt;&amp;amp;·"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "drawn_as", "suffix"), [(90, 90, " s"), (600, 10, " min"), (14_400, 4, " h")]
+)
+def test_durations_are_drawn_in_a_unit_of_few_digits(seconds: int, drawn_as: float, suffix: str) -> None:
+    run = {**summary(report()), "moment": "2026-01-31T02:00:00+00:00", "seconds": seconds}
+    drawn = trends([{**run, "seconds": None}, run])
+    assert drawn is not None
+    durations = next(each for each in drawn.figure["data"] if each["name"] == "Duration")
+    assert durations["y"] == [None, drawn_as]
+    axis = drawn.figure["layout"]["yaxis" + durations["yaxis"][1:]]
+    assert axis["ticksuffix"] == suffix

@@ -32,6 +32,7 @@ def trends(runs: Sequence[_Figures]) -> Picture | None:
     if len(runs) < 2:
         return None
     names = [run["moment"] for run in runs]
+    unit, suffix_of_unit = _unit_of_time(runs)
     traces = []
     axes: dict[str, Any] = {}
     for number, (title, value, words, colour) in enumerate(ROWS, 1):
@@ -43,7 +44,9 @@ def trends(runs: Sequence[_Figures]) -> Picture | None:
                 "mode": "lines+markers",
                 "name": title,
                 "x": names,
-                "y": values,
+                "y": [None if each is None else each / unit for each in values]
+                if title == "Duration"
+                else values,
                 "yaxis": f"y{suffix}",
                 "line": {"color": colour, "width": 2},
                 "marker": {"size": 5},
@@ -63,7 +66,7 @@ def trends(runs: Sequence[_Figures]) -> Picture | None:
             "fixedrange": True,
             **({"tickformat": ".1%"} if title == "Rejected" else {}),
             **({"tickprefix": "$"} if title == "Cost" else {}),
-            **({"ticksuffix": " s"} if title == "Duration" else {}),
+            **({"ticksuffix": suffix_of_unit} if title == "Duration" else {}),
         }
     first = axes.pop("yaxis")
     figure = {
@@ -80,6 +83,14 @@ def trends(runs: Sequence[_Figures]) -> Picture | None:
         title=f"Last {count(len(runs), 'run')} with a report",
         caption=_caption(runs),
         figure=figure,
+    )
+
+
+def _unit_of_time(runs: Sequence[_Figures]) -> tuple[int, str]:
+    """Seconds in the unit in which the longest run is a number of a few digits, and how it is written."""
+    longest = max((run["seconds"] or 0 for run in runs), default=0)
+    return next(
+        ((size, name) for size, name in ((3600, " h"), (60, " min")) if longest >= 3 * size), (1, " s")
     )
 
 
