@@ -54,6 +54,15 @@ class Fields:
             raise ConfigError(f"{self.at(name)} is {_shown(value)}, allowed is {_KINDS[kind]}")
         return float(value) if kind is float else value
 
+    def number(self, name: str) -> int | float | None:
+        """The field `name`, a whole number to the digit; None where it is left out."""
+        try:
+            value: float | None = self.get(name, float, None)
+        except OverflowError as error:
+            found = _shown(self._value[name])
+            raise ConfigError(f"{self.at(name)} is {found}, allowed is a finite number of 64 bits") from error
+        return None if value is None else self._value[name]
+
     def choice(self, name: str, allowed: Sequence[str], default: Any = _MISSING) -> str:
         value: str = self.get(name, str, default)
         if value not in allowed:

@@ -9,7 +9,7 @@ from typing import Mapping, Sequence
 import numpy as np
 
 from include.jobs.batch import Batch
-from include.jobs.config import Config
+from include.jobs.config import Config, Input
 from include.jobs.features import Features
 from include.jobs.groups import Groups
 from include.jobs.layout import Layout
@@ -71,7 +71,7 @@ class Judge:
             return _verdict(len(batch.rows), why, [])
         fit = [index for index in range(len(batch.rows)) if index not in why]
         rows = batch.rows if len(fit) == len(batch.rows) else [batch.rows[index] for index in fit]
-        table, failed = self._table(layout.names, rows)
+        table, failed = typed_table(self._config.input, layout.names, rows)
         table.duplicates = {
             name: flags if len(fit) == len(flags) else flags[fit] for name, flags in duplicates.items()
         }
@@ -90,20 +90,21 @@ class Judge:
         why.update((fit[row], reject) for row, reject in failed.items())
         return _verdict(len(batch.rows), why, features)
 
-    def _table(
-        self, names: Sequence[str], rows: Sequence[Sequence[str]]
-    ) -> tuple[Table, dict[int, tuple[str, str]]]:
-        """The rows column by column, and, by place, those with a cell that is not of its column's type."""
-        cells: dict[str, Sequence[str]] = dict(zip(names, zip(*rows)))
-        failed: dict[int, tuple[str, str]] = {}
-        numbers = {}
-        for column in self._config.input.columns:
-            if column.numeric and column.name in cells:
-                numbers[column.name], wrong = parse_column(cells[column.name], column.type)
-                for row, allowed in wrong.items():
-                    found = shown(cells[column.name][row])
-                    failed.setdefault(row, ("type", f"{column.name} is {found}, allowed is {allowed}"))
-        return Table(cells, numbers, {}, len(rows)), failed
+
+def typed_table(
+    source: Input, names: Sequence[str], rows: Sequence[Sequence[str]]
+) -> tuple[Table, dict[int, tuple[str, str]]]:
+    """The rows column by column, and, by place, those with a cell that is not of its column's type."""
+    cells: dict[str, Sequence[str]] = dict(zip(names, zip(*rows)))
+    failed: dict[int, tuple[str, str]] = {}
+    numbers = {}
+    for column in source.columns:
+        if column.numeric and column.name in cells:
+            numbers[column.name], wrong = parse_column(cells[column.name], column.type)
+            for row, allowed in wrong.items():
+                found = shown(cells[column.name][row])
+                failed.setdefault(row, ("type", f"{column.name} is {found}, allowed is {allowed}"))
+    return Table(cells, numbers, {}, len(rows)), failed
 
 
 def _mask(length: int, failed: Mapping[int, tuple[str, str]]) -> np.ndarray:

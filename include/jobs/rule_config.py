@@ -29,8 +29,8 @@ class Rule:
     kind: str
     columns: tuple[str, ...]
     values: tuple[str, ...] = ()
-    minimum: float | None = None
-    maximum: float | None = None
+    minimum: int | float | None = None
+    maximum: int | float | None = None
     exclusive_min: bool = False
     exclusive_max: bool = False
     pattern: str = ""
@@ -80,8 +80,8 @@ def _rule(value: Any, path: str, source: Input, baseline: Baseline) -> Rule:
         values=tuple(_text(one, fields.at("values")) for one in fields.get("values", list, []))
         if kind == "allowed"
         else (),
-        minimum=fields.get("min", float, None) if kind == "range" else None,
-        maximum=fields.get("max", float, None) if kind == "range" else None,
+        minimum=fields.number("min") if kind == "range" else None,
+        maximum=fields.number("max") if kind == "range" else None,
         exclusive_min=fields.get("exclusive_min", bool, False) if kind == "range" else False,
         exclusive_max=fields.get("exclusive_max", bool, False) if kind == "range" else False,
         pattern=fields.get("pattern", str) if kind == "pattern" else "",

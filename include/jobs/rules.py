@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Callable, Sequence
+from decimal import Decimal
+from typing import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -73,15 +74,17 @@ def _required(rule: Rule, _: Input) -> tuple[Check, Reason]:
     return check, reason
 
 
-def _range(rule: Rule, _: Input) -> tuple[Check, Reason]:
+def _range(rule: Rule, source: Input) -> tuple[Check, Reason]:
     name = rule.columns[0]
+    whole = source.column(name).type == "integer"
     low, high = rule.minimum, rule.maximum
     bounds = []
     if low is not None:
-        bounds.append(f"above {low:g}" if rule.exclusive_min else f"at least {low:g}")
+        bounds.append(f"{'above' if rule.exclusive_min else 'at least'} {_spelled(low)}")
     if high is not None:
-        bounds.append(f"below {high:g}" if rule.exclusive_max else f"at most {high:g}")
+        bounds.append(f"{'below' if rule.exclusive_max else 'at most'} {_spelled(high)}")
     allowed = " and ".join(bounds)
+    least, most = (None if bound is None else float(bound) for bound in (low, high))
 
     def check(table: Table) -> np.ndarray:
         failing = np.zeros(table.length, dtype=bool)
@@ -89,10 +92,14 @@ def _range(rule: Rule, _: Input) -> tuple[Check, Reason]:
         if values is None:
             return failing
         with np.errstate(invalid="ignore"):  # a null compares as false, which is what is meant
-            if low is not None:
-                failing |= (values <= low) if rule.exclusive_min else (values < low)
-            if high is not None:
-                failing |= (values >= high) if rule.exclusive_max else (values > high)
+            if least is not None:
+                failing |= (values <= least) if rule.exclusive_min else (values < least)
+            if most is not None:
+                failing |= (values >= most) if rule.exclusive_max else (values > most)
+        for row, value in _beyond_doubles(table, name) if whole else ():
+            failing[row] = (low is not None and (value <= low if rule.exclusive_min else value < low)) or (
+                high is not None and (value >= high if rule.exclusive_max else value > high)
+            )
         return failing
 
     def reason(table: Table, row: int) -> str:
@@ -103,17 +110,21 @@ def _range(rule: Rule, _: Input) -> tuple[Check, Reason]:
 
 def _allowed(rule: Rule, source: Input) -> tuple[Check, Reason]:
     name = rule.columns[0]
-    numeric = source.column(name).numeric
-    listed = ", ".join(rule.values if numeric else map(repr, rule.values))
+    column = source.column(name)
+    listed = ", ".join(rule.values if column.numeric else map(repr, rule.values))
     texts = frozenset(rule.values)
-    parsed = [parse_cell(value, "float")[0] for value in rule.values] if numeric else []
-    values = np.array([value for value in parsed if value is not None])
+    parsed = [(value, parse_cell(value, "float")[0]) for value in rule.values] if column.numeric else []
+    values = np.array([number for _, number in parsed if number is not None])
+    exact = frozenset(Decimal(value.strip()) for value, number in parsed if number is not None)
 
     def check(table: Table) -> np.ndarray:
         if name not in table.cells:
             return np.zeros(table.length, dtype=bool)
-        if numeric:
-            return np.asarray(~np.isin(table.numbers[name], values) & ~table.empty(name))
+        if column.numeric:
+            failing = np.asarray(~np.isin(table.numbers[name], values) & ~table.empty(name))
+            for row, value in _beyond_doubles(table, name) if column.type == "integer" else ():
+                failing[row] = value not in exact  # a Decimal equals, and hashes as, the int of its value
+            return failing
         cells = table.cells[name]
         if texts.issuperset(set(cells)):
             return np.zeros(table.length, dtype=bool)
@@ -121,9 +132,25 @@ def _allowed(rule: Rule, source: Input) -> tuple[Check, Reason]:
 
     def reason(table: Table, row: int) -> str:
         cell = table.cells[name][row]
-        return f"{name} is {cell.strip() if numeric else shown(cell)}, allowed is one of {listed}"
+        return f"{name} is {cell.strip() if column.numeric else shown(cell)}, allowed is one of {listed}"
 
     return check, reason
+
+
+def _beyond_doubles(table: Table, name: str) -> Iterator[tuple[int, int]]:
+    """Row and value of each whole number of the column that a double may not tell from its neighbours."""
+    with np.errstate(invalid="ignore"):  # as a null, which is none
+        rows = np.flatnonzero(np.abs(table.numbers[name]) >= 2.0**53)
+    for row in rows.tolist():
+        yield row, int(table.cells[name][row])
+
+
+def _spelled(bound: float) -> str:
+    """A bound in as few digits as give it back."""
+    if isinstance(bound, int):
+        return str(bound)
+    short = f"{bound:g}"
+    return short if float(short) == bound else repr(bound)
 
 
 def _pattern(rule: Rule, _: Input) -> tuple[Check, Reason]:

@@ -6,11 +6,21 @@ fails is the record's reason. `as_job_config` gives them in the form that the pr
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from include.scoring.messages import did_you_mean
 
@@ -30,6 +40,19 @@ def _text_or_number(value: object) -> object:
 
 
 Cell: TypeAlias = Annotated[str | int | float, BeforeValidator(_text_or_number)]
+
+
+def _to_the_digit(value: object, as_float: ValidatorFunctionWrapHandler) -> int | float:
+    number: float = as_float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"found {number}; allowed are finite numbers")
+    return value if type(value) is int else number
+
+
+#: A whole number stays one: above 2**53 not each of them is a float.
+Bound: TypeAlias = Annotated[
+    float, WrapValidator(_to_the_digit), PlainSerializer(lambda bound: bound, return_type=int | float)
+]
 
 
 class Noun(BaseModel):
@@ -80,8 +103,8 @@ class RangeRule(_Rule):
 
     rule: Literal["range"]
     column: str = Field(description="Name of the column.")
-    min: float | None = Field(default=None, description="Smallest number allowed.")
-    max: float | None = Field(default=None, description="Largest number allowed.")
+    min: Bound | None = Field(default=None, description="Smallest number allowed.")
+    max: Bound | None = Field(default=None, description="Largest number allowed.")
     exclusive_min: bool = Field(default=False, description="Whether `min` itself is refused.")
     exclusive_max: bool = Field(default=False, description="Whether `max` itself is refused.")
 
@@ -99,7 +122,7 @@ class RangeRule(_Rule):
             empty = self.min > self.max
             single = self.min == self.max and (self.exclusive_min or self.exclusive_max)
             if empty or single:
-                raise ValueError(f"found min {self.min:g} and max {self.max:g}; no number lies between them")
+                raise ValueError(f"found min {self.min} and max {self.max}; no number lies between them")
         return self
 
 

@@ -53,7 +53,7 @@ def test_an_object_that_is_something_else_is_named(
         ({"features": {"columns": ["z"]}}, "features.columns[0] names column 'z', the input has id, x"),
         ({"rules": [{"rule": "range", "column": "id", "min": 1}]}, "rules[0].column is 'id', a string; a range needs"),
         ({"rules": [{"rule": "range", "column": "x"}]}, "rules[0] has neither min nor max"),
-        ({"rules": [{"rule": "range", "column": "x", "min": 2, "max": 1}]}, "rules[0].min is 2.0, above max 1.0"),
+        ({"rules": [{"rule": "range", "column": "x", "min": 2, "max": 1}]}, "rules[0].min is 2, above max 1"),
         ({"rules": [{"rule": "range", "column": "x", "mim": 2}]}, "rules[0].mim is not known, allowed are name, rule"),
         ({"rules": [{"rule": "allowed", "column": "x"}]}, "rules[0].values is missing or empty"),
         ({"rules": [{"rule": "pattern", "column": "x", "pattern": "("}]}, "rules[0].pattern is '(', not a regular"),

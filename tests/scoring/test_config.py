@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,14 @@ def test_duplicates_are_exact_over_hosts_because_each_host_sees_all_input() -> N
             "rules[0]: found min 5 and max 1; no number lies between them",
         ),
         (
+            {"rules": [{"rule": "range", "column": "age", "max": float("inf")}]},
+            "rules[0].max: found inf; allowed are finite numbers",
+        ),
+        (
+            {"rules": [{"rule": "range", "column": "age", "max": 10**400}]},
+            "rules[0].max: found 1" + "0" * 76 + "…; allowed is a number",
+        ),
+        (
             {"rules": [{"rule": "allowed", "column": "id", "values": ["a", True]}]},
             ("rules[0].values[1]: found true; allowed are texts and numbers; quote the text, so that YAML does not "
             "read it as a truth value"),
@@ -307,6 +316,19 @@ def test_plain_words_mean_what_they_mean_in_an_editor(tmp_path: Path) -> None:
     read = load_pipeline(file)
     assert read.rules[0].as_job_config()["values"] == ["N", "yes", "012", 12]
     assert read.goals.deadline == "22:30"
+
+
+def test_a_bound_of_a_range_reaches_the_job_to_the_digit(tmp_path: Path) -> None:
+    """A float would make 9007199254740992 of it."""
+    rule = {"rule": "range", "column": "age", "min": 9007199254740993, "max": 1e17}
+    (job,) = [one.as_job_config() for one in load_pipeline(written(tmp_path, {"rules": [rule]})).rules]
+    assert json.loads(json.dumps(job)) == {
+        **rule,
+        "name": "age in range",
+        "exclusive_min": False,
+        "exclusive_max": False,
+    }
+    assert type(job["min"]) is int
 
 
 def test_a_file_that_is_absent_is_an_error_of_the_same_kind(tmp_path: Path) -> None:
