@@ -40,7 +40,8 @@ TASKS = {
     ),
     names.CANARIED: ("Waits for the one shard without holding a worker."),
     names.CALIBRATE: (
-        "Sizes the transform of the other shards from what the first one took, within the deadline and the budget."
+        "Sizes the transform of the other shards from what the first one took, on the instance type that it got, "
+        "within the deadline and the budget."
     ),
     names.TRANSFORM: (
         "Submits the SageMaker batch transform job, on no more instances than there are shards."

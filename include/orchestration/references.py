@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from botocore.exceptions import ClientError
 
-from include.orchestration.storage import Storage
+from include.orchestration.storage import Storage, is_gone
 from include.scoring.config import Pipeline
 from include.scoring.errors import PlanError
 from include.scoring.gates import pinned
 
-#: What S3 answers to HEAD, which has no body, about an object that is not there, and to a role that may not read it. To
-#: one that may not list either it answers 403 in both cases.
-ABSENT = {"404", "NoSuchKey", "NoSuchBucket"}
-REFUSED = {"403", "AccessDenied", "Forbidden"}
+#: What S3 answers to HEAD, which has no body, to a role that may not read an object. To one that may not list either it
+#: answers the same where there is none.
+REFUSED = "403"
 
 
 def check_references(storage: Storage, pipeline: Pipeline) -> None:
@@ -21,10 +20,10 @@ def check_references(storage: Storage, pipeline: Pipeline) -> None:
         try:
             storage.head(uri)
         except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code not in ABSENT | REFUSED:
+            gone, code = is_gone(error), error.response["Error"]["Code"]
+            if not gone and code != REFUSED:
                 raise
-            found = "which is not there" if code in ABSENT else "which is not there, or may not be read"
+            found = "which is not there" if gone else "which is not there, or may not be read"
             raise PlanError(
                 f"{gate}: found {uri}, {found} (S3 says {code}); write the URI of the statistics.json of a run that "
                 f"is kept, and let Airflow's role read it (`make iam` allows it). Nothing was spent"

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from include.scoring.cluster import Choice, Goals, Option, Sized, StageWork, best, choices
+from include.scoring.cluster import Choice, Goals, Option, Sized, StageWork, best, choices, sized
 from include.scoring.config import Pipeline
-from include.scoring.cost import Prices
+from include.scoring.cost import Prices, total
 from include.scoring.deadline import deadline_at
 from include.scoring.errors import PlanError
 from include.scoring.history import STAGES, HistoryRow, Rate, Stage, rate_for
@@ -75,13 +75,20 @@ class Decision:
     def acceptable(self, stage: Stage) -> tuple[str, ...]:
         """Types that a stage may run on as it is sized: the chosen one, then those that AWS and the budget allow."""
         work, chosen = self.of(stage)
-        others = [
-            option.instance_type
-            for option in work.options
-            if (option.quota is None or option.quota >= chosen.count)
-            and (self.goals.budget is None or option.dollars_per_second is not None)
-        ]
+        others = [each.instance_type for each in work.options if self._stands_in(each, work, chosen)]
         return tuple(dict.fromkeys((chosen.option.instance_type, *others)))
+
+    def _stands_in(self, option: Option, work: StageWork, chosen: Sized) -> bool:
+        """Whether so many instances of this type could be had, and paid for, in place of those chosen."""
+        if option.quota is not None and option.quota < chosen.count:
+            return False
+        if self.goals.budget is None:
+            return True
+        dollars = total([self.choice.dollars, sized(work, option, chosen.count).dollars])
+        # Who approved of more than the budget has not approved of what nobody can tell.
+        return dollars is not None and (
+            self.approval is not None or dollars - (chosen.dollars or 0.0) <= self.goals.budget
+        )
 
 
 def decide(pipeline: Pipeline, params: RunParams, works: Mapping[Stage, Work], known: Knowledge) -> Decision:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import urllib.request
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -235,7 +236,7 @@ def test_a_run_above_its_budget_waits_for_a_person_then_takes_the_approved_versi
     """Rejected, it fails with nothing spent; approved, it goes on, with one shard first.
 
     The model is the latest approved version of a group in the registry. Every record is there once, although two jobs
-    transformed.
+    transformed. AWS has none of the canary's type: it and all that follow take the next one.
     """
     name, group = "abalone_approval", "abalone-rings"
 
@@ -257,7 +258,7 @@ def test_a_run_above_its_budget_waits_for_a_person_then_takes_the_approved_versi
             )
         document["model"] = {"group": group}
         document["goals"] |= {"budget": 0.0001, "on_over_budget": "approve", "calibrate": "canary"}
-        document["transform"]["on_poison"] = "fail"
+        document["transform"] |= {"on_poison": "fail", "instance_types": ["ml.m5.large"]}
         document["output"]["uri"] = f"{OUTPUT}approved/"
 
     def answered(option: str) -> str:
@@ -282,6 +283,11 @@ def test_a_run_above_its_budget_waits_for_a_person_then_takes_the_approved_versi
     assert "nothing was spent" in log
     assert jobs_of(sagemaker, name) == {}
 
+    fault = {"kind": "capacity", "count": 1, "job_name_contains": "abalone-approval-transform-"}
+    request = urllib.request.Request(
+        f"{endings.endpoint}/_local/faults", json.dumps(fault).encode(), method="POST"
+    )
+    urllib.request.urlopen(request, timeout=30).close()
     approved = answered("Approve")
     assert endings.wait(name, approved) == "success"
     frame, manifest = endings.published(f"{OUTPUT}approved/")
@@ -292,11 +298,19 @@ def test_a_run_above_its_budget_waits_for_a_person_then_takes_the_approved_versi
     outputs = [set(endings.objects(uri)) for [uri] in (canary, rest)]
     assert len(outputs[0]) == 1
     assert not outputs[0] & outputs[1]
+    types = [endings.xcom(name, approved, task)["instance_type"] for task in ("canaried", "transformed")]
+    assert endings.xcom(name, approved, "plan")["transform"]["instance_types"] == [
+        "ml.m5.large",
+        "ml.m5.xlarge",
+    ]
+    assert types == ["ml.m5.xlarge", "ml.m5.xlarge"]
     report = json.loads(endings.objects(endings.xcom(name, approved, "plan")["run_prefix"])["report.json"])
-    assert any(text.startswith("One of ") for text in report["sentences"])
+    [measured] = [text for text in report["sentences"] if text.startswith("One of ")]
+    assert "ml.m5.xlarge, as AWS had no ml.m5.large:" in measured
     assert report["stages"][1]["instance_count"] == 3
     assert report["shards"] == len(outputs[0] | outputs[1])
-    [transform, _] = [job for job in jobs_of(sagemaker, name) if "transform" in job]
+    transform, *others = (job for job in jobs_of(sagemaker, name) if "transform" in job)
+    assert len(others) == 2
     arn = sagemaker.describe_transform_job(TransformJobName=transform)["TransformJobArn"]
     tags = {tag["Key"]: tag["Value"] for tag in sagemaker.list_tags(ResourceArn=arn)["Tags"]}
     assert (tags["model"], tags["cost-centre"]) == (f"{group}/1", "data-science")

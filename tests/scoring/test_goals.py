@@ -209,6 +209,9 @@ def test_every_acceptable_type_is_tried_without_capacity_the_chosen_one_first() 
     few = {f"{large} for transform job usage": 2}
     assert tried(transform_instance_count=3, quotas=few) == (small, unpriced)
     assert tried(transform_instance_count=2, quotas=few) == (small, large, unpriced)
+    dear = {"transform.instance_types": ["ml.g5.24xlarge"]}
+    assert plan([GB] * 8, dear, budget=2).transform.instance_types == (large, "ml.g5.24xlarge")
+    assert plan([GB] * 8, dear, budget=0.5).transform.instance_types == (large,)
     alone = plan([GB] * 8, types)
     assert alone.preprocess.instance_types == ("ml.m5.xlarge",)
 
