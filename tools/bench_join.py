@@ -39,7 +39,9 @@ def ours(folder: Path, job: str, output: Path) -> None:
         "jsonl": {"format": "jsonlines", "fields": {"score": "score"}},
     }[kind]
     columns = [{"name": name, "type": KINDS[name]} for name in NAMES]
-    spec = JoinSpec.from_dict({"columns": columns, "format": target, "predictions": predictions})
+    spec = JoinSpec.from_dict(
+        {"columns": columns, "checked": True, "format": target, "predictions": predictions}
+    )
     join_group([ShardFiles("s", folder / "records.csv", folder / f"scores.{kind}", NAMES)], output, spec)
 
 

@@ -23,6 +23,7 @@ from include.jobs.prediction_statistics import Statistics
 from include.jobs.records import Records
 from include.jobs.sink import Sink
 from include.jobs.sinks import SINKS
+from include.jobs.unchecked import check_records
 
 __all__ = ["JoinSpec", "ShardCount", "ShardFiles", "count_records", "join_group"]
 
@@ -44,7 +45,7 @@ def join_group(
         AssociationError: a shard has not as many predictions as records.
         EchoError: a prediction echoes another record than its own.
         PredictionError: a prediction is blank, null, NaN or not what the specification says.
-        JoinError: a record does not have the columns that it was said to have.
+        JoinError: a record does not have the columns, or a number, that it was said to have.
         FunctionError: the user's own function failed, or gave what it must not give.
     """
     looked_at, shards = tee(shards)
@@ -135,6 +136,8 @@ def _prepare(
     taken: Taken,
 ) -> tuple[Any, Any]:
     """What the sink is to write of a block, and the block's statistics where they are wanted."""
+    if not spec.checked:
+        check_records(records)
     if any(field.echoes for field in spec.fields):
         _check_echoes(spec, records, taken)
     prepared = sink.prepare(records, taken) if hook is None else sink.prepare_cells(hook(records, taken))

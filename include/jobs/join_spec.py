@@ -21,6 +21,7 @@ KEYS = (
     "delimiter",
     "encoding",
     "records",
+    "checked",
     "format",
     "predictions",
     "function",
@@ -109,6 +110,7 @@ class JoinSpec:
         selected: which answers are counted as selected.
         delimiter: of CSV records, and of CSV output.
         records_format: `csv` or `jsonlines`.
+        checked: whether preprocessing wrote the records, so that they have the columns and types that are stated here.
         format: of the output.
         prediction_format: of the model's answers.
         fields: the parts of an answer that become columns, in the order of the output, then the echoes.
@@ -119,6 +121,7 @@ class JoinSpec:
     unnamed: bool
     delimiter: str
     records_format: str
+    checked: bool
     format: str
     prediction_format: str
     fields: tuple[PredictionField, ...]
@@ -194,6 +197,7 @@ class JoinSpec:
             unnamed=top.get("unnamed", bool, True),
             delimiter=top.get("delimiter", str, ","),
             records_format=top.choice("records", RECORD_FORMATS, "csv"),
+            checked=top.get("checked", bool, False),
             format=top.choice("format", OUTPUT_FORMATS, "parquet"),
             prediction_format=predictions.choice("format", PREDICTION_FORMATS, "jsonlines"),
             fields=tuple(fields),

@@ -341,6 +341,7 @@ def join_spec(pipeline: Pipeline) -> dict[str, Any]:
         "delimiter": pipeline.input.delimiter,
         "encoding": pipeline.input.encoding,
         "records": "jsonlines" if pipeline.input.format == "jsonlines" else "csv",
+        "checked": pipeline.preprocess is not None,
         "format": pipeline.join.format,
         "predictions": {
             "format": pipeline.predictions.format,
