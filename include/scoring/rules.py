@@ -140,7 +140,8 @@ class RequiredRule(_Rule):
 
 
 class DuplicatesRule(_Rule):
-    """A record whose key occurred before in this run's input is refused; the first one stays."""
+    """A record is refused when an earlier one of this run's input has its key. Only records that passed the rules
+    before this one count; one that a later rule or the function refuses counts all the same, so put this one last."""
 
     rule: Literal["duplicates"]
     key: tuple[str, ...] | None = Field(

@@ -281,23 +281,6 @@ def test_two_hosts_account_for_every_record_exactly_once(tmp_path: Path) -> None
     assert max(loads) < 0.65 * sum(loads)
 
 
-def test_a_duplicate_counts_even_when_the_first_one_is_rejected(tmp_path: Path) -> None:
-    """The first record of a key is the one that counts, whatever other rules say; a key may be some of the columns."""
-    rules = [
-        {"name": "small", "rule": "range", "column": "x", "max": 5},
-        {"name": "once", "rule": "duplicates", "key": ["id"]},
-    ]
-    objects = {"a.csv": b"a,9\nb,1\n", "b.csv": b"a,1\nb,2\nc,3\na\n"}
-    ended = run_preprocess(tmp_path, config(AB, rules=rules), objects)
-    assert [(one["record"], one["rule"]) for one in ended.rejects()] == [
-        (1, "small"),
-        (1, "once"),
-        (2, "once"),
-        (4, "arity"),
-    ]
-    assert b"".join(ended.records()) == b"b,1\nc,3\n"
-
-
 def test_random_tables_come_out_whole(tmp_path: Path) -> None:
     """Awkward cells in many objects: records and rejects together give the input back, in order, shard by shard."""
     rng = random.Random(11)
