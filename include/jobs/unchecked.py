@@ -52,8 +52,9 @@ def _check_text(records: Records) -> None:
         records.block.data.decode("utf-8")
     except UnicodeDecodeError as error:
         index = int(records.block.ends.searchsorted(error.start, side="right"))
-        raise _problem(
-            records, index, f"it is not utf-8. {_ADVICE} reads other encodings (input.encoding)"
+        raise JoinError(
+            f"shard {records.shard}, record {records.first + index:,} is not UTF-8: {error.reason}. {_ADVICE} reads "
+            f"other encodings (input.encoding)"
         ) from error
 
 

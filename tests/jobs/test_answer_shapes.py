@@ -205,6 +205,7 @@ def test_json_records_keep_their_text_in_json_lines(tmp_path: Path) -> None:
         "jsonl",
         JSON_RECORDS,
         records="jsonlines",
+        checked=True,
         predictions={"fields": {"$": "score"}},
     )
     assert (
