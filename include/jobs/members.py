@@ -43,6 +43,8 @@ def part(answer: Any, source: str, kind: str, nullable: bool) -> str:
     if isinstance(value, Constant):
         raise MissingError(f"{source!r} is {value}")
     if kind == "json":
+        if (constant := _constant_in(value)) is not None:
+            raise MissingError(f"{source!r} holds {constant}, which is no JSON")
         return json_text(value)
     if isinstance(value, (dict, list)):
         raise MissingError(
@@ -57,6 +59,14 @@ def part(answer: Any, source: str, kind: str, nullable: bool) -> str:
     if kind != "string" and not isinstance(value, Number):
         raise MissingError(f"{source!r} is not a number but {value!r}; its type may be set to string")
     return str(value)
+
+
+def _constant_in(value: Any) -> Constant | None:
+    """The first NaN or infinity within a decoded value, if there is one; nulls are JSON."""
+    if isinstance(value, Constant):
+        return value
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return next((found for found in map(_constant_in, inner) if found is not None), None)
 
 
 def json_text(value: Any) -> str:

@@ -181,6 +181,19 @@ def test_a_nested_part_may_stay_json(tmp_path: Path, output: str) -> None:
         assert found.split("\n")[2] == 'b,2,"{""cat"": 0.10, ""dog"": [true, null]}"'
 
 
+@pytest.mark.parametrize("output", ["parquet", "jsonl", "csv"])
+@pytest.mark.parametrize("value", ["[0.1, NaN]", '{"cat": {"p": [-Infinity]}}', "NaN"])
+def test_what_is_no_number_is_found_within_a_part_that_stays_json(
+    tmp_path: Path, output: str, value: str
+) -> None:
+    """As JSON it could be a text only, and no gate looks into it."""
+    answers = f'{{"all": [0.1, null]}}\n{{"all": {value}}}\n{{"all": []}}\n'
+    spec = {"fields": {"all": "all"}, "types": {"all": "json"}}
+    with pytest.raises(PredictionError, match=r"'all' (is|holds) (NaN|-Infinity)") as raised:
+        joined(tmp_path, answers, output, predictions=spec)
+    assert raised.value.record == 2
+
+
 def test_an_echoed_id_catches_answers_out_of_order(tmp_path: Path) -> None:
     """Counts are right and the rows are wrong: the id that the model echoes tells, and the right order passes."""
     spec = {"predictions": {"fields": {"score": "score"}, "echo": {"key": "id"}}}
