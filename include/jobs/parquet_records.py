@@ -1,4 +1,4 @@
-"""Parquet as records: the columns that the pipeline names, each row spelled as CSV.
+"""Parquet as records: the columns that the pipeline names, each row spelled as CSV with the pipeline's delimiter.
 
 The spelling loses nothing: floats in as few digits as give them back, strings in quotes where they need them.
 NaN is a null, since that is how pandas writes one. Bytes are UTF-8, since that is how Hive, Impala and older Spark
@@ -48,6 +48,7 @@ class ParquetRecords:
         self.names = tuple(name for name in source.names if name in present)
         self._uri = uri
         self._arrow = arrow
+        self._delimiter = source.delimiter
         self._whole = [source.column(name).type == "integer" for name in self.names]
 
     def batches(self, size: int = 32_768) -> Iterator[Batch]:
@@ -58,7 +59,7 @@ class ParquetRecords:
                 columns = [part.column(part.schema.get_field_index(name)) for name in self.names]
                 read = (self._read(*each, first) for each in zip(self.names, columns, self._whole))
                 rows = list(map(list, zip(*read)))
-                yield Batch(rows, _texts(rows), first, list(range(first, first + len(rows))))
+                yield Batch(rows, _texts(rows, self._delimiter), first, list(range(first, first + len(rows))))
                 first += len(rows)
 
     def _parts(self, size: int) -> Iterator[Any]:
@@ -85,11 +86,10 @@ class ParquetRecords:
         return 0
 
 
-def _texts(rows: Sequence[Sequence[str]]) -> list[str]:
+def _texts(rows: Sequence[Sequence[str]], delimiter: str) -> list[str]:
     text = io.StringIO()
-    writer = csv.writer(
-        text, lineterminator="\r\n"
-    )  # a line end that makes the csv module quote both its characters
+    # A line end that makes the csv module quote both its characters.
+    writer = csv.writer(text, delimiter=delimiter, lineterminator="\r\n")
     texts = []
     for row in rows:
         writer.writerow(row)

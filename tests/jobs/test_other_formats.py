@@ -98,6 +98,15 @@ def test_parquet_rows_become_csv_that_reads_back_equal(tmp_path: Path) -> None:
     ]
 
 
+def test_parquet_rows_are_spelled_with_the_delimiter_that_the_join_reads(tmp_path: Path) -> None:
+    """`input.delimiter` is that of published CSV, too; with another, predictions would stand in the wrong column."""
+    content = parquet(id=pa.array(["a;b", "c,d"]), x=pa.array([1.5, 2.5]))
+    wanted = config(columns(id="string", x="float"), input_format="parquet", input_delimiter=";")
+    ended = run_preprocess(tmp_path, wanted, {"a.parquet": content})
+    assert ended.records() == [b'"a;b";1.5\nc,d;2.5\n']
+    assert ended.features() == [b'a;b,1.5\n"c,d",2.5\n']
+
+
 BYTES = [b"caf\xc3\xa9", b"two\nlines", None, b""]
 
 
