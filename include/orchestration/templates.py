@@ -23,7 +23,7 @@ def from_plan(path: str) -> str:
 
 def types_from_plan(stage: str) -> str:
     """The instance types that a stage may run on, parted by blanks, in the order in which they are tried."""
-    return f"{{{{ ti.xcom_pull('{PLAN}').{stage}.instance_types | join(' ') }}}}"
+    return from_plan(f"{stage}.instance_types | join(' ')")
 
 
 def from_calibration(key: str) -> str:
