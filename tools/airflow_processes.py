@@ -29,8 +29,8 @@ SQLITE_PATIENCE_SECONDS = 60
 #: The API server waits within its event loop, where Airflow 3.3.2 notes in its log what a person does; whoever has the
 #: turn may need that loop to end it. Then nobody gets on until the one who waits gives up, and answers 500.
 API_SQLITE_PATIENCE_SECONDS = 3
-#: What it answers then; nothing was changed.
-LOCKED = "Database error"
+#: What it answers then; nothing was changed. The second is what it says to a backfill.
+LOCKED = ("Database error", "Database is locked")
 REST_TRIES = 8
 DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
@@ -104,7 +104,7 @@ class RestApi:
             try:
                 return self._call(method, path, body)
             except LaptopError as error:
-                if LOCKED not in str(error):
+                if not any(words in str(error) for words in LOCKED):
                     raise
                 time.sleep(1)
         return self._call(method, path, body)

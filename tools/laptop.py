@@ -21,6 +21,8 @@ from typing import Any
 REPO = Path(__file__).resolve().parents[1]
 #: What runs leave behind: databases, logs, the embedded AWS's objects. `make clean` deletes it.
 STATE = Path(os.environ.get("LAPTOP_STATE", REPO / ".local")).resolve()
+#: Holds what Airflow imports as its local settings.
+LOCAL_SETTINGS = REPO / "tools" / "laptop_airflow"
 REGION = "us-east-1"
 #: The embedded AWS checks no credentials, but clients refuse to sign without some. Airflow masks the secret wherever it
 #: appears in a log, so it is no word that appears anywhere.
@@ -78,7 +80,7 @@ def airflow_environment(home: Path, endpoint_url: str, *, root: Path = REPO) -> 
         },
         **CREDENTIALS,
         # Airflow puts only dags/, plugins/ and config/ on the path; include/ is found from the root.
-        "PYTHONPATH": f"{root}{os.pathsep}{root / 'plugins'}",
+        "PYTHONPATH": os.pathsep.join(map(str, (root, root / "plugins", LOCAL_SETTINGS))),
         "AIRFLOW_HOME": str(home),
         "AIRFLOW_CONN_AWS_DEFAULT": aws_connection(endpoint_url),
         "AIRFLOW__CORE__DAGS_FOLDER": str(root / "dags"),

@@ -17,6 +17,7 @@ from tests import preloading
 from tests.browser.window import PASSWORDS, SWITCHES, Window
 from tests.end_to_end.conftest import endpoint, root, s3, sample, state
 from tests.end_to_end.deployment import Deployment
+from tests.on_postgres import on_postgres
 from tools.airflow_processes import AirflowProcesses, RestApi, free_ports
 from tools.laptop import REPO, airflow_environment, finish_migration, migrate
 
@@ -45,33 +46,33 @@ class WithLogin(RestApi):
 def deployment(state: Path, sample: Path, endpoint: str, s3: Any, root: Path) -> Iterator[Deployment]:
     """All of Airflow's components, with users that have to log in, and a pipeline that only some of them may read."""
     environment = {**airflow_environment(state / "airflow", endpoint, root=root), **preloading.ENVIRONMENT}
-    finish_migration(migrate(environment), environment)
     passwords = state / "airflow" / "passwords.json"
     passwords.write_text(json.dumps(PASSWORDS))
     shutil.copy(REPO / "tests" / "batch_runs" / "auth.py", root / "auth_by_dag.py")
-    port = free_ports(1)[0]
-    airflow = AirflowProcesses(environment, api_port=port)
-    airflow.environment |= {
-        "AIRFLOW__CORE__AUTH_MANAGER": "auth_by_dag.OpenDagsForViewers",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
-    }
-    airflow.api = WithLogin(airflow.api.url)
-    deployed = Deployment(airflow=airflow, s3=s3, root=root, endpoint=endpoint, sample=sample)
-    deployed.upload_sample()
 
     def sex_is_sensitive(document: dict[str, Any]) -> None:
         document["output"]["uri"] = OUTPUT
         document["sensitive"] = [{"column": "sex"}]
 
-    try:
-        airflow.start()
-        airflow.wait_until_healthy()
-        deployed.deploy(DAG, sex_is_sensitive)
-        yield deployed
-    finally:
-        airflow.stop()
+    with on_postgres(environment) as python:
+        finish_migration(migrate(environment, python=python), environment)
+        airflow = AirflowProcesses(environment, api_port=free_ports(1)[0], python=python)
+        airflow.environment |= {
+            "AIRFLOW__CORE__AUTH_MANAGER": "auth_by_dag.OpenDagsForViewers",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
+        }
+        airflow.api = WithLogin(airflow.api.url)
+        deployed = Deployment(airflow=airflow, s3=s3, root=root, endpoint=endpoint, sample=sample)
+        deployed.upload_sample()
+        try:
+            airflow.start()
+            airflow.wait_until_healthy()
+            deployed.deploy(DAG, sex_is_sensitive)
+            yield deployed
+        finally:
+            airflow.stop()
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,8 @@ from tests.end_to_end.deployment import Deployment
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(600)]
 
 Windows = Callable[..., Window]
+# Playwright's own five seconds are for a machine that does nothing else.
+expect.set_options(timeout=30_000)
 END = 240_000
 
 

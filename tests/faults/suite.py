@@ -15,11 +15,10 @@ from urllib.parse import quote
 import yaml
 
 from tests import preloading
-from tests.deploy.image import image_environment
 from tests.faults import data
 from tests.faults.case import Case
 from tests.local_aws.servers import Server, running
-from tests.postgres import running_postgres
+from tests.on_postgres import on_postgres
 from tools.airflow_processes import AirflowProcesses, free_ports
 from tools.laptop import (
     REPO,
@@ -214,10 +213,7 @@ def running_suite(database: str, state: Path, cases: list[Case]) -> Iterator[Sui
         environment = {**airflow_environment(home, aws.server.url, root=root), **QUICK}
         python = sys.executable
         if database == "postgresql":
-            # psycopg2 and asyncpg belong to the image, not to a laptop.
-            python = str(image_environment() / "python")
-            address = stack.enter_context(running_postgres("airflow"))
-            environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = address
+            python = stack.enter_context(on_postgres(environment))
         airflow = AirflowProcesses(environment, api_port=free_ports(1)[0], python=python)
         migration = migrate(airflow.environment, python=python)
         data.upload(aws.s3)
