@@ -44,6 +44,15 @@ def rows_of(block: Block, delimiter: str) -> list[list[str]]:
     return [_row(block, index, delimiter) for index in range(block.count)]
 
 
+def is_closed(record: bytes, delimiter: str, cells: int) -> bool:
+    """Whether the last of so many cells ends with the record: what followed an open quote would be in that cell, too.
+
+    Raises:
+        csv.Error: the record ends in a carriage return.
+    """
+    return len(next(reader([f"{record.decode('utf-8')}{delimiter}x"], delimiter))) == cells + 1
+
+
 def _row(block: Block, index: int, delimiter: str) -> list[str]:
     record = block.record(index)
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 from typing import Any
 
-from include.jobs.csv_reading import reader
+from include.jobs.csv_reading import is_closed, reader
 from include.jobs.errors import JoinError
 from include.jobs.numeric import parse_column
 from include.jobs.records import Records
@@ -79,17 +79,16 @@ def _check_names(records: Records) -> None:
 
 def _check_closed(records: Records, indexes: range) -> None:
     """Raise JoinError for a record whose last cell is not at its end: what follows it would be in that cell, too."""
-    delimiter = records.spec.delimiter
     for index in indexes:
         line = records.block.record(index)
         if b'"' not in line and not line.endswith(b"\r"):
             continue
         found = "a quote is opened and not closed"
         try:
-            cells = next(reader([f"{line.decode('utf-8')}{delimiter}x"], delimiter))
+            closed = is_closed(line, records.spec.delimiter, len(records.columns))
         except csv.Error:
-            cells, found = [], "it ends in a carriage return"
-        if len(cells) != len(records.columns) + 1:
+            closed, found = False, "it ends in a carriage return"
+        if not closed:
             raise _problem(records, index, f"{found}. {_ADVICE} keeps such records aside")
 
 

@@ -206,6 +206,10 @@ ANSWERS = (
     Answer("CSV that lacks a column", b"1,2\n3\n", {"format": "csv", "fields": {"1": "score"}}),
     Answer("CSV with an empty cell", b'1\n""\n', CSV_ANSWERS),
     Answer("CSV with a carriage return inside an answer", b"1\n2\r3\n", CSV_ANSWERS),
+    Answer(
+        "CSV that breaks off inside quotes",
+        b'1,"low"\n2,"hi', {"format": "csv", "fields": {"1": "label"}, "types": {"label": "string"}},
+    ),
     Answer("CSV with NaN", b"1\nnan\n", CSV_ANSWERS),
     Answer("a JSON document that breaks off", b'{"predictions": [{"score": 1}, {"sc', {"format": "json"}),
     Answer("a document with an answer too few", b'{"predictions": [{"score": 1}]}', {"format": "json"}),
