@@ -15,6 +15,8 @@ from include.jobs.blocks import Block
 
 # No field of a block that fits into memory is longer.
 ANY_LENGTH = (1 << 31) - 1
+# Where it stands first in the bytes that are read, Arrow passes over it, though these may come from amid a file.
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class UnreadableError(Exception):

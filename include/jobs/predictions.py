@@ -9,7 +9,7 @@ from typing import Any, Sequence
 import numpy as np
 
 from include.jobs.blocks import Block
-from include.jobs.csv_reading import UnreadableError, is_closed, rows_of
+from include.jobs.csv_reading import BYTE_ORDER_MARK, UnreadableError, is_closed, rows_of
 from include.jobs.errors import PredictionError
 from include.jobs.join_spec import JoinSpec, PredictionField
 from include.jobs.members import MissingError, decode, part, shown
@@ -123,7 +123,7 @@ class CsvLines:
             or self._fields[0].column.type not in types
         ):
             return None
-        if not block.count or b'"' in block.data:
+        if not block.count or b'"' in block.data or block.data.startswith(BYTE_ORDER_MARK):
             return None
         # Arrow reads 0x10 as an integer; what it reads as a float and is none, nan and inf, is found below.
         if self._fields[0].column.type == "integer" and not self.bare(block):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Mapping, Optional, Sequence
 
 from include.jobs.blocks import Block
-from include.jobs.csv_reading import UnreadableError, rows_of
+from include.jobs.csv_reading import BYTE_ORDER_MARK, UnreadableError, rows_of
 from include.jobs.errors import JoinError
 from include.jobs.join_spec import JoinSpec
 from include.jobs.json_records import dumps
@@ -72,7 +72,7 @@ class Records:
         """
         data = self.block.data
         wanted = [name for name in self.columns if name in types]
-        if not wanted:
+        if not wanted or data.startswith(BYTE_ORDER_MARK):
             return None
         try:
             table = arrow.csv.read_csv(

@@ -9,12 +9,11 @@ from __future__ import annotations
 import csv
 from typing import Any
 
-from include.jobs.csv_reading import is_closed, reader
+from include.jobs.csv_reading import BYTE_ORDER_MARK, is_closed, reader
 from include.jobs.errors import JoinError
 from include.jobs.numeric import parse_column
 from include.jobs.records import Records
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _ADVICE = "Nothing of this group was joined; a preprocess section in the pipeline"
 
 
@@ -60,7 +59,7 @@ def _check_text(records: Records) -> None:
 
 def _check_mark(records: Records) -> None:
     """Raise JoinError where editors put a byte order mark before a shard's first record."""
-    if records.block.record(0).startswith(_BYTE_ORDER_MARK):
+    if records.block.record(0).startswith(BYTE_ORDER_MARK):
         raise _problem(records, 0, f"it begins with a byte order mark. {_ADVICE} passes over it")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from include.jobs import blocks
@@ -176,6 +176,9 @@ def test_records_that_preprocessing_wrote_are_not_read_again(
     kind=st.sampled_from(["string", "integer", "float"]),
     size=st.integers(8, 40),
 )
+# A byte order mark amid the file, first in its block.
+@example(text=";\n\ufeff;", kind="string", size=8)
+@example(text=";\n\ufeff", kind="string", size=8)
 def test_whatever_the_text_each_row_has_its_prediction_last_or_nothing_is_joined(
     tmp_path_factory: pytest.TempPathFactory, text: str, kind: str, size: int
 ) -> None:
