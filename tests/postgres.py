@@ -119,3 +119,11 @@ def running_postgres(database: str) -> Iterator[str]:
             # Fast shutdown: clients that are still connected are cut off.
             server.send_signal(signal.SIGINT)
             server.wait(timeout=START_SECONDS)
+
+
+def dump(url: str) -> bytes:
+    """All that a database holds, as SQL; `url` is its address for SQLAlchemy. Bytes are in it as hexadecimal digits."""
+    address = url.replace("postgresql+psycopg2:", "postgresql:")
+    return subprocess.run(
+        [str(programs() / "pg_dump"), f"--dbname={address}"], check=True, stdout=subprocess.PIPE
+    ).stdout
