@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 
 from tests.deploy.image import image_environment
 from tests.postgres import running_postgres
-from tools.airflow_processes import DATABASE
+from tools.airflow_processes import DATABASE, AirflowProcesses, free_ports
+from tools.laptop import finish_migration, migrate
 
 
 @contextlib.contextmanager
@@ -16,6 +17,24 @@ def on_postgres(environment: MutableMapping[str, str]) -> Iterator[str]:
 
     psycopg2 and asyncpg belong to the image, not to a laptop, so that it is the image's.
     """
+    python = str(image_environment() / "python")
     with running_postgres("airflow") as address:
         environment[DATABASE] = address
-        yield str(image_environment() / "python")
+        yield python
+
+
+@contextlib.contextmanager
+def running_airflow(
+    environment: MutableMapping[str, str], prepare: Callable[[AirflowProcesses], None] = lambda _: None
+) -> Iterator[AirflowProcesses]:
+    """Airflow's components on a PostgreSQL of their own, healthy; `prepare` may change them before they start."""
+    with on_postgres(environment) as python:
+        finish_migration(migrate(environment, python=python), environment)
+        airflow = AirflowProcesses(environment, api_port=free_ports(1)[0], python=python)
+        prepare(airflow)
+        try:
+            airflow.start()
+            airflow.wait_until_healthy()
+            yield airflow
+        finally:
+            airflow.stop()

@@ -17,9 +17,9 @@ from tests import preloading
 from tests.browser.window import PASSWORDS, SWITCHES, Window
 from tests.end_to_end.conftest import endpoint, root, s3, sample, state
 from tests.end_to_end.deployment import Deployment
-from tests.on_postgres import on_postgres
-from tools.airflow_processes import AirflowProcesses, RestApi, free_ports
-from tools.laptop import REPO, airflow_environment, finish_migration, migrate
+from tests.on_postgres import running_airflow
+from tools.airflow_processes import AirflowProcesses, RestApi
+from tools.laptop import REPO, airflow_environment
 
 __all__ = ["endpoint", "root", "s3", "sample", "state"]
 
@@ -50,13 +50,7 @@ def deployment(state: Path, sample: Path, endpoint: str, s3: Any, root: Path) ->
     passwords.write_text(json.dumps(PASSWORDS))
     shutil.copy(REPO / "tests" / "batch_runs" / "auth.py", root / "auth_by_dag.py")
 
-    def sex_is_sensitive(document: dict[str, Any]) -> None:
-        document["output"]["uri"] = OUTPUT
-        document["sensitive"] = [{"column": "sex"}]
-
-    with on_postgres(environment) as python:
-        finish_migration(migrate(environment, python=python), environment)
-        airflow = AirflowProcesses(environment, api_port=free_ports(1)[0], python=python)
+    def ask_for_passwords(airflow: AirflowProcesses) -> None:
         airflow.environment |= {
             "AIRFLOW__CORE__AUTH_MANAGER": "auth_by_dag.OpenDagsForViewers",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
@@ -64,15 +58,16 @@ def deployment(state: Path, sample: Path, endpoint: str, s3: Any, root: Path) ->
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
         }
         airflow.api = WithLogin(airflow.api.url)
+
+    def sex_is_sensitive(document: dict[str, Any]) -> None:
+        document["output"]["uri"] = OUTPUT
+        document["sensitive"] = [{"column": "sex"}]
+
+    with running_airflow(environment, ask_for_passwords) as airflow:
         deployed = Deployment(airflow=airflow, s3=s3, root=root, endpoint=endpoint, sample=sample)
         deployed.upload_sample()
-        try:
-            airflow.start()
-            airflow.wait_until_healthy()
-            deployed.deploy(DAG, sex_is_sensitive)
-            yield deployed
-        finally:
-            airflow.stop()
+        deployed.deploy(DAG, sex_is_sensitive)
+        yield deployed
 
 
 @pytest.fixture(scope="module")

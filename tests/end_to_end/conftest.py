@@ -11,9 +11,8 @@ import pytest
 
 from tests import preloading
 from tests.end_to_end.deployment import Deployment
-from tests.on_postgres import on_postgres
-from tools.airflow_processes import AirflowProcesses, free_ports
-from tools.laptop import REPO, airflow_environment, embedded_aws, finish_migration, migrate, s3_client
+from tests.on_postgres import running_airflow
+from tools.laptop import REPO, airflow_environment, embedded_aws, s3_client
 from tools.sample import make_sample
 
 ROWS = 6_000
@@ -65,14 +64,7 @@ def root(state: Path) -> Path:
 def deployment(state: Path, sample: Path, endpoint: str, s3: Any, root: Path) -> Iterator[Deployment]:
     """All of Airflow's components, healthy, with the sample in place."""
     environment = {**airflow_environment(state / "airflow", endpoint, root=root), **preloading.ENVIRONMENT}
-    with on_postgres(environment) as python:
-        finish_migration(migrate(environment, python=python), environment)
-        airflow = AirflowProcesses(environment, api_port=free_ports(1)[0], python=python)
+    with running_airflow(environment) as airflow:
         deployed = Deployment(airflow=airflow, s3=s3, root=root, endpoint=endpoint, sample=sample)
         deployed.upload_sample()
-        try:
-            airflow.start()
-            airflow.wait_until_healthy()
-            yield deployed
-        finally:
-            airflow.stop()
+        yield deployed
