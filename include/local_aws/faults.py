@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import threading
 import uuid
 from collections.abc import Iterable
@@ -17,11 +18,14 @@ from include.local_aws.api.model import operation_names
 Kind = Literal[
     "throttle",
     "error",
+    "credentials",
+    "invisible",
     "drop",
     "withhold",
     "hold",
     "capacity",
     "s3_error",
+    "s3_credentials",
     "s3_slow",
     "s3_hold",
     "kill_container",
@@ -44,7 +48,9 @@ S3_OPERATIONS = frozenset(
     }
 )
 RUNNER_KINDS = ("kill_container", "freeze_container", "lose_instance")
-S3_KINDS = ("s3_error", "s3_slow", "s3_hold")
+S3_KINDS = ("s3_error", "s3_credentials", "s3_slow", "s3_hold")
+#: The operations whose answer can be that there is no such job or model, although there is.
+DESCRIBES = frozenset({"DescribeTransformJob", "DescribeProcessingJob", "DescribeModel"})
 HOLDS = ("hold", "s3_hold")
 
 
@@ -65,6 +71,7 @@ class Fault(BaseModel):
     job_name_contains: str | None = Field(
         None, description="Only jobs or requests with this in the job's name."
     )
+    access_key: str | None = Field(None, description="Only requests that are signed with this access key.")
     key_contains: str | None = Field(
         None, description="Only S3 requests with this in the path; * stands for anything."
     )
@@ -84,6 +91,8 @@ class Fault(BaseModel):
             allowed = ", ".join(sorted(USED[self.kind])) or "none"
             raise ValueError(f"{self.kind} takes no {', '.join(unused)}; its own fields are: {allowed}")
         operations = S3_OPERATIONS if self.kind in S3_KINDS else operation_names()
+        if self.kind == "invisible":
+            operations = DESCRIBES
         if self.operation is not None and self.operation not in operations:
             near = difflib.get_close_matches(self.operation, operations) or sorted(operations)[:9]
             raise ValueError(f"operation is {self.operation!r}, there is e.g. {', '.join(near)}")
@@ -97,11 +106,14 @@ class Fault(BaseModel):
 USED: dict[str, set[str]] = {
     "throttle": {"operation", "job_name_contains"},
     "error": {"operation", "status", "job_name_contains"},
+    "credentials": {"operation", "access_key", "job_name_contains"},
+    "invisible": {"operation", "job_name_contains"},
     "drop": {"operation", "job_name_contains"},
     "withhold": {"operation", "job_name_contains"},
     "hold": {"operation", "seconds", "job_name_contains"},
     "capacity": {"job_name_contains"},
     "s3_error": {"operation", "status", "key_contains"},
+    "s3_credentials": {"operation", "access_key", "key_contains"},
     "s3_slow": {"operation", "seconds", "key_contains"},
     "s3_hold": {"operation", "seconds", "key_contains"},
     "kill_container": {"host", "after_objects", "after_seconds", "job_name_contains"},
@@ -112,11 +124,16 @@ USED: dict[str, set[str]] = {
 SUMMARIES: dict[str, str] = {
     "throttle": "`ThrottlingException`: Rate exceeded; nothing is done",
     "error": "HTTP `status` (500, 502, 503 or 504); nothing is done",
+    "credentials": "`ExpiredTokenException`, to requests signed with `access_key` only if it is given; nothing is done",
+    "invisible": "`DescribeTransformJob`, `DescribeProcessingJob` or `DescribeModel` answers that there is no such job "
+    "or model, as parts of AWS do for a while after its creation",
     "drop": "the connection is closed; nothing is done",
     "withhold": "the operation is carried out, its answer is not sent: the connection is closed",
     "hold": "the operation is carried out, its answer waits until the fault is taken back, `seconds` at most",
     "capacity": "the next fitting job fails with CapacityError when its instances should come",
     "s3_error": "S3 answers `status`; 503 is SlowDown. Only the S3 behind this port",
+    "s3_credentials": "S3 answers 400 `ExpiredToken`, to requests signed with `access_key` only if it is given. Only "
+    "the S3 behind this port",
     "s3_slow": "S3 takes `seconds` longer. Only the S3 behind this port",
     "s3_hold": "S3 waits until the fault is taken back, `seconds` at most. Only the S3 behind this port",
     "kill_container": "a container of the next fitting job is killed on `host`",
@@ -195,14 +212,20 @@ class Faults:
                 del self._holding[fault.name]
 
     def take(
-        self, kinds: Iterable[str], *, operation: str | None = None, job: str = "", key: str = ""
+        self,
+        kinds: Iterable[str],
+        *,
+        operation: str | None = None,
+        job: str = "",
+        key: str = "",
+        access_key: str = "",
     ) -> Fault | None:
         """The first armed fault of `kinds` that fits, counted down; None when there is none."""
         if not self._armed:
             return None
         with self._lock:
             for fault in list(self._armed.values()):
-                if fault.kind in kinds and _fits(fault, operation, job, key):
+                if fault.kind in kinds and _fits(fault, operation, job, key, access_key):
                     self._strike(fault)
                     return fault
         return None
@@ -227,9 +250,17 @@ class Faults:
             del self._armed[fault.name]
 
 
-def _fits(fault: Fault, operation: str | None, job: str, key: str) -> bool:
+def access_key_of(authorization: str) -> str:
+    """The access key of a request, by its header; "" where it is not signed."""
+    found = re.search(r"Credential=([^/]+)/", authorization)
+    return found[1] if found else ""
+
+
+def _fits(fault: Fault, operation: str | None, job: str, key: str, access_key: str = "") -> bool:
     return (
         (fault.operation is None or fault.operation == operation)
+        and (fault.kind != "invisible" or operation in DESCRIBES)
+        and (fault.access_key is None or fault.access_key == access_key)
         and (fault.job_name_contains is None or fault.job_name_contains in job)
         and (fault.key_contains is None or fnmatchcase(key, f"*{_literal(fault.key_contains)}*"))
     )

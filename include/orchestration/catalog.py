@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from include.scoring.catalog import partition_values, storage_descriptor, table_input
 from include.scoring.config import Pipeline
+from sagemaker_jobs.aws import client_of
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ def register(pipeline: Pipeline, output_uri: str) -> str | None:
         )
         return None
     hook = GlueCatalogHook(aws_conn_id=pipeline.aws_conn_id, region_name=pipeline.region)  # type: ignore[no-untyped-call]
-    client: Any = hook.get_conn()
+    client = client_of(hook)
     where = {"DatabaseName": wanted.database}
     columns, file_format = pipeline.output_columns, pipeline.join.format
     table = table_input(wanted.table, pipeline.output.uri, file_format, columns)

@@ -13,6 +13,7 @@ from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 from include.orchestration.storage import Storage
 from include.scoring.config import Pipeline
 from include.scoring.plan import Fingerprint, Plan
+from sagemaker_jobs.aws import client_of
 
 #: Keys of a pipeline file that the rows do not depend on.
 OPERATIONAL = {
@@ -54,7 +55,7 @@ def _model(storage: Storage, pipeline: Pipeline, plan: Plan) -> Any:
         return plan.model.package  # the versions of a package do not change
     if plan.model.name is not None:
         hook = SageMakerHook(aws_conn_id=pipeline.aws_conn_id, region_name=pipeline.region)  # type: ignore[no-untyped-call]
-        client: Any = hook.get_conn()
+        client = client_of(hook)
         described = client.describe_model(ModelName=plan.model.name)
         return [described["ModelArn"], described["CreationTime"].isoformat()]
     return [

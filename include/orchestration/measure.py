@@ -14,6 +14,7 @@ from typing import Any
 from airflow.providers.amazon.aws.hooks.logs import AwsLogsHook
 
 from include.orchestration.optional_calls import IMPATIENT, NO_ANSWER
+from sagemaker_jobs.aws import client_of
 from sagemaker_jobs.kinds import KINDS
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ def work_of(aws_conn_id: str | None, region: str | None, job: Mapping[str, Any])
 
     Both are None when its logs cannot be read or show no requests.
     """
-    client: Any = AwsLogsHook(aws_conn_id=aws_conn_id, region_name=region, config=IMPATIENT).get_conn()
+    client = client_of(AwsLogsHook(aws_conn_id=aws_conn_id, region_name=region, config=IMPATIENT))
     spans: dict[str, tuple[float, float]] = {}
     try:
         for instance, (first, last) in busy_spans(client, KINDS[job["kind"]].log_group, job["job_name"]):

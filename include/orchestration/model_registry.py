@@ -24,6 +24,7 @@ from include.scoring.params import RunParams
 from include.scoring.quotas import instance_types
 from include.scoring.sections import ModelSection
 from include.scoring.security import check_model
+from sagemaker_jobs.aws import client_of
 
 #: What SageMaker answers when there is nothing of a name; the second for some operations only.
 ABSENT = ("ValidationException", "ResourceNotFound")
@@ -40,7 +41,7 @@ def resolve_model(pipeline: Pipeline, params: RunParams) -> ModelPlan:
     if section.containers:
         return stated_model(pipeline)
     hook = SageMakerHook(aws_conn_id=pipeline.aws_conn_id, region_name=pipeline.region)  # type: ignore[no-untyped-call]
-    client: Any = hook.get_conn()
+    client = client_of(hook)
     try:
         if section.name is not None:
             found = client.describe_model(ModelName=section.name)

@@ -12,6 +12,7 @@ from include.orchestration.optional_calls import IMPATIENT, NO_ANSWER
 from include.scoring.config import Pipeline
 from include.scoring.params import RunParams
 from include.scoring.quotas import quota_names
+from sagemaker_jobs.aws import client_of
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ def quotas_of(pipeline: Pipeline, params: RunParams) -> dict[str, int]:
         config=IMPATIENT,
     )
     try:
-        found = account_quotas(hook.get_conn(), wanted)
+        found = account_quotas(client_of(hook), wanted)
     except NO_ANSWER as error:
         log.warning(
             "the account's quotas are unknown (%s); allow servicequotas:ListServiceQuotas to Airflow's role to plan "

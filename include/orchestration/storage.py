@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 from include.orchestration.listing import list_objects
 from include.scoring.plan import S3Object
 from include.scoring.s3uri import split
+from sagemaker_jobs.aws import client_of
 
 #: Most keys in one DeleteObjects.
 DELETED_AT_ONCE = 1000
@@ -34,7 +35,7 @@ class Storage:
     """One client for one task; every method takes full `s3://` URIs."""
 
     def __init__(self, aws_conn_id: str | None, region: str | None = None) -> None:
-        self.client: Any = S3Hook(aws_conn_id=aws_conn_id, region_name=region).get_conn()
+        self.client = client_of(S3Hook(aws_conn_id=aws_conn_id, region_name=region))
 
     @property
     def region(self) -> str:

@@ -22,6 +22,7 @@ from batch_runs.airflow_state import Run, returned_by_instances
 from include.orchestration import names
 from include.orchestration.pipelines import named
 from include.scoring.errors import PipelineError
+from sagemaker_jobs.aws import client_of
 from sagemaker_jobs.jobs import Job
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM, JobKind
 from sagemaker_jobs.result import job_result
@@ -136,6 +137,6 @@ def _client(dag_id: str, window: int) -> Any:  # noqa: ARG001 - credentials may 
     """One client for the jobs that are looked at together: building one takes longer than asking."""
     pipeline = named(dag_id)
     hook_class: Any = SageMakerHook
-    return hook_class(
-        aws_conn_id=pipeline.aws_conn_id, region_name=pipeline.region, config=IMPATIENT
-    ).get_conn()
+    return client_of(
+        hook_class(aws_conn_id=pipeline.aws_conn_id, region_name=pipeline.region, config=IMPATIENT)
+    )

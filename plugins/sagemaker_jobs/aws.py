@@ -1,4 +1,4 @@
-"""Calls to AWS that outlive throttling, server errors and broken connections."""
+"""Calls to AWS that outlive throttling, server errors, broken connections and the end of credentials."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadErro
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
 from botocore.parsers import ResponseParserError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+
+from sagemaker_jobs.credentials import has_stale_credentials, renew_when_stale
 
 _THROTTLES = frozenset(
     {
@@ -34,7 +36,6 @@ _SERVER_ERRORS = frozenset(
         "RequestTimeoutException",
     }
 )
-_STALE_CREDENTIALS = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 _ABSENT = frozenset({"ValidationException", "ResourceNotFound", "ResourceNotFoundException"})
 
 CALL_PATIENCE_SECONDS = 120.0
@@ -46,7 +47,12 @@ def error_code(error: BaseException) -> str:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same call may succeed a little later: throttling, 5xx, or no answer at all."""
+    """Whether the same call may succeed a little later: throttling, 5xx, no answer at all, or no valid credentials.
+
+    With credentials that are refused even when they are fresh, the next ones may be on their way.
+    """
+    if has_stale_credentials(error):
+        return True
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return error_code(error) in _THROTTLES | _SERVER_ERRORS or status == 429 or status >= 500
@@ -55,11 +61,6 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(
         error, BotocoreConnectionError | HTTPClientError | IncompleteReadError | ResponseParserError | OSError
     )
-
-
-def has_stale_credentials(error: BaseException) -> bool:
-    """Whether a client built anew, with fresh credentials, would not meet this error."""
-    return error_code(error) in _STALE_CREDENTIALS
 
 
 def says_absent(error: BaseException) -> bool:
@@ -71,9 +72,35 @@ def says_absent(error: BaseException) -> bool:
     return error_code(error) in _ABSENT
 
 
+def says_exists(error: BaseException) -> bool:
+    """Whether a Create answered that the name is taken: a job of this name exists, whatever Describe says.
+
+    For a job that is ResourceInUse; for a model ValidationException, "Cannot create already existing model".
+    """
+    return error_code(error) == "ResourceInUse" or (
+        isinstance(error, ClientError) and "already exist" in str(error)
+    )
+
+
 def client_of(hook: Any) -> Any:
-    """The hook's boto3 client; its type cannot be told, since boto3 builds clients as it runs."""
-    return hook.conn
+    """The hook's boto3 client, whose calls outlive the end of its credentials.
+
+    Its type cannot be told, since boto3 builds clients as it runs.
+    """
+    return with_fresh_credentials(hook, hook.conn)
+
+
+def with_fresh_credentials(hook: Any, client: Any) -> Any:
+    """The client, one of the hook's, its calls sent again with the connection's present credentials as need be."""
+    from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+
+    def open_session(is_async: bool) -> Any:
+        # Of a hook of its own: a hook keeps the connection as it read it first.
+        again = sibling(AwsBaseHook, hook)
+        return again.get_session(region_name=again.region_name, deferrable=is_async)
+
+    renew_when_stale(client, open_session)
+    return client
 
 
 def sibling(hook_class: Any, hook: Any) -> Any:

@@ -11,11 +11,11 @@ from airflow.sdk.exceptions import AirflowFailException
 from botocore.exceptions import BotoCoreError, ClientError
 
 from sagemaker_jobs.attempts import request_of
-from sagemaker_jobs.aws import call, client_of, error_code, is_transient, says_absent
+from sagemaker_jobs.aws import call, client_of, error_code, is_transient, says_absent, says_exists
 from sagemaker_jobs.continuing import NothingMore, Settled, failed_for_good
-from sagemaker_jobs.errors import QuotaExceeded, RequestRefused, SubmitFailed
+from sagemaker_jobs.errors import NotVisibleYet, QuotaExceeded, RequestRefused, SubmitFailed
 from sagemaker_jobs.jobs import Job, describe_job, failure_of, stop_job
-from sagemaker_jobs.kinds import RUNNING, JobKind
+from sagemaker_jobs.kinds import RUNNING
 from sagemaker_jobs.matching import check_job, check_model
 from sagemaker_jobs.reasons import reason_of
 from sagemaker_jobs.tags import REPORTED_TAG, STOPPED_TAG, tags_of
@@ -94,10 +94,14 @@ def attempts_of(hook: SageMakerHook, spec: JobSpec) -> Iterator[Job]:
 
 
 def stop_attempts(hook: SageMakerHook, spec: JobSpec, *, because: str) -> list[str]:
-    """Stop the attempts of ``spec`` that run; their names."""
-    return [
-        each.name for each in attempts_of(hook, spec) if stop_job(hook, spec.kind, each.name, because=because)
-    ]
+    """Stop the attempts of ``spec`` that run; their names.
+
+    Also the one after the last that AWS describes, which it may have taken a moment ago.
+    """
+    names = [each.name for each in attempts_of(hook, spec)]
+    if len(names) < MOST_ATTEMPTS:
+        names.append(spec.job_name(len(names) + 1))
+    return [name for name in names if stop_job(hook, spec.kind, name, because=because)]
 
 
 def submit(
@@ -117,8 +121,8 @@ def submit(
     except (ClientError, BotoCoreError, OSError) as error:
         # ResourceInUse also answers botocore's own repetition of a call whose first answer was lost on the
         # way, and a broken connection says nothing about whether the job exists: only Describe knows.
-        if error_code(error) != "ResourceInUse" and not is_transient(error):
-            raise _refusal(spec.kind, name, error) from error
+        if not says_exists(error) and not is_transient(error):
+            raise _refusal(spec, name, error) from error
         refusal = error
     created = describe_job(hook, spec.kind, name, attempt=attempt)
     if created is not None:
@@ -126,9 +130,12 @@ def submit(
         how = "Submitted" if refusal is None else "Creating it did not succeed, yet it exists:"
         log.info("%s %s %s.", how, spec.kind.noun, name)
         return created
-    if refusal is not None:
-        raise _refusal(spec.kind, name, refusal) from refusal
-    raise SubmitFailed(f"{spec.kind.noun} {name} was accepted, but AWS does not know it yet.", job_name=name)
+    if refusal is not None and not says_exists(refusal):
+        raise _refusal(spec, name, refusal) from refusal
+    raise NotVisibleYet(
+        f"AWS has {spec.kind.noun} {name}, and does not describe it yet: {refusal or 'it was accepted'}",
+        job_name=name,
+    ) from refusal
 
 
 def ensure_model(hook: SageMakerHook, request: dict[str, Any]) -> None:
@@ -142,13 +149,16 @@ def ensure_model(hook: SageMakerHook, request: dict[str, Any]) -> None:
     except (ClientError, BotoCoreError, OSError) as error:
         # A name that is taken is a ValidationException ("Cannot create already existing model"), and so is a
         # wrong request: Describe tells them apart, and a lost answer from a lost call.
-        if error_code(error) not in {"ValidationException", "ResourceInUse"} and not is_transient(error):
+        may_exist = says_exists(error) or error_code(error) == "ValidationException"
+        if not may_exist and not is_transient(error):
             raise RequestRefused(f"AWS refused to create model {name}: {error}") from error
         try:
             found = call(client_of(hook).describe_model, {"ModelName": name})
         except ClientError as absent:
             if not says_absent(absent):
                 raise
+            if says_exists(error):
+                raise NotVisibleYet(f"AWS has model {name}, and does not describe it yet: {error}") from error
             wrong = SubmitFailed if is_transient(error) else RequestRefused
             raise wrong(f"AWS did not create model {name}: {error}") from error
         check_model(request, found)
@@ -180,9 +190,9 @@ def _is_being_stopped_by_us(hook: SageMakerHook, job: Job) -> bool:
     return job.status == "Stopping" and STOPPED_TAG in tags_of(hook, job.arn)
 
 
-def _refusal(kind: JobKind, name: str, error: Exception) -> Exception:
+def _refusal(spec: JobSpec, name: str, error: Exception) -> Exception:
     """What to raise when AWS did not take a job."""
-    text = f"AWS did not take {kind.noun} {name}: {error}"
+    text = f"AWS did not take {spec.kind.noun} {name}: {error}"
     reason = reason_of(str(error))
     advice = f"\nWhat to do: {reason.advice}" if reason.name != "unknown" else ""
     if error_code(error) == "ResourceLimitExceeded":
@@ -190,6 +200,9 @@ def _refusal(kind: JobKind, name: str, error: Exception) -> Exception:
         return fits(f"{text}{advice}", job_name=name)
     if is_transient(error):
         return SubmitFailed(f"{text}{advice}", job_name=name)
+    if spec.model is not None and "Could not find model" in str(error):
+        # It was created, or found, a moment ago.
+        return NotVisibleYet(text, job_name=name)
     return RequestRefused(f"{text}{advice}", job_name=name)
 
 

@@ -7,7 +7,8 @@
     ├── RequestRefused *       AWS said no to the request: the same request would be refused again
     ├── JobMismatch *          a job or model of this name exists, but is not what was asked for
     ├── SubmitFailed           AWS could not be reached or would not take the job now
-    │   └── QuotaExceeded      the account's quota is in use
+    │   ├── QuotaExceeded      the account's quota is in use
+    │   └── NotVisibleYet      AWS has the job or its model, and does not describe it yet
     ├── JobFailed              the job failed for a reason that may pass: the next try submits attempt n+1
     │   └── JobFailedForGood * the job failed for a reason that would make it fail again
     ├── JobTimedOut            the task's own time was up and the job was stopped: the next try submits attempt n+1
@@ -65,6 +66,10 @@ class SubmitFailed(SageMakerJobError):
 
 class QuotaExceeded(SubmitFailed):
     """The account's quota for these instances is in use."""
+
+
+class NotVisibleYet(SubmitFailed):
+    """AWS has the job, or its model, and does not describe it yet: not every part of AWS knows it at once."""
 
 
 class JobFailed(SageMakerJobError):

@@ -68,18 +68,19 @@ def stop_job(hook: SageMakerHook, kind: JobKind, name: str, *, because: str) -> 
     """Stop the job if it runs, after tagging it with ``because``; whether it ran.
 
     The tag tells this stop from one by a person, which is respected. Idempotent, and a job that ended
-    meanwhile is fine.
+    meanwhile is fine. One that Describe does not know is stopped all the same: AWS may have taken it a moment ago.
     """
     found = describe_job(hook, kind, name)
-    if found is None or found.status != "InProgress":
+    if found is not None and found.status != "InProgress":
         return False
-    try_to_tag(hook, found.arn, {STOPPED_TAG: because})
+    if found is not None:
+        try_to_tag(hook, found.arn, {STOPPED_TAG: because})
     try:
         call(getattr(client_of(hook), kind.stop), {kind.name_field: name})
     except ClientError as error:
         if not says_absent(error):
             raise
-        log.info("%s %s ended before it could be stopped: %s", kind.noun.capitalize(), name, error)
+        log.info("%s %s is not there, or has ended: %s", kind.noun.capitalize(), name, error)
         return False
     log.warning("Stopped %s %s: %s.", kind.noun, name, because)
     return True

@@ -13,7 +13,7 @@ from airflow.providers.amazon.aws.operators.sagemaker import (
     SageMakerTransformOperator,
 )
 
-from sagemaker_jobs.aws import client_of, json_safe
+from sagemaker_jobs.aws import call, client_of, json_safe
 from sagemaker_jobs.casting import cast_to_shape
 from sagemaker_jobs.ensuring import stop_attempts
 from sagemaker_jobs.errors import RequestError
@@ -162,6 +162,8 @@ class JobOperator(WaitsForJob):
             cast_to_shape(self.job_request(), self._input_shape(self.job_kind.operation)),
             None if model is None else cast_to_shape(model, self._input_shape("CreateModel"), "Model"),
         )
+        if "S3Operations" in self.config:
+            client_of(self.hook.s3_hook)
         self.hook.configure_s3_resources(self.config)
         self.expand_role()
         self.log.info("The request is:\n%s", json.dumps(json_safe(self.config), sort_keys=True, indent=2))
@@ -286,7 +288,9 @@ class TransformJobOperator(JobOperator, SageMakerTransformOperator):
 
     def account_of(self, job: Job) -> dict[str, Any]:
         """``{"Model": description, "Transform": description}``."""
-        self.serialized_model = json_safe(self.hook.describe_model(job.description["ModelName"]))
+        self.serialized_model = json_safe(
+            call(client_of(self.hook).describe_model, {"ModelName": job.description["ModelName"]})
+        )
         self.serialized_transform = json_safe(job.description)
         return {"Model": self.serialized_model, "Transform": self.serialized_transform}
 
@@ -318,4 +322,4 @@ def _expand_role(operator: JobOperator, role: str) -> str:
         verify=operator.verify,
         config=operator.botocore_config,
     )
-    return str(hook.expand_role(role))
+    return str(call(client_of(hook).get_role, {"RoleName": role})["Role"]["Arn"])

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
-from sagemaker_jobs.aws import client_of, is_transient, sibling
+from sagemaker_jobs.aws import client_of, is_transient, sibling, with_fresh_credentials
 from sagemaker_jobs.progress import OUT, count_objects
 
 if TYPE_CHECKING:
@@ -133,15 +133,12 @@ class Poller:
                 self._s3 = client_of(sibling(S3Hook, self._hook))
         return count_objects(self._s3, uri, suffix=OUT)
 
-    async def renew(self) -> None:
-        """Drop the client, so that the next call builds one with fresh credentials."""
-        async with self._opening:
-            await self._close_client()
-
     async def close(self) -> None:
         """Close the client's connections."""
         async with self._opening:
-            await self._close_client()
+            context, self._client, self._context = self._context, None, None
+            if context is not None:
+                await context.__aexit__(None, None, None)
 
     async def _sweep(self, kind: JobKind, sweep: _Sweep) -> None:
         running: set[str] = set()
@@ -170,13 +167,9 @@ class Poller:
             async with self._opening:
                 if self._client is None:
                     self._context = await self._hook.get_async_conn()
-                    self._client = await self._context.__aenter__()
+                    client = await self._context.__aenter__()
+                    self._client = with_fresh_credentials(self._hook, client)
         return self._client
-
-    async def _close_client(self) -> None:
-        context, self._client, self._context = self._context, None, None
-        if context is not None:
-            await context.__aexit__(None, None, None)
 
 
 _pollers: dict[tuple[int, str], Poller] = {}

@@ -14,7 +14,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sagemaker_jobs.aws import error_code, has_stale_credentials, is_transient, says_absent
+from sagemaker_jobs.aws import error_code, is_transient, says_absent
 from sagemaker_jobs.kinds import ENDED, KINDS
 from sagemaker_jobs.outcome import RAN_TOO_LONG, TIMED_OUT
 from sagemaker_jobs.polling import Poller, shared_poller
@@ -28,6 +28,7 @@ GROWTH = 1.5
 JITTER = 0.2
 _SHORTEST_PAUSE = 0.05
 _STOP_PATIENCE_SECONDS = 25.0  # below [triggerer] on_kill_timeout, 30 s by default
+_KNOWN_WITHIN_SECONDS = 300.0
 _STILL_WAITING = "deferred"
 
 # Keeps tasks that outlive their trigger from being collected: the event loop holds them only weakly.
@@ -183,9 +184,7 @@ class SageMakerJobTrigger(BaseTrigger):
             try:
                 ended = await self._look(poller, kind)
             except Exception as error:
-                if has_stale_credentials(error):
-                    await poller.renew()
-                elif not is_transient(error):
+                if not is_transient(error) and not (says_absent(error) and self._is_new()):
                     self.log.exception("Waiting for %s cannot go on.", self.job_name)
                     return "error", f"{error_code(error)}: {error}"
                 trouble += 1
@@ -249,6 +248,10 @@ class SageMakerJobTrigger(BaseTrigger):
         """Whether an estimate could be told if it were known when the job's instances came, which Describe tells."""
         return self._started_at is None and self.objects is not None and poller.counts_outputs
 
+    def _is_new(self) -> bool:
+        """Whether some part of AWS may not know the job yet."""
+        return time.time() < self.created_at + _KNOWN_WITHIN_SECONDS
+
     def _may_be_late(self) -> bool:
         """Whether the start of billing must be known, which only Describe tells."""
         if self._started_at is not None or self.stop_after_seconds is None:
@@ -281,14 +284,15 @@ class SageMakerJobTrigger(BaseTrigger):
         pause = 0.5
         while True:
             try:
-                found = await poller.describe(kind, self.job_name)
-                if found[kind.status_field] != "InProgress":
+                found = await self._description(poller, kind)
+                if found is not None and found[kind.status_field] != "InProgress":
                     return
-                await self._tag(poller, found[kind.arn_field], because)
+                if found is not None:
+                    await self._tag(poller, found[kind.arn_field], because)
                 await poller.call(kind.stop, **{kind.name_field: self.job_name})
             except Exception as error:
                 if says_absent(error):
-                    self.log.info("%s ended before it could be stopped: %s", self.job_name, error)
+                    self.log.info("%s is not there, or has ended: %s", self.job_name, error)
                     return
                 if not is_transient(error) or time.monotonic() + pause > give_up:
                     self.log.exception("%s could not be stopped and may run on.", self.job_name)
@@ -299,6 +303,15 @@ class SageMakerJobTrigger(BaseTrigger):
                 return
             await asyncio.sleep(pause)
             pause = min(pause * 2, 5.0)
+
+    async def _description(self, poller: Poller, kind: JobKind) -> dict[str, Any] | None:
+        """The job's description; None where AWS does not describe it, although it may have it."""
+        try:
+            return await poller.describe(kind, self.job_name)
+        except ClientError as error:
+            if not says_absent(error):
+                raise
+            return None
 
     async def _tag(self, poller: Poller, arn: str, because: str) -> None:
         try:

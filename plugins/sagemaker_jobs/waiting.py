@@ -17,7 +17,13 @@ from sagemaker_jobs.attempts import types_of
 from sagemaker_jobs.casting import optional_number
 from sagemaker_jobs.continuing import failed_for_good
 from sagemaker_jobs.ensuring import attempts_of, ensure_job
-from sagemaker_jobs.errors import JobTimedOut, SageMakerJobError, SubmitFailed, WaitInterrupted
+from sagemaker_jobs.errors import (
+    JobTimedOut,
+    NotVisibleYet,
+    SageMakerJobError,
+    SubmitFailed,
+    WaitInterrupted,
+)
 from sagemaker_jobs.jobs import Job, describe_job, failure_of, stop_job
 from sagemaker_jobs.lineage import lineage_of
 from sagemaker_jobs.links import persist_links
@@ -39,6 +45,9 @@ _BACKSTOP_SECONDS = 60.0
 # Before instances are ready nothing is billed, and stop_after_seconds does not count; but not for ever.
 _PROVISIONING_SECONDS = 3600.0
 _LONGEST_PAUSE_SECONDS = 600.0
+# A job that AWS has taken is described by all of AWS within a minute or so, however short the patience for room.
+_VISIBLE_WITHIN_SECONDS = 300.0
+_VISIBLE_PAUSE_SECONDS = 15.0
 KILLED = "its task was killed"
 TEMPLATE_FIELDS = ("stop_after_seconds", "room_patience_seconds")
 
@@ -54,10 +63,10 @@ class WaitsForJob(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
     """Mixin: ``begin`` makes sure of the job, ``wait_for`` defers until it has ended, ``job_done`` returns.
 
     Where AWS has no room, because a quota is in use or instances of the type are out, or does not take the job
-    because it throttles or fails, the task is deferred and tries again with growing pauses for
-    ``room_patience_seconds``. The job is stopped when ``execution_timeout`` or the sensor's ``timeout`` has passed,
-    with an error that Airflow may retry, and after ``stop_after_seconds`` of billed time, with one that it does not:
-    the same job would take as long.
+    because it throttles, fails or refuses the credentials, the task is deferred and tries again with growing pauses
+    for ``room_patience_seconds``; and for some minutes where AWS has the job and does not describe it yet. The job is
+    stopped when ``execution_timeout`` or the sensor's ``timeout`` has passed, with an error that Airflow may retry,
+    and after ``stop_after_seconds`` of billed time, with one that it does not: the same job would take as long.
 
     It has the metaclass of operators, so that ``default_args`` and ``partial`` know its constructor's arguments.
 
@@ -247,9 +256,13 @@ class WaitsForJob(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
         if error.reason == "capacity" and next_time["pauses"] < len(types_of(spec)):
             self.log.warning("%s\nTrying the next instance type.", error)
             return self.begin(context, spec, next_time)
-        pause = min(self.first_pause_seconds * 2.0 ** trouble["pauses"], _LONGEST_PAUSE_SECONDS)
-        pause *= random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, keeps no secret
         patience = optional_number(self.room_patience_seconds, "room_patience_seconds") or 0.0
+        first_pause = self.first_pause_seconds
+        if isinstance(error, NotVisibleYet):
+            first_pause = min(first_pause, _VISIBLE_PAUSE_SECONDS)
+            patience = max(patience, _VISIBLE_WITHIN_SECONDS)
+        pause = min(first_pause * 2.0 ** trouble["pauses"], _LONGEST_PAUSE_SECONDS)
+        pause *= random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, keeps no secret
         if now + pause > trouble["since"] + patience:
             raise error
         self.log.warning("%s\nTrying again in %.0f s, without holding a worker.", error, pause)

@@ -39,6 +39,7 @@ class FakeSageMaker:
     def reset(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.call_times: list[float] = []
+        self.rotated: dict[str, tuple[str, int]] = {}
         self.jobs: dict[str, dict[str, Any]] = {}
         self.models: dict[str, dict[str, Any]] = {}
         self.tags: dict[str, dict[str, str]] = defaultdict(dict)
@@ -52,6 +53,10 @@ class FakeSageMaker:
 
     def refuse(self, operation: str, code: str, message: str, *, status: int = 400, times: int = 1) -> None:
         self.script[operation].extend([RefusalError(code, message, status)] * times)
+
+    def rotate_away(self, key: str, code: str = "ExpiredTokenException", *, status: int = 400) -> None:
+        """Refuse whatever is signed with this access key from now on."""
+        self.rotated[key] = (code, status)
 
     def cut_after(self, operation: str, *, times: int = 1) -> None:
         self.script[operation].extend(["cut after"] * times)
@@ -195,8 +200,15 @@ def _handler_of(fake: FakeSageMaker) -> type[BaseHTTPRequestHandler]:
             with fake.lock:
                 fake.calls.append((operation, request))
                 fake.call_times.append(time.monotonic())
-                scripted = fake.script[operation].popleft() if fake.script[operation] else None
+                key = self.headers["Authorization"].partition("Credential=")[2].partition("/")[0]
+                refused = fake.rotated.get(key)
+                due = fake.script[operation] and refused is None
+                scripted = fake.script[operation].popleft() if due else None
                 try:
+                    if refused is not None:
+                        raise RefusalError(
+                            refused[0], f"The security token of {key} is not valid", refused[1]
+                        )
                     if isinstance(scripted, RefusalError):
                         raise scripted
                     status, answer = 200, {} if scripted == "cut before" else fake.answer(operation, request)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from sagemaker_jobs.ensuring import ensure_job
+from sagemaker_jobs.ensuring import ensure_job, stop_attempts
 from sagemaker_jobs.errors import (
     JobFailed,
     JobFailedForGood,
     JobMismatch,
     JobRanTooLong,
     JobStopped,
+    NotVisibleYet,
     QuotaExceeded,
     RequestRefused,
     SubmitFailed,
@@ -226,3 +228,47 @@ def test_an_aws_that_stays_away_is_an_error_that_may_be_retried(
     with pytest.raises(SubmitFailed, match="gone"):
         ensure_job(hook, processing_spec())
     assert aws.count("CreateProcessingJob") == 4
+
+
+NOT_FOUND = "Could not find requested job with name: score-0123-1"
+
+
+def test_a_job_that_aws_does_not_describe_yet_is_waited_for(aws: FakeSageMaker, hook: SageMakerHook):
+    """ResourceInUse proves that it exists: neither a final failure nor a second job."""
+    aws.refuse("DescribeTransformJob", "ValidationException", NOT_FOUND, times=2)
+    with pytest.raises(NotVisibleYet, match="score-0123-1, and does not describe it yet: it was accepted"):
+        ensure_job(hook, transform_spec())
+    aws.refuse("DescribeTransformJob", "ValidationException", NOT_FOUND, times=2)
+    with pytest.raises(NotVisibleYet, match="a job with this name already exists"):
+        ensure_job(hook, transform_spec())
+    assert ensure_job(hook, transform_spec()).name == "score-0123-1"
+    assert list(aws.jobs) == ["score-0123-1"]
+
+
+def test_a_model_that_aws_does_not_know_yet_is_waited_for(aws: FakeSageMaker, hook: SageMakerHook):
+    """Neither by Describe, after another process has created it, nor by CreateTransformJob, after this one has."""
+    missing = 'Could not find model "arn:aws:sagemaker:us-east-1:123456789012:model/m".'
+    aws.refuse("CreateTransformJob", "ValidationException", missing)
+    with pytest.raises(NotVisibleYet, match="Could not find model"):
+        ensure_job(hook, transform_spec())
+    aws.refuse("DescribeModel", "ValidationException", missing)
+    with pytest.raises(NotVisibleYet, match="already existing model"):
+        ensure_job(hook, transform_spec())
+    assert ensure_job(hook, transform_spec()).name == "score-0123-1"
+
+
+def test_a_model_that_is_not_ours_and_not_there_is_a_refused_request(aws: FakeSageMaker, hook: SageMakerHook):
+    """Nothing has created it a moment ago."""
+    spec = replace(transform_spec(), model=None)
+    with pytest.raises(RequestRefused, match="Could not find model"):
+        ensure_job(hook, spec)
+
+
+def test_a_job_that_aws_does_not_describe_yet_is_stopped_all_the_same(
+    aws: FakeSageMaker, hook: SageMakerHook
+):
+    """Its task was cleared, and another job takes its place: it would run on beside that one."""
+    ensure_job(hook, transform_spec())
+    aws.refuse("DescribeTransformJob", "ValidationException", NOT_FOUND, times=2)
+    assert stop_attempts(hook, transform_spec(), because="its task was cleared") == ["score-0123-1"]
+    assert aws.status("score-0123-1") == "Stopping"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
 from sagemaker_jobs.ensuring import ensure_job
-from sagemaker_jobs.errors import JobFailed, JobMismatch, QuotaExceeded, SubmitFailed
+from sagemaker_jobs.errors import JobFailed, JobMismatch, NotVisibleYet, QuotaExceeded, SubmitFailed
 from sagemaker_jobs.operators import ProcessingJobOperator
 from sagemaker_jobs.sensors import TransformJobSensor
 from tests.sagemaker_jobs.builders import context_of, processing_config
@@ -178,6 +179,28 @@ def test_an_aws_that_takes_no_jobs_is_waited_for_without_a_worker(
     hasty = ProcessingJobOperator(task_id="p", config=processing_config("other"), room_patience_seconds=0)
     with pytest.raises(SubmitFailed, match="Rate exceeded"):
         hasty.execute(context_of(hasty))
+
+
+def test_a_job_that_aws_does_not_describe_yet_is_waited_for_without_a_worker(
+    aws: FakeSageMaker, hook: SageMakerHook
+):
+    """For some minutes, however short the patience for room: the job exists, and no second one is made."""
+    not_found = ("DescribeProcessingJob", "ValidationException", "Could not find requested job with name: x")
+    aws.refuse(*not_found, times=4)
+    operator = ProcessingJobOperator(task_id="p", config=processing_config(), room_patience_seconds=0)
+    context = context_of(operator)
+    deferral = deferral_of(lambda: operator.execute(context))
+    assert deferral.trigger.serialize()[1]["moment"].timestamp() - time.time() < 20
+    kwargs = {**(deferral.kwargs or {}), "event": "a moment"}
+    deferral = deferral_of(lambda: operator.resume_execution("begin_again", kwargs, context))
+    kwargs = {**(deferral.kwargs or {}), "event": "a moment"}
+    result = operator.resume_execution("begin_again", kwargs, context)
+    assert result["Processing"]["ProcessingJobName"] == "abalone-preprocess-0123456789-1"
+    assert list(aws.jobs) == ["abalone-preprocess-0123456789-1"]
+    aws.refuse(*not_found, times=2)
+    kwargs["trouble"]["since"] -= 300
+    with pytest.raises(NotVisibleYet, match="does not describe it yet"):
+        operator.resume_execution("begin_again", kwargs, context)
 
 
 def test_the_rest_is_given_to_no_more_instances_than_it_has_objects(

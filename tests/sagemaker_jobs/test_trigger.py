@@ -89,6 +89,35 @@ def test_an_answer_that_waiting_cannot_change_ends_the_wait(aws: FakeSageMaker, 
     assert "not authorized to perform DescribeProcessingJob" in event["message"]
 
 
+def test_a_job_that_some_part_of_aws_does_not_know_yet_is_waited_for(aws: FakeSageMaker, hook: SageMakerHook):
+    """The task has seen it a moment ago; a job of an hour ago that nobody knows is another matter."""
+    ensure_job(hook, processing_spec())
+    not_found = ("DescribeProcessingJob", "ValidationException", "Could not find requested job with name: x")
+    aws.end("work-0123-1")
+    aws.refuse(*not_found, times=3)
+    trigger = trigger_for("work-0123-1", max_poll_seconds=0.01)
+    assert asyncio.run(event_of(trigger))["status"] == "Completed"
+    aws.refuse(*not_found)
+    trigger = trigger_for("work-0123-1", max_poll_seconds=0.01, created_at=time.time() - 3600)
+    assert asyncio.run(event_of(trigger))["status"] == "error"
+
+
+def test_on_kill_stops_a_job_that_aws_does_not_describe_yet(
+    aws: FakeSageMaker, hook: SageMakerHook, monkeypatch: pytest.MonkeyPatch
+):
+    """The task that deferred has seen it."""
+    ensure_job(hook, processing_spec())
+    trigger = trigger_for("work-0123-1")
+    trigger.task_instance = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1)
+    monkeypatch.setattr(
+        "airflow.sdk.execution_time.task_runner.RuntimeTaskInstance.get_task_states",
+        lambda **_: {"r": {"t": "failed"}},
+    )
+    aws.refuse("DescribeProcessingJob", "ValidationException", "Could not find requested job with name: x")
+    asyncio.run(trigger.on_kill())
+    assert aws.status("work-0123-1") == "Stopping"
+
+
 def test_expired_credentials_are_fetched_anew(aws: FakeSageMaker, hook: SageMakerHook):
     """A job may outlive the token its wait began with."""
     ensure_job(hook, processing_spec())

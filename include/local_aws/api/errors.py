@@ -11,6 +11,7 @@ AwsError
 ├── NoSuchResourceError      400 NoSuchResourceException
 ├── PaginationTokenError     400 InvalidPaginationTokenException
 ├── ThrottlingError          400 ThrottlingException
+├── ExpiredTokenError        400 ExpiredTokenException
 ├── MissingTokenError        403 MissingAuthenticationTokenException
 ├── InternalFailureError     500 InternalFailure
 └── ServiceUnavailableError  503 ServiceUnavailable
@@ -120,6 +121,13 @@ class MissingTokenError(AwsError):
 
     code = "MissingAuthenticationTokenException"
     status = 403
+
+
+class ExpiredTokenError(AwsError):
+    """The credentials of the request are no longer valid; only faults ask for it."""
+
+    code = "ExpiredTokenException"
+    status = 400
 
 
 class InternalFailureError(AwsError):

@@ -13,7 +13,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from include.local_aws.api.s3_faults import s3_operation, s3_refusal
 from include.local_aws.api.service_quotas import TARGET_PREFIX as SERVICE_QUOTAS_PREFIX
 from include.local_aws.api.wire import TARGET_PREFIX
-from include.local_aws.faults import S3_KINDS, Faults
+from include.local_aws.faults import S3_KINDS, Faults, access_key_of
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -75,7 +75,12 @@ class Front:
         service = SERVICE.search(environ.get("HTTP_AUTHORIZATION", ""))
         if service is None or service[1] != "s3":
             return None
-        fault = self.faults.take(S3_KINDS, operation=s3_operation(environ), key=environ["PATH_INFO"])
+        fault = self.faults.take(
+            S3_KINDS,
+            operation=s3_operation(environ),
+            key=environ["PATH_INFO"],
+            access_key=access_key_of(environ["HTTP_AUTHORIZATION"]),
+        )
         if fault is None:
             return None
         if fault.kind == "s3_slow":
@@ -84,4 +89,4 @@ class Front:
         if fault.kind == "s3_hold":
             self.faults.hold(fault)
             return None
-        return s3_refusal(fault.status, start_response)
+        return s3_refusal(400 if fault.kind == "s3_credentials" else fault.status, start_response)

@@ -13,6 +13,7 @@ from include.local_aws.api.call import Call, Services
 from include.local_aws.api.connection import drop_connection
 from include.local_aws.api.errors import (
     AwsError,
+    ExpiredTokenError,
     InternalFailureError,
     MissingTokenError,
     NotImplementedHereError,
@@ -26,7 +27,7 @@ from include.local_aws.api.rendering import render
 from include.local_aws.api.support import refuse_unsupported
 from include.local_aws.api.throttle import Throttle
 from include.local_aws.api.validation import parse_request
-from include.local_aws.faults import Fault
+from include.local_aws.faults import Fault, access_key_of
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ StartResponse = Callable[..., Any]
 
 TARGET_PREFIX = "SageMaker."
 SCOPE = re.compile(r"Credential=[^/]+/\d{8}/([a-z0-9-]+)/sagemaker/aws4_request")
-REQUEST_FAULTS = ("throttle", "error", "drop", "withhold", "hold")
+REQUEST_FAULTS = ("throttle", "error", "credentials", "invisible", "drop", "withhold", "hold")
 
 
 class SageMakerApplication:
@@ -52,11 +53,17 @@ class SageMakerApplication:
         fault: Fault | None = None
         try:
             body = read_body(environ)
-            fault = self._services.faults.take(REQUEST_FAULTS, operation=operation, job=_job_name(body))
+            name = _resource_name(body)
+            fault = self._services.faults.take(
+                REQUEST_FAULTS,
+                operation=operation,
+                job=name,
+                access_key=access_key_of(environ.get("HTTP_AUTHORIZATION", "")),
+            )
             if fault is not None and fault.kind == "drop":
                 return drop_connection(environ, start_response)
             if fault is not None:
-                _raise_fault(fault)
+                _raise_fault(fault, operation, name)
             status, answer = 200, self._answer(operation, body, environ)
         except AwsError as error:
             status, answer = error.status, error.body()
@@ -104,8 +111,14 @@ class SageMakerApplication:
         return "us-east-1"
 
 
-def _raise_fault(fault: Fault) -> None:
+def _raise_fault(fault: Fault, operation: str, name: str) -> None:
     match fault.kind:
+        case "credentials":
+            raise ExpiredTokenError("The security token included in the request is expired")
+        case "invisible" if operation == "DescribeModel":
+            raise catalogue.missing_model(name)
+        case "invisible":
+            raise catalogue.missing_transform_job(name)
         case "throttle":
             raise catalogue.throttled()
         case "error" if fault.status == 500:
@@ -115,6 +128,8 @@ def _raise_fault(fault: Fault) -> None:
             raise ServiceUnavailableError(message, fault.status)
 
 
-def _job_name(body: bytes) -> str:
+def _resource_name(body: bytes) -> str:
+    """The job that a request names, or else the model."""
     found = re.search(rb'"(?:Transform|Processing)JobName"\s*:\s*"([^"]*)"', body)
+    found = found or re.search(rb'"ModelName"\s*:\s*"([^"]*)"', body)
     return found[1].decode("utf-8", "replace") if found else ""

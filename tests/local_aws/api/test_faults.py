@@ -302,3 +302,41 @@ def test_the_server_listens_on_loopback_only(server: Server) -> None:
     connection = http.client.HTTPConnection("127.0.0.2", address.port or 0, timeout=2)
     with pytest.raises(OSError, match="refused"):
         connection.request("GET", "/_local/health")
+
+
+def test_the_requests_of_one_access_key_are_refused_as_expired(
+    server: Server, aws: Aws, s3_prefix: str
+) -> None:
+    """Of SageMaker and of S3, each in its own form; those of another key pass."""
+    uri = aws.put(f"{s3_prefix}data", b"x")
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    mine = server.client("s3")._request_signer._credentials.access_key
+    for kind in ("credentials", "s3_credentials"):
+        server.local("POST", "faults", {"kind": kind, "access_key": f"not-{mine}", "count": 9})
+    server.client("sagemaker").list_models()
+    assert aws.get(uri) == b"x"
+    server.local("POST", "faults", {"kind": "credentials", "access_key": mine})
+    with refused("ExpiredTokenException"):
+        server.client("sagemaker").list_models()
+    server.local("POST", "faults", {"kind": "s3_credentials", "access_key": mine})
+    with pytest.raises(ClientError, match="ExpiredToken"):
+        server.client("s3").get_object(Bucket=bucket, Key=key)
+    assert aws.get(uri) == b"x"
+
+
+def test_a_job_can_be_invisible_for_a_while(server: Server, sagemaker: Any, name: str) -> None:
+    """Describe does not know it, Create says that it exists, and Stop finds it."""
+    sagemaker.create_processing_job(**processing_request(name))
+    server.local("POST", "faults", {"kind": "invisible", "job_name_contains": name, "count": 2})
+    for _ in range(2):
+        with refused("ValidationException") as message:
+            sagemaker.describe_processing_job(ProcessingJobName=name)
+        assert message == [f"Could not find requested job with name: {name}"]
+        with refused("ResourceInUse"):
+            sagemaker.create_processing_job(**processing_request(name))
+    assert (
+        finish(sagemaker.describe_processing_job, ProcessingJobName=name)["ProcessingJobStatus"]
+        == "Completed"
+    )
+    answer = server.local("POST", "faults", {"kind": "invisible", "operation": "ListModels"})
+    assert "there is e.g. DescribeModel" in answer["error"]
