@@ -18,13 +18,14 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from include.orchestration.chain import START
 from include.orchestration.keeping import prune
+from include.orchestration.names import PLAN
 from include.orchestration.pipelines import FOLDER, named
 from include.orchestration.storage import Storage
 from include.orchestration.templates import DEPLOYMENT_TAG, deployment
 from include.scoring.config import Pipeline
 from include.scoring.naming import name_head
 from sagemaker_jobs.cleanup import clear_away, collect
-from sagemaker_jobs.janitor import leftovers
+from sagemaker_jobs.janitor import leftovers, run_tag
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ def tidy(*, ti: Any, grace_seconds: float = GRACE_SECONDS, **_: Any) -> list[str
         ]
         found = leftovers(
             ours,
-            is_active=activity(ti),
+            is_active=activity_by_tag(ti),
             now=time.time(),
             grace_seconds=grace_seconds,
             only_dags=pipeline.name.__eq__,
@@ -106,6 +107,26 @@ def activity(ti: Any) -> Callable[[str, str], bool]:
         return count > 0
 
     return is_active
+
+
+def activity_by_tag(ti: Any) -> Callable[[str, str], bool]:
+    """Asks Airflow whether the run of a DAG that has this tag is queued or running.
+
+    Airflow finds runs by their ids only. Those that it has are read when the first tag of a DAG is asked for: after the
+    jobs were listed, so that the run of each of them is among them.
+    """
+    is_active = activity(ti)
+    run_ids: dict[str, dict[str, str]] = {}
+
+    def has_active_run(dag_id: str, tag: str) -> bool:
+        if dag_id not in run_ids:
+            # One task instance for each run.
+            states = ti.get_task_states(dag_id=dag_id, task_ids=[PLAN])
+            run_ids[dag_id] = {run_tag(run_id): run_id for run_id in states}
+        run_id = run_ids[dag_id].get(tag)
+        return run_id is not None and is_active(dag_id, run_id)
+
+    return has_active_run
 
 
 def for_each_pipeline(work: Callable[[Pipeline], list[str]]) -> list[str]:

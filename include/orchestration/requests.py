@@ -21,12 +21,13 @@ from include.orchestration.templates import (
 from include.scoring import requests
 from include.scoring.config import Pipeline
 from include.scoring.naming import RunPaths
-from sagemaker_jobs.janitor import DAG_TAG, RUN_TAG
+from sagemaker_jobs.janitor import DAG_TAG, RUN_ID_TAG, RUN_TAG
 
 RUN_PREFIX = from_plan("run_prefix")
 #: Jobs and models say which run they belong to, for AWS's bill and for finding what a lost run left behind.
 TAGS = {
     RUN_TAG: "{{ run_tag(run_id) }}",
+    RUN_ID_TAG: "{{ tag_value(run_id) }}",
     DAG_TAG: "{{ dag.dag_id }}",
     DEPLOYMENT_TAG: "{{ deployment() }}",
     "model": from_plan("model.key"),

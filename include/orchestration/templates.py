@@ -13,7 +13,9 @@ from airflow.sdk.configuration import conf
 
 from include.orchestration.names import CALIBRATE, MANIFESTS, PLAN, SHARDS
 from include.scoring.naming import job_base_name
+from sagemaker_jobs.janitor import run_tag
 from sagemaker_jobs.kinds import JobKind
+from sagemaker_jobs.tags import tag_value
 
 
 def from_plan(path: str) -> str:
@@ -75,16 +77,6 @@ def deployment() -> str:
     return hashlib.sha256("\n".join(filter(None, stated)).encode()).hexdigest()[:12]
 
 
-def run_tag(run_id: str) -> str:
-    """A run id as a tag's value, or nothing where AWS would not take it whole.
-
-    Tags allow letters, digits, spaces and `_ . : / = + - @`, 256 at most. The janitor asks Airflow for the run by this
-    tag, so half a run id, which names no run, would make a live job look left over.
-    """
-    fits = len(run_id) <= 256 and all(each.isalnum() or each in " _.:/=+-@" for each in run_id)
-    return run_id if fits else ""
-
-
 def macros(pipeline: str) -> dict[str, Callable[..., Any]]:
     """What the expressions above may call."""
 
@@ -105,5 +97,6 @@ def macros(pipeline: str) -> dict[str, Callable[..., Any]]:
         "job_name": job_name,
         "earlier_job_names": earlier_job_names,
         "run_tag": run_tag,
+        "tag_value": tag_value,
         "deployment": deployment,
     }

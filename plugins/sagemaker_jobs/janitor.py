@@ -7,6 +7,7 @@ of our business.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -15,7 +16,10 @@ from typing import Any
 from sagemaker_jobs.kinds import JobKind
 
 DAG_TAG = "airflow:dag-id"
-RUN_TAG = "airflow:run-id"
+#: Which run, as ``run_tag`` has it.
+RUN_TAG = "airflow:run"
+#: The run's id as people read it, as far as AWS takes it: nothing is decided by it.
+RUN_ID_TAG = "airflow:run-id"
 
 
 class Action(Enum):
@@ -27,10 +31,11 @@ class Action(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunTags:
-    """The keys of the two tags by which a resource names its run."""
+    """The keys of the two tags by which a resource names its run, and of the one by which people read which it is."""
 
     dag: str = DAG_TAG
     run: str = RUN_TAG
+    run_id: str = RUN_ID_TAG
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +66,14 @@ class Leftover:
     because: str
 
 
+def run_tag(run_id: str) -> str:
+    """A run's id as the value of ``RUN_TAG``: its digest, since a tag takes neither every character nor every length.
+
+    Half an id would name no run, and a live job would look left over.
+    """
+    return hashlib.sha256(run_id.encode()).hexdigest()[:32]
+
+
 def leftovers(
     resources: Iterable[Resource],
     *,
@@ -73,7 +86,7 @@ def leftovers(
 ) -> list[Leftover]:
     """The resources whose run is over, each with what to do; in the order in which they came.
 
-    ``is_active(dag_id, run_id)`` says whether the run is queued or running; it is asked once for each run. A
+    ``is_active(dag_id, tag)`` says whether the run with this tag is queued or running; it is asked once for each run. A
     job in progress is stopped ``grace_seconds`` after its creation at the earliest, which a run that has just
     been deleted leaves to its own teardown. A model is deleted ``keep_models_seconds`` after its creation,
     but never while a job of the same run still runs: that job may read it. ``only_dags`` narrows to DAGs of
@@ -89,11 +102,11 @@ def leftovers(
     busy = {_run_of(each, tags) for each in ours if each.status in {"InProgress", "Stopping"}}
     found: list[Leftover] = []
     for each in ours:
-        dag_id, run_id = run = each.tags[tags.dag], each.tags[tags.run]
+        dag_id, tag = run = each.tags[tags.dag], each.tags[tags.run]
         age = now - each.created_at
         if active[run]:
             continue
-        why = f"run {run_id} of {dag_id} is not active, and it is {age:.0f} s old"
+        why = f"run {each.tags.get(tags.run_id) or tag} of {dag_id} is not active, and it is {age:.0f} s old"
         if each.kind is not None and each.status == "InProgress" and age >= grace_seconds:
             found.append(Leftover(each, Action.STOP, why))
         elif each.kind is None and age >= keep_models_seconds and run not in busy:
@@ -133,5 +146,5 @@ def resource_of(kind: JobKind | None, summary: Mapping[str, Any], tags: Mapping[
 
 
 def _run_of(resource: Resource, tags: RunTags) -> tuple[str, str] | None:
-    dag_id, run_id = resource.tags.get(tags.dag), resource.tags.get(tags.run)
-    return (dag_id, run_id) if dag_id and run_id else None
+    dag_id, run = resource.tags.get(tags.dag), resource.tags.get(tags.run)
+    return (dag_id, run) if dag_id and run else None

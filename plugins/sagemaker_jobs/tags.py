@@ -46,7 +46,10 @@ def try_to_tag(hook: SageMakerHook, arn: str, tags: dict[str, str]) -> None:
 
 
 def tag_list(tags: dict[str, str]) -> list[dict[str, str]]:
-    """Tags in AWS's form: values cut to what AWS takes, and characters that it refuses, such as commas, as spaces."""
-    return [
-        {"Key": key, "Value": _REFUSED.sub(" ", value)[:_VALUE_LIMIT].strip()} for key, value in tags.items()
-    ]
+    """Tags in AWS's form."""
+    return [{"Key": key, "Value": tag_value(value)} for key, value in tags.items()]
+
+
+def tag_value(text: str) -> str:
+    """Text as a tag's value: cut to what AWS takes, and characters that it refuses, such as commas, as spaces."""
+    return _REFUSED.sub(" ", text)[:_VALUE_LIMIT].strip()

@@ -24,7 +24,7 @@ from include.scoring.config import Pipeline
 from include.scoring.naming import RunPaths, job_base_name
 from include.scoring.policies import policies
 from include.scoring.s3uri import split
-from sagemaker_jobs.janitor import DAG_TAG, RUN_TAG
+from sagemaker_jobs.janitor import DAG_TAG, RUN_TAG, run_tag
 from tests.deploy.evaluation import Call, allowing
 from tests.deploy.recording import RecordingFront, Request, calls
 from tools.laptop import CREDENTIALS, REGION, REPO, airflow_environment, s3_client
@@ -135,7 +135,7 @@ def leave_over(url: str, pipeline: Pipeline) -> None:
         return job_base_name(pipeline=pipeline.name, step=step, nonce=run, task_id=step)
 
     def tags(run: str) -> dict[str, Any]:
-        stated = {DAG_TAG: pipeline.name, RUN_TAG: run, DEPLOYMENT_TAG: deployment()}
+        stated = {DAG_TAG: pipeline.name, RUN_TAG: run_tag(run), DEPLOYMENT_TAG: deployment()}
         return {"Tags": [{"Key": key, "Value": value} for key, value in stated.items()]}
 
     image = pipeline.model.containers[0].image
@@ -177,6 +177,9 @@ def tidy_up(patch: pytest.MonkeyPatch) -> None:
 
         def get_dr_count(self, **_: Any) -> int:
             return 0
+
+        def get_task_states(self, **_: Any) -> dict[str, Any]:
+            return {}
 
     later = time.time() + 40 * 86_400
     patch.setattr(janitor, "time", SimpleNamespace(time=lambda: later))

@@ -9,24 +9,30 @@ from types import SimpleNamespace
 from typing import Any
 
 import boto3
+import jinja2
 import pytest
+from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 from airflow.sdk.exceptions import AirflowSkipException
 from botocore.exceptions import ClientError
 
 from include.orchestration import janitor
+from include.orchestration.leftovers import clear_run
 from include.orchestration.pipelines import FOLDER
-from include.orchestration.templates import DEPLOYMENT_TAG, deployment
+from include.orchestration.requests import TAGS
+from include.orchestration.templates import DEPLOYMENT_TAG, deployment, macros
 from include.scoring.config import Pipeline, load_pipeline
 from include.scoring.errors import PipelineError
-from sagemaker_jobs.janitor import DAG_TAG, RUN_TAG
+from sagemaker_jobs.janitor import DAG_TAG, RUN_TAG, run_tag
 from tools.laptop import CREDENTIALS, REGION, aws_connection, embedded_aws
 
 HERE = {DEPLOYMENT_TAG: deployment()}
+#: With a character that no tag takes.
+ACTIVE = "manual~1"
 MODELS = {
-    "abalone-left-over": {DAG_TAG: "abalone", RUN_TAG: "over", **HERE},
-    "abalone-in-use": {DAG_TAG: "abalone", RUN_TAG: "active", **HERE},
-    "abalone-of-another-airflow": {DAG_TAG: "abalone", RUN_TAG: "over", DEPLOYMENT_TAG: "another"},
-    "abalone-of-another-dag": {DAG_TAG: "elsewhere", RUN_TAG: "over", **HERE},
+    "abalone-left-over": {DAG_TAG: "abalone", RUN_TAG: run_tag("over"), **HERE},
+    "abalone-in-use": {DAG_TAG: "abalone", RUN_TAG: run_tag(ACTIVE), **HERE},
+    "abalone-of-another-airflow": {DAG_TAG: "abalone", RUN_TAG: run_tag("over"), DEPLOYMENT_TAG: "another"},
+    "abalone-of-another-dag": {DAG_TAG: "elsewhere", RUN_TAG: run_tag("over"), **HERE},
     "abalone-of-a-run-without-a-name": {DAG_TAG: "abalone", RUN_TAG: "", **HERE},
     "abalone-made-by-hand": {},
 }
@@ -38,7 +44,12 @@ class Task:
     def get_dr_count(self, dag_id: str, run_ids: list[str], states: list[str]) -> int:
         """As Airflow counts runs."""
         assert states == ["queued", "running"]
-        return sum(1 for run_id in run_ids if (dag_id, run_id) == ("abalone", "active"))
+        return sum(1 for run_id in run_ids if (dag_id, run_id) == ("abalone", ACTIVE))
+
+    def get_task_states(self, dag_id: str, task_ids: list[str]) -> dict[str, Any]:
+        """As Airflow tells them, by run: of those that it has, among them one whose jobs are left over."""
+        assert task_ids == ["plan"]
+        return {"over": {"plan": "success"}, ACTIVE: {"plan": None}} if dag_id == "abalone" else {}
 
 
 def test_only_models_of_runs_that_are_over_are_deleted(
@@ -65,6 +76,33 @@ def test_only_models_of_runs_that_are_over_are_deleted(
         assert {model["ModelName"] for model in client.list_models()["Models"]} == MODELS.keys() - {
             "abalone-left-over"
         }
+
+
+@pytest.mark.parametrize(
+    "run_id", ["manual~1", "x" * 250, "what*ever", "läuft — 7", "~", "scheduled__2026-01-31T07:00:00+00:00"]
+)
+def test_what_an_earlier_plan_started_is_found_whatever_the_run_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_id: str
+) -> None:
+    """By the tags that a job's request renders; AWS takes them all, and another run's is left alone."""
+
+    def tags(run_id: str) -> list[dict[str, str]]:
+        filled = {"run_id": run_id, "dag": SimpleNamespace(dag_id="abalone"), **macros("abalone")}
+        rendered = {key: jinja2.Template(text).render(filled) for key, text in TAGS.items() if key != "model"}
+        return [{"Key": key, "Value": value} for key, value in rendered.items()]
+
+    with embedded_aws(tmp_path / "aws") as endpoint:
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", aws_connection(endpoint))
+        hook = SageMakerHook(aws_conn_id="aws_default")
+        for name, run in (("abalone-of-this-run", run_id), ("abalone-of-another", f"{run_id}~")):
+            hook.conn.create_model(
+                ModelName=name,
+                ExecutionRoleArn="arn:aws:iam::123456789012:role/batch-inference",
+                PrimaryContainer={"Image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/any:1"},
+                Tags=tags(run),
+            )
+        found = clear_run(hook, "abalone", dag_id="abalone", run_id=run_id, because="its run is planned anew")
+        assert found == ["abalone-of-this-run"]
 
 
 @pytest.mark.parametrize(

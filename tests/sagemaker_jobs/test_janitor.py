@@ -21,7 +21,7 @@ def is_active(dag_id: str, run_id: str) -> bool:
 
 
 def resource(name: str = "job", run: str | None = "run-over", age: float = 7200, **changes: Any) -> Resource:
-    tags = {} if run is None else {"airflow:dag-id": "abalone", "airflow:run-id": run}
+    tags = {} if run is None else {"airflow:dag-id": "abalone", "airflow:run": run}
     values = {"kind": TRANSFORM, "status": "InProgress", "created_at": NOW - age, "tags": tags, **changes}
     return Resource(name=name, **values)
 
@@ -45,7 +45,7 @@ def test_a_job_whose_run_is_over_is_stopped_with_a_reason():
         resource(run="run-active"),
         resource(run=None),
         resource(tags={"airflow:dag-id": "abalone"}),
-        resource(tags={"airflow:dag-id": "abalone", "airflow:run-id": ""}),
+        resource(tags={"airflow:dag-id": "abalone", "airflow:run": ""}),
         resource(status="Completed"),
         resource(status="Stopping"),
         resource(age=299),
@@ -104,7 +104,7 @@ def test_each_run_is_asked_for_once():
 def test_nothing_of_an_active_run_or_of_others_is_ever_touched(resources: list[Resource]):
     """Whatever there is."""
     for leftover in leftovers(resources, is_active=is_active, now=NOW):
-        assert leftover.resource.tags["airflow:run-id"] == "run-over"
+        assert leftover.resource.tags["airflow:run"] == "run-over"
         assert (leftover.action is Action.DELETE) == (leftover.resource.kind is None)
 
 

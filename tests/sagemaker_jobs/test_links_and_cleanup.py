@@ -126,7 +126,7 @@ def test_the_janitor_clears_away_what_it_judged(aws: FakeSageMaker, hook: SageMa
 
     def tagged(base_name: str, run: str | None) -> None:
         spec = replace(transform_spec(), base_name=base_name)
-        tags = [{"Key": "airflow:dag-id", "Value": "abalone"}, {"Key": "airflow:run-id", "Value": run}]
+        tags = [{"Key": "airflow:dag-id", "Value": "abalone"}, {"Key": "airflow:run", "Value": run}]
         spec.request["Tags"] = [] if run is None else tags
         assert spec.model is not None
         spec.model.update(ModelName=f"{base_name}-model", Tags=spec.request["Tags"])
