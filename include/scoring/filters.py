@@ -8,6 +8,17 @@ from collections.abc import Iterator
 MAX_FILTER = 63
 # What AWS names when it refuses a filter; letters and digits are allowed too, an underscore is not.
 _FILTER = re.compile(r"[A-Za-z0-9$\[\]*. ,:'-]*")
+# The operators that AWS's guide lists; a dot may stand before a bracket, names in brackets may hold spaces.
+_STEP = r"""(?:
+    \.(?:[A-Za-z0-9-]+|\*)
+  | \.?\[[ ]*(?:
+        \*
+      | '[A-Za-z0-9 -]+'(?:[ ]*,[ ]*'[A-Za-z0-9 -]+')*
+      | -?[0-9]+(?:[ ]*,[ ]*-?[0-9]+)*
+      | (?:-?[0-9]+)?[ ]*:[ ]*(?:-?[0-9]+)?
+    )[ ]*\]
+)"""
+_PATH = re.compile(rf"\${_STEP}*", re.VERBOSE)
 
 
 def filter_problems(text: str) -> Iterator[str]:
@@ -24,8 +35,16 @@ def filter_problems(text: str) -> Iterator[str]:
             f"found {wrong!r} in {text!r}; SageMaker refuses it as 'Unexpected \"{wrong}\" in JsonPath'; "
             f"rename the field to letters and digits, or choose by position"
         )
-    if any(part.count(":") > 1 for part in re.findall(r"\[([^\]]*)\]", text)):
+    has_several_ranges = any(
+        ":" in part and ("," in part or part.count(":") > 1) for part in re.findall(r"\[([^\]]*)\]", text)
+    )
+    if has_several_ranges:
         yield (
             f"found several ranges in {text!r}; only a single range such as [1:5] is "
             f"supported and the job would fail while it runs; write one range, or keep and drop columns in the join"
+        )
+    if text.startswith("$") and wrong is None and not has_several_ranges and not _PATH.fullmatch(text):
+        yield (
+            f"found {text!r}, which SageMaker refuses; a path is $, followed by .name, .*, [*], ['a','b'], [0,-1] "
+            f"or [1:4]; write such as $[1:] or $.features"
         )

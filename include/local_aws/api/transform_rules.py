@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from include.local_aws.api.errors import ValidationError
-from include.local_aws.api.json_path import check_filter
 from include.local_aws.api.storage import refuse_volume_key
 from include.local_aws.api.validation import violation, violations_error
+from include.local_aws.json_path import OPERATORS, PathSyntaxError, parse_path
 from include.local_aws.settings import Settings
 
 MAX_PAYLOAD_MB = 100
@@ -89,4 +89,21 @@ def _check_data_processing(request: dict[str, Any]) -> None:
             f"SplitType {split} and AssembleWith {assemble}"
         )
     for name in ("InputFilter", "OutputFilter"):
-        check_filter(name, processing[name], content_type)
+        _check_filter(name, processing[name], content_type)
+
+
+def _check_filter(name: str, path: str, content_type: str) -> None:
+    """Raise ValidationError for a path that AWS refuses at once; `name` is InputFilter or OutputFilter.
+
+    A list of ranges passes here: AWS, too, only fails it when the job runs.
+    """
+    try:
+        parse_path(path)
+    except PathSyntaxError as error:
+        shown = ", ".join("'''" if operator == "'" else f"'{operator}'" for operator in OPERATORS)
+        found = f'"{error.found}"' if error.found else "end"
+        is_operator = error.found in OPERATORS or (error.found.isascii() and error.found.isalnum())
+        raise ValidationError(
+            f'Invalid {name}: "{path}". Unexpected {found} in JsonPath. '
+            f'Supported operators for "{content_type}" are [{shown}]' + (f": {error}" if is_operator else "")
+        ) from error

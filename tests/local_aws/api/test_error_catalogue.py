@@ -261,19 +261,41 @@ def test_a_filter_longer_than_63_characters_is_refused(sagemaker: Any, transform
     )
 
 
-@pytest.mark.parametrize("path", ["x", "$[", "$[0", "$['a]", "$[1,'a']", "$..a", "$[1:2:3]", "$[a]", ""])
-def test_what_is_no_json_path_is_refused(sagemaker: Any, transform: dict[str, Any], path: str) -> None:
-    """Naming the filter and the text."""
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("x", '"x"'),
+        ("$[", "end"),
+        ("$[0", "end"),
+        ("$['a]", '"]"'),
+        ("$[1,'a']", '"\'"'),
+        ("$..a", '"."'),
+        ("$[1:2:3]", '":"'),
+        ("$[a]", '"a"'),
+        ("$.field1.['child1','child2.grandchild']", '"."'),
+        ("$.a.", "end"),
+        (" $", '" "'),
+        ("", "end"),
+    ],
+)
+def test_what_is_not_a_json_path_is_refused(
+    sagemaker: Any, transform: dict[str, Any], path: str, found: str
+) -> None:
+    """Naming the filter, the text and, in AWS's words, what does not fit."""
     with refused("ValidationException") as message:
         sagemaker.create_transform_job(**_with(transform, "application/json", {"InputFilter": path}))
-    assert message[0].startswith(f'Invalid InputFilter: "{path}"')
+    assert message[0].startswith(f'Invalid InputFilter: "{path}". Unexpected {found} in JsonPath. Supported ')
 
 
 @pytest.mark.local_only
 @pytest.mark.parametrize(
     "path",
-    ["$", "$[0, -1]", "$[1:]", "$[:-1]", "$[0:2,246:]", "$.features", "$['a','b c']", "$[*]", "$.a.b[0]"],
-)
+    [
+        "$", "$.id", "$.id.*", "$['id','SageMakerOutput']", "$[1]", "$[1,3,5]", "$[2:5]", "$[:5]", "$[2:]",
+        "$.field1.['child1','child2']",
+        "$[0, -1]", "$[:-1]", "$[0:2,246:]", "$.features", "$['a','b c']", "$[*]", "$.a.b[0]",
+    ],
+)  # fmt: skip
 def test_json_paths_of_the_documentation_are_accepted(
     sagemaker: Any, transform: dict[str, Any], path: str
 ) -> None:

@@ -1,4 +1,4 @@
-"""The JSONPath subset of DataProcessing: $, .name, .*, [*], ['a','b'], [0,-1], [1:4].
+"""What a path of DataProcessing selects; its grammar is in include/local_aws/json_path.py.
 
 An index or a range selects from arrays, a name from objects. As in the JSONPath that AWS's guide links to, a path with
 `*`, several indexes or a range gives an array; several names give an object with these members.
@@ -6,28 +6,28 @@ An index or a range selects from arrays, a name from objects. As in the JSONPath
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-_STEP = re.compile(
-    r"""\s*(?:
-        \.(?P<name>[A-Za-z0-9-]+)
-      | (?P<every>\.\*|\[\s*\*\s*\])
-      | \[(?P<names>\s*'[^']*'\s*(?:,\s*'[^']*'\s*)*)\]
-      | \[(?P<numbers>[-0-9:,\s]+)\]
-    )\s*""",
-    re.VERBOSE,
+from include.local_aws.json_path import (
+    Indexes,
+    Names,
+    PathSyntaxError,
+    Range,
+    SeveralRanges,
+    Step,
+    Wildcard,
+    parse_path,
 )
 
 
 class FilterError(Exception):
-    """The path is none of AWS's, or selects what a record does not have."""
+    """The path is not one of AWS's, or selects what a record does not have."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
+class _Selector:
     """`select` gives what the step finds in one value; `many` says that the result is a list of values."""
 
     select: Callable[[Any], Any]
@@ -38,63 +38,49 @@ class JsonPath:
     """A parsed path; `identity` for the path that changes nothing."""
 
     def __init__(self, path: str, *, inclusive_end: bool) -> None:
-        """Raises FilterError when the path cannot be read."""
+        """Raises FilterError when the path cannot be read, or holds what AWS does not evaluate."""
         self.path = path
         self._inclusive = inclusive_end
-        text = path.strip()
-        if not text.startswith("$"):
-            raise FilterError(f"Invalid JsonPath: {path}: it must start with $")
-        self._steps: list[_Step] = []
-        at = 1
-        while at < len(text):
-            match = _STEP.match(text, at)
-            if match is None:
-                raise FilterError(f"Invalid JsonPath: {path}: cannot read {text[at:]!r}")
-            self._steps.append(self._step(match))
-            at = match.end()
+        try:
+            steps = parse_path(path)
+        except PathSyntaxError as error:
+            raise FilterError(f"Invalid JsonPath: {path}: {error}") from error
+        self._selectors = [self._selector(step) for step in steps]
 
     @property
     def identity(self) -> bool:
-        return not self._steps
+        return not self._selectors
 
     def apply(self, value: Any) -> Any:
         """What the path selects; raises FilterError when a name or an index is not there."""
         values, many = [value], False
-        for step in self._steps:
-            found = [step.select(item) for item in values]
-            values = [item for items in found for item in items] if step.many else found
-            many = many or step.many
+        for selector in self._selectors:
+            found = [selector.select(item) for item in values]
+            values = [item for items in found for item in items] if selector.many else found
+            many = many or selector.many
         return values if many else values[0]
 
-    def _step(self, match: re.Match[str]) -> _Step:
-        if match["every"]:
-            return _Step(self._every, many=True)
-        if match["name"]:
-            name = match["name"]
-            return _Step(lambda value: self._member(value, name), many=False)
-        if match["names"]:
-            names = re.findall(r"'([^']*)'", match["names"])
-            if len(names) == 1:
-                return _Step(lambda value: self._member(value, names[0]), many=False)
-            return _Step(lambda value: {name: self._member(value, name) for name in names}, many=False)
-        return self._numbers(match["numbers"].replace(" ", ""))
-
-    def _numbers(self, text: str) -> _Step:
-        if ":" in text:
-            begin, _, end = text.partition(":")
-            if "," in text or ":" in end:
-                raise FilterError(
-                    f"Invalid JsonPath: {self.path}: only single range filters of format (eg: [1:5]) are supported. "
-                    f"Format [{text}] is not supported"
+    def _selector(self, step: Step) -> _Selector:
+        match step:
+            case Wildcard():
+                return _Selector(self._every, many=True)
+            case Names(names=(name,)):
+                return _Selector(lambda value: self._member(value, name), many=False)
+            case Names(names=names):
+                return _Selector(
+                    lambda value: {name: self._member(value, name) for name in names}, many=False
                 )
-            return _Step(lambda value: self._range(value, begin, end), many=True)
-        try:
-            numbers = [int(number) for number in text.split(",")]
-        except ValueError:
-            raise FilterError(f"Invalid JsonPath: {self.path}: [{text}] is no list of indexes") from None
-        if len(numbers) == 1:
-            return _Step(lambda value: self._item(value, numbers[0]), many=False)
-        return _Step(lambda value: [self._item(value, number) for number in numbers], many=True)
+            case Indexes(numbers=(number,)):
+                return _Selector(lambda value: self._item(value, number), many=False)
+            case Indexes(numbers=numbers):
+                return _Selector(lambda value: [self._item(value, number) for number in numbers], many=True)
+            case Range(begin=begin, end=end):
+                return _Selector(lambda value: self._range(value, begin, end), many=True)
+            case SeveralRanges(text=text):
+                raise FilterError(
+                    f"Invalid JsonPath: {self.path}: only single range filters of format (eg: [1:5]) are "
+                    f"supported. Format [{text}] is not supported"
+                )
 
     def _every(self, value: Any) -> list[Any]:
         if isinstance(value, dict):
@@ -114,17 +100,16 @@ class JsonPath:
             )
         return array[number]
 
-    def _range(self, value: Any, begin: str, end: str) -> list[Any]:
+    def _range(self, value: Any, begin: int | None, end: int | None) -> list[Any]:
         array = self._array(value)
-        first = self._bound(begin, array) if begin else 0
-        last = self._bound(end, array) if end else len(array)
-        found = array[first : last + 1 if self._inclusive and end else last]
+        first = 0 if begin is None else self._bound(begin, array)
+        last = len(array) if end is None else self._bound(end, array) + self._inclusive
+        found = array[max(first, 0) : max(last, 0)]
         if not found:
             raise FilterError(f"Invalid JsonPath: {self.path}: the range is empty, {len(array)} elements")
         return found
 
-    def _bound(self, text: str, array: list[Any]) -> int:
-        number = int(text)
+    def _bound(self, number: int, array: list[Any]) -> int:
         return number + len(array) if number < 0 else number
 
     def _array(self, value: Any) -> list[Any]:
