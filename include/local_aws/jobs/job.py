@@ -85,6 +85,7 @@ class JobThread(threading.Thread):
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
         self._finished: Finished | None = None
+        self._runner_ended_at: float | None = None
 
     def stop(self) -> None:
         """StopTransformJob, StopProcessingJob: ask once, kill after stop_timeout_seconds."""
@@ -168,6 +169,7 @@ class JobThread(threading.Thread):
                 except EventError as error:
                     log.warning("%s: %s", self.name, error)
         process.wait()
+        self._runner_ended_at = time.time()
         # The runner is gone; whatever it left behind in its group goes too.
         signal_session(process, signal.SIGKILL)
         if self._finished is None:
@@ -202,8 +204,10 @@ class JobThread(threading.Thread):
 
     def _end(self, end: dict[str, Any]) -> None:
         now = time.time()
+        # Without a word of its own, a job ended with its runner; what is removed afterwards is not its time.
+        ended_at = self._runner_ended_at or now
         self.job = self._around.store.update(
-            self.job, **{"ended_at": now, **end, "modified_at": max(now, end.get("ended_at", now))}
+            self.job, **{"ended_at": ended_at, **end, "modified_at": max(now, end.get("ended_at", now))}
         )
 
     def _terminate(self, process: subprocess.Popen[str]) -> None:
@@ -248,9 +252,19 @@ def with_chosen_cluster(job: Job) -> dict[str, Any]:
 
 
 def fail_interrupted(store: JobStore) -> list[Job]:
-    """Jobs that ran when the server died: each becomes Failed, with the reason; returns them."""
-    now = time.time()
+    """Jobs that ran when the server died: each becomes Failed, with the reason; returns them.
+
+    They died with it, so each ended when it is last known to have run: at the server's last heartbeat, or at its own
+    last change of state where that is later. The time until this start is not billed.
+    """
+    now, beat = time.time(), store.last_beat()
     return [
-        store.update(job, status="Failed", failure_reason=SERVER_STOPPED, ended_at=now, modified_at=now)
+        store.update(
+            job,
+            status="Failed",
+            failure_reason=SERVER_STOPPED,
+            ended_at=max(job.modified_at, job.started_at or job.created_at, beat or 0.0),
+            modified_at=now,
+        )
         for job in store.active()
     ]

@@ -1,7 +1,9 @@
-"""Every job at work, by name: start, stop, and the end of all of them."""
+"""Every job at work, by name: start, stop, the end of all of them, and the heartbeat that says how long they ran."""
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 import threading
 import time
 import uuid
@@ -11,7 +13,11 @@ from include.local_aws.jobs.events import Progress
 from include.local_aws.jobs.job import JobThread, Order, Surroundings
 from include.local_aws.state.jobs import Job
 
+log = logging.getLogger(__name__)
+
 Key = tuple[str, str, str]
+# How much of a job's time may be missing from its bill after the server was killed.
+BEAT_SECONDS = 1.0
 
 
 class Supervisor:
@@ -26,6 +32,9 @@ class Supervisor:
         self._threads: dict[Key, JobThread] = {}
         self._lock = threading.Lock()
         self._closed = False
+        self._ended = threading.Event()
+        self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._heart.start()
 
     def start(self, order: Order) -> None:
         """Let a job that was just created begin; one that comes after `shut_down` fails at once."""
@@ -62,7 +71,23 @@ class Supervisor:
             thread.kill()
         for thread in threads:
             thread.join()
+        self._ended.set()
+        self._heart.join()
         self._around.guard.close()
+
+    def _beat(self) -> None:
+        """Note at the start and then while jobs are at work that the server runs: they die with it."""
+        store, is_due = self._around.store, True
+        while True:
+            if is_due:
+                try:
+                    store.beat(time.time())
+                except sqlite3.Error as error:
+                    log.warning("the heartbeat could not be written: %s", error)
+            if self._ended.wait(BEAT_SECONDS):
+                return
+            with self._lock:
+                is_due = any(thread.is_alive() for thread in self._threads.values())
 
 
 def _key(job: Job) -> Key:

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 # To be raised with every change of SCHEMA.
-VERSION = 2
+VERSION = 3
 # Those that lack tables only, which opening the file adds.
-OLDER = (0, 1)
+OLDER = (0, 1, 2)
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     kind TEXT NOT NULL,
@@ -76,6 +76,10 @@ CREATE TABLE IF NOT EXISTS tags (
     value TEXT NOT NULL,
     PRIMARY KEY (arn, key)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS heartbeat (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    beat_at REAL NOT NULL
+);
 """
 
 

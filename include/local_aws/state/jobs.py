@@ -133,6 +133,17 @@ class JobStore:
         """Jobs that have not ended."""
         return self.select("status IN (?, ?)", ACTIVE)
 
+    def beat(self, now: float) -> None:
+        """Note that the server, and with it every job at work, runs at `now` (epoch seconds)."""
+        with self._database.write() as connection:
+            connection.execute("INSERT OR REPLACE INTO heartbeat (id, beat_at) VALUES (1, ?)", (now,))
+
+    def last_beat(self) -> float | None:
+        """When `beat` was last called, by this server or one before it."""
+        with self._database.read() as connection:
+            row = connection.execute("SELECT beat_at FROM heartbeat").fetchone()
+        return row["beat_at"] if row else None
+
     def _change(self, job: Job, statuses: Sequence[Status] | None, changes: dict[str, Any]) -> Job | None:
         unknown = set(changes) - set(COLUMNS)
         if unknown:

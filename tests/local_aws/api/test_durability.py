@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sqlite3
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,13 @@ from typing import Any
 import psutil
 import pytest
 
+from include.local_aws.faults import Faults
+from include.local_aws.jobs.capacity import Capacity
+from include.local_aws.jobs.guard import Guard
+from include.local_aws.jobs.job import JobThread, Order, Surroundings
+from include.local_aws.settings import Settings
+from include.local_aws.state.jobs import Job, Kind
+from include.local_aws.state.store import Store
 from tests.local_aws.api.conftest import FAST
 from tests.local_aws.api.requests import (
     emptied,
@@ -31,6 +39,13 @@ REASON = (
     "InternalServerError: We encountered an internal error.  Please try again. "
     "(the embedded AWS was stopped while this job ran)"
 )
+
+
+DYING_RUNNER = """
+import json, os, time
+print(json.dumps({"event": "started", "time": time.time()}), flush=True)
+os.kill(os.getpid(), 9)
+"""
 
 
 def _gone(processes: list[int], seconds: float = 15) -> bool:
@@ -155,6 +170,137 @@ def test_when_the_sweeper_was_killed_too_the_next_start_tidies_up(
     again = start_server(FAST)
     assert not left.exists()
     assert again.local("GET", "health") == {"status": "ok", "active_jobs": {}}
+
+
+def _state(server: Server, statement: str) -> list[Any]:
+    """What an SQL statement on the server's state gives; committed."""
+    with contextlib.closing(sqlite3.connect(server.data_dir / "state.sqlite", timeout=30)) as connection:
+        rows = connection.execute(statement).fetchall()
+        connection.commit()
+    return rows
+
+
+def _last_beat(server: Server) -> float:
+    ((beat,),) = _state(server, "SELECT beat_at FROM heartbeat")
+    return float(beat)
+
+
+@pytest.mark.parametrize("kind", ["processing", "transform"])
+def test_the_downtime_after_a_kill_is_not_billed(start_server: Any, name: str, kind: str) -> None:
+    """A job that died with the server ended at its last heartbeat, however long the server was away."""
+    server = start_server(FAST)
+    sagemaker = server.client("sagemaker")
+    if kind == "processing":
+        sagemaker.create_processing_job(**processing_request(name, Environment={"SECONDS": "600"}))
+        started(sagemaker.describe_processing_job, ProcessingJobName=name)
+    else:
+        server.client("s3").create_bucket(Bucket="kept-bucket")
+        server.client("s3").put_object(Bucket="kept-bucket", Key="a/b", Body=b"1\n")
+        sagemaker.create_model(**model_request(name))
+        sagemaker.create_transform_job(
+            **transform_request(name, name, "s3://kept-bucket/a/", Environment={"SECONDS": "600"})
+        )
+        started(sagemaker.describe_transform_job, TransformJobName=name)
+    # A second into the job: so that the beat counts, and not the change of state at the job's start.
+    ((start,),) = _state(server, "SELECT started_at FROM jobs")
+    deadline = time.monotonic() + 30
+    while _last_beat(server) <= start + 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    server.stop(signal.SIGKILL)
+    # The server was away for an hour: everything that it wrote is an hour old.
+    _state(
+        server,
+        "UPDATE jobs SET created_at = created_at - 3600, modified_at = modified_at - 3600, "
+        "started_at = started_at - 3600",
+    )
+    _state(server, "UPDATE heartbeat SET beat_at = beat_at - 3600")
+    ((begun, beat),) = _state(server, "SELECT started_at, beat_at FROM jobs, heartbeat")
+
+    again = start_server(FAST)
+    describe = getattr(again.client("sagemaker"), f"describe_{kind}_job")
+    left = describe(**{f"{kind.title()}JobName": name})
+    assert left[f"{kind.title()}EndTime"].timestamp() == pytest.approx(beat, abs=0.001)
+    (used,) = again.local("GET", "usage")["jobs"]
+    assert used["ended_at"] == beat
+    assert 1 < beat - begun <= used["billed_seconds"] < 60
+
+
+@pytest.mark.parametrize("kind", ["processing", "transform"])
+def test_the_tidying_after_a_killed_runner_is_not_billed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind
+) -> None:
+    """The runner dies by kill -9 while the server lives: the job ended then, not when what it left was removed."""
+    store = Store(tmp_path / "state.sqlite").jobs
+    job = Job(
+        kind=kind,
+        region="us-east-1",
+        name="j",
+        name_key="j",
+        arn="arn",
+        status="InProgress",
+        request={},
+        containers=[],
+        network_isolation=False,
+        instance_type="ml.m5.xlarge",
+        instance_count=1,
+        created_at=1.0,
+        modified_at=1.0,
+    )
+    store.create(job, {}, lambda _: None, ())
+    removed_at: list[float] = []
+    monkeypatch.setattr("include.local_aws.jobs.job.sweep", lambda *_: removed_at.append(time.time()))
+    guard = Guard(tmp_path / "work")
+    around = Surroundings(
+        settings=Settings(provisioning_seconds=0.0),
+        store=store,
+        command=(sys.executable, "-S", "-c", DYING_RUNNER),
+        environment=os.environ,
+        s3_endpoint_url="",
+        logs_endpoint_url="",
+        log_dir=tmp_path,
+        capacity=Capacity({}, Faults([])),
+        guard=guard,
+    )
+    thread = JobThread(
+        Order(job=job, choices=[("ml.m5.xlarge", 1)], faults=[]), tmp_path / "work" / "j", around
+    )
+    thread.start()
+    thread.join()
+    guard.close()
+    ended = store.get(kind, "us-east-1", "j")
+    assert ended is not None
+    assert ended.status == "Failed"
+    assert ended.started_at is not None
+    assert ended.ended_at is not None
+    assert ended.started_at <= ended.ended_at <= removed_at[0]
+
+
+def test_a_job_that_began_after_the_last_heartbeat_ends_no_earlier_than_it_began(
+    start_server: Any, name: str
+) -> None:
+    server = start_server(FAST)
+    sagemaker = server.client("sagemaker")
+    sagemaker.create_processing_job(**processing_request(name, Environment={"SECONDS": "600"}))
+    started(sagemaker.describe_processing_job, ProcessingJobName=name)
+    server.stop(signal.SIGKILL)
+    _state(server, "UPDATE heartbeat SET beat_at = beat_at - 3600")
+    left = start_server(FAST).client("sagemaker").describe_processing_job(ProcessingJobName=name)
+    assert left["ProcessingEndTime"] >= left["ProcessingStartTime"]
+
+
+def test_the_state_of_a_version_without_a_heartbeat_is_read(start_server: Any, name: str) -> None:
+    """Its jobs ended when their state last changed."""
+    server = start_server(FAST)
+    sagemaker = server.client("sagemaker")
+    sagemaker.create_processing_job(**processing_request(name, Environment={"SECONDS": "600"}))
+    started(sagemaker.describe_processing_job, ProcessingJobName=name)
+    server.stop(signal.SIGKILL)
+    _state(server, "DROP TABLE heartbeat")
+    _state(server, "PRAGMA user_version = 2")
+    ((changed,),) = _state(server, "SELECT modified_at FROM jobs")
+    left = start_server(FAST).client("sagemaker").describe_processing_job(ProcessingJobName=name)
+    assert left["ProcessingEndTime"].timestamp() == pytest.approx(changed, abs=0.001)
 
 
 def test_a_job_waiting_for_instances_at_the_kill_is_failed_too(start_server: Any, name: str) -> None:
