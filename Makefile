@@ -20,8 +20,10 @@ help: ## list these targets
 $(INSTALLED): requirements-dev.txt
 	@if [ -z "$(PYTHON)" ]; then echo "make: Python 3.11 or 3.12 with venv is needed; none was found on PATH (Debian: apt-get install python3-venv)" >&2; exit 1; fi
 	@echo "installing into .venv (once)"
-	@[ -x .venv/bin/uv ] || { $(PYTHON) -m venv .venv && .venv/bin/pip install -q "$$(grep -oE '^uv==[0-9.]+' requirements-dev.txt)"; }
-	@.venv/bin/uv pip sync -q --python $(PY) requirements-dev.txt
+	@[ -x .venv/bin/uv ] || { $(PYTHON) -m venv .venv && \
+	awk '/^uv==/ { found = 1 } found { print } found && !/\\$$/ { exit }' requirements-dev.txt > .venv/uv.txt && \
+	.venv/bin/pip install -q --require-hashes -r .venv/uv.txt; }
+	@.venv/bin/uv pip sync -q --require-hashes --python $(PY) requirements-dev.txt
 	@touch $@
 
 .PHONY: install

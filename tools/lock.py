@@ -14,11 +14,20 @@ RUNTIME, DEVELOPMENT, IMAGE = "requirements", "requirements-dev", "deploy/requir
 def compile_lock(name: str, output: Path, *, constraint: Path | None = None) -> None:
     """Resolve `<name>.in` into `output`, keeping the versions `output` already names where they still fit.
 
+    Each version has the SHA-256 of its files as the package index serves them, which installing checks.
+
     Raises:
         subprocess.CalledProcessError: when uv finds no set of versions that fits.
     """
     command = [str(UV), "pip", "compile", "--quiet", "--universal", "--python-version", "3.11", f"{name}.in"]
-    command += ["--no-header", "--no-emit-index-url", "--no-emit-find-links", "--output-file", str(output)]
+    command += [
+        "--no-header",
+        "--no-emit-index-url",
+        "--no-emit-find-links",
+        "--generate-hashes",
+        "--output-file",
+        str(output),
+    ]
     if constraint is not None:
         command += ["--constraint", str(constraint), "--no-annotate"]
     subprocess.run(command, cwd=REPO, check=True)

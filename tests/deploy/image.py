@@ -28,7 +28,7 @@ def image_environment() -> Path:
             python = folder / "bin" / "python"
             for arguments in (
                 ["venv", "--python", sys.executable, str(folder)],
-                ["pip", "sync", "--python", str(python), str(LOCK)],
+                ["pip", "sync", "--require-hashes", "--python", str(python), str(LOCK)],
                 ["pip", "check", "--python", str(python)],
             ):
                 subprocess.run([str(UV), "--quiet", *arguments], check=True)

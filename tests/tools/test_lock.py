@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
+
+import pytest
 
 from tools.laptop import REPO
 from tools.lock import write_locks
@@ -21,3 +24,26 @@ def test_the_locks_are_current(tmp_path: Path) -> None:
         assert (tmp_path / name).read_text().splitlines() == (REPO / name).read_text().splitlines(), (
             f"{name} is stale: run `make lock`"
         )
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_each_package_is_locked_to_the_digests_of_its_files(name: str) -> None:
+    """A version with no digest would be taken from any index that offers it."""
+    joined = (REPO / name).read_text().replace("\\\n", " ")
+    entries = [line for line in joined.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    assert entries
+    for entry in entries:
+        assert re.fullmatch(r"\S+==\S+( ; [^#]*?)?(\s+--hash=sha256:[0-9a-f]{64})+\s*", entry), entry[:200]
+
+
+def test_what_installs_a_lock_checks_its_digests() -> None:
+    """uv alone would let an entry without digests pass."""
+    commands = [
+        line
+        for name in ("Makefile", "deploy/Dockerfile", "tests/deploy/image.py")
+        for line in (REPO / name).read_text().replace("\\\n", " ").splitlines()
+        if re.search(r"pip.{1,6}(install|sync)", line)
+        and re.search(r"requirements\S*\.txt|uv\.txt|LOCK", line)
+    ]
+    assert len(commands) == 5
+    assert [line for line in commands if "--require-hashes" not in line] == []
