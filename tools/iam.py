@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
             images=asked.image,
             model_data=asked.model_data,
         )
-        documents["sagemaker_role"] = role_request(pipeline)
+        documents["sagemaker_role"] = role_request(pipeline, documents["sagemaker_trust"])
     except ScoringError as error:
         print(f"make iam: {error}", file=sys.stderr)
         return 1

@@ -127,19 +127,22 @@ def policies(
         "sagemaker": _document(
             _sagemaker(pipeline, account, requests, found, [*sources, *map(_literal, model_data)])
         ),
-        "sagemaker_trust": _trust(),
+        "sagemaker_trust": _trust(account),
         "janitor": _document(_janitor(pipeline, account, requests)),
     }
 
 
-def role_request(pipeline: Pipeline) -> dict[str, Any]:
-    """CreateRole of the role that SageMaker's jobs run as, for `aws iam create-role --cli-input-json`."""
+def role_request(pipeline: Pipeline, trust: Mapping[str, Any]) -> dict[str, Any]:
+    """CreateRole of the role that SageMaker's jobs run as, for `aws iam create-role --cli-input-json`.
+
+    `trust` is the document `sagemaker_trust` of `policies`.
+    """
     path, _, name = pipeline.role.partition(":role/")[2].rpartition("/")
     boundary = pipeline.security.permissions_boundary
     return {
         "Path": f"/{path}/" if path else "/",
         "RoleName": name,
-        "AssumeRolePolicyDocument": json.dumps(_trust()),
+        "AssumeRolePolicyDocument": json.dumps(trust),
         "Description": f"What the SageMaker jobs of {pipeline.name} run as",
         **({} if boundary is None else {"PermissionsBoundary": boundary}),
         "Tags": [
@@ -149,8 +152,14 @@ def role_request(pipeline: Pipeline) -> dict[str, Any]:
     }
 
 
-def _trust() -> dict[str, Any]:
-    return _document([{"Effect": "Allow", "Principal": {"Service": SAGEMAKER}, "Action": ["sts:AssumeRole"]}])
+def _trust(account: Account) -> dict[str, Any]:
+    """SageMaker may assume the role for jobs and models of this account and region alone, not on behalf of others."""
+    ours = {
+        "StringEquals": {"aws:SourceAccount": account.account},
+        "ArnLike": {"aws:SourceArn": account.arn("sagemaker", "*")},
+    }
+    statement = {"Effect": "Allow", "Principal": {"Service": SAGEMAKER}, "Action": ["sts:AssumeRole"]}
+    return _document([{**statement, "Condition": ours}])
 
 
 def _airflow(
@@ -169,6 +178,7 @@ def _airflow(
     if pipeline.goals.calibrate == "canary":
         # The shard that is transformed alone is taken from among the others.
         yield _allow("SetAside", _objects("DeleteObject"), [account.s3(f"{runs}*/features/*")])
+        yield _keep_what_outlives_runs(account, runs)
     yield _allow("ReplaceOutput", _objects("DeleteObject"), [account.s3(path) for path in parts])
     for kind in requests.kinds:
         jobs = _jobs(account, requests, kind)
@@ -233,6 +243,7 @@ def _janitor(pipeline: Pipeline, account: Account, requests: Requests) -> Iterat
     yield from _listing(account, [f"{runs}*"])
     yield _allow("ReadPlans", _objects("GetObject"), [account.s3(f"{runs}*/plan.json")])
     yield _allow("DeleteRuns", _objects("DeleteObject"), [account.s3(f"{runs}*/*")])
+    yield _keep_what_outlives_runs(account, runs)
     for kind in requests.kinds:
         actions = [f"sagemaker:{verb}{kind}Job" for verb in ("Describe", "Stop")]
         jobs = _jobs(account, requests, kind)
@@ -241,6 +252,15 @@ def _janitor(pipeline: Pipeline, account: Account, requests: Requests) -> Iterat
         models = [account.arn("sagemaker", f"model/{requests.model['ModelName']}".lower())]
         yield _allow("DeleteModels", ["sagemaker:DeleteModel", "sagemaker:ListTags"], models)
     yield _find_what_is_left()
+
+
+def _keep_what_outlives_runs(account: Account, runs: str) -> Statement:
+    """Deny deletions in the folders of all runs together, such as `_history/`.
+
+    A pattern cannot exclude them from the folders of the runs, of which none begins with `_` (see `run_slug`).
+    """
+    kept = _allow("KeepWhatOutlivesRuns", _objects("DeleteObject"), [account.s3(f"{runs}_*")])
+    return {**kept, "Effect": "Deny"}
 
 
 def _sagemaker(

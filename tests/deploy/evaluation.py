@@ -60,21 +60,21 @@ def holds(condition: Mapping[str, Mapping[str, Any]], context: Mapping[str, str]
 
 
 def allowing(document: Mapping[str, Any], call: Call) -> list[tuple[int, str, str]]:
-    """Statement, action and resource of each way in which the document allows the call."""
-    found = []
+    """Statement, action and resource of each way in which the document allows the call; none where it denies it."""
+    found: dict[str, list[tuple[int, str, str]]] = {"Allow": [], "Deny": []}
     for number, statement in enumerate(document["Statement"]):
         if (
             set(statement) - {"Sid", "Effect", "Action", "Resource", "Condition"}
-            or statement["Effect"] != "Allow"
+            or statement["Effect"] not in found
         ):
             raise ValueError(f"statement {number} holds what is not evaluated here: {statement}")
         if not holds(statement.get("Condition", {}), call.context):
             continue
-        found += [
+        found[statement["Effect"]] += [
             (number, action, resource)
             for action in statement["Action"]
             if matches(action.lower(), call.action.lower())
             for resource in statement["Resource"]
             if matches(resource, call.resource)
         ]
-    return found
+    return [] if found["Deny"] else found["Allow"]

@@ -264,7 +264,7 @@ def test_each_resource_was_used(
     unused = {
         resource
         for number, statement in enumerate(documents[role]["Statement"])
-        if not set(statement["Action"]) <= set(NOT_SEEN[role])
+        if statement["Effect"] == "Allow" and not set(statement["Action"]) <= set(NOT_SEEN[role])
         for resource in statement["Resource"]
         if (number, resource) not in used
     }
@@ -321,14 +321,26 @@ KNOWN_WRITES = {
 def test_a_narrower_policy_is_noticed(
     recorded: dict[str, list[Call]], documents: dict[str, dict[str, Any]]
 ) -> None:
-    """So `each call is allowed` can fail: without any one statement, some call is refused."""
+    """So `each call is allowed` can fail: without any one statement that allows, some call is refused."""
     for role, key in ROLES:
         for number, statement in enumerate(documents[role]["Statement"]):
-            if set(statement["Action"]) <= set(NOT_SEEN[role]):
+            if statement["Effect"] == "Deny" or set(statement["Action"]) <= set(NOT_SEEN[role]):
                 continue
             narrower = copy.deepcopy(documents[role])
             del narrower["Statement"][number]
             assert not all(allowing(narrower, call) for call in recorded[key]), statement["Sid"]
+
+
+@pytest.mark.parametrize(("role", "key"), ROLES)
+def test_a_denial_refuses_no_call_that_is_made(
+    recorded: dict[str, list[Call]], documents: dict[str, dict[str, Any]], role: str, key: str
+) -> None:
+    """But some of the same kind, or it would be without a purpose."""
+    for statement in documents[role]["Statement"]:
+        if statement["Effect"] == "Deny":
+            inverted = {"Statement": [{**statement, "Effect": "Allow"}]}
+            assert not [call for call in recorded[key] if allowing(inverted, call)]
+            assert {call.action for call in recorded[key]} >= set(statement["Action"])
 
 
 def test_no_task_reads_an_object_that_may_not_be_there(requests: list[Request]) -> None:

