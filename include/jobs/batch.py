@@ -16,11 +16,12 @@ class Batch:
 
     Attributes:
         rows: the cells of each record, as text; an empty one is a null.
-        texts: the original text of each record, ended by one line feed.
+        texts: the original text of each record, ended by one line feed, with doubled quotes.
         first: the number of the first record within its object, from 1.
         lines: the number of each record's first line within its object, from 1.
         broken: for a record whose cells cannot be told, by its place in the batch: the rule and the reason.
         blank: empty lines passed over; they are no records.
+        originals: the text as it came of each record for which it is another one, by its place in the batch.
     """
 
     rows: list[list[str]]
@@ -29,6 +30,11 @@ class Batch:
     lines: list[int]
     broken: dict[int, tuple[str, str]] = field(default_factory=dict)
     blank: int = 0
+    originals: dict[int, str] = field(default_factory=dict)
+
+    def original(self, index: int) -> str:
+        """The text of a record as it came, ended by one line feed."""
+        return self.originals.get(index, self.texts[index])
 
 
 def batches(take: Callable[[int], Batch | None]) -> Iterator[Batch]:

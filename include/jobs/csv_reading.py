@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from contextlib import suppress
 from typing import Iterable, Iterator
+
+import numpy as np
 
 from include.jobs.blocks import Block
 
@@ -17,6 +20,7 @@ from include.jobs.blocks import Block
 ANY_LENGTH = (1 << 31) - 1
 # Where it stands first in the bytes that are read, Arrow passes over it, though these may come from amid a file.
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_OUT_OF_PLACE = "is not CSV: it has text behind the quote that closes a cell, or a quote that is not doubled"
 
 
 class UnreadableError(Exception):
@@ -31,37 +35,71 @@ class UnreadableError(Exception):
         self.index = index
 
 
-def reader(lines: Iterable[str], delimiter: str, longest: int = ANY_LENGTH) -> Iterator[list[str]]:
-    """The csv module's reader, to be used before another one is made; it raises csv.Error beyond `longest`."""
+def reader(
+    lines: Iterable[str], delimiter: str, longest: int = ANY_LENGTH, *, strict: bool = False
+) -> Iterator[list[str]]:
+    """The csv module's reader, to be used before another one is made; it raises csv.Error beyond `longest`.
+
+    If `strict`, also where a quote is not closed, or a character follows the quote that closes a field: otherwise the
+    module glues it to the field.
+    """
     csv.field_size_limit(longest)
-    return csv.reader(lines, delimiter=delimiter)
+    return csv.reader(lines, delimiter=delimiter, strict=strict)
+
+
+def strict_record(delimiter: str) -> re.Pattern[str]:
+    """A record as RFC 4180 has it: each field has quotes around all of it, or none."""
+    one = re.escape(delimiter)
+    field = rf'(?:"[^"]*(?:""[^"]*)*"|[^"{one}\r\n]*)'
+    return re.compile(rf"{field}(?:{one}{field})*(?:\r\n|\r|\n)?")
 
 
 def rows_of(block: Block, delimiter: str) -> list[list[str]]:
     """The cells of each record of the block, line breaks in quotes kept; raises UnreadableError."""
-    with suppress(UnicodeDecodeError, csv.Error):  # which record it is shows below
-        rows = list(reader(io.StringIO(block.data.decode("utf-8"), newline=""), delimiter))
-        if len(rows) == block.count:
-            return rows
+    if block.data.count(b"\n") == block.count or has_canonical_quotes(block.data, delimiter):
+        with suppress(UnicodeDecodeError, csv.Error):  # which record it is shows below
+            text = io.StringIO(block.data.decode("utf-8"), newline="")
+            rows = list(reader(text, delimiter, strict=True))
+            if len(rows) == block.count:
+                return rows
     return [_row(block, index, delimiter) for index in range(block.count)]
 
 
-def is_closed(record: bytes, delimiter: str, cells: int) -> bool:
-    """Whether the last of so many cells ends with the record: what followed an open quote would be in that cell, too.
-
-    Raises:
-        csv.Error: the record ends in a carriage return.
-    """
-    return len(next(reader([f"{record.decode('utf-8')}{delimiter}x"], delimiter))) == cells + 1
+def has_canonical_quotes(data: bytes, delimiter: str) -> bool:
+    """Whether in whole records, ended by line feeds, each field has quotes around all of it, or none."""
+    if b'"' not in data:
+        return True
+    text = np.frombuffer(data, dtype=np.uint8)
+    quotes = np.flatnonzero(text == ord('"'))
+    beside = np.frombuffer(f'{delimiter}\n"'.encode(), dtype=np.uint8)
+    opening = quotes[0::2]
+    before, behind = text[opening[opening > 0] - 1], text[quotes[1::2] + 1]  # the last byte is a line feed
+    return len(quotes) % 2 == 0 and bool(np.isin(before, beside).all() and np.isin(behind, beside).all())
 
 
 def _row(block: Block, index: int, delimiter: str) -> list[str]:
     record = block.record(index)
     try:
-        return next(reader([record.decode("utf-8")], delimiter))
+        text = record.decode("utf-8")
+        row = next(reader([text], delimiter, strict=True))
     except UnicodeDecodeError as error:
         raise UnreadableError(index, f"is not UTF-8: {error}") from error
     except csv.Error as error:
-        # What the module says is about opening files, and differs between Python's versions.
-        found = "NUL character" if b"\0" in record else "carriage return outside of quotes"
-        raise UnreadableError(index, f"is not CSV: it has a {found}") from error
+        raise UnreadableError(index, _problem(record, delimiter)) from error
+    if "\n" in text and not strict_record(delimiter).fullmatch(text):
+        raise UnreadableError(index, _OUT_OF_PLACE)
+    return row
+
+
+def _problem(record: bytes, delimiter: str) -> str:
+    """Why the csv module does not read the record: what it says itself differs between Python's versions."""
+    if b"\0" in record:
+        return "is not CSV: it has a NUL character"
+    try:
+        # What follows an open quote is in the same cell.
+        cells = [
+            len(next(reader([record.decode("utf-8") + more], delimiter))) for more in ("", f"{delimiter}x")
+        ]
+    except csv.Error:
+        return "is not CSV: it has a carriage return outside of quotes"
+    return "breaks off: a quote is opened and not closed" if cells[0] == cells[1] else _OUT_OF_PLACE

@@ -1,7 +1,9 @@
 """CSV records with their own text, kept to the letter.
 
-The fields are those of the standard library's csv module; the text of a record is the physical lines that it
-took, quoted line breaks included, ended by one line feed whatever ended it before.
+The fields are those of the standard library's csv module in its strict mode: behind the quote that closes a field
+stands a delimiter or the end of the line. Anything else costs the line on which its record began, and no other: what
+follows is read as if that line were not there. The text of a record is the physical lines that it took, quoted line
+breaks included, ended by one line feed whatever ended it before, and quotes doubled whatever escaped them before.
 """
 
 from __future__ import annotations
@@ -13,20 +15,30 @@ from itertools import islice
 from typing import Iterable, Iterator, Sequence
 
 from include.jobs.batch import BATCH_RECORDS, Batch, ended
-from include.jobs.csv_reading import reader
+from include.jobs.csv_escapes import Escapes
+from include.jobs.csv_reading import reader, strict_record
 
 # The longest quoted field, in characters. One stray quote would otherwise swallow the rest of its object.
 FIELD_LIMIT = 1 << 20
+_NO_END = f"a field of this line has no end within {FIELD_LIMIT:,} characters of its object"
+_OUT_OF_PLACE = (
+    "a quote of this line is out of place: a field has quotes around all of it or none, and within quotes a quote is "
+    "doubled, or escaped as input.escape says"
+)
 
 
 class CsvRecords:
     """Reads the lines of one object (each with its own line end) as records, in batches."""
 
-    def __init__(self, lines: Iterable[str], delimiter: str) -> None:
+    def __init__(self, lines: Iterable[str], delimiter: str, escape: str | None = None) -> None:
         self._source = iter(lines)
         self._delimiter = delimiter
-        self._pushed: deque[str] = deque()  # lines to be read again, after a quote that was never closed
+        self._escapes = Escapes(escape, delimiter) if escape else None
+        self._is_strict = strict_record(delimiter).fullmatch
+        self._pushed: deque[str] = deque()  # lines to be read again, after a quote that is out of place
         self._taken: list[str] = []  # lines given to the csv module for the current batch
+        self._doubled: dict[int, str] = {}  # those of them whose quotes were escaped, with doubled ones
+        self._ends: list[int] = []  # after each record: how many lines of the current batch are taken
         self._exhausted = False  # the csv module asked for a line behind the last one
         self._line = 0  # lines of earlier batches
         self._record = 0  # records of earlier batches
@@ -56,82 +68,98 @@ class CsvRecords:
     def _take_carefully(self, limit: int) -> Batch | None:
         """Records of which some may take several lines, or have no end."""
         rows: list[list[str]] = []
-        ends: list[int] = []  # after each record: how many lines of this batch are taken
         broken: dict[int, tuple[str, str]] = {}
-        self._taken = []
+        self._taken, self._ends = [], []
+        ends = self._ends
+        is_whole = False  # the object
         source = self._new_reader()
-        over = False
-        while len(rows) < limit and not over:
-            stopped = True
+        while len(rows) < limit and not is_whole:
+            is_stopped = True
             with suppress(csv.Error):
                 for row in islice(source, limit - len(rows)):
+                    if len(self._taken) - (ends[-1] if ends else 0) > 1 and not self._is_sound():
+                        break
                     rows.append(row)
                     ends.append(len(self._taken))
-                stopped = False
-            over = self._exhausted and not stopped
-            # What was given up is not looked at again: it would be as open as before.
-            if over and len(rows) - 1 not in broken and self._unclosed(rows, ends):
-                rows.pop()
-                ends.pop()
-                over, stopped = False, True
-            if stopped:
-                self._give_up_line(rows, ends, broken)
+                else:
+                    is_stopped = False
+            is_whole = self._exhausted and not is_stopped
+            if is_stopped:
+                self._give_up_line(rows, broken)
                 source = self._new_reader()
         return self._batch(rows, ends, broken)
 
     def _new_reader(self) -> Iterator[list[str]]:
         self._exhausted = False
-        return reader(self._tap(), self._delimiter, FIELD_LIMIT)
+        return reader(self._tap(), self._delimiter, FIELD_LIMIT, strict=True)
 
     def _tap(self) -> Iterator[str]:
-        pushed, taken = self._pushed, self._taken
+        pushed = self._pushed
         while True:
             while pushed:
-                line = pushed.popleft()
-                taken.append(line)
-                yield line
+                yield self._give(pushed.popleft())
             for line in self._source:
-                taken.append(line)
-                yield line
+                yield self._give(line)
                 if pushed:
                     break
             else:
                 self._exhausted = True
                 return
 
-    def _unclosed(self, rows: list[list[str]], ends: list[int]) -> bool:
-        """Whether the last record ended only because its object did, and would have taken one more line."""
-        if not rows:
-            return False
-        lines = self._taken[ends[-2] if len(ends) > 1 else 0 :]
-        if '"' not in lines[0]:
-            return False
-        try:
-            more = [*lines[:-1], ended(lines[-1]), "x\n"]
-            return len(list(reader(more, self._delimiter, FIELD_LIMIT))) == 1
-        except csv.Error:  # it went on, and beyond the limit
-            return True
+    def _give(self, line: str) -> str:
+        """Count a line as taken, and give what the csv module shall read of it."""
+        taken = self._taken
+        taken.append(line)
+        if self._escapes is None:
+            return line
+        # It asks for another line of a record only within quotes.
+        is_within = len(taken) - 1 > (self._ends[-1] if self._ends else 0)
+        doubled = self._escapes.doubled(line, is_within)
+        if doubled != line:
+            self._doubled[len(taken) - 1] = doubled
+        return doubled
 
-    def _give_up_line(
-        self, rows: list[list[str]], ends: list[int], broken: dict[int, tuple[str, str]]
-    ) -> None:
+    def _is_sound(self) -> bool:
+        """Whether the last record, of several lines, has quotes around fields alone.
+
+        In a record of one line a quote within a field is a character like any other. Over several lines it may be the
+        one that opens the next record's field, where an earlier line opened one and did not close it.
+        """
+        start = self._ends[-1] if self._ends else 0
+        return self._is_strict("".join(map(self._line_text, range(start, len(self._taken))))) is not None
+
+    def _line_text(self, at: int) -> str:
+        return self._doubled.get(at, self._taken[at])
+
+    def _give_up_line(self, rows: list[list[str]], broken: dict[int, tuple[str, str]]) -> None:
         """Make a record of its own of the one line at which the csv module stopped, and read on behind it."""
+        taken, ends = self._taken, self._ends
         start = ends[-1] if ends else 0
-        self._pushed.extendleft(reversed(self._taken[start + 1 :]))
-        del self._taken[start + 1 :]
-        if "\0" in self._taken[start]:
+        length = sum(map(len, taken[start:]))
+        self._pushed.extendleft(reversed(taken[start + 1 :]))
+        del taken[start + 1 :]
+        self._doubled = {at: line for at, line in self._doubled.items() if at < start}
+        if "\0" in taken[start]:
             broken[len(rows)] = ("encoding", "the record holds a NUL character")
+        elif self._exhausted or length > FIELD_LIMIT:
+            broken[len(rows)] = ("quoting", _NO_END)
         else:
-            broken[len(rows)] = (
-                "quoting",
-                f"a field of this line has no end within {FIELD_LIMIT:,} characters of its object",
-            )
-        rows.append([self._taken[start]])
+            broken[len(rows)] = ("quoting", _OUT_OF_PLACE)
+        rows.append([taken[start]])
         ends.append(start + 1)
 
     def _batch(self, rows: list[list[str]], ends: Sequence[int], broken: dict[int, tuple[str, str]]) -> Batch:
         taken = self._taken
         starts = [0, *ends[:-1]]
+        originals: dict[int, str] = {}
+        if self._doubled:
+            of_line = {line: index for index, (a, b) in enumerate(zip(starts, ends)) for line in range(a, b)}
+            originals = {
+                index: ended("".join(taken[starts[index] : ends[index]]))
+                for index in {of_line[line] for line in self._doubled}
+            }
+            taken = [self._line_text(at) for at in range(len(taken))]
+            self._doubled = {}
         texts = taken[:] if len(ends) == len(taken) else ["".join(taken[a:b]) for a, b in zip(starts, ends)]
         if "\r" in "".join(texts) or not texts[-1].endswith("\n"):
             texts = [ended(text) for text in texts]
@@ -141,12 +169,14 @@ class CsvRecords:
         blank = 0
         if not all(rows):
             full = [index for index, row in enumerate(rows) if row]
+            place = {index: at for at, index in enumerate(full)}
             blank = len(rows) - len(full)
-            broken = {full.index(index): why for index, why in broken.items()}
+            broken = {place[index]: why for index, why in broken.items()}
+            originals = {place[index]: text for index, text in originals.items()}
             rows = [rows[index] for index in full]
             texts = [texts[index] for index in full]
             lines = [lines[index] for index in full]
-        batch = Batch(rows, texts, self._record + 1, lines, broken, blank)
+        batch = Batch(rows, texts, self._record + 1, lines, broken, blank, originals)
         self._record += len(rows)
         return batch
 

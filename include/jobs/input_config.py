@@ -29,6 +29,7 @@ class Input:
     """How the input objects are written.
 
     Attributes:
+        escape: in CSV what makes a quote within quotes a plain character, besides another quote.
         compression: `auto` decides for each object by its first bytes.
         columns: all columns in the order of the file; those that an object may leave out come last.
     """
@@ -39,6 +40,7 @@ class Input:
     encoding: str
     compression: str
     columns: tuple[Column, ...]
+    escape: str | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -57,12 +59,17 @@ def parse_input(top: Fields) -> Input:
     fields = Fields(
         top.get("input", dict),
         "input",
-        ("format", "header", "delimiter", "encoding", "compression", "columns"),
+        ("format", "header", "delimiter", "escape", "encoding", "compression", "columns"),
     )
     delimiter = fields.get("delimiter", str, ",")
     if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n\0':
         raise ConfigError(
             f"input.delimiter is {delimiter!r}, allowed is one ASCII character, not a quote or line break"
+        )
+    escape = fields.get("escape", str, None)
+    if escape is not None and (len(escape) != 1 or not escape.isascii() or escape in f'"\r\n\0{delimiter}'):
+        raise ConfigError(
+            f"input.escape is {escape!r}, allowed is one ASCII character, not a quote, line break or the delimiter"
         )
     encoding = fields.get("encoding", str, "utf-8")
     try:
@@ -76,6 +83,7 @@ def parse_input(top: Fields) -> Input:
         encoding=encoding,
         compression=fields.choice("compression", COMPRESSIONS, "none"),
         columns=_columns(fields),
+        escape=escape,
     )
 
 

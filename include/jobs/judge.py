@@ -133,7 +133,7 @@ def unreadable(batch: Batch) -> dict[int, tuple[str, str]]:
     except UnicodeEncodeError:
         pass
     found = {}
-    for index, text in enumerate(batch.texts):
+    for index, text in enumerate(map(batch.original, range(len(batch.texts)))):
         if "\0" in text:
             found[index] = ("encoding", "the record holds a NUL character")
             continue

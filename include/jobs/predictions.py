@@ -9,7 +9,7 @@ from typing import Any, Sequence
 import numpy as np
 
 from include.jobs.blocks import Block
-from include.jobs.csv_reading import BYTE_ORDER_MARK, UnreadableError, is_closed, rows_of
+from include.jobs.csv_reading import BYTE_ORDER_MARK, UnreadableError, rows_of
 from include.jobs.errors import PredictionError
 from include.jobs.join_spec import JoinSpec, PredictionField
 from include.jobs.members import MissingError, decode, part, shown
@@ -160,18 +160,8 @@ class CsvLines:
                 raise PredictionError(
                     shard, first + index, f"the answer {line} has {len(row)} columns, not {width}"
                 )
-        if rows:
-            self._check_end(shard, first, block, len(rows[-1]))
         columns = [[row[place] for row in rows] for place in self._places]
         return check(self._fields, shard, first, columns)
-
-    def _check_end(self, shard: str, first: int, block: Block, cells: int) -> None:
-        """Raise PredictionError where the last answer breaks off in quotes. Any other one would take the next along."""
-        index = block.count - 1
-        line = block.record(index).rstrip(b"\r")
-        if b'"' in line and not is_closed(line, self.delimiter, cells):
-            found = f"the answer {shown(line)} breaks off: a quote is opened and not closed"
-            raise PredictionError(shard, first + index, found)
 
     def bare(self, block: Block) -> bool:
         """Whether the lines hold nothing but what numbers are made of: no spaces, quotes or carriage returns."""

@@ -105,7 +105,7 @@ class ShardWriter:
             batch.first + reject.index,
             reject.rule,
             reject.reason,
-            batch.texts[reject.index][:-1],
+            batch.original(reject.index)[:-1],
         )
         self._file("rejects", "jsonl").write(line)
         self._rejects += 1

@@ -33,7 +33,7 @@ def text_bytes(one: InputObject, source: Input) -> int:
 def _read_csv(one: InputObject, source: Input) -> Iterator[tuple[Layout, Batch]]:
     layout = first_layout(source)
     with open_text(one, source) as lines:
-        records = CsvRecords(lines, source.delimiter)
+        records = CsvRecords(lines, source.delimiter, source.escape)
         if source.header:
             header = records.take_header()
             if header is None:

@@ -6,10 +6,9 @@ another number of cells would stand beside its prediction in the wrong columns; 
 
 from __future__ import annotations
 
-import csv
 from typing import Any
 
-from include.jobs.csv_reading import BYTE_ORDER_MARK, is_closed, reader
+from include.jobs.csv_reading import BYTE_ORDER_MARK, has_canonical_quotes, reader
 from include.jobs.errors import JoinError
 from include.jobs.numeric import parse_column
 from include.jobs.records import Records
@@ -25,8 +24,6 @@ def check_records(records: Records) -> None:
             _check_mark(records)
         if _is_sound_to_arrow(records):
             _check_names(records)
-            # Of a quote that is open at the end of any other record Arrow makes fewer records.
-            _check_closed(records, range(max(0, records.count - 1), records.count))
             return
     try:
         cells = records.cells()
@@ -43,7 +40,7 @@ def check_records(records: Records) -> None:
         raise _problem(records, index, f"{problem}. {_ADVICE} keeps such records aside")
     if records.spec.records_format == "csv":
         _check_names(records)
-        _check_closed(records, range(records.count))
+        _check_ends(records)
 
 
 def _check_text(records: Records) -> None:
@@ -76,19 +73,13 @@ def _check_names(records: Records) -> None:
         )
 
 
-def _check_closed(records: Records, indexes: range) -> None:
-    """Raise JoinError for a record whose last cell is not at its end: what follows it would be in that cell, too."""
-    for index in indexes:
-        line = records.block.record(index)
-        if b'"' not in line and not line.endswith(b"\r"):
-            continue
-        found = "a quote is opened and not closed"
-        try:
-            closed = is_closed(line, records.spec.delimiter, len(records.columns))
-        except csv.Error:
-            closed, found = False, "it ends in a carriage return"
-        if not closed:
-            raise _problem(records, index, f"{found}. {_ADVICE} keeps such records aside")
+def _check_ends(records: Records) -> None:
+    """Raise JoinError for a record that ends in a carriage return, which would be in its last cell or end it twice."""
+    for index in range(records.count):
+        if records.block.record(index).endswith(b"\r"):
+            raise _problem(
+                records, index, f"it ends in a carriage return. {_ADVICE} keeps such records aside"
+            )
 
 
 def _is_sound_to_arrow(records: Records) -> bool:
@@ -100,6 +91,8 @@ def _is_sound_to_arrow(records: Records) -> bool:
     except ImportError:
         return False
     data = records.block.data
+    if not has_canonical_quotes(data, records.spec.delimiter):
+        return False
     # It reads 0x10 as a number, an empty line as a record of one empty cell, and a carriage return as the end of one.
     if b"0x" in data or b"0X" in data or data.startswith(b"\n") or b"\n\n" in data or b"\r" in data:
         return False

@@ -32,6 +32,11 @@ def _problems(pipeline: Pipeline) -> Iterator[str]:
             "input.header: found true without preprocess; SageMaker would send the line of column names to the model "
             "as a record; add a preprocess section, which removes it, or upload the objects without it"
         )
+    if source.escape is not None:
+        yield (
+            f"input.escape: found {source.escape!r} without preprocess; the model would be given these quotes as they "
+            f"are, and readers of what is published expect doubled ones; add a preprocess section, which doubles them"
+        )
     if source.encoding != "utf-8":
         yield (
             f"input.encoding: found {source.encoding} without preprocess; the model would be given these bytes as they "

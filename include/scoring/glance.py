@@ -131,6 +131,13 @@ def _csv_problem(text: str, where: str, source: InputSection) -> Iterator[str]:
         )
         return
     row = _cells(text, source)
+    if row is None and "\r" not in text:
+        yield (
+            f"{where} has text behind the quote that closes a cell, and readers of CSV differ in what they make of it; "
+            f"double the quotes within a cell, or add a preprocess section, which keeps such records aside and knows "
+            f"other ways to escape them (input.escape)"
+        )
+        return
     if row is None:
         yield (
             f"{where} has a carriage return outside of quotes, at which readers of CSV end a record, and SageMaker "
@@ -157,6 +164,6 @@ def _cells(line: str, source: InputSection) -> list[str] | None:
     """The line's cells, however long they are; None where the csv module refuses to tell them."""
     csv.field_size_limit((1 << 31) - 1)  # for the whole process; 131,072 characters by default
     try:
-        return next(csv.reader([line], delimiter=source.delimiter), [])
+        return next(csv.reader([line], delimiter=source.delimiter, strict=True), [])
     except csv.Error:
         return None

@@ -266,6 +266,7 @@ def preprocess_config(pipeline: Pipeline, plan: Plan) -> dict[str, Any]:
             "format": source.format,
             "header": source.header,
             "delimiter": source.delimiter,
+            **({} if source.escape is None else {"escape": source.escape}),
             "encoding": source.encoding,
             "compression": source.compression,
             "columns": [

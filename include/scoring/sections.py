@@ -98,6 +98,13 @@ class InputSection(Noun):
         pattern=r'^[^"\r\n\x00\x80-\U0010ffff]$',
         description="What separates the cells: one ASCII character.",
     )
+    escape: str | None = Field(
+        default=None,
+        pattern=r'^[^"\r\n\x00\x80-\U0010ffff]$',
+        description="csv: what makes a quote within quotes a plain character, besides another quote: one ASCII "
+        "character, such as '\\' in what Spark writes by default. Outside of quotes it is a plain character. Records "
+        "are published with doubled quotes.",
+    )
     encoding: Encoding = Field(
         default="utf-8",
         description="Encoding of the text, with or without a byte order mark; what is published is utf-8.",
@@ -114,6 +121,12 @@ class InputSection(Noun):
         if self.header and self.format != "csv":
             raise ValueError(
                 f"found header: true with format {self.format}; only csv has a line of column names"
+            )
+        if self.escape is not None and self.format != "csv":
+            raise ValueError(f"found escape with format {self.format}; only csv has quotes to escape")
+        if self.escape == self.delimiter:
+            raise ValueError(
+                f"found {self.escape!r} as escape and as delimiter; allowed are characters that differ"
             )
         if self.compression != "none" and self.format == "parquet":
             raise ValueError(

@@ -160,6 +160,8 @@ RECORDS = (
     Record("another delimiter", b"a;1"),
     Record("a quote that is never closed", b'"a,1'),
     Record("an object that is cut off inside a quoted field", b'"a,1', after=b""),
+    Record("a quote that a backslash escapes, and the pipeline says nothing of it", b'"a \\" b",1'),
+    Record("a quote amid a quoted field", b'"24" monitor",1'),
     Record("a NUL character", b"a\0,1"),
     Record("a byte outside of the encoding", b"caf\xe9,1"),
     Record("text where a number belongs", b"a,one"),
@@ -209,6 +211,10 @@ ANSWERS = (
     Answer(
         "CSV that breaks off inside quotes",
         b'1,"low"\n2,"hi', {"format": "csv", "fields": {"1": "label"}, "types": {"label": "string"}},
+    ),
+    Answer(
+        "CSV with a quote that is not doubled",
+        b'1,"low"\n2,"so "high""\n', {"format": "csv", "fields": {"1": "label"}, "types": {"label": "string"}},
     ),
     Answer("CSV with NaN", b"1\nnan\n", CSV_ANSWERS),
     Answer("a JSON document that breaks off", b'{"predictions": [{"score": 1}, {"sc', {"format": "json"}),

@@ -137,8 +137,8 @@ def test_all_that_counts_as_a_number_or_as_none_is_joined(tmp_path: Path, output
 @pytest.mark.parametrize(
     ("end", "found"),
     [
-        (b'c2,1,"2', "a quote is opened and not closed"),
-        (b'c2,1,"2\n', "a quote is opened and not closed"),
+        (b'c2,1,"2', "breaks off: a quote is opened and not closed"),
+        (b'c2,1,"2\n', "breaks off: a quote is opened and not closed"),
         (b"caf\xe9,1,2", "is not UTF-8: invalid continuation byte"),
         (b"c2,1,2\r", "it ends in a carriage return"),
         (b"c2,1\r,2\n", "is not CSV: it has a carriage return outside of quotes"),
@@ -198,3 +198,17 @@ def test_whatever_the_text_each_row_has_its_prediction_last_or_nothing_is_joined
         found.append([(row[0] or "", "" if row[1] is None else str(row[1]).strip()) for row in rows])
     assert found[0] is None or kind != "string" or found[0] == found[1] == found[2]
     assert len({None if rows is None else len(rows) for rows in found}) == 1
+
+
+@pytest.mark.usefixtures("arrow")
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("cell", ['"5\\" pipe, 6\\" wide"', '"24" or "25"', '"a"b'])
+def test_a_quote_that_is_out_of_place_is_named(tmp_path: Path, output: str, cell: str) -> None:
+    """Arrow, the csv module and whoever reads what is published make different cells of it."""
+    kinds = {"id": "string", "note": "string"}
+    with pytest.raises(
+        JoinError, match="shard s, record 2 is not CSV: it has text behind the quote that closes"
+    ):
+        joined(tmp_path, f"a,x\nb,{cell}\nc,y\n".encode(), output, kinds)
+    content = b'a,5" pipe\nb,"24 ""x"""\n'
+    assert [row[1] for row in joined(tmp_path, content, output, kinds)] == ['5" pipe', '24 "x"']

@@ -180,6 +180,14 @@ def test_duplicates_are_exact_over_hosts_because_each_host_sees_all_input() -> N
             "input: found header: true with format parquet; only csv has a line of column names",
         ),
         (
+            {"input.format": "jsonlines", "input.escape": "\\"},
+            "input: found escape with format jsonlines; only csv has quotes to escape",
+        ),
+        (
+            {"input.escape": ";", "input.delimiter": ";"},
+            "input: found ';' as escape and as delimiter; allowed are characters that differ",
+        ),
+        (
             {"input.format": "parquet", "input.compression": "gzip"},
             "input: found compression gzip with format parquet, which compresses its own pages; write none",
         ),

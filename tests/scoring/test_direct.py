@@ -71,6 +71,11 @@ VALUES = TransformValues(
             "which removes it, or upload the objects without it",
         ),
         (
+            {"input.escape": "\\"},
+            "input.escape: found '\\\\' without preprocess; the model would be given these quotes as they are",
+            "add a preprocess section, which doubles them",
+        ),
+        (
             {"input.encoding": "latin-1"},
             "input.encoding: found latin-1 without preprocess; the model would be given these bytes",
             "which writes utf-8",

@@ -54,6 +54,15 @@ def test_a_cell_of_any_length_is_told() -> None:
     assert problem.startswith("in/a: line 2 has 2 cells, and input.columns names 3")
 
 
+def test_quotes_that_readers_of_csv_read_in_ways_of_their_own_are_a_problem() -> None:
+    """An even number of them, as of two escaped by backslashes."""
+    (problem,) = look(window('1,a,2\n2,"5\\" pipe, 6\\" wide",3\n'), SOURCE)[1]
+    assert problem.startswith(
+        "in/a: line 2 has text behind the quote that closes a cell, and readers of CSV differ"
+    )
+    assert look(window('1,5" or 6" pipe,2\n2,"a ""b""",3\n'), SOURCE)[1] == ()
+
+
 def test_a_lone_carriage_return_is_a_problem_and_no_end_of_the_program() -> None:
     (problem,) = look(window("1,a,2\r2,b,3\n"), SOURCE)[1]
     assert problem.startswith(

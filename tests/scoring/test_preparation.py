@@ -46,6 +46,11 @@ def test_the_preprocessing_job_understands_all_of_it() -> None:
     assert read.features == ("age", "age_squared")
 
 
+def test_the_preprocessing_job_is_told_what_escapes_quotes() -> None:
+    of = pipeline({"input.escape": "\\"})
+    assert parse_config(preprocess_config(of, plan(of=of))).input.escape == "\\"
+
+
 def test_what_is_not_stated_is_not_sent() -> None:
     assert set(preprocess_config(pipeline(), plan())) == {
         "version", "pipeline", "input_uri", "distribution", "input", "rules", "features", "shard_bytes",
