@@ -6,7 +6,9 @@ import io
 import json
 import struct
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,8 +76,75 @@ def test_every_input_format_gives_the_same_scores(
 
 def test_json_lines_are_one_answer_a_line(regressor: LinearLearner) -> None:
     answer = ask(regressor, "1,2\n3,4\n", "text/csv", "application/jsonlines")
-    assert answer.body == b'{"score": 0.5}\n{"score": 2.5}\n'
+    assert answer.body == b'{"score":0.5}\n{"score":2.5}\n'
     assert answer.content_type == "application/jsonlines"
+
+
+@dataclass
+class Recorded:
+    """In place of a model: scores that AWS printed, whatever this machine's arithmetic would make of the records."""
+
+    scores: list[float]
+    features: int = 1
+
+    def predict(self, _rows: np.ndarray) -> list[dict[str, Any]]:
+        return [{"score": score, "predicted_label": int(score >= 0.5)} for score in self.scores]
+
+
+# Scores as AWS printed them in JSON answers, the float64 of a float32; and what it printed in JSON Lines.
+RECORDED = [
+    (0.9899773597717285, b'{"predicted_label":1,"score":0.989977359771728}\n'),
+    (0.5041388273239136, b'{"predicted_label":1,"score":0.504138827323913}\n'),
+    (0.04764571785926819, b'{"predicted_label":0,"score":0.047645717859268}\n'),
+    (0.23794148862361908, b'{"predicted_label":0,"score":0.237941488623619}\n'),
+    (0.3331327736377716, b'{"predicted_label":0,"score":0.333132773637771}\n'),
+    (0.3215182423591614, b'{"predicted_label":0,"score":0.321518242359161}\n'),
+    (0.05063043162226677, b'{"predicted_label":0,"score":0.050630431622266}\n'),
+]
+
+
+def test_json_lines_are_printed_as_aws_prints_them() -> None:
+    """To the letter: no spaces, members sorted, scores cut after 15 decimals, where rounding gives another digit."""
+    model = LinearLearner(Recorded([score for score, _ in RECORDED]))
+    assert ask(model, "1\n" * len(RECORDED), "text/csv", "application/jsonlines").body == b"".join(
+        line for _, line in RECORDED
+    )
+
+
+def test_json_is_printed_as_aws_prints_it() -> None:
+    """To the letter: with spaces, the score first, every digit."""
+    model = LinearLearner(Recorded([0.9899773597717285, 0.5041388273239136]))
+    assert ask(model, "1\n1\n", "text/csv", "application/json").body == (
+        b'{"predictions": [{"score": 0.9899773597717285, "predicted_label": 1}, '
+        b'{"score": 0.5041388273239136, "predicted_label": 1}]}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("score", "printed"),
+    [
+        (-0.3331327736377716, "-0.333132773637771"),
+        (1e-20, "0.0"),
+        (1e300, "1e+300"),
+        (12345.6789, "12345.6789"),
+    ],
+)
+def test_scores_of_any_size_are_cut(score: float, printed: str) -> None:
+    answer = ask(LinearLearner(Recorded([score])), "1\n", "text/csv", "application/jsonlines")
+    assert answer.body.decode().endswith(f'"score":{printed}}}\n')
+
+
+def test_the_scores_of_a_multiclass_classifier_are_cut_too(tmp_path: Path) -> None:
+    where = artefact(
+        tmp_path, [[1.0, 0.3, -1.0]], [0.0, 0.5, 0.0], "SoftmaxOutput", predictor_type="multiclass_classifier"
+    )
+    model = LinearLearner(load_model(where))
+    (whole,) = json.loads(ask(model, "2\n", "text/csv", "application/json").body)["predictions"]
+    cut = json.loads(ask(model, "2\n", "text/csv", "application/jsonlines").body)
+    assert any(score != shorter for score, shorter in zip(whole["score"], cut["score"], strict=True))
+    assert all(
+        0 <= score - shorter < 1e-15 for score, shorter in zip(whole["score"], cut["score"], strict=True)
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +26,19 @@ def transform_fn(model, body, content_type, accept):
     seen["first"] = raw[:5].decode()
     return json.dumps(seen) + "\\n", "application/json"
 """
+
+
+HEADER_SERVER = Path(__file__).with_name("header_server.py")
+
+
+def header_image(aws: Aws) -> dict[str, Any]:
+    """Settings of a job whose image is the header server."""
+    image = {
+        "pattern": "headers:1",
+        "serve": ["{python}", "-I", "-S", str(HEADER_SERVER)],
+        "mounts": [str(HEADER_SERVER.parent)],
+    }
+    return {"images_file": aws.images_file(image)}
 
 
 def requests_seen(aws: Aws, key: str) -> list[dict[str, Any]]:
@@ -276,3 +291,48 @@ def test_the_boot_delay_is_part_of_the_instances_time(aws: Aws) -> None:
         [aws.script(ECHO)], given=CSV_LINES, wanted=CSV_OUT, settings={"boot_delay_seconds": 1.0}
     )
     assert ended.instances[0]["ended"] - ended.instances[0]["started"] > 1.0
+
+
+@pytest.mark.parametrize(
+    ("key", "is_plain"),
+    [("in/a.csv", True), ("in/a b.csv", True), ("in/ä.csv", False), ("in/a\tb.csv", False)],
+)
+def test_a_request_names_its_object_and_asks_for_gzip(aws: Aws, key: str, is_plain: bool) -> None:
+    """As in the log of a container on AWS; what a header cannot hold is in its Base64 twin alone."""
+    aws.put_all({key: "1\n2\n"})
+    ended = aws.transform([{"Image": "headers:1"}], given=CSV_LINES, wanted=CSV_OUT, **header_image(aws))
+    assert ended.outcome == ("Completed", None)
+    seen = requests_seen(aws, f"out/{key.removeprefix('in/')}.out")
+    # One record a request, which the server's compressed /execution-parameters asked for.
+    assert [request["body"].strip() for request in seen] == ["1", "2"]
+    name = f"{aws.bucket}/{key}"
+    for request in seen:
+        assert request["Accept-Encoding"] == "gzip"
+        assert request["User-Agent"] == "Go-http-client/1.1"
+        assert request.get("X-Amzn-Sagemaker-Input-Object") == (name if is_plain else None)
+        assert base64.b64decode(request["X-Amzn-Sagemaker-Input-Object-Base64"]).decode() == name
+
+
+def test_every_container_of_a_pipeline_is_told_the_object(aws: Aws) -> None:
+    """What the first one answers is decompressed before the second one gets it."""
+    aws.put_all({"in/a": "1\n"})
+    ended = aws.transform(
+        [{"Image": "headers:1"}, {"Image": "headers:1"}], given=CSV_LINES, wanted=CSV_OUT, **header_image(aws)
+    )
+    assert ended.outcome == ("Completed", None)
+    (last,) = requests_seen(aws, "out/a.out")
+    for request in (last, json.loads(last["body"])):
+        assert request["X-Amzn-Sagemaker-Input-Object"] == f"{aws.bucket}/in/a"
+
+
+def test_an_answer_whose_gzip_is_cut_loses_the_object(aws: Aws) -> None:
+    aws.put_all({"in/a": "short\n", "in/b": "1\n"})
+    ended = aws.transform(
+        [{"Image": "headers:1"}],
+        given=CSV_LINES,
+        wanted=CSV_OUT,
+        ModelClientConfig={"InvocationsMaxRetries": 0},
+        **header_image(aws),
+    )
+    assert ended.outcome == ("Failed", "AlgorithmError: See job logs for more information")
+    assert aws.keys("out/") == ["out/b.out"]

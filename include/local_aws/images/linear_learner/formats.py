@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from decimal import ROUND_DOWN, Decimal
 from http import HTTPStatus
 from typing import Any
 
@@ -17,6 +18,8 @@ from include.local_aws.images.serving import Request, Response
 CSV, JSON, JSON_LINES = "text/csv", "application/json", "application/jsonlines"
 INPUTS = (CSV, JSON, JSON_LINES)
 OUTPUTS = (JSON, JSON_LINES)
+# JSON Lines, unlike JSON, has no more decimals of a score than these: the rest is cut, not rounded.
+SMALLEST_STEP = Decimal("1e-15")
 
 
 class BadRecordError(ValueError):
@@ -46,7 +49,7 @@ class LinearLearner:
         except BadRecordError as error:
             return Response(str(error).encode(), "text/plain", HTTPStatus.BAD_REQUEST)
         if accept == JSON_LINES:
-            return Response("".join(json.dumps(answer) + "\n" for answer in answers).encode(), JSON_LINES)
+            return Response("".join(f"{_json_line(answer)}\n" for answer in answers).encode(), JSON_LINES)
         return Response(json.dumps({"predictions": answers}).encode(), JSON)
 
 
@@ -87,6 +90,18 @@ def _features(record: dict[str, Any]) -> list[Any]:
     if not isinstance(values, list):
         raise TypeError(f"features is a list of numbers, found {type(values).__name__}")
     return values
+
+
+def _json_line(answer: dict[str, Any]) -> str:
+    """As AWS writes it: members sorted, no spaces, scores cut."""
+    score = answer["score"]
+    cut = [_cut(value) for value in score] if isinstance(score, list) else _cut(score)
+    return json.dumps({**answer, "score": cut}, separators=(",", ":"), sort_keys=True)
+
+
+def _cut(score: float) -> float:
+    # A float of 10 or more has at most 15 decimals anyway.
+    return score if abs(score) >= 10 else float(Decimal(repr(score)).quantize(SMALLEST_STEP, ROUND_DOWN))
 
 
 def _bare(content_type: str | None) -> str:

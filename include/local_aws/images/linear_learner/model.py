@@ -34,13 +34,13 @@ class LinearModel:
         return int(self.weights.shape[0])
 
     def predict(self, rows: NDArray[np.float32]) -> list[dict[str, Any]]:
-        """One answer a row of `rows` (records, features), members as the algorithm names them."""
+        """One answer a row of `rows` (records, features), members as the algorithm names and orders them."""
         raw = rows.astype(np.float32) @ self.weights + self.bias
         if self.predictor_type == "multiclass_classifier":
             scores = _softmax(raw) if self.output == SOFTMAX else raw
             labels = scores.argmax(axis=1)
             return [
-                {"predicted_label": int(label), "score": row.tolist()}
+                {"score": row.tolist(), "predicted_label": int(label)}
                 for label, row in zip(labels, scores, strict=True)
             ]
         column = raw[:, 0]
@@ -48,7 +48,7 @@ class LinearModel:
             column = _sigmoid(column)
         if self.predictor_type == "regressor":
             return [{"score": float(score)} for score in column]
-        return [{"predicted_label": int(score >= self.threshold), "score": float(score)} for score in column]
+        return [{"score": float(score), "predicted_label": int(score >= self.threshold)} for score in column]
 
 
 def load_model(folder: Path) -> LinearModel:

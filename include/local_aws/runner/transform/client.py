@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
 import json
 import socket
 import time
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from include.local_aws.runner.gunzip import gunzip
+from include.local_aws.runner.s3 import Address
 from include.local_aws.runner.transform.spool import PIECE_BYTES, Body, Spool
 
 USER_AGENT = "Go-http-client/1.1"
 HOST = "127.0.0.1"
+# As Go's client asks with every request; an answer that comes compressed is decompressed before anyone sees it.
+ACCEPT_ENCODING = "gzip"
 
 
 class NoAnswerError(Exception):
@@ -71,7 +77,8 @@ class Connection:
         framing = (
             ("Transfer-Encoding", "chunked") if body.length is None else ("Content-Length", str(body.length))
         )
-        for name, value in {"User-Agent": USER_AGENT, **headers, framing[0]: framing[1]}.items():
+        always = {"User-Agent": USER_AGENT, "Accept-Encoding": ACCEPT_ENCODING}
+        for name, value in {**always, **headers, framing[0]: framing[1]}.items():
             connection.putheader(name, value)
         connection.endheaders()
         # A server may refuse (413) before it has read everything: its answer is still worth reading.
@@ -80,8 +87,11 @@ class Connection:
         connection.sock.settimeout(max(0.001, deadline - time.monotonic()))
         response = connection.getresponse()
         answer = Answer(response.status, response.getheader("Content-Type"), Spool(self._folder))
-        for piece in _pieces(response, connection.sock, deadline):
-            answer.spool.write(piece)
+        try:
+            for piece in _decoded(response, _pieces(response, connection.sock, deadline)):
+                answer.spool.write(piece)
+        except (zlib.error, EOFError) as error:
+            raise NoAnswerError(f"the answer is not what its Content-Encoding gzip says: {error}") from error
         if response.will_close:
             self.close()
         return answer
@@ -114,14 +124,33 @@ def _pieces(
             sock.settimeout(rest)
 
 
+def _decoded(response: http.client.HTTPResponse, pieces: Iterable[bytes]) -> Iterable[bytes]:
+    """Raises zlib.error or EOFError while it is read."""
+    is_gzip = (response.getheader("Content-Encoding") or "").strip().lower() == "gzip"
+    return gunzip(pieces) if is_gzip else pieces
+
+
+def input_object_headers(address: Address) -> dict[str, str]:
+    """Which object a request's records are of, as AWS says it to containers.
+
+    The first header holds printable ASCII only: for another key it is left out, and the Base64 of its UTF-8 tells it.
+    """
+    name = f"{address.bucket}/{address.key}"
+    headers = {"X-Amzn-Sagemaker-Input-Object-Base64": base64.b64encode(name.encode()).decode()}
+    if name.isascii() and name.isprintable():
+        headers["X-Amzn-Sagemaker-Input-Object"] = name
+    return headers
+
+
 def get(port: int, path: str, seconds: float) -> tuple[int, bytes] | None:
     """GET on a fresh connection: status and body, or None without an answer."""
     connection = http.client.HTTPConnection(HOST, port, timeout=seconds)
     try:
-        connection.request("GET", path, headers={"User-Agent": USER_AGENT})
+        headers = {"User-Agent": USER_AGENT, "Accept-Encoding": ACCEPT_ENCODING}
+        connection.request("GET", path, headers=headers)
         response = connection.getresponse()
-        return response.status, response.read()
-    except (OSError, http.client.HTTPException):
+        return response.status, b"".join(_decoded(response, [response.read()]))
+    except (OSError, http.client.HTTPException, zlib.error, EOFError):
         return None
     finally:
         connection.close()
@@ -147,15 +176,25 @@ class Chain:
         self._folder = folder
         self._hop_limit = hop_limit
 
-    def invoke(self, body: Body, content_type: str | None, accept: str | None, seconds: float) -> Answer:
+    def invoke(
+        self,
+        body: Body,
+        content_type: str | None,
+        accept: str | None,
+        seconds: float,
+        source: Mapping[str, str],
+    ) -> Answer:
         """The last container's answer, or the first that is not 2xx.
 
-        The job's ContentType goes to the first container, its Accept to the last; between them, each answer's
-        Content-Type is passed on as it is. Raises NoAnswerError or TimedOutError.
+        `source` are the headers that name the object, sent to every container. The job's ContentType goes to the
+        first container, its Accept to the last; between them, each answer's Content-Type is passed on as it is.
+        Raises NoAnswerError or TimedOutError.
         """
         answer: Answer | None = None
         for number, connection in enumerate(self._connections):
-            headers = {"Content-Type": content_type} if content_type is not None else {}
+            headers = dict(source)
+            if content_type is not None:
+                headers["Content-Type"] = content_type
             if number == len(self._connections) - 1 and accept is not None:
                 headers["Accept"] = accept
             if answer is not None and self._hop_limit is not None and answer.spool.size > self._hop_limit:

@@ -289,6 +289,7 @@ class Instance:
                     self.job.spec.settings,
                     self.job.flag,
                     lambda: self.meter.add(requests=1),
+                    output.item.address,
                 )
         except ObjectLostError as error:
             output.drop()

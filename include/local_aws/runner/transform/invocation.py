@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from include.local_aws.runner.failures import AlgorithmFailedError, ClientFailedError, JobFailedError
+from include.local_aws.runner.s3 import Address
 from include.local_aws.runner.settings import RunnerSettings
 from include.local_aws.runner.stopping import StopFlag
-from include.local_aws.runner.transform.client import Answer, Chain, NoAnswerError, TimedOutError
+from include.local_aws.runner.transform.client import (
+    Answer,
+    Chain,
+    NoAnswerError,
+    TimedOutError,
+    input_object_headers,
+)
 from include.local_aws.runner.transform.plan import TransformPlan
 from include.local_aws.runner.transform.spool import Body
 
@@ -30,11 +37,14 @@ def invoke(
     settings: RunnerSettings,
     flag: StopFlag,
     count_request: Callable[[], None],
+    source: Address,
 ) -> Answer:
-    """The 2xx answer; raises ObjectLostError after the last retry, or the flag's cause when the job ends meanwhile.
+    """The 2xx answer for records of `source`.
 
-    Refused or broken connections, timeouts and statuses from `retry_statuses_from` on are tried again.
+    Refused or broken connections, timeouts and statuses from `retry_statuses_from` on are tried again. Raises
+    ObjectLostError after the last retry, or the flag's cause when the job ends meanwhile.
     """
+    headers = input_object_headers(source)
     pause = settings.retry_backoff_seconds
     for attempt in range(plan.max_retries + 1):
         if attempt and flag.wait(pause * 2 ** (attempt - 1)):
@@ -42,7 +52,7 @@ def invoke(
         last = attempt == plan.max_retries
         count_request()
         try:
-            answer = chain.invoke(body, plan.content_type, plan.accept, plan.timeout_seconds)
+            answer = chain.invoke(body, plan.content_type, plan.accept, plan.timeout_seconds, headers)
         except NoAnswerError as error:
             flag.check()
             if last:
