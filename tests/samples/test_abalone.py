@@ -17,7 +17,7 @@ from include.samples.abalone import fit, generate
 from include.samples.abalone.data import COLUMNS, draw
 from include.samples.abalone.linear_learner import ndarray_list
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+ADULT = Path(__file__).resolve().parents[1] / "inputs" / "adult"
 
 
 @pytest.fixture(scope="module")
@@ -147,10 +147,9 @@ def test_the_linear_learner_artefact_predicts_the_rings(
     assert np.mean((predicted - data.rings) ** 2) < 0.6 * np.var(data.rings)
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared data beside the repository")
 def test_the_artefact_has_the_members_and_keys_of_a_real_one(artefacts: tuple[Path, Path]) -> None:
     """Same files, same manifest, same keys and same graph up to the output node as what Linear Learner wrote."""
-    ours, real = members(artefacts[1]), members(SHARED / "adult" / "model.tar.gz")
+    ours, real = members(artefacts[1]), members(ADULT / "model.tar.gz")
     assert list(ours) == list(real)
     assert json.loads(ours["manifest.json"]) == json.loads(real["manifest.json"])
     parameters = [json.loads(one["additional-params.json"]) for one in (ours, real)]
@@ -167,10 +166,9 @@ def test_the_artefact_has_the_members_and_keys_of_a_real_one(artefacts: tuple[Pa
         assert symbols[0][key] == symbols[1][key]
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared data beside the repository")
 def test_the_parameter_file_is_byte_for_byte_what_mxnet_writes() -> None:
     """Writing the real model's arrays gives the real file."""
-    real = members(SHARED / "adult" / "model.tar.gz")["mx-mod-0000.params"]
+    real = members(ADULT / "model.tar.gz")["mx-mod-0000.params"]
     weights = np.frombuffer(real, "<f4", 14, 64).reshape(14, 1)
     bias = np.frombuffer(real, "<f4", 1, 64 + 56 + 40).reshape(1, 1)
     assert ndarray_list({"arg:fc0_weight": weights, "arg:fc0_bias": bias}) == real
