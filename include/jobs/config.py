@@ -119,9 +119,12 @@ def parse_config(document: Any) -> Config:
     shard_bytes = top.get("shard_bytes", int)
     if shard_bytes < 1:
         raise ConfigError(f"shard_bytes is {shard_bytes}, allowed is 1 or more")
+    input_uri = top.get("input_uri", str)
+    if not input_uri.endswith("/"):
+        raise ConfigError(f"{top.at('input_uri')} is {input_uri!r}, allowed is a prefix that ends in /")
     return Config(
         pipeline=top.get("pipeline", str),
-        input_uri=top.get("input_uri", str),
+        input_uri=input_uri,
         distribution=top.choice("distribution", DISTRIBUTIONS),
         input=source,
         rules=parse_rules(top, source, baseline),

@@ -42,25 +42,18 @@ class InputObject:
 
 
 def list_objects(folder: Path, input_uri: str) -> list[InputObject]:
-    """All objects below `folder`, in the order of their keys."""
+    """All objects below `folder`, in the order of their keys; `input_uri`, which ends in `/`, is where they came from.
+
+    SageMaker puts what a manifest names below the manifest's prefix, which is `input_uri`, to the same name below the
+    input's folder.
+    """
     if not folder.is_dir():
         return []
     paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     return [
-        InputObject(paths[name], source_uri(input_uri, name), paths[name].stat().st_size)
+        InputObject(paths[name], f"{input_uri}{name}", paths[name].stat().st_size)
         for name in sorted(paths, key=lambda name: name.encode("utf-8", "surrogateescape"))
     ]
-
-
-def source_uri(input_uri: str, name: str) -> str:
-    """The URI of the object that SageMaker put at `name` below the input's folder.
-
-    SageMaker treats an input URI as a raw prefix: one that ends inside a name leaves the whole last part.
-    """
-    parent, _, last = input_uri.rpartition("/")
-    if last and name.startswith(last):
-        return f"{parent}/{name}"
-    return f"{input_uri.rstrip('/')}/{name}"
 
 
 def share(objects: Sequence[InputObject], hosts: Sequence[str], host: str) -> list[InputObject]:

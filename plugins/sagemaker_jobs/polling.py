@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
 from sagemaker_jobs.aws import client_of, is_transient, sibling, with_fresh_credentials
-from sagemaker_jobs.progress import OUT, count_objects
+from sagemaker_jobs.progress import OUT, count_objects, folder_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -131,7 +131,7 @@ class Poller:
         with self._s3_lock:
             if self._s3 is None:
                 self._s3 = client_of(sibling(S3Hook, self._hook))
-        return count_objects(self._s3, uri, suffix=OUT)
+        return count_objects(self._s3, folder_of(uri), suffix=OUT)
 
     async def close(self) -> None:
         """Close the client's connections."""

@@ -26,6 +26,11 @@ OUT = ".out"
 _PATIENCE_SECONDS = 5.0
 
 
+def folder_of(uri: str) -> str:
+    """An output's S3 URI with a slash at its end: without it, the outputs of ``job-10`` would count as ``job-1``'s."""
+    return f"{uri.rstrip('/')}/"
+
+
 def objects_to_do(hook: SageMakerHook, job: Job) -> int | None:
     """The number of input objects of a transform; None where it, or its progress, cannot be told cheaply.
 
@@ -41,8 +46,8 @@ def objects_to_do(hook: SageMakerHook, job: Job) -> int | None:
         if source.get("S3DataType") == "ManifestFile":
             bucket, key = S3Hook.parse_s3_url(source["S3Uri"])
             answer = call(s3.get_object, {"Bucket": bucket, "Key": key}, patience=_PATIENCE_SECONDS)
-            manifest: list[Any] = json.load(answer["Body"])
-            return len(manifest) - 1
+            prefix, *names = json.load(answer["Body"])
+            return len(names) if names else count_objects(s3, prefix["prefix"], suffix="")
         return count_objects(s3, source["S3Uri"], suffix="")
     except (ClientError, BotoCoreError, OSError, KeyError, ValueError) as error:
         log.info("Progress is not shown, as the input of %s cannot be counted: %s", job.name, error)

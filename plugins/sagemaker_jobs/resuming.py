@@ -4,6 +4,11 @@ SageMaker writes an object's output whole or not at all, goes on with the other 
 then calls the job Failed. What is there has been paid for. Outputs count only below the prefixes of this
 job's own attempts, so nothing stale is ever taken for done: a request whose S3OutputPath lacks ``{job_name}``
 is not resumed but run again.
+
+An output's name below S3OutputPath is that of its object below the folder that S3Uri names, with a slash at its end or
+without, and ``.out``: ``a.csv.out`` for ``s3://b/in/a.csv``, whether S3Uri is ``s3://b/in`` or ``s3://b/in/``, as
+recordings of AWS show. Where none does, nothing rests on a guess: a prefix that is a folder and goes on in the middle
+of a name too, and a job with outputs that none of its objects explains, are run again whole.
 """
 
 from __future__ import annotations
@@ -18,7 +23,7 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from sagemaker_jobs.aws import call, client_of, sibling
 from sagemaker_jobs.kinds import TRANSFORM
 from sagemaker_jobs.matching import job_differences
-from sagemaker_jobs.progress import OUT
+from sagemaker_jobs.progress import OUT, folder_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -73,6 +78,13 @@ def left_to_do(hook: SageMakerHook, spec: JobSpec, earlier: Sequence[Job]) -> Re
     was = given(hook, spec, chain[-1])
     done = answered(hook, chain[-1])
     left = [name for name in was.names if name not in done]
+    if was.names and not done.issubset(was.names):
+        log.warning(
+            "%s wrote %s.out, which is of none of its objects: all of them are run again.",
+            chain[-1].name,
+            min(done.difference(was.names)),
+        )
+        return None
     if not was.names or (was.whole and len(left) == len(was.names)):
         return None
     attempt = len(earlier) + 1
@@ -96,14 +108,19 @@ def given(hook: SageMakerHook, spec: JobSpec, job: Job) -> Given:
     source = str(asked["S3Uri"])
     if asked["S3DataType"] == "ManifestFile":
         return _read_manifest(s3, source, whole=True)
-    return Given(source[: source.rindex("/") + 1], tuple(sorted(_names(s3, source))), whole=True)
+    return _given_prefix(s3, source)
 
 
 def answered(hook: SageMakerHook, job: Job) -> set[str]:
     """Names of the objects whose output this job has written, relative to its input."""
     s3 = client_of(sibling(S3Hook, hook))
-    names = (name for uri in job.kind.output_uris(job.description) for name in _names(s3, uri))
-    return {name.removesuffix(OUT) for name in names if name.endswith(OUT)}
+    return {
+        key.removeprefix(folder).removesuffix(OUT)
+        for uri in job.kind.output_uris(job.description)
+        for bucket, folder in [S3Hook.parse_s3_url(folder_of(uri))]
+        for key in _keys(s3, bucket, folder)
+        if key.endswith(OUT)
+    }
 
 
 def remainder_of(
@@ -167,19 +184,33 @@ def _manifest_source(uri: str) -> dict[str, Any]:
 def _read_manifest(s3: Any, uri: str, *, whole: bool) -> Given:
     bucket, key = S3Hook.parse_s3_url(uri)
     prefix, *names = json.load(call(s3.get_object, {"Bucket": bucket, "Key": key})["Body"])
+    if not names:
+        return _given_prefix(s3, str(prefix["prefix"]))
     return Given(str(prefix["prefix"]), tuple(names), whole=whole)
 
 
-def _names(s3: Any, uri: str) -> Iterator[str]:
-    """Keys that begin as ``uri``, folders aside, relative to its last ``/``: a prefix is text, no folder."""
+def _given_prefix(s3: Any, uri: str) -> Given:
+    """The objects whose keys begin as ``uri``: below the folder of this name or, if none is, as one file or several.
+
+    Without names where some are below it and some are not: their outputs' names are not known.
+    """
     bucket, prefix = S3Hook.parse_s3_url(uri)
-    folder = prefix[: prefix.rfind("/") + 1]
+    folder = prefix if not prefix or prefix.endswith("/") else f"{prefix}/"
+    keys = sorted(_keys(s3, bucket, prefix))
+    below = [key for key in keys if key.startswith(folder)]
+    if below and len(below) < len(keys):
+        return Given(f"s3://{bucket}/{folder}", (), whole=True)
+    if not below:
+        folder = prefix[: prefix.rfind("/") + 1]
+    return Given(f"s3://{bucket}/{folder}", tuple(key.removeprefix(folder) for key in keys), whole=True)
+
+
+def _keys(s3: Any, bucket: str, prefix: str) -> Iterator[str]:
+    """Keys that begin as ``prefix``, which is mere text; those of folders aside."""
     wanted: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix}
     while True:
         page = call(s3.list_objects_v2, wanted)
-        for item in page.get("Contents", []):
-            if not item["Key"].endswith("/"):
-                yield item["Key"].removeprefix(folder)
+        yield from (item["Key"] for item in page.get("Contents", []) if not item["Key"].endswith("/"))
         if not page.get("IsTruncated"):
             return
         wanted["ContinuationToken"] = page["NextContinuationToken"]

@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import TaskDeferred
 from sagemaker_jobs.ensuring import ensure_job
 from sagemaker_jobs.errors import JobFailed, JobMismatch, NotVisibleYet, QuotaExceeded, SubmitFailed
 from sagemaker_jobs.operators import ProcessingJobOperator
+from sagemaker_jobs.progress import objects_to_do
 from sagemaker_jobs.sensors import TransformJobSensor
 from tests.sagemaker_jobs.builders import context_of, processing_config
 from tests.sagemaker_jobs.fake_sagemaker import quota_message
@@ -388,3 +389,67 @@ def test_a_transform_of_a_manifest_goes_on_with_what_that_names_and_has_no_outpu
         "s3://bucket/run/score-0123-1/predictions/",
         "s3://bucket/run/score-0123-2/predictions/",
     ]
+
+
+@pytest.mark.parametrize("kind", ["S3Prefix", "ManifestFile"])
+@pytest.mark.parametrize("uri", ["s3://bucket/zz/batch_input", "s3://bucket/zz/batch_input/"])
+def test_a_transform_of_a_folder_named_without_its_slash_goes_on_with_the_rest(
+    aws: FakeSageMaker, hook: SageMakerHook, bucket: Bucket, uri: str, kind: str
+):
+    """AWS writes a.csv.out, and not batch_input/a.csv.out, as recorded; also by a manifest of a prefix alone."""
+    bucket.put("zz/batch_input/a.csv", "zz/batch_input/b.csv", "zz/batch_input/c/d.csv")
+    spec = transform_spec(resume=True)
+    source = {"S3DataType": kind, "S3Uri": uri}
+    if kind == "ManifestFile":
+        source["S3Uri"] = "s3://bucket/zz-manifest.json"
+        bucket.client.put_object(Bucket="bucket", Key="zz-manifest.json", Body=json.dumps([{"prefix": uri}]))
+    spec.request["TransformInput"]["DataSource"]["S3DataSource"] = source
+    job = ensure_job(hook, spec)
+    assert objects_to_do(hook, job) == 3
+    bucket.put("run/score-0123-1/predictions/a.csv.out")
+    aws.end("score-0123-1", "Failed", FailureReason=INTERNAL)
+    assert ensure_job(hook, spec).name == "score-0123-2"
+    assert bucket.json("run/score-0123-2/predictions-manifest.json") == [
+        {"prefix": "s3://bucket/zz/batch_input/"},
+        "b.csv",
+        "c/d.csv",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("keys", "uri", "outputs"),
+    [
+        # A folder that is the beginning of another name too: no recording shows what the outputs are called.
+        (["zz/in/a.csv", "zz/in2/b.csv"], "s3://bucket/zz/in", ["a.csv.out"]),
+        # Outputs that none of the objects explains: the rule is another one than we know.
+        (["zz/in/a.csv", "zz/in/b.csv"], "s3://bucket/zz/in", ["in/a.csv.out"]),
+        (["zz/in-a.csv", "zz/in-b.csv"], "s3://bucket/zz/in", ["a.csv.out"]),
+    ],
+)
+def test_nothing_is_resumed_on_a_guess(
+    aws: FakeSageMaker, hook: SageMakerHook, bucket: Bucket, keys: list[str], uri: str, outputs: list[str]
+):
+    """The whole input is run again."""
+    bucket.put(*keys)
+    spec = transform_spec(resume=True)
+    source = {"S3DataType": "S3Prefix", "S3Uri": uri}
+    spec.request["TransformInput"]["DataSource"]["S3DataSource"] = source
+    ensure_job(hook, spec)
+    bucket.put(*[f"run/score-0123-1/predictions/{name}" for name in outputs])
+    aws.end("score-0123-1", "Failed", FailureReason=INTERNAL)
+    ensure_job(hook, spec)
+    assert aws.jobs["score-0123-2"]["TransformInput"]["DataSource"]["S3DataSource"] == source
+
+
+def test_an_output_path_without_its_slash_is_that_job_alone(
+    aws: FakeSageMaker, hook: SageMakerHook, bucket: Bucket
+):
+    """What score-0123-10 wrote is none of what score-0123-1 did."""
+    bucket.put("run/features/a.csv", "run/features/b.csv")
+    spec = transform_spec(resume=True)
+    spec.request["TransformOutput"]["S3OutputPath"] = "s3://bucket/run/{job_name}"
+    ensure_job(hook, spec)
+    bucket.put("run/score-0123-1/a.csv.out", "run/score-0123-10/b.csv.out")
+    aws.end("score-0123-1", "Failed", FailureReason=INTERNAL)
+    ensure_job(hook, spec)
+    assert bucket.json("run/score-0123-2-manifest.json") == [{"prefix": "s3://bucket/run/features/"}, "b.csv"]

@@ -27,18 +27,18 @@ class InputObject:
 
 
 def resolve(
-    s3: Bucketeer, data_type: str, uri: str, *, skip_folder_keys: bool, folder: bool = False
+    s3: Bucketeer, data_type: str, uri: str, *, skip_folder_keys: bool, partial_prefix: str = "last_slash"
 ) -> list[InputObject]:
     """The objects that S3Prefix or ManifestFile names, sorted by key.
 
-    S3Prefix is a beginning of keys, not a folder: `relative` is what follows the last slash of the prefix. With
-    `folder`, keys below `prefix/` are named from there on although the prefix has no slash at its end.
+    S3Prefix is a beginning of keys, not a folder; where it names a folder, with a slash at its end or without,
+    `relative` is what follows that folder. `partial_prefix` is the setting of this name.
     Raises ClientFailedError when nothing is found or the manifest cannot be read.
     """
     try:
         address = Address.parse(uri)
         read = _from_manifest if data_type == "ManifestFile" else _from_prefix
-        found = read(s3, address, folder)
+        found = read(s3, address, partial_prefix)
         objects = [item for item in found if not (skip_folder_keys and item.key.endswith("/"))]
     except S3Error as error:
         raise ClientFailedError(
@@ -51,15 +51,19 @@ def resolve(
     return sorted(objects, key=lambda item: (item.bucket, item.key))
 
 
-def _from_prefix(s3: Bucketeer, address: Address, folder: bool) -> Iterator[InputObject]:
-    cut = address.key.rfind("/") + 1
+def _from_prefix(s3: Bucketeer, address: Address, partial_prefix: str) -> Iterator[InputObject]:
+    prefix = address.key
     for item in s3.list(address):
-        below = folder and item.key.startswith(f"{address.key}/")
-        start = len(address.key) + 1 if below else cut
+        if item.key.startswith(f"{prefix}/"):
+            start = len(prefix) + 1
+        elif partial_prefix == "prefix" and item.key != prefix:
+            start = len(prefix)
+        else:
+            start = prefix.rfind("/") + 1
         yield InputObject(item.bucket, item.key, item.key[start:], item.size)
 
 
-def _from_manifest(s3: Bucketeer, address: Address, folder: bool) -> Iterator[InputObject]:
+def _from_manifest(s3: Bucketeer, address: Address, partial_prefix: str) -> Iterator[InputObject]:
     entries: Any = json.loads(s3.read(address))
     if not isinstance(entries, list) or not entries or not isinstance(entries[0], dict):
         raise ValueError('a manifest is a JSON list that begins with {"prefix": "s3://…"}')
@@ -70,7 +74,7 @@ def _from_manifest(s3: Bucketeer, address: Address, folder: bool) -> Iterator[In
         )
     if len(entries) == 1:
         # With no names, the prefix itself is the input.
-        yield from _from_prefix(s3, Address.parse(prefix), folder)
+        yield from _from_prefix(s3, Address.parse(prefix), partial_prefix)
     for name in entries[1:]:
         target = Address.parse(f"{prefix}{name}")
         yield InputObject(target.bucket, target.key, str(name).lstrip("/"), s3.head(target).size)

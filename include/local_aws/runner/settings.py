@@ -73,7 +73,15 @@ class RunnerSettings(BaseModel):
     )
     nested_keys: Literal["keep", "flatten"] = Field(
         default="keep",
-        description="Name of an output object below the input prefix: keep the sub-folders, or its base name only.",
+        description="Name of an output object below the folder that S3Uri names, with a slash at its end or without: "
+        "keep the sub-folders, or its base name only. In AWS's recordings objects lie directly below the folder, and "
+        "their outputs directly below S3OutputPath; none has sub-folders.",
+    )
+    partial_prefix: Literal["last_slash", "prefix"] = Field(
+        default="last_slash",
+        description="Name of an output object whose key goes on in the middle of a name after S3Uri (s3://b/in/a for "
+        "in/ab.csv): what follows the last slash of S3Uri (ab.csv), or what follows S3Uri (b.csv). No recording of AWS "
+        "shows one. An exact key gives its base name, as recorded.",
     )
     skip_folder_keys: bool = Field(default=True, description="Whether input keys ending in / are left out.")
     keep_finished_outputs_on_stop: bool = Field(

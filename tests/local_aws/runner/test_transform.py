@@ -46,7 +46,7 @@ def requests_seen(aws: Aws, key: str) -> list[dict[str, Any]]:
 
 
 def test_every_object_becomes_an_out_object_below_the_output_path(aws: Aws) -> None:
-    """The name is what follows the last slash of the prefix, sub-folders included."""
+    """The name is what follows the folder, sub-folders included."""
     aws.put_all({"in/a.csv": "1\n2\n", "in/deep/b.csv": "3\n"})
     ended = aws.transform([aws.script(ECHO)], given=CSV_LINES, wanted=CSV_OUT)
     assert ended.outcome == ("Completed", None)
@@ -57,6 +57,56 @@ def test_a_prefix_is_the_beginning_of_keys_and_folder_keys_are_left_out(aws: Aws
     aws.put_all({"in/part": "1\n", "in/part_two/x": "2\n", "in/part_two/": "", "in/other": "3\n"})
     aws.transform([aws.script(ECHO)], source="in/part", given=CSV_LINES, wanted=CSV_OUT)
     assert aws.tree("out/") == {"part.out": b"1\n", "part_two/x.out": b"2\n"}
+
+
+@pytest.mark.parametrize("data_type", ["S3Prefix", "ManifestFile"])
+@pytest.mark.parametrize(
+    ("source", "key"),
+    [
+        ("zz/batch_input", "zz/batch_input/iris_sample_X_0.csv"),
+        ("zz/batch_input/", "zz/batch_input/iris_sample_X_0.csv"),
+        ("batch_input", "batch_input/iris_sample_X_0.csv"),
+        # An exact key.
+        ("zz/iris_sample_X_0.csv", "zz/iris_sample_X_0.csv"),
+    ],
+)
+def test_outputs_lie_directly_below_the_output_path_as_aws_was_recorded(
+    aws: Aws, source: str, key: str, data_type: str
+) -> None:
+    """With a slash at the end of S3Uri or, as the SDK's upload_data returns it, without one; also by a manifest of a
+    prefix alone. Data capture names the same outputs."""
+    aws.put_all({key: "1\n"})
+    if data_type == "ManifestFile":
+        aws.put(manifest=json.dumps([{"prefix": aws.uri(source)}]))
+        source = "manifest"
+    ended = aws.transform(
+        [aws.script(ECHO)], source=source, data_type=data_type, given=CSV_LINES, wanted=CSV_OUT,
+        DataCaptureConfig={"DestinationS3Uri": aws.uri("captured")},
+    )  # fmt: skip
+    assert ended.outcome == ("Completed", None)
+    assert aws.keys("out") == ["out/iris_sample_X_0.csv.out"]
+    (captured,) = [aws.get(name) for name in aws.keys("captured/output/")]
+    assert json.loads(captured) == [{"prefix": aws.uri("out/")}, "iris_sample_X_0.csv.out"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "outputs"),
+    [
+        ("last_slash", {"a.out", "b.csv.out", "deep/d.csv.out", "ax.csv.out", "ay/z.csv.out"}),
+        ("prefix", {"a.out", "b.csv.out", "deep/d.csv.out", "x.csv.out", "y/z.csv.out"}),
+    ],
+)
+def test_what_no_recording_shows_of_a_prefix_is_a_setting(aws: Aws, setting: str, outputs: set[str]) -> None:
+    """A prefix that is a folder, an object, and the beginning of other names."""
+    aws.put_all(dict.fromkeys(("in/a", "in/a/b.csv", "in/a/deep/d.csv", "in/ax.csv", "in/ay/z.csv"), "1\n"))
+    aws.transform(
+        [aws.script(ECHO)],
+        source="in/a",
+        given=CSV_LINES,
+        wanted=CSV_OUT,
+        settings={"partial_prefix": setting},
+    )
+    assert aws.tree("out/").keys() == outputs
 
 
 def test_a_manifest_names_the_objects_and_their_outputs(aws: Aws) -> None:

@@ -49,11 +49,7 @@ def _make_hosts(job: Job) -> list[Host]:
     for given in inputs_of(job.spec):
         # The SageMaker SDK uploads to s3://…/input-1 and names no slash; its users find the files in LocalPath itself.
         objects = resolve(
-            job.s3,
-            given.data_type,
-            given.uri,
-            skip_folder_keys=job.spec.settings.skip_folder_keys,
-            folder=True,
+            job.s3, given.data_type, given.uri, skip_folder_keys=job.spec.settings.skip_folder_keys
         )
         parts = (
             share(objects, len(names), job.spec.settings.assignment)

@@ -47,7 +47,13 @@ def run_transform(job: Job) -> dict[str, Any]:
 def _make_instances(job: Job, plan: TransformPlan) -> tuple[list[Instance], Progress]:
     images = [job.registry.find(str(definition["Image"])) for definition in job.spec.containers]
     settings = job.spec.settings
-    objects = resolve(job.s3, plan.data_type, plan.uri, skip_folder_keys=settings.skip_folder_keys)
+    objects = resolve(
+        job.s3,
+        plan.data_type,
+        plan.uri,
+        skip_folder_keys=settings.skip_folder_keys,
+        partial_prefix=settings.partial_prefix,
+    )
     progress = Progress(job, len(objects))
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     try:
