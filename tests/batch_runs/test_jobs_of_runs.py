@@ -72,6 +72,7 @@ def test_a_job_that_runs_is_asked_for_once_however_many_people_look(
     view: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("batch_runs.jobs.SageMakerHook", Aws)
+    monkeypatch.setattr("batch_runs.jobs.client_of", Aws.get_conn)
     monkeypatch.setattr("batch_runs.jobs.LOOK_SECONDS", 10**9)
     pages = [view() for _ in range(5)]
     assert Aws.asked == 1
@@ -160,6 +161,7 @@ def test_several_jobs_of_a_mapped_transform_are_drawn_together_and_not_all_are_a
 ) -> None:
     """The first has ended, eight of the others are looked at."""
     monkeypatch.setattr("batch_runs.jobs.SageMakerHook", AwsWithSeveralJobs)
+    monkeypatch.setattr("batch_runs.jobs.client_of", AwsWithSeveralJobs.get_conn)
     monkeypatch.setattr("batch_runs.jobs.LOOK_SECONDS", 10**9)
     answer = browser("viewer").get("run?dag_id=open_one&run_id=mapped")
     assert answer.status_code == 200

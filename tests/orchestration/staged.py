@@ -233,9 +233,7 @@ def deployed(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(plan, "upload_code", lambda *_: None)
     monkeypatch.setattr(report, "render_html", lambda _: "")
     # A client takes longer to make than a run takes to stage, so all tasks have one.
-    monkeypatch.setattr(
-        storage_module, "S3Hook", lambda **_: SimpleNamespace(get_conn=lambda: storage.client)
-    )
+    monkeypatch.setattr(storage_module, "S3Hook", lambda **_: SimpleNamespace(conn=storage.client))
     monkeypatch.setattr(scored, "work_of", lambda *_: {"busy_seconds": None, "instances": None})
     # A request log of all that moto answers is no help, and is kept for each test.
     logging.getLogger("werkzeug").setLevel(logging.WARNING)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from airflow.providers.amazon.aws.hooks.logs import AwsLogsHook
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from include.orchestration.measure import span_of, work_of
@@ -54,6 +53,6 @@ def test_logs_that_cannot_be_read_leave_the_figure_unknown_and_the_run_alone(
         def get_paginator(self, _: str) -> Any:
             raise trouble
 
-    monkeypatch.setattr(AwsLogsHook, "get_conn", lambda _: Client())
+    monkeypatch.setattr("include.orchestration.measure.client_of", lambda _: Client())
     job = {"kind": "Transform", "job_name": "churn-transform-1"}
     assert work_of("aws_default", "eu-west-1", job) == {"busy_seconds": None, "instances": None}
