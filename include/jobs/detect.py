@@ -11,7 +11,7 @@ from include.jobs.blocks import count_records
 from include.jobs.documents import PREDICTIONS, NotJsonError, documents
 from include.jobs.errors import ConfigError
 from include.jobs.join_spec import JoinSpec, ShardFiles, check_sources
-from include.jobs.members import decode
+from include.jobs.json_reading import decode_answer
 
 _LINES = 100
 
@@ -65,6 +65,6 @@ def detect(path: Path, records: int) -> tuple[str, str]:
 
 def _decoded(line: bytes) -> Any:
     try:
-        return decode(line.decode("utf-8"))
-    except (ValueError, RecursionError):
+        return decode_answer(line.decode("utf-8"))
+    except ValueError:
         return None

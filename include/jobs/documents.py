@@ -9,7 +9,7 @@ import codecs
 import json
 from typing import IO, Any, Iterator
 
-from include.jobs.members import DOCUMENTS
+from include.jobs.json_reading import NotAllowedError, decode_document
 
 READ_BYTES = 1 << 20
 PREDICTIONS = "predictions"
@@ -51,8 +51,12 @@ def documents(file: IO[bytes]) -> Iterator[Any]:
             if at == len(text):
                 break
             try:
-                document, end = DOCUMENTS.raw_decode(text, at)
-            except (json.JSONDecodeError, RecursionError) as error:
+                document, end = decode_document(text, at)
+            except NotAllowedError as error:
+                raise NotJsonError(
+                    f"behind {found:,} documents the file has one that is not read: {error}"
+                ) from error
+            except json.JSONDecodeError as error:
                 if over:
                     start = text[at : at + 60]
                     raise NotJsonError(

@@ -10,7 +10,8 @@ import numpy as np
 
 from include.jobs.config import Config
 from include.jobs.errors import FunctionError
-from include.jobs.pandas_function import load, text, typed
+from include.jobs.json_reading import is_text
+from include.jobs.pandas_function import columns_twice, load, text, typed
 from include.jobs.rules import Table, shown
 
 Cells = Sequence[str]
@@ -91,6 +92,11 @@ class Features:
             raise FunctionError(
                 f"{self._name} made no column {', '.join(missing)}, which features.columns names"
             )
+        twice = columns_twice(self._config.features, made)
+        if twice:
+            raise FunctionError(
+                f"{self._name} made column {', '.join(twice)} twice, which features.columns names"
+            )
         made = made.sort_index()
         stayed = made.index.tolist()
         found: dict[str, Cells] = {}
@@ -100,6 +106,12 @@ class Features:
                 found[name] = [cells[name][at] for at in stayed]  # untouched: its own text, to the digit
             else:
                 found[name] = [text(value) for value in column.tolist()]
+                strange = next((cell for cell in found[name] if not is_text(cell)), None)
+                if strange is not None:
+                    raise FunctionError(
+                        f"{self._name} made {name} {shown(strange)} of {where}, which is not text: it has half of a "
+                        f"surrogate pair"
+                    )
         return found, set(stayed)
 
 

@@ -12,8 +12,9 @@ from typing import Any, Mapping, Sequence
 from include.jobs.answers import Taken
 from include.jobs.errors import FunctionError, JoinError
 from include.jobs.join_spec import JoinFunction, JoinSpec, OutputColumn
+from include.jobs.json_reading import decode_record, is_text
 from include.jobs.numeric import parse_column
-from include.jobs.pandas_function import Cell, is_missing, load, text, typed
+from include.jobs.pandas_function import Cell, columns_twice, is_missing, load, text, typed
 from include.jobs.records import Records
 
 
@@ -90,6 +91,9 @@ class Hook:
         missing = [name for name, _ in self._wanted if name not in made.columns]
         if missing:
             raise FunctionError(f"{self._name} gave no column {', '.join(missing)} for {where}")
+        twice = columns_twice([name for name, _ in self._wanted], made)
+        if twice:
+            raise FunctionError(f"{self._name} gave column {', '.join(twice)} twice for {where}")
         return made
 
     def _where(self, frame: Any, records: Records) -> str:
@@ -122,6 +126,9 @@ class Hook:
                 int(value) if isinstance(value, float) and value.is_integer() else value for value in values
             ]
         cells = [text(value) for value in values]
+        index = next((index for index, cell in enumerate(cells) if not is_text(cell)), None)
+        if index is not None:
+            raise self._refused(values[index], index, name, records, "text: it has half of a surrogate pair")
         if kind in ("integer", "float"):
             wrong = parse_column(cells, kind)[1]
             if wrong:
@@ -133,14 +140,17 @@ class Hook:
         return [cell or None for cell in cells]
 
     def _json(self, value: Any, at: int, name: str, records: Records) -> Cell:
-        if isinstance(value, str):
-            return value
-        if is_missing(value):
+        if not isinstance(value, str) and is_missing(value):
             return None
         try:
-            return json.dumps(value, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise JoinError(
-                f"shard {records.shard}, record {records.first + at:,}: {self._name} made {name} {value!r}, which is "
-                f"no JSON: {error}. Nothing of this group was joined."
-            ) from error
+            cell = value if isinstance(value, str) else json.dumps(value, allow_nan=False)
+            decode_record(cell)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise self._refused(value, at, name, records, f"JSON: {error}") from error
+        return cell
+
+    def _refused(self, value: Any, at: int, name: str, records: Records, what: str) -> JoinError:
+        return JoinError(
+            f"shard {records.shard}, record {records.first + at:,}: {self._name} made {name} {value!r}, which is not "
+            f"{what}. Nothing of this group was joined."
+        )

@@ -23,7 +23,7 @@ from include.jobs.prediction_statistics import Statistics
 from include.jobs.records import Records
 from include.jobs.sink import Sink
 from include.jobs.sinks import SINKS
-from include.jobs.unchecked import check_records
+from include.jobs.unchecked import check_records, named_in
 
 __all__ = ["JoinSpec", "ShardCount", "ShardFiles", "count_records", "join_group"]
 
@@ -56,14 +56,17 @@ def join_group(
     sink = SINKS[spec.format](written, spec)
     prepare = partial(_prepare, spec, sink, hook, statistics)
     counts: list[ShardCount] = []
+    problems: list[str] = []
     try:
         try:
             for prepared, counted in in_order(
-                _work(shards, spec, prepare, sink.block_bytes, counts), threads
+                _work(shards, spec, prepare, sink.block_bytes, counts, problems), threads
             ):
                 sink.write(prepared)
                 if statistics is not None:
                     statistics.add(counted)
+            if problems:
+                raise JoinError(f"{problems[0]}. Nothing of this group was joined.")
         finally:
             sink.close()
         written.replace(output)
@@ -103,8 +106,10 @@ def _work(
     prepare: Callable[[Records, Taken], Any],
     block_bytes: int,
     counts: list[ShardCount],
+    problems: list[str],
 ) -> Iterator[Callable[[], Any]]:
-    """One piece of work for each block; `counts` gets each shard once all of it is given out."""
+    """One piece of work for each block; `counts` gets each shard once all of it is given out, `problems` what is wrong
+    with it as a whole."""
     known = {column.name for column in spec.columns}
     for shard in shards:
         unknown = [name for name in shard.columns if name not in known]
@@ -115,15 +120,19 @@ def _work(
         with shard.records.open("rb") as left, shard.predictions.open("rb") as right:
             answers = open_answers(shard, spec, right)
             rows = 0
+            absent = set() if spec.checked or spec.records_format == "csv" else set(shard.columns)
             for block in Blocks(left, spec.records_delimiter, min(block_bytes, blocks.BLOCK_BYTES)):
                 taken = answers.take(block.count)
                 if taken.count < block.count:
                     raise answers.mismatch()
+                absent -= named_in(block.data, absent)
                 records = Records(spec, shard.name, rows + 1, tuple(shard.columns), block)
                 yield partial(prepare, records, taken)
                 rows += block.count
             if answers.take(1).count:
                 raise answers.mismatch()
+        if absent and rows:
+            problems.append(f"shard {shard.name}: no record has {', '.join(sorted(absent))}")
         counts.append(ShardCount(shard.name, rows))
 
 

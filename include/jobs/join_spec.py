@@ -216,6 +216,15 @@ class JoinSpec:
             raise ConfigError(
                 f"the output would have {', '.join(twice)} twice; rename it in join.rename or predictions.fields"
             )
+        if spec.function:
+            # It is given all of them in one table, also those that are left out or called otherwise in the output.
+            given = [column.name for column in (*columns, *spec.columns_of_answers, *spec.function.adds)]
+            twice = sorted({name for name in given if given.count(name) > 1})
+            if twice:
+                raise ConfigError(
+                    f"the function would have {', '.join(twice)} twice, of the records' columns, predictions.fields "
+                    f"and function.adds together; call it otherwise in one of the latter"
+                )
         return spec
 
 

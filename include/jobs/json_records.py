@@ -11,20 +11,24 @@ from itertools import islice
 from typing import Any, Iterable, Sequence
 
 from include.jobs.batch import Batch, ended
-
-
-class Number(str):
-    """A JSON number as it was written."""
+from include.jobs.json_reading import decode_record, dumps
 
 
 class JsonRecords:
-    """Reads the lines of one object as records with the members `names`, in batches."""
+    """Reads the lines of one object as records with the members `names`, in batches.
+
+    Attributes:
+        absent: those of `names` that no record had so far.
+        members: what the records have, as far as they were looked at for `absent`.
+    """
 
     def __init__(self, lines: Iterable[str], names: Sequence[str]) -> None:
         self._source = iter(lines)
         self._names = tuple(names)
         self._line = 0
         self._record = 0
+        self.absent = set(names)
+        self.members: set[str] = set()
 
     def take(self, limit: int) -> Batch | None:
         """The next records, at most `limit`; None at the end of the object."""
@@ -48,23 +52,20 @@ class JsonRecords:
 
     def _row(self, line: str) -> tuple[list[str], str]:
         try:
-            record = json.loads(
-                line.strip(" \t\r\n"), parse_float=Number, parse_int=Number, parse_constant=Number
-            )
+            record = decode_record(line.strip(" \t\r\n"))
         except json.JSONDecodeError as error:
             return [], f"the line is not JSON: {error.msg} at character {error.pos + 1}"
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             return [], f"the line is not JSON: {error}"
         if not isinstance(record, dict):
-            return [], "the line is JSON, but no object"
+            return [], "the line is JSON, but not an object"
+        if self.absent:
+            self.absent.difference_update(record)
+            self.members.update(record)
         row = [json_cell(record.get(name)) for name in self._names]
-        if "\\u" in line and not _is_text("".join(row)):
-            return [], "the line escapes half a surrogate pair or NUL, which are no text"
+        if "\\u" in line and "\0" in "".join(row):
+            return [], "the line escapes NUL, which is not text"
         return row, ""
-
-
-def _is_text(cells: str) -> bool:
-    return "\0" not in cells and not any("\ud800" <= character <= "\udfff" for character in cells)
 
 
 def json_cell(value: Any) -> str:
@@ -76,15 +77,3 @@ def json_cell(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return dumps(value)
-
-
-def dumps(value: Any) -> str:
-    """Nested JSON as text, its numbers as they were written."""
-    if isinstance(value, Number):
-        return str(value)
-    if isinstance(value, dict):
-        members = (f"{json.dumps(key, ensure_ascii=False)}: {dumps(one)}" for key, one in value.items())
-        return "{" + ", ".join(members) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(dumps, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)

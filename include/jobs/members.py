@@ -10,27 +10,15 @@ import json
 import re
 from typing import Any
 
-from include.jobs.json_records import Number, dumps
+from include.jobs.json_reading import Constant, Number, dumps, is_text
 
 WHOLE = "$"
 _STEP = re.compile(r"([^.\[\]]+)|\[(-?\d+)\]")
 _SHOWN = 120
 
 
-class Constant(str):
-    """NaN, Infinity or -Infinity: written by many, no JSON, and no prediction."""
-
-
 class MissingError(Exception):
     """The answer does not have the part; the text says how."""
-
-
-def decode(text: str) -> Any:
-    """One JSON answer, its numbers as they were written; raises ValueError."""
-    return json.loads(text, parse_float=Number, parse_int=Number, parse_constant=Constant)
-
-
-DOCUMENTS = json.JSONDecoder(parse_float=Number, parse_int=Number, parse_constant=Constant)
 
 
 def part(answer: Any, source: str, kind: str, nullable: bool) -> str:
@@ -45,7 +33,7 @@ def part(answer: Any, source: str, kind: str, nullable: bool) -> str:
     if kind == "json":
         if (constant := _constant_in(value)) is not None:
             raise MissingError(f"{source!r} holds {constant}, which is no JSON")
-        return json_text(value)
+        return _text(json_text(value), source)
     if isinstance(value, (dict, list)):
         raise MissingError(
             f"{source!r} is {dumps(value)[:_SHOWN]}, allowed is one value; its type may be set to json"
@@ -58,7 +46,13 @@ def part(answer: Any, source: str, kind: str, nullable: bool) -> str:
         return str(value).lower()
     if kind != "string" and not isinstance(value, Number):
         raise MissingError(f"{source!r} is not a number but {value!r}; its type may be set to string")
-    return str(value)
+    return _text(str(value), source)
+
+
+def _text(text: str, source: str) -> str:
+    if not is_text(text):
+        raise MissingError(f"{source!r} escapes half a surrogate pair, which is not text,")
+    return text
 
 
 def _constant_in(value: Any) -> Constant | None:

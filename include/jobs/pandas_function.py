@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import math
-from typing import Any, Callable, Optional, Sequence
+from collections import Counter
+from typing import Any, Callable, Iterable, Optional, Sequence
 
 import numpy as np
 
@@ -37,6 +38,12 @@ def typed(kind: str | None, cells: Sequence[Cell]) -> Any:
     if kind == "integer" and all(cells):
         return pd.Series([int(cell) for cell in cells if cell], dtype="int64")
     return pd.Series([float(cell) if cell and cell.strip() else math.nan for cell in cells], dtype="float64")
+
+
+def columns_twice(names: Iterable[str], frame: Any) -> list[str]:
+    """Those of the columns that a DataFrame has more than once, so that nobody knows which one is meant."""
+    found = Counter(frame.columns.tolist())
+    return [name for name in names if found[name] > 1]
 
 
 def is_missing(value: Any) -> bool:

@@ -18,7 +18,8 @@ from include.jobs.arrow import require_arrow
 from include.jobs.batch import Batch
 from include.jobs.config import Input
 from include.jobs.errors import InputError
-from include.jobs.json_records import Number, json_cell
+from include.jobs.json_reading import Number
+from include.jobs.json_records import json_cell
 
 _SAMPLE = 1_000
 # What Arrow raises for a value that Python has none for, such as a date behind the year 9999.
@@ -45,6 +46,11 @@ class ParquetRecords:
         ]
         if missing:
             raise InputError(f"{uri} has no column {', '.join(missing)}; it has {', '.join(sorted(present))}")
+        twice = [name for name in source.names if self._file.schema_arrow.names.count(name) > 1]
+        if twice:
+            raise InputError(
+                f"{uri} has column {', '.join(twice)} twice; it has {', '.join(self._file.schema_arrow.names)}"
+            )
         self.names = tuple(name for name in source.names if name in present)
         self._uri = uri
         self._arrow = arrow

@@ -12,7 +12,8 @@ from include.jobs.blocks import Block
 from include.jobs.csv_reading import BYTE_ORDER_MARK, UnreadableError, rows_of
 from include.jobs.errors import PredictionError
 from include.jobs.join_spec import JoinSpec, PredictionField
-from include.jobs.members import MissingError, decode, part, shown
+from include.jobs.json_reading import decode_answer
+from include.jobs.members import MissingError, part, shown
 from include.jobs.numeric import parse_column
 
 # How servers write in CSV that there is no number.
@@ -42,8 +43,8 @@ class JsonLines:
         for index in range(block.count):
             line = block.record(index)
             try:
-                values.append(decode(line.decode("utf-8")))
-            except (ValueError, RecursionError) as error:
+                values.append(decode_answer(line.decode("utf-8")))
+            except ValueError as error:
                 raise PredictionError(
                     shard, first + index, f"the answer {shown(line)} is not JSON: {error}"
                 ) from error
@@ -88,7 +89,7 @@ class JsonLines:
         if not block.count or any(field.column.type != "float" for field in self._fields):
             return None
         try:
-            answer = json.loads(block.record(0).decode("utf-8"))
+            answer = decode_answer(block.record(0).decode("utf-8"))
         except ValueError:
             return None
         wanted = [field.source for field in self._fields]

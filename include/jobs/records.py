@@ -8,8 +8,7 @@ from include.jobs.blocks import Block
 from include.jobs.csv_reading import BYTE_ORDER_MARK, UnreadableError, rows_of
 from include.jobs.errors import JoinError
 from include.jobs.join_spec import JoinSpec
-from include.jobs.json_records import dumps
-from include.jobs.members import decode
+from include.jobs.json_reading import decode_record, dumps
 
 Cell = Optional[str]
 
@@ -118,7 +117,7 @@ class Records:
         rows: list[list[Cell]] = []
         for index, line in enumerate(self.lines()):
             try:
-                record = decode(line.decode("utf-8"))
+                record = decode_record(line.decode("utf-8"))
             except ValueError as error:
                 raise JoinError(
                     f"shard {self.shard}, record {self.first + index:,} is not JSON: {error}"

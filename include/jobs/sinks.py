@@ -13,8 +13,8 @@ from typing import Any, Iterable, Mapping, Sequence
 from include.jobs.answers import Taken
 from include.jobs.errors import JoinError
 from include.jobs.join_spec import JoinSpec
-from include.jobs.json_records import dumps
-from include.jobs.members import decode, json_text
+from include.jobs.json_reading import decode_record, dumps
+from include.jobs.members import json_text
 from include.jobs.parquet_sink import ParquetSink
 from include.jobs.records import Cell, Records
 from include.jobs.sink import BytesSink, Sink
@@ -133,20 +133,22 @@ class JsonSink(BytesSink):
     def _members(self, line: bytes) -> list[str]:
         """The published members of a record that came as JSON, values as they were written."""
         names = {kept.source: kept.column.name for kept in self.spec.kept}
-        left_out = {column.name for column in self.spec.columns}.difference(names) | self._added
+        # A member that no column names gives way to what is published under its name.
+        left_out = {column.name for column in (*self.spec.columns, *self.spec.output_columns)}
         return [
             f"{_quoted(names.get(name, name))}: {json_text(value)}"
-            for name, value in decode(line.decode("utf-8")).items()
+            for name, value in decode_record(line.decode("utf-8")).items()
             if name in names or (self.spec.unnamed and name not in left_out)
         ]
 
     def _extended(self, line: bytes, tail: bytes) -> bytes:
         line = line.rstrip()
-        if any(key in line for key in self._keys):  # perhaps as a member: it gives way to the prediction
-            record = {
-                name: value for name, value in decode(line.decode("utf-8")).items() if name not in self._added
-            }
-            line = dumps(record).encode("utf-8")
+        # Perhaps as a member, which may be spelled with escapes: it gives way to the prediction.
+        if b"\\" in line or any(key in line for key in self._keys):
+            record = decode_record(line.decode("utf-8"))
+            if not self._added.isdisjoint(record):
+                kept = {name: value for name, value in record.items() if name not in self._added}
+                line = dumps(kept).encode("utf-8")
         body = line[:-1].rstrip()
         return body + (b"" if body.endswith(b"{") and not body[:-1].strip() else b", ") + tail + b"}\n"
 

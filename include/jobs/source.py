@@ -7,6 +7,7 @@ from typing import Iterator
 from include.jobs.batch import Batch, batches
 from include.jobs.config import Input
 from include.jobs.csv_records import CsvRecords
+from include.jobs.errors import InputError
 from include.jobs.json_records import JsonRecords
 from include.jobs.layout import Layout, first_layout, header_layout
 from include.jobs.objects import InputObject, open_text, reading, stored_text_bytes
@@ -49,8 +50,16 @@ def _read_csv(one: InputObject, source: Input) -> Iterator[tuple[Layout, Batch]]
 def _read_json_lines(one: InputObject, source: Input) -> Iterator[tuple[Layout, Batch]]:
     layout = Layout(source.names)
     with open_text(one, source) as lines:
-        for batch in batches(JsonRecords(lines, source.names).take):
+        records = JsonRecords(lines, source.names)
+        for batch in batches(records.take):
             yield layout, batch
+    missing = [
+        column.name for column in source.columns if not column.optional and column.name in records.absent
+    ]
+    if missing and records.members:
+        raise InputError(
+            f"{one.source}: no record has {', '.join(missing)}; they have {', '.join(sorted(records.members))}"
+        )
 
 
 def _read_parquet(one: InputObject, source: Input) -> Iterator[tuple[Layout, Batch]]:

@@ -6,7 +6,8 @@ another number of cells would stand beside its prediction in the wrong columns; 
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import Any, Collection
 
 from include.jobs.csv_reading import BYTE_ORDER_MARK, has_canonical_quotes, reader
 from include.jobs.errors import JoinError
@@ -41,6 +42,13 @@ def check_records(records: Records) -> None:
     if records.spec.records_format == "csv":
         _check_names(records)
         _check_ends(records)
+
+
+def named_in(data: bytes, names: Collection[str]) -> set[str]:
+    """Those of the names that a block of JSON Lines may have as a member: what is not among them, it has not."""
+    if b"\\" in data:  # a name may be spelled with escapes
+        return set(names)
+    return {name for name in names if json.dumps(name, ensure_ascii=False).encode() in data}
 
 
 def _check_text(records: Records) -> None:

@@ -9,11 +9,11 @@ that the join reads, and nothing is published.
 from __future__ import annotations
 
 import csv
-import json
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from include.jobs.json_reading import decode_record
 from include.scoring.messages import count
 from include.scoring.sections import InputSection
 
@@ -34,15 +34,30 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class LookedAt:
-    """What windows told: whether objects begin with column names, and the longest line in bytes (0: none seen)."""
+    """What windows told: whether objects begin with column names, the longest line in bytes (0: none seen), and the
+    members that records of JSON Lines have."""
 
     header: bool = False
     largest_record_bytes: int = 0
+    members: frozenset[str] = frozenset()
 
     def with_(self, other: LookedAt) -> LookedAt:
         """Both together."""
         return LookedAt(
-            self.header or other.header, max(self.largest_record_bytes, other.largest_record_bytes)
+            self.header or other.header,
+            max(self.largest_record_bytes, other.largest_record_bytes),
+            self.members | other.members,
+        )
+
+    def absent_columns(self, source: InputSection) -> str | None:
+        """What is wrong where no record of JSON Lines that was looked at has a member that a column names."""
+        absent = [column.name for column in source.columns if column.name not in self.members]
+        if not absent or not self.members:
+            return None
+        return (
+            f"none of the records that were looked at has {', '.join(absent)}; they have "
+            f"{', '.join(sorted(self.members))}; correct input.columns, or add a preprocess section, in which columns "
+            f"may be optional"
         )
 
 
@@ -68,7 +83,8 @@ def look(window: Window, source: InputSection) -> tuple[LookedAt, tuple[str, ...
     longest = max(map(len, lines), default=len(window.data))
     header = window.start == 0 and source.format == "csv" and _names_columns(lines, source)
     problem = next(_problems(window, lines[1:] if header else lines, source), None)
-    told = LookedAt(header=header, largest_record_bytes=longest)
+    members = _members(lines) if source.format == "jsonlines" and problem is None else frozenset()
+    told = LookedAt(header=header, largest_record_bytes=longest, members=members)
     return told, () if problem is None else (f"{window.key}: {problem}",)
 
 
@@ -112,15 +128,20 @@ def _problems(window: Window, lines: list[bytes], source: InputSection) -> Itera
 
 
 def _json_problem(text: str, where: str) -> Iterator[str]:
+    found = "is JSON, but not an object"
     try:
-        value = json.loads(text)
-    except ValueError:
-        value = None
+        value = decode_record(text)
+    except ValueError as error:
+        value, found = None, f"is not JSON ({error})"
     if not isinstance(value, dict):
         yield (
-            f"{where} is no JSON object, and SageMaker ends a record at each line end; write one object to a line, or "
+            f"{where} {found}, and SageMaker ends a record at each line end; write one object to a line, or "
             f"add a preprocess section, which keeps such lines aside"
         )
+
+
+def _members(lines: list[bytes]) -> frozenset[str]:
+    return frozenset(name for line in lines for name in decode_record(line.decode()))
 
 
 def _csv_problem(text: str, where: str, source: InputSection) -> Iterator[str]:

@@ -36,6 +36,14 @@ def check_output_columns(columns: Sequence[str], predictions: Iterable[str], joi
             )
         seen.add(name)
 
+    if join.function is not None:
+        for name in join.function.adds:
+            if name in columns:
+                raise ValueError(
+                    f"join.function.adds: found {name!r}, a column of the input, which the function is given "
+                    f"whether it is published or not; allowed are names of its own"
+                )
+
 
 def _named(join: JoinSection) -> Mapping[str, Iterable[str]]:
     return {

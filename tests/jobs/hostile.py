@@ -42,6 +42,13 @@ def parquet(**data: Any) -> bytes:
     return file.getvalue()
 
 
+def parquet_twice() -> bytes:
+    file = io.BytesIO()
+    columns_twice = [pa.array([1.0]), pa.array(["a"]), pa.array([2.0])]
+    pq.write_table(pa.Table.from_arrays(columns_twice, names=["x", "id", "x"]), file)
+    return file.getvalue()
+
+
 @dataclass(frozen=True)
 class Object:
     """An object that ends the job."""
@@ -137,6 +144,12 @@ OBJECTS = (
     Object("a zip archive", b"PK\x03\x04...."),
     Object("bzip2", b"BZh91AY&SY...."),
     Object("Parquet, and the pipeline says csv", parquet(id=["a"], x=[1.0])),
+    Object("Parquet with a column twice", parquet_twice, {"input_format": "parquet"}),
+    Object(
+        "JSON Lines of which no record has a member that is required",
+        b'{"id": "a", "amount": 1}\n{"id": "b"}\n',
+        {"input_format": "jsonlines"},
+    ),
     Object("CSV, and the pipeline says parquet", b"id,x\na,1\n", {"input_format": "parquet"}),
     Object("Parquet without a column", parquet(id=["a"]), {"input_format": "parquet"}),
     Object("Parquet that was cut off", parquet(id=["a"], x=[1.0])[:-9], {"input_format": "parquet"}),
@@ -188,6 +201,8 @@ RECORDS = (
     ),
     Record("JSON that breaks off", b'{"id": "a", "x": 1', **JSON),
     Record("a JSON array", b'["a", 1]', **JSON),
+    Record("a member twice", b'{"id": "a", "x": 1, "x": 2}', **JSON),
+    Record("JSON that nests deep", b'{"id": ' + b"[" * 101 + b"]" * 101 + b', "x": 1}', **JSON),
     Record("half a surrogate pair", b'{"id": "\\ud800", "x": 1}', **JSON),
     Record("NaN in JSON", b'{"id": "a", "x": NaN}', **JSON),
     Record("true where a number belongs", b'{"id": "a", "x": true}', **JSON),
@@ -200,6 +215,11 @@ ANSWERS = (
     Answer("a blank line in place of an answer", b'{"score": 1}\n\n'),
     Answer("null", b'{"score": 1}\n{"score": null}\n'),
     Answer("NaN", b'{"score": NaN}\n{"score": 2}\n'),
+    Answer("a member twice", b'{"score": 1}\n{"score": 2, "score": 3}\n'),
+    Answer(
+        "half a surrogate pair", b'{"label": "a"}\n{"label": "cut \\ud83d"}\n',
+        {"fields": {"label": "label"}, "types": {"label": "string"}},
+    ),
     Answer("another member", b'{"score": 1}\n{"label": 2}\n'),
     Answer("text where a number belongs", b'{"score": 1}\n{"score": "high"}\n'),
     Answer("true where a number belongs", b'{"score": true}\n{"score": true}\n'),

@@ -228,11 +228,11 @@ def test_json_records_keep_their_text_in_json_lines(tmp_path: Path) -> None:
 
 
 def test_a_member_called_like_a_prediction_gives_way(tmp_path: Path) -> None:
-    records = '{"id": "score", "score": 0.10}\n' * 3
+    records = '{"id": "score", "n": 1, "score": 0.10}\n' * 3
     found = joined(
         tmp_path, "1\n2\n3\n", "jsonl", records, records="jsonlines", predictions={"fields": {"$": "score"}}
     )
-    assert found == "".join(f'{{"id": "score", "score": {number}}}\n' for number in (1, 2, 3))
+    assert found == "".join(f'{{"id": "score", "n": 1, "score": {number}}}\n' for number in (1, 2, 3))
 
 
 @pytest.mark.parametrize("output", ["parquet", "csv"])

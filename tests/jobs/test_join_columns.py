@@ -210,7 +210,7 @@ def test_the_missing_value_of_newer_pandas_types_is_a_null(tmp_path: Path, modul
 def test_what_a_function_makes_and_json_has_not_is_named(tmp_path: Path, module: str, name: str) -> None:
     function = {"module": module, "name": name, "adds": [{"name": "more", "type": "json"}]}
     with pytest.raises(
-        JoinError, match=rf"^shard algo-1-00000, record 2: {module}.{name} made more \[.*no JSON: "
+        JoinError, match=rf"^shard algo-1-00000, record 2: {module}.{name} made more \[.*not JSON: "
     ):
         joined(tmp_path, "jsonl", function=function)
 

@@ -109,13 +109,18 @@ def test_what_begins_an_object_and_is_no_record_is_not_joined(
         (b"[1]", "is no JSON object"),
         (b'{"id": "b", "age": 1', "is not JSON"),
         (b'{"id": "b", "age": 1.5}', "age is '1.5', allowed is a whole number"),
-        (b'{"id": "b", "balance": NaN}', "balance is 'NaN', allowed is a number"),
+        (b'{"id": "b", "balance": NaN}', "is not JSON: it holds NaN, which JSON does not have"),
+        (b'{"id": "b", "more": [Infinity]}', "is not JSON: it holds Infinity"),
+        (b'{"id": "b", "more": {"\\udc00": 1}}', "is not JSON: it escapes half a surrogate pair"),
+        (b'{"id": "b", "more": {"a": 1, "a": 1}}', "is not JSON: an object has member 'a' twice"),
+        (b'{"id": "b", "more": ' + b"[" * 700 + b"]" * 700 + b"}", "is not JSON: it nests arrays"),
+        (b'{"id": "b", "more": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "is not JSON: it nests arrays"),
         (b'{"id": "b", "balance": [1]}', r"balance is '\[1\]', allowed is a number"),
     ],
 )
 def test_json_of_another_shape_is_named_too(tmp_path: Path, output: str, line: bytes, found: str) -> None:
     """Also where records are published as they came, members that nobody named included."""
-    records = b'{"id": "a", "age": 1, "more": [1]}\n' + line + b"\n"
+    records = b'{"id": "a", "age": 1, "balance": 2, "more": [1]}\n' + line + b"\n"
     with pytest.raises(JoinError, match=f"shard s, record 2:? {found}"):
         joined(tmp_path, records, output, records="jsonlines")
 

@@ -203,8 +203,18 @@ def test_packed_objects_are_looked_at_as_text(storage: Storage) -> None:
 
 
 def test_json_lines_are_looked_at_and_put_together_too(storage: Storage) -> None:
-    objects = uploaded(storage, **{f"{at}": json.dumps({"id": at}) for at in range(9)})
-    assert look_at(storage, JSON, INPUT, objects).largest_record_bytes == 9
+    objects = uploaded(storage, **{f"{at}": json.dumps({"id": at, "age": 1}) for at in range(9)})
+    assert look_at(storage, JSON, INPUT, objects).largest_record_bytes == 19
     (piece,) = made(storage, objects, layout(10_000, merge_below=1000), JSON)
     assert piece.records == 9
     assert [json.loads(line)["id"] for line in storage.read(piece.uri).splitlines()] == list(range(9))
+
+
+def test_a_member_that_no_record_has_is_told_before_anything_is_paid(storage: Storage) -> None:
+    """As where it was renamed upstream; the model would be sent records without it."""
+    objects = uploaded(storage, a='{"id": 1, "agee": 2}\n', b='{"id": 2}\n')
+    with pytest.raises(
+        LintError, match="none of the records that were looked at has age; they have agee, id; correct"
+    ):
+        look_at(storage, JSON, INPUT, objects)
+    assert look_at(storage, JSON, INPUT, uploaded(storage, c='{"age": null}\n', d='{"id": 2}\n'))

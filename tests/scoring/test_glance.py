@@ -38,7 +38,10 @@ def test_only_lines_whose_beginning_and_end_are_seen_are_looked_at(
 def test_plain_records_are_no_problem_and_the_longest_is_known() -> None:
     told, problems = look(window('1,a,2\r\n2,"b, ""c""",3\n3,ddd,4'), SOURCE)
     assert (told, problems) == (LookedAt(header=False, largest_record_bytes=14), ())
-    assert look(window('{"id": 1}\n{"id": 2}\n'), JSON) == (LookedAt(largest_record_bytes=9), ())
+    assert look(window('{"id": 1}\n{"id": 2}\n'), JSON) == (
+        LookedAt(largest_record_bytes=9, members=frozenset({"id"})),
+        (),
+    )
 
 
 def test_a_line_longer_than_its_window_is_at_least_as_long() -> None:
@@ -97,8 +100,9 @@ def test_column_names_in_the_first_line_are_seen() -> None:
         ),
         (
             '{"id": 1,\n "x": 2}\n', JSON,
-            ("in/a: line 1 is no JSON object, and SageMaker ends a record at each line end; write one object to a "
-             "line, or add a preprocess section, which keeps such lines aside"),
+            ("in/a: line 1 is not JSON (Expecting property name enclosed in double quotes: line 1 column 10 (char 9)), "
+             "and SageMaker ends a record at each line end; write one object "
+             "to a line, or add a preprocess section, which keeps such lines aside"),
         ),
         (
             "1,caf\xe9,2\n".encode("latin-1"), SOURCE,

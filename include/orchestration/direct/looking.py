@@ -44,6 +44,9 @@ def look_at(storage: Storage, pipeline: Pipeline, input_uri: str, objects: Seque
     told = LookedAt()
     for each, _ in seen:
         told = told.with_(each)
+    absent = told.absent_columns(pipeline.input)
+    if absent is not None:
+        raise LintError((absent,))
     log.info(
         "looked at %s of %s objects: lines of up to %s bytes, a record each",
         len(chosen), len(objects), f"{told.largest_record_bytes:,}",
