@@ -7,6 +7,7 @@ of them are published is decided after it. It keeps the rows: dropping records i
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, Mapping, Sequence
 
 from include.jobs.answers import Taken
@@ -14,7 +15,7 @@ from include.jobs.errors import FunctionError, JoinError
 from include.jobs.join_spec import JoinFunction, JoinSpec, OutputColumn
 from include.jobs.json_reading import decode_record, is_text
 from include.jobs.numeric import parse_column
-from include.jobs.pandas_function import Cell, columns_twice, is_missing, load, text, typed
+from include.jobs.pandas_function import INEXACT, Cell, columns_twice, is_missing, load, text, typed
 from include.jobs.records import Records
 
 
@@ -122,6 +123,7 @@ class Hook:
         if kind == "json":
             return [self._json(value, at, name, records) for at, value in enumerate(values)]
         if kind == "integer":  # pandas makes floats of integers wherever one is missing
+            self._check_exact(values, name, records)
             values = [
                 int(value) if isinstance(value, float) and value.is_integer() else value for value in values
             ]
@@ -138,6 +140,13 @@ class Hook:
                     f"{cells[index]!r}, allowed is {allowed}. Nothing of this group was joined."
                 )
         return [cell or None for cell in cells]
+
+    def _check_exact(self, values: Sequence[Any], name: str, records: Records) -> None:
+        """Raise JoinError for a whole number that may have been another one before it was a float."""
+        for at, value in enumerate(values):
+            if isinstance(value, float) and INEXACT <= abs(value) < math.inf:
+                found = "exact: a float of this size stands for several whole numbers; make it an int, or of type Int64"
+                raise self._refused(value, at, name, records, found)
 
     def _json(self, value: Any, at: int, name: str, records: Records) -> Cell:
         if not isinstance(value, str) and is_missing(value):

@@ -13,6 +13,8 @@ from include.jobs.config import Function
 from include.jobs.errors import ConfigError
 
 Cell = Optional[str]
+# From here on a float does not tell a whole number from its neighbours.
+INEXACT = 1 << 53
 _TRUTH = (bool, np.bool_)
 
 
@@ -30,13 +32,24 @@ def load(function: Function, path: str) -> Callable[[Any], Any]:
 
 
 def typed(kind: str | None, cells: Sequence[Cell]) -> Any:
-    """A column of cells as a pandas Series; integers with a gap become floats, anything but a number stays text."""
+    """A column of cells as a pandas Series; anything but a number stays text.
+
+    Whole numbers with a gap among them are floats, as pandas itself reads them, and `Int64` where a float does not hold
+    one of them. Pandas has that type since 0.24; before 1.0 its gaps are NaN.
+    """
     import pandas as pd
 
     if kind not in ("integer", "float"):
         return pd.Series([cell or None for cell in cells], dtype=object)
-    if kind == "integer" and all(cells):
-        return pd.Series([int(cell) for cell in cells if cell], dtype="int64")
+    if kind == "integer":
+        numbers = [int(cell) if cell and cell.strip() else None for cell in cells]
+        gaps = np.array([number is None for number in numbers], dtype=bool)
+        values = np.array([number or 0 for number in numbers], dtype=np.int64)
+        if not gaps.any():
+            return pd.Series(values)
+        if any(abs(number) >= INEXACT for number in numbers if number):
+            # Not from a list, of which pandas before 2.0 makes floats first.
+            return pd.Series(pd.arrays.IntegerArray(values, gaps))
     return pd.Series([float(cell) if cell and cell.strip() else math.nan for cell in cells], dtype="float64")
 
 
