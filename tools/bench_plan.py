@@ -21,6 +21,7 @@ from pathlib import Path
 from include.orchestration.pipelines import FOLDER
 from include.scoring.config import load_pipeline
 from include.scoring.input_manifest import noted_in_manifest
+from include.scoring.input_selection import InputSelection
 from include.scoring.listing import S3Object
 from include.scoring.params import RunParams
 from include.scoring.plan import make_plan
@@ -43,10 +44,11 @@ def measure(number: int) -> dict[str, float]:
     pipeline = load_pipeline(FOLDER / "abalone.yaml")
     began, used = time.perf_counter(), time.process_time()
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "input.manifest").open("w") as file:
+        selection = InputSelection(URI, lambda _: None)
         made = make_plan(
-            pipeline, RunParams(), noted_in_manifest(URI, listing(number), file),
+            pipeline, RunParams(), noted_in_manifest(URI, selection.select(listing(number)), file),
             run_id="bench", nonce="0" * 16, moment=datetime(2026, 1, 31, tzinfo=UTC), input_uri=URI,
-            output_uri="s3://batch-inference-sample/out/",
+            output_uri="s3://batch-inference-sample/out/", selection=selection,
         )  # fmt: skip
         file.flush()
         size = Path(file.name).stat().st_size

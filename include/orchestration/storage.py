@@ -43,9 +43,9 @@ class Storage:
         return str(self.client.meta.region_name)
 
     def objects(self, prefix: str) -> Iterator[S3Object]:
-        """The objects below a raw string prefix, in key order. Keys ending in `/` are consoles' folders, not data."""
+        """The objects below a raw string prefix, in key order, without the empty ones that consoles make as folders."""
         bucket, key = split(prefix)
-        return (each for each in list_objects(self.client, bucket, key) if not each.key.endswith("/"))
+        return (each for each in list_objects(self.client, bucket, key) if each.size or each.key[-1] != "/")
 
     def uris(self, prefix: str) -> list[str]:
         """Full URIs of the objects below a prefix."""

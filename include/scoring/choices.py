@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from include.scoring.cluster import Sized, StageWork
-from include.scoring.messages import count
+from include.scoring.messages import count, is_or_are
 
 
 @dataclass(slots=True)
@@ -34,13 +34,9 @@ class Choices:
         if stage.fixed is not None:
             who, why = "trigger form", f"the trigger form said {stage.fixed}"
             if chosen.count < stage.fixed:
-                why += f", lowered because there {_be(stage.units)} only {count(stage.units, unit)}"
+                why += f", lowered because there {is_or_are(stage.units)} only {count(stage.units, unit)}"
         elif chosen.count == stage.units < stage.max_instances:
-            why += f", and there {_be(stage.units)} only {count(stage.units, unit)}"
+            why += f", and there {is_or_are(stage.units)} only {count(stage.units, unit)}"
         named = f"; the trigger form said {kind}" if typed_type else ""
         sentence = f"{name.capitalize()} uses {chosen.count} × {kind}, because {why}{named}."
         self.choose(f"{name}.instance_count", who, sentence)
-
-
-def _be(number: int) -> str:
-    return "is" if number == 1 else "are"

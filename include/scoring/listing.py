@@ -10,6 +10,7 @@ from typing import NamedTuple, TextIO
 
 from include.scoring import sizing
 from include.scoring.errors import LintError
+from include.scoring.messages import count, is_or_are, listed
 from include.scoring.rules import Noun
 from include.scoring.s3uri import split
 
@@ -23,6 +24,50 @@ class S3Object(NamedTuple):
     key: str
     size: int
     etag: str = ""
+
+
+class LeftOut(Noun):
+    """Objects that a listing holds and that are not input.
+
+    `control_files` have names that begin with `_` or `.`, or lie in such folders; `example` is the key of one.
+    `unpublished` lie where a run was published and are not named by its manifest; so many `manifests` were followed,
+    and `run` says whose, where it is one.
+    """
+
+    control_files: int = 0
+    unpublished: int = 0
+    manifests: int = 0
+    run: str | None = None
+    example: str | None = None
+
+    def beside_nothing(self) -> str:
+        """What an input without any object holds nevertheless: the end of a sentence, or nothing."""
+        found = []
+        if self.control_files:
+            found.append(
+                f"{count(self.control_files, 'control file')} (names of files or folders that begin with _ or ., such "
+                f"as {self.example})"
+            )
+        if self.unpublished:
+            found.append(f"{count(self.unpublished, 'object')} that no _manifest.json beside them names")
+        return f" besides {listed(found)}, which are never input" if found else ""
+
+    def sentences(self) -> Iterator[str]:
+        """What was left out, and why."""
+        if self.control_files:
+            yield (
+                f"{count(self.control_files, 'control file')} {is_or_are(self.control_files)} left out, such as "
+                f"{self.example}: a name of a file or folder that begins with _ or . is not input."
+            )
+        if self.manifests:
+            whose = f"the run {self.run}" if self.run else f"{self.manifests:,} published runs"
+            others = (
+                f"{count(self.unpublished, 'object')} beside them {is_or_are(self.unpublished)} left out, because no "
+                f"manifest names {'it' if self.unpublished == 1 else 'them'}"
+                if self.unpublished
+                else "nothing else lies beside them"
+            )
+            yield f"The input is what {whose} published, as _manifest.json says; {others}."
 
 
 class InputPlan(Noun):
@@ -41,6 +86,7 @@ class InputPlan(Noun):
     squares: float
     packed_objects: int
     digest: str
+    left_out: LeftOut = LeftOut()
 
 
 class NaivePlan(Noun):

@@ -44,6 +44,11 @@ def count(number: int, singular: str, plural: str | None = None) -> str:
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
+def is_or_are(number: int) -> str:
+    """The verb for so many."""
+    return "is" if number == 1 else "are"
+
+
 def size(number: float) -> str:
     """Bytes in decimal units: `812 B`, `1.2 MB`."""
     amount = float(number)

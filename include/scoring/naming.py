@@ -12,6 +12,9 @@ import re
 import secrets
 from dataclasses import dataclass
 
+from include.scoring.object_names import LONGEST_KEY
+from include.scoring.s3uri import split
+
 # 63 is AWS's limit for jobs and models; "-99" is left for the attempt that is appended when a job is
 # submitted.
 MAX_NAME = 63
@@ -252,6 +255,11 @@ class RunPaths:
     def job(self, job_name: str) -> JobPaths:
         """What the job of this name writes."""
         return JobPaths(f"{self.run_prefix}{job_name}/")
+
+    def longest_output_name(self) -> int:
+        """Most bytes of an input object's name that leave its answers, `<name>.out`, a key that S3 takes."""
+        _, folder = split(self.job("x" * MAX_NAME).predictions)
+        return LONGEST_KEY - len(folder.encode()) - len(".out")
 
 
 def _words(text: str) -> str:

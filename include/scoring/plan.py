@@ -25,9 +25,10 @@ from include.scoring.errors import EmptyInputError, PlanError
 from include.scoring.estimate import Estimate, estimate, nothing
 from include.scoring.handing_over import HandedOver, LayoutPlan, hand_over
 from include.scoring.history import STAGES, HistoryRow, Stage
+from include.scoring.input_selection import InputSelection
 from include.scoring.join_job import JoinJobPlan, join_work, plan_join_job
 from include.scoring.limits import check_limits
-from include.scoring.listing import InputPlan, NaivePlan, describe_input, one_folder
+from include.scoring.listing import InputPlan, NaivePlan, describe_input
 from include.scoring.listing import S3Object as S3Object
 from include.scoring.messages import count, money, size
 from include.scoring.model import ModelPlan, stated_model
@@ -156,6 +157,7 @@ def make_plan(
     can_ask: bool = False,
     model: ModelPlan | None = None,
     region: str | None = None,
+    selection: InputSelection | None = None,
 ) -> Plan:
     """Size the clusters of one run.
 
@@ -164,30 +166,34 @@ def make_plan(
     deadline counts (default: `moment`). With `can_ask` a run above its budget may become a plan whose `approval` says
     what a person must agree to first; the caller then has to ask. Without it such a run fails. `model` is the one that
     was found for the run (default: what the pipeline file says of it). `region` is that of the jobs, where it is known.
+    `selection` is what selects the objects, for what it leaves out.
 
     Raises EmptyInputError when there is nothing to score and the pipeline wants that to fail, ParamsError when a typed
     param is outside the limits, PlanError when no cluster meets the goals.
     """
     check_limits(pipeline, params)
-    sizes, listed = array("q"), one_folder(input_uri, objects)
+    sizes = array("q")
     found, naive = describe_input(
         input_uri,
-        _noting(sizes, listed) if pipeline.preprocess is None else listed,
+        _noting(sizes, objects) if pipeline.preprocess is None else objects,
         pipeline.input.compression,
         pipeline.transform.max_instances,
     )
+    if selection is not None:
+        found = found.model_copy(update={"left_out": selection.left_out})
     model = model or stated_model(pipeline)
     table = (prices or load_prices()).overridden(pipeline.prices)
     say = Choices()
     decision: Decision | None = None
     handed: HandedOver | None = None
     if found.objects == 0:
+        nothing_there = f"{input_uri} holds no object with content{found.left_out.beside_nothing()}"
         if pipeline.on_empty == "fail":
             raise EmptyInputError(
-                f"the input is empty: {input_uri} holds no object with content, and on_empty is 'fail'; "
-                f"upload the data, correct the URI, or set on_empty: skip"
+                f"the input is empty: {nothing_there}, and on_empty is 'fail'; upload the data, correct the URI, or "
+                f"set on_empty: skip"
             )
-        say.note(f"Nothing to score: {input_uri} holds no object with content, and on_empty is 'skip'.")
+        say.note(f"Nothing to score: {nothing_there}, and on_empty is 'skip'.")
     else:
         known = Knowledge(
             prices=table,
@@ -294,6 +300,8 @@ def _introduce(found: InputPlan, decision: Decision, now: datetime, say: Choices
         f"Input is {count(found.objects, 'object')} of {size(found.bytes)} in all, "
         f"the largest {size(found.largest_bytes)}."
     )
+    for sentence in found.left_out.sentences():
+        say.note(sentence)
     if found.packed_objects:
         say.note(
             f"{count(found.packed_objects, 'compressed object')} cannot be divided, so one instance reads each; "

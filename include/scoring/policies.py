@@ -19,6 +19,7 @@ from include.scoring.errors import PolicyError
 from include.scoring.gates import pinned
 from include.scoring.naming import LayoutPaths, RunPaths, job_base_name, name_token, runs_prefix
 from include.scoring.placeholders import check_placeholders
+from include.scoring.published_manifest import MANIFEST_NAME
 from include.scoring.requests import (
     JOB_NAME,
     ProcessingValues,
@@ -37,7 +38,7 @@ LOG_GROUPS = ("/aws/sagemaker/ProcessingJobs", "/aws/sagemaker/TransformJobs")
 #: What a placeholder of a URI may become.
 _PLACEHOLDER_PATTERNS = {"date": "????-??-??", "hour": "??", "run_id": "*"}
 #: What `publish` writes directly below the output.
-_PUBLISHED = ("_manifest.json", "_SUCCESS", "part-*")
+_PUBLISHED = (MANIFEST_NAME, "_SUCCESS", "part-*")
 _NONCE = "0" * 16
 _IMAGE = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/(?P<repository>[^:@]+)"
@@ -175,6 +176,10 @@ def _airflow(
     if pipeline.preprocess is None:
         # It looks at line ends, copies byte ranges, and joins the records of the input itself.
         yield _allow("ReadInput", _objects("GetObject"), [account.s3(f"{source}*") for source in sources])
+    else:
+        # Where the input is what another pipeline published, its manifest says which objects are.
+        manifests = [account.s3(f"{source}*{MANIFEST_NAME}") for source in sources]
+        yield _allow("FollowManifests", _objects("GetObject"), manifests)
     if pipeline.goals.calibrate == "canary":
         # The shard that is transformed alone is taken from among the others.
         yield _allow("SetAside", _objects("DeleteObject"), [account.s3(f"{runs}*/features/*")])

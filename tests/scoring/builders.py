@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from include.scoring.config import Pipeline, load_pipeline
+from include.scoring.input_selection import InputSelection
 from include.scoring.params import RunParams
 from include.scoring.plan import Plan, S3Object, make_plan
 
@@ -86,6 +87,11 @@ def objects(sizes: Iterable[int]) -> list[S3Object]:
     return [
         S3Object(key=f"in/{number:05d}.csv", size=size, etag=str(size)) for number, size in enumerate(sizes)
     ]
+
+
+def selected(uri: str, *keys: str) -> Iterator[S3Object]:
+    """The input among objects with these keys."""
+    return InputSelection(uri, lambda _: None).select([S3Object(key, 100) for key in keys])
 
 
 def plan(

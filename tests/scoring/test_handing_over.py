@@ -10,9 +10,9 @@ from include.scoring.errors import LintError, ParamsError, PlanError
 from include.scoring.glance import LookedAt
 from include.scoring.layout import balanced, lay_out
 from include.scoring.params import RunParams
-from include.scoring.plan import Plan, S3Object, make_plan
+from include.scoring.plan import Plan, make_plan
 from include.scoring.preflight import preflight
-from tests.scoring.builders import MOMENT, direct, objects, pipeline, plan
+from tests.scoring.builders import MOMENT, direct, objects, pipeline, plan, selected
 
 MB, GB = 1_000_000, 1_000_000_000
 CHEAP = direct({"transform.max_instances": 16, "goals.prefer": "cost"})
@@ -179,7 +179,7 @@ def test_a_plan_covers_every_object_and_byte_once_and_exceeds_no_limit(
 
 def listed(uri: str, *keys: str) -> Plan:
     return make_plan(
-        direct(), RunParams(), [S3Object(key, 100) for key in keys], run_id="r", nonce="n", moment=MOMENT,
+        direct(), RunParams(), selected(uri, *keys), run_id="r", nonce="n", moment=MOMENT,
         input_uri=uri, output_uri="s3://data/out/",
     )  # fmt: skip
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from include.scoring.errors import LintError, PlanError
 from include.scoring.params import RunParams
-from include.scoring.plan import Plan, S3Object, make_plan
+from include.scoring.plan import Plan, make_plan
 from include.scoring.preflight import preflight
-from tests.scoring.builders import MOMENT, TWO_CONTAINERS, example, pipeline, plan
+from tests.scoring.builders import MOMENT, TWO_CONTAINERS, example, pipeline, plan, selected
 
 GB = 1_000_000_000
 
@@ -67,7 +67,7 @@ def test_input_that_no_disk_can_hold_is_an_error() -> None:
 
 def listed(uri: str, *keys: str) -> Plan:
     return make_plan(
-        pipeline(), RunParams(), [S3Object(key, 100) for key in keys], run_id="r", nonce="n", moment=MOMENT,
+        pipeline(), RunParams(), selected(uri, *keys), run_id="r", nonce="n", moment=MOMENT,
         input_uri=uri, output_uri="s3://data/out/",
     )  # fmt: skip
 

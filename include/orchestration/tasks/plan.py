@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
+from botocore.exceptions import ClientError
 
 import include
 from include.orchestration import history, names
@@ -24,11 +26,15 @@ from include.orchestration.pools import check_pool
 from include.orchestration.quotas import quotas_of
 from include.orchestration.references import check_references
 from include.orchestration.releasing import held_run
-from include.orchestration.storage import Storage
+from include.orchestration.storage import Storage, is_gone
 from include.scoring.config import Pipeline
+from include.scoring.errors import PlanError
+from include.scoring.glance import LookedAt
 from include.scoring.input_manifest import noted_in_manifest
+from include.scoring.input_selection import InputSelection, ListAgainError
 from include.scoring.listing import noted_in_listing
 from include.scoring.naming import RunPaths, new_nonce
+from include.scoring.object_names import LONGEST_KEY
 from include.scoring.params import RunParams, beyond_the_pipeline, check_conf, param_specs, read_params
 from include.scoring.placeholders import resolve
 from include.scoring.plan import Plan, S3Object, make_plan
@@ -51,8 +57,8 @@ def plan(
         ModelError: SageMaker has no such model, or no version of it that may score.
         LintError: SageMaker would refuse, or misread, a request of this plan.
         ReleaseError: the run that is to be published is unknown, or not held.
-        PlanError: the input is empty and the pipeline says that this is a failure, no cluster fits, or statistics that
-            a gate compares with cannot be read.
+        PlanError: the input is empty and the pipeline says that this is a failure, no cluster fits, statistics that
+            a gate compares with cannot be read, or the input is what a run published and disagrees with its manifest.
     """
     config = named(pipeline)
     check_conf(dag_run.conf, param_specs(config))
@@ -67,33 +73,35 @@ def plan(
     check_pool(config)
     storage = Storage(config.aws_conn_id, config.region)
     model = resolve_model(config, asked)
-    listed: Iterable[S3Object] = storage.objects(input_uri)
-    # What is not preprocessed is looked at, cut and put into lists by its objects: these are few enough to be kept.
-    kept = list(listed) if config.preprocess is None else []
-    looked_at = look_at(storage, config, input_uri, kept) if config.preprocess is None else None
+    paths = RunPaths.of(work=config.work, pipeline=config.name, run_id=run_id)
     with tempfile.TemporaryDirectory(prefix="plan-") as folder:
         manifest, listing = Path(folder) / "input.manifest", Path(folder) / "input.listing"
-        with manifest.open("w", encoding="utf-8") as names_file, listing.open("w", encoding="utf-8") as file:
-            # The listing passes by and is kept nowhere but in these files.
-            objects = noted_in_listing(noted_in_manifest(input_uri, kept or listed, names_file), file)
-            made = make_plan(
-                config, asked, objects,
+        selection = InputSelection(
+            input_uri,
+            partial(read_control_file, storage),
+            # Without preprocessing the objects' names are those of the transform's outputs.
+            longest_name=LONGEST_KEY if config.preprocess else paths.longest_output_name(),
+        )
+        made, looked_at, kept = plan_listing(
+            storage, config, selection, manifest, listing,
+            partial(
+                make_plan, config, asked,
                 run_id=run_id, nonce=new_nonce(), moment=moment, input_uri=input_uri, output_uri=output_uri,
                 quotas=quotas_of(config, asked), history=history.read(storage, config), now=datetime.now(UTC),
-                model=model, region=storage.region,
+                model=model, region=storage.region, selection=selection,
                 # Where the pipeline wants it, the chain has a task that asks.
                 can_ask=config.goals.on_over_budget == "approve",
-            )  # fmt: skip
+            ),
+        )  # fmt: skip
         preflight(config, made, looked_at)
         if not made.empty:
             check_references(storage, config)
         made = compared(storage, config, asked, made)
-        paths = RunPaths(made.run_prefix)
         storage.write(paths.plan, made.model_dump_json(indent=2) + "\n")
         for sentence in made.sentences:
             log.info("%s", sentence)
         if made.empty:
-            return SkipRest(made.for_xcom(), f"{input_uri} holds no object")
+            return SkipRest(made.for_xcom(), made.sentences[0])
         if made.dry_run:
             return SkipRest(made.for_xcom(), f"a dry run was asked for; the plan is at {paths.plan}")
         if made.unchanged_since is not None:
@@ -110,6 +118,53 @@ def plan(
         storage.upload(manifest, paths.input_manifest)
     storage.write_json(paths.preprocess_config, preprocess_config(config, made))
     return made.for_xcom()
+
+
+def plan_listing(
+    storage: Storage,
+    config: Pipeline,
+    selection: InputSelection,
+    manifest: Path,
+    listing: Path,
+    plan_objects: Callable[[Iterable[S3Object]], Plan],
+) -> tuple[Plan, LookedAt | None, list[S3Object]]:
+    """List the input into two files, and plan with it: the plan, what was seen, and the objects that were kept.
+
+    Objects are kept only without preprocessing, where they are looked at, cut and put into lists, and are few enough.
+    """
+    while True:
+        listed: Iterable[S3Object] = selection.select(storage.objects(selection.uri))
+        try:
+            kept = list(listed) if config.preprocess is None else []
+            looked_at = look_at(storage, config, selection.uri, kept) if config.preprocess is None else None
+            with (
+                manifest.open("w", encoding="utf-8") as names_file,
+                listing.open("w", encoding="utf-8") as file,
+            ):
+                # The listing passes by and is kept nowhere but in these files.
+                noted = noted_in_manifest(selection.uri, kept or listed, names_file)
+                return plan_objects(noted_in_listing(noted, file)), looked_at, kept
+        except ListAgainError as error:
+            log.info("listing the input again: %s", error)
+
+
+def read_control_file(storage: Storage, uri: str) -> bytes | None:
+    """A control file of the input, or None when it is gone.
+
+    Raises:
+        PlanError: S3 does not let it be read.
+    """
+    try:
+        return storage.read(uri)
+    except ClientError as error:
+        if is_gone(error):
+            return None
+        if error.response["Error"]["Code"] not in {"AccessDenied", "403"}:
+            raise
+        raise PlanError(
+            f"{uri} cannot be read, and where a run was published it says which objects are: "
+            f"{error.response['Error'].get('Message')}; allow Airflow's role s3:GetObject on it, or delete it"
+        ) from error
 
 
 def stop_earlier_plan(config: Pipeline, dag_id: str, run_id: str) -> None:
