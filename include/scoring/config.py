@@ -28,6 +28,7 @@ from include.scoring.preparation import (
     check_preparation,
 )
 from include.scoring.rules import DuplicatesRule, Noun, Rule, check_rules
+from include.scoring.schedule import check_schedule
 from include.scoring.sections import (
     MAX_PAYLOAD_TIMES_CONCURRENCY,
     PIPELINE_MAX_PAYLOAD_MB,
@@ -48,6 +49,7 @@ from include.scoring.sections import (
     default_payload_mb,
 )
 from include.scoring.security import SecuritySection, check_volume_key
+from include.scoring.tags import TagKey, TagValue
 from include.scoring.yaml_file import read_yaml
 
 
@@ -143,16 +145,24 @@ class Pipeline(Noun):
         default_factory=dict,
         description="Instances that the account may use, by AWS's names of its quotas, where the run may not ask AWS.",
     )
-    tags: dict[str, str] = Field(
+    tags: dict[TagKey, TagValue] = Field(
         default_factory=dict, max_length=40, description="Tags of every job and model, for AWS's bill."
     )
 
     @field_validator("schedule")
     @classmethod
-    def _is_cron_like(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith("@") and len(value.split()) != 5:
+    def _is_a_schedule(cls, value: str | None) -> str | None:
+        if value is not None:
+            check_schedule(value)
+        return value
+
+    @field_validator("max_rejected")
+    @classmethod
+    def _is_a_count_or_a_share(cls, value: float | None) -> float | None:
+        if isinstance(value, float) and value > 1:
             raise ValueError(
-                f"found {value!r}; allowed is a cron expression of five fields, or a preset such as '@daily'"
+                f"found {value}; allowed is a count, a whole number such as {value:.0f}, or a share of at most 1.0, "
+                f"such as 0.05"
             )
         return value
 

@@ -13,9 +13,10 @@ ALLOWED = (
 )
 
 
-def check_deadline(value: int | str) -> None:
+def check_deadline(value: object) -> None:
     """Raise ValueError unless `value` is a deadline."""
-    if isinstance(value, bool) or not (_MINUTES.fullmatch(str(value)) or _CLOCK.fullmatch(str(value))):
+    is_text = isinstance(value, int | str) and not isinstance(value, bool)
+    if not is_text or not (_MINUTES.fullmatch(str(value)) or _CLOCK.fullmatch(str(value))):
         raise ValueError(f"found {value!r}; {ALLOWED}")
 
 

@@ -14,14 +14,17 @@ from include.scoring.messages import did_you_mean, one_of
 Location: TypeAlias = tuple[str | int, ...]
 LineOf: TypeAlias = Callable[[Location], int | None]
 
+#: Problems of one file that are told: an alias can repeat one a hundred thousand times.
+MOST_TOLD = 100
+
 
 def explain(error: ValidationError, model: type[BaseModel], line_of: LineOf | None = None) -> tuple[str, ...]:
-    """One sentence for each problem, in the order of the document.
+    """One sentence for each problem, in the order of the document; where there are very many, for the first of them.
 
     `line_of` gives the line of a field in the file, if there is one.
     """
     found: list[tuple[int, str]] = []
-    for detail in error.errors():
+    for detail in error.errors(include_url=False)[:MOST_TOLD]:
         location, owner = _real_location(detail["loc"], model)
         sentence = _sentence(detail, location, owner)
         if not location:
@@ -30,7 +33,10 @@ def explain(error: ValidationError, model: type[BaseModel], line_of: LineOf | No
         line = line_of(location) if line_of else None
         where = ", ".join(part for part in (f"line {line}" if line else "", _path(location)) if part)
         found.append((line or 0, f"{where}: {sentence}" if where else sentence))
-    return tuple(dict.fromkeys(text for _, text in sorted(found, key=lambda item: item[0])))
+    problems = dict.fromkeys(text for _, text in sorted(found, key=lambda item: item[0]))
+    if error.error_count() > MOST_TOLD:
+        problems[f"and {error.error_count() - MOST_TOLD:,} more"] = None
+    return tuple(problems)
 
 
 def _real_location(location: Location, model: type[BaseModel]) -> tuple[Location, type[BaseModel] | None]:
@@ -42,6 +48,8 @@ def _real_location(location: Location, model: type[BaseModel]) -> tuple[Location
         if isinstance(part, int):
             real.append(part)
             continue
+        if part == "[key]":
+            continue  # what is wrong with a member of a mapping is its key, which stands before
         tagged = [c for c in candidates if part in _tags(c)]
         if tagged:
             candidates = tagged

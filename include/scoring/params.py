@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from include.scoring import s3uri
 from include.scoring.config import Pipeline
@@ -19,6 +19,7 @@ from include.scoring.errors import ParamsError, PlaceholderError
 from include.scoring.explain import explain
 from include.scoring.messages import did_you_mean, one_of
 from include.scoring.placeholders import PLACEHOLDERS, check_placeholders
+from include.scoring.rules import truth_as_text
 from include.scoring.sections import INSTANCE_TYPE_PATTERN, MAX_INSTANCES, PIPELINE_MAX_PAYLOAD_MB
 
 #: Sections of the form, in order.
@@ -34,7 +35,7 @@ class RunParams(BaseModel):
     `RunParams.model_validate` raises pydantic's ValidationError; `read_params` raises ParamsError.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     dry_run: bool = False
     publish_run: str | None = None
@@ -52,6 +53,11 @@ class RunParams(BaseModel):
     budget: float | None = Field(default=None, gt=0)
     prefer: Literal["cost", "speed"] | None = None
     max_instances: int | None = Instances
+
+    @model_validator(mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, data: object) -> object:
+        return truth_as_text(cls, data)
 
     @field_validator("*", mode="before")
     @classmethod

@@ -6,16 +6,17 @@ fails is the record's reason. `as_job_config` gives them in the form that the pr
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeAlias
+from functools import cache
+from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    JsonValue,
     PlainSerializer,
     ValidatorFunctionWrapHandler,
     WrapValidator,
@@ -44,8 +45,6 @@ Cell: TypeAlias = Annotated[str | int | float, BeforeValidator(_text_or_number)]
 
 def _to_the_digit(value: object, as_float: ValidatorFunctionWrapHandler) -> int | float:
     number: float = as_float(value)
-    if not math.isfinite(number):
-        raise ValueError(f"found {number}; allowed are finite numbers")
     return value if type(value) is int else number
 
 
@@ -55,10 +54,50 @@ Bound: TypeAlias = Annotated[
 ]
 
 
+@cache
+def _number_fields(model: type[BaseModel]) -> frozenset[str]:
+    """The fields that take numbers, or collections of them, and no truth values."""
+    kinds = {name: _kinds(field.annotation) for name, field in model.model_fields.items()}
+    return frozenset(
+        name
+        for name, found in kinds.items()
+        if found & {int, float} and not found & {bool, str, Any, JsonValue}
+    )
+
+
+def _kinds(annotation: object) -> set[object]:
+    """The types that an annotation allows for values; keys of mappings are none."""
+    parts = get_args(getattr(annotation, "__value__", annotation))
+    if get_origin(annotation) is dict:
+        parts = parts[1:]
+    return set().union(*map(_kinds, parts)) if parts else {annotation}
+
+
+def truth_as_text(model: type[BaseModel], data: object) -> object:
+    """The data of a model, true and false as texts where a number belongs: pydantic would take them for 1 and 0."""
+    if not isinstance(data, dict):
+        return data
+    numbers = _number_fields(model)
+    return {name: _as_text(value) if name in numbers else value for name, value in data.items()}
+
+
+def _as_text(value: object) -> object:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return {name: _as_text(each) for name, each in value.items()}
+    return [_as_text(each) for each in value] if isinstance(value, list) else value
+
+
 class Noun(BaseModel):
     """Base of everything in a pipeline file: frozen, and no key that is not declared."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=False, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, data: object) -> object:
+        return truth_as_text(cls, data)
 
 
 class _Rule(Noun):

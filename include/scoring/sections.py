@@ -68,6 +68,10 @@ Encoding: TypeAlias = Literal[
 ]  # fmt: skip
 InstanceType: TypeAlias = Annotated[str, Field(pattern=INSTANCE_TYPE_PATTERN, examples=["ml.m5.xlarge"])]
 
+#: As CreateModel takes them.
+EnvironmentKey: TypeAlias = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$", max_length=1024)]
+EnvironmentValue: TypeAlias = Annotated[str, Field(max_length=1024)]
+
 
 class Column(Noun):
     """One column of the input."""
@@ -168,8 +172,10 @@ class Container(Noun):
     model_data: S3Uri | None = Field(
         default=None, description="S3 URI of the model.tar.gz that the container loads."
     )
-    environment: dict[str, str] = Field(
-        default_factory=dict, max_length=100, description="Environment variables of the container."
+    environment: dict[EnvironmentKey, EnvironmentValue] = Field(
+        default_factory=dict,
+        max_length=100,
+        description="Environment variables of the container; their names are letters, digits and _.",
     )
 
     @field_validator("model_data")
@@ -357,9 +363,9 @@ class GoalsSection(Noun):
         description="cost: the cheapest clusters that meet the deadline. speed: the fastest within the limits.",
     )
 
-    @field_validator("deadline")
+    @field_validator("deadline", mode="before")
     @classmethod
-    def _is_a_deadline(cls, value: int | str | None) -> int | str | None:
+    def _is_a_deadline(cls, value: object) -> object:
         if value is not None:
             check_deadline(value)
         return value
