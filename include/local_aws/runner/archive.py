@@ -2,45 +2,27 @@
 
 from __future__ import annotations
 
-import io
 import tarfile
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 from include.local_aws.runner.failures import ClientFailedError
 from include.local_aws.runner.s3 import Address, Bucketeer, S3Error
+from include.local_aws.runner.unpacking import ArchiveTooLargeError, unpack
 
 
-class PieceReader(io.RawIOBase):
-    """A file over pieces of bytes, for tarfile's stream mode."""
+def unpack_model(s3: Bucketeer, uri: str, folder: Path, container: str, limit: int) -> None:
+    """Unpack it into `folder`, at most `limit` bytes.
 
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._rest = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # typeshed names a private protocol
-        while not self._rest:
-            piece = next(self._pieces, None)
-            if piece is None:
-                return 0
-            self._rest = piece
-        count = min(len(buffer), len(self._rest))
-        buffer[:count] = self._rest[:count]
-        self._rest = self._rest[count:]
-        return count
-
-
-def unpack_model(s3: Bucketeer, uri: str, folder: Path, container: str) -> None:
-    """Raises ClientFailedError when the archive cannot be read or is no .tar.gz, or when a member leaves the folder."""
+    Raises:
+        ClientFailedError: it cannot be read, is not a .tar.gz, unpacks to more, or a member leaves the folder.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    refused = f'Failed to extract model data archive for container "{container}" from URL "{uri}". '
     try:
-        pieces = s3.stream(Address.parse(uri))
-        with tarfile.open(fileobj=io.BufferedReader(PieceReader(pieces)), mode="r|gz") as archive:
-            archive.extractall(folder, filter="data")
+        unpack(s3.stream(Address.parse(uri)), folder, limit)
+    except ArchiveTooLargeError as error:
+        raise ClientFailedError(f"{refused}{error}") from error
     except S3Error as error:
         raise ClientFailedError(
             f'Failed to download model data for container "{container}" from URL: "{uri}". Please ensure that there is '
@@ -49,6 +31,5 @@ def unpack_model(s3: Bucketeer, uri: str, folder: Path, container: str) -> None:
         ) from error
     except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError) as error:
         raise ClientFailedError(
-            f'Failed to extract model data archive for container "{container}" from URL "{uri}". Please ensure that '
-            "the object located at the URL is a valid tar.gz archive."
+            f"{refused}Please ensure that the object located at the URL is a valid tar.gz archive."
         ) from error

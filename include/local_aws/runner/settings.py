@@ -112,6 +112,12 @@ class RunnerSettings(BaseModel):
         default=0.5, gt=0, description="Pause between two deliveries to CloudWatch Logs."
     )
     progress_seconds: float = Field(default=0.5, ge=0, description="Least time between two progress events.")
+    unpacked_archive_mb: int = Field(
+        default=1024,
+        gt=0,
+        description="What the archive of a model or of a script may unpack to, in MiB: a few MB of gzip can hold "
+        "gigabytes, which on AWS fill the instance's own volume.",
+    )
     port_first: int = Field(default=20000, ge=1024, description="First port given to model containers.")
     port_last: int = Field(
         default=31999,
@@ -123,3 +129,8 @@ class RunnerSettings(BaseModel):
         description="How a container gets its own /opt/ml and /tmp: bubblewrap, mount namespaces, or the "
         "variable SAGEMAKER_BASE_DIR.",
     )
+
+    @property
+    def unpacked_archive_bytes(self) -> int:
+        """`unpacked_archive_mb` in bytes."""
+        return self.unpacked_archive_mb * 1024 * 1024

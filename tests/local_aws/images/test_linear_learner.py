@@ -17,6 +17,7 @@ from include.local_aws.images.linear_learner.formats import LinearLearner
 from include.local_aws.images.linear_learner.model import load_model
 from include.local_aws.images.linear_learner.mxnet_params import read_params
 from include.local_aws.images.serving import Request, Response
+from include.local_aws.runner.unpacking import LIMIT_VARIABLE, ArchiveTooLargeError
 
 
 def ndarray(values: np.ndarray) -> bytes:
@@ -232,3 +233,17 @@ def test_a_folder_without_an_artefact_says_what_is_missing(tmp_path: Path) -> No
 def test_a_file_that_is_no_params_file_is_refused(data: bytes, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         read_params(data)
+
+
+def test_parameters_beyond_the_limit_are_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The archive in the model's archive is small; other members are not read at all."""
+    where = artefact(tmp_path, [[2.0], [-1.0]], [0.5], "LinearRegressionOutput", predictor_type="regressor")
+    with zipfile.ZipFile(where / "model_algo-1", "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("other", bytes(1024 * 1024))
+    monkeypatch.setenv(LIMIT_VARIABLE, "4096")
+    assert load_model(where).features == 2
+    monkeypatch.setenv(LIMIT_VARIABLE, "100")
+    with pytest.raises(ArchiveTooLargeError, match="unpacked_archive_mb"):
+        load_model(where)

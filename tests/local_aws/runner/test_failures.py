@@ -221,6 +221,38 @@ def test_an_archive_member_that_leaves_its_folder_is_refused(aws: Aws) -> None:
     assert "Failed to extract model data archive" in str(reason)
 
 
+def test_an_archive_that_unpacks_to_more_than_the_setting_allows_fails_the_job(aws: Aws) -> None:
+    """Before it fills the disk; the message names the setting."""
+    aws.put_all({"in/a": "1\n"})
+    model = aws.model("models/m.tar.gz", {"code/inference.py": ECHO, "weights": bytes(2 * 1024 * 1024)})
+    container = {**aws.script(ECHO), "ModelDataUrl": model}
+    assert aws.transform([container], settings={"unpacked_archive_mb": 3}).outcome == ("Completed", None)
+    assert aws.transform([container], settings={"unpacked_archive_mb": 1}).outcome == (
+        "Failed",
+        (
+            f'ClientError: Failed to extract model data archive for container "container_1" from URL "{model}". It '
+            "unpacks to more than 1,048,576 bytes, which is what the setting runner.unpacked_archive_mb of the "
+            "embedded AWS allows; raise it if the archive is right."
+        ),
+    )
+
+
+def test_an_archive_of_code_is_held_to_the_same_limit(aws: Aws) -> None:
+    """The image fetches it; the job's log says why the container does not start."""
+    aws.put_all({"in/a": "1\n"})
+    code = {"inference.py": ECHO, "data": bytes(2 * 1024 * 1024)}
+    container = aws.script(
+        ECHO, environment={"SAGEMAKER_SUBMIT_DIRECTORY": aws.model("code/sourcedir.tar.gz", code)}
+    )
+    assert aws.transform([container], settings={"unpacked_archive_mb": 3}).outcome == ("Completed", None)
+    status, _ = aws.transform(
+        [container], settings={"unpacked_archive_mb": 1, "ping_timeout_seconds": 60}
+    ).outcome
+    assert status == "Failed"
+    lines = [line for stream in aws.log_lines("transform").values() for line in stream]
+    assert any("the setting runner.unpacked_archive_mb" in line for line in lines)
+
+
 def test_an_unknown_image_fails_the_job_and_says_where_to_register_it(aws: Aws) -> None:
     aws.put_all({"in/a": "1\n"})
     mine = aws.images_file({"pattern": "mine:*", "serve": ["/bin/true"]})

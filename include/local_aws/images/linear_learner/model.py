@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import zipfile
 from dataclasses import dataclass
@@ -13,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from include.local_aws.images.linear_learner.mxnet_params import read_params
+from include.local_aws.runner.unpacking import ArchiveTooLargeError, limit_of_container
 
 ARCHIVE = "model_algo-1"
+MEMBERS = ("mx-mod-0000.params", "additional-params.json", "mx-mod-symbol.json")
 # What the last layer does to w·x + b, by the operator in mx-mod-symbol.json; all others leave it as it is.
 SIGMOID, SOFTMAX = "LogisticRegressionOutput", "SoftmaxOutput"
 
@@ -54,10 +55,10 @@ class LinearModel:
 def load_model(folder: Path) -> LinearModel:
     """Reads the zip `model_algo-1`, or its members if they lie in the folder itself.
 
-    Raises FileNotFoundError or ValueError saying what is missing.
+    Raises FileNotFoundError or ValueError saying what is missing, ArchiveTooLargeError when it is beyond the limit.
     """
     members = _members(folder)
-    for name in ("mx-mod-0000.params", "additional-params.json", "mx-mod-symbol.json"):
+    for name in MEMBERS:
         if name not in members:
             raise FileNotFoundError(f"{folder} holds no {name}, neither in {ARCHIVE} nor beside it")
     arrays = {
@@ -77,9 +78,13 @@ def load_model(folder: Path) -> LinearModel:
 def _members(folder: Path) -> dict[str, bytes]:
     archive = folder / ARCHIVE
     if archive.is_file():
-        with zipfile.ZipFile(io.BytesIO(archive.read_bytes())) as packed:
-            return {name: packed.read(name) for name in packed.namelist()}
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+        with zipfile.ZipFile(archive) as packed:
+            found = [each for each in packed.infolist() if each.filename in MEMBERS]
+            limit = limit_of_container()
+            if sum(each.file_size for each in found) > limit:
+                raise ArchiveTooLargeError(limit)
+            return {each.filename: packed.read(each) for each in found}
+    return {name: (folder / name).read_bytes() for name in MEMBERS if (folder / name).is_file()}
 
 
 def _pair(arrays: dict[str, NDArray[np.generic]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -14,6 +14,7 @@ from include.local_aws.runner.job import Job
 from include.local_aws.runner.sandbox import Sandbox
 from include.local_aws.runner.transform.client import get
 from include.local_aws.runner.transform.ports import PortReservation
+from include.local_aws.runner.unpacking import LIMIT_VARIABLE
 
 
 def container_name(definition: Mapping[str, str], number: int) -> str:
@@ -52,7 +53,8 @@ class Servers:
         name = container_name({k: str(v) for k, v in definition.items()}, number)
         sandbox = Sandbox(self._job.isolation, spec.work_dir / self._host / str(number), image.visible)
         if uri := definition.get("ModelDataUrl"):
-            unpack_model(self._job.s3, str(uri), sandbox.host_path("/opt/ml/model"), name)
+            folder = sandbox.host_path("/opt/ml/model")
+            unpack_model(self._job.s3, str(uri), folder, name, spec.settings.unpacked_archive_bytes)
         reservation = PortReservation(spec.settings)
         port = reservation.first
         with self._lock:
@@ -64,6 +66,7 @@ class Servers:
             **self._job.service_environment(),
             "SAGEMAKER_BIND_TO_PORT": str(port),
             "SAGEMAKER_SAFE_PORT_RANGE": reservation.safe_range,
+            LIMIT_VARIABLE: str(spec.settings.unpacked_archive_bytes),
             **(model_environment if isinstance(model_environment, dict) else {}),
             **self._environment,
         }
