@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tools.laptop import LaptopError, embedded_aws, s3_client
+from tools.laptop import LaptopError, embedded_aws, private_files, s3_client
 from tools.pipelines import prepare
 
 CHUNK = 65_536
@@ -75,7 +75,7 @@ def main() -> int:
     parser.add_argument("--host", default="0.0.0.0", help="address to listen on")  # noqa: S104 - see above
     arguments = parser.parse_args()
     try:
-        with embedded_aws(arguments.data_dir / "aws") as endpoint:
+        with private_files(arguments.data_dir), embedded_aws(arguments.data_dir / "aws") as endpoint:
             prepare(s3_client(endpoint), arguments.data_dir / "sample")
             asyncio.run(serve(endpoint, arguments.host, arguments.port))
     except LaptopError as error:

@@ -21,6 +21,8 @@ from typing import Any
 REPO = Path(__file__).resolve().parents[1]
 #: What runs leave behind: databases, logs, the embedded AWS's objects. `make clean` deletes it.
 STATE = Path(os.environ.get("LAPTOP_STATE", REPO / ".local")).resolve()
+#: Logs and databases hold records and secrets.
+PRIVATE_UMASK = 0o077
 #: Holds what Airflow imports as its local settings.
 LOCAL_SETTINGS = REPO / "tools" / "laptop_airflow"
 REGION = "us-east-1"
@@ -35,6 +37,22 @@ CREDENTIALS = {
 
 class LaptopError(Exception):
     """Something a person must be told in one line; the tools print it without a traceback."""
+
+
+@contextlib.contextmanager
+def private_files(folder: Path) -> Iterator[int]:
+    """Files made while the block runs, here and by processes started in it, are their owner's alone, as is `folder`.
+
+    Gives the umask outside the block.
+    """
+    usual = os.umask(PRIVATE_UMASK)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if folder.stat().st_uid == os.getuid():
+            folder.chmod(0o700)  # it may be of a version that left it open
+        yield usual
+    finally:
+        os.umask(usual)
 
 
 def aws_connection(endpoint_url: str) -> str:
@@ -94,6 +112,9 @@ def airflow_environment(home: Path, endpoint_url: str, *, root: Path = REPO) -> 
         "AIRFLOW__API_AUTH__JWT_SECRET": secret["jwt"],
         "AIRFLOW__API__SECRET_KEY": secret["api"],
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
+        # Airflow gives these to logs of tasks whatever the umask is.
+        "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FOLDER_PERMISSIONS": "0o700",
+        "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FILE_PERMISSIONS": "0o600",
         # The end of a task is sometimes noticed so much later; jobs that take seconds would be looked at rarely.
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     }

@@ -35,6 +35,7 @@ from tools.laptop import (
     embedded_aws,
     finish_migration,
     migrate,
+    private_files,
     s3_client,
     stop,
 )  # fmt: skip
@@ -160,8 +161,8 @@ def read_json(client: Any, uri: str) -> Any:
         return None
 
 
-def tell_outcome(client: Any, pipeline: Pipeline, followed: Follower, output: Path | None, log: Path) -> int:
-    """Print what a person should know at the end; the exit status."""
+def tell_outcome(client: Any, pipeline: Pipeline, followed: Follower, log: Path) -> tuple[int, str | None]:
+    """Print what a person should know at the end; the exit status, and where a run that is right has published."""
     paths = RunPaths.of(work=pipeline.work, pipeline=pipeline.name, run_id=followed.run_id or "")
     plan = read_json(client, paths.plan)
     report = read_json(client, paths.report_json)
@@ -170,32 +171,29 @@ def tell_outcome(client: Any, pipeline: Pipeline, followed: Follower, output: Pa
         for task, error in followed.errors.items():
             print(f"\n{task}: {error}")
         print(f"\nAirflow's whole log: {log}")
-        return 1
+        return 1, None
     if plan is None:
         print(f"\nThe run ended success but left no plan at {paths.plan}. Airflow's whole log: {log}")
-        return 1
+        return 1, None
     if report is None:
         print("\n" + "\n".join(plan["sentences"]))
         if plan["dry_run"]:
             print("\nA dry run: nothing was submitted, nothing was published.")
-        return 0
+        return 0, None
     print("\n" + render_text(report))
     records = report["records"]
     if records["in"] != records["rejected"] + records["scored"]:
         print(
             f"\n{records['in']} came in, but {records['rejected']} were rejected and {records['scored']} scored."
         )
-        return 1
-    if output is not None:
-        download_published(client, plan["output_uri"], output)
-        print(f"\nThe published files are in {output}/")
-    return 0
+        return 1, None
+    return 0, str(plan["output_uri"])
 
 
 def score(pipeline: Pipeline, conf: dict[str, Any], source: Path | None, output: Path | None) -> int:
     """Everything between the checked request and the exit status."""
     state = STATE / "run"
-    with only_one(state):
+    with private_files(STATE) as usual_umask, only_one(state):
         shutil.rmtree(state / "aws", ignore_errors=True)
         began = time.monotonic()
         with embedded_aws(state / "aws") as endpoint:
@@ -214,7 +212,11 @@ def score(pipeline: Pipeline, conf: dict[str, Any], source: Path | None, output:
             print(f"  ready after {time.monotonic() - began:.0f} s; the DAG {pipeline.name} runs\n")
             log = state / "airflow.log"
             followed = run_dag(pipeline.name, conf, environment, log)
-            status = tell_outcome(client, pipeline, followed, output, log)
+            status, published = tell_outcome(client, pipeline, followed, log)
+            if output is not None and published is not None:
+                os.umask(usual_umask)  # the folder is the caller's
+                download_published(client, published, output)
+                print(f"\nThe published files are in {output}/")
         print(f"\n{time.monotonic() - began:.0f} s in all.")
         return status
 

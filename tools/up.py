@@ -17,6 +17,7 @@ from tools.laptop import (
     embedded_aws,
     finish_migration,
     migrate,
+    private_files,
     s3_client,
 )
 from tools.pipelines import prepare
@@ -62,7 +63,7 @@ def main() -> int:
     state = STATE / "up"
     try:
         print("starting the embedded AWS and Airflow (about a minute)", flush=True)
-        with embedded_aws(state / "aws", port=AWS_PORT) as endpoint:
+        with private_files(STATE), embedded_aws(state / "aws", port=AWS_PORT) as endpoint:
             environment = airflow_environment(state / "airflow", endpoint)
             migration = migrate(environment)
             prepare(s3_client(endpoint), STATE / "sample")

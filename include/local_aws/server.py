@@ -71,6 +71,9 @@ class LocalAws:
         that name what is not there; MotoStateError for a saved S3 that does not load.
         """
         self._data_dir.mkdir(parents=True, exist_ok=True)
+        if self._data_dir.stat().st_uid == os.getuid():
+            # S3, requests with their variables, and logs are nobody else's to read.
+            self._data_dir.chmod(0o700)
         self._take_data_dir()
         images = self._settings.images_file
         if images is not None and not Path(images).is_file():

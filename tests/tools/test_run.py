@@ -16,6 +16,8 @@ from tools.laptop import REPO
 from tools.run import download_published
 
 UCI = REPO.parent / "shared" / "data" / "abalone.csv"
+UMASK = os.umask(0o077)
+os.umask(UMASK)
 ROWS = [
     "M,0.455,0.365,0.095,0.514,0.2245,0.101,0.15,15",
     "F,0.53,0.42,0.135,0.677,0.2565,0.1415,0.21,9",
@@ -115,3 +117,10 @@ def test_a_file_of_ones_own_is_scored_and_left_in_a_folder(tmp_path: Path) -> No
     assert rows["predicted_rings"].notna().all()
     assert f"{expected_in:,}" in ended.stdout
     assert "the trigger form said 1" in " ".join(ended.stdout.split())
+    state = tmp_path / "state"
+    assert [
+        path for path in (state, *state.rglob("*")) if not path.is_symlink() and path.stat().st_mode & 0o077
+    ] == []
+    assert (tmp_path / "scored" / "_manifest.json").stat().st_mode & 0o777 == 0o666 & ~UMASK, (
+        "the caller's own folder"
+    )

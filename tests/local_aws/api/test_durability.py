@@ -31,7 +31,7 @@ from tests.local_aws.api.requests import (
     started,
     transform_request,
 )
-from tests.local_aws.servers import Server
+from tests.local_aws.servers import Server, running
 
 pytestmark = pytest.mark.local_only
 
@@ -360,3 +360,18 @@ def test_jobs_use_another_s3_when_its_endpoint_is_given(start_server: Any, name:
     finish(sagemaker.describe_transform_job, TransformJobName=name)
     spec = json.loads(path.read_text())
     assert (spec["s3_endpoint_url"], spec["logs_endpoint_url"]) == (other.url, server.url)
+
+
+def test_state_is_for_the_eyes_of_its_owner_alone(tmp_path: Path) -> None:
+    """Objects, requests, logs, what jobs leave; also below a folder that an older version left open to all."""
+    data_dir = tmp_path / "aws"
+    data_dir.mkdir(mode=0o755)
+    with running(data_dir, FAST) as server:
+        server.client("s3").create_bucket(Bucket="bucket")
+        sagemaker = server.client("sagemaker")
+        sagemaker.create_processing_job(**processing_request("private", Environment={"SAY": "not an event"}))
+        finish(sagemaker.describe_processing_job, ProcessingJobName="private")
+        server.stop()
+    found = [data_dir, *data_dir.rglob("*")]
+    assert {"aws", "state.sqlite", "moto.pickle", "processing-private.log"} <= {path.name for path in found}
+    assert [path for path in found if path.stat().st_mode & 0o077] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -151,6 +152,17 @@ for path in sys.argv[1:]:
     ((*lines,),) = aws.log_lines("processing").values()
     assert lines == [f"{place} {'written' if place in places[:3] else 'EROFS'}" for place in places]
     assert not [place for place in places if Path(place, "left-behind").exists()]
+
+
+def test_a_container_has_the_umask_of_containers_whatever_the_servers_is(aws: Aws) -> None:
+    """The server's own files are for its owner alone; a script's are as on AWS."""
+    usual = os.umask(0o077)
+    try:
+        ended = aws.processing(["python3", "-c", "import os; print(oct(os.umask(0)))"])
+    finally:
+        os.umask(usual)
+    assert ended.outcome == ("Completed", None)
+    assert list(aws.log_lines("processing").values()) == [["0o22"]]
 
 
 @pytest.mark.parametrize("mode", MODES_HERE)
