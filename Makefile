@@ -48,9 +48,9 @@ faults: $(INSTALLED) ## every case of the fault suite on PostgreSQL and on SQLit
 	@FAULTS=all $(PY) -m pytest -n 2 --dist loadfile tests/faults $(ARGS)
 
 .PHONY: soak
-soak: $(INSTALLED) ## random sequences of faults against running pipelines: make soak MINUTES=10 [SEED=1]
+soak: $(INSTALLED) ## random sequences of faults against running pipelines: make soak MINUTES=10 [SEED=1] [LATE=1: workers that stall and come to late]
 	@tools/system-packages
-	@$(PY) -m tests.faults.soak --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+	@$(PY) -m tests.faults.soak --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(if $(LATE),--late)
 
 .PHONY: backfill
 backfill: $(INSTALLED) ## a backfill of thirty dates through Airflow, twice, each read back: make backfill [DAYS=30]

@@ -56,13 +56,13 @@ def component_environment(
     """What the components need beyond a laptop's environment: the api-server's port, quick discovery of DAG files."""
     url = f"http://127.0.0.1:{api_port}"
     return {
+        "AIRFLOW__CORE__PARALLELISM": "4",
         **environment,
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(api_port),
         "AIRFLOW__API__BASE_URL": url,
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
-        "AIRFLOW__CORE__PARALLELISM": "4",
         # No login: everything listens on loopback only.
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",

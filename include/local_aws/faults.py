@@ -67,7 +67,9 @@ class Fault(BaseModel):
     kind: Kind
     count: int = Field(1, ge=1, le=1_000_000, description="How often it strikes.")
     operation: str | None = Field(None, description="SageMaker or S3 operation it strikes; any, if left out.")
-    status: Literal[500, 502, 503, 504] = Field(500, description="HTTP status of error and s3_error.")
+    status: Literal[403, 500, 502, 503, 504] = Field(
+        500, description="HTTP status of error and s3_error; 403 (AccessDenied) of s3_error only."
+    )
     job_name_contains: str | None = Field(
         None, description="Only jobs or requests with this in the job's name."
     )
@@ -90,6 +92,8 @@ class Fault(BaseModel):
         if unused:
             allowed = ", ".join(sorted(USED[self.kind])) or "none"
             raise ValueError(f"{self.kind} takes no {', '.join(unused)}; its own fields are: {allowed}")
+        if self.kind == "error" and self.status == 403:
+            raise ValueError("error has no status 403; allowed are 500, 502, 503 and 504")
         operations = S3_OPERATIONS if self.kind in S3_KINDS else operation_names()
         if self.kind == "invisible":
             operations = DESCRIBES
@@ -131,7 +135,7 @@ SUMMARIES: dict[str, str] = {
     "withhold": "the operation is carried out, its answer is not sent: the connection is closed",
     "hold": "the operation is carried out, its answer waits until the fault is taken back, `seconds` at most",
     "capacity": "the next fitting job fails with CapacityError when its instances should come",
-    "s3_error": "S3 answers `status`; 503 is SlowDown. Only the S3 behind this port",
+    "s3_error": "S3 answers `status`; 503 is SlowDown, 403 AccessDenied. Only the S3 behind this port",
     "s3_credentials": "S3 answers 400 `ExpiredToken`, to requests signed with `access_key` only if it is given. Only "
     "the S3 behind this port",
     "s3_slow": "S3 takes `seconds` longer. Only the S3 behind this port",

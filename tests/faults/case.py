@@ -20,8 +20,10 @@ class Case:
         ending: how the run ends, as README's table says it.
         act: triggers the run and injects the fault; returns once nothing more is to be done to the run.
         states: of the case's runs in the end, sorted; None of one that is deleted.
+        tries: how many tries a task has had, where that is what the case is about.
         preprocess, transform: how many jobs of each stage are created, exactly.
         published: whether the output holds every row in the end, or nothing at all.
+        keeps: names of files that were in the output before and stay there.
         bad_record: whether one record more is rejected than in a run without a fault.
         leaves_model: whether the run's model stays for the janitor, which deletes it after an hour.
         limit_seconds: after which a job is to be stopped, where the case sets a limit.
@@ -38,9 +40,11 @@ class Case:
     ending: str
     act: Callable[[Scenario], None]
     states: tuple[str | None, ...] = ("success",)
+    tries: Mapping[str, int] = field(default_factory=dict)
     preprocess: int = 1
     transform: int = 1
     published: bool = True
+    keeps: frozenset[str] = frozenset()
     bad_record: bool = False
     leaves_model: bool = False
     limit_seconds: float | None = None

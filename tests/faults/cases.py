@@ -6,7 +6,7 @@ import contextlib
 import signal
 from datetime import timedelta
 
-from tests.faults import data
+from tests.faults import data, interference, late
 from tests.faults.case import Case
 from tests.faults.scenario import Scenario
 from tests.faults.suite import SCARCE
@@ -518,4 +518,6 @@ CASES: tuple[Case, ...] = (
         # As if they were of two pipelines: a pipeline's own runs publish one after the other.
         tuning={"dag": {"max_active_runs": 2}, "publish": {"max_active_tis_per_dag": None}},
     ),
+    *late.CASES,
+    *interference.CASES,
 )

@@ -31,6 +31,8 @@ def check_state(scenario: Scenario) -> None:
     """The case's runs ended as they should."""
     found = tuple(sorted(scenario.states(), key=str))
     assert found == scenario.case.states, scenario.told()
+    tries = {task: scenario.task(task)["try_number"] for task in scenario.case.tries}
+    assert tries == scenario.case.tries, scenario.told()
 
 
 def check_jobs(scenario: Scenario) -> None:
@@ -84,7 +86,7 @@ def check_output(scenario: Scenario) -> None:
     listed = s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])
     names = {Path(entry["Key"]).name for entry in listed}
     if not scenario.case.published:
-        assert names == set()
+        assert names == scenario.case.keeps
         return
     manifest = json.loads(s3.get_object(Bucket=bucket, Key=f"{prefix}_manifest.json")["Body"].read())
     parts = [split(file["uri"])[1] for file in manifest["files"]]

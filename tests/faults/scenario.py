@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
+import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -51,9 +54,9 @@ class Scenario:
         """With what the names of this case's jobs begin."""
         return name_head(self.case.name)
 
-    def trigger(self) -> None:
-        """Start a run, as the UI does."""
-        body = {"logical_date": None, "conf": dict(self.case.conf)}
+    def trigger(self, **fields: Any) -> None:
+        """Start a run, as the UI does; `fields` are further ones of the request, such as its logical date."""
+        body = {"logical_date": None, "conf": dict(self.case.conf), **fields}
         self.runs.append(self.suite.api("POST", f"/dags/{self.case.name}/dagRuns", body)["dag_run_id"])
 
     def path(self, rest: str = "") -> str:
@@ -183,15 +186,49 @@ class Scenario:
 
     def kill_worker(self, task_id: str) -> None:
         """kill -9 the executor's worker that runs the task, with the task's own process."""
+        for process in self.worker_of(self.task(task_id)["id"], task_id):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def stall_worker(self, task_id: str) -> Callable[..., None]:
+        """SIGSTOP the executor's worker that runs the task, and the task's own process.
+
+        What is returned lets them go on and waits until they have ended that try: the task's own process first, which
+        may get far before it is noticed; or `noticed`, when Airflow has told the worker to end it.
+        """
         instance = self.task(task_id)["id"]
+        *workers, task = processes = self.worker_of(instance, task_id)
+        for process in processes:
+            process.send_signal(signal.SIGSTOP)
+
+        def wake(*, noticed: bool = False) -> None:
+            if not noticed:
+                let_go_on(task)
+            for process in workers:
+                let_go_on(process)
+            if noticed:
+                # After five seconds it would be killed as it is.
+                self.wait(lambda: is_told_to_end(task), f"the worker ends its try of {task_id}", pause=0.1)
+                let_go_on(task)
+            self.wait(lambda: not self._processes_of(instance), f"the late try of {task_id} has ended")
+
+        return wake
+
+    def worker_of(self, instance: str, task_id: str) -> list[psutil.Process]:
+        """The processes of one try of a task, the executor's before the task's own."""
+        found = self._processes_of(instance)
+        assert found, f"no process runs {task_id} of {self.case.name}"
+        return found
+
+    def _processes_of(self, instance: str) -> list[psutil.Process]:
+        """Those whose command line names this try; a worker that has ended it names another one, or none."""
         scheduler = psutil.Process(self.suite.airflow.running["scheduler"].pid)
-        killed = 0
+        found = []
         for process in scheduler.children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
                 if instance in " ".join(process.cmdline()):
-                    process.kill()
-                    killed += 1
-        assert killed, f"no process runs {task_id} of {self.case.name}"
+                    found.append(process)
+        return sorted(found, key=lambda process: process.create_time())
 
     def restart(self, component: str) -> None:
         """kill -9 a component of Airflow, start it again, and wait until it works."""
@@ -226,3 +263,18 @@ class Scenario:
     def output(self) -> str:
         """Where the case's runs publish."""
         return output_of(self.case)
+
+
+def let_go_on(process: psutil.Process) -> None:
+    """SIGCONT, unless the process has ended."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.send_signal(signal.SIGCONT)
+
+
+def is_told_to_end(process: psutil.Process) -> bool:
+    """Whether SIGTERM waits for a process that is stopped; also when it has ended already."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        pending = int(re.search(r"^ShdPnd:\s*([0-9a-f]+)$", status, re.MULTILINE)[1], 16)  # type: ignore[index]
+        return bool(pending >> (signal.SIGTERM - 1) & 1)
+    return True

@@ -1,8 +1,8 @@
 """`make soak`: random sequences of faults against running pipelines, for so many minutes.
 
 Rounds follow each other until the time is up. In each, some pipelines run side by side; each suffers one case of the
-table and up to two faults more that must make no difference, in random order, and at times a component of Airflow is
-killed in the middle. Then the same four things are asserted of every run. The seed gives the same sequence again.
+table, or a task's worker that stalls and comes to late, and up to two faults more that must make no difference, in
+random order, and at times a component of Airflow is killed in the middle. `LATE=1` draws stalled workers alone. Then the same four things are asserted of every run. The seed gives the same sequence again.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from include.scoring.s3uri import split
 from tests.faults.case import Case
 from tests.faults.cases import CASES
 from tests.faults.checks import check
+from tests.faults.late import ARRIVALS, STALLS
 from tests.faults.scenario import Scenario
 from tests.faults.suite import PATIENCE_SECONDS, Suite, output_of, running_suite
 
@@ -32,6 +33,19 @@ PIPELINES = ("soak-one", "soak-two", "soak-three")
 COMPONENTS = ("scheduler", "triggerer", "api-server")
 #: Cases that need no pipeline of their own.
 DRAWN = [case for case in CASES if not (case.alone or case.pipeline or case.tuning or case.conf)]
+#: Two processes of each task's body, one of them late: however it comes to, the run is a success.
+LATE = [
+    Case(
+        name="late",
+        fault=f"the worker of `{stall.task}` stalls while it {stall.where}, its request is carried out {arrives}"
+        f"{', it is noticed' if noticed else ''}",
+        ending="success",
+        act=replace(stall, arrives=arrives, noticed=noticed),
+    )
+    for stall in STALLS
+    for arrives in ARRIVALS
+    for noticed in (False, True)
+]
 #: What must make no difference to any of them.
 TROUBLES: dict[str, Callable[[Scenario, random.Random], object]] = {
     "throttling": lambda scenario, draw: scenario.arm("throttle", count=draw.randint(1, 8)),
@@ -54,11 +68,11 @@ class Strike:
         return " + ".join((f"{self.case.name}: {self.case.fault}", *self.troubles))
 
 
-def draw_round(draw: random.Random) -> tuple[list[Strike], str | None]:
+def draw_round(draw: random.Random, cases: list[Case]) -> tuple[list[Strike], str | None]:
     """A strike for each pipeline, and the component that is killed meanwhile, if any."""
     strikes = [
         Strike(
-            replace(draw.choice(DRAWN), name=pipeline),
+            replace(draw.choice(cases), name=pipeline),
             tuple(draw.sample(sorted(TROUBLES), draw.randint(0, 2))),
             draw.getrandbits(32),
         )
@@ -118,6 +132,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--seed", type=int, default=None, help="of an earlier run, to see it again")
+    parser.add_argument("--late", action="store_true", help="stalled workers alone")
     parser.add_argument("--database", choices=("postgresql", "sqlite"), default="postgresql")
     arguments = parser.parse_args()
     seed = arguments.seed if arguments.seed is not None else random.SystemRandom().getrandbits(32)
@@ -131,7 +146,7 @@ def main() -> int:
     ):
         began = time.monotonic()
         while time.monotonic() - began < 60 * arguments.minutes:
-            strikes, killed = draw_round(draw)
+            strikes, killed = draw_round(draw, LATE if arguments.late else [*DRAWN, *LATE])
             if killed:
                 print(
                     f"{time.monotonic() - began:6.0f} s  the {killed} is killed unless a job is to be stopped"

@@ -35,6 +35,8 @@ PATIENCE_SECONDS = 480.0
 #: A lost process is noticed in seconds instead of minutes.
 QUICK = {
     **preloading.ENVIRONMENT,
+    # Workers that stall keep their places.
+    "AIRFLOW__CORE__PARALLELISM": "16",
     "AIRFLOW__API__MAXIMUM_PAGE_LIMIT": "1000",
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
     "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "20",
@@ -80,8 +82,8 @@ class EmbeddedAws:
 class Suite:
     """A running deployment with a pipeline for each case."""
 
-    def __init__(self, airflow: AirflowProcesses, aws: EmbeddedAws) -> None:
-        self.airflow, self.aws = airflow, aws
+    def __init__(self, airflow: AirflowProcesses, aws: EmbeddedAws, root: Path) -> None:
+        self.airflow, self.aws, self.root = airflow, aws, root
         self._runs = Look(self._ask_for_runs)
         self._jobs = Look(lambda: self.aws.server.local("GET", "usage")["jobs"])
 
@@ -221,7 +223,7 @@ def running_suite(database: str, state: Path, cases: list[Case]) -> Iterator[Sui
         stack.callback(airflow.stop)
         airflow.start()
         airflow.wait_until_healthy(seconds=PATIENCE_SECONDS)
-        suite = Suite(airflow, aws)
+        suite = Suite(airflow, aws, root)
         wanted = {JANITOR, *(case.name for case in cases)}
         wait_until(lambda: wanted <= known_dags(suite), "every DAG is parsed")
         suite.api("PATCH", "/dags?dag_id_pattern=%25", {"is_paused": False})

@@ -6,9 +6,17 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
-CODES = {400: "ExpiredToken", 500: "InternalError", 502: "BadGateway", 503: "SlowDown", 504: "GatewayTimeout"}
+CODES = {
+    400: "ExpiredToken",
+    403: "AccessDenied",
+    500: "InternalError",
+    502: "BadGateway",
+    503: "SlowDown",
+    504: "GatewayTimeout",
+}
 MESSAGES = {
     400: "The provided token has expired.",
+    403: "Access Denied",
     500: "We encountered an internal error. Please try again.",
     503: "Please reduce your request rate.",
 }

@@ -110,7 +110,7 @@ def test_a_capacity_error_fails_the_job_before_it_starts(server: Server, sagemak
     assert usage["billed_seconds"] == 0
 
 
-@pytest.mark.parametrize("status", [500, 503])
+@pytest.mark.parametrize("status", [403, 500, 503])
 def test_s3_fails_where_and_as_often_as_asked(
     server: Server, aws: Aws, s3: Any, s3_prefix: str, status: int
 ) -> None:
@@ -127,7 +127,14 @@ def test_s3_fails_where_and_as_often_as_asked(
     with pytest.raises(ClientError) as caught:
         aws.get(uri)
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == status
-    assert caught.value.response["Error"]["Code"] == {500: "InternalError", 503: "SlowDown"}[status]
+    assert (
+        caught.value.response["Error"]["Code"]
+        == {
+            403: "AccessDenied",
+            500: "InternalError",
+            503: "SlowDown",
+        }[status]
+    )
     assert aws.get(uri) == b"z"
 
 
@@ -235,7 +242,8 @@ def test_faults_of_containers_and_instances_are_handed_to_the_next_fitting_job(
         ({"kind": "throttle", "count": 0}, "count: Input should be greater than or equal to 1"),
         ({"kind": "throttle", "seconds": 1}, "throttle takes no seconds; its own fields are: "),
         ({"kind": "s3_slow", "seconds": 1e9}, "seconds: Input should be less than or equal to 3600"),
-        ({"kind": "error", "status": 418}, "status: Input should be 500, 502, 503 or 504"),
+        ({"kind": "error", "status": 403}, "error has no status 403; allowed are 500, 502, 503 and 504"),
+        ({"kind": "error", "status": 418}, "status: Input should be 403, 500, 502, 503 or 504"),
         (
             {"kind": "throttle", "operation": "ListModel"},
             "operation is 'ListModel', there is e.g. ListModels",
