@@ -28,6 +28,7 @@ class Case:
         leaves_model: whether the run's model stays for the janitor, which deletes it after an hour.
         limit_seconds: after which a job is to be stopped, where the case sets a limit.
         alone: whether all runs of the deployment feel the fault, so that no other case may run meanwhile.
+        once: whether it can strike a pipeline once only.
         postgresql_only: needs two triggerers, which SQLite does not allow.
         on_sqlite: whether `make test` runs it on SQLite too; `make faults` runs all on both.
         pipeline: changes to deployed/pipeline.yaml, by dotted name.
@@ -49,6 +50,7 @@ class Case:
     leaves_model: bool = False
     limit_seconds: float | None = None
     alone: bool = False
+    once: bool = False
     postgresql_only: bool = False
     on_sqlite: bool = False
     pipeline: Mapping[str, Any] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import yaml
@@ -66,7 +67,7 @@ def expire_the_credentials(scenario: Scenario) -> None:
 def run_with_an_odd_name(scenario: Scenario) -> None:
     """With a character that AWS's tags do not take; its plan is cleared while a job is at work."""
     scenario.arm("freeze_container", after_seconds=0)
-    scenario.trigger(dag_run_id="odd~name")
+    scenario.trigger(dag_run_id=f"odd~{time.time()}")
     scenario.wait_for_hanging_job()
     scenario.nobody_wants_them()
     scenario.clear("plan", downstream=True)
@@ -145,12 +146,14 @@ CASES = (
         fault="the pipeline file is edited while the run is at work",
         ending="success: the run does what its plan says; the edit counts from the next run on",
         act=edit_the_pipeline,
+        once=True,
     ),
     Case(
         name="early-date",
         fault="a run by hand has a logical date before the pipeline was written",
         ending="success: no date is special",
         act=run_for_an_early_date,
+        once=True,
     ),
     Case(
         name="token-expired",

@@ -1,8 +1,9 @@
 """`make soak`: random sequences of faults against running pipelines, for so many minutes.
 
 Rounds follow each other until the time is up. In each, some pipelines run side by side; each suffers one case of the
-table, or a task's worker that stalls and comes to late, and up to two faults more that must make no difference, in
-random order, and at times a component of Airflow is killed in the middle. `LATE=1` draws stalled workers alone. Then the same four things are asserted of every run. The seed gives the same sequence again.
+table, or a worker that stalls and comes to late, and up to two faults more that must make no difference, in random
+order, and at times a component of Airflow is killed in the middle. With `LATE=1` every strike is a stalled worker. Then
+the same four things are asserted of every run. The seed gives the same sequence again.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from tests.faults.suite import PATIENCE_SECONDS, Suite, output_of, running_suite
 PIPELINES = ("soak-one", "soak-two", "soak-three")
 COMPONENTS = ("scheduler", "triggerer", "api-server")
 #: Cases that need no pipeline of their own.
-DRAWN = [case for case in CASES if not (case.alone or case.pipeline or case.tuning or case.conf)]
+DRAWN = [case for case in CASES if not (case.alone or case.once or case.pipeline or case.tuning or case.conf)]
 #: Two processes of each task's body, one of them late: however it comes to, the run is a success.
 LATE = [
     Case(
