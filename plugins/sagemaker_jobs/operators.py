@@ -130,6 +130,7 @@ class JobOperator(WaitsForJob):
 
     def execute(self, context: Context) -> Any:
         """Submit the job, or find it submitted; then return its account, or wait for it."""
+        self._ti = context["ti"]
         self.preprocess_config()
         spec = self._spec = self._make_spec()
         # Before the job exists, so that whoever has to find it again can.
@@ -148,9 +149,11 @@ class JobOperator(WaitsForJob):
         return self.job_done(context, job)
 
     def on_kill(self) -> None:
-        """Stop what this task has submitted, or is about to."""
-        self._killed = True
-        super().on_kill()
+        """Stop what this task has submitted, or is about to, unless another try of it has taken over."""
+        if self.job_in_hand is None:
+            self._killed = self._is_job_unwanted()
+        else:
+            super().on_kill()
 
     def preprocess_config(self) -> None:
         """Cast numbers, run S3Operations, expand the role's name.

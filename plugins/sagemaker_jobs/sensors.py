@@ -53,6 +53,7 @@ class JobSensor(WaitsForJob):
 
     def execute(self, context: Context) -> Any:
         """Make sure of the job, then wait for it."""
+        self._ti = context["ti"]
         try:
             spec = self.spec_in_use(context)
             if spec is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import random
+import sys
 import time
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -12,6 +13,7 @@ from airflow.providers.amazon.aws.utils.mixins import AwsBaseHookMixin
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, BaseOperatorMeta, TriggerFailureReason
 from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import AirflowTaskTimeout
 
 from sagemaker_jobs.attempts import types_of
 from sagemaker_jobs.casting import optional_number
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
 _BACKSTOP_SECONDS = 60.0
 # Before instances are ready nothing is billed, and stop_after_seconds does not count; but not for ever.
 _PROVISIONING_SECONDS = 3600.0
+# States of a task that has, or has had, a try after the one that is being killed, which takes its job for its own.
+_GOES_ON = frozenset({"scheduled", "queued", "deferred", "up_for_retry", "up_for_reschedule", "success"})
 _LONGEST_PAUSE_SECONDS = 600.0
 # A job that AWS has taken is described by all of AWS within a minute or so, however short the patience for room.
 _VISIBLE_WITHIN_SECONDS = 300.0
@@ -83,6 +87,7 @@ class WaitsForJob(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
     _ended: Job | None = None
     _ended_spec: JobSpec | None = None
     job_in_hand: str | None = None
+    _ti: Any = None
     # Of the operator or sensor beside which this mixin stands.
     log: Any
     execution_timeout: datetime.timedelta | None
@@ -117,9 +122,33 @@ class WaitsForJob(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
         raise NotImplementedError
 
     def on_kill(self) -> None:
-        """Stop the job when the worker is killed, or times out, in the moments before or after the wait."""
-        if self.job_in_hand is not None:
+        """Stop the job when the task is killed, or times out, in the moments before or after the wait.
+
+        Not when Airflow goes on with the task: then this try alone is ended, because its worker goes or because it
+        came to after the next try had begun, and that one has the same job.
+        """
+        if self._is_job_unwanted() and self.job_in_hand is not None:
             stop_job(self.hook, self.job_kind, self.job_in_hand, because=KILLED)
+
+    def _is_job_unwanted(self) -> bool:
+        """Whether no other try of the task will look for the job of this one, which is being killed."""
+        if isinstance(sys.exc_info()[1], AirflowTaskTimeout):
+            return True
+        ti = self._ti
+        if ti is None:
+            return True
+        try:
+            index = None if ti.map_index is None or ti.map_index < 0 else ti.map_index
+            found = ti.get_task_states(
+                dag_id=ti.dag_id, map_index=index, task_ids=[ti.task_id], run_ids=[ti.run_id]
+            )
+        except Exception:
+            self.log.exception("The task's state is unknown, so its job is left to clean_up or the janitor.")
+            return False
+        state = next(iter(found.get(ti.run_id, {}).values()), None)
+        if state == "running":
+            return bool(ti.try_number > ti.max_tries)
+        return state not in _GOES_ON
 
     def begin(
         self, context: Context, spec: JobSpec, trouble: Trouble | None = None, *, go_on: bool = False
@@ -204,6 +233,7 @@ class WaitsForJob(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
         Airflow turns a sensor's deferral timeout into AirflowSensorTimeout, which ends the task whatever
         ``retries``.
         """
+        self._ti = context["ti"]
         if next_method == TRIGGER_FAIL_REPR:
             next_method, next_kwargs = "wait_failed", {"failure": next_kwargs or {}}
         return super().resume_execution(next_method, next_kwargs, context)  # type: ignore[misc]  # BaseOperator's

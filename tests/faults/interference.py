@@ -60,7 +60,7 @@ def run_for_an_early_date(scenario: Scenario) -> None:
 def expire_the_credentials(scenario: Scenario) -> None:
     """Once for each call that makes a job or model, or looks at one."""
     for operation in ("CreateProcessingJob", "DescribeProcessingJob", "CreateModel", "CreateTransformJob"):
-        scenario.arm("expired_token", operation=operation)
+        scenario.arm("credentials", operation=operation)
     scenario.trigger()
 
 

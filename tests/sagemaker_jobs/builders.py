@@ -18,12 +18,32 @@ class TaskInstance(SimpleNamespace):
         assert (task_ids, map_indexes) == (self.task_id, self.map_index)
         return self.xcoms.get(key)
 
+    def get_task_states(
+        self, dag_id: str, map_index: int | None, task_ids: list[str], run_ids: list[str]
+    ) -> dict[str, dict[str, str | None]]:
+        """What Airflow's Execution API answers; ``now`` is the task's state, or an error."""
+        if isinstance(self.now, Exception):
+            raise self.now
+        assert (dag_id, map_index, task_ids, run_ids) == (self.dag_id, None, [self.task_id], [self.run_id])
+        return {} if self.now == "gone" else {self.run_id: {self.task_id: self.now}}
+
 
 def context_of(
-    task: Any, *, try_number: int = 1, max_tries: int | None = None, xcoms: Any = None
+    task: Any,
+    *,
+    try_number: int = 1,
+    max_tries: int | None = None,
+    xcoms: Any = None,
+    now: str | Exception | None = "failed",
 ) -> dict[str, Any]:
-    """A context for ``task``; ``max_tries`` is its retries unless a clear has raised it."""
+    """A context for ``task``; ``max_tries`` is its retries unless a clear has raised it.
+
+    ``now`` is its state in Airflow when it is killed, "gone" of one that is deleted.
+    """
     ti = TaskInstance(
+        dag_id="a-dag",
+        run_id="a-run",
+        now=now,
         task=task,
         task_id=task.task_id,
         map_index=-1,

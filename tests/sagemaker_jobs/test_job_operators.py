@@ -12,7 +12,7 @@ from airflow.providers.amazon.aws.operators.sagemaker import (
     SageMakerProcessingOperator,
     SageMakerTransformOperator,
 )
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferred
 
 from sagemaker_jobs.ensuring import ensure_job
 from sagemaker_jobs.errors import JobFailedForGood, RequestError
@@ -221,13 +221,53 @@ def test_a_job_that_failed_while_submitting_again_is_told_with_its_reason(aws: F
         again.execute(context_of(again, try_number=2))
 
 
-def test_a_killed_submitter_stops_what_it_submitted(aws: FakeSageMaker):
-    """SIGTERM or execution_timeout on the worker: the job is stopped, tagged as ours."""
+@pytest.mark.parametrize("now", ["failed", "skipped", "removed", "gone", None])
+def test_a_killed_submitter_stops_what_it_submitted(aws: FakeSageMaker, now: str | None):
+    """When nobody will look for the job: the task is marked failed, cleared, or gone with its run."""
     operator = ProcessingJobOperator(task_id="p", config=processing_config())
-    arn = operator.execute(context_of(operator))["Processing"]["ProcessingJobArn"]
+    arn = operator.execute(context_of(operator, now=now))["Processing"]["ProcessingJobArn"]
     operator.on_kill()
     assert aws.status(f"{PREPROCESS}-1") == "Stopping"
     assert aws.tags[arn]["airflow:stopped-because"] == "its task was killed"
+
+
+@pytest.mark.parametrize(
+    "now", ["scheduled", "queued", "running", "deferred", "up_for_retry", "success", OSError("no answer")]
+)
+@pytest.mark.parametrize("submitted", [False, True])
+def test_a_try_that_is_killed_late_leaves_the_job_to_the_next(
+    aws: FakeSageMaker, now: str | Exception, submitted: bool
+):
+    """Its worker stalled; the next try has the same job for its own, and may have done with it."""
+    operator = ProcessingJobOperator(task_id="p", config=processing_config(), retries=1)
+    context = context_of(operator, now=now)
+    if submitted:
+        operator.execute(context)
+        operator.on_kill()
+    else:
+        operator._ti = context["ti"]
+        operator.on_kill()
+        operator.execute(context)
+    assert aws.status(f"{PREPROCESS}-1") == "InProgress"
+
+
+def test_the_last_try_that_is_killed_with_its_worker_stops_the_job(aws: FakeSageMaker):
+    """Its worker goes, and Airflow starts no other."""
+    operator = ProcessingJobOperator(task_id="p", config=processing_config(), retries=1)
+    operator.execute(context_of(operator, try_number=2, now="running"))
+    operator.on_kill()
+    assert aws.status(f"{PREPROCESS}-1") == "Stopping"
+
+
+def test_a_submitter_whose_time_is_up_stops_its_job(aws: FakeSageMaker):
+    """Airflow calls on_kill while it handles the timeout; the task is still running then."""
+    operator = ProcessingJobOperator(task_id="p", config=processing_config(), retries=1)
+    operator.execute(context_of(operator, now="running"))
+    try:
+        raise AirflowTaskTimeout
+    except AirflowTaskTimeout:
+        operator.on_kill()
+    assert aws.status(f"{PREPROCESS}-1") == "Stopping"
 
 
 def test_a_submitter_killed_before_it_knows_its_job_stops_it_afterwards(aws: FakeSageMaker):
