@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from include.scoring.messages import count, duration, money
+from include.scoring.messages import count, duration, listed, money
 from include.scoring.model import label
 from include.scoring.priced import priced
 
@@ -18,6 +18,8 @@ def render_text(report: Mapping[str, Any]) -> str:
     """The report as lines of at most 80 characters, but for addresses, which are never broken."""
     lines = [f"{report['pipeline']} · {report['run_id']}", ""]
     lines += _records(report["records"], report["rejects"], report["refused"])
+    # A run that was planned before this was counted may be published and reported later.
+    lines += _left_out(report["input"].get("left_out", {}))
     lines += _gates(report["quality"]["checks"]["gates"])
     lines += _field("model", label(report["model"]))
     lines.append("")
@@ -37,6 +39,16 @@ def render_text(report: Mapping[str, Any]) -> str:
             *_table(report["first_rows"]),
         ]
     return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _left_out(left_out: Mapping[str, Any]) -> list[str]:
+    """Objects that were listed and are not input."""
+    control, unpublished = left_out.get("control_files", 0), left_out.get("unpublished", 0)
+    found = [
+        *([count(control, "control file")] if control else []),
+        *([f"{count(unpublished, 'object')} that no manifest names"] if unpublished else []),
+    ]
+    return _field("left out", listed(found)) if found else []
 
 
 def _gates(gates: Sequence[Mapping[str, Any]]) -> list[str]:

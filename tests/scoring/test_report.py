@@ -322,3 +322,22 @@ def test_the_page_shows_the_figures() -> None:
         "no duplicates 5",
     ):
         assert wanted in shown, f"{wanted!r} is not in {shown}"
+
+
+@pytest.mark.parametrize(
+    ("left_out", "line"),
+    [
+        ({"control_files": 4, "unpublished": 0}, "left out      4 control files\n"),
+        (
+            {"control_files": 1, "unpublished": 2},
+            "left out      1 control file and 2 objects that no manifest names\n",
+        ),
+    ],
+)
+def test_the_report_says_what_the_listing_held_beside_the_input(left_out: dict[str, int], line: str) -> None:
+    figures = report()
+    assert "left out" not in render_text(figures)
+    figures["input"]["left_out"].update(left_out)
+    assert line in render_text(figures)
+    del figures["input"]["left_out"]
+    assert "left out" not in render_text(figures)
