@@ -24,6 +24,7 @@ from jsonschema.exceptions import best_match
 from include.scoring.config import Pipeline, load_pipeline
 from include.scoring.errors import ScoringError
 from include.scoring.naming import RunPaths
+from include.scoring.object_names import is_control_name
 from include.scoring.params import check_conf, param_specs, read_params
 from include.scoring.report import render_text
 from include.scoring.s3uri import split
@@ -204,7 +205,7 @@ def score(pipeline: Pipeline, conf: dict[str, Any], source: Path | None, output:
             upload_sample(client, pipeline, STATE / "sample", data=source is None)
             bucket = split(pipeline.work)[0]
             if source is not None:
-                conf = {"input_uri": f"s3://{bucket}/{OWN_INPUT}", **conf}
+                conf = {"input_uri": f"s3://{bucket}/{input_prefix(source)}", **conf}
                 upload_folder(client, source, f"s3://{bucket}/{OWN_INPUT}")
             if output is not None:
                 conf = {"output_uri": f"s3://{bucket}/{OWN_OUTPUT}", **conf}
@@ -219,6 +220,11 @@ def score(pipeline: Pipeline, conf: dict[str, Any], source: Path | None, output:
                 print(f"\nThe published files are in {output}/")
         print(f"\n{time.monotonic() - began:.0f} s in all.")
         return status
+
+
+def input_prefix(source: Path) -> str:
+    """The prefix of the run's input. A file that the user named is meant, also where its name is a control file's."""
+    return OWN_INPUT + (source.name[0] if source.is_file() and is_control_name(source.name) else "")
 
 
 def main() -> int:

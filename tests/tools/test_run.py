@@ -12,8 +12,10 @@ from typing import Any
 import pandas
 import pytest
 
+from include.scoring.input_selection import InputSelection
+from include.scoring.listing import S3Object
 from tools.laptop import REPO
-from tools.run import download_published
+from tools.run import download_published, input_prefix
 
 UCI = REPO.parent / "shared" / "data" / "abalone.csv"
 UMASK = os.umask(0o077)
@@ -124,3 +126,13 @@ def test_a_file_of_ones_own_is_scored_and_left_in_a_folder(tmp_path: Path) -> No
     assert (tmp_path / "scored" / "_manifest.json").stat().st_mode & 0o777 == 0o666 & ~UMASK, (
         "the caller's own folder"
     )
+
+
+@pytest.mark.parametrize("name", ["mine.csv", "_mine.csv", ".mine.csv", "mine.csv._COPYING_"])
+def test_a_file_that_the_user_names_is_input_whatever_its_name_begins_with(tmp_path: Path, name: str) -> None:
+    """Of a folder, control files are left out as anywhere."""
+    file = tmp_path / name
+    file.write_text("1\n")
+    listed = [S3Object(f"own-input/{name}", 2)]
+    assert list(InputSelection(f"s3://bucket/{input_prefix(file)}", lambda _: None).select(listed)) == listed
+    assert input_prefix(tmp_path) == "own-input/"
