@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import json
 import signal
 import sys
 from pathlib import Path
@@ -73,9 +74,14 @@ def main() -> int:
     )
     # All addresses of the container; what leaves it is decided by `ports` in docker-compose.yaml.
     parser.add_argument("--host", default="0.0.0.0", help="address to listen on")  # noqa: S104 - see above
+    parser.add_argument(
+        "--host-name", action="append", default=[], help="name by which other containers call it; repeatable"
+    )
     arguments = parser.parse_args()
     try:
-        with private_files(arguments.data_dir), embedded_aws(arguments.data_dir / "aws") as endpoint:
+        settings = {"host_names": json.dumps(arguments.host_name)}
+        state = embedded_aws(arguments.data_dir / "aws", settings=settings)
+        with private_files(arguments.data_dir), state as endpoint:
             prepare(s3_client(endpoint), arguments.data_dir / "sample")
             asyncio.run(serve(endpoint, arguments.host, arguments.port))
     except LaptopError as error:

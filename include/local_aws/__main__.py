@@ -40,6 +40,13 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 lets the system choose")
     serve.add_argument("--data-dir", type=Path, default=Path(".local/aws"), help="where state is kept")
     serve.add_argument("--settings", type=Path, help="a YAML file of settings, see README.md")
+    serve.add_argument(
+        "--host-name",
+        action="append",
+        dest="host_names",
+        metavar="NAME",
+        help="a name under which clients reach the server, e.g. that of a container; repeatable",
+    )
     serve.add_argument("--s3-endpoint-url", help="let jobs use another S3")
     serve.add_argument("--provisioning-seconds", type=float, help="how long jobs wait for instances")
     serve.add_argument(
@@ -71,7 +78,7 @@ def _serve(options: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: stopping.set())
     try:
         overrides = dict(_override(text) for text in options.set)
-        for name in ("s3_endpoint_url", "provisioning_seconds"):
+        for name in ("s3_endpoint_url", "provisioning_seconds", "host_names"):
             if getattr(options, name) is not None:
                 overrides[name] = getattr(options, name)
         server = LocalAws(load_settings(options.settings, overrides), options.data_dir, options.port)

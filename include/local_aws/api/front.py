@@ -1,40 +1,37 @@
-"""The one port: SageMaker and /_local to ours, everything else to moto, unmodified."""
+"""The one port: SageMaker and its quotas from here, the other services that are served from moto, unmodified."""
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-
+from include.local_aws.api.error_forms import respond_error
+from include.local_aws.api.errors import AwsError
+from include.local_aws.api.moto_services import MotoServices
 from include.local_aws.api.s3_faults import s3_operation, s3_refusal
-from include.local_aws.api.service_quotas import TARGET_PREFIX as SERVICE_QUOTAS_PREFIX
-from include.local_aws.api.wire import TARGET_PREFIX
+from include.local_aws.api.served import S3, SAGEMAKER, SERVICE_QUOTAS, Asked, read_asked
 from include.local_aws.faults import S3_KINDS, Faults, access_key_of
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
-SERVICE = re.compile(r"Credential=[^/]+/\d{8}/[^/]+/([a-z0-9-]+)/aws4_request")
-
 
 class Front:
-    """The WSGI application that the server runs.
+    """The WSGI application within AccessControl.
 
     `sagemaker`, `quotas`, `admin` and `faults` are put in once the port is known, since they need it.
     """
 
     def __init__(self) -> None:
         self.sagemaker: Application | None = None
-        self.quotas: Application | None = None
+        self.quotas: Callable[[Asked, StartResponse], Iterable[bytes]] | None = None
         self.admin: Application | None = None
         self.faults = Faults()
         self.closing = False
-        self.moto: Application = DomainDispatcherApplication(create_backend_app)
+        self.moto = MotoServices()
         self._in_flight = 0
         self._changed = threading.Condition()
 
@@ -56,30 +53,28 @@ class Front:
             return self._changed.wait_for(lambda: self._in_flight == 0, seconds)
 
     def _pass_on(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        target = environ.get("HTTP_X_AMZ_TARGET", "")
-        if target.startswith(TARGET_PREFIX) and self.sagemaker is not None:
+        if environ["PATH_INFO"].startswith("/_local/") and self.admin is not None:
+            return self.admin(environ, start_response)
+        try:
+            asked = read_asked(environ)
+        except AwsError as error:
+            return respond_error(environ, start_response, error)
+        if asked.service is SAGEMAKER and self.sagemaker is not None:
             if self.closing:
                 start_response("503 Service Unavailable", [("Content-Length", "0")])
                 return []
-            return self.sagemaker(environ, start_response)
-        if environ["PATH_INFO"].startswith("/_local/") and self.admin is not None:
-            return self.admin(environ, start_response)
-        refusal = self._s3_fault(environ, start_response)
-        if refusal is not None:
-            return refusal
-        if target.startswith(SERVICE_QUOTAS_PREFIX) and self.quotas is not None:
-            return self.quotas(environ, start_response)
-        return self.moto(environ, start_response)
+            return self.sagemaker(asked.environ, start_response)
+        if asked.service is SERVICE_QUOTAS and self.quotas is not None:
+            return self.quotas(asked, start_response)
+        refusal = self._s3_fault(environ, start_response) if asked.service is S3 else None
+        return self.moto.answer(asked, start_response) if refusal is None else refusal
 
     def _s3_fault(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes] | None:
-        service = SERVICE.search(environ.get("HTTP_AUTHORIZATION", ""))
-        if service is None or service[1] != "s3":
-            return None
         fault = self.faults.take(
             S3_KINDS,
             operation=s3_operation(environ),
             key=environ["PATH_INFO"],
-            access_key=access_key_of(environ["HTTP_AUTHORIZATION"]),
+            access_key=access_key_of(environ.get("HTTP_AUTHORIZATION", "")),
         )
         if fault is None:
             return None

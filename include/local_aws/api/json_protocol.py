@@ -13,11 +13,20 @@ Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 
 MAX_BODY = 8 * 1024 * 1024
-REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 501: "Not Implemented"}
+REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    403: "Forbidden",
+    405: "Method Not Allowed",
+    500: "Internal Server Error",
+    501: "Not Implemented",
+}
 
 
 def read_body(environ: Environ) -> bytes:
-    """The request's body; raises SerializationError for a length that cannot be."""
+    """The request's body; raises SerializationError for a length that cannot be, or a body that breaks off."""
+    if "HTTP_TRANSFER_ENCODING" in environ:
+        raise SerializationError("Transfer-Encoding is not taken here; send the body with a Content-Length")
     try:
         length = int(environ.get("CONTENT_LENGTH") or 0)
     except ValueError:
@@ -27,6 +36,8 @@ def read_body(environ: Environ) -> bytes:
             f"Content-Length is {environ.get('CONTENT_LENGTH')!r}, allowed are 0 to {MAX_BODY} bytes"
         )
     body: bytes = environ["wsgi.input"].read(length)
+    if len(body) < length:
+        raise SerializationError(f"The body breaks off after {len(body)} of {length} bytes")
     return body
 
 

@@ -19,9 +19,9 @@ def service_model(service: str = "sagemaker") -> ServiceModel:
 
 
 @cache
-def operation_names() -> frozenset[str]:
-    """Every operation SageMaker has, implemented here or not."""
-    return frozenset(service_model().operation_names)
+def operation_names(service: str = "sagemaker") -> frozenset[str]:
+    """Every operation that AWS's service has, implemented here or not."""
+    return frozenset(service_model(service).operation_names)
 
 
 @cache

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -20,33 +19,33 @@ from include.local_aws.api.kinds import PROCESSING, TRANSFORM
 from include.local_aws.api.model import constraints, operation_model, service_model
 from include.local_aws.api.quotas import limit_of, of_type_name
 from include.local_aws.api.rendering import render
+from include.local_aws.api.served import Asked
 from include.local_aws.api.validation import parse_request
 from include.local_aws.settings import Settings
 
-TARGET_PREFIX = "ServiceQuotasV20190624."
 SERVICE = "sagemaker"
 DEFAULT_PAGE = 100
 SCOPE = re.compile(r"Credential=[^/]+/\d{8}/([a-z0-9-]+)/servicequotas/aws4_request")
 
-Application = Callable[[Environ, StartResponse], Iterable[bytes]]
+Answerer = Callable[[Asked, StartResponse], Iterable[bytes]]
 
 
 class ServiceQuotasApplication:
-    """The WSGI application behind `X-Amz-Target: ServiceQuotasV20190624.*`; other services' quotas are `others`'."""
+    """What answers `X-Amz-Target: ServiceQuotasV20190624.*`; other services' quotas are `others`'."""
 
-    def __init__(self, settings: Settings, others: Application) -> None:
+    def __init__(self, settings: Settings, others: Answerer) -> None:
         self._settings = settings
         self._others = others
         self._operations = {"ListServiceQuotas": self._list, "GetServiceQuota": self._get}
 
-    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    def __call__(self, asked: Asked, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
-        operation = environ["HTTP_X_AMZ_TARGET"].removeprefix(TARGET_PREFIX)
+        environ, operation = asked.environ, asked.operation
         try:
-            body = read_body(environ)
-            request = load_json(body)
+            request = load_json(read_body(environ))
             if not isinstance(request, dict) or request.get("ServiceCode", SERVICE) != SERVICE:
-                return self._others({**environ, "wsgi.input": io.BytesIO(body)}, start_response)
+                environ["wsgi.input"].seek(0)
+                return self._others(asked, start_response)
             handler = self._operations.get(operation)
             if handler is None:
                 raise NotImplementedHereError(

@@ -18,10 +18,9 @@ from include.local_aws.api.errors import (
     MissingTokenError,
     NotImplementedHereError,
     ServiceUnavailableError,
-    UnknownOperationError,
 )
 from include.local_aws.api.json_protocol import load_json, read_body, respond
-from include.local_aws.api.model import operation_model, operation_names
+from include.local_aws.api.model import operation_model
 from include.local_aws.api.operations import OPERATIONS
 from include.local_aws.api.rendering import render
 from include.local_aws.api.support import refuse_unsupported
@@ -34,13 +33,12 @@ log = logging.getLogger(__name__)
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 
-TARGET_PREFIX = "SageMaker."
 SCOPE = re.compile(r"Credential=[^/]+/\d{8}/([a-z0-9-]+)/sagemaker/aws4_request")
 REQUEST_FAULTS = ("throttle", "error", "credentials", "invisible", "drop", "withhold", "hold")
 
 
 class SageMakerApplication:
-    """The WSGI application behind `X-Amz-Target: SageMaker.*`."""
+    """The WSGI application for SageMaker's operations, by name in X-Amz-Target; those that it has, here or not."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -49,7 +47,7 @@ class SageMakerApplication:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request; a dropped connection answers nothing."""
-        operation = environ.get("HTTP_X_AMZ_TARGET", "").removeprefix(TARGET_PREFIX)
+        operation = environ["HTTP_X_AMZ_TARGET"].rpartition(".")[2]
         fault: Fault | None = None
         try:
             body = read_body(environ)
@@ -80,8 +78,6 @@ class SageMakerApplication:
         return respond(start_response, status, answer)
 
     def _answer(self, operation: str, body: bytes, environ: Environ) -> dict[str, Any] | None:
-        if operation not in operation_names():
-            raise UnknownOperationError(f"SageMaker has no operation {operation!r}")
         handler = OPERATIONS.get(operation)
         if handler is None:
             raise NotImplementedHereError(
