@@ -10,7 +10,7 @@ from typing import Any
 from flask import Flask
 from moto.core.exceptions import ServiceException
 from moto.moto_server.werkzeug_app import create_backend_app
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from include.local_aws.api.error_forms import StartResponse, respond_error
 from include.local_aws.api.errors import AwsError, InternalFailureError, NotImplementedHereError
@@ -48,6 +48,8 @@ class MotoServices:
             error = NotImplementedHereError(
                 f"{what} is not implemented by the embedded AWS, whose {asked.service.name} is moto's: {missing}"
             )
+        except ClientDisconnected:
+            error = MotoError("IncompleteBody", f"{what}: the body breaks off before its Content-Length", 400)
         except HTTPException as rejection:
             # moto's own errors among them have AWS's code.
             code = getattr(rejection, "error_type", "InvalidRequest")

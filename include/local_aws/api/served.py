@@ -103,10 +103,11 @@ def read_asked(environ: Environ) -> Asked:
         return Asked(S3, "", environ)
     if service is not None and service.protocol == "query":
         return _by_action(environ, service)
-    if has_form(environ):
-        operation = _action(_with_body(environ)) or f"{environ['REQUEST_METHOD']} {path}"
-    else:
-        operation = f"{environ['REQUEST_METHOD']} {path}"
+    operation = f"{environ['REQUEST_METHOD']} {path}"
+    if "HTTP_SMITHY_PROTOCOL" in environ:
+        operation = path.rpartition("/")[2]
+    elif has_form(environ):
+        operation = _action(_with_body(environ)) or operation
     raise not_served(operation, signed)
 
 

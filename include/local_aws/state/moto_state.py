@@ -1,9 +1,10 @@
-"""Keep moto's S3, IAM, STS and CloudWatch Logs over a clean stop: its backends pickle."""
+"""Keep moto's services over a clean stop: their backends pickle, except that of SQS, which holds locks."""
 
 from __future__ import annotations
 
 import os
 import pickle
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +14,7 @@ from moto.backends import get_backend
 
 # Its overloads want literal names.
 _backends = cast("Callable[[str], Any]", get_backend)
-SERVICES = ("s3", "iam", "sts", "logs")
+SERVICES = ("s3", "iam", "sts", "logs", "glue", "sns")
 
 
 class MotoStateError(RuntimeError):
@@ -28,6 +29,8 @@ def save_moto(path: Path) -> None:
             for account, region, backend in _backends(service).iter_backends()
         }
         for service in SERVICES
+        # What was never asked for is not loaded for this either.
+        if f"moto.{service}.models" in sys.modules
     }
     part = path.with_suffix(".part")
     with part.open("wb") as file:

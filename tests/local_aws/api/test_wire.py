@@ -141,7 +141,7 @@ def test_regions_are_apart(aws: Aws, sagemaker: Any, model: str) -> None:
     assert ":eu-west-1:" in answer["message"]
 
 
-def test_everything_else_is_motos(aws: Aws) -> None:
+def test_other_services_that_are_served_are_motos(aws: Aws) -> None:
     """S3, STS, IAM and CloudWatch Logs behind the same port."""
     assert aws.server is not None
     assert aws.server.client("sts").get_caller_identity()["Account"] == "123456789012"
