@@ -40,8 +40,7 @@ class Query:
         if len(rows) <= self.size:
             return None
         last = rows[self.size - 1]
-        token = [self.fingerprint, getattr(last, SORT_COLUMNS[self.sort_by]), last.name_key]
-        return base64.urlsafe_b64encode(json.dumps(token).encode()).decode()
+        return write_token(self.fingerprint, getattr(last, SORT_COLUMNS[self.sort_by]), last.name_key)
 
 
 def query(
@@ -66,7 +65,7 @@ def query(
     direction, beyond = ("ASC", ">") if order == "Ascending" else ("DESC", "<")
     if "NextToken" in request:
         conditions.append(f"({column}, name_key) {beyond} (?, ?)")
-        values += _read_token(request["NextToken"], fingerprint)
+        values += read_token(request["NextToken"], fingerprint)
     return Query(
         where=" AND ".join(conditions),
         values=values,
@@ -78,7 +77,13 @@ def query(
     )
 
 
-def _read_token(token: str, fingerprint: list[Any]) -> list[Any]:
+def write_token(fingerprint: list[Any], value: str | float, key: str) -> str:
+    """A token that goes on after the row with this sort value and key, for the same arguments alone."""
+    return base64.urlsafe_b64encode(json.dumps([fingerprint, value, key]).encode()).decode()
+
+
+def read_token(token: str, fingerprint: list[Any]) -> list[Any]:
+    """Sort value and key of a token; raises ValidationError unless `write_token` made it for `fingerprint`."""
     foreign = ValidationError("Invalid NextToken: it is not one that this operation returned")
     try:
         asked, value, name_key = json.loads(base64.urlsafe_b64decode(token.encode()))

@@ -183,7 +183,11 @@ FIELDS: dict[str, dict[str, Support]] = {
         "ModelPackageName": DONE,
         "ModelPackageGroupName": DONE,
         "ModelPackageDescription": DONE,
-        "ModelApprovalStatus": DONE,
+        "ModelApprovalStatus": Support(
+            "differs",
+            "of versions; accepted for a package without a group, as on AWS, and without effect: whether AWS shows it "
+            "there is not documented",
+        ),
         "CustomerMetadataProperties": DONE,
         "ModelLifeCycle": DONE,
         "ClientToken": DONE,
@@ -229,6 +233,19 @@ FIELDS: dict[str, dict[str, Support]] = {
         "CrossAccountFilterOption": Support(
             "differs", "CrossAccount finds none; one account holds everything"
         ),
+    },
+    "BatchDescribeModelPackage": {"ModelPackageArnList": DONE},
+    "Search": {
+        "Resource": Support("differs", "ModelPackage and ModelPackageGroup; others are refused"),
+        "SearchExpression": Support(
+            "differs",
+            "text is compared by case, NotEquals holds where the property is absent; neither is documented",
+        ),
+        **dict.fromkeys(("SortBy", "SortOrder", "NextToken", "MaxResults"), DONE),
+        "CrossAccountFilterOption": Support(
+            "differs", "CrossAccount finds none; one account holds everything"
+        ),
+        "VisibilityConditions": Support("refused", "everything is visible here"),
     },
     "UpdateModelPackage": {
         "ModelPackageArn": DONE,

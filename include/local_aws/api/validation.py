@@ -14,6 +14,8 @@ from include.local_aws.api.model import BOTOCORE_VERSION
 
 INT_LIMIT = {"integer": 2**31, "long": 2**63}
 PATTERN_SECONDS = 1.0
+# Parts of a member's path. Shapes that hold themselves, as SearchExpression does, have no end of their own.
+DEEPEST = 150
 # The largest epoch second that datetime can hold (9999-12-31); AWS refuses more as well.
 LAST_SECOND = 253_402_300_799.0
 
@@ -65,6 +67,8 @@ class _Walker:
             raise violations_error(self.clauses)
 
     def to_any(self, shape: Shape, value: object, path: str) -> Any:
+        if path.count(".") > DEEPEST:
+            raise SerializationError(f"The request is nested more than {DEEPEST} deep")
         match shape.type_name:
             case "structure":
                 return self.to_structure(cast(StructureShape, shape), value, path)

@@ -51,27 +51,36 @@ Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, {"patt
 
 def schema(shape: Any) -> dict[str, Any]:
     """The shape as a JSON schema; null is allowed where a member may be left out."""
+    definitions: dict[str, Any] = {}
+    return {**_schema(shape, definitions), "$defs": definitions}
+
+
+def _schema(shape: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+    """Structures are defined by their names, since some hold themselves."""
     kind, limits = shape.type_name, shape.metadata
     if kind == "structure":
-        required = set(shape.required_members)
-        properties = {
-            name: schema(member) if name in required else {"anyOf": [{"type": "null"}, schema(member)]}
-            for name, member in shape.members.items()
-        }
-        return {
-            "type": "object",
-            "properties": properties,
-            "required": sorted(required),
-            "additionalProperties": False,
-        }
+        if shape.name not in definitions:
+            definitions[shape.name] = {}
+            required = set(shape.required_members)
+            of_members = {name: _schema(member, definitions) for name, member in shape.members.items()}
+            definitions[shape.name] = {
+                "type": "object",
+                "properties": {
+                    name: member if name in required else {"anyOf": [{"type": "null"}, member]}
+                    for name, member in of_members.items()
+                },
+                "required": sorted(required),
+                "additionalProperties": False,
+            }
+        return {"$ref": f"#/$defs/{shape.name}"}
     if kind == "list":
-        result = {"type": "array", "items": schema(shape.member)}
+        result = {"type": "array", "items": _schema(shape.member, definitions)}
         return _limited(result, limits, "minItems", "maxItems")
     if kind == "map":
         result = {
             "type": "object",
-            "propertyNames": schema(shape.key),
-            "additionalProperties": schema(shape.value),
+            "propertyNames": _schema(shape.key, definitions),
+            "additionalProperties": _schema(shape.value, definitions),
         }
         return _limited(result, limits, "minProperties", "maxProperties")
     if kind == "string":
@@ -201,6 +210,7 @@ def accepted(aws: Aws, sagemaker: Any) -> dict[str, dict[str, Any]]:
     page = {"MaxResults": 5, "SortBy": "Name", "SortOrder": "Ascending", "NameContains": "s"}
     return {
         "AddTags": {"ResourceArn": arn, "Tags": [{"Key": "a", "Value": "b"}]},
+        "BatchDescribeModelPackage": {"ModelPackageArnList": [package]},
         "CreateModel": model_request("sweep"),
         "CreateProcessingJob": processing,
         "CreateTransformJob": transform,
@@ -221,6 +231,17 @@ def accepted(aws: Aws, sagemaker: Any) -> dict[str, dict[str, Any]]:
         "ListProcessingJobs": {**page, "StatusEquals": "Completed", "CreationTimeAfter": 1.5},
         "ListTags": {"ResourceArn": arn},
         "ListTransformJobs": {**page, "LastModifiedTimeBefore": 2e9},
+        "Search": {
+            "Resource": "ModelPackage",
+            "SearchExpression": {
+                "Filters": [{"Name": "ModelApprovalStatus", "Operator": "Equals", "Value": "Approved"}],
+                "SubExpressions": [
+                    {"Filters": [{"Name": "ModelPackageVersion", "Value": "1"}], "Operator": "Or"}
+                ],
+            },
+            "SortBy": "CreationTime",
+            "MaxResults": 5,
+        },
         "StopProcessingJob": {"ProcessingJobName": "none"},
         "StopTransformJob": {"TransformJobName": "none"},
         "UpdateModelPackage": {"ModelPackageArn": package, "CustomerMetadataProperties": {"c": "d"}},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from include.local_aws.api.call import Handler
 from include.local_aws.api.operations.add_tags import add_tags
+from include.local_aws.api.operations.batch_describe_model_package import batch_describe_model_package
 from include.local_aws.api.operations.create_model import create_model
 from include.local_aws.api.operations.create_model_package import create_model_package
 from include.local_aws.api.operations.create_model_package_group import create_model_package_group
@@ -24,12 +25,14 @@ from include.local_aws.api.operations.list_models import list_models
 from include.local_aws.api.operations.list_processing_jobs import list_processing_jobs
 from include.local_aws.api.operations.list_tags import list_tags
 from include.local_aws.api.operations.list_transform_jobs import list_transform_jobs
+from include.local_aws.api.operations.search import search
 from include.local_aws.api.operations.stop_processing_job import stop_processing_job
 from include.local_aws.api.operations.stop_transform_job import stop_transform_job
 from include.local_aws.api.operations.update_model_package import update_model_package
 
 OPERATIONS: dict[str, Handler] = {
     "AddTags": add_tags,
+    "BatchDescribeModelPackage": batch_describe_model_package,
     "CreateModel": create_model,
     "CreateModelPackage": create_model_package,
     "CreateModelPackageGroup": create_model_package_group,
@@ -50,6 +53,7 @@ OPERATIONS: dict[str, Handler] = {
     "ListProcessingJobs": list_processing_jobs,
     "ListTags": list_tags,
     "ListTransformJobs": list_transform_jobs,
+    "Search": search,
     "StopProcessingJob": stop_processing_job,
     "StopTransformJob": stop_transform_job,
     "UpdateModelPackage": update_model_package,

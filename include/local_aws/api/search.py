@@ -1,0 +1,183 @@
+"""Search's conditions over the properties of resources, whose names and types SageMaker's shapes have."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from botocore.model import ListShape, MapShape, Shape, StructureShape
+
+from include.local_aws.api.errors import ValidationError
+
+Resource = dict[str, Any]
+Condition = Callable[[Resource], bool]
+
+MOST_CONDITIONS = 50
+COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+    "GreaterThan": operator.gt,
+    "GreaterThanOrEqualTo": operator.ge,
+    "LessThan": operator.lt,
+    "LessThanOrEqualTo": operator.le,
+}
+TEXT_OPERATORS = ("Equals", "NotEquals", "Contains", "In")
+ORDERED_OPERATORS = ("Equals", "NotEquals", *COMPARISONS)
+OPERATORS: dict[str, tuple[str, ...]] = {
+    "string": TEXT_OPERATORS,
+    "boolean": ("Equals", "NotEquals"),
+    **dict.fromkeys(("integer", "long", "float", "double", "timestamp"), ORDERED_OPERATORS),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """A property by its name in a filter: the way to its values in a resource, and their type."""
+
+    name: str
+    steps: tuple[str, ...]
+    type_name: str
+
+    def values(self, resource: Resource) -> list[Any]:
+        """Its values: none where it is absent, several within a list."""
+        if self.steps[0] == "Tags" and len(self.steps) > 1:
+            tags: list[dict[str, str]] = resource.get("Tags") or []
+            return [tag["Value"] for tag in tags if tag["Key"] == self.steps[1]]
+        found: list[Any] = [resource]
+        for step in self.steps:
+            found = [each[step] for each in found if isinstance(each, dict) and each.get(step) is not None]
+            found = [item for each in found for item in (each if isinstance(each, list) else [each])]
+        return found
+
+
+def find_property(shape: Shape, name: str) -> Property:
+    """The property of this dotted name; keys of maps and tags come last, and may have dots themselves.
+
+    Raises ValidationError for a name that the shape does not have.
+    """
+    steps = name.split(".")
+    for number, step in enumerate(steps):
+        shape = _element(shape)
+        rest = ".".join(steps[number:])
+        if shape.type_name == "map":
+            value = cast(MapShape, shape).value
+            return Property(name, (*steps[:number], rest), str(value.type_name))
+        if number == 1 and steps[0] == "Tags":
+            return Property(name, ("Tags", rest), "string")
+        members = cast(StructureShape, shape).members if shape.type_name == "structure" else {}
+        if step not in members:
+            raise ValidationError(
+                f"Unknown property name: {name}; {shape.name} has {', '.join(members) or 'no members'}"
+            )
+        shape = members[step]
+    return Property(name, tuple(steps), str(_element(shape).type_name))
+
+
+def build_condition(expression: dict[str, Any], shape: Shape) -> Condition:
+    """What a resource of this shape must fulfil; raises ValidationError for an expression that cannot be."""
+    every = list(_all_filters(expression))
+    if len(every) > MOST_CONDITIONS:
+        raise ValidationError(
+            f"SearchExpression has {len(every)} conditions, allowed are {MOST_CONDITIONS} in all"
+        )
+    if sum(each.get("Operator") == "Contains" for each in every) > 1:
+        raise ValidationError("'CONTAINS' operator usage limit of 1 exceeded.")
+    return _expression(expression, shape)
+
+
+def _expression(expression: dict[str, Any], shape: Shape) -> Condition:
+    conditions = [
+        *(_filter(each, shape) for each in expression.get("Filters", [])),
+        *(_nested(each, shape) for each in expression.get("NestedFilters", [])),
+        *(_expression(each, shape) for each in expression.get("SubExpressions", [])),
+    ]
+    if not conditions:
+        raise ValidationError(
+            "SearchExpression needs at least one of Filters, NestedFilters and SubExpressions"
+        )
+    combine = any if expression.get("Operator") == "Or" else all
+    return lambda resource: combine(condition(resource) for condition in conditions)
+
+
+def _nested(nested: dict[str, Any], shape: Shape) -> Condition:
+    """One and the same object of a list fulfils all filters, whose names begin with the list's."""
+    name = nested["NestedPropertyName"]
+    items = find_property(shape, name)
+    if items.type_name != "structure":
+        raise ValidationError(f"NestedPropertyName {name} is not a list of structures")
+    element = shape
+    for step in items.steps:
+        element = _element(cast(StructureShape, element).members[step])
+    conditions = []
+    for each in nested["Filters"]:
+        if not each["Name"].startswith(f"{name}."):
+            raise ValidationError(f"Filter {each['Name']} of NestedFilters must begin with {name}.")
+        conditions.append(_filter({**each, "Name": each["Name"].removeprefix(f"{name}.")}, element))
+    return lambda resource: any(
+        all(condition(item) for condition in conditions) for item in items.values(resource)
+    )
+
+
+def _filter(asked: dict[str, Any], shape: Shape) -> Condition:
+    found = find_property(shape, asked["Name"])
+    name = asked.get("Operator", "Equals")
+    if name == "Exists":
+        return lambda resource: bool(found.values(resource))
+    if name == "NotExists":
+        return lambda resource: not found.values(resource)
+    allowed = OPERATORS.get(found.type_name, ())
+    if name not in allowed:
+        raise ValidationError(
+            f"Operator {name} is not supported for {found.name}, a property of type {found.type_name}; it takes "
+            f"{', '.join((*allowed, 'Exists', 'NotExists'))}"
+        )
+    if "Value" not in asked:
+        raise ValidationError(f"Filter {found.name} with operator {name} needs a Value")
+    text = asked["Value"]
+    if name == "In":
+        wanted = {each.strip() for each in text.split(",")}
+        return lambda resource: not wanted.isdisjoint(found.values(resource))
+    if name == "Contains":
+        return lambda resource: any(text in value for value in found.values(resource))
+    value = _read_value(found, text)
+    if name == "NotEquals":
+        return lambda resource: value not in found.values(resource)
+    compare: Callable[[Any, Any], bool] = COMPARISONS.get(name, operator.eq)
+    return lambda resource: any(compare(each, value) for each in found.values(resource))
+
+
+def _read_value(found: Property, text: str) -> Any:
+    try:
+        match found.type_name:
+            case "string":
+                return text
+            case "boolean":
+                return {"true": True, "false": False}[text.lower()]
+            case "timestamp":
+                moment = datetime.fromisoformat(text)
+                return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        number = float(text)
+        if not math.isfinite(number):
+            raise ValueError(text)
+    except (ValueError, KeyError, OverflowError) as error:
+        form = {"timestamp": "of the form YYYY-mm-ddTHH:MM:SS", "boolean": "true or false"}
+        raise ValidationError(
+            f"Value {text!r} of filter {found.name} is not {form.get(found.type_name, 'a number')}"
+        ) from error
+    return number
+
+
+def _all_filters(expression: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield from expression.get("Filters", [])
+    for nested in expression.get("NestedFilters", []):
+        yield from nested["Filters"]
+    for each in expression.get("SubExpressions", []):
+        yield from _all_filters(each)
+
+
+def _element(shape: Shape) -> Shape:
+    while shape.type_name == "list":
+        shape = cast(ListShape, shape).member
+    return shape
