@@ -25,10 +25,6 @@ def check_package_request(request: dict[str, Any]) -> None:
         raise ValidationError(
             "Tags cannot be given to a version of a model package group, which has its group's tags"
         )
-    if group is None and "ModelApprovalStatus" in request:
-        raise ValidationError(
-            "ModelApprovalStatus does not apply to a model package without a model package group"
-        )
     if request.get("CertifyForMarketplace"):
         raise ValidationError(
             "CertifyForMarketplace: there is no marketplace here; leave it out or write false"

@@ -176,10 +176,6 @@ def test_a_repeated_client_token_makes_one_version(sagemaker: Any, group: str) -
         (_specification({"ModelDataUrl": ARCHIVE}), "Image is missing in container 1"),
         ({"ModelCard": {"ModelCardStatus": "Draft"}}, "'ModelCard.ModelCardStatus' is not implemented"),
         (_specification({"Image": IMAGE, "ProductId": "p"}), "'InferenceSpecification.Containers.ProductId'"),
-        (
-            {"ModelPackageGroupName": None, "ModelPackageName": "x", "ModelApprovalStatus": "Approved"},
-            "does not apply to a model package without",
-        ),
     ],
 )
 def test_packages_that_cannot_be_are_refused(
@@ -191,6 +187,21 @@ def test_packages_that_cannot_be_are_refused(
         sagemaker.create_model_package(**request)
     assert said in message[0]
     assert sagemaker.list_model_packages(ModelPackageGroupName=group)["ModelPackageSummaryList"] == []
+
+
+@pytest.mark.parametrize("status", ["PendingManualApproval", "Approved", "Rejected"])
+def test_an_approval_does_not_apply_to_a_package_without_a_group(
+    sagemaker: Any, name: str, status: str
+) -> None:
+    """SageMaker's SDK 2 sends one all the same, and AWS accepts it; a model can be made of the package."""
+    request = {**version_request(""), "ModelPackageName": name, "ModelApprovalStatus": status}
+    del request["ModelPackageGroupName"]
+    arn = sagemaker.create_model_package(**request)["ModelPackageArn"]
+    assert "ModelApprovalStatus" not in sagemaker.describe_model_package(ModelPackageName=arn)
+    [listed] = sagemaker.list_model_packages(NameContains=name)["ModelPackageSummaryList"]
+    assert "ModelApprovalStatus" not in listed
+    sagemaker.create_model(**model_request(name, PrimaryContainer={"ModelPackageName": arn}))
+    assert sagemaker.describe_model(ModelName=name)["PrimaryContainer"]["Image"] == IMAGE
 
 
 def test_tags_are_the_groups(sagemaker: Any, name: str) -> None:

@@ -35,8 +35,9 @@ def test_a_resource_has_fifty_tags_at_most(sagemaker: Any, model: str) -> None:
     """The call that would exceed it adds none."""
     arn = sagemaker.describe_model(ModelName=model)["ModelArn"]
     sagemaker.add_tags(ResourceArn=arn, Tags=_tags(**{f"k{number:02}": "v" for number in range(50)}))
-    with refused("ResourceLimitExceeded"):
+    with refused("ResourceLimitExceeded") as message:
         sagemaker.add_tags(ResourceArn=arn, Tags=_tags(one="more", k00="other"))
+    assert message == [f"51 tags on {arn}, allowed are 50"]
     tags = {tag["Key"]: tag["Value"] for tag in sagemaker.list_tags(ResourceArn=arn)["Tags"]}
     assert len(tags) == 50
     assert tags["k00"] == "v"

@@ -71,3 +71,22 @@ def test_a_script_is_processed_with_logs_until_its_end(
     assert "counted 501 records" in printed
     assert found["failure"][0] == "Failed"
     assert f"Error for Processing job {name}-bad: Failed. Reason: AlgorithmError: " in found["failure"][1]
+
+
+def test_models_are_registered_alone_and_in_groups(
+    aws: Aws, s3_prefix: str, name: str, tmp_path: Path
+) -> None:
+    """Model.register, of whose requests each has an approval; a package without a group transforms at once."""
+    model_data = aws.put(f"{s3_prefix}model.tar.gz", work.model_archive())
+    bucket = f"{s3_prefix.split('/')[2]}-default"
+    given = {"name": name, "prefix": s3_prefix, "bucket": bucket, "model_data": model_data}
+    _, found = run(aws, tmp_path, "sdk_register.py", environment=work.MODEL_ENVIRONMENT, **given)
+    assert found["made"] == bucket
+    assert aws.client("s3").head_bucket(Bucket=bucket)
+    assert found["group"] == f"{name}-group"
+    assert found["alone"].endswith(f":model-package/{name}")
+    sagemaker = aws.client("sagemaker")
+    versions = [sagemaker.describe_model_package(ModelPackageName=arn) for arn in found["versions"]]
+    assert [each["ModelPackageVersion"] for each in versions] == [1, 2]
+    assert [each["ModelApprovalStatus"] for each in versions] == ["PendingManualApproval", "Approved"]
+    assert [uri.rsplit("/", 1)[1] for uri in found["outputs"]] == ["a.csv.out", "b.csv.out", "c.csv.out"]

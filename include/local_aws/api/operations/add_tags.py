@@ -18,5 +18,5 @@ def add_tags(call: Call) -> dict[str, Any]:
     try:
         store.add(arn, tags_of_request(call.request), TAG_LIMIT)
     except TooManyTagsError as error:
-        raise ResourceLimitError(f"{error}, allowed are {TAG_LIMIT}") from error
+        raise ResourceLimitError(str(error)) from error
     return {"Tags": [{"Key": key, "Value": value} for key, value in store.get(arn).items()]}
