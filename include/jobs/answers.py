@@ -11,6 +11,7 @@ import numpy as np
 from include.jobs.blocks import BLOCK_BYTES, Block, Blocks, count_records
 from include.jobs.documents import NotJsonError, answers
 from include.jobs.errors import AssociationError, JoinError, PredictionError
+from include.jobs.foreign import check_is_text
 from include.jobs.join_spec import JoinSpec, ShardFiles
 from include.jobs.members import shown
 from include.jobs.numeric import parse_column
@@ -224,7 +225,8 @@ class DocumentAnswers(Answers):
 
 
 def open_answers(shard: ShardFiles, spec: JoinSpec, file: IO[bytes]) -> Answers:
-    """The answers in `file`, which is the shard's predictions."""
+    """The answers in `file`, which is the shard's predictions; raises JoinError where it is not text."""
+    check_is_text(shard.name, shard.predictions)
     if spec.prediction_format == "json":
         return DocumentAnswers(shard, spec, file)
     return LineAnswers(

@@ -10,7 +10,7 @@ import csv
 import io
 import re
 from contextlib import suppress
-from typing import Iterable, Iterator
+from typing import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -52,6 +52,35 @@ def strict_record(delimiter: str) -> re.Pattern[str]:
     one = re.escape(delimiter)
     field = rf'(?:"[^"]*(?:""[^"]*)*"|[^"{one}\r\n]*)'
     return re.compile(rf"{field}(?:{one}{field})*(?:\r\n|\r|\n)?")
+
+
+def csv_lines(rows: Iterable[Sequence[str | None]], delimiter: str) -> list[str]:
+    """Records without their ends: an empty text is spelled `""`, and a null is nothing between delimiters."""
+    line = io.StringIO()
+    # With a carriage return in the line end, the csv module puts cells that hold one into quotes.
+    writer = csv.writer(line, delimiter=delimiter, lineterminator="\r\n")
+
+    def spelled(row: Sequence[str | None]) -> str:
+        writer.writerow(row)
+        text = line.getvalue()[:-2]
+        line.seek(0)
+        line.truncate()
+        return text
+
+    return [
+        # Of an empty text, and of a null that is the only cell, the csv module would make the other one.
+        delimiter.join([spelled([cell]) if cell else "" if cell is None else '""' for cell in row])
+        if "" in row or len(row) == 1
+        else spelled(row)
+        for row in rows
+    ]
+
+
+def empty_texts(record: str, delimiter: str) -> list[bool]:
+    """For each cell of a record that `csv_line` wrote, whether it is spelled `""`."""
+    one = re.escape(delimiter)
+    field = re.compile(rf'("[^"]*(?:""[^"]*)*"|[^{one}]*)(?:{one}|\Z)')
+    return [found[1] == '""' for found in field.finditer(record)]
 
 
 def rows_of(block: Block, delimiter: str) -> list[list[str]]:

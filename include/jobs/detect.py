@@ -10,6 +10,7 @@ from typing import Any, Iterable
 from include.jobs.blocks import count_records
 from include.jobs.documents import PREDICTIONS, NotJsonError, documents
 from include.jobs.errors import ConfigError
+from include.jobs.foreign import check_is_text
 from include.jobs.join_spec import JoinSpec, ShardFiles, check_sources
 from include.jobs.json_reading import decode_answer
 
@@ -21,11 +22,14 @@ def detected(spec: JoinSpec, shards: Iterable[ShardFiles]) -> JoinSpec:
 
     Of `shards` no more are asked for than are looked at.
 
-    Raises ConfigError when the wanted fields cannot be had from that shape.
+    Raises:
+        ConfigError: the wanted fields cannot be had from that shape.
+        JoinError: it is not text.
     """
     if spec.prediction_format != "auto":
         return spec
     for shard in shards:
+        check_is_text(shard.name, shard.predictions)
         shape, why = detect(shard.predictions, count_records(shard.records, spec.records_delimiter))
         if shape:
             print(f"predictions of shard {shard.name} read as {shape}: {why}", flush=True)

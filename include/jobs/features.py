@@ -76,7 +76,12 @@ class Features:
         """The function's columns as cells, and which of the rows it kept."""
         import pandas as pd
 
-        given = pd.DataFrame({name: typed(self._numeric.get(name), column) for name, column in cells.items()})
+        given = pd.DataFrame(
+            {
+                name: typed(self._numeric.get(name), [cell or None for cell in column])
+                for name, column in cells.items()
+            }
+        )
         try:
             made = call(given.copy())
         except Exception as error:

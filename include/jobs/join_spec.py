@@ -21,6 +21,7 @@ KEYS = (
     "delimiter",
     "encoding",
     "records",
+    "empty_texts",
     "checked",
     "format",
     "predictions",
@@ -110,6 +111,7 @@ class JoinSpec:
         selected: which answers are counted as selected.
         delimiter: of CSV records, and of CSV output.
         records_format: `csv` or `jsonlines`.
+        empty_texts: whether CSV records spell an empty text as `""`, and a null as nothing; else both are null.
         checked: whether preprocessing wrote the records, so that they have the columns and types that are stated here.
         format: of the output.
         prediction_format: of the model's answers.
@@ -121,6 +123,7 @@ class JoinSpec:
     unnamed: bool
     delimiter: str
     records_format: str
+    empty_texts: bool
     checked: bool
     format: str
     prediction_format: str
@@ -197,6 +200,7 @@ class JoinSpec:
             unnamed=top.get("unnamed", bool, True),
             delimiter=top.get("delimiter", str, ","),
             records_format=top.choice("records", RECORD_FORMATS, "csv"),
+            empty_texts=top.get("empty_texts", bool, False),
             checked=top.get("checked", bool, False),
             format=top.choice("format", OUTPUT_FORMATS, "parquet"),
             prediction_format=predictions.choice("format", PREDICTION_FORMATS, "jsonlines"),

@@ -11,7 +11,8 @@ from typing import IO, Iterator, Sequence
 
 from include.jobs.config import Input
 from include.jobs.errors import InputError
-from include.jobs.packing import GZIP, ZSTD, growth, packing_of, unpacked
+from include.jobs.foreign import BZIP2, GZIP, PARQUET, WIDE_MARKS, XZ, ZIP, ZSTD
+from include.jobs.packing import growth, packing_of, unpacked
 
 # No line may be longer: an object without line breaks is no CSV file, and would not fit into memory.
 LINE_LIMIT = 64 << 20
@@ -19,11 +20,11 @@ LINE_LIMIT = 64 << 20
 _FOREIGN = {
     GZIP: "gzip data; set input.compression to gzip",
     ZSTD: "zstd data; set input.compression to zstd",
-    b"PAR1": "a Parquet file; set input.format to parquet",
-    b"PK\x03\x04": "a zip archive, which is not read",
-    b"BZh": "bzip2 data, which is not read",
+    PARQUET: "a Parquet file; set input.format to parquet",
+    ZIP: "a zip archive, which is not read",
+    BZIP2: "bzip2 data, which is not read",
+    XZ: "xz data, which is not read",
 }
-_WIDE_BOMS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
 @dataclass(frozen=True)
@@ -83,15 +84,15 @@ def open_text(one: InputObject, source: Input) -> IO[str]:
     if packing:
         stored = unpacked(stored, packing)
     buffered = io.BufferedReader(_Guarded(stored, one.source), 1 << 18)
-    head = buffered.peek(4)[:4]
+    head = buffered.peek(8)[:8]
     for magic, what in _FOREIGN.items():
         if head.startswith(magic):
             raise InputError(f"{one.source} is {what}")
     encoding = source.encoding.lower().replace("_", "-")
     wide = encoding.startswith(("utf-16", "utf-32", "u16", "u32"))
-    if not wide and head[:2] in _WIDE_BOMS:
+    if not wide and head[:2] in WIDE_MARKS:
         raise InputError(
-            f"{one.source} is written in {_WIDE_BOMS[head[:2]]}, not {source.encoding}; set input.encoding"
+            f"{one.source} is written in {WIDE_MARKS[head[:2]]}, not {source.encoding}; set input.encoding"
         )
     if encoding in ("utf-8", "utf8", "u8"):
         encoding = "utf-8-sig"  # the same, less a byte order mark

@@ -10,9 +10,8 @@ from typing import IO, cast
 
 from include.jobs.arrow import require_arrow
 from include.jobs.errors import InputError
+from include.jobs.foreign import GZIP, ZSTD
 
-GZIP = b"\x1f\x8b"
-ZSTD = b"\x28\xb5\x2f\xfd"
 _MAGIC = {"gzip": GZIP, "zstd": ZSTD}
 _SAMPLE = 1 << 20
 

@@ -40,7 +40,7 @@ def typed(kind: str | None, cells: Sequence[Cell]) -> Any:
     import pandas as pd
 
     if kind not in ("integer", "float"):
-        return pd.Series([cell or None for cell in cells], dtype=object)
+        return pd.Series(list(cells), dtype=object)
     if kind == "integer":
         numbers = [int(cell) if cell and cell.strip() else None for cell in cells]
         gaps = np.array([number is None for number in numbers], dtype=bool)

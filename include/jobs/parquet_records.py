@@ -7,19 +7,20 @@ write strings; what is not comes as lone surrogates, as from the text of other f
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Iterator, Sequence
+from typing import Any, Iterator, Optional
 
 from include.jobs.arrow import require_arrow
 from include.jobs.batch import Batch
 from include.jobs.config import Input
+from include.jobs.csv_reading import csv_lines
 from include.jobs.errors import InputError
 from include.jobs.json_reading import Number
 from include.jobs.json_records import json_cell
+
+Cell = Optional[str]
 
 _SAMPLE = 1_000
 # What Arrow raises for a value that Python has none for, such as a date behind the year 9999.
@@ -64,8 +65,10 @@ class ParquetRecords:
             if part.num_rows:
                 columns = [part.column(part.schema.get_field_index(name)) for name in self.names]
                 read = (self._read(*each, first) for each in zip(self.names, columns, self._whole))
-                rows = list(map(list, zip(*read)))
-                yield Batch(rows, _texts(rows, self._delimiter), first, list(range(first, first + len(rows))))
+                cells = list(read)
+                texts = [f"{line}\n" for line in csv_lines(zip(*cells), self._delimiter)]
+                rows = list(map(list, zip(*map(_without_nulls, cells))))
+                yield Batch(rows, texts, first, list(range(first, first + len(rows))))
                 first += len(rows)
 
     def _parts(self, size: int) -> Iterator[Any]:
@@ -74,7 +77,7 @@ class ParquetRecords:
         except (self._arrow.ArrowInvalid, self._arrow.ArrowNotImplementedError) as error:
             raise InputError(f"{self._uri} cannot be read to its end: {error}") from error
 
-    def _read(self, name: str, column: Any, whole: bool, first: int) -> list[str]:
+    def _read(self, name: str, column: Any, whole: bool, first: int) -> list[Cell]:
         try:
             return _cells(column, whole)
         except _NO_VALUES as error:
@@ -92,20 +95,13 @@ class ParquetRecords:
         return 0
 
 
-def _texts(rows: Sequence[Sequence[str]], delimiter: str) -> list[str]:
-    text = io.StringIO()
-    # A line end that makes the csv module quote both its characters.
-    writer = csv.writer(text, delimiter=delimiter, lineterminator="\r\n")
-    texts = []
-    for row in rows:
-        writer.writerow(row)
-        texts.append(text.getvalue()[:-2] + "\n")
-        text.seek(0)
-        text.truncate()
-    return texts
+def _without_nulls(cells: list[Cell]) -> list[str]:
+    """The cells as rules and features see them, to whom an empty text is a null."""
+    return [cell or "" for cell in cells]
 
 
-def _cells(column: Any, whole: bool) -> list[str]:
+def _cells(column: Any, whole: bool) -> list[Cell]:
+    """The text of each value, None for null."""
     import pyarrow.types as kinds
 
     if kinds.is_floating(column.type):
@@ -113,17 +109,17 @@ def _cells(column: Any, whole: bool) -> list[str]:
             return [_whole(value) for value in column.to_pylist()]
         narrow = not kinds.is_float64(column.type)
         values = column.to_numpy(zero_copy_only=False) if narrow else column.to_pylist()
-        return ["" if value is None or math.isnan(value) else str(value) for value in values]
+        return [None if value is None or math.isnan(value) else str(value) for value in values]
     if kinds.is_dictionary(column.type):
         return _cells(column.dictionary_decode(), whole)
     if kinds.is_integer(column.type):
-        return ["" if value is None else str(value) for value in column.to_pylist()]
+        return [None if value is None else str(value) for value in column.to_pylist()]
     if kinds.is_string(column.type) or kinds.is_large_string(column.type):
         try:
-            return [value or "" for value in column.to_pylist()]
+            return list(column.to_pylist())
         except UnicodeDecodeError:  # some of it is not what it says; bytes of the same layout are always read
             column = column.view("binary" if kinds.is_string(column.type) else "large_binary")
-    return [_text(value) for value in column.to_pylist()]
+    return [None if value is None else _text(value) for value in column.to_pylist()]
 
 
 def _unreadable(column: Any) -> int:
@@ -139,9 +135,9 @@ def _unreadable(column: Any) -> int:
     return next((at for at, value in enumerate(column) if fails(value)), 0)
 
 
-def _whole(value: float | None) -> str:
+def _whole(value: float | None) -> Cell:
     if value is None or math.isnan(value):
-        return ""
+        return None
     return str(int(value)) if math.isfinite(value) and value == int(value) else str(value)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Mapping, Optional, Sequence
 
 from include.jobs.blocks import Block
-from include.jobs.csv_reading import BYTE_ORDER_MARK, UnreadableError, rows_of
+from include.jobs.csv_reading import BYTE_ORDER_MARK, UnreadableError, empty_texts, rows_of
 from include.jobs.errors import JoinError
 from include.jobs.join_spec import JoinSpec
 from include.jobs.json_reading import decode_record, dumps
@@ -62,7 +62,7 @@ class Records:
         table = self.arrow_table(pyarrow, dict.fromkeys(names, pyarrow.string()))
         if table is None:
             return None
-        return {name: [cell or None for cell in table.column(name).to_pylist()] for name in names}
+        return {name: table.column(name).to_pylist() for name in names}
 
     def arrow_table(self, arrow: Any, types: Mapping[str, Any]) -> Any:
         """The columns of CSV records that `types` names, as Arrow reads them.
@@ -87,6 +87,7 @@ class Records:
                     include_columns=wanted,
                     null_values=[""],
                     strings_can_be_null=True,
+                    quoted_strings_can_be_null=not self.spec.empty_texts,
                 ),
             )
         except arrow.ArrowInvalid:
@@ -105,13 +106,22 @@ class Records:
             rows = rows_of(self.block, self.spec.delimiter)
         except UnreadableError as error:
             raise JoinError(f"shard {self.shard}, record {self.first + error.index:,} {error}") from error
+        if len(self.columns) == 1:
+            rows = [row or [""] for row in rows]  # an empty line is a null
         for index, row in enumerate(rows):
             if len(row) != len(self.columns):
                 raise JoinError(
                     f"shard {self.shard}, record {self.first + index:,}: {len(row)} fields, "
                     f"its columns are {', '.join(self.columns)}"
                 )
-        return [[cell or None for cell in row] for row in rows]
+        cells: list[list[Cell]] = [[cell or None for cell in row] for row in rows]
+        if self.spec.empty_texts and b'""' in self.block.data:
+            for index, nullable in enumerate(cells):
+                record = self.block.record(index)
+                if b'""' in record and None in nullable:
+                    spelled = empty_texts(record.decode("utf-8"), self.spec.delimiter)
+                    cells[index] = ["" if is_empty else cell for cell, is_empty in zip(nullable, spelled)]
+        return cells
 
     def _json_rows(self) -> list[list[Cell]]:
         rows: list[list[Cell]] = []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import re
@@ -11,6 +9,7 @@ from pathlib import Path
 from typing import Any, Iterable, Mapping, Sequence
 
 from include.jobs.answers import Taken
+from include.jobs.csv_reading import csv_lines
 from include.jobs.errors import JoinError
 from include.jobs.join_spec import JoinSpec
 from include.jobs.json_reading import decode_record, dumps
@@ -31,7 +30,7 @@ class CsvSink(BytesSink):
         self._delimiter = spec.delimiter.encode()
         self._splice = splicer(self._delimiter)
         self._echoes = any(field.echoes for field in spec.fields)
-        self.file.write(self._line([column.name for column in spec.output_columns]) + b"\n")
+        self.file.write(self._lines([[column.name for column in spec.output_columns]])[0] + b"\n")
 
     def prepare(self, records: Records, taken: Taken) -> Any:
         names = [column.name for column in self.spec.columns]
@@ -49,7 +48,7 @@ class CsvSink(BytesSink):
         columns = None if self._echoes else taken.plain()
         if columns is None or not all(map(_finite, columns)):
             columns = [
-                self._cells(texts)
+                self._lines(zip(texts))
                 if field.type in ("string", "json")
                 else "\n".join(texts).encode().split(b"\n")
                 for field, texts in zip(self.spec.columns_of_answers, taken.texts())
@@ -59,9 +58,7 @@ class CsvSink(BytesSink):
         else:
             cells = records.cells()
             absent: tuple[Cell, ...] = (None,) * records.count
-            lines = [
-                self._line(row) for row in zip(*(cells.get(kept.source, absent) for kept in self.spec.kept))
-            ]
+            lines = self._lines(zip(*(cells.get(kept.source, absent) for kept in self.spec.kept)))
             missing = 0
         gap = self._delimiter * (missing + 1)
         answers = columns[0] if len(columns) == 1 else list(map(self._delimiter.join, zip(*columns)))
@@ -72,16 +69,10 @@ class CsvSink(BytesSink):
         return b"\n".join([*map(gap.join, zip(lines, answers)), b""])
 
     def prepare_cells(self, cells: Mapping[str, Sequence[Cell]]) -> Any:
-        return b"".join([self._line(row) + b"\n" for row in zip(*cells.values())])
+        return b"".join([line + b"\n" for line in self._lines(zip(*cells.values()))])
 
-    def _line(self, cells: Iterable[Cell]) -> bytes:
-        line = io.StringIO()
-        # With a carriage return in the line end, the csv module puts cells that hold one into quotes.
-        csv.writer(line, delimiter=self.spec.delimiter, lineterminator="\r\n").writerow(cells)
-        return line.getvalue()[:-2].encode("utf-8")
-
-    def _cells(self, texts: Iterable[str]) -> list[bytes]:
-        return [self._line([text, ""])[: -len(self._delimiter)] for text in texts]
+    def _lines(self, rows: Iterable[Sequence[Cell]]) -> list[bytes]:
+        return [line.encode("utf-8") for line in csv_lines(rows, self.spec.delimiter)]
 
 
 class JsonSink(BytesSink):

@@ -342,6 +342,7 @@ def join_spec(pipeline: Pipeline) -> dict[str, Any]:
         "delimiter": pipeline.input.delimiter,
         "encoding": pipeline.input.encoding,
         "records": "jsonlines" if pipeline.input.format == "jsonlines" else "csv",
+        "empty_texts": pipeline.input.format == "parquet",
         "checked": pipeline.preprocess is not None,
         "format": pipeline.join.format,
         "predictions": {

@@ -143,6 +143,7 @@ OBJECTS = (
     Object("zstd that was cut off", zstd(b"a,1\n" * 999)[:-5], {"input_compression": "auto"}),
     Object("a zip archive", b"PK\x03\x04...."),
     Object("bzip2", b"BZh91AY&SY...."),
+    Object("xz", b"\xfd7zXZ\x00...."),
     Object("Parquet, and the pipeline says csv", parquet(id=["a"], x=[1.0])),
     Object("Parquet with a column twice", parquet_twice, {"input_format": "parquet"}),
     Object(
@@ -212,6 +213,10 @@ ANSWERS = (
     Answer("an answer too few", b'{"score": 1}\n'),
     Answer("an answer too many", b'{"score": 1}\n{"score": 2}\n{"score": 3}\n'),
     Answer("no answers at all", b""),
+    Answer("gzip", zipped(b'{"score": 1}\n{"score": 2}\n')),
+    Answer("zstd", zstd(b'{"score": 1}\n{"score": 2}\n'), {"format": "auto"}),
+    Answer("a NumPy array", b"\x93NUMPY\x01\x00v\x00", CSV_ANSWERS),
+    Answer("UTF-16", '{"score": 1}\n{"score": 2}\n'.encode("utf-16")),
     Answer("a blank line in place of an answer", b'{"score": 1}\n\n'),
     Answer("null", b'{"score": 1}\n{"score": null}\n'),
     Answer("NaN", b'{"score": NaN}\n{"score": 2}\n'),

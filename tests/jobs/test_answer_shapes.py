@@ -244,7 +244,7 @@ def test_json_records_become_columns(tmp_path: Path, output: str) -> None:
     if output == "parquet":
         assert [(row["id"], row["n"]) for row in found] == [("", 1), ("b", None), ("c,d", None)]
     else:
-        assert found == 'id,n,score\n,1,1\nb,,2\n"c,d",,3\n'
+        assert found == 'id,n,score\n"",1,1\nb,,2\n"c,d",,3\n'
 
 
 @settings(max_examples=150, deadline=None)
