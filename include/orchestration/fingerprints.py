@@ -10,24 +10,26 @@ from typing import Any
 
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 
+from include.orchestration.output import PART, read_published
 from include.orchestration.storage import Storage
 from include.scoring.config import Pipeline
 from include.scoring.plan import Fingerprint, Plan
 from sagemaker_jobs.aws import client_of
 
 #: Keys of a pipeline file that the rows do not depend on.
-OPERATIONAL = {
-    "description",
-    "keep_runs_days",
-    "schedule",
-    "schedule_on",
-    "tags",
-    "prices",
-    "goals",
-    "notify",
-    "pool",
-    "quotas",
-    "skip_unchanged",
+OPERATIONAL: dict[str, Any] = {
+    "description": True,
+    "keep_runs_days": True,
+    "schedule": True,
+    "schedule_on": True,
+    "tags": True,
+    "prices": True,
+    "goals": True,
+    "notify": True,
+    "pool": True,
+    "quotas": True,
+    "skip_unchanged": True,
+    "output": {"grace_minutes": True},
 }
 
 
@@ -67,14 +69,13 @@ def _model(storage: Storage, pipeline: Pipeline, plan: Plan) -> Any:
     ]
 
 
-def unchanged_since(storage: Storage, output_uri: str, now: Fingerprint) -> str | None:
+def unchanged_since(storage: Storage, plan: Plan, now: Fingerprint) -> str | None:
     """The run that published the same already, if what it published is still there; else None."""
-    published = storage.current(f"{output_uri}_manifest.json")
-    if published is None or published[0].get("fingerprint") != now.model_dump(mode="json"):
+    published = read_published(storage, plan.output_uri, plan.pipeline)
+    if published is None or published.manifest.get("fingerprint") != now.model_dump(mode="json"):
         return None
-    there = set(storage.uris(output_uri))
-    run_id: str = published[0]["run_id"]
-    return run_id if all(file["uri"] in there for file in published[0]["files"]) else None
+    there = set(storage.uris(f"{plan.output_uri}{PART}"))
+    return published.run_id if all(uri in there for uri in published.files) else None
 
 
 def _digest(value: Any) -> str:

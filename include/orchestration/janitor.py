@@ -1,4 +1,5 @@
-"""The janitor: stops jobs and deletes models whose run is no longer active, and run files past their keeping time.
+"""The janitor: stops jobs and deletes models whose run is no longer active, part files that were replaced or that no
+run will publish, and run files past their keeping time.
 
 For what no teardown reaches: `dagrun_timeout` skips even teardowns, a run may be deleted, a database lost.
 """
@@ -19,6 +20,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from include.orchestration.chain import START
 from include.orchestration.keeping import prune
 from include.orchestration.names import PLAN
+from include.orchestration.output_cleanup import activity, clean_outputs
 from include.orchestration.pipelines import FOLDER, named
 from include.orchestration.storage import Storage
 from include.orchestration.templates import DEPLOYMENT_TAG, deployment
@@ -49,6 +51,7 @@ def janitor_dag(*, doc_md: str | None = None, grace_seconds: float = GRACE_SECON
         tags=["batch inference janitor"],
     ) as dag:
         PythonOperator(task_id="tidy", python_callable=tidy, op_kwargs={"grace_seconds": grace_seconds})
+        PythonOperator(task_id="outputs", python_callable=clean_published)
         PythonOperator(task_id="prune", python_callable=prune_runs)
     return dag
 
@@ -99,14 +102,18 @@ def prune_runs(*, ti: Any, dag_run: Any, **_: Any) -> list[str]:
     return for_each_pipeline(of)
 
 
-def activity(ti: Any) -> Callable[[str, str], bool]:
-    """Asks Airflow whether the run of a DAG is queued or running."""
+def clean_published(*, ti: Any, **_: Any) -> list[str]:
+    """Delete the part files below outputs that were replaced, or that no manifest will name; their URIs.
 
-    def is_active(dag_id: str, run_id: str) -> bool:
-        count: int = ti.get_dr_count(dag_id=dag_id, run_ids=[run_id], states=["queued", "running"])
-        return count > 0
+    Raises:
+        Exception: see `for_each_pipeline`.
+    """
 
-    return is_active
+    def of(pipeline: Pipeline) -> list[str]:
+        storage = Storage(pipeline.aws_conn_id, pipeline.region)
+        return clean_outputs(storage, pipeline, is_active=activity(ti), now=time.time())
+
+    return for_each_pipeline(of)
 
 
 def activity_by_tag(ti: Any) -> Callable[[str, str], bool]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
 from pathlib import Path
@@ -29,6 +30,15 @@ class DeleteError(Exception):
 def is_gone(error: BaseException) -> bool:
     """Whether S3 has answered that there is no such object."""
     return isinstance(error, ClientError) and error.response["Error"]["Code"] in {"NoSuchKey", "404"}
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object as it was at one moment: its bytes, its ETag with the quotes, and when S3 took it."""
+
+    content: bytes
+    etag: str
+    written: datetime
 
 
 class Storage:
@@ -64,10 +74,18 @@ class Storage:
 
     def written(self, prefix: str) -> Iterator[tuple[str, datetime]]:
         """Full URI of every key below a prefix, consoles' folders too, and when it was last written; in key order."""
+        bucket = split(prefix)[0]
+        return ((f"s3://{bucket}/{entry['Key']}", entry["LastModified"]) for entry in self._entries(prefix))
+
+    def etag(self, uri: str) -> str | None:
+        """The ETag of an object, with its quotes; None when there is no such object."""
+        key = split(uri)[1]
+        return next((str(entry["ETag"]) for entry in self._entries(uri) if entry["Key"] == key), None)
+
+    def _entries(self, prefix: str) -> Iterator[Mapping[str, Any]]:
         bucket, key = split(prefix)
         for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key):
-            for entry in page.get("Contents", ()):
-                yield f"s3://{bucket}/{entry['Key']}", entry["LastModified"]
+            yield from page.get("Contents", ())
 
     def read(self, uri: str) -> bytes:
         """The whole object."""
@@ -90,32 +108,44 @@ class Storage:
         self.write(uri, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
     def current(self, uri: str) -> tuple[Any, str] | None:
-        """A JSON document and the ETag it has now, or None when there is no such object.
+        """A JSON document and the ETag it has now, or None when there is no such object."""
+        stored = self.read_stored(uri)
+        return None if stored is None else (json.loads(stored.content), stored.etag)
+
+    def read_stored(self, uri: str) -> Stored | None:
+        """The whole object with its ETag and its time, or None when there is no such object.
 
         A listing tells: S3 answers 403, not 404, about an absent object to a role that may list some prefixes only.
         """
-        bucket, key = split(uri)
-        if key not in {each.key for each in self.objects(uri)}:
+        if self.etag(uri) is None:
             return None
+        bucket, key = split(uri)
         try:
             answer = self.client.get_object(Bucket=bucket, Key=key)
         except ClientError as error:
             if is_gone(error):
                 return None
             raise
-        return json.loads(answer["Body"].read()), answer["ETag"]
+        return Stored(answer["Body"].read(), answer["ETag"], answer["LastModified"])
 
-    def commit_json(self, uri: str, document: Mapping[str, Any], *, replacing: str | None) -> bool:
-        """Put a JSON document only if the object still has the ETag `replacing` (None: only if there is none yet).
+    def commit_json(self, uri: str, document: Mapping[str, Any], *, replacing: str | None) -> str | None:
+        """`commit` of a JSON document, indented for people."""
+        content = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        return self.commit(uri, content, replacing=replacing)
 
-        Returns False, and writes nothing, when somebody else was first.
+    def commit(
+        self, uri: str, content: str, *, replacing: str | None, content_type: str = "application/json"
+    ) -> str | None:
+        """Put a whole small object only if it still has the ETag `replacing` (None: only if there is none yet).
+
+        Returns the ETag it has now, or None, and writes nothing, when somebody else was first. A PUT that is repeated
+        because its answer was lost is refused because of itself: what lies there then is what was to be written.
         """
         bucket, key = split(uri)
         condition = {"IfNoneMatch": "*"} if replacing is None else {"IfMatch": replacing}
-        body = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
         try:
-            self.client.put_object(
-                Bucket=bucket, Key=key, Body=body, ContentType="application/json", **condition
+            answer = self.client.put_object(
+                Bucket=bucket, Key=key, Body=content.encode(), ContentType=content_type, **condition
             )
         except ClientError as error:
             if error.response["Error"]["Code"] in {
@@ -123,9 +153,10 @@ class Storage:
                 "ConditionalRequestConflict",
                 "NoSuchKey",
             }:
-                return False
+                stored = self.read_stored(uri)
+                return stored.etag if stored is not None and stored.content == content.encode() else None
             raise
-        return True
+        return str(answer["ETag"])
 
     def download(self, uri: str, path: Path) -> Path:
         """Copy the object to a local file, in parallel parts."""

@@ -11,6 +11,7 @@ ScoringError
 ├── LintError             SageMaker would refuse, or misread, the request that was built
 ├── RejectedError         more records were rejected than the pipeline allows; no transform was paid for
 ├── ManifestError         what a job says it wrote cannot be read
+├── OutputError           the output prefix holds a manifest that is not this pipeline's; nothing of it is touched
 ├── PolicyError           the resources that a pipeline's IAM policies name cannot be told from its file
 ├── HeldError             a gate of the pipeline holds the run: scored, kept, and not published
 ├── ReleaseError          the run that is to be published by hand is not there, or is not held
@@ -94,6 +95,10 @@ class RejectedError(ScoringError):
 
 class ManifestError(ScoringError):
     """A manifest written by a job is not of the agreed shape."""
+
+
+class OutputError(ScoringError):
+    """Something else than this pipeline published where it is to publish."""
 
 
 class PolicyError(ScoringError):

@@ -82,6 +82,16 @@ def history_prefix(*, work: str, pipeline: str) -> str:
     return f"{runs_prefix(work=work, pipeline=pipeline)}_history/"
 
 
+def published_prefix(*, work: str, pipeline: str) -> str:
+    """Where a pipeline remembers the runs that it has published, which outlives them."""
+    return f"{runs_prefix(work=work, pipeline=pipeline)}_published/"
+
+
+def publishing_prefix(*, work: str, pipeline: str) -> str:
+    """Where each try of a pipeline's `publish` says what it copies, as long as something of it may have to go."""
+    return f"{runs_prefix(work=work, pipeline=pipeline)}_publishing/"
+
+
 @dataclass(frozen=True, slots=True)
 class JobPaths:
     """What one job writes: full `s3://` URIs, each ending in `/`."""

@@ -17,7 +17,16 @@ from typing import Any
 from include.scoring.config import Pipeline
 from include.scoring.errors import PolicyError
 from include.scoring.gates import pinned
-from include.scoring.naming import LayoutPaths, RunPaths, job_base_name, name_token, runs_prefix
+from include.scoring.naming import (
+    LayoutPaths,
+    RunPaths,
+    history_prefix,
+    job_base_name,
+    name_token,
+    published_prefix,
+    publishing_prefix,
+    runs_prefix,
+)
 from include.scoring.placeholders import check_placeholders
 from include.scoring.published_manifest import MANIFEST_NAME
 from include.scoring.requests import (
@@ -129,7 +138,7 @@ def policies(
             _sagemaker(pipeline, account, requests, found, [*sources, *map(_literal, model_data)])
         ),
         "sagemaker_trust": _trust(account),
-        "janitor": _document(_janitor(pipeline, account, requests)),
+        "janitor": _document(_janitor(pipeline, account, requests, targets)),
     }
 
 
@@ -183,8 +192,9 @@ def _airflow(
     if pipeline.goals.calibrate == "canary":
         # The shard that is transformed alone is taken from among the others.
         yield _allow("SetAside", _objects("DeleteObject"), [account.s3(f"{runs}*/features/*")])
-        yield _keep_what_outlives_runs(account, runs)
-    yield _allow("ReplaceOutput", _objects("DeleteObject"), [account.s3(path) for path in parts])
+        yield _keep_what_outlives_runs(pipeline, account)
+    tries = f"{_literal(publishing_prefix(work=pipeline.work, pipeline=pipeline.name))}*"
+    yield _allow("ReplaceOutput", _objects("DeleteObject"), [account.s3(path) for path in (*parts, tries)])
     for kind in requests.kinds:
         jobs = _jobs(account, requests, kind)
         more = _only_this_model(account, requests) if kind == "Transform" else {}
@@ -242,13 +252,24 @@ def _register(account: Account, catalog: CatalogSection) -> Statement:
     return _allow("Catalog", actions, [account.arn("glue", name) for name in names])
 
 
-def _janitor(pipeline: Pipeline, account: Account, requests: Requests) -> Iterator[Statement]:
-    """Stop any job of this pipeline, delete any model made for its runs, and the files of its runs."""
+def _janitor(
+    pipeline: Pipeline, account: Account, requests: Requests, targets: list[str]
+) -> Iterator[Statement]:
+    """Stop any job of this pipeline, delete any model made for its runs, the files of its runs, and part files that
+    were replaced or that no run will publish."""
     runs = _literal(runs_prefix(work=pipeline.work, pipeline=pipeline.name))
-    yield from _listing(account, [f"{runs}*"])
-    yield _allow("ReadPlans", _objects("GetObject"), [account.s3(f"{runs}*/plan.json")])
+    tries = f"{_literal(publishing_prefix(work=pipeline.work, pipeline=pipeline.name))}*"
+    manifests = [f"{target}_manifest.json" for target in targets]
+    yield from _listing(account, [f"{runs}*", *(f"{target}*" for target in targets)])
+    yield _allow("ReadPlans", _objects("GetObject"), [
+        account.s3(path) for path in (f"{runs}*/plan.json", tries, *manifests)
+    ])  # fmt: skip
+    yield _allow("GiveUpTries", _objects("PutObject"), [account.s3(tries)])
+    yield _allow("DeleteParts", _objects("DeleteObject"), [
+        account.s3(path) for path in (tries, *(f"{target}part-*" for target in targets))
+    ])  # fmt: skip
     yield _allow("DeleteRuns", _objects("DeleteObject"), [account.s3(f"{runs}*/*")])
-    yield _keep_what_outlives_runs(account, runs)
+    yield _keep_what_outlives_runs(pipeline, account)
     for kind in requests.kinds:
         actions = [f"sagemaker:{verb}{kind}Job" for verb in ("Describe", "Stop")]
         jobs = _jobs(account, requests, kind)
@@ -259,13 +280,14 @@ def _janitor(pipeline: Pipeline, account: Account, requests: Requests) -> Iterat
     yield _find_what_is_left()
 
 
-def _keep_what_outlives_runs(account: Account, runs: str) -> Statement:
-    """Deny deletions in the folders of all runs together, such as `_history/`.
+def _keep_what_outlives_runs(pipeline: Pipeline, account: Account) -> Statement:
+    """Deny deletions of what all runs together have measured and published.
 
     A pattern cannot exclude them from the folders of the runs, of which none begins with `_` (see `run_slug`).
     """
-    kept = _allow("KeepWhatOutlivesRuns", _objects("DeleteObject"), [account.s3(f"{runs}_*")])
-    return {**kept, "Effect": "Deny"}
+    place = {"work": pipeline.work, "pipeline": pipeline.name}
+    kept = [account.s3(f"{_literal(prefix(**place))}*") for prefix in (history_prefix, published_prefix)]
+    return {**_allow("KeepWhatOutlivesRuns", _objects("DeleteObject"), kept), "Effect": "Deny"}
 
 
 def _sagemaker(

@@ -511,6 +511,13 @@ class OutputSection(Noun):
     """Where the joined rows are published."""
 
     uri: TemplatedS3Uri = Field(description="S3 prefix of the output. May hold {date}, {hour} and {run_id}.")
+    grace_minutes: int = Field(
+        default=15,
+        ge=0,
+        le=7 * 24 * 60,
+        description="How long the part files of the run before stay after they were replaced, for readers that took "
+        "their names from the manifest of before.",
+    )
     catalog: CatalogSection | None = Field(
         default=None, description="Glue table in which each run is registered as a partition. Default: none."
     )

@@ -21,7 +21,7 @@ from include.orchestration import janitor
 from include.orchestration.pipelines import named
 from include.orchestration.templates import DEPLOYMENT_TAG, deployment
 from include.scoring.config import Pipeline
-from include.scoring.naming import RunPaths, job_base_name
+from include.scoring.naming import RunPaths, job_base_name, publishing_prefix
 from include.scoring.policies import policies
 from include.scoring.s3uri import split
 from sagemaker_jobs.janitor import DAG_TAG, RUN_TAG, run_tag
@@ -138,6 +138,7 @@ def leave_over(url: str, pipeline: Pipeline) -> None:
         stated = {DAG_TAG: pipeline.name, RUN_TAG: run_tag(run), DEPLOYMENT_TAG: deployment()}
         return {"Tags": [{"Key": key, "Value": value} for key, value in stated.items()]}
 
+    leave_parts(url, pipeline)
     image = pipeline.model.containers[0].image
     model = {"ExecutionRoleArn": pipeline.role, "PrimaryContainer": {"Image": image}}
     for run in ("deleted-1", "deleted-2"):
@@ -169,6 +170,24 @@ def leave_over(url: str, pipeline: Pipeline) -> None:
     )
 
 
+def leave_parts(url: str, pipeline: Pipeline) -> None:
+    """Leave a part file of a try to publish that was killed before it committed, and its account of that."""
+    client = s3_client(url)
+    bucket, root = split(pipeline.output.uri.partition("{")[0])
+    listed = client.list_objects_v2(Bucket=bucket, Prefix=root)["Contents"]
+    (manifest,) = [each["Key"] for each in listed if each["Key"].endswith("_manifest.json")]
+    folder = manifest.removesuffix("_manifest.json")
+    key = f"{folder}part-00000-killed-012345-1.parquet"
+    client.put_object(Bucket=bucket, Key=key, Body=b"x")
+    killed = {
+        "version": 1, "dag_id": pipeline.name, "run_id": "killed", "state": "copying",
+        "output": f"s3://{bucket}/{folder}", "parts": [f"s3://{bucket}/{key}"],
+        "replacing": client.head_object(Bucket=bucket, Key=manifest)["ETag"],
+    }  # fmt: skip
+    where = split(f"{publishing_prefix(work=pipeline.work, pipeline=pipeline.name)}killed-012345-1.json")
+    client.put_object(Bucket=where[0], Key=where[1], Body=json.dumps(killed).encode())
+
+
 def tidy_up(patch: pytest.MonkeyPatch) -> None:
     """Run the janitor's tasks forty days later: nothing is active, and all but the last run is past its time."""
 
@@ -185,6 +204,9 @@ def tidy_up(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(janitor, "time", SimpleNamespace(time=lambda: later))
     done = janitor.tidy(ti=NothingRuns())
     assert sorted(each.split("-")[1] for each in done) == ["model", "preprocess", "transform"], done
+    removed = janitor.clean_published(ti=NothingRuns())
+    assert len(removed) == 2, removed
+    assert removed[0].endswith("part-00000-killed-012345-1.parquet"), removed
     pruned = janitor.prune_runs(ti=NothingRuns(), dag_run=SimpleNamespace(run_type="manual"))
     assert len(pruned) == 1, pruned
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,8 +58,19 @@ def document(name: str = "churn", **changes: Any) -> dict[str, Any]:
 class FakeInstance:
     """A task instance as the bodies use it, with the XComs of its run."""
 
-    def __init__(self, xcoms: dict[tuple[str, str], Any], task_id: str) -> None:
-        self.xcoms, self.task_id, self.try_number = xcoms, task_id, 1
+    def __init__(
+        self,
+        xcoms: dict[tuple[str, str], Any],
+        task_id: str,
+        active: Collection[str] = (),
+        try_number: int = 1,
+    ) -> None:
+        self.xcoms, self.task_id, self.active, self.try_number = xcoms, task_id, active, try_number
+
+    def get_dr_count(self, dag_id: str, run_ids: list[str], states: list[str]) -> int:
+        """As Airflow counts runs; `active` are those that are queued or running."""
+        assert states == ["queued", "running"]
+        return sum(run_id in self.active for run_id in run_ids)
 
     def xcom_pull(self, task_ids: str, key: str = "return_value") -> Any:
         """What a task has handed on, through JSON as in Airflow."""
@@ -92,6 +103,8 @@ class Pipelines:
     storage: Storage
     folder: Path
     events: OutletEvents = field(default_factory=OutletEvents)
+    #: Ids of runs that are running besides the one whose task is run.
+    active: set[str] = field(default_factory=set)
 
     def write(self, made: dict[str, Any]) -> None:
         """Deploy a pipeline, or its next version."""
@@ -126,7 +139,7 @@ class Run:
         config = pipelines.named(self.pipeline)
         found = body(
             self.pipeline,
-            ti=FakeInstance(self.xcoms, task_id),
+            ti=FakeInstance(self.xcoms, task_id, {self.run_id, *self.pipelines.active}),
             dag_run=SimpleNamespace(
                 run_id=self.run_id, conf=self.conf, data_interval_start=self.moment, logical_date=self.moment,
                 run_after=self.moment,

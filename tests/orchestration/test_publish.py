@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 from typing import Any
@@ -10,39 +11,24 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from include.orchestration.publishing import Publication
+from include.orchestration.output import delete_parts, read_published
 from include.orchestration.readback import first_rows, read_back
 from include.orchestration.scored import parts_of
 from include.orchestration.storage import Storage
 from include.scoring.errors import ReconciliationError
-
-OUT = "s3://bucket/scored/"
-
-
-RUN, OTHER = "nightly-1", "nightly-2"
-
-
-def publication(storage: Storage, run_id: str = RUN, try_number: int = 1) -> Publication:
-    """A try of a run to publish."""
-    return Publication(storage, OUT, run_id, nonce="0123456789abcdef", attempt=str(try_number), delimiter=",")
-
-
-def published(of: Publication, *numbers: int) -> dict[str, Any]:
-    """Parts of a try, and the manifest that names them."""
-    uris = [of.target(f"s3://bucket/joined/part-{number}.parquet") for number in numbers]
-    for uri in uris:
-        of.storage.write(uri, "x")
-    return {"files": [{"uri": uri, "rows": 1} for uri in uris], "replaces": of.replaced(of.before())}
-
-
-def names(storage: Storage) -> set[str]:
-    """What a listing of the output shows."""
-    return {uri.removeprefix(OUT) for uri in storage.uris(OUT)}
-
-
-def part(number: int, run_id: str = RUN, try_number: int = 1) -> str:
-    """Name of a published part."""
-    return f"part-{number}-{run_id}-012345-{try_number}.parquet"
+from tests.orchestration.publications import (
+    JOURNAL,
+    OTHER,
+    OUT,
+    RUN,
+    clean,
+    joined,
+    manifest_of,
+    names,
+    part,
+    publication,
+    publish,
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -52,64 +38,79 @@ def empty(storage: Storage) -> None:
 
 
 def test_the_first_run_commits_and_then_marks_its_success(storage: Storage) -> None:
-    """Parts, the manifest, and then `_SUCCESS`."""
+    """Parts, the manifest, and then `_SUCCESS`; and nothing is left to do for it."""
     run = publication(storage)
-    manifest = published(run, 0)
-    run.commit(manifest, None)
-    assert names(storage) == {part(0), "_manifest.json"}
-    run.tidy(manifest)
+    with run.uncommitted(joined(0)):
+        run.commit(manifest_of(run, 0))
+        assert names(storage) == {part(0), "_manifest.json"}
+    run.mark_success()
+    assert clean(storage) == []
     assert names(storage) == {part(0), "_manifest.json", "_SUCCESS"}
+    assert storage.uris(JOURNAL) == []
 
 
-def test_a_later_run_takes_the_place_of_the_one_before(storage: Storage) -> None:
-    """The old parts go after the new manifest is there, not before."""
-    first = publication(storage)
-    first.commit(published(first, 0), None)
-    second = publication(storage, OTHER)
-    manifest = published(second, 0, 1)
-    second.commit(manifest, second.before())
-    assert part(0) in names(storage)
-    second.tidy(manifest)
+def test_a_reader_of_the_manifest_before_finds_its_parts_for_the_grace_time(storage: Storage) -> None:
+    """They go after that, and not with the commit."""
+    publish(publication(storage), 0)
+    publish(publication(storage, OTHER), 0, 1)
+    assert clean(storage, minutes=9, active={OTHER}) == []
+    assert names(storage) == {part(0), part(0, OTHER), part(1, OTHER), "_manifest.json", "_SUCCESS"}
+    assert clean(storage, minutes=11, active={OTHER}) == [part(0)]
     assert names(storage) == {part(0, OTHER), part(1, OTHER), "_manifest.json", "_SUCCESS"}
+    assert storage.uris(JOURNAL) == []
 
 
-def test_what_a_run_that_died_before_tidying_had_to_remove_goes_with_the_next_try(storage: Storage) -> None:
-    """Its manifest still says what it replaced; so do parts that a try copied and never committed."""
-    old = publication(storage, OTHER)
-    old.commit(published(old, 0), None)
-    died = publication(storage)
-    died.commit(published(died, 0), died.before())
-    published(publication(storage, try_number=2), 0)
-    again = publication(storage, try_number=3)
-    manifest = published(again, 0)
-    again.commit(manifest, again.before())
-    again.tidy(manifest)
-    assert names(storage) == {part(0, try_number=3), "_manifest.json", "_SUCCESS"}
+def test_what_nobody_removed_is_carried_on_with_the_time_since_which_it_is_replaced(storage: Storage) -> None:
+    """A pipeline that publishes more often than the grace time would else keep all of it for ever."""
+    publish(publication(storage, "nightly-0"), 0)
+    replaced = publish(publication(storage), 0)["replaces"]
+    assert replaced == [{"uri": f"{OUT}{part(0, 'nightly-0')}", "replaced_at": None}]
+    committed = read_published(storage, OUT, "churn")
+    assert committed is not None
+    carried = publish(publication(storage, OTHER), 0)["replaces"]
+    assert carried == [
+        {"uri": f"{OUT}{part(0, 'nightly-0')}", "replaced_at": committed.committed_at.isoformat()},
+        {"uri": f"{OUT}{part(0)}", "replaced_at": None},
+    ]
+    assert clean(storage, minutes=11) == [part(0, "nightly-0"), part(0)]
+    assert storage.uris(JOURNAL) == []
+    assert publish(publication(storage, "nightly-3"), 0)["replaces"] == [
+        {"uri": f"{OUT}{part(0, OTHER)}", "replaced_at": None}
+    ]
+
+
+def test_a_manifest_of_before_parts_had_a_grace_time_is_understood(storage: Storage) -> None:
+    """It lists what it replaced by URIs alone."""
+    old = publish(publication(storage), 0)
+    storage.write(f"{OUT}{part(7, 'nightly-0')}", "x")
+    storage.write_json(f"{OUT}_manifest.json", {**old, "replaces": [f"{OUT}{part(7, 'nightly-0')}"]})
+    publish(publication(storage, OTHER), 0)
+    assert clean(storage, minutes=11) == [part(0), part(7, "nightly-0")]
 
 
 @pytest.mark.parametrize("had_one_before", [True, False])
 def test_of_two_runs_at_once_one_commits_and_the_other_is_refused(
     storage: Storage, had_one_before: bool
 ) -> None:
-    """Both looked before either wrote; what the first one published stands."""
+    """Both looked before either wrote; what the first one published stands, and the other leaves nothing."""
     if had_one_before:
-        oldest = publication(storage, "nightly-0")
-        oldest.commit(published(oldest, 0), None)
+        publish(publication(storage, "nightly-0"), 0)
     first, second = publication(storage), publication(storage, OTHER)
-    before = first.before()
-    manifest, late = published(first, 0), published(second, 0)
-    first.commit(manifest, before)
-    with pytest.raises(ReconciliationError, match="another run published"):
-        second.commit(late, before)
-    assert storage.read_json(f"{OUT}_manifest.json") == manifest
+    with pytest.raises(ReconciliationError, match=f"another run published .*: {RUN};"):
+        publish(second, 0, meanwhile=lambda: publish(first, 0))
+    manifest = storage.read_json(f"{OUT}_manifest.json")
+    assert [file["uri"] for file in manifest["files"]] == [f"{OUT}{part(0)}"]
+    assert part(0) in names(storage)
+    assert part(0, OTHER) not in names(storage)
 
 
 def test_a_commit_whose_answer_was_lost_is_no_other_runs(storage: Storage) -> None:
     """The client repeats the PUT, and is refused because the first one went through."""
     run = publication(storage)
-    manifest = published(run, 0)
-    run.commit(manifest, None)
-    run.commit(manifest, None)
+    with run.uncommitted(joined(0)):
+        manifest = manifest_of(run, 0)
+        storage.commit_json(run.manifest_uri, manifest, replacing=None)
+        assert run.commit(manifest) == manifest
     assert names(storage) == {part(0), "_manifest.json"}
 
 
@@ -123,7 +124,7 @@ def test_only_part_files_directly_below_the_output_are_ever_deleted(storage: Sto
     ]
     for uri in uris:
         storage.write(uri, "x")
-    publication(storage).remove_parts(uris)
+    assert delete_parts(storage, OUT, uris) == uris[:1]
     assert storage.uris("s3://bucket/") == ["s3://bucket/else/part-0.parquet", *sorted(uris[1:3])]
 
 
@@ -180,13 +181,13 @@ def test_a_part_that_does_not_hold_what_was_joined_is_not_committed(storage: Sto
     """The copy is read back before the manifest is written."""
     storage.write("s3://bucket/joined/part-0.parquet", parquet(3))
     digest = hashlib.sha256(parquet(3)).hexdigest()
-    joined = {"uri": "s3://bucket/joined/part-0.parquet", "rows": 4, "sha256": digest}
+    found = {"uri": "s3://bucket/joined/part-0.parquet", "rows": 4, "sha256": digest}
     run = publication(storage)
     with pytest.raises(ReconciliationError, match="3 rows were read back, 4 were written"):
-        run.copied(joined)
+        run.copied(found)
     with pytest.raises(ReconciliationError, match="are not those that were written"):
-        run.copied({**joined, "rows": 3, "sha256": "0" * 64})
-    entry = run.copied({**joined, "rows": 3})
+        run.copied({**found, "rows": 3, "sha256": "0" * 64})
+    entry = run.copied({**found, "rows": 3})
     assert entry["sha256"] == digest
     assert (entry["uri"], entry["rows"], entry["size"]) == (f"{OUT}{part(0)}", 3, len(parquet(3)))
 
@@ -195,11 +196,10 @@ def test_a_part_is_read_back_with_the_delimiter_that_it_was_written_with(storage
     """Else a quoted line break would count as two rows, and nothing could be published."""
     content = b'id;note;p\na;"two\nlines";0.5\n'
     storage.write("s3://bucket/joined/part-0.csv", content)
-    joined = {
+    found = {
         "uri": "s3://bucket/joined/part-0.csv", "rows": 1, "sha256": hashlib.sha256(content).hexdigest(),
     }  # fmt: skip
-    run = Publication(storage, OUT, RUN, nonce="0123456789abcdef", attempt="1", delimiter=";")
-    assert run.copied(joined)["rows"] == 1
+    assert dataclasses.replace(publication(storage), delimiter=";").copied(found)["rows"] == 1
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 
 from include.jobs.prediction_statistics import merge_statistics
 from include.orchestration import published_runs
+from include.orchestration.claims import Claim
 from include.orchestration.direct import scored as direct
 from include.orchestration.names import PLAN
 from include.orchestration.pipelines import named
@@ -39,21 +40,23 @@ def checks(
 
     Raises:
         HeldError: a gate holds the run; nothing is published, and everything is kept.
+        OvertakenError: another process of this task has judged the run meanwhile.
         ReconciliationError: records in are not records rejected plus rows joined, parts are of different jobs, or their
             statistics are of other rows.
     """
     config, plan = named(pipeline), ti.xcom_pull(PLAN)
     storage, paths = Storage(config.aws_conn_id, config.region), RunPaths(plan["run_prefix"])
+    claim = Claim(storage, paths.checks, paths.scored, paths.statistics)
     released = plan["run_id"] != dag_run.run_id
     if not released:
         prove = scored_run if config.preprocess is not None else direct.scored_run
         found = prove(config, storage, plan, ti, joined)
         # What an earlier try judged does not speak for what is written now.
-        storage.write_json(paths.checks, checks_document(plan, dag_run, "unjudged", []))
-        storage.write_json(paths.scored, {**found, "asked_output": params.get("output_uri")})
+        claim.write_json(paths.checks, checks_document(plan, dag_run, "unjudged", []))
+        claim.write_json(paths.scored, {**found, "asked_output": params.get("output_uri")})
     scored = storage.read_json(paths.scored)
     statistics = run_statistics(storage, scored["parts"])
-    storage.write(paths.statistics, json.dumps(statistics))
+    claim.write(paths.statistics, json.dumps(statistics))
     evidence = evidence_of(storage, config, plan, statistics, profile_of(storage, paths, scored)["groups"])
     verdicts = judge(config.gates, evidence)
     for verdict in verdicts:
@@ -63,7 +66,7 @@ def checks(
         )  # fmt: skip
     held = any(verdict.outcome == "held" for verdict in verdicts)
     state = "released" if released else "held" if held else "passed"
-    storage.write_json(paths.checks, checks_document(plan, dag_run, state, verdicts))
+    claim.write_json(paths.checks, checks_document(plan, dag_run, state, verdicts))
     if not released:
         # Kept in Airflow also when this task fails: clean_up says why the run has failed.
         ti.xcom_push(key="state", value=state)

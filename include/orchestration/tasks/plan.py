@@ -15,12 +15,14 @@ from botocore.exceptions import ClientError
 
 import include
 from include.orchestration import history, names
+from include.orchestration.claims import Claim
 from include.orchestration.direct.documents import write_listing
 from include.orchestration.direct.looking import look_at
 from include.orchestration.fingerprints import fingerprint, unchanged_since
 from include.orchestration.gate import SkipRest
 from include.orchestration.leftovers import clear_run
 from include.orchestration.model_registry import resolve_model
+from include.orchestration.output import read_published
 from include.orchestration.pipelines import named
 from include.orchestration.pools import check_pool
 from include.orchestration.quotas import quotas_of
@@ -40,6 +42,7 @@ from include.scoring.placeholders import resolve
 from include.scoring.plan import Plan, S3Object, make_plan
 from include.scoring.preflight import preflight
 from include.scoring.requests import preprocess_config
+from include.scoring.s3uri import as_folder
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +58,8 @@ def plan(
         ParamsError: unknown keys in the run's conf, or values that cannot be used.
         PoolError: the pipeline's pool is missing, or would limit nothing.
         ModelError: SageMaker has no such model, or no version of it that may score.
+        OutputError: something else than this pipeline published where this run is to publish.
+        OvertakenError: another process of this task has planned this run meanwhile.
         LintError: SageMaker would refuse, or misread, a request of this plan.
         ReleaseError: the run that is to be published is unknown, or not held.
         PlanError: the input is empty and the pipeline says that this is a failure, no cluster fits, statistics that
@@ -67,13 +72,15 @@ def plan(
         return release(config, asked.publish_run)
     moment, run_id = moment_of(dag_run), str(dag_run.run_id)
     input_uri = resolve(asked.input_uri or config.input.uri, moment=moment, run_id=run_id)
-    output_uri = resolve(asked.output_uri or config.output.uri, moment=moment, run_id=run_id)
+    output_uri = as_folder(resolve(asked.output_uri or config.output.uri, moment=moment, run_id=run_id))
     if ti.try_number > 1:
         stop_earlier_plan(config, ti.dag_id, dag_run.run_id)
     check_pool(config)
     storage = Storage(config.aws_conn_id, config.region)
-    model = resolve_model(config, asked)
+    read_published(storage, output_uri, config.name)
     paths = RunPaths.of(work=config.work, pipeline=config.name, run_id=run_id)
+    claim = Claim(storage, paths.plan)
+    model = resolve_model(config, asked)
     with tempfile.TemporaryDirectory(prefix="plan-") as folder:
         manifest, listing = Path(folder) / "input.manifest", Path(folder) / "input.listing"
         selection = InputSelection(
@@ -97,7 +104,7 @@ def plan(
         if not made.empty:
             check_references(storage, config)
         made = compared(storage, config, asked, made)
-        storage.write(paths.plan, made.model_dump_json(indent=2) + "\n")
+        claim.write(paths.plan, made.model_dump_json(indent=2) + "\n")
         for sentence in made.sentences:
             log.info("%s", sentence)
         if made.empty:
@@ -207,7 +214,7 @@ def compared(storage: Storage, config: Pipeline, asked: RunParams, made: Plan) -
         return made
     now = fingerprint(storage, config, made, code_files())
     skip = config.skip_unchanged if asked.skip_unchanged is None else asked.skip_unchanged
-    since = unchanged_since(storage, made.output_uri, now) if skip else None
+    since = unchanged_since(storage, made, now) if skip else None
     return made.model_copy(update={"fingerprint": now, "unchanged_since": since})
 
 

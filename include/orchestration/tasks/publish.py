@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
+import secrets
+import time
 from typing import Any
 
 from include.orchestration import published_runs
 from include.orchestration.assets import tell_of
 from include.orchestration.catalog import register
 from include.orchestration.names import CHECKS, PLAN
+from include.orchestration.output_cleanup import activity, clean_outputs
 from include.orchestration.pipelines import named
 from include.orchestration.publishing import Publication
 from include.orchestration.storage import Storage
+from include.scoring.config import Pipeline
 from include.scoring.errors import ReconciliationError
 from include.scoring.manifest import build_manifest
-from include.scoring.naming import RunPaths, run_slug
+from include.scoring.naming import RunPaths, publishing_prefix
 from include.scoring.reconciliation import Reconciled
 
 log = logging.getLogger(__name__)
@@ -26,21 +30,27 @@ def publish(pipeline: str, *, ti: Any, dag_run: Any, outlet_events: Any, **_: An
     The run is the one that `plan` names: this one, or one that was held and that a person publishes.
 
     Raises:
+        OutputError: the manifest at the output is not this pipeline's; nothing there was touched.
         ReconciliationError: what was read back is not what was joined, or another run was published meanwhile;
             nothing was committed.
     """
     config, plan, judged = named(pipeline), ti.xcom_pull(PLAN), ti.xcom_pull(CHECKS)
     storage, paths = Storage(config.aws_conn_id, config.region), RunPaths(plan["run_prefix"])
-    scored, judgement = storage.read_json(paths.scored), storage.read_json(judged["checks"])
+    scored, (judgement, judged_etag) = storage.read_json(paths.scored), read_checks(storage, judged["checks"])
     parts, reconciled = scored["parts"], Reconciled(**scored["reconciled"])
-    # The run itself, and the one by which a person publishes it, count their tries each on its own.
-    by_hand = "" if plan["run_id"] == dag_run.run_id else f"{run_slug(dag_run.run_id)[-8:]}-"
-    attempt = f"{by_hand}{ti.try_number}"
     publication = Publication(
-        storage, plan["output_uri"], plan["run_id"], plan["nonce"], attempt, config.input.delimiter
+        storage=storage,
+        output=plan["output_uri"],
+        pipeline=config.name,
+        run_id=plan["run_id"],
+        nonce=plan["nonce"],
+        dag_run_id=dag_run.run_id,
+        attempt=f"{ti.try_number}-{secrets.token_hex(4)}",
+        journal=publishing_prefix(work=config.work, pipeline=config.name),
+        delimiter=config.input.delimiter,
     )
-    before = publication.before()
-    try:
+    recorded = storage.etag(published_runs.uri_of(config, plan["moment"], plan["run_id"]))
+    with publication.uncommitted(parts):
         files = [publication.copied(part) for part in parts]
         rows = sum(file["rows"] for file in files)
         if rows != reconciled.scored:
@@ -56,17 +66,25 @@ def publish(pipeline: str, *, ti: Any, dag_run: Any, outlet_events: Any, **_: An
             transformed=scored["transformed"],
             checks=judgement,
         )
-        manifest["replaces"] = publication.replaced(before)
-        publication.commit(manifest, before)
-    except ReconciliationError:
-        # Only where it is sure that nothing was committed: after a lost connection the parts may be the published ones.
-        publication.remove_parts(publication.target(part["uri"]) for part in parts)
-        raise
-    publication.tidy(manifest)
-    published_runs.record(storage, config, manifest, judged["statistics"])
-    registered = register(config, publication.output)
+        manifest["replaces"] = publication.replaces()
+        manifest = publication.commit(manifest)
+    # What was published in its place since says so of itself.
+    if publication.is_current(manifest):
+        publication.mark_success()
+    published_runs.record(
+        storage,
+        config,
+        manifest,
+        judged["statistics"],
+        replacing=recorded,
+        is_current=lambda: publication.is_current(manifest),
+    )
+    registered = register(config, publication.output) if publication.is_current(manifest) else None
     if judged["state"] == "released":
-        storage.write_json(paths.checks, {**judgement, "state": "published"})
+        done = {**judgement, "state": "published"}
+        if storage.commit_json(paths.checks, done, replacing=judged_etag) is None:
+            log.warning("%s was judged anew meanwhile; it stays as it is", paths.checks)
+    clean(storage, config, ti, dag_run)
     tell_of(
         config,
         outlet_events,
@@ -78,11 +96,40 @@ def publish(pipeline: str, *, ti: Any, dag_run: Any, outlet_events: Any, **_: An
             "records": manifest["records"],
         },
     )
-    log.info("published %s rows in %s files at %s", f"{rows:,}", len(files), publication.output)
+    log.info(
+        "published %s rows in %s files at %s",
+        f"{manifest['rows']:,}",
+        len(manifest["files"]),
+        publication.output,
+    )
     return {
         "output_uri": publication.output,
         "manifest": publication.manifest_uri,
-        "rows": rows,
-        "files": [file["uri"] for file in files],
+        "rows": manifest["rows"],
+        "files": [file["uri"] for file in manifest["files"]],
         "partition": registered,
     }
+
+
+def read_checks(storage: Storage, uri: str) -> tuple[Any, str]:
+    """checks.json and its ETag.
+
+    Raises:
+        ReconciliationError: it is gone.
+    """
+    found = storage.current(uri)
+    if found is None:
+        raise ReconciliationError(f"{uri} is gone; clear `checks` with what follows it")
+    return found
+
+
+def clean(storage: Storage, config: Pipeline, ti: Any, dag_run: Any) -> None:
+    """Delete the part files that may go; what cannot be deleted does not undo that this run is published."""
+    try:
+        removed = clean_outputs(
+            storage, config, is_active=activity(ti), now=time.time(), published_in=dag_run.run_id
+        )
+    except Exception:
+        log.exception("this run is published; the next one, and the janitor, try again to delete what may go")
+    else:
+        log.info("part files that were deleted: %s", ", ".join(removed) or "none")

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from include.orchestration import history, published_runs
+from include.orchestration.claims import Claim
 from include.orchestration.names import PLAN, PUBLISH
 from include.orchestration.pipelines import named
 from include.orchestration.readback import first_rows
@@ -30,13 +31,18 @@ SHOWN_TEXTS = 20
 
 
 def report(pipeline: str, *, ti: Any, **_: Any) -> dict[str, Any]:
-    """Write report.json and report.html below the run's prefix; the figures for lists, and where the report is."""
+    """Write report.json and report.html below the run's prefix; the figures for lists, and where the report is.
+
+    Raises:
+        OvertakenError: another process of this task has written the report meanwhile.
+    """
     config, plan = named(pipeline), ti.xcom_pull(PLAN)
     storage, paths, published = (
         Storage(config.aws_conn_id, config.region),
         RunPaths(plan["run_prefix"]),
         ti.xcom_pull(PUBLISH),
     )
+    claim = Claim(storage, paths.report_json, paths.report_html)
     scored = storage.read_json(paths.scored)
     document, resized = storage.read_json(paths.plan), scored["resized"]
     if resized is not None and resized["sentences"]:
@@ -47,10 +53,11 @@ def report(pipeline: str, *, ti: Any, **_: Any) -> dict[str, Any]:
         facts=scored["facts"],
         manifest=storage.read_json(published["manifest"]),
         quality=quality(storage, config, plan, scored),
-        first_rows=first_rows(storage, published["files"][0], SHOWN_ROWS, config.input.delimiter),
+        # The same bytes as the published part, which the next run may have replaced already.
+        first_rows=first_rows(storage, scored["parts"][0]["uri"], SHOWN_ROWS, config.input.delimiter),
     )
-    storage.write_json(paths.report_json, figures)
-    storage.write(paths.report_html, render_html(figures), content_type="text/html; charset=utf-8")
+    claim.write_json(paths.report_json, figures)
+    claim.write(paths.report_html, render_html(figures), content_type="text/html; charset=utf-8")
     history.write(storage, config, plan["nonce"], rows_of(figures))
     log.info("\n%s", render_text(figures))
     return {**summary(figures), "report_json": paths.report_json, "report_html": paths.report_html}

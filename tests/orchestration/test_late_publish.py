@@ -1,0 +1,351 @@
+"""Two processes publish at once, one of them late: what the other one published stays whole, and nothing is left."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, ConnectionClosedError
+
+from include.orchestration import names, published_runs
+from include.orchestration.claims import OvertakenError
+from include.orchestration.output import read_published
+from include.orchestration.output_cleanup import clean_outputs
+from include.orchestration.pipelines import named
+from include.orchestration.storage import Storage
+from include.orchestration.tasks import checks, plan, publish, shards
+from include.orchestration.tasks.join import join
+from include.scoring.errors import ReconciliationError
+from tests.orchestration import publications
+from tests.orchestration.publications import (
+    JOURNAL,
+    OTHER,
+    OUT,
+    RUN,
+    Call,
+    clean,
+    interpose,
+    part,
+    publication,
+    stop_before,
+)  # fmt: skip
+from tests.orchestration.staged import Pipelines, Run, deployed, document, published
+
+__all__ = ["deployed"]
+
+BY_DATE = "s3://bucket/out/date=2026-01-05/"
+
+
+@pytest.fixture(autouse=True)
+def empty(storage: Storage) -> None:
+    """Each test starts with nothing published."""
+    storage.delete(storage.uris("s3://bucket/"))
+
+
+def listed(storage: Storage, prefix: str = OUT) -> set[str]:
+    """Names of what a listing shows."""
+    return {uri.removeprefix(prefix) for uri in storage.uris(prefix)}
+
+
+def is_readable(storage: Storage, output: str = OUT) -> bool:
+    """Whether a reader of the manifest finds all its files."""
+    found = read_published(storage, output, "churn")
+    return found is not None and set(found.files) <= set(storage.uris(output))
+
+
+def scored(deployed: Pipelines, run_id: str, score: float, count: int) -> Run:
+    """A run of the fifth that has done all but publish."""
+    run = deployed.run(run_id, 5, lambda _: score)
+    deployed.upload(5, [f"r{n},f,{n}" for n in range(count)])
+    run.task(names.PLAN, plan.plan)
+    run.prepare()
+    run.task(names.SHARDS, shards.shards)
+    run.transform()
+    joined = [run.task(names.JOIN, join, group=group) for group in run.xcoms[names.SHARDS, "return_value"]]
+    run.task(names.CHECKS, checks.checks, joined=joined)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("successor", "grace_minutes"), [("the same run", 0), ("the same run", 15), ("another run", 0)]
+)
+def test_a_publish_that_is_stopped_anywhere_spoils_nothing_of_its_successor(
+    deployed: Pipelines, successor: str, grace_minutes: int
+) -> None:
+    """Before each change that it makes, its DELETE among them: what the successor published is whole, and recorded."""
+    output = {"uri": "s3://bucket/out/date={date}/", "grace_minutes": grace_minutes}
+    deployed.write(document(output=output))
+    deployed.active = {"late", "other"}
+    late = scored(deployed, "late", 0.25, 20)
+    other = late if successor == "the same run" else scored(deployed, "other", 0.75, 30)
+    storage, rows = deployed.storage, 20 if other is late else 30
+    for number in itertools.count(1):
+        done: list[dict[str, Any]] = []
+        outcome: list[str] = []
+
+        def body(outcome: list[str] = outcome) -> None:
+            try:
+                late.task(names.PUBLISH, publish.publish)
+            except ReconciliationError as error:
+                outcome.append(str(error))
+
+        if not stop_before(
+            number, storage, body, lambda done=done: done.append(other.task(names.PUBLISH, publish.publish))
+        ):
+            break
+        frame, manifest = published(storage, BY_DATE)
+        assert len(frame) == rows, number
+        assert [file["uri"] for file in manifest["files"]] == done[0]["files"], number
+        assert "_SUCCESS" in listed(storage, BY_DATE)
+        recorded = storage.read_json(
+            published_runs.uri_of(named("churn"), manifest["moment"], manifest["run_id"])
+        )
+        assert recorded["rows"] == rows
+        assert storage.read_json(recorded["statistics"])["rows"] == rows
+        assert not outcome or (other is not late and "another run published" in outcome[0])
+    assert number > 7
+    final, manifest = published(storage, BY_DATE)
+    assert set(final["churn"]) == {0.25}
+    clean_outputs(storage, named("churn"), is_active=lambda *_: False, now=time.time() + 3600)
+    files = {file["uri"].removeprefix(BY_DATE) for file in manifest["files"]}
+    assert listed(storage, BY_DATE) == {*files, "_manifest.json", "_SUCCESS"}
+    assert storage.uris(JOURNAL) == []
+
+
+def test_checks_that_are_stopped_anywhere_overwrite_nothing_of_their_successor(deployed: Pipelines) -> None:
+    """Its documents are read by `publish` and `report`."""
+    deployed.write(document())
+    run = scored(deployed, "late", 0.25, 20)
+    joined = [run.xcoms[names.JOIN, "return_value"]]
+    run.conf = {"output_uri": "s3://bucket/late/"}
+    storage = deployed.storage
+    overtaken: list[str] = []
+
+    def successor() -> None:
+        run.conf = {}
+        run.task(names.CHECKS, checks.checks, joined=joined)
+
+    def late() -> None:
+        run.conf = {"output_uri": "s3://bucket/late/"}
+        try:
+            run.task(names.CHECKS, checks.checks, joined=joined)
+        except OvertakenError as error:
+            overtaken.append(str(error))
+
+    for number in range(1, 5):
+        assert stop_before(number, storage, late, successor)
+        assert storage.read_json(run.paths.scored)["asked_output"] == "s3://bucket/out/date={date}/"
+        assert storage.read_json(run.paths.checks)["state"] == "passed"
+        assert storage.read_json(run.paths.statistics)["rows"] == 20
+    assert len(overtaken) == 4
+    assert "was written by another process of this task" in overtaken[0]
+
+
+def denied(name: str) -> ClientError:
+    """A refusal, as botocore has it after one try."""
+    metadata = {"HTTPStatusCode": 403, "RetryAttempts": 0}
+    return ClientError(
+        {"Error": {"Code": "AccessDenied", "Message": "no"}, "ResponseMetadata": metadata},  # type: ignore[typeddict-item]
+        name,
+    )
+
+
+def fail_at(number: int) -> Callable[[str, Mapping[str, Any], Call], Any]:
+    """Refuses the `number`-th change."""
+    count = itertools.count(1)
+
+    def around(name: str, _arguments: Mapping[str, Any], call: Call) -> Any:
+        if next(count) == number:
+            raise denied(name)
+        return call()
+
+    return around
+
+
+@pytest.mark.parametrize("number", range(1, 6))
+def test_a_try_that_fails_removes_its_own_parts(storage: Storage, number: int) -> None:
+    """Its entry, two parts, its word that it commits, the manifest: whichever is refused."""
+    before = publications.publish(publication(storage, "nightly-0"), 0)
+    was = listed(storage)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        interpose(storage, lambda: publications.publish(publication(storage), 0, 1), fail_at(number))
+    assert listed(storage) == was
+    assert storage.read_json(f"{OUT}_manifest.json") == before
+    assert [uri for uri in storage.uris(JOURNAL) if RUN in uri] == []
+
+
+def lose_manifest(*, arrives: bool) -> Callable[[str, Mapping[str, Any], Call], Any]:
+    """The connection breaks at the PUT of the manifest, which S3 has got or has not got yet."""
+
+    def around(_name: str, arguments: Mapping[str, Any], call: Call) -> Any:
+        if not str(arguments.get("Key")).endswith("_manifest.json"):
+            return call()
+        if arrives:
+            call()
+        raise ConnectionClosedError(endpoint_url="http://s3")
+
+    return around
+
+
+def test_a_commit_whose_answer_never_came_is_looked_for(storage: Storage) -> None:
+    """It is there: the try goes on."""
+    interpose(storage, lambda: publications.publish(publication(storage), 0), lose_manifest(arrives=True))
+    assert listed(storage) == {part(0), "_manifest.json", "_SUCCESS"}
+
+
+def late_commit(storage: Storage, rows: int = 1) -> Callable[[], None]:
+    """A try whose manifest is on its way when the try ends; gives what lets it arrive."""
+    sent: list[Mapping[str, Any]] = []
+
+    def around(_name: str, arguments: Mapping[str, Any], call: Call) -> Any:
+        if not str(arguments.get("Key")).endswith("_manifest.json"):
+            return call()
+        sent.append(arguments)
+        raise ConnectionClosedError(endpoint_url="http://s3")
+
+    with pytest.raises(ConnectionClosedError):
+        interpose(storage, lambda: publications.publish(publication(storage), 0, rows=rows), around)
+
+    def arrive() -> None:
+        with contextlib.suppress(ClientError):
+            storage.client.put_object(**sent[0])
+
+    return arrive
+
+
+def test_a_commit_that_may_still_arrive_keeps_its_parts(storage: Storage) -> None:
+    """Else it would publish files that are gone; also hours later, with the run over."""
+    arrive = late_commit(storage)
+    assert clean(storage, minutes=600) == []
+    arrive()
+    assert is_readable(storage)
+    assert clean(storage, minutes=600) == []
+    assert is_readable(storage)
+
+
+def test_a_late_commit_of_ones_own_earlier_try_stands(storage: Storage) -> None:
+    """The next try finds it instead of what it replaces: the same rows of the same plan."""
+    arrive = late_commit(storage)
+    manifest = publications.publish(publication(storage, try_number=2), 0, meanwhile=arrive)
+    assert [file["uri"] for file in manifest["files"]] == [f"{OUT}{part(0)}"]
+    assert listed(storage) == {part(0), "_manifest.json", "_SUCCESS"}
+
+
+def test_a_late_commit_of_other_rows_of_the_same_plan_is_refused(storage: Storage) -> None:
+    """As after a clear of `join`: nobody may take the one for the other."""
+    arrive = late_commit(storage, rows=2)
+    with pytest.raises(ReconciliationError, match="another run published"):
+        publications.publish(publication(storage, try_number=2), 0, meanwhile=arrive)
+    publications.publish(publication(storage, try_number=3), 0)
+    assert is_readable(storage)
+
+
+def test_a_commit_that_arrives_after_the_next_try_is_refused(storage: Storage) -> None:
+    """Its parts go with that one's end."""
+    arrive = late_commit(storage)
+    publications.publish(publication(storage, try_number=2), 0)
+    assert clean(storage, active={RUN}, published_in=RUN) == [part(0)]
+    arrive()
+    assert listed(storage) == {part(0, try_number=2), "_manifest.json", "_SUCCESS"}
+
+
+def killed(storage: Storage, run_id: str = RUN, *, stopped_at: str = "part-1") -> None:
+    """A try whose process ends, without a word, when it is about to write what is called so."""
+
+    class Killed(BaseException):
+        pass
+
+    def around(_name: str, arguments: Mapping[str, Any], call: Call) -> Any:
+        if stopped_at in str(arguments.get("Key")) or dead:
+            dead.append(True)
+            raise Killed
+        return call()
+
+    dead: list[bool] = []
+    with pytest.raises(Killed):
+        interpose(storage, lambda: publications.publish(publication(storage, run_id), 0, 1), around)
+
+
+@pytest.mark.parametrize("has_manifest", [True, False])
+def test_parts_of_a_killed_try_go_after_the_grace_time_and_once_its_run_is_over(
+    storage: Storage, has_manifest: bool
+) -> None:
+    """A live publish's parts are named by no manifest yet either."""
+    if has_manifest:
+        publications.publish(publication(storage, "nightly-0"), 0)
+    killed(storage)
+    assert part(0) in listed(storage)
+    assert clean(storage, minutes=11, active={RUN}) == []
+    assert clean(storage, minutes=9) == []
+    assert clean(storage, minutes=11) == [part(0)]
+    assert clean(storage, minutes=22) == []
+    assert storage.uris(JOURNAL) == []
+
+
+def test_parts_that_no_run_can_publish_any_more_wait_for_their_run_too(storage: Storage) -> None:
+    """It would meet missing files, and not be told that another run was published meanwhile."""
+    killed(storage)
+    publications.publish(publication(storage, OTHER), 0)
+    assert clean(storage, minutes=11, active={RUN}, published_in=OTHER) == []
+    assert clean(storage, minutes=11, published_in=OTHER) == [part(0)]
+    assert storage.uris(JOURNAL) == []
+
+
+def test_a_try_that_wakes_up_after_it_was_given_up_publishes_nothing(storage: Storage) -> None:
+    """Its parts are gone, and nothing has been published in between that would refuse its manifest."""
+
+    def give_up() -> None:
+        assert clean(storage, minutes=11) == [part(0)]
+
+    with pytest.raises(ReconciliationError, match="was taken for dead"):
+        publications.publish(publication(storage), 0, meanwhile=give_up)
+    assert listed(storage) == set()
+    assert storage.uris(JOURNAL) == []
+
+
+def test_of_giving_up_and_committing_one_succeeds(storage: Storage) -> None:
+    """Who cleans is stopped between its look and its word, and the try commits."""
+    run = publication(storage)
+
+    def around(_name: str, arguments: Mapping[str, Any], call: Call) -> Any:
+        if b'"abandoned"' in arguments.get("Body", b""):
+            commit()
+        return call()
+
+    def commit() -> None:
+        manifest.update(run.commit(dict(manifest)))
+
+    manifest: dict[str, Any] = {}
+    with run.uncommitted(publications.joined(0)):
+        manifest = publications.manifest_of(run, 0)
+        interpose(storage, lambda: clean(storage, minutes=11), around)
+    assert is_readable(storage)
+
+
+@pytest.mark.parametrize("successor", [RUN, OTHER])
+def test_who_cleans_and_is_stopped_before_its_delete_deletes_nothing_that_is_published_meanwhile(
+    storage: Storage, successor: str
+) -> None:
+    """Nor what a reader of the manifest before still may read."""
+    publications.publish(publication(storage, "nightly-0"), 0)
+    publications.publish(publication(storage, "nightly-1"), 0)
+    killed(storage, "nightly-2")
+    deleted: list[str] = []
+
+    def around(name: str, arguments: Mapping[str, Any], call: Call) -> Any:
+        if name == "delete_objects":
+            if not deleted:
+                publications.publish(publication(storage, successor, try_number=2), 0, 1)
+            deleted.extend(each["Key"].rsplit("/", 1)[1] for each in arguments["Delete"]["Objects"])
+        return call()
+
+    interpose(storage, lambda: clean(storage, minutes=11), around)
+    assert is_readable(storage)
+    assert deleted[:2] == [part(0, "nightly-0"), part(0, "nightly-2")]
+    assert part(0, "nightly-1") in listed(storage)
+    new = {part(0, successor, 2), part(1, successor, 2)}
+    assert listed(storage) == {part(0, "nightly-1"), *new, "_manifest.json", "_SUCCESS"}
