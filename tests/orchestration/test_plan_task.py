@@ -47,7 +47,8 @@ def planning(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     def make(changes: dict[str, Any] | None = None, **params: Any) -> dict[str, Any]:
         bucket = {
             "aws_conn_id": "aws_test", "model": TWO_CONTAINERS, "work": "s3://bucket/work",
-            "input.uri": "s3://bucket/in/", "quotas": {"Number of instances": 9}, **(changes or {}),
+            "input.uri": "s3://bucket/in/", "output.uri": "s3://bucket/predicted/",
+            "quotas": {"Number of instances": 9}, **(changes or {}),
         }  # fmt: skip
         (tmp_path / "churn.yaml").write_text(yaml.safe_dump(document(bucket)))
         run = SimpleNamespace(
