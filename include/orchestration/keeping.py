@@ -13,7 +13,7 @@ from typing import Any
 
 from include.orchestration.storage import Storage
 from include.scoring.config import Pipeline
-from include.scoring.naming import RunPaths, history_prefix, runs_prefix
+from include.scoring.naming import RunPaths, runs_prefix
 from sagemaker_jobs.janitor import past_keeping
 
 log = logging.getLogger(__name__)
@@ -28,6 +28,9 @@ def prune(
 
     Never those of a run that `is_active(dag_id, run_id)`, nor the last one with a report. A run that this Airflow does
     not know is over, too, once nothing was written for that time. Costs one listing for each run that is kept.
+
+    Of a run that is cleared while it is being deleted, what it writes under new names stays, its new plan too; a file
+    that it has written again under its old name can go.
     """
     if pipeline.keep_runs_days is None:
         return []
@@ -42,16 +45,22 @@ def prune(
         for folder in old
         if folder != last and (run_id := run_of(storage, pipeline, folder)) is not None
     }
-    newest = {folder: max(moment.timestamp() for _, moment in storage.written(folder)) for folder in runs}
-    found = past_keeping(runs, newest, is_active=is_active, now=now, keep_seconds=keep_seconds)
-    for folder in found:
-        log.warning(
-            "deleting %s of run %s: kept for %d days", folder, runs[folder][1], pipeline.keep_runs_days
-        )
+    removed: list[str] = []
+    for folder, run in runs.items():
+        # Listed before Airflow is asked: what a run writes that is cleared from now on is not in the list.
         plan = RunPaths(folder).plan
-        storage.delete(uri for uri, _ in storage.written(folder) if uri != plan)
-        storage.delete([plan])
-    return found
+        etag, listed = storage.etag(plan), list(storage.written(folder))
+        newest = max(moment.timestamp() for _, moment in listed)
+        if not past_keeping(
+            {folder: run}, {folder: newest}, is_active=is_active, now=now, keep_seconds=keep_seconds
+        ):
+            continue
+        log.warning("deleting %s of run %s: kept for %d days", folder, run[1], pipeline.keep_runs_days)
+        storage.delete(uri for uri, _ in listed if uri != plan)
+        if storage.etag(plan) == etag:
+            storage.delete([plan])
+        removed.append(folder)
+    return removed
 
 
 def plans(storage: Storage, pipeline: Pipeline) -> dict[str, float]:
@@ -60,7 +69,7 @@ def plans(storage: Storage, pipeline: Pipeline) -> dict[str, float]:
     moments = {
         folder: moment.timestamp()
         for folder in storage.folders(runs_prefix(**place))
-        if folder != history_prefix(**place)
+        if not folder.removeprefix(runs_prefix(**place)).startswith("_")  # of all runs together
         for uri, moment in storage.written(RunPaths(folder).plan)
         if uri == RunPaths(folder).plan
     }

@@ -18,6 +18,7 @@ from include.orchestration.storage import DeleteError, Storage
 from include.scoring.config import Pipeline
 from include.scoring.naming import RunPaths, history_prefix, run_slug
 from include.scoring.s3uri import split
+from tests.orchestration.publications import Call, interpose
 
 NOW = 2_000_000_000.0
 WORK = "s3://bucket/work"
@@ -192,3 +193,18 @@ def test_what_s3_does_not_delete_is_told(storage: Storage, run: Any, monkeypatch
     ):
         prune(storage, pipeline(), is_active=is_active, now=NOW)
     assert RunPaths(gone).plan in storage.uris(gone)
+
+
+def test_what_a_run_writes_that_is_cleared_while_it_is_deleted_stays(storage: Storage, run: Any) -> None:
+    """The janitor is stopped between its look and its DELETE."""
+    run("scheduled__last", 1)
+    gone = run("scheduled__old", 40)
+    plan, records = RunPaths(gone).plan, f"{gone}abalone-preprocess-2/records/part-00000.csv"
+
+    def around(_name: str, _arguments: Any, call: Call) -> Any:
+        storage.write(plan, "anew")
+        storage.write(records, "x")
+        return call()
+
+    interpose(storage, lambda: prune(storage, pipeline(), is_active=is_active, now=NOW), around)
+    assert storage.uris(gone) == [records, plan]
