@@ -254,6 +254,10 @@ class RunPaths:
         """The figures of the run as a page."""
         return f"{self.run_prefix}report.html"
 
+    def committed(self, attempt: str) -> str:
+        """The manifest that one try of `publish` has committed, or found committed by an earlier one."""
+        return f"{self.run_prefix}committed/{attempt}.json"
+
     def join_inputs(self, attempt: str) -> str:
         """Prefix of what one attempt of the join tells its processing job."""
         return f"{self.run_prefix}join-inputs/{attempt}/"

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
 
-from include.orchestration import names, published_runs
+from include.orchestration import janitor, names, published_runs
 from include.orchestration.claims import OvertakenError
 from include.orchestration.output import read_published
 from include.orchestration.output_cleanup import clean_outputs
 from include.orchestration.pipelines import named
 from include.orchestration.storage import Storage
-from include.orchestration.tasks import checks, plan, publish, shards
+from include.orchestration.tasks import checks, plan, publish, report, shards
 from include.orchestration.tasks.join import join
 from include.scoring.errors import ReconciliationError
 from tests.orchestration import publications
@@ -33,7 +33,7 @@ from tests.orchestration.publications import (
     publication,
     stop_before,
 )  # fmt: skip
-from tests.orchestration.staged import Pipelines, Run, deployed, document, published
+from tests.orchestration.staged import FakeInstance, Pipelines, Run, deployed, document, published
 
 __all__ = ["deployed"]
 
@@ -349,3 +349,43 @@ def test_who_cleans_and_is_stopped_before_its_delete_deletes_nothing_that_is_pub
     assert part(0, "nightly-1") in listed(storage)
     new = {part(0, successor, 2), part(1, successor, 2)}
     assert listed(storage) == {part(0, "nightly-1"), *new, "_manifest.json", "_SUCCESS"}
+
+
+def test_a_report_is_of_what_its_run_published_though_another_has_published_since(
+    deployed: Pipelines,
+) -> None:
+    """To the same place, where nothing is left of the first one."""
+    deployed.write(document(output={"uri": "s3://bucket/out/date={date}/", "grace_minutes": 0}))
+    first, second = scored(deployed, "first", 0.25, 20), scored(deployed, "second", 0.75, 30)
+    first.task(names.PUBLISH, publish.publish)
+    second.task(names.PUBLISH, publish.publish)
+    first.task(names.REPORT, report.report)
+    figures = deployed.storage.read_json(first.paths.report_json)
+    assert figures["output"]["rows"] == 20
+    assert figures["records"]["scored"] == 20
+    assert {row["churn"] for row in figures["first_rows"]} == {0.25}
+
+
+def test_a_run_is_published_although_old_parts_cannot_be_deleted(
+    deployed: Pipelines, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The janitor, which may, deletes them; it fails where it may not either, for people to see."""
+    deployed.write(document(output={"uri": "s3://bucket/out/date={date}/", "grace_minutes": 0}))
+    run = scored(deployed, "first", 0.25, 20)
+    run.task(names.PUBLISH, publish.publish)
+
+    def around(name: str, _arguments: Mapping[str, Any], call: Call) -> Any:
+        if name == "delete_objects":
+            raise denied(name)
+        return call()
+
+    interpose(deployed.storage, lambda: run.task(names.PUBLISH, publish.publish), around)
+    assert "this run is published; the next one, and the janitor, try again" in caplog.text
+    assert len([name for name in listed(deployed.storage, BY_DATE) if name.startswith("part-")]) == 2
+    monkeypatch.setattr(janitor, "FOLDER", deployed.folder)
+    ti = FakeInstance({}, "outputs")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        interpose(deployed.storage, lambda: janitor.clean_published(ti=ti), around)
+    assert len(janitor.clean_published(ti=ti)) == 1
+    assert len([name for name in listed(deployed.storage, BY_DATE) if name.startswith("part-")]) == 1
+    assert is_readable(deployed.storage, BY_DATE)

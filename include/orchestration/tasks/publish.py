@@ -68,6 +68,8 @@ def publish(pipeline: str, *, ti: Any, dag_run: Any, outlet_events: Any, **_: An
         )
         manifest["replaces"] = publication.replaces()
         manifest = publication.commit(manifest)
+    # For `report`: by then another run may have published to the same place.
+    storage.write_json(paths.committed(publication.attempt), manifest)
     # What was published in its place since says so of itself.
     if publication.is_current(manifest):
         publication.mark_success()
@@ -105,6 +107,7 @@ def publish(pipeline: str, *, ti: Any, dag_run: Any, outlet_events: Any, **_: An
     return {
         "output_uri": publication.output,
         "manifest": publication.manifest_uri,
+        "committed": paths.committed(publication.attempt),
         "rows": manifest["rows"],
         "files": [file["uri"] for file in manifest["files"]],
         "partition": registered,

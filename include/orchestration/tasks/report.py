@@ -51,7 +51,8 @@ def report(pipeline: str, *, ti: Any, **_: Any) -> dict[str, Any]:
         plan=document,
         jobs=scored["jobs"],
         facts=scored["facts"],
-        manifest=storage.read_json(published["manifest"]),
+        # A run that was published by an earlier release has not kept its manifest.
+        manifest=storage.read_json(published.get("committed", published["manifest"])),
         quality=quality(storage, config, plan, scored),
         # The same bytes as the published part, which the next run may have replaced already.
         first_rows=first_rows(storage, scored["parts"][0]["uri"], SHOWN_ROWS, config.input.delimiter),
