@@ -9,11 +9,11 @@ from typing import IO, Any, Sequence
 import numpy as np
 
 from include.jobs.blocks import BLOCK_BYTES, Block, Blocks, count_records
-from include.jobs.documents import NotJsonError, answers
+from include.jobs.documents import PREDICTIONS, NotJsonError, answers
 from include.jobs.errors import AssociationError, JoinError, PredictionError
 from include.jobs.foreign import check_is_text
 from include.jobs.join_spec import JoinSpec, ShardFiles
-from include.jobs.members import shown
+from include.jobs.members import json_text, shown
 from include.jobs.numeric import parse_column
 from include.jobs.predictions import CsvLines, JsonLines, pick
 
@@ -33,6 +33,10 @@ class Taken:
 
     def texts(self) -> list[list[str]]:
         """For each field its texts, numbers as they were written; raises PredictionError."""
+        raise NotImplementedError
+
+    def to_bytes(self) -> bytes:
+        """These answers as a file of their own, in the format that they came in."""
         raise NotImplementedError
 
     def plain(self) -> list[list[bytes]] | None:
@@ -73,6 +77,9 @@ class TakenLines(Taken):
             self._texts = self._reader.read(self.shard, self.first, self._block)
         return self._texts
 
+    def to_bytes(self) -> bytes:
+        return self._block.data
+
     def plain(self) -> list[list[bytes]] | None:
         if self._plain is None:
             self._plain = self._reader.plain(self._block)
@@ -103,6 +110,10 @@ class TakenValues(Taken):
 
     def texts(self) -> list[list[str]]:
         return pick(self.spec.fields, self.shard, self.first, self._values)
+
+    def to_bytes(self) -> bytes:
+        values = ", ".join(map(json_text, self._values))
+        return f'{{"{PREDICTIONS}": [{values}]}}\n'.encode()
 
 
 class Answers:

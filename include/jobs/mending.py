@@ -25,12 +25,14 @@ class Part:
         records: how many.
         predictions: the answers to them; None when they were refused.
         reason: why they were refused.
+        company: how many answers behind theirs are to other records, which were sent along.
     """
 
     name: str
     records: int
     predictions: Path | None
     reason: str = ""
+    company: int = 0
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,9 @@ def mend(
                 refused += part.records
             else:
                 kept.write(block.data)
-                scratch.write_bytes(block.data)
-                _append(ShardFiles(part.name, scratch, part.predictions, ()), part.records, spec, answers)
+                scratch.write_bytes(block.data + b"\n" * part.company)
+                files = ShardFiles(part.name, scratch, part.predictions, ())
+                _append(files, part.records, part.company, spec, answers)
             line += block.data.count(b"\n")
             number += part.records
         if blocks.take(1).count:
@@ -90,12 +93,19 @@ def _reject(
         line += text.count("\n") + 1
 
 
-def _append(files: ShardFiles, count: int, spec: JoinSpec, answers: IO[bytes]) -> None:
-    """Add a part's answers, once they are as many as its records; the next part's begin on a line of their own."""
+def _append(files: ShardFiles, count: int, company: int, spec: JoinSpec, answers: IO[bytes]) -> None:
+    """Add a part's answers, once they are as many as its records; the next part's begin on a line of their own.
+
+    Those to its company are counted and left out.
+    """
     with files.predictions.open("rb") as file:
         found = open_answers(files, detected(spec, [files]), file)
-        if found.take(count).count < count or found.take(1).count:
+        own, others = found.take(count), found.take(company)
+        if own.count < count or others.count < company or found.take(1).count:
             raise found.mismatch()
+        if company:
+            answers.write(own.to_bytes())
+            return
         file.seek(0)
         shutil.copyfileobj(file, answers)
         if file.tell():

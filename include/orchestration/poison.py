@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 import tempfile
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,8 +31,18 @@ from include.scoring.cost import load_prices, total
 from include.scoring.errors import ReconciliationError, RejectedError
 from include.scoring.messages import count
 from include.scoring.naming import JobPaths, RunPaths
-from include.scoring.pieces import Piece, cover, read_name
-from include.scoring.poison import Bounds, Found, Further, GiveUp, Situation, decide, over_budget, too_many
+from include.scoring.pieces import Piece, Record, cover, read_name
+from include.scoring.poison import (
+    Bounds,
+    Found,
+    Further,
+    GiveUp,
+    Situation,
+    decide,
+    find_poison,
+    over_budget,
+    too_many,
+)
 from include.scoring.reconciliation import REFUSED_BY_MODEL
 from include.scoring.requests import join_spec
 from sagemaker_jobs.aws import error_code
@@ -47,6 +56,8 @@ log = logging.getLogger(__name__)
 
 #: Small objects that are moved at a time.
 MOVING = 8
+#: Bytes of one MB of MaxPayloadInMB.
+MEBIBYTE = 1024 * 1024
 #: Characters of a container's answer that a reject keeps.
 REASON_LENGTH = 1_000
 
@@ -134,7 +145,7 @@ def _after(
     )
     step = found_among(now, bounds) if completed else decide(now, bounds)
     if isinstance(step, Further):
-        step = _within_budget(storage, run, jobs, step)
+        step = _within_budget(storage, run, jobs, rounds[-1], step)
     if isinstance(step, GiveUp):
         return NothingMore(step.because)
     if isinstance(step, Found):
@@ -144,16 +155,7 @@ def _after(
 
 def situation(rounds: Sequence[Round]) -> Situation:
     """What is known after these rounds."""
-    last = rounds[-1]
-    done = frozenset().union(*(each.answered for each in rounds))
-    return Situation(
-        left=[piece for piece in last.pieces if piece not in last.answered],
-        given=len(last.pieces),
-        refused=Counter(piece for each in rounds for piece in each.refused if piece not in done),
-        refused_now=set(last.refused) - done,
-        answered=bool(done),
-        jobs=sum(bool(each.refused) for each in rounds),
-    )
+    return Situation.of([(each.pieces, each.answered, set(each.refused)) for each in rounds])
 
 
 def found_among(now: Situation, bounds: Bounds) -> Found:
@@ -162,7 +164,7 @@ def found_among(now: Situation, bounds: Bounds) -> Found:
     Raises:
         RejectedError: these are more than the pipeline allows.
     """
-    poison = tuple(piece for piece in now.refused if piece.records == 1)
+    poison = find_poison(now)
     problem = too_many(len(poison), bounds)
     if problem:
         raise RejectedError(problem)
@@ -189,7 +191,9 @@ def shortened(lines: Sequence[str]) -> str:
     return text if len(text) <= REASON_LENGTH else f"{text[:half]} … {text[-half:]}"
 
 
-def _within_budget(storage: Storage, run: Run, jobs: Sequence[Job], step: Further) -> Further | GiveUp:
+def _within_budget(
+    storage: Storage, run: Run, jobs: Sequence[Job], last: Round, step: Further
+) -> Further | GiveUp:
     """The step, if what the jobs cost so far, one more like the last and the join stay within the plan's budget."""
     plan = storage.read_json(run.paths.plan)
     if plan["budget"] is None:
@@ -204,11 +208,13 @@ def _within_budget(storage: Storage, run: Run, jobs: Sequence[Job], step: Furthe
     allowed = plan["budget"]
     if plan.get("approval") is not None:  # a person has agreed to what the run was estimated to cost
         allowed = max(allowed, plan["estimate"]["dollars_high"] or 0)
-    # The next job has a part of the last one's records, and as many instances at most.
+    # The next job has a part of the last one's records, or with their company more, and as many instances at most.
+    share = max(1.0, step.records / sum(piece.sent for piece in last.pieces))
+    cost = dollars(jobs[-1])
     problem = over_budget(
         budget=allowed,
         spent=total([plan["estimate"]["preprocess"]["dollars"], *map(dollars, jobs)]),
-        further=dollars(jobs[-1]),
+        further=None if cost is None else cost * share,
         join=plan["estimate"]["join"]["dollars"],
     )
     return GiveUp(problem) if problem else step
@@ -227,34 +233,87 @@ def _start(
     """Write the pieces, and the manifest that names them."""
     log.warning("%s", step.sentence())
     planned = int(spec.kind.resources(spec.request)["InstanceCount"])
-    instances = max(1, math.ceil(planned * step.records / run.counts["out"]))
-    folder, names = last.given.folder, [piece.name for piece in step.again]
+    instances = min(planned, max(1, math.ceil(planned * step.records / run.counts["out"])))
+    folder = last.given.folder
     if step.cut:
         source, folder = folder, run.paths.job(spec.job_name(attempt)).pieces
-        work = _moves(storage, source, folder, step)
-        for _ in in_order(work, MOVING):
+        company = _read_company(storage, run, step, _request_bytes(spec))
+        for _ in in_order(_moves(storage, source, folder, step, company), MOVING):
             pass
-        names += [part.name for piece in step.cut for part in piece.cut()]
-    return remainder_of(hook, spec, attempt, folder, sorted(names), instances=instances)
+    return remainder_of(
+        hook, spec, attempt, folder, sorted(piece.name for piece in step.pieces), instances=instances
+    )
 
 
-def _moves(storage: Storage, source: str, folder: str, step: Further) -> Iterator[Any]:
+@dataclass(frozen=True, slots=True)
+class Company:
+    """The records that are sent along, as lines, and the most bytes that go to the model together."""
+
+    lines: Mapping[Record, bytes]
+    most_bytes: int | None
+
+    def join(self, data: bytes, piece: Piece) -> bytes:
+        """The object of this piece, whose own lines are `data`.
+
+        Raises:
+            ReconciliationError: the model would be sent the two apart.
+        """
+        if piece.company is None:
+            return data
+        together = data + self.lines[piece.company]
+        if self.most_bytes is not None and len(together) > self.most_bytes:
+            raise ReconciliationError(
+                f"{piece.name} is {len(together):,} bytes, more than the {self.most_bytes:,} of one request, so a "
+                f"record that the model refuses cannot be told from one that it does not answer alone; raise "
+                f"transform.max_payload_mb",
+                piece.shard,
+            )
+        return together
+
+
+def _request_bytes(spec: JobSpec) -> int | None:
+    """What one request to the model may hold; None where each record is a request of its own, or nothing is said."""
+    limit = spec.request.get("MaxPayloadInMB")
+    return int(limit) * MEBIBYTE if limit and spec.request.get("BatchStrategy") != "SingleRecord" else None
+
+
+def _read_company(storage: Storage, run: Run, step: Further, most_bytes: int | None) -> Company:
+    """The lines of the company and of the control, from the shards' own features."""
+    lines: dict[Record, bytes] = {}
+    for record in (step.company, step.control):
+        if record is None:
+            continue
+        name = next(name for name, piece in run.shards.items() if piece.shard == record.shard)
+        with tempfile.TemporaryDirectory(prefix="company-") as scratch:
+            path = storage.download(f"{run.wrote.features}{name}", Path(scratch) / "features")
+            with path.open("rb") as file:
+                blocks = Blocks(file, None)  # no feature holds a line break
+                blocks.take(record.number - 1)
+                lines[record] = blocks.take(1).data
+    return Company(lines, most_bytes)
+
+
+def _moves(storage: Storage, source: str, folder: str, step: Further, company: Company) -> Iterator[Any]:
     """One piece of work for each object that goes below `folder`."""
     for piece in step.again:
         yield partial(storage.copy, f"{source}{piece.name}", f"{folder}{piece.name}")
+    for control in step.control_pieces():
+        data = company.join(company.lines[Record(control.shard, control.first)], control)
+        yield partial(storage.write, f"{folder}{control.name}", data, content_type="text/csv")
     for piece in step.cut:
         with tempfile.TemporaryDirectory(prefix="pieces-") as scratch:
             path = storage.download(f"{source}{piece.name}", Path(scratch) / "features")
             with path.open("rb") as file:
                 lines = Blocks(file, None)  # no feature holds a line break
-                for part in piece.cut():
+                for part in step.cut_pieces(piece):
                     block = lines.take(part.records)
                     if block.count < part.records:
                         raise ReconciliationError(
                             f"{source}{piece.name} holds fewer than the {piece.records:,} records that it should",
                             piece.shard,
                         )
-                    yield partial(storage.write, f"{folder}{part.name}", block.data, content_type="text/csv")
+                    data = company.join(block.data, part)
+                    yield partial(storage.write, f"{folder}{part.name}", data, content_type="text/csv")
 
 
 def _settle(
@@ -269,7 +328,7 @@ def _settle(
         for each in reversed(rounds)
         for piece in each.answered
     }
-    why = {piece: answer for each in rounds for piece, answer in each.refused.items()}
+    why = {piece.span: answer for each in rounds for piece, answer in each.refused.items()}
     mended: dict[str, Any] = {}
     for shard in run.shards.values():
         if shard in where:
@@ -307,7 +366,7 @@ def _mend(
     shard: Piece,
     parts: Sequence[Piece],
     where: Mapping[Piece, str],
-    why: Mapping[Piece, str],
+    why: Mapping[tuple[str, int, int], str],
 ) -> dict[str, Any]:
     document = run.documents[shard.shard]
     source = f"{run.wrote.root}{document['records_key']}"
@@ -318,9 +377,9 @@ def _mend(
 
         def part_of(piece: Piece) -> Part:
             if piece not in where:
-                return Part(piece.name, piece.records, None, why[piece])
+                return Part(piece.name, piece.records, None, why[piece.span])
             answers = storage.download(where[piece], folder / "answers" / piece.name)
-            return Part(piece.name, piece.records, answers)
+            return Part(piece.name, piece.records, answers, company=piece.sent - piece.records)
 
         refused_records = mend(
             records, list(pool.map(part_of, parts)), spec, to, source=source, rule=REFUSED_BY_MODEL

@@ -26,15 +26,21 @@ def spec(**changes: Any) -> JoinSpec:
     )
 
 
-def mended(folder: Path, parts: list[tuple[int, str | None]], of: JoinSpec | None = None) -> dict[str, str]:
-    """Mend the five records from parts: so many records with these answers, or None for refused ones."""
+def mended(
+    folder: Path, parts: list[tuple[int, str | None]], of: JoinSpec | None = None, company: int = 0
+) -> dict[str, str]:
+    """Mend the five records from parts: so many records with these answers, or None for refused ones.
+
+    Single records have so much company.
+    """
     (folder / "all").write_text("".join(RECORDS))
     made = []
     for number, (records, answers) in enumerate(parts):
         path = None if answers is None else folder / f"answers-{number}"
         if path is not None:
             path.write_text(answers or "")
-        made.append(Part(f"shard.{number}", records, path, "ClientError: 400 no"))
+        others = company if records == 1 else 0
+        made.append(Part(f"shard.{number}", records, path, "ClientError: 400 no", others))
     to = MendedFiles(folder / "records", folder / "predictions", folder / "rejects")
     refused = mend(folder / "all", made, of or spec(), to, source="s3://b/records/shard.csv", rule="refused")
     assert refused == sum(records for records, answers in parts if answers is None)
@@ -73,6 +79,35 @@ def test_documents_are_put_one_behind_the_other(tmp_path: Path) -> None:
     parts = [(2, '{"predictions":[{"score":1},{"score":2}]}'), (2, None), (1, '[{"score":5}]')]
     found = mended(tmp_path, parts, of)
     assert found["predictions"] == '{"predictions":[{"score":1},{"score":2}]}\n[{"score":5}]\n'
+
+
+@pytest.mark.parametrize(
+    ("shape", "answers", "own"),
+    [
+        ("csv", '"x\ny",0.1\n9,9\n', '"x\ny",0.1\n'),
+        ("csv", "0.10,z\n\n9,9", "0.10,z\n"),
+        ("jsonlines", '{"score": 1.50}\n{"score": 9}\n', '{"score": 1.50}\n'),
+        ("json", '{"predictions": [{"score": 1.50, "n": [1e400, "é"]}, {"score": 9}]}', None),
+        ("json", '[{"score": 1.50, "n": [1e400, "é"]}]\n[{"score": 9}]', None),
+    ],
+)
+def test_answers_to_company_are_counted_and_left_out(
+    tmp_path: Path, shape: str, answers: str, own: str | None
+) -> None:
+    """Whatever shape they have; the record's own is as it was, numbers to the digit."""
+    of = spec(format=shape, fields={"1" if shape == "csv" else "score": "score"})
+    found = mended(tmp_path, [(1, answers), (4, None)], of, company=1)
+    assert found["records"] == RECORDS[0]
+    assert found["predictions"] == (own or '{"predictions": [{"score": 1.50, "n": [1e400, "é"]}]}\n')
+
+
+@pytest.mark.parametrize("answers", ["0.1\n", "0.1\n9\n9\n"])
+def test_a_record_whose_company_is_not_answered_is_named(tmp_path: Path, answers: str) -> None:
+    """Which of them the one answer is to, nobody knows."""
+    with pytest.raises(
+        AssociationError, match=rf"shard shard.0: 2 records but {answers.count(chr(10))} predictions"
+    ):
+        mended(tmp_path, [(1, answers), (4, None)], company=1)
 
 
 def test_a_piece_with_too_few_or_too_many_answers_is_named(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import io
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from include.orchestration.poison import PoisonRecords, shortened
+from include.orchestration.poison import PoisonRecords, _request_bytes, shortened
 from include.orchestration.shard_sources import mended_shards
 from include.orchestration.storage import Storage
 from include.scoring.naming import JobPaths
@@ -47,6 +47,7 @@ class World:
     config: Any = None
     shards: dict[str, list[str]] = field(default_factory=dict)
     poison: set[str] = field(default_factory=set)
+    least: int = 1
     seen: list[list[str]] = field(default_factory=list)
     spec: JobSpec = field(init=False)
 
@@ -56,7 +57,7 @@ class World:
         """Write what `preprocess` and `shards` leave; features are the records' first cells."""
         self.aws.reset()
         self.storage.delete(self.storage.uris("s3://bucket/"))
-        self.shards, self.poison, self.seen = shards, poison, []
+        self.shards, self.poison, self.seen, self.least = shards, poison, [], 1
         documents = []
         for name, records in shards.items():
             features = [next(csv.reader(io.StringIO(record)))[0] for record in records]
@@ -101,7 +102,10 @@ class World:
         return ensure_job(self.hook, self.spec, continuation=PoisonRecords("churn"), **arguments)
 
     def run_job(self, job: Job, *, stop_before: Callable[[str], bool] = lambda name: False) -> None:
-        """Carry out a job: an object with a poisoned line is refused, the others are answered line by line."""
+        """Carry out a job: an object with a poisoned line is refused, the others are answered line by line.
+
+        So is one of fewer lines than `least`, as by the scikit-learn image, whose default makes of one row no table.
+        """
         source = job.description["TransformInput"]["DataSource"]["S3DataSource"]
         if source["S3DataType"] == "ManifestFile":
             prefix, *names = self.storage.read_json(source["S3Uri"])
@@ -118,13 +122,14 @@ class World:
             lines = self.storage.read(f"{folder}{name}").decode().splitlines()
             where = f"{folder}{name}".removeprefix("s3://")
             bad = [line for line in lines if line in self.poison]
-            if bad:
+            if bad or len(lines) < self.least:
                 said += [
                     f"{where}: Bad HTTP status received from algorithm: 500",
                     f"{where}: ",
                     f"{where}: Message:",
                 ]
-                said.append(f"{where}: ValueError: cannot take {bad[0]}")
+                why = f"cannot take {bad[0]}" if bad else "Expected 2D array, got 1D array instead"
+                said.append(f"{where}: ValueError: {why}")
             else:
                 self.storage.write(f"{output}{name}.out", "".join(f"0.{line}\n" for line in lines))
         self.say(job.name, said)
@@ -215,13 +220,16 @@ def check_mended(world: World, account: Any) -> None:
     for name, all_records in world.shards.items():
         good = [record for record in all_records if key(record) not in world.poison]
         bad = [record for record in all_records if key(record) in world.poison]
-        assert (name in mended) == bool(bad), "only shards with refused records are cut"
-        if not bad:
+        lonely = len(all_records) < world.least
+        assert (name in mended) == (bool(bad) or lonely), "only shards with refused records are cut"
+        if not bad and not lonely:
             continue
         assert (mended[name]["records"], mended[name]["refused"]) == (len(good), len(bad))
         assert world.storage.read(mended[name]["records_uri"]).decode() == "".join(good)
         answers = world.storage.read(mended[name]["predictions_uri"]).decode()
         assert answers == "".join(f"0.{key(record)}\n" for record in good)
+        if not bad:
+            continue
         rejects = world.storage.read(f"{account['settled']['rejects']}{name}.jsonl").decode()
         lines = [json.loads(line) for line in rejects.splitlines()]
         assert [f"{line['text']}\n" for line in lines] == bad
@@ -239,7 +247,11 @@ def test_only_the_record_that_the_model_refuses_is_rejected(world: World) -> Non
     world.prepare(shards, {key(shards["algo-1-00002"][16])})
     job = world.to_the_end()
     assert (job.attempt, job.status) == (4, "Failed")
-    assert [len(names) for names in world.seen] == [4, 1, 5, 6]
+    assert [len(names) for names in world.seen] == [4, 1, 5, 7], "six records, and a control"
+    assert world.seen[3][:2] == [
+        "algo-1-00000.2-2.with.algo-1-00000.1.csv",
+        "algo-1-00002.13-13.with.algo-1-00000.1.csv",
+    ]
     instances = [each["TransformResources"]["InstanceCount"] for each in world.aws.jobs.values()]
     assert instances == [4, 1, 1, 1], "a quarter of the records needs a quarter of the instances"
     account = world.account()
@@ -259,10 +271,73 @@ def test_any_poison_in_any_shards_is_found_and_nothing_else(world: World, data: 
     # The last shard is sound: a model that answers nothing at all is another matter.
     poison = data.draw(st.sets(st.sampled_from(keys[:-3])))
     world.prepare(shards, poison)
+    world.least = data.draw(st.sampled_from([1, 2]))
     job = world.to_the_end()
-    if not poison:
+    if not poison and (world.least == 1 or 1 not in sizes):
         assert (job.attempt, job.status, world.account()["settled"]) == (1, "Completed", None)
         return
+    check_mended(world, world.account())
+
+
+def test_a_model_that_answers_no_record_alone_loses_no_good_one(world: World) -> None:
+    """One record of a hundred is bad, and all that are sent alone are refused; the shard of one record is answered."""
+    shards = {"algo-1-00000": records(0, 100), "algo-1-00001": records(1, 1), "algo-1-00002": records(2, 7)}
+    world.prepare(shards, {key(shards["algo-1-00000"][50])})
+    world.least = 2
+    job = world.to_the_end()
+    assert (job.attempt, job.status) == (4, "Failed")
+    account = world.account()
+    check_mended(world, account)
+    assert account["settled"]["refused"] == 1
+
+
+def test_a_model_that_answers_no_few_records_rejects_none(world: World) -> None:
+    """It refuses the control too: so nobody can say which of the records it cannot take."""
+    shards = {"algo-1-00000": records(0, 100), "algo-1-00001": records(1, 100)}
+    world.prepare(shards, {key(shards["algo-1-00000"][50])})
+    world.least = 3
+    with pytest.raises(
+        JobFailedForGood, match=r"refused 10 records, each sent with one that it has answered, and no"
+    ) as failed:
+        world.to_the_end()
+    assert "no record can be blamed" in str(failed.value)
+    assert world.jobs() == ["1", "2", "3", "4"]
+    assert [uri for uri in world.storage.uris(RUN) if "rejects" in uri or "mended" in uri] == []
+
+
+def test_where_nothing_was_answered_single_records_are_told_apart_by_each_other(world: World) -> None:
+    """One shard whose pieces are all refused: records alone, and those that are answered show that records can be."""
+    shards = {"algo-1-00000": records(0, 9)}
+    bad = {key(shards["algo-1-00000"][place]) for place in (0, 4, 8)}
+    world.prepare(shards, bad)
+    job = world.to_the_end()
+    assert (job.attempt, world.seen[3][0]) == (4, "algo-1-00000.1-1.csv")
+    check_mended(world, world.account())
+    world.prepare({"algo-1-00000": records(0, 3)}, {"00001"})
+    world.least = 2
+    with pytest.raises(JobFailedForGood, match="each sent alone, and has answered nothing at all"):
+        world.to_the_end()
+    assert world.jobs() == ["1", "2", "3", "4"]
+
+
+def test_records_that_do_not_go_into_one_request_are_not_told_apart(world: World) -> None:
+    """The second one would be a request of its own: refused for being alone, or for what it is, nobody knows."""
+    shards = {"algo-1-00000": records(0, 9), "algo-1-00001": records(1, 9)}
+    world.prepare(shards, {key(shards["algo-1-00001"][4])})
+    for _ in range(3):
+        world.run_job(world.ensure())
+    limited = {**world.spec.request, "MaxPayloadInMB": 1, "BatchStrategy": "MultiRecord"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("include.orchestration.poison.MEBIBYTE", 11)
+        patch.setattr(
+            "include.orchestration.poison._request_bytes",
+            lambda _: _request_bytes(replace(world.spec, request=limited)),
+        )
+        with pytest.raises(AirflowFailException, match=r"more than the 11 of one request.*max_payload_mb"):
+            world.ensure()
+    single = {**limited, "BatchStrategy": "SingleRecord"}
+    assert _request_bytes(replace(world.spec, request=single)) is None
+    world.to_the_end()
     check_mended(world, world.account())
 
 
@@ -418,7 +493,10 @@ def test_a_clear_without_a_change_runs_what_is_left_once_more(world: World) -> N
     job = world.ensure(asked_again=True)
     world.poison.remove(key(shards["algo-1-00001"][0]))
     world.run_job(job)
-    assert world.seen[-1] == ["algo-1-00001.1-1.csv", "algo-1-00001.2-2.csv"]
+    assert world.seen[-1] == [
+        "algo-1-00001.1-1.with.algo-1-00000.1.csv",
+        "algo-1-00001.2-2.with.algo-1-00000.1.csv",
+    ]
     world.to_the_end()
     check_mended(world, world.account())
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.scoring.errors import ReconciliationError
-from include.scoring.pieces import Piece, cover, read_name
+from include.scoring.pieces import Piece, Record, Spans, cover, read_name
 
 
 def shard(records: int, name: str = "algo-1-00003") -> Piece:
@@ -27,6 +27,38 @@ def test_a_name_says_which_records_of_which_shard_a_piece_holds() -> None:
     assert [each.name for each in pieces[3].cut()] == [f"algo-1-00003.{n}-{n}.csv" for n in range(16, 21)]
 
 
+def test_a_record_with_company_is_named_with_it() -> None:
+    """The object holds two records; it is about the first."""
+    company = Record("algo-2-00000", 7)
+    pieces = list(shard(20).cut())[3].cut(company)
+    assert [each.name for each in pieces] == [
+        f"algo-1-00003.{n}-{n}.with.algo-2-00000.7.csv" for n in range(16, 21)
+    ]
+    alone = Piece("algo-1-00003", 1, 1, ".csv", whole=True)
+    (piece,) = alone.cut(company)
+    assert (piece.name, piece.records, piece.sent) == ("algo-1-00003.1-1.with.algo-2-00000.7.csv", 1, 2)
+    assert read_name(piece.name, {alone.name: alone}) == piece
+    assert piece.span == alone.span
+
+
+@given(st.data())
+def test_spans_hold_what_is_within_a_piece(data: st.DataObject) -> None:
+    """As a look at each record tells; pieces may hold others, and those with company count."""
+    whole = shard(data.draw(st.integers(1, 40)))
+    pieces = [
+        whole,
+        *(piece for part in whole.cut() for piece in (part, *part.cut(), *part.cut(Record("x", 1)))),
+    ]
+    held = data.draw(st.lists(st.sampled_from(pieces), unique=True))
+    spans = Spans(held)
+    for piece in [*pieces, shard(whole.records, "algo-1-00004")]:
+        expected = any(
+            each.shard == piece.shard and each.first <= piece.first and piece.last <= each.last
+            for each in held
+        )
+        assert (piece in spans) == expected
+
+
 @given(st.integers(1, 3_000))
 def test_pieces_are_the_shard_and_their_names_lead_back_to_them(records: int) -> None:
     """In two rounds every record is alone, and no round of a shard has more objects than about twice its root."""
@@ -34,7 +66,10 @@ def test_pieces_are_the_shard_and_their_names_lead_back_to_them(records: int) ->
     pieces = list(whole.cut())
     singles = [single for piece in pieces for single in piece.cut()]
     assert [(single.first, single.last) for single in singles] == [(n, n) for n in range(1, records + 1)]
-    assert max(len(pieces), max(piece.records for piece in pieces)) <= records**0.5 + 1
+    assert max(len(pieces), max(piece.records for piece in pieces)) <= records**0.5 + 2
+    assert records == 1 or min(piece.records for piece in pieces) > 1, (
+        "no piece of one, which a model may not answer"
+    )
     assert [read_name(piece.name, {whole.name: whole}) for piece in pieces] == pieces
     assert read_name(whole.name, {whole.name: whole}) is whole
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
-from include.scoring.pieces import Piece
+from include.scoring.pieces import Piece, Record
 from include.scoring.poison import Bounds, Found, Further, GiveUp, Situation, decide, over_budget
 
 SHARDS = [Piece(f"algo-1-{number:05d}", 1, 100, ".csv", whole=True) for number in range(10)]
@@ -16,6 +16,10 @@ SINGLES = list(PIECES[4].cut())
 BOUNDS = Bounds(records_in=1_010, records_out=1_000, rejected=10, max_rejected=None)
 
 
+COMPANY, CONTROL = Record(SHARDS[0].shard, 1), Record(SHARDS[0].shard, 2)
+TOGETHER = [replace(piece, company=COMPANY) for piece in SINGLES]
+
+
 def situation(refused: Collection[Piece], times: int = 1, /, **changes: Any) -> Situation:
     """The last job has refused these, which have been refused so many times, and answered the others it was given."""
     made = Situation(
@@ -23,10 +27,15 @@ def situation(refused: Collection[Piece], times: int = 1, /, **changes: Any) -> 
         given=10,
         refused=dict.fromkeys(refused, times),
         refused_now=set(refused),
-        answered=True,
+        answered={SHARDS[0]},
         jobs=times,
     )
     return replace(made, **changes)
+
+
+def answering(*pieces: Piece) -> dict[str, Any]:
+    """Besides the first shard these were answered."""
+    return {"answered": {SHARDS[0], *pieces}}
 
 
 def test_an_object_that_was_refused_once_is_sent_once_more() -> None:
@@ -45,22 +54,81 @@ def test_an_object_that_was_refused_twice_is_cut() -> None:
 
 
 def test_a_refused_piece_is_cut_into_its_records() -> None:
-    """One refusal is enough: its shard was refused twice."""
-    assert decide(situation([PIECES[4]], jobs=3), BOUNDS) == Further(again=(), cut=(PIECES[4],))
+    """One refusal is enough: its shard was refused twice. Each goes with one that is answered; so does a control."""
+    further = decide(situation([PIECES[4]], jobs=3), BOUNDS)
+    assert further == Further(again=(), cut=(PIECES[4],), company=COMPANY, control=CONTROL)
+    assert further.pieces == [*TOGETHER, Piece(SHARDS[0].shard, 2, 2, ".csv", company=COMPANY)]
+    assert (further.objects, further.records) == (11, 22)
+    assert further.sentence() == (
+        "A further job takes 1 object cut into 10, 22 records in all. Each single record goes with one that the model "
+        "answers."
+    )
 
 
 def test_single_records_that_are_refused_are_the_poison() -> None:
-    """Also those of an earlier round, while the last one was about others; in order."""
-    earlier = Piece("algo-1-00001", 7, 7, ".csv")
-    found = decide(situation([SINGLES[2]], refused={SINGLES[2]: 1, earlier: 1, PIECES[4]: 1}, jobs=4), BOUNDS)
-    assert found == Found((earlier, SINGLES[2]))
+    """Also those of an earlier round, while the last one was about others; in order, each once."""
+    earlier = Piece("algo-1-00001", 7, 7, ".csv", company=COMPANY)
+    refused = {TOGETHER[2]: 1, SINGLES[2]: 1, earlier: 1, PIECES[4]: 1}
+    now = situation([TOGETHER[2]], refused=refused, jobs=4, **answering(TOGETHER[3]))
+    assert decide(now, BOUNDS) == Found((earlier, TOGETHER[2]))
+
+
+def test_a_record_is_blamed_only_where_as_many_were_answered() -> None:
+    """Alone it goes into company; in company, without an answer to any two records, nobody can say."""
+    alone = situation([SINGLES[2]], jobs=3)
+    assert decide(alone, BOUNDS) == Further(again=(), cut=(SINGLES[2],), company=COMPANY, control=CONTROL)
+    assert decide(replace(alone, **answering(SINGLES[3])), BOUNDS) == Found((SINGLES[2],))
+    assert "each sent with one that it has answered, and no other object of 2 records" in given_up(
+        situation([TOGETHER[2]], jobs=4)
+    )
+    assert "each sent alone, and has answered nothing at all" in given_up(
+        situation([SINGLES[2]], answered=set(), given=1, jobs=4)
+    )
+    not_reached = situation([TOGETHER[2]], left=[TOGETHER[2], TOGETHER[3]], jobs=3)
+    again = Further(again=(TOGETHER[3],), cut=(TOGETHER[2],), company=COMPANY, control=CONTROL)
+    assert decide(not_reached, BOUNDS) == again
+
+
+def test_company_and_control_are_two_records_that_are_known_to_be_answered() -> None:
+    """The same ones whenever they are asked for; where there is but one, it is the company."""
+    lonely = [Piece(f"algo-1-0000{number}", 1, 1, ".csv", whole=True) for number in (7, 8)]
+    for answered, known in (
+        ({*SHARDS[:3], *TOGETHER}, [COMPANY, CONTROL]),
+        (set(lonely), [Record("algo-1-00007", 1), Record("algo-1-00008", 1)]),
+        ({lonely[1]}, [Record("algo-1-00008", 1)]),
+        (set(), []),
+    ):
+        assert situation([], answered=answered).find_known() == known
+    further = decide(situation([PIECES[4]], answered={lonely[1]}, jobs=3), BOUNDS)
+    assert isinstance(further, Further)
+    assert (further.company, further.control, further.objects) == (Record("algo-1-00008", 1), None, 10)
+
+
+def test_what_is_answered_in_one_job_is_refused_in_none() -> None:
+    """Of the last job, what is left; of all jobs, refusals of records that none has answered. A control is known."""
+    control = Piece(SHARDS[0].shard, 2, 2, ".csv", company=COMPANY)
+    now = Situation.of(
+        [
+            (SHARDS, set(SHARDS) - {BAD}, {BAD}),
+            ([BAD], set(), {BAD}),
+            (PIECES, set(PIECES) - {PIECES[4]}, {PIECES[4]}),
+            ([*TOGETHER, control], {TOGETHER[0]}, {TOGETHER[1], control}),
+        ]
+    )
+    assert (now.left, now.refused_now) == (TOGETHER[1:], {TOGETHER[1]})
+    assert now.refused == {BAD: 2, PIECES[4]: 1, TOGETHER[1]: 1}
+    assert (now.given, now.jobs, TOGETHER[0] in now.answered) == (11, 4, True)
 
 
 def test_a_shard_of_one_record_is_poison_once_it_was_refused_twice() -> None:
     """There is nothing to cut."""
     lonely = Piece("algo-1-00009", 1, 1, ".csv", whole=True)
-    assert decide(situation([lonely]), BOUNDS) == Further(again=(lonely,), cut=())
-    assert decide(situation([lonely], 2), BOUNDS) == Found((lonely,))
+    assert decide(situation([lonely], **answering(SINGLES[0])), BOUNDS) == Further(again=(lonely,), cut=())
+    assert decide(situation([lonely], 2, **answering(SINGLES[0])), BOUNDS) == Found((lonely,))
+    (together,) = lonely.cut(COMPANY)
+    further = decide(situation([lonely], 2), BOUNDS)
+    assert isinstance(further, Further)
+    assert further.pieces[0] == together
 
 
 def given_up(now: Situation, bounds: Bounds = BOUNDS) -> str:
@@ -72,9 +140,9 @@ def given_up(now: Situation, bounds: Bounds = BOUNDS) -> str:
 
 def test_a_model_that_answers_nothing_is_not_paid_for_again() -> None:
     """One object of several would have been answered if single records were to blame."""
-    nothing = situation(SHARDS, answered=False)
+    nothing = situation(SHARDS, answered=set())
     assert "refused all of 10 objects, so it is the model" in given_up(nothing)
-    alone = situation(SHARDS[:1], answered=False, given=1)
+    alone = situation(SHARDS[:1], answered=set(), given=1)
     assert isinstance(decide(alone, BOUNDS), Further)
 
 
@@ -83,7 +151,7 @@ def test_a_job_that_ended_without_refusing_anything_blames_no_record() -> None:
     assert "names no object that was refused" in given_up(situation([PIECES[4]], refused_now=set(), jobs=2))
     assert (
         "After 4 jobs there are still objects without an answer, 1 in all, the first algo-1-00007.csv"
-        in given_up(situation([SINGLES[0]], left=[SINGLES[0], SHARDS[7]], jobs=4))
+        in given_up(situation([TOGETHER[0]], left=[TOGETHER[0], SHARDS[7]], jobs=4, **answering(TOGETHER[1])))
     )
 
 
@@ -99,15 +167,17 @@ def test_max_rejected_ends_it_as_soon_as_it_cannot_be_kept() -> None:
     )
     share = replace(BOUNDS, max_rejected=0.012)
     assert "13 of 1,010, and max_rejected allows 1.20%, which is 12" in given_up(
-        situation(SINGLES[:3], jobs=4), share
+        situation(TOGETHER[:3], jobs=4, **answering(TOGETHER[3])), share
     )
-    assert decide(situation(SINGLES[:2], jobs=4), share) == Found(tuple(SINGLES[:2]))
+    found = decide(situation(TOGETHER[:2], jobs=4, **answering(TOGETHER[3])), share)
+    assert found == Found(tuple(TOGETHER[:2]))
 
 
 def test_a_run_of_which_nothing_is_left_is_no_success() -> None:
     """With or without max_rejected."""
     assert "leaves nothing to publish" in given_up(
-        situation(SINGLES, jobs=4), replace(BOUNDS, records_out=10)
+        situation(TOGETHER, jobs=4, **answering(replace(SINGLES[0], shard="x", company=COMPANY))),
+        replace(BOUNDS, records_out=10),
     )
 
 
