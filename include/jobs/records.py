@@ -106,7 +106,7 @@ class Records:
             rows = rows_of(self.block, self.spec.delimiter)
         except UnreadableError as error:
             raise JoinError(f"shard {self.shard}, record {self.first + error.index:,} {error}") from error
-        if len(self.columns) == 1:
+        if self.spec.empty_texts and len(self.columns) == 1:
             rows = [row or [""] for row in rows]  # an empty line is a null
         for index, row in enumerate(rows):
             if len(row) != len(self.columns):
