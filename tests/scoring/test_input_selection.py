@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from include.scoring.errors import EmptyInputError, LintError, PlanError
@@ -363,6 +363,7 @@ def test_an_empty_or_left_out_object_may_share_its_name_with_a_folder() -> None:
     ]
 
 
+@settings(deadline=None)
 @given(st.sets(st.text("ab/!", min_size=1, max_size=6), max_size=12))
 def test_exactly_the_inputs_that_a_file_system_can_hold_are_taken(names: set[str]) -> None:
     """Against the plain definition: no part is empty, and no file is another's folder."""
