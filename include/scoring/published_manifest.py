@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from include.scoring.errors import PlanError
+from include.scoring.manifest import VERSION
 
 MANIFEST_NAME = "_manifest.json"
-VERSION = 1
 #: A manifest of ours has some hundred bytes for each file; whatever is larger than this is another's.
 MOST_BYTES = 64_000_000
 _OURS = ("pipeline", "run_id", "output_uri", "files")
