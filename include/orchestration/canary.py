@@ -61,6 +61,7 @@ def canary_tasks(
         task_id=names.CANARIED,
         job_name=submitted(names.CANARY, TRANSFORM),
         spec=XComArg(canary, key="spec"),
+        keep_listing=True,
         stop_after_seconds=from_plan("transform.max_runtime_seconds"),
         **waits,
     )

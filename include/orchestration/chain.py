@@ -138,6 +138,7 @@ def _prepared_tasks(pipeline: Pipeline, submits: dict[str, Any], waits: dict[str
         task_id=names.PREPROCESSED,
         job_name=submitted(names.PREPROCESS, PROCESSING),
         spec=XComArg(preprocess, key="spec"),
+        keep_listing=True,
         stop_after_seconds=from_plan("preprocess.max_runtime_seconds"),
         **waits,
     )
@@ -155,6 +156,7 @@ def _prepared_tasks(pipeline: Pipeline, submits: dict[str, Any], waits: dict[str
         task_id=names.TRANSFORMED,
         job_name=submitted(names.TRANSFORM, TRANSFORM),
         spec=XComArg(transform, key="spec"),
+        keep_listing=True,
         stop_after_seconds=from_plan("transform.max_runtime_seconds"),
         continuation=poison,
         **waits,

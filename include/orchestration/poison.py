@@ -6,6 +6,8 @@ and the service's log of what was refused. So a task that is tried again in the 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import math
 import tempfile
@@ -13,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -345,7 +348,8 @@ def _settle(
         "rejects": paths.rejects,
         "shards": mended,
     }
-    storage.write_json(f"{paths.root}mended.json", document)
+    body = json.dumps(document, indent=2).encode()
+    storage.write(f"{paths.root}mended.json", body)
     log.warning(
         "The model refused %s, listed with its answers below %s.",
         count(document["refused"], "record"),
@@ -353,6 +357,7 @@ def _settle(
     )
     return {
         "document": f"{paths.root}mended.json",
+        "sha256": hashlib.sha256(body).hexdigest(),
         "refused": document["refused"],
         "rejects": paths.rejects if document["refused"] else None,
     }
@@ -385,11 +390,16 @@ def _mend(
             records, list(pool.map(part_of, parts)), spec, to, source=source, rule=REFUSED_BY_MODEL
         )
         keys = {
-            "records_uri": f"{paths.mended}records/{Path(document['records_key']).name}",
-            "predictions_uri": f"{paths.mended}predictions/{shard.name}.out",
+            "records": f"{paths.mended}records/{Path(document['records_key']).name}",
+            "predictions": f"{paths.mended}predictions/{shard.name}.out",
         }
-        storage.upload(to.records, keys["records_uri"])
-        storage.upload(to.predictions, keys["predictions_uri"])
+        storage.upload(to.records, keys["records"])
+        storage.upload(to.predictions, keys["predictions"])
         if refused_records:
             storage.upload(to.rejects, f"{paths.rejects}{shard.shard}.jsonl")
-    return {"records": shard.records - refused_records, "refused": refused_records, **keys}
+    job = paths.root.rstrip("/").rpartition("/")[2]
+    objects = {
+        f"{part}_object": [uri, *itemgetter("size", "etag")(storage.head(uri)), job]
+        for part, uri in keys.items()
+    }
+    return {"records": shard.records - refused_records, "refused": refused_records, **objects}

@@ -6,10 +6,11 @@ Airflow may not know this one's tasks any more.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from include.orchestration.job_outputs import JobOutputs, check_unchanged, read_json
 from include.orchestration.measure import work_of
 from include.orchestration.names import (
     CALIBRATE,
@@ -65,7 +66,9 @@ def scored_run(
     facts = ti.xcom_pull(SHARDS, key="facts")
     parts = parts_of(joined, facts, preprocessed["job_name"], transformed["job_name"])
     refused = {shard: each["refused"] for shard, each in mended_shards(storage, transformed).items()}
-    reconciled = reconciled_run(storage, plan, preprocessed, parts, refused)
+    reconciled = reconciled_run(
+        storage, plan, preprocessed, parts, refused, set_aside=set_aside_features(storage, plan, facts)
+    )
     # `preprocess` measures itself; what the model's containers did is read from their logs.
     own = {"busy_seconds": facts["busy_seconds"], "instances": facts.get("instances")}
     jobs = {
@@ -127,23 +130,38 @@ def parts_of(
     return parts
 
 
+def set_aside_features(storage: Storage, plan: Mapping[str, Any], facts: Mapping[str, Any]) -> set[str]:
+    """URIs of the features that `shards` has moved for a canary."""
+    if not facts.get("canary"):
+        return set()
+    wrote = RunPaths(plan["run_prefix"]).job(facts["preprocess_job"])
+    shards = storage.read_json(wrote.shards)["shards"]
+    return {
+        f"{wrote.root}{each['features_key']}" for each in shards if each["name"] == facts["canary"]["shard"]
+    }
+
+
 def reconciled_run(
     storage: Storage,
     plan: Mapping[str, Any],
     preprocessed: Mapping[str, Any],
     parts: Iterable[Mapping[str, Any]],
     refused: Mapping[str, int],
+    set_aside: Collection[str] = (),
 ) -> Reconciled:
     """The counts of the run, which add up: per object, per shard and in all. `refused`: records that the model could
-    not take, by shard.
+    not take, by shard; `set_aside`: features that were moved for a canary.
 
     Raises:
-        ReconciliationError, ManifestError: they do not.
+        ReconciliationError, ManifestError: they do not, or what `preprocess` wrote was changed since.
     """
     paths = RunPaths(plan["run_prefix"])
-    manifests = storage.uris(paths.job(preprocessed["job_name"]).manifest)
+    written, wrote = JobOutputs.of(storage, preprocessed), paths.job(preprocessed["job_name"])
+    # The transform has read the features by itself. A canary's shard was taken from among them.
+    check_unchanged(storage, [each for each in written.below(wrote.features) if each.uri not in set_aside])
     found = read_manifests(
-        [storage.read_json(uri) for uri in manifests], hosts=preprocessed["instance_count"]
+        [read_json(storage, each) for each in written.below(wrote.manifest)],
+        hosts=preprocessed["instance_count"],
     )
     return reconcile(
         found,

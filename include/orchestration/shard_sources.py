@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from include.orchestration.names import CANARIED, PLAN, SHARDS, TRANSFORM, TRANSFORMED
+from include.orchestration.job_outputs import JobOutputs, StoredObject, read_listing
+from include.orchestration.names import CANARIED, PLAN, PREPROCESSED, SHARDS, TRANSFORM, TRANSFORMED
 from include.orchestration.storage import Storage
 from include.scoring.errors import ReconciliationError
 from include.scoring.naming import JobPaths, RunPaths
@@ -18,8 +20,8 @@ class ShardSource:
     """One shard: so many bytes of records, with these columns, and the answers to them."""
 
     name: str
-    records_uri: str
-    predictions_uri: str
+    records: StoredObject
+    predictions: StoredObject
     columns: Sequence[str]
     bytes: int
 
@@ -28,22 +30,27 @@ def shard_sources(storage: Storage, ti: Any) -> list[ShardSource]:
     """The shards of this task instance's run, in their order.
 
     Raises:
-        ReconciliationError: the answers are to what another run of `preprocess` wrote.
+        ReconciliationError: the answers are to what another run of `preprocess` wrote, or a shard has none.
     """
     facts, transformed = ti.xcom_pull(SHARDS, key="facts"), ti.xcom_pull(TRANSFORMED)
     wrote = RunPaths(ti.xcom_pull(PLAN)["run_prefix"]).job(facts["preprocess_job"])
     check_same_run(ti.xcom_pull(TRANSFORM, key="spec"), wrote)
+    written = JobOutputs.of(storage, ti.xcom_pull(PREPROCESSED))
     canary = canaried(ti, facts)
-    before = canary["output_uris"] if canary else []
-    answers = Answers(storage, [*before, *transformed["output_uris"]])
+    answers = [JobOutputs.of(storage, job) for job in (canary, transformed) if job]
     mended = mended_shards(storage, transformed)
 
     def source_of(shard: Mapping[str, Any]) -> ShardSource:
         again = mended.get(shard["name"])
+        answer = f"{Path(shard['features_key']).name}.out"
         return ShardSource(
             name=str(shard["name"]),
-            records_uri=again["records_uri"] if again else f"{wrote.root}{shard['records_key']}",
-            predictions_uri=again["predictions_uri"] if again else answers.of(shard["features_key"]),
+            records=StoredObject(*again["records_object"])
+            if again
+            else written.find(f"{wrote.root}{shard['records_key']}"),
+            predictions=StoredObject(*again["predictions_object"])
+            if again
+            else next((each for each in answers if each.has(answer)), answers[-1]).named(answer),
             columns=shard["columns"],
             bytes=int(shard["bytes"]),
         )
@@ -63,13 +70,14 @@ def canaried(ti: Any, facts: Mapping[str, Any]) -> dict[str, Any] | None:
 def mended_shards(storage: Storage, transformed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The shards that were transformed in pieces and put together again, by name.
 
-    For each, where its records and answers are now (`records_uri`, `predictions_uri`), how many these are (`records`),
-    and how many the model refused (`refused`).
+    For each, its records and answers as they were written (`records_object`, `predictions_object`: URI, size, ETag and
+    the job), how many these are (`records`), and how many the model refused (`refused`).
     """
     settled = transformed.get("settled")
     if settled is None:
         return {}
-    shards: dict[str, dict[str, Any]] = storage.read_json(settled["document"])["shards"]
+    body = read_listing(storage, settled["document"], settled["sha256"], transformed["job_name"])
+    shards: dict[str, dict[str, Any]] = json.loads(body)["shards"]
     return shards
 
 
@@ -85,29 +93,3 @@ def check_same_run(spec: Mapping[str, Any], wrote: JobPaths) -> None:
             f"the transform read {read}, but `shards` counted what lies below {wrote.root}; one of them was run again "
             f"without the other: clear `transform` and all that follows it"
         )
-
-
-class Answers:
-    """Where the predictions of each shard are.
-
-    A transform that failed part-way is continued by a second job, for the objects that have no answer yet, so answers
-    may lie below several prefixes; a shard's are below the first that has them.
-    """
-
-    def __init__(self, storage: Storage, prefixes: Sequence[str]) -> None:
-        self.prefixes = list(prefixes)
-        # One prefix has all of them, and need not be listed.
-        self.listed = (
-            [set(storage.uris(prefix)) for prefix in self.prefixes] if len(self.prefixes) > 1 else []
-        )
-
-    def of(self, features_key: str) -> str:
-        """URI of the answers to an object; in no prefix: where it should be in the last, so that it is missed there."""
-        return self.named(f"{Path(features_key).name}.out")
-
-    def named(self, name: str) -> str:
-        """URI of the answers of this name relative to the job's output."""
-        for prefix, found in zip(self.prefixes, self.listed, strict=False):
-            if f"{prefix}{name}" in found:
-                return f"{prefix}{name}"
-        return f"{self.prefixes[-1]}{name}"

@@ -18,7 +18,7 @@ class PieceFile:
     """One object that the transform reads: an input object where it lies, a range of one, or several put together.
 
     `position` counts all of them from 0, in the order of the published rows. `records` are those counted in each source
-    while they were put together, else None.
+    while they were put together, else None. `etag` is that of an object that was made, else None.
     """
 
     position: int
@@ -26,6 +26,7 @@ class PieceFile:
     bytes: int
     sources: tuple[Span, ...]
     records: int | None = None
+    etag: str | None = None
 
     @property
     def name(self) -> str:
@@ -40,6 +41,7 @@ class PieceFile:
             "bytes": self.bytes,
             "sources": [[each.key, each.etag, each.start, each.end, each.size] for each in self.sources],
             "records": self.records,
+            "etag": self.etag,
         }
 
     @classmethod
@@ -51,6 +53,7 @@ class PieceFile:
             bytes=document["bytes"],
             sources=tuple(Span(*each) for each in document["sources"]),
             records=document["records"],
+            etag=document["etag"],
         )
 
 

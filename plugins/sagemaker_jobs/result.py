@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sagemaker_jobs.jobs import Job
+    from sagemaker_jobs.output_listing import OutputListing
 
 _NEVER_SENT = frozenset({"Tags"})
 
@@ -44,6 +45,7 @@ class JobResult(TypedDict):
     model_name: str | None
     output_uri: str | None
     output_uris: list[str]
+    listing: OutputListing | None
     earlier: list[EarlierAttempt]
     settled: dict[str, Any] | None
     request: dict[str, Any]
@@ -56,12 +58,13 @@ def job_result(
     earlier: Sequence[Job] = (),
     resumed: Sequence[Job] = (),
     settled: dict[str, Any] | None = None,
+    listing: OutputListing | None = None,
 ) -> JobResult:
     """The account of ``job``; ``request_members`` are the members of its kind's Create request.
 
     ``earlier`` are the attempts before it, ``resumed`` those of them whose outputs it completed: their
     prefixes come first in ``output_uris``, and each object's output is below the first that has it. ``settled``
-    is the account of a Continuation; with it the job may have failed.
+    is the account of a Continuation; with it the job may have failed. ``listing`` says where what it wrote is listed.
 
     ``billed_seconds`` are instance seconds: AWS bills from start to end, times instances, and not the time
     before. ``request`` is what AWS says it ran, which after a retry on another instance type is not what was
@@ -69,7 +72,7 @@ def job_result(
     """
     kind, found = job.kind, job.description
     resources = kind.resources(found)
-    outputs = [uri for each in (*resumed, job) for uri in kind.output_uris(each.description)]
+    outputs = all_output_uris(resumed, job)
     return JobResult(
         job_name=job.name,
         job_arn=job.arn,
@@ -86,12 +89,18 @@ def job_result(
         model_name=found.get("ModelName"),
         output_uri=next(iter(kind.output_uris(found)), None),
         output_uris=outputs,
+        listing=listing,
         earlier=[_earlier(each) for each in earlier],
         settled=settled,
         request=json_safe(
             {key: value for key, value in found.items() if key in request_members - _NEVER_SENT}
         ),
     )
+
+
+def all_output_uris(resumed: Sequence[Job], job: Job) -> list[str]:
+    """Where ``job`` and the attempts that it completed have written, the first attempt's first."""
+    return [uri for each in (*resumed, job) for uri in each.kind.output_uris(each.description)]
 
 
 def _earlier(job: Job) -> EarlierAttempt:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 from airflow.providers.amazon.aws.sensors.sagemaker import (
     SageMakerProcessingSensor,
@@ -12,14 +13,15 @@ from airflow.providers.amazon.aws.sensors.sagemaker import (
 )
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
-from sagemaker_jobs.aws import client_of
+from sagemaker_jobs.aws import client_of, sibling
 from sagemaker_jobs.continuing import Settled
 from sagemaker_jobs.ensuring import attempts_of
 from sagemaker_jobs.errors import RequestError
 from sagemaker_jobs.jobs import Job, describe_job
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM, JobKind
 from sagemaker_jobs.links import links_of
-from sagemaker_jobs.result import JobResult, job_result
+from sagemaker_jobs.output_listing import keep_output_listing
+from sagemaker_jobs.result import JobResult, all_output_uris, job_result
 from sagemaker_jobs.resuming import can_resume, chain_of
 from sagemaker_jobs.spec import JobSpec
 from sagemaker_jobs.waiting import TEMPLATE_FIELDS, Trouble, WaitsForJob
@@ -34,7 +36,8 @@ class JobSensor(WaitsForJob):
     Arguments beyond the provider's: those of ``WaitsForJob``, and ``spec`` (what the operator pushed under the
     XCom key "spec": with it a fresh try adopts the live job or starts the next attempt). ``mode`` and
     ``poke_interval`` are accepted and make no difference. With ``soft_fail`` or ``never_fail`` a failed job skips
-    the task, as in the provider's sensors.
+    the task, as in the provider's sensors. With ``keep_listing`` what the job wrote is listed when it has ended, in an
+    object beside its output; the result says where, and has its digest.
     """
 
     overwrite_rtif_after_execution = True
@@ -47,9 +50,10 @@ class JobSensor(WaitsForJob):
 
         def state_from_response(self, response: dict[str, Any]) -> str: ...
 
-    def __init__(self, *, spec: Any = None, **kwargs: Any) -> None:
+    def __init__(self, *, spec: Any = None, keep_listing: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.spec = spec
+        self.keep_listing = keep_listing
 
     def execute(self, context: Context) -> Any:
         """Make sure of the job, then wait for it."""
@@ -78,13 +82,19 @@ class JobSensor(WaitsForJob):
         if spec is not None and job.attempt is not None and job.attempt > 1:
             earlier = [each for each in attempts_of(self.hook, spec) if (each.attempt or 0) < job.attempt]
         resumed = chain_of(spec, [*earlier, job])[:-1] if spec is not None and can_resume(spec) else []
+        settled = job.settled or self._settled(spec, [*earlier, job])
+        outputs = all_output_uris(resumed, job)
+        listing = None
+        if self.keep_listing and outputs:
+            listing = keep_output_listing(client_of(sibling(S3Hook, self.hook)), outputs)
         shape = client_of(self.hook).meta.service_model.operation_model(self.job_kind.operation).input_shape
         return job_result(
             job,
             frozenset(shape.members),
             earlier=earlier,
             resumed=resumed,
-            settled=job.settled or self._settled(spec, [*earlier, job]),
+            settled=settled,
+            listing=listing,
         )
 
     def _settled(self, spec: JobSpec | None, jobs: list[Job]) -> dict[str, Any] | None:

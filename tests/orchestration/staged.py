@@ -26,6 +26,7 @@ from include.orchestration.tasks import checks, join, plan, publish, report, sha
 from include.scoring.naming import RunPaths, job_base_name
 from include.scoring.params import param_specs
 from include.scoring.requests import manifest_uris
+from sagemaker_jobs.output_listing import keep_output_listing
 
 ROLE = "arn:aws:iam::123456789012:role/scoring"
 Model = Callable[[list[str]], Any]
@@ -183,7 +184,9 @@ class Run:
         preprocess(container, config)
         files = [path for path in container.output.rglob("*") if path.is_file()]
         storage.upload_tree(files, container.output, paths.job(self.job("preprocess")).root)
-        self.xcoms[names.PREPROCESSED, "return_value"] = self.finished("preprocess")
+        self.xcoms[names.PREPROCESSED, "return_value"] = self.finished(
+            "preprocess", paths.job(self.job("preprocess")).root
+        )
 
     def transform(self) -> None:
         """What the transform job does: one answer a line of features."""
@@ -194,8 +197,7 @@ class Run:
             answers = "".join(json.dumps({"score": self.model(line.split(","))}) + "\n" for line in lines)
             storage.write(f"{target}{uri.rsplit('/', 1)[1]}.out", answers)
         self.xcoms[names.TRANSFORMED, "return_value"] = {
-            **self.finished("transform"),
-            "output_uris": [target],
+            **self.finished("transform", target),
             "model_name": "model",
         }
         source = {"S3DataType": "S3Prefix", "S3Uri": wrote.features}
@@ -203,12 +205,13 @@ class Run:
             "request": {"TransformInput": {"DataSource": {"S3DataSource": source}}}
         }
 
-    def finished(self, stage: str) -> dict[str, Any]:
-        """The finished job of a stage."""
+    def finished(self, stage: str, output: str) -> dict[str, Any]:
+        """The finished job of a stage, as the task that waited for it hands it on."""
         return {
             "kind": "Processing" if stage == "preprocess" else "Transform", "job_name": self.job(stage),
             "instance_type": "ml.m5.xlarge", "instance_count": 1, "created_at": 0.0, "started_at": 10.0,
-            "ended_at": 70.0, "attempt": 1,
+            "ended_at": 70.0, "attempt": 1, "output_uris": [output],
+            "listing": keep_output_listing(self.pipelines.storage.client, [output]),
         }  # fmt: skip
 
     def job(self, stage: str) -> str:

@@ -16,6 +16,7 @@ from include.orchestration.shard_sources import shard_sources
 from include.orchestration.storage import Storage
 from include.scoring.naming import JobPaths
 from include.scoring.shards import Shard
+from sagemaker_jobs.output_listing import keep_output_listing
 
 WHERE = JobPaths("s3://bucket/run/job/")
 
@@ -51,24 +52,35 @@ def test_the_join_finds_each_shards_answers_where_they_were_written(storage: Sto
     storage.write("s3://bucket/run/c/predictions/s-0.csv.out", "0")
     for each in (1, 2):
         storage.write(f"s3://bucket/run/t/predictions/s-{each}.csv.out", str(each))
+    for shard in shards(3):
+        storage.write(f"{WHERE.root}{shard.records_key}", shard.name)
     source = {"TransformInput": {"DataSource": {"S3DataSource": {"S3Uri": WHERE.features}}}}
+
+    def ended(output: str) -> dict[str, Any]:
+        listing = keep_output_listing(storage.client, [output])
+        return {"job_name": "job", "output_uris": [output], "listing": listing}
+
     known: dict[Any, Any] = {
         ("shards", "facts"): {"preprocess_job": "job", "canary": {"shard": "s-0", "records": 10}},
         ("plan", None): {"run_prefix": "s3://bucket/run/"},
         ("transform", "spec"): {"request": source},
-        ("transformed", None): {"output_uris": ["s3://bucket/run/t/predictions/"], "settled": None},
-        ("canaried", None): {"output_uris": ["s3://bucket/run/c/predictions/"]},
+        ("preprocessed", None): ended(WHERE.root),
+        ("transformed", None): {**ended("s3://bucket/run/t/predictions/"), "settled": None},
+        ("canaried", None): ended("s3://bucket/run/c/predictions/"),
     }
     ti = SimpleNamespace(xcom_pull=lambda task, key=None: known.get((task, key)))
-    assert [each.predictions_uri for each in shard_sources(storage, ti)] == [
+    assert [each.predictions.uri for each in shard_sources(storage, ti)] == [
         "s3://bucket/run/c/predictions/s-0.csv.out",
         "s3://bucket/run/t/predictions/s-1.csv.out",
         "s3://bucket/run/t/predictions/s-2.csv.out",
     ]
     # After a clear, with the model measured, nothing is sent ahead, and `canaried` is skipped with its old result.
+    for each in range(3):
+        storage.write(f"s3://bucket/run/again/predictions/s-{each}.csv.out", str(each))
+    known["transformed", None] = {**ended("s3://bucket/run/again/predictions/"), "settled": None}
     known["shards", "facts"] = {"preprocess_job": "job", "canary": None}
-    assert {each.predictions_uri.rsplit("/", 1)[0] for each in shard_sources(storage, ti)} == {
-        "s3://bucket/run/t/predictions"
+    assert {each.predictions.uri.rsplit("/", 1)[0] for each in shard_sources(storage, ti)} == {
+        "s3://bucket/run/again/predictions"
     }
 
 

@@ -68,7 +68,7 @@ def storage(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_two_instances_write_what_a_worker_writes(server: Server, storage: Storage, tmp_path: Path) -> None:
     """Byte for byte, part by part, in the order of the shards."""
-    task, config = Task({**JOB, "above": 0, "instance_count": 2}), named("abalone")
+    task, config = Task({**JOB, "above": 0, "instance_count": 2}, storage), named("abalone")
     assert joining("abalone", ti=task) == "join_job"
     told = task.values[("joining", "job")]
     values = ProcessingValues(

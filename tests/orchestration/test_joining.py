@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from include.orchestration.pipelines import FOLDER
 from include.orchestration.scored import join_job_of
 from include.orchestration.storage import Storage
 from include.orchestration.tasks.join_job import joined, joining
-from include.scoring.errors import ManifestError
+from include.scoring.errors import ManifestError, ReconciliationError
+from sagemaker_jobs.output_listing import keep_output_listing
 
 RUN = "s3://bucket/work/abalone/run-1/"
 WROTE = f"{RUN}abalone-preprocess-1/"
@@ -28,19 +30,26 @@ JOB = {
 }
 
 
+def ended(storage: Storage, name: str, output: str) -> dict[str, Any]:
+    """A job as the task that waited for it hands it on."""
+    listing = keep_output_listing(storage.client, [output])
+    return {"job_name": name, "output_uris": [output], "listing": listing}
+
+
 class Task:
     """A task instance as far as the two functions ask for one."""
 
     try_number = 1
 
-    def __init__(self, job: dict[str, Any] | None) -> None:
+    def __init__(self, job: dict[str, Any] | None, storage: Storage) -> None:
         source = {"S3DataType": "S3Prefix", "S3Uri": f"{WROTE}features/"}
         spec = {"request": {"TransformInput": {"DataSource": {"S3DataSource": source}}}}
         self.values: dict[tuple[str, str], Any] = {
             ("plan", "return_value"): {"run_prefix": RUN, "join": {"group_bytes": 1, "job": job}},
             ("shards", "facts"): {"preprocess_job": "abalone-preprocess-1"},
             ("transform", "spec"): spec,
-            ("transformed", "return_value"): {"job_name": "abalone-transform-1", "output_uris": [ANSWERED]},
+            ("preprocessed", "return_value"): ended(storage, "abalone-preprocess-1", WROTE),
+            ("transformed", "return_value"): ended(storage, "abalone-transform-1", ANSWERED),
         }
 
     def xcom_pull(self, task_ids: str, key: str = "return_value") -> Any:
@@ -63,20 +72,24 @@ def run(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> St
          "features_key": f"features/{name}.csv"}
         for name in ("algo-1-00000", "algo-2-00000")
     ]  # fmt: skip
+    storage.delete(storage.uris(RUN))
+    for shard in shards:
+        storage.write(f"{WROTE}{shard['records_key']}", "a record\n")
+        storage.write(f"{ANSWERED}{shard['name']}.csv.out", "99.5\n")
     storage.write_json(f"{WROTE}shards.json", {"shards": shards})
     return storage
 
 
 def test_up_to_the_limit_airflow_joins(run: Storage) -> None:
     """Also where the input was larger, but most of it was rejected; nothing is written for a job."""
-    assert joining("abalone", ti=Task({**JOB, "above": 160})) == "join"
-    assert joining("abalone", ti=Task(None)) == "join"
+    assert joining("abalone", ti=Task({**JOB, "above": 160}, run)) == "join"
+    assert joining("abalone", ti=Task(None, run)) == "join"
     assert run.uris(f"{RUN}join-inputs/") == []
 
 
 def test_above_it_the_job_is_told_which_records_and_answers(run: Storage, tmp_path: Path) -> None:
     """By manifests whose names are the paths that its configuration has; on no more instances than shards."""
-    task = Task(JOB)
+    task = Task(JOB, run)
     assert joining("abalone", ti=task) == "join_job"
     told = task.values[("joining", "job")]
     assert told["instance_count"] == 2
@@ -99,7 +112,7 @@ def account(storage: Storage, *hosts: str) -> Task:
                 "statistics_key": "parts/s.json", "shards": {f"{host}-00000": 5}}  # fmt: skip
         document = {"host": host, "hosts": ["algo-1", "algo-2"], "parts": [part], "busy_seconds": 1.5}
         storage.write_json(f"{RUN}abalone-join-{len(hosts)}/manifest/{host}.json", document)
-    task = Task(JOB)
+    task = Task(JOB, storage)
     task.values[("joining", "job")] = {"inputs": "", "instance_count": 2}
     task.values[("join_job_done", "return_value")] = {
         "job_name": f"abalone-join-{len(hosts)}",
@@ -120,13 +133,31 @@ def test_the_parts_are_in_the_order_of_the_shards(run: Storage) -> None:
     assert task.values[("joined", "busy_seconds")] == 3.0
 
 
+@pytest.mark.parametrize("name", [f"{WROTE}records/algo-2-00000.csv", f"{ANSWERED}algo-1-00000.csv.out"])
+@pytest.mark.parametrize("is_deleted", [True, False])
+def test_what_the_job_reads_is_looked_at_before_it_and_after_it(
+    run: Storage, name: str, is_deleted: bool
+) -> None:
+    """Its containers read by themselves. Nothing is spent on what was changed, and nothing published of it."""
+    before, during = Task(JOB, run), account(run, "algo-1", "algo-2")
+    if is_deleted:
+        run.delete([name])
+    else:
+        run.write(name, run.read(name)[:-2])
+    said = f"{name} is gone, which" if is_deleted else f"{name} is not what"
+    with pytest.raises(ReconciliationError, match=re.escape(said)):
+        joining("abalone", ti=before)
+    with pytest.raises(ReconciliationError, match=re.escape(said)):
+        joined("abalone", [], ti=during)
+
+
 def test_a_host_without_an_account_is_missed(run: Storage) -> None:
     with pytest.raises(ManifestError, match=r"1 of 2 hosts of abalone-join-1 left a manifest \(algo-1\)"):
         joined("abalone", [], ti=account(run, "algo-1"))
 
 
 def test_what_the_mapped_tasks_wrote_is_handed_on_as_it_is(run: Storage) -> None:
-    task = Task(None)
+    task = Task(None, run)
     assert joined("abalone", iter([{"uri": "a"}, {"uri": "b"}]), ti=task) == [{"uri": "a"}, {"uri": "b"}]
 
 
@@ -136,6 +167,6 @@ def test_a_job_of_before_a_clear_is_not_reported_once_the_workers_join(run: Stor
     joined("abalone", [], ti=task)
     assert join_job_of(task) == {"job_name": "abalone-join-2", "instance_count": 2, "busy_seconds": 3.0}
     del task.values[("joining", "job")]  # as Airflow does when the task starts
-    task.values[("plan", "return_value")] = Task(None).values[("plan", "return_value")]
+    task.values[("plan", "return_value")] = Task(None, run).values[("plan", "return_value")]
     assert joining("abalone", ti=task) == "join"
     assert join_job_of(task) is None

@@ -225,8 +225,8 @@ def check_mended(world: World, account: Any) -> None:
         if not bad and not lonely:
             continue
         assert (mended[name]["records"], mended[name]["refused"]) == (len(good), len(bad))
-        assert world.storage.read(mended[name]["records_uri"]).decode() == "".join(good)
-        answers = world.storage.read(mended[name]["predictions_uri"]).decode()
+        assert world.storage.read(mended[name]["records_object"][0]).decode() == "".join(good)
+        answers = world.storage.read(mended[name]["predictions_object"][0]).decode()
         assert answers == "".join(f"0.{key(record)}\n" for record in good)
         if not bad:
             continue
@@ -385,7 +385,7 @@ def test_what_passes_in_pieces_is_no_poison(world: World) -> None:
     account = world.account()
     assert (account["settled"]["refused"], account["settled"]["rejects"]) == (0, None)
     mended = mended_shards(world.storage, account)
-    assert world.storage.read(mended["algo-1-00001"]["records_uri"]).decode() == "".join(
+    assert world.storage.read(mended["algo-1-00001"]["records_object"][0]).decode() == "".join(
         shards["algo-1-00001"]
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 import time
 from typing import TYPE_CHECKING, Any
@@ -398,3 +399,31 @@ def test_a_stop_limit_that_is_no_number_is_named(aws: FakeSageMaker, hook: SageM
     sensor = processing_sensor(stop_after_seconds="soon")
     with pytest.raises(RequestError, match="stop_after_seconds is 'soon'"):
         sensor.execute(context_of(sensor))
+
+
+def test_what_the_job_wrote_is_listed_with_its_digest(aws: FakeSageMaker, hook: SageMakerHook, moto_url: str):
+    """A line of URI, size and ETag for each object, of this job alone; a second try hands on the same."""
+    s3 = boto3.Session("x", "x", region_name="us-east-1").client("s3", endpoint_url=moto_url)
+    s3.create_bucket(Bucket="bucket")
+    for key in ("score-0123-1/predictions/a.csv.out", "score-0123-10/predictions/b.csv.out"):
+        s3.put_object(Bucket="bucket", Key=f"run/{key}", Body=b"99.5\n")
+    spec = transform_spec()
+    ensure_job(hook, spec)
+    aws.end("score-0123-1")
+    sensor = TransformJobSensor(task_id="t", job_name="x", spec=spec.to_dict(), keep_listing=True)
+    listing = sensor.execute(context_of(sensor))["listing"]
+    line = (
+        b'["s3://bucket/run/score-0123-1/predictions/a.csv.out", 5, "%s"]\n'
+        % hashlib.md5(b"99.5\n").hexdigest().encode()
+    )
+    assert listing == {
+        "uri": "s3://bucket/run/score-0123-1/predictions-listing.jsonl",
+        "sha256": hashlib.sha256(line).hexdigest(),
+        "objects": 1,
+    }
+    key = "run/score-0123-1/predictions-listing.jsonl"
+    assert s3.get_object(Bucket="bucket", Key=key)["Body"].read() == line
+    s3.put_object(Bucket="bucket", Key="run/score-0123-1/predictions/a.csv.out", Body=b"99.")
+    assert sensor.execute(context_of(sensor))["listing"] == listing
+    for item in s3.list_objects_v2(Bucket="bucket")["Contents"]:
+        s3.delete_object(Bucket="bucket", Key=item["Key"])

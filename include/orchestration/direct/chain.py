@@ -46,6 +46,7 @@ def direct_tasks(pipeline: Pipeline, submits: dict[str, Any], waits: dict[str, A
             task_id=names.TRANSFORMED,
             job_name=submitted(names.TRANSFORM, TRANSFORM, mapped=True),
             spec=XComArg(transform, key="spec"),
+            keep_listing=True,
             stop_after_seconds=from_plan("transform.max_runtime_seconds"),
             **waits,
         )

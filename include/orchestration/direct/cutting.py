@@ -70,7 +70,8 @@ def make_pieces(
                 lambda each: check_unchanged(storage, f"s3://{bucket}/{each[0]}", each[1]), copied.items()
             )
         )
-    return made
+    etags = {each.key: each.etag for each in storage.objects(target)}
+    return [replace(piece, etag=etags[split(piece.uri)[1]]) for piece in made]
 
 
 def _at_line_ends(

@@ -13,12 +13,13 @@ from typing import IO, TYPE_CHECKING, Any
 
 from include.jobs.join import JoinSpec, ShardFiles, in_order, unfinished
 from include.jobs.parts import STATISTICS_SUFFIX, join_part, part_name, statistics_of
+from include.orchestration import job_outputs
 from include.orchestration.direct.documents import read_group
 from include.orchestration.direct.jobs import finished_jobs
 from include.orchestration.direct.ranges import download
+from include.orchestration.job_outputs import JobOutputs
 from include.orchestration.names import PLAN
 from include.orchestration.pipelines import named
-from include.orchestration.shard_sources import Answers
 from include.orchestration.storage import Storage
 from include.orchestration.streaming import uploading
 from include.orchestration.tasks.join import FETCHING
@@ -52,7 +53,7 @@ def join(pipeline: str, group: Mapping[str, int], *, ti: Any, **_: Any) -> dict[
         pipeline=config,
         folder=source_folder(plan["input"]["uri"]) if lies else laid_out.pieces,
         lies=lies,
-        answers=[Answers(storage, job["output_uris"]) for job in jobs],
+        answers=[JobOutputs.of(storage, job) for job in jobs],
         assignment=storage.read_json(laid_out.assignment),
     )
     pieces = read_group(storage, laid_out, group["number"])
@@ -91,12 +92,12 @@ class Sources:
     pipeline: Pipeline
     folder: str
     lies: bool
-    answers: Sequence[Answers]
+    answers: Sequence[JobOutputs]
     assignment: Sequence[int]
 
     def fetch(self, piece: PieceFile, folder: Path) -> ShardFiles:
         """Bring one piece's records and predictions here, the records as lines of utf-8 text."""
-        etag = piece.sources[0].etag if self.lies else None
+        etag = piece.sources[0].etag if self.lies else piece.etag
         stored = download(self.storage, piece.uri, etag, folder / f"{piece.name}.stored")
         records = folder / f"{piece.name}.records"
         packed = self.pipeline.input.compression == "gzip"
@@ -109,7 +110,7 @@ class Sources:
         return ShardFiles(
             name=piece.name,
             records=records,
-            predictions=self.storage.download(answers, folder / f"{piece.name}.predictions"),
+            predictions=job_outputs.download(self.storage, answers, folder / f"{piece.name}.predictions"),
             columns=self.pipeline.column_names,
         )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from include.jobs.join import JoinSpec, ShardFiles, in_order, unfinished
 from include.jobs.parts import STATISTICS_SUFFIX, join_part, part_name, statistics_of
+from include.orchestration.job_outputs import download
 from include.orchestration.names import PLAN, SHARDS, TRANSFORMED
 from include.orchestration.pipelines import named
 from include.orchestration.shard_sources import ShardSource, shard_sources
@@ -26,7 +27,8 @@ def join(pipeline: str, group: Mapping[str, int], *, ti: Any, **_: Any) -> dict[
     """One part file under the run's prefix, and the rows of each shard in it.
 
     Raises:
-        ReconciliationError: the answers are to what another run of `preprocess` wrote.
+        ReconciliationError: the answers are to what another run of `preprocess` wrote, or an object is not as its job
+            left it.
         AssociationError: a shard has not as many predictions as records, or one that cannot be read.
     """
     config, transformed = named(pipeline), ti.xcom_pull(TRANSFORMED)
@@ -60,7 +62,7 @@ def fetch(storage: Storage, source: ShardSource, folder: Path) -> ShardFiles:
     """Bring one shard's records and predictions here."""
     return ShardFiles(
         name=source.name,
-        records=storage.download(source.records_uri, folder / f"{source.name}.records"),
-        predictions=storage.download(source.predictions_uri, folder / f"{source.name}.predictions"),
+        records=download(storage, source.records, folder / f"{source.name}.records"),
+        predictions=download(storage, source.predictions, folder / f"{source.name}.predictions"),
         columns=list(source.columns),
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from include.jobs.join_job import CONFIG, VERSION
+from include.orchestration.job_outputs import StoredObject, check_unchanged
 from include.orchestration.names import JOIN, JOIN_JOB, JOIN_JOB_DONE, JOINING, PLAN, SHARDS, TRANSFORMED
 from include.orchestration.pipelines import named
-from include.orchestration.shard_sources import shard_sources
+from include.orchestration.shard_sources import ShardSource, shard_sources
 from include.orchestration.storage import Storage
 from include.scoring.errors import ManifestError
 from include.scoring.messages import size
@@ -34,6 +35,8 @@ def joining(pipeline: str, *, ti: Any, **_: Any) -> str:
     if job is None or records <= job["above"]:
         log.info("Airflow's workers join %s of records", size(records))
         return JOIN
+    # The job's containers read by themselves: before the job, and when it has ended, the objects are looked at.
+    check_unchanged(storage, objects_of(sources))
     inputs = paths.join_inputs(f"{ti.xcom_pull(TRANSFORMED)['job_name']}-{ti.try_number}")
 
     def below(uri: str) -> str:
@@ -44,8 +47,8 @@ def joining(pipeline: str, *, ti: Any, **_: Any) -> str:
             "number": number,
             "name": source.name,
             "columns": list(source.columns),
-            "records": below(source.records_uri),
-            "predictions": below(source.predictions_uri),
+            "records": below(source.records.uri),
+            "predictions": below(source.predictions.uri),
         }
         for number, source in enumerate(sources)
     ]
@@ -64,17 +67,25 @@ def joining(pipeline: str, *, ti: Any, **_: Any) -> str:
     return JOIN_JOB
 
 
+def objects_of(sources: Iterable[ShardSource]) -> Iterator[StoredObject]:
+    """All that a join reads."""
+    for source in sources:
+        yield from (source.records, source.predictions)
+
+
 def joined(pipeline: str, parts: Iterable[Mapping[str, Any]], *, ti: Any, **_: Any) -> list[dict[str, Any]]:
     """The parts of the run, in their order: those of the mapped tasks, or those that the job's manifests name.
 
     Raises:
         ManifestError: an instance of the job left no account of what it wrote.
+        ReconciliationError: what the job read was changed meanwhile.
     """
     # Airflow's branches push no return value; the job's inputs are pushed only where a job joins.
     if ti.xcom_pull(JOINING, key="job") is None:
         return [dict(part) for part in parts]
     config, job = named(pipeline), ti.xcom_pull(JOIN_JOB_DONE)
     storage = Storage(config.aws_conn_id, config.region)
+    check_unchanged(storage, objects_of(shard_sources(storage, ti)))
     wrote = RunPaths(ti.xcom_pull(PLAN)["run_prefix"]).job(job["job_name"])
     manifests = [storage.read_json(uri) for uri in storage.uris(wrote.manifest)]
     hosts = {manifest["host"] for manifest in manifests}
