@@ -58,7 +58,8 @@ def _read_json_lines(one: InputObject, source: Input) -> Iterator[tuple[Layout, 
     ]
     if missing and records.members:
         raise InputError(
-            f"{one.source}: no record has {', '.join(missing)}; they have {', '.join(sorted(records.members))}"
+            f"{one.source}: no record has {', '.join(missing)}; they have {', '.join(sorted(records.members))}. "
+            "Correct input.columns, or mark columns that an object may leave out as optional"
         )
 
 
