@@ -204,7 +204,7 @@ GARBAGE = ['"monitor 24\\""', '"24" monitor"', '"open', '"5\\" pipe"', '"a" "b"'
 
 def is_told_apart(cell: str) -> bool:
     """Behind an open quote, the opening quote of another cell closes it, where what follows may follow such a quote."""
-    return not cell.startswith((",", "\n"))
+    return not cell.lstrip('"').startswith((",", "\n"))
 
 
 @settings(max_examples=300, deadline=None)
