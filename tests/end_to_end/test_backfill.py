@@ -43,7 +43,7 @@ def by_date(deployment: Deployment) -> Iterator[Deployment]:
     sections: dict[str, Any] = {
         "schedule": "0 2 * * *",
         "input": {"uri": f"{INPUT}date={{date}}/", "columns": COLUMNS},
-        "output": {"uri": f"{OUTPUT}date={{date}}/"},
+        "output": {"uri": f"{OUTPUT}date={{date}}/", "grace_minutes": 0},
     }
     deployment.deploy(DAG, pipeline_of(DAG, "sound", **sections))
     yield deployment

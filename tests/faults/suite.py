@@ -184,7 +184,7 @@ def deploy(root: Path, cases: Iterable[Case]) -> None:
     template = (data.DEPLOYED / "dag.py.tmpl").read_text()
     for case in cases:
         document = yaml.safe_load((data.DEPLOYED / "pipeline.yaml").read_text())
-        document.update(name=case.name, output={"uri": output_of(case)})
+        document.update(name=case.name, output={"uri": output_of(case), "grace_minutes": 0})
         for name, value in case.pipeline.items():
             put(document, name, value)
         (root / "include" / "pipelines" / f"{case.name}.yaml").write_text(yaml.safe_dump(document))
