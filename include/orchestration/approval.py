@@ -15,7 +15,8 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.execution_time.comms import CreateHITLDetailPayload
 
-from include.orchestration.names import PLAN
+from include.orchestration import handoffs
+from include.orchestration.refusals import final
 from include.scoring.approval import asks_the_same, question
 from include.scoring.messages import duration
 
@@ -94,9 +95,7 @@ class BudgetApproval(ApprovalOperator):
 
 
 def _plan(context: Context) -> dict[str, Any]:
-    ti: Any = context["ti"]
-    plan: dict[str, Any] = ti.xcom_pull(PLAN)
-    return plan
+    return final(handoffs.pull_plan)(context["ti"])
 
 
 def _unanswered(plan: dict[str, Any]) -> str:

@@ -14,11 +14,12 @@ from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import Context, XComArg
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.orchestration import names
+from include.orchestration import handoffs, names
 from include.orchestration.measure import work_of
-from include.orchestration.pipelines import named
+from include.orchestration.planned_jobs import PlannedTransformJob, PlannedTransformWait
 from include.orchestration.refusals import final
 from include.orchestration.requests import canary_config
+from include.orchestration.run_context import RunContext, with_run
 from include.orchestration.storage import Storage
 from include.orchestration.templates import earlier_names_of_job, from_plan, submitted, types_from_plan
 from include.scoring.calibration import FEWEST_SHARDS, Canary, resize
@@ -27,19 +28,17 @@ from include.scoring.cost import StageUse, cost_of, load_prices, total
 from include.scoring.naming import JobPaths
 from include.scoring.shards import Shard
 from sagemaker_jobs.kinds import TRANSFORM
-from sagemaker_jobs.operators import TransformJobOperator
-from sagemaker_jobs.sensors import TransformJobSensor
 
 log = logging.getLogger(__name__)
 
 
-class CanaryJobOperator(TransformJobOperator):
+class CanaryJobOperator(PlannedTransformJob):
     """The transform of one shard; skipped where `shards` has set none aside."""
 
     def execute(self, context: Context) -> Any:
         """Submit it, or skip."""
-        ti: Any = context["ti"]
-        if not ti.xcom_pull(names.SHARDS, key="facts")["canary"]:
+        facts = final(handoffs.pull)(context["ti"], names.SHARDS, "facts")
+        if not facts["canary"]:
             raise AirflowSkipException(
                 "nothing to calibrate: this model was measured before, or one shard is all"
             )
@@ -52,13 +51,15 @@ def canary_tasks(
     """The tasks after `before`; the last one, whose value has the `instance_count` of the rest."""
     canary = CanaryJobOperator(
         task_id=names.CANARY,
-        config=canary_config(pipeline),
+        pipeline=pipeline,
+        build=canary_config,
         instance_types=types_from_plan("transform"),
         replaces=earlier_names_of_job("transform"),
         **submits,
     )
-    canaried = TransformJobSensor(
+    canaried = PlannedTransformWait(
         task_id=names.CANARIED,
+        pipeline=pipeline,
         job_name=submitted(names.CANARY, TRANSFORM),
         spec=XComArg(canary, key="spec"),
         keep_listing=True,
@@ -68,7 +69,7 @@ def canary_tasks(
     calibrated = PythonOperator(
         task_id=names.CALIBRATE,
         python_callable=final(calibrate),
-        op_kwargs={"pipeline": pipeline.name},
+        op_kwargs={"pipeline": pipeline.name, "shape": pipeline.shape},
         trigger_rule="none_failed",
     )
     before >> canary >> canaried >> calibrated
@@ -92,27 +93,28 @@ def set_aside(storage: Storage, where: JobPaths, shards: list[Shard]) -> dict[st
     return {"shard": first.name, "records": first.records}
 
 
-def calibrate(pipeline: str, *, ti: Any, **_: Any) -> dict[str, Any]:
+@with_run
+def calibrate(run: RunContext, **_: Any) -> dict[str, Any]:
     """`instance_count` and `instance_types` for the rest of the transform, and the sentences that say why.
 
     Raises:
         PlanError: by the canary's rate the rest exceeds the budget.
     """
-    config, plan, facts = named(pipeline), ti.xcom_pull(names.PLAN), ti.xcom_pull(names.SHARDS, key="facts")
-    job = ti.xcom_pull(names.CANARIED)
-    if not facts["canary"] or job is None:
+    config, plan, facts = run.pipeline, run.plan, run.pull(names.SHARDS, "facts")
+    if not facts["canary"]:
         return {
             "instance_count": facts["transform_instance_count"],
             "instance_types": plan["transform"]["instance_types"],
             "sentences": [],
         }
+    job = run.pull(names.CANARIED)
     busy = work_of(config.aws_conn_id, config.region, job)["busy_seconds"]
     use = StageUse.from_job("transform", job, busy_seconds=busy)
     resized = resize(
         plan,
         Canary(facts["canary"]["records"], facts["records_out"], facts["count"]),
         use,
-        spent=_spent(plan, [ti.xcom_pull(names.PREPROCESSED), job]),
+        spent=_spent(plan, [run.pull(names.PREPROCESSED), job]),
         now=datetime.now(UTC),
     )
     for sentence in resized.sentences:

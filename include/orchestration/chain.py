@@ -24,6 +24,12 @@ from include.orchestration.form import form
 from include.orchestration.gate import GateOperator
 from include.orchestration.joining import join_tasks
 from include.orchestration.pipelines import named
+from include.orchestration.planned_jobs import (
+    PlannedProcessingJob,
+    PlannedProcessingWait,
+    PlannedTransformJob,
+    PlannedTransformWait,
+)
 from include.orchestration.poison import PoisonRecords
 from include.orchestration.refusals import final
 from include.orchestration.requests import processing_config, transform_config, transform_types
@@ -42,8 +48,6 @@ from include.orchestration.templates import (
 )
 from include.scoring.config import Pipeline
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM
-from sagemaker_jobs.operators import ProcessingJobOperator, TransformJobOperator
-from sagemaker_jobs.sensors import ProcessingJobSensor, TransformJobSensor
 
 #: Nothing is scheduled for the past (catchup is off), so any fixed date will do.
 START = datetime(2026, 1, 1)
@@ -60,8 +64,6 @@ def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
     pipeline = named(name)
     body: dict[str, Any] = {"op_kwargs": {"pipeline": name}}
     job: dict[str, Any] = {
-        "aws_conn_id": pipeline.aws_conn_id,
-        "region_name": pipeline.region,
         "room_patience_seconds": pipeline.goals.wait_for_room_minutes * 60,
     }
     submits, waits = {**job, **pools.submitting(pipeline)}, {**job, **pools.waiting(pipeline)}
@@ -125,17 +127,19 @@ def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
 
 def _prepared_tasks(pipeline: Pipeline, submits: dict[str, Any], waits: dict[str, Any]) -> tuple[Any, Any]:
     """The first and the last task between `plan` and `publish` of a pipeline with `preprocess`."""
-    body: dict[str, Any] = {"op_kwargs": {"pipeline": pipeline.name}}
-    poison = PoisonRecords(pipeline.name) if pipeline.transform.on_poison == "reject" else None
-    preprocess = ProcessingJobOperator(
+    body: dict[str, Any] = {"op_kwargs": {"pipeline": pipeline.name, "shape": pipeline.shape}}
+    poison = PoisonRecords() if pipeline.transform.on_poison == "reject" else None
+    preprocess = PlannedProcessingJob(
         task_id=names.PREPROCESS,
-        config=processing_config(pipeline),
+        pipeline=pipeline,
+        build=processing_config,
         instance_types=types_from_plan("preprocess"),
         replaces=earlier_names_of_job("preprocess"),
         **submits,
     )
-    preprocessed = ProcessingJobSensor(
+    preprocessed = PlannedProcessingWait(
         task_id=names.PREPROCESSED,
+        pipeline=pipeline,
         job_name=submitted(names.PREPROCESS, PROCESSING),
         spec=XComArg(preprocess, key="spec"),
         keep_listing=True,
@@ -143,17 +147,19 @@ def _prepared_tasks(pipeline: Pipeline, submits: dict[str, Any], waits: dict[str
         **waits,
     )
     divided = GateOperator(task_id=names.SHARDS, python_callable=final(shards), **body)
-    transform = TransformJobOperator(
+    transform = PlannedTransformJob(
         task_id=names.TRANSFORM,
-        config=transform_config(pipeline),
+        pipeline=pipeline,
+        build=transform_config,
         instance_types=transform_types(pipeline),
         resume=True,
         replaces=earlier_names_of_job("transform"),
         continuation=poison,
         **submits,
     )
-    transformed = TransformJobSensor(
+    transformed = PlannedTransformWait(
         task_id=names.TRANSFORMED,
+        pipeline=pipeline,
         job_name=submitted(names.TRANSFORM, TRANSFORM),
         spec=XComArg(transform, key="spec"),
         keep_listing=True,

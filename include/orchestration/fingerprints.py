@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
@@ -33,8 +31,8 @@ OPERATIONAL: dict[str, Any] = {
 }
 
 
-def fingerprint(storage: Storage, pipeline: Pipeline, plan: Plan, code: Iterable[Path]) -> Fingerprint:
-    """The digests of this run; `code` are the files that its jobs run."""
+def fingerprint(storage: Storage, pipeline: Pipeline, plan: Plan) -> Fingerprint:
+    """The digests of this run."""
     return Fingerprint(
         input=_digest([plan.input.uri, plan.input.digest]),
         model=_digest(_model(storage, pipeline, plan)),
@@ -42,7 +40,7 @@ def fingerprint(storage: Storage, pipeline: Pipeline, plan: Plan, code: Iterable
             [
                 pipeline.model_dump(mode="json", exclude=OPERATIONAL),
                 plan.transform.batch_strategy,
-                [[path.name, hashlib.sha256(path.read_bytes()).hexdigest()] for path in code],
+                plan.code,
             ]
         ),
     )

@@ -13,6 +13,7 @@ from airflow.sdk import BaseOperator, XComArg
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 
 from include.orchestration import names
+from include.orchestration.planned_jobs import PlannedProcessingJob, PlannedProcessingWait
 from include.orchestration.refusals import final
 from include.orchestration.requests import join_config
 from include.orchestration.tasks.join import join
@@ -20,8 +21,6 @@ from include.orchestration.tasks.join_job import joined, joining
 from include.orchestration.templates import earlier_names_of_job, from_plan, submitted, types_from_plan
 from include.scoring.config import Pipeline
 from sagemaker_jobs.kinds import PROCESSING
-from sagemaker_jobs.operators import ProcessingJobOperator
-from sagemaker_jobs.sensors import ProcessingJobSensor
 
 
 def join_tasks(
@@ -33,7 +32,7 @@ def join_tasks(
 
     What is returned is the last of them; its output is the joined parts.
     """
-    body = {"pipeline": pipeline.name}
+    body = {"pipeline": pipeline.name, "shape": pipeline.shape}
     mapped = PythonOperator.partial(task_id=names.JOIN, python_callable=final(join)).expand(
         op_kwargs=groups.map(lambda group: {**body, "group": group})
     )
@@ -41,15 +40,17 @@ def join_tasks(
         after >> mapped
         return mapped
     branch = BranchPythonOperator(task_id=names.JOINING, python_callable=final(joining), op_kwargs=body)
-    job = ProcessingJobOperator(
+    job = PlannedProcessingJob(
         task_id=names.JOIN_JOB,
-        config=join_config(pipeline),
+        pipeline=pipeline,
+        build=join_config,
         instance_types=types_from_plan("join.job"),
         replaces=earlier_names_of_job("join"),
         **submits,
     )
-    done = ProcessingJobSensor(
+    done = PlannedProcessingWait(
         task_id=names.JOIN_JOB_DONE,
+        pipeline=pipeline,
         job_name=submitted(names.JOIN_JOB, PROCESSING),
         spec=XComArg(job, key="spec"),
         stop_after_seconds=from_plan("join.job.max_runtime_seconds"),

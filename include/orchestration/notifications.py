@@ -35,7 +35,8 @@ def on_report(pipeline: Pipeline) -> Callable[[Any], None] | None:
 
     def tell(context: Any) -> None:
         facts = context["ti"].xcom_pull(task_ids=context["ti"].task_id)
-        tell_about(pipeline, notify, facts, context)
+        if facts is not None:  # None: marked success by hand
+            tell_about(pipeline, notify, facts, context)
 
     return tell
 

@@ -26,8 +26,8 @@ from include.jobs.blocks import Blocks
 from include.jobs.join import in_order
 from include.jobs.join_spec import JoinSpec
 from include.jobs.mending import MendedFiles, Part, mend
-from include.orchestration.pipelines import named
 from include.orchestration.refusals import final
+from include.orchestration.run_context import read_pipeline
 from include.orchestration.storage import Storage
 from include.scoring.config import Pipeline
 from include.scoring.cost import load_prices, total
@@ -67,15 +67,13 @@ REASON_LENGTH = 1_000
 
 @dataclass(frozen=True, slots=True)
 class PoisonRecords:
-    """What follows a transform that failed for good, for the pipeline of this name (a `Continuation`)."""
-
-    pipeline: str
+    """What follows a transform that failed for good, by the pipeline as it was planned (a `Continuation`)."""
 
     def after(
         self, hook: SageMakerHook, spec: JobSpec, jobs: Sequence[Job]
     ) -> Settled | Remainder | NothingMore | None:
         """See `sagemaker_jobs.continuing.Continuation`."""
-        return _after(named(self.pipeline), hook, spec, jobs)
+        return _after(hook, spec, jobs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +118,15 @@ class Run:
 
 @final
 def _after(
-    pipeline: Pipeline, hook: SageMakerHook, spec: JobSpec, jobs: Sequence[Job]
+    hook: SageMakerHook, spec: JobSpec, jobs: Sequence[Job]
 ) -> Settled | Remainder | NothingMore | None:
     chain = chain_of(spec, jobs)
     completed = bool(chain) and chain[-1].status == "Completed"
     if not chain or (completed and len(chain) == 1):
         return None
-    storage = Storage(pipeline.aws_conn_id, pipeline.region)
+    storage = Storage(hook.aws_conn_id, hook.conn_region_name)
     run = Run.of(storage, spec)
+    pipeline = read_pipeline(storage, run.paths.run_prefix, job_name=spec.base_name)
     try:
         rounds = [_round(hook, spec, run, job) for job in chain]
     except ClientError as error:

@@ -8,6 +8,7 @@ from include.orchestration.storage import Storage
 from include.scoring.config import Pipeline
 from include.scoring.errors import ReleaseError
 from include.scoring.naming import RunPaths
+from include.scoring.plan import xcom_of
 
 #: A run in one of these states of its checks waits for a person; `released` is one whose publishing did not end.
 WAITING = ("held", "released")
@@ -37,5 +38,4 @@ def held_run(storage: Storage, pipeline: Pipeline, run_id: str) -> dict[str, Any
             "published": "was held and has been published by hand already",
         }[state]
         raise ReleaseError(f"publish_run: the run {run_id!r} {said}")
-    plan: dict[str, Any] = found[0]
-    return plan
+    return xcom_of(found[0])

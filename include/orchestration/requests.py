@@ -69,12 +69,12 @@ def join_config(pipeline: Pipeline) -> dict[str, Any]:
 
 def _from_joining(key: str) -> str:
     """What `joining` decided about the job."""
-    return f"{{{{ ti.xcom_pull('{JOINING}', key='job').{key} }}}}"
+    return f"{{{{ handed_on(ti, '{JOINING}', 'job').{key} }}}}"
 
 
 def transform_config(pipeline: Pipeline) -> dict[str, Any]:
     """CreateTransformJob of `transform`, and CreateModel where the pipeline lists containers."""
-    wrote = RunPaths(RUN_PREFIX).job(f"{{{{ ti.xcom_pull('{PREPROCESSED}').job_name }}}}")
+    wrote = RunPaths(RUN_PREFIX).job(f"{{{{ handed_on(ti, '{PREPROCESSED}').job_name }}}}")
     if pipeline.goals.calibrate == "canary":
         return _transform_config(
             pipeline,
@@ -98,7 +98,7 @@ def transform_types(pipeline: Pipeline) -> str:
 
 def canary_config(pipeline: Pipeline) -> dict[str, Any]:
     """The same for the one shard that was set aside, on one instance."""
-    wrote = RunPaths(RUN_PREFIX).job(f"{{{{ ti.xcom_pull('{PREPROCESSED}').job_name }}}}")
+    wrote = RunPaths(RUN_PREFIX).job(f"{{{{ handed_on(ti, '{PREPROCESSED}').job_name }}}}")
     return _transform_config(pipeline, wrote.canary, "1", name_of_job("model"))
 
 

@@ -21,9 +21,9 @@ from include.orchestration.names import (
     SHARDS,
     TRANSFORMED,
 )
+from include.orchestration.run_context import RunContext
 from include.orchestration.shard_sources import canaried, mended_shards
 from include.orchestration.storage import Storage
-from include.scoring.config import Pipeline
 from include.scoring.errors import ReconciliationError
 from include.scoring.naming import RunPaths
 from include.scoring.reconciliation import Reconciled, reconcile
@@ -54,16 +54,15 @@ def document(
     }
 
 
-def scored_run(
-    config: Pipeline, storage: Storage, plan: Mapping[str, Any], ti: Any, joined: Iterable[Mapping[str, Any]]
-) -> dict[str, Any]:
-    """scored.json of a run with preprocessing, whose tasks are this task instance's.
+def scored_run(run: RunContext, joined: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """scored.json of a run with preprocessing.
 
     Raises:
         ReconciliationError: records in are not records rejected plus rows joined, or parts are of different jobs.
     """
-    preprocessed, transformed = ti.xcom_pull(PREPROCESSED), ti.xcom_pull(TRANSFORMED)
-    facts = ti.xcom_pull(SHARDS, key="facts")
+    config, storage, plan = run.pipeline, run.storage, run.plan
+    preprocessed, transformed = run.pull(PREPROCESSED), run.pull(TRANSFORMED)
+    facts = run.pull(SHARDS, "facts")
     parts = parts_of(joined, facts, preprocessed["job_name"], transformed["job_name"])
     refused = {shard: each["refused"] for shard, each in mended_shards(storage, transformed).items()}
     reconciled = reconciled_run(
@@ -75,11 +74,11 @@ def scored_run(
         "preprocess": {**preprocessed, **own},
         "transform": {**transformed, **work_of(config.aws_conn_id, config.region, transformed)},
     }
-    if canary := canaried(ti, facts):
+    if canary := canaried(run, facts):
         # Both are the stage: its records, its cost and its rate are those of all shards.
         measured = {**canary, **work_of(config.aws_conn_id, config.region, canary)}
         jobs["transform"] = together([measured, jobs["transform"]])
-    if join := join_job_of(ti):
+    if join := join_job_of(run):
         jobs["join"] = join
     return document(
         jobs=jobs,
@@ -87,18 +86,18 @@ def scored_run(
         parts=parts,
         transformed=transformed,
         reconciled=reconciled,
-        resized=ti.xcom_pull(CALIBRATE),
+        resized=run.pull(CALIBRATE, is_optional=True),
     )
 
 
-def join_job_of(ti: Any) -> dict[str, Any] | None:
+def join_job_of(run: RunContext) -> dict[str, Any] | None:
     """The job that joined this run; None where Airflow's workers did.
 
     A job of before a clear, after which the run took the other branch, stays known to Airflow and is none of it.
     """
-    if ti.xcom_pull(JOINING, key="job") is None:
+    if run.pull(JOINING, "job", is_optional=True) is None:
         return None
-    return {**ti.xcom_pull(JOIN_JOB_DONE), "busy_seconds": ti.xcom_pull(JOINED, key="busy_seconds")}
+    return {**run.pull(JOIN_JOB_DONE), "busy_seconds": run.pull(JOINED, "facts")["busy_seconds"]}
 
 
 def parts_of(

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from include.orchestration.job_outputs import JobOutputs, StoredObject, read_listing
-from include.orchestration.names import CANARIED, PLAN, PREPROCESSED, SHARDS, TRANSFORM, TRANSFORMED
+from include.orchestration.names import CANARIED, PREPROCESSED, SHARDS, TRANSFORM, TRANSFORMED
+from include.orchestration.run_context import RunContext
 from include.orchestration.storage import Storage
 from include.scoring.errors import ReconciliationError
-from include.scoring.naming import JobPaths, RunPaths
+from include.scoring.naming import JobPaths
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +27,17 @@ class ShardSource:
     bytes: int
 
 
-def shard_sources(storage: Storage, ti: Any) -> list[ShardSource]:
-    """The shards of this task instance's run, in their order.
+def shard_sources(run: RunContext) -> list[ShardSource]:
+    """The shards of the run, in their order.
 
     Raises:
         ReconciliationError: the answers are to what another run of `preprocess` wrote, or a shard has none.
     """
-    facts, transformed = ti.xcom_pull(SHARDS, key="facts"), ti.xcom_pull(TRANSFORMED)
-    wrote = RunPaths(ti.xcom_pull(PLAN)["run_prefix"]).job(facts["preprocess_job"])
-    check_same_run(ti.xcom_pull(TRANSFORM, key="spec"), wrote)
-    written = JobOutputs.of(storage, ti.xcom_pull(PREPROCESSED))
-    canary = canaried(ti, facts)
+    storage, facts, transformed = run.storage, run.pull(SHARDS, "facts"), run.pull(TRANSFORMED)
+    wrote = run.paths.job(facts["preprocess_job"])
+    check_same_run(run.pull(TRANSFORM, "spec"), wrote)
+    written = JobOutputs.of(storage, run.pull(PREPROCESSED))
+    canary = canaried(run, facts)
     answers = [JobOutputs.of(storage, job) for job in (canary, transformed) if job]
     mended = mended_shards(storage, transformed)
 
@@ -58,12 +59,12 @@ def shard_sources(storage: Storage, ti: Any) -> list[ShardSource]:
     return [source_of(shard) for shard in storage.read_json(wrote.shards)["shards"]]
 
 
-def canaried(ti: Any, facts: Mapping[str, Any]) -> dict[str, Any] | None:
+def canaried(run: RunContext, facts: Mapping[str, Any]) -> dict[str, Any] | None:
     """The job that transformed one shard of this run first, or None.
 
     `shards` says whether there is one: a `canaried` that is skipped, after a clear, keeps what it handed on before.
     """
-    found: dict[str, Any] | None = ti.xcom_pull(CANARIED) if facts.get("canary") else None
+    found: dict[str, Any] | None = run.pull(CANARIED) if facts.get("canary") else None
     return found
 
 

@@ -1,4 +1,4 @@
-"""Jinja expressions that fill the jobs' template fields from this run's plan, and the one macro they need.
+"""Jinja expressions that fill the jobs' template fields from this run's plan, and the macros that they call.
 
 What is filled is visible in Airflow under "Rendered Templates".
 """
@@ -11,7 +11,9 @@ from typing import Any
 
 from airflow.sdk.configuration import conf
 
-from include.orchestration.names import CALIBRATE, MANIFESTS, PLAN, SHARDS
+from include.orchestration import handoffs
+from include.orchestration.names import CALIBRATE, MANIFESTS, SHARDS
+from include.orchestration.refusals import final
 from include.scoring.naming import job_base_name
 from sagemaker_jobs.janitor import run_tag
 from sagemaker_jobs.kinds import JobKind
@@ -20,7 +22,7 @@ from sagemaker_jobs.tags import tag_value
 
 def from_plan(path: str) -> str:
     """The plan's value at a dotted path, such as `transform.instance_count`."""
-    return f"{{{{ ti.xcom_pull('{PLAN}').{path} }}}}"
+    return f"{{{{ plan_of(ti).{path} }}}}"
 
 
 def types_from_plan(stage: str) -> str:
@@ -30,23 +32,23 @@ def types_from_plan(stage: str) -> str:
 
 def from_calibration(key: str) -> str:
     """What `calibrate` decided about the transform of all but the canary's shard."""
-    return f"{{{{ ti.xcom_pull('{CALIBRATE}').{key} }}}}"
+    return f"{{{{ handed_on(ti, '{CALIBRATE}').{key} }}}}"
 
 
 def from_shards(key: str) -> str:
     """A fact that `shards` read back from what `preprocess` wrote."""
-    return f"{{{{ ti.xcom_pull('{SHARDS}', key='facts').{key} }}}}"
+    return f"{{{{ handed_on(ti, '{SHARDS}', 'facts').{key} }}}}"
 
 
 def from_manifests(key: str) -> str:
     """What `manifests` gave to this one of the mapped transform jobs."""
-    return f"{{{{ ti.xcom_pull('{MANIFESTS}')[ti.map_index].{key} }}}}"
+    return f"{{{{ handed_on(ti, '{MANIFESTS}')[ti.map_index].{key} }}}}"
 
 
 def submitted(task_id: str, kind: JobKind, *, mapped: bool = False) -> str:
     """The name of the job that the task submitted; of a mapped task, that of the caller's own map index."""
     indexes = ", map_indexes=ti.map_index" if mapped else ""
-    return f"{{{{ ti.xcom_pull('{task_id}'{indexes})['{kind.name}']['{kind.name_field}'] }}}}"
+    return f"{{{{ handed_on(ti, '{task_id}'{indexes})['{kind.name}']['{kind.name_field}'] }}}}"
 
 
 def name_of_job(step: str) -> str:
@@ -79,10 +81,11 @@ def deployment() -> str:
 
 def macros(pipeline: str) -> dict[str, Callable[..., Any]]:
     """What the expressions above may call."""
+    plan_of, handed_on = final(handoffs.pull_plan), final(handoffs.pull)
 
     def job_name(ti: Any, step: str, *, shared: bool = False, max_tries: int | None = None) -> str:
         return job_base_name(
-            pipeline=pipeline, step=step, nonce=ti.xcom_pull(PLAN)["nonce"], task_id=ti.task_id,
+            pipeline=pipeline, step=step, nonce=plan_of(ti)["nonce"], task_id=ti.task_id,
             map_index=-1 if shared or ti.map_index is None else ti.map_index,
             max_tries=ti.max_tries if max_tries is None else max_tries,
         )  # fmt: skip
@@ -94,6 +97,8 @@ def macros(pipeline: str) -> dict[str, Callable[..., Any]]:
         )
 
     return {
+        "plan_of": plan_of,
+        "handed_on": handed_on,
         "job_name": job_name,
         "earlier_job_names": earlier_job_names,
         "run_tag": run_tag,

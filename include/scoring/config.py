@@ -7,7 +7,7 @@ Nothing downstream checks again what is checked here, and nothing here reads any
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -289,6 +289,22 @@ class Pipeline(Noun):
         if stage == "transform":
             return self.transform
         return None if self.join.processing_above is None else self.join
+
+    def stated(self) -> dict[str, Any]:
+        """The content of the file, JSON-safe: what `model_validate` makes this pipeline of."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+    @property
+    def shape(self) -> str:
+        """What decides which tasks the DAG has, and what is fixed in them when it is parsed."""
+        has = {
+            "approval": self.goals.on_over_budget == "approve",
+            "preprocess": self.preprocess is not None,
+            "canary": self.goals.calibrate == "canary",
+            "on_poison: reject": self.preprocess is not None and self.transform.on_poison == "reject",
+            "join.processing_above": self.join.processing_above is not None,
+        }
+        return ", ".join(f"{'with' if there else 'without'} {part}" for part, there in has.items())
 
     @property
     def preprocessing(self) -> PreprocessSection:

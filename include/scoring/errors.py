@@ -13,6 +13,7 @@ ScoringError
 ├── ManifestError         what a job says it wrote cannot be read
 ├── OutputError           the output prefix holds a manifest that is not this pipeline's; nothing of it is touched
 ├── PolicyError           the resources that a pipeline's IAM policies name cannot be told from its file
+├── HandoffError          what a task needs of another is missing, or belongs to another plan of the run
 ├── HeldError             a gate of the pipeline holds the run: scored, kept, and not published
 ├── ReleaseError          the run that is to be published by hand is not there, or is not held
 └── ReconciliationError   records in are not records rejected plus records joined
@@ -103,6 +104,10 @@ class OutputError(ScoringError):
 
 class PolicyError(ScoringError):
     """A pipeline file does not say which resources its IAM policies have to name."""
+
+
+class HandoffError(ScoringError):
+    """A task of the run has handed on nothing, or what belongs to another plan than the run's."""
 
 
 class HeldError(ScoringError):

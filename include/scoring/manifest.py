@@ -51,6 +51,7 @@ def build_manifest(
         "model": {**plan["model"], "name": transformed.get("model_name") or plan["model"]["name"]},
         "jobs": {"preprocess": facts["preprocess_job"], "transform": transformed["job_name"]},
         "plan_uri": f"{plan['run_prefix']}plan.json",
+        "code": plan["code"],
         "fingerprint": plan["fingerprint"],
         "checks": dict(checks),
     }

@@ -40,6 +40,8 @@ from include.scoring.request_shape import batch_strategy, concurrency, payload_m
 from include.scoring.rules import Noun
 
 MINUTE = 60
+#: The member of plan.json that holds the pipeline.
+CONFIG = "config"
 MEGABYTE = 1_000_000
 
 
@@ -96,13 +98,16 @@ class Fingerprint(Noun):
 
 
 class Plan(Noun):
-    """All numbers of one run. `model_dump(mode="json")` is plan.json, `for_xcom()` what tasks hand on.
+    """All numbers of one run, which tasks hand on by `for_xcom()`. plan.json has the pipeline beside them.
 
+    `code` is the digest of the code that the run's jobs are given.
     `layout` says how the input is handed to the transform where there is no `preprocess`; one of the two is None.
     """
 
     version: Literal[1] = 1
     pipeline: str
+    aws_conn_id: str
+    code: str | None = None
     run_id: str
     nonce: str
     moment: datetime
@@ -138,6 +143,15 @@ class Plan(Noun):
     def for_xcom(self) -> dict[str, Any]:
         """The plan as a small JSON-safe dict; it never grows with the listing."""
         return self.model_dump(mode="json")
+
+    def document(self, pipeline: Pipeline) -> dict[str, Any]:
+        """plan.json: the plan, and the pipeline as it was when the run was planned."""
+        return {**self.for_xcom(), CONFIG: pipeline.stated()}
+
+
+def xcom_of(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What `for_xcom` gave of the plan in a plan.json."""
+    return {key: value for key, value in document.items() if key != CONFIG}
 
 
 def make_plan(
@@ -226,6 +240,7 @@ def make_plan(
             say.note(said)
     return Plan(
         pipeline=pipeline.name,
+        aws_conn_id=pipeline.aws_conn_id,
         run_id=run_id,
         nonce=nonce,
         moment=moment.astimezone(UTC),

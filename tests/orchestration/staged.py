@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,19 +59,24 @@ def document(name: str = "churn", **changes: Any) -> dict[str, Any]:
 class FakeInstance:
     """A task instance as the bodies use it, with the XComs of its run."""
 
-    def __init__(
-        self,
-        xcoms: dict[tuple[str, str], Any],
-        task_id: str,
-        active: Collection[str] = (),
-        try_number: int = 1,
-    ) -> None:
-        self.xcoms, self.task_id, self.active, self.try_number = xcoms, task_id, active, try_number
+    def __init__(self, run: Run, task_id: str, try_number: int = 1) -> None:
+        self.xcoms, self.task_id, self.try_number = run.xcoms, task_id, try_number
+        self.dag_id, self.run_id, self.states = run.pipeline, run.run_id, run.states
+        self.active = {run.run_id, *run.pipelines.active}
+        self.map_index, self.max_tries, self.task = -1, 2, SimpleNamespace(retries=2)
 
     def get_dr_count(self, dag_id: str, run_ids: list[str], states: list[str]) -> int:
         """As Airflow counts runs; `active` are those that are queued or running."""
         assert states == ["queued", "running"]
         return sum(run_id in self.active for run_id in run_ids)
+
+    def get_task_states(
+        self, *, dag_id: str, run_ids: list[str], task_ids: list[str] | None = None
+    ) -> dict[str, dict[str, str | None]]:
+        """The states of the run's tasks, as Airflow tells them."""
+        assert (dag_id, run_ids) == (self.dag_id, [self.run_id])
+        known = {task: state for task, state in self.states.items() if not task_ids or task in task_ids}
+        return {self.run_id: known} if known else {}
 
     def xcom_pull(self, task_ids: str, key: str = "return_value") -> Any:
         """What a task has handed on, through JSON as in Airflow."""
@@ -124,7 +129,7 @@ class Pipelines:
 
 @dataclass
 class Run:
-    """One run; `xcoms` are what its tasks have handed on."""
+    """One run; `xcoms` are what its tasks have handed on, `states` theirs where Airflow is asked for them."""
 
     pipelines: Pipelines
     pipeline: str
@@ -133,14 +138,15 @@ class Run:
     model: Model
     conf: dict[str, Any]
     xcoms: dict[tuple[str, str], Any] = field(default_factory=dict)
+    states: dict[str, str | None] = field(default_factory=dict)
     skipped: str | None = None
 
-    def task(self, task_id: str, body: Callable[..., Any], **more: Any) -> Any:
+    def task(self, task_id: str, body: Callable[..., Any], *, try_number: int = 1, **more: Any) -> Any:
         """Run a task's body as Airflow does and keep what it returns."""
         config = pipelines.named(self.pipeline)
         found = body(
             self.pipeline,
-            ti=FakeInstance(self.xcoms, task_id, {self.run_id, *self.pipelines.active}),
+            ti=FakeInstance(self, task_id, try_number),
             dag_run=SimpleNamespace(
                 run_id=self.run_id, conf=self.conf, data_interval_start=self.moment, logical_date=self.moment,
                 run_after=self.moment,
@@ -202,7 +208,8 @@ class Run:
         }
         source = {"S3DataType": "S3Prefix", "S3Uri": wrote.features}
         self.xcoms[names.TRANSFORM, "spec"] = {
-            "request": {"TransformInput": {"DataSource": {"S3DataSource": source}}}
+            "base_name": self.job("transform").removesuffix("-1"),
+            "request": {"TransformInput": {"DataSource": {"S3DataSource": source}}},
         }
 
     def finished(self, stage: str, output: str) -> dict[str, Any]:

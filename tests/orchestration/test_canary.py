@@ -12,13 +12,19 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from include.orchestration import canary, chain, pipelines
 from include.orchestration.canary import CanaryJobOperator, set_aside
+from include.orchestration.run_context import RunContext
 from include.orchestration.shard_sources import shard_sources
 from include.orchestration.storage import Storage
-from include.scoring.naming import JobPaths
+from include.scoring.naming import JobPaths, name_token
 from include.scoring.shards import Shard
 from sagemaker_jobs.output_listing import keep_output_listing
+from tests.orchestration.planned import write_plan
+from tests.scoring.builders import pipeline
 
-WHERE = JobPaths("s3://bucket/run/job/")
+NONCE = "0123456789abcdef"
+TOKEN = name_token(NONCE)
+WHERE = JobPaths(f"s3://bucket/run/p-{TOKEN}-1/")
+PLAN = {"run_prefix": "s3://bucket/run/", "nonce": NONCE, "aws_conn_id": "aws_test", "region": None}
 
 
 def shards(number: int) -> list[Shard]:
@@ -58,18 +64,24 @@ def test_the_join_finds_each_shards_answers_where_they_were_written(storage: Sto
 
     def ended(output: str) -> dict[str, Any]:
         listing = keep_output_listing(storage.client, [output])
-        return {"job_name": "job", "output_uris": [output], "listing": listing}
+        return {"job_name": f"j-{TOKEN}-1", "output_uris": [output], "listing": listing}
 
     known: dict[Any, Any] = {
-        ("shards", "facts"): {"preprocess_job": "job", "canary": {"shard": "s-0", "records": 10}},
-        ("plan", None): {"run_prefix": "s3://bucket/run/"},
-        ("transform", "spec"): {"request": source},
+        ("shards", "facts"): {
+            "preprocess_job": f"p-{TOKEN}-1",
+            "canary": {"shard": "s-0", "records": 10},
+            "nonce": NONCE,
+        },
+        ("plan", None): PLAN,
+        ("transform", "spec"): {"request": source, "base_name": f"t-{TOKEN}"},
         ("preprocessed", None): ended(WHERE.root),
         ("transformed", None): {**ended("s3://bucket/run/t/predictions/"), "settled": None},
         ("canaried", None): ended("s3://bucket/run/c/predictions/"),
     }
     ti = SimpleNamespace(xcom_pull=lambda task, key=None: known.get((task, key)))
-    assert [each.predictions.uri for each in shard_sources(storage, ti)] == [
+    write_plan(storage, PLAN["run_prefix"], pipeline(), nonce=NONCE)
+    run = RunContext.load(ti)
+    assert [each.predictions.uri for each in shard_sources(run)] == [
         "s3://bucket/run/c/predictions/s-0.csv.out",
         "s3://bucket/run/t/predictions/s-1.csv.out",
         "s3://bucket/run/t/predictions/s-2.csv.out",
@@ -78,15 +90,15 @@ def test_the_join_finds_each_shards_answers_where_they_were_written(storage: Sto
     for each in range(3):
         storage.write(f"s3://bucket/run/again/predictions/s-{each}.csv.out", str(each))
     known["transformed", None] = {**ended("s3://bucket/run/again/predictions/"), "settled": None}
-    known["shards", "facts"] = {"preprocess_job": "job", "canary": None}
-    assert {each.predictions.uri.rsplit("/", 1)[0] for each in shard_sources(storage, ti)} == {
+    known["shards", "facts"] = {"preprocess_job": f"p-{TOKEN}-1", "canary": None, "nonce": NONCE}
+    assert {each.predictions.uri.rsplit("/", 1)[0] for each in shard_sources(run)} == {
         "s3://bucket/run/again/predictions"
     }
 
 
 @pytest.mark.usefixtures("airflow_db")
 def test_only_pipelines_that_ask_have_the_tasks_and_a_measured_model_skips_them(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, storage: Storage
 ) -> None:
     """Then the number of instances is the one that was planned."""
     document = yaml.safe_load((pipelines.FOLDER / "abalone.yaml").read_text())
@@ -101,10 +113,11 @@ def test_only_pipelines_that_ask_have_the_tasks_and_a_measured_model_skips_them(
     config = dag.get_task("transform").config["Transform"]
     assert "calibrate" in config["TransformResources"]["InstanceCount"]
 
-    facts = {"canary": None, "transform_instance_count": 3}
+    write_plan(storage, PLAN["run_prefix"], document, nonce=NONCE)
+    facts = {"canary": None, "transform_instance_count": 3, "nonce": NONCE}
     known: dict[Any, Any] = {
         ("shards", "facts"): facts,
-        ("plan", None): {"transform": {"instance_types": ["ml.m5.xlarge", "ml.m5.large"]}},
+        ("plan", None): {**PLAN, "transform": {"instance_types": ["ml.m5.xlarge", "ml.m5.large"]}},
     }
     ti = SimpleNamespace(xcom_pull=lambda task, key=None: known.get((task, key)))
     operator: Any = dag.get_task("canary")
@@ -115,4 +128,5 @@ def test_only_pipelines_that_ask_have_the_tasks_and_a_measured_model_skips_them(
         "instance_count": 3,
         "instance_types": ["ml.m5.xlarge", "ml.m5.large"],
         "sentences": [],
+        "nonce": NONCE,
     }

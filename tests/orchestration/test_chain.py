@@ -192,8 +192,8 @@ def test_every_job_falls_back_to_the_types_that_this_runs_plan_allows(
     monkeypatch.setattr("include.orchestration.chain.named", lambda _: bent)
     of_plan = {"instance_types": ["ml.b.large", "ml.a.large"], "instance_type": "ml.b.large"}
     xcoms = {
-        "plan": {"preprocess": of_plan, "transform": of_plan, "join": {"job": of_plan}},
-        "calibrate": {"instance_types": ["ml.c.large", "ml.b.large"], "instance_count": 3},
+        "plan": {"preprocess": of_plan, "transform": of_plan, "join": {"job": of_plan}, "nonce": "0"},
+        "calibrate": {"nonce": "0", "instance_types": ["ml.c.large", "ml.b.large"], "instance_count": 3},
     }
     ti = SimpleNamespace(xcom_pull=xcoms.get)
     dag = scoring_dag(bent.name)

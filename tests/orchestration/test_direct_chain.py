@@ -43,7 +43,7 @@ def test_each_job_has_its_own_name_and_list_and_all_share_a_model(dag: Any) -> N
     source = config["TransformInput"]["DataSource"]["S3DataSource"]
     assert source == {
         "S3DataType": "ManifestFile",
-        "S3Uri": "{{ ti.xcom_pull('manifests')[ti.map_index].manifest }}",
+        "S3Uri": "{{ handed_on(ti, 'manifests')[ti.map_index].manifest }}",
     }
     assert config["TransformJobName"] == "{{ job_name(ti, 'transform') }}"
 

@@ -15,15 +15,17 @@ from include.jobs.parts import join_part
 from include.orchestration.pipelines import FOLDER, named
 from include.orchestration.storage import Storage
 from include.orchestration.tasks.join_job import joined, joining
-from include.orchestration.tasks.plan import upload_code
+from include.orchestration.tasks.plan import read_code, upload_code
 from include.scoring.naming import RunPaths
 from include.scoring.requests import JOB_NAME, ProcessingValues, join_request, join_spec
 from tests.local_aws.servers import Server, running
-from tests.orchestration.test_joining import ANSWERED, JOB, RUN, WROTE, Task
+from tests.orchestration.planned import write_plan
+from tests.orchestration.test_joining import ANSWERED, JOB, NONCE, RUN, TOKEN, WROTE, Task
 from tools.laptop import aws_connection
 
 pytestmark = pytest.mark.local_only
 
+JOIN_JOB = f"abalone-join-{TOKEN}-1"
 NAMES = [f"algo-{host}-{number:05d}" for host in (1, 2) for number in range(3)]
 RECORDS = {
     name: "".join(f'"M, {name}",0.{line},0.3,0.1,0.5,0.2,0.1,0.15\n' for line in range(place + 2)).encode()
@@ -62,7 +64,8 @@ def storage(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for name in NAMES:
         made.write(f"{WROTE}records/{name}.csv", RECORDS[name])
         made.write(f"{ANSWERED}{name}.csv.out", ANSWERS[name])
-    upload_code(made, RunPaths(RUN))
+    upload_code(made, RunPaths(RUN), read_code())
+    write_plan(made, RUN, document, nonce=NONCE)
     return made
 
 
@@ -72,20 +75,20 @@ def test_two_instances_write_what_a_worker_writes(server: Server, storage: Stora
     assert joining("abalone", ti=task) == "join_job"
     told = task.values[("joining", "job")]
     values = ProcessingValues(
-        job_name="abalone-join-1", run_prefix=RUN, instance_type="ml.m5.xlarge",
+        job_name=JOIN_JOB, run_prefix=RUN, instance_type="ml.m5.xlarge",
         instance_count=told["instance_count"], volume_size_gb=30, max_runtime_seconds=600,
     )  # fmt: skip
     request = filled(join_request(config, values, told["inputs"]))
     sagemaker = server.client("sagemaker")
     sagemaker.create_processing_job(**request)
     deadline = time.monotonic() + 240
-    while (found := sagemaker.describe_processing_job(ProcessingJobName="abalone-join-1"))[
+    while (found := sagemaker.describe_processing_job(ProcessingJobName=JOIN_JOB))[
         "ProcessingJobStatus"
     ] == "InProgress":
         assert time.monotonic() < deadline
         time.sleep(0.2)
     assert found["ProcessingJobStatus"] == "Completed", found
-    task.values[("join_job_done", "return_value")] = {"job_name": "abalone-join-1", "instance_count": 2}
+    task.values[("join_job_done", "return_value")] = {"job_name": JOIN_JOB, "instance_count": 2}
     parts = joined("abalone", [], ti=task)
     assert [list(part["shards"]) for part in parts] == [[name] for name in NAMES]
     spec = JoinSpec.from_dict(join_spec(config))
@@ -107,4 +110,4 @@ def filled(value: Any) -> Any:
         return {key: filled(each) for key, each in value.items()}
     if isinstance(value, list):
         return [filled(each) for each in value]
-    return value.replace(JOB_NAME, "abalone-join-1") if isinstance(value, str) else value
+    return value.replace(JOB_NAME, JOIN_JOB) if isinstance(value, str) else value

@@ -12,15 +12,21 @@ import yaml
 
 from include.jobs.join_job import JoinConfig, read_join_config
 from include.orchestration.pipelines import FOLDER
+from include.orchestration.run_context import RunContext
 from include.orchestration.scored import join_job_of
 from include.orchestration.storage import Storage
 from include.orchestration.tasks.join_job import joined, joining
 from include.scoring.errors import ManifestError, ReconciliationError
+from include.scoring.naming import name_token
 from sagemaker_jobs.output_listing import keep_output_listing
+from tests.orchestration.planned import write_plan
 
 RUN = "s3://bucket/work/abalone/run-1/"
-WROTE = f"{RUN}abalone-preprocess-1/"
-ANSWERED = f"{RUN}abalone-transform-1/predictions/"
+NONCE = "0123456789abcdef"
+TOKEN = name_token(NONCE)
+WROTE = f"{RUN}abalone-preprocess-{TOKEN}-1/"
+TRANSFORM = f"abalone-transform-{TOKEN}-1"
+ANSWERED = f"{RUN}{TRANSFORM}/predictions/"
 JOB = {
     "above": 100,
     "instance_type": "ml.m5.xlarge",
@@ -43,13 +49,19 @@ class Task:
 
     def __init__(self, job: dict[str, Any] | None, storage: Storage) -> None:
         source = {"S3DataType": "S3Prefix", "S3Uri": f"{WROTE}features/"}
-        spec = {"request": {"TransformInput": {"DataSource": {"S3DataSource": source}}}}
+        spec: dict[str, Any] = {"request": {"TransformInput": {"DataSource": {"S3DataSource": source}}}}
         self.values: dict[tuple[str, str], Any] = {
-            ("plan", "return_value"): {"run_prefix": RUN, "join": {"group_bytes": 1, "job": job}},
-            ("shards", "facts"): {"preprocess_job": "abalone-preprocess-1"},
-            ("transform", "spec"): spec,
-            ("preprocessed", "return_value"): ended(storage, "abalone-preprocess-1", WROTE),
-            ("transformed", "return_value"): ended(storage, "abalone-transform-1", ANSWERED),
+            ("plan", "return_value"): {
+                "run_prefix": RUN,
+                "join": {"group_bytes": 1, "job": job},
+                "nonce": NONCE,
+                "aws_conn_id": "aws_test",
+                "region": None,
+            },
+            ("shards", "facts"): {"preprocess_job": f"abalone-preprocess-{TOKEN}-1", "nonce": NONCE},
+            ("transform", "spec"): {**spec, "base_name": TRANSFORM.removesuffix("-1")},
+            ("preprocessed", "return_value"): ended(storage, f"abalone-preprocess-{TOKEN}-1", WROTE),
+            ("transformed", "return_value"): ended(storage, TRANSFORM, ANSWERED),
         }
 
     def xcom_pull(self, task_ids: str, key: str = "return_value") -> Any:
@@ -77,6 +89,7 @@ def run(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> St
         storage.write(f"{WROTE}{shard['records_key']}", "a record\n")
         storage.write(f"{ANSWERED}{shard['name']}.csv.out", "99.5\n")
     storage.write_json(f"{WROTE}shards.json", {"shards": shards})
+    write_plan(storage, RUN, document, nonce=NONCE)
     return storage
 
 
@@ -93,8 +106,8 @@ def test_above_it_the_job_is_told_which_records_and_answers(run: Storage, tmp_pa
     assert joining("abalone", ti=task) == "join_job"
     told = task.values[("joining", "job")]
     assert told["instance_count"] == 2
-    names = [f"abalone-preprocess-1/records/{name}.csv" for name in ("algo-1-00000", "algo-2-00000")]
-    answers = [f"abalone-transform-1/predictions/{name}.csv.out" for name in ("algo-1-00000", "algo-2-00000")]
+    names = [f"abalone-preprocess-{TOKEN}-1/records/{name}.csv" for name in ("algo-1-00000", "algo-2-00000")]
+    answers = [f"{TRANSFORM}/predictions/{name}.csv.out" for name in ("algo-1-00000", "algo-2-00000")]
     assert run.read_json(f"{told['inputs']}records.manifest") == [{"prefix": RUN}, *names]
     assert run.read_json(f"{told['inputs']}predictions.manifest") == [{"prefix": RUN}, *answers]
     config = read_join_config(run.download(f"{told['inputs']}config/join.json", tmp_path / "join.json"))
@@ -111,11 +124,11 @@ def account(storage: Storage, *hosts: str) -> Task:
         part = {"number": 1 - number, "key": f"parts/part-0000{1 - number}.csv", "rows": 5, "bytes": 9, "sha256": "0",
                 "statistics_key": "parts/s.json", "shards": {f"{host}-00000": 5}}  # fmt: skip
         document = {"host": host, "hosts": ["algo-1", "algo-2"], "parts": [part], "busy_seconds": 1.5}
-        storage.write_json(f"{RUN}abalone-join-{len(hosts)}/manifest/{host}.json", document)
+        storage.write_json(f"{RUN}abalone-join-{TOKEN}-{len(hosts)}/manifest/{host}.json", document)
     task = Task(JOB, storage)
-    task.values[("joining", "job")] = {"inputs": "", "instance_count": 2}
+    task.values[("joining", "job")] = {"inputs": "", "instance_count": 2, "nonce": NONCE}
     task.values[("join_job_done", "return_value")] = {
-        "job_name": f"abalone-join-{len(hosts)}",
+        "job_name": f"abalone-join-{TOKEN}-{len(hosts)}",
         "instance_count": 2,
     }
     return task
@@ -125,12 +138,12 @@ def test_the_parts_are_in_the_order_of_the_shards(run: Storage) -> None:
     task = account(run, "algo-1", "algo-2")
     parts = joined("abalone", [], ti=task)
     assert [part["uri"] for part in parts] == [
-        f"{RUN}abalone-join-2/parts/part-0000{number}.csv" for number in (0, 1)
+        f"{RUN}abalone-join-{TOKEN}-2/parts/part-0000{number}.csv" for number in (0, 1)
     ]
     assert {(part["preprocess_job"], part["transform_job"]) for part in parts} == {
-        ("abalone-preprocess-1", "abalone-transform-1")
+        (f"abalone-preprocess-{TOKEN}-1", TRANSFORM)
     }
-    assert task.values[("joined", "busy_seconds")] == 3.0
+    assert task.values[("joined", "facts")] == {"busy_seconds": 3.0, "nonce": NONCE}
 
 
 @pytest.mark.parametrize("name", [f"{WROTE}records/algo-2-00000.csv", f"{ANSWERED}algo-1-00000.csv.out"])
@@ -152,21 +165,25 @@ def test_what_the_job_reads_is_looked_at_before_it_and_after_it(
 
 
 def test_a_host_without_an_account_is_missed(run: Storage) -> None:
-    with pytest.raises(ManifestError, match=r"1 of 2 hosts of abalone-join-1 left a manifest \(algo-1\)"):
+    with pytest.raises(
+        ManifestError, match=rf"1 of 2 hosts of abalone-join-{TOKEN}-1 left a manifest \(algo-1\)"
+    ):
         joined("abalone", [], ti=account(run, "algo-1"))
 
 
 def test_what_the_mapped_tasks_wrote_is_handed_on_as_it_is(run: Storage) -> None:
     task = Task(None, run)
-    assert joined("abalone", iter([{"uri": "a"}, {"uri": "b"}]), ti=task) == [{"uri": "a"}, {"uri": "b"}]
+    parts = [{"uri": name, "nonce": NONCE} for name in "ab"]
+    assert joined("abalone", iter(parts), ti=task) == parts
 
 
 def test_a_job_of_before_a_clear_is_not_reported_once_the_workers_join(run: Storage) -> None:
     """Its input was mended and is smaller now; Airflow still knows what the job's tasks returned."""
     task = account(run, "algo-1", "algo-2")
     joined("abalone", [], ti=task)
-    assert join_job_of(task) == {"job_name": "abalone-join-2", "instance_count": 2, "busy_seconds": 3.0}
+    job = {"job_name": f"abalone-join-{TOKEN}-2", "instance_count": 2, "busy_seconds": 3.0}
+    assert join_job_of(RunContext.load(task)) == job
     del task.values[("joining", "job")]  # as Airflow does when the task starts
     task.values[("plan", "return_value")] = Task(None, run).values[("plan", "return_value")]
     assert joining("abalone", ti=task) == "join"
-    assert join_job_of(task) is None
+    assert join_job_of(RunContext.load(task)) is None

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from include.orchestration.poison import PoisonRecords, _request_bytes, shortened
 from include.orchestration.shard_sources import mended_shards
 from include.orchestration.storage import Storage
-from include.scoring.naming import JobPaths
+from include.scoring.naming import JobPaths, name_token
 from sagemaker_jobs.ensuring import ensure_job
 from sagemaker_jobs.errors import JobFailed, JobFailedForGood, QuotaExceeded
 from sagemaker_jobs.jobs import Job
@@ -27,11 +27,13 @@ from sagemaker_jobs.kinds import TRANSFORM
 from sagemaker_jobs.sensors import TransformJobSensor
 from sagemaker_jobs.spec import JobSpec
 from tests.moto_server import running_moto
+from tests.orchestration.planned import write_plan
 from tests.sagemaker_jobs.builders import context_of
 from tests.sagemaker_jobs.fake_sagemaker import REGION, FakeSageMaker, quota_message
 from tests.scoring.builders import pipeline
 
 RUN = "s3://bucket/work/churn/run-1/"
+NONCE = "0123456789abcdef"
 WROTE = JobPaths(f"{RUN}churn-preprocess-0123-1/")
 INTERNAL = "InternalServerError: We encountered an internal error.  Please try again."
 
@@ -77,10 +79,8 @@ class World:
         counts = {"in": out + rejected, "out": out, "rejected": rejected}
         self.storage.write_json(WROTE.shards, {"records": counts, "shards": documents})
         estimate = {"preprocess": {"dollars": 1.0}, "join": {"dollars": 0}}
-        self.storage.write_json(
-            f"{RUN}plan.json", {"budget": None, "prices": {}, "estimate": estimate, **plan}
-        )
-        base = f"churn-transform-{time.monotonic_ns()}"  # logs are kept over tests
+        self.plan(**{"budget": None, "prices": {}, "estimate": estimate, **plan})
+        base = f"churn-transform-{name_token(NONCE)}-{time.monotonic_ns()}"  # logs are kept over tests
         self.aws.models["churn"] = {}
         self.spec = JobSpec(
             kind=TRANSFORM,
@@ -97,9 +97,13 @@ class World:
             },
         )
 
+    def plan(self, **plan: Any) -> None:
+        """Write the plan, with the pipeline as it is now."""
+        write_plan(self.storage, RUN, self.config, nonce=NONCE, **plan)
+
     def ensure(self, **arguments: Any) -> Job:
         """One look at the job, as a task takes it."""
-        return ensure_job(self.hook, self.spec, continuation=PoisonRecords("churn"), **arguments)
+        return ensure_job(self.hook, self.spec, continuation=PoisonRecords(), **arguments)
 
     def run_job(self, job: Job, *, stop_before: Callable[[str], bool] = lambda name: False) -> None:
         """Carry out a job: an object with a poisoned line is refused, the others are answered line by line.
@@ -158,7 +162,7 @@ class World:
     def account(self) -> Any:
         """What the sensor hands on once all jobs have ended."""
         sensor = TransformJobSensor(
-            task_id="t", job_name="x", spec=self.spec.to_dict(), continuation=PoisonRecords("churn")
+            task_id="t", job_name="x", spec=self.spec.to_dict(), continuation=PoisonRecords()
         )
         return sensor.execute(context_of(sensor))
 
@@ -188,7 +192,6 @@ def service() -> Iterator[World]:
         storage.client.create_bucket(Bucket="bucket")
         logs.create_log_group(logGroupName=TRANSFORM.log_group)
         world = World(aws, hook, storage, logs)
-        patch.setattr("include.orchestration.poison.named", lambda name: world.config)
         yield world
     aws.close()
 
@@ -465,7 +468,7 @@ def test_a_job_that_names_no_refused_object_fails_as_before(world: World) -> Non
 
 
 def test_more_than_max_rejected_fails_before_more_is_paid_for(world: World) -> None:
-    """Four objects are bad, three may be: they are not even cut. Once more is allowed, a clear goes on from there."""
+    """Four objects are bad, three may be: they are not even cut. If the plan allows it, a clear goes on from there."""
     shards = {f"algo-1-{number:05d}": records(number, 9) for number in range(8)}
     poison = {key(shards[f"algo-1-{number:05d}"][2]) for number in range(4)}
     world.config = world.config.model_copy(update={"max_rejected": 5})
@@ -478,6 +481,9 @@ def test_more_than_max_rejected_fails_before_more_is_paid_for(world: World) -> N
         world.ensure()
     assert world.jobs() == ["1", "2"]
     world.config = world.config.model_copy(update={"max_rejected": 6})
+    with pytest.raises(JobFailedForGood, match="max_rejected allows 5"):
+        world.ensure()  # what counts is what was planned
+    world.plan(budget=None, prices={})
     assert world.ensure(asked_again=True).attempt == 3
     world.to_the_end()
     check_mended(world, world.account())
@@ -515,12 +521,12 @@ def test_the_budget_ends_it(world: World) -> None:
     estimate = {"preprocess": {"dollars": 1.0}, "join": {"dollars": 0.0}, "dollars_high": 1.6}
     approved = {**plan, "approval": "the estimate is above the budget", "estimate": estimate}
     joined = {**approved, "estimate": {**estimate, "join": {"dollars": 0.1}}}
-    world.storage.write_json(f"{RUN}plan.json", joined)
+    world.plan(**joined)
     with pytest.raises(
         JobFailedForGood, match=r"\$1\.42 already spent and the \$0\.1000 of the join, and the budget"
     ):
         world.ensure()
-    world.storage.write_json(f"{RUN}plan.json", approved)
+    world.plan(**approved)
     assert world.ensure().attempt == 4
 
 

@@ -8,27 +8,23 @@ from typing import Any
 
 from include.orchestration.direct.cutting import make_pieces, where_they_lie
 from include.orchestration.direct.documents import read_listing, write_group
-from include.orchestration.names import PLAN
-from include.orchestration.pipelines import named
-from include.orchestration.storage import Storage
+from include.orchestration.run_context import RunContext, with_run
 from include.orchestration.tasks.shards import MOST_GROUPS
 from include.scoring.handing_over import LayoutPlan
 from include.scoring.laid_out import group_pieces
-from include.scoring.naming import RunPaths
 
 log = logging.getLogger(__name__)
 
 
-def cut(pipeline: str, *, ti: Any, **_: Any) -> list[dict[str, int]]:
+@with_run
+def cut(run: RunContext, **_: Any) -> list[dict[str, int]]:
     """The groups of pieces that the joins share, each `{"number": n}`, counted from 0.
 
     Raises:
         LintError: around a cut, or in what is put together, lines are not records.
         ReconciliationError: an object was overwritten since the plan was made.
     """
-    config, plan = named(pipeline), ti.xcom_pull(PLAN)
-    storage = Storage(config.aws_conn_id, config.region)
-    paths = RunPaths(plan["run_prefix"]).layout(plan["nonce"])
+    config, plan, storage, paths = run.pipeline, run.plan, run.storage, run.paths.layout(run.nonce)
     layout, input_uri = LayoutPlan.model_validate(plan["layout"]), plan["input"]["uri"]
     objects = read_listing(storage, paths)
     if layout.way == "pieces":
@@ -39,6 +35,6 @@ def cut(pipeline: str, *, ti: Any, **_: Any) -> list[dict[str, int]]:
     groups = group_pieces(pieces, max(plan["join"]["group_bytes"], math.ceil(whole / MOST_GROUPS)))
     for number, group in enumerate(groups):
         write_group(storage, paths, number, group)
-    ti.xcom_push(key="facts", value={"count": len(pieces), "groups": len(groups)})
+    run.push("facts", {"count": len(pieces), "groups": len(groups)})
     log.info("%s objects became %s to transform, in %s groups", len(objects), len(pieces), len(groups))
     return [{"number": number} for number in range(len(groups))]

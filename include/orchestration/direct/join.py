@@ -18,14 +18,12 @@ from include.orchestration.direct.documents import read_group
 from include.orchestration.direct.jobs import finished_jobs
 from include.orchestration.direct.ranges import download
 from include.orchestration.job_outputs import JobOutputs
-from include.orchestration.names import PLAN
-from include.orchestration.pipelines import named
+from include.orchestration.run_context import RunContext, with_run
 from include.orchestration.storage import Storage
 from include.orchestration.streaming import uploading
 from include.orchestration.tasks.join import FETCHING
 from include.scoring.config import Pipeline
 from include.scoring.laid_out import PieceFile
-from include.scoring.naming import RunPaths
 from include.scoring.requests import join_spec, source_folder
 
 if TYPE_CHECKING:
@@ -37,16 +35,17 @@ _CHUNK = 1 << 20
 _LINE_END = re.compile(rb"(?<!\r)\r+\n")
 
 
-def join(pipeline: str, group: Mapping[str, int], *, ti: Any, **_: Any) -> dict[str, Any]:
+@with_run
+def join(run: RunContext, group: Mapping[str, int], **_: Any) -> dict[str, Any]:
     """One part file under the run's prefix, and beside it how many rows are of each piece.
 
     Raises:
         ReconciliationError: the answers are to what another plan laid out, or an input object was overwritten.
         AssociationError: a piece has not as many predictions as records, or one that cannot be read.
     """
-    config, plan, jobs = named(pipeline), ti.xcom_pull(PLAN), finished_jobs(ti)
-    paths, storage = RunPaths(plan["run_prefix"]), Storage(config.aws_conn_id, config.region)
-    laid_out = paths.layout(plan["nonce"])
+    config, plan, jobs = run.pipeline, run.plan, finished_jobs(run)
+    paths, storage = run.paths, run.storage
+    laid_out = paths.layout(run.nonce)
     lies = plan["layout"]["way"] == "as it lies"
     sources = Sources(
         storage=storage,
@@ -59,7 +58,7 @@ def join(pipeline: str, group: Mapping[str, int], *, ti: Any, **_: Any) -> dict[
     pieces = read_group(storage, laid_out, group["number"])
     spec = JoinSpec.from_dict(join_spec(config))
     # The try is part of the name: what an earlier try left behind is never taken for this one's.
-    attempt = f"{jobs[0]['job_name']}-{ti.try_number}"
+    attempt = f"{jobs[0]['job_name']}-{run.ti.try_number}"
     name = part_name(group["number"], spec)
     uri = f"{paths.joined(attempt)}{name}"
     with tempfile.TemporaryDirectory(prefix="join-") as folder:

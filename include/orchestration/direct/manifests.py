@@ -6,27 +6,24 @@ import logging
 from typing import Any
 
 from include.orchestration.direct.documents import read_groups
-from include.orchestration.names import CUT, PLAN
-from include.orchestration.pipelines import named
-from include.orchestration.storage import Storage
+from include.orchestration.names import CUT
+from include.orchestration.run_context import RunContext, with_run
 from include.scoring.layout import balanced
-from include.scoring.naming import RunPaths
 from include.scoring.requests import manifest_of, source_folder
 from include.scoring.sizing import right_size
 
 log = logging.getLogger(__name__)
 
 
-def manifests(pipeline: str, *, ti: Any, **_: Any) -> list[dict[str, Any]]:
+@with_run
+def manifests(run: RunContext, **_: Any) -> list[dict[str, Any]]:
     """The transform jobs: `{"manifest": uri, "objects": n, "bytes": n, "instance_count": n}` each.
 
     As many as the plan says, and never more than there are objects; one job gets the planned instances, several get one
     each.
     """
-    config, plan = named(pipeline), ti.xcom_pull(PLAN)
-    storage = Storage(config.aws_conn_id, config.region)
-    paths = RunPaths(plan["run_prefix"]).layout(plan["nonce"])
-    facts = ti.xcom_pull(CUT, key="facts")
+    plan, storage, paths = run.plan, run.storage, run.paths.layout(run.nonce)
+    facts = run.pull(CUT, "facts")
     pieces = [(piece.uri, piece.bytes) for piece in read_groups(storage, paths, facts["groups"])]
     layout = plan["layout"]
     folder = paths.pieces if layout["way"] == "pieces" else source_folder(plan["input"]["uri"])

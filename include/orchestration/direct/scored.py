@@ -9,25 +9,23 @@ from include.orchestration.direct.documents import read_group, read_listing
 from include.orchestration.direct.jobs import finished_jobs
 from include.orchestration.measure import work_of
 from include.orchestration.names import CUT
+from include.orchestration.run_context import RunContext
 from include.orchestration.scored import document
 from include.orchestration.storage import Storage
-from include.scoring.config import Pipeline
 from include.scoring.errors import ReconciliationError
 from include.scoring.laid_out import PieceFile, reconcile_pieces
-from include.scoring.naming import LayoutPaths, RunPaths
+from include.scoring.naming import LayoutPaths
 from include.scoring.several_jobs import together
 
 
-def scored_run(
-    config: Pipeline, storage: Storage, plan: Mapping[str, Any], ti: Any, joined: Iterable[Mapping[str, Any]]
-) -> dict[str, Any]:
-    """scored.json of the run whose tasks are this task instance's; its transform jobs are told as one stage.
+def scored_run(run: RunContext, joined: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """scored.json of a run without preprocessing; its transform jobs are told as one stage.
 
     Raises:
         ReconciliationError: the rows are not those of the planned objects, or parts are of different jobs.
     """
-    finished, facts = finished_jobs(ti), ti.xcom_pull(CUT, key="facts")
-    paths = RunPaths(plan["run_prefix"]).layout(plan["nonce"])
+    config, storage, paths = run.pipeline, run.storage, run.paths.layout(run.nonce)
+    finished, facts = finished_jobs(run), run.pull(CUT, "facts")
     parts = parts_of(joined, facts["groups"], [job["job_name"] for job in finished])
     reconciled = reconcile_pieces(read_listing(storage, paths), counted(storage, paths, parts))
     measured = [{**job, **work_of(config.aws_conn_id, config.region, job)} for job in finished]

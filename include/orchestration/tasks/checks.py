@@ -12,24 +12,23 @@ from include.jobs.prediction_statistics import merge_statistics
 from include.orchestration import published_runs
 from include.orchestration.claims import Claim
 from include.orchestration.direct import scored as direct
-from include.orchestration.names import PLAN
-from include.orchestration.pipelines import named
+from include.orchestration.names import CHECKS, JOIN
+from include.orchestration.run_context import RunContext, with_run
 from include.orchestration.scored import profile_of, scored_run
 from include.orchestration.storage import Storage
 from include.scoring.checks import Evidence, Verdict, check_held, judge
 from include.scoring.config import Pipeline
 from include.scoring.errors import ReconciliationError
 from include.scoring.gates import PREVIOUS, DriftGate, pinned
-from include.scoring.naming import RunPaths
 
 log = logging.getLogger(__name__)
 
 
+@with_run
 def checks(
-    pipeline: str,
-    joined: Iterable[Mapping[str, Any]],
+    run: RunContext,
+    joined: Iterable[Mapping[str, Any]] | None,
     *,
-    ti: Any,
     dag_run: Any,
     params: Mapping[str, Any],
     **_: Any,
@@ -44,19 +43,18 @@ def checks(
         ReconciliationError: records in are not records rejected plus rows joined, parts are of different jobs, or their
             statistics are of other rows.
     """
-    config, plan = named(pipeline), ti.xcom_pull(PLAN)
-    storage, paths = Storage(config.aws_conn_id, config.region), RunPaths(plan["run_prefix"])
+    config, plan, storage, paths = run.pipeline, run.plan, run.storage, run.paths
     claim = Claim(storage, paths.checks, paths.scored, paths.statistics)
     released = plan["run_id"] != dag_run.run_id
     if not released:
         prove = scored_run if config.preprocess is not None else direct.scored_run
-        found = prove(config, storage, plan, ti, joined)
+        found = prove(run, run.of_this_plan(JOIN, joined))
         # What an earlier try judged does not speak for what is written now.
-        claim.write_json(paths.checks, checks_document(plan, dag_run, "unjudged", []))
-        claim.write_json(paths.scored, {**found, "asked_output": params.get("output_uri")})
-    scored = storage.read_json(paths.scored)
+        claim.write_json(paths.checks, run.mark(checks_document(plan, dag_run, "unjudged", [])))
+        claim.write_json(paths.scored, run.mark({**found, "asked_output": params.get("output_uri")}))
+    scored = run.read_json(paths.scored, written_by=CHECKS)
     statistics = run_statistics(storage, scored["parts"])
-    claim.write(paths.statistics, json.dumps(statistics))
+    claim.write(paths.statistics, json.dumps(run.mark(statistics)))
     evidence = evidence_of(storage, config, plan, statistics, profile_of(storage, paths, scored)["groups"])
     verdicts = judge(config.gates, evidence)
     for verdict in verdicts:
@@ -66,10 +64,10 @@ def checks(
         )  # fmt: skip
     held = any(verdict.outcome == "held" for verdict in verdicts)
     state = "released" if released else "held" if held else "passed"
-    claim.write_json(paths.checks, checks_document(plan, dag_run, state, verdicts))
+    claim.write_json(paths.checks, run.mark(checks_document(plan, dag_run, state, verdicts)))
     if not released:
         # Kept in Airflow also when this task fails: clean_up says why the run has failed.
-        ti.xcom_push(key="state", value=state)
+        run.ti.xcom_push(key="state", value=state)
         check_held(plan["run_id"], verdicts)
     return {"state": state, "checks": paths.checks, "statistics": paths.statistics}
 
@@ -77,14 +75,13 @@ def checks(
 def checks_document(
     plan: Mapping[str, Any], dag_run: Any, state: str, verdicts: Sequence[Verdict]
 ) -> dict[str, Any]:
-    """checks.json. `nonce` is the plan's.
+    """checks.json.
 
     `state` is unjudged, passed, held, released (being published by a person) or published (by one).
     """
     return {
         "version": 1,
         "run_id": plan["run_id"],
-        "nonce": plan["nonce"],
         "judged_in": dag_run.run_id,
         "state": state,
         "gates": [verdict.as_dict() for verdict in verdicts],

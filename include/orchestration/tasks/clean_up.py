@@ -33,13 +33,18 @@ def clean_up(pipeline: str, *, ti: Any, dag_run: Any, **_: Any) -> dict[str, lis
     Raises:
         RunFailed: a task failed, or nothing was published although nobody asked for that.
     """
-    config, plan = named(pipeline), ti.xcom_pull(PLAN)
-    hook = SageMakerHook(aws_conn_id=config.aws_conn_id, region_name=config.region)  # type: ignore[no-untyped-call]
+    plan = ti.xcom_pull(PLAN)
+    if plan is None:  # nothing was frozen
+        config = named(pipeline)
+        where = {"aws_conn_id": config.aws_conn_id, "region_name": config.region}
+    else:
+        where = {"aws_conn_id": plan["aws_conn_id"], "region_name": plan["region"]}
+    hook = SageMakerHook(**where)  # type: ignore[no-untyped-call]
     done: list[str] = []
     if plan is not None:
         token = name_token(plan["nonce"])
         done = [*stop_jobs(hook, name_contains=token), *delete_models(hook, name_contains=token)]
-    done += clear_run(hook, config.name, dag_id=ti.dag_id, run_id=dag_run.run_id, because="its run has ended")
+    done += clear_run(hook, pipeline, dag_id=ti.dag_id, run_id=dag_run.run_id, because="its run has ended")
     log.info("stopped or deleted: %s", ", ".join(done) or "nothing, as nothing was left")
     states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[dag_run.run_id])[dag_run.run_id]
     judge(

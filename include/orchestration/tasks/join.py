@@ -11,19 +11,19 @@ from typing import Any
 from include.jobs.join import JoinSpec, ShardFiles, in_order, unfinished
 from include.jobs.parts import STATISTICS_SUFFIX, join_part, part_name, statistics_of
 from include.orchestration.job_outputs import download
-from include.orchestration.names import PLAN, SHARDS, TRANSFORMED
-from include.orchestration.pipelines import named
+from include.orchestration.names import SHARDS, TRANSFORMED
+from include.orchestration.run_context import RunContext, with_run
 from include.orchestration.shard_sources import ShardSource, shard_sources
 from include.orchestration.storage import Storage
 from include.orchestration.streaming import uploading
-from include.scoring.naming import RunPaths
 from include.scoring.requests import join_spec
 
 #: Shards that are fetched at a time, while one is joined and the output is sent: boto3 moves each in parallel parts.
 FETCHING = 3
 
 
-def join(pipeline: str, group: Mapping[str, int], *, ti: Any, **_: Any) -> dict[str, Any]:
+@with_run
+def join(run: RunContext, group: Mapping[str, int], **_: Any) -> dict[str, Any]:
     """One part file under the run's prefix, and the rows of each shard in it.
 
     Raises:
@@ -31,14 +31,13 @@ def join(pipeline: str, group: Mapping[str, int], *, ti: Any, **_: Any) -> dict[
             left it.
         AssociationError: a shard has not as many predictions as records, or one that cannot be read.
     """
-    config, transformed = named(pipeline), ti.xcom_pull(TRANSFORMED)
-    paths, storage = RunPaths(ti.xcom_pull(PLAN)["run_prefix"]), Storage(config.aws_conn_id, config.region)
-    chosen = shard_sources(storage, ti)[group["first"] : group["last"] + 1]
-    spec = JoinSpec.from_dict(join_spec(config))
+    storage, transformed = run.storage, run.pull(TRANSFORMED)
+    chosen = shard_sources(run)[group["first"] : group["last"] + 1]
+    spec = JoinSpec.from_dict(join_spec(run.pipeline))
     # The try is part of the name: what an earlier try left behind is never taken for this one's.
-    attempt = f"{transformed['job_name']}-{ti.try_number}"
+    attempt = f"{transformed['job_name']}-{run.ti.try_number}"
     name = part_name(group["number"], spec)
-    uri = f"{paths.joined(attempt)}{name}"
+    uri = f"{run.paths.joined(attempt)}{name}"
     with tempfile.TemporaryDirectory(prefix="join-") as folder:
         output = Path(folder) / name
         with uploading(storage, uri, unfinished(output), output):
@@ -47,7 +46,7 @@ def join(pipeline: str, group: Mapping[str, int], *, ti: Any, **_: Any) -> dict[
     return {
         "uri": uri,
         "statistics": f"{uri}{STATISTICS_SUFFIX}",
-        "preprocess_job": ti.xcom_pull(SHARDS, key="facts")["preprocess_job"],
+        "preprocess_job": run.pull(SHARDS, "facts")["preprocess_job"],
         "transform_job": transformed["job_name"],
         **part,
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -30,7 +32,7 @@ from include.orchestration.references import check_references
 from include.orchestration.releasing import held_run
 from include.orchestration.storage import Storage, is_gone
 from include.scoring.config import Pipeline
-from include.scoring.errors import PlanError
+from include.scoring.errors import HandoffError, PlanError
 from include.scoring.glance import LookedAt
 from include.scoring.input_manifest import noted_in_manifest
 from include.scoring.input_selection import InputSelection, ListAgainError
@@ -39,12 +41,15 @@ from include.scoring.naming import RunPaths, new_nonce
 from include.scoring.object_names import LONGEST_KEY
 from include.scoring.params import RunParams, beyond_the_pipeline, check_conf, param_specs, read_params
 from include.scoring.placeholders import resolve
-from include.scoring.plan import Plan, S3Object, make_plan
+from include.scoring.plan import Plan, S3Object, make_plan, xcom_of
 from include.scoring.preflight import preflight
 from include.scoring.requests import preprocess_config
 from include.scoring.s3uri import as_folder
 
 log = logging.getLogger(__name__)
+
+#: States of a task that runs, or runs again, after `plan`.
+TO_RUN = {None, "removed", "restarting", "up_for_retry"}
 
 PACKAGE = Path(include.__file__ or "").parent
 
@@ -62,10 +67,13 @@ def plan(
         OvertakenError: another process of this task has planned this run meanwhile.
         LintError: SageMaker would refuse, or misread, a request of this plan.
         ReleaseError: the run that is to be published is unknown, or not held.
+        HandoffError: `plan` was cleared without what follows it.
         PlanError: the input is empty and the pipeline says that this is a failure, no cluster fits, statistics that
             a gate compares with cannot be read, or the input is what a run published and disagrees with its manifest.
     """
     config = named(pipeline)
+    if ti.try_number > 1:
+        check_cleared_with_plan(config, ti, dag_run)
     check_conf(dag_run.conf, param_specs(config))
     asked = beyond_the_pipeline(read_params(params), config)
     if asked.publish_run is not None:
@@ -103,8 +111,9 @@ def plan(
         preflight(config, made, looked_at)
         if not made.empty:
             check_references(storage, config)
-        made = compared(storage, config, asked, made)
-        claim.write(paths.plan, made.model_dump_json(indent=2) + "\n")
+        code = read_code()
+        made = compared(storage, config, asked, made.model_copy(update={"code": digest_of(code)}))
+        claim.write(paths.plan, json.dumps(made.document(config), indent=2, ensure_ascii=False) + "\n")
         for sentence in made.sentences:
             log.info("%s", sentence)
         if made.empty:
@@ -121,7 +130,7 @@ def plan(
         if made.layout is not None:
             write_listing(storage, paths.layout(made.nonce), kept)
             return made.for_xcom()
-        upload_code(storage, paths)
+        upload_code(storage, paths, code)
         storage.upload(manifest, paths.input_manifest)
     storage.write_json(paths.preprocess_config, preprocess_config(config, made))
     return made.for_xcom()
@@ -174,6 +183,32 @@ def read_control_file(storage: Storage, uri: str) -> bytes | None:
         ) from error
 
 
+def check_cleared_with_plan(config: Pipeline, ti: Any, dag_run: Any) -> None:
+    """Refuse to plan a run anew while tasks that follow go on, or stay done, by the plan before.
+
+    That one is handed on again, so that what goes on by it is not lost: no job is stopped, and none is paid for twice.
+
+    Raises:
+        HandoffError: tasks that follow were not cleared.
+    """
+    run_id = str(dag_run.run_id)
+    states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[run_id]).get(run_id, {})
+    kept = sorted(task for task, state in states.items() if task != names.PLAN and state not in TO_RUN)
+    if not kept:
+        return
+    planned_run = (dag_run.conf or {}).get("publish_run") or run_id
+    paths = RunPaths.of(work=config.work, pipeline=config.name, run_id=planned_run)
+    before = Storage(config.aws_conn_id, config.region).current(paths.plan)
+    if before is not None:
+        ti.xcom_push(key="return_value", value=xcom_of(before[0]))
+    raise HandoffError(
+        f"`{names.PLAN}` was cleared without {', '.join(f'`{task}` ({states[task]})' for task in kept[:5])}"
+        f"{f' and {len(kept) - 5} more' if len(kept) > 5 else ''}, which belong to the plan before. "
+        f"{'Nothing is planned' if before is None else 'That plan stands, and what goes on by it goes on'}; no job was "
+        f"stopped. To plan the run anew, clear `{names.PLAN}` with all that follows it (Downstream)"
+    )
+
+
 def stop_earlier_plan(config: Pipeline, dag_id: str, run_id: str) -> None:
     """Stop what an earlier plan of this run, since cleared, has started: the new one gives its jobs other names."""
     hook = SageMakerHook(aws_conn_id=config.aws_conn_id, region_name=config.region)  # type: ignore[no-untyped-call]
@@ -191,28 +226,33 @@ def moment_of(dag_run: Any) -> datetime:
     return moment
 
 
-def upload_code(storage: Storage, paths: RunPaths) -> None:
-    """Put the code that the processing job imports into the run's prefix, as the package it is.
-
-    A user's own functions lie beside the pipelines or below the jobs.
-    """
-    storage.upload_tree(code_files(), PACKAGE.parent, paths.code)
+def upload_code(storage: Storage, paths: RunPaths, code: Mapping[str, bytes]) -> None:
+    """Put the code that the processing job imports into the run's prefix, as the package it is."""
+    for name, content in code.items():
+        storage.write(f"{paths.code}{name}", content, content_type="text/x-python")
 
 
-def code_files() -> list[Path]:
-    """All that the jobs run."""
-    return [
+def read_code() -> dict[str, bytes]:
+    """All that the jobs run, by path: a user's own functions lie beside the pipelines or below the jobs."""
+    files = [
         PACKAGE / "__init__.py",
         *sorted((PACKAGE / "jobs").rglob("*.py")),
         *sorted((PACKAGE / "pipelines").glob("*.py")),
     ]
+    return {path.relative_to(PACKAGE.parent).as_posix(): path.read_bytes() for path in files}
+
+
+def digest_of(code: Mapping[str, bytes]) -> str:
+    """Which code it is: SHA-256 over names and contents."""
+    parts = [[name, hashlib.sha256(content).hexdigest()] for name, content in code.items()]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def compared(storage: Storage, config: Pipeline, asked: RunParams, made: Plan) -> Plan:
     """Where it is asked for, the plan with what its rows follow from and the run that published just that, if any."""
     if made.empty or not (config.skip_unchanged or asked.skip_unchanged):
         return made
-    now = fingerprint(storage, config, made, code_files())
+    now = fingerprint(storage, config, made)
     skip = config.skip_unchanged if asked.skip_unchanged is None else asked.skip_unchanged
     since = unchanged_since(storage, made, now) if skip else None
     return made.model_copy(update={"fingerprint": now, "unchanged_since": since})

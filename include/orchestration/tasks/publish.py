@@ -10,21 +10,22 @@ from typing import Any
 from include.orchestration import published_runs
 from include.orchestration.assets import tell_of
 from include.orchestration.catalog import register
-from include.orchestration.names import CHECKS, PLAN
+from include.orchestration.names import CHECKS
 from include.orchestration.output_cleanup import activity, clean_outputs
-from include.orchestration.pipelines import named
 from include.orchestration.publishing import Publication
+from include.orchestration.run_context import RunContext, with_run
 from include.orchestration.storage import Storage
 from include.scoring.config import Pipeline
 from include.scoring.errors import ReconciliationError
 from include.scoring.manifest import build_manifest
-from include.scoring.naming import RunPaths, publishing_prefix
+from include.scoring.naming import publishing_prefix
 from include.scoring.reconciliation import Reconciled
 
 log = logging.getLogger(__name__)
 
 
-def publish(pipeline: str, *, ti: Any, dag_run: Any, outlet_events: Any, **_: Any) -> dict[str, Any]:
+@with_run
+def publish(run: RunContext, *, dag_run: Any, outlet_events: Any, **_: Any) -> dict[str, Any]:
     """Publish the rows that `checks` has proved to be all of them, and tell of it by an Asset event, or nothing.
 
     The run is the one that `plan` names: this one, or one that was held and that a person publishes.
@@ -34,9 +35,10 @@ def publish(pipeline: str, *, ti: Any, dag_run: Any, outlet_events: Any, **_: An
         ReconciliationError: what was read back is not what was joined, or another run was published meanwhile;
             nothing was committed.
     """
-    config, plan, judged = named(pipeline), ti.xcom_pull(PLAN), ti.xcom_pull(CHECKS)
-    storage, paths = Storage(config.aws_conn_id, config.region), RunPaths(plan["run_prefix"])
-    scored, (judgement, judged_etag) = storage.read_json(paths.scored), read_checks(storage, judged["checks"])
+    config, plan, storage, paths = run.pipeline, run.plan, run.storage, run.paths
+    judged, scored = run.pull(CHECKS), run.read_json(paths.scored, written_by=CHECKS)
+    judgement, judged_etag = read_checks(storage, judged["checks"])
+    run.check_document(judgement, judged["checks"], written_by=CHECKS)
     parts, reconciled = scored["parts"], Reconciled(**scored["reconciled"])
     publication = Publication(
         storage=storage,
@@ -45,7 +47,7 @@ def publish(pipeline: str, *, ti: Any, dag_run: Any, outlet_events: Any, **_: An
         run_id=plan["run_id"],
         nonce=plan["nonce"],
         dag_run_id=dag_run.run_id,
-        attempt=f"{ti.try_number}-{secrets.token_hex(4)}",
+        attempt=f"{run.ti.try_number}-{secrets.token_hex(4)}",
         journal=publishing_prefix(work=config.work, pipeline=config.name),
         delimiter=config.input.delimiter,
     )
@@ -86,7 +88,7 @@ def publish(pipeline: str, *, ti: Any, dag_run: Any, outlet_events: Any, **_: An
         done = {**judgement, "state": "published"}
         if storage.commit_json(paths.checks, done, replacing=judged_etag) is None:
             log.warning("%s was judged anew meanwhile; it stays as it is", paths.checks)
-    clean(storage, config, ti, dag_run)
+    clean(storage, config, run.ti, dag_run)
     tell_of(
         config,
         outlet_events,

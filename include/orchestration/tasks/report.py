@@ -9,16 +9,15 @@ from typing import Any
 
 from include.orchestration import history, published_runs
 from include.orchestration.claims import Claim
-from include.orchestration.names import PLAN, PUBLISH
-from include.orchestration.pipelines import named
+from include.orchestration.names import CHECKS, PLAN, PUBLISH
 from include.orchestration.readback import first_rows
+from include.orchestration.run_context import RunContext, with_run
 from include.orchestration.scored import profile_of
 from include.orchestration.storage import Storage
 from include.scoring.bias import group_report
 from include.scoring.calibration import with_calibration
 from include.scoring.config import Pipeline
 from include.scoring.history import rows_of
-from include.scoring.naming import RunPaths
 from include.scoring.report import build_report, render_html, render_text
 from include.scoring.summary import summary
 
@@ -30,21 +29,17 @@ SHOWN_ROWS = 5
 SHOWN_TEXTS = 20
 
 
-def report(pipeline: str, *, ti: Any, **_: Any) -> dict[str, Any]:
+@with_run
+def report(run: RunContext, **_: Any) -> dict[str, Any]:
     """Write report.json and report.html below the run's prefix; the figures for lists, and where the report is.
 
     Raises:
         OvertakenError: another process of this task has written the report meanwhile.
     """
-    config, plan = named(pipeline), ti.xcom_pull(PLAN)
-    storage, paths, published = (
-        Storage(config.aws_conn_id, config.region),
-        RunPaths(plan["run_prefix"]),
-        ti.xcom_pull(PUBLISH),
-    )
+    config, plan, storage, paths = run.pipeline, run.plan, run.storage, run.paths
     claim = Claim(storage, paths.report_json, paths.report_html)
-    scored = storage.read_json(paths.scored)
-    document, resized = storage.read_json(paths.plan), scored["resized"]
+    published, scored = run.pull(PUBLISH), run.read_json(paths.scored, written_by=CHECKS)
+    document, resized = run.read_json(paths.plan, written_by=PLAN), scored["resized"]
     if resized is not None and resized["sentences"]:
         document = with_calibration(document, resized, scored["jobs"]["transform"]["instance_count"])
     figures = build_report(
@@ -53,7 +48,7 @@ def report(pipeline: str, *, ti: Any, **_: Any) -> dict[str, Any]:
         facts=scored["facts"],
         # A run that was published by an earlier release has not kept its manifest.
         manifest=storage.read_json(published.get("committed", published["manifest"])),
-        quality=quality(storage, config, plan, scored),
+        quality=quality(run, scored),
         # The same bytes as the published part, which the next run may have replaced already.
         first_rows=first_rows(storage, scored["parts"][0]["uri"], SHOWN_ROWS, config.input.delimiter),
     )
@@ -64,18 +59,17 @@ def report(pipeline: str, *, ti: Any, **_: Any) -> dict[str, Any]:
     return {**summary(figures), "report_json": paths.report_json, "report_html": paths.report_html}
 
 
-def quality(
-    storage: Storage, config: Pipeline, plan: Mapping[str, Any], scored: Mapping[str, Any]
-) -> dict[str, Any]:
+def quality(run: RunContext, scored: Mapping[str, Any]) -> dict[str, Any]:
     """The report's sections about the data: profile, predictions beside those of the run before, groups, gates."""
-    paths = RunPaths(plan["run_prefix"])
-    profile, statistics = profile_of(storage, paths, scored), storage.read_json(paths.statistics)
+    config, storage, paths = run.pipeline, run.storage, run.paths
+    profile = profile_of(storage, paths, scored)
+    statistics = run.read_json(paths.statistics, written_by=CHECKS)
     job = scored["facts"]["preprocess_job"]
     selected = config.predictions.selected
     return {
-        "checks": storage.read_json(paths.checks),
+        "checks": run.read_json(paths.checks, written_by=CHECKS),
         "predictions": {name: described(column) for name, column in statistics["columns"].items()},
-        "previous": previous(storage, config, plan),
+        "previous": previous(storage, config, run.plan),
         "groups": group_report(
             profile["groups"],
             statistics["groups"],

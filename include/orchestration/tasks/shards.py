@@ -11,12 +11,10 @@ from include.jobs.groups import merge_groups
 from include.jobs.profiles import merge_profiles
 from include.orchestration.canary import set_aside
 from include.orchestration.gate import SkipRest
-from include.orchestration.names import PLAN, PREPROCESSED
+from include.orchestration.names import PREPROCESSED
 from include.orchestration.overwritten import check_not_overwritten
-from include.orchestration.pipelines import named
-from include.orchestration.storage import Storage
+from include.orchestration.run_context import RunContext, with_run
 from include.scoring.errors import EmptyInputError, PlanError
-from include.scoring.naming import RunPaths
 from include.scoring.reconciliation import check_rejected
 from include.scoring.shards import group_shards, read_manifests, right_size
 
@@ -26,7 +24,8 @@ log = logging.getLogger(__name__)
 MOST_GROUPS = 500
 
 
-def shards(pipeline: str, *, ti: Any, **_: Any) -> list[dict[str, int]] | SkipRest:
+@with_run
+def shards(run: RunContext, **_: Any) -> list[dict[str, int]] | SkipRest:
     """The groups of shards that the joins share, each `{"number": n, "first": i, "last": j}`, counted from 0.
 
     Raises:
@@ -36,9 +35,8 @@ def shards(pipeline: str, *, ti: Any, **_: Any) -> list[dict[str, int]] | SkipRe
         EmptyInputError: the objects hold no record, and the pipeline says that this is a failure.
         ReconciliationError: an object was overwritten between the plan and the job that read it.
     """
-    config, plan = named(pipeline), ti.xcom_pull(PLAN)
-    storage, job = Storage(config.aws_conn_id, config.region), ti.xcom_pull(PREPROCESSED)
-    paths = RunPaths(plan["run_prefix"])
+    config, plan, storage, paths = run.pipeline, run.plan, run.storage, run.paths
+    job = run.pull(PREPROCESSED)
     where = paths.job(job["job_name"])
     documents = [storage.read_json(uri) for uri in storage.uris(where.manifest)]
     check_not_overwritten(storage, plan["input"]["uri"], paths.input_listing, read_until=job["ended_at"])
@@ -56,7 +54,7 @@ def shards(pipeline: str, *, ti: Any, **_: Any) -> list[dict[str, int]] | SkipRe
         if plan["canary"] and found.records_out
         else None,
     }
-    ti.xcom_push(key="facts", value=facts)
+    run.push("facts", facts)
     profile = {
         "version": 1,
         "columns": merge_profiles(storage.read_json(uri) for uri in storage.uris(where.profile)),

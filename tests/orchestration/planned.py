@@ -1,0 +1,18 @@
+"""The plan.json of a run whose tasks a test calls one by one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from include.orchestration.storage import Storage
+from include.scoring.config import Pipeline
+from include.scoring.naming import RunPaths
+from include.scoring.plan import CONFIG
+
+
+def write_plan(
+    storage: Storage, run_prefix: str, pipeline: Pipeline | dict[str, Any], *, nonce: str, **plan: Any
+) -> None:
+    """Freeze a pipeline, given as such or as the content of its file."""
+    config = pipeline if isinstance(pipeline, Pipeline) else Pipeline.model_validate(pipeline)
+    storage.write_json(RunPaths(run_prefix).plan, {"nonce": nonce, CONFIG: config.stated(), **plan})
