@@ -9,7 +9,7 @@ Without `preprocess` in the pipeline its place is taken by what `include.orchest
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.python import PythonOperator
@@ -49,9 +49,6 @@ from include.orchestration.templates import (
 from include.scoring.config import Pipeline
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM
 
-#: Nothing is scheduled for the past (catchup is off), so any fixed date will do.
-START = datetime(2026, 1, 1)
-
 
 def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
     """The DAG of the pipeline in `include/pipelines/<name>.yaml`.
@@ -72,7 +69,7 @@ def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
         description=pipeline.description,
         doc_md=doc_md,
         schedule=assets.schedule(pipeline),
-        start_date=START,
+        # No start_date: Airflow would leave the tasks of a run for a date before it out, and call the run a success.
         catchup=False,
         max_active_runs=1,
         on_failure_callback=notifications.on_failure(pipeline),

@@ -17,7 +17,6 @@ from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.orchestration.chain import START
 from include.orchestration.keeping import prune
 from include.orchestration.names import PLAN
 from include.orchestration.output_cleanup import activity, clean_outputs
@@ -44,7 +43,6 @@ def janitor_dag(*, doc_md: str | None = None, grace_seconds: float = GRACE_SECON
         description="Stops SageMaker jobs, and deletes models and files, whose DAG run is over.",
         doc_md=doc_md,
         schedule=EVERY,
-        start_date=START,
         catchup=False,
         max_active_runs=1,
         default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
