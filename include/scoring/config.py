@@ -16,6 +16,7 @@ from include.scoring.catalog import check_catalog
 from include.scoring.direct import refuse_what_needs_preprocess
 from include.scoring.errors import PipelineError
 from include.scoring.explain import explain
+from include.scoring.filters import pairing_problem
 from include.scoring.gates import Gate, check_gates
 from include.scoring.history import STAGES, Stage
 from include.scoring.notices import NotifySection
@@ -198,6 +199,7 @@ class Pipeline(Noun):
             predictions=self.predictions.column_types,
             sensitive=tuple(group.column for group in self.sensitive),
         )
+        self._check_filter()
         self._check_payload()
         self._check_addresses()
         check_volume_key(self.security, self._instance_types())
@@ -244,6 +246,20 @@ class Pipeline(Noun):
                 "goals.calibrate: found canary with transform.on_poison reject, whose search for refused records does "
                 "not know of a shard that was set aside; write on_poison: fail, or calibrate: defaults"
             )
+
+    def _check_filter(self) -> None:
+        chosen = self.transform.input_filter
+        if chosen is None or chosen == "$":
+            return
+        problem = pairing_problem(
+            f"found {chosen}",
+            content_type=self.content_type,
+            accept=self.transform.accept,
+            split_type="Line",
+            assemble_with=self.transform.assemble_with,
+        )
+        if problem is not None:
+            raise ValueError(f"transform.input_filter: {problem} (transform.accept, transform.assemble_with)")
 
     def _check_payload(self) -> None:
         payload = self.max_payload_mb
@@ -344,6 +360,12 @@ class Pipeline(Noun):
     def kept_from_model(self) -> frozenset[str]:
         """Sensitive columns that the model may not see."""
         return frozenset(group.column for group in self.sensitive if not group.in_features)
+
+    @property
+    def content_type(self) -> Literal["application/jsonlines", "text/csv"]:
+        """What the model is sent: features as CSV or, without `preprocess`, the input's own lines."""
+        is_json = self.preprocess is None and self.input.format == "jsonlines"
+        return "application/jsonlines" if is_json else "text/csv"
 
     @property
     def max_payload_mb(self) -> int:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 
 MAX_FILTER = 63
+#: The types whose records SageMaker can take apart, to filter them or to put input and answers together.
+PROCESSED_TYPES = ("text/csv", "application/json", "application/jsonlines")
 # What AWS names when it refuses a filter; letters and digits are allowed too, an underscore is not.
 _FILTER = re.compile(r"[A-Za-z0-9$\[\]*. ,:'-]*")
 # The operators that AWS's guide lists; a dot may stand before a bracket, names in brackets may hold spaces.
@@ -19,6 +21,28 @@ _STEP = r"""(?:
     )[ ]*\]
 )"""
 _PATH = re.compile(rf"\${_STEP}*", re.VERBOSE)
+
+
+def pairing_problem(
+    what: str,
+    *,
+    content_type: str | None,
+    accept: str | None,
+    split_type: str | None,
+    assemble_with: str | None,
+) -> str | None:
+    """Why SageMaker refuses DataProcessing, of which `what` is stated, between these types; None where it does not."""
+    if content_type != accept or content_type not in PROCESSED_TYPES:
+        return (
+            f"{what} with ContentType {content_type} and Accept {accept}; SageMaker filters and joins only equal types "
+            f"out of {', '.join(PROCESSED_TYPES)}; make them equal, or drop the filter and join outside"
+        )
+    if content_type == "text/csv" and not split_type == assemble_with == "Line":
+        return (
+            f"{what} on text/csv with SplitType {split_type} and AssembleWith {assemble_with}; SageMaker filters and "
+            f"joins CSV line by line; write Line for both"
+        )
+    return None
 
 
 def filter_problems(text: str) -> Iterator[str]:

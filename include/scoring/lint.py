@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from include.scoring import s3uri
 from include.scoring.errors import LintError
-from include.scoring.filters import filter_problems
+from include.scoring.filters import filter_problems, pairing_problem
 from include.scoring.messages import size
 from include.scoring.naming import MAX_NAME, NAME_PATTERN
 from include.scoring.sections import (
@@ -24,7 +24,7 @@ from include.scoring.security import NO_VOLUME_KEY, has_local_storage
 from include.scoring.sizing import volume_for
 
 MEBIBYTE = 1024 * 1024
-JOINABLE = ("text/csv", "application/json", "application/jsonlines")
+NO_DATA_PROCESSING = {"JoinSource": "None", "InputFilter": "$", "OutputFilter": "$"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,21 +184,24 @@ def _filters(request: Request, _: Facts) -> Iterable[str]:
         yield from (f"{field}: {problem}" for problem in filter_problems(text))
 
 
-def _native_join(request: Request, _: Facts) -> Iterable[str]:
-    if request.get("DataProcessing", {}).get("JoinSource", "None") != "Input":
+def _data_processing(request: Request, _: Facts) -> Iterable[str]:
+    """What is stated and does something; SageMaker takes `$` and None as if nothing was stated."""
+    stated = {**NO_DATA_PROCESSING, **request.get("DataProcessing", {})}
+    active = [
+        f"{name} {stated[name]}" for name, nothing in NO_DATA_PROCESSING.items() if stated[name] != nothing
+    ]
+    if not active:
         return
     source, output = request["TransformInput"], request["TransformOutput"]
-    content, accept = source.get("ContentType"), output.get("Accept")
-    if content != accept or content not in JOINABLE:
-        yield (
-            f"JoinSource Input with ContentType {content} and Accept {accept}; SageMaker joins only equal types out of "
-            f"{', '.join(JOINABLE)}; make them equal, or join outside with JoinSource None"
-        )
-    elif content == "text/csv" and not source.get("SplitType") == output.get("AssembleWith") == "Line":
-        yield (
-            f"JoinSource Input on text/csv with SplitType {source.get('SplitType')} and AssembleWith "
-            f"{output.get('AssembleWith')}; SageMaker joins CSV line by line; write Line for both"
-        )
+    problem = pairing_problem(
+        " and ".join(active),
+        content_type=source.get("ContentType"),
+        accept=output.get("Accept"),
+        split_type=source.get("SplitType"),
+        assemble_with=output.get("AssembleWith"),
+    )
+    if problem is not None:
+        yield problem
 
 
 def _volume(request: Request, facts: Facts) -> Iterable[str]:
@@ -221,6 +224,7 @@ def _volume_key(request: Request, _: Facts) -> Iterable[str]:
 
 
 _TRANSFORM: tuple[Check, ...] = (
-    _name, _in_flight, _pipeline, _strategy, _record, _header, _prefix, _output, _filters, _native_join, _volume_key,
+    _name, _in_flight, _pipeline, _strategy, _record, _header, _prefix, _output, _filters, _data_processing,
+    _volume_key,
 )  # fmt: skip
 _PROCESSING: tuple[Check, ...] = (_name, _volume, _volume_key)

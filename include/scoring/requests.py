@@ -191,7 +191,6 @@ def transform_request(pipeline: Pipeline, values: TransformValues) -> dict[str, 
     Without `preprocess` the model is given the input's own lines, all or the part that `input_filter` chooses.
     """
     direct = pipeline.preprocess is None
-    json_lines = direct and pipeline.input.format == "jsonlines"
     chosen = pipeline.transform.input_filter
     return {
         "TransformJobName": values.job_name,
@@ -206,7 +205,7 @@ def transform_request(pipeline: Pipeline, values: TransformValues) -> dict[str, 
                     "S3Uri": values.features_uri,
                 }
             },
-            "ContentType": "application/jsonlines" if json_lines else "text/csv",
+            "ContentType": pipeline.content_type,
             "SplitType": "Line",
             "CompressionType": "Gzip" if direct and pipeline.input.compression == "gzip" else "None",
         },

@@ -140,7 +140,9 @@ def test_the_model_is_given_the_lines_of_the_objects_that_a_manifest_names(
 
 
 def test_a_filter_chooses_the_part_of_a_record_that_the_model_sees() -> None:
-    request = transform_request(direct({"transform.input_filter": "$[1:]"}), VALUES)
+    request = transform_request(
+        direct({"transform.input_filter": "$[1:]", "transform.accept": "text/csv"}), VALUES
+    )
     assert request["DataProcessing"] == {"InputFilter": "$[1:]"}
 
 

@@ -79,14 +79,14 @@ CSV = {"TransformOutput__Accept": "text/csv"}
             "S3OutputPath: found s3://data/in/out/, below the input s3://data/in/", "choose another prefix",
         ),
         (
-            {"DataProcessing__OutputFilter": "$['account_id','SageMakerOutput']"}, {},
+            {"DataProcessing__OutputFilter": "$['account_id','SageMakerOutput']", **CSV}, {},
             "OutputFilter: found '_' in \"$['account_id','SageMakerOutput']\"", "or choose by position",
         ),
-        ({"DataProcessing__InputFilter": "$" + "[0]" * 21}, {}, "InputFilter: found 64 characters", "instead"),
-        ({"DataProcessing__InputFilter": "$[0:2,246:]"}, {}, "InputFilter: found several ranges in '$[0:2", "join"),
+        ({"DataProcessing__InputFilter": "$" + "[0]" * 21, **CSV}, {}, "InputFilter: found 64 characters", "instead"),
+        ({"DataProcessing__InputFilter": "$[0:2,246:]", **CSV}, {}, "InputFilter: found several ranges in '$", "join"),
         (
             {"DataProcessing__JoinSource": "Input"}, {},
-            "JoinSource Input with ContentType text/csv and Accept application/jsonlines", "with JoinSource None",
+            "JoinSource Input with ContentType text/csv and Accept application/jsonlines", "join outside",
         ),
         (
             {"DataProcessing__JoinSource": "Input", "TransformOutput__AssembleWith": "None", **CSV}, {},
@@ -112,7 +112,7 @@ def test_a_request_that_would_fail_late_is_one_sentence(
         ({SOURCE: "s3://data/in/test/"}, {"keys": ["in/test/a"]}),
         ({SOURCE: "s3://data/in/test.csv"}, {"keys": ["in/test.csv"]}),
         ({SOURCE: "s3://data/in", "TransformOutput__S3OutputPath": "s3://data/out/"}, {"keys": ["in/a"]}),
-        ({"DataProcessing__InputFilter": "$[1:]", "DataProcessing__OutputFilter": "$[0, -1]"}, {}),
+        ({"DataProcessing__InputFilter": "$[1:]", "DataProcessing__OutputFilter": "$[0, -1]", **CSV}, {}),
         ({"DataProcessing__JoinSource": "Input", **CSV}, {}),
         ({"MaxPayloadInMB": 0, "MaxConcurrentTransforms": None}, {"largest_record_bytes": 10**9}),
         ({"MaxPayloadInMB": 100, "MaxConcurrentTransforms": 1}, {"largest_record_bytes": 100 * 2**20}),

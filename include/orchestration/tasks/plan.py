@@ -22,6 +22,7 @@ from include.orchestration.direct.documents import write_listing
 from include.orchestration.direct.looking import look_at
 from include.orchestration.fingerprints import fingerprint, unchanged_since
 from include.orchestration.gate import SkipRest
+from include.orchestration.instance_types import check_instance_types
 from include.orchestration.leftovers import clear_run
 from include.orchestration.model_registry import resolve_model
 from include.orchestration.output import read_published
@@ -109,6 +110,7 @@ def plan(
             ),
         )  # fmt: skip
         preflight(config, made, looked_at)
+        check_instance_types(made)
         if not made.empty:
             check_references(storage, config)
         code = read_code()
