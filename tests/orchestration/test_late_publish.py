@@ -383,7 +383,8 @@ def test_a_run_is_published_although_old_parts_cannot_be_deleted(
     assert "this run is published; the next one, and the janitor, try again" in caplog.text
     assert len([name for name in listed(deployed.storage, BY_DATE) if name.startswith("part-")]) == 2
     monkeypatch.setattr(janitor, "FOLDER", deployed.folder)
-    ti = FakeInstance({}, "outputs")
+    ti = FakeInstance(run, "outputs")
+    ti.active = set()  # the run is over
     with pytest.raises(ClientError, match="AccessDenied"):
         interpose(deployed.storage, lambda: janitor.clean_published(ti=ti), around)
     assert len(janitor.clean_published(ti=ti)) == 1
