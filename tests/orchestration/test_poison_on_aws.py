@@ -14,18 +14,20 @@ from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 from include.orchestration.poison import PoisonRecords
 from include.orchestration.shard_sources import mended_shards
 from include.orchestration.storage import Storage
-from include.scoring.naming import JobPaths
+from include.scoring.naming import JobPaths, name_token
 from sagemaker_jobs.ensuring import ensure_job
 from sagemaker_jobs.kinds import TRANSFORM
 from sagemaker_jobs.sensors import TransformJobSensor
 from sagemaker_jobs.spec import JobSpec
 from tests.local_aws.servers import Server, running
+from tests.orchestration.planned import write_plan
 from tests.sagemaker_jobs.builders import context_of
 from tests.scoring.builders import pipeline
 from tools.laptop import aws_connection
 
 pytestmark = [pytest.mark.local_only, pytest.mark.timeout(600)]
 
+NONCE = "0123456789abcdef"
 RUN = "s3://bucket/work/churn/run-1/"
 WROTE = JobPaths(f"{RUN}churn-preprocess-0123-1/")
 ROLE = "arn:aws:iam::123456789012:role/service-role/work"
@@ -63,8 +65,6 @@ def test_of_a_hundred_records_the_bad_one_alone_is_rejected(
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", aws_connection(server.url))
     storage, hook = Storage("aws_default"), SageMakerHook(aws_conn_id="aws_default")
     monkeypatch.setattr("airflow.providers.amazon.aws.utils.mixins.AwsBaseHookMixin.hook", hook)
-    config = pipeline({"predictions.format": "csv", "predictions.fields": {"0": "churn"}})
-    monkeypatch.setattr("include.orchestration.poison.named", lambda _: config)
     storage.client.create_bucket(Bucket="bucket")
     rows = {
         name: [
@@ -77,13 +77,11 @@ def test_of_a_hundred_records_the_bad_one_alone_is_rejected(
     }
     spec = prepare(server, storage, rows)
     deadline = time.monotonic() + 500
-    while not (job := ensure_job(hook, spec, continuation=PoisonRecords("churn"))).ended:
+    while not (job := ensure_job(hook, spec, continuation=PoisonRecords())).ended:
         assert time.monotonic() < deadline
         time.sleep(0.2)
     assert (job.attempt, job.status) == (4, "Failed")
-    sensor = TransformJobSensor(
-        task_id="t", job_name="x", spec=spec.to_dict(), continuation=PoisonRecords("churn")
-    )
+    sensor = TransformJobSensor(task_id="t", job_name="x", spec=spec.to_dict(), continuation=PoisonRecords())
     account = sensor.execute(context_of(sensor))
     assert account["settled"]["refused"] == 1
     (reject,) = map(
@@ -95,8 +93,8 @@ def test_of_a_hundred_records_the_bad_one_alone_is_rejected(
     assert set(mended) == {"algo-1-00000", "algo-1-00002"}, "the single record is answered in company"
     for name in mended:
         good = [row for number, row in enumerate(rows[name]) if (name, number) != ("algo-1-00000", BAD)]
-        assert storage.read(mended[name]["records_uri"]).decode() == "".join(f"{row}\n" for row in good)
-        answers = storage.read(mended[name]["predictions_uri"]).decode().splitlines()
+        assert storage.read(mended[name]["records_object"][0]).decode() == "".join(f"{row}\n" for row in good)
+        answers = storage.read(mended[name]["predictions_object"][0]).decode().splitlines()
         assert [float(answer) for answer in answers] == [sum(map(float, row.split(","))) for row in good]
 
 
@@ -110,7 +108,8 @@ def prepare(server: Server, storage: Storage, rows: dict[str, list[str]]) -> Job
         shards.append({"name": name, "records": len(lines), "columns": ["id", "age"], **keys})
     out = sum(map(len, rows.values()))
     storage.write_json(WROTE.shards, {"records": {"in": out, "out": out, "rejected": 0}, "shards": shards})
-    storage.write_json(f"{RUN}plan.json", {"budget": None, "prices": {}, "estimate": {}})
+    config = pipeline({"predictions.format": "csv", "predictions.fields": {"0": "churn"}})
+    write_plan(storage, RUN, config, nonce=NONCE, budget=None, prices={}, estimate={})
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
         member = tarfile.TarInfo("code/inference.py")
@@ -130,7 +129,7 @@ def prepare(server: Server, storage: Storage, rows: dict[str, list[str]]) -> Job
     )
     return JobSpec(
         kind=TRANSFORM,
-        base_name="churn-transform",
+        base_name=f"churn-transform-{name_token(NONCE)}",
         resume=True,
         request={
             "TransformJobName": "churn-transform",
