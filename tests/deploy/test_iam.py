@@ -21,8 +21,10 @@ from include.orchestration import janitor
 from include.orchestration.pipelines import named
 from include.orchestration.templates import DEPLOYMENT_TAG, deployment
 from include.scoring.config import Pipeline
+from include.scoring.manifest import VERSION
 from include.scoring.naming import RunPaths, job_base_name, publishing_prefix
 from include.scoring.policies import policies
+from include.scoring.published_manifest import MANIFEST_NAME
 from include.scoring.s3uri import split
 from sagemaker_jobs.janitor import DAG_TAG, RUN_TAG, run_tag
 from tests.deploy.evaluation import Call, allowing
@@ -87,6 +89,7 @@ def requests(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> li
         client = s3_client(server.url)
         create_buckets(client, pipeline)
         upload_sample(client, pipeline, folder)
+        put_published_input(client, pipeline)
         environment = airflow_environment(folder / "airflow", server.url)
         connection = json.loads(environment["AIRFLOW_CONN_AWS_DEFAULT"])
         environment["AIRFLOW_CONN_AWS_DEFAULT"] = json.dumps({**connection, "login": AIRFLOW})
@@ -117,6 +120,22 @@ def recorded(requests: list[Request]) -> dict[str, list[Call]]:
     for request in requests:
         found.setdefault(request.access_key, []).extend(calls(request))
     return found
+
+
+def put_published_input(client: Any, pipeline: Pipeline) -> None:
+    """Put a folder that another pipeline has published to below the input: `plan` follows its manifest."""
+    uri = f"{pipeline.input.uri.split('{', 1)[0]}published/"
+    bucket, key = split(uri)
+    row = b"M,0.455,0.365,0.095,0.514,0.2245,0.101,0.15,15\n"
+    etag = client.put_object(Bucket=bucket, Key=f"{key}part-00000.csv", Body=row)["ETag"].strip('"')
+    manifest = {
+        "version": VERSION,
+        "pipeline": "another",
+        "run_id": "its-run",
+        "output_uri": uri,
+        "files": [{"uri": f"{uri}part-00000.csv", "etag": etag}],
+    }
+    client.put_object(Bucket=bucket, Key=f"{key}{MANIFEST_NAME}", Body=json.dumps(manifest).encode())
 
 
 def break_model(url: str, pipeline: Pipeline) -> None:
