@@ -142,8 +142,8 @@ CASES = (
     Case(
         name="plan-alone",
         fault="`plan` is cleared, without what follows, while the transform is at work",
-        ending="failed in `plan`, which says what else is to be cleared; the job goes on, none is paid twice, and what it "
-        "was planned for is published",
+        ending="failed in `plan`, which says what else is to be cleared; the job goes on, none is paid twice, and what "
+        "it was planned for is published",
         act=clear_the_plan_alone,
         states=("failed",),
     ),
