@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -235,18 +236,27 @@ def test_one_two_and_four_instances_give_identical_output(
 
 
 def test_a_nightly_run_needs_nobody(deployment: Deployment) -> None:
-    """Unpaused, the example runs on its schedule with its own defaults, for its own date."""
-    deployment.unpause("abalone")
+    """Unpaused, a pipeline runs at its next scheduled time with its own defaults, for its own date."""
+
+    def change(document: dict[str, Any]) -> None:
+        document.update(schedule="* * * * *")
+        document["output"]["uri"] = "s3://batch-inference-sample/nightly/date={date}/"
+
+    deployment.deploy("abalone_nightly", change)
     runs: list[dict[str, Any]] = []
+    deadline = time.monotonic() + 240
     while not runs:
-        runs = deployment.airflow.api.call("GET", "/dags/abalone/dagRuns")["dag_runs"]
+        assert time.monotonic() < deadline, "the schedule started no run"
+        time.sleep(1)
+        runs = deployment.airflow.api.call("GET", "/dags/abalone_nightly/dagRuns")["dag_runs"]
     run_id = runs[0]["dag_run_id"]
-    assert deployment.wait("abalone", run_id) == "success"
-    plan = deployment.xcom("abalone", run_id, "plan")
-    assert (
-        plan["output_uri"]
-        == f"s3://batch-inference-sample/abalone/scored/date={runs[0]['logical_date'][:10]}/"
-    )
+    assert runs[0]["run_type"] == "scheduled"
+    assert deployment.wait("abalone_nightly", run_id) == "success"
+    # One night is enough.
+    deployment.airflow.api.call("PATCH", "/dags/abalone_nightly", {"is_paused": True})
+    plan = deployment.xcom("abalone_nightly", run_id, "plan")
+    date = runs[0]["logical_date"][:10]
+    assert plan["output_uri"] == f"s3://batch-inference-sample/nightly/date={date}/"
     assert len(deployment.published(plan["output_uri"])[0]) > 0
 
 
