@@ -111,7 +111,9 @@ class InputSelection:
             if size > 0:
                 names.add(key, name)
             if not is_noted:
-                self._holding_input.append(folder)
+                # A folder is come back to behind each of its sub-folders.
+                if folder not in self._holding_input:
+                    self._holding_input.append(folder)
                 is_noted = True
             yield item
         self._enter(None)

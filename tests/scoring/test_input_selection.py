@@ -53,6 +53,17 @@ def published(folder: str, *names: str, **changes: Any) -> bytes:
     return json.dumps({**manifest, **changes}).encode()
 
 
+def test_files_and_folders_in_turns_are_selected_without_being_held() -> None:
+    """Each folder leads back to the one around it: what is held must not grow with that, nor each step with it."""
+    selection = InputSelection("s3://data/in/", nothing)
+    keys = [f"in/{number:04}{end}" for number in range(1000) for end in (".csv", "/a/b.csv", "/c.csv")]
+    found = []
+    for each in selection.select(listing(*keys)):
+        found.append(each.key)
+        assert len(selection._holding_input) <= 3  # the base, a folder in it and one in that
+    assert sorted(found) == sorted(keys)
+
+
 @pytest.mark.parametrize(
     "name",
     [
