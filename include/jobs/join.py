@@ -109,8 +109,12 @@ def _work(
     problems: list[str],
 ) -> Iterator[Callable[[], Any]]:
     """One piece of work for each block; `counts` gets each shard once all of it is given out, `problems` what is wrong
-    with it as a whole."""
+    with all of them together."""
     known = {column.name for column in spec.columns}
+    # Many writers leave out a member that is null, so one shard may well be without it; all of them are not.
+    may_lack = not spec.checked and spec.records_format == "jsonlines"
+    wanted: set[str] = set()
+    found: set[str] = set()
     for shard in shards:
         unknown = [name for name in shard.columns if name not in known]
         if unknown:
@@ -120,20 +124,25 @@ def _work(
         with shard.records.open("rb") as left, shard.predictions.open("rb") as right:
             answers = open_answers(shard, spec, right)
             rows = 0
-            absent = set() if spec.checked or spec.records_format == "csv" else set(shard.columns)
+            wanted.update(shard.columns if may_lack else ())
             for block in Blocks(left, spec.records_delimiter, min(block_bytes, blocks.BLOCK_BYTES)):
                 taken = answers.take(block.count)
                 if taken.count < block.count:
                     raise answers.mismatch()
-                absent -= named_in(block.data, absent)
+                found |= named_in(block.data, wanted - found)
                 records = Records(spec, shard.name, rows + 1, tuple(shard.columns), block)
                 yield partial(prepare, records, taken)
                 rows += block.count
             if answers.take(1).count:
                 raise answers.mismatch()
-        if absent and rows:
-            problems.append(f"shard {shard.name}: no record has {', '.join(sorted(absent))}")
         counts.append(ShardCount(shard.name, rows))
+    absent = sorted(wanted - found)
+    if absent and any(count.rows for count in counts):
+        shards_read = " to ".join(dict.fromkeys((counts[0].shard, counts[-1].shard)))
+        problems.append(
+            f"shard {shards_read}: no record has {', '.join(absent)}; correct input.columns, or add a preprocess "
+            f"section, in which columns may be optional"
+        )
 
 
 def _prepare(

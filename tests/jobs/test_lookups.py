@@ -216,6 +216,30 @@ def test_without_preprocessing_the_join_says_which_member_no_record_has(tmp_path
     assert joined(tmp_path, b'{"id": "a", "\\u0078": 5}\n')
 
 
+def test_a_shard_may_lack_a_member_that_another_has(tmp_path: Path) -> None:
+    """Spark, for one, leaves out members that are null: of a small object, it may be all of a column."""
+    spec = JoinSpec.from_dict(
+        {"columns": ID_X, "format": "jsonl", "records": "jsonlines", "predictions": {"fields": {"s": "p"}}}
+    )
+    shards = []
+    for name, record in (
+        ("one", b'{"id": "a"}\n'),
+        ("two", b'{"id": "b", "x": 1}\n'),
+        ("three", b'{"id": "c"}\n'),
+    ):
+        (tmp_path / name).write_bytes(record)
+        (tmp_path / f"{name}.out").write_bytes(b'{"s": 1}\n')
+        shards.append(ShardFiles(name, tmp_path / name, tmp_path / f"{name}.out", ("id", "x")))
+    join_group(shards, tmp_path / "out", spec)
+    assert [json.loads(line)["id"] for line in (tmp_path / "out").read_bytes().splitlines()] == [
+        "a",
+        "b",
+        "c",
+    ]
+    with pytest.raises(JoinError, match="shard one to three: no record has x; correct"):
+        join_group(shards[::2], tmp_path / "none", spec)
+
+
 @pytest.mark.parametrize(
     ("name", "scored", "rejected"),
     [("surrogate-unnamed.jsonl", ["b"], 1), ("nan-members.jsonl", ["c"], 2), ("deep.jsonl", ["b"], 1)],
