@@ -139,6 +139,7 @@ class Hook:
                     f"shard {records.shard}, record {records.first + index:,}: {self._name} made {name} "
                     f"{cells[index]!r}, allowed is {allowed}. Nothing of this group was joined."
                 )
+            return [cell or None for cell in cells]
         return [cell or (None if is_missing(value) else cell) for cell, value in zip(cells, values)]
 
     def _check_exact(self, values: Sequence[Any], name: str, records: Records) -> None:

@@ -56,7 +56,7 @@ class ParquetRecords:
         self._uri = uri
         self._arrow = arrow
         self._delimiter = source.delimiter
-        self._whole = [source.column(name).type == "integer" for name in self.names]
+        self._kinds = [source.column(name).type for name in self.names]
 
     def batches(self, size: int = 32_768) -> Iterator[Batch]:
         """All rows; raises InputError, naming the object, and row and column where they are known."""
@@ -64,7 +64,7 @@ class ParquetRecords:
         for part in self._parts(size):
             if part.num_rows:
                 columns = [part.column(part.schema.get_field_index(name)) for name in self.names]
-                read = (self._read(*each, first) for each in zip(self.names, columns, self._whole))
+                read = (self._read(*each, first) for each in zip(self.names, columns, self._kinds))
                 cells = list(read)
                 texts = [f"{line}\n" for line in csv_lines(zip(*cells), self._delimiter)]
                 rows = list(map(list, zip(*map(_without_nulls, cells))))
@@ -77,14 +77,16 @@ class ParquetRecords:
         except (self._arrow.ArrowInvalid, self._arrow.ArrowNotImplementedError) as error:
             raise InputError(f"{self._uri} cannot be read to its end: {error}") from error
 
-    def _read(self, name: str, column: Any, whole: bool, first: int) -> list[Cell]:
+    def _read(self, name: str, column: Any, kind: str, first: int) -> list[Cell]:
         try:
-            return _cells(column, whole)
+            cells = _cells(column, whole=kind == "integer")
         except _NO_VALUES as error:
             raise InputError(
                 f"{self._uri}, record {first + _unreadable(column):,}: column {name}, which Parquet calls "
                 f"{column.type}, has a value that cannot be read: {error}"
             ) from error
+        # A number that is written as an empty text is missing.
+        return cells if kind == "string" else [cell or None for cell in cells]
 
     def text_bytes(self) -> int:
         """About how many bytes the file's records take as text, judged by the first of them."""

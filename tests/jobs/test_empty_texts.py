@@ -142,6 +142,25 @@ def test_in_csv_of_others_both_are_null(tmp_path: Path, output: str) -> None:
     assert [row["note"] for row in rows] == [None, None]
 
 
+def test_a_number_that_is_an_empty_text_is_missing(tmp_path: Path) -> None:
+    """Readers of CSV that take `""` for a text would find no number there."""
+    records = preprocessed(tmp_path, note=["a", "b", ""], n=["1", "", None])
+    assert records.read_bytes() == b'a,1\nb,\n"",\n'
+
+
+def test_a_number_that_a_function_leaves_empty_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = ModuleType("empty_numbers")
+    vars(module)["half"] = lambda frame: frame.assign(n="", share="", label="")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    (tmp_path / "records.csv").write_text("a,1\n")
+    adds = [{"name": "share", "type": "float"}, {"name": "label", "type": "string"}]
+    function = {"module": module.__name__, "name": "half", "adds": adds}
+    joined(tmp_path, tmp_path / "records.csv", {"note": "string", "n": "integer"}, "csv", function=function)
+    assert (tmp_path / "out").read_text() == 'note,n,p,share,label\na,,1,,""\n'
+
+
 def test_the_join_is_told_where_texts_are_told_apart() -> None:
     assert JoinSpec.from_dict(join_spec(pipeline({"input.format": "parquet"}))).empty_texts
     assert not JoinSpec.from_dict(join_spec(pipeline())).empty_texts
