@@ -54,6 +54,13 @@ def strict_record(delimiter: str) -> re.Pattern[str]:
     return re.compile(rf"{field}(?:{one}{field})*(?:\r\n|\r|\n)?")
 
 
+def strict_opening(delimiter: str) -> re.Pattern[str]:
+    """The first line of such a record that goes on in the next line: its last field has a quote before it alone."""
+    one = re.escape(delimiter)
+    open_field = r'"[^"]*(?:""[^"]*)*'
+    return re.compile(rf'(?:(?:{open_field}"|[^"{one}\r\n]*){one})*{open_field}')
+
+
 def csv_lines(rows: Iterable[Sequence[str | None]], delimiter: str) -> list[str]:
     """Records without their ends: an empty text is spelled `""`, and a null is nothing between delimiters."""
     line = io.StringIO()

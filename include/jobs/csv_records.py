@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import csv
 from collections import deque
-from contextlib import suppress
 from itertools import islice
 from typing import Iterable, Iterator, Sequence
 
 from include.jobs.batch import BATCH_RECORDS, Batch, ended
 from include.jobs.csv_escapes import Escapes
-from include.jobs.csv_reading import reader, strict_record
+from include.jobs.csv_reading import reader, strict_opening, strict_record
 
 # The longest quoted field, in characters. One stray quote would otherwise swallow the rest of its object.
 FIELD_LIMIT = 1 << 20
@@ -27,6 +26,17 @@ _OUT_OF_PLACE = (
 )
 
 
+class _OutOfPlaceError(csv.Error):
+    """The record cannot be one, whatever follows.
+
+    Nor can one that begins behind its first line and goes on within the next `doomed` lines.
+    """
+
+    def __init__(self, doomed: int) -> None:
+        super().__init__("a quote is out of place")
+        self.doomed = doomed
+
+
 class CsvRecords:
     """Reads the lines of one object (each with its own line end) as records, in batches."""
 
@@ -35,7 +45,11 @@ class CsvRecords:
         self._delimiter = delimiter
         self._escapes = Escapes(escape, delimiter) if escape else None
         self._is_strict = strict_record(delimiter).fullmatch
+        self._is_opening = strict_opening(delimiter).fullmatch
         self._pushed: deque[str] = deque()  # lines to be read again, after a quote that is out of place
+        # So many of these, the next ones, lie within quotes of a record that turned out not to be one. A record that
+        # begins in one and goes on in another fails at the same place, so it is not read up to there again.
+        self._doomed = 0
         self._taken: list[str] = []  # lines given to the csv module for the current batch
         self._doubled: dict[int, str] = {}  # those of them whose quotes were escaped, with doubled ones
         self._ends: list[int] = []  # after each record: how many lines of the current batch are taken
@@ -45,25 +59,32 @@ class CsvRecords:
 
     def take(self, limit: int = BATCH_RECORDS) -> Batch | None:
         """The next records, at most `limit`; None at the end of the object."""
+        doomed = self._doomed
         lines = self._pull(limit)
         together = "".join(lines)
         if '"' in together or "\0" in together:
-            self._pushed.extendleft(reversed(lines))
+            self._push_back(lines, doomed)
             return self._take_carefully(limit)
         if not lines:
             return None
         try:
             rows = list(reader(lines, self._delimiter, FIELD_LIMIT))
         except csv.Error:  # a field beyond the limit
-            self._pushed.extendleft(reversed(lines))
+            self._push_back(lines, doomed)
             return self._take_carefully(limit)
         self._taken = lines
         return self._batch(rows, range(1, len(lines) + 1), {})
 
     def _pull(self, limit: int) -> list[str]:
         lines = [self._pushed.popleft() for _ in range(min(limit, len(self._pushed)))]
+        self._doomed = max(0, self._doomed - len(lines))
         lines.extend(islice(self._source, limit - len(lines)))
         return lines
+
+    def _push_back(self, lines: Sequence[str], doomed: int) -> None:
+        """Have the lines read again, of which, or of those and what follows, so many are doomed."""
+        self._pushed.extendleft(reversed(lines))
+        self._doomed = doomed
 
     def _take_carefully(self, limit: int) -> Batch | None:
         """Records of which some may take several lines, or have no end."""
@@ -74,8 +95,8 @@ class CsvRecords:
         is_whole = False  # the object
         source = self._new_reader()
         while len(rows) < limit and not is_whole:
-            is_stopped = True
-            with suppress(csv.Error):
+            is_stopped, doomed = True, None
+            try:
                 for row in islice(source, limit - len(rows)):
                     if len(self._taken) - (ends[-1] if ends else 0) > 1 and not self._is_sound():
                         break
@@ -83,9 +104,14 @@ class CsvRecords:
                     ends.append(len(self._taken))
                 else:
                     is_stopped = False
+            except _OutOfPlaceError as error:
+                doomed = error.doomed
+            except csv.Error as error:
+                if "limit" in str(error):
+                    doomed = self._doomed  # a field that begins later may be shorter
             is_whole = self._exhausted and not is_stopped
             if is_stopped:
-                self._give_up_line(rows, broken)
+                self._give_up_line(rows, broken, doomed)
                 source = self._new_reader()
         return self._batch(rows, ends, broken)
 
@@ -97,46 +123,61 @@ class CsvRecords:
         pushed = self._pushed
         while True:
             while pushed:
-                yield self._give(pushed.popleft())
+                is_doomed = self._doomed > 0
+                self._doomed -= is_doomed
+                yield self._give(pushed.popleft(), is_doomed)
             for line in self._source:
-                yield self._give(line)
+                yield self._give(line, False)
                 if pushed:
                     break
             else:
                 self._exhausted = True
                 return
 
-    def _give(self, line: str) -> str:
+    def _give(self, line: str, is_doomed: bool) -> str:
         """Count a line as taken, and give what the csv module shall read of it."""
         taken = self._taken
         taken.append(line)
+        # It asks for another line of a record only within quotes.
+        start = self._ends[-1] if self._ends else 0
+        is_within = len(taken) - 1 > start
+        if is_doomed and is_within:
+            raise _OutOfPlaceError(self._doomed + 1)
+        before = len(taken) - 2
+        if is_within and not self._is_opening(('"' if before > start else "") + self._line_text(before)):
+            raise _OutOfPlaceError(before - start)
         if self._escapes is None:
             return line
-        # It asks for another line of a record only within quotes.
-        is_within = len(taken) - 1 > (self._ends[-1] if self._ends else 0)
         doubled = self._escapes.doubled(line, is_within)
         if doubled != line:
             self._doubled[len(taken) - 1] = doubled
         return doubled
 
     def _is_sound(self) -> bool:
-        """Whether the last record, of several lines, has quotes around fields alone.
+        """Whether the last record, of several lines, has quotes around fields alone; all lines but its last have.
 
         In a record of one line a quote within a field is a character like any other. Over several lines it may be the
         one that opens the next record's field, where an earlier line opened one and did not close it.
         """
-        start = self._ends[-1] if self._ends else 0
-        return self._is_strict("".join(map(self._line_text, range(start, len(self._taken))))) is not None
+        return self._is_strict('"' + self._line_text(len(self._taken) - 1)) is not None
 
     def _line_text(self, at: int) -> str:
         return self._doubled.get(at, self._taken[at])
 
-    def _give_up_line(self, rows: list[list[str]], broken: dict[int, tuple[str, str]]) -> None:
-        """Make a record of its own of the one line at which the csv module stopped, and read on behind it."""
+    def _give_up_line(
+        self, rows: list[list[str]], broken: dict[int, tuple[str, str]], doomed: int | None
+    ) -> None:
+        """Make a record of its own of the one line at which the csv module stopped, and read on behind it.
+
+        Of the lines behind it that were taken so many are doomed; None for all of them.
+        """
         taken, ends = self._taken, self._ends
         start = ends[-1] if ends else 0
         length = sum(map(len, taken[start:]))
-        self._pushed.extendleft(reversed(taken[start + 1 :]))
+        behind = taken[start + 1 :]
+        if doomed is None:
+            doomed = len(behind) or self._doomed
+        self._push_back(behind, doomed)
         del taken[start + 1 :]
         self._doubled = {at: line for at, line in self._doubled.items() if at < start}
         if "\0" in taken[start]:

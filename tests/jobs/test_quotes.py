@@ -266,3 +266,35 @@ def test_one_field_that_never_ends_is_not_read_over_and_over() -> None:
     records = CsvRecords(io.StringIO(text, newline=""), ",")
     count = sum(len(part.rows) for part in batches(records.take))
     assert count == 20_000
+
+
+@pytest.mark.parametrize(
+    ("lines", "end", "escape"),
+    [
+        (',,a\\","\n', "", None),
+        ('""""a\na\n\\""",,,,"\n\n', "", None),
+        ('x","\\"y\n', "", "\\"),
+        ('x",y,"\n', 'x"\n', None),
+    ],
+)
+def test_lines_that_open_quotes_and_close_those_before_are_read_a_few_times_each(
+    monkeypatch: pytest.MonkeyPatch, lines: str, end: str, escape: str | None
+) -> None:
+    """Not each to the end of the object, or to where the quotes of one do not fit: that takes days for a few MB."""
+    text = lines * 500 + end
+    reads = 0
+    give = CsvRecords._give
+
+    def counted(*line: Any) -> str:
+        nonlocal reads
+        reads += 1
+        return give(*line)
+
+    monkeypatch.setattr(CsvRecords, "_give", counted)
+    source = list(io.StringIO(text, newline=""))
+    records = CsvRecords(iter(source), ",", escape)
+    found = []
+    while (batch := records.take(100)) is not None:
+        found += map(batch.original, range(len(batch.texts)))
+    assert "".join(found).replace("\n", "") == text.replace("\n", "")
+    assert reads < 5 * len(source)
