@@ -1,7 +1,8 @@
 """Documents of a task that only the latest of its processes may write.
 
 Airflow starts the next try of a task whose worker it has lost, and the one that it lost may wake up later. Each process
-notes the ETags of the documents when it begins, and replaces them on the condition that nobody did since.
+notes the ETags of the documents when it begins, and replaces them on the condition that nobody did since. One that
+wakes up before it has noted them would note those of its successor: so Airflow is asked next whether the task is over.
 """
 
 from __future__ import annotations
@@ -18,17 +19,40 @@ class OvertakenError(Exception):
     """Another process of the same task has written what this one was about to write. Trying again is right."""
 
 
+#: States of a task that no process of it may write anything for any more.
+OVER = {"success", "failed", "upstream_failed", "skipped", "removed"}
+
+
+def check_not_over(ti: Any) -> None:
+    """To be called once the ETags are noted on which a task's documents are replaced.
+
+    Raises:
+        OvertakenError: Airflow says that the task is over, so that this is a process that it has given up.
+    """
+    found = ti.get_task_states(dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id])
+    state = next(iter(found.get(ti.run_id, {}).values()), None)
+    if state in OVER:
+        raise OvertakenError(
+            f"Airflow says that `{ti.task_id}` of {ti.run_id} is over ({state}): this process of it comes too late, "
+            f"and writes nothing"
+        )
+
+
 class Claim:
     """The right to replace documents as they were when the task began.
 
     `token` is this process's alone. A document that has it is never the same, byte for byte and so by its ETag, as one
     that another process wrote of the same facts.
+
+    Raises:
+        OvertakenError: see `check_not_over`.
     """
 
-    def __init__(self, storage: Storage, *uris: str) -> None:
+    def __init__(self, ti: Any, storage: Storage, *uris: str) -> None:
         self.storage = storage
         self.token = secrets.token_hex(4)
         self._etags = {uri: storage.etag(uri) for uri in uris}
+        check_not_over(ti)
 
     def write(self, uri: str, content: str, *, content_type: str = "application/json") -> None:
         """Put one of the documents.

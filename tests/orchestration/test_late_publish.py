@@ -145,6 +145,47 @@ def test_checks_that_are_stopped_anywhere_overwrite_nothing_of_their_successor(d
     assert "was written by another process of this task" in overtaken[0]
 
 
+def test_a_publish_that_wakes_up_before_it_has_looked_publishes_nothing_over_a_later_run(
+    deployed: Pipelines,
+) -> None:
+    """The manifest that it would find, and replace, is the later run's; Airflow has long had its own next try."""
+    deployed.write(document(output={"uri": "s3://bucket/out/date={date}/", "grace_minutes": 0}))
+    late, other = scored(deployed, "late", 0.25, 20), scored(deployed, "other", 0.75, 30)
+    late.task(names.PUBLISH, publish.publish)
+    other.task(names.PUBLISH, publish.publish)
+    was = listed(deployed.storage, BY_DATE)
+    late.states = {names.PUBLISH: "success"}
+    with pytest.raises(OvertakenError, match=r"`publish` of late is over \(success\)"):
+        late.task(names.PUBLISH, publish.publish)
+    assert listed(deployed.storage, BY_DATE) == was
+    assert len(published(deployed.storage, BY_DATE)[0]) == 30
+    assert deployed.storage.uris(JOURNAL) == []
+    # Cleared by a person it is another matter.
+    late.states = {names.PUBLISH: "running"}
+    late.task(names.PUBLISH, publish.publish)
+    assert len(published(deployed.storage, BY_DATE)[0]) == 20
+
+
+@pytest.mark.parametrize("task_id", [names.PLAN, names.CHECKS, names.REPORT])
+def test_a_task_that_wakes_up_when_it_is_over_overwrites_no_document(
+    deployed: Pipelines, task_id: str
+) -> None:
+    """Before it has noted which it replaces: those that it would find are its successor's."""
+    deployed.write(document())
+    run = scored(deployed, "late", 0.25, 20)
+    run.task(names.PUBLISH, publish.publish)
+    run.task(names.REPORT, report.report)
+    joined = [run.xcoms[names.JOIN, "return_value"]]
+    prefix = run.paths.run_prefix
+    was = {uri: deployed.storage.etag(uri) for uri in deployed.storage.uris(prefix)}
+    run.states = {task_id: "success"}
+    body = {names.PLAN: plan.plan, names.CHECKS: checks.checks, names.REPORT: report.report}[task_id]
+    more = {"joined": joined} if task_id == names.CHECKS else {}
+    with pytest.raises(OvertakenError, match="comes too late"):
+        run.task(task_id, body, **more)
+    assert {uri: deployed.storage.etag(uri) for uri in deployed.storage.uris(prefix)} == was
+
+
 def denied(name: str) -> ClientError:
     """A refusal, as botocore has it after one try."""
     metadata = {"HTTPStatusCode": 403, "RetryAttempts": 0}

@@ -44,7 +44,7 @@ def checks(
             statistics are of other rows.
     """
     config, plan, storage, paths = run.pipeline, run.plan, run.storage, run.paths
-    claim = Claim(storage, paths.checks, paths.scored, paths.statistics)
+    claim = Claim(run.ti, storage, paths.checks, paths.scored, paths.statistics)
     released = plan["run_id"] != dag_run.run_id
     if not released:
         prove = scored_run if config.preprocess is not None else direct.scored_run

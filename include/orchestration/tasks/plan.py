@@ -88,7 +88,7 @@ def plan(
     storage = Storage(config.aws_conn_id, config.region)
     read_published(storage, output_uri, config.name)
     paths = RunPaths.of(work=config.work, pipeline=config.name, run_id=run_id)
-    claim = Claim(storage, paths.plan)
+    claim = Claim(ti, storage, paths.plan)
     model = resolve_model(config, asked)
     with tempfile.TemporaryDirectory(prefix="plan-") as folder:
         manifest, listing = Path(folder) / "input.manifest", Path(folder) / "input.listing"

@@ -10,6 +10,7 @@ from typing import Any
 from include.orchestration import published_runs
 from include.orchestration.assets import tell_of
 from include.orchestration.catalog import register
+from include.orchestration.claims import check_not_over
 from include.orchestration.names import CHECKS
 from include.orchestration.output_cleanup import activity, clean_outputs
 from include.orchestration.publishing import Publication
@@ -34,6 +35,7 @@ def publish(run: RunContext, *, dag_run: Any, outlet_events: Any, **_: Any) -> d
         OutputError: the manifest at the output is not this pipeline's; nothing there was touched.
         ReconciliationError: what was read back is not what was joined, or another run was published meanwhile;
             nothing was committed.
+        OvertakenError: Airflow says that this task is over; nothing was committed.
     """
     config, plan, storage, paths = run.pipeline, run.plan, run.storage, run.paths
     judged, scored = run.pull(CHECKS), run.read_json(paths.scored, written_by=CHECKS)
@@ -53,6 +55,8 @@ def publish(run: RunContext, *, dag_run: Any, outlet_events: Any, **_: Any) -> d
     )
     recorded = storage.etag(published_runs.uri_of(config, plan["moment"], plan["run_id"]))
     with publication.uncommitted(parts):
+        # Which manifest is replaced is known by now: a later process of this task, or a later run, changes it.
+        check_not_over(run.ti)
         files = [publication.copied(part) for part in parts]
         rows = sum(file["rows"] for file in files)
         if rows != reconciled.scored:

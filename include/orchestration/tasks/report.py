@@ -37,7 +37,7 @@ def report(run: RunContext, **_: Any) -> dict[str, Any]:
         OvertakenError: another process of this task has written the report meanwhile.
     """
     config, plan, storage, paths = run.pipeline, run.plan, run.storage, run.paths
-    claim = Claim(storage, paths.report_json, paths.report_html)
+    claim = Claim(run.ti, storage, paths.report_json, paths.report_html)
     published, scored = run.pull(PUBLISH), run.read_json(paths.scored, written_by=CHECKS)
     document, resized = run.read_json(paths.plan, written_by=PLAN), scored["resized"]
     if resized is not None and resized["sentences"]:
