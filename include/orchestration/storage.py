@@ -140,6 +140,10 @@ class Storage:
 
         Returns the ETag it has now, or None, and writes nothing, when somebody else was first. A PUT that is repeated
         because its answer was lost is refused because of itself: what lies there then is what was to be written.
+
+        Raises:
+            ClientError: S3 refused it; with ConditionalRequestConflict, because another PUT is under way, which may be
+                this one's own first, and has not changed the object yet.
         """
         bucket, key = split(uri)
         condition = {"IfNoneMatch": "*"} if replacing is None else {"IfMatch": replacing}
@@ -148,14 +152,16 @@ class Storage:
                 Bucket=bucket, Key=key, Body=content.encode(), ContentType=content_type, **condition
             )
         except ClientError as error:
-            if error.response["Error"]["Code"] in {
-                "PreconditionFailed",
-                "ConditionalRequestConflict",
-                "NoSuchKey",
-            }:
-                stored = self.read_stored(uri)
-                return stored.etag if stored is not None and stored.content == content.encode() else None
-            raise
+            code = error.response["Error"]["Code"]
+            if code not in {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"}:
+                raise
+            stored = self.read_stored(uri)
+            if stored is not None and stored.content == content.encode():
+                return stored.etag
+            now = None if stored is None else stored.etag
+            if code == "ConditionalRequestConflict" and now == replacing:
+                raise
+            return None
         return str(answer["ETag"])
 
     def download(self, uri: str, path: Path) -> Path:

@@ -186,13 +186,18 @@ def test_a_task_that_wakes_up_when_it_is_over_overwrites_no_document(
     assert {uri: deployed.storage.etag(uri) for uri in deployed.storage.uris(prefix)} == was
 
 
-def denied(name: str) -> ClientError:
-    """A refusal, as botocore has it after one try."""
-    metadata = {"HTTPStatusCode": 403, "RetryAttempts": 0}
+def refusal(name: str, status: int, code: str, *, retries: int = 0) -> ClientError:
+    """A refusal, as botocore has it after one try and so many more."""
+    metadata = {"HTTPStatusCode": status, "RetryAttempts": retries}
     return ClientError(
-        {"Error": {"Code": "AccessDenied", "Message": "no"}, "ResponseMetadata": metadata},  # type: ignore[typeddict-item]
+        {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": metadata},  # type: ignore[typeddict-item]
         name,
     )
+
+
+def denied(name: str) -> ClientError:
+    """For good."""
+    return refusal(name, 403, "AccessDenied")
 
 
 def fail_at(number: int) -> Callable[[str, Mapping[str, Any], Call], Any]:
@@ -266,6 +271,28 @@ def test_a_commit_that_may_still_arrive_keeps_its_parts(storage: Storage) -> Non
     assert is_readable(storage)
     assert clean(storage, minutes=600) == []
     assert is_readable(storage)
+
+
+@pytest.mark.parametrize("repeated", [True, False])
+def test_a_conflict_at_the_commit_does_not_say_that_another_run_was_first(
+    storage: Storage, repeated: bool
+) -> None:
+    """S3 answers 409 while another PUT is under way: the first one of the same try, where botocore has repeated it."""
+    sent: list[Mapping[str, Any]] = []
+
+    def around(name: str, arguments: Mapping[str, Any], call: Call) -> Any:
+        if not str(arguments.get("Key")).endswith("_manifest.json"):
+            return call()
+        sent.append(arguments)
+        raise refusal(name, 409, "ConditionalRequestConflict", retries=int(repeated))
+
+    with pytest.raises(ClientError, match="ConditionalRequestConflict"):
+        interpose(storage, lambda: publications.publish(publication(storage), 0), around)
+    if repeated:
+        storage.client.put_object(**sent[0])
+        assert is_readable(storage)
+    else:
+        assert listed(storage) == set()
 
 
 def test_a_late_commit_of_ones_own_earlier_try_stands(storage: Storage) -> None:
