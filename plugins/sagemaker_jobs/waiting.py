@@ -6,7 +6,7 @@ import datetime
 import random
 import sys
 import time
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 from airflow.providers.amazon.aws.utils.mixins import AwsBaseHookMixin
@@ -57,10 +57,14 @@ TEMPLATE_FIELDS = ("stop_after_seconds", "room_patience_seconds")
 
 
 class Trouble(TypedDict):
-    """For how long AWS has had no room for the job: since when (epoch seconds), and pauses made so far."""
+    """For how long AWS has had no room for the job: since when (epoch seconds), and pauses made so far.
+
+    `unseen_since`: since when AWS has the job, after any time without room, and does not describe it.
+    """
 
     since: float
     pauses: int
+    unseen_since: NotRequired[float]
 
 
 class WaitsForJob(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
@@ -282,24 +286,32 @@ class WaitsForJob(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
         """Try again: at once while there is an instance type not tried yet, else after a pause; or raise."""
         now = time.time()
         trouble = trouble or Trouble(since=now, pauses=0)
+        if isinstance(error, NotVisibleYet):
+            # However long there was no room for it: it is taken now.
+            unseen_since = trouble.get("unseen_since", now)
+            pause = max(min(self.first_pause_seconds, _VISIBLE_PAUSE_SECONDS), now - unseen_since)
+            return self._pause(
+                error, pause, until=unseen_since + _VISIBLE_WITHIN_SECONDS,
+                trouble=Trouble(**{**trouble, "unseen_since": unseen_since}),
+            )  # fmt: skip
         next_time = Trouble(since=trouble["since"], pauses=trouble["pauses"] + 1)
         if error.reason == "capacity" and next_time["pauses"] < len(types_of(spec)):
             self.log.warning("%s\nTrying the next instance type.", error)
             return self.begin(context, spec, next_time)
         patience = optional_number(self.room_patience_seconds, "room_patience_seconds") or 0.0
-        first_pause = self.first_pause_seconds
-        if isinstance(error, NotVisibleYet):
-            first_pause = min(first_pause, _VISIBLE_PAUSE_SECONDS)
-            patience = max(patience, _VISIBLE_WITHIN_SECONDS)
-        pause = min(first_pause * 2.0 ** trouble["pauses"], _LONGEST_PAUSE_SECONDS)
+        pause = min(self.first_pause_seconds * 2.0 ** trouble["pauses"], _LONGEST_PAUSE_SECONDS)
+        return self._pause(error, pause, until=trouble["since"] + patience, trouble=next_time)
+
+    def _pause(self, error: SageMakerJobError, pause: float, *, until: float, trouble: Trouble) -> Any:
+        """Begin again after about so many seconds, unless that is too late: then raise."""
         pause *= random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, keeps no secret
-        if now + pause > trouble["since"] + patience:
+        if time.time() + pause > until:
             raise error
         self.log.warning("%s\nTrying again in %.0f s, without holding a worker.", error, pause)
         self.defer(  # type: ignore[attr-defined]  # of BaseOperator, beside which this mixin stands
             trigger=TimeDeltaTrigger(datetime.timedelta(seconds=pause)),
             method_name="begin_again",
-            kwargs={"trouble": next_time},
+            kwargs={"trouble": trouble},
         )
         return None
 

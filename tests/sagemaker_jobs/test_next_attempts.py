@@ -199,9 +199,29 @@ def test_a_job_that_aws_does_not_describe_yet_is_waited_for_without_a_worker(
     assert result["Processing"]["ProcessingJobName"] == "abalone-preprocess-0123456789-1"
     assert list(aws.jobs) == ["abalone-preprocess-0123456789-1"]
     aws.refuse(*not_found, times=2)
-    kwargs["trouble"]["since"] -= 300
+    kwargs["trouble"]["unseen_since"] -= 300
     with pytest.raises(NotVisibleYet, match="does not describe it yet"):
         operator.resume_execution("begin_again", kwargs, context)
+
+
+def test_a_job_that_is_taken_at_the_end_of_a_long_wait_for_room_is_waited_for_like_any_other(
+    aws: FakeSageMaker, hook: SageMakerHook
+):
+    """The patience for room is over, and so was the wait for the job that had got it: it ran with nobody waiting."""
+    aws.refuse("CreateProcessingJob", "ResourceLimitExceeded", quota_message(4, in_use=3, wanted=2))
+    operator = ProcessingJobOperator(task_id="p", config=processing_config(), room_patience_seconds=3600)
+    context = context_of(operator)
+    deferral = deferral_of(lambda: operator.execute(context))
+    kwargs = {"trouble": {"since": time.time() - 3599, "pauses": 9}, "event": "a moment"}
+    aws.refuse(
+        "DescribeProcessingJob", "ValidationException", "Could not find requested job with name: x", times=2
+    )
+    deferral = deferral_of(lambda: operator.resume_execution("begin_again", kwargs, context))
+    assert list(aws.jobs) == ["abalone-preprocess-0123456789-1"]
+    assert deferral.trigger.serialize()[1]["moment"].timestamp() - time.time() < 20
+    kwargs = {**(deferral.kwargs or {}), "event": "a moment"}
+    result = operator.resume_execution("begin_again", kwargs, context)
+    assert result["Processing"]["ProcessingJobName"] == "abalone-preprocess-0123456789-1"
 
 
 def test_the_rest_is_given_to_no_more_instances_than_it_has_objects(
