@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from include.orchestration.output import PART, Published, delete_parts, manifest_of, read_published
 from include.orchestration.publish_journal import Entry, Try, add_entry, change_state, remove_entry
 from include.orchestration.readback import read_back
-from include.orchestration.storage import Storage
+from include.orchestration.storage import Storage, is_gone
 from include.scoring.errors import OutputError, ReconciliationError
 from include.scoring.manifest import rows_digests
 from include.scoring.naming import run_slug
@@ -93,10 +93,18 @@ class Publication:
         """Copy one part to the output and read its rows back; its entry in the manifest.
 
         Raises:
-            ReconciliationError: the copy does not hold what the join wrote.
+            ReconciliationError: what the join wrote is gone, or the copy does not hold it.
         """
         target = self.target(part["uri"])
-        self.storage.copy(part["uri"], target)
+        try:
+            self.storage.copy(part["uri"], target)
+        except ClientError as error:
+            if is_gone(error):
+                raise ReconciliationError(
+                    f"{part['uri']} is gone, which the join wrote; not committed. Clear the task that joins, with all "
+                    f"that follows it"
+                ) from error
+            raise
         found = read_back(self.storage, target, self.delimiter)
         if found.rows != part["rows"]:
             raise ReconciliationError(

@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
 from include.orchestration import handoffs
 from include.orchestration.gate import SkipRest
-from include.orchestration.storage import Storage
+from include.orchestration.names import PLAN
+from include.orchestration.storage import Storage, is_gone
 from include.scoring.config import Pipeline
 from include.scoring.errors import HandoffError
 from include.scoring.naming import RunPaths, name_token
@@ -85,8 +87,8 @@ class RunContext:
         return marked
 
     def read_json(self, uri: str, *, written_by: str) -> Any:
-        """Such a document, which the task `written_by` has written; raises as `check_document`."""
-        document = self.storage.read_json(uri)
+        """Such a document, which the task `written_by` has written; raises as `check_document`, also if it is gone."""
+        document = _read(self.storage, uri, written_by)
         self.check_document(document, uri, written_by=written_by)
         return document
 
@@ -105,10 +107,10 @@ def read_pipeline(
     """The pipeline as the plan below `run_prefix` froze it: the plan of this nonce, or of the job of this name.
 
     Raises:
-        HandoffError: the plan there is another one, or of another version of this package.
+        HandoffError: the plan is gone, or it is another one, or of another version of this package.
     """
     uri = RunPaths(run_prefix).plan
-    document = storage.read_json(uri)
+    document = _read(storage, uri, PLAN)
     if document["nonce"] != nonce and name_token(document["nonce"]) not in job_name:
         raise HandoffError(
             f"{uri} is another plan ({document['nonce'][:6]}) than this task's"
@@ -121,6 +123,18 @@ def read_pipeline(
             f"{uri} was written by another version of this package, which this one cannot carry on with "
             f"({type(error).__name__}): clear `plan` with all that follows it, or start a new run"
         ) from error
+
+
+def _read(storage: Storage, uri: str, written_by: str) -> Any:
+    try:
+        return storage.read_json(uri)
+    except ClientError as error:
+        if is_gone(error):
+            raise HandoffError(
+                f"{uri} is gone, which `{written_by}` wrote: clear `{written_by}` with all that follows it, or start "
+                f"a new run"
+            ) from error
+        raise
 
 
 def with_run(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -264,6 +264,21 @@ def test_a_document_of_another_plan_is_refused_where_xcoms_agree(deployed: Pipel
         run.task(names.SHARDS, shards.shards)
 
 
+def test_a_document_that_is_gone_is_named_and_final(deployed: Pipelines, run: Run) -> None:
+    """As where a run is cleared whose files were deleted; and not by a NoSuchKey without the key, three times."""
+    run.go()
+    part = run.json(run.paths.scored)["parts"][0]["uri"]
+    steps = (
+        (part, rf"{part} is gone, which the join wrote; not committed", names.PUBLISH, publish.publish),
+        (run.paths.scored, r"scored\.json is gone, which `checks` wrote", names.PUBLISH, publish.publish),
+        (run.paths.plan, r"plan\.json is gone, which `plan` wrote", names.SHARDS, shards.shards),
+    )
+    for uri, message, task_id, body in steps:
+        deployed.storage.delete([uri])
+        with pytest.raises(AirflowFailException, match=message):
+            run.task(task_id, final(body))
+
+
 BY_HAND = [
     (names.PLAN, STEPS[0]),
     (names.PREPROCESSED, STEPS[0]),
