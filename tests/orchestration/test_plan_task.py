@@ -54,7 +54,9 @@ def planning(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         run = SimpleNamespace(
             conf={}, run_id="r", data_interval_start=INTERVAL, logical_date=INTERVAL, run_after=AFTER
         )
-        ti = SimpleNamespace(try_number=1, dag_id="churn")
+        ti = SimpleNamespace(
+            try_number=1, dag_id="churn", task_id="plan", run_id="r", get_task_states=lambda **_: {}
+        )
         made: Any = plan("churn", params={"dry_run": True, **params}, dag_run=run, ti=ti)
         return cast("dict[str, Any]", made if isinstance(made, dict) else made.value)
 
