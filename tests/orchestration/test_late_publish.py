@@ -186,6 +186,34 @@ def test_a_task_that_wakes_up_when_it_is_over_overwrites_no_document(
     assert {uri: deployed.storage.etag(uri) for uri in deployed.storage.uris(prefix)} == was
 
 
+def test_a_plan_that_is_stopped_anywhere_hands_on_nothing_in_place_of_its_successors(
+    deployed: Pipelines,
+) -> None:
+    """The run would go on by a plan whose document is another one, and fail."""
+    deployed.write(document())
+    deployed.upload(5, ["r1,f,1"])
+    storage = deployed.storage
+    for number in itertools.count(1):
+        run = deployed.run(f"run-{number}", 5, lambda _: 0.5)
+        overtaken: list[OvertakenError] = []
+
+        def successor(run: Run = run) -> None:
+            run.task(names.PLAN, plan.plan)
+            run.states[names.PLAN] = "success"
+
+        def late(run: Run = run, overtaken: list[OvertakenError] = overtaken) -> None:
+            try:
+                run.task(names.PLAN, plan.plan)
+            except OvertakenError as error:
+                overtaken.append(error)
+
+        if not stop_before(number, storage, late, successor):
+            break
+        assert len(overtaken) == 1, number
+        assert run.json(run.paths.plan)["nonce"] == run.xcoms[names.PLAN, "return_value"]["nonce"]
+    assert number > 4
+
+
 def refusal(name: str, status: int, code: str, *, retries: int = 0) -> ClientError:
     """A refusal, as botocore has it after one try and so many more."""
     metadata = {"HTTPStatusCode": status, "RetryAttempts": retries}

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 import include
 from include.orchestration import history, names
-from include.orchestration.claims import Claim
+from include.orchestration.claims import Claim, check_not_over
 from include.orchestration.direct.documents import write_listing
 from include.orchestration.direct.looking import look_at
 from include.orchestration.fingerprints import fingerprint, unchanged_since
@@ -116,6 +116,7 @@ def plan(
         code = read_code()
         made = compared(storage, config, asked, made.model_copy(update={"code": digest_of(code)}))
         claim.write(paths.plan, json.dumps(made.document(config), indent=2, ensure_ascii=False) + "\n")
+        check_not_over(ti)
         for sentence in made.sentences:
             log.info("%s", sentence)
         if made.empty:
@@ -131,10 +132,12 @@ def plan(
         storage.upload(listing, paths.input_listing)
         if made.layout is not None:
             write_listing(storage, paths.layout(made.nonce), kept)
-            return made.for_xcom()
-        upload_code(storage, paths, code)
-        storage.upload(manifest, paths.input_manifest)
-    storage.write_json(paths.preprocess_config, preprocess_config(config, made))
+        else:
+            upload_code(storage, paths, code)
+            storage.upload(manifest, paths.input_manifest)
+            storage.write_json(paths.preprocess_config, preprocess_config(config, made))
+    # Airflow takes what a late process hands on in place of what its successor has handed on.
+    check_not_over(ti)
     return made.for_xcom()
 
 
