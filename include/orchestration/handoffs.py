@@ -63,7 +63,7 @@ def is_of_plan(value: Any, nonce: str) -> bool:
             return is_of_plan(value["spec"], nonce)
         name = value.get("job_name") or value.get("base_name")
         return isinstance(name, str) and name_token(nonce) in name
-    return isinstance(value, Sequence) and all(is_of_plan(each, nonce) for each in value)
+    return isinstance(value, list | tuple) and all(is_of_plan(each, nonce) for each in value)
 
 
 def pull_plan(ti: Any) -> dict[str, Any]:

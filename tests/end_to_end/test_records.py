@@ -238,7 +238,7 @@ def test_of_two_pipelines_that_publish_to_one_place_at_once_one_is_refused(
     assert set(runs) == {"success", "failed"}, shared[0]
     name, run_id = runs["failed"]
     log = "".join(deployment.task_log(name, run_id, task) for task in ("plan", "publish"))
-    assert f"is the manifest of the pipeline {runs['success'][0]}" in log
+    assert f"is the manifest of the pipeline '{runs['success'][0]}'" in log
     assert "up_for_retry" not in log
 
 
