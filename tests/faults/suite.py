@@ -132,18 +132,18 @@ class Look:
     def __init__(self, ask: Callable[[], Any], seconds: float = 1.0) -> None:
         self._ask, self._seconds = ask, seconds
         self._lock = threading.Lock()
-        self._at = float("-inf")
+        self._at = self._forgotten = float("-inf")
         self._answer: Any = None
 
     def forget(self) -> None:
-        """The next who looks asks anew."""
-        self._at = float("-inf")
+        """What was asked until now counts no more, also where its answer is still on its way."""
+        self._forgotten = time.monotonic()
 
     def seen(self) -> Any:
         """An answer to a question asked at most a second ago."""
         asked = time.monotonic()
         with self._lock:
-            if asked - self._at > self._seconds:
+            if asked - self._at > self._seconds or self._at <= self._forgotten:
                 at = time.monotonic()
                 self._answer = self._ask()
                 self._at = at
