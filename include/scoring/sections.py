@@ -292,7 +292,10 @@ class TransformSection(StageLimits):
         default=None, ge=1, le=100, description="Requests in flight per instance. Default: one per vCPU."
     )
     accept: str = Field(
-        default="application/jsonlines", max_length=256, description="What the model shall answer."
+        default="application/jsonlines",
+        max_length=256,
+        pattern="^[ -~]*$",  # it is sent as a header of HTTP
+        description="What the model shall answer.",
     )
     assemble_with: Literal["Line", "None"] = Field(
         default="Line", description="Line puts a line break between the answers of a shard, None glues them."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -148,6 +148,7 @@ def parsed(operation: str, request: dict[str, Any]) -> dict[str, Any]:
 
 @settings(max_examples=150, deadline=None)
 @given(CHANGES, some(DIRECT))
+@example({"transform.accept": "text/csv\n"}, None)
 def test_what_we_accept_aws_accepts(changes: dict[str, Any], direct: dict[str, Any] | None) -> None:
     """Nothing is paid for by then; it would be, once `preprocess` has run."""
     if direct is not None:
