@@ -23,7 +23,7 @@ from pathlib import Path
 # Airflow's settings, as for every test.
 import tests.conftest  # noqa: F401
 from include.scoring.s3uri import split
-from tests.faults import interference
+from tests.faults import interference, late
 from tests.faults.case import Case
 from tests.faults.cases import CASES
 from tests.faults.checks import check
@@ -77,7 +77,9 @@ def draw_round(draw: random.Random, cases: list[Case]) -> tuple[list[Strike], st
     for pipeline in PIPELINES:
         case = draw.choice(cases)
         # A request suffers one fault alone: a slow S3 would use up the request that these cases hold or refuse.
-        troubles = sorted(TROUBLES.keys() - ({SLOW_S3} if case in (*LATE, *interference.CASES) else set()))
+        troubles = sorted(
+            TROUBLES.keys() - ({SLOW_S3} if case in (*LATE, *late.CASES, *interference.CASES) else set())
+        )
         strikes.append(
             Strike(
                 replace(case, name=pipeline),
