@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import time
+from typing import Any
 
+import psutil
 import pytest
 
 from tests.local_aws.runner.harness import ECHO, Aws
@@ -46,6 +48,12 @@ def predict_fn(data, model):
 def output_fn(data, accept):
     return data, accept
 """
+
+
+def only_the_first_answers(aws: Aws) -> dict[str, Any]:
+    """A model that answers the first of four objects; longer than any test waits for the second."""
+    aws.put_all({f"in/{number}": f"{number + 1}\n" for number in range(4)})
+    return aws.script(ECHO.replace("return body", 'import time; time.sleep(600 * (body != "1\\n")); return body'))
 
 
 def data_log(aws: Aws) -> list[str]:
@@ -275,10 +283,8 @@ def test_a_missing_output_bucket_loses_the_objects(aws: Aws) -> None:
 
 @pytest.mark.local_only
 def test_a_container_killed_on_demand_ends_the_job_and_finished_objects_stay(aws: Aws) -> None:
-    aws.put_all({f"in/{number}": "1\n" for number in range(4)})
-    slow = ECHO.replace("return body", "import time; time.sleep(0.3); return body")
     fault = {"kind": "kill_container", "host": "algo-1", "after_objects": 1}
-    ended = aws.transform([aws.script(slow)], given=CSV_LINES, wanted=CSV_OUT, faults=[fault])
+    ended = aws.transform([only_the_first_answers(aws)], given=CSV_LINES, wanted=CSV_OUT, faults=[fault])
     assert ended.outcome == ALGORITHM
     assert aws.tree("out/") == {"0.out": b"1\n"}
 
@@ -286,7 +292,7 @@ def test_a_container_killed_on_demand_ends_the_job_and_finished_objects_stay(aws
 @pytest.mark.local_only
 def test_an_instance_lost_on_demand_is_an_internal_error(aws: Aws) -> None:
     aws.put_all({f"in/{number}": "1\n" for number in range(4)})
-    slow = ECHO.replace("return body", "import time; time.sleep(2); return body")
+    slow = ECHO.replace("return body", "import time; time.sleep(600); return body")
     fault = {"kind": "lose_instance", "host": "algo-2", "after_seconds": 0.5}
     ended = aws.transform([aws.script(slow)], given=CSV_LINES, wanted=CSV_OUT, instances=2, faults=[fault])
     assert ended.outcome == (
@@ -332,24 +338,24 @@ def test_a_container_that_hangs_on_demand_is_deaf_to_sigterm_and_killed_after_th
     )
     assert ended.outcome == ("Stopped", None)
 
-    aws.put_all({f"in/{number}": "1\n" for number in range(4)})
-    slow = ECHO.replace("return body", "import time; time.sleep(0.3); return body")
     request = aws.transform_request(given=CSV_LINES, wanted=CSV_OUT)
     fault = {"kind": "freeze_container", "host": "algo-1", "after_objects": 1}
     process = aws.start(
         aws.spec(
-            "transform", request, containers=[aws.script(slow)], faults=[fault],
+            "transform", request, containers=[only_the_first_answers(aws)], faults=[fault],
             settings={"transform_stop_grace_seconds": 0.5},
         )
     )  # fmt: skip
-    deadline = time.monotonic() + 30
-    while not aws.keys("out/"):
+    runner = psutil.Process(process.pid)
+    deadline = time.monotonic() + 60
+    while not any(each.status() == psutil.STATUS_STOPPED for each in runner.children(recursive=True)):
+        assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    time.sleep(1)
-    assert process.poll() is None
+    told_at = time.monotonic()
     process.terminate()
     assert aws.finish(process).outcome == ("Stopped", None)
+    assert time.monotonic() - told_at >= 0.5
     assert aws.tree("out/") == {"0.out": b"1\n"}
 
 
