@@ -53,7 +53,9 @@ def output_fn(data, accept):
 def only_the_first_answers(aws: Aws) -> dict[str, Any]:
     """A model that answers the first of four objects; longer than any test waits for the second."""
     aws.put_all({f"in/{number}": f"{number + 1}\n" for number in range(4)})
-    return aws.script(ECHO.replace("return body", 'import time; time.sleep(600 * (body != "1\\n")); return body'))
+    return aws.script(
+        ECHO.replace("return body", 'import time; time.sleep(600 * (body != "1\\n")); return body')
+    )
 
 
 def data_log(aws: Aws) -> list[str]:
