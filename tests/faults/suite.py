@@ -85,7 +85,7 @@ class Suite:
     def __init__(self, airflow: AirflowProcesses, aws: EmbeddedAws, root: Path) -> None:
         self.airflow, self.aws, self.root = airflow, aws, root
         self._runs = Look(self._ask_for_runs)
-        self._one_asks_the_janitor = threading.Lock()
+        self._janitor_lock = threading.Lock()
         self._jobs = Look(lambda: self.aws.server.local("GET", "usage")["jobs"])
 
     def api(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
@@ -122,36 +122,21 @@ class Suite:
         return found
 
     def tidy_up(self) -> None:
-        """Let the janitor run to its success: again, as its schedule would, where another case's fault met it.
+        """Let the janitor run to its success, as its schedule does every ten minutes."""
+        run = self._queue_janitor_run()
+        wait_until(
+            lambda: self.run_state(JANITOR, run) in ("success", "failed"), "the janitor's run has ended"
+        )
+        tasks = {each["task_id"]: each["state"] for each in self.tasks(JANITOR, run)}
+        assert self.run_state(JANITOR, run) == "success", f"the janitor's run {run} failed: {tasks}"
 
-        Its runs go one after the other. So one that has yet to begin serves all the cases that wait for it.
-
-        Raises:
-            AssertionError: it was not in time; says how its tasks ended.
-        """
-        runs: list[str] = []
-
-        def is_done() -> bool:
-            state = self.run_state(JANITOR, runs[-1]) if runs else "failed"
-            if state == "failed":
-                runs.append(self._next_run_of_the_janitor())
-            return state == "success"
-
-        try:
-            wait_until(is_done, "the janitor's run is a success")
-        except AssertionError as error:
-            tasks = {
-                run: {each["task_id"]: each["state"] for each in self.tasks(JANITOR, run)} for run in runs
-            }
-            raise AssertionError(f"{error}: {tasks}") from None
-
-    def _next_run_of_the_janitor(self) -> str:
-        with self._one_asks_the_janitor:
+    def _queue_janitor_run(self) -> str:
+        """The id of a run that has yet to begin. Runs go one after the other, so all cases that wait share it."""
+        with self._janitor_lock:
             for (dag_id, run_id), state in self._ask_for_runs().items():
                 if dag_id == JANITOR and state == "queued":
                     return run_id
-            run: str = self.api("POST", f"/dags/{JANITOR}/dagRuns", {"logical_date": None})["dag_run_id"]
-            return run
+            return str(self.api("POST", f"/dags/{JANITOR}/dagRuns", {"logical_date": None})["dag_run_id"])
 
 
 class Look:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import time
@@ -56,6 +57,15 @@ def only_the_first_answers(aws: Aws) -> dict[str, Any]:
     return aws.script(
         ECHO.replace("return body", 'import time; time.sleep(600 * (body != "1\\n")); return body')
     )
+
+
+def has_stopped_child(pid: int) -> bool:
+    """Whether SIGSTOP has reached a process below this one."""
+    for child in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if child.status() == psutil.STATUS_STOPPED:
+                return True
+    return False
 
 
 def data_log(aws: Aws) -> list[str]:
@@ -348,9 +358,8 @@ def test_a_container_that_hangs_on_demand_is_deaf_to_sigterm_and_killed_after_th
             settings={"transform_stop_grace_seconds": 0.5},
         )
     )  # fmt: skip
-    runner = psutil.Process(process.pid)
     deadline = time.monotonic() + 60
-    while not any(each.status() == psutil.STATUS_STOPPED for each in runner.children(recursive=True)):
+    while not has_stopped_child(process.pid):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.1)
