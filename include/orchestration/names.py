@@ -1,31 +1,31 @@
-"""The tag of the DAGs, and the task ids of the chains in the order of the way of the data.
+"""The tag of the DAGs, and the task ids in execution order.
 
-`cut` and `manifests` belong to pipelines without `preprocess`.
+`cut_input` and `write_manifests` are tasks of pipelines without `preprocess`.
 """
 
 from __future__ import annotations
 
-#: The Airflow tag of every DAG that `scoring_dag` makes; the Batch inference page finds the pipelines by it.
+#: The Airflow tag of every DAG that `build_scoring_dag` builds; the Batch inference page finds the pipelines by it.
 PIPELINE_TAG = "batch inference"
 
 PLAN = "plan"
-APPROVAL = "approval"
+AWAIT_APPROVAL = "approval"
 PREPROCESS = "preprocess"
-PREPROCESSED = "preprocessed"
-SHARDS = "shards"
-CUT = "cut"
-MANIFESTS = "manifests"
-CANARY = "canary"
-CANARIED = "canaried"
+AWAIT_PREPROCESS = "preprocessed"
+COLLECT_SHARDS = "shards"
+CUT_INPUT = "cut"
+WRITE_MANIFESTS = "manifests"
+TRANSFORM_CANARY = "canary"
+AWAIT_CANARY = "canaried"
 CALIBRATE = "calibrate"
 TRANSFORM = "transform"
-TRANSFORMED = "transformed"
-JOINING = "joining"
+AWAIT_TRANSFORM = "transformed"
+CHOOSE_JOIN = "joining"
 JOIN = "join"
-JOIN_JOB = "join_job"
-JOIN_JOB_DONE = "join_job_done"
-JOINED = "joined"
-CHECKS = "checks"
+SUBMIT_JOIN_JOB = "join_job"
+AWAIT_JOIN_JOB = "join_job_done"
+COLLECT_PARTS = "joined"
+RUN_CHECKS = "checks"
 PUBLISH = "publish"
 REPORT = "report"
 CLEAN_UP = "clean_up"

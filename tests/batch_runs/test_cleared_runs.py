@@ -26,16 +26,16 @@ def ran(database: Database, storage: Storage) -> Iterator[Database]:
     database.add_runs("open_one", ["night"])
     database.add_tasks("open_one", "night", dict.fromkeys(TASKS, "success"))
     values: dict[str, Any] = {
-        "plan": plan([20_000_000] * 2).for_xcom(),
+        "plan": plan([20_000_000] * 2).to_xcom(),
         "preprocess": {"Processing": {"ProcessingJobName": "churn-preprocess-1", "ProcessingResources": {}}},
         "preprocessed": job("preprocess", status="Completed"),
         "publish": PUBLISHED,
         "report": TOLD,
     }
     for task, value in values.items():
-        database.hand_on("open_one", "night", task, value)
+        database.push_xcom("open_one", "night", task, value)
     facts = {"preprocess_job": "p", "records_in": 68, "rejected": {"arity": 8}, "count": 3}
-    database.hand_on("open_one", "night", "shards", facts, key="facts")
+    database.push_xcom("open_one", "night", "shards", facts, key="facts")
     yield database
     database.clear()
 

@@ -9,7 +9,7 @@ import pytest
 
 from include.orchestration.storage import Storage
 from tests.batch_runs.database import Database
-from tests.scoring.builders import direct, plan
+from tests.scoring.builders import pipeline_without_preprocess, plan
 
 Pages = Callable[[str], str]
 OUTPUT = "s3://data/out/date=2026-01-31/"
@@ -33,7 +33,7 @@ def facts(**rejected: int) -> dict[str, Any]:
 def runs(database: Database, storage: Storage) -> None:
     """Runs that have published, without a report that can be read."""
     database.add_dag("open_one")
-    planned = plan([20_000_000] * 2).for_xcom()
+    planned = plan([20_000_000] * 2).to_xcom()
 
     def add(run_id: str, state: str = "success", reporting: str = "success", **handed_on: Any) -> None:
         database.add_runs("open_one", [run_id], state=state)
@@ -41,11 +41,11 @@ def runs(database: Database, storage: Storage) -> None:
         database.add_tasks("open_one", run_id, {**tasks, "report": reporting})
         for task, value in {"plan": planned, "publish": PUBLISHED, **handed_on}.items():
             key = "facts" if task == "shards" else "return_value"
-            database.hand_on("open_one", run_id, task, value, key=key)
+            database.push_xcom("open_one", run_id, task, value, key=key)
 
     add("pruned", shards=facts(arity=5), report=TOLD)
     add("released", report=TOLD)
-    add("alone", plan=plan([20_000_000], of=direct()).for_xcom(),
+    add("alone", plan=plan([20_000_000], of=pipeline_without_preprocess()).to_xcom(),
         report={**TOLD, "records": {"in": 60, "rejected": 0, "scored": 60}})  # fmt: skip
     add("report_failed", "failed", "failed", shards=facts(arity=5))
     add("nothing_known", "failed", "failed")

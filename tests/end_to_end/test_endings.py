@@ -218,8 +218,10 @@ def test_jobs_that_share_a_pool_are_at_most_twice_its_slots_and_all_get_their_tu
         pools.check_pool(pooled)
     api.call("PATCH", "/pools/jobs", {"name": "jobs", "slots": 1, "include_deferred": True})
     pools.check_pool(pooled)
-    text = POOL_DAG.replace("SUBMITTING", repr(pools.submitting(pooled)))
-    (endings.root / "dags" / "pooled.py").write_text(text.replace("WAITING", repr(pools.waiting(pooled))))
+    text = POOL_DAG.replace("SUBMITTING", repr(pools.build_submit_args(pooled)))
+    (endings.root / "dags" / "pooled.py").write_text(
+        text.replace("WAITING", repr(pools.build_wait_args(pooled)))
+    )
     endings.unpause("pooled")
     runs = [endings.trigger("pooled", {}) for _ in range(3)]
     assert [endings.wait("pooled", run) for run in runs] == ["success"] * 3
@@ -290,7 +292,7 @@ def test_a_run_above_its_budget_waits_for_a_person_then_takes_the_approved_versi
     urllib.request.urlopen(request, timeout=30).close()
     approved = answered("Approve")
     assert endings.wait(name, approved) == "success"
-    frame, manifest = endings.published(f"{OUTPUT}approved/")
+    frame, manifest = endings.read_published(f"{OUTPUT}approved/")
     assert len(frame) == manifest["records"]["scored"] > 0
     assert (manifest["model"]["group"], manifest["model"]["version"]) == (group, 1)
     assert manifest["records"]["in"] == len(frame) + manifest["records"]["rejected"]

@@ -18,8 +18,8 @@ import pytest
 from tests.end_to_end.conftest import ODD_NAME
 from tests.end_to_end.deployment import Deployment
 from tests.end_to_end.directly import direct_predictions, input_lines
-from tests.postgres import dump
-from tools.airflow_processes import DATABASE
+from tests.postgres import dump_database
+from tools.airflow_processes import DATABASE_VARIABLE
 from tools.laptop import CREDENTIALS
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
@@ -56,7 +56,7 @@ class Watch:
 
     def __call__(self) -> None:
         before = self.deployment.states(self.dag_id, self.run_id)
-        processes = task_processes(self.deployment.airflow.running["scheduler"].pid)
+        processes = task_processes(self.deployment.airflow.processes["scheduler"].pid)
         after = self.deployment.states(self.dag_id, self.run_id)
         self.ever.update(processes)
         for sensor, seen in self.while_waiting.items():
@@ -80,7 +80,7 @@ def first_run(deployment: Deployment) -> tuple[str, str, Watch]:
 def test_nothing_listens_beyond_this_machine(deployment: Deployment) -> None:
     """Nobody is asked for a password on a laptop, so nobody else may knock."""
     found = set()
-    for component in deployment.airflow.running.values():
+    for component in deployment.airflow.processes.values():
         parent = psutil.Process(component.pid)
         for process in (parent, *parent.children(recursive=True)):
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -104,7 +104,7 @@ def test_every_input_row_is_published_or_rejected_exactly_once(
 ) -> None:
     """The published rows and the rejects together are the input, counted as multisets of whole rows."""
     run_id = first_run[0]
-    published, manifest = deployment.published("s3://batch-inference-sample/by-hand/")
+    published, manifest = deployment.read_published("s3://batch-inference-sample/by-hand/")
     facts = deployment.xcom("abalone_by_hand", run_id, "shards", "facts")
     prefix = deployment.xcom("abalone_by_hand", run_id, "plan")["run_prefix"]
     objects = deployment.objects(f"{prefix}{facts['preprocess_job']}/")
@@ -135,7 +135,7 @@ def test_each_prediction_is_what_the_two_models_give_for_its_row(
     deployment: Deployment, first_run: tuple[str, str, Watch]
 ) -> None:
     """Featurizer and linear model computed here, on the published rows themselves."""
-    published, _ = deployment.published("s3://batch-inference-sample/by-hand/")
+    published, _ = deployment.read_published("s3://batch-inference-sample/by-hand/")
     expected = direct_predictions(deployment.sample / "model", published[COLUMNS[:-1]])
     numpy.testing.assert_allclose(published["predicted_rings"], expected, rtol=1e-5)
     assert published["predicted_rings"].std() > 0.5
@@ -194,7 +194,7 @@ def test_no_secret_is_left_in_logs_xcom_templates_or_files(
     prefix = deployment.xcom("abalone_by_hand", first_run[0], "plan")["run_prefix"]
     places = {
         **{str(path): path.read_bytes() for path in (airflow.home / "logs").rglob("*") if path.is_file()},
-        "database": dump(airflow.environment[DATABASE]),
+        "database": dump_database(airflow.environment[DATABASE_VARIABLE]),
         **deployment.objects(prefix),
         **deployment.objects("s3://batch-inference-sample/by-hand/"),
     }
@@ -221,7 +221,7 @@ def test_one_two_and_four_instances_give_identical_output(
     """The rows, their order and their predictions do not depend on the size of the cluster."""
     sort = [*COLUMNS, "predicted_rings"]
     jobs = [deployment.xcom("abalone_by_hand", first_run[0], "transformed")]
-    expected = deployment.published("s3://batch-inference-sample/by-hand/")[0].sort_values(
+    expected = deployment.read_published("s3://batch-inference-sample/by-hand/")[0].sort_values(
         sort, ignore_index=True
     )
     for instances in (1, 2):
@@ -230,7 +230,7 @@ def test_one_two_and_four_instances_give_identical_output(
         run_id = deployment.trigger("abalone_by_hand", conf)
         assert deployment.wait("abalone_by_hand", run_id) == "success"
         jobs.append(deployment.xcom("abalone_by_hand", run_id, "transformed"))
-        frame = deployment.published(prefix)[0].sort_values(sort, ignore_index=True)
+        frame = deployment.read_published(prefix)[0].sort_values(sort, ignore_index=True)
         pandas.testing.assert_frame_equal(frame, expected, check_exact=True)
     assert [job["instance_count"] for job in jobs] == [4, 1, 2]
 
@@ -257,7 +257,7 @@ def test_a_nightly_run_needs_nobody(deployment: Deployment) -> None:
     plan = deployment.xcom("abalone_nightly", run_id, "plan")
     date = runs[0]["logical_date"][:10]
     assert plan["output_uri"] == f"s3://batch-inference-sample/nightly/date={date}/"
-    assert len(deployment.published(plan["output_uri"])[0]) > 0
+    assert len(deployment.read_published(plan["output_uri"])[0]) > 0
 
 
 def joining(states: dict[str, str | None]) -> tuple[str | None, str | None, set[str | None]]:
@@ -279,8 +279,8 @@ def test_a_large_run_is_joined_by_a_job(deployment: Deployment, first_run: tuple
     assert deployment.wait("abalone_large", run_id) == "success"
     assert joining(deployment.states("abalone_large", run_id)) == ("success", "success", {"skipped"})
     sort = [*COLUMNS, "predicted_rings"]
-    expected = deployment.published("s3://batch-inference-sample/by-hand/")[0]
-    frame, manifest = deployment.published(prefix)
+    expected = deployment.read_published("s3://batch-inference-sample/by-hand/")[0]
+    frame, manifest = deployment.read_published(prefix)
     pandas.testing.assert_frame_equal(
         frame.sort_values(sort, ignore_index=True),
         expected.sort_values(sort, ignore_index=True),

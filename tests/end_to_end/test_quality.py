@@ -49,7 +49,7 @@ def test_a_held_run_waits_for_a_person_and_an_unchanged_night_ends_without_a_job
     assert gated.wait(DAG, released) == "success"
     states = gated.states(DAG, released)
     assert {task: states[task] for task in BEFORE_CHECKS} == dict.fromkeys(BEFORE_CHECKS, "skipped")
-    rows, manifest = gated.published(OUTPUT)
+    rows, manifest = gated.read_published(OUTPUT)
     assert manifest["run_id"] == held
     assert manifest["checks"]["judged_in"] == released
     assert len(rows) == manifest["rows"] == manifest["records"]["scored"]
@@ -59,4 +59,4 @@ def test_a_held_run_waits_for_a_person_and_an_unchanged_night_ends_without_a_job
     assert gated.wait(DAG, again) == "success"
     assert gated.xcom(DAG, again, "plan")["unchanged_since"] == held
     assert gated.states(DAG, again)["publish"] == "skipped"
-    assert gated.published(OUTPUT)[1]["run_id"] == held
+    assert gated.read_published(OUTPUT)[1]["run_id"] == held

@@ -9,7 +9,7 @@ from datetime import timedelta
 from tests.faults import data, interference, late
 from tests.faults.case import Case
 from tests.faults.scenario import Scenario
-from tests.faults.suite import SCARCE
+from tests.faults.suite import SCARCE_INSTANCE_TYPES
 
 #: Shorter than the limits of a real pipeline, long enough for a container to start.
 LIMIT_SECONDS = 12
@@ -43,7 +43,7 @@ def kill_worker_at(scenario: Scenario, hold: str) -> None:
     scenario.trigger()
     scenario.wait_for_hold(hold)
     scenario.kill_worker("preprocess")
-    scenario.let_go(hold)
+    scenario.release_fault(hold)
 
 
 def kill_worker_after(scenario: Scenario) -> None:
@@ -52,10 +52,10 @@ def kill_worker_after(scenario: Scenario) -> None:
     scenario.trigger()
     scenario.wait_for_hold(create)
     look = scenario.hold("DescribeProcessingJob")
-    scenario.let_go(create)
+    scenario.release_fault(create)
     scenario.wait_for_hold(look)
     scenario.kill_worker("preprocess")
-    scenario.let_go(look)
+    scenario.release_fault(look)
 
 
 # Airflow's components
@@ -67,21 +67,21 @@ def kill_scheduler(scenario: Scenario) -> None:
     scenario.trigger()
     scenario.wait_for_hold(hold)
     scenario.restart("scheduler")
-    scenario.let_go(hold)
+    scenario.release_fault(hold)
 
 
 def kill_triggerer(scenario: Scenario) -> None:
     """While it waits for a job."""
     hold = wait_with_a_job_at_work(scenario)
     scenario.restart("triggerer")
-    scenario.let_go(hold)
+    scenario.release_fault(hold)
 
 
 def kill_api_server(scenario: Scenario) -> None:
     """While a job is waited for; the job ends while nobody can be told."""
     hold = wait_with_a_job_at_work(scenario)
     scenario.suite.airflow.kill("api-server")
-    scenario.let_go(hold)
+    scenario.release_fault(hold)
     scenario.wait(lambda: not scenario.active_jobs(), "the job has ended without an api-server")
     scenario.start("api-server")
 
@@ -105,18 +105,18 @@ def hand_over(scenario: Scenario) -> None:
     first_job = scenario.triggerer("transformed")
     airflow.start_second_triggerer(second)
     with contextlib.ExitStack() as stack:
-        stack.callback(lambda: airflow.running.get(second) and airflow.kill(second))
+        stack.callback(lambda: airflow.processes.get(second) and airflow.kill(second))
         scenario.wait(lambda: len(scenario.suite.triggerers()) == 2, "two triggerers are alive")
-        airflow.signal("triggerer", signal.SIGSTOP)
-        stack.callback(airflow.signal, "triggerer", signal.SIGCONT)
+        airflow.send_signal("triggerer", signal.SIGSTOP)
+        stack.callback(airflow.send_signal, "triggerer", signal.SIGCONT)
         scenario.wait(
             lambda: scenario.triggerer("transformed") not in (None, first_job),
             "the second triggerer waits for the job",
         )
-        airflow.signal("triggerer", signal.SIGCONT)
+        airflow.send_signal("triggerer", signal.SIGCONT)
         airflow.kill(second, signal.SIGTERM)
     scenario.wait(lambda: scenario.triggerer("transformed") == first_job, "the first triggerer waits again")
-    scenario.let_go(hold)
+    scenario.release_fault(hold)
 
 
 def throttle(scenario: Scenario) -> None:
@@ -139,13 +139,13 @@ def reset_connections(scenario: Scenario) -> None:
 
 def have_no_instances(scenario: Scenario) -> None:
     """Twice, for the processing job."""
-    scenario.arm("capacity", count=2, job_name_contains=f"{scenario.head}-preprocess-")
+    scenario.arm("capacity", count=2, job_name_contains=f"{scenario.job_name_prefix}-preprocess-")
     scenario.trigger()
 
 
 def use_the_quota(scenario: Scenario) -> None:
     """Another job holds the only instance of its type until the run waits for it."""
-    instance_type = next(iter(SCARCE))
+    instance_type = next(iter(SCARCE_INSTANCE_TYPES))
     client, name = scenario.suite.aws.server.client("sagemaker"), f"occupies-the-quota-{id(scenario)}"
     cluster = {"InstanceType": instance_type, "InstanceCount": 1, "VolumeSizeInGB": 1}
     client.create_processing_job(
@@ -193,35 +193,35 @@ def stop_on_aws(scenario: Scenario) -> None:
     """A person does, on AWS's own page."""
     hang(scenario)
     (name,) = scenario.active_jobs()
-    scenario.nobody_wants_them()
+    scenario.mark_active_jobs_unwanted()
     scenario.suite.aws.server.client("sagemaker").stop_processing_job(ProcessingJobName=name)
 
 
 def mark_failed(scenario: Scenario) -> None:
     """The task that waits."""
     hang(scenario)
-    scenario.nobody_wants_them()
+    scenario.mark_active_jobs_unwanted()
     scenario.mark_task("preprocessed", "failed")
 
 
 def mark_run_failed(scenario: Scenario) -> None:
     """While its job is at work."""
     hang(scenario)
-    scenario.nobody_wants_them()
+    scenario.mark_active_jobs_unwanted()
     scenario.mark_run("failed")
 
 
 def clear_while_running(scenario: Scenario) -> None:
     """The task that submitted the job, with all that follow."""
     hang(scenario)
-    scenario.nobody_wants_them()
+    scenario.mark_active_jobs_unwanted()
     scenario.clear("preprocess", downstream=True)
 
 
 def clear_the_plan(scenario: Scenario) -> None:
     """All of the run, whose jobs have other names then."""
     hang(scenario)
-    scenario.nobody_wants_them()
+    scenario.mark_active_jobs_unwanted()
     scenario.clear("plan", downstream=True)
 
 
@@ -242,10 +242,10 @@ def clear_after_success(scenario: Scenario) -> None:
 def delete_the_run(scenario: Scenario) -> None:
     """Right after it was marked failed, so that its own teardown goes with it."""
     hang(scenario)
-    scenario.nobody_wants_them()
+    scenario.mark_active_jobs_unwanted()
     scenario.mark_run("failed")
     scenario.wait(scenario.delete_run, "the run may be deleted")
-    scenario.suite.tidy_up()
+    scenario.suite.run_janitor()
 
 
 def wait_for_the_runs_timeout(scenario: Scenario) -> None:
@@ -254,8 +254,8 @@ def wait_for_the_runs_timeout(scenario: Scenario) -> None:
     scenario.wait(
         lambda: scenario.suite.run_state(scenario.case.name, scenario.run_id) == "failed", "the run timed out"
     )
-    scenario.nobody_wants_them()
-    scenario.suite.tidy_up()
+    scenario.mark_active_jobs_unwanted()
+    scenario.suite.run_janitor()
 
 
 def publish_at_once(scenario: Scenario) -> None:
@@ -267,7 +267,7 @@ def publish_at_once(scenario: Scenario) -> None:
     scenario.trigger()
     scenario.trigger()
     scenario.wait_for_hold(hold, requests=2)
-    scenario.let_go(hold)
+    scenario.release_fault(hold)
 
 
 #: The run ends in the middle, having paid for one job.
@@ -356,7 +356,7 @@ CASES: tuple[Case, ...] = (
         fault="the account's quota is in use",
         ending="success: the run waits, without holding a worker, until there is room",
         act=use_the_quota,
-        pipeline={"preprocess.instance_type": next(iter(SCARCE))},
+        pipeline={"preprocess.instance_type": next(iter(SCARCE_INSTANCE_TYPES))},
     ),
     Case(
         name="aws-restarted",
@@ -402,7 +402,7 @@ CASES: tuple[Case, ...] = (
         act=run,
         states=("failed",),
         published=False,
-        pipeline={"input.uri": data.WITH_A_BAD_RECORD, "transform.on_poison": "fail"},
+        pipeline={"input.uri": data.INPUT_WITH_BAD_RECORD, "transform.on_poison": "fail"},
         conf={"transform_instance_count": 2},
     ),
     Case(
@@ -413,7 +413,7 @@ CASES: tuple[Case, ...] = (
         # The job itself, the object once more, the object in pieces, the records of the piece.
         transform=4,
         bad_record=True,
-        pipeline={"input.uri": data.WITH_A_BAD_RECORD},
+        pipeline={"input.uri": data.INPUT_WITH_BAD_RECORD},
         conf={"transform_instance_count": 2},
     ),
     Case(

@@ -49,13 +49,13 @@ class Stall:
         wake = scenario.stall_worker(self.task)
         try:
             if self.arrives == "at once":
-                scenario.let_go(hold)
+                scenario.release_fault(hold)
             scenario.wait(
                 lambda: (task := scenario.task(self.task))["try_number"] > 1 and task["state"] == "success",
                 f"the next try of {self.task} is a success",
             )
         finally:
-            scenario.let_go(hold)
+            scenario.release_fault(hold)
             wake(noticed=self.noticed)
 
 
@@ -78,7 +78,7 @@ def stall_the_submit(scenario: Scenario) -> None:
     """While the job that both tries take for theirs is at work."""
     hold = scenario.hold_input()
     Stall("transform", "hold", "CreateTransformJob", "submits the job", noticed=True)(scenario)
-    scenario.let_go(hold)
+    scenario.release_fault(hold)
 
 
 CASES = (

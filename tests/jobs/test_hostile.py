@@ -17,5 +17,5 @@ def test_the_page_says_what_is_said(tmp_path: Path, case: Case) -> None:
 
 def test_the_page_has_each_case_and_no_other() -> None:
     lines = [line for line in PAGE.read_text("utf-8").splitlines() if line.startswith("| ") and "`" in line]
-    assert [line.split(" | ")[0].removeprefix("| ") for line in lines] == [case.what for case in CASES]
+    assert [line.split(" | ")[0].removeprefix("| ") for line in lines] == [case.description for case in CASES]
     assert len(lines) >= 40

@@ -11,7 +11,7 @@ import pytest
 
 from include.jobs import blocks
 from include.jobs.errors import ConfigError, FunctionError, JoinError
-from include.jobs.join import JoinSpec, ShardFiles, join_group
+from include.jobs.join import JoinSpec, ShardFiles, join_shards
 
 COLUMNS = [
     {"name": "id", "type": "string"},
@@ -91,7 +91,7 @@ def joined(tmp_path: Path, output: str, *, records: str = "csv", **more: Any) ->
     )
     path = tmp_path / f"out.{output}"
     shard = ShardFiles("algo-1-00000", tmp_path / "records", tmp_path / "answers", ("id", "n", "x"))
-    join_group([shard], path, spec)
+    join_shards([shard], path, spec)
     return path
 
 
@@ -218,10 +218,13 @@ def test_what_a_function_makes_and_json_has_not_is_named(tmp_path: Path, module:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("missing", "mine_after.missing gave no column band for shard algo-1-00000, records 1 to 3"),
-        ("shorter", "gave 2 rows for the 3 of shard algo-1-00000, records 1 to 3; it must give each row"),
-        ("reversed", "gave 3 rows for the 3 of shard .*, in their order and with their index"),
-        ("text", "gave Series for shard algo-1-00000"),
+        ("missing", "mine_after.missing returned no column band for shard algo-1-00000, records 1 to 3"),
+        (
+            "shorter",
+            "returned 2 rows for the 3 of shard algo-1-00000, records 1 to 3; it must return each input row",
+        ),
+        ("reversed", "returned 3 rows for the 3 of shard .*, in order and with its index"),
+        ("text", "returned Series for shard algo-1-00000"),
         ("fails_on_two", "failed on shard algo-1-00000, record 2: KeyError: 'no two'"),
     ],
 )

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from include.jobs.errors import JoinError, PredictionError
-from include.jobs.join import JoinSpec, ShardFiles, join_group
+from include.jobs.join import JoinSpec, ShardFiles, join_shards
 from tests.jobs.hostile import parquet, run
 
 COLUMNS = [{"name": "id", "type": "string"}, {"name": "note", "type": "string"}]
@@ -26,7 +26,7 @@ def joined(folder: Path, records: bytes, answers: bytes, output: str, **spec: An
     (folder / "answers").write_bytes(answers)
     shape = JoinSpec.from_dict({"columns": COLUMNS, "format": output, "predictions": SCORE, **spec})
     path = folder / f"out.{output}"
-    join_group([ShardFiles("s", folder / "records", folder / "answers", ["id", "note"])], path, shape)
+    join_shards([ShardFiles("s", folder / "records", folder / "answers", ["id", "note"])], path, shape)
     if output == "parquet":
         rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
         return rows
@@ -77,7 +77,7 @@ def test_a_long_cell_reaches_the_join_from_parquet(tmp_path: Path, length: int) 
 @pytest.mark.parametrize("output", ["csv", "jsonl", "parquet"])
 def test_an_answer_that_is_no_csv_is_named(tmp_path: Path, output: str) -> None:
     with pytest.raises(
-        PredictionError, match=r"shard s, record 2: the answer 'two\\rthree' is not CSV: "
+        PredictionError, match=r"shard s, record 2: the prediction 'two\\rthree' is not CSV: "
     ) as found:
         joined(tmp_path, b"a,1\nb,2\n", b"one\ntwo\rthree\n", output)
     assert found.value.record == 2
@@ -96,7 +96,7 @@ def test_a_record_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
 
 def test_an_answer_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
     with pytest.raises(
-        PredictionError, match=r"^shard s, record 2: the answer 'caf\\\\xe9' is not UTF-8: "
+        PredictionError, match=r"^shard s, record 2: the prediction 'caf\\\\xe9' is not UTF-8: "
     ) as found:
         joined(tmp_path, b"a,1\nb,2\n", b"1\ncaf\xe9\n", "jsonl")
     assert found.value.record == 2

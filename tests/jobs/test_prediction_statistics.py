@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from include.jobs import blocks
 from include.jobs.errors import ConfigError, JobError
-from include.jobs.join import JoinSpec, ShardFiles, join_group
-from include.jobs.prediction_statistics import SAMPLE_ROWS, Statistics, merge_statistics
+from include.jobs.join import JoinSpec, ShardFiles, join_shards
+from include.jobs.prediction_statistics import SAMPLE_ROWS, PredictionStatistics, merge_statistics
 
 ROWS = 5_000
 COLUMNS = [
@@ -61,8 +61,8 @@ def spec(output: str, answers: str, **more: Any) -> JoinSpec:
 
 def counted(folder: Path, shards: list[ShardFiles], wanted: JoinSpec) -> dict[str, Any]:
     """The statistics of one part, as they are stored."""
-    statistics = Statistics(wanted)
-    join_group(shards, folder / f"out.{wanted.format}", wanted, statistics=statistics)
+    statistics = PredictionStatistics(wanted)
+    join_shards(shards, folder / f"out.{wanted.output_format}", wanted, statistics=statistics)
     found: dict[str, Any] = json.loads(json.dumps(statistics.to_dict()))
     return found
 

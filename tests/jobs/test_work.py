@@ -30,7 +30,7 @@ def run(folder: Path, objects: dict[str, bytes] = OBJECTS, **changes: Any) -> tu
     rules = [{"name": "once", "rule": "duplicates"}]
     return preprocess(
         container, parse_config(config(AB, rules=rules, shard_bytes=2_000, **changes))
-    ), container.output
+    ), container.output_dir
 
 
 @pytest.fixture
@@ -85,6 +85,8 @@ def test_what_ends_one_process_ends_the_job_with_its_message(tmp_path: Path, two
 def test_neighbours_are_shared_out_by_bytes(sizes: list[int], cores: int, expected: list[int]) -> None:
     """In MB; one for each core at most, and none for less than a process is worth."""
     objects = [InputObject(Path(), str(number), size) for number, size in enumerate(sizes)]
-    found = work.runs(objects, {str(number): size << 20 for number, size in enumerate(sizes)}, cores)
+    found = work.partition_objects(
+        objects, {str(number): size << 20 for number, size in enumerate(sizes)}, cores
+    )
     assert [len(run) for run in found] == expected
     assert [one for run in found for one in run] == objects

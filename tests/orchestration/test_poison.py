@@ -16,12 +16,12 @@ from airflow.sdk.exceptions import AirflowFailException
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from include.orchestration.poison import PoisonRecords, _request_bytes, shortened
-from include.orchestration.shard_sources import mended_shards
+from include.orchestration.poison import BadRecordContinuation, _request_bytes, shorten_reason
+from include.orchestration.shard_sources import read_merged_shards
 from include.orchestration.storage import Storage
-from include.scoring.naming import JobPaths, name_token
+from include.scoring.naming import JobPaths, build_name_token
 from sagemaker_jobs.ensuring import ensure_job
-from sagemaker_jobs.errors import JobFailed, JobFailedForGood, QuotaExceeded
+from sagemaker_jobs.errors import JobFailed, JobFailedPermanently, QuotaExceeded
 from sagemaker_jobs.jobs import Job
 from sagemaker_jobs.kinds import TRANSFORM
 from sagemaker_jobs.sensors import TransformJobSensor
@@ -58,7 +58,7 @@ class World:
     ) -> None:
         """Write what `preprocess` and `shards` leave; features are the records' first cells."""
         self.aws.reset()
-        self.storage.delete(self.storage.uris("s3://bucket/"))
+        self.storage.delete(self.storage.list_uris("s3://bucket/"))
         self.shards, self.poison, self.seen, self.least = shards, poison, [], 1
         documents = []
         for name, records in shards.items():
@@ -80,7 +80,7 @@ class World:
         self.storage.write_json(WROTE.shards, {"records": counts, "shards": documents})
         estimate = {"preprocess": {"dollars": 1.0}, "join": {"dollars": 0}}
         self.plan(**{"budget": None, "prices": {}, "estimate": estimate, **plan})
-        base = f"churn-transform-{name_token(NONCE)}-{time.monotonic_ns()}"  # logs are kept over tests
+        base = f"churn-transform-{build_name_token(NONCE)}-{time.monotonic_ns()}"  # logs are kept over tests
         self.aws.models["churn"] = {}
         self.spec = JobSpec(
             kind=TRANSFORM,
@@ -103,7 +103,7 @@ class World:
 
     def ensure(self, **arguments: Any) -> Job:
         """One look at the job, as a task takes it."""
-        return ensure_job(self.hook, self.spec, continuation=PoisonRecords(), **arguments)
+        return ensure_job(self.hook, self.spec, continuation=BadRecordContinuation(), **arguments)
 
     def run_job(self, job: Job, *, stop_before: Callable[[str], bool] = lambda name: False) -> None:
         """Carry out a job: an object with a poisoned line is refused, the others are answered line by line.
@@ -116,7 +116,7 @@ class World:
             folder = prefix["prefix"]
         else:
             folder = source["S3Uri"]
-            names = [uri.removeprefix(folder) for uri in self.storage.uris(folder)]
+            names = [uri.removeprefix(folder) for uri in self.storage.list_uris(folder)]
         self.seen.append(names)
         output, said, died = job.description["TransformOutput"]["S3OutputPath"], [], False
         for name in names:
@@ -155,14 +155,14 @@ class World:
 
     def to_the_end(self) -> Job:
         """Look and carry out until the work is settled."""
-        while not (job := self.ensure()).ended:
+        while not (job := self.ensure()).has_ended:
             self.run_job(job)
         return job
 
     def account(self) -> Any:
         """What the sensor hands on once all jobs have ended."""
         sensor = TransformJobSensor(
-            task_id="t", job_name="x", spec=self.spec.to_dict(), continuation=PoisonRecords()
+            task_id="t", job_name="x", spec=self.spec.to_dict(), continuation=BadRecordContinuation()
         )
         return sensor.execute(context_of(sensor))
 
@@ -218,7 +218,7 @@ def key(record: str) -> str:
 
 def check_mended(world: World, account: Any) -> None:
     """Every record is answered with its own answer, or rejected with its own text, in order."""
-    mended = mended_shards(world.storage, account)
+    mended = read_merged_shards(world.storage, account)
     rejected = 0
     for name, all_records in world.shards.items():
         good = [record for record in all_records if key(record) not in world.poison]
@@ -300,12 +300,12 @@ def test_a_model_that_answers_no_few_records_rejects_none(world: World) -> None:
     world.prepare(shards, {key(shards["algo-1-00000"][50])})
     world.least = 3
     with pytest.raises(
-        JobFailedForGood, match=r"refused 10 records, each sent with one that it has answered, and no"
+        JobFailedPermanently, match=r"refused 10 records, each sent with one that it has answered, and no"
     ) as failed:
         world.to_the_end()
     assert "no record can be blamed" in str(failed.value)
     assert world.jobs() == ["1", "2", "3", "4"]
-    assert [uri for uri in world.storage.uris(RUN) if "rejects" in uri or "mended" in uri] == []
+    assert [uri for uri in world.storage.list_uris(RUN) if "rejects" in uri or "mended" in uri] == []
 
 
 def test_where_nothing_was_answered_single_records_are_told_apart_by_each_other(world: World) -> None:
@@ -318,7 +318,7 @@ def test_where_nothing_was_answered_single_records_are_told_apart_by_each_other(
     check_mended(world, world.account())
     world.prepare({"algo-1-00000": records(0, 3)}, {"00001"})
     world.least = 2
-    with pytest.raises(JobFailedForGood, match="each sent alone, and has answered nothing at all"):
+    with pytest.raises(JobFailedPermanently, match="each sent alone, and has answered nothing at all"):
         world.to_the_end()
     assert world.jobs() == ["1", "2", "3", "4"]
 
@@ -387,7 +387,7 @@ def test_what_passes_in_pieces_is_no_poison(world: World) -> None:
     assert (job.attempt, job.status) == (3, "Completed")
     account = world.account()
     assert (account["settled"]["refused"], account["settled"]["rejects"]) == (0, None)
-    mended = mended_shards(world.storage, account)
+    mended = read_merged_shards(world.storage, account)
     assert world.storage.read(mended["algo-1-00001"]["records_object"][0]).decode() == "".join(
         shards["algo-1-00001"]
     )
@@ -461,7 +461,7 @@ def test_a_job_that_names_no_refused_object_fails_as_before(world: World) -> Non
     """A container that cannot start: no second job, and its own reason."""
     world.prepare({"algo-1-00000": records(0, 9)}, set())
     world.aws.end(world.ensure().name, "Failed", FailureReason="AlgorithmError: See job logs")
-    with pytest.raises(JobFailedForGood, match="ended as Failed") as failed:
+    with pytest.raises(JobFailedPermanently, match="ended as Failed") as failed:
         world.ensure()
     assert "further job" not in str(failed.value)
     assert world.jobs() == ["1"]
@@ -476,12 +476,12 @@ def test_more_than_max_rejected_fails_before_more_is_paid_for(world: World) -> N
     for _ in range(2):
         world.run_job(world.ensure())
     with pytest.raises(
-        JobFailedForGood, match=r"these are 6 of 74, and max_rejected allows 5\. Nothing is published"
+        JobFailedPermanently, match=r"these are 6 of 74, and max_rejected allows 5\. Nothing is published"
     ):
         world.ensure()
     assert world.jobs() == ["1", "2"]
     world.config = world.config.model_copy(update={"max_rejected": 6})
-    with pytest.raises(JobFailedForGood, match="max_rejected allows 5"):
+    with pytest.raises(JobFailedPermanently, match="max_rejected allows 5"):
         world.ensure()  # what counts is what was planned
     world.plan(budget=None, prices={})
     assert world.ensure(asked_again=True).attempt == 3
@@ -494,7 +494,7 @@ def test_a_clear_without_a_change_runs_what_is_left_once_more(world: World) -> N
     shards = {"algo-1-00000": records(0, 4), "algo-1-00001": records(1, 4)}
     world.config = world.config.model_copy(update={"max_rejected": 1})
     world.prepare(shards, {key(shards["algo-1-00001"][0]), key(shards["algo-1-00001"][1])})
-    with pytest.raises(JobFailedForGood, match="max_rejected allows 1"):
+    with pytest.raises(JobFailedPermanently, match="max_rejected allows 1"):
         world.to_the_end()
     job = world.ensure(asked_again=True)
     world.poison.remove(key(shards["algo-1-00001"][0]))
@@ -516,14 +516,14 @@ def test_the_budget_ends_it(world: World) -> None:
     # $0.06, of the third on two $0.12: the fourth would make it $1.54.
     for _ in range(3):
         world.run_job(world.ensure())
-    with pytest.raises(JobFailedForGood, match=r"the \$1\.42 already spent, and the budget is \$1\.50"):
+    with pytest.raises(JobFailedPermanently, match=r"the \$1\.42 already spent, and the budget is \$1\.50"):
         world.ensure()
     estimate = {"preprocess": {"dollars": 1.0}, "join": {"dollars": 0.0}, "dollars_high": 1.6}
     approved = {**plan, "approval": "the estimate is above the budget", "estimate": estimate}
     joined = {**approved, "estimate": {**estimate, "join": {"dollars": 0.1}}}
     world.plan(**joined)
     with pytest.raises(
-        JobFailedForGood, match=r"\$1\.42 already spent and the \$0\.1000 of the join, and the budget"
+        JobFailedPermanently, match=r"\$1\.42 already spent and the \$0\.1000 of the join, and the budget"
     ):
         world.ensure()
     world.plan(**approved)
@@ -540,7 +540,7 @@ def test_a_log_that_may_not_be_read_hides_nothing(world: World, monkeypatch: pyt
     def denied(*_: Any) -> Any:
         raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "GetLogEvents")
 
-    monkeypatch.setattr("include.orchestration.poison.refused", denied)
+    monkeypatch.setattr("include.orchestration.poison.read_rejected_objects", denied)
     with pytest.raises(JobFailed, match=r"(?s)Which objects were refused cannot be read.*ended as Failed"):
         world.ensure()
 
@@ -551,7 +551,7 @@ def test_a_model_that_drops_a_row_of_a_piece_fails_the_task(world: World) -> Non
     world.prepare(shards, {key(shards["algo-1-00001"][4])})
     for _ in range(3):
         world.run_job(world.ensure())
-    short = f"{RUN}{world.spec.job_name(3)}/predictions/algo-1-00001.1-3.csv.out"
+    short = f"{RUN}{world.spec.build_job_name(3)}/predictions/algo-1-00001.1-3.csv.out"
     world.storage.write(short, "0.1\n0.2\n")
     world.run_job(world.ensure())
     with pytest.raises(
@@ -562,7 +562,7 @@ def test_a_model_that_drops_a_row_of_a_piece_fails_the_task(world: World) -> Non
 
 def test_a_long_answer_is_kept_by_both_ends() -> None:
     """A traceback says last what happened."""
-    text = shortened(
+    text = shorten_reason(
         [
             "Bad HTTP status received from algorithm: 500",
             *(f"  line {n}" for n in range(500)),

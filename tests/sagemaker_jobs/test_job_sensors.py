@@ -22,7 +22,7 @@ from airflow.sdk.exceptions import (
 from sagemaker_jobs.ensuring import ensure_job
 from sagemaker_jobs.errors import (
     JobFailed,
-    JobFailedForGood,
+    JobFailedPermanently,
     JobRanTooLong,
     JobStopped,
     JobTimedOut,
@@ -174,7 +174,7 @@ def test_a_failed_job_says_everything(aws: FakeSageMaker, hook: SageMakerHook, j
     sensor = processing_sensor()
     deferral = deferral_of(sensor, context_of(sensor))
     aws.end("work-0123-1", "Failed", FailureReason=ALGORITHM, ExitMessage="algo-2: column 3 is no number")
-    with pytest.raises(JobFailedForGood) as raised:
+    with pytest.raises(JobFailedPermanently) as raised:
         resume(sensor, deferral, {"status": "Failed"})
     told = str(raised.value)
     assert isinstance(raised.value, AirflowFailException)
@@ -205,7 +205,7 @@ def test_of_many_streams_those_that_end_differently_are_shown(
         job_log(group, f"work-0123-1/algo-{number}-1", [telling])
     aws.end("work-0123-1", "Failed", FailureReason=ALGORITHM)
     sensor = processing_sensor()
-    with pytest.raises(JobFailedForGood) as raised:
+    with pytest.raises(JobFailedPermanently) as raised:
         sensor.execute(context_of(sensor))
     told = str(raised.value)
     assert told.count("    host ") == 19
@@ -236,7 +236,7 @@ def test_clearing_the_sensor_alone_starts_a_new_attempt_after_a_told_failure(
     ensure_job(hook, processing_spec())
     aws.end("work-0123-1", "Failed", FailureReason=ALGORITHM)
     sensor = processing_sensor(retries=2)
-    with pytest.raises(JobFailedForGood):
+    with pytest.raises(JobFailedPermanently):
         sensor.execute(context_of(sensor))
     cleared = processing_sensor(retries=2)
     deferral = deferral_of(cleared, context_of(cleared, try_number=2, max_tries=3))
@@ -282,7 +282,7 @@ def test_a_job_that_failed_while_its_time_ran_out_says_its_own_reason(
     sensor = processing_sensor(stop_after_seconds=60)
     deferral = deferral_of(sensor, context_of(sensor))
     aws.end("work-0123-1", "Failed", FailureReason=ALGORITHM)
-    with pytest.raises(JobFailedForGood, match="algorithm"):
+    with pytest.raises(JobFailedPermanently, match="algorithm"):
         resume(sensor, deferral, {"status": "timeout", "message": RAN_TOO_LONG})
 
 
@@ -367,7 +367,7 @@ def test_without_a_spec_the_named_job_is_waited_for(aws: FakeSageMaker, hook: Sa
     aws.end("work-0123-1")
     assert resume(sensor, deferral, {"status": "Completed"})["attempt"] is None
     missing = processing_sensor(spec=None, job_name="no-such-job")
-    with pytest.raises(RequestError, match="AWS knows no processing job 'no-such-job' in us-east-1"):
+    with pytest.raises(RequestError, match="AWS has no processing job 'no-such-job' in us-east-1"):
         missing.execute(context_of(missing))
 
 
@@ -410,7 +410,7 @@ def test_what_the_job_wrote_is_listed_with_its_digest(aws: FakeSageMaker, hook: 
     spec = transform_spec()
     ensure_job(hook, spec)
     aws.end("score-0123-1")
-    sensor = TransformJobSensor(task_id="t", job_name="x", spec=spec.to_dict(), keep_listing=True)
+    sensor = TransformJobSensor(task_id="t", job_name="x", spec=spec.to_dict(), write_listing=True)
     listing = sensor.execute(context_of(sensor))["listing"]
     line = (
         b'["s3://bucket/run/score-0123-1/predictions/a.csv.out", 5, "%s"]\n'

@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import TaskDeferred
 from sagemaker_jobs.ensuring import ensure_job
 from sagemaker_jobs.errors import JobFailed, JobMismatch, NotVisibleYet, QuotaExceeded, SubmitFailed
 from sagemaker_jobs.operators import ProcessingJobOperator
-from sagemaker_jobs.progress import objects_to_do
+from sagemaker_jobs.progress import count_input_objects
 from sagemaker_jobs.sensors import TransformJobSensor
 from tests.sagemaker_jobs.builders import context_of, processing_config
 from tests.sagemaker_jobs.fake_sagemaker import quota_message
@@ -106,7 +106,7 @@ def test_a_type_outside_the_list_is_a_mismatch(aws: FakeSageMaker, hook: SageMak
     spec = transform_spec(instance_types=("ml.m5.xlarge",))
     no_capacity(aws, ensure_job(hook, spec).name)
     ensure_job(hook, spec)
-    with pytest.raises(JobMismatch, match=r"InstanceType is 'ml.m5.xlarge', asked for was 'ml.m5.large'"):
+    with pytest.raises(JobMismatch, match=r"InstanceType is 'ml.m5.xlarge', requested was 'ml.m5.large'"):
         ensure_job(hook, replace(spec, instance_types=()))
 
 
@@ -114,7 +114,7 @@ def test_the_sensor_goes_to_the_next_type_without_a_retry(aws: FakeSageMaker, ho
     """Then, when all types are out, pauses without a worker, and at the end of its patience says why."""
     spec = transform_spec(instance_types=("ml.m5.xlarge",))
     ensure_job(hook, spec)
-    sensor = TransformJobSensor(task_id="t", job_name="x", spec=spec.to_dict(), room_patience_seconds="100")
+    sensor = TransformJobSensor(task_id="t", job_name="x", spec=spec.to_dict(), submit_timeout_seconds="100")
     context = context_of(sensor)
     deferral = deferral_of(lambda: sensor.execute(context))
     no_capacity(aws, "score-0123-1")
@@ -144,7 +144,7 @@ def test_the_sensor_goes_to_the_next_type_without_a_retry(aws: FakeSageMaker, ho
 def test_a_quota_in_use_is_waited_for_without_a_worker(aws: FakeSageMaker, hook: SageMakerHook):
     """The operator tries again after a pause; without patience it says so at once."""
     aws.refuse("CreateProcessingJob", "ResourceLimitExceeded", quota_message(4, in_use=3, wanted=2), times=3)
-    hasty = ProcessingJobOperator(task_id="p", config=processing_config(), room_patience_seconds=0)
+    hasty = ProcessingJobOperator(task_id="p", config=processing_config(), submit_timeout_seconds=0)
     with pytest.raises(QuotaExceeded):
         hasty.execute(context_of(hasty))
     operator = ProcessingJobOperator(task_id="p", config=processing_config())
@@ -155,7 +155,7 @@ def test_a_quota_in_use_is_waited_for_without_a_worker(aws: FakeSageMaker, hook:
         kwargs = {**(deferral.kwargs or {}), "event": "a moment"}
         again = context_of(resumed, xcoms=context["ti"].xcoms)
         if aws.script["CreateProcessingJob"]:
-            deferral = deferral_of(lambda: resumed.resume_execution("begin_again", kwargs, again))  # noqa: B023 - called here
+            deferral = deferral_of(lambda: resumed.resume_execution("begin_again", kwargs, again))
         else:
             result = resumed.resume_execution("begin_again", kwargs, again)
     assert result["Processing"]["ProcessingJobName"] == "abalone-preprocess-0123456789-1"
@@ -177,7 +177,7 @@ def test_an_aws_that_takes_no_jobs_is_waited_for_without_a_worker(
     result = operator.resume_execution("begin_again", kwargs, context)
     assert result["Processing"]["ProcessingJobName"] == "abalone-preprocess-0123456789-1"
     aws.refuse("CreateProcessingJob", "ThrottlingException", "Rate exceeded", times=3)
-    hasty = ProcessingJobOperator(task_id="p", config=processing_config("other"), room_patience_seconds=0)
+    hasty = ProcessingJobOperator(task_id="p", config=processing_config("other"), submit_timeout_seconds=0)
     with pytest.raises(SubmitFailed, match="Rate exceeded"):
         hasty.execute(context_of(hasty))
 
@@ -188,7 +188,7 @@ def test_a_job_that_aws_does_not_describe_yet_is_waited_for_without_a_worker(
     """For some minutes, however short the patience for room: the job exists, and no second one is made."""
     not_found = ("DescribeProcessingJob", "ValidationException", "Could not find requested job with name: x")
     aws.refuse(*not_found, times=4)
-    operator = ProcessingJobOperator(task_id="p", config=processing_config(), room_patience_seconds=0)
+    operator = ProcessingJobOperator(task_id="p", config=processing_config(), submit_timeout_seconds=0)
     context = context_of(operator)
     deferral = deferral_of(lambda: operator.execute(context))
     assert deferral.trigger.serialize()[1]["moment"].timestamp() - time.time() < 20
@@ -209,7 +209,7 @@ def test_a_job_that_is_taken_at_the_end_of_a_long_wait_for_room_is_waited_for_li
 ):
     """The patience for room is over, and so was the wait for the job that had got it: it ran with nobody waiting."""
     aws.refuse("CreateProcessingJob", "ResourceLimitExceeded", quota_message(4, in_use=3, wanted=2))
-    operator = ProcessingJobOperator(task_id="p", config=processing_config(), room_patience_seconds=3600)
+    operator = ProcessingJobOperator(task_id="p", config=processing_config(), submit_timeout_seconds=3600)
     context = context_of(operator)
     deferral = deferral_of(lambda: operator.execute(context))
     kwargs = {"trouble": {"since": time.time() - 3599, "pauses": 9}, "event": "a moment"}
@@ -425,7 +425,7 @@ def test_a_transform_of_a_folder_named_without_its_slash_goes_on_with_the_rest(
         bucket.client.put_object(Bucket="bucket", Key="zz-manifest.json", Body=json.dumps([{"prefix": uri}]))
     spec.request["TransformInput"]["DataSource"]["S3DataSource"] = source
     job = ensure_job(hook, spec)
-    assert objects_to_do(hook, job) == 3
+    assert count_input_objects(hook, job) == 3
     bucket.put("run/score-0123-1/predictions/a.csv.out")
     aws.end("score-0123-1", "Failed", FailureReason=INTERNAL)
     assert ensure_job(hook, spec).name == "score-0123-2"

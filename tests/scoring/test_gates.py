@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from include.jobs.groups import UNREADABLE
+from include.jobs.groups import UNREADABLE_GROUP
 from include.jobs.profiles import NumberProfile, TextProfile
-from include.scoring.checks import Evidence, Verdict, check_held, judge
-from include.scoring.drift import population_stability_index
-from include.scoring.errors import HeldError
+from include.scoring.checks import GateInputs, GateResult, check_not_held, evaluate_gates
+from include.scoring.drift import compute_population_stability_index
+from include.scoring.errors import RunHeldError
 from tests.scoring.builders import pipeline
 
 SENSITIVE = {"sensitive": [{"column": "age", "edges": [30]}]}
@@ -52,9 +52,9 @@ def texts(values: list[str]) -> dict[str, Any]:
     return {"rows": len(values), "columns": {"kind": profile.to_dict()}, "sample": sample, "groups": {}}
 
 
-def verdict(stated: dict[str, Any], statistics: dict[str, Any], **more: Any) -> Verdict:
+def verdict(stated: dict[str, Any], statistics: dict[str, Any], **more: Any) -> GateResult:
     """What the gate says about the run."""
-    (found,) = judge([gate(**stated)], Evidence(statistics=statistics, **more))
+    (found,) = evaluate_gates([gate(**stated)], GateInputs(statistics=statistics, **more))
     return found
 
 
@@ -187,8 +187,8 @@ def test_a_pinned_baseline_is_compared_instead() -> None:
 def test_the_index_is_never_negative_and_zero_for_equals(first: list[float], second: list[float]) -> None:
     """Whatever the values, zeros and single values among them."""
     before, now = (numbers(list(values))["columns"]["churn"] for values in (first, second))
-    assert population_stability_index(before, before) == 0
-    assert population_stability_index(before, now) >= -1e-12
+    assert compute_population_stability_index(before, before) == 0
+    assert compute_population_stability_index(before, now) >= -1e-12
 
 
 def test_the_index_is_that_of_ten_classes() -> None:
@@ -196,7 +196,7 @@ def test_the_index_is_that_of_ten_classes() -> None:
     before = numbers([float(n) for n in range(1, 1001)])["columns"]["churn"]
     now = numbers([float(n) for n in range(1, 501)])["columns"]["churn"]
     # Five times (0.2 - 0.1) ln 2 and five times (0.0001 - 0.1) ln(0.0001 / 0.1).
-    assert population_stability_index(before, now) == pytest.approx(0.3466 + 3.4505, rel=0.05)
+    assert compute_population_stability_index(before, now) == pytest.approx(0.3466 + 3.4505, rel=0.05)
 
 
 def counts(records: int, rejected: int) -> dict[str, Any]:
@@ -219,7 +219,7 @@ REJECTS = {"gate": "group_rejects", "column": "age", "most_ratio": 1.5}
         ({"below 30": counts(1000, 0), "30 and above": counts(1000, 1)}, "held", "none of the others are"),
         ({"below 30": counts(1000, 0), "30 and above": counts(1000, 0)}, "passed", "1.00 times"),
         ({"below 30": counts(1000, 10), "30 and above": counts(99, 90)}, "unknown", "no two groups"),
-        ({"below 30": counts(1000, 10), UNREADABLE: counts(500, 500)}, "unknown", "no two groups"),
+        ({"below 30": counts(1000, 10), UNREADABLE_GROUP: counts(500, 500)}, "unknown", "no two groups"),
         ({}, "unknown", "no two groups"),
     ],
 )
@@ -230,23 +230,23 @@ def test_rejecting_one_group_more_than_the_others_is_held(
     found = verdict(REJECTS, numbers([1]), groups={"age": groups})
     assert found.outcome == outcome
     assert said in found.sentence
-    assert all(value is None or value < 1e9 for value in found.as_dict()["figures"].values())
+    assert all(value is None or value < 1e9 for value in found.to_dict()["figures"].values())
 
 
 def test_a_run_is_held_by_a_gate_that_says_so_and_by_no_other() -> None:
     """The message says why, and how a person publishes it all the same."""
     range_ = {"gate": "range", "column": "churn", "max": 1}
     warned = verdict({**range_, "then": "warn"}, numbers([2]))
-    check_held("nightly-1", [warned])
-    with pytest.raises(HeldError, match=r'between 2 and 2.*\{"publish_run": "nightly-1"\}'):
-        check_held("nightly-1", [warned, verdict(range_, numbers([2]))])
+    check_not_held("nightly-1", [warned])
+    with pytest.raises(RunHeldError, match=r'between 2 and 2.*\{"publish_run": "nightly-1"\}'):
+        check_not_held("nightly-1", [warned, verdict(range_, numbers([2]))])
 
 
 @pytest.mark.parametrize(
     ("stated", "message"),
     [
         ({"gate": "nulls", "column": "chrun", "most": 0}, "found 'chrun'.*did you mean 'churn'"),
-        ({"gate": "range", "column": "kind", "min": 0}, "type string, which a gate range cannot judge"),
+        ({"gate": "range", "column": "kind", "min": 0}, "type string, which a gate range cannot check"),
         ({"gate": "range", "column": "churn"}, "neither min nor max"),
         ({"gate": "range", "column": "churn", "min": 2, "max": 1}, "no number lies between"),
         ({"gate": "rows"}, "neither least nor most"),

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from include.scoring.config import Pipeline
-from include.scoring.deadline import check_deadline, deadline_at
+from include.scoring.deadline import check_deadline, resolve_deadline
 from include.scoring.errors import PlanError
 from include.scoring.history import HistoryRow
 from include.scoring.params import RunParams
@@ -40,8 +40,8 @@ def plan(
     limits = {"transform.max_instances": 8, "preprocess.max_instances": 8, "goals.prefer": "cost"}
     of: Pipeline = pipeline({**limits, **(changes or {})})
     return make_plan(
-        of, RunParams(**params), objects(sizes), run_id="r", nonce="n", moment=MOMENT, now=MOMENT, input_uri=INPUT,
-        output_uri="s3://data/out/", history=MEASURED if history is None else history, quotas=quotas, can_ask=can_ask,
+        of, RunParams(**params), objects(sizes), run_id="r", nonce="n", data_time=MOMENT, now=MOMENT, input_uri=INPUT,
+        output_uri="s3://data/out/", history=MEASURED if history is None else history, quotas=quotas, can_request_approval=can_ask,
     )  # fmt: skip
 
 
@@ -151,7 +151,7 @@ def test_a_run_above_its_budget_waits_for_a_person_where_the_pipeline_says_so() 
         text.startswith("A person must approve this run: the budget is $0.1000") for text in made.sentences
     )
     assert plan([GB] * 8, budget=1).approval is None
-    with pytest.raises(PlanError, match="on_over_budget is 'approve', but this run has nobody to ask"):
+    with pytest.raises(PlanError, match="on_over_budget is 'approve', but nobody can approve this run"):
         plan([GB] * 8, {"goals.on_over_budget": "approve"}, budget=0.1)
 
 
@@ -213,7 +213,7 @@ def test_every_acceptable_type_is_tried_without_capacity_the_chosen_one_first() 
     assert plan([GB] * 8, dear, budget=2).transform.instance_types == (large, "ml.g5.24xlarge")
     assert plan([GB] * 8, dear, budget=0.5).transform.instance_types == (large,)
     alone = plan([GB] * 8, types)
-    assert alone.preprocess.instance_types == ("ml.m5.xlarge",)
+    assert alone.preprocess.instance_type_shape == ("ml.m5.xlarge",)
 
 
 def test_a_quota_of_the_account_lowers_the_limit_and_an_exhausted_one_is_an_error() -> None:
@@ -263,7 +263,7 @@ def test_max_instances_of_a_run_lowers_both_stages_and_raises_none() -> None:
 def test_a_deadline_is_minutes_from_now_or_the_next_such_time_of_day(
     value: int | str, moment: datetime
 ) -> None:
-    assert deadline_at(value, MOMENT) == moment
+    assert resolve_deadline(value, MOMENT) == moment
 
 
 @pytest.mark.parametrize("value", ["", "0", "-5", "24:00", "7:5", "soon", "1.5", True, "06:00:00"])
@@ -275,7 +275,7 @@ def test_anything_else_is_no_deadline(value: Any) -> None:
 @settings(max_examples=60, deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 20 * GB), min_size=1, max_size=20), minutes=st.integers(1, 600),
-    budget=st.one_of(st.none(), st.floats(0.01, 50)), prefer=st.sampled_from(["cost", "speed"]),
+    budget=st.one_of(st.nothing(), st.floats(0.01, 50)), prefer=st.sampled_from(["cost", "speed"]),
 )  # fmt: skip
 def test_a_plan_that_is_made_meets_its_goals_by_its_own_estimate(
     sizes: list[int], minutes: int, budget: float | None, prefer: str

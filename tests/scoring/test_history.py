@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from include.scoring.history import HistoryRow, rate_for, rows_of
+from include.scoring.history import HistoryRow, build_history_rows, compute_rate
 from tests.scoring.test_report import report
 
 
@@ -17,7 +17,7 @@ def row(**changes: Any) -> HistoryRow:
         "records": 1000, "objects": 20, "provisioning_seconds": 240.0, "running_seconds": 340.0, "busy_seconds": 500.0,
         "start_seconds": 90.0, "predicted_seconds": 320.0, "dollars": 0.05,
     }  # fmt: skip
-    return HistoryRow.of({**known, **changes})
+    return HistoryRow.from_row({**known, **changes})
 
 
 def nights(*rates: float, **changes: Any) -> list[HistoryRow]:
@@ -30,7 +30,7 @@ def nights(*rates: float, **changes: Any) -> list[HistoryRow]:
 
 def rate(history: list[HistoryRow], **changes: Any) -> Any:
     known: dict[str, Any] = {"stage": "transform", "instance_type": "ml.m5.xlarge", "model": "churn-model"}
-    return rate_for(history, **{**known, **changes})
+    return compute_rate(history, **{**known, **changes})
 
 
 def test_without_runs_a_stated_default_applies_scaled_by_the_type() -> None:
@@ -112,14 +112,14 @@ def test_the_error_of_the_last_plan_is_stated() -> None:
     learned = rate(
         [*nights(2, 2, 2), row(moment="2026-02-01", running_seconds=400.0, predicted_seconds=320.0)]
     )
-    assert learned.last_error == pytest.approx(0.25)
+    assert learned.last_prediction_error == pytest.approx(0.25)
     assert learned.basis("transform") == (
         "transform measured at 2 MB/s per instance ± 5%, the median of the last 4 runs; the last plan was off by +25%"
     )
 
 
 def test_a_report_gives_the_rows_that_the_next_plan_reads() -> None:
-    rows = rows_of(report())
+    rows = build_history_rows(report())
     assert [
         (
             each.stage,
@@ -132,8 +132,8 @@ def test_a_report_gives_the_rows_that_the_next_plan_reads() -> None:
         )
         for each in rows
     ] == [("preprocess", 2, 40_000_000, 68, 2, 150.0, 25.0), ("transform", 2, 40_000_000, 60, 3, 60.0, 20.0)]
-    assert HistoryRow.of(rows[0].as_dict()) == rows[0]
-    learned = rate_for(rows, stage="transform", instance_type="ml.m5.xlarge", model="churn-model")
+    assert HistoryRow.from_row(rows[0].to_dict()) == rows[0]
+    learned = compute_rate(rows, stage="transform", instance_type="ml.m5.xlarge", model_key="churn-model")
     assert learned.bytes_per_second == pytest.approx(40e6 / 60)
     assert learned.start_seconds == 20.0
 
@@ -141,4 +141,4 @@ def test_a_report_gives_the_rows_that_the_next_plan_reads() -> None:
 def test_a_stage_that_ran_on_several_types_teaches_the_rate_of_none() -> None:
     figures = report()
     figures["stages"][1]["billed_by_type"] = {"ml.m5.xlarge": 30.0, "ml.m5.2xlarge": 30.0}
-    assert [row.stage for row in rows_of(figures)] == ["preprocess"]
+    assert [row.stage for row in build_history_rows(figures)] == ["preprocess"]

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from include.scoring.errors import LintError, PlanError
 from include.scoring.params import RunParams
-from include.scoring.preflight import preflight
-from include.scoring.quotas import quota_names
+from include.scoring.preflight import run_preflight
+from include.scoring.quotas import list_quota_names
 from tests.scoring import test_goals as goals
-from tests.scoring.builders import direct, pipeline, plan
+from tests.scoring.builders import pipeline, pipeline_without_preprocess, plan
 from tests.scoring.test_history import row
 from tests.scoring.test_security import KEY
 
@@ -156,9 +156,9 @@ def test_quotas_and_the_runs_own_limit_hold_the_join() -> None:
     assert joining(max_instances=1) == 1
     with pytest.raises(PlanError, match=rf"quota '{of_type}' is 0, and join needs 1"):
         joining(quotas={of_type: 0})
-    asked = quota_names(pipeline(fast), RunParams())
+    asked = list_quota_names(pipeline(fast), RunParams())
     assert {of_type, across, "ml.m5.xlarge for processing job usage"} <= asked
-    assert of_type not in quota_names(pipeline({**fast, "join.processing_above": None}), RunParams())
+    assert of_type not in list_quota_names(pipeline({**fast, "join.processing_above": None}), RunParams())
 
 
 def test_the_cheapest_of_the_types_joins_and_the_others_take_its_place_without_capacity() -> None:
@@ -166,7 +166,7 @@ def test_the_cheapest_of_the_types_joins_and_the_others_take_its_place_without_c
     quota = {"ml.m5.large for processing job usage": 0}
     job = goals.plan(EIGHT, {**LARGE, **types}, quotas=quota).join.job
     assert job.instance_type == "ml.m5.xlarge"
-    assert job.instance_types == ("ml.m5.xlarge", "ml.m5.2xlarge")
+    assert job.instance_type_shape == ("ml.m5.xlarge", "ml.m5.2xlarge")
 
 
 def test_there_are_shards_for_every_instance_of_the_join() -> None:
@@ -186,7 +186,7 @@ def test_there_are_shards_for_every_instance_of_the_join() -> None:
 @settings(max_examples=60, deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 20 * GB), min_size=1, max_size=20), minutes=st.integers(1, 600),
-    budget=st.one_of(st.none(), st.floats(0.01, 50)), prefer=st.sampled_from(["cost", "speed"]),
+    budget=st.one_of(st.nothing(), st.floats(0.01, 50)), prefer=st.sampled_from(["cost", "speed"]),
     kind=st.sampled_from(["ml.m5.large", "ml.g5.24xlarge"]), most=st.integers(1, 100),
 )  # fmt: skip
 def test_a_plan_with_a_join_job_meets_its_goals_by_its_own_estimate(
@@ -207,13 +207,13 @@ def test_a_plan_with_a_join_job_meets_its_goals_by_its_own_estimate(
     )
     assert budget is None or made.estimate.dollars <= budget
     assert made.join.job.instance_count <= min(most, made.transform.shards)
-    preflight(pipeline(changes), made)
+    run_preflight(pipeline(changes), made)
 
 
 def test_what_sagemaker_would_refuse_of_the_join_is_refused_before_anything_is_paid_for() -> None:
     of = pipeline({**LARGE, "security.volume_kms_key": KEY})
     made = plan([100 * MB], of=of)
-    preflight(of, made)
+    run_preflight(of, made)
     bent = made.model_copy(
         update={
             "join": made.join.model_copy(
@@ -224,9 +224,9 @@ def test_what_sagemaker_would_refuse_of_the_join_is_refused_before_anything_is_p
     with pytest.raises(
         LintError, match=r"VolumeKmsKeyId: found a key for ml\.m5d\.4xlarge; it has local NVMe"
     ):
-        preflight(of, bent)
+        run_preflight(of, bent)
 
 
 def test_the_job_needs_the_shards_that_preprocess_writes() -> None:
-    with pytest.raises(ValidationError, match=r"join\.processing_above.*shares out the shards"):
-        direct(LARGE)
+    with pytest.raises(ValidationError, match=r"join\.processing_above.*reads the shards of preprocess"):
+        pipeline_without_preprocess(LARGE)

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from include.scoring.errors import LintError
-from include.scoring.lint import Facts, lint_processing, lint_transform, refuse
-from include.scoring.requests import processing_request, transform_request
+from include.scoring.lint import LintContext, lint_processing, lint_transform, raise_for_problems
+from include.scoring.requests import build_preprocess_request, build_transform_request
 from tests.scoring.builders import example
 from tests.scoring.test_requests import PROCESSING, TRANSFORM
 
 
 def request(**changes: Any) -> dict[str, Any]:
     """A sound transform request with values replaced at names joined by two underscores; None removes."""
-    made = transform_request(example(), TRANSFORM)
+    made = build_transform_request(example(), TRANSFORM)
     for path, value in changes.items():
         *parents, last = path.split("__")
         at = made
@@ -29,10 +29,16 @@ def request(**changes: Any) -> dict[str, Any]:
 
 
 def test_the_projects_own_requests_have_no_problem() -> None:
-    facts = Facts(containers=2, largest_record_bytes=200, header=False, keys=["work/x"], input_bytes=10**9)
+    facts = LintContext(
+        container_count=2,
+        largest_record_bytes=200,
+        has_header=False,
+        bucket_keys=["work/x"],
+        host_input_bytes=10**9,
+    )
     assert lint_transform(request(), facts) == ()
-    assert lint_processing(processing_request(example(), PROCESSING), facts) == ()
-    refuse(())
+    assert lint_processing(build_preprocess_request(example(), PROCESSING), facts) == ()
+    raise_for_problems(())
 
 
 SOURCE = "TransformInput__DataSource__S3DataSource__S3Uri"
@@ -97,12 +103,12 @@ CSV = {"TransformOutput__Accept": "text/csv"}
 def test_a_request_that_would_fail_late_is_one_sentence(
     changes: dict[str, Any], facts: dict[str, Any], begin: str, end: str
 ) -> None:
-    problems = lint_transform(request(**changes), Facts(**facts))
+    problems = lint_transform(request(**changes), LintContext(**facts))
     assert len(problems) == 1, problems
     assert problems[0].startswith(begin)
     assert problems[0].endswith(end)
     with pytest.raises(LintError) as caught:
-        refuse(problems)
+        raise_for_problems(problems)
     assert str(caught.value) == problems[0]
 
 
@@ -120,19 +126,21 @@ def test_a_request_that_would_fail_late_is_one_sentence(
     ],
 )
 def test_what_sagemaker_takes_is_not_complained_about(changes: dict[str, Any], facts: dict[str, Any]) -> None:
-    assert lint_transform(request(**changes), Facts(**facts)) == ()
+    assert lint_transform(request(**changes), LintContext(**facts)) == ()
 
 
 def test_a_disk_that_cannot_hold_input_and_output_is_found() -> None:
-    made = processing_request(example(), PROCESSING)
-    assert lint_processing(made, Facts(input_bytes=9 * 10**9)) == ()
-    (problem,) = lint_processing(made, Facts(input_bytes=10 * 10**9))
+    made = build_preprocess_request(example(), PROCESSING)
+    assert lint_processing(made, LintContext(host_input_bytes=9 * 10**9)) == ()
+    (problem,) = lint_processing(made, LintContext(host_input_bytes=10 * 10**9))
     assert problem.startswith("VolumeSizeInGB: found 30, but each instance holds 10.0 GB of input")
     assert "write 31, or use more instances" in problem
 
 
 def test_several_problems_are_told_at_once() -> None:
-    problems = lint_transform(request(TransformJobName="a_b", MaxPayloadInMB=50), Facts(containers=2))
+    problems = lint_transform(
+        request(TransformJobName="a_b", MaxPayloadInMB=50), LintContext(container_count=2)
+    )
     assert [problem.split(":")[0].split(" ")[0] for problem in problems] == [
         "TransformJobName", "MaxConcurrentTransforms", "MaxPayloadInMB",
     ]  # fmt: skip

@@ -118,8 +118,8 @@ def test_the_digest_of_the_input_changes_with_any_object() -> None:
 
 def test_what_tasks_hand_on_is_json_and_does_not_grow_with_the_listing() -> None:
     few, many = plan([1000] * 2), plan([1000] * 5000)
-    assert abs(len(json.dumps(few.for_xcom())) - len(json.dumps(many.for_xcom()))) < 100
-    assert Plan.model_validate(json.loads(json.dumps(many.for_xcom()))) == many
+    assert abs(len(json.dumps(few.to_xcom())) - len(json.dumps(many.to_xcom()))) < 100
+    assert Plan.model_validate(json.loads(json.dumps(many.to_xcom()))) == many
 
 
 def test_a_dry_run_is_planned_like_any_other() -> None:
@@ -134,9 +134,9 @@ limits = st.integers(1, 100)
 
 @settings(max_examples=150, deadline=None)
 @given(
-    listing=sizes, preprocess_limit=limits, transform_limit=limits, typed=st.one_of(st.none(), limits),
+    listing=sizes, preprocess_limit=limits, transform_limit=limits, typed=st.one_of(st.nothing(), limits),
     serial=st.booleans(), kind=st.sampled_from(["ml.t3.medium", "ml.m5.xlarge", "ml.g5.48xlarge"]),
-    payload=st.one_of(st.none(), st.integers(1, 100)), compression=st.sampled_from(["none", "gzip", "auto"]),
+    payload=st.one_of(st.nothing(), st.integers(1, 100)), compression=st.sampled_from(["none", "gzip", "auto"]),
 )  # fmt: skip
 def test_no_plan_has_an_instance_without_work_or_exceeds_a_limit(
     listing: list[int], preprocess_limit: int, transform_limit: int, typed: int | None, serial: bool, kind: str,

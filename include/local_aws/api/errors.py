@@ -1,4 +1,4 @@
-"""Errors that reach the client as AWS errors.
+"""Defines the errors that clients receive as AWS errors.
 
 AwsError
 ├── ValidationError          400 ValidationException
@@ -26,12 +26,12 @@ from typing import ClassVar
 
 
 class AwsError(Exception):
-    """An answer other than 200; `code` is what botocore shows in brackets."""
+    """A response other than 200; `code` is the error code that botocore reports."""
 
     code: str = "InternalFailure"
     status: int = 500
     # Modelled errors spell the member "Message", the un-modelled ones "message" (sagemaker.md, section 1).
-    member: ClassVar[str] = "message"
+    message_member: ClassVar[str] = "message"
 
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)
@@ -39,20 +39,20 @@ class AwsError(Exception):
         if status is not None:
             self.status = status
 
-    def body(self) -> dict[str, str]:
-        """The JSON body of the answer."""
-        return {"__type": self.code, self.member: self.message}
+    def to_body(self) -> dict[str, str]:
+        """The JSON body of the response."""
+        return {"__type": self.code, self.message_member: self.message}
 
 
 class ValidationError(AwsError):
-    """The request asks for something that cannot be, or that is not there."""
+    """The request is not valid, or names a resource that does not exist."""
 
     code = "ValidationException"
     status = 400
 
 
 class SerializationError(AwsError):
-    """The body is not JSON, or a member has another JSON type than the model says."""
+    """The body is not JSON, or a member has another JSON type than in the service model."""
 
     code = "SerializationException"
     status = 400
@@ -103,7 +103,7 @@ class ResourceLimitError(AwsError):
 
 
 class ConflictError(AwsError):
-    """What is asked clashes with what is there."""
+    """The request conflicts with an existing resource."""
 
     code = "ConflictException"
     status = 400
@@ -119,7 +119,7 @@ class NoSuchResourceError(AwsError):
 
 
 class PaginationTokenError(AwsError):
-    """Service Quotas did not give this token."""
+    """The token is not one that Service Quotas returned."""
 
     code = "InvalidPaginationTokenException"
     status = 400
@@ -127,7 +127,7 @@ class PaginationTokenError(AwsError):
 
 
 class ThrottlingError(AwsError):
-    """Too many calls."""
+    """The request rate is exceeded."""
 
     code = "ThrottlingException"
     status = 400
@@ -141,28 +141,28 @@ class MissingTokenError(AwsError):
 
 
 class ExpiredTokenError(AwsError):
-    """The credentials of the request are no longer valid; only faults ask for it."""
+    """The credentials of the request are no longer valid; raised by faults only."""
 
     code = "ExpiredTokenException"
     status = 400
 
 
 class ForbiddenError(AwsError):
-    """The embedded AWS does not answer whoever asks."""
+    """The caller may not use the embedded AWS."""
 
     code = "AccessDenied"
     status = 403
 
 
 class InternalFailureError(AwsError):
-    """AWS's own failure, as faults ask for it, or a defect of the embedded AWS."""
+    """An internal error of AWS, raised by a fault, or a defect of the embedded AWS."""
 
     code = "InternalFailure"
     status = 500
 
 
 class ServiceUnavailableError(AwsError):
-    """AWS is down for a moment; only faults ask for it."""
+    """AWS is temporarily unavailable; raised by faults only."""
 
     code = "ServiceUnavailable"
     status = 503

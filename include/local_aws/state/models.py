@@ -1,4 +1,4 @@
-"""Models in sqlite: deletable, and the name may be used again."""
+"""Stores models in sqlite; a model can be deleted and its name used again."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Model:
 
     @property
     def containers(self) -> list[dict[str, Any]]:
-        """Its container definitions in order, whichever member they came in."""
+        """Its container definitions in order, from PrimaryContainer or Containers."""
         primary = self.request.get("PrimaryContainer")
         return [primary] if primary else list(self.request.get("Containers", []))
 
@@ -49,7 +49,7 @@ class ModelStore:
             row = connection.execute(
                 "SELECT * FROM models WHERE region = ? AND name_key = ?", (region, name_key)
             ).fetchone()
-        return _model(row) if row else None
+        return _model_from_row(row) if row else None
 
     def create(self, model: Model, tags: Mapping[str, str]) -> None:
         """Insert `model` and its tags; raises DuplicateModelError for a name in use."""
@@ -85,17 +85,17 @@ class ModelStore:
                 connection.execute("DELETE FROM tags WHERE arn = ?", (row["arn"],))
             return row is not None
 
-    def select(self, where: str, values: Sequence[Any], tail: str = "") -> list[Model]:
+    def select(self, where: str, values: Sequence[Any], order_and_limit: str = "") -> list[Model]:
         """Models by an SQL condition whose values are all in `values`."""
         with self._database.read() as connection:
             rows = connection.execute(
-                f"SELECT * FROM models WHERE {where} {tail}",  # noqa: S608 - conditions come from code, values do not
+                f"SELECT * FROM models WHERE {where} {order_and_limit}",
                 tuple(values),
             ).fetchall()
-        return [_model(row) for row in rows]
+        return [_model_from_row(row) for row in rows]
 
 
-def _model(row: sqlite3.Row) -> Model:
+def _model_from_row(row: sqlite3.Row) -> Model:
     return Model(
         region=row["region"],
         name=row["name"],

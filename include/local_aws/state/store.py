@@ -1,4 +1,4 @@
-"""All state in sqlite, behind one name."""
+"""Groups the stores of one sqlite file."""
 
 from __future__ import annotations
 

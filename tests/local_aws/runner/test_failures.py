@@ -277,7 +277,7 @@ def test_an_unknown_image_fails_the_job_and_says_where_to_register_it(aws: Aws) 
 
 def test_a_missing_output_bucket_loses_the_objects(aws: Aws) -> None:
     aws.put_all({"in/a": "1\n"})
-    request = aws.transform_request(given=CSV_LINES, wanted=CSV_OUT)
+    request = aws.transform_request(transform_input=CSV_LINES, transform_output=CSV_OUT)
     request["TransformOutput"]["S3OutputPath"] = "s3://no-such-bucket-anywhere/out"
     assert aws.run("transform", request, containers=[aws.script(ECHO)]).outcome == CLIENT
     assert "NoSuchBucket" in data_log(aws)[0]
@@ -340,7 +340,7 @@ def test_a_container_that_hangs_on_demand_is_deaf_to_sigterm_and_killed_after_th
     )
     assert ended.outcome == ("Stopped", None)
 
-    request = aws.transform_request(given=CSV_LINES, wanted=CSV_OUT)
+    request = aws.transform_request(transform_input=CSV_LINES, transform_output=CSV_OUT)
     fault = {"kind": "freeze_container", "host": "algo-1", "after_objects": 1}
     process = aws.start(
         aws.spec(

@@ -1,4 +1,4 @@
-"""One operation a file; this table is what the server can do."""
+"""Lists the operations that the server implements; each has its own file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AddTags: adds or overwrites; at most 50 on one resource."""
+"""AddTags: adds or overwrites tags; at most 50 on one resource."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from include.local_aws.api.call import Call
 from include.local_aws.api.errors import ResourceLimitError
-from include.local_aws.api.tagging import TAG_LIMIT, require_resource, tags_of_request
+from include.local_aws.api.tagging import MAX_TAGS, parse_tags, require_resource
 from include.local_aws.state.tags import TooManyTagsError
 
 
@@ -16,7 +16,7 @@ def add_tags(call: Call) -> dict[str, Any]:
     require_resource(call, arn)
     store = call.services.store.tags
     try:
-        store.add(arn, tags_of_request(call.request), TAG_LIMIT)
+        store.add(arn, parse_tags(call.request), MAX_TAGS)
     except TooManyTagsError as error:
         raise ResourceLimitError(str(error)) from error
     return {"Tags": [{"Key": key, "Value": value} for key, value in store.get(arn).items()]}

@@ -7,37 +7,37 @@ from typing import Any
 from include.local_aws.api import catalogue
 from include.local_aws.api.call import Call
 from include.local_aws.api.model_rules import check_containers, check_model_request
-from include.local_aws.api.package_rules import containers_of
-from include.local_aws.api.registry import package_named
+from include.local_aws.api.package_rules import build_containers
+from include.local_aws.api.registry import get_package
 from include.local_aws.api.roles import require_role
-from include.local_aws.api.tagging import tags_of_request
+from include.local_aws.api.tagging import parse_tags
 from include.local_aws.state.models import DuplicateModelError, Model
 
 
 def create_model(call: Call) -> dict[str, Any]:
-    """PrimaryContainer or Containers; the name must be free. A package in them is unfolded, as it is now."""
+    """The name must be free. A model package is replaced by its current containers."""
     check_model_request(call.request)
-    request = _unfolded(call)
+    request = _resolve_packages(call)
     if "ExecutionRoleArn" in request:
         require_role(call, request["ExecutionRoleArn"])
     name = request["ModelName"]
     model = Model(
         region=call.region,
         name=name,
-        name_key=call.name_key(name),
-        arn=call.arn("model", name),
+        name_key=call.build_name_key(name),
+        arn=call.build_arn("model", name),
         request=request,
         created_at=call.now,
     )
     try:
-        call.services.store.models.create(model, tags_of_request(request))
+        call.services.store.models.create(model, parse_tags(request))
     except DuplicateModelError as error:
         raise catalogue.duplicate_model(error.arn) from error
     return {"ModelArn": model.arn}
 
 
-def _unfolded(call: Call) -> dict[str, Any]:
-    """The request with the containers that its packages stand for, each with the name of its package."""
+def _resolve_packages(call: Call) -> dict[str, Any]:
+    """The request with each model package replaced by its containers, which keep the package's name."""
     request = call.request
     primary = request.get("PrimaryContainer")
     definitions = [primary] if primary is not None else request["Containers"]
@@ -52,7 +52,7 @@ def _unfolded(call: Call) -> dict[str, Any]:
 def _containers(call: Call, definition: dict[str, Any]) -> list[dict[str, Any]]:
     if "ModelPackageName" not in definition:
         return [definition]
-    package = package_named(call, definition["ModelPackageName"])
+    package = get_package(call, definition["ModelPackageName"])
     if package.approval not in (None, "Approved"):
         raise catalogue.package_not_approved(package.arn, package.approval)
-    return containers_of(package.arn, package.request, definition)
+    return build_containers(package.arn, package.request, definition)

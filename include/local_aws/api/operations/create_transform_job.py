@@ -1,4 +1,4 @@
-"""CreateTransformJob: every refusal that AWS makes at once, then the job is InProgress."""
+"""CreateTransformJob: checks what AWS checks synchronously, then starts the job."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from include.local_aws.state.models import Model
 
 
 def create_transform_job(call: Call) -> dict[str, Any]:
-    """Role, network isolation and containers come from the model, as it is now."""
+    """Role, network isolation and containers come from the model at this moment."""
     request = call.request
     check_transform_request(request, call.services.settings)
     refuse_duplicate(call, TRANSFORM)
-    model = _model(call)
+    model = _get_model(call)
     _require_input(call, model)
     resources = request["TransformResources"]
     return create_job(
@@ -30,13 +30,13 @@ def create_transform_job(call: Call) -> dict[str, Any]:
     )
 
 
-def _model(call: Call) -> Model:
+def _get_model(call: Call) -> Model:
     name = call.request["ModelName"]
-    model = call.services.store.models.get(call.region, call.name_key(name))
+    model = call.services.store.models.get(call.region, call.build_name_key(name))
     if model is None:
-        raise catalogue.missing_model(call.arn("model", name))
+        raise catalogue.missing_model(call.build_arn("model", name))
     if any("ModelDataSource" in container for container in model.containers):
-        raise catalogue.model_data_source()
+        raise catalogue.model_data_source_unsupported()
     return model
 
 
@@ -49,4 +49,4 @@ def _require_input(call: Call, model: Model) -> None:
     except S3LookupError as error:
         message = str(error)
     role = model.request.get("ExecutionRoleArn", "")
-    raise catalogue.no_objects(uri, split_s3_uri(uri)[0], call.region, role, message)
+    raise catalogue.no_input_objects(uri, split_s3_uri(uri)[0], call.region, role, message)

@@ -7,7 +7,7 @@ from include.local_aws.api.call import Call
 
 
 def delete_model(call: Call) -> None:
-    """Refused for a model that is not there."""
+    """Refused for a model that does not exist."""
     name = call.request["ModelName"]
-    if not call.services.store.models.delete(call.region, call.name_key(name)):
-        raise catalogue.missing_model(call.arn("model", name))
+    if not call.services.store.models.delete(call.region, call.build_name_key(name)):
+        raise catalogue.missing_model(call.build_arn("model", name))

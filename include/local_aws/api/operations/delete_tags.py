@@ -1,4 +1,4 @@
-"""DeleteTags: keys that are not there are ignored."""
+"""DeleteTags: unknown keys are ignored."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from include.local_aws.api.tagging import require_resource
 
 
 def delete_tags(call: Call) -> dict[str, Any]:
-    """An empty answer."""
+    """An empty response."""
     arn = call.request["ResourceArn"]
     require_resource(call, arn)
     call.services.store.tags.remove(arn, call.request["TagKeys"])

@@ -11,9 +11,9 @@ from include.local_aws.api.call import Call
 def describe_model(call: Call) -> dict[str, Any]:
     """The request as it was sent, with ARN and time."""
     name = call.request["ModelName"]
-    model = call.services.store.models.get(call.region, call.name_key(name))
+    model = call.services.store.models.get(call.region, call.build_name_key(name))
     if model is None:
-        raise catalogue.missing_model(call.arn("model", name))
+        raise catalogue.missing_model(call.build_arn("model", name))
     echoed = {name: value for name, value in model.request.items() if name != "Tags"}
     return {
         "EnableNetworkIsolation": False,

@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from include.local_aws.api.call import Call
-from include.local_aws.api.registry import package_named
+from include.local_aws.api.registry import get_package
 from include.local_aws.state.registry import Package
 
-# What belongs to the request alone, or is told from the package.
+# Members that belong to the request alone, or come from the package.
 NOT_ECHOED = ("Tags", "ClientToken", "ModelPackageName", "ModelPackageGroupName", "ModelApprovalStatus")
 
 
 def describe_model_package(call: Call) -> dict[str, Any]:
-    """The package as it stands; SageMaker's model wants a ModelPackageName, so a version has its group's."""
-    package = package_named(call, call.request["ModelPackageName"])
+    """The package; SageMaker's model requires a ModelPackageName, so a version has its group's."""
+    package = get_package(call, call.request["ModelPackageName"])
     return {**describe_package(package), "ModelPackageName": package.name}
 
 
 def describe_package(package: Package) -> dict[str, Any]:
-    """The package as it stands, with ARN, status and times; a version has no name of its own."""
+    """The package with ARN, status and times; a version has no ModelPackageName."""
     echoed = {name: value for name, value in package.request.items() if name not in NOT_ECHOED}
     return {
         **echoed,

@@ -9,7 +9,7 @@ from include.local_aws.api.call import Call
 from include.local_aws.api.job_operations import describe_job
 from include.local_aws.api.kinds import PROCESSING
 
-DEFAULT_STOPPING = {"MaxRuntimeInSeconds": 86400}
+DEFAULT_STOPPING_CONDITION = {"MaxRuntimeInSeconds": 86400}
 
 
 def describe_processing_job(call: Call) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def describe_processing_job(call: Call) -> dict[str, Any]:
         cluster["SelectedInstanceType"] = job.instance_type
         cluster["SelectedInstanceCount"] = job.instance_count
     return {
-        "StoppingCondition": DEFAULT_STOPPING,
+        "StoppingCondition": DEFAULT_STOPPING_CONDITION,
         **answer,
         "ProcessingResources": {"ClusterConfig": cluster},
         "ExitMessage": job.exit_message,

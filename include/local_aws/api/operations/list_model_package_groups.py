@@ -1,18 +1,18 @@
-"""ListModelPackageGroups: oldest first unless asked otherwise."""
+"""ListModelPackageGroups: oldest first by default."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from include.local_aws.api.call import Call
-from include.local_aws.api.listing import query
+from include.local_aws.api.listing import build_query
 
 
 def list_model_package_groups(call: Call) -> dict[str, Any]:
     """One page of summaries; no other account shares a group with this one."""
     elsewhere = call.request.get("CrossAccountFilterOption") == "CrossAccount"
-    page = query(call.request, {"region": call.region}, "Ascending", ["0"] if elsewhere else [])
-    groups = call.services.store.registry.select_groups(page.where, page.values, page.tail)
+    page = build_query(call.request, {"region": call.region}, "Ascending", ["0"] if elsewhere else [])
+    groups = call.services.store.registry.select_groups(page.where, page.values, page.order_and_limit)
     return {
         "ModelPackageGroupSummaryList": [
             {
@@ -22,7 +22,7 @@ def list_model_package_groups(call: Call) -> dict[str, Any]:
                 "CreationTime": group.created_at,
                 "ModelPackageGroupStatus": "Completed",
             }
-            for group in groups[: page.size]
+            for group in groups[: page.page_size]
         ],
-        "NextToken": page.next_token(groups),
+        "NextToken": page.build_next_token(groups),
     }

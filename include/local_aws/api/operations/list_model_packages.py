@@ -1,14 +1,14 @@
-"""ListModelPackages: packages that stand alone, unless a group or a type is asked for; oldest first."""
+"""ListModelPackages: packages without a group, unless the request names a group or a type; oldest first."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from include.local_aws.api.call import Call
-from include.local_aws.api.listing import query
-from include.local_aws.api.registry import group_named
+from include.local_aws.api.listing import build_query
+from include.local_aws.api.registry import get_group
 
-TYPES = {"Unversioned": ["version IS NULL"], "Versioned": ["version IS NOT NULL"], "Both": []}
+TYPE_CONDITIONS = {"Unversioned": ["version IS NULL"], "Versioned": ["version IS NOT NULL"], "Both": []}
 
 
 def list_model_packages(call: Call) -> dict[str, Any]:
@@ -16,10 +16,10 @@ def list_model_packages(call: Call) -> dict[str, Any]:
     request, base = call.request, {"region": call.region}
     kind = "Unversioned"
     if "ModelPackageGroupName" in request:
-        base["group_key"] = group_named(call, request["ModelPackageGroupName"]).name_key
+        base["group_key"] = get_group(call, request["ModelPackageGroupName"]).name_key
         kind = "Versioned"
-    page = query(request, base, "Ascending", TYPES[request.get("ModelPackageType", kind)])
-    packages = call.services.store.registry.select(page.where, page.values, page.tail)
+    page = build_query(request, base, "Ascending", TYPE_CONDITIONS[request.get("ModelPackageType", kind)])
+    packages = call.services.store.registry.select(page.where, page.values, page.order_and_limit)
     return {
         "ModelPackageSummaryList": [
             {
@@ -35,7 +35,7 @@ def list_model_packages(call: Call) -> dict[str, Any]:
                     for name in ("ModelPackageDescription", "ModelLifeCycle", "ModelPackageRegistrationType")
                 },
             }
-            for package in packages[: page.size]
+            for package in packages[: page.page_size]
         ],
-        "NextToken": page.next_token(packages),
+        "NextToken": page.build_next_token(packages),
     }

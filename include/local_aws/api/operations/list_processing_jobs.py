@@ -1,4 +1,4 @@
-"""ListProcessingJobs: oldest first unless asked otherwise."""
+"""ListProcessingJobs: oldest first by default."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from typing import Any
 
 from include.local_aws.api.call import Call
 from include.local_aws.api.kinds import PROCESSING
-from include.local_aws.api.listing import query
+from include.local_aws.api.listing import build_query
 
 
 def list_processing_jobs(call: Call) -> dict[str, Any]:
     """One page of summaries."""
-    page = query(call.request, {"kind": "processing", "region": call.region}, PROCESSING.default_order)
-    jobs = call.services.store.jobs.select(page.where, page.values, page.tail)
+    page = build_query(
+        call.request, {"kind": "processing", "region": call.region}, PROCESSING.default_sort_order
+    )
+    jobs = call.services.store.jobs.select(page.where, page.values, page.order_and_limit)
     return {
         "ProcessingJobSummaries": [
             {
@@ -25,7 +27,7 @@ def list_processing_jobs(call: Call) -> dict[str, Any]:
                 "FailureReason": job.failure_reason,
                 "ExitMessage": job.exit_message,
             }
-            for job in jobs[: page.size]
+            for job in jobs[: page.page_size]
         ],
-        "NextToken": page.next_token(jobs),
+        "NextToken": page.build_next_token(jobs),
     }

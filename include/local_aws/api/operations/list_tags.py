@@ -10,7 +10,7 @@ from include.local_aws.api.tagging import require_resource
 
 
 def list_tags(call: Call) -> dict[str, Any]:
-    """Tags in order of their keys; MaxResults is 50 or more, so no page ever follows."""
+    """Tags sorted by key; MaxResults is at least 50, so there is never a second page."""
     arn = call.request["ResourceArn"]
     require_resource(call, arn)
     if "NextToken" in call.request:

@@ -1,4 +1,4 @@
-"""ListTransformJobs: newest first unless asked otherwise."""
+"""ListTransformJobs: newest first by default."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from typing import Any
 
 from include.local_aws.api.call import Call
 from include.local_aws.api.kinds import TRANSFORM
-from include.local_aws.api.listing import query
+from include.local_aws.api.listing import build_query
 
 
 def list_transform_jobs(call: Call) -> dict[str, Any]:
     """One page of summaries."""
-    page = query(call.request, {"kind": "transform", "region": call.region}, TRANSFORM.default_order)
-    jobs = call.services.store.jobs.select(page.where, page.values, page.tail)
+    page = build_query(
+        call.request, {"kind": "transform", "region": call.region}, TRANSFORM.default_sort_order
+    )
+    jobs = call.services.store.jobs.select(page.where, page.values, page.order_and_limit)
     return {
         "TransformJobSummaries": [
             {
@@ -24,7 +26,7 @@ def list_transform_jobs(call: Call) -> dict[str, Any]:
                 "TransformJobStatus": job.status,
                 "FailureReason": job.failure_reason,
             }
-            for job in jobs[: page.size]
+            for job in jobs[: page.page_size]
         ],
-        "NextToken": page.next_token(jobs),
+        "NextToken": page.build_next_token(jobs),
     }

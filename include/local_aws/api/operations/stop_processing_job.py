@@ -1,4 +1,4 @@
-"""StopProcessingJob: an empty answer, and the job is Stopping at once."""
+"""StopProcessingJob: an empty response; the job is Stopping at once."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from include.local_aws.api.kinds import PROCESSING
 
 
 def stop_processing_job(call: Call) -> None:
-    """Refused for a job that has ended or never was."""
+    """Refused for a job that has ended or does not exist."""
     stop_job(call, PROCESSING)

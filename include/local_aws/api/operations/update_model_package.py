@@ -1,4 +1,4 @@
-"""UpdateModelPackage: approval, metadata and what else may change of a version."""
+"""UpdateModelPackage: changes approval, metadata and other members of a version."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 from include.local_aws.api.call import Call
 from include.local_aws.api.errors import ValidationError
-from include.local_aws.api.package_rules import check_specifications, merged_request
-from include.local_aws.api.registry import package_named
+from include.local_aws.api.package_rules import check_specifications, merge_update
+from include.local_aws.api.registry import get_package
 
 
 def update_model_package(call: Call) -> dict[str, Any]:
-    """What is not in the request stays as it is. Refused for a package that stands alone."""
+    """Members that are not in the request stay. Refused for a package without a group."""
     request = call.request
-    package = package_named(call, request["ModelPackageArn"])
+    package = get_package(call, request["ModelPackageArn"])
     if package.version is None:
         raise ValidationError(
             f"ModelPackage {package.arn} is not a version of a model package group; only versions can be updated"
@@ -22,7 +22,7 @@ def update_model_package(call: Call) -> dict[str, Any]:
     check_specifications(request)
     changed = replace(
         package,
-        request=merged_request(package.request, request),
+        request=merge_update(package.request, request),
         approval=request.get("ModelApprovalStatus", package.approval),
         modified_at=call.now,
     )
