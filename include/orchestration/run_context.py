@@ -47,8 +47,8 @@ class RunContext:
         if shape is not None and shape != pipeline.dag_shape and plan["run_id"] == ti.run_id:
             raise HandoffError(
                 f"{pipeline.name}.yaml was changed after this run was planned, so that the DAG has other tasks: "
-                f"{shape}; planned was {pipeline.dag_shape}. No further job is started: restore the file and clear this "
-                f"task with all that follows it, or clear `plan` with all that follows it"
+                f"{shape}; planned was {pipeline.dag_shape}. No further job is started: restore the file and clear "
+                f"this task with all that follows it, or clear `plan` with all that follows it"
             )
         return cls(ti, plan, pipeline, storage)
 
@@ -144,7 +144,7 @@ def provide_run_context(function: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     @functools.wraps(function)
-    def call_with_run(pipeline: str, *args: Any, ti: Any, shape: str | None = None, **kwargs: Any) -> Any:
+    def call_with_run(pipeline: str, *args: Any, ti: Any, shape: str | None = None, **kwargs: Any) -> Any:  # noqa: ARG001 - in the plan
         run = RunContext.load(ti, shape=shape)
         value = function(run, *args, **kwargs)
         if isinstance(value, SkipDownstream):

@@ -103,6 +103,6 @@ def check_features_origin(transform_spec: Mapping[str, Any], preprocess_paths: J
     read = transform_spec["request"]["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
     if read != preprocess_paths.features:
         raise ReconciliationError(
-            f"the transform read {read}, but `collect_shards` counted {preprocess_paths.root}; one of them was run again "
-            f"without the other: clear `transform` and all that follows it"
+            f"the transform read {read}, but `collect_shards` counted {preprocess_paths.root}; one of them was run "
+            f"again without the other: clear `transform` and all that follows it"
         )

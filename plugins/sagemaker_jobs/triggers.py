@@ -278,7 +278,7 @@ class SageMakerJobTrigger(BaseTrigger):
 
     def _jittered(self, pause: float) -> float:
         """``pause`` with jitter, so that jobs started together drift apart; at most the seconds left."""
-        spread = pause * random.uniform(1 - PAUSE_JITTER, 1 + PAUSE_JITTER)
+        spread = pause * random.uniform(1 - PAUSE_JITTER, 1 + PAUSE_JITTER)  # noqa: S311 - spreads load, keeps no secret
         return max(_SHORTEST_PAUSE, min(spread, self._seconds_left()))
 
     async def _stop(self, poller: Poller, kind: JobKind, because: str) -> None:

@@ -182,7 +182,10 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
         return self.on_submitted(context, job, submit_retry)
 
     def retry_submit(
-        self, context: Context, event: Any = None, submit_retry: SubmitRetryState | None = None
+        self,
+        context: Context,
+        event: Any = None,  # noqa: ARG002 - the timer's
+        submit_retry: SubmitRetryState | None = None,
     ) -> Any:
         """Resume after a pause."""
         spec = self.get_spec(context)
@@ -261,11 +264,11 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
             return self._stop_timed_out_job(context, name, attempt)
         raise self._build_interrupted_error(context, name, str(cause))
 
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002 - OpenLineage's
         """The inputs and outputs of the job that this task waited for."""
         return build_lineage(self.hook, self._ended, self._ended_spec, completed=True)
 
-    def get_openlineage_facets_on_failure(self, task_instance: Any) -> Any:
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> Any:  # noqa: ARG002 - OpenLineage's
         """The inputs of the job that failed or was stopped while this task waited for it."""
         job = self._ended
         if job is None and self._ended_spec is not None:
@@ -317,7 +320,7 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
         self, error: SageMakerJobError, pause: float, *, until: float, submit_retry: SubmitRetryState
     ) -> Any:
         """Defer ``retry_submit`` by about ``pause`` seconds; raise ``error`` if that is after ``until``."""
-        pause *= random.uniform(0.8, 1.2)
+        pause *= random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, keeps no secret
         if time.time() + pause > until:
             raise error
         self.log.warning("%s\nRetrying in %.0f s, without holding a worker.", error, pause)

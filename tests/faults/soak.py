@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 # Airflow's settings, as for every test.
-import tests.conftest
+import tests.conftest  # noqa: F401
 from include.scoring.s3uri import split_s3_uri
 from tests.faults import interference, late
 from tests.faults.case import Case

@@ -155,7 +155,7 @@ def test_a_quota_in_use_is_waited_for_without_a_worker(aws: FakeSageMaker, hook:
         kwargs = {**(deferral.kwargs or {}), "event": "a moment"}
         again = context_of(resumed, xcoms=context["ti"].xcoms)
         if aws.script["CreateProcessingJob"]:
-            deferral = deferral_of(lambda: resumed.resume_execution("begin_again", kwargs, again))
+            deferral = deferral_of(lambda: resumed.resume_execution("begin_again", kwargs, again))  # noqa: B023 - called here
         else:
             result = resumed.resume_execution("begin_again", kwargs, again)
     assert result["Processing"]["ProcessingJobName"] == "abalone-preprocess-0123456789-1"
