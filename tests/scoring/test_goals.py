@@ -41,7 +41,8 @@ def plan(
     of: Pipeline = pipeline({**limits, **(changes or {})})
     return make_plan(
         of, RunParams(**params), objects(sizes), run_id="r", nonce="n", data_time=MOMENT, now=MOMENT, input_uri=INPUT,
-        output_uri="s3://data/out/", history=MEASURED if history is None else history, quotas=quotas, can_request_approval=can_ask,
+        output_uri="s3://data/out/", history=MEASURED if history is None else history, quotas=quotas,
+        can_request_approval=can_ask,
     )  # fmt: skip
 
 

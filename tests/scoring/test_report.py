@@ -64,7 +64,8 @@ def report(
     }
     manifest = build_manifest(
         plan=planned, files=[{"uri": "s3://data/out/date=2026-01-31/part-0.parquet", "rows": 60, "size": 4}],
-        reconciled=reconcile(found, JOINED), shard_stats=facts, transform_job=jobs["transform"], checks=QUALITY["checks"],
+        reconciled=reconcile(found, JOINED), shard_stats=facts, transform_job=jobs["transform"],
+        checks=QUALITY["checks"],
     )  # fmt: skip
     return build_report(
         plan=planned, jobs=jobs, shard_stats=facts, manifest=manifest, quality=QUALITY,
