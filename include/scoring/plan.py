@@ -57,7 +57,7 @@ BYTES_PER_MB = 1_000_000
 class PreprocessPlan(FrozenModel):
     """The preprocessing job. `shards` is the expected number; rejected records may lower it.
 
-    `host_bytes` is the most input that one instance holds on its disk. `list_instance_types` are tried in this order.
+    `host_bytes` is the most input that one instance holds on its disk. `instance_types` are tried in this order.
     """
 
     instance_type: str
@@ -76,7 +76,7 @@ class TransformPlan(FrozenModel):
 
     `shards` is the expected number of shards, or of input objects where there is no `preprocess`.
 
-    `list_instance_types` as in PreprocessPlan.
+    `instance_types` as in PreprocessPlan.
     """
 
     instance_type: str

@@ -214,7 +214,7 @@ def test_every_acceptable_type_is_tried_without_capacity_the_chosen_one_first() 
     assert plan([GB] * 8, dear, budget=2).transform.instance_types == (large, "ml.g5.24xlarge")
     assert plan([GB] * 8, dear, budget=0.5).transform.instance_types == (large,)
     alone = plan([GB] * 8, types)
-    assert alone.preprocess.instance_type_shape == ("ml.m5.xlarge",)
+    assert alone.preprocess.instance_types == ("ml.m5.xlarge",)
 
 
 def test_a_quota_of_the_account_lowers_the_limit_and_an_exhausted_one_is_an_error() -> None:

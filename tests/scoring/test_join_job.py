@@ -166,7 +166,7 @@ def test_the_cheapest_of_the_types_joins_and_the_others_take_its_place_without_c
     quota = {"ml.m5.large for processing job usage": 0}
     job = goals.plan(EIGHT, {**LARGE, **types}, quotas=quota).join.job
     assert job.instance_type == "ml.m5.xlarge"
-    assert job.instance_type_shape == ("ml.m5.xlarge", "ml.m5.2xlarge")
+    assert job.instance_types == ("ml.m5.xlarge", "ml.m5.2xlarge")
 
 
 def test_there_are_shards_for_every_instance_of_the_join() -> None:
