@@ -38,7 +38,7 @@ class Request:
 class RecordingFront(Router):
     """The embedded AWS's application with a memory that all of its instances share."""
 
-    recorded: list[Request] = []
+    recorded: list[Request] = []  # noqa: RUF012 - shared on purpose: the server makes its own instance
     lock = threading.Lock()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

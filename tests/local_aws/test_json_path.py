@@ -47,7 +47,7 @@ Step = tuple[Any, ...]
 def steps(draw: st.DrawFn) -> tuple[Step, str]:
     """A step and one way to write it."""
     dot = draw(st.sampled_from(["", "."]))
-    gap = lambda text: draw(gaps) + text + draw(gaps)
+    gap = lambda text: draw(gaps) + text + draw(gaps)  # noqa: E731
     match draw(st.sampled_from(["dot", "every", "every in brackets", "names", "indexes", "range"])):
         case "dot":
             name = draw(names)
