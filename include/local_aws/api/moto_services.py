@@ -19,7 +19,7 @@ from include.local_aws.api.served import ServiceRequest
 log = logging.getLogger(__name__)
 
 
-class MotoError(AwsError):
+class MotoError(AwsError, code="InternalFailure"):
     """An error that moto, or its web framework, raises as an exception."""
 
     def __init__(self, code: str, message: str, status: int) -> None:
