@@ -73,7 +73,7 @@ def disable_retries(dag: DAG) -> DAG:
         if isinstance(task, BudgetApprovalOperator):
             task.rejects_unasked = True
         if isinstance(task, JobOperator | JobSensor):
-            task.submit_timeout_seconds = 0
+            task.capacity_wait_seconds = 0
         if isinstance(task, MappedOperator):
             task.partial_kwargs["retries"] = 0
         else:

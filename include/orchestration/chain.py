@@ -67,7 +67,7 @@ def build_scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
     pipeline = load_pipeline_by_name(name)
     task_args: dict[str, Any] = {"op_kwargs": {"pipeline": name}}
     job_args: dict[str, Any] = {
-        "room_patience_seconds": pipeline.goals.wait_for_room_minutes * 60,
+        "capacity_wait_seconds": pipeline.goals.wait_for_room_minutes * 60,
     }
     submit_args, wait_args = (
         {**job_args, **pools.build_submit_args(pipeline)},

@@ -157,8 +157,8 @@ def _mixed_plans_error(ti: Any, task_id: str, nonce: str) -> HandoffError:
     first = SUBMIT_TASK_BY_WAIT.get(earlier[0], earlier[0])
     return HandoffError(
         f"`{names.PLAN}` has run again without all that follows it: {_format_task_ids(current)} belong to the "
-        f"current plan ({nonce[:6]}), {_format_task_ids(earlier)} to another one. Plans are never mixed: clear `{first}` with "
-        f"all that follows it"
+        f"current plan ({nonce[:6]}), {_format_task_ids(earlier)} to another one. Plans are never mixed: clear "
+        f"`{first}` with all that follows it"
     )
 
 

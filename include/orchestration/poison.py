@@ -76,7 +76,7 @@ REASON_LENGTH = 1_000
 class BadRecordContinuation:
     """A `Continuation` of a failed transform that finds the refused records, by the pipeline as it was planned."""
 
-    def after(
+    def decide_next(
         self, hook: SageMakerHook, spec: JobSpec, jobs: Sequence[Job]
     ) -> Resolved | RemainingInput | NoFurtherAttempt | None:
         """See `sagemaker_jobs.continuing.Continuation`."""

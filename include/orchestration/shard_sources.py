@@ -86,7 +86,7 @@ def read_merged_shards(storage: Storage, transform_job: Mapping[str, Any]) -> di
     For each: its records and predictions as they were written (`records_object`, `predictions_object`: URI, size, ETag
     and the job), their number (`records`), and the number that the model refused (`refused`).
     """
-    resolved = transform_job.get("settled")
+    resolved = transform_job.get("resolution")
     if resolved is None:
         return {}
     content = read_verified(storage, resolved["document"], resolved["sha256"], transform_job["job_name"])

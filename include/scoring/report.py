@@ -75,7 +75,7 @@ def build_report(
         if shard_stats["preprocess_job"]
         else None,
         # Prefix of the records that passed preprocess and were refused by the model; None if there are none.
-        "refused": (jobs["transform"].get("settled") or {}).get("rejects"),
+        "refused": (jobs["transform"].get("resolution") or {}).get("rejects"),
         "model": dict(manifest["model"]),
         "shards": shard_stats["count"],
         "stages": stages,

@@ -489,7 +489,7 @@ def test_a_run_is_published_although_old_parts_cannot_be_deleted(
     interpose(deployed.storage, lambda: run.task(names.PUBLISH, publish.publish), around)
     assert "the run is published; obsolete part files remain" in caplog.text
     assert len([name for name in listed(deployed.storage, BY_DATE) if name.startswith("part-")]) == 2
-    monkeypatch.setattr(janitor, "FOLDER", deployed.folder)
+    monkeypatch.setattr(janitor, "PIPELINES_FOLDER", deployed.folder)
     ti = FakeTaskInstance(run, "outputs")
     ti.active = set()  # the run is over
     with pytest.raises(ClientError, match="AccessDenied"):

@@ -186,7 +186,7 @@ def test_a_plan_that_is_cleared_alone_stands_and_stops_no_job(
     before = run.task(names.PLAN, plan.plan_run)
     run.prepare()
     deployed.upload(5, rows(30))
-    monkeypatch.setattr(plan, "stop_earlier_plan", lambda *_: pytest.fail("a job was stopped"))
+    monkeypatch.setattr(plan, "clean_up_earlier_plan", lambda *_: pytest.fail("a job was stopped"))
     there = snapshot(deployed.storage)
     run.states = {
         "plan": "running", "preprocess": "success", "preprocessed": "success", "shards": "success",
@@ -213,7 +213,7 @@ def test_a_plan_that_is_cleared_with_all_that_follows_is_made_anew(
     run.transform()
     stale = joined(run)
     stopped: list[str] = []
-    monkeypatch.setattr(plan, "stop_earlier_plan", lambda *_: stopped.append("stopped"))
+    monkeypatch.setattr(plan, "clean_up_earlier_plan", lambda *_: stopped.append("stopped"))
     deployed.upload(5, rows(30))
     run.states = {"plan": "running", "shards": state, "join_0": state, "clean_up": None}
     run.task(names.PLAN, plan.plan_run, try_number=2)

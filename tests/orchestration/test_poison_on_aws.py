@@ -85,7 +85,7 @@ def test_of_a_hundred_records_the_bad_one_alone_is_rejected(
         task_id="t", job_name="x", spec=spec.to_dict(), continuation=BadRecordContinuation()
     )
     account = sensor.execute(context_of(sensor))
-    assert account["settled"]["refused"] == 1
+    assert account["resolution"]["refused"] == 1
     (reject,) = map(
         json.loads, storage.read(f"{account['settled']['rejects']}algo-1-00000.jsonl").decode().splitlines()
     )

@@ -45,7 +45,7 @@ class Scripted:
     answers: list[Any]
     asked: list[list[str]] = field(default_factory=list)
 
-    def after(
+    def decide_next(
         self, hook: SageMakerHook, spec: JobSpec, jobs: Sequence[Job]
     ) -> Resolved | RemainingInput | NoFurtherAttempt | None:
         self.asked.append([job.status for job in jobs])
@@ -113,7 +113,7 @@ def test_settled_work_is_a_success_of_the_sensor(aws: FakeSageMaker, hook: SageM
     assert deferred.value.kwargs["job_name"] == "score-0123-2"
     aws.end("score-0123-2", "Failed", FailureReason=ALGORITHM)
     result = sensor.execute_complete(context, {"status": "Failed"}, "score-0123-2", 2)
-    assert (result["status"], result["settled"]) == ("Failed", {"refused": 1})
+    assert (result["status"], result["resolution"]) == ("Failed", {"refused": 1})
     assert len(result["output_uris"]) == 2
     assert strategy.asked == [["Failed"], ["Failed", "Failed"]]
 
@@ -126,7 +126,7 @@ def test_a_completed_job_is_accounted_for_too(aws: FakeSageMaker, hook: SageMake
     strategy = Scripted([Resolved({"refused": 0}), None])
     for settled in ({"refused": 0}, None):
         sensor = TransformJobSensor(task_id="t", job_name="x", spec=spec.to_dict(), continuation=strategy)
-        assert sensor.execute(context_of(sensor))["settled"] == settled
+        assert sensor.execute(context_of(sensor))["resolution"] == settled
 
 
 @pytest.mark.parametrize("answer", [None, NoFurtherAttempt("Too many records are bad.")])
