@@ -140,7 +140,7 @@ def _read(storage: Storage, uri: str, written_by: str) -> Any:
 def provide_run_context(function: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a task function: it is called with the RunContext, and its return value gets the plan's nonce.
 
-    Airflow passes the pipeline's name and, to the tasks before `run_checks`, the shape of the parsed DAG.
+    Airflow passes the pipeline's name and, to the tasks before `checks`, the shape of the parsed DAG.
     """
 
     @functools.wraps(function)

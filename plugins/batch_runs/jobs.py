@@ -53,7 +53,7 @@ JOB_TASKS = (
     JobTasks("preprocess", names.PREPROCESS, names.AWAIT_PREPROCESS, PROCESSING),
     JobTasks("transform", names.TRANSFORM_CANARY, names.AWAIT_CANARY, TRANSFORM),
     JobTasks("transform", names.TRANSFORM, names.AWAIT_TRANSFORM, TRANSFORM),
-    JobTasks("join", names.SUBMIT_JOIN_JOB, names.AWAIT_JOIN_JOB, PROCESSING),
+    JobTasks("join", names.JOIN_JOB, names.AWAIT_JOIN_JOB, PROCESSING),
 )
 
 

@@ -171,11 +171,11 @@ class Run:
                 self.task(names.JOIN, join.join_shard_group, group=group)
                 for group in self.xcoms[names.COLLECT_SHARDS, "return_value"]
             ]
-        elif self.skipped == names.RUN_CHECKS:
+        elif self.skipped == names.CHECKS:
             joined = []
         else:
             return {}
-        self.task(names.RUN_CHECKS, checks.run_checks, joined=joined)
+        self.task(names.CHECKS, checks.run_checks, joined=joined)
         done: dict[str, Any] = self.task(names.PUBLISH, publish.publish)
         return self.task(names.REPORT, report.write_report) if with_report else done
 

@@ -280,5 +280,5 @@ def release_held_run(config: Pipeline, run_id: str) -> SkipDownstream:
     """Return the plan of a held run, and skip all tasks before the checks."""
     held = read_held_plan(Storage(config.aws_conn_id, config.region), config, run_id)
     return SkipDownstream(
-        held, f"{run_id} has done this work already, and is published now", until=names.RUN_CHECKS
+        held, f"{run_id} has done this work already, and is published now", until=names.CHECKS
     )
