@@ -12,7 +12,7 @@ from include.jobs.prediction_statistics import merge_statistics
 from include.orchestration import published_runs
 from include.orchestration.claims import Claim
 from include.orchestration.direct import scored as direct
-from include.orchestration.names import JOIN, CHECKS
+from include.orchestration.names import CHECKS, JOIN
 from include.orchestration.run_context import RunContext, provide_run_context
 from include.orchestration.scored import build_scored_run, read_profile
 from include.orchestration.storage import Storage

@@ -10,7 +10,7 @@ from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.orchestration.leftovers import clean_up_run
-from include.orchestration.names import CLEAN_UP, COLLECT_SHARDS, PLAN, PUBLISH, CHECKS
+from include.orchestration.names import CHECKS, CLEAN_UP, COLLECT_SHARDS, PLAN, PUBLISH
 from include.orchestration.pipelines import load_pipeline_by_name
 from include.scoring.naming import build_name_token
 from sagemaker_jobs.cleanup import delete_models, stop_jobs

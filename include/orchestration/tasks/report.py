@@ -9,7 +9,7 @@ from typing import Any
 
 from include.orchestration import history, published_runs
 from include.orchestration.claims import Claim
-from include.orchestration.names import PLAN, PUBLISH, CHECKS
+from include.orchestration.names import CHECKS, PLAN, PUBLISH
 from include.orchestration.readback import read_first_rows
 from include.orchestration.run_context import RunContext, provide_run_context
 from include.orchestration.scored import read_profile
