@@ -65,7 +65,7 @@ def steps(draw: st.DrawFn) -> tuple[Step, str]:
                 gap(str(n)) for n in chosen_numbers
             ) + "]"
         case _:
-            begin, end = draw(st.nothing() | numbers), draw(st.nothing() | numbers)
+            begin, end = draw(st.none() | numbers), draw(st.none() | numbers)
             shown = ["" if bound is None else str(bound) for bound in (begin, end)]
             return ("range", begin, end), f"{dot}[{gap(shown[0])}:{gap(shown[1])}]"
 

@@ -276,7 +276,7 @@ def test_anything_else_is_no_deadline(value: Any) -> None:
 @settings(max_examples=60, deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 20 * GB), min_size=1, max_size=20), minutes=st.integers(1, 600),
-    budget=st.one_of(st.nothing(), st.floats(0.01, 50)), prefer=st.sampled_from(["cost", "speed"]),
+    budget=st.one_of(st.none(), st.floats(0.01, 50)), prefer=st.sampled_from(["cost", "speed"]),
 )  # fmt: skip
 def test_a_plan_that_is_made_meets_its_goals_by_its_own_estimate(
     sizes: list[int], minutes: int, budget: float | None, prefer: str

@@ -116,7 +116,7 @@ def test_gzip_of_several_members_is_unpacked_piece_by_piece(members: list[bytes]
 @given(
     records=st.lists(no_newline, max_size=30),
     sizes=st.lists(st.integers(1, 60)),
-    limit=st.nothing() | st.integers(1, 60),
+    limit=st.none() | st.integers(1, 60),
     last_newline=st.booleans(),
 )
 def test_lines_taken_by_the_block_make_the_same_requests_as_one_by_one(
