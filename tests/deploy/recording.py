@@ -35,7 +35,7 @@ class Request:
     status: int = 0
 
 
-class RecordingFront(Router):
+class RecordingRouter(Router):
     """The embedded AWS's application with a memory that all of its instances share."""
 
     recorded: list[Request] = []  # noqa: RUF012 - shared on purpose: the server makes its own instance
