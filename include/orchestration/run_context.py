@@ -35,7 +35,7 @@ class RunContext:
 
     @classmethod
     def load(cls, ti: Any, *, shape: str | None = None) -> RunContext:
-        """The run, with its pipeline read from plan.json. `shape` is the parsed DAG's, see `Pipeline.shape`.
+        """The run, with its pipeline read from plan.json. `shape` is the parsed DAG's, see `Pipeline.dag_shape`.
 
         Raises:
             HandoffError: there is no plan, plan.json is of another plan, or the DAG's tasks are not those planned for.

@@ -22,7 +22,7 @@ FRAME = "iframe[src*='batch-inference']"
 class Window:
     """One person's window.
 
-    Attributes: `errors`, what our pages wrote to the console as an error or raised; `strangers`, addresses of requests
+    Attributes: `errors`, what our pages wrote to the console as an error or raised; `foreign_requests`, addresses of requests
     that went to anybody but this Airflow.
     """
 
