@@ -235,7 +235,7 @@ def check_mended(world: World, account: Any) -> None:
         assert answers == "".join(f"0.{key(record)}\n" for record in good)
         if not bad:
             continue
-        rejects = world.storage.read(f"{account['settled']['rejects']}{name}.jsonl").decode()
+        rejects = world.storage.read(f"{account['resolution']['rejects']}{name}.jsonl").decode()
         lines = [json.loads(line) for line in rejects.splitlines()]
         assert [f"{line['text']}\n" for line in lines] == bad
         for line in lines:
