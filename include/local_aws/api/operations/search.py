@@ -11,8 +11,8 @@ from include.local_aws.api.call import Call
 from include.local_aws.api.errors import ValidationError
 from include.local_aws.api.listing import DEFAULT_MAX_RESULTS, read_token, write_token
 from include.local_aws.api.model import load_service_model
-from include.local_aws.api.operations.describe_model_package import describe_package
-from include.local_aws.api.operations.describe_model_package_group import describe_group
+from include.local_aws.api.operations.package_groups import describe_group
+from include.local_aws.api.operations.packages import describe_package
 from include.local_aws.api.search import OPERATORS, build_condition, find_property
 
 Resource = dict[str, Any]

@@ -1,4 +1,4 @@
-"""CreateModel: records containers and role; runs nothing."""
+"""Creates, describes, lists and deletes models; runs nothing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from include.local_aws.api import catalogue
 from include.local_aws.api.call import Call
+from include.local_aws.api.listing import build_query
 from include.local_aws.api.model_rules import check_containers, check_model_request
 from include.local_aws.api.package_rules import build_containers
 from include.local_aws.api.registry import get_package
@@ -56,3 +57,38 @@ def _containers(call: Call, definition: dict[str, Any]) -> list[dict[str, Any]]:
     if package.approval not in (None, "Approved"):
         raise catalogue.package_not_approved(package.arn, package.approval)
     return build_containers(package.arn, package.request, definition)
+
+
+def describe_model(call: Call) -> dict[str, Any]:
+    """The request as it was sent, with ARN and time."""
+    name = call.request["ModelName"]
+    model = call.services.store.models.get(call.region, call.build_name_key(name))
+    if model is None:
+        raise catalogue.missing_model(call.build_arn("model", name))
+    echoed = {name: value for name, value in model.request.items() if name != "Tags"}
+    return {
+        "EnableNetworkIsolation": False,
+        **echoed,
+        "ModelArn": model.arn,
+        "CreationTime": model.created_at,
+    }
+
+
+def list_models(call: Call) -> dict[str, Any]:
+    """One page of summaries."""
+    page = build_query(call.request, {"region": call.region}, "Descending")
+    models = call.services.store.models.select(page.where, page.values, page.order_and_limit)
+    return {
+        "Models": [
+            {"ModelName": model.name, "ModelArn": model.arn, "CreationTime": model.created_at}
+            for model in models[: page.page_size]
+        ],
+        "NextToken": page.build_next_token(models),
+    }
+
+
+def delete_model(call: Call) -> None:
+    """Refused for a model that does not exist."""
+    name = call.request["ModelName"]
+    if not call.services.store.models.delete(call.region, call.build_name_key(name)):
+        raise catalogue.missing_model(call.build_arn("model", name))

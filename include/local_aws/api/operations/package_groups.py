@@ -1,0 +1,79 @@
+"""Creates, describes, lists and deletes model package groups."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from include.local_aws.api import catalogue
+from include.local_aws.api.call import Call
+from include.local_aws.api.listing import build_query
+from include.local_aws.api.registry import GROUP_RESOURCE, get_group
+from include.local_aws.api.tagging import parse_tags
+from include.local_aws.state.registry import DuplicatePackageError, GroupInUseError, PackageGroup
+
+
+def create_model_package_group(call: Call) -> dict[str, Any]:
+    """An empty group; the name must be free."""
+    request = call.request
+    name = request["ModelPackageGroupName"]
+    group = PackageGroup(
+        region=call.region,
+        name=name,
+        name_key=call.build_name_key(name),
+        arn=call.build_arn(GROUP_RESOURCE, name),
+        request=request,
+        created_at=call.now,
+    )
+    try:
+        call.services.store.registry.create_group(group, parse_tags(request))
+    except DuplicatePackageError as error:
+        raise catalogue.duplicate_package_group(error.arn) from error
+    return {"ModelPackageGroupArn": group.arn}
+
+
+def describe_model_package_group(call: Call) -> dict[str, Any]:
+    """By name or ARN."""
+    return describe_group(get_group(call, call.request["ModelPackageGroupName"]))
+
+
+def describe_group(group: PackageGroup) -> dict[str, Any]:
+    """The group; it is Completed as soon as it is created."""
+    return {
+        "ModelPackageGroupName": group.name,
+        "ModelPackageGroupArn": group.arn,
+        "ModelPackageGroupDescription": group.request.get("ModelPackageGroupDescription"),
+        "CreationTime": group.created_at,
+        "CreatedBy": {},
+        "ModelPackageGroupStatus": "Completed",
+    }
+
+
+def list_model_package_groups(call: Call) -> dict[str, Any]:
+    """One page of summaries; no other account shares a group with this one."""
+    elsewhere = call.request.get("CrossAccountFilterOption") == "CrossAccount"
+    page = build_query(call.request, {"region": call.region}, "Ascending", ["0"] if elsewhere else [])
+    groups = call.services.store.registry.select_groups(page.where, page.values, page.order_and_limit)
+    return {
+        "ModelPackageGroupSummaryList": [
+            {
+                "ModelPackageGroupName": group.name,
+                "ModelPackageGroupArn": group.arn,
+                "ModelPackageGroupDescription": group.request.get("ModelPackageGroupDescription"),
+                "CreationTime": group.created_at,
+                "ModelPackageGroupStatus": "Completed",
+            }
+            for group in groups[: page.page_size]
+        ],
+        "NextToken": page.build_next_token(groups),
+    }
+
+
+def delete_model_package_group(call: Call) -> None:
+    """Refused while the group has versions."""
+    group = get_group(call, call.request["ModelPackageGroupName"])
+    try:
+        deleted = call.services.store.registry.delete_group(group.region, group.name_key)
+    except GroupInUseError as error:
+        raise catalogue.package_group_in_use(group.arn, error.package_count) from error
+    if not deleted:
+        raise catalogue.missing_package_group(group.arn)
