@@ -1,4 +1,4 @@
-"""Creates, describes and stops jobs of both kinds."""
+"""Creates, describes, lists and stops jobs of both kinds."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from include.local_aws.api import catalogue
 from include.local_aws.api.call import Call
 from include.local_aws.api.errors import AwsError, ResourceLimitError
 from include.local_aws.api.kinds import JobKind
+from include.local_aws.api.listing import list_page
 from include.local_aws.api.quotas import build_quota_check
 from include.local_aws.api.tagging import parse_tags
 from include.local_aws.jobs.job import JobLaunch
@@ -25,13 +26,32 @@ def find_job(call: Call, kind: JobKind) -> Job | None:
     return call.services.store.jobs.get(kind.name, call.region, call.build_name_key(name))
 
 
-def describe_job(call: Call, kind: JobKind, missing: AwsError) -> tuple[Job, dict[str, Any]]:
-    """The job, and the response members that both kinds share; raises `missing` if there is no such job."""
+def describe_job(call: Call, kind: JobKind) -> tuple[Job, dict[str, Any]]:
+    """The job, and the response members that both kinds share; raises ValidationError if there is no such job."""
     job = find_job(call, kind)
     if job is None:
-        raise missing
+        raise catalogue.missing_job(call.request[kind.name_member])
+    return job, _describe(kind, job)
+
+
+def list_jobs(call: Call, kind: JobKind) -> dict[str, Any]:
+    """One page of summaries."""
+
+    def describe(job: Job) -> dict[str, Any]:
+        return {**_describe(kind, job), "LastModifiedTime": job.modified_at, "ExitMessage": job.exit_message}
+
+    return list_page(
+        call,
+        call.services.store.jobs.select,
+        describe,
+        default_sort_order=kind.default_sort_order,
+        equals={"kind": kind.name},
+    )
+
+
+def _describe(kind: JobKind, job: Job) -> dict[str, Any]:
     echoed = {name: value for name, value in job.request.items() if name != "Tags"}
-    return job, {
+    return {
         **echoed,
         f"{kind.member_prefix}JobArn": job.arn,
         f"{kind.member_prefix}JobStatus": job.status,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from include.local_aws.api.call import Handler
-from include.local_aws.api.job_operations import stop_job
+from include.local_aws.api.job_operations import list_jobs, stop_job
 from include.local_aws.api.kinds import PROCESSING, TRANSFORM
 from include.local_aws.api.operations import (
     models,
@@ -37,9 +37,9 @@ OPERATIONS: dict[str, Handler] = {
     "ListModelPackageGroups": package_groups.list_model_package_groups,
     "ListModelPackages": packages.list_model_packages,
     "ListModels": models.list_models,
-    "ListProcessingJobs": processing_jobs.list_processing_jobs,
+    "ListProcessingJobs": partial(list_jobs, kind=PROCESSING),
     "ListTags": tags.list_tags,
-    "ListTransformJobs": transform_jobs.list_transform_jobs,
+    "ListTransformJobs": partial(list_jobs, kind=TRANSFORM),
     "Search": search.search,
     "StopProcessingJob": partial(stop_job, kind=PROCESSING),
     "StopTransformJob": partial(stop_job, kind=TRANSFORM),

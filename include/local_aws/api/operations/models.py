@@ -6,7 +6,7 @@ from typing import Any
 
 from include.local_aws.api import catalogue
 from include.local_aws.api.call import Call
-from include.local_aws.api.listing import build_query
+from include.local_aws.api.listing import list_page
 from include.local_aws.api.model_rules import check_containers, check_model_request
 from include.local_aws.api.package_rules import build_containers
 from include.local_aws.api.registry import get_package
@@ -66,25 +66,16 @@ def describe_model(call: Call) -> dict[str, Any]:
     if model is None:
         raise catalogue.missing_model(call.build_arn("model", name))
     echoed = {name: value for name, value in model.request.items() if name != "Tags"}
-    return {
-        "EnableNetworkIsolation": False,
-        **echoed,
-        "ModelArn": model.arn,
-        "CreationTime": model.created_at,
-    }
+    return {"EnableNetworkIsolation": False, **echoed, **_describe(model)}
 
 
 def list_models(call: Call) -> dict[str, Any]:
     """One page of summaries."""
-    page = build_query(call.request, {"region": call.region}, "Descending")
-    models = call.services.store.models.select(page.where, page.values, page.order_and_limit)
-    return {
-        "Models": [
-            {"ModelName": model.name, "ModelArn": model.arn, "CreationTime": model.created_at}
-            for model in models[: page.page_size]
-        ],
-        "NextToken": page.build_next_token(models),
-    }
+    return list_page(call, call.services.store.models.select, _describe, default_sort_order="Descending")
+
+
+def _describe(model: Model) -> dict[str, Any]:
+    return {"ModelName": model.name, "ModelArn": model.arn, "CreationTime": model.created_at}
 
 
 def delete_model(call: Call) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from include.local_aws.api import catalogue
 from include.local_aws.api.call import Call
-from include.local_aws.api.listing import build_query
+from include.local_aws.api.listing import list_page
 from include.local_aws.api.registry import GROUP_RESOURCE, get_group
 from include.local_aws.api.tagging import parse_tags
 from include.local_aws.state.registry import DuplicatePackageError, GroupInUseError, PackageGroup
@@ -51,21 +51,12 @@ def describe_group(group: PackageGroup) -> dict[str, Any]:
 def list_model_package_groups(call: Call) -> dict[str, Any]:
     """One page of summaries; no other account shares a group with this one."""
     elsewhere = call.request.get("CrossAccountFilterOption") == "CrossAccount"
-    page = build_query(call.request, {"region": call.region}, "Ascending", ["0"] if elsewhere else [])
-    groups = call.services.store.registry.select_groups(page.where, page.values, page.order_and_limit)
-    return {
-        "ModelPackageGroupSummaryList": [
-            {
-                "ModelPackageGroupName": group.name,
-                "ModelPackageGroupArn": group.arn,
-                "ModelPackageGroupDescription": group.request.get("ModelPackageGroupDescription"),
-                "CreationTime": group.created_at,
-                "ModelPackageGroupStatus": "Completed",
-            }
-            for group in groups[: page.page_size]
-        ],
-        "NextToken": page.build_next_token(groups),
-    }
+    return list_page(
+        call,
+        call.services.store.registry.select_groups,
+        describe_group,
+        extra_conditions=["0"] if elsewhere else [],
+    )
 
 
 def delete_model_package_group(call: Call) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 from include.local_aws.api import catalogue
 from include.local_aws.api.call import Call
 from include.local_aws.api.errors import AwsError, ValidationError
-from include.local_aws.api.listing import build_query
-from include.local_aws.api.model import get_members, load_service_model
+from include.local_aws.api.listing import list_page, pick_members
+from include.local_aws.api.model import load_service_model
 from include.local_aws.api.package_rules import check_package_request, check_specifications, merge_update
 from include.local_aws.api.registry import PACKAGE_RESOURCE, get_group, get_package
 from include.local_aws.api.tagging import parse_tags
@@ -114,41 +114,28 @@ def batch_describe_model_package(call: Call) -> dict[str, Any]:
 
 def _summary(package: Package) -> dict[str, Any]:
     shape = load_service_model().shape_for(SUMMARY_SHAPE)
-    answer = describe_package(package)
-    missing = [name for name in shape.required_members if answer.get(name) is None]
+    summary = pick_members(describe_package(package), shape)
+    missing = [name for name in shape.required_members if summary[name] is None]
     if missing:
         raise ValidationError(f"ModelPackage {package.arn} has no {missing[0]}, which a summary requires")
-    return {name: answer.get(name) for name in get_members(shape)}
+    return summary
 
 
 def list_model_packages(call: Call) -> dict[str, Any]:
     """One page of summaries; a version has no ModelPackageName in it, as on AWS."""
-    request, base = call.request, {"region": call.region}
-    kind = "Unversioned"
+    request = call.request
+    equals: dict[str, Any] = {}
+    package_type = "Unversioned"
     if "ModelPackageGroupName" in request:
-        base["group_key"] = get_group(call, request["ModelPackageGroupName"]).name_key
-        kind = "Versioned"
-    page = build_query(request, base, "Ascending", TYPE_CONDITIONS[request.get("ModelPackageType", kind)])
-    packages = call.services.store.registry.select(page.where, page.values, page.order_and_limit)
-    return {
-        "ModelPackageSummaryList": [
-            {
-                "ModelPackageName": package.name if package.version is None else None,
-                "ModelPackageGroupName": None if package.version is None else package.name,
-                "ModelPackageVersion": package.version,
-                "ModelPackageArn": package.arn,
-                "CreationTime": package.created_at,
-                "ModelPackageStatus": "Completed",
-                "ModelApprovalStatus": package.approval,
-                **{
-                    name: package.request.get(name)
-                    for name in ("ModelPackageDescription", "ModelLifeCycle", "ModelPackageRegistrationType")
-                },
-            }
-            for package in packages[: page.page_size]
-        ],
-        "NextToken": page.build_next_token(packages),
-    }
+        equals["group_key"] = get_group(call, request["ModelPackageGroupName"]).name_key
+        package_type = "Versioned"
+    return list_page(
+        call,
+        call.services.store.registry.select,
+        describe_package,
+        equals=equals,
+        extra_conditions=TYPE_CONDITIONS[request.get("ModelPackageType", package_type)],
+    )
 
 
 def update_model_package(call: Call) -> dict[str, Any]:

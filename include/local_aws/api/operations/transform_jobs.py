@@ -1,4 +1,4 @@
-"""Creates, describes and lists transform jobs; creation checks what AWS checks synchronously."""
+"""Creates and describes transform jobs; creation checks what AWS checks synchronously."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from include.local_aws.api.aws import S3LookupError, split_s3_uri
 from include.local_aws.api.call import Call
 from include.local_aws.api.job_operations import create_job, describe_job, refuse_duplicate
 from include.local_aws.api.kinds import TRANSFORM
-from include.local_aws.api.listing import build_query
-from include.local_aws.api.transform_rules import check_transform_request
+from include.local_aws.api.transform_rules import DATA_PROCESSING_DEFAULTS, check_transform_request
 from include.local_aws.state.models import Model
 
 # Defaults that AWS fills in, as in recorded responses; other members stay absent.
-DATA_PROCESSING_DEFAULTS = {"InputFilter": "$", "OutputFilter": "$", "JoinSource": "None"}
 TRANSFORM_INPUT_DEFAULTS = {"CompressionType": "None", "SplitType": "None"}
 TRANSFORM_OUTPUT_DEFAULTS = {"AssembleWith": "None", "KmsKeyId": ""}
 
@@ -60,34 +58,10 @@ def _require_input(call: Call, model: Model) -> None:
 
 def describe_transform_job(call: Call) -> dict[str, Any]:
     """The request with AWS's defaults, state and times."""
-    missing = catalogue.missing_transform_job(call.request["TransformJobName"])
-    job, answer = describe_job(call, TRANSFORM, missing)
+    job, answer = describe_job(call, TRANSFORM)
     return {
         **answer,
         "TransformInput": {**TRANSFORM_INPUT_DEFAULTS, **job.request["TransformInput"]},
         "TransformOutput": {**TRANSFORM_OUTPUT_DEFAULTS, **job.request["TransformOutput"]},
         "DataProcessing": {**DATA_PROCESSING_DEFAULTS, **job.request.get("DataProcessing", {})},
-    }
-
-
-def list_transform_jobs(call: Call) -> dict[str, Any]:
-    """One page of summaries."""
-    page = build_query(
-        call.request, {"kind": "transform", "region": call.region}, TRANSFORM.default_sort_order
-    )
-    jobs = call.services.store.jobs.select(page.where, page.values, page.order_and_limit)
-    return {
-        "TransformJobSummaries": [
-            {
-                "TransformJobName": job.name,
-                "TransformJobArn": job.arn,
-                "CreationTime": job.created_at,
-                "TransformEndTime": job.ended_at,
-                "LastModifiedTime": job.modified_at,
-                "TransformJobStatus": job.status,
-                "FailureReason": job.failure_reason,
-            }
-            for job in jobs[: page.page_size]
-        ],
-        "NextToken": page.build_next_token(jobs),
     }
