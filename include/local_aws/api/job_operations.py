@@ -12,7 +12,8 @@ from include.local_aws.api.listing import list_page
 from include.local_aws.api.quotas import build_quota_check
 from include.local_aws.api.tagging import parse_tags
 from include.local_aws.jobs.job import JobLaunch
-from include.local_aws.state.jobs import DuplicateJobError, Job, JobStatus
+from include.local_aws.state.jobs import Job, JobStatus
+from include.local_aws.state.rows import DuplicateError
 
 QUOTA_STATUSES: dict[str, tuple[JobStatus, ...]] = {
     "end": ("InProgress", "Stopping"),
@@ -42,7 +43,7 @@ def list_jobs(call: Call, kind: JobKind) -> dict[str, Any]:
 
     return list_page(
         call,
-        call.services.store.jobs.select,
+        call.services.store.jobs,
         describe,
         default_sort_order=kind.default_sort_order,
         equals={"kind": kind.name},
@@ -103,10 +104,10 @@ def create_job(
             modified_at=call.now,
         )
         try:
-            store.jobs.create(
+            store.jobs.create_within_quota(
                 job, tags, build_quota_check(settings, kind, job), QUOTA_STATUSES[settings.quota_released]
             )
-        except DuplicateJobError as error:
+        except DuplicateError as error:
             raise catalogue.duplicate_job(error.arn) from error
         except ResourceLimitError as error:
             quota_error = quota_error or error

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, cast
 
 from botocore.model import ListShape, Shape, StructureShape
 
 from include.local_aws.api.call import Call
 from include.local_aws.api.errors import ValidationError
 from include.local_aws.api.model import get_members, load_operation_model
+from include.local_aws.state.rows import Row, Table
 
 DEFAULT_MAX_RESULTS = 10
 SORT_COLUMNS = {"Name": "name", "CreationTime": "created_at", "Status": "status"}
@@ -27,19 +28,9 @@ FILTER_CONDITIONS: dict[str, str] = {
 }
 
 
-class NamedRow(Protocol):
-    """A row of a table; `name_key` is unique in its region."""
-
-    @property
-    def name_key(self) -> str: ...
-
-
-Row = TypeVar("Row", bound=NamedRow)
-
-
 def list_page(
     call: Call,
-    select: Callable[[str, Sequence[Any], str], list[Row]],
+    table: Table[Row],
     describe: Callable[[Row], dict[str, Any]],
     *,
     default_sort_order: str = "Ascending",
@@ -76,7 +67,7 @@ def list_page(
         values += read_token(request["NextToken"], fingerprint)
     # One row more than MaxResults shows whether there is a next page.
     order_and_limit = f"ORDER BY {column} {direction}, name_key {direction} LIMIT {size + 1}"
-    rows = select(" AND ".join(conditions), values, order_and_limit)
+    rows = table.select(" AND ".join(conditions), values, order_and_limit)
     token = None
     if len(rows) > size:
         last = rows[size - 1]

@@ -12,7 +12,8 @@ from include.local_aws.api.package_rules import build_containers
 from include.local_aws.api.registry import get_package
 from include.local_aws.api.roles import require_role
 from include.local_aws.api.tagging import parse_tags
-from include.local_aws.state.models import DuplicateModelError, Model
+from include.local_aws.state.models import Model
+from include.local_aws.state.rows import DuplicateError
 
 
 def create_model(call: Call) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def create_model(call: Call) -> dict[str, Any]:
     )
     try:
         call.services.store.models.create(model, parse_tags(request))
-    except DuplicateModelError as error:
+    except DuplicateError as error:
         raise catalogue.duplicate_model(error.arn) from error
     return {"ModelArn": model.arn}
 
@@ -71,7 +72,7 @@ def describe_model(call: Call) -> dict[str, Any]:
 
 def list_models(call: Call) -> dict[str, Any]:
     """One page of summaries."""
-    return list_page(call, call.services.store.models.select, _describe, default_sort_order="Descending")
+    return list_page(call, call.services.store.models, _describe, default_sort_order="Descending")
 
 
 def _describe(model: Model) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from include.local_aws.api.call import Call
 from include.local_aws.api.listing import list_page
 from include.local_aws.api.registry import GROUP_RESOURCE, get_group
 from include.local_aws.api.tagging import parse_tags
-from include.local_aws.state.registry import DuplicatePackageError, GroupInUseError, PackageGroup
+from include.local_aws.state.registry import GroupInUseError, PackageGroup
+from include.local_aws.state.rows import DuplicateError
 
 
 def create_model_package_group(call: Call) -> dict[str, Any]:
@@ -25,8 +26,8 @@ def create_model_package_group(call: Call) -> dict[str, Any]:
         created_at=call.now,
     )
     try:
-        call.services.store.registry.create_group(group, parse_tags(request))
-    except DuplicatePackageError as error:
+        call.services.store.package_groups.create(group, parse_tags(request))
+    except DuplicateError as error:
         raise catalogue.duplicate_package_group(error.arn) from error
     return {"ModelPackageGroupArn": group.arn}
 
@@ -53,7 +54,7 @@ def list_model_package_groups(call: Call) -> dict[str, Any]:
     elsewhere = call.request.get("CrossAccountFilterOption") == "CrossAccount"
     return list_page(
         call,
-        call.services.store.registry.select_groups,
+        call.services.store.package_groups,
         describe_group,
         extra_conditions=["0"] if elsewhere else [],
     )
@@ -63,7 +64,7 @@ def delete_model_package_group(call: Call) -> None:
     """Refused while the group has versions."""
     group = get_group(call, call.request["ModelPackageGroupName"])
     try:
-        deleted = call.services.store.registry.delete_group(group.region, group.name_key)
+        deleted = call.services.store.package_groups.delete(group.region, group.name_key)
     except GroupInUseError as error:
         raise catalogue.package_group_in_use(group.arn, error.package_count) from error
     if not deleted:

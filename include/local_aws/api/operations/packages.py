@@ -13,7 +13,8 @@ from include.local_aws.api.model import load_service_model
 from include.local_aws.api.package_rules import check_package_request, check_specifications, merge_update
 from include.local_aws.api.registry import PACKAGE_RESOURCE, get_group, get_package
 from include.local_aws.api.tagging import parse_tags
-from include.local_aws.state.registry import DuplicatePackageError, MissingGroupError, Package
+from include.local_aws.state.registry import MissingGroupError, Package
+from include.local_aws.state.rows import DuplicateError
 
 PENDING_STATUS = "PendingManualApproval"
 # Members that belong to the request alone, or come from the package.
@@ -33,8 +34,8 @@ def create_model_package(call: Call) -> dict[str, Any]:
         return {"ModelPackageArn": _create_version(call).arn}
     package = _build_package(call, request["ModelPackageName"], None)
     try:
-        call.services.store.registry.create(package, parse_tags(request))
-    except DuplicatePackageError as error:
+        call.services.store.packages.create(package, parse_tags(request))
+    except DuplicateError as error:
         raise catalogue.duplicate_package(error.arn) from error
     return {"ModelPackageArn": package.arn}
 
@@ -42,7 +43,7 @@ def create_model_package(call: Call) -> dict[str, Any]:
 def _create_version(call: Call) -> Package:
     group = get_group(call, call.request["ModelPackageGroupName"])
     try:
-        return call.services.store.registry.create_version(_build_package(call, group.name, group.name_key))
+        return call.services.store.packages.create_version(_build_package(call, group.name, group.name_key))
     except MissingGroupError as error:
         raise catalogue.missing_package_group(group.arn) from error
 
@@ -67,7 +68,7 @@ def _build_package(call: Call, name: str, group_key: str | None) -> Package:
 def _find_by_client_token(call: Call) -> Package | None:
     token = call.request.get("ClientToken")
     found = (
-        call.services.store.registry.select("region = ? AND token = ?", (call.region, token)) if token else []
+        call.services.store.packages.select("region = ? AND token = ?", (call.region, token)) if token else []
     )
     if found and any(
         found[0].request.get(name) != call.request.get(name)
@@ -131,7 +132,7 @@ def list_model_packages(call: Call) -> dict[str, Any]:
         package_type = "Versioned"
     return list_page(
         call,
-        call.services.store.registry.select,
+        call.services.store.packages,
         describe_package,
         equals=equals,
         extra_conditions=TYPE_CONDITIONS[request.get("ModelPackageType", package_type)],
@@ -153,12 +154,12 @@ def update_model_package(call: Call) -> dict[str, Any]:
         approval=request.get("ModelApprovalStatus", package.approval),
         modified_at=call.now,
     )
-    call.services.store.registry.update(changed)
+    call.services.store.packages.update(changed)
     return {"ModelPackageArn": package.arn}
 
 
 def delete_model_package(call: Call) -> None:
     """Its version number is not used again."""
     package = get_package(call, call.request["ModelPackageName"])
-    if not call.services.store.registry.delete(package.region, package.name_key):
+    if not call.services.store.packages.delete(package.region, package.name_key):
         raise catalogue.missing_package(package.arn)

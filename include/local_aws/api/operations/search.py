@@ -69,12 +69,12 @@ def _build_sort_key(sort_by: str | None, name: str) -> Callable[[Resource], str 
 
 
 def _list_packages(call: Call) -> Iterator[Resource]:
-    for package in call.services.store.registry.select("region = ?", (call.region,)):
+    for package in call.services.store.packages.select("region = ?", (call.region,)):
         yield {**describe_package(package), "Tags": _list_tags(call, package.arn)}
 
 
 def _list_groups(call: Call) -> Iterator[Resource]:
-    for group in call.services.store.registry.select_groups("region = ?", (call.region,)):
+    for group in call.services.store.package_groups.select("region = ?", (call.region,)):
         yield {**describe_group(group), "Tags": _list_tags(call, group.arn)}
 
 
