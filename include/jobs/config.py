@@ -145,10 +145,10 @@ def _parse_imputations(
 ) -> tuple[Imputation, ...]:
     imputes = []
     for index, value in enumerate(root.get("impute", list, [])):
-        fields = FieldReader(value, f"impute[{index}]", ("column", "with", "value"))
+        fields = FieldReader(value, f"impute[{index}]", ("column", "strategy", "value"))
         name = fields.get("column", str)
         require_column(input_config, name, f"impute[{index}].column")
-        method = fields.get_choice("with", IMPUTATION_METHODS)
+        method = fields.get_choice("strategy", IMPUTATION_METHODS)
         if method == "constant":
             imputes.append(Imputation(name, fields.get("value", str)))
         else:

@@ -11,7 +11,7 @@ from include.jobs.config import COLUMN_TYPES, SensitiveColumn, UserFunction, par
 from include.jobs.errors import ConfigError
 from include.jobs.fields import FieldReader
 
-OUTPUT_FORMATS = ("parquet", "csv", "jsonl")
+OUTPUT_FORMATS = ("parquet", "csv", "jsonlines")
 PREDICTION_FORMATS = ("jsonlines", "csv", "json", "auto")
 RECORD_FORMATS = ("csv", "jsonlines")
 SPEC_KEYS = (
@@ -88,13 +88,13 @@ class Selection:
 
     Attributes:
         column: a column of the predictions.
-        at_least, at_most: inclusive bounds of a number; either may be None.
+        min, max: inclusive bounds of a number; either may be None.
         values: the selected values of a string.
     """
 
     column: str
-    at_least: float | None
-    at_most: float | None
+    min: float | None
+    max: float | None
     values: tuple[str, ...]
 
 
@@ -279,9 +279,9 @@ def _parse_function(top: FieldReader) -> JoinFunction | None:
 def _parse_selection(top: FieldReader, types: Mapping[str, str]) -> Selection | None:
     if not top.has("selected"):
         return None
-    fields = FieldReader(top.get("selected", dict), "selected", ("column", "at_least", "at_most", "values"))
+    fields = FieldReader(top.get("selected", dict), "selected", ("column", "min", "max", "values"))
     column = fields.get_choice("column", list(types))
-    bounds = [fields.get(name, float) if fields.has(name) else None for name in ("at_least", "at_most")]
+    bounds = [fields.get(name, float) if fields.has(name) else None for name in ("min", "max")]
     values = fields.get_strings("values", [])
     if types[column] == "json":
         raise ConfigError(
@@ -289,7 +289,7 @@ def _parse_selection(top: FieldReader, types: Mapping[str, str]) -> Selection | 
         )
     numeric = types[column] in ("integer", "float")
     if numeric != any(bound is not None for bound in bounds) or numeric == bool(values):
-        raise ConfigError("selected: a number has at_least, at_most or both, a string has values")
+        raise ConfigError("selected: a number has min, max or both, a string has values")
     return Selection(column, bounds[0], bounds[1], values)
 
 

@@ -12,10 +12,13 @@ from include.jobs.prediction_statistics import PredictionStatistics
 
 STATISTICS_SUFFIX = ".statistics.json"
 
+#: Suffix of a part by its format.
+PART_SUFFIXES = {"parquet": "parquet", "csv": "csv", "jsonlines": "jsonl"}
+
 
 def format_part_name(number: int, spec: JoinSpec) -> str:
     """Format the file name of a part; names sort in the order of the parts."""
-    return f"part-{number:05d}.{spec.output_format}"
+    return f"part-{number:05d}.{PART_SUFFIXES[spec.output_format]}"
 
 
 def join_part(shards: Iterable[ShardFiles], output: Path, spec: JoinSpec, threads: int = 2) -> dict[str, Any]:

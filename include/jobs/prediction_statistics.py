@@ -112,8 +112,8 @@ class PredictionStatistics:
         if chosen.values:
             wanted = set(chosen.values)
             return np.fromiter((value in wanted for value in values), dtype=bool, count=len(values))
-        above = values >= chosen.at_least if chosen.at_least is not None else ~np.isnan(values)
-        found: np.ndarray = above & (values <= chosen.at_most) if chosen.at_most is not None else above
+        above = values >= chosen.min if chosen.min is not None else ~np.isnan(values)
+        found: np.ndarray = above & (values <= chosen.max) if chosen.max is not None else above
         return found
 
 

@@ -190,4 +190,4 @@ def _encode_number(cell: str) -> str:
     return str(int(cell)) if cell.lstrip("+-").isdigit() else repr(float(cell))
 
 
-SINKS: dict[str, type[Sink]] = {"csv": CsvSink, "jsonl": JsonLinesSink, "parquet": ParquetSink}
+SINKS: dict[str, type[Sink]] = {"csv": CsvSink, "jsonlines": JsonLinesSink, "parquet": ParquetSink}

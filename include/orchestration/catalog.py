@@ -21,7 +21,7 @@ def register_partition(pipeline: Pipeline, output_uri: str) -> str | None:
     Returns the partition, such as `scored.churn/date=2026-01-31`; None when the pipeline has no table, or the run
     published outside of it.
     """
-    wanted = pipeline.output.catalog
+    wanted = pipeline.output.glue_table
     if wanted is None:
         return None
     values = parse_partition_values(output_uri, pipeline.output.uri)

@@ -67,7 +67,7 @@ def build_scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
     pipeline = load_pipeline_by_name(name)
     task_args: dict[str, Any] = {"op_kwargs": {"pipeline": name}}
     job_args: dict[str, Any] = {
-        "capacity_wait_seconds": pipeline.goals.wait_for_room_minutes * 60,
+        "capacity_wait_seconds": pipeline.goals.capacity_wait_minutes * 60,
     }
     submit_args, wait_args = (
         {**job_args, **pools.build_submit_args(pipeline)},
@@ -146,7 +146,7 @@ def _add_tasks_with_preprocess(
 ) -> tuple[Any, Any]:
     """Add the tasks from preprocess to join of a pipeline with `preprocess`; return the first and the last."""
     task_args: dict[str, Any] = {"op_kwargs": {"pipeline": pipeline.name, "shape": pipeline.dag_shape}}
-    poison = BadRecordContinuation() if pipeline.transform.on_poison == "reject" else None
+    poison = BadRecordContinuation() if pipeline.transform.on_bad_records == "reject" else None
     preprocess = PlannedProcessingJobOperator(
         task_id=names.PREPROCESS,
         pipeline=pipeline,

@@ -23,7 +23,7 @@ STORAGE_FORMATS: Mapping[str, tuple[str, str, str]] = {
         f"{_PARQUET}.MapredParquetOutputFormat",
         f"{_PARQUET}.serde.ParquetHiveSerDe",
     ),
-    "jsonl": (
+    "jsonlines": (
         "org.apache.hadoop.mapred.TextInputFormat",
         "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat",
         "org.openx.data.jsonserde.JsonSerDe",
@@ -38,7 +38,7 @@ def check_glue_table(output_uri: str, file_format: str, columns: Mapping[str, st
     """
     if file_format not in STORAGE_FORMATS:
         raise ValueError(
-            f"output.catalog: found join.format {file_format}; allowed are {' and '.join(STORAGE_FORMATS)}, "
+            f"output.glue_table: found join.format {file_format}; allowed are {' and '.join(STORAGE_FORMATS)}, "
             f"because no table of the catalog reads {file_format} with quotes and missing numbers"
         )
     root, keys = parse_table_location(output_uri)
@@ -46,13 +46,13 @@ def check_glue_table(output_uri: str, file_format: str, columns: Mapping[str, st
         r"\{\w+\}", "{}", ensure_trailing_slash(output_uri)
     ):
         raise ValueError(
-            f"output.catalog: found output.uri {output_uri!r}; allowed is one whose last folders are partitions, such "
-            f"as s3://bucket/scored/date={{date}}/, with placeholders nowhere else"
+            f"output.glue_table: found output.uri {output_uri!r}; allowed is one whose last folders are partitions, "
+            f"such as s3://bucket/scored/date={{date}}/, with placeholders nowhere else"
         )
     twice = sorted(set(keys) & {name.lower() for name in columns})
     if twice:
         raise ValueError(
-            f"output.catalog: found {twice[0]!r} as a partition of output.uri and as a column; rename the column"
+            f"output.glue_table: found {twice[0]!r} as a partition of output.uri and as a column; rename the column"
         )
 
 

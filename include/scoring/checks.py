@@ -110,9 +110,9 @@ def _nulls(gate: NullsGate, inputs: GateInputs) -> _Finding:
     whole = profile["count"] + profile["nulls"]
     share = profile["nulls"] / whole if whole else 0.0
     return _Finding(
-        share > gate.most,
+        share > gate.max_share,
         f"{gate.column}: {profile['nulls']:,} of {whole:,} predictions are missing ({share:.2%}, "
-        f"allowed {gate.most:.2%})",
+        f"allowed {gate.max_share:.2%})",
         {"share": share},
     )
 
@@ -134,7 +134,7 @@ def _range(gate: RangeGate, inputs: GateInputs) -> _Finding:
 
 def _constant(gate: ConstantGate, inputs: GateInputs) -> _Finding:
     profile = inputs.statistics["columns"][gate.column]
-    if profile["count"] < gate.rows:
+    if profile["count"] < gate.min_rows:
         return _Finding(None, f"{gate.column}: {profile['count']:,} predictions are too few to check", {})
     if profile["kind"] == "number":
         same, value = profile["min"] == profile["max"], f"{profile['min']:g}"
@@ -151,10 +151,12 @@ def _rows(gate: RowsGate, inputs: GateInputs) -> _Finding:
     if not median:
         return _Finding(None, f"{rows:,} rows; no run was published before", {"rows": rows})
     ratio = rows / median
-    breached = (gate.least is not None and ratio < gate.least) or (
-        gate.most is not None and ratio > gate.most
+    breached = (gate.min_ratio is not None and ratio < gate.min_ratio) or (
+        gate.max_ratio is not None and ratio > gate.max_ratio
     )
-    allowed = " to ".join("any" if bound is None else f"{bound:g}" for bound in (gate.least, gate.most))
+    allowed = " to ".join(
+        "any" if bound is None else f"{bound:g}" for bound in (gate.min_ratio, gate.max_ratio)
+    )
     of = "the last published run" if len(last) == 1 else f"the last {len(last)} published runs"
     return _Finding(
         breached,
@@ -177,23 +179,25 @@ def _drift(gate: DriftGate, inputs: GateInputs) -> _Finding:
     figures: dict[str, float | None] = {}
     said: list[str] = []
     breached = False
-    if gate.psi is not None:
+    if gate.max_psi is not None:
         index = figures["psi"] = compute_population_stability_index(before, now)
-        breached |= index > gate.psi
-        said.append(f"PSI {index:.3f} (allowed {gate.psi:g})")
-    if gate.p_value is not None:
+        breached |= index > gate.max_psi
+        said.append(f"PSI {index:.3f} (allowed {gate.max_psi:g})")
+    if gate.min_p_value is not None:
         samples = [drop_nulls(of["sample"]["columns"][gate.column]) for of in (reference, inputs.statistics)]
         p = figures["p_value"] = compute_p_value(now["kind"], *samples)
-        breached |= p < gate.p_value
+        breached |= p < gate.min_p_value
         test = "Kolmogorov-Smirnov" if now["kind"] == "number" else "chi-squared"
-        said.append(f"{test} p = {p:.2g} (allowed from {gate.p_value:g})")
+        said.append(f"{test} p = {p:.2g} (allowed from {gate.min_p_value:g})")
     return _Finding(breached, f"{gate.column} compared with {what}: {', '.join(said)}", figures)
 
 
 def _group_rejects(gate: GroupRejectsGate, inputs: GateInputs) -> _Finding:
-    ratios = compare_rejected_shares(inputs.groups.get(gate.column, {}), gate.records)
+    ratios = compare_rejected_shares(inputs.groups.get(gate.column, {}), gate.min_records)
     if not ratios:
-        return _Finding(None, f"{gate.column}: no two groups have {gate.records:,} records to compare", {})
+        return _Finding(
+            None, f"{gate.column}: no two groups have {gate.min_records:,} records to compare", {}
+        )
     worst = max(ratios, key=lambda label: (ratios[label], label))
     ratio = ratios[worst]
     counts = inputs.groups[gate.column][worst]
@@ -201,9 +205,9 @@ def _group_rejects(gate: GroupRejectsGate, inputs: GateInputs) -> _Finding:
         "and none of the others are" if math.isinf(ratio) else f"{ratio:.2f} times the share of the others"
     )
     return _Finding(
-        ratio > gate.most_ratio,
+        ratio > gate.max_ratio,
         f"{gate.column} {worst}: {counts['rejected']:,} of {counts['records']:,} records are rejected by rules, "
-        f"{times} (allowed {gate.most_ratio:g} times)",
+        f"{times} (allowed {gate.max_ratio:g} times)",
         {"ratio": ratio},
     )
 

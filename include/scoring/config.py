@@ -229,7 +229,7 @@ class Pipeline(FrozenModel):
                     f"predictions.fields: found the output column {target!r}, which the input already has"
                 )
         check_output_columns(self.column_names, self.predictions.fields.values(), self.join)
-        if self.output.catalog is not None:
+        if self.output.glue_table is not None:
             check_glue_table(self.output.uri, self.join.format, self.output_columns)
 
     def _check_canary(self) -> None:
@@ -240,10 +240,10 @@ class Pipeline(FrozenModel):
                 "goals.calibrate: found canary without preprocess; the canary is one of the shards that preprocess "
                 "writes; write defaults"
             )
-        if self.transform.on_poison == "reject":
+        if self.transform.on_bad_records == "reject":
             raise ValueError(
-                "goals.calibrate: found canary with transform.on_poison reject; the search for refused records cannot "
-                "include the shard of the canary; write on_poison: fail, or calibrate: defaults"
+                "goals.calibrate: found canary with transform.on_bad_records reject; the search for refused records "
+                "cannot include the shard of the canary; write on_bad_records: fail, or calibrate: defaults"
             )
 
     def _check_filter(self) -> None:
@@ -316,7 +316,8 @@ class Pipeline(FrozenModel):
             "approval": self.goals.on_over_budget == "approve",
             "preprocess": self.preprocess is not None,
             "canary": self.goals.calibrate == "canary",
-            "on_poison: reject": self.preprocess is not None and self.transform.on_poison == "reject",
+            "on_bad_records: reject": self.preprocess is not None
+            and self.transform.on_bad_records == "reject",
             "join.processing_above": self.join.processing_above is not None,
         }
         return ", ".join(

@@ -67,8 +67,9 @@ def _find_section_problems(pipeline: Pipeline) -> Iterator[str]:
         "impute": (bool(pipeline.impute), "empty cells are filled by preprocess"),
         "function": (pipeline.function is not None, "it runs in the preprocessing job"),
         "sensitive": (bool(pipeline.sensitive), "groups are counted by the preprocessing job"),
-        "transform.on_poison": (
-            "on_poison" in pipeline.transform.model_fields_set and pipeline.transform.on_poison == "reject",
+        "transform.on_bad_records": (
+            "on_bad_records" in pipeline.transform.model_fields_set
+            and pipeline.transform.on_bad_records == "reject",
             "refused records are found by splitting shards with known record counts, so such a run fails",
         ),
     }

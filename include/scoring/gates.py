@@ -21,8 +21,8 @@ class SelectedSection(FrozenModel):
     """Which rows count as selected: a bound on a number, or the values of a text."""
 
     column: str = Field(description="Output column of predictions.fields.")
-    at_least: float | None = Field(default=None, description="Smallest number that counts as selected.")
-    at_most: float | None = Field(default=None, description="Largest number that counts as selected.")
+    min: float | None = Field(default=None, description="Smallest number that counts as selected.")
+    max: float | None = Field(default=None, description="Largest number that counts as selected.")
     values: tuple[str, ...] = Field(default=(), description="Texts that count as selected.")
 
     def check_column(self, prediction_types: Mapping[str, str]) -> None:
@@ -34,11 +34,11 @@ class SelectedSection(FrozenModel):
                 f"string"
             )
         numeric = prediction_types[self.column] in ("float", "integer")
-        bounds = self.at_least is not None or self.at_most is not None
+        bounds = self.min is not None or self.max is not None
         if numeric != bounds or numeric == bool(self.values):
             raise ValueError(
-                f"predictions.selected: {self.column} has type {prediction_types[self.column]}; a number has at_least, "
-                f"at_most or both, a text has values"
+                f"predictions.selected: {self.column} has type {prediction_types[self.column]}; a number has min, "
+                f"max or both, a text has values"
             )
 
 
@@ -53,7 +53,7 @@ class NullsGate(_Gate):
 
     gate: Literal["nulls"] = Field(description="Kind of gate.")
     column: str = Field(description="A prediction column.")
-    most: float = Field(ge=0, le=1, description="Largest share of rows without a prediction.")
+    max_share: float = Field(ge=0, le=1, description="Largest share of rows without a prediction.")
 
 
 class RangeGate(_Gate):
@@ -78,21 +78,23 @@ class ConstantGate(_Gate):
 
     gate: Literal["constant"] = Field(description="Kind of gate.")
     column: str = Field(description="A prediction column.")
-    rows: int = Field(default=2, ge=2, description="A run with fewer rows is not checked.")
+    min_rows: int = Field(default=2, ge=2, description="A run with fewer rows is not checked.")
 
 
 class RowsGate(_Gate):
     """The number of rows, as a multiple of the median of the last published runs."""
 
     gate: Literal["rows"] = Field(description="Kind of gate.")
-    least: float | None = Field(default=None, ge=0, description="Smallest multiple, such as 0.5.")
-    most: float | None = Field(default=None, gt=0, description="Largest multiple, such as 2.")
+    min_ratio: float | None = Field(default=None, ge=0, description="Smallest multiple, such as 0.5.")
+    max_ratio: float | None = Field(default=None, gt=0, description="Largest multiple, such as 2.")
     runs: int = Field(default=7, ge=1, le=100, description="Number of earlier published runs for the median.")
 
     @model_validator(mode="after")
     def _has_a_bound(self) -> Self:
-        if self.least is None and self.most is None:
-            raise ValueError("found neither least nor most; the number of rows needs one of them, or both")
+        if self.min_ratio is None and self.max_ratio is None:
+            raise ValueError(
+                "found neither min_ratio nor max_ratio; the number of rows needs one of them, or both"
+            )
         return self
 
 
@@ -101,10 +103,10 @@ class DriftGate(_Gate):
 
     gate: Literal["drift"] = Field(description="Kind of gate.")
     column: str = Field(description="A prediction column.")
-    psi: float | None = Field(
+    max_psi: float | None = Field(
         default=None, gt=0, description="Largest population stability index; 0.1 is small, 0.25 is large."
     )
-    p_value: float | None = Field(
+    min_p_value: float | None = Field(
         default=None,
         gt=0,
         lt=1,
@@ -117,8 +119,8 @@ class DriftGate(_Gate):
 
     @model_validator(mode="after")
     def _has_a_limit(self) -> Self:
-        if self.psi is None and self.p_value is None:
-            raise ValueError("found neither psi nor p_value; drift needs one of them, or both")
+        if self.max_psi is None and self.min_p_value is None:
+            raise ValueError("found neither max_psi nor min_p_value; drift needs one of them, or both")
         if self.against != PREVIOUS and not s3uri.is_s3_uri(self.against):
             raise ValueError(
                 f"found against {self.against!r}; allowed are previous and an S3 URI of a statistics.json"
@@ -131,10 +133,10 @@ class GroupRejectsGate(_Gate):
 
     gate: Literal["group_rejects"] = Field(description="Kind of gate.")
     column: str = Field(description="A column of `sensitive`.")
-    most_ratio: float = Field(
+    max_ratio: float = Field(
         ge=1, description="Maximum rejected share of a group, as a multiple of the other groups' share."
     )
-    records: int = Field(default=100, ge=1, description="A group with fewer records is not checked.")
+    min_records: int = Field(default=100, ge=1, description="A group with fewer records is not checked.")
 
 
 Gate: TypeAlias = Annotated[

@@ -45,15 +45,15 @@ def _payload(pipeline: Pipeline, params: RunParams) -> list[str]:
 
 def _in_flight(pipeline: Pipeline, params: RunParams) -> list[str]:
     max_payload_mb = params.transform_max_payload_mb or pipeline.max_payload_mb
-    max_concurrent_transforms = params.transform_max_concurrent
+    max_concurrent_transforms = params.transform_max_concurrent_transforms
     if (
         max_concurrent_transforms is None
         or max_payload_mb * max_concurrent_transforms <= MAX_PAYLOAD_MB_IN_FLIGHT
     ):
         return []
     problem = (
-        f"transform_max_concurrent: found {max_concurrent_transforms} times {max_payload_mb} MB per request = "
-        f"{max_payload_mb * max_concurrent_transforms} MB in flight; SageMaker allows at most "
+        f"transform_max_concurrent_transforms: found {max_concurrent_transforms} times {max_payload_mb} MB per request "
+        f"= {max_payload_mb * max_concurrent_transforms} MB in flight; SageMaker allows at most "
         f"{MAX_PAYLOAD_MB_IN_FLIGHT}; write {MAX_PAYLOAD_MB_IN_FLIGHT // max_payload_mb} or less, or lower the MB "
         "per request"
     )

@@ -54,7 +54,7 @@ class RunParams(BaseModel):
     transform_instance_type: str | None = INSTANCE_TYPE_FIELD
     transform_instance_count: int | None = INSTANCE_COUNT_FIELD
     transform_max_payload_mb: int | None = Field(default=None, ge=1, le=100)
-    transform_max_concurrent: int | None = Field(default=None, ge=1, le=100)
+    transform_max_concurrent_transforms: int | None = Field(default=None, ge=1, le=100)
     transform_batch_strategy: Literal["MultiRecord", "SingleRecord"] | None = None
     deadline: str | None = None
     budget: float | None = Field(default=None, gt=0)
@@ -203,10 +203,10 @@ def build_param_specs(pipeline: Pipeline) -> dict[str, ParamSpec]:
             "Transform", pipeline.transform.max_instances, "at most one for each shard or object"
         ),
         "transform_batch_strategy": ParamSpec(
-            default=pipeline.transform.strategy,
+            default=pipeline.transform.batch_strategy,
             title="Records per request",
             description="BatchStrategy. MultiRecord: as many records in a request as fit. SingleRecord: one. "
-            f"{_describe_empty(pipeline.transform.strategy)}",
+            f"{_describe_empty(pipeline.transform.batch_strategy)}",
             section=SECTION_MODEL,
             schema={"type": ["null", "string"], "enum": [None, "MultiRecord", "SingleRecord"]},
         ),
@@ -229,7 +229,7 @@ def build_param_specs(pipeline: Pipeline) -> dict[str, ParamSpec]:
                 "examples": list(dict.fromkeys([pipeline.output.uri, "s3://bucket/trial/"])),
             },
         ),
-        "transform_max_concurrent": ParamSpec(
+        "transform_max_concurrent_transforms": ParamSpec(
             default=pipeline.transform.max_concurrent_transforms,
             title="Requests at a time",
             description="MaxConcurrentTransforms, for each instance. "

@@ -242,8 +242,8 @@ def _airflow_statements(
         yield _allow("Compare", _s3_actions("GetObject"), [
             account.build_s3_arn(_escape_uri(uri)) for uri in find_pinned_statistics(pipeline.gates)
         ])  # fmt: skip
-    if pipeline.output.catalog is not None:
-        yield _glue_statement(account, pipeline.output.catalog)
+    if pipeline.output.glue_table is not None:
+        yield _glue_statement(account, pipeline.output.glue_table)
     to_sagemaker = {"StringEquals": {"iam:PassedToService": SAGEMAKER_SERVICE}}
     yield _allow(
         "PassRole", ["iam:PassRole"], requests.find_values("RoleArn", "ExecutionRoleArn"), to_sagemaker
@@ -257,10 +257,10 @@ def _airflow_statements(
     yield from _kms_statements(account, requests, "KmsKeyId")
 
 
-def _glue_statement(account: Account, catalog: GlueTableSection) -> Statement:
+def _glue_statement(account: Account, glue_table: GlueTableSection) -> Statement:
     """Glue checks the catalog, the database and the table."""
     actions = [f"glue:{action}" for action in ("CreateTable", "CreatePartition", "UpdatePartition")]
-    names = ("catalog", f"database/{catalog.database}", f"table/{catalog.database}/{catalog.table}")
+    names = ("catalog", f"database/{glue_table.database}", f"table/{glue_table.database}/{glue_table.table}")
     return _allow("Catalog", actions, [account.build_arn("glue", name) for name in names])
 
 
@@ -391,7 +391,7 @@ def _build_requests(pipeline: Pipeline, package: str = "") -> RequestPatterns:
         instance_count=1,
         max_concurrent_transforms=1,
         max_payload_mb=1,
-        batch_strategy=pipeline.transform.strategy,
+        batch_strategy=pipeline.transform.batch_strategy,
         model_package=package,
     )
     return RequestPatterns(
@@ -408,7 +408,7 @@ def _list_handed_on_prefixes(
     """Prefixes that a further transform reads after a failed one, and that the join job reads."""
     transform = paths.build_job_paths(f"{names['transform']}-*")
     found = [f"{transform.predictions.rstrip('/')}-manifest.json"]
-    if pipeline.preprocess is not None and pipeline.transform.on_poison == "reject":
+    if pipeline.preprocess is not None and pipeline.transform.on_bad_records == "reject":
         found.append(transform.pieces)
     if joins:
         found += [paths.build_job_paths(f"{names['preprocess']}-*").records, transform.predictions]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from include.scoring.messages import suggest_name
 from include.scoring.rules import FrozenModel, OutlierRule, Rule
@@ -31,21 +31,19 @@ class ColumnBaseline(FrozenModel):
 class ImputeStep(FrozenModel):
     """Fills empty cells of a column in the features; the published record is unchanged."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
-
     column: str = Field(description="Name of the column.")
-    how: Literal["median", "mean", "most_frequent", "constant"] = Field(
-        alias="with", description="A statistic of the baseline, or a constant."
+    strategy: Literal["median", "mean", "most_frequent", "constant"] = Field(
+        description="A statistic of the baseline, or a constant."
     )
     value: str | None = Field(default=None, description="Text of the constant.")
 
     @model_validator(mode="after")
     def _a_constant_has_a_value(self) -> Self:
-        if (self.how == "constant") != (self.value is not None):
+        if (self.strategy == "constant") != (self.value is not None):
             raise ValueError(
                 'found a constant without a value; write it as value: "0"'
                 if self.value is None
-                else f"found value {self.value!r} with {self.how}; only a constant has a value"
+                else f"found value {self.value!r} with {self.strategy}; only a constant has a value"
             )
         return self
 
@@ -98,8 +96,8 @@ def check_cleaning(
                 _check_in_baseline(baseline, rule.column, statistic, f"rules[{position}]")
     for position, step in enumerate(impute):
         _check_column(column_types, step.column, f"impute[{position}].column")
-        if step.how != "constant":
-            _check_in_baseline(baseline, step.column, step.how, f"impute[{position}]")
+        if step.strategy != "constant":
+            _check_in_baseline(baseline, step.column, step.strategy, f"impute[{position}]")
     for position, group in enumerate(sensitive):
         _check_column(column_types, group.column, f"sensitive[{position}].column")
         if (column_types[group.column] == "string") == bool(group.edges):

@@ -36,7 +36,10 @@ def choose_max_concurrent_transforms(
     pipeline: Pipeline, params: RunParams, instance_type: str, max_payload_mb: int, plan_log: PlanLog
 ) -> int:
     """MaxConcurrentTransforms: requests in flight on each instance, at most 100 MB of them."""
-    requested, configured = params.transform_max_concurrent, pipeline.transform.max_concurrent_transforms
+    requested, configured = (
+        params.transform_max_concurrent_transforms,
+        pipeline.transform.max_concurrent_transforms,
+    )
     limit = MAX_PAYLOAD_MB_IN_FLIGHT // max_payload_mb
     if requested is not None:
         chosen, chooser, why = requested, "trigger form", f"the trigger form said {requested}"
@@ -60,7 +63,7 @@ def choose_batch_strategy(
 ) -> Literal["MultiRecord", "SingleRecord"]:
     """BatchStrategy of the transform job."""
     requested = params.transform_batch_strategy
-    chosen = requested or pipeline.transform.strategy
+    chosen = requested or pipeline.transform.batch_strategy
     chooser, why = (
         ("trigger form", "the trigger form said so") if requested else ("pipeline", "the pipeline says so")
     )

@@ -291,7 +291,7 @@ def _build_cleaning_config(pipeline: Pipeline) -> dict[str, Any]:
         "baseline": {
             "columns": {name: each.model_dump(exclude_none=True) for name, each in pipeline.baseline.items()}
         },
-        "impute": [step.model_dump(exclude_none=True, by_alias=True) for step in pipeline.impute],
+        "impute": [step.model_dump(exclude_none=True) for step in pipeline.impute],
         "function": None if pipeline.function is None else pipeline.function.model_dump(),
         "sensitive": _build_sensitive_columns(pipeline),
     }

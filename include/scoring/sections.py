@@ -282,7 +282,7 @@ class PreprocessSection(StageLimits):
 class TransformSection(StageLimits):
     """The batch transform job that runs the model."""
 
-    strategy: Literal["MultiRecord", "SingleRecord"] = Field(
+    batch_strategy: Literal["MultiRecord", "SingleRecord"] = Field(
         default="MultiRecord", description="MultiRecord sends as many records per request as fit the payload."
     )
     max_payload_mb: int | None = Field(
@@ -304,7 +304,7 @@ class TransformSection(StageLimits):
         default="Line",
         description="Line puts a line break between the predictions of a shard, None concatenates them.",
     )
-    on_poison: Literal["reject", "fail"] = Field(
+    on_bad_records: Literal["reject", "fail"] = Field(
         default="reject",
         description="When the model refuses records. reject: find them with at most three further, smaller jobs, "
         "reject them and score the rest, within max_rejected and goals.budget. fail: fail the run.",
@@ -353,7 +353,7 @@ class GoalsSection(FrozenModel):
         le=7 * 24 * 60,
         description="Timeout of the approval; shortened where the deadline could not be met otherwise.",
     )
-    wait_for_room_minutes: int = Field(
+    capacity_wait_minutes: int = Field(
         default=60,
         ge=0,
         le=7 * 24 * 60,
@@ -475,7 +475,7 @@ class JoinSection(StageLimits):
         description="Bytes of records above which the join runs as a processing job, in the image of preprocess. "
         "Default: Airflow's workers always join.",
     )
-    format: Literal["parquet", "csv", "jsonl"] = Field(
+    format: Literal["parquet", "csv", "jsonlines"] = Field(
         default="parquet", description="Format of the published files."
     )
     group_mb: int = Field(
@@ -526,6 +526,6 @@ class OutputSection(FrozenModel):
         le=7 * 24 * 60,
         description="Grace period: how long replaced part files are kept for readers that use the previous manifest.",
     )
-    catalog: GlueTableSection | None = Field(
+    glue_table: GlueTableSection | None = Field(
         default=None, description="Glue table in which each run is registered as a partition. Default: none."
     )

@@ -51,8 +51,8 @@ def test_every_action_exists_and_fits_its_resources_and_keys(role: str) -> None:
     for pipeline in (
         load_pipeline_by_name("abalone"),
         changed(security=SECURITY),
-        changed(output={**sample_file()["output"], "catalog": glue}),
-        changed(goals={"calibrate": "canary"}, transform={"on_poison": "fail", "max_payload_mb": 5}),
+        changed(output={**sample_file()["output"], "glue_table": glue}),
+        changed(goals={"calibrate": "canary"}, transform={"on_bad_records": "fail", "max_payload_mb": 5}),
         changed(join={**sample_file()["join"], "processing_above": 1}),
         pipeline_without_preprocess({"region": "eu-central-1"}),
     ):
@@ -209,7 +209,7 @@ def test_a_package_is_read_alone() -> None:
 def test_a_canary_is_taken_from_among_the_features_and_nothing_else_of_a_run_is_deleted_for_it() -> None:
     """SageMaker's role reads it where it lies then; without a canary neither is allowed."""
     document = build_policies(load_pipeline_by_name("abalone"))
-    goals, transform = {"calibrate": "canary"}, {"on_poison": "fail", "max_payload_mb": 5}
+    goals, transform = {"calibrate": "canary"}, {"on_bad_records": "fail", "max_payload_mb": 5}
     with_canary = build_policies(changed(goals=goals, transform=transform))
     run = "arn:aws:s3:::batch-inference-sample/work/abalone/run-1/abalone-preprocess-0123456789ab-01234567-1"
     deletes = Call("s3:DeleteObject", f"{run}/features/shard-0.csv")
@@ -251,7 +251,7 @@ def test_sagemaker_assumes_the_role_for_this_account_and_region_alone() -> None:
 @pytest.mark.parametrize("role", ["airflow", "janitor"])
 def test_what_outlives_runs_is_never_deleted(role: str) -> None:
     """Rates of the runs before, and what was published, whose folders no run's own can be; with a canary as well."""
-    canary = changed(goals={"calibrate": "canary"}, transform={"on_poison": "fail", "max_payload_mb": 5})
+    canary = changed(goals={"calibrate": "canary"}, transform={"on_bad_records": "fail", "max_payload_mb": 5})
     kept = [
         *(
             build_history_prefix(work=canary.work, pipeline=canary.name) + name
@@ -431,9 +431,9 @@ def test_the_statistics_of_pinned_runs_may_be_read_and_nothing_beside_them() -> 
     """Each once; those of the run before lie among the run's own files."""
     uri = "s3://other-bucket/work/abalone/run-1/statistics.json"
     column = "predicted_rings"
-    drift = {"gate": "drift", "column": column, "psi": 0.2, "then": "warn"}
+    drift = {"gate": "drift", "column": column, "max_psi": 0.2, "then": "warn"}
     pinned = build_policies(
-        changed(gates=[{**drift, "against": uri}, {**drift, "against": uri, "psi": 0.3}, drift])
+        changed(gates=[{**drift, "against": uri}, {**drift, "against": uri, "max_psi": 0.3}, drift])
     )
     found = statements(pinned["airflow"])["Compare"]
     assert (found["Action"], found["Resource"]) == (["s3:GetObject"], [uri.replace("s3://", "arn:aws:s3:::")])
@@ -477,7 +477,7 @@ def test_a_transform_that_goes_on_may_read_what_is_left_and_the_pieces_of_what_w
         found = statements(build_policies(changed(**sections))["sagemaker"])["Read"]["Resource"]
         return any(matches(each, f"{run}/{key}") for each in found)
 
-    off = {**document["transform"], "on_poison": "fail"}
+    off = {**document["transform"], "on_bad_records": "fail"}
     job = {**document["join"], "processing_above": 1}
     piece, mended = "pieces/algo-1-00000.1-9.csv", "mended/records/algo-1-00000.csv"
     assert reads("predictions-manifest.json")

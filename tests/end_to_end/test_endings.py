@@ -66,7 +66,9 @@ def test_a_wrong_pipeline_file_breaks_its_own_dag_alone(endings: Deployment) -> 
     """Its import error names file, field, what was found and what is allowed; the other DAGs stay."""
     pipelines = endings.root / "include" / "pipelines"
     text = (pipelines / "abalone.yaml").read_text().replace("name: abalone ", "name: broken ")
-    (pipelines / "broken.yaml").write_text(text.replace("strategy: MultiRecord", "strategy: ManyRecord"))
+    (pipelines / "broken.yaml").write_text(
+        text.replace("batch_strategy: MultiRecord", "batch_strategy: ManyRecord")
+    )
     (endings.root / "dags" / "broken.py").write_text(
         "# For Airflow.\nfrom include.orchestration.chain import build_scoring_dag\n\n"
         'dag = build_scoring_dag("broken")\n'
@@ -78,7 +80,7 @@ def test_a_wrong_pipeline_file_breaks_its_own_dag_alone(endings: Deployment) -> 
         time.sleep(1)
     try:
         assert [error["filename"].rsplit("/", 1)[-1] for error in errors] == ["broken.py"]
-        for part in ("broken.yaml", "transform.strategy", "ManyRecord", "MultiRecord", "SingleRecord"):
+        for part in ("broken.yaml", "transform.batch_strategy", "ManyRecord", "MultiRecord", "SingleRecord"):
             assert part in errors[0]["stack_trace"]
         known = {dag["dag_id"] for dag in endings.airflow.api.call("GET", "/dags?limit=100")["dags"]}
         assert {"abalone", DAG} <= known
@@ -261,7 +263,7 @@ def test_a_run_above_its_budget_waits_for_a_person_then_takes_the_approved_versi
             )
         document["model"] = {"group": group}
         document["goals"] |= {"budget": 0.0001, "on_over_budget": "approve", "calibrate": "canary"}
-        document["transform"] |= {"on_poison": "fail", "instance_types": ["ml.m5.large"]}
+        document["transform"] |= {"on_bad_records": "fail", "instance_types": ["ml.m5.large"]}
         document["output"]["uri"] = f"{OUTPUT}approved/"
 
     def answered(option: str) -> str:

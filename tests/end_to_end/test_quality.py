@@ -22,7 +22,7 @@ def gated(deployment: Deployment) -> Deployment:
     def with_gates(document: dict[str, Any]) -> None:
         document["output"] = {"uri": OUTPUT}
         document["sensitive"] = [{"column": "sex"}]
-        document["predictions"]["selected"] = {"column": "predicted_rings", "at_least": 10}
+        document["predictions"]["selected"] = {"column": "predicted_rings", "min": 10}
         document["gates"] = [{"gate": "range", "column": "predicted_rings", "max": 0, "then": "hold"}]
         document["skip_unchanged"] = True
 

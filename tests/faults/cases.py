@@ -397,17 +397,17 @@ CASES: tuple[Case, ...] = (
     ),
     Case(
         name="bad-object",
-        fault="the model chokes on one record, so that one object of twenty has no answer (`on_poison: fail`)",
+        fault="the model chokes on one record, so that one object of twenty has no answer (`on_bad_records: fail`)",
         ending="failed, names the object; nothing is published",
         act=run,
         states=("failed",),
         published=False,
-        pipeline={"input.uri": data.INPUT_WITH_BAD_RECORD, "transform.on_poison": "fail"},
+        pipeline={"input.uri": data.INPUT_WITH_BAD_RECORD, "transform.on_bad_records": "fail"},
         conf={"transform_instance_count": 2},
     ),
     Case(
         name="bad-record",
-        fault="the same with `on_poison: reject`, the default",
+        fault="the same with `on_bad_records: reject`, the default",
         ending="success: smaller and smaller jobs find the record, which is rejected; the rest is scored",
         act=run,
         # The job itself, the object once more, the object in pieces, the records of the piece.

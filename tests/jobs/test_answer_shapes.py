@@ -24,7 +24,7 @@ RECORDS = "a,1\nb,2\nc,3\n"
 COLUMNS = [{"name": "id", "type": "string"}, {"name": "n", "type": "integer"}]
 
 
-@pytest.mark.parametrize("output", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("output", ["csv", "jsonlines", "parquet"])
 @pytest.mark.parametrize(
     ("answers", "text"),
     [
@@ -51,7 +51,7 @@ def test_a_number_that_may_be_missing_is_published_as_null_and_counted(
     assert (profile["count"], profile["nulls"], profile["mean"]) == (1, 2, 1.5)
     frame = {
         "csv": pandas.read_csv,
-        "jsonl": partial(pandas.read_json, lines=True),
+        "jsonlines": partial(pandas.read_json, lines=True),
         "parquet": pandas.read_parquet,
     }
     assert frame[output](tmp_path / "out")["p"].isna().tolist() == [False, True, True]
@@ -166,7 +166,7 @@ def test_a_part_that_is_not_there_is_told(tmp_path: Path, answer: str, source: s
     assert (raised.value.record, problem in str(raised.value)) == (1, True)
 
 
-@pytest.mark.parametrize("output", ["parquet", "jsonl", "csv"])
+@pytest.mark.parametrize("output", ["parquet", "jsonlines", "csv"])
 def test_a_nested_part_may_stay_json(tmp_path: Path, output: str) -> None:
     """Its numbers keep their digits, as text in Parquet and CSV, as JSON in JSON Lines."""
     answers = "".join(f'{{"all": {{"cat": 0.{n}0, "dog": [true, null]}}}}\n' for n in range(3))
@@ -175,13 +175,13 @@ def test_a_nested_part_may_stay_json(tmp_path: Path, output: str) -> None:
     )
     if output == "parquet":
         assert [row["all"] for row in found] == [f'{{"cat": 0.{n}0, "dog": [true, null]}}' for n in range(3)]
-    elif output == "jsonl":
+    elif output == "jsonlines":
         assert found.split("\n")[1] == '{"id": "b", "n": 2, "all": {"cat": 0.10, "dog": [true, null]}}'
     else:
         assert found.split("\n")[2] == 'b,2,"{""cat"": 0.10, ""dog"": [true, null]}"'
 
 
-@pytest.mark.parametrize("output", ["parquet", "jsonl", "csv"])
+@pytest.mark.parametrize("output", ["parquet", "jsonlines", "csv"])
 @pytest.mark.parametrize("value", ["[0.1, NaN]", '{"cat": {"p": [-Infinity]}}', "NaN"])
 def test_what_is_no_number_is_found_within_a_part_that_stays_json(
     tmp_path: Path, output: str, value: str
@@ -215,7 +215,7 @@ def test_json_records_keep_their_text_in_json_lines(tmp_path: Path) -> None:
     found = joined(
         tmp_path,
         "1\n2\n3.0\n",
-        "jsonl",
+        "jsonlines",
         JSON_RECORDS,
         records="jsonlines",
         checked=True,
@@ -230,7 +230,12 @@ def test_json_records_keep_their_text_in_json_lines(tmp_path: Path) -> None:
 def test_a_member_called_like_a_prediction_gives_way(tmp_path: Path) -> None:
     records = '{"id": "score", "n": 1, "score": 0.10}\n' * 3
     found = joined(
-        tmp_path, "1\n2\n3\n", "jsonl", records, records="jsonlines", predictions={"fields": {"$": "score"}}
+        tmp_path,
+        "1\n2\n3\n",
+        "jsonlines",
+        records,
+        records="jsonlines",
+        predictions={"fields": {"$": "score"}},
     )
     assert found == "".join(f'{{"id": "score", "n": 1, "score": {number}}}\n' for number in (1, 2, 3))
 

@@ -55,7 +55,7 @@ def test_outliers_are_told_by_the_stored_baseline(
 
 def test_gaps_are_filled_for_the_model_alone(tmp_path: Path) -> None:
     """Features get the stored median, records keep their gap, the manifest says how many."""
-    impute = [{"column": "x", "with": "median"}, {"column": "id", "with": "most_frequent"}]
+    impute = [{"column": "x", "strategy": "median"}, {"column": "id", "strategy": "most_frequent"}]
     ended = run_preprocess(
         tmp_path, config(AB, baseline=BASELINE, impute=impute), {"a.csv": b"a,1\nb,\n,\nc,x\n"}
     )
@@ -68,7 +68,7 @@ def test_gaps_are_filled_for_the_model_alone(tmp_path: Path) -> None:
     ("change", "message"),
     [
         (
-            {"impute": [{"column": "x", "with": "median"}]},
+            {"impute": [{"column": "x", "strategy": "median"}]},
             "impute[0] needs the median of x, but baseline.columns.x has nothing. It is not taken from this run's",
         ),
         ({"rules": [{"rule": "outlier", "column": "x", "method": "iqr"}]}, "rules[0] needs the q1 of x, but"),
@@ -76,7 +76,10 @@ def test_gaps_are_filled_for_the_model_alone(tmp_path: Path) -> None:
             {"rules": [{"rule": "outlier", "column": "x", "method": "mad"}]},
             "rules[0].method is 'mad', allowed are iqr, zscore",
         ),
-        ({"impute": [{"column": "x", "with": "knn"}]}, "impute[0].with is 'knn', allowed are median, mean"),
+        (
+            {"impute": [{"column": "x", "strategy": "knn"}]},
+            "impute[0].strategy is 'knn', allowed are median, mean",
+        ),
         ({"sensitive": [{"column": "x"}]}, "sensitive[0].edges: a number needs edges between its groups"),
         ({"sensitive": [{"column": "x", "edges": [2, 1]}]}, "sensitive[0].edges must rise, found [2.0, 1.0]"),
         (
@@ -220,7 +223,7 @@ def test_the_profile_describes_the_records_that_passed(tmp_path: Path) -> None:
     assert profile["id"] == {"kind": "text", "count": 3, "nulls": 1, "values": {"a": 2, "b": 1}, "others": 0}
     baseline = build_baseline(profile)
     assert baseline["columns"]["id"] == {"most_frequent": "a"}
-    again = config(AB, baseline=baseline, impute=[{"column": "x", "with": "median"}])
+    again = config(AB, baseline=baseline, impute=[{"column": "x", "strategy": "median"}])
     filled = run_preprocess(tmp_path / "again", again, {"a.csv": b"a,\n"})
     assert float(filled.features()[0].split(b",")[1]) == pytest.approx(3.0, rel=0.01)
 

@@ -29,7 +29,7 @@ from tests.jobs.containers import columns
 from tests.jobs.hostile import gzip_bytes, parquet, run, zstd
 from tests.scoring.builders import pipeline
 
-OUTPUTS = ["csv", "jsonl", "parquet"]
+OUTPUTS = ["csv", "jsonlines", "parquet"]
 NOTES = ["a", "", None, 'say ""', ',"",', "\n", "", None]
 CELLS = st.one_of(st.none(), st.text(alphabet='a,"\n\r', max_size=4))
 
@@ -56,7 +56,7 @@ def joined(folder: Path, path: Path, kinds: dict[str, str], output: str, **spec:
     join_shards([shard], folder / "out", JoinSpec.from_dict(document))
     if output == "parquet":
         return list(pq.read_table(folder / "out").to_pylist())
-    if output == "jsonl":
+    if output == "jsonlines":
         return [json.loads(line) for line in (folder / "out").read_bytes().splitlines()]
     options = pacsv.ConvertOptions(
         column_types=dict.fromkeys(kinds, pa.string()), strings_can_be_null=True, null_values=[""],
@@ -133,7 +133,7 @@ def test_so_is_what_json_lines_tell_apart(tmp_path: Path, output: str) -> None:
 
 
 @pytest.mark.usefixtures("arrow")
-@pytest.mark.parametrize("output", ["jsonl", "parquet"])
+@pytest.mark.parametrize("output", ["jsonlines", "parquet"])
 def test_in_csv_of_others_both_are_null(tmp_path: Path, output: str) -> None:
     """Of its writers some put quotes around all cells, and some around none."""
     records = tmp_path / "records.csv"

@@ -197,7 +197,7 @@ def rows_of(path: Path, names: Sequence[str]) -> list[dict[str, Any]]:
     distribution=st.sampled_from(["FullyReplicated", "ShardedByS3Key"]),
     shard_bytes=st.sampled_from([1, 40, 200, 1_000_000]),
     shape=st.sampled_from(list(SHAPES)),
-    output=st.sampled_from(["csv", "jsonl", "parquet"]),
+    output=st.sampled_from(["csv", "jsonlines", "parquet"]),
     joiners=st.integers(0, 3),
     block=st.sampled_from([7, 64, 1 << 20]),
 )

@@ -75,14 +75,14 @@ def test_parquet_has_the_pinned_types_and_exact_strings(tmp_path: Path) -> None:
 def test_json_lines_keep_numbers_as_they_were_written(tmp_path: Path) -> None:
     """A number that JSON allows keeps its digits; one that it does not is spelled so that it does."""
     files = shard(tmp_path, "s", "a,+5,.5,\n", '{"score": 9.50}\n')
-    join_shards([files], tmp_path / "out.jsonl", spec("jsonl", COLUMNS))
+    join_shards([files], tmp_path / "out.jsonl", spec("jsonlines", COLUMNS))
     assert (
         tmp_path / "out.jsonl"
     ).read_text() == '{"id": "a", "n": 5, "x": 0.5, "rings": null, "predicted": 9.50}\n'
     assert count_file_records(tmp_path / "out.jsonl", ",") == 1
 
 
-@pytest.mark.parametrize("output", ["csv", "parquet", "jsonl"])
+@pytest.mark.parametrize("output", ["csv", "parquet", "jsonlines"])
 def test_shards_with_and_without_the_label_make_one_table(tmp_path: Path, output: str) -> None:
     """A shard whose records lack the optional column gets nulls there; the order of the shards is kept."""
     path = tmp_path / f"out.{output}"
@@ -103,7 +103,7 @@ def test_shards_with_and_without_the_label_make_one_table(tmp_path: Path, output
             [row["id"], row["x"], row["rings"] or 0, row["predicted"]]
             for row in pq.read_table(path).to_pylist()
         ],
-        "jsonl": lambda: [
+        "jsonlines": lambda: [
             [row["id"], row["x"], row["rings"] or 0, row["predicted"]]
             for row in map(json.loads, path.read_text().splitlines())
         ],
@@ -223,7 +223,7 @@ def test_a_record_of_another_arity_is_named(tmp_path: Path) -> None:
         join_shards([files], tmp_path / "out.parquet", spec("parquet", COLUMNS))
 
 
-@pytest.mark.parametrize("output", ["csv", "parquet", "jsonl"])
+@pytest.mark.parametrize("output", ["csv", "parquet", "jsonlines"])
 def test_no_records_give_a_file_without_rows(tmp_path: Path, output: str) -> None:
     files = shard(tmp_path, "s", "", "")
     path = tmp_path / f"out.{output}"
@@ -249,7 +249,7 @@ CELL = st.text(alphabet='a0,"\n\r é\u2028', max_size=5)
     drift=st.sampled_from([0, 0, 0, -1, 1]),
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
     size=st.integers(8, 200),
-    output=st.sampled_from(["csv", "parquet", "jsonl"]),
+    output=st.sampled_from(["csv", "parquet", "jsonlines"]),
     answered=st.sampled_from(["jsonlines", "csv"]),
 )
 def test_any_table_joins_exactly_or_raises_with_the_right_counts(
@@ -290,7 +290,7 @@ def test_any_table_joins_exactly_or_raises_with_the_right_counts(
         "parquet": lambda: [
             (row["a"] or "", row["b"] or "", row["predicted"]) for row in pq.read_table(path).to_pylist()
         ],
-        "jsonl": lambda: [
+        "jsonlines": lambda: [
             (row["a"] or "", row["b"] or "", row["predicted"])
             for row in map(json.loads, path.read_text("utf-8").split("\n")[:-1])
         ],
@@ -298,7 +298,7 @@ def test_any_table_joins_exactly_or_raises_with_the_right_counts(
     assert found == [(*row, float(number)) for number, row in enumerate(rows)]
 
 
-@pytest.mark.parametrize("output", ["parquet", "csv", "jsonl"])
+@pytest.mark.parametrize("output", ["parquet", "csv", "jsonlines"])
 def test_a_group_of_which_nothing_is_left_is_a_part_without_rows(tmp_path: Path, output: str) -> None:
     """All of its records were refused by the model: the columns are there all the same."""
     part = tmp_path / f"part.{output}"
@@ -310,7 +310,7 @@ def test_a_group_of_which_nothing_is_left_is_a_part_without_rows(tmp_path: Path,
 
 
 @pytest.mark.parametrize(
-    ("output", "expected"), [("csv", "id,s\na,1.50\nb,2\n"), ("jsonl", None), ("parquet", None)]
+    ("output", "expected"), [("csv", "id,s\na,1.50\nb,2\n"), ("jsonlines", None), ("parquet", None)]
 )
 def test_csv_answers_may_end_in_carriage_returns(tmp_path: Path, output: str, expected: str | None) -> None:
     """As servers on Windows, and Python's own csv module, write them; the output's lines do not."""
@@ -320,5 +320,5 @@ def test_csv_answers_may_end_in_carriage_returns(tmp_path: Path, output: str, ex
     if expected is not None:
         assert path.read_bytes().decode() == expected
     rows = pq.read_table(path).to_pylist() if output == "parquet" else []
-    rows = [json.loads(line) for line in path.read_text().splitlines()] if output == "jsonl" else rows
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if output == "jsonlines" else rows
     assert output == "csv" or rows == [{"id": "a", "s": 1.5}, {"id": "b", "s": 2.0}]

@@ -114,7 +114,7 @@ def test_chosen_columns_stand_in_the_order_that_was_asked_for(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("records", ["csv", "jsonlines"])
-@pytest.mark.parametrize("output", ["parquet", "jsonl"])
+@pytest.mark.parametrize("output", ["parquet", "jsonlines"])
 def test_chosen_columns_of_any_records_in_typed_output(tmp_path: Path, output: str, records: str) -> None:
     """The same rows, whatever the records came as."""
     path = joined(tmp_path, output, keep=KEEP, records=records, unnamed=False)
@@ -129,13 +129,13 @@ def test_chosen_columns_of_any_records_in_typed_output(tmp_path: Path, output: s
         {"size": 10.0, "id": "c", "p": -1.0},
     ]
     assert list(rows[0]) == (
-        ["id", "size", "p"] if (output, records) == ("jsonl", "jsonlines") else ["size", "id", "p"]
+        ["id", "size", "p"] if (output, records) == ("jsonlines", "jsonlines") else ["size", "id", "p"]
     )
 
 
 def test_members_that_no_column_names_stay_unless_columns_are_listed(tmp_path: Path) -> None:
     """Leaving one column out takes nothing else away, and numbers keep their digits."""
-    without = joined(tmp_path, "jsonl", keep=KEEP, records="jsonlines").read_text().splitlines()[0]
+    without = joined(tmp_path, "jsonlines", keep=KEEP, records="jsonlines").read_text().splitlines()[0]
     assert without == '{"id": "007", "size": 0.10, "more": [1.50], "p": 9.50}'
 
 
@@ -147,7 +147,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "mine_after"
 
 
-@pytest.mark.parametrize("output", ["csv", "parquet", "jsonl"])
+@pytest.mark.parametrize("output", ["csv", "parquet", "jsonlines"])
 def test_a_function_sees_all_columns_and_adds_its_own(tmp_path: Path, module: str, output: str) -> None:
     """What it does not touch keeps its text; what is left out of the output it has seen."""
     function = {"module": module, "name": "band", "adds": [{"name": "band", "type": "string"}]}
@@ -183,7 +183,7 @@ def test_gaps_that_a_function_makes_are_nulls(tmp_path: Path, module: str) -> No
     assert table.column("band").to_pylist() == [None, None, None]
 
 
-@pytest.mark.parametrize("output", ["csv", "parquet", "jsonl"])
+@pytest.mark.parametrize("output", ["csv", "parquet", "jsonlines"])
 def test_the_missing_value_of_newer_pandas_types_is_a_null(tmp_path: Path, module: str, output: str) -> None:
     adds = [{"name": "band", "type": "string"}, {"name": "more", "type": "json"}]
     path = joined(tmp_path, output, function={"module": module, "name": "modern", "adds": adds})
@@ -212,7 +212,7 @@ def test_what_a_function_makes_and_json_has_not_is_named(tmp_path: Path, module:
     with pytest.raises(
         JoinError, match=rf"^shard algo-1-00000, record 2: {module}.{name} made more \[.*not JSON: "
     ):
-        joined(tmp_path, "jsonl", function=function)
+        joined(tmp_path, "jsonlines", function=function)
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def parquet(*named: tuple[str, list[Any]]) -> bytes:
 
 
 def joined(
-    folder: Path, records: bytes, answers: bytes = b'{"s": 1}\n', output: str = "jsonl", **more: Any
+    folder: Path, records: bytes, answers: bytes = b'{"s": 1}\n', output: str = "jsonlines", **more: Any
 ) -> bytes:
     (folder / "records").write_bytes(records)
     (folder / "answers").write_bytes(answers)
@@ -138,7 +138,7 @@ def test_a_member_gives_way_to_the_prediction_however_it_is_spelled(tmp_path: Pa
     )  # to the letter, where nothing is in the way
 
 
-@pytest.mark.parametrize("output", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("output", ["csv", "jsonlines", "parquet"])
 @pytest.mark.parametrize("form", ["jsonlines", "json"])
 @pytest.mark.parametrize(
     ("answer", "found"),
@@ -219,7 +219,12 @@ def test_without_preprocessing_the_join_says_which_member_no_record_has(tmp_path
 def test_a_shard_may_lack_a_member_that_another_has(tmp_path: Path) -> None:
     """Spark, for one, leaves out members that are null: of a small object, it may be all of a column."""
     spec = JoinSpec.from_dict(
-        {"columns": ID_X, "format": "jsonl", "records": "jsonlines", "predictions": {"fields": {"s": "p"}}}
+        {
+            "columns": ID_X,
+            "format": "jsonlines",
+            "records": "jsonlines",
+            "predictions": {"fields": {"s": "p"}},
+        }
     )
     shards = []
     for name, record in (

@@ -18,7 +18,7 @@ from include.jobs.errors import JoinError
 from include.jobs.join import JoinSpec, ShardFiles, join_shards
 
 COLUMNS = {"id": "string", "age": "integer", "balance": "float"}
-OUTPUTS = ["csv", "jsonl", "parquet"]
+OUTPUTS = ["csv", "jsonlines", "parquet"]
 
 
 @pytest.fixture(params=["with Arrow", "without Arrow"])
@@ -51,7 +51,7 @@ def joined(
     )
     if output == "parquet":
         return [list(row.values()) for row in pq.read_table(path).to_pylist()]
-    if output == "jsonl":
+    if output == "jsonlines":
         return [list(json.loads(line).values()) for line in path.read_text("utf-8").split("\n")[:-1]]
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.reader(file, delimiter=spec.get("delimiter", ",")))[1:]

@@ -46,7 +46,7 @@ def test_two_processes_leave_what_one_leaves(
     """Records in the order of the objects, the same counts, profile and rejects; duplicates over both."""
     shared = config(
         AB,
-        impute=[{"column": "x", "with": "constant", "value": "0"}],
+        impute=[{"column": "x", "strategy": "constant", "value": "0"}],
         sensitive=[{"column": "x", "edges": [2]}],
     )
     extra = {key: shared[key] for key in ("impute", "sensitive")}

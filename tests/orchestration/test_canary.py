@@ -103,7 +103,7 @@ def test_only_pipelines_that_ask_have_the_tasks_and_a_measured_model_skips_them(
     """Then the number of instances is the one that was planned."""
     document = yaml.safe_load((pipelines.PIPELINES_FOLDER / "abalone.yaml").read_text())
     document["goals"]["calibrate"] = "canary"
-    document["transform"]["on_poison"] = "fail"
+    document["transform"]["on_bad_records"] = "fail"
     (tmp_path / "abalone.yaml").write_text(yaml.safe_dump(document))
     assert "canary" not in chain.build_scoring_dag("abalone").task_ids
     monkeypatch.setattr(pipelines, "PIPELINES_FOLDER", tmp_path)

@@ -16,7 +16,7 @@ from tools.laptop import CREDENTIALS
 
 __all__ = ["deployed"]
 
-CATALOG = {"database": "sales", "table": "churn"}
+GLUE_TABLE = {"database": "sales", "table": "churn"}
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def glue(deployed: Pipelines) -> Any:
 
 def catalogued(**changes: Any) -> dict[str, Any]:
     """A pipeline whose runs are registered."""
-    return document(output={"uri": "s3://bucket/out/date={date}/", "catalog": CATALOG}, **changes)
+    return document(output={"uri": "s3://bucket/out/date={date}/", "glue_table": GLUE_TABLE}, **changes)
 
 
 def test_each_date_becomes_a_partition_also_when_it_is_run_again(deployed: Pipelines, glue: Any) -> None:
@@ -96,14 +96,14 @@ def test_only_an_output_of_the_same_shape_is_a_partition() -> None:
         ({"output.uri": "s3://data/{run_id}/date={date}/"}, "placeholders nowhere else"),
         ({"output.uri": "s3://data/out/{date}/"}, "last folders are partitions"),
         ({"output.uri": "s3://data/out/age={date}/"}, "'age' as a partition of output.uri and as a column"),
-        ({"join.format": "csv"}, "found join.format csv; allowed are parquet and jsonl"),
-        ({"output.catalog": {"database": "Sales", "table": "t"}}, "pattern"),
+        ({"join.format": "csv"}, "found join.format csv; allowed are parquet and jsonlines"),
+        ({"output.glue_table": {"database": "Sales", "table": "t"}}, "pattern"),
     ],
 )
 def test_an_output_that_cannot_be_such_a_table_is_refused(changes: dict[str, Any], message: str) -> None:
     """When the file is read."""
     with pytest.raises(ValidationError, match=message):
-        pipeline({"output.catalog": CATALOG, **changes})
+        pipeline({"output.glue_table": GLUE_TABLE, **changes})
 
 
 def test_airflows_role_may_register_in_that_table_alone() -> None:
@@ -114,7 +114,7 @@ def test_airflows_role_may_register_in_that_table_alone() -> None:
             for statement in build_policies(pipeline(changes), region="eu-west-1")["airflow"]["Statement"]
             if statement["Sid"] == "Catalog"
         ]
-        for changes in ({}, {"output.catalog": CATALOG})
+        for changes in ({}, {"output.glue_table": GLUE_TABLE})
     )
     assert plain == []
     assert registering[0]["Resource"] == [

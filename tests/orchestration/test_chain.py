@@ -147,7 +147,7 @@ def test_every_knob_of_the_form_says_what_it_is(abalone: Any) -> None:
     [
         ({"join.processing_above": 1}, {"preprocess", "transform", "join_job"}),
         (
-            {"transform.on_poison": "fail", "goals.calibrate": "canary"},
+            {"transform.on_bad_records": "fail", "goals.calibrate": "canary"},
             {"preprocess", "canary", "transform"},
         ),
         (WITHOUT_PREPROCESS, {"transform"}),
@@ -158,7 +158,7 @@ def test_every_job_counts_in_the_pool_and_has_the_patience_that_the_pipeline_sta
     changes: dict[str, Any], submitting: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also those that only some pipelines have; who waits for a job goes first."""
-    bent = pipeline({**changes, "pool": {"name": "sagemaker"}, "goals.wait_for_room_minutes": 7})
+    bent = pipeline({**changes, "pool": {"name": "sagemaker"}, "goals.capacity_wait_minutes": 7})
     monkeypatch.setattr("include.orchestration.chain.load_pipeline_by_name", lambda _: bent)
     jobs = [task for task in build_scoring_dag(bent.name).tasks if isinstance(task, JobOperator | JobSensor)]
     assert {task.task_id for task in jobs if isinstance(task, JobOperator)} == submitting
@@ -177,7 +177,7 @@ def test_every_job_counts_in_the_pool_and_has_the_patience_that_the_pipeline_sta
             {"preprocess": "preprocess", "transform": "transform", "join_job": "join.job"},
         ),
         (
-            {"transform.on_poison": "fail", "goals.calibrate": "canary"},
+            {"transform.on_bad_records": "fail", "goals.calibrate": "canary"},
             {"preprocess": "preprocess", "canary": "transform", "transform": None},
         ),
         (WITHOUT_PREPROCESS, {"transform": "transform"}),

@@ -77,7 +77,7 @@ def test_the_report_has_profiles_and_figures_by_group(deployed: Pipelines) -> No
     deployed.write(
         document(
             sensitive=[{"column": "sex", "in_features": True}],
-            predictions={"fields": {"score": "churn"}, "selected": {"column": "churn", "at_least": 40}},
+            predictions={"fields": {"score": "churn"}, "selected": {"column": "churn", "min": 40}},
         )
     )
     done = run(deployed, 5)
@@ -96,7 +96,7 @@ def test_the_report_has_profiles_and_figures_by_group(deployed: Pipelines) -> No
     assert by_sex["selection_rate"]["difference"] == pytest.approx(
         abs(women["selection_rate"] - men["selection_rate"])
     )
-    assert by_sex["selected"] == {"column": "churn", "at_least": 40.0}
+    assert by_sex["selected"] == {"column": "churn", "min": 40.0}
     assert quality["predictions"]["churn"]["max"] == 79
     assert sum(quality["predictions"]["churn"]["histogram"]["counts"]) == 190
     assert quality["columns"]["sex"]["values"] == {"m": 100, "f": 90}
@@ -118,7 +118,7 @@ def test_the_report_shows_the_predictions_of_the_run_published_before(deployed: 
 
 def test_a_gate_on_groups_holds_a_run_that_rejects_one_more_than_the_other(deployed: Pipelines) -> None:
     """The transform is paid for by then; what it scored is kept."""
-    gate = {"gate": "group_rejects", "column": "sex", "most_ratio": 2, "then": "hold"}
+    gate = {"gate": "group_rejects", "column": "sex", "max_ratio": 2, "then": "hold"}
     deployed.write(document(sensitive=[{"column": "sex"}], gates=[gate]))
     with pytest.raises(
         RunHeldError, match="sex f: 10 of 100 records are rejected by rules, and none of the others"
@@ -229,8 +229,8 @@ def test_only_a_held_run_can_be_published_by_hand(deployed: Pipelines) -> None:
 def test_runs_are_compared_with_the_one_published_before(deployed: Pipelines) -> None:
     """By rows and by distribution; the first has nothing to be compared with, and a held one is not compared with."""
     gates = [
-        {"gate": "rows", "least": 0.5, "most": 2, "then": "hold"},
-        {"gate": "drift", "column": "churn", "psi": 0.25, "p_value": 0.0001, "then": "hold"},
+        {"gate": "rows", "min_ratio": 0.5, "max_ratio": 2, "then": "hold"},
+        {"gate": "drift", "column": "churn", "max_psi": 0.25, "min_p_value": 0.0001, "then": "hold"},
     ]
     deployed.write(document(gates=gates))
     first = run(deployed, 1)
@@ -256,7 +256,7 @@ def test_a_pinned_baseline_is_read_from_the_run_that_it_names(deployed: Pipeline
     deployed.write(document())
     good = run(deployed, 1)
     uri = good.json(good.run_all_tasks()["report_json"])["quality"]["statistics"]
-    drift = {"gate": "drift", "column": "churn", "psi": 0.25, "against": uri, "then": "hold"}
+    drift = {"gate": "drift", "column": "churn", "max_psi": 0.25, "against": uri, "then": "hold"}
     deployed.write(document(gates=[drift]))
     run(deployed, 2).run_all_tasks()
     with pytest.raises(RunHeldError, match=uri):
@@ -266,7 +266,7 @@ def test_a_pinned_baseline_is_read_from_the_run_that_it_names(deployed: Pipeline
 def test_a_pinned_baseline_that_is_not_there_stops_the_plan(deployed: Pipelines) -> None:
     """Before any job is paid for, with the gate and the URI; where there is nothing to score nobody needs it."""
     uri = "s3://bucket/work/churn/gone/statistics.json"
-    drift = {"gate": "drift", "column": "churn", "psi": 0.25, "against": uri, "then": "hold"}
+    drift = {"gate": "drift", "column": "churn", "max_psi": 0.25, "against": uri, "then": "hold"}
     deployed.write(document(gates=[CONSTANT, drift]))
     with pytest.raises(PlanError) as caught:
         run(deployed, 4).run_all_tasks()
@@ -285,7 +285,7 @@ def test_a_pinned_baseline_that_may_not_be_read_stops_the_plan_and_a_busy_s3_doe
     def head(_: str) -> None:
         raise ClientError({"Error": {"Code": code, "Message": "no"}}, "HeadObject")
 
-    drift = {"gate": "drift", "column": "churn", "psi": 0.25, "against": uri, "then": "hold"}
+    drift = {"gate": "drift", "column": "churn", "max_psi": 0.25, "against": uri, "then": "hold"}
     with pytest.raises(expected, match=rf"(?s){code}"):
         check_pinned_statistics(SimpleNamespace(head=head), pipeline({"gates": [drift]}))  # type: ignore[arg-type]
 

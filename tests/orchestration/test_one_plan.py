@@ -136,10 +136,10 @@ def test_the_wait_for_a_job_asks_where_the_job_was_planned(deployed: Pipelines, 
     "change",
     [
         {"join": {"processing_above": 0}},
-        {"transform": {"on_poison": "fail"}},
+        {"transform": {"on_bad_records": "fail"}},
         {"goals": {"calibrate": "canary"}},
     ],
-    ids=["join job", "on_poison", "canary"],
+    ids=["join job", "on_bad_records", "canary"],
 )
 def test_an_edit_that_changes_the_tasks_of_the_dag_starts_no_job(
     deployed: Pipelines, run: Run, change: dict[str, Any]
@@ -148,7 +148,7 @@ def test_an_edit_that_changes_the_tasks_of_the_dag_starts_no_job(
     run.task(names.PLAN, plan.plan_run)
     run.prepare()
     if "goals" in change:
-        change = {**change, "transform": {"on_poison": "fail"}}
+        change = {**change, "transform": {"on_bad_records": "fail"}}
     deployed.write(document(**change))
     for task_id in (names.PREPROCESS, names.TRANSFORM):
         with pytest.raises(AirflowFailException, match=r"churn\.yaml was changed after this run was planned"):

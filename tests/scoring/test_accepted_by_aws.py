@@ -63,7 +63,7 @@ CHANGES = st.fixed_dictionaries(
         "name": st.sampled_from(["churn", "c", "a-b_c", "x" * 63, "0_"]),
         "transform.accept": some(st.sampled_from(ACCEPTS) | st.text(max_size=20)),
         "transform.assemble_with": some(st.sampled_from(["Line", "None"])),
-        "transform.strategy": some(st.sampled_from(["MultiRecord", "SingleRecord"])),
+        "transform.batch_strategy": some(st.sampled_from(["MultiRecord", "SingleRecord"])),
         "transform.max_payload_mb": some(st.integers(1, 100)),
         "transform.max_concurrent_transforms": some(st.integers(1, 100)),
         "transform.max_runtime_minutes": some(st.sampled_from([1, 10_080])),

@@ -20,7 +20,7 @@ from tests.scoring.builders import MOMENT
 from tests.scoring.test_goals import GB, MEASURED, plan
 from tests.scoring.test_history import row
 
-CANARY = {"goals.calibrate": "canary", "transform.on_poison": "fail"}
+CANARY = {"goals.calibrate": "canary", "transform.on_bad_records": "fail"}
 OF_TEN = CanaryShard(records=100, total_records=1000, total_shards=10)
 
 

@@ -78,12 +78,12 @@ def test_duplicates_are_exact_over_hosts_because_each_host_sees_all_input() -> N
             {"transform.maxinstances": 3},
             ("transform.maxinstances: found an unknown key; allowed are 'instance_type', "
              "'instance_types', 'max_instances', "
-            "'max_runtime_minutes', 'strategy', 'max_payload_mb', 'max_concurrent_transforms', 'accept', "
-            "'assemble_with', 'on_poison', 'input_filter' and 'max_jobs'; did you mean 'max_instances'?"),
+            "'max_runtime_minutes', 'batch_strategy', 'max_payload_mb', 'max_concurrent_transforms', 'accept', "
+            "'assemble_with', 'on_bad_records', 'input_filter' and 'max_jobs'; did you mean 'max_instances'?"),
         ),
         (
             {"join.format": "parket"},
-            "join.format: found 'parket'; allowed is 'parquet', 'csv' or 'jsonl'; did you mean 'parquet'?",
+            "join.format: found 'parket'; allowed is 'parquet', 'csv' or 'jsonlines'; did you mean 'parquet'?",
         ),
         ({"role": None}, "role: is missing (ARN of the role that SageMaker's jobs assume)"),
         (
@@ -133,8 +133,8 @@ def test_duplicates_are_exact_over_hosts_because_each_host_sees_all_input() -> N
         ),
         (
             {"goals.calibrate": "canary"},
-            ("goals.calibrate: found canary with transform.on_poison reject; the search for refused records cannot "
-            "include the shard of the canary; write on_poison: fail, or calibrate: defaults"),
+            ("goals.calibrate: found canary with transform.on_bad_records reject; the search for refused records "
+            "cannot include the shard of the canary; write on_bad_records: fail, or calibrate: defaults"),
         ),
         (
             {"model": {"name": "a", "version": 3}},

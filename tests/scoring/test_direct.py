@@ -40,7 +40,7 @@ VALUES = TransformValues(
         ),
         ({"max_rejected": 5}, "max_rejected: found without preprocess; no record is checked, so none", "drop it"),
         (
-            {"impute": [{"column": "age", "how": "constant", "value": "1"}]},
+            {"impute": [{"column": "age", "strategy": "constant", "value": "1"}]},
             "impute: found without preprocess; empty cells are filled by preprocess",
             "drop it",
         ),
@@ -50,8 +50,8 @@ VALUES = TransformValues(
             "drop it",
         ),
         (
-            {"transform.on_poison": "reject"},
-            "transform.on_poison: found without preprocess; refused records are found by splitting shards",
+            {"transform.on_bad_records": "reject"},
+            "transform.on_bad_records: found without preprocess; refused records are found by splitting shards",
             "drop it",
         ),
         ({"sensitive": [{"column": "id"}]}, "sensitive: found without preprocess; groups are counted", "drop it"),

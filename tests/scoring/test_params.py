@@ -52,7 +52,7 @@ def test_the_form_shows_the_pipelines_own_values() -> None:
         "input_uri": "s3://data/in/", "output_uri": "s3://data/out/date={date}/", "deadline": "06:00",
         "budget": 2.5, "prefer": "cost", "preprocess_instance_type": "ml.m5.xlarge",
         "transform_instance_type": "ml.m5.xlarge", "transform_batch_strategy": "MultiRecord",
-        "transform_max_payload_mb": 6, "transform_max_concurrent": 3,
+        "transform_max_payload_mb": 6, "transform_max_concurrent_transforms": 3,
     }  # fmt: skip
     for name, value in shown.items():
         if specs[name].section in ("Cluster", "Model"):

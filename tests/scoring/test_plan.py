@@ -68,8 +68,8 @@ def test_a_count_above_the_pipelines_limit_is_refused() -> None:
             "between them are limited to 5 MB"),
         ),
         (
-            {}, {"transform_max_payload_mb": 30, "transform_max_concurrent": 4},
-            ("transform_max_concurrent: found 4 times 30 MB per request = 120 MB in flight; "
+            {}, {"transform_max_payload_mb": 30, "transform_max_concurrent_transforms": 4},
+            ("transform_max_concurrent_transforms: found 4 times 30 MB per request = 120 MB in flight; "
              "SageMaker allows at most 100; "
             "write 3 or less, or lower the MB per request"),
         ),

@@ -23,7 +23,10 @@ STATED: dict[str, Any] = {
         "id": {"most_frequent": "x"},
     },
     "rules": [{"rule": "outlier", "column": "age", "method": "zscore"}],
-    "impute": [{"column": "age", "with": "median"}, {"column": "id", "with": "constant", "value": "none"}],
+    "impute": [
+        {"column": "age", "strategy": "median"},
+        {"column": "id", "strategy": "constant", "value": "none"},
+    ],
     "function": {"module": "include.jobs.churn_features", "name": "features"},
     "sensitive": [{"column": "id"}, {"column": "age", "edges": [30, 50]}],
     "features": {"columns": ["age", "age_squared"]},
@@ -74,16 +77,19 @@ def test_what_is_not_stated_is_not_sent() -> None:
             "rules[0]: id is a string; an outlier rule needs a float or integer column",
         ),
         (
-            {"baseline": {"age": {"mean": 1}}, "impute": [{"column": "age", "with": "median"}]},
+            {"baseline": {"age": {"mean": 1}}, "impute": [{"column": "age", "strategy": "median"}]},
             f"impute[0]: needs the median of age, but baseline has mean for it; {BECAUSE}",
         ),
         (
-            {"impute": [{"column": "age", "with": "constant"}]},
+            {"impute": [{"column": "age", "strategy": "constant"}]},
             'impute[0]: found a constant without a value; write it as value: "0"',
         ),
         (
-            {"impute": [{"column": "age", "wiht": "constant"}]},
-            "impute[0].wiht: found an unknown key; allowed are 'column', 'with' and 'value'; did you mean 'with'?",
+            {"impute": [{"column": "age", "stratgey": "constant"}]},
+            (
+                "impute[0].stratgey: found an unknown key; allowed are 'column', 'strategy' and 'value'; "
+                "did you mean 'strategy'?"
+            ),
         ),
         (
             {"baseline": {"agee": {}}},

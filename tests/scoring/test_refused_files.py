@@ -63,7 +63,7 @@ def test_counts_and_shares_of_rejects_stay_what_they_are(value: float) -> None:
 
 
 NUMBERS = [
-    "max_rejected", "keep_runs_days", "goals.budget", "goals.wait_for_room_minutes", "transform.max_instances",
+    "max_rejected", "keep_runs_days", "goals.budget", "goals.capacity_wait_minutes", "transform.max_instances",
     "transform.max_payload_mb", "preprocess.volume_size_gb", "join.group_mb", "join.processing_above",
     "prices.ml-m5-large", "quotas.jobs",
 ]  # fmt: skip
@@ -232,10 +232,10 @@ def test_aliases_and_merges_of_modest_size_are_read(tmp_path: Path) -> None:
     text = yaml.safe_dump(document({"model": TWO_CONTAINERS, "join": None}), sort_keys=False)
     text += "join: &limits {max_instances: 3}\n"
     text = text.replace("transform:\n  max_instances: 4\n", "")
-    text += "transform:\n  <<: *limits\n  strategy: SingleRecord\n"
+    text += "transform:\n  <<: *limits\n  batch_strategy: SingleRecord\n"
     (tmp_path / "churn.yaml").write_text(text)
     read = load_pipeline(tmp_path / "churn.yaml")
-    assert (read.transform.max_instances, read.transform.strategy) == (3, "SingleRecord")
+    assert (read.transform.max_instances, read.transform.batch_strategy) == (3, "SingleRecord")
 
 
 def test_columns_may_be_called_what_older_yaml_reads_as_something_else(tmp_path: Path) -> None:
