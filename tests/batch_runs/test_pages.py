@@ -168,7 +168,7 @@ def test_runs_are_listed_newest_first_in_pages(page: Callable[[str], str]) -> No
     assert re.findall(r"run_id=(night-\d+)", last) == NIGHTS[49::-1]
     assert "page=2" in first
     assert "page 20 of 20" in re.sub(r"\s+", " ", last)
-    assert "There is no run on this page" in page("runs?dag_id=open_many&page=21")
+    assert "There are no runs on this page" in page("runs?dag_id=open_many&page=21")
 
 
 def test_the_duration_of_a_run_is_the_same_in_the_list_and_in_the_plot(page: Callable[[str], str]) -> None:
