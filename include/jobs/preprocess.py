@@ -37,7 +37,6 @@ def preprocess(container: Container, config: PreprocessConfig) -> dict[str, Any]
     records_in = sum(one["records"] for one in result.objects)
     records_out = sum(shard["records"] for shard in result.shards)
     present = {name for one in result.objects for name in one["columns"]}
-    objects_with_columns = [one for one in result.objects if one["columns"]]
     optional = {column.name for column in config.input_config.columns if column.optional}
     manifest = {
         "version": MANIFEST_VERSION,
@@ -46,8 +45,6 @@ def preprocess(container: Container, config: PreprocessConfig) -> dict[str, Any]
         "columns": [
             name for name in config.input_config.column_names if name in present or name not in optional
         ],
-        "label_present": bool(optional and objects_with_columns)
-        and all(optional <= set(one["columns"]) for one in objects_with_columns),
         "objects": result.objects,
         "records_in": records_in,
         "records_out": records_out,

@@ -75,7 +75,7 @@ class TransformValues(JobValues):
 
 
 def build_preprocess_request(pipeline: Pipeline, values: ProcessingValues) -> dict[str, Any]:
-    """CreateProcessingJob of the `preprocess` step."""
+    """CreateProcessingJob of the `preprocess` stage."""
     paths = values.paths
     return _build_processing_request(
         pipeline,
@@ -93,7 +93,7 @@ def build_preprocess_request(pipeline: Pipeline, values: ProcessingValues) -> di
 
 
 def build_join_request(pipeline: Pipeline, values: ProcessingValues, inputs_prefix: str) -> dict[str, Any]:
-    """CreateProcessingJob of the `join` step; its configuration and manifests are below `inputs_prefix`.
+    """CreateProcessingJob of the `join` stage; its configuration and manifests are below `inputs_prefix`.
 
     Each instance gets a share of the records and all predictions: how SageMaker assigns objects to instances is not
     documented, and a record and its prediction must be on the same instance.
@@ -120,7 +120,7 @@ def build_join_request(pipeline: Pipeline, values: ProcessingValues, inputs_pref
 def _build_processing_request(
     pipeline: Pipeline,
     values: ProcessingValues,
-    step: str,
+    stage: str,
     entrypoint: Sequence[str],
     inputs: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
@@ -165,7 +165,7 @@ def _build_processing_request(
         },
         **pipeline.security.build_processing_fields(),
         "StoppingCondition": {"MaxRuntimeInSeconds": values.max_runtime_seconds},
-        "Tags": _build_tags(pipeline, step, values.tags),
+        "Tags": _build_tags(pipeline, stage, values.tags),
     }
 
 
@@ -189,7 +189,7 @@ def build_model_request(pipeline: Pipeline, values: TransformValues) -> dict[str
 
 
 def build_transform_request(pipeline: Pipeline, values: TransformValues) -> dict[str, Any]:
-    """CreateTransformJob of the `transform` step.
+    """CreateTransformJob of the `transform` stage.
 
     Without `preprocess` the model reads the input's own lines, in full or as selected by `input_filter`.
     """
@@ -330,8 +330,8 @@ def _build_container(container: ContainerDefinition) -> dict[str, Any]:
     return request
 
 
-def _build_tags(pipeline: Pipeline, step: str, more: Mapping[str, str]) -> list[dict[str, str]]:
-    tags = {"pipeline": pipeline.name, "step": step, **pipeline.tags, **more}
+def _build_tags(pipeline: Pipeline, stage: str, more: Mapping[str, str]) -> list[dict[str, str]]:
+    tags = {"pipeline": pipeline.name, "stage": stage, **pipeline.tags, **more}
     return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
@@ -342,12 +342,12 @@ def build_join_spec(pipeline: Pipeline) -> dict[str, Any]:
     return {
         "columns": [{"name": column.name, "type": column.type} for column in pipeline.input.columns],
         "keep": [{"column": source, "name": name} for source, name in kept.items()],
-        "unnamed": pipeline.join.include_columns is None,
+        "include_extra_members": pipeline.join.include_columns is None,
         "delimiter": pipeline.input.delimiter,
         "encoding": pipeline.input.encoding,
         "records": "jsonlines" if pipeline.input.format == "jsonlines" else "csv",
-        "empty_texts": pipeline.input.format == "parquet",
-        "checked": pipeline.preprocess is not None,
+        "has_quoted_empty_strings": pipeline.input.format == "parquet",
+        "is_preprocessed": pipeline.preprocess is not None,
         "format": pipeline.join.format,
         "predictions": {
             "format": pipeline.predictions.format,

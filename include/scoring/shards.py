@@ -47,7 +47,6 @@ class HostManifest(FrozenModel):
     host: str
     hosts: tuple[str, ...] = Field(min_length=1)
     columns: tuple[str, ...] = ()
-    label_present: bool | None = None
     objects: tuple[ObjectCount, ...] = ()
     records_in: int = Field(ge=0)
     records_out: int = Field(ge=0)

@@ -218,7 +218,7 @@ def test_json_records_keep_their_text_in_json_lines(tmp_path: Path) -> None:
         "jsonlines",
         JSON_RECORDS,
         records="jsonlines",
-        checked=True,
+        is_preprocessed=True,
         predictions={"fields": {"$": "score"}},
     )
     assert (

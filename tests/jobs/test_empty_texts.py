@@ -47,7 +47,7 @@ def joined(folder: Path, path: Path, kinds: dict[str, str], output: str, **spec:
     (folder / "answers").write_text("1\n" * count)
     document = {
         "columns": columns(**kinds),
-        "checked": True,
+        "is_preprocessed": True,
         "format": output,
         "predictions": {"format": "csv", "fields": {"0": "p"}},
         **spec,
@@ -82,7 +82,7 @@ def test_what_parquet_tells_apart_is_published_so(tmp_path: Path, output: str, k
     """With all columns and with a choice of them."""
     records = preprocessed(tmp_path, n=list(range(8)), note=NOTES)
     rows = joined(
-        tmp_path, records, {"n": "integer", "note": "string"}, output, empty_texts=True,
+        tmp_path, records, {"n": "integer", "note": "string"}, output, has_quoted_empty_strings=True,
         keep=[{"column": name} for name in kept],
     )  # fmt: skip
     assert [row["note"] for row in rows] == NOTES
@@ -94,7 +94,7 @@ def test_it_does_where_the_text_is_the_only_column(tmp_path: Path, output: str) 
     """A null is an empty line then."""
     notes = [note for note in NOTES if note != "\n"]  # which cannot be sent to the model
     records = preprocessed(tmp_path, note=notes)
-    rows = joined(tmp_path, records, {"note": "string"}, output, empty_texts=True)
+    rows = joined(tmp_path, records, {"note": "string"}, output, has_quoted_empty_strings=True)
     assert [row["note"] for row in rows] == notes
 
 
@@ -115,7 +115,7 @@ def test_a_function_is_given_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     adds = [{"name": "same", "type": "string"}]
     records = preprocessed(tmp_path, n=list(range(8)), note=NOTES)
     rows = joined(
-        tmp_path, records, {"n": "integer", "note": "string"}, output, empty_texts=True,
+        tmp_path, records, {"n": "integer", "note": "string"}, output, has_quoted_empty_strings=True,
         function={"module": made.__name__, "name": "function", "adds": adds},
     )  # fmt: skip
     found = [row["note"] for row in rows], [row["same"] or None for row in rows]

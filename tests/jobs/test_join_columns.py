@@ -117,7 +117,7 @@ def test_chosen_columns_stand_in_the_order_that_was_asked_for(tmp_path: Path) ->
 @pytest.mark.parametrize("output", ["parquet", "jsonlines"])
 def test_chosen_columns_of_any_records_in_typed_output(tmp_path: Path, output: str, records: str) -> None:
     """The same rows, whatever the records came as."""
-    path = joined(tmp_path, output, keep=KEEP, records=records, unnamed=False)
+    path = joined(tmp_path, output, keep=KEEP, records=records, include_extra_members=False)
     rows = (
         pq.read_table(path).to_pylist()
         if output == "parquet"

@@ -172,7 +172,7 @@ def test_records_that_preprocessing_wrote_are_not_read_again(
 ) -> None:
     """They were, and the join of large runs has no time for it."""
     monkeypatch.setattr("include.jobs.join.check_records", lambda _: pytest.fail("it read them"))
-    assert joined(tmp_path, b"c1,42,0.5\n", "csv", checked=True) == [["c1", "42", "0.5", "0.5"]]
+    assert joined(tmp_path, b"c1,42,0.5\n", "csv", is_preprocessed=True) == [["c1", "42", "0.5", "0.5"]]
 
 
 @settings(max_examples=200, deadline=None)

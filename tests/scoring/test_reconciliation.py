@@ -21,7 +21,7 @@ def host(
     lost = sum((rejected or {}).values())
     return {
         "version": 1, "host": name, "hosts": [f"algo-{number + 1}" for number in range(hosts)], "columns": ["id"],
-        "label_present": False, "objects": [{"source": f"s3://in/{name}.csv", "records": sum(counts) + lost}],
+        "objects": [{"source": f"s3://in/{name}.csv", "records": sum(counts) + lost}],
         "records_in": sum(counts) + lost, "records_out": sum(counts), "rejected": rejected or {},
         "rejected_count": lost,
         "shards": [

@@ -192,7 +192,7 @@ def test_one_container_is_a_primary_container() -> None:
 def test_jobs_and_models_carry_tags_by_which_a_bill_can_be_grouped() -> None:
     of = pipeline({"tags": {"cost-centre": "42"}})
     tags = {each["Key"]: each["Value"] for each in build_transform_request(of, TRANSFORM)["Tags"]}
-    assert tags == {"pipeline": "churn", "step": "transform", "cost-centre": "42", "run": "r1"}
+    assert tags == {"pipeline": "churn", "stage": "transform", "cost-centre": "42", "run": "r1"}
 
 
 def test_numbers_may_be_templates() -> None:
