@@ -156,7 +156,7 @@ class Bench:
         busy = self.per_record * sum(bench_input.records.values())
         rows = [
             HistoryRow(
-                pipeline=name, run_id=f"earlier-{day}", moment=(datetime.now(UTC) - timedelta(days=day)).isoformat(),
+                pipeline=name, run_id=f"earlier-{day}", data_time=(datetime.now(UTC) - timedelta(days=day)).isoformat(),
                 stage="transform", instance_type="ml.m5.xlarge", instance_count=1, model=name, bytes=size,
                 records=1, objects=1, provisioning_seconds=1.0, running_seconds=busy + self.start, busy_seconds=busy,
                 start_seconds=self.start, predicted_seconds=None, dollars=None,
@@ -175,7 +175,7 @@ class Bench:
         ti, now = FakeTaskInstance(), datetime.now(UTC)
         run: Any = SimpleNamespace(conf={}, run_id="bench", data_interval_start=now)
         made: Any = ti.store_xcom("plan", plan_run(name, params={}, dag_run=run, ti=ti))
-        ti.task = "cut"
+        ti.task = "cut_input"
         cut_input(name, ti=ti)
         return made, write_manifests(name, ti=ti)
 
@@ -228,7 +228,7 @@ class Measured:
     """Billed instance-seconds of one input; `lower_bound_seconds` counts start-ups and records only."""
 
     name: str
-    layout_way: str
+    layout_mode: str
     jobs: int
     instances: int
     planned_seconds: float
@@ -259,7 +259,7 @@ def measure(bench: Bench, number: int, bench_input: Input) -> Measured:
             raise RuntimeError(f"{', '.join(run)} returned {lines} predictions for {records} records")
     instances = sum(job["instance_count"] for job in jobs)
     return Measured(
-        bench_input.name, plan["layout"]["way"], len(jobs), instances,
+        bench_input.name, plan["layout"]["mode"], len(jobs), instances,
         bench.get_billed_seconds(ours), bench.get_billed_seconds([naive]),
         instances * bench.start + bench.per_record * records,
     )  # fmt: skip
@@ -272,7 +272,7 @@ def render_table(rows: list[Measured]) -> str:
         "|---|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     lines += [
-        f"| {row.name} | {row.layout_way} | {row.jobs} | {row.instances} | {row.planned_seconds:,.0f} | "
+        f"| {row.name} | {row.layout_mode} | {row.jobs} | {row.instances} | {row.planned_seconds:,.0f} | "
         f"{row.naive_seconds:,.0f} | {row.lower_bound_seconds:,.0f} | "
         f"{row.planned_seconds / row.lower_bound_seconds:.2f} | {row.naive_seconds / row.planned_seconds:.2f} |"
         for row in rows

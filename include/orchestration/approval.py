@@ -39,12 +39,13 @@ class BudgetApprovalOperator(ApprovalOperator):
     def execute(self, context: Context) -> Any:
         """Ask, if the plan says so."""
         plan = _pull_plan(context)
-        if plan["approval"] is None:
+        if plan["approval_reason"] is None:
             self.log.info("the run is within its budget, or has none: no approval is needed")
             return None
         if self.rejects_unasked:
             raise AirflowFailException(
-                f"refused: {plan['approval']}; nobody can be asked here: raise the budget, or run it from Airflow's UI"
+                f"refused: {plan['approval_reason']}; nobody can be asked here: raise the budget, "
+                f"or run it from Airflow's UI"
             )
         remaining = datetime.fromisoformat(plan["approve_by"]) - datetime.now(UTC)
         if remaining < SHORTEST_WAIT:
@@ -53,11 +54,13 @@ class BudgetApprovalOperator(ApprovalOperator):
         self.body = format_question(plan)
         if not is_same_question(self._question_in_the_ui(context), self.body):
             raise AirflowFailException(
-                f"{plan['approval']}, but this run has asked before, and Airflow still shows that question, about an "
-                f"earlier plan, which must not approve this one. Nothing was spent: start a new run"
+                f"{plan['approval_reason']}, but this run has asked before, and Airflow still shows that question, "
+                f"about an earlier plan, which must not approve this one. Nothing was spent: start a new run"
             )
         self.log.info(
-            "%s; waiting up to %s for a person", plan["approval"], format_duration(remaining.total_seconds())
+            "%s; waiting up to %s for a person",
+            plan["approval_reason"],
+            format_duration(remaining.total_seconds()),
         )
         return super().execute(context)
 
@@ -92,7 +95,7 @@ class BudgetApprovalOperator(ApprovalOperator):
         except HITLRejectException as error:
             who = (event.get("responded_by_user") or {}).get("name") or "somebody"
             raise AirflowFailException(
-                f"rejected by {who}: {_pull_plan(context)['approval']}; nothing was spent"
+                f"rejected by {who}: {_pull_plan(context)['approval_reason']}; nothing was spent"
             ) from error
 
 
@@ -101,4 +104,4 @@ def _pull_plan(context: Context) -> dict[str, Any]:
 
 
 def _timeout_message(plan: dict[str, Any]) -> str:
-    return f"nobody approved by {plan['approve_by']}: {plan['approval']}; nothing was spent"
+    return f"nobody approved by {plan['approve_by']}: {plan['approval_reason']}; nothing was spent"

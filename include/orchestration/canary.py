@@ -42,7 +42,7 @@ class CanaryJobOperator(PlannedTransformJobOperator):
 
     def execute(self, context: Context) -> Any:
         """Submit it, or skip."""
-        facts = no_retry(handoffs.pull)(context["ti"], names.COLLECT_SHARDS, "facts")
+        facts = no_retry(handoffs.pull)(context["ti"], names.COLLECT_SHARDS, "shard_stats")
         if not facts["canary"]:
             raise AirflowSkipException(
                 "nothing to calibrate: this model was measured before, or there is only one shard"
@@ -68,7 +68,7 @@ def add_canary_tasks(
         job_name=template_submitted_job_name(names.TRANSFORM_CANARY, TRANSFORM),
         spec=XComArg(canary, key="spec"),
         write_listing=True,
-        stop_after_seconds=template_plan_value("transform.max_runtime_seconds"),
+        max_runtime_seconds=template_plan_value("transform.max_runtime_seconds"),
         **wait_args,
     )
     calibrate_task = PythonOperator(
@@ -107,7 +107,7 @@ def calibrate(run: RunContext, **_: Any) -> dict[str, Any]:
     Raises:
         PlanError: by the canary's rate the rest exceeds the budget.
     """
-    config, plan, facts = run.pipeline, run.plan, run.pull(names.COLLECT_SHARDS, "facts")
+    config, plan, facts = run.pipeline, run.plan, run.pull(names.COLLECT_SHARDS, "shard_stats")
     if not facts["canary"]:
         return {
             "instance_count": facts["transform_instance_count"],

@@ -161,7 +161,7 @@ def _add_tasks_with_preprocess(
         job_name=template_submitted_job_name(names.PREPROCESS, PROCESSING),
         spec=XComArg(preprocess, key="spec"),
         write_listing=True,
-        stop_after_seconds=template_plan_value("preprocess.max_runtime_seconds"),
+        max_runtime_seconds=template_plan_value("preprocess.max_runtime_seconds"),
         **wait_args,
     )
     collect_task = SkippablePythonOperator(
@@ -183,7 +183,7 @@ def _add_tasks_with_preprocess(
         job_name=template_submitted_job_name(names.TRANSFORM, TRANSFORM),
         spec=XComArg(transform, key="spec"),
         write_listing=True,
-        stop_after_seconds=template_plan_value("transform.max_runtime_seconds"),
+        max_runtime_seconds=template_plan_value("transform.max_runtime_seconds"),
         continuation=poison,
         **wait_args,
     )

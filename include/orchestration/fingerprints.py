@@ -40,7 +40,7 @@ def compute_fingerprint(storage: Storage, pipeline: Pipeline, plan: Plan) -> Fin
             [
                 pipeline.model_dump(mode="json", exclude=OPERATIONAL_KEYS),
                 plan.transform.batch_strategy,
-                plan.code,
+                plan.code_digest,
             ]
         ),
     )

@@ -30,8 +30,8 @@ SUBMIT_TASK_BY_WAIT = {
 #: skipped while they keep a value from before a clear.
 COMPARED_XCOMS = (
     (names.AWAIT_PREPROCESS, RETURN_VALUE),
-    (names.COLLECT_SHARDS, "facts"),
-    (names.CUT_INPUT, "facts"),
+    (names.COLLECT_SHARDS, "shard_stats"),
+    (names.CUT_INPUT, "cut_stats"),
     (names.WRITE_MANIFESTS, RETURN_VALUE),
     (names.CALIBRATE, RETURN_VALUE),
     (names.CHECKS, RETURN_VALUE),

@@ -37,8 +37,8 @@ def write_history(storage: Storage, pipeline: Pipeline, nonce: str, rows: Sequen
         return
     buffer = io.BytesIO()
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row.to_dict() for row in rows]), buffer)
-    moment = datetime.fromisoformat(rows[0].moment).astimezone(UTC)
-    name = f"{moment:%Y%m%dT%H%M%SZ}-{nonce}.parquet"
+    data_time = datetime.fromisoformat(rows[0].data_time).astimezone(UTC)
+    name = f"{data_time:%Y%m%dT%H%M%SZ}-{nonce}.parquet"
     storage.write(
         f"{build_prefix(pipeline)}{name}", buffer.getvalue(), content_type="application/vnd.apache.parquet"
     )

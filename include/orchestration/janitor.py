@@ -48,10 +48,10 @@ def build_janitor_dag(*, doc_md: str | None = None, grace_seconds: float = GRACE
         tags=["batch inference janitor"],
     ) as dag:
         PythonOperator(
-            task_id="tidy", python_callable=clean_up_jobs, op_kwargs={"grace_seconds": grace_seconds}
+            task_id="clean_up_jobs", python_callable=clean_up_jobs, op_kwargs={"grace_seconds": grace_seconds}
         )
-        PythonOperator(task_id="outputs", python_callable=clean_up_outputs)
-        PythonOperator(task_id="prune", python_callable=apply_retention)
+        PythonOperator(task_id="clean_up_outputs", python_callable=clean_up_outputs)
+        PythonOperator(task_id="apply_retention", python_callable=apply_retention)
     return dag
 
 

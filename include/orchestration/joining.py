@@ -62,7 +62,7 @@ def add_join_tasks(
         pipeline=pipeline,
         job_name=template_submitted_job_name(names.JOIN_JOB, PROCESSING),
         spec=XComArg(submit_task, key="spec"),
-        stop_after_seconds=template_plan_value("join.job.max_runtime_seconds"),
+        max_runtime_seconds=template_plan_value("join.job.max_runtime_seconds"),
         **wait_args,
     )
     collect_task = PythonOperator(

@@ -219,7 +219,7 @@ def _check_budget(
         )
 
     budget = plan["budget"]
-    if plan.get("approval") is not None:  # a person has approved the estimated cost
+    if plan.get("approval_reason") is not None:  # a person has approved the estimated cost
         budget = max(budget, plan["estimate"]["dollars_high"] or 0)
     # The next job has some of the last one's records, or more with companions, and at most as many instances.
     record_share = max(1.0, step.record_count / sum(piece.sent_count for piece in last.pieces))

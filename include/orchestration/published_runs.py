@@ -25,7 +25,7 @@ def build_prefix(pipeline: Pipeline) -> str:
 
 
 def build_record_uri(pipeline: Pipeline, data_time: str, run_id: str) -> str:
-    """The URI of a run's document; `data_time` is the plan's `moment`."""
+    """The URI of a run's document; `data_time` is that of its plan."""
     name = f"{_format_timestamp(datetime.fromisoformat(data_time))}-{slugify_run_id(run_id)}.json"
     return f"{build_prefix(pipeline)}runs/{name}"
 
@@ -44,7 +44,7 @@ def record_run(
     `expected_etag` is the ETag of its document before the commit: when it has changed since, another attempt of the run
     has written the document, and only the attempt whose manifest `is_current` replaces it.
     """
-    uri = build_record_uri(pipeline, manifest["moment"], manifest["run_id"])
+    uri = build_record_uri(pipeline, manifest["data_time"], manifest["run_id"])
     # Named by its content, so that the statistics of another attempt are never overwritten.
     digest = str(storage.read_etag(statistics_uri)).strip('"')
     name = uri.rsplit("/", 1)[1].removesuffix(".json")
@@ -53,7 +53,7 @@ def record_run(
     document = {
         "version": 1,
         "run_id": manifest["run_id"],
-        "moment": manifest["moment"],
+        "data_time": manifest["data_time"],
         "rows": manifest["rows"],
         "output_uri": manifest["output_uri"],
         "plan_uri": manifest["plan_uri"],

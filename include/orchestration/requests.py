@@ -69,13 +69,13 @@ def build_join_config(pipeline: Pipeline) -> dict[str, Any]:
 
 def _template_join_job_value(key: str) -> str:
     """Template of a value that `choose_join` pushed for the job."""
-    return f"{{{{ handed_on(ti, '{CHOOSE_JOIN}', 'job').{key} }}}}"
+    return f"{{{{ pull_xcom(ti, '{CHOOSE_JOIN}', 'job').{key} }}}}"
 
 
 def build_transform_config(pipeline: Pipeline) -> dict[str, Any]:
     """CreateTransformJob of `transform`, and CreateModel where the pipeline lists containers."""
     preprocess_paths = RunPaths(RUN_PREFIX).build_job_paths(
-        f"{{{{ handed_on(ti, '{AWAIT_PREPROCESS}').job_name }}}}"
+        f"{{{{ pull_xcom(ti, '{AWAIT_PREPROCESS}').job_name }}}}"
     )
     if pipeline.goals.calibrate == "canary":
         return _build_transform_config(
@@ -104,7 +104,7 @@ def template_transform_types(pipeline: Pipeline) -> str:
 def build_canary_config(pipeline: Pipeline) -> dict[str, Any]:
     """CreateTransformJob of the canary shard, on one instance."""
     preprocess_paths = RunPaths(RUN_PREFIX).build_job_paths(
-        f"{{{{ handed_on(ti, '{AWAIT_PREPROCESS}').job_name }}}}"
+        f"{{{{ pull_xcom(ti, '{AWAIT_PREPROCESS}').job_name }}}}"
     )
     return _build_transform_config(pipeline, preprocess_paths.canary, "1", template_job_name("model"))
 

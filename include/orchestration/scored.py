@@ -62,7 +62,7 @@ def build_scored_run(run: RunContext, joined_parts: Iterable[Mapping[str, Any]])
     """
     pipeline, storage, plan = run.pipeline, run.storage, run.plan
     preprocess_job, transform_job = run.pull(AWAIT_PREPROCESS), run.pull(AWAIT_TRANSFORM)
-    shard_stats = run.pull(COLLECT_SHARDS, "facts")
+    shard_stats = run.pull(COLLECT_SHARDS, "shard_stats")
     parts = select_parts(joined_parts, shard_stats, preprocess_job["job_name"], transform_job["job_name"])
     refused_by_shard = {
         shard: each["refused"] for shard, each in read_merged_shards(storage, transform_job).items()
@@ -107,7 +107,7 @@ def read_join_job(run: RunContext) -> dict[str, Any] | None:
     """
     if run.pull(CHOOSE_JOIN, "job", is_optional=True) is None:
         return None
-    return {**run.pull(AWAIT_JOIN_JOB), "busy_seconds": run.pull(COLLECT_PARTS, "facts")["busy_seconds"]}
+    return {**run.pull(AWAIT_JOIN_JOB), "busy_seconds": run.pull(COLLECT_PARTS, "join_stats")["busy_seconds"]}
 
 
 def select_parts(

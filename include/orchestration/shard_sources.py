@@ -41,7 +41,7 @@ def read_shard_sources(run: RunContext) -> list[ShardSource]:
     """
     storage, shard_stats, transform_job = (
         run.storage,
-        run.pull(COLLECT_SHARDS, "facts"),
+        run.pull(COLLECT_SHARDS, "shard_stats"),
         run.pull(AWAIT_TRANSFORM),
     )
     preprocess_paths = run.paths.build_job_paths(shard_stats["preprocess_job"])

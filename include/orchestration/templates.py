@@ -22,7 +22,7 @@ from sagemaker_jobs.tags import to_tag_value
 
 def template_plan_value(path: str) -> str:
     """Template of the plan's value at a dotted path, such as `transform.instance_count`."""
-    return f"{{{{ plan_of(ti).{path} }}}}"
+    return f"{{{{ pull_plan(ti).{path} }}}}"
 
 
 def template_instance_types(stage: str) -> str:
@@ -32,23 +32,23 @@ def template_instance_types(stage: str) -> str:
 
 def template_calibration_value(key: str) -> str:
     """Template of a value that `calibrate` returned for the transform of the other shards."""
-    return f"{{{{ handed_on(ti, '{CALIBRATE}').{key} }}}}"
+    return f"{{{{ pull_xcom(ti, '{CALIBRATE}').{key} }}}}"
 
 
 def template_shard_stat(key: str) -> str:
     """Template of a number that `collect_shards` pushed."""
-    return f"{{{{ handed_on(ti, '{COLLECT_SHARDS}', 'facts').{key} }}}}"
+    return f"{{{{ pull_xcom(ti, '{COLLECT_SHARDS}', 'shard_stats').{key} }}}}"
 
 
 def template_mapped_job_value(key: str) -> str:
     """Template of a value that `write_manifests` returned for this one of the mapped transform jobs."""
-    return f"{{{{ handed_on(ti, '{WRITE_MANIFESTS}')[ti.map_index].{key} }}}}"
+    return f"{{{{ pull_xcom(ti, '{WRITE_MANIFESTS}')[ti.map_index].{key} }}}}"
 
 
 def template_submitted_job_name(task_id: str, kind: JobKind, *, is_mapped: bool = False) -> str:
     """Template of the name of the job that a task submitted; of a mapped task, with the caller's map index."""
     indexes = ", map_indexes=ti.map_index" if is_mapped else ""
-    return f"{{{{ handed_on(ti, '{task_id}'{indexes})['{kind.name}']['{kind.name_field}'] }}}}"
+    return f"{{{{ pull_xcom(ti, '{task_id}'{indexes})['{kind.name}']['{kind.name_field}'] }}}}"
 
 
 def template_job_name(step: str) -> str:
@@ -81,11 +81,11 @@ def compute_deployment_id() -> str:
 
 def build_macros(pipeline_name: str) -> dict[str, Callable[..., Any]]:
     """The macros that the expressions above call."""
-    plan_of, handed_on = no_retry(handoffs.pull_plan), no_retry(handoffs.pull)
+    pull_plan, pull_xcom = no_retry(handoffs.pull_plan), no_retry(handoffs.pull)
 
     def job_name(ti: Any, step: str, *, shared: bool = False, max_tries: int | None = None) -> str:
         return build_job_base_name(
-            pipeline=pipeline_name, step=step, nonce=plan_of(ti)["nonce"], task_id=ti.task_id,
+            pipeline=pipeline_name, step=step, nonce=pull_plan(ti)["nonce"], task_id=ti.task_id,
             map_index=-1 if shared or ti.map_index is None else ti.map_index,
             max_tries=ti.max_tries if max_tries is None else max_tries,
         )  # fmt: skip
@@ -97,8 +97,8 @@ def build_macros(pipeline_name: str) -> dict[str, Callable[..., Any]]:
         )
 
     return {
-        "plan_of": plan_of,
-        "handed_on": handed_on,
+        "pull_plan": pull_plan,
+        "pull_xcom": pull_xcom,
         "job_name": job_name,
         "earlier_job_names": earlier_job_names,
         "run_tag": to_run_tag,

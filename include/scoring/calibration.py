@@ -26,8 +26,8 @@ class CanaryPlan(FrozenModel):
     of each type that the transform may run on.
     """
 
-    most: dict[str, int]
-    fixed: int | None
+    max_instances: dict[str, int]
+    requested_instance_count: int | None
     prefer: Literal["cost", "speed"]
 
 
@@ -81,7 +81,7 @@ def size_remaining_transform(
         name="transform",
         bytes=max(1, plan["input"]["text_bytes"] - canary_bytes),
         max_parallelism=remaining_shards,
-        max_instances=limits.most[instance_type],
+        max_instances=limits.max_instances[instance_type],
         options=(
             InstanceOption(
                 instance_type=instance_type,
@@ -89,13 +89,13 @@ def size_remaining_transform(
                 dollars_per_second=prices.get_price_per_second(instance_type),
             ),
         ),
-        requested_instance_count=limits.fixed,
+        requested_instance_count=limits.requested_instance_count,
         has_equal_shards=True,
     )
     deadline = None if plan["deadline"] is None else datetime.fromisoformat(plan["deadline"])
     join = StageEstimate.model_validate(plan["estimate"]["join"])
     budget = None
-    if plan["budget"] is not None and not plan["approval"]:
+    if plan["budget"] is not None and not plan["approval_reason"]:
         budget = plan["budget"] - (spent_dollars or 0.0) - (join.dollars or 0.0)
     seconds = None if deadline is None else (deadline - now).total_seconds() - join.provisioning_seconds
     speed, start_time = f"{rate.bytes_per_second / 1e6:.3g} MB/s", format_duration(rate.start_seconds)
@@ -107,7 +107,7 @@ def size_remaining_transform(
     sentences = [f"{canary_clause}: {speed} after {start_time} to start."]
     cluster_plan = None
     # Keep the join's time at its slow end free; where that is impossible, its expected time.
-    for join_seconds in dict.fromkeys((join.high, join.seconds)):
+    for join_seconds in dict.fromkeys((join.seconds_high, join.seconds)):
         seconds_left = None if seconds is None else seconds - join_seconds
         cluster_plan = cluster_plan or choose_best(
             (workload,), Goals(seconds_to_deadline=seconds_left, budget=budget, prefer=limits.prefer)
@@ -129,7 +129,7 @@ def size_remaining_transform(
         f"Transform uses {stage.instance_count} × {instance_type} for the other "
         f"{format_count(remaining_shards, 'shard')}, as that rate asks for."
     )
-    other_types = (each for each, most in limits.most.items() if most >= stage.instance_count)
+    other_types = (each for each, maximum in limits.max_instances.items() if maximum >= stage.instance_count)
     return CalibrationResult(
         stage.instance_count, tuple(dict.fromkeys((instance_type, *other_types))), tuple(sentences)
     )
@@ -161,7 +161,7 @@ def _measure_rate(plan: Mapping[str, Any], canary: CanaryShard, use: StageUsage)
     row = HistoryRow(
         pipeline=plan["pipeline"],
         run_id=plan["run_id"],
-        moment=plan["moment"],
+        data_time=plan["data_time"],
         stage="transform",
         instance_type=use.instance_type,
         instance_count=use.instance_count,
@@ -187,6 +187,6 @@ def _explain_over_budget(
     return (
         f"the canary measured {rate.bytes_per_second / 1e6:.3g} MB/s, by which the rest would cost at least "
         f"{format_dollars(cheapest.dollars)}; of the budget {format_dollars(max(0.0, budget or 0.0))} is "
-        f"left{join_clause}. Nothing further was spent: raise the budget and clear `shards` and what follows it, "
-        "or set on_over_budget: approve"
+        f"left{join_clause}. Nothing further was spent: raise the budget and clear `collect_shards` and what follows "
+        "it, or set on_over_budget: approve"
     )

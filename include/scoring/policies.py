@@ -187,7 +187,7 @@ def _airflow_statements(
         account.build_s3_arn(path) for path in (f"{runs}*", *published)
     ])  # fmt: skip
     if pipeline.preprocess is None:
-        # The plan probes the input, `cut` copies its byte ranges, and `join` reads its records.
+        # The plan probes the input, `cut_input` copies its byte ranges, and `join` reads its records.
         yield _allow(
             "ReadInput", _s3_actions("GetObject"), [account.build_s3_arn(f"{source}*") for source in sources]
         )

@@ -28,8 +28,8 @@ def build_live_report(
     """The figures that a page shows of a run without its report; `as_of` is the current time in epoch seconds.
 
     `plan` is the plan as JSON; `jobs` maps a stage to its jobs, each in the form of a sensor's XCom, with None for
-    times not reached; `shard_stats` is the XCom of `shards`, `publish_result` that of `publish`, `report_summary` the
-    summary of a report, each None until it exists.
+    times not reached; `shard_stats` is the XCom of `collect_shards`, `publish_result` that of `publish`,
+    `report_summary` the summary of a report, each None until it exists.
     """
     # A summary has the totals of the run without idle_seconds, which only the report has.
     totals = (
@@ -41,7 +41,7 @@ def build_live_report(
         **totals,
         "pipeline": plan["pipeline"],
         "run_id": plan["run_id"],
-        "moment": plan["moment"],
+        "data_time": plan["data_time"],
         "as_of": as_of,
         "dry_run": plan["dry_run"],
         "empty": plan["empty"],

@@ -72,11 +72,11 @@ def show_runs(
     rows = build_run_rows(
         session, list_runs(session, dag_id, limit=RUNS_PER_PAGE, offset=(page - 1) * RUNS_PER_PAGE)
     )
-    picture = build_trends_chart(build_trend_rows(rows[:LAST_RUN_COUNT])) if page == 1 else None
+    chart = build_trends_chart(build_trend_rows(rows[:LAST_RUN_COUNT])) if page == 1 else None
     return _render_page(
         request, "runs.html.j2", dag_id=dag_id, rows=rows, page=page,
         pages=max(1, math.ceil(run_count / RUNS_PER_PAGE)),
-        run_count=run_count, pictures=[] if picture is None else [picture],
+        run_count=run_count, charts=[] if chart is None else [chart],
     )  # fmt: skip
 
 
@@ -89,7 +89,7 @@ def show_run(
     figures = load_figures(session, found)
     return _render_page(
         request, "run_body.html.j2" if body_only else "run.html.j2", run=found, tasks=list_tasks(session, found),
-        figures=figures, report=figures.report, pictures=build_charts(figures.report) if figures.report else [],
+        figures=figures, report=figures.report, charts=build_charts(figures.report) if figures.report else [],
         console=links.to_console(session, found),
     )  # fmt: skip
 

@@ -26,7 +26,7 @@ from include.scoring.summary import parse_summary
 log = logging.getLogger(__name__)
 
 RETURN_VALUE = "return_value"
-SHARD_STATS = (names.COLLECT_SHARDS, "facts")
+SHARD_STATS = (names.COLLECT_SHARDS, "shard_stats")
 WANTED_XCOMS = [
     (names.PLAN, RETURN_VALUE),
     SHARD_STATS,

@@ -65,7 +65,7 @@ def build_trend_rows(rows: Sequence[RunRow]) -> list[Mapping[str, Any]]:
     The duration is Airflow's, from start to end, as in the lists; the summary's covers only the jobs.
     """
     return [
-        {**row.summary, "moment": row.run.run_after.isoformat(), "seconds": row.run.duration_seconds}
+        {**row.summary, "data_time": row.run.run_after.isoformat(), "seconds": row.run.duration_seconds}
         for row in reversed(rows)
         if row.summary is not None
     ]

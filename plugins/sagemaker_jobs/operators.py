@@ -80,7 +80,7 @@ class JobOperator(JobWaitMixin):
         instance_types: Sequence[str] | str = (),
         resume: bool = False,
         replaces: str = "",
-        stop_after_seconds: float | str | None = None,
+        max_runtime_seconds: float | str | None = None,
         max_poll_seconds: float | None = None,
         **kwargs: Any,
     ) -> None:
@@ -93,14 +93,14 @@ class JobOperator(JobWaitMixin):
             )
         # The provider's limits on waiting, if given: max_ingestion_time, or max_attempts times check_interval.
         attempts_seconds = None if max_attempts is None else max_attempts * check_interval
-        limits = (stop_after_seconds, max_ingestion_time, attempts_seconds)
+        limits = (max_runtime_seconds, max_ingestion_time, attempts_seconds)
         super().__init__(
             wait_for_completion=wait_for_completion,
             check_interval=check_interval,
             max_attempts=max_attempts,
             max_ingestion_time=max_ingestion_time,
             deferrable=deferrable,
-            stop_after_seconds=next((limit for limit in limits if limit is not None), None),
+            max_runtime_seconds=next((limit for limit in limits if limit is not None), None),
             max_poll_seconds=check_interval if max_poll_seconds is None else max_poll_seconds,
             **kwargs,
         )

@@ -46,7 +46,7 @@ class SageMakerJobTrigger(BaseTrigger):
     :param kind: "Processing" or "Transform".
     :param job_name: the job's final name.
     :param created_at: epoch seconds of the job's creation.
-    :param stop_after_seconds: the job's time limit, from the start of billing; None for no limit.
+    :param max_runtime_seconds: the job's time limit, from the start of billing; None for no limit.
     :param deadline: epoch seconds at which the wait must end; None for no deadline.
     :param output_uri: the transform's output prefix; with ``object_count`` its progress is logged.
     :param object_count: number of input objects.
@@ -60,7 +60,7 @@ class SageMakerJobTrigger(BaseTrigger):
         kind: str,
         job_name: str,
         created_at: float,
-        stop_after_seconds: float | None = None,
+        max_runtime_seconds: float | None = None,
         deadline: float | None = None,
         output_uri: str | None = None,
         object_count: int | None = None,
@@ -75,7 +75,7 @@ class SageMakerJobTrigger(BaseTrigger):
         self.kind = kind
         self.job_name = job_name
         self.created_at = created_at
-        self.stop_after_seconds = stop_after_seconds
+        self.max_runtime_seconds = max_runtime_seconds
         self.deadline = deadline
         self.output_uri = output_uri
         self.object_count = object_count
@@ -96,7 +96,7 @@ class SageMakerJobTrigger(BaseTrigger):
             "kind",
             "job_name",
             "created_at",
-            "stop_after_seconds",
+            "max_runtime_seconds",
             "deadline",
             "output_uri",
             "object_count",
@@ -257,9 +257,9 @@ class SageMakerJobTrigger(BaseTrigger):
 
     def _may_exceed_limit(self) -> bool:
         """Whether the job may be near its time limit, so that its start time is needed, which only Describe returns."""
-        if self._started_at is not None or self.stop_after_seconds is None:
+        if self._started_at is not None or self.max_runtime_seconds is None:
             return False
-        return time.time() + self.max_poll_seconds >= self.created_at + self.stop_after_seconds
+        return time.time() + self.max_poll_seconds >= self.created_at + self.max_runtime_seconds
 
     def _seconds_left(self) -> float:
         """Seconds until the job's time limit or the task's deadline; infinity without either."""
@@ -268,9 +268,9 @@ class SageMakerJobTrigger(BaseTrigger):
 
     def _seconds_to_run(self) -> float:
         """Seconds until the job's time limit; provisioning is not billed and does not count."""
-        if self.stop_after_seconds is None or self._started_at is None:
+        if self.max_runtime_seconds is None or self._started_at is None:
             return float("inf")
-        return self._started_at + self.stop_after_seconds - time.time()
+        return self._started_at + self.max_runtime_seconds - time.time()
 
     def _format_elapsed(self) -> str:
         waited = f"{time.time() - self.created_at:.0f} s after it was submitted"

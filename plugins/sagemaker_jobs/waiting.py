@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 # The trigger stops the job at its limits; Airflow's own timeout applies if no triggerer runs.
 _BACKSTOP_SECONDS = 60.0
-# stop_after_seconds does not count before instances are ready, when nothing is billed; this limits that time.
+# max_runtime_seconds does not count before instances are ready, when nothing is billed; this limits that time.
 _PROVISIONING_SECONDS = 3600.0
 # States of a task that has a later try than the killed one, which adopts the job.
 _CONTINUING_STATES = frozenset(
@@ -54,7 +54,7 @@ _LONGEST_PAUSE_SECONDS = 600.0
 _VISIBLE_WITHIN_SECONDS = 300.0
 _VISIBLE_PAUSE_SECONDS = 15.0
 TASK_KILLED = "its task was killed"
-WAIT_TEMPLATE_FIELDS = ("stop_after_seconds", "capacity_wait_seconds")
+WAIT_TEMPLATE_FIELDS = ("max_runtime_seconds", "capacity_wait_seconds")
 
 
 class SubmitRetryState(TypedDict):
@@ -74,12 +74,12 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
     Where AWS cannot run the job now (a quota is in use, no capacity, throttling, a server error, rejected credentials),
     the task is deferred and retries with growing pauses for ``capacity_wait_seconds``; for a few minutes also where
     AWS has accepted the job but does not describe it yet. The job is stopped after ``execution_timeout`` or the
-    sensor's ``timeout``, with an error that Airflow retries, and after ``stop_after_seconds`` of billed time, with an
+    sensor's ``timeout``, with an error that Airflow retries, and after ``max_runtime_seconds`` of billed time, with an
     error that it does not retry: the same job would take as long again.
 
     It has the metaclass of operators, so that ``default_args`` and ``partial`` accept its constructor's arguments.
 
-    :param stop_after_seconds: the job's limit of billed time; None for no limit (templated).
+    :param max_runtime_seconds: the job's limit of billed time; None for no limit (templated).
     :param first_poll_seconds: pause before the first poll; at least twice ``[workers] min_heartbeat_interval``.
     :param max_poll_seconds: the longest pause between polls.
     :param capacity_wait_seconds: how long to retry while AWS has no capacity or does not accept the job (templated).
@@ -100,7 +100,7 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
     def __init__(
         self,
         *,
-        stop_after_seconds: float | str | None = None,
+        max_runtime_seconds: float | str | None = None,
         first_poll_seconds: float = 2,
         max_poll_seconds: float = 30,
         capacity_wait_seconds: float | str | None = 3600,
@@ -108,7 +108,7 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.stop_after_seconds = stop_after_seconds
+        self.max_runtime_seconds = max_runtime_seconds
         self.first_poll_seconds = first_poll_seconds
         self.max_poll_seconds = max_poll_seconds
         self.capacity_wait_seconds = capacity_wait_seconds
@@ -199,14 +199,14 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
         if job.has_ended:
             return self._finish(context, job, submit_retry)
         created_at = job.description["CreationTime"].timestamp()
-        stop_after = parse_optional_float(self.stop_after_seconds, "stop_after_seconds")
+        stop_after = parse_optional_float(self.max_runtime_seconds, "max_runtime_seconds")
         deadline = self._deadline()
         self.defer(  # type: ignore[attr-defined]  # of BaseOperator, beside which this mixin stands
             trigger=SageMakerJobTrigger(
                 kind=self.job_kind.name,
                 job_name=job.name,
                 created_at=created_at,
-                stop_after_seconds=stop_after,
+                max_runtime_seconds=stop_after,
                 deadline=deadline,
                 output_uri=next(iter(job.kind.list_output_uris(job.description)), None),
                 object_count=count_input_objects(self.hook, job),

@@ -30,7 +30,7 @@ def going(database: Database, storage: Storage) -> None:
     database.add_dag("open_one")
     database.add_runs("open_one", ["going"], state="running")
     database.add_tasks(
-        "open_one", "going", {"plan": "success", "preprocess": "success", "preprocessed": "deferred"}
+        "open_one", "going", {"plan": "success", "preprocess": "success", "await_preprocess": "deferred"}
     )
     database.push_xcom("open_one", "going", "plan", plan([20_000_000] * 2).to_xcom())
     database.push_xcom("open_one", "going", "preprocess", {"Processing": SUBMITTED})
@@ -143,7 +143,7 @@ def mapped(database: Database) -> Database:
     database.add_tasks("open_one", "mapped", {"plan": "success"})
     database.push_xcom("open_one", "mapped", "plan", plan([20_000_000] * 2).to_xcom())
     for number in range(10):
-        states = {"transform": "success", "transformed": "deferred" if number else "success"}
+        states = {"transform": "success", "await_transform": "deferred" if number else "success"}
         database.add_tasks("open_one", "mapped", states, map_index=number)
         submitted = {"Transform": transform_of(number)}
         database.push_xcom("open_one", "mapped", "transform", submitted, map_index=number)
@@ -152,7 +152,7 @@ def mapped(database: Database) -> Database:
         "instance_type": "ml.m5.large", "instance_count": 1, "billed_seconds": 1.0,
         "attempt": 1, "earlier_attempts": [],
     }  # fmt: skip
-    database.push_xcom("open_one", "mapped", "transformed", done, map_index=0)
+    database.push_xcom("open_one", "mapped", "await_transform", done, map_index=0)
     return database
 
 
@@ -182,8 +182,8 @@ def test_an_aws_that_does_not_answer_is_asked_once_and_jobs_of_an_earlier_plan_a
         asked.append(name)
         raise ConnectTimeoutError(endpoint_url="https://api.sagemaker")
 
-    mapped.add_tasks("open_one", "mapped", {"manifests": "success"})
-    mapped.push_xcom("open_one", "mapped", "manifests", [{"manifest": f"s3://b/{n}"} for n in range(4)])
+    mapped.add_tasks("open_one", "mapped", {"write_manifests": "success"})
+    mapped.push_xcom("open_one", "mapped", "write_manifests", [{"manifest": f"s3://b/{n}"} for n in range(4)])
     monkeypatch.setattr("batch_runs.jobs._describe_job", silent)
     answer = browser("viewer").get("run?dag_id=open_one&run_id=mapped")
     page = html.unescape(answer.text)

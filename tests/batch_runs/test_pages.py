@@ -39,7 +39,7 @@ def runs(database: Database, storage: Storage) -> None:
         database.add_dag(dag_id)
     database.add_runs("open_many", NIGHTS)
     database.add_instances("open_many", NIGHTS, {"plan": "success", "report": "success"})
-    told = {night: build_summary({**figures, "moment": night}) for night in NIGHTS}
+    told = {night: build_summary({**figures, "data_time": night}) for night in NIGHTS}
     database.push_xcoms("open_many", "report", told)
 
     def finished(run_id: str, report: dict[str, Any]) -> None:
@@ -85,7 +85,7 @@ def runs(database: Database, storage: Storage) -> None:
     database.add_tasks(
         "open_one",
         "refused",
-        {"plan": "success", "preprocess": "success", "shards": "failed", "clean_up": "failed"},
+        {"plan": "success", "preprocess": "success", "collect_shards": "failed", "clean_up": "failed"},
     )
     database.push_xcom("open_one", "refused", "plan", planned.to_xcom())
     database.add_tasks("open_one", "only", {"plan": "success", "preprocess": "skipped"})
@@ -186,7 +186,7 @@ def test_the_duration_of_a_run_is_the_same_in_the_list_and_in_the_plot(page: Cal
 def test_a_finished_run_shows_what_its_report_shows(page: Callable[[str], str]) -> None:
     text, report = page(run("finished")), render_html(everything())
     for name in ("funnel", "timeline", "predictions-0", "groups-0-rejected", "cost"):
-        assert f'data-picture="{name}"' in text
+        assert f'data-chart="{name}"' in text
     plots = re.findall(r'<script type="application/json">(.*?)</script>', text)
     assert plots == re.findall(
         r'<script type="application/json">(.*?)</script>', report.replace(plotly_js.read_text(), "")
@@ -231,7 +231,7 @@ def test_the_part_that_follows_a_run_is_the_page_without_its_frame(page: Callabl
     whole, part = page(run("finished")), page(f"{run('finished')}&body_only=true")
     assert "<html" not in part
     assert part.strip() in whole
-    assert 'data-picture="funnel"' in part
+    assert 'data-chart="funnel"' in part
 
 
 @pytest.mark.parametrize(

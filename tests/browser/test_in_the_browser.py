@@ -56,7 +56,7 @@ def run_id(deployment: Deployment, open_window: Windows) -> str:
     frame = window.open_tab(DAG, run_id)
     expect(frame.get_by_text("this page refreshes while the run is active")).to_be_visible()
     # Once opened, the tab is only looked at: it follows the run by itself.
-    expect(frame.locator("figure[data-picture=timeline]")).to_be_visible(timeout=END)
+    expect(frame.locator("figure[data-chart=timeline]")).to_be_visible(timeout=END)
     window.save_screenshot("run-going-on")
     expect(frame.locator("[data-live=no]")).to_be_attached(timeout=END)
     window.wait_for_plots(frame)
@@ -92,7 +92,7 @@ def test_a_person_fills_the_form_and_follows_the_run_to_its_numbers(
         "Cost",
     ):
         expect(frame.get_by_role("heading", name=title)).to_be_visible()
-    funnel = json.loads(frame.locator("figure[data-picture=funnel] script").inner_text())["data"][0]
+    funnel = json.loads(frame.locator("figure[data-chart=funnel] script").inner_text())["data"][0]
     drawn = dict(zip(funnel["y"], funnel["x"], strict=True))
     assert (drawn["In"], drawn["Scored"]) == (records["in"], records["scored"])
 
@@ -116,8 +116,10 @@ def test_the_navigation_leads_to_the_pipelines_and_on_to_the_run(run_id: str, wi
     frame.locator("tbody a").first.click()
     expect(frame.get_by_text(run_id)).to_be_visible()
     # Out of the frame again, which the frame itself may not do.
-    frame.get_by_role("link", name="transformed").click()
-    one.page.wait_for_url(lambda address: f"/dags/{DAG}/runs/" in address and "/tasks/transformed" in address)
+    frame.get_by_role("link", name="await_transform").click()
+    one.page.wait_for_url(
+        lambda address: f"/dags/{DAG}/runs/" in address and "/tasks/await_transform" in address
+    )
 
 
 def test_who_may_not_read_the_dag_sees_neither_the_page_nor_its_data(run_id: str, window: Windows) -> None:

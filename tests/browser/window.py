@@ -63,8 +63,8 @@ class Window:
     def wait_for_plots(self, within: Any = None) -> None:
         """Return when every plot is drawn."""
         where = within or self.page
-        where.locator("figure[data-picture]").first.wait_for()
-        for plot in where.locator("figure[data-picture] .plot").all():
+        where.locator("figure[data-chart]").first.wait_for()
+        for plot in where.locator("figure[data-chart] .plot").all():
             plot.locator(".main-svg").first.wait_for()
 
     def save_screenshot(self, name: str, *, whole: bool = False) -> None:

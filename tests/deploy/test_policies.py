@@ -491,7 +491,7 @@ def test_a_transform_that_goes_on_may_read_what_is_left_and_the_pieces_of_what_w
 
 
 def test_without_preprocessing_input_is_read_and_no_processing_job_is_allowed() -> None:
-    """`cut` copies ranges of the input and `join` reads it; the transform reads it, the pieces and the manifests."""
+    """`cut_input` copies ranges of the input, `join` reads it; the transform reads it, the pieces and the manifests."""
     source = yaml.safe_load((PIPELINES_FOLDER / "abalone.yaml").read_text())
     for needs in ("preprocess", "rules"):
         source.pop(needs, None)

@@ -80,7 +80,7 @@ def check(deployment: Deployment) -> dict[date, str]:
         pandas.testing.assert_frame_equal(frame, compute_expected(rows_of(day)), check_dtype=False)
         files = {file["uri"].removeprefix(prefix) for file in manifest["files"]}
         assert set(deployment.objects(prefix)) == {*files, "_manifest.json", "_SUCCESS"}
-        jobs[day] = deployment.xcom(DAG, manifest["run_id"], "transformed")["job_name"]
+        jobs[day] = deployment.xcom(DAG, manifest["run_id"], "await_transform")["job_name"]
     assert len(set(jobs.values())) == DAYS
     return jobs
 

@@ -51,7 +51,7 @@ class Watch:
 
     def __init__(self, deployment: Deployment, dag_id: str, run_id: str) -> None:
         self.deployment, self.dag_id, self.run_id = deployment, dag_id, run_id
-        self.while_waiting: dict[str, list[list[str]]] = {"preprocessed": [], "transformed": []}
+        self.while_waiting: dict[str, list[list[str]]] = {"await_preprocess": [], "await_transform": []}
         self.ever: set[str] = set()
 
     def __call__(self) -> None:
@@ -105,7 +105,7 @@ def test_every_input_row_is_published_or_rejected_exactly_once(
     """The published rows and the rejects together are the input, counted as multisets of whole rows."""
     run_id = first_run[0]
     published, manifest = deployment.read_published("s3://batch-inference-sample/by-hand/")
-    facts = deployment.xcom("abalone_by_hand", run_id, "shards", "facts")
+    facts = deployment.xcom("abalone_by_hand", run_id, "collect_shards", "shard_stats")
     prefix = deployment.xcom("abalone_by_hand", run_id, "plan")["run_prefix"]
     objects = deployment.objects(f"{prefix}{facts['preprocess_job']}/")
     rejected = [
@@ -158,7 +158,7 @@ def test_rendered_templates_show_this_runs_sizes(
     run_id = first_run[0]
     path = f"{deployment.run_path('abalone_by_hand', run_id)}/taskInstances/transform"
     rendered = deployment.airflow.api.call("GET", path)["rendered_fields"]["config"]
-    job = deployment.xcom("abalone_by_hand", run_id, "transformed")
+    job = deployment.xcom("abalone_by_hand", run_id, "await_transform")
     assert "{{" not in json.dumps(rendered)
     assert rendered["Transform"]["TransformJobName"] == job["job_name"]
     assert int(rendered["Transform"]["TransformResources"]["InstanceCount"]) == job["instance_count"]
@@ -170,7 +170,7 @@ def test_an_odd_key_is_text_and_stays_text(deployment: Deployment, first_run: tu
     prefix = deployment.xcom("abalone_by_hand", run_id, "plan")["run_prefix"]
     listed = json.loads(deployment.objects(prefix)["input.manifest"])
     assert ODD_NAME in listed
-    wrote = deployment.xcom("abalone_by_hand", run_id, "preprocessed")["job_name"]
+    wrote = deployment.xcom("abalone_by_hand", run_id, "await_preprocess")["job_name"]
     accounts = [
         content.decode()
         for key, content in deployment.objects(prefix).items()
@@ -220,7 +220,7 @@ def test_one_two_and_four_instances_give_identical_output(
 ) -> None:
     """The rows, their order and their predictions do not depend on the size of the cluster."""
     sort = [*COLUMNS, "predicted_rings"]
-    jobs = [deployment.xcom("abalone_by_hand", first_run[0], "transformed")]
+    jobs = [deployment.xcom("abalone_by_hand", first_run[0], "await_transform")]
     expected = deployment.read_published("s3://batch-inference-sample/by-hand/")[0].sort_values(
         sort, ignore_index=True
     )
@@ -229,7 +229,7 @@ def test_one_two_and_four_instances_give_identical_output(
         conf = {"transform_instance_count": instances, "output_uri": prefix}
         run_id = deployment.trigger("abalone_by_hand", conf)
         assert deployment.wait("abalone_by_hand", run_id) == "success"
-        jobs.append(deployment.xcom("abalone_by_hand", run_id, "transformed"))
+        jobs.append(deployment.xcom("abalone_by_hand", run_id, "await_transform"))
         frame = deployment.read_published(prefix)[0].sort_values(sort, ignore_index=True)
         pandas.testing.assert_frame_equal(frame, expected, check_exact=True)
     assert [job["instance_count"] for job in jobs] == [4, 1, 2]
@@ -263,7 +263,7 @@ def test_a_nightly_run_needs_nobody(deployment: Deployment) -> None:
 def joining(states: dict[str, str | None]) -> tuple[str | None, str | None, set[str | None]]:
     """States of the job that joins, of the wait for it, and of the mapped tasks that join."""
     mapped = {state for task, state in states.items() if task.partition("[")[0] == "join"}
-    return states["join_job"], states["join_job_done"], mapped
+    return states["join_job"], states["await_join_job"], mapped
 
 
 def test_a_large_run_is_joined_by_a_job(deployment: Deployment, first_run: tuple[str, str, Watch]) -> None:
@@ -286,9 +286,9 @@ def test_a_large_run_is_joined_by_a_job(deployment: Deployment, first_run: tuple
         expected.sort_values(sort, ignore_index=True),
         check_exact=True,
     )
-    job = deployment.xcom("abalone_large", run_id, "join_job_done")
+    job = deployment.xcom("abalone_large", run_id, "await_join_job")
     assert job["instance_count"] == 2
-    shards = deployment.xcom("abalone_large", run_id, "shards", "facts")["count"]
+    shards = deployment.xcom("abalone_large", run_id, "collect_shards", "shard_stats")["count"]
     assert len(manifest["files"]) == shards
     report = json.loads(
         deployment.objects(deployment.xcom("abalone_large", run_id, "plan")["run_prefix"])["report.json"]

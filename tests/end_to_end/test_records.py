@@ -186,14 +186,14 @@ def test_one_record_that_kills_the_model_is_rejected_and_all_others_are_scored(
 ) -> None:
     """Five percent dirty rows in a gzip, and three records at which the model dies: in = scored + rejected."""
     run_id, state = poison["records_dies"]
-    assert state == "success", deployment.task_log("records_dies", run_id, "transformed")[-3000:]
+    assert state == "success", deployment.task_log("records_dies", run_id, "await_transform")[-3000:]
     published, manifest = deployment.read_published(f"{BUCKET}/records/out/records_dies/")
     pandas.testing.assert_frame_equal(published, compute_expected(SOUND), check_dtype=False)
     counts = manifest["records"]
     assert (counts["in"], counts["scored"]) == (len(MIXED), len(SOUND))
     assert counts["rejected"] == len(MIXED) - len(SOUND)
     assert counts["rejected_by_reason"]["refused by the model"] == len(BAD_PLACES)
-    result = deployment.xcom("records_dies", run_id, "transformed")
+    result = deployment.xcom("records_dies", run_id, "await_transform")
     rejects = deployment.objects(result["resolution"]["rejects"])
     found = [json.loads(line) for content in rejects.values() for line in content.decode().splitlines()]
     assert [each["text"] for each in found] == [MIXED[place] for place in BAD_PLACES]
@@ -209,7 +209,7 @@ def test_more_refused_records_than_max_rejected_allows_publish_nothing(
     """It fails after the second job, before a third is paid for, and says the numbers and the model's own words."""
     run_id, state = poison["records_refuses"]
     assert state == "failed"
-    log = deployment.task_log("records_refuses", run_id, "transformed")
+    log = deployment.task_log("records_refuses", run_id, "await_transform")
     assert "max_rejected allows 151" in log
     assert f"ValueError: x is {POISON}, allowed is 0 or more" in log
     assert "Starting attempt 2" in log
@@ -224,7 +224,7 @@ def test_a_model_that_answers_wrongly_publishes_nothing(
     """The run fails at the join, at once, and names shard and record."""
     run_id, state = moods[name_of(mood)]
     states = deployment.states(name_of(mood), run_id)
-    assert (state, states["transformed"], states["publish"]) == ("failed", "success", "upstream_failed")
+    assert (state, states["await_transform"], states["publish"]) == ("failed", "success", "upstream_failed")
     log = deployment.task_log(name_of(mood), run_id, "join")
     assert re.search(MOODS[mood], log), log[-3000:]
     assert "up_for_retry" not in log
@@ -256,8 +256,8 @@ def test_large_and_small_objects_and_parquet_are_published_whole(
     assert replaced
     assert set(deployment.objects(SHARED)) == {*files, *replaced, "_manifest.json", "_SUCCESS"}
     winner = manifest["pipeline"]
-    assert deployment.xcom(winner, run_id, "transformed")["instance_count"] == 2
-    small = deployment.xcom("records_small", shared[0]["records_small"][0], "shards", "facts")
+    assert deployment.xcom(winner, run_id, "await_transform")["instance_count"] == 2
+    small = deployment.xcom("records_small", shared[0]["records_small"][0], "collect_shards", "shard_stats")
     assert (small["records_in"], small["records_out"]) == (6_000, 6_000)
     assert small["count"] < 100, "two thousand objects became few shards"
 

@@ -89,9 +89,9 @@ def test_uneven_packed_objects_are_scored_by_jobs_with_lists_of_their_own(deploy
     run_id = run(deployment, name)
 
     states = deployment.states(name, run_id)
-    assert [states[f"transformed[{job}]"] for job in range(3)] == ["success"] * 3
+    assert [states[f"await_transform[{job}]"] for job in range(3)] == ["success"] * 3
     plan = deployment.xcom(name, run_id, "plan")
-    assert (plan["layout"]["way"], plan["layout"]["jobs"]) == ("as it lies", 3)
+    assert (plan["layout"]["mode"], plan["layout"]["jobs"]) == ("unsplit", 3)
     assert any("3 jobs of one instance work through balanced lists" in text for text in plan["sentences"])
     frame, manifest = deployment.read_published(f"s3://{BUCKET}/{name}/scored/")
     expected = [line for each in contents for line in each]
@@ -117,7 +117,7 @@ def learned(deployment: Deployment, name: str) -> HistoryRow:
 
     pipeline = deployment.pipeline(name)
     return HistoryRow(
-        pipeline=name, run_id="earlier", moment=datetime(2026, 1, 1, tzinfo=UTC).isoformat(), stage="transform",
+        pipeline=name, run_id="earlier", data_time=datetime(2026, 1, 1, tzinfo=UTC).isoformat(), stage="transform",
         instance_type=pipeline.transform.instance_type, instance_count=1, model=plan_configured_model(pipeline).key,
         bytes=50_000, records=1_000, objects=10, provisioning_seconds=1.0, running_seconds=101.0, busy_seconds=100.0,
         start_seconds=1.0, predicted_seconds=None, dollars=None,
@@ -151,7 +151,7 @@ def test_one_large_object_is_cut_and_tiny_ones_are_put_together(deployment: Depl
     run_id = run(deployment, name)
 
     plan = deployment.xcom(name, run_id, "plan")
-    assert (plan["layout"]["way"], plan["layout"]["jobs"]) == ("pieces", 1)
+    assert (plan["layout"]["mode"], plan["layout"]["jobs"]) == ("pieces", 1)
     objects = deployment.objects(f"s3://{BUCKET}/{name}/scored/")
     manifest = json.loads(objects["_manifest.json"])
     assert len(manifest["files"]) > 1

@@ -91,7 +91,7 @@ def wait_with_a_job_at_work(scenario: Scenario) -> str:
     hold = scenario.hold_input()
     scenario.trigger()
     scenario.wait_for_hold(hold)
-    scenario.wait_for_task("transformed", "deferred")
+    scenario.wait_for_task("await_transform", "deferred")
     return hold
 
 
@@ -102,7 +102,7 @@ def hand_over(scenario: Scenario) -> None:
     """A second triggerer joins and takes over from one that hangs; that one comes to; the second one leaves."""
     airflow, second = scenario.suite.airflow, "triggerer-2"
     hold = wait_with_a_job_at_work(scenario)
-    first_job = scenario.triggerer("transformed")
+    first_job = scenario.triggerer("await_transform")
     airflow.start_second_triggerer(second)
     with contextlib.ExitStack() as stack:
         stack.callback(lambda: airflow.processes.get(second) and airflow.kill(second))
@@ -110,12 +110,14 @@ def hand_over(scenario: Scenario) -> None:
         airflow.send_signal("triggerer", signal.SIGSTOP)
         stack.callback(airflow.send_signal, "triggerer", signal.SIGCONT)
         scenario.wait(
-            lambda: scenario.triggerer("transformed") not in (None, first_job),
+            lambda: scenario.triggerer("await_transform") not in (None, first_job),
             "the second triggerer waits for the job",
         )
         airflow.send_signal("triggerer", signal.SIGCONT)
         airflow.kill(second, signal.SIGTERM)
-    scenario.wait(lambda: scenario.triggerer("transformed") == first_job, "the first triggerer waits again")
+    scenario.wait(
+        lambda: scenario.triggerer("await_transform") == first_job, "the first triggerer waits again"
+    )
     scenario.release_fault(hold)
 
 
@@ -201,7 +203,7 @@ def mark_failed(scenario: Scenario) -> None:
     """The task that waits."""
     hang(scenario)
     scenario.mark_active_jobs_unwanted()
-    scenario.mark_task("preprocessed", "failed")
+    scenario.mark_task("await_preprocess", "failed")
 
 
 def mark_run_failed(scenario: Scenario) -> None:
@@ -229,7 +231,7 @@ def clear_the_sensor(scenario: Scenario) -> None:
     """The task that waited, and no other; while it waits, it is a race whether its job is adopted or stopped."""
     scenario.trigger()
     scenario.wait_for_end()
-    scenario.clear("preprocessed", downstream=False)
+    scenario.clear("await_preprocess", downstream=False)
 
 
 def clear_after_success(scenario: Scenario) -> None:
@@ -315,7 +317,7 @@ CASES: tuple[Case, ...] = (
         act=kill_api_server,
         alone=True,
         # Each try without an api-server ends after some ten seconds; a real pipeline waits a minute after it.
-        tuning={"transformed": {"retry_delay": timedelta(seconds=30), "retries": 4}},
+        tuning={"await_transform": {"retry_delay": timedelta(seconds=30), "retries": 4}},
     ),
     Case(
         name="hand-over",
@@ -384,7 +386,7 @@ CASES: tuple[Case, ...] = (
         published=False,
         limit_seconds=LIMIT_SECONDS,
         pipeline={MODEL_FAULT: "hangs"},
-        tuning={"transformed": {"stop_after_seconds": LIMIT_SECONDS}},
+        tuning={"await_transform": {"max_runtime_seconds": LIMIT_SECONDS}},
     ),
     Case(
         name="no-ping",
@@ -488,7 +490,7 @@ CASES: tuple[Case, ...] = (
         act=hang_twice,
         preprocess=2,
         limit_seconds=LIMIT_SECONDS,
-        tuning={"preprocessed": {"execution_timeout": timedelta(seconds=LIMIT_SECONDS), "retries": 1}},
+        tuning={"await_preprocess": {"execution_timeout": timedelta(seconds=LIMIT_SECONDS), "retries": 1}},
         **STOPS_EARLY,
     ),
     Case(
@@ -498,7 +500,7 @@ CASES: tuple[Case, ...] = (
         act=hang_twice,
         preprocess=2,
         limit_seconds=LIMIT_SECONDS,
-        tuning={"preprocessed": {"timeout": LIMIT_SECONDS, "retries": 1}},
+        tuning={"await_preprocess": {"timeout": LIMIT_SECONDS, "retries": 1}},
         **STOPS_EARLY,
     ),
     Case(

@@ -34,7 +34,7 @@ def clear_the_plan_alone(scenario: Scenario) -> None:
     hold = scenario.hold_input()
     scenario.trigger()
     scenario.wait_for_hold(hold)
-    scenario.wait_for_task("transformed", "deferred")
+    scenario.wait_for_task("await_transform", "deferred")
     scenario.clear("plan", downstream=False)
     scenario.wait(lambda: scenario.task("plan")["state"] in ("success", "failed"), "plan has run again")
     scenario.release_fault(hold)
@@ -112,9 +112,9 @@ def mark_the_wait_as_done(scenario: Scenario) -> None:
     hold = scenario.hold_input()
     scenario.trigger()
     scenario.wait_for_hold(hold)
-    scenario.wait_for_task("transformed", "deferred")
+    scenario.wait_for_task("await_transform", "deferred")
     scenario.mark_active_jobs_unwanted()
-    scenario.mark_task("transformed", "success")
+    scenario.mark_task("await_transform", "success")
     scenario.release_fault(hold)
 
 

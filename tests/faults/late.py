@@ -62,7 +62,13 @@ class Stall:
 STALLS = (
     Stall("plan", "s3_hold", "PutObject", "writes the plan", "/work/{name}/*/plan.json"),
     Stall("preprocess", "hold", "CreateProcessingJob", "submits the job"),
-    Stall("shards", "s3_hold", "GetObject", "reads the manifests of the shards", "/work/{name}/*/manifest/"),
+    Stall(
+        "collect_shards",
+        "s3_hold",
+        "GetObject",
+        "reads the manifests of the shards",
+        "/work/{name}/*/manifest/",
+    ),
     Stall("transform", "hold", "CreateTransformJob", "submits the job"),
     Stall("join", "s3_hold", "PutObject", "writes a joined part", "/work/{name}/*/joined/"),
     Stall("checks", "s3_hold", "PutObject", "writes what it found", "/work/{name}/*/checks.json"),

@@ -87,7 +87,7 @@ class Scenario:
         jobs = self.wait(
             lambda: [job for job in self.jobs("preprocess") if job["started_at"]], "a job is at work"
         )
-        self.wait_for_task("preprocessed", "deferred")
+        self.wait_for_task("await_preprocess", "deferred")
         self.waited_from[jobs[0]["name"]] = time.time()
 
     def states(self) -> list[str | None]:

@@ -134,7 +134,7 @@ class Run:
     pipelines: Pipelines
     pipeline: str
     run_id: str
-    moment: datetime
+    data_time: datetime
     model: Model
     conf: dict[str, Any]
     xcoms: dict[tuple[str, str], Any] = field(default_factory=dict)
@@ -148,8 +148,8 @@ class Run:
             self.pipeline,
             ti=FakeTaskInstance(self, task_id, try_number),
             dag_run=SimpleNamespace(
-                run_id=self.run_id, conf=self.conf, data_interval_start=self.moment, logical_date=self.moment,
-                run_after=self.moment,
+                run_id=self.run_id, conf=self.conf, data_interval_start=self.data_time, logical_date=self.data_time,
+                run_after=self.data_time,
             ),
             params={name: self.conf.get(name, spec.default) for name, spec in build_param_specs(config).items()},
             outlet_events=self.pipelines.events,

@@ -64,11 +64,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[BudgetApprovalOperator]:
 
 def operator(**kwargs: Any) -> BudgetApprovalOperator:
     """The task of the chain."""
-    return BudgetApprovalOperator(task_id="approval", pipeline="churn", **kwargs)
+    return BudgetApprovalOperator(task_id="await_approval", pipeline="churn", **kwargs)
 
 
 def test_a_run_within_its_budget_asks_nobody(asked: list[BudgetApprovalOperator]) -> None:
-    assert operator().execute(context({"approval": None, "approve_by": None})) is None
+    assert operator().execute(context({"approval_reason": None, "approve_by": None})) is None
     assert asked == []
 
 
@@ -78,7 +78,7 @@ def test_above_it_a_person_is_asked_with_the_plan_and_for_no_longer_than_it_allo
     with pytest.raises(ParkedError):
         operator().execute(context())
     [task] = asked
-    assert OVER["approval"] in str(task.body)
+    assert OVER["approval_reason"] in str(task.body)
     assert task.response_timeout is not None
     assert timedelta(minutes=59) < task.response_timeout <= timedelta(hours=1)
 
@@ -90,7 +90,7 @@ def test_nobody_approves_a_plan_by_the_question_about_an_earlier_one(
     for until in ("2126-01-31T08:00:00Z", "2126-01-31T09:30:00Z"):
         with pytest.raises(ParkedError):
             operator().execute(context({"approve_by": until}))
-    costlier = {"approval": "the budget is $1, and it costs $80", "approve_by": "2126-01-31T08:00:00Z"}
+    costlier = {"approval_reason": "the budget is $1, and it costs $80", "approve_by": "2126-01-31T08:00:00Z"}
     with pytest.raises(
         AirflowFailException, match=r"it costs \$80, but this run has asked before.*start a new run"
     ):
@@ -129,12 +129,12 @@ def test_only_pipelines_that_say_so_have_the_task_and_make_run_takes_it_for_refu
     document = yaml.safe_load((pipelines.PIPELINES_FOLDER / "abalone.yaml").read_text())
     document["goals"] |= {"budget": 1, "on_over_budget": "approve"}
     (tmp_path / "abalone.yaml").write_text(yaml.safe_dump(document))
-    assert "approval" not in chain.build_scoring_dag("abalone").task_ids
+    assert "await_approval" not in chain.build_scoring_dag("abalone").task_ids
     monkeypatch.setattr(pipelines, "PIPELINES_FOLDER", tmp_path)
     dag = chain.build_scoring_dag("abalone")
-    assert dag.get_task("approval").upstream_task_ids == {"plan"}
-    assert dag.get_task("preprocess").upstream_task_ids == {"approval"}
-    task: Any = disable_retries(dag).get_task("approval")
+    assert dag.get_task("await_approval").upstream_task_ids == {"plan"}
+    assert dag.get_task("preprocess").upstream_task_ids == {"await_approval"}
+    task: Any = disable_retries(dag).get_task("await_approval")
     with pytest.raises(AirflowFailException, match=r"refused: the budget is .* nobody can be asked here"):
         task.execute(context())
     assert asked == []

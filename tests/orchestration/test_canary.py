@@ -67,16 +67,16 @@ def test_the_join_finds_each_shards_answers_where_they_were_written(storage: Sto
         return {"job_name": f"j-{TOKEN}-1", "output_uris": [output], "listing": listing}
 
     known: dict[Any, Any] = {
-        ("shards", "facts"): {
+        ("collect_shards", "shard_stats"): {
             "preprocess_job": f"p-{TOKEN}-1",
             "canary": {"shard": "s-0", "records": 10},
             "nonce": NONCE,
         },
         ("plan", None): PLAN,
         ("transform", "spec"): {"request": source, "base_name": f"t-{TOKEN}"},
-        ("preprocessed", None): ended(WHERE.root),
-        ("transformed", None): {**ended("s3://bucket/run/t/predictions/"), "resolution": None},
-        ("canaried", None): ended("s3://bucket/run/c/predictions/"),
+        ("await_preprocess", None): ended(WHERE.root),
+        ("await_transform", None): {**ended("s3://bucket/run/t/predictions/"), "resolution": None},
+        ("await_canary", None): ended("s3://bucket/run/c/predictions/"),
     }
     ti = SimpleNamespace(xcom_pull=lambda task, key=None: known.get((task, key)))
     write_plan(storage, PLAN["run_prefix"], pipeline(), nonce=NONCE)
@@ -86,11 +86,15 @@ def test_the_join_finds_each_shards_answers_where_they_were_written(storage: Sto
         "s3://bucket/run/t/predictions/s-1.csv.out",
         "s3://bucket/run/t/predictions/s-2.csv.out",
     ]
-    # After a clear, with the model measured, nothing is sent ahead, and `canaried` is skipped with its old result.
+    # After a clear, with the model measured, nothing is sent ahead, and `await_canary` is skipped with its old result.
     for each in range(3):
         storage.write(f"s3://bucket/run/again/predictions/s-{each}.csv.out", str(each))
-    known["transformed", None] = {**ended("s3://bucket/run/again/predictions/"), "resolution": None}
-    known["shards", "facts"] = {"preprocess_job": f"p-{TOKEN}-1", "canary": None, "nonce": NONCE}
+    known["await_transform", None] = {**ended("s3://bucket/run/again/predictions/"), "resolution": None}
+    known["collect_shards", "shard_stats"] = {
+        "preprocess_job": f"p-{TOKEN}-1",
+        "canary": None,
+        "nonce": NONCE,
+    }
     assert {each.predictions.uri.rsplit("/", 1)[0] for each in read_shard_sources(run)} == {
         "s3://bucket/run/again/predictions"
     }
@@ -105,22 +109,22 @@ def test_only_pipelines_that_ask_have_the_tasks_and_a_measured_model_skips_them(
     document["goals"]["calibrate"] = "canary"
     document["transform"]["on_bad_records"] = "fail"
     (tmp_path / "abalone.yaml").write_text(yaml.safe_dump(document))
-    assert "canary" not in chain.build_scoring_dag("abalone").task_ids
+    assert "transform_canary" not in chain.build_scoring_dag("abalone").task_ids
     monkeypatch.setattr(pipelines, "PIPELINES_FOLDER", tmp_path)
     dag = chain.build_scoring_dag("abalone")
     assert dag.get_task("transform").upstream_task_ids == {"calibrate"}
-    assert dag.get_task("calibrate").upstream_task_ids == {"canaried"}
+    assert dag.get_task("calibrate").upstream_task_ids == {"await_canary"}
     config = dag.get_task("transform").config["Transform"]
     assert "calibrate" in config["TransformResources"]["InstanceCount"]
 
     write_plan(storage, PLAN["run_prefix"], document, nonce=NONCE)
     facts = {"canary": None, "transform_instance_count": 3, "nonce": NONCE}
     known: dict[Any, Any] = {
-        ("shards", "facts"): facts,
+        ("collect_shards", "shard_stats"): facts,
         ("plan", None): {**PLAN, "transform": {"instance_types": ["ml.m5.xlarge", "ml.m5.large"]}},
     }
     ti = SimpleNamespace(xcom_pull=lambda task, key=None: known.get((task, key)))
-    operator: Any = dag.get_task("canary")
+    operator: Any = dag.get_task("transform_canary")
     assert isinstance(operator, CanaryJobOperator)
     with pytest.raises(AirflowSkipException, match="nothing to calibrate"):
         operator.execute({"ti": ti})

@@ -86,7 +86,7 @@ def abalone(airflow_db: Path) -> Any:
 def test_the_chain_is_the_one_that_the_design_draws(abalone: Any) -> None:
     """Each task follows the one before it, and the teardown comes last."""
     chain = [
-        "plan", "preprocess", "preprocessed", "shards", "transform", "transformed",
+        "plan", "preprocess", "await_preprocess", "collect_shards", "transform", "await_transform",
         "join", "checks", "publish", "report", "clean_up",
     ]  # fmt: skip
     order = ["plan"]
@@ -98,9 +98,9 @@ def test_the_chain_is_the_one_that_the_design_draws(abalone: Any) -> None:
 def test_jobs_and_waits_are_the_providers_classes(abalone: Any) -> None:
     """What is known of the provider's operators and sensors holds for these."""
     assert isinstance(abalone.get_task("preprocess"), SageMakerProcessingOperator)
-    assert isinstance(abalone.get_task("preprocessed"), SageMakerProcessingSensor)
+    assert isinstance(abalone.get_task("await_preprocess"), SageMakerProcessingSensor)
     assert isinstance(abalone.get_task("transform"), SageMakerTransformOperator)
-    assert isinstance(abalone.get_task("transformed"), SageMakerTransformSensor)
+    assert isinstance(abalone.get_task("await_transform"), SageMakerTransformSensor)
 
 
 def test_the_teardown_decides_the_state_of_the_run(abalone: Any) -> None:
@@ -148,7 +148,7 @@ def test_every_knob_of_the_form_says_what_it_is(abalone: Any) -> None:
         ({"join.processing_above": 1}, {"preprocess", "transform", "join_job"}),
         (
             {"transform.on_bad_records": "fail", "goals.calibrate": "canary"},
-            {"preprocess", "canary", "transform"},
+            {"preprocess", "transform_canary", "transform"},
         ),
         (WITHOUT_PREPROCESS, {"transform"}),
     ],
@@ -178,7 +178,7 @@ def test_every_job_counts_in_the_pool_and_has_the_patience_that_the_pipeline_sta
         ),
         (
             {"transform.on_bad_records": "fail", "goals.calibrate": "canary"},
-            {"preprocess": "preprocess", "canary": "transform", "transform": None},
+            {"preprocess": "preprocess", "transform_canary": "transform", "transform": None},
         ),
         (WITHOUT_PREPROCESS, {"transform": "transform"}),
     ],
@@ -202,11 +202,7 @@ def test_every_job_falls_back_to_the_types_that_this_runs_plan_allows(
         assert "instance_types" in task.template_fields
         rendered = task.render_template(task.instance_types, {"ti": ti})
         assert rendered == ("ml.c.large ml.b.large" if stage is None else "ml.b.large ml.a.large"), task_id
-        resources = (
-            TRANSFORM.get_cluster_config(task.get_job_request())
-            if "transform" in task_id or task_id == "canary"
-            else None
-        )
+        resources = TRANSFORM.get_cluster_config(task.get_job_request()) if "transform" in task_id else None
         if resources is not None:
             kind = task.render_template(resources["InstanceType"], {"ti": ti})
             assert kind == rendered.split()[0]
@@ -222,11 +218,11 @@ def test_the_job_that_joins_exists_only_where_the_pipeline_states_when(
     (tmp_path / "abalone.yaml").write_text(yaml.safe_dump(document))
     monkeypatch.setattr("include.orchestration.pipelines.PIPELINES_FOLDER", tmp_path)
     large = build_scoring_dag("abalone")
-    assert large.get_task("transformed").downstream_task_ids == {"joining"}
-    assert large.get_task("joining").downstream_task_ids == {"join", "join_job"}
-    assert large.get_task("join_job").downstream_task_ids == {"join_job_done"}
-    assert large.get_task("joined").upstream_task_ids == {"join", "join_job_done"}
-    assert large.get_task("joined").downstream_task_ids == abalone.get_task("join").downstream_task_ids
+    assert large.get_task("await_transform").downstream_task_ids == {"choose_join"}
+    assert large.get_task("choose_join").downstream_task_ids == {"join", "join_job"}
+    assert large.get_task("join_job").downstream_task_ids == {"await_join_job"}
+    assert large.get_task("collect_parts").upstream_task_ids == {"join", "await_join_job"}
+    assert large.get_task("collect_parts").downstream_task_ids == abalone.get_task("join").downstream_task_ids
     assert isinstance(large.get_task("join_job"), SageMakerProcessingOperator)
     inputs = {
         each["InputName"]: each["S3Input"] for each in large.get_task("join_job").config["ProcessingInputs"]

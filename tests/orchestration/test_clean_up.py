@@ -26,9 +26,9 @@ def test_a_held_run_says_so_and_one_that_failed_before_its_checks_says_what_fail
         check_run_state(
             {**GOOD, "checks": "failed", "publish": "upstream_failed"}, is_skip_intended=False, is_held=True
         )
-    with pytest.raises(RunFailedError, match="transformed is failed"):
+    with pytest.raises(RunFailedError, match="await_transform is failed"):
         check_run_state(
-            {**GOOD, "transformed": "failed", "checks": "upstream_failed"},
+            {**GOOD, "await_transform": "failed", "checks": "upstream_failed"},
             is_skip_intended=False,
             is_held=True,
         )

@@ -27,8 +27,10 @@ PLAIN = pipeline_without_preprocess()
 JSON = pipeline_without_preprocess({"input.format": "jsonlines"})
 
 
-def layout(piece_bytes: int, merge_below: int = 0) -> LayoutPlan:
-    return LayoutPlan(way="pieces", jobs=1, piece_bytes=piece_bytes, merge_below=merge_below, objects=1)
+def layout(piece_bytes: int, merge_below_bytes: int = 0) -> LayoutPlan:
+    return LayoutPlan(
+        mode="pieces", jobs=1, piece_bytes=piece_bytes, merge_below_bytes=merge_below_bytes, objects=1
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +90,7 @@ def test_no_byte_of_a_large_object_passes_through_here(storage: Storage) -> None
 
 def test_small_objects_are_put_together_and_their_records_counted(storage: Storage) -> None:
     objects = uploaded(storage, **{f"{at:03d}": f"a,{at}\nb,{at}" for at in range(100)})
-    pieces = made(storage, objects, layout(250, merge_below=1000))
+    pieces = made(storage, objects, layout(250, merge_below_bytes=1000))
     assert sum(len(piece.sources) for piece in pieces) == 100
     text = "".join(storage.read(piece.uri).decode() for piece in pieces)
     assert text == "".join(f"a,{at}\nb,{at}\n" for at in range(100))
@@ -100,7 +102,7 @@ def test_small_objects_are_put_together_and_their_records_counted(storage: Stora
 
 def test_objects_between_are_copied_whole(storage: Storage) -> None:
     objects = uploaded(storage, a=records(200_000), b=records(20_000), c="x,1\n", d="y,2\n")
-    pieces = made(storage, objects, layout(3_000_000, merge_below=1000))
+    pieces = made(storage, objects, layout(3_000_000, merge_below_bytes=1000))
     assert [len(piece.sources) for piece in pieces] == [1, 1, 1, 2]
     assert storage.read(pieces[2].uri).decode() == records(20_000)
 
@@ -108,9 +110,9 @@ def test_objects_between_are_copied_whole(storage: Storage) -> None:
 def test_the_same_input_gives_the_same_pieces_again(storage: Storage) -> None:
     """A second try of the task writes them over the first one's."""
     objects = uploaded(storage, a=records(200_000), b="x,1\n", c="y,2\n")
-    first = made(storage, objects, layout(900_000, merge_below=1000))
+    first = made(storage, objects, layout(900_000, merge_below_bytes=1000))
     contents = [storage.read(piece.uri) for piece in first]
-    again = made(storage, objects, layout(900_000, merge_below=1000))
+    again = made(storage, objects, layout(900_000, merge_below_bytes=1000))
     assert again == first
     assert [storage.read(piece.uri) for piece in again] == contents
 
@@ -152,7 +154,7 @@ def test_an_object_that_was_overwritten_since_the_plan_is_refused(storage: Stora
     planned = uploaded(storage, a=content, b=content)
     uploaded(storage, b=content.replace("x", "y").replace("00000001", "00000002"))
     with pytest.raises(ReconciliationError, match="in/b was overwritten after the run was planned"):
-        made(storage, planned, layout(900_000, merge_below=1000))
+        made(storage, planned, layout(900_000, merge_below_bytes=1000))
 
 
 def test_an_object_that_is_gone_since_the_plan_is_named(storage: Storage) -> None:
@@ -207,7 +209,7 @@ def test_packed_objects_are_looked_at_as_text(storage: Storage) -> None:
 def test_json_lines_are_looked_at_and_put_together_too(storage: Storage) -> None:
     objects = uploaded(storage, **{f"{at}": json.dumps({"id": at, "age": 1}) for at in range(9)})
     assert probe_objects(storage, JSON, INPUT, objects).largest_record_bytes == 19
-    (piece,) = made(storage, objects, layout(10_000, merge_below=1000), JSON)
+    (piece,) = made(storage, objects, layout(10_000, merge_below_bytes=1000), JSON)
     assert piece.records == 9
     assert [json.loads(line)["id"] for line in storage.read(piece.uri).splitlines()] == list(range(9))
 

@@ -21,7 +21,7 @@ PIECES, ANSWERS = "s3://bucket/run/layout/pieces/", "s3://bucket/run/t-1/predict
 
 @pytest.fixture
 def laid_out(storage: Storage) -> tuple[PieceSources, TransformObject]:
-    """One piece that `cut` has made, answered by one job."""
+    """One piece that `cut_input` has made, answered by one job."""
     storage.delete(storage.list_uris("s3://bucket/run/"))
     storage.write(f"{PIECES}0000000.csv", "1,2\n")
     storage.write(f"{ANSWERS}0000000.csv.out", "99.5\n")
@@ -51,7 +51,7 @@ def test_a_piece_and_its_answers_are_brought(
 def test_what_was_changed_since_is_named(
     laid_out: tuple[PieceSources, TransformObject], tmp_path: Path, uri: str, content: bytes | None
 ) -> None:
-    """A piece since `cut` made it, answers since their job left them; also where no job has left any."""
+    """A piece since `cut_input` made it, answers since their job left them; also where no job has left any."""
     sources, piece = laid_out
     if content is None:
         sources.storage.delete([uri])

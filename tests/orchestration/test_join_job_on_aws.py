@@ -1,4 +1,4 @@
-"""The job that joins, on an AWS that runs it: told by `joining`, requested as by the chain, read by `collect_parts`."""
+"""The job that joins, on an AWS that runs it: chosen by `choose_join`, built by the chain, read by `collect_parts`."""
 
 from __future__ import annotations
 
@@ -71,9 +71,12 @@ def storage(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_two_instances_write_what_a_worker_writes(server: Server, storage: Storage, tmp_path: Path) -> None:
     """Byte for byte, part by part, in the order of the shards."""
-    task, config = Task({**JOB, "above": 0, "instance_count": 2}, storage), load_pipeline_by_name("abalone")
+    task, config = (
+        Task({**JOB, "threshold_bytes": 0, "instance_count": 2}, storage),
+        load_pipeline_by_name("abalone"),
+    )
     assert choose_join("abalone", ti=task) == "join_job"
-    told = task.values[("joining", "job")]
+    told = task.values[("choose_join", "job")]
     values = ProcessingValues(
         job_name=JOIN_JOB, run_prefix=RUN, instance_type="ml.m5.xlarge",
         instance_count=told["instance_count"], volume_size_gb=30, max_runtime_seconds=600,
@@ -88,7 +91,7 @@ def test_two_instances_write_what_a_worker_writes(server: Server, storage: Stora
         assert time.monotonic() < deadline
         time.sleep(0.2)
     assert found["ProcessingJobStatus"] == "Completed", found
-    task.values[("join_job_done", "return_value")] = {"job_name": JOIN_JOB, "instance_count": 2}
+    task.values[("await_join_job", "return_value")] = {"job_name": JOIN_JOB, "instance_count": 2}
     parts = collect_parts("abalone", [], ti=task)
     assert [list(part["shards"]) for part in parts] == [[name] for name in NAMES]
     spec = JoinSpec.from_dict(build_join_spec(config))

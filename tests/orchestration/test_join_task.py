@@ -135,7 +135,7 @@ def test_a_run_whose_files_were_changed_after_their_job_publishes_nothing(
 
 
 def test_records_are_never_put_beside_the_answers_to_others() -> None:
-    """After `preprocess` and `shards` were run again, and the transform was not, counts may agree and rows do not."""
+    """After `preprocess` and `collect_shards` ran again, and the transform did not, counts may agree, rows do not."""
     source = {"S3DataType": "S3Prefix", "S3Uri": "s3://work/run/preprocess-1/features/"}
     spec = {"request": {"TransformInput": {"DataSource": {"S3DataSource": source}}}}
     check_features_origin(spec, JobPaths("s3://work/run/preprocess-1/"))

@@ -28,7 +28,7 @@ WROTE = f"{RUN}abalone-preprocess-{TOKEN}-1/"
 TRANSFORM = f"abalone-transform-{TOKEN}-1"
 ANSWERED = f"{RUN}{TRANSFORM}/predictions/"
 JOB = {
-    "above": 100,
+    "threshold_bytes": 100,
     "instance_type": "ml.m5.xlarge",
     "instance_count": 4,
     "volume_size_gb": 30,
@@ -58,17 +58,20 @@ class Task:
                 "aws_conn_id": "aws_test",
                 "region": None,
             },
-            ("shards", "facts"): {"preprocess_job": f"abalone-preprocess-{TOKEN}-1", "nonce": NONCE},
+            ("collect_shards", "shard_stats"): {
+                "preprocess_job": f"abalone-preprocess-{TOKEN}-1",
+                "nonce": NONCE,
+            },
             ("transform", "spec"): {**spec, "base_name": TRANSFORM.removesuffix("-1")},
-            ("preprocessed", "return_value"): ended(storage, f"abalone-preprocess-{TOKEN}-1", WROTE),
-            ("transformed", "return_value"): ended(storage, TRANSFORM, ANSWERED),
+            ("await_preprocess", "return_value"): ended(storage, f"abalone-preprocess-{TOKEN}-1", WROTE),
+            ("await_transform", "return_value"): ended(storage, TRANSFORM, ANSWERED),
         }
 
     def xcom_pull(self, task_ids: str, key: str = "return_value") -> Any:
         return self.values.get((task_ids, key))
 
     def xcom_push(self, key: str, value: Any) -> None:
-        self.values[("joining" if key == "job" else "joined", key)] = json.loads(json.dumps(value))
+        self.values[("choose_join" if key == "job" else "collect_parts", key)] = json.loads(json.dumps(value))
 
 
 @pytest.fixture
@@ -95,7 +98,7 @@ def run(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> St
 
 def test_up_to_the_limit_airflow_joins(run: Storage) -> None:
     """Also where the input was larger, but most of it was rejected; nothing is written for a job."""
-    assert choose_join("abalone", ti=Task({**JOB, "above": 160}, run)) == "join"
+    assert choose_join("abalone", ti=Task({**JOB, "threshold_bytes": 160}, run)) == "join"
     assert choose_join("abalone", ti=Task(None, run)) == "join"
     assert run.list_uris(f"{RUN}join-inputs/") == []
 
@@ -104,7 +107,7 @@ def test_above_it_the_job_is_told_which_records_and_answers(run: Storage, tmp_pa
     """By manifests whose names are the paths that its configuration has; on no more instances than shards."""
     task = Task(JOB, run)
     assert choose_join("abalone", ti=task) == "join_job"
-    told = task.values[("joining", "job")]
+    told = task.values[("choose_join", "job")]
     assert told["instance_count"] == 2
     names = [f"abalone-preprocess-{TOKEN}-1/records/{name}.csv" for name in ("algo-1-00000", "algo-2-00000")]
     answers = [f"{TRANSFORM}/predictions/{name}.csv.out" for name in ("algo-1-00000", "algo-2-00000")]
@@ -126,8 +129,8 @@ def account(storage: Storage, *hosts: str) -> Task:
         document = {"host": host, "hosts": ["algo-1", "algo-2"], "parts": [part], "busy_seconds": 1.5}
         storage.write_json(f"{RUN}abalone-join-{TOKEN}-{len(hosts)}/manifest/{host}.json", document)
     task = Task(JOB, storage)
-    task.values[("joining", "job")] = {"inputs": "", "instance_count": 2, "nonce": NONCE}
-    task.values[("join_job_done", "return_value")] = {
+    task.values[("choose_join", "job")] = {"inputs": "", "instance_count": 2, "nonce": NONCE}
+    task.values[("await_join_job", "return_value")] = {
         "job_name": f"abalone-join-{TOKEN}-{len(hosts)}",
         "instance_count": 2,
     }
@@ -143,7 +146,7 @@ def test_the_parts_are_in_the_order_of_the_shards(run: Storage) -> None:
     assert {(part["preprocess_job"], part["transform_job"]) for part in parts} == {
         (f"abalone-preprocess-{TOKEN}-1", TRANSFORM)
     }
-    assert task.values[("joined", "facts")] == {"busy_seconds": 3.0, "nonce": NONCE}
+    assert task.values[("collect_parts", "join_stats")] == {"busy_seconds": 3.0, "nonce": NONCE}
 
 
 @pytest.mark.parametrize("name", [f"{WROTE}records/algo-2-00000.csv", f"{ANSWERED}algo-1-00000.csv.out"])
@@ -183,7 +186,7 @@ def test_a_job_of_before_a_clear_is_not_reported_once_the_workers_join(run: Stor
     collect_parts("abalone", [], ti=task)
     job = {"job_name": f"abalone-join-{TOKEN}-2", "instance_count": 2, "busy_seconds": 3.0}
     assert read_join_job(RunContext.load(task)) == job
-    del task.values[("joining", "job")]  # as Airflow does when the task starts
+    del task.values[("choose_join", "job")]  # as Airflow does when the task starts
     task.values[("plan", "return_value")] = Task(None, run).values[("plan", "return_value")]
     assert choose_join("abalone", ti=task) == "join"
     assert read_join_job(RunContext.load(task)) is None

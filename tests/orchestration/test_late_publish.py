@@ -106,7 +106,7 @@ def test_a_publish_that_is_stopped_anywhere_spoils_nothing_of_its_successor(
         assert "_SUCCESS" in listed(storage, BY_DATE)
         recorded = storage.read_json(
             published_runs.build_record_uri(
-                load_pipeline_by_name("churn"), manifest["moment"], manifest["run_id"]
+                load_pipeline_by_name("churn"), manifest["data_time"], manifest["run_id"]
             )
         )
         assert recorded["rows"] == rows
@@ -145,7 +145,7 @@ def test_checks_that_are_stopped_anywhere_overwrite_nothing_of_their_successor(d
 
     for number in range(1, 5):
         assert run_until_change(number, storage, late, successor)
-        assert storage.read_json(run.paths.scored_run)["asked_output"] == "s3://bucket/out/date={date}/"
+        assert storage.read_json(run.paths.scored_run)["requested_output"] == "s3://bucket/out/date={date}/"
         assert storage.read_json(run.paths.checks)["state"] == "passed"
         assert storage.read_json(run.paths.statistics)["rows"] == 20
     assert len(overtaken) == 4
@@ -490,7 +490,7 @@ def test_a_run_is_published_although_old_parts_cannot_be_deleted(
     assert "the run is published; obsolete part files remain" in caplog.text
     assert len([name for name in listed(deployed.storage, BY_DATE) if name.startswith("part-")]) == 2
     monkeypatch.setattr(janitor, "PIPELINES_FOLDER", deployed.folder)
-    ti = FakeTaskInstance(run, "outputs")
+    ti = FakeTaskInstance(run, "clean_up_outputs")
     ti.active = set()  # the run is over
     with pytest.raises(ClientError, match="AccessDenied"):
         interpose(deployed.storage, lambda: janitor.clean_up_outputs(ti=ti), around)

@@ -110,7 +110,7 @@ def test_all_that_follows_a_plan_is_done_as_it_was_planned(deployed: Pipelines, 
     frame, manifest = published(deployed.storage, OUT)
     assert list(frame.columns) == ["id", "sex", "age", "churn"]
     assert [gate["outcome"] for gate in manifest["checks"]["gates"]] == ["passed"]
-    assert manifest["code"] == run.xcoms[names.PLAN, "return_value"]["code"]
+    assert manifest["code_digest"] == run.xcoms[names.PLAN, "return_value"]["code_digest"]
 
 
 def test_the_wait_for_a_job_asks_where_the_job_was_planned(deployed: Pipelines, run: Run) -> None:
@@ -189,13 +189,14 @@ def test_a_plan_that_is_cleared_alone_stands_and_stops_no_job(
     monkeypatch.setattr(plan, "clean_up_earlier_plan", lambda *_: pytest.fail("a job was stopped"))
     there = snapshot(deployed.storage)
     run.states = {
-        "plan": "running", "preprocess": "success", "preprocessed": "success", "shards": "success",
-        "transform": "success", "transformed": "deferred", "join": None, "clean_up": None,
+        "plan": "running", "preprocess": "success", "await_preprocess": "success", "collect_shards": "success",
+        "transform": "success", "await_transform": "deferred", "join": None, "clean_up": None,
     }  # fmt: skip
     del run.xcoms[names.PLAN, "return_value"]  # as Airflow does when the task starts
     with pytest.raises(
         HandoffError,
-        match=r"`plan` was cleared without `preprocess` \(success\).*`transformed` \(deferred\).*no job was stopped",
+        match=r"`plan` was cleared without `preprocess` \(success\).*`await_transform` \(deferred\)"
+        r".*no job was stopped",
     ):
         run.task(names.PLAN, plan.plan_run, try_number=2)
     assert run.xcoms[names.PLAN, "return_value"] == before
@@ -215,7 +216,7 @@ def test_a_plan_that_is_cleared_with_all_that_follows_is_made_anew(
     stopped: list[str] = []
     monkeypatch.setattr(plan, "clean_up_earlier_plan", lambda *_: stopped.append("stopped"))
     deployed.upload(5, rows(30))
-    run.states = {"plan": "running", "shards": state, "join_0": state, "clean_up": None}
+    run.states = {"plan": "running", "collect_shards": state, "join_0": state, "clean_up": None}
     run.task(names.PLAN, plan.plan_run, try_number=2)
     assert stopped == ["stopped"]
     run.prepare()
@@ -370,7 +371,7 @@ def test_every_value_of_several_is_looked_at() -> None:
         return SimpleNamespace(xcom_pull=pull, get_task_states=lambda **_: states, dag_id="c", run_id="run")
 
     assert handoffs.pull(instance(good, good), names.AWAIT_TRANSFORM, map_indexes=range(2)) == [good, good]
-    with pytest.raises(HandoffError, match="`transformed` to another one"):
+    with pytest.raises(HandoffError, match="`await_transform` to another one"):
         handoffs.pull(instance(good, bad), names.AWAIT_TRANSFORM, map_indexes=range(2))
     with pytest.raises(HandoffError, match="pushed no value"):
         handoffs.pull(instance(good, None), names.AWAIT_TRANSFORM, map_indexes=range(2))

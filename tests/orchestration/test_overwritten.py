@@ -46,4 +46,4 @@ def test_objects_that_change_after_they_were_read_belong_to_the_next_run(deploye
     deployed.upload(5, ROWS[:2], "a.csv")
     deployed.storage.delete(["s3://bucket/in/date=2026-01-05/c.csv"])
     made.task(names.COLLECT_SHARDS, shards.collect_shards)
-    assert made.xcoms[names.COLLECT_SHARDS, "facts"]["records_in"] == 9
+    assert made.xcoms[names.COLLECT_SHARDS, "shard_stats"]["records_in"] == 9

@@ -90,7 +90,7 @@ def test_of_a_folder_that_spark_wrote_one_object_is_scored_and_four_are_said_to_
     changes = {**changes, "input.uri": "s3://bucket/spark/"}
     made = planning(changes, dry_run=False)
     assert made["input"]["objects"] == 1
-    assert made["input"]["left_out"]["control_files"] == 4
+    assert made["input"]["excluded"]["control_files"] == 4
     assert any(
         text.startswith("4 control files are left out, such as spark/.part-0") for text in made["sentences"]
     )
@@ -126,8 +126,8 @@ def test_a_pipeline_over_our_own_output_reads_what_its_manifests_name(
     assert [line.split(" ")[2] for line in listing] == [
         f"'scored/date={day}/part-0-a-2.csv'" for day in (1, 2)
     ]
-    left_out = made["input"]["left_out"]
-    assert (left_out["unpublished"], left_out["control_files"], left_out["manifests"]) == (4, 2, 2)
+    excluded = made["input"]["excluded"]
+    assert (excluded["unpublished"], excluded["control_files"], excluded["manifests"]) == (4, 2, 2)
 
 
 @pytest.mark.parametrize("changes", [{}, WITHOUT_PREPROCESS])

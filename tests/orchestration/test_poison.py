@@ -56,7 +56,7 @@ class World:
     def prepare(
         self, shards: dict[str, list[str]], poison: set[str], *, rejected: int = 0, **plan: Any
     ) -> None:
-        """Write what `preprocess` and `shards` leave; features are the records' first cells."""
+        """Write what `preprocess` and `collect_shards` leave; features are the records' first cells."""
         self.aws.reset()
         self.storage.delete(self.storage.list_uris("s3://bucket/"))
         self.shards, self.poison, self.seen, self.least = shards, poison, [], 1
@@ -521,7 +521,7 @@ def test_the_budget_ends_it(world: World) -> None:
     with pytest.raises(JobFailedPermanently, match=r"the \$1\.42 already spent, and the budget is \$1\.50"):
         world.ensure()
     estimate = {"preprocess": {"dollars": 1.0}, "join": {"dollars": 0.0}, "dollars_high": 1.6}
-    approved = {**plan, "approval": "the estimate is above the budget", "estimate": estimate}
+    approved = {**plan, "approval_reason": "the estimate is above the budget", "estimate": estimate}
     joined = {**approved, "estimate": {**estimate, "join": {"dollars": 0.1}}}
     world.plan(**joined)
     with pytest.raises(

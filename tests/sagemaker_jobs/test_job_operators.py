@@ -74,12 +74,12 @@ def test_they_are_the_providers_operators(aws: FakeSageMaker):
     )
     assert isinstance(processing, SageMakerProcessingOperator)
     assert isinstance(transform, SageMakerTransformOperator)
-    assert (processing.stop_after_seconds, processing.max_poll_seconds) == (3600, 10)
+    assert (processing.max_runtime_seconds, processing.max_poll_seconds) == (3600, 10)
     assert (
-        ProcessingJobOperator(task_id="q", config={}, max_attempts=5, check_interval=10).stop_after_seconds
+        ProcessingJobOperator(task_id="q", config={}, max_attempts=5, check_interval=10).max_runtime_seconds
         == 50
     )
-    assert transform.stop_after_seconds is None
+    assert transform.max_runtime_seconds is None
 
 
 def test_text_that_should_be_a_number_is_sent_as_one(aws: FakeSageMaker):

@@ -47,7 +47,7 @@ ALGORITHM = "AlgorithmError: See job logs for more information"
 
 def processing_sensor(**changes: Any) -> ProcessingJobSensor:
     values = {"job_name": "work-0123-1", "spec": processing_spec().to_dict(), **changes}
-    return ProcessingJobSensor(task_id="preprocessed", **values)
+    return ProcessingJobSensor(task_id="await_preprocess", **values)
 
 
 def deferral_of(sensor: Any, context: dict[str, Any]) -> TaskDeferred:
@@ -109,14 +109,14 @@ def test_poke_of_the_provider_now_tells_the_truth(aws: FakeSageMaker, hook: Sage
 def test_waiting_is_always_deferred(aws: FakeSageMaker, hook: SageMakerHook):
     """The first execute finds the job, leaves its links, and gives the worker back."""
     job = ensure_job(hook, processing_spec())
-    sensor = processing_sensor(first_poll_seconds=7, max_poll_seconds=20, stop_after_seconds="600")
+    sensor = processing_sensor(first_poll_seconds=7, max_poll_seconds=20, max_runtime_seconds="600")
     context = context_of(sensor)
     deferral = deferral_of(sensor, context)
     path, arguments = deferral.trigger.serialize()
     assert path == "sagemaker_jobs.triggers.SageMakerJobTrigger"
     assert (arguments["kind"], arguments["job_name"]) == ("Processing", "work-0123-1")
     assert (arguments["first_poll_seconds"], arguments["max_poll_seconds"]) == (7, 20)
-    assert arguments["stop_after_seconds"] == 600.0
+    assert arguments["max_runtime_seconds"] == 600.0
     assert arguments["created_at"] == job.description["CreationTime"].timestamp()
     # Airflow's own timeout comes after the trigger's: an hour to provision, the limit, a minute.
     assert 3600 + 600 + 60 - 5 < deferral.timeout.total_seconds() <= 3600 + 600 + 60
@@ -260,7 +260,7 @@ def test_a_job_that_ran_for_as_long_as_it_may_is_not_run_again(aws: FakeSageMake
     """It would take as long again. A transform has no limit on AWS, so this is its MaxRuntimeInSeconds."""
     ensure_job(hook, transform_spec())
     sensor = TransformJobSensor(
-        task_id="t", job_name="x", spec=transform_spec().to_dict(), stop_after_seconds=60, retries=1
+        task_id="t", job_name="x", spec=transform_spec().to_dict(), max_runtime_seconds=60, retries=1
     )
     deferral = deferral_of(sensor, context_of(sensor))
     with pytest.raises(JobRanTooLong, match="took longer than it may"):
@@ -279,7 +279,7 @@ def test_a_job_that_failed_while_its_time_ran_out_says_its_own_reason(
 ):
     """The event says timeout; AWS says Failed."""
     ensure_job(hook, processing_spec())
-    sensor = processing_sensor(stop_after_seconds=60)
+    sensor = processing_sensor(max_runtime_seconds=60)
     deferral = deferral_of(sensor, context_of(sensor))
     aws.end("work-0123-1", "Failed", FailureReason=ALGORITHM)
     with pytest.raises(JobFailedPermanently, match="algorithm"):
@@ -394,10 +394,10 @@ def test_a_stop_limit_that_is_no_number_is_named(aws: FakeSageMaker, hook: SageM
     """ "None" and an empty text are what a template renders for no limit; a word is a mistake."""
     ensure_job(hook, processing_spec())
     for value in (None, "", "None"):
-        sensor = processing_sensor(stop_after_seconds=value)
-        assert deferral_of(sensor, context_of(sensor)).trigger.serialize()[1]["stop_after_seconds"] is None
-    sensor = processing_sensor(stop_after_seconds="soon")
-    with pytest.raises(RequestError, match="stop_after_seconds is 'soon'"):
+        sensor = processing_sensor(max_runtime_seconds=value)
+        assert deferral_of(sensor, context_of(sensor)).trigger.serialize()[1]["max_runtime_seconds"] is None
+    sensor = processing_sensor(max_runtime_seconds="soon")
+    with pytest.raises(RequestError, match="max_runtime_seconds is 'soon'"):
         sensor.execute(context_of(sensor))
 
 

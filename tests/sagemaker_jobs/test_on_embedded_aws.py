@@ -276,12 +276,12 @@ def test_a_job_that_runs_too_long_is_stopped_and_not_run_again(embedded: Embedde
     submitted = submit(ProcessingJobOperator, embedded.processing("import time; time.sleep(600)"))
     began = time.monotonic()
     with told(JobRanTooLong) as said:
-        run(sensor_of(submitted, stop_after_seconds="2"))
+        run(sensor_of(submitted, max_runtime_seconds="2"))
     assert time.monotonic() - began < 20
     assert "Stopped by Airflow: it reached its time limit" in said[0]
     embedded.wait_for("processing", 1, "Stopped")
     with told(JobRanTooLong):
-        run(sensor_of(submitted, stop_after_seconds=2), try_number=2)
+        run(sensor_of(submitted, max_runtime_seconds=2), try_number=2)
     assert embedded.jobs("processing") == 1
 
 

@@ -37,7 +37,7 @@ async def event_of(trigger: SageMakerJobTrigger) -> dict[str, Any]:
 def test_the_trigger_survives_serialization(aws: FakeSageMaker):
     """What the triggerer rebuilds is what was deferred with."""
     trigger = trigger_for(
-        "work-1", stop_after_seconds=60.0, deadline=1e12, region_name="eu-west-1", verify=False
+        "work-1", max_runtime_seconds=60.0, deadline=1e12, region_name="eu-west-1", verify=False
     )
     path, arguments = trigger.serialize()
     assert path == "sagemaker_jobs.triggers.SageMakerJobTrigger"
@@ -138,11 +138,11 @@ def test_a_deadline_stops_the_job_and_says_so(aws: FakeSageMaker, hook: SageMake
 
 
 def test_the_run_time_limit_counts_from_the_start_of_billing(aws: FakeSageMaker, hook: SageMakerHook):
-    """Provisioning is free and takes minutes: only time on instances counts against stop_after_seconds."""
+    """Provisioning is free and takes minutes: only time on instances counts against max_runtime_seconds."""
     ensure_job(hook, transform_spec())
 
     async def wait() -> dict[str, Any]:
-        trigger = trigger_for("score-0123-1", "Transform", stop_after_seconds=0.5)
+        trigger = trigger_for("score-0123-1", "Transform", max_runtime_seconds=0.5)
         waiting = asyncio.create_task(event_of(trigger))
         await asyncio.sleep(1.0)
         assert aws.status("score-0123-1") == "InProgress"

@@ -58,7 +58,7 @@ def add_tasks_without_preprocess(
             job_name=template_submitted_job_name(names.TRANSFORM, TRANSFORM, is_mapped=True),
             spec=XComArg(transform, key="spec"),
             write_listing=True,
-            stop_after_seconds=template_plan_value("transform.max_runtime_seconds"),
+            max_runtime_seconds=template_plan_value("transform.max_runtime_seconds"),
             **wait_args,
         )
 

@@ -32,7 +32,7 @@ def cut_input(run: RunContext, **_: Any) -> list[dict[str, int]]:
     )
     layout, input_uri = LayoutPlan.model_validate(plan["layout"]), plan["input"]["uri"]
     objects = read_listing(storage, paths)
-    if layout.way == "pieces":
+    if layout.mode == "pieces":
         pieces = write_pieces(storage, config, layout, input_uri, objects, paths.pieces)
     else:
         pieces = list_unsplit_objects(input_uri, objects)
@@ -40,7 +40,7 @@ def cut_input(run: RunContext, **_: Any) -> list[dict[str, int]]:
     groups = group_pieces(pieces, max(plan["join"]["group_bytes"], math.ceil(whole / MAX_GROUPS)))
     for number, group in enumerate(groups):
         write_group(storage, paths, number, group)
-    run.push("facts", {"count": len(pieces), "groups": len(groups)})
+    run.push("cut_stats", {"count": len(pieces), "groups": len(groups)})
     log.info(
         "%s input objects, %s objects to transform, %s groups to join", len(objects), len(pieces), len(groups)
     )

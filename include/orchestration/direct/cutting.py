@@ -50,7 +50,7 @@ def write_pieces(
         split_objects(
             objects,
             piece_bytes=layout.piece_bytes,
-            merge_below_bytes=layout.merge_below,
+            merge_below_bytes=layout.merge_below_bytes,
             is_splittable=pipeline.input.compression == "none",
         )
     )

@@ -46,7 +46,7 @@ def join_piece_group(run: RunContext, group: Mapping[str, int], **_: Any) -> dic
     config, plan, jobs = run.pipeline, run.plan, read_finished_jobs(run)
     paths, storage = run.paths, run.storage
     layout_paths = paths.build_layout_paths(run.nonce)
-    is_unsplit = plan["layout"]["way"] == "as it lies"
+    is_unsplit = plan["layout"]["mode"] == "unsplit"
     sources = PieceSources(
         storage=storage,
         pipeline=config,

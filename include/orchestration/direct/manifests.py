@@ -23,10 +23,10 @@ def write_manifests(run: RunContext, **_: Any) -> list[dict[str, Any]]:
     one each.
     """
     plan, storage, paths = run.plan, run.storage, run.paths.build_layout_paths(run.nonce)
-    facts = run.pull(CUT_INPUT, "facts")
+    facts = run.pull(CUT_INPUT, "cut_stats")
     pieces = [(piece.uri, piece.bytes) for piece in read_groups(storage, paths, facts["groups"])]
     layout = plan["layout"]
-    folder = paths.pieces if layout["way"] == "pieces" else get_parent_folder(plan["input"]["uri"])
+    folder = paths.pieces if layout["mode"] == "pieces" else get_parent_folder(plan["input"]["uri"])
     lists = balance_weights(
         [float(size) for _, size in pieces], cap_instance_count(layout["jobs"], len(pieces))
     )

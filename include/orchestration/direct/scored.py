@@ -27,7 +27,7 @@ def build_scored_run_without_preprocess(
         ReconciliationError: the rows are not those of the planned objects, or parts are of different jobs.
     """
     pipeline, storage, paths = run.pipeline, run.storage, run.paths.build_layout_paths(run.nonce)
-    jobs, cut_stats = read_finished_jobs(run), run.pull(CUT_INPUT, "facts")
+    jobs, cut_stats = read_finished_jobs(run), run.pull(CUT_INPUT, "cut_stats")
     parts = select_parts(joined_parts, cut_stats["groups"], [job["job_name"] for job in jobs])
     reconciled = reconcile_pieces(read_listing(storage, paths), read_piece_counts(storage, paths, parts))
     measured_jobs = [

@@ -56,7 +56,7 @@ def run_checks(
         # The result of an earlier try does not hold for the files that are written now.
         claim.write_json(paths.checks, run.add_nonce(build_checks_document(plan, dag_run, "unjudged", [])))
         claim.write_json(
-            paths.scored_run, run.add_nonce({**scored_document, "asked_output": params.get("output_uri")})
+            paths.scored_run, run.add_nonce({**scored_document, "requested_output": params.get("output_uri")})
         )
     scored = run.read_json(paths.scored_run, written_by=CHECKS)
     statistics = merge_run_statistics(storage, scored["parts"])
@@ -124,7 +124,7 @@ def collect_gate_inputs(
     last = published_runs.read_runs_before(
         storage,
         pipeline,
-        data_time=datetime.fromisoformat(plan["moment"]),
+        data_time=datetime.fromisoformat(plan["data_time"]),
         run_id=plan["run_id"],
         limit=max([*runs_asked, 1 if compares else 0], default=0),
     )

@@ -51,7 +51,7 @@ def clean_up(pipeline: str, *, ti: Any, dag_run: Any, **_: Any) -> dict[str, lis
     states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[dag_run.run_id])[dag_run.run_id]
     check_run_state(
         states,
-        is_skip_intended=is_intended_skip(plan, ti.xcom_pull(COLLECT_SHARDS, key="facts")),
+        is_skip_intended=is_intended_skip(plan, ti.xcom_pull(COLLECT_SHARDS, key="shard_stats")),
         is_held=ti.xcom_pull(CHECKS, key="state") == "held",
     )
     return {"removed": removed}

@@ -46,7 +46,7 @@ def join_shard_group(run: RunContext, group: Mapping[str, int], **_: Any) -> dic
     return {
         "uri": uri,
         "statistics": f"{uri}{STATISTICS_SUFFIX}",
-        "preprocess_job": run.pull(COLLECT_SHARDS, "facts")["preprocess_job"],
+        "preprocess_job": run.pull(COLLECT_SHARDS, "shard_stats")["preprocess_job"],
         "transform_job": transformed["job_name"],
         **part,
     }

@@ -37,7 +37,7 @@ def choose_join(run: RunContext, **_: Any) -> str:
     storage, paths = run.storage, run.paths
     sources = read_shard_sources(run)
     records, job = sum(source.bytes for source in sources), run.plan["join"]["job"]
-    if job is None or records <= job["above"]:
+    if job is None or records <= job["threshold_bytes"]:
         log.info("Airflow's workers join %s of records", format_bytes(records))
         return JOIN
     # The job's containers read without our checks, so the objects are checked before the job and after it.
@@ -69,7 +69,9 @@ def choose_join(run: RunContext, **_: Any) -> str:
     count = cap_instance_count(job["instance_count"], len(shards))
     run.push("job", {"inputs": inputs, "instance_count": count})
     log.info(
-        "%s of records are more than %s: a job joins them", format_bytes(records), format_bytes(job["above"])
+        "%s of records are more than %s: a job joins them",
+        format_bytes(records),
+        format_bytes(job["threshold_bytes"]),
     )
     return JOIN_JOB
 
@@ -103,9 +105,9 @@ def collect_parts(
             f"{len(manifests)} of {job['instance_count']} hosts of {job['job_name']} wrote a manifest "
             f"({', '.join(sorted(hosts)) or 'none'}); the output of the others is unknown, so none of it is used"
         )
-    run.push("facts", {"busy_seconds": sum(each["busy_seconds"] for each in manifests)})
+    run.push("join_stats", {"busy_seconds": sum(each["busy_seconds"] for each in manifests)})
     jobs = {
-        "preprocess_job": run.pull(COLLECT_SHARDS, "facts")["preprocess_job"],
+        "preprocess_job": run.pull(COLLECT_SHARDS, "shard_stats")["preprocess_job"],
         "transform_job": run.pull(AWAIT_TRANSFORM)["job_name"],
     }
     joined_parts = [

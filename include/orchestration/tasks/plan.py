@@ -120,7 +120,7 @@ def plan_run(
             check_pinned_statistics(storage, config)
         code = read_code()
         run_plan = compare_with_published(
-            storage, config, run_params, run_plan.model_copy(update={"code": digest_code(code)})
+            storage, config, run_params, run_plan.model_copy(update={"code_digest": digest_code(code)})
         )
         claim.write(
             paths.plan, json.dumps(run_plan.to_plan_json(config), indent=2, ensure_ascii=False) + "\n"
@@ -240,8 +240,8 @@ def get_data_time(dag_run: Any) -> datetime:
 
     A run triggered over REST with `logical_date: null` has neither of the first two.
     """
-    moment: datetime = dag_run.data_interval_start or dag_run.logical_date or dag_run.run_after
-    return moment
+    data_time: datetime = dag_run.data_interval_start or dag_run.logical_date or dag_run.run_after
+    return data_time
 
 
 def upload_code(storage: Storage, paths: RunPaths, code: Mapping[str, bytes]) -> None:

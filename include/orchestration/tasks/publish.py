@@ -53,7 +53,9 @@ def publish(run: RunContext, *, dag_run: Any, outlet_events: Any, **_: Any) -> d
         journal_prefix=build_publish_journal_prefix(work=config.work, pipeline=config.name),
         delimiter=config.input.delimiter,
     )
-    record_etag = storage.read_etag(published_runs.build_record_uri(config, plan["moment"], plan["run_id"]))
+    record_etag = storage.read_etag(
+        published_runs.build_record_uri(config, plan["data_time"], plan["run_id"])
+    )
     with publication.begin_attempt(parts):
         # The manifest to replace is noted before this: a later process of this task, or a later run, changes its ETag.
         check_task_active(run.ti)
@@ -96,7 +98,7 @@ def publish(run: RunContext, *, dag_run: Any, outlet_events: Any, **_: Any) -> d
     emit_asset_event(
         config,
         outlet_events,
-        requested_output=scored["asked_output"],
+        requested_output=scored["requested_output"],
         extra={
             "output_uri": publication.output,
             "manifest": publication.manifest_uri,

@@ -85,16 +85,16 @@ def build_quality_sections(run: RunContext, scored: Mapping[str, Any]) -> dict[s
 
 def read_previous_run(storage: Storage, config: Pipeline, plan: Mapping[str, Any]) -> dict[str, Any] | None:
     """The previously published run and its predictions; None for the first run."""
-    moment = datetime.fromisoformat(plan["moment"])
+    data_time = datetime.fromisoformat(plan["data_time"])
     earlier = published_runs.read_runs_before(
-        storage, config, data_time=moment, run_id=plan["run_id"], limit=1
+        storage, config, data_time=data_time, run_id=plan["run_id"], limit=1
     )
     if not earlier:
         return None
     columns = storage.read_json(earlier[0]["statistics"])["columns"]
     return {
         "run_id": earlier[0]["run_id"],
-        "moment": earlier[0]["moment"],
+        "data_time": earlier[0]["data_time"],
         "predictions": {name: describe_column(column) for name, column in columns.items()},
     }
 

@@ -56,7 +56,7 @@ def collect_shards(run: RunContext, **_: Any) -> list[dict[str, int]] | SkipDown
         if plan["canary"] and manifests.records_out
         else None,
     }
-    run.push("facts", shard_stats)
+    run.push("shard_stats", shard_stats)
     profile = {
         "version": 1,
         "columns": merge_profiles(

@@ -11,8 +11,8 @@
     shown = text;
     const fresh = new DOMParser().parseFromString(text, "text/html").body;
     // Existing plots are kept and redrawn, so that nothing flickers.
-    for (const figure of fresh.querySelectorAll("figure[data-picture]")) {
-      const old = body.querySelector(`figure[data-picture="${CSS.escape(figure.dataset.picture)}"] .plot`);
+    for (const figure of fresh.querySelectorAll("figure[data-chart]")) {
+      const old = body.querySelector(`figure[data-chart="${CSS.escape(figure.dataset.chart)}"] .plot`);
       if (!old) continue;
       old.setAttribute("aria-label", figure.querySelector(".plot").getAttribute("aria-label"));
       figure.querySelector(".plot").replaceWith(old);
