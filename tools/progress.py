@@ -55,7 +55,7 @@ class RunFollower:
         took = event["time"] - self.started_at.pop(task, event["time"])
         if event["event"] == "failed":
             self.errors[task] = event["error"]
-        self.print_line(f"  {'FAILED' if event['event'] == 'failed' else 'done':<7} {task:<14} {took:6.1f} s")
+        self.print_line(f"  {'FAILED' if event['event'] == 'failed' else 'done':<7} {task:<16} {took:6.1f} s")
 
     def show_running_tasks(self) -> None:
         """Print the running tasks: redrawn in place on a terminal, at intervals elsewhere."""

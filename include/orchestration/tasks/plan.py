@@ -20,6 +20,7 @@ from include.orchestration import history, names
 from include.orchestration.claims import Claim, check_task_active
 from include.orchestration.direct.documents import write_listing
 from include.orchestration.direct.looking import probe_objects
+from include.orchestration.documentation import TASK_DOCS
 from include.orchestration.fingerprints import compute_fingerprint, find_unchanged_run
 from include.orchestration.gate import SkipDownstream
 from include.orchestration.instance_types import check_instance_types
@@ -199,6 +200,12 @@ def read_control_file(storage: Storage, uri: str) -> bytes | None:
         ) from error
 
 
+def _get_task_position(task: str) -> tuple[int, str]:
+    """Sorts tasks in execution order, and those of one mapped task (`join_0`) by name."""
+    task_id = task if task in TASK_DOCS else task.rpartition("_")[0]
+    return ([*TASK_DOCS].index(task_id) if task_id in TASK_DOCS else len(TASK_DOCS)), task
+
+
 def check_downstream_cleared(config: Pipeline, ti: Any, dag_run: Any) -> None:
     """Refuse to plan a run again while downstream tasks still run, or have ended, under its earlier plan.
 
@@ -210,7 +217,8 @@ def check_downstream_cleared(config: Pipeline, ti: Any, dag_run: Any) -> None:
     run_id = str(dag_run.run_id)
     states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[run_id]).get(run_id, {})
     uncleared = sorted(
-        task for task, state in states.items() if task != names.PLAN and state not in RERUN_STATES
+        (task for task, state in states.items() if task != names.PLAN and state not in RERUN_STATES),
+        key=_get_task_position,
     )
     if not uncleared:
         return
