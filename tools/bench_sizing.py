@@ -93,8 +93,8 @@ class Row:
     """The worst over all rates of one layout and assignment, in instance-seconds.
 
     `expected_seconds` is the lower bound, or for a hash the expected cost of equal shards on the plan's n instances at
-    random: contiguous and in turn judge the choice of n, hash what hashing adds to it. `layout_way` is the input layout
-    without preprocessing.
+    random: contiguous and in turn judge the choice of n, hash what hashing adds to it. `layout_mode` is the input
+    layout without preprocessing.
     """
 
     layout: str
@@ -105,7 +105,7 @@ class Row:
     lower_bound_seconds: float
     expected_seconds: float
     missed_deadlines: int
-    layout_way: str = ""
+    layout_mode: str = ""
 
     @property
     def ratio(self) -> float:
@@ -170,15 +170,17 @@ def measure_without_preprocess(layout: Layout) -> list[Row]:
     assert plan.layout is not None
     layout_decision, instances = plan.layout, plan.transform.instance_count
     job_objects, cut_seconds = sizes, 0.0
-    if layout_decision.way == "pieces":
-        job_objects = cut_and_merge(sizes, layout_decision.piece_bytes, layout_decision.merge_below)
+    if layout_decision.mode == "pieces":
+        job_objects = cut_and_merge(sizes, layout_decision.piece_bytes, layout_decision.merge_below_bytes)
         cut_seconds = (
             len(job_objects) / COPIES_PER_SECOND
-            + int((sizes < layout_decision.merge_below).sum()) / READS_PER_SECOND
+            + int((sizes < layout_decision.merge_below_bytes).sum()) / READS_PER_SECOND
         )
     instances = min(instances, len(job_objects))
     remaining_seconds = minutes * 60 - PROVISIONING_SECONDS - OTHER_TASKS_SECONDS - cut_seconds
-    way = f"{layout_decision.way}, {'1 job' if layout_decision.jobs == 1 else f'{layout_decision.jobs} jobs'}"
+    mode = (
+        f"{layout_decision.mode}, {'1 job' if layout_decision.jobs == 1 else f'{layout_decision.jobs} jobs'}"
+    )
     rows = []
     for assignment in ASSIGNMENTS:
         found: list[Row] = []
@@ -197,7 +199,7 @@ def measure_without_preprocess(layout: Layout) -> list[Row]:
                 expected = expect_hashed_bill(float(job_objects.sum()) / rate, len(job_objects), instances)[0]
             missed = sum(wall > remaining_seconds for _, wall in planned_bills) if math.isfinite(bound) else 0
             found.append(
-                Row(layout.name, assignment, instances, mean, float(naive), bound, expected, missed, way)
+                Row(layout.name, assignment, instances, mean, float(naive), bound, expected, missed, mode)
             )
         rows.append(pick_worst_rate(found))
     return rows

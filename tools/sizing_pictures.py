@@ -26,24 +26,24 @@ class MeasuredRow(Protocol):
     @property
     def missed_deadlines(self) -> int: ...
     @property
-    def layout_way(self) -> str: ...
+    def layout_mode(self) -> str: ...
 
 
 def render_table(rows: Sequence[MeasuredRow]) -> str:
     """The rows as Markdown."""
-    ways = any(row.layout_way for row in rows)
+    modes = any(row.layout_mode for row in rows)
     head = (
-        f"| input |{' layout |' if ways else ''} assignment | n | plan | naive | bound | plan ÷ bound | "
+        f"| input |{' layout |' if modes else ''} assignment | n | plan | naive | bound | plan ÷ bound | "
         "plan ÷ expected | naive ÷ bound | deadline |"
     )
     lines = [
         head,
-        f"|---|{'---|' if ways else ''}---|--:|--:|--:|--:|--:|--:|--:|---|",
+        f"|---|{'---|' if modes else ''}---|--:|--:|--:|--:|--:|--:|--:|---|",
     ]
     for row in rows:
         kept = "met" if not row.missed_deadlines else f"missed {row.missed_deadlines} times"
         lines.append(
-            f"| {row.layout} |{f' {row.layout_way} |' if ways else ''} {row.assignment} | {row.instances} | "
+            f"| {row.layout} |{f' {row.layout_mode} |' if modes else ''} {row.assignment} | {row.instances} | "
             f"{row.plan:,.0f} | {row.naive_seconds:,.0f} | {row.lower_bound_seconds:,.0f} | "
             f"{row.plan / row.lower_bound_seconds:.3f} | {row.ratio:.3f} | "
             f"{row.naive_seconds / row.lower_bound_seconds:.2f} | {kept} |"
@@ -67,7 +67,7 @@ def render_summary(rows: Sequence[MeasuredRow], rows_without_preprocess: Sequenc
             row.naive_seconds / row.lower_bound_seconds for row in own if row.assignment == "in turn"
         )
         lines.append(
-            f"| {layout} | {naive:.2f} | {' | '.join(f'{row.ratio:.3f}' for row in own)} | {other[0].layout_way} | "
+            f"| {layout} | {naive:.2f} | {' | '.join(f'{row.ratio:.3f}' for row in own)} | {other[0].layout_mode} | "
             f"{' | '.join(f'{row.ratio:.3f}' for row in other)} |"
         )
     return "\n".join(lines)

@@ -25,7 +25,7 @@ def format_question(plan: Mapping[str, Any]) -> str:
     """The question as Markdown: why the run needs approval, what it would use, and until when it waits."""
     by = datetime.fromisoformat(plan["approve_by"])
     lines = [
-        f"**The run {plan['run_id']} is above its budget:** {plan['approval']}.",
+        f"**The run {plan['run_id']} is above its budget:** {plan['approval_reason']}.",
         "",
         f"{_WAIT_PREFIX}{by:%Y-%m-%d %H:%M} UTC; if the task was cleared since, its log has the new time.",
         "*Approve* starts it, *Reject* fails it. Nothing is spent yet.",

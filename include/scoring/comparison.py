@@ -33,7 +33,7 @@ def _naive(naive: Mapping[str, Any], text_bytes: int, usage: StageUsage, prices:
     if not known or usage.busy_seconds is None or usage.start_seconds is None:
         return {"instance_count": instances, "billed_seconds": None, "dollars": None}
     per_second = text_bytes / usage.busy_seconds
-    billed = instances * (usage.start_seconds + naive["fullest_bytes"] / per_second)
+    billed = instances * (usage.start_seconds + naive["largest_share_bytes"] / per_second)
     return {
         "instance_count": instances,
         "billed_seconds": billed,

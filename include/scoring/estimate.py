@@ -18,8 +18,8 @@ class StageEstimate(FrozenModel):
     """
 
     seconds: float
-    low: float
-    high: float
+    seconds_low: float
+    seconds_high: float
     billed_seconds: float
     dollars: float | None
     provisioning_seconds: float = 0.0
@@ -33,8 +33,8 @@ class Estimate(FrozenModel):
     transform: StageEstimate
     join: StageEstimate
     seconds: float
-    low: float
-    high: float
+    seconds_low: float
+    seconds_high: float
     dollars: float | None
     dollars_low: float | None
     dollars_high: float | None
@@ -42,13 +42,15 @@ class Estimate(FrozenModel):
 
     def describe(self) -> str:
         """One sentence for people."""
-        takes = f"The run should take {format_duration(self.low)} to {format_duration(self.high)}"
+        takes = (
+            f"The run should take {format_duration(self.seconds_low)} to {format_duration(self.seconds_high)}"
+        )
         if self.dollars is None:
             return f"{takes}; its cost is unknown, because an instance type has no known price."
         return f"{takes} and cost {format_dollars(self.dollars_low)} to {format_dollars(self.dollars_high)}."
 
 
-EMPTY_STAGE_ESTIMATE = StageEstimate(seconds=0, low=0, high=0, billed_seconds=0, dollars=0)
+EMPTY_STAGE_ESTIMATE = StageEstimate(seconds=0, seconds_low=0, seconds_high=0, billed_seconds=0, dollars=0)
 
 
 def build_empty_estimate() -> Estimate:
@@ -58,8 +60,8 @@ def build_empty_estimate() -> Estimate:
         transform=EMPTY_STAGE_ESTIMATE,
         join=EMPTY_STAGE_ESTIMATE,
         seconds=0,
-        low=0,
-        high=0,
+        seconds_low=0,
+        seconds_high=0,
         dollars=0,
         dollars_low=0,
         dollars_high=0,
@@ -76,8 +78,8 @@ def estimate_run(cluster_plan: ClusterPlan) -> Estimate:
         transform=stages["transform"],
         join=stages.get("join", EMPTY_STAGE_ESTIMATE),
         seconds=cluster_plan.seconds,
-        low=cluster_plan.fastest_seconds,
-        high=cluster_plan.slowest_seconds,
+        seconds_low=cluster_plan.fastest_seconds,
+        seconds_high=cluster_plan.slowest_seconds,
         dollars=cluster_plan.dollars,
         dollars_low=sum_if_known(
             _compute_dollars(stage, stage.fastest_seconds) for stage in cluster_plan.stages
@@ -95,8 +97,8 @@ def estimate_run(cluster_plan: ClusterPlan) -> Estimate:
 def _estimate_stage(stage: SizedStage) -> StageEstimate:
     return StageEstimate(
         seconds=stage.seconds,
-        low=stage.fastest_seconds,
-        high=stage.slowest_seconds,
+        seconds_low=stage.fastest_seconds,
+        seconds_high=stage.slowest_seconds,
         billed_seconds=stage.billed_seconds,
         dollars=stage.dollars,
         provisioning_seconds=stage.option.rate.provisioning_seconds,

@@ -37,7 +37,7 @@ MAX_UNSPLIT_BYTES = 8 * sizing.MAX_SHARD_BYTES
 # Of three plausible assignments of equal pieces (contiguous, in turn, by hash), only the hash is uneven.
 EQUAL_PIECES_SKEW_WEIGHT = 1 / 3
 
-LayoutMode = Literal["as it lies", "pieces"]
+LayoutMode = Literal["unsplit", "pieces"]
 
 
 class LayoutPlan(FrozenModel):
@@ -47,10 +47,10 @@ class LayoutPlan(FrozenModel):
     one instance. Objects below `merge_below_bytes` are merged, larger ones split, to pieces of `piece_bytes`.
     """
 
-    way: LayoutMode
+    mode: LayoutMode
     jobs: int
     piece_bytes: int
-    merge_below: int
+    merge_below_bytes: int
     objects: int
 
 
@@ -108,7 +108,7 @@ def choose_layout(
         raise last_error
     chosen = _choose_candidate(candidates)
     layout = _build_layout(
-        chosen, input_plan, params, merge_below=SMALL_OBJECT_BYTES if small_objects.objects else 0
+        chosen, input_plan, params, merge_below_bytes=SMALL_OBJECT_BYTES if small_objects.objects else 0
     )
     sentences = (
         *_describe_pieces(layout, input_plan, small_objects.objects),
@@ -126,7 +126,7 @@ class _SmallObjects(NamedTuple):
 
 def _find_small_objects(input_plan: InputPlan, sizes: Sequence[int]) -> _SmallObjects:
     """The small objects, if there are several and one task can read them all; else none."""
-    if input_plan.packed_objects:
+    if input_plan.compressed_objects:
         return _SmallObjects(0, 0)
     number = sum(each < SMALL_OBJECT_BYTES for each in sizes)
     total = sum(each for each in sizes if each < SMALL_OBJECT_BYTES)
@@ -138,20 +138,20 @@ def _build_workloads(
     pipeline: Pipeline, input_plan: InputPlan, sizes: Sequence[int], small_objects: _SmallObjects
 ) -> Iterator[tuple[LayoutMode, bool, Workload]]:
     """Each possible mode, whether jobs have their own lists, and the transform's workload; simplest first."""
-    is_compressed = bool(input_plan.packed_objects)
+    is_compressed = bool(input_plan.compressed_objects)
     pieces = _estimate_pieces(input_plan, sizes, small_objects)
     # Where it can be split, an object above this size never stays whole, whatever the cost.
     can_stay_unsplit = is_compressed or input_plan.largest_bytes <= MAX_UNSPLIT_BYTES or pieces is None
     jobs = pipeline.transform.max_jobs
     if can_stay_unsplit:
         has_equal_objects = (
-            input_plan.squares * input_plan.objects <= 1.01 * float(input_plan.text_bytes) ** 2
+            input_plan.sum_squared_bytes * input_plan.objects <= 1.01 * float(input_plan.text_bytes) ** 2
         )
-        yield "as it lies", False, Workload(
+        yield "unsplit", False, Workload(
             bytes=input_plan.text_bytes,
             max_parallelism=input_plan.objects,
             largest_object_bytes=input_plan.largest_text_bytes,
-            sum_squared_bytes=input_plan.squares,
+            sum_squared_bytes=input_plan.sum_squared_bytes,
             skew_weight=EQUAL_PIECES_SKEW_WEIGHT if has_equal_objects else 1.0,
             object_count=input_plan.objects,
         )  # fmt: skip
@@ -166,7 +166,7 @@ def _build_workloads(
     if can_stay_unsplit and jobs > 1:
         compression_ratio = sizing.ASSUMED_COMPRESSION_RATIO if is_compressed else 1
         lists = compute_largest_list_bytes(sizes, jobs)
-        yield "as it lies", True, Workload(
+        yield "unsplit", True, Workload(
             bytes=input_plan.text_bytes,
             max_parallelism=len(lists),
             largest_list_bytes=tuple(compression_ratio * each for each in lists),
@@ -194,7 +194,7 @@ def _estimate_pieces(
     input_plan: InputPlan, sizes: Sequence[int], small_objects: _SmallObjects
 ) -> _PieceEstimate | None:
     """None where nothing can be split or merged, or where that would take a task too long."""
-    if input_plan.packed_objects:
+    if input_plan.compressed_objects:
         return None
     splittable_sizes = [each for each in sizes if each > MIN_SPLIT_BYTES]
     unsplit_count = len(sizes) - len(splittable_sizes) - small_objects.objects
@@ -230,12 +230,12 @@ def _choose_candidate(candidates: Sequence[LayoutCandidate]) -> LayoutCandidate:
 
 
 def _build_layout(
-    chosen: LayoutCandidate, input_plan: InputPlan, params: RunParams, *, merge_below: int
+    chosen: LayoutCandidate, input_plan: InputPlan, params: RunParams, *, merge_below_bytes: int
 ) -> LayoutPlan:
     jobs = chosen.stage.instance_count if chosen.has_lists else 1
-    if chosen.mode == "as it lies":
+    if chosen.mode == "unsplit":
         return LayoutPlan(
-            way="as it lies", jobs=jobs, piece_bytes=0, merge_below=0, objects=input_plan.objects
+            mode="unsplit", jobs=jobs, piece_bytes=0, merge_below_bytes=0, objects=input_plan.objects
         )
     working_seconds = chosen.stage.seconds - chosen.stage.option.rate.start_seconds
     shards = sizing.compute_shard_sizes(
@@ -247,12 +247,16 @@ def _build_layout(
         else sizing.choose_shards_per_instance(working_seconds),
     )
     return LayoutPlan(
-        way="pieces", jobs=jobs, piece_bytes=shards.bytes, merge_below=merge_below, objects=shards.count
+        mode="pieces",
+        jobs=jobs,
+        piece_bytes=shards.bytes,
+        merge_below_bytes=merge_below_bytes,
+        objects=shards.count,
     )
 
 
 def _describe_pieces(layout: LayoutPlan, input_plan: InputPlan, small_count: int) -> Iterator[str]:
-    if layout.way == "as it lies":
+    if layout.mode == "unsplit":
         yield "The objects are transformed unsplit, each by one instance."
         return
     if input_plan.largest_bytes > MIN_SPLIT_BYTES:
@@ -262,7 +266,7 @@ def _describe_pieces(layout: LayoutPlan, input_plan: InputPlan, small_count: int
         )
     if small_count:
         yield (
-            f"{format_count(small_count, 'object')} below {format_bytes(layout.merge_below)} are merged, because "
+            f"{format_count(small_count, 'object')} below {format_bytes(layout.merge_below_bytes)} are merged, because "
             "each would cost round trips of its own."
         )
 

@@ -46,7 +46,7 @@ class HistoryRow:
 
     pipeline: str
     run_id: str
-    moment: str
+    data_time: str
     stage: str
     instance_type: str
     instance_count: int
@@ -149,7 +149,7 @@ def compute_rate(history: Iterable[HistoryRow], *, stage: Stage, instance_type: 
             for row in history
             if row.stage == stage and row.instance_type == instance_type and row.bytes_per_second is not None
         ),
-        key=lambda row: row.moment,
+        key=lambda row: row.data_time,
     )
     own = [row for row in candidates if stage != "transform" or row.model == model_key]
     group = parse_model_group(model_key)
@@ -205,7 +205,7 @@ def build_history_rows(report: Mapping[str, Any]) -> list[HistoryRow]:
         HistoryRow(
             pipeline=report["pipeline"],
             run_id=report["run_id"],
-            moment=report["moment"],
+            data_time=report["data_time"],
             stage=stage["stage"],
             instance_type=stage["instance_type"],
             instance_count=stage["instance_count"],

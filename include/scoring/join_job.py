@@ -32,7 +32,7 @@ class JoinJobPlan(FrozenModel):
     `instance_types` are tried in this order.
     """
 
-    above: int
+    threshold_bytes: int
     instance_type: str
     instance_types: tuple[str, ...]
     instance_count: int
@@ -80,7 +80,7 @@ def plan_join_job(
     # Rounding the shards to a multiple of the transform's instances may leave fewer of them.
     instance_count = min(stage.instance_count, shard_count)
     return JoinJobPlan(
-        above=threshold_bytes,
+        threshold_bytes=threshold_bytes,
         instance_type=stage.option.instance_type,
         instance_types=decision.list_acceptable_types("join"),
         instance_count=instance_count,

@@ -85,17 +85,17 @@ class InputPlan(FrozenModel):
     largest_bytes: int
     text_bytes: int
     largest_text_bytes: int
-    squares: float
-    packed_objects: int
+    sum_squared_bytes: float
+    compressed_objects: int
     digest: str
-    left_out: ExcludedObjects = ExcludedObjects()
+    excluded: ExcludedObjects = ExcludedObjects()
 
 
 class NaivePlan(FrozenModel):
     """The transform of an unsized run, for comparison: all instances allowed, objects assigned in turn."""
 
     instance_count: int
-    fullest_bytes: int
+    largest_share_bytes: int
 
 
 def summarize_input(
@@ -104,7 +104,7 @@ def summarize_input(
     """Summarize a listing, read once and not kept. `max_instances` is the size of the naive run."""
     digest = hashlib.sha256()
     object_count = total = largest = text = largest_text = compressed_count = 0
-    squares = 0.0
+    sum_squared_bytes = 0.0
     naive_bytes = [0] * max_instances
     lines: list[str] = []
     for key, size_, etag in objects:
@@ -119,7 +119,7 @@ def summarize_input(
         text += text_size
         largest = max(largest, size_)
         largest_text = max(largest_text, text_size)
-        squares += float(text_size) * text_size
+        sum_squared_bytes += float(text_size) * text_size
         naive_bytes[object_count % max_instances] += text_size
         object_count += 1
         lines.append(format_listing_line(key, size_, etag))
@@ -134,11 +134,11 @@ def summarize_input(
         largest_bytes=largest,
         text_bytes=text,
         largest_text_bytes=largest_text,
-        squares=squares,
-        packed_objects=compressed_count,
+        sum_squared_bytes=sum_squared_bytes,
+        compressed_objects=compressed_count,
         digest=digest.hexdigest(),
     )
-    return described, NaivePlan(instance_count=max_instances, fullest_bytes=max(naive_bytes))
+    return described, NaivePlan(instance_count=max_instances, largest_share_bytes=max(naive_bytes))
 
 
 def format_listing_line(key: str, size: int, etag: str) -> str:

@@ -35,7 +35,7 @@ def build_manifest(
         "pipeline": plan["pipeline"],
         "run_id": plan["run_id"],
         "nonce": plan["nonce"],
-        "moment": plan["moment"],
+        "data_time": plan["data_time"],
         "output_uri": plan["output_uri"],
         "files": [dict(file) for file in files],
         "rows": reconciled.scored,
@@ -51,7 +51,7 @@ def build_manifest(
         "model": {**plan["model"], "name": transform_job.get("model_name") or plan["model"]["name"]},
         "jobs": {"preprocess": shard_stats["preprocess_job"], "transform": transform_job["job_name"]},
         "plan_uri": f"{plan['run_prefix']}plan.json",
-        "code": plan["code"],
+        "code_digest": plan["code_digest"],
         "fingerprint": plan["fingerprint"],
         "checks": dict(checks),
     }

@@ -117,10 +117,10 @@ class Plan(FrozenModel):
     version: Literal[1] = 1
     pipeline: str
     aws_conn_id: str
-    code: str | None = None
+    code_digest: str | None = None
     run_id: str
     nonce: str
-    moment: datetime
+    data_time: datetime
     run_prefix: str
     input: InputPlan
     output_uri: str
@@ -138,7 +138,7 @@ class Plan(FrozenModel):
     region: str | None = None
     deadline: datetime | None = None
     budget: float | None = None
-    approval: str | None = None
+    approval_reason: str | None = None
     approve_by: datetime | None = None
     canary: CanaryPlan | None = None
     estimate: Estimate
@@ -204,7 +204,7 @@ def make_plan(
         pipeline.transform.max_instances,
     )
     if selection is not None:
-        input_plan = input_plan.model_copy(update={"left_out": selection.excluded})
+        input_plan = input_plan.model_copy(update={"excluded": selection.excluded})
     model = model or plan_configured_model(pipeline)
     price_table = (prices or load_prices()).override_prices(pipeline.prices)
     plan_log = PlanLog()
@@ -212,7 +212,7 @@ def make_plan(
     layout_decision: LayoutDecision | None = None
     if input_plan.objects == 0:
         nothing_there = (
-            f"{input_uri} holds no object with content{input_plan.left_out.describe_for_empty_input()}"
+            f"{input_uri} holds no object with content{input_plan.excluded.describe_for_empty_input()}"
         )
         if pipeline.on_empty == "fail":
             raise EmptyInputError(
@@ -264,7 +264,7 @@ def make_plan(
         aws_conn_id=pipeline.aws_conn_id,
         run_id=run_id,
         nonce=nonce,
-        moment=data_time.astimezone(UTC),
+        data_time=data_time.astimezone(UTC),
         run_prefix=RunPaths.from_run_id(work=pipeline.work, pipeline=pipeline.name, run_id=run_id).run_prefix,
         input=input_plan,
         output_uri=output_uri,
@@ -280,7 +280,7 @@ def make_plan(
         region=region,
         deadline=None if decision is None else decision.deadline,
         budget=None if decision is None else decision.goals.budget,
-        approval=None if decision is None else decision.approval_reason,
+        approval_reason=None if decision is None else decision.approval_reason,
         canary=canary,
         approve_by=None
         if decision is None or decision.approval_reason is None
@@ -310,8 +310,8 @@ def _plan_canary(pipeline: Pipeline, decision: ClusterDecision, plan_log: PlanLo
     )
     max_instances = {option.instance_type: workload.get_instance_limit(option) for option in workload.options}
     return CanaryPlan(
-        most={kind: max_instances[kind] for kind in decision.list_acceptable_types("transform")},
-        fixed=workload.requested_instance_count,
+        max_instances={kind: max_instances[kind] for kind in decision.list_acceptable_types("transform")},
+        requested_instance_count=workload.requested_instance_count,
         prefer=decision.goals.prefer,
     )
 
@@ -325,7 +325,7 @@ def _build_workloads(pipeline: Pipeline, params: RunParams, input_plan: InputPla
             bytes=input_plan.text_bytes,
             max_parallelism=input_plan.objects,
             largest_object_bytes=input_plan.largest_text_bytes,
-            sum_squared_bytes=input_plan.squares,
+            sum_squared_bytes=input_plan.sum_squared_bytes,
         ),
         "transform": Workload(
             bytes=input_plan.text_bytes,
@@ -345,11 +345,11 @@ def _log_input_and_goals(
         f"Input is {format_count(input_plan.objects, 'object')} of {format_bytes(input_plan.bytes)} in all, "
         f"the largest {format_bytes(input_plan.largest_bytes)}."
     )
-    for sentence in input_plan.left_out.describe():
+    for sentence in input_plan.excluded.describe():
         plan_log.add(sentence)
-    if input_plan.packed_objects:
+    if input_plan.compressed_objects:
         plan_log.add(
-            f"{format_count(input_plan.packed_objects, 'compressed object')} cannot be divided, so one instance "
+            f"{format_count(input_plan.compressed_objects, 'compressed object')} cannot be divided, so one instance "
             f"reads each; the text is taken to be {sizing.ASSUMED_COMPRESSION_RATIO} times as large."
         )
     for workload, stage in zip(decision.workloads, decision.cluster_plan.stages, strict=True):
@@ -469,7 +469,7 @@ def _plan_direct_transform(
     decision = layout_decision.decision
     plan_log.record_cluster(
         *decision.get_stage("transform"),
-        unit="input object" if layout_decision.layout.way == "as it lies" else "piece",
+        unit="input object" if layout_decision.layout.mode == "unsplit" else "piece",
         is_type_requested=params.transform_instance_type is not None,
         reason=_explain_instance_count(decision),
     )

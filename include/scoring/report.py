@@ -33,7 +33,7 @@ def build_report(
     - `predictions` and `columns`: by column of predictions, and of records that passed, a profile: `kind`, `count`,
       `nulls`; of numbers `min`, `max`, `mean`, `std`, `quantiles`, `histogram` (`edges`, `counts`); of texts `distinct`
       and `values` with their counts,
-    - `previous`: the run published before, its `run_id`, `moment` and `predictions`; None for the first,
+    - `previous`: the run published before, its `run_id`, `data_time` and `predictions`; None for the first,
     - `groups`: for each sensitive column figures by group, see `bias.build_group_report`,
     - `profile` and `statistics`: the URIs of all of it, for `baseline` and for other runs to be compared with.
     """
@@ -62,7 +62,7 @@ def build_report(
         "version": 1,
         "pipeline": plan["pipeline"],
         "run_id": plan["run_id"],
-        "moment": plan["moment"],
+        "data_time": plan["data_time"],
         "records": dict(manifest["records"]),
         "input": dict(plan["input"]),
         "output": {

@@ -20,7 +20,7 @@ def render_html(report: Mapping[str, Any]) -> str:
     style, scripts = _style(), _scripts()
     return _template().render(
         report=report,
-        pictures=build_charts(report),
+        charts=build_charts(report),
         policy=_policy(),
         # Our own files and plotly's, no data.
         style=Markup(style),  # noqa: S704

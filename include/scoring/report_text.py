@@ -18,8 +18,7 @@ def render_text(report: Mapping[str, Any]) -> str:
     """The report as lines of at most 80 characters, but for addresses, which are never broken."""
     lines = [f"{report['pipeline']} · {report['run_id']}", ""]
     lines += _records(report["records"], report["rejects"], report["refused"])
-    # Absent in the plan of an earlier version.
-    lines += _format_left_out(report["input"].get("left_out", {}))
+    lines += _format_excluded(report["input"]["excluded"])
     lines += _gates(report["quality"]["checks"]["gates"])
     lines += _field("model", format_model(report["model"]))
     lines.append("")
@@ -43,9 +42,9 @@ def render_text(report: Mapping[str, Any]) -> str:
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def _format_left_out(left_out: Mapping[str, Any]) -> list[str]:
+def _format_excluded(excluded: Mapping[str, Any]) -> list[str]:
     """Objects that were listed and are not input."""
-    control, unpublished = left_out.get("control_files", 0), left_out.get("unpublished", 0)
+    control, unpublished = excluded["control_files"], excluded["unpublished"]
     found = [
         *([format_count(control, "control file")] if control else []),
         *([f"{format_count(unpublished, 'object')} that no manifest names"] if unpublished else []),
@@ -96,7 +95,7 @@ def _stage(stage: Mapping[str, Any], planned: Mapping[str, Any], error: float | 
         lines.append(
             f"{'':{_INDENT}}of that {_format_seconds(stage['earlier_billed_seconds'])} in failed attempts"
         )
-    planned_range = f"{format_duration(planned['low'])} to {format_duration(planned['high'])}"
+    planned_range = f"{format_duration(planned['seconds_low'])} to {format_duration(planned['seconds_high'])}"
     if error is not None:
         lines.append(f"{'':{_INDENT}}the plan said {planned_range}, off by {error:+.0%}")
     elif not planned["runs"]:

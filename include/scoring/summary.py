@@ -16,7 +16,7 @@ def build_summary(report: Mapping[str, Any]) -> dict[str, Any]:
     """
     records, total = report["records"], report["total"]
     return {
-        "moment": report["moment"],
+        "data_time": report["data_time"],
         "records": {key: records[key] for key in ("in", "rejected", "scored")},
         **{key: total[key] for key in TOTAL_FIGURES},
     }

@@ -30,7 +30,7 @@ def test_the_plan_says_until_when_and_a_plan_within_budget_does_not_ask() -> Non
     asked = plan([GB] * 8, APPROVE, budget=0.1, can_ask=True)
     assert asked.approve_by == MOMENT + timedelta(minutes=60)
     late = plan([GB] * 8, APPROVE, budget=0.1, can_ask=True, deadline="90")
-    assert late.approve_by == late.deadline - timedelta(seconds=late.estimate.high)
+    assert late.approve_by == late.deadline - timedelta(seconds=late.estimate.seconds_high)
     assert plan([GB] * 8, APPROVE, budget=10, can_ask=True).approve_by is None
 
 

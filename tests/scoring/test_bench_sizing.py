@@ -66,8 +66,8 @@ def test_no_plan_costs_more_than_the_naive_run(rows: list[Row], direct: list[Row
 
 
 def test_every_way_to_hand_an_input_over_is_the_best_for_some_layout(direct: list[Row]) -> None:
-    kinds = {(row.layout_way.split(",")[0], row.layout_way.endswith("jobs")) for row in direct}
-    assert {("as it lies", False), ("as it lies", True), ("pieces", False)} <= kinds
+    kinds = {(row.layout_mode.split(",")[0], row.layout_mode.endswith("jobs")) for row in direct}
+    assert {("unsplit", False), ("unsplit", True), ("pieces", False)} <= kinds
 
 
 def test_table_and_picture_show_every_layout(rows: list[Row], direct: list[Row]) -> None:

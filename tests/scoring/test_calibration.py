@@ -51,7 +51,11 @@ def resized(
 def test_only_a_first_run_has_a_canary_and_only_where_the_pipeline_wants_it() -> None:
     first = plan([GB] * 8, CANARY, history=[])
     assert first.canary is not None
-    assert (first.canary.most, first.canary.fixed, first.canary.prefer) == ({"ml.m5.xlarge": 8}, None, "cost")
+    assert (first.canary.max_instances, first.canary.requested_instance_count, first.canary.prefer) == (
+        {"ml.m5.xlarge": 8},
+        None,
+        "cost",
+    )
     assert any(text.startswith("No transform of this model was measured") for text in first.sentences)
     assert plan([GB] * 8, CANARY, history=MEASURED).canary is None
     silent = [row(busy_seconds=None, start_seconds=None)]
@@ -60,7 +64,7 @@ def test_only_a_first_run_has_a_canary_and_only_where_the_pipeline_wants_it() ->
     )
     assert plan([GB] * 8, history=[]).canary is None
     quota = {"ml.m5.xlarge for transform job usage": 5}
-    assert plan([GB] * 8, CANARY, history=[], quotas=quota).canary.most == {"ml.m5.xlarge": 5}
+    assert plan([GB] * 8, CANARY, history=[], quotas=quota).canary.max_instances == {"ml.m5.xlarge": 5}
 
 
 def test_the_rest_is_sized_from_the_measured_rate() -> None:

@@ -28,7 +28,7 @@ def test_one_large_object_is_cut_to_pieces_for_as_many_instances_as_the_deadline
     made = plan([30 * GB], of=CHEAP, deadline=str(60 * hours))
     assert made.preprocess is None
     assert made.layout is not None
-    assert (made.layout.way, made.layout.jobs) == ("pieces", 1)
+    assert (made.layout.mode, made.layout.jobs) == ("pieces", 1)
     assert 2 <= made.transform.instance_count <= 4
     assert made.layout.piece_bytes <= 64 * 2**20
     assert made.layout.objects >= made.transform.instance_count * 10
@@ -42,28 +42,32 @@ def test_one_large_object_is_cut_to_pieces_for_as_many_instances_as_the_deadline
 def test_where_speed_is_preferred_lists_of_pieces_are_the_surest_even_load() -> None:
     made = plan([30 * GB], of=pipeline_without_preprocess({"transform.max_instances": 16}))
     assert made.layout is not None
-    assert (made.layout.way, made.layout.jobs, made.transform.instance_count) == ("pieces", 16, 16)
+    assert (made.layout.mode, made.layout.jobs, made.transform.instance_count) == ("pieces", 16, 16)
     assert said(made, "16 jobs of one instance")
 
 
 def test_tiny_objects_are_put_together() -> None:
     made = plan([2_000] * 50_000, of=CHEAP)
     assert made.layout is not None
-    assert (made.layout.way, made.layout.merge_below, made.transform.instance_count) == ("pieces", 262_144, 1)
+    assert (made.layout.mode, made.layout.merge_below_bytes, made.transform.instance_count) == (
+        "pieces",
+        262_144,
+        1,
+    )
     assert said(made, "50,000 objects below 262 kB are merged, because each would cost round trips")
 
 
 def test_more_tiny_objects_than_a_task_reads_lie_where_they_are() -> None:
     made = plan([2_000] * 250_000, of=CHEAP)
     assert made.layout is not None
-    assert (made.layout.way, made.layout.objects) == ("as it lies", 250_000)
+    assert (made.layout.mode, made.layout.objects) == ("unsplit", 250_000)
 
 
 def test_uneven_objects_that_cannot_be_cut_go_to_jobs_of_one_instance_with_lists() -> None:
     packed = pipeline_without_preprocess({"transform.max_instances": 4, "input.compression": "gzip"})
     made = plan([400 * MB] + [40 * MB] * 30, of=packed)
     assert made.layout is not None
-    assert (made.layout.way, made.layout.jobs, made.transform.instance_count) == ("as it lies", 4, 4)
+    assert (made.layout.mode, made.layout.jobs, made.transform.instance_count) == ("unsplit", 4, 4)
     assert said(
         made,
         "4 jobs of one instance",
@@ -89,17 +93,17 @@ def test_gzip_is_not_cut_and_the_plan_says_so() -> None:
         [10 * GB], of=pipeline_without_preprocess({"transform.max_instances": 8, "input.compression": "gzip"})
     )
     assert made.layout is not None
-    assert (made.layout.way, made.transform.instance_count) == ("as it lies", 1)
+    assert (made.layout.mode, made.transform.instance_count) == ("unsplit", 1)
     assert said(made, "cannot be divided")
 
 
 def test_cost_without_a_deadline_takes_one_instance_and_still_cuts_what_is_huge() -> None:
     made = plan([50 * GB], of=CHEAP)
     assert made.layout is not None
-    assert (made.layout.way, made.transform.instance_count) == ("pieces", 1)
+    assert (made.layout.mode, made.transform.instance_count) == ("pieces", 1)
     small = plan([50 * MB] * 4, of=CHEAP)
     assert small.layout is not None
-    assert (small.layout.way, small.layout.jobs) == ("as it lies", 1)
+    assert (small.layout.mode, small.layout.jobs) == ("unsplit", 1)
 
 
 def test_a_typed_count_wins_over_what_lists_could_use() -> None:
@@ -162,11 +166,11 @@ def test_a_plan_covers_every_object_and_byte_once_and_exceeds_no_limit(
             split_objects(
                 given,
                 piece_bytes=made.layout.piece_bytes,
-                merge_below_bytes=made.layout.merge_below,
+                merge_below_bytes=made.layout.merge_below_bytes,
                 is_splittable=compression == "none",
             )
         )
-        if made.layout.way == "pieces"
+        if made.layout.mode == "pieces"
         else list(split_objects(given, piece_bytes=1, merge_below_bytes=0, is_splittable=False))
     )
     covered: dict[str, int] = {}
@@ -176,7 +180,7 @@ def test_a_plan_covers_every_object_and_byte_once_and_exceeds_no_limit(
             covered[span.key] = span.end
     assert covered == {item.key: item.size for item in given if item.size}
     assert 1 <= made.transform.instance_count <= min(limit, typed or limit)
-    assert made.transform.instance_count <= len(pieces) or made.layout.way == "pieces"
+    assert made.transform.instance_count <= len(pieces) or made.layout.mode == "pieces"
     assert made.layout.jobs <= jobs
     assert made.layout.jobs in (1, made.transform.instance_count)
     assert made.transform.max_concurrent_transforms * made.transform.max_payload_mb <= 100

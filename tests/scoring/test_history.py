@@ -12,7 +12,7 @@ from tests.scoring.test_report import report
 
 def row(**changes: Any) -> HistoryRow:
     known: dict[str, Any] = {
-        "pipeline": "churn", "run_id": "r", "moment": "2026-01-01", "stage": "transform",
+        "pipeline": "churn", "run_id": "r", "data_time": "2026-01-01", "stage": "transform",
         "instance_type": "ml.m5.xlarge", "instance_count": 2, "model": "churn-model", "bytes": 1_000_000_000,
         "records": 1000, "objects": 20, "provisioning_seconds": 240.0, "running_seconds": 340.0, "busy_seconds": 500.0,
         "start_seconds": 90.0, "predicted_seconds": 320.0, "dollars": 0.05,
@@ -23,7 +23,7 @@ def row(**changes: Any) -> HistoryRow:
 def nights(*rates: float, **changes: Any) -> list[HistoryRow]:
     """Runs of one night each, at these megabytes per second."""
     return [
-        row(moment=f"2026-01-{day + 1:02d}", bytes=int(rate * 1e6 * 100), busy_seconds=100.0, **changes)
+        row(data_time=f"2026-01-{day + 1:02d}", bytes=int(rate * 1e6 * 100), busy_seconds=100.0, **changes)
         for day, rate in enumerate(rates)
     ]
 
@@ -110,7 +110,7 @@ def test_a_server_that_logs_no_requests_is_learned_from_by_all_of_its_running_ti
 
 def test_runs_that_logged_their_requests_go_before_later_ones_that_did_not() -> None:
     """One night without the right to read logs changes nothing."""
-    blind = row(moment="2026-02-01", busy_seconds=None, start_seconds=None)
+    blind = row(data_time="2026-02-01", busy_seconds=None, start_seconds=None)
     learned = rate([*nights(3, 3, 3), blind])
     assert (learned.bytes_per_second, learned.runs) == (3e6, 3)
     assert "start-up included" not in learned.describe_basis("transform")
@@ -118,7 +118,7 @@ def test_runs_that_logged_their_requests_go_before_later_ones_that_did_not() -> 
 
 def test_the_error_of_the_last_plan_is_stated() -> None:
     learned = rate(
-        [*nights(2, 2, 2), row(moment="2026-02-01", running_seconds=400.0, predicted_seconds=320.0)]
+        [*nights(2, 2, 2), row(data_time="2026-02-01", running_seconds=400.0, predicted_seconds=320.0)]
     )
     assert learned.last_prediction_error == pytest.approx(0.25)
     assert learned.describe_basis("transform") == (

@@ -138,7 +138,7 @@ def planned(keys: Iterable[str], read: Read = nothing, changes: dict[str, Any] |
 def test_the_plan_says_how_many_objects_were_left_out() -> None:
     made = planned(["in/a.csv", "in/_SUCCESS", "in/_temporary/0/b.csv"])
     assert made.input.objects == 1
-    assert made.to_xcom()["input"]["left_out"]["control_files"] == 2
+    assert made.to_xcom()["input"]["excluded"]["control_files"] == 2
     assert (
         "2 control files are left out, such as in/_SUCCESS: a name of a file or folder that begins with _ or . is not "
         "input."
@@ -168,8 +168,8 @@ def test_where_a_run_was_published_its_manifest_says_what_is_input() -> None:
     ]
     made = planned(keys, read)
     assert made.input.objects == 2
-    left_out = made.input.left_out
-    assert (left_out.control_files, left_out.unpublished, left_out.manifests) == (1, 2, 1)
+    excluded = made.input.excluded
+    assert (excluded.control_files, excluded.unpublished, excluded.manifests) == (1, 2, 1)
     assert (
         "The input is what the run r1 of the pipeline churn published, as _manifest.json says; 2 objects of the same "
         "folder are left out, because no manifest names them."

@@ -91,13 +91,14 @@ def test_a_deadline_that_the_join_would_miss_is_refused_and_says_so() -> None:
 def test_a_deadline_widens_the_join_where_that_is_enough() -> None:
     """At 2 MB/s five instances would do in a quarter of an hour."""
     slow = [
-        row(stage="join", bytes=2 * GB, busy_seconds=1_000.0, moment=f"2026-01-0{day}") for day in (1, 2, 3)
+        row(stage="join", bytes=2 * GB, busy_seconds=1_000.0, data_time=f"2026-01-0{day}")
+        for day in (1, 2, 3)
     ]
     changes = {**ONE_EACH, "join.max_instances": 20}
 
     def joining(**params: Any) -> int:
         made = goals.plan(EIGHT, changes, history=[*goals.MEASURED, *slow], **params)
-        assert made.deadline is None or made.estimate.high <= float(params["deadline"]) * 60
+        assert made.deadline is None or made.estimate.seconds_high <= float(params["deadline"]) * 60
         return made.join.job.instance_count
 
     assert joining() == 5

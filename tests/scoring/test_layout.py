@@ -22,16 +22,18 @@ sizes = st.lists(st.one_of(st.integers(0, 2_000), st.integers(0, 10**7), st.inte
 @given(
     sizes=sizes,
     piece=st.one_of(st.integers(10**6, 10**8), st.integers(10**8, 10**12)),
-    merge_below=st.integers(0, 10**6),
+    merge_below_bytes=st.integers(0, 10**6),
     splittable=st.booleans(),
 )
 def test_pieces_hold_every_byte_of_every_object_once(
-    sizes: list[int], piece: int, merge_below: int, splittable: bool
+    sizes: list[int], piece: int, merge_below_bytes: int, splittable: bool
 ) -> None:
     sizes = [min(size, 1000 * piece) for size in sizes]
     listing = objects(sizes)
     pieces = list(
-        split_objects(listing, piece_bytes=piece, merge_below_bytes=merge_below, is_splittable=splittable)
+        split_objects(
+            listing, piece_bytes=piece, merge_below_bytes=merge_below_bytes, is_splittable=splittable
+        )
     )
     spans = [span for each in pieces for span in each]
     for item in listing:
@@ -45,16 +47,16 @@ def test_pieces_hold_every_byte_of_every_object_once(
     assert len(spans) == len({(span.key, span.start) for span in spans})
 
 
-@given(sizes=sizes, piece=st.integers(10**6, 10**9), merge_below=st.integers(0, 10**6))
+@given(sizes=sizes, piece=st.integers(10**6, 10**9), merge_below_bytes=st.integers(0, 10**6))
 def test_only_what_s3_copies_ranges_of_is_cut_and_only_small_objects_are_put_together(
-    sizes: list[int], piece: int, merge_below: int
+    sizes: list[int], piece: int, merge_below_bytes: int
 ) -> None:
     sizes = [min(size, 1000 * piece) for size in sizes]
     for each in split_objects(
-        objects(sizes), piece_bytes=piece, merge_below_bytes=merge_below, is_splittable=True
+        objects(sizes), piece_bytes=piece, merge_below_bytes=merge_below_bytes, is_splittable=True
     ):
         if len(each) > 1:
-            assert all(span.is_whole and span.bytes < merge_below for span in each)
+            assert all(span.is_whole and span.bytes < merge_below_bytes for span in each)
             assert sum(span.bytes for span in each[:-1]) < piece
         elif not each[0].is_whole:
             assert each[0].size > MIN_SPLIT_BYTES

@@ -264,7 +264,7 @@ def test_several_jobs_that_have_ended_are_idle_only_while_they_are_billed() -> N
 def test_trends_need_two_runs_and_leave_gaps_where_nothing_is_known() -> None:
     one = build_summary(report())
     assert build_trends_chart([one]) is None
-    drawn = build_trends_chart([one, {**one, "dollars": None, "moment": "2026-02-01T02:00:00+00:00"}])
+    drawn = build_trends_chart([one, {**one, "dollars": None, "data_time": "2026-02-01T02:00:00+00:00"}])
     assert drawn is not None
     records, _, _, cost = drawn.figure["data"]
     assert records["y"] == [68, 68]
@@ -316,7 +316,7 @@ def test_labels_that_begin_alike_stay_apart() -> None:
     ("seconds", "drawn_as", "suffix"), [(90, 90, " s"), (600, 10, " min"), (14_400, 4, " h")]
 )
 def test_durations_are_drawn_in_a_unit_of_few_digits(seconds: int, drawn_as: float, suffix: str) -> None:
-    run = {**build_summary(report()), "moment": "2026-01-31T02:00:00+00:00", "seconds": seconds}
+    run = {**build_summary(report()), "data_time": "2026-01-31T02:00:00+00:00", "seconds": seconds}
     drawn = build_trends_chart([{**run, "seconds": None}, run])
     assert drawn is not None
     durations = next(each for each in drawn.figure["data"] if each["name"] == "Duration")

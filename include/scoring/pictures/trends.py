@@ -27,11 +27,11 @@ def compute_rejected_share(run: _Figures) -> float | None:
 def build_trends_chart(runs: Sequence[_Figures]) -> Chart | None:
     """Small charts over one axis of runs, oldest first; None with fewer than two.
 
-    Each run is a `build_summary(report)`, with the run's own `moment` and `seconds` in place of those of its jobs.
+    Each run is a `build_summary(report)`, with the run's own `data_time` and `seconds` in place of those of its jobs.
     """
     if len(runs) < 2:
         return None
-    names = [run["moment"] for run in runs]
+    names = [run["data_time"] for run in runs]
     unit, suffix_of_unit = _choose_time_unit(runs)
     traces = []
     axes: dict[str, Any] = {}
