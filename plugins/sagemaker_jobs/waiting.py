@@ -199,14 +199,14 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
         if job.has_ended:
             return self._finish(context, job, submit_retry)
         created_at = job.description["CreationTime"].timestamp()
-        stop_after = parse_optional_float(self.max_runtime_seconds, "max_runtime_seconds")
+        max_runtime = parse_optional_float(self.max_runtime_seconds, "max_runtime_seconds")
         deadline = self._deadline()
         self.defer(  # type: ignore[attr-defined]  # of BaseOperator, beside which this mixin stands
             trigger=SageMakerJobTrigger(
                 kind=self.job_kind.name,
                 job_name=job.name,
                 created_at=created_at,
-                max_runtime_seconds=stop_after,
+                max_runtime_seconds=max_runtime,
                 deadline=deadline,
                 output_uri=next(iter(job.kind.list_output_uris(job.description)), None),
                 object_count=count_input_objects(self.hook, job),
@@ -219,7 +219,7 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
             ),
             method_name="execute_complete",
             kwargs={"job_name": job.name, "attempt": job.attempt, "submit_retry": submit_retry},
-            timeout=_airflow_timeout(created_at, stop_after, deadline),
+            timeout=_airflow_timeout(created_at, max_runtime, deadline),
         )
         return None
 
@@ -396,11 +396,11 @@ def _min_deferral_seconds() -> float:
 
 
 def _airflow_timeout(
-    created_at: float, stop_after: float | None, deadline: float | None
+    created_at: float, max_runtime: float | None, deadline: float | None
 ) -> datetime.timedelta | None:
     """Airflow's own timeout of the wait, later than the trigger's, for a triggerer that does not run."""
     now = time.time()
     limits = [] if deadline is None else [deadline - now]
-    if stop_after is not None:
-        limits.append(created_at + _PROVISIONING_SECONDS + stop_after - now)
+    if max_runtime is not None:
+        limits.append(created_at + _PROVISIONING_SECONDS + max_runtime - now)
     return datetime.timedelta(seconds=max(1.0, min(limits)) + _BACKSTOP_SECONDS) if limits else None
