@@ -48,7 +48,7 @@ faults: $(INSTALLED) ## every case of the fault suite on PostgreSQL and on SQLit
 	@FAULTS=all $(PY) -m pytest -n 2 --dist loadfile tests/faults $(ARGS)
 
 .PHONY: soak
-soak: $(INSTALLED) ## random sequences of faults against running pipelines: make soak MINUTES=10 [SEED=1] [LATE=1: workers that stall and come to late]
+soak: $(INSTALLED) ## random sequences of faults against running pipelines: make soak MINUTES=10 [SEED=1] [LATE=1: only workers that stall and resume late]
 	@tools/system-packages
 	@$(PY) -m tests.faults.soak --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(if $(LATE),--late)
 
@@ -65,11 +65,11 @@ check: $(INSTALLED) ## the pipeline files, ruff, import rules, formatting, mypy
 	@.venv/bin/mypy include plugins tools deploy
 
 .PHONY: lock
-lock: $(INSTALLED) ## write requirements*.txt anew from requirements*.in
+lock: $(INSTALLED) ## regenerate requirements*.txt from requirements*.in
 	@$(PY) -m tools.lock
 
 .PHONY: docs
-docs: $(INSTALLED) ## write the reference pages anew from the code: docs/pipeline-file.md, docs/job-failures.md, the schema
+docs: $(INSTALLED) ## regenerate the reference pages from the code: docs/pipeline-file.md, docs/job-failures.md, the schema
 	@$(PY) -m include.scoring.schema
 	@$(PY) -m tools.reference
 
@@ -78,7 +78,7 @@ pipeline: $(INSTALLED) ## a new pipeline from the template: make pipeline NAME=c
 	@$(PY) -m tools.new_pipeline "$(NAME)"
 
 .PHONY: mwaa
-mwaa: $(INSTALLED) ## what Amazon MWAA takes, in dist/mwaa/
+mwaa: $(INSTALLED) ## the bundle for Amazon MWAA, in dist/mwaa/
 	@$(PY) -m tools.mwaa
 
 .PHONY: iam
@@ -86,7 +86,7 @@ iam: $(INSTALLED) ## the IAM policies of a pipeline: make iam PIPELINE=abalone [
 	@$(PY) -m tools.iam "$(or $(PIPELINE),abalone)" $(if $(ROLE),--role $(ROLE)) $(if $(REGION),--region $(REGION))
 
 .PHONY: test-images
-test-images: $(INSTALLED) ## the jobs' tests with Python 3.8 and old pandas, with pandas 3, and without either, where these are here
+test-images: $(INSTALLED) ## the jobs' tests with Python 3.8 and old pandas, with pandas 3, and without either, where these Pythons are installed
 	@$(PY) -m tools.bare_environments
 
 .PHONY: baseline
@@ -94,11 +94,11 @@ baseline: $(INSTALLED) ## the `baseline` section of a pipeline from a run's prof
 	@$(PY) -m tools.baseline "$(PROFILE)"
 
 .PHONY: bench-sizing
-bench-sizing: $(INSTALLED) ## clusters of the planner next to a naive run and to the lower bound, over twelve layouts
+bench-sizing: $(INSTALLED) ## cost of the planner's clusters against a naive run and the lower bound, for twelve layouts
 	@$(PY) -m tools.bench_sizing --svg docs/bench-sizing.svg
 
 .PHONY: bench-layouts
-bench-layouts: $(INSTALLED) ## real jobs without preprocessing on the embedded AWS, billed next to naive ones, for four layouts
+bench-layouts: $(INSTALLED) ## planned jobs without preprocessing against naive ones, billed on the embedded AWS, for four layouts
 	@$(PY) -m tools.bench_layouts $(ARGS)
 
 .PHONY: bench-objects
@@ -110,7 +110,7 @@ bench-plan: $(INSTALLED) ## planning a run of 1 and of 10 million objects: time 
 	@$(PY) -m tools.bench_plan $(OBJECTS)
 
 .PHONY: bench-join
-bench-join: $(INSTALLED) ## the join next to polars, duckdb and pyarrow, in one run: make bench-join [ROWS="1000000 10000000"]
+bench-join: $(INSTALLED) ## the join against polars, duckdb and pyarrow: make bench-join [ROWS="1000000 10000000"]
 	@$(PY) -m venv .local/venvs/bench-join && .local/venvs/bench-join/bin/pip install -q polars duckdb pyarrow pandas numpy
 	@$(PY) tools/bench_join.py --rows $(or $(ROWS),1000000) --python .local/venvs/bench-join/bin/python
 
@@ -119,5 +119,5 @@ bench-local-aws: $(INSTALLED) ## the embedded AWS: Describe, empty jobs, through
 	@$(PY) -m tools.bench_local_aws $(ARGS)
 
 .PHONY: clean
-clean: ## delete what runs left behind (.local), not .venv
+clean: ## delete the state of runs (.local), not .venv
 	@rm -rf .local artifacts

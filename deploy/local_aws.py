@@ -1,8 +1,7 @@
-"""The embedded AWS as a service of docker-compose.yaml: with the pipelines' buckets and the sample in it, open to the
-other containers.
+"""Runs the embedded AWS as a service of docker-compose.yaml, with the pipelines' buckets and the sample.
 
-The embedded AWS listens on loopback only. Inside a container that is the container itself, so connections from the
-compose network, which ends at this machine, are passed on to it.
+The embedded AWS listens on loopback only, which inside a container is the container itself. This service forwards
+connections from the compose network, which is local to this machine, to it.
 """
 
 from __future__ import annotations
@@ -16,48 +15,48 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tools.laptop import LaptopError, embedded_aws, private_files, s3_client
-from tools.pipelines import prepare
+from tools.laptop import LaptopError, create_s3_client, keep_files_private, run_embedded_aws
+from tools.pipelines import prepare_buckets
 
-CHUNK = 65_536
+CHUNK_BYTES = 65_536
 
 
-async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def copy_stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Copy until the sender has finished; a connection that breaks ends the copy."""
     with contextlib.suppress(ConnectionError):
-        while data := await reader.read(CHUNK):
+        while data := await reader.read(CHUNK_BYTES):
             writer.write(data)
             await writer.drain()
         if writer.can_write_eof():
             writer.write_eof()
 
 
-async def forward(listen: tuple[str, int], target: tuple[str, int]) -> asyncio.Server:
-    """Listen on one address and pass every connection on to the other; the listening server."""
+async def start_forwarder(listen: tuple[str, int], target: tuple[str, int]) -> asyncio.Server:
+    """Listen on one address and forward every connection to the other; the listening server."""
 
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def handle_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             there_reader, there_writer = await asyncio.open_connection(*target)
         except OSError as error:
-            sys.stderr.write(f"{target[0]}:{target[1]} does not take a connection: {error}\n")
+            sys.stderr.write(f"{target[0]}:{target[1]} refuses connections: {error}\n")
             writer.close()
             return
         try:
-            await asyncio.gather(pass_on(reader, there_writer), pass_on(there_reader, writer))
+            await asyncio.gather(copy_stream(reader, there_writer), copy_stream(there_reader, writer))
         finally:
             there_writer.close()
             writer.close()
 
-    return await asyncio.start_server(connected, *listen)
+    return await asyncio.start_server(handle_connection, *listen)
 
 
-async def serve(endpoint: str, host: str, port: int) -> None:
-    """Pass connections on until SIGTERM or SIGINT."""
+async def serve_until_signal(endpoint: str, host: str, port: int) -> None:
+    """Forward connections until SIGTERM or SIGINT."""
     stopped = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stopped.set)
     address = urlsplit(endpoint)
-    server = await forward((host, port), (address.hostname or "127.0.0.1", address.port or 80))
+    server = await start_forwarder((host, port), (address.hostname or "127.0.0.1", address.port or 80))
     where = server.sockets[0].getsockname()
     sys.stdout.write(f"embedded AWS on http://{where[0]}:{where[1]}\n")
     sys.stdout.flush()
@@ -68,22 +67,23 @@ async def serve(endpoint: str, host: str, port: int) -> None:
 def main() -> int:
     """Run until stopped; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m deploy.local_aws", description=__doc__)
-    parser.add_argument("--port", type=int, required=True, help="0 lets the system choose")
-    parser.add_argument(
-        "--data-dir", type=Path, required=True, help="where its state and the sample are kept"
-    )
-    # All addresses of the container; what leaves it is decided by `ports` in docker-compose.yaml.
+    parser.add_argument("--port", type=int, required=True, help="port to listen on; 0 for any free port")
+    parser.add_argument("--data-dir", type=Path, required=True, help="folder for its state and the sample")
+    # All addresses of the container; `ports` in docker-compose.yaml decides what is reachable from outside.
     parser.add_argument("--host", default="0.0.0.0", help="address to listen on")  # noqa: S104 - see above
     parser.add_argument(
-        "--host-name", action="append", default=[], help="name by which other containers call it; repeatable"
+        "--host-name",
+        action="append",
+        default=[],
+        help="host name that other containers use for it; repeatable",
     )
     arguments = parser.parse_args()
     try:
         settings = {"host_names": json.dumps(arguments.host_name)}
-        state = embedded_aws(arguments.data_dir / "aws", settings=settings)
-        with private_files(arguments.data_dir), state as endpoint:
-            prepare(s3_client(endpoint), arguments.data_dir / "sample")
-            asyncio.run(serve(endpoint, arguments.host, arguments.port))
+        running_aws = run_embedded_aws(arguments.data_dir / "aws", settings=settings)
+        with keep_files_private(arguments.data_dir), running_aws as endpoint:
+            prepare_buckets(create_s3_client(endpoint), arguments.data_dir / "sample")
+            asyncio.run(serve_until_signal(endpoint, arguments.host, arguments.port))
     except LaptopError as error:
         sys.stderr.write(f"{error}\n")
         return 1

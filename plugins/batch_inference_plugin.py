@@ -1,11 +1,11 @@
-"""Registers this project's plugins with Airflow, and does nothing else."""
+"""Registers this project's task links and pages with Airflow."""
 
 from __future__ import annotations
 
 from airflow.plugins_manager import AirflowPlugin
 from airflow.providers.amazon.aws.links.sagemaker import SageMakerTransformJobLink
 
-from batch_runs.mount import pages
+from batch_runs.mount import serve_pages
 from batch_runs.views import EXTERNAL_VIEWS, URL_PREFIX
 from sagemaker_jobs.links import SageMakerJobLogsLink, SageMakerProcessingJobLink
 
@@ -19,5 +19,5 @@ class BatchInferencePlugin(AirflowPlugin):
         SageMakerTransformJobLink(),
         SageMakerJobLogsLink(),
     ]
-    fastapi_apps = [{"app": pages, "url_prefix": URL_PREFIX, "name": "Batch inference"}]  # noqa: RUF012
+    fastapi_apps = [{"app": serve_pages, "url_prefix": URL_PREFIX, "name": "Batch inference"}]  # noqa: RUF012
     external_views = EXTERNAL_VIEWS

@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterator, MutableMapping
 
 from tests.deploy.image import image_environment
 from tests.postgres import running_postgres
-from tools.airflow_processes import DATABASE, AirflowProcesses, free_ports
-from tools.laptop import finish_migration, migrate
+from tools.airflow_processes import DATABASE_VARIABLE, AirflowProcesses, find_free_ports
+from tools.laptop import start_migration, wait_for_migration
 
 
 @contextlib.contextmanager
-def on_postgres(environment: MutableMapping[str, str]) -> Iterator[str]:
+def use_postgres(environment: MutableMapping[str, str]) -> Iterator[str]:
     """Point Airflow's environment to a PostgreSQL of its own while the block runs; gives the Python for Airflow.
 
     psycopg2 and asyncpg belong to the image, not to a laptop, so that it is the image's.
     """
     python = str(image_environment() / "python")
     with running_postgres("airflow") as address:
-        environment[DATABASE] = address
+        environment[DATABASE_VARIABLE] = address
         yield python
 
 
@@ -28,9 +28,9 @@ def running_airflow(
     environment: MutableMapping[str, str], prepare: Callable[[AirflowProcesses], None] = lambda _: None
 ) -> Iterator[AirflowProcesses]:
     """Airflow's components on a PostgreSQL of their own, healthy; `prepare` may change them before they start."""
-    with on_postgres(environment) as python:
-        finish_migration(migrate(environment, python=python), environment)
-        airflow = AirflowProcesses(environment, api_port=free_ports(1)[0], python=python)
+    with use_postgres(environment) as python:
+        wait_for_migration(start_migration(environment, python=python), environment)
+        airflow = AirflowProcesses(environment, api_port=find_free_ports(1)[0], python=python)
         prepare(airflow)
         try:
             airflow.start()

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tools.airflow_processes import free_ports
+from tools.airflow_processes import find_free_ports
 
-SYSTEM = "/usr/local/bin:/usr/bin:/bin"
+SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 START_SECONDS = 60
 
 
@@ -24,7 +24,7 @@ class PostgresError(Exception):
     """PostgreSQL is not installed, or did not start; says what to do or carries its log."""
 
 
-def programs() -> Path:
+def find_programs_dir() -> Path:
     """Where the newest installed version has its programs; Debian keeps `initdb` and `postgres` off the path."""
     found = Path("/usr/lib/postgresql").glob("*/bin/initdb")
     newest = max(found, key=lambda path: int(path.parents[1].name), default=None)
@@ -44,7 +44,7 @@ class Cluster:
     port: int
     account: str = "airflow"
     password: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
-    bin: Path = field(default_factory=programs)
+    bin: Path = field(default_factory=find_programs_dir)
 
     @property
     def user(self) -> str | None:
@@ -54,10 +54,10 @@ class Cluster:
     @property
     def path(self) -> str:
         """PATH for the server's programs and for its health check."""
-        return f"{self.bin}:{SYSTEM}"
+        return f"{self.bin}:{SYSTEM_PATH}"
 
     @property
-    def where(self) -> dict[str, str]:
+    def client_environment(self) -> dict[str, str]:
         """Variables with which PostgreSQL's clients find the server."""
         return {"PGHOST": "127.0.0.1", "PGPORT": str(self.port)}
 
@@ -82,7 +82,12 @@ class Cluster:
 
     def create_database(self, name: str) -> None:
         """Make an empty database, once the server answers."""
-        login = {**self.where, "PGUSER": self.account, "PGPASSWORD": self.password, "PATH": self.path}
+        login = {
+            **self.client_environment,
+            "PGUSER": self.account,
+            "PGPASSWORD": self.password,
+            "PATH": self.path,
+        }
         subprocess.run([str(self.bin / "createdb"), name], env=login, check=True)
 
     def url(self, database: str) -> str:
@@ -98,7 +103,7 @@ def running_postgres(database: str) -> Iterator[str]:
         PostgresError: it is not installed, or does not answer in time.
     """
     with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
-        cluster = Cluster(folder=Path(folder), port=free_ports(1)[0])
+        cluster = Cluster(folder=Path(folder), port=find_free_ports(1)[0])
         cluster.make()
         log = cluster.folder / "server.log"
         with log.open("wb") as output:
@@ -109,7 +114,7 @@ def running_postgres(database: str) -> Iterator[str]:
         try:
             deadline = time.monotonic() + START_SECONDS
             ready = [str(cluster.bin / "pg_isready"), "-q"]
-            while subprocess.run(ready, env=cluster.where, check=False).returncode != 0:
+            while subprocess.run(ready, env=cluster.client_environment, check=False).returncode != 0:
                 if server.poll() is not None or time.monotonic() > deadline:
                     raise PostgresError(f"PostgreSQL does not answer: {log.read_text()[-1500:]}")
                 time.sleep(0.2)
@@ -121,9 +126,9 @@ def running_postgres(database: str) -> Iterator[str]:
             server.wait(timeout=START_SECONDS)
 
 
-def dump(url: str) -> bytes:
+def dump_database(url: str) -> bytes:
     """All that a database holds, as SQL; `url` is its address for SQLAlchemy. Bytes are in it as hexadecimal digits."""
     address = url.replace("postgresql+psycopg2:", "postgresql:")
     return subprocess.run(
-        [str(programs() / "pg_dump"), f"--dbname={address}"], check=True, stdout=subprocess.PIPE
+        [str(find_programs_dir() / "pg_dump"), f"--dbname={address}"], check=True, stdout=subprocess.PIPE
     ).stdout

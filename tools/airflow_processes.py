@@ -23,22 +23,22 @@ from typing import Any
 
 from tools.laptop import LaptopError
 
-#: How long Airflow's processes wait for their turn to write to SQLite. On a slow disk a turn takes longer than the five
-#: seconds that are sqlite3's default, and a scheduler that does not get it ends.
-SQLITE_PATIENCE_SECONDS = 60
-#: The API server waits within its event loop, where Airflow 3.3.2 notes in its log what a person does; whoever has the
-#: turn may need that loop to end it. Then nobody gets on until the one who waits gives up, and answers 500.
-API_SQLITE_PATIENCE_SECONDS = 3
-#: What it answers then; nothing was changed. The second is what it says to a backfill.
-LOCKED = ("Database error", "Database is locked")
-REST_TRIES = 8
-DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
+#: How long Airflow's processes wait for SQLite's write lock. On a slow disk a write takes longer than sqlite3's default
+#: of five seconds, and a scheduler that does not get the lock ends.
+SQLITE_TIMEOUT_SECONDS = 60
+#: The api-server waits inside its event loop, where Airflow 3.3.2 writes its audit log; the holder of the lock may need
+#: that loop to release it. That deadlock lasts until the waiting request times out and answers 500.
+API_SQLITE_TIMEOUT_SECONDS = 3
+#: Its messages in that case, in which nothing has changed; the second is that of a backfill request.
+DATABASE_LOCKED_MESSAGES = ("Database error", "Database is locked")
+MAX_REST_TRIES = 8
+DATABASE_VARIABLE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 #: Airflow's log servers listen on every address, whatever is configured; the api-server reads the same files from disk.
-ARGUMENTS = {"scheduler": ["--skip-serve-logs"], "triggerer": ["--skip-serve-logs"]}
+COMPONENT_ARGUMENTS = {"scheduler": ["--skip-serve-logs"], "triggerer": ["--skip-serve-logs"]}
 
 
-def free_ports(count: int) -> list[int]:
+def find_free_ports(count: int) -> list[int]:
     """Ports nobody listens on now, all different, below the range of outgoing connections."""
     sockets = [socket.socket() for _ in range(count)]
     try:
@@ -50,10 +50,10 @@ def free_ports(count: int) -> list[int]:
             each.close()
 
 
-def component_environment(
+def build_component_environment(
     environment: Mapping[str, str], *, api_port: int, reparse_seconds: int
 ) -> dict[str, str]:
-    """What the components need beyond a laptop's environment: the api-server's port, quick discovery of DAG files."""
+    """The environment of the components: the api-server's port and a short DAG refresh interval added."""
     url = f"http://127.0.0.1:{api_port}"
     return {
         "AIRFLOW__CORE__PARALLELISM": "4",
@@ -70,41 +70,41 @@ def component_environment(
     }
 
 
-def database_for(component: str, url: str) -> str:
-    """The database's address with how long the component waits for its turn, if it is SQLite."""
+def get_database_url(component: str, url: str) -> str:
+    """The database URL of a component; for SQLite with its lock timeout."""
     if not url.startswith("sqlite:"):
         return url
-    patience = API_SQLITE_PATIENCE_SECONDS if component == "api-server" else SQLITE_PATIENCE_SECONDS
+    patience = API_SQLITE_TIMEOUT_SECONDS if component == "api-server" else SQLITE_TIMEOUT_SECONDS
     return f"{url}?timeout={patience}"
 
 
 @dataclasses.dataclass(frozen=True)
 class RestApi:
-    """Airflow's public REST API, as its UI calls it. With every caller an admin no password is asked."""
+    """Airflow's public REST API, as its UI calls it. Every caller is an admin, without a password."""
 
     url: str
 
-    def token(self) -> str:
+    def fetch_token(self) -> str:
         """A bearer token for the API."""
         with urllib.request.urlopen(f"{self.url}/auth/token", timeout=20) as answer:
             return str(json.load(answer)["access_token"])
 
     @functools.cached_property
-    def bearer(self) -> str:
+    def bearer_token(self) -> str:
         """One token for all calls; it lasts a day."""
-        return self.token()
+        return self.fetch_token()
 
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """The JSON answer of one call below `/api/v2`; asked again while the database is locked.
+        """The JSON response of one call below `/api/v2`; repeated while the database is locked.
 
         Raises:
             LaptopError: on any answer but 2xx; carries status and body.
         """
-        for _ in range(REST_TRIES - 1):
+        for _ in range(MAX_REST_TRIES - 1):
             try:
                 return self._call(method, path, body)
             except LaptopError as error:
-                if not any(words in str(error) for words in LOCKED):
+                if not any(words in str(error) for words in DATABASE_LOCKED_MESSAGES):
                     raise
                 time.sleep(1)
         return self._call(method, path, body)
@@ -114,7 +114,7 @@ class RestApi:
             f"{self.url}/api/v2{path}",
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {self.bearer}", "Content-Type": "application/json"},
+            headers={"Authorization": f"Bearer {self.bearer_token}", "Content-Type": "application/json"},
         )
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
@@ -143,12 +143,12 @@ class AirflowProcesses:
         python: str = sys.executable,
     ) -> None:
         self.python = python
-        self.environment = component_environment(
+        self.environment = build_component_environment(
             environment, api_port=api_port, reparse_seconds=reparse_seconds
         )
         self.home = Path(self.environment["AIRFLOW_HOME"])
         self.api = RestApi(f"http://127.0.0.1:{api_port}")
-        self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, *components: str) -> None:
         """Start the named components, or all of them."""
@@ -160,32 +160,35 @@ class AirflowProcesses:
         self._start(name, "triggerer")
 
     def _start(self, name: str, component: str) -> None:
-        environment = {**self.environment, DATABASE: database_for(component, self.environment[DATABASE])}
-        log_file = self.log_of(name)
+        environment = {
+            **self.environment,
+            DATABASE_VARIABLE: get_database_url(component, self.environment[DATABASE_VARIABLE]),
+        }
+        log_file = self.get_log_path(name)
         log_file.parent.mkdir(parents=True, exist_ok=True)
         with log_file.open("ab") as log:
-            self.running[name] = subprocess.Popen(
-                [self.python, "-m", "airflow", component, *ARGUMENTS.get(component, ())],
+            self.processes[name] = subprocess.Popen(
+                [self.python, "-m", "airflow", component, *COMPONENT_ARGUMENTS.get(component, ())],
                 env=environment, cwd=self.home, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 
-    def kill(self, component: str, with_signal: int = signal.SIGKILL) -> None:
+    def kill(self, component: str, signal_number: int = signal.SIGKILL) -> None:
         """End one component and all its children at once."""
-        process = self.running.pop(component)
-        os.killpg(process.pid, with_signal)
+        process = self.processes.pop(component)
+        os.killpg(process.pid, signal_number)
         process.wait()
 
-    def signal(self, component: str, number: int) -> None:
+    def send_signal(self, component: str, signal_number: int) -> None:
         """Send a signal to one component and all its children."""
-        os.killpg(self.running[component].pid, number)
+        os.killpg(self.processes[component].pid, signal_number)
 
-    def stop(self, *, seconds: float = 30) -> None:
-        """End all components, politely first."""
-        for process in self.running.values():
+    def stop(self, *, grace_seconds: float = 30) -> None:
+        """Stop all components: SIGTERM first, then SIGKILL."""
+        for process in self.processes.values():
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + seconds
-        for process in self.running.values():
+        deadline = time.monotonic() + grace_seconds
+        for process in self.processes.values():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=max(0.1, deadline - time.monotonic()))
             # Children of a component that was killed outlive it; they are in its group.
@@ -194,27 +197,27 @@ class AirflowProcesses:
             except ProcessLookupError:
                 continue
             process.wait()
-        self.running.clear()
+        self.processes.clear()
 
-    def log_of(self, component: str) -> Path:
+    def get_log_path(self, component: str) -> Path:
         """The file the component writes its output to."""
         return self.home / "logs" / f"{component}.log"
 
     def raise_if_dead(self) -> None:
         """Raise LaptopError with the end of its log when a component has ended by itself."""
-        for component, process in self.running.items():
+        for component, process in self.processes.items():
             if process.poll() is not None:
-                tail = self.log_of(component).read_text(errors="replace")[-1500:]
+                tail = self.get_log_path(component).read_text(errors="replace")[-1500:]
                 raise LaptopError(f"airflow {component} ended with status {process.returncode}: {tail}")
 
-    def wait_until_healthy(self, *, seconds: float = 180) -> None:
+    def wait_until_healthy(self, *, timeout_seconds: float = 180) -> None:
         """Return when every component says it is healthy.
 
         Raises:
             LaptopError: when one of them ends, or not all are healthy in time.
         """
-        deadline = time.monotonic() + seconds
-        state: Any = "no answer yet"
+        deadline = time.monotonic() + timeout_seconds
+        state: Any = "no response yet"
         while time.monotonic() < deadline:
             self.raise_if_dead()
             try:
@@ -228,16 +231,16 @@ class AirflowProcesses:
                     return
             time.sleep(1)
         raise LaptopError(
-            f"Airflow was not healthy after {seconds:.0f} s: {state}. Its logs: {self.home / 'logs'}"
+            f"Airflow was not healthy after {timeout_seconds:.0f} s: {state}. Logs: {self.home / 'logs'}"
         )
 
-    def wait_for_dag(self, dag_id: str, *, seconds: float = 120) -> None:
+    def wait_for_dag(self, dag_id: str, *, timeout_seconds: float = 120) -> None:
         """Return when the dag-processor has parsed the DAG and the scheduler can run it.
 
         Raises:
             LaptopError: when it is not there in time; carries the import errors there are.
         """
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + timeout_seconds
         while time.monotonic() < deadline:
             self.raise_if_dead()
             known = self.api.call("GET", "/dags?limit=1000")["dags"]
@@ -245,4 +248,6 @@ class AirflowProcesses:
                 return
             time.sleep(1)
         errors = self.api.call("GET", "/importErrors")["import_errors"]
-        raise LaptopError(f"the DAG {dag_id!r} did not appear in {seconds:.0f} s; import errors: {errors}")
+        raise LaptopError(
+            f"the DAG {dag_id!r} did not appear in {timeout_seconds:.0f} s; import errors: {errors}"
+        )

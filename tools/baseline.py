@@ -1,6 +1,6 @@
 """Prints the `baseline` of a pipeline file from a run's profile: `make baseline PROFILE=s3://…/profile.json`.
 
-S3 is reached as `aws` reaches it: by the default credentials, and by AWS_ENDPOINT_URL for another one.
+S3 is accessed with the default credentials, and with AWS_ENDPOINT_URL if it is set.
 """
 
 from __future__ import annotations
@@ -14,36 +14,36 @@ from typing import Any
 import boto3
 import yaml
 
-from include.jobs.profiles import baseline_of
-from include.scoring.s3uri import split
+from include.jobs.profiles import build_baseline
+from include.scoring.s3uri import split_s3_uri
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the profile that the command line names, and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("profile", help="profile.json of a run: an S3 URI, or a file")
-    print(render(read(parser.parse_args(arguments).profile)), end="")
+    print(render_baseline(read_profile(parser.parse_args(arguments).profile)), end="")
 
 
-def read(profile: str) -> dict[str, Any]:
+def read_profile(uri_or_path: str) -> dict[str, Any]:
     """The merged profile of a run."""
-    if profile.startswith("s3://"):
-        bucket, key = split(profile)
+    if uri_or_path.startswith("s3://"):
+        bucket, key = split_s3_uri(uri_or_path)
         client: Any = boto3.client("s3")
         content: bytes = client.get_object(Bucket=bucket, Key=key)["Body"].read()
     else:
-        content = Path(profile).read_bytes()
+        content = Path(uri_or_path).read_bytes()
     found: dict[str, Any] = json.loads(content)
     return found
 
 
-def render(profile: dict[str, Any]) -> str:
-    """The section as YAML; numbers are rounded to six digits, which is more than a profile knows of quantiles."""
+def render_baseline(profile: dict[str, Any]) -> str:
+    """The section as YAML; numbers are rounded to six digits, more than the accuracy of a profile's quantiles."""
     columns = {
         name: {
             key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in each.items()
         }
-        for name, each in baseline_of(profile["columns"])["columns"].items()
+        for name, each in build_baseline(profile["columns"])["columns"].items()
     }
     return yaml.safe_dump({"baseline": columns}, sort_keys=False, allow_unicode=True)
 

@@ -1,8 +1,8 @@
-"""The aligned join against polars, duckdb and pyarrow: `python tools/bench_join.py --rows 1000000`.
+"""Compares the aligned join with polars, duckdb and pyarrow: `python tools/bench_join.py --rows 1000000`.
 
-Every run is a process of its own; candidates take turns, and the table shows medians of wall and CPU seconds and of
-peak memory. Candidates run under `--python`, which may be a venv that has polars and duckdb; what is not installed
-there is left out and said. The others are given the layout as this project's join has it: types pinned, no inference.
+Every run is a process of its own; candidates alternate, and the table shows medians of wall and CPU seconds and of peak
+memory. Candidates run under `--python`, which may be a venv with polars and duckdb; a library that is not installed
+there is skipped, with a message. All candidates get fixed column types, without inference.
 """
 
 from __future__ import annotations
@@ -24,32 +24,34 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-NAMES = ("id", "sex", "length", "diameter", "height", "whole", "shucked", "viscera", "shell")
-KINDS = {name: {"id": "integer", "sex": "string"}.get(name, "float") for name in NAMES}
-JOBS = ("csv to parquet", "csv to csv", "jsonl to parquet")
+COLUMN_NAMES = ("id", "sex", "length", "diameter", "height", "whole", "shucked", "viscera", "shell")
+COLUMN_TYPES = {name: {"id": "integer", "sex": "string"}.get(name, "float") for name in COLUMN_NAMES}
+JOIN_KINDS = ("csv to parquet", "csv to csv", "jsonl to parquet")
 
 
-def ours(folder: Path, job: str, output: Path) -> None:
+def join_with_this_project(folder: Path, job: str, output: Path) -> None:
     sys.path.insert(0, str(ROOT))
-    from include.jobs.join import JoinSpec, ShardFiles, join_group
+    from include.jobs.join import JoinSpec, ShardFiles, join_shards
 
     kind, target = job.split(" to ")
     predictions = {
         "csv": {"format": "csv", "fields": {"0": "score"}},
         "jsonl": {"format": "jsonlines", "fields": {"score": "score"}},
     }[kind]
-    columns = [{"name": name, "type": KINDS[name]} for name in NAMES]
+    columns = [{"name": name, "type": COLUMN_TYPES[name]} for name in COLUMN_NAMES]
     spec = JoinSpec.from_dict(
-        {"columns": columns, "checked": True, "format": target, "predictions": predictions}
+        {"columns": columns, "is_preprocessed": True, "format": target, "predictions": predictions}
     )
-    join_group([ShardFiles("s", folder / "records.csv", folder / f"scores.{kind}", NAMES)], output, spec)
+    join_shards(
+        [ShardFiles("s", folder / "records.csv", folder / f"scores.{kind}", COLUMN_NAMES)], output, spec
+    )
 
 
-def with_polars(folder: Path, job: str, output: Path) -> None:
+def join_with_polars(folder: Path, job: str, output: Path) -> None:
     import polars as pl
 
     kinds: dict[str, Any] = {"integer": pl.Int64, "float": pl.Float64, "string": pl.String}
-    schema = {name: kinds[KINDS[name]] for name in NAMES}
+    schema = {name: kinds[COLUMN_TYPES[name]] for name in COLUMN_NAMES}
     left = pl.scan_csv(folder / "records.csv", has_header=False, schema=schema)
     if job.startswith("csv"):
         right = pl.scan_csv(folder / "scores.csv", has_header=False, schema={"score": pl.Float64})
@@ -62,11 +64,11 @@ def with_polars(folder: Path, job: str, output: Path) -> None:
         both.sink_csv(output)
 
 
-def with_duckdb(folder: Path, job: str, output: Path) -> None:
+def join_with_duckdb(folder: Path, job: str, output: Path) -> None:
     import duckdb
 
     kinds = {"integer": "BIGINT", "float": "DOUBLE", "string": "VARCHAR"}
-    columns = ", ".join(f"'{name}': '{kinds[KINDS[name]]}'" for name in NAMES)
+    columns = ", ".join(f"'{name}': '{kinds[COLUMN_TYPES[name]]}'" for name in COLUMN_NAMES)
     left = f"read_csv('{folder}/records.csv', header=false, columns={{{columns}}})"
     if job.startswith("csv"):
         right = f"read_csv('{folder}/scores.csv', header=false, columns={{'score': 'DOUBLE'}})"
@@ -80,15 +82,15 @@ def with_duckdb(folder: Path, job: str, output: Path) -> None:
     duckdb.sql(query)
 
 
-def with_pyarrow(folder: Path, job: str, output: Path) -> None:
+def join_with_pyarrow(folder: Path, job: str, output: Path) -> None:
     import pyarrow as pa
     import pyarrow.csv
     import pyarrow.json
     import pyarrow.parquet
 
     kinds = {"integer": pa.int64(), "float": pa.float64(), "string": pa.string()}
-    types = {name: kinds[KINDS[name]] for name in NAMES}
-    reading = pa.csv.ReadOptions(column_names=list(NAMES), block_size=8 << 20)
+    types = {name: kinds[COLUMN_TYPES[name]] for name in COLUMN_NAMES}
+    reading = pa.csv.ReadOptions(column_names=list(COLUMN_NAMES), block_size=8 << 20)
     left = pa.csv.open_csv(
         folder / "records.csv", reading, convert_options=pa.csv.ConvertOptions(column_types=types)
     )
@@ -115,15 +117,15 @@ def with_pyarrow(folder: Path, job: str, output: Path) -> None:
 
 
 CANDIDATES: dict[str, Callable[[Path, str, Path], None]] = {
-    "this project": ours,
-    "polars": with_polars,
-    "duckdb": with_duckdb,
-    "pyarrow": with_pyarrow,
+    "this project": join_with_this_project,
+    "polars": join_with_polars,
+    "duckdb": join_with_duckdb,
+    "pyarrow": join_with_pyarrow,
 }
 MODULES = {"this project": "pyarrow", "polars": "polars", "duckdb": "duckdb", "pyarrow": "pyarrow"}
 
 
-def make_data(folder: Path, rows: int) -> None:
+def write_data(folder: Path, rows: int) -> None:
     """Records of about 69 bytes with ids in no order, and a score for each; the same for the same number."""
     draw = random.Random(1)  # noqa: S311 - measurements, not secrets
     block = [
@@ -145,7 +147,7 @@ def make_data(folder: Path, rows: int) -> None:
             lines.writelines(f'{{"score": {score}}}\n' for score in found)
 
 
-def run_here(name: str, job: str, folder: Path) -> None:
+def run_candidate(name: str, job: str, folder: Path) -> None:
     """Run one candidate and print what it took, as JSON."""
     if importlib.util.find_spec(MODULES[name]) is None:
         print("null")
@@ -160,7 +162,7 @@ def run_here(name: str, job: str, folder: Path) -> None:
     print(json.dumps(took))
 
 
-def measure(python: str, name: str, job: str, folder: Path) -> dict[str, float] | None:
+def measure_candidate(python: str, name: str, job: str, folder: Path) -> dict[str, float] | None:
     os.sync()
     command = [python, __file__, "--run", name, "--job", job, "--folder", str(folder)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -168,27 +170,27 @@ def measure(python: str, name: str, job: str, folder: Path) -> dict[str, float] 
     return found
 
 
-def bench(rows: int, repeats: int, python: str, jobs: list[str]) -> list[dict[str, Any]]:
+def run_bench(rows: int, repeats: int, python: str, jobs: list[str]) -> list[dict[str, Any]]:
     table = []
     with tempfile.TemporaryDirectory(prefix="bench-join-") as place:
         folder = Path(place)
-        make_data(folder, rows)
+        write_data(folder, rows)
         for job in jobs:
             taken: dict[str, list[dict[str, float]]] = {}
             for _ in range(repeats):
                 for name in CANDIDATES:
-                    found = measure(python, name, job, folder)
+                    found = measure_candidate(python, name, job, folder)
                     if found is not None:
                         taken.setdefault(name, []).append(found)
             for name, runs in taken.items():
                 medians = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
                 table.append({"rows": rows, "job": job, "candidate": name, **medians})
             for name in CANDIDATES.keys() - taken.keys():
-                print(f"{name} is not installed for {python} and left out", file=sys.stderr)
+                print(f"{name} skipped: it is not installed for {python}", file=sys.stderr)
     return table
 
 
-def show(table: list[dict[str, Any]]) -> None:
+def print_table(table: list[dict[str, Any]]) -> None:
     print(
         f"{'rows':>11}  {'job':<17} {'candidate':<13} {'wall s':>7} {'CPU s':>7} {'peak MB':>8} {'out MB':>7} "
         f"{'wall / best':>12} {'CPU / best':>11}"
@@ -212,21 +214,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--python", default=sys.executable, help="the interpreter of the candidates")
-    parser.add_argument("--jobs", nargs="+", choices=JOBS, default=list(JOBS))
-    parser.add_argument("--csv", type=Path, help="also write the table here")
+    parser.add_argument(
+        "--python", default=sys.executable, help="Python interpreter that runs the candidates"
+    )
+    parser.add_argument("--jobs", nargs="+", choices=JOIN_KINDS, default=list(JOIN_KINDS))
+    parser.add_argument("--csv", type=Path, help="also write the table to this CSV file")
     for hidden in ("--run", "--job", "--folder"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.run:
-        run_here(arguments.run, arguments.job, Path(arguments.folder))
+        run_candidate(arguments.run, arguments.job, Path(arguments.folder))
         return
     table = [
         row
         for rows in arguments.rows
-        for row in bench(rows, arguments.repeats, arguments.python, arguments.jobs)
+        for row in run_bench(rows, arguments.repeats, arguments.python, arguments.jobs)
     ]
-    show(table)
+    print_table(table)
     if arguments.csv:
         with arguments.csv.open("w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(table[0]))

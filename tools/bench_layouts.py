@@ -1,8 +1,8 @@
-"""`make bench-layouts`: real jobs on the embedded AWS, as planned without preprocessing and as a naive run has them.
+"""`make bench-layouts`: bills jobs planned without preprocessing, and naive ones, on the embedded AWS.
 
-The model sleeps for a set time for each record, so instances work side by side whatever this machine has. Four inputs
-are each planned, cut and listed by the tasks' own code, and transformed; then transformed as they lie by one job of the
-same number of instances. What both are billed is read from the embedded AWS's own record of use.
+The model sleeps for a fixed time per record, so that instances run in parallel on any machine. Each of four inputs is
+planned, cut and listed by the tasks' own code and transformed; a naive job transforms the same input unsplit, on the
+maximum number of instances. The billed seconds come from the embedded AWS's usage record.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from urllib.request import urlopen
 import boto3
 import yaml
 
-from tools.laptop import CREDENTIALS, REGION, airflow_environment, embedded_aws
+from tools.laptop import CREDENTIALS, REGION, build_airflow_environment, run_embedded_aws
 
-BUCKET, MOST = "bench", 4
-RECORD = 20_000  # bytes
-ROUND_TRIP = 0.05  # seconds that each request takes besides its records
+BUCKET, MAX_INSTANCES = "bench", 4
+RECORD_BYTES = 20_000  # bytes
+SECONDS_PER_REQUEST = 0.05  # seconds that each request takes besides its records
 ROLE = "arn:aws:iam::123456789012:role/bench"
 
 
@@ -42,41 +42,41 @@ class Input:
 
     name: str
     records: Mapping[str, int]
-    packed: bool = False
+    is_gzip: bool = False
 
 
-def inputs(records: int) -> list[Input]:
+def build_inputs(record_count: int) -> list[Input]:
     """Four inputs of about so many records each."""
     draw = random.Random(20)  # noqa: S311 - sizes of a benchmark
     weights = [draw.lognormvariate(0, 1.2) for _ in range(24)]
-    skewed = [max(1, round(records * weight / sum(weights))) for weight in weights]
-    day = [max(1, round(records * (1.2 + abs(12 - hour) / -12) / 17)) for hour in range(24)]
+    skewed = [max(1, round(record_count * weight / sum(weights))) for weight in weights]
+    day = [max(1, round(record_count * (1.2 + abs(12 - hour) / -12) / 17)) for hour in range(24)]
     return [
-        Input("one large object", {"all.csv": max(records, 5 * 2**20 // RECORD + 50)}),
-        Input("tiny objects", {f"{at:04d}.csv": 1 for at in range(records)}),
-        Input("log-normal, gzip", {f"{at:02d}.csv.gz": count for at, count in enumerate(skewed)}, packed=True),
-        Input("hours of a day, gzip", {f"hour={at:02d}/a.csv.gz": count for at, count in enumerate(day)}, packed=True),
+        Input("one large object", {"all.csv": max(record_count, 5 * 2**20 // RECORD_BYTES + 50)}),
+        Input("tiny objects", {f"{at:04d}.csv": 1 for at in range(record_count)}),
+        Input("log-normal, gzip", {f"{at:02d}.csv.gz": count for at, count in enumerate(skewed)}, is_gzip=True),
+        Input("hours of a day, gzip", {f"hour={at:02d}/a.csv.gz": count for at, count in enumerate(day)}, is_gzip=True),
     ]  # fmt: skip
 
 
-class Ti:
+class FakeTaskInstance:
     """As much of a task instance as the tasks' bodies take: XCom in a dict, and no state in Airflow."""
 
     dag_id, run_id, task_id, try_number = "bench", "bench", "plan", 1
 
     def __init__(self) -> None:
-        self.kept: dict[tuple[str, str], Any] = {}
+        self.xcoms: dict[tuple[str, str], Any] = {}
 
-    def keep(self, task: str, value: Any) -> Any:
-        self.kept[task, "return_value"] = value
+    def store_xcom(self, task: str, value: Any) -> Any:
+        self.xcoms[task, "return_value"] = value
         self.task = ""
         return value
 
     def xcom_pull(self, task: str, key: str = "return_value") -> Any:
-        return self.kept.get((task, key))
+        return self.xcoms.get((task, key))
 
     def xcom_push(self, *, key: str, value: Any) -> None:
-        self.kept[self.task, key] = value
+        self.xcoms[self.task, key] = value
 
     def get_task_states(self, **_: Any) -> dict[str, dict[str, str | None]]:
         return {}
@@ -100,27 +100,29 @@ class Bench:
         )
         return session.client(service, endpoint_url=self.endpoint)
 
-    def prepare(self, number: int, given: Input) -> str:
+    def prepare_pipeline(self, number: int, bench_input: Input) -> str:
         """Upload the objects, make the model, write the pipeline and what earlier runs of it measured; its name."""
         from include.orchestration import history
-        from include.orchestration.pipelines import named
+        from include.orchestration.pipelines import load_pipeline_by_name
         from include.orchestration.storage import Storage
         from include.scoring.history import HistoryRow
 
         name, s3, draw = f"bench-{number}", self.client("s3"), random.Random(number)  # noqa: S311 - contents
         at = 0
-        for key, count in given.records.items():
+        for key, count in bench_input.records.items():
             # Digits at random shrink to about half, whatever is beside them, so packed sizes tell of records too.
             lines = "".join(
-                f"{at + each:09d},{draw.randbytes((RECORD - 11) // 2).hex()}\n" for each in range(count)
+                f"{at + each:09d},{draw.randbytes((RECORD_BYTES - 11) // 2).hex()}\n" for each in range(count)
             ).encode()
             at += count
             s3.put_object(
-                Bucket=BUCKET, Key=f"{name}/in/{key}", Body=gzip.compress(lines) if given.packed else lines
+                Bucket=BUCKET,
+                Key=f"{name}/in/{key}",
+                Body=gzip.compress(lines) if bench_input.is_gzip else lines,
             )
         environment = {
             "SLEEPER_SECONDS_PER_RECORD": str(self.per_record),
-            "SLEEPER_SECONDS_PER_REQUEST": str(ROUND_TRIP),
+            "SLEEPER_SECONDS_PER_REQUEST": str(SECONDS_PER_REQUEST),
             "SLEEPER_START_SECONDS": str(self.start),
         }
         self.client("sagemaker").create_model(
@@ -134,12 +136,13 @@ class Bench:
             "input": {
                 "uri": f"s3://{BUCKET}/{name}/in/",
                 "columns": [{"name": "id"}, {"name": "text"}],
-                "compression": "gzip" if given.packed else "none",
+                "compression": "gzip" if bench_input.is_gzip else "none",
             },
             "output": {"uri": f"s3://{BUCKET}/{name}/out/"},
             "model": {"name": name},
             "transform": {
-                "max_instances": MOST, "max_concurrent_transforms": 1, "max_payload_mb": 1, "accept": "text/csv",
+                "max_instances": MAX_INSTANCES, "max_concurrent_transforms": 1, "max_payload_mb": 1,
+                "accept": "text/csv",
             },
             "predictions": {"format": "csv", "fields": {"0": "length"}},
             "goals": {"prefer": "speed"},
@@ -149,32 +152,32 @@ class Bench:
         stored = sum(
             each["Size"] for each in s3.list_objects_v2(Bucket=BUCKET, Prefix=f"{name}/in/")["Contents"]
         )
-        size = stored * 4 if given.packed else stored
-        busy = self.per_record * sum(given.records.values())
+        size = stored * 4 if bench_input.is_gzip else stored
+        busy = self.per_record * sum(bench_input.records.values())
         rows = [
             HistoryRow(
-                pipeline=name, run_id=f"earlier-{day}", moment=(datetime.now(UTC) - timedelta(days=day)).isoformat(),
+                pipeline=name, run_id=f"earlier-{day}", data_time=(datetime.now(UTC) - timedelta(days=day)).isoformat(),
                 stage="transform", instance_type="ml.m5.xlarge", instance_count=1, model=name, bytes=size,
                 records=1, objects=1, provisioning_seconds=1.0, running_seconds=busy + self.start, busy_seconds=busy,
                 start_seconds=self.start, predicted_seconds=None, dollars=None,
             )
             for day in (1, 2, 3)
         ]  # fmt: skip
-        history.write(Storage("aws_default"), named(name), "0" * 16, rows)
+        history.write_history(Storage("aws_default"), load_pipeline_by_name(name), "0" * 16, rows)
         return name
 
-    def planned(self, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    def plan_and_cut(self, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """The plan and the jobs' lists, by the tasks' own code."""
-        from include.orchestration.direct.cut import cut
-        from include.orchestration.direct.manifests import manifests
-        from include.orchestration.tasks.plan import plan
+        from include.orchestration.direct.cut import cut_input
+        from include.orchestration.direct.manifests import write_manifests
+        from include.orchestration.tasks.plan import plan_run
 
-        ti, now = Ti(), datetime.now(UTC)
+        ti, now = FakeTaskInstance(), datetime.now(UTC)
         run: Any = SimpleNamespace(conf={}, run_id="bench", data_interval_start=now)
-        made: Any = ti.keep("plan", plan(name, params={}, dag_run=run, ti=ti))
-        ti.task = "cut"
-        cut(name, ti=ti)
-        return made, manifests(name, ti=ti)
+        made: Any = ti.store_xcom("plan", plan_run(name, params={}, dag_run=run, ti=ti))
+        ti.task = "cut_input"
+        cut_input(name, ti=ti)
+        return made, write_manifests(name, ti=ti)
 
     def transform(self, name: str, job: str, source: Mapping[str, str], instances: int, packed: bool) -> None:
         """One transform job, to its end."""
@@ -204,7 +207,7 @@ class Bench:
         if found["TransformJobStatus"] != "Completed":
             raise RuntimeError(f"{job} is {found['TransformJobStatus']}: {found.get('FailureReason')}")
 
-    def answers(self, name: str, jobs: list[str]) -> int:
+    def count_predictions(self, name: str, jobs: list[str]) -> int:
         """Lines that these jobs wrote."""
         s3, lines = self.client("s3"), 0
         for job in jobs:
@@ -213,7 +216,7 @@ class Bench:
                 lines += s3.get_object(Bucket=BUCKET, Key=entry["Key"])["Body"].read().count(b"\n")
         return lines
 
-    def billed(self, jobs: list[str]) -> float:
+    def get_billed_seconds(self, jobs: list[str]) -> float:
         """Their billed seconds in all, by the embedded AWS's record."""
         with urlopen(f"{self.endpoint}/_local/usage?kind=transform") as answer:
             used = {job["name"]: job["billed_instance_seconds"] for job in json.load(answer)["jobs"]}
@@ -222,101 +225,107 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Billed instance-seconds of one input; `bound` is the model's start-ups and its work on the records alone."""
+    """Billed instance-seconds of one input; `lower_bound_seconds` counts start-ups and records only."""
 
     name: str
-    way: str
+    layout_mode: str
     jobs: int
     instances: int
-    ours: float
-    naive: float
-    bound: float
+    planned_seconds: float
+    naive_seconds: float
+    lower_bound_seconds: float
 
 
-def measure(bench: Bench, number: int, given: Input) -> Measured:
+def measure(bench: Bench, number: int, bench_input: Input) -> Measured:
     """Both runs of one input, side by side: what the model does costs this machine nothing."""
-    name = bench.prepare(number, given)
-    plan, jobs = bench.planned(name)
+    name = bench.prepare_pipeline(number, bench_input)
+    plan, jobs = bench.plan_and_cut(name)
     ours = [f"{name}-ours-{at}" for at in range(len(jobs))]
     naive = f"{name}-naive"
     sources = [{"S3DataType": "ManifestFile", "S3Uri": job["manifest"]} for job in jobs]
-    as_it_lies = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/{name}/in/"}
-    with ThreadPoolExecutor(MOST + 1) as pool:
+    unsplit_source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/{name}/in/"}
+    with ThreadPoolExecutor(MAX_INSTANCES + 1) as pool:
         asked = [
             (job, source, int(listed["instance_count"]))
             for job, source, listed in zip(ours, sources, jobs, strict=True)
         ]
-        asked.append((naive, as_it_lies, MOST))
-        running = [pool.submit(bench.transform, name, *each, given.packed) for each in asked]
+        asked.append((naive, unsplit_source, MAX_INSTANCES))
+        running = [pool.submit(bench.transform, name, *each, bench_input.is_gzip) for each in asked]
         for each in running:
             each.result()
-    records = sum(given.records.values())
+    records = sum(bench_input.records.values())
     for run in (ours, [naive]):
-        if (lines := bench.answers(name, run)) != records:
-            raise RuntimeError(f"{', '.join(run)} answered {lines} of {records} records")
+        if (lines := bench.count_predictions(name, run)) != records:
+            raise RuntimeError(f"{', '.join(run)} returned {lines} predictions for {records} records")
     instances = sum(job["instance_count"] for job in jobs)
     return Measured(
-        given.name, plan["layout"]["way"], len(jobs), instances, bench.billed(ours), bench.billed([naive]),
+        bench_input.name, plan["layout"]["mode"], len(jobs), instances,
+        bench.get_billed_seconds(ours), bench.get_billed_seconds([naive]),
         instances * bench.start + bench.per_record * records,
     )  # fmt: skip
 
 
-def table(rows: list[Measured]) -> str:
+def render_table(rows: list[Measured]) -> str:
     """The rows as Markdown."""
     lines = [
-        "| input | handed over | jobs | instances | ours | naive | bound | ours ÷ bound | naive ÷ ours |",
+        "| input | layout | jobs | instances | planned | naive | bound | planned ÷ bound | naive ÷ planned |",
         "|---|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     lines += [
-        f"| {row.name} | {row.way} | {row.jobs} | {row.instances} | {row.ours:,.0f} | {row.naive:,.0f} | "
-        f"{row.bound:,.0f} | {row.ours / row.bound:.2f} | {row.naive / row.ours:.2f} |"
+        f"| {row.name} | {row.layout_mode} | {row.jobs} | {row.instances} | {row.planned_seconds:,.0f} | "
+        f"{row.naive_seconds:,.0f} | {row.lower_bound_seconds:,.0f} | "
+        f"{row.planned_seconds / row.lower_bound_seconds:.2f} | {row.naive_seconds / row.planned_seconds:.2f} |"
         for row in rows
     ]
     return "\n".join(lines)
 
 
-def run(records: int, per_record: float, start: float, chosen: list[int] | None = None) -> list[Measured]:
+def run_bench(
+    record_count: int, seconds_per_record: float, start_seconds: float, positions: list[int] | None = None
+) -> list[Measured]:
     """All inputs, or those at these positions, one after the other on one embedded AWS."""
     with tempfile.TemporaryDirectory(prefix="bench-layouts-") as folder:
         home = Path(folder)
-        with embedded_aws(home / "aws") as endpoint:
-            wanted = airflow_environment(home / "airflow", endpoint)
+        with run_embedded_aws(home / "aws") as endpoint:
+            wanted = build_airflow_environment(home / "airflow", endpoint)
             wanted["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "WARNING"
             from include.orchestration import pipelines
 
-            folder_before = pipelines.FOLDER
+            folder_before = pipelines.PIPELINES_FOLDER
             before = {key: os.environ.get(key) for key in wanted}
             os.environ.update(wanted)
             logging.disable(logging.INFO)
             try:
-                pipelines.FOLDER = home
-                bench = Bench(endpoint=endpoint, folder=home, per_record=per_record, start=start)
+                pipelines.PIPELINES_FOLDER = home
+                bench = Bench(
+                    endpoint=endpoint, folder=home, per_record=seconds_per_record, start=start_seconds
+                )
                 bench.client("s3").create_bucket(Bucket=BUCKET)
                 rows = []
-                for number, given in enumerate(inputs(records)):
-                    if chosen is None or number in chosen:
+                for number, given in enumerate(build_inputs(record_count)):
+                    if positions is None or number in positions:
                         rows.append(measure(bench, number, given))
                         print(f"{given.name}: done", file=sys.stderr)
                 return rows
             finally:
-                pipelines.FOLDER = folder_before
+                pipelines.PIPELINES_FOLDER = folder_before
                 logging.disable(logging.NOTSET)
                 for key, value in before.items():
                     os.environ.pop(key) if value is None else os.environ.update({key: value})
 
 
 def main() -> int:
-    """Print the table; the exit status says whether ours was billed less everywhere."""
+    """Print the table; the exit status is 0 if every planned run was billed less than the naive one."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--records", type=int, default=400, help="records of each input")
-    parser.add_argument("--per-record", type=float, default=0.25, help="seconds that the model takes for one")
-    parser.add_argument("--start", type=float, default=3.0, help="seconds that the model takes to start")
-    asked = parser.parse_args()
-    rows = run(asked.records, asked.per_record, asked.start)
-    print(table(rows))
-    return 0 if all(row.ours < row.naive for row in rows) else 1
+    parser.add_argument("--records", type=int, default=400, help="records per input")
+    parser.add_argument("--per-record", type=float, default=0.25, help="seconds the model takes per record")
+    parser.add_argument("--start", type=float, default=3.0, help="seconds the model takes to start")
+    arguments = parser.parse_args()
+    rows = run_bench(arguments.records, arguments.per_record, arguments.start)
+    print(render_table(rows))
+    return 0 if all(row.planned_seconds < row.naive_seconds for row in rows) else 1
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""How fast and how large the embedded AWS is on this machine: `make bench-local-aws`.
+"""`make bench-local-aws`: measures latency, throughput and memory of the embedded AWS on this machine.
 
-A server of its own in a temporary directory, without provisioning delay, asked over HTTP with plain boto3; nothing
-is measured from inside. Four instances at work are the sleeper image's, which leaves this machine's cores alone.
-`--quick` takes less than half a minute and says less; `--mb` sets the size of the transform's one object.
+It starts a server in a temporary directory, without provisioning delay, and calls it over HTTP with plain boto3. The
+four busy instances run the sleeper image, which uses no CPU. `--quick` takes less than half a minute and is less
+precise; `--mb` sets the size of the transform's one object.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class BenchError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Sizes:
+class BenchSizes:
     """How much is measured: Describe calls, empty jobs of each kind, megabytes of the transform's object."""
 
     calls: int
@@ -69,17 +69,17 @@ class Sizes:
 class Row:
     """One line of the table; `goal` is an upper limit in the same unit."""
 
-    what: str
+    name: str
     value: float
     unit: str
     goal: float | None = None
 
-    def cells(self) -> tuple[str, str, str]:
+    def format_cells(self) -> tuple[str, str, str]:
         """Texts for a terminal."""
         goal = "" if self.goal is None else f"< {self.goal:g} {self.unit}"
         if self.goal is not None and self.value >= self.goal:
             goal += ", missed"
-        return self.what, f"{self.value:.2f} {self.unit}", goal
+        return self.name, f"{self.value:.2f} {self.unit}", goal
 
 
 class Server:
@@ -97,16 +97,16 @@ class Server:
         self.sagemaker = session.client("sagemaker", endpoint_url=url, config=config)
         self.s3 = session.client("s3", endpoint_url=url, config=config)
 
-    def end_of(self, kind: str, name: str, expected: str = "Completed") -> dict[str, Any]:
+    def wait_for_job(self, kind: str, name: str, expected_status: str = "Completed") -> dict[str, Any]:
         """Ask until the job has ended; raises BenchError when it ended otherwise."""
         describe = getattr(self.sagemaker, f"describe_{kind.lower()}_job")
         while True:
             answer: dict[str, Any] = describe(**{f"{kind}JobName": name})
             status = answer[f"{kind}JobStatus"]
             if status in TERMINAL:
-                if status != expected:
+                if status != expected_status:
                     raise BenchError(
-                        f"{name} ended {status}, expected {expected}: {answer.get('FailureReason')}"
+                        f"{name} ended {status}, expected {expected_status}: {answer.get('FailureReason')}"
                     )
                 return answer
             time.sleep(0.02)
@@ -137,7 +137,7 @@ class Server:
 
 
 @contextmanager
-def serving() -> Iterator[Server]:
+def run_server() -> Iterator[Server]:
     """A server on a port of the system's choice, ended and removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="bench-local-aws-") as temporary:
         folder = Path(temporary)
@@ -160,7 +160,7 @@ def serving() -> Iterator[Server]:
                 process.wait(timeout=120)
 
 
-def describe_times(server: Server, name: str, calls: int) -> tuple[float, float]:
+def measure_describe(server: Server, name: str, calls: int) -> tuple[float, float]:
     """p50 and p99 of DescribeTransformJob in milliseconds, as a client sees them."""
     times = []
     for _ in range(calls):
@@ -176,8 +176,8 @@ def bench_describe(server: Server, calls: int) -> Iterator[Row]:
     server.create_model("sleeper", "sleeper:1", Environment={"SLEEPER_SECONDS_PER_RECORD": "0.5"})
     server.put("idle/in/a.csv", LINE)
     server.transform("idle", "sleeper")
-    server.end_of("Transform", "idle")
-    p50, p99 = describe_times(server, "idle", calls)
+    server.wait_for_job("Transform", "idle")
+    p50, p99 = measure_describe(server, "idle", calls)
     yield Row("DescribeTransformJob, idle, p50", p50, "ms", 20)
     yield Row("DescribeTransformJob, idle, p99", p99, "ms", 20)
 
@@ -187,13 +187,13 @@ def bench_describe(server: Server, calls: int) -> Iterator[Row]:
     while "TransformStartTime" not in server.sagemaker.describe_transform_job(TransformJobName="busy"):
         time.sleep(0.02)
     time.sleep(2)  # containers start and answer /ping
-    p50, p99 = describe_times(server, "busy", calls)
+    p50, p99 = measure_describe(server, "busy", calls)
     if server.sagemaker.describe_transform_job(TransformJobName="busy")["TransformJobStatus"] != "InProgress":
-        raise BenchError("the four instances ended before Describe was measured")
+        raise BenchError("the job of four instances ended before Describe was measured")
     server.sagemaker.stop_transform_job(TransformJobName="busy")
-    server.end_of("Transform", "busy", "Stopped")
-    yield Row("DescribeTransformJob, four instances at work, p50", p50, "ms", 20)
-    yield Row("DescribeTransformJob, four instances at work, p99", p99, "ms", 20)
+    server.wait_for_job("Transform", "busy", "Stopped")
+    yield Row("DescribeTransformJob, four busy instances, p50", p50, "ms", 20)
+    yield Row("DescribeTransformJob, four busy instances, p99", p99, "ms", 20)
 
 
 def bench_empty_jobs(server: Server, count: int) -> Iterator[Row]:
@@ -211,16 +211,16 @@ def bench_empty_jobs(server: Server, count: int) -> Iterator[Row]:
             AppSpecification={"ImageUri": f"{REGISTRY}/script:1", "ContainerEntrypoint": ["true"]},
             ProcessingResources={"ClusterConfig": cluster},
         )
-        server.end_of("Processing", name)
+        server.wait_for_job("Processing", name)
         between = time.perf_counter()
         server.transform(name, "empty")
-        server.end_of("Transform", name)
+        server.wait_for_job("Transform", name)
         seconds["Processing"].append(between - before)
         seconds["Transform"].append(time.perf_counter() - between)
     yield Row(
-        "processing job, empty container, start to finish", statistics.median(seconds["Processing"]), "s"
+        "processing job, empty container, create to completed", statistics.median(seconds["Processing"]), "s"
     )
-    yield Row("transform job, one record, start to finish", statistics.median(seconds["Transform"]), "s")
+    yield Row("transform job, one record, create to completed", statistics.median(seconds["Transform"]), "s")
 
 
 def bench_throughput(server: Server, mb: int) -> Iterator[Row]:
@@ -233,20 +233,20 @@ def bench_throughput(server: Server, mb: int) -> Iterator[Row]:
     server.put("model.tar.gz", packed.getvalue())
     server.create_model("echo", "script:1", ModelDataUrl=f"s3://{BUCKET}/model.tar.gz")
     size = put_lines(server, "echo/in/lines.csv", mb * MB)
-    watch = Watch(server.folder)
+    watch = PeakMemoryWatcher(server.folder)
     watch.start()
     server.transform("echo", "echo", BatchStrategy="MultiRecord", MaxPayloadInMB=6, MaxConcurrentTransforms=2)
-    job = server.end_of("Transform", "echo")
+    job = server.wait_for_job("Transform", "echo")
     watch.done.set()
     watch.join()
     written = server.s3.head_object(Bucket=BUCKET, Key="echo/out/lines.csv.out")["ContentLength"]
     if written != size:
-        raise BenchError(f"the echo of {size} bytes has {written}")
+        raise BenchError(f"the echo model returned {written} bytes for {size} bytes of input")
     seconds = (job["TransformEndTime"] - job["TransformStartTime"]).total_seconds()
     yield Row(f"transform of one object of {mb} MB", size / MB / seconds, "MB/s")
-    yield Row("runner's memory at its peak", watch.peak / MB, "MB", 300)
-    yield Row("server's memory afterwards", memory(server.pid, "VmRSS") / MB, "MB")
-    yield Row("server's memory at its peak", memory(server.pid, "VmHWM") / MB, "MB")
+    yield Row("runner memory, peak", watch.peak_bytes / MB, "MB", 300)
+    yield Row("server memory after the transform", read_memory_bytes(server.pid, "VmRSS") / MB, "MB")
+    yield Row("server memory, peak", read_memory_bytes(server.pid, "VmHWM") / MB, "MB")
 
 
 def put_lines(server: Server, key: str, size: int) -> int:
@@ -265,22 +265,22 @@ def put_lines(server: Server, key: str, size: int) -> int:
     return size // len(LINE) * len(LINE)
 
 
-class Watch(threading.Thread):
-    """Looks at the runners of one server until `done`; `peak` is the most resident memory of any, in bytes."""
+class PeakMemoryWatcher(threading.Thread):
+    """Polls the runners of one server until `done`; `peak_bytes` is the most resident memory of any."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(daemon=True)
         self.folder = str(folder).encode()
         self.done = threading.Event()
-        self.peak = 0
+        self.peak_bytes = 0
 
     def run(self) -> None:
         while not self.done.wait(0.05):
-            for pid in self.runners():
+            for pid in self.iter_runner_pids():
                 # The kernel keeps the peak, so that what happens between two looks is not missed.
-                self.peak = max(self.peak, memory(pid, "VmHWM"))
+                self.peak_bytes = max(self.peak_bytes, read_memory_bytes(pid, "VmHWM"))
 
-    def runners(self) -> Iterator[int]:
+    def iter_runner_pids(self) -> Iterator[int]:
         """Runner processes whose specification lies in this server's directory."""
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             try:
@@ -291,41 +291,45 @@ class Watch(threading.Thread):
                 yield int(path.parent.name)
 
 
-def memory(pid: int, field: str) -> int:
+def read_memory_bytes(pid: int, status_field: str) -> int:
     """VmRSS or VmHWM of a process in bytes; 0 when it has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return 0
-    found = re.search(rf"^{field}:\s+(\d+) kB$", status, re.MULTILINE)
+    found = re.search(rf"^{status_field}:\s+(\d+) kB$", status, re.MULTILINE)
     return int(found[1]) * 1024 if found else 0
 
 
-def measure(sizes: Sizes) -> Iterator[Row]:
+def measure_all(sizes: BenchSizes) -> Iterator[Row]:
     """Every row, as it is known."""
-    with serving() as server:
-        yield Row("server's memory at rest", memory(server.pid, "VmRSS") / MB, "MB")
+    with run_server() as server:
+        yield Row("server memory, idle", read_memory_bytes(server.pid, "VmRSS") / MB, "MB")
         yield from bench_describe(server, sizes.calls)
         yield from bench_empty_jobs(server, sizes.jobs)
         yield from bench_throughput(server, sizes.mb)
 
 
 def main() -> int:
-    """Print the table; 1 when nothing could be measured."""
+    """Print the table; the exit status is 1 if a measurement failed."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="fewer calls and jobs, 10 MB")
     parser.add_argument("--mb", type=int, help="megabytes of the transform's object (default 200)")
     parser.add_argument("--json", action="store_true", help="one JSON object a row")
-    given = parser.parse_args()
-    sizes = Sizes(calls=100, jobs=2, mb=given.mb or 10) if given.quick else Sizes(500, 5, given.mb or 200)
+    arguments = parser.parse_args()
+    sizes = (
+        BenchSizes(calls=100, jobs=2, mb=arguments.mb or 10)
+        if arguments.quick
+        else BenchSizes(500, 5, arguments.mb or 200)
+    )
     try:
-        for row in measure(sizes):
-            what, value, goal = row.cells()
-            if given.json:
-                stated = {"what": row.what, "value": row.value, "unit": row.unit, "goal": row.goal}
-                print(json.dumps(stated), flush=True)
+        for row in measure_all(sizes):
+            what, value, goal = row.format_cells()
+            if arguments.json:
+                row_json = {"what": row.name, "value": row.value, "unit": row.unit, "goal": row.goal}
+                print(json.dumps(row_json), flush=True)
             else:
                 print(f"{what:<52}{value:>14}   {goal}".rstrip(), flush=True)
     except BenchError as error:

@@ -1,6 +1,6 @@
-"""Where a laptop run keeps its state, the environment Airflow is given there, and the embedded AWS it talks to.
+"""State folder, Airflow environment and embedded AWS of runs on a laptop.
 
-The DAGs do not know any of this: the switch to the laptop is the connection `aws_default` with an `endpoint_url`.
+The DAGs are not aware of this: the switch to the laptop is the connection `aws_default` with an `endpoint_url`.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from pathlib import Path
 from typing import Any
 
 REPO = Path(__file__).resolve().parents[1]
-#: What runs leave behind: databases, logs, the embedded AWS's objects. `make clean` deletes it.
-STATE = Path(os.environ.get("LAPTOP_STATE", REPO / ".local")).resolve()
+#: State of runs: databases, logs, the embedded AWS's objects. `make clean` deletes it.
+STATE_DIR = Path(os.environ.get("LAPTOP_STATE", REPO / ".local")).resolve()
 #: Logs and databases hold records and secrets.
 PRIVATE_UMASK = 0o077
 #: Holds what Airflow imports as its local settings.
-LOCAL_SETTINGS = REPO / "tools" / "laptop_airflow"
+LOCAL_SETTINGS_DIR = REPO / "tools" / "laptop_airflow"
 REGION = "us-east-1"
 #: The embedded AWS checks no credentials, but clients refuse to sign without some. Airflow masks the secret wherever it
-#: appears in a log, so it is no word that appears anywhere.
+#: appears in a log, so it is a text that appears nowhere else.
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "EMBEDDEDAWS",
     "AWS_SECRET_ACCESS_KEY": "the-embedded-aws-asks-for-no-secret",
@@ -36,26 +36,26 @@ CREDENTIALS = {
 
 
 class LaptopError(Exception):
-    """Something a person must be told in one line; the tools print it without a traceback."""
+    """An error for the user; the tools print its message in one line, without a traceback."""
 
 
 @contextlib.contextmanager
-def private_files(folder: Path) -> Iterator[int]:
+def keep_files_private(folder: Path) -> Iterator[int]:
     """Files made while the block runs, here and by processes started in it, are their owner's alone, as is `folder`.
 
     Gives the umask outside the block.
     """
-    usual = os.umask(PRIVATE_UMASK)
+    outer_umask = os.umask(PRIVATE_UMASK)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if folder.stat().st_uid == os.getuid():
             folder.chmod(0o700)  # it may be of a version that left it open
-        yield usual
+        yield outer_umask
     finally:
-        os.umask(usual)
+        os.umask(outer_umask)
 
 
-def aws_connection(endpoint_url: str) -> str:
+def build_aws_connection(endpoint_url: str) -> str:
     """The Airflow connection, as JSON, that points every AWS hook at `endpoint_url`."""
     return json.dumps(
         {
@@ -67,29 +67,29 @@ def aws_connection(endpoint_url: str) -> str:
     )
 
 
-def kept_secrets(folder: Path) -> Mapping[str, str]:
-    """Random secrets of one Airflow home, made once and readable by their owner only."""
+def load_or_create_secrets(folder: Path) -> Mapping[str, str]:
+    """Random secrets of one Airflow home, generated once and readable by their owner only."""
     path = folder / "secrets.json"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         # A Fernet key is 32 random bytes in URL-safe base64.
-        made = {
+        secrets_by_name = {
             "fernet": secrets.token_urlsafe(32) + "=",
             "jwt": secrets.token_hex(32),
             "api": secrets.token_hex(32),
         }
         path.touch(mode=0o600)
-        path.write_text(json.dumps(made))
+        path.write_text(json.dumps(secrets_by_name))
     loaded: dict[str, str] = json.loads(path.read_text())
     return loaded
 
 
-def airflow_environment(home: Path, endpoint_url: str, *, root: Path = REPO) -> dict[str, str]:
+def build_airflow_environment(home: Path, endpoint_url: str, *, root: Path = REPO) -> dict[str, str]:
     """The environment of every Airflow process on a laptop: this process's own, and what follows from `home`.
 
     `root` is the folder that holds dags/, plugins/ and include/.
     """
-    secret = kept_secrets(home)
+    secret = load_or_create_secrets(home)
     return {
         **{
             key: value
@@ -98,9 +98,9 @@ def airflow_environment(home: Path, endpoint_url: str, *, root: Path = REPO) -> 
         },
         **CREDENTIALS,
         # Airflow puts only dags/, plugins/ and config/ on the path; include/ is found from the root.
-        "PYTHONPATH": os.pathsep.join(map(str, (root, root / "plugins", LOCAL_SETTINGS))),
+        "PYTHONPATH": os.pathsep.join(map(str, (root, root / "plugins", LOCAL_SETTINGS_DIR))),
         "AIRFLOW_HOME": str(home),
-        "AIRFLOW_CONN_AWS_DEFAULT": aws_connection(endpoint_url),
+        "AIRFLOW_CONN_AWS_DEFAULT": build_aws_connection(endpoint_url),
         "AIRFLOW__CORE__DAGS_FOLDER": str(root / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(root / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -120,7 +120,7 @@ def airflow_environment(home: Path, endpoint_url: str, *, root: Path = REPO) -> 
     }
 
 
-def s3_client(endpoint_url: str) -> Any:
+def create_s3_client(endpoint_url: str) -> Any:
     """A boto3 S3 client for the embedded AWS, whatever credentials or profiles this machine has."""
     import boto3
 
@@ -133,7 +133,7 @@ def s3_client(endpoint_url: str) -> Any:
 
 
 @contextlib.contextmanager
-def embedded_aws(
+def run_embedded_aws(
     data_dir: Path, *, port: int = 0, settings: Mapping[str, str] | None = None
 ) -> Iterator[str]:
     """Run the embedded AWS while the block runs; gives its endpoint URL. `settings` by their names.
@@ -167,29 +167,31 @@ def embedded_aws(
                 endpoint = found[1]
                 break
         if endpoint is None:
-            said = log.read_text()[-600:].strip() or "nothing"
+            output = log.read_text()[-600:].strip() or "none"
             raise LaptopError(
-                f"the embedded AWS did not start (port {port}); it said: {said}. Its log: {log}"
+                f"the embedded AWS did not start (port {port}); its output: {output}. Log: {log}"
             )
         # The pipe is drained so that a talkative server never blocks on it.
         threading.Thread(target=process.stdout.read, daemon=True).start()
         yield endpoint
     finally:
-        stop(process, seconds=20)
+        stop_process(process, grace_seconds=20)
 
 
-def stop(process: subprocess.Popen[Any], *, seconds: float) -> None:
-    """Ask the process to end, and after `seconds` make it."""
+def stop_process(process: subprocess.Popen[Any], *, grace_seconds: float) -> None:
+    """Send SIGTERM; after `grace_seconds`, SIGKILL to the process group."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(timeout=seconds)
+            process.wait(timeout=grace_seconds)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
-def migrate(environment: Mapping[str, str], *, python: str = sys.executable) -> subprocess.Popen[bytes]:
+def start_migration(
+    environment: Mapping[str, str], *, python: str = sys.executable
+) -> subprocess.Popen[bytes]:
     """Start `airflow db migrate`; its output goes to `migrate.log` in the Airflow home."""
     home = Path(environment["AIRFLOW_HOME"])
     home.mkdir(parents=True, exist_ok=True)
@@ -199,7 +201,7 @@ def migrate(environment: Mapping[str, str], *, python: str = sys.executable) -> 
         )
 
 
-def finish_migration(process: subprocess.Popen[bytes], environment: Mapping[str, str]) -> None:
+def wait_for_migration(process: subprocess.Popen[bytes], environment: Mapping[str, str]) -> None:
     """Wait for the migration.
 
     Raises:

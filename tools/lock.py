@@ -8,7 +8,7 @@ from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[1]
 UV = Path(sys.executable).with_name("uv")
-RUNTIME, DEVELOPMENT, IMAGE = "requirements", "requirements-dev", "deploy/requirements"
+RUNTIME_LOCK, DEVELOPMENT_LOCK, IMAGE_LOCK = "requirements", "requirements-dev", "deploy/requirements"
 
 
 def compile_lock(name: str, output: Path, *, constraint: Path | None = None) -> None:
@@ -33,13 +33,13 @@ def compile_lock(name: str, output: Path, *, constraint: Path | None = None) -> 
     subprocess.run(command, cwd=REPO, check=True)
 
 
-def write_locks(into: Path = REPO) -> None:
-    """Write the locks into the folder `into`; what is installed beside the runtime's is constrained by its lock."""
-    runtime = into / f"{RUNTIME}.txt"
-    compile_lock(RUNTIME, runtime)
-    compile_lock(DEVELOPMENT, into / f"{DEVELOPMENT}.txt", constraint=runtime)
-    (into / "deploy").mkdir(exist_ok=True)
-    compile_lock(IMAGE, into / f"{IMAGE}.txt", constraint=runtime)
+def write_locks(folder: Path = REPO) -> None:
+    """Write the locks into `folder`; the runtime lock constrains the other two."""
+    runtime = folder / f"{RUNTIME_LOCK}.txt"
+    compile_lock(RUNTIME_LOCK, runtime)
+    compile_lock(DEVELOPMENT_LOCK, folder / f"{DEVELOPMENT_LOCK}.txt", constraint=runtime)
+    (folder / "deploy").mkdir(exist_ok=True)
+    compile_lock(IMAGE_LOCK, folder / f"{IMAGE_LOCK}.txt", constraint=runtime)
 
 
 if __name__ == "__main__":

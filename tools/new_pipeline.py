@@ -11,12 +11,12 @@ from tools.laptop import REPO
 TEMPLATES = REPO / "tools" / "templates"
 
 
-def write(name: str) -> int:
-    """Write both files; refuses a name that no DAG id or S3 prefix may have, and to overwrite. The exit status."""
+def write_pipeline(name: str) -> int:
+    """Write both files; refuses an invalid name and an existing file. The exit status."""
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name):
         print(
-            f"make pipeline: NAME={name!r} cannot be used; allowed are lower-case letters, digits and _, a letter "
-            "first, at most 40: make pipeline NAME=churn",
+            f"make pipeline: NAME={name!r} is not valid; allowed are lower-case letters, digits and _, a letter "
+            "first, at most 40 characters: make pipeline NAME=churn",
             file=sys.stderr,
         )
         return 2
@@ -27,7 +27,7 @@ def write(name: str) -> int:
     for target in targets.values():
         if target.exists():
             print(
-                f"make pipeline: {target.relative_to(REPO)} exists already; it was left alone",
+                f"make pipeline: {target.relative_to(REPO)} already exists; it was not overwritten",
                 file=sys.stderr,
             )
             return 2
@@ -35,10 +35,10 @@ def write(name: str) -> int:
         target.write_text(string.Template((TEMPLATES / template).read_text()).substitute(name=name))
         print(f"wrote {target.relative_to(REPO)}")
     print(
-        "Edit the YAML file: each line that needs your own value says so. `make check` and Airflow name what is wrong."
+        "Edit the YAML file: lines marked CHANGE need your own value. `make check` and Airflow report errors in it."
     )
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(write(sys.argv[1] if len(sys.argv) > 1 else ""))
+    sys.exit(write_pipeline(sys.argv[1] if len(sys.argv) > 1 else ""))

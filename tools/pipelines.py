@@ -1,6 +1,6 @@
-"""The pipelines of this repository: those that can be used, and what is wrong with the others.
+"""Reads and checks the pipeline files of this repository; prepares an empty AWS for them.
 
-One file with a mistake stops its own pipeline alone. `make check` names what is wrong.
+An invalid file affects its own pipeline only. `make check` prints what is wrong.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from include.orchestration.pipelines import FOLDER
+from include.orchestration.pipelines import PIPELINES_FOLDER
 from include.scoring.config import Pipeline, load_pipeline
 from include.scoring.errors import PipelineError
 from tools.sample import create_buckets, upload_sample
 
 
-def read_all(folder: Path = FOLDER) -> Iterator[Pipeline | PipelineError]:
-    """Each file's pipeline, or what is wrong with it, in order of their names."""
+def read_pipelines(folder: Path = PIPELINES_FOLDER) -> Iterator[Pipeline | PipelineError]:
+    """Each file's pipeline or its error, in order of file names."""
     for path in sorted(folder.glob("*.yaml")):
         try:
             yield load_pipeline(path)
@@ -25,22 +25,22 @@ def read_all(folder: Path = FOLDER) -> Iterator[Pipeline | PipelineError]:
             yield error
 
 
-def prepare(client: Any, sample: Path, folder: Path = FOLDER) -> None:
-    """Give an empty AWS the buckets of all pipelines, and the sample in `sample`, made if need be."""
-    for pipeline in read_all(folder):
+def prepare_buckets(client: Any, sample_dir: Path, folder: Path = PIPELINES_FOLDER) -> None:
+    """Create the buckets of all valid pipelines and upload the sample of `sample_dir`, generated if absent."""
+    for pipeline in read_pipelines(folder):
         if isinstance(pipeline, PipelineError):
-            print(f"left out: {pipeline}", file=sys.stderr, flush=True)
+            print(f"pipeline skipped: {pipeline}", file=sys.stderr, flush=True)
             continue
         create_buckets(client, pipeline)
-        upload_sample(client, pipeline, sample)
+        upload_sample(client, pipeline, sample_dir)
 
 
-def main(folder: Path = FOLDER) -> int:
-    """Say what is wrong with each file; the exit status."""
-    wrong = [found for found in read_all(folder) if isinstance(found, PipelineError)]
-    for error in wrong:
+def main(folder: Path = PIPELINES_FOLDER) -> int:
+    """Print the error of each invalid file; the exit status."""
+    errors = [result for result in read_pipelines(folder) if isinstance(result, PipelineError)]
+    for error in errors:
         print(error, file=sys.stderr)
-    return 1 if wrong else 0
+    return 1 if errors else 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Run one DAG once, in this process, through Airflow's own task runner, and tell what happens as JSON lines.
+"""Run one DAG once, in this process, through Airflow's own task runner; writes events as JSON lines.
 
-Started by `tools.run`, which gives a file descriptor for the events; everything Airflow prints goes to standard output.
+Started by `tools.run`, which passes a file descriptor for the events; Airflow's own output goes to standard output.
 """
 
 from __future__ import annotations
@@ -19,39 +19,41 @@ from airflow.sdk import DAG
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.listener import get_listener_manager
 
-from include.orchestration.approval import BudgetApproval
+from include.orchestration.approval import BudgetApprovalOperator
 from sagemaker_jobs.operators import JobOperator
 from sagemaker_jobs.sensors import JobSensor
 from tools.laptop import REPO
 
 
-class Progress:
+class TaskEventListener:
     """An Airflow listener that writes one event per start and end of a task."""
 
     def __init__(self, descriptor: int) -> None:
         self.out = os.fdopen(descriptor, "w", buffering=1)
 
-    def tell(self, event: str, **facts: Any) -> None:
+    def write_event(self, event: str, **fields: Any) -> None:
         """Write one event with the time it happened, in epoch seconds."""
-        self.out.write(json.dumps({"event": event, "time": time.time(), **facts}) + "\n")
+        self.out.write(json.dumps({"event": event, "time": time.time(), **fields}) + "\n")
 
     @hookimpl
     def on_task_instance_running(self, previous_state: Any, task_instance: Any) -> None:  # noqa: ARG002 (pluggy matches by name)
-        """A task begins, or goes on after it was deferred."""
-        self.tell("running", task=task_instance.task_id, map_index=task_instance.map_index)
+        """A task starts, or resumes after it was deferred."""
+        self.write_event("running", task=task_instance.task_id, map_index=task_instance.map_index)
 
     @hookimpl
     def on_task_instance_success(self, previous_state: Any, task_instance: Any) -> None:  # noqa: ARG002 (pluggy matches by name)
-        """A task ended well."""
-        self.tell("success", task=task_instance.task_id, map_index=task_instance.map_index)
+        """A task succeeded."""
+        self.write_event("success", task=task_instance.task_id, map_index=task_instance.map_index)
 
     @hookimpl
     def on_task_instance_failed(self, previous_state: Any, task_instance: Any, error: Any) -> None:  # noqa: ARG002 (pluggy matches by name)
-        """A task failed; says what it raised."""
-        self.tell("failed", task=task_instance.task_id, map_index=task_instance.map_index, error=str(error))
+        """A task failed; the event has its exception."""
+        self.write_event(
+            "failed", task=task_instance.task_id, map_index=task_instance.map_index, error=str(error)
+        )
 
 
-def load(dag_id: str) -> DAG:
+def load_dag(dag_id: str) -> DAG:
     """The DAG of this id, from its file in `dags/`; exits with the import error when it does not load."""
     bag = DagBag(
         os.environ["AIRFLOW__CORE__DAGS_FOLDER"], bundle_path=REPO / "dags", bundle_name="dags-folder"
@@ -62,16 +64,16 @@ def load(dag_id: str) -> DAG:
     return dag
 
 
-def without_retries(dag: DAG) -> DAG:
-    """A person who waits in front of a terminal wants the first failure, not the third after two delays.
+def disable_retries(dag: DAG) -> DAG:
+    """Set retries and waits for capacity to zero, and let the approval fail instead of asking.
 
-    Nor an hour's patience until AWS has room again, nor a question that no UI shows.
+    On a terminal the first failure should show at once, and there is no UI that could answer an approval.
     """
     for task in dag.tasks:
-        if isinstance(task, BudgetApproval):
-            task.nobody_to_ask = True
+        if isinstance(task, BudgetApprovalOperator):
+            task.rejects_unasked = True
         if isinstance(task, JobOperator | JobSensor):
-            task.room_patience_seconds = 0
+            task.capacity_wait_seconds = 0
         if isinstance(task, MappedOperator):
             task.partial_kwargs["retries"] = 0
         else:
@@ -86,10 +88,10 @@ def main() -> None:
     parser.add_argument("--conf", type=Path, required=True, help="file with the run's conf as JSON")
     parser.add_argument("--events", type=int, required=True, help="open file descriptor for the events")
     arguments = parser.parse_args()
-    progress = Progress(arguments.events)
+    progress = TaskEventListener(arguments.events)
     get_listener_manager().add_listener(progress)  # type: ignore[no-untyped-call]  # Airflow's
-    run = without_retries(load(arguments.dag_id)).test(run_conf=json.loads(arguments.conf.read_text()))
-    progress.tell("finished", state=str(run.state), run_id=run.run_id)
+    run = disable_retries(load_dag(arguments.dag_id)).test(run_conf=json.loads(arguments.conf.read_text()))
+    progress.write_event("finished", state=str(run.state), run_id=run.run_id)
 
 
 if __name__ == "__main__":

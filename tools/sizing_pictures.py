@@ -1,4 +1,4 @@
-"""The rows of `make bench-sizing` as a table in Markdown and as a picture."""
+"""Renders the rows of `make bench-sizing` as Markdown tables and as an SVG chart."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 
-class Measured(Protocol):
+class MeasuredRow(Protocol):
     """What a row has; numbers in instance-seconds."""
 
     @property
@@ -18,39 +18,40 @@ class Measured(Protocol):
     @property
     def plan(self) -> float: ...
     @property
-    def naive(self) -> float: ...
+    def naive_seconds(self) -> float: ...
     @property
-    def bound(self) -> float: ...
+    def lower_bound_seconds(self) -> float: ...
     @property
     def ratio(self) -> float: ...
     @property
-    def missed(self) -> int: ...
+    def missed_deadlines(self) -> int: ...
     @property
-    def way(self) -> str: ...
+    def layout_mode(self) -> str: ...
 
 
-def table(rows: Sequence[Measured]) -> str:
+def render_table(rows: Sequence[MeasuredRow]) -> str:
     """The rows as Markdown."""
-    ways = any(row.way for row in rows)
+    modes = any(row.layout_mode for row in rows)
     head = (
-        f"| input |{' handed over |' if ways else ''} assignment | n | plan | naive | bound | plan ÷ bound | "
+        f"| input |{' layout |' if modes else ''} assignment | n | plan | naive | bound | plan ÷ bound | "
         "plan ÷ expected | naive ÷ bound | deadline |"
     )
     lines = [
         head,
-        f"|---|{'---|' if ways else ''}---|--:|--:|--:|--:|--:|--:|--:|---|",
+        f"|---|{'---|' if modes else ''}---|--:|--:|--:|--:|--:|--:|--:|---|",
     ]
     for row in rows:
-        kept = "met" if not row.missed else f"missed {row.missed} times"
+        kept = "met" if not row.missed_deadlines else f"missed {row.missed_deadlines} times"
         lines.append(
-            f"| {row.layout} |{f' {row.way} |' if ways else ''} {row.assignment} | {row.instances} | {row.plan:,.0f} | "
-            f"{row.naive:,.0f} | {row.bound:,.0f} | {row.plan / row.bound:.3f} | {row.ratio:.3f} | "
-            f"{row.naive / row.bound:.2f} | {kept} |"
+            f"| {row.layout} |{f' {row.layout_mode} |' if modes else ''} {row.assignment} | {row.instances} | "
+            f"{row.plan:,.0f} | {row.naive_seconds:,.0f} | {row.lower_bound_seconds:,.0f} | "
+            f"{row.plan / row.lower_bound_seconds:.3f} | {row.ratio:.3f} | "
+            f"{row.naive_seconds / row.lower_bound_seconds:.2f} | {kept} |"
         )
     return "\n".join(lines)
 
 
-def summary(rows: Sequence[Measured], direct: Sequence[Measured]) -> str:
+def render_summary(rows: Sequence[MeasuredRow], rows_without_preprocess: Sequence[MeasuredRow]) -> str:
     """One line for each input, as Markdown: the naive run and the plans, each over what it is held against.
 
     That is the lower bound, and for a hash what equal shards thrown at random are expected to cost.
@@ -61,10 +62,12 @@ def summary(rows: Sequence[Measured], direct: Sequence[Measured]) -> str:
     ]
     for layout in dict.fromkeys(row.layout for row in rows):
         own = [row for row in rows if row.layout == layout]
-        other = [row for row in direct if row.layout == layout]
-        naive = next(row.naive / row.bound for row in own if row.assignment == "in turn")
+        other = [row for row in rows_without_preprocess if row.layout == layout]
+        naive = next(
+            row.naive_seconds / row.lower_bound_seconds for row in own if row.assignment == "in turn"
+        )
         lines.append(
-            f"| {layout} | {naive:.2f} | {' | '.join(f'{row.ratio:.3f}' for row in own)} | {other[0].way} | "
+            f"| {layout} | {naive:.2f} | {' | '.join(f'{row.ratio:.3f}' for row in own)} | {other[0].layout_mode} | "
             f"{' | '.join(f'{row.ratio:.3f}' for row in other)} |"
         )
     return "\n".join(lines)
@@ -73,22 +76,22 @@ def summary(rows: Sequence[Measured], direct: Sequence[Measured]) -> str:
 LEFT, BAR, HEIGHT, GAP, LONGEST, WIDTH = 215, 9, 46, 18, 6.0, 800
 
 
-def drawing(rows: Sequence[Measured], direct: Sequence[Measured]) -> str:
+def render_svg(rows: Sequence[MeasuredRow], rows_without_preprocess: Sequence[MeasuredRow]) -> str:
     """Runs as multiples of the bound, objects handed out in turn, as an SVG; bars end at 6, with their number."""
     scale = (WIDTH - LEFT - 60) / LONGEST
     parts = []
     shown = [
         (row, other)
-        for row, other in zip(rows, direct, strict=True)
+        for row, other in zip(rows, rows_without_preprocess, strict=True)
         if row.assignment == other.assignment == "in turn"
     ]
     for number, (row, other) in enumerate(shown):
         top = 50 + number * HEIGHT
         parts.append(f'<text x="{LEFT - 10}" y="{top + 22}" text-anchor="end">{row.layout}</text>')
         bars = (
-            (row.naive / row.bound, "naive"),
-            (row.plan / row.bound, "plan"),
-            (other.plan / other.bound, "direct"),
+            (row.naive_seconds / row.lower_bound_seconds, "naive"),
+            (row.plan / row.lower_bound_seconds, "plan"),
+            (other.plan / other.lower_bound_seconds, "direct"),
         )
         for place, (value, kind) in enumerate(bars):
             bar, y = min(value, LONGEST) * scale, top + place * (BAR + 2)

@@ -11,44 +11,44 @@ from typing import NoReturn
 
 from tools.airflow_processes import AirflowProcesses
 from tools.laptop import (
-    STATE,
+    STATE_DIR,
     LaptopError,
-    airflow_environment,
-    embedded_aws,
-    finish_migration,
-    migrate,
-    private_files,
-    s3_client,
+    build_airflow_environment,
+    create_s3_client,
+    keep_files_private,
+    run_embedded_aws,
+    start_migration,
+    wait_for_migration,
 )
-from tools.pipelines import prepare
-from tools.sample import SAMPLE
+from tools.pipelines import prepare_buckets
+from tools.sample import SAMPLE_PIPELINE
 
-#: The embedded AWS keeps this port, so that a connection typed elsewhere stays right; both can be moved.
+#: Fixed ports, so that a connection configured elsewhere stays valid. Environment variables change them.
 AWS_PORT = int(os.environ.get("AWS_PORT", "5600"))
 AIRFLOW_PORT = int(os.environ.get("AIRFLOW_PORT", "8080"))
 
 
-def end(*_: object) -> NoReturn:
-    """A terminated `make up` ends as an interrupted one does: everything it started is stopped."""
+def raise_interrupt(*_: object) -> NoReturn:
+    """Handle SIGTERM like Ctrl-C: stop everything that was started."""
     raise KeyboardInterrupt
 
 
-def unpause(airflow: AirflowProcesses) -> None:
-    """Let the sample's DAG run on its schedule and on a press of Trigger."""
-    airflow.wait_for_dag(SAMPLE)
-    airflow.api.call("PATCH", f"/dags/{SAMPLE}", {"is_paused": False})
+def unpause_sample(airflow: AirflowProcesses) -> None:
+    """Unpause the sample's DAG."""
+    airflow.wait_for_dag(SAMPLE_PIPELINE)
+    airflow.api.call("PATCH", f"/dags/{SAMPLE_PIPELINE}", {"is_paused": False})
 
 
-def serve(environment: Mapping[str, str], endpoint: str) -> None:
-    """Start Airflow, say where it is, and stay until it ends or is interrupted."""
+def run_airflow(environment: Mapping[str, str], endpoint: str) -> None:
+    """Start Airflow, print its URLs, and wait until it ends or is interrupted."""
     airflow = AirflowProcesses(environment, api_port=AIRFLOW_PORT, reparse_seconds=10)
     try:
         airflow.start()
         airflow.wait_until_healthy()
-        unpause(airflow)
-        print(f"\n  Airflow       {airflow.api.url}/dags/{SAMPLE}   (no login; press Trigger)")
+        unpause_sample(airflow)
+        print(f"\n  Airflow       {airflow.api.url}/dags/{SAMPLE_PIPELINE}   (no login; press Trigger)")
         print(f"  embedded AWS  {endpoint}")
-        print(f"  logs          {airflow.home / 'logs'}\n\nCtrl-C stops all of it.", flush=True)
+        print(f"  logs          {airflow.home / 'logs'}\n\nCtrl-C stops everything.", flush=True)
         while True:
             airflow.raise_if_dead()
             time.sleep(1)
@@ -59,16 +59,16 @@ def serve(environment: Mapping[str, str], endpoint: str) -> None:
 
 def main() -> int:
     """Run until interrupted; the exit status."""
-    signal.signal(signal.SIGTERM, end)
-    state = STATE / "up"
+    signal.signal(signal.SIGTERM, raise_interrupt)
+    state = STATE_DIR / "up"
     try:
         print("starting the embedded AWS and Airflow (about a minute)", flush=True)
-        with private_files(STATE), embedded_aws(state / "aws", port=AWS_PORT) as endpoint:
-            environment = airflow_environment(state / "airflow", endpoint)
-            migration = migrate(environment)
-            prepare(s3_client(endpoint), STATE / "sample")
-            finish_migration(migration, environment)
-            serve(environment, endpoint)
+        with keep_files_private(STATE_DIR), run_embedded_aws(state / "aws", port=AWS_PORT) as endpoint:
+            environment = build_airflow_environment(state / "airflow", endpoint)
+            migration = start_migration(environment)
+            prepare_buckets(create_s3_client(endpoint), STATE_DIR / "sample")
+            wait_for_migration(migration, environment)
+            run_airflow(environment, endpoint)
     except KeyboardInterrupt:
         return 0
     except LaptopError as error:

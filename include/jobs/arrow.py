@@ -1,4 +1,4 @@
-"""pyarrow, which not every image carries."""
+"""Imports pyarrow, which not every image has."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 from include.jobs.errors import ConfigError
 
 
-def require_arrow(why: str) -> Any:
-    """pyarrow with the parts that are used here; `why` is what it is needed for, such as "input.format is parquet".
+def require_arrow(purpose: str) -> Any:
+    """Import pyarrow; `purpose` says what needs it, such as "input.format is parquet".
 
     Raises:
-        ConfigError: this image does not carry it. Called before data is read.
+        ConfigError: this image does not have it. Called before data is read.
     """
     try:
         import pyarrow
@@ -20,7 +20,7 @@ def require_arrow(why: str) -> Any:
         import pyarrow.parquet
     except ImportError as error:
         raise ConfigError(
-            f"{why}, which needs pyarrow, and this image has none; name an image with pyarrow in preprocess.image, or "
-            f"ship it in preprocess.wheels"
+            f"{purpose}, which needs pyarrow, and this image has none; name an image with pyarrow in "
+            "preprocess.image, or ship it in preprocess.wheels"
         ) from error
     return pyarrow

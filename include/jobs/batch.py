@@ -1,11 +1,11 @@
-"""Consecutive records of one object, whatever format they came in."""
+"""A batch of consecutive records of one object, the same for all input formats."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Callable, Iterator
 
-# A batch aims at this many characters, so that wide records do not cost more memory than narrow ones.
+# Target size of a batch in characters, so that wide records need no more memory than narrow ones.
 BATCH_CHARACTERS = 4 << 20
 BATCH_RECORDS = 32_768
 
@@ -16,32 +16,32 @@ class Batch:
 
     Attributes:
         rows: the cells of each record, as text; an empty one is a null.
-        texts: the original text of each record, ended by one line feed, with doubled quotes.
-        first: the number of the first record within its object, from 1.
-        lines: the number of each record's first line within its object, from 1.
-        broken: for a record whose cells cannot be told, by its place in the batch: the rule and the reason.
-        blank: empty lines passed over; they are no records.
-        originals: the text as it came of each record for which it is another one, by its place in the batch.
+        texts: the text of each record, ended by one line feed, with doubled quotes.
+        first_record: the number of the first record within its object, from 1.
+        line_numbers: the number of each record's first line within its object, from 1.
+        malformed: rule and reason of each record that cannot be parsed, by its index in the batch.
+        blank_lines: number of empty lines skipped; they are not records.
+        original_texts: the original text of each record where it differs from `texts`, by index in the batch.
     """
 
     rows: list[list[str]]
     texts: list[str]
-    first: int
-    lines: list[int]
-    broken: dict[int, tuple[str, str]] = field(default_factory=dict)
-    blank: int = 0
-    originals: dict[int, str] = field(default_factory=dict)
+    first_record: int
+    line_numbers: list[int]
+    malformed: dict[int, tuple[str, str]] = field(default_factory=dict)
+    blank_lines: int = 0
+    original_texts: dict[int, str] = field(default_factory=dict)
 
-    def original(self, index: int) -> str:
-        """The text of a record as it came, ended by one line feed."""
-        return self.originals.get(index, self.texts[index])
+    def get_original_text(self, index: int) -> str:
+        """Get the original text of a record, ended by one line feed."""
+        return self.original_texts.get(index, self.texts[index])
 
 
-def batches(take: Callable[[int], Batch | None]) -> Iterator[Batch]:
-    """All that `take` gives, asked for numbers of records that come to about as many characters each time."""
+def iter_batches(read_batch: Callable[[int], Batch | None]) -> Iterator[Batch]:
+    """Iterate over the batches of `read_batch`, asking for as many records as make about BATCH_CHARACTERS."""
     limit = 256
     while True:
-        batch = take(limit)
+        batch = read_batch(limit)
         if batch is None:
             return
         yield batch
@@ -49,8 +49,8 @@ def batches(take: Callable[[int], Batch | None]) -> Iterator[Batch]:
         limit = max(1, min(BATCH_RECORDS, BATCH_CHARACTERS // characters))
 
 
-def ended(line: str) -> str:
-    """`line` ended by one line feed, whatever ended it: CR LF, a lone CR, or the end of the object."""
+def end_with_line_feed(line: str) -> str:
+    """Replace the end of the line (CR LF, a lone CR, or the end of the object) by one line feed."""
     if line.endswith("\r\n"):
         return line[:-2] + "\n"
     if line.endswith("\n"):

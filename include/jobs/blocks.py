@@ -1,8 +1,8 @@
-"""Files as blocks of whole records, found at the level of bytes.
+"""Reads files in blocks of whole records, without parsing them.
 
-A CSV record ends at a line feed outside of quotes. Where quotes stand only where RFC 4180 puts them, their parity
-tells inside from outside; a block with a quote elsewhere is cut by a pattern that follows the standard library's
-csv module to the letter, so that `5" pipe,x` stays one record of two fields here too.
+A CSV record ends at a line feed outside of quotes. If all quotes are where RFC 4180 has them, their parity tells
+inside from outside; a block with a quote elsewhere is cut by a pattern that matches the behaviour of the csv module,
+so that `5" pipe,x` is one record of two fields here too.
 """
 
 from __future__ import annotations
@@ -23,44 +23,44 @@ class Block:
     """Whole records, each ended by a line feed.
 
     Attributes:
-        ends: the offset behind each record.
+        ends: the end offset of each record.
     """
 
     data: bytes
     ends: np.ndarray
 
     @property
-    def count(self) -> int:
+    def record_count(self) -> int:
         return len(self.ends)
 
-    def record(self, index: int) -> bytes:
-        """The bytes of one record, without its line feed."""
+    def get_record(self, index: int) -> bytes:
+        """Get the bytes of one record, without its line feed."""
         return self.data[(int(self.ends[index - 1]) if index else 0) : int(self.ends[index]) - 1]
 
 
-class Blocks:
-    """The records of one file; `delimiter` None when line feeds alone end them, as in JSON Lines."""
+class BlockReader:
+    """Reads the records of one file; `delimiter` is None if each line is a record, as in JSON Lines."""
 
     def __init__(self, file: IO[bytes], delimiter: str | None, size: int | None = None) -> None:
         self._file = file
         self._size = size or BLOCK_BYTES
-        self._cut = _lines if delimiter is None else _CsvCut(delimiter)
+        self._find_ends = _find_line_ends if delimiter is None else _CsvRecordEnds(delimiter)
         self._tail = b""
-        self._over: bytes = b""  # of the block that `take` has begun
-        self._over_ends: np.ndarray = np.empty(0, dtype=np.int64)
+        self._left_over: bytes = b""  # rest of the block that `read_records` has begun
+        self._left_over_ends: np.ndarray = np.empty(0, dtype=np.int64)
 
     def __iter__(self) -> Iterator[Block]:
         while True:
-            block = self.next()
+            block = self.read_block()
             if block is None:
                 return
             yield block
 
-    def next(self) -> Block | None:
-        """About `size` bytes of whole records; None at the end. The last line feed is added where it is missing."""
-        if len(self._over_ends):
-            block = Block(self._over, self._over_ends)
-            self._over, self._over_ends = b"", self._over_ends[:0]
+    def read_block(self) -> Block | None:
+        """Read whole records of about `size` bytes; None at the end. A missing last line feed is added."""
+        if len(self._left_over_ends):
+            block = Block(self._left_over, self._left_over_ends)
+            self._left_over, self._left_over_ends = b"", self._left_over_ends[:0]
             return block
         wanted = self._size
         while True:
@@ -72,83 +72,83 @@ class Blocks:
                     return None
                 if not data.endswith(b"\n"):
                     data += b"\n"
-                ends = self._cut(data)
-                if not len(ends) or ends[-1] != len(data):  # a quote never closed: the rest is one record
+                ends = self._find_ends(data)
+                if not len(ends) or ends[-1] != len(data):  # a quote is never closed: the rest is one record
                     ends = np.append(ends, len(data))
                 return Block(data, ends)
-            ends = self._cut(data)
+            ends = self._find_ends(data)
             if len(ends):
                 last = int(ends[-1])
                 self._tail = data[last:]
                 return Block(data[:last] if self._tail else data, ends)
             self._tail = data
-            wanted = max(self._size, len(data))  # a record longer than a block: twice as much each time
+            wanted = max(self._size, len(data))  # double the bytes read for a longer record
 
     def _read(self, wanted: int) -> bytes:
-        """So many bytes and the rest of their last line: mostly that ends a record, so nothing is left over."""
+        """Read `wanted` bytes and the rest of their last line, which mostly ends a record, so nothing is left over."""
         start = self._file.tell()
         self._file.seek(start + wanted - 1)
         rest = len(self._file.readline(self._size))
         self._file.seek(start)
         return self._file.read(wanted - 1 + rest)
 
-    def take(self, count: int) -> Block:
-        """The next `count` records, or as many as there are."""
+    def read_records(self, count: int) -> Block:
+        """Read the next `count` records, or as many as are left."""
         parts: list[bytes] = []
         ends: list[np.ndarray] = []
         length = 0
         missing = count
         while missing:
-            block = self.next()
+            block = self.read_block()
             if block is None:
                 break
-            if block.count > missing:
+            if block.record_count > missing:
                 cut = int(block.ends[missing - 1])
-                self._over, self._over_ends = block.data[cut:], block.ends[missing:] - cut
+                self._left_over, self._left_over_ends = block.data[cut:], block.ends[missing:] - cut
                 block = Block(block.data[:cut], block.ends[:missing])
             parts.append(block.data)
             ends.append(block.ends + length)
             length += len(block.data)
-            missing -= block.count
+            missing -= block.record_count
         if len(parts) == 1:
             return Block(parts[0], ends[0])
         return Block(b"".join(parts), np.concatenate(ends) if ends else np.empty(0, dtype=np.int64))
 
 
 def count_records(path: Path, delimiter: str | None) -> int:
-    """How many records the file holds."""
+    """Count the records of a file."""
     with path.open("rb") as file:
-        return sum(block.count for block in Blocks(file, delimiter))
+        return sum(block.record_count for block in BlockReader(file, delimiter))
 
 
-def _positions(data: bytes, byte: int) -> np.ndarray:
+def _find_bytes(data: bytes, byte: int) -> np.ndarray:
     return np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == byte)
 
 
-def _lines(data: bytes) -> np.ndarray:
-    return _positions(data, _LF) + 1
+def _find_line_ends(data: bytes) -> np.ndarray:
+    return _find_bytes(data, _LF) + 1
 
 
-class _CsvCut:
-    """The ends of the whole CSV records in bytes that begin with a record."""
+class _CsvRecordEnds:
+    """Finds the ends of the whole CSV records in bytes that begin with a record."""
 
     def __init__(self, delimiter: str) -> None:
         self._before_quote = np.frombuffer(f'{delimiter}\n"'.encode(), dtype=np.uint8)
         comma = re.escape(delimiter.encode())
-        # As the csv module reads: a field in quotes, to which anything up to the delimiter may be glued; or a field
-        # that does not begin with a quote, in which quotes are plain characters.
+        # As the csv module reads: a quoted field, and anything after it up to the delimiter; or a field that does not
+        # begin with a quote, in which quotes are literal.
         field = rb'(?:"[^"]*(?:""[^"]*)*"(?!")[^%b\n]*|[^"%b\n][^%b\n]*|)' % (comma, comma, comma)
         self._record = re.compile(rb"%b(?:%b%b)*\n" % (field, comma, field))
 
     def __call__(self, data: bytes) -> np.ndarray:
         if b'"' not in data:
-            return _lines(data)
-        quotes = _positions(data, _QUOTE)
+            return _find_line_ends(data)
+        quotes = _find_bytes(data, _QUOTE)
         opening = quotes[0::2]
         opening = opening[opening > 0]
         before = np.frombuffer(data, dtype=np.uint8)[opening - 1]
         if np.isin(before, self._before_quote).all():
-            feeds = _positions(data, _LF)
+            feeds = _find_bytes(data, _LF)
             return np.asarray(feeds[np.searchsorted(quotes, feeds) % 2 == 0] + 1)
         ends: list[int] = []
         at = 0

@@ -1,4 +1,4 @@
-"""preprocess.json as frozen nouns: what comes in, which rules hold, what the model sees."""
+"""Reads and validates preprocess.json: input format, rules, imputation, features and sensitive columns."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Any, Mapping
 
 from include.jobs.baseline import Baseline, parse_baseline
 from include.jobs.errors import ConfigError
-from include.jobs.fields import Fields
-from include.jobs.input_config import TYPES, Column, Input, known_column, parse_input
+from include.jobs.fields import FieldReader
+from include.jobs.input_config import COLUMN_TYPES, Column, InputConfig, parse_input, require_column
 from include.jobs.rule_config import Rule, parse_rules
 
 __all__ = [
-    "TYPES",
+    "COLUMN_TYPES",
     "Column",
-    "Config",
-    "Function",
-    "Group",
-    "Impute",
-    "Input",
+    "Imputation",
+    "InputConfig",
+    "PreprocessConfig",
     "Rule",
+    "SensitiveColumn",
+    "UserFunction",
     "parse_config",
-    "parse_groups",
+    "parse_sensitive_columns",
     "read_config",
 ]
 
-VERSION = 1
+CONFIG_VERSION = 1
 KEYS = (
     "version",
     "pipeline",
@@ -43,31 +43,31 @@ KEYS = (
     "shard_bytes",
 )
 DISTRIBUTIONS = ("ShardedByS3Key", "FullyReplicated")
-IMPUTATIONS = ("median", "mean", "most_frequent", "constant")
+IMPUTATION_METHODS = ("median", "mean", "most_frequent", "constant")
 
 
 @dataclass(frozen=True)
-class Impute:
-    """What the model sees in place of an empty cell; the record itself stays as it came."""
+class Imputation:
+    """The value that the model gets for an empty cell of a column. The record itself is not changed."""
 
     column: str
     value: str
 
 
 @dataclass(frozen=True)
-class Function:
-    """The user's own pandas function, in a module below the job's code."""
+class UserFunction:
+    """Module and name of the user's pandas function."""
 
     module: str
     name: str
 
 
 @dataclass(frozen=True)
-class Group:
-    """A column by whose values outcomes are counted.
+class SensitiveColumn:
+    """A column by whose values records, rejects and predictions are counted.
 
     Attributes:
-        edges: for a number, where one group ends and the next begins; none for a text.
+        edges: bounds between the groups of a numeric column; empty for a string column.
     """
 
     column: str
@@ -75,30 +75,30 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Config:
-    """The whole of preprocess.json.
+class PreprocessConfig:
+    """The content of preprocess.json.
 
     Attributes:
-        input_uri: where the input objects were listed; rejects and manifest name objects by it.
-        distribution: as the `data` input was distributed over the instances.
-        features: the columns that the model sees, in its order; with a function also ones that it makes.
-        shard_bytes: wanted size of one shard, in bytes of input text.
+        input_uri: prefix of the input objects; rejects and the manifest name objects by it.
+        distribution: S3DataDistributionType of the `data` input.
+        feature_columns: the columns sent to the model, in its order; with a function also columns that it adds.
+        shard_bytes: target size of one shard, in bytes of input text.
     """
 
     pipeline: str
     input_uri: str
     distribution: str
-    input: Input
+    input_config: InputConfig
     rules: tuple[Rule, ...]
-    features: tuple[str, ...]
+    feature_columns: tuple[str, ...]
     shard_bytes: int
-    imputes: tuple[Impute, ...]
-    function: Function | None
-    groups: tuple[Group, ...]
+    imputations: tuple[Imputation, ...]
+    function: UserFunction | None
+    sensitive_columns: tuple[SensitiveColumn, ...]
 
 
-def read_config(path: Path) -> Config:
-    """Read and check preprocess.json; raises ConfigError naming the field."""
+def read_config(path: Path) -> PreprocessConfig:
+    """Read and validate preprocess.json. Raises ConfigError that names the field."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -108,88 +108,103 @@ def read_config(path: Path) -> Config:
     return parse_config(document)
 
 
-def parse_config(document: Any) -> Config:
-    """The configuration in `document`; raises ConfigError naming field, found and allowed."""
-    top = Fields(document, "", KEYS)
-    if top.get("version", int) != VERSION:
-        raise ConfigError(f"version is {document['version']}, this job reads version {VERSION}")
-    source = parse_input(top)
-    baseline = parse_baseline(top, source)
-    function = _function(top)
-    shard_bytes = top.get("shard_bytes", int)
+def parse_config(document: Any) -> PreprocessConfig:
+    """Validate `document`. Raises ConfigError with the field, what was found and what is allowed."""
+    root = FieldReader(document, "", KEYS)
+    if root.get("version", int) != CONFIG_VERSION:
+        raise ConfigError(f"version is {document['version']}, this job reads version {CONFIG_VERSION}")
+    input_config = parse_input(root)
+    baseline = parse_baseline(root, input_config)
+    function = _parse_function(root)
+    shard_bytes = root.get("shard_bytes", int)
     if shard_bytes < 1:
         raise ConfigError(f"shard_bytes is {shard_bytes}, allowed is 1 or more")
-    input_uri = top.get("input_uri", str)
+    input_uri = root.get("input_uri", str)
     if not input_uri.endswith("/"):
-        raise ConfigError(f"{top.at('input_uri')} is {input_uri!r}, allowed is a prefix that ends in /")
-    return Config(
-        pipeline=top.get("pipeline", str),
+        raise ConfigError(
+            f"{root.get_path('input_uri')} is {input_uri!r}, allowed is a prefix that ends in /"
+        )
+    return PreprocessConfig(
+        pipeline=root.get("pipeline", str),
         input_uri=input_uri,
-        distribution=top.choice("distribution", DISTRIBUTIONS),
-        input=source,
-        rules=parse_rules(top, source, baseline),
-        features=_features(top, source, function),
+        distribution=root.get_choice("distribution", DISTRIBUTIONS),
+        input_config=input_config,
+        rules=parse_rules(root, input_config, baseline),
+        feature_columns=_parse_feature_columns(root, input_config, function),
         shard_bytes=shard_bytes,
-        imputes=_imputes(top, source, baseline),
+        imputations=_parse_imputations(root, input_config, baseline),
         function=function,
-        groups=parse_groups(top, {column.name: column.type for column in source.columns}),
+        sensitive_columns=parse_sensitive_columns(
+            root, {column.name: column.type for column in input_config.columns}
+        ),
     )
 
 
-def _imputes(top: Fields, source: Input, baseline: Baseline) -> tuple[Impute, ...]:
+def _parse_imputations(
+    root: FieldReader, input_config: InputConfig, baseline: Baseline
+) -> tuple[Imputation, ...]:
     imputes = []
-    for index, value in enumerate(top.get("impute", list, [])):
-        fields = Fields(value, f"impute[{index}]", ("column", "with", "value"))
+    for index, value in enumerate(root.get("impute", list, [])):
+        fields = FieldReader(value, f"impute[{index}]", ("column", "strategy", "value"))
         name = fields.get("column", str)
-        known_column(source, name, f"impute[{index}].column")
-        how = fields.choice("with", IMPUTATIONS)
-        if how == "constant":
-            imputes.append(Impute(name, fields.get("value", str)))
+        require_column(input_config, name, f"impute[{index}].column")
+        method = fields.get_choice("strategy", IMPUTATION_METHODS)
+        if method == "constant":
+            imputes.append(Imputation(name, fields.get("value", str)))
         else:
-            found = baseline.get(name, how, f"impute[{index}]")
+            statistic = baseline.get(name, method, f"impute[{index}]")
             imputes.append(
-                Impute(name, found if isinstance(found, str) else _number(found, source.column(name)))
+                Imputation(
+                    name,
+                    statistic
+                    if isinstance(statistic, str)
+                    else _format_number(statistic, input_config.get_column(name)),
+                )
             )
     return tuple(imputes)
 
 
-def _number(value: float, column: Column) -> str:
+def _format_number(value: float, column: Column) -> str:
     return str(round(value)) if column.type == "integer" else repr(value)
 
 
-def _function(top: Fields) -> Function | None:
-    if not top.has("function"):
+def _parse_function(root: FieldReader) -> UserFunction | None:
+    if not root.has("function"):
         return None
-    fields = Fields(top.get("function", dict), "function", ("module", "name"))
-    return Function(fields.get("module", str), fields.get("name", str))
+    fields = FieldReader(root.get("function", dict), "function", ("module", "name"))
+    return UserFunction(fields.get("module", str), fields.get("name", str))
 
 
-def parse_groups(top: Fields, types: Mapping[str, str]) -> tuple[Group, ...]:
-    """The field `sensitive`; `types` maps each column to its type."""
+def parse_sensitive_columns(
+    root: FieldReader, column_types: Mapping[str, str]
+) -> tuple[SensitiveColumn, ...]:
+    """Read the field `sensitive`; `column_types` maps each column to its type."""
     groups = []
-    for index, value in enumerate(top.get("sensitive", list, [])):
-        fields = Fields(value, f"sensitive[{index}]", ("column", "edges"))
-        name = fields.choice("column", list(types))
+    for index, value in enumerate(root.get("sensitive", list, [])):
+        fields = FieldReader(value, f"sensitive[{index}]", ("column", "edges"))
+        name = fields.get_choice("column", list(column_types))
         edges = tuple(float(edge) for edge in fields.get("edges", list, []))
-        if (types[name] != "string") != bool(edges):
+        if (column_types[name] != "string") != bool(edges):
             raise ConfigError(
-                f"sensitive[{index}].edges: a number needs edges between its groups, a text has none"
+                f"sensitive[{index}].edges: a number needs edges between its groups, a string has none"
             )
         if list(edges) != sorted(set(edges)):
             raise ConfigError(f"sensitive[{index}].edges must rise, found {list(edges)}")
-        groups.append(Group(name, edges))
+        groups.append(SensitiveColumn(name, edges))
     return tuple(groups)
 
 
-def _features(top: Fields, source: Input, function: Function | None) -> tuple[str, ...]:
-    fields = Fields(top.get("features", dict), "features", ("columns",))
-    names = fields.texts("columns")
+def _parse_feature_columns(
+    root: FieldReader, input_config: InputConfig, function: UserFunction | None
+) -> tuple[str, ...]:
+    fields = FieldReader(root.get("features", dict), "features", ("columns",))
+    names = fields.get_strings("columns")
     if not names:
         raise ConfigError("features.columns is empty: the model must see at least one column")
     for index, name in enumerate(names):
-        if function and name not in source.names:
-            continue  # the function makes it, or is told that it did not
-        known_column(source, name, f"features.columns[{index}]")
-        if source.column(name).optional:
+        if function and name not in input_config.column_names:
+            continue  # the function adds it; a missing one raises FunctionError later
+        require_column(input_config, name, f"features.columns[{index}]")
+        if input_config.get_column(name).optional:
             raise ConfigError(f"features.columns[{index}] is {name!r}, which an object may leave out")
     return names

@@ -1,4 +1,4 @@
-"""The container's own file layout, as SageMaker Processing lays it out."""
+"""Runs a job in the file layout of a SageMaker Processing container, and writes its exit message."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Any, Callable
 
 from include.jobs.errors import ConfigError, JobError
 
-MESSAGE_LIMIT = 1024  # bytes of the exit message that SageMaker keeps
+MAX_MESSAGE_BYTES = 1024  # bytes of the exit message that SageMaker keeps
 
 
 @dataclass(frozen=True)
 class Container:
-    """Where this process finds its configuration and data.
+    """The folders and hosts of this container.
 
     Attributes:
-        base: `/opt/ml`, or what SAGEMAKER_BASE_DIR names (the variable of AWS's own toolkits).
+        base: `/opt/ml`, or the value of SAGEMAKER_BASE_DIR (the variable of AWS's toolkits).
         host: this instance, e.g. `algo-1`.
         hosts: all instances of the job, in order.
     """
@@ -30,30 +30,30 @@ class Container:
     host: str
     hosts: tuple[str, ...]
 
-    def input(self, name: str) -> Path:
-        """Where SageMaker puts the input of this name."""
+    def get_input_dir(self, name: str) -> Path:
+        """Get the folder of the ProcessingInput of this name."""
         return self.base / "processing" / "input" / name
 
     @property
-    def data(self) -> Path:
-        return self.input("data")
+    def data_dir(self) -> Path:
+        return self.get_input_dir("data")
 
     @property
-    def config(self) -> Path:
-        return self.input("config")
+    def config_dir(self) -> Path:
+        return self.get_input_dir("config")
 
     @property
-    def output(self) -> Path:
+    def output_dir(self) -> Path:
         return self.base / "processing" / "output"
 
 
-def base_dir() -> Path:
+def get_base_dir() -> Path:
     return Path(os.environ.get("SAGEMAKER_BASE_DIR") or "/opt/ml")
 
 
 def read_container() -> Container:
-    """The container this process runs in; raises ConfigError when resourceconfig.json does not say."""
-    base = base_dir()
+    """Read the container from resourceconfig.json. Raises ConfigError if it is missing or invalid."""
+    base = get_base_dir()
     path = base / "config" / "resourceconfig.json"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -65,29 +65,29 @@ def read_container() -> Container:
     return Container(base=base, host=host, hosts=hosts)
 
 
-def run_job(work: Callable[[Container], str]) -> int:
-    """The exit status of a job, after `work` in this container; what it says, or why it failed, is left for people."""
+def run_job(job: Callable[[Container], str]) -> int:
+    """Run `job` in this container and write its message, or its error, as exit message; returns the exit status."""
     try:
         container = read_container()
-        add_wheels(container.input("wheels"))
-        message = work(container)
+        install_wheels(container.get_input_dir("wheels"))
+        message = job(container)
     except JobError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-        write_message(str(error))
+        write_exit_message(str(error))
         return 1
     except Exception as error:
-        write_message(f"{type(error).__name__}: {error}")
+        write_exit_message(f"{type(error).__name__}: {error}")
         raise
     print(message, flush=True)
-    write_message(message)
+    write_exit_message(message)
     return 0
 
 
-def add_wheels(folder: Path) -> None:
-    """Install the wheels that the pipeline ships, such as pyarrow's, for this process alone; no index is asked.
+def install_wheels(folder: Path) -> None:
+    """Install the wheels of `preprocess.wheels`, such as pyarrow's, for this process, without an index.
 
     Raises:
-        ConfigError: pip cannot install one of them here.
+        ConfigError: pip cannot install one of them.
     """
     wheels = sorted(str(path) for path in folder.glob("*.whl")) if folder.is_dir() else []
     if not wheels:
@@ -104,14 +104,14 @@ def add_wheels(folder: Path) -> None:
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Write a document, and the folder for it."""
+    """Write a document as JSON; creates its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=1), encoding="utf-8")
 
 
-def write_message(text: str) -> None:
-    """Leave `text` where SageMaker picks up the job's ExitMessage: one line, cut to what is kept."""
-    line = " ".join(text.split()).encode("utf-8")[:MESSAGE_LIMIT].decode("utf-8", "ignore")
-    path = base_dir() / "output" / "message"
+def write_exit_message(text: str) -> None:
+    """Write `text` where SageMaker reads the ExitMessage: one line, cut to MAX_MESSAGE_BYTES."""
+    line = " ".join(text.split()).encode("utf-8")[:MAX_MESSAGE_BYTES].decode("utf-8", "ignore")
+    path = get_base_dir() / "output" / "message"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(line, encoding="utf-8")

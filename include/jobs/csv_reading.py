@@ -1,7 +1,7 @@
-"""The csv module as all readers here use it.
+"""Parses and formats CSV with the csv module.
 
-Its limit on the length of a field holds for the whole process, and its default of 131,072 characters is less than
-cells may have: so nobody calls `csv.reader` without saying how long a field may be.
+Its limit on the length of a field is global to the process, and the default of 131,072 characters is too low for
+cells: always use `create_csv_reader`, which sets the limit, not `csv.reader`.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import numpy as np
 
 from include.jobs.blocks import Block
 
-# No field of a block that fits into memory is longer.
-ANY_LENGTH = (1 << 31) - 1
-# Where it stands first in the bytes that are read, Arrow passes over it, though these may come from amid a file.
+# Effectively no limit: blocks are smaller.
+MAX_FIELD_LENGTH = (1 << 31) - 1
+# Arrow skips it at the beginning of any buffer, also one from the middle of a file.
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_OUT_OF_PLACE = "is not CSV: it has text behind the quote that closes a cell, or a quote that is not doubled"
+_OUT_OF_PLACE = "is not CSV: it has text after the quote that closes a cell, or a quote that is not doubled"
 
 
-class UnreadableError(Exception):
-    """One record of a block cannot be read; the text says how.
+class UnreadableRecordError(Exception):
+    """One record of a block cannot be parsed; the message says why.
 
     Attributes:
-        index: its place in the block.
+        index: its index in the block.
     """
 
     def __init__(self, index: int, problem: str) -> None:
@@ -35,36 +35,36 @@ class UnreadableError(Exception):
         self.index = index
 
 
-def reader(
-    lines: Iterable[str], delimiter: str, longest: int = ANY_LENGTH, *, strict: bool = False
+def create_csv_reader(
+    lines: Iterable[str], delimiter: str, max_field_length: int = MAX_FIELD_LENGTH, *, strict: bool = False
 ) -> Iterator[list[str]]:
-    """The csv module's reader, to be used before another one is made; it raises csv.Error beyond `longest`.
+    """Create a csv reader; use it up before creating another. Raises csv.Error for fields over `max_field_length`.
 
-    If `strict`, also where a quote is not closed, or a character follows the quote that closes a field: otherwise the
-    module glues it to the field.
+    If `strict`, also for a quote that is not closed, or a character after the quote that closes a field; otherwise the
+    csv module appends it to the field.
     """
-    csv.field_size_limit(longest)
+    csv.field_size_limit(max_field_length)
     return csv.reader(lines, delimiter=delimiter, strict=strict)
 
 
-def strict_record(delimiter: str) -> re.Pattern[str]:
-    """A record as RFC 4180 has it: each field has quotes around all of it, or none."""
+def compile_record_pattern(delimiter: str) -> re.Pattern[str]:
+    """Compile the pattern of an RFC 4180 record: each field is quoted completely or not at all."""
     one = re.escape(delimiter)
     field = rf'(?:"[^"]*(?:""[^"]*)*"|[^"{one}\r\n]*)'
     return re.compile(rf"{field}(?:{one}{field})*(?:\r\n|\r|\n)?")
 
 
-def strict_opening(delimiter: str) -> re.Pattern[str]:
-    """The first line of such a record that goes on in the next line: its last field has a quote before it alone."""
+def compile_opening_pattern(delimiter: str) -> re.Pattern[str]:
+    """Compile the pattern of the first line of such a record over several lines: its last field is not closed."""
     one = re.escape(delimiter)
     open_field = r'"[^"]*(?:""[^"]*)*'
     return re.compile(rf'(?:(?:{open_field}"|[^"{one}\r\n]*){one})*{open_field}')
 
 
-def csv_lines(rows: Iterable[Sequence[str | None]], delimiter: str) -> list[str]:
-    """Records without their ends: an empty text is spelled `""`, and a null is nothing between delimiters."""
+def format_csv_lines(rows: Iterable[Sequence[str | None]], delimiter: str) -> list[str]:
+    """Format rows as lines without line ends: an empty string is `""`, and a null is empty."""
     line = io.StringIO()
-    # With a carriage return in the line end, the csv module puts cells that hold one into quotes.
+    # With a carriage return in the line end, the csv module quotes cells that contain one.
     writer = csv.writer(line, delimiter=delimiter, lineterminator="\r\n")
 
     def spelled(row: Sequence[str | None]) -> str:
@@ -75,7 +75,7 @@ def csv_lines(rows: Iterable[Sequence[str | None]], delimiter: str) -> list[str]
         return text
 
     return [
-        # Of an empty text, and of a null that is the only cell, the csv module would make the other one.
+        # The csv module does not quote an empty string, but quotes a null that is the only cell.
         delimiter.join([spelled([cell]) if cell else "" if cell is None else '""' for cell in row])
         if "" in row or len(row) == 1
         else spelled(row)
@@ -83,22 +83,22 @@ def csv_lines(rows: Iterable[Sequence[str | None]], delimiter: str) -> list[str]
     ]
 
 
-def empty_texts(record: str, delimiter: str) -> list[bool]:
-    """For each cell of a record that `csv_line` wrote, whether it is spelled `""`."""
+def find_empty_strings(record: str, delimiter: str) -> list[bool]:
+    """Find which cells of a line of `format_csv_lines` are `""`."""
     one = re.escape(delimiter)
     field = re.compile(rf'("[^"]*(?:""[^"]*)*"|[^{one}]*)(?:{one}|\Z)')
     return [found[1] == '""' for found in field.finditer(record)]
 
 
-def rows_of(block: Block, delimiter: str) -> list[list[str]]:
-    """The cells of each record of the block, line breaks in quotes kept; raises UnreadableError."""
-    if block.data.count(b"\n") == block.count or has_canonical_quotes(block.data, delimiter):
-        with suppress(UnicodeDecodeError, csv.Error):  # which record it is shows below
+def parse_rows(block: Block, delimiter: str) -> list[list[str]]:
+    """Parse the cells of each record of a block; keeps line breaks in quotes. Raises UnreadableRecordError."""
+    if block.data.count(b"\n") == block.record_count or has_canonical_quotes(block.data, delimiter):
+        with suppress(UnicodeDecodeError, csv.Error):  # the record is found below
             text = io.StringIO(block.data.decode("utf-8"), newline="")
-            rows = list(reader(text, delimiter, strict=True))
-            if len(rows) == block.count:
+            rows = list(create_csv_reader(text, delimiter, strict=True))
+            if len(rows) == block.record_count:
                 return rows
-    return [_row(block, index, delimiter) for index in range(block.count)]
+    return [_parse_row(block, index, delimiter) for index in range(block.record_count)]
 
 
 def has_canonical_quotes(data: bytes, delimiter: str) -> bool:
@@ -113,28 +113,29 @@ def has_canonical_quotes(data: bytes, delimiter: str) -> bool:
     return len(quotes) % 2 == 0 and bool(np.isin(before, beside).all() and np.isin(behind, beside).all())
 
 
-def _row(block: Block, index: int, delimiter: str) -> list[str]:
-    record = block.record(index)
+def _parse_row(block: Block, index: int, delimiter: str) -> list[str]:
+    record = block.get_record(index)
     try:
         text = record.decode("utf-8")
-        row = next(reader([text], delimiter, strict=True))
+        row = next(create_csv_reader([text], delimiter, strict=True))
     except UnicodeDecodeError as error:
-        raise UnreadableError(index, f"is not UTF-8: {error}") from error
+        raise UnreadableRecordError(index, f"is not UTF-8: {error}") from error
     except csv.Error as error:
-        raise UnreadableError(index, _problem(record, delimiter)) from error
-    if "\n" in text and not strict_record(delimiter).fullmatch(text):
-        raise UnreadableError(index, _OUT_OF_PLACE)
+        raise UnreadableRecordError(index, _describe_problem(record, delimiter)) from error
+    if "\n" in text and not compile_record_pattern(delimiter).fullmatch(text):
+        raise UnreadableRecordError(index, _OUT_OF_PLACE)
     return row
 
 
-def _problem(record: bytes, delimiter: str) -> str:
-    """Why the csv module does not read the record: what it says itself differs between Python's versions."""
+def _describe_problem(record: bytes, delimiter: str) -> str:
+    """Describe why the csv module cannot parse the record; its own messages differ between Python versions."""
     if b"\0" in record:
         return "is not CSV: it has a NUL character"
     try:
         # What follows an open quote is in the same cell.
         cells = [
-            len(next(reader([record.decode("utf-8") + more], delimiter))) for more in ("", f"{delimiter}x")
+            len(next(create_csv_reader([record.decode("utf-8") + more], delimiter)))
+            for more in ("", f"{delimiter}x")
         ]
     except csv.Error:
         return "is not CSV: it has a carriage return outside of quotes"

@@ -1,4 +1,4 @@
-"""Telling the shape of a model's answers from the first shard that has any."""
+"""Detects the format of the predictions from the first shard that has any."""
 
 from __future__ import annotations
 
@@ -8,67 +8,71 @@ from pathlib import Path
 from typing import Any, Iterable
 
 from include.jobs.blocks import count_records
-from include.jobs.documents import PREDICTIONS, NotJsonError, documents
+from include.jobs.documents import PREDICTIONS_KEY, NotJsonError, iter_documents
 from include.jobs.errors import ConfigError
-from include.jobs.foreign import check_is_text
-from include.jobs.join_spec import JoinSpec, ShardFiles, check_sources
-from include.jobs.json_reading import decode_answer
+from include.jobs.foreign import check_predictions_are_text
+from include.jobs.join_spec import JoinSpec, ShardFiles, find_field_problem
+from include.jobs.json_reading import decode_prediction
 
-_LINES = 100
+_SAMPLE_LINES = 100
 
 
-def detected(spec: JoinSpec, shards: Iterable[ShardFiles]) -> JoinSpec:
-    """The specification with `auto` replaced by what the first shard with answers holds, which is said in the log.
+def resolve_prediction_format(spec: JoinSpec, shards: Iterable[ShardFiles]) -> JoinSpec:
+    """Replace the prediction format `auto` by that of the first shard with predictions, which is logged.
 
-    Of `shards` no more are asked for than are looked at.
+    No more of `shards` are read than needed.
 
     Raises:
-        ConfigError: the wanted fields cannot be had from that shape.
-        JoinError: it is not text.
+        ConfigError: the prediction fields cannot be read from that format.
+        JoinError: the predictions are not text.
     """
     if spec.prediction_format != "auto":
         return spec
     for shard in shards:
-        check_is_text(shard.name, shard.predictions)
-        shape, why = detect(shard.predictions, count_records(shard.records, spec.records_delimiter))
-        if shape:
-            print(f"predictions of shard {shard.name} read as {shape}: {why}", flush=True)
-            problem = check_sources(shape, spec.fields)
+        check_predictions_are_text(shard.name, shard.predictions_path)
+        detected_format, reason = detect_prediction_format(
+            shard.predictions_path, count_records(shard.records_path, spec.records_delimiter)
+        )
+        if detected_format:
+            print(f"predictions of shard {shard.name} read as {detected_format}: {reason}", flush=True)
+            problem = find_field_problem(detected_format, spec.prediction_fields)
             if problem:
-                raise ConfigError(f"the predictions of shard {shard.name} are {shape} ({why}); {problem}")
-            return replace(spec, prediction_format=shape)
-    return replace(spec, prediction_format="jsonlines")  # without any answer the shape is all the same
+                raise ConfigError(
+                    f"the predictions of shard {shard.name} are {detected_format} ({reason}); {problem}"
+                )
+            return replace(spec, prediction_format=detected_format)
+    return replace(spec, prediction_format="jsonlines")  # without predictions the format does not matter
 
 
-def detect(path: Path, records: int) -> tuple[str, str]:
-    """The format of a file of answers to so many records, and what tells it; two empty texts when there are none.
+def detect_prediction_format(path: Path, record_count: int) -> tuple[str, str]:
+    """Detect the format of a file of predictions, and the reason; two empty strings if it has none.
 
-    Arrays a line are one answer each if they are as many as records, else each is a batch of answers.
+    Lines with arrays are one prediction each if they are `record_count`, else each is a batch of predictions.
     """
     with path.open("rb") as file:
-        lines = [line.strip() for line in islice(iter(lambda: file.readline(1 << 20), b""), _LINES)]
+        lines = [line.strip() for line in islice(iter(lambda: file.readline(1 << 20), b""), _SAMPLE_LINES)]
     lines = [line for line in lines if line]
     if not lines:
         return "", ""
-    values = [_decoded(line) for line in lines]
-    if all(isinstance(value, dict) and not isinstance(value.get(PREDICTIONS), list) for value in values):
+    values = [_decode_or_none(line) for line in lines]
+    if all(isinstance(value, dict) and not isinstance(value.get(PREDICTIONS_KEY), list) for value in values):
         return "jsonlines", "each line is a JSON object"
-    if all(isinstance(value, list) for value in values) and count_records(path, None) == records:
+    if all(isinstance(value, list) for value in values) and count_records(path, None) == record_count:
         return "jsonlines", "each line is a JSON array, one a record"
     if lines[0][:1] in (b"{", b"["):
         try:
             with path.open("rb") as file:
-                first: Any = next(documents(file))
+                first: Any = next(iter_documents(file))
         except (NotJsonError, StopIteration):
-            return "csv", "it begins like JSON and is none"
-        if isinstance(first, dict) and PREDICTIONS in first:
-            return "json", f"it begins with a JSON document that has {PREDICTIONS!r}"
+            return "csv", "it begins like JSON but is not JSON"
+        if isinstance(first, dict) and PREDICTIONS_KEY in first:
+            return "json", f"it begins with a JSON document that has {PREDICTIONS_KEY!r}"
         return "json", "it begins with a JSON document"
-    return "csv", "its lines are no JSON objects or arrays"
+    return "csv", "its lines are not JSON objects or arrays"
 
 
-def _decoded(line: bytes) -> Any:
+def _decode_or_none(line: bytes) -> Any:
     try:
-        return decode_answer(line.decode("utf-8"))
+        return decode_prediction(line.decode("utf-8"))
     except ValueError:
         return None

@@ -1,6 +1,6 @@
-"""JSON documents one behind the other, as Batch Transform leaves them when each request is answered by one.
+"""Reads a stream of JSON documents, one for each request of Batch Transform.
 
-`{"predictions": [...]}`, an array, or a single value for each request; with or without anything between them.
+Each is `{"predictions": [...]}`, an array, or a single value; with or without white space between them.
 """
 
 from __future__ import annotations
@@ -9,30 +9,30 @@ import codecs
 import json
 from typing import IO, Any, Iterator
 
-from include.jobs.json_reading import NotAllowedError, decode_document
+from include.jobs.json_reading import UnsupportedJsonError, decode_document
 
 READ_BYTES = 1 << 20
-PREDICTIONS = "predictions"
-_SPACE = " \t\r\n"
+PREDICTIONS_KEY = "predictions"
+_WHITE_SPACE = " \t\r\n"
 
 
 class NotJsonError(Exception):
-    """The file stops being JSON; the text says after how many answers and how it goes on."""
+    """The file is not JSON from some point on; the message has the number of documents before, and the text there."""
 
 
-def answers(file: IO[bytes]) -> Iterator[Any]:
-    """Each answer of the file, in order; raises NotJsonError. Memory is that of the largest document."""
+def iter_predictions(file: IO[bytes]) -> Iterator[Any]:
+    """Iterate over the predictions of the file. Raises NotJsonError. Memory is that of the largest document."""
     count = 0
-    for document in documents(file):
-        if isinstance(document, dict) and isinstance(document.get(PREDICTIONS), list):
-            document = document[PREDICTIONS]
+    for document in iter_documents(file):
+        if isinstance(document, dict) and isinstance(document.get(PREDICTIONS_KEY), list):
+            document = document[PREDICTIONS_KEY]
         for answer in document if isinstance(document, list) else (document,):
             count += 1
             yield answer
 
 
-def documents(file: IO[bytes]) -> Iterator[Any]:
-    """Each JSON document of the file; raises NotJsonError."""
+def iter_documents(file: IO[bytes]) -> Iterator[Any]:
+    """Iterate over the JSON documents of the file. Raises NotJsonError."""
     decoder = codecs.getincrementaldecoder("utf-8")("strict")
     text = ""
     wanted = READ_BYTES
@@ -43,32 +43,32 @@ def documents(file: IO[bytes]) -> Iterator[Any]:
         try:
             text += decoder.decode(data, final=over)
         except UnicodeDecodeError as error:
-            raise NotJsonError(f"behind {found:,} documents the file is not UTF-8: {error}") from error
+            raise NotJsonError(f"after {found:,} documents the file is not UTF-8: {error}") from error
         at = 0
         while True:
-            while at < len(text) and text[at] in _SPACE:
+            while at < len(text) and text[at] in _WHITE_SPACE:
                 at += 1
             if at == len(text):
                 break
             try:
                 document, end = decode_document(text, at)
-            except NotAllowedError as error:
+            except UnsupportedJsonError as error:
                 raise NotJsonError(
-                    f"behind {found:,} documents the file has one that is not read: {error}"
+                    f"after {found:,} documents the file has one that is not supported: {error}"
                 ) from error
             except json.JSONDecodeError as error:
                 if over:
                     start = text[at : at + 60]
                     raise NotJsonError(
-                        f"behind {found:,} documents the file goes on with {start!r}: {error}"
+                        f"after {found:,} documents the file goes on with {start!r}: {error}"
                     ) from error
                 break
             if end == len(text) and not over and not isinstance(document, (dict, list)):
-                break  # a number may go on in what is not yet read
+                break  # a number may continue in bytes not read yet
             found += 1
             at = end
             yield document
         text = text[at:]
         if over:
             return
-        wanted = max(READ_BYTES, len(text))  # a document longer than what was read: twice as much each time
+        wanted = max(READ_BYTES, len(text))  # double the bytes read for a longer document

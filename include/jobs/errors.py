@@ -1,13 +1,13 @@
-"""What can go wrong inside a job, in words for the person who reads a failed run.
+"""Errors of the jobs, with messages for the person who reads a failed run.
 
 JobError
-├── ConfigError        the job was asked for something impossible
-├── FunctionError      the user's own function failed, or gave what it must not give
-├── InputError         an input object is not what the pipeline says it is
-└── JoinError          records and predictions cannot be put together
-    ├── AssociationError   their counts differ
-    ├── EchoError          a prediction is another record's
-    └── PredictionError    one prediction is blank, null or not what was announced
+├── ConfigError        the configuration is invalid, or cannot be met here
+├── FunctionError      the user's function failed, or returned something invalid
+├── InputError         an input object is not as configured
+└── JoinError          records and predictions cannot be joined
+    ├── PredictionCountError   their counts differ
+    ├── EchoError              a prediction belongs to another record
+    └── PredictionError        a prediction is blank, null or not of its type
 """
 
 from __future__ import annotations
@@ -16,39 +16,39 @@ from typing import Any
 
 
 class JobError(Exception):
-    """A failure whose message is meant for people: what was found, where, what is allowed, what to do."""
+    """Base class; messages say what was found, where, what is allowed and what to do."""
 
 
 class ConfigError(JobError):
-    """The job's configuration cannot be carried out."""
+    """The configuration is invalid, or cannot be met in this container."""
 
 
 class FunctionError(JobError):
-    """The user's own function failed, or gave what it must not give."""
+    """The user's function failed, or returned something invalid."""
 
 
 class InputError(JobError):
-    """An input object is not what the configuration says it is."""
+    """An input object is not as configured."""
 
 
 class JoinError(JobError):
-    """Records and predictions of a shard cannot be put together."""
+    """Records and predictions of a shard cannot be joined."""
 
 
-class AssociationError(JoinError):
+class PredictionCountError(JoinError):
     """A shard has more or fewer predictions than records.
 
     Attributes:
         shard: the shard's name.
         records: how many records the shard has.
         predictions: how many predictions were found for them.
-        difference: the first place where the two sides part, in words.
+        difference: the first record without a prediction, or the first prediction without a record.
     """
 
     def __init__(self, shard: str, records: int, predictions: int, difference: str) -> None:
         super().__init__(
             f"shard {shard}: {records:,} records but {predictions:,} predictions; {difference}. "
-            "Nothing was joined: the model must answer exactly one prediction a record."
+            "Nothing was joined: the model must return exactly one prediction for each record."
         )
         self.shard = shard
         self.records = records
@@ -60,7 +60,7 @@ class AssociationError(JoinError):
 
 
 class EchoError(JoinError):
-    """A prediction echoes another record than the one that it stands beside: the answers are shifted or permuted.
+    """A prediction echoes another record than the one at its position: predictions are shifted or permuted.
 
     Attributes:
         shard: the shard's name.
@@ -70,16 +70,16 @@ class EchoError(JoinError):
 
     def __init__(self, shard: str, record: int, column: str, sent: str, echoed: str) -> None:
         super().__init__(
-            f"shard {shard}, record {record:,}: {column} is {sent!r}, but the prediction beside it is for {echoed!r}. "
-            "Nothing was joined: the answers are not in the order of the records.",
+            f"shard {shard}, record {record:,}: {column} is {sent!r}, but its prediction is for {echoed!r}. "
+            "Nothing was joined: the predictions are not in the order of the records.",
         )
         self.shard = shard
         self.record = record
         self.column = column
-        self._said = (shard, record, column, sent, echoed)
+        self._arguments = (shard, record, column, sent, echoed)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), self._said
+        return type(self), self._arguments
 
 
 class PredictionError(JoinError):
@@ -88,11 +88,11 @@ class PredictionError(JoinError):
     Attributes:
         shard: the shard's name.
         record: the record's number within the shard, from 1.
-        problem: what was found, in words.
+        problem: what was found.
     """
 
     def __init__(self, shard: str, record: int, problem: str) -> None:
-        super().__init__(f"shard {shard}, record {record:,}: {problem}. Nothing of this group was joined.")
+        super().__init__(f"shard {shard}, record {record:,}: {problem}. This part was not joined.")
         self.shard = shard
         self.record = record
         self.problem = problem

@@ -1,4 +1,4 @@
-"""What the model sees of records that passed: chosen columns, gaps filled, the user's function applied."""
+"""Builds the features of the records that passed: selects columns, imputes, applies the user's function."""
 
 from __future__ import annotations
 
@@ -8,41 +8,43 @@ from typing import Any, Callable, Sequence
 
 import numpy as np
 
-from include.jobs.config import Config
+from include.jobs.config import PreprocessConfig
 from include.jobs.errors import FunctionError
-from include.jobs.json_reading import is_text
-from include.jobs.pandas_function import columns_twice, load, text, typed
-from include.jobs.rules import Table, shown
+from include.jobs.json_reading import is_encodable
+from include.jobs.pandas_function import find_duplicate_columns, load_function, to_cell, to_series
+from include.jobs.rules import Table, format_cell
 
 Cells = Sequence[str]
 
 
-class Features:
-    """Makes the features of one batch after the other.
+class FeatureBuilder:
+    """Builds the features of each batch.
 
     Attributes:
-        imputed: how many empty cells were filled, by column.
+        imputed: number of imputed cells, by column.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: PreprocessConfig) -> None:
         self._config = config
-        self._numeric = {column.name: column.type for column in config.input.columns if column.numeric}
-        self._call = load(config.function, "function") if config.function else None
+        self._numeric = {
+            column.name: column.type for column in config.input_config.columns if column.is_numeric
+        }
+        self._function = load_function(config.function, "function") if config.function else None
         self.imputed: Counter[str] = Counter()
 
-    def make(
-        self, table: Table, keep: np.ndarray, where: str
+    def build_features(
+        self, table: Table, passed: np.ndarray, records_label: str
     ) -> tuple[list[tuple[str, ...]], dict[int, tuple[str, str]]]:
-        """The features of the rows to keep, and, by place in the table, the rows that turn out to have none.
+        """Build the features of the rows that passed; also returns, by index in the table, the rows that fail here.
 
-        `where` says which records these are. Raises FunctionError when the user's function fails.
+        `records_label` names the records in messages. Raises FunctionError if the user's function fails.
         """
-        places = np.flatnonzero(keep).tolist()
+        places = np.flatnonzero(passed).tolist()
         cells = table.cells
-        if len(places) < table.length:
-            kept = keep.tolist()
+        if len(places) < table.row_count:
+            kept = passed.tolist()
             cells = {name: list(compress(column, kept)) for name, column in cells.items()}
-        for impute in self._config.imputes:
+        for impute in self._config.imputations:
             empty = sum(not cell.strip() for cell in cells.get(impute.column, ()))
             if empty:
                 cells = {
@@ -51,14 +53,14 @@ class Features:
                 }
                 self.imputed[impute.column] += empty
         failed: dict[int, tuple[str, str]] = {}
-        if self._call and places:
-            cells, stayed = self._through_function(self._call, cells, where)
+        if self._function and places:
+            cells, stayed = self._apply_function(self._function, cells, records_label)
             if len(stayed) < len(places):
-                reason = ("function", f"{self._name} left the record out")
+                reason = ("function", f"{self._function_name} left the record out")
                 failed = {place: reason for at, place in enumerate(places) if at not in stayed}
                 places = [place for at, place in enumerate(places) if at in stayed]
-        columns = [cells[name] for name in self._config.features]
-        breaks = _line_breaks(self._config.features, columns)
+        columns = [cells[name] for name in self._config.feature_columns]
+        breaks = _line_breaks(self._config.feature_columns, columns)
         rows = list(zip(*columns))
         if breaks:
             failed.update((places[at], ("line break", reason)) for at, reason in breaks.items())
@@ -66,62 +68,68 @@ class Features:
         return rows, failed
 
     @property
-    def _name(self) -> str:
+    def _function_name(self) -> str:
         function = self._config.function
         return f"{function.module}.{function.name}" if function else ""
 
-    def _through_function(
-        self, call: Callable[[Any], Any], cells: dict[str, Cells], where: str
+    def _apply_function(
+        self, function: Callable[[Any], Any], cells: dict[str, Cells], records_label: str
     ) -> tuple[dict[str, Cells], set[int]]:
-        """The function's columns as cells, and which of the rows it kept."""
+        """Apply the user's function; returns its columns as cells, and the rows that it kept."""
         import pandas as pd
 
-        given = pd.DataFrame(
+        input_frame = pd.DataFrame(
             {
-                name: typed(self._numeric.get(name), [cell or None for cell in column])
+                name: to_series(self._numeric.get(name), [cell or None for cell in column])
                 for name, column in cells.items()
             }
         )
         try:
-            made = call(given.copy())
+            output_frame = function(input_frame.copy())
         except Exception as error:
-            raise FunctionError(f"{self._name} failed on {where}: {type(error).__name__}: {error}") from error
-        if not isinstance(made, pd.DataFrame):
-            raise FunctionError(f"{self._name} gave {type(made).__name__}, it must give a pandas DataFrame")
-        if not made.index.is_unique or not made.index.isin(given.index).all():
             raise FunctionError(
-                f"{self._name} gave rows that it was not given: it must keep the index of the rows"
+                f"{self._function_name} failed on {records_label}: {type(error).__name__}: {error}"
+            ) from error
+        if not isinstance(output_frame, pd.DataFrame):
+            raise FunctionError(
+                f"{self._function_name} returned {type(output_frame).__name__}, it must return a pandas DataFrame"
             )
-        missing = [name for name in self._config.features if name not in made.columns]
+        if not output_frame.index.is_unique or not output_frame.index.isin(input_frame.index).all():
+            raise FunctionError(
+                f"{self._function_name} returned rows that are not in its input: it must keep the index of the rows"
+            )
+        missing = [name for name in self._config.feature_columns if name not in output_frame.columns]
         if missing:
             raise FunctionError(
-                f"{self._name} made no column {', '.join(missing)}, which features.columns names"
+                f"{self._function_name} made no column {', '.join(missing)}, which features.columns names"
             )
-        twice = columns_twice(self._config.features, made)
-        if twice:
+        duplicate_names = find_duplicate_columns(self._config.feature_columns, output_frame)
+        if duplicate_names:
             raise FunctionError(
-                f"{self._name} made column {', '.join(twice)} twice, which features.columns names"
+                f"{self._function_name} made column {', '.join(duplicate_names)} twice, which features.columns names"
             )
-        made = made.sort_index()
-        stayed = made.index.tolist()
-        found: dict[str, Cells] = {}
-        for name in self._config.features:
-            column = made[name]
-            if name in cells and column.equals(given[name].loc[stayed]):
-                found[name] = [cells[name][at] for at in stayed]  # untouched: its own text, to the digit
+        output_frame = output_frame.sort_index()
+        kept_rows = output_frame.index.tolist()
+        feature_cells: dict[str, Cells] = {}
+        for name in self._config.feature_columns:
+            column = output_frame[name]
+            if name in cells and column.equals(input_frame[name].loc[kept_rows]):
+                feature_cells[name] = [
+                    cells[name][at] for at in kept_rows
+                ]  # unchanged: keep its original text
             else:
-                found[name] = [text(value) for value in column.tolist()]
-                strange = next((cell for cell in found[name] if not is_text(cell)), None)
-                if strange is not None:
+                feature_cells[name] = [to_cell(value) for value in column.tolist()]
+                not_encodable = next((cell for cell in feature_cells[name] if not is_encodable(cell)), None)
+                if not_encodable is not None:
                     raise FunctionError(
-                        f"{self._name} made {name} {shown(strange)} of {where}, which is not text: it has half of a "
-                        f"surrogate pair"
+                        f"{self._function_name} made {name} {format_cell(not_encodable)} of {records_label}, which "
+                        "is not text: it has half of a surrogate pair"
                     )
-        return found, set(stayed)
+        return feature_cells, set(kept_rows)
 
 
 def _line_breaks(names: Sequence[str], columns: Sequence[Cells]) -> dict[int, str]:
-    """The rows with a feature that would end a line: SageMaker cuts there and knows nothing of quotes."""
+    """Find the rows with a line break in a feature: SageMaker splits at line breaks, also within quotes."""
     found: dict[int, str] = {}
     for name, column in zip(names, columns):
         together = "".join(column)
@@ -129,6 +137,6 @@ def _line_breaks(names: Sequence[str], columns: Sequence[Cells]) -> dict[int, st
             for at, cell in enumerate(column):
                 if "\n" in cell or "\r" in cell:
                     found.setdefault(
-                        at, f"feature {name} is {shown(cell)}: a line break cannot be sent to the model"
+                        at, f"feature {name} is {format_cell(cell)}: a line break cannot be sent to the model"
                     )
     return found

@@ -1,4 +1,4 @@
-"""How many records of each group came in and how many of them were rejected, and by which rule."""
+"""Counts records and rejects of each group of the sensitive columns, by rule."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from bisect import bisect_right
 from collections import Counter
 from typing import Any, Mapping, Sequence
 
-from include.jobs.config import Group
+from include.jobs.config import SensitiveColumn
 
-MOST_GROUPS = 200
-EMPTY, OTHER, UNREADABLE = "(empty)", "(other)", "(unreadable)"
+MAX_GROUPS = 200
+EMPTY_GROUP, OTHER_GROUP, UNREADABLE_GROUP = "(empty)", "(other)", "(unreadable)"
 
 
-class Groups:
-    """Counts by group for each sensitive column."""
+class GroupCounts:
+    """Counts of records and rejects by group, for each sensitive column."""
 
-    def __init__(self, groups: Sequence[Group]) -> None:
+    def __init__(self, groups: Sequence[SensitiveColumn]) -> None:
         self._groups = groups
         self._records: dict[str, Counter[str]] = {group.column: Counter() for group in groups}
         self._rejected: dict[str, dict[str, Counter[str]]] = {group.column: {} for group in groups}
@@ -23,18 +23,20 @@ class Groups:
     def add(
         self, cells: Mapping[str, Sequence[str]], numbers: Mapping[str, Any], failed: Mapping[int, str]
     ) -> None:
-        """Count the rows of a table; `failed` has the rule by place in it."""
+        """Count the rows of a table; `failed` has the rule of each rejected row by index."""
         for group in self._groups:
             if group.column in cells:
-                labels = labels_of(group, cells[group.column], numbers.get(group.column))
+                labels = label_rows(group, cells[group.column], numbers.get(group.column))
             else:
-                labels = [EMPTY] * (len(next(iter(cells.values()))) if cells else 0)
+                labels = [EMPTY_GROUP] * (len(next(iter(cells.values()))) if cells else 0)
             self._count(group, Counter(labels), [(labels[at], rule) for at, rule in failed.items()])
 
     def add_unreadable(self, rules: Sequence[str]) -> None:
-        """Count records whose group cannot be told, each rejected by the rule."""
+        """Count records whose group is unknown, each rejected by the rule at its index."""
         for group in self._groups:
-            self._count(group, Counter({UNREADABLE: len(rules)}), [(UNREADABLE, rule) for rule in rules])
+            self._count(
+                group, Counter({UNREADABLE_GROUP: len(rules)}), [(UNREADABLE_GROUP, rule) for rule in rules]
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """By column and group: `records`, `rejected` and `by_rule`."""
@@ -51,29 +53,32 @@ class Groups:
             for column, records in self._records.items()
         }
 
-    def _count(self, group: Group, labels: Counter[str], rejected: Sequence[tuple[str, str]]) -> None:
+    def _count(
+        self, group: SensitiveColumn, labels: Counter[str], rejected: Sequence[tuple[str, str]]
+    ) -> None:
         records = self._records[group.column]
         known = {label: label for label in labels}
         for label, count in labels.items():
-            if label not in records and len(records) >= MOST_GROUPS:
-                known[label] = OTHER
+            if label not in records and len(records) >= MAX_GROUPS:
+                known[label] = OTHER_GROUP
             records[known[label]] += count
         for label, rule in rejected:
             self._rejected[group.column].setdefault(known[label], Counter())[rule] += 1
 
 
-def labels_of(group: Group, cells: Sequence[str], numbers: Any) -> list[str]:
-    """The group of each row; `numbers` has the column as float64, NaN for null, where there are edges."""
-    if not group.edges:
-        return [cell or EMPTY for cell in cells]
-    names = _bins(group.edges)
+def label_rows(column: SensitiveColumn, cells: Sequence[str], numbers: Any) -> list[str]:
+    """Label each row with its group; `numbers` has the column as float64, NaN for null, if it has edges."""
+    if not column.edges:
+        return [cell or EMPTY_GROUP for cell in cells]
+    names = _format_bins(column.edges)
     return [
-        EMPTY if value != value else names[bisect_right(group.edges, value)] for value in numbers.tolist()
+        EMPTY_GROUP if value != value else names[bisect_right(column.edges, value)]
+        for value in numbers.tolist()
     ]
 
 
-def merge_groups(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The counts of several hosts in one; each document is what `Groups.to_dict` gave."""
+def merge_group_counts(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Merge the counts of several hosts; each document is the result of `GroupCounts.to_dict`."""
     merged: dict[str, Any] = {}
     for document in documents:
         for column, groups in document.items():
@@ -88,7 +93,7 @@ def merge_groups(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return merged
 
 
-def _bins(edges: Sequence[float]) -> list[str]:
+def _format_bins(edges: Sequence[float]) -> list[str]:
     shown = [f"{edge:g}" for edge in edges]
     return [
         f"below {shown[0]}",

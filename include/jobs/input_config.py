@@ -1,4 +1,4 @@
-"""The `input` part of preprocess.json: how the objects are written and which columns their records have."""
+"""Reads the `input` section of preprocess.json: format of the objects and columns of their records."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import codecs
 from dataclasses import dataclass
 
 from include.jobs.errors import ConfigError
-from include.jobs.fields import Fields
+from include.jobs.fields import FieldReader
 
 FORMATS = ("csv", "jsonlines", "parquet")
 COMPRESSIONS = ("none", "gzip", "zstd", "auto")
-TYPES = ("string", "integer", "float")
+COLUMN_TYPES = ("string", "integer", "float")
 
 
 @dataclass(frozen=True)
@@ -20,18 +20,18 @@ class Column:
     optional: bool = False
 
     @property
-    def numeric(self) -> bool:
+    def is_numeric(self) -> bool:
         return self.type != "string"
 
 
 @dataclass(frozen=True)
-class Input:
-    """How the input objects are written.
+class InputConfig:
+    """Format and columns of the input objects.
 
     Attributes:
-        escape: in CSV what makes a quote within quotes a plain character, besides another quote.
-        compression: `auto` decides for each object by its first bytes.
-        columns: all columns in the order of the file; those that an object may leave out come last.
+        escape: in CSV, the character that escapes a quote within quotes; a doubled quote always does.
+        compression: `auto` detects it for each object by its first bytes.
+        columns: all columns in the order of the file; optional ones come last.
     """
 
     format: str
@@ -43,21 +43,21 @@ class Input:
     escape: str | None = None
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def column_names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
 
     @property
-    def required(self) -> int:
-        """How many columns every record has."""
+    def required_count(self) -> int:
+        """Number of columns that are not optional."""
         return sum(not column.optional for column in self.columns)
 
-    def column(self, name: str) -> Column:
+    def get_column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
 
 
-def parse_input(top: Fields) -> Input:
-    fields = Fields(
-        top.get("input", dict),
+def parse_input(root: FieldReader) -> InputConfig:
+    fields = FieldReader(
+        root.get("input", dict),
         "input",
         ("format", "header", "delimiter", "escape", "encoding", "compression", "columns"),
     )
@@ -76,22 +76,24 @@ def parse_input(top: Fields) -> Input:
         codecs.lookup(encoding)
     except LookupError as error:
         raise ConfigError(f"input.encoding is {encoding!r}, which Python does not know; try utf-8") from error
-    return Input(
-        format=fields.choice("format", FORMATS, "csv"),
+    return InputConfig(
+        format=fields.get_choice("format", FORMATS, "csv"),
         header=fields.get("header", bool, False),
         delimiter=delimiter,
         encoding=encoding,
-        compression=fields.choice("compression", COMPRESSIONS, "none"),
-        columns=_columns(fields),
+        compression=fields.get_choice("compression", COMPRESSIONS, "none"),
+        columns=_parse_columns(fields),
         escape=escape,
     )
 
 
-def _columns(fields: Fields) -> tuple[Column, ...]:
+def _parse_columns(fields: FieldReader) -> tuple[Column, ...]:
     columns: list[Column] = []
     for index, value in enumerate(fields.get("columns", list)):
-        one = Fields(value, f"input.columns[{index}]", ("name", "type", "optional"))
-        column = Column(one.get("name", str), one.choice("type", TYPES), one.get("optional", bool, False))
+        one = FieldReader(value, f"input.columns[{index}]", ("name", "type", "optional"))
+        column = Column(
+            one.get("name", str), one.get_choice("type", COLUMN_TYPES), one.get("optional", bool, False)
+        )
         if column.name in {other.name for other in columns}:
             raise ConfigError(f"input.columns[{index}].name is {column.name!r} a second time")
         if columns and columns[-1].optional and not column.optional:
@@ -105,7 +107,9 @@ def _columns(fields: Fields) -> tuple[Column, ...]:
     return tuple(columns)
 
 
-def known_column(source: Input, name: str, path: str) -> None:
-    """Raises ConfigError when the input has no column `name`; `path` is where it is named."""
-    if name not in source.names:
-        raise ConfigError(f"{path} names column {name!r}, the input has {', '.join(source.names)}")
+def require_column(input_config: InputConfig, column_name: str, config_path: str) -> None:
+    """Raise ConfigError if the input has no column `column_name`; `config_path` is the field that names it."""
+    if column_name not in input_config.column_names:
+        raise ConfigError(
+            f"{config_path} names column {column_name!r}, the input has {', '.join(input_config.column_names)}"
+        )

@@ -1,6 +1,6 @@
-"""The aligned join: the n-th record of a shard beside the n-th prediction for it.
+"""Joins the n-th record of a shard with its n-th prediction.
 
-Batch Transform keeps the order within an object, so shards join on their own, in memory for one block.
+Batch Transform keeps the order within an object, so each shard is joined on its own, one block in memory at a time.
 """
 
 from __future__ import annotations
@@ -13,81 +13,81 @@ from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator
 
 from include.jobs import blocks
-from include.jobs.answers import Taken, open_answers
-from include.jobs.blocks import Blocks
-from include.jobs.detect import detected
+from include.jobs.answers import PredictionBatch, open_predictions
+from include.jobs.blocks import BlockReader
+from include.jobs.detect import resolve_prediction_format
 from include.jobs.errors import EchoError, JoinError
-from include.jobs.hook import Hook
-from include.jobs.join_spec import JoinSpec, ShardCount, ShardFiles
-from include.jobs.prediction_statistics import Statistics
-from include.jobs.records import Records
+from include.jobs.hook import JoinFunctionRunner
+from include.jobs.join_spec import JoinSpec, ShardFiles, ShardRowCount
+from include.jobs.prediction_statistics import PredictionStatistics
+from include.jobs.records import RecordBlock
 from include.jobs.sink import Sink
 from include.jobs.sinks import SINKS
-from include.jobs.unchecked import check_records, named_in
+from include.jobs.unchecked import check_records, find_possible_members
 
-__all__ = ["JoinSpec", "ShardCount", "ShardFiles", "count_records", "join_group"]
+__all__ = ["JoinSpec", "ShardFiles", "ShardRowCount", "count_file_records", "join_shards"]
 
 
-def join_group(
+def join_shards(
     shards: Iterable[ShardFiles],
     output: Path,
     spec: JoinSpec,
-    threads: int = 2,
-    statistics: Statistics | None = None,
-) -> list[ShardCount]:
-    """Join the shards, in their order, into the one file `output`; returns the rows of each.
+    parser_threads: int = 2,
+    statistics: PredictionStatistics | None = None,
+) -> list[ShardRowCount]:
+    """Join the shards, in their order, into the file `output`; returns the row count of each.
 
-    Streams: memory is that of a few blocks, whatever the shards' size. `output` appears whole or not at all.
-    Of `shards` the next one is asked for when the one before it is read.
-    `threads` parse ahead of the one that writes. The answers are counted in `statistics`, where it is given.
+    Streams: memory is a few blocks, whatever the size of the shards. `output` is written completely or not at all.
+    The iterator `shards` is advanced when the shard before is read.
+    `parser_threads` threads parse ahead of the one that writes. Predictions are counted in `statistics`, if given.
 
     Raises:
-        AssociationError: a shard has not as many predictions as records.
+        PredictionCountError: a shard does not have one prediction for each record.
         EchoError: a prediction echoes another record than its own.
-        PredictionError: a prediction is blank, null, NaN or not what the specification says.
-        JoinError: a record does not have the columns, or a number, that it was said to have.
-        FunctionError: the user's own function failed, or gave what it must not give.
+        PredictionError: a prediction is blank, null, NaN or not of the specified type.
+        JoinError: a record does not have the specified columns or types.
+        FunctionError: the user's function failed, or returned invalid rows.
     """
-    looked_at, shards = tee(shards)
-    spec = detected(spec, looked_at)
-    del looked_at  # it would keep them all
-    written = unfinished(output)
-    hook = Hook(spec, spec.function) if spec.function else None
-    sink = SINKS[spec.format](written, spec)
-    prepare = partial(_prepare, spec, sink, hook, statistics)
-    counts: list[ShardCount] = []
+    peeked, shards = tee(shards)
+    spec = resolve_prediction_format(spec, peeked)
+    del peeked  # tee would keep all of them
+    partial_path = get_partial_path(output)
+    hook = JoinFunctionRunner(spec, spec.function) if spec.function else None
+    sink = SINKS[spec.output_format](partial_path, spec)
+    prepare = partial(_prepare_block, spec, sink, hook, statistics)
+    counts: list[ShardRowCount] = []
     problems: list[str] = []
     try:
         try:
-            for prepared, counted in in_order(
-                _work(shards, spec, prepare, sink.block_bytes, counts, problems), threads
+            for prepared, counted in run_in_order(
+                _iter_block_tasks(shards, spec, prepare, sink.block_bytes, counts, problems), parser_threads
             ):
                 sink.write(prepared)
                 if statistics is not None:
-                    statistics.add(counted)
+                    statistics.merge(counted)
             if problems:
-                raise JoinError(f"{problems[0]}. Nothing of this group was joined.")
+                raise JoinError(f"{problems[0]}. This part was not joined.")
         finally:
             sink.close()
-        written.replace(output)
+        partial_path.replace(output)
     finally:
-        written.unlink(missing_ok=True)
+        partial_path.unlink(missing_ok=True)
     return counts
 
 
-def unfinished(output: Path) -> Path:
-    """Where an output is written until it is whole; only ever appended to."""
+def get_partial_path(output: Path) -> Path:
+    """Get the path where an output is written until it is complete; the file is only appended to."""
     return output.with_name(output.name + ".partial")
 
 
-def in_order(work: Iterable[Callable[[], Any]], threads: int) -> Iterator[Any]:
-    """What each piece of work gives, in order, a few of them being worked on ahead.
+def run_in_order(tasks: Iterable[Callable[[], Any]], threads: int) -> Iterator[Any]:
+    """Run the tasks on threads, a few of them ahead, and yield their results in order.
 
-    Reading, parsing and writing then overlap: what takes the time in each of them holds no lock of Python's.
+    Reading, parsing and writing overlap, since most of their time is spent without the GIL.
     """
     with ThreadPoolExecutor(threads) as pool:
         ahead: deque[Future[Any]] = deque()
-        for piece in work:
+        for piece in tasks:
             ahead.append(pool.submit(piece))
             if len(ahead) > threads + 1:
                 yield ahead.popleft().result()
@@ -95,81 +95,87 @@ def in_order(work: Iterable[Callable[[], Any]], threads: int) -> Iterator[Any]:
             yield ahead.popleft().result()
 
 
-def count_records(path: Path, delimiter: str) -> int:
-    """How many records a CSV (by its suffix; a header counts too) or JSON Lines file holds; `delimiter` is CSV's."""
+def count_file_records(path: Path, delimiter: str) -> int:
+    """Count the records of a CSV file (by its suffix; the header counts) or JSON Lines file; `delimiter` is for CSV."""
     return blocks.count_records(path, delimiter if path.suffix == ".csv" else None)
 
 
-def _work(
+def _iter_block_tasks(
     shards: Iterable[ShardFiles],
     spec: JoinSpec,
-    prepare: Callable[[Records, Taken], Any],
+    prepare: Callable[[RecordBlock, PredictionBatch], Any],
     block_bytes: int,
-    counts: list[ShardCount],
+    counts: list[ShardRowCount],
     problems: list[str],
 ) -> Iterator[Callable[[], Any]]:
-    """One piece of work for each block; `counts` gets each shard once all of it is given out, `problems` what is wrong
-    with all of them together."""
+    """Yield one task for each block. Adds to `counts` when a shard is read, and to `problems` what is wrong with all of
+    them together."""
     known = {column.name for column in spec.columns}
-    # Many writers leave out a member that is null, so one shard may well be without it; all of them are not.
-    may_lack = not spec.checked and spec.records_format == "jsonlines"
+    # Many writers omit null members, so one shard may lack a member; all shards together must have it.
+    may_lack_members = not spec.is_preprocessed and spec.records_format == "jsonlines"
     wanted: set[str] = set()
     found: set[str] = set()
     for shard in shards:
         unknown = [name for name in shard.columns if name not in known]
         if unknown:
             raise JoinError(
-                f"shard {shard.name} has columns that the pipeline does not: {', '.join(unknown)}"
+                f"shard {shard.name} has columns that the pipeline does not have: {', '.join(unknown)}"
             )
-        with shard.records.open("rb") as left, shard.predictions.open("rb") as right:
-            answers = open_answers(shard, spec, right)
+        with shard.records_path.open("rb") as records_file, shard.predictions_path.open(
+            "rb"
+        ) as predictions_file:
+            prediction_reader = open_predictions(shard, spec, predictions_file)
             rows = 0
-            wanted.update(shard.columns if may_lack else ())
-            for block in Blocks(left, spec.records_delimiter, min(block_bytes, blocks.BLOCK_BYTES)):
-                taken = answers.take(block.count)
-                if taken.count < block.count:
-                    raise answers.mismatch()
-                found |= named_in(block.data, wanted - found)
-                records = Records(spec, shard.name, rows + 1, tuple(shard.columns), block)
-                yield partial(prepare, records, taken)
-                rows += block.count
-            if answers.take(1).count:
-                raise answers.mismatch()
-        counts.append(ShardCount(shard.name, rows))
+            wanted.update(shard.columns if may_lack_members else ())
+            for block in BlockReader(
+                records_file, spec.records_delimiter, min(block_bytes, blocks.BLOCK_BYTES)
+            ):
+                predictions = prediction_reader.next_batch(block.record_count)
+                if predictions.prediction_count < block.record_count:
+                    raise prediction_reader.build_count_error()
+                found |= find_possible_members(block.data, wanted - found)
+                records = RecordBlock(spec, shard.name, rows + 1, tuple(shard.columns), block)
+                yield partial(prepare, records, predictions)
+                rows += block.record_count
+            if prediction_reader.next_batch(1).prediction_count:
+                raise prediction_reader.build_count_error()
+        counts.append(ShardRowCount(shard.name, rows))
     absent = sorted(wanted - found)
-    if absent and any(count.rows for count in counts):
-        shards_read = " to ".join(dict.fromkeys((counts[0].shard, counts[-1].shard)))
+    if absent and any(count.row_count for count in counts):
+        shards_read = " to ".join(dict.fromkeys((counts[0].shard_name, counts[-1].shard_name)))
         problems.append(
             f"shard {shards_read}: no record has {', '.join(absent)}; correct input.columns, or add a preprocess "
             f"section, in which columns may be optional"
         )
 
 
-def _prepare(
+def _prepare_block(
     spec: JoinSpec,
     sink: Sink,
-    hook: Hook | None,
-    statistics: Statistics | None,
-    records: Records,
-    taken: Taken,
+    hook: JoinFunctionRunner | None,
+    statistics: PredictionStatistics | None,
+    records: RecordBlock,
+    predictions: PredictionBatch,
 ) -> tuple[Any, Any]:
-    """What the sink is to write of a block, and the block's statistics where they are wanted."""
-    if not spec.checked:
+    """Prepare what the sink writes for a block, and the statistics of the block if requested."""
+    if not spec.is_preprocessed:
         check_records(records)
-    if any(field.echoes for field in spec.fields):
-        _check_echoes(spec, records, taken)
-    prepared = sink.prepare(records, taken) if hook is None else sink.prepare_cells(hook(records, taken))
-    return prepared, None if statistics is None else statistics.of(records, taken)
+    if any(field.is_echo for field in spec.prediction_fields):
+        _check_echoes(spec, records, predictions)
+    prepared = (
+        sink.prepare(records, predictions) if hook is None else sink.prepare_cells(hook(records, predictions))
+    )
+    return prepared, None if statistics is None else statistics.count_block(records, predictions)
 
 
-def _check_echoes(spec: JoinSpec, records: Records, taken: Taken) -> None:
-    """Compare what the model echoes of each record with the record itself."""
-    cells = records.cells()
-    for field, answered in zip(spec.fields, taken.texts()):
-        if field.echoes:
+def _check_echoes(spec: JoinSpec, records: RecordBlock, predictions: PredictionBatch) -> None:
+    """Compare the columns that the model echoes with the records."""
+    cells = records.read_cells()
+    for field, echoed in zip(spec.prediction_fields, predictions.read_texts()):
+        if field.is_echo:
             sent = cells[field.column.name]
-            for index, (ours, theirs) in enumerate(zip(sent, answered)):
+            for index, (ours, theirs) in enumerate(zip(sent, echoed)):
                 if (ours or "") != theirs:
                     raise EchoError(
-                        records.shard, records.first + index, field.column.name, ours or "", theirs
+                        records.shard, records.first_record + index, field.column.name, ours or "", theirs
                     )

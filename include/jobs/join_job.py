@@ -1,8 +1,8 @@
-"""Processing job: the join of a run that is too large for Airflow's workers, on as many instances as wanted.
+"""Processing job: joins a run that is too large for Airflow workers, on several instances.
 
-Run by SageMaker as `python3 -m include.jobs.join_job`; README.md beside this file has its configuration. SageMaker
-brings each instance its share of the records (by key) and all predictions, which are much smaller: so a record and its
-prediction meet whatever instance the record came to. Each shard becomes one file of the output.
+Run by SageMaker as `python3 -m include.jobs.join_job`; README.md of `jobs` describes its configuration. Each instance
+gets its share of the records (ShardedByS3Key) and all predictions (FullyReplicated), which are much smaller: so the
+predictions of a record are on its instance. Each shard becomes one file of the output.
 """
 
 from __future__ import annotations
@@ -18,64 +18,64 @@ from typing import Any
 
 from include.jobs.container import Container, run_job, write_json
 from include.jobs.errors import ConfigError, InputError
-from include.jobs.fields import Fields
+from include.jobs.fields import FieldReader
 from include.jobs.join import JoinSpec, ShardFiles
-from include.jobs.parts import STATISTICS_SUFFIX, join_part, part_name
+from include.jobs.parts import STATISTICS_SUFFIX, format_part_name, join_part
 from include.jobs.sinks import SINKS
 
-VERSION = 1
-CONFIG = "join.json"
-# Each shard that is being joined has one thread that reads and writes and two that parse.
-THREADS = 2
+JOIN_VERSION = 1
+CONFIG_FILE = "join.json"
+# Each shard that is joined has one thread that reads and writes, and this many that parse.
+THREADS_PER_SHARD = 2
 
 
 @dataclass(frozen=True)
-class JoinTask:
-    """One shard to be joined into one file.
+class JoinShard:
+    """One shard, which is joined into one file.
 
     Attributes:
-        number: its place among all shards of the run.
-        records, predictions: below the inputs of these names.
+        number: its index among all shards of the run.
+        records_path, predictions_path: relative to the inputs `records` and `predictions`.
     """
 
     number: int
     name: str
     columns: tuple[str, ...]
-    records: str
-    predictions: str
+    records_path: str
+    predictions_path: str
 
 
 @dataclass(frozen=True)
 class JoinConfig:
-    """The whole of join.json."""
+    """The content of join.json."""
 
     spec: JoinSpec
-    shards: tuple[JoinTask, ...]
+    shards: tuple[JoinShard, ...]
 
 
-def join(container: Container, config: JoinConfig) -> dict[str, Any]:
-    """Join this host's shards below the container's output; returns the host's manifest.
+def join_host_shards(container: Container, config: JoinConfig) -> dict[str, Any]:
+    """Join the shards of this host into the container's output; returns the manifest of the host.
 
     Raises:
-        InputError: SageMaker brought records without their predictions.
-        JoinError, ConfigError, FunctionError: as the join does.
+        InputError: a shard has records here, but no predictions.
+        JoinError, ConfigError, FunctionError: as `join_shards`.
     """
     started = time.time()
-    busy = time.perf_counter()
-    SINKS[config.spec.format].require()
-    own = own_shards(container, config)
-    parts = container.output / "parts"
+    busy_since = time.perf_counter()
+    SINKS[config.spec.output_format].require_packages()
+    host_shards = select_own_shards(container, config)
+    parts = container.output_dir / "parts"
     parts.mkdir(parents=True, exist_ok=True)
 
-    def joined(task: JoinTask) -> dict[str, Any]:
-        name = part_name(task.number, config.spec)
+    def join_one_shard(task: JoinShard) -> dict[str, Any]:
+        name = format_part_name(task.number, config.spec)
         files = ShardFiles(
             task.name,
-            container.input("records") / task.records,
-            container.input("predictions") / task.predictions,
+            container.get_input_dir("records") / task.records_path,
+            container.get_input_dir("predictions") / task.predictions_path,
             task.columns,
         )
-        part = join_part([files], parts / name, config.spec, THREADS)
+        part = join_part([files], parts / name, config.spec, THREADS_PER_SHARD)
         return {
             "number": task.number,
             "key": f"parts/{name}",
@@ -83,49 +83,55 @@ def join(container: Container, config: JoinConfig) -> dict[str, Any]:
             **part,
         }
 
-    # What takes the time holds no lock of Python's, so threads use all cores.
-    with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // THREADS)) as pool:
-        done = list(pool.map(joined, own))
+    # Most of the time is spent without the GIL, so threads use all cores.
+    with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // THREADS_PER_SHARD)) as pool:
+        parts_written = list(pool.map(join_one_shard, host_shards))
     manifest = {
-        "version": VERSION,
+        "version": JOIN_VERSION,
         "host": container.host,
         "hosts": list(container.hosts),
-        "parts": done,
-        "rows": sum(part["rows"] for part in done),
-        "busy_seconds": round(time.perf_counter() - busy, 3),
+        "parts": parts_written,
+        "rows": sum(part["rows"] for part in parts_written),
+        "busy_seconds": round(time.perf_counter() - busy_since, 3),
         "started_at": started,
         "ended_at": time.time(),
     }
-    write_json(container.output / "manifest" / f"{container.host}.json", manifest)
+    write_json(container.output_dir / "manifest" / f"{container.host}.json", manifest)
     return manifest
 
 
-def own_shards(container: Container, config: JoinConfig) -> list[JoinTask]:
-    """The shards whose records came to this host; nothing is joined unless their predictions did too."""
-    own = [task for task in config.shards if (container.input("records") / task.records).is_file()]
-    lacking = [task.name for task in own if not (container.input("predictions") / task.predictions).is_file()]
-    if lacking:
+def select_own_shards(container: Container, config: JoinConfig) -> list[JoinShard]:
+    """Select the shards whose records are on this host. Raises InputError unless their predictions are there too."""
+    host_shards = [
+        task for task in config.shards if (container.get_input_dir("records") / task.records_path).is_file()
+    ]
+    without_predictions = [
+        task.name
+        for task in host_shards
+        if not (container.get_input_dir("predictions") / task.predictions_path).is_file()
+    ]
+    if without_predictions:
         raise InputError(
-            f"{len(lacking):,} of the {len(own):,} shards of {container.host} have records but no predictions, "
-            f"{lacking[0]} first. Nothing was joined."
+            f"{len(without_predictions):,} of the {len(host_shards):,} shards of {container.host} have records but "
+            f"no predictions, {without_predictions[0]} first. Nothing was joined."
         )
-    return own
+    return host_shards
 
 
 def read_join_config(path: Path) -> JoinConfig:
-    """Read and check join.json; raises ConfigError naming the field."""
+    """Read and validate join.json. Raises ConfigError that names the field."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
-    top = Fields(document, "", ("version", "spec", "shards"))
-    if top.get("version", int) != VERSION:
-        raise ConfigError(f"version is {document['version']}, this job reads version {VERSION}")
+    top = FieldReader(document, "", ("version", "spec", "shards"))
+    if top.get("version", int) != JOIN_VERSION:
+        raise ConfigError(f"version is {document['version']}, this job reads version {JOIN_VERSION}")
     shards = []
     for index, value in enumerate(top.get("shards", list)):
-        one = Fields(value, f"shards[{index}]", ("number", "name", "columns", "records", "predictions"))
+        one = FieldReader(value, f"shards[{index}]", ("number", "name", "columns", "records", "predictions"))
         shards.append(
-            JoinTask(
+            JoinShard(
                 one.get("number", int),
                 one.get("name", str),
                 tuple(one.get("columns", list)),
@@ -137,11 +143,11 @@ def read_join_config(path: Path) -> JoinConfig:
 
 
 def main() -> int:
-    def work(container: Container) -> str:
-        manifest = join(container, read_join_config(container.config / CONFIG))
+    def job(container: Container) -> str:
+        manifest = join_host_shards(container, read_join_config(container.config_dir / CONFIG_FILE))
         return f"{manifest['host']}: {manifest['rows']:,} rows of {len(manifest['parts']):,} shards joined"
 
-    return run_job(work)
+    return run_job(job)
 
 
 if __name__ == "__main__":

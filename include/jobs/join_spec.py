@@ -1,4 +1,4 @@
-"""What a join puts together, as frozen nouns."""
+"""Reads and validates the specification of a join: columns, formats, predictions and function."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
-from include.jobs.config import TYPES, Function, Group, parse_groups
+from include.jobs.config import COLUMN_TYPES, SensitiveColumn, UserFunction, parse_sensitive_columns
 from include.jobs.errors import ConfigError
-from include.jobs.fields import Fields
+from include.jobs.fields import FieldReader
 
-OUTPUT_FORMATS = ("parquet", "csv", "jsonl")
+OUTPUT_FORMATS = ("parquet", "csv", "jsonlines")
 PREDICTION_FORMATS = ("jsonlines", "csv", "json", "auto")
 RECORD_FORMATS = ("csv", "jsonlines")
-KEYS = (
+SPEC_KEYS = (
     "columns",
     "keep",
-    "unnamed",
+    "include_extra_members",
     "delimiter",
     "encoding",
     "records",
-    "empty_texts",
-    "checked",
+    "has_quoted_empty_strings",
+    "is_preprocessed",
     "format",
     "predictions",
     "function",
     "sensitive",
     "selected",
 )
-# A nested part of an answer may be kept as the JSON it is.
-PREDICTION_TYPES = (*TYPES, "json")
+# A nested part of a prediction may be kept as JSON.
+PREDICTION_TYPES = (*COLUMN_TYPES, "json")
 
 
 @dataclass(frozen=True)
 class OutputColumn:
-    """One column of the output; its type is the same in every shard, whatever the shard's values look like."""
+    """One column of the output. Its type is the same in every shard."""
 
     name: str
     type: str
@@ -43,43 +43,43 @@ class OutputColumn:
 
 @dataclass(frozen=True)
 class PredictionField:
-    """One part of the model's answer.
+    """One field of a prediction.
 
     Attributes:
-        source: a JSON member's name or path, or a CSV column's position from 0, or from the end as -1.
-        column: what it becomes in the output; for an echo, the column of the record that it must equal.
-        nullable: whether a number may be missing: null, NaN or an empty field. A blank answer is an error all the same.
+        path: name or path of a JSON member, or position of a CSV column from 0, or from the end as -1.
+        column: the column of the output; for an echo, the column of the record that it must equal.
+        nullable: whether a number may be null, NaN or empty. A blank prediction is always an error.
     """
 
-    source: str
+    path: str
     column: OutputColumn
-    echoes: bool = False
+    is_echo: bool = False
     nullable: bool = False
 
 
 @dataclass(frozen=True)
-class KeptColumn:
+class PublishedColumn:
     """A column of the records that is published.
 
     Attributes:
-        source: what the records call it.
-        column: what the output calls it.
+        record_column: its name in the records.
+        output_column: its name and type in the output.
     """
 
-    source: str
-    column: OutputColumn
+    record_column: str
+    output_column: OutputColumn
 
 
 @dataclass(frozen=True)
 class JoinFunction:
-    """The user's own pandas function over joined rows.
+    """The user's pandas function over joined rows.
 
     Attributes:
-        adds: the columns that it makes, behind all others.
+        added_columns: the columns that it adds, after all others.
     """
 
-    function: Function
-    adds: tuple[OutputColumn, ...]
+    function: UserFunction
+    added_columns: tuple[OutputColumn, ...]
 
 
 @dataclass(frozen=True)
@@ -87,224 +87,238 @@ class Selection:
     """Which rows count as selected by the model.
 
     Attributes:
-        column: of the answers.
-        at_least, at_most: bounds of a number, included; either may be None.
-        values: of a text.
+        column: a column of the predictions.
+        min, max: inclusive bounds of a number; either may be None.
+        values: the selected values of a string.
     """
 
     column: str
-    at_least: float | None
-    at_most: float | None
+    min: float | None
+    max: float | None
     values: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class JoinSpec:
-    """The shape of a pipeline's join.
+    """The specification of a pipeline's join.
 
     Attributes:
-        columns: of the records, in the order of the output; a shard may lack some, which become null.
-        kept: which of them are published, and under which names.
-        unnamed: whether members of JSON records that the pipeline does not name are published too.
-        function: what sees the joined rows before they are written.
-        groups: columns of the records by whose values answers are counted.
-        selected: which answers are counted as selected.
-        delimiter: of CSV records, and of CSV output.
+        columns: columns of the records, in the order of the output; one that a shard lacks is null there.
+        published_columns: which of them are published, and under which names.
+        include_extra_members: whether members of JSON records that are not in `columns` are published too.
+        function: the user's function over the joined rows.
+        sensitive_columns: columns of the records by whose values predictions are counted.
+        selection: which predictions count as selected.
+        delimiter: delimiter of CSV records and of CSV output.
         records_format: `csv` or `jsonlines`.
-        empty_texts: whether CSV records spell an empty text as `""`, and a null as nothing; else both are null.
-        checked: whether preprocessing wrote the records, so that they have the columns and types that are stated here.
-        format: of the output.
-        prediction_format: of the model's answers.
-        fields: the parts of an answer that become columns, in the order of the output, then the echoes.
+        has_quoted_empty_strings: whether CSV records write an empty string as `""` and a null as nothing; if not,
+            both are null.
+        is_preprocessed: whether preprocessing wrote the records, so that their columns and types are validated.
+        output_format: format of the output.
+        prediction_format: format of the predictions.
+        prediction_fields: the fields of a prediction that become columns, in the order of the output, then the echoes.
     """
 
     columns: tuple[OutputColumn, ...]
-    kept: tuple[KeptColumn, ...]
-    unnamed: bool
+    published_columns: tuple[PublishedColumn, ...]
+    include_extra_members: bool
     delimiter: str
     records_format: str
-    empty_texts: bool
-    checked: bool
-    format: str
+    has_quoted_empty_strings: bool
+    is_preprocessed: bool
+    output_format: str
     prediction_format: str
-    fields: tuple[PredictionField, ...]
+    prediction_fields: tuple[PredictionField, ...]
     function: JoinFunction | None
-    groups: tuple[Group, ...]
-    selected: Selection | None
+    sensitive_columns: tuple[SensitiveColumn, ...]
+    selection: Selection | None
 
     @property
-    def columns_of_records(self) -> tuple[OutputColumn, ...]:
-        """The records' columns as the output has them."""
-        return tuple(kept.column for kept in self.kept)
+    def record_output_columns(self) -> tuple[OutputColumn, ...]:
+        """The published columns of the records, with their names in the output."""
+        return tuple(kept.output_column for kept in self.published_columns)
 
     @property
-    def whole_records(self) -> bool:
-        """Whether a record is published with all of its columns in their order, whatever they are called."""
-        return tuple(kept.source for kept in self.kept) == tuple(column.name for column in self.columns)
+    def has_whole_records(self) -> bool:
+        """Whether all columns of a record are published in their order; they may be renamed."""
+        return tuple(kept.record_column for kept in self.published_columns) == tuple(
+            column.name for column in self.columns
+        )
 
     @property
-    def untouched_records(self) -> bool:
-        """Whether a record is published as it is."""
-        return self.whole_records and self.columns_of_records == self.columns and self.unnamed
+    def has_unchanged_records(self) -> bool:
+        """Whether a record is published without any change."""
+        return (
+            self.has_whole_records
+            and self.record_output_columns == self.columns
+            and self.include_extra_members
+        )
 
     @property
-    def columns_of_answers(self) -> tuple[OutputColumn, ...]:
-        return tuple(field.column for field in self.fields if not field.echoes)
+    def prediction_columns(self) -> tuple[OutputColumn, ...]:
+        return tuple(field.column for field in self.prediction_fields if not field.is_echo)
 
     @property
     def output_columns(self) -> tuple[OutputColumn, ...]:
-        adds = () if self.function is None else self.function.adds
-        return (*self.columns_of_records, *self.columns_of_answers, *adds)
+        adds = () if self.function is None else self.function.added_columns
+        return (*self.record_output_columns, *self.prediction_columns, *adds)
 
     @property
     def records_delimiter(self) -> str | None:
-        """What makes CSV of the records; None when they are JSON Lines."""
+        """Delimiter of CSV records; None for JSON Lines."""
         return self.delimiter if self.records_format == "csv" else None
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> JoinSpec:
-        """Read the JSON form; raises ConfigError naming the field. README.md beside this file has its keys."""
-        top = Fields(document, "", KEYS)
-        columns = _columns(top, "columns", TYPES)
-        predictions = Fields(
-            top.get("predictions", dict), "predictions", ("format", "fields", "types", "nullable", "echo")
+        """Read the JSON form; README.md of `jobs` lists its keys. Raises ConfigError that names the field."""
+        root = FieldReader(document, "", SPEC_KEYS)
+        columns = _parse_columns(root, "columns", COLUMN_TYPES)
+        predictions = FieldReader(
+            root.get("predictions", dict), "predictions", ("format", "fields", "types", "nullable", "echo")
         )
-        targets = predictions.get("fields", dict)
-        types = Fields(predictions.get("types", dict, {}), "predictions.types", map(str, targets.values()))
-        nullable = predictions.texts("nullable", [])
+        output_names = predictions.get("fields", dict)
+        types = FieldReader(
+            predictions.get("types", dict, {}), "predictions.types", map(str, output_names.values())
+        )
+        nullable = predictions.get_strings("nullable", [])
         fields = [
             PredictionField(
                 source,
-                OutputColumn(target, types.choice(target, PREDICTION_TYPES, "float")),
+                OutputColumn(target, types.get_choice(target, PREDICTION_TYPES, "float")),
                 nullable=target in nullable,
             )
-            for source, target in targets.items()
+            for source, target in output_names.items()
         ]
         numbers = [field.column.name for field in fields if field.column.type in ("integer", "float")]
-        strange = [name for name in nullable if name not in numbers]
-        if strange:
+        not_numeric = [name for name in nullable if name not in numbers]
+        if not_numeric:
             raise ConfigError(
-                f"predictions.nullable has {strange[0]!r}, allowed are numbers: {', '.join(numbers) or 'none'}"
+                f"predictions.nullable has {not_numeric[0]!r}, allowed are numbers: {', '.join(numbers) or 'none'}"
             )
         if not fields:
-            raise ConfigError("predictions.fields is empty: nothing of the model's answer would be kept")
+            raise ConfigError("predictions.fields is empty: no part of the predictions would be published")
         for source, name in predictions.get("echo", dict, {}).items():
             if name not in {column.name for column in columns}:
                 raise ConfigError(
-                    f"predictions.echo.{source} is {name!r}, which no column of the records is called"
+                    f"predictions.echo.{source} is {name!r}, which is not a column of the records"
                 )
-            fields.append(PredictionField(source, OutputColumn(name, "string"), echoes=True))
+            fields.append(PredictionField(source, OutputColumn(name, "string"), is_echo=True))
         spec = cls(
             columns=columns,
-            kept=_kept(top, columns),
-            unnamed=top.get("unnamed", bool, True),
-            delimiter=top.get("delimiter", str, ","),
-            records_format=top.choice("records", RECORD_FORMATS, "csv"),
-            empty_texts=top.get("empty_texts", bool, False),
-            checked=top.get("checked", bool, False),
-            format=top.choice("format", OUTPUT_FORMATS, "parquet"),
-            prediction_format=predictions.choice("format", PREDICTION_FORMATS, "jsonlines"),
-            fields=tuple(fields),
-            function=_function(top),
-            groups=parse_groups(top, {column.name: column.type for column in columns}),
-            selected=_selection(
-                top, {field.column.name: field.column.type for field in fields if not field.echoes}
+            published_columns=_parse_published_columns(root, columns),
+            include_extra_members=root.get("include_extra_members", bool, True),
+            delimiter=root.get("delimiter", str, ","),
+            records_format=root.get_choice("records", RECORD_FORMATS, "csv"),
+            has_quoted_empty_strings=root.get("has_quoted_empty_strings", bool, False),
+            is_preprocessed=root.get("is_preprocessed", bool, False),
+            output_format=root.get_choice("format", OUTPUT_FORMATS, "parquet"),
+            prediction_format=predictions.get_choice("format", PREDICTION_FORMATS, "jsonlines"),
+            prediction_fields=tuple(fields),
+            function=_parse_function(root),
+            sensitive_columns=parse_sensitive_columns(root, {column.name: column.type for column in columns}),
+            selection=_parse_selection(
+                root, {field.column.name: field.column.type for field in fields if not field.is_echo}
             ),
         )
-        problem = check_sources(spec.prediction_format, spec.fields)
+        problem = find_field_problem(spec.prediction_format, spec.prediction_fields)
         if problem:
             raise ConfigError(f"predictions.format is {spec.prediction_format}: {problem}")
         names = [column.name for column in spec.output_columns]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
+        duplicate_names = sorted({name for name in names if names.count(name) > 1})
+        if duplicate_names:
             raise ConfigError(
-                f"the output would have {', '.join(twice)} twice; rename it in join.rename or predictions.fields"
+                f"the output would have {', '.join(duplicate_names)} twice; rename it in join.rename or "
+                "predictions.fields"
             )
         if spec.function:
-            # It is given all of them in one table, also those that are left out or called otherwise in the output.
-            given = [column.name for column in (*columns, *spec.columns_of_answers, *spec.function.adds)]
-            twice = sorted({name for name in given if given.count(name) > 1})
-            if twice:
+            # Its DataFrame has all columns under their own names, published or not.
+            function_columns = [
+                column.name for column in (*columns, *spec.prediction_columns, *spec.function.added_columns)
+            ]
+            duplicate_names = sorted({name for name in function_columns if function_columns.count(name) > 1})
+            if duplicate_names:
                 raise ConfigError(
-                    f"the function would have {', '.join(twice)} twice, of the records' columns, predictions.fields "
-                    f"and function.adds together; call it otherwise in one of the latter"
+                    f"the function would have {', '.join(duplicate_names)} twice, of the records' columns, "
+                    "predictions.fields and function.adds together; rename it in one of the latter"
                 )
         return spec
 
 
-def _columns(top: Fields, name: str, types: Sequence[str]) -> tuple[OutputColumn, ...]:
+def _parse_columns(top: FieldReader, name: str, types: Sequence[str]) -> tuple[OutputColumn, ...]:
     found = []
     for index, value in enumerate(top.get(name, list)):
-        one = Fields(value, f"{top.at(name)}[{index}]", ("name", "type"))
-        found.append(OutputColumn(one.get("name", str), one.choice("type", types)))
+        one = FieldReader(value, f"{top.get_path(name)}[{index}]", ("name", "type"))
+        found.append(OutputColumn(one.get("name", str), one.get_choice("type", types)))
     return tuple(found)
 
 
-def _kept(top: Fields, columns: Sequence[OutputColumn]) -> tuple[KeptColumn, ...]:
+def _parse_published_columns(
+    top: FieldReader, columns: Sequence[OutputColumn]
+) -> tuple[PublishedColumn, ...]:
     if not top.has("keep"):
-        return tuple(KeptColumn(column.name, column) for column in columns)
+        return tuple(PublishedColumn(column.name, column) for column in columns)
     types = {column.name: column.type for column in columns}
     kept = []
     for index, value in enumerate(top.get("keep", list)):
-        one = Fields(value, f"keep[{index}]", ("column", "name"))
-        source = one.choice("column", list(types))
-        kept.append(KeptColumn(source, OutputColumn(one.get("name", str, source), types[source])))
+        one = FieldReader(value, f"keep[{index}]", ("column", "name"))
+        source = one.get_choice("column", list(types))
+        kept.append(PublishedColumn(source, OutputColumn(one.get("name", str, source), types[source])))
     return tuple(kept)
 
 
-def _function(top: Fields) -> JoinFunction | None:
+def _parse_function(top: FieldReader) -> JoinFunction | None:
     if not top.has("function"):
         return None
-    fields = Fields(top.get("function", dict), "function", ("module", "name", "adds"))
+    fields = FieldReader(top.get("function", dict), "function", ("module", "name", "adds"))
     return JoinFunction(
-        Function(fields.get("module", str), fields.get("name", str)),
-        _columns(fields, "adds", PREDICTION_TYPES) if fields.has("adds") else (),
+        UserFunction(fields.get("module", str), fields.get("name", str)),
+        _parse_columns(fields, "adds", PREDICTION_TYPES) if fields.has("adds") else (),
     )
 
 
-def _selection(top: Fields, types: Mapping[str, str]) -> Selection | None:
+def _parse_selection(top: FieldReader, types: Mapping[str, str]) -> Selection | None:
     if not top.has("selected"):
         return None
-    fields = Fields(top.get("selected", dict), "selected", ("column", "at_least", "at_most", "values"))
-    column = fields.choice("column", list(types))
-    bounds = [fields.get(name, float) if fields.has(name) else None for name in ("at_least", "at_most")]
-    values = fields.texts("values", [])
+    fields = FieldReader(top.get("selected", dict), "selected", ("column", "min", "max", "values"))
+    column = fields.get_choice("column", list(types))
+    bounds = [fields.get(name, float) if fields.has(name) else None for name in ("min", "max")]
+    values = fields.get_strings("values", [])
     if types[column] == "json":
         raise ConfigError(
-            f"selected.column is {column!r} of type json, allowed are columns of type {', '.join(TYPES)}"
+            f"selected.column is {column!r} of type json, allowed are columns of type {', '.join(COLUMN_TYPES)}"
         )
     numeric = types[column] in ("integer", "float")
     if numeric != any(bound is not None for bound in bounds) or numeric == bool(values):
-        raise ConfigError("selected: a number has at_least, at_most or both, a text has values")
+        raise ConfigError("selected: a number has min, max or both, a string has values")
     return Selection(column, bounds[0], bounds[1], values)
 
 
-def check_sources(prediction_format: str, fields: Sequence[PredictionField]) -> str:
-    """What is wrong with the wanted fields for answers of this format, or an empty text."""
+def find_field_problem(prediction_format: str, fields: Sequence[PredictionField]) -> str:
+    """Describe what is wrong with the fields for predictions of this format; an empty string if nothing is."""
     if prediction_format == "csv":
         for field in fields:
-            if not re.fullmatch(r"-?\d+", field.source):
-                return f"a CSV answer has no names, so its fields are positions such as '0', not {field.source!r}"
+            if not re.fullmatch(r"-?\d+", field.path):
+                return f"a CSV prediction has no names, so its fields are positions such as '0', not {field.path!r}"
     return ""
 
 
 @dataclass(frozen=True)
 class ShardFiles:
-    """One shard's files on local disk.
+    """The local files of one shard.
 
     Attributes:
-        columns: what this shard's records have, in their order.
+        columns: columns of this shard's records, in their order.
     """
 
     name: str
-    records: Path
-    predictions: Path
+    records_path: Path
+    predictions_path: Path
     columns: tuple[str, ...] | list[str]
 
 
 @dataclass(frozen=True)
-class ShardCount:
-    """How many rows of the output are a shard's."""
+class ShardRowCount:
+    """Number of output rows of one shard."""
 
-    shard: str
-    rows: int
+    shard_name: str
+    row_count: int

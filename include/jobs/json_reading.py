@@ -1,7 +1,7 @@
-"""JSON as all readers here take it: numbers as they were written, and nothing that is not JSON or is not told apart.
+"""Decodes JSON strictly, with numbers as written.
 
-The json module reads more than JSON has (NaN, half a surrogate pair), takes the last of two members of one name in
-silence, and gives up deep nesting at a depth that differs between its versions.
+The json module accepts more than JSON (NaN, half a surrogate pair), silently takes the last of duplicate members, and
+fails on deep nesting at a depth that differs between Python versions.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ import json
 import re
 from typing import Any
 
-# Levels of arrays and objects in one another. What reads and writes them goes down a few calls a level.
-MOST_LEVELS = 100
+# Maximum nesting of arrays and objects; each level takes a few recursive calls.
+MAX_LEVELS = 100
 _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
-_TOO_DEEP = f"it nests arrays and objects more than {MOST_LEVELS} levels deep"
+_TOO_DEEP = f"it nests arrays and objects more than {MAX_LEVELS} levels deep"
 
 
-class Number(str):
+class JsonNumber(str):
     """A JSON number as it was written."""
 
 
-class Constant(str):
-    """NaN, Infinity or -Infinity: written by many, no JSON, and no prediction."""
+class JsonConstant(str):
+    """NaN, Infinity or -Infinity: often written, but neither JSON nor a valid prediction."""
 
 
-class NotAllowedError(ValueError):
-    """What is well-formed to the json module, and is not read all the same; the text says why."""
+class UnsupportedJsonError(ValueError):
+    """The json module accepts the text, but it is not supported here; the message says why."""
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -34,48 +34,48 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for name, _ in pairs:
             if name in seen:
-                raise NotAllowedError(f"an object has member {name!r} twice")
+                raise UnsupportedJsonError(f"an object has member {name!r} twice")
             seen.add(name)
     return members
 
 
-def _refuse(constant: str) -> Any:
-    raise NotAllowedError(f"it holds {constant}, which JSON does not have")
+def _reject_constant(constant: str) -> Any:
+    raise UnsupportedJsonError(f"it holds {constant}, which JSON does not have")
 
 
-_RECORDS = json.JSONDecoder(
-    parse_float=Number, parse_int=Number, parse_constant=_refuse, object_pairs_hook=_members
+_RECORD_DECODER = json.JSONDecoder(
+    parse_float=JsonNumber, parse_int=JsonNumber, parse_constant=_reject_constant, object_pairs_hook=_members
 )
-# Of answers a NaN is told apart from other texts, and is no matter where nobody asks for it.
-_ANSWERS = json.JSONDecoder(
-    parse_float=Number, parse_int=Number, parse_constant=Constant, object_pairs_hook=_members
+# In predictions NaN is kept as JsonConstant: it is an error only in fields that are read.
+_PREDICTION_DECODER = json.JSONDecoder(
+    parse_float=JsonNumber, parse_int=JsonNumber, parse_constant=JsonConstant, object_pairs_hook=_members
 )
 
 
 def decode_record(text: str) -> Any:
-    """One line of records, its numbers as they were written; raises ValueError for all that is not strictly JSON."""
-    record = _decode(_RECORDS, text)
+    """Decode one JSON record, numbers as written. Raises ValueError for anything but strict JSON."""
+    record = _decode(_RECORD_DECODER, text)
     if _HALF_PAIR.search(text):
-        check_text(json.dumps(record, ensure_ascii=False))
+        check_encodable(json.dumps(record, ensure_ascii=False))
     return record
 
 
-def decode_answer(text: str) -> Any:
-    """One JSON answer, its numbers as they were written, NaN and infinity as `Constant`; raises ValueError."""
-    return _decode(_ANSWERS, text)
+def decode_prediction(text: str) -> Any:
+    """Decode one JSON prediction, numbers as written, NaN and infinity as `JsonConstant`. Raises ValueError."""
+    return _decode(_PREDICTION_DECODER, text)
 
 
 def decode_document(text: str, at: int) -> tuple[Any, int]:
-    """The JSON document that begins at `at`, as `decode_answer` reads it, and where it ends.
+    """Decode the JSON document that begins at `at`, as `decode_prediction` does; also returns its end.
 
     Raises:
-        NotAllowedError: it is not read, whatever follows.
-        json.JSONDecodeError: it is not JSON, or not all of it is there.
+        UnsupportedJsonError: it is not supported, whatever follows.
+        json.JSONDecodeError: it is not JSON, or incomplete.
     """
     try:
-        document, end = _ANSWERS.raw_decode(text, at)
+        document, end = _PREDICTION_DECODER.raw_decode(text, at)
     except RecursionError as error:
-        raise NotAllowedError(_TOO_DEEP) from error
+        raise UnsupportedJsonError(_TOO_DEEP) from error
     _check_levels(document)
     return document, end
 
@@ -84,16 +84,16 @@ def _decode(decoder: json.JSONDecoder, text: str) -> Any:
     try:
         value = decoder.decode(text)
     except RecursionError as error:
-        raise NotAllowedError(_TOO_DEEP) from error
-    if text.count("[") + text.count("{") > MOST_LEVELS:
+        raise UnsupportedJsonError(_TOO_DEEP) from error
+    if text.count("[") + text.count("{") > MAX_LEVELS:
         _check_levels(value)
     return value
 
 
 def _check_levels(value: Any) -> None:
-    """Raise NotAllowedError for what nests too deep to be worked on by functions that call themselves."""
+    """Raise UnsupportedJsonError for values nested too deep for recursive functions."""
     level = [value] if isinstance(value, (dict, list)) else []
-    for _ in range(MOST_LEVELS):
+    for _ in range(MAX_LEVELS):
         if not level:
             return
         level = [
@@ -103,17 +103,17 @@ def _check_levels(value: Any) -> None:
             if isinstance(one, (dict, list))
         ]
     if level:
-        raise NotAllowedError(_TOO_DEEP)
+        raise UnsupportedJsonError(_TOO_DEEP)
 
 
-def check_text(text: str) -> None:
-    """Raise NotAllowedError for text that no encoding has."""
-    if not is_text(text):
-        raise NotAllowedError("it escapes half a surrogate pair, which is not text")
+def check_encodable(text: str) -> None:
+    """Raise UnsupportedJsonError for text that cannot be encoded."""
+    if not is_encodable(text):
+        raise UnsupportedJsonError("it escapes half a surrogate pair, which is not text")
 
 
-def is_text(text: str) -> bool:
-    """Whether the text has no half of a surrogate pair in it, which no encoding has."""
+def is_encodable(text: str) -> bool:
+    """Whether the text can be encoded: it has no half of a surrogate pair."""
     if text.isascii():
         return True
     try:
@@ -124,8 +124,8 @@ def is_text(text: str) -> bool:
 
 
 def dumps(value: Any) -> str:
-    """Nested JSON as text, its numbers as they were written."""
-    if isinstance(value, Number):
+    """Encode a decoded value as JSON, numbers as written."""
+    if isinstance(value, JsonNumber):
         return str(value)
     if isinstance(value, dict):
         members = (f"{json.dumps(key, ensure_ascii=False)}: {dumps(one)}" for key, one in value.items())

@@ -1,4 +1,4 @@
-"""Which records of a batch pass, why the others do not, and what the model sees of those that do."""
+"""Validates the records of a batch: which pass, why others are rejected, and the features of those that pass."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Mapping, Sequence
 import numpy as np
 
 from include.jobs.batch import Batch
-from include.jobs.config import Config, Input
-from include.jobs.features import Features
-from include.jobs.groups import Groups
-from include.jobs.layout import Layout
+from include.jobs.config import InputConfig, PreprocessConfig
+from include.jobs.features import FeatureBuilder
+from include.jobs.groups import GroupCounts
+from include.jobs.layout import ObjectColumns
 from include.jobs.numeric import parse_column
 from include.jobs.profiles import Profile
-from include.jobs.rules import Table, compile_rule, shown
+from include.jobs.rules import Table, compile_rule, format_cell
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Reject:
     """One record that did not pass.
 
     Attributes:
-        index: its place in the batch.
+        index: its index in the batch.
         rule: the first rule that it failed.
     """
 
@@ -33,87 +33,91 @@ class Reject:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What became of a batch.
+class ValidationResult:
+    """The outcome for a batch.
 
     Attributes:
-        keep: for each record of the batch whether it passed.
-        rejects: those that did not, in order.
-        features: the cells that the model sees, one tuple for each record that passed, in order.
+        passed: for each record of the batch, whether it passed.
+        rejects: the records that did not, in order.
+        features: the cells sent to the model, one tuple for each record that passed, in order.
     """
 
-    keep: np.ndarray
+    passed: np.ndarray
     rejects: list[Reject]
     features: list[tuple[str, ...]]
 
 
-class Judge:
-    """Applies the implicit rules and the pipeline's own, in order; the first failed one is the reason."""
+class RecordValidator:
+    """Applies the implicit rules and the rules of the pipeline, in order; the first that fails is the reason."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: PreprocessConfig) -> None:
         self._config = config
-        self._rules = [(rule.name, *compile_rule(rule, config.input)) for rule in config.rules]
-        self.features = Features(config)
-        self.profile = Profile(config.input.columns)
-        self.groups = Groups(config.groups)
+        self._rules = [(rule.name, *compile_rule(rule, config.input_config)) for rule in config.rules]
+        self.feature_builder = FeatureBuilder(config)
+        self.profile = Profile(config.input_config.columns)
+        self.group_counts = GroupCounts(config.sensitive_columns)
 
-    def verdict(
-        self, layout: Layout, batch: Batch, duplicates: Mapping[str, np.ndarray], where: str
-    ) -> Verdict:
-        """`duplicates`: for each `duplicates` rule by name, which records of the batch are repeats.
+    def validate(
+        self, object_columns: ObjectColumns, batch: Batch, duplicate_flags: Mapping[str, np.ndarray], uri: str
+    ) -> ValidationResult:
+        """Validate a batch and build the features of the records that pass.
 
-        `where` names the object, for a message.
+        `duplicate_flags`: for each `duplicates` rule by name, which records of the batch are repeats. `uri` names the
+        object in messages.
         """
-        why: dict[int, tuple[str, str]] = {**unreadable(batch), **batch.broken}
-        why.update(_misfits(layout, batch, self._config, why))
-        self.groups.add_unreadable([rule for rule, _ in why.values()])
-        if layout.names is None or len(why) == len(batch.rows):
-            return _verdict(len(batch.rows), why, [])
-        fit = [index for index in range(len(batch.rows)) if index not in why]
-        rows = batch.rows if len(fit) == len(batch.rows) else [batch.rows[index] for index in fit]
-        table, failed = typed_table(self._config.input, layout.names, rows)
+        failures: dict[int, tuple[str, str]] = {**find_unreadable_records(batch), **batch.malformed}
+        failures.update(_find_arity_failures(object_columns, batch, self._config, failures))
+        self.group_counts.add_unreadable([rule for rule, _ in failures.values()])
+        if object_columns.names is None or len(failures) == len(batch.rows):
+            return _build_result(len(batch.rows), failures, [])
+        readable = [index for index in range(len(batch.rows)) if index not in failures]
+        rows = batch.rows if len(readable) == len(batch.rows) else [batch.rows[index] for index in readable]
+        table, failed = build_table(self._config.input_config, object_columns.names, rows)
         table.duplicates = {
-            name: flags if len(fit) == len(flags) else flags[fit] for name, flags in duplicates.items()
+            name: flags if len(readable) == len(flags) else flags[readable]
+            for name, flags in duplicate_flags.items()
         }
         for name, check, reason in self._rules:
             for row in np.flatnonzero(check(table)).tolist():
                 if row not in failed:
                     failed[row] = (name, reason(table, row))
-        keep = _mask(len(rows), failed)
-        records = f"records {batch.first:,} to {batch.first + len(batch.rows) - 1:,} of {where}"
-        features, without = self.features.make(table, keep, records)
-        if without:
-            failed.update(without)
-            keep = _mask(len(rows), failed)
-        self.groups.add(table.cells, table.numbers, {row: rule for row, (rule, _) in failed.items()})
-        self.profile.add(*_passing(table, keep))
-        why.update((fit[row], reject) for row, reject in failed.items())
-        return _verdict(len(batch.rows), why, features)
+        passed = _build_passed_mask(len(rows), failed)
+        records = f"records {batch.first_record:,} to {batch.first_record + len(batch.rows) - 1:,} of {uri}"
+        features, left_out = self.feature_builder.build_features(table, passed, records)
+        if left_out:
+            failed.update(left_out)
+            passed = _build_passed_mask(len(rows), failed)
+        self.group_counts.add(table.cells, table.numbers, {row: rule for row, (rule, _) in failed.items()})
+        self.profile.add(*_select_passed(table, passed))
+        failures.update((readable[row], reject) for row, reject in failed.items())
+        return _build_result(len(batch.rows), failures, features)
 
 
-def typed_table(
-    source: Input, names: Sequence[str], rows: Sequence[Sequence[str]]
+def build_table(
+    input_config: InputConfig, names: Sequence[str], rows: Sequence[Sequence[str]]
 ) -> tuple[Table, dict[int, tuple[str, str]]]:
-    """The rows column by column, and, by place, those with a cell that is not of its column's type."""
+    """Build a table of the rows; also returns, by index, the rows with a cell that is not of its column's type."""
     cells: dict[str, Sequence[str]] = dict(zip(names, zip(*rows)))
     failed: dict[int, tuple[str, str]] = {}
     numbers = {}
-    for column in source.columns:
-        if column.numeric and column.name in cells:
+    for column in input_config.columns:
+        if column.is_numeric and column.name in cells:
             numbers[column.name], wrong = parse_column(cells[column.name], column.type)
             for row, allowed in wrong.items():
-                found = shown(cells[column.name][row])
+                found = format_cell(cells[column.name][row])
                 failed.setdefault(row, ("type", f"{column.name} is {found}, allowed is {allowed}"))
     return Table(cells, numbers, {}, len(rows)), failed
 
 
-def _mask(length: int, failed: Mapping[int, tuple[str, str]]) -> np.ndarray:
+def _build_passed_mask(length: int, failed: Mapping[int, tuple[str, str]]) -> np.ndarray:
     keep = np.ones(length, dtype=bool)
     keep[list(failed)] = False
     return keep
 
 
-def _passing(table: Table, keep: np.ndarray) -> tuple[Mapping[str, Sequence[str]], Mapping[str, np.ndarray]]:
+def _select_passed(
+    table: Table, keep: np.ndarray
+) -> tuple[Mapping[str, Sequence[str]], Mapping[str, np.ndarray]]:
     if keep.all():
         return table.cells, table.numbers
     kept = keep.tolist()
@@ -121,8 +125,8 @@ def _passing(table: Table, keep: np.ndarray) -> tuple[Mapping[str, Sequence[str]
     return cells, {name: values[keep] for name, values in table.numbers.items()}
 
 
-def unreadable(batch: Batch) -> dict[int, tuple[str, str]]:
-    """The records whose text is not text: bytes outside of the encoding, or NUL."""
+def find_unreadable_records(batch: Batch) -> dict[int, tuple[str, str]]:
+    """Find the records with bytes outside of the encoding, or with NUL."""
     together = "".join(batch.texts)
     if "\0" not in together and together.isascii():
         return {}
@@ -133,7 +137,7 @@ def unreadable(batch: Batch) -> dict[int, tuple[str, str]]:
     except UnicodeEncodeError:
         pass
     found = {}
-    for index, text in enumerate(map(batch.original, range(len(batch.texts)))):
+    for index, text in enumerate(map(batch.get_original_text, range(len(batch.texts)))):
         if "\0" in text:
             found[index] = ("encoding", "the record holds a NUL character")
             continue
@@ -148,18 +152,25 @@ def unreadable(batch: Batch) -> dict[int, tuple[str, str]]:
     return found
 
 
-def _misfits(
-    layout: Layout, batch: Batch, config: Config, unread: Mapping[int, tuple[str, str]]
+def _find_arity_failures(
+    object_columns: ObjectColumns,
+    batch: Batch,
+    config: PreprocessConfig,
+    unread: Mapping[int, tuple[str, str]],
 ) -> dict[int, tuple[str, str]]:
-    expected = len(layout.names) if layout.names is not None else -1
+    expected = len(object_columns.names) if object_columns.names is not None else -1
     if set(map(len, batch.rows)) == {expected}:
         return {}
     return {
-        index: ("arity", layout.misfit(len(row), config.input))
+        index: ("arity", object_columns.describe_mismatch(len(row), config.input_config))
         for index, row in enumerate(batch.rows)
         if len(row) != expected and index not in unread
     }
 
 
-def _verdict(records: int, why: Mapping[int, tuple[str, str]], features: list[tuple[str, ...]]) -> Verdict:
-    return Verdict(_mask(records, why), [Reject(index, *why[index]) for index in sorted(why)], features)
+def _build_result(
+    records: int, why: Mapping[int, tuple[str, str]], features: list[tuple[str, ...]]
+) -> ValidationResult:
+    return ValidationResult(
+        _build_passed_mask(records, why), [Reject(index, *why[index]) for index in sorted(why)], features
+    )

@@ -1,65 +1,73 @@
-"""Which columns the records of an object have: decided once, by its header or its first fitting record."""
+"""Determines which columns the records of an object have, by its header or its first valid record."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Sequence
 
-from include.jobs.config import Input
+from include.jobs.config import InputConfig
 from include.jobs.errors import InputError
 
 
 @dataclass(frozen=True)
-class Layout:
+class ObjectColumns:
     """The columns of an object's records, in the order of the object.
 
     Attributes:
-        names: None as long as no record told how many of the optional columns this object has.
+        names: None until a record shows how many of the optional columns this object has.
     """
 
     names: tuple[str, ...] | None
 
-    def settled_by(self, rows: Sequence[Sequence[str]], source: Input) -> Layout:
-        """This layout, or the one that the first of `rows` with an allowed number of fields decides."""
+    def resolve(self, rows: Sequence[Sequence[str]], input_config: InputConfig) -> ObjectColumns:
+        """Return these columns or, if they are unknown, those of the first row with an allowed number of fields."""
         if self.names is not None:
             return self
-        allowed = range(source.required, len(source.columns) + 1)
+        allowed = range(input_config.required_count, len(input_config.columns) + 1)
         for row in rows:
             if len(row) in allowed:
-                return Layout(source.names[: len(row)])
+                return ObjectColumns(input_config.column_names[: len(row)])
         return self
 
-    def misfit(self, fields: int, source: Input) -> str:
-        """Why a record of so many fields does not fit, in words."""
+    def describe_mismatch(self, field_count: int, input_config: InputConfig) -> str:
+        """Describe why a record with `field_count` fields does not match."""
         if self.names is not None:
-            return f"{_fields(fields)}, the records of this object have {len(self.names)}"
-        few, many = source.required, len(source.columns)
-        return f"{_fields(fields)}, allowed are {few} to {many}"
+            return f"{_format_field_count(field_count)}, the records of this object have {len(self.names)}"
+        least, most = input_config.required_count, len(input_config.columns)
+        return f"{_format_field_count(field_count)}, allowed are {least} to {most}"
 
 
-def first_layout(source: Input) -> Layout:
-    """The layout of a headerless object before its first record."""
-    return Layout(source.names if source.required == len(source.columns) else None)
+def get_initial_columns(input_config: InputConfig) -> ObjectColumns:
+    """Get the columns of an object without a header, before its first record."""
+    return ObjectColumns(
+        input_config.column_names if input_config.required_count == len(input_config.columns) else None
+    )
 
 
-def header_layout(header: Sequence[str], source: Input, uri: str) -> Layout:
-    """The layout that a header line names, in any order, optional columns or not.
+def parse_header(header: Sequence[str], input_config: InputConfig, uri: str) -> ObjectColumns:
+    """Read the columns from a header line; they may come in any order.
 
-    Raises InputError when it names anything else.
+    Raises InputError for unknown, repeated or missing columns.
     """
     names = tuple(cell.strip() for cell in header)
-    unknown = [name for name in names if name not in source.names]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    missing = [column.name for column in source.columns if not column.optional and column.name not in names]
-    for problem, which in (("unknown column", unknown), ("repeated column", twice), ("no column", missing)):
+    unknown = [name for name in names if name not in input_config.column_names]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    missing = [
+        column.name for column in input_config.columns if not column.optional and column.name not in names
+    ]
+    for problem, which in (
+        ("unknown column", unknown),
+        ("repeated column", repeated),
+        ("no column", missing),
+    ):
         if which:
             raise InputError(
                 f"{uri}: the header has {problem} {', '.join(map(repr, which))}; "
-                f"the pipeline names {', '.join(source.names)}. "
+                f"the pipeline names {', '.join(input_config.column_names)}. "
                 "If the first line is data, set input.header to false"
             )
-    return Layout(names)
+    return ObjectColumns(names)
 
 
-def _fields(count: int) -> str:
+def _format_field_count(count: int) -> str:
     return f"{count} field" if count == 1 else f"{count} fields"

@@ -1,4 +1,4 @@
-"""A shard that was transformed in pieces, put together again without the records that the model refused."""
+"""Merges a shard that was transformed in sections, without the records that the model refused."""
 
 from __future__ import annotations
 
@@ -8,107 +8,123 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Sequence
 
-from include.jobs.answers import open_answers
-from include.jobs.blocks import Block, Blocks
-from include.jobs.detect import detected
+from include.jobs.answers import open_predictions
+from include.jobs.blocks import Block, BlockReader
+from include.jobs.detect import resolve_prediction_format
 from include.jobs.errors import JoinError
 from include.jobs.join_spec import JoinSpec, ShardFiles
-from include.jobs.shards import reject_line
+from include.jobs.shards import encode_reject
 
 
 @dataclass(frozen=True)
-class Part:
-    """Some records of a shard, one behind the other.
+class ShardSection:
+    """Consecutive records of a shard that were transformed together.
 
     Attributes:
-        name: for messages.
-        records: how many.
-        predictions: the answers to them; None when they were refused.
-        reason: why they were refused.
-        company: how many answers behind theirs are to other records, which were sent along.
+        name: used in messages.
+        record_count: number of records.
+        predictions_path: their predictions; None if the model refused them.
+        reject_reason: why they were refused.
+        extra_prediction_count: predictions after theirs for other records of the same request.
     """
 
     name: str
-    records: int
-    predictions: Path | None
-    reason: str = ""
-    company: int = 0
+    record_count: int
+    predictions_path: Path | None
+    reject_reason: str = ""
+    extra_prediction_count: int = 0
 
 
 @dataclass(frozen=True)
-class MendedFiles:
-    """What `mend` writes: records and answers line for line, and the rejects as JSON Lines."""
+class MergedFiles:
+    """The files that `merge_shard` writes: records and predictions line for line, and rejects as JSON Lines."""
 
-    records: Path
-    predictions: Path
-    rejects: Path
+    records_path: Path
+    predictions_path: Path
+    rejects_path: Path
 
 
-def mend(
-    records: Path, parts: Sequence[Part], spec: JoinSpec, to: MendedFiles, *, source: str, rule: str
+def merge_shard(
+    records_path: Path,
+    sections: Sequence[ShardSection],
+    spec: JoinSpec,
+    output: MergedFiles,
+    *,
+    source_uri: str,
+    rule_name: str,
 ) -> int:
-    """Put the parts together, which are all of the shard, in order; returns how many records were refused.
+    """Merge the sections, which make up the shard, in order; returns the number of rejected records.
 
-    `source` is what the rejects call the file of the shard's records. Memory is that of one part.
+    `source_uri` is the `source` of the rejects. Memory is that of one section.
 
     Raises:
-        AssociationError: a part has not as many answers as records.
-        JoinError: the parts are not all of the shard.
+        PredictionCountError: a section does not have one prediction for each record.
+        JoinError: the sections do not make up the shard.
     """
-    refused = line = number = 0
-    scratch = to.records.with_name("part.records")
+    rejected = line = number = 0
+    scratch = output.records_path.with_name("part.records")
     with ExitStack() as stack:
-        file = stack.enter_context(records.open("rb"))
-        kept, answers, rejects = (
-            stack.enter_context(path.open("wb")) for path in (to.records, to.predictions, to.rejects)
+        file = stack.enter_context(records_path.open("rb"))
+        records_file, predictions_file, rejects_file = (
+            stack.enter_context(path.open("wb"))
+            for path in (output.records_path, output.predictions_path, output.rejects_path)
         )
-        blocks = Blocks(file, spec.records_delimiter)
-        for part in parts:
-            block = blocks.take(part.records)
-            if block.count < part.records:
+        blocks = BlockReader(file, spec.records_delimiter)
+        for part in sections:
+            block = blocks.read_records(part.record_count)
+            if block.record_count < part.record_count:
                 raise JoinError(
-                    f"{part.name} should hold {part.records:,} records, and {block.count:,} are left of {source}"
+                    f"{part.name} should hold {part.record_count:,} records, and {block.record_count:,} are left "
+                    f"of {source_uri}"
                 )
-            if part.predictions is None:
-                _reject(block, rejects, source, line, number, rule, part.reason)
-                refused += part.records
+            if part.predictions_path is None:
+                _write_rejects(block, rejects_file, source_uri, line, number, rule_name, part.reject_reason)
+                rejected += part.record_count
             else:
-                kept.write(block.data)
-                scratch.write_bytes(block.data + b"\n" * part.company)
-                files = ShardFiles(part.name, scratch, part.predictions, ())
-                _append(files, part.records, part.company, spec, answers)
+                records_file.write(block.data)
+                scratch.write_bytes(block.data + b"\n" * part.extra_prediction_count)
+                files = ShardFiles(part.name, scratch, part.predictions_path, ())
+                _append_predictions(
+                    files, part.record_count, part.extra_prediction_count, spec, predictions_file
+                )
             line += block.data.count(b"\n")
-            number += part.records
-        if blocks.take(1).count:
-            raise JoinError(f"{source} holds more than the {number:,} records of its pieces")
-    return refused
+            number += part.record_count
+        if blocks.read_records(1).record_count:
+            raise JoinError(f"{source_uri} holds more than the {number:,} records of its sections")
+    return rejected
 
 
-def _reject(
+def _write_rejects(
     block: Block, rejects: IO[bytes], source: str, line: int, number: int, rule: str, reason: str
 ) -> None:
-    for index in range(block.count):
-        text = block.record(index).decode("utf-8")
-        rejects.write(reject_line(source, line + 1, number + 1 + index, rule, reason, text))
+    for index in range(block.record_count):
+        text = block.get_record(index).decode("utf-8")
+        rejects.write(encode_reject(source, line + 1, number + 1 + index, rule, reason, text))
         line += text.count("\n") + 1
 
 
-def _append(files: ShardFiles, count: int, company: int, spec: JoinSpec, answers: IO[bytes]) -> None:
-    """Add a part's answers, once they are as many as its records; the next part's begin on a line of their own.
+def _append_predictions(
+    files: ShardFiles, count: int, extra_count: int, spec: JoinSpec, predictions_file: IO[bytes]
+) -> None:
+    """Append the predictions of a section, if they are as many as its records; the file ends with a line feed.
 
-    Those to its company are counted and left out.
+    Its extra predictions are counted and left out.
     """
-    with files.predictions.open("rb") as file:
-        found = open_answers(files, detected(spec, [files]), file)
-        own, others = found.take(count), found.take(company)
-        if own.count < count or others.count < company or found.take(1).count:
-            raise found.mismatch()
-        if company:
-            answers.write(own.to_bytes())
+    with files.predictions_path.open("rb") as file:
+        prediction_reader = open_predictions(files, resolve_prediction_format(spec, [files]), file)
+        own, others = prediction_reader.next_batch(count), prediction_reader.next_batch(extra_count)
+        if (
+            own.prediction_count < count
+            or others.prediction_count < extra_count
+            or prediction_reader.next_batch(1).prediction_count
+        ):
+            raise prediction_reader.build_count_error()
+        if extra_count:
+            predictions_file.write(own.to_bytes())
             return
         file.seek(0)
-        shutil.copyfileobj(file, answers)
+        shutil.copyfileobj(file, predictions_file)
         if file.tell():
             file.seek(-1, 2)
             if file.read(1) != b"\n":
-                answers.write(b"\n")
+                predictions_file.write(b"\n")

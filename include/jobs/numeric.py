@@ -1,4 +1,4 @@
-"""Cells as numbers: exactly what counts as one, at the speed of a whole column."""
+"""Parses cells as numbers, a whole column at a time, and defines what a number is."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ _INT64 = range(-(1 << 63), 1 << 63)
 _PLAIN = {"float": "0123456789.+-eE", "integer": "0123456789+-"}
 
 
-def parse_column(cells: Sequence[str], kind: str) -> tuple[np.ndarray, dict[int, str]]:
-    """The cells of an integer or float column as float64, NaN where empty, and what is wrong with which cell.
+def parse_column(cells: Sequence[str], column_type: str) -> tuple[np.ndarray, dict[int, str]]:
+    """Parse an integer or float column as float64, NaN where empty; also returns what is allowed for each bad cell.
 
-    A number is written in ASCII digits, with spaces around it allowed; `nan`, `inf`, `1_000` and `0x10` are
-    none, an integer has 64 bits, a float is finite.
+    A number has ASCII digits and may be surrounded by spaces; `nan`, `inf`, `1_000` and `0x10` are not numbers, an
+    integer has 64 bits, a float is finite.
     """
-    # Python's own float() takes all of these spellings and a few more; the alphabet leaves out the few.
-    if not "".join(cells).strip(_PLAIN[kind]):
+    # float() accepts all of these notations and a few more, which the check of the characters excludes.
+    if not "".join(cells).strip(_PLAIN[column_type]):
         try:
-            convert = float if kind == "float" else int
+            convert = float if column_type == "float" else int
             values = np.array([convert(cell) if cell else math.nan for cell in cells], dtype=np.float64)
-            if not (np.abs(values) > (sys.float_info.max if kind == "float" else 2.0**53)).any():
+            if not (np.abs(values) > (sys.float_info.max if column_type == "float" else 2.0**53)).any():
                 return values, {}
         except (ValueError, OverflowError):
             pass
     values = np.full(len(cells), math.nan)
     wrong = {}
     for index, cell in enumerate(cells):
-        number, problem = parse_cell(cell, kind)
+        number, problem = parse_cell(cell, column_type)
         if problem:
             wrong[index] = problem
         elif number is not None:
@@ -42,12 +42,12 @@ def parse_column(cells: Sequence[str], kind: str) -> tuple[np.ndarray, dict[int,
     return values, wrong
 
 
-def parse_cell(cell: str, kind: str) -> tuple[float | int | None, str]:
-    """One cell's number (None when empty), or what is allowed instead of it."""
+def parse_cell(cell: str, column_type: str) -> tuple[float | int | None, str]:
+    """Parse one cell: its number (None if empty), or what is allowed instead."""
     text = cell.strip(" \t")
     if not text:
         return None, ""
-    if kind == "integer":
+    if column_type == "integer":
         if not _INTEGER.fullmatch(text):
             return None, "a whole number or empty"
         if len(text) > 20 or int(text) not in _INT64:

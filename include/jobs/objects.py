@@ -1,4 +1,4 @@
-"""The input objects of a Processing job: which there are, whose they are, and their text."""
+"""Lists the input objects of a Processing job, assigns them to hosts and opens their text."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Iterator, Sequence
 
-from include.jobs.config import Input
+from include.jobs.config import InputConfig
 from include.jobs.errors import InputError
-from include.jobs.foreign import BZIP2, GZIP, PARQUET, WIDE_MARKS, XZ, ZIP, ZSTD
-from include.jobs.packing import growth, packing_of, unpacked
+from include.jobs.foreign import BZIP2, GZIP, PARQUET, UTF16_BYTE_ORDER_MARKS, XZ, ZIP, ZSTD
+from include.jobs.packing import decompress, detect_compression, estimate_expansion_ratio
 
-# No line may be longer: an object without line breaks is no CSV file, and would not fit into memory.
-LINE_LIMIT = 64 << 20
-# First bytes that no text begins with.
-_FOREIGN = {
+# Limit of one line: an object without line breaks is not CSV, and would not fit into memory.
+MAX_LINE_BYTES = 64 << 20
+# Magic bytes, which no text begins with.
+_UNEXPECTED_FORMATS = {
     GZIP: "gzip data; set input.compression to gzip",
     ZSTD: "zstd data; set input.compression to zstd",
     PARQUET: "a Parquet file; set input.format to parquet",
@@ -32,21 +32,21 @@ class InputObject:
     """One object of the input.
 
     Attributes:
-        path: where it lies in this container.
-        source: its s3:// URI.
-        size: bytes as stored.
+        path: its local file in this container.
+        uri: its s3:// URI.
+        stored_bytes: its size as stored, before decompression.
     """
 
     path: Path
-    source: str
-    size: int
+    uri: str
+    stored_bytes: int
 
 
 def list_objects(folder: Path, input_uri: str) -> list[InputObject]:
-    """All objects below `folder`, in the order of their keys; `input_uri`, which ends in `/`, is where they came from.
+    """List all objects below `folder`, in the order of their keys; `input_uri`, which ends in `/`, is their prefix.
 
-    SageMaker puts what a manifest names below the manifest's prefix, which is `input_uri`, to the same name below the
-    input's folder.
+    The prefix of the input's manifest is `input_uri`: SageMaker puts each object at the same path below the folder as
+    it has below that prefix.
     """
     if not folder.is_dir():
         return []
@@ -57,42 +57,49 @@ def list_objects(folder: Path, input_uri: str) -> list[InputObject]:
     ]
 
 
-def share(objects: Sequence[InputObject], hosts: Sequence[str], host: str) -> list[InputObject]:
-    """The objects that `host` handles when every host has all: the largest first, to whoever has least."""
+def select_assigned_objects(
+    objects: Sequence[InputObject], hosts: Sequence[str], host: str
+) -> list[InputObject]:
+    """Select the objects of `host` when every host has all: largest first, each to the host with the fewest bytes."""
     loads = dict.fromkeys(hosts, 0)
     mine = []
-    for one in sorted(objects, key=lambda one: (-one.size, one.source)):
+    for one in sorted(objects, key=lambda one: (-one.stored_bytes, one.uri)):
         lightest = min(hosts, key=lambda name: loads[name])
-        loads[lightest] += one.size
+        loads[lightest] += one.stored_bytes
         if lightest == host:
             mine.append(one)
-    chosen = {one.source for one in mine}
-    return [one for one in objects if one.source in chosen]
+    chosen = {one.uri for one in mine}
+    return [one for one in objects if one.uri in chosen]
 
 
-def stored_text_bytes(one: InputObject, source: Input) -> int:
-    """About how many bytes of text a CSV or JSON Lines object holds: a compressed one is judged by its beginning."""
-    with one.path.open("rb") as stored:
-        packing = packing_of(stored, one.source, source.compression)
-        return max(1, round(one.size * growth(stored, packing))) if packing else one.size
+def estimate_file_text_bytes(input_object: InputObject, input_config: InputConfig) -> int:
+    """Estimate the bytes of text of a CSV or JSON Lines object; a compressed one is sampled at its beginning."""
+    with input_object.path.open("rb") as stored:
+        packing = detect_compression(stored, input_object.uri, input_config.compression)
+        return (
+            max(1, round(input_object.stored_bytes * estimate_expansion_ratio(stored, packing)))
+            if packing
+            else input_object.stored_bytes
+        )
 
 
-def open_text(one: InputObject, source: Input) -> IO[str]:
-    """The object's text, its line ends untouched, bytes that are not of its encoding as lone surrogates."""
-    stored: IO[bytes] = one.path.open("rb")
-    packing = packing_of(stored, one.source, source.compression)
+def open_text(input_object: InputObject, input_config: InputConfig) -> IO[str]:
+    """Open the object as text: line ends unchanged, bytes outside of its encoding as lone surrogates."""
+    stored: IO[bytes] = input_object.path.open("rb")
+    packing = detect_compression(stored, input_object.uri, input_config.compression)
     if packing:
-        stored = unpacked(stored, packing)
-    buffered = io.BufferedReader(_Guarded(stored, one.source), 1 << 18)
+        stored = decompress(stored, packing)
+    buffered = io.BufferedReader(_LineLengthGuard(stored, input_object.uri), 1 << 18)
     head = buffered.peek(8)[:8]
-    for magic, what in _FOREIGN.items():
+    for magic, what in _UNEXPECTED_FORMATS.items():
         if head.startswith(magic):
-            raise InputError(f"{one.source} is {what}")
-    encoding = source.encoding.lower().replace("_", "-")
+            raise InputError(f"{input_object.uri} is {what}")
+    encoding = input_config.encoding.lower().replace("_", "-")
     wide = encoding.startswith(("utf-16", "utf-32", "u16", "u32"))
-    if not wide and head[:2] in WIDE_MARKS:
+    if not wide and head[:2] in UTF16_BYTE_ORDER_MARKS:
         raise InputError(
-            f"{one.source} is written in {WIDE_MARKS[head[:2]]}, not {source.encoding}; set input.encoding"
+            f"{input_object.uri} is written in {UTF16_BYTE_ORDER_MARKS[head[:2]]}, not {input_config.encoding}; "
+            "set input.encoding"
         )
     if encoding in ("utf-8", "utf8", "u8"):
         encoding = "utf-8-sig"  # the same, less a byte order mark
@@ -102,18 +109,18 @@ def open_text(one: InputObject, source: Input) -> IO[str]:
 
 
 @contextmanager
-def reading(one: InputObject, source: Input) -> Iterator[None]:
-    """Turns what goes wrong while an object is read into an InputError that names the object."""
+def translate_read_errors(input_object: InputObject, input_config: InputConfig) -> Iterator[None]:
+    """Turn errors raised while an object is read into an InputError that names the object."""
     try:
         yield
     except UnicodeError as error:
-        raise InputError(f"{one.source} is not valid {source.encoding}: {error}") from error
+        raise InputError(f"{input_object.uri} is not valid {input_config.encoding}: {error}") from error
     except (EOFError, zlib.error, OSError) as error:
-        raise InputError(f"{one.source} cannot be read to its end: {error}") from error
+        raise InputError(f"{input_object.uri} cannot be read to its end: {error}") from error
 
 
-class _Guarded(io.RawIOBase):
-    """Bytes passed through, as long as they contain line breaks."""
+class _LineLengthGuard(io.RawIOBase):
+    """Passes bytes on and raises InputError if a line is longer than MAX_LINE_BYTES."""
 
     def __init__(self, stored: IO[bytes], source: str) -> None:
         self._stored = stored
@@ -128,8 +135,10 @@ class _Guarded(io.RawIOBase):
         buffer[: len(data)] = data
         last = max(data.rfind(b"\n"), data.rfind(b"\r"))
         self._since = self._since + len(data) if last < 0 else len(data) - last
-        if self._since > LINE_LIMIT:
-            raise InputError(f"{self._source} has no line break in {LINE_LIMIT:,} bytes: it holds no lines")
+        if self._since > MAX_LINE_BYTES:
+            raise InputError(
+                f"{self._source} has no line break in {MAX_LINE_BYTES:,} bytes: it holds no lines"
+            )
         return len(data)
 
     def close(self) -> None:

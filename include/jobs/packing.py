@@ -1,4 +1,4 @@
-"""Compressed objects: told by their first bytes, unpacked while they are read."""
+"""Detects compressed objects by their first bytes and decompresses them while they are read."""
 
 from __future__ import annotations
 
@@ -13,50 +13,50 @@ from include.jobs.errors import InputError
 from include.jobs.foreign import GZIP, ZSTD
 
 _MAGIC = {"gzip": GZIP, "zstd": ZSTD}
-_SAMPLE = 1 << 20
+_SAMPLE_BYTES = 1 << 20
 
 
-def packing_of(stored: IO[bytes], source: str, compression: str) -> str:
-    """How the object is packed: "gzip", "zstd" or "". `stored` is left at its beginning.
+def detect_compression(stored: IO[bytes], uri: str, configured: str) -> str:
+    """Detect the compression of an object: "gzip", "zstd" or "". `stored` is left at its beginning.
 
     Raises:
-        InputError: the pipeline says that all objects are packed, and this one is not.
-        ConfigError: it is zstd, which needs pyarrow, and this image has none.
+        InputError: input.compression names a compression that this object does not have.
+        ConfigError: it is zstd, which needs pyarrow, and the image has none.
     """
     head = stored.read(4)
     stored.seek(0)
-    if compression == "none":
+    if configured == "none":
         return ""
     found = next((name for name, magic in _MAGIC.items() if head.startswith(magic)), "")
-    if head and compression != "auto" and found != compression:
+    if head and configured != "auto" and found != configured:
         raise InputError(
-            f"{source} is not {compression} data; set input.compression to none, or to auto for a mix"
+            f"{uri} is not {configured} data; set input.compression to none, or to auto for a mix"
         )
     if found == "zstd":
-        require_arrow(f"{source} is zstd data")
+        require_arrow(f"{uri} is zstd data")
     return found
 
 
-def unpacked(stored: IO[bytes], packing: str) -> IO[bytes]:
-    """The object's own bytes, streamed; `packing` as `packing_of` told it."""
-    if packing == "zstd":
+def decompress(stored: IO[bytes], compression: str) -> IO[bytes]:
+    """Stream the decompressed bytes; `compression` as `detect_compression` returned it."""
+    if compression == "zstd":
         return cast(IO[bytes], _ZstdFile(stored))
     return cast(IO[bytes], gzip.GzipFile(fileobj=stored))
 
 
-def growth(stored: IO[bytes], packing: str) -> float:
-    """How many times as large the object is unpacked, judged by its beginning."""
-    head = stored.read(_SAMPLE)
-    plain, stream = 0, unpacked(io.BytesIO(head), packing)
-    # The beginning of a longer object ends somewhere; a broken one is reported when it is read.
+def estimate_expansion_ratio(stored: IO[bytes], compression: str) -> float:
+    """Estimate the ratio of decompressed to stored bytes from the beginning of the object."""
+    sample = stored.read(_SAMPLE_BYTES)
+    text_bytes, stream = 0, decompress(io.BytesIO(sample), compression)
+    # The sample of a longer object ends amid a block; a broken object is reported when it is read.
     with suppress(EOFError, OSError, zlib.error):
-        while piece := stream.read(_SAMPLE):
-            plain += len(piece)
-    return plain / len(head)
+        while chunk := stream.read(_SAMPLE_BYTES):
+            text_bytes += len(chunk)
+    return text_bytes / len(sample)
 
 
 class _ZstdFile(io.RawIOBase):
-    """Arrow's zstd stream, one frame or several, as a file of Python's."""
+    """Arrow's zstd stream, of one frame or several, as a Python file."""
 
     def __init__(self, stored: IO[bytes]) -> None:
         self._stored = stored

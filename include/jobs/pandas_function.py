@@ -1,4 +1,4 @@
-"""The user's own pandas function: found by name, given typed columns, and what it gives read back as cells."""
+"""Loads the user's pandas function, and converts cells to its columns and back."""
 
 from __future__ import annotations
 
@@ -9,52 +9,54 @@ from typing import Any, Callable, Iterable, Optional, Sequence
 
 import numpy as np
 
-from include.jobs.config import Function
+from include.jobs.config import UserFunction
 from include.jobs.errors import ConfigError
 
 Cell = Optional[str]
-# From here on a float does not tell a whole number from its neighbours.
-INEXACT = 1 << 53
+# From here on a float is not exact for all integers.
+FIRST_INEXACT_INTEGER = 1 << 53
 _TRUTH = (bool, np.bool_)
 
 
-def load(function: Function, path: str) -> Callable[[Any], Any]:
-    """The function; raises ConfigError, naming the field at `path`, when it is not there."""
+def load_function(function: UserFunction, config_path: str) -> Callable[[Any], Any]:
+    """Import the function. Raises ConfigError that names the field at `config_path` if it does not exist."""
     try:
         module = importlib.import_module(function.module)
     except ImportError as error:
-        raise ConfigError(f"{path}.module {function.module!r} cannot be imported here: {error}") from error
+        raise ConfigError(
+            f"{config_path}.module {function.module!r} cannot be imported here: {error}"
+        ) from error
     call = getattr(module, function.name, None)
     if not callable(call):
-        raise ConfigError(f"{path}.name is {function.name!r}, which {function.module} does not define")
+        raise ConfigError(f"{config_path}.name is {function.name!r}, which {function.module} does not define")
     found: Callable[[Any], Any] = call
     return found
 
 
-def typed(kind: str | None, cells: Sequence[Cell]) -> Any:
-    """A column of cells as a pandas Series; anything but a number stays text.
+def to_series(column_type: str | None, cells: Sequence[Cell]) -> Any:
+    """Convert a column of cells to a pandas Series; anything but a number stays text.
 
-    Whole numbers with a gap among them are floats, as pandas itself reads them, and `Int64` where a float does not hold
-    one of them. Pandas has that type since 0.24; before 1.0 its gaps are NaN.
+    Integers with nulls become floats, as pandas reads them, or `Int64` if a float is not exact for one of them. Pandas
+    has `Int64` since 0.24; before 1.0 its nulls are NaN.
     """
     import pandas as pd
 
-    if kind not in ("integer", "float"):
+    if column_type not in ("integer", "float"):
         return pd.Series(list(cells), dtype=object)
-    if kind == "integer":
+    if column_type == "integer":
         numbers = [int(cell) if cell and cell.strip() else None for cell in cells]
         gaps = np.array([number is None for number in numbers], dtype=bool)
         values = np.array([number or 0 for number in numbers], dtype=np.int64)
         if not gaps.any():
             return pd.Series(values)
-        if any(abs(number) >= INEXACT for number in numbers if number):
-            # Not from a list, of which pandas before 2.0 makes floats first.
+        if any(abs(number) >= FIRST_INEXACT_INTEGER for number in numbers if number):
+            # Not from a list, which pandas before 2.0 converts to floats first.
             return pd.Series(pd.arrays.IntegerArray(values, gaps))
     return pd.Series([float(cell) if cell and cell.strip() else math.nan for cell in cells], dtype="float64")
 
 
-def columns_twice(names: Iterable[str], frame: Any) -> list[str]:
-    """Those of the columns that a DataFrame has more than once, so that nobody knows which one is meant."""
+def find_duplicate_columns(names: Iterable[str], frame: Any) -> list[str]:
+    """Find those of the columns that a DataFrame has more than once."""
     found = Counter(frame.columns.tolist())
     return [name for name in names if found[name] > 1]
 
@@ -64,13 +66,13 @@ def is_missing(value: Any) -> bool:
     if value is None:
         return True
     unequal = value != value
-    # NA, which pandas before 1.0 has not, answers every comparison with itself.
+    # A comparison with NA, which pandas has since 1.0, returns NA.
     return bool(unequal) if isinstance(unequal, _TRUTH) else unequal is value
 
 
-def text(value: Any) -> str:
-    """A value of a Series as a cell; a missing one becomes empty."""
-    if type(value) is float:  # most are, so that they are not kept waiting
+def to_cell(value: Any) -> str:
+    """Convert a value of a Series to a cell; a missing one becomes empty."""
+    if type(value) is float:  # fast path: most values are
         return repr(value) if value == value else ""
     if is_missing(value):
         return ""

@@ -1,8 +1,8 @@
-"""Parquet as records: the columns that the pipeline names, each row spelled as CSV with the pipeline's delimiter.
+"""Reads Parquet rows as CSV records: the columns of the pipeline, with its delimiter.
 
-The spelling loses nothing: floats in as few digits as give them back, strings in quotes where they need them.
-NaN is a null, since that is how pandas writes one. Bytes are UTF-8, since that is how Hive, Impala and older Spark
-write strings; what is not comes as lone surrogates, as from the text of other formats, and is rejected as they are.
+The conversion is lossless: floats in the fewest digits that round-trip, strings quoted where needed. NaN is a null,
+since pandas writes nulls so. Binary columns are read as UTF-8, since Hive, Impala and older Spark write strings so;
+invalid bytes become lone surrogates, as for other formats, and the record is rejected.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from typing import Any, Iterator, Optional
 
 from include.jobs.arrow import require_arrow
 from include.jobs.batch import Batch
-from include.jobs.config import Input
-from include.jobs.csv_reading import csv_lines
+from include.jobs.config import InputConfig
+from include.jobs.csv_reading import format_csv_lines
 from include.jobs.errors import InputError
-from include.jobs.json_reading import Number
-from include.jobs.json_records import json_cell
+from include.jobs.json_reading import JsonNumber
+from include.jobs.json_records import json_to_cell
 
 Cell = Optional[str]
 
-_SAMPLE = 1_000
-# What Arrow raises for a value that Python has none for, such as a date behind the year 9999.
-_NO_VALUES = (ValueError, OverflowError, TypeError)
-_NO_NUMBERS = {math.inf: "Infinity", -math.inf: "-Infinity"}
+_SAMPLE_ROWS = 1_000
+# What Arrow raises for a value that Python cannot represent, such as a date after the year 9999.
+_CONVERSION_ERRORS = (ValueError, OverflowError, TypeError)
+_INFINITY_TEXTS = {math.inf: "Infinity", -math.inf: "-Infinity"}
 
 
-class ParquetRecords:
+class ParquetRecordReader:
     """Reads one file's rows in batches.
 
     Attributes:
-        names: which of the pipeline's columns the file has.
+        column_names: the columns of the pipeline that the file has.
     """
 
-    def __init__(self, path: Path, source: Input, uri: str) -> None:
+    def __init__(self, path: Path, input_config: InputConfig, uri: str) -> None:
         arrow = require_arrow("input.format is parquet")
         try:
             self._file = arrow.parquet.ParquetFile(path)
@@ -43,62 +43,64 @@ class ParquetRecords:
             raise InputError(f"{uri} is not a Parquet file: {error}") from error
         present = set(self._file.schema_arrow.names)
         missing = [
-            column.name for column in source.columns if not column.optional and column.name not in present
+            column.name
+            for column in input_config.columns
+            if not column.optional and column.name not in present
         ]
         if missing:
             raise InputError(f"{uri} has no column {', '.join(missing)}; it has {', '.join(sorted(present))}")
-        twice = [name for name in source.names if self._file.schema_arrow.names.count(name) > 1]
+        twice = [name for name in input_config.column_names if self._file.schema_arrow.names.count(name) > 1]
         if twice:
             raise InputError(
                 f"{uri} has column {', '.join(twice)} twice; it has {', '.join(self._file.schema_arrow.names)}"
             )
-        self.names = tuple(name for name in source.names if name in present)
+        self.column_names = tuple(name for name in input_config.column_names if name in present)
         self._uri = uri
         self._arrow = arrow
-        self._delimiter = source.delimiter
-        self._kinds = [source.column(name).type for name in self.names]
+        self._delimiter = input_config.delimiter
+        self._kinds = [input_config.get_column(name).type for name in self.column_names]
 
-    def batches(self, size: int = 32_768) -> Iterator[Batch]:
-        """All rows; raises InputError, naming the object, and row and column where they are known."""
+    def iter_batches(self, batch_rows: int = 32_768) -> Iterator[Batch]:
+        """Read all rows. Raises InputError that names the object, and record and column where known."""
         first = 1
-        for part in self._parts(size):
+        for part in self._parts(batch_rows):
             if part.num_rows:
-                columns = [part.column(part.schema.get_field_index(name)) for name in self.names]
-                read = (self._read(*each, first) for each in zip(self.names, columns, self._kinds))
+                columns = [part.column(part.schema.get_field_index(name)) for name in self.column_names]
+                read = (self._read(*each, first) for each in zip(self.column_names, columns, self._kinds))
                 cells = list(read)
-                texts = [f"{line}\n" for line in csv_lines(zip(*cells), self._delimiter)]
+                texts = [f"{line}\n" for line in format_csv_lines(zip(*cells), self._delimiter)]
                 rows = list(map(list, zip(*map(_without_nulls, cells))))
                 yield Batch(rows, texts, first, list(range(first, first + len(rows))))
                 first += len(rows)
 
     def _parts(self, size: int) -> Iterator[Any]:
         try:
-            yield from self._file.iter_batches(batch_size=size, columns=list(self.names))
+            yield from self._file.iter_batches(batch_size=size, columns=list(self.column_names))
         except (self._arrow.ArrowInvalid, self._arrow.ArrowNotImplementedError) as error:
             raise InputError(f"{self._uri} cannot be read to its end: {error}") from error
 
     def _read(self, name: str, column: Any, kind: str, first: int) -> list[Cell]:
         try:
             cells = _cells(column, whole=kind == "integer")
-        except _NO_VALUES as error:
+        except _CONVERSION_ERRORS as error:
             raise InputError(
-                f"{self._uri}, record {first + _unreadable(column):,}: column {name}, which Parquet calls "
+                f"{self._uri}, record {first + _find_unreadable_value(column):,}: column {name}, of Parquet type "
                 f"{column.type}, has a value that cannot be read: {error}"
             ) from error
-        # A number that is written as an empty text is missing.
+        # An empty string in a numeric column is a null.
         return cells if kind == "string" else [cell or None for cell in cells]
 
-    def text_bytes(self) -> int:
-        """About how many bytes the file's records take as text, judged by the first of them."""
+    def estimate_text_bytes(self) -> int:
+        """Estimate how many bytes the records of the file take as text, from the first of them."""
         rows: int = self._file.metadata.num_rows
-        for batch in self.batches(_SAMPLE):
+        for batch in self.iter_batches(_SAMPLE_ROWS):
             sample = sum(len(text.encode("utf-8", "surrogateescape")) for text in batch.texts)
             return max(1, round(sample / len(batch.texts) * rows))
         return 0
 
 
 def _without_nulls(cells: list[Cell]) -> list[str]:
-    """The cells as rules and features see them, to whom an empty text is a null."""
+    """The cells for rules and features, where an empty string is a null."""
     return [cell or "" for cell in cells]
 
 
@@ -108,7 +110,7 @@ def _cells(column: Any, whole: bool) -> list[Cell]:
 
     if kinds.is_floating(column.type):
         if whole:  # pandas turns a column of integers into floats as soon as one is missing
-            return [_whole(value) for value in column.to_pylist()]
+            return [_format_whole_number(value) for value in column.to_pylist()]
         narrow = not kinds.is_float64(column.type)
         values = column.to_numpy(zero_copy_only=False) if narrow else column.to_pylist()
         return [None if value is None or math.isnan(value) else str(value) for value in values]
@@ -119,47 +121,46 @@ def _cells(column: Any, whole: bool) -> list[Cell]:
     if kinds.is_string(column.type) or kinds.is_large_string(column.type):
         try:
             return list(column.to_pylist())
-        except UnicodeDecodeError:  # some of it is not what it says; bytes of the same layout are always read
+        except UnicodeDecodeError:  # not all of it is UTF-8; the same buffers can be read as bytes
             column = column.view("binary" if kinds.is_string(column.type) else "large_binary")
-    return [None if value is None else _text(value) for value in column.to_pylist()]
+    return [None if value is None else _format_value(value) for value in column.to_pylist()]
 
 
-def _unreadable(column: Any) -> int:
-    """The place of the first value that Python has none for."""
+def _find_unreadable_value(column: Any) -> int:
+    """Find the index of the first value that Python cannot represent."""
 
     def fails(value: Any) -> bool:
         try:
             value.as_py()
-        except _NO_VALUES:
+        except _CONVERSION_ERRORS:
             return True
         return False
 
     return next((at for at, value in enumerate(column) if fails(value)), 0)
 
 
-def _whole(value: float | None) -> Cell:
+def _format_whole_number(value: float | None) -> Cell:
     if value is None or math.isnan(value):
         return None
     return str(int(value)) if math.isfinite(value) and value == int(value) else str(value)
 
 
-def _text(value: Any) -> str:
-    return json_cell(_json(value))
+def _format_value(value: Any) -> str:
+    return json_to_cell(_to_json_value(value))
 
 
-def _json(value: Any) -> Any:
-    """A value as JSON has it: dates are texts, as in a cell of their own; so is an infinite number, as Spark's to_json
-    writes it."""
+def _to_json_value(value: Any) -> Any:
+    """Convert a value for JSON: dates become strings, as in cells; so do infinite numbers, as in Spark's to_json."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
-        return value if math.isfinite(value) else _NO_NUMBERS.get(value)
+        return value if math.isfinite(value) else _INFINITY_TEXTS.get(value)
     if isinstance(value, bytes):
         return value.decode("utf-8", "surrogateescape")
     if isinstance(value, Decimal):
-        return Number(value)
+        return JsonNumber(value)
     if isinstance(value, dict):
-        return {key: _json(one) for key, one in value.items()}
+        return {key: _to_json_value(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):  # a map is a list of pairs
-        return [_json(one) for one in value]
+        return [_to_json_value(one) for one in value]
     return str(value)

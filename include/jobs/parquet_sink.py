@@ -1,27 +1,27 @@
-"""Joined rows as Parquet: one schema for all shards, pinned by the specification."""
+"""Writes joined rows as Parquet, with one schema for all shards, given by the specification."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Callable, Mapping, Sequence
 
-from include.jobs.answers import Taken
+from include.jobs.answers import PredictionBatch
 from include.jobs.arrow import require_arrow
 from include.jobs.errors import JoinError
 from include.jobs.join_spec import JoinSpec
-from include.jobs.records import Cell, Records
+from include.jobs.records import Cell, RecordBlock
 from include.jobs.sink import Sink
 
-# Of a row group, as Arrow holds it: enough to be worth reading, little enough to be held.
+# Size of a row group in Arrow's memory: large enough for efficient reads, small enough to buffer.
 ROW_GROUP_BYTES = 12 << 20
 
 
 class ParquetSink(Sink):
-    """Strings stay exact, an empty cell is a null."""
+    """Writes Parquet; strings stay exact, an empty cell is a null."""
 
     def __init__(self, path: Path, spec: JoinSpec) -> None:
         super().__init__(path, spec)
-        pyarrow = self._arrow = self.require()
+        pyarrow = self._arrow = self.require_packages()
         self._types = {
             "string": pyarrow.string(),
             "json": pyarrow.string(),
@@ -36,35 +36,39 @@ class ParquetSink(Sink):
         self._waiting_bytes = 0
 
     @classmethod
-    def require(cls) -> Any:
+    def require_packages(cls) -> Any:
         return require_arrow("join.format is parquet")
 
-    def prepare(self, records: Records, taken: Taken) -> Any:
+    def prepare(self, records: RecordBlock, predictions: PredictionBatch) -> Any:
         table = None
         if self.spec.records_format == "csv":
-            table = records.arrow_table(
-                self._arrow, {kept.source: self._types[kept.column.type] for kept in self.spec.kept}
+            table = records.read_arrow_table(
+                self._arrow,
+                {
+                    kept.record_column: self._types[kept.output_column.type]
+                    for kept in self.spec.published_columns
+                },
             )
         if table is None:
-            table = self._cell_table(records)
+            table = self._build_cell_table(records)
         arrays = []
-        for kept in self.spec.kept:
-            if kept.source in records.columns:
-                arrays.append(table.column(kept.source))
+        for kept in self.spec.published_columns:
+            if kept.record_column in records.columns:
+                arrays.append(table.column(kept.record_column))
             else:
-                arrays.append(self._arrow.nulls(records.count, self._types[kept.column.type]))
-        answers = taken.arrays(self._arrow)
-        if answers is None:
-            answers = [
-                self._arrow.array(_converted(texts, column.type), self._types[column.type])
-                for column, texts in zip(self.spec.columns_of_answers, taken.texts())
+                arrays.append(self._arrow.nulls(records.record_count, self._types[kept.output_column.type]))
+        prediction_arrays = predictions.read_arrow_columns(self._arrow)
+        if prediction_arrays is None:
+            prediction_arrays = [
+                self._arrow.array(_convert_cells(texts, column.type), self._types[column.type])
+                for column, texts in zip(self.spec.prediction_columns, predictions.read_texts())
             ]
-        # Not pyarrow.table(), which imports pandas to see whether it was given a data frame.
-        return self._arrow.Table.from_arrays([*arrays, *answers], schema=self._schema)
+        # Not pyarrow.table(), which imports pandas to check for a DataFrame.
+        return self._arrow.Table.from_arrays([*arrays, *prediction_arrays], schema=self._schema)
 
     def prepare_cells(self, cells: Mapping[str, Sequence[Cell]]) -> Any:
         arrays = [
-            self._arrow.array(_converted(cells[column.name], column.type), self._types[column.type])
+            self._arrow.array(_convert_cells(cells[column.name], column.type), self._types[column.type])
             for column in self.spec.output_columns
         ]
         return self._arrow.Table.from_arrays(arrays, schema=self._schema)
@@ -73,31 +77,31 @@ class ParquetSink(Sink):
         self._waiting.append(prepared)
         self._waiting_bytes += prepared.nbytes
         if self._waiting_bytes >= ROW_GROUP_BYTES:
-            self._write()
+            self._write_row_group()
 
     def close(self) -> None:
-        self._write()
+        self._write_row_group()
         self._writer.close()
 
-    def _cell_table(self, records: Records) -> Any:
+    def _build_cell_table(self, records: RecordBlock) -> Any:
         kinds = {column.name: column.type for column in self.spec.columns}
         arrays = []
         name = ""
         try:
-            for name, cells in records.cells().items():
-                arrays.append(self._arrow.array(_converted(cells, kinds[name]), self._types[kinds[name]]))
+            for name, cells in records.read_cells().items():
+                arrays.append(self._arrow.array(_convert_cells(cells, kinds[name]), self._types[kinds[name]]))
         except (ValueError, OverflowError) as error:
             raise JoinError(
-                f"shard {records.shard}, records from {records.first:,} on: "
+                f"shard {records.shard}, records from {records.first_record:,} on: "
                 f"column {name} is not {kinds[name]} throughout: {error}"
             ) from error
         return self._arrow.Table.from_arrays(arrays, names=list(records.columns))
 
-    def _write(self) -> None:
+    def _write_row_group(self) -> None:
         if self._writer is None:
             first = self._waiting[0] if self._waiting else self._schema.empty_table()
             self._writer = self._arrow.parquet.ParquetWriter(
-                self.path, self._schema, use_dictionary=_repetitive(first), compression="snappy"
+                self.path, self._schema, use_dictionary=_find_repetitive_columns(first), compression="snappy"
             )
         if self._waiting:
             table = self._arrow.concat_tables(self._waiting)
@@ -105,13 +109,13 @@ class ParquetSink(Sink):
         self._waiting, self._waiting_bytes = [], 0
 
 
-def _repetitive(table: Any) -> list[str]:
-    """The columns worth a dictionary; for others it costs three times the encoding and a larger file."""
+def _find_repetitive_columns(table: Any) -> list[str]:
+    """Find the columns worth a dictionary; for others encoding takes three times as long and the file is larger."""
     most = min(10_000, max(1, table.num_rows) // 4)
     return [name for name in table.column_names if len(table.column(name).unique()) < most]
 
 
-def _converted(cells: Sequence[Cell], kind: str) -> list[Any]:
+def _convert_cells(cells: Sequence[Cell], kind: str) -> list[Any]:
     if kind in ("string", "json"):
         return list(cells)
     convert: Callable[[str], float] = int if kind == "integer" else float

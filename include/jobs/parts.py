@@ -1,4 +1,4 @@
-"""One file of the output: joined, counted and digested, wherever the join runs."""
+"""Joins shards into one part file, with its statistics and SHA-256, on a worker or in a container."""
 
 from __future__ import annotations
 
@@ -7,40 +7,43 @@ import json
 from pathlib import Path
 from typing import Any, Iterable
 
-from include.jobs.join import JoinSpec, ShardFiles, join_group
-from include.jobs.prediction_statistics import Statistics
+from include.jobs.join import JoinSpec, ShardFiles, join_shards
+from include.jobs.prediction_statistics import PredictionStatistics
 
 STATISTICS_SUFFIX = ".statistics.json"
 
+#: Suffix of a part by its format.
+PART_SUFFIXES = {"parquet": "parquet", "csv": "csv", "jsonlines": "jsonl"}
 
-def part_name(number: int, spec: JoinSpec) -> str:
-    """Parts are in the order of their names."""
-    return f"part-{number:05d}.{spec.format}"
+
+def format_part_name(number: int, spec: JoinSpec) -> str:
+    """Format the file name of a part; names sort in the order of the parts."""
+    return f"part-{number:05d}.{PART_SUFFIXES[spec.output_format]}"
 
 
 def join_part(shards: Iterable[ShardFiles], output: Path, spec: JoinSpec, threads: int = 2) -> dict[str, Any]:
-    """Join the shards into the file `output`, and put the statistics of their answers beside it.
+    """Join the shards into the file `output`, and write the statistics of their predictions next to it.
 
-    Gives `rows`, `bytes`, `sha256` and, by name, the rows of each of `shards`. Raises what `join_group` does.
+    Returns `rows`, `bytes`, `sha256` and the rows of each of `shards`, by name. Raises the errors of `join_shards`.
     """
-    statistics = Statistics(spec)
-    counts = join_group(shards, output, spec, threads, statistics)
-    statistics_of(output).write_text(json.dumps(statistics.to_dict()), encoding="utf-8")
+    statistics = PredictionStatistics(spec)
+    counts = join_shards(shards, output, spec, threads, statistics)
+    get_statistics_path(output).write_text(json.dumps(statistics.to_dict()), encoding="utf-8")
     return {
-        "rows": sum(count.rows for count in counts),
+        "rows": sum(count.row_count for count in counts),
         "bytes": output.stat().st_size,
-        "sha256": sha256_of(output),
-        "shards": {count.shard: count.rows for count in counts},
+        "sha256": compute_sha256(output),
+        "shards": {count.shard_name: count.row_count for count in counts},
     }
 
 
-def statistics_of(part: Path) -> Path:
-    """Where the statistics of a part are."""
+def get_statistics_path(part: Path) -> Path:
+    """Get the path of the statistics of a part."""
     return part.with_name(part.name + STATISTICS_SUFFIX)
 
 
-def sha256_of(path: Path) -> str:
-    """The digest of a file, in hexadecimal."""
+def compute_sha256(path: Path) -> str:
+    """Compute the SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         for piece in iter(lambda: file.read(1 << 20), b""):

@@ -1,6 +1,6 @@
-"""Processing job: CSV, JSON Lines or Parquet becomes equal shards of records, features and rejects.
+"""Processing job: splits CSV, JSON Lines or Parquet objects into equal shards of records, features and rejects.
 
-Run by SageMaker as `python3 -m include.jobs.preprocess`; README.md beside this file has its configuration.
+Run by SageMaker as `python3 -m include.jobs.preprocess`; README.md of `jobs` describes its configuration.
 """
 
 from __future__ import annotations
@@ -10,89 +10,91 @@ import time
 from typing import Any
 
 from include.jobs.arrow import require_arrow
-from include.jobs.config import Config, read_config
+from include.jobs.config import PreprocessConfig, read_config
 from include.jobs.container import Container, run_job, write_json
 from include.jobs.duplicates import find_duplicates
 from include.jobs.errors import ConfigError, JobError
-from include.jobs.objects import InputObject, list_objects, share
-from include.jobs.source import text_bytes
-from include.jobs.work import work_through
+from include.jobs.objects import InputObject, list_objects, select_assigned_objects
+from include.jobs.source import estimate_text_bytes
+from include.jobs.work import process_objects
 
 MANIFEST_VERSION = 1
 
 
-def preprocess(container: Container, config: Config) -> dict[str, Any]:
-    """Write this host's shards and manifest below the container's output; returns the manifest."""
-    started = time.time()
-    busy = time.perf_counter()
-    if config.input.format == "parquet":
+def preprocess(container: Container, config: PreprocessConfig) -> dict[str, Any]:
+    """Write the shards and the manifest of this host to the container's output; returns the manifest."""
+    started_at = time.time()
+    busy_since = time.perf_counter()
+    if config.input_config.format == "parquet":
         require_arrow("input.format is parquet")
-    if config.input.compression == "zstd":
+    if config.input_config.compression == "zstd":
         require_arrow("input.compression is zstd")
-    everything = list_objects(container.data, config.input_uri)
-    own = own_objects(container, config, everything)
-    duplicates = find_duplicates(config, everything)
-    sizes = {one.source: text_bytes(one, config.input) for one in own}
-    done = work_through(own, sizes, config, duplicates, container.output, container.host)
-    records_in = sum(one["records"] for one in done.objects)
-    records_out = sum(shard["records"] for shard in done.shards)
-    present = {name for one in done.objects for name in one["columns"]}
-    told = [one for one in done.objects if one["columns"]]
-    optional = {column.name for column in config.input.columns if column.optional}
+    all_objects = list_objects(container.data_dir, config.input_uri)
+    own = select_own_objects(container, config, all_objects)
+    duplicates = find_duplicates(config, all_objects)
+    sizes = {one.uri: estimate_text_bytes(one, config.input_config) for one in own}
+    result = process_objects(own, sizes, config, duplicates, container.output_dir, container.host)
+    records_in = sum(one["records"] for one in result.objects)
+    records_out = sum(shard["records"] for shard in result.shards)
+    present = {name for one in result.objects for name in one["columns"]}
+    optional = {column.name for column in config.input_config.columns if column.optional}
     manifest = {
         "version": MANIFEST_VERSION,
         "host": container.host,
         "hosts": list(container.hosts),
-        "columns": [name for name in config.input.names if name in present or name not in optional],
-        "label_present": bool(optional and told) and all(optional <= set(one["columns"]) for one in told),
-        "objects": done.objects,
+        "columns": [
+            name for name in config.input_config.column_names if name in present or name not in optional
+        ],
+        "objects": result.objects,
         "records_in": records_in,
         "records_out": records_out,
-        "rejected": dict(done.rejected),
-        "rejected_count": sum(done.rejected.values()),
-        "shards": done.shards,
-        "rejects_files": done.rejects_files,
-        "imputed": dict(done.imputed),
-        "groups": done.groups,
+        "rejected": dict(result.rejected),
+        "rejected_count": sum(result.rejected.values()),
+        "shards": result.shards,
+        "rejects_files": result.rejects_files,
+        "imputed": dict(result.imputed),
+        "groups": result.groups,
         "profile_key": f"profile/{container.host}.json",
-        "busy_seconds": round(time.perf_counter() - busy, 3),
-        "started_at": started,
+        "busy_seconds": round(time.perf_counter() - busy_since, 3),
+        "started_at": started_at,
         "ended_at": time.time(),
     }
     if records_in != records_out + manifest["rejected_count"]:
         raise JobError(
             f"{records_in:,} records were read, but {records_out:,} written "
-            f"and {sum(done.rejected.values()):,} rejected"
+            f"and {sum(result.rejected.values()):,} rejected"
         )
-    write_json(container.output / "profile" / f"{container.host}.json", done.profile)
-    write_json(container.output / "manifest" / f"{container.host}.json", manifest)
+    write_json(container.output_dir / "profile" / f"{container.host}.json", result.profile)
+    write_json(container.output_dir / "manifest" / f"{container.host}.json", manifest)
     return manifest
 
 
-def own_objects(container: Container, config: Config, everything: list[InputObject]) -> list[InputObject]:
-    """The objects that this host handles; raises ConfigError if duplicates cannot be told over all."""
+def select_own_objects(
+    container: Container, config: PreprocessConfig, all_objects: list[InputObject]
+) -> list[InputObject]:
+    """Select the objects that this host reads. Raises ConfigError if `duplicates` needs those of other hosts too."""
     if len(container.hosts) == 1:
-        return everything
+        return all_objects
     if config.distribution == "FullyReplicated":
-        return share(everything, container.hosts, container.host)
+        return select_assigned_objects(all_objects, container.hosts, container.host)
     for rule in config.rules:
         if rule.kind == "duplicates":
             raise ConfigError(
                 f"rule {rule.name!r} needs every host to see all objects: distribution is ShardedByS3Key "
                 f"over {len(container.hosts)} hosts, it must be FullyReplicated"
             )
-    return everything
+    return all_objects
 
 
 def main() -> int:
-    def work(container: Container) -> str:
-        manifest = preprocess(container, read_config(container.config / "preprocess.json"))
+    def job(container: Container) -> str:
+        manifest = preprocess(container, read_config(container.config_dir / "preprocess.json"))
         return (
             f"{manifest['host']}: {manifest['records_in']:,} in, {manifest['rejected_count']:,} rejected, "
             f"{len(manifest['shards'])} shards"
         )
 
-    return run_job(work)
+    return run_job(job)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What the scored records look like, column by column, in bounded memory, and mergeable over hosts.
+"""Profiles columns in bounded memory: counts, moments, quantiles and frequent values, mergeable over hosts.
 
-Numbers are counted in buckets whose bounds grow by GAMMA, so that quantiles are right to one percent of their value
-(the idea of DDSketch, Masson, Rim and Lee 2019).
+Numbers are counted in buckets whose bounds grow by GAMMA, so that quantiles are exact to one percent of their value
+(as in DDSketch: Masson, Rim and Lee 2019).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from include.jobs.input_config import Column
 
 GAMMA = 1.02
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
-BINS = 20
-# Mean and deviation take what is further from zero for this: the square of a double may be none. All else is exact.
-LARGEST = 1e140
-TEXT_VALUES = 1_000  # different texts that are counted by name; all others together
+HISTOGRAM_BINS = 20
+# Mean and deviation clip values to this magnitude, since the square of a double may overflow. All else is exact.
+MAX_MAGNITUDE = 1e140
+MAX_TEXT_VALUES = 1_000  # distinct values that are counted one by one; all others are counted together
 
 
 class NumberProfile:
@@ -29,21 +29,21 @@ class NumberProfile:
 
     def __init__(self) -> None:
         self.count = self.nulls = self.zeros = 0
-        self.mean = self.squares = 0.0  # squares: sum of squared distances from the mean
-        self.least, self.most = math.inf, -math.inf
+        self.mean = self.squared_deviations = 0.0  # squares: sum of squared distances from the mean
+        self.minimum, self.maximum = math.inf, -math.inf
         self.buckets: dict[str, Counter[int]] = {"negative": Counter(), "positive": Counter()}
 
     def add(self, values: np.ndarray) -> None:
-        """`values` float64, NaN for null."""
+        """Count values: float64, NaN for null."""
         present = values[~np.isnan(values)]
         self.nulls += len(values) - len(present)
         if not len(present):
             return
-        bounded = np.clip(present, -LARGEST, LARGEST)
+        bounded = np.clip(present, -MAX_MAGNITUDE, MAX_MAGNITUDE)
         mean = float(bounded.mean())
-        self._combine(len(bounded), mean, float(((bounded - mean) ** 2).sum()))
-        self.least = min(self.least, float(present.min()))
-        self.most = max(self.most, float(present.max()))
+        self._merge_moments(len(bounded), mean, float(((bounded - mean) ** 2).sum()))
+        self.minimum = min(self.minimum, float(present.min()))
+        self.maximum = max(self.maximum, float(present.max()))
         self.zeros += int((present == 0).sum())
         for sign, some in (("negative", -present[present < 0]), ("positive", present[present > 0])):
             if len(some):
@@ -54,25 +54,25 @@ class NumberProfile:
                 found = np.flatnonzero(counts)
                 self.buckets[sign].update(dict(zip((found + first).tolist(), counts[found].tolist())))
 
-    def absorb(self, other: NumberProfile) -> None:
+    def merge(self, other: NumberProfile) -> None:
         """Add what another one has counted."""
         self.nulls += other.nulls
         if not other.count:
             return
-        self._combine(other.count, other.mean, other.squares)
-        self.least, self.most = min(self.least, other.least), max(self.most, other.most)
+        self._merge_moments(other.count, other.mean, other.squared_deviations)
+        self.minimum, self.maximum = min(self.minimum, other.minimum), max(self.maximum, other.maximum)
         self.zeros += other.zeros
         for sign, buckets in self.buckets.items():
             buckets.update(other.buckets[sign])
 
     @classmethod
-    def of(cls, document: Mapping[str, Any]) -> NumberProfile:
+    def from_dict(cls, document: Mapping[str, Any]) -> NumberProfile:
         """What `to_dict` was called on."""
         made = cls()
         made.count, made.nulls = document["count"], document["nulls"]
         if made.count:
-            made.mean, made.squares = document["mean"], document["std"] ** 2 * made.count
-            made.least, made.most = document["min"], document["max"]
+            made.mean, made.squared_deviations = document["mean"], document["std"] ** 2 * made.count
+            made.minimum, made.maximum = document["min"], document["max"]
             sketch = document["sketch"]
             made.zeros = sketch["zeros"]
             for sign, buckets in made.buckets.items():
@@ -83,10 +83,10 @@ class NumberProfile:
         found: dict[str, Any] = {"kind": "number", "count": self.count, "nulls": self.nulls}
         if self.count:
             found.update(
-                min=self.least,
-                max=self.most,
+                min=self.minimum,
+                max=self.maximum,
                 mean=self.mean,
-                std=math.sqrt(self.squares / self.count),
+                std=math.sqrt(self.squared_deviations / self.count),
                 quantiles={str(share): self.quantile(share) for share in QUANTILES},
                 histogram=self._histogram(),
                 sketch={
@@ -97,45 +97,47 @@ class NumberProfile:
             )
         return found
 
-    def quantile(self, share: float) -> float:
-        """The value that this share of all values lies below, to one percent."""
-        wanted = share * (self.count - 1)
+    def quantile(self, fraction: float) -> float:
+        """Estimate a quantile, exact to one percent of its value."""
+        wanted = fraction * (self.count - 1)
         seen = 0
-        for value, count in self._ordered():
+        for value, count in self._iter_buckets():
             seen += count
             if seen > wanted:
-                return min(max(value, self.least), self.most)
-        return self.most
+                return min(max(value, self.minimum), self.maximum)
+        return self.maximum
 
-    def _ordered(self) -> Iterable[tuple[float, int]]:
+    def _iter_buckets(self) -> Iterable[tuple[float, int]]:
         for key, count in sorted(self.buckets["negative"].items(), reverse=True):
-            yield -_middle(key), count
+            yield -_bucket_value(key), count
         if self.zeros:
             yield 0.0, self.zeros
         for key, count in sorted(self.buckets["positive"].items()):
-            yield _middle(key), count
+            yield _bucket_value(key), count
 
     def _histogram(self) -> dict[str, list[float]]:
-        if self.most == self.least:
-            return {"edges": [self.least, self.most], "counts": [self.count]}
-        at = np.linspace(0.0, 1.0, BINS + 1)
-        # Not linspace from least to most, whose distance may be no double; rounding must not make an edge fall back.
-        edges = np.maximum.accumulate(np.clip(self.least * (1 - at) + self.most * at, self.least, self.most))
-        values, counts = zip(*self._ordered())
-        inside = np.clip(np.array(values), self.least, self.most)
+        if self.maximum == self.minimum:
+            return {"edges": [self.minimum, self.maximum], "counts": [self.count]}
+        at = np.linspace(0.0, 1.0, HISTOGRAM_BINS + 1)
+        # Not linspace from minimum to maximum, whose difference may overflow; rounding must keep the edges ascending.
+        edges = np.maximum.accumulate(
+            np.clip(self.minimum * (1 - at) + self.maximum * at, self.minimum, self.maximum)
+        )
+        values, counts = zip(*self._iter_buckets())
+        inside = np.clip(np.array(values), self.minimum, self.maximum)
         found, _ = np.histogram(inside, bins=edges, weights=counts)
         return {"edges": edges.tolist(), "counts": [int(count) for count in found]}
 
-    def _combine(self, count: int, mean: float, squares: float) -> None:
+    def _merge_moments(self, count: int, mean: float, squares: float) -> None:
         total = self.count + count
         distance = mean - self.mean
-        self.squares += squares + distance**2 * self.count * count / total
+        self.squared_deviations += squares + distance**2 * self.count * count / total
         self.mean += distance * count / total
         self.count = total
 
 
 class TextProfile:
-    """Counts of one text column's values."""
+    """Counts of the values of one string column."""
 
     def __init__(self) -> None:
         self.count = self.nulls = self.others = 0
@@ -144,7 +146,7 @@ class TextProfile:
     def add(self, cells: Sequence[str]) -> None:
         self._update(Counter(cells))
 
-    def absorb(self, other: TextProfile) -> None:
+    def merge(self, other: TextProfile) -> None:
         """Add what another one has counted."""
         self._update(Counter(other.values))
         self.nulls += other.nulls
@@ -152,7 +154,7 @@ class TextProfile:
         self.count += other.others
 
     @classmethod
-    def of(cls, document: Mapping[str, Any]) -> TextProfile:
+    def from_dict(cls, document: Mapping[str, Any]) -> TextProfile:
         """What `to_dict` was called on."""
         made = cls()
         made.values = Counter(document["values"])
@@ -173,18 +175,18 @@ class TextProfile:
         self.nulls += counts.pop("", 0)
         self.count += sum(counts.values())
         for value, count in counts.items():
-            if value in self.values or len(self.values) < TEXT_VALUES:
+            if value in self.values or len(self.values) < MAX_TEXT_VALUES:
                 self.values[value] += count
             else:
                 self.others += count
 
 
 class Profile:
-    """The profile of all columns."""
+    """Profiles of all columns of the input."""
 
     def __init__(self, columns: Sequence[Column]) -> None:
         self._columns: dict[str, NumberProfile | TextProfile] = {
-            column.name: NumberProfile() if column.numeric else TextProfile() for column in columns
+            column.name: NumberProfile() if column.is_numeric else TextProfile() for column in columns
         }
 
     def add(self, cells: Mapping[str, Sequence[str]], numbers: Mapping[str, np.ndarray]) -> None:
@@ -201,36 +203,38 @@ class Profile:
         return {name: column.to_dict() for name, column in self._columns.items()}
 
 
-def profile_of(document: Mapping[str, Any]) -> NumberProfile | TextProfile:
-    """The profile of one column whose `to_dict` gave the document."""
-    return NumberProfile.of(document) if document["kind"] == "number" else TextProfile.of(document)
+def parse_profile(document: Mapping[str, Any]) -> NumberProfile | TextProfile:
+    """Read the profile of one column from its `to_dict` form."""
+    return (
+        NumberProfile.from_dict(document) if document["kind"] == "number" else TextProfile.from_dict(document)
+    )
 
 
-def absorb(into: NumberProfile | TextProfile, other: NumberProfile | TextProfile) -> None:
-    """Add to one profile what another of the same column has counted; raises JobError when they differ in kind."""
-    if isinstance(into, NumberProfile) and isinstance(other, NumberProfile):
-        into.absorb(other)
+def merge_into(target: NumberProfile | TextProfile, other: NumberProfile | TextProfile) -> None:
+    """Merge a profile into another of the same column. Raises JobError if one is of numbers and one of strings."""
+    if isinstance(target, NumberProfile) and isinstance(other, NumberProfile):
+        target.merge(other)
         return
-    if not (isinstance(into, TextProfile) and isinstance(other, TextProfile)):
-        raise JobError(f"found a {type(into).__name__} and a {type(other).__name__} of one column")
-    into.absorb(other)
+    if not (isinstance(target, TextProfile) and isinstance(other, TextProfile)):
+        raise JobError(f"found a {type(target).__name__} and a {type(other).__name__} of one column")
+    target.merge(other)
 
 
 def merge_profiles(documents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """One profile of what several hosts saw; each document is what `Profile.to_dict` gave."""
+    """Merge the profiles of several hosts; each document is the result of `Profile.to_dict`."""
     merged: dict[str, NumberProfile | TextProfile] = {}
     for document in documents:
         for name, column in document.items():
-            found = profile_of(column)
+            found = parse_profile(column)
             if name in merged:
-                absorb(merged[name], found)
+                merge_into(merged[name], found)
             else:
                 merged[name] = found
     return {name: column.to_dict() for name, column in merged.items()}
 
 
-def baseline_of(profile: Mapping[str, Any]) -> dict[str, Any]:
-    """The `baseline` of a later run's preprocess.json, from the profile of this one."""
+def build_baseline(profile: Mapping[str, Any]) -> dict[str, Any]:
+    """Build the `baseline` section for later runs from the profile of a run."""
     columns: dict[str, Any] = {}
     for name, column in profile.items():
         if not column["count"]:
@@ -250,7 +254,7 @@ def baseline_of(profile: Mapping[str, Any]) -> dict[str, Any]:
     return {"columns": columns}
 
 
-def _middle(key: int) -> float:
-    """The value of a bucket whose error is smallest, as a share of the value."""
+def _bucket_value(key: int) -> float:
+    """The value of a bucket with the smallest relative error."""
     exponent = key * math.log(GAMMA) + math.log(2.0 / (GAMMA + 1.0))
     return math.exp(min(exponent, math.log(sys.float_info.max)))

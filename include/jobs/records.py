@@ -1,11 +1,11 @@
-"""A block of a shard's records, read as cells only by those who need them."""
+"""A block of a shard's records, parsed into cells on demand."""
 
 from __future__ import annotations
 
 from typing import Any, Mapping, Optional, Sequence
 
 from include.jobs.blocks import Block
-from include.jobs.csv_reading import BYTE_ORDER_MARK, UnreadableError, empty_texts, rows_of
+from include.jobs.csv_reading import BYTE_ORDER_MARK, UnreadableRecordError, find_empty_strings, parse_rows
 from include.jobs.errors import JoinError
 from include.jobs.join_spec import JoinSpec
 from include.jobs.json_reading import decode_record, dumps
@@ -13,13 +13,13 @@ from include.jobs.json_reading import decode_record, dumps
 Cell = Optional[str]
 
 
-class Records:
+class RecordBlock:
     """Consecutive records of one shard.
 
     Attributes:
-        first: the number of the first within its shard, from 1.
-        columns: what they have, in their order.
-        block: their own bytes.
+        first_record: the number of the first one within its shard, from 1.
+        columns: their columns, in order.
+        block: their bytes.
     """
 
     def __init__(
@@ -27,31 +27,31 @@ class Records:
     ) -> None:
         self.spec = spec
         self.shard = shard
-        self.first = first
+        self.first_record = first
         self.columns = columns
         self.block = block
         self._cells: dict[str, Sequence[Cell]] | None = None
 
     @property
-    def count(self) -> int:
-        return self.block.count
+    def record_count(self) -> int:
+        return self.block.record_count
 
-    def cells(self) -> dict[str, Sequence[Cell]]:
-        """The text of each cell by column, None for null; raises JoinError for a record of another shape."""
+    def read_cells(self) -> dict[str, Sequence[Cell]]:
+        """Parse the cells of each column, None for null. Raises JoinError for a record with other columns."""
         if self._cells is None:
             rows = self._csv_rows() if self.spec.records_format == "csv" else self._json_rows()
             self._cells = dict(zip(self.columns, zip(*rows))) if rows else dict.fromkeys(self.columns, ())
         return self._cells
 
-    def texts(self, names: Sequence[str]) -> dict[str, Sequence[Cell]]:
-        """The cells of some columns; of one that the records lack, nulls. By Arrow where that spares the others."""
-        absent: tuple[Cell, ...] = (None,) * self.count
+    def read_columns(self, column_names: Sequence[str]) -> dict[str, Sequence[Cell]]:
+        """Parse the cells of some columns; nulls for one that the records lack. Uses Arrow where possible."""
+        absent: tuple[Cell, ...] = (None,) * self.record_count
         cells = self._cells
         if cells is None and self.spec.records_format == "csv":
-            cells = self._arrow_texts([name for name in self.columns if name in names])
+            cells = self._arrow_texts([name for name in self.columns if name in column_names])
         if cells is None:
-            cells = self.cells()
-        return {name: cells.get(name, absent) for name in names}
+            cells = self.read_cells()
+        return {name: cells.get(name, absent) for name in column_names}
 
     def _arrow_texts(self, names: Sequence[str]) -> dict[str, Sequence[Cell]] | None:
         try:
@@ -59,15 +59,15 @@ class Records:
             import pyarrow.csv
         except ImportError:
             return None
-        table = self.arrow_table(pyarrow, dict.fromkeys(names, pyarrow.string()))
+        table = self.read_arrow_table(pyarrow, dict.fromkeys(names, pyarrow.string()))
         if table is None:
             return None
         return {name: table.column(name).to_pylist() for name in names}
 
-    def arrow_table(self, arrow: Any, types: Mapping[str, Any]) -> Any:
-        """The columns of CSV records that `types` names, as Arrow reads them.
+    def read_arrow_table(self, arrow: Any, types: Mapping[str, Any]) -> Any:
+        """Read columns of CSV records with Arrow; `types` has their Arrow types.
 
-        None where it is stricter about numbers than the rules were ("+5"), or reads other rows.
+        None if Arrow rejects a number that the rules accept ("+5"), or finds other rows.
         """
         data = self.block.data
         wanted = [name for name in self.columns if name in types]
@@ -87,53 +87,57 @@ class Records:
                     include_columns=wanted,
                     null_values=[""],
                     strings_can_be_null=True,
-                    quoted_strings_can_be_null=not self.spec.empty_texts,
+                    quoted_strings_can_be_null=not self.spec.has_quoted_empty_strings,
                 ),
             )
         except arrow.ArrowInvalid:
             return None
-        return table if table.num_rows == self.count else None
+        return table if table.num_rows == self.record_count else None
 
-    def lines(self) -> list[bytes]:
-        """Each record's own bytes, without line feed."""
+    def split_lines(self) -> list[bytes]:
+        """Split the block into the bytes of each record, without line feed."""
         lines = self.block.data.split(b"\n")
-        if len(lines) == self.count + 1:
+        if len(lines) == self.record_count + 1:
             return lines[:-1]
-        return [self.block.record(index) for index in range(self.count)]
+        return [self.block.get_record(index) for index in range(self.record_count)]
 
     def _csv_rows(self) -> list[list[Cell]]:
         try:
-            rows = rows_of(self.block, self.spec.delimiter)
-        except UnreadableError as error:
-            raise JoinError(f"shard {self.shard}, record {self.first + error.index:,} {error}") from error
-        if self.spec.empty_texts and len(self.columns) == 1:
+            rows = parse_rows(self.block, self.spec.delimiter)
+        except UnreadableRecordError as error:
+            raise JoinError(
+                f"shard {self.shard}, record {self.first_record + error.index:,} {error}"
+            ) from error
+        if self.spec.has_quoted_empty_strings and len(self.columns) == 1:
             rows = [row or [""] for row in rows]  # an empty line is a null
         for index, row in enumerate(rows):
             if len(row) != len(self.columns):
                 raise JoinError(
-                    f"shard {self.shard}, record {self.first + index:,}: {len(row)} fields, "
+                    f"shard {self.shard}, record {self.first_record + index:,}: {len(row)} fields, "
                     f"its columns are {', '.join(self.columns)}"
                 )
         cells: list[list[Cell]] = [[cell or None for cell in row] for row in rows]
-        if self.spec.empty_texts and b'""' in self.block.data:
+        if self.spec.has_quoted_empty_strings and b'""' in self.block.data:
             for index, nullable in enumerate(cells):
-                record = self.block.record(index)
+                record = self.block.get_record(index)
                 if b'""' in record and None in nullable:
-                    spelled = empty_texts(record.decode("utf-8"), self.spec.delimiter)
+                    spelled = find_empty_strings(record.decode("utf-8"), self.spec.delimiter)
                     cells[index] = ["" if is_empty else cell for cell, is_empty in zip(nullable, spelled)]
         return cells
 
     def _json_rows(self) -> list[list[Cell]]:
         rows: list[list[Cell]] = []
-        for index, line in enumerate(self.lines()):
+        for index, line in enumerate(self.split_lines()):
             try:
                 record = decode_record(line.decode("utf-8"))
             except ValueError as error:
                 raise JoinError(
-                    f"shard {self.shard}, record {self.first + index:,} is not JSON: {error}"
+                    f"shard {self.shard}, record {self.first_record + index:,} is not JSON: {error}"
                 ) from error
             if not isinstance(record, dict):
-                raise JoinError(f"shard {self.shard}, record {self.first + index:,} is no JSON object")
+                raise JoinError(
+                    f"shard {self.shard}, record {self.first_record + index:,} is not a JSON object"
+                )
             rows.append([_cell(record.get(name)) for name in self.columns])
         return rows
 

@@ -1,4 +1,4 @@
-"""The `rules` part of preprocess.json."""
+"""Reads and validates the `rules` section of preprocess.json."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 
 from include.jobs.baseline import Baseline
 from include.jobs.errors import ConfigError
-from include.jobs.fields import Fields
-from include.jobs.input_config import Input, known_column
+from include.jobs.fields import FieldReader
+from include.jobs.input_config import InputConfig, require_column
 
-RULES = ("required", "range", "allowed", "pattern", "duplicates", "outlier")
+RULE_KINDS = ("required", "range", "allowed", "pattern", "duplicates", "outlier")
 OUTLIER_METHODS = ("iqr", "zscore")
-# Checked before the pipeline's own rules, in this order; their names are taken. `function` comes last.
+# Always checked, in this order, before the rules of the pipeline (`function` comes last); these names are reserved.
 IMPLICIT_RULES = ("quoting", "json", "encoding", "arity", "type", "line break", "function")
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule of the pipeline; which of the fields count depends on `kind`.
+    """One rule of the pipeline; which fields are used depends on `kind`.
 
-    An outlier's minimum and maximum come from the stored baseline, never from tonight's records; `why` says how.
-    A null (an empty cell) fails `required` only: every other rule speaks about values that are there.
+    Minimum and maximum of an outlier rule come from the stored baseline, never from the records of this run;
+    `bounds_reason` says how. A null (an empty cell) fails `required` only.
     """
 
     name: str
@@ -34,13 +34,13 @@ class Rule:
     exclusive_min: bool = False
     exclusive_max: bool = False
     pattern: str = ""
-    why: str = ""
+    bounds_reason: str = ""
 
 
-def parse_rules(top: Fields, source: Input, baseline: Baseline) -> tuple[Rule, ...]:
+def parse_rules(root: FieldReader, input_config: InputConfig, baseline: Baseline) -> tuple[Rule, ...]:
     rules: list[Rule] = []
-    for index, value in enumerate(top.get("rules", list, [])):
-        rule = _rule(value, f"rules[{index}]", source, baseline)
+    for index, value in enumerate(root.get("rules", list, [])):
+        rule = _parse_rule(value, f"rules[{index}]", input_config, baseline)
         if rule.name in IMPLICIT_RULES or rule.name in {other.name for other in rules}:
             raise ConfigError(
                 f"rules[{index}].name is {rule.name!r}, which is taken; give each rule its own name"
@@ -49,7 +49,7 @@ def parse_rules(top: Fields, source: Input, baseline: Baseline) -> tuple[Rule, .
     return tuple(rules)
 
 
-# The fields that belong to each kind of rule, beside `name` and `rule`.
+# The fields of each kind of rule, in addition to `name` and `rule`.
 _RULE_FIELDS = {
     "required": ("columns",),
     "range": ("column", "min", "max", "exclusive_min", "exclusive_max"),
@@ -60,59 +60,61 @@ _RULE_FIELDS = {
 }
 
 
-def _rule(value: Any, path: str, source: Input, baseline: Baseline) -> Rule:
-    kind = Fields(value, path, value if isinstance(value, dict) else ()).choice("rule", RULES)
-    fields = Fields(value, path, ("name", "rule", *_RULE_FIELDS[kind]))
+def _parse_rule(value: Any, path: str, input_config: InputConfig, baseline: Baseline) -> Rule:
+    kind = FieldReader(value, path, value if isinstance(value, dict) else ()).get_choice("rule", RULE_KINDS)
+    fields = FieldReader(value, path, ("name", "rule", *_RULE_FIELDS[kind]))
     if kind in ("required", "duplicates"):
         key = "columns" if kind == "required" else "key"
-        columns = fields.texts(key) if fields.has(key) or kind == "required" else source.names
+        columns = (
+            fields.get_strings(key) if fields.has(key) or kind == "required" else input_config.column_names
+        )
         if not columns:
-            raise ConfigError(f"{fields.at(key)} is empty")
+            raise ConfigError(f"{fields.get_path(key)} is empty")
     else:
         columns = (fields.get("column", str),)
     for name in columns:
-        known_column(source, name, path)
+        require_column(input_config, name, path)
     default = kind if kind == "duplicates" else f"{kind} {', '.join(columns)}"
     rule = Rule(
         name=fields.get("name", str, default),
         kind=kind,
         columns=columns,
-        values=tuple(_text(one, fields.at("values")) for one in fields.get("values", list, []))
+        values=tuple(_format_value(one, fields.get_path("values")) for one in fields.get("values", list, []))
         if kind == "allowed"
         else (),
-        minimum=fields.number("min") if kind == "range" else None,
-        maximum=fields.number("max") if kind == "range" else None,
+        minimum=fields.get_number("min") if kind == "range" else None,
+        maximum=fields.get_number("max") if kind == "range" else None,
         exclusive_min=fields.get("exclusive_min", bool, False) if kind == "range" else False,
         exclusive_max=fields.get("exclusive_max", bool, False) if kind == "range" else False,
         pattern=fields.get("pattern", str) if kind == "pattern" else "",
     )
-    _check_rule(rule, path, source)
-    return _outlier(rule, fields, baseline) if kind == "outlier" else rule
+    _check_rule(rule, path, input_config)
+    return _resolve_outlier_bounds(rule, fields, baseline) if kind == "outlier" else rule
 
 
-def _outlier(rule: Rule, fields: Fields, baseline: Baseline) -> Rule:
-    """The rule with the bounds that the baseline's statistics give."""
+def _resolve_outlier_bounds(rule: Rule, fields: FieldReader, baseline: Baseline) -> Rule:
+    """Compute the bounds of an outlier rule from the baseline."""
     name = rule.columns[0]
     factor = fields.get("factor", float, None)
-    if fields.choice("method", OUTLIER_METHODS) == "iqr":
+    if fields.get_choice("method", OUTLIER_METHODS) == "iqr":
         factor = 1.5 if factor is None else factor
-        low, high = (baseline.number(name, which, fields.path) for which in ("q1", "q3"))
+        low, high = (baseline.get_number(name, which, fields.path) for which in ("q1", "q3"))
         reach = factor * (high - low)
         why = f"{factor:g} times the baseline's interquartile range around its quartiles {low:g} and {high:g}"
     else:
         factor = 3.0 if factor is None else factor
-        low = high = baseline.number(name, "mean", fields.path)
-        reach = factor * baseline.number(name, "std", fields.path)
+        low = high = baseline.get_number(name, "mean", fields.path)
+        reach = factor * baseline.get_number(name, "std", fields.path)
         why = f"{factor:g} standard deviations around the baseline's mean {low:g}"
     if factor <= 0 or reach < 0:
         raise ConfigError(f"{fields.path}: factor {factor:g} leaves no room around the baseline's values")
-    return replace(rule, minimum=low - reach, maximum=high + reach, why=why)
+    return replace(rule, minimum=low - reach, maximum=high + reach, bounds_reason=why)
 
 
-def _check_rule(rule: Rule, path: str, source: Input) -> None:
+def _check_rule(rule: Rule, path: str, input_config: InputConfig) -> None:
     if rule.kind == "allowed" and not rule.values:
         raise ConfigError(f"{path}.values is missing or empty: no record could pass")
-    if rule.kind in ("range", "outlier") and not source.column(rule.columns[0]).numeric:
+    if rule.kind in ("range", "outlier") and not input_config.get_column(rule.columns[0]).is_numeric:
         article = "a range" if rule.kind == "range" else "an outlier rule"
         raise ConfigError(
             f"{path}.column is {rule.columns[0]!r}, a string; {article} needs an integer or float column"
@@ -131,9 +133,9 @@ def _check_rule(rule: Rule, path: str, source: Input) -> None:
             ) from error
 
 
-def _text(value: Any, path: str) -> str:
+def _format_value(value: Any, path: str) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)
-    raise ConfigError(f"{path} holds {value!r}, allowed are texts and numbers")
+    raise ConfigError(f"{path} holds {value!r}, allowed are strings and numbers")

@@ -1,4 +1,4 @@
-"""The pipeline's rules over a table of columns: which rows fail, and why in words."""
+"""Evaluates the rules of the pipeline over a table of columns: which rows fail, and why."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Callable, Iterator, Sequence
 
 import numpy as np
 
-from include.jobs.config import Input, Rule
+from include.jobs.config import InputConfig, Rule
 from include.jobs.numeric import parse_cell
 
-_SHOWN = 80  # characters of a cell in a reason; the record's whole text stands beside it
+_SHOWN = 80  # characters of a cell in a reason; the reject has the whole text of the record
 
 
 class Table:
-    """Rows of one layout, column by column.
+    """Rows with the same columns, column by column.
 
     Attributes:
         cells: the text of each cell, by column name.
@@ -33,17 +33,17 @@ class Table:
         self.cells = cells
         self.numbers = numbers
         self.duplicates = duplicates
-        self.length = length
+        self.row_count = length
 
-    def empty(self, name: str) -> np.ndarray:
-        """Which rows have no value in column `name`; a column that this object leaves out has none at all."""
-        if name not in self.cells:
-            return np.ones(self.length, dtype=bool)
-        if name in self.numbers:
-            return np.asarray(np.isnan(self.numbers[name]))
-        cells = self.cells[name]
+    def find_empty(self, column_name: str) -> np.ndarray:
+        """Find the rows without a value in a column; a column that the object lacks is empty in all rows."""
+        if column_name not in self.cells:
+            return np.ones(self.row_count, dtype=bool)
+        if column_name in self.numbers:
+            return np.asarray(np.isnan(self.numbers[column_name]))
+        cells = self.cells[column_name]
         if "" not in cells:
-            return np.zeros(self.length, dtype=bool)
+            return np.zeros(self.row_count, dtype=bool)
         return np.array([not cell for cell in cells], dtype=bool)
 
 
@@ -52,18 +52,18 @@ Check = Callable[[Table], np.ndarray]
 Reason = Callable[[Table, int], str]
 
 
-def compile_rule(rule: Rule, source: Input) -> tuple[Check, Reason]:
-    """The rule as two functions: which rows of a table fail it, and why a given row does."""
-    return _COMPILERS[rule.kind](rule, source)
+def compile_rule(rule: Rule, input_config: InputConfig) -> tuple[Check, Reason]:
+    """Compile a rule into two functions: which rows of a table fail, and why one row does."""
+    return _COMPILERS[rule.kind](rule, input_config)
 
 
-def shown(cell: str) -> str:
+def format_cell(cell: str) -> str:
     return repr(cell if len(cell) <= _SHOWN else cell[:_SHOWN] + "…")
 
 
-def _required(rule: Rule, _: Input) -> tuple[Check, Reason]:
+def _required(rule: Rule, _: InputConfig) -> tuple[Check, Reason]:
     def check(table: Table) -> np.ndarray:
-        return np.asarray(np.logical_or.reduce([table.empty(name) for name in rule.columns]))
+        return np.asarray(np.logical_or.reduce([table.find_empty(name) for name in rule.columns]))
 
     def reason(table: Table, row: int) -> str:
         missing = [
@@ -74,29 +74,29 @@ def _required(rule: Rule, _: Input) -> tuple[Check, Reason]:
     return check, reason
 
 
-def _range(rule: Rule, source: Input) -> tuple[Check, Reason]:
+def _range(rule: Rule, source: InputConfig) -> tuple[Check, Reason]:
     name = rule.columns[0]
-    whole = source.column(name).type == "integer"
+    whole = source.get_column(name).type == "integer"
     low, high = rule.minimum, rule.maximum
     bounds = []
     if low is not None:
-        bounds.append(f"{'above' if rule.exclusive_min else 'at least'} {_spelled(low)}")
+        bounds.append(f"{'above' if rule.exclusive_min else 'at least'} {_format_bound(low)}")
     if high is not None:
-        bounds.append(f"{'below' if rule.exclusive_max else 'at most'} {_spelled(high)}")
+        bounds.append(f"{'below' if rule.exclusive_max else 'at most'} {_format_bound(high)}")
     allowed = " and ".join(bounds)
     least, most = (None if bound is None else float(bound) for bound in (low, high))
 
     def check(table: Table) -> np.ndarray:
-        failing = np.zeros(table.length, dtype=bool)
+        failing = np.zeros(table.row_count, dtype=bool)
         values = table.numbers.get(name)
         if values is None:
             return failing
-        with np.errstate(invalid="ignore"):  # a null compares as false, which is what is meant
+        with np.errstate(invalid="ignore"):  # a null compares as false, so it passes
             if least is not None:
                 failing |= (values <= least) if rule.exclusive_min else (values < least)
             if most is not None:
                 failing |= (values >= most) if rule.exclusive_max else (values > most)
-        for row, value in _beyond_doubles(table, name) if whole else ():
+        for row, value in _iter_inexact_integers(table, name) if whole else ():
             failing[row] = (low is not None and (value <= low if rule.exclusive_min else value < low)) or (
                 high is not None and (value >= high if rule.exclusive_max else value > high)
             )
@@ -108,44 +108,44 @@ def _range(rule: Rule, source: Input) -> tuple[Check, Reason]:
     return check, reason
 
 
-def _allowed(rule: Rule, source: Input) -> tuple[Check, Reason]:
+def _allowed(rule: Rule, source: InputConfig) -> tuple[Check, Reason]:
     name = rule.columns[0]
-    column = source.column(name)
-    listed = ", ".join(rule.values if column.numeric else map(repr, rule.values))
+    column = source.get_column(name)
+    listed = ", ".join(rule.values if column.is_numeric else map(repr, rule.values))
     texts = frozenset(rule.values)
-    parsed = [(value, parse_cell(value, "float")[0]) for value in rule.values] if column.numeric else []
+    parsed = [(value, parse_cell(value, "float")[0]) for value in rule.values] if column.is_numeric else []
     values = np.array([number for _, number in parsed if number is not None])
     exact = frozenset(Decimal(value.strip()) for value, number in parsed if number is not None)
 
     def check(table: Table) -> np.ndarray:
         if name not in table.cells:
-            return np.zeros(table.length, dtype=bool)
-        if column.numeric:
-            failing = np.asarray(~np.isin(table.numbers[name], values) & ~table.empty(name))
-            for row, value in _beyond_doubles(table, name) if column.type == "integer" else ():
+            return np.zeros(table.row_count, dtype=bool)
+        if column.is_numeric:
+            failing = np.asarray(~np.isin(table.numbers[name], values) & ~table.find_empty(name))
+            for row, value in _iter_inexact_integers(table, name) if column.type == "integer" else ():
                 failing[row] = value not in exact  # a Decimal equals, and hashes as, the int of its value
             return failing
         cells = table.cells[name]
         if texts.issuperset(set(cells)):
-            return np.zeros(table.length, dtype=bool)
+            return np.zeros(table.row_count, dtype=bool)
         return np.array([cell not in texts and cell != "" for cell in cells], dtype=bool)
 
     def reason(table: Table, row: int) -> str:
         cell = table.cells[name][row]
-        return f"{name} is {cell.strip() if column.numeric else shown(cell)}, allowed is one of {listed}"
+        return f"{name} is {cell.strip() if column.is_numeric else format_cell(cell)}, allowed is one of {listed}"
 
     return check, reason
 
 
-def _beyond_doubles(table: Table, name: str) -> Iterator[tuple[int, int]]:
-    """Row and value of each whole number of the column that a double may not tell from its neighbours."""
-    with np.errstate(invalid="ignore"):  # as a null, which is none
+def _iter_inexact_integers(table: Table, name: str) -> Iterator[tuple[int, int]]:
+    """Yield row and value of each integer of the column that is too large to be exact as a double."""
+    with np.errstate(invalid="ignore"):  # nulls are NaN
         rows = np.flatnonzero(np.abs(table.numbers[name]) >= 2.0**53)
     for row in rows.tolist():
         yield row, int(table.cells[name][row])
 
 
-def _spelled(bound: float) -> str:
+def _format_bound(bound: float) -> str:
     """A bound in as few digits as give it back."""
     if isinstance(bound, int):
         return str(bound)
@@ -153,27 +153,29 @@ def _spelled(bound: float) -> str:
     return short if float(short) == bound else repr(bound)
 
 
-def _pattern(rule: Rule, _: Input) -> tuple[Check, Reason]:
+def _pattern(rule: Rule, _: InputConfig) -> tuple[Check, Reason]:
     name = rule.columns[0]
     fits = re.compile(rule.pattern).fullmatch
 
     def check(table: Table) -> np.ndarray:
         if name not in table.cells:
-            return np.zeros(table.length, dtype=bool)
+            return np.zeros(table.row_count, dtype=bool)
         cells = table.cells[name]
         failing = {cell for cell in set(cells) if cell != "" and not fits(cell)}
         if not failing:
-            return np.zeros(table.length, dtype=bool)
+            return np.zeros(table.row_count, dtype=bool)
         return np.array([cell in failing for cell in cells], dtype=bool)
 
     def reason(table: Table, row: int) -> str:
-        return f"{name} is {shown(table.cells[name][row])}, allowed is what fully matches {rule.pattern}"
+        return (
+            f"{name} is {format_cell(table.cells[name][row])}, allowed is what fully matches {rule.pattern}"
+        )
 
     return check, reason
 
 
-def _duplicates(rule: Rule, source: Input) -> tuple[Check, Reason]:
-    whole = rule.columns == source.names
+def _duplicates(rule: Rule, source: InputConfig) -> tuple[Check, Reason]:
+    whole = rule.columns == source.column_names
     what = "the whole record" if whole else ", ".join(rule.columns)
 
     def check(table: Table) -> np.ndarray:
@@ -185,23 +187,23 @@ def _duplicates(rule: Rule, source: Input) -> tuple[Check, Reason]:
     return check, reason
 
 
-def _outlier(rule: Rule, _: Input) -> tuple[Check, Reason]:
+def _outlier(rule: Rule, _: InputConfig) -> tuple[Check, Reason]:
     name, low, high = rule.columns[0], rule.minimum, rule.maximum
 
     def check(table: Table) -> np.ndarray:
         values = table.numbers.get(name)
         if values is None:
-            return np.zeros(table.length, dtype=bool)
+            return np.zeros(table.row_count, dtype=bool)
         with np.errstate(invalid="ignore"):
             return np.asarray((values < low) | (values > high))
 
     def reason(table: Table, row: int) -> str:
-        return f"{name} is {table.cells[name][row].strip()}, allowed is {low:g} to {high:g}: {rule.why}"
+        return f"{name} is {table.cells[name][row].strip()}, allowed is {low:g} to {high:g}: {rule.bounds_reason}"
 
     return check, reason
 
 
-_COMPILERS: dict[str, Callable[[Rule, Input], tuple[Check, Reason]]] = {
+_COMPILERS: dict[str, Callable[[Rule, InputConfig], tuple[Check, Reason]]] = {
     "required": _required,
     "range": _range,
     "allowed": _allowed,

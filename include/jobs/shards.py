@@ -1,4 +1,4 @@
-"""Equal shards: records, features and rejects, line for line."""
+"""Writes shards of equal size: records, features and rejects, line for line."""
 
 from __future__ import annotations
 
@@ -12,26 +12,28 @@ from typing import IO, Any, Sequence
 import numpy as np
 
 from include.jobs.batch import Batch
-from include.jobs.judge import Verdict
+from include.jobs.judge import ValidationResult
 
 _ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class ShardWriter:
-    """Writes the shards of one host, cut at equal distances of the host's own input.
+    """Writes the shards of one host or process, cut at equal distances of its input.
 
-    Cutting by what was read, and not by what was written, needs no second pass: the shards come out equal as
-    far as rejects are spread evenly.
+    Cutting by the bytes read, not by the bytes written, needs no second pass: shards are equal if rejects are spread
+    evenly.
     """
 
-    def __init__(self, output: Path, host: str, total: int, shard_bytes: int, suffix: str) -> None:
-        """`total`: bytes of text that this host will read; `suffix`: of the records files."""
-        self._suffix = suffix
+    def __init__(
+        self, output: Path, shard_prefix: str, total_bytes: int, shard_bytes: int, records_suffix: str
+    ) -> None:
+        """`total_bytes`: bytes of text of all its input; `records_suffix`: file suffix of the records."""
+        self._suffix = records_suffix
         self._output = output
-        self._host = host
-        count = max(1, round(total / shard_bytes))
-        self._cuts = [total * number / count for number in range(1, count)]
-        self._cuts.reverse()  # the next one is last
+        self._host = shard_prefix
+        count = max(1, round(total_bytes / shard_bytes))
+        self._cuts = [total_bytes * number / count for number in range(1, count)]
+        self._cuts.reverse()  # the next cut is the last item
         self._number = 0
         self._open: dict[str, IO[bytes]] = {}
         self._columns: tuple[str, ...] = ()
@@ -42,37 +44,42 @@ class ShardWriter:
             (output / folder).mkdir(parents=True, exist_ok=True)
 
     def add(
-        self, source: str, columns: tuple[str, ...], batch: Batch, verdict: Verdict, positions: np.ndarray
+        self,
+        uri: str,
+        columns: tuple[str, ...],
+        batch: Batch,
+        validation: ValidationResult,
+        bytes_read: np.ndarray,
     ) -> None:
-        """Write one batch; `positions`: how much of the host's input is read after each of its records."""
+        """Write one batch; `bytes_read` has the bytes of input read after each of its records."""
         if self._records and columns != self._columns:
             self._close()
         self._columns = columns
         start = 0
-        kept = np.concatenate(([0], np.cumsum(verdict.keep)))
+        kept = np.concatenate(([0], np.cumsum(validation.passed)))
         at = 0  # rejects written
         while start < len(batch.texts):
-            while self._cuts and start and self._cuts[-1] <= positions[start - 1]:
+            while self._cuts and start and self._cuts[-1] <= bytes_read[start - 1]:
                 self._cuts.pop()
                 self._close()
             end = len(batch.texts)
             if self._cuts:
-                end = min(end, max(start, int(np.searchsorted(positions, self._cuts[-1]))) + 1)
+                end = min(end, max(start, int(np.searchsorted(bytes_read, self._cuts[-1]))) + 1)
             self._write_kept(
-                compress(batch.texts[start:end], verdict.keep[start:end].tolist()),
-                verdict.features[kept[start] : kept[end]],
+                compress(batch.texts[start:end], validation.passed[start:end].tolist()),
+                validation.features[kept[start] : kept[end]],
             )
-            while at < len(verdict.rejects) and verdict.rejects[at].index < end:
-                self._write_reject(source, batch, verdict, at)
+            while at < len(validation.rejects) and validation.rejects[at].index < end:
+                self._write_reject(uri, batch, validation, at)
                 at += 1
             start = end
-        while self._cuts and start and self._cuts[-1] <= positions[start - 1]:
+        while self._cuts and start and self._cuts[-1] <= bytes_read[start - 1]:
             self._cuts.pop()
             self._close()
 
     def finish(self) -> None:
         self._close()
-        for file in self._open.values():  # rejects after the last record that passed
+        for file in self._open.values():  # rejects may follow the last record that passed
             file.close()
         self._open.clear()
 
@@ -97,21 +104,21 @@ class ShardWriter:
         self._file("records", self._suffix).write("".join(texts).encode("utf-8"))
         self._records += len(features)
 
-    def _write_reject(self, source: str, batch: Batch, verdict: Verdict, at: int) -> None:
+    def _write_reject(self, source: str, batch: Batch, verdict: ValidationResult, at: int) -> None:
         reject = verdict.rejects[at]
-        line = reject_line(
+        line = encode_reject(
             source,
-            batch.lines[reject.index],
-            batch.first + reject.index,
+            batch.line_numbers[reject.index],
+            batch.first_record + reject.index,
             reject.rule,
             reject.reason,
-            batch.original(reject.index)[:-1],
+            batch.get_original_text(reject.index)[:-1],
         )
         self._file("rejects", "jsonl").write(line)
         self._rejects += 1
 
     def _close(self) -> None:
-        """End the shard that is being written; one without records goes on, so that no shard is empty."""
+        """Close the current shard; one without records stays open, so that no shard is empty."""
         if not self._records:
             return
         sizes = {kind: self._open[kind].tell() for kind in ("records", "features")}
@@ -134,19 +141,19 @@ class ShardWriter:
         self._records = self._rejects = 0
 
 
-def reject_line(source: str, line: int, record: int, rule: str, reason: str, text: str) -> bytes:
-    """One line of `rejects/`."""
-    said = {
-        "source": source,
+def encode_reject(source_uri: str, line: int, record: int, rule: str, reason: str, text: str) -> bytes:
+    """Encode one reject as a line of a rejects file."""
+    reject = {
+        "source": source_uri,
         "line": line,
         "record": record,
         "rule": rule,
-        "reason": _readable(reason),
-        "text": _readable(text),
+        "reason": _escape_bytes(reason),
+        "text": _escape_bytes(text),
     }
-    return _ENCODE(said).encode("utf-8") + b"\n"
+    return _ENCODE(reject).encode("utf-8") + b"\n"
 
 
-def _readable(text: str) -> str:
-    """The text with bytes that are not of its encoding spelled out (\\udcff): JSON has no place for them."""
+def _escape_bytes(text: str) -> str:
+    """Escape bytes outside of the encoding (\\udcff), which JSON cannot hold."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")

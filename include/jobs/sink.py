@@ -1,20 +1,20 @@
-"""What every kind of output has in common."""
+"""Base classes of the outputs of a join."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
-from include.jobs.answers import Taken
+from include.jobs.answers import PredictionBatch
 from include.jobs.join_spec import JoinSpec
-from include.jobs.records import Cell, Records
+from include.jobs.records import Cell, RecordBlock
 
 
 class Sink:
     """Writes joined rows to one file.
 
     Attributes:
-        block_bytes: how many bytes of records it is best given at a time.
+        block_bytes: preferred size of a block of records.
     """
 
     block_bytes = 4 << 20
@@ -24,24 +24,24 @@ class Sink:
         self.spec = spec
 
     @classmethod
-    def require(cls) -> Any:
-        """What the sink needs besides numpy; raises ConfigError where it is not here. Called before data is read."""
+    def require_packages(cls) -> Any:
+        """Import packages needed besides numpy. Raises ConfigError if one is missing. Called before data is read."""
         return None
 
-    def prepare(self, records: Records, taken: Taken) -> Any:
-        """What is to be written of these records and their answers; may run on any thread, out of order."""
+    def prepare(self, records: RecordBlock, predictions: PredictionBatch) -> Any:
+        """Prepare the output of these records and predictions; may run on any thread, out of order."""
         raise NotImplementedError
 
     def prepare_cells(self, cells: Mapping[str, Sequence[Cell]]) -> Any:
-        """The same of rows given as the text of each cell by output column, None for null."""
+        """Prepare the output of rows given as cells by output column, None for null."""
         raise NotImplementedError
 
     def write(self, prepared: Any) -> None:
-        """Write what was prepared; called in the order of the records."""
+        """Write a prepared block; called in the order of the records."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """End the file; also called when the join has failed."""
+        """Close the file; also called when the join has failed."""
         raise NotImplementedError
 
 

@@ -1,4 +1,4 @@
-"""Where joined rows go: CSV with the records' own text, JSON Lines, or Parquet (parquet_sink.py)."""
+"""Writes joined rows as CSV or JSON Lines, with the original text of the records; SINKS has all output formats."""
 
 from __future__ import annotations
 
@@ -8,133 +8,139 @@ import re
 from pathlib import Path
 from typing import Any, Iterable, Mapping, Sequence
 
-from include.jobs.answers import Taken
-from include.jobs.csv_reading import csv_lines
+from include.jobs.answers import PredictionBatch
+from include.jobs.csv_reading import format_csv_lines
 from include.jobs.errors import JoinError
 from include.jobs.join_spec import JoinSpec
 from include.jobs.json_reading import decode_record, dumps
-from include.jobs.members import json_text
+from include.jobs.members import encode_json
 from include.jobs.parquet_sink import ParquetSink
-from include.jobs.records import Cell, Records
+from include.jobs.records import Cell, RecordBlock
 from include.jobs.sink import BytesSink, Sink
-from include.jobs.splice import splicer
+from include.jobs.splice import create_line_splicer
 
 _JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 
 
 class CsvSink(BytesSink):
-    """A header, then each record's own bytes with the predictions behind it."""
+    """Writes a header, then the bytes of each record followed by its predictions."""
 
     def __init__(self, path: Path, spec: JoinSpec) -> None:
         super().__init__(path, spec)
         self._delimiter = spec.delimiter.encode()
-        self._splice = splicer(self._delimiter)
-        self._echoes = any(field.echoes for field in spec.fields)
-        self.file.write(self._lines([[column.name for column in spec.output_columns]])[0] + b"\n")
+        self._splice = create_line_splicer(self._delimiter)
+        self._echoes = any(field.is_echo for field in spec.prediction_fields)
+        self.file.write(self._encode_lines([[column.name for column in spec.output_columns]])[0] + b"\n")
 
-    def prepare(self, records: Records, taken: Taken) -> Any:
+    def prepare(self, records: RecordBlock, predictions: PredictionBatch) -> Any:
         names = [column.name for column in self.spec.columns]
-        # Records whose last columns were left out keep their bytes too: what is missing follows empty.
+        # Records that lack the last columns keep their bytes too, followed by empty cells.
         missing = len(names) - len(records.columns)
-        own = (
+        keeps_record_bytes = (
             self.spec.records_format == "csv"
-            and self.spec.whole_records
+            and self.spec.has_whole_records
             and list(records.columns) == names[: len(records.columns)]
         )
-        if own and not missing and self._splice is not None:
-            numbers = taken.numbers(self._splice.arrow)
+        if keeps_record_bytes and not missing and self._splice is not None:
+            numbers = predictions.get_number_block(self._splice.arrow)
             if numbers is not None:
                 return self._splice(records.block, numbers)
-        columns = None if self._echoes else taken.plain()
-        if columns is None or not all(map(_finite, columns)):
+        columns = None if self._echoes else predictions.read_float_bytes()
+        if columns is None or not all(map(_are_all_finite, columns)):
             columns = [
-                self._lines(zip(texts))
+                self._encode_lines(zip(texts))
                 if field.type in ("string", "json")
                 else "\n".join(texts).encode().split(b"\n")
-                for field, texts in zip(self.spec.columns_of_answers, taken.texts())
+                for field, texts in zip(self.spec.prediction_columns, predictions.read_texts())
             ]
-        if own:
-            lines = records.lines()
+        if keeps_record_bytes:
+            lines = records.split_lines()
         else:
-            cells = records.cells()
-            absent: tuple[Cell, ...] = (None,) * records.count
-            lines = self._lines(zip(*(cells.get(kept.source, absent) for kept in self.spec.kept)))
+            cells = records.read_cells()
+            absent: tuple[Cell, ...] = (None,) * records.record_count
+            lines = self._encode_lines(
+                zip(*(cells.get(kept.record_column, absent) for kept in self.spec.published_columns))
+            )
             missing = 0
         gap = self._delimiter * (missing + 1)
-        answers = columns[0] if len(columns) == 1 else list(map(self._delimiter.join, zip(*columns)))
-        if not len(lines) == len(answers) == records.count:
+        prediction_lines = columns[0] if len(columns) == 1 else list(map(self._delimiter.join, zip(*columns)))
+        if not len(lines) == len(prediction_lines) == records.record_count:
             raise JoinError(
-                f"shard {records.shard}: {len(lines)} records and {len(answers)} answers in one block"
+                f"shard {records.shard}: {len(lines)} records and {len(prediction_lines)} predictions in one block"
             )
-        return b"\n".join([*map(gap.join, zip(lines, answers)), b""])
+        return b"\n".join([*map(gap.join, zip(lines, prediction_lines)), b""])
 
     def prepare_cells(self, cells: Mapping[str, Sequence[Cell]]) -> Any:
-        return b"".join([line + b"\n" for line in self._lines(zip(*cells.values()))])
+        return b"".join([line + b"\n" for line in self._encode_lines(zip(*cells.values()))])
 
-    def _lines(self, rows: Iterable[Sequence[Cell]]) -> list[bytes]:
-        return [line.encode("utf-8") for line in csv_lines(rows, self.spec.delimiter)]
+    def _encode_lines(self, rows: Iterable[Sequence[Cell]]) -> list[bytes]:
+        return [line.encode("utf-8") for line in format_csv_lines(rows, self.spec.delimiter)]
 
 
-class JsonSink(BytesSink):
-    """One JSON object a row; numbers as they were written wherever JSON allows it.
+class JsonLinesSink(BytesSink):
+    """Writes one JSON object for each row; numbers as written wherever JSON allows it.
 
-    Records that came as JSON keep their own text, members that the pipeline does not name included, and get the
-    predictions as last members.
+    JSON records keep their text, including members that the pipeline does not name, and get the predictions as last
+    members.
     """
 
     def __init__(self, path: Path, spec: JoinSpec) -> None:
         super().__init__(path, spec)
-        self._added = {column.name for column in spec.columns_of_answers}
-        self._keys = [_quoted(column.name).encode() for column in spec.columns_of_answers]
+        self._added = {column.name for column in spec.prediction_columns}
+        self._keys = [_encode_string(column.name).encode() for column in spec.prediction_columns]
 
-    def prepare(self, records: Records, taken: Taken) -> bytes:
-        texts = taken.texts()
-        answers = [
-            _members(column.name, [_json_answer(value, column.type) for value in values])
-            for column, values in zip(self.spec.columns_of_answers, texts)
+    def prepare(self, records: RecordBlock, predictions: PredictionBatch) -> bytes:
+        texts = predictions.read_texts()
+        prediction_members = [
+            _encode_members(column.name, [_encode_text(value, column.type) for value in values])
+            for column, values in zip(self.spec.prediction_columns, texts)
         ]
-        if self.spec.records_format == "jsonlines" and self.spec.untouched_records:
-            tails = [", ".join(row).encode("utf-8") for row in zip(*answers)]
-            lines = [self._extended(line, tail) for line, tail in zip(records.lines(), tails)]
+        if self.spec.records_format == "jsonlines" and self.spec.has_unchanged_records:
+            tails = [", ".join(row).encode("utf-8") for row in zip(*prediction_members)]
+            lines = [self._extend_line(line, tail) for line, tail in zip(records.split_lines(), tails)]
             return b"".join(lines)
         if self.spec.records_format == "jsonlines":
             rows = [
-                ", ".join([*self._members(line), *row]) for line, row in zip(records.lines(), zip(*answers))
+                ", ".join([*self._select_members(line), *row])
+                for line, row in zip(records.split_lines(), zip(*prediction_members))
             ]
             return "".join(f"{{{row}}}\n" for row in rows).encode("utf-8")
-        cells = records.cells()
-        absent: tuple[Cell, ...] = (None,) * records.count
+        cells = records.read_cells()
+        absent: tuple[Cell, ...] = (None,) * records.record_count
         members = [
-            _members(
-                kept.column.name,
-                [_json_cell(cell, kept.column.type) for cell in cells.get(kept.source, absent)],
+            _encode_members(
+                kept.output_column.name,
+                [
+                    _encode_cell(cell, kept.output_column.type)
+                    for cell in cells.get(kept.record_column, absent)
+                ],
             )
-            for kept in self.spec.kept
+            for kept in self.spec.published_columns
         ]
-        return _objects([*members, *answers])
+        return _encode_objects([*members, *prediction_members])
 
     def prepare_cells(self, cells: Mapping[str, Sequence[Cell]]) -> bytes:
-        return _objects(
+        return _encode_objects(
             [
-                _members(column.name, [_json_cell(cell, column.type) for cell in cells[column.name]])
+                _encode_members(column.name, [_encode_cell(cell, column.type) for cell in cells[column.name]])
                 for column in self.spec.output_columns
             ]
         )
 
-    def _members(self, line: bytes) -> list[str]:
-        """The published members of a record that came as JSON, values as they were written."""
-        names = {kept.source: kept.column.name for kept in self.spec.kept}
-        # A member that no column names gives way to what is published under its name.
+    def _select_members(self, line: bytes) -> list[str]:
+        """Select the published members of a JSON record, values as written."""
+        names = {kept.record_column: kept.output_column.name for kept in self.spec.published_columns}
+        # A member that is not a column is dropped if a published column has its name.
         left_out = {column.name for column in (*self.spec.columns, *self.spec.output_columns)}
         return [
-            f"{_quoted(names.get(name, name))}: {json_text(value)}"
+            f"{_encode_string(names.get(name, name))}: {encode_json(value)}"
             for name, value in decode_record(line.decode("utf-8")).items()
-            if name in names or (self.spec.unnamed and name not in left_out)
+            if name in names or (self.spec.include_extra_members and name not in left_out)
         ]
 
-    def _extended(self, line: bytes, tail: bytes) -> bytes:
+    def _extend_line(self, line: bytes, tail: bytes) -> bytes:
         line = line.rstrip()
-        # Perhaps as a member, which may be spelled with escapes: it gives way to the prediction.
+        # The record may have a member of that name, perhaps written with escapes: the prediction replaces it.
         if b"\\" in line or any(key in line for key in self._keys):
             record = decode_record(line.decode("utf-8"))
             if not self._added.isdisjoint(record):
@@ -144,38 +150,38 @@ class JsonSink(BytesSink):
         return body + (b"" if body.endswith(b"{") and not body[:-1].strip() else b", ") + tail + b"}\n"
 
 
-def _finite(numbers: list[bytes]) -> bool:
-    """Whether all are finite; a sum costs less than a look at each, and a doubtful one is looked at closer."""
+def _are_all_finite(numbers: list[bytes]) -> bool:
+    """Whether all are finite. Their sum is faster than a check of each; if it overflows, they are parsed one by one."""
     try:
         return math.isfinite(sum(map(float, numbers)))
     except ValueError:
         return False
 
 
-def _members(name: str, values: Iterable[str]) -> list[str]:
-    key = _quoted(name)
+def _encode_members(name: str, values: Iterable[str]) -> list[str]:
+    key = _encode_string(name)
     return [f"{key}: {value}" for value in values]
 
 
-def _objects(members: Sequence[Sequence[str]]) -> bytes:
+def _encode_objects(members: Sequence[Sequence[str]]) -> bytes:
     return "".join(["{" + ", ".join(row) + "}\n" for row in zip(*members)]).encode("utf-8")
 
 
-def _quoted(text: str) -> str:
+def _encode_string(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def _json_cell(cell: Cell, kind: str) -> str:
-    return "null" if cell is None else _json_answer(cell, kind)
+def _encode_cell(cell: Cell, kind: str) -> str:
+    return "null" if cell is None else _encode_text(cell, kind)
 
 
-def _json_answer(text: str, kind: str) -> str:
+def _encode_text(text: str, kind: str) -> str:
     if kind == "json":
         return text
-    return _quoted(text) if kind == "string" else _json_number(text)
+    return _encode_string(text) if kind == "string" else _encode_number(text)
 
 
-def _json_number(cell: str) -> str:
+def _encode_number(cell: str) -> str:
     if _JSON_NUMBER.fullmatch(cell):
         return cell
     cell = cell.strip()
@@ -184,4 +190,4 @@ def _json_number(cell: str) -> str:
     return str(int(cell)) if cell.lstrip("+-").isdigit() else repr(float(cell))
 
 
-SINKS: dict[str, type[Sink]] = {"csv": CsvSink, "jsonl": JsonSink, "parquet": ParquetSink}
+SINKS: dict[str, type[Sink]] = {"csv": CsvSink, "jsonlines": JsonLinesSink, "parquet": ParquetSink}

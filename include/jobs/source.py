@@ -1,73 +1,84 @@
-"""The records of one input object, batch by batch, each batch with the layout that holds for it."""
+"""Reads the records of one input object in batches, each with the columns of the object."""
 
 from __future__ import annotations
 
 from typing import Iterator
 
-from include.jobs.batch import Batch, batches
-from include.jobs.config import Input
-from include.jobs.csv_records import CsvRecords
+from include.jobs.batch import Batch, iter_batches
+from include.jobs.config import InputConfig
+from include.jobs.csv_records import CsvRecordReader
 from include.jobs.errors import InputError
-from include.jobs.json_records import JsonRecords
-from include.jobs.layout import Layout, first_layout, header_layout
-from include.jobs.objects import InputObject, open_text, reading, stored_text_bytes
-from include.jobs.parquet_records import ParquetRecords
+from include.jobs.json_records import JsonRecordReader
+from include.jobs.layout import ObjectColumns, get_initial_columns, parse_header
+from include.jobs.objects import InputObject, estimate_file_text_bytes, open_text, translate_read_errors
+from include.jobs.parquet_records import ParquetRecordReader
 
 
-def read_batches(one: InputObject, source: Input) -> Iterator[tuple[Layout, Batch]]:
-    """The object's records; raises InputError, naming the object, when it is not what the pipeline says."""
-    if one.size:
-        with reading(one, source):
-            yield from _READERS[source.format](one, source)
+def read_batches(
+    input_object: InputObject, input_config: InputConfig
+) -> Iterator[tuple[ObjectColumns, Batch]]:
+    """Read the records of an object. Raises InputError that names the object if it is not as configured."""
+    if input_object.stored_bytes:
+        with translate_read_errors(input_object, input_config):
+            yield from _READERS[input_config.format](input_object, input_config)
 
 
-def text_bytes(one: InputObject, source: Input) -> int:
-    """About how many bytes the object's records take as text."""
-    if not one.size:
+def estimate_text_bytes(input_object: InputObject, input_config: InputConfig) -> int:
+    """Estimate how many bytes the records of an object take as text."""
+    if not input_object.stored_bytes:
         return 0
-    with reading(one, source):
-        if source.format == "parquet":
-            return ParquetRecords(one.path, source, one.source).text_bytes()
-        return stored_text_bytes(one, source)
+    with translate_read_errors(input_object, input_config):
+        if input_config.format == "parquet":
+            return ParquetRecordReader(
+                input_object.path, input_config, input_object.uri
+            ).estimate_text_bytes()
+        return estimate_file_text_bytes(input_object, input_config)
 
 
-def _read_csv(one: InputObject, source: Input) -> Iterator[tuple[Layout, Batch]]:
-    layout = first_layout(source)
-    with open_text(one, source) as lines:
-        records = CsvRecords(lines, source.delimiter, source.escape)
-        if source.header:
-            header = records.take_header()
+def _read_csv(input_object: InputObject, input_config: InputConfig) -> Iterator[tuple[ObjectColumns, Batch]]:
+    object_columns = get_initial_columns(input_config)
+    with open_text(input_object, input_config) as lines:
+        records = CsvRecordReader(lines, input_config.delimiter, input_config.escape)
+        if input_config.header:
+            header = records.read_header()
             if header is None:
                 return
-            layout = header_layout(header, source, one.source)
-        for batch in batches(records.take):
-            if layout.names is None:
-                readable = [row for index, row in enumerate(batch.rows) if index not in batch.broken]
-                layout = layout.settled_by(readable, source)
-            yield layout, batch
+            object_columns = parse_header(header, input_config, input_object.uri)
+        for batch in iter_batches(records.read_batch):
+            if object_columns.names is None:
+                readable = [row for index, row in enumerate(batch.rows) if index not in batch.malformed]
+                object_columns = object_columns.resolve(readable, input_config)
+            yield object_columns, batch
 
 
-def _read_json_lines(one: InputObject, source: Input) -> Iterator[tuple[Layout, Batch]]:
-    layout = Layout(source.names)
-    with open_text(one, source) as lines:
-        records = JsonRecords(lines, source.names)
-        for batch in batches(records.take):
-            yield layout, batch
+def _read_json_lines(
+    input_object: InputObject, input_config: InputConfig
+) -> Iterator[tuple[ObjectColumns, Batch]]:
+    object_columns = ObjectColumns(input_config.column_names)
+    with open_text(input_object, input_config) as lines:
+        records = JsonRecordReader(lines, input_config.column_names)
+        for batch in iter_batches(records.read_batch):
+            yield object_columns, batch
     missing = [
-        column.name for column in source.columns if not column.optional and column.name in records.absent
+        column.name
+        for column in input_config.columns
+        if not column.optional and column.name in records.unseen_names
     ]
-    if missing and records.members:
+    if missing and records.seen_members:
         raise InputError(
-            f"{one.source}: no record has {', '.join(missing)}; they have {', '.join(sorted(records.members))}. "
-            "Correct input.columns, or mark columns that an object may leave out as optional"
+            f"{input_object.uri}: no record has {', '.join(missing)}; they have "
+            f"{', '.join(sorted(records.seen_members))}. Correct input.columns, or mark columns that an object may "
+            "leave out as optional"
         )
 
 
-def _read_parquet(one: InputObject, source: Input) -> Iterator[tuple[Layout, Batch]]:
-    records = ParquetRecords(one.path, source, one.source)
-    layout = Layout(records.names)
-    for batch in records.batches():
-        yield layout, batch
+def _read_parquet(
+    input_object: InputObject, input_config: InputConfig
+) -> Iterator[tuple[ObjectColumns, Batch]]:
+    records = ParquetRecordReader(input_object.path, input_config, input_object.uri)
+    object_columns = ObjectColumns(records.column_names)
+    for batch in records.iter_batches():
+        yield object_columns, batch
 
 
 _READERS = {"csv": _read_csv, "jsonlines": _read_json_lines, "parquet": _read_parquet}

@@ -1,4 +1,4 @@
-"""Records and numbers joined line to line by Arrow, without an object for each line."""
+"""Joins lines of records and numbers with Arrow, without a Python object for each line."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ import numpy as np
 from include.jobs.blocks import Block
 
 
-def splicer(delimiter: bytes) -> Splice | None:
-    """None where pyarrow is missing or older than the function that this needs."""
+def create_line_splicer(delimiter: bytes) -> LineSplicer | None:
+    """Create a LineSplicer, or None if pyarrow is missing or too old."""
     try:
         import pyarrow.compute
         import pyarrow.csv
     except ImportError:
         return None
-    return Splice(pyarrow, delimiter) if hasattr(pyarrow.compute, "binary_join_element_wise") else None
+    return LineSplicer(pyarrow, delimiter) if hasattr(pyarrow.compute, "binary_join_element_wise") else None
 
 
-class Splice:
-    """Puts a delimiter and a number behind each record of a block."""
+class LineSplicer:
+    """Appends a delimiter and a number to each record of a block."""
 
     def __init__(self, arrow: Any, delimiter: bytes) -> None:
         self.arrow = arrow
         self._delimiter = delimiter[0]
 
     def __call__(self, records: Block, numbers: Block) -> Any:
-        """The joined lines, as a buffer of bytes; both blocks have as many lines."""
+        """Return the joined lines as a buffer of bytes; both blocks have the same number of lines."""
         data = np.frombuffer(records.data, dtype=np.uint8).copy()
-        data[records.ends - 1] = self._delimiter  # it stands where the line feed was
-        nothing = self._array(np.zeros(records.count, dtype=np.int64), b"")
-        # The separator may differ by line where a scalar would do, and a scalar imports pandas: so the number
-        # is the separator between a record and nothing.
+        data[records.ends - 1] = self._delimiter  # replaces the line feed
+        nothing = self._array(np.zeros(records.record_count, dtype=np.int64), b"")
+        # A scalar separator would import pandas, so an array is used: the number is the separator between the record
+        # and an empty text.
         joined = self.arrow.compute.binary_join_element_wise(
             self._array(records.ends, data), nothing, self._array(numbers.ends, numbers.data)
         )

@@ -1,7 +1,7 @@
-"""Records that nobody has read before the join: whether they have the columns, and the types, that they were said to.
+"""Checks columns and types of records that were not preprocessed, before they are joined.
 
-Preprocessing rejects such records one by one. Without it the model was given them as they are, and a record with
-another number of cells would stand beside its prediction in the wrong columns; so nothing is joined.
+Preprocessing rejects invalid records one by one. Without it the model gets them unchanged, and the cells of a record
+with another number of cells would be published in the wrong columns; so the join fails.
 """
 
 from __future__ import annotations
@@ -9,27 +9,27 @@ from __future__ import annotations
 import json
 from typing import Any, Collection
 
-from include.jobs.csv_reading import BYTE_ORDER_MARK, has_canonical_quotes, reader
+from include.jobs.csv_reading import BYTE_ORDER_MARK, create_csv_reader, has_canonical_quotes
 from include.jobs.errors import JoinError
 from include.jobs.numeric import parse_column
-from include.jobs.records import Records
+from include.jobs.records import RecordBlock
 
-_ADVICE = "Nothing of this group was joined; a preprocess section in the pipeline"
+_ADVICE = "This part was not joined; a preprocess section in the pipeline"
 
 
-def check_records(records: Records) -> None:
-    """Raise JoinError, naming the record, for one of another shape, or with a number that is none."""
-    _check_text(records)
+def check_records(records: RecordBlock) -> None:
+    """Raise JoinError for the first record with other columns or an invalid number."""
+    _check_encoding(records)
     if records.spec.records_format == "csv":
-        if records.first == 1 and records.count:
-            _check_mark(records)
+        if records.first_record == 1 and records.record_count:
+            _check_byte_order_mark(records)
         if _is_sound_to_arrow(records):
-            _check_names(records)
+            _check_header_line(records)
             return
     try:
-        cells = records.cells()
+        cells = records.read_cells()
     except JoinError as error:
-        raise JoinError(f"{error}. {_ADVICE} keeps such records aside") from error
+        raise JoinError(f"{error}. {_ADVICE} rejects such records") from error
     wrong: list[tuple[int, str]] = []
     for column in records.spec.columns:
         if column.type != "string" and column.name in cells:
@@ -38,60 +38,60 @@ def check_records(records: Records) -> None:
                 wrong.append((index, f"{column.name} is {texts[index]!r}, allowed is {allowed}"))
     if wrong:
         index, problem = min(wrong)
-        raise _problem(records, index, f"{problem}. {_ADVICE} keeps such records aside")
+        raise _build_error(records, index, f"{problem}. {_ADVICE} rejects such records")
     if records.spec.records_format == "csv":
-        _check_names(records)
-        _check_ends(records)
+        _check_header_line(records)
+        _check_line_ends(records)
 
 
-def named_in(data: bytes, names: Collection[str]) -> set[str]:
-    """Those of the names that a block of JSON Lines may have as a member: what is not among them, it has not."""
-    if b"\\" in data:  # a name may be spelled with escapes
+def find_possible_members(data: bytes, names: Collection[str]) -> set[str]:
+    """Find the names that a block of JSON Lines may have as members; names not returned are certainly absent."""
+    if b"\\" in data:  # a name may be written with escapes
         return set(names)
     return {name for name in names if json.dumps(name, ensure_ascii=False).encode() in data}
 
 
-def _check_text(records: Records) -> None:
+def _check_encoding(records: RecordBlock) -> None:
     try:
         records.block.data.decode("utf-8")
     except UnicodeDecodeError as error:
         index = int(records.block.ends.searchsorted(error.start, side="right"))
         raise JoinError(
-            f"shard {records.shard}, record {records.first + index:,} is not UTF-8: {error.reason}. {_ADVICE} reads "
-            f"other encodings (input.encoding)"
+            f"shard {records.shard}, record {records.first_record + index:,} is not UTF-8: {error.reason}. "
+            f"{_ADVICE} reads other encodings (input.encoding)"
         ) from error
 
 
-def _check_mark(records: Records) -> None:
-    """Raise JoinError where editors put a byte order mark before a shard's first record."""
-    if records.block.record(0).startswith(BYTE_ORDER_MARK):
-        raise _problem(records, 0, f"it begins with a byte order mark. {_ADVICE} passes over it")
+def _check_byte_order_mark(records: RecordBlock) -> None:
+    """Raise JoinError if a byte order mark precedes the first record of a shard."""
+    if records.block.get_record(0).startswith(BYTE_ORDER_MARK):
+        raise _build_error(records, 0, f"it begins with a byte order mark. {_ADVICE} skips it")
 
 
-def _check_names(records: Records) -> None:
-    """Raise JoinError where a shard, which can be read, begins with the names of its columns and all may be texts."""
-    if records.first != 1 or not records.count:
+def _check_header_line(records: RecordBlock) -> None:
+    """Raise JoinError if the first line of a shard has the names of its columns."""
+    if records.first_record != 1 or not records.record_count:
         return
-    first = next(reader([records.block.record(0).decode("utf-8")], records.spec.delimiter), [])
+    first = next(create_csv_reader([records.block.get_record(0).decode("utf-8")], records.spec.delimiter), [])
     if [cell.strip().lower() for cell in first] == [name.lower() for name in records.columns]:
-        raise _problem(
+        raise _build_error(
             records,
             0,
-            f"its cells are the names of the columns. {_ADVICE} takes away such a line (input.header)",
+            f"its cells are the names of the columns. {_ADVICE} removes such a line (input.header)",
         )
 
 
-def _check_ends(records: Records) -> None:
-    """Raise JoinError for a record that ends in a carriage return, which would be in its last cell or end it twice."""
-    for index in range(records.count):
-        if records.block.record(index).endswith(b"\r"):
-            raise _problem(
-                records, index, f"it ends in a carriage return. {_ADVICE} keeps such records aside"
+def _check_line_ends(records: RecordBlock) -> None:
+    """Raise JoinError for a record that ends in a carriage return, which would become part of its last cell."""
+    for index in range(records.record_count):
+        if records.block.get_record(index).endswith(b"\r"):
+            raise _build_error(
+                records, index, f"it ends in a carriage return. {_ADVICE} rejects such records"
             )
 
 
-def _is_sound_to_arrow(records: Records) -> bool:
-    """Whether Arrow, which is several times as fast, finds all as it must be. It may be stricter than needed."""
+def _is_sound_to_arrow(records: RecordBlock) -> bool:
+    """Whether Arrow, which is several times as fast, accepts all records. It may be stricter than needed."""
     try:
         import pyarrow
         import pyarrow.compute
@@ -101,7 +101,7 @@ def _is_sound_to_arrow(records: Records) -> bool:
     data = records.block.data
     if not has_canonical_quotes(data, records.spec.delimiter):
         return False
-    # It reads 0x10 as a number, an empty line as a record of one empty cell, and a carriage return as the end of one.
+    # Arrow reads 0x10 as a number, an empty line as a record of one empty cell, and a carriage return as a line end.
     if b"0x" in data or b"0X" in data or data.startswith(b"\n") or b"\n\n" in data or b"\r" in data:
         return False
     kinds = {"integer": pyarrow.int64(), "float": pyarrow.float64()}
@@ -110,8 +110,8 @@ def _is_sound_to_arrow(records: Records) -> bool:
         for column in records.spec.columns
         if column.type in kinds and column.name in records.columns
     }
-    # One column is enough to have the cells of all counted.
-    table = records.arrow_table(pyarrow, types or {records.columns[0]: pyarrow.string()})
+    # Reading one column is enough to count the cells of all records.
+    table = records.read_arrow_table(pyarrow, types or {records.columns[0]: pyarrow.string()})
     if table is None:
         return False
     # Not False, since it is null for a column of nulls.
@@ -122,5 +122,5 @@ def _is_sound_to_arrow(records: Records) -> bool:
     )
 
 
-def _problem(records: Records, index: int, problem: str) -> JoinError:
-    return JoinError(f"shard {records.shard}, record {records.first + index:,}: {problem}")
+def _build_error(records: RecordBlock, index: int, problem: str) -> JoinError:
+    return JoinError(f"shard {records.shard}, record {records.first_record + index:,}: {problem}")

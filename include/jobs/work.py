@@ -1,6 +1,6 @@
-"""One process's part of `preprocess`: some objects, in their order, into shards; and several such processes.
+"""Runs `preprocess` in several processes of one host: each turns some of the objects into shards.
 
-An object is read by one process. So a host uses as many cores as it has objects, and bytes worth a process, for them.
+An object is read by one process. So a host starts at most one process for each core, each object and each WORKER_BYTES.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any, Mapping, Sequence
 
 import numpy as np
 
-from include.jobs.config import Config
+from include.jobs.config import PreprocessConfig
 from include.jobs.duplicates import Duplicates
 from include.jobs.errors import JobError
-from include.jobs.groups import merge_groups
-from include.jobs.judge import Judge
+from include.jobs.groups import merge_group_counts
+from include.jobs.judge import RecordValidator
 from include.jobs.objects import InputObject
 from include.jobs.profiles import merge_profiles
 from include.jobs.shards import ShardWriter
@@ -31,8 +31,8 @@ WORKER_BYTES = 32 << 20
 
 
 @dataclass
-class Done:
-    """What became of some objects, JSON-safe."""
+class PreprocessResult:
+    """Shards and counts of some objects, JSON-serializable."""
 
     objects: list[dict[str, Any]] = field(default_factory=list)
     shards: list[dict[str, Any]] = field(default_factory=list)
@@ -43,99 +43,105 @@ class Done:
     profile: dict[str, Any] = field(default_factory=dict)
 
 
-def work_through(
+def process_objects(
     objects: Sequence[InputObject],
-    sizes: Mapping[str, int],
-    config: Config,
+    text_sizes: Mapping[str, int],
+    config: PreprocessConfig,
     duplicates: Duplicates,
     output: Path,
     host: str,
-) -> Done:
-    """All of a host's objects; `sizes` are their bytes of text, by source.
+) -> PreprocessResult:
+    """Process all objects of a host; `text_sizes` has their bytes of text by URI.
 
     Raises:
         JobError: an object cannot be read, or the user's function failed.
     """
-    parts = runs(objects, sizes, len(os.sched_getaffinity(0)))
-    if len(parts) == 1:
-        return read_objects(objects, sizes, config, duplicates, output, host)
-    # Not forked: a thread of Arrow's may hold a lock, which the copy would never see released.
-    spawning = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(len(parts), mp_context=spawning) as pool:
-        started = [
-            pool.submit(read_objects, part, sizes, config, duplicates, output, f"{host}-{number:03d}")
-            for number, part in enumerate(parts)
+    partitions = partition_objects(objects, text_sizes, len(os.sched_getaffinity(0)))
+    if len(partitions) == 1:
+        return process_partition(objects, text_sizes, config, duplicates, output, host)
+    # Not forked: a thread of Arrow may hold a lock, which would never be released in the copy.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(len(partitions), mp_context=context) as pool:
+        futures = [
+            pool.submit(
+                process_partition, part, text_sizes, config, duplicates, output, f"{host}-{number:03d}"
+            )
+            for number, part in enumerate(partitions)
         ]
         try:
-            return merged([each.result() for each in started])
+            return merge_results([each.result() for each in futures])
         except BrokenProcessPool as error:
             raise JobError(
-                f"one of the {len(parts)} processes of {host} was killed, most likely for want of memory; name an "
-                f"instance type with more of it"
+                f"one of the {len(partitions)} processes of {host} was killed, most likely because memory ran out; "
+                "name an instance type with more memory"
             ) from error
 
 
-def runs(objects: Sequence[InputObject], sizes: Mapping[str, int], cores: int) -> list[Sequence[InputObject]]:
-    """The objects in runs of neighbours, of about equal bytes, one for each process; shards keep the objects' order."""
-    total = sum(sizes[one.source] for one in objects)
-    count = max(1, min(cores, len(objects), total // WORKER_BYTES))
-    ends = np.cumsum([sizes[one.source] for one in objects])
+def partition_objects(
+    objects: Sequence[InputObject], text_sizes: Mapping[str, int], core_count: int
+) -> list[Sequence[InputObject]]:
+    """Partition the objects, in their order, into parts of about equal bytes, one for each process."""
+    total = sum(text_sizes[one.uri] for one in objects)
+    count = max(1, min(core_count, len(objects), total // WORKER_BYTES))
+    ends = np.cumsum([text_sizes[one.uri] for one in objects])
     cuts = [int(np.searchsorted(ends, total * number / count)) + 1 for number in range(1, count)]
     bounds = [0, *cuts, len(objects)]
     return [objects[low:high] for low, high in zip(bounds, bounds[1:]) if low < high] or [objects]
 
 
-def read_objects(
+def process_partition(
     objects: Sequence[InputObject],
-    sizes: Mapping[str, int],
-    config: Config,
+    text_sizes: Mapping[str, int],
+    config: PreprocessConfig,
     duplicates: Duplicates,
     output: Path,
-    name: str,
-) -> Done:
-    """Write the shards of these objects, called `name`-00000 and so on."""
-    judge, done = Judge(config), Done()
-    suffix = "jsonl" if config.input.format == "jsonlines" else "csv"
-    total = sum(sizes[one.source] for one in objects)
-    writer = ShardWriter(output, name, total, config.shard_bytes, suffix)
-    before = 0  # bytes of the objects already read
+    shard_prefix: str,
+) -> PreprocessResult:
+    """Write the shards of these objects, named `shard_prefix`-00000 and so on."""
+    validator, result = RecordValidator(config), PreprocessResult()
+    suffix = "jsonl" if config.input_config.format == "jsonlines" else "csv"
+    total = sum(text_sizes[one.uri] for one in objects)
+    writer = ShardWriter(output, shard_prefix, total, config.shard_bytes, suffix)
+    bytes_before = 0  # bytes of the objects already read
     for one in objects:
         records = blank = 0
-        position = float(before)
-        before += sizes[one.source]
+        position = float(bytes_before)
+        bytes_before += text_sizes[one.uri]
         columns: tuple[str, ...] = ()
-        for layout, batch in read_batches(one, config.input):
-            verdict = judge.verdict(layout, batch, duplicates.flags(one, batch), one.source)
+        for object_columns, batch in read_batches(one, config.input_config):
+            validation = validator.validate(
+                object_columns, batch, duplicates.flag_repeats(one, batch), one.uri
+            )
             positions = np.minimum(
-                position + np.cumsum(np.fromiter(map(len, batch.texts), dtype=np.int64)), before
+                position + np.cumsum(np.fromiter(map(len, batch.texts), dtype=np.int64)), bytes_before
             )
             if batch.texts:
                 position = float(positions[-1])
-            columns = layout.names or ()
-            writer.add(one.source, columns, batch, verdict, positions)
-            done.rejected.update(reject.rule for reject in verdict.rejects)
+            columns = object_columns.names or ()
+            writer.add(one.uri, columns, batch, validation, positions)
+            result.rejected.update(reject.rule for reject in validation.rejects)
             records += len(batch.rows)
-            blank += batch.blank
-        done.objects.append(
-            {"source": one.source, "records": records, "blank_lines": blank, "columns": list(columns)}
+            blank += batch.blank_lines
+        result.objects.append(
+            {"source": one.uri, "records": records, "blank_lines": blank, "columns": list(columns)}
         )
     writer.finish()
-    done.shards, done.rejects_files = writer.shards, writer.rejects_files
-    done.imputed = judge.features.imputed
-    done.groups, done.profile = judge.groups.to_dict(), judge.profile.to_dict()
-    return done
+    result.shards, result.rejects_files = writer.shards, writer.rejects_files
+    result.imputed = validator.feature_builder.imputed
+    result.groups, result.profile = validator.group_counts.to_dict(), validator.profile.to_dict()
+    return result
 
 
-def merged(parts: Sequence[Done]) -> Done:
-    """The parts as if one process had done them."""
-    done = Done(
-        groups=merge_groups([part.groups for part in parts]),
-        profile=merge_profiles(part.profile for part in parts),
+def merge_results(results: Sequence[PreprocessResult]) -> PreprocessResult:
+    """Merge the results of several processes into one."""
+    combined = PreprocessResult(
+        groups=merge_group_counts([part.groups for part in results]),
+        profile=merge_profiles(part.profile for part in results),
     )
-    for part in parts:
-        done.objects += part.objects
-        done.shards += part.shards
-        done.rejects_files += part.rejects_files
-        done.rejected.update(part.rejected)
-        done.imputed.update(part.imputed)
-    return done
+    for part in results:
+        combined.objects += part.objects
+        combined.shards += part.shards
+        combined.rejects_files += part.rejects_files
+        combined.rejected.update(part.rejected)
+        combined.imputed.update(part.imputed)
+    return combined

@@ -1,7 +1,7 @@
 """`python -m include.local_aws`: the embedded AWS on one port of this machine.
 
 serve   start it; stop it with Ctrl-C or SIGTERM (the default)
-usage   what each job of a running server used
+usage   print instances, billed and busy seconds of each job of a running server
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ DEFAULT_PORT = 5600
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one subcommand; returns the exit status."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if not given or given[0] not in (*COMMANDS, "-h", "--help"):
-        given.insert(0, "serve")
-    options = _parser().parse_args(given)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] not in (*COMMANDS, "-h", "--help"):
+        words.insert(0, "serve")
+    options = _parser().parse_args(words)
     return COMMANDS[options.command](options)
 
 
@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     serve = commands.add_parser("serve", help="start the embedded AWS (the default)")
     serve.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 lets the system choose")
-    serve.add_argument("--data-dir", type=Path, default=Path(".local/aws"), help="where state is kept")
+    serve.add_argument("--data-dir", type=Path, default=Path(".local/aws"), help="folder for the state")
     serve.add_argument("--settings", type=Path, help="a YAML file of settings, see README.md")
     serve.add_argument(
         "--host-name",
@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="a name under which clients reach the server, e.g. that of a container; repeatable",
     )
-    serve.add_argument("--s3-endpoint-url", help="let jobs use another S3")
+    serve.add_argument("--s3-endpoint-url", help="S3 that jobs use in place of the built-in one")
     serve.add_argument("--provisioning-seconds", type=float, help="how long jobs wait for instances")
     serve.add_argument(
         "--set",
@@ -56,12 +56,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=VALUE",
         help="any setting, e.g. --set runner.assignment=hash; repeatable",
     )
-    usage = commands.add_parser("usage", help="what each job of a running server used")
+    usage = commands.add_parser("usage", help="print what each job of a running server used")
     usage.add_argument("--url", default=f"http://127.0.0.1:{DEFAULT_PORT}", help="the running server")
     usage.add_argument("--name-contains", default="", help="only jobs with this in their name")
     usage.add_argument("--kind", choices=("transform", "processing"))
-    usage.add_argument("--json", action="store_true", help="everything known, as JSON")
-    commands.add_parser("document", help="write the tables of README.md anew, from the code")
+    usage.add_argument("--json", action="store_true", help="all fields, as JSON")
+    commands.add_parser("document", help="regenerate the tables of README.md from the code")
     return parser
 
 
@@ -77,7 +77,7 @@ def _serve(options: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     try:
-        overrides = dict(_override(text) for text in options.set)
+        overrides = dict(_parse_override(text) for text in options.set)
         for name in ("s3_endpoint_url", "provisioning_seconds", "host_names"):
             if getattr(options, name) is not None:
                 overrides[name] = getattr(options, name)
@@ -92,7 +92,7 @@ def _serve(options: argparse.Namespace) -> int:
     return 0
 
 
-def _override(text: str) -> tuple[str, Any]:
+def _parse_override(text: str) -> tuple[str, Any]:
     from include.local_aws.settings import SettingsError
 
     name, equals, value = text.partition("=")
@@ -105,29 +105,29 @@ def _override(text: str) -> tuple[str, Any]:
 
 
 def _usage(options: argparse.Namespace) -> int:
-    from include.local_aws.usage import usage_table
+    from include.local_aws.usage import format_usage_table
 
-    asked = {"name_contains": options.name_contains}
+    query = {"name_contains": options.name_contains}
     if options.kind:
-        asked["kind"] = options.kind
-    url = f"{options.url.rstrip('/')}/_local/usage?{urllib.parse.urlencode(asked)}"
+        query["kind"] = options.kind
+    url = f"{options.url.rstrip('/')}/_local/usage?{urllib.parse.urlencode(query)}"
     if not url.startswith(("http://", "https://")):
         print(f"--url is {options.url!r}, expected http://127.0.0.1:PORT", file=sys.stderr)
         return 2
     try:
-        with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - http(s) is checked above
-            jobs = json.load(answer)["jobs"]
+        with urllib.request.urlopen(url, timeout=30) as response:  # noqa: S310 - http(s) is checked above
+            jobs = json.load(response)["jobs"]
     except urllib.error.URLError as error:
-        print(f"no embedded AWS answers at {options.url}: {error}; start it, or give --url", file=sys.stderr)
+        print(f"no embedded AWS at {options.url}: {error}; start one, or give --url", file=sys.stderr)
         return 1
-    print(json.dumps(jobs, indent=1) if options.json else usage_table(jobs))
+    print(json.dumps(jobs, indent=1) if options.json else format_usage_table(jobs))
     return 0
 
 
 def _document(_options: argparse.Namespace) -> int:
-    from include.local_aws.api.documentation import README, documented
+    from include.local_aws.api.documentation import README, update_tables
 
-    README.write_text(documented(README.read_text(encoding="utf-8")), encoding="utf-8")
+    README.write_text(update_tables(README.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The JsonPath subset of DataProcessing's filters, parsed once for the API and for the runner.
+"""Parses the JsonPath subset of DataProcessing's filters, for the API and the runner.
 
 AWS's guide lists: $, .name, *, ['a','b'], [0,-1] and [1:4]. It also calls `$.field1.['child1','child2']` supported,
 hence a dot may stand before a bracket. Names consist of letters, digits and hyphens, in brackets also of spaces: AWS
@@ -61,7 +61,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class SeveralRanges:
-    """[0:2,246:], `text` between the brackets: AWS takes it when a job is created and fails the job when it runs."""
+    """[0:2,246:], `text` between the brackets: AWS accepts it in CreateTransformJob and fails the job when it runs."""
 
     text: str
 

@@ -1,4 +1,4 @@
-"""Every setting of the embedded AWS; where AWS's behaviour is not documented, the choice is one of them."""
+"""Defines and loads the settings of the embedded AWS; each undocumented behaviour of AWS is a setting."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from include.local_aws.runner.settings import RunnerSettings
 
-HOST_NAME = r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$"
-ORIGIN = r"^https?://[^/\s@]+$"
+HOST_NAME_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$"
+ORIGIN_PATTERN = r"^https?://[^/\s@]+$"
 
 
 class SettingsError(ValueError):
@@ -60,8 +60,8 @@ class Settings(BaseModel):
     )
     capacity: dict[str, int] = Field(
         default_factory=dict,
-        description="Instances that exist of a type, e.g. {'ml.p3.2xlarge': 0}; a job that asks for more than "
-        "are free fails with CapacityError after provisioning. Types not listed are never short.",
+        description="Number of instances that exist of a type, e.g. {'ml.p3.2xlarge': 0}; a job that asks for more "
+        "than are free fails with CapacityError after provisioning. Types not listed are unlimited.",
     )
     max_transform_instances: int = Field(
         100,
@@ -81,15 +81,15 @@ class Settings(BaseModel):
         description="Refuse a role that IAM does not hold or that sagemaker.amazonaws.com may not assume. Off, "
         "because a laptop has no roles.",
     )
-    host_names: tuple[Annotated[str, Field(pattern=HOST_NAME)], ...] = Field(
+    host_names: tuple[Annotated[str, Field(pattern=HOST_NAME_PATTERN)], ...] = Field(
         (),
-        description="Names under which clients reach this server, beside loopback addresses and localhost, e.g. "
-        '["local-aws"]; names below them, for buckets, are included. A request for any other Host is refused.',
+        description="Names under which clients reach this server, in addition to loopback addresses and localhost, "
+        'e.g. ["local-aws"]; names below them, for buckets, are included. A request for any other Host is refused.',
     )
-    allowed_origins: tuple[Annotated[str, Field(pattern=ORIGIN)], ...] = Field(
+    allowed_origins: tuple[Annotated[str, Field(pattern=ORIGIN_PATTERN)], ...] = Field(
         (),
-        description='Origins whose pages in a browser may ask, e.g. ["http://localhost:3000"]; they may then read and '
-        "write everything. Pages of all others are refused.",
+        description='Origins of browser pages that may send requests, e.g. ["http://localhost:3000"]; they may '
+        "then read and write everything. Requests of all other pages are refused.",
     )
     require_signature: bool = Field(
         True, description="Refuse unsigned requests, as AWS does. Signatures themselves are not verified."
@@ -103,10 +103,10 @@ class Settings(BaseModel):
     request_burst: int = Field(
         70,
         ge=1,
-        description="Calls that may come at once when requests_per_second is set. About 70 were seen.",
+        description="Largest burst of calls when requests_per_second is set. About 70 were observed on AWS.",
     )
     billing_minimum_seconds: float = Field(
-        0.0, ge=0, description="Least billed time of a job that started. Undocumented."
+        0.0, ge=0, description="Minimum billed time of a job that started. Undocumented."
     )
     billing_granularity_seconds: float = Field(
         1.0, gt=0, description="Billed time is rounded up to a multiple of this. Undocumented."
@@ -125,8 +125,8 @@ class Settings(BaseModel):
         5,
         ge=0,
         le=19,
-        description="Jobs yield this machine's cores to the server by this much, as instances on AWS take none "
-        "from its API.",
+        description="Niceness of jobs relative to the server, so that they do not slow its API down; on AWS they run "
+        "elsewhere.",
     )
     s3_endpoint_url: str | None = Field(
         None,
@@ -165,7 +165,7 @@ def load_settings(path: Path | None = None, overrides: dict[str, Any] | None = N
             raise SettingsError(f"{path}: expected a mapping of settings, found {type(loaded).__name__}")
         data = loaded or {}
     for name, value in (overrides or {}).items():
-        _put(data, name, value)
+        _set_dotted(data, name, value)
     try:
         return Settings.model_validate(data)
     except ValidationError as error:
@@ -178,7 +178,7 @@ def load_settings(path: Path | None = None, overrides: dict[str, Any] | None = N
         raise SettingsError("\n".join(lines)) from error
 
 
-def _put(data: dict[str, Any], name: str, value: Any) -> None:
+def _set_dotted(data: dict[str, Any], name: str, value: Any) -> None:
     *parents, last = name.split(".")
     for parent in parents:
         data = data.setdefault(parent, {})

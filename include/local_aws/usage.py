@@ -1,4 +1,4 @@
-"""What each job used: instances, billed seconds, busy seconds, idle share."""
+"""Computes what each job used: instances, billed seconds, busy seconds, idle share."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from include.local_aws.state.jobs import Job
 COLUMNS = ("job", "kind", "status", "instances", "type", "billed s", "busy s", "idle")
 
 
-def billed_seconds(job: Job, settings: Settings, now: float) -> float:
+def compute_billed_seconds(job: Job, settings: Settings, now: float) -> float:
     """From start to end (or `now`), as AWS bills one instance; 0 for a job that never started."""
     if job.started_at is None:
         return 0.0
     seconds = max(0.0, (job.ended_at if job.ended_at is not None else now) - job.started_at)
-    # Rounding first: two epoch floats differ by 1.0000002 s where AWS would say one second.
+    # Rounded first: two epoch floats differ by 1.0000002 s where AWS bills one second.
     steps = math.ceil(round(seconds / settings.billing_granularity_seconds, 3))
     return max(settings.billing_minimum_seconds, steps * settings.billing_granularity_seconds)
 
 
-def usage_of(job: Job, settings: Settings, now: float) -> dict[str, Any]:
+def compute_usage(job: Job, settings: Settings, now: float) -> dict[str, Any]:
     """One job's usage.
 
     Seconds: `billed_seconds` is per instance, `billed_instance_seconds` over all of them; `busy_seconds` is
@@ -37,7 +37,7 @@ def usage_of(job: Job, settings: Settings, now: float) -> dict[str, Any]:
     idle = None
     if busy is not None and elapsed > 0:
         idle = min(1.0, max(0.0, 1 - busy / (elapsed * job.instance_count)))
-    billed = billed_seconds(job, settings, now)
+    billed = compute_billed_seconds(job, settings, now)
     return {
         "name": job.name,
         "kind": job.kind,
@@ -57,13 +57,13 @@ def usage_of(job: Job, settings: Settings, now: float) -> dict[str, Any]:
     }
 
 
-def usage(jobs: Iterable[Job], settings: Settings) -> list[dict[str, Any]]:
+def list_usage(jobs: Iterable[Job], settings: Settings) -> list[dict[str, Any]]:
     """Usage of many jobs at this moment."""
     now = time.time()
-    return [usage_of(job, settings, now) for job in jobs]
+    return [compute_usage(job, settings, now) for job in jobs]
 
 
-def usage_table(rows: Sequence[dict[str, Any]]) -> str:
+def format_usage_table(rows: Sequence[dict[str, Any]]) -> str:
     """The rows as text for a terminal, with a line of sums."""
     cells = [COLUMNS, *(_cells(row) for row in rows)]
     billed = sum(row["billed_instance_seconds"] for row in rows)

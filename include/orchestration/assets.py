@@ -1,7 +1,7 @@
-"""Scored data as Airflow Assets: `publish` says that there is more of it, and others can be scheduled on that.
+"""Scored data as Airflow assets: `publish` emits an event, on which other DAGs can be scheduled.
 
-The asset is the pipeline's own output prefix up to its first placeholder. A run by hand that publishes elsewhere tells
-about that place, so that a trial does not start what waits for the nightly data.
+The asset is the pipeline's output prefix up to its first placeholder. A manual run with another output emits an event
+for that output, so that a trial does not start the DAGs that wait for the scheduled data.
 """
 
 from __future__ import annotations
@@ -11,30 +11,32 @@ from typing import Any
 from airflow.sdk import Asset, AssetAlias
 
 from include.scoring.config import Pipeline
-from include.scoring.s3uri import as_folder
+from include.scoring.s3uri import ensure_trailing_slash
 
 
-def scored(pipeline: Pipeline) -> AssetAlias:
+def build_scored_alias(pipeline: Pipeline) -> AssetAlias:
     """The outlet of `publish`."""
     return AssetAlias(f"{pipeline.name} scored")
 
 
-def asset_of(output_uri: str) -> Asset:
+def build_output_asset(output_uri: str) -> Asset:
     """The asset of an output URI, which may hold placeholders: `s3://b/scored/date={date}/` gives `s3://b/scored/`."""
-    fixed = as_folder(output_uri).partition("{")[0]
+    fixed = ensure_trailing_slash(output_uri).partition("{")[0]
     return Asset(fixed[: fixed.rindex("/") + 1])
 
 
-def tell_of(
-    pipeline: Pipeline, outlet_events: Any, *, asked_output: str | None, facts: dict[str, Any]
+def emit_asset_event(
+    pipeline: Pipeline, outlet_events: Any, *, requested_output: str | None, extra: dict[str, Any]
 ) -> None:
-    """Record an event that carries `facts`: counts and URIs of what was published.
+    """Emit an asset event with `extra`: counts and URIs of what was published.
 
-    `asked_output` is the output of this run where a person typed one, with its placeholders.
+    `requested_output` is the run param `output_uri`, with its placeholders, or None.
     """
-    outlet_events[scored(pipeline)].add(asset_of(asked_output or pipeline.output.uri), extra=facts)
+    outlet_events[build_scored_alias(pipeline)].add(
+        build_output_asset(requested_output or pipeline.output.uri), extra=extra
+    )
 
 
-def schedule(pipeline: Pipeline) -> str | list[Asset] | None:
-    """What starts runs: a cron expression, all of these assets updated, or a person."""
+def build_schedule(pipeline: Pipeline) -> str | list[Asset] | None:
+    """The DAG's schedule: assets, a cron expression, or None for manual runs."""
     return [Asset(uri) for uri in pipeline.schedule_on] or pipeline.schedule

@@ -1,6 +1,6 @@
-"""The tasks of a canary: one shard set aside, transformed alone, measured; the rest sized from it.
+"""The canary tasks: transform one shard alone, measure it, and size the transform of the other shards from that.
 
-Where the model has been measured before, or there is one shard only, the canary's tasks are skipped.
+They are skipped when the model was measured before, or there is only one shard.
 """
 
 from __future__ import annotations
@@ -15,16 +15,21 @@ from airflow.sdk import Context, XComArg
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.orchestration import handoffs, names
-from include.orchestration.measure import work_of
-from include.orchestration.planned_jobs import PlannedTransformJob, PlannedTransformWait
-from include.orchestration.refusals import final
-from include.orchestration.requests import canary_config
-from include.orchestration.run_context import RunContext, with_run
+from include.orchestration.measure import read_instance_activity
+from include.orchestration.planned_jobs import PlannedTransformJobOperator, PlannedTransformJobSensor
+from include.orchestration.refusals import no_retry
+from include.orchestration.requests import build_canary_config
+from include.orchestration.run_context import RunContext, provide_run_context
 from include.orchestration.storage import Storage
-from include.orchestration.templates import earlier_names_of_job, from_plan, submitted, types_from_plan
-from include.scoring.calibration import FEWEST_SHARDS, Canary, resize
+from include.orchestration.templates import (
+    template_earlier_job_names,
+    template_instance_types,
+    template_plan_value,
+    template_submitted_job_name,
+)
+from include.scoring.calibration import MIN_SHARDS, CanaryShard, size_remaining_transform
 from include.scoring.config import Pipeline
-from include.scoring.cost import StageUse, cost_of, load_prices, total
+from include.scoring.cost import StageUsage, compute_stage_cost, load_prices, sum_if_known
 from include.scoring.naming import JobPaths
 from include.scoring.shards import Shard
 from sagemaker_jobs.kinds import TRANSFORM
@@ -32,89 +37,91 @@ from sagemaker_jobs.kinds import TRANSFORM
 log = logging.getLogger(__name__)
 
 
-class CanaryJobOperator(PlannedTransformJob):
-    """The transform of one shard; skipped where `shards` has set none aside."""
+class CanaryJobOperator(PlannedTransformJobOperator):
+    """Submits the transform of the canary shard; skipped when `collect_shards` chose none."""
 
     def execute(self, context: Context) -> Any:
         """Submit it, or skip."""
-        facts = final(handoffs.pull)(context["ti"], names.SHARDS, "facts")
+        facts = no_retry(handoffs.pull)(context["ti"], names.COLLECT_SHARDS, "shard_stats")
         if not facts["canary"]:
             raise AirflowSkipException(
-                "nothing to calibrate: this model was measured before, or one shard is all"
+                "nothing to calibrate: this model was measured before, or there is only one shard"
             )
         return super().execute(context)
 
 
-def canary_tasks(
-    pipeline: Pipeline, before: Any, submits: dict[str, Any], waits: dict[str, Any]
+def add_canary_tasks(
+    pipeline: Pipeline, upstream: Any, submit_args: dict[str, Any], wait_args: dict[str, Any]
 ) -> PythonOperator:
-    """The tasks after `before`; the last one, whose value has the `instance_count` of the rest."""
+    """Add the canary tasks after `upstream`; return the last, whose value has the `instance_count` of the rest."""
     canary = CanaryJobOperator(
-        task_id=names.CANARY,
+        task_id=names.TRANSFORM_CANARY,
         pipeline=pipeline,
-        build=canary_config,
-        instance_types=types_from_plan("transform"),
-        replaces=earlier_names_of_job("transform"),
-        **submits,
+        build=build_canary_config,
+        instance_types=template_instance_types("transform"),
+        replaces=template_earlier_job_names("transform"),
+        **submit_args,
     )
-    canaried = PlannedTransformWait(
-        task_id=names.CANARIED,
+    await_canary = PlannedTransformJobSensor(
+        task_id=names.AWAIT_CANARY,
         pipeline=pipeline,
-        job_name=submitted(names.CANARY, TRANSFORM),
+        job_name=template_submitted_job_name(names.TRANSFORM_CANARY, TRANSFORM),
         spec=XComArg(canary, key="spec"),
-        keep_listing=True,
-        stop_after_seconds=from_plan("transform.max_runtime_seconds"),
-        **waits,
+        write_listing=True,
+        max_runtime_seconds=template_plan_value("transform.max_runtime_seconds"),
+        **wait_args,
     )
-    calibrated = PythonOperator(
+    calibrate_task = PythonOperator(
         task_id=names.CALIBRATE,
-        python_callable=final(calibrate),
-        op_kwargs={"pipeline": pipeline.name, "shape": pipeline.shape},
+        python_callable=no_retry(calibrate),
+        op_kwargs={"pipeline": pipeline.name, "shape": pipeline.dag_shape},
         trigger_rule="none_failed",
     )
-    before >> canary >> canaried >> calibrated
-    return calibrated
+    upstream >> canary >> await_canary >> calibrate_task
+    return calibrate_task
 
 
-def set_aside(storage: Storage, where: JobPaths, shards: list[Shard]) -> dict[str, Any] | None:
-    """Take the first shard's features out of what the transform reads; None where there are too few shards.
+def move_canary_shard(
+    storage: Storage, preprocess_paths: JobPaths, shards: list[Shard]
+) -> dict[str, Any] | None:
+    """Move the first shard's features out of the transform's input; None when there are too few shards.
 
-    It is scored by the canary and by nobody else. Done twice it is done once.
+    Only the canary's job scores it. Idempotent.
     """
-    if len(shards) < FEWEST_SHARDS:
+    if len(shards) < MIN_SHARDS:
         return None
     first = shards[0]
-    source = f"{where.root}{first.features_key}"
-    target = f"{where.canary}{source.rsplit('/', 1)[1]}"
-    if source in storage.uris(source):
+    source = f"{preprocess_paths.root}{first.features_key}"
+    target = f"{preprocess_paths.canary}{source.rsplit('/', 1)[1]}"
+    if source in storage.list_uris(source):
         storage.copy(source, target)
         storage.delete([source])
-    log.info("%s was set aside for the canary, in %s", first.name, target)
+    log.info("%s is the canary; its features were moved to %s", first.name, target)
     return {"shard": first.name, "records": first.records}
 
 
-@with_run
+@provide_run_context
 def calibrate(run: RunContext, **_: Any) -> dict[str, Any]:
     """`instance_count` and `instance_types` for the rest of the transform, and the sentences that say why.
 
     Raises:
         PlanError: by the canary's rate the rest exceeds the budget.
     """
-    config, plan, facts = run.pipeline, run.plan, run.pull(names.SHARDS, "facts")
+    config, plan, facts = run.pipeline, run.plan, run.pull(names.COLLECT_SHARDS, "shard_stats")
     if not facts["canary"]:
         return {
             "instance_count": facts["transform_instance_count"],
             "instance_types": plan["transform"]["instance_types"],
             "sentences": [],
         }
-    job = run.pull(names.CANARIED)
-    busy = work_of(config.aws_conn_id, config.region, job)["busy_seconds"]
-    use = StageUse.from_job("transform", job, busy_seconds=busy)
-    resized = resize(
+    job = run.pull(names.AWAIT_CANARY)
+    busy = read_instance_activity(config.aws_conn_id, config.region, job)["busy_seconds"]
+    use = StageUsage.from_job("transform", job, busy_seconds=busy)
+    resized = size_remaining_transform(
         plan,
-        Canary(facts["canary"]["records"], facts["records_out"], facts["count"]),
+        CanaryShard(facts["canary"]["records"], facts["records_out"], facts["count"]),
         use,
-        spent=_spent(plan, [run.pull(names.PREPROCESSED), job]),
+        spent_dollars=_total_cost(plan, [run.pull(names.AWAIT_PREPROCESS), job]),
         now=datetime.now(UTC),
     )
     for sentence in resized.sentences:
@@ -126,6 +133,6 @@ def calibrate(run: RunContext, **_: Any) -> dict[str, Any]:
     }
 
 
-def _spent(plan: Mapping[str, Any], jobs: list[Mapping[str, Any]]) -> float | None:
-    prices = load_prices().overridden(plan["prices"])
-    return total(cost_of(StageUse.from_job("any", job), prices) for job in jobs)
+def _total_cost(plan: Mapping[str, Any], jobs: list[Mapping[str, Any]]) -> float | None:
+    prices = load_prices().override_prices(plan["prices"])
+    return sum_if_known(compute_stage_cost(StageUsage.from_job("any", job), prices) for job in jobs)

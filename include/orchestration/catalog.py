@@ -1,4 +1,4 @@
-"""Registering what was published in a Glue data catalog, where the pipeline asks for it."""
+"""Registers a published output as a partition of a Glue table."""
 
 from __future__ import annotations
 
@@ -8,42 +8,45 @@ from typing import Any
 from airflow.providers.amazon.aws.hooks.glue_catalog import GlueCatalogHook
 from botocore.exceptions import ClientError
 
-from include.scoring.catalog import partition_values, storage_descriptor, table_input
+from include.scoring.catalog import build_storage_descriptor, build_table_input, parse_partition_values
 from include.scoring.config import Pipeline
-from sagemaker_jobs.aws import client_of
+from sagemaker_jobs.aws import get_client
 
 log = logging.getLogger(__name__)
 
 
-def register(pipeline: Pipeline, output_uri: str) -> str | None:
-    """Make the run's output a partition of the pipeline's table, which is made too where it is missing.
+def register_partition(pipeline: Pipeline, output_uri: str) -> str | None:
+    """Create or update the partition of the run's output, and the pipeline's table if it does not exist.
 
-    Gives the partition, such as `scored.churn/date=2026-01-31`, or None when there is nothing to register: the pipeline
-    names no table, or the run published elsewhere. What is there already is brought up to date.
+    Returns the partition, such as `scored.churn/date=2026-01-31`; None when the pipeline has no table, or the run
+    published outside of it.
     """
-    wanted = pipeline.output.catalog
+    wanted = pipeline.output.glue_table
     if wanted is None:
         return None
-    values = partition_values(output_uri, pipeline.output.uri)
+    values = parse_partition_values(output_uri, pipeline.output.uri)
     if values is None:
         log.info(
-            "%s is not of the table %s.%s, so it is not registered", output_uri, wanted.database, wanted.table
+            "%s is outside of the table %s.%s, so it is not registered",
+            output_uri,
+            wanted.database,
+            wanted.table,
         )
         return None
     hook = GlueCatalogHook(aws_conn_id=pipeline.aws_conn_id, region_name=pipeline.region)  # type: ignore[no-untyped-call]
-    client = client_of(hook)
+    client = get_client(hook)
     where = {"DatabaseName": wanted.database}
     columns, file_format = pipeline.output_columns, pipeline.join.format
-    table = table_input(wanted.table, pipeline.output.uri, file_format, columns)
-    if _refused(client.create_table, "AlreadyExistsException", **where, TableInput=table) is None:
-        log.info("made the table %s.%s", wanted.database, wanted.table)
+    table = build_table_input(wanted.table, pipeline.output.uri, file_format, columns)
+    if _call_or_catch(client.create_table, "AlreadyExistsException", **where, TableInput=table) is None:
+        log.info("created the table %s.%s", wanted.database, wanted.table)
     partition = {
         "Values": values,
-        "StorageDescriptor": storage_descriptor(output_uri, file_format, columns),
+        "StorageDescriptor": build_storage_descriptor(output_uri, file_format, columns),
     }
     where["TableName"] = wanted.table
     if (
-        _refused(client.create_partition, "AlreadyExistsException", **where, PartitionInput=partition)
+        _call_or_catch(client.create_partition, "AlreadyExistsException", **where, PartitionInput=partition)
         is not None
     ):
         client.update_partition(**where, PartitionValueList=values, PartitionInput=partition)
@@ -52,8 +55,8 @@ def register(pipeline: Pipeline, output_uri: str) -> str | None:
     return f"{wanted.database}.{wanted.table}/{path}"
 
 
-def _refused(call: Any, code: str, **arguments: Any) -> ClientError | None:
-    """The error when AWS refuses the call with this code, or None when it was done."""
+def _call_or_catch(call: Any, code: str, **arguments: Any) -> ClientError | None:
+    """Call AWS; returns the error when it has this code, or None on success."""
     try:
         call(**arguments)
     except ClientError as error:

@@ -1,10 +1,12 @@
-"""The chain of a pipeline as a DAG.
+"""Builds the DAG of a pipeline.
 
-plan ─▶ preprocess ─▶ preprocessed ─▶ shards ─▶ transform ─▶ transformed ─▶ join ─▶ checks ─▶ publish ─▶ report
-        Processing    sensor, deferred           Transform    sensor         mapped  gates
-                                                                                      clean_up (teardown)
+plan ─▶ preprocess ─▶ await_preprocess ─▶ collect_shards ─▶ transform ─▶ await_transform
+        Processing    deferrable sensor   counts, groups    Transform    deferrable sensor
 
-Without `preprocess` in the pipeline its place is taken by what `include.orchestration.direct` draws.
+     ─▶ join ─▶ checks ─▶ publish ─▶ report ─▶ clean_up
+        mapped  gates                              teardown
+
+A pipeline without `preprocess` has the tasks that `include.orchestration.direct` shows.
 """
 
 from __future__ import annotations
@@ -16,41 +18,45 @@ from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import DAG, TriggerRule, XComArg
 
 from include.orchestration import assets, names, notifications, pools
-from include.orchestration.approval import BudgetApproval
-from include.orchestration.canary import canary_tasks
-from include.orchestration.direct.chain import direct_tasks
-from include.orchestration.documentation import document
-from include.orchestration.form import form
-from include.orchestration.gate import GateOperator
-from include.orchestration.joining import join_tasks
-from include.orchestration.pipelines import named
+from include.orchestration.approval import BudgetApprovalOperator
+from include.orchestration.canary import add_canary_tasks
+from include.orchestration.direct.chain import add_tasks_without_preprocess
+from include.orchestration.documentation import set_task_docs
+from include.orchestration.form import build_form_params
+from include.orchestration.gate import SkippablePythonOperator
+from include.orchestration.joining import add_join_tasks
+from include.orchestration.pipelines import load_pipeline_by_name
 from include.orchestration.planned_jobs import (
-    PlannedProcessingJob,
-    PlannedProcessingWait,
-    PlannedTransformJob,
-    PlannedTransformWait,
+    PlannedProcessingJobOperator,
+    PlannedProcessingJobSensor,
+    PlannedTransformJobOperator,
+    PlannedTransformJobSensor,
 )
-from include.orchestration.poison import PoisonRecords
-from include.orchestration.refusals import final
-from include.orchestration.requests import processing_config, transform_config, transform_types
-from include.orchestration.tasks.checks import checks
+from include.orchestration.poison import BadRecordContinuation
+from include.orchestration.refusals import no_retry
+from include.orchestration.requests import (
+    build_processing_config,
+    build_transform_config,
+    template_transform_types,
+)
+from include.orchestration.tasks.checks import run_checks
 from include.orchestration.tasks.clean_up import clean_up
-from include.orchestration.tasks.plan import plan
+from include.orchestration.tasks.plan import plan_run
 from include.orchestration.tasks.publish import publish
-from include.orchestration.tasks.report import report
-from include.orchestration.tasks.shards import shards
+from include.orchestration.tasks.report import write_report
+from include.orchestration.tasks.shards import collect_shards
 from include.orchestration.templates import (
-    earlier_names_of_job,
-    from_plan,
-    macros,
-    submitted,
-    types_from_plan,
+    build_macros,
+    template_earlier_job_names,
+    template_instance_types,
+    template_plan_value,
+    template_submitted_job_name,
 )
 from include.scoring.config import Pipeline
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM
 
 
-def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
+def build_scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
     """The DAG of the pipeline in `include/pipelines/<name>.yaml`.
 
     Reads that file and nothing else: no network, no Variable, no connection.
@@ -58,115 +64,134 @@ def scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
     Raises:
         PipelineError: the file is absent or wrong; Airflow shows it as this DAG's import error.
     """
-    pipeline = named(name)
-    body: dict[str, Any] = {"op_kwargs": {"pipeline": name}}
-    job: dict[str, Any] = {
-        "room_patience_seconds": pipeline.goals.wait_for_room_minutes * 60,
+    pipeline = load_pipeline_by_name(name)
+    task_args: dict[str, Any] = {"op_kwargs": {"pipeline": name}}
+    job_args: dict[str, Any] = {
+        "capacity_wait_seconds": pipeline.goals.capacity_wait_minutes * 60,
     }
-    submits, waits = {**job, **pools.submitting(pipeline)}, {**job, **pools.waiting(pipeline)}
+    submit_args, wait_args = (
+        {**job_args, **pools.build_submit_args(pipeline)},
+        {**job_args, **pools.build_wait_args(pipeline)},
+    )
     with DAG(
         dag_id=pipeline.name,
         description=pipeline.description,
         doc_md=doc_md,
-        schedule=assets.schedule(pipeline),
-        # No start_date: Airflow would leave the tasks of a run for a date before it out, and call the run a success.
+        schedule=assets.build_schedule(pipeline),
+        # No start_date: Airflow creates no tasks in a run for a date before it, and the run succeeds.
         catchup=False,
         max_active_runs=1,
-        on_failure_callback=notifications.on_failure(pipeline),
-        params=form(pipeline),
-        user_defined_macros=macros(pipeline.name),
+        on_failure_callback=notifications.build_failure_callbacks(pipeline),
+        params=build_form_params(pipeline),
+        user_defined_macros=build_macros(pipeline.name),
         default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
         tags=[names.PIPELINE_TAG],
     ) as dag:
-        planned = GateOperator(task_id=names.PLAN, python_callable=final(plan), **body)
-        if pipeline.goals.on_over_budget == "approve":
-            approved: Any = planned >> BudgetApproval(task_id=names.APPROVAL, pipeline=name)
-        else:
-            approved = planned
-        first, joined = (
-            direct_tasks(pipeline, submits, waits)
-            if pipeline.preprocess is None
-            else _prepared_tasks(pipeline, submits, waits)
+        plan_task = SkippablePythonOperator(
+            task_id=names.PLAN, python_callable=no_retry(plan_run), **task_args
         )
-        checked = PythonOperator(
+        if pipeline.goals.on_over_budget == "approve":
+            approval_task: Any = plan_task >> BudgetApprovalOperator(
+                task_id=names.AWAIT_APPROVAL, pipeline=name
+            )
+        else:
+            approval_task = plan_task
+        first_task, join_task = (
+            add_tasks_without_preprocess(pipeline, submit_args, wait_args)
+            if pipeline.preprocess is None
+            else _add_tasks_with_preprocess(pipeline, submit_args, wait_args)
+        )
+        checks_task = PythonOperator(
             task_id=names.CHECKS,
-            python_callable=final(checks),
-            op_kwargs={"pipeline": name, "joined": joined.output},
-            # A run by hand that publishes one that was held skips all that was done for that one.
+            python_callable=no_retry(run_checks),
+            op_kwargs={"pipeline": name, "joined": join_task.output},
+            # A run that releases a held run (`publish_run`) skips the tasks in between.
             trigger_rule=TriggerRule.NONE_FAILED,
         )
-        published = PythonOperator(
+        publish_task = PythonOperator(
             task_id=names.PUBLISH,
-            python_callable=final(publish),
+            python_callable=no_retry(publish),
             op_kwargs={"pipeline": name},
-            outlets=[assets.scored(pipeline)],
-            # Of two that end at once, as in a backfill, each inserts the asset if it is new; Airflow 3.3.2 then fails
-            # the task that comes second, although it has published.
+            outlets=[assets.build_scored_alias(pipeline)],
+            # When two tasks insert the same new asset at once, as in a backfill, Airflow 3.3.2 fails the second one,
+            # although it has published.
             max_active_tis_per_dag=1,
         )
-        reported = PythonOperator(
+        report_task = PythonOperator(
             task_id=names.REPORT,
-            python_callable=final(report),
-            on_success_callback=notifications.on_report(pipeline),
-            **body,
+            python_callable=no_retry(write_report),
+            on_success_callback=notifications.build_report_callback(pipeline),
+            **task_args,
         )
-        cleaned_up = PythonOperator(task_id=names.CLEAN_UP, python_callable=clean_up, **body)
+        clean_up_task = PythonOperator(task_id=names.CLEAN_UP, python_callable=clean_up, **task_args)
 
-        approved >> first
-        joined >> checked >> published >> reported >> cleaned_up.as_teardown(on_failure_fail_dagrun=True)
+        approval_task >> first_task
+        (
+            join_task
+            >> checks_task
+            >> publish_task
+            >> report_task
+            >> clean_up_task.as_teardown(on_failure_fail_dagrun=True)
+        )
         if pipeline.preprocess is None:
-            # One of several jobs that fails fails what follows at once; the others are not cleaned away under their
-            # sensors, which would start them again.
-            dag.get_task(names.TRANSFORMED) >> cleaned_up
-    document(dag)
+            # When one mapped job fails, clean_up waits for the sensors of the others: a sensor whose job is stopped
+            # starts it again.
+            dag.get_task(names.AWAIT_TRANSFORM) >> clean_up_task
+    set_task_docs(dag)
     return dag
 
 
-def _prepared_tasks(pipeline: Pipeline, submits: dict[str, Any], waits: dict[str, Any]) -> tuple[Any, Any]:
-    """The first and the last task between `plan` and `publish` of a pipeline with `preprocess`."""
-    body: dict[str, Any] = {"op_kwargs": {"pipeline": pipeline.name, "shape": pipeline.shape}}
-    poison = PoisonRecords() if pipeline.transform.on_poison == "reject" else None
-    preprocess = PlannedProcessingJob(
+def _add_tasks_with_preprocess(
+    pipeline: Pipeline, submit_args: dict[str, Any], wait_args: dict[str, Any]
+) -> tuple[Any, Any]:
+    """Add the tasks from preprocess to join of a pipeline with `preprocess`; return the first and the last."""
+    task_args: dict[str, Any] = {"op_kwargs": {"pipeline": pipeline.name, "shape": pipeline.dag_shape}}
+    poison = BadRecordContinuation() if pipeline.transform.on_bad_records == "reject" else None
+    preprocess = PlannedProcessingJobOperator(
         task_id=names.PREPROCESS,
         pipeline=pipeline,
-        build=processing_config,
-        instance_types=types_from_plan("preprocess"),
-        replaces=earlier_names_of_job("preprocess"),
-        **submits,
+        build=build_processing_config,
+        instance_types=template_instance_types("preprocess"),
+        replaces=template_earlier_job_names("preprocess"),
+        **submit_args,
     )
-    preprocessed = PlannedProcessingWait(
-        task_id=names.PREPROCESSED,
+    await_preprocess = PlannedProcessingJobSensor(
+        task_id=names.AWAIT_PREPROCESS,
         pipeline=pipeline,
-        job_name=submitted(names.PREPROCESS, PROCESSING),
+        job_name=template_submitted_job_name(names.PREPROCESS, PROCESSING),
         spec=XComArg(preprocess, key="spec"),
-        keep_listing=True,
-        stop_after_seconds=from_plan("preprocess.max_runtime_seconds"),
-        **waits,
+        write_listing=True,
+        max_runtime_seconds=template_plan_value("preprocess.max_runtime_seconds"),
+        **wait_args,
     )
-    divided = GateOperator(task_id=names.SHARDS, python_callable=final(shards), **body)
-    transform = PlannedTransformJob(
+    collect_task = SkippablePythonOperator(
+        task_id=names.COLLECT_SHARDS, python_callable=no_retry(collect_shards), **task_args
+    )
+    transform = PlannedTransformJobOperator(
         task_id=names.TRANSFORM,
         pipeline=pipeline,
-        build=transform_config,
-        instance_types=transform_types(pipeline),
+        build=build_transform_config,
+        instance_types=template_transform_types(pipeline),
         resume=True,
-        replaces=earlier_names_of_job("transform"),
+        replaces=template_earlier_job_names("transform"),
         continuation=poison,
-        **submits,
+        **submit_args,
     )
-    transformed = PlannedTransformWait(
-        task_id=names.TRANSFORMED,
+    await_transform = PlannedTransformJobSensor(
+        task_id=names.AWAIT_TRANSFORM,
         pipeline=pipeline,
-        job_name=submitted(names.TRANSFORM, TRANSFORM),
+        job_name=template_submitted_job_name(names.TRANSFORM, TRANSFORM),
         spec=XComArg(transform, key="spec"),
-        keep_listing=True,
-        stop_after_seconds=from_plan("transform.max_runtime_seconds"),
+        write_listing=True,
+        max_runtime_seconds=template_plan_value("transform.max_runtime_seconds"),
         continuation=poison,
-        **waits,
+        **wait_args,
     )
-    sized = (
-        canary_tasks(pipeline, divided, submits, waits) if pipeline.goals.calibrate == "canary" else divided
+    before_transform = (
+        add_canary_tasks(pipeline, collect_task, submit_args, wait_args)
+        if pipeline.goals.calibrate == "canary"
+        else collect_task
     )
-    preprocess >> preprocessed >> divided
-    sized >> transform >> transformed
-    return preprocess, join_tasks(pipeline, transformed, divided.output, submits, waits)
+    preprocess >> await_preprocess >> collect_task
+    before_transform >> transform >> await_transform
+    return preprocess, add_join_tasks(pipeline, await_transform, collect_task.output, submit_args, wait_args)

@@ -1,4 +1,4 @@
-"""Everything that the rows of a run follow from, as digests: where they are equal, a run would change nothing."""
+"""Digests of everything that determines a run's rows: with equal digests, a run would publish the same rows again."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 
-from include.orchestration.output import PART, read_published
+from include.orchestration.output import PART_PREFIX, read_published
 from include.orchestration.storage import Storage
 from include.scoring.config import Pipeline
 from include.scoring.plan import Fingerprint, Plan
-from sagemaker_jobs.aws import client_of
+from sagemaker_jobs.aws import get_client
 
-#: Keys of a pipeline file that the rows do not depend on.
-OPERATIONAL: dict[str, Any] = {
+#: Keys of a pipeline file that do not affect the rows.
+OPERATIONAL_KEYS: dict[str, Any] = {
     "description": True,
     "keep_runs_days": True,
     "schedule": True,
@@ -31,31 +31,31 @@ OPERATIONAL: dict[str, Any] = {
 }
 
 
-def fingerprint(storage: Storage, pipeline: Pipeline, plan: Plan) -> Fingerprint:
+def compute_fingerprint(storage: Storage, pipeline: Pipeline, plan: Plan) -> Fingerprint:
     """The digests of this run."""
     return Fingerprint(
         input=_digest([plan.input.uri, plan.input.digest]),
-        model=_digest(_model(storage, pipeline, plan)),
+        model=_digest(_describe_model(storage, pipeline, plan)),
         pipeline=_digest(
             [
-                pipeline.model_dump(mode="json", exclude=OPERATIONAL),
+                pipeline.model_dump(mode="json", exclude=OPERATIONAL_KEYS),
                 plan.transform.batch_strategy,
-                plan.code,
+                plan.code_digest,
             ]
         ),
     )
 
 
-def _model(storage: Storage, pipeline: Pipeline, plan: Plan) -> Any:
-    """What the model consists of: of `containers` the ETags of artefacts, which may be replaced under their names.
+def _describe_model(storage: Storage, pipeline: Pipeline, plan: Plan) -> Any:
+    """What identifies the model: for `containers` with the ETags of their artefacts, which can be overwritten.
 
-    Of a model that exists, or a package, it is the identity alone: what lies behind that is not looked at.
+    For an existing model or a package only its identity: its artefacts are not checked.
     """
     if plan.model.package is not None:
         return plan.model.package  # the versions of a package do not change
     if plan.model.name is not None:
         hook = SageMakerHook(aws_conn_id=pipeline.aws_conn_id, region_name=pipeline.region)  # type: ignore[no-untyped-call]
-        client = client_of(hook)
+        client = get_client(hook)
         described = client.describe_model(ModelName=plan.model.name)
         return [described["ModelArn"], described["CreationTime"].isoformat()]
     return [
@@ -67,13 +67,13 @@ def _model(storage: Storage, pipeline: Pipeline, plan: Plan) -> Any:
     ]
 
 
-def unchanged_since(storage: Storage, plan: Plan, now: Fingerprint) -> str | None:
-    """The run that published the same already, if what it published is still there; else None."""
+def find_unchanged_run(storage: Storage, plan: Plan, current: Fingerprint) -> str | None:
+    """The run that published with the same fingerprint, if all its part files still exist; else None."""
     published = read_published(storage, plan.output_uri, plan.pipeline)
-    if published is None or published.manifest.get("fingerprint") != now.model_dump(mode="json"):
+    if published is None or published.manifest.get("fingerprint") != current.model_dump(mode="json"):
         return None
-    there = set(storage.uris(f"{plan.output_uri}{PART}"))
-    return published.run_id if all(uri in there for uri in published.files) else None
+    there = set(storage.list_uris(f"{plan.output_uri}{PART_PREFIX}"))
+    return published.run_id if all(uri in there for uri in published.part_uris) else None
 
 
 def _digest(value: Any) -> str:

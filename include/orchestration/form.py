@@ -5,14 +5,14 @@ from __future__ import annotations
 from airflow.sdk import Param
 
 from include.scoring.config import Pipeline
-from include.scoring.params import param_specs
+from include.scoring.params import build_param_specs
 
 
-def form(pipeline: Pipeline) -> dict[str, Param]:
-    """One Param per knob of a run. Nothing is read but the pipeline."""
+def build_form_params(pipeline: Pipeline) -> dict[str, Param]:
+    """One Param for each run param. Reads nothing but the pipeline."""
     return {
         name: Param(
             spec.default, title=spec.title, description=spec.description, section=spec.section, **spec.schema
         )
-        for name, spec in param_specs(pipeline).items()
+        for name, spec in build_param_specs(pipeline).items()
     }

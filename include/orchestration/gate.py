@@ -1,4 +1,4 @@
-"""A Python task that may end the run early, on purpose and as a success."""
+"""A Python task that can skip the tasks downstream of it and succeed."""
 
 from __future__ import annotations
 
@@ -11,36 +11,38 @@ from airflow.sdk.bases.skipmixin import SkipMixin
 
 
 @dataclass(frozen=True, slots=True)
-class SkipRest:
-    """What a task returns to skip everything after it, or all `until` a task: its value as any task's, and why."""
+class SkipDownstream:
+    """Returned by a task to skip all downstream tasks, or those before the task `until`; `value` is its XCom value."""
 
     value: Any
     reason: str
     until: str | None = None
 
 
-class GateOperator(PythonOperator, SkipMixin):
-    """Runs a function; skips all later tasks but teardowns when it returns `SkipRest`.
+class SkippablePythonOperator(PythonOperator, SkipMixin):
+    """Runs a function; skips all downstream tasks except teardowns when it returns `SkipDownstream`.
 
-    Airflow's ShortCircuitOperator decides by truth and pushes no value on that path; here `clean_up` and `make run`
-    read the value of a skipped run too.
+    Airflow's ShortCircuitOperator skips on a falsy value and pushes none; `clean_up` and `make run` need the value.
     """
 
     def execute(self, context: Context) -> Any:
-        """The function's value, also when the rest is skipped."""
+        """Push the function's value, also when downstream tasks are skipped."""
         result = super().execute(context)
-        if not isinstance(result, SkipRest):
+        if not isinstance(result, SkipDownstream):
             return result
         until = "the end" if result.until is None else f"`{result.until}`"
-        self.log.info("What follows until %s is skipped: %s", until, result.reason)
+        self.log.info("Skipping downstream tasks until %s: %s", until, result.reason)
         ti: Any = context["ti"]
         ti.xcom_push(key="return_value", value=result.value)
-        runs = set[str]()
+        kept_task_ids = set[str]()
         if result.until is not None:
-            runs = {
+            kept_task_ids = {
                 result.until,
                 *context["dag"].get_task(result.until).get_flat_relative_ids(upstream=False),
             }
-        after = self.get_flat_relatives(upstream=False)
-        self.skip(ti=ti, tasks=[each for each in after if not each.is_teardown and each.task_id not in runs])
+        downstream = self.get_flat_relatives(upstream=False)
+        self.skip(
+            ti=ti,
+            tasks=[each for each in downstream if not each.is_teardown and each.task_id not in kept_task_ids],
+        )
         return None

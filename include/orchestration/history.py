@@ -1,4 +1,4 @@
-"""What earlier runs of a pipeline measured: a table in S3, one Parquet file per run and one row per stage."""
+"""The history of a pipeline's measured runs: a table in S3, one Parquet file per run and one row per stage."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ import pyarrow.parquet
 from include.orchestration.storage import Storage
 from include.scoring.config import Pipeline
 from include.scoring.history import HistoryRow
-from include.scoring.naming import history_prefix
+from include.scoring.naming import build_history_prefix
 
-#: A plan's rates rest on the last seven runs of one model on one instance type; twice that many files are read, so
-#: that a few runs on another type do not hide them.
-FILES_READ = 14
-
-
-def prefix_of(pipeline: Pipeline) -> str:
-    """Where the pipeline's history lies."""
-    return history_prefix(work=pipeline.work, pipeline=pipeline.name)
+#: A plan's rates use the last seven runs of one model on one instance type; twice as many files are read, because some
+#: runs may have had another type.
+MAX_FILES = 14
 
 
-def read(storage: Storage, pipeline: Pipeline) -> list[HistoryRow]:
-    """The rows of the last runs."""
-    newest = sorted(storage.uris(prefix_of(pipeline)))[-FILES_READ:]
+def build_prefix(pipeline: Pipeline) -> str:
+    """The prefix of the pipeline's history."""
+    return build_history_prefix(work=pipeline.work, pipeline=pipeline.name)
+
+
+def read_history(storage: Storage, pipeline: Pipeline) -> list[HistoryRow]:
+    """Read the rows of the last runs."""
+    newest = sorted(storage.list_uris(build_prefix(pipeline)))[-MAX_FILES:]
     tables = (pyarrow.parquet.read_table(io.BytesIO(storage.read(uri))) for uri in newest)
-    return [HistoryRow.of(row) for table in tables for row in table.to_pylist()]
+    return [HistoryRow.from_row(row) for table in tables for row in table.to_pylist()]
 
 
-def write(storage: Storage, pipeline: Pipeline, nonce: str, rows: Sequence[HistoryRow]) -> None:
-    """Add one run, once however often it is reported. Names begin with the moment, so a listing is in order of time."""
+def write_history(storage: Storage, pipeline: Pipeline, nonce: str, rows: Sequence[HistoryRow]) -> None:
+    """Add one run; idempotent. File names begin with the run's data time, so a listing is in order of time."""
     if not rows:
         return
     buffer = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row.as_dict() for row in rows]), buffer)
-    moment = datetime.fromisoformat(rows[0].moment).astimezone(UTC)
-    name = f"{moment:%Y%m%dT%H%M%SZ}-{nonce}.parquet"
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row.to_dict() for row in rows]), buffer)
+    data_time = datetime.fromisoformat(rows[0].data_time).astimezone(UTC)
+    name = f"{data_time:%Y%m%dT%H%M%SZ}-{nonce}.parquet"
     storage.write(
-        f"{prefix_of(pipeline)}{name}", buffer.getvalue(), content_type="application/vnd.apache.parquet"
+        f"{build_prefix(pipeline)}{name}", buffer.getvalue(), content_type="application/vnd.apache.parquet"
     )

@@ -1,4 +1,4 @@
-"""Whether SageMaker has the instance types of a plan for the jobs that they are meant for, by AWS's own lists."""
+"""Checks that SageMaker has a plan's instance types for the kind of job, by the lists in botocore."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 import botocore.session
 
 from include.scoring.errors import LintError
-from include.scoring.messages import did_you_mean
+from include.scoring.messages import suggest_name
 from include.scoring.plan import Plan
 
-#: AWS's lists, by the jobs' kind.
-LISTS = {"processing": "ProcessingInstanceType", "transform": "TransformInstanceType"}
-#: Lists that say which other types there are.
-OTHERS = ("TrainingInstanceType", "ProductionVariantInstanceType")
+#: AWS's lists, by kind of job.
+SHAPE_BY_JOB_KIND = {"processing": "ProcessingInstanceType", "transform": "TransformInstanceType"}
+#: Lists of instance types for other uses.
+OTHER_SHAPES = ("TrainingInstanceType", "ProductionVariantInstanceType")
 
 
 @cache
-def types_of(shape: str) -> frozenset[str]:
+def read_shape_types(shape: str) -> frozenset[str]:
     """The types in one of AWS's lists, as the installed botocore has it."""
     found: Any = botocore.session.get_session().get_service_model("sagemaker").shape_for(shape)
     return frozenset(found.enum)
@@ -28,7 +28,7 @@ def types_of(shape: str) -> frozenset[str]:
 def check_instance_types(plan: Plan) -> None:
     """Raise LintError for a type that SageMaker has for other jobs only, or in other sizes.
 
-    A type of a family that no list has is newer than the lists, and passes.
+    A type of a family that no list has is taken to be newer than the lists, and passes.
     """
     stages = (
         ("preprocess", "processing", plan.preprocess),
@@ -45,13 +45,13 @@ def check_instance_types(plan: Plan) -> None:
         raise LintError(problems)
 
 
-def _problems(stage: str, kind: str, chosen: tuple[str, ...]) -> Iterator[str]:
-    known = types_of(LISTS[kind])
-    every = known.union(*map(types_of, (*LISTS.values(), *OTHERS)))
+def _problems(stage: str, kind: str, instance_types: tuple[str, ...]) -> Iterator[str]:
+    known = read_shape_types(SHAPE_BY_JOB_KIND[kind])
+    every = known.union(*map(read_shape_types, (*SHAPE_BY_JOB_KIND.values(), *OTHER_SHAPES)))
     families = {each.rsplit(".", 1)[0] for each in every}
-    for each in chosen:
+    for each in instance_types:
         if each not in known and each.rsplit(".", 1)[0] in families:
             yield (
                 f"{stage}.instance_type: found {each}, which SageMaker does not have for {kind} jobs"
-                f"{did_you_mean(each, sorted(known))}"
+                f"{suggest_name(each, sorted(known))}"
             )

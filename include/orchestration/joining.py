@@ -1,7 +1,7 @@
-"""The part of the chain that joins: mapped tasks and, where the pipeline states `join.processing_above`, a job too.
+"""The join tasks: mapped tasks and, with `join.processing_above` in the pipeline, a processing job too.
 
-joining ─┬─▶ join (mapped) ───────────────┬─▶ joined
-branch   └─▶ join_job ─▶ join_job_done ───┘   the parts, whoever wrote them
+choose_join ─┬─▶ join (mapped) ───────────────────────┬─▶ collect_parts
+branch       └─▶ join_job ─▶ await_join_job ──────────┘
 """
 
 from __future__ import annotations
@@ -13,55 +13,64 @@ from airflow.sdk import BaseOperator, XComArg
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 
 from include.orchestration import names
-from include.orchestration.planned_jobs import PlannedProcessingJob, PlannedProcessingWait
-from include.orchestration.refusals import final
-from include.orchestration.requests import join_config
-from include.orchestration.tasks.join import join
-from include.orchestration.tasks.join_job import joined, joining
-from include.orchestration.templates import earlier_names_of_job, from_plan, submitted, types_from_plan
+from include.orchestration.planned_jobs import PlannedProcessingJobOperator, PlannedProcessingJobSensor
+from include.orchestration.refusals import no_retry
+from include.orchestration.requests import build_join_config
+from include.orchestration.tasks.join import join_shard_group
+from include.orchestration.tasks.join_job import choose_join, collect_parts
+from include.orchestration.templates import (
+    template_earlier_job_names,
+    template_instance_types,
+    template_plan_value,
+    template_submitted_job_name,
+)
 from include.scoring.config import Pipeline
 from sagemaker_jobs.kinds import PROCESSING
 
 
-def join_tasks(
-    pipeline: Pipeline, after: BaseOperator, groups: XComArg, submits: dict[str, Any], waits: dict[str, Any]
+def add_join_tasks(
+    pipeline: Pipeline,
+    upstream: BaseOperator,
+    groups: XComArg,
+    submit_args: dict[str, Any],
+    wait_args: dict[str, Any],
 ) -> BaseOperator | MappedOperator:
-    """The tasks that join the `groups` of shards, `after` the predictions are there.
+    """Add the tasks that join the `groups` of shards after `upstream`; return the last, which outputs the parts.
 
-    `submits` and `waits` are arguments of tasks that submit a job or wait for one: where it runs, and in which pool.
-
-    What is returned is the last of them; its output is the joined parts.
+    `submit_args` and `wait_args` are arguments of the tasks that submit a job and wait for one, such as their pool.
     """
-    body = {"pipeline": pipeline.name, "shape": pipeline.shape}
-    mapped = PythonOperator.partial(task_id=names.JOIN, python_callable=final(join)).expand(
-        op_kwargs=groups.map(lambda group: {**body, "group": group})
-    )
+    task_args = {"pipeline": pipeline.name, "shape": pipeline.dag_shape}
+    join_mapped = PythonOperator.partial(
+        task_id=names.JOIN, python_callable=no_retry(join_shard_group)
+    ).expand(op_kwargs=groups.map(lambda group: {**task_args, "group": group}))
     if pipeline.join.processing_above is None:
-        after >> mapped
-        return mapped
-    branch = BranchPythonOperator(task_id=names.JOINING, python_callable=final(joining), op_kwargs=body)
-    job = PlannedProcessingJob(
+        upstream >> join_mapped
+        return join_mapped
+    choose_task = BranchPythonOperator(
+        task_id=names.CHOOSE_JOIN, python_callable=no_retry(choose_join), op_kwargs=task_args
+    )
+    submit_task = PlannedProcessingJobOperator(
         task_id=names.JOIN_JOB,
         pipeline=pipeline,
-        build=join_config,
-        instance_types=types_from_plan("join.job"),
-        replaces=earlier_names_of_job("join"),
-        **submits,
+        build=build_join_config,
+        instance_types=template_instance_types("join.job"),
+        replaces=template_earlier_job_names("join"),
+        **submit_args,
     )
-    done = PlannedProcessingWait(
-        task_id=names.JOIN_JOB_DONE,
+    await_task = PlannedProcessingJobSensor(
+        task_id=names.AWAIT_JOIN_JOB,
         pipeline=pipeline,
-        job_name=submitted(names.JOIN_JOB, PROCESSING),
-        spec=XComArg(job, key="spec"),
-        stop_after_seconds=from_plan("join.job.max_runtime_seconds"),
-        **waits,
+        job_name=template_submitted_job_name(names.JOIN_JOB, PROCESSING),
+        spec=XComArg(submit_task, key="spec"),
+        max_runtime_seconds=template_plan_value("join.job.max_runtime_seconds"),
+        **wait_args,
     )
-    parts = PythonOperator(
-        task_id=names.JOINED,
-        python_callable=final(joined),
-        op_kwargs={**body, "parts": mapped.output},
+    collect_task = PythonOperator(
+        task_id=names.COLLECT_PARTS,
+        python_callable=no_retry(collect_parts),
+        op_kwargs={**task_args, "parts": join_mapped.output},
         trigger_rule="none_failed_min_one_success",
     )
-    after >> branch >> [mapped, job]
-    job >> done >> parts
-    return parts
+    upstream >> choose_task >> [join_mapped, submit_task]
+    submit_task >> await_task >> collect_task
+    return collect_task

@@ -1,8 +1,7 @@
-"""Runs past their keeping time: their prefixes are found, proved to be a run's own, and deleted.
+"""Retention of run files: deletes the prefixes of runs that are older than `keep_runs_days`.
 
-Nothing is deleted on the strength of its name. A folder below `<work>/<pipeline>/` is a run's if the plan in it says
-so: of this pipeline, for a run whose own prefix this is. The plan is deleted last, so that a deletion that was cut off
-is taken up again.
+A name alone never suffices: a folder below `<work>/<pipeline>/` is deleted only if its plan.json is of this pipeline
+and names a run whose prefix this is. The plan is deleted last, so that an interrupted deletion is resumed.
 """
 
 from __future__ import annotations
@@ -13,85 +12,88 @@ from typing import Any
 
 from include.orchestration.storage import Storage
 from include.scoring.config import Pipeline
-from include.scoring.naming import RunPaths, runs_prefix
-from sagemaker_jobs.janitor import past_keeping
+from include.scoring.naming import RunPaths, build_runs_prefix
+from sagemaker_jobs.janitor import select_expired_prefixes
 
 log = logging.getLogger(__name__)
 
 SECONDS_PER_DAY = 86_400
 
 
-def prune(
+def delete_expired_runs(
     storage: Storage, pipeline: Pipeline, *, is_active: Callable[[str, str], bool], now: float
 ) -> list[str]:
-    """Delete the prefixes of runs that are over and wrote nothing for `keep_runs_days`; their URIs.
+    """Delete the prefixes of finished runs that wrote nothing for `keep_runs_days`; returns the prefixes.
 
-    Never those of a run that `is_active(dag_id, run_id)`, nor the last one with a report. A run that this Airflow does
-    not know is over, too, once nothing was written for that time. Costs one listing for each run that is kept.
+    Never that of a run that `is_active(dag_id, run_id)`, nor the last one with a report. A run that this Airflow does
+    not know counts as finished once nothing was written for that time. Costs one listing for each run that is kept.
 
-    Of a run that is cleared while it is being deleted, what it writes under new names stays, its new plan too; a file
-    that it has written again under its old name can go.
+    When a run is cleared while it is deleted, its files with new names stay, and so does its new plan; a file that it
+    writes again under an old name may be deleted.
     """
     if pipeline.keep_runs_days is None:
         return []
     keep_seconds = pipeline.keep_runs_days * SECONDS_PER_DAY
-    planned = plans(storage, pipeline)
-    old = [folder for folder, moment in planned.items() if now - moment >= keep_seconds]
+    plan_times = list_plan_times(storage, pipeline)
+    old = [folder for folder, moment in plan_times.items() if now - moment >= keep_seconds]
     if not old:
         return []
-    last = last_reported(storage, planned)
+    last_run = find_last_reported(storage, plan_times)
     runs = {
         folder: (pipeline.name, run_id)
         for folder in old
-        if folder != last and (run_id := run_of(storage, pipeline, folder)) is not None
+        if folder != last_run and (run_id := read_run_id(storage, pipeline, folder)) is not None
     }
     removed: list[str] = []
     for folder, run in runs.items():
-        # Listed before Airflow is asked: what a run writes that is cleared from now on is not in the list.
+        # Listed before Airflow is asked, so that the list has no file of a run that is cleared from now on.
         plan = RunPaths(folder).plan
-        etag, listed = storage.etag(plan), list(storage.written(folder))
+        etag, listed = storage.read_etag(plan), list(storage.list_write_times(folder))
         newest = max(moment.timestamp() for _, moment in listed)
-        if not past_keeping(
-            {folder: run}, {folder: newest}, is_active=is_active, now=now, keep_seconds=keep_seconds
+        if not select_expired_prefixes(
+            {folder: run}, {folder: newest}, is_active=is_active, now=now, retention_seconds=keep_seconds
         ):
             continue
         log.warning("deleting %s of run %s: kept for %d days", folder, run[1], pipeline.keep_runs_days)
         storage.delete(uri for uri, _ in listed if uri != plan)
-        if storage.etag(plan) == etag:
+        if storage.read_etag(plan) == etag:
             storage.delete([plan])
         removed.append(folder)
     return removed
 
 
-def plans(storage: Storage, pipeline: Pipeline) -> dict[str, float]:
+def list_plan_times(storage: Storage, pipeline: Pipeline) -> dict[str, float]:
     """When the plan in each folder below the pipeline's work prefix was written, in epoch seconds, newest first."""
     place = {"work": pipeline.work, "pipeline": pipeline.name}
     moments = {
         folder: moment.timestamp()
-        for folder in storage.folders(runs_prefix(**place))
-        if not folder.removeprefix(runs_prefix(**place)).startswith("_")  # of all runs together
-        for uri, moment in storage.written(RunPaths(folder).plan)
+        for folder in storage.list_folders(build_runs_prefix(**place))
+        if not folder.removeprefix(build_runs_prefix(**place)).startswith("_")  # shared by all runs
+        for uri, moment in storage.list_write_times(RunPaths(folder).plan)
         if uri == RunPaths(folder).plan
     }
     return dict(sorted(moments.items(), key=lambda each: each[1], reverse=True))
 
 
-def last_reported(storage: Storage, planned: Mapping[str, float]) -> str | None:
-    """The first folder with a report, of folders in the order of `planned`."""
-    reports = ((folder, RunPaths(folder).report_json) for folder in planned)
-    return next((folder for folder, report in reports if report in storage.uris(report)), None)
+def find_last_reported(storage: Storage, plan_times: Mapping[str, float]) -> str | None:
+    """The first folder with a report, in the order of `plan_times`."""
+    reports = ((folder, RunPaths(folder).report_json) for folder in plan_times)
+    return next((folder for folder, report in reports if report in storage.list_uris(report)), None)
 
 
-def run_of(storage: Storage, pipeline: Pipeline, folder: str) -> str | None:
-    """The id of the run whose own prefix `folder` is, by the plan in it; None where the plan does not prove it."""
+def read_run_id(storage: Storage, pipeline: Pipeline, folder: str) -> str | None:
+    """The id of the run of this folder, from its plan.json; None unless the plan is of this pipeline and folder."""
     plan: Any = storage.read_json(RunPaths(folder).plan)
     run_id = plan.get("run_id") if isinstance(plan, dict) else None
-    proved = (
+    is_proved = (
         isinstance(run_id, str)
         and plan.get("pipeline") == pipeline.name
         and plan.get("run_prefix") == folder
-        and RunPaths.of(work=pipeline.work, pipeline=pipeline.name, run_id=run_id).run_prefix == folder
+        and RunPaths.from_run_id(work=pipeline.work, pipeline=pipeline.name, run_id=run_id).run_prefix
+        == folder
     )
-    if not proved:
-        log.warning("%s is left alone: the plan in it is not of a run of %s there", folder, pipeline.name)
-    return run_id if proved else None
+    if not is_proved:
+        log.warning(
+            "%s is not deleted: its plan.json is not of a run of %s with this prefix", folder, pipeline.name
+        )
+    return run_id if is_proved else None

@@ -1,8 +1,8 @@
-"""What a job's instances really did, from what is kept of every job: its manifests, or its containers' logs.
+"""Measures how long a transform job's instances were busy, from the access logs of its containers.
 
 SageMaker bills every instance from the job's start to its end. `preprocess` measures itself. Model servers log each
-request, so for a transform what lies between an instance's first and last request is taken as busy, and the rest of the
-billed time as idle: start-up, and waiting for the slowest instance.
+request, so the time between an instance's first and last request counts as busy, and the rest of the billed time as
+idle: start-up, and waiting for the slowest instance.
 """
 
 from __future__ import annotations
@@ -13,31 +13,33 @@ from typing import Any
 
 from airflow.providers.amazon.aws.hooks.logs import AwsLogsHook
 
-from include.orchestration.optional_calls import IMPATIENT, NO_ANSWER
-from sagemaker_jobs.aws import client_of
+from include.orchestration.optional_calls import CALL_ERRORS, SHORT_TIMEOUTS
+from sagemaker_jobs.aws import get_client
 from sagemaker_jobs.kinds import KINDS
 
 log = logging.getLogger(__name__)
 
-#: How servers write a request for inference into their access log.
-REQUEST = '"POST /invocations'
-#: Lines read from either end of a log, to find the first and the last request among other lines.
-LINES_READ = 200
+#: The text of an inference request in a server's access log.
+REQUEST_MARKER = '"POST /invocations'
+#: Lines read from each end of a log, to find the first and the last request.
+MAX_LINES = 200
 
 
-def work_of(aws_conn_id: str | None, region: str | None, job: Mapping[str, Any]) -> dict[str, Any]:
-    """What the instances of a transform job did: `busy_seconds`, summed, and `instances`, when each of them worked.
+def read_instance_activity(
+    aws_conn_id: str | None, region: str | None, job: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The activity of a transform job's instances: `busy_seconds`, summed, and `instances`, with the busy time of each.
 
-    Both are None when its logs cannot be read or show no requests.
+    Both are None when its logs cannot be read or have no requests.
     """
-    client = client_of(AwsLogsHook(aws_conn_id=aws_conn_id, region_name=region, config=IMPATIENT))
+    client = get_client(AwsLogsHook(aws_conn_id=aws_conn_id, region_name=region, config=SHORT_TIMEOUTS))
     spans: dict[str, tuple[float, float]] = {}
     try:
-        for instance, (first, last) in busy_spans(client, KINDS[job["kind"]].log_group, job["job_name"]):
+        for instance, (first, last) in read_busy_spans(client, KINDS[job["kind"]].log_group, job["job_name"]):
             known = spans.get(instance, (first, last))
             spans[instance] = (min(first, known[0]), max(last, known[1]))
-    except NO_ANSWER as error:
-        log.warning("how busy %s was is unknown, its logs cannot be read: %s", job["job_name"], error)
+    except CALL_ERRORS as error:
+        log.warning("Cannot read logs of %s; busy time unknown: %s", job["job_name"], error)
         spans = {}
     if not spans:
         return {"busy_seconds": None, "instances": None}
@@ -50,8 +52,8 @@ def work_of(aws_conn_id: str | None, region: str | None, job: Mapping[str, Any])
     }
 
 
-def busy_spans(client: Any, group: str, job_name: str) -> Iterator[tuple[str, tuple[float, float]]]:
-    """For each container's log with requests: its instance, and when its work began and ended, in epoch seconds.
+def read_busy_spans(client: Any, group: str, job_name: str) -> Iterator[tuple[str, tuple[float, float]]]:
+    """For each container's log with requests: its instance, and the start and end of its work, in epoch seconds.
 
     Streams are named `<job>/<instance>` and `<job>/<instance>/<container>`; `…/data-log` is SageMaker's own. Only both
     ends of a stream are read, however long it is.
@@ -64,23 +66,23 @@ def busy_spans(client: Any, group: str, job_name: str) -> Iterator[tuple[str, tu
             continue
         head, tail = (
             client.get_log_events(
-                logGroupName=group, logStreamName=name, limit=LINES_READ, startFromHead=from_head
+                logGroupName=group, logStreamName=name, limit=MAX_LINES, startFromHead=from_head
             )["events"]
             for from_head in (True, False)
         )
-        if span := span_of(head, tail):
+        if span := find_busy_span(head, tail):
             yield name.split("/")[1], span
 
 
-def span_of(
+def find_busy_span(
     head: Sequence[Mapping[str, Any]], tail: Sequence[Mapping[str, Any]]
 ) -> tuple[float, float] | None:
-    """Begin and end of the work in one log, from its first and its last lines; None when they show no request.
+    """Start and end of the work in one log, from its first and last lines; None when they have no request.
 
-    A server logs a request when it has answered it, so the first one began at the line before.
+    A server logs a request when it has answered it, so the work started at the line before the first request.
     """
-    requests = [number for number, event in enumerate(head) if REQUEST in event["message"]]
-    ends = [event["timestamp"] for event in tail if REQUEST in event["message"]]
+    requests = [number for number, event in enumerate(head) if REQUEST_MARKER in event["message"]]
+    ends = [event["timestamp"] for event in tail if REQUEST_MARKER in event["message"]]
     if not requests or not ends:
         return None
     return head[max(0, requests[0] - 1)]["timestamp"] / 1000, max(ends) / 1000

@@ -1,30 +1,30 @@
-"""The tag of the DAGs, and the task ids of the chains in the order of the way of the data.
+"""The tag of the DAGs, and the task ids in execution order.
 
-`cut` and `manifests` belong to pipelines without `preprocess`.
+`cut_input` and `write_manifests` are tasks of pipelines without `preprocess`.
 """
 
 from __future__ import annotations
 
-#: The Airflow tag of every DAG that `scoring_dag` makes; the Batch inference page finds the pipelines by it.
+#: The Airflow tag of every DAG that `build_scoring_dag` builds; the Batch inference page finds the pipelines by it.
 PIPELINE_TAG = "batch inference"
 
 PLAN = "plan"
-APPROVAL = "approval"
+AWAIT_APPROVAL = "await_approval"
 PREPROCESS = "preprocess"
-PREPROCESSED = "preprocessed"
-SHARDS = "shards"
-CUT = "cut"
-MANIFESTS = "manifests"
-CANARY = "canary"
-CANARIED = "canaried"
+AWAIT_PREPROCESS = "await_preprocess"
+COLLECT_SHARDS = "collect_shards"
+CUT_INPUT = "cut_input"
+WRITE_MANIFESTS = "write_manifests"
+TRANSFORM_CANARY = "transform_canary"
+AWAIT_CANARY = "await_canary"
 CALIBRATE = "calibrate"
 TRANSFORM = "transform"
-TRANSFORMED = "transformed"
-JOINING = "joining"
+AWAIT_TRANSFORM = "await_transform"
+CHOOSE_JOIN = "choose_join"
 JOIN = "join"
 JOIN_JOB = "join_job"
-JOIN_JOB_DONE = "join_job_done"
-JOINED = "joined"
+AWAIT_JOIN_JOB = "await_join_job"
+COLLECT_PARTS = "collect_parts"
 CHECKS = "checks"
 PUBLISH = "publish"
 REPORT = "report"

@@ -1,4 +1,4 @@
-"""The notifiers that a pipeline names, as Airflow's callbacks."""
+"""Airflow callbacks that call a pipeline's notifiers."""
 
 from __future__ import annotations
 
@@ -11,76 +11,78 @@ from airflow.sdk import BaseNotifier
 
 from include.scoring.config import Pipeline
 from include.scoring.errors import PipelineError
-from include.scoring.notices import Notifier, NotifySection, exceeded
+from include.scoring.notices import Notifier, NotifySection, find_exceeded_limits
 
 log = logging.getLogger(__name__)
 
 
-def on_failure(pipeline: Pipeline) -> list[Callable[[Any], None]]:
-    """Who is told when a run fails. Raises PipelineError for a notifier that cannot be made."""
-    return [*made(pipeline, pipeline.notify.on_failure, "on_failure")]
+def build_failure_callbacks(pipeline: Pipeline) -> list[Callable[[Any], None]]:
+    """The callbacks for a failed run. Raises PipelineError for a notifier that cannot be built."""
+    return [*build_notifiers(pipeline, pipeline.notify.on_failure, "on_failure")]
 
 
-def on_report(pipeline: Pipeline) -> Callable[[Any], None] | None:
-    """The callback of `report` that tells about a run above a limit, or None when nobody asked for that.
+def build_report_callback(pipeline: Pipeline) -> Callable[[Any], None] | None:
+    """The success callback of `report`, which notifies of exceeded limits; None when the pipeline has none.
 
-    The sentence about what was exceeded is `{{ exceeded }}` in a notifier's templates. Raises PipelineError for a
-    notifier that cannot be made.
+    A notifier's templates have the sentence about the exceeded limit as `{{ exceeded }}`. Raises PipelineError for a
+    notifier that cannot be built.
     """
     notify = pipeline.notify
     if notify.on_rejected is None and notify.on_cost is None:
         return None
-    for when, above in (("on_rejected", notify.on_rejected), ("on_cost", notify.on_cost)):
-        made(pipeline, above.notifiers if above else (), f"{when}.notifiers")
+    for setting, limit in (("on_rejected", notify.on_rejected), ("on_cost", notify.on_cost)):
+        build_notifiers(pipeline, limit.notifiers if limit else (), f"{setting}.notifiers")
 
-    def tell(context: Any) -> None:
-        facts = context["ti"].xcom_pull(task_ids=context["ti"].task_id)
-        if facts is not None:  # None: marked success by hand
-            tell_about(pipeline, notify, facts, context)
+    def notify_if_exceeded(context: Any) -> None:
+        summary = context["ti"].xcom_pull(task_ids=context["ti"].task_id)
+        if summary is not None:  # None: the task was marked success by hand
+            notify_exceeded(pipeline, notify, summary, context)
 
-    return tell
+    return notify_if_exceeded
 
 
-def tell_about(pipeline: Pipeline, notify: NotifySection, facts: dict[str, Any], context: Any) -> None:
-    """Call the notifiers whose limit `facts` exceed. A notifier that fails is logged by Airflow and stops no other."""
-    for sentence, above in exceeded(notify, facts):
-        log.warning("%s; telling %s", sentence, ", ".join(each.notifier for each in above.notifiers))
-        for notifier in made(pipeline, above.notifiers, "above"):
+def notify_exceeded(pipeline: Pipeline, notify: NotifySection, summary: dict[str, Any], context: Any) -> None:
+    """Call the notifiers whose limit is exceeded. When a notifier fails, Airflow logs it and the others are called."""
+    for sentence, limit in find_exceeded_limits(notify, summary):
+        log.warning("%s; notifying %s", sentence, ", ".join(each.notifier for each in limit.notifiers))
+        for notifier in build_notifiers(pipeline, limit.notifiers, "above"):
             notifier({**context, "exceeded": sentence})
 
 
-def made(pipeline: Pipeline, notifiers: Iterable[Notifier], when: str) -> list[BaseNotifier]:
-    """The notifiers themselves.
+def build_notifiers(pipeline: Pipeline, notifiers: Iterable[Notifier], setting: str) -> list[BaseNotifier]:
+    """Build the notifiers.
 
     Raises:
-        PipelineError: an import path that leads to no notifier, or arguments that it does not take.
+        PipelineError: an import path that is not of a notifier, or arguments that it does not accept.
     """
-    return [_made(pipeline, f"notify.{when}[{number}]", each) for number, each in enumerate(notifiers)]
+    return [
+        _build_notifier(pipeline, f"notify.{setting}[{number}]", each)
+        for number, each in enumerate(notifiers)
+    ]
 
 
-def _made(pipeline: Pipeline, where: str, named: Notifier) -> BaseNotifier:
-    module, _, name = named.notifier.rpartition(".")
+def _build_notifier(pipeline: Pipeline, setting: str, section: Notifier) -> BaseNotifier:
+    module, _, name = section.notifier.rpartition(".")
     try:
-        kind: Any = getattr(importlib.import_module(module), name)
+        notifier_class: Any = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
+        problem = (
+            f"{setting}.notifier: found {section.notifier!r}, which cannot be imported ({error}); install "
+            f"its provider"
+        )
+        raise PipelineError(f"{pipeline.name}.yaml", (problem,)) from None
+    if not (isinstance(notifier_class, type) and issubclass(notifier_class, BaseNotifier)):
         raise PipelineError(
             f"{pipeline.name}.yaml",
             (
-                f"{where}.notifier: found {named.notifier!r}, which cannot be imported ({error}); install its provider",
-            ),
-        ) from None
-    if not (isinstance(kind, type) and issubclass(kind, BaseNotifier)):
-        raise PipelineError(
-            f"{pipeline.name}.yaml",
-            (
-                f"{where}.notifier: found {named.notifier!r}; allowed are subclasses of airflow.sdk.BaseNotifier",
+                f"{setting}.notifier: found {section.notifier!r}; allowed are subclasses of airflow.sdk.BaseNotifier",
             ),
         )
     try:
-        notifier: BaseNotifier = kind(**dict[str, Any](named.arguments))
+        notifier: BaseNotifier = notifier_class(**dict[str, Any](section.arguments))
     except TypeError as error:
         raise PipelineError(
             f"{pipeline.name}.yaml",
-            (f"{where}.arguments: {named.notifier} does not take what was found: {error}",),
+            (f"{setting}.arguments: {section.notifier} does not accept these arguments: {error}",),
         ) from None
     return notifier

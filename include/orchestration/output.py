@@ -1,4 +1,4 @@
-"""What lies below a pipeline's output: the manifest that stands, and the part files that may be deleted."""
+"""Reads a pipeline's output: the current manifest, and the part files that it has replaced."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from datetime import datetime
 from typing import Any
 
 from include.orchestration.storage import Storage
-from include.scoring.manifest import parse_manifest, replaced_parts
+from include.scoring.manifest import list_replaced_parts, parse_manifest
 
-#: With what the names of part files begin.
-PART = "part-"
+#: Prefix of the names of part files.
+PART_PREFIX = "part-"
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishedOutput:
     """The manifest that was current when it was read."""
 
     manifest: dict[str, Any]
@@ -24,45 +24,49 @@ class Published:
 
     @property
     def run_id(self) -> str:
-        """The run whose rows are published."""
+        """The id of the published run."""
         return str(self.manifest["run_id"])
 
     @property
-    def files(self) -> list[str]:
-        """URIs of the part files that readers are told of."""
+    def part_uris(self) -> list[str]:
+        """URIs of the current part files."""
         return [str(file["uri"]) for file in self.manifest["files"]]
 
     @property
-    def replaced(self) -> dict[str, datetime]:
-        """Part files that readers were told of before, and since when they no longer are."""
-        named = set(self.files)
+    def replaced_since(self) -> dict[str, datetime]:
+        """URIs of part files of earlier manifests, and since when each is replaced."""
+        current = set(self.part_uris)
         return {
             uri: since
-            for uri, since in replaced_parts(self.manifest, self.committed_at).items()
-            if uri not in named
+            for uri, since in list_replaced_parts(self.manifest, self.committed_at).items()
+            if uri not in current
         }
 
 
-def manifest_of(output: str) -> str:
-    """The document that says what is published below `output`, which ends in `/`."""
+def build_manifest_uri(output: str) -> str:
+    """The URI of the manifest of `output`, which ends in `/`."""
     return f"{output}_manifest.json"
 
 
-def read_published(storage: Storage, output: str, pipeline: str) -> Published | None:
-    """What the pipeline has published below `output`, or None.
+def read_published(storage: Storage, output: str, pipeline: str) -> PublishedOutput | None:
+    """The current manifest of `output`, or None.
 
     Raises:
         OutputError: the manifest there is not this pipeline's.
     """
-    stored = storage.read_stored(manifest_of(output))
+    stored = storage.read_snapshot(build_manifest_uri(output))
     if stored is None:
         return None
-    manifest = parse_manifest(stored.content, uri=manifest_of(output), pipeline=pipeline)
-    return Published(manifest, stored.etag, stored.written)
+    manifest = parse_manifest(stored.content, uri=build_manifest_uri(output), pipeline=pipeline)
+    return PublishedOutput(manifest, stored.etag, stored.last_modified)
 
 
 def delete_parts(storage: Storage, output: str, uris: Iterable[str]) -> list[str]:
-    """Delete part files directly below the output, and nothing else, whatever a manifest found there says."""
-    parts = [uri for uri in uris if uri.startswith(f"{output}{PART}") and "/" not in uri.removeprefix(output)]
+    """Delete part files directly below the output; other URIs, which a damaged manifest may list, are ignored."""
+    parts = [
+        uri
+        for uri in uris
+        if uri.startswith(f"{output}{PART_PREFIX}") and "/" not in uri.removeprefix(output)
+    ]
     storage.delete(parts)
     return parts

@@ -1,19 +1,20 @@
-"""Which part files below an output go, and when: called at the end of each `publish`, and by the janitor.
+"""Deletes obsolete part files below an output: called at the end of each `publish`, and by the janitor.
 
-Two kinds go. Parts that the current manifest lists as replaced, after the grace time (`output.grace_minutes`), for
-readers that took their names from the manifest before. And parts of a try that never became current and no longer can.
+Two kinds are deleted: parts that the current manifest lists as replaced, after the grace period
+(`output.grace_minutes`) for readers that still use the previous manifest; and parts of an attempt that never became
+current and no longer can.
 
-Whoever decides that may be stopped for any time between that and its DELETE, and others may publish meanwhile; what
-they publish is never deleted. A part's name is given to one try only, and a try commits at most once, by one PUT on
-the condition that the manifest still has the ETag that the try found (`replacing`) before it copied. So a name can only
-become current by its own try's PUT, and that is ruled out for good before anything is deleted:
+The process that decides may be paused for any time before its DELETE, while others publish; what they publish is never
+deleted. A part's name belongs to one attempt, and an attempt commits at most once, by one PUT on the condition that the
+manifest still has the ETag that the attempt found (`replacing`) before it copied. So a part can only become current by
+the PUT of its own attempt, and that PUT is ruled out for good before anything is deleted:
 
-- a part that is replaced was current, so the PUT of its try is done, and the manifest has another ETag now;
-- a part that is not named at all goes only if the manifest has another ETag than its try found, which a manifest that
-  was replaced never has again, because it names files that no other names; or if its try was given up: it must state
-  that it is about to commit by a PUT on the condition that nobody did so.
+- a replaced part was current, so the PUT of its attempt is done, and the manifest has another ETag now;
+- a part that the manifest does not name is deleted only if the manifest has another ETag than its attempt found (a
+  replaced ETag never returns, because each manifest names files of its own), or if its attempt was abandoned: before it
+  commits, an attempt must change its journal entry, on the condition that nobody has changed it.
 
-A try that has stated that, whose manifest is not there and may still arrive, is left until another one is published.
+An attempt that has changed its entry, and whose manifest may still arrive, is left until another run is published.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from include.orchestration.output import PART, Published, delete_parts, read_published
-from include.orchestration.publish_journal import Entry, change_state, read_entries, remove_entry
+from include.orchestration.output import PART_PREFIX, PublishedOutput, delete_parts, read_published
+from include.orchestration.publish_journal import JournalEntry, change_state, read_entries, remove_entry
 from include.orchestration.storage import Storage
 from include.scoring.config import Pipeline
-from include.scoring.naming import publishing_prefix
+from include.scoring.naming import build_publish_journal_prefix
 
 log = logging.getLogger(__name__)
 
 
-def activity(ti: Any) -> Callable[[str, str], bool]:
-    """Asks Airflow whether the run of a DAG is queued or running."""
+def build_is_active(ti: Any) -> Callable[[str, str], bool]:
+    """A function that asks Airflow whether a run of a DAG is queued or running."""
 
     def is_active(dag_id: str, run_id: str) -> bool:
         count: int = ti.get_dr_count(dag_id=dag_id, run_ids=[run_id], states=["queued", "running"])
@@ -43,33 +44,35 @@ def activity(ti: Any) -> Callable[[str, str], bool]:
     return is_active
 
 
-def clean_outputs(
+def delete_obsolete_parts(
     storage: Storage,
     pipeline: Pipeline,
     *,
     is_active: Callable[[str, str], bool],
     now: float,
-    published_in: str | None = None,
+    publishing_run_id: str | None = None,
 ) -> list[str]:
-    """Delete what may go below all outputs of the pipeline; the URIs. `now` is in epoch seconds.
+    """Delete the obsolete parts below all outputs of the pipeline; returns their URIs. `now` is in epoch seconds.
 
-    `published_in` is the DAG run whose `publish` has just committed: what its earlier tries left is not waited for.
+    `publishing_run_id` is the DAG run that has just committed: the parts of its earlier attempts are deleted at once.
 
     Raises:
-        Exception: after all others had their turn, the first that was met: OutputError where a manifest is not this
-            pipeline's, or what S3 refused.
+        Exception: the first error, after all outputs were tried: OutputError for a manifest that is not this
+            pipeline's, or an error of S3.
     """
-    outputs: dict[str, list[Entry]] = {}
-    for entry in read_entries(storage, publishing_prefix(work=pipeline.work, pipeline=pipeline.name)):
-        outputs.setdefault(entry.publisher.output, []).append(entry)
+    outputs: dict[str, list[JournalEntry]] = {}
+    for entry in read_entries(
+        storage, build_publish_journal_prefix(work=pipeline.work, pipeline=pipeline.name)
+    ):
+        outputs.setdefault(entry.attempt.output, []).append(entry)
     removed: list[str] = []
     problems: list[Exception] = []
     for output, entries in outputs.items():
         try:
-            cleaning = _Cleaning(storage, pipeline, output, is_active, now, published_in)
-            removed += cleaning.clean(entries)
+            cleaning = _OutputCleanup(storage, pipeline, output, is_active, now, publishing_run_id)
+            removed += cleaning.delete_parts(entries)
         except Exception as error:
-            log.exception("%s: part files that should go stay for now", output)
+            log.exception("%s: obsolete part files remain for now", output)
             problems.append(error)
     if problems:
         raise problems[0]
@@ -77,37 +80,37 @@ def clean_outputs(
 
 
 @dataclass(frozen=True, slots=True)
-class _Cleaning:
-    """One look at one output."""
+class _OutputCleanup:
+    """One clean-up of one output."""
 
     storage: Storage
     pipeline: Pipeline
     output: str
     is_active: Callable[[str, str], bool]
     now: float
-    published_in: str | None
+    publishing_run_id: str | None
 
-    def clean(self, entries: Sequence[Entry]) -> list[str]:
-        """Delete what may go because of these tries; forget those of which nothing is left to do."""
-        there = set(self.storage.uris(f"{self.output}{PART}"))
+    def delete_parts(self, entries: Sequence[JournalEntry]) -> list[str]:
+        """Delete the obsolete parts of these attempts; remove the entries of those that need no further clean-up."""
+        there = set(self.storage.list_uris(f"{self.output}{PART_PREFIX}"))
         published = read_published(self.storage, self.output, self.pipeline.name)
-        replaced = {} if published is None else published.replaced
+        replaced = {} if published is None else published.replaced_since
         due = {uri for uri, since in replaced.items() if self._is_past_grace(since)}
         done = {uri for uri in replaced if uri in due or uri not in there}
         removed = due & there
-        settled: list[Entry] = []
+        settled: list[JournalEntry] = []
         for entry in entries:
-            known = set() if published is None else {*published.files, *replaced}
-            unnamed = set(entry.publisher.parts) - known
-            # The run of a try whose parts are current may go on: nothing but the grace time is waited for.
+            known = set() if published is None else {*published.part_uris, *replaced}
+            unnamed = set(entry.attempt.parts) - known
+            # An attempt whose parts are all named may still run; only the grace period matters for it.
             is_over = not unnamed or self._is_over(entry)
             if not unnamed or self._is_ruled_out(entry, published):
-                if is_over or entry.publisher.run_id == self.published_in:
+                if is_over or entry.attempt.run_id == self.publishing_run_id:
                     removed |= unnamed & there
                 if is_over and len(done) == len(replaced):
                     settled.append(entry)
             elif is_over and self._is_given_up(entry):
-                # Kept for another grace time, after which a process that woke up has copied all that it will.
+                # The entry stays for another grace period, after which a paused process copies nothing more.
                 removed |= unnamed & there
         delete_parts(self.storage, self.output, sorted(removed))
         for entry in settled:
@@ -117,17 +120,17 @@ class _Cleaning:
     def _is_past_grace(self, since: datetime) -> bool:
         return self.now - since.timestamp() >= self.pipeline.output.grace_minutes * 60
 
-    def _is_over(self, entry: Entry) -> bool:
-        publisher = entry.publisher
-        return self._is_past_grace(entry.written) and not self.is_active(publisher.dag_id, publisher.run_id)
-
-    def _is_given_up(self, entry: Entry) -> bool:
-        """Whether its try had not stated yet that it commits, and now no longer can."""
-        return (
-            entry.publisher.state == "copying" and change_state(self.storage, entry, "abandoned") is not None
+    def _is_over(self, entry: JournalEntry) -> bool:
+        publisher = entry.attempt
+        return self._is_past_grace(entry.written_at) and not self.is_active(
+            publisher.dag_id, publisher.run_id
         )
 
-    def _is_ruled_out(self, entry: Entry, published: Published | None) -> bool:
-        """Whether no manifest will ever name the parts of a try that the current one does not name."""
+    def _is_given_up(self, entry: JournalEntry) -> bool:
+        """Abandon the attempt; whether it had not begun to commit, and now no longer can."""
+        return entry.attempt.state == "copying" and change_state(self.storage, entry, "abandoned") is not None
+
+    def _is_ruled_out(self, entry: JournalEntry, published: PublishedOutput | None) -> bool:
+        """Whether no later manifest can name the parts of this attempt that the current one does not name."""
         etag = None if published is None else published.etag
-        return entry.publisher.state == "abandoned" or etag != entry.publisher.replacing
+        return entry.attempt.state == "abandoned" or etag != entry.attempt.replacing

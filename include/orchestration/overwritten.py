@@ -1,4 +1,4 @@
-"""Whether the objects that a job read were those that the plan listed, or newer ones under the same keys."""
+"""Checks that a job read the objects that the plan listed, not newer ones under the same keys."""
 
 from __future__ import annotations
 
@@ -9,45 +9,45 @@ from pathlib import Path
 
 from include.orchestration.storage import Storage
 from include.scoring.errors import ReconciliationError
-from include.scoring.listing import replaced
-from include.scoring.s3uri import split
+from include.scoring.listing import find_replaced_objects
+from include.scoring.s3uri import split_s3_uri
 
 log = logging.getLogger(__name__)
 
 #: Greater than any URI.
-PAST_ALL = chr(0x10FFFF)
+AFTER_LAST_URI = chr(0x10FFFF)
 
 
 def check_not_overwritten(storage: Storage, input_uri: str, listing_uri: str, *, read_until: float) -> None:
-    """List the input once more and compare it with the plan's listing; memory stays flat.
+    """List the input again and compare it with the plan's listing, in constant memory.
 
-    `read_until` are the epoch seconds at which the job that read it had ended: what was overwritten later is the next
-    run's, and what was deleted was either read before or is missed when the objects are counted. S3 tells the time of
-    the last writing only: an object that was overwritten while it was read, and again afterwards, is not noticed.
+    `read_until` is the end of the job that read the input, in epoch seconds. Objects that were overwritten later are
+    for the next run; deleted objects were either read before or are found missing when objects are counted. S3 has only
+    the time of the last write: an object that was overwritten while it was read, and again afterwards, is not noticed.
 
     Raises:
         ReconciliationError: an object may have been read in another version than the plan's.
     """
-    bucket, later = split(input_uri)[0], 0
-    # Asked for only if an object differs; in the same order as the other listings.
-    times = storage.written(input_uri)
-    found, written = "", datetime.min.replace(tzinfo=UTC)
+    bucket, overwritten_later = split_s3_uri(input_uri)[0], 0
+    # Consumed only if an object differs; in the same order as the other listings.
+    write_times = storage.list_write_times(input_uri)
+    listed_uri, written = "", datetime.min.replace(tzinfo=UTC)
     with tempfile.TemporaryDirectory(prefix="listing-") as folder:
         listing = storage.download(listing_uri, Path(folder) / "input.listing")
         with listing.open(encoding="utf-8") as lines:
-            for planned, now in replaced(lines, storage.objects(input_uri)):
-                uri = f"s3://{bucket}/{now.key}"
-                while found < uri:
-                    found, written = next(times, (PAST_ALL, written))
-                if found != uri or written.timestamp() > read_until:
-                    later += 1
+            for planned, current in find_replaced_objects(lines, storage.list_objects(input_uri)):
+                uri = f"s3://{bucket}/{current.key}"
+                while listed_uri < uri:
+                    listed_uri, written = next(write_times, (AFTER_LAST_URI, written))
+                if listed_uri != uri or written.timestamp() > read_until:
+                    overwritten_later += 1
                     continue
                 raise ReconciliationError(
-                    f"{uri} was overwritten at {written:%Y-%m-%d %H:%M:%S} UTC, while this run was to read it: its "
-                    f"etag is {now.etag}, and the plan was made for {planned.etag}. Nothing is published. Clear the "
+                    f"{uri} was overwritten at {written:%Y-%m-%d %H:%M:%S} UTC, before this run had read it: its "
+                    f"etag is {current.etag}, and the plan has {planned.etag}. Nothing is published. Clear the "
                     f"run's `plan` to score what is there now; input must be complete before a run begins"
                 )
-    if later:
+    if overwritten_later:
         log.info(
-            "objects that were overwritten after they had been read, which are the next run's: %s", later
+            "objects overwritten after this run had read them, left for the next run: %s", overwritten_later
         )

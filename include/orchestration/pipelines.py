@@ -1,4 +1,4 @@
-"""Where the pipelines' YAML files are."""
+"""Finds the pipelines' YAML files."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pathlib import Path
 
 from include.scoring.config import Pipeline, load_pipeline
 
-FOLDER = Path(__file__).resolve().parents[1] / "pipelines"
+PIPELINES_FOLDER = Path(__file__).resolve().parents[1] / "pipelines"
 
 
-def named(name: str) -> Pipeline:
-    """The pipeline in `include/pipelines/<name>.yaml`. Raises PipelineError when it is absent or wrong."""
-    return load_pipeline(FOLDER / f"{name}.yaml")
+def load_pipeline_by_name(name: str) -> Pipeline:
+    """The pipeline in `include/pipelines/<name>.yaml`. Raises PipelineError when it is missing or invalid."""
+    return load_pipeline(PIPELINES_FOLDER / f"{name}.yaml")

@@ -1,7 +1,7 @@
-"""Finding the records that a model cannot take, inside the wait for the transform: see `include.scoring.poison`.
+"""Finds the records that a model refuses, while the sensor waits for the transform: see `include.scoring.poison`.
 
-Nothing is remembered but what lies in S3 and in AWS: the attempts by their names, the manifest of each, the outputs,
-and the service's log of what was refused. So a task that is tried again in the middle finds its round where it was.
+All state is in S3 and SageMaker: the attempts by their names, the manifest of each, the outputs, and the log of refused
+objects. So a task that is retried in the middle resumes at the same attempt.
 """
 
 from __future__ import annotations
@@ -22,91 +22,98 @@ from typing import Any
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 from botocore.exceptions import ClientError
 
-from include.jobs.blocks import Blocks
-from include.jobs.join import in_order
+from include.jobs.blocks import BlockReader
+from include.jobs.join import run_in_order
 from include.jobs.join_spec import JoinSpec
-from include.jobs.mending import MendedFiles, Part, mend
-from include.orchestration.refusals import final
+from include.jobs.mending import MergedFiles, ShardSection, merge_shard
+from include.orchestration.refusals import no_retry
 from include.orchestration.run_context import read_pipeline
 from include.orchestration.storage import Storage
 from include.scoring.config import Pipeline
-from include.scoring.cost import load_prices, total
-from include.scoring.errors import ReconciliationError, RejectedError
-from include.scoring.messages import count
+from include.scoring.cost import load_prices, sum_if_known
+from include.scoring.errors import ReconciliationError, TooManyRejectsError
+from include.scoring.messages import format_count
 from include.scoring.naming import JobPaths, RunPaths
-from include.scoring.pieces import Piece, Record, cover, read_name
+from include.scoring.pieces import ShardPiece, ShardRecord, cover_shard, parse_piece_name
 from include.scoring.poison import (
-    Bounds,
-    Found,
-    Further,
-    GiveUp,
-    Situation,
-    decide,
-    find_poison,
-    over_budget,
-    too_many,
+    BadRecords,
+    FurtherJob,
+    SearchFailure,
+    SearchLimits,
+    SearchState,
+    choose_next_step,
+    explain_over_budget,
+    explain_too_many_rejects,
+    find_bad_records,
 )
 from include.scoring.reconciliation import REFUSED_BY_MODEL
-from include.scoring.requests import join_spec
-from sagemaker_jobs.aws import error_code
-from sagemaker_jobs.continuing import NothingMore, Settled
+from include.scoring.requests import build_join_spec
+from sagemaker_jobs.aws import get_error_code
+from sagemaker_jobs.continuing import NoFurtherAttempt, Resolved
 from sagemaker_jobs.jobs import Job
-from sagemaker_jobs.refusals import refused
-from sagemaker_jobs.resuming import Given, Remainder, answered, chain_of, given, remainder_of
+from sagemaker_jobs.refusals import read_rejected_objects
+from sagemaker_jobs.resuming import (
+    AttemptInput,
+    RemainingInput,
+    list_completed_objects,
+    read_attempt_input,
+    select_resume_chain,
+    write_remaining_input,
+)
 from sagemaker_jobs.spec import JobSpec
 
 log = logging.getLogger(__name__)
 
-#: Small objects that are moved at a time.
-MOVING = 8
+#: Small objects that are copied at a time.
+COPY_WORKERS = 8
 #: Bytes of one MB of MaxPayloadInMB.
 MEBIBYTE = 1024 * 1024
-#: Characters of a container's answer that a reject keeps.
+#: Most characters of a container's response in a reject's reason.
 REASON_LENGTH = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class PoisonRecords:
-    """What follows a transform that failed for good, by the pipeline as it was planned (a `Continuation`)."""
+class BadRecordContinuation:
+    """A `Continuation` of a failed transform that finds the refused records, by the pipeline as it was planned."""
 
-    def after(
+    def decide_next(
         self, hook: SageMakerHook, spec: JobSpec, jobs: Sequence[Job]
-    ) -> Settled | Remainder | NothingMore | None:
+    ) -> Resolved | RemainingInput | NoFurtherAttempt | None:
         """See `sagemaker_jobs.continuing.Continuation`."""
-        return _after(hook, spec, jobs)
+        return _continue_after(hook, spec, jobs)
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
-    """One attempt: what it was given, answered, and refused with which answer."""
+class Attempt:
+    """One attempt: its input, the pieces with an output, and the refused pieces with the container's response."""
 
     job: Job
-    given: Given
-    pieces: tuple[Piece, ...]
-    answered: frozenset[Piece]
-    refused: Mapping[Piece, str]
+    attempt_input: AttemptInput
+    pieces: tuple[ShardPiece, ...]
+    completed: frozenset[ShardPiece]
+    refusals: Mapping[ShardPiece, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """What the run wrote before the transform."""
+class PreprocessedRun:
+    """The output of the run's preprocess job, which the transform reads."""
 
     paths: RunPaths
-    wrote: JobPaths
-    shards: Mapping[str, Piece]
-    documents: Mapping[str, Mapping[str, Any]]
-    counts: Mapping[str, int]
+    preprocess_paths: JobPaths
+    shards: Mapping[str, ShardPiece]
+    shard_documents: Mapping[str, Mapping[str, Any]]
+    record_counts: Mapping[str, int]
 
     @classmethod
-    def of(cls, storage: Storage, spec: JobSpec) -> Run:
+    def read(cls, storage: Storage, spec: JobSpec) -> PreprocessedRun:
         """The run whose features the transform reads."""
         features = spec.request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
         wrote = JobPaths(features.removesuffix("features/"))
         found = storage.read_json(wrote.shards)
-        shards: dict[str, Piece] = {}
+        shards: dict[str, ShardPiece] = {}
         for shard in found["shards"]:
             name = Path(shard["features_key"]).name
-            shards[name] = Piece(shard["name"], 1, shard["records"], Path(name).suffix, whole=True)
+            shards[name] = ShardPiece(shard["name"], 1, shard["records"], Path(name).suffix, is_whole=True)
         return cls(
             RunPaths(f"{wrote.root.rstrip('/').rsplit('/', 1)[0]}/"),
             wrote,
@@ -116,157 +123,161 @@ class Run:
         )
 
 
-@final
-def _after(
+@no_retry
+def _continue_after(
     hook: SageMakerHook, spec: JobSpec, jobs: Sequence[Job]
-) -> Settled | Remainder | NothingMore | None:
-    chain = chain_of(spec, jobs)
+) -> Resolved | RemainingInput | NoFurtherAttempt | None:
+    chain = select_resume_chain(spec, jobs)
     completed = bool(chain) and chain[-1].status == "Completed"
     if not chain or (completed and len(chain) == 1):
         return None
     storage = Storage(hook.aws_conn_id, hook.conn_region_name)
-    run = Run.of(storage, spec)
+    run = PreprocessedRun.read(storage, spec)
     pipeline = read_pipeline(storage, run.paths.run_prefix, job_name=spec.base_name)
     try:
-        rounds = [_round(hook, spec, run, job) for job in chain]
+        attempts = [_read_attempt(hook, spec, run, job) for job in chain]
     except ClientError as error:
-        # What went wrong with the job must be said, whatever may not be read about it.
-        if error_code(error) not in {"AccessDenied", "AccessDeniedException"}:
+        # The failure of the job must be reported even when the refused objects cannot be read.
+        if get_error_code(error) not in {"AccessDenied", "AccessDeniedException"}:
             raise
-        return NothingMore(f"Which objects were refused cannot be read: {error}")
-    if all(piece.whole for each in rounds for piece in each.pieces) and (
-        completed or not any(each.refused for each in rounds)
+        return NoFurtherAttempt(f"Which objects were refused cannot be read: {error}")
+    if all(piece.is_whole for each in attempts for piece in each.pieces) and (
+        completed or not any(each.refusals for each in attempts)
     ):
         return None
-    now = situation(rounds)
-    bounds = Bounds(
-        records_in=run.counts["in"],
-        records_out=run.counts["out"],
-        rejected=run.counts["rejected"],
+    now = build_situation(attempts)
+    bounds = SearchLimits(
+        records_in=run.record_counts["in"],
+        records_out=run.record_counts["out"],
+        rejected=run.record_counts["rejected"],
         max_rejected=pipeline.max_rejected,
     )
-    step = found_among(now, bounds) if completed else decide(now, bounds)
-    if isinstance(step, Further):
-        step = _within_budget(storage, run, jobs, rounds[-1], step)
-    if isinstance(step, GiveUp):
-        return NothingMore(step.because)
-    if isinstance(step, Found):
-        return Settled(_settle(storage, pipeline, run, rounds, step))
-    return _start(storage, hook, spec, run, rounds[-1], step, attempt=len(jobs) + 1)
+    step = find_earlier_refusals(now, bounds) if completed else choose_next_step(now, bounds)
+    if isinstance(step, FurtherJob):
+        step = _check_budget(storage, run, jobs, attempts[-1], step)
+    if isinstance(step, SearchFailure):
+        return NoFurtherAttempt(step.reason)
+    if isinstance(step, BadRecords):
+        return Resolved(_merge_pieces(storage, pipeline, run, attempts, step))
+    return _start_attempt(storage, hook, spec, run, attempts[-1], step, attempt=len(jobs) + 1)
 
 
-def situation(rounds: Sequence[Round]) -> Situation:
-    """What is known after these rounds."""
-    return Situation.of([(each.pieces, each.answered, set(each.refused)) for each in rounds])
+def build_situation(attempts: Sequence[Attempt]) -> SearchState:
+    """What is known after these attempts."""
+    return SearchState.from_rounds([(each.pieces, each.completed, set(each.refusals)) for each in attempts])
 
 
-def found_among(now: Situation, bounds: Bounds) -> Found:
-    """What earlier rounds refused, once the last job has completed.
+def find_earlier_refusals(now: SearchState, bounds: SearchLimits) -> BadRecords:
+    """The records that earlier attempts refused, once the last job has completed.
 
     Raises:
-        RejectedError: these are more than the pipeline allows.
+        RejectedError: they are more than the pipeline allows.
     """
-    poison = find_poison(now)
-    problem = too_many(len(poison), bounds)
+    poison = find_bad_records(now)
+    problem = explain_too_many_rejects(len(poison), bounds)
     if problem:
-        raise RejectedError(problem)
-    return Found(poison)
+        raise TooManyRejectsError(problem)
+    return BadRecords(poison)
 
 
-def _round(hook: SageMakerHook, spec: JobSpec, run: Run, job: Job) -> Round:
-    was = given(hook, spec, job)
-    said = refused(hook, job, was.folder) if job.status == "Failed" else {}
-    pieces, outputs = {name: read_name(name, run.shards) for name in was.names}, answered(hook, job)
-    return Round(
+def _read_attempt(hook: SageMakerHook, spec: JobSpec, run: PreprocessedRun, job: Job) -> Attempt:
+    attempt_input = read_attempt_input(hook, spec, job)
+    refusals = read_rejected_objects(hook, job, attempt_input.folder_uri) if job.status == "Failed" else {}
+    pieces, outputs = (
+        {name: parse_piece_name(name, run.shards) for name in attempt_input.object_names},
+        list_completed_objects(hook, job),
+    )
+    return Attempt(
         job,
-        was,
+        attempt_input,
         tuple(pieces.values()),
         frozenset(piece for name, piece in pieces.items() if name in outputs),
-        {pieces[name]: shortened(lines) for name, lines in said.items() if name in pieces},
+        {pieces[name]: shorten_reason(lines) for name, lines in refusals.items() if name in pieces},
     )
 
 
-def shortened(lines: Sequence[str]) -> str:
-    """A container's answer as a reason: its beginning and, since tracebacks end with what happened, its end."""
+def shorten_reason(lines: Sequence[str]) -> str:
+    """Shorten a container's response to its beginning and its end, which in a traceback names the error."""
     text = " ".join(" ".join(lines).split())
     half = REASON_LENGTH // 2
     return text if len(text) <= REASON_LENGTH else f"{text[:half]} … {text[-half:]}"
 
 
-def _within_budget(
-    storage: Storage, run: Run, jobs: Sequence[Job], last: Round, step: Further
-) -> Further | GiveUp:
-    """The step, if what the jobs cost so far, one more like the last and the join stay within the plan's budget."""
+def _check_budget(
+    storage: Storage, run: PreprocessedRun, jobs: Sequence[Job], last: Attempt, step: FurtherJob
+) -> FurtherJob | SearchFailure:
+    """The step, if the cost of the jobs so far, of the next one and of the join stays within the plan's budget."""
     plan = storage.read_json(run.paths.plan)
     if plan["budget"] is None:
         return step
-    prices = load_prices().overridden(plan["prices"])
+    prices = load_prices().override_prices(plan["prices"])
 
     def dollars(job: Job) -> float | None:
-        return prices.cost(
-            job.kind.resources(job.description)["InstanceType"], job.kind.billed_seconds(job.description)
+        return prices.compute_cost(
+            job.kind.get_cluster_config(job.description)["InstanceType"],
+            job.kind.compute_billed_seconds(job.description),
         )
 
-    allowed = plan["budget"]
-    if plan.get("approval") is not None:  # a person has agreed to what the run was estimated to cost
-        allowed = max(allowed, plan["estimate"]["dollars_high"] or 0)
-    # The next job has a part of the last one's records, or with their company more, and as many instances at most.
-    share = max(1.0, step.records / sum(piece.sent for piece in last.pieces))
+    budget = plan["budget"]
+    if plan.get("approval_reason") is not None:  # a person has approved the estimated cost
+        budget = max(budget, plan["estimate"]["dollars_high"] or 0)
+    # The next job has some of the last one's records, or more with companions, and at most as many instances.
+    record_share = max(1.0, step.record_count / sum(piece.sent_count for piece in last.pieces))
     cost = dollars(jobs[-1])
-    problem = over_budget(
-        budget=allowed,
-        spent=total([plan["estimate"]["preprocess"]["dollars"], *map(dollars, jobs)]),
-        further=None if cost is None else cost * share,
-        join=plan["estimate"]["join"]["dollars"],
+    problem = explain_over_budget(
+        budget=budget,
+        spent_dollars=sum_if_known([plan["estimate"]["preprocess"]["dollars"], *map(dollars, jobs)]),
+        job_dollars=None if cost is None else cost * record_share,
+        join_dollars=plan["estimate"]["join"]["dollars"],
     )
-    return GiveUp(problem) if problem else step
+    return SearchFailure(problem) if problem else step
 
 
-def _start(
+def _start_attempt(
     storage: Storage,
     hook: SageMakerHook,
     spec: JobSpec,
-    run: Run,
-    last: Round,
-    step: Further,
+    run: PreprocessedRun,
+    last: Attempt,
+    step: FurtherJob,
     *,
     attempt: int,
-) -> Remainder:
-    """Write the pieces, and the manifest that names them."""
-    log.warning("%s", step.sentence())
-    planned = int(spec.kind.resources(spec.request)["InstanceCount"])
-    instances = min(planned, max(1, math.ceil(planned * step.records / run.counts["out"])))
-    folder = last.given.folder
-    if step.cut:
-        source, folder = folder, run.paths.job(spec.job_name(attempt)).pieces
-        company = _read_company(storage, run, step, _request_bytes(spec))
-        for _ in in_order(_moves(storage, source, folder, step, company), MOVING):
+) -> RemainingInput:
+    """Write the pieces and their manifest for the next attempt."""
+    log.warning("%s", step.describe())
+    planned = int(spec.kind.get_cluster_config(spec.request)["InstanceCount"])
+    instances = min(planned, max(1, math.ceil(planned * step.record_count / run.record_counts["out"])))
+    folder = last.attempt_input.folder_uri
+    if step.to_split:
+        source, folder = folder, run.paths.build_job_paths(spec.build_job_name(attempt)).pieces
+        company = _read_companions(storage, run, step, _request_bytes(spec))
+        for _ in run_in_order(_plan_copies(storage, source, folder, step, company), COPY_WORKERS):
             pass
-    return remainder_of(
-        hook, spec, attempt, folder, sorted(piece.name for piece in step.pieces), instances=instances
+    return write_remaining_input(
+        hook, spec, attempt, folder, sorted(piece.name for piece in step.pieces), instance_limit=instances
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Company:
-    """The records that are sent along, as lines, and the most bytes that go to the model together."""
+class CompanionRecords:
+    """The lines of records that are sent together with a suspect one, and the most bytes of one request."""
 
-    lines: Mapping[Record, bytes]
-    most_bytes: int | None
+    lines: Mapping[ShardRecord, bytes]
+    max_request_bytes: int | None
 
-    def join(self, data: bytes, piece: Piece) -> bytes:
-        """The object of this piece, whose own lines are `data`.
+    def append_companion(self, data: bytes, piece: ShardPiece) -> bytes:
+        """The content of this piece's object: its own lines, `data`, and its companion.
 
         Raises:
-            ReconciliationError: the model would be sent the two apart.
+            ReconciliationError: they do not fit into one request.
         """
-        if piece.company is None:
+        if piece.companion is None:
             return data
-        together = data + self.lines[piece.company]
-        if self.most_bytes is not None and len(together) > self.most_bytes:
+        together = data + self.lines[piece.companion]
+        if self.max_request_bytes is not None and len(together) > self.max_request_bytes:
             raise ReconciliationError(
-                f"{piece.name} is {len(together):,} bytes, more than the {self.most_bytes:,} of one request, so a "
-                f"record that the model refuses cannot be told from one that it does not answer alone; raise "
+                f"{piece.name} is {len(together):,} bytes, more than the {self.max_request_bytes:,} of one request, so "
+                f"a record that the model refuses cannot be told from one that it does not answer alone; increase "
                 f"transform.max_payload_mb",
                 piece.shard,
             )
@@ -274,84 +285,92 @@ class Company:
 
 
 def _request_bytes(spec: JobSpec) -> int | None:
-    """What one request to the model may hold; None where each record is a request of its own, or nothing is said."""
+    """The most bytes of one request to the model; None when each record is a request, or no limit is set."""
     limit = spec.request.get("MaxPayloadInMB")
     return int(limit) * MEBIBYTE if limit and spec.request.get("BatchStrategy") != "SingleRecord" else None
 
 
-def _read_company(storage: Storage, run: Run, step: Further, most_bytes: int | None) -> Company:
-    """The lines of the company and of the control, from the shards' own features."""
-    lines: dict[Record, bytes] = {}
-    for record in (step.company, step.control):
+def _read_companions(
+    storage: Storage, run: PreprocessedRun, step: FurtherJob, max_request_bytes: int | None
+) -> CompanionRecords:
+    """Read the lines of the companion and of the control record from the shards' features."""
+    lines: dict[ShardRecord, bytes] = {}
+    for record in (step.companion, step.control):
         if record is None:
             continue
         name = next(name for name, piece in run.shards.items() if piece.shard == record.shard)
         with tempfile.TemporaryDirectory(prefix="company-") as scratch:
-            path = storage.download(f"{run.wrote.features}{name}", Path(scratch) / "features")
+            path = storage.download(f"{run.preprocess_paths.features}{name}", Path(scratch) / "features")
             with path.open("rb") as file:
-                blocks = Blocks(file, None)  # no feature holds a line break
-                blocks.take(record.number - 1)
-                lines[record] = blocks.take(1).data
-    return Company(lines, most_bytes)
+                blocks = BlockReader(file, None)  # no feature holds a line break
+                blocks.read_records(record.number - 1)
+                lines[record] = blocks.read_records(1).data
+    return CompanionRecords(lines, max_request_bytes)
 
 
-def _moves(storage: Storage, source: str, folder: str, step: Further, company: Company) -> Iterator[Any]:
-    """One piece of work for each object that goes below `folder`."""
-    for piece in step.again:
+def _plan_copies(
+    storage: Storage, source: str, folder: str, step: FurtherJob, companions: CompanionRecords
+) -> Iterator[Any]:
+    """One call for each object to write below `folder`."""
+    for piece in step.unchanged:
         yield partial(storage.copy, f"{source}{piece.name}", f"{folder}{piece.name}")
-    for control in step.control_pieces():
-        data = company.join(company.lines[Record(control.shard, control.first)], control)
+    for control in step.list_control_pieces():
+        data = companions.append_companion(
+            companions.lines[ShardRecord(control.shard, control.first)], control
+        )
         yield partial(storage.write, f"{folder}{control.name}", data, content_type="text/csv")
-    for piece in step.cut:
+    for piece in step.to_split:
         with tempfile.TemporaryDirectory(prefix="pieces-") as scratch:
             path = storage.download(f"{source}{piece.name}", Path(scratch) / "features")
             with path.open("rb") as file:
-                lines = Blocks(file, None)  # no feature holds a line break
-                for part in step.cut_pieces(piece):
-                    block = lines.take(part.records)
-                    if block.count < part.records:
+                lines = BlockReader(file, None)  # no feature holds a line break
+                for part in step.split_piece(piece):
+                    block = lines.read_records(part.record_count)
+                    if block.record_count < part.record_count:
                         raise ReconciliationError(
-                            f"{source}{piece.name} holds fewer than the {piece.records:,} records that it should",
+                            f"{source}{piece.name} has fewer than its {piece.record_count:,} records",
                             piece.shard,
                         )
-                    data = company.join(block.data, part)
+                    data = companions.append_companion(block.data, part)
                     yield partial(storage.write, f"{folder}{part.name}", data, content_type="text/csv")
 
 
-def _settle(
-    storage: Storage, pipeline: Pipeline, run: Run, rounds: Sequence[Round], found: Found
+def _merge_pieces(
+    storage: Storage, pipeline: Pipeline, run: PreprocessedRun, attempts: Sequence[Attempt], found: BadRecords
 ) -> dict[str, Any]:
-    """Put the shards that were cut together again, list what was refused, and say where both are."""
-    paths = run.paths.job(rounds[-1].job.name)
-    spec = JoinSpec.from_dict(join_spec(pipeline))
-    # An object's output is below the first prefix that has it.
-    where = {
-        piece: f"{each.job.kind.output_uris(each.job.description)[0]}{piece.name}.out"
-        for each in reversed(rounds)
-        for piece in each.answered
+    """Merge the pieces of the shards that were cut, write the refused records as rejects; returns the URIs of both."""
+    paths = run.paths.build_job_paths(attempts[-1].job.name)
+    spec = JoinSpec.from_dict(build_join_spec(pipeline))
+    # The first attempt's output of a piece is used.
+    output_uris = {
+        piece: f"{each.job.kind.list_output_uris(each.job.description)[0]}{piece.name}.out"
+        for each in reversed(attempts)
+        for piece in each.completed
     }
-    why = {piece.span: answer for each in rounds for piece, answer in each.refused.items()}
-    mended: dict[str, Any] = {}
+    reasons = {piece.record_range: answer for each in attempts for piece, answer in each.refusals.items()}
+    merged_shards: dict[str, Any] = {}
     for shard in run.shards.values():
-        if shard in where:
+        if shard in output_uris:
             continue
-        parts = cover(
+        parts = cover_shard(
             shard,
-            [piece for piece in where if piece.shard == shard.shard],
-            [piece for piece in found.poison if piece.shard == shard.shard],
+            [piece for piece in output_uris if piece.shard == shard.shard],
+            [piece for piece in found.pieces if piece.shard == shard.shard],
         )
-        mended[shard.shard] = _mend(storage, run, paths, spec, shard, parts, where, why)
+        merged_shards[shard.shard] = _merge_shard(
+            storage, run, paths, spec, shard, parts, output_uris, reasons
+        )
     document = {
         "version": 1,
-        "refused": sum(each["refused"] for each in mended.values()),
+        "refused": sum(each["refused"] for each in merged_shards.values()),
         "rejects": paths.rejects,
-        "shards": mended,
+        "shards": merged_shards,
     }
     body = json.dumps(document, indent=2).encode()
     storage.write(f"{paths.root}mended.json", body)
     log.warning(
-        "The model refused %s, listed with its answers below %s.",
-        count(document["refused"], "record"),
+        "The model refused %s, listed with its responses below %s.",
+        format_count(document["refused"], "record"),
         paths.rejects,
     )
     return {
@@ -362,43 +381,53 @@ def _settle(
     }
 
 
-def _mend(
+def _merge_shard(
     storage: Storage,
-    run: Run,
+    run: PreprocessedRun,
     paths: JobPaths,
     spec: JoinSpec,
-    shard: Piece,
-    parts: Sequence[Piece],
-    where: Mapping[Piece, str],
-    why: Mapping[tuple[str, int, int], str],
+    shard: ShardPiece,
+    parts: Sequence[ShardPiece],
+    output_uris: Mapping[ShardPiece, str],
+    reasons: Mapping[tuple[str, int, int], str],
 ) -> dict[str, Any]:
-    document = run.documents[shard.shard]
-    source = f"{run.wrote.root}{document['records_key']}"
-    with tempfile.TemporaryDirectory(prefix="mending-") as name, ThreadPoolExecutor(MOVING) as pool:
+    document = run.shard_documents[shard.shard]
+    source = f"{run.preprocess_paths.root}{document['records_key']}"
+    with tempfile.TemporaryDirectory(prefix="mending-") as name, ThreadPoolExecutor(COPY_WORKERS) as pool:
         folder = Path(name)
-        to = MendedFiles(folder / "records", folder / "predictions", folder / "rejects")
+        merged_files = MergedFiles(folder / "records", folder / "predictions", folder / "rejects")
         records = storage.download(source, folder / "all")
 
-        def part_of(piece: Piece) -> Part:
-            if piece not in where:
-                return Part(piece.name, piece.records, None, why[piece.span])
-            answers = storage.download(where[piece], folder / "answers" / piece.name)
-            return Part(piece.name, piece.records, answers, company=piece.sent - piece.records)
+        def part_of(piece: ShardPiece) -> ShardSection:
+            if piece not in output_uris:
+                return ShardSection(piece.name, piece.record_count, None, reasons[piece.record_range])
+            answers = storage.download(output_uris[piece], folder / "answers" / piece.name)
+            return ShardSection(
+                piece.name,
+                piece.record_count,
+                answers,
+                extra_prediction_count=piece.sent_count - piece.record_count,
+            )
 
-        refused_records = mend(
-            records, list(pool.map(part_of, parts)), spec, to, source=source, rule=REFUSED_BY_MODEL
+        refused_records = merge_shard(
+            records,
+            list(pool.map(part_of, parts)),
+            spec,
+            merged_files,
+            source_uri=source,
+            rule_name=REFUSED_BY_MODEL,
         )
         keys = {
-            "records": f"{paths.mended}records/{Path(document['records_key']).name}",
-            "predictions": f"{paths.mended}predictions/{shard.name}.out",
+            "records": f"{paths.merged_shards}records/{Path(document['records_key']).name}",
+            "predictions": f"{paths.merged_shards}predictions/{shard.name}.out",
         }
-        storage.upload(to.records, keys["records"])
-        storage.upload(to.predictions, keys["predictions"])
+        storage.upload(merged_files.records_path, keys["records"])
+        storage.upload(merged_files.predictions_path, keys["predictions"])
         if refused_records:
-            storage.upload(to.rejects, f"{paths.rejects}{shard.shard}.jsonl")
+            storage.upload(merged_files.rejects_path, f"{paths.rejects}{shard.shard}.jsonl")
     job = paths.root.rstrip("/").rpartition("/")[2]
     objects = {
         f"{part}_object": [uri, *itemgetter("size", "etag")(storage.head(uri)), job]
         for part, uri in keys.items()
     }
-    return {"records": shard.records - refused_records, "refused": refused_records, **objects}
+    return {"records": shard.record_count - refused_records, "refused": refused_records, **objects}

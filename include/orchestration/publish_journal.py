@@ -1,8 +1,7 @@
-"""What each try of `publish` copies, written down before it copies anything, so that nothing of it can be forgotten.
+"""A journal of the attempts to publish: each lists its part files before it copies any, so that none is forgotten.
 
-A document for each try lies below `<work>/<pipeline>/_publishing/` as long as part files may have to go because of it.
-Its state is changed by conditional PUTs alone: of a try that is about to commit and somebody who gives it up as dead,
-one succeeds.
+The entry of an attempt is below `<work>/<pipeline>/_publishing/` for as long as part files may have to be deleted for
+it. Its state changes by conditional PUTs only: either an attempt commits, or another process abandons it, never both.
 """
 
 from __future__ import annotations
@@ -19,15 +18,15 @@ State = Literal["copying", "committing", "abandoned"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Try:
-    """One process that publishes, or did.
+class PublishAttempt:
+    """One attempt to publish.
 
     Attributes:
-        dag_id, run_id: the DAG run that it belongs to, which need not be the run whose rows it publishes.
+        dag_id, run_id: its DAG run, which need not be the run whose rows it publishes.
         output: the prefix that it publishes to, ending in `/`.
-        parts: URIs of all part files that it writes there; no other try, of this or another process, has such names.
-        replacing: the ETag of the manifest that it found before it copied, and alone replaces; None: there was none.
-        state: it copies, it has sent its manifest or is about to, or it was given up as dead before that.
+        parts: URIs of all part files that it writes there, unique to this attempt.
+        replacing: the ETag of the manifest before the first copy, the only one that it replaces; None: there was none.
+        state: copying, about to send its manifest (or has sent it), or abandoned before that.
     """
 
     dag_id: str
@@ -39,50 +38,57 @@ class Try:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """The document of a try, as it was when it was read: its URI, its ETag, and when S3 took it."""
+class JournalEntry:
+    """The stored entry of an attempt as it was read, with its URI, ETag and LastModified."""
 
     uri: str
     etag: str
-    written: datetime
-    publisher: Try
+    written_at: datetime
+    attempt: PublishAttempt
 
 
-def add_entry(storage: Storage, uri: str, publisher: Try) -> Entry:
-    """Write the document of a new try, at a `uri` that no other has."""
-    storage.write_json(uri, {"version": 1, **asdict(publisher)})
+def add_entry(storage: Storage, uri: str, attempt: PublishAttempt) -> JournalEntry:
+    """Write the entry of a new attempt at a unique `uri`."""
+    storage.write_json(uri, {"version": 1, **asdict(attempt)})
     found = read_entry(storage, uri)
     if found is None:
-        raise FileNotFoundError(f"{uri} was written and is gone again; publish anew")
+        raise FileNotFoundError(f"{uri} was written, but no longer exists; clear `publish`")
     return found
 
 
-def change_state(storage: Storage, entry: Entry, state: State) -> Entry | None:
-    """The entry in its new state; None when somebody else has changed or removed it since it was read."""
-    changed = replace(entry.publisher, state=state)
-    etag = storage.commit_json(entry.uri, {"version": 1, **asdict(changed)}, replacing=entry.etag)
-    return None if etag is None else replace(entry, etag=etag, publisher=changed)
+def change_state(storage: Storage, entry: JournalEntry, state: State) -> JournalEntry | None:
+    """The entry in its new state; None when another process has changed or removed it since it was read."""
+    changed = replace(entry.attempt, state=state)
+    etag = storage.write_json_conditionally(
+        entry.uri, {"version": 1, **asdict(changed)}, expected_etag=entry.etag
+    )
+    return None if etag is None else replace(entry, etag=etag, attempt=changed)
 
 
-def read_entry(storage: Storage, uri: str) -> Entry | None:
-    """The document of a try, or None when its last part is settled."""
-    stored = storage.read_stored(uri)
+def read_entry(storage: Storage, uri: str) -> JournalEntry | None:
+    """The entry of an attempt; None when it was removed."""
+    stored = storage.read_snapshot(uri)
     if stored is None:
         return None
     document = json.loads(stored.content)
     del document["version"]
-    return Entry(uri, stored.etag, stored.written, Try(**{**document, "parts": tuple(document["parts"])}))
+    return JournalEntry(
+        uri,
+        stored.etag,
+        stored.last_modified,
+        PublishAttempt(**{**document, "parts": tuple(document["parts"])}),
+    )
 
 
-def read_entries(storage: Storage, prefix: str) -> Iterator[Entry]:
-    """The documents of all tries below a prefix, but of those that are removed meanwhile."""
-    uris: Sequence[str] = [uri for uri, _ in storage.written(prefix)]
+def read_entries(storage: Storage, prefix: str) -> Iterator[JournalEntry]:
+    """All entries below a prefix, without those that are removed meanwhile."""
+    uris: Sequence[str] = [uri for uri, _ in storage.list_write_times(prefix)]
     for uri in uris:
         entry = read_entry(storage, uri)
         if entry is not None:
             yield entry
 
 
-def remove_entry(storage: Storage, entry: Entry) -> None:
-    """Forget a try of which nothing is left to do."""
+def remove_entry(storage: Storage, entry: JournalEntry) -> None:
+    """Remove the entry of an attempt that needs no further clean-up."""
     storage.delete([entry.uri])

@@ -1,8 +1,8 @@
-"""The runs that a pipeline has published: their rows and statistics, which later runs are judged by.
+"""Records of a pipeline's published runs: their rows and statistics, which the gates of later runs compare with.
 
-A small document for each below `<work>/<pipeline>/_published/`, and its statistics beside it, outlive the run's own
-prefix. Names begin with the moment that the run is for, so a listing is in order of time, and a run that is
-published again takes its own place.
+A small document for each run, and its statistics, are below `<work>/<pipeline>/_published/` and outlive the run's
+prefix. Names begin with the run's data time, so a listing is in order of time, and a run that is published again
+replaces its own document.
 """
 
 from __future__ import annotations
@@ -14,71 +14,72 @@ from typing import Any
 
 from include.orchestration.storage import Storage
 from include.scoring.config import Pipeline
-from include.scoring.naming import published_prefix, run_slug
+from include.scoring.naming import build_published_runs_prefix, slugify_run_id
 
 log = logging.getLogger(__name__)
 
 
-def prefix_of(pipeline: Pipeline) -> str:
-    """Where they lie. No run id begins like it: Airflow's begin with the type of the run."""
-    return published_prefix(work=pipeline.work, pipeline=pipeline.name)
+def build_prefix(pipeline: Pipeline) -> str:
+    """The prefix of the pipeline's records. No run id begins like it: Airflow's begin with the type of the run."""
+    return build_published_runs_prefix(work=pipeline.work, pipeline=pipeline.name)
 
 
-def uri_of(pipeline: Pipeline, moment: str, run_id: str) -> str:
-    """Where the document of a run lies; `moment` is the one it is for, as the plan has it."""
-    name = f"{_stamp(datetime.fromisoformat(moment))}-{run_slug(run_id)}.json"
-    return f"{prefix_of(pipeline)}runs/{name}"
+def build_record_uri(pipeline: Pipeline, data_time: str, run_id: str) -> str:
+    """The URI of a run's document; `data_time` is that of its plan."""
+    name = f"{_format_timestamp(datetime.fromisoformat(data_time))}-{slugify_run_id(run_id)}.json"
+    return f"{build_prefix(pipeline)}runs/{name}"
 
 
-def record(
+def record_run(
     storage: Storage,
     pipeline: Pipeline,
     manifest: Mapping[str, Any],
-    statistics: str,
+    statistics_uri: str,
     *,
-    replacing: str | None,
+    expected_etag: str | None,
     is_current: Callable[[], bool],
 ) -> None:
-    """Remember a run that was committed; `statistics` is the URI of its statistics.json.
+    """Record a run that was committed.
 
-    `replacing` is the ETag of its document before it was committed: where that has changed since, another try of
-    the run has written it, and only the try whose manifest `is_current` takes its place.
+    `expected_etag` is the ETag of its document before the commit: when it has changed since, another attempt of the run
+    has written the document, and only the attempt whose manifest `is_current` replaces it.
     """
-    uri = uri_of(pipeline, manifest["moment"], manifest["run_id"])
-    # Named by what it holds: what another try kept is never overwritten by something else.
-    digest = str(storage.etag(statistics)).strip('"')
+    uri = build_record_uri(pipeline, manifest["data_time"], manifest["run_id"])
+    # Named by its content, so that the statistics of another attempt are never overwritten.
+    digest = str(storage.read_etag(statistics_uri)).strip('"')
     name = uri.rsplit("/", 1)[1].removesuffix(".json")
-    kept = f"{prefix_of(pipeline)}statistics/{name}-{digest[:12]}.json"
-    storage.copy(statistics, kept, etag=digest)
+    kept_uri = f"{build_prefix(pipeline)}statistics/{name}-{digest[:12]}.json"
+    storage.copy(statistics_uri, kept_uri, source_etag=digest)
     document = {
         "version": 1,
         "run_id": manifest["run_id"],
-        "moment": manifest["moment"],
+        "data_time": manifest["data_time"],
         "rows": manifest["rows"],
         "output_uri": manifest["output_uri"],
         "plan_uri": manifest["plan_uri"],
-        "statistics": kept,
+        "statistics": kept_uri,
     }
-    while storage.commit_json(uri, document, replacing=replacing) is None:
-        replacing = storage.etag(uri)
+    while storage.write_json_conditionally(uri, document, expected_etag=expected_etag) is None:
+        expected_etag = storage.read_etag(uri)
         if not is_current():
-            log.warning("%s was written by a later try of this run; it stays as it is", uri)
+            log.warning("%s was written by a later attempt of this run, and stays as it is", uri)
             return
 
 
-def before(
-    storage: Storage, pipeline: Pipeline, *, moment: datetime, run_id: str, most: int
+def read_runs_before(
+    storage: Storage, pipeline: Pipeline, *, data_time: datetime, run_id: str, limit: int
 ) -> list[dict[str, Any]]:
-    """The last runs published for moments before this one, at most so many, the latest last; never `run_id` itself."""
-    if most < 1:
+    """The last published runs before this data time, at most `limit`, the latest last; never `run_id` itself."""
+    if limit < 1:
         return []
     names = [
         uri
-        for uri in sorted(storage.uris(f"{prefix_of(pipeline)}runs/"))
-        if uri.rsplit("/", 1)[1] < _stamp(moment) and not uri.endswith(f"-{run_slug(run_id)}.json")
+        for uri in sorted(storage.list_uris(f"{build_prefix(pipeline)}runs/"))
+        if uri.rsplit("/", 1)[1] < _format_timestamp(data_time)
+        and not uri.endswith(f"-{slugify_run_id(run_id)}.json")
     ]
-    return [storage.read_json(uri) for uri in names[-most:]]
+    return [storage.read_json(uri) for uri in names[-limit:]]
 
 
-def _stamp(moment: datetime) -> str:
+def _format_timestamp(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}"

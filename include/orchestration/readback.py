@@ -1,4 +1,4 @@
-"""Counting the rows of a file that lies in S3, by reading it back."""
+"""Reads part files back from S3: row counts, digests and first rows."""
 
 from __future__ import annotations
 
@@ -13,47 +13,47 @@ from typing import Any
 import pyarrow.json
 import pyarrow.parquet
 
-from include.jobs.csv_reading import ANY_LENGTH
-from include.jobs.join import count_records
-from include.jobs.parts import sha256_of
+from include.jobs.csv_reading import MAX_FIELD_LENGTH
+from include.jobs.join import count_file_records
+from include.jobs.parts import compute_sha256
 from include.orchestration.storage import Storage
 
 
-def local_copy(storage: Storage, uri: str, folder: str) -> Path:
-    """The object as a local file."""
+def download_to_folder(storage: Storage, uri: str, folder: str) -> Path:
+    """Download the object into a folder, under its own name."""
     return storage.download(uri, Path(folder) / uri.rsplit("/", 1)[1])
 
 
 @dataclass(frozen=True, slots=True)
-class ReadBack:
-    """What an object in S3 really holds."""
+class PartContent:
+    """What a part file in S3 contains."""
 
     rows: int
     sha256: str
 
 
-def read_back(storage: Storage, uri: str, delimiter: str) -> ReadBack:
-    """Rows and digest of a published part; its suffix says the format. For CSV, whose cells `delimiter` parts, the
-    header does not count."""
+def read_part_content(storage: Storage, uri: str, delimiter: str) -> PartContent:
+    """Rows and digest of a published part, whose suffix is its format. `delimiter` is that of CSV, whose header line is
+    not counted."""
     with tempfile.TemporaryDirectory(prefix="readback-") as folder:
-        path = local_copy(storage, uri, folder)
+        path = download_to_folder(storage, uri, folder)
         if path.suffix == ".parquet":
             rows: int = pyarrow.parquet.read_metadata(path).num_rows
         else:
-            rows = count_records(path, delimiter) - (1 if path.suffix == ".csv" else 0)
-        return ReadBack(rows, sha256_of(path))
+            rows = count_file_records(path, delimiter) - (1 if path.suffix == ".csv" else 0)
+        return PartContent(rows, compute_sha256(path))
 
 
-def first_rows(storage: Storage, uri: str, count: int, delimiter: str) -> list[dict[str, Any]]:
-    """The first rows of a published part, as records; the cells of CSV, which `delimiter` parts, are texts."""
+def read_first_rows(storage: Storage, uri: str, count: int, delimiter: str) -> list[dict[str, Any]]:
+    """The first rows of a published part, as dicts; `delimiter` is that of CSV, whose values are all text."""
     with tempfile.TemporaryDirectory(prefix="readback-") as folder:
-        path = local_copy(storage, uri, folder)
+        path = download_to_folder(storage, uri, folder)
         if path.suffix == ".parquet":
             batches = pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=count)
             batch = next(batches, None)
             return [] if batch is None else batch.to_pylist()
         if path.suffix == ".csv":
-            csv.field_size_limit(ANY_LENGTH)
+            csv.field_size_limit(MAX_FIELD_LENGTH)
             with path.open(encoding="utf-8", newline="") as file:
                 return list(islice(csv.DictReader(file, delimiter=delimiter), count))
         with path.open(encoding="utf-8", newline="\n") as file:

@@ -1,29 +1,29 @@
-"""The statistics of pinned runs that gates compare with: looked at before a run spends anything."""
+"""Checks, before any job starts, that the statistics of pinned runs, which gates compare with, can be read."""
 
 from __future__ import annotations
 
 from botocore.exceptions import ClientError
 
-from include.orchestration.storage import Storage, is_gone
+from include.orchestration.storage import Storage, is_not_found
 from include.scoring.config import Pipeline
 from include.scoring.errors import PlanError
-from include.scoring.gates import pinned
+from include.scoring.gates import find_pinned_statistics
 
-#: What S3 answers to HEAD, which has no body, to a role that may not read an object. To one that may not list either it
-#: answers the same where there is none.
-REFUSED = "403"
+#: S3's answer to HEAD, which has no body, for a role that may not read the object; also for a missing object, for a
+#: role that may not list.
+FORBIDDEN = "403"
 
 
-def check_references(storage: Storage, pipeline: Pipeline) -> None:
-    """Raise PlanError, with the gate and the URI, when statistics that a gate needs are not there or not readable."""
-    for uri, gate in pinned(pipeline.gates).items():
+def check_pinned_statistics(storage: Storage, pipeline: Pipeline) -> None:
+    """Raise PlanError, with the gate and the URI, when statistics that a gate needs are missing or not readable."""
+    for uri, gate in find_pinned_statistics(pipeline.gates).items():
         try:
             storage.head(uri)
         except ClientError as error:
-            gone, code = is_gone(error), error.response["Error"]["Code"]
-            if not gone and code != REFUSED:
+            gone, code = is_not_found(error), error.response["Error"]["Code"]
+            if not gone and code != FORBIDDEN:
                 raise
-            found = "which is not there" if gone else "which is not there, or may not be read"
+            found = "which does not exist" if gone else "which does not exist, or may not be read"
             raise PlanError(
                 f"{gate}: found {uri}, {found} (S3 says {code}); write the URI of the statistics.json of a run that "
                 f"is kept, and let Airflow's role read it (`make iam` allows it). Nothing was spent"

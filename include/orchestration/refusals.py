@@ -1,4 +1,4 @@
-"""Errors that no second try mends are not tried again: the same input gives the same answer, after two more delays."""
+"""Marks deterministic errors as non-retryable."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import ParamSpec, TypeVar
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.jobs.errors import JobError
-from include.scoring.errors import ScoringError
+from include.scoring.errors import BatchInferenceError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def final(function: Callable[P, R]) -> Callable[P, R]:
-    """The function, with our own refusals raised as AirflowFailException, which Airflow does not retry.
+def no_retry(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a function: our own errors become AirflowFailException, which Airflow does not retry.
 
-    Everything else, such as a throttled call or a lost connection, is raised as it is and is retried.
+    Other errors, such as a throttled call or a lost connection, are raised unchanged and are retried.
     """
 
     @functools.wraps(function)
-    def body(*args: P.args, **kwargs: P.kwargs) -> R:
+    def call_without_retry(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return function(*args, **kwargs)
-        except (ScoringError, JobError) as error:
+        except (BatchInferenceError, JobError) as error:
             raise AirflowFailException(f"{type(error).__name__}: {error}") from error
 
-    return body
+    return call_without_retry

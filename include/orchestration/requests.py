@@ -7,129 +7,139 @@ from __future__ import annotations
 
 from typing import Any
 
-from include.orchestration.names import JOINING, PREPROCESSED
+from include.orchestration.names import AWAIT_PREPROCESS, CHOOSE_JOIN
 from include.orchestration.templates import (
     DEPLOYMENT_TAG,
-    from_calibration,
-    from_manifests,
-    from_plan,
-    from_shards,
-    name_of_job,
-    shared_name,
-    types_from_plan,
+    template_calibration_value,
+    template_instance_types,
+    template_job_name,
+    template_mapped_job_value,
+    template_plan_value,
+    template_shard_stat,
+    template_shared_job_name,
 )
 from include.scoring import requests
 from include.scoring.config import Pipeline
 from include.scoring.naming import RunPaths
 from sagemaker_jobs.janitor import DAG_TAG, RUN_ID_TAG, RUN_TAG
 
-RUN_PREFIX = from_plan("run_prefix")
-#: Jobs and models say which run they belong to, for AWS's bill and for finding what a lost run left behind.
+RUN_PREFIX = template_plan_value("run_prefix")
+#: Tags of jobs and models that name their run: for AWS's bill, and to clean up after a lost run.
 TAGS = {
     RUN_TAG: "{{ run_tag(run_id) }}",
     RUN_ID_TAG: "{{ tag_value(run_id) }}",
     DAG_TAG: "{{ dag.dag_id }}",
     DEPLOYMENT_TAG: "{{ deployment() }}",
-    "model": from_plan("model.key"),
+    "model": template_plan_value("model.key"),
 }
 
 
-def processing_config(pipeline: Pipeline) -> dict[str, Any]:
+def build_processing_config(pipeline: Pipeline) -> dict[str, Any]:
     """CreateProcessingJob of `preprocess`."""
-    return requests.processing_request(
+    return requests.build_preprocess_request(
         pipeline,
         requests.ProcessingValues(
-            job_name=name_of_job("preprocess"),
+            job_name=template_job_name("preprocess"),
             run_prefix=RUN_PREFIX,
             tags=TAGS,
-            instance_type=from_plan("preprocess.instance_type"),
-            instance_count=from_plan("preprocess.instance_count"),
-            volume_size_gb=from_plan("preprocess.volume_size_gb"),
-            max_runtime_seconds=from_plan("preprocess.max_runtime_seconds"),
+            instance_type=template_plan_value("preprocess.instance_type"),
+            instance_count=template_plan_value("preprocess.instance_count"),
+            volume_size_gb=template_plan_value("preprocess.volume_size_gb"),
+            max_runtime_seconds=template_plan_value("preprocess.max_runtime_seconds"),
         ),
     )
 
 
-def join_config(pipeline: Pipeline) -> dict[str, Any]:
+def build_join_config(pipeline: Pipeline) -> dict[str, Any]:
     """CreateProcessingJob of `join_job`."""
-    return requests.join_request(
+    return requests.build_join_request(
         pipeline,
         requests.ProcessingValues(
-            job_name=name_of_job("join"),
+            job_name=template_job_name("join"),
             run_prefix=RUN_PREFIX,
             tags=TAGS,
-            instance_type=from_plan("join.job.instance_type"),
-            instance_count=_from_joining("instance_count"),
-            volume_size_gb=from_plan("join.job.volume_size_gb"),
-            max_runtime_seconds=from_plan("join.job.max_runtime_seconds"),
+            instance_type=template_plan_value("join.job.instance_type"),
+            instance_count=_template_join_job_value("instance_count"),
+            volume_size_gb=template_plan_value("join.job.volume_size_gb"),
+            max_runtime_seconds=template_plan_value("join.job.max_runtime_seconds"),
         ),
-        _from_joining("inputs"),
+        _template_join_job_value("inputs"),
     )
 
 
-def _from_joining(key: str) -> str:
-    """What `joining` decided about the job."""
-    return f"{{{{ handed_on(ti, '{JOINING}', 'job').{key} }}}}"
+def _template_join_job_value(key: str) -> str:
+    """Template of a value that `choose_join` pushed for the job."""
+    return f"{{{{ pull_xcom(ti, '{CHOOSE_JOIN}', 'job').{key} }}}}"
 
 
-def transform_config(pipeline: Pipeline) -> dict[str, Any]:
+def build_transform_config(pipeline: Pipeline) -> dict[str, Any]:
     """CreateTransformJob of `transform`, and CreateModel where the pipeline lists containers."""
-    wrote = RunPaths(RUN_PREFIX).job(f"{{{{ handed_on(ti, '{PREPROCESSED}').job_name }}}}")
+    preprocess_paths = RunPaths(RUN_PREFIX).build_job_paths(
+        f"{{{{ pull_xcom(ti, '{AWAIT_PREPROCESS}').job_name }}}}"
+    )
     if pipeline.goals.calibrate == "canary":
-        return _transform_config(
+        return _build_transform_config(
             pipeline,
-            wrote.features,
-            from_calibration("instance_count"),
-            name_of_job("model"),
-            instance_type=from_calibration("instance_types[0]"),
+            preprocess_paths.features,
+            template_calibration_value("instance_count"),
+            template_job_name("model"),
+            instance_type=template_calibration_value("instance_types[0]"),
         )
-    # As many as planned, but never more than there are shards after the rejects are gone.
-    return _transform_config(
-        pipeline, wrote.features, from_shards("transform_instance_count"), name_of_job("model")
+    # As many instances as planned, but no more than there are shards without the rejects.
+    return _build_transform_config(
+        pipeline,
+        preprocess_paths.features,
+        template_shard_stat("transform_instance_count"),
+        template_job_name("model"),
     )
 
 
-def transform_types(pipeline: Pipeline) -> str:
-    """The instance types on which the transform may run, the canary's first where there is one."""
+def template_transform_types(pipeline: Pipeline) -> str:
+    """Template of the transform's instance types, the canary's type first when there is a canary."""
     if pipeline.goals.calibrate == "canary":
-        return from_calibration("instance_types | join(' ')")
-    return types_from_plan("transform")
+        return template_calibration_value("instance_types | join(' ')")
+    return template_instance_types("transform")
 
 
-def canary_config(pipeline: Pipeline) -> dict[str, Any]:
-    """The same for the one shard that was set aside, on one instance."""
-    wrote = RunPaths(RUN_PREFIX).job(f"{{{{ handed_on(ti, '{PREPROCESSED}').job_name }}}}")
-    return _transform_config(pipeline, wrote.canary, "1", name_of_job("model"))
+def build_canary_config(pipeline: Pipeline) -> dict[str, Any]:
+    """CreateTransformJob of the canary shard, on one instance."""
+    preprocess_paths = RunPaths(RUN_PREFIX).build_job_paths(
+        f"{{{{ pull_xcom(ti, '{AWAIT_PREPROCESS}').job_name }}}}"
+    )
+    return _build_transform_config(pipeline, preprocess_paths.canary, "1", template_job_name("model"))
 
 
-def direct_transform_config(pipeline: Pipeline) -> dict[str, Any]:
-    """The same for one of the mapped jobs that read the input by manifests; they share the model."""
-    return _transform_config(
-        pipeline, from_manifests("manifest"), from_manifests("instance_count"), shared_name("model")
+def build_mapped_transform_config(pipeline: Pipeline) -> dict[str, Any]:
+    """CreateTransformJob of one mapped job, which reads the input by its manifest; all share one model."""
+    return _build_transform_config(
+        pipeline,
+        template_mapped_job_value("manifest"),
+        template_mapped_job_value("instance_count"),
+        template_shared_job_name("model"),
     )
 
 
-def _transform_config(
+def _build_transform_config(
     pipeline: Pipeline,
-    source: str,
+    features_uri: str,
     instance_count: str,
     model_name: str,
     *,
-    instance_type: str = from_plan("transform.instance_type"),
+    instance_type: str = template_plan_value("transform.instance_type"),
 ) -> dict[str, Any]:
-    return requests.transform_config(
+    return requests.build_transform_config(
         pipeline,
         requests.TransformValues(
-            job_name=name_of_job("transform"),
+            job_name=template_job_name("transform"),
             model_name=model_name,
             run_prefix=RUN_PREFIX,
             tags=TAGS,
-            features_uri=source,
+            source_uri=features_uri,
             instance_type=instance_type,
             instance_count=instance_count,
-            max_concurrent_transforms=from_plan("transform.max_concurrent_transforms"),
-            max_payload_mb=from_plan("transform.max_payload_mb"),
-            batch_strategy=from_plan("transform.batch_strategy"),
-            model_package=from_plan("model.package"),
+            max_concurrent_transforms=template_plan_value("transform.max_concurrent_transforms"),
+            max_payload_mb=template_plan_value("transform.max_payload_mb"),
+            batch_strategy=template_plan_value("transform.batch_strategy"),
+            model_package=template_plan_value("model.package"),
         ),
     )

@@ -1,7 +1,7 @@
-"""A run as its tasks see it: what `plan` has decided and frozen, and what the tasks have handed on since.
+"""The context of a task instance: the run's plan, its pipeline as planned, and access to XCom and S3.
 
-`plan` alone reads the pipeline's file. What the run does after it follows from plan.json, where the pipeline lies as it
-was: a file that is edited meanwhile is the next run's.
+Only `plan` reads the pipeline's file. Later tasks read the pipeline from plan.json, so an edit of the file takes effect
+in the next run.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
 from include.orchestration import handoffs
-from include.orchestration.gate import SkipRest
+from include.orchestration.gate import SkipDownstream
 from include.orchestration.names import PLAN
-from include.orchestration.storage import Storage, is_gone
+from include.orchestration.storage import Storage, is_not_found
 from include.scoring.config import Pipeline
 from include.scoring.errors import HandoffError
-from include.scoring.naming import RunPaths, name_token
-from include.scoring.plan import CONFIG
+from include.scoring.naming import RunPaths, build_name_token
+from include.scoring.plan import PIPELINE_KEY
 
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """The run of a task instance: `plan` as it was handed on, and the `pipeline` that it froze."""
+    """The run of a task instance: its `plan` from XCom, and its `pipeline` from plan.json."""
 
     ti: Any
     plan: dict[str, Any]
@@ -35,31 +35,31 @@ class RunContext:
 
     @classmethod
     def load(cls, ti: Any, *, shape: str | None = None) -> RunContext:
-        """The run, with its pipeline read from plan.json. `shape` is the parsed DAG's, see `Pipeline.shape`.
+        """The run, with its pipeline read from plan.json. `shape` is the parsed DAG's, see `Pipeline.dag_shape`.
 
         Raises:
-            HandoffError: there is no plan, its document is another plan's, or the DAG has other tasks than planned for.
+            HandoffError: there is no plan, plan.json is of another plan, or the DAG's tasks are not those planned for.
         """
         plan = handoffs.pull_plan(ti)
         storage = Storage(plan["aws_conn_id"], plan["region"])
         pipeline = read_pipeline(storage, plan["run_prefix"], plan["nonce"])
-        # A run by hand that publishes one that was held has done none of the work.
-        if shape is not None and shape != pipeline.shape and plan["run_id"] == ti.run_id:
+        # A run that releases a held run has the plan of that run.
+        if shape is not None and shape != pipeline.dag_shape and plan["run_id"] == ti.run_id:
             raise HandoffError(
                 f"{pipeline.name}.yaml was changed after this run was planned, so that the DAG has other tasks: "
-                f"{shape}; planned was {pipeline.shape}. No further job is started: restore the file and clear this "
-                f"task with all that follows it, or clear `plan` with all that follows it"
+                f"{shape}; planned was {pipeline.dag_shape}. No further job is started: restore the file and clear "
+                f"this task with all that follows it, or clear `plan` with all that follows it"
             )
         return cls(ti, plan, pipeline, storage)
 
     @property
     def nonce(self) -> str:
-        """The mark of all that belongs to this plan."""
+        """The plan's nonce, which marks everything that belongs to the plan."""
         return str(self.plan["nonce"])
 
     @property
     def paths(self) -> RunPaths:
-        """Where the run works."""
+        """The S3 paths of the run."""
         return RunPaths(self.plan["run_prefix"])
 
     def pull(
@@ -73,21 +73,21 @@ class RunContext:
         """See `handoffs.pull`."""
         return handoffs.pull(self.ti, task_id, key, map_indexes=map_indexes, is_optional=is_optional)
 
-    def of_this_plan(self, task_id: str, values: Iterable[Any] | None) -> list[Any]:
-        """See `handoffs.pick`."""
-        return handoffs.pick(self.ti, task_id, values)
+    def filter_by_plan(self, task_id: str, values: Iterable[Any] | None) -> list[Any]:
+        """See `handoffs.filter_by_plan`."""
+        return handoffs.filter_by_plan(self.ti, task_id, values)
 
     def push(self, key: str, value: Mapping[str, Any]) -> None:
-        """Hand on a value beside what the task returns."""
-        self.ti.xcom_push(key=key, value=handoffs.mark(value, self.nonce))
+        """Push an XCom value with the plan's nonce, in addition to the task's return value."""
+        self.ti.xcom_push(key=key, value=handoffs.add_nonce(value, self.nonce))
 
-    def mark(self, document: Mapping[str, Any]) -> dict[str, Any]:
-        """A document of the run whose address does not say of which plan it is, with the plan's nonce."""
-        marked: dict[str, Any] = handoffs.mark(document, self.nonce)
+    def add_nonce(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Add the plan's nonce to a document whose URI does not depend on the plan."""
+        marked: dict[str, Any] = handoffs.add_nonce(document, self.nonce)
         return marked
 
     def read_json(self, uri: str, *, written_by: str) -> Any:
-        """Such a document, which the task `written_by` has written; raises as `check_document`, also if it is gone."""
+        """Read a document that the task `written_by` wrote; raises as `check_document`, also if it is missing."""
         document = _read(self.storage, uri, written_by)
         self.check_document(document, uri, written_by=written_by)
         return document
@@ -104,23 +104,23 @@ class RunContext:
 def read_pipeline(
     storage: Storage, run_prefix: str, nonce: str | None = None, *, job_name: str = ""
 ) -> Pipeline:
-    """The pipeline as the plan below `run_prefix` froze it: the plan of this nonce, or of the job of this name.
+    """The pipeline from plan.json below `run_prefix`, which must be the plan of this nonce, or of the job of this name.
 
     Raises:
-        HandoffError: the plan is gone, or it is another one, or of another version of this package.
+        HandoffError: the plan is missing, is another one, or was written by another version of this package.
     """
     uri = RunPaths(run_prefix).plan
     document = _read(storage, uri, PLAN)
-    if document["nonce"] != nonce and name_token(document["nonce"]) not in job_name:
+    if document["nonce"] != nonce and build_name_token(document["nonce"]) not in job_name:
         raise HandoffError(
             f"{uri} is another plan ({document['nonce'][:6]}) than this task's"
             f"{'' if nonce is None else f' ({nonce[:6]})'}: `plan` has run again; clear `plan` with all that follows it"
         )
     try:
-        return Pipeline.model_validate(document[CONFIG])
+        return Pipeline.model_validate(document[PIPELINE_KEY])
     except (KeyError, ValidationError) as error:
         raise HandoffError(
-            f"{uri} was written by another version of this package, which this one cannot carry on with "
+            f"{uri} was written by another version of this package, which this version cannot continue "
             f"({type(error).__name__}): clear `plan` with all that follows it, or start a new run"
         ) from error
 
@@ -129,26 +129,26 @@ def _read(storage: Storage, uri: str, written_by: str) -> Any:
     try:
         return storage.read_json(uri)
     except ClientError as error:
-        if is_gone(error):
+        if is_not_found(error):
             raise HandoffError(
-                f"{uri} is gone, which `{written_by}` wrote: clear `{written_by}` with all that follows it, or start "
-                f"a new run"
+                f"{uri}, which `{written_by}` wrote, no longer exists: clear `{written_by}` with all that follows "
+                f"it, or start a new run"
             ) from error
         raise
 
 
-def with_run(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A task's body: called with the RunContext of its task instance, and its value marked with the plan's nonce.
+def provide_run_context(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a task function: it is called with the RunContext, and its return value gets the plan's nonce.
 
-    Airflow calls it with the pipeline's name and, for tasks before the publishing, the shape of the parsed DAG.
+    Airflow passes the pipeline's name and, to the tasks before `checks`, the shape of the parsed DAG.
     """
 
     @functools.wraps(function)
-    def body(pipeline: str, *args: Any, ti: Any, shape: str | None = None, **kwargs: Any) -> Any:  # noqa: ARG001 - in the plan
+    def call_with_run(pipeline: str, *args: Any, ti: Any, shape: str | None = None, **kwargs: Any) -> Any:  # noqa: ARG001 - in the plan
         run = RunContext.load(ti, shape=shape)
         value = function(run, *args, **kwargs)
-        if isinstance(value, SkipRest):
-            return SkipRest(handoffs.mark(value.value, run.nonce), value.reason, value.until)
-        return handoffs.mark(value, run.nonce)
+        if isinstance(value, SkipDownstream):
+            return SkipDownstream(handoffs.add_nonce(value.value, run.nonce), value.reason, value.until)
+        return handoffs.add_nonce(value, run.nonce)
 
-    return body
+    return call_with_run

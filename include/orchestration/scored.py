@@ -1,7 +1,7 @@
-"""scored.json: the jobs, counts and joined parts of a run, which is all that judging, publishing and reporting need.
+"""Builds scored.json: the jobs, counts and joined parts of a run, which is all that checks, publish and report need.
 
-It is written once the rows are proved to be all of them. From then on a run can be published by another one, when
-Airflow may not know this one's tasks any more.
+It is written when the counts are reconciled. From then on another run can publish this one, even when Airflow no longer
+has this one's tasks.
 """
 
 from __future__ import annotations
@@ -10,170 +10,200 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from include.orchestration.job_outputs import JobOutputs, check_unchanged, read_json
-from include.orchestration.measure import work_of
+from include.orchestration.job_outputs import JobOutputs, check_unchanged, read_unchanged_json
+from include.orchestration.measure import read_instance_activity
 from include.orchestration.names import (
+    AWAIT_JOIN_JOB,
+    AWAIT_PREPROCESS,
+    AWAIT_TRANSFORM,
     CALIBRATE,
-    JOIN_JOB_DONE,
-    JOINED,
-    JOINING,
-    PREPROCESSED,
-    SHARDS,
-    TRANSFORMED,
+    CHOOSE_JOIN,
+    COLLECT_PARTS,
+    COLLECT_SHARDS,
 )
 from include.orchestration.run_context import RunContext
-from include.orchestration.shard_sources import canaried, mended_shards
+from include.orchestration.shard_sources import read_canary_job, read_merged_shards
 from include.orchestration.storage import Storage
 from include.scoring.errors import ReconciliationError
 from include.scoring.naming import RunPaths
-from include.scoring.reconciliation import Reconciled, reconcile
-from include.scoring.requests import manifest_uris
-from include.scoring.several_jobs import together
+from include.scoring.reconciliation import Reconciliation, reconcile
+from include.scoring.requests import list_manifest_uris
+from include.scoring.several_jobs import merge_jobs
 from include.scoring.shards import read_manifests
 
 
-def document(
+def build_scored_document(
     *,
     jobs: Mapping[str, Any],
-    facts: Mapping[str, Any],
+    shard_stats: Mapping[str, Any],
     parts: Sequence[Mapping[str, Any]],
-    transformed: Mapping[str, Any],
-    reconciled: Reconciled,
+    transform_job: Mapping[str, Any],
+    reconciled: Reconciliation,
     resized: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """scored.json. `jobs` maps a stage to its finished job, with what its instances did; `resized` is what a canary
-    changed of the plan."""
+    """scored.json. `jobs` maps a stage to its finished job, with its instances' activity; `resized` is what a canary
+    changed in the plan."""
     return {
         "version": 1,
         "jobs": dict(jobs),
-        "facts": dict(facts),
+        "facts": dict(shard_stats),
         "parts": list(parts),
-        "transformed": dict(transformed),
+        "transformed": dict(transform_job),
         "reconciled": asdict(reconciled),
         "resized": resized,
     }
 
 
-def scored_run(run: RunContext, joined: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def build_scored_run(run: RunContext, joined_parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """scored.json of a run with preprocessing.
 
     Raises:
         ReconciliationError: records in are not records rejected plus rows joined, or parts are of different jobs.
     """
-    config, storage, plan = run.pipeline, run.storage, run.plan
-    preprocessed, transformed = run.pull(PREPROCESSED), run.pull(TRANSFORMED)
-    facts = run.pull(SHARDS, "facts")
-    parts = parts_of(joined, facts, preprocessed["job_name"], transformed["job_name"])
-    refused = {shard: each["refused"] for shard, each in mended_shards(storage, transformed).items()}
-    reconciled = reconciled_run(
-        storage, plan, preprocessed, parts, refused, set_aside=set_aside_features(storage, plan, facts)
-    )
-    # `preprocess` measures itself; what the model's containers did is read from their logs.
-    own = {"busy_seconds": facts["busy_seconds"], "instances": facts.get("instances")}
-    jobs = {
-        "preprocess": {**preprocessed, **own},
-        "transform": {**transformed, **work_of(config.aws_conn_id, config.region, transformed)},
+    pipeline, storage, plan = run.pipeline, run.storage, run.plan
+    preprocess_job, transform_job = run.pull(AWAIT_PREPROCESS), run.pull(AWAIT_TRANSFORM)
+    shard_stats = run.pull(COLLECT_SHARDS, "shard_stats")
+    parts = select_parts(joined_parts, shard_stats, preprocess_job["job_name"], transform_job["job_name"])
+    refused_by_shard = {
+        shard: each["refused"] for shard, each in read_merged_shards(storage, transform_job).items()
     }
-    if canary := canaried(run, facts):
-        # Both are the stage: its records, its cost and its rate are those of all shards.
-        measured = {**canary, **work_of(config.aws_conn_id, config.region, canary)}
-        jobs["transform"] = together([measured, jobs["transform"]])
-    if join := join_job_of(run):
+    reconciled = reconcile_run(
+        storage,
+        plan,
+        preprocess_job,
+        parts,
+        refused_by_shard,
+        canary_features=list_canary_features(storage, plan, shard_stats),
+    )
+    # `preprocess` measures itself; the activity of the model's containers is read from their logs.
+    measured_times = {"busy_seconds": shard_stats["busy_seconds"], "instances": shard_stats.get("instances")}
+    jobs = {
+        "preprocess": {**preprocess_job, **measured_times},
+        "transform": {
+            **transform_job,
+            **read_instance_activity(pipeline.aws_conn_id, pipeline.region, transform_job),
+        },
+    }
+    if canary := read_canary_job(run, shard_stats):
+        # Both jobs together are the stage: its records, its cost and its rate are those of all shards.
+        measured = {**canary, **read_instance_activity(pipeline.aws_conn_id, pipeline.region, canary)}
+        jobs["transform"] = merge_jobs([measured, jobs["transform"]])
+    if join := read_join_job(run):
         jobs["join"] = join
-    return document(
+    return build_scored_document(
         jobs=jobs,
-        facts=facts,
+        shard_stats=shard_stats,
         parts=parts,
-        transformed=transformed,
+        transform_job=transform_job,
         reconciled=reconciled,
         resized=run.pull(CALIBRATE, is_optional=True),
     )
 
 
-def join_job_of(run: RunContext) -> dict[str, Any] | None:
-    """The job that joined this run; None where Airflow's workers did.
+def read_join_job(run: RunContext) -> dict[str, Any] | None:
+    """The job that joined this run; None when Airflow's workers joined it.
 
-    A job of before a clear, after which the run took the other branch, stays known to Airflow and is none of it.
+    When a cleared run takes the other branch, Airflow keeps the XCom of the earlier job, which is not used.
     """
-    if run.pull(JOINING, "job", is_optional=True) is None:
+    if run.pull(CHOOSE_JOIN, "job", is_optional=True) is None:
         return None
-    return {**run.pull(JOIN_JOB_DONE), "busy_seconds": run.pull(JOINED, "facts")["busy_seconds"]}
+    return {**run.pull(AWAIT_JOIN_JOB), "busy_seconds": run.pull(COLLECT_PARTS, "join_stats")["busy_seconds"]}
 
 
-def parts_of(
-    joined: Iterable[Mapping[str, Any]], facts: Mapping[str, Any], preprocess_job: str, transform_job: str
+def select_parts(
+    joined_parts: Iterable[Mapping[str, Any]],
+    shard_stats: Mapping[str, Any],
+    preprocess_job: str,
+    transform_job: str,
 ) -> list[Mapping[str, Any]]:
     """The parts that were joined from these two jobs.
 
-    A join that was cleared away, because a later run of `shards` gave fewer groups, leaves its result in Airflow; its
-    jobs are others.
+    When `collect_shards` runs again and gives fewer groups, Airflow keeps the results of the joins that are gone; they
+    name other jobs.
 
     Raises:
-        ReconciliationError: a shard is in two parts, or `shards` has not read what `preprocess` wrote last.
+        ReconciliationError: a shard is in two parts, or `collect_shards` read the output of an earlier `preprocess`.
     """
-    if facts["preprocess_job"] != preprocess_job:
+    if shard_stats["preprocess_job"] != preprocess_job:
         raise ReconciliationError(
-            f"`shards` read what {facts['preprocess_job']} wrote, but `preprocess` has run again as {preprocess_job}; "
-            f"clear `shards` and all that follows it"
+            f"`collect_shards` read what {shard_stats['preprocess_job']} wrote, but `preprocess` has run again as "
+            f"{preprocess_job}; clear `collect_shards` and all that follows it"
         )
     current = (preprocess_job, transform_job)
-    parts = [part for part in joined if (part["preprocess_job"], part["transform_job"]) == current]
+    parts = [part for part in joined_parts if (part["preprocess_job"], part["transform_job"]) == current]
     seen: set[str] = set()
     for part in parts:
-        twice = seen.intersection(part["shards"])
-        if twice:
+        repeated = seen.intersection(part["shards"])
+        if repeated:
             raise ReconciliationError(
-                f"shard {min(twice)} is in two parts, {part['uri']} among them", min(twice)
+                f"shard {min(repeated)} is in two parts, {part['uri']} among them", min(repeated)
             )
         seen.update(part["shards"])
     return parts
 
 
-def set_aside_features(storage: Storage, plan: Mapping[str, Any], facts: Mapping[str, Any]) -> set[str]:
-    """URIs of the features that `shards` has moved for a canary."""
-    if not facts.get("canary"):
+def list_canary_features(
+    storage: Storage, plan: Mapping[str, Any], shard_stats: Mapping[str, Any]
+) -> set[str]:
+    """URIs of the features that `collect_shards` moved for a canary."""
+    if not shard_stats.get("canary"):
         return set()
-    wrote = RunPaths(plan["run_prefix"]).job(facts["preprocess_job"])
-    shards = storage.read_json(wrote.shards)["shards"]
+    preprocess_paths = RunPaths(plan["run_prefix"]).build_job_paths(shard_stats["preprocess_job"])
+    shards = storage.read_json(preprocess_paths.shards)["shards"]
     return {
-        f"{wrote.root}{each['features_key']}" for each in shards if each["name"] == facts["canary"]["shard"]
+        f"{preprocess_paths.root}{each['features_key']}"
+        for each in shards
+        if each["name"] == shard_stats["canary"]["shard"]
     }
 
 
-def reconciled_run(
+def reconcile_run(
     storage: Storage,
     plan: Mapping[str, Any],
-    preprocessed: Mapping[str, Any],
+    preprocess_job: Mapping[str, Any],
     parts: Iterable[Mapping[str, Any]],
-    refused: Mapping[str, int],
-    set_aside: Collection[str] = (),
-) -> Reconciled:
-    """The counts of the run, which add up: per object, per shard and in all. `refused`: records that the model could
-    not take, by shard; `set_aside`: features that were moved for a canary.
+    refused_by_shard: Mapping[str, int],
+    canary_features: Collection[str] = (),
+) -> Reconciliation:
+    """The counts of the run, checked per object, per shard and in all. `refused_by_shard`: records that the model
+    refused; `canary_features`: features that were moved for a canary.
 
     Raises:
-        ReconciliationError, ManifestError: they do not, or what `preprocess` wrote was changed since.
+        ReconciliationError, ManifestError: they do not add up, or the output of `preprocess` was changed.
     """
     paths = RunPaths(plan["run_prefix"])
-    written, wrote = JobOutputs.of(storage, preprocessed), paths.job(preprocessed["job_name"])
-    # The transform has read the features by itself. A canary's shard was taken from among them.
-    check_unchanged(storage, [each for each in written.below(wrote.features) if each.uri not in set_aside])
-    found = read_manifests(
-        [read_json(storage, each) for each in written.below(wrote.manifest)],
-        hosts=preprocessed["instance_count"],
+    preprocess_outputs, preprocess_paths = (
+        JobOutputs.read(storage, preprocess_job),
+        paths.build_job_paths(preprocess_job["job_name"]),
+    )
+    # The transform reads the features without our checks. A canary's shard was moved out of them.
+    check_unchanged(
+        storage,
+        [
+            each
+            for each in preprocess_outputs.list_below(preprocess_paths.features)
+            if each.uri not in canary_features
+        ],
+    )
+    manifests = read_manifests(
+        [
+            read_unchanged_json(storage, each)
+            for each in preprocess_outputs.list_below(preprocess_paths.manifests)
+        ],
+        host_count=preprocess_job["instance_count"],
     )
     return reconcile(
-        found,
+        manifests,
         {shard: rows for part in parts for shard, rows in part["shards"].items()},
-        objects=manifest_uris(storage.read_json(paths.input_manifest)),
-        refused=refused,
+        objects=list_manifest_uris(storage.read_json(paths.input_manifest)),
+        refused_records=refused_by_shard,
     )
 
 
-def profile_of(storage: Storage, paths: RunPaths, scored: Mapping[str, Any]) -> dict[str, Any]:
+def read_profile(storage: Storage, paths: RunPaths, scored: Mapping[str, Any]) -> dict[str, Any]:
     """The merged profile of the records: `columns`, and `groups` by sensitive column; empty without preprocessing."""
     job = scored["facts"]["preprocess_job"]
     if job is None:
         return {"columns": {}, "groups": {}}
-    profile: dict[str, Any] = storage.read_json(paths.job(job).merged_profile)
+    profile: dict[str, Any] = storage.read_json(paths.build_job_paths(job).merged_profile)
     return profile

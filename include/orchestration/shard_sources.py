@@ -1,4 +1,4 @@
-"""Where in S3 the records and the predictions of each shard are, for whatever puts them side by side."""
+"""Finds the records and the predictions of each shard in S3, for the join."""
 
 from __future__ import annotations
 
@@ -8,8 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from include.orchestration.job_outputs import JobOutputs, StoredObject, read_listing
-from include.orchestration.names import CANARIED, PREPROCESSED, SHARDS, TRANSFORM, TRANSFORMED
+from include.orchestration.job_outputs import JobOutputs, StoredObject, read_verified
+from include.orchestration.names import (
+    AWAIT_CANARY,
+    AWAIT_PREPROCESS,
+    AWAIT_TRANSFORM,
+    COLLECT_SHARDS,
+    TRANSFORM,
+)
 from include.orchestration.run_context import RunContext
 from include.orchestration.storage import Storage
 from include.scoring.errors import ReconciliationError
@@ -18,7 +24,7 @@ from include.scoring.naming import JobPaths
 
 @dataclass(frozen=True, slots=True)
 class ShardSource:
-    """One shard: so many bytes of records, with these columns, and the answers to them."""
+    """One shard: its records, their columns and size in bytes, and the predictions for them."""
 
     name: str
     records: StoredObject
@@ -27,70 +33,76 @@ class ShardSource:
     bytes: int
 
 
-def shard_sources(run: RunContext) -> list[ShardSource]:
+def read_shard_sources(run: RunContext) -> list[ShardSource]:
     """The shards of the run, in their order.
 
     Raises:
-        ReconciliationError: the answers are to what another run of `preprocess` wrote, or a shard has none.
+        ReconciliationError: the predictions are for the output of another run of `preprocess`, or a shard has none.
     """
-    storage, facts, transformed = run.storage, run.pull(SHARDS, "facts"), run.pull(TRANSFORMED)
-    wrote = run.paths.job(facts["preprocess_job"])
-    check_same_run(run.pull(TRANSFORM, "spec"), wrote)
-    written = JobOutputs.of(storage, run.pull(PREPROCESSED))
-    canary = canaried(run, facts)
-    answers = [JobOutputs.of(storage, job) for job in (canary, transformed) if job]
-    mended = mended_shards(storage, transformed)
+    storage, shard_stats, transform_job = (
+        run.storage,
+        run.pull(COLLECT_SHARDS, "shard_stats"),
+        run.pull(AWAIT_TRANSFORM),
+    )
+    preprocess_paths = run.paths.build_job_paths(shard_stats["preprocess_job"])
+    check_features_origin(run.pull(TRANSFORM, "spec"), preprocess_paths)
+    preprocess_outputs = JobOutputs.read(storage, run.pull(AWAIT_PREPROCESS))
+    canary = read_canary_job(run, shard_stats)
+    transform_outputs = [JobOutputs.read(storage, job) for job in (canary, transform_job) if job]
+    merged_shards = read_merged_shards(storage, transform_job)
 
     def source_of(shard: Mapping[str, Any]) -> ShardSource:
-        again = mended.get(shard["name"])
-        answer = f"{Path(shard['features_key']).name}.out"
+        merged = merged_shards.get(shard["name"])
+        output_name = f"{Path(shard['features_key']).name}.out"
         return ShardSource(
             name=str(shard["name"]),
-            records=StoredObject(*again["records_object"])
-            if again
-            else written.find(f"{wrote.root}{shard['records_key']}"),
-            predictions=StoredObject(*again["predictions_object"])
-            if again
-            else next((each for each in answers if each.has(answer)), answers[-1]).named(answer),
+            records=StoredObject(*merged["records_object"])
+            if merged
+            else preprocess_outputs.find(f"{preprocess_paths.root}{shard['records_key']}"),
+            predictions=StoredObject(*merged["predictions_object"])
+            if merged
+            else next(
+                (each for each in transform_outputs if each.has_output(output_name)), transform_outputs[-1]
+            ).find_output(output_name),
             columns=shard["columns"],
             bytes=int(shard["bytes"]),
         )
 
-    return [source_of(shard) for shard in storage.read_json(wrote.shards)["shards"]]
+    return [source_of(shard) for shard in storage.read_json(preprocess_paths.shards)["shards"]]
 
 
-def canaried(run: RunContext, facts: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The job that transformed one shard of this run first, or None.
+def read_canary_job(run: RunContext, shard_stats: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The job that transformed the canary shard of this run, or None.
 
-    `shards` says whether there is one: a `canaried` that is skipped, after a clear, keeps what it handed on before.
+    `collect_shards` decides whether there is one: after a clear, a skipped `await_canary` keeps its earlier value.
     """
-    found: dict[str, Any] | None = run.pull(CANARIED) if facts.get("canary") else None
+    found: dict[str, Any] | None = run.pull(AWAIT_CANARY) if shard_stats.get("canary") else None
     return found
 
 
-def mended_shards(storage: Storage, transformed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The shards that were transformed in pieces and put together again, by name.
+def read_merged_shards(storage: Storage, transform_job: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The shards that were transformed in pieces and merged again, by name.
 
-    For each, its records and answers as they were written (`records_object`, `predictions_object`: URI, size, ETag and
-    the job), how many these are (`records`), and how many the model refused (`refused`).
+    For each: its records and predictions as they were written (`records_object`, `predictions_object`: URI, size, ETag
+    and the job), their number (`records`), and the number that the model refused (`refused`).
     """
-    settled = transformed.get("settled")
-    if settled is None:
+    resolved = transform_job.get("resolution")
+    if resolved is None:
         return {}
-    body = read_listing(storage, settled["document"], settled["sha256"], transformed["job_name"])
-    shards: dict[str, dict[str, Any]] = json.loads(body)["shards"]
+    content = read_verified(storage, resolved["document"], resolved["sha256"], transform_job["job_name"])
+    shards: dict[str, dict[str, Any]] = json.loads(content)["shards"]
     return shards
 
 
-def check_same_run(spec: Mapping[str, Any], wrote: JobPaths) -> None:
-    """Refuse to put records beside the answers to others: names of shards are the same in each run of `preprocess`.
+def check_features_origin(transform_spec: Mapping[str, Any], preprocess_paths: JobPaths) -> None:
+    """Check that the transform read the features of this preprocess job: shard names are the same in each run of it.
 
     Raises:
-        ReconciliationError: the transform was asked to read what another job wrote.
+        ReconciliationError: the transform was asked to read the output of another job.
     """
-    read = spec["request"]["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
-    if read != wrote.features:
+    read = transform_spec["request"]["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
+    if read != preprocess_paths.features:
         raise ReconciliationError(
-            f"the transform read {read}, but `shards` counted what lies below {wrote.root}; one of them was run again "
-            f"without the other: clear `transform` and all that follows it"
+            f"the transform read {read}, but `collect_shards` counted {preprocess_paths.root}; one of them was run "
+            f"again without the other: clear `transform` and all that follows it"
         )

@@ -1,4 +1,4 @@
-"""Outcomes by group of the sensitive columns: who is rejected, what is predicted, who is selected, and how unequally.
+"""Reports outcomes by group of the sensitive columns: rejects, predictions and selection, and how unequal they are.
 
 `difference` is the largest figure of a group minus the smallest, `ratio` the smallest divided by the largest: 1 is
 equal treatment, and below 0.8 is where the four-fifths rule of the US Uniform Guidelines (29 CFR 1607.4) looks closer.
@@ -9,45 +9,52 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-#: Records that could not be read are of no group; they are shown, and compared with nothing.
+#: Unreadable records belong to no group; they are reported, but not compared.
 UNREADABLE = "(unreadable)"
 
 
-def group_report(
+def build_group_report(
     rejects: Mapping[str, Mapping[str, Any]],
     scored: Mapping[str, Mapping[str, Any]],
     selected: Mapping[str, Any] | None,
 ) -> list[dict[str, Any]]:
-    """One entry for each sensitive column, JSON-safe; what is not known is None.
+    """One entry for each sensitive column, JSON-safe; unknown values are None.
 
     `rejects` are the counts of preprocessing by column and group, `scored` those of the join, `selected` says in the
     pipeline's words what was counted as selected.
     """
-    return [_column(column, counts, scored.get(column, {}), selected) for column, counts in rejects.items()]
+    return [
+        _report_column(column, counts, scored.get(column, {}), selected) for column, counts in rejects.items()
+    ]
 
 
-def _column(
+def _report_column(
     column: str,
     rejects: Mapping[str, Any],
     scored: Mapping[str, Any],
     selected: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    groups = [_group(label, rejects.get(label), scored.get(label)) for label in sorted({*rejects, *scored})]
+    groups = [
+        _report_group(label, rejects.get(label), scored.get(label)) for label in sorted({*rejects, *scored})
+    ]
     compared = [group for group in groups if group["group"] != UNREADABLE]
     predictions = sorted({name for group in groups for name in group["mean_prediction"]})
     return {
         "column": column,
         "groups": groups,
-        "rejected_share": _spread(group["rejected_share"] for group in compared),
+        "rejected_share": _measure_spread(group["rejected_share"] for group in compared),
         "mean_prediction": {
-            name: _spread(group["mean_prediction"].get(name) for group in compared) for name in predictions
+            name: _measure_spread(group["mean_prediction"].get(name) for group in compared)
+            for name in predictions
         },
         "selected": None if selected is None else dict(selected),
-        "selection_rate": _spread(group["selection_rate"] for group in compared),
+        "selection_rate": _measure_spread(group["selection_rate"] for group in compared),
     }
 
 
-def _group(label: str, rejects: Mapping[str, Any] | None, scored: Mapping[str, Any] | None) -> dict[str, Any]:
+def _report_group(
+    label: str, rejects: Mapping[str, Any] | None, scored: Mapping[str, Any] | None
+) -> dict[str, Any]:
     records = rejects["records"] if rejects else 0
     rejected = rejects["rejected"] if rejects else 0
     rows = scored["rows"] if scored else 0
@@ -69,8 +76,8 @@ def _group(label: str, rejects: Mapping[str, Any] | None, scored: Mapping[str, A
     }
 
 
-def _spread(figures: Iterable[float | None]) -> dict[str, float | None]:
-    """How unequal the figures are; None where fewer than two are known, or a ratio means nothing."""
+def _measure_spread(figures: Iterable[float | None]) -> dict[str, float | None]:
+    """Difference and ratio of the figures; None where fewer than two are known, or a ratio is not defined."""
     known = [figure for figure in figures if figure is not None]
     if len(known) < 2:
         return {"difference": None, "ratio": None}
@@ -79,20 +86,20 @@ def _spread(figures: Iterable[float | None]) -> dict[str, float | None]:
     return {"difference": most - least, "ratio": 1.0 if least == most else ratio}
 
 
-def rejected_against_the_rest(groups: Mapping[str, Any], least_records: int) -> dict[str, float]:
+def compare_rejected_shares(groups: Mapping[str, Any], min_records: int) -> dict[str, float]:
     """By group, its rejected share as a multiple of that of all other groups together; infinity where theirs is 0.
 
-    Groups with fewer records are left out, as are those whose record could not be read.
+    Groups with fewer than `min_records` records, and unreadable records, are excluded.
     """
-    told = {label: counts for label, counts in groups.items() if label != UNREADABLE}
-    records = sum(counts["records"] for counts in told.values())
-    rejected = sum(counts["rejected"] for counts in told.values())
-    found: dict[str, float] = {}
-    for label, counts in told.items():
+    readable_groups = {label: counts for label, counts in groups.items() if label != UNREADABLE}
+    records = sum(counts["records"] for counts in readable_groups.values())
+    rejected = sum(counts["rejected"] for counts in readable_groups.values())
+    ratios: dict[str, float] = {}
+    for label, counts in readable_groups.items():
         others = records - counts["records"]
-        if counts["records"] < least_records or others < least_records:
+        if counts["records"] < min_records or others < min_records:
             continue
         share = counts["rejected"] / counts["records"]
         of_others = (rejected - counts["rejected"]) / others
-        found[label] = share / of_others if of_others else (float("inf") if share else 1.0)
-    return found
+        ratios[label] = share / of_others if of_others else (float("inf") if share else 1.0)
+    return ratios

@@ -1,6 +1,6 @@
-"""The published data as a table of a Glue data catalog: its columns, and the partition that one run is.
+"""Builds the Glue table of the published data: its columns, and the partition of each run.
 
-A partition is what stands in the output's URI as Hive writes it: `date={date}` makes the column `date`.
+Partition keys come from the output's URI in Hive's form: `date={date}` is the partition key `date`.
 """
 
 from __future__ import annotations
@@ -9,21 +9,21 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from include.scoring.s3uri import as_folder
+from include.scoring.s3uri import ensure_trailing_slash
 
 _PARTITION = re.compile(r"([a-z_][a-z0-9_]*)=\{\w+\}")
-#: What Glue calls a type of ours.
-TYPES = {"string": "string", "integer": "bigint", "float": "double", "json": "string"}
+#: Glue type by column type.
+GLUE_TYPES = {"string": "string", "integer": "bigint", "float": "double", "json": "string"}
 _PARQUET = "org.apache.hadoop.hive.ql.io.parquet"
-#: Input format, output format and SerDe by format of the published files, as Athena documents them. There is none for
-#: CSV that knows quotes and empty numbers both.
-FORMATS: Mapping[str, tuple[str, str, str]] = {
+#: Input format, output format and SerDe by format of the published files, as Athena documents them. None of the SerDes
+#: for CSV supports both quotes and empty numbers.
+STORAGE_FORMATS: Mapping[str, tuple[str, str, str]] = {
     "parquet": (
         f"{_PARQUET}.MapredParquetInputFormat",
         f"{_PARQUET}.MapredParquetOutputFormat",
         f"{_PARQUET}.serde.ParquetHiveSerDe",
     ),
-    "jsonl": (
+    "jsonlines": (
         "org.apache.hadoop.mapred.TextInputFormat",
         "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat",
         "org.openx.data.jsonserde.JsonSerDe",
@@ -31,34 +31,34 @@ FORMATS: Mapping[str, tuple[str, str, str]] = {
 }
 
 
-def check_catalog(output_uri: str, file_format: str, columns: Mapping[str, str]) -> None:
+def check_glue_table(output_uri: str, file_format: str, columns: Mapping[str, str]) -> None:
     """Raise ValueError when the output cannot be a partitioned table of the catalog.
 
     `columns` are those of the published rows, with their types.
     """
-    if file_format not in FORMATS:
+    if file_format not in STORAGE_FORMATS:
         raise ValueError(
-            f"output.catalog: found join.format {file_format}; allowed are {' and '.join(FORMATS)}, because no table "
-            f"of the catalog reads {file_format} with quotes and missing numbers"
+            f"output.glue_table: found join.format {file_format}; allowed are {' and '.join(STORAGE_FORMATS)}, "
+            f"because no table of the catalog reads {file_format} with quotes and missing numbers"
         )
-    root, keys = layout(output_uri)
+    root, keys = parse_table_location(output_uri)
     if not keys or f"{root}{'/'.join(f'{key}={{}}' for key in keys)}/" != re.sub(
-        r"\{\w+\}", "{}", as_folder(output_uri)
+        r"\{\w+\}", "{}", ensure_trailing_slash(output_uri)
     ):
         raise ValueError(
-            f"output.catalog: found output.uri {output_uri!r}; allowed is one whose last folders are partitions, such "
-            f"as s3://bucket/scored/date={{date}}/, with placeholders nowhere else"
+            f"output.glue_table: found output.uri {output_uri!r}; allowed is one whose last folders are partitions, "
+            f"such as s3://bucket/scored/date={{date}}/, with placeholders nowhere else"
         )
     twice = sorted(set(keys) & {name.lower() for name in columns})
     if twice:
         raise ValueError(
-            f"output.catalog: found {twice[0]!r} as a partition of output.uri and as a column; rename the column"
+            f"output.glue_table: found {twice[0]!r} as a partition of output.uri and as a column; rename the column"
         )
 
 
-def layout(output_uri: str) -> tuple[str, tuple[str, ...]]:
-    """The folder of the whole table, and its partition keys, from a pipeline's output URI."""
-    folder = as_folder(output_uri)
+def parse_table_location(output_uri: str) -> tuple[str, tuple[str, ...]]:
+    """The location of the table, and its partition keys, from a pipeline's output URI."""
+    folder = ensure_trailing_slash(output_uri)
     segments = folder.rstrip("/").split("/")
     first = next(
         (number for number, segment in enumerate(segments) if _PARTITION.fullmatch(segment)), len(segments)
@@ -67,10 +67,10 @@ def layout(output_uri: str) -> tuple[str, tuple[str, ...]]:
     return "/".join(segments[:first]) + "/", keys
 
 
-def partition_values(output_uri: str, template: str) -> list[str] | None:
-    """The values of the partition keys in a run's own output URI; None when it is no partition of the table."""
-    root, keys = layout(template)
-    folder = as_folder(output_uri)
+def parse_partition_values(output_uri: str, output_template: str) -> list[str] | None:
+    """The values of the partition keys in the output URI of a run; None when it is not a partition of the table."""
+    root, keys = parse_table_location(output_template)
+    folder = ensure_trailing_slash(output_uri)
     if not folder.startswith(root):
         return None
     segments = folder.removeprefix(root).rstrip("/").split("/")
@@ -79,9 +79,11 @@ def partition_values(output_uri: str, template: str) -> list[str] | None:
     return [segment.partition("=")[2] for segment in segments]
 
 
-def table_input(name: str, template: str, file_format: str, columns: Mapping[str, str]) -> dict[str, Any]:
-    """Glue's TableInput of the whole table."""
-    root, keys = layout(template)
+def build_table_input(
+    name: str, output_template: str, file_format: str, columns: Mapping[str, str]
+) -> dict[str, Any]:
+    """Glue's TableInput."""
+    root, keys = parse_table_location(output_template)
     return {
         "Name": name,
         "TableType": "EXTERNAL_TABLE",
@@ -90,17 +92,17 @@ def table_input(name: str, template: str, file_format: str, columns: Mapping[str
             "classification": "parquet" if file_format == "parquet" else "json",
         },
         "PartitionKeys": [{"Name": key, "Type": "string"} for key in keys],
-        "StorageDescriptor": storage_descriptor(root, file_format, columns),
+        "StorageDescriptor": build_storage_descriptor(root, file_format, columns),
     }
 
 
-def storage_descriptor(location: str, file_format: str, columns: Mapping[str, str]) -> dict[str, Any]:
+def build_storage_descriptor(location: str, file_format: str, columns: Mapping[str, str]) -> dict[str, Any]:
     """Glue's StorageDescriptor of a table or of one partition."""
-    reads, writes, serde = FORMATS[file_format]
+    input_format, output_format, serde = STORAGE_FORMATS[file_format]
     return {
-        "Columns": [{"Name": name.lower(), "Type": TYPES[kind]} for name, kind in columns.items()],
+        "Columns": [{"Name": name.lower(), "Type": GLUE_TYPES[kind]} for name, kind in columns.items()],
         "Location": location,
-        "InputFormat": reads,
-        "OutputFormat": writes,
+        "InputFormat": input_format,
+        "OutputFormat": output_format,
         "SerdeInfo": {"SerializationLibrary": serde},
     }

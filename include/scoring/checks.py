@@ -1,4 +1,4 @@
-"""Judging a run by its pipeline's gates: one sentence for each, and whether the run may be published."""
+"""Evaluates a run's quality gates: one result and sentence for each, and whether the run may be published."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from include.scoring.bias import rejected_against_the_rest
-from include.scoring.drift import p_value, population_stability_index, present
-from include.scoring.errors import HeldError
+from include.scoring.bias import compare_rejected_shares
+from include.scoring.drift import compute_p_value, compute_population_stability_index, drop_nulls
+from include.scoring.errors import RunHeldError
 from include.scoring.gates import (
     PREVIOUS,
     ConstantGate,
@@ -22,19 +22,19 @@ from include.scoring.gates import (
     RowsGate,
 )
 
-#: passed; warned and held: the gate was breached; unknown: there is nothing to compare with yet.
+#: passed; warned or held: the gate was breached; unknown: there is nothing to compare with yet.
 Outcome = Literal["passed", "warned", "held", "unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """What a run is judged by.
+class GateInputs:
+    """The figures that gates are evaluated on.
 
     Attributes:
         statistics: of the run's predictions (`include/jobs/prediction_statistics.py`).
         groups: counts of preprocessing by sensitive column and group.
-        rows_before: rows of the runs published before, the latest last.
-        references: the statistics that drift is measured against, by `against` of the gate; None: there are none yet.
+        rows_before: rows of earlier published runs, the latest last.
+        references: by `against` of the gate, the statistics that drift is measured against; None if there are none yet.
     """
 
     statistics: Mapping[str, Any]
@@ -44,8 +44,8 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What one gate found: figures, and a sentence about them."""
+class GateResult:
+    """The outcome of one gate: its figures, and a sentence about them."""
 
     gate: str
     column: str | None
@@ -54,8 +54,8 @@ class Verdict:
     sentence: str
     figures: Mapping[str, float | None]
 
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-safe: a figure without bound becomes None."""
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-safe: an infinite figure becomes None."""
         figures = {
             name: None if value is None or math.isinf(value) else value
             for name, value in self.figures.items()
@@ -70,148 +70,149 @@ class Verdict:
         }
 
 
-def judge(gates: Sequence[Gate], evidence: Evidence) -> list[Verdict]:
-    """The verdict of each gate, in their order."""
-    return [_judge(gate, evidence) for gate in gates]
+def evaluate_gates(gates: Sequence[Gate], inputs: GateInputs) -> list[GateResult]:
+    """Evaluate each gate, in order."""
+    return [_evaluate_gate(gate, inputs) for gate in gates]
 
 
-def check_held(run_id: str, verdicts: Sequence[Verdict]) -> None:
+def check_not_held(run_id: str, results: Sequence[GateResult]) -> None:
     """Raise HeldError when a gate holds the run."""
-    held = [verdict.sentence for verdict in verdicts if verdict.outcome == "held"]
+    held = [verdict.sentence for verdict in results if verdict.outcome == "held"]
     if held:
-        raise HeldError(run_id, tuple(held))
+        raise RunHeldError(run_id, tuple(held))
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """Whether a gate is breached (None: there is nothing to judge), and what was seen."""
+class _Finding:
+    """Whether a gate is breached (None: there is nothing to evaluate), with a sentence and figures."""
 
     breached: bool | None
     sentence: str
     figures: Mapping[str, float | None]
 
 
-def _judge(gate: Gate, evidence: Evidence) -> Verdict:
-    if (
-        not isinstance(gate, RowsGate | GroupRejectsGate)
-        and gate.column not in evidence.statistics["columns"]
-    ):
-        # A held run that is published after its pipeline's predictions were given other names.
-        found = _Found(None, f"{gate.column}: the run has no such predictions", {})
+def _evaluate_gate(gate: Gate, inputs: GateInputs) -> GateResult:
+    if not isinstance(gate, RowsGate | GroupRejectsGate) and gate.column not in inputs.statistics["columns"]:
+        # A held run that is published after its pipeline's predictions were renamed.
+        finding = _Finding(None, f"{gate.column}: the run has no such predictions", {})
     else:
-        found = _JUDGES[type(gate)](gate, evidence)
-    outcome: Outcome = "unknown" if found.breached is None else "passed"
-    if found.breached:
+        finding = _EVALUATORS[type(gate)](gate, inputs)
+    outcome: Outcome = "unknown" if finding.breached is None else "passed"
+    if finding.breached:
         outcome = "held" if gate.then == "hold" else "warned"
-    return Verdict(
-        gate.gate, getattr(gate, "column", None), gate.then, outcome, found.sentence, found.figures
+    return GateResult(
+        gate.gate, getattr(gate, "column", None), gate.then, outcome, finding.sentence, finding.figures
     )
 
 
-def _nulls(gate: NullsGate, evidence: Evidence) -> _Found:
-    profile = evidence.statistics["columns"][gate.column]
+def _nulls(gate: NullsGate, inputs: GateInputs) -> _Finding:
+    profile = inputs.statistics["columns"][gate.column]
     whole = profile["count"] + profile["nulls"]
     share = profile["nulls"] / whole if whole else 0.0
-    return _Found(
-        share > gate.most,
+    return _Finding(
+        share > gate.max_share,
         f"{gate.column}: {profile['nulls']:,} of {whole:,} predictions are missing ({share:.2%}, "
-        f"allowed {gate.most:.2%})",
+        f"allowed {gate.max_share:.2%})",
         {"share": share},
     )
 
 
-def _range(gate: RangeGate, evidence: Evidence) -> _Found:
-    profile = evidence.statistics["columns"][gate.column]
+def _range(gate: RangeGate, inputs: GateInputs) -> _Finding:
+    profile = inputs.statistics["columns"][gate.column]
     if not profile["count"]:
-        return _Found(None, f"{gate.column}: there is no prediction to judge", {})
+        return _Finding(None, f"{gate.column}: there is no prediction to check", {})
     least, most = profile["min"], profile["max"]
     breached = (gate.min is not None and least < gate.min) or (gate.max is not None and most > gate.max)
     low = "any" if gate.min is None else f"{gate.min:g}"
     high = "any" if gate.max is None else f"{gate.max:g}"
-    return _Found(
+    return _Finding(
         breached,
         f"{gate.column}: predictions lie between {least:g} and {most:g} (allowed {low} to {high})",
         {"min": least, "max": most},
     )
 
 
-def _constant(gate: ConstantGate, evidence: Evidence) -> _Found:
-    profile = evidence.statistics["columns"][gate.column]
-    if profile["count"] < gate.rows:
-        return _Found(None, f"{gate.column}: {profile['count']:,} predictions are too few to judge", {})
+def _constant(gate: ConstantGate, inputs: GateInputs) -> _Finding:
+    profile = inputs.statistics["columns"][gate.column]
+    if profile["count"] < gate.min_rows:
+        return _Finding(None, f"{gate.column}: {profile['count']:,} predictions are too few to check", {})
     if profile["kind"] == "number":
         same, value = profile["min"] == profile["max"], f"{profile['min']:g}"
     else:
         same, value = len(profile["values"]) == 1 and not profile["others"], next(iter(profile["values"]))
     said = f"all {profile['count']:,} predictions are {value}" if same else "predictions differ"
-    return _Found(same, f"{gate.column}: {said}", {})
+    return _Finding(same, f"{gate.column}: {said}", {})
 
 
-def _rows(gate: RowsGate, evidence: Evidence) -> _Found:
-    rows = int(evidence.statistics["rows"])
-    last = list(evidence.rows_before[-gate.runs :])
+def _rows(gate: RowsGate, inputs: GateInputs) -> _Finding:
+    rows = int(inputs.statistics["rows"])
+    last = list(inputs.rows_before[-gate.runs :])
     median = statistics.median(last) if last else 0
     if not median:
-        return _Found(None, f"{rows:,} rows; no run was published before", {"rows": rows})
+        return _Finding(None, f"{rows:,} rows; no run was published before", {"rows": rows})
     ratio = rows / median
-    breached = (gate.least is not None and ratio < gate.least) or (
-        gate.most is not None and ratio > gate.most
+    breached = (gate.min_ratio is not None and ratio < gate.min_ratio) or (
+        gate.max_ratio is not None and ratio > gate.max_ratio
     )
-    allowed = " to ".join("any" if bound is None else f"{bound:g}" for bound in (gate.least, gate.most))
+    allowed = " to ".join(
+        "any" if bound is None else f"{bound:g}" for bound in (gate.min_ratio, gate.max_ratio)
+    )
     of = "the last published run" if len(last) == 1 else f"the last {len(last)} published runs"
-    return _Found(
+    return _Finding(
         breached,
         f"{rows:,} rows are {ratio:.2f} times the {median:,.0f} of {of} (allowed {allowed})",
         {"rows": rows, "median": median, "ratio": ratio},
     )
 
 
-def _drift(gate: DriftGate, evidence: Evidence) -> _Found:
-    reference = evidence.references.get(gate.against)
+def _drift(gate: DriftGate, inputs: GateInputs) -> _Finding:
+    reference = inputs.references.get(gate.against)
     what = "the run published before" if gate.against == PREVIOUS else gate.against
-    now = evidence.statistics["columns"][gate.column]
+    now = inputs.statistics["columns"][gate.column]
     before = None if reference is None else reference["columns"].get(gate.column)
     if reference is None or before is None or before["kind"] != now["kind"]:
-        return _Found(None, f"{gate.column}: {what} has no such predictions to compare with", {})
+        return _Finding(None, f"{gate.column}: {what} has no such predictions to compare with", {})
     if not before["count"] or not now["count"]:
-        return _Found(None, f"{gate.column}: there are no predictions to compare", {})
+        return _Finding(None, f"{gate.column}: there are no predictions to compare", {})
     if now["kind"] == "number" and before["sketch"]["gamma"] != now["sketch"]["gamma"]:
-        return _Found(None, f"{gate.column}: {what} was counted in other buckets, by another version", {})
+        return _Finding(None, f"{gate.column}: {what} was counted in other buckets, by another version", {})
     figures: dict[str, float | None] = {}
     said: list[str] = []
     breached = False
-    if gate.psi is not None:
-        index = figures["psi"] = population_stability_index(before, now)
-        breached |= index > gate.psi
-        said.append(f"PSI {index:.3f} (allowed {gate.psi:g})")
-    if gate.p_value is not None:
-        samples = [present(of["sample"]["columns"][gate.column]) for of in (reference, evidence.statistics)]
-        p = figures["p_value"] = p_value(now["kind"], *samples)
-        breached |= p < gate.p_value
+    if gate.max_psi is not None:
+        index = figures["psi"] = compute_population_stability_index(before, now)
+        breached |= index > gate.max_psi
+        said.append(f"PSI {index:.3f} (allowed {gate.max_psi:g})")
+    if gate.min_p_value is not None:
+        samples = [drop_nulls(of["sample"]["columns"][gate.column]) for of in (reference, inputs.statistics)]
+        p = figures["p_value"] = compute_p_value(now["kind"], *samples)
+        breached |= p < gate.min_p_value
         test = "Kolmogorov-Smirnov" if now["kind"] == "number" else "chi-squared"
-        said.append(f"{test} p = {p:.2g} (allowed from {gate.p_value:g})")
-    return _Found(breached, f"{gate.column} beside {what}: {', '.join(said)}", figures)
+        said.append(f"{test} p = {p:.2g} (allowed from {gate.min_p_value:g})")
+    return _Finding(breached, f"{gate.column} compared with {what}: {', '.join(said)}", figures)
 
 
-def _group_rejects(gate: GroupRejectsGate, evidence: Evidence) -> _Found:
-    ratios = rejected_against_the_rest(evidence.groups.get(gate.column, {}), gate.records)
+def _group_rejects(gate: GroupRejectsGate, inputs: GateInputs) -> _Finding:
+    ratios = compare_rejected_shares(inputs.groups.get(gate.column, {}), gate.min_records)
     if not ratios:
-        return _Found(None, f"{gate.column}: no two groups have {gate.records:,} records to compare", {})
+        return _Finding(
+            None, f"{gate.column}: no two groups have {gate.min_records:,} records to compare", {}
+        )
     worst = max(ratios, key=lambda label: (ratios[label], label))
     ratio = ratios[worst]
-    counts = evidence.groups[gate.column][worst]
+    counts = inputs.groups[gate.column][worst]
     times = (
         "and none of the others are" if math.isinf(ratio) else f"{ratio:.2f} times the share of the others"
     )
-    return _Found(
-        ratio > gate.most_ratio,
+    return _Finding(
+        ratio > gate.max_ratio,
         f"{gate.column} {worst}: {counts['rejected']:,} of {counts['records']:,} records are rejected by rules, "
-        f"{times} (allowed {gate.most_ratio:g} times)",
+        f"{times} (allowed {gate.max_ratio:g} times)",
         {"ratio": ratio},
     )
 
 
-_JUDGES: Mapping[type, Callable[[Any, Evidence], _Found]] = {
+_EVALUATORS: Mapping[type, Callable[[Any, GateInputs], _Finding]] = {
     NullsGate: _nulls,
     RangeGate: _range,
     ConstantGate: _constant,

@@ -1,42 +1,53 @@
-"""Collects, while a plan is made, who chose what and the sentence that says so."""
+"""Collects, while a run is planned, who chose which field of the plan, and the sentence that explains it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from include.scoring.cluster import Sized, StageWork
-from include.scoring.messages import count, is_or_are
+from include.scoring.cluster import SizedStage, StageWorkload
+from include.scoring.messages import conjugate_be, format_count
 
 
 @dataclass(slots=True)
-class Choices:
-    """Sentences in the order in which choices were made; `chosen_by` maps a field of the plan to who chose
-    it: `trigger form`, `pipeline` or `plan`.
+class PlanLog:
+    """The sentences of a plan, in order; `chosen_by` maps a plan field to who chose it.
+
+    That is `trigger form`, `pipeline` or `plan`.
     """
 
     sentences: list[str] = field(default_factory=list)
     chosen_by: dict[str, str] = field(default_factory=dict)
 
-    def note(self, sentence: str) -> None:
-        """Add a sentence about no single choice."""
+    def add(self, sentence: str) -> None:
+        """Add a sentence that explains no single plan field."""
         self.sentences.append(sentence)
 
-    def choose(self, name: str, who: str, sentence: str) -> None:
-        """Record who chose the field `name`, and why."""
-        self.chosen_by[name] = who
+    def record(self, plan_field: str, chooser: str, sentence: str) -> None:
+        """Record who chose `plan_field`, and add the sentence that explains it."""
+        self.chosen_by[plan_field] = chooser
         self.sentences.append(sentence)
 
-    def cluster(self, stage: StageWork, chosen: Sized, *, unit: str, typed_type: bool, reason: str) -> None:
-        """Say which instances a stage got. `reason` is why these many, where no person typed the number."""
-        name, kind = stage.name, chosen.option.instance_type
-        self.chosen_by[f"{name}.instance_type"] = "trigger form" if typed_type else "pipeline"
-        who, why = "plan", reason
-        if stage.fixed is not None:
-            who, why = "trigger form", f"the trigger form said {stage.fixed}"
-            if chosen.count < stage.fixed:
-                why += f", lowered because there {is_or_are(stage.units)} only {count(stage.units, unit)}"
-        elif chosen.count == stage.units < stage.max_instances:
-            why += f", and there {is_or_are(stage.units)} only {count(stage.units, unit)}"
-        named = f"; the trigger form said {kind}" if typed_type else ""
-        sentence = f"{name.capitalize()} uses {chosen.count} × {kind}, because {why}{named}."
-        self.choose(f"{name}.instance_count", who, sentence)
+    def record_cluster(
+        self,
+        workload: StageWorkload,
+        sized_stage: SizedStage,
+        *,
+        unit: str,
+        is_type_requested: bool,
+        reason: str,
+    ) -> None:
+        """Record the instances of a stage. `reason` explains their number where the trigger form does not set it."""
+        stage_name, instance_type = workload.name, sized_stage.option.instance_type
+        self.chosen_by[f"{stage_name}.instance_type"] = "trigger form" if is_type_requested else "pipeline"
+        chooser, why_count = "plan", reason
+        maximum = f"there {conjugate_be(workload.max_parallelism)} only {format_count(workload.max_parallelism, unit)}"
+        if workload.requested_instance_count is not None:
+            chooser, why_count = "trigger form", f"the trigger form said {workload.requested_instance_count}"
+            if sized_stage.instance_count < workload.requested_instance_count:
+                why_count += f", lowered because {maximum}"
+        elif sized_stage.instance_count == workload.max_parallelism < workload.max_instances:
+            why_count += f", and {maximum}"
+        type_clause = f"; the trigger form said {instance_type}" if is_type_requested else ""
+        cluster = f"{sized_stage.instance_count} × {instance_type}"
+        sentence = f"{stage_name.capitalize()} uses {cluster}, because {why_count}{type_clause}."
+        self.record(f"{stage_name}.instance_count", chooser, sentence)

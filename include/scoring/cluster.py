@@ -1,4 +1,4 @@
-"""The smallest cluster that meets the goals of a run, by one formula.
+"""Models time and cost of clusters, and chooses the one that meets the goals of a run, by one formula.
 
     wall(n) = start + largest share of the work / rate        cost(n) = n × wall(n) × price
 
@@ -16,18 +16,18 @@ from operator import le
 from typing import Literal, NamedTuple
 
 from include.scoring.history import Rate, Stage
-from include.scoring.sizing import hashed_excess, shards_per_instance
+from include.scoring.sizing import choose_shards_per_instance, estimate_hash_skew
 
-# A request to S3 and one to the model that are paid for each object, however small it is.
+# One request to S3 and one to the model for each object, however small it is.
 SECONDS_PER_OBJECT = 0.05
-# Airflow's own tasks around the two jobs: planning, joining, publishing, and the waits between.
-OTHER_SECONDS = 60.0
+# Airflow's own tasks around the jobs: planning, joining, publishing, and the waits between them.
+AIRFLOW_OVERHEAD_SECONDS = 60.0
 
-Prefer = Literal["cost", "speed"]
+Preference = Literal["cost", "speed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
+class InstanceOption:
     """One instance type for one stage.
 
     `dollars_per_second` is None when the price is unknown, `quota` None when the account's is.
@@ -39,76 +39,76 @@ class Option:
     quota: int | None = None
 
 
-def instances_for(work: float, option: Option, seconds: float) -> int:
-    """The fewest instances that work through so many bytes in so many seconds, start-up aside; at least 1."""
-    return max(1, math.ceil(work / (option.rate.bytes_per_second * seconds)))
+def count_instances_needed(work_bytes: float, option: InstanceOption, seconds: float) -> int:
+    """The fewest instances that process `work_bytes` in `seconds`, start-up excluded; at least 1."""
+    return max(1, math.ceil(work_bytes / (option.rate.bytes_per_second * seconds)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StageWork:
-    """What a stage has to do, and within which limits.
+class StageWorkload:
+    """The work of a stage, and its limits.
 
-    `units` is how many instances can have work at all: objects, or shards. `largest` is the part in bytes that cannot
-    be divided among instances. `fixed` is a count that a person typed.
+    `max_parallelism` is how many instances can have work at all: one per object or shard. `largest_object_bytes` cannot
+    be divided among instances. `requested_instance_count` is the number from the trigger form.
 
-    How objects come to instances is not documented, so the slow end allows for a hash: `hashed` says that the units are
-    equal shards, `squares` is the sum of the squared sizes of objects that are not. `doubt` says how far the
-    expectation itself goes towards that end: 0 for an even load, 1 for a hash.
+    AWS does not document how objects are assigned to instances, so the slow end assumes a hash. `has_equal_shards` says
+    that all objects are of the same size; else `sum_squared_bytes` is the sum of their squared sizes. `skew_weight`
+    moves the expected time from an even load (0) to that of a hash (1).
 
-    `objects` are as many round trips as there are objects that lie there already. With `lists` each instance is a job
-    of its own with a list of objects that is ours: the bytes in the fullest list for 1, 2, … instances.
+    `object_count` counts existing objects, each of which costs a round trip. With `largest_list_bytes` each instance is
+    a job of its own that reads a list of objects: the bytes in the fullest list for 1, 2, … instances.
 
-    `within` is for a stage that is not worth weighing every count: no fewer than do the work in so many seconds, where
-    the limits allow, and from there twice as many each time.
+    With `target_seconds` not every count is weighed: the fewest instances that finish in that time, where the limits
+    allow, then twice as many each time.
     """
 
     name: Stage
     bytes: int
-    units: int
+    max_parallelism: int
     max_instances: int
-    options: tuple[Option, ...]
-    largest: int = 0
-    fixed: int | None = None
-    hashed: bool = False
-    squares: float = 0.0
-    doubt: float = 0.0
-    objects: int = 0
-    lists: tuple[int, ...] = ()
-    within: float | None = None
+    options: tuple[InstanceOption, ...]
+    largest_object_bytes: int = 0
+    requested_instance_count: int | None = None
+    has_equal_shards: bool = False
+    sum_squared_bytes: float = 0.0
+    skew_weight: float = 0.0
+    object_count: int = 0
+    largest_list_bytes: tuple[int, ...] = ()
+    target_seconds: float | None = None
 
-    def most(self, option: Option) -> int:
+    def get_instance_limit(self, option: InstanceOption) -> int:
         """The most instances of this type that pipeline and account allow."""
         return self.max_instances if option.quota is None else min(self.max_instances, option.quota)
 
-    def counts(self, option: Option) -> Sequence[int]:
+    def list_instance_counts(self, option: InstanceOption) -> Sequence[int]:
         """The counts to choose from of instances of this type, in ascending order."""
-        most = min(self.most(option), self.units)
-        if self.fixed is not None:
-            return [min(self.fixed, most)]
-        if self.within is None:
-            return range(1, most + 1)
-        least = min(most, instances_for(self.bytes, option, self.within))
-        return sorted({*(least << times for times in range((most // least).bit_length())), most})
+        limit = min(self.get_instance_limit(option), self.max_parallelism)
+        if self.requested_instance_count is not None:
+            return [min(self.requested_instance_count, limit)]
+        if self.target_seconds is None:
+            return range(1, limit + 1)
+        least = min(limit, count_instances_needed(self.bytes, option, self.target_seconds))
+        return sorted({*(least << times for times in range((limit // least).bit_length())), limit})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sized:
-    """A stage on so many instances of a type: expected seconds that it runs, at the rate and at its margin.
+class SizedStage:
+    """A stage on `instance_count` instances of a type: the expected running time, and that at the rate's margins.
 
-    `even` is how many of the instance-seconds are billed: all, unless instances are jobs that end on their own.
+    `billed_share` is the part of the instance-seconds that is billed: 1, unless instances are jobs of their own.
     """
 
-    option: Option
-    count: int
+    option: InstanceOption
+    instance_count: int
     seconds: float
-    slowest: float
-    fastest: float
-    even: float = 1.0
+    slowest_seconds: float
+    fastest_seconds: float
+    billed_share: float = 1.0
 
     @property
     def billed_seconds(self) -> float:
         """Instance-seconds."""
-        return self.count * self.seconds * self.even
+        return self.instance_count * self.seconds * self.billed_share
 
     @property
     def dollars(self) -> float | None:
@@ -117,164 +117,177 @@ class Sized:
         return None if price is None else self.billed_seconds * price
 
 
-class Choice(NamedTuple):
+class ClusterPlan(NamedTuple):
     """All stages of a run. Seconds are from the start of the run to its end, provisioning and Airflow included.
 
-    `slowest` and `fastest` are the ends of the rates' margins; `billed_seconds` are instance-seconds; `dollars` is None
-    when a price is unknown. A tuple, since a large limit makes ten thousand of them.
+    `slowest_seconds` and `fastest_seconds` are the ends of the rates' margins; `billed_seconds` are instance-seconds;
+    `dollars` is None when a price is unknown. A tuple, since a large limit gives ten thousand of them.
     """
 
-    stages: tuple[Sized, ...]
+    stages: tuple[SizedStage, ...]
     seconds: float
-    slowest: float
-    fastest: float
+    slowest_seconds: float
+    fastest_seconds: float
     billed_seconds: float
     dollars: float | None
 
 
-def combined(stages: tuple[Sized, ...]) -> Choice:
-    """The stages one after another."""
-    seconds = slowest = fastest = OTHER_SECONDS
+def combine_stages(stages: tuple[SizedStage, ...]) -> ClusterPlan:
+    """Time and cost of the stages one after another."""
+    seconds = slowest = fastest = AIRFLOW_OVERHEAD_SECONDS
     billed = 0.0
     dollars: float | None = 0.0
     for stage in stages:
         rate = stage.option.rate
         seconds += stage.seconds + rate.provisioning_seconds
-        slowest += stage.slowest + rate.provisioning_seconds * (1 + rate.margin)
-        fastest += stage.fastest + rate.provisioning_seconds * (1 - rate.margin)
-        instance_seconds = stage.count * stage.seconds * stage.even
+        slowest += stage.slowest_seconds + rate.provisioning_seconds * (1 + rate.margin)
+        fastest += stage.fastest_seconds + rate.provisioning_seconds * (1 - rate.margin)
+        instance_seconds = stage.instance_count * stage.seconds * stage.billed_share
         billed += instance_seconds
         price = stage.option.dollars_per_second
         dollars = None if dollars is None or price is None else dollars + instance_seconds * price
-    return Choice(stages, seconds, slowest, fastest, billed, dollars)
+    return ClusterPlan(stages, seconds, slowest, fastest, billed, dollars)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goals:
-    """What a run asks of its clusters; `seconds` is the time to its deadline."""
+    """What a run asks of its clusters."""
 
-    seconds: float | None = None
+    seconds_to_deadline: float | None = None
     budget: float | None = None
-    prefer: Prefer = "cost"
+    prefer: Preference = "cost"
 
 
-def sized(work: StageWork, option: Option, count: int) -> Sized:
-    """What the formula gives for `count` instances, each with an equal share, or the part that cannot be divided."""
+def size_stage(workload: StageWorkload, option: InstanceOption, instance_count: int) -> SizedStage:
+    """Apply the formula to `instance_count` instances, each with an equal share or with the largest object."""
     rate = option.rate
-    trips = work.objects * SECONDS_PER_OBJECT / count
-    if work.lists:
-        return _sized_by_lists(work, option, count, trips)
-    even = max(work.bytes / count, work.largest) / rate.bytes_per_second
-    slow_share = max(_hashed_bytes(work, count, even), work.largest) / rate.bytes_per_second + trips
-    share = even + trips + work.doubt * (slow_share - even - trips)
-    return Sized(
+    request_seconds = workload.object_count * SECONDS_PER_OBJECT / instance_count
+    if workload.largest_list_bytes:
+        return _size_by_lists(workload, option, instance_count, request_seconds)
+    even = max(workload.bytes / instance_count, workload.largest_object_bytes) / rate.bytes_per_second
+    slow_share = (
+        max(_estimate_largest_share(workload, instance_count, even), workload.largest_object_bytes)
+        / rate.bytes_per_second
+        + request_seconds
+    )
+    share = even + request_seconds + workload.skew_weight * (slow_share - even - request_seconds)
+    return SizedStage(
         option=option,
-        count=count,
+        instance_count=instance_count,
         seconds=rate.start_seconds + share,
-        slowest=rate.start_seconds * (1 + rate.margin) + slow_share / (1 - rate.margin),
-        fastest=rate.start_seconds * (1 - rate.margin) + share / (1 + rate.margin),
+        slowest_seconds=rate.start_seconds * (1 + rate.margin) + slow_share / (1 - rate.margin),
+        fastest_seconds=rate.start_seconds * (1 - rate.margin) + share / (1 + rate.margin),
     )
 
 
-def _sized_by_lists(work: StageWork, option: Option, count: int, trips: float) -> Sized:
-    """Each list is a job of its own: the stage ends with the fullest, and each is billed for its own time."""
+def _size_by_lists(
+    workload: StageWorkload, option: InstanceOption, instance_count: int, request_seconds: float
+) -> SizedStage:
+    """Each list is a job: the stage ends with the fullest list, and each job is billed for its own time."""
     rate = option.rate
-    share = work.lists[count - 1] / rate.bytes_per_second + trips
-    mean = work.bytes / count / rate.bytes_per_second + trips
-    return Sized(
+    share = workload.largest_list_bytes[instance_count - 1] / rate.bytes_per_second + request_seconds
+    mean = workload.bytes / instance_count / rate.bytes_per_second + request_seconds
+    return SizedStage(
         option=option,
-        count=count,
+        instance_count=instance_count,
         seconds=rate.start_seconds + share,
-        slowest=rate.start_seconds * (1 + rate.margin) + share / (1 - rate.margin),
-        fastest=rate.start_seconds * (1 - rate.margin) + share / (1 + rate.margin),
-        even=(rate.start_seconds + mean) / (rate.start_seconds + share),
+        slowest_seconds=rate.start_seconds * (1 + rate.margin) + share / (1 - rate.margin),
+        fastest_seconds=rate.start_seconds * (1 - rate.margin) + share / (1 + rate.margin),
+        billed_share=(rate.start_seconds + mean) / (rate.start_seconds + share),
     )
 
 
-def _hashed_bytes(work: StageWork, count: int, share: float) -> float:
-    """Bytes that the fullest instance is expected to get, where objects are hashed to instances."""
-    even = work.bytes / count
-    if work.hashed:
-        return even * hashed_excess(min(count * shards_per_instance(share), work.units), count)
-    # The maximum of `count` sums of randomly assigned sizes, each of variance squares / count, as a Gaussian estimate.
-    return min(even + math.sqrt(2 * math.log(count) * work.squares / count), float(work.bytes))
+def _estimate_largest_share(workload: StageWorkload, instance_count: int, working_seconds: float) -> float:
+    """Bytes that the instance with the largest share is expected to get if objects are hashed to instances."""
+    even = workload.bytes / instance_count
+    if workload.has_equal_shards:
+        return even * estimate_hash_skew(
+            min(instance_count * choose_shards_per_instance(working_seconds), workload.max_parallelism),
+            instance_count,
+        )
+    # Gaussian estimate of the maximum of `instance_count` sums of randomly assigned sizes, each of variance
+    # sum_squared_bytes / instance_count.
+    return min(
+        even + math.sqrt(2 * math.log(instance_count) * workload.sum_squared_bytes / instance_count),
+        float(workload.bytes),
+    )
 
 
-def choices(stages: Sequence[StageWork]) -> Iterator[Choice]:
+def enumerate_cluster_plans(stages: Sequence[StageWorkload]) -> Iterator[ClusterPlan]:
     """Every combination of type and count within the limits that may be the best of them.
 
     Types without a price only where there are no others.
     """
     per_stage = [
         [
-            sized(stage, option, count)
-            for option in _comparable(stage.options)
-            for count in stage.counts(option)
+            size_stage(stage, option, count)
+            for option in _keep_priced(stage.options)
+            for count in stage.list_instance_counts(option)
         ]
         for stage in stages
     ]
     priced = all(each.dollars is not None for candidates in per_stage for each in candidates)
-    return map(combined, product(*(_worth_combining(candidates, priced) for candidates in per_stage)))
+    return map(combine_stages, product(*(_drop_dominated(candidates, priced) for candidates in per_stage)))
 
 
-def _worth_combining(candidates: Sequence[Sized], priced: bool) -> list[Sized]:
-    """Without those that take as long as another, or longer, and cost no less: of several types that is most of them.
+def _drop_dominated(candidates: Sequence[SizedStage], priced: bool) -> list[SizedStage]:
+    """Drop candidates that take as long as another, or longer, and cost no less: with several types that is most.
 
     Three stages of some hundred candidates each would else be millions of combinations.
     """
-    judged = [_judged_by(each, priced) for each in candidates]
+    keys = [_comparison_key(each, priced) for each in candidates]
     kept: list[int] = []
     # In this order whatever is as good as a candidate in every respect comes before it.
-    for at in sorted(range(len(judged)), key=judged.__getitem__):
-        if not any(all(map(le, judged[better], judged[at])) for better in kept):
+    for at in sorted(range(len(keys)), key=keys.__getitem__):
+        if not any(all(map(le, keys[better], keys[at])) for better in kept):
             kept.append(at)
     return [candidates[at] for at in sorted(kept)]
 
 
-def _judged_by(stage: Sized, priced: bool) -> tuple[float, ...]:
-    """Its part in all that a choice is judged by, less is better: seconds, at the slow end too, and what `_cost` is."""
+def _comparison_key(stage: SizedStage, priced: bool) -> tuple[float, ...]:
+    """The figures by which candidates are compared, less is better: seconds, seconds at the slow end, and cost."""
     rate, dollars = stage.option.rate, stage.dollars
     return (
         stage.seconds + rate.provisioning_seconds,
-        stage.slowest + rate.provisioning_seconds * (1 + rate.margin),
+        stage.slowest_seconds + rate.provisioning_seconds * (1 + rate.margin),
         dollars if priced and dollars is not None else stage.billed_seconds,
     )
 
 
-def best(stages: Sequence[StageWork], goals: Goals) -> Choice | None:
-    """The choice that meets the goals and is preferred, or None when none does.
+def choose_best(stages: Sequence[StageWorkload], goals: Goals) -> ClusterPlan | None:
+    """The preferred cluster plan among those that meet the goals, or None when none does.
 
     A deadline should hold at the slow end of the rates' margins. Where no cluster gives that, one that meets it at the
     expected rate is taken, and of those the fastest.
     """
-    limit = math.inf if goals.seconds is None else goals.seconds
+    limit = math.inf if goals.seconds_to_deadline is None else goals.seconds_to_deadline
 
-    def within() -> Iterator[Choice]:
-        return (choice for choice in choices(stages) if _affordable(choice, goals))
+    def list_affordable() -> Iterator[ClusterPlan]:
+        return (choice for choice in enumerate_cluster_plans(stages) if _is_affordable(choice, goals))
 
-    safe = (choice for choice in within() if choice.slowest <= limit)
-    found = min(safe, key=_preference(goals.prefer), default=None)
-    if found is not None or goals.seconds is None:
+    safe = (choice for choice in list_affordable() if choice.slowest_seconds <= limit)
+    found = min(safe, key=_build_sort_key(goals.prefer), default=None)
+    if found is not None or goals.seconds_to_deadline is None:
         return found
-    tight = (choice for choice in within() if choice.seconds <= limit)
-    return min(tight, key=lambda choice: (choice.slowest, _cost(choice)), default=None)
+    in_time = (choice for choice in list_affordable() if choice.seconds <= limit)
+    return min(in_time, key=lambda choice: (choice.slowest_seconds, _cost(choice)), default=None)
 
 
-def _comparable(options: Sequence[Option]) -> Sequence[Option]:
+def _keep_priced(options: Sequence[InstanceOption]) -> Sequence[InstanceOption]:
     priced = [option for option in options if option.dollars_per_second is not None]
     return priced or options[:1]
 
 
-def _affordable(choice: Choice, goals: Goals) -> bool:
+def _is_affordable(choice: ClusterPlan, goals: Goals) -> bool:
     return goals.budget is None or choice.dollars is None or choice.dollars <= goals.budget
 
 
-def _cost(choice: Choice) -> float:
-    """Dollars, else instance-seconds: within one plan prices are known for all choices or for none."""
+def _cost(choice: ClusterPlan) -> float:
+    """Dollars, else instance-seconds: within one run prices are known for all cluster plans or for none."""
     return choice.billed_seconds if choice.dollars is None else choice.dollars
 
 
-def _preference(prefer: Prefer) -> Callable[[Choice], tuple[float, float]]:
+def _build_sort_key(prefer: Preference) -> Callable[[ClusterPlan], tuple[float, float]]:
     if prefer == "speed":
         return lambda choice: (choice.seconds, _cost(choice))
     return lambda choice: (_cost(choice), choice.seconds)

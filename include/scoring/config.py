@@ -1,7 +1,6 @@
-"""A pipeline file as nouns that cannot be wrong: `load_pipeline(path)` gives a frozen `Pipeline` or a
-PipelineError.
+"""Loads a pipeline file: `load_pipeline(path)` returns a validated, frozen `Pipeline` or raises PipelineError.
 
-Nothing downstream checks again what is checked here, and nothing here reads anything but the file.
+All rules over the file are checked here and nowhere else; nothing but the file is read.
 """
 
 from __future__ import annotations
@@ -11,28 +10,28 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from include.scoring.addresses import among_run_files, below_input
-from include.scoring.catalog import check_catalog
-from include.scoring.direct import refuse_what_needs_preprocess
+from include.scoring.addresses import find_overlap_with_input, find_overlap_with_run_files
+from include.scoring.catalog import check_glue_table
+from include.scoring.direct import check_without_preprocess
 from include.scoring.errors import PipelineError
-from include.scoring.explain import explain
-from include.scoring.filters import pairing_problem
+from include.scoring.explain import format_validation_error
+from include.scoring.filters import find_data_processing_problem
 from include.scoring.gates import Gate, check_gates
 from include.scoring.history import STAGES, Stage
 from include.scoring.notices import NotifySection
-from include.scoring.output_columns import check_output_columns, kept_columns
+from include.scoring.output_columns import check_output_columns, select_output_columns
 from include.scoring.preparation import (
     ColumnBaseline,
     FunctionSection,
     ImputeStep,
     SensitiveColumn,
-    check_preparation,
+    check_cleaning,
 )
-from include.scoring.rules import DuplicatesRule, Noun, Rule, check_rules
+from include.scoring.rules import DuplicatesRule, FrozenModel, Rule, check_rules
 from include.scoring.schedule import check_schedule
 from include.scoring.sections import (
-    MAX_PAYLOAD_TIMES_CONCURRENCY,
-    PIPELINE_MAX_PAYLOAD_MB,
+    INFERENCE_PIPELINE_MAX_PAYLOAD_MB,
+    MAX_PAYLOAD_MB_IN_FLIGHT,
     ROLE_PATTERN,
     FeaturesSection,
     FixedS3Uri,
@@ -47,15 +46,15 @@ from include.scoring.sections import (
     S3Uri,
     StageLimits,
     TransformSection,
-    default_payload_mb,
+    get_default_max_payload_mb,
 )
 from include.scoring.security import SecuritySection, check_volume_key
 from include.scoring.tags import TagKey, TagValue
 from include.scoring.yaml_file import read_yaml
 
 
-class Pipeline(Noun):
-    """One model that scores data on a schedule."""
+class Pipeline(FrozenModel):
+    """A pipeline: one model that scores data on a schedule."""
 
     name: str = Field(
         pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$",
@@ -83,39 +82,39 @@ class Pipeline(Noun):
         default=30,
         ge=1,
         le=3650,
-        description="Days after which the janitor deletes the files that a run keeps below work; null keeps them for "
-        "ever. What was published and the last reported run stay.",
+        description="Days after which the janitor deletes the files of a run below work; null keeps them. Published "
+        "files and the last reported run are never deleted.",
     )
     input: InputSection
     output: OutputSection
     rules: tuple[Rule, ...] = Field(
-        default=(), description="What a record must satisfy, tried in this order."
+        default=(), description="Rules that a record must pass, applied in this order."
     )
     max_rejected: int | float | None = Field(
         default=None,
         ge=0,
-        description="Most records that may be rejected: a count such as 100, or a share such as 0.05.",
+        description="Maximum number of rejects: a count such as 100, or a share of the records such as 0.05.",
     )
     baseline: dict[str, ColumnBaseline] = Field(
-        default_factory=dict, description="Stored statistics by column, for outliers and for filling gaps."
+        default_factory=dict, description="Stored statistics by column, for outlier rules and imputation."
     )
     impute: tuple[ImputeStep, ...] = Field(
-        default=(), description="How gaps are filled for the model, in this order."
+        default=(), description="How empty cells are filled in the features, in this order."
     )
     function: FunctionSection | None = Field(
-        default=None, description="A function of your own that makes features."
+        default=None, description="Your own pandas function that builds features."
     )
     sensitive: tuple[SensitiveColumn, ...] = Field(
-        default=(), description="Columns by whose values rejects and predictions are reported."
+        default=(), description="Columns by whose values rejects and predictions are reported: groups."
     )
     features: FeaturesSection | None = Field(
-        default=None, description="What the model sees. Default: every column that is not optional."
+        default=None, description="The features. Default: every column that is not optional."
     )
     model: ModelSection
     preprocess: PreprocessSection | None = Field(
         default=None,
-        description="The job that checks the records and cuts them into equal shards. Without it the model is given "
-        "the input as it is.",
+        description="The job that validates the records and writes them as equal shards. Without it the model reads "
+        "the input objects.",
     )
     transform: TransformSection = TransformSection()
     predictions: PredictionsSection
@@ -127,24 +126,24 @@ class Pipeline(Noun):
         description="Airflow pool of the tasks that submit jobs and wait for them. Default: none.",
     )
     gates: tuple[Gate, ...] = Field(
-        default=(), description="What the predictions must be like before they are published."
+        default=(), description="Checks of the predictions before they are published."
     )
     skip_unchanged: bool = Field(
         default=False,
-        description="Whether a run ends without a job when its output holds what this input, model and pipeline give.",
+        description="Whether a run ends without a job when its output is from the same input, model and pipeline.",
     )
     on_empty: Literal["skip", "fail"] = Field(
-        default="skip", description="When there is nothing to score: end quietly without output, or fail."
+        default="skip", description="When the input is empty: skip the run, or fail it."
     )
     prices: dict[str, Annotated[float, Field(ge=0)]] = Field(
         default_factory=dict,
-        description="Dollars per hour that you pay for an instance type, in place of the table's, which are "
-        "us-east-1's in whatever region the jobs run.",
+        description="Your own prices in dollars per instance hour, by instance type. Default: a table with us-east-1's "
+        "prices, whatever the region of the jobs.",
     )
     notify: NotifySection = NotifySection()
     quotas: dict[str, Annotated[int, Field(ge=0)]] = Field(
         default_factory=dict,
-        description="Instances that the account may use, by AWS's names of its quotas, where the run may not ask AWS.",
+        description="Quotas of the account by AWS's names, for runs that may not read Service Quotas.",
     )
     tags: dict[TagKey, TagValue] = Field(
         default_factory=dict, max_length=40, description="Tags of every job and model, for AWS's bill."
@@ -168,23 +167,23 @@ class Pipeline(Noun):
         return value
 
     @model_validator(mode="after")
-    def _one_thing_starts_runs(self) -> Self:
+    def _check_one_trigger(self) -> Self:
         if self.schedule is not None and self.schedule_on:
-            raise ValueError("schedule_on: found beside schedule; allowed is one of the two")
+            raise ValueError("schedule_on: found together with schedule; write one of the two")
         return self
 
     @model_validator(mode="after")
-    def _parts_fit_together(self) -> Self:
+    def _check_sections_fit(self) -> Self:
         check_rules(self.rules, {column.name: column.type for column in self.input.columns})
-        check_preparation(
-            columns={column.name: column.type for column in self.input.columns},
+        check_cleaning(
+            column_types={column.name: column.type for column in self.input.columns},
             baseline=self.baseline,
             rules=self.rules,
             impute=self.impute,
             sensitive=self.sensitive,
         )
         if self.preprocess is None:
-            refuse_what_needs_preprocess(self)
+            check_without_preprocess(self)
         elif self.transform.input_filter is not None:
             raise ValueError(
                 "transform.input_filter: found with preprocess; it chooses the model's columns by name under "
@@ -193,11 +192,11 @@ class Pipeline(Noun):
         self._check_columns()
         self._check_canary()
         if self.predictions.selected is not None:
-            self.predictions.selected.check(self.predictions.column_types)
+            self.predictions.selected.check_column(self.predictions.column_types)
         check_gates(
             self.gates,
-            predictions=self.predictions.column_types,
-            sensitive=tuple(group.column for group in self.sensitive),
+            prediction_types=self.predictions.column_types,
+            sensitive_columns=tuple(group.column for group in self.sensitive),
         )
         self._check_filter()
         self._check_payload()
@@ -206,17 +205,17 @@ class Pipeline(Noun):
         return self
 
     def _check_columns(self) -> None:
-        always = [column.name for column in self.input.columns if not column.optional]
+        required_columns = [column.name for column in self.input.columns if not column.optional]
         for name in self.feature_columns:
-            if name in self.kept_from_model:
+            if name in self.columns_hidden_from_model:
                 raise ValueError(
                     f"features.columns: found {name!r}, which sensitive keeps from the model (in_features: false)"
                 )
             made_by_function = self.function is not None and name not in self.column_names
-            if name not in always and not made_by_function:
+            if name not in required_columns and not made_by_function:
                 raise ValueError(
                     f"features.columns: found {name!r}; allowed are the columns that are always there: "
-                    f"{', '.join(always)}"
+                    f"{', '.join(required_columns)}"
                 )
         for column in self.predictions.echo.values():
             if column not in self.column_names:
@@ -230,28 +229,28 @@ class Pipeline(Noun):
                     f"predictions.fields: found the output column {target!r}, which the input already has"
                 )
         check_output_columns(self.column_names, self.predictions.fields.values(), self.join)
-        if self.output.catalog is not None:
-            check_catalog(self.output.uri, self.join.format, self.output_columns)
+        if self.output.glue_table is not None:
+            check_glue_table(self.output.uri, self.join.format, self.output_columns)
 
     def _check_canary(self) -> None:
         if self.goals.calibrate != "canary":
             return
         if self.preprocess is None:
             raise ValueError(
-                "goals.calibrate: found canary without preprocess, which cuts the shards that one of would be taken; "
-                "write defaults"
+                "goals.calibrate: found canary without preprocess; the canary is one of the shards that preprocess "
+                "writes; write defaults"
             )
-        if self.transform.on_poison == "reject":
+        if self.transform.on_bad_records == "reject":
             raise ValueError(
-                "goals.calibrate: found canary with transform.on_poison reject, whose search for refused records does "
-                "not know of a shard that was set aside; write on_poison: fail, or calibrate: defaults"
+                "goals.calibrate: found canary with transform.on_bad_records reject; the search for refused records "
+                "cannot include the shard of the canary; write on_bad_records: fail, or calibrate: defaults"
             )
 
     def _check_filter(self) -> None:
         chosen = self.transform.input_filter
         if chosen is None or chosen == "$":
             return
-        problem = pairing_problem(
+        problem = find_data_processing_problem(
             f"found {chosen}",
             content_type=self.content_type,
             accept=self.transform.accept,
@@ -263,32 +262,32 @@ class Pipeline(Noun):
 
     def _check_payload(self) -> None:
         payload = self.max_payload_mb
-        if self.model.is_serial_pipeline and payload > PIPELINE_MAX_PAYLOAD_MB:
+        if self.model.is_inference_pipeline and payload > INFERENCE_PIPELINE_MAX_PAYLOAD_MB:
             raise ValueError(
                 f"transform.max_payload_mb: found {payload}; allowed is at most "
-                f"{PIPELINE_MAX_PAYLOAD_MB} with {len(self.model.containers)} containers, because requests "
+                f"{INFERENCE_PIPELINE_MAX_PAYLOAD_MB} with {len(self.model.containers)} containers, because requests "
                 f"between containers are limited to 5 MB"
             )
         concurrency = self.transform.max_concurrent_transforms or 1
-        if payload * concurrency > MAX_PAYLOAD_TIMES_CONCURRENCY:
+        if payload * concurrency > MAX_PAYLOAD_MB_IN_FLIGHT:
             raise ValueError(
                 f"transform: found max_payload_mb {payload} times max_concurrent_transforms {concurrency} = "
-                f"{payload * concurrency}; allowed is at most {MAX_PAYLOAD_TIMES_CONCURRENCY}; "
-                f"lower max_concurrent_transforms to {MAX_PAYLOAD_TIMES_CONCURRENCY // payload}"
+                f"{payload * concurrency}; allowed is at most {MAX_PAYLOAD_MB_IN_FLIGHT}; "
+                f"lower max_concurrent_transforms to {MAX_PAYLOAD_MB_IN_FLIGHT // payload}"
             )
 
     def _check_addresses(self) -> None:
         for name, uri in (("output.uri", self.output.uri), ("work", self.work)):
-            problem = below_input(self.input.uri, name, uri)
+            problem = find_overlap_with_input(self.input.uri, name, uri)
             if problem is not None:
                 raise ValueError(problem)
-        problem = among_run_files(self.work, self.name, "output.uri", self.output.uri)
+        problem = find_overlap_with_run_files(self.work, self.name, "output.uri", self.output.uri)
         if problem is not None:
             raise ValueError(problem)
 
     def _instance_types(self) -> dict[str, str]:
         """Every instance type that a job may get, by the field that names it."""
-        stages = {stage: limits for stage in STAGES if (limits := self.limits_of(stage)) is not None}
+        stages = {stage: limits for stage in STAGES if (limits := self.get_stage_limits(stage)) is not None}
         return {
             **{f"{stage}.instance_type": limits.instance_type for stage, limits in stages.items()},
             **{
@@ -298,33 +297,36 @@ class Pipeline(Noun):
             },
         }
 
-    def limits_of(self, stage: Stage) -> StageLimits | None:
-        """The limits of a stage's job, or None where the pipeline has no such job."""
+    def get_stage_limits(self, stage: Stage) -> StageLimits | None:
+        """The limits of a stage, or None where the pipeline has no job for it."""
         if stage == "preprocess":
             return self.preprocess
         if stage == "transform":
             return self.transform
         return None if self.join.processing_above is None else self.join
 
-    def stated(self) -> dict[str, Any]:
-        """The content of the file, JSON-safe: what `model_validate` makes this pipeline of."""
+    def to_file_content(self) -> dict[str, Any]:
+        """The keys that the file states, JSON-safe: the input of `model_validate` for this pipeline."""
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
     @property
-    def shape(self) -> str:
-        """What decides which tasks the DAG has, and what is fixed in them when it is parsed."""
-        has = {
+    def dag_shape(self) -> str:
+        """The settings that decide which tasks the DAG has; they are fixed when the DAG is parsed."""
+        parts = {
             "approval": self.goals.on_over_budget == "approve",
             "preprocess": self.preprocess is not None,
             "canary": self.goals.calibrate == "canary",
-            "on_poison: reject": self.preprocess is not None and self.transform.on_poison == "reject",
+            "on_bad_records: reject": self.preprocess is not None
+            and self.transform.on_bad_records == "reject",
             "join.processing_above": self.join.processing_above is not None,
         }
-        return ", ".join(f"{'with' if there else 'without'} {part}" for part, there in has.items())
+        return ", ".join(
+            f"{'with' if is_present else 'without'} {part}" for part, is_present in parts.items()
+        )
 
     @property
-    def preprocessing(self) -> PreprocessSection:
-        """`preprocess`, for callers that know that there is one. Raises LookupError."""
+    def preprocess_section(self) -> PreprocessSection:
+        """`preprocess`, for callers that require it. Raises LookupError where the pipeline has none."""
         if self.preprocess is None:
             raise LookupError(f"the pipeline {self.name} has no preprocess section")
         return self.preprocess
@@ -336,9 +338,9 @@ class Pipeline(Noun):
 
     @property
     def output_columns(self) -> dict[str, str]:
-        """The columns of the published rows, in their order, and the type of each."""
+        """The columns of the published rows in their order, with types."""
         types = {column.name: column.type for column in self.input.columns}
-        kept = kept_columns(self.column_names, self.join)
+        kept = select_output_columns(self.column_names, self.join)
         return {
             **{name: types[source] for source, name in kept.items()},
             **self.predictions.column_types,
@@ -347,42 +349,42 @@ class Pipeline(Noun):
 
     @property
     def feature_columns(self) -> tuple[str, ...]:
-        """Columns that the model sees, in its order."""
+        """The columns of the features, in the model's order."""
         if self.features is not None:
             return self.features.columns
         return tuple(
             column.name
             for column in self.input.columns
-            if not column.optional and column.name not in self.kept_from_model
+            if not column.optional and column.name not in self.columns_hidden_from_model
         )
 
     @property
-    def kept_from_model(self) -> frozenset[str]:
-        """Sensitive columns that the model may not see."""
+    def columns_hidden_from_model(self) -> frozenset[str]:
+        """Sensitive columns that are not features."""
         return frozenset(group.column for group in self.sensitive if not group.in_features)
 
     @property
     def content_type(self) -> Literal["application/jsonlines", "text/csv"]:
-        """What the model is sent: features as CSV or, without `preprocess`, the input's own lines."""
+        """ContentType of the transform: CSV features or, without `preprocess`, the format of the input."""
         is_json = self.preprocess is None and self.input.format == "jsonlines"
         return "application/jsonlines" if is_json else "text/csv"
 
     @property
     def max_payload_mb(self) -> int:
-        """MaxPayloadInMB, stated or default."""
+        """MaxPayloadInMB of the file, or its default."""
         if self.transform.max_payload_mb is not None:
             return self.transform.max_payload_mb
-        return default_payload_mb(serial=self.model.is_serial_pipeline)
+        return get_default_max_payload_mb(is_inference_pipeline=self.model.is_inference_pipeline)
 
     @property
-    def distribution(self) -> Literal["FullyReplicated", "ShardedByS3Key"]:
-        """How input reaches the instances: a duplicate may lie in any object, so that rule needs them all."""
+    def s3_data_distribution_type(self) -> Literal["FullyReplicated", "ShardedByS3Key"]:
+        """S3DataDistributionType: FullyReplicated for a duplicates rule, which compares the records of all objects."""
         finds_duplicates = any(isinstance(rule, DuplicatesRule) for rule in self.rules)
         return "FullyReplicated" if finds_duplicates else "ShardedByS3Key"
 
 
 def load_pipeline(path: str | Path) -> Pipeline:
-    """Read one pipeline file. Raises PipelineError: file, line and field, what was found, what is allowed."""
+    """Read one pipeline file. Raises PipelineError with file, line, field, value found and allowed values."""
     file = Path(path)
     document = read_yaml(file)
     if not isinstance(document.value, dict):
@@ -393,4 +395,4 @@ def load_pipeline(path: str | Path) -> Pipeline:
     try:
         return Pipeline.model_validate(document.value)
     except ValidationError as error:
-        raise PipelineError(str(path), explain(error, Pipeline, document.line_of)) from None
+        raise PipelineError(str(path), format_validation_error(error, Pipeline, document.find_line)) from None

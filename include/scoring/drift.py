@@ -1,4 +1,4 @@
-"""How far apart two runs' predictions are: an index over all of them, and a test of statistics on samples of them."""
+"""Measures the drift of predictions between two runs: PSI over all of them, and a statistical test on samples."""
 
 from __future__ import annotations
 
@@ -7,44 +7,44 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-# The index sums over this many classes of equal size in the reference, as is customary.
-CLASSES = 10
-# A class that one side does not have would make the index infinite; it counts as if it had one row in 10,000.
-SMALLEST_SHARE = 1e-4
-# Expected counts below this make the chi-squared test unreliable (Cochran 1954); such values are put together.
-SMALLEST_EXPECTED = 5
+# The index sums over this many bins of equal size in the reference, as is customary.
+PSI_BINS = 10
+# A bin that is empty on one side would make the index infinite; it counts as one row in 10,000.
+MIN_SHARE = 1e-4
+# Expected counts below this make the chi-squared test unreliable (Cochran 1954); such values are merged.
+MIN_EXPECTED_COUNT = 5
 
 
-def population_stability_index(reference: Mapping[str, Any], now: Mapping[str, Any]) -> float:
-    """The index of two profiles of one column; 0 when they are alike.
+def compute_population_stability_index(reference: Mapping[str, Any], current: Mapping[str, Any]) -> float:
+    """The population stability index (PSI) of two profiles of one column; 0 when they are equal.
 
-    Numbers are put into ten classes of about equal size in the reference, along the bounds of the profiles' buckets,
+    Numbers are divided into ten bins of about equal size in the reference, along the bounds of the profiles' buckets,
     which are the same in every run; texts are compared value by value.
     """
-    before, after = _counts(reference), _counts(now)
+    before, after = _count_values(reference), _count_values(current)
     if reference["kind"] == "number":
-        before, after = _classes(before, after)
+        before, after = _bin_counts(before, after)
     total_before, total_after = sum(before.values()), sum(after.values())
     index = 0.0
     for key in before.keys() | after.keys():
-        expected = max(before.get(key, 0) / total_before, SMALLEST_SHARE)
-        found = max(after.get(key, 0) / total_after, SMALLEST_SHARE)
+        expected = max(before.get(key, 0) / total_before, MIN_SHARE)
+        found = max(after.get(key, 0) / total_after, MIN_SHARE)
         index += (found - expected) * math.log(found / expected)
     return index
 
 
-def p_value(kind: str, reference: Sequence[Any], now: Sequence[Any]) -> float:
-    """The probability of samples that differ this much, or more, when nothing has changed."""
-    # An import of a second, spent only where a gate asks for it.
+def compute_p_value(kind: str, reference: Sequence[Any], current: Sequence[Any]) -> float:
+    """The p-value of two samples: Kolmogorov-Smirnov for numbers, chi-squared for texts."""
+    # The import takes a second, so it is done only where a gate needs it.
     from scipy import stats
 
     if kind == "number":
-        return float(stats.ks_2samp(reference, now, method="asymp").pvalue)
-    table = _contingency(Counter(reference), Counter(now))
+        return float(stats.ks_2samp(reference, current, method="asymp").pvalue)
+    table = _build_contingency_table(Counter(reference), Counter(current))
     return 1.0 if len(table) < 2 else float(stats.chi2_contingency(table).pvalue)
 
 
-def _counts(profile: Mapping[str, Any]) -> dict[Any, int]:
+def _count_values(profile: Mapping[str, Any]) -> dict[Any, int]:
     """How often each bucket, or text, occurs; a bucket's key sorts as its numbers do."""
     if profile["kind"] == "text":
         counts: dict[Any, int] = dict(profile["values"])
@@ -59,15 +59,15 @@ def _counts(profile: Mapping[str, Any]) -> dict[Any, int]:
     return found
 
 
-def _classes(before: Mapping[Any, int], after: Mapping[Any, int]) -> tuple[Counter[int], Counter[int]]:
-    """Both counts by class of the reference."""
-    wanted = sum(before.values()) / CLASSES
+def _bin_counts(before: Mapping[Any, int], after: Mapping[Any, int]) -> tuple[Counter[int], Counter[int]]:
+    """Both counts by bin of the reference."""
+    wanted = sum(before.values()) / PSI_BINS
     classes: dict[Any, int] = {}
     seen, number = 0, 0
     for key in sorted(before.keys() | after.keys()):
-        # A class ends with the bucket that fills it; what lies between two buckets belongs to the later one.
-        if seen >= wanted * (number + 1) and number < CLASSES - 1:
-            number = min(CLASSES - 1, int(seen / wanted))
+        # A bin ends with the bucket that fills it; the range between two buckets belongs to the later bin.
+        if seen >= wanted * (number + 1) and number < PSI_BINS - 1:
+            number = min(PSI_BINS - 1, int(seen / wanted))
         classes[key] = number
         seen += before.get(key, 0)
     sums: tuple[Counter[int], Counter[int]] = (Counter(), Counter())
@@ -77,21 +77,21 @@ def _classes(before: Mapping[Any, int], after: Mapping[Any, int]) -> tuple[Count
     return sums
 
 
-def _contingency(before: Mapping[Any, int], after: Mapping[Any, int]) -> list[list[int]]:
-    """A row for each value with both counts; values too rare for the test are one row."""
+def _build_contingency_table(before: Mapping[Any, int], after: Mapping[Any, int]) -> list[list[int]]:
+    """A row for each value with both counts; values that are too rare for the test share one row."""
     smaller = min(sum(before.values()), sum(after.values()))
     whole = sum(before.values()) + sum(after.values())
     rows: list[list[int]] = []
     rare = [0, 0]
     for value in sorted(before.keys() | after.keys(), key=str):
         counts = [before.get(value, 0), after.get(value, 0)]
-        if sum(counts) * smaller / whole < SMALLEST_EXPECTED:
+        if sum(counts) * smaller / whole < MIN_EXPECTED_COUNT:
             rare = [rare[0] + counts[0], rare[1] + counts[1]]
         else:
             rows.append(counts)
     return [*rows, rare] if any(rare) else rows
 
 
-def present(values: Iterable[Any]) -> list[Any]:
-    """The values that are no nulls."""
+def drop_nulls(values: Iterable[Any]) -> list[Any]:
+    """The values that are not null."""
     return [value for value in values if value is not None]

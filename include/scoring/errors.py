@@ -1,39 +1,39 @@
-"""The errors of scoring, drawn as a tree.
+"""Defines the errors of this package as one tree.
 
-ScoringError
+BatchInferenceError
 ├── PipelineError         the YAML file of a pipeline is wrong: file, field, found, allowed
-├── PlaceholderError      a URI holds a placeholder that nothing can fill
+├── PlaceholderError      a URI holds an unknown placeholder
 ├── ParamsError           the params of one run are wrong: unknown keys, values outside limits
-├── PlanError             no plan can be made, or none within the limits; nothing was spent
-│   ├── ModelError        SageMaker has no such model, or no version of it that may score
-│   ├── PoolError         the Airflow pool that shall limit the jobs is missing, or would limit nothing
+├── PlanError             no plan is possible, or none within the limits; nothing was spent
+│   ├── ModelError        SageMaker has no such model, or no version of it that may be used
+│   ├── PoolError         the Airflow pool that limits the jobs is missing, or does not limit them
 │   └── EmptyInputError   the input holds no object and the pipeline says `on_empty: fail`
-├── LintError             SageMaker would refuse, or misread, the request that was built
-├── RejectedError         more records were rejected than the pipeline allows; no transform was paid for
-├── ManifestError         what a job says it wrote cannot be read
-├── OutputError           the output prefix holds a manifest that is not this pipeline's; nothing of it is touched
-├── PolicyError           the resources that a pipeline's IAM policies name cannot be told from its file
-├── HandoffError          what a task needs of another is missing, or belongs to another plan of the run
-├── HeldError             a gate of the pipeline holds the run: scored, kept, and not published
-├── ReleaseError          the run that is to be published by hand is not there, or is not held
+├── LintError             SageMaker would refuse, or misread, the request
+├── TooManyRejectsError   more records were rejected than the pipeline allows; no transform was paid for
+├── ManifestError         a manifest written by a job cannot be read
+├── OutputConflictError   the manifest at the output prefix is not of this pipeline; nothing there is changed
+├── PolicyError           the pipeline file does not determine the resources that its IAM policies name
+├── HandoffError          the result of an earlier task is missing, or belongs to another plan of the run
+├── RunHeldError          a gate holds the run: scored, kept, and not published
+├── ReleaseError          the run to publish by hand does not exist, or is not held
 └── ReconciliationError   records in are not records rejected plus records joined
 
-Every class carries plain strings as its arguments, so that it survives pickling: Airflow passes exceptions
+Every class carries plain strings as its arguments, so that it can be pickled: Airflow passes exceptions
 between processes.
 """
 
 from __future__ import annotations
 
 
-class ScoringError(Exception):
-    """Root of what this package raises. `str()` is one message for a person."""
+class BatchInferenceError(Exception):
+    """Base class of the errors of this package. `str()` is one message for a person."""
 
 
-class PipelineError(ScoringError):
+class PipelineError(BatchInferenceError):
     """A pipeline file that cannot be used.
 
-    Attributes: `file` as it was given, `problems` one sentence each, naming field, what was found and what
-    is allowed.
+    Attributes: `file`, the path as the caller spelled it; `problems`, one sentence each, with field, value found and
+    allowed values.
     """
 
     def __init__(self, file: str, problems: tuple[str, ...]) -> None:
@@ -48,11 +48,11 @@ class PipelineError(ScoringError):
         return f"{self.file}: {len(self.problems)} problems\n{lines}"
 
 
-class PlaceholderError(ScoringError):
-    """A text holds a placeholder other than the known ones."""
+class PlaceholderError(BatchInferenceError):
+    """A URI holds an unknown placeholder."""
 
 
-class ParamsError(ScoringError):
+class ParamsError(BatchInferenceError):
     """The params of a run cannot be used. Attribute `problems`: one sentence each."""
 
     def __init__(self, problems: tuple[str, ...]) -> None:
@@ -63,24 +63,24 @@ class ParamsError(ScoringError):
         return "; ".join(self.problems)
 
 
-class PlanError(ScoringError):
+class PlanError(BatchInferenceError):
     """No plan can be made for this input within the pipeline's limits."""
 
 
 class EmptyInputError(PlanError):
-    """There is nothing to score, and the pipeline asked that this be an error."""
+    """The input is empty and the pipeline says `on_empty: fail`."""
 
 
 class PoolError(PlanError):
-    """The Airflow pool that a pipeline names does not limit its jobs, or cannot be looked at."""
+    """The Airflow pool of a pipeline does not limit its jobs, or cannot be read."""
 
 
 class ModelError(PlanError):
-    """The model that the pipeline names is not there, or may not be used."""
+    """The model of the pipeline does not exist, or may not be used."""
 
 
-class LintError(ScoringError):
-    """A request that SageMaker would refuse late or misread. Attribute `problems`: one sentence each."""
+class LintError(BatchInferenceError):
+    """SageMaker would refuse the request late, or misread it. Attribute `problems`: one sentence each."""
 
     def __init__(self, problems: tuple[str, ...]) -> None:
         super().__init__(problems)
@@ -90,27 +90,27 @@ class LintError(ScoringError):
         return "\n".join(self.problems)
 
 
-class RejectedError(ScoringError):
+class TooManyRejectsError(BatchInferenceError):
     """More records were rejected than `max_rejected` of the pipeline allows."""
 
 
-class ManifestError(ScoringError):
-    """A manifest written by a job is not of the agreed shape."""
+class ManifestError(BatchInferenceError):
+    """A manifest written by a job does not have the expected form."""
 
 
-class OutputError(ScoringError):
-    """Something else than this pipeline published where it is to publish."""
+class OutputConflictError(BatchInferenceError):
+    """The output prefix holds a manifest that this pipeline did not write."""
 
 
-class PolicyError(ScoringError):
-    """A pipeline file does not say which resources its IAM policies have to name."""
+class PolicyError(BatchInferenceError):
+    """The pipeline file does not determine the resources that its IAM policies name."""
 
 
-class HandoffError(ScoringError):
-    """A task of the run has handed on nothing, or what belongs to another plan than the run's."""
+class HandoffError(BatchInferenceError):
+    """The result of an earlier task is missing, or belongs to another plan of the run."""
 
 
-class HeldError(ScoringError):
+class RunHeldError(BatchInferenceError):
     """Gates hold the run. Attributes: `run_id`, and `reasons`, one sentence each."""
 
     def __init__(self, run_id: str, reasons: tuple[str, ...]) -> None:
@@ -125,12 +125,12 @@ class HeldError(ScoringError):
         )
 
 
-class ReleaseError(ScoringError):
+class ReleaseError(BatchInferenceError):
     """The run that a person asked to publish is unknown, or not held."""
 
 
-class ReconciliationError(ScoringError):
-    """Records were lost, doubled or mixed up. Attribute `shard`: the first one concerned, or None."""
+class ReconciliationError(BatchInferenceError):
+    """Records were lost, duplicated or out of order. Attribute `shard`: the first shard concerned, or None."""
 
     def __init__(self, message: str, shard: str | None = None) -> None:
         super().__init__(message, shard)

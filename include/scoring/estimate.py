@@ -1,65 +1,67 @@
-"""What a run will roughly take and cost, with the range that the margins of its rates leave."""
+"""Estimates time and cost of a run, as a range given by the margins of its rates."""
 
 from __future__ import annotations
 
-from include.scoring.cluster import Choice, Sized
-from include.scoring.cost import total
-from include.scoring.decision import stage_names
-from include.scoring.messages import duration, money
-from include.scoring.rules import Noun
+from include.scoring.cluster import ClusterPlan, SizedStage
+from include.scoring.cost import sum_if_known
+from include.scoring.decision import list_stage_names
+from include.scoring.messages import format_dollars, format_duration
+from include.scoring.rules import FrozenModel
 
 
-class StageEstimate(Noun):
-    """Seconds that the job runs, instance-seconds billed, and dollars, or None when the price is unknown.
+class StageEstimate(FrozenModel):
+    """Running time of the job, instance-seconds billed, and dollars, or None when the price is unknown.
 
-    `low` and `high` are the ends of the range for `seconds`; `provisioning_seconds` come before and are not billed. It
-    rests on so many measured `runs`; with none of them, on stated defaults, so that being off says nothing about the
-    planner.
+    `seconds_low` and `seconds_high` are the ends of the range for `seconds`; `provisioning_seconds` come before and are
+    not billed. The estimate is based on `runs` measured runs; with none, on defaults, so that its error says nothing
+    about the planner.
     """
 
     seconds: float
-    low: float
-    high: float
+    seconds_low: float
+    seconds_high: float
     billed_seconds: float
     dollars: float | None
     provisioning_seconds: float = 0.0
     runs: int = 0
 
 
-class Estimate(Noun):
-    """Estimates of the stages and of the run from start to end, provisioning and Airflow's own tasks included."""
+class Estimate(FrozenModel):
+    """Estimates of the stages, and of the run from start to end, provisioning and Airflow's own tasks included."""
 
     preprocess: StageEstimate
     transform: StageEstimate
     join: StageEstimate
     seconds: float
-    low: float
-    high: float
+    seconds_low: float
+    seconds_high: float
     dollars: float | None
     dollars_low: float | None
     dollars_high: float | None
     basis: str
 
-    def sentence(self) -> str:
+    def describe(self) -> str:
         """One sentence for people."""
-        takes = f"The run should take {duration(self.low)} to {duration(self.high)}"
+        takes = (
+            f"The run should take {format_duration(self.seconds_low)} to {format_duration(self.seconds_high)}"
+        )
         if self.dollars is None:
             return f"{takes}; its cost is unknown, because an instance type has no known price."
-        return f"{takes} and cost {money(self.dollars_low)} to {money(self.dollars_high)}."
+        return f"{takes} and cost {format_dollars(self.dollars_low)} to {format_dollars(self.dollars_high)}."
 
 
-NOTHING = StageEstimate(seconds=0, low=0, high=0, billed_seconds=0, dollars=0)
+EMPTY_STAGE_ESTIMATE = StageEstimate(seconds=0, seconds_low=0, seconds_high=0, billed_seconds=0, dollars=0)
 
 
-def nothing() -> Estimate:
+def build_empty_estimate() -> Estimate:
     """The estimate of a run that has nothing to do."""
     return Estimate(
-        preprocess=NOTHING,
-        transform=NOTHING,
-        join=NOTHING,
+        preprocess=EMPTY_STAGE_ESTIMATE,
+        transform=EMPTY_STAGE_ESTIMATE,
+        join=EMPTY_STAGE_ESTIMATE,
         seconds=0,
-        low=0,
-        high=0,
+        seconds_low=0,
+        seconds_high=0,
         dollars=0,
         dollars_low=0,
         dollars_high=0,
@@ -67,31 +69,36 @@ def nothing() -> Estimate:
     )
 
 
-def estimate(choice: Choice) -> Estimate:
+def estimate_run(cluster_plan: ClusterPlan) -> Estimate:
     """The estimate of a run on the chosen clusters."""
-    names = stage_names(choice)
-    stages = {name: _stage(stage) for name, stage in zip(names, choice.stages, strict=True)}
+    names = list_stage_names(cluster_plan)
+    stages = {name: _estimate_stage(stage) for name, stage in zip(names, cluster_plan.stages, strict=True)}
     return Estimate(
-        preprocess=stages.get("preprocess", NOTHING),
+        preprocess=stages.get("preprocess", EMPTY_STAGE_ESTIMATE),
         transform=stages["transform"],
-        join=stages.get("join", NOTHING),
-        seconds=choice.seconds,
-        low=choice.fastest,
-        high=choice.slowest,
-        dollars=choice.dollars,
-        dollars_low=total(_dollars(stage, stage.fastest) for stage in choice.stages),
-        dollars_high=total(_dollars(stage, stage.slowest) for stage in choice.stages),
+        join=stages.get("join", EMPTY_STAGE_ESTIMATE),
+        seconds=cluster_plan.seconds,
+        seconds_low=cluster_plan.fastest_seconds,
+        seconds_high=cluster_plan.slowest_seconds,
+        dollars=cluster_plan.dollars,
+        dollars_low=sum_if_known(
+            _compute_dollars(stage, stage.fastest_seconds) for stage in cluster_plan.stages
+        ),
+        dollars_high=sum_if_known(
+            _compute_dollars(stage, stage.slowest_seconds) for stage in cluster_plan.stages
+        ),
         basis="; ".join(
-            stage.option.rate.basis(name) for name, stage in zip(names, choice.stages, strict=True)
+            stage.option.rate.describe_basis(name)
+            for name, stage in zip(names, cluster_plan.stages, strict=True)
         ),
     )
 
 
-def _stage(stage: Sized) -> StageEstimate:
+def _estimate_stage(stage: SizedStage) -> StageEstimate:
     return StageEstimate(
         seconds=stage.seconds,
-        low=stage.fastest,
-        high=stage.slowest,
+        seconds_low=stage.fastest_seconds,
+        seconds_high=stage.slowest_seconds,
         billed_seconds=stage.billed_seconds,
         dollars=stage.dollars,
         provisioning_seconds=stage.option.rate.provisioning_seconds,
@@ -99,6 +106,6 @@ def _stage(stage: Sized) -> StageEstimate:
     )
 
 
-def _dollars(stage: Sized, seconds: float) -> float | None:
+def _compute_dollars(stage: SizedStage, seconds: float) -> float | None:
     price = stage.option.dollars_per_second
-    return None if price is None else stage.count * seconds * stage.even * price
+    return None if price is None else stage.instance_count * seconds * stage.billed_share * price

@@ -1,4 +1,4 @@
-"""Turns pydantic's errors into sentences: field, what was found, what is allowed, and the nearest name."""
+"""Formats pydantic's ValidationError as sentences: line, field, value found, allowed values, nearest name."""
 
 from __future__ import annotations
 
@@ -9,58 +9,62 @@ from typing import Any, TypeAlias, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from include.scoring.messages import did_you_mean, one_of
+from include.scoring.messages import join_quoted, suggest_name
 
 Location: TypeAlias = tuple[str | int, ...]
-LineOf: TypeAlias = Callable[[Location], int | None]
+LineLookup: TypeAlias = Callable[[Location], int | None]
 
-#: Problems of one file that are told: an alias can repeat one a hundred thousand times.
-MOST_TOLD = 100
+#: Maximum problems listed for one file: a YAML alias can repeat one a hundred thousand times.
+MAX_PROBLEMS = 100
 
 
-def explain(error: ValidationError, model: type[BaseModel], line_of: LineOf | None = None) -> tuple[str, ...]:
-    """One sentence for each problem, in the order of the document; where there are very many, for the first of them.
+def format_validation_error(
+    error: ValidationError, model: type[BaseModel], find_line: LineLookup | None = None
+) -> tuple[str, ...]:
+    """One sentence for each problem, in the order of the document, for at most MAX_PROBLEMS of them.
 
-    `line_of` gives the line of a field in the file, if there is one.
+    `find_line` returns the line of a field in the file, or None.
     """
     found: list[tuple[int, str]] = []
-    for detail in error.errors(include_url=False)[:MOST_TOLD]:
-        location, owner = _real_location(detail["loc"], model)
-        sentence = _sentence(detail, location, owner)
+    for detail in error.errors(include_url=False)[:MAX_PROBLEMS]:
+        location, owner = _drop_union_tags(detail["loc"], model)
+        sentence = _format_problem(detail, location, owner)
         if not location:
-            # A check over several fields begins its sentence with the field it is about.
-            location, sentence = _field_named_in(sentence)
-        line = line_of(location) if line_of else None
-        where = ", ".join(part for part in (f"line {line}" if line else "", _path(location)) if part)
+            # The message of a model validator begins with the field that it is about.
+            location, sentence = _split_field_from_sentence(sentence)
+        line = find_line(location) if find_line else None
+        where = ", ".join(
+            part for part in (f"line {line}" if line else "", _format_location(location)) if part
+        )
         found.append((line or 0, f"{where}: {sentence}" if where else sentence))
     problems = dict.fromkeys(text for _, text in sorted(found, key=lambda item: item[0]))
-    if error.error_count() > MOST_TOLD:
-        problems[f"and {error.error_count() - MOST_TOLD:,} more"] = None
+    if error.error_count() > MAX_PROBLEMS:
+        problems[f"and {error.error_count() - MAX_PROBLEMS:,} more"] = None
     return tuple(problems)
 
 
-def _real_location(location: Location, model: type[BaseModel]) -> tuple[Location, type[BaseModel] | None]:
-    """Drop the tags that pydantic adds for members of unions; give the model that holds the last field."""
-    real: list[str | int] = []
+def _drop_union_tags(location: Location, model: type[BaseModel]) -> tuple[Location, type[BaseModel] | None]:
+    """The location without pydantic's tags of union members, and the model that declares the last field."""
+    location_parts: list[str | int] = []
     owner: type[BaseModel] | None = model
     candidates: list[type[BaseModel]] = [model]
     for part in location:
         if isinstance(part, int):
-            real.append(part)
+            location_parts.append(part)
             continue
         if part == "[key]":
-            continue  # what is wrong with a member of a mapping is its key, which stands before
-        tagged = [c for c in candidates if part in _tags(c)]
-        if tagged:
-            candidates = tagged
+            continue  # the error is about a key of a mapping, which is the part before
+        matching = [c for c in candidates if part in _tags(c)]
+        if matching:
+            candidates = matching
             continue
-        if len(real) and part in _TYPE_TAGS and not any(part in c.model_fields for c in candidates):
+        if len(location_parts) and part in _TYPE_TAGS and not any(part in c.model_fields for c in candidates):
             continue
         owner = candidates[0] if candidates else None
-        real.append(part)
-        holder = next((c for c in candidates if part in c.model_fields), None)
-        candidates = _models_in(holder.model_fields[part].annotation) if holder else []
-    return tuple(real), owner
+        location_parts.append(part)
+        container = next((c for c in candidates if part in c.model_fields), None)
+        candidates = _models_in(container.model_fields[part].annotation) if container else []
+    return tuple(location_parts), owner
 
 
 _TYPE_TAGS = {"str", "int", "float", "bool", "constrained-str", "function-after[_s3_uri(), str]"}
@@ -78,7 +82,7 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     return [model for argument in get_args(annotation) for model in _models_in(argument)]
 
 
-def _field_named_in(sentence: str) -> tuple[Location, str]:
+def _split_field_from_sentence(sentence: str) -> tuple[Location, str]:
     match = re.match(r"([a-z_]+(?:\.[a-z_]+|\[\d+\])*): ", sentence)
     if match is None:
         return (), sentence
@@ -86,46 +90,48 @@ def _field_named_in(sentence: str) -> tuple[Location, str]:
     return tuple(int(part) if part.isdigit() else part for part in parts), sentence[match.end() :]
 
 
-def _path(location: Location) -> str:
+def _format_location(location: Location) -> str:
     text = ""
     for part in location:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
     return text
 
 
-def _sentence(detail: ErrorDetails, location: Location, owner: type[BaseModel] | None) -> str:
+def _format_problem(detail: ErrorDetails, location: Location, owner: type[BaseModel] | None) -> str:
     kind = detail["type"]
     context: dict[str, Any] = detail.get("ctx") or {}
     value = detail["input"]
     if kind == "missing":
-        return "is missing" + _described(owner, location)
+        return "is missing" + _describe_field(owner, location)
     if kind == "extra_forbidden":
         known = [field.alias or name for name, field in owner.model_fields.items()] if owner else []
-        return f"found an unknown key; allowed are {one_of(known, last='and')}" + did_you_mean(
+        return f"found an unknown key; allowed are {join_quoted(known, conjunction='and')}" + suggest_name(
             str(location[-1]), known
         )
     if kind == "literal_error":
         allowed = re.findall(r"'([^']*)'", str(context["expected"]))
-        return f"found {_shown(value)}; allowed is {one_of(allowed)}" + did_you_mean(str(value), allowed)
+        return f"found {_shorten(value)}; allowed is {join_quoted(allowed)}" + suggest_name(
+            str(value), allowed
+        )
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         allowed = re.findall(r"'([^']*)'", str(context.get("expected_tags", "")))
         if kind == "union_tag_not_found":
             return "the key 'rule' is missing; it says which kind of rule this is"
         tag = str(context["tag"])
-        return f"found rule {tag!r}; allowed is {one_of(allowed)}" + did_you_mean(tag, allowed)
+        return f"found rule {tag!r}; allowed is {join_quoted(allowed)}" + suggest_name(tag, allowed)
     if kind == "value_error":
         return str(context["error"])
     if kind == "string_pattern_mismatch":
-        return f"found {_shown(value)}; allowed is what matches {context['pattern']}" + _described(
+        return f"found {_shorten(value)}; allowed is what matches {context['pattern']}" + _describe_field(
             owner, location
         )
-    limit = _limit(kind, context)
+    limit = _format_limit(kind, context)
     if limit:
-        return f"found {_shown(value)}; allowed is {limit}{_yaml_hint(value, kind)}"
-    return f"found {_shown(value)}; {_lower(detail['msg'])}"
+        return f"found {_shorten(value)}; allowed is {limit}{_yaml_hint(value, kind)}"
+    return f"found {_shorten(value)}; {_lower_first_letter(detail['msg'])}"
 
 
-def _limit(kind: str, context: dict[str, Any]) -> str | None:
+def _format_limit(kind: str, context: dict[str, Any]) -> str | None:
     tables = {
         "greater_than_equal": "a number of at least {ge:g}",
         "greater_than": "a number above {gt:g}",
@@ -153,26 +159,26 @@ def _limit(kind: str, context: dict[str, Any]) -> str | None:
     return template.format(**context) if template else None
 
 
-def _described(owner: type[BaseModel] | None, location: Location) -> str:
+def _describe_field(owner: type[BaseModel] | None, location: Location) -> str:
     if owner is None or not location or str(location[-1]) not in owner.model_fields:
         return ""
     text = owner.model_fields[str(location[-1])].description
-    return f" ({_lower(text.rstrip('.'))})" if text else ""
+    return f" ({_lower_first_letter(text.rstrip('.'))})" if text else ""
 
 
-def _lower(text: str) -> str:
+def _lower_first_letter(text: str) -> str:
     # "ARN of the role" keeps its capitals, "Name of the column" does not.
     return text if len(text) > 1 and text[1].isupper() else text[:1].lower() + text[1:]
 
 
 def _yaml_hint(value: object, kind: str) -> str:
     if isinstance(value, bool) and kind in ("string_type", "float_type", "int_type"):
-        return "; quote the text, so that YAML does not read it as a truth value"
+        return "; quote the text, so that YAML does not read it as a boolean"
     if isinstance(value, int | float) and kind == "string_type":
         return f'; quote it: "{value}"'
     return ""
 
 
-def _shown(value: object) -> str:
+def _shorten(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "…"

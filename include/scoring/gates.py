@@ -1,6 +1,6 @@
-"""What the predictions of a run must be like before they are published, as a pipeline file states it.
+"""Defines the gates: checks of a run's predictions before they are published.
 
-Each gate warns or holds. `include.scoring.checks` judges a run by them.
+Each gate warns or holds. `include.scoring.checks` evaluates them.
 """
 
 from __future__ import annotations
@@ -11,55 +11,55 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import Field, model_validator
 
 from include.scoring import s3uri
-from include.scoring.messages import did_you_mean
-from include.scoring.rules import Noun
+from include.scoring.messages import suggest_name
+from include.scoring.rules import FrozenModel
 
 PREVIOUS = "previous"
 
 
-class SelectedSection(Noun):
+class SelectedSection(FrozenModel):
     """Which rows count as selected: a bound on a number, or the values of a text."""
 
     column: str = Field(description="Output column of predictions.fields.")
-    at_least: float | None = Field(default=None, description="Smallest number that counts as selected.")
-    at_most: float | None = Field(default=None, description="Largest number that counts as selected.")
+    min: float | None = Field(default=None, description="Smallest number that counts as selected.")
+    max: float | None = Field(default=None, description="Largest number that counts as selected.")
     values: tuple[str, ...] = Field(default=(), description="Texts that count as selected.")
 
-    def check(self, predictions: Mapping[str, str]) -> None:
-        """Raise ValueError for a column that is no prediction or is JSON, or bounds that do not suit its type."""
-        _known(predictions, self.column, "predictions.selected.column")
-        if predictions[self.column] == "json":
+    def check_column(self, prediction_types: Mapping[str, str]) -> None:
+        """Raise ValueError for a column that is not a prediction or is JSON, or for bounds that do not fit its type."""
+        _check_column(prediction_types, self.column, "predictions.selected.column")
+        if prediction_types[self.column] == "json":
             raise ValueError(
                 f"predictions.selected: {self.column} has type json; allowed are columns of type float, integer and "
                 f"string"
             )
-        numeric = predictions[self.column] in ("float", "integer")
-        bounds = self.at_least is not None or self.at_most is not None
+        numeric = prediction_types[self.column] in ("float", "integer")
+        bounds = self.min is not None or self.max is not None
         if numeric != bounds or numeric == bool(self.values):
             raise ValueError(
-                f"predictions.selected: {self.column} has type {predictions[self.column]}; a number has at_least, "
-                f"at_most or both, a text has values"
+                f"predictions.selected: {self.column} has type {prediction_types[self.column]}; a number has min, "
+                f"max or both, a text has values"
             )
 
 
-class _Gate(Noun):
+class _Gate(FrozenModel):
     then: Literal["warn", "hold"] = Field(
-        description="warn lets the run publish and says so; hold keeps it from publishing until a person does."
+        description="warn: publish and log a warning. hold: publish only when a person releases the run."
     )
 
 
 class NullsGate(_Gate):
     """The share of missing predictions in a column."""
 
-    gate: Literal["nulls"] = Field(description="What is judged.")
+    gate: Literal["nulls"] = Field(description="Kind of gate.")
     column: str = Field(description="A prediction column.")
-    most: float = Field(ge=0, le=1, description="Largest share of rows without a prediction.")
+    max_share: float = Field(ge=0, le=1, description="Largest share of rows without a prediction.")
 
 
 class RangeGate(_Gate):
     """Every prediction lies between `min` and `max`."""
 
-    gate: Literal["range"] = Field(description="What is judged.")
+    gate: Literal["range"] = Field(description="Kind of gate.")
     column: str = Field(description="A prediction column that holds numbers.")
     min: float | None = Field(default=None, description="Smallest prediction allowed.")
     max: float | None = Field(default=None, description="Largest prediction allowed.")
@@ -76,35 +76,37 @@ class RangeGate(_Gate):
 class ConstantGate(_Gate):
     """The predictions are not all the same."""
 
-    gate: Literal["constant"] = Field(description="What is judged.")
+    gate: Literal["constant"] = Field(description="Kind of gate.")
     column: str = Field(description="A prediction column.")
-    rows: int = Field(default=2, ge=2, description="A run with fewer rows is not judged.")
+    min_rows: int = Field(default=2, ge=2, description="A run with fewer rows is not checked.")
 
 
 class RowsGate(_Gate):
     """The number of rows, as a multiple of the median of the last published runs."""
 
-    gate: Literal["rows"] = Field(description="What is judged.")
-    least: float | None = Field(default=None, ge=0, description="Smallest multiple, such as 0.5.")
-    most: float | None = Field(default=None, gt=0, description="Largest multiple, such as 2.")
-    runs: int = Field(default=7, ge=1, le=100, description="How many published runs are looked back upon.")
+    gate: Literal["rows"] = Field(description="Kind of gate.")
+    min_ratio: float | None = Field(default=None, ge=0, description="Smallest multiple, such as 0.5.")
+    max_ratio: float | None = Field(default=None, gt=0, description="Largest multiple, such as 2.")
+    runs: int = Field(default=7, ge=1, le=100, description="Number of earlier published runs for the median.")
 
     @model_validator(mode="after")
     def _has_a_bound(self) -> Self:
-        if self.least is None and self.most is None:
-            raise ValueError("found neither least nor most; the number of rows needs one of them, or both")
+        if self.min_ratio is None and self.max_ratio is None:
+            raise ValueError(
+                "found neither min_ratio nor max_ratio; the number of rows needs one of them, or both"
+            )
         return self
 
 
 class DriftGate(_Gate):
-    """The distribution of a column's predictions beside an earlier run's."""
+    """The distribution of a column's predictions, compared with an earlier run's."""
 
-    gate: Literal["drift"] = Field(description="What is judged.")
+    gate: Literal["drift"] = Field(description="Kind of gate.")
     column: str = Field(description="A prediction column.")
-    psi: float | None = Field(
+    max_psi: float | None = Field(
         default=None, gt=0, description="Largest population stability index; 0.1 is small, 0.25 is large."
     )
-    p_value: float | None = Field(
+    min_p_value: float | None = Field(
         default=None,
         gt=0,
         lt=1,
@@ -117,9 +119,9 @@ class DriftGate(_Gate):
 
     @model_validator(mode="after")
     def _has_a_limit(self) -> Self:
-        if self.psi is None and self.p_value is None:
-            raise ValueError("found neither psi nor p_value; drift needs one of them, or both")
-        if self.against != PREVIOUS and not s3uri.is_uri(self.against):
+        if self.max_psi is None and self.min_p_value is None:
+            raise ValueError("found neither max_psi nor min_p_value; drift needs one of them, or both")
+        if self.against != PREVIOUS and not s3uri.is_s3_uri(self.against):
             raise ValueError(
                 f"found against {self.against!r}; allowed are previous and an S3 URI of a statistics.json"
             )
@@ -129,12 +131,12 @@ class DriftGate(_Gate):
 class GroupRejectsGate(_Gate):
     """How much more often the rules reject one group than all others."""
 
-    gate: Literal["group_rejects"] = Field(description="What is judged.")
+    gate: Literal["group_rejects"] = Field(description="Kind of gate.")
     column: str = Field(description="A column of `sensitive`.")
-    most_ratio: float = Field(
-        ge=1, description="Largest multiple of the others' rejected share that a group's may be."
+    max_ratio: float = Field(
+        ge=1, description="Maximum rejected share of a group, as a multiple of the other groups' share."
     )
-    records: int = Field(default=100, ge=1, description="A group with fewer records is not judged.")
+    min_records: int = Field(default=100, ge=1, description="A group with fewer records is not checked.")
 
 
 Gate: TypeAlias = Annotated[
@@ -143,8 +145,8 @@ Gate: TypeAlias = Annotated[
 ]
 
 
-def pinned(gates: Iterable[Gate]) -> dict[str, str]:
-    """The statistics of pinned runs that the gates compare with: S3 URI, and the first gate that names it."""
+def find_pinned_statistics(gates: Iterable[Gate]) -> dict[str, str]:
+    """S3 URIs of the pinned statistics that drift gates compare with, and the first gate that names each."""
     found: dict[str, str] = {}
     for position, gate in enumerate(gates):
         if isinstance(gate, DriftGate) and gate.against != PREVIOUS:
@@ -153,28 +155,32 @@ def pinned(gates: Iterable[Gate]) -> dict[str, str]:
 
 
 def check_gates(
-    gates: tuple[Gate, ...], *, predictions: Mapping[str, str], sensitive: tuple[str, ...]
+    gates: tuple[Gate, ...], *, prediction_types: Mapping[str, str], sensitive_columns: tuple[str, ...]
 ) -> None:
-    """Raise ValueError for gates on columns that are not there, or of a type that they do not judge.
+    """Raise ValueError for gates on unknown columns, or on columns of a type that they cannot check.
 
-    `predictions` maps each column of the answers to its type, `sensitive` names the columns of that key.
+    `prediction_types` maps each prediction column to its type; `sensitive_columns` are the columns of `sensitive`.
     """
     for position, gate in enumerate(gates):
         where = f"gates[{position}].column"
         if isinstance(gate, GroupRejectsGate):
-            _known(dict.fromkeys(sensitive, ""), gate.column, where, what="columns of sensitive")
+            _check_column(
+                dict.fromkeys(sensitive_columns, ""), gate.column, where, what="columns of sensitive"
+            )
         elif not isinstance(gate, RowsGate):
-            _known(predictions, gate.column, where)
-            kind = predictions[gate.column]
+            _check_column(prediction_types, gate.column, where)
+            kind = prediction_types[gate.column]
             if kind == "json" or (isinstance(gate, RangeGate) and kind == "string"):
                 raise ValueError(
-                    f"{where}: {gate.column} has type {kind}, which a gate {gate.gate} cannot judge"
+                    f"{where}: {gate.column} has type {kind}, which a gate {gate.gate} cannot check"
                 )
 
 
-def _known(columns: Mapping[str, Any], name: str, where: str, what: str = "prediction columns") -> None:
+def _check_column(
+    columns: Mapping[str, Any], name: str, where: str, what: str = "prediction columns"
+) -> None:
     if name not in columns:
         raise ValueError(
             f"{where}: found {name!r}; the {what} are {', '.join(columns) or 'none'}"
-            f"{did_you_mean(name, list(columns))}"
+            f"{suggest_name(name, list(columns))}"
         )

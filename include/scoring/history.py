@@ -1,7 +1,7 @@
-"""What earlier runs measured, and the rate that the next plan may count on.
+"""Computes the rate of a stage, and its margin, from the history of measured runs.
 
 History is a table, one row per stage and run. A rate is the median of the last runs of the same pipeline, stage,
-instance type and model, so that one odd night does not move it; how far those runs lie apart is the plan's margin.
+instance type and model, so that one outlier does not move it; the spread of those runs is the margin.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self, get_args
 
-from include.scoring.messages import count
-from include.scoring.sizing import vcpus
+from include.scoring.messages import format_count
+from include.scoring.sizing import count_vcpus
 
 Stage = Literal["preprocess", "transform", "join"]
 #: In the order in which they run.
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
-# How many of the last runs a rate rests on: enough for a median that ignores two odd nights, few enough to follow
-# a model that changes.
+# How many of the last runs a rate is based on: enough for a median that ignores two outliers, few enough to follow a
+# model that changes.
 LAST_RUNS = 7
 # Until runs are measured. Rates are bytes of input text per second and vCPU of plain tabular work; recorded runs took
 # 60 to 120 s of billed time to pull the image and start the server, after 200 to 300 s of unbilled provisioning.
@@ -31,9 +31,9 @@ DEFAULT_BYTES_PER_SECOND_AND_VCPU: Mapping[str, float] = {
 DEFAULT_START_SECONDS = 90.0
 DEFAULT_PROVISIONING_SECONDS = 240.0
 DEFAULT_MARGIN = 0.30
-# Even runs that agree to the second say nothing about tomorrow's neighbours on the host.
-SMALLEST_MARGIN = 0.05
-LARGEST_MARGIN = 0.60
+# Runs that agree to the second do not predict the load of tomorrow's hosts.
+MIN_MARGIN = 0.05
+MAX_MARGIN = 0.60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class HistoryRow:
 
     pipeline: str
     run_id: str
-    moment: str
+    data_time: str
     stage: str
     instance_type: str
     instance_count: int
@@ -62,25 +62,25 @@ class HistoryRow:
     dollars: float | None
 
     @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Self:
-        """From a row of the stored table; columns that are unknown here are left out."""
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """From a row of the stored table; unknown columns are ignored."""
         return cls(**{field.name: row.get(field.name) for field in fields(cls)})  # type: ignore[arg-type] # as stored
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The row as plain values."""
         return asdict(self)
 
     @property
-    def tells_work_from_start(self) -> bool:
-        """Whether it is known how much of the running time was work. Of servers that log no requests it is not."""
+    def has_work_seconds(self) -> bool:
+        """Whether it is known how much of the running time was work; not so for servers that log no requests."""
         return self._work_seconds > 0
 
     @property
     def bytes_per_second(self) -> float | None:
-        """Bytes per second that one busy instance worked through, or None when that cannot be told.
+        """Bytes per second that one busy instance processed, or None when that is not known.
 
-        Where nobody knows when work began, all running time counts as work: slower than it is, so that a plan takes too
-        many instances rather than too few.
+        Where it is unknown when work began, all running time counts as work: the rate is then too low, so that a plan
+        takes too many instances rather than too few.
         """
         seconds = self._work_seconds or self.running_seconds * self.instance_count
         return self.bytes / seconds if seconds > 0 and self.bytes > 0 else None
@@ -102,11 +102,11 @@ class HistoryRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """What one instance of a type can be counted on in a stage, and what that rests on.
+    """The expected throughput of one instance of a type in a stage, and what that is based on.
 
     `margin` is a share: the true rate is expected between `bytes_per_second` times 1 - margin and 1 + margin, and
-    start-up and provisioning likewise. `other_version` says that the runs were of other versions of the model's group,
-    `start_counted` that their start-up counts as work.
+    start-up and provisioning likewise. `is_other_version` says that the runs were of other versions of the model's
+    group, `includes_start` that their start-up counts as work.
     """
 
     bytes_per_second: float
@@ -114,94 +114,98 @@ class Rate:
     provisioning_seconds: float
     margin: float
     runs: int
-    last_error: float | None = None
-    other_version: bool = False
-    start_counted: bool = False
+    last_prediction_error: float | None = None
+    is_other_version: bool = False
+    includes_start: bool = False
 
-    def basis(self, stage: str) -> str:
-        """What the rate rests on, as part of a sentence."""
+    def describe_basis(self, stage: str) -> str:
+        """What the rate is based on, as part of a sentence."""
         speed = f"{self.bytes_per_second / 1e6:.3g} MB/s per instance"
         if not self.runs:
             return f"{stage} assumed at {speed} ± {self.margin:.0%}, as no run has been measured yet"
-        said = "" if self.last_error is None else f"; the last plan was off by {self.last_error:+.0%}"
-        of = "the last run" if self.runs == 1 else f"the median of the last {count(self.runs, 'run')}"
-        of += " of other versions of the model" if self.other_version else ""
-        blind = ", start-up included, as nothing logged when work began" if self.start_counted else ""
-        return f"{stage} measured at {speed} ± {self.margin:.0%}, {of}{blind}{said}"
+        error_clause = (
+            ""
+            if self.last_prediction_error is None
+            else f"; the last plan was off by {self.last_prediction_error:+.0%}"
+        )
+        runs_clause = (
+            "the last run" if self.runs == 1 else f"the median of the last {format_count(self.runs, 'run')}"
+        )
+        runs_clause += " of other versions of the model" if self.is_other_version else ""
+        start_clause = ", start-up included, as nothing logged when work began" if self.includes_start else ""
+        return f"{stage} measured at {speed} ± {self.margin:.0%}, {runs_clause}{start_clause}{error_clause}"
 
 
-def rate_for(history: Iterable[HistoryRow], *, stage: Stage, instance_type: str, model: str) -> Rate:
+def compute_rate(history: Iterable[HistoryRow], *, stage: Stage, instance_type: str, model_key: str) -> Rate:
     """The rate of a stage on an instance type, from rows in any order.
 
-    Only the transform sees the model: rows of other stages count whatever the model. A version without runs is taken to
-    be as fast as the versions of its group before it. Without a usable row the stated defaults apply, scaled by the
-    vCPUs of the type.
+    Only the transform runs the model: rows of other stages count whatever their model. A version without runs is taken
+    to be as fast as the earlier versions of its group. Without a usable row the defaults apply, scaled by the vCPUs of
+    the type.
     """
-    fitting = sorted(
+    candidates = sorted(
         (
             row
             for row in history
             if row.stage == stage and row.instance_type == instance_type and row.bytes_per_second is not None
         ),
-        key=lambda row: row.moment,
+        key=lambda row: row.data_time,
     )
-    own = [row for row in fitting if stage != "transform" or row.model == model]
-    group = group_of(model)
-    related = own or [row for row in fitting if group and group_of(row.model) == group]
-    rows = ([row for row in related if row.tells_work_from_start] or related)[-LAST_RUNS:]
+    own = [row for row in candidates if stage != "transform" or row.model == model_key]
+    group = parse_model_group(model_key)
+    related = own or [row for row in candidates if group and parse_model_group(row.model) == group]
+    rows = ([row for row in related if row.has_work_seconds] or related)[-LAST_RUNS:]
     if not rows:
         per_vcpu = DEFAULT_BYTES_PER_SECOND_AND_VCPU[stage]
         return Rate(
-            bytes_per_second=per_vcpu * vcpus(instance_type),
+            bytes_per_second=per_vcpu * count_vcpus(instance_type),
             start_seconds=DEFAULT_START_SECONDS,
             provisioning_seconds=DEFAULT_PROVISIONING_SECONDS,
             margin=DEFAULT_MARGIN,
             runs=0,
         )
     speeds = [row.bytes_per_second for row in rows if row.bytes_per_second is not None]
-    middle = statistics.median(speeds)
-    starts = [
-        row.start_seconds for row in rows if row.tells_work_from_start and row.start_seconds is not None
-    ]
+    median_speed = statistics.median(speeds)
+    starts = [row.start_seconds for row in rows if row.has_work_seconds and row.start_seconds is not None]
     return Rate(
-        bytes_per_second=middle,
+        bytes_per_second=median_speed,
         start_seconds=statistics.median(starts) if starts else DEFAULT_START_SECONDS,
         provisioning_seconds=statistics.median(row.provisioning_seconds for row in rows),
-        margin=_margin(speeds, middle),
+        margin=_compute_margin(speeds, median_speed),
         runs=len(rows),
-        last_error=rows[-1].prediction_error,
-        other_version=not own,
-        start_counted=not rows[-1].tells_work_from_start,
+        last_prediction_error=rows[-1].prediction_error,
+        is_other_version=not own,
+        includes_start=not rows[-1].has_work_seconds,
     )
 
 
-def group_of(model: str) -> str | None:
-    """The group in the key of a version, `<group>/<version>`; no other key of a model holds a slash."""
-    group, slash, _ = model.rpartition("/")
+def parse_model_group(model_key: str) -> str | None:
+    """The group in a model key `<group>/<version>`, or None; no other model key contains a slash."""
+    group, slash, _ = model_key.rpartition("/")
     return group if slash else None
 
 
-def _margin(speeds: Sequence[float], middle: float) -> float:
+def _compute_margin(speeds: Sequence[float], median_speed: float) -> float:
     """Twice the robust standard deviation, between 5 % and 60 %; with fewer than three runs, as if none was known."""
     if len(speeds) < 3:
         return DEFAULT_MARGIN
     # 1.4826 times the median absolute deviation estimates the standard deviation of a normal distribution.
-    spread = 1.4826 * statistics.median(abs(speed - middle) for speed in speeds) / middle
-    return min(max(2 * spread, SMALLEST_MARGIN), LARGEST_MARGIN)
+    spread = 1.4826 * statistics.median(abs(speed - median_speed) for speed in speeds) / median_speed
+    return min(max(2 * spread, MIN_MARGIN), MAX_MARGIN)
 
 
-def _predicted(estimate: Mapping[str, Any]) -> float | None:
-    """What was predicted from measured runs; what stated defaults gave is no prediction to be held against a plan."""
+def _read_predicted_seconds(estimate: Mapping[str, Any]) -> float | None:
+    """The seconds predicted from measured runs; None where only defaults were known, which are not a prediction."""
     return estimate["seconds"] if estimate["runs"] else None
 
 
-def rows_of(report: Mapping[str, Any]) -> list[HistoryRow]:
-    """The rows that a run adds to history, from its report (`report.json`)."""
+def build_history_rows(report: Mapping[str, Any]) -> list[HistoryRow]:
+    """The rows that a run adds to the history, from its `report.json`."""
     return [
         HistoryRow(
             pipeline=report["pipeline"],
             run_id=report["run_id"],
-            moment=report["moment"],
+            data_time=report["data_time"],
             stage=stage["stage"],
             instance_type=stage["instance_type"],
             instance_count=stage["instance_count"],
@@ -213,11 +217,11 @@ def rows_of(report: Mapping[str, Any]) -> list[HistoryRow]:
             running_seconds=stage["running_seconds"],
             busy_seconds=stage["busy_seconds"],
             start_seconds=stage["start_seconds"],
-            predicted_seconds=_predicted(report["estimate"][stage["stage"]]),
+            predicted_seconds=_read_predicted_seconds(report["estimate"][stage["stage"]]),
             dollars=stage["dollars"],
         )
         for stage in report["stages"]
-        # A job that continued another did only a part of the work that the run's figures count; and what instances of
-        # several types did is the rate of none.
+        # A job that continued another did only a part of the work that the run's figures count, and the work of
+        # instances of several types gives the rate of none.
         if not stage["earlier_billed_seconds"] and not stage.get("billed_by_type")
     ]

@@ -1,8 +1,8 @@
-"""Which objects of a listing are the input of a run, decided while the listing passes by.
+"""Selects the objects of a listing that are the input of a run, while the listing is read.
 
-Names that begin with `_` or `.`, of folders too, are control files of whoever wrote the input, and left out as Spark,
-Hive, Arrow and DuckDB leave them out. Where this package published, its `_manifest.json` says which of the objects
-beside it are the published ones. Only what follows the input's URI is looked at: what the user wrote there is meant.
+Files and folders whose names begin with `_` or `.` are control files of the program that wrote the input, and are
+excluded as Spark, Hive, Arrow and DuckDB exclude them. In a folder that this package published to, `_manifest.json`
+names the published objects. Only the part of a key after the input's URI is checked: the URI itself is taken as meant.
 """
 
 from __future__ import annotations
@@ -11,22 +11,27 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from include.scoring.errors import PlanError
-from include.scoring.listing import LeftOut, S3Object, one_folder
-from include.scoring.object_names import LONGEST_KEY, KeyCount, NameCheck, is_control_name
-from include.scoring.published_manifest import MANIFEST_NAME, MOST_BYTES, PublishedManifest, read_published
-from include.scoring.s3uri import split
+from include.scoring.listing import ExcludedObjects, S3Object, check_one_folder
+from include.scoring.object_names import MAX_KEY_BYTES, KeyCount, KeyNameChecker, is_control_name
+from include.scoring.published_manifest import (
+    MANIFEST_NAME,
+    MAX_MANIFEST_BYTES,
+    PublishedManifest,
+    parse_published_manifest,
+)
+from include.scoring.s3uri import split_s3_uri
 
-#: How often an input is listed that does not agree with its manifests: somebody may be publishing at this moment.
-MOST_LISTINGS = 3
+#: How often an input that disagrees with its manifests is listed: a run may be publishing at this moment.
+MAX_LISTINGS = 3
 
 
 class ListAgainError(Exception):
-    """A manifest was read that does not agree with what was listed before: the input has to be listed again."""
+    """A manifest disagrees with the objects that were listed before it: the input has to be listed again."""
 
 
 @dataclass(slots=True)
 class _PublishedFolder:
-    """A folder in which a run was published, and those of its files that were not listed yet, with their ETags."""
+    """A folder that a run was published to, and the files of its manifest that were not listed yet, with ETags."""
 
     uri: str
     manifest: PublishedManifest
@@ -34,41 +39,45 @@ class _PublishedFolder:
 
 
 class InputSelection:
-    """Selects the objects that a run scores, out of a listing that is read once and not kept.
+    """Selects the objects that a run scores, from a listing that is read once and not kept.
 
-    `read` gives the content of an object of the input, by URI, or None when it is gone. `longest_name` is the most
-    bytes that a job can take of a key, counted from the last slash of the input's URI.
+    `read_object` returns the content of an object by URI, or None when it is gone. `max_name_bytes` is the longest key
+    that a job accepts, counted from the last slash of the input's URI.
     """
 
     def __init__(
-        self, input_uri: str, read: Callable[[str], bytes | None], *, longest_name: int = LONGEST_KEY
+        self,
+        input_uri: str,
+        read_object: Callable[[str], bytes | None],
+        *,
+        max_name_bytes: int = MAX_KEY_BYTES,
     ) -> None:
         self.uri = input_uri
-        self._read = read
-        self._longest_name = longest_name
-        self._bucket, prefix = split(input_uri)
+        self._read = read_object
+        self._longest_name = max_name_bytes
+        self._bucket, prefix = split_s3_uri(input_uri)
         self._base = prefix[: prefix.rfind("/") + 1]
         #: Whether the user wrote the beginning of the first segment below the base.
         self._is_partial = len(prefix) > len(self._base)
         #: Folders whose manifest decides about objects that are listed before it.
-        self._known: set[str] = set()
+        self._late_folders: set[str] = set()
         self._disagreements = 0
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self._control, self._unpublished = KeyCount(), KeyCount()
         self._manifests, self._run = 0, ""
         # Of folders, only those that the current object lies in are held: keys come in order.
         self._published: dict[str, _PublishedFolder] = {}
-        self._holding_input: list[str] = []
-        self._is_late = False
+        self._folders_with_input: list[str] = []
+        self._is_manifest_late = False
 
     @property
-    def left_out(self) -> LeftOut:
-        """What the listing that was read last holds beside the input."""
-        return LeftOut(
-            control_files=self._control.number,
-            unpublished=self._unpublished.number,
+    def excluded(self) -> ExcludedObjects:
+        """The objects of the latest listing that are not input."""
+        return ExcludedObjects(
+            control_files=self._control.count,
+            unpublished=self._unpublished.count,
             manifests=self._manifests,
             run=self._run if self._manifests == 1 else None,
             example=next(iter(self._control.examples), None),
@@ -82,21 +91,21 @@ class InputSelection:
             ListAgainError: the objects disagree with a manifest; call again, with a new listing.
             PlanError: they disagree again and again, or a manifest cannot be followed.
         """
-        self._begin()
-        names = NameCheck(self._longest_name)
+        self._reset()
+        names = KeyNameChecker(self._longest_name)
         start = len(self._base)
         folder: str | None = None
-        is_control = is_noted = False
+        is_control = is_folder_recorded = False
         published: _PublishedFolder | None = None
-        for item in one_folder(self.uri, objects):
+        for item in check_one_folder(self.uri, objects):
             key, size, _ = item
-            at = key.rfind("/") + 1
-            if (place := key[start:at]) != folder:
-                folder, is_noted = place, False
+            name_start = key.rfind("/") + 1
+            if (key_folder := key[start:name_start]) != folder:
+                folder, is_folder_recorded = key_folder, False
                 is_control = self._is_control_folder(folder)
                 published = self._enter(folder)
-                names.enter(folder)
-            name = key[at:]
+                names.enter_folder(folder)
+            name = key[name_start:]
             if size <= 0 and not name:
                 continue  # a folder that S3's console made
             if is_control or (is_control_name(name) and not self._is_named(folder)):
@@ -110,16 +119,16 @@ class InputSelection:
                 continue
             if size > 0:
                 names.add(key, name)
-            if not is_noted:
-                # A folder is come back to behind each of its sub-folders.
-                if folder not in self._holding_input:
-                    self._holding_input.append(folder)
-                is_noted = True
+            if not is_folder_recorded:
+                # A listing returns to a folder after each of its sub-folders.
+                if folder not in self._folders_with_input:
+                    self._folders_with_input.append(folder)
+                is_folder_recorded = True
             yield item
         self._enter(None)
-        if self._is_late:
+        if self._is_manifest_late:
             raise ListAgainError("a manifest was listed after objects that it decides about")
-        names.refuse(self.uri)
+        names.raise_if_invalid(self.uri)
 
     def _is_named(self, folder: str) -> bool:
         """Whether the user wrote the beginning of the names that lie in this folder."""
@@ -130,26 +139,26 @@ class InputSelection:
         return any(map(is_control_name, segments[1:] if self._is_partial else segments))
 
     def _enter(self, folder: str | None) -> _PublishedFolder | None:
-        """Leave the folders that the next object does not lie in; what was published in the one that it lies in."""
+        """Leave the folders that do not contain the next object; return the published folder that does, if any."""
         for each in [each for each in self._published if folder is None or not folder.startswith(each)]:
             self._finish(self._published.pop(each))
         if folder is None:
             return None
-        self._holding_input = [each for each in self._holding_input if folder.startswith(each)]
-        if folder in self._known and folder not in self._published:
+        self._folders_with_input = [each for each in self._folders_with_input if folder.startswith(each)]
+        if folder in self._late_folders and folder not in self._published:
             return self._follow(folder, 1)
         return self._published.get(folder)
 
     def _follow(self, folder: str, size: int) -> _PublishedFolder | None:
-        """What this package published to a folder that has a manifest; None where the manifest is another's."""
+        """The published folder of a manifest; None where the manifest is not of this package."""
         uri = f"s3://{self._bucket}/{self._base}{folder}{MANIFEST_NAME}"
-        content = self._read(uri) if 0 < size <= MOST_BYTES else None
-        manifest = None if content is None else read_published(uri, content)
+        content = self._read(uri) if 0 < size <= MAX_MANIFEST_BYTES else None
+        manifest = None if content is None else parse_published_manifest(uri, content)
         if manifest is None:
             return None
-        if folder in self._holding_input:
-            self._known.add(folder)
-            self._is_late = True
+        if folder in self._folders_with_input:
+            self._late_folders.add(folder)
+            self._is_manifest_late = True
         self._manifests += 1
         self._run = f"{manifest.run_id} of the pipeline {manifest.pipeline}"
         self._published[folder] = _PublishedFolder(uri, manifest, dict(manifest.etags))
@@ -168,13 +177,13 @@ class InputSelection:
             self._disagree(published, f"names {min(published.missing)}, which is not there")
 
     def _disagree(self, published: _PublishedFolder, what: str) -> None:
-        if self._is_late:
+        if self._is_manifest_late:
             return  # the next listing tells
         self._disagreements += 1
-        if self._disagreements < MOST_LISTINGS:
+        if self._disagreements < MAX_LISTINGS:
             raise ListAgainError(f"{published.uri} {what}")
         run = f"{published.manifest.run_id} of the pipeline {published.manifest.pipeline}"
         raise PlanError(
             f"{published.uri}, by which the run {run} is published, {what}: it was deleted or replaced by something "
-            f"else than a run; publish that run again, or delete the manifest to score whatever lies there"
+            f"other than a run; publish that run again, or delete the manifest to score all objects of the folder"
         )

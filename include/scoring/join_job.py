@@ -1,8 +1,8 @@
-"""The job that joins a run which is too large for Airflow's workers: its work, and what it is given.
+"""Sizes the processing job that joins the runs that are too large for Airflow's workers.
 
-It works through tens of megabytes a second on each core, minutes where the transform takes hours. So it gets as few
-instances as join in a quarter of an hour, and more only where the deadline asks for them or speed is preferred, fewer
-where the budget allows no more.
+The join processes tens of megabytes a second on each core: minutes where the transform takes hours. So it gets the
+fewest instances that finish in a quarter of an hour, more only for the deadline or where speed is preferred, and fewer
+where the budget requires it.
 """
 
 from __future__ import annotations
@@ -10,29 +10,29 @@ from __future__ import annotations
 import math
 
 from include.scoring import sizing
-from include.scoring.choices import Choices
-from include.scoring.cluster import instances_for
+from include.scoring.choices import PlanLog
+from include.scoring.cluster import count_instances_needed
 from include.scoring.config import Pipeline
-from include.scoring.decision import Decision, Work
+from include.scoring.decision import ClusterDecision, Workload
 from include.scoring.errors import PlanError
-from include.scoring.messages import size
+from include.scoring.messages import format_bytes
 from include.scoring.params import RunParams
-from include.scoring.rules import Noun
+from include.scoring.rules import FrozenModel
 
-MINUTES = 15
-#: What an instance holds beside its share of the records: all predictions, at most so many bytes for each of a record.
-PREDICTIONS_SHARE = 1.0
-#: What is written, for each byte that is read.
-WRITTEN_SHARE = 1.5
+TARGET_MINUTES = 15
+#: Each instance holds all predictions besides its share of the records: at most this many bytes per byte of input.
+PREDICTION_BYTES_PER_INPUT_BYTE = 1.0
+#: Bytes written per byte of records read.
+OUTPUT_BYTES_PER_INPUT_BYTE = 1.5
 
 
-class JoinJobPlan(Noun):
-    """The processing job that joins, should the records that pass be more than `above` bytes.
+class JoinJobPlan(FrozenModel):
+    """The processing job that joins when the accepted records exceed `threshold_bytes`.
 
-    `instance_types` are those that it may run on, in the order in which they are tried.
+    `instance_types` are tried in this order.
     """
 
-    above: int
+    threshold_bytes: int
     instance_type: str
     instance_types: tuple[str, ...]
     instance_count: int
@@ -40,54 +40,65 @@ class JoinJobPlan(Noun):
     max_runtime_seconds: int
 
 
-def join_work(pipeline: Pipeline, params: RunParams, text_bytes: int) -> Work | None:
-    """What a job has to join of so many bytes of text; None where Airflow's workers join them."""
-    above = pipeline.join.processing_above
-    if above is None or text_bytes <= above:
+def build_join_workload(pipeline: Pipeline, params: RunParams, text_bytes: int) -> Workload | None:
+    """The workload of a join job for `text_bytes` of input; None where Airflow's workers join."""
+    threshold_bytes = pipeline.join.processing_above
+    if threshold_bytes is None or text_bytes <= threshold_bytes:
         return None
-    shards = sizing.most_shards_for(text_bytes, params.transform_instance_count)
-    return Work(bytes=text_bytes, units=shards, hashed=True, within=MINUTES * 60)
+    max_shards = sizing.compute_max_shards_for_request(text_bytes, params.transform_instance_count)
+    return Workload(
+        bytes=text_bytes,
+        max_parallelism=max_shards,
+        has_equal_shards=True,
+        target_seconds=TARGET_MINUTES * 60,
+    )
 
 
 def plan_join_job(
-    pipeline: Pipeline, decision: Decision, shards: int, *, reason: str, say: Choices
+    pipeline: Pipeline, decision: ClusterDecision, shard_count: int, *, reason: str, plan_log: PlanLog
 ) -> JoinJobPlan | None:
-    """The job for so many shards, or None where there is none; `reason` is why a stage has as many instances as it has.
+    """The join job for `shard_count` shards, or None where Airflow's workers join; `reason` explains its instances.
 
     Raises PlanError when no disk of SageMaker's is large enough.
     """
-    above = pipeline.join.processing_above
-    if above is None or "join" not in [work.name for work in decision.works]:
+    threshold_bytes = pipeline.join.processing_above
+    if threshold_bytes is None or "join" not in [workload.name for workload in decision.workloads]:
         return None
-    work, chosen = decision.of("join")
-    quick = instances_for(work.bytes, chosen.option, MINUTES * 60)
-    if decision.goals.prefer == "cost" and chosen.count == quick:
-        reason = f"that joins {size(work.bytes)} in about {MINUTES} minutes or less"
-    elif chosen.count < quick:
-        most = work.counts(chosen.option)[-1]
-        reason = "the limits allow no more" if chosen.count == most else "the budget allows no more"
-    say.cluster(work, chosen, unit="shard", typed_type=False, reason=reason)
-    say.note(f"Up to {size(above)} of records Airflow's workers join, without a job.")
-    # There are so many shards, but for what is lost where they are made a multiple of the transform's instances.
-    count = min(chosen.count, shards)
+    workload, stage = decision.get_stage("join")
+    target_count = count_instances_needed(workload.bytes, stage.option, TARGET_MINUTES * 60)
+    if decision.goals.prefer == "cost" and stage.instance_count == target_count:
+        reason = f"that joins {format_bytes(workload.bytes)} in about {TARGET_MINUTES} minutes or less"
+    elif stage.instance_count < target_count:
+        highest_count = workload.list_instance_counts(stage.option)[-1]
+        reason = (
+            "the limits allow no more"
+            if stage.instance_count == highest_count
+            else "the budget allows no more"
+        )
+    plan_log.record_cluster(workload, stage, unit="shard", is_type_requested=False, reason=reason)
+    plan_log.add(f"Up to {format_bytes(threshold_bytes)} of records Airflow's workers join, without a job.")
+    # Rounding the shards to a multiple of the transform's instances may leave fewer of them.
+    instance_count = min(stage.instance_count, shard_count)
     return JoinJobPlan(
-        above=above,
-        instance_type=chosen.option.instance_type,
-        instance_types=decision.acceptable("join"),
-        instance_count=count,
-        volume_size_gb=_volume(work.bytes, count),
+        threshold_bytes=threshold_bytes,
+        instance_type=stage.option.instance_type,
+        instance_types=decision.list_acceptable_types("join"),
+        instance_count=instance_count,
+        volume_size_gb=_compute_volume_size_gb(workload.bytes, instance_count),
         max_runtime_seconds=pipeline.join.max_runtime_minutes * 60,
     )
 
 
-def _volume(text_bytes: int, count: int) -> int:
-    """GB: the fullest instance is taken to get twice its share of the records."""
-    records = text_bytes if count == 1 else min(text_bytes, 2 * text_bytes // count)
-    wanted = 10 + math.ceil((records * (1 + WRITTEN_SHARE) + text_bytes * PREDICTIONS_SHARE) / 1e9)
-    if wanted > sizing.LARGEST_VOLUME_GB:
+def _compute_volume_size_gb(text_bytes: int, instance_count: int) -> int:
+    """GB of disk: the fullest instance is taken to get twice its share of the records."""
+    records = text_bytes if instance_count == 1 else min(text_bytes, 2 * text_bytes // instance_count)
+    wanted = 10 + math.ceil(
+        (records * (1 + OUTPUT_BYTES_PER_INPUT_BYTE) + text_bytes * PREDICTION_BYTES_PER_INPUT_BYTE) / 1e9
+    )
+    if wanted > sizing.MAX_VOLUME_SIZE_GB:
         raise PlanError(
-            f"an instance of the job that joins would need {wanted:,} GB of disk for {size(text_bytes)} of input, and "
-            f"SageMaker gives at most {sizing.LARGEST_VOLUME_GB:,}; drop join.processing_above, allow more instances, "
-            f"or split the run"
+            f"an instance of the join job would need {wanted:,} GB of disk for {format_bytes(text_bytes)} of "
+            f"input, and SageMaker gives at most {sizing.MAX_VOLUME_SIZE_GB:,}; drop join.processing_above, allow "
+            "more instances, or split the run"
         )
     return wanted

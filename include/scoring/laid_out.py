@@ -1,4 +1,4 @@
-"""What the transform reads without preprocessing, object for object, and of which input each was made."""
+"""Describes the objects that the transform reads without preprocessing, and reconciles them with the input."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from include.scoring.errors import ReconciliationError
-from include.scoring.layout import Span
+from include.scoring.layout import ByteRange
 from include.scoring.listing import S3Object
-from include.scoring.messages import count
-from include.scoring.reconciliation import Reconciled
+from include.scoring.messages import format_count
+from include.scoring.reconciliation import Reconciliation
 
 
 @dataclass(frozen=True, slots=True)
-class PieceFile:
-    """One object that the transform reads: an input object where it lies, a range of one, or several put together.
+class TransformObject:
+    """One object that the transform reads: an input object itself, a copied range of one, or several merged.
 
-    `position` counts all of them from 0, in the order of the published rows. `records` are those counted in each source
-    while they were put together, else None. `etag` is that of an object that was made, else None.
+    `position` counts from 0, in the order of the published rows. `records` is the number counted while sources were
+    merged, else None. `etag` is that of an object that this run wrote, else None.
     """
 
     position: int
     uri: str
     bytes: int
-    sources: tuple[Span, ...]
+    sources: tuple[ByteRange, ...]
     records: int | None = None
     etag: str | None = None
 
     @property
     def name(self) -> str:
-        """What it is called in messages and in counts."""
+        """Its name in messages and counts."""
         return f"{self.position:07d}"
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """JSON-safe."""
         return {
             "position": self.position,
@@ -45,21 +45,21 @@ class PieceFile:
         }
 
     @classmethod
-    def of(cls, document: Mapping[str, Any]) -> Self:
-        """The reverse of `as_dict`."""
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`."""
         return cls(
             position=document["position"],
             uri=document["uri"],
             bytes=document["bytes"],
-            sources=tuple(Span(*each) for each in document["sources"]),
+            sources=tuple(ByteRange(*each) for each in document["sources"]),
             records=document["records"],
             etag=document["etag"],
         )
 
 
-def group_pieces(pieces: Sequence[PieceFile], group_bytes: int) -> list[list[PieceFile]]:
-    """Neighbours in groups of at most `group_bytes`, and of at least one."""
-    groups: list[list[PieceFile]] = []
+def group_pieces(pieces: Sequence[TransformObject], group_bytes: int) -> list[list[TransformObject]]:
+    """Neighbouring pieces in groups of at most `group_bytes`, and of at least one piece."""
+    groups: list[list[TransformObject]] = []
     filled = 0
     for piece in pieces:
         if groups and filled + piece.bytes <= group_bytes:
@@ -71,55 +71,57 @@ def group_pieces(pieces: Sequence[PieceFile], group_bytes: int) -> list[list[Pie
     return groups
 
 
-def reconcile_pieces(planned: Iterable[S3Object], joined: Iterable[tuple[PieceFile, int]]) -> Reconciled:
-    """Prove that exactly the planned objects were scored, each byte of each once; `joined` has the rows of each piece.
+def reconcile_pieces(
+    planned_objects: Iterable[S3Object], joined_rows: Iterable[tuple[TransformObject, int]]
+) -> Reconciliation:
+    """Prove that exactly the planned objects were scored, every byte once; `joined_rows` pairs pieces with their rows.
 
-    The join compared the records that it read of each piece with the answers, so what is left to prove is that the
-    pieces are the planned objects, by key and etag, without gap or overlap. Raises ReconciliationError naming the first
-    object or piece that is not; nothing may be published then.
+    The join has compared the records of each piece with its predictions. It remains to prove that the pieces cover the
+    planned objects, by key and ETag, without gap or overlap. Raises ReconciliationError with the first object or piece
+    that does not; then nothing may be published.
     """
-    spans: dict[str, list[Span]] = {}
+    ranges: dict[str, list[ByteRange]] = {}
     rows = pieces = 0
-    for piece, found in joined:
-        if piece.records is not None and piece.records != found:
+    for piece, row_count in joined_rows:
+        if piece.records is not None and piece.records != row_count:
             raise ReconciliationError(
-                f"{piece.uri}: {count(piece.records, 'record')} were put together, but {found:,} rows were joined; "
-                f"nothing is published",
+                f"{piece.uri}: {format_count(piece.records, 'record')} were merged, but {row_count:,} rows were "
+                "joined; nothing is published",
                 piece.name,
             )
-        rows, pieces = rows + found, pieces + 1
-        for span in piece.sources:
-            spans.setdefault(span.key, []).append(span)
-    for item in planned:
+        rows, pieces = rows + row_count, pieces + 1
+        for byte_range in piece.sources:
+            ranges.setdefault(byte_range.key, []).append(byte_range)
+    for item in planned_objects:
         if item.size > 0:
-            _check_covered(item, spans.pop(item.key, []))
-    if spans:
+            _check_covered(item, ranges.pop(item.key, []))
+    if ranges:
         raise ReconciliationError(
-            f"{min(spans)} was scored, but is not in the plan{_and_more(len(spans))}; nothing is published"
+            f"{min(ranges)} was scored, but is not in the plan{_and_more(len(ranges))}; nothing is published"
         )
-    return Reconciled(records_in=rows, rejected={}, scored=rows, shards=pieces)
+    return Reconciliation(records_in=rows, rejected={}, scored=rows, shards=pieces)
 
 
-def _check_covered(item: S3Object, spans: list[Span]) -> None:
-    at = 0
-    for span in sorted(spans, key=lambda each: each.start):
-        if span.etag != item.etag:
+def _check_covered(item: S3Object, ranges: list[ByteRange]) -> None:
+    covered_to = 0
+    for byte_range in sorted(ranges, key=lambda each: each.start):
+        if byte_range.etag != item.etag:
             raise ReconciliationError(
-                f"{item.key}: what was scored has the etag {span.etag}, and the plan was made for {item.etag}; the "
-                f"object was overwritten meanwhile; nothing is published"
+                f"{item.key}: what was scored has the etag {byte_range.etag}, and the plan was made for "
+                f"{item.etag}; the object was overwritten meanwhile; nothing is published"
             )
-        if span.start != at:
-            wrong = "scored twice" if span.start < at else "never scored"
-            first, last = sorted((span.start, at))
+        if byte_range.start != covered_to:
+            wrong = "scored twice" if byte_range.start < covered_to else "never scored"
+            first, last = sorted((byte_range.start, covered_to))
             raise ReconciliationError(
                 f"{item.key}: bytes {first:,} to {last:,} were {wrong}; nothing is published"
             )
-        at = span.end
-    if at != item.size:
+        covered_to = byte_range.end
+    if covered_to != item.size:
         what = (
             "was planned but never scored"
-            if not spans
-            else f"was scored to byte {at:,} of {item.size:,} only"
+            if not ranges
+            else f"was scored to byte {covered_to:,} of {item.size:,} only"
         )
         raise ReconciliationError(f"{item.key} {what}; nothing is published")
 

@@ -1,7 +1,7 @@
-"""How the objects of an input become pieces and lists, when no preprocessing cuts them into equal shards.
+"""Divides the objects of an input into pieces and balanced lists, for runs without preprocessing.
 
-SageMaker hands whole objects to instances. So what is large is cut by copying byte ranges inside S3, what is tiny is
-put together, and what one-instance jobs read is listed in balanced manifests.
+SageMaker assigns whole objects to instances. So large objects are split by copying byte ranges inside S3, small ones
+are merged, and jobs of one instance read balanced lists of objects.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from heapq import heapify, heapreplace, nlargest
 from include.scoring.listing import S3Object
 
 # S3 copies a range only of a source above 5 MB (UploadPartCopy, CopySourceRange). A piece is one part, which may be of
-# any size, since the last part of an upload is not bound to 5 MiB.
-SMALLEST_CUT = 5 * 1024 * 1024
-# Objects that decide how even lists are; all others together fill up what these leave.
-HEAVIEST = 2000
+# any size: the minimum of 5 MiB does not apply to the last part of an upload.
+MIN_SPLIT_BYTES = 5 * 1024 * 1024
+# The largest objects decide how even lists are; all others fill them up.
+MAX_WEIGHED_OBJECTS = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class ByteRange:
     """A byte range of an input object, `start` included and `end` not; a whole object runs from 0 to its size.
 
-    The ends of a cut are wishes: the caller moves each to the next line end, which it finds by a small range read.
+    The caller moves both ends to the next line end, which it finds by a small range read.
     """
 
     key: str
@@ -43,48 +43,48 @@ class Span:
         return (self.start, self.end) == (0, self.size)
 
 
-Piece = tuple[Span, ...]
-"""What becomes one object for the transform: one span, or several small whole objects put together."""
+InputPiece = tuple[ByteRange, ...]
+"""The content of one object for the transform: one byte range, or several small whole objects merged."""
 
 
-def lay_out(
-    objects: Iterable[S3Object], *, piece_bytes: int, merge_below: int, splittable: bool
-) -> Iterator[Piece]:
-    """Every byte of every object in exactly one piece; empty objects are left out.
+def split_objects(
+    objects: Iterable[S3Object], *, piece_bytes: int, merge_below_bytes: int, is_splittable: bool
+) -> Iterator[InputPiece]:
+    """Pieces that hold every byte of every object exactly once; empty objects are skipped.
 
-    An object that gives two pieces or more of `piece_bytes` is cut into equal ones, where it is splittable and large
-    enough for S3 to copy ranges of it. Objects smaller than `merge_below` are put together until they make a piece.
+    An object of two `piece_bytes` or more is split into equal pieces, where it is splittable and large enough for S3 to
+    copy ranges of it. Objects smaller than `merge_below_bytes` are merged until they make a piece.
     """
-    waiting: list[Span] = []
-    held = 0
+    small_objects: list[ByteRange] = []
+    small_bytes = 0
     for item in objects:
         if item.size <= 0:
             continue
-        if item.size < merge_below:
-            waiting.append(_whole(item))
-            held += item.size
-            if held >= piece_bytes:
-                yield tuple(waiting)
-                waiting, held = [], 0
+        if item.size < merge_below_bytes:
+            small_objects.append(_take_whole(item))
+            small_bytes += item.size
+            if small_bytes >= piece_bytes:
+                yield tuple(small_objects)
+                small_objects, small_bytes = [], 0
             continue
-        for start, end in _cuts(item.size, piece_bytes, splittable):
-            yield (Span(item.key, item.etag, start, end, item.size),)
-    if waiting:
-        yield tuple(waiting)
+        for start, end in _split_range(item.size, piece_bytes, is_splittable):
+            yield (ByteRange(item.key, item.etag, start, end, item.size),)
+    if small_objects:
+        yield tuple(small_objects)
 
 
-def _whole(item: S3Object) -> Span:
-    return Span(item.key, item.etag, 0, item.size, item.size)
+def _take_whole(item: S3Object) -> ByteRange:
+    return ByteRange(item.key, item.etag, 0, item.size, item.size)
 
 
-def _cuts(size: int, piece_bytes: int, splittable: bool) -> Iterator[tuple[int, int]]:
-    parts = max(1, size // piece_bytes) if splittable and size > SMALLEST_CUT else 1
+def _split_range(size: int, piece_bytes: int, is_splittable: bool) -> Iterator[tuple[int, int]]:
+    parts = max(1, size // piece_bytes) if is_splittable and size > MIN_SPLIT_BYTES else 1
     for part in range(parts):
         yield size * part // parts, size * (part + 1) // parts
 
 
-def balanced(weights: Sequence[float], bins: int) -> list[list[int]]:
-    """Positions of the weights in `bins` groups of nearly equal sums: the heaviest first, each to the lightest group.
+def balance_weights(weights: Sequence[float], bins: int) -> list[list[int]]:
+    """Positions of the weights in `bins` groups of nearly equal sums: each, heaviest first, goes to the lightest group.
 
     The fullest group is at most 4/3 of the best possible (Graham's bound for LPT). Equal input gives equal output.
     Groups may be empty when there are fewer weights than bins.
@@ -99,14 +99,14 @@ def balanced(weights: Sequence[float], bins: int) -> list[list[int]]:
     return groups
 
 
-def fullest_lists(sizes: Sequence[int], most: int) -> tuple[int, ...]:
-    """Bytes in the fullest of 1, 2, … `most` balanced lists of objects, however many objects there are."""
-    heaviest = nlargest(HEAVIEST, sizes)
+def compute_largest_list_bytes(sizes: Sequence[int], max_lists: int) -> tuple[int, ...]:
+    """Bytes in the fullest list if objects are balanced over 1, 2, … `max_lists` lists."""
+    heaviest = nlargest(MAX_WEIGHED_OBJECTS, sizes)
     total = sum(sizes)
-    fullest = []
-    for lists in range(1, min(most, len(sizes)) + 1):
+    largest_bytes = []
+    for lists in range(1, min(max_lists, len(sizes)) + 1):
         loads = [0] * lists
         for size in heaviest:
             heapreplace(loads, loads[0] + size)
-        fullest.append(max(max(loads), -(-total // lists)))
-    return tuple(fullest)
+        largest_bytes.append(max(max(loads), -(-total // lists)))
+    return tuple(largest_bytes)

@@ -1,4 +1,4 @@
-"""Finds, before submission, what SageMaker would refuse late or silently misread in a transform or processing request.
+"""Finds, before submission, what SageMaker would reject late or silently misread in a transform or processing request.
 
 Each problem is one sentence: what was found, why it fails, what to write instead. Limits are those of the API reference
 and developer guide; quoted AWS messages were seen by users.
@@ -12,53 +12,53 @@ from typing import Any, TypeAlias
 
 from include.scoring import s3uri
 from include.scoring.errors import LintError
-from include.scoring.filters import filter_problems, pairing_problem
-from include.scoring.messages import size
-from include.scoring.naming import MAX_NAME, NAME_PATTERN
+from include.scoring.filters import find_data_processing_problem, find_filter_problems
+from include.scoring.messages import format_bytes
+from include.scoring.naming import MAX_NAME_LENGTH, NAME_PATTERN
 from include.scoring.sections import (
     DEFAULT_MAX_PAYLOAD_MB,
-    MAX_PAYLOAD_TIMES_CONCURRENCY,
-    PIPELINE_MAX_PAYLOAD_MB,
+    INFERENCE_PIPELINE_MAX_PAYLOAD_MB,
+    MAX_PAYLOAD_MB_IN_FLIGHT,
 )
-from include.scoring.security import NO_VOLUME_KEY, has_local_storage
-from include.scoring.sizing import volume_for
+from include.scoring.security import NO_VOLUME_KEY_REASON, has_local_storage
+from include.scoring.sizing import compute_volume_size_gb
 
 MEBIBYTE = 1024 * 1024
 NO_DATA_PROCESSING = {"JoinSource": "None", "InputFilter": "$", "OutputFilter": "$"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What a request does not say of itself; None where it is not known.
+class LintContext:
+    """Facts that a request does not contain; None where they are not known.
 
-    `largest_record_bytes` of the input, `header` whether its objects begin with column names, `keys` of the bucket from
-    the input prefix on (to find what a raw prefix matches by accident), `input_uri` the prefix that a manifest was made
-    of, `input_bytes` a host of a processing job holds.
+    `has_header` says whether the input's objects begin with column names. `bucket_keys` are keys from the input prefix
+    on, to find those that a raw prefix matches by accident. `input_uri` is the prefix that a manifest was built from,
+    `host_input_bytes` the input that an instance of a processing job holds.
     """
 
-    containers: int = 1
+    container_count: int = 1
     largest_record_bytes: int | None = None
-    header: bool | None = None
-    keys: Iterable[str] = ()
+    has_header: bool | None = None
+    bucket_keys: Iterable[str] = ()
     input_uri: str | None = None
-    input_bytes: int | None = None
+    host_input_bytes: int | None = None
 
 
 Request: TypeAlias = Mapping[str, Any]
-Check: TypeAlias = Callable[[Request, Facts], Iterable[str]]
+Check: TypeAlias = Callable[[Request, LintContext], Iterable[str]]
 
 
-def lint_transform(request: Request, facts: Facts) -> tuple[str, ...]:
+def lint_transform(request: Request, context: LintContext) -> tuple[str, ...]:
     """The problems of a CreateTransformJob request, in the order of its fields; empty when there are none."""
-    return tuple(problem for check in _TRANSFORM for problem in check(request, facts))
+    return tuple(problem for check in _TRANSFORM for problem in check(request, context))
 
 
-def lint_processing(request: Request, facts: Facts) -> tuple[str, ...]:
+def lint_processing(request: Request, context: LintContext) -> tuple[str, ...]:
     """The problems of a CreateProcessingJob request; empty when there are none."""
-    return tuple(problem for check in _PROCESSING for problem in check(request, facts))
+    return tuple(problem for check in _PROCESSING for problem in check(request, context))
 
 
-def refuse(problems: Sequence[str]) -> None:
+def raise_for_problems(problems: Sequence[str]) -> None:
     """Raise LintError when there are problems."""
     if problems:
         raise LintError(tuple(problems))
@@ -68,47 +68,47 @@ def _payload(request: Request) -> int:
     return int(request.get("MaxPayloadInMB", DEFAULT_MAX_PAYLOAD_MB))
 
 
-def _name(request: Request, _: Facts) -> Iterable[str]:
+def _name(request: Request, _: LintContext) -> Iterable[str]:
     for field in ("TransformJobName", "ProcessingJobName", "ModelName"):
         name = request.get(field)
         if name is not None and not NAME_PATTERN.fullmatch(name):
             yield (
-                f"{field}: found {name!r} of {len(name)} characters; AWS takes 1 to {MAX_NAME} "
+                f"{field}: found {name!r} of {len(name)} characters; AWS takes 1 to {MAX_NAME_LENGTH} "
                 f"letters, digits and '-', "
                 f"beginning and ending with a letter or digit; shorten the pipeline's name or replace other characters"
             )
 
 
-def _in_flight(request: Request, _: Facts) -> Iterable[str]:
+def _in_flight(request: Request, _: LintContext) -> Iterable[str]:
     payload, concurrent = _payload(request), int(request.get("MaxConcurrentTransforms", 0))
-    if concurrent and payload * concurrent > MAX_PAYLOAD_TIMES_CONCURRENCY:
+    if concurrent and payload * concurrent > MAX_PAYLOAD_MB_IN_FLIGHT:
         yield (
             f"MaxConcurrentTransforms {concurrent} times MaxPayloadInMB {payload} is {concurrent * payload} MB; "
-            f"SageMaker allows {MAX_PAYLOAD_TIMES_CONCURRENCY} MB in flight; write MaxConcurrentTransforms "
-            f"{MAX_PAYLOAD_TIMES_CONCURRENCY // payload} or MaxPayloadInMB "
-            f"{MAX_PAYLOAD_TIMES_CONCURRENCY // concurrent}"
+            f"SageMaker allows {MAX_PAYLOAD_MB_IN_FLIGHT} MB in flight; write MaxConcurrentTransforms "
+            f"{MAX_PAYLOAD_MB_IN_FLIGHT // payload} or MaxPayloadInMB "
+            f"{MAX_PAYLOAD_MB_IN_FLIGHT // concurrent}"
         )
 
 
-def _pipeline(request: Request, facts: Facts) -> Iterable[str]:
-    if facts.containers < 2:
+def _several_containers(request: Request, facts: LintContext) -> Iterable[str]:
+    if facts.container_count < 2:
         return
     payload = _payload(request)
-    if payload > PIPELINE_MAX_PAYLOAD_MB or payload == 0:
+    if payload > INFERENCE_PIPELINE_MAX_PAYLOAD_MB or payload == 0:
         yield (
-            f"MaxPayloadInMB: found {payload} for {facts.containers} containers; a request from one container to the "
-            f"next holds 5 MB at most, and a larger one fails as 'Request Entity Too Large'; write "
-            f"{PIPELINE_MAX_PAYLOAD_MB} or less"
+            f"MaxPayloadInMB: found {payload} for {facts.container_count} containers; a request from one container "
+            "to the next holds 5 MB at most, and a larger one fails as 'Request Entity Too Large'; write "
+            f"{INFERENCE_PIPELINE_MAX_PAYLOAD_MB} or less"
         )
     if not request.get("MaxConcurrentTransforms"):
         yield (
-            f"MaxConcurrentTransforms: not stated for {facts.containers} containers; SageMaker "
+            f"MaxConcurrentTransforms: not stated for {facts.container_count} containers; SageMaker "
             f"would ask one of them for "
             f"it, which one is not documented, and take 1 where it does not answer; state a number"
         )
 
 
-def _strategy(request: Request, _: Facts) -> Iterable[str]:
+def _batch_strategy(request: Request, _: LintContext) -> Iterable[str]:
     strategy = request.get("BatchStrategy")
     split = request["TransformInput"].get("SplitType", "None")
     if strategy is not None and split == "None":
@@ -119,26 +119,26 @@ def _strategy(request: Request, _: Facts) -> Iterable[str]:
         )
 
 
-def _record(request: Request, facts: Facts) -> Iterable[str]:
+def _record_size(request: Request, facts: LintContext) -> Iterable[str]:
     payload = _payload(request)
     longest = facts.largest_record_bytes
     if longest is not None and payload and longest > payload * MEBIBYTE:
         wanted = -(-longest // MEBIBYTE)
-        most = PIPELINE_MAX_PAYLOAD_MB if facts.containers > 1 else 100
+        most = INFERENCE_PIPELINE_MAX_PAYLOAD_MB if facts.container_count > 1 else 100
         advice = (
             f"write MaxPayloadInMB {wanted}"
             if wanted <= most
             else "shorten the records, for no payload is enough"
         )
         yield (
-            f"MaxPayloadInMB: found {payload}, but a record of the input is {size(longest)}; a "
+            f"MaxPayloadInMB: found {payload}, but a record of the input is {format_bytes(longest)}; a "
             f"record is never cut, and "
             f"one that does not fit fails its whole object; {advice}"
         )
 
 
-def _header(request: Request, facts: Facts) -> Iterable[str]:
-    if facts.header and request["TransformInput"].get("SplitType") == "Line":
+def _header(request: Request, facts: LintContext) -> Iterable[str]:
+    if facts.has_header and request["TransformInput"].get("SplitType") == "Line":
         yield (
             "TransformInput: the objects begin with a line of column names, which SageMaker would "
             "send to the model as a "
@@ -146,46 +146,47 @@ def _header(request: Request, facts: Facts) -> Iterable[str]:
         )
 
 
-def _prefix(request: Request, facts: Facts) -> Iterable[str]:
+def _s3_prefix(request: Request, facts: LintContext) -> Iterable[str]:
     source = request["TransformInput"]["DataSource"]["S3DataSource"]
     uri = source["S3Uri"]
-    if source.get("S3DataType") != "S3Prefix" or not s3uri.is_uri(uri):
+    if source.get("S3DataType") != "S3Prefix" or not s3uri.is_s3_uri(uri):
         return
-    _, prefix = s3uri.split(uri)
+    _, prefix = s3uri.split_s3_uri(uri)
     if prefix.endswith("/") or not prefix:
         return
     strange = [
-        key for key in facts.keys if key.startswith(prefix) and key != prefix and key[len(prefix)] != "/"
+        key
+        for key in facts.bucket_keys
+        if key.startswith(prefix) and key != prefix and key[len(prefix)] != "/"
     ]
     if strange:
         yield (
             f"S3Uri: found {uri}, which also matches {strange[0]!r}"
             f"{f' and {len(strange) - 1:,} more' if len(strange) > 1 else ''}, because an S3Prefix "
-            f"is a mere beginning of "
-            f"a key; write {uri}/"
+            f"matches every key that begins with it; write {uri}/"
         )
 
 
-def _output(request: Request, facts: Facts) -> Iterable[str]:
+def _output(request: Request, facts: LintContext) -> Iterable[str]:
     uri = facts.input_uri or request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
     output = request["TransformOutput"]["S3OutputPath"]
-    if s3uri.covers(uri, output):
+    if s3uri.prefix_includes(uri, output):
         yield (
             f"S3OutputPath: found {output}, below the input {uri}; the next run would score what "
             f"this one wrote; choose another prefix"
         )
 
 
-def _filters(request: Request, _: Facts) -> Iterable[str]:
+def _filters(request: Request, _: LintContext) -> Iterable[str]:
     for field in ("InputFilter", "OutputFilter"):
         text = request.get("DataProcessing", {}).get(field)
         if text is None:
             continue
-        yield from (f"{field}: {problem}" for problem in filter_problems(text))
+        yield from (f"{field}: {problem}" for problem in find_filter_problems(text))
 
 
-def _data_processing(request: Request, _: Facts) -> Iterable[str]:
-    """What is stated and does something; SageMaker takes `$` and None as if nothing was stated."""
+def _data_processing(request: Request, _: LintContext) -> Iterable[str]:
+    """Checks DataProcessing as far as it has an effect; `$` and None are SageMaker's defaults."""
     stated = {**NO_DATA_PROCESSING, **request.get("DataProcessing", {})}
     active = [
         f"{name} {stated[name]}" for name, nothing in NO_DATA_PROCESSING.items() if stated[name] != nothing
@@ -193,7 +194,7 @@ def _data_processing(request: Request, _: Facts) -> Iterable[str]:
     if not active:
         return
     source, output = request["TransformInput"], request["TransformOutput"]
-    problem = pairing_problem(
+    problem = find_data_processing_problem(
         " and ".join(active),
         content_type=source.get("ContentType"),
         accept=output.get("Accept"),
@@ -204,27 +205,27 @@ def _data_processing(request: Request, _: Facts) -> Iterable[str]:
         yield problem
 
 
-def _volume(request: Request, facts: Facts) -> Iterable[str]:
+def _volume(request: Request, facts: LintContext) -> Iterable[str]:
     volume = int(request["ProcessingResources"]["ClusterConfig"]["VolumeSizeInGB"])
-    if facts.input_bytes is None:
+    if facts.host_input_bytes is None:
         return
-    wanted = volume_for(facts.input_bytes)
+    wanted = compute_volume_size_gb(facts.host_input_bytes)
     if volume < wanted:
         yield (
-            f"VolumeSizeInGB: found {volume}, but each instance holds {size(facts.input_bytes)} of "
+            f"VolumeSizeInGB: found {volume}, but each instance holds {format_bytes(facts.host_input_bytes)} of "
             f"input and writes about "
-            f"twice as much beside it; write {wanted}, or use more instances where the input is divided among them"
+            f"twice as much in addition; write {wanted}, or use more instances where the input is divided among them"
         )
 
 
-def _volume_key(request: Request, _: Facts) -> Iterable[str]:
+def _volume_key(request: Request, _: LintContext) -> Iterable[str]:
     cluster = request.get("TransformResources") or request["ProcessingResources"]["ClusterConfig"]
     if cluster.get("VolumeKmsKeyId") and has_local_storage(str(cluster["InstanceType"])):
-        yield f"VolumeKmsKeyId: found a key for {cluster['InstanceType']}; {NO_VOLUME_KEY}"
+        yield f"VolumeKmsKeyId: found a key for {cluster['InstanceType']}; {NO_VOLUME_KEY_REASON}"
 
 
 _TRANSFORM: tuple[Check, ...] = (
-    _name, _in_flight, _pipeline, _strategy, _record, _header, _prefix, _output, _filters, _data_processing,
-    _volume_key,
+    _name, _in_flight, _several_containers, _batch_strategy, _record_size, _header, _s3_prefix, _output, _filters,
+    _data_processing, _volume_key,
 )  # fmt: skip
 _PROCESSING: tuple[Check, ...] = (_name, _volume, _volume_key)

@@ -1,4 +1,4 @@
-"""The listing of a run's input, read once as a stream: counts and sizes, and what would be scored by accident."""
+"""Summarizes the listing of a run's input, read once as a stream, and finds objects that match the URI by accident."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import NamedTuple, TextIO
 
 from include.scoring import sizing
 from include.scoring.errors import LintError
-from include.scoring.messages import count, is_or_are, listed
-from include.scoring.rules import Noun
-from include.scoring.s3uri import split
+from include.scoring.messages import conjugate_be, format_count, join_words
+from include.scoring.rules import FrozenModel
+from include.scoring.s3uri import split_s3_uri
 
 # Hashing a thousand lines at once is five times as fast as one by one.
-LINES_AT_A_TIME = 1000
+LINES_PER_BATCH = 1000
 
 
 class S3Object(NamedTuple):
@@ -26,12 +26,12 @@ class S3Object(NamedTuple):
     etag: str = ""
 
 
-class LeftOut(Noun):
-    """Objects that a listing holds and that are not input.
+class ExcludedObjects(FrozenModel):
+    """Objects of a listing that are not input.
 
-    `control_files` have names that begin with `_` or `.`, or lie in such folders; `example` is the key of one.
-    `unpublished` lie where a run was published and are not named by its manifest; so many `manifests` were followed,
-    and `run` says whose, where it is one.
+    `control_files` have names that begin with `_` or `.`, or are in such folders; `example` is the key of one.
+    `unpublished` are objects in the output of a published run that its manifest does not name; `manifests` is how many
+    manifests were read, `run` the run of the manifest where there is only one.
     """
 
     control_files: int = 0
@@ -40,41 +40,43 @@ class LeftOut(Noun):
     run: str | None = None
     example: str | None = None
 
-    def beside_nothing(self) -> str:
-        """What an input without any object holds nevertheless: the end of a sentence, or nothing."""
+    def describe_for_empty_input(self) -> str:
+        """The end of the sentence about an input without objects: what was excluded, or nothing."""
         found = []
         if self.control_files:
             found.append(
-                f"{count(self.control_files, 'control file')} (names of files or folders that begin with _ or ., such "
-                f"as {self.example})"
+                f"{format_count(self.control_files, 'control file')} (names of files or folders that begin with _ "
+                f"or ., such as {self.example})"
             )
         if self.unpublished:
-            found.append(f"{count(self.unpublished, 'object')} that no _manifest.json beside them names")
-        return f" besides {listed(found)}, which are never input" if found else ""
+            found.append(
+                f"{format_count(self.unpublished, 'object')} that the _manifest.json of their folder does not name"
+            )
+        return f" besides {join_words(found)}, which are never input" if found else ""
 
-    def sentences(self) -> Iterator[str]:
-        """What was left out, and why."""
+    def describe(self) -> Iterator[str]:
+        """Sentences on what was excluded, and why."""
         if self.control_files:
             yield (
-                f"{count(self.control_files, 'control file')} {is_or_are(self.control_files)} left out, such as "
-                f"{self.example}: a name of a file or folder that begins with _ or . is not input."
+                f"{format_count(self.control_files, 'control file')} {conjugate_be(self.control_files)} left out, "
+                f"such as {self.example}: a name of a file or folder that begins with _ or . is not input."
             )
         if self.manifests:
             whose = f"the run {self.run}" if self.run else f"{self.manifests:,} published runs"
             others = (
-                f"{count(self.unpublished, 'object')} beside them {is_or_are(self.unpublished)} left out, because no "
-                f"manifest names {'it' if self.unpublished == 1 else 'them'}"
+                f"{format_count(self.unpublished, 'object')} of the same folder {conjugate_be(self.unpublished)} "
+                f"left out, because no manifest names {'it' if self.unpublished == 1 else 'them'}"
                 if self.unpublished
-                else "nothing else lies beside them"
+                else "there is nothing else"
             )
             yield f"The input is what {whose} published, as _manifest.json says; {others}."
 
 
-class InputPlan(Noun):
-    """What the listing held, without empty objects.
+class InputPlan(FrozenModel):
+    """The input of a run, without empty objects.
 
-    `text_bytes` is `bytes` with what is packed counted as unpacked, `squares` the sum of squared sizes of text;
-    `digest` changes when any key, size or etag does.
+    `text_bytes` is `bytes` with compressed objects counted at their estimated uncompressed size, `sum_squared_bytes`
+    the sum of the squares of these sizes; `digest` changes when any key, size or ETag does.
     """
 
     uri: str
@@ -83,120 +85,124 @@ class InputPlan(Noun):
     largest_bytes: int
     text_bytes: int
     largest_text_bytes: int
-    squares: float
-    packed_objects: int
+    sum_squared_bytes: float
+    compressed_objects: int
     digest: str
-    left_out: LeftOut = LeftOut()
+    excluded: ExcludedObjects = ExcludedObjects()
 
 
-class NaivePlan(Noun):
-    """What an unsized run would do, for comparison: the most instances allowed, objects handed out in turn."""
+class NaivePlan(FrozenModel):
+    """The transform of an unsized run, for comparison: all instances allowed, objects assigned in turn."""
 
     instance_count: int
-    fullest_bytes: int
+    largest_share_bytes: int
 
 
-def describe_input(
-    uri: str, objects: Iterable[S3Object], compression: str, instances: int
+def summarize_input(
+    uri: str, objects: Iterable[S3Object], compression: str, max_instances: int
 ) -> tuple[InputPlan, NaivePlan]:
-    """Read a listing once, without keeping it. `instances` is what a naive run would take."""
+    """Summarize a listing, read once and not kept. `max_instances` is the size of the naive run."""
     digest = hashlib.sha256()
-    number = total = largest = text = largest_text = packed_objects = 0
-    squares = 0.0
-    in_turn = [0] * instances
+    object_count = total = largest = text = largest_text = compressed_count = 0
+    sum_squared_bytes = 0.0
+    naive_bytes = [0] * max_instances
     lines: list[str] = []
     for key, size_, etag in objects:
         if size_ <= 0:
             continue
-        packed = compression in ("gzip", "zstd") or (compression == "auto" and key.endswith((".gz", ".zst")))
-        unpacked = size_ * sizing.PACKED_GROWTH if packed else size_
-        packed_objects += packed
+        is_compressed = compression in ("gzip", "zstd") or (
+            compression == "auto" and key.endswith((".gz", ".zst"))
+        )
+        text_size = size_ * sizing.ASSUMED_COMPRESSION_RATIO if is_compressed else size_
+        compressed_count += is_compressed
         total += size_
-        text += unpacked
+        text += text_size
         largest = max(largest, size_)
-        largest_text = max(largest_text, unpacked)
-        squares += float(unpacked) * unpacked
-        in_turn[number % instances] += unpacked
-        number += 1
-        lines.append(listing_line(key, size_, etag))
-        if len(lines) == LINES_AT_A_TIME:
+        largest_text = max(largest_text, text_size)
+        sum_squared_bytes += float(text_size) * text_size
+        naive_bytes[object_count % max_instances] += text_size
+        object_count += 1
+        lines.append(format_listing_line(key, size_, etag))
+        if len(lines) == LINES_PER_BATCH:
             digest.update("".join(lines).encode())
             lines.clear()
     digest.update("".join(lines).encode())
     described = InputPlan(
         uri=uri,
-        objects=number,
+        objects=object_count,
         bytes=total,
         largest_bytes=largest,
         text_bytes=text,
         largest_text_bytes=largest_text,
-        squares=squares,
-        packed_objects=packed_objects,
+        sum_squared_bytes=sum_squared_bytes,
+        compressed_objects=compressed_count,
         digest=digest.hexdigest(),
     )
-    return described, NaivePlan(instance_count=instances, fullest_bytes=max(in_turn))
+    return described, NaivePlan(instance_count=max_instances, largest_share_bytes=max(naive_bytes))
 
 
-def listing_line(key: str, size: int, etag: str) -> str:
-    """One object in a stored listing, whose SHA-256 is `digest`.
+def format_listing_line(key: str, size: int, etag: str) -> str:
+    """The line of an object in a stored listing, whose SHA-256 is `digest`.
 
-    Keys hold no line break that S3 would not escape, and sizes no text, so this is unambiguous.
+    `repr` escapes line breaks in keys, and sizes and ETags have no blanks, so this is unambiguous.
     """
     return f"{size} {etag} {key!r}\n"
 
 
-def noted_in_listing(objects: Iterable[S3Object], file: TextIO) -> Iterator[S3Object]:
-    """The objects, each written into `file` as it passes; empty ones are left out there, as everywhere."""
+def tee_to_listing(objects: Iterable[S3Object], file: TextIO) -> Iterator[S3Object]:
+    """Yields the objects and writes a line for each that is not empty into `file`."""
     passing = iter(objects)
-    while batch := list(islice(passing, LINES_AT_A_TIME)):
-        file.writelines([listing_line(*each) for each in batch if each.size > 0])
+    while batch := list(islice(passing, LINES_PER_BATCH)):
+        file.writelines([format_listing_line(*each) for each in batch if each.size > 0])
         yield from batch
 
 
-def replaced(planned: Iterable[str], now: Iterable[S3Object]) -> Iterator[tuple[S3Object, S3Object]]:
-    """The objects of a stored listing that have another size or etag `now`, as planned and as they are.
+def find_replaced_objects(
+    planned_lines: Iterable[str], current_objects: Iterable[S3Object]
+) -> Iterator[tuple[S3Object, S3Object]]:
+    """Pairs of an object as planned and as it is now, for each whose size or ETag has changed.
 
-    `planned` are the lines of `noted_in_listing`. Both listings are in S3's order, by code points; one line of
-    each is held at a time. Objects that only one of them has are passed over.
+    `planned_lines` are the lines of `tee_to_listing`. Both listings are in S3's order, by code points; one line of
+    each is held at a time. Objects in only one of them are skipped.
     """
-    lines = iter(planned)
+    lines = iter(planned_lines)
     line = next(lines, None)
-    for item in now:
-        if line == listing_line(*item):
-            # As nearly always; reading the line would take ten times as long.
+    for item in current_objects:
+        if line == format_listing_line(*item):
+            # The usual case; parsing the line would take ten times as long.
             line = next(lines, None)
             continue
-        while line is not None and (there := _read_line(line)).key <= item.key:
+        while line is not None and (there := _parse_line(line)).key <= item.key:
             if there.key == item.key and there != item:
                 yield there, item
             line = next(lines, None)
 
 
-def _read_line(line: str) -> S3Object:
+def _parse_line(line: str) -> S3Object:
     size, etag, key = line.rstrip("\n").split(" ", 2)
     return S3Object(str(ast.literal_eval(key)), int(size), etag)
 
 
-def one_folder(input_uri: str, objects: Iterable[S3Object]) -> Iterable[S3Object]:
-    """The objects as they are. Raises LintError when the URI means a folder and matches others by accident."""
-    _, prefix = split(input_uri)
-    return objects if prefix.endswith("/") or not prefix else _checked(input_uri, prefix, objects)
+def check_one_folder(input_uri: str, objects: Iterable[S3Object]) -> Iterable[S3Object]:
+    """Yields the objects unchanged. Raises LintError when the URI means a folder and matches other keys by accident."""
+    _, prefix = split_s3_uri(input_uri)
+    return objects if prefix.endswith("/") or not prefix else _check_keys(input_uri, prefix, objects)
 
 
-def _checked(input_uri: str, prefix: str, objects: Iterable[S3Object]) -> Iterator[S3Object]:
-    inside = beside = None
+def _check_keys(input_uri: str, prefix: str, objects: Iterable[S3Object]) -> Iterator[S3Object]:
+    inside = outside = None
     for item in objects:
         if item.key == prefix or item.key[len(prefix)] == "/":
             inside = item.key
         else:
-            beside = item.key
-        if inside is not None and beside is not None:
-            raise LintError((_ambiguous(input_uri, inside, beside),))
+            outside = item.key
+        if inside is not None and outside is not None:
+            raise LintError((_explain_ambiguous_prefix(input_uri, inside, outside),))
         yield item
 
 
-def _ambiguous(input_uri: str, inside: str, beside: str) -> str:
+def _explain_ambiguous_prefix(input_uri: str, inside: str, outside: str) -> str:
     return (
-        f"input: found {input_uri}, which matches {inside!r} and also {beside!r}, because an S3 prefix is a mere "
-        f"beginning of a key; write {input_uri}/ for the folder alone"
+        f"input: found {input_uri}, which matches {inside!r} and also {outside!r}, because an S3 prefix "
+        f"matches every key that begins with it; write {input_uri}/ for the folder alone"
     )

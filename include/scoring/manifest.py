@@ -1,4 +1,4 @@
-"""_manifest.json: what a run published. Writing it commits the run; who follows it sees whole runs."""
+"""Builds and parses _manifest.json, the list of what a run published. Writing it commits the run."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from include.scoring.errors import OutputError
-from include.scoring.reconciliation import Reconciled
+from include.scoring.errors import OutputConflictError
+from include.scoring.reconciliation import Reconciliation
 
-#: Of the manifest's form. A reader of `files` need not know what else it holds.
-VERSION = 1
+#: Version of the manifest's form. A reader of `files` can ignore all other members.
+MANIFEST_VERSION = 1
 _JSON_TYPES = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
 
 
@@ -20,22 +20,22 @@ def build_manifest(
     *,
     plan: Mapping[str, Any],
     files: Sequence[Mapping[str, Any]],
-    reconciled: Reconciled,
-    facts: Mapping[str, Any],
-    transformed: Mapping[str, Any],
+    reconciled: Reconciliation,
+    shard_stats: Mapping[str, Any],
+    transform_job: Mapping[str, Any],
     checks: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The manifest of one run, JSON-safe.
 
-    `plan` is the plan as JSON, `files` one entry per published file with at least `uri` and `rows`, `facts`
-    what was read back from preprocessing, `transformed` the finished transform job, `checks` what the gates found.
+    `plan` is the plan as JSON; `files` has an entry for each published file with at least `uri` and `rows`;
+    `shard_stats` are the counts of preprocess; `transform_job` is the finished job; `checks` are the gate results.
     """
     return {
-        "version": VERSION,
+        "version": MANIFEST_VERSION,
         "pipeline": plan["pipeline"],
         "run_id": plan["run_id"],
         "nonce": plan["nonce"],
-        "moment": plan["moment"],
+        "data_time": plan["data_time"],
         "output_uri": plan["output_uri"],
         "files": [dict(file) for file in files],
         "rows": reconciled.scored,
@@ -48,56 +48,56 @@ def build_manifest(
         },
         # Each object's size and ETag is a line of the listing, and `digest` the SHA-256 of that listing.
         "input": {**plan["input"], "listing_uri": f"{plan['run_prefix']}input.listing"},
-        "model": {**plan["model"], "name": transformed.get("model_name") or plan["model"]["name"]},
-        "jobs": {"preprocess": facts["preprocess_job"], "transform": transformed["job_name"]},
+        "model": {**plan["model"], "name": transform_job.get("model_name") or plan["model"]["name"]},
+        "jobs": {"preprocess": shard_stats["preprocess_job"], "transform": transform_job["job_name"]},
         "plan_uri": f"{plan['run_prefix']}plan.json",
-        "code": plan["code"],
+        "code_digest": plan["code_digest"],
         "fingerprint": plan["fingerprint"],
         "checks": dict(checks),
     }
 
 
 def parse_manifest(content: bytes, *, uri: str, pipeline: str) -> dict[str, Any]:
-    """The manifest that lies at `uri`, if this pipeline wrote it.
+    """Parse the manifest at `uri`, if this pipeline wrote it.
 
     Raises:
-        OutputError: it is something else, another pipeline's, or of a form that is not known here.
+        OutputError: it is not a manifest, is another pipeline's, or has an unknown version.
     """
     document: Any = None
-    found: str | None = "is empty" if not content.strip() else "is not JSON"
+    problem: str | None = "is empty" if not content.strip() else "is not JSON"
     with contextlib.suppress(ValueError, RecursionError):
         document = json.loads(content)
-        found = _foreign(document, pipeline)
-    if found is not None:
-        raise OutputError(
-            f"{uri} {found}. The pipeline {pipeline!r} publishes only where nothing lies or where it published itself; "
-            f"nothing there was touched. Give it an output of its own (`output.uri`). If what lies there may go, "
-            f"delete {uri} and the files that belong to it by hand, then clear this task"
+        problem = _find_foreign_reason(document, pipeline)
+    if problem is not None:
+        raise OutputConflictError(
+            f"{uri} {problem}. The pipeline {pipeline!r} publishes only to an empty prefix or over its own output; "
+            f"nothing there was changed. Give it an output of its own (`output.uri`). If that data is not needed, "
+            f"delete {uri} and its files by hand, then clear this task"
         )
-    published: dict[str, Any] = document
-    return published
+    manifest: dict[str, Any] = document
+    return manifest
 
 
-def replaced_parts(manifest: Mapping[str, Any], committed_at: datetime) -> dict[str, datetime]:
-    """The part files that this manifest, or one that it follows, has replaced and that may still be there; since when.
+def list_replaced_parts(manifest: Mapping[str, Any], committed_at: datetime) -> dict[str, datetime]:
+    """URIs of the part files that this manifest or an earlier one replaced, and when each was replaced.
 
-    What an earlier manifest replaced stands with that one's time; `committed_at` is the time of this one.
+    Parts replaced by an earlier manifest keep its time; `committed_at` is the time of this manifest.
     """
-    found: dict[str, datetime] = {}
+    replaced_at_by_uri: dict[str, datetime] = {}
     for part in manifest.get("replaces", ()):
-        # Before parts were kept for a grace time, a part was its URI alone.
+        # Manifests from before the grace period have the URI alone.
         uri, since = (part["uri"], part["replaced_at"]) if isinstance(part, dict) else (part, None)
-        found[str(uri)] = committed_at if since is None else datetime.fromisoformat(since)
-    return found
+        replaced_at_by_uri[str(uri)] = committed_at if since is None else datetime.fromisoformat(since)
+    return replaced_at_by_uri
 
 
-def rows_digests(manifest: Mapping[str, Any]) -> list[tuple[int, str]]:
-    """What the files of a manifest hold, in their order, whatever they are called."""
+def list_file_digests(manifest: Mapping[str, Any]) -> list[tuple[int, str]]:
+    """Row count and SHA-256 of each file of a manifest, in order; equal for equal content under other names."""
     return [(file["rows"], file["sha256"]) for file in manifest["files"]]
 
 
-def _foreign(document: Any, pipeline: str) -> str | None:
-    """What makes a JSON document at a manifest's place not a manifest of this pipeline, or None."""
+def _find_foreign_reason(document: Any, pipeline: str) -> str | None:
+    """Why a JSON document is not a manifest of this pipeline, as a sentence; None when it is."""
     if not isinstance(document, dict):
         return f"holds {_JSON_TYPES.get(type(document), 'a number')}, not the manifest of a pipeline"
     name, files = document.get("pipeline"), document.get("files")
@@ -106,10 +106,8 @@ def _foreign(document: Any, pipeline: str) -> str | None:
         return f"holds a JSON object with {members}, not the manifest of a pipeline"
     if name != pipeline:
         return f"is the manifest of the pipeline {name!r}, published by its run {document['run_id']!r}"
-    if document["version"] != VERSION:
-        return (
-            f"is a manifest of this pipeline in version {document['version']!r}; known is version {VERSION}"
-        )
+    if document["version"] != MANIFEST_VERSION:
+        return f"is a manifest of this pipeline in version {document['version']!r}; known is version {MANIFEST_VERSION}"
     has_files = isinstance(files, list) and all(
         isinstance(file, dict) and isinstance(file.get("uri"), str) for file in files
     )

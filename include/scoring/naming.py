@@ -1,8 +1,8 @@
-"""Every name and every address that a run uses, in one place.
+"""Builds the names of jobs and models and the S3 URIs of a run's files.
 
-Job names live forever in an AWS account while run ids do not, so a run draws a nonce once (`new_nonce`) and
-all of its names come from it. The name of a job is the same over Airflow's automatic retries, which then
-find the job again, and another one after a person clears the task, because `ti.max_tries` rises with a clear.
+A job name can never be reused in an AWS account, but a run id can, so each plan generates a nonce once
+(`generate_nonce`) and derives all names from it. A job keeps its name over Airflow's automatic retries, which then
+find the job again; it gets another one after a person clears the task, because a clear raises `ti.max_tries`.
 """
 
 from __future__ import annotations
@@ -12,58 +12,61 @@ import re
 import secrets
 from dataclasses import dataclass
 
-from include.scoring.object_names import LONGEST_KEY
-from include.scoring.s3uri import split
+from include.scoring.object_names import MAX_KEY_BYTES
+from include.scoring.s3uri import split_s3_uri
 
-# 63 is AWS's limit for jobs and models; "-99" is left for the attempt that is appended when a job is
-# submitted.
-MAX_NAME = 63
-MAX_BASE_NAME = 60
+# 63 is AWS's limit for the names of jobs and models; "-99" is left for the attempt, appended on submission.
+MAX_NAME_LENGTH = 63
+MAX_BASE_NAME_LENGTH = 60
 NAME_PATTERN = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 
 _TOKEN_LENGTH = 12
 _TASK_HASH_LENGTH = 8
 _STEP_LENGTH = 16
-_MARK_LENGTH = 6
+_LAYOUT_NONCE_LENGTH = 6
 
 
-def new_nonce() -> str:
-    """16 hexadecimal digits, drawn anew for each run."""
+def generate_nonce() -> str:
+    """16 random hexadecimal digits, new for each plan."""
     return secrets.token_hex(8)
 
 
-def name_token(nonce: str) -> str:
-    """The part that all job and model names of the run with this nonce hold, and no other run's do."""
+def build_name_token(nonce: str) -> str:
+    """The part that the names of all jobs and models of this run contain, and those of no other run."""
     return _digest(nonce, _TOKEN_LENGTH)
 
 
-def job_base_name(
+def build_job_base_name(
     *, pipeline: str, step: str, nonce: str, task_id: str, map_index: int = -1, max_tries: int = 0
 ) -> str:
     """The name of a job without its attempt: at most 60 characters of `[A-Za-z0-9-]`, matching AWS's pattern.
 
-    Equal for equal arguments. Pipeline and step are there for people and are cut where they are long; the two
-    hashes make the name unique.
+    Equal for equal arguments. Pipeline and step are for people and are truncated; the two hashes make the name
+    unique.
     """
     task = _digest(f"{task_id}\n{map_index}\n{max_tries}", _TASK_HASH_LENGTH)
     tail = "-".join(
-        part for part in (_words(step)[:_STEP_LENGTH].strip("-"), name_token(nonce), task) if part
+        part
+        for part in (_to_name_part(step)[:_STEP_LENGTH].strip("-"), build_name_token(nonce), task)
+        if part
     )
-    head = _words(pipeline)[: MAX_BASE_NAME - len(tail) - 1].strip("-")
+    head = _to_name_part(pipeline)[: MAX_BASE_NAME_LENGTH - len(tail) - 1].strip("-")
     return f"{head}-{tail}" if head else tail
 
 
-def name_head(pipeline: str) -> str:
-    """With what the names of all jobs and models of a pipeline begin, however long its name is."""
-    return _words(pipeline)[: MAX_BASE_NAME - _STEP_LENGTH - _TOKEN_LENGTH - _TASK_HASH_LENGTH - 3].strip("-")
+def build_name_prefix(pipeline: str) -> str:
+    """The prefix of the names of all jobs and models of a pipeline, also where its name is truncated."""
+    return _to_name_part(pipeline)[
+        : MAX_BASE_NAME_LENGTH - _STEP_LENGTH - _TOKEN_LENGTH - _TASK_HASH_LENGTH - 3
+    ].strip("-")
 
 
-def run_slug(run_id: str) -> str:
+def slugify_run_id(run_id: str) -> str:
     """A run id as one S3 path segment: safe characters only, at most 80, distinct for distinct run ids.
 
     `manual__2026-01-31T07:00:00+00:00` becomes `manual__2026-01-31T07-00-00-00-00-<8 hex digits>`; an id
-    that is already safe and short stays as it is, so that people recognise it. None begins with `_`, as what belongs
-    to all runs of a pipeline does.
+    that is already safe and short is unchanged, so that people recognise it. No slug begins with `_`: those names are
+    for the folders that all runs of a pipeline share.
     """
     safe = re.sub(r"[^A-Za-z0-9._=-]+", "-", run_id).strip("-")
     # A segment of dots alone would climb out of the prefix in tools that treat keys as paths.
@@ -72,29 +75,29 @@ def run_slug(run_id: str) -> str:
     return f"{safe[:71].lstrip('_').strip('-.') or 'run'}-{_digest(run_id, 8)}"
 
 
-def runs_prefix(*, work: str, pipeline: str) -> str:
-    """`<work>/<pipeline>/`, below which each run of a pipeline has a folder, and all together have those in `_…/`."""
+def build_runs_prefix(*, work: str, pipeline: str) -> str:
+    """`<work>/<pipeline>/`: a folder for each run, and folders `_…/` that all runs share."""
     return f"{work.rstrip('/')}/{pipeline}/"
 
 
-def history_prefix(*, work: str, pipeline: str) -> str:
-    """Where a pipeline keeps what its runs measured: no run's own, for no run slug begins with `_`."""
-    return f"{runs_prefix(work=work, pipeline=pipeline)}_history/"
+def build_history_prefix(*, work: str, pipeline: str) -> str:
+    """Prefix of the rate history: what the runs of a pipeline measured."""
+    return f"{build_runs_prefix(work=work, pipeline=pipeline)}_history/"
 
 
-def published_prefix(*, work: str, pipeline: str) -> str:
-    """Where a pipeline remembers the runs that it has published, which outlives them."""
-    return f"{runs_prefix(work=work, pipeline=pipeline)}_published/"
+def build_published_runs_prefix(*, work: str, pipeline: str) -> str:
+    """Prefix of the records of published runs, which are kept longer than the files of the runs."""
+    return f"{build_runs_prefix(work=work, pipeline=pipeline)}_published/"
 
 
-def publishing_prefix(*, work: str, pipeline: str) -> str:
-    """Where each try of a pipeline's `publish` says what it copies, as long as something of it may have to go."""
-    return f"{runs_prefix(work=work, pipeline=pipeline)}_publishing/"
+def build_publish_journal_prefix(*, work: str, pipeline: str) -> str:
+    """Prefix of the publish journal: what each attempt of `publish` copies, kept while it may have to be deleted."""
+    return f"{build_runs_prefix(work=work, pipeline=pipeline)}_publishing/"
 
 
 @dataclass(frozen=True, slots=True)
 class JobPaths:
-    """What one job writes: full `s3://` URIs, each ending in `/`."""
+    """S3 URIs of what one job writes. Prefixes end in `/`."""
 
     root: str
 
@@ -105,7 +108,7 @@ class JobPaths:
 
     @property
     def features(self) -> str:
-        """What the model sees, line for line with `records`."""
+        """The model's input, line for line with `records`."""
         return f"{self.root}features/"
 
     @property
@@ -115,48 +118,48 @@ class JobPaths:
 
     @property
     def rejects(self) -> str:
-        """Records that did not pass, each with its reason."""
+        """Rejects: records that did not pass, each with its reason."""
         return f"{self.root}rejects/"
 
     @property
-    def manifest(self) -> str:
+    def manifests(self) -> str:
         """One JSON document per host: what it read and wrote."""
         return f"{self.root}manifest/"
 
     @property
     def shards(self) -> str:
-        """What the hosts' manifests say together: counts, and the shards in order of name."""
+        """shards.json, the merged manifests of the hosts: counts, and the shards in order of name."""
         return f"{self.root}shards.json"
 
     @property
-    def profile(self) -> str:
-        """One JSON document per host: what its records look like, column by column."""
+    def profiles(self) -> str:
+        """One JSON document per host: a profile of its records by column."""
         return f"{self.root}profile/"
 
     @property
     def merged_profile(self) -> str:
-        """profile.json: the hosts' profiles in one, and records and rejects by group."""
+        """profile.json: the merged profiles of the hosts, and records and rejects by group."""
         return f"{self.root}profile.json"
 
     @property
     def predictions(self) -> str:
-        """The model's answers, `<shard>.csv.out`."""
+        """The predictions, `<shard>.csv.out`."""
         return f"{self.root}predictions/"
 
     @property
     def pieces(self) -> str:
-        """Features of shards that were cut for this job, to find records that the model refuses."""
+        """Features of split shards, with which this job finds records that the model refuses."""
         return f"{self.root}pieces/"
 
     @property
-    def mended(self) -> str:
-        """Shards put together again without the refused records: `records/` and `predictions/`."""
+    def merged_shards(self) -> str:
+        """Shards merged from their pieces without the refused records: `records/` and `predictions/`."""
         return f"{self.root}mended/"
 
 
 @dataclass(frozen=True, slots=True)
 class LayoutPaths:
-    """How the input of a run without preprocessing is laid out: full `s3://` URIs below `root`, which ends in `/`."""
+    """S3 URIs of the input layout of a run without preprocess, below `root`, which ends in `/`."""
 
     root: str
 
@@ -167,33 +170,33 @@ class LayoutPaths:
 
     @property
     def pieces(self) -> str:
-        """Prefix of what the input was cut and put together to."""
+        """Prefix of the pieces: input objects that were split or concatenated."""
         return f"{self.root}pieces/"
 
     @property
     def assignment(self) -> str:
-        """The number of the job that each object or piece was given to."""
+        """assignment.json: for each object or piece the number of the transform job that reads it."""
         return f"{self.root}assignment.json"
 
-    def manifest(self, number: int | str) -> str:
-        """The objects that one of the transform jobs reads, as a SageMaker ManifestFile."""
-        return f"{self.root}jobs/{number}.manifest"
+    def build_job_manifest_uri(self, job_number: int | str) -> str:
+        """SageMaker ManifestFile of the objects that one of the transform jobs reads."""
+        return f"{self.root}jobs/{job_number}.manifest"
 
-    def group(self, number: int | str) -> str:
-        """The objects or pieces that one join puts beside their answers."""
-        return f"{self.root}groups/{number}.json"
+    def build_join_group_uri(self, group_number: int | str) -> str:
+        """The objects or pieces that one join task joins with their predictions."""
+        return f"{self.root}groups/{group_number}.json"
 
 
 @dataclass(frozen=True, slots=True)
 class RunPaths:
-    """Where a run works. `run_prefix` is an `s3://` URI ending in `/`, or a template that renders to one."""
+    """S3 URIs of a run's files. `run_prefix` ends in `/`, or is a template that renders to such a URI."""
 
     run_prefix: str
 
     @classmethod
-    def of(cls, *, work: str, pipeline: str, run_id: str) -> RunPaths:
+    def from_run_id(cls, *, work: str, pipeline: str, run_id: str) -> RunPaths:
         """`<work>/<pipeline>/<run slug>/`."""
-        return cls(f"{runs_prefix(work=work, pipeline=pipeline)}{run_slug(run_id)}/")
+        return cls(f"{build_runs_prefix(work=work, pipeline=pipeline)}{slugify_run_id(run_id)}/")
 
     @property
     def plan(self) -> str:
@@ -217,66 +220,66 @@ class RunPaths:
 
     @property
     def input_manifest(self) -> str:
-        """The input objects of this run, as a SageMaker ManifestFile."""
+        """SageMaker ManifestFile of the input objects of this run."""
         return f"{self.run_prefix}input.manifest"
 
-    def layout(self, nonce: str) -> LayoutPaths:
-        """How one plan lays the input out without preprocessing; a plan that is made anew has another nonce."""
-        return LayoutPaths(f"{self.run_prefix}layout/{nonce[:_MARK_LENGTH]}/")
+    def build_layout_paths(self, nonce: str) -> LayoutPaths:
+        """URIs of the input layout of one plan; a new plan of the run has another nonce."""
+        return LayoutPaths(f"{self.run_prefix}layout/{nonce[:_LAYOUT_NONCE_LENGTH]}/")
 
     @property
     def input_listing(self) -> str:
-        """One line per input object: size, ETag, key. Its SHA-256 is the input's digest in plan and manifest."""
+        """A line for each input object: size, ETag, key. Its SHA-256 is the input's digest in plan and manifest."""
         return f"{self.run_prefix}input.listing"
 
     @property
-    def scored(self) -> str:
-        """scored.json: the jobs and the joined parts of this run, which is all that publishing needs."""
+    def scored_run(self) -> str:
+        """scored.json: the jobs and the joined parts of this run, all that `publish` needs."""
         return f"{self.run_prefix}scored.json"
 
     @property
     def statistics(self) -> str:
-        """statistics.json: what the predictions look like, in a form that other runs can be compared with."""
+        """statistics.json: profiles of the predictions, with which other runs are compared."""
         return f"{self.run_prefix}statistics.json"
 
     @property
     def checks(self) -> str:
-        """checks.json: what the gates found, and whether the run is held."""
+        """checks.json: the results of the gates, and whether the run is held."""
         return f"{self.run_prefix}checks.json"
 
     @property
     def report_json(self) -> str:
-        """The figures of the run."""
+        """report.json: the figures of the run."""
         return f"{self.run_prefix}report.json"
 
     @property
     def report_html(self) -> str:
-        """The figures of the run as a page."""
+        """report.html: the figures of the run as a page."""
         return f"{self.run_prefix}report.html"
 
-    def committed(self, attempt: str) -> str:
-        """The manifest that one try of `publish` has committed, or found committed by an earlier one."""
+    def build_committed_manifest_uri(self, attempt: str) -> str:
+        """The manifest that one attempt of `publish` committed, or found committed by an earlier attempt."""
         return f"{self.run_prefix}committed/{attempt}.json"
 
-    def join_inputs(self, attempt: str) -> str:
-        """Prefix of what one attempt of the join tells its processing job."""
+    def build_join_inputs_prefix(self, attempt: str) -> str:
+        """Prefix of the inputs of the processing job of one attempt of the join."""
         return f"{self.run_prefix}join-inputs/{attempt}/"
 
-    def joined(self, attempt: str) -> str:
+    def build_joined_prefix(self, attempt: str) -> str:
         """Prefix of the joined part files of one attempt of the join."""
         return f"{self.run_prefix}joined/{attempt}/"
 
-    def job(self, job_name: str) -> JobPaths:
-        """What the job of this name writes."""
+    def build_job_paths(self, job_name: str) -> JobPaths:
+        """URIs of what the job of this name writes."""
         return JobPaths(f"{self.run_prefix}{job_name}/")
 
-    def longest_output_name(self) -> int:
-        """Most bytes of an input object's name that leave its answers, `<name>.out`, a key that S3 takes."""
-        _, folder = split(self.job("x" * MAX_NAME).predictions)
-        return LONGEST_KEY - len(folder.encode()) - len(".out")
+    def compute_max_object_name_bytes(self) -> int:
+        """Maximum bytes of an input object's name, so that the key of its predictions, `<name>.out`, fits in S3."""
+        _, folder = split_s3_uri(self.build_job_paths("x" * MAX_NAME_LENGTH).predictions)
+        return MAX_KEY_BYTES - len(folder.encode()) - len(".out")
 
 
-def _words(text: str) -> str:
+def _to_name_part(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")
 
 

@@ -1,4 +1,4 @@
-"""What would meet a deadline that the limits do not allow, so that a person knows what to ask for."""
+"""Finds the clusters that would meet a deadline if the limits allowed them, for the message of a failed plan."""
 
 from __future__ import annotations
 
@@ -6,64 +6,73 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from include.scoring.cluster import (
-    Choice,
-    Option,
-    Sized,
-    StageWork,
-    choices,
-    combined,
-    instances_for,
-    sized,
+    ClusterPlan,
+    InstanceOption,
+    SizedStage,
+    StageWorkload,
+    combine_stages,
+    count_instances_needed,
+    enumerate_cluster_plans,
+    size_stage,
 )
 
-# More than SageMaker gives to one job.
-MOST = 100
+# The most instances that SageMaker gives to one job.
+MAX_INSTANCES = 100
 
 
-def needed(stages: Sequence[StageWork], seconds: float) -> Choice | None:
-    """The cheapest clusters, beyond the limits where it must be, that meet the deadline; None when none can.
+def find_sufficient_clusters(stages: Sequence[StageWorkload], seconds: float) -> ClusterPlan | None:
+    """The cheapest clusters that meet the deadline, beyond the limits where necessary; None when none can.
 
-    One stage is widened where that is enough, the model's first, since it is usually the slow part, the join last; else
-    all of them.
+    One stage gets more instances where that is enough: the transform first, since it is usually the slowest, the join
+    last. Else all stages do.
     """
     order = {"transform": 0, "preprocess": 1, "join": 2}
-    for widened in sorted(range(len(stages)), key=lambda at: order[stages[at].name]):
-        found = _widen_one(stages, widened, seconds)
+    for position in sorted(range(len(stages)), key=lambda at: order[stages[at].name]):
+        found = _widen_one(stages, position, seconds)
         if found is not None:
             return found
-    free = [replace(stage, max_instances=MOST, fixed=None) for stage in stages]
-    fastest = min(choices(_thinned(free)), key=lambda choice: (choice.seconds, choice.billed_seconds))
+    unlimited = [
+        replace(stage, max_instances=MAX_INSTANCES, requested_instance_count=None) for stage in stages
+    ]
+    fastest = min(
+        enumerate_cluster_plans(_keep_first_types(unlimited)),
+        key=lambda choice: (choice.seconds, choice.billed_seconds),
+    )
     if fastest.seconds > seconds:
         return None
     return min(
-        (choice for choice in choices(_thinned(free)) if choice.seconds <= seconds),
+        (
+            choice
+            for choice in enumerate_cluster_plans(_keep_first_types(unlimited))
+            if choice.seconds <= seconds
+        ),
         key=lambda choice: choice.billed_seconds,
     )
 
 
-def _widen_one(stages: Sequence[StageWork], widened: int, seconds: float) -> Choice | None:
-    found: list[Choice] = []
-    for choice in choices([replace(stage, options=stage.options[:1]) for stage in stages]):
-        rest = choice.seconds - choice.stages[widened].seconds
-        stage, option = stages[widened], choice.stages[widened].option
-        wider = _enough(stage, option, seconds - rest)
+def _widen_one(stages: Sequence[StageWorkload], position: int, seconds: float) -> ClusterPlan | None:
+    found: list[ClusterPlan] = []
+    for choice in enumerate_cluster_plans([replace(stage, options=stage.options[:1]) for stage in stages]):
+        rest = choice.seconds - choice.stages[position].seconds
+        stage, option = stages[position], choice.stages[position].option
+        wider = _size_within(stage, option, seconds - rest)
         if wider is not None:
-            found.append(combined((*choice.stages[:widened], wider, *choice.stages[widened + 1 :])))
+            found.append(combine_stages((*choice.stages[:position], wider, *choice.stages[position + 1 :])))
     return min(found, key=lambda choice: choice.billed_seconds, default=None)
 
 
-def _enough(stage: StageWork, option: Option, seconds: float) -> Sized | None:
-    """The fewest instances that do the stage's work in `seconds`, or None."""
-    working = seconds - option.rate.start_seconds
-    if working <= 0:
+def _size_within(stage: StageWorkload, option: InstanceOption, seconds: float) -> SizedStage | None:
+    """The stage on the fewest instances that finish within `seconds`, or None."""
+    working_seconds = seconds - option.rate.start_seconds
+    if working_seconds <= 0:
         return None
-    count = instances_for(stage.bytes, option, working)
-    if count > min(MOST, stage.units):
+    count = count_instances_needed(stage.bytes, option, working_seconds)
+    if count > min(MAX_INSTANCES, stage.max_parallelism):
         return None
-    made = sized(stage, option, count)
-    return made if made.seconds <= seconds + 1e-9 else None
+    sized_stage = size_stage(stage, option, count)
+    return sized_stage if sized_stage.seconds <= seconds + 1e-9 else None
 
 
-def _thinned(stages: Sequence[StageWork]) -> list[StageWork]:
-    """Only the first type of each stage, since what is asked for is a number of instances."""
+def _keep_first_types(stages: Sequence[StageWorkload]) -> list[StageWorkload]:
+    """The stages with their first instance type only, since the message names a number of instances."""
     return [replace(stage, options=stage.options[:1]) for stage in stages]

@@ -1,4 +1,4 @@
-"""Whom a pipeline tells about its runs, as its file states it."""
+"""Defines the notifications of a pipeline: Airflow notifiers, and the limits that trigger them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from include.scoring.rules import Noun
+from include.scoring.rules import FrozenModel
 
 
-class Notifier(Noun):
-    """One of Airflow's notifiers, by its import path, and what it is constructed with."""
+class Notifier(FrozenModel):
+    """An Airflow notifier: its import path and its arguments."""
 
     notifier: str = Field(
         pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$",
@@ -26,22 +26,22 @@ class Notifier(Noun):
     )
 
 
-class Above(Noun):
-    """Notifiers that speak when a figure of a finished run is above a limit."""
+class ThresholdNotifiers(FrozenModel):
+    """Notifiers that are called when a figure of a finished run is above a limit."""
 
     above: float = Field(ge=0, description="The limit: a share of records such as 0.05, or dollars.")
-    notifiers: tuple[Notifier, ...] = Field(min_length=1, description="Who is told.")
+    notifiers: tuple[Notifier, ...] = Field(min_length=1, description="Notifiers to call.")
 
 
-class NotifySection(Noun):
-    """Whom to tell, and when."""
+class NotifySection(FrozenModel):
+    """Notifiers by event."""
 
-    on_failure: tuple[Notifier, ...] = Field(default=(), description="Told when a run ends as failed.")
-    on_rejected: Above | None = Field(
-        default=None, description="Told when a larger share of the records than this was rejected."
+    on_failure: tuple[Notifier, ...] = Field(default=(), description="Called when a run fails.")
+    on_rejected: ThresholdNotifiers | None = Field(
+        default=None, description="Called when the rejected share of the records is above this limit."
     )
-    on_cost: Above | None = Field(
-        default=None, description="Told when the jobs of a run cost more dollars than this."
+    on_cost: ThresholdNotifiers | None = Field(
+        default=None, description="Called when the cost of the jobs is above this limit in dollars."
     )
 
     @model_validator(mode="after")
@@ -53,13 +53,15 @@ class NotifySection(Noun):
         return self
 
 
-def exceeded(notify: NotifySection, facts: dict[str, Any]) -> Iterator[tuple[str, Above]]:
-    """What a finished run exceeded: a sentence, and who is told.
+def find_exceeded_limits(
+    notify: NotifySection, figures: dict[str, Any]
+) -> Iterator[tuple[str, ThresholdNotifiers]]:
+    """The limits that a finished run exceeded: a sentence, and the notifiers.
 
-    `facts` are `records` ({"in", "rejected"}) and `dollars`, which is None where a price is unknown: an unknown cost
-    exceeds nothing.
+    `figures` has `records` ({"in", "rejected"}) and `dollars`, None where a price is unknown: an unknown cost exceeds
+    no limit.
     """
-    records, dollars = facts["records"], facts["dollars"]
+    records, dollars = figures["records"], figures["dollars"]
     share = records["rejected"] / records["in"] if records["in"] else 0.0
     if notify.on_rejected is not None and share > notify.on_rejected.above:
         yield (

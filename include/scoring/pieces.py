@@ -1,9 +1,9 @@
-"""Shards cut into pieces, to find the records that a model cannot take.
+"""Splits shards into pieces, to find the records that a model refuses.
 
-A piece is an object of its own whose name says which records of which shard it holds, so that nothing else has to be
-remembered: `algo-1-00003.17-32.csv` is records 17 to 32, counted from 1, of the shard `algo-1-00003`. A single record
-may have company: `algo-1-00003.17-17.with.algo-1-00001.1.csv` is record 17 and, behind it, record 1 of the shard
-`algo-1-00001`, which the model is known to answer.
+A piece is an object whose name says which records of which shard it holds, so that no other state is needed:
+`algo-1-00003.17-32.csv` is records 17 to 32, counted from 1, of the shard `algo-1-00003`. A single record may have a
+companion: `algo-1-00003.17-17.with.algo-1-00001.1.csv` is record 17 followed by record 1 of the shard `algo-1-00001`,
+for which the model is known to return a prediction.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NAME = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class ShardRecord:
     """One record of a shard, counted from 1."""
 
     shard: str
@@ -31,104 +31,110 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """Records `first` to `last` of a shard, counted from 1; `whole` if it is the shard's own object.
+class ShardPiece:
+    """Records `first` to `last` of a shard, counted from 1; `is_whole` if it is the shard's own object.
 
-    `suffix` is that of the object with the features, such as `.csv`. `company` is one more record, which is sent behind
-    them and is not theirs to be answered for.
+    `suffix` is that of the features object, such as `.csv`. `companion` is one more record at the end of the object,
+    whose prediction is discarded.
     """
 
     shard: str
     first: int
     last: int
     suffix: str
-    whole: bool = False
-    company: Record | None = None
+    is_whole: bool = False
+    companion: ShardRecord | None = None
 
     @property
-    def records(self) -> int:
-        """How many records it is about, company aside."""
+    def record_count(self) -> int:
+        """How many records of the shard it holds, the companion not counted."""
         return self.last - self.first + 1
 
     @property
-    def sent(self) -> int:
+    def sent_count(self) -> int:
         """How many records the object holds."""
-        return self.records + (self.company is not None)
+        return self.record_count + (self.companion is not None)
 
     @property
-    def span(self) -> tuple[str, int, int]:
-        """Which records it is about, whatever object they are sent in."""
+    def record_range(self) -> tuple[str, int, int]:
+        """Shard, first and last record; equal for pieces with and without a companion."""
         return (self.shard, self.first, self.last)
 
     @property
     def name(self) -> str:
         """Name of the object."""
-        span = "" if self.whole else f".{self.first}-{self.last}"
-        company = "" if self.company is None else f".with.{self.company.shard}.{self.company.number}"
+        span = "" if self.is_whole else f".{self.first}-{self.last}"
+        company = "" if self.companion is None else f".with.{self.companion.shard}.{self.companion.number}"
         return f"{self.shard}{span}{company}{self.suffix}"
 
-    def cut(self, company: Record | None = None) -> Iterator[Piece]:
-        """What it is cut into: a shard into about as many pieces as each then has records, a piece into its records.
+    def split(self, companion: ShardRecord | None = None) -> Iterator[ShardPiece]:
+        """Split a shard into pieces of about the square root of its records, or a piece into its single records.
 
-        Two rounds then cost the fewest objects: twice the root of the shard's records for one that is bad. A shard of
-        several records leaves no piece of one, since there are models that do not answer a record alone; each record
-        of a piece is given `company`.
+        Two rounds then need the fewest objects: twice that root for one bad record. A shard of several records is never
+        split into single ones, since some models do not answer a request of one record; each single record gets
+        `companion`.
         """
-        if not self.whole or self.records == 1:
+        if not self.is_whole or self.record_count == 1:
             for number in range(self.first, self.last + 1):
-                yield Piece(self.shard, number, number, self.suffix, company=company)
+                yield ShardPiece(self.shard, number, number, self.suffix, companion=companion)
             return
-        size = math.ceil(math.sqrt(self.records))
+        size = math.ceil(math.sqrt(self.record_count))
         first = self.first
         while first <= self.last:
             last = self.last if self.last - first <= size else first + size - 1
-            yield Piece(self.shard, first, last, self.suffix)
+            yield ShardPiece(self.shard, first, last, self.suffix)
             first = last + 1
 
 
-class Spans:
-    """The records that pieces are about, to be asked whether a piece is within one of them."""
+class RecordRanges:
+    """The ranges of records of some pieces; `in` says whether another piece is within one of them."""
 
-    def __init__(self, pieces: Iterable[Piece]) -> None:
+    def __init__(self, pieces: Iterable[ShardPiece]) -> None:
         self._spans: dict[str, list[tuple[int, int]]] = {}
-        # A piece is within another or apart from it: of those that begin at one record, the first holds the others.
+        # Pieces are nested or disjoint: of those with the same first record, the first contains the others.
         for piece in sorted(pieces, key=lambda each: (each.shard, each.first, -each.last)):
             spans = self._spans.setdefault(piece.shard, [])
             if not spans or piece.first > spans[-1][1]:
                 spans.append((piece.first, piece.last))
 
-    def __contains__(self, piece: Piece) -> bool:
+    def __contains__(self, piece: ShardPiece) -> bool:
         spans = self._spans.get(piece.shard, [])
         at = bisect_right(spans, piece.first, key=lambda span: span[0]) - 1
         return at >= 0 and piece.last <= spans[at][1]
 
 
-def read_name(name: str, shards: Mapping[str, Piece]) -> Piece:
-    """The piece of this name; `shards` maps the names of whole objects.
+def parse_piece_name(name: str, shards: Mapping[str, ShardPiece]) -> ShardPiece:
+    """The piece of an object's name; `shards` maps the names of the shards' own objects.
 
-    Raises ReconciliationError for a name that is none.
+    Raises ReconciliationError for a name that is not a piece's.
     """
     if name in shards:
         return shards[name]
     found = _NAME.fullmatch(name)
     if found is None:
         raise ReconciliationError(
-            f"found the object {name!r} among those of the transform; it is no piece of a shard"
+            f"found the object {name!r} among those of the transform; it is not a piece of a shard"
         )
-    company = Record(found["other"], int(found["number"])) if found["other"] else None
-    return Piece(found["shard"], int(found["first"]), int(found["last"]), found["suffix"], company=company)
+    company = ShardRecord(found["other"], int(found["number"])) if found["other"] else None
+    return ShardPiece(
+        found["shard"], int(found["first"]), int(found["last"]), found["suffix"], companion=company
+    )
 
 
-def cover(shard: Piece, pieces: Iterable[Piece], refused: Collection[Piece]) -> list[Piece]:
-    """The pieces with an answer and the single refused records that together are the shard, in order.
+def cover_shard(
+    shard: ShardPiece, pieces: Iterable[ShardPiece], refused_pieces: Collection[ShardPiece]
+) -> list[ShardPiece]:
+    """The pieces with predictions and the single refused records that together make up the shard, in order.
 
-    Where pieces overlap, because a piece was answered and so was a part of it, the larger one counts. Raises
-    ReconciliationError when a record is in none.
+    Of overlapping pieces, where a piece and a part of it both have predictions, the larger one is used. Raises
+    ReconciliationError when a record is in no piece.
     """
-    starts: dict[int, Piece] = {}
-    for piece in sorted((*refused, *pieces), key=lambda each: (each.records, each not in refused)):
+    starts: dict[int, ShardPiece] = {}
+    for piece in sorted(
+        (*refused_pieces, *pieces), key=lambda each: (each.record_count, each not in refused_pieces)
+    ):
         starts[piece.first] = piece
-    found: list[Piece] = []
+    found: list[ShardPiece] = []
     at = shard.first
     while at <= shard.last:
         if at not in starts:
@@ -141,7 +147,7 @@ def cover(shard: Piece, pieces: Iterable[Piece], refused: Collection[Piece]) -> 
         at = starts[at].last + 1
     if at != shard.last + 1:
         raise ReconciliationError(
-            f"shard {shard.shard}: the piece {found[-1].name} goes beyond its {shard.records:,} records; "
+            f"shard {shard.shard}: the piece {found[-1].name} goes beyond its {shard.record_count:,} records; "
             f"nothing is published",
             shard.shard,
         )

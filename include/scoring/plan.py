@@ -1,8 +1,7 @@
-"""The plan of one run: from a listing of the input to the size of each cluster, with one sentence for each
-choice.
+"""Plans one run: sizes each cluster from the listing of the input, with one sentence for each choice.
 
-`make_plan` is a pure function; it spends nothing and asks nobody. What it returns is stored as plan.json and
-is the only source of the later tasks' numbers.
+`make_plan` is a pure function and calls nothing of AWS. Its result is stored as plan.json, the only source of the
+numbers of later tasks.
 """
 
 from __future__ import annotations
@@ -15,41 +14,50 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field
 
 from include.scoring import sizing
-from include.scoring.approval import approve_by
+from include.scoring.approval import compute_approval_deadline
 from include.scoring.calibration import CanaryPlan
-from include.scoring.choices import Choices
+from include.scoring.choices import PlanLog
 from include.scoring.config import Pipeline
 from include.scoring.cost import Prices, load_prices
-from include.scoring.decision import Decision, Knowledge, Work, clock, decide
+from include.scoring.decision import (
+    ClusterDecision,
+    PlanningContext,
+    Workload,
+    choose_clusters,
+    format_clock_time,
+)
 from include.scoring.errors import EmptyInputError, PlanError
-from include.scoring.estimate import Estimate, estimate, nothing
-from include.scoring.handing_over import HandedOver, LayoutPlan, hand_over
+from include.scoring.estimate import Estimate, build_empty_estimate, estimate_run
+from include.scoring.handing_over import LayoutDecision, LayoutPlan, choose_layout
 from include.scoring.history import STAGES, HistoryRow, Stage
 from include.scoring.input_selection import InputSelection
-from include.scoring.join_job import JoinJobPlan, join_work, plan_join_job
-from include.scoring.limits import check_limits
-from include.scoring.listing import InputPlan, NaivePlan, describe_input
+from include.scoring.join_job import JoinJobPlan, build_join_workload, plan_join_job
+from include.scoring.limits import check_param_limits
+from include.scoring.listing import InputPlan, NaivePlan, summarize_input
 from include.scoring.listing import S3Object as S3Object
-from include.scoring.messages import count, money, size
-from include.scoring.model import ModelPlan, stated_model
+from include.scoring.messages import format_bytes, format_count, format_dollars
+from include.scoring.model import ModelPlan, plan_configured_model
 from include.scoring.naming import RunPaths
 from include.scoring.params import RunParams
-from include.scoring.priced import foreign
-from include.scoring.quotas import instance_types
-from include.scoring.request_shape import batch_strategy, concurrency, payload_mb
-from include.scoring.rules import Noun
+from include.scoring.priced import describe_foreign_prices
+from include.scoring.quotas import list_instance_types
+from include.scoring.request_shape import (
+    choose_batch_strategy,
+    choose_max_concurrent_transforms,
+    choose_max_payload_mb,
+)
+from include.scoring.rules import FrozenModel
 
-MINUTE = 60
+SECONDS_PER_MINUTE = 60
 #: The member of plan.json that holds the pipeline.
-CONFIG = "config"
-MEGABYTE = 1_000_000
+PIPELINE_KEY = "config"
+BYTES_PER_MB = 1_000_000
 
 
-class PreprocessPlan(Noun):
-    """The processing job. `shards` is what is expected; rejected records may lower it.
+class PreprocessPlan(FrozenModel):
+    """The preprocessing job. `shards` is the expected number; rejected records may lower it.
 
-    `host_bytes` is the input that lies on the disk of one instance at most. `instance_types` are those that it may run
-    on, in the order in which they are tried.
+    `host_bytes` is the most input that one instance holds on its disk. `instance_types` are tried in this order.
     """
 
     instance_type: str
@@ -63,8 +71,10 @@ class PreprocessPlan(Noun):
     distribution: Literal["FullyReplicated", "ShardedByS3Key"]
 
 
-class TransformPlan(Noun):
-    """The batch transform job; concurrency is per instance. `shards` are those expected, or objects without shards.
+class TransformPlan(FrozenModel):
+    """The batch transform job; concurrency is per instance.
+
+    `shards` is the expected number of shards, or of input objects where there is no `preprocess`.
 
     `instance_types` as in PreprocessPlan.
     """
@@ -79,8 +89,8 @@ class TransformPlan(Noun):
     shards: int
 
 
-class JoinPlan(Noun):
-    """Shards are joined in groups of about so many bytes, one mapped task and one published file each.
+class JoinPlan(FrozenModel):
+    """Shards are joined in groups of about `group_bytes`: one mapped task and one published file each.
 
     `job` is the processing job that joins instead, where the pipeline has one and the input is large.
     """
@@ -89,28 +99,28 @@ class JoinPlan(Noun):
     job: JoinJobPlan | None = None
 
 
-class Fingerprint(Noun):
-    """Digests of all that the rows of a run follow from."""
+class Fingerprint(FrozenModel):
+    """Digests of everything that determines the rows of a run."""
 
     input: str
     model: str
     pipeline: str
 
 
-class Plan(Noun):
-    """All numbers of one run, which tasks hand on by `for_xcom()`. plan.json has the pipeline beside them.
+class Plan(FrozenModel):
+    """All numbers of one run. Tasks pass them on by `to_xcom()`; plan.json also holds the pipeline.
 
-    `code` is the digest of the code that the run's jobs are given.
-    `layout` says how the input is handed to the transform where there is no `preprocess`; one of the two is None.
+    `code_digest` is that of the code that the run's jobs execute. `layout` says how the transform reads the input where
+    there is no `preprocess`; one of `layout` and `preprocess` is None.
     """
 
     version: Literal[1] = 1
     pipeline: str
     aws_conn_id: str
-    code: str | None = None
+    code_digest: str | None = None
     run_id: str
     nonce: str
-    moment: datetime
+    data_time: datetime
     run_prefix: str
     input: InputPlan
     output_uri: str
@@ -128,7 +138,7 @@ class Plan(Noun):
     region: str | None = None
     deadline: datetime | None = None
     budget: float | None = None
-    approval: str | None = None
+    approval_reason: str | None = None
     approve_by: datetime | None = None
     canary: CanaryPlan | None = None
     estimate: Estimate
@@ -137,21 +147,21 @@ class Plan(Noun):
 
     @property
     def paths(self) -> RunPaths:
-        """Where the run works."""
+        """S3 paths of the run."""
         return RunPaths(self.run_prefix)
 
-    def for_xcom(self) -> dict[str, Any]:
-        """The plan as a small JSON-safe dict; it never grows with the listing."""
+    def to_xcom(self) -> dict[str, Any]:
+        """The plan as a JSON-safe dict, whose size does not depend on the listing."""
         return self.model_dump(mode="json")
 
-    def document(self, pipeline: Pipeline) -> dict[str, Any]:
-        """plan.json: the plan, and the pipeline as it was when the run was planned."""
-        return {**self.for_xcom(), CONFIG: pipeline.stated()}
+    def to_plan_json(self, pipeline: Pipeline) -> dict[str, Any]:
+        """The content of plan.json: the plan, and the pipeline as it was when the run was planned."""
+        return {**self.to_xcom(), PIPELINE_KEY: pipeline.to_file_content()}
 
 
-def xcom_of(document: Mapping[str, Any]) -> dict[str, Any]:
-    """What `for_xcom` gave of the plan in a plan.json."""
-    return {key: value for key, value in document.items() if key != CONFIG}
+def strip_pipeline(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The plan in the content of a plan.json, as `to_xcom` gave it."""
+    return {key: value for key, value in document.items() if key != PIPELINE_KEY}
 
 
 def make_plan(
@@ -161,14 +171,14 @@ def make_plan(
     *,
     run_id: str,
     nonce: str,
-    moment: datetime,
+    data_time: datetime,
     input_uri: str,
     output_uri: str,
     prices: Prices | None = None,
     history: Iterable[HistoryRow] = (),
     quotas: Mapping[str, int] | None = None,
     now: datetime | None = None,
-    can_ask: bool = False,
+    can_request_approval: bool = False,
     model: ModelPlan | None = None,
     region: str | None = None,
     selection: InputSelection | None = None,
@@ -176,335 +186,388 @@ def make_plan(
     """Size the clusters of one run.
 
     `objects` is the listing of `input_uri`, read once and not kept; both URIs have their placeholders filled. `history`
-    holds rows of earlier runs of this pipeline, `quotas` the account's by AWS's names, `now` the time from which a
-    deadline counts (default: `moment`). With `can_ask` a run above its budget may become a plan whose `approval` says
-    what a person must agree to first; the caller then has to ask. Without it such a run fails. `model` is the one that
-    was found for the run (default: what the pipeline file says of it). `region` is that of the jobs, where it is known.
-    `selection` is what selects the objects, for what it leaves out.
+    holds rows of earlier runs of this pipeline, `quotas` the account's quotas by AWS's names, `now` the time from which
+    a deadline counts (default: `data_time`). With `can_request_approval` a run above its budget gives a plan with an
+    `approval_reason`, and the caller has to ask a person; without it such a run fails. `model` is the resolved model of
+    the run (default: what the pipeline file says). `region` is that of the jobs, if known. `selection` selects the
+    objects, and counts those that it excludes.
 
-    Raises EmptyInputError when there is nothing to score and the pipeline wants that to fail, ParamsError when a typed
-    param is outside the limits, PlanError when no cluster meets the goals.
+    Raises EmptyInputError when there is nothing to score and `on_empty` is `fail`, ParamsError when a run param is
+    outside the limits, PlanError when no cluster meets the goals.
     """
-    check_limits(pipeline, params)
+    check_param_limits(pipeline, params)
     sizes = array("q")
-    found, naive = describe_input(
+    input_plan, naive = summarize_input(
         input_uri,
-        _noting(sizes, objects) if pipeline.preprocess is None else objects,
+        _tee_sizes(sizes, objects) if pipeline.preprocess is None else objects,
         pipeline.input.compression,
         pipeline.transform.max_instances,
     )
     if selection is not None:
-        found = found.model_copy(update={"left_out": selection.left_out})
-    model = model or stated_model(pipeline)
-    table = (prices or load_prices()).overridden(pipeline.prices)
-    say = Choices()
-    decision: Decision | None = None
-    handed: HandedOver | None = None
-    if found.objects == 0:
-        nothing_there = f"{input_uri} holds no object with content{found.left_out.beside_nothing()}"
+        input_plan = input_plan.model_copy(update={"excluded": selection.excluded})
+    model = model or plan_configured_model(pipeline)
+    price_table = (prices or load_prices()).override_prices(pipeline.prices)
+    plan_log = PlanLog()
+    decision: ClusterDecision | None = None
+    layout_decision: LayoutDecision | None = None
+    if input_plan.objects == 0:
+        nothing_there = (
+            f"{input_uri} holds no object with content{input_plan.excluded.describe_for_empty_input()}"
+        )
         if pipeline.on_empty == "fail":
             raise EmptyInputError(
                 f"the input is empty: {nothing_there}, and on_empty is 'fail'; upload the data, correct the URI, or "
                 f"set on_empty: skip"
             )
-        say.note(f"Nothing to score: {nothing_there}, and on_empty is 'skip'.")
+        plan_log.add(f"Nothing to score: {nothing_there}, and on_empty is 'skip'.")
     else:
-        known = Knowledge(
-            prices=table,
+        context = PlanningContext(
+            prices=price_table,
             history=tuple(history),
             quotas=quotas or {},
-            model=model.key,
-            now=(now or moment).astimezone(UTC),
-            can_ask=can_ask,
+            model_key=model.key,
+            now=(now or data_time).astimezone(UTC),
+            can_request_approval=can_request_approval,
         )
         if pipeline.preprocess is None:
-            handed = hand_over(pipeline, params, found, sizes, known)
-            decision = handed.decision
+            layout_decision = choose_layout(pipeline, params, input_plan, sizes, context)
+            decision = layout_decision.decision
         else:
-            decision = decide(pipeline, params, _works(pipeline, params, found), known)
-        _introduce(found, decision, known.now, say)
-        say.note(model.sentence())
+            decision = choose_clusters(
+                pipeline, params, _build_workloads(pipeline, params, input_plan), context
+            )
+        _log_input_and_goals(input_plan, decision, context.now, plan_log)
+        plan_log.add(model.describe())
     if pipeline.preprocess is None:
-        preprocess, transform = None, _transform_alone(pipeline, params, handed, say, model)
+        preprocess, transform = (
+            None,
+            _plan_direct_transform(pipeline, params, layout_decision, plan_log, model),
+        )
     else:
-        preprocess, transform = _stages(pipeline, params, found, decision, say, model)
-    canary, join_job, estimated = None, None, nothing()
+        preprocess, transform = _plan_preprocess_and_transform(
+            pipeline, params, input_plan, decision, plan_log, model
+        )
+    canary, join_job, run_estimate = None, None, build_empty_estimate()
     if decision is not None:
-        canary = _canary(pipeline, decision, say)
-        join_job = plan_join_job(pipeline, decision, transform.shards, reason=_reason(decision), say=say)
-        estimated = estimate(decision.choice)
-        say.note(estimated.sentence())
-        say.note(f"That rests on these rates: {estimated.basis}.")
-        types = [stage.option.instance_type for stage in decision.choice.stages]
-        if (said := foreign(table, types, region)) is not None:
-            say.note(said)
+        canary = _plan_canary(pipeline, decision, plan_log)
+        join_job = plan_join_job(
+            pipeline, decision, transform.shards, reason=_explain_instance_count(decision), plan_log=plan_log
+        )
+        run_estimate = estimate_run(decision.cluster_plan)
+        plan_log.add(run_estimate.describe())
+        plan_log.add(f"That rests on these rates: {run_estimate.basis}.")
+        types = [stage.option.instance_type for stage in decision.cluster_plan.stages]
+        if (price_note := describe_foreign_prices(price_table, types, region)) is not None:
+            plan_log.add(price_note)
     return Plan(
         pipeline=pipeline.name,
         aws_conn_id=pipeline.aws_conn_id,
         run_id=run_id,
         nonce=nonce,
-        moment=moment.astimezone(UTC),
-        run_prefix=RunPaths.of(work=pipeline.work, pipeline=pipeline.name, run_id=run_id).run_prefix,
-        input=found,
+        data_time=data_time.astimezone(UTC),
+        run_prefix=RunPaths.from_run_id(work=pipeline.work, pipeline=pipeline.name, run_id=run_id).run_prefix,
+        input=input_plan,
         output_uri=output_uri,
         empty=decision is None,
         dry_run=params.dry_run,
         model=model,
         preprocess=preprocess,
-        layout=None if handed is None else handed.layout,
+        layout=None if layout_decision is None else layout_decision.layout,
         transform=transform,
-        join=JoinPlan(group_bytes=pipeline.join.group_mb * MEGABYTE, job=join_job),
+        join=JoinPlan(group_bytes=pipeline.join.group_mb * BYTES_PER_MB, job=join_job),
         naive=naive,
         prices=dict(pipeline.prices),
         region=region,
         deadline=None if decision is None else decision.deadline,
         budget=None if decision is None else decision.goals.budget,
-        approval=None if decision is None else decision.approval,
+        approval_reason=None if decision is None else decision.approval_reason,
         canary=canary,
         approve_by=None
-        if decision is None or decision.approval is None
-        else approve_by(
-            (now or moment).astimezone(UTC),
+        if decision is None or decision.approval_reason is None
+        else compute_approval_deadline(
+            (now or data_time).astimezone(UTC),
             within_minutes=pipeline.goals.approve_within_minutes,
             deadline=decision.deadline,
-            needs=decision.choice.slowest,
+            run_seconds=decision.cluster_plan.slowest_seconds,
         ),
-        estimate=estimated,
-        sentences=tuple(say.sentences),
-        chosen_by=dict(say.chosen_by),
+        estimate=run_estimate,
+        sentences=tuple(plan_log.sentences),
+        chosen_by=dict(plan_log.chosen_by),
     )
 
 
-def _canary(pipeline: Pipeline, decision: Decision, say: Choices) -> CanaryPlan | None:
-    """Where nothing was measured and the pipeline wants it: one shard first, the rest within these limits."""
-    work, chosen = decision.of("transform")
-    if pipeline.goals.calibrate != "canary" or chosen.option.rate.runs:
+def _plan_canary(pipeline: Pipeline, decision: ClusterDecision, plan_log: PlanLog) -> CanaryPlan | None:
+    """The limits of the transform after its canary; None where no canary is needed.
+
+    A pipeline with `calibrate: canary` has one as long as no transform of its model was measured.
+    """
+    workload, stage = decision.get_stage("transform")
+    if pipeline.goals.calibrate != "canary" or stage.option.rate.runs:
         return None
-    say.note(
-        f"No transform of this model was measured on {chosen.option.instance_type} yet, so one shard is transformed "
+    plan_log.add(
+        f"No transform of this model was measured on {stage.option.instance_type} yet, so one shard is transformed "
         f"first, on one instance, and the rest is sized from that."
     )
-    most = {option.instance_type: work.most(option) for option in work.options}
+    max_instances = {option.instance_type: workload.get_instance_limit(option) for option in workload.options}
     return CanaryPlan(
-        most={kind: most[kind] for kind in decision.acceptable("transform")},
-        fixed=work.fixed,
+        max_instances={kind: max_instances[kind] for kind in decision.list_acceptable_types("transform")},
+        requested_instance_count=workload.requested_instance_count,
         prefer=decision.goals.prefer,
     )
 
 
-def _works(pipeline: Pipeline, params: RunParams, found: InputPlan) -> dict[Stage, Work]:
-    asked = params.transform_instance_count is not None
-    joining = join_work(pipeline, params, found.text_bytes)
+def _build_workloads(pipeline: Pipeline, params: RunParams, input_plan: InputPlan) -> dict[Stage, Workload]:
+    is_count_requested = params.transform_instance_count is not None
+    join_workload = build_join_workload(pipeline, params, input_plan.text_bytes)
     return {
-        # An object is read by one instance; what preprocessing writes is cut as needed.
-        "preprocess": Work(
-            bytes=found.text_bytes,
-            units=found.objects,
-            largest=found.largest_text_bytes,
-            squares=found.squares,
+        # One instance reads an object; the shards that preprocessing writes are as small as needed.
+        "preprocess": Workload(
+            bytes=input_plan.text_bytes,
+            max_parallelism=input_plan.objects,
+            largest_object_bytes=input_plan.largest_text_bytes,
+            sum_squared_bytes=input_plan.sum_squared_bytes,
         ),
-        "transform": Work(
-            bytes=found.text_bytes, units=sizing.most_shards(found.text_bytes, asked_for=asked), hashed=True
+        "transform": Workload(
+            bytes=input_plan.text_bytes,
+            max_parallelism=sizing.compute_max_shards(
+                input_plan.text_bytes, is_count_requested=is_count_requested
+            ),
+            has_equal_shards=True,
         ),
-        **({} if joining is None else {"join": joining}),
+        **({} if join_workload is None else {"join": join_workload}),
     }
 
 
-def _introduce(found: InputPlan, decision: Decision, now: datetime, say: Choices) -> None:
-    say.note(
-        f"Input is {count(found.objects, 'object')} of {size(found.bytes)} in all, "
-        f"the largest {size(found.largest_bytes)}."
+def _log_input_and_goals(
+    input_plan: InputPlan, decision: ClusterDecision, now: datetime, plan_log: PlanLog
+) -> None:
+    plan_log.add(
+        f"Input is {format_count(input_plan.objects, 'object')} of {format_bytes(input_plan.bytes)} in all, "
+        f"the largest {format_bytes(input_plan.largest_bytes)}."
     )
-    for sentence in found.left_out.sentences():
-        say.note(sentence)
-    if found.packed_objects:
-        say.note(
-            f"{count(found.packed_objects, 'compressed object')} cannot be divided, so one instance reads each; "
-            f"the text is taken to be {sizing.PACKED_GROWTH} times as large."
+    for sentence in input_plan.excluded.describe():
+        plan_log.add(sentence)
+    if input_plan.compressed_objects:
+        plan_log.add(
+            f"{format_count(input_plan.compressed_objects, 'compressed object')} cannot be divided, so one instance "
+            f"reads each; the text is taken to be {sizing.ASSUMED_COMPRESSION_RATIO} times as large."
         )
-    for work, chosen in zip(decision.works, decision.choice.stages, strict=True):
-        quota = chosen.option.quota
-        if quota is not None and quota < work.max_instances:
-            say.note(
-                f"The account's quota lets {work.name} have {quota} × {chosen.option.instance_type}, fewer than the "
-                f"{work.max_instances} that the pipeline allows."
+    for workload, stage in zip(decision.workloads, decision.cluster_plan.stages, strict=True):
+        quota = stage.option.quota
+        if quota is not None and quota < workload.max_instances:
+            plan_log.add(
+                f"The account's quota lets {workload.name} have {quota} × {stage.option.instance_type}, fewer than the "
+                f"{workload.max_instances} that the pipeline allows."
             )
     if decision.deadline is not None:
-        say.note(f"The deadline is {clock(decision.deadline, now)}.")
-    if decision.approval is not None:
-        say.note(f"A person must approve this run: {decision.approval}.")
+        plan_log.add(f"The deadline is {format_clock_time(decision.deadline, now)}.")
+    if decision.approval_reason is not None:
+        plan_log.add(f"A person must approve this run: {decision.approval_reason}.")
     elif decision.goals.budget is not None:
-        say.note(f"The budget is {money(decision.goals.budget)}.")
+        plan_log.add(f"The budget is {format_dollars(decision.goals.budget)}.")
 
 
-def _stages(
+def _plan_preprocess_and_transform(
     pipeline: Pipeline,
     params: RunParams,
-    found: InputPlan,
-    decision: Decision | None,
-    say: Choices,
+    input_plan: InputPlan,
+    decision: ClusterDecision | None,
+    plan_log: PlanLog,
     model: ModelPlan,
 ) -> tuple[PreprocessPlan, TransformPlan]:
-    first, second = (Hosts.none(pipeline, params, stage) for stage in STAGES[:2])
-    shards = sizing.shard_sizes(0, 1)
+    preprocess_instances, transform_instances = (
+        StageInstances.for_empty_run(pipeline, params, stage) for stage in STAGES[:2]
+    )
+    shards = sizing.compute_shard_sizes(0, 1)
     if decision is not None:
-        first, second = (Hosts.of(decision, stage) for stage in STAGES[:2])
-        shards = _shards(params, found, decision)
-        reason = _reason(decision)
-        say.cluster(
-            *decision.of("preprocess"),
+        preprocess_instances, transform_instances = (
+            StageInstances.from_decision(decision, stage) for stage in STAGES[:2]
+        )
+        shards = _size_shards(params, input_plan, decision)
+        reason = _explain_instance_count(decision)
+        plan_log.record_cluster(
+            *decision.get_stage("preprocess"),
             unit="input object",
-            typed_type=params.preprocess_instance_type is not None,
+            is_type_requested=params.preprocess_instance_type is not None,
             reason=reason,
         )
-        say.choose("preprocess.shard_bytes", "plan", _about_shards(shards))
-        say.cluster(
-            *decision.of("transform"),
+        plan_log.record("preprocess.shard_bytes", "plan", _describe_shards(shards))
+        plan_log.record_cluster(
+            *decision.get_stage("transform"),
             unit="shard",
-            typed_type=params.transform_instance_type is not None,
+            is_type_requested=params.transform_instance_type is not None,
             reason=reason,
         )
-    quiet = say if decision is not None else Choices()
-    host_bytes = _host_bytes(pipeline, found, first.number)
+    log_if_planned = plan_log if decision is not None else PlanLog()
+    host_bytes = _estimate_host_bytes(pipeline, input_plan, preprocess_instances.instance_count)
     preprocess = PreprocessPlan(
-        instance_type=first.kinds[0],
-        instance_types=first.kinds,
-        instance_count=first.number,
-        volume_size_gb=_volume(pipeline, host_bytes, quiet),
-        max_runtime_seconds=pipeline.preprocessing.max_runtime_minutes * MINUTE,
+        instance_type=preprocess_instances.instance_types[0],
+        instance_types=preprocess_instances.instance_types,
+        instance_count=preprocess_instances.instance_count,
+        volume_size_gb=_choose_volume_size_gb(pipeline, host_bytes, log_if_planned),
+        max_runtime_seconds=pipeline.preprocess_section.max_runtime_minutes * SECONDS_PER_MINUTE,
         shard_bytes=shards.bytes,
         shards=shards.count,
         host_bytes=host_bytes,
-        distribution=pipeline.distribution,
+        distribution=pipeline.s3_data_distribution_type,
     )
-    return preprocess, _transform(pipeline, params, second, shards.count, quiet, model)
+    return preprocess, _plan_transform(
+        pipeline, params, transform_instances, shards.count, log_if_planned, model
+    )
 
 
-class Hosts(NamedTuple):
-    """The instances of a stage: how many, and their type, followed by those that may take its place."""
+class StageInstances(NamedTuple):
+    """The instances of a stage: their number, and their types in the order in which they are tried."""
 
-    kinds: tuple[str, ...]
-    number: int
-
-    @classmethod
-    def of(cls, decision: Decision, stage: Stage) -> Hosts:
-        """Those that were decided on."""
-        return cls(decision.acceptable(stage), decision.of(stage)[1].count)
+    instance_types: tuple[str, ...]
+    instance_count: int
 
     @classmethod
-    def none(cls, pipeline: Pipeline, params: RunParams, stage: Stage) -> Hosts:
-        """None, where there is nothing to do."""
-        return cls(instance_types(pipeline, params, stage), 0)
+    def from_decision(cls, decision: ClusterDecision, stage: Stage) -> StageInstances:
+        """The instances that were chosen for a stage."""
+        return cls(decision.list_acceptable_types(stage), decision.get_stage(stage)[1].instance_count)
+
+    @classmethod
+    def for_empty_run(cls, pipeline: Pipeline, params: RunParams, stage: Stage) -> StageInstances:
+        """No instances, for a run without input."""
+        return cls(list_instance_types(pipeline, params, stage), 0)
 
 
-def _shards(params: RunParams, found: InputPlan, decision: Decision) -> sizing.ShardSizes:
-    """As many as even out the transform; and the join too, where a job does it."""
-    transform = decision.of("transform")[1]
-    each = sizing.shards_per_instance(transform.seconds - transform.option.rate.start_seconds)
-    joins = sum(
-        stage.count
-        for work, stage in zip(decision.works, decision.choice.stages, strict=True)
+def _size_shards(params: RunParams, input_plan: InputPlan, decision: ClusterDecision) -> sizing.ShardSizes:
+    """Enough shards to even out the transform, and the join where a job does it."""
+    transform = decision.get_stage("transform")[1]
+    shards_per_instance = sizing.choose_shards_per_instance(
+        transform.seconds - transform.option.rate.start_seconds
+    )
+    join_instances = sum(
+        stage.instance_count
+        for work, stage in zip(decision.workloads, decision.cluster_plan.stages, strict=True)
         if work.name == "join"
     )
-    return sizing.shard_sizes(
-        found.text_bytes,
-        transform.count,
-        asked_for=params.transform_instance_count is not None,
-        per_instance=max(each, -(-joins * sizing.SHARDS_PER_INSTANCE // transform.count)),
+    return sizing.compute_shard_sizes(
+        input_plan.text_bytes,
+        transform.instance_count,
+        is_count_requested=params.transform_instance_count is not None,
+        per_instance=max(
+            shards_per_instance, -(-join_instances * sizing.SHARDS_PER_INSTANCE // transform.instance_count)
+        ),
     )
 
 
-def _transform_alone(
-    pipeline: Pipeline, params: RunParams, handed: HandedOver | None, say: Choices, model: ModelPlan
-) -> TransformPlan:
-    """The transform of a run without preprocessing; None was handed over where there is nothing to do."""
-    if handed is None:
-        return _transform(pipeline, params, Hosts.none(pipeline, params, "transform"), 0, Choices(), model)
-    decision = handed.decision
-    say.cluster(
-        *decision.of("transform"),
-        unit="input object" if handed.layout.way == "as it lies" else "piece",
-        typed_type=params.transform_instance_type is not None,
-        reason=_reason(decision),
-    )
-    for sentence in handed.sentences:
-        say.note(sentence)
-    return _transform(pipeline, params, Hosts.of(decision, "transform"), handed.layout.objects, say, model)
-
-
-def _transform(
+def _plan_direct_transform(
     pipeline: Pipeline,
     params: RunParams,
-    hosts: Hosts,
-    shards: int,
-    say: Choices,
+    layout_decision: LayoutDecision | None,
+    plan_log: PlanLog,
     model: ModelPlan,
 ) -> TransformPlan:
-    payload = payload_mb(pipeline, params, say, serial=model.containers > 1)
-    return TransformPlan(
-        instance_type=hosts.kinds[0],
-        instance_types=hosts.kinds,
-        instance_count=hosts.number,
-        max_concurrent_transforms=concurrency(pipeline, params, hosts.kinds[0], payload, say),
-        max_payload_mb=payload,
-        batch_strategy=batch_strategy(pipeline, params, say),
-        max_runtime_seconds=pipeline.transform.max_runtime_minutes * MINUTE,
-        shards=shards,
+    """The transform of a run without preprocessing; `layout_decision` is None for a run without input."""
+    if layout_decision is None:
+        return _plan_transform(
+            pipeline, params, StageInstances.for_empty_run(pipeline, params, "transform"), 0, PlanLog(), model
+        )
+    decision = layout_decision.decision
+    plan_log.record_cluster(
+        *decision.get_stage("transform"),
+        unit="input object" if layout_decision.layout.mode == "unsplit" else "piece",
+        is_type_requested=params.transform_instance_type is not None,
+        reason=_explain_instance_count(decision),
+    )
+    for sentence in layout_decision.sentences:
+        plan_log.add(sentence)
+    return _plan_transform(
+        pipeline,
+        params,
+        StageInstances.from_decision(decision, "transform"),
+        layout_decision.layout.objects,
+        plan_log,
+        model,
     )
 
 
-def _noting(sizes: array[int], objects: Iterable[S3Object]) -> Iterator[S3Object]:
-    """The objects, while the sizes of those that are not empty are noted."""
+def _plan_transform(
+    pipeline: Pipeline,
+    params: RunParams,
+    instances: StageInstances,
+    shard_count: int,
+    plan_log: PlanLog,
+    model: ModelPlan,
+) -> TransformPlan:
+    payload = choose_max_payload_mb(pipeline, params, plan_log, has_several_containers=model.containers > 1)
+    return TransformPlan(
+        instance_type=instances.instance_types[0],
+        instance_types=instances.instance_types,
+        instance_count=instances.instance_count,
+        max_concurrent_transforms=choose_max_concurrent_transforms(
+            pipeline, params, instances.instance_types[0], payload, plan_log
+        ),
+        max_payload_mb=payload,
+        batch_strategy=choose_batch_strategy(pipeline, params, plan_log),
+        max_runtime_seconds=pipeline.transform.max_runtime_minutes * SECONDS_PER_MINUTE,
+        shards=shard_count,
+    )
+
+
+def _tee_sizes(sizes: array[int], objects: Iterable[S3Object]) -> Iterator[S3Object]:
+    """Yields the objects and appends the size of each that is not empty to `sizes`."""
     for item in objects:
         if item.size > 0:
             sizes.append(item.size)
         yield item
 
 
-def _host_bytes(pipeline: Pipeline, found: InputPlan, hosts: int) -> int:
-    """Bytes of text on the fullest host: all of it where each host gets all, else at most twice an even share."""
-    if pipeline.distribution == "FullyReplicated" or hosts < 2:
-        return found.text_bytes
-    return min(found.text_bytes, max(2 * found.text_bytes // hosts, found.largest_text_bytes))
+def _estimate_host_bytes(pipeline: Pipeline, input_plan: InputPlan, instance_count: int) -> int:
+    """Bytes of text on the instance that gets most.
+
+    All of it with FullyReplicated, else at most twice an even share.
+    """
+    if pipeline.s3_data_distribution_type == "FullyReplicated" or instance_count < 2:
+        return input_plan.text_bytes
+    return min(
+        input_plan.text_bytes, max(2 * input_plan.text_bytes // instance_count, input_plan.largest_text_bytes)
+    )
 
 
-def _volume(pipeline: Pipeline, host_bytes: int, say: Choices) -> int:
-    stated, wanted = pipeline.preprocessing.volume_size_gb, sizing.volume_for(host_bytes)
-    if wanted <= stated:
-        return stated
-    if wanted > sizing.LARGEST_VOLUME_GB:
+def _choose_volume_size_gb(pipeline: Pipeline, host_bytes: int, plan_log: PlanLog) -> int:
+    configured, needed = pipeline.preprocess_section.volume_size_gb, sizing.compute_volume_size_gb(host_bytes)
+    if needed <= configured:
+        return configured
+    if needed > sizing.MAX_VOLUME_SIZE_GB:
         raise PlanError(
-            f"an instance of preprocess would need {wanted:,} GB of disk for {size(host_bytes)} of input, and "
-            f"SageMaker gives at most {sizing.LARGEST_VOLUME_GB:,}; allow more instances, drop the duplicates rule, or "
-            f"split the run"
+            f"an instance of preprocess would need {needed:,} GB of disk for {format_bytes(host_bytes)} of input, and "
+            f"SageMaker gives at most {sizing.MAX_VOLUME_SIZE_GB:,}; allow more instances, drop the duplicates "
+            "rule, or split the run"
         )
-    say.choose(
+    plan_log.record(
         "preprocess.volume_size_gb",
         "plan",
-        f"Each preprocess instance gets {wanted:,} GB of disk instead of {stated}, because it holds up to "
-        f"{size(host_bytes)} of input and what it writes.",
+        f"Each preprocess instance gets {needed:,} GB of disk instead of {configured}, because it holds up to "
+        f"{format_bytes(host_bytes)} of input and what it writes.",
     )
-    return wanted
+    return needed
 
 
-def _reason(decision: Decision) -> str:
-    """Why the chosen clusters are these, for a stage whose number nobody typed."""
+def _explain_instance_count(decision: ClusterDecision) -> str:
+    """Why the stages have this many instances, for a stage whose number no run param sets."""
     goals = decision.goals
-    within = "" if goals.budget is None or decision.approval else " and the budget"
+    budget_clause = "" if goals.budget is None or decision.approval_reason else " and the budget"
     if decision.deadline is None:
         if goals.prefer == "speed":
-            return f"speed is preferred and the limits{within} allow no faster"
+            return f"speed is preferred and the limits{budget_clause} allow no faster"
         return "cost is preferred, there is no deadline, and more instances never cost less"
-    end = f"{decision.deadline:%H:%M} UTC"
-    if goals.seconds is not None and decision.choice.slowest > goals.seconds:
-        return f"{end} is met only if the rates hold, and nothing within the limits is safer"
+    deadline_text = f"{decision.deadline:%H:%M} UTC"
+    if (
+        goals.seconds_to_deadline is not None
+        and decision.cluster_plan.slowest_seconds > goals.seconds_to_deadline
+    ):
+        return f"{deadline_text} is met only if the rates hold, and nothing within the limits is safer"
     if goals.prefer == "speed":
-        return f"speed is preferred, {end} is met and the limits{within} allow no faster"
-    return f"that is the cheapest that is done by {end}, also at the slow end of the rates"
+        return f"speed is preferred, {deadline_text} is met and the limits{budget_clause} allow no faster"
+    return f"that is the cheapest that is done by {deadline_text}, also at the slow end of the rates"
 
 
-def _about_shards(shards: sizing.ShardSizes) -> str:
+def _describe_shards(shards: sizing.ShardSizes) -> str:
     return (
-        f"Records are cut into about {count(shards.count, 'equal shard')} of {size(shards.bytes)}, because an "
-        f"instance without a shard is billed all the same."
+        f"Records are divided into about {format_count(shards.count, 'equal shard')} of "
+        f"{format_bytes(shards.bytes)}, because an instance without a shard is billed all the same."
     )

@@ -1,11 +1,10 @@
-"""What follows a transform that failed because of some of its objects: the objects again, pieces of them, or the end.
+"""Decides what follows a transform that failed because the model refused objects: the next job of the search, or none.
 
-An object may be refused by chance, so it is sent once more. Refused twice it is cut, and each piece that is refused is
-cut into its records. There are models that do not answer a record alone, so each is sent in the company of a record
-that is known to be answered, and, as a control, so is another one that is. A record that is refused is one that the
-model cannot take where it has answered an object of as many records; it is then a reject like any other. Where it has
-answered none, no record is blamed. That takes at most three further jobs, and is given up as soon as it is clear that
-it cannot end well.
+An object may be refused by chance, so it is sent once more. Refused twice, it is split, and each piece that is refused
+is split into its records. Some models do not answer a request of one record, so each record is sent with a companion:
+a record that is known to be answered. Another such record is sent the same way as a control. A refused record counts as
+bad only if the model has answered an object of as many records; it is then a reject like any other. The search takes at
+most three further jobs, and ends as soon as it cannot succeed.
 """
 
 from __future__ import annotations
@@ -14,67 +13,69 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from include.scoring.messages import count, money
-from include.scoring.pieces import Piece, Record, Spans
-from include.scoring.reconciliation import rejects_allowed
+from include.scoring.messages import format_count, format_dollars
+from include.scoring.pieces import RecordRanges, ShardPiece, ShardRecord
+from include.scoring.reconciliation import compute_allowed_rejects
 
-#: The first job, the objects once more, pieces, single records.
-MOST_JOBS = 4
-#: Of so many objects one would have been answered if single records were to blame.
-TELLING = 4
-#: Objects of one further job: a model answers ten thousand small requests in minutes.
-MOST_OBJECTS = 10_000
+#: The first job, then one each for whole objects again, for pieces and for single records.
+MAX_JOBS = 4
+#: If the model refuses at least this many objects and answers none, the model is at fault and not single records.
+MIN_TELLING_OBJECTS = 4
+#: The most objects of a further job: a model answers ten thousand small requests in minutes.
+MAX_OBJECTS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Situation:
-    """What is known after a job that failed for good.
+class SearchState:
+    """What is known of the pieces after a job that failed permanently.
 
     Attributes:
-        left: what the last job was given and is not answered.
-        given: how many objects the last job was given.
-        refused: how many jobs have refused each piece; what is not in it was answered, or not reached.
-        refused_now: what the last job has refused.
-        answered: all pieces that any job has answered.
-        jobs: how many jobs have refused something.
+        unanswered: the pieces of the last job that no job has answered.
+        last_object_count: the number of objects of the last job.
+        refusal_counts: by piece, the number of jobs in which the model refused it.
+        last_refused: the pieces that the model refused in the last job.
+        answered_pieces: the pieces for which any job has predictions.
+        refusing_jobs: the number of jobs in which the model refused something.
     """
 
-    left: Sequence[Piece]
-    given: int
-    refused: Mapping[Piece, int]
-    refused_now: Collection[Piece]
-    answered: Collection[Piece]
-    jobs: int
+    unanswered: Sequence[ShardPiece]
+    last_object_count: int
+    refusal_counts: Mapping[ShardPiece, int]
+    last_refused: Collection[ShardPiece]
+    answered_pieces: Collection[ShardPiece]
+    refusing_jobs: int
 
     @classmethod
-    def of(
+    def from_rounds(
         cls,
-        rounds: Sequence[tuple[Collection[Piece], Collection[Piece], Collection[Piece]]],
-    ) -> Situation:
-        """From what each job was given, has answered and has refused.
+        rounds: Sequence[tuple[Collection[ShardPiece], Collection[ShardPiece], Collection[ShardPiece]]],
+    ) -> SearchState:
+        """From each job's pieces, answered pieces and refused pieces.
 
-        A piece whose records some job has answered is not asked about any more, whatever another job said of it.
+        A piece whose records any job has answered counts as answered, even if another job refused it.
         """
         given, _, refused_now = rounds[-1]
         answered = {piece for _, pieces, _ in rounds for piece in pieces}
-        known = Spans(answered)
+        known = RecordRanges(answered)
         return cls(
-            left=[piece for piece in given if piece not in known],
-            given=len(given),
-            refused=Counter(piece for _, _, pieces in rounds for piece in pieces if piece not in known),
-            refused_now={piece for piece in refused_now if piece not in known},
-            answered=answered,
-            jobs=sum(bool(pieces) for _, _, pieces in rounds),
+            unanswered=[piece for piece in given if piece not in known],
+            last_object_count=len(given),
+            refusal_counts=Counter(
+                piece for _, _, pieces in rounds for piece in pieces if piece not in known
+            ),
+            last_refused={piece for piece in refused_now if piece not in known},
+            answered_pieces=answered,
+            refusing_jobs=sum(bool(pieces) for _, _, pieces in rounds),
         )
 
-    def find_known(self) -> list[Record]:
-        """One or two records that are known to be answered, the same ones whenever they are asked for; or none."""
-        found: list[Record] = []
+    def find_answered_records(self) -> list[ShardRecord]:
+        """Up to two records that the model is known to answer; the same ones at every call."""
+        found: list[ShardRecord] = []
         for piece in sorted(
-            self.answered, key=lambda each: (each.company is not None, each.first, each.shard)
+            self.answered_pieces, key=lambda each: (each.companion is not None, each.first, each.shard)
         ):
             for number in range(piece.first, min(piece.last, piece.first + 1) + 1):
-                record = Record(piece.shard, number)
+                record = ShardRecord(piece.shard, number)
                 if record not in found:
                     found.append(record)
                 if len(found) == 2:
@@ -83,8 +84,8 @@ class Situation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
-    """How far it may go. Counts are of records; `max_rejected` as the pipeline states it."""
+class SearchLimits:
+    """The run's counts of records, and `max_rejected` of the pipeline."""
 
     records_in: int
     records_out: int
@@ -93,185 +94,213 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Further:
-    """One further job: `again` as they are, `cut` in pieces.
+class FurtherJob:
+    """The next job of the search: `unchanged` pieces again, and the parts of those `to_split`.
 
-    `company` is sent along with each single record that a piece is cut to, and with `control`, which is known to be
-    answered as well.
+    `companion` is added to each single record, and to `control`, another record that is known to be answered.
     """
 
-    again: tuple[Piece, ...]
-    cut: tuple[Piece, ...]
-    company: Record | None = None
-    control: Record | None = None
+    unchanged: tuple[ShardPiece, ...]
+    to_split: tuple[ShardPiece, ...]
+    companion: ShardRecord | None = None
+    control: ShardRecord | None = None
 
-    def cut_pieces(self, piece: Piece) -> Iterator[Piece]:
-        """What one of `cut` is cut into."""
-        return piece.cut(self.company)
+    def split_piece(self, piece: ShardPiece) -> Iterator[ShardPiece]:
+        """The parts of a piece in `to_split`."""
+        return piece.split(self.companion)
 
-    def control_pieces(self) -> Iterator[Piece]:
-        """The control, where the job has one."""
+    def list_control_pieces(self) -> Iterator[ShardPiece]:
+        """The control record as a piece, where the job has one."""
         if self.control is not None:
             number = self.control.number
-            yield Piece(self.control.shard, number, number, self.cut[0].suffix, company=self.company)
+            yield ShardPiece(
+                self.control.shard, number, number, self.to_split[0].suffix, companion=self.companion
+            )
 
     @property
-    def pieces(self) -> list[Piece]:
-        """All objects that the job gets."""
-        parts = [part for piece in self.cut for part in self.cut_pieces(piece)]
-        return [*self.again, *parts, *self.control_pieces()]
+    def pieces(self) -> list[ShardPiece]:
+        """All pieces of the job, one object each."""
+        parts = [part for piece in self.to_split for part in self.split_piece(piece)]
+        return [*self.unchanged, *parts, *self.list_control_pieces()]
 
     @property
-    def objects(self) -> int:
-        """How many objects the job gets."""
+    def object_count(self) -> int:
+        """The number of objects of the job."""
         return len(self.pieces)
 
     @property
-    def records(self) -> int:
-        """How many records these objects hold."""
-        return sum(piece.sent for piece in self.pieces)
+    def record_count(self) -> int:
+        """The number of records in these objects, companions included."""
+        return sum(piece.sent_count for piece in self.pieces)
 
-    def sentence(self) -> str:
-        """What is about to happen, for a person."""
+    def describe(self) -> str:
+        """A sentence on what the job does."""
         parts = []
-        if self.again:
-            parts.append(f"{count(len(self.again), 'object')} as before")
-        if self.cut:
-            pieces = sum(1 for piece in self.cut for _ in self.cut_pieces(piece))
-            parts.append(f"{count(len(self.cut), 'object')} cut into {pieces:,}")
-        company = "" if self.company is None else " Each single record goes with one that the model answers."
-        return f"A further job takes {' and '.join(parts)}, {count(self.records, 'record')} in all.{company}"
+        if self.unchanged:
+            parts.append(f"{format_count(len(self.unchanged), 'object')} as before")
+        if self.to_split:
+            pieces = sum(1 for piece in self.to_split for _ in self.split_piece(piece))
+            parts.append(f"{format_count(len(self.to_split), 'object')} split into {pieces:,}")
+        company = (
+            "" if self.companion is None else " Each single record goes with one that the model answers."
+        )
+        records_text = format_count(self.record_count, "record")
+        return f"A further job takes {' and '.join(parts)}, {records_text} in all.{company}"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """Every record is answered but these, each refused on its own."""
+class BadRecords:
+    """The end of the search: single records that the model refuses; every other record is answered."""
 
-    poison: tuple[Piece, ...]
+    pieces: tuple[ShardPiece, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class GiveUp:
-    """No further job: why."""
+class SearchFailure:
+    """The end of the search without a result, and the reason."""
 
-    because: str
+    reason: str
 
 
-def decide(now: Situation, bounds: Bounds) -> Further | Found | GiveUp:
-    """What follows. Pure: the same situation gives the same answer."""
-    poison = find_poison(now)
-    found = {piece.span for piece in poison}
-    open_ = [piece for piece in now.left if piece.span not in found]
-    if open_ and not now.refused_now:
-        return GiveUp(
+def choose_next_step(state: SearchState, limits: SearchLimits) -> FurtherJob | BadRecords | SearchFailure:
+    """Choose the next step of the search. Pure: equal states give equal steps."""
+    bad_records = find_bad_records(state)
+    found = {piece.record_range for piece in bad_records}
+    open_pieces = [piece for piece in state.unanswered if piece.record_range not in found]
+    if open_pieces and not state.last_refused:
+        return SearchFailure(
             "The job's log names no object that was refused, so no record can be blamed: the containers ended, or "
             "could not start."
         )
-    if not now.answered and len(now.refused_now) >= TELLING and len(now.refused_now) == now.given:
-        return GiveUp(
-            f"The model refused all of {count(now.given, 'object')}, so it is the model and not single records: no "
-            f"further job is paid for."
+    if (
+        not state.answered_pieces
+        and len(state.last_refused) >= MIN_TELLING_OBJECTS
+        and len(state.last_refused) == state.last_object_count
+    ):
+        return SearchFailure(
+            f"The model refused all of {format_count(state.last_object_count, 'object')}, so it is the model and "
+            "not single records: no further job is paid for."
         )
-    cut = tuple(
-        piece for piece in open_ if piece in now.refused_now and (not piece.whole or now.refused[piece] > 1)
+    to_split = tuple(
+        piece
+        for piece in open_pieces
+        if piece in state.last_refused and (not piece.is_whole or state.refusal_counts[piece] > 1)
     )
-    # Each object of several that was refused twice holds at least one record that ends among the rejects.
-    several = sum(piece.records > 1 for piece in cut)
-    problem = too_many(len(poison) + several, bounds, at_least=several > 0)
+    # Each piece of several records that was refused twice contains at least one bad record.
+    pieces_of_several = sum(piece.record_count > 1 for piece in to_split)
+    problem = explain_too_many_rejects(
+        len(bad_records) + pieces_of_several, limits, is_minimum=pieces_of_several > 0
+    )
     if problem:
-        return GiveUp(problem)
-    if not open_:
-        return Found(poison)
-    further = _cut_further(now, open_, cut)
-    if isinstance(further, GiveUp):
-        return further
-    if now.jobs >= MOST_JOBS:
-        return GiveUp(
-            f"After {count(now.jobs, 'job')} there are still objects without an answer, {len(open_):,} in all, the "
-            f"first {open_[0].name}: the containers end before all is done, and nothing says which record is to blame."
+        return SearchFailure(problem)
+    if not open_pieces:
+        return BadRecords(bad_records)
+    further_job = _plan_split(state, open_pieces, to_split)
+    if isinstance(further_job, SearchFailure):
+        return further_job
+    if state.refusing_jobs >= MAX_JOBS:
+        return SearchFailure(
+            f"After {format_count(state.refusing_jobs, 'job')} there are still objects without an answer, "
+            f"{len(open_pieces):,} in all, the first {open_pieces[0].name}: the containers end before all is done, "
+            "and nothing says which record is to blame."
         )
-    if cut and further.objects > MOST_OBJECTS:
-        return GiveUp(
-            f"{count(len(cut), 'object')} would be cut into {further.objects:,}, and at most {MOST_OBJECTS:,} are "
-            f"tried. Too many records are refused to be found one by one: let a rule reject them beforehand."
+    if to_split and further_job.object_count > MAX_OBJECTS:
+        return SearchFailure(
+            f"{format_count(len(to_split), 'object')} would be split into {further_job.object_count:,}, and at "
+            f"most {MAX_OBJECTS:,} are tried. Too many records are refused to be found one by one: let a rule "
+            "reject them beforehand."
         )
-    return further
+    return further_job
 
 
-def find_poison(now: Situation) -> tuple[Piece, ...]:
-    """The single records that the model cannot take: it refused them where it answers as many records at a time.
+def find_bad_records(state: SearchState) -> tuple[ShardPiece, ...]:
+    """The single records that the model refuses although it answers other objects of as many records.
 
-    A whole shard of one record may have been refused by chance, until it was refused twice.
+    A whole shard of one record counts only once it was refused twice, since it may be refused by chance.
     """
-    sizes = {piece.sent for piece in now.answered}
+    sizes = {piece.sent_count for piece in state.answered_pieces}
     found = {
-        piece.span: piece
-        for piece, times in now.refused.items()
-        if piece.records == 1 and piece.sent in sizes and (not piece.whole or times > 1)
+        piece.record_range: piece
+        for piece, times in state.refusal_counts.items()
+        if piece.record_count == 1 and piece.sent_count in sizes and (not piece.is_whole or times > 1)
     }
     return tuple(found[span] for span in sorted(found))
 
 
-def _cut_further(now: Situation, open_: Sequence[Piece], cut: tuple[Piece, ...]) -> Further | GiveUp:
-    """The further job; or why a single record that was refused cannot be blamed."""
-    known = now.find_known()
-    refused = [piece for piece in cut if piece.records == 1]
-    again = [piece for piece in open_ if piece not in set(cut)]
-    # What was not reached may still show that the model answers as many records.
-    is_last = not any(piece.company is not None for piece in again)
-    if is_last and any(piece.company is not None for piece in refused):
-        return GiveUp(
-            f"The model refused {count(len(refused), 'record')}, each sent with one that it has answered, and no other "
-            f"object of {refused[0].sent} records was answered either: it may not answer so few records at a time, so "
-            f"no record can be blamed. Let the model take a request of one record or two."
+def _plan_split(
+    state: SearchState, open_pieces: Sequence[ShardPiece], to_split: tuple[ShardPiece, ...]
+) -> FurtherJob | SearchFailure:
+    """The next job; or the reason why a refused single record is not known to be bad."""
+    answered_records = state.find_answered_records()
+    refused = [piece for piece in to_split if piece.record_count == 1]
+    again = [piece for piece in open_pieces if piece not in set(to_split)]
+    # Objects that the last job did not reach may still show that the model answers as many records.
+    is_last = not any(piece.companion is not None for piece in again)
+    if is_last and any(piece.companion is not None for piece in refused):
+        return SearchFailure(
+            f"The model refused {format_count(len(refused), 'record')}, each sent with one that it has answered, "
+            f"and no other object of {refused[0].sent_count} records was answered either: it may not answer so few "
+            "records at a time, so no record can be blamed. Let the model take a request of one record or two."
         )
-    if refused and not known:
-        return GiveUp(
-            f"The model refused {count(len(refused), 'record')}, each sent alone, and has answered nothing at all: it "
-            f"may not answer a single record, so none can be blamed. Let the model take a request of one record."
+    if refused and not answered_records:
+        return SearchFailure(
+            f"The model refused {format_count(len(refused), 'record')}, each sent alone, and has answered nothing "
+            "at all: it may not answer a single record, so none can be blamed. Let the model take a request of "
+            "one record."
         )
-    needs_company = any(not piece.whole or piece.records == 1 for piece in cut)
-    if not needs_company or not known:
-        return Further(again=tuple(again), cut=cut)
-    company, *others = known
-    return Further(again=tuple(again), cut=cut, company=company, control=others[0] if others else None)
-
-
-def too_many(refused: int, bounds: Bounds, *, at_least: bool = False) -> str | None:
-    """Why so many refused records are more than the pipeline allows, or None."""
-    said = f"{'At least ' if at_least else ''}{count(refused, 'record')} of {bounds.records_out:,} cannot be scored"
-    if refused >= bounds.records_out > 0:
-        return f"{said}, which leaves nothing to publish."
-    if bounds.max_rejected is None:
-        return None
-    allowed, limit = rejects_allowed(bounds.max_rejected, bounds.records_in)
-    if bounds.rejected + refused <= allowed:
-        return None
-    return (
-        f"{said}; with the {bounds.rejected:,} that preprocessing rejected these are {bounds.rejected + refused:,} of "
-        f"{bounds.records_in:,}, and max_rejected allows {limit}. Nothing is published."
+    needs_company = any(not piece.is_whole or piece.record_count == 1 for piece in to_split)
+    if not needs_company or not answered_records:
+        return FurtherJob(unchanged=tuple(again), to_split=to_split)
+    company, *others = answered_records
+    return FurtherJob(
+        unchanged=tuple(again), to_split=to_split, companion=company, control=others[0] if others else None
     )
 
 
-def over_budget(
-    *, budget: float | None, spent: float | None, further: float | None, join: float | None = 0.0
+def explain_too_many_rejects(
+    refused_count: int, limits: SearchLimits, *, is_minimum: bool = False
 ) -> str | None:
-    """Why a further job that costs about `further` dollars may not be paid for, or None.
+    """Why `refused_count` refused records exceed `max_rejected`, or None."""
+    refused_text = f"{'At least ' if is_minimum else ''}{format_count(refused_count, 'record')}"
+    summary = f"{refused_text} of {limits.records_out:,} cannot be scored"
+    if refused_count >= limits.records_out > 0:
+        return f"{summary}, which leaves nothing to publish."
+    if limits.max_rejected is None:
+        return None
+    allowed, limit = compute_allowed_rejects(limits.max_rejected, limits.records_in)
+    if limits.rejected + refused_count <= allowed:
+        return None
+    return (
+        f"{summary}; with the {limits.rejected:,} that preprocessing rejected these are "
+        f"{limits.rejected + refused_count:,} of {limits.records_in:,}, and max_rejected allows {limit}. Nothing "
+        "is published."
+    )
 
-    `spent` is what the run's jobs have cost so far, `join` what the job that joins will cost; without a budget nothing
-    is too much.
+
+def explain_over_budget(
+    *,
+    budget: float | None,
+    spent_dollars: float | None,
+    job_dollars: float | None,
+    join_dollars: float | None = 0.0,
+) -> str | None:
+    """Why a further job of about `job_dollars` exceeds the budget, or None.
+
+    `spent_dollars` is the cost of the run's jobs so far, `join_dollars` that of the join job to come. Without a budget
+    every cost is allowed.
     """
     if budget is None:
         return None
-    if spent is None or further is None or join is None:
+    if spent_dollars is None or job_dollars is None or join_dollars is None:
         return (
             f"A further job could find the records that the model refuses, but its cost is unknown and the budget is "
-            f"{money(budget)}: state the price of the instance type under prices."
+            f"{format_dollars(budget)}: state the price of the instance type under prices."
         )
-    if spent + further + join <= budget:
+    if spent_dollars + job_dollars + join_dollars <= budget:
         return None
-    kept = f" and the {money(join)} of the join" if join else ""
+    join_clause = f" and the {format_dollars(join_dollars)} of the join" if join_dollars else ""
     return (
-        f"A further job could find the records that the model refuses, but it would cost about {money(further)} beside "
-        f"the {money(spent)} already spent{kept}, and the budget is {money(budget)}."
+        "A further job could find the records that the model refuses, but costs about "
+        f"{format_dollars(job_dollars)} besides the {format_dollars(spent_dollars)} already spent{join_clause}, "
+        f"and the budget is {format_dollars(budget)}."
     )

@@ -1,50 +1,51 @@
-"""The last look before a run spends anything: the requests that its plan leads to, checked with its own numbers."""
+"""Checks the requests that a plan leads to, with the plan's numbers, before the run spends anything."""
 
 from __future__ import annotations
 
-from include.scoring.addresses import among_run_files, below_input
+from include.scoring.addresses import find_overlap_with_input, find_overlap_with_run_files
 from include.scoring.config import Pipeline
-from include.scoring.glance import LookedAt
-from include.scoring.lint import Facts, lint_processing, lint_transform, refuse
-from include.scoring.naming import job_base_name
+from include.scoring.glance import ProbeResult
+from include.scoring.lint import LintContext, lint_processing, lint_transform, raise_for_problems
+from include.scoring.naming import build_job_base_name
 from include.scoring.plan import Plan
 from include.scoring.requests import (
-    JOB_NAME,
+    JOB_NAME_TOKEN,
     ProcessingValues,
     TransformValues,
-    join_request,
-    processing_request,
-    transform_request,
+    build_join_request,
+    build_preprocess_request,
+    build_transform_request,
 )
 
-FIRST_ATTEMPT = "-1"
+FIRST_ATTEMPT_SUFFIX = "-1"
 
 
-def preflight(pipeline: Pipeline, plan: Plan, looked_at: LookedAt | None = None) -> None:
-    """Raise LintError when SageMaker would refuse, or misread, a request of this plan; an empty plan has none.
+def run_preflight(pipeline: Pipeline, plan: Plan, probe_result: ProbeResult | None = None) -> None:
+    """Raise LintError when SageMaker would reject or misread a request of this plan; an empty plan has no requests.
 
-    `looked_at` is what was seen of input that goes to the model as it is.
+    `probe_result` is that of an input without preprocessing.
     """
     if plan.empty:
         return
 
-    def name(step: str) -> str:
+    def name_job(step: str) -> str:
         return (
-            job_base_name(pipeline=plan.pipeline, step=step, nonce=plan.nonce, task_id=step) + FIRST_ATTEMPT
+            build_job_base_name(pipeline=plan.pipeline, step=step, nonce=plan.nonce, task_id=step)
+            + FIRST_ATTEMPT_SUFFIX
         )
 
     problems = [
         problem
-        for name_, uri in (("output", plan.output_uri), ("work", plan.run_prefix))
-        if (problem := below_input(plan.input.uri, name_, uri)) is not None
+        for location, uri in (("output", plan.output_uri), ("work", plan.run_prefix))
+        if (problem := find_overlap_with_input(plan.input.uri, location, uri)) is not None
     ]
-    kept_too_short = among_run_files(pipeline.work, plan.pipeline, "output", plan.output_uri)
-    problems += [kept_too_short] if kept_too_short else []
+    retention_problem = find_overlap_with_run_files(pipeline.work, plan.pipeline, "output", plan.output_uri)
+    problems += [retention_problem] if retention_problem else []
     if plan.preprocess is not None:
-        processing = processing_request(
+        preprocess_request = build_preprocess_request(
             pipeline,
             ProcessingValues(
-                job_name=name("preprocess"),
+                job_name=name_job("preprocess"),
                 run_prefix=plan.run_prefix,
                 instance_type=plan.preprocess.instance_type,
                 instance_count=plan.preprocess.instance_count,
@@ -52,32 +53,34 @@ def preflight(pipeline: Pipeline, plan: Plan, looked_at: LookedAt | None = None)
                 max_runtime_seconds=plan.preprocess.max_runtime_seconds,
             ),
         )
-        problems += lint_processing(processing, Facts(input_bytes=plan.preprocess.host_bytes))
+        problems += lint_processing(
+            preprocess_request, LintContext(host_input_bytes=plan.preprocess.host_bytes)
+        )
     if plan.join.job is not None:
         job = plan.join.job
-        joining = join_request(
+        join_job_request = build_join_request(
             pipeline,
             ProcessingValues(
-                job_name=name("join"),
+                job_name=name_job("join"),
                 run_prefix=plan.run_prefix,
                 instance_type=job.instance_type,
                 instance_count=job.instance_count,
                 volume_size_gb=job.volume_size_gb,
                 max_runtime_seconds=job.max_runtime_seconds,
             ),
-            plan.paths.join_inputs(name("transform")),
+            plan.paths.build_join_inputs_prefix(name_job("transform")),
         )
-        problems += lint_processing(joining, Facts())
-    transform = transform_request(
+        problems += lint_processing(join_job_request, LintContext())
+    transform_job_request = build_transform_request(
         pipeline,
         TransformValues(
-            job_name=name("transform"),
+            job_name=name_job("transform"),
             run_prefix=plan.run_prefix,
-            model_name=name("model"),
-            features_uri=(
-                plan.paths.layout(plan.nonce).manifest(0)
+            model_name=name_job("model"),
+            source_uri=(
+                plan.paths.build_layout_paths(plan.nonce).build_job_manifest_uri(0)
                 if plan.layout
-                else plan.paths.job(JOB_NAME).features
+                else plan.paths.build_job_paths(JOB_NAME_TOKEN).features
             ),
             instance_type=plan.transform.instance_type,
             instance_count=plan.transform.instance_count,
@@ -86,11 +89,11 @@ def preflight(pipeline: Pipeline, plan: Plan, looked_at: LookedAt | None = None)
             batch_strategy=plan.transform.batch_strategy,
         ),
     )
-    facts = Facts(
-        containers=max(1, plan.model.containers),
-        # Preprocessing writes features without a line of names; without it somebody has to have looked.
-        header=looked_at is not None and looked_at.header,
-        largest_record_bytes=None if looked_at is None else looked_at.largest_record_bytes,
+    facts = LintContext(
+        container_count=max(1, plan.model.containers),
+        # Preprocessing writes features without a header line; without it, the input was probed.
+        has_header=probe_result is not None and probe_result.has_header,
+        largest_record_bytes=None if probe_result is None else probe_result.largest_record_bytes,
         input_uri=plan.input.uri if plan.layout else None,
     )
-    refuse((*problems, *lint_transform(transform, facts)))
+    raise_for_problems((*problems, *lint_transform(transform_job_request, facts)))

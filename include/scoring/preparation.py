@@ -1,7 +1,7 @@
-"""What happens to records between the rules and the model: gaps filled, the user's own function, groups counted.
+"""Defines what happens between rules and features: imputation, the user's own function, sensitive groups.
 
-Statistics come from a stored baseline, never from tonight's records: a score would then depend on which other records
-happened to arrive.
+Statistics come from a stored baseline, never from the run's own records: a prediction would depend on the other
+records of its run.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from include.scoring.messages import did_you_mean
-from include.scoring.rules import Noun, OutlierRule, Rule
+from include.scoring.messages import suggest_name
+from include.scoring.rules import FrozenModel, OutlierRule, Rule
 
-_NEEDED_BY_METHOD = {"iqr": ("q1", "q3"), "zscore": ("mean", "std")}
+_STATISTICS_BY_METHOD = {"iqr": ("q1", "q3"), "zscore": ("mean", "std")}
 
 
-class ColumnBaseline(Noun):
+class ColumnBaseline(FrozenModel):
     """Stored statistics of one column, from training or from an earlier run's profile."""
 
     mean: float | None = Field(default=None, description="Mean of the numbers.")
@@ -28,47 +28,45 @@ class ColumnBaseline(Noun):
     most_frequent: str | None = Field(default=None, description="The text that occurs most.")
 
 
-class ImputeStep(Noun):
-    """What the model sees in place of an empty cell; the record itself stays as it came."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
+class ImputeStep(FrozenModel):
+    """Fills empty cells of a column in the features; the published record is unchanged."""
 
     column: str = Field(description="Name of the column.")
-    how: Literal["median", "mean", "most_frequent", "constant"] = Field(
-        alias="with", description="A statistic of the baseline, or a constant."
+    strategy: Literal["median", "mean", "most_frequent", "constant"] = Field(
+        description="A statistic of the baseline, or a constant."
     )
     value: str | None = Field(default=None, description="Text of the constant.")
 
     @model_validator(mode="after")
     def _a_constant_has_a_value(self) -> Self:
-        if (self.how == "constant") != (self.value is not None):
+        if (self.strategy == "constant") != (self.value is not None):
             raise ValueError(
-                'found a constant without a value; state it as value: "0"'
+                'found a constant without a value; write it as value: "0"'
                 if self.value is None
-                else f"found value {self.value!r} with {self.how}; only a constant has a value"
+                else f"found value {self.value!r} with {self.strategy}; only a constant has a value"
             )
         return self
 
 
-class FunctionSection(Noun):
-    """The user's own function: a pandas DataFrame in, a pandas DataFrame out, in chunks; it keeps the index."""
+class FunctionSection(FrozenModel):
+    """Your own function: a pandas DataFrame in, a pandas DataFrame out, in chunks; it must keep the index."""
 
     module: str = Field(
         pattern=r"^include\.(jobs|pipelines)(\.[A-Za-z_]\w*)+$",
-        description="Module beside the pipeline, such as include.pipelines.churn, or below include.jobs.",
+        description="Module next to the pipeline file, such as include.pipelines.churn, or below include.jobs.",
     )
     name: str = Field(pattern=r"^[A-Za-z_]\w*$", description="Name of the function in it.")
 
 
-class SensitiveColumn(Noun):
-    """A column by whose values records and rejects are counted; a number needs edges between its groups."""
+class SensitiveColumn(FrozenModel):
+    """A column by whose values records and rejects are grouped; a number needs edges between its groups."""
 
     column: str = Field(description="Name of the column.")
     edges: tuple[float, ...] = Field(
         default=(), description="Where one group of numbers ends and the next begins."
     )
     in_features: bool = Field(
-        default=True, description="Whether the model may see the column. With false it is counted only."
+        default=True, description="Whether the column is a feature. With false it is only used for groups."
     )
 
     @model_validator(mode="after")
@@ -78,9 +76,9 @@ class SensitiveColumn(Noun):
         return self
 
 
-def check_preparation(
+def check_cleaning(
     *,
-    columns: Mapping[str, str],
+    column_types: Mapping[str, str],
     baseline: Mapping[str, ColumnBaseline],
     rules: tuple[Rule, ...],
     impute: tuple[ImputeStep, ...],
@@ -91,36 +89,38 @@ def check_preparation(
     `columns` maps each input column to its type.
     """
     for name in baseline:
-        _known(columns, name, f"baseline.{name}")
+        _check_column(column_types, name, f"baseline.{name}")
     for position, rule in enumerate(rules):
         if isinstance(rule, OutlierRule):
-            for statistic in _NEEDED_BY_METHOD[rule.method]:
-                _in_baseline(baseline, rule.column, statistic, f"rules[{position}]")
+            for statistic in _STATISTICS_BY_METHOD[rule.method]:
+                _check_in_baseline(baseline, rule.column, statistic, f"rules[{position}]")
     for position, step in enumerate(impute):
-        _known(columns, step.column, f"impute[{position}].column")
-        if step.how != "constant":
-            _in_baseline(baseline, step.column, step.how, f"impute[{position}]")
+        _check_column(column_types, step.column, f"impute[{position}].column")
+        if step.strategy != "constant":
+            _check_in_baseline(baseline, step.column, step.strategy, f"impute[{position}]")
     for position, group in enumerate(sensitive):
-        _known(columns, group.column, f"sensitive[{position}].column")
-        if (columns[group.column] == "string") == bool(group.edges):
+        _check_column(column_types, group.column, f"sensitive[{position}].column")
+        if (column_types[group.column] == "string") == bool(group.edges):
             raise ValueError(
-                f"sensitive[{position}].edges: {group.column} has type {columns[group.column]}; a number needs edges "
-                f"between its groups, a text has none"
+                f"sensitive[{position}].edges: {group.column} has type {column_types[group.column]}; a number "
+                "needs edges between its groups, a text has none"
             )
 
 
-def _known(columns: Mapping[str, str], name: str, where: str) -> None:
+def _check_column(columns: Mapping[str, str], name: str, where: str) -> None:
     if name not in columns:
         names = list(columns)
         raise ValueError(
-            f"{where}: found the column {name!r}; the input's columns are {', '.join(names)}{did_you_mean(name, names)}"
+            f"{where}: found the column {name!r}; the input's columns are {', '.join(names)}{suggest_name(name, names)}"
         )
 
 
-def _in_baseline(baseline: Mapping[str, ColumnBaseline], column: str, statistic: str, where: str) -> None:
+def _check_in_baseline(
+    baseline: Mapping[str, ColumnBaseline], column: str, statistic: str, where: str
+) -> None:
     known: dict[str, Any] = baseline[column].model_dump(exclude_none=True) if column in baseline else {}
     if statistic not in known:
         raise ValueError(
             f"{where}: needs the {statistic} of {column}, but baseline has {', '.join(known) or 'nothing'} for it; "
-            f"state it there, because a statistic of tonight's records would make scores depend on which others arrived"
+            f"write it there: a statistic of the run's own records would make predictions depend on the other records"
         )

@@ -1,4 +1,4 @@
-"""Reads a `_manifest.json` that lies in an input: this package's own says which objects beside it are published."""
+"""Parses a `_manifest.json` in an input: one of this package names the published objects of its folder."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from include.scoring.errors import PlanError
-from include.scoring.manifest import VERSION
+from include.scoring.manifest import MANIFEST_VERSION
 
 MANIFEST_NAME = "_manifest.json"
-#: A manifest of ours has some hundred bytes for each file; whatever is larger than this is another's.
-MOST_BYTES = 64_000_000
-_OURS = ("pipeline", "run_id", "output_uri", "files")
+#: A manifest of this package has some hundred bytes for each file; a larger one is not of this package.
+MAX_MANIFEST_BYTES = 64_000_000
+_REQUIRED_KEYS = ("pipeline", "run_id", "output_uri", "files")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class PublishedManifest:
     etags: dict[str, str]
 
 
-def read_published(uri: str, content: bytes) -> PublishedManifest | None:
+def parse_published_manifest(uri: str, content: bytes) -> PublishedManifest | None:
     """The manifest at `uri` of a run of this package, or None when it is something else.
 
     Raises:
@@ -34,12 +34,12 @@ def read_published(uri: str, content: bytes) -> PublishedManifest | None:
         document: Any = json.loads(content)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(document, dict) or not all(key in document for key in _OURS):
+    if not isinstance(document, dict) or not all(key in document for key in _REQUIRED_KEYS):
         return None
-    if document.get("version") != VERSION:
+    if document.get("version") != MANIFEST_VERSION:
         raise PlanError(
-            f"{uri} is a manifest of version {document.get('version')!r}, and this code reads version {VERSION}; "
-            f"upgrade this deployment, or choose another input"
+            f"{uri} is a manifest of version {document.get('version')!r}, and this code reads version "
+            f"{MANIFEST_VERSION}; upgrade this deployment, or choose another input"
         )
     output = str(document["output_uri"])
     try:
@@ -53,6 +53,6 @@ def read_published(uri: str, content: bytes) -> PublishedManifest | None:
     if outside:
         raise PlanError(
             f"{uri} is a manifest of the pipeline {document['pipeline']} for {output}, but names {outside[0]!r}, which "
-            f"does not lie there; publish its run {document['run_id']} again, or delete it"
+            f"is not in that folder; publish its run {document['run_id']} again, or delete it"
         )
     return PublishedManifest(str(document["pipeline"]), str(document["run_id"]), etags)

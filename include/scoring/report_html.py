@@ -1,4 +1,4 @@
-"""The report as one self-contained page: it asks nobody for anything, and runs no script but those it carries."""
+"""Renders the report as one self-contained HTML page, without requests and without foreign scripts."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 from jinja2 import Template
 from markupsafe import Markup
 
-from include.scoring.page import FOLDER, environment, plotly_js
-from include.scoring.pictures import pictures_of
+from include.scoring.page import PAGE_FOLDER, build_environment, plotly_js
+from include.scoring.pictures import build_charts
 
 
 def render_html(report: Mapping[str, Any]) -> str:
@@ -20,20 +20,20 @@ def render_html(report: Mapping[str, Any]) -> str:
     style, scripts = _style(), _scripts()
     return _template().render(
         report=report,
-        pictures=pictures_of(report),
+        charts=build_charts(report),
         policy=_policy(),
-        # Ours and plotly's own files, nothing from the data.
+        # Our own files and plotly's, no data.
         style=Markup(style),  # noqa: S704
         scripts=[Markup(script) for script in scripts],  # noqa: S704
-        style_ids=plotly_js.style_ids(),
+        style_ids=plotly_js.find_style_ids(),
     )
 
 
 @cache
 def _policy() -> str:
-    """Nothing is allowed but the style sheet and the scripts of this file, known by their digests."""
+    """Content-Security-Policy that allows only the style sheet and the scripts of the page, by digest."""
     scripts = " ".join(_digest(script) for script in _scripts())
-    # The empty style elements that stand in for plotly's are allowed by the digest of nothing.
+    # The empty style elements for plotly are allowed by the digest of an empty text.
     styles = f"{_digest(_style())} {_digest('')}"
     return (
         f"default-src 'none'; script-src {scripts}; style-src {styles}; "
@@ -47,14 +47,14 @@ def _digest(text: str) -> str:
 
 @cache
 def _style() -> str:
-    return (FOLDER / "style.css").read_text(encoding="utf-8")
+    return (PAGE_FOLDER / "style.css").read_text(encoding="utf-8")
 
 
 @cache
 def _scripts() -> tuple[str, ...]:
-    return plotly_js.text(), (FOLDER / "draw.js").read_text(encoding="utf-8")
+    return plotly_js.read_text(), (PAGE_FOLDER / "draw.js").read_text(encoding="utf-8")
 
 
 @cache
 def _template() -> Template:
-    return environment().get_template("report.html.j2")
+    return build_environment().get_template("report.html.j2")

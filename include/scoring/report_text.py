@@ -1,4 +1,4 @@
-"""The report for a terminal: what a person wants to know at the end of a run, in at most 80 columns."""
+"""Renders the report as text for a terminal, in at most 80 columns."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from include.scoring.messages import count, duration, listed, money
-from include.scoring.model import label
-from include.scoring.priced import priced
+from include.scoring.messages import format_count, format_dollars, format_duration, join_words
+from include.scoring.model import format_model
+from include.scoring.priced import describe_prices
 
 WIDTH = 80
 _INDENT = 14
@@ -18,49 +18,52 @@ def render_text(report: Mapping[str, Any]) -> str:
     """The report as lines of at most 80 characters, but for addresses, which are never broken."""
     lines = [f"{report['pipeline']} · {report['run_id']}", ""]
     lines += _records(report["records"], report["rejects"], report["refused"])
-    # A run that was planned before this was counted may be published and reported later.
-    lines += _left_out(report["input"].get("left_out", {}))
+    lines += _format_excluded(report["input"]["excluded"])
     lines += _gates(report["quality"]["checks"]["gates"])
-    lines += _field("model", label(report["model"]))
+    lines += _field("model", format_model(report["model"]))
     lines.append("")
     for stage in report["stages"]:
         lines += _stage(stage, report["estimate"][stage["stage"]], report["plan_error"][stage["stage"]])
     lines += _total(report["total"], report["prices"])
-    lines += _otherwise(report["comparison"])
+    lines += _format_alternatives(report["comparison"])
     lines.append("")
     output = report["output"]
     lines += _field(
-        "output", f"{count(output['rows'], 'row')} in {count(output['files'], 'file')}", output["uri"]
+        "output",
+        f"{format_count(output['rows'], 'row')} in {format_count(output['files'], 'file')}",
+        output["uri"],
     )
     if report["first_rows"]:
         lines += [
             "",
-            f"First {count(len(report['first_rows']), 'joined row')}:",
+            f"First {format_count(len(report['first_rows']), 'joined row')}:",
             *_table(report["first_rows"]),
         ]
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def _left_out(left_out: Mapping[str, Any]) -> list[str]:
+def _format_excluded(excluded: Mapping[str, Any]) -> list[str]:
     """Objects that were listed and are not input."""
-    control, unpublished = left_out.get("control_files", 0), left_out.get("unpublished", 0)
+    control, unpublished = excluded["control_files"], excluded["unpublished"]
     found = [
-        *([count(control, "control file")] if control else []),
-        *([f"{count(unpublished, 'object')} that no manifest names"] if unpublished else []),
+        *([format_count(control, "control file")] if control else []),
+        *([f"{format_count(unpublished, 'object')} that no manifest names"] if unpublished else []),
     ]
-    return _field("left out", listed(found)) if found else []
+    return _field("left out", join_words(found)) if found else []
 
 
 def _gates(gates: Sequence[Mapping[str, Any]]) -> list[str]:
-    """How many gates passed, and what the others say."""
+    """The number of gates that passed, and the sentences of the others."""
     if not gates:
         return []
     passed = sum(gate["outcome"] == "passed" for gate in gates)
-    lines = _field("gates", f"{passed} of {count(len(gates), 'gate')} passed")
+    lines = _field("gates", f"{passed} of {format_count(len(gates), 'gate')} passed")
     for gate in gates:
         if gate["outcome"] != "passed":
-            said = f"{gate['outcome']}: {gate['sentence']}"
-            lines += textwrap.wrap(said, WIDTH, initial_indent=" " * _INDENT, subsequent_indent=" " * _INDENT)
+            sentence = f"{gate['outcome']}: {gate['sentence']}"
+            lines += textwrap.wrap(
+                sentence, WIDTH, initial_indent=" " * _INDENT, subsequent_indent=" " * _INDENT
+            )
     return lines
 
 
@@ -71,7 +74,7 @@ def _records(records: Mapping[str, Any], rejects: str, refused: str | None) -> l
     lines += _field("scored", f"{records['scored']:>{width},}")
     lines += _field("rejected", f"{records['rejected']:>{width},}")
     lines += [
-        f"{'':{_INDENT}}{number:>{width},}  {_cut(reason, WIDTH - _INDENT - width - 2)}"
+        f"{'':{_INDENT}}{number:>{width},}  {_truncate(reason, WIDTH - _INDENT - width - 2)}"
         for reason, number in reasons.items()
     ]
     if records["rejected"]:
@@ -82,55 +85,59 @@ def _records(records: Mapping[str, Any], rejects: str, refused: str | None) -> l
 def _stage(stage: Mapping[str, Any], planned: Mapping[str, Any], error: float | None) -> list[str]:
     lines = _field(
         stage["stage"],
-        f"{stage['instance_count']} × {stage['instance_type']}, ran {duration(stage['running_seconds'])} "
-        f"after {duration(stage['provisioning_seconds'])} of provisioning",
-        f"billed {_seconds(stage['billed_seconds'])}, idle {_idle(stage)}, {money(stage['dollars'])}",
+        f"{stage['instance_count']} × {stage['instance_type']}, ran {format_duration(stage['running_seconds'])} "
+        f"after {format_duration(stage['provisioning_seconds'])} of provisioning",
+        f"billed {_format_seconds(stage['billed_seconds'])}, idle {_format_idle(stage)}, "
+        f"{format_dollars(stage['dollars'])}",
         stage["job_name"],
     )
     if stage["earlier_billed_seconds"]:
-        lines.append(f"{'':{_INDENT}}of that {_seconds(stage['earlier_billed_seconds'])} in failed attempts")
-    said = f"{duration(planned['low'])} to {duration(planned['high'])}"
+        lines.append(
+            f"{'':{_INDENT}}of that {_format_seconds(stage['earlier_billed_seconds'])} in failed attempts"
+        )
+    planned_range = f"{format_duration(planned['seconds_low'])} to {format_duration(planned['seconds_high'])}"
     if error is not None:
-        lines.append(f"{'':{_INDENT}}the plan said {said}, off by {error:+.0%}")
+        lines.append(f"{'':{_INDENT}}the plan said {planned_range}, off by {error:+.0%}")
     elif not planned["runs"]:
-        lines += _wrapped(f"{said} was assumed before any run was measured; the next plan rests on this one")
+        lines += _wrap(f"{planned_range} was assumed, since no run was measured; the next plan uses this one")
     for reason in stage["why"]:
-        lines += _wrapped(reason)
+        lines += _wrap(reason)
     return lines
 
 
-def _wrapped(text: str) -> list[str]:
+def _wrap(text: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, initial_indent=" " * _INDENT, subsequent_indent=" " * _INDENT)
 
 
 def _total(figures: Mapping[str, Any], prices: Mapping[str, Any]) -> list[str]:
-    took = "" if figures["seconds"] is None else f" over {duration(figures['seconds'])}"
+    duration_phrase = "" if figures["seconds"] is None else f" over {format_duration(figures['seconds'])}"
     lines = _field(
         "in all",
-        f"billed {_seconds(figures['billed_seconds'])}{took}, idle {_idle(figures)}, {money(figures['dollars'])}",
+        f"billed {_format_seconds(figures['billed_seconds'])}{duration_phrase}, idle {_format_idle(figures)}, "
+        f"{format_dollars(figures['dollars'])}",
     )
-    each = figures["dollars_per_1000_records"]
-    if each is not None:
-        lines.append(f"{'':{_INDENT}}${each:.6f} per 1,000 records")
-    for sentence in priced(prices):
-        lines += _wrapped(sentence)
+    per_1000 = figures["dollars_per_1000_records"]
+    if per_1000 is not None:
+        lines.append(f"{'':{_INDENT}}${per_1000:.6f} per 1,000 records")
+    for sentence in describe_prices(prices):
+        lines += _wrap(sentence)
     return lines
 
 
-def _otherwise(comparison: Mapping[str, Any]) -> list[str]:
+def _format_alternatives(comparison: Mapping[str, Any]) -> list[str]:
     naive, endpoint = comparison["naive"], comparison["endpoint"]
     lines = []
     if naive["billed_seconds"] is not None:
         lines += _field(
             "unsized",
-            f"{count(naive['instance_count'], 'instance')} on the input as it lay: billed "
-            f"{_seconds(naive['billed_seconds'])} to transform",
-            f"that is {money(naive['dollars'])}",
+            f"{format_count(naive['instance_count'], 'instance')} on the unsplit input: billed "
+            f"{_format_seconds(naive['billed_seconds'])} to transform",
+            f"that is {format_dollars(naive['dollars'])}",
         )
     if endpoint["breakeven_records_per_day"] is not None:
         lines += _field(
             "endpoint",
-            f"always on {money(endpoint['dollars_per_day'])} a day, cheaper above "
+            f"always on {format_dollars(endpoint['dollars_per_day'])} a day, cheaper above "
             f"{endpoint['breakeven_records_per_day']:,} records a day",
         )
     return lines
@@ -140,22 +147,22 @@ def _field(name: str, first: str, *more: str) -> list[str]:
     return [f"{name:<{_INDENT}}{first}", *(f"{'':{_INDENT}}{line}" for line in more)]
 
 
-def _seconds(number: float) -> str:
+def _format_seconds(number: float) -> str:
     return f"{number:,.1f} s"
 
 
-def _idle(stage: Mapping[str, Any]) -> str:
+def _format_idle(stage: Mapping[str, Any]) -> str:
     if stage["idle_seconds"] is None:
         return "unknown"
-    return f"{_seconds(stage['idle_seconds'])} ({stage['idle_share'] or 0:.0%})"
+    return f"{_format_seconds(stage['idle_seconds'])} ({stage['idle_share'] or 0:.0%})"
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Rows as an aligned table; where it is too wide, columns in the middle give way."""
+    """Rows as an aligned table; where it is too wide, columns in the middle are left out."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns = {name: [_cell(name), *(_cell(row.get(name)) for row in rows)] for name in names}
     widths = {name: max(len(cell) for cell in cells) for name, cells in columns.items()}
-    shown, hidden = _fit(names, widths)
+    shown, hidden = _fit_columns(names, widths)
     if hidden:
         gap = len(shown) // 2 + len(shown) % 2
         shown = [*shown[:gap], "…", *shown[gap:]]
@@ -164,15 +171,15 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     for index in range(len(rows) + 1):
         cells = (
             f"{columns[name][index]:>{widths[name]}}"
-            if _numeric(rows, name)
+            if _is_numeric(rows, name)
             else f"{columns[name][index]:<{widths[name]}}"
             for name in shown
         )
         lines.append("  " + "  ".join(cells))
-    return [_cut(line, WIDTH) for line in lines]
+    return [_truncate(line, WIDTH) for line in lines]
 
 
-def _fit(names: list[str], widths: Mapping[str, int]) -> tuple[list[str], bool]:
+def _fit_columns(names: list[str], widths: Mapping[str, int]) -> tuple[list[str], bool]:
     left, right = list(names), list[str]()
     room = WIDTH - 2
     if sum(widths[name] + 2 for name in names) - 2 <= room:
@@ -193,7 +200,7 @@ def _fit(names: list[str], widths: Mapping[str, int]) -> tuple[list[str], bool]:
     return taken_left + right, True
 
 
-def _numeric(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
+def _is_numeric(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
     return any(isinstance(row.get(name), int | float) for row in rows)
 
 
@@ -201,8 +208,8 @@ def _cell(value: Any) -> str:
     if value is None:
         return "-"
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return _cut("".join(character if character.isprintable() else "·" for character in text), 28)
+    return _truncate("".join(character if character.isprintable() else "·" for character in text), 28)
 
 
-def _cut(text: str, width: int) -> str:
+def _truncate(text: str, width: int) -> str:
     return text if len(text) <= width else text[: max(1, width - 1)] + "…"

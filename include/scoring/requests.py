@@ -1,8 +1,7 @@
-"""The requests to SageMaker, as plain dicts.
+"""Builds the requests to SageMaker, as dicts.
 
-Every value is a text or a number given by the caller, so that a DAG can pass template expressions and a
-check can pass the numbers of a plan. Texts may hold the token `{job_name}`, which becomes the job's final
-name when it is submitted.
+The caller passes every value as text or number: a DAG passes template expressions, a check the numbers of a plan. Texts
+may contain the token `{job_name}`, which is replaced by the job's final name when it is submitted.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ from typing import Any
 from include.scoring.config import Pipeline
 from include.scoring.errors import ManifestError
 from include.scoring.naming import RunPaths
-from include.scoring.output_columns import kept_columns
+from include.scoring.output_columns import select_output_columns
 from include.scoring.plan import Plan
-from include.scoring.s3uri import split
-from include.scoring.sections import Container
+from include.scoring.s3uri import split_s3_uri
+from include.scoring.sections import ContainerDefinition
 
-JOB_NAME = "{job_name}"
+JOB_NAME_TOKEN = "{job_name}"  # noqa: S105 - a placeholder in requests, not a secret
 
 PROCESSING_ROOT = "/opt/ml/processing"
 CODE_PATH = f"{PROCESSING_ROOT}/input/code"
@@ -27,14 +26,14 @@ CONFIG_PATH = f"{PROCESSING_ROOT}/input/config"
 DATA_PATH = f"{PROCESSING_ROOT}/input/data"
 OUTPUT_PATH = f"{PROCESSING_ROOT}/output"
 WHEELS_PATH = f"{PROCESSING_ROOT}/input/wheels"
-ENTRYPOINT = ("python3", "-m", "include.jobs.preprocess")
+PREPROCESS_ENTRYPOINT = ("python3", "-m", "include.jobs.preprocess")
 JOIN_ENTRYPOINT = ("python3", "-m", "include.jobs.join_job")
 RECORDS_MANIFEST, PREDICTIONS_MANIFEST = "records.manifest", "predictions.manifest"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunValues:
-    """What both jobs need. `run_prefix` ends in `/`; `tags` are added to the pipeline's own."""
+class JobValues:
+    """Values of the requests of all kinds of jobs. `run_prefix` ends in `/`; `tags` are added to the pipeline's."""
 
     job_name: str
     run_prefix: str
@@ -42,13 +41,13 @@ class RunValues:
 
     @property
     def paths(self) -> RunPaths:
-        """Where the run works."""
+        """S3 paths of the run."""
         return RunPaths(self.run_prefix)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessingValues(RunValues):
-    """What a processing job of a run needs; numbers may be templates."""
+class ProcessingValues(JobValues):
+    """Values of the request of a processing job; numbers may be templates."""
 
     instance_type: str
     instance_count: int | str
@@ -57,16 +56,16 @@ class ProcessingValues(RunValues):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TransformValues(RunValues):
-    """What the transform job of a run needs; numbers may be templates.
+class TransformValues(JobValues):
+    """Values of the request of a transform job; numbers may be templates.
 
-    `features_uri` is the prefix that the preprocessing job wrote or, without one, a ManifestFile of input objects;
-    `model_name` is used for a model made for this run, of the package `model_package` (an ARN) where the pipeline names
-    one or its group.
+    `source_uri` is the prefix that the preprocessing job wrote or, without one, a ManifestFile of input objects.
+    `model_name` names a model created for this run, from the package `model_package` (an ARN) where the pipeline names
+    a package or its group.
     """
 
     model_name: str
-    features_uri: str
+    source_uri: str
     instance_type: str
     instance_count: int | str
     max_concurrent_transforms: int | str
@@ -75,77 +74,81 @@ class TransformValues(RunValues):
     model_package: str = ""
 
 
-def processing_request(pipeline: Pipeline, values: ProcessingValues) -> dict[str, Any]:
-    """CreateProcessingJob of the `preprocess` step."""
+def build_preprocess_request(pipeline: Pipeline, values: ProcessingValues) -> dict[str, Any]:
+    """CreateProcessingJob of the `preprocess` stage."""
     paths = values.paths
-    return _processing_request(
+    return _build_processing_request(
         pipeline,
         values,
         "preprocess",
-        ENTRYPOINT,
+        PREPROCESS_ENTRYPOINT,
         [
-            _processing_input("config", paths.config, CONFIG_PATH, "FullyReplicated"),
-            # A manifest, not the prefix: what arrives after the plan was made belongs to the next run.
-            _processing_input("data", paths.input_manifest, DATA_PATH, pipeline.distribution, "ManifestFile"),
+            _build_processing_input("config", paths.config, CONFIG_PATH, "FullyReplicated"),
+            # A manifest, not the prefix: objects that arrive after planning belong to the next run.
+            _build_processing_input(
+                "data", paths.input_manifest, DATA_PATH, pipeline.s3_data_distribution_type, "ManifestFile"
+            ),
         ],
     )
 
 
-def join_request(pipeline: Pipeline, values: ProcessingValues, inputs: str) -> dict[str, Any]:
-    """CreateProcessingJob of the `join` step; below `inputs` lie its configuration and the manifests of its data.
+def build_join_request(pipeline: Pipeline, values: ProcessingValues, inputs_prefix: str) -> dict[str, Any]:
+    """CreateProcessingJob of the `join` stage; its configuration and manifests are below `inputs_prefix`.
 
-    Each instance gets a share of the records and all predictions: how SageMaker shares out is not documented, and a
-    record must meet its prediction on whatever instance it comes to.
+    Each instance gets a share of the records and all predictions: how SageMaker assigns objects to instances is not
+    documented, and a record and its prediction must be on the same instance.
     """
-    return _processing_request(
+    return _build_processing_request(
         pipeline,
         values,
         "join",
         JOIN_ENTRYPOINT,
         [
-            _processing_input("config", f"{inputs}config/", CONFIG_PATH, "FullyReplicated"),
-            _processing_input(
-                "records", f"{inputs}{RECORDS_MANIFEST}", f"{PROCESSING_ROOT}/input/records",
+            _build_processing_input("config", f"{inputs_prefix}config/", CONFIG_PATH, "FullyReplicated"),
+            _build_processing_input(
+                "records", f"{inputs_prefix}{RECORDS_MANIFEST}", f"{PROCESSING_ROOT}/input/records",
                 "ShardedByS3Key", "ManifestFile",
             ),
-            _processing_input(
-                "predictions", f"{inputs}{PREDICTIONS_MANIFEST}", f"{PROCESSING_ROOT}/input/predictions",
+            _build_processing_input(
+                "predictions", f"{inputs_prefix}{PREDICTIONS_MANIFEST}", f"{PROCESSING_ROOT}/input/predictions",
                 "FullyReplicated", "ManifestFile",
             ),
         ],
     )  # fmt: skip
 
 
-def _processing_request(
+def _build_processing_request(
     pipeline: Pipeline,
     values: ProcessingValues,
-    step: str,
+    stage: str,
     entrypoint: Sequence[str],
     inputs: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
     """CreateProcessingJob of a module of `include.jobs`, in the image of `preprocess`."""
-    paths, wheels = values.paths, pipeline.preprocessing.wheels
-    shipped = [_processing_input("wheels", wheels, WHEELS_PATH, "FullyReplicated")] if wheels else []
+    paths, wheels = values.paths, pipeline.preprocess_section.wheels
+    wheel_inputs = (
+        [_build_processing_input("wheels", wheels, WHEELS_PATH, "FullyReplicated")] if wheels else []
+    )
     return {
         "ProcessingJobName": values.job_name,
         "RoleArn": pipeline.role,
         "AppSpecification": {
-            "ImageUri": pipeline.preprocessing.image,
+            "ImageUri": pipeline.preprocess_section.image,
             "ContainerEntrypoint": list(entrypoint),
         },
         "Environment": {"PYTHONPATH": CODE_PATH, "PYTHONUNBUFFERED": "1"},
         "ProcessingInputs": [
-            _processing_input("code", paths.code, CODE_PATH, "FullyReplicated"),
+            _build_processing_input("code", paths.code, CODE_PATH, "FullyReplicated"),
             *inputs,
-            *shipped,
+            *wheel_inputs,
         ],
         "ProcessingOutputConfig": {
-            **pipeline.security.output(),
+            **pipeline.security.build_output_fields(),
             "Outputs": [
                 {
                     "OutputName": "output",
                     "S3Output": {
-                        "S3Uri": paths.job(JOB_NAME).root,
+                        "S3Uri": paths.build_job_paths(JOB_NAME_TOKEN).root,
                         "LocalPath": OUTPUT_PATH,
                         "S3UploadMode": "EndOfJob",
                     },
@@ -157,41 +160,41 @@ def _processing_request(
                 "InstanceType": values.instance_type,
                 "InstanceCount": values.instance_count,
                 "VolumeSizeInGB": values.volume_size_gb,
-                **pipeline.security.volume(),
+                **pipeline.security.build_volume_fields(),
             }
         },
-        **pipeline.security.processing(),
+        **pipeline.security.build_processing_fields(),
         "StoppingCondition": {"MaxRuntimeInSeconds": values.max_runtime_seconds},
-        "Tags": _tags(pipeline, step, values.tags),
+        "Tags": _build_tags(pipeline, stage, values.tags),
     }
 
 
-def model_request(pipeline: Pipeline, values: TransformValues) -> dict[str, Any] | None:
-    """CreateModel for this run, or None when the pipeline names a model that exists."""
+def build_model_request(pipeline: Pipeline, values: TransformValues) -> dict[str, Any] | None:
+    """CreateModel for this run, or None when the pipeline names an existing model."""
     if pipeline.model.name is not None:
         return None
     packaged = pipeline.model.package or pipeline.model.group
     containers = (
         [{"ModelPackageName": values.model_package}]
         if packaged
-        else [_container(container) for container in pipeline.model.containers]
+        else [_build_container(container) for container in pipeline.model.containers]
     )
     return {
         "ModelName": values.model_name,
         "ExecutionRoleArn": pipeline.role,
         **({"Containers": containers} if len(containers) > 1 else {"PrimaryContainer": containers[0]}),
-        **pipeline.security.model(),
-        "Tags": _tags(pipeline, "model", values.tags),
+        **pipeline.security.build_model_fields(),
+        "Tags": _build_tags(pipeline, "model", values.tags),
     }
 
 
-def transform_request(pipeline: Pipeline, values: TransformValues) -> dict[str, Any]:
-    """CreateTransformJob of the `transform` step.
+def build_transform_request(pipeline: Pipeline, values: TransformValues) -> dict[str, Any]:
+    """CreateTransformJob of the `transform` stage.
 
-    Without `preprocess` the model is given the input's own lines, all or the part that `input_filter` chooses.
+    Without `preprocess` the model reads the input's own lines, in full or as selected by `input_filter`.
     """
-    direct = pipeline.preprocess is None
-    chosen = pipeline.transform.input_filter
+    has_no_preprocess = pipeline.preprocess is None
+    input_filter = pipeline.transform.input_filter
     return {
         "TransformJobName": values.job_name,
         "ModelName": pipeline.model.name or values.model_name,
@@ -201,49 +204,51 @@ def transform_request(pipeline: Pipeline, values: TransformValues) -> dict[str, 
         "TransformInput": {
             "DataSource": {
                 "S3DataSource": {
-                    "S3DataType": "ManifestFile" if direct else "S3Prefix",
-                    "S3Uri": values.features_uri,
+                    "S3DataType": "ManifestFile" if has_no_preprocess else "S3Prefix",
+                    "S3Uri": values.source_uri,
                 }
             },
             "ContentType": pipeline.content_type,
             "SplitType": "Line",
-            "CompressionType": "Gzip" if direct and pipeline.input.compression == "gzip" else "None",
+            "CompressionType": "Gzip"
+            if has_no_preprocess and pipeline.input.compression == "gzip"
+            else "None",
         },
         "TransformOutput": {
-            "S3OutputPath": values.paths.job(JOB_NAME).predictions,
+            "S3OutputPath": values.paths.build_job_paths(JOB_NAME_TOKEN).predictions,
             "Accept": pipeline.transform.accept,
             "AssembleWith": pipeline.transform.assemble_with,
-            **pipeline.security.output(),
+            **pipeline.security.build_output_fields(),
         },
         "TransformResources": {
             "InstanceType": values.instance_type,
             "InstanceCount": values.instance_count,
-            **pipeline.security.volume(),
+            **pipeline.security.build_volume_fields(),
         },
-        **({"DataProcessing": {"InputFilter": chosen}} if chosen is not None else {}),
-        "Tags": _tags(pipeline, "transform", values.tags),
+        **({"DataProcessing": {"InputFilter": input_filter}} if input_filter is not None else {}),
+        "Tags": _build_tags(pipeline, "transform", values.tags),
     }
 
 
-def transform_config(pipeline: Pipeline, values: TransformValues) -> dict[str, Any]:
-    """What the provider's transform operator takes: the job, and the model where one is made for the run."""
-    model = model_request(pipeline, values)
-    job = transform_request(pipeline, values)
+def build_transform_config(pipeline: Pipeline, values: TransformValues) -> dict[str, Any]:
+    """The config of the provider's transform operator: the job, and the model where one is created for the run."""
+    model = build_model_request(pipeline, values)
+    job = build_transform_request(pipeline, values)
     return {"Transform": job} if model is None else {"Model": model, "Transform": job}
 
 
-def manifest_of(folder: str, uris: Iterable[str]) -> list[dict[str, str] | str]:
-    """Objects below `folder`, which ends in `/`, as SageMaker's ManifestFile."""
+def build_manifest_file(folder: str, uris: Iterable[str]) -> list[dict[str, str] | str]:
+    """Objects below `folder`, which ends in `/`, as the content of a SageMaker ManifestFile."""
     return [{"prefix": folder}, *(uri.removeprefix(folder) for uri in uris)]
 
 
-def source_folder(input_uri: str) -> str:
-    """`input_uri` through its last slash: what SageMaker strips from the names of objects."""
-    bucket, key = split(input_uri)
+def get_parent_folder(input_uri: str) -> str:
+    """`input_uri` up to and including its last slash: the part that SageMaker strips from the names of objects."""
+    bucket, key = split_s3_uri(input_uri)
     return f"s3://{bucket}/{key[: key.rfind('/') + 1]}"
 
 
-def manifest_uris(manifest: Sequence[dict[str, str] | str]) -> list[str]:
+def list_manifest_uris(manifest: Sequence[dict[str, str] | str]) -> list[str]:
     """The full URIs that a ManifestFile names."""
     prefix, *names = manifest
     if not isinstance(prefix, dict):
@@ -251,7 +256,7 @@ def manifest_uris(manifest: Sequence[dict[str, str] | str]) -> list[str]:
     return [f"{prefix['prefix']}{name}" for name in names]
 
 
-def preprocess_config(pipeline: Pipeline, plan: Plan) -> dict[str, Any]:
+def build_preprocess_config(pipeline: Pipeline, plan: Plan) -> dict[str, Any]:
     """preprocess.json, which the preprocessing job reads."""
     source, planned = pipeline.input, plan.preprocess
     if planned is None:
@@ -259,7 +264,7 @@ def preprocess_config(pipeline: Pipeline, plan: Plan) -> dict[str, Any]:
     return {
         "version": 1,
         "pipeline": pipeline.name,
-        "input_uri": source_folder(plan.input.uri),
+        "input_uri": get_parent_folder(plan.input.uri),
         "distribution": planned.distribution,
         "input": {
             "format": source.format,
@@ -273,35 +278,35 @@ def preprocess_config(pipeline: Pipeline, plan: Plan) -> dict[str, Any]:
                 for column in source.columns
             ],
         },
-        "rules": [rule.as_job_config() for rule in pipeline.rules],
-        **_preparation(pipeline),
+        "rules": [rule.to_job_config() for rule in pipeline.rules],
+        **_build_cleaning_config(pipeline),
         "features": {"columns": list(pipeline.feature_columns)},
         "shard_bytes": planned.shard_bytes,
     }
 
 
-def _preparation(pipeline: Pipeline) -> dict[str, Any]:
-    """The optional parts of preprocess.json; what a pipeline does not state is left out."""
+def _build_cleaning_config(pipeline: Pipeline) -> dict[str, Any]:
+    """The optional parts of preprocess.json; sections that the pipeline does not have are omitted."""
     parts = {
         "baseline": {
             "columns": {name: each.model_dump(exclude_none=True) for name, each in pipeline.baseline.items()}
         },
-        "impute": [step.model_dump(exclude_none=True, by_alias=True) for step in pipeline.impute],
+        "impute": [step.model_dump(exclude_none=True) for step in pipeline.impute],
         "function": None if pipeline.function is None else pipeline.function.model_dump(),
-        "sensitive": _sensitive(pipeline),
+        "sensitive": _build_sensitive_columns(pipeline),
     }
     stated = {"baseline": pipeline.baseline, "impute": pipeline.impute, "function": pipeline.function}
     return {name: part for name, part in parts.items() if stated.get(name, part)}
 
 
-def _sensitive(pipeline: Pipeline) -> list[dict[str, Any]]:
+def _build_sensitive_columns(pipeline: Pipeline) -> list[dict[str, Any]]:
     return [
         {"column": group.column, **({"edges": list(group.edges)} if group.edges else {})}
         for group in pipeline.sensitive
     ]
 
 
-def _processing_input(
+def _build_processing_input(
     name: str, uri: str, path: str, distribution: str, data_type: str = "S3Prefix"
 ) -> dict[str, Any]:
     return {
@@ -316,7 +321,7 @@ def _processing_input(
     }
 
 
-def _container(container: Container) -> dict[str, Any]:
+def _build_container(container: ContainerDefinition) -> dict[str, Any]:
     request: dict[str, Any] = {"Image": container.image}
     if container.model_data is not None:
         request["ModelDataUrl"] = container.model_data
@@ -325,24 +330,24 @@ def _container(container: Container) -> dict[str, Any]:
     return request
 
 
-def _tags(pipeline: Pipeline, step: str, more: Mapping[str, str]) -> list[dict[str, str]]:
-    tags = {"pipeline": pipeline.name, "step": step, **pipeline.tags, **more}
+def _build_tags(pipeline: Pipeline, stage: str, more: Mapping[str, str]) -> list[dict[str, str]]:
+    tags = {"pipeline": pipeline.name, "stage": stage, **pipeline.tags, **more}
     return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
-def join_spec(pipeline: Pipeline) -> dict[str, Any]:
-    """What the join needs to know of a pipeline, JSON-safe."""
-    kept, function = kept_columns(pipeline.column_names, pipeline.join), pipeline.join.function
+def build_join_spec(pipeline: Pipeline) -> dict[str, Any]:
+    """The join's configuration from a pipeline, JSON-safe."""
+    kept, function = select_output_columns(pipeline.column_names, pipeline.join), pipeline.join.function
     selected = pipeline.predictions.selected
     return {
         "columns": [{"name": column.name, "type": column.type} for column in pipeline.input.columns],
         "keep": [{"column": source, "name": name} for source, name in kept.items()],
-        "unnamed": pipeline.join.include_columns is None,
+        "include_extra_members": pipeline.join.include_columns is None,
         "delimiter": pipeline.input.delimiter,
         "encoding": pipeline.input.encoding,
         "records": "jsonlines" if pipeline.input.format == "jsonlines" else "csv",
-        "empty_texts": pipeline.input.format == "parquet",
-        "checked": pipeline.preprocess is not None,
+        "has_quoted_empty_strings": pipeline.input.format == "parquet",
+        "is_preprocessed": pipeline.preprocess is not None,
         "format": pipeline.join.format,
         "predictions": {
             "format": pipeline.predictions.format,
@@ -358,7 +363,7 @@ def join_spec(pipeline: Pipeline) -> dict[str, Any]:
             "name": function.name,
             "adds": [{"name": name, "type": kind} for name, kind in function.adds.items()],
         },
-        "sensitive": _sensitive(pipeline),
+        "sensitive": _build_sensitive_columns(pipeline),
         "selected": None
         if selected is None
         else selected.model_dump(mode="json", exclude_none=True, exclude_defaults=True),

@@ -1,7 +1,7 @@
-"""The rules that a record must pass before the model sees it, as a pipeline file states them.
+"""Defines the rules that a record must pass before it is scored.
 
-Rules are tried in the order of the file, after the implicit ones such as `arity` and `type`; the first that
-fails is the record's reason. `as_job_config` gives them in the form that the preprocessing job reads.
+Rules are applied in the order of the file, after the implicit ones such as `arity` and `type`; the first that
+fails is the record's reason. `to_job_config` returns a rule in the form that the preprocessing job reads.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from pydantic import (
     model_validator,
 )
 
-from include.scoring.messages import did_you_mean
+from include.scoring.messages import suggest_name
 
-# What the preprocessing job always checks, under these names.
+# Rules that the preprocessing job always applies.
 IMPLICIT_RULES = ("quoting", "json", "encoding", "arity", "type", "line break", "function")
 
 
@@ -33,7 +33,7 @@ def _text_or_number(value: object) -> object:
     if isinstance(value, bool):
         raise ValueError(  # noqa: TRY004 - pydantic turns only ValueError into a message about the field
             f"found {str(value).lower()}; allowed are texts and numbers; quote the text, "
-            f"so that YAML does not read it as a truth value"
+            f"so that YAML does not read it as a boolean"
         )
     if not isinstance(value, str | int | float):
         raise ValueError(f"found {value!r}; allowed are texts and numbers")  # noqa: TRY004 - as above
@@ -43,21 +43,21 @@ def _text_or_number(value: object) -> object:
 Cell: TypeAlias = Annotated[str | int | float, BeforeValidator(_text_or_number)]
 
 
-def _to_the_digit(value: object, as_float: ValidatorFunctionWrapHandler) -> int | float:
+def _keep_integer(value: object, as_float: ValidatorFunctionWrapHandler) -> int | float:
     number: float = as_float(value)
     return value if type(value) is int else number
 
 
-#: A whole number stays one: above 2**53 not each of them is a float.
+#: An integer stays an integer: above 2**53 a float is not exact.
 Bound: TypeAlias = Annotated[
-    float, WrapValidator(_to_the_digit), PlainSerializer(lambda bound: bound, return_type=int | float)
+    float, WrapValidator(_keep_integer), PlainSerializer(lambda bound: bound, return_type=int | float)
 ]
 
 
 @cache
 def _number_fields(model: type[BaseModel]) -> frozenset[str]:
-    """The fields that take numbers, or collections of them, and no truth values."""
-    kinds = {name: _kinds(field.annotation) for name, field in model.model_fields.items()}
+    """The fields that take numbers, or collections of numbers, and no booleans."""
+    kinds = {name: _value_types(field.annotation) for name, field in model.model_fields.items()}
     return frozenset(
         name
         for name, found in kinds.items()
@@ -65,16 +65,16 @@ def _number_fields(model: type[BaseModel]) -> frozenset[str]:
     )
 
 
-def _kinds(annotation: object) -> set[object]:
-    """The types that an annotation allows for values; keys of mappings are none."""
+def _value_types(annotation: object) -> set[object]:
+    """The types that an annotation allows for values, without those of the keys of mappings."""
     parts = get_args(getattr(annotation, "__value__", annotation))
     if get_origin(annotation) is dict:
         parts = parts[1:]
-    return set().union(*map(_kinds, parts)) if parts else {annotation}
+    return set().union(*map(_value_types, parts)) if parts else {annotation}
 
 
-def truth_as_text(model: type[BaseModel], data: object) -> object:
-    """The data of a model, true and false as texts where a number belongs: pydantic would take them for 1 and 0."""
+def stringify_booleans(model: type[BaseModel], data: object) -> object:
+    """The input of a model with booleans as texts where a number is expected: pydantic would read them as 1 and 0."""
     if not isinstance(data, dict):
         return data
     numbers = _number_fields(model)
@@ -89,38 +89,38 @@ def _as_text(value: object) -> object:
     return [_as_text(each) for each in value] if isinstance(value, list) else value
 
 
-class Noun(BaseModel):
-    """Base of everything in a pipeline file: frozen, and no key that is not declared."""
+class FrozenModel(BaseModel):
+    """Base of the models of a pipeline file: frozen, without undeclared keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=False, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
-    def _truth_is_no_number(cls, data: object) -> object:
-        return truth_as_text(cls, data)
+    def _stringify_booleans(cls, data: object) -> object:
+        return stringify_booleans(cls, data)
 
 
-class _Rule(Noun):
+class _Rule(FrozenModel):
     name: str = Field(
         default="",
         max_length=80,
-        description="What a reject's reason is counted under. Default: made from rule and column.",
+        description="Name under which rejects are counted. Default: from rule and column.",
     )
 
-    def label(self) -> str:
-        """The name that rejects are counted under."""
-        return self.name or self._default_name()
+    def get_label(self) -> str:
+        """The name under which rejects are counted."""
+        return self.name or self._build_default_name()
 
-    def _default_name(self) -> str:
+    def _build_default_name(self) -> str:
         raise NotImplementedError
 
-    def columns_used(self) -> tuple[str, ...]:
-        """Names of the columns that this rule looks at."""
+    def list_columns(self) -> tuple[str, ...]:
+        """Names of the columns that this rule reads."""
         raise NotImplementedError
 
-    def as_job_config(self) -> dict[str, Any]:
+    def to_job_config(self) -> dict[str, Any]:
         """The rule as the preprocessing job reads it."""
-        return {**self.model_dump(mode="json", exclude_none=True), "name": self.label()}
+        return {**self.model_dump(mode="json", exclude_none=True), "name": self.get_label()}
 
 
 class AllowedRule(_Rule):
@@ -130,10 +130,10 @@ class AllowedRule(_Rule):
     column: str = Field(description="Name of the column.")
     values: tuple[Cell, ...] = Field(min_length=1, description="The values that may occur.")
 
-    def _default_name(self) -> str:
+    def _build_default_name(self) -> str:
         return f"{self.column} known"
 
-    def columns_used(self) -> tuple[str, ...]:
+    def list_columns(self) -> tuple[str, ...]:
         return (self.column,)
 
 
@@ -147,10 +147,10 @@ class RangeRule(_Rule):
     exclusive_min: bool = Field(default=False, description="Whether `min` itself is refused.")
     exclusive_max: bool = Field(default=False, description="Whether `max` itself is refused.")
 
-    def _default_name(self) -> str:
+    def _build_default_name(self) -> str:
         return f"{self.column} in range"
 
-    def columns_used(self) -> tuple[str, ...]:
+    def list_columns(self) -> tuple[str, ...]:
         return (self.column,)
 
     @model_validator(mode="after")
@@ -171,30 +171,34 @@ class RequiredRule(_Rule):
     rule: Literal["required"]
     columns: tuple[str, ...] = Field(min_length=1, description="Columns that must have a value.")
 
-    def _default_name(self) -> str:
+    def _build_default_name(self) -> str:
         return f"{', '.join(self.columns)} present"[:80]
 
-    def columns_used(self) -> tuple[str, ...]:
+    def list_columns(self) -> tuple[str, ...]:
         return self.columns
 
 
 class DuplicatesRule(_Rule):
-    """A record is refused when an earlier one of this run's input has its key. Only records that passed the rules
-    before this one count; one that a later rule or the function refuses counts all the same, so put this one last."""
+    """A record is rejected when an earlier record of this run has the same key. Records rejected by an earlier rule do
+    not count, records rejected by a later rule or the function do, so put this rule last."""
 
     rule: Literal["duplicates"]
     key: tuple[str, ...] | None = Field(
         default=None, min_length=1, description="Columns that make the key. Default: all columns."
     )
 
-    def _default_name(self) -> str:
+    def _build_default_name(self) -> str:
         return "no duplicates"
 
-    def columns_used(self) -> tuple[str, ...]:
+    def list_columns(self) -> tuple[str, ...]:
         return self.key or ()
 
-    def as_job_config(self) -> dict[str, Any]:
-        return {"name": self.label(), "rule": self.rule, "key": None if self.key is None else list(self.key)}
+    def to_job_config(self) -> dict[str, Any]:
+        return {
+            "name": self.get_label(),
+            "rule": self.rule,
+            "key": None if self.key is None else list(self.key),
+        }
 
 
 class PatternRule(_Rule):
@@ -206,10 +210,10 @@ class PatternRule(_Rule):
         min_length=1, description="A regular expression of Python's `re` for the whole cell."
     )
 
-    def _default_name(self) -> str:
+    def _build_default_name(self) -> str:
         return f"{self.column} well formed"
 
-    def columns_used(self) -> tuple[str, ...]:
+    def list_columns(self) -> tuple[str, ...]:
         return (self.column,)
 
     @model_validator(mode="after")
@@ -224,7 +228,7 @@ class PatternRule(_Rule):
 
 
 class OutlierRule(_Rule):
-    """The number lies near those of the stored baseline; an empty cell passes."""
+    """The number lies within a range around the stored baseline; an empty cell passes."""
 
     rule: Literal["outlier"]
     column: str = Field(description="Name of the column.")
@@ -237,10 +241,10 @@ class OutlierRule(_Rule):
         description="How many interquartile ranges (1.5) or standard deviations (3) are allowed.",
     )
 
-    def _default_name(self) -> str:
+    def _build_default_name(self) -> str:
         return f"{self.column} no outlier"
 
-    def columns_used(self) -> tuple[str, ...]:
+    def list_columns(self) -> tuple[str, ...]:
         return (self.column,)
 
 
@@ -251,11 +255,11 @@ Rule: TypeAlias = Annotated[
 
 
 def check_rules(rules: tuple[Rule, ...], column_types: Mapping[str, str]) -> None:
-    """Raise ValueError when a rule names an unknown column, doubles a name, or compares text as a number."""
+    """Raise ValueError when a rule names an unknown column, repeats a name, or compares text as a number."""
     seen: set[str] = set()
     for position, rule in enumerate(rules):
         where = f"rules[{position}]"
-        label = rule.label()
+        label = rule.get_label()
         if label in IMPLICIT_RULES:
             raise ValueError(
                 f"{where}.name: found {label!r}, which names a rule that is always applied; choose another"
@@ -265,12 +269,12 @@ def check_rules(rules: tuple[Rule, ...], column_types: Mapping[str, str]) -> Non
                 f"{where}.name: found {label!r} twice; rejects are counted by name, so give each its own"
             )
         seen.add(label)
-        for column in rule.columns_used():
+        for column in rule.list_columns():
             if column not in column_types:
                 known = list(column_types)
                 raise ValueError(
                     f"{where}: found the column {column!r}; the input's columns are {', '.join(known)}"
-                    f"{did_you_mean(column, known)}"
+                    f"{suggest_name(column, known)}"
                 )
         if isinstance(rule, RangeRule | OutlierRule) and column_types[rule.column] == "string":
             what = "a range" if isinstance(rule, RangeRule) else "an outlier rule"

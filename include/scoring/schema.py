@@ -1,4 +1,4 @@
-"""The JSON schema of pipeline files, for editors: `python -m include.scoring.schema` writes it."""
+"""Writes the JSON schema of pipeline files, for editors: `python -m include.scoring.schema`."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from pathlib import Path
 
 from include.scoring.config import Pipeline
 
-FILE = Path(__file__).resolve().parents[1] / "pipelines" / "pipeline.schema.json"
+SCHEMA_FILE = Path(__file__).resolve().parents[1] / "pipelines" / "pipeline.schema.json"
 
 
 def render_schema() -> str:
-    """The schema as the text of its file."""
+    """The JSON schema as text."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Pipeline.model_json_schema()}
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
 def main() -> None:
-    """Write the schema's file."""
-    FILE.write_text(render_schema(), encoding="utf-8")
+    """Write the schema to SCHEMA_FILE."""
+    SCHEMA_FILE.write_text(render_schema(), encoding="utf-8")
 
 
 if __name__ == "__main__":

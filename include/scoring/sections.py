@@ -1,4 +1,4 @@
-"""The sections of a pipeline file, as nouns that cannot be wrong."""
+"""Defines the sections of a pipeline file: input, features, model, stages, goals, predictions, join, output."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from include.scoring import s3uri
 from include.scoring.deadline import check_deadline
 from include.scoring.errors import PlaceholderError
-from include.scoring.filters import filter_problems
+from include.scoring.filters import find_filter_problems
 from include.scoring.gates import SelectedSection
 from include.scoring.placeholders import check_placeholders
 from include.scoring.preparation import FunctionSection
-from include.scoring.rules import Noun
+from include.scoring.rules import FrozenModel
 
 INSTANCE_TYPE_PATTERN = r"^ml\.[a-z0-9-]+\.((\d*x)?large|medium|metal)$"
 ROLE_PATTERN = r"^arn:aws[a-z-]*:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+$"
@@ -22,19 +22,19 @@ ROLE_PATTERN = r"^arn:aws[a-z-]*:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+$"
 # Between the containers of a serial pipeline a request is limited to 5 MB (inference pipeline
 # troubleshooting guide; batch jobs were seen to fail with "Request Entity Too Large"). Payload times
 # concurrency may not exceed 100 (API).
-PIPELINE_MAX_PAYLOAD_MB = 5
+INFERENCE_PIPELINE_MAX_PAYLOAD_MB = 5
 DEFAULT_MAX_PAYLOAD_MB = 6
-MAX_PAYLOAD_TIMES_CONCURRENCY = 100
+MAX_PAYLOAD_MB_IN_FLIGHT = 100
 MAX_INSTANCES = 100
 
 
-def default_payload_mb(*, serial: bool) -> int:
-    """MaxPayloadInMB where nobody states it; `serial` says that the model has several containers."""
-    return PIPELINE_MAX_PAYLOAD_MB if serial else DEFAULT_MAX_PAYLOAD_MB
+def get_default_max_payload_mb(*, is_inference_pipeline: bool) -> int:
+    """The default of MaxPayloadInMB; an inference pipeline is a model of several containers."""
+    return INFERENCE_PIPELINE_MAX_PAYLOAD_MB if is_inference_pipeline else DEFAULT_MAX_PAYLOAD_MB
 
 
 def _s3_uri(value: str) -> str:
-    if not s3uri.is_uri(value):
+    if not s3uri.is_s3_uri(value):
         raise ValueError(f"found {value!r}; allowed is an S3 URI such as s3://bucket/prefix/")
     return value
 
@@ -57,7 +57,7 @@ def _templated_s3_uri(value: str) -> str:
     return _s3_uri(value)
 
 
-#: What a column that is not the input's may hold; json keeps a nested value as text.
+#: Type of a column that is not the input's; json keeps a nested value as text.
 ColumnType: TypeAlias = Literal["string", "float", "integer", "json"]
 S3Uri: TypeAlias = Annotated[str, AfterValidator(_s3_uri)]
 FixedS3Uri: TypeAlias = Annotated[str, AfterValidator(_fixed_s3_uri)]
@@ -73,7 +73,7 @@ EnvironmentKey: TypeAlias = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_
 EnvironmentValue: TypeAlias = Annotated[str, Field(max_length=1024)]
 
 
-class Column(Noun):
+class Column(FrozenModel):
     """One column of the input."""
 
     name: str = Field(
@@ -81,7 +81,7 @@ class Column(Noun):
     )
     type: Literal["string", "float", "integer"] = Field(
         default="string",
-        description="What a cell holds. An empty cell of a number is a missing value, no type error.",
+        description="Type of the cells. An empty cell of a number is a missing value, not a type error.",
     )
     optional: bool = Field(
         default=False,
@@ -89,8 +89,8 @@ class Column(Noun):
     )
 
 
-class InputSection(Noun):
-    """Where the records come from and what they look like."""
+class InputSection(FrozenModel):
+    """Location and format of the records."""
 
     uri: TemplatedS3Uri = Field(description="S3 prefix of the input. May hold {date}, {hour} and {run_id}.")
     format: Literal["csv", "jsonlines", "parquet"] = Field(
@@ -105,17 +105,17 @@ class InputSection(Noun):
     escape: str | None = Field(
         default=None,
         pattern=r'^[^"\r\n\x00\x80-\U0010ffff]$',
-        description="csv: what makes a quote within quotes a plain character, besides another quote: one ASCII "
-        "character, such as '\\' in what Spark writes by default. Outside of quotes it is a plain character. Records "
-        "are published with doubled quotes.",
+        description="csv: escape character of a quote within quotes, in addition to a doubled quote: one ASCII "
+        "character, such as Spark's default '\\'. Outside of quotes it is a plain character. Records are published "
+        "with doubled quotes.",
     )
     encoding: Encoding = Field(
         default="utf-8",
-        description="Encoding of the text, with or without a byte order mark; what is published is utf-8.",
+        description="Encoding of the text, with or without a byte order mark; the output is utf-8.",
     )
     compression: Literal["none", "gzip", "zstd", "auto"] = Field(
         default="none",
-        description="How the objects are compressed; auto looks at the first bytes of each. zstd needs pyarrow in the "
+        description="Compression of the objects; auto reads the first bytes of each. zstd needs pyarrow in the "
         "image of preprocess.",
     )
     columns: tuple[Column, ...] = Field(min_length=1, description="The columns, in order.")
@@ -140,7 +140,7 @@ class InputSection(Noun):
 
     @field_validator("columns")
     @classmethod
-    def _columns_are_sound(cls, columns: tuple[Column, ...]) -> tuple[Column, ...]:
+    def _check_columns(cls, columns: tuple[Column, ...]) -> tuple[Column, ...]:
         names = [column.name for column in columns]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -157,16 +157,16 @@ class InputSection(Noun):
         return columns
 
 
-class FeaturesSection(Noun):
-    """What the model sees."""
+class FeaturesSection(FrozenModel):
+    """The input of the model."""
 
     columns: tuple[str, ...] = Field(
         min_length=1, description="Columns in the order in which the model expects them."
     )
 
 
-class Container(Noun):
-    """One container of a model that is made for the run."""
+class ContainerDefinition(FrozenModel):
+    """One container of a model that is created for the run."""
 
     image: str = Field(min_length=1, max_length=255, pattern=r"^\S+$", description="Image URI in ECR.")
     model_data: S3Uri | None = Field(
@@ -188,8 +188,8 @@ class Container(Noun):
         return value
 
 
-class ModelSection(Noun):
-    """The model: an existing one by name, or what one is made from for the run: a package, or containers."""
+class ModelSection(FrozenModel):
+    """The model: an existing one by name, or a model package or containers from which the run creates one."""
 
     name: str | None = Field(
         default=None,
@@ -215,7 +215,7 @@ class ModelSection(Noun):
         max_length=128,
         description="With group: the latest approved version whose customer metadata property 'alias' names it.",
     )
-    containers: tuple[Container, ...] = Field(
+    containers: tuple[ContainerDefinition, ...] = Field(
         default=(),
         max_length=15,
         description="Containers in the order in which a record passes through them.",
@@ -223,48 +223,51 @@ class ModelSection(Noun):
 
     @model_validator(mode="after")
     def _names_one_model(self) -> Self:
-        ways = ("name", "package", "group", "containers")
-        found = [way for way in ways if getattr(self, way)]
+        fields = ("name", "package", "group", "containers")
+        found = [way for way in fields if getattr(self, way)]
         if len(found) != 1:
             raise ValueError(
-                f"found {' and '.join(found) if found else 'none of them'}; allowed is one of {', '.join(ways)}"
+                f"found {' and '.join(found) if found else 'none of them'}; allowed is one of {', '.join(fields)}"
             )
-        picks = [name for name in ("version", "alias") if getattr(self, name) is not None]
-        if picks and self.group is None:
-            raise ValueError(f"found {picks[0]} with {found[0]}; it picks a version of a group")
-        if len(picks) > 1:
+        version_fields = [name for name in ("version", "alias") if getattr(self, name) is not None]
+        if version_fields and self.group is None:
+            raise ValueError(f"found {version_fields[0]} with {found[0]}; it picks a version of a group")
+        if len(version_fields) > 1:
             raise ValueError("found version and alias; allowed is one of them")
         return self
 
     @property
-    def is_serial_pipeline(self) -> bool:
+    def is_inference_pipeline(self) -> bool:
         """Whether a record passes through more than one container."""
         return len(self.containers) > 1
 
 
-class StageLimits(Noun):
-    """How large the cluster of a stage may get. What is left out is decided by the plan of each run."""
+class StageLimits(FrozenModel):
+    """Limits of the cluster of a stage. The plan of each run decides within them."""
 
     instance_type: InstanceType = Field(default="ml.m5.xlarge", description="Instance type of the stage.")
     instance_types: tuple[InstanceType, ...] = Field(
         default=(),
         max_length=5,
-        description="Other acceptable types; the plan takes what suits the goals best, and the rest stand in for it "
-        "when AWS has none of it.",
+        description="Further acceptable types; the plan takes the one that fits the goals best, and the others replace "
+        "it when AWS has no capacity.",
     )
     max_instances: int = Field(
         default=4,
         ge=1,
         le=MAX_INSTANCES,
-        description="Most instances this stage may ever use, typed ones included.",
+        description="Maximum InstanceCount of this stage, also for the trigger form.",
     )
     max_runtime_minutes: int = Field(
-        default=240, ge=1, le=7 * 24 * 60, description="After this time the job is stopped and the run fails."
+        default=240,
+        ge=1,
+        le=7 * 24 * 60,
+        description="Maximum run time; then the job is stopped and the run fails.",
     )
 
 
 class PreprocessSection(StageLimits):
-    """The processing job that checks the records and cuts them into equal shards."""
+    """The processing job that validates the records and writes them as equal shards."""
 
     image: str = Field(
         min_length=1, max_length=255, pattern=r"^\S+$", description="Image URI; it needs Python and pandas."
@@ -272,94 +275,95 @@ class PreprocessSection(StageLimits):
     volume_size_gb: int = Field(default=30, ge=1, le=16384, description="Disk of each instance, in GB.")
     wheels: FixedS3Uri | None = Field(
         default=None,
-        description="S3 prefix of wheels, such as pyarrow's, that the image lacks; installed without an index.",
+        description="S3 prefix of wheels to install in the image, such as pyarrow's; no package index is used.",
     )
 
 
 class TransformSection(StageLimits):
     """The batch transform job that runs the model."""
 
-    strategy: Literal["MultiRecord", "SingleRecord"] = Field(
+    batch_strategy: Literal["MultiRecord", "SingleRecord"] = Field(
         default="MultiRecord", description="MultiRecord sends as many records per request as fit the payload."
     )
     max_payload_mb: int | None = Field(
         default=None,
         ge=1,
         le=100,
-        description="Most MB in one request. Default: 6, and 5 for several containers.",
+        description="MaxPayloadInMB: maximum MB in one request. Default: 6, and 5 for several containers.",
     )
     max_concurrent_transforms: int | None = Field(
-        default=None, ge=1, le=100, description="Requests in flight per instance. Default: one per vCPU."
+        default=None, ge=1, le=100, description="Requests in flight on each instance. Default: one per vCPU."
     )
     accept: str = Field(
         default="application/jsonlines",
         max_length=256,
         pattern="^[ -~]*$",  # it is sent as a header of HTTP
-        description="What the model shall answer.",
+        description="Accept: MIME type of the predictions.",
     )
     assemble_with: Literal["Line", "None"] = Field(
-        default="Line", description="Line puts a line break between the answers of a shard, None glues them."
+        default="Line",
+        description="Line puts a line break between the predictions of a shard, None concatenates them.",
     )
-    on_poison: Literal["reject", "fail"] = Field(
+    on_bad_records: Literal["reject", "fail"] = Field(
         default="reject",
-        description="When the model refuses records: find them by at most three further, smaller jobs, reject them "
-        "and score the rest, within max_rejected and goals.budget; or fail.",
+        description="When the model refuses records. reject: find them with at most three further, smaller jobs, "
+        "reject them and score the rest, within max_rejected and goals.budget. fail: fail the run.",
     )
     input_filter: str | None = Field(
         default=None,
-        description="SageMaker's InputFilter, only without preprocess: the part of a record that the model sees, such "
-        "as $[1:] for all columns but the first.",
+        description="InputFilter, only without preprocess: the part of a record that is sent to the model, such as "
+        "$[1:] for all columns but the first.",
     )
     max_jobs: int = Field(
         default=20,
         ge=1,
         le=MAX_INSTANCES,
-        description="Only without preprocess: most jobs of one instance, each with a list of objects of its own, that "
-        "may take the place of one job; 1 leaves the assignment to SageMaker.",
+        description="Only without preprocess: maximum number of single-instance jobs, each with its own list of "
+        "objects, in place of one job; 1 leaves the assignment of objects to SageMaker.",
     )
 
     @field_validator("input_filter")
     @classmethod
     def _is_a_filter(cls, value: str | None) -> str | None:
-        problem = next(filter_problems(value), None) if value is not None else None
+        problem = next(find_filter_problems(value), None) if value is not None else None
         if problem is not None:
             raise ValueError(problem)
         return value
 
 
-class GoalsSection(Noun):
-    """What a run asks of its clusters. The smallest that meet all of it are taken."""
+class GoalsSection(FrozenModel):
+    """Goals of a run: deadline, budget, preference. The plan takes the smallest clusters that meet them."""
 
     deadline: int | str | None = Field(
         default=None,
-        description="When the run shall be done: minutes from its start, or a time of day in UTC, such as '06:00'.",
+        description="When the run must be done: minutes from its start, or a time of day in UTC, such as '06:00'.",
     )
     budget: float | None = Field(
         default=None,
         gt=0,
-        description="Most dollars that the jobs of one run may cost by the plan's estimate.",
+        description="Maximum cost of the jobs of one run in dollars, by the plan's estimate.",
     )
     on_over_budget: Literal["fail", "approve"] = Field(
         default="fail",
-        description="When the estimate is above the budget: fail, or wait for a person's approval.",
+        description="When the estimate is above the budget: fail, or wait for a person to approve.",
     )
     approve_within_minutes: int = Field(
         default=12 * 60,
         ge=1,
         le=7 * 24 * 60,
-        description="How long an approval is waited for; never so long that the deadline could not be kept.",
+        description="Timeout of the approval; shortened where the deadline could not be met otherwise.",
     )
-    wait_for_room_minutes: int = Field(
+    capacity_wait_minutes: int = Field(
         default=60,
         ge=0,
         le=7 * 24 * 60,
-        description="How long a job is tried again while AWS has no instances free, or a quota is in use; without a "
-        "worker slot, with growing pauses.",
+        description="How long the creation of a job is retried while AWS has no capacity or a quota is exhausted; "
+        "deferred, with growing pauses.",
     )
     calibrate: Literal["defaults", "canary"] = Field(
         default="defaults",
-        description="Before any run of the model was measured: size from stated defaults, or from one shard that is "
-        "transformed first, alone.",
+        description="How a model without measured runs is sized. defaults: from stated rates. canary: from one shard "
+        "that is transformed first.",
     )
     prefer: Literal["cost", "speed"] = Field(
         default="cost",
@@ -374,8 +378,8 @@ class GoalsSection(Noun):
         return value
 
 
-class PoolSection(Noun):
-    """A pool of Airflow's that limits how many jobs run at once, over all pipelines that name it."""
+class PoolSection(FrozenModel):
+    """An Airflow pool that limits how many jobs run at once, over all pipelines that name it."""
 
     name: str = Field(
         pattern=r"^[A-Za-z0-9_.-]{1,250}$", description="Name of the pool; it must count deferred tasks."
@@ -383,36 +387,36 @@ class PoolSection(Noun):
     conn_id: str | None = Field(
         default="airflow_api",
         min_length=1,
-        description="Airflow connection of type http to this Airflow itself, by which plan looks at the pool; null: "
-        "nobody looks.",
+        description="Airflow connection of type http to this Airflow itself, with which plan reads the pool; null: the "
+        "pool is not checked.",
     )
 
 
-class PredictionsSection(Noun):
-    """How to read the model's answers."""
+class PredictionsSection(FrozenModel):
+    """How to read the predictions."""
 
     format: Literal["jsonlines", "csv", "json", "auto"] = Field(
         default="jsonlines",
-        description="Format of the answers; auto finds it on the first shard and says so.",
+        description="Format of the predictions; auto detects it on the first shard and logs it.",
     )
     fields: dict[str, str] = Field(
         min_length=1,
-        description="Output column for each field of an answer. A field is a member's name or path; for csv it is a "
+        description="Output column for each field of a prediction. A field is a member's name or path; for csv it is a "
         "position from 0, or from the end as -1.",
     )
     types: dict[str, ColumnType] = Field(
-        default_factory=dict, description="Type of an output column, where it is no float."
+        default_factory=dict, description="Type of an output column, where it is not float."
     )
 
     nullable: tuple[str, ...] = Field(
         default=(),
-        description="Output columns of numbers that may be missing: null or NaN is published as null, and counted. By "
-        "default it fails the run.",
+        description="Numeric output columns that may be missing: null or NaN is published as null, and counted. In "
+        "other columns it fails the run.",
     )
 
     echo: dict[str, str] = Field(
         default_factory=dict,
-        description="Fields of an answer that repeat an input column, such as an id, and must equal it.",
+        description="Fields of a prediction that repeat an input column, such as an id, and must equal it.",
     )
 
     selected: SelectedSection | None = Field(
@@ -422,32 +426,32 @@ class PredictionsSection(Noun):
     @model_validator(mode="after")
     def _fields_fit_the_format(self) -> Self:
         if self.format == "csv":
-            wrong = [name for name in self.fields if not re.fullmatch(r"-?\d+", name)]
-            if wrong:
+            invalid = [name for name in self.fields if not re.fullmatch(r"-?\d+", name)]
+            if invalid:
                 raise ValueError(
-                    f"found the field {wrong[0]!r}; csv answers have no names, so a field is a position "
+                    f"found the field {invalid[0]!r}; csv predictions have no names, so a field is a position "
                     f"such as '0'"
                 )
         targets = list(self.fields.values())
         if len(set(targets)) < len(targets):
             raise ValueError(f"found the same output column twice in fields: {targets}; names must differ")
-        strange = [name for name in self.types if name not in targets]
-        if strange:
+        unknown = [name for name in self.types if name not in targets]
+        if unknown:
             raise ValueError(
-                f"found a type for {strange[0]!r}; allowed are the output columns of fields: {', '.join(targets)}"
+                f"found a type for {unknown[0]!r}; allowed are the output columns of fields: {', '.join(targets)}"
             )
         numbers = [name for name, kind in self.column_types.items() if kind in ("float", "integer")]
-        strange = [name for name in self.nullable if name not in numbers]
-        if strange:
+        unknown = [name for name in self.nullable if name not in numbers]
+        if unknown:
             raise ValueError(
-                f"found {strange[0]!r} in nullable; allowed are the output columns of numbers: "
+                f"found {unknown[0]!r} in nullable; allowed are the output columns of numbers: "
                 f"{', '.join(numbers) or 'none'}"
             )
         return self
 
     @property
     def column_types(self) -> dict[str, str]:
-        """The columns of the answers and the type of each."""
+        """The prediction columns and the type of each."""
         return {name: self.types.get(name, "float") for name in self.fields.values()}
 
 
@@ -455,12 +459,12 @@ class JoinFunctionSection(FunctionSection):
     """The user's own function over joined rows: a pandas DataFrame in, one with the same rows out, block by block."""
 
     adds: dict[str, ColumnType] = Field(
-        default_factory=dict, description="Columns that the function makes, and the type of each."
+        default_factory=dict, description="Columns that the function adds, and the type of each."
     )
 
 
 class JoinSection(StageLimits):
-    """How records and predictions are put side by side and published.
+    """How records and predictions are joined and published.
 
     The limits are those of the processing job that joins large runs.
     """
@@ -469,23 +473,24 @@ class JoinSection(StageLimits):
         default=None,
         ge=0,
         description="Bytes of records above which the join runs as a processing job, in the image of preprocess. "
-        "Default: Airflow's workers join, however many bytes there are.",
+        "Default: Airflow's workers always join.",
     )
-    format: Literal["parquet", "csv", "jsonl"] = Field(
+    format: Literal["parquet", "csv", "jsonlines"] = Field(
         default="parquet", description="Format of the published files."
     )
     group_mb: int = Field(
-        default=256, ge=1, le=10_000, description="About how many MB of records one task joins into one file."
+        default=256,
+        ge=1,
+        le=10_000,
+        description="Approximate MB of records that one task joins into one file.",
     )
     include_columns: tuple[str, ...] | None = Field(
         default=None, description="The input's columns to publish, in this order. Default: all, in theirs."
     )
     exclude_columns: tuple[str, ...] = Field(default=(), description="Columns of the input not to publish.")
-    rename: dict[str, str] = Field(
-        default_factory=dict, description="What the output calls a column of the input."
-    )
+    rename: dict[str, str] = Field(default_factory=dict, description="Output name of a column of the input.")
     function: JoinFunctionSection | None = Field(
-        default=None, description="A function of your own over the joined rows, before they are written."
+        default=None, description="Your own pandas function over the joined rows, before they are written."
     )
 
     @model_validator(mode="after")
@@ -499,18 +504,19 @@ class JoinSection(StageLimits):
         return self
 
 
-class CatalogSection(Noun):
-    """A table of the Glue data catalog whose partitions the runs are."""
+class GlueTableSection(FrozenModel):
+    """A table of the Glue Data Catalog in which each run is a partition."""
 
     database: str = Field(
         pattern=r"^[a-z0-9_]{1,255}$", description="Database of the catalog; it must exist."
     )
     table: str = Field(
-        pattern=r"^[a-z0-9_]{1,255}$", description="Table in it; the first run makes it where it is missing."
+        pattern=r"^[a-z0-9_]{1,255}$",
+        description="Table in it; the first run creates it where it is missing.",
     )
 
 
-class OutputSection(Noun):
+class OutputSection(FrozenModel):
     """Where the joined rows are published."""
 
     uri: TemplatedS3Uri = Field(description="S3 prefix of the output. May hold {date}, {hour} and {run_id}.")
@@ -518,9 +524,8 @@ class OutputSection(Noun):
         default=15,
         ge=0,
         le=7 * 24 * 60,
-        description="How long the part files of the run before stay after they were replaced, for readers that took "
-        "their names from the manifest of before.",
+        description="Grace period: how long replaced part files are kept for readers that use the previous manifest.",
     )
-    catalog: CatalogSection | None = Field(
+    glue_table: GlueTableSection | None = Field(
         default=None, description="Glue table in which each run is registered as a partition. Default: none."
     )

@@ -1,49 +1,49 @@
-"""Several jobs that do the work of one stage, as one job. Each is billed for its own time."""
+"""Merges the jobs of one stage into one job for reports. Each is billed for its own time."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from include.scoring.cost import total
+from include.scoring.cost import sum_if_known
 
 COMPLETED = "Completed"
 
 
-def together(jobs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Several jobs as one in the sensors' form: from the first's creation to the last's end.
+def merge_jobs(jobs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The jobs as one, in the form of a sensor's XCom: from the first creation to the last end.
 
-    Times are None while they are not reached. `own_billed_seconds` are the instance-seconds of all of them without
-    failed attempts, which are in `earlier`; `jobs` has what tells them apart. What is known of the instances of each,
-    if it is, is told of all.
+    Times that are not reached are None. `own_billed_seconds` are the instance-seconds of all jobs without failed
+    attempts, which are in `earlier_attempts`; `jobs` has the figures of each job. `instances` is None unless it is
+    known of every job.
     """
     first = min(jobs, key=lambda job: job["created_at"] or float("inf"))
-    more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
-    ends = [job["ended_at"] for job in jobs if job.get("ended_at") is not None]
+    suffix = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
+    end_times = [job["ended_at"] for job in jobs if job.get("ended_at") is not None]
     return {
         **first,
-        "job_name": f"{first['job_name']}{more}",
+        "job_name": f"{first['job_name']}{suffix}",
         "status": next((job["status"] for job in jobs if job["status"] != COMPLETED), COMPLETED),
         "instance_count": sum(job["instance_count"] or 1 for job in jobs),
         "started_at": min(filter(None, (job.get("started_at") for job in jobs)), default=None),
-        "ended_at": max(ends) if len(ends) == len(jobs) else None,
+        "ended_at": max(end_times) if len(end_times) == len(jobs) else None,
         "own_billed_seconds": sum(job.get("billed_seconds") or 0.0 for job in jobs),
         "attempt": max(job.get("attempt") or 1 for job in jobs),
-        "earlier": [each for job in jobs for each in job.get("earlier") or ()],
-        "busy_seconds": total(job.get("busy_seconds") for job in jobs),
-        "instances": _instances(jobs),
-        "jobs": [{name: job.get(name) for name in _OWN} for job in jobs] if len(jobs) > 1 else None,
+        "earlier_attempts": [each for job in jobs for each in job.get("earlier_attempts") or ()],
+        "busy_seconds": sum_if_known(job.get("busy_seconds") for job in jobs),
+        "instances": _merge_instances(jobs),
+        "jobs": [{name: job.get(name) for name in _JOB_FIELDS} for job in jobs] if len(jobs) > 1 else None,
     }
 
 
-#: What a picture of single jobs needs, and what each cost.
-_OWN = (
+#: Fields of a single job that the timeline and the costs need.
+_JOB_FIELDS = (
     "job_name", "instance_type", "instance_count", "created_at", "started_at", "ended_at", "billed_seconds",
 )  # fmt: skip
 
 
-def _instances(jobs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]] | None:
-    """When each instance worked, named by its job's number where there are several; None when that is not known."""
+def _merge_instances(jobs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]] | None:
+    """When each instance worked, prefixed with the number of its job where there are several; None when unknown."""
     if any(not job.get("instances") for job in jobs):
         return None
     return [

@@ -1,4 +1,4 @@
-"""What preprocessing wrote, as its manifests say, and how shards are put into groups for the join."""
+"""Reads the manifests of the hosts of a preprocessing job, and groups their shards for the join."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any, Self
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from include.scoring.errors import ManifestError
-from include.scoring.explain import explain
-from include.scoring.rules import Noun
-from include.scoring.sizing import right_size as right_size
+from include.scoring.explain import format_validation_error
+from include.scoring.rules import FrozenModel
+from include.scoring.sizing import cap_instance_count as cap_instance_count
 
 
-class Shard(Noun):
-    """One shard: so many records; original text and features lie at these keys below the job's prefix."""
+class Shard(FrozenModel):
+    """One shard: its record count, and the keys of its records and features below the job's prefix."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -29,8 +29,8 @@ class Shard(Noun):
     columns: tuple[str, ...] = ()
 
 
-class SourceCount(Noun):
-    """How many records one input object held, rejected ones included."""
+class ObjectCount(FrozenModel):
+    """The number of records of one input object, rejected ones included."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -38,8 +38,8 @@ class SourceCount(Noun):
     records: int = Field(ge=0)
 
 
-class HostManifest(Noun):
-    """manifest/<host>.json: what one host read and wrote. Fields unknown here are left out."""
+class HostManifest(FrozenModel):
+    """manifest/<host>.json: what one host read and wrote. Unknown fields are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -47,8 +47,7 @@ class HostManifest(Noun):
     host: str
     hosts: tuple[str, ...] = Field(min_length=1)
     columns: tuple[str, ...] = ()
-    label_present: bool | None = None
-    objects: tuple[SourceCount, ...] = ()
+    objects: tuple[ObjectCount, ...] = ()
     records_in: int = Field(ge=0)
     records_out: int = Field(ge=0)
     rejected: dict[str, int] = Field(default_factory=dict)
@@ -66,7 +65,7 @@ class HostManifest(Noun):
         if self.records_in != self.records_out + self.rejected_count:
             raise ValueError(
                 f"{self.host} read {self.records_in:,} records, but passed {self.records_out:,} and rejected "
-                f"{self.rejected_count:,}; these are not as many"
+                f"{self.rejected_count:,}; these do not add up"
             )
         by_reason = sum(self.rejected.values())
         if by_reason != self.rejected_count:
@@ -87,12 +86,12 @@ class HostManifest(Noun):
 
 
 @dataclass(frozen=True, slots=True)
-class Manifests:
+class HostManifests:
     """The manifests of a job's hosts. `shards` are in order of name, the order of the published rows."""
 
     hosts: tuple[HostManifest, ...]
     shards: tuple[Shard, ...]
-    objects: tuple[SourceCount, ...]
+    objects: tuple[ObjectCount, ...]
     records_in: int
     records_out: int
     rejected: Mapping[str, int]
@@ -104,13 +103,13 @@ class Manifests:
 
     @property
     def busy_seconds(self) -> float | None:
-        """Seconds in which hosts worked, summed; None when one of them does not say."""
+        """Busy seconds of all hosts together; None when one of them does not report them."""
         known = [host.busy_seconds for host in self.hosts if host.busy_seconds is not None]
         return sum(known) if len(known) == len(self.hosts) else None
 
     @property
-    def working(self) -> list[dict[str, Any]]:
-        """For each host that says so, when it worked, in epoch seconds: `instance`, `from` and `to`."""
+    def working_periods(self) -> list[dict[str, Any]]:
+        """When each host worked, if it reports it: `instance`, and `from` and `to` in epoch seconds."""
         return [
             {"instance": host.host, "from": host.started_at, "to": host.ended_at}
             for host in self.hosts
@@ -118,38 +117,40 @@ class Manifests:
         ]
 
 
-def read_manifests(documents: Iterable[Mapping[str, Any]], *, hosts: int) -> Manifests:
-    """Put the manifests of a job's hosts together.
+def read_manifests(documents: Iterable[Mapping[str, Any]], *, host_count: int) -> HostManifests:
+    """Merge the manifests of a job's hosts.
 
-    Raises ManifestError when one is not of the agreed shape or does not add up, when a host left none, when
-    two speak for one host, or when two hosts name one shard or one object.
+    Raises ManifestError when one is invalid or does not add up, when a host has none or two, or when two hosts name
+    the same shard or object.
     """
-    found = [_read(document) for document in documents]
-    names = [manifest.host for manifest in found]
-    twice = [name for name, times in Counter(names).items() if times > 1]
-    if twice:
-        raise ManifestError(f"two manifests speak for {twice[0]}; each host writes one")
-    expected = found[0].hosts if found else ()
-    missing = [name for name in expected if name not in names]
-    if missing or len(found) != hosts:
+    host_manifests = [_parse_manifest(document) for document in documents]
+    names = [manifest.host for manifest in host_manifests]
+    duplicates = [name for name, times in Counter(names).items() if times > 1]
+    if duplicates:
+        raise ManifestError(f"two manifests speak for {duplicates[0]}; each host writes one")
+    expected_hosts = host_manifests[0].hosts if host_manifests else ()
+    missing = [name for name in expected_hosts if name not in names]
+    if missing or len(host_manifests) != host_count:
         raise ManifestError(
-            f"{len(found)} of {hosts} hosts left a manifest ({', '.join(sorted(names)) or 'none'})"
+            f"{len(host_manifests)} of {host_count} hosts left a manifest ({', '.join(sorted(names)) or 'none'})"
             + (f"; missing: {', '.join(missing)}" if missing else "")
             + "; what the others wrote cannot be accounted for, so nothing of it is used"
         )
-    shards = sorted((shard for manifest in found for shard in manifest.shards), key=lambda shard: shard.name)
-    objects = [item for manifest in found for item in manifest.objects]
-    _refuse_doubles("shard", (shard.name for shard in shards))
-    _refuse_doubles("object", (item.source for item in objects))
+    shards = sorted(
+        (shard for manifest in host_manifests for shard in manifest.shards), key=lambda shard: shard.name
+    )
+    objects = [item for manifest in host_manifests for item in manifest.objects]
+    _check_unique("shard", (shard.name for shard in shards))
+    _check_unique("object", (item.source for item in objects))
     rejected: Counter[str] = Counter()
-    for manifest in found:
+    for manifest in host_manifests:
         rejected.update(manifest.rejected)
-    return Manifests(
-        hosts=tuple(sorted(found, key=lambda manifest: manifest.host)),
+    return HostManifests(
+        hosts=tuple(sorted(host_manifests, key=lambda manifest: manifest.host)),
         shards=tuple(shards),
         objects=tuple(sorted(objects, key=lambda item: item.source)),
-        records_in=sum(manifest.records_in for manifest in found),
-        records_out=sum(manifest.records_out for manifest in found),
+        records_in=sum(manifest.records_in for manifest in host_manifests),
+        records_out=sum(manifest.records_out for manifest in host_manifests),
         rejected=dict(sorted(rejected.items(), key=lambda item: (-item[1], item[0]))),
     )
 
@@ -157,8 +158,8 @@ def read_manifests(documents: Iterable[Mapping[str, Any]], *, hosts: int) -> Man
 def group_shards(shards: Sequence[Shard], group_bytes: int) -> list[tuple[int, int]]:
     """Neighbouring shards in groups of at most `group_bytes`, and of at least one shard.
 
-    Gives the positions of the first and the last shard of each group, counted from 0. Shards with different
-    columns, of which some carry the label and some do not, are not put into one group.
+    Returns the positions of the first and the last shard of each group, counted from 0. Shards of a group have the same
+    columns: some shards carry the label and others do not.
     """
     groups: list[tuple[int, int]] = []
     filled = 0
@@ -173,15 +174,17 @@ def group_shards(shards: Sequence[Shard], group_bytes: int) -> list[tuple[int, i
     return groups
 
 
-def _read(document: Mapping[str, Any]) -> HostManifest:
+def _parse_manifest(document: Mapping[str, Any]) -> HostManifest:
     try:
         return HostManifest.model_validate(document)
     except ValidationError as error:
         host = document.get("host", "a host") if isinstance(document, Mapping) else "a host"
-        raise ManifestError(f"manifest of {host}: " + "; ".join(explain(error, HostManifest))) from None
+        raise ManifestError(
+            f"manifest of {host}: " + "; ".join(format_validation_error(error, HostManifest))
+        ) from None
 
 
-def _refuse_doubles(what: str, names: Iterable[str]) -> None:
+def _check_unique(what: str, names: Iterable[str]) -> None:
     for name, times in Counter(names).items():
         if times > 1:
             raise ManifestError(

@@ -1,8 +1,7 @@
-"""The arithmetic of clusters: how many shards, how large, and how many instances, as pure functions of
-numbers.
+"""Computes numbers and sizes of shards, disks and requests, as pure functions of numbers.
 
-SageMaker hands whole objects to instances and bills every instance until the slowest ends, so shards are
-equal and several times as many as instances.
+SageMaker assigns whole objects to instances and bills every instance until the slowest ends. So shards are of equal
+size, and several times as many as instances.
 """
 
 from __future__ import annotations
@@ -13,98 +12,110 @@ from dataclasses import dataclass
 
 # Ten equal shards per instance keep the rounding loss of an uneven count below 10 %.
 SHARDS_PER_INSTANCE = 10
-MOST_SHARDS_PER_INSTANCE = 300
+MAX_SHARDS_PER_INSTANCE = 300
 SECONDS_PER_SHARD = 5
-# A shard is at least one request of its own, so tiny ones only cost round trips.
-SMALLEST_SHARD = 256 * 1024
-# Where a person asked for more instances than that gives shards, shards may get this small.
-SMALLEST_SHARD_ASKED_FOR = 4 * 1024
-# The loss of a failed object is the whole object, so none should hold more than some minutes of work.
-LARGEST_SHARD = 64 * 1024 * 1024
+# A shard is at least one request, so smaller ones only cost round trips.
+MIN_SHARD_BYTES = 256 * 1024
+# Where the trigger form asks for more instances than there are shards of that size, shards may be this small.
+MIN_REQUESTED_SHARD_BYTES = 4 * 1024
+# A failed object is lost as a whole, so none should hold more than some minutes of work.
+MAX_SHARD_BYTES = 64 * 1024 * 1024
 # Text of numbers shrinks to about a third by gzip or zstd; four is on the safe side for disks and shard counts.
-PACKED_GROWTH = 4
+ASSUMED_COMPRESSION_RATIO = 4
 
 # Disk of an instance of a processing job, in GB, at most.
-LARGEST_VOLUME_GB = 16_384
+MAX_VOLUME_SIZE_GB = 16_384
 
 _SIZE_NAME = re.compile(r"\.(?:(\d*)x)?(large|medium|metal)$")
 
 
 @dataclass(frozen=True, slots=True)
 class ShardSizes:
-    """How records are cut. `count` is what `total` gives; rejected records may lower it."""
+    """Number and size of shards. Rejected records may lower `count`."""
 
     count: int
     bytes: int
 
 
-def shard_sizes(
-    total: int, instances: int, *, asked_for: bool = False, per_instance: int = SHARDS_PER_INSTANCE
+def compute_shard_sizes(
+    total_bytes: int,
+    instance_count: int,
+    *,
+    is_count_requested: bool = False,
+    per_instance: int = SHARDS_PER_INSTANCE,
 ) -> ShardSizes:
-    """Equal shards for `total` bytes on `instances` instances.
+    """Equal shards for `total_bytes` on `instance_count` instances.
 
-    `per_instance` for each where the data allows, none above 64 MiB, and none absurdly small: 256 KiB, or 4 KiB where a
-    person asked for this number of instances.
+    `per_instance` for each where the data allows, none above 64 MiB and none below 256 KiB, or below 4 KiB where the
+    trigger form asks for this number of instances.
     """
-    if total <= 0:
-        return ShardSizes(count=0, bytes=SMALLEST_SHARD)
-    count = min(instances * per_instance, most_shards(total))
-    if asked_for:
-        count = max(count, _small_shards_for(total, instances))
-    if count > instances:
+    if total_bytes <= 0:
+        return ShardSizes(count=0, bytes=MIN_SHARD_BYTES)
+    count = min(instance_count * per_instance, compute_max_shards(total_bytes))
+    if is_count_requested:
+        count = max(count, _compute_small_shards(total_bytes, instance_count))
+    if count > instance_count:
         # A multiple of the instances gives each the same number under contiguous and round-robin assignment.
-        count -= count % instances
-    if total > count * LARGEST_SHARD:
-        count = _up_to_multiple(math.ceil(total / LARGEST_SHARD), instances)
-    return ShardSizes(count=count, bytes=math.ceil(total / count))
+        count -= count % instance_count
+    if total_bytes > count * MAX_SHARD_BYTES:
+        count = _up_to_multiple(math.ceil(total_bytes / MAX_SHARD_BYTES), instance_count)
+    return ShardSizes(count=count, bytes=math.ceil(total_bytes / count))
 
 
-def most_shards(total: int, *, asked_for: bool = False) -> int:
-    """How many shards `total` bytes give at most; so many instances can have work."""
-    return max(1, total // (SMALLEST_SHARD_ASKED_FOR if asked_for else SMALLEST_SHARD)) if total > 0 else 0
+def compute_max_shards(total_bytes: int, *, is_count_requested: bool = False) -> int:
+    """The most shards that `total_bytes` give, and so the most instances that have work."""
+    return (
+        max(1, total_bytes // (MIN_REQUESTED_SHARD_BYTES if is_count_requested else MIN_SHARD_BYTES))
+        if total_bytes > 0
+        else 0
+    )
 
 
-def most_shards_for(total: int, asked: int | None) -> int:
-    """The same where a person may have asked for so many instances."""
-    return max(most_shards(total), 0 if asked is None else _small_shards_for(total, asked))
+def compute_max_shards_for_request(total_bytes: int, requested_count: int | None) -> int:
+    """The same where the trigger form may ask for `requested_count` instances."""
+    return max(
+        compute_max_shards(total_bytes),
+        0 if requested_count is None else _compute_small_shards(total_bytes, requested_count),
+    )
 
 
-def _small_shards_for(total: int, instances: int) -> int:
-    """Small shards, only as far as the instances asked for need them."""
-    return min(instances * SHARDS_PER_INSTANCE, most_shards(total, asked_for=True))
+def _compute_small_shards(total_bytes: int, instance_count: int) -> int:
+    """How many small shards the requested instances need."""
+    return min(instance_count * SHARDS_PER_INSTANCE, compute_max_shards(total_bytes, is_count_requested=True))
 
 
-def shards_per_instance(working_seconds: float) -> int:
-    """How many shards an instance that works so long should get: between 10 and 300, of some 5 s each.
+def choose_shards_per_instance(working_seconds: float) -> int:
+    """Shards for an instance that works for `working_seconds`: between 10 and 300, of about 5 s each.
 
-    Many shards even out an assignment that is not ours: hashed to eight instances, ten each leave the fullest at 1.4
-    times the mean, three hundred at 1.1. Each shard costs a round trip, so none should be much shorter than that.
+    SageMaker decides which instance reads which shard, and many shards even that out: hashed to eight instances, ten
+    each leave the fullest at 1.4 times the mean, three hundred at 1.1. Each shard costs a round trip, so none should be
+    much shorter than 5 s.
     """
     wanted = round(working_seconds / SECONDS_PER_SHARD)
-    return min(max(wanted, SHARDS_PER_INSTANCE), MOST_SHARDS_PER_INSTANCE)
+    return min(max(wanted, SHARDS_PER_INSTANCE), MAX_SHARDS_PER_INSTANCE)
 
 
-def volume_for(host_bytes: int) -> int:
-    """GB of disk that a preprocessing instance needs: its input, and records, features and rejects beside it."""
+def compute_volume_size_gb(host_bytes: int) -> int:
+    """GB of disk that a preprocessing instance needs for its input and the records, features and rejects it writes."""
     return -(-3 * host_bytes // 1_000_000_000) + 1
 
 
-def hashed_excess(objects: int, instances: int) -> float:
-    """How much fuller than the mean the fullest instance is expected to be, were equal objects hashed to instances.
+def estimate_hash_skew(object_count: int, instance_count: int) -> float:
+    """Expected share of the fullest instance, as a multiple of the mean, if equal objects are hashed to instances.
 
     1.0 is an even load. The Gaussian estimate of the maximum of a multinomial, good where each gets several objects.
     """
-    if instances < 2 or not objects:
+    if instance_count < 2 or not object_count:
         return 1.0
-    each = objects / instances
-    return min(1.0 + math.sqrt(2.0 * math.log(instances) / each), float(instances))
+    each = object_count / instance_count
+    return min(1.0 + math.sqrt(2.0 * math.log(instance_count) / each), float(instance_count))
 
 
 def _up_to_multiple(number: int, of: int) -> int:
     return -(-number // of) * of
 
 
-def vcpus(instance_type: str) -> int:
+def count_vcpus(instance_type: str) -> int:
     """vCPUs of an instance type, by its size name: large 2, xlarge 4, 2xlarge 8 and so on.
 
     That holds for the general, compute, memory and most GPU families; it is only a default for concurrency.
@@ -118,11 +129,11 @@ def vcpus(instance_type: str) -> int:
     return {"medium": 1, "large": 2, "metal": 96}[name]
 
 
-def concurrency(instance_type: str, payload_mb: int, limit: int) -> int:
-    """Requests in flight per instance: one per vCPU, within `limit` MB of payload in all; at least 1."""
-    return max(1, min(vcpus(instance_type), limit // payload_mb))
+def compute_max_concurrent_transforms(instance_type: str, max_payload_mb: int, limit_mb: int) -> int:
+    """Requests in flight per instance: one per vCPU, within `limit_mb` of payload in total; at least 1."""
+    return max(1, min(count_vcpus(instance_type), limit_mb // max_payload_mb))
 
 
-def right_size(planned: int, shards: int) -> int:
-    """Instances for the shards that there really are: never more than shards, and at least 1."""
-    return max(1, min(planned, shards))
+def cap_instance_count(planned_count: int, shard_count: int) -> int:
+    """The planned number of instances, but no more than there are shards, and at least 1."""
+    return max(1, min(planned_count, shard_count))

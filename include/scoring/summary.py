@@ -1,28 +1,28 @@
-"""The few figures of a run that lists of runs show; the `report` task hands them on in Airflow."""
+"""Builds the summary of a run, the XCom of the `report` task, which lists of runs show."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-#: Figures of the whole run that a summary has.
-SUMS = ("seconds", "billed_seconds", "dollars")
+#: Members of the report's `total` that a summary has.
+TOTAL_FIGURES = ("seconds", "billed_seconds", "dollars")
 
 
-def summary(report: Mapping[str, Any]) -> dict[str, Any]:
-    """From a run's report: its moment, its records without the reasons, its duration and its cost.
+def build_summary(report: Mapping[str, Any]) -> dict[str, Any]:
+    """The summary of a report: data time, record counts without reasons, duration and cost.
 
     `dollars` and `seconds` are None when they are not known.
     """
     records, total = report["records"], report["total"]
     return {
-        "moment": report["moment"],
+        "data_time": report["data_time"],
         "records": {key: records[key] for key in ("in", "rejected", "scored")},
-        **{key: total[key] for key in SUMS},
+        **{key: total[key] for key in TOTAL_FIGURES},
     }
 
 
-def summary_in(told: Any) -> Mapping[str, Any] | None:
-    """What the `report` task handed on, if it has a summary; a version of before handed on less."""
-    known = isinstance(told, Mapping) and {"records", *SUMS} <= told.keys()
-    return told if known else None
+def parse_summary(xcom_value: Any) -> Mapping[str, Any] | None:
+    """The XCom of the `report` task, if it has a summary; that of an earlier version has none."""
+    known = isinstance(xcom_value, Mapping) and {"records", *TOTAL_FIGURES} <= xcom_value.keys()
+    return xcom_value if known else None

@@ -1,4 +1,4 @@
-"""Tags that AWS takes, and that leave those by which runs are found alone."""
+"""Checks tags against AWS's limits and against the keys that are reserved for runs."""
 
 from __future__ import annotations
 
@@ -7,37 +7,38 @@ from typing import Annotated, TypeAlias
 
 from pydantic import AfterValidator
 
-LONGEST_KEY, LONGEST_VALUE = 128, 256
-#: What jobs and models carry already, and the beginning of the keys by which a run's jobs are found.
-OWN_KEYS, OWN_PREFIX = ("pipeline", "step", "model"), "airflow:"
-_SIGNS = "_.:/=+-@"
+MAX_KEY_LENGTH, MAX_VALUE_LENGTH = 128, 256
+#: Keys that are set on every job and model, and the prefix of the keys by which the jobs of a run are found.
+RESERVED_KEYS, RESERVED_PREFIX = ("pipeline", "stage", "model"), "airflow:"
+_ALLOWED_PUNCTUATION = "_.:/=+-@"
 
 
 def _check_characters(text: str) -> None:
     # AWS's pattern: ([\p{L}\p{Z}\p{N}_.:/=+\-@]*)
     for character in text:
-        if character not in _SIGNS and unicodedata.category(character)[0] not in "LZN":
+        if character not in _ALLOWED_PUNCTUATION and unicodedata.category(character)[0] not in "LZN":
             raise ValueError(
-                f"found {character!r} in {text!r}; AWS allows letters, digits, spaces and {' '.join(_SIGNS)}"
+                f"found {character!r} in {text!r}; AWS allows letters, digits, spaces and "
+                f"{' '.join(_ALLOWED_PUNCTUATION)}"
             )
 
 
 def _check_key(key: str) -> str:
-    if not 1 <= len(key) <= LONGEST_KEY:
-        raise ValueError(f"found a key of {len(key)} characters; AWS allows 1 to {LONGEST_KEY}")
+    if not 1 <= len(key) <= MAX_KEY_LENGTH:
+        raise ValueError(f"found a key of {len(key)} characters; AWS allows 1 to {MAX_KEY_LENGTH}")
     _check_characters(key)
     if key.lower().startswith("aws:"):
         raise ValueError(f"found {key!r}; keys that begin with aws: are AWS's own")
-    if key in OWN_KEYS or key.startswith(OWN_PREFIX):
+    if key in RESERVED_KEYS or key.startswith(RESERVED_PREFIX):
         raise ValueError(
-            f"found {key!r}; {', '.join(OWN_KEYS)} and what begins with {OWN_PREFIX} is set for each run"
+            f"found {key!r}; {', '.join(RESERVED_KEYS)} and keys that begin with {RESERVED_PREFIX} are set for each run"
         )
     return key
 
 
 def _check_value(value: str) -> str:
-    if len(value) > LONGEST_VALUE:
-        raise ValueError(f"found a value of {len(value)} characters; AWS allows {LONGEST_VALUE}")
+    if len(value) > MAX_VALUE_LENGTH:
+        raise ValueError(f"found a value of {len(value)} characters; AWS allows {MAX_VALUE_LENGTH}")
     _check_characters(value)
     return value
 

@@ -1,6 +1,6 @@
-"""Reading YAML safely: it makes no objects, takes no longer than its text, and a key that stands twice is refused.
+"""Reads YAML files safely: no tags, no alias bombs, no duplicate keys; keeps the line of each field.
 
-Plain words mean what YAML 1.2 says, as in editors: PyYAML's own 1.1 would read the value N as false and 22:30 as 1350.
+Plain scalars follow YAML 1.2, as in editors: PyYAML's YAML 1.1 reads N as false and 22:30 as 1350.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from include.scoring.errors import PipelineError
 
 Location: TypeAlias = tuple[str | int, ...]
 
-#: A pipeline of ten thousand columns is no longer.
-MOST_BYTES = 500_000
-#: Levels of lists and mappings, aliases followed. Both PyYAML and what reads its values recurse.
-MOST_LEVELS = 50
-#: Values, aliases written out: a few lines of aliases to aliases mean billions.
-MOST_VALUES = 200_000
-#: Python makes no number of more than 4,300 digits.
-MOST_DIGITS = 4000
+#: Enough for a pipeline of ten thousand columns.
+MAX_BYTES = 500_000
+#: Depth of lists and mappings with aliases expanded: PyYAML and the readers of its values recurse.
+MAX_DEPTH = 50
+#: Values with aliases expanded: a few lines of nested aliases expand to billions.
+MAX_VALUES = 200_000
+#: Python refuses to parse integers of more than 4,300 digits.
+MAX_DIGITS = 4000
 _TEXT = "tag:yaml.org,2002:str"
 _WHOLE_NUMBER = "tag:yaml.org,2002:int"
 
@@ -42,8 +42,8 @@ class _Loader(yaml.SafeLoader):
             raise ComposerError(
                 None, None, f"found the tag {tag!r}; allowed are values without a tag", event.start_mark
             )
-        if self._level == MOST_LEVELS:
-            raise ComposerError(None, None, f"found more than {MOST_LEVELS} levels", event.start_mark)
+        if self._level == MAX_DEPTH:
+            raise ComposerError(None, None, f"found more than {MAX_DEPTH} levels", event.start_mark)
         self._level += 1
         node = super().compose_node(parent, index)
         self._level -= 1
@@ -67,13 +67,13 @@ for _tag, _pattern, _first in (
 
 @dataclass(frozen=True, slots=True)
 class YamlDocument:
-    """What a file says, and the line on which each of its fields stands."""
+    """The value of a YAML file, and the line of each field."""
 
     value: Any
     lines: dict[Location, int] = field(default_factory=dict)
 
-    def line_of(self, location: Location) -> int | None:
-        """The line of a field, or of the nearest field around it."""
+    def find_line(self, location: Location) -> int | None:
+        """The line of a field, or of the closest field that contains it."""
         while location and location not in self.lines:
             location = location[:-1]
         return self.lines.get(location)
@@ -82,7 +82,7 @@ class YamlDocument:
 def read_yaml(path: Path) -> YamlDocument:
     """Read one YAML document.
 
-    Raises PipelineError when it cannot be read or parsed, holds a key twice, or means far more than it holds.
+    Raises PipelineError when it cannot be read or parsed, has a duplicate key, or expands to too many values.
     """
     text = _read_text(path)
     try:
@@ -91,8 +91,8 @@ def read_yaml(path: Path) -> YamlDocument:
         lines: dict[Location, int] = {}
         if node is None:
             return YamlDocument(None, lines)
-        _measure(node, {}, str(path))
-        _walk(node, (), lines, str(path))
+        _check_size(node, {}, str(path))
+        _record_lines(node, (), lines, str(path))
         return YamlDocument(loader.construct_document(node), lines)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
@@ -110,9 +110,9 @@ def read_yaml(path: Path) -> YamlDocument:
 def _read_text(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
-        if len(data) > MOST_BYTES:
-            raise PipelineError(str(path), (f"is longer than {MOST_BYTES:,} bytes, the most that is read",))
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise PipelineError(str(path), (f"is longer than {MAX_BYTES:,} bytes, the most that is read",))
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
@@ -123,28 +123,28 @@ def _read_text(path: Path) -> str:
         raise PipelineError(str(path), (f"cannot be read: {error.strerror or error}",)) from None
 
 
-def _measure(node: yaml.Node, known: dict[int, tuple[int, int] | None], file: str) -> tuple[int, int]:
-    """How many values a node means and on how many levels, aliases written out; each node is looked at once.
+def _check_size(node: yaml.Node, known: dict[int, tuple[int, int] | None], file: str) -> tuple[int, int]:
+    """The number of values of a node and their depth, with aliases expanded; each node is visited once.
 
-    `known` has None for nodes that are being measured. An alias follows what it means, so this recurses no deeper than
-    the text is nested.
+    `known` has None for nodes in progress. An alias comes after its anchor, so the recursion is no deeper than the
+    text is nested.
     """
     line = node.start_mark.line + 1
     if id(node) in known:
         found = known[id(node)]
         if found is None:
-            raise PipelineError(file, (f"line {line}: an alias that holds itself is not allowed",))
+            raise PipelineError(file, (f"line {line}: an alias that contains itself is not allowed",))
         return found
     known[id(node)] = None
     values, levels = 1, 1
     for child in _children(node):
-        inner_values, inner_levels = _measure(child, known, file)
+        inner_values, inner_levels = _check_size(child, known, file)
         values, levels = values + inner_values, max(levels, inner_levels + 1)
-    if values > MOST_VALUES:
-        problem = f"found more than {MOST_VALUES:,} values, what aliases mean counted each time"
+    if values > MAX_VALUES:
+        problem = f"found more than {MAX_VALUES:,} values with aliases expanded"
         raise PipelineError(file, (f"line {line}: {problem}; write fewer",))
-    if levels > MOST_LEVELS:
-        raise PipelineError(file, (f"line {line}: found more than {MOST_LEVELS} levels, aliases followed",))
+    if levels > MAX_DEPTH:
+        raise PipelineError(file, (f"line {line}: found more than {MAX_DEPTH} levels with aliases expanded",))
     known[id(node)] = values, levels
     return values, levels
 
@@ -155,7 +155,7 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
     return node.value if isinstance(node, yaml.SequenceNode) else []
 
 
-def _walk(node: yaml.Node, at: Location, lines: dict[Location, int], file: str) -> None:
+def _record_lines(node: yaml.Node, at: Location, lines: dict[Location, int], file: str) -> None:
     line = node.start_mark.line + 1
     lines.setdefault(at, line)
     if isinstance(node, yaml.MappingNode):
@@ -172,12 +172,12 @@ def _walk(node: yaml.Node, at: Location, lines: dict[Location, int], file: str) 
                 )
             seen[key] = line
             lines[(*at, key)] = line
-            _walk(value_node, (*at, key), lines, file)
+            _record_lines(value_node, (*at, key), lines, file)
     elif isinstance(node, yaml.SequenceNode):
         for position, item in enumerate(node.value):
-            _walk(item, (*at, position), lines, file)
-    elif node.tag == _WHOLE_NUMBER and len(node.value) > MOST_DIGITS:
+            _record_lines(item, (*at, position), lines, file)
+    elif node.tag == _WHOLE_NUMBER and len(node.value) > MAX_DIGITS:
         raise PipelineError(
             file,
-            (f"line {line}: found a number of {len(node.value):,} digits; allowed are {MOST_DIGITS:,}",),
+            (f"line {line}: found a number of {len(node.value):,} digits; allowed are {MAX_DIGITS:,}",),
         )

@@ -1,7 +1,7 @@
-"""Who may see what: Airflow's own login and its own permissions for each DAG.
+"""Checks access to the pages with Airflow's login and its permissions for each DAG.
 
-Airflow mounts a plugin's app without asking for a login, so every page here depends on `get_user` or on `ReadableDag`.
-All that this package takes from Airflow's security is in this file, since those modules are not a public interface.
+Airflow mounts a plugin's app without a login, so every page here depends on `get_user` or on `ReadableDag`. Everything
+that this package imports from Airflow's security is in this file, since those modules are not a public interface.
 """
 
 from __future__ import annotations
@@ -15,42 +15,41 @@ from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessE
 from airflow.api_fastapi.core_api.security import get_user, requires_access_dag
 from fastapi import Depends, HTTPException, Query, Request
 
-#: What the pages show of a DAG: its runs, the states of their tasks, and what the tasks handed on.
-ENTITIES = (None, DagAccessEntity.RUN, DagAccessEntity.TASK_INSTANCE, DagAccessEntity.XCOM)
+#: What the pages show of a DAG: its runs, their task instances, and XComs; a user needs access to all of them.
+REQUIRED_ENTITIES = (None, DagAccessEntity.RUN, DagAccessEntity.TASK_INSTANCE, DagAccessEntity.XCOM)
 
 User = Annotated[BaseUser, Depends(get_user)]
 
 
-def readable_dag(
+def require_readable_dag(
     request: Request, user: User, dag_id: Annotated[str, Query(min_length=1, max_length=250)]
 ) -> str:
-    """The DAG that the request names, if its user may read all that the pages show of it.
+    """The request's DAG, if its user may read everything that the pages show of it.
 
-    Airflow's own check takes a missing id, and `~`, to mean every DAG; here the id that is checked is the id that is
-    shown.
+    Airflow's own check takes a missing id, and `~`, as every DAG; here the id that is checked is the id that is shown.
 
     Raises:
         HTTPException: 401 without a login, 403 without the permission.
     """
     if dag_id == "~":
-        raise HTTPException(404, "There is no DAG of this name.")
-    for entity in ENTITIES:
+        raise HTTPException(404, "No DAG has this name.")
+    for entity in REQUIRED_ENTITIES:
         requires_access_dag("GET", entity, dag_id)(request, user)
     return dag_id
 
 
-ReadableDag = Annotated[str, Depends(readable_dag)]
+ReadableDag = Annotated[str, Depends(require_readable_dag)]
 
 
-def readable_among(request: Request, user: BaseUser, dag_ids: Iterable[str]) -> list[str]:
-    """Those of the DAGs that the user may read, as `readable_dag` means it."""
+def filter_readable_dags(request: Request, user: BaseUser, dag_ids: Iterable[str]) -> list[str]:
+    """The DAGs of `dag_ids` that the user may read, by the rules of `require_readable_dag`."""
     permitted = get_auth_manager().get_authorized_dag_ids(user=user, method="GET")
     return [dag_id for dag_id in dag_ids if dag_id in permitted and _may_read(request, user, dag_id)]
 
 
 def _may_read(request: Request, user: BaseUser, dag_id: str) -> bool:
     try:
-        readable_dag(request, user, dag_id)
+        require_readable_dag(request, user, dag_id)
     except HTTPException as refusal:
         if refusal.status_code == 403:
             return False

@@ -1,6 +1,6 @@
-"""The figures of one run: its report where it can be read, else what its tasks have handed on so far.
+"""Loads the figures of one run: from its report if that can be read, else from its tasks' XComs.
 
-A report is one object in S3, read when somebody opens the run, and kept for the last few runs that were opened.
+A report is one object in S3, read when a user opens the run, and cached for the last `REPORT_CACHE_SIZE` runs.
 """
 
 from __future__ import annotations
@@ -14,119 +14,128 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from batch_runs.airflow_state import Run, handed_on
-from batch_runs.jobs import UNREADABLE, jobs_so_far
+from batch_runs.airflow_state import Run, read_xcoms
+from batch_runs.jobs import READ_ERRORS, load_jobs
 from include.orchestration import names
-from include.orchestration.pipelines import named
-from include.orchestration.storage import Storage, is_gone
-from include.scoring.naming import runs_prefix
-from include.scoring.so_far import figures_so_far
-from include.scoring.summary import summary_in
+from include.orchestration.pipelines import load_pipeline_by_name
+from include.orchestration.storage import Storage, is_not_found
+from include.scoring.naming import build_runs_prefix
+from include.scoring.so_far import build_live_report
+from include.scoring.summary import parse_summary
 
 log = logging.getLogger(__name__)
 
-RESULT = "return_value"
-FACTS = (names.SHARDS, "facts")
-WANTED = [(names.PLAN, RESULT), FACTS, (names.PUBLISH, RESULT), (names.REPORT, RESULT)]
-REPORTS_KEPT = 16
-#: A report has a few rows and some hundred figures for each column, and report.html plotly.js beside them; anything
-#: larger is none.
-MOST_REPORT_BYTES, MOST_HTML_BYTES = 2_000_000, 10_000_000
+RETURN_VALUE = "return_value"
+SHARD_STATS = (names.COLLECT_SHARDS, "shard_stats")
+WANTED_XCOMS = [
+    (names.PLAN, RETURN_VALUE),
+    SHARD_STATS,
+    (names.PUBLISH, RETURN_VALUE),
+    (names.REPORT, RETURN_VALUE),
+]
+REPORT_CACHE_SIZE = 16
+#: A report has a few rows and some hundred figures for each column, and report.html also has plotly.js; a larger object
+#: is not a report.
+MAX_REPORT_BYTES, MAX_HTML_BYTES = 2_000_000, 10_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What a run's page shows: the figures if there are any yet, whether they are final, and what could not be read."""
+    """What a run's page shows: the figures so far, whether they are from the report, and what could not be read."""
 
     report: Mapping[str, Any] | None
-    final: bool
+    is_final: bool
     problems: tuple[str, ...] = field(default=())
 
 
-def figures_of(session: Session, run: Run) -> Figures:
-    """The figures of a run, however far it got."""
-    found = handed_on(session, run, WANTED)
-    told = found.get((names.REPORT, RESULT))
-    if isinstance(told, Mapping) and "report_json" in told:
+def load_figures(session: Session, run: Run) -> Figures:
+    """The figures of a run in any state."""
+    found = read_xcoms(session, run, WANTED_XCOMS)
+    report_result = found.get((names.REPORT, RETURN_VALUE))
+    if isinstance(report_result, Mapping) and "report_json" in report_result:
         try:
-            return Figures(report=_report(run.dag_id, str(told["report_json"])), final=True)
-        except UNREADABLE as error:
-            log.warning("the report of %s %s cannot be read: %s", run.dag_id, run.run_id, error)
-            problem = f"The report at {told['report_json']} cannot be read: {error}"
-            if is_gone(error):
+            return Figures(report=_load_report(run.dag_id, str(report_result["report_json"])), is_final=True)
+        except READ_ERRORS as error:
+            log.warning("cannot read the report of %s %s: %s", run.dag_id, run.run_id, error)
+            problem = f"The report at {report_result['report_json']} cannot be read: {error}"
+            if is_not_found(error):
                 problem = (
-                    f"There is no report at {told['report_json']} any more, as after keep_runs_days; this is what the "
-                    f"run's tasks handed on."
+                    f"There is no report at {report_result['report_json']} any more: run files are deleted "
+                    f"after keep_runs_days. The figures shown are from the run's tasks."
                 )
-            return Figures(report=_so_far(session, found, run, []), final=False, problems=(problem,))
+            return Figures(
+                report=_build_live_figures(session, found, run, []), is_final=False, problems=(problem,)
+            )
     problems: list[str] = []
-    return Figures(report=_so_far(session, found, run, problems), final=False, problems=tuple(problems))
+    return Figures(
+        report=_build_live_figures(session, found, run, problems), is_final=False, problems=tuple(problems)
+    )
 
 
-def report_file(run: Run, session: Session) -> tuple[bytes, str] | None:
-    """report.html as it lies in S3, and its URI; None when the run has none."""
-    told = handed_on(session, run, [(names.REPORT, RESULT)]).get((names.REPORT, RESULT))
-    if not isinstance(told, Mapping) or "report_html" not in told:
+def read_report_html(run: Run, session: Session) -> tuple[bytes, str] | None:
+    """The content of report.html in S3, and its URI; None if the run has none."""
+    report_result = read_xcoms(session, run, [(names.REPORT, RETURN_VALUE)]).get((names.REPORT, RETURN_VALUE))
+    if not isinstance(report_result, Mapping) or "report_html" not in report_result:
         return None
-    uri = own_file(run.dag_id, str(told["report_html"]))
-    storage = storage_of(run.dag_id)
-    _check_size(storage.head(uri), MOST_HTML_BYTES)
+    uri = require_run_file(run.dag_id, str(report_result["report_html"]))
+    storage = open_storage(run.dag_id)
+    _check_size(storage.head(uri), MAX_HTML_BYTES)
     return storage.read(uri), uri
 
 
-def own_file(dag_id: str, uri: str) -> str:
-    """`uri`, if it lies among the files of the pipeline's runs.
+def require_run_file(dag_id: str, uri: str) -> str:
+    """`uri`, if it is below the run files of the pipeline.
 
-    Whoever may write XComs of this DAG could name any other object, which is then read with the pipeline's connection.
+    Otherwise a user who may write XComs of this DAG could have any object read with the pipeline's connection.
 
     Raises:
-        ValueError: it lies elsewhere.
+        ValueError: it is elsewhere.
     """
-    pipeline = named(dag_id)
-    runs = runs_prefix(work=pipeline.work, pipeline=pipeline.name)
+    pipeline = load_pipeline_by_name(dag_id)
+    runs = build_runs_prefix(work=pipeline.work, pipeline=pipeline.name)
     if not uri.startswith(runs):
-        raise ValueError(f"it is said to be at {uri}, and the files of runs of {dag_id} are below {runs}")
+        raise ValueError(f"its XCom names {uri}, but the run files of {dag_id} are below {runs}")
     return uri
 
 
-def _report(dag_id: str, uri: str) -> Mapping[str, Any]:
-    head = storage_of(dag_id).head(own_file(dag_id, uri))
-    _check_size(head, MOST_REPORT_BYTES)
-    return _parsed(dag_id, uri, str(head["etag"]))
+def _load_report(dag_id: str, uri: str) -> Mapping[str, Any]:
+    head = open_storage(dag_id).head(require_run_file(dag_id, uri))
+    _check_size(head, MAX_REPORT_BYTES)
+    return _read_report(dag_id, uri, str(head["etag"]))
 
 
-def _check_size(head: Mapping[str, Any], most: int) -> None:
-    if head["size"] > most:
-        raise ValueError(f"it has {head['size']:,} bytes, and at most {most:,} are expected")
+def _check_size(head: Mapping[str, Any], max_bytes: int) -> None:
+    if head["size"] > max_bytes:
+        raise ValueError(f"it has {head['size']:,} bytes; allowed are at most {max_bytes:,}")
 
 
-@lru_cache(maxsize=REPORTS_KEPT)
-def _parsed(dag_id: str, uri: str, etag: str) -> Mapping[str, Any]:  # noqa: ARG001 - another content is read anew
-    report = storage_of(dag_id).read_json(uri)
+@lru_cache(maxsize=REPORT_CACHE_SIZE)
+def _read_report(dag_id: str, uri: str, etag: str) -> Mapping[str, Any]:  # noqa: ARG001 - another content is read anew
+    report = open_storage(dag_id).read_json(uri)
     if not isinstance(report, dict) or report.get("version") != 1:
-        raise ValueError("it is no report of version 1")
+        raise ValueError("it is not a report of version 1")
     return report
 
 
-def storage_of(dag_id: str) -> Storage:
-    """S3 as the pipeline's tasks reach it. Raises what is in UNREADABLE."""
-    pipeline = named(dag_id)
+def open_storage(dag_id: str) -> Storage:
+    """S3 through the pipeline's connection and region. Raises the errors in `READ_ERRORS`."""
+    pipeline = load_pipeline_by_name(dag_id)
     return Storage(pipeline.aws_conn_id, pipeline.region)
 
 
-def _so_far(
+def _build_live_figures(
     session: Session, found: Mapping[tuple[str, str], Any], run: Run, problems: list[str]
 ) -> Mapping[str, Any] | None:
-    # What is no mapping was put elsewhere by an XCom backend.
-    at_hand = {pair: value for pair, value in found.items() if isinstance(value, Mapping)}
-    plan = at_hand.get((names.PLAN, RESULT))
+    # A value that is not a mapping is a reference of a custom XCom backend.
+    readable = {pair: value for pair, value in found.items() if isinstance(value, Mapping)}
+    plan = readable.get((names.PLAN, RETURN_VALUE))
     if plan is None:
         return None
-    return figures_so_far(
+    return build_live_report(
         plan=plan,
-        jobs=jobs_so_far(session, run, problems),
-        facts=at_hand.get(FACTS),
-        published=at_hand.get((names.PUBLISH, RESULT)),
-        told=summary_in(at_hand.get((names.REPORT, RESULT))),
+        jobs=load_jobs(session, run, problems),
+        shard_stats=readable.get(SHARD_STATS),
+        publish_result=readable.get((names.PUBLISH, RETURN_VALUE)),
+        report_summary=parse_summary(readable.get((names.REPORT, RETURN_VALUE))),
         as_of=time.time(),
     )

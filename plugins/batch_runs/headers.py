@@ -1,4 +1,4 @@
-"""What every answer tells the browser: nothing from elsewhere, no inline code but ours, no frame but Airflow's."""
+"""Security headers of every response: no foreign content, only our inline code, only Airflow's frame."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import Request, Response
 
-#: For what is handed out to be kept, not shown: were it opened all the same, it would run nothing in Airflow's name.
-SANDBOX = "default-src 'none'; sandbox"
+#: For downloads: if the browser opens one anyway, nothing in it runs on Airflow's origin.
+SANDBOX_POLICY = "default-src 'none'; sandbox"
 
 
-def page_policy(nonce: str) -> str:
-    """The content security policy of a page whose inline style and data carry this nonce."""
+def build_page_policy(nonce: str) -> str:
+    """The content security policy of a page whose inline styles have this nonce."""
     return (
         f"default-src 'none'; script-src 'self'; style-src 'self' 'nonce-{nonce}'; img-src 'self' data:; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
     )
 
 
-async def guarded(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Middleware: draws the nonce that templates use, and sets the headers."""
+async def add_security_headers(
+    request: Request, call_next: Callable[[Request], Awaitable[Response]]
+) -> Response:
+    """Middleware: creates the nonce for the templates, and sets the headers."""
     request.state.nonce = secrets.token_urlsafe(16)
     answer = await call_next(request)
-    answer.headers.setdefault("Content-Security-Policy", page_policy(request.state.nonce))
+    answer.headers.setdefault("Content-Security-Policy", build_page_policy(request.state.nonce))
     answer.headers.setdefault("Cache-Control", "no-store")
     answer.headers["X-Content-Type-Options"] = "nosniff"
     answer.headers["Referrer-Policy"] = "same-origin"

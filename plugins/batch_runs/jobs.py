@@ -1,6 +1,6 @@
-"""The jobs of a run that has not ended, as they are now.
+"""Loads the current state of a run's jobs, from XCom and from SageMaker.
 
-While a job runs SageMaker is asked about it, at most once in `LOOK_SECONDS` however many people look.
+A job that runs is described at most once in `DESCRIBE_INTERVAL_SECONDS`, however many users watch.
 """
 
 from __future__ import annotations
@@ -18,97 +18,97 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from sqlalchemy.orm import Session
 
-from batch_runs.airflow_state import Run, returned_by_instances
+from batch_runs.airflow_state import Run, read_mapped_results
 from include.orchestration import names
-from include.orchestration.pipelines import named
+from include.orchestration.pipelines import load_pipeline_by_name
 from include.scoring.errors import PipelineError
-from sagemaker_jobs.aws import client_of
+from sagemaker_jobs.aws import get_client
 from sagemaker_jobs.jobs import Job
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM, JobKind
-from sagemaker_jobs.result import job_result
+from sagemaker_jobs.result import build_job_result
 
 log = logging.getLogger(__name__)
 
-#: What reading may end in: the pipeline's file, the connection, the permissions, AWS, or the content may be at fault.
-UNREADABLE = (PipelineError, AirflowException, ClientError, BotoCoreError, ValueError)
-LOOK_SECONDS = 3
-#: Jobs of one stage that are asked about; more would only meet AWS's limit of calls a second.
-MOST_LOOKS = 8
-LOOKS_KEPT = 64
-#: A page does not wait for an AWS that does not answer.
-IMPATIENT = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1})
+#: Errors of reading: a wrong pipeline file, connection, permission or content, or an error of AWS.
+READ_ERRORS = (PipelineError, AirflowException, ClientError, BotoCoreError, ValueError)
+DESCRIBE_INTERVAL_SECONDS = 3
+#: The most jobs of one stage that are described; more would be throttled by AWS.
+MAX_DESCRIBED_JOBS = 8
+DESCRIBE_CACHE_SIZE = 64
+#: Short timeouts, so that a page does not hang when AWS does not respond.
+FAST_FAIL_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1})
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """A task that submits jobs of a stage, the one that waits for them, and their kind."""
+class JobTasks:
+    """A stage, the task that submits its jobs, the task that waits for them, and their kind."""
 
     stage: str
-    submits: str
-    waits: str
+    submit_task: str
+    wait_task: str
     kind: JobKind
 
 
-STEPS = (
-    Step("preprocess", names.PREPROCESS, names.PREPROCESSED, PROCESSING),
-    Step("transform", names.CANARY, names.CANARIED, TRANSFORM),
-    Step("transform", names.TRANSFORM, names.TRANSFORMED, TRANSFORM),
-    Step("join", names.JOIN_JOB, names.JOIN_JOB_DONE, PROCESSING),
+JOB_TASKS = (
+    JobTasks("preprocess", names.PREPROCESS, names.AWAIT_PREPROCESS, PROCESSING),
+    JobTasks("transform", names.TRANSFORM_CANARY, names.AWAIT_CANARY, TRANSFORM),
+    JobTasks("transform", names.TRANSFORM, names.AWAIT_TRANSFORM, TRANSFORM),
+    JobTasks("join", names.JOIN_JOB, names.AWAIT_JOIN_JOB, PROCESSING),
 )
 
 
-#: What the page needs of a job that has ended.
-ACCOUNT = {"job_name", "status", "instance_type", "instance_count", "created_at"}
+#: Keys that a sensor's XCom must have to be a job result.
+RESULT_KEYS = {"job_name", "status", "instance_type", "instance_count", "created_at"}
 
 
-def jobs_so_far(session: Session, run: Run, problems: list[str]) -> dict[str, list[Mapping[str, Any]]]:
-    """The jobs of each stage that has one; `problems` is told in a sentence each what AWS did not say."""
-    tasks = {task for step in STEPS for task in (step.submits, step.waits)}
-    found = returned_by_instances(session, run, {*tasks, names.MANIFESTS})
-    listed = found.get(names.MANIFESTS, {}).get(-1)
-    # A plan made anew may list fewer jobs; what the instances of the others returned before stays in the database.
+def load_jobs(session: Session, run: Run, problems: list[str]) -> dict[str, list[Mapping[str, Any]]]:
+    """The jobs by stage, without stages that have none; adds a sentence to `problems` for each failure."""
+    tasks = {task for step in JOB_TASKS for task in (step.submit_task, step.wait_task)}
+    found = read_mapped_results(session, run, {*tasks, names.WRITE_MANIFESTS})
+    listed = found.get(names.WRITE_MANIFESTS, {}).get(-1)
+    # A new plan may have fewer jobs; return values of the surplus instances stay in the database.
     instances = len(listed) if isinstance(listed, list) else None
-    window = int(time.time() / LOOK_SECONDS)
+    window = int(time.time() / DESCRIBE_INTERVAL_SECONDS)
     jobs: dict[str, list[Mapping[str, Any]]] = {}
-    for step in STEPS:
-        looks = _Looks(run.dag_id, step.kind, window)
-        ended = found.get(step.waits, {})
-        for index, submitted in sorted(found.get(step.submits, {}).items()):
+    for step in JOB_TASKS:
+        looks = _JobDescriber(run.dag_id, step.kind, window)
+        ended = found.get(step.wait_task, {})
+        for index, submitted in sorted(found.get(step.submit_task, {}).items()):
             if instances is not None and index >= instances:
                 continue
-            if isinstance(ended.get(index), Mapping) and ended[index].keys() >= ACCOUNT:
+            if isinstance(ended.get(index), Mapping) and ended[index].keys() >= RESULT_KEYS:
                 jobs.setdefault(step.stage, []).append(ended[index])
-            elif (request := _request(step.kind, submitted)) is not None:
-                jobs.setdefault(step.stage, []).append(looks.at(request))
-        problems.extend(looks.problems())
+            elif (request := _read_request(step.kind, submitted)) is not None:
+                jobs.setdefault(step.stage, []).append(looks.describe(request))
+        problems.extend(looks.list_problems())
     return jobs
 
 
-def _request(kind: JobKind, submitted: Any) -> Mapping[str, Any] | None:
-    """What a task returned that submitted a job; None where it is something else."""
+def _read_request(kind: JobKind, submitted: Any) -> Mapping[str, Any] | None:
+    """The job request in a submitting task's return value; None if there is none."""
     request = submitted.get(kind.name) if isinstance(submitted, Mapping) else None
     return request if isinstance(request, Mapping) and kind.name_field in request else None
 
 
-class _Looks:
-    """Looks at the jobs of one step: a few, and none after AWS has not answered one."""
+class _JobDescriber:
+    """Describes the jobs of one task: at most `MAX_DESCRIBED_JOBS`, and none after a failure."""
 
     def __init__(self, dag_id: str, kind: JobKind, window: int) -> None:
         self._dag_id, self._kind, self._window = dag_id, kind, window
-        self._wanted = 0
-        self._silent: str | None = None
+        self._requested_count = 0
+        self._problem: str | None = None
 
-    def at(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The job as it is now, or as it was submitted where AWS does not say."""
-        self._wanted += 1
+    def describe(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The job's current result, or its request if AWS was not asked or did not answer."""
+        self._requested_count += 1
         name = str(request[self._kind.name_field])
-        if self._silent is None and self._wanted <= MOST_LOOKS:
+        if self._problem is None and self._requested_count <= MAX_DESCRIBED_JOBS:
             try:
-                return _look(self._dag_id, self._kind, name, self._window)
-            except UNREADABLE as error:
+                return _describe_job(self._dag_id, self._kind, name, self._window)
+            except READ_ERRORS as error:
                 log.warning("%s %s cannot be described: %s", self._kind.noun, name, error)
-                self._silent = f"How far {name} is cannot be told: {error}"
-        resources = self._kind.resources(dict(request))
+                self._problem = f"The state of {name} is unknown: {error}"
+        resources = self._kind.get_cluster_config(dict(request))
         return {
             "job_name": name,
             "status": "unknown",
@@ -117,26 +117,26 @@ class _Looks:
             "instance_count": resources.get("InstanceCount"),
         }
 
-    def problems(self) -> Iterator[str]:
-        """What the page does not show, and why."""
-        if self._silent is not None:
-            yield self._silent
-        elif self._wanted > MOST_LOOKS:
-            yield f"Of {self._wanted:,} jobs that have not ended the first {MOST_LOOKS} are looked at."
+    def list_problems(self) -> Iterator[str]:
+        """Sentences about the jobs that were not described, and why."""
+        if self._problem is not None:
+            yield self._problem
+        elif self._requested_count > MAX_DESCRIBED_JOBS:
+            yield f"Of {self._requested_count:,} active jobs, {MAX_DESCRIBED_JOBS} are shown with their current state."
 
 
-@lru_cache(maxsize=LOOKS_KEPT)
-def _look(dag_id: str, kind: JobKind, name: str, window: int) -> Mapping[str, Any]:
-    """A new look in each window."""
-    found = getattr(_client(dag_id, window), kind.describe)(**{kind.name_field: name})
-    return job_result(Job(kind=kind, name=name, description=found), frozenset())
+@lru_cache(maxsize=DESCRIBE_CACHE_SIZE)
+def _describe_job(dag_id: str, kind: JobKind, name: str, window: int) -> Mapping[str, Any]:
+    """The result of describing a job, cached for one time window."""
+    found = getattr(_client(dag_id, window), kind.describe_method)(**{kind.name_field: name})
+    return build_job_result(Job(kind=kind, name=name, description=found), frozenset())
 
 
 @lru_cache(maxsize=1)
 def _client(dag_id: str, window: int) -> Any:  # noqa: ARG001 - credentials may be new in each window
-    """One client for the jobs that are looked at together: building one takes longer than asking."""
-    pipeline = named(dag_id)
+    """One client for all jobs of a time window: building a client takes longer than a call."""
+    pipeline = load_pipeline_by_name(dag_id)
     hook_class: Any = SageMakerHook
-    return client_of(
-        hook_class(aws_conn_id=pipeline.aws_conn_id, region_name=pipeline.region, config=IMPATIENT)
+    return get_client(
+        hook_class(aws_conn_id=pipeline.aws_conn_id, region_name=pipeline.region, config=FAST_FAIL_CONFIG)
     )

@@ -1,7 +1,7 @@
-"""Links from a page to Airflow's own pages and to the AWS console.
+"""Builds links between the pages, to Airflow's own pages and to the AWS console.
 
-Addresses within Airflow are relative to the pages, all of which lie directly below the app, so that they hold behind a
-proxy and under a base URL too.
+URLs within Airflow are relative to the pages, all of which are directly below the app, so that they also work behind a
+proxy and under a base URL.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from urllib.parse import quote, urlencode, urlsplit
 from airflow.providers.amazon.aws.links.base_aws import BaseAwsLink
 from sqlalchemy.orm import Session
 
-from batch_runs.airflow_state import Run, Task, handed_on
-from batch_runs.figures import storage_of
-from batch_runs.jobs import STEPS, UNREADABLE
-from sagemaker_jobs.links import links_of
+from batch_runs.airflow_state import Run, Task, read_xcoms
+from batch_runs.figures import open_storage
+from batch_runs.jobs import JOB_TASKS, READ_ERRORS
+from sagemaker_jobs.links import build_links
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Where it goes and what it says."""
+    """A link's URL and text."""
 
     href: str
     text: str
@@ -41,7 +41,7 @@ def to_run(dag_id: str, run_id: str) -> str:
 
 
 def to_report(run: Run) -> str:
-    """The run's report.html, to be kept."""
+    """The download of the run's report.html."""
     return f"report?{urlencode({'dag_id': run.dag_id, 'run_id': run.run_id})}"
 
 
@@ -56,20 +56,20 @@ def to_airflow_run(run: Run) -> str:
 
 
 def to_task(run: Run, task: Task) -> str:
-    """The task in Airflow, which opens with its log."""
+    """The task in Airflow, where its log is shown."""
     mapped = "" if task.map_index < 0 else f"/mapped/{task.map_index}"
     return f"{to_airflow_run(run)}/tasks/{quote(task.task_id, safe='')}{mapped}"
 
 
 def to_console(session: Session, run: Run) -> Mapping[str, list[Link]]:
-    """By stage, the job and its logs in the AWS console.
+    """By stage, links to the job and its logs in the AWS console.
 
-    Nothing where the connection leads to another AWS than Amazon's: its jobs are not in that console.
+    Empty if the connection's endpoint is not Amazon's: then the jobs are not in that console.
     """
     kinds: Mapping[str, tuple[str, tuple[BaseAwsLink, ...]]] = {
-        step.stage: (step.submits, links_of(step.kind)) for step in STEPS
+        step.stage: (step.submit_task, build_links(step.kind)) for step in JOB_TASKS
     }
-    stored = handed_on(session, run, [(task, link.key) for task, links in kinds.values() for link in links])
+    stored = read_xcoms(session, run, [(task, link.key) for task, links in kinds.values() for link in links])
     if not stored or not _leads_to_amazon(run.dag_id):
         return {}
     return {
@@ -84,8 +84,8 @@ def to_console(session: Session, run: Run) -> Mapping[str, list[Link]]:
 
 def _leads_to_amazon(dag_id: str) -> bool:
     try:
-        endpoint = storage_of(dag_id).client.meta.endpoint_url
-    except UNREADABLE as error:
-        log.warning("there are no links to the console for %s: %s", dag_id, error)
+        endpoint = open_storage(dag_id).client.meta.endpoint_url
+    except READ_ERRORS as error:
+        log.warning("cannot link to the AWS console for %s: %s", dag_id, error)
         return False
     return (urlsplit(str(endpoint)).hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))

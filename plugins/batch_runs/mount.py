@@ -1,7 +1,7 @@
-"""The pages as Airflow mounts them, without importing them yet.
+"""Mounts the pages without importing them until the first request.
 
-Airflow loads plugins in every process, each task's among them; only the api-server ever asks for a page, and the pages
-bring the whole of FastAPI and of Airflow's security along.
+Airflow loads plugins in every process, including each task's; only the api-server serves pages, and they import FastAPI
+and Airflow's security modules.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
-async def pages(scope: Scope, receive: Receive, send: Send) -> None:
+async def serve_pages(scope: Scope, receive: Receive, send: Send) -> None:
     """An ASGI application: `batch_runs.app`, imported at the first request."""
     from batch_runs.app import app
 

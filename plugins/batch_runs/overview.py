@@ -1,4 +1,4 @@
-"""Rows of the lists: each pipeline with its last run, and each run with its figures."""
+"""Builds the rows of the lists: each pipeline with its last run, each run with its summary."""
 
 from __future__ import annotations
 
@@ -8,57 +8,64 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from batch_runs.airflow_state import PipelineDag, Run, results, runs
-from batch_runs.sparkline import sparkline
+from batch_runs.airflow_state import PipelineDag, Run, list_runs, read_results
+from batch_runs.sparkline import build_sparkline
 from include.orchestration.names import REPORT
-from include.scoring.pictures.trends import rejected_share
-from include.scoring.summary import summary_in
+from include.scoring.pictures.trends import compute_rejected_share
+from include.scoring.summary import parse_summary
 
-#: Runs that a sparkline and the plots of a pipeline show.
-LAST_RUNS = 30
+#: Number of runs in a sparkline and in the plots of a pipeline.
+LAST_RUN_COUNT = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRow:
-    """A run and its summary, None where it has no report."""
+    """A run and its summary; None without a report."""
 
     run: Run
-    figures: Mapping[str, Any] | None
+    summary: Mapping[str, Any] | None
 
     @property
     def rejected_share(self) -> float | None:
-        """Rejected of all records that came in."""
-        return None if self.figures is None else rejected_share(self.figures)
+        """The share of the input records that was rejected."""
+        return None if self.summary is None else compute_rejected_share(self.summary)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineRow:
-    """A pipeline, its last run, and its last runs' records as a line."""
+    """A pipeline, its last run, and a sparkline of the records of its last runs."""
 
     dag: PipelineDag
-    last: RunRow | None
-    line: str
-    counted: int
+    last_run: RunRow | None
+    sparkline_points: str
+    counted_runs: int
 
 
-def rows_of(session: Session, found: Sequence[Run]) -> list[RunRow]:
+def build_run_rows(session: Session, dag_runs: Sequence[Run]) -> list[RunRow]:
     """The runs with their summaries."""
-    told = results(session, found, REPORT)
-    return [RunRow(run=run, figures=summary_in(told.get(run.run_id))) for run in found]
+    report_results = read_results(session, dag_runs, REPORT)
+    return [RunRow(run=run, summary=parse_summary(report_results.get(run.run_id))) for run in dag_runs]
 
 
-def pipeline_row(session: Session, dag: PipelineDag) -> PipelineRow:
-    """One line of the list of pipelines."""
-    rows = rows_of(session, runs(session, dag.dag_id, most=LAST_RUNS))
-    counts = [row.figures["records"]["in"] for row in reversed(rows) if row.figures is not None]
-    return PipelineRow(dag=dag, last=rows[0] if rows else None, line=sparkline(counts), counted=len(counts))
+def build_pipeline_row(session: Session, dag: PipelineDag) -> PipelineRow:
+    """One row of the list of pipelines."""
+    rows = build_run_rows(session, list_runs(session, dag.dag_id, limit=LAST_RUN_COUNT))
+    counts = [row.summary["records"]["in"] for row in reversed(rows) if row.summary is not None]
+    return PipelineRow(
+        dag=dag,
+        last_run=rows[0] if rows else None,
+        sparkline_points=build_sparkline(counts),
+        counted_runs=len(counts),
+    )
 
 
-def for_trends(rows: Sequence[RunRow]) -> list[Mapping[str, Any]]:
-    """Summaries of the runs that have one, oldest first, each at its own moment and with the duration that lists show:
-    Airflow's, from start to end, where the summary's leaves out what comes before and after the jobs."""
+def build_trend_rows(rows: Sequence[RunRow]) -> list[Mapping[str, Any]]:
+    """Summaries of the runs that have one, oldest first, with the run's own time and duration.
+
+    The duration is Airflow's, from start to end, as in the lists; the summary's covers only the jobs.
+    """
     return [
-        {**row.figures, "moment": row.run.moment.isoformat(), "seconds": row.run.seconds}
+        {**row.summary, "data_time": row.run.run_after.isoformat(), "seconds": row.run.duration_seconds}
         for row in reversed(rows)
-        if row.figures is not None
+        if row.summary is not None
     ]

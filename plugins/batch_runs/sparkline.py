@@ -1,4 +1,4 @@
-"""A line of numbers so small that it stands in a table."""
+"""Builds sparklines: line charts small enough for a table cell."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Sequence
 WIDTH, HEIGHT, MARGIN = 120, 28, 3
 
 
-def sparkline(values: Sequence[float]) -> str:
-    """Points of an SVG polyline, `x,y x,y …`, in a box of WIDTH times HEIGHT; nothing for fewer than two values.
+def build_sparkline(values: Sequence[float]) -> str:
+    """Points of an SVG polyline, `x,y x,y …`, in a box of WIDTH times HEIGHT; "" for fewer than two values.
 
-    The line begins at zero, so that its height compares nights and not noise.
+    The y axis begins at zero, so that small differences look small.
     """
     if len(values) < 2:
         return ""

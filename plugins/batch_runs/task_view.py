@@ -1,4 +1,4 @@
-"""What each task of the chain is for, and what came of it in one run, in a sentence or two."""
+"""Describes each task of a pipeline and its outcome in one run, in a sentence or two."""
 
 from __future__ import annotations
 
@@ -6,61 +6,63 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from include.orchestration import names
-from include.orchestration.documentation import TASKS
-from include.scoring.messages import count, duration
+from include.orchestration.documentation import TASK_DOCS
+from include.scoring.messages import format_count, format_duration
 
 Report = Mapping[str, Any]
 
 
-def about(task_id: str) -> str:
-    """What the task is for; nothing for one that is not in the chain."""
-    return TASKS.get(task_id, "")
+def describe_task(task_id: str) -> str:
+    """The purpose of a task; "" for an unknown task."""
+    return TASK_DOCS.get(task_id, "")
 
 
-def told_by(task_id: str, report: Report | None) -> list[str]:
-    """What came of the task in a run, as far as its figures tell."""
-    tell = _TOLD.get(task_id)
+def describe_outcome(task_id: str, report: Report | None) -> list[str]:
+    """Sentences about a task's outcome in a run, from its figures so far."""
+    tell = _OUTCOMES.get(task_id)
     return [] if tell is None or report is None else tell(report)
 
 
-def _sentences(report: Report) -> list[str]:
+def _list_plan_sentences(report: Report) -> list[str]:
     return list(report["sentences"])
 
 
-def _job(stage: str) -> Callable[[Report], list[str]]:
+def _describe_job_of_stage(stage: str) -> Callable[[Report], list[str]]:
     def said(report: Report) -> list[str]:
         job = next((each for each in report["stages"] if each["stage"] == stage), None)
         if job is None:
             return []
-        where = f"{count(job['instance_count'] or 1, 'instance')} of type {job['instance_type']}"
+        where = f"{format_count(job['instance_count'] or 1, 'instance')} of type {job['instance_type']}"
         if job["running_seconds"] is None:
             return [f"The job {job['job_name']} waits for {where}."]
-        return [f"The job {job['job_name']} ran {duration(job['running_seconds'])} on {where}."]
+        return [f"The job {job['job_name']} ran {format_duration(job['running_seconds'])} on {where}."]
 
     return said
 
 
-def _shards(report: Report) -> list[str]:
+def _describe_shards(report: Report) -> list[str]:
     records = report["records"]
     if not records:
         return []
     rejected = [f"{number:,} rejected: {reason}" for reason, number in records["rejected_by_reason"].items()]
-    return [f"{count(records['in'], 'record')} came in.", *rejected]
+    return [f"{format_count(records['in'], 'record')} came in.", *rejected]
 
 
-def _published(report: Report) -> list[str]:
+def _describe_output(report: Report) -> list[str]:
     output = report["output"]
     if output["rows"] is None:
         return []
-    return [f"{count(output['rows'], 'row')} in {count(output['files'], 'file')} at {output['uri']}"]
+    return [
+        f"{format_count(output['rows'], 'row')} in {format_count(output['files'], 'file')} at {output['uri']}"
+    ]
 
 
-_TOLD: Mapping[str, Callable[[Report], list[str]]] = {
-    names.PLAN: _sentences,
-    names.PREPROCESS: _job("preprocess"),
-    names.PREPROCESSED: _job("preprocess"),
-    names.SHARDS: _shards,
-    names.TRANSFORM: _job("transform"),
-    names.TRANSFORMED: _job("transform"),
-    names.PUBLISH: _published,
+_OUTCOMES: Mapping[str, Callable[[Report], list[str]]] = {
+    names.PLAN: _list_plan_sentences,
+    names.PREPROCESS: _describe_job_of_stage("preprocess"),
+    names.AWAIT_PREPROCESS: _describe_job_of_stage("preprocess"),
+    names.COLLECT_SHARDS: _describe_shards,
+    names.TRANSFORM: _describe_job_of_stage("transform"),
+    names.AWAIT_TRANSFORM: _describe_job_of_stage("transform"),
+    names.PUBLISH: _describe_output,
 }

@@ -1,6 +1,6 @@
-"""Where the pages appear in Airflow's UI: an entry of the navigation, a tab of a run, a tab of a task instance.
+"""Places the pages in Airflow's UI: a navigation entry, a tab of a run, a tab of a task instance.
 
-Airflow shows them in a frame of the same origin, which sends its login along, and fills in the names in braces.
+Airflow shows them in a frame of the same origin, with the user's login, and fills in the names in braces.
 """
 
 from __future__ import annotations

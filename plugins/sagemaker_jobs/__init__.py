@@ -1,6 +1,5 @@
-"""SageMaker jobs for Airflow that are paid for once, never run on, and say why they ended.
+"""Operators, sensors and triggers for SageMaker jobs: each job is submitted once, stopped with its task, and explained.
 
-Subclasses of the amazon provider's operators and sensors with the same arguments. Nothing here knows of any
-DAG or
-project: it imports Airflow, the provider, botocore, tenacity and the standard library.
+Subclasses of the amazon provider's operators and sensors with the same arguments. Independent of any DAG or
+project: imports only Airflow, the provider, botocore, tenacity and the standard library.
 """

@@ -1,11 +1,11 @@
-"""What the next attempt changes: the instance type after no capacity, the input once a part is done."""
+"""Builds the request of the next attempt: another instance type after no capacity, or the remaining input."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_jobs.reasons import reason_of
-from sagemaker_jobs.resuming import left_to_do
+from sagemaker_jobs.reasons import classify_failure_reason
+from sagemaker_jobs.resuming import find_remaining_input
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,49 +13,56 @@ if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 
     from sagemaker_jobs.jobs import Job
-    from sagemaker_jobs.resuming import Remainder
+    from sagemaker_jobs.resuming import RemainingInput
     from sagemaker_jobs.spec import JobSpec
 
 
-def request_of(
-    hook: SageMakerHook, spec: JobSpec, earlier: Sequence[Job], remainder: Remainder | None = None
+def build_attempt_request(
+    hook: SageMakerHook,
+    spec: JobSpec,
+    earlier_jobs: Sequence[Job],
+    remaining_input: RemainingInput | None = None,
 ) -> dict[str, Any]:
-    """The request of the attempt that follows ``earlier``; () for the first.
+    """The request of the attempt after ``earlier_jobs``, which is empty for the first attempt.
 
-    It works on ``remainder`` where that is given, else on what was left: a transform that resumes writes its
-    manifest to S3 here.
+    Its input is ``remaining_input`` if given, else what the earlier attempts left. Writes the manifest of a resumed
+    transform to S3.
     """
-    request = spec.request_for(len(earlier) + 1)
-    if earlier:
-        instance_type = instance_type_of(spec, earlier)
+    request = spec.build_request(len(earlier_jobs) + 1)
+    if earlier_jobs:
+        instance_type = choose_instance_type(spec, earlier_jobs)
         if instance_type is not None:
-            spec.kind.resources(request)["InstanceType"] = instance_type
-        remainder = remainder or left_to_do(hook, spec, earlier)
-        if remainder is not None:
-            request["TransformInput"]["DataSource"] = remainder.source
-            resources = spec.kind.resources(request)
-            resources["InstanceCount"] = min(int(resources["InstanceCount"]), remainder.most_instances)
+            spec.kind.get_cluster_config(request)["InstanceType"] = instance_type
+        remaining_input = remaining_input or find_remaining_input(hook, spec, earlier_jobs)
+        if remaining_input is not None:
+            request["TransformInput"]["DataSource"] = remaining_input.data_source
+            resources = spec.kind.get_cluster_config(request)
+            resources["InstanceCount"] = min(
+                int(resources["InstanceCount"]), remaining_input.max_instance_count
+            )
     return request
 
 
-def instance_type_of(spec: JobSpec, earlier: Sequence[Job]) -> str | None:
-    """The instance type of the attempt that follows ``earlier``.
+def choose_instance_type(spec: JobSpec, earlier_jobs: Sequence[Job]) -> str | None:
+    """The instance type of the attempt after ``earlier_jobs``.
 
-    The next one of the spec's list after one that had no capacity, from the start again after the last; else
-    the one that ran before. None where the request names none.
+    After a capacity error the next type of the spec's list, starting over after the last; otherwise the type of the
+    last attempt. None if the request has none.
     """
-    wanted = spec.kind.resources(spec.request).get("InstanceType")
-    if wanted is None:
+    requested_type = spec.kind.get_cluster_config(spec.request).get("InstanceType")
+    if requested_type is None:
         return None
-    last = earlier[-1].description
-    used = str(spec.kind.resources(last).get("InstanceType", wanted))
-    if reason_of(last.get("FailureReason")).name != "capacity":
-        return used
-    types = types_of(spec)
-    return types[(types.index(used) + 1) % len(types)] if used in types else str(wanted)
+    last = earlier_jobs[-1].description
+    used_type = str(spec.kind.get_cluster_config(last).get("InstanceType", requested_type))
+    if classify_failure_reason(last.get("FailureReason")).name != "capacity":
+        return used_type
+    types = list_instance_types(spec)
+    return types[(types.index(used_type) + 1) % len(types)] if used_type in types else str(requested_type)
 
 
-def types_of(spec: JobSpec) -> list[str]:
+def list_instance_types(spec: JobSpec) -> list[str]:
     """The instance types that attempts of ``spec`` may use, in the order in which they are tried."""
-    wanted = spec.kind.resources(spec.request).get("InstanceType")
-    return list(dict.fromkeys([*([] if wanted is None else [str(wanted)]), *spec.instance_types]))
+    requested_type = spec.kind.get_cluster_config(spec.request).get("InstanceType")
+    return list(
+        dict.fromkeys([*([] if requested_type is None else [str(requested_type)]), *spec.instance_types])
+    )

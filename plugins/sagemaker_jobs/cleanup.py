@@ -1,4 +1,4 @@
-"""Stop and delete what a run has left, found by a part of its name that no other run's names have."""
+"""Stops jobs and deletes models of a run, found by a part of their names that is unique to the run."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from sagemaker_jobs.aws import call, client_of, listed, says_absent
+from sagemaker_jobs.aws import call_with_retries, get_client, is_not_found_error, list_entries
 from sagemaker_jobs.errors import RequestError
-from sagemaker_jobs.janitor import Leftover, Resource, resource_of
+from sagemaker_jobs.janitor import Leftover, Resource, build_resource
 from sagemaker_jobs.jobs import stop_job
 from sagemaker_jobs.kinds import KINDS
-from sagemaker_jobs.tags import tags_of
+from sagemaker_jobs.tags import read_tags
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_SHORTEST_PART = 6
+_MIN_NAME_PART_LENGTH = 6
 
 
 def stop_jobs(hook: SageMakerHook, *, name_contains: str, because: str = "its run has ended") -> list[str]:
@@ -29,11 +29,15 @@ def stop_jobs(hook: SageMakerHook, *, name_contains: str, because: str = "its ru
 
     Idempotent. Raises RequestError for a part so short that it could match jobs of others.
     """
-    _check_part(name_contains)
+    _check_name_part(name_contains)
     stopped: list[str] = []
     for kind in KINDS.values():
-        running = listed(
-            hook, kind.list_operation, kind.list_key, NameContains=name_contains, StatusEquals="InProgress"
+        running = list_entries(
+            hook,
+            kind.list_method,
+            kind.summaries_field,
+            NameContains=name_contains,
+            StatusEquals="InProgress",
         )
         names = [summary[kind.name_field] for summary in running]
         stopped += [name for name in names if stop_job(hook, kind, name, because=because)]
@@ -45,58 +49,58 @@ def delete_models(hook: SageMakerHook, *, name_contains: str) -> list[str]:
 
     One that is gone already is fine.
     """
-    _check_part(name_contains)
-    models = listed(hook, "list_models", "Models", NameContains=name_contains)
+    _check_name_part(name_contains)
+    models = list_entries(hook, "list_models", "Models", NameContains=name_contains)
     names = [summary["ModelName"] for summary in models]
     return [name for name in names if _delete_model(hook, name)]
 
 
-def collect(hook: SageMakerHook, *, name_begins: str) -> list[Resource]:
-    """The jobs in progress and the models whose names begin so, with their tags, for the janitor to judge.
+def list_run_resources(hook: SageMakerHook, *, name_prefix: str) -> list[Resource]:
+    """The jobs in progress and the models whose names start with ``name_prefix``, with their tags.
 
-    One ListTags each, and none for what only has the text somewhere in its name: it belongs to others.
+    One ListTags call each. Names that contain the prefix elsewhere belong to others and are skipped.
     """
     found: list[Resource] = []
     for kind in KINDS.values():
-        running = listed(
-            hook, kind.list_operation, kind.list_key, StatusEquals="InProgress", NameContains=name_begins
+        running = list_entries(
+            hook, kind.list_method, kind.summaries_field, StatusEquals="InProgress", NameContains=name_prefix
         )
-        ours = [each for each in running if each[kind.name_field].startswith(name_begins)]
-        found += [resource_of(kind, each, tags_of(hook, each[kind.arn_field])) for each in ours]
-    models = listed(hook, "list_models", "Models", NameContains=name_begins)
-    ours = [each for each in models if each["ModelName"].startswith(name_begins)]
-    return [*found, *(resource_of(None, each, tags_of(hook, each["ModelArn"])) for each in ours)]
+        ours = [each for each in running if each[kind.name_field].startswith(name_prefix)]
+        found += [build_resource(kind, each, read_tags(hook, each[kind.arn_field])) for each in ours]
+    models = list_entries(hook, "list_models", "Models", NameContains=name_prefix)
+    ours = [each for each in models if each["ModelName"].startswith(name_prefix)]
+    return [*found, *(build_resource(None, each, read_tags(hook, each["ModelArn"])) for each in ours)]
 
 
-def clear_away(hook: SageMakerHook, found: Iterable[Leftover]) -> list[str]:
-    """Do what the janitor decided; the names of what was stopped or deleted."""
-    done: list[str] = []
-    for leftover in found:
+def clean_up_leftovers(hook: SageMakerHook, leftovers: Iterable[Leftover]) -> list[str]:
+    """Stop the jobs and delete the models that ``find_leftovers`` returned; the names of those stopped or deleted."""
+    cleaned_names: list[str] = []
+    for leftover in leftovers:
         name, kind = leftover.resource.name, leftover.resource.kind
         log.warning("%s %s: %s.", leftover.action.value, name, leftover.because)
-        acted = (
+        is_removed = (
             _delete_model(hook, name)
             if kind is None
             else stop_job(hook, kind, name, because=leftover.because)
         )
-        done += [name] if acted else []
-    return done
+        cleaned_names += [name] if is_removed else []
+    return cleaned_names
 
 
 def _delete_model(hook: SageMakerHook, name: str) -> bool:
     try:
-        call(client_of(hook).delete_model, {"ModelName": name})
+        call_with_retries(get_client(hook).delete_model, {"ModelName": name})
     except ClientError as error:
-        if not says_absent(error):
+        if not is_not_found_error(error):
             raise
         return False
     log.info("Deleted model %s.", name)
     return True
 
 
-def _check_part(name_contains: str) -> None:
-    if len(name_contains) < _SHORTEST_PART:
+def _check_name_part(name_contains: str) -> None:
+    if len(name_contains) < _MIN_NAME_PART_LENGTH:
         raise RequestError(
-            f"name_contains is {name_contains!r}; allowed are {_SHORTEST_PART} or more characters that only "
-            "the run's own names have, so that nothing of another run is stopped or deleted."
+            f"name_contains is {name_contains!r}; allowed are {_MIN_NAME_PART_LENGTH} or more characters that only "
+            "this run's names have; a shorter text could stop or delete jobs and models of other runs."
         )

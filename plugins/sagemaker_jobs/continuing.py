@@ -1,8 +1,8 @@
-"""What may follow a transform that failed for good: decided by whoever knows what its objects hold.
+"""Interface for deciding what follows a transform that failed permanently.
 
-A transform fails as a whole when one of its objects is refused. This package knows which objects those are;
-what to do about them (cut them, leave them out, give up) is for a ``Continuation`` that the DAG hands to the
-operator and to the sensor.
+A transform fails as a whole when the model rejects one of its objects. This package finds those objects; a
+``Continuation``, which the DAG passes to both operator and sensor, decides what to do about them: split them, leave
+them out, or give up.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sagemaker_jobs.reasons import reason_of
+from sagemaker_jobs.reasons import classify_failure_reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,38 +18,40 @@ if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 
     from sagemaker_jobs.jobs import Job
-    from sagemaker_jobs.resuming import Remainder
+    from sagemaker_jobs.resuming import RemainingInput
     from sagemaker_jobs.spec import JobSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """The work is done, whatever its last job ended as; ``account`` is small and JSON-safe, for XCom."""
+class Resolved:
+    """The work is done, even if its last job failed; ``details`` are small and JSON-safe, for XCom."""
 
-    account: dict[str, Any]
+    details: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class NothingMore:
-    """No further job is due although objects are left; ``because`` is said with the job's own failure."""
+class NoFurtherAttempt:
+    """No further attempt although objects remain; ``because`` is added to the job's error message."""
 
     because: str
 
 
 class Continuation(Protocol):
-    """Asked after each attempt that failed for good, and once more when one has completed."""
+    """Decides after each attempt that failed permanently, and once more after one has completed."""
 
-    def after(
+    def decide_next(
         self, hook: SageMakerHook, spec: JobSpec, jobs: Sequence[Job]
-    ) -> Settled | Remainder | NothingMore | None:
+    ) -> Resolved | RemainingInput | NoFurtherAttempt | None:
         """What follows ``jobs``, all attempts of ``spec`` so far.
 
-        A ``Remainder`` is run as the next attempt; None is as if there was no continuation. Called any number
-        of times for the same jobs, also at the same time: what it writes must be the same each time.
+        A ``RemainingInput`` is run as the next attempt; None means the default behaviour. Called any number of times
+        for the same jobs, also concurrently: it must write the same objects each time.
         """
         ...
 
 
-def failed_for_good(job: Job) -> bool:
-    """Whether the job failed for a reason that the same request would meet again."""
-    return job.status == "Failed" and not reason_of(job.description.get("FailureReason")).retryable
+def is_permanent_failure(job: Job) -> bool:
+    """Whether the job failed for a reason that would make the same request fail again."""
+    return (
+        job.status == "Failed" and not classify_failure_reason(job.description.get("FailureReason")).retryable
+    )

@@ -1,9 +1,9 @@
-"""Fresh credentials for a client whose own AWS no longer takes, in the middle of a call.
+"""Renews a client's credentials during a call when AWS rejects them.
 
-Credentials end while a task runs: a session token expires, an access key is rotated. botocore asks its handlers after
-each answer whether to send the request again, and signs anew if so. The handler here gives the client the credentials
-that the hook's connection has now, so that every call of the client outlives their end: those that are made through
-``sagemaker_jobs.aws.call``, those of the provider's own methods, and those of paginators and transfers.
+Credentials expire while a task runs: a session token ends, an access key is rotated. After each response botocore asks
+its handlers whether to repeat the request, and signs it again if so. The handler here gives the client the current
+credentials of the hook's connection. It covers every call of the client: through
+``sagemaker_jobs.aws.call_with_retries``, the provider's own methods, paginators and transfers.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from botocore.exceptions import (
 
 log = logging.getLogger(__name__)
 
-EVENT = "needs-retry"
+RETRY_EVENT = "needs-retry"
 _STALE = frozenset(
     {
         "ExpiredToken",
         "ExpiredTokenException",
         "RequestExpired",
         "TokenRefreshRequired",
-        # Of a key that has been rotated away; a new one is unknown too, until AWS knows it everywhere.
+        # A key that was rotated away, or a new one that has not reached all of AWS yet.
         "InvalidAccessKeyId",
         "InvalidClientTokenId",
         "InvalidToken",
@@ -40,18 +40,18 @@ _STALE = frozenset(
 _RENEWED = "fresh_credentials"
 
 
-def has_stale_credentials(error: BaseException) -> bool:
+def is_stale_credentials_error(error: BaseException) -> bool:
     """Whether the call may succeed with fresh credentials."""
     if isinstance(error, ClientError):
         return str(error.response.get("Error", {}).get("Code", "")) in _STALE
     return isinstance(error, CredentialRetrievalError | MetadataRetrievalError | NoCredentialsError)
 
 
-def renew_when_stale(client: Any, open_session: Callable[[bool], Any]) -> None:
-    """Let each call of the client be sent once more, with fresh credentials, when its own are refused.
+def register_credential_renewal(client: Any, open_session: Callable[[bool], Any]) -> None:
+    """Repeat each call of the client once, with fresh credentials, when AWS rejects its own.
 
-    ``open_session`` gives a new session of the client's connection, for aiobotocore if its argument is true. Any number
-    of times for the same client, which is one of botocore or of aiobotocore.
+    ``open_session`` returns a new session of the client's connection, an aiobotocore one if its argument is true.
+    Idempotent for the same client, which may be of botocore or of aiobotocore.
     """
     is_async = inspect.iscoroutinefunction(client._make_api_call)
 
@@ -59,32 +59,33 @@ def renew_when_stale(client: Any, open_session: Callable[[bool], Any]) -> None:
         operation: Any, request_dict: dict[str, Any], response: Any = None, **_: Any
     ) -> Any:
         context = request_dict["context"]
-        if response is None or context.get(_RENEWED) or not _is_stale(response[1], operation.name):
+        if response is None or context.get(_RENEWED) or not _refuses_credentials(response[1], operation.name):
             return None
         context[_RENEWED] = True
-        log.warning("AWS refuses the credentials for %s: %s", operation.name, response[1]["Error"])
+        log.warning("AWS rejected the credentials for %s: %s", operation.name, response[1]["Error"])
         if is_async:
-            return _replace_later(client, open_session)
-        return _replace(client, open_session(False).get_credentials())
+            return _replace_credentials_async(client, open_session)
+        return _replace_credentials(client, open_session(False).get_credentials())
 
-    client.meta.events.register(EVENT, renew_credentials, unique_id="fresh-credentials")
+    client.meta.events.register(RETRY_EVENT, renew_credentials, unique_id="fresh-credentials")
 
 
-def _is_stale(answer: dict[str, Any], operation: str) -> bool:
-    """Whether AWS's answer refuses the credentials; an answer to HEAD has no body that could say why it is a 400."""
+def _refuses_credentials(answer: dict[str, Any], operation: str) -> bool:
+    """Whether AWS's response rejects the credentials; a 400 to HEAD counts, since it has no body with a code."""
     code = str(answer.get("Error", {}).get("Code", ""))
     return code in _STALE or (code == "400" and operation.startswith("Head"))
 
 
-async def _replace_later(client: Any, open_session: Callable[[bool], Any]) -> int | None:
+async def _replace_credentials_async(client: Any, open_session: Callable[[bool], Any]) -> int | None:
     session = await sync_to_async(open_session)(True)
-    return _replace(client, await session.get_credentials())
+    return _replace_credentials(client, await session.get_credentials())
 
 
-def _replace(client: Any, credentials: Any) -> int | None:
-    """Sign with these from now on; the pause before the call is sent again, None where there is nothing to sign with.
+def _replace_credentials(client: Any, credentials: Any) -> int | None:
+    """Set the client's credentials; the pause before the call is repeated, or None without credentials.
 
-    A client has no public way to be given others; the provider's session factory sets those of a session alike.
+    botocore has no public way to replace a client's credentials; the provider's session factory does the same for a
+    session.
     """
     if credentials is None:
         return None

@@ -1,23 +1,23 @@
-"""What can go wrong with a job, drawn as a tree; what Airflow may retry is part of the type.
+"""The package's errors; the type decides whether Airflow retries the task.
 
 ::
 
     SageMakerJobError
     ├── RequestError *         a value of the request is wrong: found before anything is sent
-    ├── RequestRefused *       AWS said no to the request: the same request would be refused again
-    ├── JobMismatch *          a job or model of this name exists, but is not what was asked for
-    ├── SubmitFailed           AWS could not be reached or would not take the job now
+    ├── RequestRefused *       AWS refused the request and would refuse it again
+    ├── JobMismatch *          a job or model of this name exists, but differs from the request
+    ├── SubmitFailed           AWS could not be reached or does not accept the job now
     │   ├── QuotaExceeded      the account's quota is in use
     │   └── NotVisibleYet      AWS has the job or its model, and does not describe it yet
-    ├── JobFailed              the job failed for a reason that may pass: the next try submits attempt n+1
-    │   └── JobFailedForGood * the job failed for a reason that would make it fail again
-    ├── JobTimedOut            the task's own time was up and the job was stopped: the next try submits attempt n+1
-    │   └── JobRanTooLong *    the job ran for as long as it may: the same would take as long again
-    ├── JobStopped *           somebody stopped the job on AWS, on purpose
-    └── WaitInterrupted        waiting broke down while the job went on: the next try adopts it
+    ├── JobFailed              the job failed for a transient reason: the next try submits attempt n+1
+    │   └── JobFailedPermanently *  the job failed for a reason that would make it fail again
+    ├── JobTimedOut            the task timed out and the job was stopped: the next try submits attempt n+1
+    │   └── JobRanTooLong *    the job reached its time limit and would reach it again
+    ├── JobStopped *           a person stopped the job on AWS
+    └── WaitInterrupted        the wait failed while the job runs on: the next try adopts it
 
-\\* is an ``AirflowFailException`` too: Airflow fails the task at once, whatever ``retries`` says.
-All of them survive pickling: Airflow carries exceptions across processes.
+\\* is also an ``AirflowFailException``: Airflow fails the task at once, whatever ``retries`` says.
+All of them can be pickled: Airflow carries exceptions across processes.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class RequestError(SageMakerJobError, AirflowFailException):
 
 
 class RequestRefused(SageMakerJobError, AirflowFailException):
-    """AWS refused the request in a way that repeating it does not change."""
+    """AWS refused the request and would refuse it again."""
 
 
 class JobMismatch(SageMakerJobError, AirflowFailException):
@@ -61,7 +61,7 @@ class JobMismatch(SageMakerJobError, AirflowFailException):
 
 
 class SubmitFailed(SageMakerJobError):
-    """AWS could not be asked to run the job; trying again later may work."""
+    """AWS could not be reached or does not accept the job now; a later try may succeed."""
 
 
 class QuotaExceeded(SubmitFailed):
@@ -69,28 +69,28 @@ class QuotaExceeded(SubmitFailed):
 
 
 class NotVisibleYet(SubmitFailed):
-    """AWS has the job, or its model, and does not describe it yet: not every part of AWS knows it at once."""
+    """AWS has accepted the job or its model, but Describe does not return it yet (eventual consistency)."""
 
 
 class JobFailed(SageMakerJobError):
-    """The job ended as Failed for a reason that may pass."""
+    """The job ended as Failed for a transient reason."""
 
 
-class JobFailedForGood(JobFailed, AirflowFailException):
-    """The job ended as Failed for a reason that a second run would meet again."""
+class JobFailedPermanently(JobFailed, AirflowFailException):
+    """The job ended as Failed for a reason that would make it fail again."""
 
 
 class JobTimedOut(SageMakerJobError):
-    """The task's time to wait was up, and the job was stopped."""
+    """The task timed out, and the job was stopped."""
 
 
 class JobRanTooLong(JobTimedOut, AirflowFailException):
-    """The job ran for as long as its request or its task allows, and was stopped."""
+    """The job reached the time limit of its request or its task, and was stopped."""
 
 
 class JobStopped(SageMakerJobError, AirflowFailException):
-    """Somebody stopped the job on AWS: it is not started again against their will."""
+    """A person stopped the job on AWS: it is not started again automatically."""
 
 
 class WaitInterrupted(SageMakerJobError):
-    """The wait for the job broke down, the job itself did not: the next try finds it again."""
+    """The wait for the job failed while the job runs on: the next try adopts it."""

@@ -1,8 +1,7 @@
-"""What is left over: jobs that run and models that stay although their run is over. Pure decisions, no calls.
+"""Finds leftovers: jobs and models whose DAG run is over. Decides only, calls nothing.
 
-For what neither ``on_kill``, a timeout nor a teardown reaches: ``dagrun_timeout`` skips even teardowns, a run
-may be deleted, a database lost. Only what carries the tags of a run is ever judged: jobs of others are none
-of our business.
+Covers what ``on_kill``, timeouts and teardowns miss: ``dagrun_timeout`` skips teardowns, a run may be deleted, a
+database lost. Considers only resources that carry the tags of a run.
 """
 
 from __future__ import annotations
@@ -16,38 +15,38 @@ from typing import Any
 from sagemaker_jobs.kinds import JobKind
 
 DAG_TAG = "airflow:dag-id"
-#: Which run, as ``run_tag`` has it.
+#: The run, as the value that ``to_run_tag`` returns.
 RUN_TAG = "airflow:run"
-#: The run's id as people read it, as far as AWS takes it: nothing is decided by it.
+#: The run's id in readable form, as far as AWS accepts it; for people only.
 RUN_ID_TAG = "airflow:run-id"
 
 
 class Action(Enum):
-    """What to do about a leftover."""
+    """What to do with a leftover."""
 
     STOP = "stop"
     DELETE = "delete"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunTags:
-    """The keys of the two tags by which a resource names its run, and of the one by which people read which it is."""
+class RunTagKeys:
+    """Keys of the tags that identify a resource's run: DAG id, digest of the run id, and the readable run id."""
 
-    dag: str = DAG_TAG
-    run: str = RUN_TAG
-    run_id: str = RUN_ID_TAG
+    dag_key: str = DAG_TAG
+    run_key: str = RUN_TAG
+    run_id_key: str = RUN_ID_TAG
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
-    """A job or a model as List and ListTags tell of it.
+    """A job or a model, from AWS's List and ListTags.
 
     Attributes:
         name: its name.
         kind: processing or transform; None for a model.
         status: of a job; None for a model.
         created_at: epoch seconds.
-        tags: its tags; {} if they could not be read, which leaves it alone.
+        tags: its tags; {} if they could not be read: then it is never a leftover.
     """
 
     name: str
@@ -66,76 +65,84 @@ class Leftover:
     because: str
 
 
-def run_tag(run_id: str) -> str:
-    """A run's id as the value of ``RUN_TAG``: its digest, since a tag takes neither every character nor every length.
+def to_run_tag(run_id: str) -> str:
+    """The value of ``RUN_TAG`` for a run id: its digest, since tags limit both characters and length.
 
-    Half an id would name no run, and a live job would look left over.
+    A truncated id would match no run, and a live job would look like a leftover.
     """
     return hashlib.sha256(run_id.encode()).hexdigest()[:32]
 
 
-def leftovers(
+def find_leftovers(
     resources: Iterable[Resource],
     *,
     is_active: Callable[[str, str], bool],
     now: float,
     grace_seconds: float = 300.0,
-    keep_models_seconds: float = 3600.0,
-    tags: RunTags | None = None,
-    only_dags: Callable[[str], bool] = lambda _: True,
+    model_grace_seconds: float = 3600.0,
+    tag_keys: RunTagKeys | None = None,
+    is_own_dag: Callable[[str], bool] = lambda _: True,
 ) -> list[Leftover]:
-    """The resources whose run is over, each with what to do; in the order in which they came.
+    """The resources whose run is over, each with its action, in the order of ``resources``.
 
-    ``is_active(dag_id, tag)`` says whether the run with this tag is queued or running; it is asked once for each run. A
-    job in progress is stopped ``grace_seconds`` after its creation at the earliest, which a run that has just
-    been deleted leaves to its own teardown. A model is deleted ``keep_models_seconds`` after its creation,
-    but never while a job of the same run still runs: that job may read it. ``only_dags`` narrows to DAGs of
-    this Airflow, for an account that several share.
+    ``is_active(dag_id, tag)`` returns whether the run with this tag is queued or running; it is called once for each
+    run. A job in progress is stopped no earlier than ``grace_seconds`` after its creation, so that the teardown of a
+    run that was just deleted comes first. A model is deleted ``model_grace_seconds`` after its creation, but never
+    while a job of the same run still runs and may read it. ``is_own_dag`` selects the DAGs of this Airflow where
+    several share an account.
     """
-    tags = tags or RunTags()
-    ours = [each for each in resources if _run_of(each, tags) is not None and only_dags(each.tags[tags.dag])]
-    active: dict[tuple[str, str], bool] = {}
-    for each in ours:
-        run = each.tags[tags.dag], each.tags[tags.run]
-        if run not in active:
-            active[run] = is_active(*run)
-    busy = {_run_of(each, tags) for each in ours if each.status in {"InProgress", "Stopping"}}
+    tag_keys = tag_keys or RunTagKeys()
+    own_resources = [
+        each
+        for each in resources
+        if _read_run_tags(each, tag_keys) is not None and is_own_dag(each.tags[tag_keys.dag_key])
+    ]
+    active_by_run: dict[tuple[str, str], bool] = {}
+    for each in own_resources:
+        run = each.tags[tag_keys.dag_key], each.tags[tag_keys.run_key]
+        if run not in active_by_run:
+            active_by_run[run] = is_active(*run)
+    runs_with_jobs = {
+        _read_run_tags(each, tag_keys) for each in own_resources if each.status in {"InProgress", "Stopping"}
+    }
     found: list[Leftover] = []
-    for each in ours:
-        dag_id, tag = run = each.tags[tags.dag], each.tags[tags.run]
+    for each in own_resources:
+        dag_id, tag = run = each.tags[tag_keys.dag_key], each.tags[tag_keys.run_key]
         age = now - each.created_at
-        if active[run]:
+        if active_by_run[run]:
             continue
-        why = f"run {each.tags.get(tags.run_id) or tag} of {dag_id} is not active, and it is {age:.0f} s old"
+        why = f"run {each.tags.get(tag_keys.run_id_key) or tag} of {dag_id} is not active, and it is {age:.0f} s old"
         if each.kind is not None and each.status == "InProgress" and age >= grace_seconds:
             found.append(Leftover(each, Action.STOP, why))
-        elif each.kind is None and age >= keep_models_seconds and run not in busy:
+        elif each.kind is None and age >= model_grace_seconds and run not in runs_with_jobs:
             found.append(Leftover(each, Action.DELETE, why))
     return found
 
 
-def past_keeping(
-    prefixes: Mapping[str, tuple[str, str]],
-    newest: Mapping[str, float],
+def select_expired_prefixes(
+    runs_by_prefix: Mapping[str, tuple[str, str]],
+    newest_by_prefix: Mapping[str, float],
     *,
     is_active: Callable[[str, str], bool],
     now: float,
-    keep_seconds: float,
+    retention_seconds: float,
 ) -> list[str]:
-    """The run prefixes to delete: of runs that are not active, without an object newer than ``keep_seconds``.
+    """The run prefixes to delete: of runs that are not active, with no object newer than ``retention_seconds``.
 
-    ``prefixes`` has (dag_id, run_id) by prefix; ``newest`` the epoch seconds of a prefix's newest object. A
-    prefix of which no object is known is left alone.
+    ``runs_by_prefix`` has (dag_id, run_id) by prefix; ``newest_by_prefix`` the epoch seconds of a prefix's newest
+    object. A prefix without known objects is kept.
     """
     return [
         prefix
-        for prefix, run in prefixes.items()
-        if prefix in newest and now - newest[prefix] >= keep_seconds and not is_active(*run)
+        for prefix, run in runs_by_prefix.items()
+        if prefix in newest_by_prefix
+        and now - newest_by_prefix[prefix] >= retention_seconds
+        and not is_active(*run)
     ]
 
 
-def resource_of(kind: JobKind | None, summary: Mapping[str, Any], tags: Mapping[str, str]) -> Resource:
-    """A resource from an entry of AWS's List answer."""
+def build_resource(kind: JobKind | None, summary: Mapping[str, Any], tags: Mapping[str, str]) -> Resource:
+    """A resource from an entry of an AWS List response."""
     return Resource(
         name=summary["ModelName" if kind is None else kind.name_field],
         kind=kind,
@@ -145,6 +152,6 @@ def resource_of(kind: JobKind | None, summary: Mapping[str, Any], tags: Mapping[
     )
 
 
-def _run_of(resource: Resource, tags: RunTags) -> tuple[str, str] | None:
-    dag_id, run = resource.tags.get(tags.dag), resource.tags.get(tags.run)
+def _read_run_tags(resource: Resource, tag_keys: RunTagKeys) -> tuple[str, str] | None:
+    dag_id, run = resource.tags.get(tag_keys.dag_key), resource.tags.get(tag_keys.run_key)
     return (dag_id, run) if dag_id and run else None

@@ -1,4 +1,4 @@
-"""Describe and stop jobs, and say why one ended badly."""
+"""Describes and stops jobs, and reports why one failed."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from sagemaker_jobs.aws import call, client_of, says_absent
-from sagemaker_jobs.kinds import ENDED, JobKind
-from sagemaker_jobs.outcome import explain
-from sagemaker_jobs.tags import REPORTED_TAG, STOPPED_TAG, tags_of, try_to_tag
+from sagemaker_jobs.aws import call_with_retries, get_client, is_not_found_error
+from sagemaker_jobs.kinds import ENDED_STATUSES, JobKind
+from sagemaker_jobs.outcome import build_job_error
+from sagemaker_jobs.tags import REPORTED_TAG, STOPPED_TAG, read_tags, try_to_tag
 
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
@@ -23,16 +23,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One job as AWS describes it; ``attempt`` is None for a job that was only named, not specified.
+    """One job as AWS describes it; ``attempt`` is None for a job known by name only, without a JobSpec.
 
-    ``settled`` is the account of a Continuation that takes the work for done although the job failed.
+    ``resolution`` holds the details of a ``Resolved`` decision: the work is done although the job failed.
     """
 
     kind: JobKind
     name: str
     description: dict[str, Any]
     attempt: int | None = None
-    settled: dict[str, Any] | None = None
+    resolution: dict[str, Any] | None = None
 
     @property
     def status(self) -> str:
@@ -45,30 +45,30 @@ class Job:
         return str(self.description[self.kind.arn_field])
 
     @property
-    def ended(self) -> bool:
-        """Whether nothing runs or is billed any more."""
-        return self.status in ENDED
+    def has_ended(self) -> bool:
+        """Whether the job no longer runs and is no longer billed."""
+        return self.status in ENDED_STATUSES
 
 
 def describe_job(hook: SageMakerHook, kind: JobKind, name: str, *, attempt: int | None = None) -> Job | None:
-    """The job named ``name``, or None where AWS knows none.
+    """The job ``name``, or None if AWS has none.
 
-    Survives throttling, 5xx and broken connections.
+    Retries throttling, 5xx and broken connections.
     """
     try:
-        found = call(getattr(client_of(hook), kind.describe), {kind.name_field: name})
+        found = call_with_retries(getattr(get_client(hook), kind.describe_method), {kind.name_field: name})
     except ClientError as error:
-        if says_absent(error):
+        if is_not_found_error(error):
             return None
         raise
     return Job(kind=kind, name=name, description=found, attempt=attempt)
 
 
 def stop_job(hook: SageMakerHook, kind: JobKind, name: str, *, because: str) -> bool:
-    """Stop the job if it runs, after tagging it with ``because``; whether it ran.
+    """Tag the job with ``because`` and stop it; whether it was running.
 
-    The tag tells this stop from one by a person, which is respected. Idempotent, and a job that ended
-    meanwhile is fine. One that Describe does not know is stopped all the same: AWS may have taken it a moment ago.
+    The tag distinguishes this stop from one by a person, after which no attempt is started. Idempotent; a job that has
+    ended is no error. A job that Describe does not find is stopped too: AWS may have accepted it a moment ago.
     """
     found = describe_job(hook, kind, name)
     if found is not None and found.status != "InProgress":
@@ -76,26 +76,30 @@ def stop_job(hook: SageMakerHook, kind: JobKind, name: str, *, because: str) -> 
     if found is not None:
         try_to_tag(hook, found.arn, {STOPPED_TAG: because})
     try:
-        call(getattr(client_of(hook), kind.stop), {kind.name_field: name})
+        call_with_retries(getattr(get_client(hook), kind.stop_method), {kind.name_field: name})
     except ClientError as error:
-        if not says_absent(error):
+        if not is_not_found_error(error):
             raise
-        log.info("%s %s is not there, or has ended: %s", kind.noun.capitalize(), name, error)
+        log.info("%s %s does not exist or has ended: %s", kind.noun.capitalize(), name, error)
         return False
     log.warning("Stopped %s %s: %s.", kind.noun, name, because)
     return True
 
 
-def failure_of(
+def report_failure(
     hook: SageMakerHook, job: Job, tags: dict[str, str] | None = None, *, because: str = ""
 ) -> SageMakerJobError:
-    """The exception for a job that ended badly; also marks the job as reported, see ``ensure_job``.
+    """The exception for a job that failed or was stopped; also tags the job as reported, see ``ensure_job``.
 
-    ``tags`` are what is known of the job's tags although AWS may not have taken them; ``because`` is said
-    first.
+    ``tags`` are added to those that AWS lists, in case adding them failed; ``because`` is the message's first line.
     """
-    error = explain(
-        hook, job.kind, job.name, job.description, {**tags_of(hook, job.arn), **(tags or {})}, because=because
+    error = build_job_error(
+        hook,
+        job.kind,
+        job.name,
+        job.description,
+        {**read_tags(hook, job.arn), **(tags or {})},
+        because=because,
     )
     try_to_tag(hook, job.arn, {REPORTED_TAG: "true"})
     return error

@@ -1,10 +1,10 @@
-"""OpenLineage: which data a job read and wrote, told by the task that saw the job's end.
+"""OpenLineage: reports the data that a job read and wrote, from the task that waited for it.
 
-The provider's operators tell it when they return, which is at submission unless they wait, and from attributes that
-they may not have; its sensors tell nothing. Here it is told by whoever waited. Names are OpenLineage's for S3: the
-bucket as namespace, the key as name, without a trailing slash, as others name folders.
+The provider's operators report it when they return, which is at submission unless they wait, and from attributes that
+may be missing; its sensors report nothing. Names follow OpenLineage's convention for S3: the bucket as namespace, the
+key as name, folders without a trailing slash.
 
-OpenLineage's classes are imported when it asks: the package needs none of them.
+OpenLineage's classes are imported only when OpenLineage calls, so the package does not depend on it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sagemaker_jobs.aws import call, client_of, sibling
-from sagemaker_jobs.ensuring import attempts_of
+from sagemaker_jobs.aws import build_sibling_hook, call_with_retries, get_client
+from sagemaker_jobs.ensuring import list_attempts
 from sagemaker_jobs.kinds import PROCESSING
-from sagemaker_jobs.resuming import can_resume, chain_of
+from sagemaker_jobs.resuming import can_resume, select_resume_chain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,11 +37,11 @@ _MANIFEST_HEAD = re.compile(r'\s*\[\s*\{\s*"prefix"\s*:\s*("(?:[^"\\]|\\.)*")')
 _HEAD_BYTES = 4096
 
 
-def lineage_of(hook: SageMakerHook, job: Job | None, spec: JobSpec | None, *, completed: bool) -> Any:
+def build_lineage(hook: SageMakerHook, job: Job | None, spec: JobSpec | None, *, completed: bool) -> Any:
     """An ``OperatorLineage``: inputs, outputs if the job completed, and the job's ARN as a run facet.
 
-    Empty without a job: a task that only submits has read and written nothing yet. What AWS does not tell is left out,
-    with a line in the log, since lineage is no reason for a task to fail.
+    Empty without a job: a task that only submits has read and written nothing yet. What AWS does not return is
+    omitted and logged: lineage never fails a task.
     """
     from airflow.providers.common.compat.openlineage.facet import Dataset, ExternalQueryRunFacet
     from airflow.providers.openlineage.extractors import (  # type: ignore[import-not-found,unused-ignore]
@@ -56,52 +56,54 @@ def lineage_of(hook: SageMakerHook, job: Job | None, spec: JobSpec | None, *, co
         return [Dataset(namespace=f"s3://{bucket}", name=key.rstrip("/") or "/") for bucket, key in places]
 
     return OperatorLineage(
-        inputs=datasets(inputs_of(hook, job, spec)),
-        outputs=datasets(iter(outputs_of(hook, job, spec))) if completed else [],
-        # OpenLineage adds the error by itself; its message has AWS's reason.
+        inputs=datasets(list_input_uris(hook, job, spec)),
+        outputs=datasets(iter(list_output_uris(hook, job, spec))) if completed else [],
+        # OpenLineage adds the error itself; its message has AWS's reason.
         run_facets={"externalQuery": ExternalQueryRunFacet(externalQueryId=job.arn, source="aws.sagemaker")},
     )
 
 
-def inputs_of(hook: SageMakerHook, job: Job, spec: JobSpec | None) -> Iterator[str]:
-    """URIs of what the job read: its data, and its model's artefacts, of every container.
+def list_input_uris(hook: SageMakerHook, job: Job, spec: JobSpec | None) -> Iterator[str]:
+    """URIs that the job read: its input data, and the model artifacts of every container.
 
-    A resumed transform read what was asked for in the first place, part of it in another attempt.
+    For a resumed transform the input of the original request, part of which an earlier attempt read.
     """
-    asked = job.description if spec is None else spec.request_for(job.attempt or 1)
+    request = job.description if spec is None else spec.build_request(job.attempt or 1)
     if job.kind is PROCESSING:
-        for each in asked.get("ProcessingInputs", []):
+        for each in request.get("ProcessingInputs", []):
             # An input may be an Athena or Redshift query instead.
             if "S3Input" in each:
-                yield _data(hook, each["S3Input"]["S3DataType"], each["S3Input"]["S3Uri"])
+                yield _resolve_manifest(hook, each["S3Input"]["S3DataType"], each["S3Input"]["S3Uri"])
         return
-    source = asked["TransformInput"]["DataSource"].get("S3DataSource")
+    source = request["TransformInput"]["DataSource"].get("S3DataSource")
     if source is not None:
-        yield _data(hook, source["S3DataType"], source["S3Uri"])
-    model = spec.model if spec is not None and spec.model is not None else _described_model(hook, job)
-    yield from artefacts_of(hook, model)
+        yield _resolve_manifest(hook, source["S3DataType"], source["S3Uri"])
+    model = spec.model if spec is not None and spec.model is not None else _describe_model(hook, job)
+    yield from list_model_artifact_uris(hook, model)
 
 
-def outputs_of(hook: SageMakerHook, job: Job, spec: JobSpec | None) -> list[str]:
-    """URIs below which the job wrote, with those of the attempts that it continued."""
+def list_output_uris(hook: SageMakerHook, job: Job, spec: JobSpec | None) -> list[str]:
+    """Output URIs of the job and of the attempts that it resumed."""
     jobs = [job]
     if spec is not None and can_resume(spec) and (job.attempt or 1) > 1:
-        attempts = [each for each in attempts_of(hook, spec) if (each.attempt or 0) < (job.attempt or 1)]
-        jobs = chain_of(spec, [*attempts, job]) or jobs
-    return [uri for each in jobs for uri in each.kind.output_uris(each.description)]
+        attempts = [each for each in list_attempts(hook, spec) if (each.attempt or 0) < (job.attempt or 1)]
+        jobs = select_resume_chain(spec, [*attempts, job]) or jobs
+    return [uri for each in jobs for uri in each.kind.list_output_uris(each.description)]
 
 
-def artefacts_of(hook: SageMakerHook, model: Mapping[str, Any]) -> Iterator[str]:
-    """URIs of the artefacts that the containers of a model load: their own, or their model package's."""
+def list_model_artifact_uris(hook: SageMakerHook, model: Mapping[str, Any]) -> Iterator[str]:
+    """URIs of the artifacts that a model's containers load: their own, or their model package's."""
     containers = model.get("Containers") or [model.get("PrimaryContainer", {})]
     for container in containers:
         if "ModelPackageName" in container:
-            found = _asked(hook, "describe_model_package", ModelPackageName=container["ModelPackageName"])
-            yield from _urls(found.get("InferenceSpecification", {}).get("Containers", []))
-        yield from _urls([container])
+            found = _describe_or_empty(
+                hook, "describe_model_package", ModelPackageName=container["ModelPackageName"]
+            )
+            yield from _list_artifact_uris(found.get("InferenceSpecification", {}).get("Containers", []))
+        yield from _list_artifact_uris([container])
 
 
-def _urls(containers: list[dict[str, Any]]) -> Iterator[str]:
+def _list_artifact_uris(containers: list[dict[str, Any]]) -> Iterator[str]:
     for container in containers:
         sources = (
             container.get("ModelDataUrl"),
@@ -110,32 +112,34 @@ def _urls(containers: list[dict[str, Any]]) -> Iterator[str]:
         yield from (each for each in sources if each)
 
 
-def _described_model(hook: SageMakerHook, job: Job) -> dict[str, Any]:
-    return _asked(hook, "describe_model", ModelName=job.description["ModelName"])
+def _describe_model(hook: SageMakerHook, job: Job) -> dict[str, Any]:
+    return _describe_or_empty(hook, "describe_model", ModelName=job.description["ModelName"])
 
 
-def _asked(hook: SageMakerHook, operation: str, **arguments: Any) -> dict[str, Any]:
+def _describe_or_empty(hook: SageMakerHook, operation: str, **arguments: Any) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = call(
-            getattr(client_of(hook), operation), arguments, patience=_PATIENCE_SECONDS
+        found: dict[str, Any] = call_with_retries(
+            getattr(get_client(hook), operation), arguments, retry_seconds=_PATIENCE_SECONDS
         )
     except (ClientError, BotoCoreError, OSError) as error:
-        log.warning("Lineage lacks the model's artefacts: %s", error)
+        log.warning("Lineage lacks the model's artifacts: %s", error)
         return {}
     return found
 
 
-def _data(hook: SageMakerHook, data_type: str, uri: str) -> str:
-    """``uri``, or where it is a manifest the prefix of what the manifest lists, which is what others know."""
+def _resolve_manifest(hook: SageMakerHook, data_type: str, uri: str) -> str:
+    """``uri``; for a manifest the prefix of the objects that it lists, which other jobs' lineage names too."""
     if data_type != "ManifestFile":
         return uri
     bucket, key = S3Hook.parse_s3_url(uri)
     wanted = {"Bucket": bucket, "Key": key, "Range": f"bytes=0-{_HEAD_BYTES - 1}"}
     try:
-        answer = call(client_of(sibling(S3Hook, hook)).get_object, wanted, patience=_PATIENCE_SECONDS)
+        answer = call_with_retries(
+            get_client(build_sibling_hook(S3Hook, hook)).get_object, wanted, retry_seconds=_PATIENCE_SECONDS
+        )
         head = answer["Body"].read().decode("utf-8", "replace")
     except (ClientError, BotoCoreError, OSError) as error:
-        log.warning("Lineage names the manifest %s, as it cannot be read: %s", uri, error)
+        log.warning("Cannot read the manifest %s, so lineage names the manifest itself: %s", uri, error)
         return uri
     found = _MANIFEST_HEAD.match(head)
     return str(json.loads(found[1])) if found else uri

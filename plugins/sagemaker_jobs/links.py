@@ -30,7 +30,7 @@ class SageMakerJobLogsLink(BaseAwsLink):
     )
 
     def format_link(self, **kwargs: Any) -> str:
-        """The URL; the console writes a log group as doubly quoted text with ``$`` for ``%``."""
+        """The URL; the console expects the log group quoted twice, with ``$`` in place of ``%``."""
         if not {"log_group", "job_name"} <= kwargs.keys():
             return ""
         kwargs["log_group"] = _console_quote(kwargs["log_group"])
@@ -39,8 +39,8 @@ class SageMakerJobLogsLink(BaseAwsLink):
         return super().format_link(**kwargs)
 
 
-def links_of(kind: JobKind) -> tuple[BaseAwsLink, ...]:
-    """The links that a task of this kind carries."""
+def build_links(kind: JobKind) -> tuple[BaseAwsLink, ...]:
+    """The extra links of a task of this kind."""
     return (
         SageMakerProcessingJobLink() if kind is PROCESSING else SageMakerTransformJobLink(),
         SageMakerJobLogsLink(),
@@ -48,9 +48,9 @@ def links_of(kind: JobKind) -> tuple[BaseAwsLink, ...]:
 
 
 def persist_links(context: Any, operator: Any, hook: Any, kind: JobKind, job_name: str) -> None:
-    """Store what the links need, so that they work while the task still waits."""
+    """Store the links' values in XCom, so that they work while the task still waits."""
     where = {"region_name": hook.conn_region_name, "aws_partition": hook.conn_partition}
-    job_link, logs_link = links_of(kind)
+    job_link, logs_link = build_links(kind)
     job_link.persist(context=context, operator=operator, job_name=quote(job_name, safe=""), **where)
     logs_link.persist(
         context=context, operator=operator, job_name=job_name, log_group=kind.log_group, **where

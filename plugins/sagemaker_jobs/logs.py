@@ -1,4 +1,4 @@
-"""The last lines that a job's containers wrote to CloudWatch Logs."""
+"""Reads the last lines that a job's containers wrote to CloudWatch Logs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.hooks.logs import AwsLogsHook
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sagemaker_jobs.aws import call, client_of, error_code, sibling
+from sagemaker_jobs.aws import build_sibling_hook, call_with_retries, get_client, get_error_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from sagemaker_jobs.kinds import JobKind
 
 TAIL_LINES = 50
-SHOWN_STREAMS = 20  # of a hundred instances that fail alike, twenty tell as much
-READ_STREAMS = 100
+MAX_SHOWN_STREAMS = 20  # of a hundred instances that fail alike, twenty are enough
+MAX_READ_STREAMS = 100
 _PATIENCE_SECONDS = 20.0
 
 
@@ -29,51 +29,53 @@ def tail_logs(
 ) -> dict[str, list[str]]:
     """The last ``lines`` lines of each of the job's log streams, by stream name, in order of name.
 
-    Of more than ``SHOWN_STREAMS`` those that end differently come before those that end as another one does, and an
-    entry says what was left out. {} when the job wrote nothing. A role that may not read logs gets one entry that says
-    so: a missing permission must not hide why the job failed.
+    Of more than ``MAX_SHOWN_STREAMS`` streams, those with different last lines come first, and an entry lists the
+    streams that are not shown. {} if the job logged nothing. Without permission to read logs, one entry says so: a
+    missing permission must not hide why the job failed.
     """
-    client = client_of(sibling(AwsLogsHook, hook))
+    client = get_client(build_sibling_hook(AwsLogsHook, hook))
     tails: dict[str, list[str]] = {}
     try:
-        streams = sorted(itertools.islice(_streams(client, kind.log_group, f"{job_name}/"), READ_STREAMS + 1))
-        for stream in streams[:READ_STREAMS]:
+        streams = sorted(
+            itertools.islice(_list_streams(client, kind.log_group, f"{job_name}/"), MAX_READ_STREAMS + 1)
+        )
+        for stream in streams[:MAX_READ_STREAMS]:
             where = {"logGroupName": kind.log_group, "logStreamName": stream}
             wanted = {**where, "limit": lines, "startFromHead": False}
-            events = call(client.get_log_events, wanted, patience=_PATIENCE_SECONDS)
+            events = call_with_retries(client.get_log_events, wanted, retry_seconds=_PATIENCE_SECONDS)
             tails[stream] = [event["message"].rstrip("\n") for event in events.get("events", [])][-lines:]
     except ClientError as error:
-        if error_code(error) != "ResourceNotFoundException":
+        if get_error_code(error) != "ResourceNotFoundException":
             tails["(logs)"] = [f"could not be read from {kind.log_group}: {error}"]
     except (BotoCoreError, OSError) as error:
         tails["(logs)"] = [f"could not be read from {kind.log_group}: {error}"]
     else:
-        if len(streams) > READ_STREAMS:
-            tails["(more streams)"] = [f"were not read: the job has more than {READ_STREAMS}"]
-    return _most_telling(tails)
+        if len(streams) > MAX_READ_STREAMS:
+            tails["(more streams)"] = [f"were not read: the job has more than {MAX_READ_STREAMS}"]
+    return _select_distinct_tails(tails)
 
 
-def _streams(client: Any, group: str, prefix: str) -> Iterator[str]:
+def _list_streams(client: Any, group: str, prefix: str) -> Iterator[str]:
     wanted: dict[str, Any] = {"logGroupName": group, "logStreamNamePrefix": prefix, "limit": 50}
     while True:
-        page = call(client.describe_log_streams, wanted, patience=_PATIENCE_SECONDS)
+        page = call_with_retries(client.describe_log_streams, wanted, retry_seconds=_PATIENCE_SECONDS)
         yield from (stream["logStreamName"] for stream in page.get("logStreams", []))
         if not page.get("nextToken"):
             return
         wanted["nextToken"] = page["nextToken"]
 
 
-def _most_telling(tails: dict[str, list[str]]) -> dict[str, list[str]]:
-    """At most ``SHOWN_STREAMS`` of ``tails``, one of each way to end first, and which ones are not shown."""
-    if len(tails) <= SHOWN_STREAMS:
+def _select_distinct_tails(tails: dict[str, list[str]]) -> dict[str, list[str]]:
+    """At most ``MAX_SHOWN_STREAMS`` of ``tails``, one for each distinct last line first, and the names of the rest."""
+    if len(tails) <= MAX_SHOWN_STREAMS:
         return tails
     ends: dict[str, list[str]] = {}
     for stream, tail in tails.items():
-        # Instances that fail alike differ in times, hosts and process ids.
+        # Last lines of the same failure differ in times, hosts and process ids.
         ends.setdefault(re.sub(r"\d+", "0", tail[-1]) if tail else "", []).append(stream)
     first = [streams[0] for streams in ends.values()]
     rest = [stream for streams in ends.values() for stream in streams[1:]]
-    shown = set([*first, *rest][:SHOWN_STREAMS])
+    shown = set([*first, *rest][:MAX_SHOWN_STREAMS])
     left_out = [stream for stream in tails if stream not in shown]
     return {
         **{stream: tail for stream, tail in tails.items() if stream in shown},

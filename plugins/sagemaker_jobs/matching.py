@@ -1,4 +1,4 @@
-"""Whether a job or model that exists is the one that was asked for."""
+"""Compares an existing job or model with the request for it."""
 
 from __future__ import annotations
 
@@ -14,52 +14,57 @@ _NOT_DESCRIBED = frozenset({"Tags"})
 _MISSING = "nothing"
 
 
-def differences(wanted: Any, found: Any, path: str = "") -> list[str]:
-    """Where ``found`` is not what ``wanted`` says, as sentences; what only AWS filled in does not count.
+def find_differences(wanted: Any, found: Any, path: str = "") -> list[str]:
+    """The fields of ``wanted`` that differ in ``found``, a sentence each; fields that only AWS filled in do not count.
 
-    An empty text, list or dict that was sent equals one that Describe leaves out.
+    An empty text, list or dict in the request equals a field that Describe leaves out.
     """
     if isinstance(wanted, dict) and isinstance(found, dict):
         return [
             line
             for key in wanted
-            for line in differences(wanted[key], found.get(key, _MISSING), f"{path}.{key}" if path else key)
+            for line in find_differences(
+                wanted[key], found.get(key, _MISSING), f"{path}.{key}" if path else key
+            )
         ]
     if isinstance(wanted, list | tuple) and isinstance(found, list | tuple) and len(wanted) == len(found):
         return [
             line
             for index, pair in enumerate(zip(wanted, found, strict=True))
-            for line in differences(*pair, f"{path}[{index}]")
+            for line in find_differences(*pair, f"{path}[{index}]")
         ]
     if wanted == found or (found == _MISSING and wanted in ("", [], {}, None)):
         return []
-    return [f"{path} is {found!r}, asked for was {wanted!r}"]
+    return [f"{path} is {found!r}, requested was {wanted!r}"]
 
 
-def job_differences(spec: JobSpec, job: Job) -> list[str]:
-    """Where ``job`` is not attempt ``job.attempt`` of ``spec``, as sentences; [] if it is.
+def find_job_differences(spec: JobSpec, job: Job) -> list[str]:
+    """The differences between ``job`` and attempt ``job.attempt`` of ``spec``, a sentence each; [] if there are none.
 
-    An attempt after the first may run on another instance type of the spec's list and, where the spec lets a
-    transform resume, on a manifest of what was left and no more instances than that has objects.
+    An attempt after the first may use another instance type of the spec's list. If the spec allows a transform to
+    resume, it may also read a manifest of the remaining objects, on no more instances than requested.
     """
     attempt = job.attempt or 1
-    wanted = {key: value for key, value in spec.request_for(attempt).items() if key not in _NOT_DESCRIBED}
+    wanted = {key: value for key, value in spec.build_request(attempt).items() if key not in _NOT_DESCRIBED}
     if attempt > 1:
-        found_type = spec.kind.resources(job.description).get("InstanceType")
+        found_type = spec.kind.get_cluster_config(job.description).get("InstanceType")
         if found_type in spec.instance_types:
-            spec.kind.resources(wanted)["InstanceType"] = found_type
+            spec.kind.get_cluster_config(wanted)["InstanceType"] = found_type
         source = job.description.get("TransformInput", {}).get("DataSource", {})
         if spec.resume and source.get("S3DataSource", {}).get("S3DataType") == "ManifestFile":
             wanted["TransformInput"]["DataSource"] = source
-            resources, found = spec.kind.resources(wanted), spec.kind.resources(job.description)
+            resources, found = (
+                spec.kind.get_cluster_config(wanted),
+                spec.kind.get_cluster_config(job.description),
+            )
             if int(found.get("InstanceCount", 0)) <= int(resources["InstanceCount"]):
                 resources["InstanceCount"] = found.get("InstanceCount")
-    return differences(wanted, job.description)
+    return find_differences(wanted, job.description)
 
 
 def check_job(spec: JobSpec, job: Job) -> None:
-    """Raise JobMismatch unless ``job`` is attempt ``job.attempt`` of ``spec``; see ``job_differences``."""
-    found_differences = job_differences(spec, job)
+    """Raise JobMismatch unless ``job`` is attempt ``job.attempt`` of ``spec``; see ``find_job_differences``."""
+    found_differences = find_job_differences(spec, job)
     if found_differences:
         raise JobMismatch(
             f"{spec.kind.noun} {job.name} exists ({job.status}) but is not what this task asks for, so it is "
@@ -75,9 +80,9 @@ def check_model(request: dict[str, Any], found: dict[str, Any]) -> None:
     wanted = {key: value for key, value in request.items() if key not in _NOT_DESCRIBED}
     package = wanted.get("PrimaryContainer", {}).get("ModelPackageName")
     if package is not None and "PrimaryContainer" not in found and found.get("Containers"):
-        # A package of several containers is unfolded by AWS; each of them names it.
+        # AWS expands a package of several containers; each of them names the package.
         found = {**found, "PrimaryContainer": found["Containers"][0]}
-    found_differences = differences(wanted, found)
+    found_differences = find_differences(wanted, found)
     if found_differences:
         raise JobMismatch(
             f"model {request['ModelName']} exists but differs from the request, so it is not used: "

@@ -1,4 +1,4 @@
-"""Operators that submit a job once, whatever happens to the task that submits it."""
+"""Operators that submit a SageMaker job exactly once, even if the task is killed or retried."""
 
 from __future__ import annotations
 
@@ -13,44 +13,43 @@ from airflow.providers.amazon.aws.operators.sagemaker import (
     SageMakerTransformOperator,
 )
 
-from sagemaker_jobs.aws import call, client_of, json_safe
+from sagemaker_jobs.aws import call_with_retries, get_client, to_json_safe
 from sagemaker_jobs.casting import cast_to_shape
 from sagemaker_jobs.ensuring import stop_attempts
 from sagemaker_jobs.errors import RequestError
 from sagemaker_jobs.jobs import Job, stop_job
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM, JobKind
-from sagemaker_jobs.links import links_of, persist_links
+from sagemaker_jobs.links import build_links, persist_links
 from sagemaker_jobs.output_files import read_output_files
-from sagemaker_jobs.spec import JobSpec, safe_name
-from sagemaker_jobs.waiting import KILLED, TEMPLATE_FIELDS, Trouble, WaitsForJob
+from sagemaker_jobs.spec import JobSpec, to_safe_name
+from sagemaker_jobs.waiting import TASK_KILLED, WAIT_TEMPLATE_FIELDS, JobWaitMixin, SubmitRetryState
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 SPEC_KEY = "spec"
-REPLACED = "its task was cleared, and another job takes its place"
-#: Template fields beyond the provider's and those of ``WaitsForJob``.
-OWN_TEMPLATE_FIELDS = ("instance_types", "replaces")
-_EXISTING = ("adopt", "timestamp", "fail")
+JOB_REPLACED = "its task was cleared, and another job replaces it"
+#: Template fields beyond the provider's and those of ``JobWaitMixin``.
+OPERATOR_TEMPLATE_FIELDS = ("instance_types", "replaces")
+_EXISTING_ACTIONS = ("adopt", "timestamp", "fail")
 
 
-class JobOperator(WaitsForJob):
-    """What both operators share: cast, find or create the job, push its description and its spec, or wait.
+class JobOperator(JobWaitMixin):
+    """Base of both operators: casts the config, finds or creates the job, pushes its description and spec, or waits.
 
-    Arguments beyond the provider's: those of ``WaitsForJob``, and
+    Arguments beyond the provider's: those of ``JobWaitMixin``, and
 
-    :param max_job_attempts: jobs that may be started by themselves.
-    :param instance_types: types to try, in order, after one had no capacity; a text holds them parted by blanks
-        (templated).
-    :param resume: whether a failed transform is continued from the objects that have no output yet.
-    :param replaces: base names, parted by blanks, of jobs whose place this one takes, such as those of before a clear
-        of the task: what still runs of them is stopped first (templated).
+    :param max_job_attempts: the most jobs that may be started automatically.
+    :param instance_types: instance types to try, in order, after one had no capacity; a list or a string separated by
+        blanks (templated).
+    :param resume: whether a failed transform is resumed with the objects that have no output yet.
+    :param replaces: base names, separated by blanks, of jobs that this one replaces, such as those from before a clear
+        of the task: those still running are stopped first (templated).
 
-    What differs from the provider's: the name in ``config`` is a base name, to which the attempt is appended;
-    the text ``{job_name}`` anywhere in the request becomes the job's final name; ``wait_for_completion`` is
-    off by default and always defers; ``action_if_job_exists`` knows "adopt", the default.
-    ``check_if_*_exists`` and ``deferrable`` are accepted and make no difference, since looking first and
-    deferring are what these operators do.
+    Differences from the provider's: the name in ``config`` is a base name, to which the attempt is appended; the text
+    ``{job_name}`` anywhere in the request becomes the job's final name; ``wait_for_completion`` is off by default and
+    always defers; ``action_if_job_exists`` also accepts "adopt", the default. ``check_if_*_exists`` and ``deferrable``
+    are accepted and ignored: these operators always look for the job first, and always defer.
     """
 
     overwrite_rtif_after_execution = True
@@ -60,7 +59,7 @@ class JobOperator(WaitsForJob):
     _spec: JobSpec | None = None
     _killed: bool = False
 
-    if TYPE_CHECKING:  # of the provider's operator beside which this mixin stands
+    if TYPE_CHECKING:  # defined by the provider's operator, the other base class
 
         def expand_role(self) -> None: ...
 
@@ -81,7 +80,7 @@ class JobOperator(WaitsForJob):
         instance_types: Sequence[str] | str = (),
         resume: bool = False,
         replaces: str = "",
-        stop_after_seconds: float | str | None = None,
+        max_runtime_seconds: float | str | None = None,
         max_poll_seconds: float | None = None,
         **kwargs: Any,
     ) -> None:
@@ -90,19 +89,18 @@ class JobOperator(WaitsForJob):
             raise RequestError(f"max_job_attempts is {max_job_attempts}; allowed is 1 or more.")
         if resume and self.job_kind is not TRANSFORM:
             raise RequestError(
-                "resume is True; allowed for a transform only: its objects are done one by one."
+                "resume is True; allowed for a transform only, whose objects are processed one by one."
             )
-        # The provider's limits on waiting, where they are given: so many seconds, or so many looks of so many
-        # seconds.
-        looked = None if max_attempts is None else max_attempts * check_interval
-        limits = (stop_after_seconds, max_ingestion_time, looked)
+        # The provider's limits on waiting, if given: max_ingestion_time, or max_attempts times check_interval.
+        attempts_seconds = None if max_attempts is None else max_attempts * check_interval
+        limits = (max_runtime_seconds, max_ingestion_time, attempts_seconds)
         super().__init__(
             wait_for_completion=wait_for_completion,
             check_interval=check_interval,
             max_attempts=max_attempts,
             max_ingestion_time=max_ingestion_time,
             deferrable=deferrable,
-            stop_after_seconds=next((limit for limit in limits if limit is not None), None),
+            max_runtime_seconds=next((limit for limit in limits if limit is not None), None),
             max_poll_seconds=check_interval if max_poll_seconds is None else max_poll_seconds,
             **kwargs,
         )
@@ -112,45 +110,47 @@ class JobOperator(WaitsForJob):
         self.resume = resume
         self.replaces = replaces
 
-    def job_request(self) -> dict[str, Any]:
-        """The part of ``config`` that is the Create…Job request."""
+    def get_job_request(self) -> dict[str, Any]:
+        """The Create…Job request in ``config``."""
         raise NotImplementedError
 
-    def model_request(self) -> dict[str, Any] | None:
-        """The part of ``config`` that is a CreateModel request, if there is one."""
+    def get_model_request(self) -> dict[str, Any] | None:
+        """The CreateModel request in ``config``; None if there is none."""
         return None
 
-    def with_requests(self, job: dict[str, Any], model: dict[str, Any] | None) -> dict[str, Any]:
-        """``config`` with these requests in it."""
+    def build_config(
+        self, job_request: dict[str, Any], model_request: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        """A ``config`` with these requests."""
         raise NotImplementedError
 
-    def account_of(self, job: Job) -> dict[str, Any]:
-        """The XCom of the provider's operator for this job, JSON-safe."""
+    def build_xcom_value(self, job: Job) -> dict[str, Any]:
+        """The value that the provider's operator returns for this job, JSON-safe."""
         raise NotImplementedError
 
     def execute(self, context: Context) -> Any:
-        """Submit the job, or find it submitted; then return its account, or wait for it."""
+        """Submit or adopt the job; then return its description, or wait for it."""
         self._ti = context["ti"]
         self.preprocess_config()
         spec = self._spec = self._make_spec()
-        # Before the job exists, so that whoever has to find it again can.
+        # Pushed before the job exists, so that a later try can find the job.
         context["ti"].xcom_push(key=SPEC_KEY, value=spec.to_dict())
-        for name in _words(self.replaces):
-            stop_attempts(self.hook, dataclasses.replace(spec, base_name=name), because=REPLACED)
-        return self.begin(context, spec)
+        for name in _split_names(self.replaces):
+            stop_attempts(self.hook, dataclasses.replace(spec, base_name=name), because=JOB_REPLACED)
+        return self.submit_or_adopt(context, spec)
 
-    def take(self, context: Context, job: Job, trouble: Trouble | None) -> Any:
-        """Show what was sent, and wait or return."""
+    def on_submitted(self, context: Context, job: Job, submit_retry: SubmitRetryState | None) -> Any:
+        """Wait for the job, or return its description."""
         if self._killed:
-            stop_job(self.hook, self.job_kind, job.name, because=KILLED)
+            stop_job(self.hook, self.job_kind, job.name, because=TASK_KILLED)
         if self.wait_for_completion:
-            return self.wait_for(context, job, trouble)
+            return self.wait_for_job(context, job, submit_retry)
         persist_links(context, self, self.hook, self.job_kind, job.name)
-        return self.job_done(context, job)
+        return self.on_completed(context, job)
 
     def on_kill(self) -> None:
-        """Stop what this task has submitted, or is about to, unless another try of it has taken over."""
-        if self.job_in_hand is None:
+        """Stop the job that this task has submitted or is submitting, unless another try has taken over."""
+        if self.current_job_name is None:
             self._killed = self._is_job_unwanted()
         else:
             super().on_kill()
@@ -158,29 +158,29 @@ class JobOperator(WaitsForJob):
     def preprocess_config(self) -> None:
         """Cast numbers, run S3Operations, expand the role's name.
 
-        Casting comes first: it costs nothing to fail.
+        Casting comes first: a failure there has no side effects.
         """
-        model = self.model_request()
-        self.config = self.with_requests(
-            cast_to_shape(self.job_request(), self._input_shape(self.job_kind.operation)),
+        model = self.get_model_request()
+        self.config = self.build_config(
+            cast_to_shape(self.get_job_request(), self._input_shape(self.job_kind.create_operation)),
             None if model is None else cast_to_shape(model, self._input_shape("CreateModel"), "Model"),
         )
         if "S3Operations" in self.config:
-            client_of(self.hook.s3_hook)
+            get_client(self.hook.s3_hook)
         self.hook.configure_s3_resources(self.config)
         self.expand_role()
-        self.log.info("The request is:\n%s", json.dumps(json_safe(self.config), sort_keys=True, indent=2))
+        self.log.info("The request is:\n%s", json.dumps(to_json_safe(self.config), sort_keys=True, indent=2))
 
-    def job_done(self, context: Context, job: Job) -> Any:
-        """The provider's XCom, with the spec; the final request goes where "Rendered Templates" shows it."""
-        spec = self.spec_in_use(context)
-        shape = self._input_shape(self.job_kind.operation)
-        sent = {key: json_safe(value) for key, value in job.description.items() if key in shape.members}
-        self.config = self.with_requests(sent, None if spec is None else spec.model)
-        return {**self.account_of(job), SPEC_KEY: None if spec is None else spec.to_dict()}
+    def on_completed(self, context: Context, job: Job) -> Any:
+        """The provider's return value plus the spec; also puts the final request into Rendered Templates."""
+        spec = self.get_spec(context)
+        shape = self._input_shape(self.job_kind.create_operation)
+        sent = {key: to_json_safe(value) for key, value in job.description.items() if key in shape.members}
+        self.config = self.build_config(sent, None if spec is None else spec.model)
+        return {**self.build_xcom_value(job), SPEC_KEY: None if spec is None else spec.to_dict()}
 
-    def spec_in_use(self, context: Context) -> JobSpec | None:
-        """The spec that this task pushed before it submitted; None if it did not get that far."""
+    def get_spec(self, context: Context) -> JobSpec | None:
+        """The spec that this task pushed before it submitted; None if it has not pushed one."""
         if self._spec is None:
             ti: Any = context["ti"]
             pushed = ti.xcom_pull(task_ids=ti.task_id, key=SPEC_KEY, map_indexes=ti.map_index)
@@ -188,61 +188,68 @@ class JobOperator(WaitsForJob):
         return self._spec
 
     def _make_spec(self) -> JobSpec:
-        request, model = dict(self.job_request()), self.model_request()
+        request, model = dict(self.get_job_request()), self.get_model_request()
         name_field = self.job_kind.name_field
-        base_name = safe_name(request.get(name_field), name_field)
+        base_name = to_safe_name(request.get(name_field), name_field)
         if self.action_if_job_exists != "adopt":
             base_name = self._get_unique_job_name(
                 f"{base_name}-1",
                 self.action_if_job_exists == "fail",
-                getattr(self.hook, self.job_kind.describe),
+                getattr(self.hook, self.job_kind.describe_method),
             ).removesuffix("-1")
         if model is not None:
-            model = {**model, "ModelName": safe_name(model.get("ModelName"), "Model.ModelName", room=0)}
+            model = {
+                **model,
+                "ModelName": to_safe_name(model.get("ModelName"), "Model.ModelName", suffix_length=0),
+            }
         return JobSpec(
             kind=self.job_kind,
             base_name=base_name,
             request=request,
             model=model,
             max_attempts=self.max_job_attempts,
-            instance_types=tuple(_words(self.instance_types)),
+            instance_types=tuple(_split_names(self.instance_types)),
             resume=self.resume,
         )
 
     def _input_shape(self, operation: str) -> Any:
-        return client_of(self.hook).meta.service_model.operation_model(operation).input_shape
+        return get_client(self.hook).meta.service_model.operation_model(operation).input_shape
 
 
 class ProcessingJobOperator(JobOperator, SageMakerProcessingOperator):
     """Submit a processing job once; see ``JobOperator`` for what differs from the provider's operator."""
 
     job_kind: ClassVar[JobKind] = PROCESSING  # type: ignore[misc]  # fixed by the class, read by the mixin
-    operator_extra_links = links_of(PROCESSING)
+    operator_extra_links = build_links(PROCESSING)
     template_fields: Sequence[str] = (
         *SageMakerProcessingOperator.template_fields,
-        *OWN_TEMPLATE_FIELDS,
-        *TEMPLATE_FIELDS,
+        *OPERATOR_TEMPLATE_FIELDS,
+        *WAIT_TEMPLATE_FIELDS,
     )
 
     def preprocess_config(self) -> None:
-        """As for both; output files can only be read of a job that was waited for."""
+        """As in the base class; also requires ``wait_for_completion`` for ``output_files_to_xcom``."""
         if self.output_files_to_xcom and not self.wait_for_completion:
             raise RequestError(
                 "output_files_to_xcom needs wait_for_completion=True: files are read afterwards."
             )
         super().preprocess_config()
 
-    def job_request(self) -> dict[str, Any]:
+    def get_job_request(self) -> dict[str, Any]:
         """All of ``config`` but the S3Operations."""
         return {key: value for key, value in self.config.items() if key != "S3Operations"}
 
-    def with_requests(self, job: dict[str, Any], model: dict[str, Any] | None) -> dict[str, Any]:  # noqa: ARG002 - processing has no model
-        """``config`` with this request."""
-        return {**{key: self.config[key] for key in self.config.keys() & {"S3Operations"}}, **job}
+    def build_config(
+        self,
+        job_request: dict[str, Any],
+        model_request: dict[str, Any] | None,  # noqa: ARG002 - processing has no model
+    ) -> dict[str, Any]:
+        """A ``config`` with this request."""
+        return {**{key: self.config[key] for key in self.config.keys() & {"S3Operations"}}, **job_request}
 
-    def account_of(self, job: Job) -> dict[str, Any]:
-        """``{"Processing": description}`` and, after waiting, the output files that were asked for."""
-        self.serialized_job = json_safe(job.description)
+    def build_xcom_value(self, job: Job) -> dict[str, Any]:
+        """``{"Processing": description}`` and, after waiting, the files of ``output_files_to_xcom``."""
+        self.serialized_job = to_json_safe(job.description)
         wanted = self.output_files_to_xcom if self.wait_for_completion else None
         files = read_output_files(self.hook, job.description, wanted or [])
         return {"Processing": self.serialized_job, **files}
@@ -260,11 +267,11 @@ class TransformJobOperator(JobOperator, SageMakerTransformOperator):
     """
 
     job_kind: ClassVar[JobKind] = TRANSFORM  # type: ignore[misc]  # fixed by the class, read by the mixin
-    operator_extra_links = links_of(TRANSFORM)  # type: ignore[assignment]  # the provider's has one link only
+    operator_extra_links = build_links(TRANSFORM)  # type: ignore[assignment]  # the provider's has one link only
     template_fields: Sequence[str] = (
         *SageMakerTransformOperator.template_fields,
-        *OWN_TEMPLATE_FIELDS,
-        *TEMPLATE_FIELDS,
+        *OPERATOR_TEMPLATE_FIELDS,
+        *WAIT_TEMPLATE_FIELDS,
     )
 
     def __init__(self, *, action_if_model_exists: str = "adopt", **kwargs: Any) -> None:
@@ -272,47 +279,55 @@ class TransformJobOperator(JobOperator, SageMakerTransformOperator):
         super().__init__(**kwargs)
         self.action_if_model_exists = action_if_model_exists
 
-    def job_request(self) -> dict[str, Any]:
+    def get_job_request(self) -> dict[str, Any]:
         """``config["Transform"]``, or all of ``config`` where it is flat."""
         request: dict[str, Any] = self.config.get("Transform", self.config)
         return {key: value for key, value in request.items() if key != "S3Operations"}
 
-    def model_request(self) -> dict[str, Any] | None:
+    def get_model_request(self) -> dict[str, Any] | None:
         """``config["Model"]``."""
         model: dict[str, Any] | None = self.config.get("Model")
         return model
 
-    def with_requests(self, job: dict[str, Any], model: dict[str, Any] | None) -> dict[str, Any]:
-        """``config`` in the shape it was given in."""
+    def build_config(
+        self, job_request: dict[str, Any], model_request: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        """A ``config`` in the shape of the original one."""
         rest = {key: self.config[key] for key in self.config.keys() & {"S3Operations"}}
         if "Transform" not in self.config:
-            return {**rest, **job}
-        return {**rest, **({} if model is None else {"Model": model}), "Transform": job}
+            return {**rest, **job_request}
+        return {
+            **rest,
+            **({} if model_request is None else {"Model": model_request}),
+            "Transform": job_request,
+        }
 
-    def account_of(self, job: Job) -> dict[str, Any]:
+    def build_xcom_value(self, job: Job) -> dict[str, Any]:
         """``{"Model": description, "Transform": description}``."""
-        self.serialized_model = json_safe(
-            call(client_of(self.hook).describe_model, {"ModelName": job.description["ModelName"]})
+        self.serialized_model = to_json_safe(
+            call_with_retries(
+                get_client(self.hook).describe_model, {"ModelName": job.description["ModelName"]}
+            )
         )
-        self.serialized_transform = json_safe(job.description)
+        self.serialized_transform = to_json_safe(job.description)
         return {"Model": self.serialized_model, "Transform": self.serialized_transform}
 
     def expand_role(self) -> None:
         """Expand the model's ExecutionRoleArn from a role's name, with this task's region and settings."""
-        model = self.model_request()
+        model = self.get_model_request()
         if model is not None and "ExecutionRoleArn" in model:
             model["ExecutionRoleArn"] = _expand_role(self, model["ExecutionRoleArn"])
 
 
-def _words(value: Sequence[str] | str) -> Sequence[str]:
-    """Names in a list, or in a text parted by blanks, as a template gives them."""
+def _split_names(value: Sequence[str] | str) -> Sequence[str]:
+    """Names from a list, or from a string separated by blanks, as templates render it."""
     return value.split() if isinstance(value, str) else value
 
 
 def _check_choice(argument: str, value: str) -> None:
-    """Raise RequestError unless ``value`` says what to do about a job or model that exists."""
-    if value not in _EXISTING:
-        raise RequestError(f"{argument} is {value!r}; allowed are {', '.join(map(repr, _EXISTING))}.")
+    """Raise RequestError unless ``value`` is an action for an existing job or model."""
+    if value not in _EXISTING_ACTIONS:
+        raise RequestError(f"{argument} is {value!r}; allowed are {', '.join(map(repr, _EXISTING_ACTIONS))}.")
 
 
 def _expand_role(operator: JobOperator, role: str) -> str:
@@ -325,4 +340,4 @@ def _expand_role(operator: JobOperator, role: str) -> str:
         verify=operator.verify,
         config=operator.botocore_config,
     )
-    return str(call(client_of(hook).get_role, {"RoleName": role})["Role"]["Arn"])
+    return str(call_with_retries(get_client(hook).get_role, {"RoleName": role})["Role"]["Arn"])

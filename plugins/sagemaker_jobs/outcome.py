@@ -1,4 +1,4 @@
-"""Say why a job ended badly: status, AWS's reason, exit message, last log lines, and what to do."""
+"""Builds the error for a job that failed or was stopped: status, AWS's reason, exit message, last log lines, advice."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagemaker_jobs.errors import (
     JobFailed,
-    JobFailedForGood,
+    JobFailedPermanently,
     JobRanTooLong,
     JobStopped,
     JobTimedOut,
@@ -20,20 +20,20 @@ from sagemaker_jobs.reasons import (
     TIME_LIMIT,
     WAIT_LIMIT,
     Reason,
-    advice_for,
-    reason_of,
+    choose_advice,
+    classify_failure_reason,
 )
 from sagemaker_jobs.tags import STOPPED_TAG
 
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 
-TIMED_OUT = "the time of its task was up"
-RAN_TOO_LONG = "it ran for as long as it may"
+TIMED_OUT = "its task timed out"
+RAN_TOO_LONG = "it reached its time limit"
 _CLOCK_TOLERANCE_SECONDS = 2.0
 
 
-def explain(
+def build_job_error(
     hook: SageMakerHook,
     kind: JobKind,
     name: str,
@@ -44,31 +44,31 @@ def explain(
 ) -> SageMakerJobError:
     """The exception for a job that ended as Failed or Stopped, or is Stopping.
 
-    Reads the job's logs for it. ``because`` stands before all that.
+    Reads the job's logs. ``because`` becomes the first line of the message.
     """
-    reason = cause_of(kind, description, tags)
+    reason = classify_job_end(kind, description, tags)
     logs = tail_logs(hook, kind, name)
     status = str(description[kind.status_field])
-    message = describe_end(kind, name, description, reason, tags, logs)
+    message = format_failure(kind, name, description, reason, tags, logs)
     if because:
         message = f"{because}\n{message}"
     return _error_type(reason, status)(message, job_name=name, status=status, reason=reason.name)
 
 
-def cause_of(kind: JobKind, description: dict[str, Any], tags: dict[str, str]) -> Reason:
-    """Which known reason ended the job.
+def classify_job_end(kind: JobKind, description: dict[str, Any], tags: dict[str, str]) -> Reason:
+    """The known reason for which the job ended.
 
-    A Stopped job carries no reason on AWS: ours are tagged before they are stopped, and a processing job that
-    ran for its MaxRuntimeInSeconds ran out of time; what remains was stopped by somebody.
+    AWS gives no reason for a Stopped job. Jobs that Airflow stops are tagged first; a processing job that ran for its
+    MaxRuntimeInSeconds reached its time limit; any other was stopped by a person.
     """
     if description[kind.status_field] == "Failed":
-        return reason_of(description.get("FailureReason"))
+        return classify_failure_reason(description.get("FailureReason"))
     if STOPPED_TAG in tags:
         return {TIMED_OUT: WAIT_LIMIT, RAN_TOO_LONG: TIME_LIMIT}.get(tags[STOPPED_TAG], STOPPED_BY_US)
     return TIME_LIMIT if _reached_max_runtime(kind, description) else STOPPED_BY_SOMEBODY
 
 
-def describe_end(
+def format_failure(
     kind: JobKind,
     name: str,
     description: dict[str, Any],
@@ -76,7 +76,7 @@ def describe_end(
     tags: dict[str, str],
     logs: dict[str, list[str]],
 ) -> str:
-    """The whole story as text of several lines."""
+    """The error message, in several lines."""
     lines = [f"SageMaker {kind.noun} {name} ended as {description[kind.status_field]} ({reason.name})."]
     if description.get("FailureReason"):
         lines.append(f"FailureReason: {description['FailureReason']}")
@@ -84,14 +84,14 @@ def describe_end(
         lines.append(f"Stopped by Airflow: {tags[STOPPED_TAG]}")
     if description.get("ExitMessage"):
         lines.append(f"ExitMessage: {description['ExitMessage']}")
-    lines.append(f"Ran: {_run_time(kind, description)}.")
+    lines.append(f"Ran: {_format_run_time(kind, description)}.")
     for stream, tail in logs.items():
         lines.append(f"Last {len(tail)} lines of {kind.log_group} {stream}:")
         lines.extend(f"    {line}" for line in tail)
     if not logs:
         lines.append(f"Nothing was logged in {kind.log_group} under {name}/.")
     every_line = [line for tail in logs.values() for line in tail]
-    lines.append(f"What to do: {advice_for(reason, every_line)}")
+    lines.append(f"What to do: {choose_advice(reason, every_line)}")
     return "\n".join(lines)
 
 
@@ -103,7 +103,7 @@ def _error_type(reason: Reason, status: str) -> type[SageMakerJobError]:
     if reason is STOPPED_BY_SOMEBODY:
         return JobStopped
     if status == "Failed" and not reason.retryable:
-        return JobFailedForGood
+        return JobFailedPermanently
     return JobFailed
 
 
@@ -115,9 +115,9 @@ def _reached_max_runtime(kind: JobKind, description: dict[str, Any]) -> bool:
     return bool((ended - started).total_seconds() >= limit - _CLOCK_TOLERANCE_SECONDS)
 
 
-def _run_time(kind: JobKind, description: dict[str, Any]) -> str:
+def _format_run_time(kind: JobKind, description: dict[str, Any]) -> str:
     started, ended = description.get(kind.started_field), description.get(kind.ended_field)
-    resources = kind.resources(description)
+    resources = kind.get_cluster_config(description)
     where = f"{resources.get('InstanceCount', '?')} x {resources.get('InstanceType', '?')}"
     if started is None:
         return f"never, on {where}"

@@ -1,4 +1,4 @@
-"""Small JSON files that a processing job wrote, for ``output_files_to_xcom``."""
+"""Reads small JSON files that a processing job wrote, for ``output_files_to_xcom``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from botocore.exceptions import ClientError
 
-from sagemaker_jobs.aws import call, client_of, error_code, sibling
+from sagemaker_jobs.aws import build_sibling_hook, call_with_retries, get_client, get_error_code
 from sagemaker_jobs.errors import RequestError
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ def read_output_files(
 ) -> dict[str, Any]:
     """``{"OutputFiles": {result_name: content}}`` of the files in ``wanted``, {} if none is wanted.
 
-    As in the provider's operator a file that is missing or no JSON becomes ``{"_error": why}``; unlike there,
-    the connection's endpoint, region and settings are used. Raises RequestError for an entry without one of
-    the three keys, or with an output that the job does not have.
+    As in the provider's operator, a file that is missing or not JSON becomes ``{"_error": message}``; unlike there,
+    the connection's endpoint, region and settings are used. Raises RequestError for an entry that lacks one of
+    the three keys or names an output that the job does not have.
     """
     if not wanted:
         return {}
@@ -36,7 +36,7 @@ def read_output_files(
         for output in description.get("ProcessingOutputConfig", {}).get("Outputs", [])
         if "S3Output" in output
     }
-    s3 = client_of(sibling(S3Hook, hook))
+    s3 = get_client(build_sibling_hook(S3Hook, hook))
     found: dict[str, Any] = {}
     for entry in wanted:
         if not entry.keys() >= set(_KEYS):
@@ -54,12 +54,12 @@ def read_output_files(
 def _content(s3: Any, uri: str) -> Any:
     bucket, key = S3Hook.parse_s3_url(uri)
     try:
-        return json.load(call(s3.get_object, {"Bucket": bucket, "Key": key})["Body"])
+        return json.load(call_with_retries(s3.get_object, {"Bucket": bucket, "Key": key})["Body"])
     except ClientError as error:
-        if error_code(error) not in {"NoSuchKey", "NoSuchBucket", "AccessDenied"}:
+        if get_error_code(error) not in {"NoSuchKey", "NoSuchBucket", "AccessDenied"}:
             raise
-        problem = f"{uri} cannot be read: {error_code(error)}"
+        problem = f"{uri} cannot be read: {get_error_code(error)}"
     except ValueError as error:
-        problem = f"{uri} is no JSON: {error}"
+        problem = f"{uri} is not JSON: {error}"
     log.warning(problem)
     return {"_error": problem}

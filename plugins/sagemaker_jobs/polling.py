@@ -1,9 +1,8 @@
-"""One client and one budget of calls for all the jobs that wait in a triggerer.
+"""Polls all jobs that wait in a triggerer through one shared, rate-limited client.
 
-A client of its own for each waiting job would cost a second of the event loop and tens of megabytes each, and
-five hundred jobs that are described every few seconds are throttled. So all triggers of one connection share
-a client; their calls are paced; and from a handful of jobs on, List is asked which of them run instead of
-describing each.
+A separate client for each waiting job would cost a second of the event loop and tens of megabytes, and describing five
+hundred jobs every few seconds is throttled. So all triggers of one connection share a client and a rate limit, and
+from ``MIN_JOBS_TO_LIST`` jobs on one List call replaces the Describe calls of the running ones.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
-from sagemaker_jobs.aws import client_of, is_transient, sibling, with_fresh_credentials
-from sagemaker_jobs.progress import OUT, count_objects, folder_of
+from sagemaker_jobs.aws import attach_credential_renewal, build_sibling_hook, get_client, is_transient_error
+from sagemaker_jobs.progress import OUTPUT_SUFFIX, count_objects, to_folder_uri
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,108 +29,110 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CALLS_PER_SECOND = 12.0
-LIST_FROM = 8  # waiting jobs of a kind from which a List of up to a hundred is cheaper than so many Describes
-LIST_FRESH_SECONDS = 2.0
-COUNT_UP_TO = 50  # waiting jobs whose progress is counted in S3
+MIN_JOBS_TO_LIST = (
+    8  # waiting jobs of a kind from which one List of up to a hundred is cheaper than describing each
+)
+LIST_MAX_AGE_SECONDS = 2.0
+MAX_JOBS_TO_COUNT = 50  # waiting jobs whose progress is counted in S3
 _LIST_PAGE = 100
-_MOST_PAGES = 20  # an account with thousands of jobs in progress: describing ours is cheaper
+_MAX_LIST_PAGES = 20  # with thousands of jobs in progress in the account, describing ours is cheaper
 
 
-class Pacer:
-    """Lets callers through one after the other, ``per_second`` at most."""
+class RateLimiter:
+    """Limits callers to ``per_second``, in the order in which they ask."""
 
     def __init__(self, per_second: float) -> None:
-        self.pause = 1.0 / per_second
-        self._next = 0.0
+        self.interval_seconds = 1.0 / per_second
+        self._next_free_at = 0.0
 
-    async def turn(self) -> None:
-        """Return when it is this caller's turn."""
+    async def acquire(self) -> None:
+        """Wait for this caller's turn."""
         now = time.monotonic()
-        mine = max(now, self._next)
-        self._next = mine + self.pause
+        mine = max(now, self._next_free_at)
+        self._next_free_at = mine + self.interval_seconds
         if mine > now:
             await asyncio.sleep(mine - now)
 
 
 @dataclass
-class _Sweep:
-    """Which jobs of a kind were in progress at ``at``; ``lock`` lets one caller ask while the others wait."""
+class _RunningJobs:
+    """The jobs of a kind in progress at ``listed_at``; ``lock`` lets one caller list while the others wait."""
 
-    at: float = float("-inf")
+    listed_at: float = float("-inf")
     running: frozenset[str] = frozenset()
     usable: bool = True
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Poller:
-    """Looks at jobs through one shared, paced client; use it as ``async with shared_poller(…) as poller``."""
+    """Polls jobs through one shared, rate-limited client; use ``async with open_shared_poller(…) as poller``."""
 
     def __init__(self, hook: Any) -> None:
         self._hook = hook
-        self._pacer = Pacer(CALLS_PER_SECOND)
+        self._rate_limiter = RateLimiter(CALLS_PER_SECOND)
         self._client: Any = None
         self._context: Any = None
         self._opening = asyncio.Lock()
-        self._waiting: dict[JobKind, int] = {}
-        self._sweeps: dict[JobKind, _Sweep] = {}
+        self._waiting_counts: dict[JobKind, int] = {}
+        self._running_jobs: dict[JobKind, _RunningJobs] = {}
         self._s3: Any = None
         self._s3_lock = threading.Lock()
-        self.users = 0
+        self.user_count = 0
 
     async def call(self, operation: str, **arguments: Any) -> Any:
-        """One paced call, such as ``call("describe_transform_job", TransformJobName="…")``."""
+        """One rate-limited call, such as ``call("describe_transform_job", TransformJobName="…")``."""
         client = await self._open()
-        await self._pacer.turn()
+        await self._rate_limiter.acquire()
         return await getattr(client, operation)(**arguments)
 
     async def describe(self, kind: JobKind, name: str) -> dict[str, Any]:
         """The job's description."""
-        found: dict[str, Any] = await self.call(kind.describe, **{kind.name_field: name})
+        found: dict[str, Any] = await self.call(kind.describe_method, **{kind.name_field: name})
         return found
 
-    def lists_rather(self, kind: JobKind) -> bool:
-        """Whether so many jobs wait that one List for all of them costs less than describing each."""
-        return self._waiting.get(kind, 0) >= LIST_FROM
+    def should_list_jobs(self, kind: JobKind) -> bool:
+        """Whether enough jobs wait that one List for all costs less than describing each."""
+        return self._waiting_counts.get(kind, 0) >= MIN_JOBS_TO_LIST
 
     @property
-    def counts_outputs(self) -> bool:
-        """Whether so few jobs wait that the progress of each may be told."""
-        return sum(self._waiting.values()) <= COUNT_UP_TO
+    def should_count_outputs(self) -> bool:
+        """Whether few enough jobs wait to count the outputs of each."""
+        return sum(self._waiting_counts.values()) <= MAX_JOBS_TO_COUNT
 
     async def is_listed(self, kind: JobKind, name: str) -> bool | None:
-        """Whether a List said a moment ago that the job is in progress; None where jobs cannot be listed.
+        """Whether a recent List had the job in progress; None if jobs cannot be listed.
 
-        Lists once for all who ask within a few seconds.
+        One List serves all callers for ``LIST_MAX_AGE_SECONDS``.
         """
-        sweep = self._sweeps.setdefault(kind, _Sweep())
+        sweep = self._running_jobs.setdefault(kind, _RunningJobs())
         async with sweep.lock:
-            if sweep.usable and time.monotonic() - sweep.at > LIST_FRESH_SECONDS:
-                await self._sweep(kind, sweep)
+            if sweep.usable and time.monotonic() - sweep.listed_at > LIST_MAX_AGE_SECONDS:
+                await self._list_running_jobs(kind, sweep)
         return name in sweep.running if sweep.usable else None
 
     @asynccontextmanager
-    async def waiting_for(self, kind: JobKind) -> AsyncIterator[None]:
-        """Count one more job of this kind, for the choice between Describe and List."""
-        self._waiting[kind] = self._waiting.get(kind, 0) + 1
+    async def register_waiting_job(self, kind: JobKind) -> AsyncIterator[None]:
+        """Count a waiting job of this kind while the context is open, for the choice between Describe and List."""
+        self._waiting_counts[kind] = self._waiting_counts.get(kind, 0) + 1
         try:
             yield
         finally:
-            self._waiting[kind] -= 1
+            self._waiting_counts[kind] -= 1
 
     async def count_outputs(self, uri: str) -> int | None:
-        """Transform outputs below ``uri``; None while so many jobs wait that counting for each is too much.
+        """The number of transform outputs below ``uri``; None while too many jobs wait to count for each.
 
-        Through a boto3 client in a thread: it costs the event loop nothing.
+        Uses a boto3 client in a thread, so the event loop is not blocked.
         """
-        if not self.counts_outputs:
+        if not self.should_count_outputs:
             return None
         return await asyncio.to_thread(self._count_outputs, uri)
 
     def _count_outputs(self, uri: str) -> int | None:
         with self._s3_lock:
             if self._s3 is None:
-                self._s3 = client_of(sibling(S3Hook, self._hook))
-        return count_objects(self._s3, folder_of(uri), suffix=OUT)
+                self._s3 = get_client(build_sibling_hook(S3Hook, self._hook))
+        return count_objects(self._s3, to_folder_uri(uri), suffix=OUTPUT_SUFFIX)
 
     async def close(self) -> None:
         """Close the client's connections."""
@@ -140,27 +141,27 @@ class Poller:
             if context is not None:
                 await context.__aexit__(None, None, None)
 
-    async def _sweep(self, kind: JobKind, sweep: _Sweep) -> None:
+    async def _list_running_jobs(self, kind: JobKind, sweep: _RunningJobs) -> None:
         running: set[str] = set()
         page: dict[str, Any] = {}
         arguments = {"StatusEquals": "InProgress", "MaxResults": _LIST_PAGE}
-        for _ in range(_MOST_PAGES):
+        for _ in range(_MAX_LIST_PAGES):
             token = {"NextToken": page["NextToken"]} if "NextToken" in page else {}
             try:
-                page = await self.call(kind.list_operation, **arguments, **token)
+                page = await self.call(kind.list_method, **arguments, **token)
             except Exception as error:
-                if not is_transient(error):
+                if not is_transient_error(error):
                     sweep.usable = False
-                    log.warning("Jobs are described one by one, as they cannot be listed: %s", error)
+                    log.warning("Cannot list jobs, so each is described: %s", error)
                     return
                 raise
-            running |= {summary[kind.name_field] for summary in page[kind.list_key]}
+            running |= {summary[kind.name_field] for summary in page[kind.summaries_field]}
             if "NextToken" not in page:
                 break
         else:
             sweep.usable = False
-            log.warning("Jobs are described one by one, as the account has thousands in progress.")
-        sweep.running, sweep.at = frozenset(running), time.monotonic()
+            log.warning("The account has thousands of jobs in progress, so each of ours is described.")
+        sweep.running, sweep.listed_at = frozenset(running), time.monotonic()
 
     async def _open(self) -> Any:
         if self._client is None:
@@ -168,7 +169,7 @@ class Poller:
                 if self._client is None:
                     self._context = await self._hook.get_async_conn()
                     client = await self._context.__aenter__()
-                    self._client = with_fresh_credentials(self._hook, client)
+                    self._client = attach_credential_renewal(self._hook, client)
         return self._client
 
 
@@ -176,20 +177,20 @@ _pollers: dict[tuple[int, str], Poller] = {}
 
 
 @asynccontextmanager
-async def shared_poller(hook: Any, **settings: Any) -> AsyncIterator[Poller]:
-    """This event loop's poller for ``settings`` (connection, region, …); its last user closes it.
+async def open_shared_poller(hook: Any, **settings: Any) -> AsyncIterator[Poller]:
+    """This event loop's poller for ``settings`` (connection, region, …); closed when its last user leaves.
 
-    ``hook`` is used to build the client if nobody has yet.
+    ``hook`` builds the client on first use.
     """
     key = (id(asyncio.get_running_loop()), json.dumps(settings, sort_keys=True, default=str))
     poller = _pollers.get(key)
     if poller is None:
         poller = _pollers[key] = Poller(hook)
-    poller.users += 1
+    poller.user_count += 1
     try:
         yield poller
     finally:
-        poller.users -= 1
-        if poller.users == 0:
+        poller.user_count -= 1
+        if poller.user_count == 0:
             _pollers.pop(key, None)
             await poller.close()

@@ -1,4 +1,4 @@
-"""Why jobs end badly: a table of known reasons, whether a second attempt can help, and what to do."""
+"""Table of the reasons for which jobs fail or are stopped: how to recognise each, whether to retry, and what to do."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ class Reason:
         pattern: regular expression found in FailureReason (and, for advice, in the log's last lines).
         retryable: whether the same request may succeed when it is sent again.
         advice: what a person should do, one or two sentences.
-        in_logs: whether the pattern is specific enough to be believed when only the job's log has it.
+        applies_to_logs: whether the pattern is specific enough to be trusted when only the job's log matches it.
     """
 
     name: str
     pattern: str
     retryable: bool
     advice: str
-    in_logs: bool = False
+    applies_to_logs: bool = False
 
 
-# First match wins, so the specific ones stand before the general ones. Texts of AWS: the developer guide,
-# public threads that quote it, and grand-challenge.org's driver; see also `CapacityError`'s own wording.
+# The first match wins, so specific reasons come before general ones. AWS's texts are from the developer guide,
+# public threads that quote it, and grand-challenge.org's driver.
 REASONS: tuple[Reason, ...] = (
     Reason(
         "capacity",
@@ -61,7 +61,7 @@ REASONS: tuple[Reason, ...] = (
         False,
         "The instance ran out of memory. Choose a larger instance type, lower MaxConcurrentTransforms, or "
         "make the input's parts smaller.",
-        in_logs=True,
+        applies_to_logs=True,
     ),
     Reason(
         "payload",
@@ -70,7 +70,7 @@ REASONS: tuple[Reason, ...] = (
         False,
         "A request was larger than the container takes. Lower MaxPayloadInMB (at most 5 for a pipeline of "
         "containers), or set SplitType so that records are sent in batches.",
-        in_logs=True,
+        applies_to_logs=True,
     ),
     Reason(
         "parse",
@@ -79,7 +79,7 @@ REASONS: tuple[Reason, ...] = (
         False,
         "A record could not be parsed. The log names the object; check ContentType, SplitType, the "
         "delimiter and that no header line is left, then clear the task.",
-        in_logs=True,
+        applies_to_logs=True,
     ),
     Reason(
         "media type",
@@ -88,7 +88,7 @@ REASONS: tuple[Reason, ...] = (
         False,
         "The container does not take this ContentType or cannot answer this Accept. Linear Learner, for "
         "one, answers application/json and application/jsonlines but not text/csv.",
-        in_logs=True,
+        applies_to_logs=True,
     ),
     Reason(
         "permission",
@@ -172,19 +172,21 @@ STOPPED_BY_SOMEBODY = Reason(
 )
 
 
-def reason_of(failure_reason: str | None) -> Reason:
-    """The known cause that a FailureReason names; UNKNOWN if none does. Decides about retrying."""
+def classify_failure_reason(failure_reason: str | None) -> Reason:
+    """The known reason whose pattern matches a FailureReason, else UNKNOWN. Decides whether the job is retried."""
     text = failure_reason or ""
     return next((reason for reason in REASONS if re.search(reason.pattern, text, re.IGNORECASE)), UNKNOWN)
 
 
-def advice_for(reason: Reason, log_lines: list[str]) -> str:
-    """Advice for ``reason``, or a more specific one where the job's own log has a telling line.
+def choose_advice(reason: Reason, log_lines: list[str]) -> str:
+    """The advice of ``reason``, or of a more specific reason that matches the job's last log lines.
 
-    "AlgorithmError: See job logs for more information" says little; the log's last lines often say the rest.
+    "AlgorithmError: See job logs for more information" says little; the log often has the cause.
     """
     if reason.name not in {"algorithm", "client", "unknown"}:
         return reason.advice
     text = "\n".join(log_lines)
-    telling = (known for known in REASONS if known.in_logs and re.search(known.pattern, text, re.IGNORECASE))
+    telling = (
+        known for known in REASONS if known.applies_to_logs and re.search(known.pattern, text, re.IGNORECASE)
+    )
     return next(telling, reason).advice

@@ -1,10 +1,9 @@
-"""Which objects a transform's containers refused, and with what answer: as the service's own log says.
+"""Reads from the service's data log which objects a transform's containers rejected, and with what response.
 
-Beside each container's log stream there is one that ends in ``/data-log``. For every object that was lost it
-holds lines of the form ``<time>:[sagemaker logs]: <bucket>/<key>: <text>``: first what happened ("ClientError:
-400", "Bad HTTP status received from algorithm: 500", "Unable to get response from algorithm"), then
-"Message:" and the body of the answer. Such lines are the only sign that an object was tried: one without them
-may not have been reached before the job ended.
+Next to each container's log stream there is one that ends in ``/data-log``. For every object that failed it has lines
+of the form ``<time>:[sagemaker logs]: <bucket>/<key>: <text>``: first the error ("ClientError: 400", "Bad HTTP status
+received from algorithm: 500", "Unable to get response from algorithm"), then "Message:" and the response body. Only
+these lines show that an object was tried: one without them may not have been reached before the job ended.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.hooks.logs import AwsLogsHook
 from botocore.exceptions import ClientError
 
-from sagemaker_jobs.aws import call, client_of, error_code, sibling
+from sagemaker_jobs.aws import build_sibling_hook, call_with_retries, get_client, get_error_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,54 +23,53 @@ if TYPE_CHECKING:
 
     from sagemaker_jobs.jobs import Job
 
-MOST_LINES = 200  # of one answer: a long traceback, not a page of HTML
+MAX_LINES = 200  # of one response: a long traceback, not a page of HTML
 _LINE = re.compile(r"(?:\S+:)?\[sagemaker logs\]: ?(.*)", re.DOTALL)
-_NOTHING = frozenset({"", "Message:"})
+_EMPTY_LINES = frozenset({"", "Message:"})
 
 
-def refused(hook: SageMakerHook, job: Job, folder: str) -> dict[str, list[str]]:
-    """The lines said about each object below ``folder``, by its name relative to that; {} if nothing is known.
+def read_rejected_objects(hook: SageMakerHook, job: Job, folder_uri: str) -> dict[str, list[str]]:
+    """The log lines of each rejected object, by its name relative to ``folder_uri``; {} if the job logged nothing.
 
-    ``folder`` is an S3 URI that ends in ``/``. Raises what CloudWatch Logs answers, but for a job that has
-    logged nothing.
+    ``folder_uri`` ends in ``/``. Raises the errors of CloudWatch Logs, except for a log that does not exist.
     """
-    head = folder.removeprefix("s3://")
+    key_prefix = folder_uri.removeprefix("s3://")
     found: dict[str, list[str]] = {}
-    for message in _data_log(hook, job):
+    for message in _read_data_log(hook, job):
         line = _LINE.match(message)
-        if line is None or not line[1].startswith(head):
+        if line is None or not line[1].startswith(key_prefix):
             continue
-        name, colon, text = line[1][len(head) :].partition(": ")
-        said = found.setdefault(name if colon else name.rstrip(": "), [])
-        if text.strip() not in _NOTHING and len(said) < MOST_LINES:
-            said.append(text.rstrip())
+        name, colon, text = line[1][len(key_prefix) :].partition(": ")
+        lines = found.setdefault(name if colon else name.rstrip(": "), [])
+        if text.strip() not in _EMPTY_LINES and len(lines) < MAX_LINES:
+            lines.append(text.rstrip())
     return found
 
 
-def _data_log(hook: SageMakerHook, job: Job) -> Iterator[str]:
-    client = client_of(sibling(AwsLogsHook, hook))
-    for name in _streams(client, job):
+def _read_data_log(hook: SageMakerHook, job: Job) -> Iterator[str]:
+    client = get_client(build_sibling_hook(AwsLogsHook, hook))
+    for name in _list_data_log_streams(client, job):
         wanted: dict[str, Any] = {
             "logGroupName": job.kind.log_group,
             "logStreamName": name,
             "startFromHead": True,
         }
         while True:
-            page = call(client.get_log_events, wanted)
+            page = call_with_retries(client.get_log_events, wanted)
             yield from (str(event["message"]) for event in page.get("events", []))
-            # The end of a stream answers with the token that it was asked with.
+            # At the end of a stream, AWS returns the token of the request.
             if page.get("nextForwardToken") in (None, wanted.get("nextToken")):
                 break
             wanted["nextToken"] = page["nextForwardToken"]
 
 
-def _streams(client: Any, job: Job) -> Iterator[str]:
+def _list_data_log_streams(client: Any, job: Job) -> Iterator[str]:
     wanted = {"logGroupName": job.kind.log_group, "logStreamNamePrefix": f"{job.name}/"}
     while True:
         try:
-            page = call(client.describe_log_streams, wanted)
+            page = call_with_retries(client.describe_log_streams, wanted)
         except ClientError as error:
-            if error_code(error) == "ResourceNotFoundException":
+            if get_error_code(error) == "ResourceNotFoundException":
                 return
             raise
         yield from (

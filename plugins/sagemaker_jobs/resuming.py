@@ -1,14 +1,13 @@
-"""Continue a transform that failed part-way: a manifest of the objects that have no output yet.
+"""Resumes a transform that failed part-way: writes a manifest of the objects that have no output yet.
 
-SageMaker writes an object's output whole or not at all, goes on with the other objects when one is bad, and
-then calls the job Failed. What is there has been paid for. Outputs count only below the prefixes of this
-job's own attempts, so nothing stale is ever taken for done: a request whose S3OutputPath lacks ``{job_name}``
-is not resumed but run again.
+SageMaker writes an object's output completely or not at all, continues with the other objects when one fails, and then
+ends the job as Failed. The outputs so far have been paid for. Only outputs below the prefixes of this job's own
+attempts count, so stale outputs never do: a request whose S3OutputPath lacks ``{job_name}`` is run again in full.
 
-An output's name below S3OutputPath is that of its object below the folder that S3Uri names, with a slash at its end or
-without, and ``.out``: ``a.csv.out`` for ``s3://b/in/a.csv``, whether S3Uri is ``s3://b/in`` or ``s3://b/in/``, as
-recordings of AWS show. Where none does, nothing rests on a guess: a prefix that is a folder and goes on in the middle
-of a name too, and a job with outputs that none of its objects explains, are run again whole.
+An output's name below S3OutputPath is its object's name below the folder of S3Uri, plus ``.out``: ``a.csv.out`` for
+``s3://b/in/a.csv``, whether S3Uri is ``s3://b/in`` or ``s3://b/in/``, as recordings of AWS show. Cases without a
+recording are run again in full: a prefix that is both a folder and the beginning of other names, and a job with outputs
+that match none of its objects.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
-from sagemaker_jobs.aws import call, client_of, sibling
+from sagemaker_jobs.aws import build_sibling_hook, call_with_retries, get_client
 from sagemaker_jobs.kinds import TRANSFORM
-from sagemaker_jobs.matching import job_differences
-from sagemaker_jobs.progress import OUT, folder_of
+from sagemaker_jobs.matching import find_job_differences
+from sagemaker_jobs.progress import OUTPUT_SUFFIX, to_folder_uri
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,120 +36,139 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Remainder:
-    """What a further transform works on: the DataSource that names it, and how many objects that is.
+class RemainingInput:
+    """The input of a further attempt: its DataSource and its number of objects.
 
-    ``instances``: the most that it needs, where that is known to be fewer than it has objects.
+    ``instance_limit``: the most instances that it needs, if that is known to be fewer than its objects.
     """
 
-    source: dict[str, Any]
-    objects: int
-    instances: int | None = None
+    data_source: dict[str, Any]
+    object_count: int
+    instance_limit: int | None = None
 
     @property
-    def most_instances(self) -> int:
-        """An instance without an object is billed all the same."""
-        return self.objects if self.instances is None else min(self.objects, self.instances)
+    def max_instance_count(self) -> int:
+        """The most instances with an object each: an instance without one is billed too."""
+        return (
+            self.object_count if self.instance_limit is None else min(self.object_count, self.instance_limit)
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """The input of one attempt: names of objects relative to ``folder``, an S3 URI that ends in ``/``.
+class AttemptInput:
+    """The input of one attempt: names of objects relative to ``folder_uri``, which ends in ``/``.
 
-    ``whole`` says that it was the input of the request itself.
+    ``is_full_input``: whether it is the input of the original request.
     """
 
-    folder: str
-    names: tuple[str, ...]
-    whole: bool
+    folder_uri: str
+    object_names: tuple[str, ...]
+    is_full_input: bool
 
 
-def left_to_do(hook: SageMakerHook, spec: JobSpec, earlier: Sequence[Job]) -> Remainder | None:
-    """The objects that no attempt of ``earlier`` has finished; None to run all of them.
+def find_remaining_input(
+    hook: SageMakerHook, spec: JobSpec, earlier_jobs: Sequence[Job]
+) -> RemainingInput | None:
+    """The objects that none of ``earlier_jobs`` has completed; None to run all of them.
 
-    Each attempt of a chain was given what the one before had left, so only the last one is looked at. Writes
-    the manifest beside the attempt's output prefix. When every object is done and the job failed all the same,
-    the last object is done again: AWS runs no job without input.
+    Each attempt of a chain gets what the one before left, so only the last one is read. Writes the manifest next to
+    the attempt's output prefix. If every object has its output although the job failed, the last object is run again:
+    AWS runs no job without input.
     """
-    chain = chain_of(spec, earlier) if can_resume(spec) else []
+    chain = select_resume_chain(spec, earlier_jobs) if can_resume(spec) else []
     if not chain:
         return None
-    was = given(hook, spec, chain[-1])
-    done = answered(hook, chain[-1])
-    left = [name for name in was.names if name not in done]
-    if was.names and not done.issubset(was.names):
+    last_input = read_attempt_input(hook, spec, chain[-1])
+    completed_names = list_completed_objects(hook, chain[-1])
+    remaining_names = [name for name in last_input.object_names if name not in completed_names]
+    if last_input.object_names and not completed_names.issubset(last_input.object_names):
         log.warning(
-            "%s wrote %s.out, which is of none of its objects: all of them are run again.",
+            "%s wrote %s.out, which matches none of its objects: all of them are run again.",
             chain[-1].name,
-            min(done.difference(was.names)),
+            min(completed_names.difference(last_input.object_names)),
         )
         return None
-    if not was.names or (was.whole and len(left) == len(was.names)):
+    if not last_input.object_names or (
+        last_input.is_full_input and len(remaining_names) == len(last_input.object_names)
+    ):
         return None
-    attempt = len(earlier) + 1
+    attempt = len(earlier_jobs) + 1
     log.info(
-        "Attempt %d goes on where others ended: %d of %d objects are left.",
+        "Attempt %d resumes: %d of %d objects remain.",
         attempt,
-        len(left),
-        len(was.names),
+        len(remaining_names),
+        len(last_input.object_names),
     )
-    # One that went on for others was sized for what was left then, however many objects that is.
-    instances = None if was.whole else int(spec.kind.resources(chain[-1].description)["InstanceCount"])
-    return remainder_of(hook, spec, attempt, was.folder, left or was.names[-1:], instances=instances)
+    # A resumed attempt keeps its instance count: it was sized for what remained then.
+    instances = (
+        None
+        if last_input.is_full_input
+        else int(spec.kind.get_cluster_config(chain[-1].description)["InstanceCount"])
+    )
+    return write_remaining_input(
+        hook,
+        spec,
+        attempt,
+        last_input.folder_uri,
+        remaining_names or last_input.object_names[-1:],
+        instance_limit=instances,
+    )
 
 
-def given(hook: SageMakerHook, spec: JobSpec, job: Job) -> Given:
-    """What an attempt of ``spec`` was given to work on."""
-    s3 = client_of(sibling(S3Hook, hook))
+def read_attempt_input(hook: SageMakerHook, spec: JobSpec, job: Job) -> AttemptInput:
+    """The input objects of an attempt of ``spec``."""
+    s3 = get_client(build_sibling_hook(S3Hook, hook))
     if _is_resumed(spec, job):
-        return _read_manifest(s3, manifest_uri(spec, job.attempt or 1), whole=False)
-    asked = spec.request["TransformInput"]["DataSource"]["S3DataSource"]
-    source = str(asked["S3Uri"])
-    if asked["S3DataType"] == "ManifestFile":
-        return _read_manifest(s3, source, whole=True)
-    return _given_prefix(s3, source)
+        return _read_manifest(s3, build_manifest_uri(spec, job.attempt or 1), is_full_input=False)
+    requested = spec.request["TransformInput"]["DataSource"]["S3DataSource"]
+    source = str(requested["S3Uri"])
+    if requested["S3DataType"] == "ManifestFile":
+        return _read_manifest(s3, source, is_full_input=True)
+    return _list_prefix(s3, source)
 
 
-def answered(hook: SageMakerHook, job: Job) -> set[str]:
-    """Names of the objects whose output this job has written, relative to its input."""
-    s3 = client_of(sibling(S3Hook, hook))
+def list_completed_objects(hook: SageMakerHook, job: Job) -> set[str]:
+    """Names of the objects whose output this job has written, relative to its input folder."""
+    s3 = get_client(build_sibling_hook(S3Hook, hook))
     return {
-        key.removeprefix(folder).removesuffix(OUT)
-        for uri in job.kind.output_uris(job.description)
-        for bucket, folder in [S3Hook.parse_s3_url(folder_of(uri))]
-        for key in _keys(s3, bucket, folder)
-        if key.endswith(OUT)
+        key.removeprefix(folder).removesuffix(OUTPUT_SUFFIX)
+        for uri in job.kind.list_output_uris(job.description)
+        for bucket, folder in [S3Hook.parse_s3_url(to_folder_uri(uri))]
+        for key in _list_keys(s3, bucket, folder)
+        if key.endswith(OUTPUT_SUFFIX)
     }
 
 
-def remainder_of(
+def write_remaining_input(
     hook: SageMakerHook,
     spec: JobSpec,
     attempt: int,
-    folder: str,
-    names: Sequence[str],
+    folder_uri: str,
+    object_names: Sequence[str],
     *,
-    instances: int | None = None,
-) -> Remainder:
-    """A Remainder of the objects ``names`` below ``folder``, once their manifest is written."""
-    manifest = manifest_uri(spec, attempt)
+    instance_limit: int | None = None,
+) -> RemainingInput:
+    """Write the manifest of the objects ``object_names`` below ``folder_uri``; the input that reads it."""
+    manifest = build_manifest_uri(spec, attempt)
     bucket, key = S3Hook.parse_s3_url(manifest)
-    body = json.dumps([{"prefix": folder}, *names]).encode()
-    s3 = client_of(sibling(S3Hook, hook))
-    call(s3.put_object, {"Bucket": bucket, "Key": key, "Body": body, "ContentType": "application/json"})
-    log.info("%d objects below %s are named in %s.", len(names), folder, manifest)
-    return Remainder(_manifest_source(manifest), len(names), instances)
+    body = json.dumps([{"prefix": folder_uri}, *object_names]).encode()
+    s3 = get_client(build_sibling_hook(S3Hook, hook))
+    call_with_retries(
+        s3.put_object, {"Bucket": bucket, "Key": key, "Body": body, "ContentType": "application/json"}
+    )
+    log.info("Wrote %d objects below %s to manifest %s.", len(object_names), folder_uri, manifest)
+    return RemainingInput(_manifest_source(manifest), len(object_names), instance_limit)
 
 
-def chain_of(spec: JobSpec, jobs: Sequence[Job]) -> list[Job]:
-    """The attempts at the end of ``jobs`` whose outputs together are one set.
+def select_resume_chain(spec: JobSpec, jobs: Sequence[Job]) -> list[Job]:
+    """The last attempts of ``jobs`` whose outputs form one set.
 
-    From the last one that was given the whole input, to the end: each of those after it was given what was
-    left. Empty where the last of them is not of this request.
+    Starts at the last attempt that had the full input; each one after it had the remaining input. Empty if the last
+    attempt differs from this spec.
     """
     chain: list[Job] = []
     for job in reversed(jobs):
-        if job_differences(spec, job):
+        if find_job_differences(spec, job):
             break
         chain.insert(0, job)
         if not _is_resumed(spec, job):
@@ -159,57 +177,61 @@ def chain_of(spec: JobSpec, jobs: Sequence[Job]) -> list[Job]:
 
 
 def can_resume(spec: JobSpec) -> bool:
-    """Whether the spec asks for it, its input can be told by prefix or manifest, and its attempts write apart."""
+    """Whether the spec allows it, its input is a prefix or manifest, and each attempt has its own output prefix."""
     if not spec.resume or spec.kind is not TRANSFORM:
         return False
     source = spec.request["TransformInput"]["DataSource"].get("S3DataSource", {})
-    apart = TRANSFORM.output_uris(spec.request_for(1)) != TRANSFORM.output_uris(spec.request_for(2))
+    apart = TRANSFORM.list_output_uris(spec.build_request(1)) != TRANSFORM.list_output_uris(
+        spec.build_request(2)
+    )
     return source.get("S3DataType") in ("S3Prefix", "ManifestFile") and apart
 
 
-def manifest_uri(spec: JobSpec, attempt: int) -> str:
-    """Where the manifest of a resumed attempt lies: beside its output prefix, not below it."""
-    return f"{TRANSFORM.output_uris(spec.request_for(attempt))[0].rstrip('/')}-manifest.json"
+def build_manifest_uri(spec: JobSpec, attempt: int) -> str:
+    """The URI of a resumed attempt's manifest: next to its output prefix, not below it."""
+    return f"{TRANSFORM.list_output_uris(spec.build_request(attempt))[0].rstrip('/')}-manifest.json"
 
 
 def _is_resumed(spec: JobSpec, job: Job) -> bool:
     source = job.description["TransformInput"]["DataSource"]
-    return bool(source == _manifest_source(manifest_uri(spec, job.attempt or 1)))
+    return bool(source == _manifest_source(build_manifest_uri(spec, job.attempt or 1)))
 
 
 def _manifest_source(uri: str) -> dict[str, Any]:
     return {"S3DataSource": {"S3DataType": "ManifestFile", "S3Uri": uri}}
 
 
-def _read_manifest(s3: Any, uri: str, *, whole: bool) -> Given:
+def _read_manifest(s3: Any, uri: str, *, is_full_input: bool) -> AttemptInput:
     bucket, key = S3Hook.parse_s3_url(uri)
-    prefix, *names = json.load(call(s3.get_object, {"Bucket": bucket, "Key": key})["Body"])
+    prefix, *names = json.load(call_with_retries(s3.get_object, {"Bucket": bucket, "Key": key})["Body"])
     if not names:
-        return _given_prefix(s3, str(prefix["prefix"]))
-    return Given(str(prefix["prefix"]), tuple(names), whole=whole)
+        return _list_prefix(s3, str(prefix["prefix"]))
+    return AttemptInput(str(prefix["prefix"]), tuple(names), is_full_input=is_full_input)
 
 
-def _given_prefix(s3: Any, uri: str) -> Given:
-    """The objects whose keys begin as ``uri``: below the folder of this name or, if none is, as one file or several.
+def _list_prefix(s3: Any, uri: str) -> AttemptInput:
+    """The objects with prefix ``uri``: those below the folder of this name or, if there are none, files that start so.
 
-    Without names where some are below it and some are not: their outputs' names are not known.
+    Without names if there are both: then the names of their outputs are unknown.
     """
     bucket, prefix = S3Hook.parse_s3_url(uri)
     folder = prefix if not prefix or prefix.endswith("/") else f"{prefix}/"
-    keys = sorted(_keys(s3, bucket, prefix))
+    keys = sorted(_list_keys(s3, bucket, prefix))
     below = [key for key in keys if key.startswith(folder)]
     if below and len(below) < len(keys):
-        return Given(f"s3://{bucket}/{folder}", (), whole=True)
+        return AttemptInput(f"s3://{bucket}/{folder}", (), is_full_input=True)
     if not below:
         folder = prefix[: prefix.rfind("/") + 1]
-    return Given(f"s3://{bucket}/{folder}", tuple(key.removeprefix(folder) for key in keys), whole=True)
+    return AttemptInput(
+        f"s3://{bucket}/{folder}", tuple(key.removeprefix(folder) for key in keys), is_full_input=True
+    )
 
 
-def _keys(s3: Any, bucket: str, prefix: str) -> Iterator[str]:
-    """Keys that begin as ``prefix``, which is mere text; those of folders aside."""
+def _list_keys(s3: Any, bucket: str, prefix: str) -> Iterator[str]:
+    """Keys that start with ``prefix``, a plain string prefix; without folders."""
     wanted: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix}
     while True:
-        page = call(s3.list_objects_v2, wanted)
+        page = call_with_retries(s3.list_objects_v2, wanted)
         yield from (item["Key"] for item in page.get("Contents", []) if not item["Key"].endswith("/"))
         if not page.get("IsTruncated"):
             return

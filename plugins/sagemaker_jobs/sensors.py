@@ -1,4 +1,4 @@
-"""Sensors that wait without holding a worker, fail when the job did, and say why."""
+"""Sensors that wait for a SageMaker job without holding a worker, and fail with its reason if it fails."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from airflow.providers.amazon.aws.sensors.sagemaker import (
 )
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
-from sagemaker_jobs.aws import client_of, sibling
-from sagemaker_jobs.continuing import Settled
-from sagemaker_jobs.ensuring import attempts_of
+from sagemaker_jobs.aws import build_sibling_hook, get_client
+from sagemaker_jobs.continuing import Resolved
+from sagemaker_jobs.ensuring import list_attempts
 from sagemaker_jobs.errors import RequestError
 from sagemaker_jobs.jobs import Job, describe_job
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM, JobKind
-from sagemaker_jobs.links import links_of
-from sagemaker_jobs.output_listing import keep_output_listing
-from sagemaker_jobs.result import JobResult, all_output_uris, job_result
-from sagemaker_jobs.resuming import can_resume, chain_of
+from sagemaker_jobs.links import build_links
+from sagemaker_jobs.output_listing import write_output_listing
+from sagemaker_jobs.result import JobResult, build_job_result, collect_output_uris
+from sagemaker_jobs.resuming import can_resume, select_resume_chain
 from sagemaker_jobs.spec import JobSpec
-from sagemaker_jobs.waiting import TEMPLATE_FIELDS, Trouble, WaitsForJob
+from sagemaker_jobs.waiting import WAIT_TEMPLATE_FIELDS, JobWaitMixin, SubmitRetryState
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class JobSensor(WaitsForJob):
-    """What both sensors share: always deferred, a JobResult if the job completed, an error if not.
+class JobSensor(JobWaitMixin):
+    """Base of both sensors: always defers, returns a JobResult if the job completed, raises if not.
 
-    Arguments beyond the provider's: those of ``WaitsForJob``, and ``spec`` (what the operator pushed under the
-    XCom key "spec": with it a fresh try adopts the live job or starts the next attempt). ``mode`` and
-    ``poke_interval`` are accepted and make no difference. With ``soft_fail`` or ``never_fail`` a failed job skips
-    the task, as in the provider's sensors. With ``keep_listing`` what the job wrote is listed when it has ended, in an
-    object beside its output; the result says where, and has its digest.
+    Arguments beyond the provider's: those of ``JobWaitMixin``, and ``spec`` (the operator's XCom "spec": with it a
+    new try adopts the live job or starts the next attempt). ``mode`` and ``poke_interval`` are accepted and ignored.
+    With ``soft_fail`` or ``never_fail`` a failed job skips the task, as in the provider's sensors. With
+    ``write_listing`` the output of an ended job is listed in an object next to it; the result has the listing's URI
+    and digest.
     """
 
     overwrite_rtif_after_execution = True
@@ -46,66 +46,76 @@ class JobSensor(WaitsForJob):
     soft_fail: bool
     never_fail: bool
 
-    if TYPE_CHECKING:  # of the provider's sensor beside which this mixin stands
+    if TYPE_CHECKING:  # defined by the provider's sensor, the other base class
 
         def state_from_response(self, response: dict[str, Any]) -> str: ...
 
-    def __init__(self, *, spec: Any = None, keep_listing: bool = False, **kwargs: Any) -> None:
+    def __init__(self, *, spec: Any = None, write_listing: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.spec = spec
-        self.keep_listing = keep_listing
+        self.write_listing = write_listing
 
     def execute(self, context: Context) -> Any:
-        """Make sure of the job, then wait for it."""
+        """Find or submit the job, then wait for it."""
         self._ti = context["ti"]
         try:
-            spec = self.spec_in_use(context)
+            spec = self.get_spec(context)
             if spec is None:
-                return self.wait_for(context, self._named_job())
-            return self.begin(context, spec)
+                return self.wait_for_job(context, self._describe_named_job())
+            return self.submit_or_adopt(context, spec)
         except AirflowSkipException:
             raise
         except AirflowException as error:
             if self.soft_fail or self.never_fail:
-                raise AirflowSkipException(f"Skipping, as the task asks for: {error}") from error
+                raise AirflowSkipException(f"Skipped because of soft_fail or never_fail: {error}") from error
             raise
 
-    def take(self, context: Context, job: Job, trouble: Trouble | None) -> Any:
-        """Wait for the job, under the name that this attempt has."""
+    def on_submitted(self, context: Context, job: Job, submit_retry: SubmitRetryState | None) -> Any:
+        """Wait for the job, and show this attempt's name as ``job_name``."""
         self.job_name = job.name
-        return self.wait_for(context, job, trouble)
+        return self.wait_for_job(context, job, submit_retry)
 
-    def job_done(self, context: Context, job: Job) -> JobResult:
-        """The job's account, with the attempts before it."""
+    def on_completed(self, context: Context, job: Job) -> JobResult:
+        """The job's result, with the attempts before it."""
         self.job_name = job.name
-        spec, earlier = self.spec_in_use(context), []
+        spec, earlier_jobs = self.get_spec(context), []
         if spec is not None and job.attempt is not None and job.attempt > 1:
-            earlier = [each for each in attempts_of(self.hook, spec) if (each.attempt or 0) < job.attempt]
-        resumed = chain_of(spec, [*earlier, job])[:-1] if spec is not None and can_resume(spec) else []
-        settled = job.settled or self._settled(spec, [*earlier, job])
-        outputs = all_output_uris(resumed, job)
+            earlier_jobs = [
+                each for each in list_attempts(self.hook, spec) if (each.attempt or 0) < job.attempt
+            ]
+        resumed_jobs = (
+            select_resume_chain(spec, [*earlier_jobs, job])[:-1]
+            if spec is not None and can_resume(spec)
+            else []
+        )
+        resolution = job.resolution or self._ask_resolution(spec, [*earlier_jobs, job])
+        outputs = collect_output_uris(resumed_jobs, job)
         listing = None
-        if self.keep_listing and outputs:
-            listing = keep_output_listing(client_of(sibling(S3Hook, self.hook)), outputs)
-        shape = client_of(self.hook).meta.service_model.operation_model(self.job_kind.operation).input_shape
-        return job_result(
+        if self.write_listing and outputs:
+            listing = write_output_listing(get_client(build_sibling_hook(S3Hook, self.hook)), outputs)
+        shape = (
+            get_client(self.hook)
+            .meta.service_model.operation_model(self.job_kind.create_operation)
+            .input_shape
+        )
+        return build_job_result(
             job,
             frozenset(shape.members),
-            earlier=earlier,
-            resumed=resumed,
-            settled=settled,
+            earlier_jobs=earlier_jobs,
+            resumed_jobs=resumed_jobs,
+            resolution=resolution,
             listing=listing,
         )
 
-    def _settled(self, spec: JobSpec | None, jobs: list[Job]) -> dict[str, Any] | None:
-        """What the continuation says of a job that has completed."""
+    def _ask_resolution(self, spec: JobSpec | None, jobs: list[Job]) -> dict[str, Any] | None:
+        """The continuation's resolution of a job that has completed."""
         if spec is None or self.continuation is None:
             return None
-        follows = self.continuation.after(self.hook, spec, jobs)
-        return follows.account if isinstance(follows, Settled) else None
+        decision = self.continuation.decide_next(self.hook, spec, jobs)
+        return decision.details if isinstance(decision, Resolved) else None
 
-    def spec_in_use(self, context: Context) -> JobSpec | None:  # noqa: ARG002 - part of the interface
-        """The spec that was handed in."""
+    def get_spec(self, context: Context) -> JobSpec | None:  # noqa: ARG002 - part of the interface
+        """The spec passed to the sensor."""
         if self.spec is None:
             return None
         spec = JobSpec.from_dict(self.spec)
@@ -127,12 +137,12 @@ class JobSensor(WaitsForJob):
         """AWS's reason; a stopped job has none."""
         return str(response.get("FailureReason") or f"the job is {self.state_from_response(response)}")
 
-    def _named_job(self) -> Job:
-        self.job_in_hand = self.job_name
+    def _describe_named_job(self) -> Job:
+        self.current_job_name = self.job_name
         found = describe_job(self.hook, self.job_kind, self.job_name)
         if found is None:
             raise RequestError(
-                f"AWS knows no {self.job_kind.noun} {self.job_name!r} in {self.hook.conn_region_name}. Pass "
+                f"AWS has no {self.job_kind.noun} {self.job_name!r} in {self.hook.conn_region_name}. Pass "
                 "the final name from the submitting task's XCom, or its spec."
             )
         return found
@@ -142,13 +152,21 @@ class ProcessingJobSensor(JobSensor, SageMakerProcessingSensor):
     """Wait for a processing job; see ``JobSensor``."""
 
     job_kind: ClassVar[JobKind] = PROCESSING  # type: ignore[misc]  # fixed by the class, read by the mixin
-    operator_extra_links = links_of(PROCESSING)
-    template_fields: Sequence[str] = (*SageMakerProcessingSensor.template_fields, "spec", *TEMPLATE_FIELDS)
+    operator_extra_links = build_links(PROCESSING)
+    template_fields: Sequence[str] = (
+        *SageMakerProcessingSensor.template_fields,
+        "spec",
+        *WAIT_TEMPLATE_FIELDS,
+    )
 
 
 class TransformJobSensor(JobSensor, SageMakerTransformSensor):
     """Wait for a transform job; see ``JobSensor``."""
 
     job_kind: ClassVar[JobKind] = TRANSFORM  # type: ignore[misc]  # fixed by the class, read by the mixin
-    operator_extra_links = links_of(TRANSFORM)
-    template_fields: Sequence[str] = (*SageMakerTransformSensor.template_fields, "spec", *TEMPLATE_FIELDS)
+    operator_extra_links = build_links(TRANSFORM)
+    template_fields: Sequence[str] = (
+        *SageMakerTransformSensor.template_fields,
+        "spec",
+        *WAIT_TEMPLATE_FIELDS,
+    )

@@ -1,4 +1,4 @@
-"""What to run: everything that is needed to find a job again or to start the next attempt of it."""
+"""Describes a job before its attempts: all that is needed to find it again or to start the next attempt."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from sagemaker_jobs.errors import RequestError
 from sagemaker_jobs.kinds import KINDS, TRANSFORM, JobKind
 
-NAME_LIMIT = 63  # of processing, transform and model names alike
+MAX_NAME_LENGTH = 63  # of processing, transform and model names alike
 JOB_NAME_TOKEN = "{job_name}"  # noqa: S105 - a placeholder in requests, not a secret
 _ATTEMPT_ROOM = len("-99")
 _HASH_LENGTH = 8
@@ -19,7 +19,7 @@ _HASH_LENGTH = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
-    """A job before its attempts: attempt n is named ``<base_name>-<n>``.
+    """A job before its attempts; attempt n is named ``<base_name>-<n>``.
 
     Attributes:
         kind: processing or transform.
@@ -27,9 +27,9 @@ class JobSpec:
         request: the Create…Job request; its name is replaced, and ``{job_name}`` in any text becomes the
             final name.
         model: the CreateModel request of a model made for this job, shared by all attempts; or None.
-        max_attempts: how many jobs may be started by themselves. A person who clears the task may go beyond.
-        instance_types: types to try in turn after one had no capacity, after the request's own; () to stay with that.
-        resume: whether a failed transform is continued from the objects that have no output yet.
+        max_attempts: the most jobs that may be started automatically; a cleared task may exceed it.
+        instance_types: types to try in turn after the request's own had no capacity; () to keep that one.
+        resume: whether a failed transform is resumed with the objects that have no output yet.
     """
 
     kind: JobKind
@@ -40,13 +40,13 @@ class JobSpec:
     instance_types: tuple[str, ...] = field(default=())
     resume: bool = False
 
-    def job_name(self, attempt: int) -> str:
-        """The name of attempt ``attempt``, counted from 1."""
+    def build_job_name(self, attempt: int) -> str:
+        """The name of attempt ``attempt``, which counts from 1."""
         return f"{self.base_name}-{attempt}"
 
-    def request_for(self, attempt: int) -> dict[str, Any]:
+    def build_request(self, attempt: int) -> dict[str, Any]:
         """The request of one attempt, a new dict, with its final name in place of every ``{job_name}``."""
-        name = self.job_name(attempt)
+        name = self.build_job_name(attempt)
         request: dict[str, Any] = _replace_token(copy.deepcopy(self.request), name)
         request[self.kind.name_field] = name
         if self.model is not None and self.kind is TRANSFORM:
@@ -71,8 +71,8 @@ class JobSpec:
         known = {"kind", "base_name", "request", "model", "max_attempts", "instance_types", "resume"}
         if not isinstance(data, dict) or not {"kind", "base_name", "request"} <= data.keys() <= known:
             raise RequestError(
-                f"spec is {_short(data)}; allowed is what the operator pushed under the XCom key 'spec'. "
-                "Pass spec=<operator>.output['spec'] and keep do_xcom_push on."
+                f"spec is {_shorten(data)}; allowed is what the operator pushed under the XCom key 'spec'. "
+                "Pass spec=<operator>.output['spec'] and leave do_xcom_push on."
             )
         if data["kind"] not in KINDS:
             raise RequestError(f"spec's kind is {data['kind']!r}; allowed are {', '.join(sorted(KINDS))}.")
@@ -87,16 +87,15 @@ class JobSpec:
         )
 
 
-def safe_name(name: Any, field_name: str, *, room: int = _ATTEMPT_ROOM) -> str:
-    """A name that AWS takes and that leaves ``room`` characters for a suffix.
+def to_safe_name(name: Any, field_name: str, *, suffix_length: int = _ATTEMPT_ROOM) -> str:
+    """A name that AWS accepts and that leaves ``suffix_length`` characters for a suffix.
 
-    A name that already fits comes back as it is. Otherwise forbidden characters (a run id has ``:``, ``+``,
-    ``_`` and ``.``) become ``-``, the rest is cut, and a hash of the original keeps different names
-    different.
+    A valid name that fits is returned unchanged. Otherwise forbidden characters (a run id has ``:``, ``+``, ``_`` and
+    ``.``) become ``-``, the name is cut, and a hash of the original keeps different names different.
     """
     if not isinstance(name, str) or not re.search(r"[A-Za-z0-9]", name):
         raise RequestError(f"{field_name} is {name!r}; allowed is text with at least one letter or digit.")
-    limit = NAME_LIMIT - room
+    limit = MAX_NAME_LENGTH - suffix_length
     cleaned = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
     if re.fullmatch(r"[A-Za-z0-9](-*[A-Za-z0-9])*", name) and len(name) <= limit:
         return name
@@ -114,6 +113,6 @@ def _replace_token(value: Any, name: str) -> Any:
     return value
 
 
-def _short(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

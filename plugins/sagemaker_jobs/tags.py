@@ -1,4 +1,4 @@
-"""Marks that are left on a job in AWS, where every later process can read them."""
+"""Reads and writes tags on SageMaker jobs, which every later process can read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sagemaker_jobs.aws import call, client_of, is_transient
+from sagemaker_jobs.aws import call_with_retries, get_client, is_transient_error
 
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
@@ -23,33 +23,35 @@ _REFUSED = re.compile(r"[^\w\s.:/=+\-@]|[\t\r\n\f\v]")
 _PATIENCE_SECONDS = 15.0
 
 
-def tags_of(hook: SageMakerHook, arn: str) -> dict[str, str]:
+def read_tags(hook: SageMakerHook, arn: str) -> dict[str, str]:
     """The job's tags; {} if the role may not list them."""
     try:
         # At most 50 tags on a resource: one page.
-        found = call(client_of(hook).list_tags, {"ResourceArn": arn, "MaxResults": 100})
+        found = call_with_retries(get_client(hook).list_tags, {"ResourceArn": arn, "MaxResults": 100})
     except ClientError as error:
-        if is_transient(error):
+        if is_transient_error(error):
             raise
-        log.warning("The tags of %s could not be read: %s", arn, error)
+        log.warning("Cannot read the tags of %s: %s", arn, error)
         return {}
     return {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])}
 
 
 def try_to_tag(hook: SageMakerHook, arn: str, tags: dict[str, str]) -> None:
-    """Add tags; a role that may not is warned about, since stopping a job matters more than marking it."""
-    entries = tag_list(tags)
+    """Add tags; only warns on failure, since stopping a job matters more than tagging it."""
+    entries = to_tag_list(tags)
     try:
-        call(client_of(hook).add_tags, {"ResourceArn": arn, "Tags": entries}, patience=_PATIENCE_SECONDS)
+        call_with_retries(
+            get_client(hook).add_tags, {"ResourceArn": arn, "Tags": entries}, retry_seconds=_PATIENCE_SECONDS
+        )
     except (ClientError, BotoCoreError, OSError) as error:
-        log.warning("%s could not be tagged with %s: %s", arn, tags, error)
+        log.warning("Cannot tag %s with %s: %s", arn, tags, error)
 
 
-def tag_list(tags: dict[str, str]) -> list[dict[str, str]]:
-    """Tags in AWS's form."""
-    return [{"Key": key, "Value": tag_value(value)} for key, value in tags.items()]
+def to_tag_list(tags: dict[str, str]) -> list[dict[str, str]]:
+    """Tags as AWS's list of Key and Value."""
+    return [{"Key": key, "Value": to_tag_value(value)} for key, value in tags.items()]
 
 
-def tag_value(text: str) -> str:
-    """Text as a tag's value: cut to what AWS takes, and characters that it refuses, such as commas, as spaces."""
+def to_tag_value(text: str) -> str:
+    """A text as a tag value: cut to AWS's limit, with forbidden characters such as commas replaced by spaces."""
     return _REFUSED.sub(" ", text)[:_VALUE_LIMIT].strip()

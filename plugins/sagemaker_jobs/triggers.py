@@ -1,4 +1,4 @@
-"""Wait for one job in the triggerer's event loop, as long as it takes; stop it when nobody wants it."""
+"""Trigger that waits for one job, and stops it at its limits or when its task is cleared or marked."""
 
 from __future__ import annotations
 
@@ -14,44 +14,44 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sagemaker_jobs.aws import error_code, is_transient, says_absent
-from sagemaker_jobs.kinds import ENDED, KINDS
+from sagemaker_jobs.aws import get_error_code, is_not_found_error, is_transient_error
+from sagemaker_jobs.kinds import ENDED_STATUSES, KINDS
 from sagemaker_jobs.outcome import RAN_TOO_LONG, TIMED_OUT
-from sagemaker_jobs.polling import Poller, shared_poller
-from sagemaker_jobs.progress import EVERY_SECONDS, progress_text
-from sagemaker_jobs.tags import STOPPED_TAG, tag_list
+from sagemaker_jobs.polling import Poller, open_shared_poller
+from sagemaker_jobs.progress import PROGRESS_INTERVAL_SECONDS, format_progress
+from sagemaker_jobs.tags import STOPPED_TAG, to_tag_list
 
 if TYPE_CHECKING:
     from sagemaker_jobs.kinds import JobKind
 
-GROWTH = 1.5
-JITTER = 0.2
+PAUSE_GROWTH = 1.5
+PAUSE_JITTER = 0.2
 _SHORTEST_PAUSE = 0.05
 _STOP_PATIENCE_SECONDS = 25.0  # below [triggerer] on_kill_timeout, 30 s by default
 _KNOWN_WITHIN_SECONDS = 300.0
 _STILL_WAITING = "deferred"
 
-# Keeps tasks that outlive their trigger from being collected: the event loop holds them only weakly.
-_stopping: set[asyncio.Task[None]] = set()
-_warm = False
+# Strong references to tasks that outlive their trigger: the event loop holds only weak ones.
+_background_tasks: set[asyncio.Task[None]] = set()
+_is_warmed_up = False
 
 
 class SageMakerJobTrigger(BaseTrigger):
     """Poll one job until it has ended, then fire ``{"status", "job_name", "message"}``.
 
-    ``status`` is AWS's Completed, Failed or Stopped; ``timeout`` when time was up, after the job was stopped;
-    or ``error`` when AWS answers that waiting is pointless, such as a missing permission. Throttling, 5xx and
-    broken connections are none of these: they are outlived, with growing pauses.
+    ``status`` is AWS's Completed, Failed or Stopped; ``timeout`` at a limit, after the job was stopped; or ``error``
+    after an error that retries cannot fix, such as a missing permission. Throttling, 5xx and broken connections are
+    retried with growing pauses.
 
     :param kind: "Processing" or "Transform".
     :param job_name: the job's final name.
-    :param created_at: epoch seconds at which AWS took the job.
-    :param stop_after_seconds: how long the job may run, from the start of billing; None for ever.
-    :param deadline: epoch seconds at which the wait must end, whatever the job does; None for never.
-    :param output_uri: where a transform writes, and nothing else; with ``objects`` its progress is logged.
-    :param objects: how many input objects it has.
-    :param first_poll_seconds: pause after the first look.
-    :param max_poll_seconds: what the pause grows to; a job is described so often at most.
+    :param created_at: epoch seconds of the job's creation.
+    :param max_runtime_seconds: the job's time limit, from the start of billing; None for no limit.
+    :param deadline: epoch seconds at which the wait must end; None for no deadline.
+    :param output_uri: the transform's output prefix; with ``object_count`` its progress is logged.
+    :param object_count: number of input objects.
+    :param first_poll_seconds: pause before the first poll.
+    :param max_poll_seconds: the longest pause; a job is described at most once in this time.
     """
 
     def __init__(
@@ -60,10 +60,10 @@ class SageMakerJobTrigger(BaseTrigger):
         kind: str,
         job_name: str,
         created_at: float,
-        stop_after_seconds: float | None = None,
+        max_runtime_seconds: float | None = None,
         deadline: float | None = None,
         output_uri: str | None = None,
-        objects: int | None = None,
+        object_count: int | None = None,
         first_poll_seconds: float = 2,
         max_poll_seconds: float = 30,
         aws_conn_id: str | None = "aws_default",
@@ -75,10 +75,10 @@ class SageMakerJobTrigger(BaseTrigger):
         self.kind = kind
         self.job_name = job_name
         self.created_at = created_at
-        self.stop_after_seconds = stop_after_seconds
+        self.max_runtime_seconds = max_runtime_seconds
         self.deadline = deadline
         self.output_uri = output_uri
-        self.objects = objects
+        self.object_count = object_count
         self.first_poll_seconds = first_poll_seconds
         self.max_poll_seconds = max_poll_seconds
         self.aws_conn_id = aws_conn_id
@@ -86,20 +86,20 @@ class SageMakerJobTrigger(BaseTrigger):
         self.verify = verify
         self.botocore_config = botocore_config
         self._started_at: float | None = None
-        self._counted_at = float("-inf")
+        self._progress_at = float("-inf")
         # The task that deferred has just described the job.
         self._described_at = time.monotonic()
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """The class path and keyword arguments from which the triggerer builds this trigger again."""
+        """The class path and keyword arguments from which the triggerer rebuilds this trigger."""
         fields = (
             "kind",
             "job_name",
             "created_at",
-            "stop_after_seconds",
+            "max_runtime_seconds",
             "deadline",
             "output_uri",
-            "objects",
+            "object_count",
             "first_poll_seconds",
             "max_poll_seconds",
             "aws_conn_id",
@@ -111,110 +111,111 @@ class SageMakerJobTrigger(BaseTrigger):
         return path, {name: getattr(self, name) for name in fields}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, then fire the one event."""
+        """Wait, then fire one event."""
         kind = KINDS[self.kind]
         self._warm_up()
-        async with self._poller() as poller, poller.waiting_for(kind):
+        async with self._poller() as poller, poller.register_waiting_job(kind):
             status, message = await self._wait(poller, kind)
         event = {"status": status, "job_name": self.job_name, "message": message}
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]  # a pydantic model with a loose __init__
 
     async def on_kill(self) -> None:
-        """Stop the job when a person marked or cleared the task; leave it when the trigger only moved.
+        """Stop the job when a person marked or cleared the task; keep it when the trigger only moved.
 
         Airflow 3.3.2 also cancels with "user action" when another triggerer takes this trigger over. Then the
         task instance is still deferred, and stopping would kill a live job.
 
-        The same version sends its cancellation again with every exchange between triggerer and supervisor,
-        about once a second, until the trigger has ended: what is awaited here is cut off long before
-        ``[triggerer] on_kill_timeout``, and silently. So the stop runs in a task of its own, which this one
-        waits for as long as it is let.
+        Until the trigger has ended, this version repeats its cancellation with every exchange between triggerer and
+        supervisor, about once a second: an await here is cancelled silently, long before
+        ``[triggerer] on_kill_timeout``. So the stop runs in a separate task, which this method waits for.
         """
         stopping = asyncio.create_task(self._stop_unless_handed_over(), name=f"stop {self.job_name}")
-        _stopping.add(stopping)
-        stopping.add_done_callback(_stopping.discard)
+        _background_tasks.add(stopping)
+        stopping.add_done_callback(_background_tasks.discard)
         give_up = time.monotonic() + _STOP_PATIENCE_SECONDS
         while not stopping.done() and time.monotonic() < give_up:
             try:
                 await asyncio.wait({stopping}, timeout=give_up - time.monotonic())
             except asyncio.CancelledError:
                 self.log.debug(
-                    "The wait for stopping %s was cancelled; it is stopped all the same.", self.job_name
+                    "Waiting for the stop of %s was cancelled; it is stopped anyway.", self.job_name
                 )
 
     def _warm_up(self) -> None:
-        """Ask for the task's state once in a triggerer's life, so that ``on_kill`` need not be the first.
+        """Query the task's state once in each triggerer, so that the first query is not the one in ``on_kill``.
 
-        The first question makes Airflow's supervisor build an API server in its process, which takes seconds
-        to half a minute: too long for a job that should be stopped now.
+        The first query makes Airflow's supervisor build an API server in its process, which takes up to half a
+        minute: too long for a job that should be stopped now.
         """
-        global _warm
-        if _warm or self.task_instance is None:
+        global _is_warmed_up
+        if _is_warmed_up or self.task_instance is None:
             return
-        _warm = True
-        asking = asyncio.create_task(self._ask_in_vain(), name="first question to the supervisor")
-        _stopping.add(asking)
-        asking.add_done_callback(_stopping.discard)
+        _is_warmed_up = True
+        asking = asyncio.create_task(self._query_task_state_once(), name="first query to the supervisor")
+        _background_tasks.add(asking)
+        asking.add_done_callback(_background_tasks.discard)
 
-    async def _ask_in_vain(self) -> None:
+    async def _query_task_state_once(self) -> None:
         try:
             await self._task_state()
         except Exception:
-            self.log.exception("The supervisor does not tell task states: jobs are not stopped by on_kill.")
+            self.log.exception("Cannot read task states from the supervisor: on_kill will not stop jobs.")
 
     async def _stop_unless_handed_over(self) -> None:
         try:
             state = await self._task_state()
         except Exception:
-            self.log.exception("The task's state is unknown, so %s is left alone.", self.job_name)
+            self.log.exception("Cannot read the task's state, so %s is not stopped.", self.job_name)
             return
         if state == _STILL_WAITING:
-            self.log.info("The task is still deferred: %s goes on, another triggerer waits.", self.job_name)
+            self.log.info("The task is still deferred: %s runs on, another triggerer waits.", self.job_name)
             return
         async with self._poller() as poller:
-            await self._stop(poller, KINDS[self.kind], f"its task is {state or 'no longer there'}")
+            await self._stop(poller, KINDS[self.kind], f"its task is {state or 'gone'}")
 
     async def _wait(self, poller: Poller, kind: JobKind) -> tuple[str, str | None]:
-        """Look until the job has ended or time is up; the event's status and message."""
+        """Poll until the job has ended or a limit is reached; the event's status and message."""
         pause = self.first_poll_seconds
-        trouble = 0
-        # The task has looked a moment ago, and an event must not come too soon (see `WaitsForJob`).
+        failures = 0
+        # The task has just described the job, and an early event costs a try (see `JobWaitMixin`).
         await asyncio.sleep(self._jittered(pause))
         while True:
             try:
-                ended = await self._look(poller, kind)
+                ended = await self._describe_if_due(poller, kind)
             except Exception as error:
-                if not is_transient(error) and not (says_absent(error) and self._is_new()):
-                    self.log.exception("Waiting for %s cannot go on.", self.job_name)
-                    return "error", f"{error_code(error)}: {error}"
-                trouble += 1
-                self.log.warning("AWS did not say how %s is (%d in a row): %s", self.job_name, trouble, error)
-                await asyncio.sleep(self._jittered(min(2.0**trouble, self.max_poll_seconds)))
+                if not is_transient_error(error) and not (
+                    is_not_found_error(error) and self._may_be_invisible()
+                ):
+                    self.log.exception("Cannot wait for %s any longer.", self.job_name)
+                    return "error", f"{get_error_code(error)}: {error}"
+                failures += 1
+                self.log.warning("Cannot describe %s (%d in a row): %s", self.job_name, failures, error)
+                await asyncio.sleep(self._jittered(min(2.0**failures, self.max_poll_seconds)))
             else:
-                trouble = 0
+                failures = 0
                 if ended is not None:
                     return ended[kind.status_field], ended.get("FailureReason")
                 await asyncio.sleep(self._jittered(pause))
-                pause = min(pause * GROWTH, self.max_poll_seconds)
+                pause = min(pause * PAUSE_GROWTH, self.max_poll_seconds)
             if self._seconds_left() <= 0:
                 because = RAN_TOO_LONG if self._seconds_to_run() <= 0 else TIMED_OUT
                 await self._stop(poller, kind, because)
                 return "timeout", because
 
-    async def _look(self, poller: Poller, kind: JobKind) -> dict[str, Any] | None:
+    async def _describe_if_due(self, poller: Poller, kind: JobKind) -> dict[str, Any] | None:
         """The description of a job that has ended; None while it runs.
 
-        A job is described once in ``max_poll_seconds``. In between, and always where many wait, List is asked, once for
-        all, whether it still runs; a look that is not due and cannot be had by List is left out.
+        A job is described once in ``max_poll_seconds``. In between, and always when many jobs wait, one List for all
+        shows whether it still runs; a poll that is not due is skipped if jobs cannot be listed.
         """
         due = time.monotonic() - self._described_at >= self.max_poll_seconds
-        if not self._may_be_late() and (
-            not due or (poller.lists_rather(kind) and not self._lacks_start(poller))
+        if not self._may_exceed_limit() and (
+            not due or (poller.should_list_jobs(kind) and not self._needs_start_time(poller))
         ):
             listed = await poller.is_listed(kind, self.job_name)
             if listed:
-                self.log.info("%s is InProgress, %s.", self.job_name, self._elapsed())
-                await self._tell_progress(poller)
+                self.log.info("%s is InProgress, %s.", self.job_name, self._format_elapsed())
+                await self._log_progress(poller)
             if listed or (listed is None and not due):
                 return None
         found = await poller.describe(kind, self.job_name)
@@ -222,64 +223,66 @@ class SageMakerJobTrigger(BaseTrigger):
         started: datetime | None = found.get(kind.started_field)
         self._started_at = None if started is None else started.timestamp()
         status = found[kind.status_field]
-        if status in ENDED:
+        if status in ENDED_STATUSES:
             return found
-        self.log.info("%s is %s, %s.", self.job_name, status, self._elapsed())
-        await self._tell_progress(poller)
+        self.log.info("%s is %s, %s.", self.job_name, status, self._format_elapsed())
+        await self._log_progress(poller)
         return None
 
-    async def _tell_progress(self, poller: Poller) -> None:
-        """Log how many objects are done, once in a while; not knowing it is no reason to stop waiting."""
-        if self.objects is None or self.output_uri is None:
+    async def _log_progress(self, poller: Poller) -> None:
+        """Log the number of completed objects, at most once in ``PROGRESS_INTERVAL_SECONDS``; never fails the wait."""
+        if self.object_count is None or self.output_uri is None:
             return
-        if time.monotonic() - self._counted_at < EVERY_SECONDS:
+        if time.monotonic() - self._progress_at < PROGRESS_INTERVAL_SECONDS:
             return
-        self._counted_at = time.monotonic()
+        self._progress_at = time.monotonic()
         try:
             done = await poller.count_outputs(self.output_uri)
         except (ClientError, BotoCoreError, OSError) as error:
-            self.log.warning("The outputs of %s could not be counted: %s", self.job_name, error)
-            self.objects = None
+            self.log.warning("Cannot count the outputs of %s: %s", self.job_name, error)
+            self.object_count = None
             return
         if done is not None:
-            self.log.info("%s: %s.", self.job_name, progress_text(done, self.objects, self._started_at))
+            self.log.info(
+                "%s: %s.", self.job_name, format_progress(done, self.object_count, self._started_at)
+            )
 
-    def _lacks_start(self, poller: Poller) -> bool:
-        """Whether an estimate could be told if it were known when the job's instances came, which Describe tells."""
-        return self._started_at is None and self.objects is not None and poller.counts_outputs
+    def _needs_start_time(self, poller: Poller) -> bool:
+        """Whether the progress estimate lacks the job's start time, which only Describe returns."""
+        return self._started_at is None and self.object_count is not None and poller.should_count_outputs
 
-    def _is_new(self) -> bool:
-        """Whether some part of AWS may not know the job yet."""
+    def _may_be_invisible(self) -> bool:
+        """Whether the job is so new that parts of AWS may not describe it yet."""
         return time.time() < self.created_at + _KNOWN_WITHIN_SECONDS
 
-    def _may_be_late(self) -> bool:
-        """Whether the start of billing must be known, which only Describe tells."""
-        if self._started_at is not None or self.stop_after_seconds is None:
+    def _may_exceed_limit(self) -> bool:
+        """Whether the job may be near its time limit, so that its start time is needed, which only Describe returns."""
+        if self._started_at is not None or self.max_runtime_seconds is None:
             return False
-        return time.time() + self.max_poll_seconds >= self.created_at + self.stop_after_seconds
+        return time.time() + self.max_poll_seconds >= self.created_at + self.max_runtime_seconds
 
     def _seconds_left(self) -> float:
-        """Seconds until the job or its task has had its time; infinity without a limit."""
+        """Seconds until the job's time limit or the task's deadline; infinity without either."""
         to_wait = float("inf") if self.deadline is None else self.deadline - time.time()
         return min(to_wait, self._seconds_to_run())
 
     def _seconds_to_run(self) -> float:
-        """Seconds that the job may still run. Provisioning is free and does not count."""
-        if self.stop_after_seconds is None or self._started_at is None:
+        """Seconds until the job's time limit; provisioning is not billed and does not count."""
+        if self.max_runtime_seconds is None or self._started_at is None:
             return float("inf")
-        return self._started_at + self.stop_after_seconds - time.time()
+        return self._started_at + self.max_runtime_seconds - time.time()
 
-    def _elapsed(self) -> str:
+    def _format_elapsed(self) -> str:
         waited = f"{time.time() - self.created_at:.0f} s after it was submitted"
         return waited if self._started_at is None else f"{time.time() - self._started_at:.0f} s on instances"
 
     def _jittered(self, pause: float) -> float:
-        """``pause``, varied so that jobs started together drift apart, and no longer than time is left."""
-        spread = pause * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load, keeps no secret
+        """``pause`` with jitter, so that jobs started together drift apart; at most the seconds left."""
+        spread = pause * random.uniform(1 - PAUSE_JITTER, 1 + PAUSE_JITTER)  # noqa: S311 - spreads load, keeps no secret
         return max(_SHORTEST_PAUSE, min(spread, self._seconds_left()))
 
     async def _stop(self, poller: Poller, kind: JobKind, because: str) -> None:
-        """Tag and stop the job if it runs; repeats through transient errors for a while, then says so."""
+        """Tag and stop the job if it runs; retries transient errors for a while, then logs the failure."""
         give_up = time.monotonic() + _STOP_PATIENCE_SECONDS
         pause = 0.5
         while True:
@@ -289,15 +292,15 @@ class SageMakerJobTrigger(BaseTrigger):
                     return
                 if found is not None:
                     await self._tag(poller, found[kind.arn_field], because)
-                await poller.call(kind.stop, **{kind.name_field: self.job_name})
+                await poller.call(kind.stop_method, **{kind.name_field: self.job_name})
             except Exception as error:
-                if says_absent(error):
-                    self.log.info("%s is not there, or has ended: %s", self.job_name, error)
+                if is_not_found_error(error):
+                    self.log.info("%s does not exist or has ended: %s", self.job_name, error)
                     return
-                if not is_transient(error) or time.monotonic() + pause > give_up:
-                    self.log.exception("%s could not be stopped and may run on.", self.job_name)
+                if not is_transient_error(error) or time.monotonic() + pause > give_up:
+                    self.log.exception("Cannot stop %s; it may still run.", self.job_name)
                     return
-                self.log.warning("Stopping %s is tried again: %s", self.job_name, error)
+                self.log.warning("Stopping %s failed; retrying: %s", self.job_name, error)
             else:
                 self.log.warning("Stopped %s %s: %s.", kind.noun, self.job_name, because)
                 return
@@ -305,27 +308,27 @@ class SageMakerJobTrigger(BaseTrigger):
             pause = min(pause * 2, 5.0)
 
     async def _description(self, poller: Poller, kind: JobKind) -> dict[str, Any] | None:
-        """The job's description; None where AWS does not describe it, although it may have it."""
+        """The job's description; None if AWS does not return it, although the job may exist."""
         try:
             return await poller.describe(kind, self.job_name)
         except ClientError as error:
-            if not says_absent(error):
+            if not is_not_found_error(error):
                 raise
             return None
 
     async def _tag(self, poller: Poller, arn: str, because: str) -> None:
         try:
-            await poller.call("add_tags", ResourceArn=arn, Tags=tag_list({STOPPED_TAG: because}))
+            await poller.call("add_tags", ResourceArn=arn, Tags=to_tag_list({STOPPED_TAG: because}))
         except Exception as error:
-            if is_transient(error):
+            if is_transient_error(error):
                 raise
-            self.log.warning("%s could not be tagged before stopping: %s", arn, error)
+            self.log.warning("Cannot tag %s before stopping it: %s", arn, error)
 
     async def _task_state(self) -> str | None:
-        """The task instance's state as Airflow has it now; None when the instance is gone.
+        """The task instance's current state in Airflow; None if the instance is gone.
 
-        Not knowing is an error on purpose: the caller then leaves the job alone, since stopping a live job
-        loses money for certain, and a teardown or the janitor stops what must be stopped.
+        Raises if the state cannot be read: then the caller does not stop the job, since stopping a live job certainly
+        loses money, and a teardown or the janitor stops it if needed.
         """
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
@@ -347,4 +350,4 @@ class SageMakerJobTrigger(BaseTrigger):
             "config": self.botocore_config,
         }
         hook = SageMakerHook(**settings)  # type: ignore[no-untyped-call]  # the provider is untyped
-        return shared_poller(hook, **settings)
+        return open_shared_poller(hook, **settings)

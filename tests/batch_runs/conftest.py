@@ -17,7 +17,7 @@ from include.orchestration.storage import Storage
 from tests.batch_runs.database import Database
 from tests.moto_server import running_moto
 from tests.scoring.builders import document
-from tools.laptop import aws_connection
+from tools.laptop import build_aws_connection
 
 PREFIX = "/batch-inference"
 
@@ -45,10 +45,10 @@ def login(airflow_db: Path) -> Iterator[Callable[[str], str]]:
 @pytest.fixture(scope="module")
 def host(login: Any) -> FastAPI:
     """What Airflow's own application is to the pages."""
-    from batch_runs.mount import pages
+    from batch_runs.mount import serve_pages
 
     host = FastAPI()
-    host.mount(PREFIX, pages)
+    host.mount(PREFIX, serve_pages)
     return host
 
 
@@ -94,8 +94,8 @@ def storage(airflow_db: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yaml.safe_dump(document({"name": "open_one", "aws_conn_id": "aws_test", "work": "s3://bucket/work"}))
     )
     with running_moto() as url, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AIRFLOW_CONN_AWS_TEST", aws_connection(url))
-        patch.setattr("include.orchestration.pipelines.FOLDER", folder)
+        patch.setenv("AIRFLOW_CONN_AWS_TEST", build_aws_connection(url))
+        patch.setattr("include.orchestration.pipelines.PIPELINES_FOLDER", folder)
         made = Storage("aws_test")
         made.client.create_bucket(Bucket="bucket")
         yield made

@@ -13,7 +13,7 @@ class Database:
     """Adds DAGs, runs, tasks and what tasks handed on."""
 
     def __init__(self) -> None:
-        self.numbers: dict[tuple[str, str], int] = {}
+        self.dag_run_ids: dict[tuple[str, str], int] = {}
 
     def add_dag(self, dag_id: str, *, tag: str = "batch inference") -> None:
         """A DAG that the dag-processor has parsed."""
@@ -45,12 +45,12 @@ class Database:
                 "start_date": START + timedelta(days=night),
                 "end_date": START + timedelta(days=night, hours=1) if state in ("success", "failed") else None,
             }
-            for night, run_id in enumerate(run_ids, sum(known == dag_id for known, _ in self.numbers))
+            for night, run_id in enumerate(run_ids, sum(known == dag_id for known, _ in self.dag_run_ids))
         ]  # fmt: skip
         with self._session() as session:
             session.execute(insert(DagRun), values)
             found = session.execute(select(DagRun.run_id, DagRun.id).where(DagRun.dag_id == dag_id))
-            self.numbers |= {(dag_id, run_id): number for run_id, number in found}
+            self.dag_run_ids |= {(dag_id, run_id): number for run_id, number in found}
 
     def add_tasks(
         self, dag_id: str, run_id: str, states: Mapping[str, str | None], map_index: int = -1
@@ -78,13 +78,13 @@ class Database:
         with self._session() as session:
             session.execute(insert(TaskInstance), values)
 
-    def hand_on(
+    def push_xcom(
         self, dag_id: str, run_id: str, task: str, value: Any, key: str = "return_value", map_index: int = -1
     ) -> None:
         """What a task of a run pushed."""
-        self.hand_on_all(dag_id, task, {run_id: value}, key, map_index)
+        self.push_xcoms(dag_id, task, {run_id: value}, key, map_index)
 
-    def hand_on_all(
+    def push_xcoms(
         self,
         dag_id: str,
         task: str,
@@ -98,7 +98,7 @@ class Database:
 
         rows = [
             {
-                "dag_run_id": self.numbers[dag_id, run_id], "dag_id": dag_id, "run_id": run_id, "task_id": task,
+                "dag_run_id": self.dag_run_ids[dag_id, run_id], "dag_id": dag_id, "run_id": run_id, "task_id": task,
                 "map_index": map_index, "key": key, "value": value, "timestamp": START,
             }
             for run_id, value in values.items()

@@ -16,7 +16,7 @@ from tests.scoring.test_report import job
 
 Pages = Callable[[str], str]
 RUN, LIST = "run?dag_id=open_one&run_id=night", "runs?dag_id=open_one"
-TASKS = ("plan", "preprocess", "preprocessed", "shards", "publish", "report")
+TASKS = ("plan", "preprocess", "await_preprocess", "collect_shards", "publish", "report")
 
 
 @pytest.fixture
@@ -26,16 +26,16 @@ def ran(database: Database, storage: Storage) -> Iterator[Database]:
     database.add_runs("open_one", ["night"])
     database.add_tasks("open_one", "night", dict.fromkeys(TASKS, "success"))
     values: dict[str, Any] = {
-        "plan": plan([20_000_000] * 2).for_xcom(),
+        "plan": plan([20_000_000] * 2).to_xcom(),
         "preprocess": {"Processing": {"ProcessingJobName": "churn-preprocess-1", "ProcessingResources": {}}},
-        "preprocessed": job("preprocess", status="Completed"),
+        "await_preprocess": job("preprocess", status="Completed"),
         "publish": PUBLISHED,
         "report": TOLD,
     }
     for task, value in values.items():
-        database.hand_on("open_one", "night", task, value)
+        database.push_xcom("open_one", "night", task, value)
     facts = {"preprocess_job": "p", "records_in": 68, "rejected": {"arity": 8}, "count": 3}
-    database.hand_on("open_one", "night", "shards", facts, key="facts")
+    database.push_xcom("open_one", "night", "collect_shards", facts, key="shard_stats")
     yield database
     database.clear()
 
@@ -60,7 +60,7 @@ def test_a_run_cleared_as_a_whole_begins_again_without_figures(read: Pages, ran:
 def test_a_run_cleared_from_a_task_on_keeps_the_figures_of_those_before_it(
     read: Pages, ran: Database
 ) -> None:
-    ran.clear_tasks("open_one", "night", ("shards", "publish", "report"))
+    ran.clear_tasks("open_one", "night", ("collect_shards", "publish", "report"))
     text = read(RUN)
     assert "records in" not in text
     assert "Nothing is published yet" in text
@@ -111,7 +111,7 @@ def test_what_a_task_handed_on_before_it_waited_counts_while_it_is_resumed(
     read: Pages, ran: Database, state: str
 ) -> None:
     """Airflow schedules it like one that never ran, but keeps what it handed on."""
-    ran.set_state("open_one", "night", "preprocessed", state, next_method="execute_complete")
+    ran.set_state("open_one", "night", "await_preprocess", state, next_method="execute_complete")
     assert "1 min 40 s" in read(RUN)
-    ran.set_state("open_one", "night", "preprocessed", state)
+    ran.set_state("open_one", "night", "await_preprocess", state)
     assert "1 min 40 s" not in read(RUN)

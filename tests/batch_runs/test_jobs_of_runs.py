@@ -30,12 +30,12 @@ def going(database: Database, storage: Storage) -> None:
     database.add_dag("open_one")
     database.add_runs("open_one", ["going"], state="running")
     database.add_tasks(
-        "open_one", "going", {"plan": "success", "preprocess": "success", "preprocessed": "deferred"}
+        "open_one", "going", {"plan": "success", "preprocess": "success", "await_preprocess": "deferred"}
     )
-    database.hand_on("open_one", "going", "plan", plan([20_000_000] * 2).for_xcom())
-    database.hand_on("open_one", "going", "preprocess", {"Processing": SUBMITTED})
+    database.push_xcom("open_one", "going", "plan", plan([20_000_000] * 2).to_xcom())
+    database.push_xcom("open_one", "going", "preprocess", {"Processing": SUBMITTED})
     where = {"region_name": "eu-central-1", "aws_domain": "aws.amazon.com", "job_name": JOB}
-    database.hand_on("open_one", "going", "preprocess", where, key="sagemaker_processing_job_details")
+    database.push_xcom("open_one", "going", "preprocess", where, key="sagemaker_processing_job_details")
 
 
 class Aws:
@@ -72,8 +72,8 @@ def test_a_job_that_runs_is_asked_for_once_however_many_people_look(
     view: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("batch_runs.jobs.SageMakerHook", Aws)
-    monkeypatch.setattr("batch_runs.jobs.client_of", Aws.get_conn)
-    monkeypatch.setattr("batch_runs.jobs.LOOK_SECONDS", 10**9)
+    monkeypatch.setattr("batch_runs.jobs.get_client", Aws.get_conn)
+    monkeypatch.setattr("batch_runs.jobs.DESCRIBE_INTERVAL_SECONDS", 10**9)
     pages = [view() for _ in range(5)]
     assert Aws.asked == 1
     for page in pages:
@@ -85,7 +85,7 @@ def test_a_job_that_runs_is_asked_for_once_however_many_people_look(
 def test_an_aws_that_knows_no_such_job_is_said_to_be_one(view: Callable[[], str]) -> None:
     """The rest of the page is shown all the same."""
     page = view()
-    assert f"How far {JOB} is cannot be told" in page
+    assert f"The state of {JOB} is unknown" in page
     assert "Why this size" in page
     assert "2 × ml.m5.xlarge" in page
 
@@ -102,7 +102,7 @@ def test_jobs_are_linked_to_the_console_where_it_has_them(
     view: Callable[[], str], monkeypatch: pytest.MonkeyPatch, endpoint: str, linked: bool
 ) -> None:
     client = types.SimpleNamespace(meta=types.SimpleNamespace(endpoint_url=endpoint))
-    monkeypatch.setattr("batch_runs.links.storage_of", lambda _: types.SimpleNamespace(client=client))
+    monkeypatch.setattr("batch_runs.links.open_storage", lambda _: types.SimpleNamespace(client=client))
     address = (
         f'href="https://console.aws.amazon.com/sagemaker/home?region=eu-central-1#/processing-jobs/{JOB}"'
     )
@@ -141,17 +141,18 @@ def mapped(database: Database) -> Database:
     """A run of ten jobs without preprocessing, the first of which has ended."""
     database.add_runs("open_one", ["mapped"], state="running")
     database.add_tasks("open_one", "mapped", {"plan": "success"})
-    database.hand_on("open_one", "mapped", "plan", plan([20_000_000] * 2).for_xcom())
+    database.push_xcom("open_one", "mapped", "plan", plan([20_000_000] * 2).to_xcom())
     for number in range(10):
-        states = {"transform": "success", "transformed": "deferred" if number else "success"}
+        states = {"transform": "success", "await_transform": "deferred" if number else "success"}
         database.add_tasks("open_one", "mapped", states, map_index=number)
         submitted = {"Transform": transform_of(number)}
-        database.hand_on("open_one", "mapped", "transform", submitted, map_index=number)
+        database.push_xcom("open_one", "mapped", "transform", submitted, map_index=number)
     done = {
         "job_name": "churn-transform-0", "status": "Completed", "created_at": 1.0, "started_at": 2.0, "ended_at": 3.0,
-        "instance_type": "ml.m5.large", "instance_count": 1, "billed_seconds": 1.0, "attempt": 1, "earlier": [],
+        "instance_type": "ml.m5.large", "instance_count": 1, "billed_seconds": 1.0,
+        "attempt": 1, "earlier_attempts": [],
     }  # fmt: skip
-    database.hand_on("open_one", "mapped", "transformed", done, map_index=0)
+    database.push_xcom("open_one", "mapped", "await_transform", done, map_index=0)
     return database
 
 
@@ -161,13 +162,13 @@ def test_several_jobs_of_a_mapped_transform_are_drawn_together_and_not_all_are_a
 ) -> None:
     """The first has ended, eight of the others are looked at."""
     monkeypatch.setattr("batch_runs.jobs.SageMakerHook", AwsWithSeveralJobs)
-    monkeypatch.setattr("batch_runs.jobs.client_of", AwsWithSeveralJobs.get_conn)
-    monkeypatch.setattr("batch_runs.jobs.LOOK_SECONDS", 10**9)
+    monkeypatch.setattr("batch_runs.jobs.get_client", AwsWithSeveralJobs.get_conn)
+    monkeypatch.setattr("batch_runs.jobs.DESCRIBE_INTERVAL_SECONDS", 10**9)
     answer = browser("viewer").get("run?dag_id=open_one&run_id=mapped")
     assert answer.status_code == 200
     page = html.unescape(answer.text)
     assert "Transform runs on 10 instances in 10 jobs." in page
-    assert "Of 9 jobs that have not ended the first 8 are looked at." in page
+    assert "Of 9 active jobs, 8 are shown with their current state." in page
     assert AwsWithSeveralJobs.asked == [f"churn-transform-{number}" for number in range(1, 9)]
 
 
@@ -181,12 +182,12 @@ def test_an_aws_that_does_not_answer_is_asked_once_and_jobs_of_an_earlier_plan_a
         asked.append(name)
         raise ConnectTimeoutError(endpoint_url="https://api.sagemaker")
 
-    mapped.add_tasks("open_one", "mapped", {"manifests": "success"})
-    mapped.hand_on("open_one", "mapped", "manifests", [{"manifest": f"s3://b/{n}"} for n in range(4)])
-    monkeypatch.setattr("batch_runs.jobs._look", silent)
+    mapped.add_tasks("open_one", "mapped", {"write_manifests": "success"})
+    mapped.push_xcom("open_one", "mapped", "write_manifests", [{"manifest": f"s3://b/{n}"} for n in range(4)])
+    monkeypatch.setattr("batch_runs.jobs._describe_job", silent)
     answer = browser("viewer").get("run?dag_id=open_one&run_id=mapped")
     page = html.unescape(answer.text)
     assert answer.status_code == 200
     assert asked == ["churn-transform-1"]
-    assert page.count("cannot be told") == 1
+    assert page.count("The state of") == 1
     assert "4 instances in 4 jobs" in page

@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from include.orchestration.storage import Storage
 from include.scoring.page import plotly_js
 from include.scoring.report import render_html
-from include.scoring.summary import summary
+from include.scoring.summary import build_summary
 from tests.batch_runs.database import Database
 from tests.scoring.builders import plan
 from tests.scoring.test_pictures import everything
@@ -39,17 +39,17 @@ def runs(database: Database, storage: Storage) -> None:
         database.add_dag(dag_id)
     database.add_runs("open_many", NIGHTS)
     database.add_instances("open_many", NIGHTS, {"plan": "success", "report": "success"})
-    told = {night: summary({**figures, "moment": night}) for night in NIGHTS}
-    database.hand_on_all("open_many", "report", told)
+    told = {night: build_summary({**figures, "data_time": night}) for night in NIGHTS}
+    database.push_xcoms("open_many", "report", told)
 
     def finished(run_id: str, report: dict[str, Any]) -> None:
         uri = f"{RUNS}{run_id}/report."
         database.add_tasks("open_one", run_id, {"plan": "success", "report": "success"})
-        database.hand_on(
+        database.push_xcom(
             "open_one",
             run_id,
             "report",
-            {**summary(report), "report_json": f"{uri}json", "report_html": f"{uri}html"},
+            {**build_summary(report), "report_json": f"{uri}json", "report_html": f"{uri}html"},
         )
         storage.write_json(f"{uri}json", report)
         storage.write(f"{uri}html", render_html(report))
@@ -78,18 +78,18 @@ def runs(database: Database, storage: Storage) -> None:
     storage.write_json("s3://bucket/others/secret.json", figures)
     database.add_tasks("open_one", "elsewhere", {"report": "success"})
     stolen = dict.fromkeys(("report_json", "report_html"), "s3://bucket/others/secret.json")
-    database.hand_on("open_one", "elsewhere", "report", {**summary(figures), **stolen})
+    database.push_xcom("open_one", "elsewhere", "report", {**build_summary(figures), **stolen})
     planned = plan([20_000_000] * 2)
     database.add_tasks("open_one", "planned", {"plan": "success", "preprocess": "running"})
-    database.hand_on("open_one", "planned", "plan", planned.for_xcom())
+    database.push_xcom("open_one", "planned", "plan", planned.to_xcom())
     database.add_tasks(
         "open_one",
         "refused",
-        {"plan": "success", "preprocess": "success", "shards": "failed", "clean_up": "failed"},
+        {"plan": "success", "preprocess": "success", "collect_shards": "failed", "clean_up": "failed"},
     )
-    database.hand_on("open_one", "refused", "plan", planned.for_xcom())
+    database.push_xcom("open_one", "refused", "plan", planned.to_xcom())
     database.add_tasks("open_one", "only", {"plan": "success", "preprocess": "skipped"})
-    database.hand_on("open_one", "only", "plan", plan([20_000_000] * 2, dry_run=True).for_xcom())
+    database.push_xcom("open_one", "only", "plan", plan([20_000_000] * 2, dry_run=True).to_xcom())
     database.add_tasks("open_one", "broken", {"plan": "failed"})
 
 
@@ -168,7 +168,7 @@ def test_runs_are_listed_newest_first_in_pages(page: Callable[[str], str]) -> No
     assert re.findall(r"run_id=(night-\d+)", last) == NIGHTS[49::-1]
     assert "page=2" in first
     assert "page 20 of 20" in re.sub(r"\s+", " ", last)
-    assert "There is no run on this page" in page("runs?dag_id=open_many&page=21")
+    assert "There are no runs on this page" in page("runs?dag_id=open_many&page=21")
 
 
 def test_the_duration_of_a_run_is_the_same_in_the_list_and_in_the_plot(page: Callable[[str], str]) -> None:
@@ -186,10 +186,10 @@ def test_the_duration_of_a_run_is_the_same_in_the_list_and_in_the_plot(page: Cal
 def test_a_finished_run_shows_what_its_report_shows(page: Callable[[str], str]) -> None:
     text, report = page(run("finished")), render_html(everything())
     for name in ("funnel", "timeline", "predictions-0", "groups-0-rejected", "cost"):
-        assert f'data-picture="{name}"' in text
+        assert f'data-chart="{name}"' in text
     plots = re.findall(r'<script type="application/json">(.*?)</script>', text)
     assert plots == re.findall(
-        r'<script type="application/json">(.*?)</script>', report.replace(plotly_js.text(), "")
+        r'<script type="application/json">(.*?)</script>', report.replace(plotly_js.read_text(), "")
     )
     assert 'data-live="no"' in text
     assert "report.html" in text
@@ -216,7 +216,7 @@ def test_a_run_that_only_has_a_plan_shows_its_sentences(page: Callable[[str], st
     [
         ("refused", "shards failed; its log says why."),
         ("refused", "Nothing was published at s3://data/out/"),
-        ("only", "This run was to plan only: nothing was submitted to AWS."),
+        ("only", "This was a dry run: nothing was submitted to AWS."),
         ("broken", "plan failed; its log says why."),
         ("broken", "This run ended before it had a plan."),
     ],
@@ -228,17 +228,17 @@ def test_a_run_that_published_nothing_says_why_not(
 
 
 def test_the_part_that_follows_a_run_is_the_page_without_its_frame(page: Callable[[str], str]) -> None:
-    whole, part = page(run("finished")), page(f"{run('finished')}&part=true")
+    whole, part = page(run("finished")), page(f"{run('finished')}&body_only=true")
     assert "<html" not in part
     assert part.strip() in whole
-    assert 'data-picture="funnel"' in part
+    assert 'data-chart="funnel"' in part
 
 
 @pytest.mark.parametrize(
     ("run_id", "said"),
     [
         ("gone", "There is no report at s3://bucket/work/open_one/gone/report.json any more"),
-        ("wrong", "no report of version 1"),
+        ("wrong", "not a report of version 1"),
         ("large", "2,000,001 bytes"),
         ("elsewhere", "are below s3://bucket/work/open_one/"),
     ],

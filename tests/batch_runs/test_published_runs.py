@@ -9,7 +9,7 @@ import pytest
 
 from include.orchestration.storage import Storage
 from tests.batch_runs.database import Database
-from tests.scoring.builders import direct, plan
+from tests.scoring.builders import pipeline_without_preprocess, plan
 
 Pages = Callable[[str], str]
 OUTPUT = "s3://data/out/date=2026-01-31/"
@@ -18,14 +18,14 @@ PUBLISHED = {
     "partition": None,
 }  # fmt: skip
 TOLD = {
-    "moment": "2026-01-31T07:30:00Z", "records": {"in": 68, "rejected": 8, "scored": 60}, "seconds": 450.0,
+    "data_time": "2026-01-31T07:30:00Z", "records": {"in": 68, "rejected": 8, "scored": 60}, "seconds": 450.0,
     "billed_seconds": 300.0, "dollars": 0.0192, "report_json": "s3://bucket/work/open_one/gone/report.json",
     "report_html": "s3://bucket/work/open_one/gone/report.html",
 }  # fmt: skip
 
 
 def facts(**rejected: int) -> dict[str, Any]:
-    """What `shards` read back."""
+    """What `collect_shards` read back."""
     return {"preprocess_job": "p", "records_in": 68, "rejected": rejected, "count": 3}
 
 
@@ -33,23 +33,23 @@ def facts(**rejected: int) -> dict[str, Any]:
 def runs(database: Database, storage: Storage) -> None:
     """Runs that have published, without a report that can be read."""
     database.add_dag("open_one")
-    planned = plan([20_000_000] * 2).for_xcom()
+    planned = plan([20_000_000] * 2).to_xcom()
 
     def add(run_id: str, state: str = "success", reporting: str = "success", **handed_on: Any) -> None:
         database.add_runs("open_one", [run_id], state=state)
-        tasks = dict.fromkeys(("plan", "shards", "publish"), "success")
+        tasks = dict.fromkeys(("plan", "collect_shards", "publish"), "success")
         database.add_tasks("open_one", run_id, {**tasks, "report": reporting})
         for task, value in {"plan": planned, "publish": PUBLISHED, **handed_on}.items():
-            key = "facts" if task == "shards" else "return_value"
-            database.hand_on("open_one", run_id, task, value, key=key)
+            key = "shard_stats" if task == "collect_shards" else "return_value"
+            database.push_xcom("open_one", run_id, task, value, key=key)
 
-    add("pruned", shards=facts(arity=5), report=TOLD)
+    add("pruned", collect_shards=facts(arity=5), report=TOLD)
     add("released", report=TOLD)
-    add("alone", plan=plan([20_000_000], of=direct()).for_xcom(),
+    add("alone", plan=plan([20_000_000], of=pipeline_without_preprocess()).to_xcom(),
         report={**TOLD, "records": {"in": 60, "rejected": 0, "scored": 60}})  # fmt: skip
-    add("report_failed", "failed", "failed", shards=facts(arity=5))
+    add("report_failed", "failed", "failed", collect_shards=facts(arity=5))
     add("nothing_known", "failed", "failed")
-    add("publishing", "running", "running", shards=facts(arity=8))
+    add("publishing", "running", "running", collect_shards=facts(arity=8))
 
 
 def run(run_id: str) -> str:

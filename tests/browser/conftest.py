@@ -19,7 +19,7 @@ from tests.end_to_end.conftest import endpoint, root, s3, sample, state
 from tests.end_to_end.deployment import Deployment
 from tests.on_postgres import running_airflow
 from tools.airflow_processes import AirflowProcesses, RestApi
-from tools.laptop import REPO, airflow_environment
+from tools.laptop import REPO, build_airflow_environment
 
 __all__ = ["endpoint", "root", "s3", "sample", "state"]
 
@@ -33,7 +33,7 @@ OUTPUT = "s3://batch-inference-sample/seen/"
 class WithLogin(RestApi):
     """Airflow's REST API for a user with a password."""
 
-    def token(self) -> str:
+    def fetch_token(self) -> str:
         body = json.dumps({"username": "admin", "password": PASSWORDS["admin"]}).encode()
         request = urllib.request.Request(
             f"{self.url}/auth/token", data=body, headers={"Content-Type": "application/json"}
@@ -45,7 +45,10 @@ class WithLogin(RestApi):
 @pytest.fixture(scope="module")
 def deployment(state: Path, sample: Path, endpoint: str, s3: Any, root: Path) -> Iterator[Deployment]:
     """All of Airflow's components, with users that have to log in, and a pipeline that only some of them may read."""
-    environment = {**airflow_environment(state / "airflow", endpoint, root=root), **preloading.ENVIRONMENT}
+    environment = {
+        **build_airflow_environment(state / "airflow", endpoint, root=root),
+        **preloading.ENVIRONMENT,
+    }
     passwords = state / "airflow" / "passwords.json"
     passwords.write_text(json.dumps(PASSWORDS))
     shutil.copy(REPO / "tests" / "batch_runs" / "auth.py", root / "auth_by_dag.py")
@@ -116,4 +119,4 @@ def window(
     yield open_window
     for each in windows.values():
         assert each.errors == []
-        assert each.strangers == []
+        assert each.foreign_requests == []

@@ -45,7 +45,7 @@ def run_id(deployment: Deployment, open_window: Windows) -> str:
     count.fill("2")
     count.blur()
     page.wait_for_timeout(500)  # the section unfolds
-    window.keep("form")
+    window.save_screenshot("form")
     form.get_by_role("button", name="Trigger", exact=True).click()
     expect(form).to_be_hidden()
 
@@ -54,13 +54,13 @@ def run_id(deployment: Deployment, open_window: Windows) -> str:
         runs = deployment.airflow.api.call("GET", f"/dags/{DAG}/dagRuns")["dag_runs"]
     run_id = str(runs[0]["dag_run_id"])
     frame = window.open_tab(DAG, run_id)
-    expect(frame.get_by_text("this page follows the run")).to_be_visible()
+    expect(frame.get_by_text("this page refreshes while the run is active")).to_be_visible()
     # Once opened, the tab is only looked at: it follows the run by itself.
-    expect(frame.locator("figure[data-picture=timeline]")).to_be_visible(timeout=END)
-    window.keep("run-going-on")
+    expect(frame.locator("figure[data-chart=timeline]")).to_be_visible(timeout=END)
+    window.save_screenshot("run-going-on")
     expect(frame.locator("[data-live=no]")).to_be_attached(timeout=END)
-    window.drawn(frame)
-    window.keep("run-ended")
+    window.wait_for_plots(frame)
+    window.save_screenshot("run-ended")
     return run_id
 
 
@@ -88,11 +88,11 @@ def test_a_person_fills_the_form_and_follows_the_run_to_its_numbers(
         "Predictions: predicted_rings",
         "Rejected by sex",
         "Mean predicted_rings by sex",
-        "Time line",
+        "Timeline",
         "Cost",
     ):
         expect(frame.get_by_role("heading", name=title)).to_be_visible()
-    funnel = json.loads(frame.locator("figure[data-picture=funnel] script").inner_text())["data"][0]
+    funnel = json.loads(frame.locator("figure[data-chart=funnel] script").inner_text())["data"][0]
     drawn = dict(zip(funnel["y"], funnel["x"], strict=True))
     assert (drawn["In"], drawn["Scored"]) == (records["in"], records["scored"])
 
@@ -110,14 +110,16 @@ def test_the_navigation_leads_to_the_pipelines_and_on_to_the_run(run_id: str, wi
     one.page.get_by_role("menuitem", name="Batch inference").click()
     frame = one.page.frame_locator("iframe")
     expect(frame.get_by_role("link", name=DAG)).to_be_visible()
-    one.keep("pipelines")
+    one.save_screenshot("pipelines")
     frame.get_by_role("link", name=DAG).click()
     expect(frame.get_by_role("heading", name=DAG)).to_be_visible()
     frame.locator("tbody a").first.click()
     expect(frame.get_by_text(run_id)).to_be_visible()
     # Out of the frame again, which the frame itself may not do.
-    frame.get_by_role("link", name="transformed").click()
-    one.page.wait_for_url(lambda address: f"/dags/{DAG}/runs/" in address and "/tasks/transformed" in address)
+    frame.get_by_role("link", name="await_transform").click()
+    one.page.wait_for_url(
+        lambda address: f"/dags/{DAG}/runs/" in address and "/tasks/await_transform" in address
+    )
 
 
 def test_who_may_not_read_the_dag_sees_neither_the_page_nor_its_data(run_id: str, window: Windows) -> None:
@@ -128,7 +130,7 @@ def test_who_may_not_read_the_dag_sees_neither_the_page_nor_its_data(run_id: str
     for page, more in (("run", {"run_id": run_id}), ("runs", {}), ("report", {"run_id": run_id}),
                        ("task", {"run_id": run_id, "task_id": "plan"})):  # fmt: skip
         assert viewer.open(page, dag_id=DAG, **more) == 403
-        assert "Not for you" in text_of(viewer.page)
+        assert "No access" in text_of(viewer.page)
         assert "records" not in viewer.page.content()
     nobody = window()
     assert nobody.open("run", dag_id=DAG, run_id=run_id) == 401
@@ -148,8 +150,8 @@ def test_every_page_can_be_read_by_everybody(run_id: str, window: Windows, schem
     ):
         one.open(page, **query)
         if name == "run":
-            one.drawn()
-        one.keep(name, whole=True)
+            one.wait_for_plots()
+        one.save_screenshot(name, whole=True)
         assert one.violations() == [], name
 
 
@@ -157,7 +159,7 @@ def test_the_page_takes_the_colours_that_the_person_chose_in_airflow(run_id: str
     """And changes them with Airflow's, while it is open."""
     one = window(user="admin")
     frame = one.open_tab(DAG, run_id)
-    one.drawn(frame)
+    one.wait_for_plots(frame)
 
     def ground() -> str:
         return str(frame.locator("body").evaluate("body => getComputedStyle(body).backgroundColor"))
@@ -167,15 +169,15 @@ def test_the_page_takes_the_colours_that_the_person_chose_in_airflow(run_id: str
             frame.locator("figure .xtick text, figure .ytick text").first.evaluate("text => text.style.fill")
         )
 
-    one.keep("run-tab")
+    one.save_screenshot("run-tab")
     light = ground(), ink()
     one.page.evaluate("localStorage.setItem('theme', 'dark')")
     expect(frame.locator("html")).to_have_attribute("data-theme", "dark")
     assert ground() != light[0]
     assert ink() != light[1]
     one.page.reload()
-    one.drawn(frame)
-    one.keep("run-tab-dark")
+    one.wait_for_plots(frame)
+    one.save_screenshot("run-tab-dark")
     one.page.evaluate("localStorage.removeItem('theme')")
 
 
@@ -193,8 +195,8 @@ def test_the_report_is_one_file_that_shows_the_same(
     file = tmp_path / "report.html"
     download.value.save_as(file)
     one.page.goto(file.as_uri())
-    one.drawn()
-    one.keep("report", whole=True)
+    one.wait_for_plots()
+    one.save_screenshot("report", whole=True)
     assert one.page.locator(".figures").inner_text() == numbers
     assert one.page.locator("figure h2").all_inner_texts() == plots
     assert one.violations() == []
@@ -212,6 +214,6 @@ def test_the_form_refuses_what_is_impossible(deployment: Deployment, window: Win
     form.locator("[name=element_transform_instance_type]").blur()
     form.get_by_role("button", name="Trigger", exact=True).click()
     time.sleep(2)
-    one.keep("form-refuses")
+    one.save_screenshot("form-refuses")
     assert deployment.airflow.api.call("GET", f"/dags/{DAG}/dagRuns")["total_entries"] == before
     expect(form).to_be_visible()

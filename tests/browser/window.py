@@ -22,8 +22,8 @@ FRAME = "iframe[src*='batch-inference']"
 class Window:
     """One person's window.
 
-    Attributes: `errors`, what our pages wrote to the console as an error or raised; `strangers`, addresses of requests
-    that went to anybody but this Airflow.
+    Attributes: `errors`, what our pages wrote to the console as an error or raised; `foreign_requests`, addresses of
+    requests that went to anybody but this Airflow.
     """
 
     def __init__(self, browser: Browser, url: str, artefacts: Path, *, scheme: str) -> None:
@@ -32,7 +32,7 @@ class Window:
         self.context.set_default_timeout(30_000)
         self.page = self.context.new_page()
         self.errors: list[str] = []
-        self.strangers: list[str] = []
+        self.foreign_requests: list[str] = []
         self.context.on("console", self._heard)
         self.context.on("weberror", lambda error: self.errors.append(str(error.error)))
         self.context.on("request", self._asked)
@@ -60,14 +60,14 @@ class Window:
         self.page.get_by_role("link", name="Batch inference", exact=True).click()
         return self.page.frame_locator(FRAME)
 
-    def drawn(self, within: Any = None) -> None:
+    def wait_for_plots(self, within: Any = None) -> None:
         """Return when every plot is drawn."""
         where = within or self.page
-        where.locator("figure[data-picture]").first.wait_for()
-        for plot in where.locator("figure[data-picture] .plot").all():
+        where.locator("figure[data-chart]").first.wait_for()
+        for plot in where.locator("figure[data-chart] .plot").all():
             plot.locator(".main-svg").first.wait_for()
 
-    def keep(self, name: str, *, whole: bool = False) -> None:
+    def save_screenshot(self, name: str, *, whole: bool = False) -> None:
         """Keep a screenshot."""
         self.page.screenshot(path=self.artefacts / f"{name}-{self.scheme}.png", full_page=whole)
 
@@ -99,7 +99,7 @@ class Window:
         address = urlsplit(request.url)
         here = f"{address.scheme}://{address.netloc}" == self.url
         if not here and address.scheme not in ("data", "blob", "file", "about"):
-            self.strangers.append(request.url)
+            self.foreign_requests.append(request.url)
 
     def _interrupted(self, dialog: Dialog) -> None:
         self.errors.append(f"a dialog opened: {dialog.message}")

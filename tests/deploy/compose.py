@@ -25,7 +25,7 @@ class UnsetError(Exception):
     """A variable that must be set is not; carries the file's own message."""
 
 
-def interpolated(text: str, variables: Mapping[str, str]) -> str:
+def interpolate(text: str, variables: Mapping[str, str]) -> str:
     """The text with its variables filled in. Raises UnsetError where the file insists on a value."""
 
     def value(match: re.Match[str]) -> str:
@@ -40,38 +40,38 @@ def interpolated(text: str, variables: Mapping[str, str]) -> str:
             raise UnsetError(f"{match['name']}: {match['rest']}")
         if match["kind"] is None:
             raise ValueError(f"{match[0]} in {text!r} has neither a default nor a message")
-        return interpolated(match["rest"], variables)
+        return interpolate(match["rest"], variables)
 
     return _VARIABLE.sub(value, text)
 
 
-def filled(node: Any, variables: Mapping[str, str]) -> Any:
+def interpolate_node(node: Any, variables: Mapping[str, str]) -> Any:
     """A YAML node with the variables of all its texts filled in."""
     if isinstance(node, dict):
-        return {key: filled(value, variables) for key, value in node.items()}
+        return {key: interpolate_node(value, variables) for key, value in node.items()}
     if isinstance(node, list):
-        return [filled(each, variables) for each in node]
-    return interpolated(node, variables) if isinstance(node, str) else node
+        return [interpolate_node(each, variables) for each in node]
+    return interpolate(node, variables) if isinstance(node, str) else node
 
 
-def raw() -> dict[str, Any]:
+def read_compose_file() -> dict[str, Any]:
     """The file as YAML, anchors and merges resolved, variables not."""
     document: dict[str, Any] = yaml.safe_load(COMPOSE_FILE.read_text())
     return document
 
 
-def compose(variables: Mapping[str, str]) -> dict[str, Any]:
+def render_compose(variables: Mapping[str, str]) -> dict[str, Any]:
     """The file as docker compose acts on it, given these variables."""
-    document: dict[str, Any] = filled(raw(), variables)
+    document: dict[str, Any] = interpolate_node(read_compose_file(), variables)
     return document
 
 
-def variables_in(text: str) -> Iterator[tuple[str, str | None]]:
+def iter_variables(text: str) -> Iterator[tuple[str, str | None]]:
     """Name and form (`?`, `-` or None) of each variable."""
     for match in _VARIABLE.finditer(text):
         if match["name"]:
             yield match["name"], match["kind"]
-            yield from variables_in(match["rest"] or "")
+            yield from iter_variables(match["rest"] or "")
 
 
 def read_env(path: Path) -> dict[str, str]:

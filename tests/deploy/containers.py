@@ -14,13 +14,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tools.airflow_processes import free_ports
+from tools.airflow_processes import find_free_ports
 from tools.laptop import REPO
 
 #: What the images set themselves, or what every process needs.
 BASE = {"LANG": "C.UTF-8", "HOME": "/tmp", "HOSTNAME": os.uname().nodename, "AIRFLOW_HOME": "/opt/airflow"}
 #: Commands that the entry point of Airflow's image runs as they are; to others it adds `airflow`.
-AS_THEY_ARE = {"bash", "python"}
+UNPREFIXED_COMMANDS = {"bash", "python"}
 
 
 class ContainerError(Exception):
@@ -33,13 +33,13 @@ class Containers:
     def __init__(self, services: Mapping[str, Any], state: Path) -> None:
         self.services, self.state = services, state
         names = ("api", "scheduler", "postgres", "redis", "aws", "one", "two", "triggerer")
-        self.port = dict(zip(names, free_ports(len(names)), strict=True))
+        self.port = dict(zip(names, find_free_ports(len(names)), strict=True))
         self.paths: dict[str, str] = {}
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         (state / "logs").mkdir()
         redis = f"--bind 127.0.0.1 --port {self.port['redis']} --dir {state}"
         # In this order: the longer text first.
-        self.elsewhere = {
+        self.replacements = {
             "@postgres/": f"@127.0.0.1:{self.port['postgres']}/",
             "@redis:6379/": f"@127.0.0.1:{self.port['redis']}/",
             "http://airflow-apiserver:8080/": f"http://127.0.0.1:{self.port['api']}/",
@@ -54,9 +54,9 @@ class Containers:
             "/var/lib/local-aws": f"{state}/local-aws",
         }
 
-    def there(self, text: str) -> str:
+    def replace_addresses(self, text: str) -> str:
         """A text of the compose file as it reads on this machine."""
-        for inside, outside in self.elsewhere.items():
+        for inside, outside in self.replacements.items():
             text = text.replace(inside, outside)
         return text
 
@@ -65,7 +65,7 @@ class Containers:
         for service in self.services.values():
             for mount in service.get("volumes", ()):
                 source, target = mount.split(":")[:2]
-                copy = Path(self.there(target))
+                copy = Path(self.replace_addresses(target))
                 if source.startswith("./") and not copy.exists():
                     copy.parent.mkdir(parents=True, exist_ok=True)
                     if (REPO / source).is_dir():
@@ -76,7 +76,10 @@ class Containers:
     def environment(self, name: str, path: str, more: Mapping[str, str] | None = None) -> dict[str, str]:
         """The service's environment and no other variable of this process."""
         own = {**BASE, **self.services[name].get("environment", {})}
-        return {key: self.there(str(value)) for key, value in own.items()} | {"PATH": path, **(more or {})}
+        return {key: self.replace_addresses(str(value)) for key, value in own.items()} | {
+            "PATH": path,
+            **(more or {}),
+        }
 
     def start(
         self, name: str, path: str, *, more: Mapping[str, str] | None = None, extra: Sequence[str] = (),
@@ -84,17 +87,17 @@ class Containers:
     ) -> subprocess.Popen[bytes]:  # fmt: skip
         """Start a service; `extra` arguments are those that tell two of its kind apart on one machine."""
         words = (
-            [self.there(word) for word in self.services[name]["command"]]
+            [self.replace_addresses(word) for word in self.services[name]["command"]]
             if command is None
             else list(command)
         )
-        if command is None and name.startswith("airflow-") and words[0] not in AS_THEY_ARE:
+        if command is None and name.startswith("airflow-") and words[0] not in UNPREFIXED_COMMANDS:
             words = ["airflow", *words]
         environment = self.environment(name, path, more)
         program = shutil.which(words[0], path=path)
         if program is None:
             raise ContainerError(f"{name}: there is no {words[0]} on {path}")
-        with self.log_of(as_name or name).open("ab") as log:
+        with self.get_log_path(as_name or name).open("ab") as log:
             process = subprocess.Popen(
                 [program, *words[1:], *extra], env=environment, cwd=self.state, stdout=log, stderr=log,
                 start_new_session=True, user=user,
@@ -108,7 +111,7 @@ class Containers:
         status = self.start(name, path).wait()
         del self.running[name]
         if status != 0:
-            raise ContainerError(f"{name} ended with {status}: {self.end_of_log(name)}")
+            raise ContainerError(f"{name} ended with {status}: {self.read_log_end(name)}")
 
     def check_health(
         self, name: str, *, more: Mapping[str, str] | None = None, as_name: str | None = None
@@ -116,9 +119,9 @@ class Containers:
         """Run the service's own health check once; its output, with the status when that is not 0."""
         kind, *test = self.services[name]["healthcheck"]["test"]
         words = (
-            ["/bin/sh", "-c", self.there(test[0])]
+            ["/bin/sh", "-c", self.replace_addresses(test[0])]
             if kind == "CMD-SHELL"
-            else [self.there(each) for each in test]
+            else [self.replace_addresses(each) for each in test]
         )
         environment = self.environment(name, self.paths[as_name or name], more)
         done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
@@ -142,7 +145,7 @@ class Containers:
             self.raise_if_dead()
             if time.monotonic() > deadline:
                 raise ContainerError(
-                    f"{as_name or name} is not healthy, {wrong}: {self.end_of_log(as_name or name)}"
+                    f"{as_name or name} is not healthy, {wrong}: {self.read_log_end(as_name or name)}"
                 )
             time.sleep(1)
 
@@ -150,15 +153,15 @@ class Containers:
         """Raise ContainerError when a service has ended by itself."""
         for name, process in self.running.items():
             if process.poll() is not None:
-                raise ContainerError(f"{name} ended with {process.returncode}: {self.end_of_log(name)}")
+                raise ContainerError(f"{name} ended with {process.returncode}: {self.read_log_end(name)}")
 
-    def log_of(self, name: str) -> Path:
+    def get_log_path(self, name: str) -> Path:
         """Where a service's output goes."""
         return self.state / "logs" / f"{name}.log"
 
-    def end_of_log(self, name: str) -> str:
+    def read_log_end(self, name: str) -> str:
         """The last of what a service wrote."""
-        return self.log_of(name).read_text(errors="replace")[-2500:]
+        return self.get_log_path(name).read_text(errors="replace")[-2500:]
 
     def stop(self, *, seconds: float = 40) -> None:
         """End what runs, the last started first, politely first."""

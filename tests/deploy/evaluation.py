@@ -19,7 +19,7 @@ class Call:
 
 
 @lru_cache(maxsize=4096)
-def pattern(text: str) -> re.Pattern[str]:
+def compile_pattern(text: str) -> re.Pattern[str]:
     """IAM: `*` and `?` match, `${*}`, `${?}` and `${$}` are those characters; other variables are refused."""
     made = ""
     for variable, wildcard, literal in re.findall(r"\$\{([^}]*)\}|([*?])|(.)", text, re.DOTALL):
@@ -36,7 +36,7 @@ def pattern(text: str) -> re.Pattern[str]:
 
 def matches(wanted: str, found: str) -> bool:
     """Whether the whole of `found` matches."""
-    return pattern(wanted).fullmatch(found) is not None
+    return compile_pattern(wanted).fullmatch(found) is not None
 
 
 OPERATORS = {
@@ -48,7 +48,7 @@ OPERATORS = {
 }
 
 
-def holds(condition: Mapping[str, Mapping[str, Any]], context: Mapping[str, str]) -> bool:
+def is_condition_met(condition: Mapping[str, Mapping[str, Any]], context: Mapping[str, str]) -> bool:
     """Whether every key of every operator has one of its values; a key that the call lacks never has."""
     for operator, keys in condition.items():
         compare = OPERATORS[operator]
@@ -59,7 +59,7 @@ def holds(condition: Mapping[str, Mapping[str, Any]], context: Mapping[str, str]
     return True
 
 
-def allowing(document: Mapping[str, Any], call: Call) -> list[tuple[int, str, str]]:
+def find_allowing_statements(document: Mapping[str, Any], call: Call) -> list[tuple[int, str, str]]:
     """Statement, action and resource of each way in which the document allows the call; none where it denies it."""
     found: dict[str, list[tuple[int, str, str]]] = {"Allow": [], "Deny": []}
     for number, statement in enumerate(document["Statement"]):
@@ -68,7 +68,7 @@ def allowing(document: Mapping[str, Any], call: Call) -> list[tuple[int, str, st
             or statement["Effect"] not in found
         ):
             raise ValueError(f"statement {number} holds what is not evaluated here: {statement}")
-        if not holds(statement.get("Condition", {}), call.context):
+        if not is_condition_met(statement.get("Condition", {}), call.context):
             continue
         found[statement["Effect"]] += [
             (number, action, resource)

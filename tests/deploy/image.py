@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools.laptop import REPO, STATE
+from tools.laptop import REPO, STATE_DIR
 
 UV = Path(sys.executable).with_name("uv")
 LOCK = REPO / "deploy" / "requirements.txt"
@@ -18,7 +18,7 @@ LOCK = REPO / "deploy" / "requirements.txt"
 def image_environment() -> Path:
     """The environment's `bin`; installed once for each content of the lock, which takes a minute or two."""
     digest = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()[:12]
-    folder = STATE / "deploy" / f"image-{digest}"
+    folder = STATE_DIR / "deploy" / f"image-{digest}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 from xml.etree import ElementTree
 
-from include.local_aws.api.front import Front
+from include.local_aws.api.front import Router
 from tests.deploy.evaluation import Call
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
@@ -35,7 +35,7 @@ class Request:
     status: int = 0
 
 
-class RecordingFront(Front):
+class RecordingRouter(Router):
     """The embedded AWS's application with a memory that all of its instances share."""
 
     recorded: list[Request] = []  # noqa: RUF012 - shared on purpose: the server makes its own instance
@@ -43,7 +43,7 @@ class RecordingFront(Front):
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer the request, and remember it with the answer's status."""
-        request = described(environ)
+        request = parse_request(environ)
         status = 0
 
         def noted(line: str, *rest: Any) -> Any:
@@ -58,7 +58,7 @@ class RecordingFront(Front):
         return answer
 
 
-def described(environ: dict[str, Any]) -> Request | None:
+def parse_request(environ: dict[str, Any]) -> Request | None:
     """The request, if it is signed. What has a target, or deletes by a list, has its body read, and put back."""
     signed = CREDENTIAL.search(environ.get("HTTP_AUTHORIZATION", ""))
     if signed is None:

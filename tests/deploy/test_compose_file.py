@@ -17,17 +17,17 @@ import pytest
 from cryptography.fernet import Fernet
 from jsonschema.validators import validator_for
 
-from deploy.env import MAKERS, filled, write_env
+from deploy.env import VALUE_GENERATORS, fill_template, write_env
 from tests.deploy.compose import (
     COMPOSE_FILE,
     DOCKERFILE,
     UnsetError,
-    compose,
     dockerfile_instructions,
-    interpolated,
-    raw,
+    interpolate,
+    iter_variables,
+    read_compose_file,
     read_env,
-    variables_in,
+    render_compose,
 )
 from tools.laptop import REPO
 
@@ -47,7 +47,7 @@ SECRETS = {
 @pytest.fixture(scope="module")
 def services(variables: dict[str, str]) -> dict[str, Any]:
     """The services as docker compose starts them."""
-    found: dict[str, Any] = compose(variables)["services"]
+    found: dict[str, Any] = render_compose(variables)["services"]
     return found
 
 
@@ -56,7 +56,7 @@ def test_the_file_is_valid_by_the_schema_of_the_compose_specification(variables:
     package = resources.files("check_jsonschema") / "builtin_schemas" / "vendor" / "compose-spec.json"
     schema = json.loads(package.read_text())
     validator = validator_for(schema)(schema)
-    for document in (raw(), compose(variables)):
+    for document in (read_compose_file(), render_compose(variables)):
         assert [f"{error.json_path}: {error.message}" for error in validator.iter_errors(document)] == []
     wrong = {"services": {"one": {"image": "a", "comand": "b"}}}
     assert not validator.is_valid(wrong)
@@ -80,14 +80,14 @@ def test_every_airflow_command_exists(services: dict[str, Any]) -> None:
         *known,
         "celery",
     }
-    assert "celery" in raw()["services"]["airflow-worker"]["command"]
+    assert "celery" in read_compose_file()["services"]["airflow-worker"]["command"]
 
 
 def test_no_secret_has_a_default() -> None:
     """Each is demanded with a message that says how to make it; nothing else looks like a secret."""
     text = COMPOSE_FILE.read_text()
     forms: dict[str, set[str | None]] = {}
-    for name, kind in variables_in(
+    for name, kind in iter_variables(
         "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
     ):
         forms.setdefault(name, set()).add(kind)
@@ -96,7 +96,7 @@ def test_no_secret_has_a_default() -> None:
         "AIRFLOW_UID", "AIRFLOW_PORT", "LOCAL_AWS_PORT", "AIRFLOW_WORKERS", "AIRFLOW_WORKER_CONCURRENCY",
         "AIRFLOW_ADMIN_USER", "AIRFLOW_BASE_URL",
     }  # fmt: skip
-    for name, value in environment_entries(raw()):
+    for name, value in environment_entries(read_compose_file()):
         if re.search(r"PASSWORD|SECRET|_KEY$|CONN|AUTH$|BROKER|BACKEND", name) and "AUTH_MANAGER" not in name:
             assert ":?" in value, f"{name} is {value!r}"
 
@@ -118,7 +118,7 @@ def test_nothing_starts_while_a_secret_is_missing(variables: dict[str, str], mis
         if value is not None:
             lacking[missing] = value
         with pytest.raises(UnsetError, match=rf"{missing}: run python3 deploy/env.py"):
-            compose(lacking)
+            render_compose(lacking)
 
 
 def test_env_file_has_secrets_of_its_own_and_is_readable_by_its_owner_only(tmp_path: Path) -> None:
@@ -146,12 +146,12 @@ def test_env_example_holds_no_secret_and_only_variables_that_the_file_uses(varia
     """Variables in comments too; compose's own COMPOSE_PROFILES is the exception."""
     example = (REPO / ".env.example").read_text()
     named = set(re.findall(r"^#? ?([A-Z_]+)=", example, flags=re.MULTILINE))
-    used = {name for name, _ in variables_in(COMPOSE_FILE.read_text())}
+    used = {name for name, _ in iter_variables(COMPOSE_FILE.read_text())}
     assert named == {*used, "COMPOSE_PROFILES"}
     assert (SECRETS - {"AIRFLOW_CONN_AWS_DEFAULT"}) | {"AIRFLOW_NAME"} == {
         line.partition("=")[0]
         for line in example.splitlines()
-        if line.endswith(tuple(f"=<{kind}>" for kind in MAKERS))
+        if line.endswith(tuple(f"=<{kind}>" for kind in VALUE_GENERATORS))
     }
     assert variables["COMPOSE_PROFILES"] == "local"
     assert "<" not in "".join(variables.values())
@@ -179,7 +179,7 @@ def test_env_script_needs_no_installed_package(tmp_path: Path) -> None:
     assert set(read_env(tmp_path / ".env")) >= SECRETS
     second = subprocess.run(command, capture_output=True, text=True, check=False)
     assert second.returncode == 1
-    assert "exists and is kept" in second.stderr
+    assert "already exists and is kept" in second.stderr
 
 
 def test_connection_of_the_example_is_the_embedded_aws_of_the_profile(
@@ -197,7 +197,7 @@ def test_connection_of_the_example_is_the_embedded_aws_of_the_profile(
 
 def test_every_mounted_file_exists_and_code_is_mounted_read_only(services: dict[str, Any]) -> None:
     """What is not a path of this repository is a named volume of the file."""
-    volumes = raw()["volumes"]
+    volumes = read_compose_file()["volumes"]
     paths = set()
     for service in services.values():
         for mount in service.get("volumes", ()):
@@ -352,9 +352,9 @@ def locked(path: Path) -> set[str]:
 
 def test_interpolation_reads_what_compose_reads() -> None:
     """A dollar, a default, a value; a lone dollar is refused rather than guessed at."""
-    assert interpolated("$${HOME} ${A:-x} ${B:-y}", {"B": "b"}) == "${HOME} x b"
-    assert interpolated("${A:-http://h:${B:-1}/}!", {"B": "2"}) == "http://h:2/!"
-    assert list(variables_in("${A:-http://h:${B:-1}/}")) == [("A", "-"), ("B", "-")]
-    assert filled("A=<secret>\n# B=<secret>\n") != "A=<secret>\n# B=<secret>\n"
+    assert interpolate("$${HOME} ${A:-x} ${B:-y}", {"B": "b"}) == "${HOME} x b"
+    assert interpolate("${A:-http://h:${B:-1}/}!", {"B": "2"}) == "http://h:2/!"
+    assert list(iter_variables("${A:-http://h:${B:-1}/}")) == [("A", "-"), ("B", "-")]
+    assert fill_template("A=<secret>\n# B=<secret>\n") != "A=<secret>\n# B=<secret>\n"
     with pytest.raises(ValueError, match="lone"):
-        interpolated("$HOME", {})
+        interpolate("$HOME", {})

@@ -17,14 +17,14 @@ import pytest
 import yaml
 
 from include.scoring.config import load_pipeline
-from tests.deploy.compose import compose
+from tests.deploy.compose import render_compose
 from tests.deploy.containers import ContainerError, Containers
 from tests.deploy.image import image_environment
 from tests.end_to_end.deployment import DAG_FILE, Deployment
 from tests.end_to_end.directly import input_lines
-from tests.postgres import SYSTEM, Cluster
+from tests.postgres import SYSTEM_PATH, Cluster
 from tools.airflow_processes import RestApi
-from tools.laptop import LaptopError, s3_client
+from tools.laptop import LaptopError, create_s3_client
 from tools.sample import make_sample
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
@@ -44,7 +44,7 @@ class PasswordApi(RestApi):
         super().__init__(url)
         self.__dict__["account"] = {"username": user, "password": password}
 
-    def token(self) -> str:
+    def fetch_token(self) -> str:
         """A bearer token for the account."""
         request = urllib.request.Request(
             f"{self.url}/auth/token",
@@ -99,7 +99,7 @@ def start_postgres(containers: Containers, environment: Mapping[str, str], state
     cluster.make()
     containers.start("postgres", cluster.path, command=cluster.command, user=cluster.user)
     # The health check asks for the port alone: it passes before the database is made, as it does in the image.
-    containers.wait_until_healthy("postgres", more=cluster.where)
+    containers.wait_until_healthy("postgres", more=cluster.client_environment)
     cluster.create_database(environment["POSTGRES_DB"])
 
 
@@ -108,19 +108,19 @@ def containers(
     env: dict[str, str], sample: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Containers]:
     """Every service of the file, in the order that `depends_on` gives, each healthy by its own health check."""
-    services = compose(env)["services"]
+    services = render_compose(env)["services"]
     state = tmp_path_factory.mktemp("compose-run")
     running = Containers(services, state)
     running.mount()
-    pipeline = Path(running.there("/opt/airflow/include/pipelines"))
+    pipeline = Path(running.replace_addresses("/opt/airflow/include/pipelines"))
     document = yaml.safe_load((pipeline / "abalone.yaml").read_text())
     document.update(
         name=NAME, schedule=None, output={"uri": OUTPUT}, join={"format": "parquet", "group_mb": 1}
     )
     (pipeline / f"{NAME}.yaml").write_text(yaml.safe_dump(document))
-    Path(running.there(f"/opt/airflow/dags/{NAME}.py")).write_text(DAG_FILE.format(name=NAME))
-    shutil.copytree(sample, Path(running.there("/var/lib/local-aws")) / "sample")
-    airflow = f"{image_environment()}:{SYSTEM}"
+    Path(running.replace_addresses(f"/opt/airflow/dags/{NAME}.py")).write_text(DAG_FILE.format(name=NAME))
+    shutil.copytree(sample, Path(running.replace_addresses("/var/lib/local-aws")) / "sample")
+    airflow = f"{image_environment()}:{SYSTEM_PATH}"
     more = {
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(running.port["api"]),
@@ -130,11 +130,11 @@ def containers(
     with tempfile.TemporaryDirectory(prefix="compose-postgres-") as cluster:
         try:
             start_postgres(running, services["postgres"]["environment"], Path(cluster))
-            running.start("redis", SYSTEM)
+            running.start("redis", SYSTEM_PATH)
             running.start(
-                "local-aws", f"{Path(sys.executable).parent}:{SYSTEM}",
+                "local-aws", f"{Path(sys.executable).parent}:{SYSTEM_PATH}",
                 command=[
-                    running.there(word).replace("5600", str(running.port["aws"]))
+                    running.replace_addresses(word).replace("5600", str(running.port["aws"]))
                     for word in [*services["local-aws"]["command"], "--host", "127.0.0.1"]
                 ],
             )  # fmt: skip
@@ -159,10 +159,12 @@ def deployment(containers: Containers, env: dict[str, str], sample: Path) -> Dep
     api = PasswordApi(
         f"http://127.0.0.1:{containers.port['api']}", env["AIRFLOW_ADMIN_USER"], env["AIRFLOW_ADMIN_PASSWORD"]
     )
-    endpoint = containers.there("http://local-aws:5600")
+    endpoint = containers.replace_addresses("http://local-aws:5600")
     airflow: Any = ComposedAirflow(containers, api)
-    root = Path(containers.there("/opt/airflow/dags")).parent
-    return Deployment(airflow=airflow, s3=s3_client(endpoint), root=root, endpoint=endpoint, sample=sample)
+    root = Path(containers.replace_addresses("/opt/airflow/dags")).parent
+    return Deployment(
+        airflow=airflow, s3=create_s3_client(endpoint), root=root, endpoint=endpoint, sample=sample
+    )
 
 
 @pytest.mark.parametrize("service", ["redis", "postgres", "local-aws", *COMPONENTS])
@@ -190,7 +192,7 @@ def test_nobody_comes_in_without_the_password(deployment: Deployment, env: dict[
     with pytest.raises(urllib.request.HTTPError, match="401"):
         urllib.request.urlopen(url, timeout=30)
     with pytest.raises(urllib.request.HTTPError, match="401"):
-        PasswordApi(deployment.airflow.api.url, env["AIRFLOW_ADMIN_USER"], "airflow").token()
+        PasswordApi(deployment.airflow.api.url, env["AIRFLOW_ADMIN_USER"], "airflow").fetch_token()
 
 
 def test_two_workers_score_the_sample(containers: Containers, deployment: Deployment) -> None:
@@ -202,7 +204,7 @@ def test_two_workers_score_the_sample(containers: Containers, deployment: Deploy
     states = deployment.states(NAME, run_id)
     assert (state, set(states.values())) == ("success", {"success"}), states
     assert {"join[0]", "join[1]"} <= set(states)
-    published, manifest = deployment.published(pipeline.output.uri)
+    published, manifest = deployment.read_published(pipeline.output.uri)
     lines = input_lines(deployment.sample / "data")
     assert manifest["records"]["in"] == len(lines)
     assert (

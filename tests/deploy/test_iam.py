@@ -18,18 +18,18 @@ import pytest
 from include.local_aws.server import LocalAws
 from include.local_aws.settings import load_settings
 from include.orchestration import janitor
-from include.orchestration.pipelines import named
-from include.orchestration.templates import DEPLOYMENT_TAG, deployment
+from include.orchestration.pipelines import load_pipeline_by_name
+from include.orchestration.templates import DEPLOYMENT_TAG, compute_deployment_id
 from include.scoring.config import Pipeline
-from include.scoring.manifest import VERSION
-from include.scoring.naming import RunPaths, job_base_name, publishing_prefix
-from include.scoring.policies import policies
+from include.scoring.manifest import MANIFEST_VERSION
+from include.scoring.naming import RunPaths, build_job_base_name, build_publish_journal_prefix
+from include.scoring.policies import build_policies
 from include.scoring.published_manifest import MANIFEST_NAME
-from include.scoring.s3uri import split
-from sagemaker_jobs.janitor import DAG_TAG, RUN_TAG, run_tag
-from tests.deploy.evaluation import Call, allowing
-from tests.deploy.recording import RecordingFront, Request, calls
-from tools.laptop import CREDENTIALS, REGION, REPO, airflow_environment, s3_client
+from include.scoring.s3uri import split_s3_uri
+from sagemaker_jobs.janitor import DAG_TAG, RUN_TAG, to_run_tag
+from tests.deploy.evaluation import Call, find_allowing_statements
+from tests.deploy.recording import RecordingRouter, Request, calls
+from tools.laptop import CREDENTIALS, REGION, REPO, build_airflow_environment, create_s3_client
 from tools.sample import create_buckets, make_sample, upload_sample
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
@@ -67,13 +67,13 @@ AFTER_REFUSALS = {"sagemaker": ("/pieces/*", "-manifest.json*"), "airflow": ("/p
 @pytest.fixture(scope="module")
 def pipeline() -> Pipeline:
     """The sample's."""
-    return named("abalone")
+    return load_pipeline_by_name("abalone")
 
 
 @pytest.fixture(scope="module")
 def documents(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
     """Its policies."""
-    return policies(pipeline)
+    return build_policies(pipeline)
 
 
 @pytest.fixture(scope="module")
@@ -81,22 +81,22 @@ def requests(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> li
     """What AWS was asked by a run that publishes, one that replaces it, the janitor, and a run that fails."""
     folder = tmp_path_factory.mktemp("iam")
     patch = pytest.MonkeyPatch()
-    patch.setattr("include.local_aws.api.front.Front", RecordingFront)
+    patch.setattr("include.local_aws.api.front.Router", RecordingRouter)
     server = LocalAws(load_settings(overrides={"provisioning_seconds": 0.1}), folder / "aws")
     server.start()
     try:
         make_sample(folder, rows=ROWS, seed=9)
-        client = s3_client(server.url)
+        client = create_s3_client(server.url)
         create_buckets(client, pipeline)
         upload_sample(client, pipeline, folder)
         put_published_input(client, pipeline)
-        environment = airflow_environment(folder / "airflow", server.url)
+        environment = build_airflow_environment(folder / "airflow", server.url)
         connection = json.loads(environment["AIRFLOW_CONN_AWS_DEFAULT"])
         environment["AIRFLOW_CONN_AWS_DEFAULT"] = json.dumps({**connection, "login": AIRFLOW})
         # What does not go through the connection is seen as nobody's.
         environment["AWS_ACCESS_KEY_ID"] = NOBODY
         airflow(environment, "db", "migrate")
-        RecordingFront.recorded.clear()
+        RecordingRouter.recorded.clear()
         # The second asks whether it would change anything, which the first, unasked, has left no digests to tell by.
         for conf in ({}, {"skip_unchanged": True}):
             assert run(environment, folder, conf) == "success"
@@ -107,7 +107,7 @@ def requests(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> li
         assert run(environment, folder) == "failed"
         # This test's own call has the laptop's key, which no task is given here.
         own = CREDENTIALS["AWS_ACCESS_KEY_ID"]
-        return [request for request in RecordingFront.recorded if request.access_key != own]
+        return [request for request in RecordingRouter.recorded if request.access_key != own]
     finally:
         server.stop()
         patch.undo()
@@ -125,11 +125,11 @@ def recorded(requests: list[Request]) -> dict[str, list[Call]]:
 def put_published_input(client: Any, pipeline: Pipeline) -> None:
     """Put a folder that another pipeline has published to below the input: `plan` follows its manifest."""
     uri = f"{pipeline.input.uri.split('{', 1)[0]}published/"
-    bucket, key = split(uri)
+    bucket, key = split_s3_uri(uri)
     row = b"M,0.455,0.365,0.095,0.514,0.2245,0.101,0.15,15\n"
     etag = client.put_object(Bucket=bucket, Key=f"{key}part-00000.csv", Body=row)["ETag"].strip('"')
     manifest = {
-        "version": VERSION,
+        "version": MANIFEST_VERSION,
         "pipeline": "another",
         "run_id": "its-run",
         "output_uri": uri,
@@ -140,8 +140,8 @@ def put_published_input(client: Any, pipeline: Pipeline) -> None:
 
 def break_model(url: str, pipeline: Pipeline) -> None:
     """Put something in the model's place that is no archive, so that the transform fails."""
-    bucket, key = split(str(pipeline.model.containers[0].model_data))
-    s3_client(url).put_object(Bucket=bucket, Key=key, Body=b"this is no archive")
+    bucket, key = split_s3_uri(str(pipeline.model.containers[0].model_data))
+    create_s3_client(url).put_object(Bucket=bucket, Key=key, Body=b"this is no archive")
 
 
 def leave_over(url: str, pipeline: Pipeline) -> None:
@@ -152,10 +152,10 @@ def leave_over(url: str, pipeline: Pipeline) -> None:
     client = session.client("sagemaker", endpoint_url=url)
 
     def name(step: str, run: str) -> str:
-        return job_base_name(pipeline=pipeline.name, step=step, nonce=run, task_id=step)
+        return build_job_base_name(pipeline=pipeline.name, step=step, nonce=run, task_id=step)
 
     def tags(run: str) -> dict[str, Any]:
-        stated = {DAG_TAG: pipeline.name, RUN_TAG: run_tag(run), DEPLOYMENT_TAG: deployment()}
+        stated = {DAG_TAG: pipeline.name, RUN_TAG: to_run_tag(run), DEPLOYMENT_TAG: compute_deployment_id()}
         return {"Tags": [{"Key": key, "Value": value} for key, value in stated.items()]}
 
     leave_parts(url, pipeline)
@@ -163,16 +163,18 @@ def leave_over(url: str, pipeline: Pipeline) -> None:
     model = {"ExecutionRoleArn": pipeline.role, "PrimaryContainer": {"Image": image}}
     for run in ("deleted-1", "deleted-2"):
         client.create_model(ModelName=name("model", run), **model, **tags(run))
-    paths = RunPaths.of(work=pipeline.work, pipeline=pipeline.name, run_id="deleted-1")
-    features = paths.job(f"{name('preprocess', 'deleted-1')}-1").features
-    bucket, key = split(f"{features}part-00000.csv")
-    s3_client(url).put_object(Bucket=bucket, Key=key, Body=b"1,2,3\n")
+    paths = RunPaths.from_run_id(work=pipeline.work, pipeline=pipeline.name, run_id="deleted-1")
+    features = paths.build_job_paths(f"{name('preprocess', 'deleted-1')}-1").features
+    bucket, key = split_s3_uri(f"{features}part-00000.csv")
+    create_s3_client(url).put_object(Bucket=bucket, Key=key, Body=b"1,2,3\n")
     # A model without an archive answers no ping, so this job waits for the janitor.
     client.create_transform_job(
         TransformJobName=f"{name('transform', 'deleted-1')}-1",
         ModelName=name("model", "deleted-1"),
         TransformInput={"DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": features}}},
-        TransformOutput={"S3OutputPath": paths.job(f"{name('transform', 'deleted-1')}-1").predictions},
+        TransformOutput={
+            "S3OutputPath": paths.build_job_paths(f"{name('transform', 'deleted-1')}-1").predictions
+        },
         TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 1},
         **tags("deleted-1"),
     )
@@ -192,8 +194,8 @@ def leave_over(url: str, pipeline: Pipeline) -> None:
 
 def leave_parts(url: str, pipeline: Pipeline) -> None:
     """Leave a part file of a try to publish that was killed before it committed, and its account of that."""
-    client = s3_client(url)
-    bucket, root = split(pipeline.output.uri.partition("{")[0])
+    client = create_s3_client(url)
+    bucket, root = split_s3_uri(pipeline.output.uri.partition("{")[0])
     listed = client.list_objects_v2(Bucket=bucket, Prefix=root)["Contents"]
     (manifest,) = [each["Key"] for each in listed if each["Key"].endswith("_manifest.json")]
     folder = manifest.removesuffix("_manifest.json")
@@ -204,7 +206,9 @@ def leave_parts(url: str, pipeline: Pipeline) -> None:
         "output": f"s3://{bucket}/{folder}", "parts": [f"s3://{bucket}/{key}"],
         "replacing": client.head_object(Bucket=bucket, Key=manifest)["ETag"],
     }  # fmt: skip
-    where = split(f"{publishing_prefix(work=pipeline.work, pipeline=pipeline.name)}killed-012345-1.json")
+    where = split_s3_uri(
+        f"{build_publish_journal_prefix(work=pipeline.work, pipeline=pipeline.name)}killed-012345-1.json"
+    )
     client.put_object(Bucket=where[0], Key=where[1], Body=json.dumps(killed).encode())
 
 
@@ -222,12 +226,12 @@ def tidy_up(patch: pytest.MonkeyPatch) -> None:
 
     later = time.time() + 40 * 86_400
     patch.setattr(janitor, "time", SimpleNamespace(time=lambda: later))
-    done = janitor.tidy(ti=NothingRuns())
+    done = janitor.clean_up_jobs(ti=NothingRuns())
     assert sorted(each.split("-")[1] for each in done) == ["model", "preprocess", "transform"], done
-    removed = janitor.clean_published(ti=NothingRuns())
+    removed = janitor.clean_up_outputs(ti=NothingRuns())
     assert len(removed) == 2, removed
     assert removed[0].endswith("part-00000-killed-012345-1.parquet"), removed
-    pruned = janitor.prune_runs(ti=NothingRuns(), dag_run=SimpleNamespace(run_type="manual"))
+    pruned = janitor.apply_retention(ti=NothingRuns(), dag_run=SimpleNamespace(run_type="manual"))
     assert len(pruned) == 1, pruned
 
 
@@ -276,7 +280,7 @@ def test_each_call_is_allowed(
 ) -> None:
     """Calls that the policy refuses, each once."""
     refused = {(call.action, call.resource, str(dict(call.context))) for call in recorded[key]
-               if not allowing(documents[role], call)}  # fmt: skip
+               if not find_allowing_statements(documents[role], call)}  # fmt: skip
     assert refused == set()
 
 
@@ -285,7 +289,9 @@ def test_nothing_can_be_taken_away(
     recorded: dict[str, list[Call]], documents: dict[str, dict[str, Any]], role: str, key: str
 ) -> None:
     """Each action was needed by some call, but for those with a reason."""
-    used = {action for call in recorded[key] for _, action, _ in allowing(documents[role], call)}
+    used = {
+        action for call in recorded[key] for _, action, _ in find_allowing_statements(documents[role], call)
+    }
     unused = {action for statement in documents[role]["Statement"] for action in statement["Action"]} - used
     assert unused == set(NOT_SEEN[role])
 
@@ -301,7 +307,7 @@ def test_each_resource_was_used(
     used = {
         (number, resource)
         for call in recorded[key]
-        for number, _, resource in allowing(documents[role], call)
+        for number, _, resource in find_allowing_statements(documents[role], call)
     }
     unused = {
         resource
@@ -324,7 +330,7 @@ def test_the_same_calls_on_what_belongs_to_others_are_refused(
     tried = 0
     for call in set(recorded[key]):
         for changed in neighbours(call):
-            assert not allowing(documents[role], changed), changed
+            assert not find_allowing_statements(documents[role], changed), changed
             tried += 1
     assert tried > 100
 
@@ -370,7 +376,9 @@ def test_a_narrower_policy_is_noticed(
                 continue
             narrower = copy.deepcopy(documents[role])
             del narrower["Statement"][number]
-            assert not all(allowing(narrower, call) for call in recorded[key]), statement["Sid"]
+            assert not all(find_allowing_statements(narrower, call) for call in recorded[key]), statement[
+                "Sid"
+            ]
 
 
 @pytest.mark.parametrize(("role", "key"), ROLES)
@@ -381,7 +389,7 @@ def test_a_denial_refuses_no_call_that_is_made(
     for statement in documents[role]["Statement"]:
         if statement["Effect"] == "Deny":
             inverted = {"Statement": [{**statement, "Effect": "Allow"}]}
-            assert not [call for call in recorded[key] if allowing(inverted, call)]
+            assert not [call for call in recorded[key] if find_allowing_statements(inverted, call)]
             assert {call.action for call in recorded[key]} >= set(statement["Action"])
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local_aws import forward
-from tests.deploy.compose import raw
+from deploy.local_aws import start_forwarder
+from tests.deploy.compose import read_compose_file
 from tests.local_aws.api.raw import send
 from tools.laptop import REPO
 from tools.sample import make_sample
@@ -40,7 +40,7 @@ async def ask(port: int, text: bytes) -> bytes:
 async def scenario(texts: list[bytes]) -> list[bytes]:
     """Answers through the forwarder, all asked at the same time."""
     server = await asyncio.start_server(upper, "127.0.0.1", 0)
-    front = await forward(("127.0.0.1", 0), server.sockets[0].getsockname())
+    front = await start_forwarder(("127.0.0.1", 0), server.sockets[0].getsockname())
     port = front.sockets[0].getsockname()[1]
     try:
         return list(await asyncio.gather(*(ask(port, text) for text in texts)))
@@ -63,14 +63,14 @@ def test_a_connection_that_nobody_takes_is_closed(capsys: pytest.CaptureFixture[
         nobody = server.sockets[0].getsockname()
         server.close()
         await server.wait_closed()
-        front = await forward(("127.0.0.1", 0), nobody)
+        front = await start_forwarder(("127.0.0.1", 0), nobody)
         try:
             return await asyncio.wait_for(ask(front.sockets[0].getsockname()[1], b""), timeout=10)
         finally:
             front.close()
 
     assert asyncio.run(refused()) == b""
-    assert "does not take a connection" in capsys.readouterr().err
+    assert "refuses connections" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def service(tmp_path: Path) -> Iterator[str]:
     make_sample(tmp_path / "sample", rows=100)
     command = [
         {"python": sys.executable, "5600": "0", "/var/lib/local-aws": str(tmp_path)}.get(word, word)
-        for word in raw()["services"]["local-aws"]["command"]
+        for word in read_compose_file()["services"]["local-aws"]["command"]
     ]
     with subprocess.Popen(
         [*command, "--host", "127.0.0.1"],

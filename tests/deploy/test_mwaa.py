@@ -17,8 +17,8 @@ import pytest
 
 from include.scoring.config import load_pipeline
 from tests.end_to_end.directly import input_lines
-from tools.laptop import CREDENTIALS, REPO, aws_connection, embedded_aws, s3_client
-from tools.mwaa import BundleError, build, requirements
+from tools.laptop import CREDENTIALS, REPO, build_aws_connection, create_s3_client, run_embedded_aws
+from tools.mwaa import BundleError, build_bundle, render_requirements
 from tools.sample import create_buckets, make_sample, upload_sample
 
 ROWS = 2_000
@@ -29,7 +29,7 @@ OUTPUT = "mwaa-output/"
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `make mwaa` writes."""
     target = tmp_path_factory.mktemp("dist") / "mwaa"
-    build(REPO, target)
+    build_bundle(REPO, target)
     return target
 
 
@@ -147,12 +147,12 @@ def test_the_same_code_makes_the_same_file(tmp_path: Path) -> None:
         for path in root.rglob("*.py"):
             os.utime(path, (len(made) * 1_000_000,) * 2)
             path.chmod(0o600 if made else 0o644)
-        build(root, root / "dist")
+        build_bundle(root, root / "dist")
         made.append((root / "dist" / "plugins.zip").read_bytes())
     assert made[0] == made[1]
     with (root / "include" / "scoring" / "plan.py").open("a") as changed:
         changed.write("\n")
-    build(root, root / "dist")
+    build_bundle(root, root / "dist")
     assert (root / "dist" / "plugins.zip").read_bytes() != made[1]
 
 
@@ -166,7 +166,7 @@ def test_requirements_begin_with_the_constraints_and_pin_nothing(bundle: Path) -
     assert "apache-airflow-providers-amazon[aiobotocore]" in lines
     assert not [line for line in lines[1:] if "=" in line]
     text = "apache-airflow==3.3.2\n# a comment\npandas >= 2 ; python_version > '3'\nx[a,b]==1 # why\n"
-    assert requirements(text, version="3.2.1", python="3.12").splitlines()[1:] == ["pandas", "x[a,b]"]
+    assert render_requirements(text, version="3.2.1", python="3.12").splitlines()[1:] == ["pandas", "x[a,b]"]
 
 
 def test_a_plugin_named_include_is_refused(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_plugin_named_include_is_refused(tmp_path: Path) -> None:
     for name in ("plugins/include", "include", "dags"):
         (tmp_path / name).mkdir(parents=True)
     with pytest.raises(BundleError, match="rename it"):
-        build(tmp_path, tmp_path / "target")
+        build_bundle(tmp_path, tmp_path / "target")
 
 
 @pytest.mark.end_to_end
@@ -183,11 +183,11 @@ def test_the_unpacked_dag_scores_the_sample(home: Path, tmp_path: Path) -> None:
     """Started with Airflow's own command, in a process without PYTHONPATH."""
     make_sample(tmp_path, rows=ROWS, seed=3)
     pipeline = load_pipeline(home / "plugins" / "include" / "pipelines" / "abalone.yaml")
-    with embedded_aws(tmp_path / "aws") as endpoint:
-        client = s3_client(endpoint)
+    with run_embedded_aws(tmp_path / "aws") as endpoint:
+        client = create_s3_client(endpoint)
         create_buckets(client, pipeline)
         upload_sample(client, pipeline, tmp_path)
-        environment = {**CREDENTIALS, "AIRFLOW_CONN_AWS_DEFAULT": aws_connection(endpoint)}
+        environment = {**CREDENTIALS, "AIRFLOW_CONN_AWS_DEFAULT": build_aws_connection(endpoint)}
         migrated = run_python(home, "-m", "airflow", "db", "migrate", **environment)
         assert migrated.returncode == 0, migrated.stderr[-2000:]
         conf = json.dumps({"output_uri": f"s3://batch-inference-sample/{OUTPUT}"})

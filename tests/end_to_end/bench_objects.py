@@ -17,9 +17,9 @@ import pyarrow.compute
 import pyarrow.parquet
 import pytest
 
-from include.scoring.s3uri import split
+from include.scoring.s3uri import split_s3_uri
 from tests.end_to_end.deployment import Deployment
-from tests.end_to_end.moody import BUCKET, lines, pipeline_of, records
+from tests.end_to_end.moody import BUCKET, build_pipeline_change, lines, records
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(6 * 3600)]
 
@@ -29,9 +29,9 @@ EACH = 3
 UPLOADS = 16
 
 
-def scored(deployment: Deployment, name: str, count: int) -> None:
+def run_and_check(deployment: Deployment, name: str, count: int) -> None:
     """Run the pipeline once; every record must be published, each with its own score. Prints what it took."""
-    deployment.deploy(name, pipeline_of(name, "sound"))
+    deployment.deploy(name, build_pipeline_change(name, "sound"))
     begun = time.monotonic()
     run_id = deployment.trigger(name, {"transform_instance_count": 2})
     assert deployment.wait(name, run_id, seconds=5 * 3600) == "success"
@@ -51,7 +51,7 @@ def scored(deployment: Deployment, name: str, count: int) -> None:
 
 def test_very_many_objects(deployment: Deployment) -> None:
     """Small objects become few shards; none is lost."""
-    bucket, rows = split(BUCKET)[0], records("s", EACH * OBJECTS)
+    bucket, rows = split_s3_uri(BUCKET)[0], records("s", EACH * OBJECTS)
 
     def put(n: int) -> None:
         body = lines(rows[EACH * n : EACH * (n + 1)])
@@ -61,7 +61,7 @@ def test_very_many_objects(deployment: Deployment) -> None:
     with ThreadPoolExecutor(UPLOADS) as pool:
         for _ in pool.map(put, range(OBJECTS)):
             pass
-    scored(deployment, "bench_many", EACH * OBJECTS)
+    run_and_check(deployment, "bench_many", EACH * OBJECTS)
 
 
 @pytest.fixture
@@ -81,5 +81,5 @@ def large(tmp_path: Path) -> Iterator[tuple[Path, int]]:
 def test_a_very_large_object(deployment: Deployment, large: tuple[Path, int]) -> None:
     """It is cut into many shards, for two instances to share."""
     path, count = large
-    deployment.s3.upload_file(str(path), split(BUCKET)[0], "records/in/bench_large/all.csv")
-    scored(deployment, "bench_large", count)
+    deployment.s3.upload_file(str(path), split_s3_uri(BUCKET)[0], "records/in/bench_large/all.csv")
+    run_and_check(deployment, "bench_large", count)

@@ -12,7 +12,7 @@ import pytest
 from tests import preloading
 from tests.end_to_end.deployment import Deployment
 from tests.on_postgres import running_airflow
-from tools.laptop import REPO, airflow_environment, embedded_aws, s3_client
+from tools.laptop import REPO, build_airflow_environment, create_s3_client, run_embedded_aws
 from tools.sample import make_sample
 
 ROWS = 6_000
@@ -40,14 +40,14 @@ def sample(state: Path) -> Path:
 def endpoint(state: Path) -> Iterator[str]:
     """The embedded AWS."""
     images = {"images_file": str(Path(__file__).with_name("images.yaml"))}
-    with embedded_aws(state / "aws", settings=images) as url:
+    with run_embedded_aws(state / "aws", settings=images) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def s3(endpoint: str) -> Any:
     """An S3 client for the embedded AWS."""
-    return s3_client(endpoint)
+    return create_s3_client(endpoint)
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +63,10 @@ def root(state: Path) -> Path:
 @pytest.fixture(scope="package")
 def deployment(state: Path, sample: Path, endpoint: str, s3: Any, root: Path) -> Iterator[Deployment]:
     """All of Airflow's components, healthy, with the sample in place."""
-    environment = {**airflow_environment(state / "airflow", endpoint, root=root), **preloading.ENVIRONMENT}
+    environment = {
+        **build_airflow_environment(state / "airflow", endpoint, root=root),
+        **preloading.ENVIRONMENT,
+    }
     with running_airflow(environment) as airflow:
         deployed = Deployment(airflow=airflow, s3=s3, root=root, endpoint=endpoint, sample=sample)
         deployed.upload_sample()

@@ -15,15 +15,15 @@ import pandas
 import yaml
 
 from include.scoring.config import Pipeline, load_pipeline
-from include.scoring.s3uri import split
+from include.scoring.s3uri import split_s3_uri
 from tools.airflow_processes import AirflowProcesses
 from tools.sample import create_buckets, upload_sample
 
 ENDED = {"success", "failed"}
 DAG_FILE = """# A pipeline of an Airflow test.
-from include.orchestration.chain import scoring_dag
+from include.orchestration.chain import build_scoring_dag
 
-dag = scoring_dag("{name}")
+dag = build_scoring_dag("{name}")
 """
 
 
@@ -49,10 +49,10 @@ class Deployment:
 
     def deploy(self, name: str, change: Callable[[dict[str, Any]], None]) -> None:
         """Deploy a variant of the abalone pipeline without a schedule, and wait until Airflow can run it."""
-        self.place(name, change)
+        self.write_pipeline(name, change)
         self.unpause(name)
 
-    def place(self, name: str, change: Callable[[dict[str, Any]], None]) -> None:
+    def write_pipeline(self, name: str, change: Callable[[dict[str, Any]], None]) -> None:
         """Put the variant where Airflow will find it."""
         pipelines = self.root / "include" / "pipelines"
         document = yaml.safe_load((pipelines / "abalone.yaml").read_text())
@@ -125,7 +125,7 @@ class Deployment:
 
     def objects(self, prefix: str) -> dict[str, bytes]:
         """The objects below a prefix, by their key relative to it."""
-        bucket, key = split(prefix)
+        bucket, key = split_s3_uri(prefix)
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key)
         return {
             entry["Key"].removeprefix(key): self.s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read()
@@ -133,7 +133,7 @@ class Deployment:
             for entry in page.get("Contents", ())
         }
 
-    def published(self, prefix: str) -> tuple[pandas.DataFrame, dict[str, Any]]:
+    def read_published(self, prefix: str) -> tuple[pandas.DataFrame, dict[str, Any]]:
         """The rows that a reader who follows `_manifest.json` sees, in order, and the manifest."""
         objects = self.objects(prefix)
         manifest = json.loads(objects["_manifest.json"])

@@ -24,21 +24,21 @@ def input_lines(folder: Path) -> list[str]:
 def direct_predictions(artefacts: Path, rows: pandas.DataFrame) -> numpy.ndarray[Any, Any]:
     """Predicted rings for rows of the eight feature columns."""
     with tempfile.TemporaryDirectory() as folder:
-        features = featurized(artefacts / "featurizer.tar.gz", Path(folder) / "featurizer", rows)
-        weights, bias = linear(artefacts / "linear-learner.tar.gz", Path(folder) / "linear")
+        features = featurize(artefacts / "featurizer.tar.gz", Path(folder) / "featurizer", rows)
+        weights, bias = load_linear_model(artefacts / "linear-learner.tar.gz", Path(folder) / "linear")
     return features @ weights + bias
 
 
-def unpacked(archive: Path, folder: Path) -> Path:
+def unpack_archive(archive: Path, folder: Path) -> Path:
     """The archive's content in a folder."""
     with tarfile.open(archive) as tar:
         tar.extractall(folder, filter="data")
     return folder
 
 
-def featurized(archive: Path, folder: Path, rows: pandas.DataFrame) -> numpy.ndarray[Any, Any]:
+def featurize(archive: Path, folder: Path, rows: pandas.DataFrame) -> numpy.ndarray[Any, Any]:
     """What the featurizer's own functions make of the rows, as float32, which is what a Linear Learner reads."""
-    unpacked(archive, folder)
+    unpack_archive(archive, folder)
     spec = importlib.util.spec_from_file_location("inference_under_test", folder / "code" / "inference.py")
     assert spec is not None
     assert spec.loader is not None
@@ -50,8 +50,8 @@ def featurized(archive: Path, folder: Path, rows: pandas.DataFrame) -> numpy.nda
     )
 
 
-def linear(archive: Path, folder: Path) -> tuple[numpy.ndarray[Any, Any], float]:
+def load_linear_model(archive: Path, folder: Path) -> tuple[numpy.ndarray[Any, Any], float]:
     """Weights and bias of a Linear Learner artefact, read from the algorithm's own layout."""
-    unpacked(archive, folder)
+    unpack_archive(archive, folder)
     model = load_model(folder)
     return model.weights[:, 0], float(model.bias[0])

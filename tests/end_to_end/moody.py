@@ -16,7 +16,9 @@ KINDS = {"csv": {}, "gzip": {"compression": "gzip"}, "parquet": {"format": "parq
 COLUMNS = [{"name": "id", "type": "string"}, {"name": "x", "type": "float"}, {"name": "y", "type": "float"}]
 
 
-def pipeline_of(name: str, mood: str, kind: str = "csv", **sections: Any) -> Callable[[dict[str, Any]], None]:
+def build_pipeline_change(
+    name: str, model_mood: str, input_kind: str = "csv", **sections: Any
+) -> Callable[[dict[str, Any]], None]:
     """A pipeline of records `id,x,y`, in files of this kind; `sections` take the place of its own."""
 
     def change(document: dict[str, Any]) -> None:
@@ -25,11 +27,11 @@ def pipeline_of(name: str, mood: str, kind: str = "csv", **sections: Any) -> Cal
         document.clear()
         document.update(
             kept,
-            input={"uri": f"{BUCKET}/records/in/{name}/", "columns": COLUMNS, **KINDS[kind]},
+            input={"uri": f"{BUCKET}/records/in/{name}/", "columns": COLUMNS, **KINDS[input_kind]},
             output={"uri": f"{BUCKET}/records/out/{name}/"},
             rules=[{"name": "x present", "rule": "required", "columns": ["x"]}],
             preprocess=preprocess,
-            model={"containers": [{"image": IMAGE, "environment": {"MOOD": mood}}]},
+            model={"containers": [{"image": IMAGE, "environment": {"MOOD": model_mood}}]},
             predictions={"format": "jsonlines", "fields": {"score": "score"}, "echo": {"id": "id"}},
         )
         document.update(sections)
@@ -42,7 +44,7 @@ def records(kind: str, count: int) -> list[str]:
     return [f"{kind}{n:06d},{n % 89 + 0.5},{n % 7}.0" for n in range(count)]
 
 
-def dirty(kind: str, count: int) -> list[str]:
+def make_dirty_records(kind: str, count: int) -> list[str]:
     """Records of which one in twenty cannot be right, in four ways."""
     spoilt = (
         lambda row: f"{row[:7]},n/a,1.0",
@@ -53,12 +55,12 @@ def dirty(kind: str, count: int) -> list[str]:
     return [spoilt[n // 20 % 4](row) if n % 20 == 7 else row for n, row in enumerate(records(kind, count))]
 
 
-def poisoned(rows: list[str], *places: int) -> list[str]:
+def poison_records(rows: list[str], *places: int) -> list[str]:
     """The same with records that the model cannot take."""
     return [f"{row[:7]},{POISON},1.0" if n in places else row for n, row in enumerate(rows)]
 
 
-def expected(rows: list[str]) -> pandas.DataFrame:
+def compute_expected(rows: list[str]) -> pandas.DataFrame:
     """What is to be published of sound rows."""
     frame = pandas.read_csv(io.StringIO("\n".join(rows)), names=["id", "x", "y"])
     return frame.assign(score=frame.x + 2 * frame.y)

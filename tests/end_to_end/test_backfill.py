@@ -14,9 +14,9 @@ from typing import Any
 import pandas
 import pytest
 
-from include.scoring.s3uri import split
+from include.scoring.s3uri import split_s3_uri
 from tests.end_to_end.deployment import Deployment
-from tests.end_to_end.moody import BUCKET, COLUMNS, expected, lines, pipeline_of, records
+from tests.end_to_end.moody import BUCKET, COLUMNS, build_pipeline_change, compute_expected, lines, records
 
 DAYS = int(os.environ.get("DAYS", "2"))
 SECONDS = 300 + 120 * DAYS
@@ -37,7 +37,7 @@ def rows_of(day: date) -> list[str]:
 @pytest.fixture(scope="module")
 def by_date(deployment: Deployment) -> Iterator[Deployment]:
     """A nightly pipeline with input for each date."""
-    bucket, prefix = split(INPUT)
+    bucket, prefix = split_s3_uri(INPUT)
     for day in DATES:
         deployment.s3.put_object(Bucket=bucket, Key=f"{prefix}date={day}/all.csv", Body=lines(rows_of(day)))
     sections: dict[str, Any] = {
@@ -45,7 +45,7 @@ def by_date(deployment: Deployment) -> Iterator[Deployment]:
         "input": {"uri": f"{INPUT}date={{date}}/", "columns": COLUMNS},
         "output": {"uri": f"{OUTPUT}date={{date}}/", "grace_minutes": 0},
     }
-    deployment.deploy(DAG, pipeline_of(DAG, "sound", **sections))
+    deployment.deploy(DAG, build_pipeline_change(DAG, "sound", **sections))
     yield deployment
     deployment.airflow.api.call("PATCH", f"/dags/{DAG}", {"is_paused": True})
 
@@ -76,11 +76,11 @@ def check(deployment: Deployment) -> dict[date, str]:
     jobs = {}
     for day in DATES:
         prefix = f"{OUTPUT}date={day}/"
-        frame, manifest = deployment.published(prefix)
-        pandas.testing.assert_frame_equal(frame, expected(rows_of(day)), check_dtype=False)
+        frame, manifest = deployment.read_published(prefix)
+        pandas.testing.assert_frame_equal(frame, compute_expected(rows_of(day)), check_dtype=False)
         files = {file["uri"].removeprefix(prefix) for file in manifest["files"]}
         assert set(deployment.objects(prefix)) == {*files, "_manifest.json", "_SUCCESS"}
-        jobs[day] = deployment.xcom(DAG, manifest["run_id"], "transformed")["job_name"]
+        jobs[day] = deployment.xcom(DAG, manifest["run_id"], "await_transform")["job_name"]
     assert len(set(jobs.values())) == DAYS
     return jobs
 

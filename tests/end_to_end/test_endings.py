@@ -22,10 +22,10 @@ DAG = "abalone_endings"
 OUTPUT = "s3://batch-inference-sample/endings/"
 AFTER_PLAN = [
     "preprocess",
-    "preprocessed",
-    "shards",
+    "await_preprocess",
+    "collect_shards",
     "transform",
-    "transformed",
+    "await_transform",
     "join",
     "checks",
     "publish",
@@ -66,9 +66,12 @@ def test_a_wrong_pipeline_file_breaks_its_own_dag_alone(endings: Deployment) -> 
     """Its import error names file, field, what was found and what is allowed; the other DAGs stay."""
     pipelines = endings.root / "include" / "pipelines"
     text = (pipelines / "abalone.yaml").read_text().replace("name: abalone ", "name: broken ")
-    (pipelines / "broken.yaml").write_text(text.replace("strategy: MultiRecord", "strategy: ManyRecord"))
+    (pipelines / "broken.yaml").write_text(
+        text.replace("batch_strategy: MultiRecord", "batch_strategy: ManyRecord")
+    )
     (endings.root / "dags" / "broken.py").write_text(
-        '# For Airflow.\nfrom include.orchestration.chain import scoring_dag\n\ndag = scoring_dag("broken")\n'
+        "# For Airflow.\nfrom include.orchestration.chain import build_scoring_dag\n\n"
+        'dag = build_scoring_dag("broken")\n'
     )
     deadline = time.monotonic() + 90
     errors: list[dict[str, Any]] = []
@@ -77,7 +80,7 @@ def test_a_wrong_pipeline_file_breaks_its_own_dag_alone(endings: Deployment) -> 
         time.sleep(1)
     try:
         assert [error["filename"].rsplit("/", 1)[-1] for error in errors] == ["broken.py"]
-        for part in ("broken.yaml", "transform.strategy", "ManyRecord", "MultiRecord", "SingleRecord"):
+        for part in ("broken.yaml", "transform.batch_strategy", "ManyRecord", "MultiRecord", "SingleRecord"):
             assert part in errors[0]["stack_trace"]
         known = {dag["dag_id"] for dag in endings.airflow.api.call("GET", "/dags?limit=100")["dags"]}
         assert {"abalone", DAG} <= known
@@ -118,7 +121,7 @@ def test_a_misspelt_param_fails_the_run_and_names_the_right_one(endings: Deploym
 def test_a_run_marked_failed_stops_its_job_and_stays_failed(endings: Deployment, sagemaker: Any) -> None:
     """The teardown succeeds at its work and yet does not make the run a success."""
     run_id = endings.trigger(DAG, {})
-    endings.wait_for_task(DAG, run_id, "preprocessed", "deferred")
+    endings.wait_for_task(DAG, run_id, "await_preprocess", "deferred")
     before = jobs_of(sagemaker, DAG)
     assert "InProgress" in before.values()
     endings.airflow.api.call("PATCH", endings.run_path(DAG, run_id), {"state": "failed"})
@@ -144,8 +147,8 @@ def test_a_failed_job_fails_the_run_with_its_reason(endings: Deployment, sagemak
     run_id = endings.trigger("abalone_broken_model", {})
     assert endings.wait("abalone_broken_model", run_id) == "failed"
     states = endings.states("abalone_broken_model", run_id)
-    assert (states["transformed"], states["publish"]) == ("failed", "upstream_failed")
-    log = endings.task_log("abalone_broken_model", run_id, "transformed")
+    assert (states["await_transform"], states["publish"]) == ("failed", "upstream_failed")
+    log = endings.task_log("abalone_broken_model", run_id, "await_transform")
     assert "model.tar.gz" in log or "model data" in log
     assert endings.objects(OUTPUT) == {}
     assert "InProgress" not in jobs_of(sagemaker, "abalone_broken_model").values()
@@ -218,8 +221,10 @@ def test_jobs_that_share_a_pool_are_at_most_twice_its_slots_and_all_get_their_tu
         pools.check_pool(pooled)
     api.call("PATCH", "/pools/jobs", {"name": "jobs", "slots": 1, "include_deferred": True})
     pools.check_pool(pooled)
-    text = POOL_DAG.replace("SUBMITTING", repr(pools.submitting(pooled)))
-    (endings.root / "dags" / "pooled.py").write_text(text.replace("WAITING", repr(pools.waiting(pooled))))
+    text = POOL_DAG.replace("SUBMITTING", repr(pools.build_submit_args(pooled)))
+    (endings.root / "dags" / "pooled.py").write_text(
+        text.replace("WAITING", repr(pools.build_wait_args(pooled)))
+    )
     endings.unpause("pooled")
     runs = [endings.trigger("pooled", {}) for _ in range(3)]
     assert [endings.wait("pooled", run) for run in runs] == ["success"] * 3
@@ -258,13 +263,13 @@ def test_a_run_above_its_budget_waits_for_a_person_then_takes_the_approved_versi
             )
         document["model"] = {"group": group}
         document["goals"] |= {"budget": 0.0001, "on_over_budget": "approve", "calibrate": "canary"}
-        document["transform"] |= {"on_poison": "fail", "instance_types": ["ml.m5.large"]}
+        document["transform"] |= {"on_bad_records": "fail", "instance_types": ["ml.m5.large"]}
         document["output"]["uri"] = f"{OUTPUT}approved/"
 
     def answered(option: str) -> str:
         run_id = endings.trigger(name, {"transform_instance_count": 2})
-        endings.wait_for_task(name, run_id, "approval", "awaiting_input")
-        path = f"{endings.run_path(name, run_id)}/taskInstances/approval/-1/hitlDetails"
+        endings.wait_for_task(name, run_id, "await_approval", "awaiting_input")
+        path = f"{endings.run_path(name, run_id)}/taskInstances/await_approval/-1/hitlDetails"
         asked = endings.airflow.api.call("GET", path)
         assert "the budget is $0.0001, but the cheapest clusters cost about" in asked["body"]
         assert f"version 1 of {group}" in asked["body"]
@@ -278,7 +283,7 @@ def test_a_run_above_its_budget_waits_for_a_person_then_takes_the_approved_versi
     rejected = answered("Reject")
     assert endings.wait(name, rejected) == "failed"
     assert endings.states(name, rejected)["preprocess"] == "upstream_failed"
-    log = endings.task_log(name, rejected, "approval")
+    log = endings.task_log(name, rejected, "await_approval")
     assert "rejected by" in log
     assert "nothing was spent" in log
     assert jobs_of(sagemaker, name) == {}
@@ -290,15 +295,19 @@ def test_a_run_above_its_budget_waits_for_a_person_then_takes_the_approved_versi
     urllib.request.urlopen(request, timeout=30).close()
     approved = answered("Approve")
     assert endings.wait(name, approved) == "success"
-    frame, manifest = endings.published(f"{OUTPUT}approved/")
+    frame, manifest = endings.read_published(f"{OUTPUT}approved/")
     assert len(frame) == manifest["records"]["scored"] > 0
     assert (manifest["model"]["group"], manifest["model"]["version"]) == (group, 1)
     assert manifest["records"]["in"] == len(frame) + manifest["records"]["rejected"]
-    canary, rest = (endings.xcom(name, approved, task)["output_uris"] for task in ("canaried", "transformed"))
+    canary, rest = (
+        endings.xcom(name, approved, task)["output_uris"] for task in ("await_canary", "await_transform")
+    )
     outputs = [set(endings.objects(uri)) for [uri] in (canary, rest)]
     assert len(outputs[0]) == 1
     assert not outputs[0] & outputs[1]
-    types = [endings.xcom(name, approved, task)["instance_type"] for task in ("canaried", "transformed")]
+    types = [
+        endings.xcom(name, approved, task)["instance_type"] for task in ("await_canary", "await_transform")
+    ]
     assert endings.xcom(name, approved, "plan")["transform"]["instance_types"] == [
         "ml.m5.large",
         "ml.m5.xlarge",

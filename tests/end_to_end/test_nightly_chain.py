@@ -18,8 +18,8 @@ import pytest
 from tests.end_to_end.conftest import ODD_NAME
 from tests.end_to_end.deployment import Deployment
 from tests.end_to_end.directly import direct_predictions, input_lines
-from tests.postgres import dump
-from tools.airflow_processes import DATABASE
+from tests.postgres import dump_database
+from tools.airflow_processes import DATABASE_VARIABLE
 from tools.laptop import CREDENTIALS
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
@@ -51,12 +51,12 @@ class Watch:
 
     def __init__(self, deployment: Deployment, dag_id: str, run_id: str) -> None:
         self.deployment, self.dag_id, self.run_id = deployment, dag_id, run_id
-        self.while_waiting: dict[str, list[list[str]]] = {"preprocessed": [], "transformed": []}
+        self.while_waiting: dict[str, list[list[str]]] = {"await_preprocess": [], "await_transform": []}
         self.ever: set[str] = set()
 
     def __call__(self) -> None:
         before = self.deployment.states(self.dag_id, self.run_id)
-        processes = task_processes(self.deployment.airflow.running["scheduler"].pid)
+        processes = task_processes(self.deployment.airflow.processes["scheduler"].pid)
         after = self.deployment.states(self.dag_id, self.run_id)
         self.ever.update(processes)
         for sensor, seen in self.while_waiting.items():
@@ -80,7 +80,7 @@ def first_run(deployment: Deployment) -> tuple[str, str, Watch]:
 def test_nothing_listens_beyond_this_machine(deployment: Deployment) -> None:
     """Nobody is asked for a password on a laptop, so nobody else may knock."""
     found = set()
-    for component in deployment.airflow.running.values():
+    for component in deployment.airflow.processes.values():
         parent = psutil.Process(component.pid)
         for process in (parent, *parent.children(recursive=True)):
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -104,8 +104,8 @@ def test_every_input_row_is_published_or_rejected_exactly_once(
 ) -> None:
     """The published rows and the rejects together are the input, counted as multisets of whole rows."""
     run_id = first_run[0]
-    published, manifest = deployment.published("s3://batch-inference-sample/by-hand/")
-    facts = deployment.xcom("abalone_by_hand", run_id, "shards", "facts")
+    published, manifest = deployment.read_published("s3://batch-inference-sample/by-hand/")
+    facts = deployment.xcom("abalone_by_hand", run_id, "collect_shards", "shard_stats")
     prefix = deployment.xcom("abalone_by_hand", run_id, "plan")["run_prefix"]
     objects = deployment.objects(f"{prefix}{facts['preprocess_job']}/")
     rejected = [
@@ -135,7 +135,7 @@ def test_each_prediction_is_what_the_two_models_give_for_its_row(
     deployment: Deployment, first_run: tuple[str, str, Watch]
 ) -> None:
     """Featurizer and linear model computed here, on the published rows themselves."""
-    published, _ = deployment.published("s3://batch-inference-sample/by-hand/")
+    published, _ = deployment.read_published("s3://batch-inference-sample/by-hand/")
     expected = direct_predictions(deployment.sample / "model", published[COLUMNS[:-1]])
     numpy.testing.assert_allclose(published["predicted_rings"], expected, rtol=1e-5)
     assert published["predicted_rings"].std() > 0.5
@@ -158,7 +158,7 @@ def test_rendered_templates_show_this_runs_sizes(
     run_id = first_run[0]
     path = f"{deployment.run_path('abalone_by_hand', run_id)}/taskInstances/transform"
     rendered = deployment.airflow.api.call("GET", path)["rendered_fields"]["config"]
-    job = deployment.xcom("abalone_by_hand", run_id, "transformed")
+    job = deployment.xcom("abalone_by_hand", run_id, "await_transform")
     assert "{{" not in json.dumps(rendered)
     assert rendered["Transform"]["TransformJobName"] == job["job_name"]
     assert int(rendered["Transform"]["TransformResources"]["InstanceCount"]) == job["instance_count"]
@@ -170,7 +170,7 @@ def test_an_odd_key_is_text_and_stays_text(deployment: Deployment, first_run: tu
     prefix = deployment.xcom("abalone_by_hand", run_id, "plan")["run_prefix"]
     listed = json.loads(deployment.objects(prefix)["input.manifest"])
     assert ODD_NAME in listed
-    wrote = deployment.xcom("abalone_by_hand", run_id, "preprocessed")["job_name"]
+    wrote = deployment.xcom("abalone_by_hand", run_id, "await_preprocess")["job_name"]
     accounts = [
         content.decode()
         for key, content in deployment.objects(prefix).items()
@@ -194,7 +194,7 @@ def test_no_secret_is_left_in_logs_xcom_templates_or_files(
     prefix = deployment.xcom("abalone_by_hand", first_run[0], "plan")["run_prefix"]
     places = {
         **{str(path): path.read_bytes() for path in (airflow.home / "logs").rglob("*") if path.is_file()},
-        "database": dump(airflow.environment[DATABASE]),
+        "database": dump_database(airflow.environment[DATABASE_VARIABLE]),
         **deployment.objects(prefix),
         **deployment.objects("s3://batch-inference-sample/by-hand/"),
     }
@@ -220,8 +220,8 @@ def test_one_two_and_four_instances_give_identical_output(
 ) -> None:
     """The rows, their order and their predictions do not depend on the size of the cluster."""
     sort = [*COLUMNS, "predicted_rings"]
-    jobs = [deployment.xcom("abalone_by_hand", first_run[0], "transformed")]
-    expected = deployment.published("s3://batch-inference-sample/by-hand/")[0].sort_values(
+    jobs = [deployment.xcom("abalone_by_hand", first_run[0], "await_transform")]
+    expected = deployment.read_published("s3://batch-inference-sample/by-hand/")[0].sort_values(
         sort, ignore_index=True
     )
     for instances in (1, 2):
@@ -229,8 +229,8 @@ def test_one_two_and_four_instances_give_identical_output(
         conf = {"transform_instance_count": instances, "output_uri": prefix}
         run_id = deployment.trigger("abalone_by_hand", conf)
         assert deployment.wait("abalone_by_hand", run_id) == "success"
-        jobs.append(deployment.xcom("abalone_by_hand", run_id, "transformed"))
-        frame = deployment.published(prefix)[0].sort_values(sort, ignore_index=True)
+        jobs.append(deployment.xcom("abalone_by_hand", run_id, "await_transform"))
+        frame = deployment.read_published(prefix)[0].sort_values(sort, ignore_index=True)
         pandas.testing.assert_frame_equal(frame, expected, check_exact=True)
     assert [job["instance_count"] for job in jobs] == [4, 1, 2]
 
@@ -257,13 +257,13 @@ def test_a_nightly_run_needs_nobody(deployment: Deployment) -> None:
     plan = deployment.xcom("abalone_nightly", run_id, "plan")
     date = runs[0]["logical_date"][:10]
     assert plan["output_uri"] == f"s3://batch-inference-sample/nightly/date={date}/"
-    assert len(deployment.published(plan["output_uri"])[0]) > 0
+    assert len(deployment.read_published(plan["output_uri"])[0]) > 0
 
 
 def joining(states: dict[str, str | None]) -> tuple[str | None, str | None, set[str | None]]:
     """States of the job that joins, of the wait for it, and of the mapped tasks that join."""
     mapped = {state for task, state in states.items() if task.partition("[")[0] == "join"}
-    return states["join_job"], states["join_job_done"], mapped
+    return states["join_job"], states["await_join_job"], mapped
 
 
 def test_a_large_run_is_joined_by_a_job(deployment: Deployment, first_run: tuple[str, str, Watch]) -> None:
@@ -279,16 +279,16 @@ def test_a_large_run_is_joined_by_a_job(deployment: Deployment, first_run: tuple
     assert deployment.wait("abalone_large", run_id) == "success"
     assert joining(deployment.states("abalone_large", run_id)) == ("success", "success", {"skipped"})
     sort = [*COLUMNS, "predicted_rings"]
-    expected = deployment.published("s3://batch-inference-sample/by-hand/")[0]
-    frame, manifest = deployment.published(prefix)
+    expected = deployment.read_published("s3://batch-inference-sample/by-hand/")[0]
+    frame, manifest = deployment.read_published(prefix)
     pandas.testing.assert_frame_equal(
         frame.sort_values(sort, ignore_index=True),
         expected.sort_values(sort, ignore_index=True),
         check_exact=True,
     )
-    job = deployment.xcom("abalone_large", run_id, "join_job_done")
+    job = deployment.xcom("abalone_large", run_id, "await_join_job")
     assert job["instance_count"] == 2
-    shards = deployment.xcom("abalone_large", run_id, "shards", "facts")["count"]
+    shards = deployment.xcom("abalone_large", run_id, "collect_shards", "shard_stats")["count"]
     assert len(manifest["files"]) == shards
     report = json.loads(
         deployment.objects(deployment.xcom("abalone_large", run_id, "plan")["run_prefix"])["report.json"]

@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(600)]
 
 DAG = "abalone_gates"
 OUTPUT = "s3://batch-inference-sample/gates/"
-BEFORE_CHECKS = ["preprocess", "preprocessed", "shards", "transform", "transformed", "join"]
+BEFORE_CHECKS = ["preprocess", "await_preprocess", "collect_shards", "transform", "await_transform", "join"]
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def gated(deployment: Deployment) -> Deployment:
     def with_gates(document: dict[str, Any]) -> None:
         document["output"] = {"uri": OUTPUT}
         document["sensitive"] = [{"column": "sex"}]
-        document["predictions"]["selected"] = {"column": "predicted_rings", "at_least": 10}
+        document["predictions"]["selected"] = {"column": "predicted_rings", "min": 10}
         document["gates"] = [{"gate": "range", "column": "predicted_rings", "max": 0, "then": "hold"}]
         document["skip_unchanged"] = True
 
@@ -49,7 +49,7 @@ def test_a_held_run_waits_for_a_person_and_an_unchanged_night_ends_without_a_job
     assert gated.wait(DAG, released) == "success"
     states = gated.states(DAG, released)
     assert {task: states[task] for task in BEFORE_CHECKS} == dict.fromkeys(BEFORE_CHECKS, "skipped")
-    rows, manifest = gated.published(OUTPUT)
+    rows, manifest = gated.read_published(OUTPUT)
     assert manifest["run_id"] == held
     assert manifest["checks"]["judged_in"] == released
     assert len(rows) == manifest["rows"] == manifest["records"]["scored"]
@@ -59,4 +59,4 @@ def test_a_held_run_waits_for_a_person_and_an_unchanged_night_ends_without_a_job
     assert gated.wait(DAG, again) == "success"
     assert gated.xcom(DAG, again, "plan")["unchanged_since"] == held
     assert gated.states(DAG, again)["publish"] == "skipped"
-    assert gated.published(OUTPUT)[1]["run_id"] == held
+    assert gated.read_published(OUTPUT)[1]["run_id"] == held

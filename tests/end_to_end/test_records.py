@@ -19,17 +19,17 @@ import pandas
 import pytest
 from botocore.exceptions import ClientError
 
-from include.scoring.s3uri import split
+from include.scoring.s3uri import split_s3_uri
 from tests.end_to_end.deployment import Deployment
 from tests.end_to_end.moody import (
     BUCKET,
     POISON,
-    dirty,
-    expected,
+    build_pipeline_change,
+    compute_expected,
     is_sound,
     lines,
-    pipeline_of,
-    poisoned,
+    make_dirty_records,
+    poison_records,
     records,
 )
 
@@ -46,9 +46,9 @@ RACERS = {"records_parquet": "parquet", "records_small": "csv"}
 LARGE_RUN = "the large run"
 MOODS = {
     "drops a row": r"shard \S+: [\d,]+ records but [\d,]+ predictions; record [\d,]+ \(.*\) has no prediction",
-    "permutes rows": r"id is '[a-z]+\d+', but the prediction beside it is for '[a-z]+\d+'",
+    "permutes rows": r"id is '[a-z]+\d+', but its prediction is for '[a-z]+\d+'",
     "answers NaN": r"shard \S+, record [\d,]+: 'score' is NaN",
-    "answers too few columns": r"shard \S+, record 1: the answer '0\.5' has 1 columns, not 2",
+    "answers too few columns": r"shard \S+, record 1: the prediction '0\.5' has 1 columns, not 2",
 }
 
 
@@ -59,7 +59,7 @@ def name_of(mood: str) -> str:
 
 #: 5 % dirty, gzip, and three records that the model cannot take: two of them neighbours.
 BAD_PLACES = (600, 601, 2_400)
-MIXED = poisoned(dirty("g", 3_000), *BAD_PLACES)
+MIXED = poison_records(make_dirty_records("g", 3_000), *BAD_PLACES)
 SOUND = [row for row in MIXED if is_sound(row) and POISON not in row]
 
 
@@ -80,12 +80,13 @@ class Reader:
             self.look()
 
     def look(self) -> None:
-        bucket, key = split(self.prefix)
+        bucket, key = split_s3_uri(self.prefix)
         get = self.deployment.s3.get_object
         try:
             manifest = json.load(get(Bucket=bucket, Key=f"{key}_manifest.json")["Body"])
             contents = [
-                get(Bucket=bucket, Key=split(file["uri"])[1])["Body"].read() for file in manifest["files"]
+                get(Bucket=bucket, Key=split_s3_uri(file["uri"])[1])["Body"].read()
+                for file in manifest["files"]
             ]
         except ClientError as error:
             if error.response["Error"]["Code"] == "NoSuchKey":
@@ -105,7 +106,7 @@ Shared = tuple[Runs, Reader]
 
 def put(deployment: Deployment, key: str, content: bytes) -> None:
     """Upload one input object."""
-    deployment.s3.put_object(Bucket=split(BUCKET)[0], Key=f"records/in/{key}", Body=content)
+    deployment.s3.put_object(Bucket=split_s3_uri(BUCKET)[0], Key=f"records/in/{key}", Body=content)
 
 
 def run_all(deployment: Deployment, names: Iterable[str]) -> Runs:
@@ -131,7 +132,7 @@ def poison(deployment: Deployment) -> Runs:
         ("records_refuses", "refuses a record", 151),
     ):
         put(deployment, f"{name}/all.csv.gz", packed)
-        deployment.place(name, pipeline_of(name, mood, "gzip", max_rejected=most))
+        deployment.write_pipeline(name, build_pipeline_change(name, mood, "gzip", max_rejected=most))
     return run_all(deployment, ["records_dies", "records_refuses"])
 
 
@@ -143,7 +144,7 @@ def moods(deployment: Deployment) -> Runs:
         sections: dict[str, Any] = {}
         if mood == "answers too few columns":
             sections = {"predictions": {"format": "csv", "fields": {"0": "score", "1": "other"}}}
-        deployment.place(name_of(mood), pipeline_of(name_of(mood), mood, **sections))
+        deployment.write_pipeline(name_of(mood), build_pipeline_change(name_of(mood), mood, **sections))
     return run_all(deployment, map(name_of, MOODS))
 
 
@@ -157,7 +158,7 @@ def shared(deployment: Deployment) -> Shared:
     put(deployment, "large/csv/all.csv", lines(records("l", LARGE)))
     put(deployment, "large/parquet/all.parquet", table_of(records("l", LARGE)))
     for name, kind in RACERS.items():
-        deployment.place(name, pipeline_of(name, "sound", kind, output={"uri": SHARED}))
+        deployment.write_pipeline(name, build_pipeline_change(name, "sound", kind, output={"uri": SHARED}))
     reader = Reader(deployment, SHARED)
     watching = ThreadPoolExecutor(1).submit(reader.watch)
     try:
@@ -176,7 +177,7 @@ def shared(deployment: Deployment) -> Shared:
 def table_of(rows: list[str]) -> bytes:
     """The rows as a Parquet object."""
     table = io.BytesIO()
-    expected(rows).drop(columns="score").to_parquet(table)
+    compute_expected(rows).drop(columns="score").to_parquet(table)
     return table.getvalue()
 
 
@@ -185,21 +186,21 @@ def test_one_record_that_kills_the_model_is_rejected_and_all_others_are_scored(
 ) -> None:
     """Five percent dirty rows in a gzip, and three records at which the model dies: in = scored + rejected."""
     run_id, state = poison["records_dies"]
-    assert state == "success", deployment.task_log("records_dies", run_id, "transformed")[-3000:]
-    published, manifest = deployment.published(f"{BUCKET}/records/out/records_dies/")
-    pandas.testing.assert_frame_equal(published, expected(SOUND), check_dtype=False)
+    assert state == "success", deployment.task_log("records_dies", run_id, "await_transform")[-3000:]
+    published, manifest = deployment.read_published(f"{BUCKET}/records/out/records_dies/")
+    pandas.testing.assert_frame_equal(published, compute_expected(SOUND), check_dtype=False)
     counts = manifest["records"]
     assert (counts["in"], counts["scored"]) == (len(MIXED), len(SOUND))
     assert counts["rejected"] == len(MIXED) - len(SOUND)
     assert counts["rejected_by_reason"]["refused by the model"] == len(BAD_PLACES)
-    result = deployment.xcom("records_dies", run_id, "transformed")
-    rejects = deployment.objects(result["settled"]["rejects"])
+    result = deployment.xcom("records_dies", run_id, "await_transform")
+    rejects = deployment.objects(result["resolution"]["rejects"])
     found = [json.loads(line) for content in rejects.values() for line in content.decode().splitlines()]
     assert [each["text"] for each in found] == [MIXED[place] for place in BAD_PLACES]
     assert {each["reason"] for each in found} == {"Unable to get response from algorithm"}
-    assert [each["status"] for each in result["earlier"]] == ["Failed"] * 3
+    assert [each["status"] for each in result["earlier_attempts"]] == ["Failed"] * 3
     page = deployment.objects(f"{deployment.xcom('records_dies', run_id, 'plan')['run_prefix']}report")
-    assert json.loads(page[".json"])["refused"] == result["settled"]["rejects"]
+    assert json.loads(page[".json"])["refused"] == result["resolution"]["rejects"]
 
 
 def test_more_refused_records_than_max_rejected_allows_publish_nothing(
@@ -208,7 +209,7 @@ def test_more_refused_records_than_max_rejected_allows_publish_nothing(
     """It fails after the second job, before a third is paid for, and says the numbers and the model's own words."""
     run_id, state = poison["records_refuses"]
     assert state == "failed"
-    log = deployment.task_log("records_refuses", run_id, "transformed")
+    log = deployment.task_log("records_refuses", run_id, "await_transform")
     assert "max_rejected allows 151" in log
     assert f"ValueError: x is {POISON}, allowed is 0 or more" in log
     assert "Starting attempt 2" in log
@@ -223,7 +224,7 @@ def test_a_model_that_answers_wrongly_publishes_nothing(
     """The run fails at the join, at once, and names shard and record."""
     run_id, state = moods[name_of(mood)]
     states = deployment.states(name_of(mood), run_id)
-    assert (state, states["transformed"], states["publish"]) == ("failed", "success", "upstream_failed")
+    assert (state, states["await_transform"], states["publish"]) == ("failed", "success", "upstream_failed")
     log = deployment.task_log(name_of(mood), run_id, "join")
     assert re.search(MOODS[mood], log), log[-3000:]
     assert "up_for_retry" not in log
@@ -248,15 +249,15 @@ def test_large_and_small_objects_and_parquet_are_published_whole(
     """900,000 rows of one object are there; what they replaced is named by their manifest, and nothing else is."""
     run_id, state = shared[0][LARGE_RUN]
     assert state == "success"
-    published, manifest = deployment.published(SHARED)
-    pandas.testing.assert_frame_equal(published, expected(records("l", LARGE)), check_dtype=False)
+    published, manifest = deployment.read_published(SHARED)
+    pandas.testing.assert_frame_equal(published, compute_expected(records("l", LARGE)), check_dtype=False)
     files = {file["uri"].removeprefix(SHARED) for file in manifest["files"]}
     replaced = {file["uri"].removeprefix(SHARED) for file in manifest["replaces"]}
     assert replaced
     assert set(deployment.objects(SHARED)) == {*files, *replaced, "_manifest.json", "_SUCCESS"}
     winner = manifest["pipeline"]
-    assert deployment.xcom(winner, run_id, "transformed")["instance_count"] == 2
-    small = deployment.xcom("records_small", shared[0]["records_small"][0], "shards", "facts")
+    assert deployment.xcom(winner, run_id, "await_transform")["instance_count"] == 2
+    small = deployment.xcom("records_small", shared[0]["records_small"][0], "collect_shards", "shard_stats")
     assert (small["records_in"], small["records_out"]) == (6_000, 6_000)
     assert small["count"] < 100, "two thousand objects became few shards"
 

@@ -81,7 +81,7 @@ def test_a_run_that_published_tells_what_is_scheduled_on_its_data(deployment: De
     run_id = deployment.trigger(DAG, {})
     assert deployment.wait(DAG, run_id) == "success"
     output = deployment.xcom(DAG, run_id, "plan")["output_uri"]
-    _, manifest = deployment.published(output)
+    _, manifest = deployment.read_published(output)
     events = deployment.airflow.api.call("GET", f"/assets/events?source_dag_id={DAG}")["asset_events"]
     assert [(event["source_task_id"], event["source_run_id"], event["extra"]) for event in events] == [
         (

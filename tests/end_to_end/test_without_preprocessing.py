@@ -11,7 +11,7 @@ import pytest
 
 from include.orchestration import history
 from include.scoring.history import HistoryRow
-from include.scoring.s3uri import split
+from include.scoring.s3uri import split_s3_uri
 from tests.end_to_end.deployment import Deployment
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(600)]
@@ -29,7 +29,7 @@ class Bucket:
         self.s3 = s3
 
     def write(self, uri: str, content: bytes, *, content_type: str) -> None:
-        bucket, key = split(uri)
+        bucket, key = split_s3_uri(uri)
         self.s3.put_object(Bucket=bucket, Key=key, Body=content, ContentType=content_type)
 
 
@@ -83,15 +83,17 @@ def test_uneven_packed_objects_are_scored_by_jobs_with_lists_of_their_own(deploy
     upload(
         deployment, name, **{f"day={at}/part.csv.gz": gzip.compress(text(each)) for at, each in enumerate(contents)}
     )  # fmt: skip
-    history.write(Bucket(deployment.s3), deployment.pipeline(name), "0" * 16, [learned(deployment, name)])
+    history.write_history(
+        Bucket(deployment.s3), deployment.pipeline(name), "0" * 16, [learned(deployment, name)]
+    )
     run_id = run(deployment, name)
 
     states = deployment.states(name, run_id)
-    assert [states[f"transformed[{job}]"] for job in range(3)] == ["success"] * 3
+    assert [states[f"await_transform[{job}]"] for job in range(3)] == ["success"] * 3
     plan = deployment.xcom(name, run_id, "plan")
-    assert (plan["layout"]["way"], plan["layout"]["jobs"]) == ("as it lies", 3)
+    assert (plan["layout"]["mode"], plan["layout"]["jobs"]) == ("unsplit", 3)
     assert any("3 jobs of one instance work through balanced lists" in text for text in plan["sentences"])
-    frame, manifest = deployment.published(f"s3://{BUCKET}/{name}/scored/")
+    frame, manifest = deployment.read_published(f"s3://{BUCKET}/{name}/scored/")
     expected = [line for each in contents for line in each]
     assert [f"{row.id},{row.text}" for row in frame.itertuples()] == expected
     assert frame["length"].tolist() == [len(line) for line in expected]
@@ -111,12 +113,12 @@ def test_uneven_packed_objects_are_scored_by_jobs_with_lists_of_their_own(deploy
 
 def learned(deployment: Deployment, name: str) -> HistoryRow:
     """A run of this model that started within a second and read 500 bytes a second."""
-    from include.scoring.model import stated_model
+    from include.scoring.model import plan_configured_model
 
     pipeline = deployment.pipeline(name)
     return HistoryRow(
-        pipeline=name, run_id="earlier", moment=datetime(2026, 1, 1, tzinfo=UTC).isoformat(), stage="transform",
-        instance_type=pipeline.transform.instance_type, instance_count=1, model=stated_model(pipeline).key,
+        pipeline=name, run_id="earlier", data_time=datetime(2026, 1, 1, tzinfo=UTC).isoformat(), stage="transform",
+        instance_type=pipeline.transform.instance_type, instance_count=1, model=plan_configured_model(pipeline).key,
         bytes=50_000, records=1_000, objects=10, provisioning_seconds=1.0, running_seconds=101.0, busy_seconds=100.0,
         start_seconds=1.0, predicted_seconds=None, dollars=None,
     )  # fmt: skip
@@ -149,7 +151,7 @@ def test_one_large_object_is_cut_and_tiny_ones_are_put_together(deployment: Depl
     run_id = run(deployment, name)
 
     plan = deployment.xcom(name, run_id, "plan")
-    assert (plan["layout"]["way"], plan["layout"]["jobs"]) == ("pieces", 1)
+    assert (plan["layout"]["mode"], plan["layout"]["jobs"]) == ("pieces", 1)
     objects = deployment.objects(f"s3://{BUCKET}/{name}/scored/")
     manifest = json.loads(objects["_manifest.json"])
     assert len(manifest["files"]) > 1

@@ -9,7 +9,7 @@ from datetime import timedelta
 from tests.faults import data, interference, late
 from tests.faults.case import Case
 from tests.faults.scenario import Scenario
-from tests.faults.suite import SCARCE
+from tests.faults.suite import SCARCE_INSTANCE_TYPES
 
 #: Shorter than the limits of a real pipeline, long enough for a container to start.
 LIMIT_SECONDS = 12
@@ -43,7 +43,7 @@ def kill_worker_at(scenario: Scenario, hold: str) -> None:
     scenario.trigger()
     scenario.wait_for_hold(hold)
     scenario.kill_worker("preprocess")
-    scenario.let_go(hold)
+    scenario.release_fault(hold)
 
 
 def kill_worker_after(scenario: Scenario) -> None:
@@ -52,10 +52,10 @@ def kill_worker_after(scenario: Scenario) -> None:
     scenario.trigger()
     scenario.wait_for_hold(create)
     look = scenario.hold("DescribeProcessingJob")
-    scenario.let_go(create)
+    scenario.release_fault(create)
     scenario.wait_for_hold(look)
     scenario.kill_worker("preprocess")
-    scenario.let_go(look)
+    scenario.release_fault(look)
 
 
 # Airflow's components
@@ -67,21 +67,21 @@ def kill_scheduler(scenario: Scenario) -> None:
     scenario.trigger()
     scenario.wait_for_hold(hold)
     scenario.restart("scheduler")
-    scenario.let_go(hold)
+    scenario.release_fault(hold)
 
 
 def kill_triggerer(scenario: Scenario) -> None:
     """While it waits for a job."""
     hold = wait_with_a_job_at_work(scenario)
     scenario.restart("triggerer")
-    scenario.let_go(hold)
+    scenario.release_fault(hold)
 
 
 def kill_api_server(scenario: Scenario) -> None:
     """While a job is waited for; the job ends while nobody can be told."""
     hold = wait_with_a_job_at_work(scenario)
     scenario.suite.airflow.kill("api-server")
-    scenario.let_go(hold)
+    scenario.release_fault(hold)
     scenario.wait(lambda: not scenario.active_jobs(), "the job has ended without an api-server")
     scenario.start("api-server")
 
@@ -91,7 +91,7 @@ def wait_with_a_job_at_work(scenario: Scenario) -> str:
     hold = scenario.hold_input()
     scenario.trigger()
     scenario.wait_for_hold(hold)
-    scenario.wait_for_task("transformed", "deferred")
+    scenario.wait_for_task("await_transform", "deferred")
     return hold
 
 
@@ -102,21 +102,23 @@ def hand_over(scenario: Scenario) -> None:
     """A second triggerer joins and takes over from one that hangs; that one comes to; the second one leaves."""
     airflow, second = scenario.suite.airflow, "triggerer-2"
     hold = wait_with_a_job_at_work(scenario)
-    first_job = scenario.triggerer("transformed")
+    first_job = scenario.triggerer("await_transform")
     airflow.start_second_triggerer(second)
     with contextlib.ExitStack() as stack:
-        stack.callback(lambda: airflow.running.get(second) and airflow.kill(second))
+        stack.callback(lambda: airflow.processes.get(second) and airflow.kill(second))
         scenario.wait(lambda: len(scenario.suite.triggerers()) == 2, "two triggerers are alive")
-        airflow.signal("triggerer", signal.SIGSTOP)
-        stack.callback(airflow.signal, "triggerer", signal.SIGCONT)
+        airflow.send_signal("triggerer", signal.SIGSTOP)
+        stack.callback(airflow.send_signal, "triggerer", signal.SIGCONT)
         scenario.wait(
-            lambda: scenario.triggerer("transformed") not in (None, first_job),
+            lambda: scenario.triggerer("await_transform") not in (None, first_job),
             "the second triggerer waits for the job",
         )
-        airflow.signal("triggerer", signal.SIGCONT)
+        airflow.send_signal("triggerer", signal.SIGCONT)
         airflow.kill(second, signal.SIGTERM)
-    scenario.wait(lambda: scenario.triggerer("transformed") == first_job, "the first triggerer waits again")
-    scenario.let_go(hold)
+    scenario.wait(
+        lambda: scenario.triggerer("await_transform") == first_job, "the first triggerer waits again"
+    )
+    scenario.release_fault(hold)
 
 
 def throttle(scenario: Scenario) -> None:
@@ -139,13 +141,13 @@ def reset_connections(scenario: Scenario) -> None:
 
 def have_no_instances(scenario: Scenario) -> None:
     """Twice, for the processing job."""
-    scenario.arm("capacity", count=2, job_name_contains=f"{scenario.head}-preprocess-")
+    scenario.arm("capacity", count=2, job_name_contains=f"{scenario.job_name_prefix}-preprocess-")
     scenario.trigger()
 
 
 def use_the_quota(scenario: Scenario) -> None:
     """Another job holds the only instance of its type until the run waits for it."""
-    instance_type = next(iter(SCARCE))
+    instance_type = next(iter(SCARCE_INSTANCE_TYPES))
     client, name = scenario.suite.aws.server.client("sagemaker"), f"occupies-the-quota-{id(scenario)}"
     cluster = {"InstanceType": instance_type, "InstanceCount": 1, "VolumeSizeInGB": 1}
     client.create_processing_job(
@@ -193,35 +195,35 @@ def stop_on_aws(scenario: Scenario) -> None:
     """A person does, on AWS's own page."""
     hang(scenario)
     (name,) = scenario.active_jobs()
-    scenario.nobody_wants_them()
+    scenario.mark_active_jobs_unwanted()
     scenario.suite.aws.server.client("sagemaker").stop_processing_job(ProcessingJobName=name)
 
 
 def mark_failed(scenario: Scenario) -> None:
     """The task that waits."""
     hang(scenario)
-    scenario.nobody_wants_them()
-    scenario.mark_task("preprocessed", "failed")
+    scenario.mark_active_jobs_unwanted()
+    scenario.mark_task("await_preprocess", "failed")
 
 
 def mark_run_failed(scenario: Scenario) -> None:
     """While its job is at work."""
     hang(scenario)
-    scenario.nobody_wants_them()
+    scenario.mark_active_jobs_unwanted()
     scenario.mark_run("failed")
 
 
 def clear_while_running(scenario: Scenario) -> None:
     """The task that submitted the job, with all that follow."""
     hang(scenario)
-    scenario.nobody_wants_them()
+    scenario.mark_active_jobs_unwanted()
     scenario.clear("preprocess", downstream=True)
 
 
 def clear_the_plan(scenario: Scenario) -> None:
     """All of the run, whose jobs have other names then."""
     hang(scenario)
-    scenario.nobody_wants_them()
+    scenario.mark_active_jobs_unwanted()
     scenario.clear("plan", downstream=True)
 
 
@@ -229,7 +231,7 @@ def clear_the_sensor(scenario: Scenario) -> None:
     """The task that waited, and no other; while it waits, it is a race whether its job is adopted or stopped."""
     scenario.trigger()
     scenario.wait_for_end()
-    scenario.clear("preprocessed", downstream=False)
+    scenario.clear("await_preprocess", downstream=False)
 
 
 def clear_after_success(scenario: Scenario) -> None:
@@ -242,10 +244,10 @@ def clear_after_success(scenario: Scenario) -> None:
 def delete_the_run(scenario: Scenario) -> None:
     """Right after it was marked failed, so that its own teardown goes with it."""
     hang(scenario)
-    scenario.nobody_wants_them()
+    scenario.mark_active_jobs_unwanted()
     scenario.mark_run("failed")
     scenario.wait(scenario.delete_run, "the run may be deleted")
-    scenario.suite.tidy_up()
+    scenario.suite.run_janitor()
 
 
 def wait_for_the_runs_timeout(scenario: Scenario) -> None:
@@ -254,8 +256,8 @@ def wait_for_the_runs_timeout(scenario: Scenario) -> None:
     scenario.wait(
         lambda: scenario.suite.run_state(scenario.case.name, scenario.run_id) == "failed", "the run timed out"
     )
-    scenario.nobody_wants_them()
-    scenario.suite.tidy_up()
+    scenario.mark_active_jobs_unwanted()
+    scenario.suite.run_janitor()
 
 
 def publish_at_once(scenario: Scenario) -> None:
@@ -267,7 +269,7 @@ def publish_at_once(scenario: Scenario) -> None:
     scenario.trigger()
     scenario.trigger()
     scenario.wait_for_hold(hold, requests=2)
-    scenario.let_go(hold)
+    scenario.release_fault(hold)
 
 
 #: The run ends in the middle, having paid for one job.
@@ -315,7 +317,7 @@ CASES: tuple[Case, ...] = (
         act=kill_api_server,
         alone=True,
         # Each try without an api-server ends after some ten seconds; a real pipeline waits a minute after it.
-        tuning={"transformed": {"retry_delay": timedelta(seconds=30), "retries": 4}},
+        tuning={"await_transform": {"retry_delay": timedelta(seconds=30), "retries": 4}},
     ),
     Case(
         name="hand-over",
@@ -356,7 +358,7 @@ CASES: tuple[Case, ...] = (
         fault="the account's quota is in use",
         ending="success: the run waits, without holding a worker, until there is room",
         act=use_the_quota,
-        pipeline={"preprocess.instance_type": next(iter(SCARCE))},
+        pipeline={"preprocess.instance_type": next(iter(SCARCE_INSTANCE_TYPES))},
     ),
     Case(
         name="aws-restarted",
@@ -384,7 +386,7 @@ CASES: tuple[Case, ...] = (
         published=False,
         limit_seconds=LIMIT_SECONDS,
         pipeline={MODEL_FAULT: "hangs"},
-        tuning={"transformed": {"stop_after_seconds": LIMIT_SECONDS}},
+        tuning={"await_transform": {"max_runtime_seconds": LIMIT_SECONDS}},
     ),
     Case(
         name="no-ping",
@@ -397,23 +399,23 @@ CASES: tuple[Case, ...] = (
     ),
     Case(
         name="bad-object",
-        fault="the model chokes on one record, so that one object of twenty has no answer (`on_poison: fail`)",
+        fault="the model chokes on one record, so that one object of twenty has no answer (`on_bad_records: fail`)",
         ending="failed, names the object; nothing is published",
         act=run,
         states=("failed",),
         published=False,
-        pipeline={"input.uri": data.WITH_A_BAD_RECORD, "transform.on_poison": "fail"},
+        pipeline={"input.uri": data.INPUT_WITH_BAD_RECORD, "transform.on_bad_records": "fail"},
         conf={"transform_instance_count": 2},
     ),
     Case(
         name="bad-record",
-        fault="the same with `on_poison: reject`, the default",
+        fault="the same with `on_bad_records: reject`, the default",
         ending="success: smaller and smaller jobs find the record, which is rejected; the rest is scored",
         act=run,
         # The job itself, the object once more, the object in pieces, the records of the piece.
         transform=4,
         bad_record=True,
-        pipeline={"input.uri": data.WITH_A_BAD_RECORD},
+        pipeline={"input.uri": data.INPUT_WITH_BAD_RECORD},
         conf={"transform_instance_count": 2},
     ),
     Case(
@@ -488,7 +490,7 @@ CASES: tuple[Case, ...] = (
         act=hang_twice,
         preprocess=2,
         limit_seconds=LIMIT_SECONDS,
-        tuning={"preprocessed": {"execution_timeout": timedelta(seconds=LIMIT_SECONDS), "retries": 1}},
+        tuning={"await_preprocess": {"execution_timeout": timedelta(seconds=LIMIT_SECONDS), "retries": 1}},
         **STOPS_EARLY,
     ),
     Case(
@@ -498,7 +500,7 @@ CASES: tuple[Case, ...] = (
         act=hang_twice,
         preprocess=2,
         limit_seconds=LIMIT_SECONDS,
-        tuning={"preprocessed": {"timeout": LIMIT_SECONDS, "retries": 1}},
+        tuning={"await_preprocess": {"timeout": LIMIT_SECONDS, "retries": 1}},
         **STOPS_EARLY,
     ),
     Case(

@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas
 
-from include.local_aws.jobs.sweeper import at_work_below
-from include.orchestration.output import PART
-from include.scoring.s3uri import split
+from include.local_aws.jobs.sweeper import find_processes_below
+from include.orchestration.output import PART_PREFIX
+from include.scoring.s3uri import split_s3_uri
 from tests.faults import data
 from tests.faults.deployed.fault_tuning import POLL
 from tests.faults.scenario import ACTIVE, Scenario
@@ -31,9 +31,9 @@ def check(scenario: Scenario) -> None:
 def check_state(scenario: Scenario) -> None:
     """The case's runs ended as they should."""
     found = tuple(sorted(scenario.states(), key=str))
-    assert found == scenario.case.states, scenario.told()
+    assert found == scenario.case.states, scenario.describe_state()
     tries = {task: scenario.task(task)["try_number"] for task in scenario.case.tries}
-    assert tries == scenario.case.tries, scenario.told()
+    assert tries == scenario.case.tries, scenario.describe_state()
 
 
 def check_jobs(scenario: Scenario) -> None:
@@ -45,11 +45,13 @@ def check_jobs(scenario: Scenario) -> None:
         "transform": case.transform,
     }, created
     for job in scenario.jobs():
-        excess = billed_beyond(job, scenario.unwanted.get(job["name"]), scenario.time_is_up(job))
+        excess = compute_excess_seconds(
+            job, scenario.unwanted_since.get(job["name"]), scenario.get_job_deadline(job)
+        )
         assert excess <= BILLED_BEYOND_SECONDS, f"{job['name']} was billed {excess:.1f} s too long: {job}"
 
 
-def billed_beyond(job: dict[str, Any], unwanted_at: float | None, time_is_up: float | None) -> float:
+def compute_excess_seconds(job: dict[str, Any], unwanted_at: float | None, time_is_up: float | None) -> float:
     """Seconds that each instance was billed beyond what the job was wanted for.
 
     A job is wanted until its work is done, until somebody says that it is not, or until its time is up.
@@ -64,23 +66,25 @@ def billed_beyond(job: dict[str, Any], unwanted_at: float | None, time_is_up: fl
 def check_nothing_runs(scenario: Scenario) -> None:
     """No job is at work, no container of one is left, and no model but where the case says so."""
     assert [job["name"] for job in scenario.jobs() if job["status"] in ACTIVE] == []
-    assert containers_of(scenario) == []
+    assert find_running_containers(scenario) == []
     client = scenario.suite.aws.server.client("sagemaker")
-    models = [model["ModelName"] for model in client.list_models(NameContains=scenario.head)["Models"]]
+    models = [
+        model["ModelName"] for model in client.list_models(NameContains=scenario.job_name_prefix)["Models"]
+    ]
     assert bool(models) == scenario.case.leaves_model, models
 
 
-def containers_of(scenario: Scenario) -> list[str]:
+def find_running_containers(scenario: Scenario) -> list[str]:
     """Folders of the case's jobs in which a process is still at work."""
     left = []
     for spec in (scenario.suite.aws.data_dir / "work").glob("*/*/SPEC.json"):
         name = json.loads(spec.read_text())["name"]
-        if name.startswith(f"{scenario.head}-") and list(at_work_below(spec.parent)):
+        if name.startswith(f"{scenario.job_name_prefix}-") and list(find_processes_below(spec.parent)):
             left.append(name)
     return left
 
 
-def names_in(scenario: Scenario, prefix: str) -> set[str]:
+def list_output_names(scenario: Scenario, prefix: str) -> set[str]:
     """Names of the files in the output."""
     s3 = scenario.suite.aws.s3
     listed = s3.list_objects_v2(Bucket=data.BUCKET, Prefix=prefix).get("Contents", [])
@@ -93,15 +97,15 @@ def check_output(scenario: Scenario) -> None:
     Files of a try that could not remove them itself are for the janitor.
     """
     s3 = scenario.suite.aws.s3
-    bucket, prefix = split(scenario.output)
-    if any(PART in name for name in names_in(scenario, prefix)):
-        scenario.suite.tidy_up()
-    names = names_in(scenario, prefix)
+    bucket, prefix = split_s3_uri(scenario.output)
+    if any(PART_PREFIX in name for name in list_output_names(scenario, prefix)):
+        scenario.suite.run_janitor()
+    names = list_output_names(scenario, prefix)
     if not scenario.case.published:
         assert names == scenario.case.keeps
         return
     manifest = json.loads(s3.get_object(Bucket=bucket, Key=f"{prefix}_manifest.json")["Body"].read())
-    parts = [split(file["uri"])[1] for file in manifest["files"]]
+    parts = [split_s3_uri(file["uri"])[1] for file in manifest["files"]]
     assert names == {"_manifest.json", "_SUCCESS", *(Path(part).name for part in parts)}
     bodies = (s3.get_object(Bucket=bucket, Key=part)["Body"].read() for part in parts)
     rows = pandas.concat([pandas.read_parquet(io.BytesIO(body)) for body in bodies], ignore_index=True)

@@ -14,7 +14,7 @@ from tests.faults.deployed.inference import BAD
 BUCKET = "faults"
 ROLE = "arn:aws:iam::123456789012:role/batch-inference"
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
-GOOD, WITH_A_BAD_RECORD = f"s3://{BUCKET}/input/", f"s3://{BUCKET}/input-with-a-bad-record/"
+GOOD_INPUT, INPUT_WITH_BAD_RECORD = f"s3://{BUCKET}/input/", f"s3://{BUCKET}/input-with-a-bad-record/"
 DEPLOYED = Path(__file__).with_name("deployed")
 ROWS, REJECTED = 1_600, 3
 #: The row that the model chokes on, in the input that has one.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import yaml
 
-from include.scoring.s3uri import split
+from include.scoring.s3uri import split_s3_uri
 from tests.faults import data
 from tests.faults.case import Case
 from tests.faults.scenario import Scenario
@@ -24,7 +24,7 @@ def deny_the_commit(scenario: Scenario) -> None:
 
 def publish_where_somebody_else_does(scenario: Scenario) -> None:
     """A document of this name that is not this package's."""
-    bucket, prefix = split(scenario.output)
+    bucket, prefix = split_s3_uri(scenario.output)
     scenario.suite.aws.s3.put_object(Bucket=bucket, Key=f"{prefix}_manifest.json", Body=b'{"hello": 1}')
     scenario.trigger()
 
@@ -34,10 +34,10 @@ def clear_the_plan_alone(scenario: Scenario) -> None:
     hold = scenario.hold_input()
     scenario.trigger()
     scenario.wait_for_hold(hold)
-    scenario.wait_for_task("transformed", "deferred")
+    scenario.wait_for_task("await_transform", "deferred")
     scenario.clear("plan", downstream=False)
     scenario.wait(lambda: scenario.task("plan")["state"] in ("success", "failed"), "plan has run again")
-    scenario.let_go(hold)
+    scenario.release_fault(hold)
 
 
 def edit_the_pipeline(scenario: Scenario) -> None:
@@ -49,7 +49,7 @@ def edit_the_pipeline(scenario: Scenario) -> None:
     document = yaml.safe_load(path.read_text())
     document["model"]["containers"][0]["environment"]["FAULT"] = "exits"
     path.write_text(yaml.safe_dump(document))
-    scenario.let_go(hold)
+    scenario.release_fault(hold)
 
 
 def run_for_an_early_date(scenario: Scenario) -> None:
@@ -75,7 +75,7 @@ def run_with_an_odd_name(scenario: Scenario) -> None:
     scenario.arm("freeze_container", after_seconds=0)
     scenario.trigger(dag_run_id=f"odd~{time.time()}")
     scenario.wait_for_hanging_job()
-    scenario.nobody_wants_them()
+    scenario.mark_active_jobs_unwanted()
     scenario.clear("plan", downstream=True)
 
 
@@ -104,7 +104,7 @@ def change_predictions(scenario: Scenario, change: Callable[[bytes], bytes | Non
         s3.delete_object(Bucket=data.BUCKET, Key=key)
     else:
         s3.put_object(Bucket=data.BUCKET, Key=key, Body=body)
-    scenario.let_go(hold)
+    scenario.release_fault(hold)
 
 
 def mark_the_wait_as_done(scenario: Scenario) -> None:
@@ -112,10 +112,10 @@ def mark_the_wait_as_done(scenario: Scenario) -> None:
     hold = scenario.hold_input()
     scenario.trigger()
     scenario.wait_for_hold(hold)
-    scenario.wait_for_task("transformed", "deferred")
-    scenario.nobody_wants_them()
-    scenario.mark_task("transformed", "success")
-    scenario.let_go(hold)
+    scenario.wait_for_task("await_transform", "deferred")
+    scenario.mark_active_jobs_unwanted()
+    scenario.mark_task("await_transform", "success")
+    scenario.release_fault(hold)
 
 
 CASES = (

@@ -49,20 +49,26 @@ class Stall:
         wake = scenario.stall_worker(self.task)
         try:
             if self.arrives == "at once":
-                scenario.let_go(hold)
+                scenario.release_fault(hold)
             scenario.wait(
                 lambda: (task := scenario.task(self.task))["try_number"] > 1 and task["state"] == "success",
                 f"the next try of {self.task} is a success",
             )
         finally:
-            scenario.let_go(hold)
+            scenario.release_fault(hold)
             wake(noticed=self.noticed)
 
 
 STALLS = (
     Stall("plan", "s3_hold", "PutObject", "writes the plan", "/work/{name}/*/plan.json"),
     Stall("preprocess", "hold", "CreateProcessingJob", "submits the job"),
-    Stall("shards", "s3_hold", "GetObject", "reads the manifests of the shards", "/work/{name}/*/manifest/"),
+    Stall(
+        "collect_shards",
+        "s3_hold",
+        "GetObject",
+        "reads the manifests of the shards",
+        "/work/{name}/*/manifest/",
+    ),
     Stall("transform", "hold", "CreateTransformJob", "submits the job"),
     Stall("join", "s3_hold", "PutObject", "writes a joined part", "/work/{name}/*/joined/"),
     Stall("checks", "s3_hold", "PutObject", "writes what it found", "/work/{name}/*/checks.json"),
@@ -78,7 +84,7 @@ def stall_the_submit(scenario: Scenario) -> None:
     """While the job that both tries take for theirs is at work."""
     hold = scenario.hold_input()
     Stall("transform", "hold", "CreateTransformJob", "submits the job", noticed=True)(scenario)
-    scenario.let_go(hold)
+    scenario.release_fault(hold)
 
 
 CASES = (

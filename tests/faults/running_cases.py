@@ -16,7 +16,7 @@ from tests.faults.scenario import Scenario
 from tests.faults.suite import Suite, running_suite
 
 #: More at a time would only wait for each other on two cores.
-AT_A_TIME = 6
+MAX_PARALLEL_CASES = 6
 #: `make faults` runs every case on both databases.
 EVERYTHING = os.environ.get("FAULTS") == "all"
 
@@ -30,7 +30,7 @@ def cases_for(database: str) -> list[Case]:
     return sorted(chosen, key=lambda case: case.alone)
 
 
-def prove(suite: Suite, case: Case) -> None:
+def run_case(suite: Suite, case: Case) -> None:
     """Run one case to its end and assert the four things."""
     scenario = Scenario(suite, case)
     try:
@@ -41,28 +41,28 @@ def prove(suite: Suite, case: Case) -> None:
         scenario.disarm()
 
 
-class Running:
+class RunningCases:
     """A suite with its cases under way."""
 
     def __init__(self, suite: Suite, cases: Iterable[Case], pool: ThreadPoolExecutor) -> None:
         self.suite = suite
-        self.together: dict[str, Future[None]] = {
-            case.name: pool.submit(prove, suite, case) for case in cases if not case.alone
+        self.futures: dict[str, Future[None]] = {
+            case.name: pool.submit(run_case, suite, case) for case in cases if not case.alone
         }
 
     def result(self, case: Case) -> None:
         """Raises what the case raised. One that must be alone begins when no other is under way."""
         if not case.alone:
-            self.together[case.name].result()
+            self.futures[case.name].result()
             return
-        for other in self.together.values():
+        for other in self.futures.values():
             other.exception()
-        prove(self.suite, case)
+        run_case(self.suite, case)
 
 
-def running(request: pytest.FixtureRequest, database: str, state: Path) -> Iterator[Running]:
+def run_cases(request: pytest.FixtureRequest, database: str, state: Path) -> Iterator[RunningCases]:
     """The deployment with those cases whose tests were asked for."""
     items = (item for item in request.session.items if item.fspath == request.node.fspath)
     cases = [item.callspec.params["case"] for item in items if hasattr(item, "callspec")]
-    with running_suite(database, state, cases) as suite, ThreadPoolExecutor(AT_A_TIME) as pool:
-        yield Running(suite, cases, pool)
+    with running_suite(database, state, cases) as suite, ThreadPoolExecutor(MAX_PARALLEL_CASES) as pool:
+        yield RunningCases(suite, cases, pool)

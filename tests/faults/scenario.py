@@ -14,10 +14,10 @@ from urllib.parse import quote
 
 import psutil
 
-from include.scoring.naming import name_head
+from include.scoring.naming import build_name_prefix
 from tests.end_to_end.deployment import ENDED
 from tests.faults.case import Case
-from tests.faults.suite import PATIENCE_SECONDS, Suite, output_of, wait_until
+from tests.faults.suite import PATIENCE_SECONDS, Suite, get_output_uri, wait_until
 
 STAGES = ("preprocess", "transform")
 ACTIVE = {"InProgress", "Stopping"}
@@ -39,7 +39,7 @@ class Scenario:
     suite: Suite
     case: Case
     runs: list[str] = dataclasses.field(default_factory=list)
-    unwanted: dict[str, float] = dataclasses.field(default_factory=dict)
+    unwanted_since: dict[str, float] = dataclasses.field(default_factory=dict)
     waited_from: dict[str, float] = dataclasses.field(default_factory=dict)
     armed: list[str] = dataclasses.field(default_factory=list)
     since: float = dataclasses.field(default_factory=time.time)
@@ -50,9 +50,9 @@ class Scenario:
         return self.runs[-1]
 
     @property
-    def head(self) -> str:
+    def job_name_prefix(self) -> str:
         """With what the names of this case's jobs begin."""
-        return name_head(self.case.name)
+        return build_name_prefix(self.case.name)
 
     def trigger(self, **fields: Any) -> None:
         """Start a run, as the UI does; `fields` are further ones of the request, such as its logical date."""
@@ -76,7 +76,7 @@ class Scenario:
         try:
             return wait_until(holds, what, pause=pause)
         except AssertionError as error:
-            raise AssertionError(f"{self.case.name}: {error}: {self.told()}") from None
+            raise AssertionError(f"{self.case.name}: {error}: {self.describe_state()}") from None
 
     def wait_for_task(self, task_id: str, state: str) -> None:
         """Return once the task is in this state."""
@@ -87,22 +87,22 @@ class Scenario:
         jobs = self.wait(
             lambda: [job for job in self.jobs("preprocess") if job["started_at"]], "a job is at work"
         )
-        self.wait_for_task("preprocessed", "deferred")
+        self.wait_for_task("await_preprocess", "deferred")
         self.waited_from[jobs[0]["name"]] = time.time()
 
     def states(self) -> list[str | None]:
         """The states of the case's runs; None of one that is deleted."""
         return [self.suite.run_state(self.case.name, run) for run in self.runs]
 
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether every run has ended, or is gone, and no job of the case is at work."""
         return all(state is None or state in ENDED for state in self.states()) and not self.active_jobs()
 
     def wait_for_end(self) -> None:
         """Return once it has ended."""
-        self.wait(self.ended, "the run has ended")
+        self.wait(self.has_ended, "the run has ended")
 
-    def told(self) -> str:
+    def describe_state(self) -> str:
         """What the run's tasks and jobs are, for a message."""
         with contextlib.suppress(Exception):
             tasks = {each["task_id"]: each["state"] for each in self.suite.tasks(self.case.name, self.run_id)}
@@ -113,7 +113,7 @@ class Scenario:
 
     def jobs(self, stage: str | None = None) -> list[dict[str, Any]]:
         """The usage record of the jobs, of one stage or of both, in order of creation."""
-        names = [f"{self.head}-{each}-" for each in STAGES if stage in (None, each)]
+        names = [f"{self.job_name_prefix}-{each}-" for each in STAGES if stage in (None, each)]
         return [
             job
             for job in self.suite.jobs()
@@ -124,11 +124,11 @@ class Scenario:
         """Names of the jobs that are at work."""
         return [job["name"] for job in self.jobs() if job["status"] in ACTIVE]
 
-    def nobody_wants_them(self) -> None:
+    def mark_active_jobs_unwanted(self) -> None:
         """From now on the jobs that are at work should be stopped."""
-        self.unwanted.update(dict.fromkeys(self.active_jobs(), time.time()))
+        self.unwanted_since.update(dict.fromkeys(self.active_jobs(), time.time()))
 
-    def time_is_up(self, job: dict[str, Any]) -> float | None:
+    def get_job_deadline(self, job: dict[str, Any]) -> float | None:
         """Epoch seconds at which a job that was started must be stopped, where the case sets a limit."""
         if self.case.limit_seconds is None:
             return None
@@ -146,7 +146,11 @@ class Scenario:
         """Arm a fault of the embedded AWS that strikes this case only; its name."""
         name = f"{self.case.name}-{len(self.armed)}-{self.since}"
         s3 = kind.startswith("s3_")
-        only = {"key_contains": f"/{self.case.name}/*"} if s3 else {"job_name_contains": f"{self.head}-"}
+        only = (
+            {"key_contains": f"/{self.case.name}/*"}
+            if s3
+            else {"job_name_contains": f"{self.job_name_prefix}-"}
+        )
         if kind in ("hold", "s3_hold"):
             fields.setdefault("seconds", HOLD_SECONDS)
         answer = self.suite.aws.server.local("POST", "faults", {"kind": kind, "name": name, **only, **fields})
@@ -173,20 +177,20 @@ class Scenario:
             lambda: self.fault(name).get("holding", 0) >= requests, f"{requests} requests are held", pause=0.3
         )
 
-    def let_go(self, name: str) -> None:
+    def release_fault(self, name: str) -> None:
         """Take the fault back."""
         self.suite.aws.server.local("DELETE", f"faults?name={name}")
 
     def disarm(self) -> None:
         """Take back what is left of the case's faults."""
         for name in self.armed:
-            self.let_go(name)
+            self.release_fault(name)
 
     # Processes and people
 
     def kill_worker(self, task_id: str) -> None:
         """kill -9 the executor's worker that runs the task, with the task's own process."""
-        for process in self.worker_of(self.task(task_id)["id"], task_id):
+        for process in self.find_worker_processes(self.task(task_id)["id"], task_id):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
 
@@ -197,24 +201,26 @@ class Scenario:
         may get far before it is noticed; or `noticed`, when Airflow has told the worker to end it.
         """
         instance = self.task(task_id)["id"]
-        *workers, task = processes = self.worker_of(instance, task_id)
+        *workers, task = processes = self.find_worker_processes(instance, task_id)
         for process in processes:
             process.send_signal(signal.SIGSTOP)
 
         def wake(*, noticed: bool = False) -> None:
             if not noticed:
-                let_go_on(task)
+                resume_process(task)
             for process in workers:
-                let_go_on(process)
+                resume_process(process)
             if noticed:
                 # After five seconds it would be killed as it is.
-                self.wait(lambda: is_told_to_end(task), f"the worker ends its try of {task_id}", pause=0.1)
-                let_go_on(task)
+                self.wait(
+                    lambda: is_sigterm_pending(task), f"the worker ends its try of {task_id}", pause=0.1
+                )
+                resume_process(task)
             self.wait(lambda: not self._processes_of(instance), f"the late try of {task_id} has ended")
 
         return wake
 
-    def worker_of(self, instance: str, task_id: str) -> list[psutil.Process]:
+    def find_worker_processes(self, instance: str, task_id: str) -> list[psutil.Process]:
         """The processes of one try of a task, the executor's before the task's own."""
         found = self._processes_of(instance)
         assert found, f"no process runs {task_id} of {self.case.name}"
@@ -222,7 +228,7 @@ class Scenario:
 
     def _processes_of(self, instance: str) -> list[psutil.Process]:
         """Those whose command line names this try; a worker that has ended it names another one, or none."""
-        scheduler = psutil.Process(self.suite.airflow.running["scheduler"].pid)
+        scheduler = psutil.Process(self.suite.airflow.processes["scheduler"].pid)
         found = []
         for process in scheduler.children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -238,7 +244,7 @@ class Scenario:
     def start(self, component: str) -> None:
         """Start a component of Airflow that was killed, and wait until it works."""
         self.suite.airflow.start(component)
-        self.suite.airflow.wait_until_healthy(seconds=PATIENCE_SECONDS)
+        self.suite.airflow.wait_until_healthy(timeout_seconds=PATIENCE_SECONDS)
 
     def mark_task(self, task_id: str, state: str) -> None:
         """What the button in the UI does."""
@@ -262,16 +268,16 @@ class Scenario:
     @property
     def output(self) -> str:
         """Where the case's runs publish."""
-        return output_of(self.case)
+        return get_output_uri(self.case)
 
 
-def let_go_on(process: psutil.Process) -> None:
+def resume_process(process: psutil.Process) -> None:
     """SIGCONT, unless the process has ended."""
     with contextlib.suppress(psutil.NoSuchProcess):
         process.send_signal(signal.SIGCONT)
 
 
-def is_told_to_end(process: psutil.Process) -> bool:
+def is_sigterm_pending(process: psutil.Process) -> bool:
     """Whether SIGTERM waits for a process that is stopped; also when it has ended already."""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         status = Path(f"/proc/{process.pid}/status").read_text()

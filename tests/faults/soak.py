@@ -1,4 +1,4 @@
-"""`make soak`: random sequences of faults against running pipelines, for so many minutes.
+"""`make soak`: random sequences of faults against running pipelines, for MINUTES minutes.
 
 Rounds follow each other until the time is up. In each, some pipelines run side by side; each suffers one case of the
 table, or a worker that stalls and comes to late, and up to two faults more that must make no difference, in random
@@ -22,14 +22,14 @@ from pathlib import Path
 
 # Airflow's settings, as for every test.
 import tests.conftest  # noqa: F401
-from include.scoring.s3uri import split
+from include.scoring.s3uri import split_s3_uri
 from tests.faults import interference, late
 from tests.faults.case import Case
 from tests.faults.cases import CASES
 from tests.faults.checks import check
 from tests.faults.late import ARRIVALS, STALLS
 from tests.faults.scenario import Scenario
-from tests.faults.suite import PATIENCE_SECONDS, Suite, output_of, running_suite
+from tests.faults.suite import PATIENCE_SECONDS, Suite, get_output_uri, running_suite
 
 PIPELINES = ("soak-one", "soak-two", "soak-three")
 COMPONENTS = ("scheduler", "triggerer", "api-server")
@@ -90,9 +90,9 @@ def draw_round(draw: random.Random, cases: list[Case]) -> tuple[list[Strike], st
     return strikes, draw.choice((None, *COMPONENTS))
 
 
-def start(suite: Suite, strike: Strike) -> Scenario:
+def start_strike(suite: Suite, strike: Strike) -> Scenario:
     """Arm the troubles and act; returns when nothing more is to be done to the run."""
-    bucket, prefix = split(output_of(strike.case))
+    bucket, prefix = split_s3_uri(get_output_uri(strike.case))
     for entry in suite.aws.s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", ()):
         suite.aws.s3.delete_object(Bucket=bucket, Key=entry["Key"])
     scenario, draw = Scenario(suite, strike.case), random.Random(strike.seed)
@@ -106,17 +106,17 @@ def start(suite: Suite, strike: Strike) -> Scenario:
     return scenario
 
 
-def play(
+def play_round(
     suite: Suite, strikes: list[Strike], killed: str | None, pool: ThreadPoolExecutor
 ) -> list[str | None]:
     """One round; for each strike, what was wrong."""
-    started = [pool.submit(start, suite, strike) for strike in strikes]
+    started = [pool.submit(start_strike, suite, strike) for strike in strikes]
     fine = [future for future in started if future.exception() is None]
     # A job that should be stopped within seconds is not, while what would stop it is down: that is two faults at once.
-    if killed is not None and not any(future.result().unwanted for future in fine):
+    if killed is not None and not any(future.result().unwanted_since for future in fine):
         suite.airflow.kill(killed)
         suite.airflow.start(killed)
-        suite.airflow.wait_until_healthy(seconds=PATIENCE_SECONDS)
+        suite.airflow.wait_until_healthy(timeout_seconds=PATIENCE_SECONDS)
 
     def end(scenario: Scenario) -> None:
         try:
@@ -128,10 +128,10 @@ def play(
     ended = [
         future if future.exception() is not None else pool.submit(end, future.result()) for future in started
     ]
-    return [None if (error := future.exception()) is None else told(error) for future in ended]
+    return [None if (error := future.exception()) is None else format_error(error) for future in ended]
 
 
-def told(error: BaseException) -> str:
+def format_error(error: BaseException) -> str:
     """An error with where it was raised."""
     return "".join(traceback.format_exception(error)[-3:])
 
@@ -140,8 +140,8 @@ def main() -> int:
     """Run, say what happened, and return 1 if anything was wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, required=True)
-    parser.add_argument("--seed", type=int, default=None, help="of an earlier run, to see it again")
-    parser.add_argument("--late", action="store_true", help="stalled workers alone")
+    parser.add_argument("--seed", type=int, default=None, help="seed of an earlier run, to repeat it")
+    parser.add_argument("--late", action="store_true", help="stalled workers only")
     parser.add_argument("--database", choices=("postgresql", "sqlite"), default="postgresql")
     arguments = parser.parse_args()
     seed = arguments.seed if arguments.seed is not None else random.SystemRandom().getrandbits(32)
@@ -158,14 +158,14 @@ def main() -> int:
             strikes, killed = draw_round(draw, LATE if arguments.late else [*DRAWN, *LATE])
             if killed:
                 print(
-                    f"{time.monotonic() - began:6.0f} s  the {killed} is killed unless a job is to be stopped"
+                    f"{time.monotonic() - began:6.0f} s  killing the {killed}, unless a job is to be stopped"
                 )
-            for strike, error in zip(strikes, play(suite, strikes, killed, pool), strict=True):
+            for strike, error in zip(strikes, play_round(suite, strikes, killed, pool), strict=True):
                 runs[strike.case.fault] += 1
                 wrong += error is not None
-                verdict = "as it should be" if error is None else f"WRONG\n{error}"
+                verdict = "OK" if error is None else f"WRONG\n{error}"
                 print(f"{time.monotonic() - began:6.0f} s  {strike}  {verdict}", flush=True)
-    print(f"\nseed {seed}: {sum(runs.values())} runs, {wrong} of them wrong")
+    print(f"\nseed {seed}: {sum(runs.values())} runs, {wrong} failed checks")
     for fault, count in runs.most_common():
         print(f"  {count:4}  {fault}")
     return 1 if wrong else 0

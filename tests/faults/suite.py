@@ -17,23 +17,23 @@ import yaml
 from tests import preloading
 from tests.faults import data
 from tests.faults.case import Case
-from tests.local_aws.servers import Server, running
-from tests.on_postgres import on_postgres
-from tools.airflow_processes import AirflowProcesses, free_ports
+from tests.local_aws.servers import Server, run_server
+from tests.on_postgres import use_postgres
+from tools.airflow_processes import AirflowProcesses, find_free_ports
 from tools.laptop import (
     REPO,
     LaptopError,
-    airflow_environment,
-    finish_migration,
-    migrate,
-    s3_client,
+    build_airflow_environment,
+    create_s3_client,
+    start_migration,
+    wait_for_migration,
 )
 
 JANITOR = "janitor"
 #: How long anything may take before a case fails: the machine may have much else to do.
 PATIENCE_SECONDS = 480.0
 #: A lost process is noticed in seconds instead of minutes.
-QUICK = {
+FAST_AIRFLOW_SETTINGS = {
     **preloading.ENVIRONMENT,
     # Workers that stall keep their places.
     "AIRFLOW__CORE__PARALLELISM": "16",
@@ -47,14 +47,16 @@ QUICK = {
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "15",
 }
 #: Instance types of which the account may have so many, for the case of a quota in use.
-SCARCE = {"ml.c5.xlarge": 1}
+SCARCE_INSTANCE_TYPES = {"ml.c5.xlarge": 1}
 #: A container that hangs is killed soon after it was asked to end, and one that never answers is given up.
 AWS_SETTINGS = {
     "provisioning_seconds": 0.5,
     "transform_instances_quota": 100,
     "processing_instances_quota": 100,
     "default_instance_quota": 100,
-    "instance_quotas": {f"{kind} for processing job usage": number for kind, number in SCARCE.items()},
+    "instance_quotas": {
+        f"{kind} for processing job usage": number for kind, number in SCARCE_INSTANCE_TYPES.items()
+    },
     "runner.transform_stop_grace_seconds": 1,
     "runner.processing_stop_grace_seconds": 1,
     "runner.ping_timeout_seconds": 30,
@@ -67,10 +69,10 @@ class EmbeddedAws:
     def __init__(self, data_dir: Path, stack: contextlib.ExitStack) -> None:
         self.data_dir, self._stack = data_dir, stack
         self.server = self._start(port=0)
-        self.s3: Any = s3_client(self.server.url)
+        self.s3: Any = create_s3_client(self.server.url)
 
     def _start(self, *, port: int) -> Server:
-        return self._stack.enter_context(running(self.data_dir, AWS_SETTINGS, port=port))
+        return self._stack.enter_context(run_server(self.data_dir, AWS_SETTINGS, port=port))
 
     def restart(self) -> None:
         """Stop it and start it again at the same address, with what it has kept."""
@@ -84,16 +86,16 @@ class Suite:
 
     def __init__(self, airflow: AirflowProcesses, aws: EmbeddedAws, root: Path) -> None:
         self.airflow, self.aws, self.root = airflow, aws, root
-        self._runs = Look(self._ask_for_runs)
+        self._runs = CachedQuery(self._ask_for_runs)
         self._janitor_lock = threading.Lock()
-        self._jobs = Look(lambda: self.aws.server.local("GET", "usage")["jobs"])
+        self._jobs = CachedQuery(lambda: self.aws.server.local("GET", "usage")["jobs"])
 
     def api(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """One call of Airflow's REST API."""
         answer = self.airflow.api.call(method, path, body)
         if method != "GET":
             # What was seen before is no longer so.
-            self._runs.forget()
+            self._runs.invalidate()
         return answer
 
     def triggerers(self) -> list[int]:
@@ -103,7 +105,7 @@ class Suite:
 
     def run_state(self, dag_id: str, run_id: str) -> str | None:
         """The state of a run; None where there is no such run."""
-        state: str | None = self._runs.seen().get((dag_id, run_id))
+        state: str | None = self._runs.get().get((dag_id, run_id))
         return state
 
     def _ask_for_runs(self) -> dict[tuple[str, str], str]:
@@ -118,10 +120,10 @@ class Suite:
 
     def jobs(self) -> list[dict[str, Any]]:
         """The usage record of all jobs, in order of their creation."""
-        found: list[dict[str, Any]] = self._jobs.seen()
+        found: list[dict[str, Any]] = self._jobs.get()
         return found
 
-    def tidy_up(self) -> None:
+    def run_janitor(self) -> None:
         """Let the janitor run to its success, as its schedule does every ten minutes."""
         run = self._queue_janitor_run()
         wait_until(
@@ -139,7 +141,7 @@ class Suite:
             return str(self.api("POST", f"/dags/{JANITOR}/dagRuns", {"logical_date": None})["dag_run_id"])
 
 
-class Look:
+class CachedQuery:
     """An answer that many threads want: it is asked for once a second, by whoever comes first."""
 
     def __init__(self, ask: Callable[[], Any], seconds: float = 1.0) -> None:
@@ -148,11 +150,11 @@ class Look:
         self._at = self._forgotten = float("-inf")
         self._answer: Any = None
 
-    def forget(self) -> None:
+    def invalidate(self) -> None:
         """What was asked until now counts no more, also where its answer is still on its way."""
         self._forgotten = time.monotonic()
 
-    def seen(self) -> Any:
+    def get(self) -> Any:
         """An answer to a question asked at most a second ago."""
         asked = time.monotonic()
         with self._lock:
@@ -197,20 +199,20 @@ def deploy(root: Path, cases: Iterable[Case]) -> None:
     template = (data.DEPLOYED / "dag.py.tmpl").read_text()
     for case in cases:
         document = yaml.safe_load((data.DEPLOYED / "pipeline.yaml").read_text())
-        document.update(name=case.name, output={"uri": output_of(case), "grace_minutes": 0})
+        document.update(name=case.name, output={"uri": get_output_uri(case), "grace_minutes": 0})
         for name, value in case.pipeline.items():
-            put(document, name, value)
+            set_at_path(document, name, value)
         (root / "include" / "pipelines" / f"{case.name}.yaml").write_text(yaml.safe_dump(document))
         changes = {task: dict(attributes) for task, attributes in case.tuning.items()}
         (root / "dags" / f"{case.name}.py").write_text(template.format(name=case.name, changes=repr(changes)))
 
 
-def output_of(case: Case) -> str:
+def get_output_uri(case: Case) -> str:
     """Where a case's runs publish."""
     return f"s3://{data.BUCKET}/output/{case.name}/"
 
 
-def put(document: Any, name: str, value: Any) -> None:
+def set_at_path(document: Any, name: str, value: Any) -> None:
     """Set the value at a dotted name; numbers count in lists."""
     *parents, last = name.split(".")
     for part in parents:
@@ -225,17 +227,17 @@ def running_suite(database: str, state: Path, cases: list[Case]) -> Iterator[Sui
         root, home = state / "deployed", state / "airflow"
         deploy(root, cases)
         aws = EmbeddedAws(state / "aws", stack)
-        environment = {**airflow_environment(home, aws.server.url, root=root), **QUICK}
+        environment = {**build_airflow_environment(home, aws.server.url, root=root), **FAST_AIRFLOW_SETTINGS}
         python = sys.executable
         if database == "postgresql":
-            python = stack.enter_context(on_postgres(environment))
-        airflow = AirflowProcesses(environment, api_port=free_ports(1)[0], python=python)
-        migration = migrate(airflow.environment, python=python)
+            python = stack.enter_context(use_postgres(environment))
+        airflow = AirflowProcesses(environment, api_port=find_free_ports(1)[0], python=python)
+        migration = start_migration(airflow.environment, python=python)
         data.upload(aws.s3)
-        finish_migration(migration, airflow.environment)
+        wait_for_migration(migration, airflow.environment)
         stack.callback(airflow.stop)
         airflow.start()
-        airflow.wait_until_healthy(seconds=PATIENCE_SECONDS)
+        airflow.wait_until_healthy(timeout_seconds=PATIENCE_SECONDS)
         suite = Suite(airflow, aws, root)
         wanted = {JANITOR, *(case.name for case in cases)}
         wait_until(lambda: wanted <= known_dags(suite), "every DAG is parsed")

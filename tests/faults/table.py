@@ -13,19 +13,19 @@ README = REPO / "README.md"
 _TABLE = re.compile(r"(?<=<!-- faults -->\n).*?(?=<!-- /faults -->)", re.DOTALL)
 
 
-def table(cases: Iterable[Case]) -> str:
+def render_table(cases: Iterable[Case]) -> str:
     """One line for each case: the fault, how the run ends, and how many jobs are created for it in all."""
-    lines = ["| what fails | how the run ends | jobs: preprocess, transform |", "|---|---|---|"]
+    lines = ["| fault | end of the run | jobs: preprocess, transform |", "|---|---|---|"]
     lines += [f"| {case.fault} | {case.ending} | {case.preprocess}, {case.transform} |" for case in cases]
     return "".join(f"{line}\n" for line in lines)
 
 
-def documented(text: str) -> str:
+def replace_table(text: str) -> str:
     """`text` with the table between its marks as the cases have it now."""
     if len(_TABLE.findall(text)) != 1:
         raise ValueError("README.md needs <!-- faults --> and <!-- /faults --> once")
-    return _TABLE.sub(lambda _: table(CASES), text)
+    return _TABLE.sub(lambda _: render_table(CASES), text)
 
 
 if __name__ == "__main__":
-    README.write_text(documented(README.read_text()))
+    README.write_text(replace_table(README.read_text()))

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from itertools import permutations
 
-from include.scoring.naming import name_head
+from include.scoring.naming import build_name_prefix
 from tests.faults.cases import CASES
 from tests.faults.running_cases import cases_for
-from tests.faults.table import README, documented
+from tests.faults.table import README, replace_table
 
 
 def test_readme_has_the_table_of_the_cases() -> None:
     """`python -m tests.faults.table` writes it anew."""
     text = README.read_text()
-    assert documented(text) == text
+    assert replace_table(text) == text
 
 
 def test_the_faults_of_one_case_cannot_strike_another() -> None:
     """Jobs are told apart by how their names begin, so no name is the beginning of another."""
-    heads = [f"{name_head(case.name)}-" for case in CASES]
+    heads = [f"{build_name_prefix(case.name)}-" for case in CASES]
     assert all(head == f"{case.name}-" for head, case in zip(heads, CASES, strict=True)), "a name is too long"
     assert not [pair for pair in permutations(heads, 2) if pair[0].startswith(pair[1])]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.checks import billed_beyond
+from tests.faults.checks import compute_excess_seconds
 
 
 def job(started: float | None, ended: float, *, work_done: float | None = None) -> dict[str, Any]:
@@ -32,4 +32,4 @@ def test_seconds_billed_beyond_what_a_job_was_wanted_for(
     record: dict[str, Any], unwanted_at: float | None, time_is_up: float | None, beyond: float
 ) -> None:
     """From the moment when its work was done, nobody wanted it or its time was up, to the end of billing."""
-    assert billed_beyond(record, unwanted_at, time_is_up) == beyond
+    assert compute_excess_seconds(record, unwanted_at, time_is_up) == beyond

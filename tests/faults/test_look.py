@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults.suite import Look
+from tests.faults.suite import CachedQuery
 
 
 def test_an_answer_that_was_on_its_way_when_it_was_forgotten_is_not_given_to_anybody() -> None:
@@ -14,18 +14,18 @@ def test_an_answer_that_was_on_its_way_when_it_was_forgotten_is_not_given_to_any
         if found == "success":
             # Meanwhile somebody clears the run.
             state[0] = "queued"
-            look.forget()
+            look.invalidate()
         return found
 
-    look = Look(ask, seconds=3600)
-    assert look.seen() == "success"
-    assert look.seen() == "queued"
+    look = CachedQuery(ask, seconds=3600)
+    assert look.get() == "success"
+    assert look.get() == "queued"
 
 
 def test_many_who_look_share_an_answer() -> None:
     """It is asked for once."""
     answers = iter(range(10))
-    look = Look(lambda: next(answers), seconds=3600)
-    assert [look.seen(), look.seen()] == [0, 0]
-    look.forget()
-    assert [look.seen(), look.seen()] == [1, 1]
+    look = CachedQuery(lambda: next(answers), seconds=3600)
+    assert [look.get(), look.get()] == [0, 0]
+    look.invalidate()
+    assert [look.get(), look.get()] == [1, 1]

@@ -60,7 +60,7 @@ def config(columns: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
 
 
 @dataclass
-class Ended:
+class ContainerResult:
     """What one host's run left behind."""
 
     exit_code: int
@@ -93,7 +93,7 @@ def run_preprocess(
     *,
     host: str = "algo-1",
     hosts: Sequence[str] = ("algo-1",),
-) -> Ended:
+) -> ContainerResult:
     """Run one host's container over `objects` (key below the input prefix → content)."""
     base = folder / host
     put(base / "processing" / "input" / "data", objects)
@@ -117,7 +117,7 @@ def run_job(
     host: str = "algo-1",
     hosts: Sequence[str] = ("algo-1",),
     without: Sequence[str] = (),
-) -> Ended:
+) -> ContainerResult:
     """Run a job of include.jobs in the container at `base`, in which the modules in `without` cannot be imported."""
     put(
         base / "config",
@@ -140,7 +140,7 @@ def run_job(
     message = base / "output" / "message"
     output = base / "processing" / "output"
     manifest = output / "manifest" / f"{host}.json"
-    return Ended(
+    return ContainerResult(
         exit_code=done.returncode,
         message=message.read_text("utf-8") if message.exists() else "",
         stderr=done.stderr,

@@ -15,16 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from include.jobs import documents
-from include.jobs.detect import detect
-from include.jobs.errors import AssociationError, ConfigError, EchoError, JoinError, PredictionError
-from include.jobs.join import JoinSpec, ShardFiles, join_group
-from include.jobs.prediction_statistics import Statistics
+from include.jobs.detect import detect_prediction_format
+from include.jobs.errors import ConfigError, EchoError, JoinError, PredictionCountError, PredictionError
+from include.jobs.join import JoinSpec, ShardFiles, join_shards
+from include.jobs.prediction_statistics import PredictionStatistics
 
 RECORDS = "a,1\nb,2\nc,3\n"
 COLUMNS = [{"name": "id", "type": "string"}, {"name": "n", "type": "integer"}]
 
 
-@pytest.mark.parametrize("output", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("output", ["csv", "jsonlines", "parquet"])
 @pytest.mark.parametrize(
     ("answers", "text"),
     [
@@ -43,15 +43,15 @@ def test_a_number_that_may_be_missing_is_published_as_null_and_counted(
     predictions = {"format": answers, "fields": {"1" if answers == "csv" else "score": "p"}}
     made = {"columns": [{"name": "id", "type": "string"}], "format": output}
     with pytest.raises(PredictionError, match=r"record [23]"):
-        join_group([shard], tmp_path / "out", JoinSpec.from_dict({**made, "predictions": predictions}))
+        join_shards([shard], tmp_path / "out", JoinSpec.from_dict({**made, "predictions": predictions}))
     spec = JoinSpec.from_dict({**made, "predictions": {**predictions, "nullable": ["p"]}})
-    statistics = Statistics(spec)
-    join_group([shard], tmp_path / "out", spec, statistics=statistics)
+    statistics = PredictionStatistics(spec)
+    join_shards([shard], tmp_path / "out", spec, statistics=statistics)
     profile = statistics.to_dict()["columns"]["p"]
     assert (profile["count"], profile["nulls"], profile["mean"]) == (1, 2, 1.5)
     frame = {
         "csv": pandas.read_csv,
-        "jsonl": partial(pandas.read_json, lines=True),
+        "jsonlines": partial(pandas.read_json, lines=True),
         "parquet": pandas.read_parquet,
     }
     assert frame[output](tmp_path / "out")["p"].isna().tolist() == [False, True, True]
@@ -63,7 +63,7 @@ def joined(folder: Path, answers: str, output: str = "parquet", sent: str = RECO
     (folder / "s.out").write_text(answers)
     path = folder / f"out.{output}"
     shape = JoinSpec.from_dict({"columns": COLUMNS, "format": output, **spec})
-    join_group([ShardFiles("s", folder / "s.csv", folder / "s.out", ["id", "n"])], path, shape)
+    join_shards([ShardFiles("s", folder / "s.csv", folder / "s.out", ["id", "n"])], path, shape)
     return pq.read_table(path).to_pylist() if output == "parquet" else path.read_text()
 
 
@@ -123,14 +123,14 @@ def test_auto_finds_the_shape_and_says_so(
 
 def test_auto_refuses_names_of_csv_answers(tmp_path: Path) -> None:
     with pytest.raises(
-        ConfigError, match=r"shard s are csv \(its lines are no JSON objects or arrays\); a CSV answer"
+        ConfigError, match=r"shard s are csv \(its lines are not JSON objects or arrays\); a CSV prediction"
     ):
         joined(tmp_path, "1\n2\n3\n", predictions={"format": "auto", "fields": {"score": "score"}})
 
 
 def test_an_empty_file_has_no_shape(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("\n")
-    assert detect(tmp_path / "empty", 3) == ("", "")
+    assert detect_prediction_format(tmp_path / "empty", 3) == ("", "")
 
 
 @pytest.mark.parametrize(
@@ -141,20 +141,20 @@ def test_an_empty_file_has_no_shape(tmp_path: Path) -> None:
     ],
 )
 def test_documents_are_counted_too(tmp_path: Path, answers: str, found: int, difference: str) -> None:
-    with pytest.raises(AssociationError) as raised:
+    with pytest.raises(PredictionCountError) as raised:
         joined(tmp_path, answers, predictions={"format": "json", "fields": {"$": "score"}})
     assert (raised.value.records, raised.value.predictions, raised.value.difference) == (3, found, difference)
 
 
 def test_a_document_that_breaks_off_says_where(tmp_path: Path) -> None:
-    with pytest.raises(JoinError, match=r"shard s: .* behind 1 documents the file goes on with '\[2, 3'"):
+    with pytest.raises(JoinError, match=r"shard s: .* after 1 documents the file goes on with '\[2, 3'"):
         joined(tmp_path, "[1] [2, 3", predictions={"format": "json", "fields": {"$": "score"}})
 
 
 @pytest.mark.parametrize(
     ("answer", "source", "problem"),
     [
-        ('{"p": [1]}', "p[1]", "'p[1]' is beyond an array of 1 in the answer"),
+        ('{"p": [1]}', "p[1]", "'p[1]' is beyond an array of 1 in the prediction"),
         ('{"p": 1}', "p.q", "there is no object with 'p.q'"),
         ('{"p": {"q": [1]}}', "p.q", "'p.q' is [1], allowed is one value; its type may be set to json"),
         ('{"p": [null]}', "p[0]", "'p[0]' is null"),
@@ -166,7 +166,7 @@ def test_a_part_that_is_not_there_is_told(tmp_path: Path, answer: str, source: s
     assert (raised.value.record, problem in str(raised.value)) == (1, True)
 
 
-@pytest.mark.parametrize("output", ["parquet", "jsonl", "csv"])
+@pytest.mark.parametrize("output", ["parquet", "jsonlines", "csv"])
 def test_a_nested_part_may_stay_json(tmp_path: Path, output: str) -> None:
     """Its numbers keep their digits, as text in Parquet and CSV, as JSON in JSON Lines."""
     answers = "".join(f'{{"all": {{"cat": 0.{n}0, "dog": [true, null]}}}}\n' for n in range(3))
@@ -175,13 +175,13 @@ def test_a_nested_part_may_stay_json(tmp_path: Path, output: str) -> None:
     )
     if output == "parquet":
         assert [row["all"] for row in found] == [f'{{"cat": 0.{n}0, "dog": [true, null]}}' for n in range(3)]
-    elif output == "jsonl":
+    elif output == "jsonlines":
         assert found.split("\n")[1] == '{"id": "b", "n": 2, "all": {"cat": 0.10, "dog": [true, null]}}'
     else:
         assert found.split("\n")[2] == 'b,2,"{""cat"": 0.10, ""dog"": [true, null]}"'
 
 
-@pytest.mark.parametrize("output", ["parquet", "jsonl", "csv"])
+@pytest.mark.parametrize("output", ["parquet", "jsonlines", "csv"])
 @pytest.mark.parametrize("value", ["[0.1, NaN]", '{"cat": {"p": [-Infinity]}}', "NaN"])
 def test_what_is_no_number_is_found_within_a_part_that_stays_json(
     tmp_path: Path, output: str, value: str
@@ -204,7 +204,7 @@ def test_an_echoed_id_catches_answers_out_of_order(tmp_path: Path) -> None:
         joined(tmp_path, swapped, **spec)
     error = pickle.loads(pickle.dumps(raised.value))
     assert (error.shard, error.record, error.column) == ("s", 2, "id")
-    assert str(error).startswith("shard s, record 2: id is 'b', but the prediction beside it is for 'c'.")
+    assert str(error).startswith("shard s, record 2: id is 'b', but its prediction is for 'c'.")
 
 
 JSON_RECORDS = '{"id": "a", "n": 1.0, "more": [1, 2.50]}\n{ "n": null }\n{}\n'
@@ -215,10 +215,10 @@ def test_json_records_keep_their_text_in_json_lines(tmp_path: Path) -> None:
     found = joined(
         tmp_path,
         "1\n2\n3.0\n",
-        "jsonl",
+        "jsonlines",
         JSON_RECORDS,
         records="jsonlines",
-        checked=True,
+        is_preprocessed=True,
         predictions={"fields": {"$": "score"}},
     )
     assert (
@@ -230,7 +230,12 @@ def test_json_records_keep_their_text_in_json_lines(tmp_path: Path) -> None:
 def test_a_member_called_like_a_prediction_gives_way(tmp_path: Path) -> None:
     records = '{"id": "score", "n": 1, "score": 0.10}\n' * 3
     found = joined(
-        tmp_path, "1\n2\n3\n", "jsonl", records, records="jsonlines", predictions={"fields": {"$": "score"}}
+        tmp_path,
+        "1\n2\n3\n",
+        "jsonlines",
+        records,
+        records="jsonlines",
+        predictions={"fields": {"$": "score"}},
     )
     assert found == "".join(f'{{"id": "score", "n": 1, "score": {number}}}\n' for number in (1, 2, 3))
 
@@ -262,5 +267,5 @@ def test_documents_come_out_whole_however_the_file_is_read(
     path.write_text(glue.join(json.dumps({"predictions": batch} if wrap else batch) for batch in batches))
     with pytest.MonkeyPatch.context() as patch, path.open("rb") as file:
         patch.setattr(documents, "READ_BYTES", size)
-        found = [float(answer) for answer in documents.answers(file)]
+        found = [float(answer) for answer in documents.iter_predictions(file)]
     assert found == [score for batch in batches for score in batch]

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from include.jobs.errors import JoinError
-from include.jobs.join import JoinSpec, ShardFiles, join_group
-from include.jobs.pandas_function import text, typed
+from include.jobs.join import JoinSpec, ShardFiles, join_shards
+from include.jobs.pandas_function import to_cell, to_series
 from tests.jobs.containers import columns
 from tests.jobs.hostile import run
 
@@ -56,7 +56,7 @@ def ids(folder: Path, module: str, name: str, output: str) -> list[int | None]:
             "function": {"module": module, "name": name},
         }
     )
-    join_group([ShardFiles("s", INPUT, folder / "answers", ("id", "x"))], folder / "out", spec)
+    join_shards([ShardFiles("s", INPUT, folder / "answers", ("id", "x"))], folder / "out", spec)
     if output == "parquet":
         return [row["id"] for row in pq.read_table(folder / "out").to_pylist()]
     with (folder / "out").open(newline="") as file:
@@ -112,7 +112,7 @@ def test_a_column_of_whole_numbers_is_of_the_type_that_holds_them(
     cells: list[str | None], dtype: str
 ) -> None:
     """Cells of white space are gaps."""
-    column = typed("integer", cells)
+    column = to_series("integer", cells)
     assert str(column.dtype) == dtype
-    found = [text(value).removesuffix(".0") for value in column.tolist()]
+    found = [to_cell(value).removesuffix(".0") for value in column.tolist()]
     assert found == [cell.strip() if cell else "" for cell in cells]

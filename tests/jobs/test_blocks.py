@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.jobs.blocks import Blocks, count_records
+from include.jobs.blocks import BlockReader, count_records
 
 # Everything that can end a record or a field, and a little that cannot.
 HOSTILE = st.text(alphabet='a,;"\n\r é\u2028\x0b', max_size=60)
@@ -22,8 +22,8 @@ def by_the_csv_module(text: str, delimiter: str) -> list[list[str]]:
 
 
 def cut(text: str, delimiter: str, size: int) -> list[bytes]:
-    blocks = Blocks(io.BytesIO(text.encode()), delimiter, size)
-    return [block.record(index) for block in blocks for index in range(block.count)]
+    blocks = BlockReader(io.BytesIO(text.encode()), delimiter, size)
+    return [block.get_record(index) for block in blocks for index in range(block.record_count)]
 
 
 @settings(max_examples=400, deadline=None)
@@ -56,13 +56,13 @@ def test_taking_records_in_any_number_loses_none(
     """However many are taken at a time, the records come out in order, each once, with its own bytes."""
     lines = io.StringIO()
     csv.writer(lines, lineterminator=ending, quoting=csv.QUOTE_ALL).writerows(rows)
-    blocks = Blocks(io.BytesIO(lines.getvalue().encode()), ",", size)
+    blocks = BlockReader(io.BytesIO(lines.getvalue().encode()), ",", size)
     taken: list[bytes] = []
     while True:
-        block = blocks.take(count)
-        assert block.count <= count
-        taken.extend(block.record(index) for index in range(block.count))
-        if block.count < count:
+        block = blocks.read_records(count)
+        assert block.record_count <= count
+        taken.extend(block.get_record(index) for index in range(block.record_count))
+        if block.record_count < count:
             break
     assert [next(csv.reader(io.StringIO(one.decode(), newline=""))) for one in taken] == rows
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.jobs.groups import merge_groups
-from include.jobs.profiles import NumberProfile, TextProfile, baseline_of, merge_profiles
+from include.jobs.groups import merge_group_counts
+from include.jobs.profiles import NumberProfile, TextProfile, build_baseline, merge_profiles
 from tests.jobs.containers import columns, config, run_preprocess
 
 AB = columns(id="string", x="float")
@@ -55,7 +55,7 @@ def test_outliers_are_told_by_the_stored_baseline(
 
 def test_gaps_are_filled_for_the_model_alone(tmp_path: Path) -> None:
     """Features get the stored median, records keep their gap, the manifest says how many."""
-    impute = [{"column": "x", "with": "median"}, {"column": "id", "with": "most_frequent"}]
+    impute = [{"column": "x", "strategy": "median"}, {"column": "id", "strategy": "most_frequent"}]
     ended = run_preprocess(
         tmp_path, config(AB, baseline=BASELINE, impute=impute), {"a.csv": b"a,1\nb,\n,\nc,x\n"}
     )
@@ -68,7 +68,7 @@ def test_gaps_are_filled_for_the_model_alone(tmp_path: Path) -> None:
     ("change", "message"),
     [
         (
-            {"impute": [{"column": "x", "with": "median"}]},
+            {"impute": [{"column": "x", "strategy": "median"}]},
             "impute[0] needs the median of x, but baseline.columns.x has nothing. It is not taken from this run's",
         ),
         ({"rules": [{"rule": "outlier", "column": "x", "method": "iqr"}]}, "rules[0] needs the q1 of x, but"),
@@ -76,7 +76,10 @@ def test_gaps_are_filled_for_the_model_alone(tmp_path: Path) -> None:
             {"rules": [{"rule": "outlier", "column": "x", "method": "mad"}]},
             "rules[0].method is 'mad', allowed are iqr, zscore",
         ),
-        ({"impute": [{"column": "x", "with": "knn"}]}, "impute[0].with is 'knn', allowed are median, mean"),
+        (
+            {"impute": [{"column": "x", "strategy": "knn"}]},
+            "impute[0].strategy is 'knn', allowed are median, mean",
+        ),
         ({"sensitive": [{"column": "x"}]}, "sensitive[0].edges: a number needs edges between its groups"),
         ({"sensitive": [{"column": "x", "edges": [2, 1]}]}, "sensitive[0].edges must rise, found [2.0, 1.0]"),
         (
@@ -157,8 +160,12 @@ def test_gaps_of_any_kind_that_a_function_makes_are_empty(
     ("name", "features", "message"),
     [
         ("fails", ["x"], "mine.fails failed on records 1 to 5 of s3://bucket/in/a.csv: KeyError: 'weight'"),
-        ("grows", ["x"], "mine.grows gave rows that it was not given: it must keep the index of the rows"),
-        ("nothing", ["x"], "mine.nothing gave NoneType, it must give a pandas DataFrame"),
+        (
+            "grows",
+            ["x"],
+            "mine.grows returned rows that are not in its input: it must keep the index of the rows",
+        ),
+        ("nothing", ["x"], "mine.nothing returned NoneType, it must return a pandas DataFrame"),
         ("prepare", ["x", "other"], "mine.prepare made no column other, which features.columns names"),
     ],
 )
@@ -199,7 +206,7 @@ def test_groups_say_whom_rejection_falls_on(tmp_path: Path) -> None:
         "50 and above": (1, 0),
         "below 30": (1, 0),
     }
-    assert merge_groups([counts, counts])["sex"]["f"] == {
+    assert merge_group_counts([counts, counts])["sex"]["f"] == {
         "records": 4,
         "rejected": 2,
         "by_rule": {"small": 2},
@@ -214,9 +221,9 @@ def test_the_profile_describes_the_records_that_passed(tmp_path: Path) -> None:
     assert (x["count"], x["nulls"], x["min"], x["max"], x["mean"]) == (3, 1, 1.0, 5.0, 3.0)
     assert sum(x["histogram"]["counts"]) == 3
     assert profile["id"] == {"kind": "text", "count": 3, "nulls": 1, "values": {"a": 2, "b": 1}, "others": 0}
-    baseline = baseline_of(profile)
+    baseline = build_baseline(profile)
     assert baseline["columns"]["id"] == {"most_frequent": "a"}
-    again = config(AB, baseline=baseline, impute=[{"column": "x", "with": "median"}])
+    again = config(AB, baseline=baseline, impute=[{"column": "x", "strategy": "median"}])
     filled = run_preprocess(tmp_path / "again", again, {"a.csv": b"a,\n"})
     assert float(filled.features()[0].split(b",")[1]) == pytest.approx(3.0, rel=0.01)
 
@@ -269,7 +276,7 @@ def test_numbers_of_any_size_have_a_finite_profile_that_counts_them_all(values: 
 
 def test_rare_texts_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is bounded; nothing goes uncounted, also when profiles are merged."""
-    monkeypatch.setattr("include.jobs.profiles.TEXT_VALUES", 2)
+    monkeypatch.setattr("include.jobs.profiles.MAX_TEXT_VALUES", 2)
     one = TextProfile()
     one.add(["a", "b", "c", "a", ""])
     assert one.to_dict() == {"kind": "text", "count": 4, "nulls": 1, "values": {"a": 2, "b": 1}, "others": 1}

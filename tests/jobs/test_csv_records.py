@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from include.jobs import batch, csv_records
-from include.jobs.batch import Batch, batches
-from include.jobs.csv_records import CsvRecords
+from include.jobs.batch import Batch, iter_batches
+from include.jobs.csv_records import CsvRecordReader
 
 HOSTILE = st.text(alphabet='a,"\n\r é\u2028', max_size=60)
 
 
 def read(text: str, limit: int = 1000) -> list[Batch]:
-    records = CsvRecords(io.StringIO(text, newline=""), ",")
-    return list(iter(lambda: records.take(limit), None))
+    records = CsvRecordReader(io.StringIO(text, newline=""), ",")
+    return list(iter(lambda: records.read_batch(limit), None))
 
 
 def ended_properly(text: str) -> bool:
@@ -62,8 +62,8 @@ def test_fields_are_those_of_the_csv_module(text: str, limit: int) -> None:
     rows = [row for part in parts for row in part.rows]
     everything = list(csv.reader(io.StringIO(text, newline="")))
     assert rows == [row for row in everything if row]
-    assert sum(part.blank for part in parts) == len(everything) - len(rows)
-    numbers = [part.first + index for part in parts for index in range(len(part.rows))]
+    assert sum(part.blank_lines for part in parts) == len(everything) - len(rows)
+    numbers = [part.first_record + index for part in parts for index in range(len(part.rows))]
     assert numbers == list(range(1, len(rows) + 1))
 
 
@@ -89,7 +89,7 @@ def test_line_numbers_point_at_the_first_line_of_a_record(text: str) -> None:
     """Counting physical lines, whatever ends them."""
     lines = list(io.StringIO(text, newline=""))
     for part in read(text, 3):
-        for number, one in zip(part.lines, part.texts, strict=True):
+        for number, one in zip(part.line_numbers, part.texts, strict=True):
             assert "".join(islice(lines, number - 1, None)).startswith(one.rstrip("\n"))
 
 
@@ -99,7 +99,7 @@ def test_a_quote_that_is_never_closed_costs_one_line() -> None:
     assert only.rows[0] == ["a", "b"]
     assert only.rows[2] == ["e", "f"]
     assert only.texts == ["a,b\n", '"c,d\n', "e,f\n"]
-    assert {index: rule for index, (rule, _) in only.broken.items()} == {1: "quoting"}
+    assert {index: rule for index, (rule, _) in only.malformed.items()} == {1: "quoting"}
 
 
 @pytest.mark.timeout(60)
@@ -112,12 +112,16 @@ def test_an_object_that_is_cut_off_inside_a_field_loses_its_last_record_alone(
     """Also where that record is the last of a batch; its last line is set apart, whether it has an end or not."""
     before, cut = last.split("\n") if "\n" in last else ("a,x", last)
     whole = ["a,x"] * (number - 2) + [before] * (number > 1)
-    records = CsvRecords(io.StringIO("".join(f"{line}\n" for line in whole) + cut + end, newline=""), ",")
-    parts = list(batches(records.take))
+    records = CsvRecordReader(
+        io.StringIO("".join(f"{line}\n" for line in whole) + cut + end, newline=""), ","
+    )
+    parts = list(iter_batches(records.read_batch))
     assert "".join(text for part in parts for text in part.texts) == "".join(
         f"{line}\n" for line in [*whole, cut]
     )
-    broken = {part.first + index: rule for part in parts for index, (rule, _) in part.broken.items()}
+    broken = {
+        part.first_record + index: rule for part in parts for index, (rule, _) in part.malformed.items()
+    }
     assert broken == {number: "quoting"}
 
 
@@ -130,7 +134,7 @@ def test_the_lines_behind_a_quote_that_is_never_closed_are_records(limit: int) -
     assert [one for part in parts for one in part.texts] == [
         "a,b\n", '"g\nh"\n', '"c,d\n', "e,f\n", 'i"j,"k\n', "k,l\n",
     ]  # fmt: skip
-    assert [part.first + index for part in parts for index in part.broken] == [3, 5]
+    assert [part.first_record + index for part in parts for index in part.malformed] == [3, 5]
 
 
 @pytest.mark.timeout(60)
@@ -143,7 +147,7 @@ def test_any_text_comes_to_an_end_with_every_character_in_one_record(text: str, 
     assert taken.replace("\r", "").replace("\n", "") == text.replace("\r", "").replace("\n", "")
     for part in parts:
         for index, one in enumerate(part.texts):
-            assert index in part.broken or ended_properly(one)
+            assert index in part.malformed or ended_properly(one)
 
 
 @pytest.mark.timeout(60)
@@ -152,25 +156,25 @@ def test_an_open_field_about_as_long_as_a_field_may_be_is_set_apart(
     monkeypatch: pytest.MonkeyPatch, length: int
 ) -> None:
     """Looking whether it would go on must not trip over the limit itself."""
-    monkeypatch.setattr(csv_records, "FIELD_LIMIT", 20)
+    monkeypatch.setattr(csv_records, "MAX_FIELD_CHARACTERS", 20)
     (only,) = read('a,b\nc,"' + "x" * length)
-    assert {index: rule for index, (rule, _) in only.broken.items()} == {1: "quoting"}
+    assert {index: rule for index, (rule, _) in only.malformed.items()} == {1: "quoting"}
 
 
 def test_a_field_beyond_the_limit_costs_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stray quote does not make one record of megabytes."""
-    monkeypatch.setattr(csv_records, "FIELD_LIMIT", 20)
+    monkeypatch.setattr(csv_records, "MAX_FIELD_CHARACTERS", 20)
     lines = ['"x', *[f"row {number}" for number in range(10)], 'y"', "z" * 21, "end"]
     (only,) = read("\n".join(lines))
     assert [text.rstrip("\n") for text in only.texts] == lines
-    assert {index: rule for index, (rule, _) in only.broken.items()} == {0: "quoting", 12: "quoting"}
+    assert {index: rule for index, (rule, _) in only.malformed.items()} == {0: "quoting", 12: "quoting"}
     (plain,) = read("\n".join(lines[1:11] + lines[12:]))
     assert [text.rstrip("\n") for text in plain.texts] == lines[1:11] + lines[12:]
-    assert list(plain.broken) == [10]
+    assert list(plain.malformed) == [10]
 
 
 def test_wide_records_come_in_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is that of a number of characters, not of a number of records."""
     monkeypatch.setattr(batch, "BATCH_CHARACTERS", 10_000)
-    records = CsvRecords(io.StringIO(f"{'x' * 99}\n" * 2_000), ",")
-    assert [len(one.rows) for one in batches(records.take)] == [256, *[100] * 17, 44]
+    records = CsvRecordReader(io.StringIO(f"{'x' * 99}\n" * 2_000), ",")
+    assert [len(one.rows) for one in iter_batches(records.read_batch)] == [256, *[100] * 17, 44]

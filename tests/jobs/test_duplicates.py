@@ -96,5 +96,5 @@ def test_rules_and_duplicates_come_out_as_one_record_after_the_other(
         container = Container(tmp_path, host, hosts)
         manifest = preprocess(container, parse_config(config(ABC, rules=rules)))
         for shard in manifest["shards"]:
-            found += (container.output / shard["records_key"]).read_text().splitlines()
+            found += (container.output_dir / shard["records_key"]).read_text().splitlines()
     assert sorted(found) == sorted(naively(lines, rules))

@@ -21,15 +21,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from include.jobs import blocks
-from include.jobs.csv_reading import csv_lines, empty_texts
+from include.jobs.csv_reading import find_empty_strings, format_csv_lines
 from include.jobs.errors import JoinError
-from include.jobs.join import JoinSpec, ShardFiles, join_group
-from include.scoring.requests import join_spec
+from include.jobs.join import JoinSpec, ShardFiles, join_shards
+from include.scoring.requests import build_join_spec
 from tests.jobs.containers import columns
-from tests.jobs.hostile import parquet, run, zipped, zstd
+from tests.jobs.hostile import gzip_bytes, parquet, run, zstd
 from tests.scoring.builders import pipeline
 
-OUTPUTS = ["csv", "jsonl", "parquet"]
+OUTPUTS = ["csv", "jsonlines", "parquet"]
 NOTES = ["a", "", None, 'say ""', ',"",', "\n", "", None]
 CELLS = st.one_of(st.none(), st.text(alphabet='a,"\n\r', max_size=4))
 
@@ -38,7 +38,7 @@ CELLS = st.one_of(st.none(), st.text(alphabet='a,"\n\r', max_size=4))
 def arrow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Records are read alike where Arrow does not read them."""
     if request.param == "without Arrow":
-        monkeypatch.setattr("include.jobs.records.Records.arrow_table", lambda *_: None)
+        monkeypatch.setattr("include.jobs.records.RecordBlock.read_arrow_table", lambda *_: None)
 
 
 def joined(folder: Path, path: Path, kinds: dict[str, str], output: str, **spec: Any) -> list[dict[str, Any]]:
@@ -47,16 +47,16 @@ def joined(folder: Path, path: Path, kinds: dict[str, str], output: str, **spec:
     (folder / "answers").write_text("1\n" * count)
     document = {
         "columns": columns(**kinds),
-        "checked": True,
+        "is_preprocessed": True,
         "format": output,
         "predictions": {"format": "csv", "fields": {"0": "p"}},
         **spec,
     }
     shard = ShardFiles("s", path, folder / "answers", tuple(kinds))
-    join_group([shard], folder / "out", JoinSpec.from_dict(document))
+    join_shards([shard], folder / "out", JoinSpec.from_dict(document))
     if output == "parquet":
         return list(pq.read_table(folder / "out").to_pylist())
-    if output == "jsonl":
+    if output == "jsonlines":
         return [json.loads(line) for line in (folder / "out").read_bytes().splitlines()]
     options = pacsv.ConvertOptions(
         column_types=dict.fromkeys(kinds, pa.string()), strings_can_be_null=True, null_values=[""],
@@ -82,7 +82,7 @@ def test_what_parquet_tells_apart_is_published_so(tmp_path: Path, output: str, k
     """With all columns and with a choice of them."""
     records = preprocessed(tmp_path, n=list(range(8)), note=NOTES)
     rows = joined(
-        tmp_path, records, {"n": "integer", "note": "string"}, output, empty_texts=True,
+        tmp_path, records, {"n": "integer", "note": "string"}, output, has_quoted_empty_strings=True,
         keep=[{"column": name} for name in kept],
     )  # fmt: skip
     assert [row["note"] for row in rows] == NOTES
@@ -94,7 +94,7 @@ def test_it_does_where_the_text_is_the_only_column(tmp_path: Path, output: str) 
     """A null is an empty line then."""
     notes = [note for note in NOTES if note != "\n"]  # which cannot be sent to the model
     records = preprocessed(tmp_path, note=notes)
-    rows = joined(tmp_path, records, {"note": "string"}, output, empty_texts=True)
+    rows = joined(tmp_path, records, {"note": "string"}, output, has_quoted_empty_strings=True)
     assert [row["note"] for row in rows] == notes
 
 
@@ -115,7 +115,7 @@ def test_a_function_is_given_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     adds = [{"name": "same", "type": "string"}]
     records = preprocessed(tmp_path, n=list(range(8)), note=NOTES)
     rows = joined(
-        tmp_path, records, {"n": "integer", "note": "string"}, output, empty_texts=True,
+        tmp_path, records, {"n": "integer", "note": "string"}, output, has_quoted_empty_strings=True,
         function={"module": made.__name__, "name": "function", "adds": adds},
     )  # fmt: skip
     found = [row["note"] for row in rows], [row["same"] or None for row in rows]
@@ -133,7 +133,7 @@ def test_so_is_what_json_lines_tell_apart(tmp_path: Path, output: str) -> None:
 
 
 @pytest.mark.usefixtures("arrow")
-@pytest.mark.parametrize("output", ["jsonl", "parquet"])
+@pytest.mark.parametrize("output", ["jsonlines", "parquet"])
 def test_in_csv_of_others_both_are_null(tmp_path: Path, output: str) -> None:
     """Of its writers some put quotes around all cells, and some around none."""
     records = tmp_path / "records.csv"
@@ -162,8 +162,8 @@ def test_a_number_that_a_function_leaves_empty_is_missing(
 
 
 def test_the_join_is_told_where_texts_are_told_apart() -> None:
-    assert JoinSpec.from_dict(join_spec(pipeline({"input.format": "parquet"}))).empty_texts
-    assert not JoinSpec.from_dict(join_spec(pipeline())).empty_texts
+    assert JoinSpec.from_dict(build_join_spec(pipeline({"input.format": "parquet"}))).has_quoted_empty_strings
+    assert not JoinSpec.from_dict(build_join_spec(pipeline())).has_quoted_empty_strings
 
 
 @settings(max_examples=200, deadline=None)
@@ -172,12 +172,12 @@ def test_the_join_is_told_where_texts_are_told_apart() -> None:
     delimiter=st.sampled_from(",;"),
 )
 def test_any_cells_are_spelled_so_that_they_read_back(rows: list[list[str | None]], delimiter: str) -> None:
-    lines = csv_lines(rows, delimiter)
+    lines = format_csv_lines(rows, delimiter)
     text = "".join(f"{line}\n" for line in lines)
     read = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
     assert [row or [""] for row in read] == [[cell or "" for cell in row] for row in rows]
     for row, line in zip(rows, lines, strict=True):
-        assert empty_texts(line, delimiter)[: len(row)] == [cell == "" for cell in row]
+        assert find_empty_strings(line, delimiter)[: len(row)] == [cell == "" for cell in row]
 
 
 def zip_archive() -> bytes:
@@ -191,7 +191,7 @@ def zip_archive() -> bytes:
 @pytest.mark.parametrize(
     ("answers", "found"),
     [
-        (zipped(b"1\n2\n"), "gzip data"),
+        (gzip_bytes(b"1\n2\n"), "gzip data"),
         (zstd(b"1\n2\n"), "zstd data"),
         (bz2.compress(b"1\n2\n"), "bzip2 data"),
         (lzma.compress(b"1\n2\n"), "xz data"),
@@ -214,7 +214,7 @@ def test_answers_that_are_not_text_are_named(tmp_path: Path, form: str, answers:
     with pytest.raises(
         JoinError, match=f"^shard s: the predictions are {found}, and must be plain utf-8 text"
     ):
-        join_group([shard], tmp_path / "out", JoinSpec.from_dict(spec))
+        join_shards([shard], tmp_path / "out", JoinSpec.from_dict(spec))
 
 
 @pytest.mark.parametrize("label", ["PAR1S", "PAR1", "BZh"])
@@ -223,5 +223,7 @@ def test_a_label_that_begins_like_an_archive_is_a_label(tmp_path: Path, label: s
     (tmp_path / "answers").write_text(f"{label}\n")
     predictions = {"format": "csv", "fields": {"0": "p"}, "types": {"p": "string"}}
     spec = JoinSpec.from_dict({"columns": columns(id="string"), "format": "csv", "predictions": predictions})
-    join_group([ShardFiles("s", tmp_path / "records", tmp_path / "answers", ("id",))], tmp_path / "out", spec)
+    join_shards(
+        [ShardFiles("s", tmp_path / "records", tmp_path / "answers", ("id",))], tmp_path / "out", spec
+    )
     assert (tmp_path / "out").read_text() == f"id,p\na,{label}\n"

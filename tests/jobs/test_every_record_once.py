@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from include.jobs import blocks
 from include.jobs.config import parse_config
 from include.jobs.container import Container
-from include.jobs.join import JoinSpec, ShardFiles, join_group
-from include.jobs.join_job import JoinConfig, JoinTask, join
+from include.jobs.join import JoinSpec, ShardFiles, join_shards
+from include.jobs.join_job import JoinConfig, JoinShard, join_host_shards
 from include.jobs.preprocess import preprocess
 from tests.jobs.containers import columns, config, put
 
@@ -145,7 +145,7 @@ def preprocessed(
         (base / "processing" / "input" / "data").mkdir(parents=True)
         put(base / "processing" / "input" / "data", shared)
         container = Container(base, host, tuple(hosts))
-        done.append((container.output, preprocess(container, parse_config(wanted))))
+        done.append((container.output_dir, preprocess(container, parse_config(wanted))))
     return done
 
 
@@ -153,21 +153,26 @@ def joined_by_job(folder: Path, shards: Sequence[ShardFiles], spec: JoinSpec, ho
     """The parts of a processing job that brings every second or third shard's records to each host."""
     names = tuple(f"algo-{number + 1}" for number in range(hosts))
     tasks = tuple(
-        JoinTask(number, shard.name, tuple(shard.columns), shard.records.name, shard.predictions.name)
+        JoinShard(
+            number, shard.name, tuple(shard.columns), shard.records_path.name, shard.predictions_path.name
+        )
         for number, shard in enumerate(shards)
     )
     parts: dict[int, Path] = {}
     for number, name in enumerate(names):
         container = Container(folder / name, name, names)
         own = [shard for at, shard in enumerate(shards) if at % hosts == number]
-        put(container.input("records"), {shard.records.name: shard.records.read_bytes() for shard in own})
         put(
-            container.input("predictions"),
-            {each.predictions.name: each.predictions.read_bytes() for each in shards},
+            container.get_input_dir("records"),
+            {shard.records_path.name: shard.records_path.read_bytes() for shard in own},
         )
-        for part in join(container, JoinConfig(spec, tasks))["parts"]:
+        put(
+            container.get_input_dir("predictions"),
+            {each.predictions_path.name: each.predictions_path.read_bytes() for each in shards},
+        )
+        for part in join_host_shards(container, JoinConfig(spec, tasks))["parts"]:
             assert part["number"] not in parts
-            parts[part["number"]] = container.output / part["key"]
+            parts[part["number"]] = container.output_dir / part["key"]
     return [parts[number] for number in range(len(shards))]
 
 
@@ -192,7 +197,7 @@ def rows_of(path: Path, names: Sequence[str]) -> list[dict[str, Any]]:
     distribution=st.sampled_from(["FullyReplicated", "ShardedByS3Key"]),
     shard_bytes=st.sampled_from([1, 40, 200, 1_000_000]),
     shape=st.sampled_from(list(SHAPES)),
-    output=st.sampled_from(["csv", "jsonl", "parquet"]),
+    output=st.sampled_from(["csv", "jsonlines", "parquet"]),
     joiners=st.integers(0, 3),
     block=st.sampled_from([7, 64, 1 << 20]),
 )
@@ -246,8 +251,8 @@ def test_every_record_is_published_once_in_its_place_or_rejected_with_a_reason(
                 parts = joined_by_job(folder / "job", shards, spec, joiners)
             else:
                 parts = [folder / f"all.{output}"]
-                counts = join_group(shards, parts[0], spec)
-                assert [count.shard for count in counts] == [shard.name for shard in shards]
+                counts = join_shards(shards, parts[0], spec)
+                assert [count.shard_name for count in counts] == [shard.name for shard in shards]
         finally:
             blocks.BLOCK_BYTES = before
         published = [row for part in parts for row in rows_of(part, names)]

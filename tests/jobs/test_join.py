@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from include.jobs import blocks
-from include.jobs.errors import AssociationError, ConfigError, JoinError, PredictionError
-from include.jobs.join import JoinSpec, ShardCount, ShardFiles, count_records, join_group
+from include.jobs.errors import ConfigError, JoinError, PredictionCountError, PredictionError
+from include.jobs.join import JoinSpec, ShardFiles, ShardRowCount, count_file_records, join_shards
 
 
 def spec(output: str, columns: dict[str, str], **predictions: Any) -> JoinSpec:
@@ -51,18 +51,18 @@ RECORDS = '000123,1,0.1000,9\n"a ""b"", c",2,,10\nNA,-3,1e-3,\n'
 def test_csv_keeps_the_bytes_of_records_and_predictions(tmp_path: Path) -> None:
     """Leading zeros, trailing zeros, quotes and the digits of a score are published as they came."""
     files = shard(tmp_path, "algo-1-00000", RECORDS, '{"score": 9.50}\n{"score": 1e1}\n{"score": -0.25}\n')
-    counts = join_group([files], tmp_path / "out.csv", spec("csv", COLUMNS))
-    assert counts == [ShardCount("algo-1-00000", 3)]
+    counts = join_shards([files], tmp_path / "out.csv", spec("csv", COLUMNS))
+    assert counts == [ShardRowCount("algo-1-00000", 3)]
     assert (tmp_path / "out.csv").read_text() == (
         'id,n,x,rings,predicted\n000123,1,0.1000,9,9.50\n"a ""b"", c",2,,10,1e1\nNA,-3,1e-3,,-0.25\n'
     )
-    assert count_records(tmp_path / "out.csv", ",") == 4
+    assert count_file_records(tmp_path / "out.csv", ",") == 4
 
 
 def test_parquet_has_the_pinned_types_and_exact_strings(tmp_path: Path) -> None:
     """Texts such as NA and 000123 stay texts, an empty cell is a null, and a score of whole numbers stays a float."""
     files = shard(tmp_path, "s", RECORDS, scores(9, 10, -1))
-    join_group([files], tmp_path / "out.parquet", spec("parquet", COLUMNS))
+    join_shards([files], tmp_path / "out.parquet", spec("parquet", COLUMNS))
     table = pq.read_table(tmp_path / "out.parquet")
     assert table.schema.types == [pa.string(), pa.int64(), pa.float64(), pa.int64(), pa.float64()]
     assert table.to_pylist() == [
@@ -75,24 +75,24 @@ def test_parquet_has_the_pinned_types_and_exact_strings(tmp_path: Path) -> None:
 def test_json_lines_keep_numbers_as_they_were_written(tmp_path: Path) -> None:
     """A number that JSON allows keeps its digits; one that it does not is spelled so that it does."""
     files = shard(tmp_path, "s", "a,+5,.5,\n", '{"score": 9.50}\n')
-    join_group([files], tmp_path / "out.jsonl", spec("jsonl", COLUMNS))
+    join_shards([files], tmp_path / "out.jsonl", spec("jsonlines", COLUMNS))
     assert (
         tmp_path / "out.jsonl"
     ).read_text() == '{"id": "a", "n": 5, "x": 0.5, "rings": null, "predicted": 9.50}\n'
-    assert count_records(tmp_path / "out.jsonl", ",") == 1
+    assert count_file_records(tmp_path / "out.jsonl", ",") == 1
 
 
-@pytest.mark.parametrize("output", ["csv", "parquet", "jsonl"])
+@pytest.mark.parametrize("output", ["csv", "parquet", "jsonlines"])
 def test_shards_with_and_without_the_label_make_one_table(tmp_path: Path, output: str) -> None:
     """A shard whose records lack the optional column gets nulls there; the order of the shards is kept."""
     path = tmp_path / f"out.{output}"
     first = shard(tmp_path, "a", "x,1,1.5\ny,2,2.5\n", scores(1, 2), ["id", "n", "x"])
     second = shard(tmp_path, "b", "z,3,3.5,7\n", scores(3))
     third = shard(tmp_path, "c", "4.5,w,4\n", scores(4), ["x", "id", "n"])
-    assert join_group([first, second, third], path, spec(output, COLUMNS)) == [
-        ShardCount("a", 2),
-        ShardCount("b", 1),
-        ShardCount("c", 1),
+    assert join_shards([first, second, third], path, spec(output, COLUMNS)) == [
+        ShardRowCount("a", 2),
+        ShardRowCount("b", 1),
+        ShardRowCount("c", 1),
     ]
     rows = {
         "csv": lambda: [
@@ -103,7 +103,7 @@ def test_shards_with_and_without_the_label_make_one_table(tmp_path: Path, output
             [row["id"], row["x"], row["rings"] or 0, row["predicted"]]
             for row in pq.read_table(path).to_pylist()
         ],
-        "jsonl": lambda: [
+        "jsonlines": lambda: [
             [row["id"], row["x"], row["rings"] or 0, row["predicted"]]
             for row in map(json.loads, path.read_text().splitlines())
         ],
@@ -126,8 +126,8 @@ def test_counts_that_differ_name_shard_counts_and_first_difference(
     """Nothing is written, not even in part, and the error survives pickling, as Airflow needs."""
     good = shard(tmp_path, "good", RECORDS, scores(1, 2, 3))
     bad = shard(tmp_path, "bad", RECORDS, predictions)
-    with pytest.raises(AssociationError) as raised:
-        join_group([good, bad], tmp_path / "out.csv", spec("csv", COLUMNS))
+    with pytest.raises(PredictionCountError) as raised:
+        join_shards([good, bad], tmp_path / "out.csv", spec("csv", COLUMNS))
     error = pickle.loads(pickle.dumps(raised.value))
     assert (error.shard, error.records, error.predictions, error.difference) == ("bad", 3, found, difference)
     assert str(error).startswith(f"shard bad: 3 records but {found} predictions; {difference}.")
@@ -154,7 +154,7 @@ def test_a_prediction_that_is_none_names_its_record(tmp_path: Path, answer: str,
     answers = f'{{"score": 1}}\n{answer}\n{{"score": 3}}\n'
     files = shard(tmp_path, "s", RECORDS, answers)
     with pytest.raises(PredictionError) as raised:
-        join_group([files], tmp_path / "out.parquet", spec("parquet", COLUMNS))
+        join_shards([files], tmp_path / "out.parquet", spec("parquet", COLUMNS))
     error = pickle.loads(pickle.dumps(raised.value))
     assert (error.shard, error.record) == ("s", 2)
     assert problem in str(error)
@@ -164,7 +164,7 @@ def test_a_prediction_that_is_none_names_its_record(tmp_path: Path, answer: str,
 def test_blank_lines_between_batches_are_no_predictions(tmp_path: Path) -> None:
     """A server that ends each batch with an empty line still has one prediction a record."""
     files = shard(tmp_path, "s", RECORDS, scores(1, 2) + "\n" + scores(3) + "\n \r\n")
-    assert join_group([files], tmp_path / "out.csv", spec("csv", COLUMNS)) == [ShardCount("s", 3)]
+    assert join_shards([files], tmp_path / "out.csv", spec("csv", COLUMNS)) == [ShardRowCount("s", 3)]
     assert [row["predicted"] for row in csv.DictReader((tmp_path / "out.csv").open())] == ["1", "2", "3"]
 
 
@@ -181,7 +181,7 @@ def test_members_may_come_in_any_order_with_others_among_them(tmp_path: Path) ->
         fields={"score": "score", "predicted_label": "label"},
         types={"label": "integer"},
     )
-    join_group([shard(tmp_path, "s", RECORDS, answers)], tmp_path / "out.parquet", shape)
+    join_shards([shard(tmp_path, "s", RECORDS, answers)], tmp_path / "out.parquet", shape)
     table = pq.read_table(tmp_path / "out.parquet", columns=["score", "label"])
     assert table.schema.types == [pa.float64(), pa.int64()]
     assert table.to_pydict() == {"score": [0.9, 0.2, 0.7], "label": [1, 0, 1]}
@@ -191,12 +191,12 @@ def test_csv_answers_are_taken_by_position(tmp_path: Path) -> None:
     """Quoted texts and several columns; a short answer names its record."""
     shape = spec("csv", COLUMNS, format="csv", fields={"1": "kind", "0": "score"}, types={"kind": "string"})
     files = shard(tmp_path, "s", RECORDS, '0.5,"a, ""b"""\n1,plain\n2,\n')
-    join_group([files], tmp_path / "out.csv", shape)
+    join_shards([files], tmp_path / "out.csv", shape)
     rows = list(csv.DictReader((tmp_path / "out.csv").open()))
     assert [(row["kind"], row["score"]) for row in rows] == [('a, "b"', "0.5"), ("plain", "1"), ("", "2")]
     short = shard(tmp_path, "t", RECORDS, "1,a\n2\n3,c\n")
-    with pytest.raises(PredictionError, match=r"shard t, record 2: the answer '2' has 1 columns, not 2"):
-        join_group([short], tmp_path / "out.csv", shape)
+    with pytest.raises(PredictionError, match=r"shard t, record 2: the prediction '2' has 1 columns, not 2"):
+        join_shards([short], tmp_path / "out.csv", shape)
 
 
 @pytest.mark.parametrize("installed", [True, False])
@@ -205,31 +205,31 @@ def test_csv_is_the_same_with_and_without_arrow(
 ) -> None:
     """An image without pyarrow writes the same bytes, and refuses the same answers."""
     if not installed:
-        monkeypatch.setattr("include.jobs.sinks.splicer", lambda _: None)
+        monkeypatch.setattr("include.jobs.sinks.create_line_splicer", lambda _: None)
     shape = spec("csv", COLUMNS, format="csv", fields={"0": "score"})
     files = shard(tmp_path, "s", 'a,1,2,3\n"b\nb",1,,\nc,1,2,3\n', "0.50\n-1e-3\n7")
-    join_group([files], tmp_path / "out.csv", shape)
+    join_shards([files], tmp_path / "out.csv", shape)
     expected = 'id,n,x,rings,score\na,1,2,3,0.50\n"b\nb",1,,,-1e-3\nc,1,2,3,7\n'
     assert (tmp_path / "out.csv").read_text() == expected
     for bad in ("nan", "1e999", "--1", "", "0x1"):
         wrong = shard(tmp_path, "t", RECORDS, f"1\n{bad}\n3\n")
         with pytest.raises(PredictionError, match="shard t, record 2: "):
-            join_group([wrong], tmp_path / "out.csv", shape)
+            join_shards([wrong], tmp_path / "out.csv", shape)
 
 
 def test_a_record_of_another_arity_is_named(tmp_path: Path) -> None:
     files = shard(tmp_path, "s", "a,1,2.5,3\nb,2\n", scores(1, 2))
     with pytest.raises(JoinError, match=r"shard s, record 2: 2 fields, its columns are id, n, x, rings"):
-        join_group([files], tmp_path / "out.parquet", spec("parquet", COLUMNS))
+        join_shards([files], tmp_path / "out.parquet", spec("parquet", COLUMNS))
 
 
-@pytest.mark.parametrize("output", ["csv", "parquet", "jsonl"])
+@pytest.mark.parametrize("output", ["csv", "parquet", "jsonlines"])
 def test_no_records_give_a_file_without_rows(tmp_path: Path, output: str) -> None:
     files = shard(tmp_path, "s", "", "")
     path = tmp_path / f"out.{output}"
-    assert join_group([files], path, spec(output, COLUMNS)) == [ShardCount("s", 0)]
+    assert join_shards([files], path, spec(output, COLUMNS)) == [ShardRowCount("s", 0)]
     assert (
-        count_records(path, ",") - (output == "csv") == 0
+        count_file_records(path, ",") - (output == "csv") == 0
         if output != "parquet"
         else pq.read_table(path).num_rows == 0
     )
@@ -249,7 +249,7 @@ CELL = st.text(alphabet='a0,"\n\r é\u2028', max_size=5)
     drift=st.sampled_from([0, 0, 0, -1, 1]),
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
     size=st.integers(8, 200),
-    output=st.sampled_from(["csv", "parquet", "jsonl"]),
+    output=st.sampled_from(["csv", "parquet", "jsonlines"]),
     answered=st.sampled_from(["jsonlines", "csv"]),
 )
 def test_any_table_joins_exactly_or_raises_with_the_right_counts(
@@ -278,11 +278,11 @@ def test_any_table_joins_exactly_or_raises_with_the_right_counts(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blocks, "BLOCK_BYTES", size)
         if answers != len(rows):
-            with pytest.raises(AssociationError) as raised:
-                join_group([files], path, shape)
+            with pytest.raises(PredictionCountError) as raised:
+                join_shards([files], path, shape)
             assert (raised.value.records, raised.value.predictions) == (len(rows), answers)
             return
-        join_group([files], path, shape)
+        join_shards([files], path, shape)
     found = {
         "csv": lambda: [
             (row["a"], row["b"], float(row["predicted"])) for row in csv.DictReader(path.open(newline=""))
@@ -290,7 +290,7 @@ def test_any_table_joins_exactly_or_raises_with_the_right_counts(
         "parquet": lambda: [
             (row["a"] or "", row["b"] or "", row["predicted"]) for row in pq.read_table(path).to_pylist()
         ],
-        "jsonl": lambda: [
+        "jsonlines": lambda: [
             (row["a"] or "", row["b"] or "", row["predicted"])
             for row in map(json.loads, path.read_text("utf-8").split("\n")[:-1])
         ],
@@ -298,27 +298,27 @@ def test_any_table_joins_exactly_or_raises_with_the_right_counts(
     assert found == [(*row, float(number)) for number, row in enumerate(rows)]
 
 
-@pytest.mark.parametrize("output", ["parquet", "csv", "jsonl"])
+@pytest.mark.parametrize("output", ["parquet", "csv", "jsonlines"])
 def test_a_group_of_which_nothing_is_left_is_a_part_without_rows(tmp_path: Path, output: str) -> None:
     """All of its records were refused by the model: the columns are there all the same."""
     part = tmp_path / f"part.{output}"
-    assert join_group([], part, spec(output, COLUMNS)) == []
+    assert join_shards([], part, spec(output, COLUMNS)) == []
     if output == "parquet":
         assert (pq.read_table(part).num_rows, pq.read_schema(part).names) == (0, [*COLUMNS, "predicted"])
     else:
-        assert count_records(part, ",") == (1 if output == "csv" else 0)
+        assert count_file_records(part, ",") == (1 if output == "csv" else 0)
 
 
 @pytest.mark.parametrize(
-    ("output", "expected"), [("csv", "id,s\na,1.50\nb,2\n"), ("jsonl", None), ("parquet", None)]
+    ("output", "expected"), [("csv", "id,s\na,1.50\nb,2\n"), ("jsonlines", None), ("parquet", None)]
 )
 def test_csv_answers_may_end_in_carriage_returns(tmp_path: Path, output: str, expected: str | None) -> None:
     """As servers on Windows, and Python's own csv module, write them; the output's lines do not."""
     files = shard(tmp_path, "s", "a\nb\n", "1.50\r\n2\r\n", ["id"])
     path = tmp_path / f"out.{output}"
-    join_group([files], path, spec(output, {"id": "string"}, format="csv", fields={"0": "s"}))
+    join_shards([files], path, spec(output, {"id": "string"}, format="csv", fields={"0": "s"}))
     if expected is not None:
         assert path.read_bytes().decode() == expected
     rows = pq.read_table(path).to_pylist() if output == "parquet" else []
-    rows = [json.loads(line) for line in path.read_text().splitlines()] if output == "jsonl" else rows
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if output == "jsonlines" else rows
     assert output == "csv" or rows == [{"id": "a", "s": 1.5}, {"id": "b", "s": 2.0}]

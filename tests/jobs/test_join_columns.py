@@ -11,7 +11,7 @@ import pytest
 
 from include.jobs import blocks
 from include.jobs.errors import ConfigError, FunctionError, JoinError
-from include.jobs.join import JoinSpec, ShardFiles, join_group
+from include.jobs.join import JoinSpec, ShardFiles, join_shards
 
 COLUMNS = [
     {"name": "id", "type": "string"},
@@ -91,7 +91,7 @@ def joined(tmp_path: Path, output: str, *, records: str = "csv", **more: Any) ->
     )
     path = tmp_path / f"out.{output}"
     shard = ShardFiles("algo-1-00000", tmp_path / "records", tmp_path / "answers", ("id", "n", "x"))
-    join_group([shard], path, spec)
+    join_shards([shard], path, spec)
     return path
 
 
@@ -114,10 +114,10 @@ def test_chosen_columns_stand_in_the_order_that_was_asked_for(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("records", ["csv", "jsonlines"])
-@pytest.mark.parametrize("output", ["parquet", "jsonl"])
+@pytest.mark.parametrize("output", ["parquet", "jsonlines"])
 def test_chosen_columns_of_any_records_in_typed_output(tmp_path: Path, output: str, records: str) -> None:
     """The same rows, whatever the records came as."""
-    path = joined(tmp_path, output, keep=KEEP, records=records, unnamed=False)
+    path = joined(tmp_path, output, keep=KEEP, records=records, include_extra_members=False)
     rows = (
         pq.read_table(path).to_pylist()
         if output == "parquet"
@@ -129,13 +129,13 @@ def test_chosen_columns_of_any_records_in_typed_output(tmp_path: Path, output: s
         {"size": 10.0, "id": "c", "p": -1.0},
     ]
     assert list(rows[0]) == (
-        ["id", "size", "p"] if (output, records) == ("jsonl", "jsonlines") else ["size", "id", "p"]
+        ["id", "size", "p"] if (output, records) == ("jsonlines", "jsonlines") else ["size", "id", "p"]
     )
 
 
 def test_members_that_no_column_names_stay_unless_columns_are_listed(tmp_path: Path) -> None:
     """Leaving one column out takes nothing else away, and numbers keep their digits."""
-    without = joined(tmp_path, "jsonl", keep=KEEP, records="jsonlines").read_text().splitlines()[0]
+    without = joined(tmp_path, "jsonlines", keep=KEEP, records="jsonlines").read_text().splitlines()[0]
     assert without == '{"id": "007", "size": 0.10, "more": [1.50], "p": 9.50}'
 
 
@@ -147,7 +147,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "mine_after"
 
 
-@pytest.mark.parametrize("output", ["csv", "parquet", "jsonl"])
+@pytest.mark.parametrize("output", ["csv", "parquet", "jsonlines"])
 def test_a_function_sees_all_columns_and_adds_its_own(tmp_path: Path, module: str, output: str) -> None:
     """What it does not touch keeps its text; what is left out of the output it has seen."""
     function = {"module": module, "name": "band", "adds": [{"name": "band", "type": "string"}]}
@@ -183,7 +183,7 @@ def test_gaps_that_a_function_makes_are_nulls(tmp_path: Path, module: str) -> No
     assert table.column("band").to_pylist() == [None, None, None]
 
 
-@pytest.mark.parametrize("output", ["csv", "parquet", "jsonl"])
+@pytest.mark.parametrize("output", ["csv", "parquet", "jsonlines"])
 def test_the_missing_value_of_newer_pandas_types_is_a_null(tmp_path: Path, module: str, output: str) -> None:
     adds = [{"name": "band", "type": "string"}, {"name": "more", "type": "json"}]
     path = joined(tmp_path, output, function={"module": module, "name": "modern", "adds": adds})
@@ -212,16 +212,19 @@ def test_what_a_function_makes_and_json_has_not_is_named(tmp_path: Path, module:
     with pytest.raises(
         JoinError, match=rf"^shard algo-1-00000, record 2: {module}.{name} made more \[.*not JSON: "
     ):
-        joined(tmp_path, "jsonl", function=function)
+        joined(tmp_path, "jsonlines", function=function)
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("missing", "mine_after.missing gave no column band for shard algo-1-00000, records 1 to 3"),
-        ("shorter", "gave 2 rows for the 3 of shard algo-1-00000, records 1 to 3; it must give each row"),
-        ("reversed", "gave 3 rows for the 3 of shard .*, in their order and with their index"),
-        ("text", "gave Series for shard algo-1-00000"),
+        ("missing", "mine_after.missing returned no column band for shard algo-1-00000, records 1 to 3"),
+        (
+            "shorter",
+            "returned 2 rows for the 3 of shard algo-1-00000, records 1 to 3; it must return each input row",
+        ),
+        ("reversed", "returned 3 rows for the 3 of shard .*, in order and with its index"),
+        ("text", "returned Series for shard algo-1-00000"),
         ("fails_on_two", "failed on shard algo-1-00000, record 2: KeyError: 'no two'"),
     ],
 )

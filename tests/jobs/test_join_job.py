@@ -13,7 +13,7 @@ import pytest
 
 from include.jobs.join import JoinSpec, ShardFiles
 from include.jobs.parts import join_part
-from tests.jobs.containers import Ended, put, run_job
+from tests.jobs.containers import ContainerResult, put, run_job
 
 NAMES = ["id", "x"]
 SPEC: dict[str, Any] = {
@@ -51,7 +51,7 @@ def run_host(
     document: bytes | None = None,
     wheels: Path | None = None,
     **more: Any,
-) -> Ended:
+) -> ContainerResult:
     """One host that was brought the records of `own`."""
     base, came = folder / host, folder / host / "processing" / "input"
     put(came / "records", {f"job/records/{name}.csv": RECORDS[name] for name in own})

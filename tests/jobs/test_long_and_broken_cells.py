@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from include.jobs.errors import JoinError, PredictionError
-from include.jobs.join import JoinSpec, ShardFiles, join_group
+from include.jobs.join import JoinSpec, ShardFiles, join_shards
 from tests.jobs.hostile import parquet, run
 
 COLUMNS = [{"name": "id", "type": "string"}, {"name": "note", "type": "string"}]
@@ -26,11 +26,11 @@ def joined(folder: Path, records: bytes, answers: bytes, output: str, **spec: An
     (folder / "answers").write_bytes(answers)
     shape = JoinSpec.from_dict({"columns": COLUMNS, "format": output, "predictions": SCORE, **spec})
     path = folder / f"out.{output}"
-    join_group([ShardFiles("s", folder / "records", folder / "answers", ["id", "note"])], path, shape)
+    join_shards([ShardFiles("s", folder / "records", folder / "answers", ["id", "note"])], path, shape)
     if output == "parquet":
         rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
         return rows
-    if output == "jsonl":
+    if output == "jsonlines":
         return [json.loads(line) for line in path.read_bytes().splitlines()]
     csv.field_size_limit(1 << 24)
     with path.open(encoding="utf-8", newline="") as file:
@@ -43,7 +43,7 @@ def _as_a_process_begins() -> None:
     csv.field_size_limit(131_072)
 
 
-@pytest.mark.parametrize("output", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("output", ["csv", "jsonlines", "parquet"])
 @pytest.mark.parametrize("feed", ["\n", "\r\n", "\n\n", "\r"])
 def test_line_breaks_inside_a_quoted_answer_are_published(tmp_path: Path, output: str, feed: str) -> None:
     """An answer of several lines is the same text in every output, and the answer behind it stays its own."""
@@ -52,7 +52,7 @@ def test_line_breaks_inside_a_quoted_answer_are_published(tmp_path: Path, output
     assert [row["score"] for row in rows] == [letter, "short"]
 
 
-@pytest.mark.parametrize("output", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("output", ["csv", "jsonlines", "parquet"])
 @pytest.mark.parametrize("length", LENGTHS)
 def test_a_cell_of_any_length_is_joined(tmp_path: Path, output: str, length: int) -> None:
     """Of a record as of an answer: both were paid for."""
@@ -71,13 +71,13 @@ def test_a_long_cell_reaches_the_join_from_parquet(tmp_path: Path, length: int) 
     kinds = {"columns": COLUMNS, "input_format": "parquet", "features": {"columns": ["id"]}}
     manifest, output = run(tmp_path / "box", content, kinds)
     records = (output / manifest["shards"][0]["records_key"]).read_bytes()
-    assert [len(row["note"]) for row in joined(tmp_path, records, b"7\n", "jsonl")] == [length]
+    assert [len(row["note"]) for row in joined(tmp_path, records, b"7\n", "jsonlines")] == [length]
 
 
-@pytest.mark.parametrize("output", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("output", ["csv", "jsonlines", "parquet"])
 def test_an_answer_that_is_no_csv_is_named(tmp_path: Path, output: str) -> None:
     with pytest.raises(
-        PredictionError, match=r"shard s, record 2: the answer 'two\\rthree' is not CSV: "
+        PredictionError, match=r"shard s, record 2: the prediction 'two\\rthree' is not CSV: "
     ) as found:
         joined(tmp_path, b"a,1\nb,2\n", b"one\ntwo\rthree\n", output)
     assert found.value.record == 2
@@ -86,17 +86,17 @@ def test_an_answer_that_is_no_csv_is_named(tmp_path: Path, output: str) -> None:
 def test_a_record_that_is_no_csv_is_named(tmp_path: Path) -> None:
     """Such as a line of a pipeline without `preprocess`, which nobody looked at."""
     with pytest.raises(JoinError, match=r"^shard s, record 2 is not CSV: "):
-        joined(tmp_path, b"a,1\nb\rc,2\n", b"1\n2\n", "jsonl")
+        joined(tmp_path, b"a,1\nb\rc,2\n", b"1\n2\n", "jsonlines")
 
 
 def test_a_record_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
     with pytest.raises(JoinError, match=r"^shard s, record 2.* is not (UTF|utf)-8"):
-        joined(tmp_path, b"a,1\nb,caf\xe9\n", b"1\n2\n", "jsonl")
+        joined(tmp_path, b"a,1\nb,caf\xe9\n", b"1\n2\n", "jsonlines")
 
 
 def test_an_answer_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
     with pytest.raises(
-        PredictionError, match=r"^shard s, record 2: the answer 'caf\\\\xe9' is not UTF-8: "
+        PredictionError, match=r"^shard s, record 2: the prediction 'caf\\\\xe9' is not UTF-8: "
     ) as found:
-        joined(tmp_path, b"a,1\nb,2\n", b"1\ncaf\xe9\n", "jsonl")
+        joined(tmp_path, b"a,1\nb,2\n", b"1\ncaf\xe9\n", "jsonlines")
     assert found.value.record == 2

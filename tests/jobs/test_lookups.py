@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from include.jobs.errors import ConfigError, FunctionError, InputError, JoinError, PredictionError
-from include.jobs.join import JoinSpec, ShardFiles, join_group
+from include.jobs.join import JoinSpec, ShardFiles, join_shards
 from tests.jobs.containers import columns
 from tests.jobs.hostile import run
 
@@ -59,7 +59,7 @@ def parquet(*named: tuple[str, list[Any]]) -> bytes:
 
 
 def joined(
-    folder: Path, records: bytes, answers: bytes = b'{"s": 1}\n', output: str = "jsonl", **more: Any
+    folder: Path, records: bytes, answers: bytes = b'{"s": 1}\n', output: str = "jsonlines", **more: Any
 ) -> bytes:
     (folder / "records").write_bytes(records)
     (folder / "answers").write_bytes(answers)
@@ -71,7 +71,7 @@ def joined(
         **more,
     }
     shard = ShardFiles("s", folder / "records", folder / "answers", ("id", "x"))
-    join_group([shard], folder / "out", JoinSpec.from_dict(spec))
+    join_shards([shard], folder / "out", JoinSpec.from_dict(spec))
     return (folder / "out").read_bytes()
 
 
@@ -93,7 +93,7 @@ def test_a_function_that_makes_a_column_twice_is_named(tmp_path: Path, module: s
     with pytest.raises(FunctionError, match=rf"{module}.twice made column x twice, which features.columns"):
         run(tmp_path, b"a,1\n", function)
     with pytest.raises(
-        FunctionError, match=rf"{module}.twice gave column x twice for shard s, records 1 to 1"
+        FunctionError, match=rf"{module}.twice returned column x twice for shard s, records 1 to 1"
     ):
         joined(tmp_path, b'{"id": "a", "x": 1}\n', function={"module": module, "name": "twice"})
 
@@ -138,7 +138,7 @@ def test_a_member_gives_way_to_the_prediction_however_it_is_spelled(tmp_path: Pa
     )  # to the letter, where nothing is in the way
 
 
-@pytest.mark.parametrize("output", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("output", ["csv", "jsonlines", "parquet"])
 @pytest.mark.parametrize("form", ["jsonlines", "json"])
 @pytest.mark.parametrize(
     ("answer", "found"),
@@ -219,7 +219,12 @@ def test_without_preprocessing_the_join_says_which_member_no_record_has(tmp_path
 def test_a_shard_may_lack_a_member_that_another_has(tmp_path: Path) -> None:
     """Spark, for one, leaves out members that are null: of a small object, it may be all of a column."""
     spec = JoinSpec.from_dict(
-        {"columns": ID_X, "format": "jsonl", "records": "jsonlines", "predictions": {"fields": {"s": "p"}}}
+        {
+            "columns": ID_X,
+            "format": "jsonlines",
+            "records": "jsonlines",
+            "predictions": {"fields": {"s": "p"}},
+        }
     )
     shards = []
     for name, record in (
@@ -230,14 +235,14 @@ def test_a_shard_may_lack_a_member_that_another_has(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(record)
         (tmp_path / f"{name}.out").write_bytes(b'{"s": 1}\n')
         shards.append(ShardFiles(name, tmp_path / name, tmp_path / f"{name}.out", ("id", "x")))
-    join_group(shards, tmp_path / "out", spec)
+    join_shards(shards, tmp_path / "out", spec)
     assert [json.loads(line)["id"] for line in (tmp_path / "out").read_bytes().splitlines()] == [
         "a",
         "b",
         "c",
     ]
     with pytest.raises(JoinError, match="shard one to three: no record has x; correct"):
-        join_group(shards[::2], tmp_path / "none", spec)
+        join_shards(shards[::2], tmp_path / "none", spec)
 
 
 @pytest.mark.parametrize(

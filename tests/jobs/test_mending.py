@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from include.jobs.errors import AssociationError, JoinError
+from include.jobs.errors import JoinError, PredictionCountError
 from include.jobs.join_spec import JoinSpec
-from include.jobs.mending import MendedFiles, Part, mend
+from include.jobs.mending import MergedFiles, ShardSection, merge_shard
 
 RECORDS = ["a,1\n", 'b,"two\nlines"\n', 'c,"x ""y"""\n', "d,4\n", "é,5\n"]
 
@@ -40,9 +40,11 @@ def mended(
         if path is not None:
             path.write_text(answers or "")
         others = company if records == 1 else 0
-        made.append(Part(f"shard.{number}", records, path, "ClientError: 400 no", others))
-    to = MendedFiles(folder / "records", folder / "predictions", folder / "rejects")
-    refused = mend(folder / "all", made, of or spec(), to, source="s3://b/records/shard.csv", rule="refused")
+        made.append(ShardSection(f"shard.{number}", records, path, "ClientError: 400 no", others))
+    to = MergedFiles(folder / "records", folder / "predictions", folder / "rejects")
+    refused = merge_shard(
+        folder / "all", made, of or spec(), to, source_uri="s3://b/records/shard.csv", rule_name="refused"
+    )
     assert refused == sum(records for records, answers in parts if answers is None)
     return {name: (folder / name).read_text() for name in ("records", "predictions", "rejects")}
 
@@ -105,22 +107,22 @@ def test_answers_to_company_are_counted_and_left_out(
 def test_a_record_whose_company_is_not_answered_is_named(tmp_path: Path, answers: str) -> None:
     """Which of them the one answer is to, nobody knows."""
     with pytest.raises(
-        AssociationError, match=rf"shard shard.0: 2 records but {answers.count(chr(10))} predictions"
+        PredictionCountError, match=rf"shard shard.0: 2 records but {answers.count(chr(10))} predictions"
     ):
         mended(tmp_path, [(1, answers), (4, None)], company=1)
 
 
 def test_a_piece_with_too_few_or_too_many_answers_is_named(tmp_path: Path) -> None:
     """A piece that drops a row while another doubles one would be a shift that no count of the shard shows."""
-    with pytest.raises(AssociationError, match=r"shard shard.0: 2 records but 1 predictions"):
+    with pytest.raises(PredictionCountError, match=r"shard shard.0: 2 records but 1 predictions"):
         mended(tmp_path, [(2, "0.1\n"), (3, "0.3\n0.3\n0.4\n0.5\n")])
-    with pytest.raises(AssociationError, match=r"shard shard.1: 3 records but 4 predictions"):
+    with pytest.raises(PredictionCountError, match=r"shard shard.1: 3 records but 4 predictions"):
         mended(tmp_path, [(2, "0.1\n0.2\n"), (3, "0.3\n0.3\n0.4\n0.5\n")])
 
 
 def test_pieces_that_are_not_the_shard_are_refused(tmp_path: Path) -> None:
     """More records than the pieces say, or fewer."""
-    with pytest.raises(JoinError, match="holds more than the 4 records of its pieces"):
+    with pytest.raises(JoinError, match="holds more than the 4 records of its sections"):
         mended(tmp_path, [(4, None)])
     with pytest.raises(JoinError, match=r"shard.1 should hold 3 records, and 1 are left"):
         mended(tmp_path, [(4, None), (3, None)])

@@ -59,7 +59,7 @@ def test_json_lines_keep_their_text_and_become_csv_features(tmp_path: Path) -> N
             "json",
             "the line is not JSON: it escapes half a surrogate pair",
         ),
-        (b'{"id": "\\u0000", "x": 1}', "json", "the line escapes NUL, which is not text"),
+        (b'{"id": "\\u0000", "x": 1}', "json", "the line contains an escaped NUL character"),
         (b'{"id": "a", "x": 1, "y": {"z": Infinity}}', "json", "the line is not JSON: it holds Infinity"),
         (b'{"id": "a", "x": 1, "y": -Infinity}', "json", "the line is not JSON: it holds -Infinity"),
         (b'{"id": "a", "x": 1, "x": 2}', "json", "the line is not JSON: an object has member 'x' twice"),
@@ -228,7 +228,7 @@ def test_a_date_that_is_none_is_named(tmp_path: Path, column: pa.Array) -> None:
     ended = run_preprocess(tmp_path, config(AB, input_format="parquet"), {"a": content})
     assert ended.exit_code == 1
     start, _, end = ended.message.partition(", has a value that cannot be read: ")
-    assert start.startswith("s3://bucket/in/a, record 3: column id, which Parquet calls ")
+    assert start.startswith("s3://bucket/in/a, record 3: column id, of Parquet type ")
     assert end
 
 

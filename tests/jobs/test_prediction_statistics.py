@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from include.jobs import blocks
 from include.jobs.errors import ConfigError, JobError
-from include.jobs.join import JoinSpec, ShardFiles, join_group
-from include.jobs.prediction_statistics import SAMPLE_ROWS, Statistics, merge_statistics
+from include.jobs.join import JoinSpec, ShardFiles, join_shards
+from include.jobs.prediction_statistics import SAMPLE_ROWS, PredictionStatistics, merge_statistics
 
 ROWS = 5_000
 COLUMNS = [
@@ -61,14 +61,14 @@ def spec(output: str, answers: str, **more: Any) -> JoinSpec:
 
 def counted(folder: Path, shards: list[ShardFiles], wanted: JoinSpec) -> dict[str, Any]:
     """The statistics of one part, as they are stored."""
-    statistics = Statistics(wanted)
-    join_group(shards, folder / f"out.{wanted.format}", wanted, statistics=statistics)
+    statistics = PredictionStatistics(wanted)
+    join_shards(shards, folder / f"out.{wanted.output_format}", wanted, statistics=statistics)
     found: dict[str, Any] = json.loads(json.dumps(statistics.to_dict()))
     return found
 
 
 @pytest.mark.parametrize("answers", ["csv", "jsonlines", "json"])
-@pytest.mark.parametrize("output", ["csv", "parquet", "jsonl"])
+@pytest.mark.parametrize("output", ["csv", "parquet", "jsonlines"])
 def test_counts_are_those_of_the_rows_whatever_was_read_and_written(
     tmp_path: Path, output: str, answers: str
 ) -> None:
@@ -77,7 +77,7 @@ def test_counts_are_those_of_the_rows_whatever_was_read_and_written(
     found = counted(
         tmp_path,
         [shard],
-        spec(output, answers, sensitive=[{"column": "sex"}], selected={"column": "p", "at_least": 25}),
+        spec(output, answers, sensitive=[{"column": "sex"}], selected={"column": "p", "min": 25}),
     )
     values = np.arange(ROWS) / 100
     profile = found["columns"]["p"]
@@ -176,9 +176,9 @@ def test_statistics_of_different_columns_are_not_merged(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("selected", "message"),
     [
-        ({"column": "p", "values": ["a"]}, "a number has at_least"),
-        ({"column": "q", "at_least": 1}, "allowed are p"),
-        ({"column": "p"}, "a number has at_least"),
+        ({"column": "p", "values": ["a"]}, "a number has min"),
+        ({"column": "q", "min": 1}, "allowed are p"),
+        ({"column": "p"}, "a number has min"),
     ],
 )
 def test_a_selection_that_cannot_be_counted_is_refused(selected: dict[str, Any], message: str) -> None:
@@ -187,7 +187,7 @@ def test_a_selection_that_cannot_be_counted_is_refused(selected: dict[str, Any],
         spec("csv", "csv", selected=selected)
 
 
-@pytest.mark.parametrize("bounds", [{"values": ["a"]}, {"at_least": 1}])
+@pytest.mark.parametrize("bounds", [{"values": ["a"]}, {"min": 1}])
 def test_json_is_not_selected_by(bounds: dict[str, Any]) -> None:
     """Nothing counts its values."""
     document: dict[str, Any] = {

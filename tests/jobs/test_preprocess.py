@@ -51,7 +51,6 @@ def test_the_real_abalone_data_is_accounted_for(tmp_path: Path) -> None:
     assert b"".join(ended.features()).decode().splitlines() == [line.rsplit(",", 1)[0] for line in kept]
     sizes = [shard["records"] for shard in ended.manifest["shards"]]
     assert max(sizes) - min(sizes) < 0.05 * max(sizes)
-    assert ended.manifest["label_present"] is True
     assert ended.manifest["objects"][0]["source"] == "s3://bucket/in/abalone.csv"
 
 
@@ -175,7 +174,6 @@ def test_an_optional_label_is_decided_for_each_object(tmp_path: Path) -> None:
         "2 fields, the records of this object have 3",
         "3 fields, the records of this object have 2",
     ]
-    assert ended.manifest["label_present"] is False
 
 
 def test_a_header_may_name_the_columns_in_any_order(tmp_path: Path) -> None:

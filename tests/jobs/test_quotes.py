@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.jobs.batch import batches
-from include.jobs.blocks import Blocks
-from include.jobs.csv_records import CsvRecords
+from include.jobs.batch import iter_batches
+from include.jobs.blocks import BlockReader
+from include.jobs.csv_records import CsvRecordReader
 from tests.jobs.containers import columns
-from tests.jobs.hostile import run, zipped
+from tests.jobs.hostile import gzip_bytes, run
 
 INPUTS = Path(__file__).resolve().parents[1] / "inputs" / "faults"
 NAMED = {"columns": columns(id="string", name="string", x="float"), "input_header": True}
@@ -47,12 +47,12 @@ def read(
     text: str, escape: str | None = None, limit: int = 1000
 ) -> tuple[list[list[str]], list[str], list[str]]:
     """Rows that are whole, the texts of those that are not, and the texts of the first."""
-    records = CsvRecords(io.StringIO(text, newline=""), ",", escape)
+    records = CsvRecordReader(io.StringIO(text, newline=""), ",", escape)
     rows, texts, rejects = [], [], []
-    while (part := records.take(limit)) is not None:
+    while (part := records.read_batch(limit)) is not None:
         for index, row in enumerate(part.rows):
-            if index in part.broken:
-                rejects.append(part.original(index))
+            if index in part.malformed:
+                rejects.append(part.get_original_text(index))
             else:
                 rows.append(row)
                 texts.append(part.texts[index])
@@ -87,7 +87,7 @@ def test_quotes_escaped_by_a_backslash_cost_their_records_alone(tmp_path: Path) 
 def test_with_the_escape_stated_they_are_read_whole(tmp_path: Path, end: bytes, packing: str) -> None:
     """And the records are written with doubled quotes, as everything behind preprocessing reads them."""
     content = (INPUTS / "quotes-backslash.csv").read_bytes().replace(b"\n", end)
-    content = zipped(content) if packing == "gzip" else content
+    content = gzip_bytes(content) if packing == "gzip" else content
     rows, rejects, features = scored(tmp_path, content, input_escape="\\", input_compression=packing)
     assert (rejects, features) == ([], b"1.5\n2.5\n3.5\n4.5\n")
     assert [row[1] for row in rows] == ['monitor 24"', 'monitor 27"', "plain, text", '5" pipe']
@@ -143,7 +143,7 @@ def test_shards_of_several_processes_have_each_record_once(
     content = end.join(["id,name,x", *lines, ""]).encode()
     rows, rejects, _ = scored(
         tmp_path,
-        zipped(content) if packing == "gzip" else content,
+        gzip_bytes(content) if packing == "gzip" else content,
         shard_bytes=5000,
         input_compression=packing,
     )
@@ -183,8 +183,8 @@ def rewritten(rows: list[list[str]], quoting: Any) -> str:
 
 def cut(texts: Iterable[str]) -> list[bytes]:
     """The records as the join finds them in the bytes that preprocessing wrote."""
-    blocks = Blocks(io.BytesIO("".join(texts).encode()), ",", 16)
-    return [block.record(index) for block in blocks for index in range(block.count)]
+    blocks = BlockReader(io.BytesIO("".join(texts).encode()), ",", 16)
+    return [block.get_record(index) for block in blocks for index in range(block.record_count)]
 
 
 @settings(max_examples=150, deadline=None)
@@ -263,8 +263,8 @@ def test_many_garbage_quotes_lose_no_other_record(seed: int, limit: int) -> None
 def test_one_field_that_never_ends_is_not_read_over_and_over() -> None:
     """A batch is read on behind the line that is given up; each line is looked at a few times at most."""
     text = "".join(f'{n},"open,1\n' for n in range(20_000))
-    records = CsvRecords(io.StringIO(text, newline=""), ",")
-    count = sum(len(part.rows) for part in batches(records.take))
+    records = CsvRecordReader(io.StringIO(text, newline=""), ",")
+    count = sum(len(part.rows) for part in iter_batches(records.read_batch))
     assert count == 20_000
 
 
@@ -283,18 +283,18 @@ def test_lines_that_open_quotes_and_close_those_before_are_read_a_few_times_each
     """Not each to the end of the object, or to where the quotes of one do not fit: that takes days for a few MB."""
     text = lines * 500 + end
     reads = 0
-    give = CsvRecords._give
+    give = CsvRecordReader._hand_over_line
 
     def counted(*line: Any) -> str:
         nonlocal reads
         reads += 1
         return give(*line)
 
-    monkeypatch.setattr(CsvRecords, "_give", counted)
+    monkeypatch.setattr(CsvRecordReader, "_hand_over_line", counted)
     source = list(io.StringIO(text, newline=""))
-    records = CsvRecords(iter(source), ",", escape)
+    records = CsvRecordReader(iter(source), ",", escape)
     found = []
-    while (batch := records.take(100)) is not None:
-        found += map(batch.original, range(len(batch.texts)))
+    while (batch := records.read_batch(100)) is not None:
+        found += map(batch.get_original_text, range(len(batch.texts)))
     assert "".join(found).replace("\n", "") == text.replace("\n", "")
     assert reads < 5 * len(source)

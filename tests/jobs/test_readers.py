@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from include.jobs.join import JoinSpec, ShardFiles, join_group
+from include.jobs.join import JoinSpec, ShardFiles, join_shards
 
 KINDS = {"id": "string", "when": "string", "n": "integer", "x": "float", "label": "integer"}
 #: As text, and as it must be read: ids of twenty digits and with leading zeros, times as they were written, the ends of
@@ -67,7 +67,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     names = list(KINDS)
     output = folder / "part.parquet"
-    join_group([shard("a", 0, 4, names), shard("b", 4, 5, names[:-1])], output, spec)
+    join_shards([shard("a", 0, 4, names), shard("b", 4, 5, names[:-1])], output, spec)
     return output
 
 
@@ -116,7 +116,7 @@ def test_row_groups_are_few_and_large(tmp_path: Path) -> None:
             "predictions": {"format": "csv", "fields": {"0": "score"}},
         }
     )
-    join_group([ShardFiles("s", tmp_path / "r", tmp_path / "p", ["i", "x", "s"])], tmp_path / "out", spec)
+    join_shards([ShardFiles("s", tmp_path / "r", tmp_path / "p", ["i", "x", "s"])], tmp_path / "out", spec)
     file = pq.ParquetFile(tmp_path / "out")
     groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
     assert sum(group.num_rows for group in groups) == rows

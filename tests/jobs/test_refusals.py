@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.jobs.containers import columns, config, run_preprocess
-from tests.jobs.hostile import zipped
+from tests.jobs.hostile import gzip_bytes
 
 AB = columns(id="string", x="float")
 ONE = "s3://bucket/in/one.csv"
@@ -17,7 +17,7 @@ ONE = "s3://bucket/in/one.csv"
 @pytest.mark.parametrize(
     ("content", "changes", "message"),
     [
-        (zipped(b"a,1\n"), {}, f"{ONE} is gzip data; set input.compression to gzip"),
+        (gzip_bytes(b"a,1\n"), {}, f"{ONE} is gzip data; set input.compression to gzip"),
         (b"id,y\na,1\n", {"input_header": True}, f"{ONE}: the header has unknown column 'y'; the pipeline names"),
     ],
 )  # fmt: skip

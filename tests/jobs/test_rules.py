@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from include.jobs.config import parse_config
 from include.jobs.errors import ConfigError
-from include.jobs.judge import typed_table
+from include.jobs.judge import build_table
 from include.jobs.rules import compile_rule
 from tests.jobs.containers import columns, config, run_preprocess
 
@@ -31,9 +31,9 @@ BOUND = st.one_of(WHOLE, st.sampled_from([1 << 63, 10**30, 0.5, -2.5, 1e300, flo
 def failing(rule: dict[str, Any], cells: list[str]) -> list[str]:
     """The cells of one whole-number column that fail the rule."""
     parsed = parse_config(config(N, rules=[{"column": "n", **rule}]))
-    table, wrong = typed_table(parsed.input, ["n"], [[cell] for cell in cells])
+    table, wrong = build_table(parsed.input_config, ["n"], [[cell] for cell in cells])
     assert not wrong
-    check, _ = compile_rule(parsed.rules[0], parsed.input)
+    check, _ = compile_rule(parsed.rules[0], parsed.input_config)
     return [cell for cell, fails in zip(cells, check(table).tolist(), strict=True) if fails]
 
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from include.jobs import blocks
 from include.jobs.errors import JoinError
-from include.jobs.join import JoinSpec, ShardFiles, join_group
+from include.jobs.join import JoinSpec, ShardFiles, join_shards
 
 COLUMNS = {"id": "string", "age": "integer", "balance": "float"}
-OUTPUTS = ["csv", "jsonl", "parquet"]
+OUTPUTS = ["csv", "jsonlines", "parquet"]
 
 
 @pytest.fixture(params=["with Arrow", "without Arrow"])
@@ -44,14 +44,14 @@ def joined(
         **spec,
     }
     path = folder / f"out.{output}"
-    join_group(
+    join_shards(
         [ShardFiles("s", folder / "s.records", folder / "s.out", tuple(kinds))],
         path,
         JoinSpec.from_dict(document),
     )
     if output == "parquet":
         return [list(row.values()) for row in pq.read_table(path).to_pylist()]
-    if output == "jsonl":
+    if output == "jsonlines":
         return [list(json.loads(line).values()) for line in path.read_text("utf-8").split("\n")[:-1]]
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.reader(file, delimiter=spec.get("delimiter", ",")))[1:]
@@ -80,7 +80,9 @@ def test_a_record_of_another_shape_is_named_and_nothing_joined(
     """Beside its prediction in the wrong columns it would look like any other row."""
     with pytest.raises(JoinError) as raised:
         joined(tmp_path, b"c1,42,0.5\n" + line + b"\nc4,7,1.5\n", output)
-    assert str(pickle.loads(pickle.dumps(raised.value))).startswith(f"shard s, record 2: {found}. Nothing of")
+    assert str(pickle.loads(pickle.dumps(raised.value))).startswith(
+        f"shard s, record 2: {found}. This part was not"
+    )
     assert not list(tmp_path.glob("out*"))
 
 
@@ -106,7 +108,7 @@ def test_what_begins_an_object_and_is_no_record_is_not_joined(
 @pytest.mark.parametrize(
     ("line", "found"),
     [
-        (b"[1]", "is no JSON object"),
+        (b"[1]", "is not a JSON object"),
         (b'{"id": "b", "age": 1', "is not JSON"),
         (b'{"id": "b", "age": 1.5}', "age is '1.5', allowed is a whole number"),
         (b'{"id": "b", "balance": NaN}', "is not JSON: it holds NaN, which JSON does not have"),
@@ -170,7 +172,7 @@ def test_records_that_preprocessing_wrote_are_not_read_again(
 ) -> None:
     """They were, and the join of large runs has no time for it."""
     monkeypatch.setattr("include.jobs.join.check_records", lambda _: pytest.fail("it read them"))
-    assert joined(tmp_path, b"c1,42,0.5\n", "csv", checked=True) == [["c1", "42", "0.5", "0.5"]]
+    assert joined(tmp_path, b"c1,42,0.5\n", "csv", is_preprocessed=True) == [["c1", "42", "0.5", "0.5"]]
 
 
 @settings(max_examples=200, deadline=None)
@@ -212,7 +214,7 @@ def test_a_quote_that_is_out_of_place_is_named(tmp_path: Path, output: str, cell
     """Arrow, the csv module and whoever reads what is published make different cells of it."""
     kinds = {"id": "string", "note": "string"}
     with pytest.raises(
-        JoinError, match="shard s, record 2 is not CSV: it has text behind the quote that closes"
+        JoinError, match="shard s, record 2 is not CSV: it has text after the quote that closes"
     ):
         joined(tmp_path, f"a,x\nb,{cell}\nc,y\n".encode(), output, kinds)
     content = b'a,5" pipe\nb,"24 ""x"""\n'

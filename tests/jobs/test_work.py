@@ -30,7 +30,7 @@ def run(folder: Path, objects: dict[str, bytes] = OBJECTS, **changes: Any) -> tu
     rules = [{"name": "once", "rule": "duplicates"}]
     return preprocess(
         container, parse_config(config(AB, rules=rules, shard_bytes=2_000, **changes))
-    ), container.output
+    ), container.output_dir
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_two_processes_leave_what_one_leaves(
     """Records in the order of the objects, the same counts, profile and rejects; duplicates over both."""
     shared = config(
         AB,
-        impute=[{"column": "x", "with": "constant", "value": "0"}],
+        impute=[{"column": "x", "strategy": "constant", "value": "0"}],
         sensitive=[{"column": "x", "edges": [2]}],
     )
     extra = {key: shared[key] for key in ("impute", "sensitive")}
@@ -85,6 +85,8 @@ def test_what_ends_one_process_ends_the_job_with_its_message(tmp_path: Path, two
 def test_neighbours_are_shared_out_by_bytes(sizes: list[int], cores: int, expected: list[int]) -> None:
     """In MB; one for each core at most, and none for less than a process is worth."""
     objects = [InputObject(Path(), str(number), size) for number, size in enumerate(sizes)]
-    found = work.runs(objects, {str(number): size << 20 for number, size in enumerate(sizes)}, cores)
+    found = work.partition_objects(
+        objects, {str(number): size << 20 for number, size in enumerate(sizes)}, cores
+    )
     assert [len(run) for run in found] == expected
     assert [one for run in found for one in run] == objects

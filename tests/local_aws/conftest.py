@@ -11,7 +11,7 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.local_aws.servers import REGION, Server, running
+from tests.local_aws.servers import REGION, Server, run_server
 
 LOCAL_ROLE = "arn:aws:iam::123456789012:role/service-role/batch-inference"
 
@@ -96,7 +96,7 @@ def aws(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         "processing_instances_quota": 1000,
         "default_instance_quota": 1000,
     }
-    with running(tmp_path_factory.mktemp("aws") / "data", settings) as server:
+    with run_server(tmp_path_factory.mktemp("aws") / "data", settings) as server:
         yield Aws(server, LOCAL_ROLE, None)
 
 
@@ -148,6 +148,6 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     with contextlib.ExitStack() as stack:
 
         def start(settings: dict[str, Any] | None = None, data_dir: str = "data", **environ: str) -> Server:
-            return stack.enter_context(running(tmp_path / data_dir, settings, **environ))
+            return stack.enter_context(run_server(tmp_path / data_dir, settings, **environ))
 
         yield start

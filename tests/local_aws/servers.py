@@ -60,7 +60,7 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(
+def run_server(
     data_dir: Path, settings: dict[str, Any] | None = None, *, port: int = 0, **environ: str
 ) -> Iterator[Server]:
     """A server with these settings (names as in --set), stopped at the end unless it ended before."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from include.local_aws.json_path import PathSyntaxError, SeveralRanges, parse_path
 from include.local_aws.runner.transform.json_path import FilterError, JsonPath
-from include.scoring.filters import filter_problems
+from include.scoring.filters import find_filter_problems
 
 # The examples of AWS's guide, "Associate Prediction Results with Input Records", with what they select.
 RECORD = {
@@ -139,7 +139,7 @@ def in_range(array: list[Any], begin: int | None, end: int | None, *, inclusive:
 def test_what_the_guide_lists_is_selected(path: str, value: Any, expected: Any) -> None:
     """The guide's ranges include their end."""
     assert JsonPath(path, inclusive_end=True).apply(value) == expected
-    assert list(filter_problems(path)) == []
+    assert list(find_filter_problems(path)) == []
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
@@ -178,7 +178,7 @@ def test_the_projects_check_accepts_what_the_embedded_aws_accepts(
         accepted = False
     else:
         accepted = not any(isinstance(step, SeveralRanges) for step in parsed)
-    assert (list(filter_problems(text)) == []) == (accepted and len(text) <= 63), text
+    assert (list(find_filter_problems(text)) == []) == (accepted and len(text) <= 63), text
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,14 @@ import pytest
 
 from include.orchestration.storage import Storage
 from tests.moto_server import running_moto
-from tools.laptop import aws_connection
+from tools.laptop import build_aws_connection
 
 
 @pytest.fixture(scope="module")
 def storage() -> Iterator[Storage]:
     """A `Storage` on moto's S3, with an empty bucket `bucket`; reached through an Airflow connection as on AWS."""
     with running_moto() as url, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AIRFLOW_CONN_AWS_TEST", aws_connection(url))
+        patch.setenv("AIRFLOW_CONN_AWS_TEST", build_aws_connection(url))
         made = Storage("aws_test")
         made.client.create_bucket(Bucket="bucket")
         yield made

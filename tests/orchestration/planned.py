@@ -7,7 +7,7 @@ from typing import Any
 from include.orchestration.storage import Storage
 from include.scoring.config import Pipeline
 from include.scoring.naming import RunPaths
-from include.scoring.plan import CONFIG
+from include.scoring.plan import PIPELINE_KEY
 
 
 def write_plan(
@@ -15,4 +15,6 @@ def write_plan(
 ) -> None:
     """Freeze a pipeline, given as such or as the content of its file."""
     config = pipeline if isinstance(pipeline, Pipeline) else Pipeline.model_validate(pipeline)
-    storage.write_json(RunPaths(run_prefix).plan, {"nonce": nonce, CONFIG: config.stated(), **plan})
+    storage.write_json(
+        RunPaths(run_prefix).plan, {"nonce": nonce, PIPELINE_KEY: config.to_file_content(), **plan}
+    )

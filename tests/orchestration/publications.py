@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from include.orchestration.output_cleanup import clean_outputs
+from include.orchestration.output_cleanup import delete_obsolete_parts
 from include.orchestration.publishing import Publication
 from include.orchestration.storage import Storage
 from tests.scoring.builders import pipeline
@@ -19,23 +19,24 @@ def publication(storage: Storage, run_id: str = RUN, try_number: int = 1) -> Pub
     """A try of a run to publish."""
     return Publication(
         storage=storage, output=OUT, pipeline="churn", run_id=run_id, nonce="0123456789abcdef", dag_run_id=run_id,
-        attempt=str(try_number), journal=JOURNAL, delimiter=",",
+        attempt=str(try_number), journal_prefix=JOURNAL, delimiter=",",
     )  # fmt: skip
 
 
-def joined(*numbers: int) -> list[dict[str, Any]]:
+def build_joined_parts(*numbers: int) -> list[dict[str, Any]]:
     """Parts as the join hands them on."""
     return [{"uri": f"s3://bucket/joined/part-{number}.parquet"} for number in numbers]
 
 
-def manifest_of(run: Publication, *numbers: int, rows: int = 1) -> dict[str, Any]:
+def copy_parts_and_build_manifest(run: Publication, *numbers: int, rows: int = 1) -> dict[str, Any]:
     """Copies parts of a try, and gives the manifest that names them."""
-    uris = [run.target(part["uri"]) for part in joined(*numbers)]
+    uris = [run.build_part_uri(part["uri"]) for part in build_joined_parts(*numbers)]
     for uri in uris:
         run.storage.write(uri, "x" * rows)
     return {
         "version": 1, "pipeline": run.pipeline, "run_id": run.run_id, "nonce": run.nonce,
-        "files": [{"uri": uri, "rows": rows, "sha256": str(rows)} for uri in uris], "replaces": run.replaces(),
+        "files": [{"uri": uri, "rows": rows, "sha256": str(rows)} for uri in uris],
+        "replaces": run.list_replaced_parts(),
     }  # fmt: skip
 
 
@@ -43,8 +44,8 @@ def publish(
     run: Publication, *numbers: int, rows: int = 1, meanwhile: Callable[[], Any] = lambda: None
 ) -> dict[str, Any]:
     """All of a try; the manifest that stands. What is done `meanwhile` is done right before it commits."""
-    with run.uncommitted(joined(*numbers)):
-        manifest = manifest_of(run, *numbers, rows=rows)
+    with run.begin_attempt(build_joined_parts(*numbers)):
+        manifest = copy_parts_and_build_manifest(run, *numbers, rows=rows)
         meanwhile()
         manifest = run.commit(manifest)
     run.mark_success()
@@ -56,22 +57,22 @@ def clean(
 ) -> list[str]:
     """What goes so many minutes later, by a grace time of ten; names of parts."""
     changes = {"work": "s3://bucket/work", "output.grace_minutes": 10}
-    removed = clean_outputs(
+    removed = delete_obsolete_parts(
         storage,
         pipeline(changes),
         is_active=lambda dag_id, run_id: dag_id == "churn" and run_id in active,
         now=time.time() + minutes * 60,
-        published_in=published_in,
+        publishing_run_id=published_in,
     )
     return [uri.removeprefix(OUT) for uri in removed]
 
 
-def names(storage: Storage) -> set[str]:
+def list_output_names(storage: Storage) -> set[str]:
     """What a listing of the output shows."""
-    return {uri.removeprefix(OUT) for uri in storage.uris(OUT)}
+    return {uri.removeprefix(OUT) for uri in storage.list_uris(OUT)}
 
 
-def part(number: int, run_id: str = RUN, try_number: int = 1) -> str:
+def get_part_name(number: int, run_id: str = RUN, try_number: int = 1) -> str:
     """Name of a published part."""
     return f"part-{number}-{run_id}-012345-{try_number}.parquet"
 
@@ -81,7 +82,7 @@ MUTATIONS = ("put_object", "delete_objects", "copy", "upload_file", "upload_file
 Call = Callable[[], Any]
 
 
-class Interposed:
+class InterposedClient:
     """A client of S3 whose changes go through `around(name, arguments, call)`, which may do what it likes besides."""
 
     def __init__(self, client: Any, around: Callable[[str, Mapping[str, Any], Call], Any]) -> None:
@@ -107,14 +108,14 @@ def interpose(
         finally:
             storage.client = interposed
 
-    storage.client = interposed = Interposed(client, alone)
+    storage.client = interposed = InterposedClient(client, alone)
     try:
         body()
     finally:
         storage.client = client
 
 
-def stop_before(number: int, storage: Storage, body: Call, meanwhile: Call) -> bool:
+def run_until_change(number: int, storage: Storage, body: Call, meanwhile: Call) -> bool:
     """Do `body` as a process that is stopped before its `number`-th change until `meanwhile` is done; whether it has
     so many."""
     count = 0

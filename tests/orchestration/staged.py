@@ -20,13 +20,13 @@ from include.jobs.container import Container
 from include.jobs.preprocess import preprocess
 from include.orchestration import names, pipelines, scored
 from include.orchestration import storage as storage_module
-from include.orchestration.gate import SkipRest
+from include.orchestration.gate import SkipDownstream
 from include.orchestration.storage import Storage
 from include.orchestration.tasks import checks, join, plan, publish, report, shards
-from include.scoring.naming import RunPaths, job_base_name
-from include.scoring.params import param_specs
-from include.scoring.requests import manifest_uris
-from sagemaker_jobs.output_listing import keep_output_listing
+from include.scoring.naming import RunPaths, build_job_base_name
+from include.scoring.params import build_param_specs
+from include.scoring.requests import list_manifest_uris
+from sagemaker_jobs.output_listing import write_output_listing
 
 ROLE = "arn:aws:iam::123456789012:role/scoring"
 Model = Callable[[list[str]], Any]
@@ -56,7 +56,7 @@ def document(name: str = "churn", **changes: Any) -> dict[str, Any]:
     }
 
 
-class FakeInstance:
+class FakeTaskInstance:
     """A task instance as the bodies use it, with the XComs of its run."""
 
     def __init__(self, run: Run, task_id: str, try_number: int = 1) -> None:
@@ -92,14 +92,14 @@ class OutletEvents:
     """Collects what would become Asset events."""
 
     def __init__(self) -> None:
-        self.told: list[dict[str, Any]] = []
+        self.events: list[dict[str, Any]] = []
 
     def __getitem__(self, _: Any) -> OutletEvents:
         return self
 
     def add(self, _: Any, extra: dict[str, Any]) -> None:
         """One event."""
-        self.told.append(extra)
+        self.events.append(extra)
 
 
 @dataclass
@@ -134,7 +134,7 @@ class Run:
     pipelines: Pipelines
     pipeline: str
     run_id: str
-    moment: datetime
+    data_time: datetime
     model: Model
     conf: dict[str, Any]
     xcoms: dict[tuple[str, str], Any] = field(default_factory=dict)
@@ -143,67 +143,67 @@ class Run:
 
     def task(self, task_id: str, body: Callable[..., Any], *, try_number: int = 1, **more: Any) -> Any:
         """Run a task's body as Airflow does and keep what it returns."""
-        config = pipelines.named(self.pipeline)
+        config = pipelines.load_pipeline_by_name(self.pipeline)
         found = body(
             self.pipeline,
-            ti=FakeInstance(self, task_id, try_number),
+            ti=FakeTaskInstance(self, task_id, try_number),
             dag_run=SimpleNamespace(
-                run_id=self.run_id, conf=self.conf, data_interval_start=self.moment, logical_date=self.moment,
-                run_after=self.moment,
+                run_id=self.run_id, conf=self.conf, data_interval_start=self.data_time, logical_date=self.data_time,
+                run_after=self.data_time,
             ),
-            params={name: self.conf.get(name, spec.default) for name, spec in param_specs(config).items()},
+            params={name: self.conf.get(name, spec.default) for name, spec in build_param_specs(config).items()},
             outlet_events=self.pipelines.events,
             **more,
         )  # fmt: skip
-        if isinstance(found, SkipRest):
+        if isinstance(found, SkipDownstream):
             self.skipped, found = found.until or "the end", found.value
         self.xcoms[task_id, "return_value"] = found
         return found
 
-    def go(self, *, with_report: bool = True) -> dict[str, Any]:
+    def run_all_tasks(self, *, with_report: bool = True) -> dict[str, Any]:
         """All tasks in their order; what the last one returns, or nothing when the run ends early."""
-        self.task(names.PLAN, plan.plan)
+        self.task(names.PLAN, plan.plan_run)
         if not self.skipped:
             self.prepare()
-            self.task(names.SHARDS, shards.shards)
+            self.task(names.COLLECT_SHARDS, shards.collect_shards)
             self.transform()
             joined = [
-                self.task(names.JOIN, join.join, group=group)
-                for group in self.xcoms[names.SHARDS, "return_value"]
+                self.task(names.JOIN, join.join_shard_group, group=group)
+                for group in self.xcoms[names.COLLECT_SHARDS, "return_value"]
             ]
         elif self.skipped == names.CHECKS:
             joined = []
         else:
             return {}
-        self.task(names.CHECKS, checks.checks, joined=joined)
+        self.task(names.CHECKS, checks.run_checks, joined=joined)
         done: dict[str, Any] = self.task(names.PUBLISH, publish.publish)
-        return self.task(names.REPORT, report.report) if with_report else done
+        return self.task(names.REPORT, report.write_report) if with_report else done
 
     def prepare(self) -> None:
         """What the processing job does: its own code, on one host."""
         storage, paths = self.pipelines.storage, self.paths
         base = self.pipelines.folder / "jobs" / self.job("preprocess")
         config = parse_config(storage.read_json(paths.preprocess_config))
-        for uri in manifest_uris(storage.read_json(paths.input_manifest)):
+        for uri in list_manifest_uris(storage.read_json(paths.input_manifest)):
             storage.download(uri, base / "processing" / "input" / "data" / uri.rsplit("/", 1)[1])
         container = Container(base, "algo-1", ("algo-1",))
         preprocess(container, config)
-        files = [path for path in container.output.rglob("*") if path.is_file()]
-        storage.upload_tree(files, container.output, paths.job(self.job("preprocess")).root)
-        self.xcoms[names.PREPROCESSED, "return_value"] = self.finished(
-            "preprocess", paths.job(self.job("preprocess")).root
+        files = [path for path in container.output_dir.rglob("*") if path.is_file()]
+        storage.upload_tree(files, container.output_dir, paths.build_job_paths(self.job("preprocess")).root)
+        self.xcoms[names.AWAIT_PREPROCESS, "return_value"] = self.build_job_result(
+            "preprocess", paths.build_job_paths(self.job("preprocess")).root
         )
 
     def transform(self) -> None:
         """What the transform job does: one answer a line of features."""
-        storage, wrote = self.pipelines.storage, self.paths.job(self.job("preprocess"))
-        target = self.paths.job(self.job("transform")).predictions
-        for uri in storage.uris(wrote.features):
+        storage, wrote = self.pipelines.storage, self.paths.build_job_paths(self.job("preprocess"))
+        target = self.paths.build_job_paths(self.job("transform")).predictions
+        for uri in storage.list_uris(wrote.features):
             lines = storage.read(uri).decode().splitlines()
             answers = "".join(json.dumps({"score": self.model(line.split(","))}) + "\n" for line in lines)
             storage.write(f"{target}{uri.rsplit('/', 1)[1]}.out", answers)
-        self.xcoms[names.TRANSFORMED, "return_value"] = {
-            **self.finished("transform", target),
+        self.xcoms[names.AWAIT_TRANSFORM, "return_value"] = {
+            **self.build_job_result("transform", target),
             "model_name": "model",
         }
         source = {"S3DataType": "S3Prefix", "S3Uri": wrote.features}
@@ -212,19 +212,19 @@ class Run:
             "request": {"TransformInput": {"DataSource": {"S3DataSource": source}}},
         }
 
-    def finished(self, stage: str, output: str) -> dict[str, Any]:
+    def build_job_result(self, stage: str, output: str) -> dict[str, Any]:
         """The finished job of a stage, as the task that waited for it hands it on."""
         return {
             "kind": "Processing" if stage == "preprocess" else "Transform", "job_name": self.job(stage),
             "instance_type": "ml.m5.xlarge", "instance_count": 1, "created_at": 0.0, "started_at": 10.0,
             "ended_at": 70.0, "attempt": 1, "output_uris": [output],
-            "listing": keep_output_listing(self.pipelines.storage.client, [output]),
+            "listing": write_output_listing(self.pipelines.storage.client, [output]),
         }  # fmt: skip
 
     def job(self, stage: str) -> str:
         """Name of the job of a stage."""
         nonce = self.xcoms[names.PLAN, "return_value"]["nonce"]
-        return job_base_name(pipeline=self.pipeline, step=stage, nonce=nonce, task_id=stage) + "-1"
+        return build_job_base_name(pipeline=self.pipeline, step=stage, nonce=nonce, task_id=stage) + "-1"
 
     @property
     def paths(self) -> RunPaths:
@@ -248,16 +248,18 @@ def published(storage: Storage, output: str) -> tuple[pandas.DataFrame, dict[str
 @pytest.fixture
 def deployed(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pipelines:
     """An empty bucket but for the model, and no pipeline yet."""
-    storage.delete(storage.uris("s3://bucket/"))
+    storage.delete(storage.list_uris("s3://bucket/"))
     storage.write("s3://bucket/model/a.tar.gz", "model")
-    monkeypatch.setattr(pipelines, "FOLDER", tmp_path)
-    monkeypatch.setattr(plan, "quotas_of", lambda *_: {})
+    monkeypatch.setattr(pipelines, "PIPELINES_FOLDER", tmp_path)
+    monkeypatch.setattr(plan, "read_quotas", lambda *_: {})
     # The jobs run in place, and pages have tests of their own.
     monkeypatch.setattr(plan, "upload_code", lambda *_: None)
     monkeypatch.setattr(report, "render_html", lambda _: "")
     # A client takes longer to make than a run takes to stage, so all tasks have one.
     monkeypatch.setattr(storage_module, "S3Hook", lambda **_: SimpleNamespace(conn=storage.client))
-    monkeypatch.setattr(scored, "work_of", lambda *_: {"busy_seconds": None, "instances": None})
+    monkeypatch.setattr(
+        scored, "read_instance_activity", lambda *_: {"busy_seconds": None, "instances": None}
+    )
     # A request log of all that moto answers is no help, and is kept for each test.
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     return Pipelines(storage, tmp_path)

@@ -13,12 +13,12 @@ import yaml
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.orchestration import approval, chain, pipelines
-from include.orchestration.approval import BudgetApproval
+from include.orchestration.approval import BudgetApprovalOperator
 from tests.scoring.test_goals import GB, plan
-from tools.run_dag import without_retries
+from tools.run_dag import disable_retries
 
 TI_ID = UUID("01a20ea4-c7ee-7684-9381-cdb974b20853")
-OVER = plan([GB] * 8, {"goals.on_over_budget": "approve"}, budget=0.1, can_ask=True).for_xcom()
+OVER = plan([GB] * 8, {"goals.on_over_budget": "approve"}, budget=0.1, can_ask=True).to_xcom()
 
 
 class ParkedError(Exception):
@@ -47,11 +47,11 @@ class KeptQuestions:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[BudgetApproval]:
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[BudgetApprovalOperator]:
     """The operators that went on to ask."""
-    found: list[BudgetApproval] = []
+    found: list[BudgetApprovalOperator] = []
 
-    def ask(self: BudgetApproval, _: Any) -> None:
+    def ask(self: BudgetApprovalOperator, _: Any) -> None:
         found.append(self)
         raise ParkedError
 
@@ -62,33 +62,35 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[BudgetApproval]:
     return found
 
 
-def operator(**kwargs: Any) -> BudgetApproval:
+def operator(**kwargs: Any) -> BudgetApprovalOperator:
     """The task of the chain."""
-    return BudgetApproval(task_id="approval", pipeline="churn", **kwargs)
+    return BudgetApprovalOperator(task_id="await_approval", pipeline="churn", **kwargs)
 
 
-def test_a_run_within_its_budget_asks_nobody(asked: list[BudgetApproval]) -> None:
-    assert operator().execute(context({"approval": None, "approve_by": None})) is None
+def test_a_run_within_its_budget_asks_nobody(asked: list[BudgetApprovalOperator]) -> None:
+    assert operator().execute(context({"approval_reason": None, "approve_by": None})) is None
     assert asked == []
 
 
 def test_above_it_a_person_is_asked_with_the_plan_and_for_no_longer_than_it_allows(
-    asked: list[BudgetApproval],
+    asked: list[BudgetApprovalOperator],
 ) -> None:
     with pytest.raises(ParkedError):
         operator().execute(context())
     [task] = asked
-    assert OVER["approval"] in str(task.body)
+    assert OVER["approval_reason"] in str(task.body)
     assert task.response_timeout is not None
     assert timedelta(minutes=59) < task.response_timeout <= timedelta(hours=1)
 
 
-def test_nobody_approves_a_plan_by_the_question_about_an_earlier_one(asked: list[BudgetApproval]) -> None:
+def test_nobody_approves_a_plan_by_the_question_about_an_earlier_one(
+    asked: list[BudgetApprovalOperator],
+) -> None:
     """A run that is cleared asks again, but Airflow shows the first question for ever; right for the same plan only."""
     for until in ("2126-01-31T08:00:00Z", "2126-01-31T09:30:00Z"):
         with pytest.raises(ParkedError):
             operator().execute(context({"approve_by": until}))
-    costlier = {"approval": "the budget is $1, and it costs $80", "approve_by": "2126-01-31T08:00:00Z"}
+    costlier = {"approval_reason": "the budget is $1, and it costs $80", "approve_by": "2126-01-31T08:00:00Z"}
     with pytest.raises(
         AirflowFailException, match=r"it costs \$80, but this run has asked before.*start a new run"
     ):
@@ -96,7 +98,7 @@ def test_nobody_approves_a_plan_by_the_question_about_an_earlier_one(asked: list
     assert len(asked) == 2
 
 
-def test_a_question_whose_time_is_over_is_not_asked(asked: list[BudgetApproval]) -> None:
+def test_a_question_whose_time_is_over_is_not_asked(asked: list[BudgetApprovalOperator]) -> None:
     """A task that was cleared in the morning must not start last night's run."""
     with pytest.raises(AirflowFailException, match=r"nobody approved by 2026.*nothing was spent"):
         operator().execute(context({"approve_by": "2026-01-31T08:00:00Z"}))
@@ -122,17 +124,17 @@ def test_no_answer_and_a_rejection_fail_the_run_for_good_and_say_so() -> None:
 
 @pytest.mark.usefixtures("airflow_db")
 def test_only_pipelines_that_say_so_have_the_task_and_make_run_takes_it_for_refused(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, asked: list[BudgetApproval]
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, asked: list[BudgetApprovalOperator]
 ) -> None:
-    document = yaml.safe_load((pipelines.FOLDER / "abalone.yaml").read_text())
+    document = yaml.safe_load((pipelines.PIPELINES_FOLDER / "abalone.yaml").read_text())
     document["goals"] |= {"budget": 1, "on_over_budget": "approve"}
     (tmp_path / "abalone.yaml").write_text(yaml.safe_dump(document))
-    assert "approval" not in chain.scoring_dag("abalone").task_ids
-    monkeypatch.setattr(pipelines, "FOLDER", tmp_path)
-    dag = chain.scoring_dag("abalone")
-    assert dag.get_task("approval").upstream_task_ids == {"plan"}
-    assert dag.get_task("preprocess").upstream_task_ids == {"approval"}
-    task: Any = without_retries(dag).get_task("approval")
+    assert "await_approval" not in chain.build_scoring_dag("abalone").task_ids
+    monkeypatch.setattr(pipelines, "PIPELINES_FOLDER", tmp_path)
+    dag = chain.build_scoring_dag("abalone")
+    assert dag.get_task("await_approval").upstream_task_ids == {"plan"}
+    assert dag.get_task("preprocess").upstream_task_ids == {"await_approval"}
+    task: Any = disable_retries(dag).get_task("await_approval")
     with pytest.raises(AirflowFailException, match=r"refused: the budget is .* nobody can be asked here"):
         task.execute(context())
     assert asked == []

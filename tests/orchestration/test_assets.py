@@ -6,7 +6,12 @@ import pytest
 from airflow.sdk import Asset
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
-from include.orchestration.assets import asset_of, schedule, scored, tell_of
+from include.orchestration.assets import (
+    build_output_asset,
+    build_schedule,
+    build_scored_alias,
+    emit_asset_event,
+)
 from tests.scoring.builders import pipeline
 
 
@@ -20,7 +25,7 @@ from tests.scoring.builders import pipeline
     ],
 )
 def test_the_asset_is_the_output_up_to_its_first_placeholder(output: str, asset: str) -> None:
-    assert asset_of(output).uri == Asset(asset).uri
+    assert build_output_asset(output).uri == Asset(asset).uri
 
 
 @pytest.mark.parametrize(
@@ -29,13 +34,13 @@ def test_the_asset_is_the_output_up_to_its_first_placeholder(output: str, asset:
 def test_an_event_is_of_the_place_that_was_published_to(asked: str | None, asset: str) -> None:
     """A trial elsewhere does not start what waits for the nightly data."""
     events = OutletEventAccessors()
-    tell_of(pipeline(), events, asked_output=asked, facts={"records": {"scored": 3}})
-    (event,) = events[scored(pipeline())].asset_alias_events
+    emit_asset_event(pipeline(), events, requested_output=asked, extra={"records": {"scored": 3}})
+    (event,) = events[build_scored_alias(pipeline())].asset_alias_events
     assert event.dest_asset_key.uri == Asset(asset).uri
     assert event.extra == {"records": {"scored": 3}}
 
 
 def test_a_pipeline_is_scheduled_by_time_by_assets_or_by_nobody() -> None:
-    assert schedule(pipeline({"schedule": "@daily"})) == "@daily"
-    assert schedule(pipeline({"schedule_on": ["s3://data/raw/"]})) == [Asset("s3://data/raw/")]
-    assert schedule(pipeline()) is None
+    assert build_schedule(pipeline({"schedule": "@daily"})) == "@daily"
+    assert build_schedule(pipeline({"schedule_on": ["s3://data/raw/"]})) == [Asset("s3://data/raw/")]
+    assert build_schedule(pipeline()) is None

@@ -11,18 +11,18 @@ import yaml
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.orchestration import canary, chain, pipelines
-from include.orchestration.canary import CanaryJobOperator, set_aside
+from include.orchestration.canary import CanaryJobOperator, move_canary_shard
 from include.orchestration.run_context import RunContext
-from include.orchestration.shard_sources import shard_sources
+from include.orchestration.shard_sources import read_shard_sources
 from include.orchestration.storage import Storage
-from include.scoring.naming import JobPaths, name_token
+from include.scoring.naming import JobPaths, build_name_token
 from include.scoring.shards import Shard
-from sagemaker_jobs.output_listing import keep_output_listing
+from sagemaker_jobs.output_listing import write_output_listing
 from tests.orchestration.planned import write_plan
 from tests.scoring.builders import pipeline
 
 NONCE = "0123456789abcdef"
-TOKEN = name_token(NONCE)
+TOKEN = build_name_token(NONCE)
 WHERE = JobPaths(f"s3://bucket/run/p-{TOKEN}-1/")
 PLAN = {"run_prefix": "s3://bucket/run/", "nonce": NONCE, "aws_conn_id": "aws_test", "region": None}
 
@@ -46,10 +46,10 @@ def test_one_shard_is_taken_out_of_what_the_transform_reads_once(storage: Storag
     for shard in shards(3):
         storage.write(f"{WHERE.root}{shard.features_key}", shard.name)
     for _ in range(2):
-        assert set_aside(storage, WHERE, shards(3)) == {"shard": "s-0", "records": 10}
-        assert storage.uris(WHERE.features) == [f"{WHERE.features}s-{each}.csv" for each in (1, 2)]
+        assert move_canary_shard(storage, WHERE, shards(3)) == {"shard": "s-0", "records": 10}
+        assert storage.list_uris(WHERE.features) == [f"{WHERE.features}s-{each}.csv" for each in (1, 2)]
         assert storage.read(f"{WHERE.canary}s-0.csv") == b"s-0"
-    assert set_aside(storage, WHERE, shards(1)) is None
+    assert move_canary_shard(storage, WHERE, shards(1)) is None
 
 
 def test_the_join_finds_each_shards_answers_where_they_were_written(storage: Storage) -> None:
@@ -63,35 +63,39 @@ def test_the_join_finds_each_shards_answers_where_they_were_written(storage: Sto
     source = {"TransformInput": {"DataSource": {"S3DataSource": {"S3Uri": WHERE.features}}}}
 
     def ended(output: str) -> dict[str, Any]:
-        listing = keep_output_listing(storage.client, [output])
+        listing = write_output_listing(storage.client, [output])
         return {"job_name": f"j-{TOKEN}-1", "output_uris": [output], "listing": listing}
 
     known: dict[Any, Any] = {
-        ("shards", "facts"): {
+        ("collect_shards", "shard_stats"): {
             "preprocess_job": f"p-{TOKEN}-1",
             "canary": {"shard": "s-0", "records": 10},
             "nonce": NONCE,
         },
         ("plan", None): PLAN,
         ("transform", "spec"): {"request": source, "base_name": f"t-{TOKEN}"},
-        ("preprocessed", None): ended(WHERE.root),
-        ("transformed", None): {**ended("s3://bucket/run/t/predictions/"), "settled": None},
-        ("canaried", None): ended("s3://bucket/run/c/predictions/"),
+        ("await_preprocess", None): ended(WHERE.root),
+        ("await_transform", None): {**ended("s3://bucket/run/t/predictions/"), "resolution": None},
+        ("await_canary", None): ended("s3://bucket/run/c/predictions/"),
     }
     ti = SimpleNamespace(xcom_pull=lambda task, key=None: known.get((task, key)))
     write_plan(storage, PLAN["run_prefix"], pipeline(), nonce=NONCE)
     run = RunContext.load(ti)
-    assert [each.predictions.uri for each in shard_sources(run)] == [
+    assert [each.predictions.uri for each in read_shard_sources(run)] == [
         "s3://bucket/run/c/predictions/s-0.csv.out",
         "s3://bucket/run/t/predictions/s-1.csv.out",
         "s3://bucket/run/t/predictions/s-2.csv.out",
     ]
-    # After a clear, with the model measured, nothing is sent ahead, and `canaried` is skipped with its old result.
+    # After a clear, with the model measured, nothing is sent ahead, and `await_canary` is skipped with its old result.
     for each in range(3):
         storage.write(f"s3://bucket/run/again/predictions/s-{each}.csv.out", str(each))
-    known["transformed", None] = {**ended("s3://bucket/run/again/predictions/"), "settled": None}
-    known["shards", "facts"] = {"preprocess_job": f"p-{TOKEN}-1", "canary": None, "nonce": NONCE}
-    assert {each.predictions.uri.rsplit("/", 1)[0] for each in shard_sources(run)} == {
+    known["await_transform", None] = {**ended("s3://bucket/run/again/predictions/"), "resolution": None}
+    known["collect_shards", "shard_stats"] = {
+        "preprocess_job": f"p-{TOKEN}-1",
+        "canary": None,
+        "nonce": NONCE,
+    }
+    assert {each.predictions.uri.rsplit("/", 1)[0] for each in read_shard_sources(run)} == {
         "s3://bucket/run/again/predictions"
     }
 
@@ -101,26 +105,26 @@ def test_only_pipelines_that_ask_have_the_tasks_and_a_measured_model_skips_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, storage: Storage
 ) -> None:
     """Then the number of instances is the one that was planned."""
-    document = yaml.safe_load((pipelines.FOLDER / "abalone.yaml").read_text())
+    document = yaml.safe_load((pipelines.PIPELINES_FOLDER / "abalone.yaml").read_text())
     document["goals"]["calibrate"] = "canary"
-    document["transform"]["on_poison"] = "fail"
+    document["transform"]["on_bad_records"] = "fail"
     (tmp_path / "abalone.yaml").write_text(yaml.safe_dump(document))
-    assert "canary" not in chain.scoring_dag("abalone").task_ids
-    monkeypatch.setattr(pipelines, "FOLDER", tmp_path)
-    dag = chain.scoring_dag("abalone")
+    assert "transform_canary" not in chain.build_scoring_dag("abalone").task_ids
+    monkeypatch.setattr(pipelines, "PIPELINES_FOLDER", tmp_path)
+    dag = chain.build_scoring_dag("abalone")
     assert dag.get_task("transform").upstream_task_ids == {"calibrate"}
-    assert dag.get_task("calibrate").upstream_task_ids == {"canaried"}
+    assert dag.get_task("calibrate").upstream_task_ids == {"await_canary"}
     config = dag.get_task("transform").config["Transform"]
     assert "calibrate" in config["TransformResources"]["InstanceCount"]
 
     write_plan(storage, PLAN["run_prefix"], document, nonce=NONCE)
     facts = {"canary": None, "transform_instance_count": 3, "nonce": NONCE}
     known: dict[Any, Any] = {
-        ("shards", "facts"): facts,
+        ("collect_shards", "shard_stats"): facts,
         ("plan", None): {**PLAN, "transform": {"instance_types": ["ml.m5.xlarge", "ml.m5.large"]}},
     }
     ti = SimpleNamespace(xcom_pull=lambda task, key=None: known.get((task, key)))
-    operator: Any = dag.get_task("canary")
+    operator: Any = dag.get_task("transform_canary")
     assert isinstance(operator, CanaryJobOperator)
     with pytest.raises(AirflowSkipException, match="nothing to calibrate"):
         operator.execute({"ti": ti})

@@ -8,15 +8,15 @@ import boto3
 import pytest
 from pydantic import ValidationError
 
-from include.scoring.catalog import layout, partition_values
-from include.scoring.policies import policies
+from include.scoring.catalog import parse_partition_values, parse_table_location
+from include.scoring.policies import build_policies
 from tests.orchestration.staged import Pipelines, deployed, document
 from tests.scoring.builders import pipeline
 from tools.laptop import CREDENTIALS
 
 __all__ = ["deployed"]
 
-CATALOG = {"database": "sales", "table": "churn"}
+GLUE_TABLE = {"database": "sales", "table": "churn"}
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def glue(deployed: Pipelines) -> Any:
 
 def catalogued(**changes: Any) -> dict[str, Any]:
     """A pipeline whose runs are registered."""
-    return document(output={"uri": "s3://bucket/out/date={date}/", "catalog": CATALOG}, **changes)
+    return document(output={"uri": "s3://bucket/out/date={date}/", "glue_table": GLUE_TABLE}, **changes)
 
 
 def test_each_date_becomes_a_partition_also_when_it_is_run_again(deployed: Pipelines, glue: Any) -> None:
@@ -44,7 +44,7 @@ def test_each_date_becomes_a_partition_also_when_it_is_run_again(deployed: Pipel
     for attempt, day in (("a", 3), ("a", 4), ("b", 3)):
         deployed.upload(day, ["x,f,7"])
         done = deployed.run(f"run-{attempt}-{day}", day, lambda features: float(features[2]))
-        done.go()
+        done.run_all_tasks()
     assert done.xcoms["publish", "return_value"]["partition"] == "sales.churn/date=2026-01-03"
     table = glue.get_table(DatabaseName="sales", Name="churn")["Table"]
     assert table["PartitionKeys"] == [{"Name": "date", "Type": "string"}]
@@ -63,7 +63,7 @@ def test_a_run_that_publishes_elsewhere_is_not_registered(deployed: Pipelines, g
     deployed.write(catalogued())
     deployed.upload(3, ["x,f,7"])
     done = deployed.run("trial", 3, lambda _: 1.0, output_uri="s3://bucket/trial/")
-    done.go()
+    done.run_all_tasks()
     assert done.xcoms["publish", "return_value"]["partition"] is None
     assert glue.get_tables(DatabaseName="sales")["TableList"] == []
 
@@ -78,15 +78,15 @@ def test_a_run_that_publishes_elsewhere_is_not_registered(deployed: Pipelines, g
 )
 def test_partitions_are_read_from_the_output_uri(uri: str, root: str, keys: tuple[str, ...]) -> None:
     """As Hive writes them."""
-    assert layout(uri) == (root, keys)
+    assert parse_table_location(uri) == (root, keys)
 
 
 def test_only_an_output_of_the_same_shape_is_a_partition() -> None:
     """Others are not registered under values that mean something else."""
     template = "s3://b/out/date={date}/hour={hour}/"
-    assert partition_values("s3://b/out/date=2026-01-03/hour=07/", template) == ["2026-01-03", "07"]
+    assert parse_partition_values("s3://b/out/date=2026-01-03/hour=07/", template) == ["2026-01-03", "07"]
     for other in ("s3://b/out/date=2026-01-03/", "s3://b/out/", "s3://c/out/date=1/hour=2/"):
-        assert partition_values(other, template) is None
+        assert parse_partition_values(other, template) is None
 
 
 @pytest.mark.parametrize(
@@ -96,14 +96,14 @@ def test_only_an_output_of_the_same_shape_is_a_partition() -> None:
         ({"output.uri": "s3://data/{run_id}/date={date}/"}, "placeholders nowhere else"),
         ({"output.uri": "s3://data/out/{date}/"}, "last folders are partitions"),
         ({"output.uri": "s3://data/out/age={date}/"}, "'age' as a partition of output.uri and as a column"),
-        ({"join.format": "csv"}, "found join.format csv; allowed are parquet and jsonl"),
-        ({"output.catalog": {"database": "Sales", "table": "t"}}, "pattern"),
+        ({"join.format": "csv"}, "found join.format csv; allowed are parquet and jsonlines"),
+        ({"output.glue_table": {"database": "Sales", "table": "t"}}, "pattern"),
     ],
 )
 def test_an_output_that_cannot_be_such_a_table_is_refused(changes: dict[str, Any], message: str) -> None:
     """When the file is read."""
     with pytest.raises(ValidationError, match=message):
-        pipeline({"output.catalog": CATALOG, **changes})
+        pipeline({"output.glue_table": GLUE_TABLE, **changes})
 
 
 def test_airflows_role_may_register_in_that_table_alone() -> None:
@@ -111,10 +111,10 @@ def test_airflows_role_may_register_in_that_table_alone() -> None:
     plain, registering = (
         [
             statement
-            for statement in policies(pipeline(changes), region="eu-west-1")["airflow"]["Statement"]
+            for statement in build_policies(pipeline(changes), region="eu-west-1")["airflow"]["Statement"]
             if statement["Sid"] == "Catalog"
         ]
-        for changes in ({}, {"output.catalog": CATALOG})
+        for changes in ({}, {"output.glue_table": GLUE_TABLE})
     )
     assert plain == []
     assert registering[0]["Resource"] == [

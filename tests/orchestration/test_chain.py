@@ -18,9 +18,9 @@ from airflow.providers.amazon.aws.operators.sagemaker import (
 from airflow.providers.amazon.aws.sensors.sagemaker import SageMakerProcessingSensor, SageMakerTransformSensor
 from airflow.serialization.serialized_objects import DagSerialization
 
-from include.orchestration.chain import scoring_dag
-from include.orchestration.documentation import TASKS
-from include.orchestration.pipelines import FOLDER
+from include.orchestration.chain import build_scoring_dag
+from include.orchestration.documentation import TASK_DOCS
+from include.orchestration.pipelines import PIPELINES_FOLDER
 from sagemaker_jobs.kinds import TRANSFORM
 from sagemaker_jobs.operators import JobOperator
 from sagemaker_jobs.sensors import JobSensor
@@ -60,7 +60,7 @@ def test_every_task_says_what_it_is_for() -> None:
     assert dag.doc_md
     assert dag.doc_md.startswith("# abalone")
     assert {task.task_id: task.doc_md for task in dag.tasks} == {
-        task.task_id: TASKS[task.task_id] for task in dag.tasks
+        task.task_id: TASK_DOCS[task.task_id] for task in dag.tasks
     }
 
 
@@ -86,7 +86,7 @@ def abalone(airflow_db: Path) -> Any:
 def test_the_chain_is_the_one_that_the_design_draws(abalone: Any) -> None:
     """Each task follows the one before it, and the teardown comes last."""
     chain = [
-        "plan", "preprocess", "preprocessed", "shards", "transform", "transformed",
+        "plan", "preprocess", "await_preprocess", "collect_shards", "transform", "await_transform",
         "join", "checks", "publish", "report", "clean_up",
     ]  # fmt: skip
     order = ["plan"]
@@ -98,9 +98,9 @@ def test_the_chain_is_the_one_that_the_design_draws(abalone: Any) -> None:
 def test_jobs_and_waits_are_the_providers_classes(abalone: Any) -> None:
     """What is known of the provider's operators and sensors holds for these."""
     assert isinstance(abalone.get_task("preprocess"), SageMakerProcessingOperator)
-    assert isinstance(abalone.get_task("preprocessed"), SageMakerProcessingSensor)
+    assert isinstance(abalone.get_task("await_preprocess"), SageMakerProcessingSensor)
     assert isinstance(abalone.get_task("transform"), SageMakerTransformOperator)
-    assert isinstance(abalone.get_task("transformed"), SageMakerTransformSensor)
+    assert isinstance(abalone.get_task("await_transform"), SageMakerTransformSensor)
 
 
 def test_the_teardown_decides_the_state_of_the_run(abalone: Any) -> None:
@@ -147,8 +147,8 @@ def test_every_knob_of_the_form_says_what_it_is(abalone: Any) -> None:
     [
         ({"join.processing_above": 1}, {"preprocess", "transform", "join_job"}),
         (
-            {"transform.on_poison": "fail", "goals.calibrate": "canary"},
-            {"preprocess", "canary", "transform"},
+            {"transform.on_bad_records": "fail", "goals.calibrate": "canary"},
+            {"preprocess", "transform_canary", "transform"},
         ),
         (WITHOUT_PREPROCESS, {"transform"}),
     ],
@@ -158,13 +158,13 @@ def test_every_job_counts_in_the_pool_and_has_the_patience_that_the_pipeline_sta
     changes: dict[str, Any], submitting: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also those that only some pipelines have; who waits for a job goes first."""
-    bent = pipeline({**changes, "pool": {"name": "sagemaker"}, "goals.wait_for_room_minutes": 7})
-    monkeypatch.setattr("include.orchestration.chain.named", lambda _: bent)
-    jobs = [task for task in scoring_dag(bent.name).tasks if isinstance(task, JobOperator | JobSensor)]
+    bent = pipeline({**changes, "pool": {"name": "sagemaker"}, "goals.capacity_wait_minutes": 7})
+    monkeypatch.setattr("include.orchestration.chain.load_pipeline_by_name", lambda _: bent)
+    jobs = [task for task in build_scoring_dag(bent.name).tasks if isinstance(task, JobOperator | JobSensor)]
     assert {task.task_id for task in jobs if isinstance(task, JobOperator)} == submitting
     for task in jobs:
         weight = 10 if isinstance(task, JobSensor) else 1
-        assert (task.pool, task.priority_weight, task.room_patience_seconds) == ("sagemaker", weight, 420), (
+        assert (task.pool, task.priority_weight, task.capacity_wait_seconds) == ("sagemaker", weight, 420), (
             task.task_id
         )
 
@@ -177,8 +177,8 @@ def test_every_job_counts_in_the_pool_and_has_the_patience_that_the_pipeline_sta
             {"preprocess": "preprocess", "transform": "transform", "join_job": "join.job"},
         ),
         (
-            {"transform.on_poison": "fail", "goals.calibrate": "canary"},
-            {"preprocess": "preprocess", "canary": "transform", "transform": None},
+            {"transform.on_bad_records": "fail", "goals.calibrate": "canary"},
+            {"preprocess": "preprocess", "transform_canary": "transform", "transform": None},
         ),
         (WITHOUT_PREPROCESS, {"transform": "transform"}),
     ],
@@ -189,22 +189,20 @@ def test_every_job_falls_back_to_the_types_that_this_runs_plan_allows(
 ) -> None:
     """After a canary, to those that `calibrate` says: the one on which the rate was measured first."""
     bent = pipeline({**changes, "transform.instance_types": ["ml.c5.xlarge"]})
-    monkeypatch.setattr("include.orchestration.chain.named", lambda _: bent)
+    monkeypatch.setattr("include.orchestration.chain.load_pipeline_by_name", lambda _: bent)
     of_plan = {"instance_types": ["ml.b.large", "ml.a.large"], "instance_type": "ml.b.large"}
     xcoms = {
         "plan": {"preprocess": of_plan, "transform": of_plan, "join": {"job": of_plan}, "nonce": "0"},
         "calibrate": {"nonce": "0", "instance_types": ["ml.c.large", "ml.b.large"], "instance_count": 3},
     }
     ti = SimpleNamespace(xcom_pull=xcoms.get)
-    dag = scoring_dag(bent.name)
+    dag = build_scoring_dag(bent.name)
     for task_id, stage in stages.items():
         task: Any = dag.get_task(task_id)
         assert "instance_types" in task.template_fields
         rendered = task.render_template(task.instance_types, {"ti": ti})
         assert rendered == ("ml.c.large ml.b.large" if stage is None else "ml.b.large ml.a.large"), task_id
-        resources = (
-            TRANSFORM.resources(task.job_request()) if "transform" in task_id or task_id == "canary" else None
-        )
+        resources = TRANSFORM.get_cluster_config(task.get_job_request()) if "transform" in task_id else None
         if resources is not None:
             kind = task.render_template(resources["InstanceType"], {"ti": ti})
             assert kind == rendered.split()[0]
@@ -215,16 +213,16 @@ def test_the_job_that_joins_exists_only_where_the_pipeline_states_when(
 ) -> None:
     """Two branches that meet again before `publish`; decided when the file is parsed, chosen when the run is."""
     assert "join_job" not in abalone.task_ids
-    document = yaml.safe_load((FOLDER / "abalone.yaml").read_text())
+    document = yaml.safe_load((PIPELINES_FOLDER / "abalone.yaml").read_text())
     document["join"]["processing_above"] = 1_000_000
     (tmp_path / "abalone.yaml").write_text(yaml.safe_dump(document))
-    monkeypatch.setattr("include.orchestration.pipelines.FOLDER", tmp_path)
-    large = scoring_dag("abalone")
-    assert large.get_task("transformed").downstream_task_ids == {"joining"}
-    assert large.get_task("joining").downstream_task_ids == {"join", "join_job"}
-    assert large.get_task("join_job").downstream_task_ids == {"join_job_done"}
-    assert large.get_task("joined").upstream_task_ids == {"join", "join_job_done"}
-    assert large.get_task("joined").downstream_task_ids == abalone.get_task("join").downstream_task_ids
+    monkeypatch.setattr("include.orchestration.pipelines.PIPELINES_FOLDER", tmp_path)
+    large = build_scoring_dag("abalone")
+    assert large.get_task("await_transform").downstream_task_ids == {"choose_join"}
+    assert large.get_task("choose_join").downstream_task_ids == {"join", "join_job"}
+    assert large.get_task("join_job").downstream_task_ids == {"await_join_job"}
+    assert large.get_task("collect_parts").upstream_task_ids == {"join", "await_join_job"}
+    assert large.get_task("collect_parts").downstream_task_ids == abalone.get_task("join").downstream_task_ids
     assert isinstance(large.get_task("join_job"), SageMakerProcessingOperator)
     inputs = {
         each["InputName"]: each["S3Input"] for each in large.get_task("join_job").config["ProcessingInputs"]

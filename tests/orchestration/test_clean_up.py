@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from include.orchestration.tasks.clean_up import RunFailed, judge, skipped_on_purpose
+from include.orchestration.tasks.clean_up import RunFailedError, check_run_state, is_intended_skip
 
 GOOD = {
     "plan": "success",
@@ -17,18 +17,20 @@ GOOD = {
 
 def test_a_run_that_published_is_good() -> None:
     """Nothing is raised."""
-    judge(GOOD, skipped_on_purpose=False)
+    check_run_state(GOOD, is_skip_intended=False)
 
 
 def test_a_held_run_says_so_and_one_that_failed_before_its_checks_says_what_failed() -> None:
     """After a clear, a `checks` that did not run again still has what it handed on before."""
-    with pytest.raises(RunFailed, match="the run is held"):
-        judge({**GOOD, "checks": "failed", "publish": "upstream_failed"}, skipped_on_purpose=False, held=True)
-    with pytest.raises(RunFailed, match="transformed is failed"):
-        judge(
-            {**GOOD, "transformed": "failed", "checks": "upstream_failed"},
-            skipped_on_purpose=False,
-            held=True,
+    with pytest.raises(RunFailedError, match="the run is held"):
+        check_run_state(
+            {**GOOD, "checks": "failed", "publish": "upstream_failed"}, is_skip_intended=False, is_held=True
+        )
+    with pytest.raises(RunFailedError, match="await_transform is failed"):
+        check_run_state(
+            {**GOOD, "await_transform": "failed", "checks": "upstream_failed"},
+            is_skip_intended=False,
+            is_held=True,
         )
 
 
@@ -36,20 +38,20 @@ def test_a_held_run_says_so_and_one_that_failed_before_its_checks_says_what_fail
 @pytest.mark.parametrize("task", ["plan", "transform", "checks", "publish", "report"])
 def test_a_failed_task_fails_the_run_and_is_named(task: str, state: str) -> None:
     """Also when the publishing itself went well."""
-    with pytest.raises(RunFailed, match=f"{task} is {state}"):
-        judge({**GOOD, task: state}, skipped_on_purpose=False)
+    with pytest.raises(RunFailedError, match=f"{task} is {state}"):
+        check_run_state({**GOOD, task: state}, is_skip_intended=False)
 
 
 @pytest.mark.parametrize("state", ["skipped", "removed", None])
 def test_a_run_that_published_nothing_fails(state: str | None) -> None:
     """A run marked failed leaves its later tasks skipped; that is no success."""
-    with pytest.raises(RunFailed, match="published nothing"):
-        judge({**GOOD, "publish": state}, skipped_on_purpose=False)
+    with pytest.raises(RunFailedError, match="published nothing"):
+        check_run_state({**GOOD, "publish": state}, is_skip_intended=False)
 
 
 def test_a_run_that_was_meant_to_publish_nothing_is_good() -> None:
     """An empty night, and a dry run."""
-    judge({**GOOD, "publish": "skipped", "report": "skipped"}, skipped_on_purpose=True)
+    check_run_state({**GOOD, "publish": "skipped", "report": "skipped"}, is_skip_intended=True)
 
 
 RUN = {"empty": False, "dry_run": False, "unchanged_since": None}
@@ -71,4 +73,4 @@ def test_only_a_dry_run_and_an_empty_or_unchanged_input_skip_on_purpose(
     plan: dict, facts: dict, expected: bool
 ) -> None:
     """Everything else that skips is an accident."""
-    assert skipped_on_purpose(plan, facts) is expected
+    assert is_intended_skip(plan, facts) is expected

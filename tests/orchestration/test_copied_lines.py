@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.orchestration.direct import join
-from include.orchestration.direct.join import copy_lines
+from include.orchestration.direct.join import copy_normalized_lines
 
 
 def copied(text: bytes) -> bytes:
     target = io.BytesIO()
-    copy_lines(io.BytesIO(text), target)
+    copy_normalized_lines(io.BytesIO(text), target)
     return target.getvalue()
 
 

@@ -7,55 +7,59 @@ from pathlib import Path
 
 import pytest
 
-from include.orchestration.direct.join import Sources
+from include.orchestration.direct.join import PieceSources
 from include.orchestration.job_outputs import JobOutputs
-from include.orchestration.pipelines import named
+from include.orchestration.pipelines import load_pipeline_by_name
 from include.orchestration.storage import Storage
 from include.scoring.errors import ReconciliationError
-from include.scoring.laid_out import PieceFile
-from include.scoring.layout import Span
-from sagemaker_jobs.output_listing import keep_output_listing
+from include.scoring.laid_out import TransformObject
+from include.scoring.layout import ByteRange
+from sagemaker_jobs.output_listing import write_output_listing
 
 PIECES, ANSWERS = "s3://bucket/run/layout/pieces/", "s3://bucket/run/t-1/predictions/"
 
 
 @pytest.fixture
-def laid_out(storage: Storage) -> tuple[Sources, PieceFile]:
-    """One piece that `cut` has made, answered by one job."""
-    storage.delete(storage.uris("s3://bucket/run/"))
+def laid_out(storage: Storage) -> tuple[PieceSources, TransformObject]:
+    """One piece that `cut_input` has made, answered by one job."""
+    storage.delete(storage.list_uris("s3://bucket/run/"))
     storage.write(f"{PIECES}0000000.csv", "1,2\n")
     storage.write(f"{ANSWERS}0000000.csv.out", "99.5\n")
     etag = str(storage.head(f"{PIECES}0000000.csv")["etag"])
-    listing = keep_output_listing(storage.client, [ANSWERS])
+    listing = write_output_listing(storage.client, [ANSWERS])
     job = {"job_name": "t-1", "output_uris": [ANSWERS], "listing": listing}
-    sources = Sources(
-        storage=storage, pipeline=named("abalone"), folder=PIECES, lies=False,
-        answers=[JobOutputs.of(storage, job)], assignment=[0],
+    sources = PieceSources(
+        storage=storage, pipeline=load_pipeline_by_name("abalone"), source_folder_uri=PIECES, is_unsplit=False,
+        transform_outputs=[JobOutputs.read(storage, job)], assignment=[0],
     )  # fmt: skip
-    span = Span("in/a.csv", "e", 0, 4, 4)
-    return sources, PieceFile(0, f"{PIECES}0000000.csv", 4, (span,), etag=etag)
+    span = ByteRange("in/a.csv", "e", 0, 4, 4)
+    return sources, TransformObject(0, f"{PIECES}0000000.csv", 4, (span,), etag=etag)
 
 
-def test_a_piece_and_its_answers_are_brought(laid_out: tuple[Sources, PieceFile], tmp_path: Path) -> None:
+def test_a_piece_and_its_answers_are_brought(
+    laid_out: tuple[PieceSources, TransformObject], tmp_path: Path
+) -> None:
     """And a piece survives the way through S3 with its ETag."""
     sources, piece = laid_out
-    files = sources.fetch(piece, tmp_path)
-    assert (files.records.read_bytes(), files.predictions.read_bytes()) == (b"1,2\n", b"99.5\n")
-    assert PieceFile.of(piece.as_dict()) == piece
+    files = sources.fetch_piece(piece, tmp_path)
+    assert (files.records_path.read_bytes(), files.predictions_path.read_bytes()) == (b"1,2\n", b"99.5\n")
+    assert TransformObject.from_dict(piece.to_dict()) == piece
 
 
 @pytest.mark.parametrize("uri", [f"{PIECES}0000000.csv", f"{ANSWERS}0000000.csv.out"])
 @pytest.mark.parametrize("content", [None, b"9"])
 def test_what_was_changed_since_is_named(
-    laid_out: tuple[Sources, PieceFile], tmp_path: Path, uri: str, content: bytes | None
+    laid_out: tuple[PieceSources, TransformObject], tmp_path: Path, uri: str, content: bytes | None
 ) -> None:
-    """A piece since `cut` made it, answers since their job left them; also where no job has left any."""
+    """A piece since `cut_input` made it, answers since their job left them; also where no job has left any."""
     sources, piece = laid_out
     if content is None:
         sources.storage.delete([uri])
     else:
         sources.storage.write(uri, content)
-    with pytest.raises(ReconciliationError, match=f"^{uri} (is gone|is not what|was overwritten)"):
-        sources.fetch(piece, tmp_path)
+    with pytest.raises(
+        ReconciliationError, match=f"^{uri}(, which| no longer exists| is not what| was overwritten)"
+    ):
+        sources.fetch_piece(piece, tmp_path)
     with pytest.raises(ReconciliationError):
-        sources.fetch(replace(piece, uri=f"{PIECES}0000001.csv"), tmp_path)
+        sources.fetch_piece(replace(piece, uri=f"{PIECES}0000001.csv"), tmp_path)

@@ -14,7 +14,7 @@ from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
 
 from include.orchestration import chain, pipelines
-from include.orchestration.janitor import janitor_dag
+from include.orchestration.janitor import build_janitor_dag
 from tests.orchestration.staged import document
 from tests.scoring.builders import WITHOUT_PREPROCESS
 from tests.scoring.builders import document as other_document
@@ -23,11 +23,11 @@ from tests.scoring.builders import document as other_document
 def any_dag(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DAG:
     """A DAG of this package."""
     if kind == "janitor":
-        return janitor_dag()
+        return build_janitor_dag()
     made = other_document(WITHOUT_PREPROCESS) if kind == "without preprocess" else document()
     (tmp_path / "churn.yaml").write_text(yaml.safe_dump({**made, "schedule": "0 2 * * *"}))
-    monkeypatch.setattr(pipelines, "FOLDER", tmp_path)
-    return chain.scoring_dag("churn")
+    monkeypatch.setattr(pipelines, "PIPELINES_FOLDER", tmp_path)
+    return chain.build_scoring_dag("churn")
 
 
 @contextmanager

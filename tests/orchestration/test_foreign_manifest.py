@@ -10,7 +10,7 @@ import pytest
 from include.orchestration import names
 from include.orchestration.storage import Storage
 from include.orchestration.tasks import plan, publish
-from include.scoring.errors import OutputError
+from include.scoring.errors import OutputConflictError
 from tests.orchestration import publications
 from tests.orchestration.publications import OUT, publication
 from tests.orchestration.staged import Pipelines, deployed, document
@@ -53,13 +53,13 @@ def test_plan_refuses_an_output_that_is_somebody_elses(
     deployed.upload(5, ["r1,f,1"])
     deployed.storage.write(f"{BY_DATE}_manifest.json", content)
     run = deployed.run("nightly-5", 5, lambda _: 1.0)
-    with pytest.raises(OutputError) as refused:
-        run.task(names.PLAN, plan.plan)
+    with pytest.raises(OutputConflictError) as refused:
+        run.task(names.PLAN, plan.plan_run)
     said = str(refused.value)
     assert said.startswith(f"{BY_DATE}_manifest.json ")
     assert message in said
     assert "Give it an output of its own (`output.uri`)" in said
-    assert deployed.storage.uris("s3://bucket/work/") == []
+    assert deployed.storage.list_uris("s3://bucket/work/") == []
 
 
 def test_the_output_that_is_looked_at_is_the_one_that_is_asked_for(deployed: Pipelines) -> None:
@@ -67,10 +67,12 @@ def test_the_output_that_is_looked_at_is_the_one_that_is_asked_for(deployed: Pip
     deployed.write(document())
     deployed.upload(5, ["r1,f,1"])
     deployed.storage.write("s3://bucket/trial/_manifest.json", "[]")
-    with pytest.raises(OutputError, match=r"s3://bucket/trial/_manifest\.json holds an array"):
-        deployed.run("manual-1", 5, lambda _: 1.0, output_uri="s3://bucket/trial").task(names.PLAN, plan.plan)
+    with pytest.raises(OutputConflictError, match=r"s3://bucket/trial/_manifest\.json holds an array"):
+        deployed.run("manual-1", 5, lambda _: 1.0, output_uri="s3://bucket/trial").task(
+            names.PLAN, plan.plan_run
+        )
     made = deployed.run("manual-2", 5, lambda _: 1.0, output_uri="s3://bucket/other")
-    assert made.task(names.PLAN, plan.plan)["output_uri"] == "s3://bucket/other/"
+    assert made.task(names.PLAN, plan.plan_run)["output_uri"] == "s3://bucket/other/"
 
 
 @pytest.mark.parametrize("content", ["[]", json.dumps({**OURS, "pipeline": "salmon"})])
@@ -81,18 +83,18 @@ def test_publish_looks_again(deployed: Pipelines, content: str) -> None:
     theirs = {f"{BY_DATE}_manifest.json": content, f"{BY_DATE}part-00000-theirs.parquet": "x"}
     for uri, body in theirs.items():
         deployed.storage.write(uri, body)
-    with pytest.raises(OutputError):
+    with pytest.raises(OutputConflictError):
         run.task(names.PUBLISH, publish.publish)
-    assert {uri: deployed.storage.read(uri).decode() for uri in deployed.storage.uris(BY_DATE)} == theirs
+    assert {uri: deployed.storage.read(uri).decode() for uri in deployed.storage.list_uris(BY_DATE)} == theirs
 
 
 def test_a_foreign_manifest_that_comes_while_parts_are_copied_stays(storage: Storage) -> None:
     """The commit is refused; the parts of this try go, and nothing else."""
-    storage.delete(storage.uris("s3://bucket/"))
+    storage.delete(storage.list_uris("s3://bucket/"))
 
     def meanwhile() -> Any:
         storage.write(f"{OUT}_manifest.json", "[]")
 
-    with pytest.raises(OutputError, match="holds an array"):
+    with pytest.raises(OutputConflictError, match="holds an array"):
         publications.publish(publication(storage), 0, 1, meanwhile=meanwhile)
-    assert storage.uris("s3://bucket/") == [f"{OUT}_manifest.json"]
+    assert storage.list_uris("s3://bucket/") == [f"{OUT}_manifest.json"]

@@ -11,11 +11,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from include.orchestration import names
-from include.orchestration.references import check_references
+from include.orchestration.references import check_pinned_statistics
 from include.orchestration.tasks import checks, plan
-from include.orchestration.tasks.clean_up import RunFailed, judge, skipped_on_purpose
-from include.scoring.errors import HeldError, PlanError, ReleaseError
-from include.scoring.pictures import pictures_of
+from include.orchestration.tasks.clean_up import RunFailedError, check_run_state, is_intended_skip
+from include.scoring.errors import PlanError, ReleaseError, RunHeldError
+from include.scoring.pictures import build_charts
 from include.scoring.report import render_text
 from tests.orchestration.staged import Pipelines, Run, deployed, document, published
 from tests.scoring.builders import pipeline
@@ -57,7 +57,7 @@ def test_a_run_without_gates_publishes_with_checksums_and_what_it_was_made_from(
     """Manifest and report say what was read, from which bytes, and what came out."""
     deployed.write(document(sensitive=[{"column": "sex"}]))
     done = run(deployed, 5)
-    done.go()
+    done.run_all_tasks()
     frame, manifest = published(deployed.storage, OUT.format(5))
     assert len(frame) == manifest["rows"] == 190
     assert (frame["churn"] == frame["age"]).all()
@@ -77,11 +77,11 @@ def test_the_report_has_profiles_and_figures_by_group(deployed: Pipelines) -> No
     deployed.write(
         document(
             sensitive=[{"column": "sex", "in_features": True}],
-            predictions={"fields": {"score": "churn"}, "selected": {"column": "churn", "at_least": 40}},
+            predictions={"fields": {"score": "churn"}, "selected": {"column": "churn", "min": 40}},
         )
     )
     done = run(deployed, 5)
-    quality = done.json(done.go()["report_json"])["quality"]
+    quality = done.json(done.run_all_tasks()["report_json"])["quality"]
     (by_sex,) = quality["groups"]
     women, men = by_sex["groups"]
     assert (women["group"], women["records"], women["rejected"], women["scored"]) == ("f", 100, 10, 90)
@@ -96,7 +96,7 @@ def test_the_report_has_profiles_and_figures_by_group(deployed: Pipelines) -> No
     assert by_sex["selection_rate"]["difference"] == pytest.approx(
         abs(women["selection_rate"] - men["selection_rate"])
     )
-    assert by_sex["selected"] == {"column": "churn", "at_least": 40.0}
+    assert by_sex["selected"] == {"column": "churn", "min": 40.0}
     assert quality["predictions"]["churn"]["max"] == 79
     assert sum(quality["predictions"]["churn"]["histogram"]["counts"]) == 190
     assert quality["columns"]["sex"]["values"] == {"m": 100, "f": 90}
@@ -107,46 +107,46 @@ def test_the_report_shows_the_predictions_of_the_run_published_before(deployed: 
     """The first run has none before it; a later one has those of the last one for an earlier night."""
     deployed.write(document())
     first, second = run(deployed, 5), run(deployed, 6, constant)
-    qualities = [each.json(each.go()["report_json"])["quality"] for each in (first, second)]
+    qualities = [each.json(each.run_all_tasks()["report_json"])["quality"] for each in (first, second)]
     assert qualities[0]["previous"] is None
     assert qualities[1]["previous"]["run_id"] == "nightly-5"
     assert qualities[1]["previous"]["predictions"] == qualities[0]["predictions"]
     assert qualities[1]["predictions"] != qualities[0]["predictions"]
-    drawn = {picture.name: picture for picture in pictures_of(second.json(second.paths.report_json))}
-    assert [trace["name"] for trace in drawn["predictions-0"].figure["data"]] == ["Run before", "This run"]
+    drawn = {picture.name: picture for picture in build_charts(second.json(second.paths.report_json))}
+    assert [trace["name"] for trace in drawn["predictions-0"].figure["data"]] == ["Previous run", "This run"]
 
 
 def test_a_gate_on_groups_holds_a_run_that_rejects_one_more_than_the_other(deployed: Pipelines) -> None:
     """The transform is paid for by then; what it scored is kept."""
-    gate = {"gate": "group_rejects", "column": "sex", "most_ratio": 2, "then": "hold"}
+    gate = {"gate": "group_rejects", "column": "sex", "max_ratio": 2, "then": "hold"}
     deployed.write(document(sensitive=[{"column": "sex"}], gates=[gate]))
     with pytest.raises(
-        HeldError, match="sex f: 10 of 100 records are rejected by rules, and none of the others"
+        RunHeldError, match="sex f: 10 of 100 records are rejected by rules, and none of the others"
     ):
-        run(deployed, 5).go()
+        run(deployed, 5).run_all_tasks()
 
 
 def test_a_held_run_publishes_nothing_keeps_everything_and_fails(deployed: Pipelines) -> None:
     """Also its statistics are kept; later runs are not compared with it."""
     deployed.write(document(gates=[CONSTANT]))
     held = run(deployed, 5, constant)
-    with pytest.raises(HeldError, match=r'all 190 predictions are 1.*\{"publish_run": "nightly-5"\}'):
-        held.go()
-    assert deployed.storage.uris("s3://bucket/out/") == []
-    assert deployed.storage.uris("s3://bucket/work/churn/_published/") == []
+    with pytest.raises(RunHeldError, match=r'all 190 predictions are 1.*\{"publish_run": "nightly-5"\}'):
+        held.run_all_tasks()
+    assert deployed.storage.list_uris("s3://bucket/out/") == []
+    assert deployed.storage.list_uris("s3://bucket/work/churn/_published/") == []
     assert held.json(held.paths.checks)["state"] == "held"
     assert held.json(held.paths.statistics)["rows"] == 190
-    assert deployed.storage.uris(f"{held.paths.run_prefix}joined/")
+    assert deployed.storage.list_uris(f"{held.paths.run_prefix}joined/")
     assert held.xcoms[names.CHECKS, "state"] == "held"
-    with pytest.raises(RunFailed, match="the run is held"):
-        judge({"plan": "success", "checks": "failed"}, skipped_on_purpose=False, held=True)
+    with pytest.raises(RunFailedError, match="the run is held"):
+        check_run_state({"plan": "success", "checks": "failed"}, is_skip_intended=False, is_held=True)
 
 
 def test_a_warning_publishes_and_stands_in_manifest_and_report(deployed: Pipelines) -> None:
     """The same finding, with `then: warn`."""
     deployed.write(document(gates=[{**CONSTANT, "then": "warn"}]))
     done = run(deployed, 5, constant)
-    done.go()
+    done.run_all_tasks()
     (gate,) = published(deployed.storage, OUT.format(5))[1]["checks"]["gates"]
     text = render_text(done.json(done.paths.report_json))
     assert "0 of 1 gate passed\n              warned: churn: all 190 predictions are 1\n" in text
@@ -156,39 +156,39 @@ def test_a_warning_publishes_and_stands_in_manifest_and_report(deployed: Pipelin
 def test_a_person_publishes_a_held_run_as_it_is(deployed: Pipelines) -> None:
     """Without a job: to the place that run was for, with its report; the gates are reported and hold nothing."""
     deployed.write(document(gates=[CONSTANT]))
-    with pytest.raises(HeldError):
-        run(deployed, 5, constant).go()
+    with pytest.raises(RunHeldError):
+        run(deployed, 5, constant).run_all_tasks()
     release = deployed.run("manual-1", 9, age, publish_run="nightly-5")
-    done = release.go()
+    done = release.run_all_tasks()
     assert release.skipped == names.CHECKS
     frame, manifest = published(deployed.storage, OUT.format(5))
     assert (len(frame), manifest["run_id"]) == (190, "nightly-5")
     assert manifest["checks"]["judged_in"] == "manual-1"
     assert manifest["checks"]["gates"][0]["outcome"] == "held"
-    assert deployed.events.told[-1]["run_id"] == "nightly-5"
+    assert deployed.events.events[-1]["run_id"] == "nightly-5"
     assert release.json(done["report_json"])["records"]["scored"] == 190
     assert done["report_json"].startswith("s3://bucket/work/churn/nightly-5/")
-    assert not skipped_on_purpose(release.xcoms[names.PLAN, "return_value"], None)
+    assert not is_intended_skip(release.xcoms[names.PLAN, "return_value"], None)
     with pytest.raises(ReleaseError, match="has been published by hand already"):
-        deployed.run("manual-2", 9, age, publish_run="nightly-5").go()
+        deployed.run("manual-2", 9, age, publish_run="nightly-5").run_all_tasks()
 
 
 def test_a_held_run_that_was_planned_anew_is_no_longer_what_was_judged(deployed: Pipelines) -> None:
     """A clear makes another plan; until its own checks have held it, there is nothing to publish by hand."""
     deployed.write(document(gates=[CONSTANT]))
-    with pytest.raises(HeldError):
-        run(deployed, 5, constant).go()
-    run(deployed, 5, constant).task(names.PLAN, plan.plan)
+    with pytest.raises(RunHeldError):
+        run(deployed, 5, constant).run_all_tasks()
+    run(deployed, 5, constant).task(names.PLAN, plan.plan_run)
     with pytest.raises(ReleaseError, match="never got as far as its checks"):
-        deployed.run("manual-1", 9, age, publish_run="nightly-5").go()
+        deployed.run("manual-1", 9, age, publish_run="nightly-5").run_all_tasks()
 
 
 def test_files_of_a_release_are_never_those_of_the_runs_own_publishing(deployed: Pipelines) -> None:
     """Both count their tries from one, and nobody's files are overwritten while they are read."""
     deployed.write(document(gates=[CONSTANT]))
-    with pytest.raises(HeldError):
-        run(deployed, 5, constant).go()
-    deployed.run("manual-1", 9, age, publish_run="nightly-5").go()
+    with pytest.raises(RunHeldError):
+        run(deployed, 5, constant).run_all_tasks()
+    deployed.run("manual-1", 9, age, publish_run="nightly-5").run_all_tasks()
     (name,) = [
         file["uri"].rsplit("/", 1)[1] for file in published(deployed.storage, OUT.format(5))[1]["files"]
     ]
@@ -198,54 +198,56 @@ def test_files_of_a_release_are_never_those_of_the_runs_own_publishing(deployed:
 def test_a_release_that_died_half_way_is_done_again(deployed: Pipelines) -> None:
     """Its parts may lie there already, uncommitted."""
     deployed.write(document(gates=[CONSTANT]))
-    with pytest.raises(HeldError):
-        run(deployed, 5, constant).go()
+    with pytest.raises(RunHeldError):
+        run(deployed, 5, constant).run_all_tasks()
     died = deployed.run("manual-1", 9, age, publish_run="nightly-5")
-    died.task(names.PLAN, plan.plan)
+    died.task(names.PLAN, plan.plan_run)
     died.task(
         names.CHECKS,
-        checks.checks,
+        checks.run_checks,
         joined=[],
     )
-    deployed.run("manual-2", 9, age, publish_run="nightly-5").go()
+    deployed.run("manual-2", 9, age, publish_run="nightly-5").run_all_tasks()
     assert len(published(deployed.storage, OUT.format(5))[0]) == 190
 
 
 def test_only_a_held_run_can_be_published_by_hand(deployed: Pipelines) -> None:
     """Unknown, not yet checked, and published runs are refused, each with its reason, before anything is done."""
     deployed.write(document(gates=[CONSTANT]))
-    run(deployed, 5).go()
+    run(deployed, 5).run_all_tasks()
     planned = run(deployed, 6)
-    planned.task(names.PLAN, plan.plan)
+    planned.task(names.PLAN, plan.plan_run)
     for run_id, message in (
         ("nightly-7", "there is no run of it below s3://bucket/work/churn/nightly-7/"),
         ("nightly-6", "never got as far as its checks"),
         ("nightly-5", "was not held by its gates"),
     ):
         with pytest.raises(ReleaseError, match=message):
-            deployed.run("manual-1", 9, age, publish_run=run_id).go()
+            deployed.run("manual-1", 9, age, publish_run=run_id).run_all_tasks()
 
 
 def test_runs_are_compared_with_the_one_published_before(deployed: Pipelines) -> None:
     """By rows and by distribution; the first has nothing to be compared with, and a held one is not compared with."""
     gates = [
-        {"gate": "rows", "least": 0.5, "most": 2, "then": "hold"},
-        {"gate": "drift", "column": "churn", "psi": 0.25, "p_value": 0.0001, "then": "hold"},
+        {"gate": "rows", "min_ratio": 0.5, "max_ratio": 2, "then": "hold"},
+        {"gate": "drift", "column": "churn", "max_psi": 0.25, "min_p_value": 0.0001, "then": "hold"},
     ]
     deployed.write(document(gates=gates))
     first = run(deployed, 1)
-    first.go()
+    first.run_all_tasks()
     outcomes = [gate["outcome"] for gate in first.json(first.paths.checks)["gates"]]
     assert outcomes == ["unknown", "unknown"]
-    run(deployed, 2).go()
-    with pytest.raises(HeldError, match=r"76 rows are 0.40 times the 190 of the last 2 published runs"):
-        run(deployed, 3, count=80).go()
-    with pytest.raises(HeldError, match=r"beside the run published before: PSI .* Kolmogorov-Smirnov"):
-        run(deployed, 4, lambda features: age(features) + 40).go()
-    run(deployed, 5).go()
+    run(deployed, 2).run_all_tasks()
+    with pytest.raises(RunHeldError, match=r"76 rows are 0.40 times the 190 of the last 2 published runs"):
+        run(deployed, 3, count=80).run_all_tasks()
+    with pytest.raises(
+        RunHeldError, match=r"compared with the run published before: PSI .* Kolmogorov-Smirnov"
+    ):
+        run(deployed, 4, lambda features: age(features) + 40).run_all_tasks()
+    run(deployed, 5).run_all_tasks()
     # A run for a day before is compared with what was published for days before it.
     late = deployed.run("backfill-2", 2, age)
-    late.go()
+    late.run_all_tasks()
     assert "the 190 of the last published run" in late.json(late.paths.checks)["gates"][0]["sentence"]
 
 
@@ -253,24 +255,24 @@ def test_a_pinned_baseline_is_read_from_the_run_that_it_names(deployed: Pipeline
     """`against` holds the URI of its statistics.json, which the report tells."""
     deployed.write(document())
     good = run(deployed, 1)
-    uri = good.json(good.go()["report_json"])["quality"]["statistics"]
-    drift = {"gate": "drift", "column": "churn", "psi": 0.25, "against": uri, "then": "hold"}
+    uri = good.json(good.run_all_tasks()["report_json"])["quality"]["statistics"]
+    drift = {"gate": "drift", "column": "churn", "max_psi": 0.25, "against": uri, "then": "hold"}
     deployed.write(document(gates=[drift]))
-    run(deployed, 2).go()
-    with pytest.raises(HeldError, match=uri):
-        run(deployed, 3, lambda features: -age(features)).go()
+    run(deployed, 2).run_all_tasks()
+    with pytest.raises(RunHeldError, match=uri):
+        run(deployed, 3, lambda features: -age(features)).run_all_tasks()
 
 
 def test_a_pinned_baseline_that_is_not_there_stops_the_plan(deployed: Pipelines) -> None:
     """Before any job is paid for, with the gate and the URI; where there is nothing to score nobody needs it."""
     uri = "s3://bucket/work/churn/gone/statistics.json"
-    drift = {"gate": "drift", "column": "churn", "psi": 0.25, "against": uri, "then": "hold"}
+    drift = {"gate": "drift", "column": "churn", "max_psi": 0.25, "against": uri, "then": "hold"}
     deployed.write(document(gates=[CONSTANT, drift]))
     with pytest.raises(PlanError) as caught:
-        run(deployed, 4).go()
-    assert str(caught.value).startswith(f"gates[1].against: found {uri}, which is not there (S3 says 404)")
+        run(deployed, 4).run_all_tasks()
+    assert str(caught.value).startswith(f"gates[1].against: found {uri}, which does not exist (S3 says 404)")
     empty = deployed.run("nightly-28", 28, age)
-    assert empty.go() == {}
+    assert empty.run_all_tasks() == {}
 
 
 @pytest.mark.parametrize(("code", "expected"), [("403", PlanError), ("SlowDown", ClientError)])
@@ -283,9 +285,9 @@ def test_a_pinned_baseline_that_may_not_be_read_stops_the_plan_and_a_busy_s3_doe
     def head(_: str) -> None:
         raise ClientError({"Error": {"Code": code, "Message": "no"}}, "HeadObject")
 
-    drift = {"gate": "drift", "column": "churn", "psi": 0.25, "against": uri, "then": "hold"}
+    drift = {"gate": "drift", "column": "churn", "max_psi": 0.25, "against": uri, "then": "hold"}
     with pytest.raises(expected, match=rf"(?s){code}"):
-        check_references(SimpleNamespace(head=head), pipeline({"gates": [drift]}))  # type: ignore[arg-type]
+        check_pinned_statistics(SimpleNamespace(head=head), pipeline({"gates": [drift]}))  # type: ignore[arg-type]
 
 
 def skipping(**changes: Any) -> dict[str, Any]:
@@ -302,13 +304,13 @@ def test_an_unchanged_run_ends_without_a_job_and_says_so(deployed: Pipelines) ->
     """As long as input, model and pipeline are those of what is published, and that is still there."""
     deployed.write(skipping())
     first = run(deployed, 5)
-    first.go()
+    first.run_all_tasks()
     again = deployed.run("nightly-6", 6, age)
-    assert again.go() == {}
+    assert again.run_all_tasks() == {}
     assert again.xcoms[names.PLAN, "return_value"]["unchanged_since"] == "nightly-5"
-    assert skipped_on_purpose(again.xcoms[names.PLAN, "return_value"], None)
+    assert is_intended_skip(again.xcoms[names.PLAN, "return_value"], None)
     forced = deployed.run("manual-1", 6, age, skip_unchanged=False)
-    assert forced.go()["records"]["scored"] == 190
+    assert forced.run_all_tasks()["records"]["scored"] == 190
 
 
 @pytest.mark.parametrize(
@@ -319,7 +321,7 @@ def test_an_unchanged_run_ends_without_a_job_and_says_so(deployed: Pipelines) ->
         lambda deployed: deployed.storage.write("s3://bucket/model/a.tar.gz", "another model"),
         lambda deployed: deployed.write(skipping(join={"format": "csv"})),
         lambda deployed: deployed.storage.delete(
-            [uri for uri in deployed.storage.uris("s3://bucket/out/") if "part-" in uri]
+            [uri for uri in deployed.storage.list_uris("s3://bucket/out/") if "part-" in uri]
         ),
         lambda deployed: deployed.storage.delete(["s3://bucket/out/_manifest.json"]),
     ],
@@ -328,20 +330,20 @@ def test_an_unchanged_run_ends_without_a_job_and_says_so(deployed: Pipelines) ->
 def test_whatever_changes_the_rows_is_no_reason_to_skip(deployed: Pipelines, change: Any) -> None:
     """Also an object replaced under its name, of the input or of the model."""
     deployed.write(skipping())
-    run(deployed, 5).go()
+    run(deployed, 5).run_all_tasks()
     change(deployed)
     again = deployed.run("nightly-6", 6, age)
-    assert again.go()["records"]["in"] > 0
+    assert again.run_all_tasks()["records"]["in"] > 0
     assert not again.skipped
 
 
 def test_what_the_rows_do_not_depend_on_is_none_either(deployed: Pipelines) -> None:
     """A description, a schedule, goals."""
     deployed.write(skipping())
-    run(deployed, 5).go()
+    run(deployed, 5).run_all_tasks()
     deployed.write(skipping(description="Other words.", goals={"prefer": "speed"}, tags={"team": "x"}))
     again = deployed.run("nightly-6", 6, age)
-    assert again.go() == {}
+    assert again.run_all_tasks() == {}
 
 
 def test_thirty_dates_give_thirty_right_partitions_twice_in_a_row(deployed: Pipelines) -> None:
@@ -351,12 +353,14 @@ def test_thirty_dates_give_thirty_right_partitions_twice_in_a_row(deployed: Pipe
         deployed.upload(day, [f"r{day}-{n},f,{day}" for n in range(day)])
     for attempt in ("first", "second"):
         for day in range(1, 31):
-            deployed.run(f"backfill-{attempt}-{day}", day, age).go(with_report=False)
+            deployed.run(f"backfill-{attempt}-{day}", day, age).run_all_tasks(with_report=False)
         for day in range(1, 31):
             frame, manifest = published(deployed.storage, OUT.format(day))
             assert frame["id"].tolist() == [f"r{day}-{n}" for n in range(day)]
             assert (frame["churn"] == day).all()
             assert manifest["run_id"] == f"backfill-{attempt}-{day}"
-            listed = {uri.removeprefix(OUT.format(day)) for uri in deployed.storage.uris(OUT.format(day))}
+            listed = {
+                uri.removeprefix(OUT.format(day)) for uri in deployed.storage.list_uris(OUT.format(day))
+            }
             parts = {file["uri"].removeprefix(OUT.format(day)) for file in manifest["files"]}
             assert listed == {*parts, "_manifest.json", "_SUCCESS"}

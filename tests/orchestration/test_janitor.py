@@ -16,23 +16,27 @@ from airflow.sdk.exceptions import AirflowSkipException
 from botocore.exceptions import ClientError
 
 from include.orchestration import janitor
-from include.orchestration.leftovers import clear_run
-from include.orchestration.pipelines import FOLDER
+from include.orchestration.leftovers import clean_up_run
+from include.orchestration.pipelines import PIPELINES_FOLDER
 from include.orchestration.requests import TAGS
-from include.orchestration.templates import DEPLOYMENT_TAG, deployment, macros
+from include.orchestration.templates import DEPLOYMENT_TAG, build_macros, compute_deployment_id
 from include.scoring.config import Pipeline, load_pipeline
 from include.scoring.errors import PipelineError
-from sagemaker_jobs.janitor import DAG_TAG, RUN_TAG, run_tag
-from tools.laptop import CREDENTIALS, REGION, aws_connection, embedded_aws
+from sagemaker_jobs.janitor import DAG_TAG, RUN_TAG, to_run_tag
+from tools.laptop import CREDENTIALS, REGION, build_aws_connection, run_embedded_aws
 
-HERE = {DEPLOYMENT_TAG: deployment()}
+HERE = {DEPLOYMENT_TAG: compute_deployment_id()}
 #: With a character that no tag takes.
 ACTIVE = "manual~1"
 MODELS = {
-    "abalone-left-over": {DAG_TAG: "abalone", RUN_TAG: run_tag("over"), **HERE},
-    "abalone-in-use": {DAG_TAG: "abalone", RUN_TAG: run_tag(ACTIVE), **HERE},
-    "abalone-of-another-airflow": {DAG_TAG: "abalone", RUN_TAG: run_tag("over"), DEPLOYMENT_TAG: "another"},
-    "abalone-of-another-dag": {DAG_TAG: "elsewhere", RUN_TAG: run_tag("over"), **HERE},
+    "abalone-left-over": {DAG_TAG: "abalone", RUN_TAG: to_run_tag("over"), **HERE},
+    "abalone-in-use": {DAG_TAG: "abalone", RUN_TAG: to_run_tag(ACTIVE), **HERE},
+    "abalone-of-another-airflow": {
+        DAG_TAG: "abalone",
+        RUN_TAG: to_run_tag("over"),
+        DEPLOYMENT_TAG: "another",
+    },
+    "abalone-of-another-dag": {DAG_TAG: "elsewhere", RUN_TAG: to_run_tag("over"), **HERE},
     "abalone-of-a-run-without-a-name": {DAG_TAG: "abalone", RUN_TAG: "", **HERE},
     "abalone-made-by-hand": {},
 }
@@ -56,8 +60,8 @@ def test_only_models_of_runs_that_are_over_are_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An hour after they were made, and not before."""
-    with embedded_aws(tmp_path / "aws") as endpoint:
-        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", aws_connection(endpoint))
+    with run_embedded_aws(tmp_path / "aws") as endpoint:
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", build_aws_connection(endpoint))
         session = boto3.Session(
             CREDENTIALS["AWS_ACCESS_KEY_ID"], CREDENTIALS["AWS_SECRET_ACCESS_KEY"], region_name=REGION
         )
@@ -69,10 +73,10 @@ def test_only_models_of_runs_that_are_over_are_deleted(
                 PrimaryContainer={"Image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/any:1"},
                 Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
             )
-        assert janitor.tidy(ti=Task()) == []
+        assert janitor.clean_up_jobs(ti=Task()) == []
         later = time.time() + 3700
         monkeypatch.setattr(janitor.time, "time", lambda: later)
-        assert janitor.tidy(ti=Task()) == ["abalone-left-over"]
+        assert janitor.clean_up_jobs(ti=Task()) == ["abalone-left-over"]
         assert {model["ModelName"] for model in client.list_models()["Models"]} == MODELS.keys() - {
             "abalone-left-over"
         }
@@ -87,12 +91,12 @@ def test_what_an_earlier_plan_started_is_found_whatever_the_run_is_called(
     """By the tags that a job's request renders; AWS takes them all, and another run's is left alone."""
 
     def tags(run_id: str) -> list[dict[str, str]]:
-        filled = {"run_id": run_id, "dag": SimpleNamespace(dag_id="abalone"), **macros("abalone")}
+        filled = {"run_id": run_id, "dag": SimpleNamespace(dag_id="abalone"), **build_macros("abalone")}
         rendered = {key: jinja2.Template(text).render(filled) for key, text in TAGS.items() if key != "model"}
         return [{"Key": key, "Value": value} for key, value in rendered.items()]
 
-    with embedded_aws(tmp_path / "aws") as endpoint:
-        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", aws_connection(endpoint))
+    with run_embedded_aws(tmp_path / "aws") as endpoint:
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", build_aws_connection(endpoint))
         hook = SageMakerHook(aws_conn_id="aws_default")
         for name, run in (("abalone-of-this-run", run_id), ("abalone-of-another", f"{run_id}~")):
             hook.conn.create_model(
@@ -101,7 +105,9 @@ def test_what_an_earlier_plan_started_is_found_whatever_the_run_is_called(
                 PrimaryContainer={"Image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/any:1"},
                 Tags=tags(run),
             )
-        found = clear_run(hook, "abalone", dag_id="abalone", run_id=run_id, because="its run is planned anew")
+        found = clean_up_run(
+            hook, "abalone", dag_id="abalone", run_id=run_id, reason="its run is planned anew"
+        )
         assert found == ["abalone-of-this-run"]
 
 
@@ -115,14 +121,16 @@ def test_run_files_are_looked_at_once_an_hour_and_by_hand(
     """Ten minutes lie between two runs of the janitor."""
     looked: list[str] = []
     monkeypatch.setattr(janitor, "Storage", lambda *_: None)
-    monkeypatch.setattr(janitor, "prune", lambda _storage, pipeline, **_: looked.append(pipeline.name) or [])
+    monkeypatch.setattr(
+        janitor, "delete_expired_runs", lambda _storage, pipeline, **_: looked.append(pipeline.name) or []
+    )
     moment = datetime(2026, 1, 31, 7, minute, 59, tzinfo=UTC)
     run = SimpleNamespace(run_type=run_type, run_after=moment)
     if looks:
-        assert janitor.prune_runs(ti=Task(), dag_run=run) == []
+        assert janitor.apply_retention(ti=Task(), dag_run=run) == []
     else:
         with pytest.raises(AirflowSkipException, match="first minutes of each hour"):
-            janitor.prune_runs(ti=Task(), dag_run=run)
+            janitor.apply_retention(ti=Task(), dag_run=run)
     assert looked == (["abalone"] if looks else [])
 
 
@@ -132,10 +140,12 @@ def test_a_pipeline_that_goes_wrong_does_not_keep_the_others_from_being_tidied(
     """Neither a file that is wrong nor a call that AWS refuses; the task fails all the same, after the others."""
     (tmp_path / "broken.yaml").write_text("name: [")
     for name in ("abalone", "rays", "salmon"):
-        text = (FOLDER / "abalone.yaml").read_text()
+        text = (PIPELINES_FOLDER / "abalone.yaml").read_text()
         (tmp_path / f"{name}.yaml").write_text(text.replace("name: abalone", f"name: {name}", 1))
-    monkeypatch.setattr(janitor, "FOLDER", tmp_path)
-    monkeypatch.setattr(janitor, "named", lambda name: load_pipeline(tmp_path / f"{name}.yaml"))
+    monkeypatch.setattr(janitor, "PIPELINES_FOLDER", tmp_path)
+    monkeypatch.setattr(
+        janitor, "load_pipeline_by_name", lambda name: load_pipeline(tmp_path / f"{name}.yaml")
+    )
     done: list[str] = []
 
     def work(pipeline: Pipeline) -> list[str]:

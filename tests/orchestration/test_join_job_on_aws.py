@@ -1,4 +1,4 @@
-"""The job that joins, on an AWS that runs it: told by `joining`, requested as the chain does, read by `joined`."""
+"""The job that joins, on an AWS that runs it: chosen by `choose_join`, built by the chain, read by `collect_parts`."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import yaml
 
 from include.jobs.join import JoinSpec, ShardFiles
 from include.jobs.parts import join_part
-from include.orchestration.pipelines import FOLDER, named
+from include.orchestration.pipelines import PIPELINES_FOLDER, load_pipeline_by_name
 from include.orchestration.storage import Storage
-from include.orchestration.tasks.join_job import joined, joining
+from include.orchestration.tasks.join_job import choose_join, collect_parts
 from include.orchestration.tasks.plan import read_code, upload_code
 from include.scoring.naming import RunPaths
-from include.scoring.requests import JOB_NAME, ProcessingValues, join_request, join_spec
-from tests.local_aws.servers import Server, running
+from include.scoring.requests import JOB_NAME_TOKEN, ProcessingValues, build_join_request, build_join_spec
+from tests.local_aws.servers import Server, run_server
 from tests.orchestration.planned import write_plan
 from tests.orchestration.test_joining import ANSWERED, JOB, NONCE, RUN, TOKEN, WROTE, Task
-from tools.laptop import aws_connection
+from tools.laptop import build_aws_connection
 
 pytestmark = pytest.mark.local_only
 
@@ -40,18 +40,18 @@ ANSWERS = {
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """An embedded AWS that provisions at once."""
-    with running(tmp_path_factory.mktemp("aws"), {"provisioning_seconds": 0}) as found:
+    with run_server(tmp_path_factory.mktemp("aws"), {"provisioning_seconds": 0}) as found:
         yield found
 
 
 @pytest.fixture
 def storage(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
     """What `preprocess` and the transform wrote, and a pipeline that publishes CSV and is joined by jobs."""
-    document = yaml.safe_load((FOLDER / "abalone.yaml").read_text())
+    document = yaml.safe_load((PIPELINES_FOLDER / "abalone.yaml").read_text())
     document.update(aws_conn_id="aws_test", join={"format": "csv", "processing_above": 0})
     (tmp_path / "abalone.yaml").write_text(yaml.safe_dump(document))
-    monkeypatch.setattr("include.orchestration.pipelines.FOLDER", tmp_path)
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_TEST", aws_connection(server.url))
+    monkeypatch.setattr("include.orchestration.pipelines.PIPELINES_FOLDER", tmp_path)
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_TEST", build_aws_connection(server.url))
     made = Storage("aws_test")
     made.client.create_bucket(Bucket="bucket")
     columns = [column["name"] for column in document["input"]["columns"] if not column.get("optional")]
@@ -71,14 +71,17 @@ def storage(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_two_instances_write_what_a_worker_writes(server: Server, storage: Storage, tmp_path: Path) -> None:
     """Byte for byte, part by part, in the order of the shards."""
-    task, config = Task({**JOB, "above": 0, "instance_count": 2}, storage), named("abalone")
-    assert joining("abalone", ti=task) == "join_job"
-    told = task.values[("joining", "job")]
+    task, config = (
+        Task({**JOB, "threshold_bytes": 0, "instance_count": 2}, storage),
+        load_pipeline_by_name("abalone"),
+    )
+    assert choose_join("abalone", ti=task) == "join_job"
+    told = task.values[("choose_join", "job")]
     values = ProcessingValues(
         job_name=JOIN_JOB, run_prefix=RUN, instance_type="ml.m5.xlarge",
         instance_count=told["instance_count"], volume_size_gb=30, max_runtime_seconds=600,
     )  # fmt: skip
-    request = filled(join_request(config, values, told["inputs"]))
+    request = filled(build_join_request(config, values, told["inputs"]))
     sagemaker = server.client("sagemaker")
     sagemaker.create_processing_job(**request)
     deadline = time.monotonic() + 240
@@ -88,10 +91,10 @@ def test_two_instances_write_what_a_worker_writes(server: Server, storage: Stora
         assert time.monotonic() < deadline
         time.sleep(0.2)
     assert found["ProcessingJobStatus"] == "Completed", found
-    task.values[("join_job_done", "return_value")] = {"job_name": JOIN_JOB, "instance_count": 2}
-    parts = joined("abalone", [], ti=task)
+    task.values[("await_join_job", "return_value")] = {"job_name": JOIN_JOB, "instance_count": 2}
+    parts = collect_parts("abalone", [], ti=task)
     assert [list(part["shards"]) for part in parts] == [[name] for name in NAMES]
-    spec = JoinSpec.from_dict(join_spec(config))
+    spec = JoinSpec.from_dict(build_join_spec(config))
     for name, part in zip(NAMES, parts, strict=True):
         (tmp_path / "records").write_bytes(RECORDS[name])
         (tmp_path / "answers").write_bytes(ANSWERS[name])
@@ -110,4 +113,4 @@ def filled(value: Any) -> Any:
         return {key: filled(each) for key, each in value.items()}
     if isinstance(value, list):
         return [filled(each) for each in value]
-    return value.replace(JOB_NAME, JOIN_JOB) if isinstance(value, str) else value
+    return value.replace(JOB_NAME_TOKEN, JOIN_JOB) if isinstance(value, str) else value

@@ -11,24 +11,24 @@ import pytest
 import yaml
 
 from include.jobs.join_job import JoinConfig, read_join_config
-from include.orchestration.pipelines import FOLDER
+from include.orchestration.pipelines import PIPELINES_FOLDER
 from include.orchestration.run_context import RunContext
-from include.orchestration.scored import join_job_of
+from include.orchestration.scored import read_join_job
 from include.orchestration.storage import Storage
-from include.orchestration.tasks.join_job import joined, joining
+from include.orchestration.tasks.join_job import choose_join, collect_parts
 from include.scoring.errors import ManifestError, ReconciliationError
-from include.scoring.naming import name_token
-from sagemaker_jobs.output_listing import keep_output_listing
+from include.scoring.naming import build_name_token
+from sagemaker_jobs.output_listing import write_output_listing
 from tests.orchestration.planned import write_plan
 
 RUN = "s3://bucket/work/abalone/run-1/"
 NONCE = "0123456789abcdef"
-TOKEN = name_token(NONCE)
+TOKEN = build_name_token(NONCE)
 WROTE = f"{RUN}abalone-preprocess-{TOKEN}-1/"
 TRANSFORM = f"abalone-transform-{TOKEN}-1"
 ANSWERED = f"{RUN}{TRANSFORM}/predictions/"
 JOB = {
-    "above": 100,
+    "threshold_bytes": 100,
     "instance_type": "ml.m5.xlarge",
     "instance_count": 4,
     "volume_size_gb": 30,
@@ -38,7 +38,7 @@ JOB = {
 
 def ended(storage: Storage, name: str, output: str) -> dict[str, Any]:
     """A job as the task that waited for it hands it on."""
-    listing = keep_output_listing(storage.client, [output])
+    listing = write_output_listing(storage.client, [output])
     return {"job_name": name, "output_uris": [output], "listing": listing}
 
 
@@ -58,33 +58,36 @@ class Task:
                 "aws_conn_id": "aws_test",
                 "region": None,
             },
-            ("shards", "facts"): {"preprocess_job": f"abalone-preprocess-{TOKEN}-1", "nonce": NONCE},
+            ("collect_shards", "shard_stats"): {
+                "preprocess_job": f"abalone-preprocess-{TOKEN}-1",
+                "nonce": NONCE,
+            },
             ("transform", "spec"): {**spec, "base_name": TRANSFORM.removesuffix("-1")},
-            ("preprocessed", "return_value"): ended(storage, f"abalone-preprocess-{TOKEN}-1", WROTE),
-            ("transformed", "return_value"): ended(storage, TRANSFORM, ANSWERED),
+            ("await_preprocess", "return_value"): ended(storage, f"abalone-preprocess-{TOKEN}-1", WROTE),
+            ("await_transform", "return_value"): ended(storage, TRANSFORM, ANSWERED),
         }
 
     def xcom_pull(self, task_ids: str, key: str = "return_value") -> Any:
         return self.values.get((task_ids, key))
 
     def xcom_push(self, key: str, value: Any) -> None:
-        self.values[("joining" if key == "job" else "joined", key)] = json.loads(json.dumps(value))
+        self.values[("choose_join" if key == "job" else "collect_parts", key)] = json.loads(json.dumps(value))
 
 
 @pytest.fixture
 def run(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
     """Two shards of 80 bytes of records each."""
-    document = yaml.safe_load((FOLDER / "abalone.yaml").read_text())
+    document = yaml.safe_load((PIPELINES_FOLDER / "abalone.yaml").read_text())
     document["aws_conn_id"] = "aws_test"
     document["join"]["processing_above"] = 100
     (tmp_path / "abalone.yaml").write_text(yaml.safe_dump(document))
-    monkeypatch.setattr("include.orchestration.pipelines.FOLDER", tmp_path)
+    monkeypatch.setattr("include.orchestration.pipelines.PIPELINES_FOLDER", tmp_path)
     shards = [
         {"name": name, "records": 5, "bytes": 80, "records_key": f"records/{name}.csv", "columns": ["sex"],
          "features_key": f"features/{name}.csv"}
         for name in ("algo-1-00000", "algo-2-00000")
     ]  # fmt: skip
-    storage.delete(storage.uris(RUN))
+    storage.delete(storage.list_uris(RUN))
     for shard in shards:
         storage.write(f"{WROTE}{shard['records_key']}", "a record\n")
         storage.write(f"{ANSWERED}{shard['name']}.csv.out", "99.5\n")
@@ -95,16 +98,16 @@ def run(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> St
 
 def test_up_to_the_limit_airflow_joins(run: Storage) -> None:
     """Also where the input was larger, but most of it was rejected; nothing is written for a job."""
-    assert joining("abalone", ti=Task({**JOB, "above": 160}, run)) == "join"
-    assert joining("abalone", ti=Task(None, run)) == "join"
-    assert run.uris(f"{RUN}join-inputs/") == []
+    assert choose_join("abalone", ti=Task({**JOB, "threshold_bytes": 160}, run)) == "join"
+    assert choose_join("abalone", ti=Task(None, run)) == "join"
+    assert run.list_uris(f"{RUN}join-inputs/") == []
 
 
 def test_above_it_the_job_is_told_which_records_and_answers(run: Storage, tmp_path: Path) -> None:
     """By manifests whose names are the paths that its configuration has; on no more instances than shards."""
     task = Task(JOB, run)
-    assert joining("abalone", ti=task) == "join_job"
-    told = task.values[("joining", "job")]
+    assert choose_join("abalone", ti=task) == "join_job"
+    told = task.values[("choose_join", "job")]
     assert told["instance_count"] == 2
     names = [f"abalone-preprocess-{TOKEN}-1/records/{name}.csv" for name in ("algo-1-00000", "algo-2-00000")]
     answers = [f"{TRANSFORM}/predictions/{name}.csv.out" for name in ("algo-1-00000", "algo-2-00000")]
@@ -112,7 +115,7 @@ def test_above_it_the_job_is_told_which_records_and_answers(run: Storage, tmp_pa
     assert run.read_json(f"{told['inputs']}predictions.manifest") == [{"prefix": RUN}, *answers]
     config = read_join_config(run.download(f"{told['inputs']}config/join.json", tmp_path / "join.json"))
     assert isinstance(config, JoinConfig)
-    assert [(shard.number, shard.records, shard.predictions) for shard in config.shards] == [
+    assert [(shard.number, shard.records_path, shard.predictions_path) for shard in config.shards] == [
         (0, names[0], answers[0]),
         (1, names[1], answers[1]),
     ]
@@ -126,8 +129,8 @@ def account(storage: Storage, *hosts: str) -> Task:
         document = {"host": host, "hosts": ["algo-1", "algo-2"], "parts": [part], "busy_seconds": 1.5}
         storage.write_json(f"{RUN}abalone-join-{TOKEN}-{len(hosts)}/manifest/{host}.json", document)
     task = Task(JOB, storage)
-    task.values[("joining", "job")] = {"inputs": "", "instance_count": 2, "nonce": NONCE}
-    task.values[("join_job_done", "return_value")] = {
+    task.values[("choose_join", "job")] = {"inputs": "", "instance_count": 2, "nonce": NONCE}
+    task.values[("await_join_job", "return_value")] = {
         "job_name": f"abalone-join-{TOKEN}-{len(hosts)}",
         "instance_count": 2,
     }
@@ -136,14 +139,14 @@ def account(storage: Storage, *hosts: str) -> Task:
 
 def test_the_parts_are_in_the_order_of_the_shards(run: Storage) -> None:
     task = account(run, "algo-1", "algo-2")
-    parts = joined("abalone", [], ti=task)
+    parts = collect_parts("abalone", [], ti=task)
     assert [part["uri"] for part in parts] == [
         f"{RUN}abalone-join-{TOKEN}-2/parts/part-0000{number}.csv" for number in (0, 1)
     ]
     assert {(part["preprocess_job"], part["transform_job"]) for part in parts} == {
         (f"abalone-preprocess-{TOKEN}-1", TRANSFORM)
     }
-    assert task.values[("joined", "facts")] == {"busy_seconds": 3.0, "nonce": NONCE}
+    assert task.values[("collect_parts", "join_stats")] == {"busy_seconds": 3.0, "nonce": NONCE}
 
 
 @pytest.mark.parametrize("name", [f"{WROTE}records/algo-2-00000.csv", f"{ANSWERED}algo-1-00000.csv.out"])
@@ -157,33 +160,33 @@ def test_what_the_job_reads_is_looked_at_before_it_and_after_it(
         run.delete([name])
     else:
         run.write(name, run.read(name)[:-2])
-    said = f"{name} is gone, which" if is_deleted else f"{name} is not what"
+    said = f"{name}, which" if is_deleted else f"{name} is not what"
     with pytest.raises(ReconciliationError, match=re.escape(said)):
-        joining("abalone", ti=before)
+        choose_join("abalone", ti=before)
     with pytest.raises(ReconciliationError, match=re.escape(said)):
-        joined("abalone", [], ti=during)
+        collect_parts("abalone", [], ti=during)
 
 
 def test_a_host_without_an_account_is_missed(run: Storage) -> None:
     with pytest.raises(
-        ManifestError, match=rf"1 of 2 hosts of abalone-join-{TOKEN}-1 left a manifest \(algo-1\)"
+        ManifestError, match=rf"1 of 2 hosts of abalone-join-{TOKEN}-1 wrote a manifest \(algo-1\)"
     ):
-        joined("abalone", [], ti=account(run, "algo-1"))
+        collect_parts("abalone", [], ti=account(run, "algo-1"))
 
 
 def test_what_the_mapped_tasks_wrote_is_handed_on_as_it_is(run: Storage) -> None:
     task = Task(None, run)
     parts = [{"uri": name, "nonce": NONCE} for name in "ab"]
-    assert joined("abalone", iter(parts), ti=task) == parts
+    assert collect_parts("abalone", iter(parts), ti=task) == parts
 
 
 def test_a_job_of_before_a_clear_is_not_reported_once_the_workers_join(run: Storage) -> None:
     """Its input was mended and is smaller now; Airflow still knows what the job's tasks returned."""
     task = account(run, "algo-1", "algo-2")
-    joined("abalone", [], ti=task)
+    collect_parts("abalone", [], ti=task)
     job = {"job_name": f"abalone-join-{TOKEN}-2", "instance_count": 2, "busy_seconds": 3.0}
-    assert join_job_of(RunContext.load(task)) == job
-    del task.values[("joining", "job")]  # as Airflow does when the task starts
+    assert read_join_job(RunContext.load(task)) == job
+    del task.values[("choose_join", "job")]  # as Airflow does when the task starts
     task.values[("plan", "return_value")] = Task(None, run).values[("plan", "return_value")]
-    assert joining("abalone", ti=task) == "join"
-    assert join_job_of(RunContext.load(task)) is None
+    assert choose_join("abalone", ti=task) == "join"
+    assert read_join_job(RunContext.load(task)) is None

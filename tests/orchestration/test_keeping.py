@@ -12,12 +12,12 @@ import yaml
 from botocore.exceptions import ClientError
 from moto.s3.models import s3_backends
 
-from include.orchestration.keeping import prune
-from include.orchestration.pipelines import FOLDER
+from include.orchestration.keeping import delete_expired_runs
+from include.orchestration.pipelines import PIPELINES_FOLDER
 from include.orchestration.storage import DeleteError, Storage
 from include.scoring.config import Pipeline
-from include.scoring.naming import RunPaths, history_prefix, run_slug
-from include.scoring.s3uri import split
+from include.scoring.naming import RunPaths, build_history_prefix, slugify_run_id
+from include.scoring.s3uri import split_s3_uri
 from tests.orchestration.publications import Call, interpose
 
 NOW = 2_000_000_000.0
@@ -33,18 +33,18 @@ def is_active(dag_id: str, run_id: str) -> bool:
 
 def pipeline(**fields: Any) -> Pipeline:
     """The sample's, with its work in the test's bucket."""
-    document = yaml.safe_load((FOLDER / "abalone.yaml").read_text())
+    document = yaml.safe_load((PIPELINES_FOLDER / "abalone.yaml").read_text())
     return Pipeline.model_validate({**document, "work": WORK, **fields})
 
 
 @pytest.fixture
 def put(storage: Storage) -> Callable[[str, float], str]:
     """Writes an object that is so many days old at NOW; the store is empty before each test."""
-    storage.delete(uri for uri, _ in list(storage.written("s3://bucket/")))
+    storage.delete(uri for uri, _ in list(storage.list_write_times("s3://bucket/")))
 
     def write(uri: str, days: float, content: str = "x") -> str:
         storage.write(uri, content)
-        bucket, key = split(uri)
+        bucket, key = split_s3_uri(uri)
         backends = s3_backends["123456789012"]
         stored = backends["aws"].buckets[bucket].keys[key]
         stored.last_modified = stored.last_modified.fromtimestamp(NOW) - timedelta(days=days)
@@ -60,10 +60,13 @@ def run(put: Callable[..., str]) -> Callable[..., str]:
     def write(
         run_id: str, days: float, *, newest: float | None = None, report: bool = True, plan: Any = ()
     ) -> str:
-        paths = RunPaths.of(work=WORK, pipeline="abalone", run_id=run_id)
+        paths = RunPaths.from_run_id(work=WORK, pipeline="abalone", run_id=run_id)
         stated = {"pipeline": "abalone", "run_id": run_id, "run_prefix": paths.run_prefix, **dict(plan)}
         put(paths.plan, days, json.dumps(stated))
-        put(f"{paths.job('abalone-preprocess-1').records}part-00000.csv", days if newest is None else newest)
+        put(
+            f"{paths.build_job_paths('abalone-preprocess-1').records}part-00000.csv",
+            days if newest is None else newest,
+        )
         put(f"{paths.run_prefix}empty/", days)
         if report:
             put(paths.report_json, days)
@@ -75,7 +78,7 @@ def run(put: Callable[..., str]) -> Callable[..., str]:
 def left(storage: Storage) -> set[str]:
     """Folders of the pipeline in which something is left."""
     root = f"{WORK}/abalone/"
-    return {uri.removeprefix(root).split("/")[0] for uri, _ in storage.written(root)}
+    return {uri.removeprefix(root).split("/")[0] for uri, _ in storage.list_write_times(root)}
 
 
 def test_a_run_goes_when_nothing_was_written_for_its_time(storage: Storage, run: Any) -> None:
@@ -83,10 +86,10 @@ def test_a_run_goes_when_nothing_was_written_for_its_time(storage: Storage, run:
     gone = run("scheduled__old", 40)
     run("scheduled__new", 29)
     storage.write("s3://bucket/scored/part-0.parquet", "x")
-    assert prune(storage, pipeline(), is_active=is_active, now=NOW) == [gone]
+    assert delete_expired_runs(storage, pipeline(), is_active=is_active, now=NOW) == [gone]
     assert left(storage) == {"scheduled__new"}
-    assert storage.uris("s3://bucket/scored/") == ["s3://bucket/scored/part-0.parquet"]
-    assert prune(storage, pipeline(), is_active=is_active, now=NOW) == []
+    assert storage.list_uris("s3://bucket/scored/") == ["s3://bucket/scored/part-0.parquet"]
+    assert delete_expired_runs(storage, pipeline(), is_active=is_active, now=NOW) == []
 
 
 def test_what_is_in_use_stays(storage: Storage, run: Any) -> None:
@@ -96,7 +99,7 @@ def test_what_is_in_use_stays(storage: Storage, run: Any) -> None:
     run("scheduled__last", 40)
     run("scheduled__without_a_report", 35, report=False)
     gone = run("scheduled__before", 45)
-    made = prune(storage, pipeline(), is_active=is_active, now=NOW)
+    made = delete_expired_runs(storage, pipeline(), is_active=is_active, now=NOW)
     assert sorted(made) == sorted([gone, f"{WORK}/abalone/scheduled__without_a_report/"])
     assert left(storage) == {ACTIVE, "manual__cleared", "scheduled__last"}
 
@@ -106,8 +109,8 @@ def test_the_keeping_time_is_the_pipelines(storage: Storage, run: Any) -> None:
     run("scheduled__last", 1)
     run("scheduled__a", 3)
     gone = run("scheduled__b", 8)
-    assert prune(storage, pipeline(keep_runs_days=None), is_active=is_active, now=NOW) == []
-    assert prune(storage, pipeline(keep_runs_days=7), is_active=is_active, now=NOW) == [gone]
+    assert delete_expired_runs(storage, pipeline(keep_runs_days=None), is_active=is_active, now=NOW) == []
+    assert delete_expired_runs(storage, pipeline(keep_runs_days=7), is_active=is_active, now=NOW) == [gone]
     assert left(storage) == {"scheduled__last", "scheduled__a"}
 
 
@@ -128,14 +131,14 @@ def test_a_folder_whose_plan_does_not_prove_it_stays(
     """A copy, a folder somebody moved, a plan somebody edited."""
     run("scheduled__last", 1)
     run("scheduled__old", 400, plan=plan)
-    assert prune(storage, pipeline(), is_active=is_active, now=NOW) == []
+    assert delete_expired_runs(storage, pipeline(), is_active=is_active, now=NOW) == []
     assert "scheduled__old" in left(storage)
 
 
 def test_what_is_no_run_stays(storage: Storage, run: Any, put: Any) -> None:
     """History, however it came to hold a plan; folders and files of somebody else; a neighbour with a longer name."""
     run("scheduled__last", 1)
-    history = history_prefix(work=WORK, pipeline="abalone")
+    history = build_history_prefix(work=WORK, pipeline="abalone")
     plan = {"pipeline": "abalone", "run_id": "_history", "run_prefix": history}
     kept = [
         put(f"{history}20260101T000000Z-1.parquet", 400),
@@ -145,14 +148,14 @@ def test_what_is_no_run_stays(storage: Storage, run: Any, put: Any) -> None:
         put(f"{WORK}/abalone2/scheduled__old/plan.json", 400, json.dumps(plan)),
         put(f"{WORK}/abalone/deeper/scheduled__old/plan.json", 400, json.dumps(plan)),
     ]
-    assert prune(storage, pipeline(), is_active=is_active, now=NOW) == []
-    assert set(kept) <= {uri for uri, _ in storage.written("s3://bucket/")}
+    assert delete_expired_runs(storage, pipeline(), is_active=is_active, now=NOW) == []
+    assert set(kept) <= {uri for uri, _ in storage.list_write_times("s3://bucket/")}
 
 
 def test_no_run_has_the_name_of_what_belongs_to_all() -> None:
     """Airflow takes `_history` for a run id."""
-    assert not run_slug("_history").startswith("_")
-    assert run_slug("_history") != run_slug("history")
+    assert not slugify_run_id("_history").startswith("_")
+    assert slugify_run_id("_history") != slugify_run_id("history")
 
 
 def test_a_deletion_that_was_cut_off_is_taken_up_again(
@@ -163,7 +166,7 @@ def test_a_deletion_that_was_cut_off_is_taken_up_again(
     gone = run("scheduled__old", 40)
     for number in range(15):
         put(f"{gone}predictions/{number:04}.out", 40)
-    monkeypatch.setattr("include.orchestration.storage.DELETED_AT_ONCE", 10)
+    monkeypatch.setattr("include.orchestration.storage.MAX_DELETED_KEYS", 10)
     delete, asked = storage.client.delete_objects, []
 
     def cut_off(**request: Any) -> Any:
@@ -174,10 +177,10 @@ def test_a_deletion_that_was_cut_off_is_taken_up_again(
 
     monkeypatch.setattr(storage.client, "delete_objects", cut_off)
     with pytest.raises(ClientError):
-        prune(storage, pipeline(), is_active=is_active, now=NOW)
-    assert RunPaths(gone).plan in storage.uris(gone)
-    assert prune(storage, pipeline(), is_active=is_active, now=NOW) == [gone]
-    assert storage.uris(gone) == []
+        delete_expired_runs(storage, pipeline(), is_active=is_active, now=NOW)
+    assert RunPaths(gone).plan in storage.list_uris(gone)
+    assert delete_expired_runs(storage, pipeline(), is_active=is_active, now=NOW) == [gone]
+    assert storage.list_uris(gone) == []
     # Ten; eight that were cut off; the same eight again, and the plan by itself.
     assert asked == [10, 8, 8, 1]
 
@@ -191,8 +194,8 @@ def test_what_s3_does_not_delete_is_told(storage: Storage, run: Any, monkeypatch
     with pytest.raises(
         DeleteError, match=r"1 of 3 objects were not deleted; the first is s3://bucket/work/x: Acc"
     ):
-        prune(storage, pipeline(), is_active=is_active, now=NOW)
-    assert RunPaths(gone).plan in storage.uris(gone)
+        delete_expired_runs(storage, pipeline(), is_active=is_active, now=NOW)
+    assert RunPaths(gone).plan in storage.list_uris(gone)
 
 
 def test_what_a_run_writes_that_is_cleared_while_it_is_deleted_stays(storage: Storage, run: Any) -> None:
@@ -206,5 +209,5 @@ def test_what_a_run_writes_that_is_cleared_while_it_is_deleted_stays(storage: St
         storage.write(records, "x")
         return call()
 
-    interpose(storage, lambda: prune(storage, pipeline(), is_active=is_active, now=NOW), around)
-    assert storage.uris(gone) == [records, plan]
+    interpose(storage, lambda: delete_expired_runs(storage, pipeline(), is_active=is_active, now=NOW), around)
+    assert storage.list_uris(gone) == [records, plan]

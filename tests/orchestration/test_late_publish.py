@@ -14,11 +14,11 @@ from botocore.exceptions import ClientError, ConnectionClosedError
 from include.orchestration import janitor, names, published_runs
 from include.orchestration.claims import OvertakenError
 from include.orchestration.output import read_published
-from include.orchestration.output_cleanup import clean_outputs
-from include.orchestration.pipelines import named
+from include.orchestration.output_cleanup import delete_obsolete_parts
+from include.orchestration.pipelines import load_pipeline_by_name
 from include.orchestration.storage import Storage
 from include.orchestration.tasks import checks, plan, publish, report, shards
-from include.orchestration.tasks.join import join
+from include.orchestration.tasks.join import join_shard_group
 from include.scoring.errors import ReconciliationError
 from tests.orchestration import publications
 from tests.orchestration.publications import (
@@ -28,12 +28,12 @@ from tests.orchestration.publications import (
     RUN,
     Call,
     clean,
+    get_part_name,
     interpose,
-    part,
     publication,
-    stop_before,
+    run_until_change,
 )  # fmt: skip
-from tests.orchestration.staged import FakeInstance, Pipelines, Run, deployed, document, published
+from tests.orchestration.staged import FakeTaskInstance, Pipelines, Run, deployed, document, published
 
 __all__ = ["deployed"]
 
@@ -43,30 +43,33 @@ BY_DATE = "s3://bucket/out/date=2026-01-05/"
 @pytest.fixture(autouse=True)
 def empty(storage: Storage) -> None:
     """Each test starts with nothing published."""
-    storage.delete(storage.uris("s3://bucket/"))
+    storage.delete(storage.list_uris("s3://bucket/"))
 
 
 def listed(storage: Storage, prefix: str = OUT) -> set[str]:
     """Names of what a listing shows."""
-    return {uri.removeprefix(prefix) for uri in storage.uris(prefix)}
+    return {uri.removeprefix(prefix) for uri in storage.list_uris(prefix)}
 
 
 def is_readable(storage: Storage, output: str = OUT) -> bool:
     """Whether a reader of the manifest finds all its files."""
     found = read_published(storage, output, "churn")
-    return found is not None and set(found.files) <= set(storage.uris(output))
+    return found is not None and set(found.part_uris) <= set(storage.list_uris(output))
 
 
 def scored(deployed: Pipelines, run_id: str, score: float, count: int) -> Run:
     """A run of the fifth that has done all but publish."""
     run = deployed.run(run_id, 5, lambda _: score)
     deployed.upload(5, [f"r{n},f,{n}" for n in range(count)])
-    run.task(names.PLAN, plan.plan)
+    run.task(names.PLAN, plan.plan_run)
     run.prepare()
-    run.task(names.SHARDS, shards.shards)
+    run.task(names.COLLECT_SHARDS, shards.collect_shards)
     run.transform()
-    joined = [run.task(names.JOIN, join, group=group) for group in run.xcoms[names.SHARDS, "return_value"]]
-    run.task(names.CHECKS, checks.checks, joined=joined)
+    joined = [
+        run.task(names.JOIN, join_shard_group, group=group)
+        for group in run.xcoms[names.COLLECT_SHARDS, "return_value"]
+    ]
+    run.task(names.CHECKS, checks.run_checks, joined=joined)
     return run
 
 
@@ -93,7 +96,7 @@ def test_a_publish_that_is_stopped_anywhere_spoils_nothing_of_its_successor(
             except ReconciliationError as error:
                 outcome.append(str(error))
 
-        if not stop_before(
+        if not run_until_change(
             number, storage, body, lambda done=done: done.append(other.task(names.PUBLISH, publish.publish))
         ):
             break
@@ -102,7 +105,9 @@ def test_a_publish_that_is_stopped_anywhere_spoils_nothing_of_its_successor(
         assert [file["uri"] for file in manifest["files"]] == done[0]["files"], number
         assert "_SUCCESS" in listed(storage, BY_DATE)
         recorded = storage.read_json(
-            published_runs.uri_of(named("churn"), manifest["moment"], manifest["run_id"])
+            published_runs.build_record_uri(
+                load_pipeline_by_name("churn"), manifest["data_time"], manifest["run_id"]
+            )
         )
         assert recorded["rows"] == rows
         assert storage.read_json(recorded["statistics"])["rows"] == rows
@@ -110,10 +115,12 @@ def test_a_publish_that_is_stopped_anywhere_spoils_nothing_of_its_successor(
     assert number > 7
     final, manifest = published(storage, BY_DATE)
     assert set(final["churn"]) == {0.25}
-    clean_outputs(storage, named("churn"), is_active=lambda *_: False, now=time.time() + 3600)
+    delete_obsolete_parts(
+        storage, load_pipeline_by_name("churn"), is_active=lambda *_: False, now=time.time() + 3600
+    )
     files = {file["uri"].removeprefix(BY_DATE) for file in manifest["files"]}
     assert listed(storage, BY_DATE) == {*files, "_manifest.json", "_SUCCESS"}
-    assert storage.uris(JOURNAL) == []
+    assert storage.list_uris(JOURNAL) == []
 
 
 def test_checks_that_are_stopped_anywhere_overwrite_nothing_of_their_successor(deployed: Pipelines) -> None:
@@ -127,18 +134,18 @@ def test_checks_that_are_stopped_anywhere_overwrite_nothing_of_their_successor(d
 
     def successor() -> None:
         run.conf = {}
-        run.task(names.CHECKS, checks.checks, joined=joined)
+        run.task(names.CHECKS, checks.run_checks, joined=joined)
 
     def late() -> None:
         run.conf = {"output_uri": "s3://bucket/late/"}
         try:
-            run.task(names.CHECKS, checks.checks, joined=joined)
+            run.task(names.CHECKS, checks.run_checks, joined=joined)
         except OvertakenError as error:
             overtaken.append(str(error))
 
     for number in range(1, 5):
-        assert stop_before(number, storage, late, successor)
-        assert storage.read_json(run.paths.scored)["asked_output"] == "s3://bucket/out/date={date}/"
+        assert run_until_change(number, storage, late, successor)
+        assert storage.read_json(run.paths.scored_run)["requested_output"] == "s3://bucket/out/date={date}/"
         assert storage.read_json(run.paths.checks)["state"] == "passed"
         assert storage.read_json(run.paths.statistics)["rows"] == 20
     assert len(overtaken) == 4
@@ -159,7 +166,7 @@ def test_a_publish_that_wakes_up_before_it_has_looked_publishes_nothing_over_a_l
         late.task(names.PUBLISH, publish.publish)
     assert listed(deployed.storage, BY_DATE) == was
     assert len(published(deployed.storage, BY_DATE)[0]) == 30
-    assert deployed.storage.uris(JOURNAL) == []
+    assert deployed.storage.list_uris(JOURNAL) == []
     # Cleared by a person it is another matter.
     late.states = {names.PUBLISH: "running"}
     late.task(names.PUBLISH, publish.publish)
@@ -174,16 +181,20 @@ def test_a_task_that_wakes_up_when_it_is_over_overwrites_no_document(
     deployed.write(document())
     run = scored(deployed, "late", 0.25, 20)
     run.task(names.PUBLISH, publish.publish)
-    run.task(names.REPORT, report.report)
+    run.task(names.REPORT, report.write_report)
     joined = [run.xcoms[names.JOIN, "return_value"]]
     prefix = run.paths.run_prefix
-    was = {uri: deployed.storage.etag(uri) for uri in deployed.storage.uris(prefix)}
+    was = {uri: deployed.storage.read_etag(uri) for uri in deployed.storage.list_uris(prefix)}
     run.states = {task_id: "success"}
-    body = {names.PLAN: plan.plan, names.CHECKS: checks.checks, names.REPORT: report.report}[task_id]
+    body = {
+        names.PLAN: plan.plan_run,
+        names.CHECKS: checks.run_checks,
+        names.REPORT: report.write_report,
+    }[task_id]
     more = {"joined": joined} if task_id == names.CHECKS else {}
-    with pytest.raises(OvertakenError, match="comes too late"):
+    with pytest.raises(OvertakenError, match="is too late"):
         run.task(task_id, body, **more)
-    assert {uri: deployed.storage.etag(uri) for uri in deployed.storage.uris(prefix)} == was
+    assert {uri: deployed.storage.read_etag(uri) for uri in deployed.storage.list_uris(prefix)} == was
 
 
 def test_a_plan_that_is_stopped_anywhere_hands_on_nothing_in_place_of_its_successors(
@@ -198,16 +209,16 @@ def test_a_plan_that_is_stopped_anywhere_hands_on_nothing_in_place_of_its_succes
         overtaken: list[OvertakenError] = []
 
         def successor(run: Run = run) -> None:
-            run.task(names.PLAN, plan.plan)
+            run.task(names.PLAN, plan.plan_run)
             run.states[names.PLAN] = "success"
 
         def late(run: Run = run, overtaken: list[OvertakenError] = overtaken) -> None:
             try:
-                run.task(names.PLAN, plan.plan)
+                run.task(names.PLAN, plan.plan_run)
             except OvertakenError as error:
                 overtaken.append(error)
 
-        if not stop_before(number, storage, late, successor):
+        if not run_until_change(number, storage, late, successor):
             break
         assert len(overtaken) == 1, number
         assert run.json(run.paths.plan)["nonce"] == run.xcoms[names.PLAN, "return_value"]["nonce"]
@@ -249,7 +260,7 @@ def test_a_try_that_fails_removes_its_own_parts(storage: Storage, number: int) -
         interpose(storage, lambda: publications.publish(publication(storage), 0, 1), fail_at(number))
     assert listed(storage) == was
     assert storage.read_json(f"{OUT}_manifest.json") == before
-    assert [uri for uri in storage.uris(JOURNAL) if RUN in uri] == []
+    assert [uri for uri in storage.list_uris(JOURNAL) if RUN in uri] == []
 
 
 def lose_manifest(*, arrives: bool) -> Callable[[str, Mapping[str, Any], Call], Any]:
@@ -268,7 +279,7 @@ def lose_manifest(*, arrives: bool) -> Callable[[str, Mapping[str, Any], Call], 
 def test_a_commit_whose_answer_never_came_is_looked_for(storage: Storage) -> None:
     """It is there: the try goes on."""
     interpose(storage, lambda: publications.publish(publication(storage), 0), lose_manifest(arrives=True))
-    assert listed(storage) == {part(0), "_manifest.json", "_SUCCESS"}
+    assert listed(storage) == {get_part_name(0), "_manifest.json", "_SUCCESS"}
 
 
 def late_commit(storage: Storage, rows: int = 1) -> Callable[[], None]:
@@ -327,12 +338,12 @@ def test_a_late_commit_of_ones_own_earlier_try_stands(storage: Storage) -> None:
     """The next try finds it instead of what it replaces: the same rows of the same plan."""
     arrive = late_commit(storage)
     manifest = publications.publish(publication(storage, try_number=2), 0, meanwhile=arrive)
-    assert [file["uri"] for file in manifest["files"]] == [f"{OUT}{part(0)}"]
-    assert listed(storage) == {part(0), "_manifest.json", "_SUCCESS"}
+    assert [file["uri"] for file in manifest["files"]] == [f"{OUT}{get_part_name(0)}"]
+    assert listed(storage) == {get_part_name(0), "_manifest.json", "_SUCCESS"}
 
 
 def test_a_late_commit_of_other_rows_of_the_same_plan_is_refused(storage: Storage) -> None:
-    """As after a clear of `join`: nobody may take the one for the other."""
+    """As after a clear of `join_shard_group`: nobody may take the one for the other."""
     arrive = late_commit(storage, rows=2)
     with pytest.raises(ReconciliationError, match="another run published"):
         publications.publish(publication(storage, try_number=2), 0, meanwhile=arrive)
@@ -344,9 +355,9 @@ def test_a_commit_that_arrives_after_the_next_try_is_refused(storage: Storage) -
     """Its parts go with that one's end."""
     arrive = late_commit(storage)
     publications.publish(publication(storage, try_number=2), 0)
-    assert clean(storage, active={RUN}, published_in=RUN) == [part(0)]
+    assert clean(storage, active={RUN}, published_in=RUN) == [get_part_name(0)]
     arrive()
-    assert listed(storage) == {part(0, try_number=2), "_manifest.json", "_SUCCESS"}
+    assert listed(storage) == {get_part_name(0, try_number=2), "_manifest.json", "_SUCCESS"}
 
 
 def killed(storage: Storage, run_id: str = RUN, *, stopped_at: str = "part-1") -> None:
@@ -374,12 +385,12 @@ def test_parts_of_a_killed_try_go_after_the_grace_time_and_once_its_run_is_over(
     if has_manifest:
         publications.publish(publication(storage, "nightly-0"), 0)
     killed(storage)
-    assert part(0) in listed(storage)
+    assert get_part_name(0) in listed(storage)
     assert clean(storage, minutes=11, active={RUN}) == []
     assert clean(storage, minutes=9) == []
-    assert clean(storage, minutes=11) == [part(0)]
+    assert clean(storage, minutes=11) == [get_part_name(0)]
     assert clean(storage, minutes=22) == []
-    assert storage.uris(JOURNAL) == []
+    assert storage.list_uris(JOURNAL) == []
 
 
 def test_parts_that_no_run_can_publish_any_more_wait_for_their_run_too(storage: Storage) -> None:
@@ -387,20 +398,20 @@ def test_parts_that_no_run_can_publish_any_more_wait_for_their_run_too(storage: 
     killed(storage)
     publications.publish(publication(storage, OTHER), 0)
     assert clean(storage, minutes=11, active={RUN}, published_in=OTHER) == []
-    assert clean(storage, minutes=11, published_in=OTHER) == [part(0)]
-    assert storage.uris(JOURNAL) == []
+    assert clean(storage, minutes=11, published_in=OTHER) == [get_part_name(0)]
+    assert storage.list_uris(JOURNAL) == []
 
 
 def test_a_try_that_wakes_up_after_it_was_given_up_publishes_nothing(storage: Storage) -> None:
     """Its parts are gone, and nothing has been published in between that would refuse its manifest."""
 
     def give_up() -> None:
-        assert clean(storage, minutes=11) == [part(0)]
+        assert clean(storage, minutes=11) == [get_part_name(0)]
 
-    with pytest.raises(ReconciliationError, match="was taken for dead"):
+    with pytest.raises(ReconciliationError, match="was abandoned"):
         publications.publish(publication(storage), 0, meanwhile=give_up)
     assert listed(storage) == set()
-    assert storage.uris(JOURNAL) == []
+    assert storage.list_uris(JOURNAL) == []
 
 
 def test_of_giving_up_and_committing_one_succeeds(storage: Storage) -> None:
@@ -416,8 +427,8 @@ def test_of_giving_up_and_committing_one_succeeds(storage: Storage) -> None:
         manifest.update(run.commit(dict(manifest)))
 
     manifest: dict[str, Any] = {}
-    with run.uncommitted(publications.joined(0)):
-        manifest = publications.manifest_of(run, 0)
+    with run.begin_attempt(publications.build_joined_parts(0)):
+        manifest = publications.copy_parts_and_build_manifest(run, 0)
         interpose(storage, lambda: clean(storage, minutes=11), around)
     assert is_readable(storage)
 
@@ -441,10 +452,10 @@ def test_who_cleans_and_is_stopped_before_its_delete_deletes_nothing_that_is_pub
 
     interpose(storage, lambda: clean(storage, minutes=11), around)
     assert is_readable(storage)
-    assert deleted[:2] == [part(0, "nightly-0"), part(0, "nightly-2")]
-    assert part(0, "nightly-1") in listed(storage)
-    new = {part(0, successor, 2), part(1, successor, 2)}
-    assert listed(storage) == {part(0, "nightly-1"), *new, "_manifest.json", "_SUCCESS"}
+    assert deleted[:2] == [get_part_name(0, "nightly-0"), get_part_name(0, "nightly-2")]
+    assert get_part_name(0, "nightly-1") in listed(storage)
+    new = {get_part_name(0, successor, 2), get_part_name(1, successor, 2)}
+    assert listed(storage) == {get_part_name(0, "nightly-1"), *new, "_manifest.json", "_SUCCESS"}
 
 
 def test_a_report_is_of_what_its_run_published_though_another_has_published_since(
@@ -455,7 +466,7 @@ def test_a_report_is_of_what_its_run_published_though_another_has_published_sinc
     first, second = scored(deployed, "first", 0.25, 20), scored(deployed, "second", 0.75, 30)
     first.task(names.PUBLISH, publish.publish)
     second.task(names.PUBLISH, publish.publish)
-    first.task(names.REPORT, report.report)
+    first.task(names.REPORT, report.write_report)
     figures = deployed.storage.read_json(first.paths.report_json)
     assert figures["output"]["rows"] == 20
     assert figures["records"]["scored"] == 20
@@ -476,13 +487,13 @@ def test_a_run_is_published_although_old_parts_cannot_be_deleted(
         return call()
 
     interpose(deployed.storage, lambda: run.task(names.PUBLISH, publish.publish), around)
-    assert "this run is published; the next one, and the janitor, try again" in caplog.text
+    assert "the run is published; obsolete part files remain" in caplog.text
     assert len([name for name in listed(deployed.storage, BY_DATE) if name.startswith("part-")]) == 2
-    monkeypatch.setattr(janitor, "FOLDER", deployed.folder)
-    ti = FakeInstance(run, "outputs")
+    monkeypatch.setattr(janitor, "PIPELINES_FOLDER", deployed.folder)
+    ti = FakeTaskInstance(run, "clean_up_outputs")
     ti.active = set()  # the run is over
     with pytest.raises(ClientError, match="AccessDenied"):
-        interpose(deployed.storage, lambda: janitor.clean_published(ti=ti), around)
-    assert len(janitor.clean_published(ti=ti)) == 1
+        interpose(deployed.storage, lambda: janitor.clean_up_outputs(ti=ti), around)
+    assert len(janitor.clean_up_outputs(ti=ti)) == 1
     assert len([name for name in listed(deployed.storage, BY_DATE) if name.startswith("part-")]) == 1
     assert is_readable(deployed.storage, BY_DATE)

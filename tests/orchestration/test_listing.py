@@ -107,6 +107,6 @@ def test_objects_of_a_storage_leave_out_consoles_folders(storage: Storage) -> No
     """Which are empty; a key that ends in a slash and holds data is an object. From moto's S3."""
     for key, body in (("l/a.csv", b"12"), ("l/sub/", b""), ("l/sub/b c.csv", b"12"), ("l/data/", b"12")):
         storage.client.put_object(Bucket="bucket", Key=key, Body=body)
-    found = list(storage.objects("s3://bucket/l/"))
+    found = list(storage.list_objects("s3://bucket/l/"))
     assert [(each.key, each.size) for each in found] == [("l/a.csv", 2), ("l/data/", 2), ("l/sub/b c.csv", 2)]
     assert found[0].etag == storage.head("s3://bucket/l/a.csv")["etag"]

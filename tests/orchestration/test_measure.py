@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from include.orchestration.measure import span_of, work_of
+from include.orchestration.measure import find_busy_span, read_instance_activity
 
 
 def lines(*moments: tuple[int, str]) -> list[dict[str, Any]]:
@@ -33,7 +33,7 @@ PING, POST = '"GET /ping HTTP/1.1" 200', '"POST /invocations HTTP/1.1" 200'
 )
 def test_work_is_from_before_the_first_request_to_the_last_one(head: list, tail: list, expected: Any) -> None:
     """A request is logged when it is answered; a server that logged none has not worked as far as anybody knows."""
-    assert span_of(head, tail) == expected
+    assert find_busy_span(head, tail) == expected
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,9 @@ def test_logs_that_cannot_be_read_leave_the_figure_unknown_and_the_run_alone(
         def get_paginator(self, _: str) -> Any:
             raise trouble
 
-    monkeypatch.setattr("include.orchestration.measure.client_of", lambda _: Client())
+    monkeypatch.setattr("include.orchestration.measure.get_client", lambda _: Client())
     job = {"kind": "Transform", "job_name": "churn-transform-1"}
-    assert work_of("aws_default", "eu-west-1", job) == {"busy_seconds": None, "instances": None}
+    assert read_instance_activity("aws_default", "eu-west-1", job) == {
+        "busy_seconds": None,
+        "instances": None,
+    }

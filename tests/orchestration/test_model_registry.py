@@ -12,9 +12,9 @@ from botocore.exceptions import ClientError
 from include.orchestration.model_registry import resolve_model
 from include.scoring.errors import ModelError
 from include.scoring.params import RunParams
-from tests.local_aws.servers import running
+from tests.local_aws.servers import run_server
 from tests.scoring.builders import pipeline
-from tools.laptop import aws_connection
+from tools.laptop import build_aws_connection
 
 ROLE = "arn:aws:iam::123456789012:role/batch-inference"
 CONTAINERS = {"Containers": [{"Image": "i:1"}]}
@@ -24,10 +24,10 @@ CONTAINERS = {"Containers": [{"Image": "i:1"}]}
 def sagemaker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A client of an embedded AWS with an existing model and the groups of these tests."""
     with (
-        running(tmp_path_factory.mktemp("registry") / "aws") as server,
+        run_server(tmp_path_factory.mktemp("registry") / "aws") as server,
         pytest.MonkeyPatch.context() as patch,
     ):
-        patch.setenv("AIRFLOW_CONN_AWS_DEFAULT", aws_connection(server.url))
+        patch.setenv("AIRFLOW_CONN_AWS_DEFAULT", build_aws_connection(server.url))
         client = server.client("sagemaker")
         client.create_model(ModelName="there", ExecutionRoleArn=ROLE, PrimaryContainer={"Image": "i:1"})
         versions = [
@@ -121,8 +121,8 @@ def test_an_aws_that_does_not_answer_is_not_taken_for_a_missing_model(
     sagemaker: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Throttling is raised as it is, so that Airflow tries the task again."""
-    with running(tmp_path / "aws", {"requests_per_second": 0.001, "request_burst": 1}) as server:
-        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", aws_connection(server.url))
+    with run_server(tmp_path / "aws", {"requests_per_second": 0.001, "request_burst": 1}) as server:
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", build_aws_connection(server.url))
         monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
         with pytest.raises(ModelError):
             resolve_model(pipeline({"model": {"name": "gone"}}), RunParams())

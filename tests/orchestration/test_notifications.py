@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import pytest
 from airflow.sdk import BaseNotifier
 
-from include.orchestration.notifications import on_failure, on_report
+from include.orchestration.notifications import build_failure_callbacks, build_report_callback
 from include.scoring.errors import PipelineError
 from tests.scoring.builders import pipeline
 
@@ -49,7 +49,7 @@ def told() -> list[str]:
 
 
 def test_a_failed_run_is_told_to_the_named_notifier_with_its_templates_rendered(told: list[str]) -> None:
-    (notifier,) = on_failure(
+    (notifier,) = build_failure_callbacks(
         pipeline(
             {"notify": {"on_failure": [{"notifier": HERE, "arguments": {"message": "{{ run_id }} failed"}}]}}
         )
@@ -60,7 +60,9 @@ def test_a_failed_run_is_told_to_the_named_notifier_with_its_templates_rendered(
 
 def test_a_report_above_a_limit_is_told_with_the_sentence(told: list[str]) -> None:
     above = {"above": 0.1, "notifiers": [{"notifier": HERE, "arguments": {"message": "{{ exceeded }}"}}]}
-    callback = on_report(pipeline({"notify": {"on_rejected": above, "on_cost": {**above, "above": 9}}}))
+    callback = build_report_callback(
+        pipeline({"notify": {"on_rejected": above, "on_cost": {**above, "above": 9}}})
+    )
     assert callback is not None
     callback({"ti": Finished()})
     callback({"ti": Finished()})
@@ -68,8 +70,8 @@ def test_a_report_above_a_limit_is_told_with_the_sentence(told: list[str]) -> No
 
 
 def test_a_pipeline_that_names_nobody_has_no_callback() -> None:
-    assert on_failure(pipeline()) == []
-    assert on_report(pipeline()) is None
+    assert build_failure_callbacks(pipeline()) == []
+    assert build_report_callback(pipeline()) is None
 
 
 @pytest.mark.parametrize(
@@ -87,5 +89,5 @@ def test_a_notifier_that_cannot_be_made_is_an_error_of_the_pipeline(
     notifier: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(PipelineError) as caught:
-        on_failure(pipeline({"notify": {"on_failure": [notifier]}}))
+        build_failure_callbacks(pipeline({"notify": {"on_failure": [notifier]}}))
     assert message in str(caught.value)

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from include.orchestration.direct.documents import read_listing
 from include.orchestration.storage import Storage
-from include.orchestration.tasks.plan import moment_of, plan, read_control_file
+from include.orchestration.tasks.plan import get_data_time, plan_run, read_control_file
 from include.scoring.errors import LintError, PlanError
 from include.scoring.naming import RunPaths
 from tests.scoring.builders import TWO_CONTAINERS, WITHOUT_PREPROCESS, document
@@ -33,7 +33,7 @@ def test_the_date_of_a_run_is_the_first_moment_that_it_has(
 ) -> None:
     """The data interval's start, else the logical date, else `run_after`, which every run has."""
     run = SimpleNamespace(data_interval_start=interval, logical_date=logical, run_after=AFTER)
-    assert moment_of(run) == expected
+    assert get_data_time(run) == expected
 
 
 Planning = Callable[..., dict[str, Any]]
@@ -42,7 +42,7 @@ Planning = Callable[..., dict[str, Any]]
 @pytest.fixture
 def planning(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Planning:
     """`plan` of a pipeline with these changes, as a dry run unless params say something else."""
-    monkeypatch.setattr("include.orchestration.pipelines.FOLDER", tmp_path)
+    monkeypatch.setattr("include.orchestration.pipelines.PIPELINES_FOLDER", tmp_path)
 
     def make(changes: dict[str, Any] | None = None, **params: Any) -> dict[str, Any]:
         bucket = {
@@ -57,7 +57,7 @@ def planning(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ti = SimpleNamespace(
             try_number=1, dag_id="churn", task_id="plan", run_id="r", get_task_states=lambda **_: {}
         )
-        made: Any = plan("churn", params={"dry_run": True, **params}, dag_run=run, ti=ti)
+        made: Any = plan_run("churn", params={"dry_run": True, **params}, dag_run=run, ti=ti)
         return cast("dict[str, Any]", made if isinstance(made, dict) else made.value)
 
     return make
@@ -78,7 +78,7 @@ def test_the_plan_knows_the_region_of_the_pipeline_or_else_of_its_connection(
     storage.write("s3://bucket/in/a.csv", "1,2,3\n" * 100)
     made = planning({"region": region})
     assert made["region"] == (region or "us-east-1")
-    assert any("by prices of us-east-1" in text for text in made["sentences"]) is (region is not None)
+    assert any("use the prices of us-east-1" in text for text in made["sentences"]) is (region is not None)
 
 
 @pytest.mark.parametrize("changes", [{}, WITHOUT_PREPROCESS])
@@ -90,7 +90,7 @@ def test_of_a_folder_that_spark_wrote_one_object_is_scored_and_four_are_said_to_
     changes = {**changes, "input.uri": "s3://bucket/spark/"}
     made = planning(changes, dry_run=False)
     assert made["input"]["objects"] == 1
-    assert made["input"]["left_out"]["control_files"] == 4
+    assert made["input"]["excluded"]["control_files"] == 4
     assert any(
         text.startswith("4 control files are left out, such as spark/.part-0") for text in made["sentences"]
     )
@@ -101,7 +101,7 @@ def test_of_a_folder_that_spark_wrote_one_object_is_scored_and_four_are_said_to_
         given = storage.read_json(f"{made['run_prefix']}input.manifest")
         assert given == [{"prefix": "s3://bucket/spark/"}, "part-0.csv"]
     else:
-        kept = read_listing(storage, RunPaths(made["run_prefix"]).layout(made["nonce"]))
+        kept = read_listing(storage, RunPaths(made["run_prefix"]).build_layout_paths(made["nonce"]))
         assert [each.key for each in kept] == ["spark/part-0.csv"]
 
 
@@ -126,8 +126,8 @@ def test_a_pipeline_over_our_own_output_reads_what_its_manifests_name(
     assert [line.split(" ")[2] for line in listing] == [
         f"'scored/date={day}/part-0-a-2.csv'" for day in (1, 2)
     ]
-    left_out = made["input"]["left_out"]
-    assert (left_out["unpublished"], left_out["control_files"], left_out["manifests"]) == (4, 2, 2)
+    excluded = made["input"]["excluded"]
+    assert (excluded["unpublished"], excluded["control_files"], excluded["manifests"]) == (4, 2, 2)
 
 
 @pytest.mark.parametrize("changes", [{}, WITHOUT_PREPROCESS])

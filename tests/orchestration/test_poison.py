@@ -16,12 +16,12 @@ from airflow.sdk.exceptions import AirflowFailException
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from include.orchestration.poison import PoisonRecords, _request_bytes, shortened
-from include.orchestration.shard_sources import mended_shards
+from include.orchestration.poison import BadRecordContinuation, _request_bytes, shorten_reason
+from include.orchestration.shard_sources import read_merged_shards
 from include.orchestration.storage import Storage
-from include.scoring.naming import JobPaths, name_token
+from include.scoring.naming import JobPaths, build_name_token
 from sagemaker_jobs.ensuring import ensure_job
-from sagemaker_jobs.errors import JobFailed, JobFailedForGood, QuotaExceeded
+from sagemaker_jobs.errors import JobFailed, JobFailedPermanently, QuotaExceeded
 from sagemaker_jobs.jobs import Job
 from sagemaker_jobs.kinds import TRANSFORM
 from sagemaker_jobs.sensors import TransformJobSensor
@@ -56,9 +56,9 @@ class World:
     def prepare(
         self, shards: dict[str, list[str]], poison: set[str], *, rejected: int = 0, **plan: Any
     ) -> None:
-        """Write what `preprocess` and `shards` leave; features are the records' first cells."""
+        """Write what `preprocess` and `collect_shards` leave; features are the records' first cells."""
         self.aws.reset()
-        self.storage.delete(self.storage.uris("s3://bucket/"))
+        self.storage.delete(self.storage.list_uris("s3://bucket/"))
         self.shards, self.poison, self.seen, self.least = shards, poison, [], 1
         documents = []
         for name, records in shards.items():
@@ -80,7 +80,7 @@ class World:
         self.storage.write_json(WROTE.shards, {"records": counts, "shards": documents})
         estimate = {"preprocess": {"dollars": 1.0}, "join": {"dollars": 0}}
         self.plan(**{"budget": None, "prices": {}, "estimate": estimate, **plan})
-        base = f"churn-transform-{name_token(NONCE)}-{time.monotonic_ns()}"  # logs are kept over tests
+        base = f"churn-transform-{build_name_token(NONCE)}-{time.monotonic_ns()}"  # logs are kept over tests
         self.aws.models["churn"] = {}
         self.spec = JobSpec(
             kind=TRANSFORM,
@@ -103,7 +103,7 @@ class World:
 
     def ensure(self, **arguments: Any) -> Job:
         """One look at the job, as a task takes it."""
-        return ensure_job(self.hook, self.spec, continuation=PoisonRecords(), **arguments)
+        return ensure_job(self.hook, self.spec, continuation=BadRecordContinuation(), **arguments)
 
     def run_job(self, job: Job, *, stop_before: Callable[[str], bool] = lambda name: False) -> None:
         """Carry out a job: an object with a poisoned line is refused, the others are answered line by line.
@@ -116,7 +116,7 @@ class World:
             folder = prefix["prefix"]
         else:
             folder = source["S3Uri"]
-            names = [uri.removeprefix(folder) for uri in self.storage.uris(folder)]
+            names = [uri.removeprefix(folder) for uri in self.storage.list_uris(folder)]
         self.seen.append(names)
         output, said, died = job.description["TransformOutput"]["S3OutputPath"], [], False
         for name in names:
@@ -155,14 +155,14 @@ class World:
 
     def to_the_end(self) -> Job:
         """Look and carry out until the work is settled."""
-        while not (job := self.ensure()).ended:
+        while not (job := self.ensure()).has_ended:
             self.run_job(job)
         return job
 
     def account(self) -> Any:
         """What the sensor hands on once all jobs have ended."""
         sensor = TransformJobSensor(
-            task_id="t", job_name="x", spec=self.spec.to_dict(), continuation=PoisonRecords()
+            task_id="t", job_name="x", spec=self.spec.to_dict(), continuation=BadRecordContinuation()
         )
         return sensor.execute(context_of(sensor))
 
@@ -187,8 +187,10 @@ def service() -> Iterator[World]:
         logs = hook.get_session(REGION).client("logs", endpoint_url=url)
         clients = {"S3Hook": storage.client, "AwsLogsHook": logs}
         for module in ("resuming", "refusals", "logs"):
-            patch.setattr(f"sagemaker_jobs.{module}.sibling", lambda kind, _: clients[kind.__name__])
-            patch.setattr(f"sagemaker_jobs.{module}.client_of", lambda client: client)
+            patch.setattr(
+                f"sagemaker_jobs.{module}.build_sibling_hook", lambda kind, _: clients[kind.__name__]
+            )
+            patch.setattr(f"sagemaker_jobs.{module}.get_client", lambda client: client)
         storage.client.create_bucket(Bucket="bucket")
         logs.create_log_group(logGroupName=TRANSFORM.log_group)
         world = World(aws, hook, storage, logs)
@@ -218,7 +220,7 @@ def key(record: str) -> str:
 
 def check_mended(world: World, account: Any) -> None:
     """Every record is answered with its own answer, or rejected with its own text, in order."""
-    mended = mended_shards(world.storage, account)
+    mended = read_merged_shards(world.storage, account)
     rejected = 0
     for name, all_records in world.shards.items():
         good = [record for record in all_records if key(record) not in world.poison]
@@ -233,7 +235,7 @@ def check_mended(world: World, account: Any) -> None:
         assert answers == "".join(f"0.{key(record)}\n" for record in good)
         if not bad:
             continue
-        rejects = world.storage.read(f"{account['settled']['rejects']}{name}.jsonl").decode()
+        rejects = world.storage.read(f"{account['resolution']['rejects']}{name}.jsonl").decode()
         lines = [json.loads(line) for line in rejects.splitlines()]
         assert [f"{line['text']}\n" for line in lines] == bad
         for line in lines:
@@ -241,7 +243,7 @@ def check_mended(world: World, account: Any) -> None:
             assert f"cannot take {key(line['text'])}" in line["reason"]
             assert line["rule"] == "refused by the model"
         rejected += len(bad)
-    assert account["settled"]["refused"] == rejected == len(world.poison)
+    assert account["resolution"]["refused"] == rejected == len(world.poison)
 
 
 def test_only_the_record_that_the_model_refuses_is_rejected(world: World) -> None:
@@ -259,9 +261,9 @@ def test_only_the_record_that_the_model_refuses_is_rejected(world: World) -> Non
     assert instances == [4, 1, 1, 1], "a quarter of the records needs a quarter of the instances"
     account = world.account()
     check_mended(world, account)
-    assert account["settled"]["document"] == f"{RUN}{job.name}/mended.json"
+    assert account["resolution"]["document"] == f"{RUN}{job.name}/mended.json"
     assert len(account["output_uris"]) == 4
-    assert [each["status"] for each in account["earlier"]] == ["Failed"] * 3
+    assert [each["status"] for each in account["earlier_attempts"]] == ["Failed"] * 3
 
 
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -277,7 +279,7 @@ def test_any_poison_in_any_shards_is_found_and_nothing_else(world: World, data: 
     world.least = data.draw(st.sampled_from([1, 2]))
     job = world.to_the_end()
     if not poison and (world.least == 1 or 1 not in sizes):
-        assert (job.attempt, job.status, world.account()["settled"]) == (1, "Completed", None)
+        assert (job.attempt, job.status, world.account()["resolution"]) == (1, "Completed", None)
         return
     check_mended(world, world.account())
 
@@ -291,7 +293,7 @@ def test_a_model_that_answers_no_record_alone_loses_no_good_one(world: World) ->
     assert (job.attempt, job.status) == (4, "Failed")
     account = world.account()
     check_mended(world, account)
-    assert account["settled"]["refused"] == 1
+    assert account["resolution"]["refused"] == 1
 
 
 def test_a_model_that_answers_no_few_records_rejects_none(world: World) -> None:
@@ -300,12 +302,12 @@ def test_a_model_that_answers_no_few_records_rejects_none(world: World) -> None:
     world.prepare(shards, {key(shards["algo-1-00000"][50])})
     world.least = 3
     with pytest.raises(
-        JobFailedForGood, match=r"refused 10 records, each sent with one that it has answered, and no"
+        JobFailedPermanently, match=r"refused 10 records, each sent with one that it has answered, and no"
     ) as failed:
         world.to_the_end()
     assert "no record can be blamed" in str(failed.value)
     assert world.jobs() == ["1", "2", "3", "4"]
-    assert [uri for uri in world.storage.uris(RUN) if "rejects" in uri or "mended" in uri] == []
+    assert [uri for uri in world.storage.list_uris(RUN) if "rejects" in uri or "mended" in uri] == []
 
 
 def test_where_nothing_was_answered_single_records_are_told_apart_by_each_other(world: World) -> None:
@@ -318,7 +320,7 @@ def test_where_nothing_was_answered_single_records_are_told_apart_by_each_other(
     check_mended(world, world.account())
     world.prepare({"algo-1-00000": records(0, 3)}, {"00001"})
     world.least = 2
-    with pytest.raises(JobFailedForGood, match="each sent alone, and has answered nothing at all"):
+    with pytest.raises(JobFailedPermanently, match="each sent alone, and has answered nothing at all"):
         world.to_the_end()
     assert world.jobs() == ["1", "2", "3", "4"]
 
@@ -386,8 +388,8 @@ def test_what_passes_in_pieces_is_no_poison(world: World) -> None:
     job = world.to_the_end()
     assert (job.attempt, job.status) == (3, "Completed")
     account = world.account()
-    assert (account["settled"]["refused"], account["settled"]["rejects"]) == (0, None)
-    mended = mended_shards(world.storage, account)
+    assert (account["resolution"]["refused"], account["resolution"]["rejects"]) == (0, None)
+    mended = read_merged_shards(world.storage, account)
     assert world.storage.read(mended["algo-1-00001"]["records_object"][0]).decode() == "".join(
         shards["algo-1-00001"]
     )
@@ -401,7 +403,7 @@ def test_a_chance_failure_is_over_with_the_second_job(world: World) -> None:
     world.poison.clear()
     assert world.to_the_end().attempt == 2
     account = world.account()
-    assert account["settled"] is None
+    assert account["resolution"] is None
     assert len(account["output_uris"]) == 2
 
 
@@ -461,7 +463,7 @@ def test_a_job_that_names_no_refused_object_fails_as_before(world: World) -> Non
     """A container that cannot start: no second job, and its own reason."""
     world.prepare({"algo-1-00000": records(0, 9)}, set())
     world.aws.end(world.ensure().name, "Failed", FailureReason="AlgorithmError: See job logs")
-    with pytest.raises(JobFailedForGood, match="ended as Failed") as failed:
+    with pytest.raises(JobFailedPermanently, match="ended as Failed") as failed:
         world.ensure()
     assert "further job" not in str(failed.value)
     assert world.jobs() == ["1"]
@@ -476,15 +478,15 @@ def test_more_than_max_rejected_fails_before_more_is_paid_for(world: World) -> N
     for _ in range(2):
         world.run_job(world.ensure())
     with pytest.raises(
-        JobFailedForGood, match=r"these are 6 of 74, and max_rejected allows 5\. Nothing is published"
+        JobFailedPermanently, match=r"these are 6 of 74, and max_rejected allows 5\. Nothing is published"
     ):
         world.ensure()
     assert world.jobs() == ["1", "2"]
     world.config = world.config.model_copy(update={"max_rejected": 6})
-    with pytest.raises(JobFailedForGood, match="max_rejected allows 5"):
+    with pytest.raises(JobFailedPermanently, match="max_rejected allows 5"):
         world.ensure()  # what counts is what was planned
     world.plan(budget=None, prices={})
-    assert world.ensure(asked_again=True).attempt == 3
+    assert world.ensure(task_was_cleared=True).attempt == 3
     world.to_the_end()
     check_mended(world, world.account())
 
@@ -494,9 +496,9 @@ def test_a_clear_without_a_change_runs_what_is_left_once_more(world: World) -> N
     shards = {"algo-1-00000": records(0, 4), "algo-1-00001": records(1, 4)}
     world.config = world.config.model_copy(update={"max_rejected": 1})
     world.prepare(shards, {key(shards["algo-1-00001"][0]), key(shards["algo-1-00001"][1])})
-    with pytest.raises(JobFailedForGood, match="max_rejected allows 1"):
+    with pytest.raises(JobFailedPermanently, match="max_rejected allows 1"):
         world.to_the_end()
-    job = world.ensure(asked_again=True)
+    job = world.ensure(task_was_cleared=True)
     world.poison.remove(key(shards["algo-1-00001"][0]))
     world.run_job(job)
     assert world.seen[-1] == [
@@ -516,14 +518,14 @@ def test_the_budget_ends_it(world: World) -> None:
     # $0.06, of the third on two $0.12: the fourth would make it $1.54.
     for _ in range(3):
         world.run_job(world.ensure())
-    with pytest.raises(JobFailedForGood, match=r"the \$1\.42 already spent, and the budget is \$1\.50"):
+    with pytest.raises(JobFailedPermanently, match=r"the \$1\.42 already spent, and the budget is \$1\.50"):
         world.ensure()
     estimate = {"preprocess": {"dollars": 1.0}, "join": {"dollars": 0.0}, "dollars_high": 1.6}
-    approved = {**plan, "approval": "the estimate is above the budget", "estimate": estimate}
+    approved = {**plan, "approval_reason": "the estimate is above the budget", "estimate": estimate}
     joined = {**approved, "estimate": {**estimate, "join": {"dollars": 0.1}}}
     world.plan(**joined)
     with pytest.raises(
-        JobFailedForGood, match=r"\$1\.42 already spent and the \$0\.1000 of the join, and the budget"
+        JobFailedPermanently, match=r"\$1\.42 already spent and the \$0\.1000 of the join, and the budget"
     ):
         world.ensure()
     world.plan(**approved)
@@ -540,7 +542,7 @@ def test_a_log_that_may_not_be_read_hides_nothing(world: World, monkeypatch: pyt
     def denied(*_: Any) -> Any:
         raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "GetLogEvents")
 
-    monkeypatch.setattr("include.orchestration.poison.refused", denied)
+    monkeypatch.setattr("include.orchestration.poison.read_rejected_objects", denied)
     with pytest.raises(JobFailed, match=r"(?s)Which objects were refused cannot be read.*ended as Failed"):
         world.ensure()
 
@@ -551,7 +553,7 @@ def test_a_model_that_drops_a_row_of_a_piece_fails_the_task(world: World) -> Non
     world.prepare(shards, {key(shards["algo-1-00001"][4])})
     for _ in range(3):
         world.run_job(world.ensure())
-    short = f"{RUN}{world.spec.job_name(3)}/predictions/algo-1-00001.1-3.csv.out"
+    short = f"{RUN}{world.spec.build_job_name(3)}/predictions/algo-1-00001.1-3.csv.out"
     world.storage.write(short, "0.1\n0.2\n")
     world.run_job(world.ensure())
     with pytest.raises(
@@ -562,7 +564,7 @@ def test_a_model_that_drops_a_row_of_a_piece_fails_the_task(world: World) -> Non
 
 def test_a_long_answer_is_kept_by_both_ends() -> None:
     """A traceback says last what happened."""
-    text = shortened(
+    text = shorten_reason(
         [
             "Bad HTTP status received from algorithm: 500",
             *(f"  line {n}" for n in range(500)),

@@ -11,19 +11,19 @@ from collections.abc import Iterator
 import pytest
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 
-from include.orchestration.poison import PoisonRecords
-from include.orchestration.shard_sources import mended_shards
+from include.orchestration.poison import BadRecordContinuation
+from include.orchestration.shard_sources import read_merged_shards
 from include.orchestration.storage import Storage
-from include.scoring.naming import JobPaths, name_token
+from include.scoring.naming import JobPaths, build_name_token
 from sagemaker_jobs.ensuring import ensure_job
 from sagemaker_jobs.kinds import TRANSFORM
 from sagemaker_jobs.sensors import TransformJobSensor
 from sagemaker_jobs.spec import JobSpec
-from tests.local_aws.servers import Server, running
+from tests.local_aws.servers import Server, run_server
 from tests.orchestration.planned import write_plan
 from tests.sagemaker_jobs.builders import context_of
 from tests.scoring.builders import pipeline
-from tools.laptop import aws_connection
+from tools.laptop import build_aws_connection
 
 pytestmark = [pytest.mark.local_only, pytest.mark.timeout(600)]
 
@@ -54,7 +54,7 @@ BAD = 57
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """An embedded AWS that provisions at once."""
     settings = {"provisioning_seconds": 0, "runner.log_flush_seconds": 0.1}
-    with running(tmp_path_factory.mktemp("aws"), settings) as found:
+    with run_server(tmp_path_factory.mktemp("aws"), settings) as found:
         yield found
 
 
@@ -62,7 +62,7 @@ def test_of_a_hundred_records_the_bad_one_alone_is_rejected(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Although the image makes of one row no table, so that the model refuses each record that is sent alone."""
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", aws_connection(server.url))
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", build_aws_connection(server.url))
     storage, hook = Storage("aws_default"), SageMakerHook(aws_conn_id="aws_default")
     monkeypatch.setattr("airflow.providers.amazon.aws.utils.mixins.AwsBaseHookMixin.hook", hook)
     storage.client.create_bucket(Bucket="bucket")
@@ -77,19 +77,22 @@ def test_of_a_hundred_records_the_bad_one_alone_is_rejected(
     }
     spec = prepare(server, storage, rows)
     deadline = time.monotonic() + 500
-    while not (job := ensure_job(hook, spec, continuation=PoisonRecords())).ended:
+    while not (job := ensure_job(hook, spec, continuation=BadRecordContinuation())).has_ended:
         assert time.monotonic() < deadline
         time.sleep(0.2)
     assert (job.attempt, job.status) == (4, "Failed")
-    sensor = TransformJobSensor(task_id="t", job_name="x", spec=spec.to_dict(), continuation=PoisonRecords())
+    sensor = TransformJobSensor(
+        task_id="t", job_name="x", spec=spec.to_dict(), continuation=BadRecordContinuation()
+    )
     account = sensor.execute(context_of(sensor))
-    assert account["settled"]["refused"] == 1
+    assert account["resolution"]["refused"] == 1
     (reject,) = map(
-        json.loads, storage.read(f"{account['settled']['rejects']}algo-1-00000.jsonl").decode().splitlines()
+        json.loads,
+        storage.read(f"{account['resolution']['rejects']}algo-1-00000.jsonl").decode().splitlines(),
     )
     assert (reject["record"], reject["rule"]) == (BAD + 1, "refused by the model")
     assert "Input X contains NaN." in reject["reason"]
-    mended = mended_shards(storage, account)
+    mended = read_merged_shards(storage, account)
     assert set(mended) == {"algo-1-00000", "algo-1-00002"}, "the single record is answered in company"
     for name in mended:
         good = [row for number, row in enumerate(rows[name]) if (name, number) != ("algo-1-00000", BAD)]
@@ -129,7 +132,7 @@ def prepare(server: Server, storage: Storage, rows: dict[str, list[str]]) -> Job
     )
     return JobSpec(
         kind=TRANSFORM,
-        base_name=f"churn-transform-{name_token(NONCE)}",
+        base_name=f"churn-transform-{build_name_token(NONCE)}",
         resume=True,
         request={
             "TransformJobName": "churn-transform",

@@ -141,7 +141,7 @@ def test_who_looks_may_be_told_by_a_token_or_need_not_be_told(monkeypatch: pytes
     ("conn_id", "said"),
     [
         ("airflow_wrong", "gives the user of connection 'airflow_wrong' no token: 401"),
-        ("airflow_old", "the user of connection 'airflow_old' may not look at pools: 401"),
+        ("airflow_old", "the user of connection 'airflow_old' may not read pools: 401"),
         ("airflow_nobody", "gives the user of connection 'airflow_nobody' no token: 403"),
         (
             "airflow_absent",
@@ -158,8 +158,8 @@ def test_a_pool_that_cannot_be_looked_at_is_refused(conn_id: str, said: str) -> 
 
 def test_waiting_goes_before_submitting() -> None:
     """In the same pool; by Airflow's own rule the one that comes first in the chain would weigh more."""
-    submits, waits = pools.submitting(pooled("good")), pools.waiting(pooled("good"))
+    submits, waits = pools.build_submit_args(pooled("good")), pools.build_wait_args(pooled("good"))
     assert submits["pool"] == waits["pool"] == "good"
     assert submits["weight_rule"] == waits["weight_rule"] == "absolute"
     assert waits["priority_weight"] > submits["priority_weight"]
-    assert pools.submitting(pipeline()) == pools.waiting(pipeline()) == {}
+    assert pools.build_submit_args(pipeline()) == pools.build_wait_args(pipeline()) == {}

@@ -12,8 +12,8 @@ import pyarrow.parquet
 import pytest
 
 from include.orchestration.output import delete_parts, read_published
-from include.orchestration.readback import first_rows, read_back
-from include.orchestration.scored import parts_of
+from include.orchestration.readback import read_first_rows, read_part_content
+from include.orchestration.scored import select_parts
 from include.orchestration.storage import Storage
 from include.scoring.errors import ReconciliationError
 from tests.orchestration.publications import (
@@ -21,11 +21,11 @@ from tests.orchestration.publications import (
     OTHER,
     OUT,
     RUN,
+    build_joined_parts,
     clean,
-    joined,
-    manifest_of,
-    names,
-    part,
+    copy_parts_and_build_manifest,
+    get_part_name,
+    list_output_names,
     publication,
     publish,
 )  # fmt: skip
@@ -34,19 +34,19 @@ from tests.orchestration.publications import (
 @pytest.fixture(autouse=True)
 def empty(storage: Storage) -> None:
     """Each test starts with nothing published."""
-    storage.delete(storage.uris("s3://bucket/"))
+    storage.delete(storage.list_uris("s3://bucket/"))
 
 
 def test_the_first_run_commits_and_then_marks_its_success(storage: Storage) -> None:
     """Parts, the manifest, and then `_SUCCESS`; and nothing is left to do for it."""
     run = publication(storage)
-    with run.uncommitted(joined(0)):
-        run.commit(manifest_of(run, 0))
-        assert names(storage) == {part(0), "_manifest.json"}
+    with run.begin_attempt(build_joined_parts(0)):
+        run.commit(copy_parts_and_build_manifest(run, 0))
+        assert list_output_names(storage) == {get_part_name(0), "_manifest.json"}
     run.mark_success()
     assert clean(storage) == []
-    assert names(storage) == {part(0), "_manifest.json", "_SUCCESS"}
-    assert storage.uris(JOURNAL) == []
+    assert list_output_names(storage) == {get_part_name(0), "_manifest.json", "_SUCCESS"}
+    assert storage.list_uris(JOURNAL) == []
 
 
 def test_a_reader_of_the_manifest_before_finds_its_parts_for_the_grace_time(storage: Storage) -> None:
@@ -54,38 +54,49 @@ def test_a_reader_of_the_manifest_before_finds_its_parts_for_the_grace_time(stor
     publish(publication(storage), 0)
     publish(publication(storage, OTHER), 0, 1)
     assert clean(storage, minutes=9, active={OTHER}) == []
-    assert names(storage) == {part(0), part(0, OTHER), part(1, OTHER), "_manifest.json", "_SUCCESS"}
-    assert clean(storage, minutes=11, active={OTHER}) == [part(0)]
-    assert names(storage) == {part(0, OTHER), part(1, OTHER), "_manifest.json", "_SUCCESS"}
-    assert storage.uris(JOURNAL) == []
+    assert list_output_names(storage) == {
+        get_part_name(0),
+        get_part_name(0, OTHER),
+        get_part_name(1, OTHER),
+        "_manifest.json",
+        "_SUCCESS",
+    }
+    assert clean(storage, minutes=11, active={OTHER}) == [get_part_name(0)]
+    assert list_output_names(storage) == {
+        get_part_name(0, OTHER),
+        get_part_name(1, OTHER),
+        "_manifest.json",
+        "_SUCCESS",
+    }
+    assert storage.list_uris(JOURNAL) == []
 
 
 def test_what_nobody_removed_is_carried_on_with_the_time_since_which_it_is_replaced(storage: Storage) -> None:
     """A pipeline that publishes more often than the grace time would else keep all of it for ever."""
     publish(publication(storage, "nightly-0"), 0)
     replaced = publish(publication(storage), 0)["replaces"]
-    assert replaced == [{"uri": f"{OUT}{part(0, 'nightly-0')}", "replaced_at": None}]
+    assert replaced == [{"uri": f"{OUT}{get_part_name(0, 'nightly-0')}", "replaced_at": None}]
     committed = read_published(storage, OUT, "churn")
     assert committed is not None
     carried = publish(publication(storage, OTHER), 0)["replaces"]
     assert carried == [
-        {"uri": f"{OUT}{part(0, 'nightly-0')}", "replaced_at": committed.committed_at.isoformat()},
-        {"uri": f"{OUT}{part(0)}", "replaced_at": None},
+        {"uri": f"{OUT}{get_part_name(0, 'nightly-0')}", "replaced_at": committed.committed_at.isoformat()},
+        {"uri": f"{OUT}{get_part_name(0)}", "replaced_at": None},
     ]
-    assert clean(storage, minutes=11) == [part(0, "nightly-0"), part(0)]
-    assert storage.uris(JOURNAL) == []
+    assert clean(storage, minutes=11) == [get_part_name(0, "nightly-0"), get_part_name(0)]
+    assert storage.list_uris(JOURNAL) == []
     assert publish(publication(storage, "nightly-3"), 0)["replaces"] == [
-        {"uri": f"{OUT}{part(0, OTHER)}", "replaced_at": None}
+        {"uri": f"{OUT}{get_part_name(0, OTHER)}", "replaced_at": None}
     ]
 
 
 def test_a_manifest_of_before_parts_had_a_grace_time_is_understood(storage: Storage) -> None:
     """It lists what it replaced by URIs alone."""
     old = publish(publication(storage), 0)
-    storage.write(f"{OUT}{part(7, 'nightly-0')}", "x")
-    storage.write_json(f"{OUT}_manifest.json", {**old, "replaces": [f"{OUT}{part(7, 'nightly-0')}"]})
+    storage.write(f"{OUT}{get_part_name(7, 'nightly-0')}", "x")
+    storage.write_json(f"{OUT}_manifest.json", {**old, "replaces": [f"{OUT}{get_part_name(7, 'nightly-0')}"]})
     publish(publication(storage, OTHER), 0)
-    assert clean(storage, minutes=11) == [part(0), part(7, "nightly-0")]
+    assert clean(storage, minutes=11) == [get_part_name(0), get_part_name(7, "nightly-0")]
 
 
 @pytest.mark.parametrize("had_one_before", [True, False])
@@ -99,19 +110,19 @@ def test_of_two_runs_at_once_one_commits_and_the_other_is_refused(
     with pytest.raises(ReconciliationError, match=f"another run published .*: {RUN};"):
         publish(second, 0, meanwhile=lambda: publish(first, 0))
     manifest = storage.read_json(f"{OUT}_manifest.json")
-    assert [file["uri"] for file in manifest["files"]] == [f"{OUT}{part(0)}"]
-    assert part(0) in names(storage)
-    assert part(0, OTHER) not in names(storage)
+    assert [file["uri"] for file in manifest["files"]] == [f"{OUT}{get_part_name(0)}"]
+    assert get_part_name(0) in list_output_names(storage)
+    assert get_part_name(0, OTHER) not in list_output_names(storage)
 
 
 def test_a_commit_whose_answer_was_lost_is_no_other_runs(storage: Storage) -> None:
     """The client repeats the PUT, and is refused because the first one went through."""
     run = publication(storage)
-    with run.uncommitted(joined(0)):
-        manifest = manifest_of(run, 0)
-        storage.commit_json(run.manifest_uri, manifest, replacing=None)
+    with run.begin_attempt(build_joined_parts(0)):
+        manifest = copy_parts_and_build_manifest(run, 0)
+        storage.write_json_conditionally(run.manifest_uri, manifest, expected_etag=None)
         assert run.commit(manifest) == manifest
-    assert names(storage) == {part(0), "_manifest.json"}
+    assert list_output_names(storage) == {get_part_name(0), "_manifest.json"}
 
 
 def test_only_part_files_directly_below_the_output_are_ever_deleted(storage: Storage) -> None:
@@ -125,7 +136,7 @@ def test_only_part_files_directly_below_the_output_are_ever_deleted(storage: Sto
     for uri in uris:
         storage.write(uri, "x")
     assert delete_parts(storage, OUT, uris) == uris[:1]
-    assert storage.uris("s3://bucket/") == ["s3://bucket/else/part-0.parquet", *sorted(uris[1:3])]
+    assert storage.list_uris("s3://bucket/") == ["s3://bucket/else/part-0.parquet", *sorted(uris[1:3])]
 
 
 JOINED = {"uri": "s3://b/part-0.parquet", "shards": {"a": 1}, "preprocess_job": "p-1", "transform_job": "t-1"}
@@ -134,20 +145,20 @@ JOINED = {"uri": "s3://b/part-0.parquet", "shards": {"a": 1}, "preprocess_job": 
 def test_parts_of_jobs_that_were_run_again_since_are_left_aside() -> None:
     """Airflow keeps the results of mapped tasks that a later run has no more."""
     stale = {**JOINED, "uri": "s3://b/part-1.parquet", "transform_job": "t-0"}
-    assert parts_of([JOINED, stale], {"preprocess_job": "p-1"}, "p-1", "t-1") == [JOINED]
+    assert select_parts([JOINED, stale], {"preprocess_job": "p-1"}, "p-1", "t-1") == [JOINED]
 
 
 def test_a_shard_in_two_parts_is_refused() -> None:
     """Its rows would be published twice."""
     again = {**JOINED, "uri": "s3://b/part-1.parquet", "shards": {"b": 1, "a": 1}}
     with pytest.raises(ReconciliationError, match="shard a is in two parts"):
-        parts_of([JOINED, again], {"preprocess_job": "p-1"}, "p-1", "t-1")
+        select_parts([JOINED, again], {"preprocess_job": "p-1"}, "p-1", "t-1")
 
 
 def test_counts_of_an_earlier_preprocessing_are_refused() -> None:
     """`preprocess` was cleared alone."""
-    with pytest.raises(ReconciliationError, match="clear `shards`"):
-        parts_of([JOINED], {"preprocess_job": "p-0"}, "p-1", "t-1")
+    with pytest.raises(ReconciliationError, match="clear `collect_shards`"):
+        select_parts([JOINED], {"preprocess_job": "p-0"}, "p-1", "t-1")
 
 
 def parquet(rows: int) -> bytes:
@@ -173,7 +184,7 @@ def test_rows_are_counted_in_the_file_that_lies_in_s3(
 ) -> None:
     """Headers do not count, and a quoted line break is no end of a row, whatever parts the cells."""
     storage.write(f"{OUT}{name}", content)
-    found = read_back(storage, f"{OUT}{name}", delimiter)
+    found = read_part_content(storage, f"{OUT}{name}", delimiter)
     assert (found.rows, found.sha256) == (rows, hashlib.sha256(content).hexdigest())
 
 
@@ -184,12 +195,12 @@ def test_a_part_that_does_not_hold_what_was_joined_is_not_committed(storage: Sto
     found = {"uri": "s3://bucket/joined/part-0.parquet", "rows": 4, "sha256": digest}
     run = publication(storage)
     with pytest.raises(ReconciliationError, match="3 rows were read back, 4 were written"):
-        run.copied(found)
-    with pytest.raises(ReconciliationError, match="are not those that were written"):
-        run.copied({**found, "rows": 3, "sha256": "0" * 64})
-    entry = run.copied({**found, "rows": 3})
+        run.copy_part(found)
+    with pytest.raises(ReconciliationError, match="differ from those that were written"):
+        run.copy_part({**found, "rows": 3, "sha256": "0" * 64})
+    entry = run.copy_part({**found, "rows": 3})
     assert entry["sha256"] == digest
-    assert (entry["uri"], entry["rows"], entry["size"]) == (f"{OUT}{part(0)}", 3, len(parquet(3)))
+    assert (entry["uri"], entry["rows"], entry["size"]) == (f"{OUT}{get_part_name(0)}", 3, len(parquet(3)))
 
 
 def test_a_part_is_read_back_with_the_delimiter_that_it_was_written_with(storage: Storage) -> None:
@@ -199,7 +210,7 @@ def test_a_part_is_read_back_with_the_delimiter_that_it_was_written_with(storage
     found = {
         "uri": "s3://bucket/joined/part-0.csv", "rows": 1, "sha256": hashlib.sha256(content).hexdigest(),
     }  # fmt: skip
-    assert dataclasses.replace(publication(storage), delimiter=";").copied(found)["rows"] == 1
+    assert dataclasses.replace(publication(storage), delimiter=";").copy_part(found)["rows"] == 1
 
 
 @pytest.mark.parametrize(
@@ -215,18 +226,18 @@ def test_the_first_rows_of_any_format_are_shown(
 ) -> None:
     """As many as are asked for, as records."""
     storage.write(f"{OUT}part.{suffix}", content)
-    assert first_rows(storage, f"{OUT}part.{suffix}", 2, ",") == expected
+    assert read_first_rows(storage, f"{OUT}part.{suffix}", 2, ",") == expected
 
 
 def test_the_first_rows_show_cells_as_they_are_published(storage: Storage) -> None:
     """Leading zeros, dates and line breaks are kept, whatever parts the cells and however long one is."""
     long = "x" * 200_000
     storage.write(f"{OUT}part.csv", f'id;day;note;p\n007;2026-01;"a,b\r\nc";0.50\n008;;{long};1\n'.encode())
-    assert first_rows(storage, f"{OUT}part.csv", 5, ";") == [
+    assert read_first_rows(storage, f"{OUT}part.csv", 5, ";") == [
         {"id": "007", "day": "2026-01", "note": "a,b\r\nc", "p": "0.50"},
         {"id": "008", "day": "", "note": long, "p": "1"},
     ]
     storage.write(f"{OUT}part.jsonl", '{"id": "007", "created_at": "1", "note": "a\u2028b", "p": [1]}\n')
-    assert first_rows(storage, f"{OUT}part.jsonl", 5, ",") == [
+    assert read_first_rows(storage, f"{OUT}part.jsonl", 5, ",") == [
         {"id": "007", "created_at": "1", "note": "a\u2028b", "p": [1]}
     ]

@@ -11,11 +11,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from include.orchestration import quotas
-from include.orchestration.quotas import account_quotas, quotas_of
+from include.orchestration.quotas import fetch_account_quotas, read_quotas
 from include.scoring.params import RunParams
-from tests.local_aws.servers import Server, running
+from tests.local_aws.servers import Server, run_server
 from tests.scoring.builders import pipeline
-from tools.laptop import aws_connection
+from tools.laptop import build_aws_connection
 
 PROCESSING, TRANSFORM = (f"ml.m5.xlarge for {kind} job usage" for kind in ("processing", "transform"))
 ACROSS = [f"Number of instances across all {kind} jobs" for kind in ("processing", "transform")]
@@ -26,19 +26,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """An account that may transform on seven instances."""
     settings = {"instance_quotas": {TRANSFORM: 7}}
     with (
-        running(tmp_path_factory.mktemp("quotas") / "aws", settings) as started,
+        run_server(tmp_path_factory.mktemp("quotas") / "aws", settings) as started,
         pytest.MonkeyPatch.context() as patch,
     ):
-        patch.setenv("AIRFLOW_CONN_AWS_DEFAULT", aws_connection(started.url))
+        patch.setenv("AIRFLOW_CONN_AWS_DEFAULT", build_aws_connection(started.url))
         yield started
 
 
 def test_the_account_is_asked_and_wins_over_what_the_pipeline_states(server: Server) -> None:
     """For the types of this run alone."""
     stated = pipeline({"quotas": {TRANSFORM: 99, "ml.p3.2xlarge for transform job usage": 1}})
-    found = quotas_of(stated, RunParams())
+    found = read_quotas(stated, RunParams())
     assert found == {PROCESSING: 20, TRANSFORM: 7, ACROSS[0]: 20, ACROSS[1]: 20}
-    typed = quotas_of(stated, RunParams(transform_instance_type="ml.c5.xlarge"))
+    typed = read_quotas(stated, RunParams(transform_instance_type="ml.c5.xlarge"))
     assert "ml.c5.xlarge for transform job usage" in typed
     assert TRANSFORM not in typed
 
@@ -52,10 +52,10 @@ def test_without_permission_the_pipelines_own_quotas_hold_and_the_log_says_what_
         answer = {"Error": {"Code": "AccessDeniedException", "Message": "not authorized"}}
         raise ClientError(answer, "ListServiceQuotas")
 
-    monkeypatch.setattr(quotas, "account_quotas", denied)
+    monkeypatch.setattr(quotas, "fetch_account_quotas", denied)
     with caplog.at_level(logging.WARNING):
-        assert quotas_of(pipeline({"quotas": {TRANSFORM: 4}}), RunParams()) == {TRANSFORM: 4}
-        assert quotas_of(pipeline(), RunParams()) == {}
+        assert read_quotas(pipeline({"quotas": {TRANSFORM: 4}}), RunParams()) == {TRANSFORM: 4}
+        assert read_quotas(pipeline(), RunParams()) == {}
     assert "allow servicequotas:ListServiceQuotas to Airflow's role" in caplog.text
     assert "AccessDeniedException" in caplog.text
 
@@ -64,8 +64,8 @@ def test_an_aws_without_the_service_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Nobody listens on that port."""
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", aws_connection("http://127.0.0.1:9"))
-    assert quotas_of(pipeline({"quotas": {TRANSFORM: 4}}), RunParams()) == {TRANSFORM: 4}
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", build_aws_connection("http://127.0.0.1:9"))
+    assert read_quotas(pipeline({"quotas": {TRANSFORM: 4}}), RunParams()) == {TRANSFORM: 4}
 
 
 def test_pages_are_read_until_every_wanted_quota_is_found() -> None:
@@ -81,5 +81,5 @@ def test_pages_are_read_until_every_wanted_quota_is_found() -> None:
                 read.append(number)
                 yield {"Quotas": [{"QuotaName": name, "Value": 3.0}]}
 
-    assert account_quotas(Pages(), {TRANSFORM}) == {TRANSFORM: 3}
+    assert fetch_account_quotas(Pages(), {TRANSFORM}) == {TRANSFORM: 3}
     assert read == [0, 1]

@@ -11,11 +11,11 @@ from include.orchestration.model_registry import resolve_model
 from include.scoring.errors import ModelError
 from include.scoring.params import RunParams
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM
-from sagemaker_jobs.matching import differences
-from tests.local_aws.servers import running
+from sagemaker_jobs.matching import find_differences
+from tests.local_aws.servers import run_server
 from tests.scoring.builders import pipeline
 from tests.scoring.test_security import ALL, requests_of
-from tools.laptop import aws_connection
+from tools.laptop import build_aws_connection
 
 
 def test_every_field_is_taken_and_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,7 +26,7 @@ def test_every_field_is_taken_and_described(tmp_path: Path, monkeypatch: pytest.
     image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/any:1"
     model = {"containers": [{"image": image}, {"image": image}]}
     made = requests_of(pipeline({**ALL, "model": model, "preprocess.image": image}))
-    with running(tmp_path / "aws") as server:
+    with run_server(tmp_path / "aws") as server:
         client: Any = server.client("sagemaker")
         s3 = server.client("s3")
         s3.create_bucket(Bucket="data")
@@ -41,12 +41,12 @@ def test_every_field_is_taken_and_described(tmp_path: Path, monkeypatch: pytest.
         }
         for kind, name in ((PROCESSING, "preprocess-1"), (TRANSFORM, "transform-1")):
             if described[f"Create{kind.name}Job"][kind.status_field] == "InProgress":
-                getattr(client, kind.stop)(**{kind.name_field: name})
-        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", aws_connection(server.url))
+                getattr(client, kind.stop_method)(**{kind.name_field: name})
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", build_aws_connection(server.url))
         theirs = {"model": {"name": "model-1"}, "security": ALL["security"]}
         assert resolve_model(pipeline(theirs), RunParams()).name == "model-1"
         with pytest.raises(ModelError, match="VpcConfig is"):
             resolve_model(pipeline({**theirs, "security.vpc.subnets": ["subnet-9999ffff"]}), RunParams())
     for operation, request in made.items():
         wanted = {name: value for name, value in request.items() if name != "Tags"}
-        assert differences(wanted, described[operation]) == []
+        assert find_differences(wanted, described[operation]) == []

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from include.orchestration.storage import Storage
-from include.orchestration.streaming import uploading
+from include.orchestration.streaming import upload_while_writing
 
 MB = 1 << 20
 
@@ -21,7 +21,7 @@ def test_what_is_written_piece_by_piece_arrives_whole(storage: Storage, tmp_path
     draw = random.Random(size)
     content = draw.randbytes(size)
     path, uri = tmp_path / "part", f"s3://bucket/streamed-{size}"
-    with uploading(storage, uri, path), path.open("wb") as file:
+    with upload_while_writing(storage, uri, path), path.open("wb") as file:
         at = 0
         while at < size:
             step = draw.randrange(1, 6 * MB)
@@ -41,23 +41,26 @@ def test_a_file_that_is_whole_and_renamed_at_once_arrives_too(storage: Storage, 
             tmp_path / f"part-{number}",
             f"s3://bucket/renamed-{number}",
         )
-        with uploading(storage, uri, first, then):
+        with upload_while_writing(storage, uri, first, then):
             first.write_bytes(b"content")
             first.replace(then)
         assert storage.read(uri) == b"content"
 
 
 def test_a_file_that_was_never_written_is_no_empty_object(storage: Storage, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), uploading(storage, "s3://bucket/never", tmp_path / "part"):
+    with (
+        pytest.raises(FileNotFoundError),
+        upload_while_writing(storage, "s3://bucket/never", tmp_path / "part"),
+    ):
         pass
-    assert storage.uris("s3://bucket/never") == []
+    assert storage.list_uris("s3://bucket/never") == []
 
 
 def test_parts_are_sent_before_the_last_byte_is_written(storage: Storage, tmp_path: Path) -> None:
     """Reading from the file and sending overlap with its writing."""
     path, uri, begun = tmp_path / "part", "s3://bucket/overlapped", threading.Event()
     storage.client.meta.events.register("before-call.s3.UploadPart", lambda **_: begun.set())
-    with uploading(storage, uri, path), path.open("wb") as file:
+    with upload_while_writing(storage, uri, path), path.open("wb") as file:
         file.write(bytes(20 * MB))
         file.flush()
         assert begun.wait(20)
@@ -73,7 +76,7 @@ def test_a_writer_that_fails_leaves_no_object_and_no_half_upload(
     path, uri = tmp_path / "part", f"s3://bucket/failed-{written}"
 
     def fails() -> None:
-        with uploading(storage, uri, path), path.open("wb") as file:
+        with upload_while_writing(storage, uri, path), path.open("wb") as file:
             file.write(bytes(written))
             file.flush()
             time.sleep(0.1)
@@ -81,11 +84,14 @@ def test_a_writer_that_fails_leaves_no_object_and_no_half_upload(
 
     with pytest.raises(ZeroDivisionError):
         fails()
-    assert storage.uris("s3://bucket/failed-") == []
+    assert storage.list_uris("s3://bucket/failed-") == []
     assert storage.client.list_multipart_uploads(Bucket="bucket").get("Uploads", []) == []
 
 
 def test_an_upload_that_fails_fails_the_writer(storage: Storage, tmp_path: Path) -> None:
     path = tmp_path / "part"
-    with pytest.raises(Exception, match="NoSuchBucket"), uploading(storage, "s3://no-such-bucket/part", path):
+    with (
+        pytest.raises(Exception, match="NoSuchBucket"),
+        upload_while_writing(storage, "s3://no-such-bucket/part", path),
+    ):
         path.write_bytes(b"content")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from include.orchestration.templates import deployment, macros
+from include.orchestration.templates import build_macros, compute_deployment_id
 
 
 def names(*, retries: int, max_tries: int, map_index: int | None = None) -> tuple[str, list[str]]:
@@ -20,7 +20,7 @@ def names(*, retries: int, max_tries: int, map_index: int | None = None) -> tupl
         task_id="transform", map_index=map_index, max_tries=max_tries, xcom_pull=xcom_pull,
         task=SimpleNamespace(retries=retries),
     )  # fmt: skip
-    made = macros("abalone")
+    made = build_macros("abalone")
     return made["job_name"](ti, "transform"), made["earlier_job_names"](ti, "transform").split()
 
 
@@ -52,7 +52,7 @@ def test_airflows_in_one_account_are_told_apart_by_address_or_by_who_issues_thei
     def tag(base_url: str, issuer: str) -> str:
         monkeypatch.setenv("AIRFLOW__API__BASE_URL", base_url)
         monkeypatch.setenv("AIRFLOW__API_AUTH__JWT_ISSUER", issuer)
-        return deployment()
+        return compute_deployment_id()
 
     local = "http://localhost:8080"
     tags = [tag(local, ""), tag(local, "one"), tag(local, "two"), tag("http://localhost:8081", "")]

@@ -1,7 +1,7 @@
 """A small SageMaker over HTTP whose jobs change state only when a test says so.
 
 It answers the operations that the package calls, in AWS's JSON 1.1 form and with AWS's error texts. A test scripts what
-goes wrong: ``refuse`` (an error answer), ``cut_after`` (the call is carried out, its answer lost).
+goes wrong: ``refuse`` (an error answer), ``drop_response`` (the call is carried out, its answer lost).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class FakeSageMaker:
     def reset(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.call_times: list[float] = []
-        self.rotated: dict[str, tuple[str, int]] = {}
+        self.expired_keys: dict[str, tuple[str, int]] = {}
         self.jobs: dict[str, dict[str, Any]] = {}
         self.models: dict[str, dict[str, Any]] = {}
         self.tags: dict[str, dict[str, str]] = defaultdict(dict)
@@ -54,14 +54,14 @@ class FakeSageMaker:
     def refuse(self, operation: str, code: str, message: str, *, status: int = 400, times: int = 1) -> None:
         self.script[operation].extend([RefusalError(code, message, status)] * times)
 
-    def rotate_away(self, key: str, code: str = "ExpiredTokenException", *, status: int = 400) -> None:
+    def expire_access_key(self, key: str, code: str = "ExpiredTokenException", *, status: int = 400) -> None:
         """Refuse whatever is signed with this access key from now on."""
-        self.rotated[key] = (code, status)
+        self.expired_keys[key] = (code, status)
 
-    def cut_after(self, operation: str, *, times: int = 1) -> None:
+    def drop_response(self, operation: str, *, times: int = 1) -> None:
         self.script[operation].extend(["cut after"] * times)
 
-    def cut_before(self, operation: str, *, times: int = 1) -> None:
+    def drop_request(self, operation: str, *, times: int = 1) -> None:
         self.script[operation].extend(["cut before"] * times)
 
     def end(self, name: str, status: str = "Completed", *, ran: float = 60.0, **fields: Any) -> None:
@@ -201,7 +201,7 @@ def _handler_of(fake: FakeSageMaker) -> type[BaseHTTPRequestHandler]:
                 fake.calls.append((operation, request))
                 fake.call_times.append(time.monotonic())
                 key = self.headers["Authorization"].partition("Credential=")[2].partition("/")[0]
-                refused = fake.rotated.get(key)
+                refused = fake.expired_keys.get(key)
                 due = fake.script[operation] and refused is None
                 scripted = fake.script[operation].popleft() if due else None
                 try:

@@ -64,7 +64,7 @@ def test_every_argument_of_the_provider_is_taken(ours: Any, theirs: Any, needed:
 @pytest.mark.parametrize(("ours", "theirs", "needed"), PAIRS)
 def test_default_args_of_a_dag_reach_them(ours: Any, theirs: Any, needed: dict[str, Any]):
     """The provider's arguments and those of this package alike."""
-    own = {"first_poll_seconds": 7, "room_patience_seconds": 60, "stop_after_seconds": 900, "retries": 5}
+    own = {"first_poll_seconds": 7, "capacity_wait_seconds": 60, "max_runtime_seconds": 900, "retries": 5}
     more = {"max_job_attempts": 9} if "config" in needed else {"poke_interval": 11.0}
     with DAG(
         "defaults", start_date=datetime(2026, 1, 1), default_args={**own, **more, "region_name": "eu-west-1"}
@@ -94,8 +94,10 @@ def test_an_xcom_as_an_argument_is_a_dependency():
     """`spec=transform.output["spec"]` is all that is written between the two tasks."""
     with DAG("arrow", start_date=datetime(2026, 1, 1)):
         transform = TransformJobOperator(task_id="transform", config=transform_config())
-        transformed = TransformJobSensor(task_id="transformed", job_name="x", spec=transform.output["spec"])
-    assert transformed.upstream_task_ids == {"transform"}
+        await_transform = TransformJobSensor(
+            task_id="await_transform", job_name="x", spec=transform.output["spec"]
+        )
+    assert await_transform.upstream_task_ids == {"transform"}
 
 
 def test_only_a_transform_resumes():

@@ -12,13 +12,13 @@ import boto3
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
-from sagemaker_jobs.continuing import NothingMore, Settled
+from sagemaker_jobs.continuing import NoFurtherAttempt, Resolved
 from sagemaker_jobs.ensuring import ensure_job
-from sagemaker_jobs.errors import JobFailedForGood
+from sagemaker_jobs.errors import JobFailedPermanently
 from sagemaker_jobs.kinds import TRANSFORM
 from sagemaker_jobs.operators import TransformJobOperator
-from sagemaker_jobs.refusals import refused
-from sagemaker_jobs.resuming import Remainder, remainder_of
+from sagemaker_jobs.refusals import read_rejected_objects
+from sagemaker_jobs.resuming import RemainingInput, write_remaining_input
 from sagemaker_jobs.sensors import TransformJobSensor
 from tests.sagemaker_jobs.builders import context_of
 from tests.sagemaker_jobs.specs import transform_spec
@@ -40,18 +40,18 @@ INTERNAL = "InternalServerError: We encountered an internal error.  Please try a
 
 @dataclass
 class Scripted:
-    """Answers what it was told to, in order; ``{"names": …}`` is a further job over these objects."""
+    """Answers what it was told to, in order; ``{"object_names": …}`` is a further job over these objects."""
 
     answers: list[Any]
     asked: list[list[str]] = field(default_factory=list)
 
-    def after(
+    def decide_next(
         self, hook: SageMakerHook, spec: JobSpec, jobs: Sequence[Job]
-    ) -> Settled | Remainder | NothingMore | None:
+    ) -> Resolved | RemainingInput | NoFurtherAttempt | None:
         self.asked.append([job.status for job in jobs])
         answer = self.answers.pop(0)
         if isinstance(answer, dict):
-            return remainder_of(hook, spec, len(jobs) + 1, "s3://bucket/run/pieces/", **answer)
+            return write_remaining_input(hook, spec, len(jobs) + 1, "s3://bucket/run/pieces/", **answer)
         return answer
 
 
@@ -70,7 +70,7 @@ def bucket(moto_url: str) -> Iterator[Any]:
 def test_a_remainder_is_the_next_attempt(aws: FakeSageMaker, hook: SageMakerHook, bucket: Any):
     """On its own objects and no more instances than it says; the spec knows the job again as its own."""
     spec = transform_spec(resume=True, max_attempts=1)
-    strategy = Scripted([{"names": ["a.csv", "b.csv", "c.csv"], "instances": 1}])
+    strategy = Scripted([{"object_names": ["a.csv", "b.csv", "c.csv"], "instance_limit": 1}])
     ensure_job(hook, spec)
     aws.end("score-0123-1", "Failed", FailureReason=ALGORITHM)
     assert ensure_job(hook, spec, continuation=strategy).name == "score-0123-2"
@@ -86,7 +86,7 @@ def test_an_internal_error_goes_on_with_what_the_remainder_left(
 ):
     """Nobody is asked, and what failed for good before does not count against max_attempts."""
     spec = transform_spec(resume=True, max_attempts=2)
-    strategy = Scripted([{"names": ["a.csv", "b.csv"]}])
+    strategy = Scripted([{"object_names": ["a.csv", "b.csv"]}])
     ensure_job(hook, spec)
     aws.end("score-0123-1", "Failed", FailureReason=ALGORITHM)
     ensure_job(hook, spec, continuation=strategy)
@@ -100,7 +100,7 @@ def test_an_internal_error_goes_on_with_what_the_remainder_left(
 def test_settled_work_is_a_success_of_the_sensor(aws: FakeSageMaker, hook: SageMakerHook, bucket: Any):
     """It goes on by itself, without a retry, and its result carries the account and both prefixes."""
     spec = transform_spec(resume=True)
-    strategy = Scripted([{"names": ["a.csv"]}, Settled({"refused": 1})])
+    strategy = Scripted([{"object_names": ["a.csv"]}, Resolved({"refused": 1})])
     ensure_job(hook, spec)
     sensor = TransformJobSensor(task_id="t", job_name="x", spec=spec.to_dict(), continuation=strategy)
     context = context_of(sensor)
@@ -113,7 +113,7 @@ def test_settled_work_is_a_success_of_the_sensor(aws: FakeSageMaker, hook: SageM
     assert deferred.value.kwargs["job_name"] == "score-0123-2"
     aws.end("score-0123-2", "Failed", FailureReason=ALGORITHM)
     result = sensor.execute_complete(context, {"status": "Failed"}, "score-0123-2", 2)
-    assert (result["status"], result["settled"]) == ("Failed", {"refused": 1})
+    assert (result["status"], result["resolution"]) == ("Failed", {"refused": 1})
     assert len(result["output_uris"]) == 2
     assert strategy.asked == [["Failed"], ["Failed", "Failed"]]
 
@@ -123,13 +123,13 @@ def test_a_completed_job_is_accounted_for_too(aws: FakeSageMaker, hook: SageMake
     spec = transform_spec(resume=True)
     ensure_job(hook, spec)
     aws.end("score-0123-1")
-    strategy = Scripted([Settled({"refused": 0}), None])
+    strategy = Scripted([Resolved({"refused": 0}), None])
     for settled in ({"refused": 0}, None):
         sensor = TransformJobSensor(task_id="t", job_name="x", spec=spec.to_dict(), continuation=strategy)
-        assert sensor.execute(context_of(sensor))["settled"] == settled
+        assert sensor.execute(context_of(sensor))["resolution"] == settled
 
 
-@pytest.mark.parametrize("answer", [None, NothingMore("Too many records are bad.")])
+@pytest.mark.parametrize("answer", [None, NoFurtherAttempt("Too many records are bad.")])
 def test_without_a_further_job_the_failure_stands(
     aws: FakeSageMaker, hook: SageMakerHook, bucket: Any, answer: Any
 ):
@@ -140,7 +140,7 @@ def test_without_a_further_job_the_failure_stands(
     sensor = TransformJobSensor(
         task_id="t", job_name="x", spec=spec.to_dict(), continuation=Scripted([answer] * 2)
     )
-    with pytest.raises(JobFailedForGood) as failed:
+    with pytest.raises(JobFailedPermanently) as failed:
         sensor.execute(context_of(sensor))
     assert str(failed.value).startswith("Too many" if answer else "SageMaker transform job score-0123-1")
     with pytest.raises(TaskDeferred):
@@ -158,13 +158,13 @@ def test_a_clear_asks_once_and_not_for_each_job_that_follows(
     sensor = TransformJobSensor(
         task_id="t", job_name="x", spec=spec.to_dict(), continuation=Scripted([None] * 9)
     )
-    with pytest.raises(JobFailedForGood):
+    with pytest.raises(JobFailedPermanently):
         sensor.execute(context_of(sensor))
     cleared = context_of(sensor, try_number=2, max_tries=1)
     with pytest.raises(TaskDeferred):
         sensor.execute(cleared)
     aws.end("score-0123-2", "Failed", FailureReason=ALGORITHM)
-    with pytest.raises(JobFailedForGood):
+    with pytest.raises(JobFailedPermanently):
         sensor.execute_complete(cleared, {"status": "Failed"}, "score-0123-2", 2)
     assert list(aws.jobs) == ["score-0123-1", "score-0123-2"]
 
@@ -173,7 +173,7 @@ def test_an_operator_that_is_tried_again_goes_on_too(aws: FakeSageMaker, hook: S
     """Its worker died after it had submitted, and the job failed before it came back."""
     spec = transform_spec(resume=True)
     config = {"Model": spec.model, "Transform": {**spec.request, "TransformJobName": spec.base_name}}
-    strategy = Scripted([{"names": ["a.csv"]}])
+    strategy = Scripted([{"object_names": ["a.csv"]}])
     first, second = (
         TransformJobOperator(task_id="t", config=deepcopy(config), resume=True, continuation=strategy)
         for _ in range(2)
@@ -217,7 +217,7 @@ def test_the_services_log_says_which_objects_were_refused_and_how(
         "i-2/data-log": [f"{head}bucket/run/features/c.csv: Unable to get response from algorithm"],
     }
     log_of(moto_url, job.name, streams)
-    assert refused(hook, job, "s3://bucket/run/features/") == {
+    assert read_rejected_objects(hook, job, "s3://bucket/run/features/") == {
         "deep/a.csv": ["ClientError: 400", "column 3: not a number"],
         "c.csv": ["Unable to get response from algorithm"],
     }
@@ -225,4 +225,4 @@ def test_the_services_log_says_which_objects_were_refused_and_how(
 
 def test_a_job_without_a_log_has_refused_nothing(aws: FakeSageMaker, hook: SageMakerHook):
     """It may never have started."""
-    assert refused(hook, ensure_job(hook, transform_spec()), "s3://bucket/run/features/") == {}
+    assert read_rejected_objects(hook, ensure_job(hook, transform_spec()), "s3://bucket/run/features/") == {}

@@ -14,14 +14,14 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 from botocore.exceptions import ClientError
 
-from sagemaker_jobs.aws import client_of, listed
+from sagemaker_jobs.aws import get_client, list_entries
 from sagemaker_jobs.cleanup import delete_models
 from sagemaker_jobs.ensuring import ensure_job
 from sagemaker_jobs.errors import SubmitFailed
 from sagemaker_jobs.jobs import describe_job, stop_job
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM
-from sagemaker_jobs.polling import shared_poller
-from sagemaker_jobs.tags import tags_of, try_to_tag
+from sagemaker_jobs.polling import open_shared_poller
+from sagemaker_jobs.tags import read_tags, try_to_tag
 from tests.sagemaker_jobs.fake_sagemaker import REGION
 from tests.sagemaker_jobs.specs import transform_spec
 
@@ -65,7 +65,7 @@ def rotating(aws: FakeSageMaker, monkeypatch: pytest.MonkeyPatch) -> SageMakerHo
     """A hook that has built its client with the key AKIAOLD, which the connection no longer has."""
     monkeypatch.setenv("AIRFLOW_CONN_ROTATING", connection("AKIAOLD", aws.url))
     hook = SageMakerHook(aws_conn_id="rotating")
-    client_of(hook).list_models()
+    get_client(hook).list_models()
     monkeypatch.setenv("AIRFLOW_CONN_ROTATING", connection("AKIANEW", aws.url))
     return hook
 
@@ -75,7 +75,7 @@ def test_a_job_is_created_with_the_credentials_that_the_connection_has_now(
     aws: FakeSageMaker, rotating: SageMakerHook, code: str
 ):
     """The model's and the job's Create meet the end of the old key, and the client goes on with the new one."""
-    aws.rotate_away("AKIAOLD", code, status=403 if code == "InvalidClientTokenId" else 400)
+    aws.expire_access_key("AKIAOLD", code, status=403 if code == "InvalidClientTokenId" else 400)
     assert ensure_job(rotating, transform_spec()).name == "score-0123-1"
     assert list(aws.jobs) == ["score-0123-1"]
     # The first call alone met the old key.
@@ -90,7 +90,7 @@ def test_every_other_call_outlives_it_too(aws: FakeSageMaker, rotating: SageMake
     def rotated() -> SageMakerHook:
         """The key in use is refused from now on, and the connection has the next."""
         current, following = rotated.key, next(keys)  # type: ignore[attr-defined]
-        aws.rotate_away(current)
+        aws.expire_access_key(current)
         patch.setenv("AIRFLOW_CONN_ROTATING", connection(following, aws.url))
         rotated.key = following  # type: ignore[attr-defined]
         return rotating
@@ -100,10 +100,10 @@ def test_every_other_call_outlives_it_too(aws: FakeSageMaker, rotating: SageMake
         assert describe_job(rotated(), TRANSFORM, job.name) is not None
         assert [
             each["TransformJobName"]
-            for each in listed(rotated(), "list_transform_jobs", "TransformJobSummaries")
+            for each in list_entries(rotated(), "list_transform_jobs", "TransformJobSummaries")
         ]
         try_to_tag(rotated(), job.arn, {"a": "b"})
-        assert tags_of(rotated(), job.arn) == {"a": "b"}
+        assert read_tags(rotated(), job.arn) == {"a": "b"}
         assert rotated().describe_transform_job(job.name)["TransformJobName"] == job.name
         assert stop_job(rotated(), TRANSFORM, job.name, because="of the test")
         assert delete_models(rotated(), name_contains="abalone-transform") == ["abalone-transform-0123456789"]
@@ -115,11 +115,11 @@ def test_the_triggerers_calls_outlive_it(aws: FakeSageMaker, rotating: SageMaker
     polled = SageMakerHook(aws_conn_id="rotating")
 
     async def look_and_stop() -> None:
-        async with shared_poller(polled, aws_conn_id="rotating") as poller:
+        async with open_shared_poller(polled, aws_conn_id="rotating") as poller:
             assert await poller.describe(TRANSFORM, "score-0123-1")
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("AIRFLOW_CONN_ROTATING", connection("AKIANEXT", aws.url))
-                aws.rotate_away("AKIANEW")
+                aws.expire_access_key("AKIANEW")
                 await poller.call("stop_transform_job", TransformJobName="score-0123-1")
                 assert await poller.is_listed(TRANSFORM, "score-0123-1") is False
 
@@ -209,7 +209,7 @@ def test_s3_and_logs_outlive_it(
     """With the body of a put sent again from its start."""
     url, calls = old_key_refused
     monkeypatch.setenv("AIRFLOW_CONN_ROTATING", connection("AKIAOLD", url, url))
-    client = client_of(hook_class(aws_conn_id="rotating"))
+    client = get_client(hook_class(aws_conn_id="rotating"))
     monkeypatch.setenv("AIRFLOW_CONN_ROTATING", connection("AKIANEW", url, url))
     getattr(client, operation)(**arguments)
     # After a HEAD botocore asks for the bucket's region in between, with either key.

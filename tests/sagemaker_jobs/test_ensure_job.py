@@ -11,7 +11,7 @@ import pytest
 from sagemaker_jobs.ensuring import ensure_job, stop_attempts
 from sagemaker_jobs.errors import (
     JobFailed,
-    JobFailedForGood,
+    JobFailedPermanently,
     JobMismatch,
     JobRanTooLong,
     JobStopped,
@@ -66,15 +66,15 @@ def test_many_who_ask_at_once_get_one_job(aws: FakeSageMaker, hook: SageMakerHoo
 
 def test_a_lost_answer_of_create_is_found_by_describe(aws: FakeSageMaker, hook: SageMakerHook):
     """The network is cut between CreateJob and its answer: the job that exists is used, no second one is made."""
-    aws.cut_after("CreateTransformJob")
+    aws.drop_response("CreateTransformJob")
     assert ensure_job(hook, transform_spec()).name == "score-0123-1"
     assert list(aws.jobs) == ["score-0123-1"]
 
 
 def test_a_call_that_never_reached_aws_is_sent_again(aws: FakeSageMaker, hook: SageMakerHook):
     """The network is cut before CreateJob arrives."""
-    aws.cut_before("CreateTransformJob", times=2)
-    aws.cut_after("CreateModel")
+    aws.drop_request("CreateTransformJob", times=2)
+    aws.drop_response("CreateModel")
     assert ensure_job(hook, transform_spec()).name == "score-0123-1"
     assert aws.count("CreateTransformJob") == 3
 
@@ -112,7 +112,7 @@ def test_an_algorithm_error_is_not_paid_for_twice(aws: FakeSageMaker, hook: Sage
     ensure_job(hook, processing_spec())
     aws.end("work-0123-1", "Failed", FailureReason=ALGORITHM)
     for _ in range(2):
-        with pytest.raises(JobFailedForGood):
+        with pytest.raises(JobFailedPermanently):
             ensure_job(hook, processing_spec())
     assert aws.count("CreateProcessingJob") == 1
 
@@ -121,11 +121,11 @@ def test_a_person_who_clears_a_reported_failure_gets_a_new_attempt(aws: FakeSage
     """A failure nobody has been told of is told first, even to a cleared task: it may be the new job's own."""
     ensure_job(hook, processing_spec())
     aws.end("work-0123-1", "Failed", FailureReason=ALGORITHM)
-    with pytest.raises(JobFailedForGood):
-        ensure_job(hook, processing_spec(), asked_again=True)
-    assert ensure_job(hook, processing_spec(), asked_again=True).name == "work-0123-2"
+    with pytest.raises(JobFailedPermanently):
+        ensure_job(hook, processing_spec(), task_was_cleared=True)
+    assert ensure_job(hook, processing_spec(), task_was_cleared=True).name == "work-0123-2"
     aws.end("work-0123-2")
-    assert ensure_job(hook, processing_spec(), asked_again=True).name == "work-0123-2"
+    assert ensure_job(hook, processing_spec(), task_was_cleared=True).name == "work-0123-2"
 
 
 def test_a_job_stopped_by_a_person_stays_stopped(aws: FakeSageMaker, hook: SageMakerHook):
@@ -154,7 +154,7 @@ def test_a_stop_at_the_runtime_limit_is_told_apart_by_time(aws: FakeSageMaker, h
     with pytest.raises(JobRanTooLong, match="time limit"):
         ensure_job(hook, processing_spec())
     assert aws.count("CreateProcessingJob") == 1
-    assert ensure_job(hook, processing_spec(), asked_again=True).name == "work-0123-2"
+    assert ensure_job(hook, processing_spec(), task_was_cleared=True).name == "work-0123-2"
 
 
 def test_a_job_stopped_before_its_runtime_limit_was_stopped_by_somebody(
@@ -176,8 +176,8 @@ def test_a_job_that_differs_from_the_request_is_not_adopted(aws: FakeSageMaker, 
     with pytest.raises(JobMismatch) as raised:
         ensure_job(hook, other)
     message = str(raised.value)
-    assert "ProcessingResources.ClusterConfig.InstanceCount is 2, asked for was 3" in message
-    assert "Environment.WORKERS is '8', asked for was '9'" in message
+    assert "ProcessingResources.ClusterConfig.InstanceCount is 2, requested was 3" in message
+    assert "Environment.WORKERS is '8', requested was '9'" in message
     assert "clear the submitting task" in message
 
 

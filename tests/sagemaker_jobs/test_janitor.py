@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagemaker_jobs.janitor import Action, Leftover, Resource, RunTags, leftovers, past_keeping, resource_of
+from sagemaker_jobs.janitor import (
+    Action,
+    Leftover,
+    Resource,
+    RunTagKeys,
+    build_resource,
+    find_leftovers,
+    select_expired_prefixes,
+)
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM
 
 NOW = 1_000_000.0
@@ -27,14 +35,14 @@ def resource(name: str = "job", run: str | None = "run-over", age: float = 7200,
 
 
 def actions(*resources: Resource, **options: Any) -> dict[str, Action]:
-    found = leftovers(resources, is_active=is_active, now=NOW, **options)
+    found = find_leftovers(resources, is_active=is_active, now=NOW, **options)
     return {leftover.resource.name: leftover.action for leftover in found}
 
 
 def test_a_job_whose_run_is_over_is_stopped_with_a_reason():
     """The sentence names run, DAG and age."""
     job = resource(age=600)
-    assert leftovers([job], is_active=is_active, now=NOW) == [
+    assert find_leftovers([job], is_active=is_active, now=NOW) == [
         Leftover(job, Action.STOP, "run run-over of abalone is not active, and it is 600 s old")
     ]
 
@@ -71,9 +79,9 @@ def test_models_stay_for_their_time_and_while_a_job_may_read_them():
 def test_tags_and_dags_can_be_narrowed():
     """Several Airflows may share an account, and tag as they like."""
     job = resource(tags={"d": "theirs", "r": "run-over"})
-    tags = RunTags(dag="d", run="r")
-    assert actions(job, tags=tags) == {"job": Action.STOP}
-    assert actions(job, tags=tags, only_dags=lambda dag_id: dag_id == "abalone") == {}
+    tags = RunTagKeys(dag_key="d", run_key="r")
+    assert actions(job, tag_keys=tags) == {"job": Action.STOP}
+    assert actions(job, tag_keys=tags, is_own_dag=lambda dag_id: dag_id == "abalone") == {}
     assert actions(job) == {}
 
 
@@ -85,7 +93,7 @@ def test_each_run_is_asked_for_once():
         asked.append((dag_id, run_id))
         return False
 
-    leftovers([resource(str(number)) for number in range(100)], is_active=remember, now=NOW)
+    find_leftovers([resource(str(number)) for number in range(100)], is_active=remember, now=NOW)
     assert asked == [("abalone", "run-over")]
 
 
@@ -103,7 +111,7 @@ def test_each_run_is_asked_for_once():
 )
 def test_nothing_of_an_active_run_or_of_others_is_ever_touched(resources: list[Resource]):
     """Whatever there is."""
-    for leftover in leftovers(resources, is_active=is_active, now=NOW):
+    for leftover in find_leftovers(resources, is_active=is_active, now=NOW):
         assert leftover.resource.tags["airflow:run"] == "run-over"
         assert (leftover.action is Action.DELETE) == (leftover.resource.kind is None)
 
@@ -117,16 +125,16 @@ def test_run_prefixes_go_after_their_keeping_time():
         "s3://work/abalone/d/": ("abalone", "run-unknown"),
     }
     newest = {"s3://work/abalone/a/": 10.0, "s3://work/abalone/b/": 10.0, "s3://work/abalone/c/": NOW - 10}
-    assert past_keeping(prefixes, newest, is_active=is_active, now=NOW, keep_seconds=86400) == [
-        "s3://work/abalone/a/"
-    ]
+    assert select_expired_prefixes(
+        prefixes, newest, is_active=is_active, now=NOW, retention_seconds=86400
+    ) == ["s3://work/abalone/a/"]
 
 
 def test_a_resource_is_read_from_awss_list():
     """Jobs of both kinds and models."""
     created = datetime.datetime.fromtimestamp(5, tz=datetime.UTC)
     summary = {"TransformJobName": "t", "TransformJobStatus": "InProgress", "CreationTime": created}
-    assert resource_of(TRANSFORM, summary, {"a": "b"}) == Resource(
+    assert build_resource(TRANSFORM, summary, {"a": "b"}) == Resource(
         name="t", kind=TRANSFORM, status="InProgress", created_at=5.0, tags={"a": "b"}
     )
-    assert resource_of(None, {"ModelName": "m", "CreationTime": created}, {}).kind is None
+    assert build_resource(None, {"ModelName": "m", "CreationTime": created}, {}).kind is None

@@ -9,7 +9,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from sagemaker_jobs import errors
-from sagemaker_jobs.reasons import REASONS, UNKNOWN, advice_for, reason_of
+from sagemaker_jobs.reasons import REASONS, UNKNOWN, choose_advice, classify_failure_reason
 
 TREE = [
     each
@@ -83,7 +83,7 @@ def test_the_tree_in_the_docstring_is_the_tree():
 )
 def test_a_failure_reason_is_classified(failure_reason: str | None, name: str, retryable: bool):
     """Texts as AWS words them; a reason nobody knows is not paid for twice."""
-    reason = reason_of(failure_reason)
+    reason = classify_failure_reason(failure_reason)
     assert (reason.name, reason.retryable) == (name, retryable)
 
 
@@ -96,8 +96,8 @@ def test_every_reason_has_advice_of_its_own():
 
 def test_a_telling_log_line_sharpens_the_advice():
     """ "See job logs" is what AWS says of most failures; the log has the rest."""
-    vague = reason_of("ClientError: See job logs for more information")
-    assert "MaxPayloadInMB" in advice_for(vague, ["413 Request Entity Too Large"])
-    assert advice_for(vague, ["all is well"]) == vague.advice
-    ping = reason_of("AlgorithmError: Model container failed to respond to ping.")
-    assert advice_for(ping, ["413 Request Entity Too Large"]) == ping.advice
+    vague = classify_failure_reason("ClientError: See job logs for more information")
+    assert "MaxPayloadInMB" in choose_advice(vague, ["413 Request Entity Too Large"])
+    assert choose_advice(vague, ["all is well"]) == vague.advice
+    ping = classify_failure_reason("AlgorithmError: Model container failed to respond to ping.")
+    assert choose_advice(ping, ["413 Request Entity Too Large"]) == ping.advice

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagemaker_jobs.casting import cast_to_shape, optional_number, truth, whole_number
+from sagemaker_jobs.casting import cast_to_shape, parse_bool, parse_int, parse_optional_float
 from sagemaker_jobs.errors import RequestError
-from sagemaker_jobs.spec import JobSpec, safe_name
+from sagemaker_jobs.spec import JobSpec, to_safe_name
 from tests.sagemaker_jobs.specs import processing_spec, transform_spec
 
 AWS_RULE = r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}"
@@ -21,18 +21,18 @@ AWS_RULE = r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}"
 @given(st.text(max_size=120).filter(lambda text: re.search("[A-Za-z0-9]", text) is not None))
 def test_any_text_with_a_letter_becomes_a_name(text: str):
     """With room for the attempt, by AWS's own pattern, and the same each time."""
-    name = safe_name(text, "TransformJobName")
+    name = to_safe_name(text, "TransformJobName")
     assert re.fullmatch(AWS_RULE, f"{name}-99")
     assert len(f"{name}-99") <= 63
-    assert safe_name(text, "TransformJobName") == name
-    assert safe_name(name, "TransformJobName") == name
+    assert to_safe_name(text, "TransformJobName") == name
+    assert to_safe_name(name, "TransformJobName") == name
 
 
 def test_a_good_name_stays_and_similar_ones_stay_apart():
     """Only what has to change does."""
-    assert safe_name("abalone-transform-0123", "x") == "abalone-transform-0123"
+    assert to_safe_name("abalone-transform-0123", "x") == "abalone-transform-0123"
     long = "a" * 70
-    names = {safe_name(text, "x") for text in ("a_b", "a.b", "a:b", "a-b", long, f"{long}b", long[:60])}
+    names = {to_safe_name(text, "x") for text in ("a_b", "a.b", "a:b", "a-b", long, f"{long}b", long[:60])}
     assert len(names) == 7
 
 
@@ -40,7 +40,7 @@ def test_a_good_name_stays_and_similar_ones_stay_apart():
 def test_what_is_no_name_is_refused(name: Any):
     """The field is named."""
     with pytest.raises(RequestError, match="TransformJobName is"):
-        safe_name(name, "TransformJobName")
+        to_safe_name(name, "TransformJobName")
 
 
 @pytest.mark.parametrize(
@@ -54,15 +54,17 @@ def test_a_spec_survives_xcom(spec: JobSpec):
 def test_requests_of_attempts_share_nothing():
     """Changing one request changes neither the spec nor another attempt's."""
     spec = transform_spec()
-    first = spec.request_for(1)
+    first = spec.build_request(1)
     first["TransformOutput"]["S3OutputPath"] = "changed"
     assert (
-        spec.request_for(1)["TransformOutput"]["S3OutputPath"] == "s3://bucket/run/score-0123-1/predictions/"
+        spec.build_request(1)["TransformOutput"]["S3OutputPath"]
+        == "s3://bucket/run/score-0123-1/predictions/"
     )
     assert (
-        spec.request_for(2)["TransformOutput"]["S3OutputPath"] == "s3://bucket/run/score-0123-2/predictions/"
+        spec.build_request(2)["TransformOutput"]["S3OutputPath"]
+        == "s3://bucket/run/score-0123-2/predictions/"
     )
-    assert spec.request_for(2)["ModelName"] == "abalone-transform-0123456789"
+    assert spec.build_request(2)["ModelName"] == "abalone-transform-0123456789"
 
 
 @pytest.fixture(scope="module")
@@ -99,21 +101,21 @@ def test_only_numbers_of_the_model_are_cast(shape: Any):
 )
 def test_whole_numbers(value: Any, cast: int):
     """In the spellings that templates produce, exactly."""
-    assert whole_number(value, "f") == cast
-    assert type(whole_number(value, "f")) is int
+    assert parse_int(value, "f") == cast
+    assert type(parse_int(value, "f")) is int
 
 
 @pytest.mark.parametrize("value", ["", "None", "4.5", "inf", "nan", "four", None, True, [4]])
 def test_not_whole_numbers(value: Any):
     """Refused with field, value and what is allowed."""
     with pytest.raises(RequestError, match=r"f is .*; allowed is a whole number such as 4"):
-        whole_number(value, "f")
+        parse_int(value, "f")
 
 
 def test_truth_and_absence():
     """A template renders booleans and None as text."""
-    assert [truth(value, "f") for value in (True, "true", "False")] == [True, True, False]
-    assert [optional_number(value, "f") for value in (None, "", "None", "3", 2.5)] == [
+    assert [parse_bool(value, "f") for value in (True, "true", "False")] == [True, True, False]
+    assert [parse_optional_float(value, "f") for value in (None, "", "None", "3", 2.5)] == [
         None,
         None,
         None,
@@ -121,4 +123,4 @@ def test_truth_and_absence():
         2.5,
     ]
     with pytest.raises(RequestError, match="f is 'yes'; allowed is true or false"):
-        truth("yes", "f")
+        parse_bool("yes", "f")

@@ -15,9 +15,9 @@ from airflow.providers.amazon.aws.operators.sagemaker import (
 from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferred
 
 from sagemaker_jobs.ensuring import ensure_job
-from sagemaker_jobs.errors import JobFailedForGood, RequestError
+from sagemaker_jobs.errors import JobFailedPermanently, RequestError
 from sagemaker_jobs.operators import ProcessingJobOperator, TransformJobOperator
-from sagemaker_jobs.waiting import asked_again
+from sagemaker_jobs.waiting import is_first_try_after_clear
 from tests.sagemaker_jobs.builders import context_of, processing_config, transform_config
 from tests.sagemaker_jobs.specs import processing_spec
 
@@ -74,12 +74,12 @@ def test_they_are_the_providers_operators(aws: FakeSageMaker):
     )
     assert isinstance(processing, SageMakerProcessingOperator)
     assert isinstance(transform, SageMakerTransformOperator)
-    assert (processing.stop_after_seconds, processing.max_poll_seconds) == (3600, 10)
+    assert (processing.max_runtime_seconds, processing.max_poll_seconds) == (3600, 10)
     assert (
-        ProcessingJobOperator(task_id="q", config={}, max_attempts=5, check_interval=10).stop_after_seconds
+        ProcessingJobOperator(task_id="q", config={}, max_attempts=5, check_interval=10).max_runtime_seconds
         == 50
     )
-    assert transform.stop_after_seconds is None
+    assert transform.max_runtime_seconds is None
 
 
 def test_text_that_should_be_a_number_is_sent_as_one(aws: FakeSageMaker):
@@ -155,7 +155,7 @@ def test_the_first_try_after_a_clear_is_known(aws: FakeSageMaker):
         (try_number, max_tries)
         for max_tries in (2, 4, 5)
         for try_number in range(1, max_tries + 2)
-        if asked_again(context_of(operator, try_number=try_number, max_tries=max_tries))
+        if is_first_try_after_clear(context_of(operator, try_number=try_number, max_tries=max_tries))
     ]
     assert first_tries == [(3, 4), (4, 5)]
 
@@ -179,7 +179,7 @@ def test_what_still_runs_of_before_a_clear_is_stopped_first(aws: FakeSageMaker, 
     assert operations.index("StopProcessingJob") < len(operations) - operations[::-1].index(
         "CreateProcessingJob"
     )
-    assert "another job takes its place" in str(aws.tags)
+    assert "another job replaces it" in str(aws.tags)
 
 
 def test_a_name_that_aws_would_refuse_is_made_acceptable(aws: FakeSageMaker):
@@ -217,7 +217,7 @@ def test_a_job_that_failed_while_submitting_again_is_told_with_its_reason(aws: F
     operator.execute(context_of(operator))
     aws.end(f"{PREPROCESS}-1", "Failed", FailureReason="AlgorithmError: See job logs for more information")
     again = ProcessingJobOperator(task_id="p", config=processing_config(), retries=1)
-    with pytest.raises(JobFailedForGood, match="AlgorithmError: See job logs"):
+    with pytest.raises(JobFailedPermanently, match="AlgorithmError: See job logs"):
         again.execute(context_of(again, try_number=2))
 
 

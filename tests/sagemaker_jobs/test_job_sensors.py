@@ -22,7 +22,7 @@ from airflow.sdk.exceptions import (
 from sagemaker_jobs.ensuring import ensure_job
 from sagemaker_jobs.errors import (
     JobFailed,
-    JobFailedForGood,
+    JobFailedPermanently,
     JobRanTooLong,
     JobStopped,
     JobTimedOut,
@@ -47,7 +47,7 @@ ALGORITHM = "AlgorithmError: See job logs for more information"
 
 def processing_sensor(**changes: Any) -> ProcessingJobSensor:
     values = {"job_name": "work-0123-1", "spec": processing_spec().to_dict(), **changes}
-    return ProcessingJobSensor(task_id="preprocessed", **values)
+    return ProcessingJobSensor(task_id="await_preprocess", **values)
 
 
 def deferral_of(sensor: Any, context: dict[str, Any]) -> TaskDeferred:
@@ -109,14 +109,14 @@ def test_poke_of_the_provider_now_tells_the_truth(aws: FakeSageMaker, hook: Sage
 def test_waiting_is_always_deferred(aws: FakeSageMaker, hook: SageMakerHook):
     """The first execute finds the job, leaves its links, and gives the worker back."""
     job = ensure_job(hook, processing_spec())
-    sensor = processing_sensor(first_poll_seconds=7, max_poll_seconds=20, stop_after_seconds="600")
+    sensor = processing_sensor(first_poll_seconds=7, max_poll_seconds=20, max_runtime_seconds="600")
     context = context_of(sensor)
     deferral = deferral_of(sensor, context)
     path, arguments = deferral.trigger.serialize()
     assert path == "sagemaker_jobs.triggers.SageMakerJobTrigger"
     assert (arguments["kind"], arguments["job_name"]) == ("Processing", "work-0123-1")
     assert (arguments["first_poll_seconds"], arguments["max_poll_seconds"]) == (7, 20)
-    assert arguments["stop_after_seconds"] == 600.0
+    assert arguments["max_runtime_seconds"] == 600.0
     assert arguments["created_at"] == job.description["CreationTime"].timestamp()
     # Airflow's own timeout comes after the trigger's: an hour to provision, the limit, a minute.
     assert 3600 + 600 + 60 - 5 < deferral.timeout.total_seconds() <= 3600 + 600 + 60
@@ -174,7 +174,7 @@ def test_a_failed_job_says_everything(aws: FakeSageMaker, hook: SageMakerHook, j
     sensor = processing_sensor()
     deferral = deferral_of(sensor, context_of(sensor))
     aws.end("work-0123-1", "Failed", FailureReason=ALGORITHM, ExitMessage="algo-2: column 3 is no number")
-    with pytest.raises(JobFailedForGood) as raised:
+    with pytest.raises(JobFailedPermanently) as raised:
         resume(sensor, deferral, {"status": "Failed"})
     told = str(raised.value)
     assert isinstance(raised.value, AirflowFailException)
@@ -205,7 +205,7 @@ def test_of_many_streams_those_that_end_differently_are_shown(
         job_log(group, f"work-0123-1/algo-{number}-1", [telling])
     aws.end("work-0123-1", "Failed", FailureReason=ALGORITHM)
     sensor = processing_sensor()
-    with pytest.raises(JobFailedForGood) as raised:
+    with pytest.raises(JobFailedPermanently) as raised:
         sensor.execute(context_of(sensor))
     told = str(raised.value)
     assert told.count("    host ") == 19
@@ -224,7 +224,7 @@ def test_a_failure_that_may_pass_is_retried_as_the_next_attempt(aws: FakeSageMak
     assert not isinstance(raised.value, AirflowFailException)
     again = processing_sensor(retries=2)
     deferral = deferral_of(again, context_of(again, try_number=2))
-    assert deferral.kwargs == {"job_name": "work-0123-2", "attempt": 2, "trouble": None}
+    assert deferral.kwargs == {"job_name": "work-0123-2", "attempt": 2, "submit_retry": None}
     aws.end("work-0123-2")
     assert resume(again, deferral, {"status": "Completed"}, try_number=2)["attempt"] == 2
 
@@ -236,7 +236,7 @@ def test_clearing_the_sensor_alone_starts_a_new_attempt_after_a_told_failure(
     ensure_job(hook, processing_spec())
     aws.end("work-0123-1", "Failed", FailureReason=ALGORITHM)
     sensor = processing_sensor(retries=2)
-    with pytest.raises(JobFailedForGood):
+    with pytest.raises(JobFailedPermanently):
         sensor.execute(context_of(sensor))
     cleared = processing_sensor(retries=2)
     deferral = deferral_of(cleared, context_of(cleared, try_number=2, max_tries=3))
@@ -260,7 +260,7 @@ def test_a_job_that_ran_for_as_long_as_it_may_is_not_run_again(aws: FakeSageMake
     """It would take as long again. A transform has no limit on AWS, so this is its MaxRuntimeInSeconds."""
     ensure_job(hook, transform_spec())
     sensor = TransformJobSensor(
-        task_id="t", job_name="x", spec=transform_spec().to_dict(), stop_after_seconds=60, retries=1
+        task_id="t", job_name="x", spec=transform_spec().to_dict(), max_runtime_seconds=60, retries=1
     )
     deferral = deferral_of(sensor, context_of(sensor))
     with pytest.raises(JobRanTooLong, match="took longer than it may"):
@@ -279,10 +279,10 @@ def test_a_job_that_failed_while_its_time_ran_out_says_its_own_reason(
 ):
     """The event says timeout; AWS says Failed."""
     ensure_job(hook, processing_spec())
-    sensor = processing_sensor(stop_after_seconds=60)
+    sensor = processing_sensor(max_runtime_seconds=60)
     deferral = deferral_of(sensor, context_of(sensor))
     aws.end("work-0123-1", "Failed", FailureReason=ALGORITHM)
-    with pytest.raises(JobFailedForGood, match="algorithm"):
+    with pytest.raises(JobFailedPermanently, match="algorithm"):
         resume(sensor, deferral, {"status": "timeout", "message": RAN_TOO_LONG})
 
 
@@ -367,7 +367,7 @@ def test_without_a_spec_the_named_job_is_waited_for(aws: FakeSageMaker, hook: Sa
     aws.end("work-0123-1")
     assert resume(sensor, deferral, {"status": "Completed"})["attempt"] is None
     missing = processing_sensor(spec=None, job_name="no-such-job")
-    with pytest.raises(RequestError, match="AWS knows no processing job 'no-such-job' in us-east-1"):
+    with pytest.raises(RequestError, match="AWS has no processing job 'no-such-job' in us-east-1"):
         missing.execute(context_of(missing))
 
 
@@ -394,10 +394,10 @@ def test_a_stop_limit_that_is_no_number_is_named(aws: FakeSageMaker, hook: SageM
     """ "None" and an empty text are what a template renders for no limit; a word is a mistake."""
     ensure_job(hook, processing_spec())
     for value in (None, "", "None"):
-        sensor = processing_sensor(stop_after_seconds=value)
-        assert deferral_of(sensor, context_of(sensor)).trigger.serialize()[1]["stop_after_seconds"] is None
-    sensor = processing_sensor(stop_after_seconds="soon")
-    with pytest.raises(RequestError, match="stop_after_seconds is 'soon'"):
+        sensor = processing_sensor(max_runtime_seconds=value)
+        assert deferral_of(sensor, context_of(sensor)).trigger.serialize()[1]["max_runtime_seconds"] is None
+    sensor = processing_sensor(max_runtime_seconds="soon")
+    with pytest.raises(RequestError, match="max_runtime_seconds is 'soon'"):
         sensor.execute(context_of(sensor))
 
 
@@ -410,7 +410,7 @@ def test_what_the_job_wrote_is_listed_with_its_digest(aws: FakeSageMaker, hook: 
     spec = transform_spec()
     ensure_job(hook, spec)
     aws.end("score-0123-1")
-    sensor = TransformJobSensor(task_id="t", job_name="x", spec=spec.to_dict(), keep_listing=True)
+    sensor = TransformJobSensor(task_id="t", job_name="x", spec=spec.to_dict(), write_listing=True)
     listing = sensor.execute(context_of(sensor))["listing"]
     line = (
         b'["s3://bucket/run/score-0123-1/predictions/a.csv.out", 5, "%s"]\n'
@@ -419,7 +419,7 @@ def test_what_the_job_wrote_is_listed_with_its_digest(aws: FakeSageMaker, hook: 
     assert listing == {
         "uri": "s3://bucket/run/score-0123-1/predictions-listing.jsonl",
         "sha256": hashlib.sha256(line).hexdigest(),
-        "objects": 1,
+        "object_count": 1,
     }
     key = "run/score-0123-1/predictions-listing.jsonl"
     assert s3.get_object(Bucket="bucket", Key=key)["Body"].read() == line

@@ -14,7 +14,7 @@ import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
 from sagemaker_jobs.ensuring import ensure_job
-from sagemaker_jobs.errors import JobFailedForGood
+from sagemaker_jobs.errors import JobFailedPermanently
 from sagemaker_jobs.jobs import Job
 from sagemaker_jobs.operators import ProcessingJobOperator, TransformJobOperator
 from sagemaker_jobs.sensors import ProcessingJobSensor, TransformJobSensor
@@ -190,7 +190,7 @@ def test_a_failed_job_has_read_and_has_written_nothing_to_rely_on(aws: FakeSageM
     job = ensure_job(hook, transform_spec())
     aws.end(job.name, "Failed", FailureReason=ALGORITHM)
     sensor = TransformJobSensor(task_id="t", job_name="x", spec=transform_spec().to_dict())
-    with pytest.raises(JobFailedForGood):
+    with pytest.raises(JobFailedPermanently):
         waited(sensor)
     inputs, outputs, facets = told(sensor, "failure")
     assert (inputs, outputs) == (["s3://bucket/run/features"], [])
@@ -226,6 +226,6 @@ def test_an_operator_tells_nothing_at_submission_and_all_when_it_has_waited(
 def test_without_openlineage_nobody_imports_it():
     """The package works where it is not installed."""
     text = (Path(sys.modules[Job.__module__].__file__ or "").parent / "lineage.py").read_text()
-    top = text[: text.index("def lineage_of")]
+    top = text[: text.index("def build_lineage")]
     assert "import" in top
     assert "airflow.providers.openlineage" not in top

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.providers.amazon.aws.links.sagemaker import SageMakerTransformJobLink
 
-from sagemaker_jobs.cleanup import clear_away, collect, delete_models, stop_jobs
+from sagemaker_jobs.cleanup import clean_up_leftovers, delete_models, list_run_resources, stop_jobs
 from sagemaker_jobs.ensuring import ensure_job
 from sagemaker_jobs.errors import RequestError
-from sagemaker_jobs.janitor import leftovers
+from sagemaker_jobs.janitor import find_leftovers
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM
-from sagemaker_jobs.links import SageMakerJobLogsLink, SageMakerProcessingJobLink, links_of, persist_links
+from sagemaker_jobs.links import SageMakerJobLogsLink, SageMakerProcessingJobLink, build_links, persist_links
 from sagemaker_jobs.operators import ProcessingJobOperator, TransformJobOperator
 from sagemaker_jobs.sensors import ProcessingJobSensor, TransformJobSensor
 from tests.sagemaker_jobs.builders import context_of
@@ -75,7 +75,7 @@ def test_processing_has_links_too(hook: SageMakerHook):
 )
 def test_operators_and_sensors_carry_both_links(task: Any, kind: Any):
     """A failed job shows in the sensor, so the sensor needs them as much."""
-    assert [type(link) for link in task.operator_extra_links] == [type(link) for link in links_of(kind)]
+    assert [type(link) for link in task.operator_extra_links] == [type(link) for link in build_links(kind)]
 
 
 def test_clean_up_stops_and_deletes_only_what_has_the_name_part(aws: FakeSageMaker, hook: SageMakerHook):
@@ -139,11 +139,11 @@ def test_the_janitor_clears_away_what_it_judged(aws: FakeSageMaker, hook: SageMa
     tagged("my-abalone-over", "run-over")
     aws.end("abalone-ended-1")
     before = aws.count("ListTags")
-    collected = collect(hook, name_begins="abalone-")
+    collected = list_run_resources(hook, name_prefix="abalone-")
     # Three jobs and four models: none of somebody else's pipeline whose name only holds ours.
     assert aws.count("ListTags") - before == len(collected) == 7
-    found = leftovers(collected, is_active=lambda _, run: run == "run-active", now=time.time() + 7200)
-    assert sorted(clear_away(hook, found)) == ["abalone-ended-model", "abalone-over-1"]
+    found = find_leftovers(collected, is_active=lambda _, run: run == "run-active", now=time.time() + 7200)
+    assert sorted(clean_up_leftovers(hook, found)) == ["abalone-ended-model", "abalone-over-1"]
     assert {name: aws.status(name) for name in aws.jobs} == {
         "abalone-over-1": "Stopping",
         "abalone-ended-1": "Completed",

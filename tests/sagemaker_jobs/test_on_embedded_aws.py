@@ -16,10 +16,10 @@ import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
 from sagemaker_jobs.cleanup import delete_models, stop_jobs
-from sagemaker_jobs.errors import JobFailed, JobFailedForGood, JobRanTooLong, JobStopped, JobTimedOut
+from sagemaker_jobs.errors import JobFailed, JobFailedPermanently, JobRanTooLong, JobStopped, JobTimedOut
 from sagemaker_jobs.operators import ProcessingJobOperator, TransformJobOperator
 from sagemaker_jobs.sensors import ProcessingJobSensor, TransformJobSensor
-from tests.local_aws.servers import Server, running
+from tests.local_aws.servers import Server, run_server
 from tests.sagemaker_jobs.builders import context_of
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "runner.processing_stop_grace_seconds": 2,
         "runner.transform_stop_grace_seconds": 2,
     }
-    with running(tmp_path_factory.mktemp("aws") / "data", settings) as started:
+    with run_server(tmp_path_factory.mktemp("aws") / "data", settings) as started:
         yield started
 
 
@@ -262,11 +262,11 @@ def test_a_container_that_fails_is_quoted_from_its_log(embedded: Embedded):
     """Exit code 3: the traceback is in the error, and no second job is paid for."""
     script = "import sys; print('reading'); print('ValueError: column 3', file=sys.stderr); sys.exit(3)"
     submitted = submit(ProcessingJobOperator, embedded.processing(script))
-    with told(JobFailedForGood) as said:
+    with told(JobFailedPermanently) as said:
         run(sensor_of(submitted))
     assert "FailureReason: AlgorithmError" in said[0]
     assert "    ValueError: column 3" in said[0]
-    with told(JobFailedForGood):
+    with told(JobFailedPermanently):
         run(sensor_of(submitted), try_number=2)
     assert embedded.jobs("processing") == 1
 
@@ -276,12 +276,12 @@ def test_a_job_that_runs_too_long_is_stopped_and_not_run_again(embedded: Embedde
     submitted = submit(ProcessingJobOperator, embedded.processing("import time; time.sleep(600)"))
     began = time.monotonic()
     with told(JobRanTooLong) as said:
-        run(sensor_of(submitted, stop_after_seconds="2"))
+        run(sensor_of(submitted, max_runtime_seconds="2"))
     assert time.monotonic() - began < 20
-    assert "Stopped by Airflow: it ran for as long as it may" in said[0]
+    assert "Stopped by Airflow: it reached its time limit" in said[0]
     embedded.wait_for("processing", 1, "Stopped")
     with told(JobRanTooLong):
-        run(sensor_of(submitted, stop_after_seconds=2), try_number=2)
+        run(sensor_of(submitted, max_runtime_seconds=2), try_number=2)
     assert embedded.jobs("processing") == 1
 
 
@@ -334,7 +334,7 @@ def test_a_transform_scores_every_object_through_throttles_errors_and_cuts(embed
     assert embedded.outputs(result["output_uri"]) == {
         f"part-{number}.csv.out": f"{2.0 * number}\n{2 * (number + 0.5)}\n" for number in range(4)
     }
-    assert (result["attempt"], result["instance_count"], result["earlier"]) == (1, 2, [])
+    assert (result["attempt"], result["instance_count"], result["earlier_attempts"]) == (1, 2, [])
     assert delete_models(embedded.hook, name_contains=embedded.name) == [embedded.name]
 
 
@@ -368,7 +368,7 @@ def test_capacity_errors_go_to_the_next_type_within_one_try(embedded: Embedded):
     )
     result = run(sensor_of(submitted))
     assert (result["attempt"], result["instance_type"]) == (3, "ml.c5.xlarge")
-    assert [each["billed_seconds"] for each in result["earlier"]] == [0.0, 0.0]
+    assert [each["billed_seconds"] for each in result["earlier_attempts"]] == [0.0, 0.0]
     assert embedded.outputs(result["output_uri"]) == {"part-0.csv.out": "2.0\n"}
 
 
@@ -400,16 +400,16 @@ def test_a_quota_in_use_is_waited_for(embedded: Embedded):
     other["ProcessingResources"]["ClusterConfig"]["InstanceCount"] = 4
     submit(ProcessingJobOperator, other)
     operator = ProcessingJobOperator(task_id="p", config=embedded.processing("print('hello')"))
-    operator.first_pause_seconds = 0.5
+    operator.first_retry_pause_seconds = 0.5
     context = context_of(operator)
     with pytest.raises(TaskDeferred) as deferred:
         operator.execute(context)
-    assert deferred.value.method_name == "begin_again"
+    assert deferred.value.method_name == "retry_submit"
     assert stop_jobs(embedded.hook, name_contains=f"{embedded.name}-other") == [f"{embedded.name}-other-1"]
     for _ in range(20):
         time.sleep(0.5)
         try:
-            result = operator.resume_execution("begin_again", dict(deferred.value.kwargs or {}), context)
+            result = operator.resume_execution("retry_submit", dict(deferred.value.kwargs or {}), context)
             break
         except TaskDeferred:
             continue

@@ -11,7 +11,7 @@ import boto3
 import pytest
 
 from sagemaker_jobs.ensuring import ensure_job
-from sagemaker_jobs.progress import MOST_OBJECTS, count_objects, objects_to_do, progress_text
+from sagemaker_jobs.progress import MAX_COUNTED_OBJECTS, count_input_objects, count_objects, format_progress
 from sagemaker_jobs.triggers import SageMakerJobTrigger
 from tests.sagemaker_jobs.specs import processing_spec, transform_spec
 
@@ -38,7 +38,7 @@ def s3(moto_url: str) -> Any:
 def test_inputs_and_outputs_are_counted(aws: FakeSageMaker, hook: SageMakerHook, s3: Any):
     """Folder keys are no objects; only .out objects are outputs."""
     job = ensure_job(hook, transform_spec())
-    assert objects_to_do(hook, job) == 7
+    assert count_input_objects(hook, job) == 7
     assert count_objects(s3, "s3://bucket/run/score-0123-1/predictions/", suffix=".out") == 3
 
 
@@ -52,19 +52,19 @@ def test_a_manifest_counts_its_entries(aws: FakeSageMaker, hook: SageMakerHook, 
         "S3DataType": "ManifestFile",
         "S3Uri": "s3://bucket/m.json",
     }
-    assert objects_to_do(hook, ensure_job(hook, spec)) == 2
+    assert count_input_objects(hook, ensure_job(hook, spec)) == 2
 
 
 def test_what_cannot_be_told_is_not_told(aws: FakeSageMaker, hook: SageMakerHook, s3: Any):
     """A processing job, outputs that other jobs share, and an input that may not be listed."""
-    assert objects_to_do(hook, ensure_job(hook, processing_spec())) is None
+    assert count_input_objects(hook, ensure_job(hook, processing_spec())) is None
     shared = transform_spec()
     shared.request["TransformOutput"]["S3OutputPath"] = "s3://bucket/run/predictions/"
-    assert objects_to_do(hook, ensure_job(hook, shared)) is None
+    assert count_input_objects(hook, ensure_job(hook, shared)) is None
     aws.reset()
     missing = transform_spec()
     missing.request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"] = "s3://no-such-bucket-here/x/"
-    assert objects_to_do(hook, ensure_job(hook, missing)) is None
+    assert count_input_objects(hook, ensure_job(hook, missing)) is None
 
 
 def test_a_huge_input_is_not_counted_to_its_end():
@@ -80,14 +80,14 @@ def test_a_huge_input_is_not_counted_to_its_end():
 
     endless = Endless()
     assert count_objects(endless, "s3://bucket/p/", suffix="") is None
-    assert endless.calls == MOST_OBJECTS // 1000 + 1
+    assert endless.calls == MAX_COUNTED_OBJECTS // 1000 + 1
 
 
 def test_the_estimate_takes_objects_as_alike():
     """Without a start, or at either end, there is none."""
     began = time.time() - 30
-    assert progress_text(3, 4, began) == "3 of 4 objects done, about 10 s left"
-    assert [progress_text(0, 4, began), progress_text(4, 4, began), progress_text(2, 4, None)] == [
+    assert format_progress(3, 4, began) == "3 of 4 objects done, about 10 s left"
+    assert [format_progress(0, 4, began), format_progress(4, 4, began), format_progress(2, 4, None)] == [
         "0 of 4 objects done",
         "4 of 4 objects done",
         "2 of 4 objects done",
@@ -105,7 +105,7 @@ def test_the_trigger_logs_state_time_and_progress(
         job_name="score-0123-1",
         created_at=time.time() - 40,
         output_uri="s3://bucket/run/score-0123-1/predictions/",
-        objects=7,
+        object_count=7,
         first_poll_seconds=0.1,
         max_poll_seconds=0.05,  # so that each look may describe the job, which tells its start
     )

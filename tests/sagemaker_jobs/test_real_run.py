@@ -26,23 +26,23 @@ with DAG("jobs", schedule=None, params={"count": 2}) as dag:
     config = processing_config(NAME)
     config["ProcessingResources"]["ClusterConfig"]["InstanceCount"] = "{{ params.count }}"
     preprocess = ProcessingJobOperator(task_id="preprocess", config=config)
-    preprocessed = ProcessingJobSensor(
-        task_id="preprocessed",
+    await_preprocess = ProcessingJobSensor(
+        task_id="await_preprocess",
         job_name="{{ ti.xcom_pull('preprocess')['Processing']['ProcessingJobName'] }}",
         spec=preprocess.output["spec"],
         first_poll_seconds=0.2,
         max_poll_seconds=1,
-        stop_after_seconds="{{ 3600 * params.count }}",
+        max_runtime_seconds="{{ 3600 * params.count }}",
     )
     transform = TransformJobOperator(task_id="transform", config=transform_config(NAME))
-    transformed = TransformJobSensor(
-        task_id="transformed",
+    await_transform = TransformJobSensor(
+        task_id="await_transform",
         job_name="{{ ti.xcom_pull('transform')['Transform']['TransformJobName'] }}",
         spec=transform.output["spec"],
         first_poll_seconds=0.2,
         max_poll_seconds=1,
     )
-    preprocess >> preprocessed >> transform >> transformed
+    preprocess >> await_preprocess >> transform >> await_transform
 """
 
 
@@ -97,7 +97,7 @@ def test_the_chain_runs_and_hands_on_a_small_account(run_dag: Callable[[], Any],
     assert run.state == "success"
     states = {ti.task_id: ti for ti in run.get_task_instances()}
     assert {name: ti.state for name, ti in states.items()} == dict.fromkeys(
-        ["preprocess", "preprocessed", "transform", "transformed"], "success"
+        ["preprocess", "await_preprocess", "transform", "await_transform"], "success"
     )
     assert (aws.count("CreateProcessingJob"), aws.count("CreateTransformJob"), aws.count("CreateModel")) == (
         1,

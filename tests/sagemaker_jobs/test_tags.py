@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from sagemaker_jobs.tags import tag_list
+from sagemaker_jobs.tags import to_tag_list
 
 #: The pattern of a tag's value in SageMaker's API, with Python's classes for Java's.
 AWS_TAKES = re.compile(r"[\w\s_.:/=+\-@]{0,256}")
@@ -26,6 +26,6 @@ AWS_TAKES = re.compile(r"[\w\s_.:/=+\-@]{0,256}")
     ],
 )
 def test_a_reason_becomes_a_value_that_aws_takes(value: str, written: str) -> None:
-    [tag] = tag_list({"airflow:stopped-because": value})
+    [tag] = to_tag_list({"airflow:stopped-because": value})
     assert tag == {"Key": "airflow:stopped-because", "Value": written}
     assert AWS_TAKES.fullmatch(tag["Value"])

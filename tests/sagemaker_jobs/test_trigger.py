@@ -13,7 +13,7 @@ import pytest
 
 from sagemaker_jobs.ensuring import ensure_job
 from sagemaker_jobs.outcome import RAN_TOO_LONG, TIMED_OUT
-from sagemaker_jobs.polling import CALLS_PER_SECOND, Pacer
+from sagemaker_jobs.polling import CALLS_PER_SECOND, RateLimiter
 from sagemaker_jobs.triggers import SageMakerJobTrigger
 from tests.sagemaker_jobs.specs import processing_spec, transform_spec
 
@@ -37,7 +37,7 @@ async def event_of(trigger: SageMakerJobTrigger) -> dict[str, Any]:
 def test_the_trigger_survives_serialization(aws: FakeSageMaker):
     """What the triggerer rebuilds is what was deferred with."""
     trigger = trigger_for(
-        "work-1", stop_after_seconds=60.0, deadline=1e12, region_name="eu-west-1", verify=False
+        "work-1", max_runtime_seconds=60.0, deadline=1e12, region_name="eu-west-1", verify=False
     )
     path, arguments = trigger.serialize()
     assert path == "sagemaker_jobs.triggers.SageMakerJobTrigger"
@@ -71,7 +71,7 @@ def test_throttling_server_errors_and_cut_connections_are_outlived(aws: FakeSage
     ensure_job(hook, processing_spec())
     aws.refuse("DescribeProcessingJob", "ThrottlingException", "Rate exceeded", times=20)
     aws.refuse("DescribeProcessingJob", "InternalFailure", "oops", status=500, times=10)
-    aws.cut_before("DescribeProcessingJob", times=5)
+    aws.drop_request("DescribeProcessingJob", times=5)
     threading.Timer(0.1, aws.end, ["work-0123-1"]).start()
     before = aws.count("DescribeProcessingJob")
     assert asyncio.run(event_of(trigger_for("work-0123-1", max_poll_seconds=0.01)))["status"] == "Completed"
@@ -138,11 +138,11 @@ def test_a_deadline_stops_the_job_and_says_so(aws: FakeSageMaker, hook: SageMake
 
 
 def test_the_run_time_limit_counts_from_the_start_of_billing(aws: FakeSageMaker, hook: SageMakerHook):
-    """Provisioning is free and takes minutes: only time on instances counts against stop_after_seconds."""
+    """Provisioning is free and takes minutes: only time on instances counts against max_runtime_seconds."""
     ensure_job(hook, transform_spec())
 
     async def wait() -> dict[str, Any]:
-        trigger = trigger_for("score-0123-1", "Transform", stop_after_seconds=0.5)
+        trigger = trigger_for("score-0123-1", "Transform", max_runtime_seconds=0.5)
         waiting = asyncio.create_task(event_of(trigger))
         await asyncio.sleep(1.0)
         assert aws.status("score-0123-1") == "InProgress"
@@ -203,7 +203,7 @@ def test_the_first_trigger_of_a_process_asks_for_its_state_before_on_kill_must(
     ensure_job(hook, processing_spec())
     aws.end("work-0123-1")
     asked: list[list[str]] = []
-    monkeypatch.setattr("sagemaker_jobs.triggers._warm", False)
+    monkeypatch.setattr("sagemaker_jobs.triggers._is_warmed_up", False)
     monkeypatch.setattr(
         "airflow.sdk.execution_time.task_runner.RuntimeTaskInstance.get_task_states",
         lambda **query: asked.append(query["task_ids"]) or {},
@@ -371,9 +371,9 @@ def test_the_pacer_spreads_a_crowd_evenly():
     """Thirty callers at once take as long as the rate says."""
 
     async def crowd() -> float:
-        pacer = Pacer(100)
+        pacer = RateLimiter(100)
         began = time.monotonic()
-        await asyncio.gather(*(pacer.turn() for _ in range(30)))
+        await asyncio.gather(*(pacer.acquire() for _ in range(30)))
         return time.monotonic() - began
 
     assert 0.28 <= asyncio.run(crowd()) < 0.6

@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 
 from include.samples.abalone import fit, generate
-from include.samples.abalone.data import COLUMNS, draw
-from include.samples.abalone.linear_learner import ndarray_list
+from include.samples.abalone.data import COLUMNS, draw_records
+from include.samples.abalone.linear_learner import encode_ndarray_list
 
 ADULT = Path(__file__).resolve().parents[1] / "inputs" / "adult"
 
 
 @pytest.fixture(scope="module")
 def artefacts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return fit.write(tmp_path_factory.mktemp("model"), rows=3_000)
+    return fit.write_models(tmp_path_factory.mktemp("model"), rows=3_000)
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +52,9 @@ def featurize(served: tuple[ModuleType, object], body: str) -> list[list[float]]
 
 def test_generated_rows_are_as_many_as_asked_and_the_same_for_the_same_seed(tmp_path: Path) -> None:
     """The same seed writes the same objects, of unequal size, with exactly the asked number of rows."""
-    first = generate.write(tmp_path / "a", rows=5_003, seed=3)
-    again = generate.write(tmp_path / "b", rows=5_003, seed=3)
-    other = generate.write(tmp_path / "c", rows=5_003, seed=4)
+    first = generate.write_objects(tmp_path / "a", rows=5_003, seed=3)
+    again = generate.write_objects(tmp_path / "b", rows=5_003, seed=3)
+    other = generate.write_objects(tmp_path / "c", rows=5_003, seed=4)
     texts = [path.read_text() for path in first]
     assert texts == [path.read_text() for path in again]
     assert texts != [path.read_text() for path in other]
@@ -65,7 +65,7 @@ def test_generated_rows_are_as_many_as_asked_and_the_same_for_the_same_seed(tmp_
 
 def test_generated_rows_hold_each_kind_of_dirt() -> None:
     """Missing values, impossible heights, unknown sex, wrong arity, texts for numbers and duplicates are all there."""
-    rows = [line.split(",") for line in generate.records(rows=20_000, seed=1)]
+    rows = [line.split(",") for line in generate.generate_records(rows=20_000, seed=1)]
     fitting = [row for row in rows if len(row) == len(COLUMNS)]
     assert {len(row) for row in rows} == {6, 9, 10}
     assert sum(row[4] == "" for row in fitting) == 60
@@ -77,7 +77,7 @@ def test_generated_rows_hold_each_kind_of_dirt() -> None:
 
 def test_clean_rows_correlate_as_abalone_do() -> None:
     """Length, weights and rings rise together, roughly as in the published data."""
-    data = draw(4_000, np.random.default_rng(1))
+    data = draw_records(4_000, np.random.default_rng(1))
     correlation = np.corrcoef(data.numbers.T)
     assert correlation[0, 1] > 0.95  # length with diameter
     assert correlation[0, 3] > 0.85  # length with whole weight
@@ -141,9 +141,9 @@ def test_the_linear_learner_artefact_predicts_the_rings(
     )
     weights = np.frombuffer(params, "<f4", 10, 24 + 28 + 12)
     bias = np.frombuffer(params, "<f4", 1, 24 + 28 + 12 + 40 + 28 + 12)[0]
-    data = draw(500, np.random.default_rng(99))
+    data = draw_records(500, np.random.default_rng(99))
     module, model = served
-    predicted = module.predict_fn(fit.frame(data), model) @ weights + bias
+    predicted = module.predict_fn(fit.to_frame(data), model) @ weights + bias
     assert np.mean((predicted - data.rings) ** 2) < 0.6 * np.var(data.rings)
 
 
@@ -171,4 +171,4 @@ def test_the_parameter_file_is_byte_for_byte_what_mxnet_writes() -> None:
     real = members(ADULT / "model.tar.gz")["mx-mod-0000.params"]
     weights = np.frombuffer(real, "<f4", 14, 64).reshape(14, 1)
     bias = np.frombuffer(real, "<f4", 1, 64 + 56 + 40).reshape(1, 1)
-    assert ndarray_list({"arg:fc0_weight": weights, "arg:fc0_bias": bias}) == real
+    assert encode_ndarray_list({"arg:fc0_weight": weights, "arg:fc0_bias": bias}) == real

@@ -72,7 +72,7 @@ WITHOUT_PREPROCESS: dict[str, Any] = {
 }
 
 
-def direct(changes: Mapping[str, Any] | None = None) -> Pipeline:
+def pipeline_without_preprocess(changes: Mapping[str, Any] | None = None) -> Pipeline:
     """A valid pipeline without preprocessing, with values replaced at dotted paths."""
     return pipeline({**WITHOUT_PREPROCESS, **(changes or {})})
 
@@ -89,7 +89,7 @@ def objects(sizes: Iterable[int]) -> list[S3Object]:
     ]
 
 
-def selected(uri: str, *keys: str) -> Iterator[S3Object]:
+def select_input(uri: str, *keys: str) -> Iterator[S3Object]:
     """The input among objects with these keys."""
     return InputSelection(uri, lambda _: None).select([S3Object(key, 100) for key in keys])
 
@@ -108,7 +108,7 @@ def plan(
         objects(sizes),
         run_id="scheduled__2026-01-31",
         nonce="0123456789abcdef",
-        moment=MOMENT,
+        data_time=MOMENT,
         input_uri=INPUT,
         output_uri="s3://data/out/date=2026-01-31/",
         region=region,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from include.local_aws.api import errors
-from include.local_aws.api.model import operation_model
+from include.local_aws.api.model import load_operation_model
 from include.local_aws.api.model_rules import check_model_request
 from include.local_aws.api.processing_rules import check_processing_request
 from include.local_aws.api.support import refuse_unsupported
@@ -19,17 +19,17 @@ from include.local_aws.api.validation import parse_request
 from include.local_aws.settings import Settings
 from include.orchestration.instance_types import check_instance_types
 from include.scoring.config import Pipeline
-from include.scoring.errors import LintError, ScoringError
-from include.scoring.naming import job_base_name
+from include.scoring.errors import BatchInferenceError, LintError
+from include.scoring.naming import build_job_base_name
 from include.scoring.plan import Plan
-from include.scoring.preflight import preflight
+from include.scoring.preflight import run_preflight
 from include.scoring.requests import (
-    JOB_NAME,
+    JOB_NAME_TOKEN,
     ProcessingValues,
     TransformValues,
-    model_request,
-    processing_request,
-    transform_request,
+    build_model_request,
+    build_preprocess_request,
+    build_transform_request,
 )
 from tests.scoring.builders import WITHOUT_PREPROCESS, document, plan
 
@@ -63,7 +63,7 @@ CHANGES = st.fixed_dictionaries(
         "name": st.sampled_from(["churn", "c", "a-b_c", "x" * 63, "0_"]),
         "transform.accept": some(st.sampled_from(ACCEPTS) | st.text(max_size=20)),
         "transform.assemble_with": some(st.sampled_from(["Line", "None"])),
-        "transform.strategy": some(st.sampled_from(["MultiRecord", "SingleRecord"])),
+        "transform.batch_strategy": some(st.sampled_from(["MultiRecord", "SingleRecord"])),
         "transform.max_payload_mb": some(st.integers(1, 100)),
         "transform.max_concurrent_transforms": some(st.integers(1, 100)),
         "transform.max_runtime_minutes": some(st.sampled_from([1, 10_080])),
@@ -99,9 +99,9 @@ def accepted(changes: dict[str, Any]) -> tuple[Pipeline, Plan] | None:
     try:
         made = Pipeline.model_validate(document(changes))
         planned = plan([1_000_000] * 3, of=made)
-        preflight(made, planned)
+        run_preflight(made, planned)
         check_instance_types(planned)
-    except (ValidationError, ScoringError):
+    except (ValidationError, BatchInferenceError):
         return None
     return made, planned
 
@@ -111,11 +111,11 @@ def check_requests(pipeline: Pipeline, planned: Plan) -> None:
     paths = planned.paths
 
     def name(step: str) -> str:
-        base = job_base_name(pipeline=planned.pipeline, step=step, nonce=planned.nonce, task_id=step)
+        base = build_job_base_name(pipeline=planned.pipeline, step=step, nonce=planned.nonce, task_id=step)
         return f"{base}-1"
 
     if planned.preprocess is not None:
-        processing = processing_request(
+        processing = build_preprocess_request(
             pipeline,
             ProcessingValues(
                 job_name=name("preprocess"), run_prefix=planned.run_prefix,
@@ -125,23 +125,25 @@ def check_requests(pipeline: Pipeline, planned: Plan) -> None:
             ),
         )  # fmt: skip
         check_processing_request(parsed("CreateProcessingJob", processing))
-    manifest = paths.layout(planned.nonce).manifest(0)
+    manifest = paths.build_layout_paths(planned.nonce).build_job_manifest_uri(0)
     values = TransformValues(
         job_name=name("transform"), run_prefix=planned.run_prefix, model_name=name("model"),
-        features_uri=paths.job(JOB_NAME).features if planned.layout is None else manifest,
+        source_uri=paths.build_job_paths(JOB_NAME_TOKEN).features if planned.layout is None else manifest,
         instance_type=planned.transform.instance_type, instance_count=planned.transform.instance_count,
         max_concurrent_transforms=planned.transform.max_concurrent_transforms,
         max_payload_mb=planned.transform.max_payload_mb, batch_strategy=planned.transform.batch_strategy,
         model_package="arn:aws:sagemaker:us-east-1:123456789012:model-package/churn/1",
     )  # fmt: skip
-    check_transform_request(parsed("CreateTransformJob", transform_request(pipeline, values)), Settings())
-    if (model := model_request(pipeline, values)) is not None:
+    check_transform_request(
+        parsed("CreateTransformJob", build_transform_request(pipeline, values)), Settings()
+    )
+    if (model := build_model_request(pipeline, values)) is not None:
         check_model_request(parsed("CreateModel", model))
 
 
 def parsed(operation: str, request: dict[str, Any]) -> dict[str, Any]:
     """The request as the embedded AWS reads it."""
-    found = parse_request(operation_model(operation).input_shape, request, operation)
+    found = parse_request(load_operation_model(operation).input_shape, request, operation)
     refuse_unsupported(operation, found)
     return found
 
@@ -199,7 +201,7 @@ def test_what_is_refused_here_is_refused_there() -> None:
         ):
             check_requests(bent, planned)
         with pytest.raises(LintError, match=r"InputFilter \$\[1:\] with ContentType text/csv and Accept"):
-            preflight(bent, planned)
+            run_preflight(bent, planned)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from include.scoring.approval import approve_by, question
+from include.scoring.approval import compute_approval_deadline, format_question
 from tests.scoring.builders import MOMENT
 from tests.scoring.test_goals import GB, plan
 
@@ -16,7 +16,7 @@ def test_a_question_is_open_as_long_as_the_pipeline_says_but_never_so_long_that_
 ):
     def minutes(deadline: int | None, needs: float) -> float:
         at = None if deadline is None else MOMENT + timedelta(minutes=deadline)
-        by = approve_by(MOMENT, within_minutes=60, deadline=at, needs=needs)
+        by = compute_approval_deadline(MOMENT, within_minutes=60, deadline=at, run_seconds=needs)
         return (by - MOMENT).total_seconds() / 60
 
     assert minutes(None, 600) == 60
@@ -30,13 +30,13 @@ def test_the_plan_says_until_when_and_a_plan_within_budget_does_not_ask() -> Non
     asked = plan([GB] * 8, APPROVE, budget=0.1, can_ask=True)
     assert asked.approve_by == MOMENT + timedelta(minutes=60)
     late = plan([GB] * 8, APPROVE, budget=0.1, can_ask=True, deadline="90")
-    assert late.approve_by == late.deadline - timedelta(seconds=late.estimate.high)
+    assert late.approve_by == late.deadline - timedelta(seconds=late.estimate.seconds_high)
     assert plan([GB] * 8, APPROVE, budget=10, can_ask=True).approve_by is None
 
 
 def test_the_question_holds_cost_clusters_and_the_time_it_is_open() -> None:
     made = plan([GB] * 8, APPROVE, budget=0.1, can_ask=True)
-    text = question(made.for_xcom())
+    text = format_question(made.to_xcom())
     assert "the budget is $0.1000, but the cheapest clusters cost about $0.3182" in text
     assert "It waits until 2026-01-31 08:30 UTC;" in text
     assert all(f"- {sentence}" in text for sentence in made.sentences)

@@ -8,20 +8,25 @@ from typing import Any
 
 import pytest
 
-from include.scoring.calibration import Canary, Resized, resize, with_calibration
-from include.scoring.cost import StageUse
+from include.scoring.calibration import (
+    CalibrationResult,
+    CanaryShard,
+    apply_calibration,
+    size_remaining_transform,
+)
+from include.scoring.cost import StageUsage
 from include.scoring.errors import PlanError
 from tests.scoring.builders import MOMENT
 from tests.scoring.test_goals import GB, MEASURED, plan
 from tests.scoring.test_history import row
 
-CANARY = {"goals.calibrate": "canary", "transform.on_poison": "fail"}
-OF_TEN = Canary(records=100, of_records=1000, of_shards=10)
+CANARY = {"goals.calibrate": "canary", "transform.on_bad_records": "fail"}
+OF_TEN = CanaryShard(records=100, total_records=1000, total_shards=10)
 
 
-def use(*, busy: float | None = 100.0, running: float = 190.0) -> StageUse:
+def use(*, busy: float | None = 100.0, running: float = 190.0) -> StageUsage:
     """The canary's job: 0.8 GB in 100 s of work after 90 s of start-up."""
-    return StageUse(
+    return StageUsage(
         stage="transform", job_name="j", instance_type="ml.m5.xlarge", instance_count=1, created_at=0.0,
         started_at=200.0, ended_at=200.0 + running, busy_seconds=busy,
     )  # fmt: skip
@@ -30,21 +35,27 @@ def use(*, busy: float | None = 100.0, running: float = 190.0) -> StageUse:
 def resized(
     *,
     spent: float | None = 0.0,
-    of: StageUse | None = None,
+    of: StageUsage | None = None,
     minutes: float = 0,
     more: dict[str, Any] | None = None,
     **params: Any,
-) -> Resized:
+) -> CalibrationResult:
     """For eight gigabytes, so many minutes after the plan was made."""
     changes = {**CANARY, "goals.on_over_budget": "approve", **(more or {})}
-    made = plan([GB] * 8, changes, history=[], can_ask=True, **params).for_xcom()
-    return resize(made, OF_TEN, of or use(), spent=spent, now=MOMENT + timedelta(minutes=minutes))
+    made = plan([GB] * 8, changes, history=[], can_ask=True, **params).to_xcom()
+    return size_remaining_transform(
+        made, OF_TEN, of or use(), spent_dollars=spent, now=MOMENT + timedelta(minutes=minutes)
+    )
 
 
 def test_only_a_first_run_has_a_canary_and_only_where_the_pipeline_wants_it() -> None:
     first = plan([GB] * 8, CANARY, history=[])
     assert first.canary is not None
-    assert (first.canary.most, first.canary.fixed, first.canary.prefer) == ({"ml.m5.xlarge": 8}, None, "cost")
+    assert (first.canary.max_instances, first.canary.requested_instance_count, first.canary.prefer) == (
+        {"ml.m5.xlarge": 8},
+        None,
+        "cost",
+    )
     assert any(text.startswith("No transform of this model was measured") for text in first.sentences)
     assert plan([GB] * 8, CANARY, history=MEASURED).canary is None
     silent = [row(busy_seconds=None, start_seconds=None)]
@@ -53,7 +64,7 @@ def test_only_a_first_run_has_a_canary_and_only_where_the_pipeline_wants_it() ->
     )
     assert plan([GB] * 8, history=[]).canary is None
     quota = {"ml.m5.xlarge for transform job usage": 5}
-    assert plan([GB] * 8, CANARY, history=[], quotas=quota).canary.most == {"ml.m5.xlarge": 5}
+    assert plan([GB] * 8, CANARY, history=[], quotas=quota).canary.max_instances == {"ml.m5.xlarge": 5}
 
 
 def test_the_rest_is_sized_from_the_measured_rate() -> None:
@@ -96,7 +107,7 @@ def test_the_job_that_joins_keeps_its_part_of_the_time_and_of_the_budget() -> No
     joined = {"join.processing_above": 0, "join.instance_type": "ml.g5.24xlarge", "join.max_instances": 1}
     assert resized(budget=2, spent=1.7).instance_count == 1
     with pytest.raises(
-        PlanError, match=r"is left beside the \$0\.\d+ of the join\. Nothing further was spent"
+        PlanError, match=r"is left besides the \$0\.\d+ of the join\. Nothing further was spent"
     ):
         resized(budget=2, spent=1.7, more=joined)
     alone, beside = (resized(deadline="120", minutes=93, more=more).instance_count for more in (None, joined))
@@ -114,9 +125,13 @@ def test_a_canary_on_another_type_than_planned_sizes_the_rest_for_that_type() ->
     assert found.sentences[0].startswith(
         "One of 10 shards was transformed first, on 1 × ml.m5.2xlarge, as AWS had no ml.m5.large: 8 MB/s"
     )
-    made = plan([GB] * 8, {**CANARY, **types}, history=[], quotas=quotas).for_xcom()
-    fastest = resize(
-        {**made, "canary": {**made["canary"], "prefer": "speed"}}, OF_TEN, elsewhere, spent=0.0, now=MOMENT
+    made = plan([GB] * 8, {**CANARY, **types}, history=[], quotas=quotas).to_xcom()
+    fastest = size_remaining_transform(
+        {**made, "canary": {**made["canary"], "prefer": "speed"}},
+        OF_TEN,
+        elsewhere,
+        spent_dollars=0.0,
+        now=MOMENT,
     )
     assert (fastest.instance_count, fastest.instance_types) == (3, ("ml.m5.2xlarge", "ml.m5.xlarge"))
 
@@ -128,9 +143,9 @@ def test_without_logged_requests_all_of_the_canarys_time_counts_as_work() -> Non
 
 
 def test_the_report_shows_what_the_canary_showed_in_place_of_what_was_assumed() -> None:
-    made = plan([GB] * 8, CANARY, history=[]).for_xcom()
+    made = plan([GB] * 8, CANARY, history=[]).to_xcom()
     found = resized()
-    shown = with_calibration(
+    shown = apply_calibration(
         made, {"sentences": list(found.sentences), "instance_types": ["ml.m5.2xlarge"]}, 2
     )
     assert [text for text in shown["sentences"] if text.startswith("Transform uses ")] == [

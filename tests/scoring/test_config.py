@@ -12,7 +12,7 @@ import yaml
 
 from include.scoring.config import Pipeline, load_pipeline
 from include.scoring.errors import PipelineError
-from include.scoring.messages import one_of
+from include.scoring.messages import join_quoted
 from tests.scoring.builders import EXAMPLE, TWO_CONTAINERS, document, example, pipeline
 
 
@@ -41,7 +41,7 @@ def test_the_example_reads_as_its_comments_say() -> None:
         "rings",
     )  # fmt: skip
     assert read.feature_columns == read.column_names[:-1]
-    assert [rule.label() for rule in read.rules] == [
+    assert [rule.get_label() for rule in read.rules] == [
         "sex known", "whole weight present", "height possible", "no duplicates",
     ]  # fmt: skip
     assert (read.max_payload_mb, read.on_empty, read.join.format) == (5, "skip", "parquet")
@@ -62,8 +62,8 @@ def test_two_loads_of_one_file_are_equal() -> None:
 
 
 def test_duplicates_are_exact_over_hosts_because_each_host_sees_all_input() -> None:
-    assert example().distribution == "FullyReplicated"
-    assert pipeline().distribution == "ShardedByS3Key"
+    assert example().s3_data_distribution_type == "FullyReplicated"
+    assert pipeline().s3_data_distribution_type == "ShardedByS3Key"
 
 
 @pytest.mark.parametrize(
@@ -71,19 +71,19 @@ def test_duplicates_are_exact_over_hosts_because_each_host_sees_all_input() -> N
     [
         (
             {"on_emty": "skip"},
-            (f"on_emty: found an unknown key; allowed are {one_of(Pipeline.model_fields, last='and')}; "
+            (f"on_emty: found an unknown key; allowed are {join_quoted(Pipeline.model_fields, conjunction='and')}; "
             "did you mean 'on_empty'?"),
         ),
         (
             {"transform.maxinstances": 3},
             ("transform.maxinstances: found an unknown key; allowed are 'instance_type', "
              "'instance_types', 'max_instances', "
-            "'max_runtime_minutes', 'strategy', 'max_payload_mb', 'max_concurrent_transforms', 'accept', "
-            "'assemble_with', 'on_poison', 'input_filter' and 'max_jobs'; did you mean 'max_instances'?"),
+            "'max_runtime_minutes', 'batch_strategy', 'max_payload_mb', 'max_concurrent_transforms', 'accept', "
+            "'assemble_with', 'on_bad_records', 'input_filter' and 'max_jobs'; did you mean 'max_instances'?"),
         ),
         (
             {"join.format": "parket"},
-            "join.format: found 'parket'; allowed is 'parquet', 'csv' or 'jsonl'; did you mean 'parquet'?",
+            "join.format: found 'parket'; allowed is 'parquet', 'csv' or 'jsonlines'; did you mean 'parquet'?",
         ),
         ({"role": None}, "role: is missing (ARN of the role that SageMaker's jobs assume)"),
         (
@@ -133,8 +133,8 @@ def test_duplicates_are_exact_over_hosts_because_each_host_sees_all_input() -> N
         ),
         (
             {"goals.calibrate": "canary"},
-            ("goals.calibrate: found canary with transform.on_poison reject, whose search for refused records does not "
-            "know of a shard that was set aside; write on_poison: fail, or calibrate: defaults"),
+            ("goals.calibrate: found canary with transform.on_bad_records reject; the search for refused records "
+            "cannot include the shard of the canary; write on_bad_records: fail, or calibrate: defaults"),
         ),
         (
             {"model": {"name": "a", "version": 3}},
@@ -173,7 +173,7 @@ def test_duplicates_are_exact_over_hosts_because_each_host_sees_all_input() -> N
         ),
         (
             {"predictions": {"format": "csv", "fields": {"score": "churn"}}},
-            "predictions: found the field 'score'; csv answers have no names, so a field is a position such as '0'",
+            "predictions: found the field 'score'; csv predictions have no names, so a field is a position such as '0'",
         ),
         (
             {"input.format": "parquet", "input.header": True},
@@ -240,7 +240,7 @@ def test_duplicates_are_exact_over_hosts_because_each_host_sees_all_input() -> N
         (
             {"rules": [{"rule": "allowed", "column": "id", "values": ["a", True]}]},
             ("rules[0].values[1]: found true; allowed are texts and numbers; quote the text, so that YAML does not "
-            "read it as a truth value"),
+            "read it as a boolean"),
         ),
         (
             {"rules": [{"rule": "duplicates"}, {"rule": "duplicates", "key": ["id"]}]},
@@ -302,7 +302,7 @@ def test_all_problems_of_a_file_are_told_at_once_in_its_order(tmp_path: Path) ->
                 "allowed are values without a tag"
             ),
         ),
-        ("a: &a [*a]\n", "line 1: an alias that holds itself is not allowed"),
+        ("a: &a [*a]\n", "line 1: an alias that contains itself is not allowed"),
     ],
 )
 def test_text_that_is_no_plain_yaml_is_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -322,14 +322,14 @@ def test_plain_words_mean_what_they_mean_in_an_editor(tmp_path: Path) -> None:
     file.write_text(text.replace("'@'", "N\n  - yes\n  - 012\n  - 12") + "on_empty: skip\n")
     file.write_text(file.read_text().replace("prefer: speed", "prefer: speed\n  deadline: 22:30"))
     read = load_pipeline(file)
-    assert read.rules[0].as_job_config()["values"] == ["N", "yes", "012", 12]
+    assert read.rules[0].to_job_config()["values"] == ["N", "yes", "012", 12]
     assert read.goals.deadline == "22:30"
 
 
 def test_a_bound_of_a_range_reaches_the_job_to_the_digit(tmp_path: Path) -> None:
     """A float would make 9007199254740992 of it."""
     rule = {"rule": "range", "column": "age", "min": 9007199254740993, "max": 1e17}
-    (job,) = [one.as_job_config() for one in load_pipeline(written(tmp_path, {"rules": [rule]})).rules]
+    (job,) = [one.to_job_config() for one in load_pipeline(written(tmp_path, {"rules": [rule]})).rules]
     assert json.loads(json.dumps(job)) == {
         **rule,
         "name": "age in range",

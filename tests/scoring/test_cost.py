@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from include.scoring.cost import Prices, StageUse, cost_of, load_prices, total
+from include.scoring.cost import Prices, StageUsage, compute_stage_cost, load_prices, sum_if_known
 from include.scoring.errors import PipelineError
-from include.scoring.several_jobs import together
+from include.scoring.several_jobs import merge_jobs
 
 JOB = {
     "job_name": "p-transform-1", "instance_type": "ml.m5.xlarge", "instance_count": 3, "attempt": 2,
@@ -18,15 +18,15 @@ JOB = {
 
 
 def test_an_instance_is_billed_from_start_to_end_and_not_while_it_is_provisioned() -> None:
-    use = StageUse.from_job("transform", JOB, busy_seconds=90.0)
+    use = StageUsage.from_job("transform", JOB, busy_seconds=90.0)
     assert (use.provisioning_seconds, use.running_seconds, use.billed_seconds) == (200.0, 120.0, 360.0)
     assert (use.idle_seconds, use.attempt) == (270.0, 2)
-    assert cost_of(use, load_prices()) == pytest.approx(0.23 / 3600 * 360)
+    assert compute_stage_cost(use, load_prices()) == pytest.approx(0.23 / 3600 * 360)
 
 
 def test_figures_keep_what_is_unknown_as_none() -> None:
-    figures = StageUse.from_job("transform", {**JOB, "instance_type": "ml.c5.xlarge"}).figures(
-        load_prices(), scored=10
+    figures = StageUsage.from_job("transform", {**JOB, "instance_type": "ml.c5.xlarge"}).build_figures(
+        load_prices(), scored_count=10
     )
     assert (figures["busy_seconds"], figures["idle_seconds"], figures["idle_share"], figures["dollars"]) == (
         None,
@@ -35,9 +35,9 @@ def test_figures_keep_what_is_unknown_as_none() -> None:
 
 
 def test_a_job_that_never_started_costs_nothing() -> None:
-    use = StageUse.from_job("transform", {**JOB, "started_at": None})
+    use = StageUsage.from_job("transform", {**JOB, "started_at": None})
     assert (use.billed_seconds, use.provisioning_seconds) == (0.0, 320.0)
-    assert cost_of(use, load_prices()) == 0.0
+    assert compute_stage_cost(use, load_prices()) == 0.0
 
 
 def test_each_instance_type_has_its_own_price() -> None:
@@ -53,22 +53,29 @@ def test_each_instance_type_has_its_own_price() -> None:
     }
     larger = {**hour, "job_name": "p-transform-2", "instance_type": "ml.m5.2xlarge"}
     both = 0.23 + 0.46
-    assert cost_of(StageUse.from_job("transform", together([hour, larger])), prices) == pytest.approx(both)
-    assert cost_of(StageUse.from_job("transform", {**larger, "earlier": [hour]}), prices) == pytest.approx(
-        both
-    )
+    assert compute_stage_cost(
+        StageUsage.from_job("transform", merge_jobs([hour, larger])), prices
+    ) == pytest.approx(both)
+    assert compute_stage_cost(
+        StageUsage.from_job("transform", {**larger, "earlier_attempts": [hour]}), prices
+    ) == pytest.approx(both)
     unpriced = {**hour, "instance_type": "ml.c5.xlarge"}
-    assert cost_of(StageUse.from_job("transform", {**larger, "earlier": [unpriced]}), prices) is None
-    never = {**unpriced, "billed_seconds": 0.0}
-    assert cost_of(StageUse.from_job("transform", {**larger, "earlier": [never]}), prices) == pytest.approx(
-        0.46
+    assert (
+        compute_stage_cost(
+            StageUsage.from_job("transform", {**larger, "earlier_attempts": [unpriced]}), prices
+        )
+        is None
     )
+    never = {**unpriced, "billed_seconds": 0.0}
+    assert compute_stage_cost(
+        StageUsage.from_job("transform", {**larger, "earlier_attempts": [never]}), prices
+    ) == pytest.approx(0.46)
 
 
 def test_a_sum_with_an_unknown_part_is_unknown() -> None:
-    assert total([1.0, 2.5]) == 3.5
-    assert total([1.0, None]) is None
-    assert total([]) == 0
+    assert sum_if_known([1.0, 2.5]) == 3.5
+    assert sum_if_known([1.0, None]) is None
+    assert sum_if_known([]) == 0
 
 
 def test_the_table_is_dated_and_every_known_price_has_a_source() -> None:
@@ -84,8 +91,8 @@ def test_the_table_is_dated_and_every_known_price_has_a_source() -> None:
         1.4084,
         37.688,
     ]
-    assert prices.per_second("ml.c5.xlarge") is None
-    assert prices.per_second("ml.unheard.xlarge") is None
+    assert prices.get_price_per_second("ml.c5.xlarge") is None
+    assert prices.get_price_per_second("ml.unheard.xlarge") is None
 
 
 def test_a_table_of_ones_own_is_read_and_checked(tmp_path: Path) -> None:
@@ -93,7 +100,7 @@ def test_a_table_of_ones_own_is_read_and_checked(tmp_path: Path) -> None:
     file.write_text(
         "as_of: 2026-01-01\nregion: eu-west-1\nper_hour:\n  ml.m5.xlarge: { price: 0.257, source: bill }\n"
     )
-    assert load_prices(file).cost("ml.m5.xlarge", 7200) == pytest.approx(0.514)
+    assert load_prices(file).compute_cost("ml.m5.xlarge", 7200) == pytest.approx(0.514)
     file.write_text("as_of: 2026-01-01\nregion: eu-west-1\nper_hour:\n  ml.m5.xlarge: { price: -1 }\n")
     with pytest.raises(PipelineError) as caught:
         load_prices(file)

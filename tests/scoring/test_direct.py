@@ -11,17 +11,17 @@ import yaml
 from pydantic import ValidationError
 
 from include.scoring.config import Pipeline
-from include.scoring.lint import Facts, lint_transform
-from include.scoring.params import param_specs
-from include.scoring.requests import TransformValues, transform_request
-from tests.scoring.builders import direct, pipeline
+from include.scoring.lint import LintContext, lint_transform
+from include.scoring.params import build_param_specs
+from include.scoring.requests import TransformValues, build_transform_request
+from tests.scoring.builders import pipeline, pipeline_without_preprocess
 
 COLUMN = {"name": "id", "type": "string"}
 VALUES = TransformValues(
     job_name="job",
     run_prefix="s3://data/work/churn/run/",
     model_name="model",
-    features_uri="s3://data/work/churn/run/jobs/0.manifest",
+    source_uri="s3://data/work/churn/run/jobs/0.manifest",
     instance_type="ml.m5.xlarge",
     instance_count=1,
     max_concurrent_transforms=4,
@@ -40,8 +40,8 @@ VALUES = TransformValues(
         ),
         ({"max_rejected": 5}, "max_rejected: found without preprocess; no record is checked, so none", "drop it"),
         (
-            {"impute": [{"column": "age", "how": "constant", "value": "1"}]},
-            "impute: found without preprocess; gaps are filled by preprocessing alone",
+            {"impute": [{"column": "age", "strategy": "constant", "value": "1"}]},
+            "impute: found without preprocess; empty cells are filled by preprocess",
             "drop it",
         ),
         (
@@ -50,14 +50,14 @@ VALUES = TransformValues(
             "drop it",
         ),
         (
-            {"transform.on_poison": "reject"},
-            "transform.on_poison: found without preprocess; only shards whose records were counted are cut",
+            {"transform.on_bad_records": "reject"},
+            "transform.on_bad_records: found without preprocess; refused records are found by splitting shards",
             "drop it",
         ),
         ({"sensitive": [{"column": "id"}]}, "sensitive: found without preprocess; groups are counted", "drop it"),
         (
             {"features": {"columns": ["age"]}},
-            "features: found without preprocess; the model is given each record as it is",
+            "features: found without preprocess; the model reads whole records",
             "transform.input_filter, such as $[1:], or add a preprocess section",
         ),
         (
@@ -72,23 +72,23 @@ VALUES = TransformValues(
         ),
         (
             {"input.escape": "\\"},
-            "input.escape: found '\\\\' without preprocess; the model would be given these quotes as they are",
+            "input.escape: found '\\\\' without preprocess; the model would read the escaped quotes",
             "add a preprocess section, which doubles them",
         ),
         (
             {"input.encoding": "latin-1"},
-            "input.encoding: found latin-1 without preprocess; the model would be given these bytes",
+            "input.encoding: found latin-1 without preprocess; the model would read these bytes",
             "which writes utf-8",
         ),
         (
             {"input.compression": "auto"},
-            "input.compression: found auto without preprocess; SageMaker is told one CompressionType",
+            "input.compression: found auto without preprocess; SageMaker has one CompressionType",
             "write none or gzip, or add a preprocess section",
         ),
         (
             {"input.columns": [COLUMN, {"name": "label", "type": "string", "optional": True}]},
             "input.columns: found the optional column 'label' without preprocess",
-            "which chooses the columns",
+            "which selects the columns",
         ),
         (
             {"transform.input_filter": "$['customer_id']"},
@@ -104,7 +104,7 @@ def test_what_needs_preprocessing_is_refused_with_the_reason(
     changes: dict[str, Any], begin: str, end: str
 ) -> None:
     with pytest.raises(ValidationError) as caught:
-        direct(changes)
+        pipeline_without_preprocess(changes)
     message = str(caught.value.errors()[0]["ctx"]["error"])
     assert message.startswith(begin)
     assert message.endswith(end)
@@ -128,20 +128,21 @@ def test_with_preprocessing_columns_are_chosen_by_name_and_not_by_a_filter() -> 
 def test_the_model_is_given_the_lines_of_the_objects_that_a_manifest_names(
     changes: dict[str, Any], content: str, packing: str
 ) -> None:
-    request = transform_request(direct(changes), VALUES)
+    request = build_transform_request(pipeline_without_preprocess(changes), VALUES)
     assert request["TransformInput"] == {
-        "DataSource": {"S3DataSource": {"S3DataType": "ManifestFile", "S3Uri": VALUES.features_uri}},
+        "DataSource": {"S3DataSource": {"S3DataType": "ManifestFile", "S3Uri": VALUES.source_uri}},
         "ContentType": content,
         "SplitType": "Line",
         "CompressionType": packing,
     }
     assert "DataProcessing" not in request
-    assert lint_transform(request, Facts(input_uri="s3://data/in/")) == ()
+    assert lint_transform(request, LintContext(input_uri="s3://data/in/")) == ()
 
 
 def test_a_filter_chooses_the_part_of_a_record_that_the_model_sees() -> None:
-    request = transform_request(
-        direct({"transform.input_filter": "$[1:]", "transform.accept": "text/csv"}), VALUES
+    request = build_transform_request(
+        pipeline_without_preprocess({"transform.input_filter": "$[1:]", "transform.accept": "text/csv"}),
+        VALUES,
     )
     assert request["DataProcessing"] == {"InputFilter": "$[1:]"}
 
@@ -154,5 +155,5 @@ def test_the_example_of_the_readme_is_a_pipeline() -> None:
 
 
 def test_the_form_has_no_field_for_a_job_that_there_is_not() -> None:
-    names = set(param_specs(pipeline())) - set(param_specs(direct()))
+    names = set(build_param_specs(pipeline())) - set(build_param_specs(pipeline_without_preprocess()))
     assert names == {"preprocess_instance_type", "preprocess_instance_count"}

@@ -8,22 +8,24 @@ import pickle
 import pytest
 
 from include.scoring import errors
-from include.scoring.errors import ScoringError
+from include.scoring.errors import BatchInferenceError
 
 EXAMPLES = {
     "PipelineError": errors.PipelineError("a.yaml", ("x is wrong", "y too")),
     "ParamsError": errors.ParamsError(("x is wrong", "y too")),
     "LintError": errors.LintError(("x is wrong",)),
-    "HeldError": errors.HeldError("nightly-1", ("churn: all are 1",)),
+    "RunHeldError": errors.RunHeldError("nightly-1", ("churn: all are 1",)),
     "ReconciliationError": errors.ReconciliationError("shard s: lost", "s"),
 }
 CLASSES = [
-    value for _, value in inspect.getmembers(errors, inspect.isclass) if issubclass(value, ScoringError)
+    value
+    for _, value in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(value, BatchInferenceError)
 ]
 
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
-def test_an_error_survives_pickling(kind: type[ScoringError]) -> None:
+def test_an_error_survives_pickling(kind: type[BatchInferenceError]) -> None:
     error = EXAMPLES.get(kind.__name__) or kind("what, where, what to do")
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again), again.__dict__) == (kind, str(error), error.__dict__)
@@ -31,7 +33,7 @@ def test_an_error_survives_pickling(kind: type[ScoringError]) -> None:
 
 def test_the_tree_in_the_documentation_names_every_class() -> None:
     assert {kind.__name__ for kind in CLASSES} == {
-        line.split()[-1] if line.startswith("Sc") else line.split("── ")[1].split()[0]
+        line.split()[-1] if line.startswith("Ba") else line.split("── ")[1].split()[0]
         for line in (errors.__doc__ or "").splitlines()
-        if "── " in line or line == "ScoringError"
+        if "── " in line or line == "BatchInferenceError"
     }

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from include.jobs.groups import UNREADABLE
+from include.jobs.groups import UNREADABLE_GROUP
 from include.jobs.profiles import NumberProfile, TextProfile
-from include.scoring.checks import Evidence, Verdict, check_held, judge
-from include.scoring.drift import population_stability_index
-from include.scoring.errors import HeldError
+from include.scoring.checks import GateInputs, GateResult, check_not_held, evaluate_gates
+from include.scoring.drift import compute_population_stability_index
+from include.scoring.errors import RunHeldError
 from tests.scoring.builders import pipeline
 
 SENSITIVE = {"sensitive": [{"column": "age", "edges": [30]}]}
@@ -52,23 +52,23 @@ def texts(values: list[str]) -> dict[str, Any]:
     return {"rows": len(values), "columns": {"kind": profile.to_dict()}, "sample": sample, "groups": {}}
 
 
-def verdict(stated: dict[str, Any], statistics: dict[str, Any], **more: Any) -> Verdict:
+def verdict(stated: dict[str, Any], statistics: dict[str, Any], **more: Any) -> GateResult:
     """What the gate says about the run."""
-    (found,) = judge([gate(**stated)], Evidence(statistics=statistics, **more))
+    (found,) = evaluate_gates([gate(**stated)], GateInputs(statistics=statistics, **more))
     return found
 
 
 @pytest.mark.parametrize(
     ("stated", "values", "outcome", "said"),
     [
-        ({"gate": "nulls", "column": "churn", "most": 0.25}, [1, None, 2, 3], "passed", "1 of 4"),
+        ({"gate": "nulls", "column": "churn", "max_share": 0.25}, [1, None, 2, 3], "passed", "1 of 4"),
         (
-            {"gate": "nulls", "column": "churn", "most": 0.24},
+            {"gate": "nulls", "column": "churn", "max_share": 0.24},
             [1, None, 2, 3],
             "held",
             "25.00%, allowed 24.00%",
         ),
-        ({"gate": "nulls", "column": "churn", "most": 0}, [], "passed", "0 of 0"),
+        ({"gate": "nulls", "column": "churn", "max_share": 0}, [], "passed", "0 of 0"),
         ({"gate": "range", "column": "churn", "min": 0, "max": 1}, [0.0, 1.0], "passed", "between 0 and 1"),
         (
             {"gate": "range", "column": "churn", "max": 1},
@@ -112,7 +112,7 @@ def test_a_constant_text_is_told_too() -> None:
 )
 def test_rows_are_held_against_the_median_of_the_last_runs(before: list[int], outcome: str) -> None:
     """Of as many as the gate says, the latest last; one odd night does not move it."""
-    stated = {"gate": "rows", "least": 0.5, "most": 2, "runs": 3}
+    stated = {"gate": "rows", "min_ratio": 0.5, "max_ratio": 2, "runs": 3}
     assert verdict(stated, numbers([1, 2, 3, 4]), rows_before=before).outcome == outcome
 
 
@@ -122,7 +122,7 @@ def normal(mean: float, seed: int, count: int = 2_000) -> dict[str, Any]:
     return numbers([draw.gauss(mean, 1) for _ in range(count)])
 
 
-DRIFT = {"gate": "drift", "column": "churn", "psi": 0.1, "p_value": 0.001}
+DRIFT = {"gate": "drift", "column": "churn", "max_psi": 0.1, "min_p_value": 0.001}
 
 
 @pytest.mark.parametrize(("mean", "outcome"), [(0.0, "passed"), (0.5, "held"), (-3.0, "held")])
@@ -158,7 +158,7 @@ def test_a_run_that_was_scored_before_its_columns_were_renamed_is_judged_by_what
 
 def test_labels_drift_by_how_often_they_occur() -> None:
     """Chi-squared on the samples; labels too rare for it are one, and a new label counts."""
-    stated = {"gate": "drift", "column": "kind", "psi": 0.1, "p_value": 0.001}
+    stated = {"gate": "drift", "column": "kind", "max_psi": 0.1, "min_p_value": 0.001}
     before = texts(["a"] * 500 + ["b"] * 500 + ["c"])
     for now, outcome in (
         (texts(["a"] * 510 + ["b"] * 490 + ["d"]), "passed"),
@@ -187,8 +187,8 @@ def test_a_pinned_baseline_is_compared_instead() -> None:
 def test_the_index_is_never_negative_and_zero_for_equals(first: list[float], second: list[float]) -> None:
     """Whatever the values, zeros and single values among them."""
     before, now = (numbers(list(values))["columns"]["churn"] for values in (first, second))
-    assert population_stability_index(before, before) == 0
-    assert population_stability_index(before, now) >= -1e-12
+    assert compute_population_stability_index(before, before) == 0
+    assert compute_population_stability_index(before, now) >= -1e-12
 
 
 def test_the_index_is_that_of_ten_classes() -> None:
@@ -196,7 +196,7 @@ def test_the_index_is_that_of_ten_classes() -> None:
     before = numbers([float(n) for n in range(1, 1001)])["columns"]["churn"]
     now = numbers([float(n) for n in range(1, 501)])["columns"]["churn"]
     # Five times (0.2 - 0.1) ln 2 and five times (0.0001 - 0.1) ln(0.0001 / 0.1).
-    assert population_stability_index(before, now) == pytest.approx(0.3466 + 3.4505, rel=0.05)
+    assert compute_population_stability_index(before, now) == pytest.approx(0.3466 + 3.4505, rel=0.05)
 
 
 def counts(records: int, rejected: int) -> dict[str, Any]:
@@ -204,7 +204,7 @@ def counts(records: int, rejected: int) -> dict[str, Any]:
     return {"records": records, "rejected": rejected, "by_rule": {"r": rejected}}
 
 
-REJECTS = {"gate": "group_rejects", "column": "age", "most_ratio": 1.5}
+REJECTS = {"gate": "group_rejects", "column": "age", "max_ratio": 1.5}
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ REJECTS = {"gate": "group_rejects", "column": "age", "most_ratio": 1.5}
         ({"below 30": counts(1000, 0), "30 and above": counts(1000, 1)}, "held", "none of the others are"),
         ({"below 30": counts(1000, 0), "30 and above": counts(1000, 0)}, "passed", "1.00 times"),
         ({"below 30": counts(1000, 10), "30 and above": counts(99, 90)}, "unknown", "no two groups"),
-        ({"below 30": counts(1000, 10), UNREADABLE: counts(500, 500)}, "unknown", "no two groups"),
+        ({"below 30": counts(1000, 10), UNREADABLE_GROUP: counts(500, 500)}, "unknown", "no two groups"),
         ({}, "unknown", "no two groups"),
     ],
 )
@@ -230,33 +230,33 @@ def test_rejecting_one_group_more_than_the_others_is_held(
     found = verdict(REJECTS, numbers([1]), groups={"age": groups})
     assert found.outcome == outcome
     assert said in found.sentence
-    assert all(value is None or value < 1e9 for value in found.as_dict()["figures"].values())
+    assert all(value is None or value < 1e9 for value in found.to_dict()["figures"].values())
 
 
 def test_a_run_is_held_by_a_gate_that_says_so_and_by_no_other() -> None:
     """The message says why, and how a person publishes it all the same."""
     range_ = {"gate": "range", "column": "churn", "max": 1}
     warned = verdict({**range_, "then": "warn"}, numbers([2]))
-    check_held("nightly-1", [warned])
-    with pytest.raises(HeldError, match=r'between 2 and 2.*\{"publish_run": "nightly-1"\}'):
-        check_held("nightly-1", [warned, verdict(range_, numbers([2]))])
+    check_not_held("nightly-1", [warned])
+    with pytest.raises(RunHeldError, match=r'between 2 and 2.*\{"publish_run": "nightly-1"\}'):
+        check_not_held("nightly-1", [warned, verdict(range_, numbers([2]))])
 
 
 @pytest.mark.parametrize(
     ("stated", "message"),
     [
-        ({"gate": "nulls", "column": "chrun", "most": 0}, "found 'chrun'.*did you mean 'churn'"),
-        ({"gate": "range", "column": "kind", "min": 0}, "type string, which a gate range cannot judge"),
+        ({"gate": "nulls", "column": "chrun", "max_share": 0}, "found 'chrun'.*did you mean 'churn'"),
+        ({"gate": "range", "column": "kind", "min": 0}, "type string, which a gate range cannot check"),
         ({"gate": "range", "column": "churn"}, "neither min nor max"),
         ({"gate": "range", "column": "churn", "min": 2, "max": 1}, "no number lies between"),
-        ({"gate": "rows"}, "neither least nor most"),
-        ({"gate": "drift", "column": "churn"}, "neither psi nor p_value"),
+        ({"gate": "rows"}, "neither min_ratio nor max_ratio"),
+        ({"gate": "drift", "column": "churn"}, "neither max_psi nor min_p_value"),
         (
-            {"gate": "drift", "column": "churn", "psi": 0.1, "against": "yesterday"},
+            {"gate": "drift", "column": "churn", "max_psi": 0.1, "against": "yesterday"},
             "allowed are previous and",
         ),
-        ({"gate": "group_rejects", "column": "id", "most_ratio": 2}, "columns of sensitive are age"),
-        ({"gate": "nulls", "column": "churn", "most": 0, "then": "stop"}, "warn"),
+        ({"gate": "group_rejects", "column": "id", "max_ratio": 2}, "columns of sensitive are age"),
+        ({"gate": "nulls", "column": "churn", "max_share": 0, "then": "stop"}, "warn"),
         ({"gate": "wishes"}, "wishes"),
     ],
 )
@@ -269,16 +269,16 @@ def test_a_gate_that_cannot_be_judged_is_refused(stated: dict[str, Any], message
 def test_a_selection_must_suit_its_column() -> None:
     """A number has bounds, a text values, and the column is a prediction."""
     for selected, message in (
-        ({"column": "id", "at_least": 1}, "found 'id'; the prediction columns are churn"),
-        ({"column": "churn", "values": ["yes"]}, "a number has at_least"),
-        ({"column": "churn"}, "a number has at_least"),
+        ({"column": "id", "min": 1}, "found 'id'; the prediction columns are churn"),
+        ({"column": "churn", "values": ["yes"]}, "a number has min"),
+        ({"column": "churn"}, "a number has min"),
     ):
         with pytest.raises(ValidationError, match=message):
             pipeline({"predictions.selected": selected})
-    assert pipeline({"predictions.selected": {"column": "churn", "at_least": 0.5}}).predictions.selected
+    assert pipeline({"predictions.selected": {"column": "churn", "min": 0.5}}).predictions.selected
 
 
-@pytest.mark.parametrize("bounds", [{"values": ["yes"]}, {"at_least": 1}, {}])
+@pytest.mark.parametrize("bounds", [{"values": ["yes"]}, {"min": 1}, {}])
 def test_json_is_not_selected_by(bounds: dict[str, Any]) -> None:
     """Its values are not counted; the join, which would find that out, comes after the transform was paid."""
     changes = {"predictions.types": {"churn": "json"}, "predictions.selected": {"column": "churn", **bounds}}

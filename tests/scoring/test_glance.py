@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.scoring.glance import LookedAt, Window, look, look_at_beginning, unpacked, whole_lines
+from include.scoring.glance import (
+    ProbeResult,
+    Window,
+    check_object_start,
+    decompress_gzip_start,
+    probe_window,
+    split_whole_lines,
+)
 from include.scoring.sections import InputSection
 
 SOURCE = InputSection.model_validate(
@@ -30,53 +37,53 @@ def test_only_lines_whose_beginning_and_end_are_seen_are_looked_at(
         lines = lines[1:]
     if not is_end or not lines[-1:] or not lines[-1]:
         lines = lines[:-1]
-    assert whole_lines(window(text, start=start, is_end=is_end)) == [
+    assert split_whole_lines(window(text, start=start, is_end=is_end)) == [
         line.removesuffix("\r").encode() for line in lines
     ]
 
 
 def test_plain_records_are_no_problem_and_the_longest_is_known() -> None:
-    told, problems = look(window('1,a,2\r\n2,"b, ""c""",3\n3,ddd,4'), SOURCE)
-    assert (told, problems) == (LookedAt(header=False, largest_record_bytes=14), ())
-    assert look(window('{"id": 1}\n{"id": 2}\n'), JSON) == (
-        LookedAt(largest_record_bytes=9, members=frozenset({"id"})),
+    told, problems = probe_window(window('1,a,2\r\n2,"b, ""c""",3\n3,ddd,4'), SOURCE)
+    assert (told, problems) == (ProbeResult(has_header=False, largest_record_bytes=14), ())
+    assert probe_window(window('{"id": 1}\n{"id": 2}\n'), JSON) == (
+        ProbeResult(largest_record_bytes=9, field_names=frozenset({"id"})),
         (),
     )
 
 
 def test_a_line_longer_than_its_window_is_at_least_as_long() -> None:
-    told, problems = look(window("x" * 500, is_end=False), SOURCE)
+    told, problems = probe_window(window("x" * 500, is_end=False), SOURCE)
     assert (told.largest_record_bytes, problems) == (500, ())
 
 
 def test_a_cell_of_any_length_is_told() -> None:
     """The csv module would stop at 131,072 characters."""
     long = "x" * 200_000
-    assert look(window(f"1,{long},2\n"), SOURCE)[1] == ()
-    (problem,) = look(window(f"1,a,2\n1,{long}\n"), SOURCE)[1]
+    assert probe_window(window(f"1,{long},2\n"), SOURCE)[1] == ()
+    (problem,) = probe_window(window(f"1,a,2\n1,{long}\n"), SOURCE)[1]
     assert problem.startswith("in/a: line 2 has 2 cells, and input.columns names 3")
 
 
 def test_quotes_that_readers_of_csv_read_in_ways_of_their_own_are_a_problem() -> None:
     """An even number of them, as of two escaped by backslashes."""
-    (problem,) = look(window('1,a,2\n2,"5\\" pipe, 6\\" wide",3\n'), SOURCE)[1]
+    (problem,) = probe_window(window('1,a,2\n2,"5\\" pipe, 6\\" wide",3\n'), SOURCE)[1]
     assert problem.startswith(
         "in/a: line 2 has text behind the quote that closes a cell, and readers of CSV differ"
     )
-    assert look(window('1,5" or 6" pipe,2\n2,"a ""b""",3\n'), SOURCE)[1] == ()
+    assert probe_window(window('1,5" or 6" pipe,2\n2,"a ""b""",3\n'), SOURCE)[1] == ()
 
 
 def test_a_lone_carriage_return_is_a_problem_and_no_end_of_the_program() -> None:
-    (problem,) = look(window("1,a,2\r2,b,3\n"), SOURCE)[1]
+    (problem,) = probe_window(window("1,a,2\r2,b,3\n"), SOURCE)[1]
     assert problem.startswith(
         "in/a: line 1 has a carriage return outside of quotes, at which readers of CSV end"
     )
 
 
 def test_column_names_in_the_first_line_are_seen() -> None:
-    assert look(window("ID, Text,x\n1,a,2\n"), SOURCE)[0].header
-    assert not look(window("1,text,x\n"), SOURCE)[0].header
-    assert not look(window("id,text,x\n", start=4), SOURCE)[0].header
+    assert probe_window(window("ID, Text,x\n1,a,2\n"), SOURCE)[0].has_header
+    assert not probe_window(window("1,text,x\n"), SOURCE)[0].has_header
+    assert not probe_window(window("id,text,x\n", start=4), SOURCE)[0].has_header
 
 
 @pytest.mark.parametrize(
@@ -106,7 +113,7 @@ def test_column_names_in_the_first_line_are_seen() -> None:
         ),
         (
             "1,caf\xe9,2\n".encode("latin-1"), SOURCE,
-            ("in/a: line 1 is not utf-8, and the model is given the bytes as they are; upload utf-8, or add a "
+            ("in/a: line 1 is not utf-8, and the model reads the bytes unchanged; upload utf-8, or add a "
              "preprocess section with input.encoding"),
         ),
     ],
@@ -114,14 +121,14 @@ def test_column_names_in_the_first_line_are_seen() -> None:
 def test_what_would_reach_the_model_in_parts_or_unreadable_is_one_sentence(
     text: str | bytes, source: InputSection, message: str
 ) -> None:
-    assert look(window(text), source)[1] == (message,)
+    assert probe_window(window(text), source)[1] == (message,)
 
 
 @given(before=st.integers(0, 5), inside=st.integers(1, 5), after=st.integers(0, 5))
 def test_a_quoted_line_break_anywhere_in_sight_is_seen(before: int, inside: int, after: int) -> None:
     quoted = "\n".join(["text"] * (inside + 1))
     lines = "1,a,2\n" * before + f'2,"{quoted}",3\n' + "1,a,2\n" * after
-    assert look(window(lines), SOURCE)[1] != ()
+    assert probe_window(window(lines), SOURCE)[1] != ()
 
 
 @pytest.mark.parametrize(
@@ -131,7 +138,7 @@ def test_a_quoted_line_break_anywhere_in_sight_is_seen(before: int, inside: int,
         (
             gzip.compress(b"1,a,2\n", mtime=0),
             "none",
-            "found gzip data, which the model would be given packed",
+            "found gzip data, which the model would read compressed",
         ),
         (b"1,a,2\n", "gzip", "found no gzip data; set input.compression to none"),
         (b"\xef\xbb\xbf1,a,2\n", "none", "found a byte order mark"),
@@ -141,13 +148,13 @@ def test_objects_of_another_kind_are_seen_by_their_first_bytes(
     data: bytes, compression: str, message: str
 ) -> None:
     source = SOURCE.model_copy(update={"compression": compression})
-    assert (look_at_beginning(data, source) or "").startswith(message)
+    assert (check_object_start(data, source) or "").startswith(message)
 
 
 def test_what_is_what_it_should_be_is_left_alone() -> None:
-    assert look_at_beginning(b"1,a,2\n", SOURCE) is None
+    assert check_object_start(b"1,a,2\n", SOURCE) is None
     packed = gzip.compress(b"1,a,2\n" * 1000)
-    assert look_at_beginning(packed, SOURCE.model_copy(update={"compression": "gzip"})) is None
-    assert unpacked(packed) == b"1,a,2\n" * 1000
-    broken_off = unpacked(packed[:-10])
+    assert check_object_start(packed, SOURCE.model_copy(update={"compression": "gzip"})) is None
+    assert decompress_gzip_start(packed) == b"1,a,2\n" * 1000
+    broken_off = decompress_gzip_start(packed[:-10])
     assert broken_off == (b"1,a,2\n" * 1000)[: len(broken_off)]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from include.scoring.config import Pipeline
-from include.scoring.deadline import check_deadline, deadline_at
+from include.scoring.deadline import check_deadline, resolve_deadline
 from include.scoring.errors import PlanError
 from include.scoring.history import HistoryRow
 from include.scoring.params import RunParams
@@ -25,7 +25,7 @@ MEASURED = [
         stage=stage,
         bytes=int(rate * 1000),
         busy_seconds=1000.0,
-        moment=f"2026-01-{day:02d}",
+        data_time=f"2026-01-{day:02d}",
         start_seconds=90.0,
     )
     for stage, rate in (("preprocess", 10e6), ("transform", 2e6))
@@ -40,8 +40,9 @@ def plan(
     limits = {"transform.max_instances": 8, "preprocess.max_instances": 8, "goals.prefer": "cost"}
     of: Pipeline = pipeline({**limits, **(changes or {})})
     return make_plan(
-        of, RunParams(**params), objects(sizes), run_id="r", nonce="n", moment=MOMENT, now=MOMENT, input_uri=INPUT,
-        output_uri="s3://data/out/", history=MEASURED if history is None else history, quotas=quotas, can_ask=can_ask,
+        of, RunParams(**params), objects(sizes), run_id="r", nonce="n", data_time=MOMENT, now=MOMENT, input_uri=INPUT,
+        output_uri="s3://data/out/", history=MEASURED if history is None else history, quotas=quotas,
+        can_request_approval=can_ask,
     )  # fmt: skip
 
 
@@ -71,20 +72,20 @@ def test_speed_does_not_pay_for_instances_that_buy_no_time() -> None:
 def test_a_deadline_gets_the_cheapest_clusters_that_meet_it_at_the_slow_end() -> None:
     made = plan([GB] * 8, deadline="60")
     assert made.deadline == MOMENT + timedelta(minutes=60)
-    assert made.estimate.high <= 3600
+    assert made.estimate.seconds_high <= 3600
     # Every smaller total of instances misses the deadline.
     preprocess, transform = counts(made)
     for smaller in ((preprocess - 1, transform), (preprocess, transform - 1)):
         if 0 not in smaller:
             fixed = {"preprocess_instance_count": smaller[0], "transform_instance_count": smaller[1]}
-            assert plan([GB] * 8, **fixed).estimate.high > 3600
+            assert plan([GB] * 8, **fixed).estimate.seconds_high > 3600
     assert any("that is the cheapest that is done by 08:30 UTC" in text for text in made.sentences)
 
 
 def test_a_deadline_that_only_holds_if_the_rates_do_takes_the_safest_cluster_and_says_so() -> None:
     unmeasured = plan([GB] * 8, prefer="speed", history=[])
     minutes = int(unmeasured.estimate.seconds // 60) + 1
-    assert unmeasured.estimate.high > minutes * 60
+    assert unmeasured.estimate.seconds_high > minutes * 60
     made = plan([GB] * 8, deadline=str(minutes), history=[])
     assert counts(made) == (8, 8)
     assert any("is met only if the rates hold" in text for text in made.sentences)
@@ -143,15 +144,15 @@ def test_a_run_above_its_budget_fails_before_it_costs() -> None:
 
 def test_a_run_above_its_budget_waits_for_a_person_where_the_pipeline_says_so() -> None:
     made = plan([GB] * 8, {"goals.on_over_budget": "approve"}, budget=0.1, can_ask=True)
-    assert made.approval == (
+    assert made.approval_reason == (
         "the budget is $0.1000, but the cheapest clusters cost about $0.3182: 1 × ml.m5.xlarge to preprocess and 1 × "
         "ml.m5.xlarge to transform"
     )
     assert any(
         text.startswith("A person must approve this run: the budget is $0.1000") for text in made.sentences
     )
-    assert plan([GB] * 8, budget=1).approval is None
-    with pytest.raises(PlanError, match="on_over_budget is 'approve', but this run has nobody to ask"):
+    assert plan([GB] * 8, budget=1).approval_reason is None
+    with pytest.raises(PlanError, match="on_over_budget is 'approve', but nobody can approve this run"):
         plan([GB] * 8, {"goals.on_over_budget": "approve"}, budget=0.1)
 
 
@@ -182,7 +183,7 @@ def test_of_acceptable_types_the_cheapest_for_the_work_is_taken() -> None:
             instance_type="ml.m5.2xlarge",
             bytes=int(6e9),
             busy_seconds=1000.0,
-            moment=f"2026-01-0{day}",
+            data_time=f"2026-01-0{day}",
         )
         for day in (1, 2, 3)
     ]
@@ -263,7 +264,7 @@ def test_max_instances_of_a_run_lowers_both_stages_and_raises_none() -> None:
 def test_a_deadline_is_minutes_from_now_or_the_next_such_time_of_day(
     value: int | str, moment: datetime
 ) -> None:
-    assert deadline_at(value, MOMENT) == moment
+    assert resolve_deadline(value, MOMENT) == moment
 
 
 @pytest.mark.parametrize("value", ["", "0", "-5", "24:00", "7:5", "soon", "1.5", True, "06:00:00"])

@@ -18,7 +18,7 @@ from include.scoring.naming import RunPaths
 from include.scoring.object_names import is_control_name
 from include.scoring.params import RunParams
 from include.scoring.plan import Plan, make_plan
-from tests.scoring.builders import MOMENT, direct, pipeline
+from tests.scoring.builders import MOMENT, pipeline, pipeline_without_preprocess
 
 Read = Callable[[str], bytes | None]
 
@@ -60,7 +60,7 @@ def test_files_and_folders_in_turns_are_selected_without_being_held() -> None:
     found = []
     for each in selection.select(listing(*keys)):
         found.append(each.key)
-        assert len(selection._holding_input) <= 3  # the base, a folder in it and one in that
+        assert len(selection._folders_with_input) <= 3  # the base, a folder in it and one in that
     assert sorted(found) == sorted(keys)
 
 
@@ -80,7 +80,7 @@ def test_control_files_of_any_writer_are_no_input_wherever_they_lie(name: str) -
     assert is_control_name(name)
     assert [key for key in found if name in key.split("/")] == []
     assert "in/a.csv" in found
-    assert selection.left_out.control_files >= 3
+    assert selection.excluded.control_files >= 3
 
 
 @pytest.mark.parametrize(
@@ -124,13 +124,13 @@ def test_consoles_folders_are_neither_input_nor_counted() -> None:
     selection = InputSelection("s3://data/in/", nothing)
     objects = [S3Object("in/", 0), S3Object("in/_tmp/", 0), S3Object("in/a.csv", 3), S3Object("in/sub/", 0)]
     assert [each.key for each in selection.select(objects)] == ["in/a.csv"]
-    assert selection.left_out.control_files == 0
+    assert selection.excluded.control_files == 0
 
 
 def planned(keys: Iterable[str], read: Read = nothing, changes: dict[str, Any] | None = None) -> Plan:
     selection = InputSelection("s3://data/in/", read)
     return make_plan(
-        pipeline(changes), RunParams(), selection.select(listing(*keys)), run_id="r", nonce="n", moment=MOMENT,
+        pipeline(changes), RunParams(), selection.select(listing(*keys)), run_id="r", nonce="n", data_time=MOMENT,
         input_uri="s3://data/in/", output_uri="s3://data/out/", selection=selection,
     )  # fmt: skip
 
@@ -138,7 +138,7 @@ def planned(keys: Iterable[str], read: Read = nothing, changes: dict[str, Any] |
 def test_the_plan_says_how_many_objects_were_left_out() -> None:
     made = planned(["in/a.csv", "in/_SUCCESS", "in/_temporary/0/b.csv"])
     assert made.input.objects == 1
-    assert made.for_xcom()["input"]["left_out"]["control_files"] == 2
+    assert made.to_xcom()["input"]["excluded"]["control_files"] == 2
     assert (
         "2 control files are left out, such as in/_SUCCESS: a name of a file or folder that begins with _ or . is not "
         "input."
@@ -168,11 +168,11 @@ def test_where_a_run_was_published_its_manifest_says_what_is_input() -> None:
     ]
     made = planned(keys, read)
     assert made.input.objects == 2
-    left_out = made.input.left_out
-    assert (left_out.control_files, left_out.unpublished, left_out.manifests) == (1, 2, 1)
+    excluded = made.input.excluded
+    assert (excluded.control_files, excluded.unpublished, excluded.manifests) == (1, 2, 1)
     assert (
-        "The input is what the run r1 of the pipeline churn published, as _manifest.json says; 2 objects beside them "
-        "are left out, because no manifest names them."
+        "The input is what the run r1 of the pipeline churn published, as _manifest.json says; 2 objects of the same "
+        "folder are left out, because no manifest names them."
     ) in made.sentences
 
 
@@ -193,8 +193,8 @@ def test_each_folder_follows_its_own_manifest() -> None:
         read=manifests.get,
     )
     assert found == ["in/date=1/part-1.csv", "in/date=2/part-2.csv", "in/date=3/part-3.csv"]
-    assert selection.left_out.manifests == 2
-    assert "what 2 published runs published" in " ".join(selection.left_out.sentences())
+    assert selection.excluded.manifests == 2
+    assert "what 2 published runs published" in " ".join(selection.excluded.describe())
 
 
 def test_objects_that_are_listed_before_their_manifest_follow_it_too() -> None:
@@ -220,7 +220,7 @@ def test_objects_that_are_listed_before_their_manifest_follow_it_too() -> None:
             continue
     assert listings == 2
     assert found == [f"in/{each}/{name}" for each in "abcd" for name in ("0.csv", "Sub/x.csv", "part-1.csv")]
-    assert (selection.left_out.unpublished, selection.left_out.manifests) == (8, 4)
+    assert (selection.excluded.unpublished, selection.excluded.manifests) == (8, 4)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_objects_that_are_listed_before_their_manifest_follow_it_too() -> None:
 def test_a_manifest_of_another_writer_is_a_control_file(content: bytes) -> None:
     found, selection = select("s3://data/in/", "in/_manifest.json", "in/a.csv", read=lambda _: content)
     assert found == ["in/a.csv"]
-    assert (selection.left_out.control_files, selection.left_out.manifests) == (1, 0)
+    assert (selection.excluded.control_files, selection.excluded.manifests) == (1, 0)
 
 
 def test_an_empty_or_vast_manifest_is_not_read() -> None:
@@ -273,7 +273,7 @@ def test_a_publication_that_ends_meanwhile_is_read_with_the_next_listing() -> No
         list(selection.select(listing("in/_manifest.json", "in/part-old.csv")))
     objects = listing("in/_manifest.json", "in/part-new.csv", "in/part-old.csv")
     assert [each.key for each in selection.select(objects)] == ["in/part-new.csv"]
-    assert selection.left_out.manifests == 1
+    assert selection.excluded.manifests == 1
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_a_publication_that_ends_meanwhile_is_read_with_the_next_listing() -> No
         ({"version": 2}, "is a manifest of version 2, and this code reads version 1"),
         ({"files": [{"uri": "s3://data/in/a"}]}, "its files have no uri and etag"),
         ({"files": 7}, "its files have no uri and etag"),
-        ({"output_uri": "s3://else/where/"}, "names 's3://data/in/part-1.csv', which does not lie there"),
+        ({"output_uri": "s3://else/where/"}, "names 's3://data/in/part-1.csv', which is not in that folder"),
     ],
 )
 def test_a_manifest_of_this_package_that_cannot_be_followed_is_an_error(
@@ -310,7 +310,7 @@ BAD_NAMES = [
 ]
 
 
-@pytest.mark.parametrize("make", [pipeline, direct])
+@pytest.mark.parametrize("make", [pipeline, pipeline_without_preprocess])
 @pytest.mark.parametrize(("key", "problem"), BAD_NAMES)
 def test_a_key_that_cannot_be_a_file_is_refused_by_the_plan_with_and_without_preprocessing(
     key: str, problem: str, make: Any
@@ -320,7 +320,7 @@ def test_a_key_that_cannot_be_a_file_is_refused_by_the_plan_with_and_without_pre
     with pytest.raises(LintError) as caught:
         make_plan(
             make(), RunParams(), selection.select(listing("in/good.csv", key)), run_id="r", nonce="n",
-            moment=datetime(2026, 1, 31, tzinfo=UTC), input_uri="s3://data/in/", output_uri="s3://data/out/",
+            data_time=datetime(2026, 1, 31, tzinfo=UTC), input_uri="s3://data/in/", output_uri="s3://data/out/",
             selection=selection,
         )  # fmt: skip
     assert f"input: found 1 key {problem}" in str(caught.value)
@@ -391,11 +391,13 @@ def test_exactly_the_inputs_that_a_file_system_can_hold_are_taken(names: set[str
 
 def test_without_preprocessing_the_answers_need_a_key_as_well() -> None:
     """`<work>/<pipeline>/<run>/<job>/predictions/<name>.out` has 1,024 bytes at most."""
-    longest = RunPaths.of(work="s3://data/work", pipeline="churn", run_id="r").longest_output_name()
+    longest = RunPaths.from_run_id(
+        work="s3://data/work", pipeline="churn", run_id="r"
+    ).compute_max_object_name_bytes()
     assert longest == 1024 - len("work/churn/r/") - 63 - len("/predictions/.out")
     good, bad = (
         "in/" + "/".join(["x" * 99] * 9) + "/" + "x" * rest for rest in (longest - 900, longest - 899)
     )
-    assert list(InputSelection("s3://data/in/", nothing, longest_name=longest).select(listing(good)))
+    assert list(InputSelection("s3://data/in/", nothing, max_name_bytes=longest).select(listing(good)))
     with pytest.raises(LintError, match="1 key longer than the"):
-        list(InputSelection("s3://data/in/", nothing, longest_name=longest).select(listing(bad)))
+        list(InputSelection("s3://data/in/", nothing, max_name_bytes=longest).select(listing(bad)))

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from include.scoring.errors import LintError, PlanError
 from include.scoring.params import RunParams
-from include.scoring.preflight import preflight
-from include.scoring.quotas import quota_names
+from include.scoring.preflight import run_preflight
+from include.scoring.quotas import list_quota_names
 from tests.scoring import test_goals as goals
-from tests.scoring.builders import direct, pipeline, plan
+from tests.scoring.builders import pipeline, pipeline_without_preprocess, plan
 from tests.scoring.test_history import row
 from tests.scoring.test_security import KEY
 
@@ -91,13 +91,14 @@ def test_a_deadline_that_the_join_would_miss_is_refused_and_says_so() -> None:
 def test_a_deadline_widens_the_join_where_that_is_enough() -> None:
     """At 2 MB/s five instances would do in a quarter of an hour."""
     slow = [
-        row(stage="join", bytes=2 * GB, busy_seconds=1_000.0, moment=f"2026-01-0{day}") for day in (1, 2, 3)
+        row(stage="join", bytes=2 * GB, busy_seconds=1_000.0, data_time=f"2026-01-0{day}")
+        for day in (1, 2, 3)
     ]
     changes = {**ONE_EACH, "join.max_instances": 20}
 
     def joining(**params: Any) -> int:
         made = goals.plan(EIGHT, changes, history=[*goals.MEASURED, *slow], **params)
-        assert made.deadline is None or made.estimate.high <= float(params["deadline"]) * 60
+        assert made.deadline is None or made.estimate.seconds_high <= float(params["deadline"]) * 60
         return made.join.job.instance_count
 
     assert joining() == 5
@@ -156,9 +157,9 @@ def test_quotas_and_the_runs_own_limit_hold_the_join() -> None:
     assert joining(max_instances=1) == 1
     with pytest.raises(PlanError, match=rf"quota '{of_type}' is 0, and join needs 1"):
         joining(quotas={of_type: 0})
-    asked = quota_names(pipeline(fast), RunParams())
+    asked = list_quota_names(pipeline(fast), RunParams())
     assert {of_type, across, "ml.m5.xlarge for processing job usage"} <= asked
-    assert of_type not in quota_names(pipeline({**fast, "join.processing_above": None}), RunParams())
+    assert of_type not in list_quota_names(pipeline({**fast, "join.processing_above": None}), RunParams())
 
 
 def test_the_cheapest_of_the_types_joins_and_the_others_take_its_place_without_capacity() -> None:
@@ -207,13 +208,13 @@ def test_a_plan_with_a_join_job_meets_its_goals_by_its_own_estimate(
     )
     assert budget is None or made.estimate.dollars <= budget
     assert made.join.job.instance_count <= min(most, made.transform.shards)
-    preflight(pipeline(changes), made)
+    run_preflight(pipeline(changes), made)
 
 
 def test_what_sagemaker_would_refuse_of_the_join_is_refused_before_anything_is_paid_for() -> None:
     of = pipeline({**LARGE, "security.volume_kms_key": KEY})
     made = plan([100 * MB], of=of)
-    preflight(of, made)
+    run_preflight(of, made)
     bent = made.model_copy(
         update={
             "join": made.join.model_copy(
@@ -224,9 +225,9 @@ def test_what_sagemaker_would_refuse_of_the_join_is_refused_before_anything_is_p
     with pytest.raises(
         LintError, match=r"VolumeKmsKeyId: found a key for ml\.m5d\.4xlarge; it has local NVMe"
     ):
-        preflight(of, bent)
+        run_preflight(of, bent)
 
 
 def test_the_job_needs_the_shards_that_preprocess_writes() -> None:
-    with pytest.raises(ValidationError, match=r"join\.processing_above.*shares out the shards"):
-        direct(LARGE)
+    with pytest.raises(ValidationError, match=r"join\.processing_above.*reads the shards of preprocess"):
+        pipeline_without_preprocess(LARGE)

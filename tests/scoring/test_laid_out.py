@@ -9,18 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.scoring.errors import ReconciliationError
-from include.scoring.laid_out import PieceFile, group_pieces, reconcile_pieces
-from include.scoring.layout import Span, lay_out
+from include.scoring.laid_out import TransformObject, group_pieces, reconcile_pieces
+from include.scoring.layout import ByteRange, split_objects
 from tests.scoring.builders import objects
 
 LISTING = objects([20_000_000, 300, 300, 7_000_000])
 PIECES = [
-    PieceFile(at, f"s3://work/{at}", sum(span.bytes for span in piece), piece, 10 if len(piece) > 1 else None)
-    for at, piece in enumerate(lay_out(LISTING, piece_bytes=6_000_000, merge_below=1000, splittable=True))
+    TransformObject(
+        at, f"s3://work/{at}", sum(span.bytes for span in piece), piece, 10 if len(piece) > 1 else None
+    )
+    for at, piece in enumerate(
+        split_objects(LISTING, piece_bytes=6_000_000, merge_below_bytes=1000, is_splittable=True)
+    )
 ]
 
 
-def bent(position: int, **changes: object) -> list[tuple[PieceFile, int]]:
+def bent(position: int, **changes: object) -> list[tuple[TransformObject, int]]:
     """All pieces with ten rows each; the first source of one of them is changed."""
     made = list(PIECES)
     span = replace(made[position].sources[0], **changes)  # type: ignore[arg-type]
@@ -43,15 +47,15 @@ def test_what_adds_up_is_counted() -> None:
         (bent(1, start=6_666_670), "bytes 6,666,666 to 6,666,670 were never scored"),
         (bent(2, end=19_999_999), "in/00000.csv was scored to byte 19,999,999 of 20,000,000 only"),
         (bent(3, key="in/strange.csv"), "in/00003.csv was planned but never scored"),
-        ([*bent(0), (PieceFile(9, "s3://w/9", 1, (Span("in/new", "e", 0, 1, 1),)), 1)], "in/new was scored"),
+        ([*bent(0), (TransformObject(9, "s3://w/9", 1, (ByteRange("in/new", "e", 0, 1, 1),)), 1)], "in/new was scored"),
         (
             [(piece, 9 if piece.records else 10) for piece in PIECES],
-            "10 records were put together, but 9 rows were joined",
+            "10 records were merged, but 9 rows were joined",
         ),
     ],
 )  # fmt: skip
 def test_what_does_not_is_refused_with_the_first_object(
-    joined: list[tuple[PieceFile, int]], message: str
+    joined: list[tuple[TransformObject, int]], message: str
 ) -> None:
     with pytest.raises(ReconciliationError, match=message):
         reconcile_pieces(LISTING, joined)
@@ -61,7 +65,7 @@ def test_what_does_not_is_refused_with_the_first_object(
 def test_groups_are_all_pieces_in_order_and_none_is_larger_than_it_must_be(
     sizes: list[int], most: int
 ) -> None:
-    pieces = [PieceFile(at, f"s3://w/{at}", size, ()) for at, size in enumerate(sizes)]
+    pieces = [TransformObject(at, f"s3://w/{at}", size, ()) for at, size in enumerate(sizes)]
     groups = group_pieces(pieces, most)
     assert [piece for group in groups for piece in group] == pieces
     assert all(len(group) == 1 or sum(piece.bytes for piece in group) <= most for group in groups)
@@ -69,4 +73,4 @@ def test_groups_are_all_pieces_in_order_and_none_is_larger_than_it_must_be(
 
 
 def test_a_piece_survives_json() -> None:
-    assert [PieceFile.of(piece.as_dict()) for piece in PIECES] == PIECES
+    assert [TransformObject.from_dict(piece.to_dict()) for piece in PIECES] == PIECES

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from include.scoring.errors import LintError
-from include.scoring.lint import Facts, lint_processing, lint_transform, refuse
-from include.scoring.requests import processing_request, transform_request
+from include.scoring.lint import LintContext, lint_processing, lint_transform, raise_for_problems
+from include.scoring.requests import build_preprocess_request, build_transform_request
 from tests.scoring.builders import example
 from tests.scoring.test_requests import PROCESSING, TRANSFORM
 
 
 def request(**changes: Any) -> dict[str, Any]:
     """A sound transform request with values replaced at names joined by two underscores; None removes."""
-    made = transform_request(example(), TRANSFORM)
+    made = build_transform_request(example(), TRANSFORM)
     for path, value in changes.items():
         *parents, last = path.split("__")
         at = made
@@ -29,10 +29,16 @@ def request(**changes: Any) -> dict[str, Any]:
 
 
 def test_the_projects_own_requests_have_no_problem() -> None:
-    facts = Facts(containers=2, largest_record_bytes=200, header=False, keys=["work/x"], input_bytes=10**9)
+    facts = LintContext(
+        container_count=2,
+        largest_record_bytes=200,
+        has_header=False,
+        bucket_keys=["work/x"],
+        host_input_bytes=10**9,
+    )
     assert lint_transform(request(), facts) == ()
-    assert lint_processing(processing_request(example(), PROCESSING), facts) == ()
-    refuse(())
+    assert lint_processing(build_preprocess_request(example(), PROCESSING), facts) == ()
+    raise_for_problems(())
 
 
 SOURCE = "TransformInput__DataSource__S3DataSource__S3Uri"
@@ -49,11 +55,14 @@ CSV = {"TransformOutput__Accept": "text/csv"}
             "MaxConcurrentTransforms 30 times MaxPayloadInMB 5 is 150 MB",
             "write MaxConcurrentTransforms 20 or MaxPayloadInMB 3",
         ),
-        ({"MaxPayloadInMB": 6}, {"containers": 2}, "MaxPayloadInMB: found 6 for 2 containers", "write 5 or less"),
-        ({"MaxPayloadInMB": None}, {"containers": 2}, "MaxPayloadInMB: found 6 for 2 containers", "write 5 or less"),
-        ({"MaxPayloadInMB": 0}, {"containers": 2}, "MaxPayloadInMB: found 0 for 2 containers", "write 5 or less"),
+        ({"MaxPayloadInMB": 6}, {"container_count": 2}, "MaxPayloadInMB: found 6 for 2 containers", "write 5 or less"),
         (
-            {"MaxConcurrentTransforms": None}, {"containers": 2},
+            {"MaxPayloadInMB": None}, {"container_count": 2},
+            "MaxPayloadInMB: found 6 for 2 containers", "write 5 or less",
+        ),
+        ({"MaxPayloadInMB": 0}, {"container_count": 2}, "MaxPayloadInMB: found 0 for 2 containers", "write 5 or less"),
+        (
+            {"MaxConcurrentTransforms": None}, {"container_count": 2},
             "MaxConcurrentTransforms: not stated for 2 containers", "state a number",
         ),
         (
@@ -66,12 +75,12 @@ CSV = {"TransformOutput__Accept": "text/csv"}
             "MaxPayloadInMB: found 5, but a record of the input is 6.0 MB", "write MaxPayloadInMB 6",
         ),
         (
-            {}, {"largest_record_bytes": 6_000_000, "containers": 2},
+            {}, {"largest_record_bytes": 6_000_000, "container_count": 2},
             "MaxPayloadInMB: found 5, but a record of the input is 6.0 MB", "for no payload is enough",
         ),
-        ({}, {"header": True}, "TransformInput: the objects begin with a line of column names", "without it"),
+        ({}, {"has_header": True}, "TransformInput: the objects begin with a line of column names", "without it"),
         (
-            {SOURCE: "s3://data/in/test"}, {"keys": ["in/test/a", "in/test_small/a", "in/test2"]},
+            {SOURCE: "s3://data/in/test"}, {"bucket_keys": ["in/test/a", "in/test_small/a", "in/test2"]},
             "S3Uri: found s3://data/in/test, which also matches 'in/test_small/a' and 1 more", "write s3://data/in/test/",
         ),
         (
@@ -97,42 +106,47 @@ CSV = {"TransformOutput__Accept": "text/csv"}
 def test_a_request_that_would_fail_late_is_one_sentence(
     changes: dict[str, Any], facts: dict[str, Any], begin: str, end: str
 ) -> None:
-    problems = lint_transform(request(**changes), Facts(**facts))
+    problems = lint_transform(request(**changes), LintContext(**facts))
     assert len(problems) == 1, problems
     assert problems[0].startswith(begin)
     assert problems[0].endswith(end)
     with pytest.raises(LintError) as caught:
-        refuse(problems)
+        raise_for_problems(problems)
     assert str(caught.value) == problems[0]
 
 
 @pytest.mark.parametrize(
     ("changes", "facts"),
     [
-        ({SOURCE: "s3://data/in/test/"}, {"keys": ["in/test/a"]}),
-        ({SOURCE: "s3://data/in/test.csv"}, {"keys": ["in/test.csv"]}),
-        ({SOURCE: "s3://data/in", "TransformOutput__S3OutputPath": "s3://data/out/"}, {"keys": ["in/a"]}),
+        ({SOURCE: "s3://data/in/test/"}, {"bucket_keys": ["in/test/a"]}),
+        ({SOURCE: "s3://data/in/test.csv"}, {"bucket_keys": ["in/test.csv"]}),
+        (
+            {SOURCE: "s3://data/in", "TransformOutput__S3OutputPath": "s3://data/out/"},
+            {"bucket_keys": ["in/a"]},
+        ),
         ({"DataProcessing__InputFilter": "$[1:]", "DataProcessing__OutputFilter": "$[0, -1]", **CSV}, {}),
         ({"DataProcessing__JoinSource": "Input", **CSV}, {}),
         ({"MaxPayloadInMB": 0, "MaxConcurrentTransforms": None}, {"largest_record_bytes": 10**9}),
         ({"MaxPayloadInMB": 100, "MaxConcurrentTransforms": 1}, {"largest_record_bytes": 100 * 2**20}),
-        ({"BatchStrategy": None, "TransformInput__SplitType": "None"}, {"header": True}),
+        ({"BatchStrategy": None, "TransformInput__SplitType": "None"}, {"has_header": True}),
     ],
 )
 def test_what_sagemaker_takes_is_not_complained_about(changes: dict[str, Any], facts: dict[str, Any]) -> None:
-    assert lint_transform(request(**changes), Facts(**facts)) == ()
+    assert lint_transform(request(**changes), LintContext(**facts)) == ()
 
 
 def test_a_disk_that_cannot_hold_input_and_output_is_found() -> None:
-    made = processing_request(example(), PROCESSING)
-    assert lint_processing(made, Facts(input_bytes=9 * 10**9)) == ()
-    (problem,) = lint_processing(made, Facts(input_bytes=10 * 10**9))
+    made = build_preprocess_request(example(), PROCESSING)
+    assert lint_processing(made, LintContext(host_input_bytes=9 * 10**9)) == ()
+    (problem,) = lint_processing(made, LintContext(host_input_bytes=10 * 10**9))
     assert problem.startswith("VolumeSizeInGB: found 30, but each instance holds 10.0 GB of input")
     assert "write 31, or use more instances" in problem
 
 
 def test_several_problems_are_told_at_once() -> None:
-    problems = lint_transform(request(TransformJobName="a_b", MaxPayloadInMB=50), Facts(containers=2))
+    problems = lint_transform(
+        request(TransformJobName="a_b", MaxPayloadInMB=50), LintContext(container_count=2)
+    )
     assert [problem.split(":")[0].split(" ")[0] for problem in problems] == [
         "TransformJobName", "MaxConcurrentTransforms", "MaxPayloadInMB",
     ]  # fmt: skip

@@ -7,7 +7,7 @@ import io
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from include.scoring.listing import S3Object, noted_in_listing, replaced
+from include.scoring.listing import S3Object, find_replaced_objects, tee_to_listing
 
 VERSIONS = st.tuples(st.integers(1, 3), st.sampled_from("ab"))
 LISTINGS = st.dictionaries(st.text(min_size=1, max_size=3), VERSIONS, max_size=12)
@@ -24,11 +24,11 @@ def test_exactly_the_keys_with_another_size_or_etag_are_told_as_replaced(
 ) -> None:
     """Whatever came, went, or has line breaks in its name."""
     kept = io.StringIO(newline="")
-    assert list(noted_in_listing(in_order(planned), kept)) == in_order(planned)
+    assert list(tee_to_listing(in_order(planned), kept)) == in_order(planned)
     kept.seek(0)
     expected = [
         (S3Object(key, *planned[key]), S3Object(key, *now[key]))
         for key in sorted(planned)
         if key in now and planned[key] != now[key]
     ]
-    assert list(replaced(kept, in_order(now))) == expected
+    assert list(find_replaced_objects(kept, in_order(now))) == expected

@@ -9,13 +9,13 @@ import pytest
 from include.scoring.errors import ModelError
 from include.scoring.model import (
     ModelPlan,
-    check_instance_type,
-    existing_model,
+    build_no_version_error,
+    build_unknown_model_error,
+    check_package_instance_types,
     has_alias,
-    no_version,
-    packaged_model,
-    stated_model,
-    unknown_model,
+    plan_configured_model,
+    plan_existing_model,
+    plan_packaged_model,
 )
 from include.scoring.params import RunParams
 from include.scoring.plan import make_plan
@@ -39,7 +39,7 @@ def described(**changes: Any) -> dict[str, Any]:
 
 
 def test_a_version_is_told_from_others_by_group_and_number() -> None:
-    assert packaged_model(described()) == ModelPlan(
+    assert plan_packaged_model(described()) == ModelPlan(
         name=None, containers=2, key="churn/7", package=ARN, group="Churn", version=7
     )
 
@@ -47,7 +47,7 @@ def test_a_version_is_told_from_others_by_group_and_number() -> None:
 def test_a_package_that_stands_alone_needs_no_approval() -> None:
     arn = ARN.removesuffix("/7")
     alone = described(ModelPackageArn=arn, ModelPackageVersion=None, ModelApprovalStatus=None)
-    assert packaged_model(alone) == ModelPlan(name=None, containers=2, key="churn", package=arn)
+    assert plan_packaged_model(alone) == ModelPlan(name=None, containers=2, key="churn", package=arn)
 
 
 @pytest.mark.parametrize(
@@ -74,24 +74,24 @@ def test_a_package_that_stands_alone_needs_no_approval() -> None:
 )
 def test_what_may_not_score_is_refused_with_what_to_do(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ModelError, match=r"^model: ") as caught:
-        packaged_model(described(**changes))
+        plan_packaged_model(described(**changes))
     assert said in str(caught.value)
 
 
 def test_a_package_is_held_to_the_instance_types_it_was_registered_for() -> None:
     specification = {"Containers": [{"Image": "i"}], "SupportedTransformInstanceTypes": ["ml.c5.xlarge"]}
     description = described(InferenceSpecification=specification)
-    model = packaged_model(description)
-    check_instance_type(model, description, ["ml.c5.xlarge"])
-    check_instance_type(model, described(), ["ml.m5.xlarge"])
+    model = plan_packaged_model(description)
+    check_package_instance_types(model, description, ["ml.c5.xlarge"])
+    check_package_instance_types(model, described(), ["ml.m5.xlarge"])
     with pytest.raises(ModelError, match=r"found ml.m5.xlarge, and arn.* was registered for 'ml.c5.xlarge'"):
-        check_instance_type(model, description, ["ml.c5.xlarge", "ml.m5.xlarge"])
+        check_package_instance_types(model, description, ["ml.c5.xlarge", "ml.m5.xlarge"])
 
 
 def test_an_existing_model_tells_how_many_containers_it_has() -> None:
     one = {"ModelName": "m", "PrimaryContainer": {"Image": "i"}}
-    assert existing_model(one) == ModelPlan(name="m", containers=1, key="m")
-    assert existing_model({"ModelName": "m", "Containers": [{}, {}]}).containers == 2
+    assert plan_existing_model(one) == ModelPlan(name="m", containers=1, key="m")
+    assert plan_existing_model({"ModelName": "m", "Containers": [{}, {}]}).containers == 2
 
 
 def test_an_alias_is_one_of_those_in_the_customer_metadata() -> None:
@@ -128,13 +128,13 @@ VERSIONS = [
 def test_a_group_without_such_a_version_says_what_it_has(
     section: dict[str, Any], versions: list[dict[str, str]], said: str
 ) -> None:
-    assert said in str(no_version(pipeline({"model": section}).model, versions))
+    assert said in str(build_no_version_error(pipeline({"model": section}).model, versions))
 
 
 @pytest.mark.parametrize("section", [{"name": "m"}, {"package": ARN}, {"group": "g"}])
 def test_what_sagemaker_does_not_have_is_named_with_its_field(section: dict[str, str]) -> None:
     [(field, name)] = section.items()
-    said = str(unknown_model(pipeline({"model": section}).model, "does not exist."))
+    said = str(build_unknown_model_error(pipeline({"model": section}).model, "does not exist."))
     assert said.startswith(
         f"model.{field}: found {name!r}, which SageMaker does not have in this account and region"
     )
@@ -150,7 +150,7 @@ def test_what_sagemaker_does_not_have_is_named_with_its_field(section: dict[str,
     ],
 )
 def test_without_asking_anybody_a_model_has_a_key(section: dict[str, Any], key: str, containers: int) -> None:
-    model = stated_model(pipeline({"model": section}))
+    model = plan_configured_model(pipeline({"model": section}))
     assert model.key.startswith(key)
     assert model.containers == containers
 
@@ -158,10 +158,10 @@ def test_without_asking_anybody_a_model_has_a_key(section: dict[str, Any], key: 
 def test_the_plan_holds_the_version_says_it_and_heeds_its_containers() -> None:
     """Two containers can hand each other 5 MB; nobody could know that from the file."""
     config = pipeline({"model": {"group": "churn"}})
-    model = packaged_model(described())
+    model = plan_packaged_model(described())
     made = make_plan(
         config, RunParams(), objects([1_000_000]),
-        run_id="r", nonce="0" * 16, moment=MOMENT, input_uri=INPUT, output_uri="s3://data/out/", model=model,
+        run_id="r", nonce="0" * 16, data_time=MOMENT, input_uri=INPUT, output_uri="s3://data/out/", model=model,
     )  # fmt: skip
     assert made.model == model
     assert made.transform.max_payload_mb == 5

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.scoring.naming import (
-    MAX_BASE_NAME,
+    MAX_BASE_NAME_LENGTH,
     NAME_PATTERN,
     RunPaths,
-    job_base_name,
-    name_token,
-    new_nonce,
-    run_slug,
+    build_job_base_name,
+    build_name_token,
+    generate_nonce,
+    slugify_run_id,
 )
 
 texts = st.text(max_size=120)
@@ -31,19 +31,19 @@ texts = st.text(max_size=120)
 def test_a_name_fits_aws_whatever_pipeline_step_and_task_are_called(
     pipeline: str, step: str, nonce: str, task_id: str, map_index: int, max_tries: int
 ) -> None:
-    name = job_base_name(
+    name = build_job_base_name(
         pipeline=pipeline, step=step, nonce=nonce, task_id=task_id, map_index=map_index, max_tries=max_tries
     )
-    assert len(name) <= MAX_BASE_NAME
+    assert len(name) <= MAX_BASE_NAME_LENGTH
     for attempt in (1, 99):
         full = f"{name}-{attempt}"
         assert NAME_PATTERN.fullmatch(full)
         assert len(full) <= 63
-    assert name_token(nonce) in name
+    assert build_name_token(nonce) in name
 
 
 def test_a_name_says_pipeline_and_step_to_people() -> None:
-    name = job_base_name(pipeline="abalone", step="transform", nonce="n", task_id="transform")
+    name = build_job_base_name(pipeline="abalone", step="transform", nonce="n", task_id="transform")
     assert re.fullmatch(r"abalone-transform-[0-9a-f]{12}-[0-9a-f]{8}", name)
 
 
@@ -57,7 +57,7 @@ def test_an_automatic_retry_finds_the_same_name_and_a_clear_makes_another() -> N
             "map_index": -1,
             "max_tries": 2,
         }
-        return job_base_name(**{**known, **changes})  # type: ignore[arg-type] # every value has its parameter's type
+        return build_job_base_name(**{**known, **changes})  # type: ignore[arg-type] # every value has its parameter's type
 
     assert name() == name()
     others = [
@@ -68,35 +68,38 @@ def test_an_automatic_retry_finds_the_same_name_and_a_clear_makes_another() -> N
 
 
 def test_two_runs_share_no_token() -> None:
-    nonces = {new_nonce() for _ in range(200)}
+    nonces = {generate_nonce() for _ in range(200)}
     assert len(nonces) == 200
-    assert len({name_token(nonce) for nonce in nonces}) == 200
+    assert len({build_name_token(nonce) for nonce in nonces}) == 200
 
 
 @given(run_id=texts)
 def test_a_run_id_becomes_one_safe_path_segment(run_id: str) -> None:
-    slug = run_slug(run_id)
+    slug = slugify_run_id(run_id)
     assert re.fullmatch(r"[A-Za-z0-9._=-]{1,80}", slug)
     assert slug.strip(".")
-    assert run_slug(run_id) == slug
+    assert slugify_run_id(run_id) == slug
 
 
 @given(st.lists(texts, min_size=2, max_size=2, unique=True))
 def test_distinct_run_ids_get_distinct_segments(run_ids: list[str]) -> None:
-    assert run_slug(run_ids[0]) != run_slug(run_ids[1])
+    assert slugify_run_id(run_ids[0]) != slugify_run_id(run_ids[1])
 
 
 def test_a_run_id_that_is_safe_stays_as_people_know_it() -> None:
-    assert run_slug("scheduled__2026-01-31") == "scheduled__2026-01-31"
-    assert run_slug("manual__2026-01-31T07:00:00+00:00").startswith("manual__2026-01-31T07-00-00-00-00-")
+    assert slugify_run_id("scheduled__2026-01-31") == "scheduled__2026-01-31"
+    assert slugify_run_id("manual__2026-01-31T07:00:00+00:00").startswith(
+        "manual__2026-01-31T07-00-00-00-00-"
+    )
 
 
 def test_addresses_of_a_run_lie_below_its_prefix() -> None:
-    paths = RunPaths.of(work="s3://b/work/", pipeline="p", run_id="r1")
-    job = paths.job("p-preprocess-1")
+    paths = RunPaths.from_run_id(work="s3://b/work/", pipeline="p", run_id="r1")
+    job = paths.build_job_paths("p-preprocess-1")
     assert [
-        paths.run_prefix, paths.plan, paths.code, paths.config, paths.preprocess_config, paths.joined("j-1"),
-        paths.report_json, paths.report_html, job.records, job.features, job.rejects, job.manifest, job.predictions,
+        paths.run_prefix, paths.plan, paths.code, paths.config, paths.preprocess_config,
+        paths.build_joined_prefix("j-1"), paths.report_json, paths.report_html,
+        job.records, job.features, job.rejects, job.manifests, job.predictions,
     ] == [
         f"s3://b/work/p/r1/{rest}"
         for rest in (
@@ -108,4 +111,6 @@ def test_addresses_of_a_run_lie_below_its_prefix() -> None:
 
 
 def test_addresses_can_be_built_over_a_template() -> None:
-    assert RunPaths("{{ prefix }}").job("{job_name}").features == "{{ prefix }}{job_name}/features/"
+    assert (
+        RunPaths("{{ prefix }}").build_job_paths("{job_name}").features == "{{ prefix }}{job_name}/features/"
+    )

@@ -8,8 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from include.scoring.config import Pipeline
-from include.scoring.explain import explain
-from include.scoring.notices import exceeded
+from include.scoring.explain import format_validation_error
+from include.scoring.notices import find_exceeded_limits
 from tests.scoring.builders import pipeline
 
 MAIL = {
@@ -23,7 +23,7 @@ def facts(rejected: int = 0, dollars: float | None = 1.0) -> dict[str, Any]:
 
 
 def sentences(notify: dict[str, Any], about: dict[str, Any]) -> list[str]:
-    return [sentence for sentence, _ in exceeded(pipeline({"notify": notify}).notify, about)]
+    return [sentence for sentence, _ in find_exceeded_limits(pipeline({"notify": notify}).notify, about)]
 
 
 def test_a_run_within_its_limits_exceeds_nothing() -> None:
@@ -58,7 +58,7 @@ def problem(changes: dict[str, Any]) -> str:
     """What a person reads of the only problem of a pipeline file."""
     with pytest.raises(ValidationError) as caught:
         pipeline(changes)
-    (sentence,) = explain(caught.value, Pipeline)
+    (sentence,) = format_validation_error(caught.value, Pipeline)
     return sentence
 
 
@@ -86,4 +86,4 @@ def test_a_wrong_section_is_refused_by_field(notify: dict[str, Any], message: st
 
 def test_a_schedule_and_assets_at_once_are_refused() -> None:
     found = problem({"schedule": "@daily", "schedule_on": ["s3://data/raw/"]})
-    assert found == "schedule_on: found beside schedule; allowed is one of the two"
+    assert found == "schedule_on: found together with schedule; write one of the two"

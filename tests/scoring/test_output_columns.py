@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from include.scoring.requests import join_spec
+from include.scoring.requests import build_join_spec
 from tests.scoring.builders import pipeline
 
 NAMES = ("id", "age", "label")
@@ -16,7 +16,7 @@ NAMES = ("id", "age", "label")
 def kept(**join: Any) -> dict[str, str]:
     """What the join is told to publish, by the input's names."""
     changes = {f"join.{key}": value for key, value in join.items()}
-    return {each["column"]: each["name"] for each in join_spec(pipeline(changes))["keep"]}
+    return {each["column"]: each["name"] for each in build_join_spec(pipeline(changes))["keep"]}
 
 
 def test_without_a_word_all_columns_are_published_as_they_are() -> None:

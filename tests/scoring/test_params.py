@@ -9,16 +9,16 @@ import jsonschema
 import pytest
 
 from include.scoring.errors import ParamsError
-from include.scoring.params import RunParams, beyond_the_pipeline, check_conf, param_specs, read_params
+from include.scoring.params import RunParams, build_param_specs, check_conf_keys, keep_overrides, read_params
 from tests.scoring.builders import TWO_CONTAINERS, example, pipeline
 
 
 def test_the_form_has_a_field_for_every_param_and_no_other() -> None:
-    assert set(param_specs(example())) == set(RunParams.model_fields)
+    assert set(build_param_specs(example())) == set(RunParams.model_fields)
 
 
 def test_every_field_has_title_description_section_and_a_default_its_own_schema_accepts() -> None:
-    for name, spec in param_specs(example()).items():
+    for name, spec in build_param_specs(example()).items():
         assert spec.title, name
         assert spec.description.endswith("."), name
         assert spec.section, name
@@ -27,7 +27,7 @@ def test_every_field_has_title_description_section_and_a_default_its_own_schema_
 
 
 def test_plan_only_comes_first_and_the_fields_are_in_groups() -> None:
-    specs = param_specs(example())
+    specs = build_param_specs(example())
     assert next(iter(specs)) == "dry_run"
     assert list(dict.fromkeys(spec.section for spec in specs.values()))[:6] == [
         "Run", "Input", "Cluster", "Model", "Output", "Advanced",
@@ -38,7 +38,7 @@ def test_plan_only_comes_first_and_the_fields_are_in_groups() -> None:
 
 
 def test_the_form_shows_the_pipelines_own_values() -> None:
-    specs = param_specs(
+    specs = build_param_specs(
         pipeline(
             {
                 "goals": {"deadline": "06:00", "budget": 2.5, "prefer": "cost"},
@@ -52,7 +52,7 @@ def test_the_form_shows_the_pipelines_own_values() -> None:
         "input_uri": "s3://data/in/", "output_uri": "s3://data/out/date={date}/", "deadline": "06:00",
         "budget": 2.5, "prefer": "cost", "preprocess_instance_type": "ml.m5.xlarge",
         "transform_instance_type": "ml.m5.xlarge", "transform_batch_strategy": "MultiRecord",
-        "transform_max_payload_mb": 6, "transform_max_concurrent": 3,
+        "transform_max_payload_mb": 6, "transform_max_concurrent_transforms": 3,
     }  # fmt: skip
     for name, value in shown.items():
         if specs[name].section in ("Cluster", "Model"):
@@ -60,20 +60,20 @@ def test_the_form_shows_the_pipelines_own_values() -> None:
 
 
 def test_the_untouched_form_asks_for_nothing() -> None:
-    untouched = read_params({name: spec.default for name, spec in param_specs(example()).items()})
-    assert beyond_the_pipeline(untouched, example()) == RunParams()
+    untouched = read_params({name: spec.default for name, spec in build_param_specs(example()).items()})
+    assert keep_overrides(untouched, example()) == RunParams()
 
 
 def test_what_is_typed_into_the_form_is_asked_for() -> None:
-    typed = {name: spec.default for name, spec in param_specs(example()).items()}
+    typed = {name: spec.default for name, spec in build_param_specs(example()).items()}
     typed |= {"dry_run": True, "transform_instance_count": 2, "prefer": "cost", "transform_max_payload_mb": 1}
-    assert beyond_the_pipeline(read_params(typed), example()) == RunParams(
+    assert keep_overrides(read_params(typed), example()) == RunParams(
         dry_run=True, transform_instance_count=2, prefer="cost", transform_max_payload_mb=1
     )
 
 
 def test_instance_counts_of_the_form_end_where_the_pipeline_ends() -> None:
-    specs = param_specs(pipeline({"transform.max_instances": 7, "preprocess.max_instances": 3}))
+    specs = build_param_specs(pipeline({"transform.max_instances": 7, "preprocess.max_instances": 3}))
     assert specs["transform_instance_count"].schema == {
         "type": ["null", "integer"],
         "minimum": 1,
@@ -87,8 +87,11 @@ def test_instance_counts_of_the_form_end_where_the_pipeline_ends() -> None:
 
 
 def test_the_payload_of_the_form_ends_at_5_mb_for_several_containers() -> None:
-    assert param_specs(pipeline())["transform_max_payload_mb"].schema["maximum"] == 100
-    assert param_specs(pipeline({"model": TWO_CONTAINERS}))["transform_max_payload_mb"].schema["maximum"] == 5
+    assert build_param_specs(pipeline())["transform_max_payload_mb"].schema["maximum"] == 100
+    assert (
+        build_param_specs(pipeline({"model": TWO_CONTAINERS}))["transform_max_payload_mb"].schema["maximum"]
+        == 5
+    )
 
 
 @pytest.mark.parametrize(
@@ -101,7 +104,7 @@ def test_the_payload_of_the_form_ends_at_5_mb_for_several_containers() -> None:
 )  # fmt: skip
 def test_the_form_refuses_values_outside_its_limits(name: str, value: Any) -> None:
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(value, param_specs(example())[name].schema)
+        jsonschema.validate(value, build_param_specs(example())[name].schema)
 
 
 @pytest.mark.parametrize("empty", [None, "", "  "])
@@ -138,10 +141,10 @@ def test_a_param_that_cannot_be_used_is_named(params: dict[str, Any], problems: 
 
 
 def test_an_unknown_key_of_a_runs_conf_is_named_with_the_nearest_valid_one() -> None:
-    known = param_specs(example())
-    check_conf({"transform_instance_count": 2}, known)
-    check_conf({}, known)
-    check_conf(None, known)
+    known = build_param_specs(example())
+    check_conf_keys({"transform_instance_count": 2}, known)
+    check_conf_keys({}, known)
+    check_conf_keys(None, known)
     for wrong, right in [
         ("transform_instances_count", "transform_instance_count"),
         ("transform-instance-count", "transform_instance_count"),
@@ -150,12 +153,12 @@ def test_an_unknown_key_of_a_runs_conf_is_named_with_the_nearest_valid_one() -> 
         ("input", "input_uri"),
     ]:
         with pytest.raises(ParamsError) as caught:
-            check_conf({wrong: 2}, known)
+            check_conf_keys({wrong: 2}, known)
         assert str(caught.value).startswith(f"conf: found the unknown key {wrong!r}; allowed are 'dry_run', ")
         assert str(caught.value).endswith(f"; did you mean {right!r}?")
 
 
 def test_an_unknown_key_like_no_other_gets_the_list_alone() -> None:
     with pytest.raises(ParamsError) as caught:
-        check_conf({"zzzzzz": 1}, ["dry_run", "input_uri"])
+        check_conf_keys({"zzzzzz": 1}, ["dry_run", "input_uri"])
     assert str(caught.value) == "conf: found the unknown key 'zzzzzz'; allowed are 'dry_run' and 'input_uri'"

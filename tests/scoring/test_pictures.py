@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from include.scoring.page import FOLDER
-from include.scoring.pictures import Picture, pictures_of
-from include.scoring.pictures.picture import labels, literal
-from include.scoring.pictures.trends import trends
-from include.scoring.several_jobs import together
-from include.scoring.so_far import figures_so_far
-from include.scoring.summary import summary
+from include.scoring.page import PAGE_FOLDER
+from include.scoring.pictures import Chart, build_charts
+from include.scoring.pictures.picture import build_labels, escape_label
+from include.scoring.pictures.trends import build_trends_chart
+from include.scoring.several_jobs import merge_jobs
+from include.scoring.so_far import build_live_report
+from include.scoring.summary import build_summary
 from tests.scoring.builders import plan
 from tests.scoring.test_report import HOSTILE, job, report
 
@@ -78,18 +78,18 @@ def everything(**more: Any) -> dict[str, Any]:
     return {**figures, "quality": {**quality, **given}, **more}
 
 
-def named(name: str, figures: dict[str, Any]) -> Picture:
-    return next(picture for picture in pictures_of(figures) if picture.name == name)
+def named(name: str, figures: dict[str, Any]) -> Chart:
+    return next(picture for picture in build_charts(figures) if picture.name == name)
 
 
-def rows(picture: Picture, trace: int = 0) -> dict[str, float]:
+def rows(picture: Chart, trace: int = 0) -> dict[str, float]:
     """The bars of a trace by their label."""
     drawn = picture.figure["data"][trace]
     return dict(zip(drawn["y"], drawn["x"], strict=True))
 
 
 def test_a_report_with_everything_has_a_plot_of_everything_in_order() -> None:
-    assert [picture.name for picture in pictures_of(everything())] == [
+    assert [picture.name for picture in build_charts(everything())] == [
         "funnel", "timeline", "predictions-0", "predictions-1", "groups-0-rejected", "groups-0-mean-0", "cost",
     ]  # fmt: skip
 
@@ -141,10 +141,10 @@ def test_a_large_cluster_is_drawn_in_part_and_says_so() -> None:
 
 def test_predictions_are_shares_of_rows_over_those_of_the_run_before() -> None:
     numbers, texts = named("predictions-0", everything()), named("predictions-1", everything())
-    assert [trace["name"] for trace in numbers.figure["data"]] == ["Run before", "This run"]
+    assert [trace["name"] for trace in numbers.figure["data"]] == ["Previous run", "This run"]
     assert max(numbers.figure["data"][1]["y"]) == 0.75
     assert numbers.caption == (
-        "churn: mean 4, from 0 to 10; 2 rows without a value. The run before had mean 5, from 0 to 10."
+        "churn: mean 4, from 0 to 10; 2 rows without a value. The previous run had mean 5, from 0 to 10."
     )
     assert texts.figure["data"][1]["y"] == [0.75, 0.25]
 
@@ -153,7 +153,7 @@ def test_predictions_are_shares_of_rows_over_those_of_the_run_before() -> None:
 def test_without_a_run_to_compare_with_the_plot_stands_alone(before: Any) -> None:
     drawn = named("predictions-0", everything(previous=before))
     assert [trace["name"] for trace in drawn.figure["data"]] == ["This run"]
-    assert "no earlier run" in drawn.caption
+    assert "no previous run" in drawn.caption
 
 
 def test_one_constant_prediction_can_be_seen() -> None:
@@ -165,7 +165,7 @@ def test_one_constant_prediction_can_be_seen() -> None:
 def test_predictions_that_are_all_missing_have_no_plot() -> None:
     assert not [
         picture
-        for picture in pictures_of(
+        for picture in build_charts(
             everything(predictions={"churn": {"kind": "number", "count": 0, "nulls": 60}})
         )
         if picture.name.startswith("predictions")
@@ -194,17 +194,17 @@ def test_an_unknown_price_is_no_plot() -> None:
     figures = report(
         jobs={"preprocess": job("preprocess"), "transform": job("transform", instance_type="ml.c5.xlarge")}
     )
-    assert "cost" not in [picture.name for picture in pictures_of(figures)]
+    assert "cost" not in [picture.name for picture in build_charts(figures)]
 
 
 def live(**stages: dict[str, Any] | list[dict[str, Any]]) -> dict[str, Any]:
-    planned = plan([20_000_000] * 2).for_xcom()
+    planned = plan([20_000_000] * 2).to_xcom()
     jobs = {stage: each if isinstance(each, list) else [each] for stage, each in stages.items()}
-    return figures_so_far(plan=planned, jobs=jobs, facts=None, as_of=2000.0)
+    return build_live_report(plan=planned, jobs=jobs, shard_stats=None, as_of=2000.0)
 
 
 def test_a_run_that_has_only_a_plan_has_no_plots_yet() -> None:
-    assert pictures_of(live()) == []
+    assert build_charts(live()) == []
 
 
 def test_a_job_that_runs_is_drawn_up_to_now() -> None:
@@ -251,7 +251,7 @@ def test_several_jobs_that_have_ended_are_idle_only_while_they_are_billed() -> N
         )
         for end in (1450.0, 1600.0)
     ]  # fmt: skip
-    figures = report(jobs={"preprocess": job("preprocess"), "transform": together(jobs)})
+    figures = report(jobs={"preprocess": job("preprocess"), "transform": merge_jobs(jobs)})
     timeline = named("timeline", figures)
     [idle] = [trace for trace in timeline.figure["data"] if trace["name"] == "Idle"]
     spans = [(base, base + length) for base, length in zip(idle["base"], idle["x"], strict=True) if length]
@@ -262,9 +262,9 @@ def test_several_jobs_that_have_ended_are_idle_only_while_they_are_billed() -> N
 
 
 def test_trends_need_two_runs_and_leave_gaps_where_nothing_is_known() -> None:
-    one = summary(report())
-    assert trends([one]) is None
-    drawn = trends([one, {**one, "dollars": None, "moment": "2026-02-01T02:00:00+00:00"}])
+    one = build_summary(report())
+    assert build_trends_chart([one]) is None
+    drawn = build_trends_chart([one, {**one, "dollars": None, "data_time": "2026-02-01T02:00:00+00:00"}])
     assert drawn is not None
     records, _, _, cost = drawn.figure["data"]
     assert records["y"] == [68, 68]
@@ -272,11 +272,11 @@ def test_trends_need_two_runs_and_leave_gaps_where_nothing_is_known() -> None:
     assert cost["customdata"][1] == "unknown"
 
 
-def known_to_plotly(picture: Picture) -> None:
+def known_to_plotly(picture: Chart) -> None:
     """Raise ValueError when plotly does not know an attribute or a value; colours are filled in as `draw.js` does."""
     from plotly import graph_objects
 
-    style = (FOLDER / "style.css").read_text()
+    style = (PAGE_FOLDER / "style.css").read_text()
     assert set(re.findall(r"var\((--[a-z-]+)\)", json.dumps(picture.figure))) <= set(
         re.findall(r"(--[a-z-]+):", style)
     )
@@ -284,10 +284,10 @@ def known_to_plotly(picture: Picture) -> None:
 
 
 def test_plotly_knows_every_attribute_of_every_plot() -> None:
-    run = summary(report())
-    drawn = trends([run, run])
+    run = build_summary(report())
+    drawn = build_trends_chart([run, run])
     assert drawn is not None
-    for picture in [*pictures_of(everything()), drawn]:
+    for picture in [*build_charts(everything()), drawn]:
         known_to_plotly(picture)
 
 
@@ -298,7 +298,7 @@ def test_no_text_of_the_data_is_markup_to_plotly() -> None:
         groups=[{"column": hostile, "groups": [{**GROUPS[0]["groups"][0], "group": hostile}]}],
     )
     figures["records"] = {**figures["records"], "rejected_by_reason": {hostile: 8}}
-    for picture in pictures_of(figures):
+    for picture in build_charts(figures):
         known_to_plotly(picture)
         drawn = json.dumps(picture.figure)
         assert "<img" not in drawn
@@ -308,16 +308,16 @@ def test_no_text_of_the_data_is_markup_to_plotly() -> None:
 
 
 def test_labels_that_begin_alike_stay_apart() -> None:
-    assert len(set(labels(["a" * 40 + "1", "a" * 40 + "2", "b"]))) == 3
-    assert literal("a<b>&amp;\x07") == "a&lt;b&gt;&amp;amp;·"
+    assert len(set(build_labels(["a" * 40 + "1", "a" * 40 + "2", "b"]))) == 3
+    assert escape_label("a<b>&amp;\x07") == "a&lt;b&gt;&amp;amp;·"
 
 
 @pytest.mark.parametrize(
     ("seconds", "drawn_as", "suffix"), [(90, 90, " s"), (600, 10, " min"), (14_400, 4, " h")]
 )
 def test_durations_are_drawn_in_a_unit_of_few_digits(seconds: int, drawn_as: float, suffix: str) -> None:
-    run = {**summary(report()), "moment": "2026-01-31T02:00:00+00:00", "seconds": seconds}
-    drawn = trends([{**run, "seconds": None}, run])
+    run = {**build_summary(report()), "data_time": "2026-01-31T02:00:00+00:00", "seconds": seconds}
+    drawn = build_trends_chart([{**run, "seconds": None}, run])
     assert drawn is not None
     durations = next(each for each in drawn.figure["data"] if each["name"] == "Duration")
     assert durations["y"] == [None, drawn_as]

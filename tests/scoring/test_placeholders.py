@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from include.scoring.errors import PlaceholderError
-from include.scoring.placeholders import check_placeholders, resolve
+from include.scoring.placeholders import check_placeholders, fill_placeholders
 
 MOMENT = datetime(2026, 1, 31, 23, 30, tzinfo=UTC)
 
@@ -15,20 +15,22 @@ MOMENT = datetime(2026, 1, 31, 23, 30, tzinfo=UTC)
 def test_every_placeholder_is_filled_and_the_rest_is_left_alone() -> None:
     text = "s3://b/in/date={date}/hour={hour}/{run_id}/{date}.csv"
     assert (
-        resolve(text, moment=MOMENT, run_id="manual_1")
+        fill_placeholders(text, data_time=MOMENT, run_id="manual_1")
         == "s3://b/in/date=2026-01-31/hour=23/manual_1/2026-01-31.csv"
     )
-    assert resolve("s3://b/in/", moment=MOMENT, run_id="x") == "s3://b/in/"
+    assert fill_placeholders("s3://b/in/", data_time=MOMENT, run_id="x") == "s3://b/in/"
 
 
 def test_day_and_hour_are_those_of_utc() -> None:
     in_tokyo = MOMENT.astimezone(timezone(timedelta(hours=9)))
     assert in_tokyo.day == 1
-    assert resolve("{date} {hour}", moment=in_tokyo, run_id="x") == "2026-01-31 23"
+    assert fill_placeholders("{date} {hour}", data_time=in_tokyo, run_id="x") == "2026-01-31 23"
 
 
 def test_a_run_id_cannot_add_path_segments() -> None:
-    filled = resolve("s3://b/{run_id}/", moment=MOMENT, run_id="manual__2026-01-31T07:00:00+00:00/../../x")
+    filled = fill_placeholders(
+        "s3://b/{run_id}/", data_time=MOMENT, run_id="manual__2026-01-31T07:00:00+00:00/../../x"
+    )
     assert filled.count("/") == 4
     assert ":" not in filled.removeprefix("s3:")
 
@@ -44,4 +46,4 @@ def test_anything_else_in_braces_is_refused_before_a_run_exists(text: str) -> No
 
 def test_a_moment_without_a_time_zone_is_refused() -> None:
     with pytest.raises(PlaceholderError, match="no time zone"):
-        resolve("{date}", moment=datetime(2026, 1, 31), run_id="x")
+        fill_placeholders("{date}", data_time=datetime(2026, 1, 31), run_id="x")

@@ -68,8 +68,8 @@ def test_a_count_above_the_pipelines_limit_is_refused() -> None:
             "between them are limited to 5 MB"),
         ),
         (
-            {}, {"transform_max_payload_mb": 30, "transform_max_concurrent": 4},
-            ("transform_max_concurrent: found 4 times 30 MB per request = 120 MB in flight; "
+            {}, {"transform_max_payload_mb": 30, "transform_max_concurrent_transforms": 4},
+            ("transform_max_concurrent_transforms: found 4 times 30 MB per request = 120 MB in flight; "
              "SageMaker allows at most 100; "
             "write 3 or less, or lower the MB per request"),
         ),
@@ -118,8 +118,8 @@ def test_the_digest_of_the_input_changes_with_any_object() -> None:
 
 def test_what_tasks_hand_on_is_json_and_does_not_grow_with_the_listing() -> None:
     few, many = plan([1000] * 2), plan([1000] * 5000)
-    assert abs(len(json.dumps(few.for_xcom())) - len(json.dumps(many.for_xcom()))) < 100
-    assert Plan.model_validate(json.loads(json.dumps(many.for_xcom()))) == many
+    assert abs(len(json.dumps(few.to_xcom())) - len(json.dumps(many.to_xcom()))) < 100
+    assert Plan.model_validate(json.loads(json.dumps(many.to_xcom()))) == many
 
 
 def test_a_dry_run_is_planned_like_any_other() -> None:

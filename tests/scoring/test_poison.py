@@ -6,108 +6,122 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
-from include.scoring.pieces import Piece, Record
-from include.scoring.poison import Bounds, Found, Further, GiveUp, Situation, decide, over_budget
+from include.scoring.pieces import ShardPiece, ShardRecord
+from include.scoring.poison import (
+    BadRecords,
+    FurtherJob,
+    SearchFailure,
+    SearchLimits,
+    SearchState,
+    choose_next_step,
+    explain_over_budget,
+)
 
-SHARDS = [Piece(f"algo-1-{number:05d}", 1, 100, ".csv", whole=True) for number in range(10)]
+SHARDS = [ShardPiece(f"algo-1-{number:05d}", 1, 100, ".csv", is_whole=True) for number in range(10)]
 BAD = SHARDS[3]
-PIECES = list(BAD.cut())
-SINGLES = list(PIECES[4].cut())
-BOUNDS = Bounds(records_in=1_010, records_out=1_000, rejected=10, max_rejected=None)
+PIECES = list(BAD.split())
+SINGLES = list(PIECES[4].split())
+BOUNDS = SearchLimits(records_in=1_010, records_out=1_000, rejected=10, max_rejected=None)
 
 
-COMPANY, CONTROL = Record(SHARDS[0].shard, 1), Record(SHARDS[0].shard, 2)
-TOGETHER = [replace(piece, company=COMPANY) for piece in SINGLES]
+COMPANY, CONTROL = ShardRecord(SHARDS[0].shard, 1), ShardRecord(SHARDS[0].shard, 2)
+TOGETHER = [replace(piece, companion=COMPANY) for piece in SINGLES]
 
 
-def situation(refused: Collection[Piece], times: int = 1, /, **changes: Any) -> Situation:
+def situation(refused: Collection[ShardPiece], times: int = 1, /, **changes: Any) -> SearchState:
     """The last job has refused these, which have been refused so many times, and answered the others it was given."""
-    made = Situation(
-        left=list(refused),
-        given=10,
-        refused=dict.fromkeys(refused, times),
-        refused_now=set(refused),
-        answered={SHARDS[0]},
-        jobs=times,
+    made = SearchState(
+        unanswered=list(refused),
+        last_object_count=10,
+        refusal_counts=dict.fromkeys(refused, times),
+        last_refused=set(refused),
+        answered_pieces={SHARDS[0]},
+        refusing_jobs=times,
     )
     return replace(made, **changes)
 
 
-def answering(*pieces: Piece) -> dict[str, Any]:
+def answering(*pieces: ShardPiece) -> dict[str, Any]:
     """Besides the first shard these were answered."""
-    return {"answered": {SHARDS[0], *pieces}}
+    return {"answered_pieces": {SHARDS[0], *pieces}}
 
 
 def test_an_object_that_was_refused_once_is_sent_once_more() -> None:
     """It may have been by chance."""
-    assert decide(situation([BAD]), BOUNDS) == Further(again=(BAD,), cut=())
+    assert choose_next_step(situation([BAD]), BOUNDS) == FurtherJob(unchanged=(BAD,), to_split=())
 
 
 def test_an_object_that_was_refused_twice_is_cut() -> None:
     """Into about as many pieces as each then has records; what was not reached goes along as it is."""
-    further = decide(situation([BAD], 2, left=[BAD, SHARDS[7]]), BOUNDS)
-    assert further == Further(again=(SHARDS[7],), cut=(BAD,))
-    assert (further.objects, further.records) == (11, 200)
-    assert further.sentence() == (
-        "A further job takes 1 object as before and 1 object cut into 10, 200 records in all."
+    further = choose_next_step(situation([BAD], 2, unanswered=[BAD, SHARDS[7]]), BOUNDS)
+    assert further == FurtherJob(unchanged=(SHARDS[7],), to_split=(BAD,))
+    assert (further.object_count, further.record_count) == (11, 200)
+    assert further.describe() == (
+        "A further job takes 1 object as before and 1 object split into 10, 200 records in all."
     )
 
 
 def test_a_refused_piece_is_cut_into_its_records() -> None:
     """One refusal is enough: its shard was refused twice. Each goes with one that is answered; so does a control."""
-    further = decide(situation([PIECES[4]], jobs=3), BOUNDS)
-    assert further == Further(again=(), cut=(PIECES[4],), company=COMPANY, control=CONTROL)
-    assert further.pieces == [*TOGETHER, Piece(SHARDS[0].shard, 2, 2, ".csv", company=COMPANY)]
-    assert (further.objects, further.records) == (11, 22)
-    assert further.sentence() == (
-        "A further job takes 1 object cut into 10, 22 records in all. Each single record goes with one that the model "
-        "answers."
+    further = choose_next_step(situation([PIECES[4]], refusing_jobs=3), BOUNDS)
+    assert further == FurtherJob(unchanged=(), to_split=(PIECES[4],), companion=COMPANY, control=CONTROL)
+    assert further.pieces == [*TOGETHER, ShardPiece(SHARDS[0].shard, 2, 2, ".csv", companion=COMPANY)]
+    assert (further.object_count, further.record_count) == (11, 22)
+    assert further.describe() == (
+        "A further job takes 1 object split into 10, 22 records in all. Each single record goes with one that the "
+        "model answers."
     )
 
 
 def test_single_records_that_are_refused_are_the_poison() -> None:
     """Also those of an earlier round, while the last one was about others; in order, each once."""
-    earlier = Piece("algo-1-00001", 7, 7, ".csv", company=COMPANY)
+    earlier = ShardPiece("algo-1-00001", 7, 7, ".csv", companion=COMPANY)
     refused = {TOGETHER[2]: 1, SINGLES[2]: 1, earlier: 1, PIECES[4]: 1}
-    now = situation([TOGETHER[2]], refused=refused, jobs=4, **answering(TOGETHER[3]))
-    assert decide(now, BOUNDS) == Found((earlier, TOGETHER[2]))
+    now = situation([TOGETHER[2]], refusal_counts=refused, refusing_jobs=4, **answering(TOGETHER[3]))
+    assert choose_next_step(now, BOUNDS) == BadRecords((earlier, TOGETHER[2]))
 
 
 def test_a_record_is_blamed_only_where_as_many_were_answered() -> None:
     """Alone it goes into company; in company, without an answer to any two records, nobody can say."""
-    alone = situation([SINGLES[2]], jobs=3)
-    assert decide(alone, BOUNDS) == Further(again=(), cut=(SINGLES[2],), company=COMPANY, control=CONTROL)
-    assert decide(replace(alone, **answering(SINGLES[3])), BOUNDS) == Found((SINGLES[2],))
+    alone = situation([SINGLES[2]], refusing_jobs=3)
+    assert choose_next_step(alone, BOUNDS) == FurtherJob(
+        unchanged=(), to_split=(SINGLES[2],), companion=COMPANY, control=CONTROL
+    )
+    assert choose_next_step(replace(alone, **answering(SINGLES[3])), BOUNDS) == BadRecords((SINGLES[2],))
     assert "each sent with one that it has answered, and no other object of 2 records" in given_up(
-        situation([TOGETHER[2]], jobs=4)
+        situation([TOGETHER[2]], refusing_jobs=4)
     )
     assert "each sent alone, and has answered nothing at all" in given_up(
-        situation([SINGLES[2]], answered=set(), given=1, jobs=4)
+        situation([SINGLES[2]], answered_pieces=set(), last_object_count=1, refusing_jobs=4)
     )
-    not_reached = situation([TOGETHER[2]], left=[TOGETHER[2], TOGETHER[3]], jobs=3)
-    again = Further(again=(TOGETHER[3],), cut=(TOGETHER[2],), company=COMPANY, control=CONTROL)
-    assert decide(not_reached, BOUNDS) == again
+    not_reached = situation([TOGETHER[2]], unanswered=[TOGETHER[2], TOGETHER[3]], refusing_jobs=3)
+    again = FurtherJob(unchanged=(TOGETHER[3],), to_split=(TOGETHER[2],), companion=COMPANY, control=CONTROL)
+    assert choose_next_step(not_reached, BOUNDS) == again
 
 
 def test_company_and_control_are_two_records_that_are_known_to_be_answered() -> None:
     """The same ones whenever they are asked for; where there is but one, it is the company."""
-    lonely = [Piece(f"algo-1-0000{number}", 1, 1, ".csv", whole=True) for number in (7, 8)]
+    lonely = [ShardPiece(f"algo-1-0000{number}", 1, 1, ".csv", is_whole=True) for number in (7, 8)]
     for answered, known in (
         ({*SHARDS[:3], *TOGETHER}, [COMPANY, CONTROL]),
-        (set(lonely), [Record("algo-1-00007", 1), Record("algo-1-00008", 1)]),
-        ({lonely[1]}, [Record("algo-1-00008", 1)]),
+        (set(lonely), [ShardRecord("algo-1-00007", 1), ShardRecord("algo-1-00008", 1)]),
+        ({lonely[1]}, [ShardRecord("algo-1-00008", 1)]),
         (set(), []),
     ):
-        assert situation([], answered=answered).find_known() == known
-    further = decide(situation([PIECES[4]], answered={lonely[1]}, jobs=3), BOUNDS)
-    assert isinstance(further, Further)
-    assert (further.company, further.control, further.objects) == (Record("algo-1-00008", 1), None, 10)
+        assert situation([], answered_pieces=answered).find_answered_records() == known
+    further = choose_next_step(situation([PIECES[4]], answered_pieces={lonely[1]}, refusing_jobs=3), BOUNDS)
+    assert isinstance(further, FurtherJob)
+    assert (further.companion, further.control, further.object_count) == (
+        ShardRecord("algo-1-00008", 1),
+        None,
+        10,
+    )
 
 
 def test_what_is_answered_in_one_job_is_refused_in_none() -> None:
     """Of the last job, what is left; of all jobs, refusals of records that none has answered. A control is known."""
-    control = Piece(SHARDS[0].shard, 2, 2, ".csv", company=COMPANY)
-    now = Situation.of(
+    control = ShardPiece(SHARDS[0].shard, 2, 2, ".csv", companion=COMPANY)
+    now = SearchState.from_rounds(
         [
             (SHARDS, set(SHARDS) - {BAD}, {BAD}),
             ([BAD], set(), {BAD}),
@@ -115,43 +129,51 @@ def test_what_is_answered_in_one_job_is_refused_in_none() -> None:
             ([*TOGETHER, control], {TOGETHER[0]}, {TOGETHER[1], control}),
         ]
     )
-    assert (now.left, now.refused_now) == (TOGETHER[1:], {TOGETHER[1]})
-    assert now.refused == {BAD: 2, PIECES[4]: 1, TOGETHER[1]: 1}
-    assert (now.given, now.jobs, TOGETHER[0] in now.answered) == (11, 4, True)
+    assert (now.unanswered, now.last_refused) == (TOGETHER[1:], {TOGETHER[1]})
+    assert now.refusal_counts == {BAD: 2, PIECES[4]: 1, TOGETHER[1]: 1}
+    assert (now.last_object_count, now.refusing_jobs, TOGETHER[0] in now.answered_pieces) == (11, 4, True)
 
 
 def test_a_shard_of_one_record_is_poison_once_it_was_refused_twice() -> None:
     """There is nothing to cut."""
-    lonely = Piece("algo-1-00009", 1, 1, ".csv", whole=True)
-    assert decide(situation([lonely], **answering(SINGLES[0])), BOUNDS) == Further(again=(lonely,), cut=())
-    assert decide(situation([lonely], 2, **answering(SINGLES[0])), BOUNDS) == Found((lonely,))
-    (together,) = lonely.cut(COMPANY)
-    further = decide(situation([lonely], 2), BOUNDS)
-    assert isinstance(further, Further)
+    lonely = ShardPiece("algo-1-00009", 1, 1, ".csv", is_whole=True)
+    assert choose_next_step(situation([lonely], **answering(SINGLES[0])), BOUNDS) == FurtherJob(
+        unchanged=(lonely,), to_split=()
+    )
+    assert choose_next_step(situation([lonely], 2, **answering(SINGLES[0])), BOUNDS) == BadRecords((lonely,))
+    (together,) = lonely.split(COMPANY)
+    further = choose_next_step(situation([lonely], 2), BOUNDS)
+    assert isinstance(further, FurtherJob)
     assert further.pieces[0] == together
 
 
-def given_up(now: Situation, bounds: Bounds = BOUNDS) -> str:
+def given_up(now: SearchState, bounds: SearchLimits = BOUNDS) -> str:
     """Why no further job follows."""
-    step = decide(now, bounds)
-    assert isinstance(step, GiveUp), step
-    return step.because
+    step = choose_next_step(now, bounds)
+    assert isinstance(step, SearchFailure), step
+    return step.reason
 
 
 def test_a_model_that_answers_nothing_is_not_paid_for_again() -> None:
     """One object of several would have been answered if single records were to blame."""
-    nothing = situation(SHARDS, answered=set())
+    nothing = situation(SHARDS, answered_pieces=set())
     assert "refused all of 10 objects, so it is the model" in given_up(nothing)
-    alone = situation(SHARDS[:1], answered=set(), given=1)
-    assert isinstance(decide(alone, BOUNDS), Further)
+    alone = situation(SHARDS[:1], answered_pieces=set(), last_object_count=1)
+    assert isinstance(choose_next_step(alone, BOUNDS), FurtherJob)
 
 
 def test_a_job_that_ended_without_refusing_anything_blames_no_record() -> None:
     """The container died, say: which record it was, nobody knows."""
-    assert "names no object that was refused" in given_up(situation([PIECES[4]], refused_now=set(), jobs=2))
+    assert "names no object that was refused" in given_up(
+        situation([PIECES[4]], last_refused=set(), refusing_jobs=2)
+    )
     assert (
         "After 4 jobs there are still objects without an answer, 1 in all, the first algo-1-00007.csv"
-        in given_up(situation([TOGETHER[0]], left=[TOGETHER[0], SHARDS[7]], jobs=4, **answering(TOGETHER[1])))
+        in given_up(
+            situation(
+                [TOGETHER[0]], unanswered=[TOGETHER[0], SHARDS[7]], refusing_jobs=4, **answering(TOGETHER[1])
+            )
+        )
     )
 
 
@@ -159,7 +181,7 @@ def test_max_rejected_ends_it_as_soon_as_it_cannot_be_kept() -> None:
     """Each object that is cut holds one bad record at least, beside those that preprocessing has rejected."""
     bounds = replace(BOUNDS, max_rejected=12)
     two = situation(SHARDS[:2], 2)
-    assert isinstance(decide(two, bounds), Further)
+    assert isinstance(choose_next_step(two, bounds), FurtherJob)
     because = given_up(situation(SHARDS[:3], 2), bounds)
     assert because == (
         "At least 3 records of 1,000 cannot be scored; with the 10 that preprocessing rejected these are 13 of 1,010, "
@@ -167,16 +189,16 @@ def test_max_rejected_ends_it_as_soon_as_it_cannot_be_kept() -> None:
     )
     share = replace(BOUNDS, max_rejected=0.012)
     assert "13 of 1,010, and max_rejected allows 1.20%, which is 12" in given_up(
-        situation(TOGETHER[:3], jobs=4, **answering(TOGETHER[3])), share
+        situation(TOGETHER[:3], refusing_jobs=4, **answering(TOGETHER[3])), share
     )
-    found = decide(situation(TOGETHER[:2], jobs=4, **answering(TOGETHER[3])), share)
-    assert found == Found(tuple(TOGETHER[:2]))
+    found = choose_next_step(situation(TOGETHER[:2], refusing_jobs=4, **answering(TOGETHER[3])), share)
+    assert found == BadRecords(tuple(TOGETHER[:2]))
 
 
 def test_a_run_of_which_nothing_is_left_is_no_success() -> None:
     """With or without max_rejected."""
     assert "leaves nothing to publish" in given_up(
-        situation(TOGETHER, jobs=4, **answering(replace(SINGLES[0], shard="x", company=COMPANY))),
+        situation(TOGETHER, refusing_jobs=4, **answering(replace(SINGLES[0], shard="x", companion=COMPANY))),
         replace(BOUNDS, records_out=10),
     )
 
@@ -184,21 +206,23 @@ def test_a_run_of_which_nothing_is_left_is_no_success() -> None:
 def test_too_many_bad_objects_are_not_tried_one_by_one() -> None:
     """Ten thousand small objects are minutes; more are for a rule."""
     large = [replace(shard, last=4_000_000) for shard in SHARDS]
-    assert "would be cut into 20,000, and at most 10,000 are tried" in given_up(situation(large, 2, given=99))
+    assert "would be split into 20,000, and at most 10,000 are tried" in given_up(
+        situation(large, 2, last_object_count=99)
+    )
 
 
 def test_a_further_job_is_paid_for_within_the_budget_only() -> None:
     """A cost that is unknown is not within any budget."""
-    assert over_budget(budget=None, spent=None, further=None) is None
-    assert over_budget(budget=1.0, spent=0.5, further=0.5) is None
-    assert over_budget(budget=20.0, spent=15.0, further=7.5) == (
-        "A further job could find the records that the model refuses, but it would cost about $7.50 beside the $15.00 "
+    assert explain_over_budget(budget=None, spent_dollars=None, job_dollars=None) is None
+    assert explain_over_budget(budget=1.0, spent_dollars=0.5, job_dollars=0.5) is None
+    assert explain_over_budget(budget=20.0, spent_dollars=15.0, job_dollars=7.5) == (
+        "A further job could find the records that the model refuses, but costs about $7.50 besides the $15.00 "
         "already spent, and the budget is $20.00."
     )
-    assert over_budget(budget=20.0, spent=10.0, further=7.5, join=2.5) is None
-    kept = over_budget(budget=20.0, spent=10.0, further=7.5, join=3.0)
+    assert explain_over_budget(budget=20.0, spent_dollars=10.0, job_dollars=7.5, join_dollars=2.5) is None
+    kept = explain_over_budget(budget=20.0, spent_dollars=10.0, job_dollars=7.5, join_dollars=3.0)
     assert kept is not None
     assert "$10.00 already spent and the $3.00 of the join, and the budget is $20.00" in kept
-    unknown = over_budget(budget=20.0, spent=0.5, further=None)
+    unknown = explain_over_budget(budget=20.0, spent_dollars=0.5, job_dollars=None)
     assert unknown is not None
     assert "its cost is unknown and the budget is $20.00: state the price" in unknown

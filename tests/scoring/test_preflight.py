@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from include.scoring.errors import LintError, PlanError
 from include.scoring.params import RunParams
 from include.scoring.plan import Plan, make_plan
-from include.scoring.preflight import preflight
-from tests.scoring.builders import MOMENT, TWO_CONTAINERS, example, pipeline, plan, selected
+from include.scoring.preflight import run_preflight
+from tests.scoring.builders import MOMENT, TWO_CONTAINERS, example, pipeline, plan, select_input
 
 GB = 1_000_000_000
 
@@ -25,11 +25,11 @@ def test_no_plan_leads_to_a_request_that_sagemaker_would_refuse(
 ) -> None:
     changes: dict[str, object] = {"rules": [{"rule": "duplicates"}] if duplicates else []}
     of = pipeline({**changes, "model": TWO_CONTAINERS} if serial else changes)
-    preflight(of, plan(sizes, of=of, transform_max_payload_mb=payload))
+    run_preflight(of, plan(sizes, of=of, transform_max_payload_mb=payload))
 
 
 def test_the_example_passes() -> None:
-    preflight(example(), plan([5_000_000, 3_000_000], of=example()))
+    run_preflight(example(), plan([5_000_000, 3_000_000], of=example()))
 
 
 def test_a_plan_that_was_tampered_with_is_refused() -> None:
@@ -38,7 +38,7 @@ def test_a_plan_that_was_tampered_with_is_refused() -> None:
         update={"transform": made.transform.model_copy(update={"max_concurrent_transforms": 50})}
     )
     with pytest.raises(LintError, match="MaxConcurrentTransforms 50 times MaxPayloadInMB 6 is 300 MB"):
-        preflight(pipeline(), bent)
+        run_preflight(pipeline(), bent)
 
 
 def test_the_disk_grows_with_what_an_instance_must_hold_and_the_plan_says_so() -> None:
@@ -67,7 +67,7 @@ def test_input_that_no_disk_can_hold_is_an_error() -> None:
 
 def listed(uri: str, *keys: str) -> Plan:
     return make_plan(
-        pipeline(), RunParams(), selected(uri, *keys), run_id="r", nonce="n", moment=MOMENT,
+        pipeline(), RunParams(), select_input(uri, *keys), run_id="r", nonce="n", data_time=MOMENT,
         input_uri=uri, output_uri="s3://data/out/",
     )  # fmt: skip
 
@@ -78,7 +78,7 @@ def test_a_prefix_that_matches_a_folder_and_its_neighbour_by_accident_is_refused
     assert str(caught.value) == (
         "input: found s3://data/in/test, which matches 'in/test/a.csv' and also "
         "'in/test_small/a.csv', because an S3 prefix "
-        "is a mere beginning of a key; write s3://data/in/test/ for the folder alone"
+        "matches every key that begins with it; write s3://data/in/test/ for the folder alone"
     )
 
 

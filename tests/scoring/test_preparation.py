@@ -9,10 +9,10 @@ from pydantic import ValidationError
 
 from include.jobs.config import parse_config
 from include.scoring.config import Pipeline
-from include.scoring.errors import RejectedError
-from include.scoring.explain import explain
-from include.scoring.reconciliation import check_rejected
-from include.scoring.requests import preprocess_config
+from include.scoring.errors import TooManyRejectsError
+from include.scoring.explain import format_validation_error
+from include.scoring.reconciliation import check_max_rejected
+from include.scoring.requests import build_preprocess_config
 from include.scoring.shards import read_manifests
 from tests.scoring.builders import document, pipeline, plan
 from tests.scoring.test_reconciliation import two_hosts
@@ -23,36 +23,44 @@ STATED: dict[str, Any] = {
         "id": {"most_frequent": "x"},
     },
     "rules": [{"rule": "outlier", "column": "age", "method": "zscore"}],
-    "impute": [{"column": "age", "with": "median"}, {"column": "id", "with": "constant", "value": "none"}],
+    "impute": [
+        {"column": "age", "strategy": "median"},
+        {"column": "id", "strategy": "constant", "value": "none"},
+    ],
     "function": {"module": "include.jobs.churn_features", "name": "features"},
     "sensitive": [{"column": "id"}, {"column": "age", "edges": [30, 50]}],
     "features": {"columns": ["age", "age_squared"]},
 }
 
 
-BECAUSE = "state it there, because a statistic of tonight's records would make scores depend on which others arrived"
+BECAUSE = (
+    "write it there: a statistic of the run's own records would make predictions depend on the other records"
+)
 
 
 def test_the_preprocessing_job_understands_all_of_it() -> None:
     of = pipeline(STATED)
-    read = parse_config(preprocess_config(of, plan(of=of)))
+    read = parse_config(build_preprocess_config(of, plan(of=of)))
     assert [(rule.name, rule.minimum, rule.maximum) for rule in read.rules] == [
         ("age no outlier", 10.0, 70.0)
     ]
-    assert [(step.column, step.value) for step in read.imputes] == [("age", "38"), ("id", "none")]
+    assert [(step.column, step.value) for step in read.imputations] == [("age", "38"), ("id", "none")]
     assert read.function is not None
     assert (read.function.module, read.function.name) == ("include.jobs.churn_features", "features")
-    assert [(group.column, group.edges) for group in read.groups] == [("id", ()), ("age", (30.0, 50.0))]
-    assert read.features == ("age", "age_squared")
+    assert [(group.column, group.edges) for group in read.sensitive_columns] == [
+        ("id", ()),
+        ("age", (30.0, 50.0)),
+    ]
+    assert read.feature_columns == ("age", "age_squared")
 
 
 def test_the_preprocessing_job_is_told_what_escapes_quotes() -> None:
     of = pipeline({"input.escape": "\\"})
-    assert parse_config(preprocess_config(of, plan(of=of))).input.escape == "\\"
+    assert parse_config(build_preprocess_config(of, plan(of=of))).input_config.escape == "\\"
 
 
 def test_what_is_not_stated_is_not_sent() -> None:
-    assert set(preprocess_config(pipeline(), plan())) == {
+    assert set(build_preprocess_config(pipeline(), plan())) == {
         "version", "pipeline", "input_uri", "distribution", "input", "rules", "features", "shard_bytes",
     }  # fmt: skip
 
@@ -69,16 +77,19 @@ def test_what_is_not_stated_is_not_sent() -> None:
             "rules[0]: id is a string; an outlier rule needs a float or integer column",
         ),
         (
-            {"baseline": {"age": {"mean": 1}}, "impute": [{"column": "age", "with": "median"}]},
+            {"baseline": {"age": {"mean": 1}}, "impute": [{"column": "age", "strategy": "median"}]},
             f"impute[0]: needs the median of age, but baseline has mean for it; {BECAUSE}",
         ),
         (
-            {"impute": [{"column": "age", "with": "constant"}]},
-            'impute[0]: found a constant without a value; state it as value: "0"',
+            {"impute": [{"column": "age", "strategy": "constant"}]},
+            'impute[0]: found a constant without a value; write it as value: "0"',
         ),
         (
-            {"impute": [{"column": "age", "wiht": "constant"}]},
-            "impute[0].wiht: found an unknown key; allowed are 'column', 'with' and 'value'; did you mean 'with'?",
+            {"impute": [{"column": "age", "stratgey": "constant"}]},
+            (
+                "impute[0].stratgey: found an unknown key; allowed are 'column', 'strategy' and 'value'; "
+                "did you mean 'strategy'?"
+            ),
         ),
         (
             {"baseline": {"agee": {}}},
@@ -99,20 +110,20 @@ def test_what_is_not_stated_is_not_sent() -> None:
 def test_what_cannot_work_is_refused_with_the_reason(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError) as caught:
         Pipeline.model_validate(document(changes))
-    assert message in explain(caught.value, Pipeline)
+    assert message in format_validation_error(caught.value, Pipeline)
 
 
 @pytest.mark.parametrize("most", [None, 8, 0.2, 1.0])
 def test_rejects_within_the_limit_are_no_reason_to_stop(most: float | None) -> None:
-    check_rejected(read_manifests(two_hosts(), hosts=2), most)
+    check_max_rejected(read_manifests(two_hosts(), host_count=2), most)
 
 
 @pytest.mark.parametrize(("most", "limit"), [(7, "7"), (0, "0"), (0.1, "10.00%, which is 6")])
 def test_more_rejects_than_allowed_stop_the_run_before_it_pays_for_a_transform(
     most: float, limit: str
 ) -> None:
-    with pytest.raises(RejectedError) as caught:
-        check_rejected(read_manifests(two_hosts(), hosts=2), most)
+    with pytest.raises(TooManyRejectsError) as caught:
+        check_max_rejected(read_manifests(two_hosts(), host_count=2), most)
     assert str(caught.value) == (
         "8 of 68 records were rejected (5 no duplicates, 3 arity); max_rejected allows "
         f"{limit}; nothing was scored"

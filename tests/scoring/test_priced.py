@@ -34,7 +34,7 @@ def reported(
     jobs = jobs or {"preprocess": job("preprocess"), "transform": job("transform", instance_type=transform)}
     facts = {"preprocess_job": "p", "count": 3}
     return build_report(
-        plan=made.for_xcom(), jobs=jobs, facts=facts, manifest=MANIFEST, first_rows=[], quality=QUALITY
+        plan=made.to_xcom(), jobs=jobs, shard_stats=facts, manifest=MANIFEST, first_rows=[], quality=QUALITY
     )
 
 
@@ -51,7 +51,7 @@ def said(figures: dict[str, Any]) -> tuple[str, str]:
 def test_prices_of_the_table_are_said_with_its_region_and_date(region: str | None) -> None:
     figures = reported(planned(region=region))
     for text in said(figures):
-        assert f"The dollars are by prices of {DATED}." in text
+        assert f"Costs use the prices of {DATED}." in text
         assert "The jobs ran in" not in text
     assert figures["prices"] == {
         "as_of": TABLE.as_of.isoformat(), "region": "us-east-1", "currency": "USD",
@@ -63,7 +63,7 @@ def test_prices_of_the_table_are_said_with_its_region_and_date(region: str | Non
 def test_own_prices_are_said_to_be_the_pipelines_and_nothing_is_claimed_for_them(region: str | None) -> None:
     figures = reported(planned({"prices": OWN}, region))
     for text in said(figures):
-        assert "The dollars are by the pipeline's own prices." in text
+        assert "Costs use the prices of the pipeline file." in text
         assert TABLE.region not in text
         assert TABLE.as_of.isoformat() not in text
         assert "The jobs ran in" not in text
@@ -74,7 +74,7 @@ def test_own_prices_are_said_to_be_the_pipelines_and_nothing_is_claimed_for_them
 def test_each_type_is_said_to_have_the_price_it_has() -> None:
     for text in said(reported(planned({"prices": OWN}), transform="ml.m5.large")):
         assert (
-            f"The dollars are by prices of {DATED} for ml.m5.large, and by the pipeline's own for ml.m5.xlarge."
+            f"Costs use the prices of {DATED} for ml.m5.large, and those of the pipeline file for ml.m5.xlarge."
         ) in text
 
 
@@ -83,7 +83,7 @@ def test_types_of_failed_attempts_are_named_with_those_of_the_jobs_that_ended() 
     earlier = [{"instance_type": "ml.m5.large", "billed_seconds": 60.0}]
     jobs = {
         "preprocess": job("preprocess"),
-        "transform": job("transform", billed_seconds=200.0, earlier=earlier),
+        "transform": job("transform", billed_seconds=200.0, earlier_attempts=earlier),
     }
     figures = reported(planned({"prices": OWN}), jobs=jobs)
     assert (figures["prices"]["own"], figures["prices"]["table"]) == (["ml.m5.xlarge"], ["ml.m5.large"])
@@ -91,9 +91,9 @@ def test_types_of_failed_attempts_are_named_with_those_of_the_jobs_that_ended() 
 
 def test_a_report_of_another_region_says_that_its_dollars_are_not_by_its_prices() -> None:
     for text in said(reported(planned(region="eu-central-1"))):
-        assert f"The dollars are by prices of {DATED}." in text
+        assert f"Costs use the prices of {DATED}." in text
         assert (
-            "The jobs ran in eu-central-1, where others may hold; the pipeline file can state your own"
+            "The jobs ran in eu-central-1, where prices may differ; write your own under prices in the pipeline"
             in text
         )
 
@@ -105,7 +105,7 @@ def test_a_report_without_a_known_price_names_nobodys() -> None:
     assert (figures["prices"]["own"], figures["prices"]["table"]) == ([], [])
     for text in said(figures):
         assert "price unknown" in text
-        assert "The dollars are" not in text
+        assert "Costs use" not in text
 
 
 def test_a_report_of_before_that_knows_only_a_date_and_a_region_claims_neither() -> None:
@@ -120,8 +120,8 @@ def test_a_plan_for_another_region_says_whose_prices_its_dollars_are_by() -> Non
     made = planned(region="eu-central-1")
     assert made.region == "eu-central-1"
     assert made.sentences[-1] == (
-        "The jobs run in eu-central-1, but the dollars for ml.m5.xlarge are by prices of us-east-1; the pipeline "
-        "file can state your own prices."
+        "The jobs run in eu-central-1, but the costs of ml.m5.xlarge use the prices of us-east-1; write your own "
+        "under prices in the pipeline file."
     )
     assert made.estimate == planned().estimate, "budgets keep working with them"
 
@@ -141,7 +141,7 @@ def test_a_plan_whose_dollars_are_by_the_right_prices_as_far_as_is_known_says_no
 
 def test_of_several_types_the_plan_names_those_with_the_tables_price() -> None:
     made = planned({"prices": OWN, "transform.instance_type": "ml.m5.large"}, "eu-central-1")
-    assert "the dollars for ml.m5.large are by prices of us-east-1" in made.sentences[-1]
+    assert "the costs of ml.m5.large use the prices of us-east-1" in made.sentences[-1]
 
 
 def test_the_description_of_prices_names_the_region_of_the_table() -> None:

@@ -21,7 +21,7 @@ def host(
     lost = sum((rejected or {}).values())
     return {
         "version": 1, "host": name, "hosts": [f"algo-{number + 1}" for number in range(hosts)], "columns": ["id"],
-        "label_present": False, "objects": [{"source": f"s3://in/{name}.csv", "records": sum(counts) + lost}],
+        "objects": [{"source": f"s3://in/{name}.csv", "records": sum(counts) + lost}],
         "records_in": sum(counts) + lost, "records_out": sum(counts), "rejected": rejected or {},
         "rejected_count": lost,
         "shards": [
@@ -44,7 +44,7 @@ JOINED = {"algo-1-00000": 10, "algo-1-00001": 20, "algo-2-00000": 30}
 
 
 def test_manifests_of_hosts_are_put_together_in_order_of_shards() -> None:
-    found = read_manifests(two_hosts(), hosts=2)
+    found = read_manifests(two_hosts(), host_count=2)
     assert [shard.name for shard in found.shards] == list(JOINED)
     assert (found.records_in, found.records_out, found.rejected_count) == (68, 60, 8)
     assert list(found.rejected.items()) == [("no duplicates", 5), ("arity", 3)]
@@ -53,24 +53,26 @@ def test_manifests_of_hosts_are_put_together_in_order_of_shards() -> None:
 
 def test_counts_that_add_up_are_reported() -> None:
     found = reconcile(
-        read_manifests(two_hosts(), hosts=2), JOINED, objects=["s3://in/algo-1.csv", "s3://in/algo-2.csv"]
+        read_manifests(two_hosts(), host_count=2),
+        JOINED,
+        objects=["s3://in/algo-1.csv", "s3://in/algo-2.csv"],
     )
     assert (found.records_in, found.rejected_count, found.scored, found.shards) == (68, 8, 60, 3)
 
 
 def test_records_that_the_model_refused_are_rejected_and_not_scored() -> None:
     """They passed preprocessing: of each shard so many are joined, so many refused, and none is lost between."""
-    manifests = read_manifests(two_hosts(), hosts=2)
+    manifests = read_manifests(two_hosts(), host_count=2)
     joined = {**JOINED, "algo-1-00001": 18, "algo-2-00000": 29}
-    found = reconcile(manifests, joined, refused={"algo-1-00001": 2, "algo-2-00000": 1})
+    found = reconcile(manifests, joined, refused_records={"algo-1-00001": 2, "algo-2-00000": 1})
     assert (found.records_in, found.rejected_count, found.scored) == (68, 11, 57)
     assert found.rejected == {"no duplicates": 5, "arity": 3, "refused by the model": 3}
     with pytest.raises(
         ReconciliationError, match=r"18 rows were joined and 1 refused by the model \(1 lost\)"
     ):
-        reconcile(manifests, joined, refused={"algo-1-00001": 1, "algo-2-00000": 1})
+        reconcile(manifests, joined, refused_records={"algo-1-00001": 1, "algo-2-00000": 1})
     with pytest.raises(ReconciliationError, match="preprocessing wrote no such shard"):
-        reconcile(manifests, JOINED, refused={"algo-9-00000": 1})
+        reconcile(manifests, JOINED, refused_records={"algo-9-00000": 1})
 
 
 @pytest.mark.parametrize(
@@ -105,7 +107,7 @@ def test_a_shard_that_does_not_add_up_is_named(
 ) -> None:
     joined = {name: rows for name, rows in {**JOINED, **changes}.items() if rows is not None}
     with pytest.raises(ReconciliationError) as caught:
-        reconcile(read_manifests(two_hosts(), hosts=2), joined)
+        reconcile(read_manifests(two_hosts(), host_count=2), joined)
     assert caught.value.shard == shard
     assert str(caught.value).startswith(f"shard {shard}: {words}")
     assert str(caught.value).endswith("nothing is published")
@@ -114,7 +116,7 @@ def test_a_shard_that_does_not_add_up_is_named(
 
 
 def test_an_object_that_was_listed_but_not_read_is_named() -> None:
-    found = read_manifests(two_hosts(), hosts=2)
+    found = read_manifests(two_hosts(), host_count=2)
     listed = ["s3://in/algo-1.csv", "s3://in/algo-2.csv", "s3://in/late.csv"]
     with pytest.raises(
         ReconciliationError, match=r"^s3://in/late\.csv was listed but never read; nothing is published$"
@@ -138,8 +140,8 @@ def broken(**changes: Any) -> list[dict[str, Any]]:
         ([], ("0 of 2 hosts left a manifest (none); what the others wrote cannot be accounted for, so nothing of it is "
               "used")),
         (two_hosts() + two_hosts()[:1], "two manifests speak for algo-2; each host writes one"),
-        (broken(records_in=70), ("manifest of algo-1: algo-1 read 70 records, but passed 30 and rejected 8; these are "
-                                 "not as many")),
+        (broken(records_in=70), ("manifest of algo-1: algo-1 read 70 records, but passed 30 and rejected 8; these do "
+                                 "not add up")),
         (broken(rejected={"arity": 3}), "manifest of algo-1: algo-1 rejected 8 records, but gives reasons for 3"),
         (broken(shards=[]), "manifest of algo-1: algo-1 passed 30 records, but its shards hold 0"),
         (broken(objects=[]), "manifest of algo-1: algo-1 read 38 records, but its objects held 0"),
@@ -151,7 +153,7 @@ def broken(**changes: Any) -> list[dict[str, Any]]:
 )  # fmt: skip
 def test_manifests_that_do_not_add_up_are_refused(documents: list[dict[str, Any]], message: str) -> None:
     with pytest.raises(ManifestError) as caught:
-        read_manifests(documents, hosts=2)
+        read_manifests(documents, host_count=2)
     assert str(caught.value) == message
 
 
@@ -195,7 +197,7 @@ def test_any_single_change_of_a_count_is_found(
         host(f"algo-{number + 1}", each, {"arity": rejects} if rejects else {}, hosts=len(counts))
         for number, each in enumerate(counts)
     ]
-    found = read_manifests(documents, hosts=len(counts))
+    found = read_manifests(documents, host_count=len(counts))
     joined = {each.name: each.records for each in found.shards}
     done = reconcile(found, joined)
     assert done.records_in == done.rejected_count + done.scored

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 from include.scoring.config import Pipeline, load_pipeline
 from include.scoring.errors import ParamsError, PipelineError
-from include.scoring.explain import MOST_TOLD
+from include.scoring.explain import MAX_PROBLEMS
 from include.scoring.params import read_params
 from include.scoring.schedule import check_schedule
-from include.scoring.tags import OWN_KEYS, OWN_PREFIX
-from include.scoring.yaml_file import MOST_BYTES
+from include.scoring.tags import RESERVED_KEYS, RESERVED_PREFIX
+from include.scoring.yaml_file import MAX_BYTES
 from tests.scoring.builders import TWO_CONTAINERS, document, pipeline
 
 #: Processor seconds that a file may take, however much it means. What was refused late took minutes, or for ever.
@@ -63,7 +63,7 @@ def test_counts_and_shares_of_rejects_stay_what_they_are(value: float) -> None:
 
 
 NUMBERS = [
-    "max_rejected", "keep_runs_days", "goals.budget", "goals.wait_for_room_minutes", "transform.max_instances",
+    "max_rejected", "keep_runs_days", "goals.budget", "goals.capacity_wait_minutes", "transform.max_instances",
     "transform.max_payload_mb", "preprocess.volume_size_gb", "join.group_mb", "join.processing_above",
     "prices.ml-m5-large", "quotas.jobs",
 ]  # fmt: skip
@@ -103,8 +103,8 @@ def test_a_deadline_is_no_truth_value(tmp_path: Path) -> None:
         ("k" * 129, "y", "found a key of 129 characters; AWS allows 1 to 128"),
         ("team", "v" * 257, "found a value of 257 characters; AWS allows 256"),
         *(
-            (key, "y", f"found {key!r}; pipeline, step, model and what begins with airflow: is set for each run")
-            for key in (*OWN_KEYS, f"{OWN_PREFIX}run-id")
+            (key, "y", f"found {key!r}; pipeline, stage, model and keys that begin with airflow: are set for each run")
+            for key in (*RESERVED_KEYS, f"{RESERVED_PREFIX}run-id")
         ),
     ],
 )  # fmt: skip
@@ -147,11 +147,11 @@ def test_a_value_is_a_tag_exactly_when_aws_pattern_says_so(value: str) -> None:
     ("value", "problem"),
     [
         ("@dayly", "found '@dayly'; allowed is a cron expression of five fields, or a preset such as '@daily'; did yo"),
-        ("61 2 * * *", "found '61 2 * * *', which cron does not know ([61 2 * * *] is not acceptable, out of range); "),
-        ("0 2 * * MON-FRY", "found '0 2 * * MON-FRY', which cron does not know"),
+        ("61 2 * * *", "found '61 2 * * *', which is not a cron expression ([61 2 * * *] is not acceptable, out of "),
+        ("0 2 * * MON-FRY", "found '0 2 * * MON-FRY', which is not a cron expression"),
         ("0 0 30 2 *", "found '0 0 30 2 *', which is never due; allowed is"),
         ("0 0 31 4,6 *", "found '0 0 31 4,6 *', which is never due; allowed is"),
-        ("*/0 * * * *", "found '*/0 * * * *', which cron does not know"),
+        ("*/0 * * * *", "found '*/0 * * * *', which is not a cron expression"),
         ("@", "found '@'; allowed is"),
         ("", "found ''; allowed is"),
         ("0 0 0 2 * *", "found '0 0 0 2 * *'; allowed is a cron expression of five fields"),
@@ -193,14 +193,14 @@ def bomb(members: str) -> str:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        (bomb("[{}]"), "line 7: found more than 200,000 values, what aliases mean counted each time; write fewer"),
+        (bomb("[{}]"), "line 7: found more than 200,000 values with aliases expanded; write fewer"),
         (bomb("{{<<: [{}]}}"), "line 7: found more than 200,000 values"),
-        (alias_chain(3000), "line 50: found more than 50 levels, aliases followed"),
+        (alias_chain(3000), "line 50: found more than 50 levels with aliases expanded"),
         ("[" * 20_000, "line 1, column 51: not valid YAML: found more than 50 levels"),
         ("a: " + "{a: " * 20_000, "line 1, column 197: not valid YAML: found more than 50 levels"),
         ("- " * 20_000, "line 1, column 101: not valid YAML: found more than 50 levels"),
         ("? " * 20_000, "line 1, column 101: not valid YAML: found more than 50 levels"),
-        ("x" * (MOST_BYTES + 1), "is longer than 500,000 bytes, the most that is read"),
+        ("x" * (MAX_BYTES + 1), "is longer than 500,000 bytes, the most that is read"),
         ("a: " + "9" * 5000, "line 1: found a number of 5,000 digits; allowed are 4,000"),
         (b"name: churn\nrole: \xff\n", "line 2: found the byte 0xff; allowed is utf-8"),
         (b"\xff\xfen\x00", "line 1: found the byte 0xff; allowed is utf-8"),
@@ -224,7 +224,7 @@ def test_a_file_that_is_a_trap_is_refused_at_once(tmp_path: Path, text: str | by
 def test_of_very_many_problems_some_are_told(tmp_path: Path) -> None:
     """Each took a fifth of a millisecond, and there may be a hundred thousand."""
     problems = refused(tmp_path, f"rules: [{','.join(['a'] * 100_000)}]")
-    assert len(problems) <= MOST_TOLD + 1
+    assert len(problems) <= MAX_PROBLEMS + 1
     assert re.fullmatch(r"and 9\d,\d{3} more", problems[-1])
 
 
@@ -232,10 +232,10 @@ def test_aliases_and_merges_of_modest_size_are_read(tmp_path: Path) -> None:
     text = yaml.safe_dump(document({"model": TWO_CONTAINERS, "join": None}), sort_keys=False)
     text += "join: &limits {max_instances: 3}\n"
     text = text.replace("transform:\n  max_instances: 4\n", "")
-    text += "transform:\n  <<: *limits\n  strategy: SingleRecord\n"
+    text += "transform:\n  <<: *limits\n  batch_strategy: SingleRecord\n"
     (tmp_path / "churn.yaml").write_text(text)
     read = load_pipeline(tmp_path / "churn.yaml")
-    assert (read.transform.max_instances, read.transform.strategy) == (3, "SingleRecord")
+    assert (read.transform.max_instances, read.transform.batch_strategy) == (3, "SingleRecord")
 
 
 def test_columns_may_be_called_what_older_yaml_reads_as_something_else(tmp_path: Path) -> None:

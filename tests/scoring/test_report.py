@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from include.scoring.history import rows_of
+from include.scoring.history import build_history_rows
 from include.scoring.manifest import build_manifest
 from include.scoring.page import plotly_js
-from include.scoring.pictures import pictures_of
+from include.scoring.pictures import build_charts
 from include.scoring.reconciliation import reconcile
 from include.scoring.report import build_report, render_html, render_text
 from include.scoring.shards import read_manifests
@@ -50,11 +50,11 @@ def report(
     measured: bool = False,
     **params: Any,
 ) -> dict[str, Any]:
-    planned = plan([20_000_000, 20_000_000], **params).for_xcom()
+    planned = plan([20_000_000, 20_000_000], **params).to_xcom()
     if measured:
         for stage in ("preprocess", "transform"):
             planned["estimate"][stage]["runs"] = 3
-    found = read_manifests(two_hosts(), hosts=2)
+    found = read_manifests(two_hosts(), host_count=2)
     facts = {"preprocess_job": "churn-preprocess-0123456789ab-deadbeef-1", "count": 3}
     jobs = jobs or {
         "preprocess": job("preprocess"),
@@ -64,10 +64,11 @@ def report(
     }
     manifest = build_manifest(
         plan=planned, files=[{"uri": "s3://data/out/date=2026-01-31/part-0.parquet", "rows": 60, "size": 4}],
-        reconciled=reconcile(found, JOINED), facts=facts, transformed=jobs["transform"], checks=QUALITY["checks"],
+        reconciled=reconcile(found, JOINED), shard_stats=facts, transform_job=jobs["transform"],
+        checks=QUALITY["checks"],
     )  # fmt: skip
     return build_report(
-        plan=planned, jobs=jobs, facts=facts, manifest=manifest, quality=QUALITY,
+        plan=planned, jobs=jobs, shard_stats=facts, manifest=manifest, quality=QUALITY,
         first_rows=[ROW] if rows is None else rows,
     )  # fmt: skip
 
@@ -122,11 +123,11 @@ def test_what_stated_defaults_gave_is_not_held_against_the_plan() -> None:
     figures = report()
     assert figures["plan_error"] == {"preprocess": None, "transform": None}
     text = " ".join(render_text(figures).split())
-    assert "was assumed before any run was measured; the next plan rests on this one" in text
+    assert "was assumed, since no run was measured; the next plan uses this one" in text
     assert "off by" not in text
     assert "assumed 1 min 32 s" in render_html(figures)
-    assert [row.predicted_seconds for row in rows_of(figures)] == [None, None]
-    assert all(row.predicted_seconds for row in rows_of(report(measured=True)))
+    assert [row.predicted_seconds for row in build_history_rows(figures)] == [None, None]
+    assert all(row.predicted_seconds for row in build_history_rows(report(measured=True)))
 
 
 def test_each_stage_and_the_whole_have_the_same_figures() -> None:
@@ -148,9 +149,7 @@ def test_each_stage_and_the_whole_have_the_same_figures() -> None:
 
 def test_a_stage_that_ran_smaller_than_planned_says_so() -> None:
     stages = report(jobs={"preprocess": job("preprocess"), "transform": job("transform")})["stages"]
-    assert stages[1]["why"][-1] == (
-        "It ran on 2 of the 4 planned, because there were no more shards to work on."
-    )
+    assert stages[1]["why"][-1] == ("It ran on 2 of the 4 planned, because there were fewer shards.")
 
 
 def test_a_last_job_that_had_little_left_to_do_says_so() -> None:
@@ -158,14 +157,11 @@ def test_a_last_job_that_had_little_left_to_do_says_so() -> None:
     earlier = [{"billed_seconds": 30.0}]
     jobs = {
         "preprocess": job("preprocess"),
-        "transform": job("transform", instance_count=1, earlier=earlier),
+        "transform": job("transform", instance_count=1, earlier_attempts=earlier),
     }
     figures = report(jobs=jobs, transform_instance_count=4)
     said = figures["stages"][1]["why"]
-    assert (
-        "Its last job ran on 1 of the 4 planned, because the earlier ones had left it that little to do."
-        in said
-    )
+    assert "Its last job ran on 1 of the 4 planned, because the earlier ones had left few shards." in said
 
 
 def test_what_is_not_known_stays_unknown_in_every_form() -> None:
@@ -200,7 +196,7 @@ def test_records_that_the_model_refused_are_found_from_the_report() -> None:
     where = "s3://data/work/churn/run/churn-transform-0123-4/rejects/"
     jobs = {
         "preprocess": job("preprocess"),
-        "transform": job("transform", settled={"refused": 2, "rejects": where}),
+        "transform": job("transform", resolution={"refused": 2, "rejects": where}),
     }
     figures = report(jobs=jobs)
     assert figures["refused"] == where
@@ -259,7 +255,7 @@ def test_nothing_from_the_data_becomes_markup_in_the_page() -> None:
     assert [name for name, _ in hostile.attributes if name.startswith("on")] == []
     assert set(hostile.tags) == set(plain.tags)
     # Two scripts that run, ours and plotly's; the others hold data.
-    assert hostile.tags.count("script") == plain.tags.count("script") == 2 + len(pictures_of(figures))
+    assert hostile.tags.count("script") == plain.tags.count("script") == 2 + len(build_charts(figures))
 
 
 def test_data_cannot_end_the_script_that_holds_it() -> None:
@@ -267,7 +263,7 @@ def test_data_cannot_end_the_script_that_holds_it() -> None:
     figures["records"]["rejected_by_reason"] = {"</script><script>alert(1)</script><!--": 8}
     assert "<script>alert(1)" not in render_html(figures)
     assert "</script><script>alert" in json.dumps(
-        [each.figure["data"] for each in pictures_of(figures)]
+        [each.figure["data"] for each in build_charts(figures)]
     ).replace("&lt;", "<").replace("&gt;", ">")
 
 
@@ -275,7 +271,7 @@ def test_the_page_asks_nobody_for_anything_and_runs_only_what_it_carries() -> No
     text = render_html(report())
     page = Page(text)
     assert not {"src", "href", "srcset", "action", "style"} & {name for name, _ in page.attributes}
-    ours = text.replace(plotly_js.text(), "")
+    ours = text.replace(plotly_js.read_text(), "")
     assert "url(" not in ours
     assert "@import" not in ours
     policy = next(
@@ -307,7 +303,7 @@ def test_what_the_gates_found_is_said() -> None:
 
 
 def test_the_page_is_small_but_for_plotly() -> None:
-    assert len(render_html(report()).encode()) - len(plotly_js.text().encode()) < 3_000_000
+    assert len(render_html(report()).encode()) - len(plotly_js.read_text().encode()) < 3_000_000
 
 
 def test_the_page_shows_the_figures() -> None:
@@ -325,7 +321,7 @@ def test_the_page_shows_the_figures() -> None:
 
 
 @pytest.mark.parametrize(
-    ("left_out", "line"),
+    ("excluded", "line"),
     [
         ({"control_files": 4, "unpublished": 0}, "left out      4 control files\n"),
         (
@@ -334,10 +330,8 @@ def test_the_page_shows_the_figures() -> None:
         ),
     ],
 )
-def test_the_report_says_what_the_listing_held_beside_the_input(left_out: dict[str, int], line: str) -> None:
+def test_the_report_says_what_the_listing_held_beside_the_input(excluded: dict[str, int], line: str) -> None:
     figures = report()
     assert "left out" not in render_text(figures)
-    figures["input"]["left_out"].update(left_out)
+    figures["input"]["excluded"].update(excluded)
     assert line in render_text(figures)
-    del figures["input"]["left_out"]
-    assert "left out" not in render_text(figures)

@@ -8,16 +8,16 @@ import jsonschema
 import pytest
 import yaml
 
-from include.scoring.schema import FILE, render_schema
+from include.scoring.schema import SCHEMA_FILE, render_schema
 from tests.scoring.builders import EXAMPLE, document
 
 
 def test_the_schema_in_the_repository_is_current() -> None:
-    assert FILE.read_text() == render_schema(), "run: python -m include.scoring.schema"
+    assert SCHEMA_FILE.read_text() == render_schema(), "run: python -m include.scoring.schema"
 
 
 def test_the_schema_is_itself_valid_and_accepts_the_example() -> None:
-    schema = json.loads(FILE.read_text())
+    schema = json.loads(SCHEMA_FILE.read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(yaml.safe_load(EXAMPLE.read_text()), schema)
 
@@ -34,4 +34,4 @@ def test_the_schema_is_itself_valid_and_accepts_the_example() -> None:
 )
 def test_the_schema_refuses_what_the_loader_refuses(changes: dict[str, object]) -> None:
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(document(changes), json.loads(FILE.read_text()))
+        jsonschema.validate(document(changes), json.loads(SCHEMA_FILE.read_text()))

@@ -11,15 +11,15 @@ from pydantic import ValidationError
 
 from include.scoring.config import Pipeline
 from include.scoring.errors import ModelError
-from include.scoring.lint import Facts, lint_processing, lint_transform
+from include.scoring.lint import LintContext, lint_processing, lint_transform
 from include.scoring.requests import (
     ProcessingValues,
     TransformValues,
-    model_request,
-    processing_request,
-    transform_request,
+    build_model_request,
+    build_preprocess_request,
+    build_transform_request,
 )
-from include.scoring.security import check_model, has_local_storage
+from include.scoring.security import check_model_security, has_local_storage
 from tests.scoring.builders import TWO_CONTAINERS, pipeline
 
 KEY = "0a1b2c3d-0000-1111-2222-333344445555"
@@ -44,18 +44,18 @@ def requests_of(of: Pipeline, instance_type: str = "ml.m5.large") -> dict[str, A
     values = TransformValues(
         job_name="transform-1",
         model_name="model-1",
-        features_uri="s3://data/work/churn/run/p/features/",
+        source_uri="s3://data/work/churn/run/p/features/",
         max_concurrent_transforms=1,
         max_payload_mb=5,
         batch_strategy="MultiRecord",
         **place,
     )
     return {
-        "CreateProcessingJob": processing_request(
+        "CreateProcessingJob": build_preprocess_request(
             of, ProcessingValues(job_name="preprocess-1", volume_size_gb=30, max_runtime_seconds=60, **place)
         ),
-        "CreateModel": model_request(of, values),
-        "CreateTransformJob": transform_request(of, values),
+        "CreateModel": build_model_request(of, values),
+        "CreateTransformJob": build_transform_request(of, values),
     }
 
 
@@ -99,7 +99,9 @@ def test_nothing_is_sent_that_is_not_asked_for() -> None:
 )
 def test_a_key_may_be_named_as_aws_names_keys(key: str) -> None:
     """Id, ARN, multi-region id, alias, alias ARN."""
-    assert pipeline({"security.volume_kms_key": key}).security.volume() == {"VolumeKmsKeyId": key}
+    assert pipeline({"security.volume_kms_key": key}).security.build_volume_fields() == {
+        "VolumeKmsKeyId": key
+    }
 
 
 @pytest.mark.parametrize(
@@ -135,14 +137,14 @@ def test_a_type_with_disks_of_its_own_takes_no_key(instance_type: str, local: bo
     assert has_local_storage(instance_type) is local
     made = requests_of(pipeline(ALL), instance_type)
     for problems in (
-        lint_processing(made["CreateProcessingJob"], Facts()),
-        lint_transform(made["CreateTransformJob"], Facts()),
+        lint_processing(made["CreateProcessingJob"], LintContext()),
+        lint_transform(made["CreateTransformJob"], LintContext()),
     ):
         assert [instance_type in problem for problem in problems if "VolumeKmsKeyId" in problem] == [
             True
         ] * local
     without = requests_of(pipeline({"model": TWO_CONTAINERS}), instance_type)
-    assert "VolumeKmsKeyId" not in str(lint_transform(without["CreateTransformJob"], Facts()))
+    assert "VolumeKmsKeyId" not in str(lint_transform(without["CreateTransformJob"], LintContext()))
 
 
 @pytest.mark.parametrize(
@@ -170,14 +172,18 @@ def test_an_existing_model_has_to_be_shut_in_already() -> None:
     """A transform runs where its model says: nothing in its own request could move it into a VPC."""
     security = pipeline(ALL).security
     there = {"ModelName": "m", "EnableNetworkIsolation": True, "VpcConfig": VPC_CONFIG}
-    check_model(security, there)
-    check_model(security, {**there, "VpcConfig": {**VPC_CONFIG, "Subnets": VPC_CONFIG["Subnets"][::-1]}})
-    check_model(pipeline({}).security, {"ModelName": "m", "EnableNetworkIsolation": False})
+    check_model_security(security, there)
+    check_model_security(
+        security, {**there, "VpcConfig": {**VPC_CONFIG, "Subnets": VPC_CONFIG["Subnets"][::-1]}}
+    )
+    check_model_security(pipeline({}).security, {"ModelName": "m", "EnableNetworkIsolation": False})
     with pytest.raises(
         ModelError, match=r"model m: EnableNetworkIsolation is not set; .* EnableNetworkIsolation True"
     ):
-        check_model(security, {**there, "EnableNetworkIsolation": False})
+        check_model_security(security, {**there, "EnableNetworkIsolation": False})
     with pytest.raises(ModelError, match=r"model m: VpcConfig is \{'SecurityGroupIds': \['sg-1'\]"):
-        check_model(security, {**there, "VpcConfig": {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}})
+        check_model_security(
+            security, {**there, "VpcConfig": {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}}
+        )
     with pytest.raises(ModelError, match="VpcConfig is not set"):
-        check_model(security, {"ModelName": "m", "EnableNetworkIsolation": True})
+        check_model_security(security, {"ModelName": "m", "EnableNetworkIsolation": True})

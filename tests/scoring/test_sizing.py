@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.scoring.sizing import (
-    LARGEST_SHARD,
-    SMALLEST_SHARD,
+    MAX_SHARD_BYTES,
+    MIN_SHARD_BYTES,
     ShardSizes,
-    concurrency,
-    right_size,
-    shard_sizes,
-    vcpus,
+    cap_instance_count,
+    compute_max_concurrent_transforms,
+    compute_shard_sizes,
+    count_vcpus,
 )
 
 MB = 1_000_000
@@ -24,21 +24,21 @@ MB = 1_000_000
     [
         (40 * MB, 4, ShardSizes(count=40, bytes=1 * MB)),
         (1_000, 4, ShardSizes(count=1, bytes=1_000)),
-        (0, 4, ShardSizes(count=0, bytes=SMALLEST_SHARD)),
+        (0, 4, ShardSizes(count=0, bytes=MIN_SHARD_BYTES)),
         (600_000, 4, ShardSizes(count=2, bytes=300_000)),
     ],
 )
 def test_sizes_of_shards(total: int, instances: int, sizes: ShardSizes) -> None:
-    assert shard_sizes(total, instances) == sizes
+    assert compute_shard_sizes(total, instances) == sizes
 
 
 @given(total=st.integers(1, 10**13), instances=st.integers(1, 100), asked_for=st.booleans())
 def test_shards_hold_everything_and_stay_within_bounds(total: int, instances: int, asked_for: bool) -> None:
-    sizes = shard_sizes(total, instances, asked_for=asked_for)
+    sizes = compute_shard_sizes(total, instances, is_count_requested=asked_for)
     assert sizes.count >= 1
     assert total <= sizes.count * sizes.bytes < total + sizes.count
-    assert sizes.bytes <= LARGEST_SHARD
-    if total >= instances * 10 * SMALLEST_SHARD:
+    assert sizes.bytes <= MAX_SHARD_BYTES
+    if total >= instances * 10 * MIN_SHARD_BYTES:
         assert sizes.count >= 10 * instances
         assert sizes.count % instances == 0
 
@@ -51,15 +51,15 @@ def test_shards_hold_everything_and_stay_within_bounds(total: int, instances: in
     ],
 )  # fmt: skip
 def test_vcpus_follow_from_the_name_of_a_type(name: str, number: int) -> None:
-    assert vcpus(name) == number
+    assert count_vcpus(name) == number
 
 
 def test_requests_in_flight_stay_within_what_sagemaker_takes() -> None:
-    assert concurrency("ml.m5.xlarge", 6, 100) == 4
-    assert concurrency("ml.g5.48xlarge", 5, 100) == 20
-    assert concurrency("ml.m5.xlarge", 100, 100) == 1
+    assert compute_max_concurrent_transforms("ml.m5.xlarge", 6, 100) == 4
+    assert compute_max_concurrent_transforms("ml.g5.48xlarge", 5, 100) == 20
+    assert compute_max_concurrent_transforms("ml.m5.xlarge", 100, 100) == 1
 
 
 @given(planned=st.integers(1, 100), shards=st.integers(0, 1000))
 def test_there_are_never_more_instances_than_shards(planned: int, shards: int) -> None:
-    assert right_size(planned, shards) == max(1, min(planned, shards))
+    assert cap_instance_count(planned, shards) == max(1, min(planned, shards))

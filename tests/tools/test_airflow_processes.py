@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 
-from tools.airflow_processes import COMPONENTS, RestApi, database_for
-from tools.laptop import LaptopError, airflow_environment
+from tools.airflow_processes import COMPONENTS, RestApi, get_database_url
+from tools.laptop import LaptopError, build_airflow_environment
 
 
 def test_who_writes_to_the_database_waits_a_minute_for_its_turn_and_the_api_server_three_seconds(
@@ -23,7 +23,7 @@ def test_who_writes_to_the_database_waits_a_minute_for_its_turn_and_the_api_serv
     """SQLite itself says how long, in milliseconds."""
     waits = {}
     for component in COMPONENTS:
-        url = database_for(component, f"sqlite:///{tmp_path / 'airflow.db'}")
+        url = get_database_url(component, f"sqlite:///{tmp_path / 'airflow.db'}")
         with create_engine(url).connect() as connection:
             waits[component] = connection.execute(text("PRAGMA busy_timeout")).scalar()
     assert waits == {"api-server": 3_000, "scheduler": 60_000, "dag-processor": 60_000, "triggerer": 60_000}
@@ -31,7 +31,7 @@ def test_who_writes_to_the_database_waits_a_minute_for_its_turn_and_the_api_serv
 
 def test_another_database_is_left_as_it_is() -> None:
     assert (
-        database_for("scheduler", "postgresql+psycopg2://a:b@host/airflow")
+        get_database_url("scheduler", "postgresql+psycopg2://a:b@host/airflow")
         == "postgresql+psycopg2://a:b@host/airflow"
     )
 
@@ -45,7 +45,7 @@ def test_the_laptops_airflow_does_not_wait_for_the_disk_each_time_it_writes(tmp_
         "    for pragma in ('synchronous', 'journal_mode'):\n"
         "        print('answer', connection.execute(text(f'PRAGMA {pragma}')).scalar())\n"
     )
-    environment = airflow_environment(tmp_path, "http://127.0.0.1:1")
+    environment = build_airflow_environment(tmp_path, "http://127.0.0.1:1")
     done = subprocess.run(
         [sys.executable, "-c", ask], env=environment, capture_output=True, text=True, check=False
     )
@@ -88,7 +88,7 @@ def test_a_call_is_repeated_while_the_database_is_locked_and_in_no_other_case(
     monkeypatch.setattr("urllib.request.urlopen", sent)
     monkeypatch.setattr("time.sleep", lambda _: None)
     api = RestApi("http://127.0.0.1:1")
-    monkeypatch.setitem(api.__dict__, "bearer", "token")
+    monkeypatch.setitem(api.__dict__, "bearer_token", "token")
     if outcome is LaptopError:
         with pytest.raises(LaptopError):
             api.call("POST", "/dags/x/dagRuns", {})

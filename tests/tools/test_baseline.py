@@ -30,5 +30,5 @@ def test_what_is_printed_is_the_section_of_a_pipeline_file(
     assert section["baseline"]["age"]["mean"] == 50
     assert section["baseline"]["age"]["q3"] == pytest.approx(75, rel=0.011)
     rules = [{"rule": "outlier", "column": "age", "method": "iqr"}]
-    impute = [{"column": "age", "with": "median"}]
+    impute = [{"column": "age", "strategy": "median"}]
     assert pipeline({**section, "rules": rules, "impute": impute}).baseline["age"].std is not None

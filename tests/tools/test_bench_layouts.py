@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from tools.bench_layouts import inputs, run, table
+from tools.bench_layouts import build_inputs, render_table, run_bench
 
 
 def test_one_large_object_is_billed_less_in_pieces_than_as_it_lies() -> None:
     """A small version of `make bench-layouts`; every record is answered in both runs."""
-    (row,) = run(records=300, per_record=0.04, start=0, chosen=[0])
-    assert (row.way, row.instances) == ("pieces", 4)
+    (row,) = run_bench(record_count=300, seconds_per_record=0.04, start_seconds=0, positions=[0])
+    assert (row.layout_mode, row.instances) == ("pieces", 4)
     # The naive run has one instance at work and bills three more until that ends.
-    assert row.naive > 4 * 0.04 * 300
-    assert row.ours < row.naive
-    assert f"| {row.name} | pieces |" in table([row])
+    assert row.naive_seconds > 4 * 0.04 * 300
+    assert row.planned_seconds < row.naive_seconds
+    assert f"| {row.name} | pieces |" in render_table([row])
 
 
-@pytest.mark.parametrize("given", inputs(400), ids=lambda given: given.name)
+@pytest.mark.parametrize("given", build_inputs(400), ids=lambda given: given.name)
 def test_every_input_has_about_as_many_records(given: object) -> None:
     assert 300 <= sum(given.records.values()) <= 500  # type: ignore[attr-defined]

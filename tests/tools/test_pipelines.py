@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from include.orchestration.pipelines import FOLDER
+from include.orchestration.pipelines import PIPELINES_FOLDER
 from tools import pipelines
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The sample's pipeline, and one before and after it with a misspelt key."""
-    text = (FOLDER / "abalone.yaml").read_text()
-    shutil.copy(FOLDER / "abalone.yaml", tmp_path)
+    text = (PIPELINES_FOLDER / "abalone.yaml").read_text()
+    shutil.copy(PIPELINES_FOLDER / "abalone.yaml", tmp_path)
     for name in ("aaa", "zzz"):
         (tmp_path / f"{name}.yaml").write_text(
             text.replace("name: abalone", f"name: {name}").replace("work:", "wrok:")
@@ -32,7 +32,7 @@ def test_the_others_get_their_buckets_and_what_is_wrong_is_said(
     monkeypatch.setattr(pipelines, "create_buckets", lambda _, pipeline: prepared.append(pipeline.name))
     monkeypatch.setattr(pipelines, "upload_sample", lambda *_: None)
     client: Any = object()
-    pipelines.prepare(client, folder / "sample", folder)
+    pipelines.prepare_buckets(client, folder / "sample", folder)
     assert prepared == ["abalone"]
     said = capsys.readouterr().err
     assert "aaa.yaml" in said

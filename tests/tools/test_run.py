@@ -15,7 +15,7 @@ import pytest
 from include.scoring.input_selection import InputSelection
 from include.scoring.listing import S3Object
 from tools.laptop import REPO
-from tools.run import download_published, input_prefix
+from tools.run import download_published, get_input_prefix
 
 UCI = REPO.parent / "shared" / "data" / "abalone.csv"
 UMASK = os.umask(0o077)
@@ -52,7 +52,7 @@ def make_run(tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[st
         ({"INPUT": "no-such-file.csv"}, "INPUT=no-such-file.csv does not exist"),
         ({"OUTPUT": "README.md"}, "is a file; name a folder"),
         ({"OUTPUT": "tests"}, "holds other files"),
-        ({"PIPELINE": "nonesuch"}, "there are: abalone"),
+        ({"PIPELINE": "nonesuch"}, "known pipelines: abalone"),
     ],
 )
 def test_what_was_asked_wrongly_is_one_clear_line(
@@ -134,5 +134,7 @@ def test_a_file_that_the_user_names_is_input_whatever_its_name_begins_with(tmp_p
     file = tmp_path / name
     file.write_text("1\n")
     listed = [S3Object(f"own-input/{name}", 2)]
-    assert list(InputSelection(f"s3://bucket/{input_prefix(file)}", lambda _: None).select(listed)) == listed
-    assert input_prefix(tmp_path) == "own-input/"
+    assert (
+        list(InputSelection(f"s3://bucket/{get_input_prefix(file)}", lambda _: None).select(listed)) == listed
+    )
+    assert get_input_prefix(tmp_path) == "own-input/"

@@ -1,6 +1,6 @@
-"""The sample's featurizer as AWS's scikit-learn serving container calls it: CSV in, scaled numbers as CSV out.
+"""Serves the sample's featurizer in AWS's scikit-learn container: CSV in, scaled numbers as CSV out.
 
-Self-contained: this file travels inside the model's artefact, as code/inference.py.
+Self-contained: this file is in the model's artefact, as code/inference.py.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def model_fn(model_dir: str) -> Any:
 
 
 def input_fn(body: str | bytes, content_type: str) -> pd.DataFrame:
-    """One row for each line, with or without the label (rings) as ninth column; an empty cell is a missing value.
+    """Parse CSV lines, with or without the label (rings) as ninth column; an empty cell is a missing value.
 
-    Raises ValueError for another content type, and for a line that has another number of columns than the first.
+    Raises ValueError for another content type, and for a line with another number of columns than the first.
     """
     if content_type.split(";")[0].strip().lower() != "text/csv":
         raise ValueError(f"content type is {content_type!r}, this model takes text/csv")
@@ -66,6 +66,6 @@ def predict_fn(data: pd.DataFrame, model: Any) -> np.ndarray:
 def output_fn(prediction: np.ndarray, accept: str) -> tuple[str, str]:
     """The features as CSV lines, in nine significant digits (all that a float32 holds)."""
     if accept.split(";")[0].strip().lower() not in ("text/csv", "*/*", ""):
-        raise ValueError(f"accept is {accept!r}, this model answers text/csv")
+        raise ValueError(f"accept is {accept!r}, this model returns text/csv")
     line = ",".join(["%.9g"] * prediction.shape[1]) + "\n"
     return "".join([line % tuple(row) for row in prediction.tolist()]), "text/csv"

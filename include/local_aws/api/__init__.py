@@ -1,1 +1,1 @@
-"""SageMaker's control plane: the wire format, the operations, and what they refuse."""
+"""Serves the AWS APIs: SageMaker and Service Quotas by handlers, other services by moto."""

@@ -1,8 +1,8 @@
-"""Who may ask: programs of this machine, under the server's own names. Pages of a browser may not.
+"""Allows requests of programs on this machine under the server's own names; refuses those of browser pages.
 
-A page can send requests to this machine without being allowed to read the answers (a form, an image), or, by making a
-name of its own resolve to 127.0.0.1, with reading them. Browsers tell of both: by `Origin` and `Sec-Fetch-Site`, and
-by `Host`. Nothing is passed on before all three are looked at, so no path can be forgotten.
+A browser page can send requests to this machine without reading the responses (a form, an image), or read them too if
+its own host name resolves to 127.0.0.1 (DNS rebinding). `Origin` and `Sec-Fetch-Site` show the first, `Host` the
+second. All three are checked before a request is routed, so no path is left out.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
-HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^\s:\[\]@/\\,?#]+)(?::\d{0,5})?", re.IGNORECASE)
-# What `Sec-Fetch-Site` says of a page that a person opened, by typing its address or from a mail.
-OPENED_BY_HAND = "none"
-# A browser asks, before a page's request, whether it may be sent.
-PREFLIGHT = "HTTP_ACCESS_CONTROL_REQUEST_METHOD"
+HOST_PATTERN = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^\s:\[\]@/\\,?#]+)(?::\d{0,5})?", re.IGNORECASE)
+# Value of `Sec-Fetch-Site` for a page opened by a person, e.g. by typing its address.
+DIRECT_NAVIGATION = "none"
+# Header of a CORS preflight request.
+PREFLIGHT_HEADER = "HTTP_ACCESS_CONTROL_REQUEST_METHOD"
 
 
 class AccessControl:
-    """The WSGI application around all others: `application` sees only requests that may come in.
+    """The outermost WSGI application: `application` gets allowed requests only.
 
     Args:
         host_names: names other than loopback's under which clients reach the server.
-        allowed_origins: origins whose pages may ask, e.g. "http://localhost:3000"; they are answered with CORS headers.
+        allowed_origins: origins whose pages may send requests, e.g. "http://localhost:3000"; they get CORS headers.
     """
 
     def __init__(
@@ -50,12 +50,12 @@ class AccessControl:
         except ForbiddenError as error:
             return respond_error(environ, start_response, error)
         cors = [] if origin is None else [("Access-Control-Allow-Origin", origin), ("Vary", "Origin")]
-        if cors and environ["REQUEST_METHOD"] == "OPTIONS" and PREFLIGHT in environ:
+        if cors and environ["REQUEST_METHOD"] == "OPTIONS" and PREFLIGHT_HEADER in environ:
             start_response("204 No Content", [*cors, *_preflight_headers(environ)])
             return []
 
         def start_with_cors(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
-            # moto would let the pages of every origin read its answers.
+            # moto would let pages of every origin read its responses.
             kept = [each for each in headers if not each[0].lower().startswith("access-control-")]
             exposed = ("Access-Control-Expose-Headers", ", ".join(sorted({name for name, _ in kept})))
             return start_response(status, [*kept, *cors, *([exposed] if cors else [])], *more)
@@ -69,25 +69,25 @@ class AccessControl:
 
     def _check_host(self, environ: Environ) -> None:
         host = environ.get("HTTP_HOST", "")
-        match = HOST.fullmatch(host)
-        if match is None or not self._is_own(match["name"].lower().removesuffix(".")):
+        match = HOST_PATTERN.fullmatch(host)
+        if match is None or not self._is_own_name(match["name"].lower().removesuffix(".")):
             raise ForbiddenError(
                 f"Host is {host!r}, which is not a name of the embedded AWS: those are loopback addresses and "
                 f"{', '.join(sorted(self._host_names))}; more can be given with --host-name"
             )
 
-    def _is_own(self, name: str) -> bool:
-        """An own name, or a name below one: buckets are asked for as `BUCKET.localhost`."""
+    def _is_own_name(self, name: str) -> bool:
+        """Whether it is one of the server's names or a subdomain of one, as `BUCKET.localhost`."""
         return _is_loopback(name.strip("[]")) or any(
             name == own or name.endswith(f".{own}") for own in self._host_names
         )
 
     def _check_origin(self, environ: Environ) -> str | None:
-        """The request's origin, if it is one that may ask; None for a program's request."""
+        """The request's origin if it is allowed; None for a program's request."""
         origin: str | None = environ.get("HTTP_ORIGIN")
         if origin is not None and origin.lower() in self._allowed_origins:
             return origin
-        if origin is not None or environ.get("HTTP_SEC_FETCH_SITE", OPENED_BY_HAND) != OPENED_BY_HAND:
+        if origin is not None or environ.get("HTTP_SEC_FETCH_SITE", DIRECT_NAVIGATION) != DIRECT_NAVIGATION:
             who = f"with Origin {origin!r}" if origin is not None else "that a page in a browser sends"
             raise ForbiddenError(
                 f"The embedded AWS does not answer a request {who}; the setting allowed_origins names those whose "

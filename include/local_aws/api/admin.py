@@ -1,4 +1,4 @@
-"""/_local: health, usage, settings and faults."""
+"""Serves /_local: health, usage, settings and faults."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from urllib.parse import parse_qs
 
 from include.local_aws.api.call import Services
 from include.local_aws.api.errors import SerializationError
-from include.local_aws.api.json_protocol import load_json, read_body
+from include.local_aws.api.json_protocol import parse_json, read_body
 from include.local_aws.faults import FaultError
-from include.local_aws.usage import usage
+from include.local_aws.usage import list_usage
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
-STATUS = {200: "200 OK", 400: "400 Bad Request", 404: "404 Not Found", 405: "405 No"}
+STATUS_LINES = {200: "200 OK", 400: "400 Bad Request", 404: "404 Not Found", 405: "405 Method Not Allowed"}
 
 
 class AdminError(Exception):
-    """An answer other than 200."""
+    """A response other than 200."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -42,7 +42,7 @@ class AdminApplication:
         }
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer with JSON; errors are {"error": text}."""
+        """Respond with JSON; errors are {"error": text}."""
         try:
             status, answer = 200, self._route(environ)(environ)
         except AdminError as error:
@@ -51,7 +51,7 @@ class AdminApplication:
             status, answer = 400, {"error": str(error)}
         body = json.dumps(answer, indent=1).encode() + b"\n"
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
-        start_response(STATUS[status], headers)
+        start_response(STATUS_LINES[status], headers)
         return [body]
 
     def _route(self, environ: Environ) -> Callable[[Environ], Any]:
@@ -62,35 +62,35 @@ class AdminApplication:
         known = sorted({known_path for _, known_path in self._routes})
         if path in known:
             raise AdminError(405, f"{path} does not take {method}")
-        raise AdminError(404, f"no such page: {path}; there are {', '.join(known)}")
+        raise AdminError(404, f"no such page: {path}; the pages are {', '.join(known)}")
 
     def _health(self, _environ: Environ) -> dict[str, Any]:
-        jobs = self._services.store.jobs.active()
+        jobs = self._services.store.jobs.list_active()
         return {"status": "ok", "active_jobs": dict(Counter(job.status for job in jobs))}
 
     def _settings(self, _environ: Environ) -> dict[str, Any]:
         return self._services.settings.model_dump(mode="json")
 
     def _usage(self, environ: Environ) -> dict[str, Any]:
-        asked = parse_qs(environ.get("QUERY_STRING", ""))
-        conditions, values = ["instr(name, ?) > 0"], [asked.get("name_contains", [""])[0]]
-        if "kind" in asked:
+        query = parse_qs(environ.get("QUERY_STRING", ""))
+        conditions, values = ["instr(name, ?) > 0"], [query.get("name_contains", [""])[0]]
+        if "kind" in query:
             conditions.append("kind = ?")
-            values.append(asked["kind"][0])
+            values.append(query["kind"][0])
         store = self._services.store.jobs
         jobs = store.select(" AND ".join(conditions), values, "ORDER BY created_at, name_key")
-        rows = usage(jobs, self._services.settings)
+        rows = list_usage(jobs, self._services.settings)
         for row, job in zip(rows, jobs, strict=True):
-            progress = self._services.supervisor.progress(job)
+            progress = self._services.supervisor.get_progress(job)
             row["objects_done"] = progress.objects_done if progress else None
             row["objects_total"] = progress.objects_total if progress else None
         return {"jobs": rows}
 
     def _list_faults(self, _environ: Environ) -> dict[str, Any]:
-        return {"faults": self._services.faults.listed()}
+        return {"faults": self._services.faults.list_faults()}
 
     def _arm_fault(self, environ: Environ) -> dict[str, Any]:
-        return self._services.faults.arm(load_json(read_body(environ)))
+        return self._services.faults.arm(parse_json(read_body(environ)))
 
     def _disarm_faults(self, environ: Environ) -> dict[str, Any]:
         name = parse_qs(environ.get("QUERY_STRING", "")).get("name", [None])[0]

@@ -1,4 +1,4 @@
-"""The control plane's own look at S3 and IAM, by boto3, so that another S3 can stand in by its endpoint."""
+"""Looks up S3 objects and IAM roles by boto3, so that the S3 of another endpoint can be used."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ S3_URI = re.compile(r"(?:https|s3)://([^/]+)/?(.*)", re.DOTALL)
 
 
 class S3LookupError(RuntimeError):
-    """S3 did not list the prefix; the message is S3's own."""
+    """S3 cannot list the prefix; the message is S3's own."""
 
 
 def split_s3_uri(uri: str) -> tuple[str, str]:
@@ -27,7 +27,7 @@ def split_s3_uri(uri: str) -> tuple[str, str]:
 
 
 class AwsClients:
-    """boto3 clients by region, made when first needed."""
+    """boto3 clients by region, created on first use."""
 
     def __init__(self, s3_endpoint_url: str, endpoint_url: str, environment: Mapping[str, str]) -> None:
         self._endpoints = {"s3": s3_endpoint_url, "iam": endpoint_url}
@@ -56,15 +56,15 @@ class AwsClients:
             raise S3LookupError(str(error)) from error
         return False
 
-    def role_policy(self, role_arn: str, region: str) -> dict[str, Any] | None:
+    def get_role_trust_policy(self, role_arn: str, region: str) -> dict[str, Any] | None:
         """The trust policy of a role, or None when IAM has no such role."""
         try:
-            answer = self._client("iam", region).get_role(RoleName=role_arn.rsplit("/", 1)[-1])
+            response = self._client("iam", region).get_role(RoleName=role_arn.rsplit("/", 1)[-1])
         except ClientError as error:
             if error.response["Error"]["Code"] == "NoSuchEntity":
                 return None
             raise
-        policy = answer["Role"]["AssumeRolePolicyDocument"]
+        policy = response["Role"]["AssumeRolePolicyDocument"]
         return dict(policy) if isinstance(policy, dict) else {}
 
     def _client(self, service: str, region: str) -> Any:
@@ -73,7 +73,7 @@ class AwsClients:
             if key not in self._clients:
                 config = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 3})
                 self._clients[key] = self._session.client(
-                    service,  # type: ignore[call-overload]  # the stubs want one literal name
+                    service,  # type: ignore[call-overload]  # the stubs require a literal name
                     region_name=region,
                     endpoint_url=self._endpoints[service],
                     config=config,

@@ -1,4 +1,4 @@
-"""What an operation is given: its request, who asks where, and the services to answer with."""
+"""Defines the arguments of an operation: its request, account and region, and the shared services."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from include.local_aws.api.aws import AwsClients
-from include.local_aws.faults import Faults
+from include.local_aws.faults import FaultInjector
 from include.local_aws.jobs.supervisor import Supervisor
 from include.local_aws.settings import Settings
 from include.local_aws.state.store import Store
@@ -20,7 +20,7 @@ class Services:
     settings: Settings
     store: Store
     supervisor: Supervisor
-    faults: Faults
+    faults: FaultInjector
     aws: AwsClients
 
 
@@ -36,15 +36,15 @@ class Call:
 
     @property
     def account_id(self) -> str:
-        """The account that everything belongs to."""
+        """The ID of the one account."""
         return self.services.settings.account_id
 
-    def arn(self, resource: str, name: str) -> str:
-        """The ARN: the name is lower-cased in it, as recorded answers of AWS show."""
+    def build_arn(self, resource: str, name: str) -> str:
+        """The ARN of a resource, with the name in lower case, as in recorded responses of AWS."""
         return f"arn:aws:sagemaker:{self.region}:{self.account_id}:{resource}/{name.lower()}"
 
-    def name_key(self, name: str) -> str:
-        """What must be unique about a name."""
+    def build_name_key(self, name: str) -> str:
+        """The unique key of a name."""
         return name.lower() if self.services.settings.case_insensitive_names else name
 
 

@@ -1,4 +1,4 @@
-"""Drop a connection instead of answering, as a network does."""
+"""Drops a connection without a response, as a network failure does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def drop_connection(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Shut the client's socket; what werkzeug then writes goes nowhere, which it takes for a lost client."""
+    """Shut the client's socket down; werkzeug treats its next write as a lost client."""
     connection: socket.socket = environ["werkzeug.socket"]
     with contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""The tables of README.md, made from the code; `python -m include.local_aws document` writes them."""
+"""Generates the tables of README.md from the code; `python -m include.local_aws document` writes them."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from include.local_aws.api.model import operation_model
+from include.local_aws.api.model import load_operation_model
 from include.local_aws.api.operations import OPERATIONS
-from include.local_aws.api.support import FIELDS, Support
-from include.local_aws.faults import SUMMARIES, USED, Fault
+from include.local_aws.api.support import SUPPORT_BY_OPERATION, MemberSupport
+from include.local_aws.faults import FIELDS_BY_KIND, SUMMARY_BY_KIND, Fault
 from include.local_aws.runner.settings import RunnerSettings
 from include.local_aws.settings import Settings
 
 README = Path(__file__).resolve().parents[1] / "README.md"
-GROUPS = {"runner"}
+NESTED_SETTINGS = {"runner"}
 
 
-def documented(text: str) -> str:
-    """`text` with every table between `<!-- NAME -->` and `<!-- /NAME -->` as the code has it now."""
+def update_tables(text: str) -> str:
+    """`text` with every table between `<!-- NAME -->` and `<!-- /NAME -->` generated anew."""
     tables = {
-        "settings": settings_table(Settings),
-        "runner settings": settings_table(RunnerSettings, "runner."),
-        "operations": operations_table(),
-        "faults": faults_table(),
+        "settings": build_settings_table(Settings),
+        "runner settings": build_settings_table(RunnerSettings, "runner."),
+        "operations": build_operations_table(),
+        "faults": build_faults_table(),
     }
     for name, table in tables.items():
         pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
@@ -40,44 +40,48 @@ def documented(text: str) -> str:
     return text
 
 
-def settings_table(model: type[BaseModel], prefix: str = "") -> str:
+def build_settings_table(model: type[BaseModel], prefix: str = "") -> str:
     """Name, default, allowed values and meaning of every setting of `model`."""
     rows = [
         (f"`{prefix}{name}`", _default(field), _allowed(model, name), field.description or "")
         for name, field in model.model_fields.items()
-        if name not in GROUPS
+        if name not in NESTED_SETTINGS
     ]
-    return _table(("setting", "default", "allowed", "what it is"), rows)
+    return _format_table(("setting", "default", "allowed", "what it is"), rows)
 
 
-def operations_table() -> str:
+def build_operations_table() -> str:
     """Every member of every implemented operation: done, differing or refused, and how."""
     rows = []
     for operation in OPERATIONS:
-        by_support: dict[Support, list[str]] = {}
+        by_support: dict[MemberSupport, list[str]] = {}
         for path in _paths(operation):
-            by_support.setdefault(FIELDS[operation][path], []).append(f"`{path}`")
+            by_support.setdefault(SUPPORT_BY_OPERATION[operation][path], []).append(f"`{path}`")
         rows += [
-            (f"`{operation}`" if number == 0 else "", support.how, ", ".join(paths), support.note)
+            (f"`{operation}`" if number == 0 else "", support.level, ", ".join(paths), support.note)
             for number, (support, paths) in enumerate(by_support.items())
         ]
-    return _table(("operation", "", "members", "how"), rows)
+    return _format_table(("operation", "", "members", "how"), rows)
 
 
-def faults_table() -> str:
+def build_faults_table() -> str:
     """Every kind of fault with the fields it takes."""
     rows = [
-        (f"`{kind}`", ", ".join(f"`{name}`" for name in Fault.model_fields if name in USED[kind]), what)
-        for kind, what in SUMMARIES.items()
+        (
+            f"`{kind}`",
+            ", ".join(f"`{name}`" for name in Fault.model_fields if name in FIELDS_BY_KIND[kind]),
+            what,
+        )
+        for kind, what in SUMMARY_BY_KIND.items()
     ]
-    return _table(("kind", "its own fields", "what happens"), rows)
+    return _format_table(("kind", "its own fields", "what happens"), rows)
 
 
 def _paths(operation: str) -> Iterable[str]:
     """Paths of the table in the order of botocore's model."""
-    shape = operation_model(operation).input_shape
+    shape = load_operation_model(operation).input_shape
     order = list(getattr(shape, "members", {}))
-    table = list(FIELDS[operation])
+    table = list(SUPPORT_BY_OPERATION[operation])
     return sorted(table, key=lambda path: (order.index(path.split(".")[0]), table.index(path)))
 
 
@@ -89,10 +93,10 @@ def _default(field: FieldInfo) -> str:
 def _allowed(model: type[BaseModel], name: str) -> str:
     schema = model.model_json_schema()["properties"][name]
     options: list[dict[str, Any]] = schema.get("anyOf", [schema])
-    return " or ".join(_described(option) for option in options)
+    return " or ".join(_describe_schema(option) for option in options)
 
 
-def _described(schema: dict[str, Any]) -> str:
+def _describe_schema(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
     names = {"null": "none", "object": "mapping", "array": "list", "boolean": "true, false"}
@@ -105,10 +109,10 @@ def _described(schema: dict[str, Any]) -> str:
     return " ".join([words, *limits])
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _format_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(map(_escaped, line)) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(map(_escape_cell, line)) + " |" for line in lines)
 
 
-def _escaped(cell: str) -> str:
+def _escape_cell(cell: str) -> str:
     return cell.replace("|", "\\|").replace("<", "&lt;")

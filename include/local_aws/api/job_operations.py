@@ -1,4 +1,4 @@
-"""What Create, Stop and Describe have in common for both kinds of job."""
+"""Creates, describes, lists and stops jobs of both kinds."""
 
 from __future__ import annotations
 
@@ -8,39 +8,63 @@ from include.local_aws.api import catalogue
 from include.local_aws.api.call import Call
 from include.local_aws.api.errors import AwsError, ResourceLimitError
 from include.local_aws.api.kinds import JobKind
-from include.local_aws.api.quotas import check_quotas
-from include.local_aws.api.tagging import tags_of_request
-from include.local_aws.jobs.job import Order
-from include.local_aws.state.jobs import DuplicateJobError, Job, Status
+from include.local_aws.api.listing import list_page
+from include.local_aws.api.quotas import build_quota_check
+from include.local_aws.api.tagging import parse_tags
+from include.local_aws.jobs.job import JobLaunch
+from include.local_aws.state.jobs import Job, JobStatus
+from include.local_aws.state.rows import DuplicateError
 
-COUNTED: dict[str, tuple[Status, ...]] = {"end": ("InProgress", "Stopping"), "stopping": ("InProgress",)}
+QUOTA_STATUSES: dict[str, tuple[JobStatus, ...]] = {
+    "end": ("InProgress", "Stopping"),
+    "stopping": ("InProgress",),
+}
 
 
 def find_job(call: Call, kind: JobKind) -> Job | None:
     """The job the request names, or None."""
-    name = call.request[kind.name_field]
-    return call.services.store.jobs.get(kind.kind, call.region, call.name_key(name))
+    name = call.request[kind.name_member]
+    return call.services.store.jobs.get(kind.name, call.region, call.build_name_key(name))
 
 
-def describe_job(call: Call, kind: JobKind, missing: AwsError) -> tuple[Job, dict[str, Any]]:
-    """The job, and the members that both kinds of job answer with; raises `missing`."""
+def describe_job(call: Call, kind: JobKind) -> tuple[Job, dict[str, Any]]:
+    """The job, and the response members that both kinds share; raises ValidationError if there is no such job."""
     job = find_job(call, kind)
     if job is None:
-        raise missing
+        raise catalogue.missing_job(call.request[kind.name_member])
+    return job, _describe(kind, job)
+
+
+def list_jobs(call: Call, kind: JobKind) -> dict[str, Any]:
+    """One page of summaries."""
+
+    def describe(job: Job) -> dict[str, Any]:
+        return {**_describe(kind, job), "LastModifiedTime": job.modified_at, "ExitMessage": job.exit_message}
+
+    return list_page(
+        call,
+        call.services.store.jobs,
+        describe,
+        default_sort_order=kind.default_sort_order,
+        equals={"kind": kind.name},
+    )
+
+
+def _describe(kind: JobKind, job: Job) -> dict[str, Any]:
     echoed = {name: value for name, value in job.request.items() if name != "Tags"}
-    return job, {
+    return {
         **echoed,
-        f"{kind.prefix}JobArn": job.arn,
-        f"{kind.prefix}JobStatus": job.status,
+        f"{kind.member_prefix}JobArn": job.arn,
+        f"{kind.member_prefix}JobStatus": job.status,
         "CreationTime": job.created_at,
-        f"{kind.prefix}StartTime": job.started_at,
-        f"{kind.prefix}EndTime": job.ended_at,
+        f"{kind.member_prefix}StartTime": job.started_at,
+        f"{kind.member_prefix}EndTime": job.ended_at,
         "FailureReason": job.failure_reason,
     }
 
 
 def refuse_duplicate(call: Call, kind: JobKind) -> None:
-    """Raise ResourceInUse for a name that any job of this region ever had."""
+    """Raise ResourceInUse for a name that a job of this region has, whatever its state."""
     existing = find_job(call, kind)
     if existing is not None:
         raise catalogue.duplicate_job(existing.arn)
@@ -49,27 +73,27 @@ def refuse_duplicate(call: Call, kind: JobKind) -> None:
 def create_job(
     call: Call,
     kind: JobKind,
-    choices: list[tuple[str, int]],
+    clusters: list[tuple[str, int]],
     *,
     containers: list[dict[str, Any]],
     network_isolation: bool,
 ) -> dict[str, Any]:
-    """Record the job and let it begin; `choices` are clusters (type, count) in order of preference.
+    """Record and start the job; `clusters` are instance types with counts, in order of preference.
 
-    Raises ResourceInUse for a name in use and ResourceLimitExceeded when no choice fits the quotas; a job
-    over quota is rejected, never queued.
+    Raises ResourceInUse for a name in use and ResourceLimitExceeded if no cluster fits the quotas; a job over quota
+    is rejected, never queued.
     """
     settings, store = call.services.settings, call.services.store
-    name = call.request[kind.name_field]
-    tags = tags_of_request(call.request)
-    refused: AwsError | None = None
-    for number, (instance_type, count) in enumerate(choices):
+    name = call.request[kind.name_member]
+    tags = parse_tags(call.request)
+    quota_error: AwsError | None = None
+    for number, (instance_type, count) in enumerate(clusters):
         job = Job(
-            kind=kind.kind,
+            kind=kind.name,
             region=call.region,
             name=name,
-            name_key=call.name_key(name),
-            arn=call.arn(kind.resource, name),
+            name_key=call.build_name_key(name),
+            arn=call.build_arn(kind.arn_resource, name),
             status="InProgress",
             request=call.request,
             containers=containers,
@@ -80,31 +104,33 @@ def create_job(
             modified_at=call.now,
         )
         try:
-            store.jobs.create(job, tags, check_quotas(settings, kind, job), COUNTED[settings.quota_released])
-        except DuplicateJobError as error:
+            store.jobs.create_within_quota(
+                job, tags, build_quota_check(settings, kind, job), QUOTA_STATUSES[settings.quota_released]
+            )
+        except DuplicateError as error:
             raise catalogue.duplicate_job(error.arn) from error
         except ResourceLimitError as error:
-            refused = refused or error
+            quota_error = quota_error or error
             continue
         call.services.supervisor.start(
-            Order(
+            JobLaunch(
                 job=job,
-                choices=choices[number:],
+                clusters=clusters[number:],
                 faults=call.services.faults.take_runner_faults(job.name),
             )
         )
-        return {f"{kind.prefix}JobArn": job.arn}
-    if refused is None:
+        return {f"{kind.member_prefix}JobArn": job.arn}
+    if quota_error is None:
         raise ValueError(f"{call.operation}: no cluster to choose from")
-    raise refused
+    raise quota_error
 
 
 def stop_job(call: Call, kind: JobKind) -> None:
-    """Stopping at once, Stopped later; idempotent or refused while Stopping, as set."""
+    """Set the job to Stopping at once, Stopped follows; a Stopping job is handled as stop_while_stopping says."""
     job = find_job(call, kind)
     if job is None:
-        raise catalogue.nothing_to_stop(call.request[kind.name_field])
-    stopping = call.services.store.jobs.update_if(
+        raise catalogue.missing_job_to_stop(call.request[kind.name_member])
+    stopping = call.services.store.jobs.update_if_status(
         job, ("InProgress",), status="Stopping", modified_at=call.now
     )
     if stopping is not None:
@@ -112,4 +138,4 @@ def stop_job(call: Call, kind: JobKind) -> None:
         return
     job = find_job(call, kind) or job
     if job.status != "Stopping" or call.services.settings.stop_while_stopping == "refuse":
-        raise catalogue.not_stoppable(kind.words, job.status)
+        raise catalogue.job_not_stoppable(kind.display_name, job.status)

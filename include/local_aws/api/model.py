@@ -1,4 +1,4 @@
-"""AWS's service models, as botocore ships them: the one source of shapes and constraints."""
+"""Loads AWS's service models from botocore: the one source of shapes and constraints."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ BOTOCORE_VERSION: str = botocore.__version__
 
 
 @cache
-def service_model(service: str = "sagemaker") -> ServiceModel:
-    """The model of a service; SageMaker's takes about 0.2 s to load, so it is done once."""
-    return botocore.session.get_session().get_service_model(service)
+def load_service_model(service_name: str = "sagemaker") -> ServiceModel:
+    """The model of a service; SageMaker's takes about 0.2 s to load and is cached."""
+    return botocore.session.get_session().get_service_model(service_name)
 
 
 @cache
-def operation_names(service: str = "sagemaker") -> frozenset[str]:
+def load_operation_names(service_name: str = "sagemaker") -> frozenset[str]:
     """Every operation that AWS's service has, implemented here or not."""
-    return frozenset(service_model(service).operation_names)
+    return frozenset(load_service_model(service_name).operation_names)
 
 
 @cache
-def operation_model(name: str, service: str = "sagemaker") -> OperationModel:
+def load_operation_model(operation: str, service_name: str = "sagemaker") -> OperationModel:
     """The model of one operation, which the service must have."""
-    return service_model(service).operation_model(name)
+    return load_service_model(service_name).operation_model(operation)
 
 
-def members(shape: Shape) -> dict[str, Shape]:
+def get_members(shape: Shape) -> dict[str, Shape]:
     """The members of a structure, by name."""
     return dict(cast(StructureShape, shape).members)
 
 
-def constraints(shape: Shape) -> dict[str, Any]:
+def get_constraints(shape: Shape) -> dict[str, Any]:
     """min, max, enum, pattern and required, as the model has them."""
     return dict(shape.metadata)

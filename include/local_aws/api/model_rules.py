@@ -1,4 +1,4 @@
-"""What CreateModel refuses beyond the shapes."""
+"""Validates CreateModel beyond its shapes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 from include.local_aws.api.errors import ValidationError
 
-MOST_CONTAINERS = 15
+MAX_CONTAINERS = 15
 
 
 def check_model_request(request: dict[str, Any]) -> None:
-    """Raise ValidationError for container definitions that no batch job could use."""
+    """Raise ValidationError for container definitions that no batch job can use."""
     primary, containers = request.get("PrimaryContainer"), request.get("Containers")
     if (primary is None) == (not containers):
         found = "both" if primary is not None else "neither"
@@ -19,13 +19,13 @@ def check_model_request(request: dict[str, Any]) -> None:
     for number, container in enumerate(definitions, start=1):
         where = "PrimaryContainer" if primary is not None else f"container {number} of Containers"
         if "ModelPackageName" in container:
-            own = [name for name in ("Image", "ModelDataUrl", "ModelDataSource") if name in container]
-            if own:
+            conflicting = [name for name in ("Image", "ModelDataUrl", "ModelDataSource") if name in container]
+            if conflicting:
                 raise ValidationError(
-                    f"Both ModelPackageName and {own[0]} are given in {where}; a package has its own"
+                    f"Both ModelPackageName and {conflicting[0]} are given in {where}; a package has its own"
                 )
         elif "InferenceSpecificationName" in container:
-            raise ValidationError(f"InferenceSpecificationName in {where} needs a ModelPackageName beside it")
+            raise ValidationError(f"InferenceSpecificationName in {where} requires a ModelPackageName")
         elif "Image" not in container:
             raise ValidationError(f"Image is missing in {where}")
         if container.get("Mode") == "MultiModel":
@@ -42,9 +42,9 @@ def check_model_request(request: dict[str, Any]) -> None:
 
 
 def check_containers(definitions: list[dict[str, Any]]) -> None:
-    """Raise ValidationError for host names or environments that cannot be, once packages are unfolded."""
-    if len(definitions) > MOST_CONTAINERS:
-        raise ValidationError(f"The model has {len(definitions)} containers, allowed are {MOST_CONTAINERS}")
+    """Raise ValidationError for invalid host names or environments, once packages are resolved to containers."""
+    if len(definitions) > MAX_CONTAINERS:
+        raise ValidationError(f"The model has {len(definitions)} containers, allowed are {MAX_CONTAINERS}")
     _check_hostnames(definitions)
     _check_environment(definitions)
 

@@ -1,4 +1,4 @@
-"""moto's services, each asked for by name, with its failures as AWS's errors."""
+"""Passes requests to moto's services and turns moto's exceptions into AWS errors."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from include.local_aws.api.error_forms import StartResponse, respond_error
 from include.local_aws.api.errors import AwsError, InternalFailureError, NotImplementedHereError
-from include.local_aws.api.served import Asked
+from include.local_aws.api.served import ServiceRequest
 
 log = logging.getLogger(__name__)
 
 
-class MotoError(AwsError):
-    """An error that moto, or the web framework below it, raises instead of answering with it."""
+class MotoError(AwsError, code="InternalFailure"):
+    """An error that moto, or its web framework, raises as an exception."""
 
     def __init__(self, code: str, message: str, status: int) -> None:
         super().__init__(message, status)
@@ -28,43 +28,51 @@ class MotoError(AwsError):
 
 
 class MotoServices:
-    """Applications of moto by its name of the service, made when first asked for."""
+    """moto's applications by service, created on first use."""
 
     def __init__(self) -> None:
         self._applications: dict[str, Flask] = {}
         self._lock = threading.Lock()
 
-    def answer(self, asked: Asked, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer one request; what moto lacks is a 501, what fails in it a 500, both as AWS errors."""
-        what = f"{asked.operation or asked.environ['REQUEST_METHOD']} of {asked.service.name}"
-        application = self._application(asked.service.backend)
+    def handle(self, service_request: ServiceRequest, start_response: StartResponse) -> Iterable[bytes]:
+        """Handle one request: what moto lacks is a 501, a failure inside moto a 500, both as AWS errors."""
+        service = service_request.service
+        request_name = (
+            f"{service_request.operation or service_request.environ['REQUEST_METHOD']} of {service.name}"
+        )
+        application = self._get_application(service.moto_name)
         error: AwsError
         try:
-            # A list: an answer that fails while it is put together fails here.
-            return list(application(asked.environ, start_response))
+            # A list: a response that fails while it is iterated fails here.
+            return list(application(service_request.environ, start_response))
         except ServiceException as refusal:
             error = MotoError(refusal.code, refusal.message, 400)
         except NotImplementedError as missing:
             error = NotImplementedHereError(
-                f"{what} is not implemented by the embedded AWS, whose {asked.service.name} is moto's: {missing}"
+                f"{request_name} is not implemented by the embedded AWS, "
+                f"whose {service.name} is moto's: {missing}"
             )
         except ClientDisconnected:
-            error = MotoError("IncompleteBody", f"{what}: the body breaks off before its Content-Length", 400)
+            error = MotoError(
+                "IncompleteBody", f"{request_name}: the body is shorter than its Content-Length", 400
+            )
         except HTTPException as rejection:
             # moto's own errors among them have AWS's code.
             code = getattr(rejection, "error_type", "InvalidRequest")
-            message = getattr(rejection, "message", f"{what}: {rejection.description}")
+            message = getattr(rejection, "message", f"{request_name}: {rejection.description}")
             error = MotoError(code, message, rejection.code or 400)
         except Exception:
-            log.exception("%s failed", what)
-            error = InternalFailureError(f"{what} failed inside the embedded AWS; its log has the traceback")
-        return respond_error(asked.environ, start_response, error)
+            log.exception("%s failed", request_name)
+            error = InternalFailureError(
+                f"{request_name} failed inside the embedded AWS; its log has the traceback"
+            )
+        return respond_error(service_request.environ, start_response, error)
 
-    def _application(self, backend: Any) -> Flask:
+    def _get_application(self, backend: Any) -> Flask:
         with self._lock:
             if backend not in self._applications:
                 application = create_backend_app(backend)
-                # What the framework refuses comes as an exception, not as a page of HTML.
+                # The framework raises its errors instead of rendering HTML pages.
                 application.config["TRAP_HTTP_EXCEPTIONS"] = True
                 self._applications[backend] = application
             return self._applications[backend]

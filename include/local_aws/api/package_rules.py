@@ -1,4 +1,4 @@
-"""What the registry refuses beyond the shapes, how an update is merged, and which containers a package stands for."""
+"""Validates requests of the model registry beyond their shapes, merges updates, and builds a package's containers."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Any
 from include.local_aws.api import catalogue
 from include.local_aws.api.errors import ValidationError
 
-# In botocore's model; an update adds to what is there.
-MOST_ADDITIONAL = 15
-MOST_PROPERTIES = 50
-# What a container definition takes over from a package's.
-TAKEN = ("ContainerHostname", "Image", "ModelDataUrl", "ModelDataSource", "Environment")
+# Limits of botocore's model, checked again after a merge: an update adds to the stored ones.
+MAX_ADDITIONAL_SPECIFICATIONS = 15
+MAX_METADATA_PROPERTIES = 50
+# Members that a container definition takes from its package.
+CONTAINER_MEMBERS = ("ContainerHostname", "Image", "ModelDataUrl", "ModelDataSource", "Environment")
 
 
 def check_package_request(request: dict[str, Any]) -> None:
-    """Raise ValidationError for a CreateModelPackage request that no package can come of."""
+    """Raise ValidationError for an invalid CreateModelPackage request."""
     name, group = request.get("ModelPackageName"), request.get("ModelPackageGroupName")
     if name is not None and group is not None:
-        raise catalogue.package_name_and_group()
+        raise catalogue.package_name_and_group_given()
     if name is None and group is None:
-        raise catalogue.package_without_name()
+        raise catalogue.missing_package_name()
     if group is not None and request.get("Tags"):
         raise ValidationError(
             "Tags cannot be given to a version of a model package group, which has its group's tags"
@@ -34,12 +34,12 @@ def check_package_request(request: dict[str, Any]) -> None:
 
 def check_specifications(request: dict[str, Any]) -> None:
     """Raise ValidationError for specifications of the same name, or containers without an image."""
-    more = [
+    additional = [
         *request.get("AdditionalInferenceSpecifications", []),
         *request.get("AdditionalInferenceSpecificationsToAdd", []),
     ]
-    _check_names([each["Name"] for each in more])
-    for specification in (request.get("InferenceSpecification"), *more):
+    _check_names([each["Name"] for each in additional])
+    for specification in (request.get("InferenceSpecification"), *additional):
         for number, container in enumerate((specification or {}).get("Containers", []), start=1):
             if "Image" not in container:
                 raise ValidationError(f"Image is missing in container {number} of a specification")
@@ -49,38 +49,39 @@ def check_specifications(request: dict[str, Any]) -> None:
                 )
 
 
-def merged_request(stored: dict[str, Any], update: dict[str, Any]) -> dict[str, Any]:
+def merge_update(stored: dict[str, Any], update: dict[str, Any]) -> dict[str, Any]:
     """A package's request after UpdateModelPackage."""
-    plain = (
+    replaced_members = (
         "ApprovalDescription",
         "InferenceSpecification",
         "ModelLifeCycle",
         "ModelPackageRegistrationType",
         "SourceUri",
     )
-    merged = {**stored, **{name: update[name] for name in plain if name in update}}
+    merged = {**stored, **{name: update[name] for name in replaced_members if name in update}}
     properties = {
         **stored.get("CustomerMetadataProperties", {}),
         **update.get("CustomerMetadataProperties", {}),
     }
     for key in update.get("CustomerMetadataPropertiesToRemove", []):
         properties.pop(key, None)
-    if len(properties) > MOST_PROPERTIES:
+    if len(properties) > MAX_METADATA_PROPERTIES:
         raise ValidationError(
-            f"CustomerMetadataProperties would be {len(properties)}, allowed are {MOST_PROPERTIES}"
+            f"CustomerMetadataProperties would be {len(properties)}, allowed are {MAX_METADATA_PROPERTIES}"
         )
-    more = [
+    specifications = [
         *stored.get("AdditionalInferenceSpecifications", []),
         *update.get("AdditionalInferenceSpecificationsToAdd", []),
     ]
-    _check_names([each["Name"] for each in more])
-    if len(more) > MOST_ADDITIONAL:
+    _check_names([each["Name"] for each in specifications])
+    if len(specifications) > MAX_ADDITIONAL_SPECIFICATIONS:
         raise ValidationError(
-            f"AdditionalInferenceSpecifications would be {len(more)}, allowed are {MOST_ADDITIONAL}"
+            f"AdditionalInferenceSpecifications would be {len(specifications)}, "
+            f"allowed are {MAX_ADDITIONAL_SPECIFICATIONS}"
         )
     for name, value in (
         ("CustomerMetadataProperties", properties),
-        ("AdditionalInferenceSpecifications", more),
+        ("AdditionalInferenceSpecifications", specifications),
     ):
         merged.pop(name, None)
         if value:
@@ -88,24 +89,28 @@ def merged_request(stored: dict[str, Any], update: dict[str, Any]) -> dict[str, 
     return merged
 
 
-def containers_of(arn: str, request: dict[str, Any], reference: dict[str, Any]) -> list[dict[str, Any]]:
-    """The container definitions that a package stands for.
+def build_containers(arn: str, request: dict[str, Any], reference: dict[str, Any]) -> list[dict[str, Any]]:
+    """The container definitions of a package.
 
-    `request` is the package's, `reference` the container definition that names it; its Environment comes over the
+    `request` is the package's, `reference` the container definition that names it, whose Environment overrides the
     package's. Raises ValidationError when the package has no such specification.
     """
     specification = request.get("InferenceSpecification")
-    asked = reference.get("InferenceSpecificationName")
-    if asked is not None:
-        more = request.get("AdditionalInferenceSpecifications", [])
-        specification = next((each for each in more if each["Name"] == asked), None)
+    specification_name = reference.get("InferenceSpecificationName")
+    if specification_name is not None:
+        additional = request.get("AdditionalInferenceSpecifications", [])
+        specification = next((each for each in additional if each["Name"] == specification_name), None)
     if specification is None:
-        which = "InferenceSpecification" if asked is None else f"inference specification {asked!r}"
-        raise ValidationError(f"ModelPackage {arn} has no {which}, so no model can be made of it")
+        which = (
+            "InferenceSpecification"
+            if specification_name is None
+            else f"inference specification {specification_name!r}"
+        )
+        raise ValidationError(f"ModelPackage {arn} has no {which}, so no model can be created from it")
     environment = reference.get("Environment", {})
     return [
         {
-            **{name: container[name] for name in TAKEN if name in container},
+            **{name: container[name] for name in CONTAINER_MEMBERS if name in container},
             **({"Environment": {**container.get("Environment", {}), **environment}} if environment else {}),
             "ModelPackageName": reference["ModelPackageName"],
         }
@@ -114,6 +119,6 @@ def containers_of(arn: str, request: dict[str, Any], reference: dict[str, Any]) 
 
 
 def _check_names(names: list[str]) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValidationError(f"The inference specification name {twice[0]!r} is given twice")
+    duplicates = sorted({name for name in names if names.count(name) > 1})
+    if duplicates:
+        raise ValidationError(f"The inference specification name {duplicates[0]!r} is given twice")

@@ -1,4 +1,4 @@
-"""What CreateProcessingJob refuses beyond the shapes."""
+"""Validates CreateProcessingJob beyond its shapes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 from include.local_aws.api.errors import ValidationError
 from include.local_aws.api.storage import refuse_volume_key
 
-LOCAL_ROOT = "/opt/ml/processing/"
-REQUIRED_INPUT = ("LocalPath", "S3InputMode")
+LOCAL_PATH_ROOT = "/opt/ml/processing/"
+REQUIRED_INPUT_MEMBERS = ("LocalPath", "S3InputMode")
 
 
 def check_processing_request(request: dict[str, Any]) -> None:
-    """Raise ValidationError for inputs, outputs and clusters that AWS would not take."""
+    """Raise ValidationError for inputs, outputs and clusters that AWS refuses."""
     inputs = request.get("ProcessingInputs", [])
     outputs = request.get("ProcessingOutputConfig", {}).get("Outputs", [])
     _check_names([item["InputName"] for item in inputs], "InputName")
@@ -23,11 +23,11 @@ def check_processing_request(request: dict[str, Any]) -> None:
     for item in outputs:
         _check_output(item)
     _check_uris(inputs, outputs)
-    for instance_type, _ in clusters(request):
+    for instance_type, _ in list_clusters(request):
         refuse_volume_key(request["ProcessingResources"]["ClusterConfig"], instance_type)
 
 
-def clusters(request: dict[str, Any]) -> list[tuple[str, int]]:
+def list_clusters(request: dict[str, Any]) -> list[tuple[str, int]]:
     """Instance type and count, in order of preference; one unless InstancePreferences are given."""
     cluster = request["ProcessingResources"]["ClusterConfig"]
     preferences = cluster.get("InstancePreferences")
@@ -47,10 +47,10 @@ def clusters(request: dict[str, Any]) -> list[tuple[str, int]]:
 
 
 def _check_names(names: list[str], member: str) -> None:
-    twice = sorted(name for name, count in Counter(names).items() if count > 1)
-    if twice:
+    duplicates = sorted(name for name, count in Counter(names).items() if count > 1)
+    if duplicates:
         raise ValidationError(
-            f"{member} must be unique within a job; given more than once: {', '.join(twice)}"
+            f"{member} must be unique within a job; given more than once: {', '.join(duplicates)}"
         )
 
 
@@ -63,7 +63,7 @@ def _check_input(item: dict[str, Any]) -> None:
     source = item.get("S3Input")
     if source is None:
         raise ValidationError(f"Input {name} has no S3Input")
-    if any(member not in source for member in REQUIRED_INPUT):
+    if any(member not in source for member in REQUIRED_INPUT_MEMBERS):
         # The wording AWS uses (sagemaker.md, section 6); it names all three members whichever is missing.
         raise ValidationError(
             f"Input {name} missing one or more required fields for SageMaker-managed S3Input: "
@@ -71,7 +71,7 @@ def _check_input(item: dict[str, Any]) -> None:
         )
     _check_local_path(f"Input {name}", source["LocalPath"])
     if source.get("S3CompressionType") == "Gzip" and source["S3InputMode"] != "Pipe":
-        raise ValidationError(f"Input {name}: S3CompressionType Gzip is possible with S3InputMode Pipe only")
+        raise ValidationError(f"Input {name}: S3CompressionType Gzip requires S3InputMode Pipe")
 
 
 def _check_output(item: dict[str, Any]) -> None:
@@ -90,16 +90,16 @@ def _check_output(item: dict[str, Any]) -> None:
 
 def _check_local_path(where: str, path: str) -> None:
     parts = path.split("/")
-    if not path.startswith(LOCAL_ROOT) or path == LOCAL_ROOT or ".." in parts or "\0" in path:
-        raise ValidationError(f"{where}: LocalPath is '{path}', it must be a folder below {LOCAL_ROOT}")
+    if not path.startswith(LOCAL_PATH_ROOT) or path == LOCAL_PATH_ROOT or ".." in parts or "\0" in path:
+        raise ValidationError(f"{where}: LocalPath is '{path}', it must be a folder below {LOCAL_PATH_ROOT}")
 
 
 def _check_uris(inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
-    read = {item["S3Input"]["S3Uri"].rstrip("/"): item["InputName"] for item in inputs}
+    input_names = {item["S3Input"]["S3Uri"].rstrip("/"): item["InputName"] for item in inputs}
     for item in outputs:
         uri = item["S3Output"]["S3Uri"].rstrip("/")
-        if uri in read:
+        if uri in input_names:
             raise ValidationError(
-                f"Output {item['OutputName']} and input {read[uri]} have the same S3Uri {uri}; an output must "
-                "have a prefix of its own"
+                f"Output {item['OutputName']} and input {input_names[uri]} have the same S3Uri {uri}; give the "
+                "output its own prefix"
             )

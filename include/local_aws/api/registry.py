@@ -1,4 +1,4 @@
-"""The names that the registry's operations take, and what they look up."""
+"""Looks up model packages and their groups by name or ARN."""
 
 from __future__ import annotations
 
@@ -7,62 +7,64 @@ from dataclasses import dataclass
 
 from include.local_aws.api import catalogue
 from include.local_aws.api.call import Call
-from include.local_aws.state.registry import Package, PackageGroup, version_key
+from include.local_aws.state.registry import Package, PackageGroup, build_version_key
 
-GROUP = "model-package-group"
-PACKAGE = "model-package"
+GROUP_RESOURCE = "model-package-group"
+PACKAGE_RESOURCE = "model-package"
 # A name, a name and a version, or either as an ARN.
-REFERENCE = re.compile(
+REFERENCE_PATTERN = re.compile(
     r"(?:(?P<head>arn:aws[a-z-]*:sagemaker:[a-z0-9-]*:\d{12}):(?P<resource>[a-z-]*)/)?"
     r"(?P<name>[^/]+)(?:/(?P<version>\d{1,9}))?"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
-    """What a request calls a group or a package: by `arn`, or by `name` and `version`."""
+class PackageReference:
+    """Reference of a request to a group or a package: by `arn`, or by `name` and `version`."""
 
     name: str
     version: int | None
     arn: str
-    by_arn: bool
+    is_arn: bool
 
 
-def group_named(call: Call, text: str) -> PackageGroup:
+def get_group(call: Call, name_or_arn: str) -> PackageGroup:
     """The group of this name or ARN; raises ValidationError when there is none."""
-    asked, store = _reference(call, text, GROUP), call.services.store.registry
+    reference, store = _parse_reference(call, name_or_arn, GROUP_RESOURCE), call.services.store
     found = (
-        store.select_groups("region = ? AND arn = ?", (call.region, asked.arn))
-        if asked.by_arn
-        else store.select_groups("region = ? AND name_key = ?", (call.region, call.name_key(asked.name)))
+        store.package_groups.select("region = ? AND arn = ?", (call.region, reference.arn))
+        if reference.is_arn
+        else store.package_groups.select(
+            "region = ? AND name_key = ?", (call.region, call.build_name_key(reference.name))
+        )
     )
-    if not found or asked.version is not None:
-        raise catalogue.missing_package_group(asked.arn)
+    if not found or reference.version is not None:
+        raise catalogue.missing_package_group(reference.arn)
     return found[0]
 
 
-def package_named(call: Call, text: str) -> Package:
+def get_package(call: Call, name_or_arn: str) -> Package:
     """The package of this name or ARN; raises ValidationError when there is none."""
-    asked, store = _reference(call, text, PACKAGE), call.services.store.registry
-    key = call.name_key(asked.name)
-    if asked.version is not None:
-        key = version_key(key, asked.version)
+    reference, store = _parse_reference(call, name_or_arn, PACKAGE_RESOURCE), call.services.store
+    key = call.build_name_key(reference.name)
+    if reference.version is not None:
+        key = build_version_key(key, reference.version)
     found = (
-        store.select("region = ? AND arn = ?", (call.region, asked.arn))
-        if asked.by_arn
-        else store.select("region = ? AND name_key = ?", (call.region, key))
+        store.packages.select("region = ? AND arn = ?", (call.region, reference.arn))
+        if reference.is_arn
+        else store.packages.select("region = ? AND name_key = ?", (call.region, key))
     )
     if not found:
-        raise catalogue.missing_package(asked.arn)
+        raise catalogue.missing_package(reference.arn)
     return found[0]
 
 
-def _reference(call: Call, text: str, resource: str) -> Reference:
-    match = REFERENCE.fullmatch(text)
+def _parse_reference(call: Call, text: str, resource: str) -> PackageReference:
+    match = REFERENCE_PATTERN.fullmatch(text)
     if match is None:
-        return Reference(text, None, text, by_arn=True)
+        return PackageReference(text, None, text, is_arn=True)
     version = None if match["version"] is None else int(match["version"])
     if match["head"] is not None:
-        return Reference(match["name"], version, text, by_arn=True)
+        return PackageReference(match["name"], version, text, is_arn=True)
     tail = match["name"] if version is None else f"{match['name']}/{version}"
-    return Reference(match["name"], version, call.arn(resource, tail), by_arn=False)
+    return PackageReference(match["name"], version, call.build_arn(resource, tail), is_arn=False)

@@ -1,4 +1,4 @@
-"""Render an answer through the output shape: a member outside the model is a bug here, not an answer."""
+"""Renders a response by its output shape; a member outside the service model is a bug of the handler."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from botocore.model import ListShape, MapShape, Shape, StructureShape
 
 
 class RenderError(RuntimeError):
-    """A handler returned something that SageMaker's model does not have."""
+    """A handler returned a member or type that is not in SageMaker's model."""
 
 
 def render(shape: Shape, value: Any, path: str = "") -> Any:
@@ -26,7 +26,7 @@ def render(shape: Shape, value: Any, path: str = "") -> Any:
             member = cast(MapShape, shape).value
             return {key: render(member, item, f"{path}.{key}") for key, item in value.items()}
         case "timestamp":
-            return round(float(value), 3)  # milliseconds, as real answers have
+            return round(float(value), 3)  # milliseconds, as in AWS's responses
         case "string":
             if not isinstance(value, str):
                 raise RenderError(f"{path}: {value!r} is not a string")

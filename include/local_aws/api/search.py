@@ -1,4 +1,4 @@
-"""Search's conditions over the properties of resources, whose names and types SageMaker's shapes have."""
+"""Builds the conditions of Search over resource properties, whose names and types come from SageMaker's shapes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from include.local_aws.api.errors import ValidationError
 Resource = dict[str, Any]
 Condition = Callable[[Resource], bool]
 
-MOST_CONDITIONS = 50
+MAX_CONDITIONS = 50
 COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "GreaterThan": operator.gt,
     "GreaterThanOrEqualTo": operator.ge,
@@ -34,19 +34,19 @@ OPERATORS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Property:
-    """A property by its name in a filter: the way to its values in a resource, and their type."""
+    """A property by its name in a filter: the path to its values in a resource, and their type."""
 
     name: str
-    steps: tuple[str, ...]
+    path: tuple[str, ...]
     type_name: str
 
-    def values(self, resource: Resource) -> list[Any]:
-        """Its values: none where it is absent, several within a list."""
-        if self.steps[0] == "Tags" and len(self.steps) > 1:
+    def read_values(self, resource: Resource) -> list[Any]:
+        """Its values in `resource`: none if it is absent, several within a list."""
+        if self.path[0] == "Tags" and len(self.path) > 1:
             tags: list[dict[str, str]] = resource.get("Tags") or []
-            return [tag["Value"] for tag in tags if tag["Key"] == self.steps[1]]
+            return [tag["Value"] for tag in tags if tag["Key"] == self.path[1]]
         found: list[Any] = [resource]
-        for step in self.steps:
+        for step in self.path:
             found = [each[step] for each in found if isinstance(each, dict) and each.get(step) is not None]
             found = [item for each in found for item in (each if isinstance(each, list) else [each])]
         return found
@@ -76,11 +76,11 @@ def find_property(shape: Shape, name: str) -> Property:
 
 
 def build_condition(expression: dict[str, Any], shape: Shape) -> Condition:
-    """What a resource of this shape must fulfil; raises ValidationError for an expression that cannot be."""
+    """The condition of a SearchExpression on resources of this shape; raises ValidationError for an invalid one."""
     every = list(_all_filters(expression))
-    if len(every) > MOST_CONDITIONS:
+    if len(every) > MAX_CONDITIONS:
         raise ValidationError(
-            f"SearchExpression has {len(every)} conditions, allowed are {MOST_CONDITIONS} in all"
+            f"SearchExpression has {len(every)} conditions, allowed are {MAX_CONDITIONS} in all"
         )
     if sum(each.get("Operator") == "Contains" for each in every) > 1:
         raise ValidationError("'CONTAINS' operator usage limit of 1 exceeded.")
@@ -102,13 +102,13 @@ def _expression(expression: dict[str, Any], shape: Shape) -> Condition:
 
 
 def _nested(nested: dict[str, Any], shape: Shape) -> Condition:
-    """One and the same object of a list fulfils all filters, whose names begin with the list's."""
+    """One object of a list meets all filters, whose names begin with the list's."""
     name = nested["NestedPropertyName"]
     items = find_property(shape, name)
     if items.type_name != "structure":
         raise ValidationError(f"NestedPropertyName {name} is not a list of structures")
     element = shape
-    for step in items.steps:
+    for step in items.path:
         element = _element(cast(StructureShape, element).members[step])
     conditions = []
     for each in nested["Filters"]:
@@ -116,36 +116,36 @@ def _nested(nested: dict[str, Any], shape: Shape) -> Condition:
             raise ValidationError(f"Filter {each['Name']} of NestedFilters must begin with {name}.")
         conditions.append(_filter({**each, "Name": each["Name"].removeprefix(f"{name}.")}, element))
     return lambda resource: any(
-        all(condition(item) for condition in conditions) for item in items.values(resource)
+        all(condition(item) for condition in conditions) for item in items.read_values(resource)
     )
 
 
-def _filter(asked: dict[str, Any], shape: Shape) -> Condition:
-    found = find_property(shape, asked["Name"])
-    name = asked.get("Operator", "Equals")
+def _filter(search_filter: dict[str, Any], shape: Shape) -> Condition:
+    found = find_property(shape, search_filter["Name"])
+    name = search_filter.get("Operator", "Equals")
     if name == "Exists":
-        return lambda resource: bool(found.values(resource))
+        return lambda resource: bool(found.read_values(resource))
     if name == "NotExists":
-        return lambda resource: not found.values(resource)
+        return lambda resource: not found.read_values(resource)
     allowed = OPERATORS.get(found.type_name, ())
     if name not in allowed:
         raise ValidationError(
             f"Operator {name} is not supported for {found.name}, a property of type {found.type_name}; it takes "
             f"{', '.join((*allowed, 'Exists', 'NotExists'))}"
         )
-    if "Value" not in asked:
+    if "Value" not in search_filter:
         raise ValidationError(f"Filter {found.name} with operator {name} needs a Value")
-    text = asked["Value"]
+    text = search_filter["Value"]
     if name == "In":
         wanted = {each.strip() for each in text.split(",")}
-        return lambda resource: not wanted.isdisjoint(found.values(resource))
+        return lambda resource: not wanted.isdisjoint(found.read_values(resource))
     if name == "Contains":
-        return lambda resource: any(text in value for value in found.values(resource))
+        return lambda resource: any(text in value for value in found.read_values(resource))
     value = _read_value(found, text)
     if name == "NotEquals":
-        return lambda resource: value not in found.values(resource)
+        return lambda resource: value not in found.read_values(resource)
     compare: Callable[[Any, Any], bool] = COMPARISONS.get(name, operator.eq)
-    return lambda resource: any(compare(each, value) for each in found.values(resource))
+    return lambda resource: any(compare(each, value) for each in found.read_values(resource))
 
 
 def _read_value(found: Property, text: str) -> Any:
@@ -156,8 +156,8 @@ def _read_value(found: Property, text: str) -> Any:
             case "boolean":
                 return {"true": True, "false": False}[text.lower()]
             case "timestamp":
-                moment = datetime.fromisoformat(text)
-                return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+                time = datetime.fromisoformat(text)
+                return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
         number = float(text)
         if not math.isfinite(number):
             raise ValueError(text)

@@ -1,4 +1,4 @@
-"""The services that are served, and which of them a request is for; every other one is refused by name."""
+"""Finds the service and operation of a request; services that are not listed here are refused by name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import parse_qs
 
-from include.local_aws.api.error_forms import has_form, signing_name
+from include.local_aws.api.error_forms import has_form_body, parse_signing_name
 from include.local_aws.api.errors import (
     InvalidActionError,
     MethodNotAllowedError,
@@ -16,7 +16,7 @@ from include.local_aws.api.errors import (
     UnknownOperationError,
 )
 from include.local_aws.api.json_protocol import read_body
-from include.local_aws.api.model import operation_names
+from include.local_aws.api.model import load_operation_names
 
 Environ = dict[str, Any]
 
@@ -26,25 +26,25 @@ class Service:
     """One service.
 
     Attributes:
-        name: AWS's, for people.
-        signing_name: in the scope of signatures.
-        model: botocore's name of it.
-        backend: moto's name of it; None for what moto has no part in.
-        target_prefix: before the operation in X-Amz-Target, of the JSON protocol.
+        name: AWS's name, for messages.
+        signing_name: its name in the credential scope of signatures.
+        botocore_name: botocore's name of its model.
+        moto_name: moto's name of its backend; None for a service without moto.
+        target_prefix: prefix of the operation in X-Amz-Target (JSON protocol).
     """
 
     name: str
     signing_name: str
-    model: str
-    backend: str | None
+    botocore_name: str
+    moto_name: str | None
     protocol: Literal["json", "query", "rest-xml"]
     target_prefix: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a request is for: a service and its operation ("" of S3, which has none in its requests), and the request
-    with its body, unless it is S3's, at hand."""
+class ServiceRequest:
+    """Service and operation of a request ("" for S3, whose requests name none), and its WSGI environment, with the
+    body in memory except for S3."""
 
     service: Service
     operation: str
@@ -52,104 +52,109 @@ class Asked:
 
 
 SAGEMAKER = Service(
-    name="SageMaker", signing_name="sagemaker", model="sagemaker", backend=None,
+    name="SageMaker", signing_name="sagemaker", botocore_name="sagemaker", moto_name=None,
     protocol="json", target_prefix="SageMaker.",
 )  # fmt: skip
-S3 = Service(name="S3", signing_name="s3", model="s3", backend="s3", protocol="rest-xml")
-STS = Service(name="STS", signing_name="sts", model="sts", backend="sts", protocol="query")
-IAM = Service(name="IAM", signing_name="iam", model="iam", backend="iam", protocol="query")
+S3 = Service(name="S3", signing_name="s3", botocore_name="s3", moto_name="s3", protocol="rest-xml")
+STS = Service(name="STS", signing_name="sts", botocore_name="sts", moto_name="sts", protocol="query")
+IAM = Service(name="IAM", signing_name="iam", botocore_name="iam", moto_name="iam", protocol="query")
 LOGS = Service(
-    name="CloudWatch Logs", signing_name="logs", model="logs", backend="logs",
+    name="CloudWatch Logs", signing_name="logs", botocore_name="logs", moto_name="logs",
     protocol="json", target_prefix="Logs_20140328.",
 )  # fmt: skip
 SERVICE_QUOTAS = Service(
-    name="Service Quotas", signing_name="servicequotas", model="service-quotas", backend="servicequotas",
+    name="Service Quotas", signing_name="servicequotas", botocore_name="service-quotas", moto_name="servicequotas",
     protocol="json", target_prefix="ServiceQuotasV20190624.",
 )  # fmt: skip
 GLUE = Service(
-    name="Glue", signing_name="glue", model="glue", backend="glue",
+    name="Glue", signing_name="glue", botocore_name="glue", moto_name="glue",
     protocol="json", target_prefix="AWSGlue.",
 )  # fmt: skip
-SNS = Service(name="SNS", signing_name="sns", model="sns", backend="sns", protocol="query")
+SNS = Service(name="SNS", signing_name="sns", botocore_name="sns", moto_name="sns", protocol="query")
 SQS = Service(
-    name="SQS", signing_name="sqs", model="sqs", backend="sqs", protocol="json", target_prefix="AmazonSQS."
+    name="SQS",
+    signing_name="sqs",
+    botocore_name="sqs",
+    moto_name="sqs",
+    protocol="json",
+    target_prefix="AmazonSQS.",
 )
 SERVICES = (SAGEMAKER, S3, STS, IAM, LOGS, SERVICE_QUOTAS, GLUE, SNS, SQS)
 
-# Operations that AWS takes without a signature.
+# Operations that AWS accepts without a signature.
 UNSIGNED_ACTIONS = frozenset({"AssumeRoleWithSAML", "AssumeRoleWithWebIdentity"})
 S3_METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS"})
 # Of S3 Control, which is signed as S3 is.
-S3_CONTROL = "/v20180820/"
+S3_CONTROL_PATH = "/v20180820/"
 
 
-def read_asked(environ: Environ) -> Asked:
-    """What is asked, of which service; the body of what is not S3's is read.
+def parse_service_request(environ: Environ) -> ServiceRequest:
+    """Find service and operation of a request; the body is read unless the service is S3.
 
     Raises NotImplementedHereError for a service that is not served, UnknownOperationError or InvalidActionError for an
     operation that the service does not have, MissingTokenError for a form that is not signed, MethodNotAllowedError,
     and SerializationError for a body that is too long or breaks off.
     """
     if "HTTP_X_AMZ_TARGET" in environ:
-        return _by_target(environ, environ["HTTP_X_AMZ_TARGET"])
-    signed = signing_name(environ)
-    service = next((each for each in SERVICES if each.signing_name == signed), None)
-    if signed is None:
-        service = _unsigned(environ)
+        return _parse_by_target(environ, environ["HTTP_X_AMZ_TARGET"])
+    signed_service = parse_signing_name(environ)
+    service = next((each for each in SERVICES if each.signing_name == signed_service), None)
+    if signed_service is None:
+        service = _find_unsigned_service(environ)
     path = environ["PATH_INFO"]
-    if service is S3 and not path.startswith(S3_CONTROL):
+    if service is S3 and not path.startswith(S3_CONTROL_PATH):
         if environ["REQUEST_METHOD"] not in S3_METHODS:
             raise MethodNotAllowedError(f"S3 does not take {environ['REQUEST_METHOD']}")
-        return Asked(S3, "", environ)
+        return ServiceRequest(S3, "", environ)
     if service is not None and service.protocol == "query":
-        return _by_action(environ, service)
+        return _parse_by_action(environ, service)
     operation = f"{environ['REQUEST_METHOD']} {path}"
     if "HTTP_SMITHY_PROTOCOL" in environ:
         operation = path.rpartition("/")[2]
-    elif has_form(environ):
-        operation = _action(_with_body(environ)) or operation
-    raise not_served(operation, signed)
+    elif has_form_body(environ):
+        operation = _read_action(_buffer_body(environ)) or operation
+    raise build_not_implemented_error(operation, signed_service)
 
 
-def not_served(operation: str, signed: str | None) -> NotImplementedHereError:
-    """`signed` is the service's name in the signature."""
-    of = f" of {signed}" if signed else ""
+def build_not_implemented_error(operation: str, signed_service: str | None) -> NotImplementedHereError:
+    """The error for a service or operation that is not served; `signed_service` is the name in the signature."""
+    of = f" of {signed_service}" if signed_service else ""
     names = ", ".join(service.name for service in SERVICES[:-1])
     return NotImplementedHereError(
         f"{operation}{of} is not implemented by the embedded AWS; it serves {names} and {SERVICES[-1].name}"
     )
 
 
-def _by_target(environ: Environ, target: str) -> Asked:
-    signed = signing_name(environ)
+def _parse_by_target(environ: Environ, target: str) -> ServiceRequest:
+    signed_service = parse_signing_name(environ)
     service = next((each for each in SERVICES if target.startswith(each.target_prefix or "\n")), None)
     if service is None:
-        service = next((each for each in SERVICES if each.signing_name == signed), None)
+        service = next((each for each in SERVICES if each.signing_name == signed_service), None)
         if service is None:
-            raise not_served(target, signed)
+            raise build_not_implemented_error(target, signed_service)
         form = f"names one as {service.target_prefix}OPERATION" if service.target_prefix else "is not for it"
         raise UnknownOperationError(f"{service.name} has no operation {target!r}; X-Amz-Target {form}")
     operation = target.removeprefix(service.target_prefix or "")
     _require_post(environ, service)
-    if operation not in operation_names(service.model):
+    if operation not in load_operation_names(service.botocore_name):
         raise UnknownOperationError(f"{service.name} has no operation {operation!r}")
-    return Asked(service, operation, _with_body(environ))
+    return ServiceRequest(service, operation, _buffer_body(environ))
 
 
-def _by_action(environ: Environ, service: Service) -> Asked:
+def _parse_by_action(environ: Environ, service: Service) -> ServiceRequest:
     _require_post(environ, service)
-    environ = _with_body(environ)
-    operation = _action(environ)
-    if operation not in operation_names(service.model):
+    environ = _buffer_body(environ)
+    operation = _read_action(environ)
+    if operation not in load_operation_names(service.botocore_name):
         raise InvalidActionError(f"{service.name} has no action {operation!r}")
-    return Asked(service, operation, environ)
+    return ServiceRequest(service, operation, environ)
 
 
-def _unsigned(environ: Environ) -> Service | None:
-    """S3 serves those who are not signed (objects that are public, forms of a POST policy); so does STS at times."""
-    if environ["PATH_INFO"] == "/" and environ["REQUEST_METHOD"] == "POST" and has_form(environ):
-        environ["wsgi.input"] = _with_body(environ)["wsgi.input"]
-        if _action(environ) in UNSIGNED_ACTIONS:
+def _find_unsigned_service(environ: Environ) -> Service | None:
+    """S3 accepts unsigned requests (public objects, POST policy forms), STS for a few operations."""
+    if environ["PATH_INFO"] == "/" and environ["REQUEST_METHOD"] == "POST" and has_form_body(environ):
+        environ["wsgi.input"] = _buffer_body(environ)["wsgi.input"]
+        if _read_action(environ) in UNSIGNED_ACTIONS:
             return STS
         raise MissingTokenError("Missing Authentication Token")
     authorization: str = environ.get("HTTP_AUTHORIZATION", "")
@@ -162,8 +167,8 @@ def _require_post(environ: Environ, service: Service) -> None:
         raise UnknownOperationError(f"{service.name} takes POST to /, found {method} to {path}")
 
 
-def _with_body(environ: Environ) -> Environ:
-    """The request with its whole body in memory, which may be read more than once: nothing is begun with a part."""
+def _buffer_body(environ: Environ) -> Environ:
+    """The request with its whole body in memory: it can be read again, and work starts on a complete body only."""
     source = environ["wsgi.input"]
     if isinstance(source, io.BytesIO):
         source.seek(0)
@@ -171,7 +176,7 @@ def _with_body(environ: Environ) -> Environ:
     return {**environ, "wsgi.input": io.BytesIO(read_body(environ))}
 
 
-def _action(environ: Environ) -> str:
+def _read_action(environ: Environ) -> str:
     body: bytes = environ["wsgi.input"].read()
     environ["wsgi.input"].seek(0)
     return parse_qs(body.decode("utf-8", "replace")).get("Action", [""])[0]

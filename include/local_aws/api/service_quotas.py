@@ -1,4 +1,4 @@
-"""Service Quotas for SageMaker: what the settings say of instances, as an account would read it."""
+"""Serves Service Quotas for SageMaker: the instance quotas of the settings, as AWS shows an account's."""
 
 from __future__ import annotations
 
@@ -14,54 +14,54 @@ from include.local_aws.api.errors import (
     NotImplementedHereError,
     PaginationTokenError,
 )
-from include.local_aws.api.json_protocol import Environ, StartResponse, load_json, read_body, respond
+from include.local_aws.api.json_protocol import Environ, StartResponse, parse_json, read_body, respond_json
 from include.local_aws.api.kinds import PROCESSING, TRANSFORM
-from include.local_aws.api.model import constraints, operation_model, service_model
-from include.local_aws.api.quotas import limit_of, of_type_name
+from include.local_aws.api.model import get_constraints, load_operation_model, load_service_model
+from include.local_aws.api.quotas import get_instance_quota_name, get_quota_limit
 from include.local_aws.api.rendering import render
-from include.local_aws.api.served import Asked
+from include.local_aws.api.served import ServiceRequest
 from include.local_aws.api.validation import parse_request
 from include.local_aws.settings import Settings
 
 SERVICE = "sagemaker"
-DEFAULT_PAGE = 100
-SCOPE = re.compile(r"Credential=[^/]+/\d{8}/([a-z0-9-]+)/servicequotas/aws4_request")
+DEFAULT_MAX_RESULTS = 100
+CREDENTIAL_SCOPE = re.compile(r"Credential=[^/]+/\d{8}/([a-z0-9-]+)/servicequotas/aws4_request")
 
-Answerer = Callable[[Asked, StartResponse], Iterable[bytes]]
+ServiceHandler = Callable[[ServiceRequest, StartResponse], Iterable[bytes]]
 
 
 class ServiceQuotasApplication:
-    """What answers `X-Amz-Target: ServiceQuotasV20190624.*`; other services' quotas are `others`'."""
+    """Handles `X-Amz-Target: ServiceQuotasV20190624.*`; `handle_other_service` handles the quotas of other services."""
 
-    def __init__(self, settings: Settings, others: Answerer) -> None:
+    def __init__(self, settings: Settings, handle_other_service: ServiceHandler) -> None:
         self._settings = settings
-        self._others = others
+        self._handle_other_service = handle_other_service
         self._operations = {"ListServiceQuotas": self._list, "GetServiceQuota": self._get}
 
-    def __call__(self, asked: Asked, start_response: StartResponse) -> Iterable[bytes]:
+    def __call__(self, service_request: ServiceRequest, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
-        environ, operation = asked.environ, asked.operation
+        environ, operation = service_request.environ, service_request.operation
         try:
-            request = load_json(read_body(environ))
+            request = parse_json(read_body(environ))
             if not isinstance(request, dict) or request.get("ServiceCode", SERVICE) != SERVICE:
                 environ["wsgi.input"].seek(0)
-                return self._others(asked, start_response)
+                return self._handle_other_service(service_request, start_response)
             handler = self._operations.get(operation)
             if handler is None:
                 raise NotImplementedHereError(
                     f"{operation} is not implemented by the embedded AWS for {SERVICE}; it has "
                     f"{', '.join(self._operations)}"
                 )
-            model = operation_model(operation, "service-quotas")
+            model = load_operation_model(operation, "service-quotas")
             parsed = parse_request(model.input_shape, request, operation)
-            shape = service_model("service-quotas").shape_for(f"{operation}Response")
+            shape = load_service_model("service-quotas").shape_for(f"{operation}Response")
             answer = render(shape, handler(parsed, self._quotas(environ)))
         except AwsError as error:
-            return respond(start_response, error.status, error.body())
-        return respond(start_response, 200, answer)
+            return respond_json(start_response, error.status, error.to_body())
+        return respond_json(start_response, 200, answer)
 
     def _quotas(self, environ: Environ) -> list[dict[str, Any]]:
-        scope = SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
+        scope = CREDENTIAL_SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
         if scope is None and self._settings.require_signature:
             raise MissingTokenError("Missing Authentication Token")
         region = "us-east-1" if scope is None else scope[1]
@@ -69,12 +69,18 @@ class ServiceQuotasApplication:
 
     def _limits(self) -> Iterable[tuple[str, str, int]]:
         for kind in (PROCESSING, TRANSFORM):
-            yield kind.across, kind.across_code, limit_of(self._settings, kind, kind.across)
-            for instance_type in constraints(service_model().shape_for(kind.instance_types))["enum"]:
-                name = of_type_name(kind, instance_type)
+            yield (
+                kind.total_quota_name,
+                kind.total_quota_code,
+                get_quota_limit(self._settings, kind, kind.total_quota_name),
+            )
+            for instance_type in get_constraints(load_service_model().shape_for(kind.instance_type_shape))[
+                "enum"
+            ]:
+                name = get_instance_quota_name(kind, instance_type)
                 # AWS's codes of these are not published as a list; here they follow from the name.
                 code = f"L-{hashlib.sha256(name.encode()).hexdigest()[:8].upper()}"
-                yield name, code, limit_of(self._settings, kind, name)
+                yield name, code, get_quota_limit(self._settings, kind, name)
 
     def _quota(self, region: str, name: str, code: str, value: int) -> dict[str, Any]:
         return {
@@ -98,7 +104,7 @@ class ServiceQuotasApplication:
         token = request.get("NextToken", "0")
         if not token.isdecimal() or not 0 <= int(token) <= len(found):
             raise PaginationTokenError(f"NextToken {token!r} is not one that ListServiceQuotas returned")
-        end = int(token) + request.get("MaxResults", DEFAULT_PAGE)
+        end = int(token) + request.get("MaxResults", DEFAULT_MAX_RESULTS)
         return {"Quotas": found[int(token) : end], "NextToken": str(end) if end < len(found) else None}
 
     def _get(self, request: dict[str, Any], quotas: list[dict[str, Any]]) -> dict[str, Any]:

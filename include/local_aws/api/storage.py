@@ -1,11 +1,11 @@
-"""Instance types with disks of their own, which take no key for a volume."""
+"""Refuses a volume key for instance types with local storage."""
 
 from __future__ import annotations
 
 from include.local_aws.api.errors import ValidationError
 
-# EC2 families with NVMe instance storage that SageMaker offers; a "d" after the generation says so in the
-# general families, the accelerated ones have it without saying.
+# EC2 families with NVMe instance storage that SageMaker offers; general families have a "d" after the generation,
+# accelerated ones do not show it in their name.
 NVME_FAMILIES = frozenset(
     {"g4dn", "g5", "g6", "g6e", "p3dn", "p4d", "p4de", "p5", "p5e", "p5en", "trn1", "trn1n", "trn2"}
 )
@@ -22,6 +22,6 @@ def refuse_volume_key(resources: dict[str, object], instance_type: str) -> None:
     """Raise ValidationError for a VolumeKmsKeyId on a type with local storage, which AWS encrypts by itself."""
     if resources.get("VolumeKmsKeyId") and has_local_storage(instance_type):
         raise ValidationError(
-            f"VolumeKmsKeyId cannot be given for {instance_type}: it has local storage, which is encrypted with a "
-            "key of its own"
+            f"VolumeKmsKeyId cannot be given for {instance_type}: it has local storage, which is encrypted with its "
+            "own key"
         )

@@ -1,4 +1,4 @@
-"""Tags as requests carry them, and the resources that can have them."""
+"""Parses the tags of requests and checks that the tagged resource exists."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 from include.local_aws.api import catalogue
 from include.local_aws.api.call import Call
 from include.local_aws.api.errors import ValidationError
-from include.local_aws.api.registry import group_named, package_named
+from include.local_aws.api.registry import get_group, get_package
 
-TAG_LIMIT = 50
+MAX_TAGS = 50
 
 
-def tags_of_request(request: dict[str, Any]) -> dict[str, str]:
+def parse_tags(request: dict[str, Any]) -> dict[str, str]:
     """The request's Tags by key; raises ValidationError for a key given twice or a reserved one."""
     tags: dict[str, str] = {}
     for tag in request.get("Tags", []):
@@ -26,7 +26,7 @@ def tags_of_request(request: dict[str, Any]) -> dict[str, str]:
 
 
 def require_resource(call: Call, arn: str) -> None:
-    """Raise ValidationError unless the ARN names something of this account and region."""
+    """Raise ValidationError unless the ARN names an existing resource of this account and region."""
     _, _, _, region, account, path = arn.split(":", 5)
     resource, _, name = path.partition("/")
     store = call.services.store
@@ -39,16 +39,16 @@ def require_resource(call: Call, arn: str) -> None:
             if not store.models.select("region = ? AND arn = ?", (region, arn)):
                 raise catalogue.missing_model(arn)
         case "model-package-group":
-            group_named(call, arn)
+            get_group(call, arn)
         case "model-package":
-            if package_named(call, arn).version is not None:
+            if get_package(call, arn).version is not None:
                 raise ValidationError(
                     f"ResourceArn {arn}: a version has the tags of its model package group; ask for those"
                 )
         case "transform-job" | "processing-job":
             kind = resource.removesuffix("-job")
             if not store.jobs.select("kind = ? AND region = ? AND arn = ?", (kind, region, arn)):
-                raise catalogue.missing_transform_job(name)
+                raise catalogue.missing_job(name)
         case other:
             raise ValidationError(
                 f"ResourceArn {arn}: '{other}' is not implemented by the embedded AWS; tags can be put on "

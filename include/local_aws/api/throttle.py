@@ -1,4 +1,4 @@
-"""A token bucket for each operation."""
+"""Throttles calls with one token bucket per operation."""
 
 from __future__ import annotations
 

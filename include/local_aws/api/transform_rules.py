@@ -1,4 +1,4 @@
-"""What CreateTransformJob refuses beyond the shapes, before it looks at anything else."""
+"""Validates CreateTransformJob beyond its shapes, by the request alone."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from typing import Any
 
 from include.local_aws.api.errors import ValidationError
 from include.local_aws.api.storage import refuse_volume_key
-from include.local_aws.api.validation import violation, violations_error
+from include.local_aws.api.validation import build_violations_error, format_violation
 from include.local_aws.json_path import OPERATORS, PathSyntaxError, parse_path
 from include.local_aws.settings import Settings
 
 MAX_PAYLOAD_MB = 100
-SPLITTING = ("Line", "RecordIO", "TFRecord")
-JOINABLE = ("text/csv", "application/json", "application/jsonlines")
+SPLIT_TYPES = ("Line", "RecordIO", "TFRecord")
+DATA_PROCESSING_CONTENT_TYPES = ("text/csv", "application/json", "application/jsonlines")
 BATCH_DATA_TYPES = ("S3Prefix", "ManifestFile")
-NO_OP = {"InputFilter": "$", "OutputFilter": "$", "JoinSource": "None"}
+DATA_PROCESSING_DEFAULTS = {"InputFilter": "$", "OutputFilter": "$", "JoinSource": "None"}
 
 
 def check_transform_request(request: dict[str, Any], settings: Settings) -> None:
-    """Raise ValidationError for the first combination that AWS does not take."""
+    """Raise ValidationError for the first combination that AWS refuses."""
     _check_limits(request, settings)
     resources = request["TransformResources"]
     refuse_volume_key(resources, resources["InstanceType"])
@@ -37,12 +37,12 @@ def _check_limits(request: dict[str, Any], settings: Settings) -> None:
         ),
     )
     clauses = [
-        violation(value, path, f"Member must have value less than or equal to {limit}")
+        format_violation(value, path, f"Member must have value less than or equal to {limit}")
         for path, value, limit in limits
         if value > limit
     ]
     if clauses:
-        raise violations_error(clauses)
+        raise build_violations_error(clauses)
 
 
 def _check_input(request: dict[str, Any]) -> None:
@@ -57,9 +57,10 @@ def _check_batching(request: dict[str, Any], settings: Settings) -> None:
     split = request["TransformInput"].get("SplitType", "None")
     strategy = request.get("BatchStrategy")
     refused = {"MultiRecord": ("MultiRecord",), "both": ("MultiRecord", "SingleRecord"), "never": ()}
-    if strategy in refused[settings.batch_strategy_needs_split] and split not in SPLITTING:
+    if strategy in refused[settings.batch_strategy_needs_split] and split not in SPLIT_TYPES:
         raise ValidationError(
-            f"BatchStrategy {strategy} needs SplitType {', '.join(SPLITTING[:-1])} or {SPLITTING[-1]}, found {split}"
+            f"BatchStrategy {strategy} needs SplitType {', '.join(SPLIT_TYPES[:-1])} or {SPLIT_TYPES[-1]}, "
+            f"found {split}"
         )
     concurrency = request.get("MaxConcurrentTransforms", 0)
     payload = request.get("MaxPayloadInMB")
@@ -71,15 +72,16 @@ def _check_batching(request: dict[str, Any], settings: Settings) -> None:
 
 
 def _check_data_processing(request: dict[str, Any]) -> None:
-    processing = {**NO_OP, **request.get("DataProcessing", {})}
-    if processing == NO_OP:
+    processing = {**DATA_PROCESSING_DEFAULTS, **request.get("DataProcessing", {})}
+    if processing == DATA_PROCESSING_DEFAULTS:
         return
     content_type = request["TransformInput"].get("ContentType")
     accept = request["TransformOutput"].get("Accept")
-    if content_type != accept or content_type not in JOINABLE:
+    if content_type != accept or content_type not in DATA_PROCESSING_CONTENT_TYPES:
         raise ValidationError(
-            f"DataProcessing needs the same ContentType and Accept, one of {', '.join(JOINABLE)}; found "
-            f"ContentType {content_type} and Accept {accept}"
+            "DataProcessing needs the same ContentType and Accept, "
+            f"one of {', '.join(DATA_PROCESSING_CONTENT_TYPES)}; "
+            f"found ContentType {content_type} and Accept {accept}"
         )
     split = request["TransformInput"].get("SplitType", "None")
     assemble = request["TransformOutput"].get("AssembleWith", "None")

@@ -1,4 +1,4 @@
-"""Turn a JSON value into the shape botocore's model describes, and say as AWS does what is wrong with it."""
+"""Parses and validates a JSON request by its botocore shape, with AWS's error messages."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from botocore.model import ListShape, MapShape, Shape, StructureShape
 from include.local_aws.api.errors import SerializationError, ValidationError
 from include.local_aws.api.model import BOTOCORE_VERSION
 
-INT_LIMIT = {"integer": 2**31, "long": 2**63}
-PATTERN_SECONDS = 1.0
-# Parts of a member's path. Shapes that hold themselves, as SearchExpression does, have no end of their own.
-DEEPEST = 150
+INTEGER_LIMITS = {"integer": 2**31, "long": 2**63}
+PATTERN_TIMEOUT_SECONDS = 1.0
+# Parts of a member's path. Recursive shapes, as SearchExpression, have no depth limit of their own.
+MAX_DEPTH = 150
 # The largest epoch second that datetime can hold (9999-12-31); AWS refuses more as well.
-LAST_SECOND = 253_402_300_799.0
+MAX_TIMESTAMP = 253_402_300_799.0
 
 
 def parse_request(shape: Shape | None, value: object, operation: str) -> dict[str, Any]:
     """The request as typed parameters; members that are null are left out.
 
-    Raises SerializationError for a JSON type that the model does not have there, ValidationError for a
-    member that the model does not know, or for constraints, all of them in one message.
+    Raises SerializationError for a wrong JSON type; ValidationError for an unknown member, or for violated
+    constraints, all of them in one message.
     """
     if not isinstance(value, dict):
         raise SerializationError(f"{_json_type(value)} can not be converted to a structure")
@@ -36,21 +36,21 @@ def parse_request(shape: Shape | None, value: object, operation: str) -> dict[st
     return parsed
 
 
-def violation(value: object, path: str, constraint: str) -> str:
+def format_violation(value: object, path: str, constraint: str) -> str:
     """One clause of AWS's message: value, path in lower camel case, constraint."""
-    shown = "null" if value is None else f"'{_shown(value)}'"
+    shown = "null" if value is None else f"'{_format_value(value)}'"
     return f"Value {shown} at '{path}' failed to satisfy constraint: {constraint}"
 
 
-def violations_error(clauses: list[str]) -> ValidationError:
+def build_violations_error(clauses: list[str]) -> ValidationError:
     """AWS's sentence around one or more clauses."""
     plural = "" if len(clauses) == 1 else "s"
     return ValidationError(f"{len(clauses)} validation error{plural} detected: {'; '.join(clauses)}")
 
 
 @cache
-def compiled(pattern: str) -> regex.Pattern[str] | None:
-    """AWS's patterns are Java's; the few that `regex` cannot compile are not checked."""
+def compile_pattern(pattern: str) -> regex.Pattern[str] | None:
+    """Compile a pattern of AWS (Java syntax); None for the few that `regex` does not compile."""
     try:
         return regex.compile(pattern)
     except regex.error:
@@ -64,11 +64,11 @@ class _Walker:
 
     def raise_violations(self) -> None:
         if self.clauses:
-            raise violations_error(self.clauses)
+            raise build_violations_error(self.clauses)
 
     def to_any(self, shape: Shape, value: object, path: str) -> Any:
-        if path.count(".") > DEEPEST:
-            raise SerializationError(f"The request is nested more than {DEEPEST} deep")
+        if path.count(".") > MAX_DEPTH:
+            raise SerializationError(f"The request is nested more than {MAX_DEPTH} deep")
         match shape.type_name:
             case "structure":
                 return self.to_structure(cast(StructureShape, shape), value, path)
@@ -105,18 +105,18 @@ class _Walker:
             if value.get(name) is not None:
                 parsed[name] = self.to_any(member, value[name], below)
             elif name in shape.required_members:
-                self.clauses.append(violation(None, below, "Member must not be null"))
+                self.clauses.append(format_violation(None, below, "Member must not be null"))
         return parsed
 
     def to_list(self, shape: ListShape, value: object, path: str) -> list[Any]:
         if not isinstance(value, list):
             raise SerializationError(f"{_json_type(value)} can not be converted to a list at '{path}'")
-        self.length(shape, value, path)
+        self.check_length(shape, value, path)
         parsed = []
         for number, item in enumerate(value, start=1):
             below = f"{path}.{number}.member"
             if item is None:
-                self.clauses.append(violation(None, below, "Member must not be null"))
+                self.clauses.append(format_violation(None, below, "Member must not be null"))
             else:
                 parsed.append(self.to_any(shape.member, item, below))
         return parsed
@@ -124,23 +124,27 @@ class _Walker:
     def to_map(self, shape: MapShape, value: object, path: str) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise SerializationError(f"{_json_type(value)} can not be converted to a map at '{path}'")
-        self.length(shape, value, path)
+        self.check_length(shape, value, path)
         parsed: dict[str, Any] = {}
         for key, item in value.items():
             if item is None:
-                self.clauses.append(violation(None, f"{path}.{_utf8(key)}.member", "Member must not be null"))
+                self.clauses.append(
+                    format_violation(None, f"{path}.{_utf8(key)}.member", "Member must not be null")
+                )
                 continue
             parsed[_utf8(key)] = _text(item)
             for part, what, member in ((key, "keys", shape.key), (item, "value", shape.value)):
                 broken = _string_constraints(member, part)
                 if broken:
                     clause = f"Map {what} must satisfy constraint: [{', '.join(broken)}]"
-                    self.clauses.append(violation({key: item}, path, clause))
+                    self.clauses.append(format_violation({key: item}, path, clause))
         return parsed
 
     def to_string(self, shape: Shape, value: object, path: str) -> str:
         text = _text(value)
-        self.clauses.extend(violation(text, path, broken) for broken in _string_constraints(shape, text))
+        self.clauses.extend(
+            format_violation(text, path, broken) for broken in _string_constraints(shape, text)
+        )
         return text
 
     def to_integer(self, shape: Shape, value: object, path: str) -> int:
@@ -149,24 +153,26 @@ class _Walker:
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
             raise SerializationError(f"{_json_type(value)} can not be converted to {kind}")
-        if not -INT_LIMIT[shape.type_name] <= value < INT_LIMIT[shape.type_name]:
+        if not -INTEGER_LIMITS[shape.type_name] <= value < INTEGER_LIMITS[shape.type_name]:
             raise SerializationError(f"{_json_type(value)} at '{path}' is out of the range of {kind}")
         low, high = shape.metadata.get("min"), shape.metadata.get("max")
         if low is not None and value < low:
             text = f"Member must have value greater than or equal to {low}"
-            self.clauses.append(violation(value, path, text))
+            self.clauses.append(format_violation(value, path, text))
         if high is not None and value > high:
             self.clauses.append(
-                violation(value, path, f"Member must have value less than or equal to {high}")
+                format_violation(value, path, f"Member must have value less than or equal to {high}")
             )
         return value
 
-    def length(self, shape: Shape, value: list[Any] | dict[str, Any], path: str) -> None:
-        self.clauses.extend(violation(value, path, broken) for broken in _length(shape, value))
+    def check_length(self, shape: Shape, value: list[Any] | dict[str, Any], path: str) -> None:
+        self.clauses.extend(
+            format_violation(value, path, broken) for broken in _length_violations(shape, value)
+        )
 
 
 def _string_constraints(shape: Shape, text: str) -> list[str]:
-    broken = _length(shape, text)
+    broken = _length_violations(shape, text)
     allowed = shape.metadata.get("enum")
     if allowed and text not in allowed:
         broken.append(f"Member must satisfy enum value set: [{', '.join(allowed)}]")
@@ -176,7 +182,7 @@ def _string_constraints(shape: Shape, text: str) -> list[str]:
     return broken
 
 
-def _length(shape: Shape, value: str | list[Any] | dict[str, Any]) -> list[str]:
+def _length_violations(shape: Shape, value: str | list[Any] | dict[str, Any]) -> list[str]:
     broken = []
     low, high = shape.metadata.get("min"), shape.metadata.get("max")
     if low is not None and len(value) < low:
@@ -187,19 +193,19 @@ def _length(shape: Shape, value: str | list[Any] | dict[str, Any]) -> list[str]:
 
 
 def _matches(pattern: str, text: str) -> bool:
-    checked = compiled(pattern)
+    checked = compile_pattern(pattern)
     if checked is None:
         return True
     try:
-        return checked.fullmatch(text, timeout=PATTERN_SECONDS) is not None
+        return checked.fullmatch(text, timeout=PATTERN_TIMEOUT_SECONDS) is not None
     except TimeoutError:
-        # Only texts far beyond every length limit get here; AWS would not accept them either.
+        # Only texts far beyond every length limit time out; AWS does not accept them either.
         return False
 
 
 def _timestamp(value: object) -> float:
     seconds = _number(value)
-    if not -LAST_SECOND <= seconds <= LAST_SECOND:
+    if not -MAX_TIMESTAMP <= seconds <= MAX_TIMESTAMP:
         raise SerializationError(f"{_json_type(value)} can not be converted to a Timestamp: out of range")
     return seconds
 
@@ -226,17 +232,17 @@ def _utf8(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        # JSON can escape half a surrogate pair, which no UTF-8 answer could repeat.
+        # JSON can escape half a surrogate pair, which has no UTF-8 encoding.
         raise SerializationError("STRING_VALUE holds a lone surrogate, which is not Unicode text") from None
     return text
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     match value:
         case dict():
-            return "{" + ", ".join(f"{key}={_shown(item)}" for key, item in value.items()) + "}"
+            return "{" + ", ".join(f"{key}={_format_value(item)}" for key, item in value.items()) + "}"
         case list():
-            return f"[{', '.join(_shown(item) for item in value)}]"
+            return f"[{', '.join(_format_value(item) for item in value)}]"
         case _:
             return str(value)
 

@@ -1,4 +1,4 @@
-"""SageMaker over HTTP: from X-Amz-Target and a body to an operation, and back."""
+"""Serves SageMaker over HTTP: parses X-Amz-Target and body, runs the operation, renders its response."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from include.local_aws.api.errors import (
     NotImplementedHereError,
     ServiceUnavailableError,
 )
-from include.local_aws.api.json_protocol import load_json, read_body, respond
-from include.local_aws.api.model import operation_model
+from include.local_aws.api.json_protocol import parse_json, read_body, respond_json
+from include.local_aws.api.model import load_operation_model
 from include.local_aws.api.operations import OPERATIONS
 from include.local_aws.api.rendering import render
 from include.local_aws.api.support import refuse_unsupported
 from include.local_aws.api.throttle import Throttle
 from include.local_aws.api.validation import parse_request
-from include.local_aws.faults import Fault, access_key_of
+from include.local_aws.faults import Fault, parse_access_key
 
 log = logging.getLogger(__name__)
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 
-SCOPE = re.compile(r"Credential=[^/]+/\d{8}/([a-z0-9-]+)/sagemaker/aws4_request")
+CREDENTIAL_SCOPE = re.compile(r"Credential=[^/]+/\d{8}/([a-z0-9-]+)/sagemaker/aws4_request")
 REQUEST_FAULTS = ("throttle", "error", "credentials", "invisible", "drop", "withhold", "hold")
 
 
 class SageMakerApplication:
-    """The WSGI application for SageMaker's operations, by name in X-Amz-Target; those that it has, here or not."""
+    """The WSGI application for SageMaker's operations, implemented or not, by their names in X-Amz-Target."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -46,60 +46,60 @@ class SageMakerApplication:
         self._throttle = Throttle(settings.requests_per_second, settings.request_burst)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer one request; a dropped connection answers nothing."""
+        """Respond to one request, or drop its connection."""
         operation = environ["HTTP_X_AMZ_TARGET"].rpartition(".")[2]
         fault: Fault | None = None
         try:
             body = read_body(environ)
             name = _resource_name(body)
-            fault = self._services.faults.take(
+            fault = self._services.faults.take_matching(
                 REQUEST_FAULTS,
                 operation=operation,
-                job=name,
-                access_key=access_key_of(environ.get("HTTP_AUTHORIZATION", "")),
+                job_name=name,
+                access_key=parse_access_key(environ.get("HTTP_AUTHORIZATION", "")),
             )
             if fault is not None and fault.kind == "drop":
                 return drop_connection(environ, start_response)
             if fault is not None:
                 _raise_fault(fault, operation, name)
-            status, answer = 200, self._answer(operation, body, environ)
+            status, answer = 200, self._run_operation(operation, body, environ)
         except AwsError as error:
-            status, answer = error.status, error.body()
+            status, answer = error.status, error.to_body()
         except Exception:
             log.exception("%s failed", operation)
             failure = InternalFailureError(
                 f"{operation} failed inside the embedded AWS; its log has the traceback"
             )
-            status, answer = failure.status, failure.body()
+            status, answer = failure.status, failure.to_body()
         if fault is not None and fault.kind == "hold":
-            self._services.faults.hold(fault)
+            self._services.faults.wait_for_release(fault)
         if fault is not None and fault.kind == "withhold":
             return drop_connection(environ, start_response)
-        return respond(start_response, status, answer)
+        return respond_json(start_response, status, answer)
 
-    def _answer(self, operation: str, body: bytes, environ: Environ) -> dict[str, Any] | None:
+    def _run_operation(self, operation: str, body: bytes, environ: Environ) -> dict[str, Any] | None:
         handler = OPERATIONS.get(operation)
         if handler is None:
             raise NotImplementedHereError(
                 f"{operation} is not implemented by the embedded AWS; it has {', '.join(OPERATIONS)}"
             )
         if not self._throttle.allow(operation):
-            raise catalogue.throttled()
-        model = operation_model(operation)
-        request = parse_request(model.input_shape, load_json(body), operation)
+            raise catalogue.rate_exceeded()
+        model = load_operation_model(operation)
+        request = parse_request(model.input_shape, parse_json(body), operation)
         refuse_unsupported(operation, request)
         call = Call(
             operation=operation,
             request=request,
-            region=self._region(environ),
+            region=self._read_region(environ),
             now=time.time(),
             services=self._services,
         )
         result = handler(call)
         return render(model.output_shape, result) if model.output_shape is not None else None
 
-    def _region(self, environ: Environ) -> str:
-        scope = SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
+    def _read_region(self, environ: Environ) -> str:
+        scope = CREDENTIAL_SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
         if scope is not None:
             return scope[1]
         if self._services.settings.require_signature:
@@ -114,9 +114,9 @@ def _raise_fault(fault: Fault, operation: str, name: str) -> None:
         case "invisible" if operation == "DescribeModel":
             raise catalogue.missing_model(name)
         case "invisible":
-            raise catalogue.missing_transform_job(name)
+            raise catalogue.missing_job(name)
         case "throttle":
-            raise catalogue.throttled()
+            raise catalogue.rate_exceeded()
         case "error" if fault.status == 500:
             raise InternalFailureError("The request processing has failed because of an unknown error.")
         case "error":

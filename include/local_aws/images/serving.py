@@ -1,4 +1,4 @@
-"""The HTTP side of the built-in images: /ping, /invocations, /execution-parameters, many requests at a time."""
+"""HTTP server of the built-in images: /ping, /invocations, /execution-parameters, with concurrent requests."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ class Model(Protocol):
 
     def invoke(self, request: Request) -> Response: ...
 
-    def execution_parameters(self) -> bytes | None:
+    def get_execution_parameters(self) -> bytes | None:
         """JSON, or None when the image has no /execution-parameters."""
 
 
-class Server(ThreadingHTTPServer):
+class ModelServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
     model: Model | None = None
 
 
-class Handler(BaseHTTPRequestHandler):
+class ModelRequestHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     # Small answers in two segments would wait 40 ms for the other side's acknowledgement.
     disable_nagle_algorithm = True
-    server: Server
+    server: ModelServer
 
     def do_GET(self) -> None:
         model = self.server.model
@@ -58,7 +58,9 @@ class Handler(BaseHTTPRequestHandler):
             ready = model is not None
             self._answer(Response(b"", status=HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE))
             return
-        parameters = model.execution_parameters() if self.path == "/execution-parameters" and model else None
+        parameters = (
+            model.get_execution_parameters() if self.path == "/execution-parameters" and model else None
+        )
         self._answer(
             Response(b"", status=HTTPStatus.NOT_FOUND) if parameters is None else Response(parameters)
         )
@@ -117,25 +119,25 @@ class Handler(BaseHTTPRequestHandler):
         """The access line is written by `_answer`."""
 
 
-def serve(load: Callable[[], Model]) -> None:
-    """Listens on SAGEMAKER_BIND_TO_PORT at once, answers /ping with 200 when `load` is done, ends if it fails.
+def serve(load_model: Callable[[], Model]) -> None:
+    """Listens on SAGEMAKER_BIND_TO_PORT at once, answers /ping with 200 after `load_model`, exits if it fails.
 
     SAGEMAKER_MODEL_SERVER_WORKERS processes share the port (default 1: several instances share this machine's cores).
     """
     port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT", DEFAULT_PORT))
-    server = Server(("127.0.0.1", port), Handler)
+    server = ModelServer(("127.0.0.1", port), ModelRequestHandler)
     server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     for _ in range(int(os.environ.get("SAGEMAKER_MODEL_SERVER_WORKERS", "1")) - 1):
         if os.fork() == 0:
             break
 
-    def loading() -> None:
+    def load_in_background() -> None:
         try:
-            server.model = load()
+            server.model = load_model()
         except Exception:  # noqa: BLE001 (any failure to load ends the container, with its traceback in the log)
             traceback.print_exc()
             sys.stderr.flush()
             os._exit(1)
 
-    threading.Thread(target=loading, daemon=True).start()
+    threading.Thread(target=load_in_background, daemon=True).start()
     server.serve_forever()

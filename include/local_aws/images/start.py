@@ -7,7 +7,7 @@ import runpy
 import sys
 from pathlib import Path
 
-here = Path(__file__).resolve().parent
-sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != here]
-sys.path.append(str(here.parents[2]))
+images_dir = Path(__file__).resolve().parent
+sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != images_dir]
+sys.path.append(str(images_dir.parents[2]))
 runpy.run_module(f"include.local_aws.images.{sys.argv[1]}", run_name="__main__", alter_sys=False)

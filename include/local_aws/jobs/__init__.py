@@ -1,1 +1,1 @@
-"""Jobs at work: one thread and one runner process each, from provisioning to the last event."""
+"""Runs jobs: one thread and one runner process each, from provisioning to the last event."""

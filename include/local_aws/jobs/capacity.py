@@ -1,37 +1,37 @@
-"""Instances that exist, by type; types not listed are never short."""
+"""Counts the free instances of each type; types not listed are unlimited."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
 
-from include.local_aws.faults import Faults
+from include.local_aws.faults import FaultInjector
 
 
 class Capacity:
-    """Takes and gives back instances; taking is one step, so two jobs never get the same one."""
+    """Acquires and releases instances; acquiring is atomic, so two jobs never get the same one."""
 
-    def __init__(self, exist: Mapping[str, int], faults: Faults) -> None:
-        self._free = dict(exist)
+    def __init__(self, instance_counts: Mapping[str, int], faults: FaultInjector) -> None:
+        self._free = dict(instance_counts)
         self._faults = faults
         self._lock = threading.Lock()
 
-    def take_first(self, choices: list[tuple[str, int]], job: str) -> tuple[str, int] | None:
-        """The first of `choices` (type, count) that there is; None when there is none, or a fault says so."""
-        if self._faults.take(("capacity",), job=job) is not None:
+    def acquire_first(self, clusters: list[tuple[str, int]], job_name: str) -> tuple[str, int] | None:
+        """Acquire the first of `clusters` (type, count) that is free; None if none is, or a fault is armed."""
+        if self._faults.take_matching(("capacity",), job_name=job_name) is not None:
             return None
         with self._lock:
-            for kind, count in choices:
-                free = self._free.get(kind)
-                if free is None or free >= count:
+            for instance_type, instance_count in clusters:
+                free = self._free.get(instance_type)
+                if free is None or free >= instance_count:
                     if free is not None:
-                        self._free[kind] = free - count
-                    return kind, count
+                        self._free[instance_type] = free - instance_count
+                    return instance_type, instance_count
         return None
 
-    def give_back(self, taken: tuple[str, int]) -> None:
-        """The instances of `take_first` are free again."""
-        kind, count = taken
+    def release(self, cluster: tuple[str, int]) -> None:
+        """Return the instances that `acquire_first` gave."""
+        instance_type, instance_count = cluster
         with self._lock:
-            if kind in self._free:
-                self._free[kind] += count
+            if instance_type in self._free:
+                self._free[instance_type] += instance_count

@@ -1,4 +1,4 @@
-"""The environment of runner processes: the server's, with AWS settings that fit the endpoints."""
+"""Builds the environment of runner processes: the server's, with AWS settings that fit the endpoints."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-# What would lead boto3 to another account or another endpoint than SPEC.json names.
-MISLEADING = (
+# Variables that would point boto3 at another account or endpoint than SPEC.json names.
+CONFLICTING_VARIABLES = (
     "AWS_PROFILE",
     "AWS_DEFAULT_PROFILE",
     "AWS_SESSION_TOKEN",
@@ -17,20 +17,20 @@ MISLEADING = (
     "AWS_ENDPOINT_URL_S3",
     "AWS_ENDPOINT_URL_LOGS",
 )
-PLACEHOLDERS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+PLACEHOLDER_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
 
 
-def runner_environment(environ: Mapping[str, str], *, own_s3: bool) -> dict[str, str]:
-    """`environ` for runners; with our own S3 any credentials do, with another the user's are kept."""
+def build_runner_environment(environ: Mapping[str, str], *, uses_own_s3: bool) -> dict[str, str]:
+    """`environ` for runners: placeholder credentials for the built-in S3, the user's own for another S3."""
     result = dict(environ)
-    if own_s3:
-        for name in MISLEADING:
+    if uses_own_s3:
+        for name in CONFLICTING_VARIABLES:
             result.pop(name, None)
-        result.update(PLACEHOLDERS)
+        result.update(PLACEHOLDER_CREDENTIALS)
     else:
-        for name, value in PLACEHOLDERS.items():
+        for name, value in PLACEHOLDER_CREDENTIALS.items():
             result.setdefault(name, value)
-        for name in MISLEADING[-3:]:
+        for name in CONFLICTING_VARIABLES[-3:]:
             result.pop(name, None)
     path = result.get("PYTHONPATH", "")
     result["PYTHONPATH"] = f"{REPOSITORY}:{path}" if path else str(REPOSITORY)

@@ -1,4 +1,4 @@
-"""The runner's event stream: one JSON object a line on its standard output."""
+"""Parses the runner's event stream: one JSON object a line on its standard output."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
-FINAL = ("Completed", "Failed", "Stopped")
+FINAL_STATUSES = ("Completed", "Failed", "Stopped")
 
 
 class EventError(ValueError):
@@ -14,15 +14,15 @@ class EventError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Started:
-    """Instances exist; `time` in epoch seconds."""
+class JobStarted:
+    """The instances are running; `time` in epoch seconds."""
 
     time: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """Objects done so far, of how many."""
+class JobProgress:
+    """Number of objects done so far, and in total."""
 
     time: float
     objects_done: int
@@ -30,7 +30,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
+class JobFinished:
     """The job's end, with what each instance did."""
 
     time: float
@@ -40,7 +40,7 @@ class Finished:
     instances: list[dict[str, Any]] = field(default_factory=list)
 
 
-Event = Started | Progress | Finished
+Event = JobStarted | JobProgress | JobFinished
 
 
 def parse_event(line: str) -> Event:
@@ -50,19 +50,19 @@ def parse_event(line: str) -> Event:
         time = float(data["time"])
         match data["event"]:
             case "started":
-                return Started(time=time)
+                return JobStarted(time=time)
             case "progress":
-                return Progress(
+                return JobProgress(
                     time=time,
                     objects_done=int(data["objects_done"]),
                     objects_total=int(data["objects_total"]),
                 )
             case "finished":
-                if data["status"] not in FINAL:
+                if data["status"] not in FINAL_STATUSES:
                     raise EventError(
-                        f"status is {data['status']!r}, allowed are {', '.join(FINAL)}: {line!r}"
+                        f"status is {data['status']!r}, allowed are {', '.join(FINAL_STATUSES)}: {line!r}"
                     )
-                return Finished(
+                return JobFinished(
                     time=time,
                     status=cast(Literal["Completed", "Failed", "Stopped"], data["status"]),
                     failure_reason=data.get("failure_reason"),

@@ -1,4 +1,4 @@
-"""The server's side of the sweeper: says which process groups are its own."""
+"""Starts the sweeper process and reports to it which process groups the server started."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 SWEEPER = Path(__file__).with_name("sweeper.py")
 
 
-class Guard:
-    """Starts the sweeper for `work_root`; `close` lets it do its work at once and waits for it."""
+class SweeperProcess:
+    """The sweeper process of `work_root`; `close` starts the sweep at once and waits for it."""
 
     def __init__(self, work_root: Path) -> None:
         self._lock = threading.Lock()
@@ -24,13 +24,13 @@ class Guard:
             start_new_session=True,
         )
 
-    def add(self, group: int) -> None:
-        """From now on this process group dies with the server."""
-        self._say(f"+{group}\n")
+    def add_process_group(self, process_group: int) -> None:
+        """Kill this process group if the server dies."""
+        self._send(f"+{process_group}\n")
 
-    def remove(self, group: int) -> None:
-        """The group has ended; its number may come to belong to others."""
-        self._say(f"-{group}\n")
+    def remove_process_group(self, process_group: int) -> None:
+        """The process group has ended; its number may be reused."""
+        self._send(f"-{process_group}\n")
 
     def close(self) -> None:
         """Sweep now."""
@@ -39,7 +39,7 @@ class Guard:
                 self._process.stdin.close()
         self._process.wait()
 
-    def _say(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         with self._lock:
             if self._process.stdin is not None and not self._process.stdin.closed:
                 self._process.stdin.write(line)

@@ -1,4 +1,4 @@
-"""The runner process: spawned so that it cannot outlive the server, and ended for certain."""
+"""Spawns the runner process so that it cannot outlive the server, and kills it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def _prepare(niceness: int) -> None:
+def _prepare_child(niceness: int) -> None:
     _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     _LIBC.nice(niceness)
 
@@ -24,7 +24,7 @@ def _prepare(niceness: int) -> None:
 def spawn_runner(
     command: Sequence[str], *, cwd: Path, env: Mapping[str, str], stderr: Path, niceness: int = 0
 ) -> subprocess.Popen[str]:
-    """Start `command` in a session of its own, standard output piped.
+    """Start `command` in its own session, standard output piped.
 
     PR_SET_PDEATHSIG follows the *thread* that spawned, so call this from the thread that lives as long as
     the job does. `niceness` is added to the server's own.
@@ -41,8 +41,8 @@ def spawn_runner(
             encoding="utf-8",
             errors="replace",
             start_new_session=True,
-            # Safe in a threaded process: the child only calls what is loaded already.
-            preexec_fn=functools.partial(_prepare, niceness),
+            # Safe in a threaded process: the child only calls libraries that are already loaded.
+            preexec_fn=functools.partial(_prepare_child, niceness),
         )
     # Where the kernel groups processes by session (autogroup), the group's own niceness is what counts.
     with contextlib.suppress(OSError):
@@ -50,7 +50,7 @@ def spawn_runner(
     return process
 
 
-def signal_session(process: subprocess.Popen[str], number: int) -> None:
-    """Send a signal to the runner's whole process group, if anything of it is left."""
+def signal_process_group(process: subprocess.Popen[str], signal_number: int) -> None:
+    """Send a signal to the runner's process group; nothing happens if it has ended."""
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, number)
+        os.killpg(process.pid, signal_number)

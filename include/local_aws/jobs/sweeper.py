@@ -1,10 +1,10 @@
-"""Run beside the server, as a process of its own; when the server is gone, remove what it left behind.
+"""Cleans up after a killed server, as a separate process: kills its process groups, removes its work directory.
 
     python sweeper.py WORK_ROOT < lines of "+PID" and "-PID"
 
-A killed server cannot tidy up. Its end closes this process's standard input, and then every process group still
-listed is killed, as is every process at work below WORK_ROOT, and WORK_ROOT is removed. Standard library
-only, and run by its path, so that it costs little while it waits.
+A killed server cannot clean up. Its death closes this process's standard input; then every process group still
+listed is killed, as is every process that works below WORK_ROOT, and WORK_ROOT is removed. It uses the standard
+library only and is run by its path, so that it needs little memory while it waits.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-SCANS = 100
+MAX_SCANS = 100
 PAUSE_SECONDS = 0.1
-# One clean look is no proof: a process listed may be dead when it is looked at, and its child not be listed yet.
+# One clean scan proves nothing: a process may die during the scan while its child is not listed yet.
 CLEAN_SCANS = 5
 
 
-def follow(lines: Iterable[str]) -> tuple[set[int], bool]:
-    """Process groups listed and not crossed out when the input ended, and whether any was ever listed."""
+def read_process_groups(lines: Iterable[str]) -> tuple[set[int], bool]:
+    """Process groups added and not removed when the input ended, and whether any was ever added."""
     groups: set[int] = set()
-    ever = False
+    any_listed = False
     for line in lines:
         sign, number = line[:1], line[1:].strip()
         if sign == "+":
-            ever = True
+            any_listed = True
             groups.add(int(number))
         elif sign == "-":
             groups.discard(int(number))
-    return groups, ever
+    return groups, any_listed
 
 
-def at_work_below(root: Path) -> Iterator[int]:
-    """Processes whose working directory or command line is below `root`, this one left out."""
+def find_processes_below(root: Path) -> Iterator[int]:
+    """Processes whose working directory or command line is below `root`, except this one."""
     marker = f"{root}{os.sep}"
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
@@ -52,22 +52,22 @@ def at_work_below(root: Path) -> Iterator[int]:
 
 
 def sweep(root: Path, groups: Iterable[int], clean_scans: int = CLEAN_SCANS) -> bool:
-    """Kill the groups and whoever is at work below `root`, and remove it; False if it would not go.
+    """Kill the groups and every process below `root`, and remove `root`; False if something remains.
 
-    It is done once `clean_scans` looks in a row have found nobody.
+    It ends once `clean_scans` scans in a row have found nothing.
     """
     for group in groups:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
-    clean = 0
-    for _ in range(SCANS):
-        left = list(at_work_below(root))
-        for process in left:
+    clean_in_a_row = 0
+    for _ in range(MAX_SCANS):
+        processes = list(find_processes_below(root))
+        for process in processes:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(process, signal.SIGKILL)
         shutil.rmtree(root, ignore_errors=True)
-        clean = 0 if left or root.exists() else clean + 1
-        if clean >= clean_scans:
+        clean_in_a_row = 0 if processes or root.exists() else clean_in_a_row + 1
+        if clean_in_a_row >= clean_scans:
             return True
         time.sleep(PAUSE_SECONDS)
     return False
@@ -75,5 +75,5 @@ def sweep(root: Path, groups: Iterable[int], clean_scans: int = CLEAN_SCANS) -> 
 
 if __name__ == "__main__":
     work_root = Path(sys.argv[1])
-    listed, any_ran = follow(sys.stdin)
+    listed, any_ran = read_process_groups(sys.stdin)
     sys.exit(0 if sweep(work_root, listed, CLEAN_SCANS if any_ran else 1) else 1)

@@ -7,26 +7,26 @@ import os
 import sys
 from pathlib import Path
 
-from include.local_aws.runner.events import Events
+from include.local_aws.runner.events import EventWriter
 from include.local_aws.runner.run import run_job
 from include.local_aws.runner.spec import read_spec
 from include.local_aws.runner.stopping import StopFlag, stop_on_sigterm, watch_parent
 
 
 def main(arguments: list[str]) -> int:
-    """0 once `finished` was sent, however the job ended."""
+    """Run the job; 0 once `finished` was sent, whatever the job's status."""
     if len(arguments) != 1:
         sys.stderr.write("usage: python -m include.local_aws.runner SPEC.json\n")
         return 2
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s"
     )
-    flag = StopFlag()
-    stop_on_sigterm(flag)
+    stop_flag = StopFlag()
+    stop_on_sigterm(stop_flag)
     # Containers die with the threads of this process (container_init.py), so leaving at once leaves nothing behind.
     watch_parent(lambda: os._exit(1))
     spec = read_spec(Path(arguments[0]))
-    run_job(spec, Events(sys.stdout, spec.settings.progress_seconds), flag)
+    run_job(spec, EventWriter(sys.stdout, spec.settings.progress_seconds), stop_flag)
     return 0
 
 

@@ -25,8 +25,8 @@ class Container:
     ) -> None:
         self.sandbox = sandbox
         self._process = subprocess.Popen(
-            sandbox.command(argv),
-            env=sandbox.environment(environment),
+            sandbox.build_command(argv),
+            env=sandbox.build_environment(environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -42,10 +42,10 @@ class Container:
         code = self._process.poll()
         return code if code is None or code >= 0 else 128 - code
 
-    def wait(self, seconds: float | None = None) -> int | None:
-        """The exit code, or None if it still runs after `seconds`."""
+    def wait(self, timeout_seconds: float | None = None) -> int | None:
+        """The exit code, or None if it still runs after `timeout_seconds`."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(seconds)
+            self._process.wait(timeout_seconds)
         return self.exit_code
 
     def terminate(self) -> None:

@@ -32,27 +32,27 @@ CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x10000000, 0x
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 # mount_setattr(2), Linux 5.12; the number is the same on every architecture but alpha.
 SYS_MOUNT_SETATTR, MOUNT_ATTR_RDONLY, AT_FDCWD, AT_RECURSIVE = 442, 1, -100, 0x8000
-CANNOT_START, NOT_FOUND = 126, 127
+EXIT_CANNOT_START, EXIT_NOT_FOUND = 126, 127
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-def call(function: str, *args: object) -> None:
+def call_libc(function: str, *args: object) -> None:
     if getattr(libc, function)(*args) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{function}: {os.strerror(number)}")
 
 
 def mount(source: str, target: str, flags: int, kind: str | None = None) -> None:
-    call(
+    call_libc(
         "mount", os.fsencode(source), os.fsencode(target), kind and kind.encode(), ctypes.c_ulong(flags), None
     )
 
 
-def die_with_parent(expected: int | None = None, number: int = signal.SIGKILL) -> None:
-    call("prctl", PR_SET_PDEATHSIG, number, 0, 0, 0)
+def die_with_parent(expected_parent: int | None = None, number: int = signal.SIGKILL) -> None:
+    call_libc("prctl", PR_SET_PDEATHSIG, number, 0, 0, 0)
     # The parent may have gone between fork and prctl.
-    if expected is not None and os.getppid() != expected:
-        os._exit(CANNOT_START)
+    if expected_parent is not None and os.getppid() != expected_parent:
+        os._exit(EXIT_CANNOT_START)
 
 
 def unshare(*, network: bool) -> None:
@@ -60,20 +60,20 @@ def unshare(*, network: bool) -> None:
     uid, gid = os.getuid(), os.getgid()
     if uid != 0:
         flags |= CLONE_NEWUSER
-    call("unshare", flags)
+    call_libc("unshare", flags)
     if uid != 0:
         for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
             with open(f"/proc/self/{name}", "w") as file:
                 file.write(text)
 
 
-def private_mounts(root: str, visible: list[str]) -> None:
+def set_up_private_mounts(root: str, visible_paths: list[str]) -> None:
     mount("none", "/", MS_REC | MS_PRIVATE)
     if not os.path.isdir("/opt/ml"):
-        room_for_opt_ml(os.path.join(root, "opt"))
+        create_opt_ml(os.path.join(root, "opt"))
     mount(os.path.join(root, "ml"), "/opt/ml", MS_BIND)
     tmp = os.path.join(root, "tmp")
-    for path in visible:
+    for path in visible_paths:
         if path.startswith("/tmp/"):
             inside = os.path.join(tmp, path[len("/tmp/") :])
             os.makedirs(inside, exist_ok=True)
@@ -81,24 +81,24 @@ def private_mounts(root: str, visible: list[str]) -> None:
     mount(tmp, "/tmp", MS_BIND | MS_REC)
     # Neither is allowed inside every container engine: the outer /proc then shows outer process ids, and the
     # machine's files are as writable for the command as for the user who runs it.
-    attempt("/proc stays the host's", lambda: mount("proc", "/proc", 0, "proc"))
-    attempt("the host's files stay writable", lambda: read_only_but(["/opt/ml", "/tmp"]))
+    try_or_warn("/proc stays the host's", lambda: mount("proc", "/proc", 0, "proc"))
+    try_or_warn("the host's files stay writable", lambda: remount_read_only_except(["/opt/ml", "/tmp"]))
 
 
-def attempt(otherwise: str, action: Callable[[], None]) -> None:
+def try_or_warn(warning: str, action: Callable[[], None]) -> None:
     try:
         action()
     except OSError as error:
-        sys.stderr.write(f"container: {otherwise} ({error.strerror})\n")
+        sys.stderr.write(f"container: {warning} ({error.strerror})\n")
 
 
-def read_only_but(writable: list[str]) -> None:
-    """Every mount read-only, except `writable` and a /dev/shm of the container's own."""
+def remount_read_only_except(writable_paths: list[str]) -> None:
+    """Remount everything read-only, except `writable_paths` and a /dev/shm of the container's own."""
     if os.path.isdir("/dev/shm"):
         mount("tmpfs", "/dev/shm", 0, "tmpfs")
-        writable = [*writable, "/dev/shm"]
+        writable_paths = [*writable_paths, "/dev/shm"]
     attributes = struct.pack("QQQQ", MOUNT_ATTR_RDONLY, 0, 0, 0)
-    call(
+    call_libc(
         "syscall",
         SYS_MOUNT_SETATTR,
         AT_FDCWD,
@@ -108,17 +108,19 @@ def read_only_but(writable: list[str]) -> None:
         ctypes.c_size_t(len(attributes)),
     )
     attributes = struct.pack("QQQQ", 0, MOUNT_ATTR_RDONLY, 0, 0)
-    for path in writable:
+    for path in writable_paths:
         where = os.fsencode(path)
-        call("syscall", SYS_MOUNT_SETATTR, AT_FDCWD, where, 0, attributes, ctypes.c_size_t(len(attributes)))
+        call_libc(
+            "syscall", SYS_MOUNT_SETATTR, AT_FDCWD, where, 0, attributes, ctypes.c_size_t(len(attributes))
+        )
 
 
-def room_for_opt_ml(stage: str) -> None:
+def create_opt_ml(new_opt: str) -> None:
     """/opt with everything it has, plus an empty /opt/ml, without a change to the machine's own /opt."""
-    os.makedirs(stage, exist_ok=True)
-    mount("tmpfs", stage, 0, "tmpfs")
+    os.makedirs(new_opt, exist_ok=True)
+    mount("tmpfs", new_opt, 0, "tmpfs")
     for name in os.listdir("/opt"):
-        source, target = os.path.join("/opt", name), os.path.join(stage, name)
+        source, target = os.path.join("/opt", name), os.path.join(new_opt, name)
         if os.path.islink(source):
             os.symlink(os.readlink(source), target)
         elif os.path.isdir(source):
@@ -127,8 +129,8 @@ def room_for_opt_ml(stage: str) -> None:
         else:
             os.close(os.open(target, os.O_CREAT, 0o644))
             mount(source, target, MS_BIND)
-    os.mkdir(os.path.join(stage, "ml"))
-    mount(stage, "/opt", MS_MOVE)
+    os.mkdir(os.path.join(new_opt, "ml"))
+    mount(new_opt, "/opt", MS_MOVE)
 
 
 def execute(argv: list[str], cwd: str) -> NoReturn:
@@ -140,7 +142,7 @@ def execute(argv: list[str], cwd: str) -> NoReturn:
     except OSError as error:
         sys.stderr.write(f"exec: {argv[0]!r}: {error.strerror}\n")
         sys.stderr.flush()
-    os._exit(NOT_FOUND)
+    os._exit(EXIT_NOT_FOUND)
 
 
 def forward_signals(child: int) -> None:
@@ -154,7 +156,7 @@ def forward_signals(child: int) -> None:
     signal.signal(signal.SIGINT, forward)
 
 
-def wait_for(child: int) -> int:
+def wait_for_exit(child: int) -> int:
     """Reaps everything until `child` ends; its exit code as a container engine gives it."""
     while True:
         pid, status = os.wait()
@@ -169,7 +171,7 @@ def start_and_wait(argv: list[str], cwd: str) -> int:
         die_with_parent()
         execute(argv, cwd)
     forward_signals(child)
-    return wait_for(child)
+    return wait_for_exit(child)
 
 
 def run_unshare(plan: dict[str, Any]) -> int:
@@ -178,17 +180,17 @@ def run_unshare(plan: dict[str, Any]) -> int:
     if init == 0:
         # Killing the first process of a process namespace kills all of it.
         die_with_parent()
-        private_mounts(plan["root"], plan["visible"])
+        set_up_private_mounts(plan["root"], plan["visible"])
         os._exit(start_and_wait(plan["argv"], plan["cwd"]))
     forward_signals(init)
-    return wait_for(init)
+    return wait_for_exit(init)
 
 
 def run_base_dir(plan: dict[str, Any]) -> int:
     # Without a process namespace, the group that the runner made this process the leader of stands in for one.
     signal.signal(signal.SIGUSR1, lambda *_: os.killpg(0, signal.SIGKILL))
     die_with_parent(plan["parent"], signal.SIGUSR1)
-    call("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    call_libc("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     code = start_and_wait(plan["argv"], plan["cwd"])
     # What the command left behind goes with it.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -238,10 +240,10 @@ def run_bwrap(plan: dict[str, Any]) -> int:
         text = info.read()
     if text:
         forward_signals(json.loads(text)["child-pid"])
-    return wait_for(child)
+    return wait_for_exit(child)
 
 
-RUN = {"unshare": run_unshare, "bwrap": run_bwrap, "base_dir": run_base_dir}
+RUN_BY_MODE = {"unshare": run_unshare, "bwrap": run_bwrap, "base_dir": run_base_dir}
 
 
 def main() -> int:
@@ -250,10 +252,10 @@ def main() -> int:
         return start_and_wait(plan["argv"], plan["cwd"])
     try:
         die_with_parent(plan["parent"])
-        return RUN[plan["mode"]](plan)
+        return RUN_BY_MODE[plan["mode"]](plan)
     except OSError as error:
         sys.stderr.write(f"container: {error}\n")
-        return CANNOT_START
+        return EXIT_CANNOT_START
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How a job ends, in the words of the `finished` event."""
+"""Status fields of the `finished` event."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 from include.local_aws.runner.failures import JobFailedError, JobStoppedError, ServiceFailedError
 
 
-def ending(problem: BaseException | None) -> dict[str, Any]:
-    """Status and reason for how a job ended."""
-    if problem is None:
+def status_from_error(error: BaseException | None) -> dict[str, Any]:
+    """Status and failure reason of a job that ended with `error`, or None if it completed."""
+    if error is None:
         return {"status": "Completed", "failure_reason": None}
-    if isinstance(problem, JobStoppedError):
+    if isinstance(error, JobStoppedError):
         return {"status": "Stopped", "failure_reason": None}
-    reason = problem.reason if isinstance(problem, JobFailedError) else ServiceFailedError().reason
+    reason = error.reason if isinstance(error, JobFailedError) else ServiceFailedError().reason
     return {"status": "Failed", "failure_reason": reason}

@@ -8,7 +8,7 @@ import time
 from typing import Any, TextIO
 
 
-class Events:
+class EventWriter:
     """Writes events, one JSON object a line; safe to call from several threads."""
 
     def __init__(self, stream: TextIO, progress_seconds: float) -> None:
@@ -23,11 +23,11 @@ class Events:
             self._stream.write(line + "\n")
             self._stream.flush()
 
-    def progress(self, done: int, total: int) -> None:
-        """Reports objects done, no more often than the settings say; the last one always."""
+    def send_progress(self, objects_done: int, objects_total: int) -> None:
+        """Send objects done, at most once in `progress_seconds`; the last one always."""
         now = time.monotonic()
         with self._lock:
-            if done < total and now - self._last_progress < self._progress_seconds:
+            if objects_done < objects_total and now - self._last_progress < self._progress_seconds:
                 return
             self._last_progress = now
-        self.send("progress", objects_done=done, objects_total=total)
+        self.send("progress", objects_done=objects_done, objects_total=objects_total)

@@ -1,20 +1,20 @@
-"""Why a job ended badly, in AWS's words.
+"""Errors that end a job, with AWS's texts as failure reasons.
 
 JobFailedError
 ├── ClientFailedError       the caller's data, model or image
 ├── AlgorithmFailedError    the container
 └── ServiceFailedError      the machine below it
-JobStoppedError             somebody asked, or the time was up: not a failure
+JobStoppedError             stopped by request or by MaxRuntimeInSeconds: not a failure
 """
 
 from __future__ import annotations
 
 SEE_LOGS = "See job logs for more information"
-NO_PING = (
+PING_FAILED = (
     "Model container failed to respond to ping. Please ensure /ping endpoint is implemented and responds with an "
     "HTTP 200 status code"
 )
-REASON_LIMIT = 1024
+MAX_REASON_CHARACTERS = 1024
 
 
 class JobFailedError(Exception):
@@ -22,8 +22,8 @@ class JobFailedError(Exception):
 
     prefix = ""
 
-    def __init__(self, text: str = SEE_LOGS) -> None:
-        self.reason = f"{self.prefix}: {text}"[:REASON_LIMIT]
+    def __init__(self, message: str = SEE_LOGS) -> None:
+        self.reason = f"{self.prefix}: {message}"[:MAX_REASON_CHARACTERS]
         super().__init__(self.reason)
 
 

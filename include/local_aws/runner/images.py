@@ -1,4 +1,4 @@
-"""Which command stands for which container image: the registry, a YAML file of URI patterns."""
+"""Registry of container images: a YAML file that maps image URI patterns to commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from include.local_aws.runner.failures import ClientFailedError
 
-BUILT_IN = Path(__file__).resolve().parent.parent / "images" / "images.yaml"
+BUILT_IN_IMAGES_FILE = Path(__file__).resolve().parent.parent / "images" / "images.yaml"
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -41,14 +41,14 @@ class Image(BaseModel):
     path: list[str] = Field(default_factory=list)
     environment: dict[str, str] = Field(default_factory=dict)
     mounts: list[str] = Field(default_factory=list)
-    here: Path = BUILT_IN.parent
+    here: Path = BUILT_IN_IMAGES_FILE.parent
 
-    def serve_command(self, port: int) -> list[str]:
+    def build_serve_command(self, port: int) -> list[str]:
         """As `docker run <image> serve`."""
         words = self.serve if self.serve is not None else [*self.entrypoint, "serve"]
-        return [self.fill(word, port) for word in words]
+        return [self.expand_placeholders(word, port) for word in words]
 
-    def run_command(self, entrypoint: list[str] | None, arguments: list[str] | None) -> list[str]:
+    def build_run_command(self, entrypoint: list[str] | None, arguments: list[str] | None) -> list[str]:
         """ENTRYPOINT and CMD of a container, where the caller's take the place of the image's.
 
         As in container engines, an entrypoint given by the caller drops the image's CMD.
@@ -56,25 +56,25 @@ class Image(BaseModel):
         if entrypoint is not None:
             return [*entrypoint, *(arguments or [])]
         return [
-            *map(self.fill, self.entrypoint),
-            *(map(self.fill, self.cmd) if arguments is None else arguments),
+            *map(self.expand_placeholders, self.entrypoint),
+            *(map(self.expand_placeholders, self.cmd) if arguments is None else arguments),
         ]
 
-    def variables(self, port: int = 0) -> dict[str, str]:
+    def build_environment(self, port: int = 0) -> dict[str, str]:
         """PATH and the image's own environment."""
-        first = [self.fill(entry) for entry in self.path] or [os.path.dirname(sys.executable)]  # noqa: PTH120 (no resolve: a venv's python is a link)
-        own = {name: self.fill(value, port) for name, value in self.environment.items()}
+        first = [self.expand_placeholders(entry) for entry in self.path] or [os.path.dirname(sys.executable)]  # noqa: PTH120 (no resolve: a venv's python is a link)
+        own = {name: self.expand_placeholders(value, port) for name, value in self.environment.items()}
         return {"PATH": os.pathsep.join([*first, SYSTEM_PATH]), "LANG": "C.UTF-8", **own}
 
     @property
-    def visible(self) -> tuple[Path, ...]:
-        return (self.here, *(Path(self.fill(entry)) for entry in [*self.mounts, *self.path]))
+    def visible_paths(self) -> tuple[Path, ...]:
+        return (self.here, *(Path(self.expand_placeholders(entry)) for entry in [*self.mounts, *self.path]))
 
-    def fill(self, text: str, port: int = 0) -> str:
+    def expand_placeholders(self, text: str, port: int = 0) -> str:
         for name, value in {
             "python": sys.executable,
             "bin": os.path.dirname(sys.executable),  # noqa: PTH120 (see above)
-            "images": BUILT_IN.parent,
+            "images": BUILT_IN_IMAGES_FILE.parent,
             "here": self.here,
             "port": port,
         }.items():
@@ -82,12 +82,12 @@ class Image(BaseModel):
         return text
 
 
-class Registry:
+class ImageRegistry:
     """The user's images first, then the built-in ones; the first pattern that matches wins."""
 
     def __init__(self, images_file: str | None = None) -> None:
         self.files = [Path(images_file).resolve()] if images_file else []
-        self.files.append(BUILT_IN)
+        self.files.append(BUILT_IN_IMAGES_FILE)
         self.images = [image for file in self.files for image in _read(file)]
 
     def find(self, uri: str) -> Image:

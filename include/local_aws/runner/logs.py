@@ -1,4 +1,4 @@
-"""Job logs to CloudWatch Logs: lines with the time they were written, delivered in batches by one thread."""
+"""Writes job logs to CloudWatch Logs: timestamped lines, delivered in batches by one thread."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-GROUPS = {"transform": "/aws/sagemaker/TransformJobs", "processing": "/aws/sagemaker/ProcessingJobs"}
+LOG_GROUPS = {"transform": "/aws/sagemaker/TransformJobs", "processing": "/aws/sagemaker/ProcessingJobs"}
 # Limits of PutLogEvents: 10,000 events and 1,048,576 bytes a call, 26 bytes counted on top of each event.
 BATCH_EVENTS = 5_000
 BATCH_BYTES = 900_000
 EVENT_OVERHEAD = 26
 LINE_BYTES = 200_000
 QUEUE_LINES = 20_000
-FAILED_ATTEMPTS = 5
+MAX_FAILED_DELIVERIES = 5
 
 
 class JobLogs:
-    """The log group of one job. `line` may be called from any thread; it waits when delivery is far behind."""
+    """The log group of one job. `write_line` is thread-safe; it blocks while the queue is full."""
 
     def __init__(self, client: Any, kind: str, flush_seconds: float) -> None:
         self._client = client
-        self._group = GROUPS[kind]
+        self._group = LOG_GROUPS[kind]
         self._flush_seconds = flush_seconds
         self._queue: queue.Queue[tuple[str, int, str] | None] = queue.Queue(QUEUE_LINES)
         self._streams: set[str] = set()
-        self._broken = 0
+        self._failed_deliveries = 0
         self._thread = threading.Thread(target=self._deliver, name="logs", daemon=True)
         self._thread.start()
 
-    def line(self, stream: str, text: str) -> None:
+    def write_line(self, stream: str, text: str) -> None:
         self._queue.put((stream, int(time.time() * 1000), text[:LINE_BYTES] or " "))
 
-    def data_log(self, stream: str, text: str) -> None:
+    def write_data_log(self, stream: str, text: str) -> None:
         """A line of the service itself, in the data-log next to the container's stream."""
         now = time.time()
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03d}"
-        self.line(f"{stream}/data-log", f"{stamp}:[sagemaker logs]: {text}")
+        self.write_line(f"{stream}/data-log", f"{stamp}:[sagemaker logs]: {text}")
 
     def close(self) -> None:
         """Delivers what is left."""
@@ -69,18 +69,18 @@ class JobLogs:
                 self._put(stream, batch)
 
     def _put(self, stream: str, batch: list[dict[str, Any]]) -> None:
-        """A job does not fail because its log cannot be delivered; the runner's own log says so."""
-        if self._broken >= FAILED_ATTEMPTS:
+        """A failed delivery does not fail the job; it is written to the runner's own log."""
+        if self._failed_deliveries >= MAX_FAILED_DELIVERIES:
             return
         batch.sort(key=lambda event: event["timestamp"])
         try:
             if stream not in self._streams:
                 self._create(stream)
             self._client.put_log_events(logGroupName=self._group, logStreamName=stream, logEvents=batch)
-            self._broken = 0
+            self._failed_deliveries = 0
         except (ClientError, BotoCoreError) as error:
-            self._broken += 1
-            sys.stderr.write(f"{len(batch)} lines for {self._group} {stream} were not delivered: {error}\n")
+            self._failed_deliveries += 1
+            sys.stderr.write(f"{len(batch)} lines not delivered to {self._group}, stream {stream}: {error}\n")
 
     def _create(self, stream: str) -> None:
         for call, names in (

@@ -1,23 +1,23 @@
-"""One job of either kind, with its events and its log."""
+"""Runs one job of either kind, with its events and its log."""
 
 from __future__ import annotations
 
-from include.local_aws.runner.events import Events
-from include.local_aws.runner.job import Job
-from include.local_aws.runner.processing.run import run_processing
-from include.local_aws.runner.spec import Spec
+from include.local_aws.runner.events import EventWriter
+from include.local_aws.runner.job import JobContext
+from include.local_aws.runner.processing.run import run_processing_job
+from include.local_aws.runner.spec import RunnerSpec
 from include.local_aws.runner.stopping import StopFlag
-from include.local_aws.runner.transform.run import run_transform
+from include.local_aws.runner.transform.run import run_transform_job
 
-RUN = {"transform": run_transform, "processing": run_processing}
+RUN_BY_KIND = {"transform": run_transform_job, "processing": run_processing_job}
 
 
-def run_job(spec: Spec, events: Events, flag: StopFlag) -> None:
-    """Sends `started`, runs the job until it ends or `flag` is set, delivers its log, sends `finished`."""
+def run_job(spec: RunnerSpec, events: EventWriter, stop_flag: StopFlag) -> None:
+    """Sends `started`, runs the job until it ends or `stop_flag` is set, delivers its log, sends `finished`."""
     events.send("started")
-    job = Job(spec, events, flag)
+    job = JobContext(spec, events, stop_flag)
     try:
-        result = RUN[spec.kind](job)
+        result = RUN_BY_KIND[spec.kind](job)
     finally:
         job.logs.close()
     events.send("finished", **result)

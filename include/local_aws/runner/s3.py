@@ -15,10 +15,10 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
-READ_BYTES = 1024 * 1024
+CHUNK_BYTES = 1024 * 1024
 PART_BYTES = 8 * 1024 * 1024
 READ_ATTEMPTS = 5
-S3Error: tuple[type[ClientError], type[BotoCoreError]] = (ClientError, BotoCoreError)
+S3_ERRORS: tuple[type[ClientError], type[BotoCoreError]] = (ClientError, BotoCoreError)
 
 
 class BrokenReadError(BotoCoreError):
@@ -28,17 +28,17 @@ class BrokenReadError(BotoCoreError):
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class S3Address:
     """A bucket and a key (or the beginning of one)."""
 
     bucket: str
     key: str
 
     @classmethod
-    def parse(cls, uri: str) -> Address:
+    def parse(cls, uri: str) -> S3Address:
         parts = urlsplit(uri, allow_fragments=False)
         if parts.scheme != "s3" or not parts.netloc:
-            raise ValueError(f"{uri!r} is not an S3 address; expected s3://bucket/key")
+            raise ValueError(f"{uri!r} is not an S3 URI; expected s3://bucket/key")
         key = uri.split("://", 1)[1].partition("/")[2]
         return cls(parts.netloc, key)
 
@@ -47,7 +47,7 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ListedObject:
     """An object of a listing: key, bytes, ETag."""
 
     bucket: str
@@ -75,35 +75,35 @@ def make_client(service: str, region: str, endpoint_url: str | None) -> Any:
     )
 
 
-class Bucketeer:
-    """What a job does with S3. One client, shared by all threads."""
+class S3Storage:
+    """Access to S3 for a job; one client, shared by all threads."""
 
     def __init__(self, client: Any, spool_dir: Path) -> None:
         self._client = client
         self._spool_dir = spool_dir
 
-    def list(self, address: Address) -> Iterator[Found]:
+    def list_objects(self, address: S3Address) -> Iterator[ListedObject]:
         """Objects whose key starts with `address.key`, in key order."""
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=address.bucket, Prefix=address.key
         )
         for page in pages:
             for item in page.get("Contents", []):
-                yield Found(address.bucket, item["Key"], item["Size"], item["ETag"])
+                yield ListedObject(address.bucket, item["Key"], item["Size"], item["ETag"])
 
-    def head(self, address: Address) -> Found:
+    def head_object(self, address: S3Address) -> ListedObject:
         answer = self._client.head_object(Bucket=address.bucket, Key=address.key)
-        return Found(address.bucket, address.key, answer["ContentLength"], answer["ETag"])
+        return ListedObject(address.bucket, address.key, answer["ContentLength"], answer["ETag"])
 
-    def read(self, address: Address) -> bytes:
+    def read(self, address: S3Address) -> bytes:
         """A small object whole."""
         body: bytes = self._client.get_object(Bucket=address.bucket, Key=address.key)["Body"].read()
         return body
 
-    def stream(self, address: Address) -> Iterator[bytes]:
+    def stream_object(self, address: S3Address) -> Iterator[bytes]:
         """The object's bytes in pieces of at most 1 MiB. A broken connection is resumed where it broke.
 
-        Raises S3Error; BrokenReadError after five attempts without progress.
+        Raises one of S3_ERRORS; BrokenReadError after five attempts without progress.
         """
         done, attempts, etag = 0, 0, None
         while True:
@@ -112,7 +112,7 @@ class Bucketeer:
             etag, body = answer["ETag"], answer["Body"]
             try:
                 with contextlib.closing(body):
-                    for piece in body.iter_chunks(READ_BYTES):
+                    for piece in body.iter_chunks(CHUNK_BYTES):
                         done += len(piece)
                         attempts = 0
                         yield piece
@@ -122,51 +122,51 @@ class Bucketeer:
                 if attempts >= READ_ATTEMPTS:
                     raise BrokenReadError(address=address, done=done, error=error) from error
 
-    def download(self, address: Address, path: Path) -> int:
+    def download(self, address: S3Address, path: Path) -> int:
         """Writes the object to `path`; returns its bytes."""
         path.parent.mkdir(parents=True, exist_ok=True)
         size = 0
         with path.open("wb") as target:
-            for piece in self.stream(address):
+            for piece in self.stream_object(address):
                 size += target.write(piece)
         return size
 
-    def writer(self, address: Address) -> Writer:
-        return Writer(self._client, address, self._spool_dir)
+    def open_writer(self, address: S3Address) -> ObjectWriter:
+        return ObjectWriter(self._client, address, self._spool_dir)
 
-    def upload(self, path: Path, address: Address) -> int:
+    def upload(self, path: Path, address: S3Address) -> int:
         """Writes the file to `address`; returns its bytes."""
-        with path.open("rb") as source, self.writer(address) as target:
+        with path.open("rb") as source, self.open_writer(address) as target:
             size = 0
-            while piece := source.read(READ_BYTES):
+            while piece := source.read(CHUNK_BYTES):
                 target.write(piece)
                 size += len(piece)
         return size
 
 
-class Writer:
+class ObjectWriter:
     """One object, written from pieces; it appears whole at `close`, or not at all after `abort`.
 
     As a context manager: closed if the block ends well, else aborted.
     """
 
-    def __init__(self, client: Any, address: Address, spool_dir: Path) -> None:
+    def __init__(self, client: Any, address: S3Address, spool_dir: Path) -> None:
         self._client = client
-        self._where = {"Bucket": address.bucket, "Key": address.key}
+        self._bucket_and_key = {"Bucket": address.bucket, "Key": address.key}
         self._spool_dir = spool_dir
         self._part: IO[bytes] | None = None
-        self._filled = 0
+        self._part_bytes = 0
         self._upload_id: str | None = None
         self._parts: list[dict[str, Any]] = []
         self.size = 0
 
     def write(self, piece: bytes) -> None:
         if self._part is None:
-            self._part = tempfile.SpooledTemporaryFile(READ_BYTES, dir=str(self._spool_dir))  # noqa: SIM115 (lives on)
+            self._part = tempfile.SpooledTemporaryFile(CHUNK_BYTES, dir=str(self._spool_dir))  # noqa: SIM115 (lives on)
         self._part.write(piece)
-        self._filled += len(piece)
+        self._part_bytes += len(piece)
         self.size += len(piece)
-        if self._filled >= PART_BYTES:
+        if self._part_bytes >= PART_BYTES:
             self._send_part()
 
     def close(self) -> None:
@@ -175,21 +175,21 @@ class Writer:
             if self._part is not None:
                 self._part.seek(0)
                 body = self._part.read()
-            self._client.put_object(**self._where, Body=body)
+            self._client.put_object(**self._bucket_and_key, Body=body)
         else:
-            if self._filled:
+            if self._part_bytes:
                 self._send_part()
             self._client.complete_multipart_upload(
-                **self._where, UploadId=self._upload_id, MultipartUpload={"Parts": self._parts}
+                **self._bucket_and_key, UploadId=self._upload_id, MultipartUpload={"Parts": self._parts}
             )
-        self._drop()
+        self._discard_part()
 
     def abort(self) -> None:
         if self._upload_id is not None:
-            self._client.abort_multipart_upload(**self._where, UploadId=self._upload_id)
-        self._drop()
+            self._client.abort_multipart_upload(**self._bucket_and_key, UploadId=self._upload_id)
+        self._discard_part()
 
-    def __enter__(self) -> Writer:
+    def __enter__(self) -> ObjectWriter:
         return self
 
     def __exit__(self, kind: object, *_rest: object) -> None:
@@ -199,16 +199,16 @@ class Writer:
         if self._part is None:
             return
         if self._upload_id is None:
-            self._upload_id = self._client.create_multipart_upload(**self._where)["UploadId"]
+            self._upload_id = self._client.create_multipart_upload(**self._bucket_and_key)["UploadId"]
         number = len(self._parts) + 1
         self._part.seek(0)
         answer = self._client.upload_part(
-            **self._where, UploadId=self._upload_id, PartNumber=number, Body=self._part.read()
+            **self._bucket_and_key, UploadId=self._upload_id, PartNumber=number, Body=self._part.read()
         )
         self._parts.append({"ETag": answer["ETag"], "PartNumber": number})
-        self._drop()
+        self._discard_part()
 
-    def _drop(self) -> None:
+    def _discard_part(self) -> None:
         if self._part is not None:
             self._part.close()
-        self._part, self._filled = None, 0
+        self._part, self._part_bytes = None, 0

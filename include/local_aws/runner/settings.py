@@ -1,4 +1,4 @@
-"""What AWS leaves undocumented about running a job, each as a named setting with a default."""
+"""Settings of the runner: behaviour that AWS leaves undocumented, each with a default."""
 
 from __future__ import annotations
 
@@ -101,17 +101,19 @@ class RunnerSettings(BaseModel):
     )
     collision_winner: Literal["last_host", "first_host"] = Field(
         default="last_host",
-        description="Whose file stays when two hosts of a processing job upload the same name.",
+        description="Which host's file is kept when two hosts of a processing job upload the same name.",
     )
     continuous_upload_seconds: float = Field(
         default=1.0,
         gt=0,
-        description="Pause between two looks at the output folder with S3UploadMode Continuous.",
+        description="Interval of uploads with S3UploadMode Continuous.",
     )
     log_flush_seconds: float = Field(
-        default=0.5, gt=0, description="Pause between two deliveries to CloudWatch Logs."
+        default=0.5, gt=0, description="Interval of deliveries to CloudWatch Logs."
     )
-    progress_seconds: float = Field(default=0.5, ge=0, description="Least time between two progress events.")
+    progress_seconds: float = Field(
+        default=0.5, ge=0, description="Minimum time between two progress events."
+    )
     unpacked_archive_mb: int = Field(
         default=1024,
         gt=0,

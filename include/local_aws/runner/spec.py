@@ -1,4 +1,4 @@
-"""What the control plane asks for: SPEC.json as typed values."""
+"""SPEC.json, the job that the control plane hands to the runner, as typed values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from include.local_aws.runner.settings import RunnerSettings
 
 
 class Fault(BaseModel):
-    """Something to break on purpose.
+    """A fault to inject.
 
     Attributes:
         kind: kill_container sends SIGKILL to a host's containers, freeze_container SIGSTOP; lose_instance takes the
@@ -29,7 +29,7 @@ class Fault(BaseModel):
     after_seconds: float | None = Field(default=None, ge=0)
 
 
-class Spec(BaseModel):
+class RunnerSpec(BaseModel):
     """One job. `request` is the Create*Job request as sent, `containers` the model's ContainerDefinitions in order."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,6 +60,6 @@ class Spec(BaseModel):
         return [f"algo-{number}" for number in range(1, self.instance_count + 1)]
 
 
-def read_spec(path: Path) -> Spec:
+def read_spec(path: Path) -> RunnerSpec:
     """Reads SPEC.json; raises pydantic.ValidationError naming each field that is wrong."""
-    return Spec.model_validate_json(path.read_bytes())
+    return RunnerSpec.model_validate_json(path.read_bytes())

@@ -1,4 +1,4 @@
-"""One flag that every part of a job looks at: stop was asked for, time is up, or the job failed elsewhere."""
+"""The stop flag of a job: set on a stop request, when the time limit is reached, or when a part of the job fails."""
 
 from __future__ import annotations
 
@@ -37,30 +37,32 @@ class StopFlag:
         """Sleeps up to `seconds`; True as soon as the flag is set."""
         return self._event.wait(seconds)
 
-    def check(self) -> None:
+    def raise_if_set(self) -> None:
         """Raises the cause if the flag is set."""
         if self._event.is_set() and self._cause is not None:
             raise self._cause
 
 
-def stop_on_sigterm(flag: StopFlag) -> None:
+def stop_on_sigterm(stop_flag: StopFlag) -> None:
     """SIGTERM to the runner is StopTransformJob or StopProcessingJob."""
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         # A handler runs between two bytecodes of the main thread, which may hold the flag's lock.
-        threading.Thread(target=flag.set, args=(JobStoppedError(f"signal {number}"),), daemon=True).start()
+        threading.Thread(
+            target=stop_flag.set, args=(JobStoppedError(f"signal {number}"),), daemon=True
+        ).start()
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
 
 
-def watch_parent(on_orphaned: Callable[[], None], every_seconds: float = 1.0) -> None:
+def watch_parent(on_orphaned: Callable[[], None], interval_seconds: float = 1.0) -> None:
     """Calls `on_orphaned` when the process that started this one is gone."""
     parent = os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(every_seconds)
+            time.sleep(interval_seconds)
         on_orphaned()
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()

@@ -1,4 +1,4 @@
-"""Archives of models and scripts, unpacked as they arrive: at most so many bytes, and nothing outside the folder."""
+"""Unpacks archives of models and scripts from a stream, with a size limit, and only inside the target folder."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from pathlib import Path
 
 from include.local_aws.runner.gunzip import gunzip
 
-#: Tells the containers the limit of the runner's settings: images unpack archives too.
-LIMIT_VARIABLE = "LOCAL_AWS_UNPACKED_ARCHIVE_BYTES"
+#: Environment variable that passes the limit to containers: images unpack archives too.
+UNPACK_LIMIT_VARIABLE = "LOCAL_AWS_UNPACKED_ARCHIVE_BYTES"
 
 
-def limit_of_container() -> int:
-    """The most bytes that an archive may unpack to in this container, as the runner tells it; AWS's tells none."""
-    return int(os.environ.get(LIMIT_VARIABLE, sys.maxsize))
+def read_unpack_limit() -> int:
+    """The most bytes that an archive may unpack to in this container, as the runner sets it; no limit on AWS."""
+    return int(os.environ.get(UNPACK_LIMIT_VARIABLE, sys.maxsize))
 
 
 class ArchiveTooLargeError(Exception):
     """An archive unpacks to more than the setting allows."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, max_bytes: int) -> None:
         super().__init__(
-            f"It unpacks to more than {limit:,} bytes, which is what the setting runner.unpacked_archive_mb of the "
+            f"It unpacks to more than {max_bytes:,} bytes, which is what the setting runner.unpacked_archive_mb of the "
             f"embedded AWS allows; raise it if the archive is right."
         )
 
 
-class PieceReader(io.RawIOBase):
+class ChunkReader(io.RawIOBase):
     """A file over pieces of bytes, for tarfile's stream mode."""
 
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._pieces = chunks
         self._rest = b""
 
     def readable(self) -> bool:
@@ -52,8 +52,8 @@ class PieceReader(io.RawIOBase):
         return count
 
 
-def unpack(pieces: Iterable[bytes], folder: Path, limit: int) -> None:
-    """A .tar.gz into `folder`: files, folders and links within it, in all `limit` bytes.
+def unpack_tar_gz(chunks: Iterable[bytes], folder: Path, max_bytes: int) -> None:
+    """A .tar.gz into `folder`: files, folders and links within it, at most `max_bytes` bytes in all.
 
     Raises:
         ArchiveTooLargeError: there is more; what fits was written.
@@ -65,11 +65,11 @@ def unpack(pieces: Iterable[bytes], folder: Path, limit: int) -> None:
     def count(size: int) -> None:
         nonlocal unpacked
         unpacked += size
-        if unpacked > limit:
-            raise ArchiveTooLargeError(limit)
+        if unpacked > max_bytes:
+            raise ArchiveTooLargeError(max_bytes)
 
     def counted() -> Iterator[bytes]:
-        for piece in gunzip(pieces):
+        for piece in gunzip(chunks):
             count(len(piece))
             yield piece
 
@@ -78,5 +78,5 @@ def unpack(pieces: Iterable[bytes], folder: Path, limit: int) -> None:
             count(member.size)  # its holes are not in the archive
         return tarfile.data_filter(member, path)
 
-    with tarfile.open(fileobj=io.BufferedReader(PieceReader(counted())), mode="r|") as archive:
+    with tarfile.open(fileobj=io.BufferedReader(ChunkReader(counted())), mode="r|") as archive:
         archive.extractall(folder, filter=checked)  # noqa: S202 (`checked` is what the rule asks for)

@@ -1,4 +1,4 @@
-"""What one instance did, for the bill: time in use, objects, requests, records, bytes."""
+"""Usage of one instance, for billing: busy time, objects, requests, records, bytes."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from contextlib import contextmanager
 from typing import Any
 
 
-class Meter:
+class UsageMeter:
     """Figures of one instance. Busy is the time with at least one request in flight (or the container's run time)."""
 
     def __init__(self, host: str) -> None:
         self.host = host
         self._lock = threading.Lock()
         self._in_flight = 0
-        self._since = 0.0
-        self._busy = 0.0
+        self._busy_since = 0.0
+        self._busy_seconds = 0.0
         self._counts = {"objects": 0, "requests": 0, "records": 0, "bytes_in": 0, "bytes_out": 0}
         self._started: float | None = None
         self._ended: float | None = None
@@ -29,18 +29,18 @@ class Meter:
         self._ended = time.time()
 
     @contextmanager
-    def busy(self) -> Iterator[None]:
+    def track_busy(self) -> Iterator[None]:
         with self._lock:
             self._in_flight += 1
             if self._in_flight == 1:
-                self._since = time.monotonic()
+                self._busy_since = time.monotonic()
         try:
             yield
         finally:
             with self._lock:
                 self._in_flight -= 1
                 if self._in_flight == 0:
-                    self._busy += time.monotonic() - self._since
+                    self._busy_seconds += time.monotonic() - self._busy_since
 
     def add(self, **counts: int) -> None:
         with self._lock:
@@ -51,10 +51,10 @@ class Meter:
     def objects(self) -> int:
         return self._counts["objects"]
 
-    def figures(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As the `finished` event carries them; times are epoch seconds."""
         with self._lock:
-            busy = self._busy + (time.monotonic() - self._since if self._in_flight else 0.0)
+            busy = self._busy_seconds + (time.monotonic() - self._busy_since if self._in_flight else 0.0)
             return {
                 "host": self.host,
                 "started": self._started,

@@ -1,4 +1,4 @@
-"""The sqlite file: schema, a pool of connections, one writer at a time."""
+"""Opens the sqlite file: schema, connection pool, one writer at a time."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-# To be raised with every change of SCHEMA.
-VERSION = 3
-# Those that lack tables only, which opening the file adds.
-OLDER = (0, 1, 2)
+# Increment with every change of SCHEMA.
+SCHEMA_VERSION = 3
+# Versions that only lack tables, which opening the file adds.
+UPGRADABLE_VERSIONS = (0, 1, 2)
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     kind TEXT NOT NULL,
@@ -90,22 +90,22 @@ class SchemaError(RuntimeError):
 class Database:
     """Connections to one file; readers never wait for the writer (WAL).
 
-    Requests come in threads that live for one request each, so connections are pooled, not kept per thread.
+    Each request has its own short-lived thread, so connections are pooled, not kept per thread.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open or make the file; raises SchemaError for one of another version."""
+        """Open or create the file; raises SchemaError for a file of another version."""
         self._path = path
         self._idle: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
         self._writer = threading.Lock()
         with self.write() as connection:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (*OLDER, VERSION):
+            if version not in (*UPGRADABLE_VERSIONS, SCHEMA_VERSION):
                 raise SchemaError(
-                    f"{path} has version {version} of the embedded AWS's state, this program needs {VERSION}; "
+                    f"{path} has version {version} of the embedded AWS's state, this program needs {SCHEMA_VERSION}; "
                     "move the data directory away to start anew"
                 )
-            connection.executescript(f"{SCHEMA}PRAGMA user_version = {VERSION};")
+            connection.executescript(f"{SCHEMA}PRAGMA user_version = {SCHEMA_VERSION};")
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
@@ -132,7 +132,7 @@ class Database:
             connection.commit()
 
     def close(self) -> None:
-        """Close idle connections; to be called when no request is at work."""
+        """Close idle connections; call it when no request is in progress."""
         while True:
             try:
                 self._idle.get_nowait().close()

@@ -1,4 +1,4 @@
-"""Keep moto's services over a clean stop: their backends pickle, except that of SQS, which holds locks."""
+"""Saves moto's services at a clean stop and restores them: their backends pickle, except SQS's, which holds locks."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any, cast
 import moto
 from moto.backends import get_backend
 
-# Its overloads want literal names.
-_backends = cast("Callable[[str], Any]", get_backend)
+# Its overloads require literal names.
+_get_backends = cast("Callable[[str], Any]", get_backend)
 SERVICES = ("s3", "iam", "sts", "logs", "glue", "sns")
 
 
@@ -21,15 +21,15 @@ class MotoStateError(RuntimeError):
     """The saved state cannot be read back; the message says which file and what to do."""
 
 
-def save_moto(path: Path) -> None:
-    """Write the state of SERVICES to `path`, whole or not at all."""
+def save_moto_state(path: Path) -> None:
+    """Write the state of SERVICES to `path`, atomically."""
     state = {
         service: {
             (account, region): backend.__dict__
-            for account, region, backend in _backends(service).iter_backends()
+            for account, region, backend in _get_backends(service).iter_backends()
         }
         for service in SERVICES
-        # What was never asked for is not loaded for this either.
+        # A service that was never used is not loaded for this.
         if f"moto.{service}.models" in sys.modules
     }
     part = path.with_suffix(".part")
@@ -40,8 +40,8 @@ def save_moto(path: Path) -> None:
     part.replace(path)
 
 
-def restore_moto(path: Path) -> None:
-    """Read back what `save_moto` wrote; nothing happens when there is no file.
+def restore_moto_state(path: Path) -> None:
+    """Restore what `save_moto_state` wrote; nothing happens if there is no file.
 
     Raises MotoStateError when the file does not load, e.g. because another moto wrote it.
     """
@@ -56,6 +56,6 @@ def restore_moto(path: Path) -> None:
             "Move the file away to start with an empty S3, or install the moto that wrote it"
         ) from error
     for service, backends in saved["state"].items():
-        backend_dict = _backends(service)
+        backend_dict = _get_backends(service)
         for (account, region), state in backends.items():
             backend_dict[account][region].__dict__.update(state)

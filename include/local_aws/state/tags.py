@@ -1,4 +1,4 @@
-"""Tags by resource ARN."""
+"""Stores tags by resource ARN."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ class TooManyTagsError(ValueError):
 
 
 class TagStore:
-    """Reads and writes tags; keys are unique on a resource, a second one overwrites."""
+    """Reads and writes tags; a key is unique on a resource, a later value overwrites."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def get(self, arn: str) -> dict[str, str]:
-        """Tags of the resource, by key in order of keys."""
+        """Tags of the resource, sorted by key."""
         with self._database.read() as connection:
             rows = connection.execute("SELECT key, value FROM tags WHERE arn = ? ORDER BY key", (arn,))
             return {row["key"]: row["value"] for row in rows}
 
     def add(self, arn: str, tags: Mapping[str, str], limit: int) -> None:
-        """Add or overwrite; raises TooManyTagsError, adding none, when more than `limit` would be there."""
+        """Add or overwrite; raises TooManyTagsError and adds none if the resource would have more than `limit`."""
         with self._database.write() as connection:
             connection.executemany(
                 "INSERT INTO tags (arn, key, value) VALUES (?, ?, ?) "
@@ -36,6 +36,6 @@ class TagStore:
                 raise TooManyTagsError(f"{count} tags on {arn}, allowed are {limit}")
 
     def remove(self, arn: str, keys: Sequence[str]) -> None:
-        """Remove by key; keys that are not there are ignored, as AWS does."""
+        """Remove by key; unknown keys are ignored, as on AWS."""
         with self._database.write() as connection:
             connection.executemany("DELETE FROM tags WHERE arn = ? AND key = ?", [(arn, key) for key in keys])

@@ -1,5 +1,5 @@
-"""The chain of a pipeline without `preprocess`: the model is given the input's own lines.
+"""The tasks of a pipeline without `preprocess`: the model gets the lines of the input.
 
-plan ─▶ cut ─▶ manifests ─▶ transform ─▶ transformed ─▶ join ─▶ checks ─▶ publish ─▶ report
-        in S3  one a job    mapped over the jobs       mapped                        clean_up (teardown)
+plan ─▶ cut_input ─▶ write_manifests ─▶ transform ─▶ await_transform ─▶ join ─▶ checks ─▶ publish ─▶ report
+        in S3        one per job        mapped       mapped             mapped                clean_up (teardown)
 """

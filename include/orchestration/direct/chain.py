@@ -1,4 +1,4 @@
-"""The tasks of this chain that differ from those of a pipeline with `preprocess`, between `plan` and `publish`."""
+"""Adds the tasks from cut to join of a pipeline without `preprocess`."""
 
 from __future__ import annotations
 
@@ -8,54 +8,63 @@ from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import XComArg, task_group
 
 from include.orchestration import names
-from include.orchestration.direct.cut import cut
-from include.orchestration.direct.join import join
-from include.orchestration.direct.manifests import manifests
-from include.orchestration.planned_jobs import PlannedTransformJob, PlannedTransformWait
-from include.orchestration.refusals import final
-from include.orchestration.requests import direct_transform_config
-from include.orchestration.templates import earlier_names_of_job, from_plan, submitted, types_from_plan
+from include.orchestration.direct.cut import cut_input
+from include.orchestration.direct.join import join_piece_group
+from include.orchestration.direct.manifests import write_manifests
+from include.orchestration.planned_jobs import PlannedTransformJobOperator, PlannedTransformJobSensor
+from include.orchestration.refusals import no_retry
+from include.orchestration.requests import build_mapped_transform_config
+from include.orchestration.templates import (
+    template_earlier_job_names,
+    template_instance_types,
+    template_plan_value,
+    template_submitted_job_name,
+)
 from include.scoring.config import Pipeline
 from sagemaker_jobs.kinds import TRANSFORM
 
 
-def direct_tasks(pipeline: Pipeline, submits: dict[str, Any], waits: dict[str, Any]) -> tuple[Any, Any]:
-    """The first and the last of the tasks; to be called within the DAG.
+def add_tasks_without_preprocess(
+    pipeline: Pipeline, submit_args: dict[str, Any], wait_args: dict[str, Any]
+) -> tuple[Any, Any]:
+    """Add the tasks to the current DAG; return the first and the last.
 
-    `submits` and `waits` are arguments of tasks that submit a job or wait for one: where it runs, and in which pool.
+    `submit_args` and `wait_args` are arguments of the tasks that submit a job and wait for one, such as their pool.
 
-    Each job is submitted and waited for by a pair of tasks of its own, so that none waits for another's place in the
-    account's quota.
+    Each job has its own pair of tasks that submit it and wait for it, so that no job waits until another one fits into
+    the account's quota.
     """
-    arguments = {"pipeline": pipeline.name, "shape": pipeline.shape}
-    body: dict[str, Any] = {"op_kwargs": arguments}
-    divided = PythonOperator(task_id=names.CUT, python_callable=final(cut), **body)
-    listed = PythonOperator(task_id=names.MANIFESTS, python_callable=final(manifests), **body)
+    arguments = {"pipeline": pipeline.name, "shape": pipeline.dag_shape}
+    task_args: dict[str, Any] = {"op_kwargs": arguments}
+    cut_task = PythonOperator(task_id=names.CUT_INPUT, python_callable=no_retry(cut_input), **task_args)
+    manifests_task = PythonOperator(
+        task_id=names.WRITE_MANIFESTS, python_callable=no_retry(write_manifests), **task_args
+    )
 
     @task_group(group_id="transform_jobs", prefix_group_id=False)
     def transform_jobs(job: Any) -> None:  # noqa: ARG001 - the tasks find it by their map index, in templates
-        transform = PlannedTransformJob(
+        transform = PlannedTransformJobOperator(
             task_id=names.TRANSFORM,
             pipeline=pipeline,
-            build=direct_transform_config,
-            instance_types=types_from_plan("transform"),
+            build=build_mapped_transform_config,
+            instance_types=template_instance_types("transform"),
             resume=True,
-            replaces=earlier_names_of_job("transform"),
-            **submits,
+            replaces=template_earlier_job_names("transform"),
+            **submit_args,
         )
-        PlannedTransformWait(
-            task_id=names.TRANSFORMED,
+        PlannedTransformJobSensor(
+            task_id=names.AWAIT_TRANSFORM,
             pipeline=pipeline,
-            job_name=submitted(names.TRANSFORM, TRANSFORM, mapped=True),
+            job_name=template_submitted_job_name(names.TRANSFORM, TRANSFORM, is_mapped=True),
             spec=XComArg(transform, key="spec"),
-            keep_listing=True,
-            stop_after_seconds=from_plan("transform.max_runtime_seconds"),
-            **waits,
+            write_listing=True,
+            max_runtime_seconds=template_plan_value("transform.max_runtime_seconds"),
+            **wait_args,
         )
 
-    transformed = transform_jobs.expand(job=listed.output)
-    joined = PythonOperator.partial(task_id=names.JOIN, python_callable=final(join)).expand(
-        op_kwargs=divided.output.map(lambda group: {**arguments, "group": group})
+    transform_group = transform_jobs.expand(job=manifests_task.output)
+    join_task = PythonOperator.partial(task_id=names.JOIN, python_callable=no_retry(join_piece_group)).expand(
+        op_kwargs=cut_task.output.map(lambda group: {**arguments, "group": group})
     )
-    divided >> listed >> transformed >> joined
-    return divided, joined
+    cut_task >> manifests_task >> transform_group >> join_task
+    return cut_task, join_task

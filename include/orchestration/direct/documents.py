@@ -1,4 +1,4 @@
-"""What the tasks of this chain hand on in S3, since it grows with the listing: XCom holds the figures alone."""
+"""Files that the tasks without `preprocess` pass on in S3, as they grow with the listing; XCom has the counts."""
 
 from __future__ import annotations
 
@@ -6,33 +6,36 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 
 from include.orchestration.storage import Storage
-from include.scoring.laid_out import PieceFile
+from include.scoring.laid_out import TransformObject
 from include.scoring.listing import S3Object
 from include.scoring.naming import LayoutPaths
 
 
 def write_listing(storage: Storage, paths: LayoutPaths, objects: Iterable[S3Object]) -> None:
-    """Keep what was planned: a line of key, size and etag for each object that is not empty."""
+    """Write the planned objects: a line of key, size and etag for each object that is not empty."""
     lines = (json.dumps([each.key, each.size, each.etag]) for each in objects if each.size > 0)
     storage.write(paths.listing, "".join(f"{line}\n" for line in lines))
 
 
 def read_listing(storage: Storage, paths: LayoutPaths) -> list[S3Object]:
-    """The objects that were planned, in the order of their keys."""
+    """Read the planned objects, in key order."""
     return [S3Object(*json.loads(line)) for line in storage.read(paths.listing).splitlines()]
 
 
-def write_group(storage: Storage, paths: LayoutPaths, number: int, pieces: Sequence[PieceFile]) -> None:
-    """Keep the pieces that one join puts beside their answers."""
-    storage.write_json(paths.group(number), {"pieces": [piece.as_dict() for piece in pieces]})
+def write_group(storage: Storage, paths: LayoutPaths, number: int, pieces: Sequence[TransformObject]) -> None:
+    """Write the pieces of one join task."""
+    storage.write_json(paths.build_join_group_uri(number), {"pieces": [piece.to_dict() for piece in pieces]})
 
 
-def read_group(storage: Storage, paths: LayoutPaths, number: int) -> list[PieceFile]:
-    """The pieces of one join."""
-    return [PieceFile.of(each) for each in storage.read_json(paths.group(number))["pieces"]]
+def read_group(storage: Storage, paths: LayoutPaths, number: int) -> list[TransformObject]:
+    """Read the pieces of one join task."""
+    return [
+        TransformObject.from_dict(each)
+        for each in storage.read_json(paths.build_join_group_uri(number))["pieces"]
+    ]
 
 
-def read_groups(storage: Storage, paths: LayoutPaths, number: int) -> Iterator[PieceFile]:
-    """The pieces of so many groups, in the order of their positions."""
-    for each in range(number):
+def read_groups(storage: Storage, paths: LayoutPaths, count: int) -> Iterator[TransformObject]:
+    """Read the pieces of the first `count` groups, in the order of their positions."""
+    for each in range(count):
         yield from read_group(storage, paths, each)

@@ -1,29 +1,29 @@
-"""The transform jobs of a run whose transform is mapped, read from XCom together."""
+"""Reads the mapped transform jobs of a run from XCom."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from include.orchestration.names import MANIFESTS, TRANSFORM, TRANSFORMED
+from include.orchestration.names import AWAIT_TRANSFORM, TRANSFORM, WRITE_MANIFESTS
 from include.orchestration.run_context import RunContext
 from include.scoring.errors import ReconciliationError
 
 
-def finished_jobs(run: RunContext) -> list[dict[str, Any]]:
-    """What the sensors returned, in the order of the manifests.
+def read_finished_jobs(run: RunContext) -> list[dict[str, Any]]:
+    """The finished jobs as the sensors returned them, in the order of the manifests.
 
     Raises:
-        ReconciliationError: a job was asked to read another manifest than `manifests` wrote last.
+        ReconciliationError: a job read another manifest than the last one of `write_manifests`.
     """
-    listed: Sequence[Mapping[str, Any]] = run.pull(MANIFESTS)
-    indexes = range(len(listed))
+    jobs: Sequence[Mapping[str, Any]] = run.pull(WRITE_MANIFESTS)
+    indexes = range(len(jobs))
     specs = run.pull(TRANSFORM, "spec", map_indexes=indexes)
-    for job, spec in zip(listed, specs, strict=True):
+    for job, spec in zip(jobs, specs, strict=True):
         read = spec["request"]["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
         if read != job["manifest"]:
             raise ReconciliationError(
-                f"a transform job read {read}, but `manifests` wrote {job['manifest']}; the plan was made anew without "
-                f"it: clear `transform` and all that follows it"
+                f"a transform job read {read}, but `write_manifests` wrote {job['manifest']}; `plan` has run "
+                f"again without it: clear `transform` and all that follows it"
             )
-    return [dict(each) for each in run.pull(TRANSFORMED, map_indexes=indexes)]
+    return [dict(each) for each in run.pull(AWAIT_TRANSFORM, map_indexes=indexes)]

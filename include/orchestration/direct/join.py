@@ -1,4 +1,4 @@
-"""`join` without preprocessing: put each record of the input beside its prediction, for one group of pieces."""
+"""`join_piece_group` without preprocessing: join each input record with its prediction, for one group of pieces."""
 
 from __future__ import annotations
 
@@ -11,63 +11,65 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from include.jobs.join import JoinSpec, ShardFiles, in_order, unfinished
-from include.jobs.parts import STATISTICS_SUFFIX, join_part, part_name, statistics_of
+from include.jobs.join import JoinSpec, ShardFiles, get_partial_path, run_in_order
+from include.jobs.parts import STATISTICS_SUFFIX, format_part_name, get_statistics_path, join_part
 from include.orchestration import job_outputs
 from include.orchestration.direct.documents import read_group
-from include.orchestration.direct.jobs import finished_jobs
-from include.orchestration.direct.ranges import download
+from include.orchestration.direct.jobs import read_finished_jobs
+from include.orchestration.direct.ranges import download_object
 from include.orchestration.job_outputs import JobOutputs
-from include.orchestration.run_context import RunContext, with_run
+from include.orchestration.run_context import RunContext, provide_run_context
 from include.orchestration.storage import Storage
-from include.orchestration.streaming import uploading
-from include.orchestration.tasks.join import FETCHING
+from include.orchestration.streaming import upload_while_writing
+from include.orchestration.tasks.join import PREFETCHED_SHARDS
 from include.scoring.config import Pipeline
-from include.scoring.laid_out import PieceFile
-from include.scoring.requests import join_spec, source_folder
+from include.scoring.laid_out import TransformObject
+from include.scoring.requests import build_join_spec, get_parent_folder
 
 if TYPE_CHECKING:
     from _typeshed import SupportsRead
 
 COUNTS_SUFFIX = ".counts.json"
 _CHUNK = 1 << 20
-# Looked for from the first of them only, so that many in a row cost no more than once.
+# The lookbehind starts a match at the first CR only, so a long row of them is scanned once.
 _LINE_END = re.compile(rb"(?<!\r)\r+\n")
 
 
-@with_run
-def join(run: RunContext, group: Mapping[str, int], **_: Any) -> dict[str, Any]:
-    """One part file under the run's prefix, and beside it how many rows are of each piece.
+@provide_run_context
+def join_piece_group(run: RunContext, group: Mapping[str, int], **_: Any) -> dict[str, Any]:
+    """Write one part file below the run's prefix, and next to it the number of rows of each piece.
 
     Raises:
-        ReconciliationError: the answers are to what another plan laid out, or an input object was overwritten.
-        AssociationError: a piece has not as many predictions as records, or one that cannot be read.
+        ReconciliationError: the predictions are for the pieces of another plan, or an input object was overwritten.
+        PredictionCountError: a piece does not have one prediction for each record, or one cannot be read.
     """
-    config, plan, jobs = run.pipeline, run.plan, finished_jobs(run)
+    config, plan, jobs = run.pipeline, run.plan, read_finished_jobs(run)
     paths, storage = run.paths, run.storage
-    laid_out = paths.layout(run.nonce)
-    lies = plan["layout"]["way"] == "as it lies"
-    sources = Sources(
+    layout_paths = paths.build_layout_paths(run.nonce)
+    is_unsplit = plan["layout"]["mode"] == "unsplit"
+    sources = PieceSources(
         storage=storage,
         pipeline=config,
-        folder=source_folder(plan["input"]["uri"]) if lies else laid_out.pieces,
-        lies=lies,
-        answers=[JobOutputs.of(storage, job) for job in jobs],
-        assignment=storage.read_json(laid_out.assignment),
+        source_folder_uri=get_parent_folder(plan["input"]["uri"]) if is_unsplit else layout_paths.pieces,
+        is_unsplit=is_unsplit,
+        transform_outputs=[JobOutputs.read(storage, job) for job in jobs],
+        assignment=storage.read_json(layout_paths.assignment),
     )
-    pieces = read_group(storage, laid_out, group["number"])
-    spec = JoinSpec.from_dict(join_spec(config))
-    # The try is part of the name: what an earlier try left behind is never taken for this one's.
+    pieces = read_group(storage, layout_paths, group["number"])
+    spec = JoinSpec.from_dict(build_join_spec(config))
+    # The try number is part of the name, so the file of an earlier try is never mistaken for this one's.
     attempt = f"{jobs[0]['job_name']}-{run.ti.try_number}"
-    name = part_name(group["number"], spec)
-    uri = f"{paths.joined(attempt)}{name}"
+    name = format_part_name(group["number"], spec)
+    uri = f"{paths.build_joined_prefix(attempt)}{name}"
     with tempfile.TemporaryDirectory(prefix="join-") as folder:
         output = Path(folder) / name
-        files = in_order((partial(sources.fetch, piece, Path(folder)) for piece in pieces), FETCHING)
-        with uploading(storage, uri, unfinished(output), output):
+        files = run_in_order(
+            (partial(sources.fetch_piece, piece, Path(folder)) for piece in pieces), PREFETCHED_SHARDS
+        )
+        with upload_while_writing(storage, uri, get_partial_path(output), output):
             part = join_part(files, output, spec)
-        storage.upload(statistics_of(output), f"{uri}{STATISTICS_SUFFIX}")
-    # There may be as many pieces as the input has objects, and XCom is no place for those.
+        storage.upload(get_statistics_path(output), f"{uri}{STATISTICS_SUFFIX}")
+    # There may be as many pieces as the input has objects, which is too much for XCom.
     rows = part.pop("shards")
     storage.write_json(f"{uri}{COUNTS_SUFFIX}", [rows[piece.name] for piece in pieces])
     return {
@@ -81,48 +83,50 @@ def join(run: RunContext, group: Mapping[str, int], **_: Any) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
-    """Where records and answers are: below `folder`, and below the output prefixes of the job that was given a piece.
+class PieceSources:
+    """The records below `source_folder_uri`, and the predictions below the output prefixes of the job of each piece.
 
-    `lies` says that records are the user's own objects, which must still be those that were planned.
+    With `is_unsplit` the records are the user's own objects, which must still have the ETags that were planned.
     """
 
     storage: Storage
     pipeline: Pipeline
-    folder: str
-    lies: bool
-    answers: Sequence[JobOutputs]
+    source_folder_uri: str
+    is_unsplit: bool
+    transform_outputs: Sequence[JobOutputs]
     assignment: Sequence[int]
 
-    def fetch(self, piece: PieceFile, folder: Path) -> ShardFiles:
-        """Bring one piece's records and predictions here, the records as lines of utf-8 text."""
-        etag = piece.sources[0].etag if self.lies else piece.etag
-        stored = download(self.storage, piece.uri, etag, folder / f"{piece.name}.stored")
+    def fetch_piece(self, piece: TransformObject, folder: Path) -> ShardFiles:
+        """Download one piece's records and predictions, the records as lines of utf-8 text."""
+        etag = piece.sources[0].etag if self.is_unsplit else piece.etag
+        stored = download_object(self.storage, piece.uri, etag, folder / f"{piece.name}.stored")
         records = folder / f"{piece.name}.records"
-        packed = self.pipeline.input.compression == "gzip"
+        is_compressed = self.pipeline.input.compression == "gzip"
         with stored.open("rb") as source, records.open("wb") as target:
-            copy_lines(gzip.GzipFile(fileobj=source) if packed else source, target)
+            copy_normalized_lines(gzip.GzipFile(fileobj=source) if is_compressed else source, target)
         stored.unlink()
-        answers = self.answers[self.assignment[piece.position]].named(
-            f"{piece.uri.removeprefix(self.folder)}.out"
+        predictions = self.transform_outputs[self.assignment[piece.position]].find_output(
+            f"{piece.uri.removeprefix(self.source_folder_uri)}.out"
         )
         return ShardFiles(
             name=piece.name,
-            records=records,
-            predictions=job_outputs.download(self.storage, answers, folder / f"{piece.name}.predictions"),
+            records_path=records,
+            predictions_path=job_outputs.download_unchanged(
+                self.storage, predictions, folder / f"{piece.name}.predictions"
+            ),
             columns=self.pipeline.column_names,
         )
 
 
-def copy_lines(source: SupportsRead[bytes], target: IO[bytes]) -> None:
-    """Copy text; line ends of several characters become one, as the join expects them.
+def copy_normalized_lines(source: SupportsRead[bytes], target: IO[bytes]) -> None:
+    """Copy text and turn its line ends into LF, as the join expects them.
 
-    Several are CR LF, CR CR LF, which text mode makes of it, and a CR at the very end.
+    Line ends are LF, CR LF, and CR CR LF, which a text mode makes of CR LF; CRs at the very end are dropped.
     """
     held = b""
     while chunk := source.read(_CHUNK):
         data = held + chunk
-        # What follows them comes with the next chunk.
+        # CRs at the end of a chunk wait for the next one.
         lines = data.rstrip(b"\r")
         held = data[len(lines) :]
         if b"\r" in lines:

@@ -1,4 +1,4 @@
-"""Small range reads that tell what the input is like before anything is spent, and where its lines end."""
+"""Range reads of the input: sampled before the run to check its format, and at the cuts to find line ends."""
 
 from __future__ import annotations
 
@@ -10,98 +10,106 @@ from include.orchestration.direct.ranges import read_range
 from include.orchestration.storage import Storage
 from include.scoring.config import Pipeline
 from include.scoring.errors import LintError
-from include.scoring.glance import LookedAt, Window, look, look_at_beginning, unpacked
-from include.scoring.layout import Span
+from include.scoring.glance import (
+    ProbeResult,
+    Window,
+    check_object_start,
+    decompress_gzip_start,
+    probe_window,
+)
+from include.scoring.layout import ByteRange
 from include.scoring.lint import MEBIBYTE
 from include.scoring.listing import S3Object
-from include.scoring.s3uri import split
+from include.scoring.s3uri import split_s3_uri
 
 log = logging.getLogger(__name__)
 
-#: Bytes of one look: some hundred records.
-WINDOW = 64 * 1024
-#: Objects that are looked at before a run: the largest, and as many spread over the listing.
-MOST_LOOKS = 20
-#: Calls at a time, not above what a client of boto3 keeps connections for.
-AT_A_TIME = 8
-#: Problems that one message tells.
-MOST_TOLD = 5
+#: Bytes of one sample: some hundred records.
+WINDOW_BYTES = 64 * 1024
+#: Most objects that are sampled before a run: the largest, and others at equal distances in the listing.
+MAX_PROBED_OBJECTS = 20
+#: Concurrent calls, within the connection pool of a boto3 client.
+MAX_WORKERS = 8
+#: Most problems in one message.
+MAX_PROBLEMS = 5
 
 
-def look_at(storage: Storage, pipeline: Pipeline, input_uri: str, objects: Sequence[S3Object]) -> LookedAt:
-    """Look at the beginning and the middle of some objects.
+def probe_objects(
+    storage: Storage, pipeline: Pipeline, input_uri: str, objects: Sequence[S3Object]
+) -> ProbeResult:
+    """Sample the beginning and the middle of some objects.
 
     Raises:
-        LintError: what was seen would reach the model in parts, packed, or unreadable.
+        LintError: the model would get parts of records, compressed data, or data that it cannot read.
     """
-    chosen = _spread([each for each in objects if each.size > 0])
-    bucket = split(input_uri)[0]
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
-        seen = list(pool.map(lambda each: _look(storage, pipeline, bucket, each), chosen))
+    chosen = _choose_objects([each for each in objects if each.size > 0])
+    bucket = split_s3_uri(input_uri)[0]
+    with ThreadPoolExecutor(MAX_WORKERS) as pool:
+        seen = list(pool.map(lambda each: _probe_object(storage, pipeline, bucket, each), chosen))
     problems = [problem for _, found in seen for problem in found]
     if problems:
-        raise LintError(tuple(problems[:MOST_TOLD]))
-    told = LookedAt()
+        raise LintError(tuple(problems[:MAX_PROBLEMS]))
+    merged = ProbeResult()
     for each, _ in seen:
-        told = told.with_(each)
-    absent = told.absent_columns(pipeline.input)
+        merged = merged.merge(each)
+    absent = merged.explain_missing_columns(pipeline.input)
     if absent is not None:
         raise LintError((absent,))
     log.info(
-        "looked at %s of %s objects: lines of up to %s bytes, a record each",
-        len(chosen), len(objects), f"{told.largest_record_bytes:,}",
+        "sampled %s of %s objects: lines of up to %s bytes, one record each",
+        len(chosen), len(objects), f"{merged.largest_record_bytes:,}",
     )  # fmt: skip
-    return told
+    return merged
 
 
-def line_end_after(storage: Storage, pipeline: Pipeline, bucket: str, span: Span) -> int:
-    """Where the first line at or behind the span's beginning begins: a place to cut, found by a small read.
+def find_line_end(storage: Storage, pipeline: Pipeline, bucket: str, span: ByteRange) -> int:
+    """The start of the first line at or after the span's beginning: the place to cut, found by a small read.
 
     Raises:
-        LintError: around it, lines are not records, or one is longer than a request may be.
+        LintError: lines around it are not records, or a line is longer than a request may be.
     """
-    limit = pipeline.max_payload_mb * MEBIBYTE + WINDOW
-    start, length = span.start - 1, WINDOW
+    limit = pipeline.max_payload_mb * MEBIBYTE + WINDOW_BYTES
+    start, length = span.start - 1, WINDOW_BYTES
     while True:
         end = min(start + length, span.size)
         data = read_range(storage, f"s3://{bucket}/{span.key}", span.etag, start, end)
         window = Window(span.key, start, data, is_end=end == span.size)
         found = data.find(b"\n")
         if found >= 0:
-            _, problems = look(window, pipeline.input)
+            _, problems = probe_window(window, pipeline.input)
             if problems:
                 raise LintError(problems)
             return start + found + 1
         if window.is_end:
             return span.size
         if length > limit:
-            found_none = f"{span.key}: no line ends within {length:,} bytes behind byte {start:,}"
-            advice = "a record is never cut, so write a larger transform.max_payload_mb, or shorter records"
+            found_none = f"{span.key}: no line ends within {length:,} bytes after byte {start:,}"
+            advice = "records are never cut: set a larger transform.max_payload_mb, or write shorter records"
             raise LintError((f"{found_none}, and a request holds {pipeline.max_payload_mb} MB; {advice}",))
         length *= 4
 
 
-def _spread(objects: Sequence[S3Object]) -> list[S3Object]:
+def _choose_objects(objects: Sequence[S3Object]) -> list[S3Object]:
     """The largest object, and others at equal distances in the listing."""
-    step = max(1, -(-len(objects) // (MOST_LOOKS - 1)))
+    step = max(1, -(-len(objects) // (MAX_PROBED_OBJECTS - 1)))
     largest = sorted(objects, key=lambda each: each.size)[-1:]
     return list(dict.fromkeys([*largest, *objects[::step]]))
 
 
-def _look(
+def _probe_object(
     storage: Storage, pipeline: Pipeline, bucket: str, item: S3Object
-) -> tuple[LookedAt, tuple[str, ...]]:
+) -> tuple[ProbeResult, tuple[str, ...]]:
     uri, source = f"s3://{bucket}/{item.key}", pipeline.input
-    head = read_range(storage, uri, item.etag, 0, min(WINDOW, item.size))
-    other = look_at_beginning(head, source)
+    head = read_range(storage, uri, item.etag, 0, min(WINDOW_BYTES, item.size))
+    other = check_object_start(head, source)
     if other is not None:
-        return LookedAt(), (f"{item.key}: {other}",)
+        return ProbeResult(), (f"{item.key}: {other}",)
     if source.compression == "gzip":
-        return look(Window(item.key, 0, unpacked(head), is_end=False), source)
-    told, problems = look(Window(item.key, 0, head, is_end=item.size <= WINDOW), source)
+        return probe_window(Window(item.key, 0, decompress_gzip_start(head), is_end=False), source)
+    told, problems = probe_window(Window(item.key, 0, head, is_end=item.size <= WINDOW_BYTES), source)
     middle = item.size // 2
-    if item.size > 2 * WINDOW and not problems:
-        data = read_range(storage, uri, item.etag, middle, middle + WINDOW)
-        more, problems = look(Window(item.key, middle, data, is_end=False), source)
-        told = told.with_(more)
+    if item.size > 2 * WINDOW_BYTES and not problems:
+        data = read_range(storage, uri, item.etag, middle, middle + WINDOW_BYTES)
+        more, problems = probe_window(Window(item.key, middle, data, is_end=False), source)
+        told = told.merge(more)
     return told, problems

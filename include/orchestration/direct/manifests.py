@@ -1,4 +1,4 @@
-"""`manifests`: a list of objects for each transform job, so that all of them have about the same work."""
+"""`write_manifests`: write the list of objects of each transform job, with about the same bytes for each job."""
 
 from __future__ import annotations
 
@@ -6,28 +6,30 @@ import logging
 from typing import Any
 
 from include.orchestration.direct.documents import read_groups
-from include.orchestration.names import CUT
-from include.orchestration.run_context import RunContext, with_run
-from include.scoring.layout import balanced
-from include.scoring.requests import manifest_of, source_folder
-from include.scoring.sizing import right_size
+from include.orchestration.names import CUT_INPUT
+from include.orchestration.run_context import RunContext, provide_run_context
+from include.scoring.layout import balance_weights
+from include.scoring.requests import build_manifest_file, get_parent_folder
+from include.scoring.sizing import cap_instance_count
 
 log = logging.getLogger(__name__)
 
 
-@with_run
-def manifests(run: RunContext, **_: Any) -> list[dict[str, Any]]:
+@provide_run_context
+def write_manifests(run: RunContext, **_: Any) -> list[dict[str, Any]]:
     """The transform jobs: `{"manifest": uri, "objects": n, "bytes": n, "instance_count": n}` each.
 
-    As many as the plan says, and never more than there are objects; one job gets the planned instances, several get one
-    each.
+    As many as planned, but no more than there are objects. A single job gets the planned instances, several jobs get
+    one each.
     """
-    plan, storage, paths = run.plan, run.storage, run.paths.layout(run.nonce)
-    facts = run.pull(CUT, "facts")
+    plan, storage, paths = run.plan, run.storage, run.paths.build_layout_paths(run.nonce)
+    facts = run.pull(CUT_INPUT, "cut_stats")
     pieces = [(piece.uri, piece.bytes) for piece in read_groups(storage, paths, facts["groups"])]
     layout = plan["layout"]
-    folder = paths.pieces if layout["way"] == "pieces" else source_folder(plan["input"]["uri"])
-    lists = balanced([float(size) for _, size in pieces], right_size(layout["jobs"], len(pieces)))
+    folder = paths.pieces if layout["mode"] == "pieces" else get_parent_folder(plan["input"]["uri"])
+    lists = balance_weights(
+        [float(size) for _, size in pieces], cap_instance_count(layout["jobs"], len(pieces))
+    )
     jobs = []
     assignment = [0] * len(pieces)
     for number, positions in enumerate(lists):
@@ -35,14 +37,15 @@ def manifests(run: RunContext, **_: Any) -> list[dict[str, Any]]:
         for position in positions:
             assignment[position] = number
         storage.write_json(
-            paths.manifest(number), manifest_of(folder, (pieces[position][0] for position in positions))
+            paths.build_job_manifest_uri(number),
+            build_manifest_file(folder, (pieces[position][0] for position in positions)),
         )
         jobs.append(
             {
-                "manifest": paths.manifest(number),
+                "manifest": paths.build_job_manifest_uri(number),
                 "objects": len(positions),
                 "bytes": sum(pieces[position][1] for position in positions),
-                "instance_count": instances_of(plan, len(lists), len(positions)),
+                "instance_count": count_instances(plan, len(lists), len(positions)),
             }
         )
     storage.write_json(paths.assignment, assignment)
@@ -50,6 +53,6 @@ def manifests(run: RunContext, **_: Any) -> list[dict[str, Any]]:
     return jobs
 
 
-def instances_of(plan: dict[str, Any], jobs: int, objects: int) -> int:
-    """Instances of one of so many jobs."""
-    return 1 if jobs > 1 else right_size(plan["transform"]["instance_count"], objects)
+def count_instances(plan: dict[str, Any], job_count: int, object_count: int) -> int:
+    """The instance count of one of `job_count` jobs, which reads `object_count` objects."""
+    return 1 if job_count > 1 else cap_instance_count(plan["transform"]["instance_count"], object_count)

@@ -1,6 +1,6 @@
-"""Byte ranges of S3 objects: small reads, and copies that pass no byte through here.
+"""Byte ranges of S3 objects: small reads, and server-side copies.
 
-Every call names the ETag that the plan saw, so that an object that was overwritten meanwhile is refused.
+Every call sends the ETag of the plan, so that S3 refuses an object that was overwritten since.
 """
 
 from __future__ import annotations
@@ -10,40 +10,40 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from include.orchestration.storage import Storage, is_gone
+from include.orchestration.storage import Storage, is_not_found
 from include.scoring.errors import ReconciliationError
-from include.scoring.layout import Span
-from include.scoring.s3uri import split
+from include.scoring.layout import ByteRange
+from include.scoring.s3uri import split_s3_uri
 
 _OVERWRITTEN = {"PreconditionFailed", "412"}
 _CHUNK = 1 << 20
 
 
 def read_range(storage: Storage, uri: str, etag: str, start: int, end: int) -> bytes:
-    """Bytes `start` to `end`, the latter not included. S3's own ranges include both ends.
+    """Bytes from `start` up to, not including, `end`. (S3's own ranges include both ends.)
 
     Raises:
-        ReconciliationError: the object is another one than was planned for.
+        ReconciliationError: the object is not the one that was planned.
     """
     body: bytes = _get(storage, uri, etag, Range=f"bytes={start}-{end - 1}")["Body"].read()
     return body
 
 
-def read_whole(storage: Storage, uri: str, etag: str) -> bytes:
+def read_object(storage: Storage, uri: str, etag: str) -> bytes:
     """The whole object; raises as `read_range`."""
     body: bytes = _get(storage, uri, etag)["Body"].read()
     return body
 
 
-def download(storage: Storage, uri: str, etag: str | None, path: Path) -> Path:
-    """The object as a local file; raises as `read_range`. Without an etag whatever is there."""
+def download_object(storage: Storage, uri: str, etag: str | None, path: Path) -> Path:
+    """Download the object; raises as `read_range`. Without an etag, any version of it."""
     with path.open("wb") as file:
         for chunk in _get(storage, uri, etag)["Body"].iter_chunks(_CHUNK):
             file.write(chunk)
     return path
 
 
-def copy_span(storage: Storage, bucket: str, span: Span, target: str) -> None:
+def copy_span(storage: Storage, bucket: str, span: ByteRange, target: str) -> None:
     """Copy a range of an object, or all of it, to an object of its own.
 
     A range becomes the only part of a multipart upload: the last part may be smaller than the 5 MiB that S3 asks of the
@@ -55,12 +55,12 @@ def copy_span(storage: Storage, bucket: str, span: Span, target: str) -> None:
     source = f"s3://{bucket}/{span.key}"
     if span.is_whole:
         try:
-            storage.copy(source, target, etag=span.etag)
+            storage.copy(source, target, source_etag=span.etag)
         except ClientError as error:
-            raise _explained(error, source) from error
+            raise _translate_error(error, source) from error
         return
     client = storage.client
-    to: dict[str, Any] = dict(zip(("Bucket", "Key"), split(target), strict=True))
+    to: dict[str, Any] = dict(zip(("Bucket", "Key"), split_s3_uri(target), strict=True))
     upload = client.create_multipart_upload(**to)["UploadId"]
     try:
         part = client.upload_part_copy(
@@ -75,40 +75,40 @@ def copy_span(storage: Storage, bucket: str, span: Span, target: str) -> None:
         client.complete_multipart_upload(**to, UploadId=upload, MultipartUpload={"Parts": parts})
     except ClientError as error:
         client.abort_multipart_upload(**to, UploadId=upload)
-        raise _explained(error, source) from error
+        raise _translate_error(error, source) from error
 
 
-def check_unchanged(storage: Storage, uri: str, etag: str) -> None:
-    """Raise ReconciliationError when the object has another ETag now. For an S3 that heeds no condition of a copy."""
+def check_etag(storage: Storage, uri: str, etag: str) -> None:
+    """Raise ReconciliationError when the object has another ETag now: some S3 servers ignore conditions of a copy."""
     try:
         now = str(storage.head(uri)["etag"])
     except ClientError as error:
-        raise _explained(error, uri) from error
+        raise _translate_error(error, uri) from error
     if now != etag:
-        raise ReconciliationError(_overwritten(uri))
+        raise ReconciliationError(_overwritten_message(uri))
 
 
 def _get(storage: Storage, uri: str, etag: str | None, **more: str) -> Any:
-    bucket, key = split(uri)
+    bucket, key = split_s3_uri(uri)
     condition = {} if etag is None else {"IfMatch": f'"{etag}"'}
     try:
         return storage.client.get_object(Bucket=bucket, Key=key, **condition, **more)
     except ClientError as error:
-        raise _explained(error, uri) from error
+        raise _translate_error(error, uri) from error
 
 
-def _explained(error: ClientError, uri: str) -> Exception:
+def _translate_error(error: ClientError, uri: str) -> Exception:
     if error.response["Error"]["Code"] in _OVERWRITTEN:
-        return ReconciliationError(_overwritten(uri))
-    if is_gone(error):
+        return ReconciliationError(_overwritten_message(uri))
+    if is_not_found(error):
         return ReconciliationError(
-            f"{uri} is gone; it was there when the run was planned; upload it again, or start a new run"
+            f"{uri} no longer exists, but did when the run was planned; upload it again, or start a new run"
         )
     return error
 
 
-def _overwritten(uri: str) -> str:
+def _overwritten_message(uri: str) -> str:
     return (
-        f"{uri} was overwritten after the run was planned for it; nothing of a mix is published; clear `plan` and all "
+        f"{uri} was overwritten after the run was planned; versions are not mixed; clear `plan` and all "
         f"that follows it, or start a new run"
     )

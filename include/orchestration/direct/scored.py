@@ -1,4 +1,4 @@
-"""scored.json of a run without preprocessing: the proof that the planned objects were scored, each record once."""
+"""Builds scored.json of a run without preprocessing: checks that the planned objects were scored, each record once."""
 
 from __future__ import annotations
 
@@ -6,67 +6,71 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from include.orchestration.direct.documents import read_group, read_listing
-from include.orchestration.direct.jobs import finished_jobs
-from include.orchestration.measure import work_of
-from include.orchestration.names import CUT
+from include.orchestration.direct.jobs import read_finished_jobs
+from include.orchestration.measure import read_instance_activity
+from include.orchestration.names import CUT_INPUT
 from include.orchestration.run_context import RunContext
-from include.orchestration.scored import document
+from include.orchestration.scored import build_scored_document
 from include.orchestration.storage import Storage
 from include.scoring.errors import ReconciliationError
-from include.scoring.laid_out import PieceFile, reconcile_pieces
+from include.scoring.laid_out import TransformObject, reconcile_pieces
 from include.scoring.naming import LayoutPaths
-from include.scoring.several_jobs import together
+from include.scoring.several_jobs import merge_jobs
 
 
-def scored_run(run: RunContext, joined: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """scored.json of a run without preprocessing; its transform jobs are told as one stage.
+def build_scored_run_without_preprocess(
+    run: RunContext, joined_parts: Iterable[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """scored.json of a run without preprocessing; its transform jobs are summed up as one stage.
 
     Raises:
         ReconciliationError: the rows are not those of the planned objects, or parts are of different jobs.
     """
-    config, storage, paths = run.pipeline, run.storage, run.paths.layout(run.nonce)
-    finished, facts = finished_jobs(run), run.pull(CUT, "facts")
-    parts = parts_of(joined, facts["groups"], [job["job_name"] for job in finished])
-    reconciled = reconcile_pieces(read_listing(storage, paths), counted(storage, paths, parts))
-    measured = [{**job, **work_of(config.aws_conn_id, config.region, job)} for job in finished]
-    return document(
-        jobs={"transform": together(measured)},
-        facts={"preprocess_job": None, **facts},
+    pipeline, storage, paths = run.pipeline, run.storage, run.paths.build_layout_paths(run.nonce)
+    jobs, cut_stats = read_finished_jobs(run), run.pull(CUT_INPUT, "cut_stats")
+    parts = select_parts(joined_parts, cut_stats["groups"], [job["job_name"] for job in jobs])
+    reconciled = reconcile_pieces(read_listing(storage, paths), read_piece_counts(storage, paths, parts))
+    measured_jobs = [
+        {**job, **read_instance_activity(pipeline.aws_conn_id, pipeline.region, job)} for job in jobs
+    ]
+    return build_scored_document(
+        jobs={"transform": merge_jobs(measured_jobs)},
+        shard_stats={"preprocess_job": None, **cut_stats},
         parts=parts,
-        transformed=together(finished),
+        transform_job=merge_jobs(jobs),
         reconciled=reconciled,
     )
 
 
-def parts_of(
-    joined: Iterable[Mapping[str, Any]], groups: int, transform_jobs: Sequence[str]
+def select_parts(
+    joined_parts: Iterable[Mapping[str, Any]], group_count: int, transform_jobs: Sequence[str]
 ) -> list[Mapping[str, Any]]:
     """The parts that were joined from these jobs, one for each group.
 
-    Joins that were cleared away leave their results in Airflow; their jobs are others.
+    Airflow keeps the results of earlier joins; they name other jobs.
 
     Raises:
         ReconciliationError: a group has no part, or two.
     """
-    parts = [part for part in joined if list(part["transform_jobs"]) == list(transform_jobs)]
+    parts = [part for part in joined_parts if list(part["transform_jobs"]) == list(transform_jobs)]
     numbers = sorted(part["number"] for part in parts)
-    if numbers != list(range(groups)):
+    if numbers != list(range(group_count)):
         raise ReconciliationError(
-            f"the joins of {', '.join(transform_jobs[:3])} gave the parts {numbers}, and there are {groups} groups; "
-            f"clear `join` and all that follows it"
+            f"the joins of {', '.join(transform_jobs[:3])} gave the parts {numbers}, and there are {group_count} "
+            f"groups; clear `join` and all that follows it"
         )
     return parts
 
 
-def counted(
+def read_piece_counts(
     storage: Storage, paths: LayoutPaths, parts: Iterable[Mapping[str, Any]]
-) -> Iterator[tuple[PieceFile, int]]:
-    """Each piece with the rows that were joined of it."""
+) -> Iterator[tuple[TransformObject, int]]:
+    """Each piece with the number of its joined rows."""
     for part in parts:
         pieces, rows = read_group(storage, paths, part["number"]), storage.read_json(part["counts"])
         if len(pieces) != len(rows) or sum(rows) != part["rows"]:
             raise ReconciliationError(
-                f"{part['uri']} holds {part['rows']:,} rows of {len(pieces):,} pieces, and {part['counts']} says "
+                f"{part['uri']} has {part['rows']:,} rows of {len(pieces):,} pieces, but {part['counts']} has "
                 f"{sum(rows):,} of {len(rows):,}; clear `join` and all that follows it"
             )
         yield from zip(pieces, rows, strict=True)

@@ -1,1 +1,1 @@
-"""The bodies of the chain's Python tasks, one file each. They read what the plan says and count what is there."""
+"""The functions of the DAG's Python tasks, one file each."""

@@ -1,4 +1,4 @@
-"""`checks`: reconcile what was joined with what came in, and judge it by the gates, before it is published."""
+"""`checks`: reconcile joined rows with input records, and evaluate the gates, before anything is published."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from include.orchestration import published_runs
 from include.orchestration.claims import Claim
 from include.orchestration.direct import scored as direct
 from include.orchestration.names import CHECKS, JOIN
-from include.orchestration.run_context import RunContext, with_run
-from include.orchestration.scored import profile_of, scored_run
+from include.orchestration.run_context import RunContext, provide_run_context
+from include.orchestration.scored import build_scored_run, read_profile
 from include.orchestration.storage import Storage
-from include.scoring.checks import Evidence, Verdict, check_held, judge
+from include.scoring.checks import GateInputs, GateResult, check_not_held, evaluate_gates
 from include.scoring.config import Pipeline
 from include.scoring.errors import ReconciliationError
-from include.scoring.gates import PREVIOUS, DriftGate, pinned
+from include.scoring.gates import PREVIOUS, DriftGate, find_pinned_statistics
 
 log = logging.getLogger(__name__)
 
 
-@with_run
-def checks(
+@provide_run_context
+def run_checks(
     run: RunContext,
     joined: Iterable[Mapping[str, Any]] | None,
     *,
@@ -33,98 +33,106 @@ def checks(
     params: Mapping[str, Any],
     **_: Any,
 ) -> dict[str, Any]:
-    """Prove that no record is lost or doubled, then judge; scored.json, statistics.json and checks.json say the rest.
+    """Check that no record is lost or doubled, evaluate the gates; write scored.json, statistics.json and checks.json.
 
-    Where a person publishes a run that was held, its gates are judged and reported once more, and hold nothing.
+    When a person releases a held run, its gates are evaluated and reported once more, but do not hold it.
 
     Raises:
         HeldError: a gate holds the run; nothing is published, and everything is kept.
-        OvertakenError: another process of this task has judged the run meanwhile.
-        ReconciliationError: records in are not records rejected plus rows joined, parts are of different jobs, or their
-            statistics are of other rows.
+        OvertakenError: another process of this task has evaluated the run since.
+        ReconciliationError: records in are not records rejected plus rows joined, the parts are of different jobs, or
+            their statistics are of other rows.
     """
-    config, plan, storage, paths = run.pipeline, run.plan, run.storage, run.paths
-    claim = Claim(run.ti, storage, paths.checks, paths.scored, paths.statistics)
-    released = plan["run_id"] != dag_run.run_id
-    if not released:
-        prove = scored_run if config.preprocess is not None else direct.scored_run
-        found = prove(run, run.of_this_plan(JOIN, joined))
-        # What an earlier try judged does not speak for what is written now.
-        claim.write_json(paths.checks, run.mark(checks_document(plan, dag_run, "unjudged", [])))
-        claim.write_json(paths.scored, run.mark({**found, "asked_output": params.get("output_uri")}))
-    scored = run.read_json(paths.scored, written_by=CHECKS)
-    statistics = run_statistics(storage, scored["parts"])
-    claim.write(paths.statistics, json.dumps(run.mark(statistics)))
-    evidence = evidence_of(storage, config, plan, statistics, profile_of(storage, paths, scored)["groups"])
-    verdicts = judge(config.gates, evidence)
+    pipeline, plan, storage, paths = run.pipeline, run.plan, run.storage, run.paths
+    claim = Claim(run.ti, storage, paths.checks, paths.scored_run, paths.statistics)
+    is_released = plan["run_id"] != dag_run.run_id
+    if not is_released:
+        build_scored = (
+            build_scored_run
+            if pipeline.preprocess is not None
+            else direct.build_scored_run_without_preprocess
+        )
+        scored_document = build_scored(run, run.filter_by_plan(JOIN, joined))
+        # The result of an earlier try does not hold for the files that are written now.
+        claim.write_json(paths.checks, run.add_nonce(build_checks_document(plan, dag_run, "unjudged", [])))
+        claim.write_json(
+            paths.scored_run, run.add_nonce({**scored_document, "requested_output": params.get("output_uri")})
+        )
+    scored = run.read_json(paths.scored_run, written_by=CHECKS)
+    statistics = merge_run_statistics(storage, scored["parts"])
+    claim.write(paths.statistics, json.dumps(run.add_nonce(statistics)))
+    gate_inputs = collect_gate_inputs(
+        storage, pipeline, plan, statistics, read_profile(storage, paths, scored)["groups"]
+    )
+    verdicts = evaluate_gates(pipeline.gates, gate_inputs)
     for verdict in verdicts:
         log.log(
             logging.INFO if verdict.outcome in ("passed", "unknown") else logging.WARNING,
             "%s: %s", verdict.outcome, verdict.sentence,
         )  # fmt: skip
-    held = any(verdict.outcome == "held" for verdict in verdicts)
-    state = "released" if released else "held" if held else "passed"
-    claim.write_json(paths.checks, run.mark(checks_document(plan, dag_run, state, verdicts)))
-    if not released:
-        # Kept in Airflow also when this task fails: clean_up says why the run has failed.
+    is_held = any(verdict.outcome == "held" for verdict in verdicts)
+    state = "released" if is_released else "held" if is_held else "passed"
+    claim.write_json(paths.checks, run.add_nonce(build_checks_document(plan, dag_run, state, verdicts)))
+    if not is_released:
+        # Kept in XCom also when this task fails: clean_up reports why the run has failed.
         run.ti.xcom_push(key="state", value=state)
-        check_held(plan["run_id"], verdicts)
+        check_not_held(plan["run_id"], verdicts)
     return {"state": state, "checks": paths.checks, "statistics": paths.statistics}
 
 
-def checks_document(
-    plan: Mapping[str, Any], dag_run: Any, state: str, verdicts: Sequence[Verdict]
+def build_checks_document(
+    plan: Mapping[str, Any], dag_run: Any, state: str, verdicts: Sequence[GateResult]
 ) -> dict[str, Any]:
     """checks.json.
 
-    `state` is unjudged, passed, held, released (being published by a person) or published (by one).
+    `state` is unjudged, passed, held, released (a person publishes it) or published (a person has published it).
     """
     return {
         "version": 1,
         "run_id": plan["run_id"],
         "judged_in": dag_run.run_id,
         "state": state,
-        "gates": [verdict.as_dict() for verdict in verdicts],
+        "gates": [verdict.to_dict() for verdict in verdicts],
     }
 
 
-def run_statistics(storage: Storage, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The statistics of all parts in one.
+def merge_run_statistics(storage: Storage, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Merge the statistics of all parts.
 
     Raises:
-        ReconciliationError: they are of more or fewer rows than were joined.
+        ReconciliationError: they cover more or fewer rows than were joined.
     """
     statistics = merge_statistics(storage.read_json(part["statistics"]) for part in parts)
     rows = sum(part["rows"] for part in parts)
     if statistics["rows"] != rows:
         raise ReconciliationError(
-            f"{rows:,} rows were joined, but statistics were made of {statistics['rows']:,}; nothing is published"
+            f"{rows:,} rows were joined, but the statistics cover {statistics['rows']:,}; nothing is published"
         )
     return statistics
 
 
-def evidence_of(
+def collect_gate_inputs(
     storage: Storage,
-    config: Pipeline,
+    pipeline: Pipeline,
     plan: Mapping[str, Any],
     statistics: Mapping[str, Any],
     groups: Mapping[str, Any],
-) -> Evidence:
-    """What the gates look at; only what they ask for is read."""
-    compares = any(isinstance(gate, DriftGate) and gate.against == PREVIOUS for gate in config.gates)
-    runs_asked = [gate.runs for gate in config.gates if gate.gate == "rows"]
-    last = published_runs.before(
+) -> GateInputs:
+    """The inputs of the gates; reads only what the pipeline's gates need."""
+    compares = any(isinstance(gate, DriftGate) and gate.against == PREVIOUS for gate in pipeline.gates)
+    runs_asked = [gate.runs for gate in pipeline.gates if gate.gate == "rows"]
+    last = published_runs.read_runs_before(
         storage,
-        config,
-        moment=datetime.fromisoformat(plan["moment"]),
+        pipeline,
+        data_time=datetime.fromisoformat(plan["data_time"]),
         run_id=plan["run_id"],
-        most=max([*runs_asked, 1 if compares else 0], default=0),
+        limit=max([*runs_asked, 1 if compares else 0], default=0),
     )
     references: dict[str, Mapping[str, Any] | None] = {
-        uri: storage.read_json(uri) for uri in pinned(config.gates)
+        uri: storage.read_json(uri) for uri in find_pinned_statistics(pipeline.gates)
     }
     references[PREVIOUS] = storage.read_json(last[-1]["statistics"]) if compares and last else None
-    return Evidence(
+    return GateInputs(
         statistics=statistics,
         groups=groups,
         rows_before=[run["rows"] for run in last],

@@ -1,4 +1,4 @@
-"""`join`: put each record beside its prediction, for one group of shards; mapped over the groups."""
+"""`join_shard_group`: join each record with its prediction, for one group of shards; mapped over the groups."""
 
 from __future__ import annotations
 
@@ -8,60 +8,64 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from include.jobs.join import JoinSpec, ShardFiles, in_order, unfinished
-from include.jobs.parts import STATISTICS_SUFFIX, join_part, part_name, statistics_of
-from include.orchestration.job_outputs import download
-from include.orchestration.names import SHARDS, TRANSFORMED
-from include.orchestration.run_context import RunContext, with_run
-from include.orchestration.shard_sources import ShardSource, shard_sources
+from include.jobs.join import JoinSpec, ShardFiles, get_partial_path, run_in_order
+from include.jobs.parts import STATISTICS_SUFFIX, format_part_name, get_statistics_path, join_part
+from include.orchestration.job_outputs import download_unchanged
+from include.orchestration.names import AWAIT_TRANSFORM, COLLECT_SHARDS
+from include.orchestration.run_context import RunContext, provide_run_context
+from include.orchestration.shard_sources import ShardSource, read_shard_sources
 from include.orchestration.storage import Storage
-from include.orchestration.streaming import uploading
-from include.scoring.requests import join_spec
+from include.orchestration.streaming import upload_while_writing
+from include.scoring.requests import build_join_spec
 
-#: Shards that are fetched at a time, while one is joined and the output is sent: boto3 moves each in parallel parts.
-FETCHING = 3
+#: Shards that are downloaded at a time, while one is joined and the output is uploaded.
+PREFETCHED_SHARDS = 3
 
 
-@with_run
-def join(run: RunContext, group: Mapping[str, int], **_: Any) -> dict[str, Any]:
-    """One part file under the run's prefix, and the rows of each shard in it.
+@provide_run_context
+def join_shard_group(run: RunContext, group: Mapping[str, int], **_: Any) -> dict[str, Any]:
+    """Write one part file below the run's prefix; returns it, with the rows of each shard in it.
 
     Raises:
-        ReconciliationError: the answers are to what another run of `preprocess` wrote, or an object is not as its job
-            left it.
-        AssociationError: a shard has not as many predictions as records, or one that cannot be read.
+        ReconciliationError: the predictions are for the output of another run of `preprocess`, or an object was changed
+            since its job wrote it.
+        PredictionCountError: a shard does not have one prediction for each record, or one cannot be read.
     """
-    storage, transformed = run.storage, run.pull(TRANSFORMED)
-    chosen = shard_sources(run)[group["first"] : group["last"] + 1]
-    spec = JoinSpec.from_dict(join_spec(run.pipeline))
-    # The try is part of the name: what an earlier try left behind is never taken for this one's.
+    storage, transformed = run.storage, run.pull(AWAIT_TRANSFORM)
+    chosen = read_shard_sources(run)[group["first"] : group["last"] + 1]
+    spec = JoinSpec.from_dict(build_join_spec(run.pipeline))
+    # The try number is part of the name, so the file of an earlier try is never mistaken for this one's.
     attempt = f"{transformed['job_name']}-{run.ti.try_number}"
-    name = part_name(group["number"], spec)
-    uri = f"{run.paths.joined(attempt)}{name}"
+    name = format_part_name(group["number"], spec)
+    uri = f"{run.paths.build_joined_prefix(attempt)}{name}"
     with tempfile.TemporaryDirectory(prefix="join-") as folder:
         output = Path(folder) / name
-        with uploading(storage, uri, unfinished(output), output):
-            part = join_part(fetched(storage, chosen, Path(folder)), output, spec)
-        storage.upload(statistics_of(output), f"{uri}{STATISTICS_SUFFIX}")
+        with upload_while_writing(storage, uri, get_partial_path(output), output):
+            part = join_part(fetch_shards(storage, chosen, Path(folder)), output, spec)
+        storage.upload(get_statistics_path(output), f"{uri}{STATISTICS_SUFFIX}")
     return {
         "uri": uri,
         "statistics": f"{uri}{STATISTICS_SUFFIX}",
-        "preprocess_job": run.pull(SHARDS, "facts")["preprocess_job"],
+        "preprocess_job": run.pull(COLLECT_SHARDS, "shard_stats")["preprocess_job"],
         "transform_job": transformed["job_name"],
         **part,
     }
 
 
-def fetched(storage: Storage, sources: Sequence[ShardSource], folder: Path) -> Iterator[ShardFiles]:
-    """The shards' files here, in their order, a few of them being brought ahead of the one that is asked for."""
-    return in_order((partial(fetch, storage, source, folder) for source in sources), FETCHING)
+def fetch_shards(storage: Storage, sources: Sequence[ShardSource], folder: Path) -> Iterator[ShardFiles]:
+    """Download the shards, in their order, a few of them ahead of the one that is joined."""
+    return run_in_order(
+        (partial(fetch_shard, storage, source, folder) for source in sources), PREFETCHED_SHARDS
+    )
 
 
-def fetch(storage: Storage, source: ShardSource, folder: Path) -> ShardFiles:
-    """Bring one shard's records and predictions here."""
+def fetch_shard(storage: Storage, source: ShardSource, folder: Path) -> ShardFiles:
+    """Download one shard's records and predictions."""
     return ShardFiles(
         name=source.name,
-        records=download(storage, source.records, folder / f"{source.name}.records"),
-        predictions=download(storage, source.predictions, folder / f"{source.name}.predictions"),
+        records_path=download_unchanged(storage, source.records, folder / f"{source.name}.records"),
+        predictions_path=download_unchanged(
+            storage, source.predictions, folder / f"{source.name}.predictions"
+        ),
         columns=list(source.columns),
     )

@@ -1,4 +1,4 @@
-"""`joining` and `joined`: who joins, Airflow's workers or a processing job, and what that one wrote."""
+"""`choose_join`: choose Airflow's workers or a processing job for the join; `collect_parts`: collect its parts."""
 
 from __future__ import annotations
 
@@ -7,37 +7,44 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from include.jobs.join_job import CONFIG, VERSION
+from include.jobs.join_job import CONFIG_FILE, JOIN_VERSION
 from include.orchestration.job_outputs import StoredObject, check_unchanged
-from include.orchestration.names import JOIN, JOIN_JOB, JOIN_JOB_DONE, JOINING, SHARDS, TRANSFORMED
-from include.orchestration.run_context import RunContext, with_run
-from include.orchestration.shard_sources import ShardSource, shard_sources
+from include.orchestration.names import (
+    AWAIT_JOIN_JOB,
+    AWAIT_TRANSFORM,
+    CHOOSE_JOIN,
+    COLLECT_SHARDS,
+    JOIN,
+    JOIN_JOB,
+)
+from include.orchestration.run_context import RunContext, provide_run_context
+from include.orchestration.shard_sources import ShardSource, read_shard_sources
 from include.scoring.errors import ManifestError
-from include.scoring.messages import size
-from include.scoring.requests import PREDICTIONS_MANIFEST, RECORDS_MANIFEST, join_spec
-from include.scoring.shards import right_size
+from include.scoring.messages import format_bytes
+from include.scoring.requests import PREDICTIONS_MANIFEST, RECORDS_MANIFEST, build_join_spec
+from include.scoring.shards import cap_instance_count
 
 log = logging.getLogger(__name__)
 
 
-@with_run
-def joining(run: RunContext, **_: Any) -> str:
-    """The task that joins this run; for the job, what it must be told is written down first.
+@provide_run_context
+def choose_join(run: RunContext, **_: Any) -> str:
+    """The id of the task that joins this run; writes the job's config and manifests first if that is the job.
 
     Raises:
-        ReconciliationError: the answers are to what another run of `preprocess` wrote.
+        ReconciliationError: the predictions are for the output of another run of `preprocess`.
     """
     storage, paths = run.storage, run.paths
-    sources = shard_sources(run)
+    sources = read_shard_sources(run)
     records, job = sum(source.bytes for source in sources), run.plan["join"]["job"]
-    if job is None or records <= job["above"]:
-        log.info("Airflow's workers join %s of records", size(records))
+    if job is None or records <= job["threshold_bytes"]:
+        log.info("Airflow's workers join %s of records", format_bytes(records))
         return JOIN
-    # The job's containers read by themselves: before the job, and when it has ended, the objects are looked at.
-    check_unchanged(storage, objects_of(sources))
-    inputs = paths.join_inputs(f"{run.pull(TRANSFORMED)['job_name']}-{run.ti.try_number}")
+    # The job's containers read without our checks, so the objects are checked before the job and after it.
+    check_unchanged(storage, list_source_objects(sources))
+    inputs = paths.build_join_inputs_prefix(f"{run.pull(AWAIT_TRANSFORM)['job_name']}-{run.ti.try_number}")
 
-    def below(uri: str) -> str:
+    def relative_key(uri: str) -> str:
         return uri.removeprefix(paths.run_prefix)
 
     shards = [
@@ -45,66 +52,72 @@ def joining(run: RunContext, **_: Any) -> str:
             "number": number,
             "name": source.name,
             "columns": list(source.columns),
-            "records": below(source.records.uri),
-            "predictions": below(source.predictions.uri),
+            "records": relative_key(source.records.uri),
+            "predictions": relative_key(source.predictions.uri),
         }
         for number, source in enumerate(sources)
     ]
     manifest: list[Any] = [{"prefix": paths.run_prefix}]
-    document = {"version": VERSION, "spec": join_spec(run.pipeline), "shards": shards}
-    storage.write(f"{inputs}config/{CONFIG}", json.dumps(document))
+    document = {"version": JOIN_VERSION, "spec": build_join_spec(run.pipeline), "shards": shards}
+    storage.write(f"{inputs}config/{CONFIG_FILE}", json.dumps(document))
     storage.write(
         f"{inputs}{RECORDS_MANIFEST}", json.dumps(manifest + [shard["records"] for shard in shards])
     )
     storage.write(
         f"{inputs}{PREDICTIONS_MANIFEST}", json.dumps(manifest + [shard["predictions"] for shard in shards])
     )
-    count = right_size(job["instance_count"], len(shards))
+    count = cap_instance_count(job["instance_count"], len(shards))
     run.push("job", {"inputs": inputs, "instance_count": count})
-    log.info("%s of records are more than %s: a job joins them", size(records), size(job["above"]))
+    log.info(
+        "%s of records are more than %s: a job joins them",
+        format_bytes(records),
+        format_bytes(job["threshold_bytes"]),
+    )
     return JOIN_JOB
 
 
-def objects_of(sources: Iterable[ShardSource]) -> Iterator[StoredObject]:
-    """All that a join reads."""
+def list_source_objects(sources: Iterable[ShardSource]) -> Iterator[StoredObject]:
+    """All objects that a join reads."""
     for source in sources:
         yield from (source.records, source.predictions)
 
 
-@with_run
-def joined(run: RunContext, parts: Iterable[Mapping[str, Any]] | None, **_: Any) -> list[dict[str, Any]]:
-    """The parts of the run, in their order: those of the mapped tasks, or those that the job's manifests name.
+@provide_run_context
+def collect_parts(
+    run: RunContext, parts: Iterable[Mapping[str, Any]] | None, **_: Any
+) -> list[dict[str, Any]]:
+    """The parts of the run, in order: those of the mapped tasks, or those that the job's manifests list.
 
     Raises:
-        ManifestError: an instance of the job left no account of what it wrote.
-        ReconciliationError: what the job read was changed meanwhile.
+        ManifestError: an instance of the job wrote no manifest.
+        ReconciliationError: an object that the job read was changed while it ran.
     """
     # Airflow's branches push no return value; the job's inputs are pushed only where a job joins.
-    if run.pull(JOINING, "job", is_optional=True) is None:
-        return [dict(part) for part in run.of_this_plan(JOIN, parts)]
-    storage, job = run.storage, run.pull(JOIN_JOB_DONE)
-    check_unchanged(storage, objects_of(shard_sources(run)))
-    wrote = run.paths.job(job["job_name"])
-    manifests = [storage.read_json(uri) for uri in storage.uris(wrote.manifest)]
+    if run.pull(CHOOSE_JOIN, "job", is_optional=True) is None:
+        return [dict(part) for part in run.filter_by_plan(JOIN, parts)]
+    storage, job = run.storage, run.pull(AWAIT_JOIN_JOB)
+    check_unchanged(storage, list_source_objects(read_shard_sources(run)))
+    job_paths = run.paths.build_job_paths(job["job_name"])
+    manifests = [storage.read_json(uri) for uri in storage.list_uris(job_paths.manifests)]
     hosts = {manifest["host"] for manifest in manifests}
     if len(hosts) != job["instance_count"] or any(set(each["hosts"]) != hosts for each in manifests):
         raise ManifestError(
-            f"{len(manifests)} of {job['instance_count']} hosts of {job['job_name']} left a manifest "
-            f"({', '.join(sorted(hosts)) or 'none'}); what the others wrote is not known, so nothing of it is used"
+            f"{len(manifests)} of {job['instance_count']} hosts of {job['job_name']} wrote a manifest "
+            f"({', '.join(sorted(hosts)) or 'none'}); the output of the others is unknown, so none of it is used"
         )
-    run.push("facts", {"busy_seconds": sum(each["busy_seconds"] for each in manifests)})
+    run.push("join_stats", {"busy_seconds": sum(each["busy_seconds"] for each in manifests)})
     jobs = {
-        "preprocess_job": run.pull(SHARDS, "facts")["preprocess_job"],
-        "transform_job": run.pull(TRANSFORMED)["job_name"],
+        "preprocess_job": run.pull(COLLECT_SHARDS, "shard_stats")["preprocess_job"],
+        "transform_job": run.pull(AWAIT_TRANSFORM)["job_name"],
     }
-    found = [
+    joined_parts = [
         {
-            "uri": f"{wrote.root}{part['key']}",
-            "statistics": f"{wrote.root}{part['statistics_key']}",
+            "uri": f"{job_paths.root}{part['key']}",
+            "statistics": f"{job_paths.root}{part['statistics_key']}",
             **{key: part[key] for key in ("rows", "bytes", "sha256", "shards")},
             **jobs,
         }
         for manifest in manifests
         for part in manifest["parts"]
     ]
-    return sorted(found, key=lambda part: str(part["uri"]))
+    return sorted(joined_parts, key=lambda part: str(part["uri"]))

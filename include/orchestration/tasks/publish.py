@@ -8,40 +8,40 @@ import time
 from typing import Any
 
 from include.orchestration import published_runs
-from include.orchestration.assets import tell_of
-from include.orchestration.catalog import register
-from include.orchestration.claims import check_not_over
+from include.orchestration.assets import emit_asset_event
+from include.orchestration.catalog import register_partition
+from include.orchestration.claims import check_task_active
 from include.orchestration.names import CHECKS
-from include.orchestration.output_cleanup import activity, clean_outputs
+from include.orchestration.output_cleanup import build_is_active, delete_obsolete_parts
 from include.orchestration.publishing import Publication
-from include.orchestration.run_context import RunContext, with_run
+from include.orchestration.run_context import RunContext, provide_run_context
 from include.orchestration.storage import Storage
 from include.scoring.config import Pipeline
 from include.scoring.errors import ReconciliationError
 from include.scoring.manifest import build_manifest
-from include.scoring.naming import publishing_prefix
-from include.scoring.reconciliation import Reconciled
+from include.scoring.naming import build_publish_journal_prefix
+from include.scoring.reconciliation import Reconciliation
 
 log = logging.getLogger(__name__)
 
 
-@with_run
+@provide_run_context
 def publish(run: RunContext, *, dag_run: Any, outlet_events: Any, **_: Any) -> dict[str, Any]:
-    """Publish the rows that `checks` has proved to be all of them, and tell of it by an Asset event, or nothing.
+    """Publish the rows that `checks` has reconciled, all or none, and emit an asset event.
 
-    The run is the one that `plan` names: this one, or one that was held and that a person publishes.
+    The run is the plan's: this one, or a held run that a person releases.
 
     Raises:
         OutputError: the manifest at the output is not this pipeline's; nothing there was touched.
-        ReconciliationError: what was read back is not what was joined, or another run was published meanwhile;
-            nothing was committed.
+        ReconciliationError: the copies differ from the joined parts, or another run was published since; nothing was
+            committed.
         OvertakenError: Airflow says that this task is over; nothing was committed.
     """
     config, plan, storage, paths = run.pipeline, run.plan, run.storage, run.paths
-    judged, scored = run.pull(CHECKS), run.read_json(paths.scored, written_by=CHECKS)
-    judgement, judged_etag = read_checks(storage, judged["checks"])
-    run.check_document(judgement, judged["checks"], written_by=CHECKS)
-    parts, reconciled = scored["parts"], Reconciled(**scored["reconciled"])
+    checks_result, scored = run.pull(CHECKS), run.read_json(paths.scored_run, written_by=CHECKS)
+    checks, judged_etag = read_checks(storage, checks_result["checks"])
+    run.check_document(checks, checks_result["checks"], written_by=CHECKS)
+    parts, reconciled = scored["parts"], Reconciliation(**scored["reconciled"])
     publication = Publication(
         storage=storage,
         output=plan["output_uri"],
@@ -50,14 +50,16 @@ def publish(run: RunContext, *, dag_run: Any, outlet_events: Any, **_: Any) -> d
         nonce=plan["nonce"],
         dag_run_id=dag_run.run_id,
         attempt=f"{run.ti.try_number}-{secrets.token_hex(4)}",
-        journal=publishing_prefix(work=config.work, pipeline=config.name),
+        journal_prefix=build_publish_journal_prefix(work=config.work, pipeline=config.name),
         delimiter=config.input.delimiter,
     )
-    recorded = storage.etag(published_runs.uri_of(config, plan["moment"], plan["run_id"]))
-    with publication.uncommitted(parts):
-        # Which manifest is replaced is known by now: a later process of this task, or a later run, changes it.
-        check_not_over(run.ti)
-        files = [publication.copied(part) for part in parts]
+    record_etag = storage.read_etag(
+        published_runs.build_record_uri(config, plan["data_time"], plan["run_id"])
+    )
+    with publication.begin_attempt(parts):
+        # The manifest to replace is noted before this: a later process of this task, or a later run, changes its ETag.
+        check_task_active(run.ti)
+        files = [publication.copy_part(part) for part in parts]
         rows = sum(file["rows"] for file in files)
         if rows != reconciled.scored:
             raise ReconciliationError(
@@ -68,36 +70,36 @@ def publish(run: RunContext, *, dag_run: Any, outlet_events: Any, **_: Any) -> d
             plan=plan,
             files=files,
             reconciled=reconciled,
-            facts=scored["facts"],
-            transformed=scored["transformed"],
-            checks=judgement,
+            shard_stats=scored["facts"],
+            transform_job=scored["transformed"],
+            checks=checks,
         )
-        manifest["replaces"] = publication.replaces()
+        manifest["replaces"] = publication.list_replaced_parts()
         manifest = publication.commit(manifest)
-    # For `report`: by then another run may have published to the same place.
-    storage.write_json(paths.committed(publication.attempt), manifest)
-    # What was published in its place since says so of itself.
+    # A copy for `report`: by then another run may have published to the same output.
+    storage.write_json(paths.build_committed_manifest_uri(publication.attempt), manifest)
+    # A run that replaced this one writes its own _SUCCESS.
     if publication.is_current(manifest):
         publication.mark_success()
-    published_runs.record(
+    published_runs.record_run(
         storage,
         config,
         manifest,
-        judged["statistics"],
-        replacing=recorded,
+        checks_result["statistics"],
+        expected_etag=record_etag,
         is_current=lambda: publication.is_current(manifest),
     )
-    registered = register(config, publication.output) if publication.is_current(manifest) else None
-    if judged["state"] == "released":
-        done = {**judgement, "state": "published"}
-        if storage.commit_json(paths.checks, done, replacing=judged_etag) is None:
-            log.warning("%s was judged anew meanwhile; it stays as it is", paths.checks)
-    clean(storage, config, run.ti, dag_run)
-    tell_of(
+    partition = register_partition(config, publication.output) if publication.is_current(manifest) else None
+    if checks_result["state"] == "released":
+        released_checks = {**checks, "state": "published"}
+        if storage.write_json_conditionally(paths.checks, released_checks, expected_etag=judged_etag) is None:
+            log.warning("%s was changed since it was read, and stays as it is", paths.checks)
+    clean_up_output(storage, config, run.ti, dag_run)
+    emit_asset_event(
         config,
         outlet_events,
-        asked_output=scored["asked_output"],
-        facts={
+        requested_output=scored["requested_output"],
+        extra={
             "output_uri": publication.output,
             "manifest": publication.manifest_uri,
             "run_id": plan["run_id"],
@@ -113,10 +115,10 @@ def publish(run: RunContext, *, dag_run: Any, outlet_events: Any, **_: Any) -> d
     return {
         "output_uri": publication.output,
         "manifest": publication.manifest_uri,
-        "committed": paths.committed(publication.attempt),
+        "committed": paths.build_committed_manifest_uri(publication.attempt),
         "rows": manifest["rows"],
         "files": [file["uri"] for file in manifest["files"]],
-        "partition": registered,
+        "partition": partition,
     }
 
 
@@ -126,19 +128,19 @@ def read_checks(storage: Storage, uri: str) -> tuple[Any, str]:
     Raises:
         ReconciliationError: it is gone.
     """
-    found = storage.current(uri)
+    found = storage.read_json_with_etag(uri)
     if found is None:
-        raise ReconciliationError(f"{uri} is gone; clear `checks` with what follows it")
+        raise ReconciliationError(f"{uri} no longer exists; clear `checks` with all that follows it")
     return found
 
 
-def clean(storage: Storage, config: Pipeline, ti: Any, dag_run: Any) -> None:
-    """Delete the part files that may go; what cannot be deleted does not undo that this run is published."""
+def clean_up_output(storage: Storage, config: Pipeline, ti: Any, dag_run: Any) -> None:
+    """Delete obsolete part files; a failure is logged, because the run is published already."""
     try:
-        removed = clean_outputs(
-            storage, config, is_active=activity(ti), now=time.time(), published_in=dag_run.run_id
+        removed = delete_obsolete_parts(
+            storage, config, is_active=build_is_active(ti), now=time.time(), publishing_run_id=dag_run.run_id
         )
     except Exception:
-        log.exception("this run is published; the next one, and the janitor, try again to delete what may go")
+        log.exception("the run is published; obsolete part files remain for the next publish or the janitor")
     else:
-        log.info("part files that were deleted: %s", ", ".join(removed) or "none")
+        log.info("obsolete part files deleted: %s", ", ".join(removed) or "none")

@@ -1,4 +1,4 @@
-"""`report`: what came in, what became of it, what it cost, in figures and as a page."""
+"""`write_report`: write report.json and report.html: records in and out, predictions, gates, and cost."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 from include.orchestration import history, published_runs
 from include.orchestration.claims import Claim
 from include.orchestration.names import CHECKS, PLAN, PUBLISH
-from include.orchestration.readback import first_rows
-from include.orchestration.run_context import RunContext, with_run
-from include.orchestration.scored import profile_of
+from include.orchestration.readback import read_first_rows
+from include.orchestration.run_context import RunContext, provide_run_context
+from include.orchestration.scored import read_profile
 from include.orchestration.storage import Storage
-from include.scoring.bias import group_report
-from include.scoring.calibration import with_calibration
+from include.scoring.bias import build_group_report
+from include.scoring.calibration import apply_calibration
 from include.scoring.config import Pipeline
-from include.scoring.history import rows_of
+from include.scoring.history import build_history_rows
 from include.scoring.report import build_report, render_html, render_text
-from include.scoring.summary import summary
+from include.scoring.summary import build_summary
 
 log = logging.getLogger(__name__)
 
@@ -29,74 +29,78 @@ SHOWN_ROWS = 5
 SHOWN_TEXTS = 20
 
 
-@with_run
-def report(run: RunContext, **_: Any) -> dict[str, Any]:
-    """Write report.json and report.html below the run's prefix; the figures for lists, and where the report is.
+@provide_run_context
+def write_report(run: RunContext, **_: Any) -> dict[str, Any]:
+    """Write report.json and report.html below the run's prefix; returns the run's summary and the URIs of both.
 
     Raises:
-        OvertakenError: another process of this task has written the report meanwhile.
+        OvertakenError: another process of this task has written the report since.
     """
     config, plan, storage, paths = run.pipeline, run.plan, run.storage, run.paths
     claim = Claim(run.ti, storage, paths.report_json, paths.report_html)
-    published, scored = run.pull(PUBLISH), run.read_json(paths.scored, written_by=CHECKS)
-    document, resized = run.read_json(paths.plan, written_by=PLAN), scored["resized"]
+    published, scored = run.pull(PUBLISH), run.read_json(paths.scored_run, written_by=CHECKS)
+    plan_document, resized = run.read_json(paths.plan, written_by=PLAN), scored["resized"]
     if resized is not None and resized["sentences"]:
-        document = with_calibration(document, resized, scored["jobs"]["transform"]["instance_count"])
+        plan_document = apply_calibration(
+            plan_document, resized, scored["jobs"]["transform"]["instance_count"]
+        )
     figures = build_report(
-        plan=document,
+        plan=plan_document,
         jobs=scored["jobs"],
-        facts=scored["facts"],
-        # A run that was published by an earlier release has not kept its manifest.
+        shard_stats=scored["facts"],
+        # A run that an earlier release published has no copy of its manifest.
         manifest=storage.read_json(published.get("committed", published["manifest"])),
-        quality=quality(run, scored),
-        # The same bytes as the published part, which the next run may have replaced already.
-        first_rows=first_rows(storage, scored["parts"][0]["uri"], SHOWN_ROWS, config.input.delimiter),
+        quality=build_quality_sections(run, scored),
+        # The joined part has the same bytes as the published one, which the next run may have replaced.
+        first_rows=read_first_rows(storage, scored["parts"][0]["uri"], SHOWN_ROWS, config.input.delimiter),
     )
     claim.write_json(paths.report_json, figures)
     claim.write(paths.report_html, render_html(figures), content_type="text/html; charset=utf-8")
-    history.write(storage, config, plan["nonce"], rows_of(figures))
+    history.write_history(storage, config, plan["nonce"], build_history_rows(figures))
     log.info("\n%s", render_text(figures))
-    return {**summary(figures), "report_json": paths.report_json, "report_html": paths.report_html}
+    return {**build_summary(figures), "report_json": paths.report_json, "report_html": paths.report_html}
 
 
-def quality(run: RunContext, scored: Mapping[str, Any]) -> dict[str, Any]:
-    """The report's sections about the data: profile, predictions beside those of the run before, groups, gates."""
+def build_quality_sections(run: RunContext, scored: Mapping[str, Any]) -> dict[str, Any]:
+    """The report's sections about the data: profile, predictions of this run and the previous one, groups, gates."""
     config, storage, paths = run.pipeline, run.storage, run.paths
-    profile = profile_of(storage, paths, scored)
+    profile = read_profile(storage, paths, scored)
     statistics = run.read_json(paths.statistics, written_by=CHECKS)
     job = scored["facts"]["preprocess_job"]
     selected = config.predictions.selected
     return {
         "checks": run.read_json(paths.checks, written_by=CHECKS),
-        "predictions": {name: described(column) for name, column in statistics["columns"].items()},
-        "previous": previous(storage, config, run.plan),
-        "groups": group_report(
+        "predictions": {name: describe_column(column) for name, column in statistics["columns"].items()},
+        "previous": read_previous_run(storage, config, run.plan),
+        "groups": build_group_report(
             profile["groups"],
             statistics["groups"],
             None if selected is None else selected.model_dump(mode="json", exclude_defaults=True),
         ),
-        "columns": {name: described(column) for name, column in profile["columns"].items()},
-        "profile": None if job is None else paths.job(job).merged_profile,
+        "columns": {name: describe_column(column) for name, column in profile["columns"].items()},
+        "profile": None if job is None else paths.build_job_paths(job).merged_profile,
         "statistics": paths.statistics,
     }
 
 
-def previous(storage: Storage, config: Pipeline, plan: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The run published before this one, and its predictions; None for the first."""
-    moment = datetime.fromisoformat(plan["moment"])
-    earlier = published_runs.before(storage, config, moment=moment, run_id=plan["run_id"], most=1)
+def read_previous_run(storage: Storage, config: Pipeline, plan: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The previously published run and its predictions; None for the first run."""
+    data_time = datetime.fromisoformat(plan["data_time"])
+    earlier = published_runs.read_runs_before(
+        storage, config, data_time=data_time, run_id=plan["run_id"], limit=1
+    )
     if not earlier:
         return None
     columns = storage.read_json(earlier[0]["statistics"])["columns"]
     return {
         "run_id": earlier[0]["run_id"],
-        "moment": earlier[0]["moment"],
-        "predictions": {name: described(column) for name, column in columns.items()},
+        "data_time": earlier[0]["data_time"],
+        "predictions": {name: describe_column(column) for name, column in columns.items()},
     }
 
 
-def described(profile: Mapping[str, Any]) -> dict[str, Any]:
-    """A column's profile for people: without its buckets, and of texts the most frequent alone."""
+def describe_column(profile: Mapping[str, Any]) -> dict[str, Any]:
+    """A column's profile for the report: without its sketch, and with the most frequent texts only."""
     found = {name: value for name, value in profile.items() if name not in ("sketch", "values")}
     if "values" in profile:
         found["distinct"] = len(profile["values"])

@@ -1,4 +1,4 @@
-"""Abalone records that look like the real ones: the same columns, steps and correlations, drawn from a seed.
+"""Draws realistic abalone records from a seed: the columns, steps and correlations of the real data.
 
 Sizes and weights follow the published data (UCI, Nash et al. 1994): lengths by sex, diameter and height as shares
 of length, weights close to the cube of length, rings rising with shell weight.
@@ -28,15 +28,15 @@ _LENGTH = {"M": (0.561, 0.103), "F": (0.579, 0.086), "I": (0.428, 0.109)}
 
 
 @dataclass(frozen=True)
-class Abalone:
+class AbaloneRecords:
     """Clean records, column by column, in the order of COLUMNS; lengths and weights in the data's own units."""
 
     sex: np.ndarray
-    numbers: np.ndarray  # one row a record, length to shell_weight
+    numbers: np.ndarray  # one row for each record, length to shell_weight
     rings: np.ndarray
 
 
-def draw(rows: int, rng: np.random.Generator) -> Abalone:
+def draw_records(rows: int, rng: np.random.Generator) -> AbaloneRecords:
     sex = rng.choice(_SEXES, size=rows, p=_SHARE_OF_SEX)
     mean = np.select([sex == name for name in _LENGTH], [center for center, _ in _LENGTH.values()])
     spread = np.select([sex == name for name in _LENGTH], [width for _, width in _LENGTH.values()])
@@ -60,11 +60,11 @@ def draw(rows: int, rng: np.random.Generator) -> Abalone:
         ],
         axis=1,
     )
-    return Abalone(sex, numbers, rings)
+    return AbaloneRecords(sex, numbers, rings)
 
 
-def lines(data: Abalone) -> list[str]:
-    """One CSV line a record, without line end, numbers in as few digits as they need."""
+def format_csv_lines(data: AbaloneRecords) -> list[str]:
+    """Format each record as a CSV line without line end, numbers in the fewest digits."""
     return [
         f"{sex},{','.join([format(number, '.5g') for number in numbers])},{rings}"
         for sex, numbers, rings in zip(

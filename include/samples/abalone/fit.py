@@ -1,4 +1,4 @@
-"""The sample's model: a scikit-learn featurizer and a Linear Learner regressor, each in its own artefact.
+"""Fits the sample's model: a scikit-learn featurizer and a Linear Learner regressor, each in its own artefact.
 
 `python -m include.samples.abalone.fit --out DIR` writes featurizer.tar.gz and linear-learner.tar.gz. The featurizer
 is pickled by the scikit-learn that runs this script: for AWS's image run it there, or with that image's version.
@@ -21,17 +21,17 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from include.jobs.abalone_featurizer import inference
-from include.samples.abalone.data import Abalone, draw
-from include.samples.abalone.linear_learner import regressor_artefact, tar_gz
+from include.samples.abalone.data import AbaloneRecords, draw_records
+from include.samples.abalone.linear_learner import build_model_archive, build_tar_gz
 
 FEATURIZER = "featurizer.tar.gz"
 LINEAR_LEARNER = "linear-learner.tar.gz"
 ROWS = 20_000
-SEED = 7  # another than that of tonight's data
+SEED = 7  # differs from the seed of the sample input
 
 
 def fit_featurizer(data: pd.DataFrame) -> Any:
-    """Median imputation and scaling of the numbers, one-hot of the sex (a missing one is the most frequent)."""
+    """Fit median imputation and scaling of the numbers, and one-hot encoding of the sex (most frequent if missing)."""
     return ColumnTransformer(
         [
             (
@@ -52,25 +52,25 @@ def fit_featurizer(data: pd.DataFrame) -> Any:
     ).fit(data)
 
 
-def frame(data: Abalone) -> pd.DataFrame:
+def to_frame(data: AbaloneRecords) -> pd.DataFrame:
     columns = {"sex": pd.Series(data.sex.tolist(), dtype=object)}
     columns.update(zip(inference.NUMERIC, data.numbers.T, strict=True))
     return pd.DataFrame(columns)
 
 
-def write(out: Path, rows: int = ROWS, seed: int = SEED) -> tuple[Path, Path]:
+def write_models(out: Path, rows: int = ROWS, seed: int = SEED) -> tuple[Path, Path]:
     """Fit both models on clean generated data and write their artefacts below `out`; returns the two paths."""
-    data = draw(rows, np.random.default_rng(seed))
-    table = frame(data)
+    data = draw_records(rows, np.random.default_rng(seed))
+    table = to_frame(data)
     featurizer = fit_featurizer(table)
-    # The three one-hot columns and the bias say one thing too many; a little ridge settles which.
+    # The three one-hot columns and the bias are collinear; ridge regularization resolves it.
     model = Ridge(alpha=1.0).fit(inference.predict_fn(table, featurizer), data.rings)
     pickled = io.BytesIO()
     joblib.dump(featurizer, pickled)
     code = Path(inference.__file__).read_bytes()
     artefacts = {
-        FEATURIZER: tar_gz({inference.ARTEFACT: pickled.getvalue(), "code/inference.py": code}),
-        LINEAR_LEARNER: regressor_artefact(model.coef_, float(model.intercept_)),
+        FEATURIZER: build_tar_gz({inference.ARTEFACT: pickled.getvalue(), "code/inference.py": code}),
+        LINEAR_LEARNER: build_model_archive(model.coef_, float(model.intercept_)),
     }
     out.mkdir(parents=True, exist_ok=True)
     for name, content in artefacts.items():
@@ -81,7 +81,7 @@ def write(out: Path, rows: int = ROWS, seed: int = SEED) -> tuple[Path, Path]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="directory for the two model.tar.gz files")
-    write(parser.parse_args().out)
+    write_models(parser.parse_args().out)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Tonight's sample input: CSV objects of unequal size, some rows dirty on purpose.
+"""Generates the sample input: CSV objects of unequal size, with some invalid rows.
 
 `python -m include.samples.abalone.generate --out DIR --rows 200000 --seed 20`
 """
@@ -11,54 +11,54 @@ from pathlib import Path
 
 import numpy as np
 
-from include.samples.abalone.data import draw, lines
+from include.samples.abalone.data import draw_records, format_csv_lines
 
 ROWS = 200_000
 SEED = 20
-# How the rows spread over the objects: night batches are never equal.
+# Shares of the rows by object: real batches are of unequal size.
 _SHARES = (0.31, 0.24, 0.17, 0.12, 0.09, 0.05, 0.02)
 
 
-def _without(place: int) -> Callable[[list[str]], list[str]]:
+def _empty_cell(place: int) -> Callable[[list[str]], list[str]]:
     return lambda cells: [*cells[:place], "", *cells[place + 1 :]]
 
 
-def _with(place: int, value: str) -> Callable[[list[str]], list[str]]:
+def _replace_cell(place: int, value: str) -> Callable[[list[str]], list[str]]:
     return lambda cells: [*cells[:place], value, *cells[place + 1 :]]
 
 
-# What goes wrong, with the share of rows that it happens to; the first two leave records that a model can impute.
-DIRT: tuple[tuple[float, Callable[[list[str]], list[str]]], ...] = (
-    (0.004, _without(3)),  # height missing
-    (0.002, _without(7)),  # shell weight missing
-    (0.003, _without(4)),  # whole weight missing
-    (0.002, _with(3, "0.0")),  # no abalone is flat
-    (0.001, _with(3, "1.13")),  # nor higher than long
-    (0.002, _with(0, "X")),  # unknown sex
+# Kinds of invalid rows and the share of rows that have them; the first two are nulls that can be imputed.
+ROW_ERRORS: tuple[tuple[float, Callable[[list[str]], list[str]]], ...] = (
+    (0.004, _empty_cell(3)),  # height missing
+    (0.002, _empty_cell(7)),  # shell weight missing
+    (0.003, _empty_cell(4)),  # whole weight missing
+    (0.002, _replace_cell(3, "0.0")),  # no abalone is flat
+    (0.001, _replace_cell(3, "1.13")),  # nor higher than long
+    (0.002, _replace_cell(0, "X")),  # unknown sex
     (0.001, lambda cells: cells[:6]),  # cut off
     (0.001, lambda cells: [*cells, "7"]),  # one too many
-    (0.001, _with(2, "n/a")),  # not a number
+    (0.001, _replace_cell(2, "n/a")),  # not a number
 )
-DUPLICATES = 0.004
+DUPLICATE_SHARE = 0.004
 
 
-def records(rows: int = ROWS, seed: int = SEED) -> list[str]:
-    """`rows` CSV lines, dirty ones among them; the same for the same arguments."""
+def generate_records(rows: int = ROWS, seed: int = SEED) -> list[str]:
+    """Generate `rows` CSV lines, some of them invalid; the same for the same arguments."""
     rng = np.random.default_rng(seed)
-    found = lines(draw(rows, rng))
+    found = format_csv_lines(draw_records(rows, rng))
     order = iter(rng.permutation(rows).tolist())
-    for share, spoil in DIRT:
+    for share, spoil in ROW_ERRORS:
         for place in [next(order) for _ in range(int(rows * share))]:
             found[place] = ",".join(spoil(found[place].split(",")))
-    for _ in range(int(rows * DUPLICATES)):
+    for _ in range(int(rows * DUPLICATE_SHARE)):
         found[next(order)] = found[next(order)]
     return found
 
 
-def write(out: Path, rows: int = ROWS, seed: int = SEED) -> list[Path]:
+def write_objects(out: Path, rows: int = ROWS, seed: int = SEED) -> list[Path]:
     """Write the objects below `out` and nothing else; returns their paths."""
     out.mkdir(parents=True, exist_ok=True)
-    found = records(rows, seed)
+    found = generate_records(rows, seed)
     ends = [round(rows * end) for end in np.cumsum(_SHARES)]
     paths = []
     start = 0
@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--seed", type=int, default=SEED)
     arguments = parser.parse_args()
-    write(arguments.out, arguments.rows, arguments.seed)
+    write_objects(arguments.out, arguments.rows, arguments.seed)
 
 
 if __name__ == "__main__":

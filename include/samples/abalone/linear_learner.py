@@ -1,4 +1,4 @@
-"""A linear regressor written as Amazon's Linear Learner writes one.
+"""Writes a linear regressor in the format of Amazon's Linear Learner.
 
 model.tar.gz holds `model_algo-1`, a zip of the MXNet module (symbol and parameters) and two JSON documents, as in the
 artefact of aws/amazon-sagemaker-examples that the tests compare with. The parameters are an MXNet NDArray list:
@@ -24,8 +24,8 @@ _FLOAT32 = 0
 _EPOCH = (2020, 1, 1, 0, 0, 0)  # one date for all files: the same model gives the same bytes
 
 
-def regressor_artefact(weights: np.ndarray, bias: float) -> bytes:
-    """The bytes of a model.tar.gz that predicts `features @ weights + bias`; `weights` has one entry a feature."""
+def build_model_archive(weights: np.ndarray, bias: float) -> bytes:
+    """Build a model.tar.gz that predicts `features @ weights + bias`; `weights` has one entry for each feature."""
     arrays = {
         "arg:fc0_weight": np.asarray(weights, dtype="<f4").reshape(-1, 1),
         "arg:fc0_bias": np.full((1, 1), bias, dtype="<f4"),
@@ -36,17 +36,17 @@ def regressor_artefact(weights: np.ndarray, bias: float) -> bytes:
             {"mx-mod": "mxnet_module", "additional-params.json": "json", "version": 1}
         ).encode(),
         "additional-params.json": json.dumps(_additional_params()).encode(),
-        "mx-mod-0000.params": ndarray_list(arrays),
+        "mx-mod-0000.params": encode_ndarray_list(arrays),
     }
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for name, content in members.items():
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), content)
-    return tar_gz({"model_algo-1": packed.getvalue()})
+    return build_tar_gz({"model_algo-1": packed.getvalue()})
 
 
-def ndarray_list(arrays: dict[str, np.ndarray]) -> bytes:
-    """MXNet's own file of named dense float32 arrays."""
+def encode_ndarray_list(arrays: dict[str, np.ndarray]) -> bytes:
+    """Encode named dense float32 arrays in MXNet's file format."""
     parts = [struct.pack("<QQQ", _LIST_MAGIC, 0, len(arrays))]
     for array in arrays.values():
         parts.append(struct.pack("<IiI", _ARRAY_MAGIC, 0, array.ndim))
@@ -58,8 +58,8 @@ def ndarray_list(arrays: dict[str, np.ndarray]) -> bytes:
     return b"".join(parts)
 
 
-def tar_gz(members: dict[str, bytes]) -> bytes:
-    """A gzipped tar of these files; the same members give the same bytes."""
+def build_tar_gz(members: dict[str, bytes]) -> bytes:
+    """Build a gzipped tar of these files; the same members give the same bytes."""
     packed = io.BytesIO()
     # tarfile's own "w:gz" would write the time of day into the gzip header.
     with (

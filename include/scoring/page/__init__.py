@@ -1,4 +1,4 @@
-"""What the page in Airflow and report.html have in common: sections, style, and the drawing of plots."""
+"""Shared templates of the run page in Airflow and of report.html: sections, style, chart drawing."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from include.scoring.messages import count, duration, money, size
-from include.scoring.model import label
-from include.scoring.priced import priced
+from include.scoring.messages import format_bytes, format_count, format_dollars, format_duration
+from include.scoring.model import format_model
+from include.scoring.priced import describe_prices
 
-FOLDER = Path(__file__).parent
+PAGE_FOLDER = Path(__file__).parent
 
 
-def environment(*folders: Path) -> Environment:
-    """Jinja with the shared sections, and templates of `folders` beside them. Everything is escaped."""
-    made = Environment(
-        loader=FileSystemLoader([*folders, FOLDER]),
+def build_environment(*template_folders: Path) -> Environment:
+    """Build a Jinja environment over the shared templates and those of `template_folders`, with autoescape."""
+    jinja = Environment(
+        loader=FileSystemLoader([*template_folders, PAGE_FOLDER]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals.update(
-        count=count,
-        duration=duration,
-        money=money,
-        size=size,
-        columns_of=columns_of,
-        label=label,
-        priced=priced,
+    jinja.globals.update(
+        count=format_count,
+        duration=format_duration,
+        money=format_dollars,
+        size=format_bytes,
+        columns_of=list_columns,
+        label=format_model,
+        priced=describe_prices,
     )
-    return made
+    return jinja
 
 
-def columns_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def list_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Names of all columns of some rows, in the order in which they appear."""
     return list(dict.fromkeys(name for row in rows for name in row))

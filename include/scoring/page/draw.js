@@ -18,7 +18,7 @@ window.batchInference = (() => {
 
   function draw(within) {
     const style = getComputedStyle(document.documentElement);
-    for (const figure of within.querySelectorAll("figure[data-picture]")) {
+    for (const figure of within.querySelectorAll("figure[data-chart]")) {
       const plot = figure.querySelector(".plot");
       const { data, layout } = coloured(JSON.parse(figure.querySelector("script").textContent), style);
       Plotly.react(plot, data, layout, settings);

@@ -1,22 +1,28 @@
-"""The plots of a run, from its figures (`report.json`); the page in Airflow and report.html draw the same ones."""
+"""Builds the charts of a run from its figures (`report.json`), for the run page in Airflow and for report.html."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from include.scoring.pictures.cost import cost
-from include.scoring.pictures.distribution import distributions
-from include.scoring.pictures.funnel import funnel
-from include.scoring.pictures.groups import by_group
-from include.scoring.pictures.picture import Picture as Picture
-from include.scoring.pictures.timeline import timeline
+from include.scoring.pictures.cost import build_cost_chart
+from include.scoring.pictures.distribution import build_distribution_charts
+from include.scoring.pictures.funnel import build_funnel_chart
+from include.scoring.pictures.groups import build_group_charts
+from include.scoring.pictures.picture import Chart as Chart
+from include.scoring.pictures.timeline import build_timeline_chart
 
 
-def pictures_of(report: Mapping[str, Any]) -> list[Picture]:
-    """The plots that the figures allow, in the order in which a page shows them.
+def build_charts(report: Mapping[str, Any]) -> list[Chart]:
+    """The charts in the order of the page.
 
-    `report` is what `build_report` or `figures_so_far` gave; what is not known yet is left out.
+    `report` is the result of `build_report` or `build_live_report`; charts without known figures are left out.
     """
-    made = [funnel(report), timeline(report), *distributions(report), *by_group(report), cost(report)]
-    return [picture for picture in made if picture is not None]
+    charts = [
+        build_funnel_chart(report),
+        build_timeline_chart(report),
+        *build_distribution_charts(report),
+        *build_group_charts(report),
+        build_cost_chart(report),
+    ]
+    return [chart for chart in charts if chart is not None]

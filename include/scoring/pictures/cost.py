@@ -1,19 +1,19 @@
-"""What the run cost, beside what the same work would have cost otherwise."""
+"""Builds the cost chart: the run, compared with an unsized transform and with an endpoint."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from include.scoring.messages import count, money
-from include.scoring.pictures.picture import CLEAR, GOOD, IDLE, OTHER, WAITING, Picture, rows_layout
+from include.scoring.messages import format_count, format_dollars
+from include.scoring.pictures.picture import GOOD, IDLE, OTHER, TRANSPARENT, WAITING, Chart, build_bar_layout
 
 #: Of the stages, in the order in which they run.
 STAGE_COLOURS = (OTHER, GOOD, WAITING)
 
 
-def cost(report: Mapping[str, Any]) -> Picture | None:
-    """This run, the same unsized, and a day of an endpoint; None while the run's own cost is not known."""
+def build_cost_chart(report: Mapping[str, Any]) -> Chart | None:
+    """The costs of this run, of an unsized transform and of a day of an endpoint; None while the cost is unknown."""
     own = (report.get("total") or {}).get("dollars")
     comparison = report.get("comparison")
     if own is None or comparison is None:
@@ -35,30 +35,30 @@ def cost(report: Mapping[str, Any]) -> Picture | None:
     figure = {
         "data": [
             *bars,
-            # The sum beside each row, which a stack of bars has no room for.
+            # The total at the end of each row: a stack of bars has no text for it.
             {
                 "type": "scatter",
                 "mode": "text",
                 "y": [label for label, _ in rows],
                 "x": [dollars for _, dollars in rows],
-                "text": [f"  {money(dollars)}" for _, dollars in rows],
+                "text": [f"  {format_dollars(dollars)}" for _, dollars in rows],
                 "textposition": "middle right",
                 "cliponaxis": False,
                 "hoverinfo": "skip",
             },
         ],
-        "layout": rows_layout(
+        "layout": build_bar_layout(
             len(rows),
             barmode="stack",
             xaxis={
                 "range": [0, most * 1.25 or 1],
                 "showticklabels": False,
                 "showgrid": False,
-                "linecolor": CLEAR,
+                "linecolor": TRANSPARENT,
             },
         ),
     }
-    return Picture(
+    return Chart(
         name="cost", title="Cost", caption=_caption(own, report["stages"], naive, endpoint), figure=figure
     )
 
@@ -71,7 +71,7 @@ def _bar(name: str, rows: Sequence[str], dollars: Sequence[float], colour: str) 
         "y": list(rows),
         "x": list(dollars),
         "marker": {"color": colour},
-        "customdata": [money(each) for each in dollars],
+        "customdata": [format_dollars(each) for each in dollars],
         "hovertemplate": f"{'%{y}' if name == 'Otherwise' else name}<br>%{{customdata}}<extra></extra>",
     }
 
@@ -79,15 +79,16 @@ def _bar(name: str, rows: Sequence[str], dollars: Sequence[float], colour: str) 
 def _caption(
     own: float, stages: Sequence[Mapping[str, Any]], naive: Mapping[str, Any], endpoint: Mapping[str, Any]
 ) -> str:
-    parts = ", ".join(f"{stage['stage']} {money(stage['dollars'])}" for stage in stages)
-    said = f"This run cost {money(own)}: {parts}."
+    parts = ", ".join(f"{stage['stage']} {format_dollars(stage['dollars'])}" for stage in stages)
+    said = f"This run cost {format_dollars(own)}: {parts}."
     if naive["dollars"] is not None:
         said += (
-            f" The transform alone would have cost {money(naive['dollars'])} on "
-            f"{count(naive['instance_count'], 'instance')} that nobody sized."
+            f" The transform alone would have cost {format_dollars(naive['dollars'])} on "
+            f"{format_count(naive['instance_count'], 'instance')} without sizing."
         )
     if endpoint["dollars_per_day"] is not None:
-        said += f" An endpoint of one {endpoint['instance_type']} costs {money(endpoint['dollars_per_day'])} a day"
+        a_day = format_dollars(endpoint["dollars_per_day"])
+        said += f" An endpoint of one {endpoint['instance_type']} costs {a_day} a day"
         more = endpoint["breakeven_records_per_day"]
         said += "." if more is None else f" and is cheaper from {more:,} records a day."
     return said

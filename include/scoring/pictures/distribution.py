@@ -1,21 +1,30 @@
-"""What the model predicted, over what it predicted in the run before."""
+"""Builds the distribution charts: the predictions of the run, compared with those of the previous run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from include.scoring.messages import count
-from include.scoring.pictures.picture import GOOD, OTHER, SOFT, Picture, labels, layout, literal, titled
+from include.scoring.messages import format_count
+from include.scoring.pictures.picture import (
+    GOOD,
+    MUTED,
+    OTHER,
+    Chart,
+    build_axis_title,
+    build_labels,
+    build_layout,
+    escape_label,
+)
 
-#: Values of a text prediction with bars of their own, most frequent first.
-MOST_VALUES = 20
+#: Maximum values of a text prediction that are shown, most frequent first.
+MAX_VALUES = 20
 
 
-def distributions(report: Mapping[str, Any]) -> Iterator[Picture]:
-    """One plot for each prediction column; `report["quality"]` has the profiles, as `described` gave them.
+def build_distribution_charts(report: Mapping[str, Any]) -> Iterator[Chart]:
+    """A chart for each prediction column, from the profiles in `report["quality"]`.
 
-    `quality["predictions"]` maps columns to them, `quality["previous"]["predictions"]` to those of the run before.
+    `quality["predictions"]` maps columns to profiles, `quality["previous"]["predictions"]` to those of the run before.
     """
     quality = report.get("quality") or {}
     before = (quality.get("previous") or {}).get("predictions") or {}
@@ -25,7 +34,7 @@ def distributions(report: Mapping[str, Any]) -> Iterator[Picture]:
             earlier = None
         draw = _numbers if profile["kind"] == "number" else _texts
         if figure := draw(column, profile, earlier):
-            yield Picture(
+            yield Chart(
                 name=f"predictions-{number}",
                 title=f"Predictions: {column}",
                 caption=_caption(column, profile, earlier),
@@ -40,25 +49,25 @@ def _numbers(
         return None
     traces = []
     if before is not None and before.get("histogram"):
-        traces.append(_steps(before, "Run before", OTHER, filled=False))
-    traces.append(_steps(profile, "This run", GOOD, filled=True))
+        traces.append(_histogram_trace(before, "Previous run", OTHER, filled=False))
+    traces.append(_histogram_trace(profile, "This run", GOOD, filled=True))
     return {
         "data": traces,
-        "layout": layout(
+        "layout": build_layout(
             height=300,
             showlegend=len(traces) > 1,
-            xaxis={"title": titled(literal(column)), "showgrid": False},
-            yaxis={"title": titled("share of rows"), "tickformat": ".0%", "rangemode": "tozero"},
+            xaxis={"title": build_axis_title(escape_label(column)), "showgrid": False},
+            yaxis={"title": build_axis_title("share of rows"), "tickformat": ".0%", "rangemode": "tozero"},
         ),
     }
 
 
-def _steps(profile: Mapping[str, Any], name: str, colour: str, *, filled: bool) -> dict[str, Any]:
+def _histogram_trace(profile: Mapping[str, Any], name: str, colour: str, *, filled: bool) -> dict[str, Any]:
     """A histogram as an outline: the share of rows in each bin, so that runs of different size compare."""
     edges, counts = profile["histogram"]["edges"], profile["histogram"]["counts"]
     whole = sum(counts) or 1
     if edges[0] == edges[-1]:
-        # One value only: a bin of some width, so that there is something to see.
+        # A single value: a bin of some width, so that it is visible.
         edges = [edges[0] - 0.5, edges[0] + 0.5]
     shares = [number / whole for number in counts]
     xs = [edge for edge in edges for _ in (0, 1)]
@@ -78,26 +87,26 @@ def _steps(profile: Mapping[str, Any], name: str, colour: str, *, filled: bool) 
 def _texts(
     column: str, profile: Mapping[str, Any], before: Mapping[str, Any] | None
 ) -> dict[str, Any] | None:
-    values = list(profile["values"])[:MOST_VALUES]
+    values = list(profile["values"])[:MAX_VALUES]
     if not values:
         return None
-    shown = labels(values)
-    traces = [_bars(values, shown, profile, "This run", GOOD)]
+    shown = build_labels(values)
+    traces = [_bar_trace(values, shown, profile, "This run", GOOD)]
     if before is not None:
-        traces.insert(0, _bars(values, shown, before, "Run before", OTHER))
+        traces.insert(0, _bar_trace(values, shown, before, "Previous run", OTHER))
     return {
         "data": traces,
-        "layout": layout(
+        "layout": build_layout(
             height=320,
             barmode="group",
             showlegend=len(traces) > 1,
-            xaxis={"title": titled(literal(column)), "type": "category", "showgrid": False},
-            yaxis={"title": titled("share of rows"), "tickformat": ".0%", "color": SOFT},
+            xaxis={"title": build_axis_title(escape_label(column)), "type": "category", "showgrid": False},
+            yaxis={"title": build_axis_title("share of rows"), "tickformat": ".0%", "color": MUTED},
         ),
     }
 
 
-def _bars(
+def _bar_trace(
     values: Sequence[str], shown: Sequence[str], profile: Mapping[str, Any], name: str, colour: str
 ) -> dict[str, Any]:
     whole = profile["count"] or 1
@@ -114,12 +123,12 @@ def _bars(
 def _caption(column: str, profile: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
     if not profile["count"]:
         return f"{column}: no row has a value."
-    missing = f"; {count(profile['nulls'], 'row')} without a value" if profile["nulls"] else ""
+    missing = f"; {format_count(profile['nulls'], 'row')} without a value" if profile["nulls"] else ""
     if profile["kind"] == "text":
         frequent = next(iter(profile["values"]), None)
-        different = count(profile.get("distinct", len(profile["values"])), "value")
+        different = format_count(profile.get("distinct", len(profile["values"])), "value")
         return f"{column}: {different}, most often {frequent}{missing}."
     said = f"{column}: mean {profile['mean']:.4g}, from {profile['min']:.4g} to {profile['max']:.4g}{missing}"
     if before is None or not before["count"]:
-        return f"{said}. There is no earlier run to compare with."
-    return f"{said}. The run before had mean {before['mean']:.4g}, from {before['min']:.4g} to {before['max']:.4g}."
+        return f"{said}. There is no previous run."
+    return f"{said}. The previous run had mean {before['mean']:.4g}, from {before['min']:.4g} to {before['max']:.4g}."

@@ -1,19 +1,28 @@
-"""What became of the records: in, rejected by reason, scored, joined."""
+"""Builds the funnel chart: records in, rejected by reason, scored, published."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from include.scoring.messages import count
-from include.scoring.pictures.picture import BAD, CLEAR, GOOD, OTHER, Picture, labels, literal, rows_layout
+from include.scoring.messages import format_count
+from include.scoring.pictures.picture import (
+    BAD,
+    GOOD,
+    OTHER,
+    TRANSPARENT,
+    Chart,
+    build_bar_layout,
+    build_labels,
+    escape_label,
+)
 
-#: Reasons with a row of their own; the rest share one.
-MOST_REASONS = 12
+#: Maximum reasons that are shown; the rest share a row.
+MAX_REASONS = 12
 
 
-def funnel(report: Mapping[str, Any]) -> Picture | None:
-    """The way of the records, or None while nothing has been counted."""
+def build_funnel_chart(report: Mapping[str, Any]) -> Chart | None:
+    """The funnel of the records, or None while nothing was counted."""
     records = report.get("records")
     if not records or not records["in"]:
         return None
@@ -29,39 +38,42 @@ def funnel(report: Mapping[str, Any]) -> Picture | None:
             {
                 "type": "bar",
                 "orientation": "h",
-                "y": labels([label for label, _, _ in rows]),
+                "y": build_labels([label for label, _, _ in rows]),
                 "x": [number for _, number, _ in rows],
                 "marker": {"color": [colour for _, _, colour in rows]},
                 "text": [f"{number:,}" for _, number, _ in rows],
                 "textposition": "outside",
                 "textangle": 0,
                 "cliponaxis": False,
-                "customdata": [[literal(label), f"{number / whole:.2%}"] for label, number, _ in rows],
+                "customdata": [[escape_label(label), f"{number / whole:.2%}"] for label, number, _ in rows],
                 "hovertemplate": "%{customdata[0]}<br>%{x:,} records, %{customdata[1]} of all<extra></extra>",
             }
         ],
         # Room at the right for the number of the longest bar.
-        "layout": rows_layout(
+        "layout": build_bar_layout(
             len(rows),
-            xaxis={"range": [0, whole * 1.25], "showticklabels": False, "showgrid": False, "linecolor": CLEAR},
+            xaxis={"range": [0, whole * 1.25], "showticklabels": False, "showgrid": False, "linecolor": TRANSPARENT},
         ),
     }  # fmt: skip
-    return Picture(name="funnel", title="Records", caption=_caption(report, records), figure=figure)
+    return Chart(name="funnel", title="Records", caption=_caption(report, records), figure=figure)
 
 
 def _reasons(records: Mapping[str, Any]) -> list[tuple[str, int]]:
     found = sorted(records["rejected_by_reason"].items(), key=lambda item: (-item[1], item[0]))
-    rest = found[MOST_REASONS:]
+    rest = found[MAX_REASONS:]
     if len(rest) > 1:
-        return [*found[:MOST_REASONS], (count(len(rest), "other reason"), sum(number for _, number in rest))]
+        return [
+            *found[:MAX_REASONS],
+            (format_count(len(rest), "other reason"), sum(number for _, number in rest)),
+        ]
     return found
 
 
 def _caption(report: Mapping[str, Any], records: Mapping[str, Any]) -> str:
-    said = f"{count(records['in'], 'record')} came in, {records['rejected']:,} were rejected"
+    said = f"{format_count(records['in'], 'record')} came in, {records['rejected']:,} were rejected"
     if records.get("scored") is None:
-        return f"{said}; nothing is known to be scored yet."
+        return f"{said}; nothing was scored yet."
     published = report.get("output", {}).get("rows")
     if published is None:
-        return f"{said} and {records['scored']:,} scored; nothing is published yet."
+        return f"{said} and {records['scored']:,} scored; nothing was published yet."
     return f"{said}, {records['scored']:,} were scored and {published:,} published: every record is accounted for."

@@ -1,7 +1,6 @@
-"""One plot as plain data: what plotly.js draws, and the sentence that says the same to who cannot see it.
+"""Defines a chart as plain data for plotly.js, with a caption for people who cannot see it.
 
-Colours are names of the page's own (`var(--good)`), which `draw.js` fills in when it draws, so that one plot serves
-light and dark.
+Colours are CSS variables (`var(--good)`), which `draw.js` resolves, so that a chart fits light and dark mode.
 """
 
 from __future__ import annotations
@@ -10,16 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-TEXT, SOFT, LINE = "var(--text)", "var(--soft)", "var(--line)"
+TEXT, MUTED, LINE = "var(--text)", "var(--soft)", "var(--line)"
 GOOD, BAD, IDLE, WAITING, OTHER = "var(--good)", "var(--bad)", "var(--idle)", "var(--waiting)", "var(--other)"
-CLEAR = "rgba(0,0,0,0)"
-#: Longest label beside an axis; the whole text stands in the hover and in the tables of the page.
-LONGEST_LABEL = 28
+TRANSPARENT = "rgba(0,0,0,0)"
+#: Maximum characters of an axis label; hover texts and the tables of the page have the whole text.
+MAX_LABEL_LENGTH = 28
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
-    """A plot: `figure` is plotly's `data` and `layout`; `caption` tells in words what it shows."""
+class Chart:
+    """A chart: `figure` is plotly's `data` and `build_layout`; `caption` describes it in words."""
 
     name: str
     title: str
@@ -27,8 +26,8 @@ class Picture:
     figure: Mapping[str, Any]
 
 
-def layout(*, height: int, **more: Any) -> dict[str, Any]:
-    """The layout that all plots share."""
+def build_layout(*, height: int, **overrides: Any) -> dict[str, Any]:
+    """The layout that all charts share, with overrides."""
     axis = {
         "gridcolor": LINE,
         "zerolinecolor": LINE,
@@ -36,50 +35,52 @@ def layout(*, height: int, **more: Any) -> dict[str, Any]:
         "automargin": True,
         "fixedrange": True,
     }
-    axes = {name: {**axis, **more.pop(name, {})} for name in ("xaxis", "yaxis")}
+    axes = {name: {**axis, **overrides.pop(name, {})} for name in ("xaxis", "yaxis")}
     return {
         "height": height,
         "margin": {"l": 8, "r": 16, "t": 8, "b": 8, "pad": 4},
-        "paper_bgcolor": CLEAR,
-        "plot_bgcolor": CLEAR,
+        "paper_bgcolor": TRANSPARENT,
+        "plot_bgcolor": TRANSPARENT,
         "font": {"color": TEXT, "family": "system-ui, sans-serif", "size": 13},
         "hoverlabel": {"bgcolor": "var(--ground)", "bordercolor": LINE, "font": {"color": TEXT}},
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
         "showlegend": False,
         "bargap": 0.35,
         **axes,
-        **more,
+        **overrides,
     }
 
 
-def titled(text: str) -> dict[str, Any]:
-    """The title of an axis, as large as its numbers."""
+def build_axis_title(text: str) -> dict[str, Any]:
+    """The title of an axis, in the size of its numbers."""
     return {"text": text, "font": {"size": 13}}
 
 
-def rows_layout(rows: int, **more: Any) -> dict[str, Any]:
+def build_bar_layout(row_count: int, **overrides: Any) -> dict[str, Any]:
     """The layout of horizontal bars, the first row on top; each row has room for its label."""
-    yaxis = {"autorange": "reversed", "type": "category", "showgrid": False, **more.pop("yaxis", {})}
-    return layout(height=60 + 34 * rows + (30 if more.get("showlegend") else 0), yaxis=yaxis, **more)
+    yaxis = {"autorange": "reversed", "type": "category", "showgrid": False, **overrides.pop("yaxis", {})}
+    return build_layout(
+        height=60 + 34 * row_count + (30 if overrides.get("showlegend") else 0), yaxis=yaxis, **overrides
+    )
 
 
-def literal(text: object, longest: int | None = None) -> str:
-    """A text that plotly shows as it is: plotly reads some tags and entities as markup, so `&` and `<` are escaped.
+def escape_label(text: object, max_length: int | None = None) -> str:
+    """Escape a text for plotly, which reads some tags and entities as markup.
 
-    Control characters become `·`; with `longest` a longer text is cut.
+    Control characters become `·`; a text longer than `max_length` is truncated.
     """
     shown = "".join(each if each.isprintable() else "·" for each in str(text))
-    if longest is not None and len(shown) > longest:
-        shown = shown[: longest - 1] + "…"
+    if max_length is not None and len(shown) > max_length:
+        shown = shown[: max_length - 1] + "…"
     return shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def labels(texts: Sequence[object]) -> list[str]:
-    """Labels of one axis: short, and different even where the texts begin alike, since equal ones share a place."""
+def build_labels(texts: Sequence[object]) -> list[str]:
+    """Truncated, unique labels of one axis; plotly draws equal labels at one position."""
     seen: dict[str, int] = {}
-    made = []
+    axis_labels = []
     for text in texts:
-        label = literal(text, LONGEST_LABEL)
+        label = escape_label(text, MAX_LABEL_LENGTH)
         seen[label] = seen.get(label, 0) + 1
-        made.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
-    return made
+        axis_labels.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
+    return axis_labels

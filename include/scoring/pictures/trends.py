@@ -1,41 +1,41 @@
-"""The last runs of a pipeline side by side: records, share rejected, time and cost."""
+"""Builds the trends chart: records, rejected share, duration and cost of the last runs of a pipeline."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from include.scoring.messages import count, duration, money
-from include.scoring.pictures.picture import BAD, GOOD, LINE, OTHER, Picture, layout, titled
+from include.scoring.messages import format_count, format_dollars, format_duration
+from include.scoring.pictures.picture import BAD, GOOD, LINE, OTHER, Chart, build_axis_title, build_layout
 
 _Figures = Mapping[str, Any]
-#: Title, unit of the hover, what is drawn of a run's summary, how a person reads it, and the colour.
-ROWS: Sequence[tuple[str, Callable[[_Figures], float | None], Callable[[float], str], str]] = (
+#: Title, value from a run's summary, its format, and the colour.
+METRICS: Sequence[tuple[str, Callable[[_Figures], float | None], Callable[[float], str], str]] = (
     ("Records in", lambda run: run["records"]["in"], lambda number: f"{number:,.0f}", OTHER),
-    ("Rejected", lambda run: rejected_share(run), lambda share: f"{share:.2%}", BAD),
-    ("Duration", lambda run: run["seconds"], duration, OTHER),
-    ("Cost", lambda run: run["dollars"], money, GOOD),
+    ("Rejected", lambda run: compute_rejected_share(run), lambda share: f"{share:.2%}", BAD),
+    ("Duration", lambda run: run["seconds"], format_duration, OTHER),
+    ("Cost", lambda run: run["dollars"], format_dollars, GOOD),
 )
 
 
-def rejected_share(run: _Figures) -> float | None:
-    """The share of a run's records that were rejected, None when none came in."""
+def compute_rejected_share(run: _Figures) -> float | None:
+    """The share of a run's records that were rejected, None without records."""
     records = run["records"]
     return records["rejected"] / records["in"] if records["in"] else None
 
 
-def trends(runs: Sequence[_Figures]) -> Picture | None:
-    """Small plots over one axis of runs, oldest first; None with fewer than two.
+def build_trends_chart(runs: Sequence[_Figures]) -> Chart | None:
+    """Small charts over one axis of runs, oldest first; None with fewer than two.
 
-    Each run is `summary(report)`, with the run's own `moment` and `seconds` in place of those of its jobs.
+    Each run is a `build_summary(report)`, with the run's own `data_time` and `seconds` in place of those of its jobs.
     """
     if len(runs) < 2:
         return None
-    names = [run["moment"] for run in runs]
-    unit, suffix_of_unit = _unit_of_time(runs)
+    names = [run["data_time"] for run in runs]
+    unit, suffix_of_unit = _choose_time_unit(runs)
     traces = []
     axes: dict[str, Any] = {}
-    for number, (title, value, words, colour) in enumerate(ROWS, 1):
+    for number, (title, value, words, colour) in enumerate(METRICS, 1):
         suffix = "" if number == 1 else str(number)
         values = [value(run) for run in runs]
         traces.append(
@@ -54,10 +54,10 @@ def trends(runs: Sequence[_Figures]) -> Picture | None:
                 "hovertemplate": f"%{{x|%-d %b %Y, %H:%M}}<br>{title}: %{{customdata}}<extra></extra>",
             }
         )
-        top = 1 - (number - 1) / len(ROWS)
+        top = 1 - (number - 1) / len(METRICS)
         axes[f"yaxis{suffix}"] = {
-            "domain": [top - 1 / len(ROWS) + 0.04, top - 0.04],
-            "title": titled(title),
+            "domain": [top - 1 / len(METRICS) + 0.04, top - 0.04],
+            "title": build_axis_title(title),
             "rangemode": "tozero",
             "gridcolor": LINE,
             "zerolinecolor": LINE,
@@ -71,23 +71,23 @@ def trends(runs: Sequence[_Figures]) -> Picture | None:
     first = axes.pop("yaxis")
     figure = {
         "data": traces,
-        "layout": layout(
+        "layout": build_layout(
             height=520,
-            xaxis={"type": "date", "showgrid": False, "anchor": f"y{len(ROWS)}"},
+            xaxis={"type": "date", "showgrid": False, "anchor": f"y{len(METRICS)}"},
             yaxis=first,
             **axes,
         ),
     }
-    return Picture(
+    return Chart(
         name="trends",
-        title=f"Last {count(len(runs), 'run')} with a report",
+        title=f"Last {format_count(len(runs), 'run')} with a report",
         caption=_caption(runs),
         figure=figure,
     )
 
 
-def _unit_of_time(runs: Sequence[_Figures]) -> tuple[int, str]:
-    """Seconds in the unit in which the longest run is a number of a few digits, and how it is written."""
+def _choose_time_unit(runs: Sequence[_Figures]) -> tuple[int, str]:
+    """The number of seconds of a suitable unit for the longest run, and its suffix."""
     longest = max((run["seconds"] or 0 for run in runs), default=0)
     return next(
         ((size, name) for size, name in ((3600, " h"), (60, " min")) if longest >= 3 * size), (1, " s")
@@ -96,7 +96,7 @@ def _unit_of_time(runs: Sequence[_Figures]) -> tuple[int, str]:
 
 def _caption(runs: Sequence[_Figures]) -> str:
     said = []
-    for title, value, words, _ in ROWS:
+    for title, value, words, _ in METRICS:
         values = [each for each in map(value, runs) if each is not None]
         if values:
             said.append(f"{title}: {words(min(values))} to {words(max(values))}, last {words(values[-1])}.")

@@ -1,4 +1,4 @@
-// Follows a run while it goes on, and opens links that lead out of the frame.
+// Refreshes the page of an active run, and opens links that leave the frame.
 "use strict";
 
 (() => {
@@ -10,9 +10,9 @@
     if (text === shown) return;
     shown = text;
     const fresh = new DOMParser().parseFromString(text, "text/html").body;
-    // Plots that are there stay and are drawn on, so that nothing flickers.
-    for (const figure of fresh.querySelectorAll("figure[data-picture]")) {
-      const old = body.querySelector(`figure[data-picture="${CSS.escape(figure.dataset.picture)}"] .plot`);
+    // Existing plots are kept and redrawn, so that nothing flickers.
+    for (const figure of fresh.querySelectorAll("figure[data-chart]")) {
+      const old = body.querySelector(`figure[data-chart="${CSS.escape(figure.dataset.chart)}"] .plot`);
       if (!old) continue;
       old.setAttribute("aria-label", figure.querySelector(".plot").getAttribute("aria-label"));
       figure.querySelector(".plot").replaceWith(old);
@@ -26,19 +26,19 @@
 
   async function follow() {
     const address = new URL(location.href);
-    address.searchParams.set("part", "true");
+    address.searchParams.set("body_only", "true");
     while (body.querySelector("[data-live]").dataset.live === "yes") {
       await new Promise((resolve) => setTimeout(resolve, PAUSE));
       if (document.hidden) continue;
       const answer = await fetch(address, { credentials: "same-origin" }).catch(() => null);
       if (answer === null) continue;
-      // Logged out, or the run is gone: the page itself says so.
+      // Logged out, or the run is gone: the reloaded page says so.
       if (answer.status >= 400 && answer.status < 500) return location.reload();
       if (answer.ok) replace(await answer.text());
     }
   }
 
-  // Airflow's frame may not open windows or leave itself; a link in the document around it may.
+  // Airflow's frame may not open windows or navigate its parent; a link in the parent document may.
   document.addEventListener("click", (event) => {
     const link = event.target.closest("a[data-outside]");
     if (!link || window.parent === window) return;

@@ -1,4 +1,4 @@
-// Light or dark as Airflow's own choice, which its UI keeps in the storage that a page of the same origin shares.
+// Follows Airflow's light or dark theme, which its UI stores in the local storage of the same origin.
 "use strict";
 
 (() => {
@@ -8,7 +8,7 @@
     else delete document.documentElement.dataset.theme;
   };
   follow();
-  // Told when another document, such as the frame around this one, stores something.
+  // Fires when another document, such as the parent of this frame, changes the storage.
   addEventListener("storage", (event) => {
     if (event.key !== "theme") return;
     follow();

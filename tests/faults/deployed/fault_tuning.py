@@ -22,7 +22,7 @@ def tuned(dag: DAG, changes: dict[str, dict[str, Any]]) -> DAG:
             continue
         task.retry_delay = RETRY_DELAY
         if isinstance(task, JobOperator | JobSensor):
-            task.first_pause_seconds = FIRST_PAUSE_SECONDS
+            task.first_retry_pause_seconds = FIRST_PAUSE_SECONDS
             for name, value in POLL.items():
                 setattr(task, name, value)
     for task_id, attributes in changes.items():

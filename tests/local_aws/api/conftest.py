@@ -12,7 +12,7 @@ import pytest
 
 from tests.local_aws.api.requests import model_request, transform_request
 from tests.local_aws.conftest import LOCAL_ROLE, Aws
-from tests.local_aws.servers import running
+from tests.local_aws.servers import run_server
 
 FAKE_RUNNER = [sys.executable, "-S", str(Path(__file__).with_name("fake_runner.py"))]
 FAST = {
@@ -31,7 +31,7 @@ def aws(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     if config.getoption("--aws", default=False):
         yield Aws(None, config.getoption("--aws-role"), config.getoption("--aws-bucket"))
         return
-    with running(tmp_path_factory.mktemp("control") / "data", FAST) as server:
+    with run_server(tmp_path_factory.mktemp("control") / "data", FAST) as server:
         yield Aws(server, LOCAL_ROLE, None)
 
 

@@ -52,7 +52,7 @@ def processing_request(name: str, **changes: Any) -> dict[str, Any]:
     return {**request, **changes}
 
 
-def finish(describe: Any, seconds: float = 30, **name: str) -> dict[str, Any]:
+def wait_until_ended(describe: Any, seconds: float = 30, **name: str) -> dict[str, Any]:
     """Describe until the job has ended; returns the last answer."""
     deadline = time.monotonic() + seconds
     while True:
@@ -64,7 +64,7 @@ def finish(describe: Any, seconds: float = 30, **name: str) -> dict[str, Any]:
         time.sleep(0.05)
 
 
-def started(describe: Any, seconds: float = 30, **name: str) -> dict[str, Any]:
+def wait_until_started(describe: Any, seconds: float = 30, **name: str) -> dict[str, Any]:
     """Describe until the job has started; returns the last answer."""
     deadline = time.monotonic() + seconds
     while True:
@@ -75,7 +75,7 @@ def started(describe: Any, seconds: float = 30, **name: str) -> dict[str, Any]:
         time.sleep(0.02)
 
 
-def emptied(directory: Path, pattern: str = "*", seconds: float = 10) -> bool:
+def wait_until_empty(directory: Path, pattern: str = "*", seconds: float = 10) -> bool:
     """Whether nothing below `directory` fits the pattern, or soon nothing does."""
     deadline = time.monotonic() + seconds
     while any(directory.glob(pattern)):
@@ -86,7 +86,7 @@ def emptied(directory: Path, pattern: str = "*", seconds: float = 10) -> bool:
 
 
 @contextlib.contextmanager
-def refused(code: str) -> Iterator[list[str]]:
+def expect_client_error(code: str) -> Iterator[list[str]]:
     """Expect a ClientError of this code; the list yielded holds its message afterwards."""
     messages: list[str] = []
     with pytest.raises(ClientError) as caught:

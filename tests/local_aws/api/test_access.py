@@ -33,7 +33,7 @@ def _routes(bucket: str, key: str) -> list[Route]:
         for page in ("health", "usage", "settings", "faults", "nothing")
     ]
     for service in SERVICES:
-        model = botocore.session.get_session().get_service_model(service.model)
+        model = botocore.session.get_session().get_service_model(service.botocore_name)
         names = model.operation_names if service.name == "SageMaker" else model.operation_names[:3]
         for name in names:
             if service.target_prefix:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.local_aws.api.conftest import FAST
-from tests.local_aws.api.requests import finish, processing_request
+from tests.local_aws.api.requests import processing_request, wait_until_ended
 from tests.local_aws.conftest import Aws
 
 pytestmark = pytest.mark.local_only
@@ -55,5 +55,5 @@ def test_twenty_jobs_at_once_all_end_and_are_read_meanwhile(aws: Aws, sagemaker:
         if all("ProcessingEndTime" in job for job in listed):
             break
     assert [job["ProcessingJobStatus"] for job in listed] == statuses
-    last = finish(sagemaker.describe_processing_job, ProcessingJobName=f"{name}-00")
+    last = wait_until_ended(sagemaker.describe_processing_job, ProcessingJobName=f"{name}-00")
     assert last["ProcessingJobStatus"] == "Completed"

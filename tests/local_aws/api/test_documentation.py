@@ -7,11 +7,11 @@ from typing import Any, get_args
 import pytest
 from botocore.model import ListShape, StructureShape
 
-from include.local_aws.api.documentation import README, documented
-from include.local_aws.api.model import operation_model
+from include.local_aws.api.documentation import README, update_tables
+from include.local_aws.api.model import load_operation_model
 from include.local_aws.api.operations import OPERATIONS
-from include.local_aws.api.support import FIELDS, refuse_unsupported
-from include.local_aws.faults import SUMMARIES, USED, Fault, Kind
+from include.local_aws.api.support import SUPPORT_BY_OPERATION, refuse_unsupported
+from include.local_aws.faults import FIELDS_BY_KIND, SUMMARY_BY_KIND, Fault, FaultKind
 from include.local_aws.settings import Settings
 
 pytestmark = pytest.mark.local_only
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.local_only
 def test_the_tables_of_the_readme_are_current() -> None:
     """`python -m include.local_aws document` writes them."""
     text = README.read_text(encoding="utf-8")
-    assert documented(text) == text, "run: python -m include.local_aws document"
+    assert update_tables(text) == text, "run: python -m include.local_aws document"
 
 
 def test_every_setting_has_a_description() -> None:
@@ -31,9 +31,9 @@ def test_every_setting_has_a_description() -> None:
 
 def test_every_kind_of_fault_is_described_and_has_its_fields() -> None:
     """One truth, three tables."""
-    kinds = set(get_args(Kind))
-    assert set(SUMMARIES) == set(USED) == kinds
-    assert set().union(*USED.values()) <= set(Fault.model_fields)
+    kinds = set(get_args(FaultKind))
+    assert set(SUMMARY_BY_KIND) == set(FIELDS_BY_KIND) == kinds
+    assert set().union(*FIELDS_BY_KIND.values()) <= set(Fault.model_fields)
 
 
 def _leaves(shape: Any, path: str = "", above: tuple[str, ...] = ()) -> list[str]:
@@ -50,8 +50,8 @@ def _leaves(shape: Any, path: str = "", above: tuple[str, ...] = ()) -> list[str
 @pytest.mark.parametrize("operation", sorted(OPERATIONS))
 def test_every_member_of_the_model_is_in_the_table(operation: str) -> None:
     """Itself or a member above it; and nothing is in the table that the model does not have."""
-    leaves = _leaves(operation_model(operation).input_shape)
-    listed = set(FIELDS[operation])
+    leaves = _leaves(load_operation_model(operation).input_shape)
+    listed = set(SUPPORT_BY_OPERATION[operation])
 
     def covered(leaf: str) -> bool:
         parts = leaf.split(".")

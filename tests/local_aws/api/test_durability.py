@@ -15,23 +15,23 @@ from typing import Any
 import psutil
 import pytest
 
-from include.local_aws.faults import Faults
+from include.local_aws.faults import FaultInjector
 from include.local_aws.jobs.capacity import Capacity
-from include.local_aws.jobs.guard import Guard
-from include.local_aws.jobs.job import JobThread, Order, Surroundings
+from include.local_aws.jobs.guard import SweeperProcess
+from include.local_aws.jobs.job import JobContext, JobLaunch, JobThread
 from include.local_aws.settings import Settings
-from include.local_aws.state.jobs import Job, Kind
+from include.local_aws.state.jobs import Job, JobKindName
 from include.local_aws.state.store import Store
 from tests.local_aws.api.conftest import FAST
 from tests.local_aws.api.requests import (
-    emptied,
-    finish,
     model_request,
     processing_request,
-    started,
     transform_request,
+    wait_until_empty,
+    wait_until_ended,
+    wait_until_started,
 )
-from tests.local_aws.servers import Server, running
+from tests.local_aws.servers import Server, run_server
 
 pytestmark = pytest.mark.local_only
 
@@ -69,7 +69,7 @@ def _leave_jobs(server: Server, name: str, tmp_path: Path) -> list[int]:
             f"{name}-{number}", Environment={"SECONDS": "600", "DEAF": "1", "CHILD": str(path)}
         )
         sagemaker.create_processing_job(**request)
-        started(sagemaker.describe_processing_job, ProcessingJobName=f"{name}-{number}")
+        wait_until_started(sagemaker.describe_processing_job, ProcessingJobName=f"{name}-{number}")
     deadline = time.monotonic() + 20
     while not all(path.exists() and path.read_text() for path in files):
         assert time.monotonic() < deadline
@@ -90,7 +90,7 @@ def _fill(server: Server, name: str) -> dict[str, Any]:
     iam.create_role(RoleName="kept", AssumeRolePolicyDocument="{}")
     sagemaker.create_model(**model_request(name), Tags=[{"Key": "k", "Value": "v"}])
     sagemaker.create_transform_job(**transform_request(name, name, "s3://kept-bucket/a/"))
-    return finish(sagemaker.describe_transform_job, TransformJobName=name)
+    return wait_until_ended(sagemaker.describe_transform_job, TransformJobName=name)
 
 
 def _plain(answer: dict[str, Any]) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def test_a_clean_stop_keeps_everything_and_leaves_nothing_running(
     processes = _leave_jobs(server, name, tmp_path)
     assert server.stop(number) == 0
     assert _gone(processes)
-    assert emptied(server.data_dir / "work")
+    assert wait_until_empty(server.data_dir / "work")
 
     again = start_server(FAST)
     sagemaker, s3 = again.client("sagemaker"), again.client("s3")
@@ -137,12 +137,12 @@ def test_a_killed_server_leaves_no_process_and_no_directory(
     sagemaker = server.client("sagemaker")
     sagemaker.create_model(**model_request(name))
     sagemaker.create_processing_job(**processing_request(f"{name}-done"))
-    done = finish(sagemaker.describe_processing_job, ProcessingJobName=f"{name}-done")
+    done = wait_until_ended(sagemaker.describe_processing_job, ProcessingJobName=f"{name}-done")
     processes = _leave_jobs(server, name, tmp_path)
     assert len(list((server.data_dir / "work").glob("*/*/SPEC.json"))) == 2
     server.stop(signal.SIGKILL)
     assert _gone(processes)
-    assert emptied(server.data_dir / "work")
+    assert wait_until_empty(server.data_dir / "work")
 
     sagemaker = start_server(FAST).client("sagemaker")
     sagemaker.describe_model(ModelName=name)
@@ -159,7 +159,7 @@ def test_when_the_sweeper_was_killed_too_the_next_start_tidies_up(
     server = start_server(FAST)
     sagemaker = server.client("sagemaker")
     sagemaker.create_processing_job(**processing_request(name, Environment={"SECONDS": "600", "DEAF": "1"}))
-    started(sagemaker.describe_processing_job, ProcessingJobName=name)
+    wait_until_started(sagemaker.describe_processing_job, ProcessingJobName=name)
     processes = {child.pid: child.cmdline() for child in psutil.Process(server.process.pid).children()}
     for process, command in processes.items():
         if any(part.endswith("sweeper.py") for part in command):
@@ -192,7 +192,7 @@ def test_the_downtime_after_a_kill_is_not_billed(start_server: Any, name: str, k
     sagemaker = server.client("sagemaker")
     if kind == "processing":
         sagemaker.create_processing_job(**processing_request(name, Environment={"SECONDS": "600"}))
-        started(sagemaker.describe_processing_job, ProcessingJobName=name)
+        wait_until_started(sagemaker.describe_processing_job, ProcessingJobName=name)
     else:
         server.client("s3").create_bucket(Bucket="kept-bucket")
         server.client("s3").put_object(Bucket="kept-bucket", Key="a/b", Body=b"1\n")
@@ -200,7 +200,7 @@ def test_the_downtime_after_a_kill_is_not_billed(start_server: Any, name: str, k
         sagemaker.create_transform_job(
             **transform_request(name, name, "s3://kept-bucket/a/", Environment={"SECONDS": "600"})
         )
-        started(sagemaker.describe_transform_job, TransformJobName=name)
+        wait_until_started(sagemaker.describe_transform_job, TransformJobName=name)
     # A second into the job: so that the beat counts, and not the change of state at the job's start.
     ((start,),) = _state(server, "SELECT started_at FROM jobs")
     deadline = time.monotonic() + 30
@@ -228,7 +228,7 @@ def test_the_downtime_after_a_kill_is_not_billed(start_server: Any, name: str, k
 
 @pytest.mark.parametrize("kind", ["processing", "transform"])
 def test_the_tidying_after_a_killed_runner_is_not_billed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: JobKindName
 ) -> None:
     """The runner dies by kill -9 while the server lives: the job ended then, not when what it left was removed."""
     store = Store(tmp_path / "state.sqlite").jobs
@@ -247,11 +247,11 @@ def test_the_tidying_after_a_killed_runner_is_not_billed(
         created_at=1.0,
         modified_at=1.0,
     )
-    store.create(job, {}, lambda _: None, ())
+    store.create(job, {})
     removed_at: list[float] = []
     monkeypatch.setattr("include.local_aws.jobs.job.sweep", lambda *_: removed_at.append(time.time()))
-    guard = Guard(tmp_path / "work")
-    around = Surroundings(
+    guard = SweeperProcess(tmp_path / "work")
+    around = JobContext(
         settings=Settings(provisioning_seconds=0.0),
         store=store,
         command=(sys.executable, "-S", "-c", DYING_RUNNER),
@@ -259,11 +259,11 @@ def test_the_tidying_after_a_killed_runner_is_not_billed(
         s3_endpoint_url="",
         logs_endpoint_url="",
         log_dir=tmp_path,
-        capacity=Capacity({}, Faults([])),
-        guard=guard,
+        capacity=Capacity({}, FaultInjector([])),
+        sweeper_process=guard,
     )
     thread = JobThread(
-        Order(job=job, choices=[("ml.m5.xlarge", 1)], faults=[]), tmp_path / "work" / "j", around
+        JobLaunch(job=job, clusters=[("ml.m5.xlarge", 1)], faults=[]), tmp_path / "work" / "j", around
     )
     thread.start()
     thread.join()
@@ -282,7 +282,7 @@ def test_a_job_that_began_after_the_last_heartbeat_ends_no_earlier_than_it_began
     server = start_server(FAST)
     sagemaker = server.client("sagemaker")
     sagemaker.create_processing_job(**processing_request(name, Environment={"SECONDS": "600"}))
-    started(sagemaker.describe_processing_job, ProcessingJobName=name)
+    wait_until_started(sagemaker.describe_processing_job, ProcessingJobName=name)
     server.stop(signal.SIGKILL)
     _state(server, "UPDATE heartbeat SET beat_at = beat_at - 3600")
     left = start_server(FAST).client("sagemaker").describe_processing_job(ProcessingJobName=name)
@@ -294,7 +294,7 @@ def test_the_state_of_a_version_without_a_heartbeat_is_read(start_server: Any, n
     server = start_server(FAST)
     sagemaker = server.client("sagemaker")
     sagemaker.create_processing_job(**processing_request(name, Environment={"SECONDS": "600"}))
-    started(sagemaker.describe_processing_job, ProcessingJobName=name)
+    wait_until_started(sagemaker.describe_processing_job, ProcessingJobName=name)
     server.stop(signal.SIGKILL)
     _state(server, "DROP TABLE heartbeat")
     _state(server, "PRAGMA user_version = 2")
@@ -357,7 +357,7 @@ def test_jobs_use_another_s3_when_its_endpoint_is_given(start_server: Any, name:
     sagemaker.create_transform_job(
         **transform_request(name, name, "s3://elsewhere/in/", Environment={"SPEC": str(path)})
     )
-    finish(sagemaker.describe_transform_job, TransformJobName=name)
+    wait_until_ended(sagemaker.describe_transform_job, TransformJobName=name)
     spec = json.loads(path.read_text())
     assert (spec["s3_endpoint_url"], spec["logs_endpoint_url"]) == (other.url, server.url)
 
@@ -366,11 +366,11 @@ def test_state_is_for_the_eyes_of_its_owner_alone(tmp_path: Path) -> None:
     """Objects, requests, logs, what jobs leave; also below a folder that an older version left open to all."""
     data_dir = tmp_path / "aws"
     data_dir.mkdir(mode=0o755)
-    with running(data_dir, FAST) as server:
+    with run_server(data_dir, FAST) as server:
         server.client("s3").create_bucket(Bucket="bucket")
         sagemaker = server.client("sagemaker")
         sagemaker.create_processing_job(**processing_request("private", Environment={"SAY": "not an event"}))
-        finish(sagemaker.describe_processing_job, ProcessingJobName="private")
+        wait_until_ended(sagemaker.describe_processing_job, ProcessingJobName="private")
         server.stop()
     found = [data_dir, *data_dir.rglob("*")]
     assert {"aws", "state.sqlite", "moto.pickle", "processing-private.log"} <= {path.name for path in found}

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import botocore.session
 import pytest
 
-from tests.local_aws.api.requests import IMAGE, model_request, processing_request, refused, transform_request
+from include.local_aws.api import errors
+from tests.local_aws.api.requests import (
+    IMAGE,
+    expect_client_error,
+    model_request,
+    processing_request,
+    transform_request,
+)
 from tests.local_aws.conftest import Aws
 from tests.local_aws.servers import REGION
 
@@ -15,12 +23,30 @@ def _account(role_arn: str) -> str:
     return role_arn.split(":")[4]
 
 
+def test_errors_of_the_service_models_have_their_message_where_the_model_has_it() -> None:
+    """As `Message`, unlike the errors that no model knows."""
+    session = botocore.session.get_session()
+    shapes = {
+        shape.error_code: set(shape.members)
+        for service in ("sagemaker", "service-quotas")
+        for shape in session.get_service_model(service).error_shapes
+    }
+    bodies = [
+        each("text").to_body()
+        for each in vars(errors).values()
+        if isinstance(each, type) and each is not errors.AwsError
+    ]
+    modelled = {body.pop("__type"): set(body) for body in bodies if body["__type"] in shapes}
+    assert {"ResourceInUse", "ResourceLimitExceeded", "ConflictException"} < set(modelled)
+    assert modelled == {code: shapes[code] for code in modelled}
+
+
 @pytest.mark.local_only
 def test_a_job_name_is_used_up_for_ever_whatever_its_case(sagemaker: Any, transform: dict[str, Any]) -> None:
     """ResourceInUse with the ARN of the job that has the name."""
     arn = sagemaker.create_transform_job(**transform)["TransformJobArn"]
     for name in (transform["TransformJobName"], transform["TransformJobName"].upper()):
-        with refused("ResourceInUse") as message:
+        with expect_client_error("ResourceInUse") as message:
             sagemaker.create_transform_job(**{**transform, "TransformJobName": name})
         assert message[0] == (
             "Job name must be unique within an AWS account and region, and a job with this name already exists "
@@ -36,7 +62,7 @@ def test_a_processing_job_name_is_used_up_too_but_kinds_do_not_clash(
     name = transform["TransformJobName"]
     sagemaker.create_transform_job(**transform)
     arn = sagemaker.create_processing_job(**processing_request(name))["ProcessingJobArn"]
-    with refused("ResourceInUse") as message:
+    with expect_client_error("ResourceInUse") as message:
         sagemaker.create_processing_job(**processing_request(name))
     assert message[0].endswith(f"already exists ({arn})")
 
@@ -85,7 +111,7 @@ def test_what_is_not_there_is_a_validation_exception(
     sagemaker: Any, role_arn: str, name: str, operation: str, member: str, text: str
 ) -> None:
     """AWS answers ValidationException, never ResourceNotFound."""
-    with refused("ValidationException") as message:
+    with expect_client_error("ValidationException") as message:
         getattr(sagemaker, operation)(**{member: name})
     assert message == [text.format(name=name, region=REGION, account=_account(role_arn))]
 
@@ -94,7 +120,7 @@ def test_a_transform_job_of_a_missing_model_is_refused(
     sagemaker: Any, role_arn: str, name: str, s3_prefix: str
 ) -> None:
     """At Create, naming the model's ARN."""
-    with refused("ValidationException") as message:
+    with expect_client_error("ValidationException") as message:
         sagemaker.create_transform_job(**transform_request(name, f"{name}-m", s3_prefix))
     arn = f"arn:aws:sagemaker:{REGION}:{_account(role_arn)}:model/{name}-m"
     assert message == [f'Could not find model "{arn}".']
@@ -103,7 +129,7 @@ def test_a_transform_job_of_a_missing_model_is_refused(
 def test_a_model_name_in_use_is_refused(sagemaker: Any, role_arn: str, model: str) -> None:
     """Until it is deleted."""
     arn = sagemaker.describe_model(ModelName=model)["ModelArn"]
-    with refused("ValidationException") as message:
+    with expect_client_error("ValidationException") as message:
         sagemaker.create_model(**model_request(model, ExecutionRoleArn=role_arn))
     assert message == [f'Cannot create already existing model "{arn}".']
 
@@ -117,7 +143,7 @@ def test_an_empty_prefix_is_refused_at_create(
     if key:
         aws.put(f"{uri}{key}", b"")
     bucket = uri.split("/")[2]
-    with refused("ValidationException") as message:
+    with expect_client_error("ValidationException") as message:
         sagemaker.create_transform_job(**transform_request(name, model, uri))
     assert message[0] == (
         f'No S3 objects found under S3 URL "{uri}" given in input data source. Please ensure that the bucket '
@@ -128,7 +154,7 @@ def test_an_empty_prefix_is_refused_at_create(
 
 def test_a_missing_bucket_adds_what_s3_said(sagemaker: Any, name: str, model: str) -> None:
     """The same text, with S3's own message at its end."""
-    with refused("ValidationException") as message:
+    with expect_client_error("ValidationException") as message:
         sagemaker.create_transform_job(
             **transform_request(name, model, "s3://no-such-bucket-of-these-tests/in")
         )
@@ -155,7 +181,7 @@ def test_a_model_with_model_data_source_cannot_be_used_in_batch(
     container = {"Image": IMAGE, "ModelDataSource": {"S3DataSource": source}}
     sagemaker.create_model(**model_request(name, PrimaryContainer=container, ExecutionRoleArn=role_arn))
     aws.put(f"{s3_prefix}in", b"1\n")
-    with refused("ValidationException") as message:
+    with expect_client_error("ValidationException") as message:
         sagemaker.create_transform_job(**transform_request(name, name, f"{s3_prefix}in"))
     sagemaker.delete_model(ModelName=name)
     assert message[0] == (
@@ -166,7 +192,7 @@ def test_a_model_with_model_data_source_cannot_be_used_in_batch(
 
 def test_one_broken_constraint_is_named_with_value_and_path(sagemaker: Any) -> None:
     """The path is in lower camel case; the pattern is the model's."""
-    with refused("ValidationException") as message:
+    with expect_client_error("ValidationException") as message:
         sagemaker.describe_transform_job(TransformJobName="under_score")
     assert message[0] == (
         "1 validation error detected: Value 'under_score' at 'transformJobName' failed to satisfy constraint: "
@@ -184,7 +210,7 @@ def test_several_broken_constraints_come_in_one_message(sagemaker: Any, transfor
     }
     del transform["ModelName"]
     unchecked = aws_client_without_validation(sagemaker)
-    with refused("ValidationException") as message:
+    with expect_client_error("ValidationException") as message:
         unchecked.create_transform_job(**{**transform, **changes})
     head, _, tail = message[0].partition(" detected: ")
     assert head == "5 validation errors"
@@ -242,7 +268,7 @@ def _with(transform: dict[str, Any], content: str, processing: dict[str, str], *
 def test_an_underscore_in_a_filter_is_refused_at_create(sagemaker: Any, transform: dict[str, Any]) -> None:
     """AWS's words, its list of operators included."""
     path = "$['account_id','SageMakerOutput']"
-    with refused("ValidationException") as message:
+    with expect_client_error("ValidationException") as message:
         sagemaker.create_transform_job(**_with(transform, "application/jsonlines", {"OutputFilter": path}))
     assert message[0] == (
         f'Invalid OutputFilter: "{path}". Unexpected "_" in JsonPath. Supported operators for '
@@ -253,7 +279,7 @@ def test_an_underscore_in_a_filter_is_refused_at_create(sagemaker: Any, transfor
 def test_a_filter_longer_than_63_characters_is_refused(sagemaker: Any, transform: dict[str, Any]) -> None:
     """By the model's constraint."""
     path = "$[0," + ",".join(["11"] * 20) + "]"
-    with refused("ValidationException") as message:
+    with expect_client_error("ValidationException") as message:
         sagemaker.create_transform_job(**_with(transform, "text/csv", {"InputFilter": path}))
     assert message[0] == (
         f"1 validation error detected: Value '{path}' at 'dataProcessing.inputFilter' failed to satisfy "
@@ -282,7 +308,7 @@ def test_what_is_not_a_json_path_is_refused(
     sagemaker: Any, transform: dict[str, Any], path: str, found: str
 ) -> None:
     """Naming the filter, the text and, in AWS's words, what does not fit."""
-    with refused("ValidationException") as message:
+    with expect_client_error("ValidationException") as message:
         sagemaker.create_transform_job(**_with(transform, "application/json", {"InputFilter": path}))
     assert message[0].startswith(f'Invalid InputFilter: "{path}". Unexpected {found} in JsonPath. Supported ')
 
@@ -324,7 +350,7 @@ def test_data_processing_has_its_preconditions(
     sagemaker: Any, transform: dict[str, Any], content: str, io: dict[str, str], said: str
 ) -> None:
     """Same content type in and out, one of three; CSV line by line."""
-    with refused("ValidationException") as message:
+    with expect_client_error("ValidationException") as message:
         sagemaker.create_transform_job(**_with(transform, content, {"JoinSource": "Input"}, **io))
     assert said in message[0]
 
@@ -364,7 +390,7 @@ def test_limits_that_only_prose_knows_are_refused(
     sagemaker: Any, transform: dict[str, Any], changes: dict[str, Any], said: str
 ) -> None:
     """They are not in botocore's model."""
-    with refused("ValidationException") as message:
+    with expect_client_error("ValidationException") as message:
         sagemaker.create_transform_job(**{**transform, **changes})
     assert said in message[0]
 
@@ -375,7 +401,7 @@ def test_data_types_that_batch_cannot_read_are_refused(
 ) -> None:
     """They are in the enum for other APIs."""
     transform["TransformInput"]["DataSource"]["S3DataSource"]["S3DataType"] = data_type
-    with refused("ValidationException") as message:
+    with expect_client_error("ValidationException") as message:
         sagemaker.create_transform_job(**transform)
     assert message[0].startswith(f"S3DataType {data_type} is not supported by batch transform")
 

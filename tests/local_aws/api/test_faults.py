@@ -16,7 +16,7 @@ import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
 
 from tests.local_aws.api.conftest import FAST
-from tests.local_aws.api.requests import finish, processing_request, refused
+from tests.local_aws.api.requests import expect_client_error, processing_request, wait_until_ended
 from tests.local_aws.conftest import Aws
 from tests.local_aws.servers import Server
 
@@ -40,7 +40,7 @@ def test_the_next_n_calls_of_an_operation_are_throttled_and_no_others(server: Se
     assert (armed["name"], armed["count"]) == ("t", 2)
     sagemaker.list_transform_jobs()
     for left in (1, 0):
-        with refused("ThrottlingException") as message:
+        with expect_client_error("ThrottlingException") as message:
             sagemaker.list_models()
         assert message == ["Rate exceeded"]
         assert [fault["count"] for fault in server.local("GET", "faults")["faults"]] == (
@@ -74,7 +74,7 @@ def test_a_dropped_connection_does_nothing_and_answers_nothing(
     server.local("POST", "faults", {"kind": "drop", "operation": "CreateProcessingJob"})
     with pytest.raises(ConnectionClosedError):
         sagemaker.create_processing_job(**processing_request(name))
-    with refused("ValidationException"):
+    with expect_client_error("ValidationException"):
         sagemaker.describe_processing_job(ProcessingJobName=name)
 
 
@@ -83,7 +83,7 @@ def test_a_withheld_answer_leaves_the_job_made(server: Server, sagemaker: Any, n
     server.local("POST", "faults", {"kind": "withhold", "job_name_contains": name})
     with pytest.raises(ConnectionClosedError):
         sagemaker.create_processing_job(**processing_request(name))
-    last = finish(sagemaker.describe_processing_job, ProcessingJobName=name)
+    last = wait_until_ended(sagemaker.describe_processing_job, ProcessingJobName=name)
     assert last["ProcessingJobStatus"] == "Completed"
 
 
@@ -91,7 +91,7 @@ def test_a_client_that_retries_a_withheld_create_meets_its_own_job(server: Serve
     """As on AWS: the retry is refused with ResourceInUse."""
     server.local("POST", "faults", {"kind": "withhold", "operation": "CreateProcessingJob"})
     client = server.client("sagemaker", retries={"mode": "standard", "total_max_attempts": 2})
-    with refused("ResourceInUse"):
+    with expect_client_error("ResourceInUse"):
         client.create_processing_job(**processing_request(name))
 
 
@@ -99,7 +99,7 @@ def test_a_capacity_error_fails_the_job_before_it_starts(server: Server, sagemak
     """With AWS's text, without a start time, and nothing billed."""
     server.local("POST", "faults", {"kind": "capacity", "job_name_contains": name})
     sagemaker.create_processing_job(**processing_request(name))
-    last = finish(sagemaker.describe_processing_job, ProcessingJobName=name)
+    last = wait_until_ended(sagemaker.describe_processing_job, ProcessingJobName=name)
     assert last["ProcessingJobStatus"] == "Failed"
     assert last["FailureReason"] == (
         "CapacityError: Unable to provision requested ML compute capacity. "
@@ -171,7 +171,7 @@ def test_a_held_answer_comes_when_the_fault_is_taken_back(server: Server, sagema
         assert server.local("DELETE", "faults?name=h") == {"disarmed": 1}
         assert answer.result(timeout=30)["ProcessingJobArn"].endswith(name)
     assert server.local("GET", "faults") == {"faults": []}
-    finish(sagemaker.describe_processing_job, ProcessingJobName=name)
+    wait_until_ended(sagemaker.describe_processing_job, ProcessingJobName=name)
 
 
 def test_a_held_answer_comes_after_its_seconds(server: Server, sagemaker: Any) -> None:
@@ -223,7 +223,7 @@ def test_faults_of_containers_and_instances_are_handed_to_the_next_fitting_job(
     for job in (f"{name}-a", f"{name}-x", f"{name}-x2"):
         path = tmp_path / job
         sagemaker.create_processing_job(**processing_request(job, Environment={"SPEC": str(path)}))
-        finish(sagemaker.describe_processing_job, ProcessingJobName=job)
+        wait_until_ended(sagemaker.describe_processing_job, ProcessingJobName=job)
     faults = {job.name: json.loads(job.read_text())["faults"] for job in tmp_path.iterdir()}
     assert faults == {
         f"{name}-a": [],
@@ -246,7 +246,7 @@ def test_faults_of_containers_and_instances_are_handed_to_the_next_fitting_job(
         ({"kind": "error", "status": 418}, "status: Input should be 403, 500, 502, 503 or 504"),
         (
             {"kind": "throttle", "operation": "ListModel"},
-            "operation is 'ListModel', there is e.g. ListModels",
+            "operation is 'ListModel', allowed are e.g. ListModels",
         ),
         ([], "Input should be a valid dictionary"),
     ],
@@ -272,7 +272,7 @@ def test_one_fault_or_all_are_taken_back(server: Server, sagemaker: Any) -> None
 def test_faults_can_be_armed_from_the_settings(start_server: Any) -> None:
     """For a server that is to be bad from its start."""
     server = start_server({**FAST, "faults": [{"kind": "throttle", "operation": "ListModels"}]})
-    with refused("ThrottlingException"):
+    with expect_client_error("ThrottlingException"):
         server.client("sagemaker").list_models()
     server.client("sagemaker").list_models()
 
@@ -293,7 +293,7 @@ def test_unknown_pages_and_methods_are_named(server: Server) -> None:
     missing = server.local("GET", "coffee")
     assert (missing["status"], missing["error"]) == (
         404,
-        "no such page: /_local/coffee; there are /_local/faults, /_local/health, /_local/settings, /_local/usage",
+        "no such page: /_local/coffee; the pages are /_local/faults, /_local/health, /_local/settings, /_local/usage",
     )
     assert server.local("POST", "health", {})["status"] == 405
 
@@ -324,7 +324,7 @@ def test_the_requests_of_one_access_key_are_refused_as_expired(
     server.client("sagemaker").list_models()
     assert aws.get(uri) == b"x"
     server.local("POST", "faults", {"kind": "credentials", "access_key": mine})
-    with refused("ExpiredTokenException"):
+    with expect_client_error("ExpiredTokenException"):
         server.client("sagemaker").list_models()
     server.local("POST", "faults", {"kind": "s3_credentials", "access_key": mine})
     with pytest.raises(ClientError, match="ExpiredToken"):
@@ -337,14 +337,14 @@ def test_a_job_can_be_invisible_for_a_while(server: Server, sagemaker: Any, name
     sagemaker.create_processing_job(**processing_request(name))
     server.local("POST", "faults", {"kind": "invisible", "job_name_contains": name, "count": 2})
     for _ in range(2):
-        with refused("ValidationException") as message:
+        with expect_client_error("ValidationException") as message:
             sagemaker.describe_processing_job(ProcessingJobName=name)
         assert message == [f"Could not find requested job with name: {name}"]
-        with refused("ResourceInUse"):
+        with expect_client_error("ResourceInUse"):
             sagemaker.create_processing_job(**processing_request(name))
     assert (
-        finish(sagemaker.describe_processing_job, ProcessingJobName=name)["ProcessingJobStatus"]
+        wait_until_ended(sagemaker.describe_processing_job, ProcessingJobName=name)["ProcessingJobStatus"]
         == "Completed"
     )
     answer = server.local("POST", "faults", {"kind": "invisible", "operation": "ListModels"})
-    assert "there is e.g. DescribeModel" in answer["error"]
+    assert "allowed are e.g. DescribeModel" in answer["error"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.local_aws.api.requests import finish, processing_request, refused
+from tests.local_aws.api.requests import expect_client_error, processing_request, wait_until_ended
 
 pytestmark = pytest.mark.local_only
 
@@ -25,7 +25,7 @@ def jobs(sagemaker: Any) -> tuple[str, list[str]]:
         sagemaker.create_processing_job(
             **processing_request(name, Environment={"STATUS": status, "REASON": "r"})
         )
-        finish(sagemaker.describe_processing_job, ProcessingJobName=name)
+        wait_until_ended(sagemaker.describe_processing_job, ProcessingJobName=name)
     return token, names
 
 
@@ -132,10 +132,10 @@ def test_a_token_of_another_call_is_refused(sagemaker: Any, jobs: tuple[str, lis
     """Nonsense, too."""
     token, _ = jobs
     page = sagemaker.list_processing_jobs(NameContains=token, MaxResults=2)
-    with refused("ValidationException") as message:
+    with expect_client_error("ValidationException") as message:
         sagemaker.list_processing_jobs(NameContains="other", MaxResults=2, NextToken=page["NextToken"])
     assert message[0].startswith("Invalid NextToken: it belongs to a List call with other filters")
     for nonsense in ("x", "W1tdLCAxXQ==", "bnVsbA=="):
-        with refused("ValidationException") as message:
+        with expect_client_error("ValidationException") as message:
             sagemaker.list_processing_jobs(NextToken=nonsense)
         assert message == ["Invalid NextToken: it is not one that this operation returned"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.local_aws.api.requests import IMAGE, model_request, refused
+from tests.local_aws.api.requests import IMAGE, expect_client_error, model_request
 
 
 @pytest.mark.local_only
@@ -57,7 +57,7 @@ def test_a_deleted_models_name_can_be_used_again(sagemaker: Any, role_arn: str, 
         ),
         (
             {"PrimaryContainer": {"Image": IMAGE, "InferenceSpecificationName": "p"}},
-            "InferenceSpecificationName in PrimaryContainer needs a ModelPackageName",
+            "InferenceSpecificationName in PrimaryContainer requires a ModelPackageName",
         ),
         ({"InferenceExecutionConfig": {"Mode": "Direct"}}, "use Serial"),
         (
@@ -81,10 +81,10 @@ def test_containers_that_no_batch_job_could_use_are_refused(
 ) -> None:
     """Naming member and reason; no model comes to be."""
     request = {key: value for key, value in model_request(name, **changes).items() if value is not None}
-    with refused("ValidationException") as message:
+    with expect_client_error("ValidationException") as message:
         sagemaker.create_model(**request)
     assert said in message[0]
-    with refused("ValidationException"):
+    with expect_client_error("ValidationException"):
         sagemaker.describe_model(ModelName=name)
 
 

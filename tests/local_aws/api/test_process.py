@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from include.local_aws.jobs.process import signal_session, spawn_runner
+from include.local_aws.jobs.process import signal_process_group, spawn_runner
 
 pytestmark = pytest.mark.local_only
 
@@ -32,5 +32,5 @@ def test_a_signal_to_a_session_that_is_gone_is_no_error(tmp_path: Path) -> None:
     """It may end at any time."""
     process = spawn_runner([sys.executable, "-c", ""], cwd=tmp_path, env={}, stderr=tmp_path / "log")
     process.communicate(timeout=30)
-    signal_session(process, 9)
+    signal_process_group(process, 9)
     assert process.returncode == 0

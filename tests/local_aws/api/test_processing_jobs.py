@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.local_aws.api.requests import finish, processing_request, refused, started
+from tests.local_aws.api.requests import (
+    expect_client_error,
+    processing_request,
+    wait_until_ended,
+    wait_until_started,
+)
 
 pytestmark = pytest.mark.local_only
 
@@ -42,7 +47,7 @@ def test_describe_echoes_the_request_and_the_default_runtime(sagemaker: Any, nam
         NetworkConfig={"EnableNetworkIsolation": True},
     )
     created = sagemaker.create_processing_job(**request)
-    last = finish(sagemaker.describe_processing_job, ProcessingJobName=name)
+    last = wait_until_ended(sagemaker.describe_processing_job, ProcessingJobName=name)
     assert {key: last[key] for key in request} == request
     assert last["StoppingCondition"] == {"MaxRuntimeInSeconds": 86400}
     assert (last["ProcessingJobStatus"], last["ExitMessage"]) == ("Completed", "all good")
@@ -58,11 +63,11 @@ def test_describe_echoes_the_request_and_the_default_runtime(sagemaker: Any, nam
 def test_stop_ends_a_processing_job_as_stopped(sagemaker: Any, name: str) -> None:
     """And a second Stop names the status it is in."""
     sagemaker.create_processing_job(**processing_request(name, Environment={"SECONDS": "60"}))
-    started(sagemaker.describe_processing_job, ProcessingJobName=name)
+    wait_until_started(sagemaker.describe_processing_job, ProcessingJobName=name)
     sagemaker.stop_processing_job(ProcessingJobName=name)
-    last = finish(sagemaker.describe_processing_job, ProcessingJobName=name)
+    last = wait_until_ended(sagemaker.describe_processing_job, ProcessingJobName=name)
     assert last["ProcessingJobStatus"] == "Stopped"
-    with refused("ValidationException") as message:
+    with expect_client_error("ValidationException") as message:
         sagemaker.stop_processing_job(ProcessingJobName=name)
     assert message == ["The request was rejected because the processing job is in status Stopped"]
 
@@ -74,7 +79,7 @@ def test_an_input_without_a_managed_field_is_refused_in_awss_words(
     """LocalPath and S3InputMode are optional in the model, required by the service."""
     source = _input()
     del source["S3Input"][missing]
-    with refused("ValidationException") as message:
+    with expect_client_error("ValidationException") as message:
         sagemaker.create_processing_job(**processing_request(name, ProcessingInputs=[source]))
     assert message[0] == (
         "Input data missing one or more required fields for SageMaker-managed S3Input: "
@@ -90,7 +95,7 @@ def test_an_input_without_a_managed_field_is_refused_in_awss_words(
         ({"ProcessingInputs": [_input(), _input()]}, "InputName must be unique"),
         (
             {"ProcessingInputs": [_input(S3CompressionType="Gzip")]},
-            "Gzip is possible with S3InputMode Pipe only",
+            "Gzip requires S3InputMode Pipe",
         ),
         ({"ProcessingInputs": [{"InputName": "x"}]}, "Input x has no S3Input"),
         ({"ProcessingInputs": [{**_input(), "AppManaged": True}]}, "AppManaged is not implemented"),
@@ -121,10 +126,10 @@ def test_inputs_and_outputs_that_cannot_be_are_refused_by_name(
     sagemaker: Any, name: str, changes: dict[str, Any], said: str
 ) -> None:
     """At once, and no job comes to be."""
-    with refused("ValidationException") as message:
+    with expect_client_error("ValidationException") as message:
         sagemaker.create_processing_job(**processing_request(name, **changes))
     assert said in message[0]
-    with refused("ValidationException"):
+    with expect_client_error("ValidationException"):
         sagemaker.describe_processing_job(ProcessingJobName=name)
 
 
@@ -137,7 +142,7 @@ def test_either_an_instance_type_or_preferences(sagemaker: Any, name: str) -> No
         "InstancePreferences": [{"InstanceType": "ml.m5.large"}],
     }
     for cluster, found in ((both, "both"), ({"InstanceCount": 1, "VolumeSizeInGB": 1}, "neither")):
-        with refused("ValidationException") as message:
+        with expect_client_error("ValidationException") as message:
             sagemaker.create_processing_job(
                 **processing_request(name, ProcessingResources={"ClusterConfig": cluster})
             )
@@ -153,7 +158,7 @@ def test_the_first_preference_that_is_there_is_selected(sagemaker: Any, name: st
         name, ProcessingResources={"ClusterConfig": cluster}, Environment={"SPEC": str(path)}
     )
     sagemaker.create_processing_job(**request)
-    last = finish(sagemaker.describe_processing_job, ProcessingJobName=name)
+    last = wait_until_ended(sagemaker.describe_processing_job, ProcessingJobName=name)
     selected = {"SelectedInstanceType": "ml.m5.4xlarge", "SelectedInstanceCount": 2}
     assert last["ProcessingResources"]["ClusterConfig"] == {**cluster, **selected}
     told = json.loads(path.read_text())["request"]["ProcessingResources"]["ClusterConfig"]

@@ -12,11 +12,11 @@ import pytest
 from tests.local_aws.api.conftest import FAST
 from tests.local_aws.api.requests import (
     IMAGE,
-    finish,
+    expect_client_error,
     model_request,
-    refused,
     transform_request,
     version_request,
+    wait_until_ended,
 )
 from tests.local_aws.conftest import Aws
 
@@ -48,7 +48,7 @@ def test_a_group_is_described_by_name_and_by_arn_and_its_name_is_taken(sagemaker
     assert answer["ModelPackageGroupStatus"] == "Completed"
     again = sagemaker.describe_model_package_group(ModelPackageGroupName=answer["ModelPackageGroupArn"])
     assert again["CreationTime"] == answer["CreationTime"]
-    with refused("ValidationException") as message:
+    with expect_client_error("ValidationException") as message:
         sagemaker.create_model_package_group(ModelPackageGroupName=group.upper())
     assert message == [f"Model Package Group already exists: {answer['ModelPackageGroupArn']}"]
 
@@ -71,7 +71,7 @@ def test_versions_count_up_wait_for_approval_and_are_never_counted_again(sagemak
     assert "LastModifiedTime" not in answer
     sagemaker.delete_model_package(ModelPackageName=second)
     assert _version(sagemaker, group).endswith(f"{group}/3")
-    with refused("ValidationException") as message:
+    with expect_client_error("ValidationException") as message:
         sagemaker.describe_model_package(ModelPackageName=second)
     assert message == [f"ModelPackage {second} does not exist."]
 
@@ -96,7 +96,7 @@ def test_an_update_approves_and_changes_only_what_it_names(sagemaker: Any, group
     sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Rejected")
     answer = sagemaker.describe_model_package(ModelPackageName=arn)
     assert (answer["ModelApprovalStatus"], answer["ApprovalDescription"]) == ("Rejected", "looked at")
-    with refused("ValidationException") as message:
+    with expect_client_error("ValidationException") as message:
         sagemaker.update_model_package(
             ModelPackageArn=arn,
             AdditionalInferenceSpecificationsToAdd=[{"Name": "gpu", "Containers": [{"Image": IMAGE}]}],
@@ -124,7 +124,7 @@ def test_versions_are_listed_by_group_and_approval_and_alone_ones_without(sagema
     rest = sagemaker.list_model_packages(**approved, MaxResults=1, NextToken=page["NextToken"])
     assert [each["ModelPackageVersion"] for each in rest["ModelPackageSummaryList"]] == [1]
     assert "NextToken" not in rest
-    with refused("ValidationException") as message:
+    with expect_client_error("ValidationException") as message:
         sagemaker.list_model_packages(**{**approved, "SortOrder": "Ascending"}, NextToken=page["NextToken"])
     assert "Invalid NextToken" in message[0]
     assert [each["ModelPackageArn"] for each in listed(NameContains=group)] == [alone]
@@ -148,7 +148,7 @@ def test_groups_are_listed_oldest_first_and_none_of_other_accounts(sagemaker: An
 def test_a_group_with_versions_cannot_be_deleted(sagemaker: Any, group: str) -> None:
     """Once they are gone it can, and counts from 1 when it is made anew."""
     arn = _version(sagemaker, group)
-    with refused("ConflictException") as message:
+    with expect_client_error("ConflictException") as message:
         sagemaker.delete_model_package_group(ModelPackageGroupName=group)
     assert "has 1 Model Packages" in message[0]
     sagemaker.delete_model_package(ModelPackageName=arn)
@@ -161,7 +161,7 @@ def test_a_repeated_client_token_makes_one_version(sagemaker: Any, group: str) -
     """And belongs to that group alone."""
     arn = _version(sagemaker, group, ClientToken=group)
     assert _version(sagemaker, group, ClientToken=group) == arn
-    with refused("ConflictException") as message:
+    with expect_client_error("ConflictException") as message:
         sagemaker.create_model_package(ModelPackageName=f"{group}-x", ClientToken=group)
     assert message == [f"ClientToken was used before, to create {arn}"]
 
@@ -183,7 +183,7 @@ def test_packages_that_cannot_be_are_refused(
 ) -> None:
     """Naming the member and the reason; no version comes to be."""
     request = {key: value for key, value in version_request(group, **changes).items() if value is not None}
-    with refused("ValidationException") as message:
+    with expect_client_error("ValidationException") as message:
         sagemaker.create_model_package(**request)
     assert said in message[0]
     assert sagemaker.list_model_packages(ModelPackageGroupName=group)["ModelPackageSummaryList"] == []
@@ -210,7 +210,7 @@ def test_tags_are_the_groups(sagemaker: Any, name: str) -> None:
         ModelPackageGroupName=name, Tags=[{"Key": "team", "Value": "x"}]
     )["ModelPackageGroupArn"]
     assert sagemaker.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "team", "Value": "x"}]
-    with refused("ValidationException") as message:
+    with expect_client_error("ValidationException") as message:
         sagemaker.list_tags(ResourceArn=_version(sagemaker, name))
     assert "has the tags of its model package group" in message[0]
     alone = sagemaker.create_model_package(
@@ -253,7 +253,7 @@ def test_a_model_of_a_package_of_two_containers_has_both(sagemaker: Any, group: 
     sagemaker.delete_model_package(ModelPackageName=arn)
     answer = sagemaker.describe_model(ModelName=name)
     assert [each["Image"] for each in answer["Containers"]] == [IMAGE, f"{IMAGE}0"]
-    with refused("ValidationException") as message:
+    with expect_client_error("ValidationException") as message:
         sagemaker.create_model(**model_request(f"{name}-2", PrimaryContainer=reference))
     assert message == [f"ModelPackage {arn} does not exist."]
 
@@ -264,22 +264,22 @@ def test_no_model_comes_of_a_version_that_is_not_approved(
 ) -> None:
     """Naming the status."""
     arn = _version(sagemaker, group, ModelApprovalStatus=status)
-    with refused("ValidationException") as message:
+    with expect_client_error("ValidationException") as message:
         sagemaker.create_model(**model_request(name, PrimaryContainer={"ModelPackageName": arn}))
     assert f"{arn} is {status}" in message[0]
-    with refused("ValidationException"):
+    with expect_client_error("ValidationException"):
         sagemaker.describe_model(ModelName=name)
 
 
 def test_no_model_comes_of_a_package_without_the_specification(sagemaker: Any, group: str, name: str) -> None:
     """One that only records a source, or lacks the name asked for."""
     alone = sagemaker.create_model_package(ModelPackageName=f"{group}-alone")["ModelPackageArn"]
-    with refused("ValidationException") as message:
+    with expect_client_error("ValidationException") as message:
         sagemaker.create_model(**model_request(name, PrimaryContainer={"ModelPackageName": alone}))
     assert "has no InferenceSpecification" in message[0]
     arn = _version(sagemaker, group, ModelApprovalStatus="Approved")
     reference = {"ModelPackageName": arn, "InferenceSpecificationName": "none"}
-    with refused("ValidationException") as message:
+    with expect_client_error("ValidationException") as message:
         sagemaker.create_model(**model_request(name, PrimaryContainer=reference))
     assert "has no inference specification 'none'" in message[0]
 
@@ -300,7 +300,7 @@ def test_a_transform_job_is_given_the_containers_of_the_package(
     sagemaker.create_transform_job(
         **transform_request(name, name, f"{s3_prefix}in/", Environment={"SPEC": str(path)})
     )
-    finish(sagemaker.describe_transform_job, TransformJobName=name)
+    wait_until_ended(sagemaker.describe_transform_job, TransformJobName=name)
     [container] = json.loads(path.read_text())["containers"]
     assert (container["Image"], container["ModelDataUrl"]) == (IMAGE, ARCHIVE)
 

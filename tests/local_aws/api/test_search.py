@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.local_aws.api.requests import IMAGE, refused, version_request
+from tests.local_aws.api.requests import IMAGE, expect_client_error, version_request
 from tests.local_aws.api.test_wire import post
 from tests.local_aws.conftest import Aws
 
@@ -162,7 +162,7 @@ def test_pages_follow_each_other_in_both_orders(sagemaker: Any, names: dict[str,
         {"SortOrder": "Ascending"},
         {"Resource": "ModelPackageGroup"},
     ):
-        with refused("ValidationException") as message:
+        with expect_client_error("ValidationException") as message:
             sagemaker.search(
                 **{**asked, "SortBy": "CreationTime", **changes, "NextToken": first["NextToken"]}
             )
@@ -239,7 +239,7 @@ def test_what_cannot_be_searched_is_refused_by_name(
     sagemaker: Any, changes: dict[str, Any], said: str
 ) -> None:
     """With what is allowed; also when nothing would match."""
-    with refused("ValidationException") as message:
+    with expect_client_error("ValidationException") as message:
         sagemaker.search(**{"Resource": "ModelPackage", **changes})
     assert said in message[0]
 

@@ -18,7 +18,7 @@ from moto.backends import list_of_moto_modules
 
 from include.local_aws.api.served import SERVICES
 from tests.local_aws.api.raw import send, signed
-from tests.local_aws.api.requests import model_request, processing_request, refused
+from tests.local_aws.api.requests import expect_client_error, model_request, processing_request
 from tests.local_aws.conftest import Aws
 from tests.local_aws.servers import REGION
 
@@ -153,7 +153,7 @@ def test_an_action_that_a_service_has_not_is_invalid(aws: Aws, service: str) -> 
 
 def test_an_operation_that_moto_lacks_is_refused_by_name(aws: Aws) -> None:
     """501, for all that AWS's service has it."""
-    with refused("NotImplementedHere") as message:
+    with expect_client_error("NotImplementedHere") as message:
         _client(aws, "glue").list_blueprints()
     assert message[0].startswith("ListBlueprints of Glue is not implemented by the embedded AWS")
 
@@ -171,7 +171,7 @@ def test_the_json_protocol_takes_post_to_the_root_alone(
     answer = send(str(aws.endpoint_url), method, path, [target, signed("sagemaker")], body)
     assert answer.status == 400
     assert f"SageMaker takes POST to /, found {method} to " in json.loads(answer.body)["message"]
-    with refused("ValidationException"):
+    with expect_client_error("ValidationException"):
         sagemaker.describe_model(ModelName=name)
 
 
@@ -195,17 +195,17 @@ def test_a_body_that_breaks_off_runs_nothing(aws: Aws, sagemaker: Any, name: str
     for headers, body in cut:
         answer = send(url, "POST", "/", headers, body, length=len(body) + longer)
         assert answer.status == 400
-        assert f"breaks off after {len(body)} of {len(body) + longer} bytes" in answer.body.decode()
+        assert f"The body ends after {len(body)} of {len(body) + longer} bytes" in answer.body.decode()
         chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
         assert send(url, "POST", "/", [*headers, ("Transfer-Encoding", "chunked")], chunks).status == 400
     assert send(url, "POST", "/_local/faults", [], b'{"kind": "throttle"}', length=99).status == 400
     assert aws.server is not None
     assert aws.server.local("GET", "faults") == {"faults": []}
-    with refused("ValidationException"):
+    with expect_client_error("ValidationException"):
         sagemaker.describe_processing_job(ProcessingJobName=name)
-    with refused("NoSuchEntity"):
+    with expect_client_error("NoSuchEntity"):
         aws.client("iam").get_role(RoleName=name)
-    with refused("EntityNotFoundException"):
+    with expect_client_error("EntityNotFoundException"):
         aws.client("glue").get_database(Name=name)
     assert aws.client("logs").describe_log_groups(logGroupNamePrefix=name)["logGroups"] == []
     assert name not in str(aws.client("sns").list_topics()["Topics"])

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.local_aws.api.conftest import FAST
-from tests.local_aws.api.requests import processing_request, refused
-from tests.local_aws.servers import Server, running
+from tests.local_aws.api.requests import expect_client_error, processing_request
+from tests.local_aws.servers import Server, run_server
 
 pytestmark = pytest.mark.local_only
 
@@ -26,7 +26,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "transform_instances_quota": 9,
         "instance_quotas": {OF_TYPE: 2},
     }
-    with running(tmp_path_factory.mktemp("quotas") / "data", settings) as started:
+    with run_server(tmp_path_factory.mktemp("quotas") / "data", settings) as started:
         yield started
 
 
@@ -54,18 +54,18 @@ def test_what_it_says_is_what_is_enforced(server: Server, quotas: Any, name: str
     """A job of one instance more is refused with the same name and number."""
     request = processing_request(name)
     request["ProcessingResources"]["ClusterConfig"]["InstanceCount"] = 3
-    with refused("ResourceLimitExceeded") as message:
+    with expect_client_error("ResourceLimitExceeded") as message:
         server.client("sagemaker").create_processing_job(**request)
     assert f"'{OF_TYPE}' is 2 Instances" in message[0]
 
 
 def test_what_is_not_there_is_refused_by_name(quotas: Any) -> None:
     """An unknown code, a token of elsewhere, an operation that is not here; other services are moto's."""
-    with refused("NoSuchResourceException"):
+    with expect_client_error("NoSuchResourceException"):
         quotas.get_service_quota(ServiceCode="sagemaker", QuotaCode="L-00000000")
-    with refused("InvalidPaginationTokenException"):
+    with expect_client_error("InvalidPaginationTokenException"):
         quotas.list_service_quotas(ServiceCode="sagemaker", NextToken="x")
-    with refused("NotImplementedHere") as message:
+    with expect_client_error("NotImplementedHere") as message:
         quotas.list_aws_default_service_quotas(ServiceCode="sagemaker")
     assert "it has ListServiceQuotas, GetServiceQuota" in message[0]
     assert quotas.list_aws_default_service_quotas(ServiceCode="vpc")["Quotas"]

@@ -12,8 +12,14 @@ import pytest
 
 from include.local_aws.settings import Settings, SettingsError, load_settings
 from tests.local_aws.api.conftest import FAST
-from tests.local_aws.api.requests import finish, model_request, processing_request, refused, started
-from tests.local_aws.servers import REPOSITORY, Server, running
+from tests.local_aws.api.requests import (
+    expect_client_error,
+    model_request,
+    processing_request,
+    wait_until_ended,
+    wait_until_started,
+)
+from tests.local_aws.servers import REPOSITORY, Server, run_server
 
 pytestmark = pytest.mark.local_only
 
@@ -132,7 +138,7 @@ TRUST = (
 @pytest.fixture(scope="module")
 def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with the less lenient choice of several settings."""
-    with running(tmp_path_factory.mktemp("strict") / "data", STRICT) as server:
+    with run_server(tmp_path_factory.mktemp("strict") / "data", STRICT) as server:
         yield server
 
 
@@ -166,10 +172,10 @@ def test_a_role_must_exist_and_trust_sagemaker_when_roles_are_checked(
     sagemaker, iam = strict.client("sagemaker"), strict.client("iam")
     other = iam.create_role(RoleName="other", AssumeRolePolicyDocument=TRUST.replace("sagemaker", "ec2"))
     for bad in ("arn:aws:iam::210987654321:role/none", other["Role"]["Arn"]):
-        with refused("ValidationException") as message:
+        with expect_client_error("ValidationException") as message:
             sagemaker.create_model(**model_request(name, ExecutionRoleArn=bad))
         assert message[0].startswith(f"Could not assume role {bad}. ")
-        with refused("ValidationException"):
+        with expect_client_error("ValidationException"):
             sagemaker.create_processing_job(**processing_request(name, RoleArn=bad))
     sagemaker.create_model(**model_request(name, ExecutionRoleArn=role))
 
@@ -190,7 +196,7 @@ def test_quotas_of_both_kinds_reject_at_once_and_are_free_again_after_the_end(
 ) -> None:
     """Per instance type, and across all jobs; the provisioning delay lies before the start."""
     _process(strict, role, f"{name}-1", "ml.m5.xlarge", 2, SECONDS="60")
-    with refused("ResourceLimitExceeded") as message:
+    with expect_client_error("ResourceLimitExceeded") as message:
         _process(strict, role, f"{name}-2", "ml.m5.xlarge", 2)
     assert message[0] == (
         "The account-level service limit 'ml.m5.xlarge for processing job usage' is 3 Instances, with current "
@@ -198,23 +204,23 @@ def test_quotas_of_both_kinds_reject_at_once_and_are_free_again_after_the_end(
         "an increase for this quota. If AWS Service Quotas is not available, contact AWS support to request an "
         "increase for this quota."
     )
-    with refused("ResourceLimitExceeded") as message:
+    with expect_client_error("ResourceLimitExceeded") as message:
         _process(strict, role, f"{name}-2", "ml.m5.4xlarge", 2)
     assert message[0].startswith(
         "The account-level service limit 'Number of instances across all processing jobs' is 3 Instances, with "
         "current utilization of 2 Instances and a request delta of 2 Instances."
     )
-    with refused("ResourceLimitExceeded") as message:
+    with expect_client_error("ResourceLimitExceeded") as message:
         _process(strict, role, f"{name}-2", "ml.m5.large", 1)
     said = "'ml.m5.large for processing job usage' is 0 Instances, with current utilization of 0"
     assert said in message[0]
     sagemaker, job = strict.client("sagemaker"), {"ProcessingJobName": f"{name}-1"}
-    first = started(sagemaker.describe_processing_job, **job)
+    first = wait_until_started(sagemaker.describe_processing_job, **job)
     assert (first["ProcessingStartTime"] - first["CreationTime"]).total_seconds() >= 0.6
     sagemaker.stop_processing_job(**job)
-    finish(sagemaker.describe_processing_job, **job)
+    wait_until_ended(sagemaker.describe_processing_job, **job)
     _process(strict, role, f"{name}-2", "ml.m5.xlarge", 2)
-    finish(sagemaker.describe_processing_job, ProcessingJobName=f"{name}-2")
+    wait_until_ended(sagemaker.describe_processing_job, ProcessingJobName=f"{name}-2")
 
 
 def test_a_type_of_which_there_are_too_few_is_a_capacity_error(strict: Server, role: str, name: str) -> None:
@@ -222,7 +228,7 @@ def test_a_type_of_which_there_are_too_few_is_a_capacity_error(strict: Server, r
     for number, count, status in ((1, 2, "Failed"), (2, 1, "Completed"), (3, 1, "Completed")):
         _process(strict, role, f"{name}-{number}", "ml.m5.2xlarge", count)
         describe = strict.client("sagemaker").describe_processing_job
-        last = finish(describe, ProcessingJobName=f"{name}-{number}")
+        last = wait_until_ended(describe, ProcessingJobName=f"{name}-{number}")
         assert last["ProcessingJobStatus"] == status
         assert last.get("FailureReason", "").startswith(
             "CapacityError: Unable to provision" if count == 2 else ""
@@ -240,7 +246,7 @@ def test_a_preference_without_capacity_gives_way_to_the_next(strict: Server, rol
     cluster = {"VolumeSizeInGB": 1, "InstancePreferences": preferences}
     request = processing_request(name, RoleArn=role, ProcessingResources={"ClusterConfig": cluster})
     sagemaker.create_processing_job(**request)
-    last = finish(sagemaker.describe_processing_job, ProcessingJobName=name)
+    last = wait_until_ended(sagemaker.describe_processing_job, ProcessingJobName=name)
     assert last["ProcessingJobStatus"] == "Completed"
     assert last["ProcessingResources"]["ClusterConfig"]["SelectedInstanceType"] == "ml.m5.xlarge"
     assert strict.local("GET", f"usage?name_contains={name}")["jobs"][0]["instance_type"] == "ml.m5.xlarge"
@@ -251,14 +257,14 @@ def test_stop_before_the_start_and_stop_twice(strict: Server, role: str, name: s
     sagemaker = strict.client("sagemaker")
     sagemaker.create_processing_job(**processing_request(name, RoleArn=role))
     sagemaker.stop_processing_job(ProcessingJobName=name)
-    last = finish(sagemaker.describe_processing_job, ProcessingJobName=name)
+    last = wait_until_ended(sagemaker.describe_processing_job, ProcessingJobName=name)
     assert last["ProcessingJobStatus"] == "Stopped"
     assert "ProcessingStartTime" not in last
     deaf = processing_request(f"{name}-deaf", RoleArn=role, Environment={"SECONDS": "60", "DEAF": "1"})
     sagemaker.create_processing_job(**deaf)
-    started(sagemaker.describe_processing_job, ProcessingJobName=f"{name}-deaf")
+    wait_until_started(sagemaker.describe_processing_job, ProcessingJobName=f"{name}-deaf")
     sagemaker.stop_processing_job(ProcessingJobName=f"{name}-deaf")
-    with refused("ValidationException") as message:
+    with expect_client_error("ValidationException") as message:
         sagemaker.stop_processing_job(ProcessingJobName=f"{name}-deaf")
     assert message == ["The request was rejected because the processing job is in status Stopping"]
 
@@ -286,10 +292,11 @@ def test_a_runner_deaf_to_stop_is_killed_after_the_timeout(start_server: Any, na
     sagemaker = server.client("sagemaker")
     request = processing_request(name, Environment={"SECONDS": "60", "DEAF": "1"})
     sagemaker.create_processing_job(**request)
-    started(sagemaker.describe_processing_job, ProcessingJobName=name)
+    wait_until_started(sagemaker.describe_processing_job, ProcessingJobName=name)
     sagemaker.stop_processing_job(ProcessingJobName=name)
     assert (
-        finish(sagemaker.describe_processing_job, ProcessingJobName=name)["ProcessingJobStatus"] == "Stopped"
+        wait_until_ended(sagemaker.describe_processing_job, ProcessingJobName=name)["ProcessingJobStatus"]
+        == "Stopped"
     )
 
 
@@ -298,7 +305,7 @@ def test_a_runner_that_cannot_be_started_fails_the_job(start_server: Any, name: 
     server = start_server({**FAST, "runner_command": ["/no/such/runner"]})
     sagemaker = server.client("sagemaker")
     sagemaker.create_processing_job(**processing_request(name))
-    last = finish(sagemaker.describe_processing_job, ProcessingJobName=name)
+    last = wait_until_ended(sagemaker.describe_processing_job, ProcessingJobName=name)
     assert (
         last["FailureReason"] == "InternalServerError: We encountered an internal error.  Please try again."
     )

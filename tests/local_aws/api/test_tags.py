@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.local_aws.api.requests import model_request, refused
+from tests.local_aws.api.requests import expect_client_error, model_request
 
 
 def _tags(**tags: str) -> list[dict[str, str]]:
@@ -35,7 +35,7 @@ def test_a_resource_has_fifty_tags_at_most(sagemaker: Any, model: str) -> None:
     """The call that would exceed it adds none."""
     arn = sagemaker.describe_model(ModelName=model)["ModelArn"]
     sagemaker.add_tags(ResourceArn=arn, Tags=_tags(**{f"k{number:02}": "v" for number in range(50)}))
-    with refused("ResourceLimitExceeded") as message:
+    with expect_client_error("ResourceLimitExceeded") as message:
         sagemaker.add_tags(ResourceArn=arn, Tags=_tags(one="more", k00="other"))
     assert message == [f"51 tags on {arn}, allowed are 50"]
     tags = {tag["Key"]: tag["Value"] for tag in sagemaker.list_tags(ResourceArn=arn)["Tags"]}
@@ -47,15 +47,15 @@ def test_a_resource_has_fifty_tags_at_most(sagemaker: Any, model: str) -> None:
 def test_tags_need_a_resource_and_a_key_of_ones_own(sagemaker: Any, name: str, model: str) -> None:
     """A missing resource, a duplicate key and a reserved key are refused."""
     arn = sagemaker.describe_model(ModelName=model)["ModelArn"]
-    with refused("ValidationException") as missing:
+    with expect_client_error("ValidationException") as missing:
         sagemaker.list_tags(ResourceArn=f"{arn}-none")
     assert missing == [f'Could not find model "{arn}-none".']
-    with refused("ValidationException") as twice:
+    with expect_client_error("ValidationException") as twice:
         sagemaker.create_model(**model_request(name, Tags=[*_tags(a="1"), *_tags(a="2")]))
     assert "Duplicate tag key found: 'a'" in twice[0]
-    with refused("ValidationException") as reserved:
+    with expect_client_error("ValidationException") as reserved:
         sagemaker.add_tags(ResourceArn=arn, Tags=_tags(**{"aws:x": "1"}))
     assert "reserved for AWS" in reserved[0]
-    with refused("ValidationException") as other:
+    with expect_client_error("ValidationException") as other:
         sagemaker.list_tags(ResourceArn=arn.replace(":model/", ":endpoint/"))
     assert "'endpoint' is not implemented" in other[0]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.local_aws.api.requests import finish, refused, started
+from tests.local_aws.api.requests import expect_client_error, wait_until_ended, wait_until_started
 from tests.local_aws.conftest import Aws
 
 pytestmark = pytest.mark.local_only
@@ -22,7 +22,7 @@ def test_a_job_goes_from_in_progress_to_completed_with_its_times_in_order(
     first = sagemaker.describe_transform_job(TransformJobName=transform["TransformJobName"])
     assert first["TransformJobStatus"] == "InProgress"
     assert "TransformEndTime" not in first
-    last = finish(sagemaker.describe_transform_job, TransformJobName=transform["TransformJobName"])
+    last = wait_until_ended(sagemaker.describe_transform_job, TransformJobName=transform["TransformJobName"])
     assert last["TransformJobStatus"] == "Completed"
     assert last["CreationTime"] <= last["TransformStartTime"] < last["TransformEndTime"]
     assert (last["TransformEndTime"] - last["TransformStartTime"]).total_seconds() == pytest.approx(
@@ -103,7 +103,7 @@ def test_stop_makes_a_job_stopping_at_once_and_stopped_later(
     """The answer is empty; a second Stop while Stopping is accepted; after the end it is refused."""
     job = {"TransformJobName": transform["TransformJobName"]}
     sagemaker.create_transform_job(**transform, Environment={"SECONDS": "60", "DEAF": "1"})
-    started(sagemaker.describe_transform_job, **job)
+    wait_until_started(sagemaker.describe_transform_job, **job)
     stopped = sagemaker.stop_transform_job(**job)
     assert set(stopped) == {"ResponseMetadata"}
     assert sagemaker.describe_transform_job(**job)["TransformJobStatus"] == "Stopping"
@@ -114,12 +114,12 @@ def test_a_stopped_job_has_no_failure_reason(sagemaker: Any, transform: dict[str
     """Stopped within the runner's grace."""
     job = {"TransformJobName": transform["TransformJobName"]}
     sagemaker.create_transform_job(**transform, Environment={"SECONDS": "60"})
-    started(sagemaker.describe_transform_job, **job)
+    wait_until_started(sagemaker.describe_transform_job, **job)
     sagemaker.stop_transform_job(**job)
-    last = finish(sagemaker.describe_transform_job, **job)
+    last = wait_until_ended(sagemaker.describe_transform_job, **job)
     assert last["TransformJobStatus"] == "Stopped"
     assert "FailureReason" not in last
-    with refused("ValidationException") as message:
+    with expect_client_error("ValidationException") as message:
         sagemaker.stop_transform_job(**job)
     assert message == ["The request was rejected because the transform job is in status Stopped"]
 
@@ -128,14 +128,14 @@ def test_a_failed_job_says_why(sagemaker: Any, transform: dict[str, Any]) -> Non
     """FailureReason is the runner's."""
     reason = "AlgorithmError: See job logs for more information"
     sagemaker.create_transform_job(**transform, Environment={"STATUS": "Failed", "REASON": reason})
-    last = finish(sagemaker.describe_transform_job, TransformJobName=transform["TransformJobName"])
+    last = wait_until_ended(sagemaker.describe_transform_job, TransformJobName=transform["TransformJobName"])
     assert (last["TransformJobStatus"], last["FailureReason"]) == ("Failed", reason)
 
 
 def test_a_runner_that_dies_is_an_internal_server_error(sagemaker: Any, transform: dict[str, Any]) -> None:
     """AWS's text, two spaces included; lines that are no events are passed over."""
     sagemaker.create_transform_job(**transform, Environment={"DIE": "1", "SAY": "not an event"})
-    last = finish(sagemaker.describe_transform_job, TransformJobName=transform["TransformJobName"])
+    last = wait_until_ended(sagemaker.describe_transform_job, TransformJobName=transform["TransformJobName"])
     assert last["TransformJobStatus"] == "Failed"
     assert (
         last["FailureReason"] == "InternalServerError: We encountered an internal error.  Please try again."
@@ -149,7 +149,7 @@ def test_the_runner_is_given_the_model_as_it_was_when_the_job_was_created(
     path = tmp_path / "spec.json"
     request = {**transform, "Environment": {"SPEC": str(path)}}
     created = sagemaker.create_transform_job(**request)
-    finish(sagemaker.describe_transform_job, TransformJobName=transform["TransformJobName"])
+    wait_until_ended(sagemaker.describe_transform_job, TransformJobName=transform["TransformJobName"])
     spec = json.loads(path.read_text())
     model = sagemaker.describe_model(ModelName=transform["ModelName"])
     assert spec["request"] == request

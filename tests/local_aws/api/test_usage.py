@@ -11,8 +11,8 @@ import pytest
 
 from include.local_aws.settings import Settings
 from include.local_aws.state.jobs import Job
-from include.local_aws.usage import billed_seconds, usage_of
-from tests.local_aws.api.requests import finish, processing_request
+from include.local_aws.usage import compute_billed_seconds, compute_usage
+from tests.local_aws.api.requests import processing_request, wait_until_ended
 from tests.local_aws.conftest import Aws
 from tests.local_aws.servers import REPOSITORY
 
@@ -46,7 +46,7 @@ def test_billing_runs_from_start_to_end_on_every_instance() -> None:
         {"host": f"algo-{number}", "busy_seconds": busy}
         for number, busy in enumerate((10.5, 5.25, 0, 5.25), 1)
     ]
-    usage = usage_of(_job(instances=hosts), Settings.model_validate({}), now=500.0)
+    usage = compute_usage(_job(instances=hosts), Settings.model_validate({}), now=500.0)
     assert usage["provisioning_seconds"] == 10.0
     assert usage["billed_seconds"] == 11.0
     assert usage["billed_instance_seconds"] == 44.0
@@ -71,7 +71,9 @@ def test_billed_seconds_follow_the_settings(
 ) -> None:
     """Rounded up; a job at work is billed until now; one that never started is not billed."""
     job = _job(started_at=started, ended_at=ended)
-    assert billed_seconds(job, Settings.model_validate(settings), now=200.0) == pytest.approx(expected)
+    assert compute_billed_seconds(job, Settings.model_validate(settings), now=200.0) == pytest.approx(
+        expected
+    )
 
 
 def test_the_endpoint_and_the_command_tell_the_same(aws: Aws, sagemaker: Any, name: str) -> None:
@@ -85,7 +87,7 @@ def test_the_endpoint_and_the_command_tell_the_same(aws: Aws, sagemaker: Any, na
             Environment={"SECONDS": "0.2", "BUSY": "0.1"},
         )
     )
-    last = finish(sagemaker.describe_processing_job, ProcessingJobName=name)
+    last = wait_until_ended(sagemaker.describe_processing_job, ProcessingJobName=name)
     (usage,) = aws.server.local("GET", f"usage?name_contains={name}&kind=processing")["jobs"]
     assert (usage["instance_count"], usage["billed_seconds"], usage["billed_instance_seconds"]) == (
         3,
@@ -131,5 +133,5 @@ def test_the_command_says_when_no_server_answers() -> None:
     command = [sys.executable, "-m", "include.local_aws", "usage", "--url", "http://127.0.0.1:1"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith("no embedded AWS answers at http://127.0.0.1:1: ")
+    assert done.stderr.startswith("no embedded AWS at http://127.0.0.1:1: ")
     assert len(done.stderr.splitlines()) == 1

@@ -11,7 +11,7 @@ import botocore.session
 import pytest
 
 from include.local_aws.api.operations import OPERATIONS
-from tests.local_aws.api.requests import refused
+from tests.local_aws.api.requests import expect_client_error
 from tests.local_aws.conftest import Aws
 
 pytestmark = pytest.mark.local_only
@@ -37,7 +37,7 @@ def post(
 
 def test_an_operation_that_is_not_implemented_is_refused_by_name(sagemaker: Any) -> None:
     """501, which no botocore client retries, and the list of what there is."""
-    with refused("NotImplementedHere") as message:
+    with expect_client_error("NotImplementedHere") as message:
         sagemaker.create_training_job(
             TrainingJobName="x",
             AlgorithmSpecification={"TrainingInputMode": "File"},

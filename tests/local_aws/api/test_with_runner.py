@@ -9,7 +9,12 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.local_aws.api.requests import emptied, finish, processing_request, started
+from tests.local_aws.api.requests import (
+    processing_request,
+    wait_until_empty,
+    wait_until_ended,
+    wait_until_started,
+)
 from tests.local_aws.servers import Server
 
 pytestmark = pytest.mark.local_only
@@ -52,7 +57,7 @@ def _sleeping_job(server: Server, name: str) -> str:
     server.client("sagemaker").create_processing_job(
         **_request(name, f"'{marker}'; import time; print('up', flush=True); time.sleep(600)", count=2)
     )
-    started(server.client("sagemaker").describe_processing_job, ProcessingJobName=name)
+    wait_until_started(server.client("sagemaker").describe_processing_job, ProcessingJobName=name)
     deadline = time.monotonic() + 30
     while len(_at_work(marker)) < 2:
         assert time.monotonic() < deadline, "the containers did not start"
@@ -66,13 +71,13 @@ def test_a_job_runs_to_its_end_and_is_accounted_for(start_server: Any, name: str
     code = "print('up'); open('/opt/ml/output/message', 'w').write('hello'); import time; time.sleep(1)"
     sagemaker = server.client("sagemaker")
     sagemaker.create_processing_job(**_request(name, code, count=2))
-    last = finish(sagemaker.describe_processing_job, seconds=60, ProcessingJobName=name)
+    last = wait_until_ended(sagemaker.describe_processing_job, seconds=60, ProcessingJobName=name)
     assert last["ProcessingJobStatus"] == "Completed", last
     assert "hello" in last["ExitMessage"]
     (usage,) = server.local("GET", "usage")["jobs"]
     assert [host["host"] for host in usage["instances"]] == ["algo-1", "algo-2"]
     assert 2.0 <= usage["busy_seconds"] <= usage["billed_instance_seconds"]
-    assert emptied(server.data_dir / "work", "*/*")
+    assert wait_until_empty(server.data_dir / "work", "*/*")
     groups = server.client("logs").describe_log_groups()["logGroups"]
     assert [group["logGroupName"] for group in groups] == ["/aws/sagemaker/ProcessingJobs"]
 
@@ -83,7 +88,7 @@ def test_stop_ends_the_containers(start_server: Any, name: str) -> None:
     marker = _sleeping_job(server, name)
     sagemaker = server.client("sagemaker")
     sagemaker.stop_processing_job(ProcessingJobName=name)
-    last = finish(sagemaker.describe_processing_job, ProcessingJobName=name)
+    last = wait_until_ended(sagemaker.describe_processing_job, ProcessingJobName=name)
     assert last["ProcessingJobStatus"] == "Stopped"
     assert _gone(marker)
 
@@ -98,7 +103,7 @@ def test_containers_do_not_outlive_the_server(
     marker = _sleeping_job(server, name)
     server.stop(number)
     assert _gone(marker)
-    assert emptied(server.data_dir / "work")
+    assert wait_until_empty(server.data_dir / "work")
 
 
 @pytest.mark.parametrize(
@@ -116,10 +121,10 @@ def test_a_container_or_an_instance_can_be_lost_on_demand(
     server.local("POST", "faults", {"kind": kind, "host": "algo-2", "after_seconds": 0.3})
     sagemaker = server.client("sagemaker")
     sagemaker.create_processing_job(**_request(name, "import time; time.sleep(600)", count=2))
-    last = finish(sagemaker.describe_processing_job, seconds=60, ProcessingJobName=name)
+    last = wait_until_ended(sagemaker.describe_processing_job, seconds=60, ProcessingJobName=name)
     assert last["ProcessingJobStatus"] == "Failed"
     assert last["FailureReason"].startswith(reason)
     assert server.local("GET", "faults") == {"faults": []}
     sagemaker.create_processing_job(**_request(f"{name}-2", "pass", count=2))
-    last = finish(sagemaker.describe_processing_job, seconds=60, ProcessingJobName=f"{name}-2")
+    last = wait_until_ended(sagemaker.describe_processing_job, seconds=60, ProcessingJobName=f"{name}-2")
     assert last["ProcessingJobStatus"] == "Completed"

@@ -60,7 +60,7 @@ class Cli:
 
     def until(self, kind: str, name: str, reached: Callable[[str], bool]) -> str:
         """Describe in a loop, because `wait` looks once a minute; returns the status reached."""
-        deadline = time.monotonic() + work.patience(self.aws)
+        deadline = time.monotonic() + work.get_timeout_seconds(self.aws)
         while not reached(status := self.status(kind, name)):
             assert time.monotonic() < deadline, f"{name} is still {status}"
         return status
@@ -130,7 +130,9 @@ def test_a_transform_from_upload_to_download(cli: Cli, s3_prefix: str, name: str
     assert cli.json(*listed, "--creation-time-before", "2020-01-01") == []
 
     cli("s3", "cp", f"{s3_prefix}out/", "out", "--recursive")
-    assert {path.name: path.read_bytes() for path in (cli.folder / "out").iterdir()} == work.doubled()
+    assert {
+        path.name: path.read_bytes() for path in (cli.folder / "out").iterdir()
+    } == work.expected_outputs()
     cli("sagemaker", "delete-model", "--model-name", name)
 
 

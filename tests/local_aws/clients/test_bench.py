@@ -20,19 +20,19 @@ def test_the_quick_measurement_fills_every_row() -> None:
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(row["what"], row["unit"], row["goal"]) for row in rows] == [
-        ("server's memory at rest", "MB", None),
+        ("server memory, idle", "MB", None),
         ("DescribeTransformJob, idle, p50", "ms", 20),
         ("DescribeTransformJob, idle, p99", "ms", 20),
-        ("DescribeTransformJob, four instances at work, p50", "ms", 20),
-        ("DescribeTransformJob, four instances at work, p99", "ms", 20),
-        ("processing job, empty container, start to finish", "s", None),
-        ("transform job, one record, start to finish", "s", None),
+        ("DescribeTransformJob, four busy instances, p50", "ms", 20),
+        ("DescribeTransformJob, four busy instances, p99", "ms", 20),
+        ("processing job, empty container, create to completed", "s", None),
+        ("transform job, one record, create to completed", "s", None),
         ("transform of one object of 3 MB", "MB/s", None),
-        ("runner's memory at its peak", "MB", 300),
-        ("server's memory afterwards", "MB", None),
-        ("server's memory at its peak", "MB", None),
+        ("runner memory, peak", "MB", 300),
+        ("server memory after the transform", "MB", None),
+        ("server memory, peak", "MB", None),
     ]
     assert all(row["value"] > 0 for row in rows)
     memory = {row["what"]: row["value"] for row in rows if row["unit"] == "MB"}
-    assert memory["runner's memory at its peak"] < 300
-    assert memory["server's memory at its peak"] >= memory["server's memory afterwards"]
+    assert memory["runner memory, peak"] < 300
+    assert memory["server memory, peak"] >= memory["server memory after the transform"]

@@ -53,7 +53,7 @@ def processed_names(aws: Aws, name: str, uri: str) -> str:
 
 def finished(aws: Aws, describe: Any, **name: str) -> dict[str, Any]:
     """The last answer about a job, when it has ended."""
-    deadline = time.monotonic() + work.patience(aws)
+    deadline = time.monotonic() + work.get_timeout_seconds(aws)
     while True:
         answer: dict[str, Any] = describe(**name)
         status = answer.get("ProcessingJobStatus") or answer.get("TransformJobStatus")

@@ -159,7 +159,7 @@ def poke_until(sensing: Any, deadline: float) -> None:
 
 def ended(aws: Aws, describe: Any, name: str) -> str:
     """Wait for the job's end; returns its status."""
-    deadline = time.monotonic() + work.patience(aws)
+    deadline = time.monotonic() + work.get_timeout_seconds(aws)
     while True:
         described = describe(name)
         status = described.get("TransformJobStatus") or described.get("ProcessingJobStatus")
@@ -190,7 +190,7 @@ def test_transform_operator_makes_model_and_job_and_evades_names_in_use(
     first = run(operator(SageMakerTransformOperator, config, deferrable=True))
     assert first["Transform"]["TransformJobStatus"] == "Completed"
     assert first["Model"]["ModelName"] == name
-    assert work.outputs(aws, f"{s3_prefix}out/") == work.doubled()
+    assert work.outputs(aws, f"{s3_prefix}out/") == work.expected_outputs()
     assert sum(body.count(b"\n") for body in work.outputs(aws, f"{s3_prefix}out/").values()) == 501
 
     config["Transform"]["TransformOutput"]["S3OutputPath"] = f"{s3_prefix}again/"
@@ -199,7 +199,7 @@ def test_transform_operator_makes_model_and_job_and_evades_names_in_use(
     assert again.startswith(f"{name}-")
     assert model.startswith(f"{name}-")
     assert second["Transform"]["ModelName"] == model
-    assert work.outputs(aws, f"{s3_prefix}again/") == work.doubled()
+    assert work.outputs(aws, f"{s3_prefix}again/") == work.expected_outputs()
     assert sensor(SageMakerTransformSensor, again).poke({}) is True
 
     listed = hook.list_transform_jobs(name_contains=name, StatusEquals="Completed")
@@ -215,7 +215,7 @@ def test_a_failed_transform_is_told_with_its_reason(aws: Aws, s3_prefix: str, na
     assert started["Transform"]["TransformJobStatus"] == "InProgress"
     sensing = sensor(SageMakerTransformSensor, name)
     with pytest.raises(AirflowException, match="failed for the following reason: AlgorithmError: "):
-        poke_until(sensing, time.monotonic() + work.patience(aws))
+        poke_until(sensing, time.monotonic() + work.get_timeout_seconds(aws))
     event = event_about("transform", name)
     assert event["status"] == "failed"
     assert event["message"].startswith("AlgorithmError: ")

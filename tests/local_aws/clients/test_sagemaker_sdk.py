@@ -45,7 +45,7 @@ def test_a_model_transforms_with_logs_until_its_end(
     model_data = aws.put(f"{s3_prefix}model.tar.gz", work.model_archive())
     given = {"name": name, "prefix": s3_prefix, "model_data": model_data}
     printed, found = run(aws, tmp_path, "sdk_transform.py", environment=work.MODEL_ENVIRONMENT, **given)
-    assert found["outputs"] == {f"out/{key}": body.decode() for key, body in work.doubled().items()}
+    assert found["outputs"] == {f"out/{key}": body.decode() for key, body in work.expected_outputs().items()}
     assert sum(body.count("\n") for body in found["outputs"].values()) == 501
     assert found["output_path"] == f"{s3_prefix}out/"
     assert found["attached"] == [name, "MultiRecord", "text/csv", 1]

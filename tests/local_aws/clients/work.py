@@ -57,7 +57,7 @@ def objects() -> dict[str, bytes]:
     return {name: lines(records) for name, records in RECORDS.items()}
 
 
-def doubled() -> dict[str, bytes]:
+def expected_outputs() -> dict[str, bytes]:
     """What a transform of them must leave, by name."""
     return {f"{name}.out": lines(2 * record for record in records) for name, records in RECORDS.items()}
 
@@ -94,7 +94,7 @@ def environment(aws: Aws) -> Mapping[str, str]:
     }
 
 
-def patience(aws: Aws) -> float:
+def get_timeout_seconds(aws: Aws) -> float:
     """Seconds that a small job may take from its creation to its end: instances of an account come slowly."""
     return 120 if aws.endpoint_url else 1500
 

@@ -17,7 +17,7 @@ from include.local_aws.images.linear_learner.formats import LinearLearner
 from include.local_aws.images.linear_learner.model import load_model
 from include.local_aws.images.linear_learner.mxnet_params import read_params
 from include.local_aws.images.serving import Request, Response
-from include.local_aws.runner.unpacking import LIMIT_VARIABLE, ArchiveTooLargeError
+from include.local_aws.runner.unpacking import UNPACK_LIMIT_VARIABLE, ArchiveTooLargeError
 
 
 def ndarray(values: np.ndarray) -> bytes:
@@ -86,7 +86,7 @@ class Recorded:
     """In place of a model: scores that AWS printed, whatever this machine's arithmetic would make of the records."""
 
     scores: list[float]
-    features: int = 1
+    feature_count: int = 1
 
     def predict(self, _rows: np.ndarray) -> list[dict[str, Any]]:
         return [{"score": score, "predicted_label": int(score >= 0.5)} for score in self.scores]
@@ -225,7 +225,7 @@ def test_a_folder_without_an_artefact_says_what_is_missing(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"x" * 24, "no MXNet NDArray list"),
+        (b"x" * 24, "not an MXNet NDArray list"),
         (params(a_weight=np.zeros((2, 1)))[:-20], "ends at byte"),
         (b"\x12\x01" + b"\0" * 4, "ends at byte"),
     ],
@@ -242,8 +242,8 @@ def test_parameters_beyond_the_limit_are_not_unpacked(
     where = artefact(tmp_path, [[2.0], [-1.0]], [0.5], "LinearRegressionOutput", predictor_type="regressor")
     with zipfile.ZipFile(where / "model_algo-1", "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("other", bytes(1024 * 1024))
-    monkeypatch.setenv(LIMIT_VARIABLE, "4096")
-    assert load_model(where).features == 2
-    monkeypatch.setenv(LIMIT_VARIABLE, "100")
+    monkeypatch.setenv(UNPACK_LIMIT_VARIABLE, "4096")
+    assert load_model(where).feature_count == 2
+    monkeypatch.setenv(UNPACK_LIMIT_VARIABLE, "100")
     with pytest.raises(ArchiveTooLargeError, match="unpacked_archive_mb"):
         load_model(where)

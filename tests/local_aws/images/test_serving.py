@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from include.local_aws.runner.images import BUILT_IN
+from include.local_aws.runner.images import BUILT_IN_IMAGES_FILE
 
 Start = Callable[..., int]
 
@@ -32,7 +32,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         environment = {"PATH": os.environ["PATH"], "SAGEMAKER_BASE_DIR": str(tmp_path), **variables}
         processes.append(
             subprocess.Popen(
-                [sys.executable, str(BUILT_IN.parent / "start.py"), image],
+                [sys.executable, str(BUILT_IN_IMAGES_FILE.parent / "start.py"), image],
                 env={**environment, "SAGEMAKER_BIND_TO_PORT": str(port)},
                 stdout=(tmp_path / "log").open("wb"),
                 start_new_session=True,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from include.local_aws.runner.images import BUILT_IN
+from include.local_aws.runner.images import BUILT_IN_IMAGES_FILE
 from tests.local_aws.runner.harness import Aws
 from tests.local_aws.venvs import venv
 
@@ -46,7 +46,7 @@ def test_a_booster_is_served_with_missing_values(aws: Aws, python: Path, name: s
     aws.put_all({"in/a": "0.1,0.2,0.3\n0.9,,0.5\n", "in/b": "1,2\n"})
     image = {
         "pattern": "mine/sagemaker-xgboost:1.7-1",
-        "serve": [str(python), str(BUILT_IN.parent / "start.py"), "xgboost"],
+        "serve": [str(python), str(BUILT_IN_IMAGES_FILE.parent / "start.py"), "xgboost"],
         "mounts": [str(python.parent.parent)],
     }
     ended = aws.transform(
@@ -56,8 +56,8 @@ def test_a_booster_is_served_with_missing_values(aws: Aws, python: Path, name: s
                 "ModelDataUrl": aws.model("m.tar.gz", {name: file.read_bytes()}),
             }
         ],
-        given={"ContentType": "text/csv", "SplitType": "Line"},
-        wanted={"Accept": accept, "AssembleWith": "Line"},
+        transform_input={"ContentType": "text/csv", "SplitType": "Line"},
+        transform_output={"Accept": accept, "AssembleWith": "Line"},
         images_file=aws.images_file(image),
     )
     assert ended.outcome == ("Failed", "ClientError: See job logs for more information")

@@ -16,7 +16,7 @@ from typing import Any
 import boto3
 import yaml
 
-from include.local_aws.runner.events import Events
+from include.local_aws.runner.events import EventWriter
 from include.local_aws.runner.run import run_job
 from include.local_aws.runner.spec import read_spec
 from include.local_aws.runner.stopping import StopFlag
@@ -26,7 +26,7 @@ SCRIPT_IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/local/script:1"
 SKLEARN_IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
 LINEAR_IMAGE = "382416733822.dkr.ecr.us-east-1.amazonaws.com/linear-learner:1"
 
-QUICK: dict[str, Any] = {
+FAST_SETTINGS: dict[str, Any] = {
     "ping_interval_seconds": 0.05,
     "log_flush_seconds": 0.1,
     "progress_seconds": 0,
@@ -37,7 +37,7 @@ QUICK: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Ended:
+class RunnerResult:
     """A finished runner: its events, and the last one's fields."""
 
     events: list[dict[str, Any]]
@@ -137,7 +137,7 @@ class Aws:
         name = request["TransformJobName" if kind == "transform" else "ProcessingJobName"]
         work = self.folder / f"work-{uuid.uuid4().hex[:8]}"
         work.mkdir()
-        settings = {**QUICK, **more.pop("settings", {})}
+        settings = {**FAST_SETTINGS, **more.pop("settings", {})}
         spec = {
             "kind": kind,
             "name": name,
@@ -171,20 +171,20 @@ class Aws:
         self.processes.append(process)
         return process
 
-    def finish(self, process: subprocess.Popen[str], seconds: float = 60) -> Ended:
+    def finish(self, process: subprocess.Popen[str], seconds: float = 60) -> RunnerResult:
         out, log = process.communicate(timeout=seconds)
-        return Ended([json.loads(line) for line in out.splitlines()], log, process.returncode)
+        return RunnerResult([json.loads(line) for line in out.splitlines()], log, process.returncode)
 
-    def run(self, kind: str, request: dict[str, Any], **more: Any) -> Ended:
+    def run(self, kind: str, request: dict[str, Any], **more: Any) -> RunnerResult:
         """Runs the job in this process, which spares a second of imports; `start` runs the command itself."""
         spec = read_spec(self.spec(kind, request, **more))
         out = io.StringIO()
-        run_job(spec, Events(out, spec.settings.progress_seconds), StopFlag())
-        return Ended([json.loads(line) for line in out.getvalue().splitlines()], "", 0)
+        run_job(spec, EventWriter(out, spec.settings.progress_seconds), StopFlag())
+        return RunnerResult([json.loads(line) for line in out.getvalue().splitlines()], "", 0)
 
     def transform(
         self, containers: list[dict[str, Any]], *, name: str | None = None, **changes: Any
-    ) -> Ended:
+    ) -> RunnerResult:
         """Runs a transform of in/ to out/; `changes` as `transform_request` and `spec` take them."""
         more = {key: changes.pop(key) for key in ("settings", "images_file", "faults") if key in changes}
         return self.run("transform", self.transform_request(name, **changes), containers=containers, **more)
@@ -195,8 +195,8 @@ class Aws:
         *,
         source: str = "in/",
         data_type: str = "S3Prefix",
-        given: dict[str, Any] | None = None,
-        wanted: dict[str, Any] | None = None,
+        transform_input: dict[str, Any] | None = None,
+        transform_output: dict[str, Any] | None = None,
         instances: int = 1,
         **rest: Any,
     ) -> dict[str, Any]:
@@ -205,9 +205,9 @@ class Aws:
             "ModelName": "model",
             "TransformInput": {
                 "DataSource": {"S3DataSource": {"S3DataType": data_type, "S3Uri": self.uri(source)}},
-                **(given or {}),
+                **(transform_input or {}),
             },
-            "TransformOutput": {"S3OutputPath": self.uri("out"), **(wanted or {})},
+            "TransformOutput": {"S3OutputPath": self.uri("out"), **(transform_output or {})},
             "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": instances},
             **rest,
         }
@@ -223,7 +223,7 @@ class Aws:
         instances: int = 1,
         arguments: list[str] | None = None,
         **changes: Any,
-    ) -> Ended:
+    ) -> RunnerResult:
         more = {
             key: changes.pop(key)
             for key in ("settings", "images_file", "faults", "network_isolation")
@@ -266,7 +266,7 @@ class Aws:
             "ProcessingOutputConfig": {"Outputs": outputs or []},
         }
 
-    def given(self, name: str, key: str, **s3: Any) -> dict[str, Any]:
+    def build_processing_input(self, name: str, key: str, **s3: Any) -> dict[str, Any]:
         """A ProcessingInput below /opt/ml/processing/input/<name>."""
         return {
             "InputName": name,
@@ -279,7 +279,7 @@ class Aws:
             },
         }
 
-    def wanted(self, name: str, key: str, mode: str = "EndOfJob") -> dict[str, Any]:
+    def build_processing_output(self, name: str, key: str, mode: str = "EndOfJob") -> dict[str, Any]:
         """A ProcessingOutput of /opt/ml/processing/<name>."""
         return {
             "OutputName": name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 
-def framed(split: str, record: bytes) -> bytes:
+def frame_record(split: str, record: bytes) -> bytes:
     """One record in the middle of an object."""
     if split == "Line":
         return record + b"\n"
@@ -17,16 +17,18 @@ def framed(split: str, record: bytes) -> bytes:
     raise ValueError(split)
 
 
-def alone(split: str, record: bytes) -> bytes:
+def frame_single_record(split: str, record: bytes) -> bytes:
     """The same record in a request of its own."""
-    return framed(split, record) if split == "Line" else record
+    return frame_record(split, record) if split == "Line" else record
 
 
-def plain_loop(split: str, records: list[bytes], *, single: bool, limit: int, assemble_line: bool) -> bytes:
+def compute_expected_output(
+    split: str, records: list[bytes], *, single: bool, limit: int, assemble_line: bool
+) -> bytes:
     """What a model that swaps case should leave for one object: no threads, no streams, no objects."""
     requests: list[bytes] = []
     for record in records:
-        body = alone(split, record) if single else framed(split, record)
+        body = frame_single_record(split, record) if single else frame_record(split, record)
         if single or not requests or len(requests[-1]) + len(body) > limit:
             requests.append(body)
         else:

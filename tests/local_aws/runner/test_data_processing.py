@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from include.local_aws.runner.settings import RunnerSettings
-from include.local_aws.runner.spec import Spec
-from include.local_aws.runner.transform.data_processing import RecordError, processor_for
+from include.local_aws.runner.spec import RunnerSpec
+from include.local_aws.runner.transform.data_processing import RecordError, create_processor
 from include.local_aws.runner.transform.json_path import FilterError, JsonPath
-from include.local_aws.runner.transform.plan import TransformPlan
-from tests.local_aws.runner.harness import LINEAR_IMAGE, REPOSITORY, Aws, Ended
+from include.local_aws.runner.transform.plan import TransformRequest
+from tests.local_aws.runner.harness import LINEAR_IMAGE, REPOSITORY, Aws, RunnerResult
 
 ADULT = REPOSITORY / "tests" / "inputs" / "adult"
 
@@ -48,13 +48,15 @@ def transform_fn(model, body, content_type, accept):
 """
 
 
-def process(aws: Aws, script: str, content_type: str, body: str, split: str = "Line", **given: Any) -> Ended:
+def process(
+    aws: Aws, script: str, content_type: str, body: str, split: str = "Line", **given: Any
+) -> RunnerResult:
     aws.put_all({"in/a": body})
     lines = {} if split == "None" else {"AssembleWith": "Line"}
     return aws.transform(
         [aws.script(script)],
-        given={"ContentType": content_type, "SplitType": split},
-        wanted={"Accept": content_type, **lines},
+        transform_input={"ContentType": content_type, "SplitType": split},
+        transform_output={"Accept": content_type, **lines},
         **given,
     )
 
@@ -70,12 +72,12 @@ def processed(content_type: str, body: str, processing: dict[str, str], predict:
         "TransformOutput": {"S3OutputPath": "s3://b/out", "Accept": content_type},
         "DataProcessing": processing,
     }
-    spec = Spec(kind="transform", name="n", arn="a", request=request, work_dir=Path())
-    processor = processor_for(TransformPlan.of(spec), RunnerSettings(), "now")
+    spec = RunnerSpec(kind="transform", name="n", arn="a", request=request, work_dir=Path())
+    processor = create_processor(TransformRequest.from_spec(spec), RunnerSettings(), "now")
     assert processor is not None
     records = [line.encode() for line in body.splitlines(keepends=True)]
-    response = "".join(f"{predict(processor.before(record).decode())}\n" for record in records)
-    return processor.after(records, response.encode()).decode()
+    response = "".join(f"{predict(processor.filter_input(record).decode())}\n" for record in records)
+    return processor.build_output(records, response.encode()).decode()
 
 
 def row_prediction(line: str) -> str:
@@ -263,8 +265,8 @@ def test_real_aws_output_is_reproduced_natively_joined(aws: Aws, strategy: str) 
     records = [json.loads(line) for line in adult("input.jsonl").splitlines()]
     ended = aws.transform(
         [{"Image": LINEAR_IMAGE, "ModelDataUrl": aws.uri("model.tar.gz")}],
-        given={"ContentType": "application/jsonlines", "SplitType": "Line"},
-        wanted={"Accept": "application/jsonlines", "AssembleWith": "Line"},
+        transform_input={"ContentType": "application/jsonlines", "SplitType": "Line"},
+        transform_output={"Accept": "application/jsonlines", "AssembleWith": "Line"},
         DataProcessing={"JoinSource": "Input"},
         BatchStrategy=strategy,
     )
@@ -284,8 +286,8 @@ def test_real_aws_output_is_reproduced_without_a_join(aws: Aws) -> None:
     aws.put_all({"in/input.jsonl": adult("input.jsonl"), "model.tar.gz": adult("model.tar.gz")})
     aws.transform(
         [{"Image": LINEAR_IMAGE, "ModelDataUrl": aws.uri("model.tar.gz")}],
-        given={"ContentType": "application/jsonlines", "SplitType": "Line"},
-        wanted={"Accept": "application/jsonlines", "AssembleWith": "Line"},
+        transform_input={"ContentType": "application/jsonlines", "SplitType": "Line"},
+        transform_output={"Accept": "application/jsonlines", "AssembleWith": "Line"},
     )
     lines = aws.get("out/input.jsonl.out").decode().splitlines()
     expected = [json.loads(line) for line in adult("expected.jsonl").splitlines()]

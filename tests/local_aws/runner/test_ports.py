@@ -15,12 +15,12 @@ TWO_BLOCKS = RunnerSettings(port_first=31960, port_last=31979)
 def test_a_reserved_block_is_given_to_nobody_else_until_it_is_released() -> None:
     """Also before the container has bound its port, which takes it seconds."""
     first, second = PortReservation(TWO_BLOCKS), PortReservation(TWO_BLOCKS)
-    assert {first.first, second.first} == {31960, 31970}
+    assert {first.first_port, second.first_port} == {31960, 31970}
     with pytest.raises(OSError, match="no free port between 31960 and 31979"):
         PortReservation(TWO_BLOCKS)
     first.release()
     third = PortReservation(TWO_BLOCKS)
-    assert third.first == first.first
+    assert third.first_port == first.first_port
     second.release()
     third.release()
 
@@ -32,5 +32,5 @@ def test_a_port_that_a_stranger_listens_on_is_passed_over() -> None:
         stranger.listen()
         for _ in range(5):
             reservation = PortReservation(TWO_BLOCKS)
-            assert (reservation.first, reservation.safe_range) == (31970, "31971-31979")
+            assert (reservation.first_port, reservation.safe_port_range) == (31970, "31971-31979")
             reservation.release()

@@ -15,7 +15,7 @@ from typing import IO, Any
 import psutil
 import pytest
 
-from include.local_aws.runner.sandbox import MODES, detect
+from include.local_aws.runner.sandbox import ISOLATION_MODES, detect_isolation
 from tests.local_aws.runner.harness import ECHO, REPOSITORY, Aws
 
 CSV_LINES = {"ContentType": "text/csv", "SplitType": "Line"}
@@ -29,12 +29,12 @@ def next_event(stream: IO[str] | None) -> dict[str, Any]:
 
 def works_here(mode: str) -> bool:
     try:
-        return detect(mode) == mode
+        return detect_isolation(mode) == mode
     except RuntimeError:
         return False
 
 
-MODES_HERE = [mode for mode in MODES if works_here(mode)]
+MODES_HERE = [mode for mode in ISOLATION_MODES if works_here(mode)]
 
 
 def wait_until_gone(pids: set[int], seconds: float = 10) -> set[int]:
@@ -121,8 +121,8 @@ print(base, mine)
     ended = aws.processing(
         ["python3", "-c", source],
         arguments=["/opt/ml/processing/input/data/a"],
-        inputs=[aws.given("data", "in/")],
-        outputs=[aws.wanted("output", "out")],
+        inputs=[aws.build_processing_input("data", "in/")],
+        outputs=[aws.build_processing_output("output", "out")],
         Environment={"OUT": "/opt/ml/processing/output"},
         settings={"isolation": mode},
     )
@@ -169,7 +169,11 @@ def test_a_container_has_the_umask_of_containers_whatever_the_servers_is(aws: Aw
 def test_model_containers_run_under_every_isolation(aws: Aws, mode: str) -> None:
     aws.put_all({"in/a": "1\n2\n"})
     ended = aws.transform(
-        [aws.script(ECHO)], given=CSV_LINES, wanted=CSV_OUT, instances=2, settings={"isolation": mode}
+        [aws.script(ECHO)],
+        transform_input=CSV_LINES,
+        transform_output=CSV_OUT,
+        instances=2,
+        settings={"isolation": mode},
     )
     assert ended.outcome == ("Completed", None)
     assert aws.tree("out/") == {"a.out": b"1\n2\n"}
@@ -178,13 +182,15 @@ def test_model_containers_run_under_every_isolation(aws: Aws, mode: str) -> None
 def test_an_isolation_that_is_not_there_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(RuntimeError, match="isolation 'bwrap' does not work on this machine"):
-        detect("bwrap")
+        detect_isolation("bwrap")
 
 
 def test_sigterm_stops_a_transform_and_finished_objects_stay(aws: Aws) -> None:
     slow = ECHO.replace("return body", "import time; time.sleep(60 if 'slow' in body else 0); return body")
     aws.put_all({"in/a": "1\n", "in/b": "1\nslow\n" + "1\n" * 50, "in/c": "1\n"})
-    request = aws.transform_request(given=CSV_LINES, wanted=CSV_OUT, BatchStrategy="SingleRecord")
+    request = aws.transform_request(
+        transform_input=CSV_LINES, transform_output=CSV_OUT, BatchStrategy="SingleRecord"
+    )
     spec = aws.spec("transform", request, containers=[aws.script(slow)])
     process = aws.start(spec)
     assert next_event(process.stdout)["event"] == "started"
@@ -205,7 +211,7 @@ def test_events_are_json_lines_with_their_time_and_nothing_else_is_printed(aws: 
         aws.start(
             aws.spec(
                 "transform",
-                aws.transform_request(given=CSV_LINES, wanted=CSV_OUT),
+                aws.transform_request(transform_input=CSV_LINES, transform_output=CSV_OUT),
                 containers=[aws.script(ECHO)],
             )
         )
@@ -252,8 +258,8 @@ def test_memory_stays_below_the_size_of_the_object(aws: Aws, split: str, payload
     ]
     aws.s3.complete_multipart_upload(**target, UploadId=upload, MultipartUpload={"Parts": parts})
     request = aws.transform_request(
-        given={"ContentType": "text/csv", "SplitType": split},
-        wanted={"Accept": "text/csv"},
+        transform_input={"ContentType": "text/csv", "SplitType": split},
+        transform_output={"Accept": "text/csv"},
         MaxPayloadInMB=payload,
         **({"MaxConcurrentTransforms": 4} if split == "Line" else {}),
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.local_aws.runner.harness import SCRIPT_IMAGE, Aws, Ended
+from tests.local_aws.runner.harness import SCRIPT_IMAGE, Aws, RunnerResult
 
 
 def python(source: str) -> list[str]:
@@ -31,11 +31,11 @@ def hosts_saw(aws: Aws, prefix: str = "out/") -> dict[str, dict[str, str]]:
     return {name.removesuffix(".json"): json.loads(body)["found"] for name, body in aws.tree(prefix).items()}
 
 
-def list_input(aws: Aws, instances: int, **s3: Any) -> Ended:
+def list_input(aws: Aws, instances: int, **s3: Any) -> RunnerResult:
     return aws.processing(
         python(LIST_INPUT),
-        inputs=[aws.given("data", s3.pop("key", "in/"), **s3)],
-        outputs=[aws.wanted("output", "out")],
+        inputs=[aws.build_processing_input("data", s3.pop("key", "in/"), **s3)],
+        outputs=[aws.build_processing_output("output", "out")],
         instances=instances,
     )
 
@@ -79,8 +79,8 @@ shutil.copytree("/opt/ml/config", "/opt/ml/processing/output", dirs_exist_ok=Tru
     aws.put_all({"in/a": "a"})
     aws.processing(
         python(source),
-        inputs=[aws.given("data", "in/")],
-        outputs=[aws.wanted("output", "out")],
+        inputs=[aws.build_processing_input("data", "in/")],
+        outputs=[aws.build_processing_output("output", "out")],
         Environment={"K": "v"},
     )
     found = {name: json.loads(body) for name, body in aws.tree("out/").items()}
@@ -178,7 +178,9 @@ Path("/opt/ml/processing/output/early").write_text("x")
 time.sleep(60)
 """
     ended = aws.processing(
-        python(source), outputs=[aws.wanted("output", "out")], StoppingCondition={"MaxRuntimeInSeconds": 1}
+        python(source),
+        outputs=[aws.build_processing_output("output", "out")],
+        StoppingCondition={"MaxRuntimeInSeconds": 1},
     )
     assert ended.outcome == ("Stopped", None)
     assert aws.tree("out/") == {"early": b"x", "late": b"15"}
@@ -218,7 +220,7 @@ top = Path("/opt/ml/processing/output")
 (top / "empty").write_text("")
 os.symlink(top / "empty", top / "link")
 """
-    aws.processing(python(source), outputs=[aws.wanted("output", "out/")])
+    aws.processing(python(source), outputs=[aws.build_processing_output("output", "out/")])
     assert aws.tree("out/") == {"a/b/file": b"deep", "empty": b""}
 
 
@@ -231,7 +233,7 @@ open("/opt/ml/processing/output/same", "w").write(host)
 """
     aws.processing(
         python(source),
-        outputs=[aws.wanted("output", "out")],
+        outputs=[aws.build_processing_output("output", "out")],
         instances=2,
         settings={"collision_winner": winner},
     )
@@ -243,7 +245,7 @@ def test_an_input_that_is_not_there_fails_the_job_in_awss_words(aws: Aws) -> Non
     status, reason = ended.outcome
     assert status == "Failed"
     assert str(reason).startswith("ClientError: Failed to download data. No S3 objects found under S3 URL")
-    missing = aws.given("data", "in/")
+    missing = aws.build_processing_input("data", "in/")
     missing["S3Input"]["S3Uri"] = "s3://no-such-bucket-anywhere/in/"
     status, reason = aws.processing(python("pass"), inputs=[missing]).outcome
     assert str(reason).startswith(
@@ -256,7 +258,9 @@ def test_the_output_of_a_failed_job_is_uploaded_unless_a_setting_says_otherwise(
     for upload in (True, False):
         key = f"out-{upload}"
         aws.processing(
-            python(source), outputs=[aws.wanted("output", key)], settings={"upload_on_failure": upload}
+            python(source),
+            outputs=[aws.build_processing_output("output", key)],
+            settings={"upload_on_failure": upload},
         )
         assert aws.tree(f"{key}/") == ({"kept": b"x"} if upload else {})
 
@@ -293,8 +297,8 @@ def test_the_events_say_when_it_began_and_what_each_host_did(aws: Aws) -> None:
     aws.put_all({"in/a": "12345"})
     ended = aws.processing(
         python('import time; time.sleep(0.6); open("/opt/ml/processing/output/o", "w").write("123")'),
-        inputs=[aws.given("data", "in/")],
-        outputs=[aws.wanted("output", "out")],
+        inputs=[aws.build_processing_input("data", "in/")],
+        outputs=[aws.build_processing_output("output", "out")],
         image=SCRIPT_IMAGE,
     )
     assert [event["event"] for event in ended.events] == ["started", "finished"]

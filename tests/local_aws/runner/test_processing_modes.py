@@ -23,8 +23,8 @@ open("/opt/ml/processing/output/passes.json", "w").write(json.dumps(passes))
 def read_pipe(aws: Aws, passes: int, **s3: Any) -> list[str]:
     ended = aws.processing(
         ["python3", "-c", READ_PIPE.format(passes=passes)],
-        inputs=[aws.given("data", "in/", S3InputMode="Pipe", **s3)],
-        outputs=[aws.wanted("output", "out")],
+        inputs=[aws.build_processing_input("data", "in/", S3InputMode="Pipe", **s3)],
+        outputs=[aws.build_processing_output("output", "out")],
     )
     assert ended.outcome == ("Completed", None)
     return list(json.loads(aws.get("out/passes.json")))
@@ -44,16 +44,20 @@ def test_a_pipe_unpacks_gzip_when_asked(aws: Aws) -> None:
 def test_a_container_need_not_read_its_pipe_to_the_end(aws: Aws) -> None:
     aws.put_all({"in/a": "x" * 5_000_000})
     source = "open('/opt/ml/processing/input/data_0', 'rb').read(10)"
-    ended = aws.processing(["python3", "-c", source], inputs=[aws.given("data", "in/", S3InputMode="Pipe")])
+    ended = aws.processing(
+        ["python3", "-c", source], inputs=[aws.build_processing_input("data", "in/", S3InputMode="Pipe")]
+    )
     assert ended.outcome == ("Completed", None)
-    ended = aws.processing(["python3", "-c", "pass"], inputs=[aws.given("data", "in/", S3InputMode="Pipe")])
+    ended = aws.processing(
+        ["python3", "-c", "pass"], inputs=[aws.build_processing_input("data", "in/", S3InputMode="Pipe")]
+    )
     assert ended.outcome == ("Completed", None)
 
 
 def test_a_pipe_of_something_that_is_no_gzip_fails_the_job(aws: Aws) -> None:
     aws.put_all({"in/a": "plain text"})
     source = "import time; open('/opt/ml/processing/input/data_0', 'rb').read(); time.sleep(30)"
-    pipe = aws.given("data", "in/", S3InputMode="Pipe", S3CompressionType="Gzip")
+    pipe = aws.build_processing_input("data", "in/", S3InputMode="Pipe", S3CompressionType="Gzip")
     status, reason = aws.processing(["python3", "-c", source], inputs=[pipe]).outcome
     assert status == "Failed"
     assert str(reason).startswith("ClientError: Failed to download data. Input data: ")
@@ -73,7 +77,7 @@ while True:
     spec = aws.spec(
         "processing",
         aws.processing_request(
-            ["python3", "-c", source], outputs=[aws.wanted("output", "out", "Continuous")]
+            ["python3", "-c", source], outputs=[aws.build_processing_output("output", "out", "Continuous")]
         ),
         settings={"continuous_upload_seconds": 0.2},
     )
@@ -90,10 +94,10 @@ while True:
 
 def test_inputs_and_outputs_that_the_app_manages_are_left_alone(aws: Aws) -> None:
     aws.put_all({"in/a": "a"})
-    mine = {**aws.given("mine", "nowhere/"), "AppManaged": True}
+    mine = {**aws.build_processing_input("mine", "nowhere/"), "AppManaged": True}
     ended = aws.processing(
         ["python3", "-c", "import os; print(sorted(os.listdir('/opt/ml/processing/input')))"],
-        inputs=[mine, aws.given("data", "in/")],
+        inputs=[mine, aws.build_processing_input("data", "in/")],
         outputs=[
             {"OutputName": "features", "AppManaged": True, "FeatureStoreOutput": {"FeatureGroupName": "g"}}
         ],
@@ -104,7 +108,7 @@ def test_inputs_and_outputs_that_the_app_manages_are_left_alone(aws: Aws) -> Non
 
 def test_an_input_without_local_path_is_refused_in_awss_words(aws: Aws) -> None:
     aws.put_all({"in/a": "a"})
-    broken = aws.given("data", "in/")
+    broken = aws.build_processing_input("data", "in/")
     del broken["S3Input"]["LocalPath"]
     assert aws.processing(["python3", "-c", "pass"], inputs=[broken]).outcome == (
         "Failed",
@@ -118,5 +122,8 @@ for name in ("one", "two"):
     open(f"/opt/ml/processing/{name}/{name}", "w").write(name)
     open(f"/opt/ml/processing/{name}/same", "w").write(name)
 """
-    aws.processing(["python3", "-c", source], outputs=[aws.wanted("one", "out"), aws.wanted("two", "out")])
+    aws.processing(
+        ["python3", "-c", source],
+        outputs=[aws.build_processing_output("one", "out"), aws.build_processing_output("two", "out")],
+    )
     assert aws.tree("out/") == {"one": b"one", "two": b"two", "same": b"two"}

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.local_aws.runner.harness import Aws
-from tests.local_aws.runner.records import framed, plain_loop
+from tests.local_aws.runner.records import compute_expected_output, frame_record
 
 SERVER = Path(__file__).with_name("swap_server.py")
 
@@ -53,7 +53,7 @@ def test_the_assembled_output_equals_a_plain_loop_over_the_records(
     aws.folder.mkdir()
     split = job["split"]
     for name, records in job["objects"].items():
-        body = b"".join(framed(split, record) for record in records)
+        body = b"".join(frame_record(split, record) for record in records)
         aws.put_all({f"in/x{name}": gzip.compress(body) if job["gzip"] else body})
     image = {
         "pattern": "swap:1",
@@ -62,12 +62,12 @@ def test_the_assembled_output_equals_a_plain_loop_over_the_records(
     }
     ended = aws.transform(
         [{"Image": "swap:1"}],
-        given={
+        transform_input={
             "ContentType": "x/y",
             "SplitType": split,
             "CompressionType": "Gzip" if job["gzip"] else "None",
         },
-        wanted={"AssembleWith": "Line" if job["assemble_line"] else "None"},
+        transform_output={"AssembleWith": "Line" if job["assemble_line"] else "None"},
         instances=job["instances"],
         BatchStrategy="SingleRecord" if job["single"] else "MultiRecord",
         MaxPayloadInMB=1,
@@ -82,7 +82,7 @@ def test_the_assembled_output_equals_a_plain_loop_over_the_records(
     )
     assert ended.outcome == ("Completed", None)
     assert aws.tree("out/") == {
-        f"x{name}.out": plain_loop(
+        f"x{name}.out": compute_expected_output(
             split, records, single=job["single"], limit=job["limit"], assemble_line=job["assemble_line"]
         )
         for name, records in job["objects"].items()

@@ -12,8 +12,8 @@ from urllib.request import Request, urlopen
 import pytest
 from botocore.exceptions import ClientError
 
-from include.local_aws.runner.inputs import InputObject, resolve, share
-from include.local_aws.runner.s3 import Address, BrokenReadError, Bucketeer, make_client
+from include.local_aws.runner.inputs import InputObject, assign_objects, list_input_objects
+from include.local_aws.runner.s3 import BrokenReadError, S3Address, S3Storage, make_client
 from tests.local_aws.runner.harness import ECHO, Aws
 
 CSV_LINES = {"ContentType": "text/csv", "SplitType": "Line"}
@@ -66,8 +66,8 @@ def breaking(moto_url: str) -> Iterator[Breaking]:
     thread.join()
 
 
-def s3_of(url: str, folder: Path) -> Bucketeer:
-    return Bucketeer(make_client("s3", "us-east-1", url), folder)
+def s3_of(url: str, folder: Path) -> S3Storage:
+    return S3Storage(make_client("s3", "us-east-1", url), folder)
 
 
 def test_a_broken_download_goes_on_where_it_broke(aws: Aws, breaking: Breaking, tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_broken_download_goes_on_where_it_broke(aws: Aws, breaking: Breaking, 
     aws.put_all({"a": body})
     breaking.after, breaking.times = 1_500_000, 2
     s3 = s3_of(f"http://127.0.0.1:{breaking.server_port}", tmp_path)
-    assert b"".join(s3.stream(Address(aws.bucket, "a"))) == body
+    assert b"".join(s3.stream_object(S3Address(aws.bucket, "a"))) == body
     assert breaking.times == 0
 
 
@@ -84,7 +84,7 @@ def test_a_download_that_makes_no_progress_is_given_up(aws: Aws, breaking: Break
     breaking.after, breaking.times = 0, 1_000
     s3 = s3_of(f"http://127.0.0.1:{breaking.server_port}", tmp_path)
     with pytest.raises(BrokenReadError, match=r"/a broke off after 0 bytes"):
-        list(s3.stream(Address(aws.bucket, "a")))
+        list(s3.stream_object(S3Address(aws.bucket, "a")))
 
 
 def test_a_writer_leaves_nothing_after_an_abort_and_the_whole_after_a_close(aws: Aws, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_writer_leaves_nothing_after_an_abort_and_the_whole_after_a_close(aws:
     piece = b"x" * 1_000_000
 
     def write(count: int, *, fail: bool) -> None:
-        with s3.writer(Address(aws.bucket, "a")) as target:
+        with s3.open_writer(S3Address(aws.bucket, "a")) as target:
             for _ in range(count):
                 target.write(piece)
             if fail:
@@ -105,7 +105,7 @@ def test_a_writer_leaves_nothing_after_an_abort_and_the_whole_after_a_close(aws:
         assert "Uploads" not in aws.s3.list_multipart_uploads(Bucket=aws.bucket)
     write(20, fail=False)
     assert aws.get("a") == piece * 20
-    with s3.writer(Address(aws.bucket, "empty")):
+    with s3.open_writer(S3Address(aws.bucket, "empty")):
         pass
     assert aws.get("empty") == b""
 
@@ -122,8 +122,8 @@ def test_an_object_that_vanishes_loses_only_its_own_output(aws: Aws) -> None:
     aws.put_all({"in/a": "delete\n", "in/b": "2\n", "in/c": "3\n"})
     ended = aws.transform(
         [aws.script(vanish, environment={"BUCKET": aws.bucket})],
-        given=CSV_LINES,
-        wanted=CSV_OUT,
+        transform_input=CSV_LINES,
+        transform_output=CSV_OUT,
         settings={"concurrency_across_objects": False},
     )
     assert ended.outcome == ("Failed", "ClientError: See job logs for more information")
@@ -135,13 +135,13 @@ def test_an_object_that_vanishes_loses_only_its_own_output(aws: Aws) -> None:
     [("s3://b", "b", ""), ("s3://b/", "b", ""), ("s3://b/a/b c?d#e", "b", "a/b c?d#e")],
 )
 def test_addresses_are_read_as_s3_reads_them(uri: str, bucket: str, key: str) -> None:
-    assert Address.parse(uri) == Address(bucket, key)
+    assert S3Address.parse(uri) == S3Address(bucket, key)
 
 
 @pytest.mark.parametrize("uri", ["b/key", "http://b/key", "s3://", ""])
 def test_what_is_no_address_is_refused_by_name(uri: str) -> None:
-    with pytest.raises(ValueError, match="is not an S3 address"):
-        Address.parse(uri)
+    with pytest.raises(ValueError, match="is not an S3 URI"):
+        S3Address.parse(uri)
 
 
 def objects(count: int) -> list[InputObject]:
@@ -151,7 +151,7 @@ def objects(count: int) -> list[InputObject]:
 @pytest.mark.parametrize("assignment", ["contiguous", "round_robin", "hash"])
 @pytest.mark.parametrize(("count", "hosts"), [(1, 4), (7, 3), (100, 2), (100, 7)])
 def test_every_object_goes_to_exactly_one_host(assignment: str, count: int, hosts: int) -> None:
-    shares = share(objects(count), hosts, assignment)
+    shares = assign_objects(objects(count), hosts, assignment)
     assert len(shares) == hosts
     assert sorted(item.key for part in shares for item in part) == [item.key for item in objects(count)]
     if assignment != "hash":
@@ -172,8 +172,10 @@ def test_a_manifest_that_cannot_be_used_fails_the_job(aws: Aws, manifest: str) -
 
 def test_a_manifest_without_names_is_its_prefix(aws: Aws, tmp_path: Path) -> None:
     aws.put_all({"in/a": "1", "in/b/c": "2", "manifest": f'[{{"prefix": "{aws.uri("in/")}"}}]'})
-    found = resolve(s3_of(aws.url, tmp_path), "ManifestFile", aws.uri("manifest"), skip_folder_keys=True)
-    assert [(item.key, item.relative, item.size) for item in found] == [
+    found = list_input_objects(
+        s3_of(aws.url, tmp_path), "ManifestFile", aws.uri("manifest"), skip_folder_keys=True
+    )
+    assert [(item.key, item.relative_key, item.size) for item in found] == [
         ("in/a", "a", 1),
         ("in/b/c", "b/c", 1),
     ]
@@ -181,4 +183,4 @@ def test_a_manifest_without_names_is_its_prefix(aws: Aws, tmp_path: Path) -> Non
 
 def test_a_bucket_that_is_not_there_is_an_error_of_s3(aws: Aws, tmp_path: Path) -> None:
     with pytest.raises(ClientError, match="NoSuchBucket"):
-        list(s3_of(aws.url, tmp_path).list(Address("no-such-bucket-anywhere", "")))
+        list(s3_of(aws.url, tmp_path).list_objects(S3Address("no-such-bucket-anywhere", "")))

@@ -14,17 +14,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from include.local_aws.runner.gunzip import gunzip
-from include.local_aws.runner.transform.batching import Batch, Batcher, line_batches
+from include.local_aws.runner.transform.batching import Batch, Batcher, batch_lines
 from include.local_aws.runner.transform.splitting import (
-    BadInputError,
-    TooLargeError,
-    lines,
-    recordio,
-    splitter_for,
+    MalformedObjectError,
+    RecordTooLargeError,
+    get_splitter,
+    split_lines,
+    split_recordio,
+    split_tfrecord,
     strip_recordio,
-    tfrecord,
 )
-from tests.local_aws.runner.records import framed
+from tests.local_aws.runner.records import frame_record
 from tests.local_aws.venvs import venv
 
 raw = st.binary(max_size=20)
@@ -41,6 +41,7 @@ def cut(body: bytes, sizes: list[int]) -> Iterator[bytes]:
         number += 1
 
 
+@settings(deadline=None)
 @given(
     split=st.sampled_from(["Line", "RecordIO", "TFRecord"]),
     records=st.lists(no_newline),
@@ -49,18 +50,19 @@ def cut(body: bytes, sizes: list[int]) -> Iterator[bytes]:
 def test_records_are_found_however_the_object_arrives(
     split: str, records: list[bytes], sizes: list[int]
 ) -> None:
-    splitter = splitter_for(split, single_keeps_newline=False)
-    body = b"".join(framed(split, record) for record in records)
+    splitter = get_splitter(split, single_keeps_newline=False)
+    body = b"".join(frame_record(split, record) for record in records)
     found = list(splitter.split(cut(body, sizes), None))
-    assert found == [framed(split, record) for record in records]
+    assert found == [frame_record(split, record) for record in records]
     assert [splitter.strip(record) for record in found] == records
 
 
+@settings(deadline=None)
 @given(body=st.binary(max_size=200), sizes=st.lists(st.integers(1, 30)))
 def test_lines_are_those_of_a_file(body: bytes, sizes: list[int]) -> None:
     expected = [line + b"\n" for line in body.split(b"\n")]
     expected[-1] = expected[-1][:-1]
-    assert list(lines(cut(body, sizes), None)) == [line for line in expected if line]
+    assert list(split_lines(cut(body, sizes), None)) == [line for line in expected if line]
 
 
 def test_the_parts_of_a_cut_recordio_record_are_one_record() -> None:
@@ -71,7 +73,7 @@ def test_the_parts_of_a_cut_recordio_record_are_one_record() -> None:
         return magic + struct.pack("<I", flag << 29 | len(data)) + data + b"\0" * (-len(data) % 4)
 
     body = part(1, b"abcd") + part(2, b"efgh") + part(3, b"ij") + part(0, b"next")
-    found = list(recordio([body], None))
+    found = list(split_recordio([body], None))
     assert [strip_recordio(record) for record in found] == [
         b"abcd" + magic + b"efgh" + magic + b"ij",
         b"next",
@@ -81,28 +83,29 @@ def test_the_parts_of_a_cut_recordio_record_are_one_record() -> None:
 @pytest.mark.parametrize(
     ("split", "body"),
     [
-        (recordio, b"no magic here"),
-        (recordio, framed("RecordIO", b"abcdef")[:-3]),
-        (recordio, framed("RecordIO", b"abcdef")[:8]),
-        (recordio, struct.pack("<II", 0xCED7230A, 1 << 29 | 4) + b"abcd"),
-        (tfrecord, framed("TFRecord", b"abc")[:-1]),
-        (tfrecord, framed("TFRecord", b"abc")[:12]),
+        (split_recordio, b"no magic here"),
+        (split_recordio, frame_record("RecordIO", b"abcdef")[:-3]),
+        (split_recordio, frame_record("RecordIO", b"abcdef")[:8]),
+        (split_recordio, struct.pack("<II", 0xCED7230A, 1 << 29 | 4) + b"abcd"),
+        (split_tfrecord, frame_record("TFRecord", b"abc")[:-1]),
+        (split_tfrecord, frame_record("TFRecord", b"abc")[:12]),
     ],
 )
 def test_broken_framing_is_bad_input(split: Any, body: bytes) -> None:
-    with pytest.raises(BadInputError):
+    with pytest.raises(MalformedObjectError):
         list(split([body], None))
 
 
 @pytest.mark.parametrize(("split", "framing"), [("Line", 1), ("RecordIO", 8), ("TFRecord", 16)])
 def test_a_record_is_too_large_from_the_byte_over_the_limit_on(split: str, framing: int) -> None:
-    splitter = splitter_for(split, single_keeps_newline=True)
-    body = framed(split, b"12345678")
+    splitter = get_splitter(split, single_keeps_newline=True)
+    body = frame_record(split, b"12345678")
     assert list(splitter.split(cut(body, [3]), 8 + framing)) == [body]
-    with pytest.raises(TooLargeError):
+    with pytest.raises(RecordTooLargeError):
         list(splitter.split(cut(body, [3]), 7 + framing))
 
 
+@settings(deadline=None)
 @given(members=st.lists(st.binary(max_size=300), min_size=1), sizes=st.lists(st.integers(1, 50)))
 def test_gzip_of_several_members_is_unpacked_piece_by_piece(members: list[bytes], sizes: list[int]) -> None:
     import gzip
@@ -113,6 +116,7 @@ def test_gzip_of_several_members_is_unpacked_piece_by_piece(members: list[bytes]
         list(gunzip(cut(body[:-4], sizes)))
 
 
+@settings(deadline=None)
 @given(
     records=st.lists(no_newline, max_size=30),
     sizes=st.lists(st.integers(1, 60)),
@@ -132,12 +136,17 @@ def test_lines_taken_by_the_block_make_the_same_requests_as_one_by_one(
 
     def requests(batches: Iterator[Batch]) -> list[tuple[bytes, int, int | None]] | str:
         try:
-            return [(b"".join(batch.body.pieces()), batch.records, batch.body.length) for batch in batches]
-        except TooLargeError:
+            return [
+                (b"".join(batch.body.iter_chunks()), batch.record_count, batch.body.length)
+                for batch in batches
+            ]
+        except RecordTooLargeError:
             return "too large"
 
-    one_by_one = Batcher(folder, limit, False, bytes, False).batches(lines(cut(body, sizes), limit))
-    assert requests(line_batches(folder, limit, cut(body, sizes))) == requests(one_by_one)
+    one_by_one = Batcher(folder, limit, False, bytes, False).iter_batches(
+        split_lines(cut(body, sizes), limit)
+    )
+    assert requests(batch_lines(folder, limit, cut(body, sizes))) == requests(one_by_one)
 
 
 # AWS's splitters and strategies over the same files, in the environment of SageMaker's Python SDK 2.x.
@@ -192,15 +201,17 @@ def test_requests_are_those_of_the_sdks_local_mode(
     last_newline: bool,
 ) -> None:
     """It knows Line and RecordIO. RecordIO is compared record by record: it drops the framing even from MultiRecord."""
-    body = b"".join(framed(split, record.encode()) for record in records)
+    body = b"".join(frame_record(split, record.encode()) for record in records)
     if split == "Line" and not last_newline:
         body = body[:-1]
     if not body:
         return
-    splitter = splitter_for(split, single_keeps_newline=True)
+    splitter = get_splitter(split, single_keeps_newline=True)
     single = strategy == "SingleRecord" or split == "RecordIO"
     batcher = Batcher(tmp_path, limit, single, splitter.strip if single else bytes, False)
-    ours = [b"".join(batch.body.pieces()) for batch in batcher.batches(splitter.split([body], limit))]
+    ours = [
+        b"".join(batch.body.iter_chunks()) for batch in batcher.iter_batches(splitter.split([body], limit))
+    ]
     file = tmp_path / "object"
     file.write_bytes(body)
     assert oracle.stdin is not None

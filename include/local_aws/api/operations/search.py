@@ -1,4 +1,4 @@
-"""Search: model packages and their groups, by conditions over what Describe says of them."""
+"""Search: finds model packages and their groups by conditions on the members of Describe."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import Any
 
 from include.local_aws.api.call import Call
 from include.local_aws.api.errors import ValidationError
-from include.local_aws.api.listing import DEFAULT_PAGE, read_token, write_token
-from include.local_aws.api.model import service_model
-from include.local_aws.api.operations.describe_model_package import describe_package
-from include.local_aws.api.operations.describe_model_package_group import describe_group
+from include.local_aws.api.listing import DEFAULT_MAX_RESULTS, read_token, write_token
+from include.local_aws.api.model import load_service_model
+from include.local_aws.api.operations.package_groups import describe_group
+from include.local_aws.api.operations.packages import describe_package
 from include.local_aws.api.search import OPERATORS, build_condition, find_property
 
 Resource = dict[str, Any]
 
 
 def search(call: Call) -> dict[str, Any]:
-    """One page of the resources that match, the latest change first unless asked otherwise."""
+    """One page of matching resources, the latest change first by default."""
     request, name = call.request, call.request["Resource"]
     if name not in READERS:
         raise ValidationError(
             f"Search: Resource {name} is not implemented by the embedded AWS; it finds {', '.join(READERS)}. "
             "ListTransformJobs, ListProcessingJobs and ListModels find the others"
         )
-    shape = service_model().shape_for(name)
+    shape = load_service_model().shape_for(name)
     expression = request.get("SearchExpression")
     condition = build_condition(expression, shape) if expression is not None else lambda _: True
-    sort_value = _sort_value(request.get("SortBy"), name)
+    sort_value = _build_sort_key(request.get("SortBy"), name)
     is_local = request.get("CrossAccountFilterOption") != "CrossAccount"
     found = [
         (sort_value(each), each[f"{name}Arn"], each)
@@ -47,7 +47,7 @@ def search(call: Call) -> dict[str, Any]:
         if found and type(last[0]) is not type(found[0][0]):
             raise ValidationError("Invalid NextToken: it is not one that this operation returned")
         found = [each for each in found if (each[:2] > last if is_ascending else each[:2] < last)]
-    page = found[: request.get("MaxResults", DEFAULT_PAGE)]
+    page = found[: request.get("MaxResults", DEFAULT_MAX_RESULTS)]
     return {
         "Results": [{name: each} for _, _, each in page],
         "NextToken": write_token(fingerprint, *page[-1][:2]) if len(page) < len(found) else None,
@@ -55,34 +55,34 @@ def search(call: Call) -> dict[str, Any]:
     }
 
 
-def _sort_value(sort_by: str | None, name: str) -> Callable[[Resource], str | float]:
-    """What resources are ordered by; those that lack it are less than all others."""
+def _build_sort_key(sort_by: str | None, name: str) -> Callable[[Resource], str | float]:
+    """The sort key of resources; those without the property come before all others."""
     if sort_by is None:
-        # A resource that was never changed is as old as it is.
+        # A resource that was never modified sorts by its creation.
         return lambda resource: float(resource.get("LastModifiedTime") or resource["CreationTime"])
-    by = find_property(service_model().shape_for(name), sort_by)
-    if by.type_name not in OPERATORS:
-        raise ValidationError(f"SortBy {sort_by} is of type {by.type_name}, which has no order")
-    if by.type_name == "string":
-        return lambda resource: next(iter(by.values(resource)), "")
-    return lambda resource: float(next(iter(by.values(resource)), -math.inf))
+    sort_property = find_property(load_service_model().shape_for(name), sort_by)
+    if sort_property.type_name not in OPERATORS:
+        raise ValidationError(f"SortBy {sort_by} is of type {sort_property.type_name}, which has no order")
+    if sort_property.type_name == "string":
+        return lambda resource: next(iter(sort_property.read_values(resource)), "")
+    return lambda resource: float(next(iter(sort_property.read_values(resource)), -math.inf))
 
 
-def _packages(call: Call) -> Iterator[Resource]:
-    for package in call.services.store.registry.select("region = ?", (call.region,)):
-        yield {**describe_package(package), "Tags": _tags(call, package.arn)}
+def _list_packages(call: Call) -> Iterator[Resource]:
+    for package in call.services.store.packages.select("region = ?", (call.region,)):
+        yield {**describe_package(package), "Tags": _list_tags(call, package.arn)}
 
 
-def _groups(call: Call) -> Iterator[Resource]:
-    for group in call.services.store.registry.select_groups("region = ?", (call.region,)):
-        yield {**describe_group(group), "Tags": _tags(call, group.arn)}
+def _list_groups(call: Call) -> Iterator[Resource]:
+    for group in call.services.store.package_groups.select("region = ?", (call.region,)):
+        yield {**describe_group(group), "Tags": _list_tags(call, group.arn)}
 
 
-def _tags(call: Call, arn: str) -> list[dict[str, str]]:
+def _list_tags(call: Call, arn: str) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in call.services.store.tags.get(arn).items()]
 
 
 READERS: dict[str, Callable[[Call], Iterator[Resource]]] = {
-    "ModelPackage": _packages,
-    "ModelPackageGroup": _groups,
+    "ModelPackage": _list_packages,
+    "ModelPackageGroup": _list_groups,
 }

@@ -16,10 +16,10 @@ from include.local_aws.images.linear_learner.model import LinearModel
 from include.local_aws.images.serving import Request, Response
 
 CSV, JSON, JSON_LINES = "text/csv", "application/json", "application/jsonlines"
-INPUTS = (CSV, JSON, JSON_LINES)
-OUTPUTS = (JSON, JSON_LINES)
+INPUT_TYPES = (CSV, JSON, JSON_LINES)
+OUTPUT_TYPES = (JSON, JSON_LINES)
 # JSON Lines, unlike JSON, has no more decimals of a score than these: the rest is cut, not rounded.
-SMALLEST_STEP = Decimal("1e-15")
+SCORE_STEP = Decimal("1e-15")
 
 
 class BadRecordError(ValueError):
@@ -32,20 +32,22 @@ class LinearLearner:
     def __init__(self, model: LinearModel) -> None:
         self._model = model
 
-    def execution_parameters(self) -> bytes:
+    def get_execution_parameters(self) -> bytes:
         return b'{"MaxConcurrentTransforms": 4, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": 6}'
 
     def invoke(self, request: Request) -> Response:
-        content_type = _bare(request.content_type) or JSON
-        accept = _bare(request.accept) or JSON
-        if content_type not in INPUTS:
-            return _refuse(
-                HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-type {content_type!r} not supported", INPUTS
+        content_type = _media_type(request.content_type) or JSON
+        accept = _media_type(request.accept) or JSON
+        if content_type not in INPUT_TYPES:
+            return _refusal_response(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-type {content_type!r} not supported", INPUT_TYPES
             )
-        if accept not in OUTPUTS:
-            return _refuse(HTTPStatus.NOT_ACCEPTABLE, f"Accept type {accept!r} not supported", OUTPUTS)
+        if accept not in OUTPUT_TYPES:
+            return _refusal_response(
+                HTTPStatus.NOT_ACCEPTABLE, f"Accept type {accept!r} not supported", OUTPUT_TYPES
+            )
         try:
-            answers = self._model.predict(read_rows(request.body, content_type, self._model.features))
+            answers = self._model.predict(read_rows(request.body, content_type, self._model.feature_count))
         except BadRecordError as error:
             return Response(str(error).encode(), "text/plain", HTTPStatus.BAD_REQUEST)
         if accept == JSON_LINES:
@@ -53,7 +55,7 @@ class LinearLearner:
         return Response(json.dumps({"predictions": answers}).encode(), JSON)
 
 
-def read_rows(body: bytes, content_type: str, features: int) -> NDArray[np.float32]:
+def read_rows(body: bytes, content_type: str, feature_count: int) -> NDArray[np.float32]:
     """(records, features); raises BadRecordError naming the first record that does not fit."""
     try:
         text = body.decode()
@@ -61,10 +63,10 @@ def read_rows(body: bytes, content_type: str, features: int) -> NDArray[np.float
     except (ValueError, KeyError, TypeError) as error:
         raise BadRecordError(f"unable to read the request as {content_type}: {error}") from error
     for number, row in enumerate(rows, start=1):
-        if len(row) != features:
-            raise BadRecordError(f"record {number} has {len(row)} features, the model has {features}")
+        if len(row) != feature_count:
+            raise BadRecordError(f"record {number} has {len(row)} features, the model has {feature_count}")
     try:
-        return np.array(rows, dtype=np.float32).reshape(len(rows), features)
+        return np.array(rows, dtype=np.float32).reshape(len(rows), feature_count)
     except (ValueError, TypeError) as error:
         raise BadRecordError(f"not a number: {error}") from error
 
@@ -95,18 +97,18 @@ def _features(record: dict[str, Any]) -> list[Any]:
 def _json_line(answer: dict[str, Any]) -> str:
     """As AWS writes it: members sorted, no spaces, scores cut."""
     score = answer["score"]
-    cut = [_cut(value) for value in score] if isinstance(score, list) else _cut(score)
+    cut = [_truncate(value) for value in score] if isinstance(score, list) else _truncate(score)
     return json.dumps({**answer, "score": cut}, separators=(",", ":"), sort_keys=True)
 
 
-def _cut(score: float) -> float:
+def _truncate(score: float) -> float:
     # A float of 10 or more has at most 15 decimals anyway.
-    return score if abs(score) >= 10 else float(Decimal(repr(score)).quantize(SMALLEST_STEP, ROUND_DOWN))
+    return score if abs(score) >= 10 else float(Decimal(repr(score)).quantize(SCORE_STEP, ROUND_DOWN))
 
 
-def _bare(content_type: str | None) -> str:
+def _media_type(content_type: str | None) -> str:
     return (content_type or "").partition(";")[0].strip().lower()
 
 
-def _refuse(status: HTTPStatus, what: str, allowed: tuple[str, ...]) -> Response:
+def _refusal_response(status: HTTPStatus, what: str, allowed: tuple[str, ...]) -> Response:
     return Response(f"{what}; supported are {', '.join(allowed)}".encode(), "text/plain", status)

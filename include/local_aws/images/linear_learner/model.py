@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from include.local_aws.images.linear_learner.mxnet_params import read_params
-from include.local_aws.runner.unpacking import ArchiveTooLargeError, limit_of_container
+from include.local_aws.runner.unpacking import ArchiveTooLargeError, read_unpack_limit
 
-ARCHIVE = "model_algo-1"
-MEMBERS = ("mx-mod-0000.params", "additional-params.json", "mx-mod-symbol.json")
+ARCHIVE_NAME = "model_algo-1"
+MEMBER_NAMES = ("mx-mod-0000.params", "additional-params.json", "mx-mod-symbol.json")
 # What the last layer does to w·x + b, by the operator in mx-mod-symbol.json; all others leave it as it is.
 SIGMOID, SOFTMAX = "LogisticRegressionOutput", "SoftmaxOutput"
 
@@ -28,24 +28,24 @@ class LinearModel:
     bias: NDArray[np.float32]
     predictor_type: str
     threshold: float
-    output: str
+    output_operator: str
 
     @property
-    def features(self) -> int:
+    def feature_count(self) -> int:
         return int(self.weights.shape[0])
 
     def predict(self, rows: NDArray[np.float32]) -> list[dict[str, Any]]:
         """One answer a row of `rows` (records, features), members as the algorithm names and orders them."""
         raw = rows.astype(np.float32) @ self.weights + self.bias
         if self.predictor_type == "multiclass_classifier":
-            scores = _softmax(raw) if self.output == SOFTMAX else raw
+            scores = _softmax(raw) if self.output_operator == SOFTMAX else raw
             labels = scores.argmax(axis=1)
             return [
                 {"score": row.tolist(), "predicted_label": int(label)}
                 for label, row in zip(labels, scores, strict=True)
             ]
         column = raw[:, 0]
-        if self.output == SIGMOID:
+        if self.output_operator == SIGMOID:
             column = _sigmoid(column)
         if self.predictor_type == "regressor":
             return [{"score": float(score)} for score in column]
@@ -58,36 +58,40 @@ def load_model(folder: Path) -> LinearModel:
     Raises FileNotFoundError or ValueError saying what is missing, ArchiveTooLargeError when it is beyond the limit.
     """
     members = _members(folder)
-    for name in MEMBERS:
+    for name in MEMBER_NAMES:
         if name not in members:
-            raise FileNotFoundError(f"{folder} holds no {name}, neither in {ARCHIVE} nor beside it")
+            raise FileNotFoundError(
+                f"{name} not found in {folder}, neither in {ARCHIVE_NAME} nor in the folder itself"
+            )
     arrays = {
         name.partition(":")[2]: array for name, array in read_params(members["mx-mod-0000.params"]).items()
     }
     extra = json.loads(members["additional-params.json"])
-    weights, bias = _pair(arrays)
+    weights, bias = _weight_and_bias(arrays)
     return LinearModel(
         weights=weights,
         bias=bias,
         predictor_type=extra["predictor_type"],
         threshold=float(extra.get("threshold") or 0.5),
-        output=_last_operator(json.loads(members["mx-mod-symbol.json"])),
+        output_operator=_last_operator(json.loads(members["mx-mod-symbol.json"])),
     )
 
 
 def _members(folder: Path) -> dict[str, bytes]:
-    archive = folder / ARCHIVE
+    archive = folder / ARCHIVE_NAME
     if archive.is_file():
         with zipfile.ZipFile(archive) as packed:
-            found = [each for each in packed.infolist() if each.filename in MEMBERS]
-            limit = limit_of_container()
+            found = [each for each in packed.infolist() if each.filename in MEMBER_NAMES]
+            limit = read_unpack_limit()
             if sum(each.file_size for each in found) > limit:
                 raise ArchiveTooLargeError(limit)
             return {each.filename: packed.read(each) for each in found}
-    return {name: (folder / name).read_bytes() for name in MEMBERS if (folder / name).is_file()}
+    return {name: (folder / name).read_bytes() for name in MEMBER_NAMES if (folder / name).is_file()}
 
 
-def _pair(arrays: dict[str, NDArray[np.generic]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _weight_and_bias(
+    arrays: dict[str, NDArray[np.generic]],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     weights = [array for name, array in arrays.items() if name.endswith("_weight")]
     biases = [array for name, array in arrays.items() if name.endswith("_bias")]
     if len(weights) != 1 or len(biases) != 1:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 LIST_MAGIC = 0x112
 ARRAY_MAGIC = 0xF993FAC9
-TYPES = {0: "<f4", 1: "<f8", 2: "<f2", 3: "u1", 4: "<i4", 5: "i1", 6: "<i8"}
+DTYPES_BY_CODE = {0: "<f4", 1: "<f8", 2: "<f2", 3: "u1", 4: "<i4", 5: "i1", 6: "<i8"}
 
 
 class _Reader:
@@ -39,7 +39,7 @@ def read_params(data: bytes) -> dict[str, NDArray[np.generic]]:
     reader = _Reader(data)
     magic, _reserved, count = reader.unpack("QQQ")
     if magic != LIST_MAGIC:
-        raise ValueError(f"no MXNet NDArray list: begins with 0x{magic:x}, expected 0x{LIST_MAGIC:x}")
+        raise ValueError(f"not an MXNet NDArray list: begins with 0x{magic:x}, expected 0x{LIST_MAGIC:x}")
     arrays = [_read_array(reader) for _ in range(count)]
     (names,) = reader.unpack("Q")
     if names != count:
@@ -55,8 +55,8 @@ def _read_array(reader: _Reader) -> NDArray[np.generic]:
         )
     shape = reader.unpack(f"{dimensions}q")
     _device, _number, kind = reader.unpack("iii")
-    if kind not in TYPES:
-        raise ValueError(f"element type {kind} is unknown, expected one of {sorted(TYPES)}")
-    dtype = np.dtype(TYPES[kind])
+    if kind not in DTYPES_BY_CODE:
+        raise ValueError(f"element type {kind} is unknown, expected one of {sorted(DTYPES_BY_CODE)}")
+    dtype = np.dtype(DTYPES_BY_CODE[kind])
     size = int(np.prod(shape, dtype=np.int64))
     return np.frombuffer(reader.take(size * dtype.itemsize), dtype).reshape(shape)

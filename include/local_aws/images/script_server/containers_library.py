@@ -44,7 +44,7 @@ class WorkerResponse:
         return self._body
 
 
-def provide() -> None:
+def install_framework_modules() -> None:
     """Makes `sagemaker_containers.beta.framework` importable, unless the real one is installed."""
     if "sagemaker_containers" in sys.modules or importlib.util.find_spec("sagemaker_containers") is not None:
         return

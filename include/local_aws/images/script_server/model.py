@@ -12,7 +12,7 @@ from http import HTTPStatus
 from types import ModuleType
 from typing import Any
 
-from include.local_aws.images.script_server.containers_library import provide
+from include.local_aws.images.script_server.containers_library import install_framework_modules
 from include.local_aws.images.script_server.encoding import (
     JSON,
     TEXT_TYPES,
@@ -20,7 +20,7 @@ from include.local_aws.images.script_server.encoding import (
     decode,
     encode,
 )
-from include.local_aws.images.script_server.source import source_folder
+from include.local_aws.images.script_server.source import fetch_source_folder
 from include.local_aws.images.serving import Request, Response
 
 BASE_DIR = os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")
@@ -28,8 +28,8 @@ BASE_DIR = os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")
 
 def load_script() -> ScriptModel:
     """Imports SAGEMAKER_PROGRAM from SAGEMAKER_SUBMIT_DIRECTORY and calls its model_fn."""
-    provide()
-    folder = source_folder(os.environ.get("SAGEMAKER_SUBMIT_DIRECTORY") or f"{BASE_DIR}/model/code")
+    install_framework_modules()
+    folder = fetch_source_folder(os.environ.get("SAGEMAKER_SUBMIT_DIRECTORY") or f"{BASE_DIR}/model/code")
     program = os.environ.get("SAGEMAKER_PROGRAM", "inference.py")
     sys.path.insert(0, folder)
     module = importlib.import_module(program.removesuffix(".py").replace("/", "."))
@@ -66,7 +66,7 @@ class ScriptModel:
         self._execution_parameters_fn = getattr(module, "execution_parameters_fn", None)
         self._model = module.model_fn(model_dir)
 
-    def execution_parameters(self) -> bytes | None:
+    def get_execution_parameters(self) -> bytes | None:
         if self._execution_parameters_fn is None:
             return None
         answer = self._execution_parameters_fn()
@@ -78,28 +78,28 @@ class ScriptModel:
         # As there: only the two bare types arrive as text; "text/csv; charset=utf-8" arrives as bytes.
         content = request.body.decode(errors="replace") if content_type in TEXT_TYPES else request.body
         if self._transform_fn is not None:
-            return _response(self._transform_fn(self._model, content, content_type, accept), accept)
+            return _to_response(self._transform_fn(self._model, content, content_type, accept), accept)
         try:
             data = self._input_fn(content, content_type)
         except Exception as error:
-            if _unsupported(error):
-                return _error(error, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+            if _is_unsupported_format(error):
+                return _error_response(error, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
             raise
         prediction = self._predict_fn(data, self._model)
         try:
-            return _response(self._output_fn(prediction, accept), accept)
+            return _to_response(self._output_fn(prediction, accept), accept)
         except Exception as error:
-            if _unsupported(error):
-                return _error(error, HTTPStatus.NOT_ACCEPTABLE)
+            if _is_unsupported_format(error):
+                return _error_response(error, HTTPStatus.NOT_ACCEPTABLE)
             raise
 
 
-def _unsupported(error: Exception) -> bool:
+def _is_unsupported_format(error: Exception) -> bool:
     """Ours, or the class of that name from sagemaker_containers or sagemaker_inference that a script may raise."""
     return isinstance(error, UnsupportedFormatError) or type(error).__name__ == "UnsupportedFormatError"
 
 
-def _response(result: Any, accept: str) -> Response:
+def _to_response(result: Any, accept: str) -> Response:
     """A script may return the body, (body, content type), or an object like Flask's Response."""
     if hasattr(result, "get_data"):
         return Response(result.get_data(), result.headers.get("Content-Type", accept), result.status_code)
@@ -116,7 +116,7 @@ def _with_charset(content_type: str) -> str:
     )
 
 
-def _error(error: Exception, status: HTTPStatus) -> Response:
+def _error_response(error: Exception, status: HTTPStatus) -> Response:
     body = {
         "error": "UnsupportedFormatError",
         "error-message": f"Content type {error} is not supported by this framework.",

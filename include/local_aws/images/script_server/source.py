@@ -1,4 +1,4 @@
-"""Where a script lies: a folder of the model, or an archive in S3, as the SageMaker SDK leaves it."""
+"""Finds the script of a model: in the model's folder, or in an archive in S3 that the SageMaker SDK uploaded."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from include.local_aws.runner.unpacking import limit_of_container, unpack
+from include.local_aws.runner.unpacking import read_unpack_limit, unpack_tar_gz
 
 READ_BYTES = 1024 * 1024
 
 
-def source_folder(directory: str) -> str:
+def fetch_source_folder(directory: str) -> str:
     """The local folder that SAGEMAKER_SUBMIT_DIRECTORY means; an s3:// archive is fetched and unpacked.
 
-    Raises botocore's ClientError and what `unpack` raises when that fails.
+    Raises botocore's ClientError and what `unpack_tar_gz` raises when that fails.
     """
     if not directory.startswith("s3://"):
         return directory.removeprefix("file://")
@@ -25,5 +25,5 @@ def source_folder(directory: str) -> str:
     where = urlsplit(directory)
     folder = Path(tempfile.mkdtemp(prefix="code-"))
     stored = boto3.client("s3").get_object(Bucket=where.netloc, Key=where.path.lstrip("/"))["Body"]
-    unpack(iter(partial(stored.read, READ_BYTES), b""), folder, limit_of_container())
+    unpack_tar_gz(iter(partial(stored.read, READ_BYTES), b""), folder, read_unpack_limit())
     return str(folder)

@@ -6,15 +6,15 @@ from include.local_aws.images.serving import serve
 from include.local_aws.images.sleeper.model import Sleeper
 
 
-def seconds(name: str) -> float:
+def read_seconds(name: str) -> float:
     return float(os.environ.get(name, "0"))
 
 
 serve(
     lambda: Sleeper(
-        per_record=seconds("SLEEPER_SECONDS_PER_RECORD"),
-        per_request=seconds("SLEEPER_SECONDS_PER_REQUEST"),
-        start=seconds("SLEEPER_START_SECONDS"),
+        seconds_per_record=read_seconds("SLEEPER_SECONDS_PER_RECORD"),
+        seconds_per_request=read_seconds("SLEEPER_SECONDS_PER_REQUEST"),
+        start_seconds=read_seconds("SLEEPER_START_SECONDS"),
         workers=int(os.environ.get("SLEEPER_WORKERS", "0")),
     )
 )

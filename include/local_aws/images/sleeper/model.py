@@ -1,4 +1,4 @@
-"""A model that costs time and nothing else, for measuring sizes of clusters on one machine."""
+"""A model that only sleeps, for measuring cluster sizes on one machine."""
 
 from __future__ import annotations
 
@@ -11,24 +11,29 @@ from include.local_aws.images.serving import Request, Response
 
 
 class Sleeper:
-    """Answers each line with its length, after `per_request` + `per_record` times lines seconds.
+    """Answers each line with its length, after `seconds_per_request` + lines x `seconds_per_record`.
 
-    `start` is the time before /ping answers; `workers` requests sleep at once, further ones wait (0: no limit).
+    `start_seconds` is the time before /ping answers; `workers` requests sleep at once, further ones wait (0: no limit).
     """
 
     def __init__(
-        self, *, per_record: float, per_request: float = 0.0, start: float = 0.0, workers: int = 0
+        self,
+        *,
+        seconds_per_record: float,
+        seconds_per_request: float = 0.0,
+        start_seconds: float = 0.0,
+        workers: int = 0,
     ) -> None:
-        self._per_record = per_record
-        self._per_request = per_request
+        self._per_record = seconds_per_record
+        self._per_request = seconds_per_request
         self._workers = threading.Semaphore(workers) if workers else nullcontext()
-        self._count = workers
-        time.sleep(start)
+        self._worker_count = workers
+        time.sleep(start_seconds)
 
-    def execution_parameters(self) -> bytes | None:
-        if not self._count:
+    def get_execution_parameters(self) -> bytes | None:
+        if not self._worker_count:
             return None
-        return json.dumps({"MaxConcurrentTransforms": self._count}).encode()
+        return json.dumps({"MaxConcurrentTransforms": self._worker_count}).encode()
 
     def invoke(self, request: Request) -> Response:
         lines = request.body.splitlines()

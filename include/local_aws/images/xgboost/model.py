@@ -13,7 +13,7 @@ from typing import Any
 from include.local_aws.images.serving import Request, Response
 
 CSV, LIBSVM, JSON, JSON_LINES = "text/csv", "text/libsvm", "application/json", "application/jsonlines"
-INPUTS, OUTPUTS = (CSV, LIBSVM), (CSV, JSON, JSON_LINES)
+INPUT_TYPES, OUTPUT_TYPES = (CSV, LIBSVM), (CSV, JSON, JSON_LINES)
 
 
 def load_booster(folder: Path) -> BoosterModel:
@@ -40,7 +40,7 @@ class BoosterModel:
         self._library = library
         self._booster = booster
 
-    def execution_parameters(self) -> bytes:
+    def get_execution_parameters(self) -> bytes:
         # As AWS's image: one request a core (sagemaker.md, section 4).
         body = {
             "MaxConcurrentTransforms": os.cpu_count() or 1,
@@ -52,15 +52,15 @@ class BoosterModel:
     def invoke(self, request: Request) -> Response:
         content_type = (request.content_type or CSV).partition(";")[0].strip().lower()
         accept = (request.accept or CSV).partition(";")[0].strip().lower()
-        if content_type not in INPUTS:
+        if content_type not in INPUT_TYPES:
             return Response(f"Content-type {content_type} not supported".encode(), "text/plain", 415)
-        if accept not in OUTPUTS:
+        if accept not in OUTPUT_TYPES:
             return Response(
                 f"Accept type {accept} not supported".encode(), "text/plain", HTTPStatus.NOT_ACCEPTABLE
             )
         try:
             matrix = self._library.DMatrix(
-                _rows(request.body.decode(), content_type, self._booster.num_features())
+                _parse_rows(request.body.decode(), content_type, self._booster.num_features())
             )
         except ValueError as error:
             return Response(
@@ -75,14 +75,16 @@ class BoosterModel:
             return Response(
                 "".join(json.dumps({"score": score}) + "\n" for score in scores).encode(), JSON_LINES
             )
-        return Response("".join(f"{_cells(score)}\n" for score in scores).encode(), f"{CSV}; charset=utf-8")
+        return Response(
+            "".join(f"{_format_score(score)}\n" for score in scores).encode(), f"{CSV}; charset=utf-8"
+        )
 
 
-def _cells(score: Any) -> str:
+def _format_score(score: Any) -> str:
     return ",".join(map(str, score)) if isinstance(score, list) else str(score)
 
 
-def _rows(text: str, content_type: str, features: int) -> Any:
+def _parse_rows(text: str, content_type: str, features: int) -> Any:
     """(records, features); cells left empty are missing values. Raises ValueError."""
     import numpy as np
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from include.local_aws.runner.failures import ClientFailedError
 from include.local_aws.runner.gunzip import gunzip
 from include.local_aws.runner.inputs import InputObject
-from include.local_aws.runner.processing.plan import Input
-from include.local_aws.runner.s3 import S3Error
-from include.local_aws.runner.usage import Meter
+from include.local_aws.runner.processing.plan import ProcessingInput
+from include.local_aws.runner.s3 import S3_ERRORS
+from include.local_aws.runner.usage import UsageMeter
 
 if TYPE_CHECKING:
-    from include.local_aws.runner.job import Job
+    from include.local_aws.runner.job import JobContext
 
 POLL_SECONDS = 0.02
 
@@ -31,14 +31,21 @@ class PipeFeeder:
     before the present one ends, as in SageMaker's Pipe mode for training.
     """
 
-    def __init__(self, job: Job, path: Path, given: Input, objects: list[InputObject], meter: Meter) -> None:
+    def __init__(
+        self,
+        job: JobContext,
+        pipe_path: Path,
+        processing_input: ProcessingInput,
+        objects: list[InputObject],
+        meter: UsageMeter,
+    ) -> None:
         self._job = job
-        self._path = path
-        self._given = given
+        self._path = pipe_path
+        self._given = processing_input
         self._objects = objects
         self._meter = meter
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._feed, name=f"pipe-{given.name}", daemon=True)
+        self._thread = threading.Thread(target=self._feed, name=f"pipe-{processing_input.name}", daemon=True)
         self._make(0)
 
     def start(self) -> None:
@@ -62,8 +69,8 @@ class PipeFeeder:
                 for piece in self._bytes(count=epoch == 0):
                     if not self._write(target, piece):
                         break
-            except (*S3Error, zlib.error, EOFError) as error:
-                self._job.flag.set(
+            except (*S3_ERRORS, zlib.error, EOFError) as error:
+                self._job.stop_flag.set(
                     ClientFailedError(f"Failed to download data. Input {self._given.name}: {error}")
                 )
                 return
@@ -84,10 +91,10 @@ class PipeFeeder:
 
     def _bytes(self, *, count: bool) -> Iterator[bytes]:
         for item in self._objects:
-            pieces = self._job.s3.stream(item.address)
+            pieces = self._job.s3.stream_object(item.address)
             if count:
                 self._meter.add(objects=1, bytes_in=item.size)
-            yield from gunzip(pieces) if self._given.gzip else pieces
+            yield from gunzip(pieces) if self._given.is_gzip else pieces
 
     def _write(self, target: int, piece: bytes) -> bool:
         """False when the reader has gone."""

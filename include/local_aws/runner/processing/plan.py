@@ -8,83 +8,83 @@ from pathlib import Path
 from typing import Any
 
 from include.local_aws.runner.failures import ClientFailedError
-from include.local_aws.runner.s3 import Address
-from include.local_aws.runner.spec import Spec
+from include.local_aws.runner.s3 import S3Address
+from include.local_aws.runner.spec import RunnerSpec
 
-DEFAULT_MAX_RUNTIME = 86_400
+DEFAULT_MAX_RUNTIME_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
+class ProcessingInput:
     name: str
     uri: str
     local_path: str
     data_type: str
-    pipe: bool
-    sharded: bool
-    gzip: bool
+    is_pipe: bool
+    is_sharded: bool
+    is_gzip: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class ProcessingOutput:
     name: str
     uri: str
     local_path: str
-    continuous: bool
+    is_continuous: bool
 
     @property
-    def address(self) -> Address:
+    def prefix(self) -> S3Address:
         """Where files go: always with a slash at the end."""
-        return Address.parse(self.uri.rstrip("/") + "/")
+        return S3Address.parse(self.uri.rstrip("/") + "/")
 
 
-def inputs_of(spec: Spec) -> list[Input]:
+def parse_inputs(spec: RunnerSpec) -> list[ProcessingInput]:
     """Raises ClientFailedError for an input that the service cannot manage."""
-    found = []
+    inputs = []
     for entry in spec.request.get("ProcessingInputs", []):
         if entry.get("AppManaged") or "S3Input" not in entry:
             continue
         s3 = entry["S3Input"]
-        needed = [name for name in ("LocalPath", "S3InputMode") if not s3.get(name)]
-        if needed:
-            names = ", ".join(f'"{name}"' for name in needed)
+        missing = [name for name in ("LocalPath", "S3InputMode") if not s3.get(name)]
+        if missing:
+            names = ", ".join(f'"{name}"' for name in missing)
             raise ClientFailedError(
                 f"Input {entry['InputName']} missing one or more required fields for SageMaker-managed S3Input: {names}"
             )
-        found.append(
-            Input(
+        inputs.append(
+            ProcessingInput(
                 name=entry["InputName"],
                 uri=s3["S3Uri"],
                 local_path=s3["LocalPath"].rstrip("/"),
                 data_type=s3.get("S3DataType", "S3Prefix"),
-                pipe=s3["S3InputMode"] == "Pipe",
-                sharded=s3.get("S3DataDistributionType") == "ShardedByS3Key",
-                gzip=s3.get("S3CompressionType") == "Gzip",
+                is_pipe=s3["S3InputMode"] == "Pipe",
+                is_sharded=s3.get("S3DataDistributionType") == "ShardedByS3Key",
+                is_gzip=s3.get("S3CompressionType") == "Gzip",
             )
         )
-    return found
+    return inputs
 
 
-def outputs_of(spec: Spec) -> list[Output]:
+def parse_outputs(spec: RunnerSpec) -> list[ProcessingOutput]:
     config = spec.request.get("ProcessingOutputConfig") or {}
     return [
-        Output(
+        ProcessingOutput(
             name=entry["OutputName"],
             uri=entry["S3Output"]["S3Uri"],
             local_path=entry["S3Output"]["LocalPath"].rstrip("/"),
-            continuous=entry["S3Output"]["S3UploadMode"] == "Continuous",
+            is_continuous=entry["S3Output"]["S3UploadMode"] == "Continuous",
         )
         for entry in config.get("Outputs", [])
         if not entry.get("AppManaged") and "S3Output" in entry
     ]
 
 
-def max_runtime(spec: Spec) -> int:
+def get_max_runtime_seconds(spec: RunnerSpec) -> int:
     condition = spec.request.get("StoppingCondition") or {}
-    return int(condition.get("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME))
+    return int(condition.get("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME_SECONDS))
 
 
-def write_config(folder: Path, spec: Spec, host: str) -> None:
+def write_config_files(folder: Path, spec: RunnerSpec, host: str) -> None:
     """/opt/ml/config: the request with its ARN and AWS's defaults, and who the hosts are."""
     folder.mkdir(parents=True, exist_ok=True)
     _dump(folder / "processingjobconfig.json", _job_config(spec))
@@ -99,7 +99,7 @@ def write_config(folder: Path, spec: Spec, host: str) -> None:
     )
 
 
-def _job_config(spec: Spec) -> dict[str, Any]:
+def _job_config(spec: RunnerSpec) -> dict[str, Any]:
     request = spec.request
     inputs = []
     for entry in request.get("ProcessingInputs", []):
@@ -131,7 +131,7 @@ def _job_config(spec: Spec) -> dict[str, Any]:
         },
         "ProcessingResources": {"ClusterConfig": {"VolumeKmsKeyId": None, **cluster}},
         "RoleArn": request.get("RoleArn"),
-        "StoppingCondition": {"MaxRuntimeInSeconds": max_runtime(spec)},
+        "StoppingCondition": {"MaxRuntimeInSeconds": get_max_runtime_seconds(spec)},
         "NetworkConfig": request.get("NetworkConfig"),
         "ExperimentConfig": request.get("ExperimentConfig"),
         "Tags": request.get("Tags"),

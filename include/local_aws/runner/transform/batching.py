@@ -1,4 +1,4 @@
-"""Records to request bodies: one a request, or as many as the payload holds."""
+"""Groups records into request bodies: one per request, or as many as the payload limit allows."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from include.local_aws.runner.transform.splitting import TooLargeError
-from include.local_aws.runner.transform.spool import Body, Spool
+from include.local_aws.runner.transform.splitting import RecordTooLargeError
+from include.local_aws.runner.transform.spool import RequestBody, Spool
 
 
 @dataclass(slots=True)
 class Batch:
     """One request: its body, how many records it holds and, when they are wanted later, the records as they came."""
 
-    body: Body
-    records: int
-    originals: list[bytes] | None = None
+    body: RequestBody
+    record_count: int
+    original_records: list[bytes] | None = None
     spool: Spool | None = None
 
     def close(self) -> None:
@@ -25,56 +25,61 @@ class Batch:
 
 
 def _batch(spool: Spool, limit: int | None, records: int, originals: list[bytes] | None = None) -> Batch:
-    return Batch(Body(None if limit is None else spool.size, spool.pieces), records, originals, spool)
+    return Batch(
+        RequestBody(None if limit is None else spool.size, spool.iter_chunks), records, originals, spool
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Batcher:
-    """`limit` None is no limit, and bodies are sent in chunks. `shape` makes what is sent from a record."""
+    """`max_bytes` None means no limit: bodies are sent chunked. `prepare_record` gives what is sent for a record."""
 
     folder: Path
-    limit: int | None
-    single: bool
-    shape: Callable[[bytes], bytes]
+    max_bytes: int | None
+    single_record: bool
+    prepare_record: Callable[[bytes], bytes]
     keep_originals: bool
 
-    def batches(self, records: Iterable[bytes]) -> Iterator[Batch]:
-        """Raises TooLargeError when one record alone does not fit."""
-        spool, held = Spool(self.folder), list[bytes]()
-        count = 0
+    def iter_batches(self, records: Iterable[bytes]) -> Iterator[Batch]:
+        """Raises RecordTooLargeError when one record alone does not fit."""
+        spool, originals = Spool(self.folder), list[bytes]()
+        record_count = 0
         for record in records:
-            sent = self.shape(record)
-            if self.limit is not None and len(sent) > self.limit:
-                raise TooLargeError(
-                    f"a record of {len(sent)} bytes is larger than the payload of {self.limit} bytes"
+            prepared = self.prepare_record(record)
+            if self.max_bytes is not None and len(prepared) > self.max_bytes:
+                raise RecordTooLargeError(
+                    f"a record of {len(prepared)} bytes is larger than the payload of {self.max_bytes} bytes"
                 )
-            if count and (self.single or (self.limit is not None and spool.size + len(sent) > self.limit)):
-                yield _batch(spool, self.limit, count, held if self.keep_originals else None)
-                spool, held, count = Spool(self.folder), [], 0
-            spool.write(sent)
-            count += 1
+            if record_count and (
+                self.single_record
+                or (self.max_bytes is not None and spool.size + len(prepared) > self.max_bytes)
+            ):
+                yield _batch(spool, self.max_bytes, record_count, originals if self.keep_originals else None)
+                spool, originals, record_count = Spool(self.folder), [], 0
+            spool.write(prepared)
+            record_count += 1
             if self.keep_originals:
-                held.append(record)
-        if count:
-            yield _batch(spool, self.limit, count, held if self.keep_originals else None)
+                originals.append(record)
+        if record_count:
+            yield _batch(spool, self.max_bytes, record_count, originals if self.keep_originals else None)
 
 
-def line_batches(folder: Path, limit: int | None, pieces: Iterable[bytes]) -> Iterator[Batch]:
+def batch_lines(folder: Path, max_bytes: int | None, chunks: Iterable[bytes]) -> Iterator[Batch]:
     """What `Batcher` makes of lines sent as they are, as many as fit, without looking at each one.
 
-    Raises TooLargeError when one line alone does not fit.
+    Raises RecordTooLargeError when one line alone does not fit.
     """
     spool, count = Spool(folder), 0
-    for lines in _whole_lines(pieces, limit):
+    for lines in _whole_lines(chunks, max_bytes):
         at = 0
         while at < len(lines):
-            room = len(lines) if limit is None else limit - spool.size
+            room = len(lines) if max_bytes is None else max_bytes - spool.size
             # The last line of an object may end without a newline; it is then all that `lines` holds.
             end = len(lines) if len(lines) - at <= room else lines.rfind(b"\n", at, at + room) + 1
             if end <= at:
                 if not count:
-                    raise TooLargeError(f"a record is larger than the payload of {limit} bytes")
-                yield _batch(spool, limit, count)
+                    raise RecordTooLargeError(f"a record is larger than the payload of {max_bytes} bytes")
+                yield _batch(spool, max_bytes, count)
                 spool, count = Spool(folder), 0
                 continue
             part = lines[at:end]
@@ -82,11 +87,11 @@ def line_batches(folder: Path, limit: int | None, pieces: Iterable[bytes]) -> It
             count += part.count(b"\n") + (not part.endswith(b"\n"))
             at = end
     if count:
-        yield _batch(spool, limit, count)
+        yield _batch(spool, max_bytes, count)
 
 
 def _whole_lines(pieces: Iterable[bytes], limit: int | None) -> Iterator[bytes]:
-    """The same bytes, cut only after newlines; raises TooLargeError rather than hold more than `limit`."""
+    """The same bytes, cut only after newlines; raises RecordTooLargeError rather than hold more than `limit`."""
     tail: list[bytes] = []
     held = 0
     for piece in pieces:
@@ -97,6 +102,6 @@ def _whole_lines(pieces: Iterable[bytes], limit: int | None) -> Iterator[bytes]:
         tail.append(piece[cut:])
         held += len(piece) - cut
         if limit is not None and held > limit:
-            raise TooLargeError(f"a record is larger than the payload of {limit} bytes")
+            raise RecordTooLargeError(f"a record is larger than the payload of {limit} bytes")
     if held:
         yield b"".join(tail)

@@ -1,4 +1,4 @@
-"""Data capture: manifests of what a job read and wrote, below the hour they were captured in."""
+"""Data capture: writes manifests of the objects that a job read and wrote, below the current hour."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ import time
 import uuid
 from collections.abc import Sequence
 
-from include.local_aws.runner.s3 import Address, Bucketeer
+from include.local_aws.runner.s3 import S3Address, S3Storage
 from include.local_aws.runner.transform.plan import DataCapture
 
 
-def write_manifests(
-    s3: Bucketeer, capture: DataCapture, inputs: Sequence[Address], outputs: Sequence[Address]
+def write_capture_manifests(
+    s3: S3Storage, capture: DataCapture, inputs: Sequence[S3Address], outputs: Sequence[S3Address]
 ) -> None:
     """`<destination>/input/yyyy/mm/dd/hh/<id>.json` and the same below output/; raises S3Error."""
-    base = Address.parse(capture.destination.rstrip("/") + "/")
+    base = S3Address.parse(capture.destination_uri.rstrip("/") + "/")
     hour = time.strftime("%Y/%m/%d/%H", time.gmtime())
     for folder, addresses in (("input", inputs), ("output", outputs)):
-        with s3.writer(Address(base.bucket, f"{base.key}{folder}/{hour}/{uuid.uuid4()}.json")) as target:
-            target.write(manifest(addresses))
+        with s3.open_writer(
+            S3Address(base.bucket, f"{base.key}{folder}/{hour}/{uuid.uuid4()}.json")
+        ) as target:
+            target.write(build_manifest(addresses))
 
 
-def manifest(addresses: Sequence[Address]) -> bytes:
+def build_manifest(addresses: Sequence[S3Address]) -> bytes:
     """A JSON list: the prefix that all share (up to a slash), then each name after it."""
     keys = sorted(address.key for address in addresses)
     shared = _common_folder(keys)
-    prefix = Address(addresses[0].bucket, shared)
+    prefix = S3Address(addresses[0].bucket, shared)
     return json.dumps([{"prefix": str(prefix)}, *(key[len(shared) :] for key in keys)]).encode()
 
 

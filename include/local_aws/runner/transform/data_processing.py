@@ -13,7 +13,7 @@ from typing import Any
 
 from include.local_aws.runner.settings import RunnerSettings
 from include.local_aws.runner.transform.json_path import FilterError, JsonPath
-from include.local_aws.runner.transform.plan import TransformPlan
+from include.local_aws.runner.transform.plan import TransformRequest
 
 NEWLINE = b"\n"
 _CSV_FIELD = r'(?:"(?:[^"]|"")*"|[^",]*)'
@@ -21,80 +21,85 @@ _CSV_LINE = re.compile(rf"{_CSV_FIELD}(?:,{_CSV_FIELD})*")
 
 
 class RecordError(Exception):
-    """A record or a prediction cannot be read or joined; its object is lost."""
+    """A record or a prediction cannot be read or joined; its object fails."""
 
 
-class Processor(ABC):
-    """One format. `before` shapes a record for the model, `after` makes the output of one request."""
+class RecordProcessor(ABC):
+    """One format. `filter_input` gives the model's input for a record, `build_output` the output of a request."""
 
-    def __init__(self, plan: TransformPlan, settings: RunnerSettings, inference_time: str) -> None:
+    def __init__(self, request: TransformRequest, settings: RunnerSettings, inference_time: str) -> None:
         """`inference_time` is the job's start, given with every inference id; raises FilterError."""
         inclusive = settings.slice_end == "inclusive"
-        self._input = JsonPath(plan.processing.input_filter, inclusive_end=inclusive)
-        self._output = JsonPath(plan.processing.output_filter, inclusive_end=inclusive)
-        self._join = plan.processing.join
-        self._whole = plan.split == "None"
-        self._time = inference_time if plan.capture is not None and plan.capture.inference_id else None
+        self._input = JsonPath(request.data_processing.input_filter, inclusive_end=inclusive)
+        self._output = JsonPath(request.data_processing.output_filter, inclusive_end=inclusive)
+        self._join = request.data_processing.join_input
+        self._whole = request.split_type == "None"
+        self._time = (
+            inference_time
+            if request.data_capture is not None and request.data_capture.generate_inference_id
+            else None
+        )
 
-    def before(self, record: bytes) -> bytes:
+    def filter_input(self, record: bytes) -> bytes:
         """Raises RecordError or FilterError."""
-        if self._input.identity:
+        if self._input.is_identity:
             return record
         end = NEWLINE if record.endswith(NEWLINE) else b""
-        return self.write(self._input.apply(self.read(record, "input"))) + end
+        return self.serialize_record(self._input.apply(self.parse_record(record, "input"))) + end
 
-    def after(self, records: list[bytes], response: bytes) -> bytes:
+    def build_output(self, records: list[bytes], response: bytes) -> bytes:
         """`records` as they came, before the input filter; raises RecordError or FilterError."""
-        predictions = [response] if self._whole else self.split(response, len(records))
+        predictions = [response] if self._whole else self.split_response(response, len(records))
         if len(predictions) != len(records):
             raise RecordError(
                 f"Failed to join predictions to records: {len(records)} records were sent in one request and "
                 f"{len(predictions)} predictions came back"
             )
-        made = [
-            self._one(record, prediction) for record, prediction in zip(records, predictions, strict=True)
+        outputs = [
+            self._build_output_record(record, prediction)
+            for record, prediction in zip(records, predictions, strict=True)
         ]
-        return NEWLINE.join(made) + (NEWLINE if response.endswith(NEWLINE) and made else b"")
+        return NEWLINE.join(outputs) + (NEWLINE if response.endswith(NEWLINE) and outputs else b"")
 
-    def _one(self, record: bytes, prediction: bytes) -> bytes:
-        value = self.read(prediction, "output")
+    def _build_output_record(self, record: bytes, prediction: bytes) -> bytes:
+        value = self.parse_record(prediction, "output")
         if self._join:
-            value = self.join(self.read(record, "input"), value)
+            value = self.join(self.parse_record(record, "input"), value)
         if self._time is not None:
-            value = self.identify(value, str(uuid.uuid4()), self._time)
-        return self.write(self._output.apply(value))
+            value = self.add_inference_id(value, str(uuid.uuid4()), self._time)
+        return self.serialize_record(self._output.apply(value))
 
-    def split(self, response: bytes, _records: int) -> list[bytes]:
+    def split_response(self, response: bytes, _records: int) -> list[bytes]:
         return response.splitlines()
 
     @abstractmethod
-    def read(self, data: bytes, what: str) -> Any:
+    def parse_record(self, data: bytes, source: str) -> Any:
         """One record; raises RecordError."""
 
     @abstractmethod
-    def write(self, value: Any) -> bytes:
+    def serialize_record(self, value: Any) -> bytes:
         """One record, without a newline."""
 
     @abstractmethod
     def join(self, record: Any, prediction: Any) -> Any: ...
 
     @abstractmethod
-    def identify(self, value: Any, inference_id: str, moment: str) -> Any: ...
+    def add_inference_id(self, value: Any, inference_id: str, inference_time: str) -> Any: ...
 
 
-class CsvProcessor(Processor):
+class CsvRecordProcessor(RecordProcessor):
     """Rows are arrays of cells; a prediction's cells follow the record's."""
 
-    def read(self, data: bytes, what: str) -> list[str]:
-        text = _decode(data, what).rstrip("\r\n")
-        where = "input" if what == "input" else "output from the algorithm"
+    def parse_record(self, data: bytes, source: str) -> list[str]:
+        text = _decode(data, source).rstrip("\r\n")
+        where = "input" if source == "input" else "output from the algorithm"
         if '"' in text and not _CSV_LINE.fullmatch(text):
             raise RecordError(
                 f'Failed to parse {where} as CSV: bare " in non quoted field found near: {text[:100]}'
             )
         return next(csv.reader([text]), [])
 
-    def write(self, value: Any) -> bytes:
+    def serialize_record(self, value: Any) -> bytes:
         row = value if isinstance(value, list) else [value]
         text = io.StringIO()
         csv.writer(text, lineterminator="").writerow(row)
@@ -103,25 +108,25 @@ class CsvProcessor(Processor):
     def join(self, record: Any, prediction: Any) -> Any:
         return [*record, *prediction]
 
-    def identify(self, value: Any, inference_id: str, moment: str) -> Any:
-        return [*value, inference_id, moment]
+    def add_inference_id(self, value: Any, inference_id: str, inference_time: str) -> Any:
+        return [*value, inference_id, inference_time]
 
 
-class JsonProcessor(Processor):
+class JsonRecordProcessor(RecordProcessor):
     """Predictions become the member SageMakerOutput; members come out sorted, as AWS's do."""
 
-    def split(self, response: bytes, records: int) -> list[bytes]:
+    def split_response(self, response: bytes, records: int) -> list[bytes]:
         # One record a request may be answered by JSON that is written over several lines.
-        return [response] if records == 1 else super().split(response, records)
+        return [response] if records == 1 else super().split_response(response, records)
 
-    def read(self, data: bytes, what: str) -> Any:
-        where = "input" if what == "input" else "output from the algorithm"
+    def parse_record(self, data: bytes, source: str) -> Any:
+        where = "input" if source == "input" else "output from the algorithm"
         try:
-            return json.loads(_decode(data, what))
+            return json.loads(_decode(data, source))
         except ValueError as error:
             raise RecordError(f"Failed to parse {where} as JSON: {error}") from error
 
-    def write(self, value: Any) -> bytes:
+    def serialize_record(self, value: Any) -> bytes:
         return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
 
     def join(self, record: Any, prediction: Any) -> Any:
@@ -129,30 +134,32 @@ class JsonProcessor(Processor):
             return {**record, "SageMakerOutput": prediction}
         return {"SageMakerInput": record, "SageMakerOutput": prediction}
 
-    def identify(self, value: Any, inference_id: str, moment: str) -> Any:
+    def add_inference_id(self, value: Any, inference_id: str, inference_time: str) -> Any:
         known = value if isinstance(value, dict) else {"SageMakerOutput": value}
-        return {**known, "SageMakerInferenceId": inference_id, "SageMakerInferenceTime": moment}
+        return {**known, "SageMakerInferenceId": inference_id, "SageMakerInferenceTime": inference_time}
 
 
-def processor_for(plan: TransformPlan, settings: RunnerSettings, inference_time: str) -> Processor | None:
+def create_processor(
+    request: TransformRequest, settings: RunnerSettings, inference_time: str
+) -> RecordProcessor | None:
     """None when the job neither filters nor joins nor asks for inference ids; raises FilterError.
 
     A content type that cannot be processed is refused when the job is created; here it raises FilterError too.
     """
-    wanted = plan.capture is not None and plan.capture.inference_id
-    if not plan.processing.needed and not wanted:
+    needs_inference_id = request.data_capture is not None and request.data_capture.generate_inference_id
+    if not request.data_processing.is_needed and not needs_inference_id:
         return None
-    kind = (plan.accept or plan.content_type or "").partition(";")[0].strip().lower()
-    made: Callable[[TransformPlan, RunnerSettings, str], Processor] | None = {
-        "text/csv": CsvProcessor,
-        "application/json": JsonProcessor,
-        "application/jsonlines": JsonProcessor,
+    kind = (request.accept or request.content_type or "").partition(";")[0].strip().lower()
+    processor_class: Callable[[TransformRequest, RunnerSettings, str], RecordProcessor] | None = {
+        "text/csv": CsvRecordProcessor,
+        "application/json": JsonRecordProcessor,
+        "application/jsonlines": JsonRecordProcessor,
     }.get(kind)
-    if made is None:
+    if processor_class is None:
         raise FilterError(
             f"DataProcessing needs text/csv, application/json or application/jsonlines, the job has {kind!r}"
         )
-    return made(plan, settings, inference_time)
+    return processor_class(request, settings, inference_time)
 
 
 def _decode(data: bytes, what: str) -> str:

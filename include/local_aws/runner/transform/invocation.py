@@ -1,28 +1,28 @@
-"""One request with its retries, and what its failure means for the object and the job."""
+"""Sends one request with retries; maps its failure to the failure of its object and of the job."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from include.local_aws.runner.failures import AlgorithmFailedError, ClientFailedError, JobFailedError
-from include.local_aws.runner.s3 import Address
+from include.local_aws.runner.s3 import S3Address
 from include.local_aws.runner.settings import RunnerSettings
 from include.local_aws.runner.stopping import StopFlag
 from include.local_aws.runner.transform.client import (
-    Answer,
-    Chain,
-    NoAnswerError,
-    TimedOutError,
-    input_object_headers,
+    ContainerResponse,
+    InferencePipelineClient,
+    NoResponseError,
+    ResponseTimeoutError,
+    build_input_object_headers,
 )
-from include.local_aws.runner.transform.plan import TransformPlan
-from include.local_aws.runner.transform.spool import Body
+from include.local_aws.runner.transform.plan import TransformRequest
+from include.local_aws.runner.transform.spool import RequestBody
 
-MESSAGE_BYTES = 4096
+MAX_MESSAGE_BYTES = 4096
 
 
-class ObjectLostError(Exception):
-    """The object is lost. `lines` go to the data-log, `failure` says how the job ends."""
+class ObjectFailedError(Exception):
+    """The object fails. `lines` go to the data-log, `failure` is the failure of the job."""
 
     def __init__(self, failure: JobFailedError, lines: list[str]) -> None:
         super().__init__(failure.reason)
@@ -30,51 +30,55 @@ class ObjectLostError(Exception):
         self.lines = lines
 
 
-def invoke(
-    chain: Chain,
-    body: Body,
-    plan: TransformPlan,
+def invoke_with_retries(
+    client: InferencePipelineClient,
+    body: RequestBody,
+    request: TransformRequest,
     settings: RunnerSettings,
-    flag: StopFlag,
-    count_request: Callable[[], None],
-    source: Address,
-) -> Answer:
-    """The 2xx answer for records of `source`.
+    stop_flag: StopFlag,
+    on_request: Callable[[], None],
+    input_address: S3Address,
+) -> ContainerResponse:
+    """The 2xx response for records of `input_address`.
 
     Refused or broken connections, timeouts and statuses from `retry_statuses_from` on are tried again. Raises
-    ObjectLostError after the last retry, or the flag's cause when the job ends meanwhile.
+    ObjectFailedError after the last retry, or the flag's cause when the job ends meanwhile.
     """
-    headers = input_object_headers(source)
+    headers = build_input_object_headers(input_address)
     pause = settings.retry_backoff_seconds
-    for attempt in range(plan.max_retries + 1):
-        if attempt and flag.wait(pause * 2 ** (attempt - 1)):
-            flag.check()
-        last = attempt == plan.max_retries
-        count_request()
+    for attempt in range(request.max_retries + 1):
+        if attempt and stop_flag.wait(pause * 2 ** (attempt - 1)):
+            stop_flag.raise_if_set()
+        last = attempt == request.max_retries
+        on_request()
         try:
-            answer = chain.invoke(body, plan.content_type, plan.accept, plan.timeout_seconds, headers)
-        except NoAnswerError as error:
-            flag.check()
+            answer = client.invoke(
+                body, request.content_type, request.accept, request.timeout_seconds, headers
+            )
+        except NoResponseError as error:
+            stop_flag.raise_if_set()
             if last:
-                raise _unanswered(error, plan) from error
+                raise _no_response_failure(error, request) from error
             continue
         if 200 <= answer.status < 300:
             return answer
         if last or answer.status < settings.retry_statuses_from:
-            raise _refused(answer)
+            raise _refused_failure(answer)
         answer.spool.close()
     raise AssertionError("the loop ends by return or raise")
 
 
-def _unanswered(error: NoAnswerError, plan: TransformPlan) -> ObjectLostError:
+def _no_response_failure(error: NoResponseError, request: TransformRequest) -> ObjectFailedError:
     text = "Unable to get response from algorithm"
-    if isinstance(error, TimedOutError):
-        text = f"Model server did not respond to /invocations request within {plan.timeout_seconds} seconds"
-    return ObjectLostError(AlgorithmFailedError(), [text])
+    if isinstance(error, ResponseTimeoutError):
+        text = (
+            f"Model server did not respond to /invocations request within {request.timeout_seconds} seconds"
+        )
+    return ObjectFailedError(AlgorithmFailedError(), [text])
 
 
-def _refused(answer: Answer) -> ObjectLostError:
-    message = next(answer.spool.pieces(), b"")[:MESSAGE_BYTES].decode(errors="replace")
+def _refused_failure(answer: ContainerResponse) -> ObjectFailedError:
+    message = next(answer.spool.iter_chunks(), b"")[:MAX_MESSAGE_BYTES].decode(errors="replace")
     answer.spool.close()
     client = 400 <= answer.status < 500
     first = (
@@ -83,4 +87,4 @@ def _refused(answer: Answer) -> ObjectLostError:
         else f"Bad HTTP status received from algorithm: {answer.status}"
     )
     failure: JobFailedError = ClientFailedError() if client else AlgorithmFailedError()
-    return ObjectLostError(failure, [first, "", "Message:", *message.splitlines()])
+    return ObjectFailedError(failure, [first, "", "Message:", *message.splitlines()])

@@ -1,4 +1,4 @@
-"""What a path of DataProcessing selects; its grammar is in include/local_aws/json_path.py.
+"""Evaluates JSONPath filters of DataProcessing; the grammar is in include/local_aws/json_path.py.
 
 An index or a range selects from arrays, a name from objects. As in the JSONPath that AWS's guide links to, a path with
 `*`, several indexes or a range gives an array; several names give an object with these members.
@@ -35,7 +35,7 @@ class _Selector:
 
 
 class JsonPath:
-    """A parsed path; `identity` for the path that changes nothing."""
+    """A parsed path; `is_identity` is True for the path that changes nothing."""
 
     def __init__(self, path: str, *, inclusive_end: bool) -> None:
         """Raises FilterError when the path cannot be read, or holds what AWS does not evaluate."""
@@ -48,7 +48,7 @@ class JsonPath:
         self._selectors = [self._selector(step) for step in steps]
 
     @property
-    def identity(self) -> bool:
+    def is_identity(self) -> bool:
         return not self._selectors
 
     def apply(self, value: Any) -> Any:

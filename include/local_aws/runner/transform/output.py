@@ -1,4 +1,4 @@
-"""One input object on its way to its output: responses put back in order, written whole or not at all."""
+"""The output of one input object: responses in input order, uploaded completely or not at all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 
 from include.local_aws.runner.failures import JobFailedError
 from include.local_aws.runner.inputs import InputObject
-from include.local_aws.runner.s3 import Address, Writer
+from include.local_aws.runner.s3 import ObjectWriter, S3Address
 from include.local_aws.runner.transform.spool import Spool
 
 NEWLINE = b"\n"
@@ -21,15 +21,15 @@ class OutputObject:
 
     def __init__(
         self,
-        item: InputObject,
-        target: Address,
-        writer: Writer,
+        input_object: InputObject,
+        target: S3Address,
+        writer: ObjectWriter,
         window: threading.Semaphore,
         *,
         newline: str,
     ) -> None:
         """`newline`: "never", "missing" (added to a response without one) or "always"."""
-        self.item = item
+        self.input_object = input_object
         self.target = target
         self.failure: JobFailedError | None = None
         self._writer = writer
@@ -37,34 +37,34 @@ class OutputObject:
         self._newline = newline
         self._lock = threading.Lock()
         self._waiting: dict[int, Spool] = {}
-        self._next = 0
-        self._total: int | None = None
+        self._next_batch = 0
+        self._batch_count: int | None = None
         self._settled = False
         self.settled = threading.Event()
 
-    def accept(self, number: int, response: Spool) -> bool:
-        """Response to batch `number`; True when the object thereby is complete. Raises S3Error if writing fails."""
+    def accept_response(self, batch_number: int, response: Spool) -> bool:
+        """Add the response to a batch; True if the object is then complete. Raises S3_ERRORS if writing fails."""
         with self._lock:
             if self.failure is not None:
                 self._release(response)
                 return False
-            self._waiting[number] = response
-            while (ready := self._waiting.pop(self._next, None)) is not None:
-                self._next += 1
+            self._waiting[batch_number] = response
+            while (ready := self._waiting.pop(self._next_batch, None)) is not None:
+                self._next_batch += 1
                 try:
                     self._write(ready)
                 finally:
                     self._release(ready)
             return self._complete()
 
-    def end(self, total: int) -> bool:
-        """All batches have been submitted; True when the object is thereby complete."""
+    def set_batch_count(self, batch_count: int) -> bool:
+        """Set the number of submitted batches; True if the object is then complete."""
         with self._lock:
-            self._total = total
+            self._batch_count = batch_count
             return self.failure is None and self._complete()
 
     def fail(self, failure: JobFailedError) -> bool:
-        """The object is lost; True for the first failure only."""
+        """The object fails; True for the first failure only."""
         with self._lock:
             if self.failure is not None or self._settled:
                 return False
@@ -74,8 +74,8 @@ class OutputObject:
             self._waiting.clear()
             return True
 
-    def drop(self) -> None:
-        """A submitted batch will not be answered."""
+    def drop_batch(self) -> None:
+        """Give up a submitted batch that gets no response."""
         self._window.release()
 
     def close(self) -> int:
@@ -87,14 +87,14 @@ class OutputObject:
         self._writer.abort()
 
     def _complete(self) -> bool:
-        if self._settled or self._total is None or self._next < self._total:
+        if self._settled or self._batch_count is None or self._next_batch < self._batch_count:
             return False
         self._settled = True
         return True
 
     def _write(self, response: Spool) -> None:
         last = b""
-        for piece in response.pieces():
+        for piece in response.iter_chunks():
             self._writer.write(piece)
             last = piece[-1:]
         if self._newline == "always" or (self._newline == "missing" and last != NEWLINE):

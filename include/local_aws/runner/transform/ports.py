@@ -21,7 +21,7 @@ PORT_BLOCK = 10
 
 
 class PortReservation:
-    """A block of ports that no other runner on this machine is given; `first` is the one to bind."""
+    """A block of ports that no other runner on this machine is given; `first_port` is the one to bind."""
 
     def __init__(self, settings: RunnerSettings) -> None:
         """Reserve a block at random. Raises OSError when none is left."""
@@ -31,23 +31,23 @@ class PortReservation:
         random.shuffle(firsts)
         for first in firsts:
             lock = os.open(folder / str(first), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            if _locked(lock) and _is_free(first):
-                self.first, self._lock = first, lock
+            if _try_lock(lock) and _is_free(first):
+                self.first_port, self._lock = first, lock
                 return
             os.close(lock)
         raise OSError(f"no free port between {settings.port_first} and {settings.port_last}")
 
     @property
-    def safe_range(self) -> str:
+    def safe_port_range(self) -> str:
         """The block's other ports as SAGEMAKER_SAFE_PORT_RANGE spells them."""
-        return f"{self.first + 1}-{self.first + PORT_BLOCK - 1}"
+        return f"{self.first_port + 1}-{self.first_port + PORT_BLOCK - 1}"
 
     def release(self) -> None:
         """Let others have the block; call it when the container has ended. Once."""
         os.close(self._lock)
 
 
-def _locked(descriptor: int) -> bool:
+def _try_lock(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""A transform job from start to end."""
+"""Runs a transform job from start to end."""
 
 from __future__ import annotations
 
@@ -6,95 +6,101 @@ import threading
 import time
 from typing import Any
 
-from include.local_aws.runner.ending import ending
+from include.local_aws.runner.ending import status_from_error
 from include.local_aws.runner.failures import (
     ClientFailedError,
     JobFailedError,
     JobStoppedError,
     ServiceFailedError,
 )
-from include.local_aws.runner.inputs import resolve, share
-from include.local_aws.runner.job import Job
-from include.local_aws.runner.s3 import S3Error
-from include.local_aws.runner.transform.capture import write_manifests
-from include.local_aws.runner.transform.data_processing import processor_for
-from include.local_aws.runner.transform.instance import Instance, Progress
+from include.local_aws.runner.inputs import assign_objects, list_input_objects
+from include.local_aws.runner.job import JobContext
+from include.local_aws.runner.s3 import S3_ERRORS
+from include.local_aws.runner.transform.capture import write_capture_manifests
+from include.local_aws.runner.transform.data_processing import create_processor
+from include.local_aws.runner.transform.instance import JobProgress, TransformInstance
 from include.local_aws.runner.transform.json_path import FilterError
-from include.local_aws.runner.transform.plan import TransformPlan
+from include.local_aws.runner.transform.plan import TransformRequest
 
 
-def run_transform(job: Job) -> dict[str, Any]:
+def run_transform_job(job: JobContext) -> dict[str, Any]:
     """Runs the job; returns the fields of the `finished` event."""
-    instances: list[Instance] = []
+    instances: list[TransformInstance] = []
     problem: BaseException | None = None
     try:
-        plan = TransformPlan.of(job.spec)
-        instances, progress = _make_instances(job, plan)
-        _run_all(job, instances)
-        _capture(job, plan, progress)
-        problem = job.flag.cause
-        if problem is None and progress.failures:
-            problem = progress.failures[min(progress.failures)]
+        request = TransformRequest.from_spec(job.spec)
+        instances, progress = _create_instances(job, request)
+        _run_instances(job, instances)
+        _write_captured_data(job, request, progress)
+        problem = job.stop_flag.cause
+        if problem is None and progress.failures_by_object:
+            problem = progress.failures_by_object[min(progress.failures_by_object)]
     except (JobFailedError, JobStoppedError) as error:
         problem = error
     return {
-        **ending(problem),
+        **status_from_error(problem),
         "exit_message": None,
-        "instances": [instance.meter.figures() for instance in instances],
+        "instances": [instance.meter.to_dict() for instance in instances],
     }
 
 
-def _make_instances(job: Job, plan: TransformPlan) -> tuple[list[Instance], Progress]:
-    images = [job.registry.find(str(definition["Image"])) for definition in job.spec.containers]
+def _create_instances(
+    job: JobContext, request: TransformRequest
+) -> tuple[list[TransformInstance], JobProgress]:
+    images = [job.image_registry.find(str(definition["Image"])) for definition in job.spec.containers]
     settings = job.spec.settings
-    objects = resolve(
+    objects = list_input_objects(
         job.s3,
-        plan.data_type,
-        plan.uri,
+        request.data_type,
+        request.uri,
         skip_folder_keys=settings.skip_folder_keys,
         partial_prefix=settings.partial_prefix,
     )
-    progress = Progress(job, len(objects))
+    progress = JobProgress(job, len(objects))
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     try:
-        processor = processor_for(plan, settings, started)
+        processor = create_processor(request, settings, started)
     except FilterError as error:
         for item in objects:
-            job.logs.data_log(f"{job.spec.name}/{job.spec.hosts[0]}", f"{item.bucket}/{item.key}: {error}")
+            job.logs.write_data_log(
+                f"{job.spec.name}/{job.spec.hosts[0]}", f"{item.bucket}/{item.key}: {error}"
+            )
         raise ClientFailedError from error
     hosts = job.spec.hosts
-    shares = share(objects, len(hosts), settings.assignment)
+    shares = assign_objects(objects, len(hosts), settings.assignment)
     return [
-        Instance(job, host, plan, images, mine, progress, processor)
+        TransformInstance(job, host, request, images, mine, progress, processor)
         for host, mine in zip(hosts, shares, strict=True)
     ], progress
 
 
-def _capture(job: Job, plan: TransformPlan, progress: Progress) -> None:
+def _write_captured_data(job: JobContext, request: TransformRequest, progress: JobProgress) -> None:
     """Raises ClientFailedError when the captured data cannot be written."""
-    if plan.capture is None or not progress.finished:
+    if request.data_capture is None or not progress.finished_objects:
         return
-    inputs, outputs = zip(*progress.finished, strict=True)
+    inputs, outputs = zip(*progress.finished_objects, strict=True)
     try:
-        write_manifests(job.s3, plan.capture, inputs, outputs)
-    except S3Error as error:
+        write_capture_manifests(job.s3, request.data_capture, inputs, outputs)
+    except S3_ERRORS as error:
         raise ClientFailedError(
-            f"Failed to write captured data to {plan.capture.destination}: {error}"
+            f"Failed to write captured data to {request.data_capture.destination_uri}: {error}"
         ) from error
 
 
-def _run_all(job: Job, instances: list[Instance]) -> None:
-    def one(instance: Instance) -> None:
+def _run_instances(job: JobContext, instances: list[TransformInstance]) -> None:
+    def run_one(instance: TransformInstance) -> None:
         try:
             instance.run()
         except (JobFailedError, JobStoppedError) as error:
-            job.flag.set(error)
+            job.stop_flag.set(error)
         except BaseException:
             # A defect of the runner or a full disk: the job must end, and the runner's own log says why.
-            job.flag.set(ServiceFailedError())
+            job.stop_flag.set(ServiceFailedError())
             raise
 
-    threads = [threading.Thread(target=one, args=(instance,), name=instance.name) for instance in instances]
+    threads = [
+        threading.Thread(target=run_one, args=(instance,), name=instance.name) for instance in instances
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

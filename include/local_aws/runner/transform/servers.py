@@ -1,4 +1,4 @@
-"""The model's containers on one instance: started, pinged, stopped."""
+"""Starts, pings and stops the model's containers on one instance."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from collections.abc import Mapping
 
 from include.local_aws.runner.archive import unpack_model
 from include.local_aws.runner.container import Container
-from include.local_aws.runner.failures import NO_PING, AlgorithmFailedError
+from include.local_aws.runner.failures import PING_FAILED, AlgorithmFailedError
 from include.local_aws.runner.images import Image
-from include.local_aws.runner.job import Job
+from include.local_aws.runner.job import JobContext
 from include.local_aws.runner.sandbox import Sandbox
-from include.local_aws.runner.transform.client import get
+from include.local_aws.runner.transform.client import send_get
 from include.local_aws.runner.transform.ports import PortReservation
-from include.local_aws.runner.unpacking import LIMIT_VARIABLE
+from include.local_aws.runner.unpacking import UNPACK_LIMIT_VARIABLE
 
 
-def container_name(definition: Mapping[str, str], number: int) -> str:
+def get_container_name(definition: Mapping[str, str], number: int) -> str:
     return definition.get("ContainerHostname") or f"container_{number}"
 
 
-class Servers:
+class ModelContainers:
     """One container for each ContainerDefinition. `start` must run in a thread that outlives them."""
 
     def __init__(
-        self, job: Job, host: str, images: list[Image], stream: str, environment: Mapping[str, str]
+        self, job: JobContext, host: str, images: list[Image], stream: str, environment: Mapping[str, str]
     ) -> None:
         self._job = job
         self._host = host
@@ -43,56 +43,61 @@ class Servers:
         definitions = self._job.spec.containers
         for number, (definition, image) in enumerate(zip(definitions, self._images, strict=True), start=1):
             self._start_one(definition, image, number)
-            self._job.flag.check()
+            self._job.stop_flag.raise_if_set()
         deadline = time.monotonic() + self._job.spec.settings.ping_timeout_seconds
         for number, container in enumerate(self._containers):
             self._wait_for_ping(container, self.ports[number], deadline)
 
     def _start_one(self, definition: dict[str, object], image: Image, number: int) -> None:
         spec = self._job.spec
-        name = container_name({k: str(v) for k, v in definition.items()}, number)
-        sandbox = Sandbox(self._job.isolation, spec.work_dir / self._host / str(number), image.visible)
+        name = get_container_name({k: str(v) for k, v in definition.items()}, number)
+        sandbox = Sandbox(self._job.isolation, spec.work_dir / self._host / str(number), image.visible_paths)
         if uri := definition.get("ModelDataUrl"):
-            folder = sandbox.host_path("/opt/ml/model")
+            folder = sandbox.to_host_path("/opt/ml/model")
             unpack_model(self._job.s3, str(uri), folder, name, spec.settings.unpacked_archive_bytes)
         reservation = PortReservation(spec.settings)
-        port = reservation.first
+        port = reservation.first_port
         with self._lock:
             self._reservations.append(reservation)
             self.ports.append(port)
         model_environment = definition.get("Environment")
         variables = {
-            **image.variables(port),
-            **self._job.service_environment(),
+            **image.build_environment(port),
+            **self._job.build_service_environment(),
             "SAGEMAKER_BIND_TO_PORT": str(port),
-            "SAGEMAKER_SAFE_PORT_RANGE": reservation.safe_range,
-            LIMIT_VARIABLE: str(spec.settings.unpacked_archive_bytes),
+            "SAGEMAKER_SAFE_PORT_RANGE": reservation.safe_port_range,
+            UNPACK_LIMIT_VARIABLE: str(spec.settings.unpacked_archive_bytes),
             **(model_environment if isinstance(model_environment, dict) else {}),
             **self._environment,
         }
         stream = f"{self._stream}/{name}" if len(spec.containers) > 1 else self._stream
         logs = self._job.logs
         self._containers.append(
-            Container(sandbox, image.serve_command(port), variables, lambda text: logs.line(stream, text))
+            Container(
+                sandbox,
+                image.build_serve_command(port),
+                variables,
+                lambda text: logs.write_line(stream, text),
+            )
         )
 
     def _wait_for_ping(self, container: Container, port: int, deadline: float) -> None:
         settings = self._job.spec.settings
         while True:
-            answer = get(port, "/ping", settings.ping_attempt_seconds)
-            if answer is not None and answer[0] == 200:
+            response = send_get(port, "/ping", settings.ping_attempt_seconds)
+            if response is not None and response[0] == 200:
                 return
             if container.exit_code is not None or time.monotonic() >= deadline:
-                raise AlgorithmFailedError(NO_PING)
-            self._job.flag.wait(settings.ping_interval_seconds)
-            self._job.flag.check()
+                raise AlgorithmFailedError(PING_FAILED)
+            self._job.stop_flag.wait(settings.ping_interval_seconds)
+            self._job.stop_flag.raise_if_set()
 
     @property
-    def are_there(self) -> bool:
+    def are_started(self) -> bool:
         """Whether every container has been started, whether or not it answers yet."""
         return len(self._containers) == len(self._images)
 
-    def one_has_ended(self) -> bool:
+    def has_exited(self) -> bool:
         return any(container.exit_code is not None for container in self._containers)
 
     def stop(self) -> None:
@@ -106,7 +111,7 @@ class Servers:
         self._release()
 
     def freeze(self) -> None:
-        """They hang from now on."""
+        """Freeze all containers (SIGSTOP)."""
         for container in list(self._containers):
             container.freeze()
 

@@ -1,4 +1,4 @@
-"""Objects to records: Line, RecordIO, TFRecord. Records keep their framing; `strip` takes it off."""
+"""Splits objects into records: Line, RecordIO, TFRecord. Records keep their framing; `strip` removes it."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from dataclasses import dataclass
 RECORDIO_MAGIC = 0xCED7230A
 
 
-class BadInputError(Exception):
+class MalformedObjectError(Exception):
     """The object is not what SplitType says."""
 
 
-class TooLargeError(Exception):
+class RecordTooLargeError(Exception):
     """A record is larger than the payload."""
 
 
 @dataclass(frozen=True, slots=True)
 class Splitter:
-    """`split(pieces, limit)` gives framed records in order; TooLargeError beyond `limit` bytes (None: no limit)."""
+    """`split(chunks, max_bytes)` gives framed records; RecordTooLargeError beyond `max_bytes` (None: no limit)."""
 
     split: Callable[[Iterable[bytes], int | None], Iterator[bytes]]
     strip: Callable[[bytes], bytes]
 
 
-def lines(pieces: Iterable[bytes], limit: int | None) -> Iterator[bytes]:
+def split_lines(chunks: Iterable[bytes], max_bytes: int | None) -> Iterator[bytes]:
     """Lines with their newline; the last one as it is."""
     parts: list[bytes] = []
     held = 0
-    for piece in pieces:
+    for piece in chunks:
         begin = 0
         while (end := piece.find(b"\n", begin) + 1) > 0:
-            if limit is not None and held + end - begin > limit:
-                raise TooLargeError(f"a record is larger than {limit} bytes")
+            if max_bytes is not None and held + end - begin > max_bytes:
+                raise RecordTooLargeError(f"a record is larger than {max_bytes} bytes")
             if parts:
                 parts.append(piece[begin:end])
                 yield b"".join(parts)
@@ -44,58 +44,60 @@ def lines(pieces: Iterable[bytes], limit: int | None) -> Iterator[bytes]:
         if begin < len(piece):
             parts.append(piece[begin:])
             held += len(piece) - begin
-            if limit is not None and held > limit:
-                raise TooLargeError(f"a record is larger than {limit} bytes")
+            if max_bytes is not None and held > max_bytes:
+                raise RecordTooLargeError(f"a record is larger than {max_bytes} bytes")
     if parts:
         yield b"".join(parts)
 
 
-class Window:
+class ByteReader:
     """Reads exact numbers of bytes from pieces."""
 
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._pieces = iter(pieces)
-        self._held = bytearray()
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._pieces = iter(chunks)
+        self._buffer = bytearray()
 
-    def take(self, count: int) -> bytes:
-        """`count` bytes; b"" at the very end; raises BadInputError when the input ends in between."""
-        while len(self._held) < count:
+    def read_exactly(self, count: int) -> bytes:
+        """`count` bytes; b"" at the very end; raises MalformedObjectError when the input ends in between."""
+        while len(self._buffer) < count:
             piece = next(self._pieces, None)
             if piece is None:
-                if self._held:
-                    raise BadInputError(f"the last record ends {count - len(self._held)} bytes early")
+                if self._buffer:
+                    raise MalformedObjectError(
+                        f"the last record ends {count - len(self._buffer)} bytes early"
+                    )
                 return b""
-            self._held += piece
-        taken = bytes(self._held[:count])
-        del self._held[:count]
+            self._buffer += piece
+        taken = bytes(self._buffer[:count])
+        del self._buffer[:count]
         return taken
 
 
-def recordio(pieces: Iterable[bytes], limit: int | None) -> Iterator[bytes]:
+def split_recordio(chunks: Iterable[bytes], max_bytes: int | None) -> Iterator[bytes]:
     """RecordIO as MXNet writes it: magic, 3 bits of part and 29 bits of length, data, padding to 4 bytes.
 
     The parts of a record that was cut (because its data holds the magic) belong to one record.
     """
-    window = Window(pieces)
+    window = ByteReader(chunks)
     parts: list[bytes] = []
     held = 0
-    while head := window.take(8):
+    while head := window.read_exactly(8):
         magic, word = struct.unpack("<II", head)
         if magic != RECORDIO_MAGIC:
-            raise BadInputError(f"RecordIO magic expected, found 0x{magic:08x}")
+            raise MalformedObjectError(f"RecordIO magic expected, found 0x{magic:08x}")
         part, length = word >> 29, word & 0x1FFFFFFF
         held += 8 + length + -length % 4
-        if limit is not None and held > limit:
-            raise TooLargeError(f"a record is larger than {limit} bytes")
-        data = window.take(length + -length % 4) if length else b""
+        if max_bytes is not None and held > max_bytes:
+            raise RecordTooLargeError(f"a record is larger than {max_bytes} bytes")
+        data = window.read_exactly(length + -length % 4) if length else b""
         if length and not data:
-            raise BadInputError("the last record has no data")
+            raise MalformedObjectError("the last record has no data")
         parts.append(head + data)
         if part in (0, 3):
             yield b"".join(parts)
             parts, held = [], 0
     if parts:
-        raise BadInputError("the last record lacks its last part")
+        raise MalformedObjectError("the last record lacks its last part")
 
 
 def strip_recordio(record: bytes) -> bytes:
@@ -108,16 +110,16 @@ def strip_recordio(record: bytes) -> bytes:
     return struct.pack("<I", RECORDIO_MAGIC).join(found)
 
 
-def tfrecord(pieces: Iterable[bytes], limit: int | None) -> Iterator[bytes]:
+def split_tfrecord(chunks: Iterable[bytes], max_bytes: int | None) -> Iterator[bytes]:
     """TFRecord: length (8), its checksum (4), data, its checksum (4)."""
-    window = Window(pieces)
-    while head := window.take(12):
+    window = ByteReader(chunks)
+    while head := window.read_exactly(12):
         (length,) = struct.unpack_from("<Q", head)
-        if limit is not None and length + 16 > limit:
-            raise TooLargeError(f"a record is larger than {limit} bytes")
-        rest = window.take(length + 4)
+        if max_bytes is not None and length + 16 > max_bytes:
+            raise RecordTooLargeError(f"a record is larger than {max_bytes} bytes")
+        rest = window.read_exactly(length + 4)
         if not rest:
-            raise BadInputError("the last record has no data")
+            raise MalformedObjectError("the last record has no data")
         yield head + rest
 
 
@@ -125,7 +127,7 @@ def strip_tfrecord(record: bytes) -> bytes:
     return record[12:-4]
 
 
-def keep(record: bytes) -> bytes:
+def keep_framing(record: bytes) -> bytes:
     return record
 
 
@@ -133,10 +135,10 @@ def strip_newline(record: bytes) -> bytes:
     return record.removesuffix(b"\n")
 
 
-def splitter_for(split: str, *, single_keeps_newline: bool) -> Splitter:
+def get_splitter(split_type: str, *, single_keeps_newline: bool) -> Splitter:
     """The splitter of a SplitType other than None."""
     return {
-        "Line": Splitter(lines, keep if single_keeps_newline else strip_newline),
-        "RecordIO": Splitter(recordio, strip_recordio),
-        "TFRecord": Splitter(tfrecord, strip_tfrecord),
-    }[split]
+        "Line": Splitter(split_lines, keep_framing if single_keeps_newline else strip_newline),
+        "RecordIO": Splitter(split_recordio, strip_recordio),
+        "TFRecord": Splitter(split_tfrecord, strip_tfrecord),
+    }[split_type]

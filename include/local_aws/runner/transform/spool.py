@@ -7,24 +7,24 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-MEMORY_BYTES = 256 * 1024
-PIECE_BYTES = 256 * 1024
+MAX_MEMORY_BYTES = 256 * 1024
+CHUNK_BYTES = 256 * 1024
 
 
 class Spool:
     """Bytes written once, read any number of times, one reader at a time."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = tempfile.SpooledTemporaryFile(MEMORY_BYTES, dir=str(folder))  # noqa: SIM115 (closed by `close`)
+        self._file = tempfile.SpooledTemporaryFile(MAX_MEMORY_BYTES, dir=str(folder))  # noqa: SIM115 (closed by `close`)
         self.size = 0
 
-    def write(self, piece: bytes) -> None:
-        self._file.write(piece)
-        self.size += len(piece)
+    def write(self, chunk: bytes) -> None:
+        self._file.write(chunk)
+        self.size += len(chunk)
 
-    def pieces(self) -> Iterator[bytes]:
+    def iter_chunks(self) -> Iterator[bytes]:
         self._file.seek(0)
-        while piece := self._file.read(PIECE_BYTES):
+        while piece := self._file.read(CHUNK_BYTES):
             yield piece
 
     def read(self) -> bytes:
@@ -36,8 +36,8 @@ class Spool:
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
-    """What to POST. `length` None means chunked; `pieces` may be called again for a retry."""
+class RequestBody:
+    """What to POST. `length` None means chunked; `iter_chunks` may be called again for a retry."""
 
     length: int | None
-    pieces: Callable[[], Iterator[bytes]]
+    iter_chunks: Callable[[], Iterator[bytes]]
