@@ -1,6 +1,7 @@
-"""Builds the documentation with mkdocs, strictly: a dead link, a dead anchor and a page outside the navigation are errors.
+"""Builds the documentation with mkdocs; anything wrong with it is an error.
 
-So is anything that a browser would load from another host. `python -m tools.site --check` keeps nothing.
+That is a dead link or anchor, a page outside the navigation, and whatever a browser would load from another host.
+`python -m tools.site --check` keeps nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +21,16 @@ from tools.laptop import REPO
 SITE = REPO / "dist" / "site"
 #: Attributes whose address a browser loads by itself. A link's `href` is loaded by these kinds of `<link>` only.
 LOADING_ATTRIBUTES = {"src", "srcset", "poster", "data", "xlink:href", "style"}
-LOADING_RELATIONS = {"stylesheet", "icon", "manifest", "preload", "modulepreload", "prefetch", "preconnect", "dns-prefetch"}
+LOADING_RELATIONS = {
+    "stylesheet",
+    "icon",
+    "manifest",
+    "preload",
+    "modulepreload",
+    "prefetch",
+    "preconnect",
+    "dns-prefetch",
+}
 _FOREIGN = re.compile(r"(?:https?:)?//[\w.-]+", re.IGNORECASE)
 _CSS_LOADS = re.compile(r"(?:url\(\s*['\"]?|@import\s+['\"])((?:https?:)?//[^'\")\s]+)", re.IGNORECASE)
 _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)

@@ -13,7 +13,9 @@ REPO = Path(__file__).resolve().parent.parent
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add both pages. Links to `docs/…` become links within the site."""
     readme = (REPO / "README.md").read_text(encoding="utf-8")
-    readme = readme.replace("](docs/", "](").replace("[CHANGELOG.md](CHANGELOG.md)", "[Changelog](changelog.md)")
+    readme = readme.replace("](docs/", "](").replace(
+        "[CHANGELOG.md](CHANGELOG.md)", "[Changelog](changelog.md)"
+    )
     files.append(File.generated(config, "index.md", content=readme))
     changelog = (REPO / "CHANGELOG.md").read_text(encoding="utf-8")
     files.append(File.generated(config, "changelog.md", content=changelog))

@@ -61,7 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     usage.add_argument("--name-contains", default="", help="only jobs with this in their name")
     usage.add_argument("--kind", choices=("transform", "processing"))
     usage.add_argument("--json", action="store_true", help="all fields, as JSON")
-    document = commands.add_parser("document", help="regenerate the tables of the documentation from the code")
+    document = commands.add_parser(
+        "document", help="regenerate the tables of the documentation from the code"
+    )
     document.add_argument("folder", type=Path, help="the folder of its pages: docs/reference/embedded-aws")
     return parser
 

@@ -119,7 +119,9 @@ def test_what_a_browser_would_load_from_another_host_is_found(tmp_path: Path, na
 
 
 def test_links_are_not_loaded_and_the_theme_loads_a_script_only_for_what_no_page_has(tmp_path: Path) -> None:
-    (tmp_path / "a.html").write_text('<a href="https://airflow.example/">x</a><link rel="canonical" href="https://x">')
+    (tmp_path / "a.html").write_text(
+        '<a href="https://airflow.example/">x</a><link rel="canonical" href="https://x">'
+    )
     (tmp_path / "a.js").write_text('/* https://x.example */ load("https://unpkg.com/mermaid@11/x.js")')
     assert list(find_foreign_loads(tmp_path)) == []
     (tmp_path / "b.html").write_text('<pre class="mermaid">')
