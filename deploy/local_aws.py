@@ -70,7 +70,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, required=True, help="port to listen on; 0 for any free port")
     parser.add_argument("--data-dir", type=Path, required=True, help="folder for its state and the sample")
     # All addresses of the container; `ports` in docker-compose.yaml decides what is reachable from outside.
-    parser.add_argument("--host", default="0.0.0.0", help="address to listen on")
+    parser.add_argument("--host", default="0.0.0.0", help="address to listen on")  # noqa: S104 - see above
     parser.add_argument(
         "--host-name",
         action="append",

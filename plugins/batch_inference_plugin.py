@@ -14,10 +14,10 @@ class BatchInferencePlugin(AirflowPlugin):
     """Links from tasks to their SageMaker jobs and logs, and the Batch inference pages."""
 
     name = "batch_inference"
-    operator_extra_links = [
+    operator_extra_links = [  # noqa: RUF012 - AirflowPlugin declares it as a plain class attribute
         SageMakerProcessingJobLink(),
         SageMakerTransformJobLink(),
         SageMakerJobLogsLink(),
     ]
-    fastapi_apps = [{"app": serve_pages, "url_prefix": URL_PREFIX, "name": "Batch inference"}]
+    fastapi_apps = [{"app": serve_pages, "url_prefix": URL_PREFIX, "name": "Batch inference"}]  # noqa: RUF012
     external_views = EXTERNAL_VIEWS

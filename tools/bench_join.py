@@ -77,7 +77,7 @@ def join_with_duckdb(folder: Path, job: str, output: Path) -> None:
             f"read_json('{folder}/scores.jsonl', format='newline_delimited', columns={{'score': 'DOUBLE'}})"
         )
     form = "FORMAT parquet, COMPRESSION snappy" if job.endswith("parquet") else "FORMAT csv, HEADER"
-    query = f"COPY (SELECT * FROM {left} POSITIONAL JOIN {right}) TO '{output}' ({form})"
+    query = f"COPY (SELECT * FROM {left} POSITIONAL JOIN {right}) TO '{output}' ({form})"  # noqa: S608 - our own names
     duckdb.sql("SET memory_limit='1GB'")
     duckdb.sql(query)
 
@@ -127,7 +127,7 @@ MODULES = {"this project": "pyarrow", "polars": "polars", "duckdb": "duckdb", "p
 
 def write_data(folder: Path, rows: int) -> None:
     """Records of about 69 bytes with ids in no order, and a score for each; the same for the same number."""
-    draw = random.Random(1)
+    draw = random.Random(1)  # noqa: S311 - measurements, not secrets
     block = [
         f"{draw.choice('MFI')},{0.1 + draw.randrange(719) / 1000:.3f},{draw.randrange(577) / 1000:.3f},"
         f"{draw.randrange(251) / 1000:.3f},{draw.randrange(2803) / 1000:.4f},{draw.randrange(1487) / 1000:.4f},"

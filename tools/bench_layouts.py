@@ -47,7 +47,7 @@ class Input:
 
 def build_inputs(record_count: int) -> list[Input]:
     """Four inputs of about so many records each."""
-    draw = random.Random(20)
+    draw = random.Random(20)  # noqa: S311 - sizes of a benchmark
     weights = [draw.lognormvariate(0, 1.2) for _ in range(24)]
     skewed = [max(1, round(record_count * weight / sum(weights))) for weight in weights]
     day = [max(1, round(record_count * (1.2 + abs(12 - hour) / -12) / 17)) for hour in range(24)]
@@ -107,7 +107,7 @@ class Bench:
         from include.orchestration.storage import Storage
         from include.scoring.history import HistoryRow
 
-        name, s3, draw = f"bench-{number}", self.client("s3"), random.Random(number)
+        name, s3, draw = f"bench-{number}", self.client("s3"), random.Random(number)  # noqa: S311 - contents
         at = 0
         for key, count in bench_input.records.items():
             # Digits at random shrink to about half, whatever is beside them, so packed sizes tell of records too.
@@ -141,7 +141,8 @@ class Bench:
             "output": {"uri": f"s3://{BUCKET}/{name}/out/"},
             "model": {"name": name},
             "transform": {
-                "max_instances": MAX_INSTANCES, "max_concurrent_transforms": 1, "max_payload_mb": 1, "accept": "text/csv",
+                "max_instances": MAX_INSTANCES, "max_concurrent_transforms": 1, "max_payload_mb": 1,
+                "accept": "text/csv",
             },
             "predictions": {"format": "csv", "fields": {"0": "length"}},
             "goals": {"prefer": "speed"},
@@ -258,7 +259,8 @@ def measure(bench: Bench, number: int, bench_input: Input) -> Measured:
             raise RuntimeError(f"{', '.join(run)} returned {lines} predictions for {records} records")
     instances = sum(job["instance_count"] for job in jobs)
     return Measured(
-        bench_input.name, plan["layout"]["way"], len(jobs), instances, bench.get_billed_seconds(ours), bench.get_billed_seconds([naive]),
+        bench_input.name, plan["layout"]["way"], len(jobs), instances,
+        bench.get_billed_seconds(ours), bench.get_billed_seconds([naive]),
         instances * bench.start + bench.per_record * records,
     )  # fmt: skip
 
@@ -270,8 +272,9 @@ def render_table(rows: list[Measured]) -> str:
         "|---|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     lines += [
-        f"| {row.name} | {row.layout_way} | {row.jobs} | {row.instances} | {row.planned_seconds:,.0f} | {row.naive_seconds:,.0f} | "
-        f"{row.lower_bound_seconds:,.0f} | {row.planned_seconds / row.lower_bound_seconds:.2f} | {row.naive_seconds / row.planned_seconds:.2f} |"
+        f"| {row.name} | {row.layout_way} | {row.jobs} | {row.instances} | {row.planned_seconds:,.0f} | "
+        f"{row.naive_seconds:,.0f} | {row.lower_bound_seconds:,.0f} | "
+        f"{row.planned_seconds / row.lower_bound_seconds:.2f} | {row.naive_seconds / row.planned_seconds:.2f} |"
         for row in rows
     ]
     return "\n".join(lines)

@@ -36,17 +36,17 @@ class TaskEventListener:
         self.out.write(json.dumps({"event": event, "time": time.time(), **fields}) + "\n")
 
     @hookimpl
-    def on_task_instance_running(self, previous_state: Any, task_instance: Any) -> None:
+    def on_task_instance_running(self, previous_state: Any, task_instance: Any) -> None:  # noqa: ARG002 (pluggy matches by name)
         """A task starts, or resumes after it was deferred."""
         self.write_event("running", task=task_instance.task_id, map_index=task_instance.map_index)
 
     @hookimpl
-    def on_task_instance_success(self, previous_state: Any, task_instance: Any) -> None:
+    def on_task_instance_success(self, previous_state: Any, task_instance: Any) -> None:  # noqa: ARG002 (pluggy matches by name)
         """A task succeeded."""
         self.write_event("success", task=task_instance.task_id, map_index=task_instance.map_index)
 
     @hookimpl
-    def on_task_instance_failed(self, previous_state: Any, task_instance: Any, error: Any) -> None:
+    def on_task_instance_failed(self, previous_state: Any, task_instance: Any, error: Any) -> None:  # noqa: ARG002 (pluggy matches by name)
         """A task failed; the event has its exception."""
         self.write_event(
             "failed", task=task_instance.task_id, map_index=task_instance.map_index, error=str(error)
@@ -73,7 +73,7 @@ def disable_retries(dag: DAG) -> DAG:
         if isinstance(task, BudgetApprovalOperator):
             task.rejects_unasked = True
         if isinstance(task, JobOperator | JobSensor):
-            task.submit_timeout_seconds = 0
+            task.capacity_wait_seconds = 0
         if isinstance(task, MappedOperator):
             task.partial_kwargs["retries"] = 0
         else:

@@ -43,8 +43,9 @@ def render_table(rows: Sequence[MeasuredRow]) -> str:
     for row in rows:
         kept = "met" if not row.missed_deadlines else f"missed {row.missed_deadlines} times"
         lines.append(
-            f"| {row.layout} |{f' {row.layout_way} |' if ways else ''} {row.assignment} | {row.instances} | {row.plan:,.0f} | "
-            f"{row.naive_seconds:,.0f} | {row.lower_bound_seconds:,.0f} | {row.plan / row.lower_bound_seconds:.3f} | {row.ratio:.3f} | "
+            f"| {row.layout} |{f' {row.layout_way} |' if ways else ''} {row.assignment} | {row.instances} | "
+            f"{row.plan:,.0f} | {row.naive_seconds:,.0f} | {row.lower_bound_seconds:,.0f} | "
+            f"{row.plan / row.lower_bound_seconds:.3f} | {row.ratio:.3f} | "
             f"{row.naive_seconds / row.lower_bound_seconds:.2f} | {kept} |"
         )
     return "\n".join(lines)

@@ -43,11 +43,11 @@ class PredictionBatch:
         """Read the floats of each field as written, not yet checked to be finite; None if there are other values."""
         return None
 
-    def get_number_block(self, arrow: Any) -> Block | None:
+    def get_number_block(self, arrow: Any) -> Block | None:  # noqa: ARG002 - used by subclasses
         """Get the original lines if each is one finite number, and it is the only field; else None."""
         return None
 
-    def read_arrow_columns(self, arrow: Any) -> list[Any] | None:
+    def read_arrow_columns(self, arrow: Any) -> list[Any] | None:  # noqa: ARG002 - used by subclasses
         """Read the fields as Arrow columns, or None if `read_texts` is needed."""
         return None
 

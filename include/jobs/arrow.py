@@ -20,7 +20,7 @@ def require_arrow(purpose: str) -> Any:
         import pyarrow.parquet
     except ImportError as error:
         raise ConfigError(
-            f"{purpose}, which needs pyarrow, and this image has none; name an image with pyarrow in preprocess.image, or "
-            f"ship it in preprocess.wheels"
+            f"{purpose}, which needs pyarrow, and this image has none; name an image with pyarrow in "
+            "preprocess.image, or ship it in preprocess.wheels"
         ) from error
     return pyarrow

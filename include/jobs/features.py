@@ -122,8 +122,8 @@ class FeatureBuilder:
                 not_encodable = next((cell for cell in feature_cells[name] if not is_encodable(cell)), None)
                 if not_encodable is not None:
                     raise FunctionError(
-                        f"{self._function_name} made {name} {format_cell(not_encodable)} of {records_label}, which is not text: it has half of a "
-                        f"surrogate pair"
+                        f"{self._function_name} made {name} {format_cell(not_encodable)} of {records_label}, which "
+                        "is not text: it has half of a surrogate pair"
                     )
         return feature_cells, set(kept_rows)
 

@@ -93,7 +93,8 @@ class JoinFunctionRunner:
                 f"{self._name} failed on shard {records.shard}, {self._locate_failure(frame, records)}: "
                 f"{type(error).__name__}: {error}. This part was not joined."
             ) from error
-        where = f"shard {records.shard}, records {records.first_record:,} to {records.first_record + records.record_count - 1:,}"
+        last_record = records.first_record + records.record_count - 1
+        where = f"shard {records.shard}, records {records.first_record:,} to {last_record:,}"
         if not isinstance(output_frame, pd.DataFrame):
             raise FunctionError(
                 f"{self._name} returned {type(output_frame).__name__} for {where}; it must return a pandas DataFrame"
@@ -132,7 +133,7 @@ class JoinFunctionRunner:
     def _fails(self, frame: Any) -> bool:
         try:
             self._function(frame.copy())
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever the user's function raises, it failed
             return True
         return False
 
@@ -182,6 +183,6 @@ class JoinFunctionRunner:
         self, value: Any, at: int, name: str, records: RecordBlock, what: str
     ) -> JoinError:
         return JoinError(
-            f"shard {records.shard}, record {records.first_record + at:,}: {self._name} made {name} {value!r}, which is not "
-            f"{what}. This part was not joined."
+            f"shard {records.shard}, record {records.first_record + at:,}: {self._name} made {name} {value!r}, "
+            f"which is not {what}. This part was not joined."
         )

@@ -112,8 +112,8 @@ def select_own_shards(container: Container, config: JoinConfig) -> list[JoinShar
     ]
     if without_predictions:
         raise InputError(
-            f"{len(without_predictions):,} of the {len(host_shards):,} shards of {container.host} have records but no predictions, "
-            f"{without_predictions[0]} first. Nothing was joined."
+            f"{len(without_predictions):,} of the {len(host_shards):,} shards of {container.host} have records but "
+            f"no predictions, {without_predictions[0]} first. Nothing was joined."
         )
     return host_shards
 

@@ -227,7 +227,8 @@ class JoinSpec:
         duplicate_names = sorted({name for name in names if names.count(name) > 1})
         if duplicate_names:
             raise ConfigError(
-                f"the output would have {', '.join(duplicate_names)} twice; rename it in join.rename or predictions.fields"
+                f"the output would have {', '.join(duplicate_names)} twice; rename it in join.rename or "
+                "predictions.fields"
             )
         if spec.function:
             # Its DataFrame has all columns under their own names, published or not.
@@ -237,8 +238,8 @@ class JoinSpec:
             duplicate_names = sorted({name for name in function_columns if function_columns.count(name) > 1})
             if duplicate_names:
                 raise ConfigError(
-                    f"the function would have {', '.join(duplicate_names)} twice, of the records' columns, predictions.fields "
-                    f"and function.adds together; rename it in one of the latter"
+                    f"the function would have {', '.join(duplicate_names)} twice, of the records' columns, "
+                    "predictions.fields and function.adds together; rename it in one of the latter"
                 )
         return spec
 

@@ -74,7 +74,8 @@ def merge_shard(
             block = blocks.read_records(part.record_count)
             if block.record_count < part.record_count:
                 raise JoinError(
-                    f"{part.name} should hold {part.record_count:,} records, and {block.record_count:,} are left of {source_uri}"
+                    f"{part.name} should hold {part.record_count:,} records, and {block.record_count:,} are left "
+                    f"of {source_uri}"
                 )
             if part.predictions_path is None:
                 _write_rejects(block, rejects_file, source_uri, line, number, rule_name, part.reject_reason)

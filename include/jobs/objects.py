@@ -98,7 +98,8 @@ def open_text(input_object: InputObject, input_config: InputConfig) -> IO[str]:
     wide = encoding.startswith(("utf-16", "utf-32", "u16", "u32"))
     if not wide and head[:2] in UTF16_BYTE_ORDER_MARKS:
         raise InputError(
-            f"{input_object.uri} is written in {UTF16_BYTE_ORDER_MARKS[head[:2]]}, not {input_config.encoding}; set input.encoding"
+            f"{input_object.uri} is written in {UTF16_BYTE_ORDER_MARKS[head[:2]]}, not {input_config.encoding}; "
+            "set input.encoding"
         )
     if encoding in ("utf-8", "utf8", "u8"):
         encoding = "utf-8-sig"  # the same, less a byte order mark

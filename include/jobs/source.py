@@ -66,8 +66,9 @@ def _read_json_lines(
     ]
     if missing and records.seen_members:
         raise InputError(
-            f"{input_object.uri}: no record has {', '.join(missing)}; they have {', '.join(sorted(records.seen_members))}. "
-            "Correct input.columns, or mark columns that an object may leave out as optional"
+            f"{input_object.uri}: no record has {', '.join(missing)}; they have "
+            f"{', '.join(sorted(records.seen_members))}. Correct input.columns, or mark columns that an object may "
+            "leave out as optional"
         )
 
 

@@ -57,8 +57,8 @@ def _check_encoding(records: RecordBlock) -> None:
     except UnicodeDecodeError as error:
         index = int(records.block.ends.searchsorted(error.start, side="right"))
         raise JoinError(
-            f"shard {records.shard}, record {records.first_record + index:,} is not UTF-8: {error.reason}. {_ADVICE} reads "
-            f"other encodings (input.encoding)"
+            f"shard {records.shard}, record {records.first_record + index:,} is not UTF-8: {error.reason}. "
+            f"{_ADVICE} reads other encodings (input.encoding)"
         ) from error
 
 

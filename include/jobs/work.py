@@ -72,8 +72,8 @@ def process_objects(
             return merge_results([each.result() for each in futures])
         except BrokenProcessPool as error:
             raise JobError(
-                f"one of the {len(partitions)} processes of {host} was killed, most likely because memory ran out; name "
-                f"an instance type with more memory"
+                f"one of the {len(partitions)} processes of {host} was killed, most likely because memory ran out; "
+                "name an instance type with more memory"
             ) from error
 
 

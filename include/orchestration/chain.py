@@ -3,7 +3,7 @@
 plan ─▶ preprocess ─▶ await_preprocess ─▶ collect_shards ─▶ transform ─▶ await_transform
         Processing    deferrable sensor   counts, groups    Transform    deferrable sensor
 
-     ─▶ join ─▶ run_checks ─▶ publish ─▶ report ─▶ clean_up
+     ─▶ join ─▶ checks ─▶ publish ─▶ report ─▶ clean_up
         mapped  gates                              teardown
 
 A pipeline without `preprocess` has the tasks that `include.orchestration.direct` shows.
@@ -67,7 +67,7 @@ def build_scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
     pipeline = load_pipeline_by_name(name)
     task_args: dict[str, Any] = {"op_kwargs": {"pipeline": name}}
     job_args: dict[str, Any] = {
-        "room_patience_seconds": pipeline.goals.wait_for_room_minutes * 60,
+        "capacity_wait_seconds": pipeline.goals.wait_for_room_minutes * 60,
     }
     submit_args, wait_args = (
         {**job_args, **pools.build_submit_args(pipeline)},
@@ -102,7 +102,7 @@ def build_scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
             else _add_tasks_with_preprocess(pipeline, submit_args, wait_args)
         )
         checks_task = PythonOperator(
-            task_id=names.RUN_CHECKS,
+            task_id=names.CHECKS,
             python_callable=no_retry(run_checks),
             op_kwargs={"pipeline": name, "joined": join_task.output},
             # A run that releases a held run (`publish_run`) skips the tasks in between.

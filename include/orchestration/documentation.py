@@ -56,12 +56,12 @@ TASK_DOCS = {
     ),
     names.CHOOSE_JOIN: (
         "Chooses by the bytes of the records whether Airflow's workers join them (`join`) or a SageMaker processing "
-        "job does (`submit_join_job`); the other branch is skipped."
+        "job does (`join_job`); the other branch is skipped."
     ),
-    names.SUBMIT_JOIN_JOB: "Submits the processing job that joins, with a share of the records on each instance.",
+    names.JOIN_JOB: "Submits the processing job that joins, with a share of the records on each instance.",
     names.AWAIT_JOIN_JOB: "Waits for the processing job that joins without holding a worker.",
     names.COLLECT_PARTS: "Collects the joined parts, of the mapped tasks or of the processing job.",
-    names.RUN_CHECKS: (
+    names.CHECKS: (
         "Checks that records in = rejected + scored, then evaluates the pipeline's gates. "
         "A gate with `then: hold` ends the run here: nothing is published, everything is kept, and a run "
         "with `publish_run` publishes it anyway."

@@ -24,7 +24,7 @@ SUBMIT_TASK_BY_WAIT = {
     names.AWAIT_PREPROCESS: names.PREPROCESS,
     names.AWAIT_CANARY: names.TRANSFORM_CANARY,
     names.AWAIT_TRANSFORM: names.TRANSFORM,
-    names.AWAIT_JOIN_JOB: names.SUBMIT_JOIN_JOB,
+    names.AWAIT_JOIN_JOB: names.JOIN_JOB,
 }
 #: XComs compared to report which tasks belong to which plan, in execution order. Without tasks that may be mapped, or
 #: skipped while they keep a value from before a clear.
@@ -34,7 +34,7 @@ COMPARED_XCOMS = (
     (names.CUT_INPUT, "facts"),
     (names.WRITE_MANIFESTS, RETURN_VALUE),
     (names.CALIBRATE, RETURN_VALUE),
-    (names.RUN_CHECKS, RETURN_VALUE),
+    (names.CHECKS, RETURN_VALUE),
     (names.PUBLISH, RETURN_VALUE),
 )
 #: States of `plan` in which it will still return a plan.
@@ -156,9 +156,9 @@ def _mixed_plans_error(ti: Any, task_id: str, nonce: str) -> HandoffError:
     current = [names.PLAN, *(each for each in known if is_current[each])]
     first = SUBMIT_TASK_BY_WAIT.get(earlier[0], earlier[0])
     return HandoffError(
-        f"`{names.PLAN}` has run again without all that follows it: {_format_task_ids(current)} belong to the current plan "
-        f"({nonce[:6]}), {_format_task_ids(earlier)} to another one. Plans are never mixed: clear `{first}` with all that "
-        f"follows it"
+        f"`{names.PLAN}` has run again without all that follows it: {_format_task_ids(current)} belong to the "
+        f"current plan ({nonce[:6]}), {_format_task_ids(earlier)} to another one. Plans are never mixed: clear "
+        f"`{first}` with all that follows it"
     )
 
 

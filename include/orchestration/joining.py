@@ -1,7 +1,7 @@
 """The join tasks: mapped tasks and, with `join.processing_above` in the pipeline, a processing job too.
 
 choose_join ─┬─▶ join (mapped) ───────────────────────┬─▶ collect_parts
-branch       └─▶ submit_join_job ─▶ await_join_job ───┘
+branch       └─▶ join_job ─▶ await_join_job ──────────┘
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def add_join_tasks(
         task_id=names.CHOOSE_JOIN, python_callable=no_retry(choose_join), op_kwargs=task_args
     )
     submit_task = PlannedProcessingJobOperator(
-        task_id=names.SUBMIT_JOIN_JOB,
+        task_id=names.JOIN_JOB,
         pipeline=pipeline,
         build=build_join_config,
         instance_types=template_instance_types("join.job"),
@@ -60,7 +60,7 @@ def add_join_tasks(
     await_task = PlannedProcessingJobSensor(
         task_id=names.AWAIT_JOIN_JOB,
         pipeline=pipeline,
-        job_name=template_submitted_job_name(names.SUBMIT_JOIN_JOB, PROCESSING),
+        job_name=template_submitted_job_name(names.JOIN_JOB, PROCESSING),
         spec=XComArg(submit_task, key="spec"),
         stop_after_seconds=template_plan_value("join.job.max_runtime_seconds"),
         **wait_args,

@@ -66,12 +66,11 @@ def _build_notifier(pipeline: Pipeline, setting: str, section: Notifier) -> Base
     try:
         notifier_class: Any = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise PipelineError(
-            f"{pipeline.name}.yaml",
-            (
-                f"{setting}.notifier: found {section.notifier!r}, which cannot be imported ({error}); install its provider",
-            ),
-        ) from None
+        problem = (
+            f"{setting}.notifier: found {section.notifier!r}, which cannot be imported ({error}); install "
+            f"its provider"
+        )
+        raise PipelineError(f"{pipeline.name}.yaml", (problem,)) from None
     if not (isinstance(notifier_class, type) and issubclass(notifier_class, BaseNotifier)):
         raise PipelineError(
             f"{pipeline.name}.yaml",

@@ -76,7 +76,7 @@ REASON_LENGTH = 1_000
 class BadRecordContinuation:
     """A `Continuation` of a failed transform that finds the refused records, by the pipeline as it was planned."""
 
-    def after(
+    def decide_next(
         self, hook: SageMakerHook, spec: JobSpec, jobs: Sequence[Job]
     ) -> Resolved | RemainingInput | NoFurtherAttempt | None:
         """See `sagemaker_jobs.continuing.Continuation`."""
@@ -276,8 +276,8 @@ class CompanionRecords:
         together = data + self.lines[piece.companion]
         if self.max_request_bytes is not None and len(together) > self.max_request_bytes:
             raise ReconciliationError(
-                f"{piece.name} is {len(together):,} bytes, more than the {self.max_request_bytes:,} of one request, so a "
-                f"record that the model refuses cannot be told from one that it does not answer alone; increase "
+                f"{piece.name} is {len(together):,} bytes, more than the {self.max_request_bytes:,} of one request, so "
+                f"a record that the model refuses cannot be told from one that it does not answer alone; increase "
                 f"transform.max_payload_mb",
                 piece.shard,
             )

@@ -56,8 +56,8 @@ def validate_pool(name: str, pool: Any) -> None:
     """Raise PoolError unless `pool`, the REST API's response (None: not found), is a pool that limits jobs."""
     if pool is None:
         raise PoolError(
-            f"pool: there is no pool {name!r}, and its tasks would wait for ever; {_pool_command(name, 4)}, with as many slots "
-            f"as jobs may run at once"
+            f"pool: there is no pool {name!r}, and its tasks would wait for ever; {_pool_command(name, 4)}, with as "
+            f"many slots as jobs may run at once"
         )
     slots = int(pool["slots"])
     if not pool["include_deferred"]:

@@ -33,7 +33,7 @@ def read_held_plan(storage: Storage, pipeline: Pipeline, run_id: str) -> dict[st
     if state not in RELEASABLE_STATES:
         reason = {
             None: "never got as far as its checks, so there is nothing to publish; clear its failed task instead",
-            "unjudged": "has checks that did not finish; clear `run_checks` with what follows it",
+            "unjudged": "has checks that did not finish; clear `checks` with what follows it",
             "passed": "was not held by its gates; if it was not published, clear its failed task instead",
             "published": "was held and has been published by hand already",
         }[state]

@@ -51,7 +51,7 @@ def build_processing_config(pipeline: Pipeline) -> dict[str, Any]:
 
 
 def build_join_config(pipeline: Pipeline) -> dict[str, Any]:
-    """CreateProcessingJob of `submit_join_job`."""
+    """CreateProcessingJob of `join_job`."""
     return requests.build_join_request(
         pipeline,
         requests.ProcessingValues(

@@ -35,7 +35,7 @@ class RunContext:
 
     @classmethod
     def load(cls, ti: Any, *, shape: str | None = None) -> RunContext:
-        """The run, with its pipeline read from plan.json. `shape` is the parsed DAG's, see `Pipeline.shape`.
+        """The run, with its pipeline read from plan.json. `shape` is the parsed DAG's, see `Pipeline.dag_shape`.
 
         Raises:
             HandoffError: there is no plan, plan.json is of another plan, or the DAG's tasks are not those planned for.
@@ -47,8 +47,8 @@ class RunContext:
         if shape is not None and shape != pipeline.dag_shape and plan["run_id"] == ti.run_id:
             raise HandoffError(
                 f"{pipeline.name}.yaml was changed after this run was planned, so that the DAG has other tasks: "
-                f"{shape}; planned was {pipeline.dag_shape}. No further job is started: restore the file and clear this "
-                f"task with all that follows it, or clear `plan` with all that follows it"
+                f"{shape}; planned was {pipeline.dag_shape}. No further job is started: restore the file and clear "
+                f"this task with all that follows it, or clear `plan` with all that follows it"
             )
         return cls(ti, plan, pipeline, storage)
 
@@ -140,11 +140,11 @@ def _read(storage: Storage, uri: str, written_by: str) -> Any:
 def provide_run_context(function: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a task function: it is called with the RunContext, and its return value gets the plan's nonce.
 
-    Airflow passes the pipeline's name and, to the tasks before `run_checks`, the shape of the parsed DAG.
+    Airflow passes the pipeline's name and, to the tasks before `checks`, the shape of the parsed DAG.
     """
 
     @functools.wraps(function)
-    def call_with_run(pipeline: str, *args: Any, ti: Any, shape: str | None = None, **kwargs: Any) -> Any:
+    def call_with_run(pipeline: str, *args: Any, ti: Any, shape: str | None = None, **kwargs: Any) -> Any:  # noqa: ARG001 - in the plan
         run = RunContext.load(ti, shape=shape)
         value = function(run, *args, **kwargs)
         if isinstance(value, SkipDownstream):

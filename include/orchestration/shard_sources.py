@@ -86,7 +86,7 @@ def read_merged_shards(storage: Storage, transform_job: Mapping[str, Any]) -> di
     For each: its records and predictions as they were written (`records_object`, `predictions_object`: URI, size, ETag
     and the job), their number (`records`), and the number that the model refused (`refused`).
     """
-    resolved = transform_job.get("settled")
+    resolved = transform_job.get("resolution")
     if resolved is None:
         return {}
     content = read_verified(storage, resolved["document"], resolved["sha256"], transform_job["job_name"])
@@ -103,6 +103,6 @@ def check_features_origin(transform_spec: Mapping[str, Any], preprocess_paths: J
     read = transform_spec["request"]["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
     if read != preprocess_paths.features:
         raise ReconciliationError(
-            f"the transform read {read}, but `collect_shards` counted {preprocess_paths.root}; one of them was run again "
-            f"without the other: clear `transform` and all that follows it"
+            f"the transform read {read}, but `collect_shards` counted {preprocess_paths.root}; one of them was run "
+            f"again without the other: clear `transform` and all that follows it"
         )

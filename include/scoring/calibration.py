@@ -116,8 +116,9 @@ def size_remaining_transform(
         cluster_plan = choose_best((workload,), Goals(budget=budget, prefer="speed"))
         if cluster_plan is not None:
             sentences.append(
-                f"By that rate the deadline of {format_clock_time(deadline, now)} cannot be kept; the run should take another "
-                f"{format_duration(cluster_plan.seconds)} on the fastest cluster that its limits allow."
+                f"By that rate the deadline of {format_clock_time(deadline, now)} cannot be kept; the run should "
+                f"take another {format_duration(cluster_plan.seconds)} on the fastest cluster that its limits "
+                "allow."
             )
     if cluster_plan is None:
         raise PlanError(
@@ -125,7 +126,8 @@ def size_remaining_transform(
         )
     [stage] = cluster_plan.stages
     sentences.append(
-        f"Transform uses {stage.instance_count} × {instance_type} for the other {format_count(remaining_shards, 'shard')}, as that rate asks for."
+        f"Transform uses {stage.instance_count} × {instance_type} for the other "
+        f"{format_count(remaining_shards, 'shard')}, as that rate asks for."
     )
     other_types = (each for each, most in limits.most.items() if most >= stage.instance_count)
     return CalibrationResult(
@@ -180,10 +182,11 @@ def _measure_rate(plan: Mapping[str, Any], canary: CanaryShard, use: StageUsage)
 def _explain_over_budget(
     cheapest: ClusterPlan | None, budget: float | None, rate: Rate, join_dollars: float | None
 ) -> str:
-    assert cheapest is not None
+    assert cheapest is not None  # noqa: S101 - without goals one instance always fits
     join_clause = f" besides the {format_dollars(join_dollars)} of the join" if join_dollars else ""
     return (
         f"the canary measured {rate.bytes_per_second / 1e6:.3g} MB/s, by which the rest would cost at least "
-        f"{format_dollars(cheapest.dollars)}; of the budget {format_dollars(max(0.0, budget or 0.0))} is left{join_clause}. Nothing further was "
-        f"spent: raise the budget and clear `shards` and what follows it, or set on_over_budget: approve"
+        f"{format_dollars(cheapest.dollars)}; of the budget {format_dollars(max(0.0, budget or 0.0))} is "
+        f"left{join_clause}. Nothing further was spent: raise the budget and clear `shards` and what follows it, "
+        "or set on_over_budget: approve"
     )

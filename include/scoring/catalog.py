@@ -38,8 +38,8 @@ def check_glue_table(output_uri: str, file_format: str, columns: Mapping[str, st
     """
     if file_format not in STORAGE_FORMATS:
         raise ValueError(
-            f"output.catalog: found join.format {file_format}; allowed are {' and '.join(STORAGE_FORMATS)}, because no table "
-            f"of the catalog reads {file_format} with quotes and missing numbers"
+            f"output.catalog: found join.format {file_format}; allowed are {' and '.join(STORAGE_FORMATS)}, "
+            f"because no table of the catalog reads {file_format} with quotes and missing numbers"
         )
     root, keys = parse_table_location(output_uri)
     if not keys or f"{root}{'/'.join(f'{key}={{}}' for key in keys)}/" != re.sub(

@@ -40,12 +40,14 @@ class PlanLog:
         stage_name, instance_type = workload.name, sized_stage.option.instance_type
         self.chosen_by[f"{stage_name}.instance_type"] = "trigger form" if is_type_requested else "pipeline"
         chooser, why_count = "plan", reason
+        maximum = f"there {conjugate_be(workload.max_parallelism)} only {format_count(workload.max_parallelism, unit)}"
         if workload.requested_instance_count is not None:
             chooser, why_count = "trigger form", f"the trigger form said {workload.requested_instance_count}"
             if sized_stage.instance_count < workload.requested_instance_count:
-                why_count += f", lowered because there {conjugate_be(workload.max_parallelism)} only {format_count(workload.max_parallelism, unit)}"
+                why_count += f", lowered because {maximum}"
         elif sized_stage.instance_count == workload.max_parallelism < workload.max_instances:
-            why_count += f", and there {conjugate_be(workload.max_parallelism)} only {format_count(workload.max_parallelism, unit)}"
+            why_count += f", and {maximum}"
         type_clause = f"; the trigger form said {instance_type}" if is_type_requested else ""
-        sentence = f"{stage_name.capitalize()} uses {sized_stage.instance_count} × {instance_type}, because {why_count}{type_clause}."
+        cluster = f"{sized_stage.instance_count} × {instance_type}"
+        sentence = f"{stage_name.capitalize()} uses {cluster}, because {why_count}{type_clause}."
         self.record(f"{stage_name}.instance_count", chooser, sentence)

@@ -116,7 +116,7 @@ class StageUsage:
             ended_at=job.get("ended_at"),
             busy_seconds=busy_seconds,
             attempt=job.get("attempt"),
-            earlier_billed_seconds=sum(each["billed_seconds"] for each in job.get("earlier") or ()),
+            earlier_billed_seconds=sum(each["billed_seconds"] for each in job.get("earlier_attempts") or ()),
             own_billed_seconds=job.get("own_billed_seconds"),
             billed_by_type=_sum_billed_by_type(job),
         )
@@ -189,7 +189,7 @@ def compute_stage_cost(usage: StageUsage, prices: Prices) -> float | None:
 def _sum_billed_by_type(job: Mapping[str, Any]) -> dict[str, float] | None:
     """Billed instance-seconds by instance type, where the job or the merged jobs had several types; else None."""
     found: dict[str, float] = {}
-    for each in (*(job.get("jobs") or (job,)), *(job.get("earlier") or ())):
+    for each in (*(job.get("jobs") or (job,)), *(job.get("earlier_attempts") or ())):
         if seconds := each.get("billed_seconds"):
             name = each.get("instance_type") or job["instance_type"]
             found[name] = found.get(name, 0.0) + seconds

@@ -179,8 +179,8 @@ def _build_stage_workload(
     if not usable:
         largest_quota = max((quota for quota in quotas.values() if quota), key=lambda quota: quota.instances)
         raise PlanError(
-            f"the account's quota {largest_quota.name!r} is {largest_quota.instances}, and {stage} needs {requested_count or 1}; ask AWS for more "
-            f"in Service Quotas, or name another instance type"
+            f"the account's quota {largest_quota.name!r} is {largest_quota.instances}, and {stage} needs "
+            f"{requested_count or 1}; ask AWS for more in Service Quotas, or name another instance type"
         )
     return StageWorkload(
         name=stage,
@@ -224,16 +224,16 @@ def _refuse_unknown_prices(stages: Sequence[StageWorkload], budget: float) -> No
         if all(option.dollars_per_second is None for option in stage.options):
             name = stage.options[0].instance_type
             raise PlanError(
-                f"the budget of {format_dollars(budget)} cannot be kept, because the price of {name} is unknown; state it under "
-                f"prices in the pipeline, in dollars per hour, or drop the budget"
+                f"the budget of {format_dollars(budget)} cannot be kept, because the price of {name} is unknown; "
+                "state it under prices in the pipeline, in dollars per hour, or drop the budget"
             )
 
 
 def _explain_over_budget(cheapest: ClusterPlan, goals: Goals, deadline: datetime | None) -> str:
     deadline_clause = "" if deadline is None else f" that are done by {deadline:%H:%M} UTC"
     return (
-        f"the budget is {format_dollars(goals.budget)}, but the cheapest clusters{deadline_clause} cost about {format_dollars(cheapest.dollars)}: "
-        f"{describe_clusters(cheapest)}"
+        f"the budget is {format_dollars(goals.budget)}, but the cheapest clusters{deadline_clause} cost about "
+        f"{format_dollars(cheapest.dollars)}: {describe_clusters(cheapest)}"
     )
 
 
@@ -265,8 +265,8 @@ def _explain_limit(stage: StageWorkload) -> str:
 def _explain_too_late(
     stages: Sequence[StageWorkload], goals: Goals, deadline: datetime | None, now: datetime
 ) -> str:
-    assert deadline is not None
-    assert goals.seconds_to_deadline is not None
+    assert deadline is not None  # noqa: S101 - without a deadline every choice is in time
+    assert goals.seconds_to_deadline is not None  # noqa: S101 - as above
     earliest = min(enumerate_cluster_plans(stages), key=lambda choice: choice.seconds)
     earliest_end = format_clock_time(now + timedelta(seconds=earliest.seconds), now)
     limits = join_words([_explain_limit(stage) for stage in stages])
@@ -277,8 +277,9 @@ def _explain_too_late(
             stage.seconds - stage.option.rate.start_seconds for stage in earliest.stages
         )
         return (
-            f"the run cannot be done by {deadline_text} with any number of instances: provisioning, start-up and Airflow's own "
-            f"tasks take {format_duration(overhead_seconds)} of the {format_duration(goals.seconds_to_deadline)} left, and the rest cannot be divided "
-            f"further; earliest end {earliest_end} with {describe_clusters(earliest)}"
+            f"the run cannot be done by {deadline_text} with any number of instances: provisioning, start-up and "
+            f"Airflow's own tasks take {format_duration(overhead_seconds)} of the "
+            f"{format_duration(goals.seconds_to_deadline)} left, and the rest cannot be divided further; earliest "
+            f"end {earliest_end} with {describe_clusters(earliest)}"
         )
     return f"needs {describe_clusters(sufficient)} to be done by {deadline_text}; {limits}; earliest end {earliest_end}"

@@ -34,13 +34,14 @@ def find_data_processing_problem(
     """Why SageMaker refuses DataProcessing between these types, as a sentence that begins with `finding`; or None."""
     if content_type != accept or content_type not in DATA_PROCESSING_TYPES:
         return (
-            f"{finding} with ContentType {content_type} and Accept {accept}; SageMaker filters and joins only equal types "
-            f"out of {', '.join(DATA_PROCESSING_TYPES)}; make them equal, or drop the filter and join outside"
+            f"{finding} with ContentType {content_type} and Accept {accept}; SageMaker filters and joins only "
+            f"equal types out of {', '.join(DATA_PROCESSING_TYPES)}; make them equal, or drop the filter and join "
+            "outside"
         )
     if content_type == "text/csv" and not split_type == assemble_with == "Line":
         return (
-            f"{finding} on text/csv with SplitType {split_type} and AssembleWith {assemble_with}; SageMaker filters and "
-            f"joins CSV line by line; write Line for both"
+            f"{finding} on text/csv with SplitType {split_type} and AssembleWith {assemble_with}; SageMaker "
+            "filters and joins CSV line by line; write Line for both"
         )
     return None
 
@@ -52,7 +53,8 @@ def find_filter_problems(text: str) -> Iterator[str]:
         yield f"found {text!r}; SageMaker takes a JsonPath, which begins with $; write such as $[1:] or $.features"
     if len(text) > MAX_FILTER_LENGTH:
         yield (
-            f"found {len(text)} characters; SageMaker takes {MAX_FILTER_LENGTH}; keep or drop columns in the join instead"
+            f"found {len(text)} characters; SageMaker takes {MAX_FILTER_LENGTH}; keep or drop columns in the join "
+            "instead"
         )
     if invalid is not None:
         yield (

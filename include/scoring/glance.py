@@ -56,8 +56,8 @@ class ProbeResult:
             return None
         return (
             f"none of the records that were looked at has {', '.join(missing)}; they have "
-            f"{', '.join(sorted(self.field_names))}; correct input.columns, or add a preprocess section, in which columns "
-            f"may be optional"
+            f"{', '.join(sorted(self.field_names))}; correct input.columns, or add a preprocess section, in which "
+            "columns may be optional"
         )
 
 
@@ -170,9 +170,9 @@ def _check_csv_line(text: str, where: str, source: InputSection) -> Iterator[str
     cells = len(row)
     if cells != len(source.columns):
         yield (
-            f"{where} has {format_count(cells, 'cell')}, and input.columns names {len(source.columns)}; correct the columns "
-            f"or the delimiter, or add a preprocess section, which keeps such records aside and reads line breaks in "
-            f"quotes"
+            f"{where} has {format_count(cells, 'cell')}, and input.columns names {len(source.columns)}; correct "
+            "the columns or the delimiter, or add a preprocess section, which keeps such records aside and reads "
+            "line breaks in quotes"
         )
 
 

@@ -157,7 +157,11 @@ def _build_workloads(
         )  # fmt: skip
     if pieces is not None:
         yield "pieces", False, Workload(
-            bytes=input_plan.text_bytes, max_parallelism=pieces.max_count, has_equal_shards=True, skew_weight=EQUAL_PIECES_SKEW_WEIGHT, preparation_seconds=pieces.preparation_seconds
+            bytes=input_plan.text_bytes,
+            max_parallelism=pieces.max_count,
+            has_equal_shards=True,
+            skew_weight=EQUAL_PIECES_SKEW_WEIGHT,
+            preparation_seconds=pieces.preparation_seconds,
         )  # fmt: skip
     if can_stay_unsplit and jobs > 1:
         compression_ratio = sizing.ASSUMED_COMPRESSION_RATIO if is_compressed else 1
@@ -258,8 +262,8 @@ def _describe_pieces(layout: LayoutPlan, input_plan: InputPlan, small_count: int
         )
     if small_count:
         yield (
-            f"{format_count(small_count, 'object')} below {format_bytes(layout.merge_below)} are merged, because each would cost "
-            f"round trips of its own."
+            f"{format_count(small_count, 'object')} below {format_bytes(layout.merge_below)} are merged, because "
+            "each would cost round trips of its own."
         )
 
 
@@ -280,13 +284,15 @@ def _describe_jobs(
             f", where one job of {other.instance_count} is expected to be billed {other.billed_seconds:,.0f}"
         )  # fmt: skip
         yield (
-            f"{chosen_stage.instance_count} jobs of one instance work through balanced lists, because each stops being billed when its "
-            f"own list is done: about {chosen_stage.billed_seconds:,.0f} instance-seconds{comparison}."
+            f"{chosen_stage.instance_count} jobs of one instance work through balanced lists, because each stops "
+            f"being billed when its own list is done: about {chosen_stage.billed_seconds:,.0f} "
+            f"instance-seconds{comparison}."
         )
     elif pipeline.transform.max_jobs < 2:
         yield "One job takes all objects, because transform.max_jobs is 1."
     elif other is not None:
         yield (
-            f"One job takes all objects: about {chosen_stage.billed_seconds:,.0f} instance-seconds, and {other.instance_count} jobs of "
-            f"one instance, with lists of their own, would be billed {other.billed_seconds:,.0f}."
+            f"One job takes all objects: about {chosen_stage.billed_seconds:,.0f} instance-seconds, and "
+            f"{other.instance_count} jobs of one instance, with lists of their own, would be billed "
+            f"{other.billed_seconds:,.0f}."
         )

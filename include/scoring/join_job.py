@@ -97,8 +97,8 @@ def _compute_volume_size_gb(text_bytes: int, instance_count: int) -> int:
     )
     if wanted > sizing.MAX_VOLUME_SIZE_GB:
         raise PlanError(
-            f"an instance of the join job would need {wanted:,} GB of disk for {format_bytes(text_bytes)} of input, and "
-            f"SageMaker gives at most {sizing.MAX_VOLUME_SIZE_GB:,}; drop join.processing_above, allow more instances, "
-            f"or split the run"
+            f"an instance of the join job would need {wanted:,} GB of disk for {format_bytes(text_bytes)} of "
+            f"input, and SageMaker gives at most {sizing.MAX_VOLUME_SIZE_GB:,}; drop join.processing_above, allow "
+            "more instances, or split the run"
         )
     return wanted

@@ -85,8 +85,8 @@ def reconcile_pieces(
     for piece, row_count in joined_rows:
         if piece.records is not None and piece.records != row_count:
             raise ReconciliationError(
-                f"{piece.uri}: {format_count(piece.records, 'record')} were merged, but {row_count:,} rows were joined; "
-                f"nothing is published",
+                f"{piece.uri}: {format_count(piece.records, 'record')} were merged, but {row_count:,} rows were "
+                "joined; nothing is published",
                 piece.name,
             )
         rows, pieces = rows + row_count, pieces + 1
@@ -107,8 +107,8 @@ def _check_covered(item: S3Object, ranges: list[ByteRange]) -> None:
     for byte_range in sorted(ranges, key=lambda each: each.start):
         if byte_range.etag != item.etag:
             raise ReconciliationError(
-                f"{item.key}: what was scored has the etag {byte_range.etag}, and the plan was made for {item.etag}; the "
-                f"object was overwritten meanwhile; nothing is published"
+                f"{item.key}: what was scored has the etag {byte_range.etag}, and the plan was made for "
+                f"{item.etag}; the object was overwritten meanwhile; nothing is published"
             )
         if byte_range.start != covered_to:
             wrong = "scored twice" if byte_range.start < covered_to else "never scored"

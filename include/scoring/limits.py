@@ -20,8 +20,8 @@ def _instances(pipeline: Pipeline, params: RunParams) -> list[str]:
     if pipeline.preprocess is not None:
         stages.insert(0, ("preprocess", params.preprocess_instance_count, pipeline.preprocess.max_instances))
     return [
-        f"{stage}_instance_count: found {instance_count}; allowed is at most {max_instances}, as {stage}.max_instances of "
-        f"the pipeline {pipeline.name}"
+        f"{stage}_instance_count: found {instance_count}; allowed is at most {max_instances}, as "
+        f"{stage}.max_instances of the pipeline {pipeline.name}"
         for stage, instance_count, max_instances in stages
         if instance_count is not None and instance_count > max_instances
     ]
@@ -36,8 +36,9 @@ def _payload(pipeline: Pipeline, params: RunParams) -> list[str]:
     ):
         return []
     problem = (
-        f"transform_max_payload_mb: found {max_payload_mb}; allowed is at most {INFERENCE_PIPELINE_MAX_PAYLOAD_MB}, because the "
-        f"model has {len(pipeline.model.containers)} containers and requests between them are limited to 5 MB"
+        f"transform_max_payload_mb: found {max_payload_mb}; allowed is at most "
+        f"{INFERENCE_PIPELINE_MAX_PAYLOAD_MB}, because the model has {len(pipeline.model.containers)} containers "
+        "and requests between them are limited to 5 MB"
     )
     return [problem]
 
@@ -51,8 +52,9 @@ def _in_flight(pipeline: Pipeline, params: RunParams) -> list[str]:
     ):
         return []
     problem = (
-        f"transform_max_concurrent: found {max_concurrent_transforms} times {max_payload_mb} MB per request = {max_payload_mb * max_concurrent_transforms} MB "
-        f"in flight; SageMaker allows at most {MAX_PAYLOAD_MB_IN_FLIGHT}; write "
-        f"{MAX_PAYLOAD_MB_IN_FLIGHT // max_payload_mb} or less, or lower the MB per request"
+        f"transform_max_concurrent: found {max_concurrent_transforms} times {max_payload_mb} MB per request = "
+        f"{max_payload_mb * max_concurrent_transforms} MB in flight; SageMaker allows at most "
+        f"{MAX_PAYLOAD_MB_IN_FLIGHT}; write {MAX_PAYLOAD_MB_IN_FLIGHT // max_payload_mb} or less, or lower the MB "
+        "per request"
     )
     return [problem]

@@ -96,8 +96,8 @@ def _several_containers(request: Request, facts: LintContext) -> Iterable[str]:
     payload = _payload(request)
     if payload > INFERENCE_PIPELINE_MAX_PAYLOAD_MB or payload == 0:
         yield (
-            f"MaxPayloadInMB: found {payload} for {facts.container_count} containers; a request from one container to the "
-            f"next holds 5 MB at most, and a larger one fails as 'Request Entity Too Large'; write "
+            f"MaxPayloadInMB: found {payload} for {facts.container_count} containers; a request from one container "
+            "to the next holds 5 MB at most, and a larger one fails as 'Request Entity Too Large'; write "
             f"{INFERENCE_PIPELINE_MAX_PAYLOAD_MB} or less"
         )
     if not request.get("MaxConcurrentTransforms"):
@@ -225,7 +225,7 @@ def _volume_key(request: Request, _: LintContext) -> Iterable[str]:
 
 
 _TRANSFORM: tuple[Check, ...] = (
-    _name, _in_flight, _several_containers, _batch_strategy, _record_size, _header, _s3_prefix, _output, _filters, _data_processing,
-    _volume_key,
+    _name, _in_flight, _several_containers, _batch_strategy, _record_size, _header, _s3_prefix, _output, _filters,
+    _data_processing, _volume_key,
 )  # fmt: skip
 _PROCESSING: tuple[Check, ...] = (_name, _volume, _volume_key)

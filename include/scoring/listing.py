@@ -45,8 +45,8 @@ class ExcludedObjects(FrozenModel):
         found = []
         if self.control_files:
             found.append(
-                f"{format_count(self.control_files, 'control file')} (names of files or folders that begin with _ or ., such "
-                f"as {self.example})"
+                f"{format_count(self.control_files, 'control file')} (names of files or folders that begin with _ "
+                f"or ., such as {self.example})"
             )
         if self.unpublished:
             found.append(
@@ -58,14 +58,14 @@ class ExcludedObjects(FrozenModel):
         """Sentences on what was excluded, and why."""
         if self.control_files:
             yield (
-                f"{format_count(self.control_files, 'control file')} {conjugate_be(self.control_files)} left out, such as "
-                f"{self.example}: a name of a file or folder that begins with _ or . is not input."
+                f"{format_count(self.control_files, 'control file')} {conjugate_be(self.control_files)} left out, "
+                f"such as {self.example}: a name of a file or folder that begins with _ or . is not input."
             )
         if self.manifests:
             whose = f"the run {self.run}" if self.run else f"{self.manifests:,} published runs"
             others = (
-                f"{format_count(self.unpublished, 'object')} of the same folder {conjugate_be(self.unpublished)} left out, "
-                f"because no manifest names {'it' if self.unpublished == 1 else 'them'}"
+                f"{format_count(self.unpublished, 'object')} of the same folder {conjugate_be(self.unpublished)} "
+                f"left out, because no manifest names {'it' if self.unpublished == 1 else 'them'}"
                 if self.unpublished
                 else "there is nothing else"
             )

@@ -92,8 +92,8 @@ def plan_packaged_model(description: Mapping[str, Any]) -> ModelPlan:
     approval_status, version = description.get("ModelApprovalStatus"), description.get("ModelPackageVersion")
     if version is not None and approval_status != APPROVED:
         raise ModelError(
-            f"model: {arn} is {approval_status}; only an approved version may score. Approve it (UpdateModelPackage, or the "
-            f"registry in SageMaker Studio), or name another version"
+            f"model: {arn} is {approval_status}; only an approved version may score. Approve it "
+            "(UpdateModelPackage, or the registry in SageMaker Studio), or name another version"
         )
     containers = description.get("InferenceSpecification", {}).get("Containers", ())
     if not containers:
@@ -150,8 +150,8 @@ def build_no_version_error(section: ModelSection, versions: Iterable[Mapping[str
         return ModelError(f"model: the group {group} has no version {section.version}; {versions_text}")
     if section.alias is not None:
         return ModelError(
-            f"model: no approved version of the group {group} has the alias {section.alias!r}; {versions_text}. Set the "
-            f"customer metadata property {ALIAS_PROPERTY!r} of one to it"
+            f"model: no approved version of the group {group} has the alias {section.alias!r}; {versions_text}. "
+            f"Set the customer metadata property {ALIAS_PROPERTY!r} of one to it"
         )
     return ModelError(
         f"model: the group {group} has no approved version; {versions_text}. Approve one, or register one"
@@ -166,8 +166,8 @@ def build_unknown_model_error(section: ModelSection, aws_message: str) -> ModelE
         if name is not None
     )
     return ModelError(
-        f"model.{kind}: found {name!r}, which SageMaker does not have in this account and region ({aws_message}); correct it, "
-        f"or look at region and aws_conn_id of the pipeline"
+        f"model.{kind}: found {name!r}, which SageMaker does not have in this account and region ({aws_message}); "
+        "correct it, or look at region and aws_conn_id of the pipeline"
     )
 
 

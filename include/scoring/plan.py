@@ -57,7 +57,7 @@ BYTES_PER_MB = 1_000_000
 class PreprocessPlan(FrozenModel):
     """The preprocessing job. `shards` is the expected number; rejected records may lower it.
 
-    `host_bytes` is the most input that one instance holds on its disk. `list_instance_types` are tried in this order.
+    `host_bytes` is the most input that one instance holds on its disk. `instance_types` are tried in this order.
     """
 
     instance_type: str
@@ -76,7 +76,7 @@ class TransformPlan(FrozenModel):
 
     `shards` is the expected number of shards, or of input objects where there is no `preprocess`.
 
-    `list_instance_types` as in PreprocessPlan.
+    `instance_types` as in PreprocessPlan.
     """
 
     instance_type: str
@@ -349,8 +349,8 @@ def _log_input_and_goals(
         plan_log.add(sentence)
     if input_plan.packed_objects:
         plan_log.add(
-            f"{format_count(input_plan.packed_objects, 'compressed object')} cannot be divided, so one instance reads each; "
-            f"the text is taken to be {sizing.ASSUMED_COMPRESSION_RATIO} times as large."
+            f"{format_count(input_plan.packed_objects, 'compressed object')} cannot be divided, so one instance "
+            f"reads each; the text is taken to be {sizing.ASSUMED_COMPRESSION_RATIO} times as large."
         )
     for workload, stage in zip(decision.workloads, decision.cluster_plan.stages, strict=True):
         quota = stage.option.quota
@@ -535,8 +535,8 @@ def _choose_volume_size_gb(pipeline: Pipeline, host_bytes: int, plan_log: PlanLo
     if needed > sizing.MAX_VOLUME_SIZE_GB:
         raise PlanError(
             f"an instance of preprocess would need {needed:,} GB of disk for {format_bytes(host_bytes)} of input, and "
-            f"SageMaker gives at most {sizing.MAX_VOLUME_SIZE_GB:,}; allow more instances, drop the duplicates rule, or "
-            f"split the run"
+            f"SageMaker gives at most {sizing.MAX_VOLUME_SIZE_GB:,}; allow more instances, drop the duplicates "
+            "rule, or split the run"
         )
     plan_log.record(
         "preprocess.volume_size_gb",
@@ -568,6 +568,6 @@ def _explain_instance_count(decision: ClusterDecision) -> str:
 
 def _describe_shards(shards: sizing.ShardSizes) -> str:
     return (
-        f"Records are divided into about {format_count(shards.count, 'equal shard')} of {format_bytes(shards.bytes)}, because an "
-        f"instance without a shard is billed all the same."
+        f"Records are divided into about {format_count(shards.count, 'equal shard')} of "
+        f"{format_bytes(shards.bytes)}, because an instance without a shard is billed all the same."
     )

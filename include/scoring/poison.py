@@ -144,7 +144,8 @@ class FurtherJob:
         company = (
             "" if self.companion is None else " Each single record goes with one that the model answers."
         )
-        return f"A further job takes {' and '.join(parts)}, {format_count(self.record_count, 'record')} in all.{company}"
+        records_text = format_count(self.record_count, "record")
+        return f"A further job takes {' and '.join(parts)}, {records_text} in all.{company}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +178,8 @@ def choose_next_step(state: SearchState, limits: SearchLimits) -> FurtherJob | B
         and len(state.last_refused) == state.last_object_count
     ):
         return SearchFailure(
-            f"The model refused all of {format_count(state.last_object_count, 'object')}, so it is the model and not single records: no "
-            f"further job is paid for."
+            f"The model refused all of {format_count(state.last_object_count, 'object')}, so it is the model and "
+            "not single records: no further job is paid for."
         )
     to_split = tuple(
         piece
@@ -199,13 +200,15 @@ def choose_next_step(state: SearchState, limits: SearchLimits) -> FurtherJob | B
         return further_job
     if state.refusing_jobs >= MAX_JOBS:
         return SearchFailure(
-            f"After {format_count(state.refusing_jobs, 'job')} there are still objects without an answer, {len(open_pieces):,} in all, the "
-            f"first {open_pieces[0].name}: the containers end before all is done, and nothing says which record is to blame."
+            f"After {format_count(state.refusing_jobs, 'job')} there are still objects without an answer, "
+            f"{len(open_pieces):,} in all, the first {open_pieces[0].name}: the containers end before all is done, "
+            "and nothing says which record is to blame."
         )
     if to_split and further_job.object_count > MAX_OBJECTS:
         return SearchFailure(
-            f"{format_count(len(to_split), 'object')} would be split into {further_job.object_count:,}, and at most {MAX_OBJECTS:,} are "
-            f"tried. Too many records are refused to be found one by one: let a rule reject them beforehand."
+            f"{format_count(len(to_split), 'object')} would be split into {further_job.object_count:,}, and at "
+            f"most {MAX_OBJECTS:,} are tried. Too many records are refused to be found one by one: let a rule "
+            "reject them beforehand."
         )
     return further_job
 
@@ -235,14 +238,15 @@ def _plan_split(
     is_last = not any(piece.companion is not None for piece in again)
     if is_last and any(piece.companion is not None for piece in refused):
         return SearchFailure(
-            f"The model refused {format_count(len(refused), 'record')}, each sent with one that it has answered, and no other "
-            f"object of {refused[0].sent_count} records was answered either: it may not answer so few records at a time, so "
-            f"no record can be blamed. Let the model take a request of one record or two."
+            f"The model refused {format_count(len(refused), 'record')}, each sent with one that it has answered, "
+            f"and no other object of {refused[0].sent_count} records was answered either: it may not answer so few "
+            "records at a time, so no record can be blamed. Let the model take a request of one record or two."
         )
     if refused and not answered_records:
         return SearchFailure(
-            f"The model refused {format_count(len(refused), 'record')}, each sent alone, and has answered nothing at all: it "
-            f"may not answer a single record, so none can be blamed. Let the model take a request of one record."
+            f"The model refused {format_count(len(refused), 'record')}, each sent alone, and has answered nothing "
+            "at all: it may not answer a single record, so none can be blamed. Let the model take a request of "
+            "one record."
         )
     needs_company = any(not piece.is_whole or piece.record_count == 1 for piece in to_split)
     if not needs_company or not answered_records:
@@ -257,7 +261,8 @@ def explain_too_many_rejects(
     refused_count: int, limits: SearchLimits, *, is_minimum: bool = False
 ) -> str | None:
     """Why `refused_count` refused records exceed `max_rejected`, or None."""
-    summary = f"{'At least ' if is_minimum else ''}{format_count(refused_count, 'record')} of {limits.records_out:,} cannot be scored"
+    refused_text = f"{'At least ' if is_minimum else ''}{format_count(refused_count, 'record')}"
+    summary = f"{refused_text} of {limits.records_out:,} cannot be scored"
     if refused_count >= limits.records_out > 0:
         return f"{summary}, which leaves nothing to publish."
     if limits.max_rejected is None:
@@ -266,8 +271,9 @@ def explain_too_many_rejects(
     if limits.rejected + refused_count <= allowed:
         return None
     return (
-        f"{summary}; with the {limits.rejected:,} that preprocessing rejected these are {limits.rejected + refused_count:,} of "
-        f"{limits.records_in:,}, and max_rejected allows {limit}. Nothing is published."
+        f"{summary}; with the {limits.rejected:,} that preprocessing rejected these are "
+        f"{limits.rejected + refused_count:,} of {limits.records_in:,}, and max_rejected allows {limit}. Nothing "
+        "is published."
     )
 
 
@@ -294,6 +300,7 @@ def explain_over_budget(
         return None
     join_clause = f" and the {format_dollars(join_dollars)} of the join" if join_dollars else ""
     return (
-        f"A further job could find the records that the model refuses, but costs about {format_dollars(job_dollars)} besides "
-        f"the {format_dollars(spent_dollars)} already spent{join_clause}, and the budget is {format_dollars(budget)}."
+        "A further job could find the records that the model refuses, but costs about "
+        f"{format_dollars(job_dollars)} besides the {format_dollars(spent_dollars)} already spent{join_clause}, "
+        f"and the budget is {format_dollars(budget)}."
     )

@@ -295,7 +295,7 @@ def _janitor_statements(
 def _keep_what_outlives_runs(pipeline: Pipeline, account: Account) -> Statement:
     """Deny deletion of the pipeline's history and of its record of published runs.
 
-    No pattern can exclude these from the folders of the runs, none of which begins with `_` (see `run_slug`).
+    No pattern can exclude these from the folders of the runs, none of which begins with `_` (see `slugify_run_id`).
     """
     place = {"work": pipeline.work, "pipeline": pipeline.name}
     kept = [

@@ -104,8 +104,8 @@ def check_cleaning(
         _check_column(column_types, group.column, f"sensitive[{position}].column")
         if (column_types[group.column] == "string") == bool(group.edges):
             raise ValueError(
-                f"sensitive[{position}].edges: {group.column} has type {column_types[group.column]}; a number needs edges "
-                f"between its groups, a text has none"
+                f"sensitive[{position}].edges: {group.column} has type {column_types[group.column]}; a number "
+                "needs edges between its groups, a text has none"
             )
 
 

@@ -49,8 +49,8 @@ def describe_foreign_prices(
     if not table or job_region in (None, prices.region):
         return None
     return (
-        f"The jobs run in {job_region}, but the costs of {' and '.join(table)} use the prices of {prices.region}; write "
-        f"your own under prices in the pipeline file."
+        f"The jobs run in {job_region}, but the costs of {' and '.join(table)} use the prices of {prices.region}; "
+        "write your own under prices in the pipeline file."
     )
 
 

@@ -38,8 +38,8 @@ def parse_published_manifest(uri: str, content: bytes) -> PublishedManifest | No
         return None
     if document.get("version") != MANIFEST_VERSION:
         raise PlanError(
-            f"{uri} is a manifest of version {document.get('version')!r}, and this code reads version {MANIFEST_VERSION}; "
-            f"upgrade this deployment, or choose another input"
+            f"{uri} is a manifest of version {document.get('version')!r}, and this code reads version "
+            f"{MANIFEST_VERSION}; upgrade this deployment, or choose another input"
         )
     output = str(document["output_uri"])
     try:

@@ -63,8 +63,8 @@ def reconcile(
     unknown_shards = sorted({*joined_rows, *refused_records} - known)
     if unknown_shards:
         raise ReconciliationError(
-            f"shard {unknown_shards[0]}: {joined_rows.get(unknown_shards[0], 0):,} rows were joined, but preprocessing wrote no such "
-            f"shard; nothing is published",
+            f"shard {unknown_shards[0]}: {joined_rows.get(unknown_shards[0], 0):,} rows were joined, but "
+            "preprocessing wrote no such shard; nothing is published",
             unknown_shards[0],
         )
     if objects is not None:

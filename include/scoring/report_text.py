@@ -88,7 +88,8 @@ def _stage(stage: Mapping[str, Any], planned: Mapping[str, Any], error: float | 
         stage["stage"],
         f"{stage['instance_count']} × {stage['instance_type']}, ran {format_duration(stage['running_seconds'])} "
         f"after {format_duration(stage['provisioning_seconds'])} of provisioning",
-        f"billed {_format_seconds(stage['billed_seconds'])}, idle {_format_idle(stage)}, {format_dollars(stage['dollars'])}",
+        f"billed {_format_seconds(stage['billed_seconds'])}, idle {_format_idle(stage)}, "
+        f"{format_dollars(stage['dollars'])}",
         stage["job_name"],
     )
     if stage["earlier_billed_seconds"]:
@@ -113,7 +114,8 @@ def _total(figures: Mapping[str, Any], prices: Mapping[str, Any]) -> list[str]:
     duration_phrase = "" if figures["seconds"] is None else f" over {format_duration(figures['seconds'])}"
     lines = _field(
         "in all",
-        f"billed {_format_seconds(figures['billed_seconds'])}{duration_phrase}, idle {_format_idle(figures)}, {format_dollars(figures['dollars'])}",
+        f"billed {_format_seconds(figures['billed_seconds'])}{duration_phrase}, idle {_format_idle(figures)}, "
+        f"{format_dollars(figures['dollars'])}",
     )
     per_1000 = figures["dollars_per_1000_records"]
     if per_1000 is not None:

@@ -18,7 +18,7 @@ from include.scoring.plan import Plan
 from include.scoring.s3uri import split_s3_uri
 from include.scoring.sections import ContainerDefinition
 
-JOB_NAME_TOKEN = "{job_name}"
+JOB_NAME_TOKEN = "{job_name}"  # noqa: S105 - a placeholder in requests, not a secret
 
 PROCESSING_ROOT = "/opt/ml/processing"
 CODE_PATH = f"{PROCESSING_ROOT}/input/code"

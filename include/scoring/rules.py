@@ -31,12 +31,12 @@ IMPLICIT_RULES = ("quoting", "json", "encoding", "arity", "type", "line break", 
 
 def _text_or_number(value: object) -> object:
     if isinstance(value, bool):
-        raise ValueError(
+        raise ValueError(  # noqa: TRY004 - pydantic turns only ValueError into a message about the field
             f"found {str(value).lower()}; allowed are texts and numbers; quote the text, "
             f"so that YAML does not read it as a boolean"
         )
     if not isinstance(value, str | int | float):
-        raise ValueError(f"found {value!r}; allowed are texts and numbers")
+        raise ValueError(f"found {value!r}; allowed are texts and numbers")  # noqa: TRY004 - as above
     return value
 
 

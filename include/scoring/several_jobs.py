@@ -14,8 +14,8 @@ def merge_jobs(jobs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The jobs as one, in the form of a sensor's XCom: from the first creation to the last end.
 
     Times that are not reached are None. `own_billed_seconds` are the instance-seconds of all jobs without failed
-    attempts, which are in `earlier`; `jobs` has the figures of each job. `instances` is None unless it is known of
-    every job.
+    attempts, which are in `earlier_attempts`; `jobs` has the figures of each job. `instances` is None unless it is
+    known of every job.
     """
     first = min(jobs, key=lambda job: job["created_at"] or float("inf"))
     suffix = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
@@ -29,7 +29,7 @@ def merge_jobs(jobs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "ended_at": max(end_times) if len(end_times) == len(jobs) else None,
         "own_billed_seconds": sum(job.get("billed_seconds") or 0.0 for job in jobs),
         "attempt": max(job.get("attempt") or 1 for job in jobs),
-        "earlier": [each for job in jobs for each in job.get("earlier") or ()],
+        "earlier_attempts": [each for job in jobs for each in job.get("earlier_attempts") or ()],
         "busy_seconds": sum_if_known(job.get("busy_seconds") for job in jobs),
         "instances": _merge_instances(jobs),
         "jobs": [{name: job.get(name) for name in _JOB_FIELDS} for job in jobs] if len(jobs) > 1 else None,

@@ -18,7 +18,8 @@ def _check_characters(text: str) -> None:
     for character in text:
         if character not in _ALLOWED_PUNCTUATION and unicodedata.category(character)[0] not in "LZN":
             raise ValueError(
-                f"found {character!r} in {text!r}; AWS allows letters, digits, spaces and {' '.join(_ALLOWED_PUNCTUATION)}"
+                f"found {character!r} in {text!r}; AWS allows letters, digits, spaces and "
+                f"{' '.join(_ALLOWED_PUNCTUATION)}"
             )
 
 

@@ -110,7 +110,7 @@ def _check_size(head: Mapping[str, Any], max_bytes: int) -> None:
 
 
 @lru_cache(maxsize=REPORT_CACHE_SIZE)
-def _read_report(dag_id: str, uri: str, etag: str) -> Mapping[str, Any]:
+def _read_report(dag_id: str, uri: str, etag: str) -> Mapping[str, Any]:  # noqa: ARG001 - another content is read anew
     report = open_storage(dag_id).read_json(uri)
     if not isinstance(report, dict) or report.get("version") != 1:
         raise ValueError("it is not a report of version 1")

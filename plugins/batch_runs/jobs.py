@@ -53,7 +53,7 @@ JOB_TASKS = (
     JobTasks("preprocess", names.PREPROCESS, names.AWAIT_PREPROCESS, PROCESSING),
     JobTasks("transform", names.TRANSFORM_CANARY, names.AWAIT_CANARY, TRANSFORM),
     JobTasks("transform", names.TRANSFORM, names.AWAIT_TRANSFORM, TRANSFORM),
-    JobTasks("join", names.SUBMIT_JOIN_JOB, names.AWAIT_JOIN_JOB, PROCESSING),
+    JobTasks("join", names.JOIN_JOB, names.AWAIT_JOIN_JOB, PROCESSING),
 )
 
 
@@ -133,7 +133,7 @@ def _describe_job(dag_id: str, kind: JobKind, name: str, window: int) -> Mapping
 
 
 @lru_cache(maxsize=1)
-def _client(dag_id: str, window: int) -> Any:
+def _client(dag_id: str, window: int) -> Any:  # noqa: ARG001 - credentials may be new in each window
     """One client for all jobs of a time window: building a client takes longer than a call."""
     pipeline = load_pipeline_by_name(dag_id)
     hook_class: Any = SageMakerHook

@@ -240,7 +240,9 @@ class ProcessingJobOperator(JobOperator, SageMakerProcessingOperator):
         return {key: value for key, value in self.config.items() if key != "S3Operations"}
 
     def build_config(
-        self, job_request: dict[str, Any], model_request: dict[str, Any] | None
+        self,
+        job_request: dict[str, Any],
+        model_request: dict[str, Any] | None,  # noqa: ARG002 - processing has no model
     ) -> dict[str, Any]:
         """A ``config`` with this request."""
         return {**{key: self.config[key] for key in self.config.keys() & {"S3Operations"}}, **job_request}

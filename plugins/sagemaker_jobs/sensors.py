@@ -114,7 +114,7 @@ class JobSensor(JobWaitMixin):
         decision = self.continuation.decide_next(self.hook, spec, jobs)
         return decision.details if isinstance(decision, Resolved) else None
 
-    def get_spec(self, context: Context) -> JobSpec | None:
+    def get_spec(self, context: Context) -> JobSpec | None:  # noqa: ARG002 - part of the interface
         """The spec passed to the sensor."""
         if self.spec is None:
             return None

@@ -12,7 +12,7 @@ from sagemaker_jobs.errors import RequestError
 from sagemaker_jobs.kinds import KINDS, TRANSFORM, JobKind
 
 MAX_NAME_LENGTH = 63  # of processing, transform and model names alike
-JOB_NAME_TOKEN = "{job_name}"
+JOB_NAME_TOKEN = "{job_name}"  # noqa: S105 - a placeholder in requests, not a secret
 _ATTEMPT_ROOM = len("-99")
 _HASH_LENGTH = 8
 

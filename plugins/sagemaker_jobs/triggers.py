@@ -99,7 +99,7 @@ class SageMakerJobTrigger(BaseTrigger):
             "stop_after_seconds",
             "deadline",
             "output_uri",
-            "objects",
+            "object_count",
             "first_poll_seconds",
             "max_poll_seconds",
             "aws_conn_id",
@@ -176,7 +176,7 @@ class SageMakerJobTrigger(BaseTrigger):
     async def _wait(self, poller: Poller, kind: JobKind) -> tuple[str, str | None]:
         """Poll until the job has ended or a limit is reached; the event's status and message."""
         pause = self.first_poll_seconds
-        trouble = 0
+        failures = 0
         # The task has just described the job, and an early event costs a try (see `JobWaitMixin`).
         await asyncio.sleep(self._jittered(pause))
         while True:
@@ -188,11 +188,11 @@ class SageMakerJobTrigger(BaseTrigger):
                 ):
                     self.log.exception("Cannot wait for %s any longer.", self.job_name)
                     return "error", f"{get_error_code(error)}: {error}"
-                trouble += 1
-                self.log.warning("Cannot describe %s (%d in a row): %s", self.job_name, trouble, error)
-                await asyncio.sleep(self._jittered(min(2.0**trouble, self.max_poll_seconds)))
+                failures += 1
+                self.log.warning("Cannot describe %s (%d in a row): %s", self.job_name, failures, error)
+                await asyncio.sleep(self._jittered(min(2.0**failures, self.max_poll_seconds)))
             else:
-                trouble = 0
+                failures = 0
                 if ended is not None:
                     return ended[kind.status_field], ended.get("FailureReason")
                 await asyncio.sleep(self._jittered(pause))
@@ -278,7 +278,7 @@ class SageMakerJobTrigger(BaseTrigger):
 
     def _jittered(self, pause: float) -> float:
         """``pause`` with jitter, so that jobs started together drift apart; at most the seconds left."""
-        spread = pause * random.uniform(1 - PAUSE_JITTER, 1 + PAUSE_JITTER)
+        spread = pause * random.uniform(1 - PAUSE_JITTER, 1 + PAUSE_JITTER)  # noqa: S311 - spreads load, keeps no secret
         return max(_SHORTEST_PAUSE, min(spread, self._seconds_left()))
 
     async def _stop(self, poller: Poller, kind: JobKind, because: str) -> None:

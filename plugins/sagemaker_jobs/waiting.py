@@ -54,7 +54,7 @@ _LONGEST_PAUSE_SECONDS = 600.0
 _VISIBLE_WITHIN_SECONDS = 300.0
 _VISIBLE_PAUSE_SECONDS = 15.0
 TASK_KILLED = "its task was killed"
-WAIT_TEMPLATE_FIELDS = ("stop_after_seconds", "room_patience_seconds")
+WAIT_TEMPLATE_FIELDS = ("stop_after_seconds", "capacity_wait_seconds")
 
 
 class SubmitRetryState(TypedDict):
@@ -72,7 +72,7 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
     """Mixin: ``submit_or_adopt`` finds or submits the job, ``wait_for_job`` defers, ``on_completed`` returns a result.
 
     Where AWS cannot run the job now (a quota is in use, no capacity, throttling, a server error, rejected credentials),
-    the task is deferred and retries with growing pauses for ``submit_timeout_seconds``; for a few minutes also where
+    the task is deferred and retries with growing pauses for ``capacity_wait_seconds``; for a few minutes also where
     AWS has accepted the job but does not describe it yet. The job is stopped after ``execution_timeout`` or the
     sensor's ``timeout``, with an error that Airflow retries, and after ``stop_after_seconds`` of billed time, with an
     error that it does not retry: the same job would take as long again.
@@ -82,7 +82,7 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
     :param stop_after_seconds: the job's limit of billed time; None for no limit (templated).
     :param first_poll_seconds: pause before the first poll; at least twice ``[workers] min_heartbeat_interval``.
     :param max_poll_seconds: the longest pause between polls.
-    :param submit_timeout_seconds: how long to retry while AWS has no capacity or does not accept the job (templated).
+    :param capacity_wait_seconds: how long to retry while AWS has no capacity or does not accept the job (templated).
     :param continuation: decides what follows a transform that failed permanently; pass the same one to the operator,
         which needs ``resume``, and to the sensor.
     """
@@ -103,7 +103,7 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
         stop_after_seconds: float | str | None = None,
         first_poll_seconds: float = 2,
         max_poll_seconds: float = 30,
-        submit_timeout_seconds: float | str | None = 3600,
+        capacity_wait_seconds: float | str | None = 3600,
         continuation: Continuation | None = None,
         **kwargs: Any,
     ) -> None:
@@ -111,7 +111,7 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
         self.stop_after_seconds = stop_after_seconds
         self.first_poll_seconds = first_poll_seconds
         self.max_poll_seconds = max_poll_seconds
-        self.submit_timeout_seconds = submit_timeout_seconds
+        self.capacity_wait_seconds = capacity_wait_seconds
         self.continuation = continuation
 
     def get_spec(self, context: Context) -> JobSpec | None:
@@ -182,7 +182,10 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
         return self.on_submitted(context, job, submit_retry)
 
     def retry_submit(
-        self, context: Context, event: Any = None, submit_retry: SubmitRetryState | None = None
+        self,
+        context: Context,
+        event: Any = None,  # noqa: ARG002 - the timer's
+        submit_retry: SubmitRetryState | None = None,
     ) -> Any:
         """Resume after a pause."""
         spec = self.get_spec(context)
@@ -215,7 +218,7 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
                 botocore_config=self.botocore_config,
             ),
             method_name="execute_complete",
-            kwargs={"job_name": job.name, "attempt": job.attempt, "trouble": submit_retry},
+            kwargs={"job_name": job.name, "attempt": job.attempt, "submit_retry": submit_retry},
             timeout=_airflow_timeout(created_at, stop_after, deadline),
         )
         return None
@@ -248,7 +251,7 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
         """
         self._ti = context["ti"]
         if next_method == TRIGGER_FAIL_REPR:
-            next_method, next_kwargs = "wait_failed", {"failure": next_kwargs or {}}
+            next_method, next_kwargs = "on_wait_failed", {"failure": next_kwargs or {}}
         return super().resume_execution(next_method, next_kwargs, context)  # type: ignore[misc]  # BaseOperator's
 
     def on_wait_failed(self, context: Context, failure: dict[str, Any]) -> Any:
@@ -261,11 +264,11 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
             return self._stop_timed_out_job(context, name, attempt)
         raise self._build_interrupted_error(context, name, str(cause))
 
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002 - OpenLineage's
         """The inputs and outputs of the job that this task waited for."""
         return build_lineage(self.hook, self._ended, self._ended_spec, completed=True)
 
-    def get_openlineage_facets_on_failure(self, task_instance: Any) -> Any:
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> Any:  # noqa: ARG002 - OpenLineage's
         """The inputs of the job that failed or was stopped while this task waited for it."""
         job = self._ended
         if job is None and self._ended_spec is not None:
@@ -307,24 +310,24 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
         if error.reason == "capacity" and next_retry["pauses"] < len(list_instance_types(spec)):
             self.log.warning("%s\nTrying the next instance type.", error)
             return self.submit_or_adopt(context, spec, next_retry)
-        patience = parse_optional_float(self.submit_timeout_seconds, "room_patience_seconds") or 0.0
+        capacity_wait = parse_optional_float(self.capacity_wait_seconds, "capacity_wait_seconds") or 0.0
         pause = min(self.first_retry_pause_seconds * 2.0 ** submit_retry["pauses"], _LONGEST_PAUSE_SECONDS)
         return self._defer_retry(
-            error, pause, until=submit_retry["since"] + patience, submit_retry=next_retry
+            error, pause, until=submit_retry["since"] + capacity_wait, submit_retry=next_retry
         )
 
     def _defer_retry(
         self, error: SageMakerJobError, pause: float, *, until: float, submit_retry: SubmitRetryState
     ) -> Any:
         """Defer ``retry_submit`` by about ``pause`` seconds; raise ``error`` if that is after ``until``."""
-        pause *= random.uniform(0.8, 1.2)
+        pause *= random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, keeps no secret
         if time.time() + pause > until:
             raise error
         self.log.warning("%s\nRetrying in %.0f s, without holding a worker.", error, pause)
         self.defer(  # type: ignore[attr-defined]  # of BaseOperator, beside which this mixin stands
             trigger=TimeDeltaTrigger(datetime.timedelta(seconds=pause)),
-            method_name="begin_again",
-            kwargs={"trouble": submit_retry},
+            method_name="retry_submit",
+            kwargs={"submit_retry": submit_retry},
         )
         return None
 

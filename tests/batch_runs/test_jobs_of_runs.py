@@ -149,7 +149,8 @@ def mapped(database: Database) -> Database:
         database.push_xcom("open_one", "mapped", "transform", submitted, map_index=number)
     done = {
         "job_name": "churn-transform-0", "status": "Completed", "created_at": 1.0, "started_at": 2.0, "ended_at": 3.0,
-        "instance_type": "ml.m5.large", "instance_count": 1, "billed_seconds": 1.0, "attempt": 1, "earlier": [],
+        "instance_type": "ml.m5.large", "instance_count": 1, "billed_seconds": 1.0,
+        "attempt": 1, "earlier_attempts": [],
     }  # fmt: skip
     database.push_xcom("open_one", "mapped", "transformed", done, map_index=0)
     return database

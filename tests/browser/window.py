@@ -22,8 +22,8 @@ FRAME = "iframe[src*='batch-inference']"
 class Window:
     """One person's window.
 
-    Attributes: `errors`, what our pages wrote to the console as an error or raised; `strangers`, addresses of requests
-    that went to anybody but this Airflow.
+    Attributes: `errors`, what our pages wrote to the console as an error or raised; `foreign_requests`, addresses of
+    requests that went to anybody but this Airflow.
     """
 
     def __init__(self, browser: Browser, url: str, artefacts: Path, *, scheme: str) -> None:

@@ -35,10 +35,10 @@ class Request:
     status: int = 0
 
 
-class RecordingFront(Router):
+class RecordingRouter(Router):
     """The embedded AWS's application with a memory that all of its instances share."""
 
-    recorded: list[Request] = []
+    recorded: list[Request] = []  # noqa: RUF012 - shared on purpose: the server makes its own instance
     lock = threading.Lock()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

@@ -28,7 +28,7 @@ from include.scoring.published_manifest import MANIFEST_NAME
 from include.scoring.s3uri import split_s3_uri
 from sagemaker_jobs.janitor import DAG_TAG, RUN_TAG, to_run_tag
 from tests.deploy.evaluation import Call, find_allowing_statements
-from tests.deploy.recording import RecordingFront, Request, calls
+from tests.deploy.recording import RecordingRouter, Request, calls
 from tools.laptop import CREDENTIALS, REGION, REPO, build_airflow_environment, create_s3_client
 from tools.sample import create_buckets, make_sample, upload_sample
 
@@ -81,7 +81,7 @@ def requests(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> li
     """What AWS was asked by a run that publishes, one that replaces it, the janitor, and a run that fails."""
     folder = tmp_path_factory.mktemp("iam")
     patch = pytest.MonkeyPatch()
-    patch.setattr("include.local_aws.api.front.Router", RecordingFront)
+    patch.setattr("include.local_aws.api.front.Router", RecordingRouter)
     server = LocalAws(load_settings(overrides={"provisioning_seconds": 0.1}), folder / "aws")
     server.start()
     try:
@@ -96,7 +96,7 @@ def requests(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> li
         # What does not go through the connection is seen as nobody's.
         environment["AWS_ACCESS_KEY_ID"] = NOBODY
         airflow(environment, "db", "migrate")
-        RecordingFront.recorded.clear()
+        RecordingRouter.recorded.clear()
         # The second asks whether it would change anything, which the first, unasked, has left no digests to tell by.
         for conf in ({}, {"skip_unchanged": True}):
             assert run(environment, folder, conf) == "success"
@@ -107,7 +107,7 @@ def requests(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> li
         assert run(environment, folder) == "failed"
         # This test's own call has the laptop's key, which no task is given here.
         own = CREDENTIALS["AWS_ACCESS_KEY_ID"]
-        return [request for request in RecordingFront.recorded if request.access_key != own]
+        return [request for request in RecordingRouter.recorded if request.access_key != own]
     finally:
         server.stop()
         patch.undo()

@@ -46,7 +46,7 @@ def run_and_check(deployment: Deployment, name: str, count: int) -> None:
     assert table.num_rows == count == len(pyarrow.compute.unique(table["id"]))
     wanted = pyarrow.compute.add(table["x"], pyarrow.compute.multiply(table["y"], 2.0))
     assert pyarrow.compute.all(pyarrow.compute.equal(table["score"], wanted)).as_py()
-    print(f"\n{name}: {count:,} records scored and read back; the run took {took:.0f} s", flush=True)
+    print(f"\n{name}: {count:,} records scored and read back; the run took {took:.0f} s", flush=True)  # noqa: T201 - a measurement is for the terminal
 
 
 def test_very_many_objects(deployment: Deployment) -> None:

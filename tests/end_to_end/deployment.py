@@ -21,9 +21,9 @@ from tools.sample import create_buckets, upload_sample
 
 ENDED = {"success", "failed"}
 DAG_FILE = """# A pipeline of an Airflow test.
-from include.orchestration.chain import scoring_dag
+from include.orchestration.chain import build_scoring_dag
 
-dag = scoring_dag("{name}")
+dag = build_scoring_dag("{name}")
 """
 
 

@@ -68,7 +68,8 @@ def test_a_wrong_pipeline_file_breaks_its_own_dag_alone(endings: Deployment) -> 
     text = (pipelines / "abalone.yaml").read_text().replace("name: abalone ", "name: broken ")
     (pipelines / "broken.yaml").write_text(text.replace("strategy: MultiRecord", "strategy: ManyRecord"))
     (endings.root / "dags" / "broken.py").write_text(
-        '# For Airflow.\nfrom include.orchestration.chain import scoring_dag\n\ndag = scoring_dag("broken")\n'
+        "# For Airflow.\nfrom include.orchestration.chain import build_scoring_dag\n\n"
+        'dag = build_scoring_dag("broken")\n'
     )
     deadline = time.monotonic() + 90
     errors: list[dict[str, Any]] = []

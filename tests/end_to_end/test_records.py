@@ -194,13 +194,13 @@ def test_one_record_that_kills_the_model_is_rejected_and_all_others_are_scored(
     assert counts["rejected"] == len(MIXED) - len(SOUND)
     assert counts["rejected_by_reason"]["refused by the model"] == len(BAD_PLACES)
     result = deployment.xcom("records_dies", run_id, "transformed")
-    rejects = deployment.objects(result["settled"]["rejects"])
+    rejects = deployment.objects(result["resolution"]["rejects"])
     found = [json.loads(line) for content in rejects.values() for line in content.decode().splitlines()]
     assert [each["text"] for each in found] == [MIXED[place] for place in BAD_PLACES]
     assert {each["reason"] for each in found} == {"Unable to get response from algorithm"}
-    assert [each["status"] for each in result["earlier"]] == ["Failed"] * 3
+    assert [each["status"] for each in result["earlier_attempts"]] == ["Failed"] * 3
     page = deployment.objects(f"{deployment.xcom('records_dies', run_id, 'plan')['run_prefix']}report")
-    assert json.loads(page[".json"])["refused"] == result["settled"]["rejects"]
+    assert json.loads(page[".json"])["refused"] == result["resolution"]["rejects"]
 
 
 def test_more_refused_records_than_max_rejected_allows_publish_nothing(

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 # Airflow's settings, as for every test.
-import tests.conftest
+import tests.conftest  # noqa: F401
 from include.scoring.s3uri import split_s3_uri
 from tests.faults import interference, late
 from tests.faults.case import Case
@@ -145,7 +145,7 @@ def main() -> int:
     parser.add_argument("--database", choices=("postgresql", "sqlite"), default="postgresql")
     arguments = parser.parse_args()
     seed = arguments.seed if arguments.seed is not None else random.SystemRandom().getrandbits(32)
-    print(f"seed {seed} on {arguments.database}, for {arguments.deadline_minutes:g} minutes", flush=True)
+    print(f"seed {seed} on {arguments.database}, for {arguments.minutes:g} minutes", flush=True)
     draw, runs, wrong = random.Random(seed), Counter[str](), 0
     pipelines = [replace(DRAWN[0], name=name) for name in PIPELINES]
     with (
@@ -154,7 +154,7 @@ def main() -> int:
         ThreadPoolExecutor(len(PIPELINES)) as pool,
     ):
         began = time.monotonic()
-        while time.monotonic() - began < 60 * arguments.deadline_minutes:
+        while time.monotonic() - began < 60 * arguments.minutes:
             strikes, killed = draw_round(draw, LATE if arguments.late else [*DRAWN, *LATE])
             if killed:
                 print(

@@ -198,7 +198,9 @@ RECORDS = (
     RejectedRecord("an empty cell that is required", b",1", rule(rule="required", columns=["id"])),
     RejectedRecord("a number out of its range", b"a,11", rule(rule="range", column="x", min=0, max=10)),
     RejectedRecord("a value that is not allowed", b"z,1", rule(rule="allowed", column="id", values=["k", "l"])),
-    RejectedRecord("a cell that a pattern does not match", b"A1,1", rule(rule="pattern", column="id", pattern="[a-z]+")),
+    RejectedRecord(
+        "a cell that a pattern does not match", b"A1,1", rule(rule="pattern", column="id", pattern="[a-z]+")
+    ),
     RejectedRecord("a record for the second time", b"k,1", rule(rule="duplicates")),
     RejectedRecord(
         "a number far from the baseline's", b"a,9",

@@ -31,7 +31,7 @@ from tests.scoring.builders import pipeline
 
 OUTPUTS = ["csv", "jsonl", "parquet"]
 NOTES = ["a", "", None, 'say ""', ',"",', "\n", "", None]
-CELLS = st.one_of(st.nothing(), st.text(alphabet='a,"\n\r', max_size=4))
+CELLS = st.one_of(st.none(), st.text(alphabet='a,"\n\r', max_size=4))
 
 
 @pytest.fixture(params=["with Arrow", "without Arrow"])

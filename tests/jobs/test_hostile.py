@@ -9,7 +9,7 @@ import pytest
 from tests.jobs.hostile import CASES, PAGE, Case, row
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{type(case).__name__.lower()} {case.what}")
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{type(case).__name__.lower()} {case.description}")
 def test_the_page_says_what_is_said(tmp_path: Path, case: Case) -> None:
     """An object ends the job, a record is rejected alone, an answer is not joined and leaves no output."""
     assert row(case, tmp_path) in PAGE.read_text("utf-8"), "run: PYTHONPATH=. python -m tests.jobs.hostile"

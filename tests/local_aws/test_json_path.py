@@ -47,7 +47,7 @@ Step = tuple[Any, ...]
 def steps(draw: st.DrawFn) -> tuple[Step, str]:
     """A step and one way to write it."""
     dot = draw(st.sampled_from(["", "."]))
-    gap = lambda text: draw(gaps) + text + draw(gaps)
+    gap = lambda text: draw(gaps) + text + draw(gaps)  # noqa: E731
     match draw(st.sampled_from(["dot", "every", "every in brackets", "names", "indexes", "range"])):
         case "dot":
             name = draw(names)
@@ -65,7 +65,7 @@ def steps(draw: st.DrawFn) -> tuple[Step, str]:
                 gap(str(n)) for n in chosen_numbers
             ) + "]"
         case _:
-            begin, end = draw(st.nothing() | numbers), draw(st.nothing() | numbers)
+            begin, end = draw(st.none() | numbers), draw(st.none() | numbers)
             shown = ["" if bound is None else str(bound) for bound in (begin, end)]
             return ("range", begin, end), f"{dot}[{gap(shown[0])}:{gap(shown[1])}]"
 

@@ -35,7 +35,8 @@ def copy_parts_and_build_manifest(run: Publication, *numbers: int, rows: int = 1
         run.storage.write(uri, "x" * rows)
     return {
         "version": 1, "pipeline": run.pipeline, "run_id": run.run_id, "nonce": run.nonce,
-        "files": [{"uri": uri, "rows": rows, "sha256": str(rows)} for uri in uris], "replaces": run.list_replaced_parts(),
+        "files": [{"uri": uri, "rows": rows, "sha256": str(rows)} for uri in uris],
+        "replaces": run.list_replaced_parts(),
     }  # fmt: skip
 
 

@@ -171,11 +171,11 @@ class Run:
                 self.task(names.JOIN, join.join_shard_group, group=group)
                 for group in self.xcoms[names.COLLECT_SHARDS, "return_value"]
             ]
-        elif self.skipped == names.RUN_CHECKS:
+        elif self.skipped == names.CHECKS:
             joined = []
         else:
             return {}
-        self.task(names.RUN_CHECKS, checks.run_checks, joined=joined)
+        self.task(names.CHECKS, checks.run_checks, joined=joined)
         done: dict[str, Any] = self.task(names.PUBLISH, publish.publish)
         return self.task(names.REPORT, report.write_report) if with_report else done
 
@@ -250,14 +250,16 @@ def deployed(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """An empty bucket but for the model, and no pipeline yet."""
     storage.delete(storage.list_uris("s3://bucket/"))
     storage.write("s3://bucket/model/a.tar.gz", "model")
-    monkeypatch.setattr(pipelines, "FOLDER", tmp_path)
-    monkeypatch.setattr(plan, "quotas_of", lambda *_: {})
+    monkeypatch.setattr(pipelines, "PIPELINES_FOLDER", tmp_path)
+    monkeypatch.setattr(plan, "read_quotas", lambda *_: {})
     # The jobs run in place, and pages have tests of their own.
     monkeypatch.setattr(plan, "upload_code", lambda *_: None)
     monkeypatch.setattr(report, "render_html", lambda _: "")
     # A client takes longer to make than a run takes to stage, so all tasks have one.
     monkeypatch.setattr(storage_module, "S3Hook", lambda **_: SimpleNamespace(conn=storage.client))
-    monkeypatch.setattr(scored, "work_of", lambda *_: {"busy_seconds": None, "instances": None})
+    monkeypatch.setattr(
+        scored, "read_instance_activity", lambda *_: {"busy_seconds": None, "instances": None}
+    )
     # A request log of all that moto answers is no help, and is kept for each test.
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     return Pipelines(storage, tmp_path)

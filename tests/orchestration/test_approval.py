@@ -130,7 +130,7 @@ def test_only_pipelines_that_say_so_have_the_task_and_make_run_takes_it_for_refu
     document["goals"] |= {"budget": 1, "on_over_budget": "approve"}
     (tmp_path / "abalone.yaml").write_text(yaml.safe_dump(document))
     assert "approval" not in chain.build_scoring_dag("abalone").task_ids
-    monkeypatch.setattr(pipelines, "FOLDER", tmp_path)
+    monkeypatch.setattr(pipelines, "PIPELINES_FOLDER", tmp_path)
     dag = chain.build_scoring_dag("abalone")
     assert dag.get_task("approval").upstream_task_ids == {"plan"}
     assert dag.get_task("preprocess").upstream_task_ids == {"approval"}

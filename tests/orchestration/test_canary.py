@@ -75,7 +75,7 @@ def test_the_join_finds_each_shards_answers_where_they_were_written(storage: Sto
         ("plan", None): PLAN,
         ("transform", "spec"): {"request": source, "base_name": f"t-{TOKEN}"},
         ("preprocessed", None): ended(WHERE.root),
-        ("transformed", None): {**ended("s3://bucket/run/t/predictions/"), "settled": None},
+        ("transformed", None): {**ended("s3://bucket/run/t/predictions/"), "resolution": None},
         ("canaried", None): ended("s3://bucket/run/c/predictions/"),
     }
     ti = SimpleNamespace(xcom_pull=lambda task, key=None: known.get((task, key)))
@@ -89,7 +89,7 @@ def test_the_join_finds_each_shards_answers_where_they_were_written(storage: Sto
     # After a clear, with the model measured, nothing is sent ahead, and `canaried` is skipped with its old result.
     for each in range(3):
         storage.write(f"s3://bucket/run/again/predictions/s-{each}.csv.out", str(each))
-    known["transformed", None] = {**ended("s3://bucket/run/again/predictions/"), "settled": None}
+    known["transformed", None] = {**ended("s3://bucket/run/again/predictions/"), "resolution": None}
     known["shards", "facts"] = {"preprocess_job": f"p-{TOKEN}-1", "canary": None, "nonce": NONCE}
     assert {each.predictions.uri.rsplit("/", 1)[0] for each in read_shard_sources(run)} == {
         "s3://bucket/run/again/predictions"
@@ -106,7 +106,7 @@ def test_only_pipelines_that_ask_have_the_tasks_and_a_measured_model_skips_them(
     document["transform"]["on_poison"] = "fail"
     (tmp_path / "abalone.yaml").write_text(yaml.safe_dump(document))
     assert "canary" not in chain.build_scoring_dag("abalone").task_ids
-    monkeypatch.setattr(pipelines, "FOLDER", tmp_path)
+    monkeypatch.setattr(pipelines, "PIPELINES_FOLDER", tmp_path)
     dag = chain.build_scoring_dag("abalone")
     assert dag.get_task("transform").upstream_task_ids == {"calibrate"}
     assert dag.get_task("calibrate").upstream_task_ids == {"canaried"}

@@ -164,7 +164,7 @@ def test_every_job_counts_in_the_pool_and_has_the_patience_that_the_pipeline_sta
     assert {task.task_id for task in jobs if isinstance(task, JobOperator)} == submitting
     for task in jobs:
         weight = 10 if isinstance(task, JobSensor) else 1
-        assert (task.pool, task.priority_weight, task.submit_timeout_seconds) == ("sagemaker", weight, 420), (
+        assert (task.pool, task.priority_weight, task.capacity_wait_seconds) == ("sagemaker", weight, 420), (
             task.task_id
         )
 

@@ -17,7 +17,7 @@ from tests.scoring.builders import WITHOUT_PREPROCESS, document
 def dag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, airflow_db: Path) -> Any:
     """The DAG of the valid pipeline without preprocessing."""
     (tmp_path / "churn.yaml").write_text(yaml.safe_dump(document(WITHOUT_PREPROCESS)))
-    monkeypatch.setattr(pipelines, "FOLDER", tmp_path)
+    monkeypatch.setattr(pipelines, "PIPELINES_FOLDER", tmp_path)
     return chain.build_scoring_dag("churn")
 
 

@@ -26,7 +26,7 @@ def any_dag(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DAG:
         return build_janitor_dag()
     made = other_document(WITHOUT_PREPROCESS) if kind == "without preprocess" else document()
     (tmp_path / "churn.yaml").write_text(yaml.safe_dump({**made, "schedule": "0 2 * * *"}))
-    monkeypatch.setattr(pipelines, "FOLDER", tmp_path)
+    monkeypatch.setattr(pipelines, "PIPELINES_FOLDER", tmp_path)
     return chain.build_scoring_dag("churn")
 
 

@@ -137,7 +137,7 @@ def test_a_held_run_publishes_nothing_keeps_everything_and_fails(deployed: Pipel
     assert held.json(held.paths.checks)["state"] == "held"
     assert held.json(held.paths.statistics)["rows"] == 190
     assert deployed.storage.list_uris(f"{held.paths.run_prefix}joined/")
-    assert held.xcoms[names.RUN_CHECKS, "state"] == "held"
+    assert held.xcoms[names.CHECKS, "state"] == "held"
     with pytest.raises(RunFailedError, match="the run is held"):
         check_run_state({"plan": "success", "checks": "failed"}, is_skip_intended=False, is_held=True)
 
@@ -160,7 +160,7 @@ def test_a_person_publishes_a_held_run_as_it_is(deployed: Pipelines) -> None:
         run(deployed, 5, constant).run_all_tasks()
     release = deployed.run("manual-1", 9, age, publish_run="nightly-5")
     done = release.run_all_tasks()
-    assert release.skipped == names.RUN_CHECKS
+    assert release.skipped == names.CHECKS
     frame, manifest = published(deployed.storage, OUT.format(5))
     assert (len(frame), manifest["run_id"]) == (190, "nightly-5")
     assert manifest["checks"]["judged_in"] == "manual-1"
@@ -203,7 +203,7 @@ def test_a_release_that_died_half_way_is_done_again(deployed: Pipelines) -> None
     died = deployed.run("manual-1", 9, age, publish_run="nightly-5")
     died.task(names.PLAN, plan.plan_run)
     died.task(
-        names.RUN_CHECKS,
+        names.CHECKS,
         checks.run_checks,
         joined=[],
     )

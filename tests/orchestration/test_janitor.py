@@ -121,7 +121,9 @@ def test_run_files_are_looked_at_once_an_hour_and_by_hand(
     """Ten minutes lie between two runs of the janitor."""
     looked: list[str] = []
     monkeypatch.setattr(janitor, "Storage", lambda *_: None)
-    monkeypatch.setattr(janitor, "prune", lambda _storage, pipeline, **_: looked.append(pipeline.name) or [])
+    monkeypatch.setattr(
+        janitor, "delete_expired_runs", lambda _storage, pipeline, **_: looked.append(pipeline.name) or []
+    )
     moment = datetime(2026, 1, 31, 7, minute, 59, tzinfo=UTC)
     run = SimpleNamespace(run_type=run_type, run_after=moment)
     if looks:
@@ -140,8 +142,10 @@ def test_a_pipeline_that_goes_wrong_does_not_keep_the_others_from_being_tidied(
     for name in ("abalone", "rays", "salmon"):
         text = (PIPELINES_FOLDER / "abalone.yaml").read_text()
         (tmp_path / f"{name}.yaml").write_text(text.replace("name: abalone", f"name: {name}", 1))
-    monkeypatch.setattr(janitor, "FOLDER", tmp_path)
-    monkeypatch.setattr(janitor, "named", lambda name: load_pipeline(tmp_path / f"{name}.yaml"))
+    monkeypatch.setattr(janitor, "PIPELINES_FOLDER", tmp_path)
+    monkeypatch.setattr(
+        janitor, "load_pipeline_by_name", lambda name: load_pipeline(tmp_path / f"{name}.yaml")
+    )
     done: list[str] = []
 
     def work(pipeline: Pipeline) -> list[str]:

@@ -1,4 +1,4 @@
-"""The job that joins, on an AWS that runs it: told by `joining`, requested as the chain does, read by `collect_parts`."""
+"""The job that joins, on an AWS that runs it: told by `joining`, requested as by the chain, read by `collect_parts`."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def test_a_run_whose_files_were_changed_after_their_job_publishes_nothing(
     def rest() -> None:
         groups = run.xcoms[names.COLLECT_SHARDS, "return_value"]
         joined = [run.task(names.JOIN, join.join_shard_group, group=group) for group in groups]
-        run.task(names.RUN_CHECKS, checks.run_checks, joined=joined)
+        run.task(names.CHECKS, checks.run_checks, joined=joined)
 
     with pytest.raises(
         ReconciliationError, match=f"{uri} is {'gone' if change == 'deleted' else 'not what'}"

@@ -69,7 +69,7 @@ def scored(deployed: Pipelines, run_id: str, score: float, count: int) -> Run:
         run.task(names.JOIN, join_shard_group, group=group)
         for group in run.xcoms[names.COLLECT_SHARDS, "return_value"]
     ]
-    run.task(names.RUN_CHECKS, checks.run_checks, joined=joined)
+    run.task(names.CHECKS, checks.run_checks, joined=joined)
     return run
 
 
@@ -134,12 +134,12 @@ def test_checks_that_are_stopped_anywhere_overwrite_nothing_of_their_successor(d
 
     def successor() -> None:
         run.conf = {}
-        run.task(names.RUN_CHECKS, checks.run_checks, joined=joined)
+        run.task(names.CHECKS, checks.run_checks, joined=joined)
 
     def late() -> None:
         run.conf = {"output_uri": "s3://bucket/late/"}
         try:
-            run.task(names.RUN_CHECKS, checks.run_checks, joined=joined)
+            run.task(names.CHECKS, checks.run_checks, joined=joined)
         except OvertakenError as error:
             overtaken.append(str(error))
 
@@ -173,7 +173,7 @@ def test_a_publish_that_wakes_up_before_it_has_looked_publishes_nothing_over_a_l
     assert len(published(deployed.storage, BY_DATE)[0]) == 20
 
 
-@pytest.mark.parametrize("task_id", [names.PLAN, names.RUN_CHECKS, names.REPORT])
+@pytest.mark.parametrize("task_id", [names.PLAN, names.CHECKS, names.REPORT])
 def test_a_task_that_wakes_up_when_it_is_over_overwrites_no_document(
     deployed: Pipelines, task_id: str
 ) -> None:
@@ -188,10 +188,10 @@ def test_a_task_that_wakes_up_when_it_is_over_overwrites_no_document(
     run.states = {task_id: "success"}
     body = {
         names.PLAN: plan.plan_run,
-        names.RUN_CHECKS: checks.run_checks,
+        names.CHECKS: checks.run_checks,
         names.REPORT: report.write_report,
     }[task_id]
-    more = {"joined": joined} if task_id == names.RUN_CHECKS else {}
+    more = {"joined": joined} if task_id == names.CHECKS else {}
     with pytest.raises(OvertakenError, match="is too late"):
         run.task(task_id, body, **more)
     assert {uri: deployed.storage.read_etag(uri) for uri in deployed.storage.list_uris(prefix)} == was
@@ -489,7 +489,7 @@ def test_a_run_is_published_although_old_parts_cannot_be_deleted(
     interpose(deployed.storage, lambda: run.task(names.PUBLISH, publish.publish), around)
     assert "the run is published; obsolete part files remain" in caplog.text
     assert len([name for name in listed(deployed.storage, BY_DATE) if name.startswith("part-")]) == 2
-    monkeypatch.setattr(janitor, "FOLDER", deployed.folder)
+    monkeypatch.setattr(janitor, "PIPELINES_FOLDER", deployed.folder)
     ti = FakeTaskInstance(run, "outputs")
     ti.active = set()  # the run is over
     with pytest.raises(ClientError, match="AccessDenied"):

@@ -102,7 +102,7 @@ def test_all_that_follows_a_plan_is_done_as_it_was_planned(deployed: Pipelines, 
         edited
     )  # only for the params that the test hands in
     try:
-        run.task(names.RUN_CHECKS, checks.run_checks, joined=parts)
+        run.task(names.CHECKS, checks.run_checks, joined=parts)
         run.task(names.PUBLISH, publish.publish)
         run.task(names.REPORT, report.write_report)
     finally:
@@ -186,7 +186,7 @@ def test_a_plan_that_is_cleared_alone_stands_and_stops_no_job(
     before = run.task(names.PLAN, plan.plan_run)
     run.prepare()
     deployed.upload(5, rows(30))
-    monkeypatch.setattr(plan, "stop_earlier_plan", lambda *_: pytest.fail("a job was stopped"))
+    monkeypatch.setattr(plan, "clean_up_earlier_plan", lambda *_: pytest.fail("a job was stopped"))
     there = snapshot(deployed.storage)
     run.states = {
         "plan": "running", "preprocess": "success", "preprocessed": "success", "shards": "success",
@@ -213,7 +213,7 @@ def test_a_plan_that_is_cleared_with_all_that_follows_is_made_anew(
     run.transform()
     stale = joined(run)
     stopped: list[str] = []
-    monkeypatch.setattr(plan, "stop_earlier_plan", lambda *_: stopped.append("stopped"))
+    monkeypatch.setattr(plan, "clean_up_earlier_plan", lambda *_: stopped.append("stopped"))
     deployed.upload(5, rows(30))
     run.states = {"plan": "running", "shards": state, "join_0": state, "clean_up": None}
     run.task(names.PLAN, plan.plan_run, try_number=2)
@@ -221,7 +221,7 @@ def test_a_plan_that_is_cleared_with_all_that_follows_is_made_anew(
     run.prepare()
     run.task(names.COLLECT_SHARDS, shards.collect_shards)
     run.transform()
-    run.task(names.RUN_CHECKS, checks.run_checks, joined=[*joined(run), *stale])
+    run.task(names.CHECKS, checks.run_checks, joined=[*joined(run), *stale])
     run.task(names.PUBLISH, publish.publish)
     run.task(names.REPORT, report.write_report)
     frame, manifest = published(deployed.storage, OUT)
@@ -236,8 +236,8 @@ STEPS: list[Step] = [
     (names.TRANSFORM, lambda run: rendered(run, names.TRANSFORM)),
     (names.JOIN, joined),
     (
-        names.RUN_CHECKS,
-        lambda run: run.task(names.RUN_CHECKS, checks.run_checks, joined=run.xcoms["parts", ""]),
+        names.CHECKS,
+        lambda run: run.task(names.CHECKS, checks.run_checks, joined=run.xcoms["parts", ""]),
     ),
     (names.PUBLISH, lambda run: run.task(names.PUBLISH, publish.publish)),
     (names.REPORT, lambda run: run.task(names.REPORT, report.write_report)),
@@ -268,7 +268,7 @@ def test_a_document_of_another_plan_is_refused_where_xcoms_agree(deployed: Pipel
     scored = run.json(run.paths.scored_run)
     deployed.storage.write_json(run.paths.scored_run, {**scored, "nonce": "f" * 16})
     for task_id, body in ((names.PUBLISH, publish.publish), (names.REPORT, report.write_report)):
-        with pytest.raises(HandoffError, match=r"scored\.json belongs to another plan.*clear `run_checks`"):
+        with pytest.raises(HandoffError, match=r"scored\.json belongs to another plan.*clear `checks`"):
             run.task(task_id, body)
     stored = run.json(run.paths.plan)
     deployed.storage.write_json(run.paths.plan, {**stored, "nonce": "f" * 16})
@@ -289,7 +289,7 @@ def test_a_document_that_is_gone_is_named_and_final(deployed: Pipelines, run: Ru
         ),
         (
             run.paths.scored_run,
-            r"scored\.json, which `run_checks` wrote, no longer exists",
+            r"scored\.json, which `checks` wrote, no longer exists",
             names.PUBLISH,
             publish.publish,
         ),
@@ -318,7 +318,7 @@ BY_HAND = [
     (names.AWAIT_TRANSFORM, STEPS[2]),
     (names.AWAIT_TRANSFORM, STEPS[3]),
     (names.JOIN, STEPS[3]),
-    (names.RUN_CHECKS, STEPS[4]),
+    (names.CHECKS, STEPS[4]),
     (names.PUBLISH, STEPS[5]),
 ]
 

@@ -187,8 +187,10 @@ def service() -> Iterator[World]:
         logs = hook.get_session(REGION).client("logs", endpoint_url=url)
         clients = {"S3Hook": storage.client, "AwsLogsHook": logs}
         for module in ("resuming", "refusals", "logs"):
-            patch.setattr(f"sagemaker_jobs.{module}.sibling", lambda kind, _: clients[kind.__name__])
-            patch.setattr(f"sagemaker_jobs.{module}.client_of", lambda client: client)
+            patch.setattr(
+                f"sagemaker_jobs.{module}.build_sibling_hook", lambda kind, _: clients[kind.__name__]
+            )
+            patch.setattr(f"sagemaker_jobs.{module}.get_client", lambda client: client)
         storage.client.create_bucket(Bucket="bucket")
         logs.create_log_group(logGroupName=TRANSFORM.log_group)
         world = World(aws, hook, storage, logs)
@@ -233,7 +235,7 @@ def check_mended(world: World, account: Any) -> None:
         assert answers == "".join(f"0.{key(record)}\n" for record in good)
         if not bad:
             continue
-        rejects = world.storage.read(f"{account['settled']['rejects']}{name}.jsonl").decode()
+        rejects = world.storage.read(f"{account['resolution']['rejects']}{name}.jsonl").decode()
         lines = [json.loads(line) for line in rejects.splitlines()]
         assert [f"{line['text']}\n" for line in lines] == bad
         for line in lines:
@@ -241,7 +243,7 @@ def check_mended(world: World, account: Any) -> None:
             assert f"cannot take {key(line['text'])}" in line["reason"]
             assert line["rule"] == "refused by the model"
         rejected += len(bad)
-    assert account["settled"]["refused"] == rejected == len(world.poison)
+    assert account["resolution"]["refused"] == rejected == len(world.poison)
 
 
 def test_only_the_record_that_the_model_refuses_is_rejected(world: World) -> None:
@@ -259,9 +261,9 @@ def test_only_the_record_that_the_model_refuses_is_rejected(world: World) -> Non
     assert instances == [4, 1, 1, 1], "a quarter of the records needs a quarter of the instances"
     account = world.account()
     check_mended(world, account)
-    assert account["settled"]["document"] == f"{RUN}{job.name}/mended.json"
+    assert account["resolution"]["document"] == f"{RUN}{job.name}/mended.json"
     assert len(account["output_uris"]) == 4
-    assert [each["status"] for each in account["earlier"]] == ["Failed"] * 3
+    assert [each["status"] for each in account["earlier_attempts"]] == ["Failed"] * 3
 
 
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -277,7 +279,7 @@ def test_any_poison_in_any_shards_is_found_and_nothing_else(world: World, data: 
     world.least = data.draw(st.sampled_from([1, 2]))
     job = world.to_the_end()
     if not poison and (world.least == 1 or 1 not in sizes):
-        assert (job.attempt, job.status, world.account()["settled"]) == (1, "Completed", None)
+        assert (job.attempt, job.status, world.account()["resolution"]) == (1, "Completed", None)
         return
     check_mended(world, world.account())
 
@@ -291,7 +293,7 @@ def test_a_model_that_answers_no_record_alone_loses_no_good_one(world: World) ->
     assert (job.attempt, job.status) == (4, "Failed")
     account = world.account()
     check_mended(world, account)
-    assert account["settled"]["refused"] == 1
+    assert account["resolution"]["refused"] == 1
 
 
 def test_a_model_that_answers_no_few_records_rejects_none(world: World) -> None:
@@ -386,7 +388,7 @@ def test_what_passes_in_pieces_is_no_poison(world: World) -> None:
     job = world.to_the_end()
     assert (job.attempt, job.status) == (3, "Completed")
     account = world.account()
-    assert (account["settled"]["refused"], account["settled"]["rejects"]) == (0, None)
+    assert (account["resolution"]["refused"], account["resolution"]["rejects"]) == (0, None)
     mended = read_merged_shards(world.storage, account)
     assert world.storage.read(mended["algo-1-00001"]["records_object"][0]).decode() == "".join(
         shards["algo-1-00001"]
@@ -401,7 +403,7 @@ def test_a_chance_failure_is_over_with_the_second_job(world: World) -> None:
     world.poison.clear()
     assert world.to_the_end().attempt == 2
     account = world.account()
-    assert account["settled"] is None
+    assert account["resolution"] is None
     assert len(account["output_uris"]) == 2
 
 
@@ -484,7 +486,7 @@ def test_more_than_max_rejected_fails_before_more_is_paid_for(world: World) -> N
     with pytest.raises(JobFailedPermanently, match="max_rejected allows 5"):
         world.ensure()  # what counts is what was planned
     world.plan(budget=None, prices={})
-    assert world.ensure(asked_again=True).attempt == 3
+    assert world.ensure(task_was_cleared=True).attempt == 3
     world.to_the_end()
     check_mended(world, world.account())
 
@@ -496,7 +498,7 @@ def test_a_clear_without_a_change_runs_what_is_left_once_more(world: World) -> N
     world.prepare(shards, {key(shards["algo-1-00001"][0]), key(shards["algo-1-00001"][1])})
     with pytest.raises(JobFailedPermanently, match="max_rejected allows 1"):
         world.to_the_end()
-    job = world.ensure(asked_again=True)
+    job = world.ensure(task_was_cleared=True)
     world.poison.remove(key(shards["algo-1-00001"][0]))
     world.run_job(job)
     assert world.seen[-1] == [

@@ -85,9 +85,10 @@ def test_of_a_hundred_records_the_bad_one_alone_is_rejected(
         task_id="t", job_name="x", spec=spec.to_dict(), continuation=BadRecordContinuation()
     )
     account = sensor.execute(context_of(sensor))
-    assert account["settled"]["refused"] == 1
+    assert account["resolution"]["refused"] == 1
     (reject,) = map(
-        json.loads, storage.read(f"{account['settled']['rejects']}algo-1-00000.jsonl").decode().splitlines()
+        json.loads,
+        storage.read(f"{account['resolution']['rejects']}algo-1-00000.jsonl").decode().splitlines(),
     )
     assert (reject["record"], reject["rule"]) == (BAD + 1, "refused by the model")
     assert "Input X contains NaN." in reject["reason"]

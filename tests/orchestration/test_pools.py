@@ -29,7 +29,7 @@ TOKEN, USER = "the-token", {"username": "reader", "password": "secret"}
 class Api(BaseHTTPRequestHandler):
     """As much of Airflow's REST API as looking at a pool takes; `seen` holds what came without its answer."""
 
-    seen: list[tuple[str, str, str | None]] = []
+    seen: list[tuple[str, str, str | None]] = []  # noqa: RUF012 - shared on purpose: one handler for each request
     anybody = False
 
     def do_POST(self) -> None:

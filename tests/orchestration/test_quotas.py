@@ -52,7 +52,7 @@ def test_without_permission_the_pipelines_own_quotas_hold_and_the_log_says_what_
         answer = {"Error": {"Code": "AccessDeniedException", "Message": "not authorized"}}
         raise ClientError(answer, "ListServiceQuotas")
 
-    monkeypatch.setattr(quotas, "account_quotas", denied)
+    monkeypatch.setattr(quotas, "fetch_account_quotas", denied)
     with caplog.at_level(logging.WARNING):
         assert read_quotas(pipeline({"quotas": {TRANSFORM: 4}}), RunParams()) == {TRANSFORM: 4}
         assert read_quotas(pipeline(), RunParams()) == {}

@@ -64,7 +64,7 @@ def test_every_argument_of_the_provider_is_taken(ours: Any, theirs: Any, needed:
 @pytest.mark.parametrize(("ours", "theirs", "needed"), PAIRS)
 def test_default_args_of_a_dag_reach_them(ours: Any, theirs: Any, needed: dict[str, Any]):
     """The provider's arguments and those of this package alike."""
-    own = {"first_poll_seconds": 7, "room_patience_seconds": 60, "stop_after_seconds": 900, "retries": 5}
+    own = {"first_poll_seconds": 7, "capacity_wait_seconds": 60, "stop_after_seconds": 900, "retries": 5}
     more = {"max_job_attempts": 9} if "config" in needed else {"poke_interval": 11.0}
     with DAG(
         "defaults", start_date=datetime(2026, 1, 1), default_args={**own, **more, "region_name": "eu-west-1"}

@@ -40,12 +40,12 @@ INTERNAL = "InternalServerError: We encountered an internal error.  Please try a
 
 @dataclass
 class Scripted:
-    """Answers what it was told to, in order; ``{"names": …}`` is a further job over these objects."""
+    """Answers what it was told to, in order; ``{"object_names": …}`` is a further job over these objects."""
 
     answers: list[Any]
     asked: list[list[str]] = field(default_factory=list)
 
-    def after(
+    def decide_next(
         self, hook: SageMakerHook, spec: JobSpec, jobs: Sequence[Job]
     ) -> Resolved | RemainingInput | NoFurtherAttempt | None:
         self.asked.append([job.status for job in jobs])
@@ -70,7 +70,7 @@ def bucket(moto_url: str) -> Iterator[Any]:
 def test_a_remainder_is_the_next_attempt(aws: FakeSageMaker, hook: SageMakerHook, bucket: Any):
     """On its own objects and no more instances than it says; the spec knows the job again as its own."""
     spec = transform_spec(resume=True, max_attempts=1)
-    strategy = Scripted([{"names": ["a.csv", "b.csv", "c.csv"], "instances": 1}])
+    strategy = Scripted([{"object_names": ["a.csv", "b.csv", "c.csv"], "instance_limit": 1}])
     ensure_job(hook, spec)
     aws.end("score-0123-1", "Failed", FailureReason=ALGORITHM)
     assert ensure_job(hook, spec, continuation=strategy).name == "score-0123-2"
@@ -86,7 +86,7 @@ def test_an_internal_error_goes_on_with_what_the_remainder_left(
 ):
     """Nobody is asked, and what failed for good before does not count against max_attempts."""
     spec = transform_spec(resume=True, max_attempts=2)
-    strategy = Scripted([{"names": ["a.csv", "b.csv"]}])
+    strategy = Scripted([{"object_names": ["a.csv", "b.csv"]}])
     ensure_job(hook, spec)
     aws.end("score-0123-1", "Failed", FailureReason=ALGORITHM)
     ensure_job(hook, spec, continuation=strategy)
@@ -100,7 +100,7 @@ def test_an_internal_error_goes_on_with_what_the_remainder_left(
 def test_settled_work_is_a_success_of_the_sensor(aws: FakeSageMaker, hook: SageMakerHook, bucket: Any):
     """It goes on by itself, without a retry, and its result carries the account and both prefixes."""
     spec = transform_spec(resume=True)
-    strategy = Scripted([{"names": ["a.csv"]}, Resolved({"refused": 1})])
+    strategy = Scripted([{"object_names": ["a.csv"]}, Resolved({"refused": 1})])
     ensure_job(hook, spec)
     sensor = TransformJobSensor(task_id="t", job_name="x", spec=spec.to_dict(), continuation=strategy)
     context = context_of(sensor)
@@ -113,7 +113,7 @@ def test_settled_work_is_a_success_of_the_sensor(aws: FakeSageMaker, hook: SageM
     assert deferred.value.kwargs["job_name"] == "score-0123-2"
     aws.end("score-0123-2", "Failed", FailureReason=ALGORITHM)
     result = sensor.execute_complete(context, {"status": "Failed"}, "score-0123-2", 2)
-    assert (result["status"], result["settled"]) == ("Failed", {"refused": 1})
+    assert (result["status"], result["resolution"]) == ("Failed", {"refused": 1})
     assert len(result["output_uris"]) == 2
     assert strategy.asked == [["Failed"], ["Failed", "Failed"]]
 
@@ -126,7 +126,7 @@ def test_a_completed_job_is_accounted_for_too(aws: FakeSageMaker, hook: SageMake
     strategy = Scripted([Resolved({"refused": 0}), None])
     for settled in ({"refused": 0}, None):
         sensor = TransformJobSensor(task_id="t", job_name="x", spec=spec.to_dict(), continuation=strategy)
-        assert sensor.execute(context_of(sensor))["settled"] == settled
+        assert sensor.execute(context_of(sensor))["resolution"] == settled
 
 
 @pytest.mark.parametrize("answer", [None, NoFurtherAttempt("Too many records are bad.")])
@@ -173,7 +173,7 @@ def test_an_operator_that_is_tried_again_goes_on_too(aws: FakeSageMaker, hook: S
     """Its worker died after it had submitted, and the job failed before it came back."""
     spec = transform_spec(resume=True)
     config = {"Model": spec.model, "Transform": {**spec.request, "TransformJobName": spec.base_name}}
-    strategy = Scripted([{"names": ["a.csv"]}])
+    strategy = Scripted([{"object_names": ["a.csv"]}])
     first, second = (
         TransformJobOperator(task_id="t", config=deepcopy(config), resume=True, continuation=strategy)
         for _ in range(2)

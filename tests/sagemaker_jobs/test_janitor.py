@@ -80,8 +80,8 @@ def test_tags_and_dags_can_be_narrowed():
     """Several Airflows may share an account, and tag as they like."""
     job = resource(tags={"d": "theirs", "r": "run-over"})
     tags = RunTagKeys(dag_key="d", run_key="r")
-    assert actions(job, tags=tags) == {"job": Action.STOP}
-    assert actions(job, tags=tags, only_dags=lambda dag_id: dag_id == "abalone") == {}
+    assert actions(job, tag_keys=tags) == {"job": Action.STOP}
+    assert actions(job, tag_keys=tags, is_own_dag=lambda dag_id: dag_id == "abalone") == {}
     assert actions(job) == {}
 
 

@@ -224,7 +224,7 @@ def test_a_failure_that_may_pass_is_retried_as_the_next_attempt(aws: FakeSageMak
     assert not isinstance(raised.value, AirflowFailException)
     again = processing_sensor(retries=2)
     deferral = deferral_of(again, context_of(again, try_number=2))
-    assert deferral.kwargs == {"job_name": "work-0123-2", "attempt": 2, "trouble": None}
+    assert deferral.kwargs == {"job_name": "work-0123-2", "attempt": 2, "submit_retry": None}
     aws.end("work-0123-2")
     assert resume(again, deferral, {"status": "Completed"}, try_number=2)["attempt"] == 2
 
@@ -419,7 +419,7 @@ def test_what_the_job_wrote_is_listed_with_its_digest(aws: FakeSageMaker, hook: 
     assert listing == {
         "uri": "s3://bucket/run/score-0123-1/predictions-listing.jsonl",
         "sha256": hashlib.sha256(line).hexdigest(),
-        "objects": 1,
+        "object_count": 1,
     }
     key = "run/score-0123-1/predictions-listing.jsonl"
     assert s3.get_object(Bucket="bucket", Key=key)["Body"].read() == line

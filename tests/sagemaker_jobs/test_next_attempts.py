@@ -114,7 +114,7 @@ def test_the_sensor_goes_to_the_next_type_without_a_retry(aws: FakeSageMaker, ho
     """Then, when all types are out, pauses without a worker, and at the end of its patience says why."""
     spec = transform_spec(instance_types=("ml.m5.xlarge",))
     ensure_job(hook, spec)
-    sensor = TransformJobSensor(task_id="t", job_name="x", spec=spec.to_dict(), submit_timeout_seconds="100")
+    sensor = TransformJobSensor(task_id="t", job_name="x", spec=spec.to_dict(), capacity_wait_seconds="100")
     context = context_of(sensor)
     deferral = deferral_of(lambda: sensor.execute(context))
     no_capacity(aws, "score-0123-1")
@@ -126,16 +126,16 @@ def test_the_sensor_goes_to_the_next_type_without_a_retry(aws: FakeSageMaker, ho
 
     deferral = deferral_of(lambda: resume({"status": "Failed"}))
     assert deferral.kwargs is not None
-    assert (deferral.kwargs["job_name"], deferral.kwargs["trouble"]["pauses"]) == ("score-0123-2", 1)
+    assert (deferral.kwargs["job_name"], deferral.kwargs["submit_retry"]["pauses"]) == ("score-0123-2", 1)
     no_capacity(aws, "score-0123-2")
     deferral = deferral_of(lambda: resume({"status": "Failed"}))
     assert type(deferral.trigger).__name__ == "TimeDeltaTrigger"
-    assert deferral.method_name == "begin_again"
+    assert deferral.method_name == "retry_submit"
     deferral = deferral_of(lambda: resume(None))
     assert deferral.kwargs is not None
     assert deferral.kwargs["job_name"] == "score-0123-3"
     assert type_of(aws, "score-0123-3") == "ml.m5.large"
-    deferral.kwargs["trouble"]["since"] -= 100
+    deferral.kwargs["submit_retry"]["since"] -= 100
     no_capacity(aws, "score-0123-3")
     with pytest.raises(JobFailed, match="had no free instances"):
         resume({"status": "Failed"})
@@ -144,7 +144,7 @@ def test_the_sensor_goes_to_the_next_type_without_a_retry(aws: FakeSageMaker, ho
 def test_a_quota_in_use_is_waited_for_without_a_worker(aws: FakeSageMaker, hook: SageMakerHook):
     """The operator tries again after a pause; without patience it says so at once."""
     aws.refuse("CreateProcessingJob", "ResourceLimitExceeded", quota_message(4, in_use=3, wanted=2), times=3)
-    hasty = ProcessingJobOperator(task_id="p", config=processing_config(), submit_timeout_seconds=0)
+    hasty = ProcessingJobOperator(task_id="p", config=processing_config(), capacity_wait_seconds=0)
     with pytest.raises(QuotaExceeded):
         hasty.execute(context_of(hasty))
     operator = ProcessingJobOperator(task_id="p", config=processing_config())
@@ -155,9 +155,9 @@ def test_a_quota_in_use_is_waited_for_without_a_worker(aws: FakeSageMaker, hook:
         kwargs = {**(deferral.kwargs or {}), "event": "a moment"}
         again = context_of(resumed, xcoms=context["ti"].xcoms)
         if aws.script["CreateProcessingJob"]:
-            deferral = deferral_of(lambda: resumed.resume_execution("begin_again", kwargs, again))
+            deferral = deferral_of(lambda: resumed.resume_execution("retry_submit", kwargs, again))  # noqa: B023 - called here
         else:
-            result = resumed.resume_execution("begin_again", kwargs, again)
+            result = resumed.resume_execution("retry_submit", kwargs, again)
     assert result["Processing"]["ProcessingJobName"] == "abalone-preprocess-0123456789-1"
 
 
@@ -172,12 +172,12 @@ def test_an_aws_that_takes_no_jobs_is_waited_for_without_a_worker(
     operator = ProcessingJobOperator(task_id="p", config=processing_config())
     context = context_of(operator)
     deferral = deferral_of(lambda: operator.execute(context))
-    assert deferral.method_name == "begin_again"
+    assert deferral.method_name == "retry_submit"
     kwargs = {**(deferral.kwargs or {}), "event": "a moment"}
-    result = operator.resume_execution("begin_again", kwargs, context)
+    result = operator.resume_execution("retry_submit", kwargs, context)
     assert result["Processing"]["ProcessingJobName"] == "abalone-preprocess-0123456789-1"
     aws.refuse("CreateProcessingJob", "ThrottlingException", "Rate exceeded", times=3)
-    hasty = ProcessingJobOperator(task_id="p", config=processing_config("other"), submit_timeout_seconds=0)
+    hasty = ProcessingJobOperator(task_id="p", config=processing_config("other"), capacity_wait_seconds=0)
     with pytest.raises(SubmitFailed, match="Rate exceeded"):
         hasty.execute(context_of(hasty))
 
@@ -188,20 +188,20 @@ def test_a_job_that_aws_does_not_describe_yet_is_waited_for_without_a_worker(
     """For some minutes, however short the patience for room: the job exists, and no second one is made."""
     not_found = ("DescribeProcessingJob", "ValidationException", "Could not find requested job with name: x")
     aws.refuse(*not_found, times=4)
-    operator = ProcessingJobOperator(task_id="p", config=processing_config(), submit_timeout_seconds=0)
+    operator = ProcessingJobOperator(task_id="p", config=processing_config(), capacity_wait_seconds=0)
     context = context_of(operator)
     deferral = deferral_of(lambda: operator.execute(context))
     assert deferral.trigger.serialize()[1]["moment"].timestamp() - time.time() < 20
     kwargs = {**(deferral.kwargs or {}), "event": "a moment"}
-    deferral = deferral_of(lambda: operator.resume_execution("begin_again", kwargs, context))
+    deferral = deferral_of(lambda: operator.resume_execution("retry_submit", kwargs, context))
     kwargs = {**(deferral.kwargs or {}), "event": "a moment"}
-    result = operator.resume_execution("begin_again", kwargs, context)
+    result = operator.resume_execution("retry_submit", kwargs, context)
     assert result["Processing"]["ProcessingJobName"] == "abalone-preprocess-0123456789-1"
     assert list(aws.jobs) == ["abalone-preprocess-0123456789-1"]
     aws.refuse(*not_found, times=2)
-    kwargs["trouble"]["unseen_since"] -= 300
+    kwargs["submit_retry"]["unseen_since"] -= 300
     with pytest.raises(NotVisibleYet, match="does not describe it yet"):
-        operator.resume_execution("begin_again", kwargs, context)
+        operator.resume_execution("retry_submit", kwargs, context)
 
 
 def test_a_job_that_is_taken_at_the_end_of_a_long_wait_for_room_is_waited_for_like_any_other(
@@ -209,18 +209,18 @@ def test_a_job_that_is_taken_at_the_end_of_a_long_wait_for_room_is_waited_for_li
 ):
     """The patience for room is over, and so was the wait for the job that had got it: it ran with nobody waiting."""
     aws.refuse("CreateProcessingJob", "ResourceLimitExceeded", quota_message(4, in_use=3, wanted=2))
-    operator = ProcessingJobOperator(task_id="p", config=processing_config(), submit_timeout_seconds=3600)
+    operator = ProcessingJobOperator(task_id="p", config=processing_config(), capacity_wait_seconds=3600)
     context = context_of(operator)
     deferral = deferral_of(lambda: operator.execute(context))
-    kwargs = {"trouble": {"since": time.time() - 3599, "pauses": 9}, "event": "a moment"}
+    kwargs = {"submit_retry": {"since": time.time() - 3599, "pauses": 9}, "event": "a moment"}
     aws.refuse(
         "DescribeProcessingJob", "ValidationException", "Could not find requested job with name: x", times=2
     )
-    deferral = deferral_of(lambda: operator.resume_execution("begin_again", kwargs, context))
+    deferral = deferral_of(lambda: operator.resume_execution("retry_submit", kwargs, context))
     assert list(aws.jobs) == ["abalone-preprocess-0123456789-1"]
     assert deferral.trigger.serialize()[1]["moment"].timestamp() - time.time() < 20
     kwargs = {**(deferral.kwargs or {}), "event": "a moment"}
-    result = operator.resume_execution("begin_again", kwargs, context)
+    result = operator.resume_execution("retry_submit", kwargs, context)
     assert result["Processing"]["ProcessingJobName"] == "abalone-preprocess-0123456789-1"
 
 
@@ -286,7 +286,7 @@ def test_a_transform_that_failed_in_part_goes_on_with_the_rest(
         "s3://bucket/run/score-0123-1/predictions/",
         "s3://bucket/run/score-0123-2/predictions/",
     ]
-    assert result["earlier"] == [
+    assert result["earlier_attempts"] == [
         {
             "job_name": "score-0123-1",
             "status": "Failed",

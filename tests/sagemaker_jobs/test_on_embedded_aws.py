@@ -334,7 +334,7 @@ def test_a_transform_scores_every_object_through_throttles_errors_and_cuts(embed
     assert embedded.outputs(result["output_uri"]) == {
         f"part-{number}.csv.out": f"{2.0 * number}\n{2 * (number + 0.5)}\n" for number in range(4)
     }
-    assert (result["attempt"], result["instance_count"], result["earlier"]) == (1, 2, [])
+    assert (result["attempt"], result["instance_count"], result["earlier_attempts"]) == (1, 2, [])
     assert delete_models(embedded.hook, name_contains=embedded.name) == [embedded.name]
 
 
@@ -368,7 +368,7 @@ def test_capacity_errors_go_to_the_next_type_within_one_try(embedded: Embedded):
     )
     result = run(sensor_of(submitted))
     assert (result["attempt"], result["instance_type"]) == (3, "ml.c5.xlarge")
-    assert [each["billed_seconds"] for each in result["earlier"]] == [0.0, 0.0]
+    assert [each["billed_seconds"] for each in result["earlier_attempts"]] == [0.0, 0.0]
     assert embedded.outputs(result["output_uri"]) == {"part-0.csv.out": "2.0\n"}
 
 
@@ -404,12 +404,12 @@ def test_a_quota_in_use_is_waited_for(embedded: Embedded):
     context = context_of(operator)
     with pytest.raises(TaskDeferred) as deferred:
         operator.execute(context)
-    assert deferred.value.method_name == "begin_again"
+    assert deferred.value.method_name == "retry_submit"
     assert stop_jobs(embedded.hook, name_contains=f"{embedded.name}-other") == [f"{embedded.name}-other-1"]
     for _ in range(20):
         time.sleep(0.5)
         try:
-            result = operator.resume_execution("begin_again", dict(deferred.value.kwargs or {}), context)
+            result = operator.resume_execution("retry_submit", dict(deferred.value.kwargs or {}), context)
             break
         except TaskDeferred:
             continue

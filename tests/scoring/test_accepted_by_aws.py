@@ -55,7 +55,7 @@ KEY = "arn:aws:kms:us-east-1:123456789012:key/12345678-1234-1234-1234-1234567890
 
 def some(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """The value, or the default."""
-    return st.nothing() | strategy
+    return st.none() | strategy
 
 
 CHANGES = st.fixed_dictionaries(

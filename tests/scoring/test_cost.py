@@ -57,16 +57,18 @@ def test_each_instance_type_has_its_own_price() -> None:
         StageUsage.from_job("transform", merge_jobs([hour, larger])), prices
     ) == pytest.approx(both)
     assert compute_stage_cost(
-        StageUsage.from_job("transform", {**larger, "earlier": [hour]}), prices
+        StageUsage.from_job("transform", {**larger, "earlier_attempts": [hour]}), prices
     ) == pytest.approx(both)
     unpriced = {**hour, "instance_type": "ml.c5.xlarge"}
     assert (
-        compute_stage_cost(StageUsage.from_job("transform", {**larger, "earlier": [unpriced]}), prices)
+        compute_stage_cost(
+            StageUsage.from_job("transform", {**larger, "earlier_attempts": [unpriced]}), prices
+        )
         is None
     )
     never = {**unpriced, "billed_seconds": 0.0}
     assert compute_stage_cost(
-        StageUsage.from_job("transform", {**larger, "earlier": [never]}), prices
+        StageUsage.from_job("transform", {**larger, "earlier_attempts": [never]}), prices
     ) == pytest.approx(0.46)
 
 

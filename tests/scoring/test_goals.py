@@ -41,7 +41,8 @@ def plan(
     of: Pipeline = pipeline({**limits, **(changes or {})})
     return make_plan(
         of, RunParams(**params), objects(sizes), run_id="r", nonce="n", data_time=MOMENT, now=MOMENT, input_uri=INPUT,
-        output_uri="s3://data/out/", history=MEASURED if history is None else history, quotas=quotas, can_request_approval=can_ask,
+        output_uri="s3://data/out/", history=MEASURED if history is None else history, quotas=quotas,
+        can_request_approval=can_ask,
     )  # fmt: skip
 
 
@@ -213,7 +214,7 @@ def test_every_acceptable_type_is_tried_without_capacity_the_chosen_one_first() 
     assert plan([GB] * 8, dear, budget=2).transform.instance_types == (large, "ml.g5.24xlarge")
     assert plan([GB] * 8, dear, budget=0.5).transform.instance_types == (large,)
     alone = plan([GB] * 8, types)
-    assert alone.preprocess.instance_type_shape == ("ml.m5.xlarge",)
+    assert alone.preprocess.instance_types == ("ml.m5.xlarge",)
 
 
 def test_a_quota_of_the_account_lowers_the_limit_and_an_exhausted_one_is_an_error() -> None:
@@ -275,7 +276,7 @@ def test_anything_else_is_no_deadline(value: Any) -> None:
 @settings(max_examples=60, deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 20 * GB), min_size=1, max_size=20), minutes=st.integers(1, 600),
-    budget=st.one_of(st.nothing(), st.floats(0.01, 50)), prefer=st.sampled_from(["cost", "speed"]),
+    budget=st.one_of(st.none(), st.floats(0.01, 50)), prefer=st.sampled_from(["cost", "speed"]),
 )  # fmt: skip
 def test_a_plan_that_is_made_meets_its_goals_by_its_own_estimate(
     sizes: list[int], minutes: int, budget: float | None, prefer: str

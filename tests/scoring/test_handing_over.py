@@ -128,10 +128,10 @@ sizes = st.lists(
     listing=sizes,
     limit=st.integers(1, 100),
     jobs=st.integers(1, 100),
-    typed=st.one_of(st.nothing(), st.integers(1, 100)),
+    typed=st.one_of(st.none(), st.integers(1, 100)),
     compression=st.sampled_from(["none", "gzip"]),
     prefer=st.sampled_from(["cost", "speed"]),
-    minutes=st.one_of(st.nothing(), st.integers(10, 3_000)),
+    minutes=st.one_of(st.none(), st.integers(10, 3_000)),
 )
 def test_a_plan_covers_every_object_and_byte_once_and_exceeds_no_limit(
     listing: list[int], limit: int, jobs: int, typed: int | None, compression: str, prefer: str, minutes: int | None

@@ -29,7 +29,11 @@ def nights(*rates: float, **changes: Any) -> list[HistoryRow]:
 
 
 def rate(history: list[HistoryRow], **changes: Any) -> Any:
-    known: dict[str, Any] = {"stage": "transform", "instance_type": "ml.m5.xlarge", "model": "churn-model"}
+    known: dict[str, Any] = {
+        "stage": "transform",
+        "instance_type": "ml.m5.xlarge",
+        "model_key": "churn-model",
+    }
     return compute_rate(history, **{**known, **changes})
 
 
@@ -37,7 +41,7 @@ def test_without_runs_a_stated_default_applies_scaled_by_the_type() -> None:
     assert (rate([]).bytes_per_second, rate([]).margin, rate([]).runs) == (2e6, 0.3, 0)
     assert rate([], instance_type="ml.m5.2xlarge").bytes_per_second == 4e6
     assert rate([], stage="preprocess").bytes_per_second == 10e6
-    assert rate([]).basis("transform") == (
+    assert rate([]).describe_basis("transform") == (
         "transform assumed at 2 MB/s per instance ± 30%, as no run has been measured yet"
     )
 
@@ -50,11 +54,13 @@ def test_a_rate_is_the_median_of_the_last_seven_runs() -> None:
 def test_a_new_version_is_taken_to_be_as_fast_as_those_before_it_until_it_has_run() -> None:
     """Only those of its own group, and the plan says so."""
     older = nights(3, 3, 3, model="churn/6")
-    learned = rate([*older, *nights(9, model="other/6")], model="churn/7")
+    learned = rate([*older, *nights(9, model="other/6")], model_key="churn/7")
     assert (learned.bytes_per_second, learned.runs) == (3e6, 3)
-    assert "the median of the last 3 runs of other versions of the model" in learned.basis("transform")
-    assert rate([*older, *nights(5, model="churn/7")], model="churn/7").bytes_per_second == 5e6
-    assert rate(older, model="churn").runs == 0
+    assert "the median of the last 3 runs of other versions of the model" in learned.describe_basis(
+        "transform"
+    )
+    assert rate([*older, *nights(5, model="churn/7")], model_key="churn/7").bytes_per_second == 5e6
+    assert rate(older, model_key="churn").runs == 0
 
 
 def test_one_odd_night_moves_neither_rate_nor_margin_much() -> None:
@@ -78,7 +84,7 @@ def test_other_stages_types_and_models_do_not_count() -> None:
         *nights(50, stage="preprocess"), *nights(50, instance_type="ml.m5.2xlarge"), *nights(50, model="other"),
     ]  # fmt: skip
     assert rate(others).runs == 0
-    assert rate(others, stage="preprocess", model="whatever").bytes_per_second == 50e6
+    assert rate(others, stage="preprocess", model_key="whatever").bytes_per_second == 50e6
 
 
 def test_rows_that_say_nothing_of_the_rate_are_left_out() -> None:
@@ -97,7 +103,9 @@ def test_a_server_that_logs_no_requests_is_learned_from_by_all_of_its_running_ti
     learned = rate([row(**unknown)])
     assert learned.bytes_per_second == pytest.approx(1e9 / 680)
     assert (learned.start_seconds, learned.runs) == (90.0, 1)
-    assert "the last run, start-up included, as nothing logged when work began" in learned.basis("transform")
+    assert "the last run, start-up included, as nothing logged when work began" in learned.describe_basis(
+        "transform"
+    )
 
 
 def test_runs_that_logged_their_requests_go_before_later_ones_that_did_not() -> None:
@@ -105,7 +113,7 @@ def test_runs_that_logged_their_requests_go_before_later_ones_that_did_not() -> 
     blind = row(moment="2026-02-01", busy_seconds=None, start_seconds=None)
     learned = rate([*nights(3, 3, 3), blind])
     assert (learned.bytes_per_second, learned.runs) == (3e6, 3)
-    assert "start-up included" not in learned.basis("transform")
+    assert "start-up included" not in learned.describe_basis("transform")
 
 
 def test_the_error_of_the_last_plan_is_stated() -> None:
@@ -113,7 +121,7 @@ def test_the_error_of_the_last_plan_is_stated() -> None:
         [*nights(2, 2, 2), row(moment="2026-02-01", running_seconds=400.0, predicted_seconds=320.0)]
     )
     assert learned.last_prediction_error == pytest.approx(0.25)
-    assert learned.basis("transform") == (
+    assert learned.describe_basis("transform") == (
         "transform measured at 2 MB/s per instance ± 5%, the median of the last 4 runs; the last plan was off by +25%"
     )
 

@@ -166,7 +166,7 @@ def test_the_cheapest_of_the_types_joins_and_the_others_take_its_place_without_c
     quota = {"ml.m5.large for processing job usage": 0}
     job = goals.plan(EIGHT, {**LARGE, **types}, quotas=quota).join.job
     assert job.instance_type == "ml.m5.xlarge"
-    assert job.instance_type_shape == ("ml.m5.xlarge", "ml.m5.2xlarge")
+    assert job.instance_types == ("ml.m5.xlarge", "ml.m5.2xlarge")
 
 
 def test_there_are_shards_for_every_instance_of_the_join() -> None:
@@ -186,7 +186,7 @@ def test_there_are_shards_for_every_instance_of_the_join() -> None:
 @settings(max_examples=60, deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 20 * GB), min_size=1, max_size=20), minutes=st.integers(1, 600),
-    budget=st.one_of(st.nothing(), st.floats(0.01, 50)), prefer=st.sampled_from(["cost", "speed"]),
+    budget=st.one_of(st.none(), st.floats(0.01, 50)), prefer=st.sampled_from(["cost", "speed"]),
     kind=st.sampled_from(["ml.m5.large", "ml.g5.24xlarge"]), most=st.integers(1, 100),
 )  # fmt: skip
 def test_a_plan_with_a_join_job_meets_its_goals_by_its_own_estimate(

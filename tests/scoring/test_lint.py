@@ -55,11 +55,14 @@ CSV = {"TransformOutput__Accept": "text/csv"}
             "MaxConcurrentTransforms 30 times MaxPayloadInMB 5 is 150 MB",
             "write MaxConcurrentTransforms 20 or MaxPayloadInMB 3",
         ),
-        ({"MaxPayloadInMB": 6}, {"containers": 2}, "MaxPayloadInMB: found 6 for 2 containers", "write 5 or less"),
-        ({"MaxPayloadInMB": None}, {"containers": 2}, "MaxPayloadInMB: found 6 for 2 containers", "write 5 or less"),
-        ({"MaxPayloadInMB": 0}, {"containers": 2}, "MaxPayloadInMB: found 0 for 2 containers", "write 5 or less"),
+        ({"MaxPayloadInMB": 6}, {"container_count": 2}, "MaxPayloadInMB: found 6 for 2 containers", "write 5 or less"),
         (
-            {"MaxConcurrentTransforms": None}, {"containers": 2},
+            {"MaxPayloadInMB": None}, {"container_count": 2},
+            "MaxPayloadInMB: found 6 for 2 containers", "write 5 or less",
+        ),
+        ({"MaxPayloadInMB": 0}, {"container_count": 2}, "MaxPayloadInMB: found 0 for 2 containers", "write 5 or less"),
+        (
+            {"MaxConcurrentTransforms": None}, {"container_count": 2},
             "MaxConcurrentTransforms: not stated for 2 containers", "state a number",
         ),
         (
@@ -72,12 +75,12 @@ CSV = {"TransformOutput__Accept": "text/csv"}
             "MaxPayloadInMB: found 5, but a record of the input is 6.0 MB", "write MaxPayloadInMB 6",
         ),
         (
-            {}, {"largest_record_bytes": 6_000_000, "containers": 2},
+            {}, {"largest_record_bytes": 6_000_000, "container_count": 2},
             "MaxPayloadInMB: found 5, but a record of the input is 6.0 MB", "for no payload is enough",
         ),
-        ({}, {"header": True}, "TransformInput: the objects begin with a line of column names", "without it"),
+        ({}, {"has_header": True}, "TransformInput: the objects begin with a line of column names", "without it"),
         (
-            {SOURCE: "s3://data/in/test"}, {"keys": ["in/test/a", "in/test_small/a", "in/test2"]},
+            {SOURCE: "s3://data/in/test"}, {"bucket_keys": ["in/test/a", "in/test_small/a", "in/test2"]},
             "S3Uri: found s3://data/in/test, which also matches 'in/test_small/a' and 1 more", "write s3://data/in/test/",
         ),
         (
@@ -115,14 +118,17 @@ def test_a_request_that_would_fail_late_is_one_sentence(
 @pytest.mark.parametrize(
     ("changes", "facts"),
     [
-        ({SOURCE: "s3://data/in/test/"}, {"keys": ["in/test/a"]}),
-        ({SOURCE: "s3://data/in/test.csv"}, {"keys": ["in/test.csv"]}),
-        ({SOURCE: "s3://data/in", "TransformOutput__S3OutputPath": "s3://data/out/"}, {"keys": ["in/a"]}),
+        ({SOURCE: "s3://data/in/test/"}, {"bucket_keys": ["in/test/a"]}),
+        ({SOURCE: "s3://data/in/test.csv"}, {"bucket_keys": ["in/test.csv"]}),
+        (
+            {SOURCE: "s3://data/in", "TransformOutput__S3OutputPath": "s3://data/out/"},
+            {"bucket_keys": ["in/a"]},
+        ),
         ({"DataProcessing__InputFilter": "$[1:]", "DataProcessing__OutputFilter": "$[0, -1]", **CSV}, {}),
         ({"DataProcessing__JoinSource": "Input", **CSV}, {}),
         ({"MaxPayloadInMB": 0, "MaxConcurrentTransforms": None}, {"largest_record_bytes": 10**9}),
         ({"MaxPayloadInMB": 100, "MaxConcurrentTransforms": 1}, {"largest_record_bytes": 100 * 2**20}),
-        ({"BatchStrategy": None, "TransformInput__SplitType": "None"}, {"header": True}),
+        ({"BatchStrategy": None, "TransformInput__SplitType": "None"}, {"has_header": True}),
     ],
 )
 def test_what_sagemaker_takes_is_not_complained_about(changes: dict[str, Any], facts: dict[str, Any]) -> None:

@@ -134,9 +134,9 @@ limits = st.integers(1, 100)
 
 @settings(max_examples=150, deadline=None)
 @given(
-    listing=sizes, preprocess_limit=limits, transform_limit=limits, typed=st.one_of(st.nothing(), limits),
+    listing=sizes, preprocess_limit=limits, transform_limit=limits, typed=st.one_of(st.none(), limits),
     serial=st.booleans(), kind=st.sampled_from(["ml.t3.medium", "ml.m5.xlarge", "ml.g5.48xlarge"]),
-    payload=st.one_of(st.nothing(), st.integers(1, 100)), compression=st.sampled_from(["none", "gzip", "auto"]),
+    payload=st.one_of(st.none(), st.integers(1, 100)), compression=st.sampled_from(["none", "gzip", "auto"]),
 )  # fmt: skip
 def test_no_plan_has_an_instance_without_work_or_exceeds_a_limit(
     listing: list[int], preprocess_limit: int, transform_limit: int, typed: int | None, serial: bool, kind: str,

@@ -43,7 +43,7 @@ def situation(refused: Collection[ShardPiece], times: int = 1, /, **changes: Any
 
 def answering(*pieces: ShardPiece) -> dict[str, Any]:
     """Besides the first shard these were answered."""
-    return {"answered": {SHARDS[0], *pieces}}
+    return {"answered_pieces": {SHARDS[0], *pieces}}
 
 
 def test_an_object_that_was_refused_once_is_sent_once_more() -> None:
@@ -53,7 +53,7 @@ def test_an_object_that_was_refused_once_is_sent_once_more() -> None:
 
 def test_an_object_that_was_refused_twice_is_cut() -> None:
     """Into about as many pieces as each then has records; what was not reached goes along as it is."""
-    further = choose_next_step(situation([BAD], 2, left=[BAD, SHARDS[7]]), BOUNDS)
+    further = choose_next_step(situation([BAD], 2, unanswered=[BAD, SHARDS[7]]), BOUNDS)
     assert further == FurtherJob(unchanged=(SHARDS[7],), to_split=(BAD,))
     assert (further.object_count, further.record_count) == (11, 200)
     assert further.describe() == (
@@ -63,7 +63,7 @@ def test_an_object_that_was_refused_twice_is_cut() -> None:
 
 def test_a_refused_piece_is_cut_into_its_records() -> None:
     """One refusal is enough: its shard was refused twice. Each goes with one that is answered; so does a control."""
-    further = choose_next_step(situation([PIECES[4]], jobs=3), BOUNDS)
+    further = choose_next_step(situation([PIECES[4]], refusing_jobs=3), BOUNDS)
     assert further == FurtherJob(unchanged=(), to_split=(PIECES[4],), companion=COMPANY, control=CONTROL)
     assert further.pieces == [*TOGETHER, ShardPiece(SHARDS[0].shard, 2, 2, ".csv", companion=COMPANY)]
     assert (further.object_count, further.record_count) == (11, 22)
@@ -77,24 +77,24 @@ def test_single_records_that_are_refused_are_the_poison() -> None:
     """Also those of an earlier round, while the last one was about others; in order, each once."""
     earlier = ShardPiece("algo-1-00001", 7, 7, ".csv", companion=COMPANY)
     refused = {TOGETHER[2]: 1, SINGLES[2]: 1, earlier: 1, PIECES[4]: 1}
-    now = situation([TOGETHER[2]], refused=refused, jobs=4, **answering(TOGETHER[3]))
+    now = situation([TOGETHER[2]], refusal_counts=refused, refusing_jobs=4, **answering(TOGETHER[3]))
     assert choose_next_step(now, BOUNDS) == BadRecords((earlier, TOGETHER[2]))
 
 
 def test_a_record_is_blamed_only_where_as_many_were_answered() -> None:
     """Alone it goes into company; in company, without an answer to any two records, nobody can say."""
-    alone = situation([SINGLES[2]], jobs=3)
+    alone = situation([SINGLES[2]], refusing_jobs=3)
     assert choose_next_step(alone, BOUNDS) == FurtherJob(
         unchanged=(), to_split=(SINGLES[2],), companion=COMPANY, control=CONTROL
     )
     assert choose_next_step(replace(alone, **answering(SINGLES[3])), BOUNDS) == BadRecords((SINGLES[2],))
     assert "each sent with one that it has answered, and no other object of 2 records" in given_up(
-        situation([TOGETHER[2]], jobs=4)
+        situation([TOGETHER[2]], refusing_jobs=4)
     )
     assert "each sent alone, and has answered nothing at all" in given_up(
-        situation([SINGLES[2]], answered=set(), given=1, jobs=4)
+        situation([SINGLES[2]], answered_pieces=set(), last_object_count=1, refusing_jobs=4)
     )
-    not_reached = situation([TOGETHER[2]], left=[TOGETHER[2], TOGETHER[3]], jobs=3)
+    not_reached = situation([TOGETHER[2]], unanswered=[TOGETHER[2], TOGETHER[3]], refusing_jobs=3)
     again = FurtherJob(unchanged=(TOGETHER[3],), to_split=(TOGETHER[2],), companion=COMPANY, control=CONTROL)
     assert choose_next_step(not_reached, BOUNDS) == again
 
@@ -108,8 +108,8 @@ def test_company_and_control_are_two_records_that_are_known_to_be_answered() -> 
         ({lonely[1]}, [ShardRecord("algo-1-00008", 1)]),
         (set(), []),
     ):
-        assert situation([], answered=answered).find_answered_records() == known
-    further = choose_next_step(situation([PIECES[4]], answered={lonely[1]}, jobs=3), BOUNDS)
+        assert situation([], answered_pieces=answered).find_answered_records() == known
+    further = choose_next_step(situation([PIECES[4]], answered_pieces={lonely[1]}, refusing_jobs=3), BOUNDS)
     assert isinstance(further, FurtherJob)
     assert (further.companion, further.control, further.object_count) == (
         ShardRecord("algo-1-00008", 1),
@@ -156,18 +156,24 @@ def given_up(now: SearchState, bounds: SearchLimits = BOUNDS) -> str:
 
 def test_a_model_that_answers_nothing_is_not_paid_for_again() -> None:
     """One object of several would have been answered if single records were to blame."""
-    nothing = situation(SHARDS, answered=set())
+    nothing = situation(SHARDS, answered_pieces=set())
     assert "refused all of 10 objects, so it is the model" in given_up(nothing)
-    alone = situation(SHARDS[:1], answered=set(), given=1)
+    alone = situation(SHARDS[:1], answered_pieces=set(), last_object_count=1)
     assert isinstance(choose_next_step(alone, BOUNDS), FurtherJob)
 
 
 def test_a_job_that_ended_without_refusing_anything_blames_no_record() -> None:
     """The container died, say: which record it was, nobody knows."""
-    assert "names no object that was refused" in given_up(situation([PIECES[4]], refused_now=set(), jobs=2))
+    assert "names no object that was refused" in given_up(
+        situation([PIECES[4]], last_refused=set(), refusing_jobs=2)
+    )
     assert (
         "After 4 jobs there are still objects without an answer, 1 in all, the first algo-1-00007.csv"
-        in given_up(situation([TOGETHER[0]], left=[TOGETHER[0], SHARDS[7]], jobs=4, **answering(TOGETHER[1])))
+        in given_up(
+            situation(
+                [TOGETHER[0]], unanswered=[TOGETHER[0], SHARDS[7]], refusing_jobs=4, **answering(TOGETHER[1])
+            )
+        )
     )
 
 
@@ -183,16 +189,16 @@ def test_max_rejected_ends_it_as_soon_as_it_cannot_be_kept() -> None:
     )
     share = replace(BOUNDS, max_rejected=0.012)
     assert "13 of 1,010, and max_rejected allows 1.20%, which is 12" in given_up(
-        situation(TOGETHER[:3], jobs=4, **answering(TOGETHER[3])), share
+        situation(TOGETHER[:3], refusing_jobs=4, **answering(TOGETHER[3])), share
     )
-    found = choose_next_step(situation(TOGETHER[:2], jobs=4, **answering(TOGETHER[3])), share)
+    found = choose_next_step(situation(TOGETHER[:2], refusing_jobs=4, **answering(TOGETHER[3])), share)
     assert found == BadRecords(tuple(TOGETHER[:2]))
 
 
 def test_a_run_of_which_nothing_is_left_is_no_success() -> None:
     """With or without max_rejected."""
     assert "leaves nothing to publish" in given_up(
-        situation(TOGETHER, jobs=4, **answering(replace(SINGLES[0], shard="x", companion=COMPANY))),
+        situation(TOGETHER, refusing_jobs=4, **answering(replace(SINGLES[0], shard="x", companion=COMPANY))),
         replace(BOUNDS, records_out=10),
     )
 
@@ -201,7 +207,7 @@ def test_too_many_bad_objects_are_not_tried_one_by_one() -> None:
     """Ten thousand small objects are minutes; more are for a rule."""
     large = [replace(shard, last=4_000_000) for shard in SHARDS]
     assert "would be split into 20,000, and at most 10,000 are tried" in given_up(
-        situation(large, 2, given=99)
+        situation(large, 2, last_object_count=99)
     )
 
 

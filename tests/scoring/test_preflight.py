@@ -18,7 +18,7 @@ GB = 1_000_000_000
 @settings(max_examples=40, deadline=None)
 @given(
     sizes=st.lists(st.integers(0, 50 * GB), max_size=20), serial=st.booleans(), duplicates=st.booleans(),
-    payload=st.one_of(st.nothing(), st.integers(1, 5)),
+    payload=st.one_of(st.none(), st.integers(1, 5)),
 )  # fmt: skip
 def test_no_plan_leads_to_a_request_that_sagemaker_would_refuse(
     sizes: list[int], serial: bool, duplicates: bool, payload: int | None

@@ -83,7 +83,7 @@ def test_types_of_failed_attempts_are_named_with_those_of_the_jobs_that_ended() 
     earlier = [{"instance_type": "ml.m5.large", "billed_seconds": 60.0}]
     jobs = {
         "preprocess": job("preprocess"),
-        "transform": job("transform", billed_seconds=200.0, earlier=earlier),
+        "transform": job("transform", billed_seconds=200.0, earlier_attempts=earlier),
     }
     figures = reported(planned({"prices": OWN}), jobs=jobs)
     assert (figures["prices"]["own"], figures["prices"]["table"]) == (["ml.m5.xlarge"], ["ml.m5.large"])

@@ -64,7 +64,8 @@ def report(
     }
     manifest = build_manifest(
         plan=planned, files=[{"uri": "s3://data/out/date=2026-01-31/part-0.parquet", "rows": 60, "size": 4}],
-        reconciled=reconcile(found, JOINED), shard_stats=facts, transform_job=jobs["transform"], checks=QUALITY["checks"],
+        reconciled=reconcile(found, JOINED), shard_stats=facts, transform_job=jobs["transform"],
+        checks=QUALITY["checks"],
     )  # fmt: skip
     return build_report(
         plan=planned, jobs=jobs, shard_stats=facts, manifest=manifest, quality=QUALITY,
@@ -156,7 +157,7 @@ def test_a_last_job_that_had_little_left_to_do_says_so() -> None:
     earlier = [{"billed_seconds": 30.0}]
     jobs = {
         "preprocess": job("preprocess"),
-        "transform": job("transform", instance_count=1, earlier=earlier),
+        "transform": job("transform", instance_count=1, earlier_attempts=earlier),
     }
     figures = report(jobs=jobs, transform_instance_count=4)
     said = figures["stages"][1]["why"]
@@ -195,7 +196,7 @@ def test_records_that_the_model_refused_are_found_from_the_report() -> None:
     where = "s3://data/work/churn/run/churn-transform-0123-4/rejects/"
     jobs = {
         "preprocess": job("preprocess"),
-        "transform": job("transform", settled={"refused": 2, "rejects": where}),
+        "transform": job("transform", resolution={"refused": 2, "rejects": where}),
     }
     figures = report(jobs=jobs)
     assert figures["refused"] == where

@@ -88,7 +88,7 @@ def test_a_call_is_repeated_while_the_database_is_locked_and_in_no_other_case(
     monkeypatch.setattr("urllib.request.urlopen", sent)
     monkeypatch.setattr("time.sleep", lambda _: None)
     api = RestApi("http://127.0.0.1:1")
-    monkeypatch.setitem(api.__dict__, "bearer", "token")
+    monkeypatch.setitem(api.__dict__, "bearer_token", "token")
     if outcome is LaptopError:
         with pytest.raises(LaptopError):
             api.call("POST", "/dags/x/dagRuns", {})

@@ -19,7 +19,7 @@ from include.local_aws.api.served import ServiceRequest
 log = logging.getLogger(__name__)
 
 
-class MotoError(AwsError):
+class MotoError(AwsError, code="InternalFailure"):
     """An error that moto, or its web framework, raises as an exception."""
 
     def __init__(self, code: str, message: str, status: int) -> None:
@@ -36,8 +36,11 @@ class MotoServices:
 
     def handle(self, service_request: ServiceRequest, start_response: StartResponse) -> Iterable[bytes]:
         """Handle one request: what moto lacks is a 501, a failure inside moto a 500, both as AWS errors."""
-        request_name = f"{service_request.operation or service_request.environ['REQUEST_METHOD']} of {service_request.service.name}"
-        application = self._get_application(service_request.service.moto_name)
+        service = service_request.service
+        request_name = (
+            f"{service_request.operation or service_request.environ['REQUEST_METHOD']} of {service.name}"
+        )
+        application = self._get_application(service.moto_name)
         error: AwsError
         try:
             # A list: a response that fails while it is iterated fails here.
@@ -46,7 +49,8 @@ class MotoServices:
             error = MotoError(refusal.code, refusal.message, 400)
         except NotImplementedError as missing:
             error = NotImplementedHereError(
-                f"{request_name} is not implemented by the embedded AWS, whose {service_request.service.name} is moto's: {missing}"
+                f"{request_name} is not implemented by the embedded AWS, "
+                f"whose {service.name} is moto's: {missing}"
             )
         except ClientDisconnected:
             error = MotoError(

@@ -76,7 +76,8 @@ def merge_update(stored: dict[str, Any], update: dict[str, Any]) -> dict[str, An
     _check_names([each["Name"] for each in specifications])
     if len(specifications) > MAX_ADDITIONAL_SPECIFICATIONS:
         raise ValidationError(
-            f"AdditionalInferenceSpecifications would be {len(specifications)}, allowed are {MAX_ADDITIONAL_SPECIFICATIONS}"
+            f"AdditionalInferenceSpecifications would be {len(specifications)}, "
+            f"allowed are {MAX_ADDITIONAL_SPECIFICATIONS}"
         )
     for name, value in (
         ("CustomerMetadataProperties", properties),

@@ -59,7 +59,8 @@ def _check_batching(request: dict[str, Any], settings: Settings) -> None:
     refused = {"MultiRecord": ("MultiRecord",), "both": ("MultiRecord", "SingleRecord"), "never": ()}
     if strategy in refused[settings.batch_strategy_needs_split] and split not in SPLIT_TYPES:
         raise ValidationError(
-            f"BatchStrategy {strategy} needs SplitType {', '.join(SPLIT_TYPES[:-1])} or {SPLIT_TYPES[-1]}, found {split}"
+            f"BatchStrategy {strategy} needs SplitType {', '.join(SPLIT_TYPES[:-1])} or {SPLIT_TYPES[-1]}, "
+            f"found {split}"
         )
     concurrency = request.get("MaxConcurrentTransforms", 0)
     payload = request.get("MaxPayloadInMB")
@@ -78,8 +79,9 @@ def _check_data_processing(request: dict[str, Any]) -> None:
     accept = request["TransformOutput"].get("Accept")
     if content_type != accept or content_type not in DATA_PROCESSING_CONTENT_TYPES:
         raise ValidationError(
-            f"DataProcessing needs the same ContentType and Accept, one of {', '.join(DATA_PROCESSING_CONTENT_TYPES)}; found "
-            f"ContentType {content_type} and Accept {accept}"
+            "DataProcessing needs the same ContentType and Accept, "
+            f"one of {', '.join(DATA_PROCESSING_CONTENT_TYPES)}; "
+            f"found ContentType {content_type} and Accept {accept}"
         )
     split = request["TransformInput"].get("SplitType", "None")
     assemble = request["TransformOutput"].get("AssembleWith", "None")

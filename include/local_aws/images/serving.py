@@ -76,7 +76,7 @@ class ModelRequestHandler(BaseHTTPRequestHandler):
         )
         try:
             response = self.server.model.invoke(request)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (whatever a user's script raises is this request's answer)
             traceback.print_exc()
             response = Response(
                 f"{type(error).__name__}: {error}".encode(), "text/plain", HTTPStatus.INTERNAL_SERVER_ERROR
@@ -134,7 +134,7 @@ def serve(load_model: Callable[[], Model]) -> None:
     def load_in_background() -> None:
         try:
             server.model = load_model()
-        except Exception:
+        except Exception:  # noqa: BLE001 (any failure to load ends the container, with its traceback in the log)
             traceback.print_exc()
             sys.stderr.flush()
             os._exit(1)

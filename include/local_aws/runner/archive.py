@@ -25,9 +25,9 @@ def unpack_model(s3: S3Storage, uri: str, folder: Path, container_name: str, max
         raise ClientFailedError(f"{message}{error}") from error
     except S3_ERRORS as error:
         raise ClientFailedError(
-            f'Failed to download model data for container "{container_name}" from URL: "{uri}". Please ensure that there is '
-            f"an object located at the URL and that the role passed to CreateModel has permissions to download the "
-            f"model. ({str(error).splitlines()[0]})"
+            f'Failed to download model data for container "{container_name}" from URL: "{uri}". '
+            "Please ensure that there is an object located at the URL and that the role passed to CreateModel has "
+            f"permissions to download the model. ({str(error).splitlines()[0]})"
         ) from error
     except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError) as error:
         raise ClientFailedError(

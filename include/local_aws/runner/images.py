@@ -62,7 +62,7 @@ class Image(BaseModel):
 
     def build_environment(self, port: int = 0) -> dict[str, str]:
         """PATH and the image's own environment."""
-        first = [self.expand_placeholders(entry) for entry in self.path] or [os.path.dirname(sys.executable)]
+        first = [self.expand_placeholders(entry) for entry in self.path] or [os.path.dirname(sys.executable)]  # noqa: PTH120 (no resolve: a venv's python is a link)
         own = {name: self.expand_placeholders(value, port) for name, value in self.environment.items()}
         return {"PATH": os.pathsep.join([*first, SYSTEM_PATH]), "LANG": "C.UTF-8", **own}
 
@@ -73,7 +73,7 @@ class Image(BaseModel):
     def expand_placeholders(self, text: str, port: int = 0) -> str:
         for name, value in {
             "python": sys.executable,
-            "bin": os.path.dirname(sys.executable),
+            "bin": os.path.dirname(sys.executable),  # noqa: PTH120 (see above)
             "images": BUILT_IN_IMAGES_FILE.parent,
             "here": self.here,
             "port": port,

@@ -69,7 +69,7 @@ def _from_manifest(s3: S3Storage, address: S3Address, partial_prefix: str) -> It
         raise ValueError('a manifest is a JSON list that begins with {"prefix": "s3://…"}')
     prefix = entries[0].get("prefix")
     if not isinstance(prefix, str):
-        raise ValueError('the first entry of a manifest is {"prefix": "s3://…"}')
+        raise ValueError('the first entry of a manifest is {"prefix": "s3://…"}')  # noqa: TRY004 (a manifest's content, reported with its other faults)
     if len(entries) == 1:
         # With no names, the prefix itself is the input.
         yield from _from_prefix(s3, S3Address.parse(prefix), partial_prefix)

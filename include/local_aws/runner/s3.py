@@ -162,7 +162,7 @@ class ObjectWriter:
 
     def write(self, piece: bytes) -> None:
         if self._part is None:
-            self._part = tempfile.SpooledTemporaryFile(CHUNK_BYTES, dir=str(self._spool_dir))
+            self._part = tempfile.SpooledTemporaryFile(CHUNK_BYTES, dir=str(self._spool_dir))  # noqa: SIM115 (lives on)
         self._part.write(piece)
         self._part_bytes += len(piece)
         self.size += len(piece)

@@ -69,7 +69,7 @@ class Sandbox:
     def build_environment(self, variables: Mapping[str, str]) -> dict[str, str]:
         """`variables` as the container sees them."""
         if self.mode != "base_dir":
-            return {"HOME": "/tmp", "TMPDIR": "/tmp", **variables}
+            return {"HOME": "/tmp", "TMPDIR": "/tmp", **variables}  # noqa: S108 (the container's own)
         tmp = str(self.root / "tmp")
         here = {name: self._rebase(value) for name, value in variables.items()}
         return {"HOME": tmp, "TMPDIR": tmp, **here, "SAGEMAKER_BASE_DIR": str(self.root / "ml")}
@@ -83,7 +83,7 @@ class Sandbox:
             "visible": [str(path) for path in _outermost([*_always_visible(), *self.visible_paths])],
             "network": self.network,
             "parent": os.getpid(),
-            "cwd": str(self.root / "tmp") if plain else "/tmp",
+            "cwd": str(self.root / "tmp") if plain else "/tmp",  # noqa: S108 (the container's own)
             "argv": [self._rebase(word) for word in argv] if plain else list(argv),
         }
         return [sys.executable, "-I", "-S", str(INIT_SCRIPT), json.dumps(plan)]

@@ -79,4 +79,4 @@ def unpack_tar_gz(chunks: Iterable[bytes], folder: Path, max_bytes: int) -> None
         return tarfile.data_filter(member, path)
 
     with tarfile.open(fileobj=io.BufferedReader(ChunkReader(counted())), mode="r|") as archive:
-        archive.extractall(folder, filter=checked)
+        archive.extractall(folder, filter=checked)  # noqa: S202 (`checked` is what the rule asks for)

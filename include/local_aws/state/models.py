@@ -89,7 +89,7 @@ class ModelStore:
         """Models by an SQL condition whose values are all in `values`."""
         with self._database.read() as connection:
             rows = connection.execute(
-                f"SELECT * FROM models WHERE {where} {order_and_limit}",
+                f"SELECT * FROM models WHERE {where} {order_and_limit}",  # noqa: S608 - conditions come from code, values do not
                 tuple(values),
             ).fetchall()
         return [_model_from_row(row) for row in rows]

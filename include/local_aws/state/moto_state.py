@@ -49,7 +49,7 @@ def restore_moto_state(path: Path) -> None:
         return
     try:
         with path.open("rb") as file:
-            saved: dict[str, Any] = pickle.load(file)
+            saved: dict[str, Any] = pickle.load(file)  # noqa: S301 - our own file, in our own data directory
     except (pickle.UnpicklingError, EOFError, AttributeError, ImportError, KeyError, TypeError) as error:
         raise MotoStateError(
             f"{path}: cannot be restored ({error!r}); this is moto {moto.__version__}. "

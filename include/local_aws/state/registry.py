@@ -81,7 +81,7 @@ class RegistryStore:
         """Groups by an SQL condition whose values are all in `values`."""
         with self._database.read() as connection:
             rows = connection.execute(
-                f"SELECT * FROM package_groups WHERE {where} {order_and_limit}",
+                f"SELECT * FROM package_groups WHERE {where} {order_and_limit}",  # noqa: S608 - conditions come from code
                 tuple(values),
             ).fetchall()
         return [_group_from_row(row) for row in rows]
@@ -111,7 +111,7 @@ class RegistryStore:
         """Packages by an SQL condition whose values are all in `values`."""
         with self._database.read() as connection:
             rows = connection.execute(
-                f"SELECT * FROM packages WHERE {where} {order_and_limit}",
+                f"SELECT * FROM packages WHERE {where} {order_and_limit}",  # noqa: S608 - conditions come from code
                 tuple(values),
             ).fetchall()
         return [_package_from_row(row) for row in rows]
@@ -174,7 +174,7 @@ def build_version_key(group_key: str, version: int) -> str:
 
 def _refuse_duplicate(connection: sqlite3.Connection, table: str, item: PackageGroup | Package) -> None:
     row = connection.execute(
-        f"SELECT arn FROM {table} WHERE region = ? AND name_key = ?",
+        f"SELECT arn FROM {table} WHERE region = ? AND name_key = ?",  # noqa: S608 - names of this file's tables
         (item.region, item.name_key),
     ).fetchone()
     if row:
@@ -183,7 +183,7 @@ def _refuse_duplicate(connection: sqlite3.Connection, table: str, item: PackageG
 
 def _delete_row(connection: sqlite3.Connection, table: str, region: str, name_key: str) -> bool:
     row = connection.execute(
-        f"DELETE FROM {table} WHERE region = ? AND name_key = ? RETURNING arn",
+        f"DELETE FROM {table} WHERE region = ? AND name_key = ? RETURNING arn",  # noqa: S608 - as above
         (region, name_key),
     ).fetchone()
     if row:

@@ -42,7 +42,7 @@ def add_tasks_without_preprocess(
     )
 
     @task_group(group_id="transform_jobs", prefix_group_id=False)
-    def transform_jobs(job: Any) -> None:
+    def transform_jobs(job: Any) -> None:  # noqa: ARG001 - the tasks find it by their map index, in templates
         transform = PlannedTransformJobOperator(
             task_id=names.TRANSFORM,
             pipeline=pipeline,

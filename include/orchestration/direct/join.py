@@ -1,4 +1,4 @@
-"""`join_piece_group` without preprocessing: join each record of the input with its prediction, for one group of pieces."""
+"""`join_piece_group` without preprocessing: join each input record with its prediction, for one group of pieces."""
 
 from __future__ import annotations
 

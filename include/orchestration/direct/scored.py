@@ -56,8 +56,8 @@ def select_parts(
     numbers = sorted(part["number"] for part in parts)
     if numbers != list(range(group_count)):
         raise ReconciliationError(
-            f"the joins of {', '.join(transform_jobs[:3])} gave the parts {numbers}, and there are {group_count} groups; "
-            f"clear `join` and all that follows it"
+            f"the joins of {', '.join(transform_jobs[:3])} gave the parts {numbers}, and there are {group_count} "
+            f"groups; clear `join` and all that follows it"
         )
     return parts
 

@@ -1,4 +1,4 @@
-"""`run_checks`: reconcile joined rows with input records, and evaluate the gates, before anything is published."""
+"""`checks`: reconcile joined rows with input records, and evaluate the gates, before anything is published."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from include.jobs.prediction_statistics import merge_statistics
 from include.orchestration import published_runs
 from include.orchestration.claims import Claim
 from include.orchestration.direct import scored as direct
-from include.orchestration.names import JOIN, RUN_CHECKS
+from include.orchestration.names import CHECKS, JOIN
 from include.orchestration.run_context import RunContext, provide_run_context
 from include.orchestration.scored import build_scored_run, read_profile
 from include.orchestration.storage import Storage
@@ -58,7 +58,7 @@ def run_checks(
         claim.write_json(
             paths.scored_run, run.add_nonce({**scored_document, "asked_output": params.get("output_uri")})
         )
-    scored = run.read_json(paths.scored_run, written_by=RUN_CHECKS)
+    scored = run.read_json(paths.scored_run, written_by=CHECKS)
     statistics = merge_run_statistics(storage, scored["parts"])
     claim.write(paths.statistics, json.dumps(run.add_nonce(statistics)))
     gate_inputs = collect_gate_inputs(

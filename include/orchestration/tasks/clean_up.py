@@ -10,7 +10,7 @@ from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.orchestration.leftovers import clean_up_run
-from include.orchestration.names import CLEAN_UP, COLLECT_SHARDS, PLAN, PUBLISH, RUN_CHECKS
+from include.orchestration.names import CHECKS, CLEAN_UP, COLLECT_SHARDS, PLAN, PUBLISH
 from include.orchestration.pipelines import load_pipeline_by_name
 from include.scoring.naming import build_name_token
 from sagemaker_jobs.cleanup import delete_models, stop_jobs
@@ -52,7 +52,7 @@ def clean_up(pipeline: str, *, ti: Any, dag_run: Any, **_: Any) -> dict[str, lis
     check_run_state(
         states,
         is_skip_intended=is_intended_skip(plan, ti.xcom_pull(COLLECT_SHARDS, key="facts")),
-        is_held=ti.xcom_pull(RUN_CHECKS, key="state") == "held",
+        is_held=ti.xcom_pull(CHECKS, key="state") == "held",
     )
     return {"removed": removed}
 
@@ -73,10 +73,10 @@ def check_run_state(
     failed_tasks = sorted(
         task for task, state in states.items() if state in FAILED_STATES and task != CLEAN_UP
     )
-    # After a clear, a `run_checks` that did not run again keeps its earlier value.
-    if is_held and states.get(RUN_CHECKS) == "failed":
+    # After a clear, a `checks` that did not run again keeps its earlier value.
+    if is_held and states.get(CHECKS) == "failed":
         raise RunFailedError(
-            f"the run is held: the log of {RUN_CHECKS} names the gates, and says how to publish it anyway"
+            f"the run is held: the log of {CHECKS} names the gates, and says how to publish it anyway"
         )
     if failed_tasks:
         raise RunFailedError(

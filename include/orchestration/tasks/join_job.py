@@ -15,7 +15,7 @@ from include.orchestration.names import (
     CHOOSE_JOIN,
     COLLECT_SHARDS,
     JOIN,
-    SUBMIT_JOIN_JOB,
+    JOIN_JOB,
 )
 from include.orchestration.run_context import RunContext, provide_run_context
 from include.orchestration.shard_sources import ShardSource, read_shard_sources
@@ -71,7 +71,7 @@ def choose_join(run: RunContext, **_: Any) -> str:
     log.info(
         "%s of records are more than %s: a job joins them", format_bytes(records), format_bytes(job["above"])
     )
-    return SUBMIT_JOIN_JOB
+    return JOIN_JOB
 
 
 def list_source_objects(sources: Iterable[ShardSource]) -> Iterator[StoredObject]:

@@ -107,7 +107,8 @@ def plan_run(
             partial(
                 make_plan, config, run_params,
                 run_id=run_id, nonce=generate_nonce(), data_time=data_time, input_uri=input_uri, output_uri=output_uri,
-                quotas=read_quotas(config, run_params), history=history.read_history(storage, config), now=datetime.now(UTC),
+                quotas=read_quotas(config, run_params), history=history.read_history(storage, config),
+                now=datetime.now(UTC),
                 model=model, region=storage.region, selection=selection,
                 # With on_over_budget: approve, the DAG has a task that asks.
                 can_request_approval=config.goals.on_over_budget == "approve",
@@ -279,5 +280,5 @@ def release_held_run(config: Pipeline, run_id: str) -> SkipDownstream:
     """Return the plan of a held run, and skip all tasks before the checks."""
     held = read_held_plan(Storage(config.aws_conn_id, config.region), config, run_id)
     return SkipDownstream(
-        held, f"{run_id} has done this work already, and is published now", until=names.RUN_CHECKS
+        held, f"{run_id} has done this work already, and is published now", until=names.CHECKS
     )

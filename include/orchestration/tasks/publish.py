@@ -11,7 +11,7 @@ from include.orchestration import published_runs
 from include.orchestration.assets import emit_asset_event
 from include.orchestration.catalog import register_partition
 from include.orchestration.claims import check_task_active
-from include.orchestration.names import RUN_CHECKS
+from include.orchestration.names import CHECKS
 from include.orchestration.output_cleanup import build_is_active, delete_obsolete_parts
 from include.orchestration.publishing import Publication
 from include.orchestration.run_context import RunContext, provide_run_context
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 @provide_run_context
 def publish(run: RunContext, *, dag_run: Any, outlet_events: Any, **_: Any) -> dict[str, Any]:
-    """Publish the rows that `run_checks` has reconciled, all or none, and emit an asset event.
+    """Publish the rows that `checks` has reconciled, all or none, and emit an asset event.
 
     The run is the plan's: this one, or a held run that a person releases.
 
@@ -38,9 +38,9 @@ def publish(run: RunContext, *, dag_run: Any, outlet_events: Any, **_: Any) -> d
         OvertakenError: Airflow says that this task is over; nothing was committed.
     """
     config, plan, storage, paths = run.pipeline, run.plan, run.storage, run.paths
-    checks_result, scored = run.pull(RUN_CHECKS), run.read_json(paths.scored_run, written_by=RUN_CHECKS)
+    checks_result, scored = run.pull(CHECKS), run.read_json(paths.scored_run, written_by=CHECKS)
     checks, judged_etag = read_checks(storage, checks_result["checks"])
-    run.check_document(checks, checks_result["checks"], written_by=RUN_CHECKS)
+    run.check_document(checks, checks_result["checks"], written_by=CHECKS)
     parts, reconciled = scored["parts"], Reconciliation(**scored["reconciled"])
     publication = Publication(
         storage=storage,
@@ -128,7 +128,7 @@ def read_checks(storage: Storage, uri: str) -> tuple[Any, str]:
     """
     found = storage.read_json_with_etag(uri)
     if found is None:
-        raise ReconciliationError(f"{uri} no longer exists; clear `run_checks` with all that follows it")
+        raise ReconciliationError(f"{uri} no longer exists; clear `checks` with all that follows it")
     return found
 
 

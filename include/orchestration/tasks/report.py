@@ -9,7 +9,7 @@ from typing import Any
 
 from include.orchestration import history, published_runs
 from include.orchestration.claims import Claim
-from include.orchestration.names import PLAN, PUBLISH, RUN_CHECKS
+from include.orchestration.names import CHECKS, PLAN, PUBLISH
 from include.orchestration.readback import read_first_rows
 from include.orchestration.run_context import RunContext, provide_run_context
 from include.orchestration.scored import read_profile
@@ -38,7 +38,7 @@ def write_report(run: RunContext, **_: Any) -> dict[str, Any]:
     """
     config, plan, storage, paths = run.pipeline, run.plan, run.storage, run.paths
     claim = Claim(run.ti, storage, paths.report_json, paths.report_html)
-    published, scored = run.pull(PUBLISH), run.read_json(paths.scored_run, written_by=RUN_CHECKS)
+    published, scored = run.pull(PUBLISH), run.read_json(paths.scored_run, written_by=CHECKS)
     plan_document, resized = run.read_json(paths.plan, written_by=PLAN), scored["resized"]
     if resized is not None and resized["sentences"]:
         plan_document = apply_calibration(
@@ -65,11 +65,11 @@ def build_quality_sections(run: RunContext, scored: Mapping[str, Any]) -> dict[s
     """The report's sections about the data: profile, predictions of this run and the previous one, groups, gates."""
     config, storage, paths = run.pipeline, run.storage, run.paths
     profile = read_profile(storage, paths, scored)
-    statistics = run.read_json(paths.statistics, written_by=RUN_CHECKS)
+    statistics = run.read_json(paths.statistics, written_by=CHECKS)
     job = scored["facts"]["preprocess_job"]
     selected = config.predictions.selected
     return {
-        "checks": run.read_json(paths.checks, written_by=RUN_CHECKS),
+        "checks": run.read_json(paths.checks, written_by=CHECKS),
         "predictions": {name: describe_column(column) for name, column in statistics["columns"].items()},
         "previous": read_previous_run(storage, config, run.plan),
         "groups": build_group_report(

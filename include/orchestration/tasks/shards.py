@@ -80,8 +80,9 @@ def collect_shards(run: RunContext, **_: Any) -> list[dict[str, int]] | SkipDown
     check_max_rejected(manifests, config.max_rejected)
     if manifests.records_out == 0:
         raise PlanError(
-            f"all {manifests.records_in:,} records of {plan['input']['uri']} were rejected ({shard_stats['rejected']}), "
-            f"so there is nothing to score; each is listed with its reason below {preprocess_paths.rejects}"
+            f"all {manifests.records_in:,} records of {plan['input']['uri']} were rejected "
+            f"({shard_stats['rejected']}), so there is nothing to score; each is "
+            f"listed with its reason below {preprocess_paths.rejects}"
         )
     documents_of_shards = [shard.model_dump(mode="json") for shard in manifests.shards]
     counts = {"in": manifests.records_in, "out": manifests.records_out, "rejected": manifests.rejected_count}

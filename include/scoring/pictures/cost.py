@@ -87,7 +87,8 @@ def _caption(
             f"{format_count(naive['instance_count'], 'instance')} without sizing."
         )
     if endpoint["dollars_per_day"] is not None:
-        said += f" An endpoint of one {endpoint['instance_type']} costs {format_dollars(endpoint['dollars_per_day'])} a day"
+        a_day = format_dollars(endpoint["dollars_per_day"])
+        said += f" An endpoint of one {endpoint['instance_type']} costs {a_day} a day"
         more = endpoint["breakeven_records_per_day"]
         said += "." if more is None else f" and is cheaper from {more:,} records a day."
     return said

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import botocore.session
 import pytest
 
+from include.local_aws.api import errors
 from tests.local_aws.api.requests import (
     IMAGE,
     expect_client_error,
@@ -19,6 +21,24 @@ from tests.local_aws.servers import REGION
 
 def _account(role_arn: str) -> str:
     return role_arn.split(":")[4]
+
+
+def test_errors_of_the_service_models_have_their_message_where_the_model_has_it() -> None:
+    """As `Message`, unlike the errors that no model knows."""
+    session = botocore.session.get_session()
+    shapes = {
+        shape.error_code: set(shape.members)
+        for service in ("sagemaker", "service-quotas")
+        for shape in session.get_service_model(service).error_shapes
+    }
+    bodies = [
+        each("text").to_body()
+        for each in vars(errors).values()
+        if isinstance(each, type) and each is not errors.AwsError
+    ]
+    modelled = {body.pop("__type"): set(body) for body in bodies if body["__type"] in shapes}
+    assert {"ResourceInUse", "ResourceLimitExceeded", "ConflictException"} < set(modelled)
+    assert modelled == {code: shapes[code] for code in modelled}
 
 
 @pytest.mark.local_only

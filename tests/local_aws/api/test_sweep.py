@@ -137,7 +137,7 @@ def _strings(limits: dict[str, Any]) -> st.SearchStrategy[str]:
 
 
 anything = st.recursive(
-    st.nothing()
+    st.none()
     | st.booleans()
     | st.integers()
     | st.floats(allow_nan=False, allow_infinity=False)

@@ -75,8 +75,8 @@ def test_inference_server_under_gunicorn(aws: Aws) -> None:
     aws.put_all({"in/a": "1\n2\n", "in/b": "3\n"})
     ended = aws.transform(
         [{"Image": "mine:1", "ModelDataUrl": aws.model("m.tar.gz", files)}],
-        given=CSV_LINES,
-        wanted=CSV_OUT,
+        transform_input=CSV_LINES,
+        transform_output=CSV_OUT,
         images_file=aws.images_file(image(programs, *serve, PYTHONPATH="/opt/ml/model/code")),
     )
     lines = aws.log_lines("transform")
@@ -118,8 +118,8 @@ def test_awss_inference_toolkit_under_multi_model_server(aws: Aws) -> None:
     aws.put_all({"in/a": "1\n2\n", "in/b": "3\n"})
     ended = aws.transform(
         [{"Image": "mine:1", "ModelDataUrl": aws.model("m.tar.gz", {"code/inference.py": MMS_HANDLER})}],
-        given=CSV_LINES,
-        wanted=CSV_OUT,
+        transform_input=CSV_LINES,
+        transform_output=CSV_OUT,
         images_file=aws.images_file(
             image(
                 programs,
@@ -160,7 +160,7 @@ def test_mlflow_models_serve(aws: Aws) -> None:
     aws.put_all({"in/a.csv": "x,y\n1,2\n3,4\n"})
     ended = aws.transform(
         [{"Image": "mine:1", "ModelDataUrl": aws.model("m.tar.gz", files)}],
-        given={"ContentType": "text/csv"},
+        transform_input={"ContentType": "text/csv"},
         images_file=aws.images_file(image(programs, *serve, "--workers", "1")),
     )
     assert ended.outcome == ("Completed", None), aws.log_lines("transform")

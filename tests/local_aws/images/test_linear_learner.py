@@ -86,7 +86,7 @@ class Recorded:
     """In place of a model: scores that AWS printed, whatever this machine's arithmetic would make of the records."""
 
     scores: list[float]
-    features: int = 1
+    feature_count: int = 1
 
     def predict(self, _rows: np.ndarray) -> list[dict[str, Any]]:
         return [{"score": score, "predicted_label": int(score >= 0.5)} for score in self.scores]

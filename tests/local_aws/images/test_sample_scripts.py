@@ -54,7 +54,9 @@ def test_a_sample_that_imports_sagemaker_containers_is_served_unmodified_from_an
         "text/csv": b"2,4\n6,8\n",
     }.items():
         ended = aws.transform(
-            [container], given={"ContentType": "text/csv", "SplitType": "Line"}, wanted={"Accept": accept}
+            [container],
+            transform_input={"ContentType": "text/csv", "SplitType": "Line"},
+            transform_output={"Accept": accept},
         )
         assert ended.outcome == ("Completed", None), aws.log_lines("transform")
         assert aws.get("out/a.out") == expected

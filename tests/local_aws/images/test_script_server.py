@@ -74,7 +74,7 @@ def test_formats_without_a_codec_are_415_and_406() -> None:
 
 def test_output_fn_may_return_a_body_a_pair_or_a_flask_response() -> None:
     class Flask:
-        headers = {"Content-Type": "x/y"}
+        headers = {"Content-Type": "x/y"}  # noqa: RUF012 (as Flask has it)
         status_code = 201
 
         def get_data(self) -> bytes:

@@ -56,8 +56,8 @@ def test_a_booster_is_served_with_missing_values(aws: Aws, python: Path, name: s
                 "ModelDataUrl": aws.model("m.tar.gz", {name: file.read_bytes()}),
             }
         ],
-        given={"ContentType": "text/csv", "SplitType": "Line"},
-        wanted={"Accept": accept, "AssembleWith": "Line"},
+        transform_input={"ContentType": "text/csv", "SplitType": "Line"},
+        transform_output={"Accept": accept, "AssembleWith": "Line"},
         images_file=aws.images_file(image),
     )
     assert ended.outcome == ("Failed", "ClientError: See job logs for more information")

@@ -55,8 +55,8 @@ def process(
     lines = {} if split == "None" else {"AssembleWith": "Line"}
     return aws.transform(
         [aws.script(script)],
-        given={"ContentType": content_type, "SplitType": split},
-        wanted={"Accept": content_type, **lines},
+        transform_input={"ContentType": content_type, "SplitType": split},
+        transform_output={"Accept": content_type, **lines},
         **given,
     )
 
@@ -265,8 +265,8 @@ def test_real_aws_output_is_reproduced_natively_joined(aws: Aws, strategy: str) 
     records = [json.loads(line) for line in adult("input.jsonl").splitlines()]
     ended = aws.transform(
         [{"Image": LINEAR_IMAGE, "ModelDataUrl": aws.uri("model.tar.gz")}],
-        given={"ContentType": "application/jsonlines", "SplitType": "Line"},
-        wanted={"Accept": "application/jsonlines", "AssembleWith": "Line"},
+        transform_input={"ContentType": "application/jsonlines", "SplitType": "Line"},
+        transform_output={"Accept": "application/jsonlines", "AssembleWith": "Line"},
         DataProcessing={"JoinSource": "Input"},
         BatchStrategy=strategy,
     )
@@ -286,8 +286,8 @@ def test_real_aws_output_is_reproduced_without_a_join(aws: Aws) -> None:
     aws.put_all({"in/input.jsonl": adult("input.jsonl"), "model.tar.gz": adult("model.tar.gz")})
     aws.transform(
         [{"Image": LINEAR_IMAGE, "ModelDataUrl": aws.uri("model.tar.gz")}],
-        given={"ContentType": "application/jsonlines", "SplitType": "Line"},
-        wanted={"Accept": "application/jsonlines", "AssembleWith": "Line"},
+        transform_input={"ContentType": "application/jsonlines", "SplitType": "Line"},
+        transform_output={"Accept": "application/jsonlines", "AssembleWith": "Line"},
     )
     lines = aws.get("out/input.jsonl.out").decode().splitlines()
     expected = [json.loads(line) for line in adult("expected.jsonl").splitlines()]

@@ -81,7 +81,9 @@ def test_a_bad_record_loses_its_object_and_only_that(
     aws: Aws, record: str, outcome: tuple[str, str], first_line: str
 ) -> None:
     aws.put_all({"in/a": "1\n2\n", "in/b": f"1\n{record}\n3\n", "in/c": "4\n"})
-    ended = aws.transform([aws.script(MOODY)], given=CSV_LINES, wanted=CSV_OUT, BatchStrategy="SingleRecord")
+    ended = aws.transform(
+        [aws.script(MOODY)], transform_input=CSV_LINES, transform_output=CSV_OUT, BatchStrategy="SingleRecord"
+    )
     assert ended.outcome == outcome
     assert aws.tree("out/") == {"a.out": b"1\n2\n", "c.out": b"4\n"}
     where = f"{aws.bucket}/in/b"
@@ -94,7 +96,9 @@ def test_a_bad_record_loses_its_object_and_only_that(
 def test_no_part_of_a_lost_object_stays_behind(aws: Aws) -> None:
     """The object is larger than one part of an upload, its last record is bad."""
     aws.put_all({"in/a": ("x" * 999_999 + "\n") * 10 + "break\n"})
-    ended = aws.transform([aws.script(MOODY)], given=CSV_LINES, wanted=CSV_OUT, MaxPayloadInMB=1)
+    ended = aws.transform(
+        [aws.script(MOODY)], transform_input=CSV_LINES, transform_output=CSV_OUT, MaxPayloadInMB=1
+    )
     assert ended.outcome == ALGORITHM
     assert aws.keys("out/") == []
     assert aws.s3.list_multipart_uploads(Bucket=aws.bucket).get("Uploads", []) == []
@@ -102,11 +106,11 @@ def test_no_part_of_a_lost_object_stays_behind(aws: Aws) -> None:
 
 def test_server_errors_are_tried_again_and_client_errors_are_not(aws: Aws) -> None:
     aws.put_all({"in/a": "once\n"})
-    ended = aws.transform([aws.script(MOODY)], given=CSV_LINES, wanted=CSV_OUT)
+    ended = aws.transform([aws.script(MOODY)], transform_input=CSV_LINES, transform_output=CSV_OUT)
     assert ended.outcome == ("Completed", None)
     assert ended.instances[0]["requests"] == 2
     aws.put_all({"in/a": "refuse\n"})
-    ended = aws.transform([aws.script(MOODY)], given=CSV_LINES, wanted=CSV_OUT)
+    ended = aws.transform([aws.script(MOODY)], transform_input=CSV_LINES, transform_output=CSV_OUT)
     assert ended.instances[0]["requests"] == 1
 
 
@@ -117,8 +121,8 @@ def test_a_late_answer_is_waited_for_and_asked_for_again_as_the_client_config_sa
     aws.put_all({"in/a": "sleep\n", "in/b": "1\n"})
     ended = aws.transform(
         [aws.script(MOODY)],
-        given=CSV_LINES,
-        wanted=CSV_OUT,
+        transform_input=CSV_LINES,
+        transform_output=CSV_OUT,
         ModelClientConfig={"InvocationsTimeoutInSeconds": 1, "InvocationsMaxRetries": retries},
     )
     assert ended.outcome == ALGORITHM
@@ -132,7 +136,11 @@ def test_a_late_answer_is_waited_for_and_asked_for_again_as_the_client_config_sa
 def test_a_record_larger_than_the_payload_loses_its_object(aws: Aws) -> None:
     aws.put_all({"in/a": "1234\n123456789012\n", "in/b": "1234\n"})
     ended = aws.transform(
-        [aws.script(MOODY)], given=CSV_LINES, wanted=CSV_OUT, MaxPayloadInMB=1, settings={"mb_bytes": 10}
+        [aws.script(MOODY)],
+        transform_input=CSV_LINES,
+        transform_output=CSV_OUT,
+        MaxPayloadInMB=1,
+        settings={"mb_bytes": 10},
     )
     assert ended.outcome == CLIENT
     assert aws.tree("out/") == {"b.out": b"1234\n"}
@@ -142,8 +150,8 @@ def test_an_object_larger_than_the_payload_is_lost_when_it_may_not_be_split(aws:
     aws.put_all({"in/a": "1" * 11, "in/b": "1" * 10})
     ended = aws.transform(
         [aws.script(MOODY)],
-        given={"ContentType": "text/csv"},
-        wanted={"Accept": "text/csv"},
+        transform_input={"ContentType": "text/csv"},
+        transform_output={"Accept": "text/csv"},
         MaxPayloadInMB=1,
         settings={"mb_bytes": 10},
     )
@@ -155,7 +163,10 @@ def test_an_object_larger_than_the_payload_is_lost_when_it_may_not_be_split(aws:
 def test_an_object_that_is_not_what_compression_type_says_is_lost(aws: Aws, body: bytes) -> None:
     aws.put_all({"in/a": body, "in/b": gzip.compress(b"1\n", mtime=0)})
     ended = aws.transform(
-        [aws.script(MOODY)], given={**CSV_LINES, "CompressionType": "Gzip"}, wanted=CSV_OUT, MaxPayloadInMB=1
+        [aws.script(MOODY)],
+        transform_input={**CSV_LINES, "CompressionType": "Gzip"},
+        transform_output=CSV_OUT,
+        MaxPayloadInMB=1,
     )
     assert ended.outcome == CLIENT
     assert aws.tree("out/") == {"b.out": b"1\n"}
@@ -166,8 +177,8 @@ def test_a_gzip_that_ends_early_is_lost_when_it_is_sent_as_it_is_read(aws: Aws) 
     aws.put_all({"in/a": gzip.compress(b"1\n2\n" * 1000, mtime=0)[:-20], "in/b": gzip.compress(b"1\n")})
     ended = aws.transform(
         [aws.script(MOODY)],
-        given={"ContentType": "text/csv", "CompressionType": "Gzip"},
-        wanted={"Accept": "text/csv"},
+        transform_input={"ContentType": "text/csv", "CompressionType": "Gzip"},
+        transform_output={"Accept": "text/csv"},
         MaxPayloadInMB=0,
     )
     assert ended.outcome == CLIENT
@@ -178,7 +189,10 @@ def test_a_container_that_ends_ends_the_job(aws: Aws) -> None:
     aws.put_all({"in/a": "1\n", "in/b": "die\n", "in/c": "1\n"})
     began = time.monotonic()
     ended = aws.transform(
-        [aws.script(MOODY)], given=CSV_LINES, wanted=CSV_OUT, settings={"retry_backoff_seconds": 5}
+        [aws.script(MOODY)],
+        transform_input=CSV_LINES,
+        transform_output=CSV_OUT,
+        settings={"retry_backoff_seconds": 5},
     )
     assert ended.outcome == ALGORITHM
     assert aws.tree("out/") == {"a.out": b"1\n"}
@@ -286,7 +300,9 @@ def test_a_missing_output_bucket_loses_the_objects(aws: Aws) -> None:
 @pytest.mark.local_only
 def test_a_container_killed_on_demand_ends_the_job_and_finished_objects_stay(aws: Aws) -> None:
     fault = {"kind": "kill_container", "host": "algo-1", "after_objects": 1}
-    ended = aws.transform([only_the_first_answers(aws)], given=CSV_LINES, wanted=CSV_OUT, faults=[fault])
+    ended = aws.transform(
+        [only_the_first_answers(aws)], transform_input=CSV_LINES, transform_output=CSV_OUT, faults=[fault]
+    )
     assert ended.outcome == ALGORITHM
     assert aws.tree("out/") == {"0.out": b"1\n"}
 
@@ -296,7 +312,9 @@ def test_an_instance_lost_on_demand_is_an_internal_error(aws: Aws) -> None:
     aws.put_all({f"in/{number}": "1\n" for number in range(4)})
     slow = ECHO.replace("return body", "import time; time.sleep(600); return body")
     fault = {"kind": "lose_instance", "host": "algo-2", "after_seconds": 0.5}
-    ended = aws.transform([aws.script(slow)], given=CSV_LINES, wanted=CSV_OUT, instances=2, faults=[fault])
+    ended = aws.transform(
+        [aws.script(slow)], transform_input=CSV_LINES, transform_output=CSV_OUT, instances=2, faults=[fault]
+    )
     assert ended.outcome == (
         "Failed",
         "InternalServerError: We encountered an internal error.  Please try again.",

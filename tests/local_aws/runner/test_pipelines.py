@@ -44,7 +44,9 @@ def test_content_types_are_passed_on_as_they_come_and_accept_goes_to_the_last(aw
         stage(aws, "two", "x/y"),
         stage(aws, "three", "application/json"),
     ]
-    ended = aws.transform(containers, given=CSV_LINES, wanted={"Accept": "application/json"})
+    ended = aws.transform(
+        containers, transform_input=CSV_LINES, transform_output={"Accept": "application/json"}
+    )
     assert ended.outcome == ("Completed", None)
     assert json.loads(aws.get("out/a.out")) == [
         ["one", "text/csv", "default/one"],
@@ -61,7 +63,7 @@ def test_each_container_has_its_own_model_and_its_own_log_stream(aws: Aws) -> No
             stage(aws, "one", "x/y", ContainerHostname="first"),
             stage(aws, "two", "x/y", ContainerHostname="second"),
         ],
-        given=CSV_LINES,
+        transform_input=CSV_LINES,
     )
     streams = sorted(
         name.removeprefix(f"{aws.job}/").partition("/")[2] for name in aws.log_lines("transform")
@@ -80,7 +82,8 @@ def input_fn(body, content_type):
 """
     aws.put_all({"in/a": "1\n"})
     ended = aws.transform(
-        [stage(aws, "one", "text/csv"), aws.script(refuse), stage(aws, "three", "x/y")], given=CSV_LINES
+        [stage(aws, "one", "text/csv"), aws.script(refuse), stage(aws, "three", "x/y")],
+        transform_input=CSV_LINES,
     )
     assert ended.outcome == ("Failed", "ClientError: See job logs for more information")
     lines = [
@@ -98,7 +101,10 @@ def test_the_limit_between_containers_is_a_setting(aws: Aws) -> None:
     aws.put_all({"in/a": "1\n"})
     containers = [stage(aws, "one", "x/y"), stage(aws, "two", "x/y")]
     ended = aws.transform(
-        containers, given=CSV_LINES, settings={"pipeline_max_payload_mb": 1, "mb_bytes": 20}, MaxPayloadInMB=6
+        containers,
+        transform_input=CSV_LINES,
+        settings={"pipeline_max_payload_mb": 1, "mb_bytes": 20},
+        MaxPayloadInMB=6,
     )
     assert ended.outcome == ("Failed", "ClientError: See job logs for more information")
     lines = [
@@ -113,7 +119,7 @@ def test_the_limit_between_containers_is_a_setting(aws: Aws) -> None:
 
 def test_fifteen_containers_are_asked_in_order(aws: Aws) -> None:
     aws.put_all({"in/a": "1\n"})
-    ended = aws.transform([stage(aws, str(number), "x/y") for number in range(15)], given=CSV_LINES)
+    ended = aws.transform([stage(aws, str(number), "x/y") for number in range(15)], transform_input=CSV_LINES)
     assert ended.outcome == ("Completed", None)
     assert [seen[0] for seen in json.loads(aws.get("out/a.out"))] == [str(number) for number in range(15)]
 
@@ -121,6 +127,6 @@ def test_fifteen_containers_are_asked_in_order(aws: Aws) -> None:
 def test_every_container_must_answer_ping(aws: Aws) -> None:
     aws.put_all({"in/a": "1\n"})
     broken = aws.script("def model_fn(folder):\n    raise RuntimeError\n")
-    status, reason = aws.transform([stage(aws, "one", "x/y"), broken], given=CSV_LINES).outcome
+    status, reason = aws.transform([stage(aws, "one", "x/y"), broken], transform_input=CSV_LINES).outcome
     assert status == "Failed"
     assert "failed to respond to ping" in str(reason)

@@ -169,7 +169,11 @@ def test_a_container_has_the_umask_of_containers_whatever_the_servers_is(aws: Aw
 def test_model_containers_run_under_every_isolation(aws: Aws, mode: str) -> None:
     aws.put_all({"in/a": "1\n2\n"})
     ended = aws.transform(
-        [aws.script(ECHO)], given=CSV_LINES, wanted=CSV_OUT, instances=2, settings={"isolation": mode}
+        [aws.script(ECHO)],
+        transform_input=CSV_LINES,
+        transform_output=CSV_OUT,
+        instances=2,
+        settings={"isolation": mode},
     )
     assert ended.outcome == ("Completed", None)
     assert aws.tree("out/") == {"a.out": b"1\n2\n"}

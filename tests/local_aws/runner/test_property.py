@@ -62,12 +62,12 @@ def test_the_assembled_output_equals_a_plain_loop_over_the_records(
     }
     ended = aws.transform(
         [{"Image": "swap:1"}],
-        given={
+        transform_input={
             "ContentType": "x/y",
             "SplitType": split,
             "CompressionType": "Gzip" if job["gzip"] else "None",
         },
-        wanted={"AssembleWith": "Line" if job["assemble_line"] else "None"},
+        transform_output={"AssembleWith": "Line" if job["assemble_line"] else "None"},
         instances=job["instances"],
         BatchStrategy="SingleRecord" if job["single"] else "MultiRecord",
         MaxPayloadInMB=1,

@@ -122,8 +122,8 @@ def test_an_object_that_vanishes_loses_only_its_own_output(aws: Aws) -> None:
     aws.put_all({"in/a": "delete\n", "in/b": "2\n", "in/c": "3\n"})
     ended = aws.transform(
         [aws.script(vanish, environment={"BUCKET": aws.bucket})],
-        given=CSV_LINES,
-        wanted=CSV_OUT,
+        transform_input=CSV_LINES,
+        transform_output=CSV_OUT,
         settings={"concurrency_across_objects": False},
     )
     assert ended.outcome == ("Failed", "ClientError: See job logs for more information")

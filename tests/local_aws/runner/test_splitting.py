@@ -41,6 +41,7 @@ def cut(body: bytes, sizes: list[int]) -> Iterator[bytes]:
         number += 1
 
 
+@settings(deadline=None)
 @given(
     split=st.sampled_from(["Line", "RecordIO", "TFRecord"]),
     records=st.lists(no_newline),
@@ -56,6 +57,7 @@ def test_records_are_found_however_the_object_arrives(
     assert [splitter.strip(record) for record in found] == records
 
 
+@settings(deadline=None)
 @given(body=st.binary(max_size=200), sizes=st.lists(st.integers(1, 30)))
 def test_lines_are_those_of_a_file(body: bytes, sizes: list[int]) -> None:
     expected = [line + b"\n" for line in body.split(b"\n")]
@@ -103,6 +105,7 @@ def test_a_record_is_too_large_from_the_byte_over_the_limit_on(split: str, frami
         list(splitter.split(cut(body, [3]), 7 + framing))
 
 
+@settings(deadline=None)
 @given(members=st.lists(st.binary(max_size=300), min_size=1), sizes=st.lists(st.integers(1, 50)))
 def test_gzip_of_several_members_is_unpacked_piece_by_piece(members: list[bytes], sizes: list[int]) -> None:
     import gzip
@@ -113,10 +116,11 @@ def test_gzip_of_several_members_is_unpacked_piece_by_piece(members: list[bytes]
         list(gunzip(cut(body[:-4], sizes)))
 
 
+@settings(deadline=None)
 @given(
     records=st.lists(no_newline, max_size=30),
     sizes=st.lists(st.integers(1, 60)),
-    limit=st.nothing() | st.integers(1, 60),
+    limit=st.none() | st.integers(1, 60),
     last_newline=st.booleans(),
 )
 def test_lines_taken_by_the_block_make_the_same_requests_as_one_by_one(

@@ -48,14 +48,14 @@ def requests_seen(aws: Aws, key: str) -> list[dict[str, Any]]:
 def test_every_object_becomes_an_out_object_below_the_output_path(aws: Aws) -> None:
     """The name is what follows the folder, sub-folders included."""
     aws.put_all({"in/a.csv": "1\n2\n", "in/deep/b.csv": "3\n"})
-    ended = aws.transform([aws.script(ECHO)], given=CSV_LINES, wanted=CSV_OUT)
+    ended = aws.transform([aws.script(ECHO)], transform_input=CSV_LINES, transform_output=CSV_OUT)
     assert ended.outcome == ("Completed", None)
     assert aws.tree("out/") == {"a.csv.out": b"1\n2\n", "deep/b.csv.out": b"3\n"}
 
 
 def test_a_prefix_is_the_beginning_of_keys_and_folder_keys_are_left_out(aws: Aws) -> None:
     aws.put_all({"in/part": "1\n", "in/part_two/x": "2\n", "in/part_two/": "", "in/other": "3\n"})
-    aws.transform([aws.script(ECHO)], source="in/part", given=CSV_LINES, wanted=CSV_OUT)
+    aws.transform([aws.script(ECHO)], source="in/part", transform_input=CSV_LINES, transform_output=CSV_OUT)
     assert aws.tree("out/") == {"part.out": b"1\n", "part_two/x.out": b"2\n"}
 
 
@@ -80,7 +80,7 @@ def test_outputs_lie_directly_below_the_output_path_as_aws_was_recorded(
         aws.put(manifest=json.dumps([{"prefix": aws.uri(source)}]))
         source = "manifest"
     ended = aws.transform(
-        [aws.script(ECHO)], source=source, data_type=data_type, given=CSV_LINES, wanted=CSV_OUT,
+        [aws.script(ECHO)], source=source, data_type=data_type, transform_input=CSV_LINES, transform_output=CSV_OUT,
         DataCaptureConfig={"DestinationS3Uri": aws.uri("captured")},
     )  # fmt: skip
     assert ended.outcome == ("Completed", None)
@@ -102,8 +102,8 @@ def test_what_no_recording_shows_of_a_prefix_is_a_setting(aws: Aws, setting: str
     aws.transform(
         [aws.script(ECHO)],
         source="in/a",
-        given=CSV_LINES,
-        wanted=CSV_OUT,
+        transform_input=CSV_LINES,
+        transform_output=CSV_OUT,
         settings={"partial_prefix": setting},
     )
     assert aws.tree("out/").keys() == outputs
@@ -113,14 +113,22 @@ def test_a_manifest_names_the_objects_and_their_outputs(aws: Aws) -> None:
     aws.put_all({"in/x/a": "1\n", "in/x/b": "2\n", "in/y/c": "3\n"})
     aws.put(manifest=json.dumps([{"prefix": aws.uri("in/")}, "x/a", "y/c"]))
     aws.transform(
-        [aws.script(ECHO)], source="manifest", data_type="ManifestFile", given=CSV_LINES, wanted=CSV_OUT
+        [aws.script(ECHO)],
+        source="manifest",
+        data_type="ManifestFile",
+        transform_input=CSV_LINES,
+        transform_output=CSV_OUT,
     )
     assert aws.tree("out/") == {"x/a.out": b"1\n", "y/c.out": b"3\n"}
 
 
 def test_without_splitting_the_object_is_one_request(aws: Aws) -> None:
     aws.put_all({"in/a": "1\n2\n3\n"})
-    aws.transform([aws.script(TELL)], given={"ContentType": "text/csv"}, wanted={"Accept": "text/csv"})
+    aws.transform(
+        [aws.script(TELL)],
+        transform_input={"ContentType": "text/csv"},
+        transform_output={"Accept": "text/csv"},
+    )
     assert requests_seen(aws, "out/a.out") == [
         {"bytes": 6, "lines": 3, "type": "text/csv", "accept": "text/csv", "first": "1\n2\n3"}
     ]
@@ -128,7 +136,7 @@ def test_without_splitting_the_object_is_one_request(aws: Aws) -> None:
 
 def test_single_record_sends_a_line_a_request(aws: Aws) -> None:
     aws.put_all({"in/a": "1\n22\n333"})
-    aws.transform([aws.script(TELL)], given=CSV_LINES, BatchStrategy="SingleRecord")
+    aws.transform([aws.script(TELL)], transform_input=CSV_LINES, BatchStrategy="SingleRecord")
     assert [(seen["bytes"], seen["first"]) for seen in requests_seen(aws, "out/a.out")] == [
         (2, "1\n"),
         (3, "22\n"),
@@ -139,21 +147,25 @@ def test_single_record_sends_a_line_a_request(aws: Aws) -> None:
 def test_multi_record_fills_requests_up_to_the_payload(aws: Aws) -> None:
     """With MB of 10 bytes, lines of 4 bytes go two by two."""
     aws.put_all({"in/a": "abc\n" * 5})
-    aws.transform([aws.script(TELL)], given=CSV_LINES, MaxPayloadInMB=1, settings={"mb_bytes": 10})
+    aws.transform([aws.script(TELL)], transform_input=CSV_LINES, MaxPayloadInMB=1, settings={"mb_bytes": 10})
     assert [seen["lines"] for seen in requests_seen(aws, "out/a.out")] == [2, 2, 1]
 
 
 def test_payload_zero_sends_everything_in_one_chunked_request(aws: Aws) -> None:
     aws.put_all({"in/a": "abc\n" * 500_000})
     for split in ({"SplitType": "Line"}, {}):
-        aws.transform([aws.script(TELL)], given={"ContentType": "text/csv", **split}, MaxPayloadInMB=0)
+        aws.transform(
+            [aws.script(TELL)], transform_input={"ContentType": "text/csv", **split}, MaxPayloadInMB=0
+        )
         assert [seen["bytes"] for seen in requests_seen(aws, "out/a.out")] == [2_000_000]
 
 
 def test_gzip_is_unpacked_before_splitting_and_stays_in_the_name(aws: Aws) -> None:
     two_members = gzip.compress(b"1\n2") + gzip.compress(b"2\n3\n")
     aws.put_all({"in/a.csv.gz": two_members})
-    aws.transform([aws.script(ECHO)], given={**CSV_LINES, "CompressionType": "Gzip"}, wanted=CSV_OUT)
+    aws.transform(
+        [aws.script(ECHO)], transform_input={**CSV_LINES, "CompressionType": "Gzip"}, transform_output=CSV_OUT
+    )
     assert aws.tree("out/") == {"a.csv.gz.out": b"1\n22\n3\n"}
 
 
@@ -168,8 +180,8 @@ def test_assemble_with_line_ends_every_response_with_a_newline(
     aws.put_all({"in/a": "a\nb\nc\n"})
     aws.transform(
         [aws.script(strip)],
-        given=CSV_LINES,
-        wanted={"Accept": "text/csv", "AssembleWith": assemble},
+        transform_input=CSV_LINES,
+        transform_output={"Accept": "text/csv", "AssembleWith": assemble},
         BatchStrategy="SingleRecord",
         settings={"assemble_line_always": always},
     )
@@ -180,8 +192,8 @@ def test_whether_a_newline_is_doubled_is_a_setting(aws: Aws) -> None:
     aws.put_all({"in/a": "a\nb\n"})
     aws.transform(
         [aws.script(ECHO)],
-        given=CSV_LINES,
-        wanted=CSV_OUT,
+        transform_input=CSV_LINES,
+        transform_output=CSV_OUT,
         BatchStrategy="SingleRecord",
         settings={"assemble_line_always": True},
     )
@@ -202,8 +214,8 @@ def transform_fn(model, body, content_type, accept):
     aws.put_all(dict(objects))
     ended = aws.transform(
         [aws.script(slow)],
-        given=CSV_LINES,
-        wanted=CSV_OUT,
+        transform_input=CSV_LINES,
+        transform_output=CSV_OUT,
         BatchStrategy="SingleRecord",
         MaxConcurrentTransforms=8,
     )
@@ -217,7 +229,11 @@ def test_instances_share_the_objects_and_the_result_is_the_same(aws: Aws, assign
     objects = {f"in/{number}": f"{number}\n" for number in range(7)}
     aws.put_all(dict(objects))
     ended = aws.transform(
-        [aws.script(ECHO)], given=CSV_LINES, wanted=CSV_OUT, instances=3, settings={"assignment": assignment}
+        [aws.script(ECHO)],
+        transform_input=CSV_LINES,
+        transform_output=CSV_OUT,
+        instances=3,
+        settings={"assignment": assignment},
     )
     assert aws.tree("out/") == {f"{number}.out": f"{number}\n".encode() for number in range(7)}
     assert [item["host"] for item in ended.instances] == ["algo-1", "algo-2", "algo-3"]
@@ -242,7 +258,7 @@ def test_parameters_come_from_the_request_then_the_container_then_the_defaults(a
         ]
     ):
         name = f"{aws.job}-{number}"
-        aws.transform([aws.script(script)], name=name, given=CSV_LINES, **given)
+        aws.transform([aws.script(script)], name=name, transform_input=CSV_LINES, **given)
         lines = aws.log_lines("transform", name)
         (stream,) = (stream for stream in lines if stream.endswith("/data-log"))
         told.append(lines[stream][0].partition("[sagemaker logs]: ")[2])
@@ -274,7 +290,11 @@ def transform_fn(model, body, content_type, accept):
         "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS",
     } & set(bare)
     aws.transform(
-        [container], given=CSV_LINES, MaxPayloadInMB=2, BatchStrategy="MultiRecord", MaxConcurrentTransforms=3
+        [container],
+        transform_input=CSV_LINES,
+        MaxPayloadInMB=2,
+        BatchStrategy="MultiRecord",
+        MaxConcurrentTransforms=3,
     )
     full = json.loads(aws.get("out/a.out"))
     assert full["SAGEMAKER_MAX_PAYLOAD_IN_MB"] == "2"
@@ -292,14 +312,16 @@ def test_without_content_type_and_accept_no_such_header_is_sent(aws: Aws) -> Non
 
 def test_an_empty_object_gives_an_empty_output_without_a_request(aws: Aws) -> None:
     aws.put_all({"in/a": ""})
-    ended = aws.transform([aws.script(TELL)], given=CSV_LINES)
+    ended = aws.transform([aws.script(TELL)], transform_input=CSV_LINES)
     assert aws.tree("out/") == {"a.out": b""}
     assert ended.instances[0]["requests"] == 0
 
 
 def test_progress_counts_objects_up_to_the_last(aws: Aws) -> None:
     aws.put_all({f"in/{number}": "1\n" for number in range(5)})
-    ended = aws.transform([aws.script(ECHO)], given=CSV_LINES, wanted=CSV_OUT, instances=2)
+    ended = aws.transform(
+        [aws.script(ECHO)], transform_input=CSV_LINES, transform_output=CSV_OUT, instances=2
+    )
     progress = [event for event in ended.events if event["event"] == "progress"]
     assert [event["event"] for event in (ended.events[0], ended.events[-1])] == ["started", "finished"]
     assert sorted(event["objects_done"] for event in progress) == [1, 2, 3, 4, 5]
@@ -312,8 +334,8 @@ def test_busy_time_is_the_time_with_a_request_in_flight(aws: Aws) -> None:
     aws.put_all({"in/a": "1\n2\n3\n4\n" * 2})
     ended = aws.transform(
         [aws.script(slow)],
-        given=CSV_LINES,
-        wanted=CSV_OUT,
+        transform_input=CSV_LINES,
+        transform_output=CSV_OUT,
         BatchStrategy="SingleRecord",
         MaxConcurrentTransforms=4,
     )
@@ -325,7 +347,7 @@ def test_busy_time_is_the_time_with_a_request_in_flight(aws: Aws) -> None:
 
 def test_streams_are_named_after_job_and_instance_with_a_data_log_beside(aws: Aws) -> None:
     aws.put_all({"in/a": "1\n"})
-    aws.transform([aws.script(ECHO)], given=CSV_LINES, wanted=CSV_OUT)
+    aws.transform([aws.script(ECHO)], transform_input=CSV_LINES, transform_output=CSV_OUT)
     streams = aws.log_lines("transform")
     container, data_log = sorted(streams)
     assert data_log == f"{container}/data-log"
@@ -338,7 +360,10 @@ def test_streams_are_named_after_job_and_instance_with_a_data_log_beside(aws: Aw
 def test_the_boot_delay_is_part_of_the_instances_time(aws: Aws) -> None:
     aws.put_all({"in/a": "1\n"})
     ended = aws.transform(
-        [aws.script(ECHO)], given=CSV_LINES, wanted=CSV_OUT, settings={"boot_delay_seconds": 1.0}
+        [aws.script(ECHO)],
+        transform_input=CSV_LINES,
+        transform_output=CSV_OUT,
+        settings={"boot_delay_seconds": 1.0},
     )
     assert ended.instances[0]["ended"] - ended.instances[0]["started"] > 1.0
 
@@ -350,7 +375,9 @@ def test_the_boot_delay_is_part_of_the_instances_time(aws: Aws) -> None:
 def test_a_request_names_its_object_and_asks_for_gzip(aws: Aws, key: str, is_plain: bool) -> None:
     """As in the log of a container on AWS; what a header cannot hold is in its Base64 twin alone."""
     aws.put_all({key: "1\n2\n"})
-    ended = aws.transform([{"Image": "headers:1"}], given=CSV_LINES, wanted=CSV_OUT, **header_image(aws))
+    ended = aws.transform(
+        [{"Image": "headers:1"}], transform_input=CSV_LINES, transform_output=CSV_OUT, **header_image(aws)
+    )
     assert ended.outcome == ("Completed", None)
     seen = requests_seen(aws, f"out/{key.removeprefix('in/')}.out")
     # One record a request, which the server's compressed /execution-parameters asked for.
@@ -367,7 +394,10 @@ def test_every_container_of_a_pipeline_is_told_the_object(aws: Aws) -> None:
     """What the first one answers is decompressed before the second one gets it."""
     aws.put_all({"in/a": "1\n"})
     ended = aws.transform(
-        [{"Image": "headers:1"}, {"Image": "headers:1"}], given=CSV_LINES, wanted=CSV_OUT, **header_image(aws)
+        [{"Image": "headers:1"}, {"Image": "headers:1"}],
+        transform_input=CSV_LINES,
+        transform_output=CSV_OUT,
+        **header_image(aws),
     )
     assert ended.outcome == ("Completed", None)
     (last,) = requests_seen(aws, "out/a.out")
@@ -379,8 +409,8 @@ def test_an_answer_whose_gzip_is_cut_loses_the_object(aws: Aws) -> None:
     aws.put_all({"in/a": "short\n", "in/b": "1\n"})
     ended = aws.transform(
         [{"Image": "headers:1"}],
-        given=CSV_LINES,
-        wanted=CSV_OUT,
+        transform_input=CSV_LINES,
+        transform_output=CSV_OUT,
         ModelClientConfig={"InvocationsMaxRetries": 0},
         **header_image(aws),
     )

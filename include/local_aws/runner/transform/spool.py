@@ -15,7 +15,7 @@ class Spool:
     """Bytes written once, read any number of times, one reader at a time."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = tempfile.SpooledTemporaryFile(MAX_MEMORY_BYTES, dir=str(folder))
+        self._file = tempfile.SpooledTemporaryFile(MAX_MEMORY_BYTES, dir=str(folder))  # noqa: SIM115 (closed by `close`)
         self.size = 0
 
     def write(self, chunk: bytes) -> None:
