@@ -78,6 +78,24 @@ def test_each_make_target_that_is_named_exists() -> None:
     assert {"run", "test", "up"} <= named
 
 
+def test_each_file_and_folder_that_is_named_exists() -> None:
+    """But for those that `make pipeline NAME=churn` and the builds write."""
+    roots = "dags|deploy|docs|include|local_aws|plugins|tests|tools"
+    named = {
+        path
+        for page in PAGES
+        for path in re.findall(rf"`((?:{roots})/[\w./-]*)`", page.read_text(encoding="utf-8"))
+    }
+    assert [path for path in sorted(named) if "churn" not in path and not (REPO / path).exists()] == []
+    rooms = re.findall(
+        r"^\| `(\w+)/` \|", (DOCS / "development" / "architecture.md").read_text(), re.MULTILINE
+    )
+    package = REPO / "include" / "batch_inference"
+    assert {path.name for path in package.iterdir() if path.is_dir() and path.name != "__pycache__"} <= set(
+        rooms
+    )
+
+
 def test_the_readme_is_a_page() -> None:
     assert len(README.read_text(encoding="utf-8").splitlines()) <= 120
 
