@@ -19,6 +19,7 @@ from pathlib import Path
 from tools.laptop import REPO
 
 SITE = REPO / "dist" / "site"
+CONFIG = REPO / "mkdocs.yml"
 #: Attributes whose address a browser loads by itself. A link's `href` is loaded by these kinds of `<link>` only.
 LOADING_ATTRIBUTES = {"src", "srcset", "poster", "data", "xlink:href", "style"}
 LOADING_RELATIONS = {
@@ -82,13 +83,16 @@ def find_foreign_loads(folder: Path) -> Iterator[str]:
             yield from (f"{page.relative_to(folder)} makes the theme load {address}" for page in users)
 
 
-def build_site(folder: Path) -> list[str]:
+def build_site(folder: Path, config: Path = CONFIG) -> list[str]:
     """Build the site into `folder`; returns the problems."""
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    # Not with --quiet: what is not shown is not counted, and then nothing is wrong.
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--config-file", str(config)]
+    command += ["--site-dir", str(folder)]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     result = subprocess.run(command, cwd=REPO, env=environment, capture_output=True, text=True, check=False)
     if result.returncode != 0:
-        return [line for line in (result.stdout + result.stderr).splitlines() if line.strip()]
+        lines = (result.stdout + result.stderr).splitlines()
+        return [line for line in lines if line.strip() and not line.startswith("INFO")]
     return list(find_foreign_loads(folder))
 
 

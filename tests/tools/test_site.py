@@ -13,7 +13,7 @@ from include.orchestration import names
 from include.scoring.config import Pipeline
 from include.scoring.notices import NotifySection
 from tools.laptop import REPO
-from tools.site import build_site, find_foreign_loads
+from tools.site import CONFIG, build_site, find_foreign_loads
 
 DOCS = REPO / "docs"
 README = REPO / "README.md"
@@ -116,6 +116,38 @@ def test_the_messages_of_the_runbook_are_those_of_the_code(message: str, source:
 def test_the_site_is_built_without_a_warning_and_loads_nothing_from_another_host(tmp_path: Path) -> None:
     assert build_site(tmp_path / "site") == []
     assert (tmp_path / "site" / "search" / "search_index.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[a](nowhere.md)", "nowhere.md"),
+        ("[a](other.md#nowhere)", "#nowhere"),
+        ("![a](nowhere.svg)", "nowhere.svg"),
+        ("fine", "lost.md"),
+        ('--8<-- "nowhere.yaml"', "nowhere.yaml"),
+    ],
+)
+def test_a_dead_link_and_a_page_outside_the_navigation_are_problems(
+    tmp_path: Path, text: str, problem: str
+) -> None:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    pages = {"index.md": text, "other.md": "# Other"} | (
+        {"lost.md": "# Lost"} if problem == "lost.md" else {}
+    )
+    for name, content in pages.items():
+        (docs / name).write_text(content)
+    settings = {
+        "INHERIT": str(CONFIG),
+        "docs_dir": str(docs),
+        "hooks": [],
+        "extra_css": [],
+        "nav": ["index.md", "other.md"],
+    }
+    config = tmp_path / "mkdocs.yml"
+    config.write_text(yaml.safe_dump(settings))
+    assert problem in "\n".join(build_site(tmp_path / "site", config))
 
 
 @pytest.mark.parametrize(
