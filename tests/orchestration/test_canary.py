@@ -110,7 +110,7 @@ def test_only_pipelines_that_ask_have_the_tasks_and_a_measured_model_skips_them(
     dag = chain.build_scoring_dag("abalone")
     assert dag.get_task("transform").upstream_task_ids == {"calibrate"}
     assert dag.get_task("calibrate").upstream_task_ids == {"canaried"}
-    config = dag.get_task("transform").config_dir["Transform"]
+    config = dag.get_task("transform").config["Transform"]
     assert "calibrate" in config["TransformResources"]["InstanceCount"]
 
     write_plan(storage, PLAN["run_prefix"], document, nonce=NONCE)

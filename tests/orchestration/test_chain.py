@@ -229,8 +229,7 @@ def test_the_job_that_joins_exists_only_where_the_pipeline_states_when(
     assert large.get_task("joined").downstream_task_ids == abalone.get_task("join").downstream_task_ids
     assert isinstance(large.get_task("join_job"), SageMakerProcessingOperator)
     inputs = {
-        each["InputName"]: each["S3Input"]
-        for each in large.get_task("join_job").config_dir["ProcessingInputs"]
+        each["InputName"]: each["S3Input"] for each in large.get_task("join_job").config["ProcessingInputs"]
     }
     assert inputs["records"]["S3DataDistributionType"] == "ShardedByS3Key"
     assert inputs["predictions"]["S3DataDistributionType"] == "FullyReplicated"

@@ -6,7 +6,7 @@ They are forked from the component: without this, half of the suite's time would
 from airflow.plugins_manager import AirflowPlugin
 
 import include.orchestration.chain
-import include.orchestration.janitor
+import include.orchestration.janitor  # noqa: F401
 
 
 class PreloadingPlugin(AirflowPlugin):

@@ -62,7 +62,7 @@ class AdminApplication:
         known = sorted({known_path for _, known_path in self._routes})
         if path in known:
             raise AdminError(405, f"{path} does not take {method}")
-        raise AdminError(404, f"no such page: {path}; allowed are {', '.join(known)}")
+        raise AdminError(404, f"no such page: {path}; the pages are {', '.join(known)}")
 
     def _health(self, _environ: Environ) -> dict[str, Any]:
         jobs = self._services.store.jobs.list_active()

@@ -19,13 +19,8 @@ def duplicate_job(arn: str) -> ResourceInUseError:
     )
 
 
-def missing_transform_job(name: str) -> ValidationError:
-    """DescribeTransformJob: no job of this name."""
-    return ValidationError(f"Could not find requested job with name: {name}")
-
-
-def missing_processing_job(name: str) -> ValidationError:
-    """DescribeProcessingJob: no job of this name."""
+def missing_job(name: str) -> ValidationError:
+    """DescribeTransformJob, DescribeProcessingJob: no job of this name."""
     return ValidationError(f"Could not find requested job with name: {name}")
 
 

@@ -1,4 +1,4 @@
-"""Creates, describes and stops jobs of both kinds."""
+"""Creates, describes, lists and stops jobs of both kinds."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from include.local_aws.api import catalogue
 from include.local_aws.api.call import Call
 from include.local_aws.api.errors import AwsError, ResourceLimitError
 from include.local_aws.api.kinds import JobKind
+from include.local_aws.api.listing import list_page
 from include.local_aws.api.quotas import build_quota_check
 from include.local_aws.api.tagging import parse_tags
 from include.local_aws.jobs.job import JobLaunch
-from include.local_aws.state.jobs import DuplicateJobError, Job, JobStatus
+from include.local_aws.state.jobs import Job, JobStatus
+from include.local_aws.state.rows import DuplicateError
 
 QUOTA_STATUSES: dict[str, tuple[JobStatus, ...]] = {
     "end": ("InProgress", "Stopping"),
@@ -25,13 +27,32 @@ def find_job(call: Call, kind: JobKind) -> Job | None:
     return call.services.store.jobs.get(kind.name, call.region, call.build_name_key(name))
 
 
-def describe_job(call: Call, kind: JobKind, missing: AwsError) -> tuple[Job, dict[str, Any]]:
-    """The job, and the response members that both kinds share; raises `missing` if there is no such job."""
+def describe_job(call: Call, kind: JobKind) -> tuple[Job, dict[str, Any]]:
+    """The job, and the response members that both kinds share; raises ValidationError if there is no such job."""
     job = find_job(call, kind)
     if job is None:
-        raise missing
+        raise catalogue.missing_job(call.request[kind.name_member])
+    return job, _describe(kind, job)
+
+
+def list_jobs(call: Call, kind: JobKind) -> dict[str, Any]:
+    """One page of summaries."""
+
+    def describe(job: Job) -> dict[str, Any]:
+        return {**_describe(kind, job), "LastModifiedTime": job.modified_at, "ExitMessage": job.exit_message}
+
+    return list_page(
+        call,
+        call.services.store.jobs,
+        describe,
+        default_sort_order=kind.default_sort_order,
+        equals={"kind": kind.name},
+    )
+
+
+def _describe(kind: JobKind, job: Job) -> dict[str, Any]:
     echoed = {name: value for name, value in job.request.items() if name != "Tags"}
-    return job, {
+    return {
         **echoed,
         f"{kind.member_prefix}JobArn": job.arn,
         f"{kind.member_prefix}JobStatus": job.status,
@@ -83,10 +104,10 @@ def create_job(
             modified_at=call.now,
         )
         try:
-            store.jobs.create(
+            store.jobs.create_within_quota(
                 job, tags, build_quota_check(settings, kind, job), QUOTA_STATUSES[settings.quota_released]
             )
-        except DuplicateJobError as error:
+        except DuplicateError as error:
             raise catalogue.duplicate_job(error.arn) from error
         except ResourceLimitError as error:
             quota_error = quota_error or error

@@ -1,14 +1,18 @@
-"""Translates filters, sort order and pages of the List operations into SQL."""
+"""Lists resources by page: filters and sort order in SQL, summaries by the shapes of SageMaker's model."""
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
+from botocore.model import ListShape, Shape, StructureShape
+
+from include.local_aws.api.call import Call
 from include.local_aws.api.errors import ValidationError
+from include.local_aws.api.model import get_members, load_operation_model
+from include.local_aws.state.rows import Row, Table
 
 DEFAULT_MAX_RESULTS = 10
 SORT_COLUMNS = {"Name": "name", "CreationTime": "created_at", "Status": "status"}
@@ -24,38 +28,24 @@ FILTER_CONDITIONS: dict[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
-    """The SQL of one page: condition, its values, order and limit."""
-
-    where: str
-    values: list[Any]
-    order_and_limit: str
-    sort_by: str
-    page_size: int
-    fingerprint: list[Any] = field(default_factory=list)
-
-    def build_next_token(self, rows: list[Any]) -> str | None:
-        """The NextToken after `rows`; None if they fit on this page."""
-        if len(rows) <= self.page_size:
-            return None
-        last = rows[self.page_size - 1]
-        return write_token(self.fingerprint, getattr(last, SORT_COLUMNS[self.sort_by]), last.name_key)
-
-
-def build_query(
-    request: dict[str, Any],
-    equals: dict[str, Any],
-    default_sort_order: str,
+def list_page(
+    call: Call,
+    table: Table[Row],
+    describe: Callable[[Row], dict[str, Any]],
+    *,
+    default_sort_order: str = "Ascending",
+    equals: Mapping[str, Any] | None = None,
     extra_conditions: Sequence[str] = (),
-) -> Query:
-    """The page of a List request, among the rows whose columns equal `equals` and that meet `extra_conditions`.
+) -> dict[str, Any]:
+    """One page of a List operation: of each row, the members of `describe` that the operation's summary has.
 
-    A page starts after the last row of the previous one (not at an offset), so rows created in between are neither
-    repeated nor lost. Raises ValidationError for a NextToken of another query.
+    The rows are those of the region whose columns equal `equals` and that meet `extra_conditions`. A page starts after
+    the last row of the previous one (not at an offset), so rows created in between are neither repeated nor lost.
+    Raises ValidationError for a NextToken of another query.
     """
-    conditions = [*(f"{column} = ?" for column in equals), *extra_conditions]
-    values = list(equals.values())
+    request, columns = call.request, {"region": call.region, **(equals or {})}
+    conditions = [*(f"{column} = ?" for column in columns), *extra_conditions]
+    values = list(columns.values())
     for name, condition in FILTER_CONDITIONS.items():
         if name in request:
             conditions.append(condition)
@@ -66,7 +56,7 @@ def build_query(
     fingerprint = [
         sort_by,
         order,
-        *equals.values(),
+        *columns.values(),
         *extra_conditions,
         *(request.get(name) for name in FILTER_CONDITIONS),
     ]
@@ -75,14 +65,27 @@ def build_query(
     if "NextToken" in request:
         conditions.append(f"({column}, name_key) {comparison} (?, ?)")
         values += read_token(request["NextToken"], fingerprint)
-    return Query(
-        where=" AND ".join(conditions),
-        values=values,
-        # One row more than MaxResults shows whether there is a next page.
-        order_and_limit=f"ORDER BY {column} {direction}, name_key {direction} LIMIT {size + 1}",
-        sort_by=sort_by,
-        page_size=size,
-        fingerprint=fingerprint,
+    # One row more than MaxResults shows whether there is a next page.
+    order_and_limit = f"ORDER BY {column} {direction}, name_key {direction} LIMIT {size + 1}"
+    rows = table.select(" AND ".join(conditions), values, order_and_limit)
+    token = None
+    if len(rows) > size:
+        last = rows[size - 1]
+        token = write_token(fingerprint, getattr(last, column), last.name_key)
+    member, summary = _get_summary_shape(call.operation)
+    return {member: [pick_members(describe(row), summary) for row in rows[:size]], "NextToken": token}
+
+
+def pick_members(description: dict[str, Any], summary: Shape) -> dict[str, Any]:
+    """The members of a resource's description that the shape of its summary has; None for a missing one."""
+    return {name: description.get(name) for name in get_members(summary)}
+
+
+def _get_summary_shape(operation: str) -> tuple[str, Shape]:
+    """The list member of a List operation's response, and the shape of its elements."""
+    response = cast(StructureShape, load_operation_model(operation).output_shape)
+    return next(
+        (name, shape.member) for name, shape in response.members.items() if isinstance(shape, ListShape)
     )
 
 

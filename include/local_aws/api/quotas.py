@@ -11,7 +11,7 @@ from include.local_aws.state.jobs import Job
 
 
 def build_quota_check(settings: Settings, kind: JobKind, job: Job) -> Callable[[dict[str, int]], None]:
-    """The check that JobStore.create runs in its transaction; it raises ResourceLimitExceeded, naming the quota."""
+    """The check for JobTable.create_within_quota; it raises ResourceLimitExceeded, naming the quota."""
 
     def check(in_use: dict[str, int]) -> None:
         instance_quota_name = get_instance_quota_name(kind, job.instance_type)

@@ -30,11 +30,11 @@ class PackageReference:
 
 def get_group(call: Call, name_or_arn: str) -> PackageGroup:
     """The group of this name or ARN; raises ValidationError when there is none."""
-    reference, store = _parse_reference(call, name_or_arn, GROUP_RESOURCE), call.services.store.registry
+    reference, store = _parse_reference(call, name_or_arn, GROUP_RESOURCE), call.services.store
     found = (
-        store.select_groups("region = ? AND arn = ?", (call.region, reference.arn))
+        store.package_groups.select("region = ? AND arn = ?", (call.region, reference.arn))
         if reference.is_arn
-        else store.select_groups(
+        else store.package_groups.select(
             "region = ? AND name_key = ?", (call.region, call.build_name_key(reference.name))
         )
     )
@@ -45,14 +45,14 @@ def get_group(call: Call, name_or_arn: str) -> PackageGroup:
 
 def get_package(call: Call, name_or_arn: str) -> Package:
     """The package of this name or ARN; raises ValidationError when there is none."""
-    reference, store = _parse_reference(call, name_or_arn, PACKAGE_RESOURCE), call.services.store.registry
+    reference, store = _parse_reference(call, name_or_arn, PACKAGE_RESOURCE), call.services.store
     key = call.build_name_key(reference.name)
     if reference.version is not None:
         key = build_version_key(key, reference.version)
     found = (
-        store.select("region = ? AND arn = ?", (call.region, reference.arn))
+        store.packages.select("region = ? AND arn = ?", (call.region, reference.arn))
         if reference.is_arn
-        else store.select("region = ? AND name_key = ?", (call.region, key))
+        else store.packages.select("region = ? AND name_key = ?", (call.region, key))
     )
     if not found:
         raise catalogue.missing_package(reference.arn)

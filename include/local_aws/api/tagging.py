@@ -48,7 +48,7 @@ def require_resource(call: Call, arn: str) -> None:
         case "transform-job" | "processing-job":
             kind = resource.removesuffix("-job")
             if not store.jobs.select("kind = ? AND region = ? AND arn = ?", (kind, region, arn)):
-                raise catalogue.missing_transform_job(name)
+                raise catalogue.missing_job(name)
         case other:
             raise ValidationError(
                 f"ResourceArn {arn}: '{other}' is not implemented by the embedded AWS; tags can be put on "

@@ -114,7 +114,7 @@ def _raise_fault(fault: Fault, operation: str, name: str) -> None:
         case "invisible" if operation == "DescribeModel":
             raise catalogue.missing_model(name)
         case "invisible":
-            raise catalogue.missing_transform_job(name)
+            raise catalogue.missing_job(name)
         case "throttle":
             raise catalogue.rate_exceeded()
         case "error" if fault.status == 500:

@@ -20,7 +20,7 @@ from include.local_aws.jobs.guard import SweeperProcess
 from include.local_aws.jobs.process import signal_process_group, spawn_runner
 from include.local_aws.jobs.sweeper import sweep
 from include.local_aws.settings import Settings
-from include.local_aws.state.jobs import Job, JobStore
+from include.local_aws.state.jobs import Job, JobTable
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class JobContext:
     """
 
     settings: Settings
-    store: JobStore
+    store: JobTable
     command: tuple[str, ...]
     environment: Mapping[str, str]
     s3_endpoint_url: str
@@ -254,7 +254,7 @@ def add_chosen_cluster(job: Job) -> dict[str, Any]:
     return {**job.request, "ProcessingResources": {"ClusterConfig": chosen}}
 
 
-def fail_interrupted_jobs(store: JobStore) -> list[Job]:
+def fail_interrupted_jobs(store: JobTable) -> list[Job]:
     """Set the jobs that ran when the server died to Failed, with the reason; returns them.
 
     A job ended when it is last known to have run: at the server's last heartbeat, or at its own last change of state

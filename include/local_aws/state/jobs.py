@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from include.local_aws.state.database import Database
+from include.local_aws.state.rows import Table, to_column
 
 JobKindName = Literal["transform", "processing"]
 JobStatus = Literal["InProgress", "Completed", "Failed", "Stopping", "Stopped"]
 ACTIVE_STATUSES: tuple[JobStatus, ...] = ("InProgress", "Stopping")
-
-
-class DuplicateJobError(ValueError):
-    """A job of this name exists; `arn` is its ARN."""
-
-    def __init__(self, arn: str) -> None:
-        super().__init__(arn)
-        self.arn = arn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,25 +48,14 @@ class Job:
     instances: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
 
-JSON_COLUMNS = ("request", "containers", "instances")
-COLUMNS = tuple(field.name for field in dataclasses.fields(Job))
-
-
-class JobStore:
+class JobTable(Table[Job]):
     """Reads and writes jobs."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    table_name = "jobs"
+    row_type = Job
+    key_columns = ("kind", "region", "name_key")
 
-    def get(self, kind: JobKindName, region: str, name_key: str) -> Job | None:
-        """The job, or None."""
-        with self._database.read() as connection:
-            row = connection.execute(
-                "SELECT * FROM jobs WHERE kind = ? AND region = ? AND name_key = ?", (kind, region, name_key)
-            ).fetchone()
-        return _job_from_row(row) if row else None
-
-    def create(
+    def create_within_quota(
         self,
         job: Job,
         tags: Mapping[str, str],
@@ -85,16 +65,10 @@ class JobStore:
         """Insert `job` and its tags in one transaction.
 
         `check_instances_in_use` gets the number of instances in use by type, over the jobs of this kind and region
-        that are in one of `counted_statuses`; it raises to refuse the job. Raises DuplicateJobError for a name in use.
+        that are in one of `counted_statuses`; it raises to refuse the job. Raises DuplicateError for a name in use.
         """
-        values = [_to_column(job, name) for name in COLUMNS]
         with self._database.write() as connection:
-            row = connection.execute(
-                "SELECT arn FROM jobs WHERE kind = ? AND region = ? AND name_key = ?",
-                (job.kind, job.region, job.name_key),
-            ).fetchone()
-            if row:
-                raise DuplicateJobError(row["arn"])
+            self.refuse_duplicate(connection, job)
             marks = ", ".join("?" for _ in counted_statuses)
             in_use = connection.execute(
                 "SELECT instance_type, SUM(instance_count) FROM jobs "  # noqa: S608 - only "?" is put in
@@ -102,14 +76,11 @@ class JobStore:
                 (*counted_statuses, job.kind, job.region),
             ).fetchall()
             check_instances_in_use({row[0]: row[1] for row in in_use})
-            connection.execute(
-                f"INSERT INTO jobs ({', '.join(COLUMNS)}) VALUES ({', '.join('?' for _ in COLUMNS)})",  # noqa: S608 - names of this file's own fields
-                values,
-            )
-            connection.executemany(
-                "INSERT OR REPLACE INTO tags (arn, key, value) VALUES (?, ?, ?)",
-                [(job.arn, key, value) for key, value in tags.items()],
-            )
+            self.insert(connection, job, tags)
+
+    def from_row(self, row: sqlite3.Row) -> Job:
+        """The job of a row; sqlite has no booleans."""
+        return dataclasses.replace(super().from_row(row), network_isolation=bool(row["network_isolation"]))
 
     def update(self, job: Job, **changes: Any) -> Job:
         """Write `changes` to the row of `job`; returns the updated job."""
@@ -118,15 +89,6 @@ class JobStore:
     def update_if_status(self, job: Job, statuses: Sequence[JobStatus], **changes: Any) -> Job | None:
         """Write `changes` only while the job is in one of `statuses`; None when it is not."""
         return self._change(job, statuses, changes)
-
-    def select(self, where: str, values: Sequence[Any], order_and_limit: str = "") -> list[Job]:
-        """Jobs by an SQL condition whose values are all in `values`."""
-        with self._database.read() as connection:
-            rows = connection.execute(
-                f"SELECT * FROM jobs WHERE {where} {order_and_limit}",  # noqa: S608 - conditions come from code, values do not
-                tuple(values),
-            ).fetchall()
-        return [_job_from_row(row) for row in rows]
 
     def list_active(self) -> list[Job]:
         """Jobs that have not ended."""
@@ -144,13 +106,13 @@ class JobStore:
         return row["beat_at"] if row else None
 
     def _change(self, job: Job, statuses: Sequence[JobStatus] | None, changes: dict[str, Any]) -> Job | None:
-        unknown = set(changes) - set(COLUMNS)
+        unknown = set(changes) - set(self.columns)
         if unknown:
             raise TypeError(f"no such column: {', '.join(sorted(unknown))}")
         changed = dataclasses.replace(job, **changes)
         sets = ", ".join(f"{name} = ?" for name in changes)
         condition = "kind = ? AND region = ? AND name_key = ?"
-        values = [_to_column(changed, name) for name in changes]
+        values = [to_column(changed, name) for name in changes]
         values += [job.kind, job.region, job.name_key]
         if statuses is not None:
             condition += f" AND status IN ({', '.join('?' for _ in statuses)})"
@@ -161,15 +123,4 @@ class JobStore:
                 values,
             )
             row = cursor.fetchone()
-        return _job_from_row(row) if row else None
-
-
-def _to_column(job: Job, name: str) -> Any:
-    value = getattr(job, name)
-    return json.dumps(value) if name in JSON_COLUMNS else value
-
-
-def _job_from_row(row: sqlite3.Row) -> Job:
-    values = {name: json.loads(row[name]) if name in JSON_COLUMNS else row[name] for name in COLUMNS}
-    values["network_isolation"] = bool(values["network_isolation"])
-    return Job(**values)
+        return self.from_row(row) if row else None

@@ -247,7 +247,7 @@ def test_the_tidying_after_a_killed_runner_is_not_billed(
         created_at=1.0,
         modified_at=1.0,
     )
-    store.create(job, {}, lambda _: None, ())
+    store.create(job, {})
     removed_at: list[float] = []
     monkeypatch.setattr("include.local_aws.jobs.job.sweep", lambda *_: removed_at.append(time.time()))
     guard = SweeperProcess(tmp_path / "work")

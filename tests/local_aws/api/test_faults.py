@@ -293,7 +293,7 @@ def test_unknown_pages_and_methods_are_named(server: Server) -> None:
     missing = server.local("GET", "coffee")
     assert (missing["status"], missing["error"]) == (
         404,
-        "no such page: /_local/coffee; allowed are /_local/faults, /_local/health, /_local/settings, /_local/usage",
+        "no such page: /_local/coffee; the pages are /_local/faults, /_local/health, /_local/settings, /_local/usage",
     )
     assert server.local("POST", "health", {})["status"] == 405
 

@@ -1,60 +1,47 @@
-"""Lists the operations that the server implements; each has its own file."""
+"""Lists the operations that the server implements; each resource has its own file."""
 
 from __future__ import annotations
 
+from functools import partial
+
 from include.local_aws.api.call import Handler
-from include.local_aws.api.operations.add_tags import add_tags
-from include.local_aws.api.operations.batch_describe_model_package import batch_describe_model_package
-from include.local_aws.api.operations.create_model import create_model
-from include.local_aws.api.operations.create_model_package import create_model_package
-from include.local_aws.api.operations.create_model_package_group import create_model_package_group
-from include.local_aws.api.operations.create_processing_job import create_processing_job
-from include.local_aws.api.operations.create_transform_job import create_transform_job
-from include.local_aws.api.operations.delete_model import delete_model
-from include.local_aws.api.operations.delete_model_package import delete_model_package
-from include.local_aws.api.operations.delete_model_package_group import delete_model_package_group
-from include.local_aws.api.operations.delete_tags import delete_tags
-from include.local_aws.api.operations.describe_model import describe_model
-from include.local_aws.api.operations.describe_model_package import describe_model_package
-from include.local_aws.api.operations.describe_model_package_group import describe_model_package_group
-from include.local_aws.api.operations.describe_processing_job import describe_processing_job
-from include.local_aws.api.operations.describe_transform_job import describe_transform_job
-from include.local_aws.api.operations.list_model_package_groups import list_model_package_groups
-from include.local_aws.api.operations.list_model_packages import list_model_packages
-from include.local_aws.api.operations.list_models import list_models
-from include.local_aws.api.operations.list_processing_jobs import list_processing_jobs
-from include.local_aws.api.operations.list_tags import list_tags
-from include.local_aws.api.operations.list_transform_jobs import list_transform_jobs
-from include.local_aws.api.operations.search import search
-from include.local_aws.api.operations.stop_processing_job import stop_processing_job
-from include.local_aws.api.operations.stop_transform_job import stop_transform_job
-from include.local_aws.api.operations.update_model_package import update_model_package
+from include.local_aws.api.job_operations import list_jobs, stop_job
+from include.local_aws.api.kinds import PROCESSING, TRANSFORM
+from include.local_aws.api.operations import (
+    models,
+    package_groups,
+    packages,
+    processing_jobs,
+    search,
+    tags,
+    transform_jobs,
+)
 
 OPERATIONS: dict[str, Handler] = {
-    "AddTags": add_tags,
-    "BatchDescribeModelPackage": batch_describe_model_package,
-    "CreateModel": create_model,
-    "CreateModelPackage": create_model_package,
-    "CreateModelPackageGroup": create_model_package_group,
-    "CreateProcessingJob": create_processing_job,
-    "CreateTransformJob": create_transform_job,
-    "DeleteModel": delete_model,
-    "DeleteModelPackage": delete_model_package,
-    "DeleteModelPackageGroup": delete_model_package_group,
-    "DeleteTags": delete_tags,
-    "DescribeModel": describe_model,
-    "DescribeModelPackage": describe_model_package,
-    "DescribeModelPackageGroup": describe_model_package_group,
-    "DescribeProcessingJob": describe_processing_job,
-    "DescribeTransformJob": describe_transform_job,
-    "ListModelPackageGroups": list_model_package_groups,
-    "ListModelPackages": list_model_packages,
-    "ListModels": list_models,
-    "ListProcessingJobs": list_processing_jobs,
-    "ListTags": list_tags,
-    "ListTransformJobs": list_transform_jobs,
-    "Search": search,
-    "StopProcessingJob": stop_processing_job,
-    "StopTransformJob": stop_transform_job,
-    "UpdateModelPackage": update_model_package,
+    "AddTags": tags.add_tags,
+    "BatchDescribeModelPackage": packages.batch_describe_model_package,
+    "CreateModel": models.create_model,
+    "CreateModelPackage": packages.create_model_package,
+    "CreateModelPackageGroup": package_groups.create_model_package_group,
+    "CreateProcessingJob": processing_jobs.create_processing_job,
+    "CreateTransformJob": transform_jobs.create_transform_job,
+    "DeleteModel": models.delete_model,
+    "DeleteModelPackage": packages.delete_model_package,
+    "DeleteModelPackageGroup": package_groups.delete_model_package_group,
+    "DeleteTags": tags.delete_tags,
+    "DescribeModel": models.describe_model,
+    "DescribeModelPackage": packages.describe_model_package,
+    "DescribeModelPackageGroup": package_groups.describe_model_package_group,
+    "DescribeProcessingJob": processing_jobs.describe_processing_job,
+    "DescribeTransformJob": transform_jobs.describe_transform_job,
+    "ListModelPackageGroups": package_groups.list_model_package_groups,
+    "ListModelPackages": packages.list_model_packages,
+    "ListModels": models.list_models,
+    "ListProcessingJobs": partial(list_jobs, kind=PROCESSING),
+    "ListTags": tags.list_tags,
+    "ListTransformJobs": partial(list_jobs, kind=TRANSFORM),
+    "Search": search.search,
+    "StopProcessingJob": partial(stop_job, kind=PROCESSING),
+    "StopTransformJob": partial(stop_job, kind=TRANSFORM),
+    "UpdateModelPackage": packages.update_model_package,
 }

@@ -11,8 +11,8 @@ from include.local_aws.api.call import Call
 from include.local_aws.api.errors import ValidationError
 from include.local_aws.api.listing import DEFAULT_MAX_RESULTS, read_token, write_token
 from include.local_aws.api.model import load_service_model
-from include.local_aws.api.operations.describe_model_package import describe_package
-from include.local_aws.api.operations.describe_model_package_group import describe_group
+from include.local_aws.api.operations.package_groups import describe_group
+from include.local_aws.api.operations.packages import describe_package
 from include.local_aws.api.search import OPERATORS, build_condition, find_property
 
 Resource = dict[str, Any]
@@ -69,12 +69,12 @@ def _build_sort_key(sort_by: str | None, name: str) -> Callable[[Resource], str 
 
 
 def _list_packages(call: Call) -> Iterator[Resource]:
-    for package in call.services.store.registry.select("region = ?", (call.region,)):
+    for package in call.services.store.packages.select("region = ?", (call.region,)):
         yield {**describe_package(package), "Tags": _list_tags(call, package.arn)}
 
 
 def _list_groups(call: Call) -> Iterator[Resource]:
-    for group in call.services.store.registry.select_groups("region = ?", (call.region,)):
+    for group in call.services.store.package_groups.select("region = ?", (call.region,)):
         yield {**describe_group(group), "Tags": _list_tags(call, group.arn)}
 
 

@@ -1,4 +1,4 @@
-"""CreateModel: records containers and role; runs nothing."""
+"""Creates, describes, lists and deletes models; runs nothing."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from typing import Any
 
 from include.local_aws.api import catalogue
 from include.local_aws.api.call import Call
+from include.local_aws.api.listing import list_page
 from include.local_aws.api.model_rules import check_containers, check_model_request
 from include.local_aws.api.package_rules import build_containers
 from include.local_aws.api.registry import get_package
 from include.local_aws.api.roles import require_role
 from include.local_aws.api.tagging import parse_tags
-from include.local_aws.state.models import DuplicateModelError, Model
+from include.local_aws.state.models import Model
+from include.local_aws.state.rows import DuplicateError
 
 
 def create_model(call: Call) -> dict[str, Any]:
@@ -31,7 +33,7 @@ def create_model(call: Call) -> dict[str, Any]:
     )
     try:
         call.services.store.models.create(model, parse_tags(request))
-    except DuplicateModelError as error:
+    except DuplicateError as error:
         raise catalogue.duplicate_model(error.arn) from error
     return {"ModelArn": model.arn}
 
@@ -56,3 +58,29 @@ def _containers(call: Call, definition: dict[str, Any]) -> list[dict[str, Any]]:
     if package.approval not in (None, "Approved"):
         raise catalogue.package_not_approved(package.arn, package.approval)
     return build_containers(package.arn, package.request, definition)
+
+
+def describe_model(call: Call) -> dict[str, Any]:
+    """The request as it was sent, with ARN and time."""
+    name = call.request["ModelName"]
+    model = call.services.store.models.get(call.region, call.build_name_key(name))
+    if model is None:
+        raise catalogue.missing_model(call.build_arn("model", name))
+    echoed = {name: value for name, value in model.request.items() if name != "Tags"}
+    return {"EnableNetworkIsolation": False, **echoed, **_describe(model)}
+
+
+def list_models(call: Call) -> dict[str, Any]:
+    """One page of summaries."""
+    return list_page(call, call.services.store.models, _describe, default_sort_order="Descending")
+
+
+def _describe(model: Model) -> dict[str, Any]:
+    return {"ModelName": model.name, "ModelArn": model.arn, "CreationTime": model.created_at}
+
+
+def delete_model(call: Call) -> None:
+    """Refused for a model that does not exist."""
+    name = call.request["ModelName"]
+    if not call.services.store.models.delete(call.region, call.build_name_key(name)):
+        raise catalogue.missing_model(call.build_arn("model", name))

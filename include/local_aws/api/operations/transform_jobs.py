@@ -1,4 +1,4 @@
-"""CreateTransformJob: checks what AWS checks synchronously, then starts the job."""
+"""Creates and describes transform jobs; creation checks what AWS checks synchronously."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from typing import Any
 from include.local_aws.api import catalogue
 from include.local_aws.api.aws import S3LookupError, split_s3_uri
 from include.local_aws.api.call import Call
-from include.local_aws.api.job_operations import create_job, refuse_duplicate
+from include.local_aws.api.job_operations import create_job, describe_job, refuse_duplicate
 from include.local_aws.api.kinds import TRANSFORM
-from include.local_aws.api.transform_rules import check_transform_request
+from include.local_aws.api.transform_rules import DATA_PROCESSING_DEFAULTS, check_transform_request
 from include.local_aws.state.models import Model
+
+# Defaults that AWS fills in, as in recorded responses; other members stay absent.
+TRANSFORM_INPUT_DEFAULTS = {"CompressionType": "None", "SplitType": "None"}
+TRANSFORM_OUTPUT_DEFAULTS = {"AssembleWith": "None", "KmsKeyId": ""}
 
 
 def create_transform_job(call: Call) -> dict[str, Any]:
@@ -50,3 +54,14 @@ def _require_input(call: Call, model: Model) -> None:
         message = str(error)
     role = model.request.get("ExecutionRoleArn", "")
     raise catalogue.no_input_objects(uri, split_s3_uri(uri)[0], call.region, role, message)
+
+
+def describe_transform_job(call: Call) -> dict[str, Any]:
+    """The request with AWS's defaults, state and times."""
+    job, answer = describe_job(call, TRANSFORM)
+    return {
+        **answer,
+        "TransformInput": {**TRANSFORM_INPUT_DEFAULTS, **job.request["TransformInput"]},
+        "TransformOutput": {**TRANSFORM_OUTPUT_DEFAULTS, **job.request["TransformOutput"]},
+        "DataProcessing": {**DATA_PROCESSING_DEFAULTS, **job.request.get("DataProcessing", {})},
+    }
