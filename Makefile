@@ -58,20 +58,25 @@ backfill: $(INSTALLED) ## a backfill of thirty dates through Airflow, twice, eac
 	@DAYS=$(or $(DAYS),30) $(PY) -m pytest tests/end_to_end/test_backfill.py
 
 .PHONY: check
-check: $(INSTALLED) ## the pipeline files, ruff, import rules, formatting, mypy
+check: $(INSTALLED) ## the pipeline files, ruff, import rules, formatting, mypy, the documentation
 	@$(PY) -m tools.pipelines
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy include plugins tools deploy
+	@$(PY) -m tools.site --check
 
 .PHONY: lock
 lock: $(INSTALLED) ## regenerate requirements*.txt from requirements*.in
 	@$(PY) -m tools.lock
 
 .PHONY: docs
-docs: $(INSTALLED) ## regenerate the reference pages from the code: docs/pipeline-file.md, docs/job-failures.md, the schema
+docs: $(INSTALLED) ## the documentation as a site, in dist/site/; what follows from code (reference pages, the schema) is written first
 	@$(PY) -m include.scoring.schema
 	@$(PY) -m tools.reference
+	@$(PY) -m tests.jobs.hostile
+	@$(PY) -m tests.faults.table
+	@$(PY) -m include.local_aws document docs/reference/embedded-aws
+	@$(PY) -m tools.site
 
 .PHONY: pipeline
 pipeline: $(INSTALLED) ## a new pipeline from the template: make pipeline NAME=churn
@@ -95,7 +100,7 @@ baseline: $(INSTALLED) ## the `baseline` section of a pipeline from a run's prof
 
 .PHONY: bench-sizing
 bench-sizing: $(INSTALLED) ## cost of the planner's clusters against a naive run and the lower bound, for twelve layouts
-	@$(PY) -m tools.bench_sizing --svg docs/bench-sizing.svg
+	@$(PY) -m tools.bench_sizing --svg docs/images/bench-sizing.svg
 
 .PHONY: bench-layouts
 bench-layouts: $(INSTALLED) ## planned jobs without preprocessing against naive ones, billed on the embedded AWS, for four layouts

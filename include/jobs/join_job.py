@@ -1,8 +1,8 @@
 """Processing job: joins a run that is too large for Airflow workers, on several instances.
 
-Run by SageMaker as `python3 -m include.jobs.join_job`; README.md of `jobs` describes its configuration. Each instance
-gets its share of the records (ShardedByS3Key) and all predictions (FullyReplicated), which are much smaller: so the
-predictions of a record are on its instance. Each shard becomes one file of the output.
+Run by SageMaker as `python3 -m include.jobs.join_job`; docs/reference/job-files.md describes its configuration.
+Each instance gets its share of the records (ShardedByS3Key) and all predictions (FullyReplicated), which are much
+smaller: so the predictions of a record are on its instance. Each shard becomes one file of the output.
 """
 
 from __future__ import annotations

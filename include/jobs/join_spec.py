@@ -170,7 +170,7 @@ class JoinSpec:
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> JoinSpec:
-        """Read the JSON form; README.md of `jobs` lists its keys. Raises ConfigError that names the field."""
+        """Read the JSON form; docs/reference/job-files.md lists its keys. Raises ConfigError that names the field."""
         root = FieldReader(document, "", SPEC_KEYS)
         columns = _parse_columns(root, "columns", COLUMN_TYPES)
         predictions = FieldReader(

@@ -1,6 +1,6 @@
 """Processing job: splits CSV, JSON Lines or Parquet objects into equal shards of records, features and rejects.
 
-Run by SageMaker as `python3 -m include.jobs.preprocess`; README.md of `jobs` describes its configuration.
+Run by SageMaker as `python3 -m include.jobs.preprocess`; docs/reference/job-files.md describes its configuration.
 """
 
 from __future__ import annotations

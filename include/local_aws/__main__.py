@@ -39,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="start the embedded AWS (the default)")
     serve.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 lets the system choose")
     serve.add_argument("--data-dir", type=Path, default=Path(".local/aws"), help="folder for the state")
-    serve.add_argument("--settings", type=Path, help="a YAML file of settings, see README.md")
+    serve.add_argument("--settings", type=Path, help="a YAML file of settings")
     serve.add_argument(
         "--host-name",
         action="append",
@@ -61,7 +61,10 @@ def _parser() -> argparse.ArgumentParser:
     usage.add_argument("--name-contains", default="", help="only jobs with this in their name")
     usage.add_argument("--kind", choices=("transform", "processing"))
     usage.add_argument("--json", action="store_true", help="all fields, as JSON")
-    commands.add_parser("document", help="regenerate the tables of README.md from the code")
+    document = commands.add_parser(
+        "document", help="regenerate the tables of the documentation from the code"
+    )
+    document.add_argument("folder", type=Path, help="the folder of its pages: docs/reference/embedded-aws")
     return parser
 
 
@@ -124,10 +127,10 @@ def _usage(options: argparse.Namespace) -> int:
     return 0
 
 
-def _document(_options: argparse.Namespace) -> int:
-    from include.local_aws.api.documentation import README, update_tables
+def _document(options: argparse.Namespace) -> int:
+    from include.local_aws.api.documentation import update_pages
 
-    README.write_text(update_tables(README.read_text(encoding="utf-8")), encoding="utf-8")
+    update_pages(options.folder)
     return 0
 
 

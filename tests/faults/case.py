@@ -16,8 +16,8 @@ class Case:
 
     Attributes:
         name: also of the case's pipeline, DAG and, in the beginning, jobs.
-        fault: what happens, as README's table says it.
-        ending: how the run ends, as README's table says it.
+        fault: what happens, as the fault matrix says it.
+        ending: how the run ends, as the fault matrix says it.
         act: triggers the run and injects the fault; returns once nothing more is to be done to the run.
         states: of the case's runs in the end, sorted; None of one that is deleted.
         tries: how many tries a task has had, where that is what the case is about.

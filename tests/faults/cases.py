@@ -1,4 +1,4 @@
-"""The cases of the fault suite. README.md's table is made of them."""
+"""The cases of the fault suite. The fault matrix of the documentation is made of them."""
 
 from __future__ import annotations
 

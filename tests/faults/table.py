@@ -1,4 +1,4 @@
-"""README.md's table of what happens when something fails; `python -m tests.faults.table` writes it from the cases."""
+"""The fault matrix of the documentation; `python -m tests.faults.table` writes it from the cases."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from tests.faults.case import Case
 from tests.faults.cases import CASES
 from tools.laptop import REPO
 
-README = REPO / "README.md"
-_TABLE = re.compile(r"(?<=<!-- faults -->\n).*?(?=<!-- /faults -->)", re.DOTALL)
+PAGE = REPO / "docs" / "reference" / "fault-matrix.md"
+_TABLE = re.compile(r"(?<=<!-- faults -->\n\n).*?(?=\n<!-- /faults -->)", re.DOTALL)
 
 
 def render_table(cases: Iterable[Case]) -> str:
@@ -23,9 +23,9 @@ def render_table(cases: Iterable[Case]) -> str:
 def replace_table(text: str) -> str:
     """`text` with the table between its marks as the cases have it now."""
     if len(_TABLE.findall(text)) != 1:
-        raise ValueError("README.md needs <!-- faults --> and <!-- /faults --> once")
+        raise ValueError("the page needs <!-- faults --> and <!-- /faults --> once")
     return _TABLE.sub(lambda _: render_table(CASES), text)
 
 
 if __name__ == "__main__":
-    README.write_text(replace_table(README.read_text()))
+    PAGE.write_text(replace_table(PAGE.read_text()))

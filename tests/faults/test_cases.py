@@ -1,4 +1,4 @@
-"""The table of cases is sound, and README.md says what it says."""
+"""The table of cases is sound, and the fault matrix of the documentation says what it says."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from itertools import permutations
 from include.scoring.naming import build_name_prefix
 from tests.faults.cases import CASES
 from tests.faults.running_cases import cases_for
-from tests.faults.table import README, replace_table
+from tests.faults.table import PAGE, replace_table
 
 
-def test_readme_has_the_table_of_the_cases() -> None:
-    """`python -m tests.faults.table` writes it anew."""
-    text = README.read_text()
+def test_the_page_has_the_table_of_the_cases() -> None:
+    """`make docs` writes it anew."""
+    text = PAGE.read_text()
     assert replace_table(text) == text
 
 

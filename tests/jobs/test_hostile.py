@@ -1,4 +1,4 @@
-"""What is wrong with the data is said in the words of docs/troubleshooting.md."""
+"""What is wrong with the data is said in the words of docs/reference/troubleshooting.md."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def test_a_run_for_any_date_begins_with_its_first_task(
 def test_a_run_for_a_date_to_come_waits_for_it_and_airflow_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, airflow_db: Path
 ) -> None:
-    """No DAG can change that: it is a dependency of every task. README says what becomes of such a run."""
+    """No DAG can change that: it is a dependency of every task. The runbook says what becomes of such a run."""
     dag = any_dag("with preprocess", tmp_path, monkeypatch)
     with a_run(dag, datetime(9999, 12, 30, tzinfo=UTC)) as (run, session):
         decided = run.task_instance_scheduling_decisions(session=session)

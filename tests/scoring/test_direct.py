@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from include.scoring.lint import LintContext, lint_transform
 from include.scoring.params import build_param_specs
 from include.scoring.requests import TransformValues, build_transform_request
 from tests.scoring.builders import pipeline, pipeline_without_preprocess
+from tools.laptop import REPO
 
 COLUMN = {"name": "id", "type": "string"}
 VALUES = TransformValues(
@@ -147,9 +147,9 @@ def test_a_filter_chooses_the_part_of_a_record_that_the_model_sees() -> None:
     assert request["DataProcessing"] == {"InputFilter": "$[1:]"}
 
 
-def test_the_example_of_the_readme_is_a_pipeline() -> None:
-    text = (Path(__file__).resolve().parents[2] / "README.md").read_text()
-    (example,) = re.findall(r"## Input without preprocessing\n.*?```yaml\n(.*?)```", text, re.DOTALL)
+def test_the_example_of_the_guide_is_a_pipeline() -> None:
+    text = (REPO / "docs" / "guides" / "without-preprocessing.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     made = Pipeline.model_validate(yaml.safe_load(example))
     assert (made.preprocess, made.transform.input_filter) == (None, "$[1:]")
 

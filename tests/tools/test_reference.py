@@ -6,12 +6,12 @@ import pytest
 
 from include.scoring.config import Pipeline
 from sagemaker_jobs.reasons import REASONS
-from tools.reference import DOCS, RENDERERS, render_job_failures, render_pipeline_file
+from tools.reference import PAGES, RENDERERS, render_job_failures, render_pipeline_file
 
 
 @pytest.mark.parametrize("name", RENDERERS)
 def test_the_pages_in_the_repository_are_current(name: str) -> None:
-    assert (DOCS / name).read_text(encoding="utf-8") == RENDERERS[name](), "run: make docs"
+    assert (PAGES / name).read_text(encoding="utf-8") == RENDERERS[name](), "run: make docs"
 
 
 def test_every_key_of_the_file_and_of_its_sections_has_a_row_with_a_description() -> None:

@@ -1,4 +1,4 @@
-"""Generates the tables of README.md from the code; `python -m include.local_aws document` writes them."""
+"""Generates the tables of the embedded AWS's pages; `python -m include.local_aws document FOLDER` writes them."""
 
 from __future__ import annotations
 
@@ -18,26 +18,38 @@ from include.local_aws.faults import FIELDS_BY_KIND, SUMMARY_BY_KIND, Fault
 from include.local_aws.runner.settings import RunnerSettings
 from include.local_aws.settings import Settings
 
-README = Path(__file__).resolve().parents[1] / "README.md"
 NESTED_SETTINGS = {"runner"}
 
 
-def update_tables(text: str) -> str:
-    """`text` with every table between `<!-- NAME -->` and `<!-- /NAME -->` generated anew."""
-    tables = {
-        "settings": build_settings_table(Settings),
-        "runner settings": build_settings_table(RunnerSettings, "runner."),
-        "operations": build_operations_table(),
-        "faults": build_faults_table(),
+def build_tables() -> dict[str, dict[str, str]]:
+    """The generated parts of each page, by the name of its file and the name in the part's marks."""
+    return {
+        "settings.md": {
+            "settings": build_settings_table(Settings),
+            "runner settings": build_settings_table(RunnerSettings, "runner."),
+        },
+        "operations.md": {"operations": build_operations_sections()},
+        "faults.md": {"faults": build_faults_table()},
     }
-    for name, table in tables.items():
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+
+
+def update_page(name: str, text: str) -> str:
+    """The `text` of a page with every part between `<!-- NAME -->` and `<!-- /NAME -->` generated anew."""
+    for mark, table in build_tables()[name].items():
+        pattern = re.compile(rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
         parts = pattern.split(text)
         if len(parts) != 4:
-            raise ValueError(f"README.md needs the marks of the table '{name}' once")
+            raise ValueError(f"{name} needs the marks of the table '{mark}' once")
         before, opening, closing, after = parts
-        text = f"{before}{opening}{table}\n{closing}{after}"
+        text = f"{before}{opening}\n{table}\n\n{closing}{after}"
     return text
+
+
+def update_pages(folder: Path) -> None:
+    """Write the generated parts of the pages in `folder`."""
+    for name in build_tables():
+        page = folder / name
+        page.write_text(update_page(name, page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def build_settings_table(model: type[BaseModel], prefix: str = "") -> str:
@@ -50,18 +62,16 @@ def build_settings_table(model: type[BaseModel], prefix: str = "") -> str:
     return _format_table(("setting", "default", "allowed", "what it is"), rows)
 
 
-def build_operations_table() -> str:
-    """Every member of every implemented operation: done, differing or refused, and how."""
-    rows = []
+def build_operations_sections() -> str:
+    """A section for each implemented operation with all of its members: done, differing or refused, and how."""
+    sections = []
     for operation in OPERATIONS:
         by_support: dict[MemberSupport, list[str]] = {}
         for path in _paths(operation):
             by_support.setdefault(SUPPORT_BY_OPERATION[operation][path], []).append(f"`{path}`")
-        rows += [
-            (f"`{operation}`" if number == 0 else "", support.level, ", ".join(paths), support.note)
-            for number, (support, paths) in enumerate(by_support.items())
-        ]
-    return _format_table(("operation", "", "members", "how"), rows)
+        rows = [(support.level, ", ".join(paths), support.note) for support, paths in by_support.items()]
+        sections.append(f"### {operation}\n\n{_format_table(('support', 'members', 'difference'), rows)}")
+    return "\n\n".join(sections)
 
 
 def build_faults_table() -> str:

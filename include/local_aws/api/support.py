@@ -1,4 +1,4 @@
-"""Lists how each request member is supported; the operations table of README.md is generated from it."""
+"""Lists how each request member is supported; the operations page of the documentation is generated from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""README.md is current, and its tables are about everything there is."""
+"""The pages about the embedded AWS are current, and their tables are about everything there is."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from typing import Any, get_args
 import pytest
 from botocore.model import ListShape, StructureShape
 
-from include.local_aws.api.documentation import README, update_tables
+from include.local_aws.api.documentation import build_tables, update_page
 from include.local_aws.api.model import load_operation_model
 from include.local_aws.api.operations import OPERATIONS
 from include.local_aws.api.support import SUPPORT_BY_OPERATION, refuse_unsupported
 from include.local_aws.faults import FIELDS_BY_KIND, SUMMARY_BY_KIND, Fault, FaultKind
 from include.local_aws.settings import Settings
+from tools.laptop import REPO
 
 pytestmark = pytest.mark.local_only
 
 
-def test_the_tables_of_the_readme_are_current() -> None:
-    """`python -m include.local_aws document` writes them."""
-    text = README.read_text(encoding="utf-8")
-    assert update_tables(text) == text, "run: python -m include.local_aws document"
+@pytest.mark.parametrize("name", build_tables())
+def test_the_tables_of_the_pages_are_current(name: str) -> None:
+    """`make docs` writes them."""
+    text = (REPO / "docs" / "reference" / "embedded-aws" / name).read_text(encoding="utf-8")
+    assert update_page(name, text) == text, "run: make docs"
 
 
 def test_every_setting_has_a_description() -> None:
