@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
 PY := .venv/bin/python
 INSTALLED := .venv/installed
 
-export PYTHONPATH := $(CURDIR):$(CURDIR)/plugins
+export PYTHONPATH := $(CURDIR):$(CURDIR)/include:$(CURDIR)/plugins
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help
@@ -62,7 +62,7 @@ check: $(INSTALLED) ## the pipeline files, ruff, import rules, formatting, mypy,
 	@$(PY) -m tools.pipelines
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
-	@.venv/bin/mypy include plugins tools deploy
+	@.venv/bin/mypy include plugins local_aws tools deploy
 	@$(PY) -m tools.site --check
 
 .PHONY: lock
@@ -71,11 +71,11 @@ lock: $(INSTALLED) ## regenerate requirements*.txt from requirements*.in
 
 .PHONY: docs
 docs: $(INSTALLED) ## the documentation as a site, in dist/site/; what follows from code (reference pages, the schema) is written first
-	@$(PY) -m include.scoring.schema
+	@$(PY) -m batch_inference.config.json_schema
 	@$(PY) -m tools.reference
 	@$(PY) -m tests.jobs.hostile
 	@$(PY) -m tests.faults.table
-	@$(PY) -m include.local_aws document docs/reference/embedded-aws
+	@$(PY) -m local_aws document docs/reference/embedded-aws
 	@$(PY) -m tools.site
 
 .PHONY: pipeline

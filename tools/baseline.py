@@ -14,8 +14,8 @@ from typing import Any
 import boto3
 import yaml
 
-from include.jobs.profiles import build_baseline
-from include.scoring.s3uri import split_s3_uri
+from batch_inference.common.s3_uri import split_s3_uri
+from batch_inference.jobs.common.profiles import build_baseline
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

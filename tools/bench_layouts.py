@@ -102,10 +102,10 @@ class Bench:
 
     def prepare_pipeline(self, number: int, bench_input: Input) -> str:
         """Upload the objects, make the model, write the pipeline and what earlier runs of it measured; its name."""
-        from include.orchestration import history
-        from include.orchestration.pipelines import load_pipeline_by_name
-        from include.orchestration.storage import Storage
-        from include.scoring.history import HistoryRow
+        from batch_inference.aws.s3 import Storage
+        from batch_inference.config.pipeline_files import load_pipeline_by_name
+        from batch_inference.planning.clusters.rate_history import HistoryRow
+        from batch_inference.run import rate_history_store
 
         name, s3, draw = f"bench-{number}", self.client("s3"), random.Random(number)  # noqa: S311 - contents
         at = 0
@@ -163,14 +163,14 @@ class Bench:
             )
             for day in (1, 2, 3)
         ]  # fmt: skip
-        history.write_history(Storage("aws_default"), load_pipeline_by_name(name), "0" * 16, rows)
+        rate_history_store.write_history(Storage("aws_default"), load_pipeline_by_name(name), "0" * 16, rows)
         return name
 
     def plan_and_cut(self, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """The plan and the jobs' lists, by the tasks' own code."""
-        from include.orchestration.direct.cut import cut_input
-        from include.orchestration.direct.manifests import write_manifests
-        from include.orchestration.tasks.plan import plan_run
+        from batch_inference.dag.tasks.cut_input import cut_input
+        from batch_inference.dag.tasks.plan import plan_run
+        from batch_inference.dag.tasks.write_manifests import write_manifests
 
         ti, now = FakeTaskInstance(), datetime.now(UTC)
         run: Any = SimpleNamespace(conf={}, run_id="bench", data_interval_start=now)
@@ -289,14 +289,14 @@ def run_bench(
         with run_embedded_aws(home / "aws") as endpoint:
             wanted = build_airflow_environment(home / "airflow", endpoint)
             wanted["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "WARNING"
-            from include.orchestration import pipelines
+            from batch_inference.config import pipeline_files
 
-            folder_before = pipelines.PIPELINES_FOLDER
+            folder_before = pipeline_files.PIPELINES_FOLDER
             before = {key: os.environ.get(key) for key in wanted}
             os.environ.update(wanted)
             logging.disable(logging.INFO)
             try:
-                pipelines.PIPELINES_FOLDER = home
+                pipeline_files.PIPELINES_FOLDER = home
                 bench = Bench(
                     endpoint=endpoint, folder=home, per_record=seconds_per_record, start=start_seconds
                 )
@@ -308,7 +308,7 @@ def run_bench(
                         print(f"{given.name}: done", file=sys.stderr)
                 return rows
             finally:
-                pipelines.PIPELINES_FOLDER = folder_before
+                pipeline_files.PIPELINES_FOLDER = folder_before
                 logging.disable(logging.NOTSET)
                 for key, value in before.items():
                     os.environ.pop(key) if value is None else os.environ.update({key: value})

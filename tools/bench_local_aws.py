@@ -141,7 +141,7 @@ def run_server() -> Iterator[Server]:
     """A server on a port of the system's choice, ended and removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="bench-local-aws-") as temporary:
         folder = Path(temporary)
-        command = [sys.executable, "-m", "include.local_aws", "serve", "--port", "0"]
+        command = [sys.executable, "-m", "local_aws", "serve", "--port", "0"]
         command += ["--data-dir", str(folder / "data"), "--set", "provisioning_seconds=0"]
         with (
             (folder / "server.log").open("w") as log,

@@ -18,13 +18,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from include.orchestration.pipelines import PIPELINES_FOLDER
-from include.scoring.config import load_pipeline
-from include.scoring.input_manifest import tee_to_manifest
-from include.scoring.input_selection import InputSelection
-from include.scoring.listing import S3Object
-from include.scoring.params import RunParams
-from include.scoring.plan import make_plan
+from batch_inference.config.pipeline import load_pipeline
+from batch_inference.config.pipeline_files import PIPELINES_FOLDER
+from batch_inference.config.run_params import RunParams
+from batch_inference.planning.inputs.input_listing import S3Object
+from batch_inference.planning.inputs.input_selection import InputSelection
+from batch_inference.planning.inputs.manifest_file import tee_to_manifest
+from batch_inference.planning.plan import make_plan
 
 #: Objects, and the goals for them: seconds and megabytes.
 GOALS = {1_000_000: (5.0, 500.0), 10_000_000: (60.0, 1000.0)}

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from include.scoring.config import Pipeline
-from include.scoring.params import RunParams
-from include.scoring.plan import Plan, S3Object, make_plan
+from batch_inference.config.pipeline import Pipeline
+from batch_inference.config.run_params import RunParams
+from batch_inference.planning.plan import Plan, S3Object, make_plan
 from tools.billing_simulator import (
     MAX_INSTANCES,
     MIN_CUT_BYTES,

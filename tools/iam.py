@@ -7,11 +7,11 @@ import json
 import re
 import sys
 
-from include.orchestration.pipelines import PIPELINES_FOLDER
-from include.scoring.config import load_pipeline
-from include.scoring.errors import BatchInferenceError
-from include.scoring.policies import build_policies, build_role_request
-from include.scoring.s3uri import is_s3_uri
+from batch_inference.common.errors import BatchInferenceError
+from batch_inference.common.s3_uri import is_s3_uri
+from batch_inference.config.pipeline import load_pipeline
+from batch_inference.config.pipeline_files import PIPELINES_FOLDER
+from batch_inference.requests.iam import build_policies, build_role_request
 
 REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 

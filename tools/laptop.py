@@ -97,8 +97,8 @@ def build_airflow_environment(home: Path, endpoint_url: str, *, root: Path = REP
             if not key.startswith(("AIRFLOW", "AWS_", "_AIRFLOW"))
         },
         **CREDENTIALS,
-        # Airflow puts only dags/, plugins/ and config/ on the path; include/ is found from the root.
-        "PYTHONPATH": os.pathsep.join(map(str, (root, root / "plugins", LOCAL_SETTINGS_DIR))),
+        # Airflow puts only dags/, plugins/ and config/ on the path; include/ is added.
+        "PYTHONPATH": os.pathsep.join(map(str, (root / "include", root / "plugins", LOCAL_SETTINGS_DIR))),
         "AIRFLOW_HOME": str(home),
         "AIRFLOW_CONN_AWS_DEFAULT": build_aws_connection(endpoint_url),
         "AIRFLOW__CORE__DAGS_FOLDER": str(root / "dags"),
@@ -146,7 +146,7 @@ def run_embedded_aws(
     command = [
         sys.executable,
         "-m",
-        "include.local_aws",
+        "local_aws",
         "serve",
         "--port",
         str(port),

@@ -1,7 +1,8 @@
 """`make mwaa`: builds the bundle for Amazon MWAA in `dist/mwaa/`: `plugins.zip`, `requirements.txt` and `dags/`.
 
-MWAA unpacks plugins.zip into `plugins/` of its AIRFLOW_HOME and forbids PYTHONPATH, so it contains `include/`:
-Airflow puts `plugins/` on the path of all of its processes. The embedded AWS and the sample's generator are left out.
+MWAA unpacks plugins.zip into `plugins/` of its AIRFLOW_HOME and forbids PYTHONPATH, so it contains what lies in
+`include/`: Airflow puts `plugins/` on the path of all of its processes. The embedded AWS and the sample's generator are
+left out.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ AIRFLOW_VERSION, PYTHON_VERSION = "3.3.1", "3.12"
 CONSTRAINTS_URL = (
     "https://raw.githubusercontent.com/apache/airflow/constraints-{version}/constraints-{python}.txt"
 )
-#: Parts of include/ that only a laptop needs.
-EXCLUDED_PARTS = {"local_aws", "samples"}
+#: Folders that only a laptop needs.
+EXCLUDED_FOLDERS = {"samples"}
 EXCLUDED_NAMES = {"__pycache__", "ruff.toml"}
 #: Airflow executes each .py file below plugins/ as a plugin, unless this hides it.
-AIRFLOWIGNORE_LINES = "# include/ is imported by name: plugins/ is on the path.\ninclude/\n"
+AIRFLOWIGNORE_LINES = "# Imported by name: plugins/ is on the path.\nbatch_inference/\npipelines/\n"
 # One fixed moment, the earliest that a zip can hold: the same code makes the same file, so that MWAA's version of it
 # changes only when the code does.
 ZIP_TIMESTAMP = (1980, 1, 1, 0, 0, 0)
@@ -48,18 +49,19 @@ def iter_deployed_files(folder: Path) -> Iterator[Path]:
 def iter_plugin_files(root: Path) -> Iterator[tuple[str, bytes]]:
     """Name within plugins.zip and content of each file. Raises BundleError when two claim one name."""
     plugins, include = root / "plugins", root / "include"
-    if (plugins / "include").exists():
-        raise BundleError(
-            f"{plugins / 'include'} exists, but plugins.zip needs this path for include/; rename it"
-        )
+    for name in ("batch_inference", "pipelines"):
+        if (plugins / name).exists():
+            raise BundleError(
+                f"{plugins / name} exists, but plugins.zip needs this path for include/{name}; rename it"
+            )
     for relative in iter_deployed_files(plugins):
         content = (plugins / relative).read_bytes()
         if relative.as_posix() == ".airflowignore":
             content = content.rstrip() + b"\n" + AIRFLOWIGNORE_LINES.encode()
         yield relative.as_posix(), content
     for relative in iter_deployed_files(include):
-        if relative.parts[0] not in EXCLUDED_PARTS:
-            yield f"include/{relative.as_posix()}", (include / relative).read_bytes()
+        if not EXCLUDED_FOLDERS.intersection(relative.parts):
+            yield relative.as_posix(), (include / relative).read_bytes()
 
 
 def render_requirements(source: str, *, version: str, python: str) -> str:

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from include.orchestration.pipelines import PIPELINES_FOLDER
-from include.scoring.config import Pipeline, load_pipeline
-from include.scoring.errors import PipelineError
+from batch_inference.common.errors import PipelineError
+from batch_inference.config.pipeline import Pipeline, load_pipeline
+from batch_inference.config.pipeline_files import PIPELINES_FOLDER
 from tools.sample import create_buckets, upload_sample
 
 

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from include.orchestration.pipelines import load_pipeline_by_name
-from include.scoring.config import Pipeline
-from include.scoring.params import build_param_specs
-from sagemaker_jobs import reasons
-from sagemaker_jobs.reasons import REASONS, Reason
+from batch_inference.config.pipeline import Pipeline
+from batch_inference.config.pipeline_files import load_pipeline_by_name
+from batch_inference.config.run_params import build_param_specs
+from sagemaker_jobs.failure import reasons
+from sagemaker_jobs.failure.reasons import REASONS, Reason
 
 PAGES = Path(__file__).resolve().parent.parent / "docs" / "reference"
 

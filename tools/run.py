@@ -21,13 +21,13 @@ from typing import Any, NoReturn
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
-from include.scoring.config import Pipeline, load_pipeline
-from include.scoring.errors import BatchInferenceError
-from include.scoring.naming import RunPaths
-from include.scoring.object_names import is_control_name
-from include.scoring.params import build_param_specs, check_conf_keys, read_params
-from include.scoring.report import render_text
-from include.scoring.s3uri import split_s3_uri
+from batch_inference.common.errors import BatchInferenceError
+from batch_inference.common.names import RunPaths
+from batch_inference.common.object_names import is_control_name
+from batch_inference.common.s3_uri import split_s3_uri
+from batch_inference.config.pipeline import Pipeline, load_pipeline
+from batch_inference.config.run_params import build_param_specs, check_conf_keys, read_params
+from batch_inference.reporting.report import render_text
 from tools.laptop import (
     REPO,
     STATE_DIR,

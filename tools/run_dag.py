@@ -19,7 +19,7 @@ from airflow.sdk import DAG
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.listener import get_listener_manager
 
-from include.orchestration.approval import BudgetApprovalOperator
+from batch_inference.dag.approval import BudgetApprovalOperator
 from sagemaker_jobs.operators import JobOperator
 from sagemaker_jobs.sensors import JobSensor
 from tools.laptop import REPO

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from include.scoring.config import Pipeline
-from include.scoring.s3uri import split_s3_uri
+from batch_inference.common.s3_uri import split_s3_uri
+from batch_inference.config.pipeline import Pipeline
 from tools.laptop import REPO, LaptopError
 
 SAMPLE_ROWS, SAMPLE_SEED = 200_000, 20
@@ -35,7 +35,7 @@ def make_sample(folder: Path, *, rows: int = SAMPLE_ROWS, seed: int = SAMPLE_SEE
         command = [
             sys.executable,
             "-m",
-            f"include.samples.{SAMPLE_PIPELINE}.{module}",
+            f"batch_inference.samples.{SAMPLE_PIPELINE}.{module}",
             "--out",
             str(out),
             *arguments,

@@ -18,8 +18,8 @@ from airflow.models.xcom import XComModel
 from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from include.orchestration.documentation import TASK_DOCS
-from include.orchestration.names import PIPELINE_TAG
+from batch_inference.dag.task_docs import TASK_DOCS
+from batch_inference.run.task_ids import PIPELINE_TAG
 
 #: Final states of a run.
 ENDED_STATES = frozenset({"success", "failed"})

@@ -13,6 +13,10 @@ from fastapi.responses import FileResponse, HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as AnyHTTPException
 
+from batch_inference.reporting.charts import build_charts
+from batch_inference.reporting.charts.trends import build_trends_chart
+from batch_inference.reporting.page import PAGE_FOLDER as SHARED
+from batch_inference.reporting.page import build_environment, plotly_js
 from batch_runs import links
 from batch_runs.access import ReadableDag, User, filter_readable_dags
 from batch_runs.airflow_state import (
@@ -29,10 +33,6 @@ from batch_runs.headers import SANDBOX_POLICY, add_security_headers
 from batch_runs.jobs import READ_ERRORS
 from batch_runs.overview import LAST_RUN_COUNT, build_pipeline_row, build_run_rows, build_trend_rows
 from batch_runs.task_view import describe_outcome, describe_task
-from include.scoring.page import PAGE_FOLDER as SHARED
-from include.scoring.page import build_environment, plotly_js
-from include.scoring.pictures import build_charts
-from include.scoring.pictures.trends import build_trends_chart
 
 PACKAGE_FOLDER = Path(__file__).parent
 RUNS_PER_PAGE = 50

@@ -14,24 +14,24 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from batch_inference.aws.s3 import Storage, is_not_found
+from batch_inference.common.names import build_runs_prefix
+from batch_inference.config.pipeline_files import load_pipeline_by_name
+from batch_inference.reporting.live import build_live_report
+from batch_inference.reporting.summary import parse_summary
+from batch_inference.run import task_ids
 from batch_runs.airflow_state import Run, read_xcoms
 from batch_runs.jobs import READ_ERRORS, load_jobs
-from include.orchestration import names
-from include.orchestration.pipelines import load_pipeline_by_name
-from include.orchestration.storage import Storage, is_not_found
-from include.scoring.naming import build_runs_prefix
-from include.scoring.so_far import build_live_report
-from include.scoring.summary import parse_summary
 
 log = logging.getLogger(__name__)
 
 RETURN_VALUE = "return_value"
-SHARD_STATS = (names.COLLECT_SHARDS, "shard_stats")
+SHARD_STATS = (task_ids.COLLECT_SHARDS, "shard_stats")
 WANTED_XCOMS = [
-    (names.PLAN, RETURN_VALUE),
+    (task_ids.PLAN, RETURN_VALUE),
     SHARD_STATS,
-    (names.PUBLISH, RETURN_VALUE),
-    (names.REPORT, RETURN_VALUE),
+    (task_ids.PUBLISH, RETURN_VALUE),
+    (task_ids.REPORT, RETURN_VALUE),
 ]
 REPORT_CACHE_SIZE = 16
 #: A report has a few rows and some hundred figures for each column, and report.html also has plotly.js; a larger object
@@ -51,7 +51,7 @@ class Figures:
 def load_figures(session: Session, run: Run) -> Figures:
     """The figures of a run in any state."""
     found = read_xcoms(session, run, WANTED_XCOMS)
-    report_result = found.get((names.REPORT, RETURN_VALUE))
+    report_result = found.get((task_ids.REPORT, RETURN_VALUE))
     if isinstance(report_result, Mapping) and "report_json" in report_result:
         try:
             return Figures(report=_load_report(run.dag_id, str(report_result["report_json"])), is_final=True)
@@ -74,7 +74,9 @@ def load_figures(session: Session, run: Run) -> Figures:
 
 def read_report_html(run: Run, session: Session) -> tuple[bytes, str] | None:
     """The content of report.html in S3, and its URI; None if the run has none."""
-    report_result = read_xcoms(session, run, [(names.REPORT, RETURN_VALUE)]).get((names.REPORT, RETURN_VALUE))
+    report_result = read_xcoms(session, run, [(task_ids.REPORT, RETURN_VALUE)]).get(
+        (task_ids.REPORT, RETURN_VALUE)
+    )
     if not isinstance(report_result, Mapping) or "report_html" not in report_result:
         return None
     uri = require_run_file(run.dag_id, str(report_result["report_html"]))
@@ -128,14 +130,14 @@ def _build_live_figures(
 ) -> Mapping[str, Any] | None:
     # A value that is not a mapping is a reference of a custom XCom backend.
     readable = {pair: value for pair, value in found.items() if isinstance(value, Mapping)}
-    plan = readable.get((names.PLAN, RETURN_VALUE))
+    plan = readable.get((task_ids.PLAN, RETURN_VALUE))
     if plan is None:
         return None
     return build_live_report(
         plan=plan,
         jobs=load_jobs(session, run, problems),
         shard_stats=readable.get(SHARD_STATS),
-        publish_result=readable.get((names.PUBLISH, RETURN_VALUE)),
-        report_summary=parse_summary(readable.get((names.REPORT, RETURN_VALUE))),
+        publish_result=readable.get((task_ids.PUBLISH, RETURN_VALUE)),
+        report_summary=parse_summary(readable.get((task_ids.REPORT, RETURN_VALUE))),
         as_of=time.time(),
     )

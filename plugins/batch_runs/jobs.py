@@ -18,14 +18,14 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from sqlalchemy.orm import Session
 
+from batch_inference.common.errors import PipelineError
+from batch_inference.config.pipeline_files import load_pipeline_by_name
+from batch_inference.run import task_ids
 from batch_runs.airflow_state import Run, read_mapped_results
-from include.orchestration import names
-from include.orchestration.pipelines import load_pipeline_by_name
-from include.scoring.errors import PipelineError
 from sagemaker_jobs.aws import get_client
-from sagemaker_jobs.jobs import Job
+from sagemaker_jobs.job.describe import Job
+from sagemaker_jobs.job.result import build_job_result
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM, JobKind
-from sagemaker_jobs.result import build_job_result
 
 log = logging.getLogger(__name__)
 
@@ -50,10 +50,10 @@ class JobTasks:
 
 
 JOB_TASKS = (
-    JobTasks("preprocess", names.PREPROCESS, names.AWAIT_PREPROCESS, PROCESSING),
-    JobTasks("transform", names.TRANSFORM_CANARY, names.AWAIT_CANARY, TRANSFORM),
-    JobTasks("transform", names.TRANSFORM, names.AWAIT_TRANSFORM, TRANSFORM),
-    JobTasks("join", names.JOIN_JOB, names.AWAIT_JOIN_JOB, PROCESSING),
+    JobTasks("preprocess", task_ids.PREPROCESS, task_ids.AWAIT_PREPROCESS, PROCESSING),
+    JobTasks("transform", task_ids.TRANSFORM_CANARY, task_ids.AWAIT_CANARY, TRANSFORM),
+    JobTasks("transform", task_ids.TRANSFORM, task_ids.AWAIT_TRANSFORM, TRANSFORM),
+    JobTasks("join", task_ids.JOIN_JOB, task_ids.AWAIT_JOIN_JOB, PROCESSING),
 )
 
 
@@ -64,8 +64,8 @@ RESULT_KEYS = {"job_name", "status", "instance_type", "instance_count", "created
 def load_jobs(session: Session, run: Run, problems: list[str]) -> dict[str, list[Mapping[str, Any]]]:
     """The jobs by stage, without stages that have none; adds a sentence to `problems` for each failure."""
     tasks = {task for step in JOB_TASKS for task in (step.submit_task, step.wait_task)}
-    found = read_mapped_results(session, run, {*tasks, names.WRITE_MANIFESTS})
-    listed = found.get(names.WRITE_MANIFESTS, {}).get(-1)
+    found = read_mapped_results(session, run, {*tasks, task_ids.WRITE_MANIFESTS})
+    listed = found.get(task_ids.WRITE_MANIFESTS, {}).get(-1)
     # A new plan may have fewer jobs; return values of the surplus instances stay in the database.
     instances = len(listed) if isinstance(listed, list) else None
     window = int(time.time() / DESCRIBE_INTERVAL_SECONDS)

@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from batch_inference.reporting.charts.trends import compute_rejected_share
+from batch_inference.reporting.summary import parse_summary
+from batch_inference.run.task_ids import REPORT
 from batch_runs.airflow_state import PipelineDag, Run, list_runs, read_results
 from batch_runs.sparkline import build_sparkline
-from include.orchestration.names import REPORT
-from include.scoring.pictures.trends import compute_rejected_share
-from include.scoring.summary import parse_summary
 
 #: Number of runs in a sparkline and in the plots of a pipeline.
 LAST_RUN_COUNT = 30

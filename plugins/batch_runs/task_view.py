@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from include.orchestration import names
-from include.orchestration.documentation import TASK_DOCS
-from include.scoring.messages import format_count, format_duration
+from batch_inference.common.formatting import format_count, format_duration
+from batch_inference.dag.task_docs import TASK_DOCS
+from batch_inference.run import task_ids
 
 Report = Mapping[str, Any]
 
@@ -58,11 +58,11 @@ def _describe_output(report: Report) -> list[str]:
 
 
 _OUTCOMES: Mapping[str, Callable[[Report], list[str]]] = {
-    names.PLAN: _list_plan_sentences,
-    names.PREPROCESS: _describe_job_of_stage("preprocess"),
-    names.AWAIT_PREPROCESS: _describe_job_of_stage("preprocess"),
-    names.COLLECT_SHARDS: _describe_shards,
-    names.TRANSFORM: _describe_job_of_stage("transform"),
-    names.AWAIT_TRANSFORM: _describe_job_of_stage("transform"),
-    names.PUBLISH: _describe_output,
+    task_ids.PLAN: _list_plan_sentences,
+    task_ids.PREPROCESS: _describe_job_of_stage("preprocess"),
+    task_ids.AWAIT_PREPROCESS: _describe_job_of_stage("preprocess"),
+    task_ids.COLLECT_SHARDS: _describe_shards,
+    task_ids.TRANSFORM: _describe_job_of_stage("transform"),
+    task_ids.AWAIT_TRANSFORM: _describe_job_of_stage("transform"),
+    task_ids.PUBLISH: _describe_output,
 }

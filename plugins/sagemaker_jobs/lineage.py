@@ -18,17 +18,17 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from botocore.exceptions import BotoCoreError, ClientError
 
 from sagemaker_jobs.aws import build_sibling_hook, call_with_retries, get_client
-from sagemaker_jobs.ensuring import list_attempts
+from sagemaker_jobs.job.resume import can_resume, select_resume_chain
+from sagemaker_jobs.job.submit import list_attempts
 from sagemaker_jobs.kinds import PROCESSING
-from sagemaker_jobs.resuming import can_resume, select_resume_chain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 
-    from sagemaker_jobs.jobs import Job
-    from sagemaker_jobs.spec import JobSpec
+    from sagemaker_jobs.job.describe import Job
+    from sagemaker_jobs.job.spec import JobSpec
 
 log = logging.getLogger(__name__)
 

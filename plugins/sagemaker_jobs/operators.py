@@ -14,15 +14,15 @@ from airflow.providers.amazon.aws.operators.sagemaker import (
 )
 
 from sagemaker_jobs.aws import call_with_retries, get_client, to_json_safe
-from sagemaker_jobs.casting import cast_to_shape
-from sagemaker_jobs.ensuring import stop_attempts
 from sagemaker_jobs.errors import RequestError
-from sagemaker_jobs.jobs import Job, stop_job
+from sagemaker_jobs.job.casting import cast_to_shape
+from sagemaker_jobs.job.describe import Job, stop_job
+from sagemaker_jobs.job.output_files import read_output_files
+from sagemaker_jobs.job.spec import JobSpec, to_safe_name
+from sagemaker_jobs.job.submit import stop_attempts
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM, JobKind
 from sagemaker_jobs.links import build_links, persist_links
-from sagemaker_jobs.output_files import read_output_files
-from sagemaker_jobs.spec import JobSpec, to_safe_name
-from sagemaker_jobs.waiting import TASK_KILLED, WAIT_TEMPLATE_FIELDS, JobWaitMixin, SubmitRetryState
+from sagemaker_jobs.waiting.mixin import TASK_KILLED, WAIT_TEMPLATE_FIELDS, JobWaitMixin, SubmitRetryState
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

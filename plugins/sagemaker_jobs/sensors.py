@@ -14,17 +14,17 @@ from airflow.providers.amazon.aws.sensors.sagemaker import (
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
 from sagemaker_jobs.aws import build_sibling_hook, get_client
-from sagemaker_jobs.continuing import Resolved
-from sagemaker_jobs.ensuring import list_attempts
 from sagemaker_jobs.errors import RequestError
-from sagemaker_jobs.jobs import Job, describe_job
+from sagemaker_jobs.job.continuation import Resolved
+from sagemaker_jobs.job.describe import Job, describe_job
+from sagemaker_jobs.job.output_listing import write_output_listing
+from sagemaker_jobs.job.result import JobResult, build_job_result, collect_output_uris
+from sagemaker_jobs.job.resume import can_resume, select_resume_chain
+from sagemaker_jobs.job.spec import JobSpec
+from sagemaker_jobs.job.submit import list_attempts
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM, JobKind
 from sagemaker_jobs.links import build_links
-from sagemaker_jobs.output_listing import write_output_listing
-from sagemaker_jobs.result import JobResult, build_job_result, collect_output_uris
-from sagemaker_jobs.resuming import can_resume, select_resume_chain
-from sagemaker_jobs.spec import JobSpec
-from sagemaker_jobs.waiting import WAIT_TEMPLATE_FIELDS, JobWaitMixin, SubmitRetryState
+from sagemaker_jobs.waiting.mixin import WAIT_TEMPLATE_FIELDS, JobWaitMixin, SubmitRetryState
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

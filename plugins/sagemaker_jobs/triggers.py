@@ -15,11 +15,11 @@ from asgiref.sync import sync_to_async
 from botocore.exceptions import BotoCoreError, ClientError
 
 from sagemaker_jobs.aws import get_error_code, is_not_found_error, is_transient_error
+from sagemaker_jobs.failure.messages import RAN_TOO_LONG, TIMED_OUT
 from sagemaker_jobs.kinds import ENDED_STATUSES, KINDS
-from sagemaker_jobs.outcome import RAN_TOO_LONG, TIMED_OUT
-from sagemaker_jobs.polling import Poller, open_shared_poller
-from sagemaker_jobs.progress import PROGRESS_INTERVAL_SECONDS, format_progress
 from sagemaker_jobs.tags import STOPPED_TAG, to_tag_list
+from sagemaker_jobs.waiting.polling import Poller, open_shared_poller
+from sagemaker_jobs.waiting.transform_progress import PROGRESS_INTERVAL_SECONDS, format_progress
 
 if TYPE_CHECKING:
     from sagemaker_jobs.kinds import JobKind

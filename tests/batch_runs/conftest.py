@@ -13,7 +13,7 @@ import yaml
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from include.orchestration.storage import Storage
+from batch_inference.aws.s3 import Storage
 from tests.batch_runs.database import Database
 from tests.moto_server import running_moto
 from tests.scoring.builders import document
@@ -95,7 +95,7 @@ def storage(airflow_db: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     )
     with running_moto() as url, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW_CONN_AWS_TEST", build_aws_connection(url))
-        patch.setattr("include.orchestration.pipelines.PIPELINES_FOLDER", folder)
+        patch.setattr("batch_inference.config.pipeline_files.PIPELINES_FOLDER", folder)
         made = Storage("aws_test")
         made.client.create_bucket(Bucket="bucket")
         yield made

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from include.orchestration.storage import Storage
+from batch_inference.aws.s3 import Storage
 from tests.batch_runs.database import Database
 from tests.batch_runs.test_published_runs import PUBLISHED, TOLD
 from tests.scoring.builders import plan

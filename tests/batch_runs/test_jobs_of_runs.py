@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError
 from fastapi.testclient import TestClient
 
-from include.orchestration.storage import Storage
+from batch_inference.aws.s3 import Storage
 from tests.batch_runs.database import Database
 from tests.scoring.builders import plan
 

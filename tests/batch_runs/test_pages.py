@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from include.orchestration.storage import Storage
-from include.scoring.page import plotly_js
-from include.scoring.report import render_html
-from include.scoring.summary import build_summary
+from batch_inference.aws.s3 import Storage
+from batch_inference.reporting.page import plotly_js
+from batch_inference.reporting.report import render_html
+from batch_inference.reporting.summary import build_summary
 from tests.batch_runs.database import Database
 from tests.scoring.builders import plan
 from tests.scoring.test_pictures import everything

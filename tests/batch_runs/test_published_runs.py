@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from include.orchestration.storage import Storage
+from batch_inference.aws.s3 import Storage
 from tests.batch_runs.database import Database
 from tests.scoring.builders import pipeline_without_preprocess, plan
 

@@ -18,7 +18,7 @@ from airflow.dag_processing.dagbag import DagBag
 def main() -> None:
     """Print versions, DAGs, import errors, plugins and where the packages came from."""
     bag = DagBag(conf.get("core", "dags_folder"))
-    names = ("include", "sagemaker_jobs", "requests", "include.orchestration.chain")
+    names = ("include", "sagemaker_jobs", "requests", "batch_inference.dag.scoring_dag")
     found = {
         "airflow": airflow.__version__,
         "dags": {dag_id: sorted(dag.task_ids) for dag_id, dag in bag.dags.items()},

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 from xml.etree import ElementTree
 
-from include.local_aws.api.front import Router
+from local_aws.api.router import Router
 from tests.deploy.evaluation import Call
 
 ACCOUNT, REGION = "123456789012", "us-east-1"

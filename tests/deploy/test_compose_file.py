@@ -219,7 +219,7 @@ def test_airflow_finds_the_mounted_code(services: dict[str, Any]) -> None:
     for name in AIRFLOW_SERVICES:
         targets = {mount.split(":")[1] for mount in services[name]["volumes"]}
         assert {"/opt/airflow/dags", "/opt/airflow/plugins", "/opt/airflow/include"} <= targets
-        assert services[name]["environment"]["PYTHONPATH"] == "/opt/airflow:/opt/airflow/plugins"
+        assert services[name]["environment"]["PYTHONPATH"] == "/opt/airflow/include:/opt/airflow/plugins"
 
 
 def test_every_port_is_published_on_loopback_only(services: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from include.scoring.config import load_pipeline
+from batch_inference.config.pipeline import load_pipeline
 from tests.deploy.compose import render_compose
 from tests.deploy.containers import ContainerError, Containers
 from tests.deploy.image import image_environment

@@ -15,18 +15,18 @@ from typing import Any
 import boto3
 import pytest
 
-from include.local_aws.server import LocalAws
-from include.local_aws.settings import load_settings
-from include.orchestration import janitor
-from include.orchestration.pipelines import load_pipeline_by_name
-from include.orchestration.templates import DEPLOYMENT_TAG, compute_deployment_id
-from include.scoring.config import Pipeline
-from include.scoring.manifest import MANIFEST_VERSION
-from include.scoring.naming import RunPaths, build_job_base_name, build_publish_journal_prefix
-from include.scoring.policies import build_policies
-from include.scoring.published_manifest import MANIFEST_NAME
-from include.scoring.s3uri import split_s3_uri
-from sagemaker_jobs.janitor import DAG_TAG, RUN_TAG, to_run_tag
+from batch_inference.common.names import RunPaths, build_job_base_name, build_publish_journal_prefix
+from batch_inference.common.s3_uri import split_s3_uri
+from batch_inference.config.pipeline import Pipeline
+from batch_inference.config.pipeline_files import load_pipeline_by_name
+from batch_inference.dag import janitor
+from batch_inference.dag.templates import DEPLOYMENT_TAG, compute_deployment_id
+from batch_inference.planning.inputs.published_input import MANIFEST_NAME
+from batch_inference.publishing.manifest import MANIFEST_VERSION
+from batch_inference.requests.iam import build_policies
+from local_aws.server import LocalAws
+from local_aws.settings import load_settings
+from sagemaker_jobs.cleanup.janitor import DAG_TAG, RUN_TAG, to_run_tag
 from tests.deploy.evaluation import Call, find_allowing_statements
 from tests.deploy.recording import RecordingRouter, Request, calls
 from tools.laptop import CREDENTIALS, REGION, REPO, build_airflow_environment, create_s3_client
@@ -81,7 +81,7 @@ def requests(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> li
     """What AWS was asked by a run that publishes, one that replaces it, the janitor, and a run that fails."""
     folder = tmp_path_factory.mktemp("iam")
     patch = pytest.MonkeyPatch()
-    patch.setattr("include.local_aws.api.front.Router", RecordingRouter)
+    patch.setattr("local_aws.api.router.Router", RecordingRouter)
     server = LocalAws(load_settings(overrides={"provisioning_seconds": 0.1}), folder / "aws")
     server.start()
     try:

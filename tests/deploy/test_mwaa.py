@@ -15,7 +15,7 @@ from typing import Any
 import pandas
 import pytest
 
-from include.scoring.config import load_pipeline
+from batch_inference.config.pipeline import load_pipeline
 from tests.end_to_end.directly import input_lines
 from tools.laptop import CREDENTIALS, REPO, build_aws_connection, create_s3_client, run_embedded_aws
 from tools.mwaa import BundleError, build_bundle, render_requirements
@@ -85,7 +85,7 @@ def test_every_dag_parses(parsed: dict[str, Any]) -> None:
 def test_the_code_is_the_unpacked_one(parsed: dict[str, Any], home: Path) -> None:
     """Nothing is found in this checkout by chance."""
     files = {name: Path(path) for name, path in parsed["files"].items()}
-    for name in ("include", "sagemaker_jobs", "include.orchestration.chain"):
+    for name in ("include", "sagemaker_jobs", "batch_inference.dag.scoring_dag"):
         assert files[name].is_relative_to(home / "plugins"), files[name]
     assert not files["requests"].is_relative_to(home)
 
@@ -114,16 +114,18 @@ def test_laptop_parts_stay_behind(bundle: Path) -> None:
     names = zipfile.ZipFile(bundle / "plugins.zip").namelist()
     assert len(names) == len(set(names))
     assert not [name for name in names if "local_aws" in name or "samples" in name or "__pycache__" in name]
-    assert {"include/__init__.py", "include/jobs/preprocess.py", "include/pipelines/abalone.yaml"} <= set(
-        names
-    )
+    assert {
+        "include/__init__.py",
+        "include/batch_inference/jobs/preprocess/preprocess_job.py",
+        "include/pipelines/abalone.yaml",
+    } <= set(names)
     assert {"batch_inference_plugin.py", ".airflowignore", "sagemaker_jobs/operators.py"} <= set(names)
 
 
 def test_what_the_pages_are_made_of_travels_with_them(bundle: Path) -> None:
     """Templates, style sheets and scripts lie beside the code that reads them."""
     names = set(zipfile.ZipFile(bundle / "plugins.zip").namelist())
-    for folder, root in (("batch_runs", REPO / "plugins"), ("include/scoring/page", REPO)):
+    for folder, root in (("batch_runs", REPO / "plugins"), ("include/batch_inference/reporting/page", REPO)):
         assets = {
             path.relative_to(root).as_posix()
             for path in (root / folder).rglob("*")

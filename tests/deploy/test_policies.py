@@ -10,12 +10,12 @@ import botocore.validate
 import pytest
 import yaml
 
-from include.orchestration.pipelines import PIPELINES_FOLDER, load_pipeline_by_name
-from include.orchestration.published_runs import build_prefix
-from include.scoring.config import Pipeline
-from include.scoring.errors import PolicyError
-from include.scoring.naming import RunPaths, build_history_prefix
-from include.scoring.policies import build_policies, build_role_request
+from batch_inference.common.errors import PolicyError
+from batch_inference.common.names import RunPaths, build_history_prefix
+from batch_inference.config.pipeline import Pipeline
+from batch_inference.config.pipeline_files import PIPELINES_FOLDER, load_pipeline_by_name
+from batch_inference.publishing.published_runs import build_prefix
+from batch_inference.requests.iam import build_policies, build_role_request
 from tests.deploy.authorization import DATA, problems, reference
 from tests.deploy.evaluation import Call, find_allowing_statements, matches
 from tests.scoring.builders import pipeline_without_preprocess

@@ -17,7 +17,7 @@ import pyarrow.compute
 import pyarrow.parquet
 import pytest
 
-from include.scoring.s3uri import split_s3_uri
+from batch_inference.common.s3_uri import split_s3_uri
 from tests.end_to_end.deployment import Deployment
 from tests.end_to_end.moody import BUCKET, build_pipeline_change, lines, records
 

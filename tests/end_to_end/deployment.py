@@ -14,14 +14,14 @@ from urllib.parse import quote
 import pandas
 import yaml
 
-from include.scoring.config import Pipeline, load_pipeline
-from include.scoring.s3uri import split_s3_uri
+from batch_inference.common.s3_uri import split_s3_uri
+from batch_inference.config.pipeline import Pipeline, load_pipeline
 from tools.airflow_processes import AirflowProcesses
 from tools.sample import create_buckets, upload_sample
 
 ENDED = {"success", "failed"}
 DAG_FILE = """# A pipeline of an Airflow test.
-from include.orchestration.chain import build_scoring_dag
+from batch_inference.dag.scoring_dag import build_scoring_dag
 
 dag = build_scoring_dag("{name}")
 """

@@ -11,7 +11,7 @@ from typing import Any
 import numpy
 import pandas
 
-from include.local_aws.images.linear_learner.model import load_model
+from local_aws.images.linear_learner.model import load_model
 
 
 def input_lines(folder: Path) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 import pandas
 import pytest
 
-from include.scoring.s3uri import split_s3_uri
+from batch_inference.common.s3_uri import split_s3_uri
 from tests.end_to_end.deployment import Deployment
 from tests.end_to_end.moody import BUCKET, COLUMNS, build_pipeline_change, compute_expected, lines, records
 

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from include.orchestration import pools
-from include.scoring.config import Pipeline
-from include.scoring.errors import PoolError
+from batch_inference.common.errors import PoolError
+from batch_inference.config.pipeline import Pipeline
+from batch_inference.dag import pools
 from tests.end_to_end.deployment import Deployment
 from tools.laptop import CREDENTIALS
 
@@ -70,7 +70,7 @@ def test_a_wrong_pipeline_file_breaks_its_own_dag_alone(endings: Deployment) -> 
         text.replace("batch_strategy: MultiRecord", "batch_strategy: ManyRecord")
     )
     (endings.root / "dags" / "broken.py").write_text(
-        "# For Airflow.\nfrom include.orchestration.chain import build_scoring_dag\n\n"
+        "# For Airflow.\nfrom batch_inference.dag.scoring_dag import build_scoring_dag\n\n"
         'dag = build_scoring_dag("broken")\n'
     )
     deadline = time.monotonic() + 90

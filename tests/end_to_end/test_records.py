@@ -19,7 +19,7 @@ import pandas
 import pytest
 from botocore.exceptions import ClientError
 
-from include.scoring.s3uri import split_s3_uri
+from batch_inference.common.s3_uri import split_s3_uri
 from tests.end_to_end.deployment import Deployment
 from tests.end_to_end.moody import (
     BUCKET,

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from include.orchestration import history
-from include.scoring.history import HistoryRow
-from include.scoring.s3uri import split_s3_uri
+from batch_inference.common.s3_uri import split_s3_uri
+from batch_inference.planning.clusters.rate_history import HistoryRow
+from batch_inference.run import rate_history_store
 from tests.end_to_end.deployment import Deployment
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(600)]
@@ -83,7 +83,7 @@ def test_uneven_packed_objects_are_scored_by_jobs_with_lists_of_their_own(deploy
     upload(
         deployment, name, **{f"day={at}/part.csv.gz": gzip.compress(text(each)) for at, each in enumerate(contents)}
     )  # fmt: skip
-    history.write_history(
+    rate_history_store.write_history(
         Bucket(deployment.s3), deployment.pipeline(name), "0" * 16, [learned(deployment, name)]
     )
     run_id = run(deployment, name)
@@ -113,7 +113,7 @@ def test_uneven_packed_objects_are_scored_by_jobs_with_lists_of_their_own(deploy
 
 def learned(deployment: Deployment, name: str) -> HistoryRow:
     """A run of this model that started within a second and read 500 bytes a second."""
-    from include.scoring.model import plan_configured_model
+    from batch_inference.planning.model_version import plan_configured_model
 
     pipeline = deployment.pipeline(name)
     return HistoryRow(

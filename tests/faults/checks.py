@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas
 
-from include.local_aws.jobs.sweeper import find_processes_below
-from include.orchestration.output import PART_PREFIX
-from include.scoring.s3uri import split_s3_uri
+from batch_inference.common.s3_uri import split_s3_uri
+from batch_inference.publishing.output import PART_PREFIX
+from local_aws.jobs.sweeper import find_processes_below
 from tests.faults import data
 from tests.faults.deployed.fault_tuning import POLL
 from tests.faults.scenario import ACTIVE, Scenario

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import yaml
 
-from include.scoring.s3uri import split_s3_uri
+from batch_inference.common.s3_uri import split_s3_uri
 from tests.faults import data
 from tests.faults.case import Case
 from tests.faults.scenario import Scenario

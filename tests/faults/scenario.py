@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import psutil
 
-from include.scoring.naming import build_name_prefix
+from batch_inference.common.names import build_name_prefix
 from tests.end_to_end.deployment import ENDED
 from tests.faults.case import Case
 from tests.faults.suite import PATIENCE_SECONDS, Suite, get_output_uri, wait_until

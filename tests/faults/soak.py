@@ -22,7 +22,7 @@ from pathlib import Path
 
 # Airflow's settings, as for every test.
 import tests.conftest  # noqa: F401
-from include.scoring.s3uri import split_s3_uri
+from batch_inference.common.s3_uri import split_s3_uri
 from tests.faults import interference, late
 from tests.faults.case import Case
 from tests.faults.cases import CASES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import permutations
 
-from include.scoring.naming import build_name_prefix
+from batch_inference.common.names import build_name_prefix
 from tests.faults.cases import CASES
 from tests.faults.running_cases import cases_for
 from tests.faults.table import PAGE, replace_table

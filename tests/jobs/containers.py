@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[2] / "include"
 # Another interpreter for the job than for the tests: the containers of AWS have older ones.
 JOBS_PYTHON = os.environ.get("JOBS_PYTHON") or sys.executable
 ABALONE = (
@@ -118,7 +118,9 @@ def run_job(
     hosts: Sequence[str] = ("algo-1",),
     without: Sequence[str] = (),
 ) -> ContainerResult:
-    """Run a job of include.jobs in the container at `base`, in which the modules in `without` cannot be imported."""
+    """Run a job of batch_inference.jobs in the container at `base`, in which the modules in `without` cannot be
+    imported.
+    """
     put(
         base / "config",
         {"resourceconfig.json": json.dumps({"current_host": host, "hosts": list(hosts)}).encode()},
@@ -126,7 +128,7 @@ def run_job(
     absent = base / "absent"
     put(absent, {f"{name}.py": b"raise ImportError('not in this image')\n" for name in without})
     done = subprocess.run(
-        [JOBS_PYTHON, "-m", f"include.jobs.{module}"],
+        [JOBS_PYTHON, "-m", f"batch_inference.jobs.{module}"],
         cwd=base,
         env={
             **os.environ,

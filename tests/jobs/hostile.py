@@ -19,11 +19,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from include.jobs.config import parse_config
-from include.jobs.container import Container
-from include.jobs.errors import JobError
-from include.jobs.join import JoinSpec, ShardFiles, join_shards
-from include.jobs.preprocess import preprocess
+from batch_inference.jobs.common.container import Container
+from batch_inference.jobs.common.errors import JobError
+from batch_inference.jobs.config.preprocess_config import parse_config
+from batch_inference.jobs.join.aligned_join import JoinSpec, ShardFiles, join_shards
+from batch_inference.jobs.preprocess.preprocess_job import preprocess
 from tests.jobs.containers import columns, config, put
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "troubleshooting.md"

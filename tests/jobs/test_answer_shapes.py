@@ -14,11 +14,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.jobs import documents
-from include.jobs.detect import detect_prediction_format
-from include.jobs.errors import ConfigError, EchoError, JoinError, PredictionCountError, PredictionError
-from include.jobs.join import JoinSpec, ShardFiles, join_shards
-from include.jobs.prediction_statistics import PredictionStatistics
+from batch_inference.jobs.common.errors import (
+    ConfigError,
+    EchoError,
+    JoinError,
+    PredictionCountError,
+    PredictionError,
+)
+from batch_inference.jobs.join import json_stream
+from batch_inference.jobs.join.aligned_join import JoinSpec, ShardFiles, join_shards
+from batch_inference.jobs.join.detect import detect_prediction_format
+from batch_inference.jobs.join.statistics import PredictionStatistics
 
 RECORDS = "a,1\nb,2\nc,3\n"
 COLUMNS = [{"name": "id", "type": "string"}, {"name": "n", "type": "integer"}]
@@ -266,6 +272,6 @@ def test_documents_come_out_whole_however_the_file_is_read(
     path = tmp_path_factory.mktemp("fuzz") / "answers"
     path.write_text(glue.join(json.dumps({"predictions": batch} if wrap else batch) for batch in batches))
     with pytest.MonkeyPatch.context() as patch, path.open("rb") as file:
-        patch.setattr(documents, "READ_BYTES", size)
-        found = [float(answer) for answer in documents.iter_predictions(file)]
+        patch.setattr(json_stream, "READ_BYTES", size)
+        found = [float(answer) for answer in json_stream.iter_predictions(file)]
     assert found == [score for batch in batches for score in batch]

@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from include.jobs.errors import JoinError
-from include.jobs.join import JoinSpec, ShardFiles, join_shards
-from include.jobs.pandas_function import to_cell, to_series
+from batch_inference.jobs.common.errors import JoinError
+from batch_inference.jobs.common.pandas_function import to_cell, to_series
+from batch_inference.jobs.join.aligned_join import JoinSpec, ShardFiles, join_shards
 from tests.jobs.containers import columns
 from tests.jobs.hostile import run
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.jobs.blocks import BlockReader, count_records
+from batch_inference.jobs.common.blocks import BlockReader, count_records
 
 # Everything that can end a record or a field, and a little that cannot.
 HOSTILE = st.text(alphabet='a,;"\n\r é\u2028\x0b', max_size=60)

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.jobs.groups import merge_group_counts
-from include.jobs.profiles import NumberProfile, TextProfile, build_baseline, merge_profiles
+from batch_inference.jobs.common.groups import merge_group_counts
+from batch_inference.jobs.common.profiles import NumberProfile, TextProfile, build_baseline, merge_profiles
 from tests.jobs.containers import columns, config, run_preprocess
 
 AB = columns(id="string", x="float")
@@ -276,7 +276,7 @@ def test_numbers_of_any_size_have_a_finite_profile_that_counts_them_all(values: 
 
 def test_rare_texts_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is bounded; nothing goes uncounted, also when profiles are merged."""
-    monkeypatch.setattr("include.jobs.profiles.MAX_TEXT_VALUES", 2)
+    monkeypatch.setattr("batch_inference.jobs.common.profiles.MAX_TEXT_VALUES", 2)
     one = TextProfile()
     one.add(["a", "b", "c", "a", ""])
     assert one.to_dict() == {"kind": "text", "count": 4, "nulls": 1, "values": {"a": 2, "b": 1}, "others": 1}

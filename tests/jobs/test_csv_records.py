@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.jobs import batch, csv_records
-from include.jobs.batch import Batch, iter_batches
-from include.jobs.csv_records import CsvRecordReader
+from batch_inference.jobs.preprocess.readers import batch, csv_records
+from batch_inference.jobs.preprocess.readers.batch import Batch, iter_batches
+from batch_inference.jobs.preprocess.readers.csv_records import CsvRecordReader
 
 HOSTILE = st.text(alphabet='a,"\n\r é\u2028', max_size=60)
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from include.jobs import duplicates
-from include.jobs.config import parse_config
-from include.jobs.container import Container
-from include.jobs.preprocess import preprocess
+from batch_inference.jobs.common.container import Container
+from batch_inference.jobs.config.preprocess_config import parse_config
+from batch_inference.jobs.preprocess import duplicates
+from batch_inference.jobs.preprocess.preprocess_job import preprocess
 from tests.jobs.containers import columns, config, put, run_preprocess
 
 ABC = columns(id="string", mail="string", x="float")

@@ -20,11 +20,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.jobs import blocks
-from include.jobs.csv_reading import find_empty_strings, format_csv_lines
-from include.jobs.errors import JoinError
-from include.jobs.join import JoinSpec, ShardFiles, join_shards
-from include.scoring.requests import build_join_spec
+from batch_inference.jobs.common import blocks
+from batch_inference.jobs.common.csv_reading import find_empty_strings, format_csv_lines
+from batch_inference.jobs.common.errors import JoinError
+from batch_inference.jobs.join.aligned_join import JoinSpec, ShardFiles, join_shards
+from batch_inference.requests.sagemaker import build_join_spec
 from tests.jobs.containers import columns
 from tests.jobs.hostile import gzip_bytes, parquet, run, zstd
 from tests.scoring.builders import pipeline
@@ -38,7 +38,7 @@ CELLS = st.one_of(st.none(), st.text(alphabet='a,"\n\r', max_size=4))
 def arrow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Records are read alike where Arrow does not read them."""
     if request.param == "without Arrow":
-        monkeypatch.setattr("include.jobs.records.RecordBlock.read_arrow_table", lambda *_: None)
+        monkeypatch.setattr("batch_inference.jobs.join.records.RecordBlock.read_arrow_table", lambda *_: None)
 
 
 def joined(folder: Path, path: Path, kinds: dict[str, str], output: str, **spec: Any) -> list[dict[str, Any]]:

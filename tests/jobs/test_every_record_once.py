@@ -19,12 +19,12 @@ import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.jobs import blocks
-from include.jobs.config import parse_config
-from include.jobs.container import Container
-from include.jobs.join import JoinSpec, ShardFiles, join_shards
-from include.jobs.join_job import JoinConfig, JoinShard, join_host_shards
-from include.jobs.preprocess import preprocess
+from batch_inference.jobs.common import blocks
+from batch_inference.jobs.common.container import Container
+from batch_inference.jobs.config.preprocess_config import parse_config
+from batch_inference.jobs.join.aligned_join import JoinSpec, ShardFiles, join_shards
+from batch_inference.jobs.join.join_job import JoinConfig, JoinShard, join_host_shards
+from batch_inference.jobs.preprocess.preprocess_job import preprocess
 from tests.jobs.containers import columns, config, put
 
 #: Any text but NUL and half a surrogate pair, which are no text; with much of what separates and quotes.

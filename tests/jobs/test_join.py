@@ -14,9 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.jobs import blocks
-from include.jobs.errors import ConfigError, JoinError, PredictionCountError, PredictionError
-from include.jobs.join import JoinSpec, ShardFiles, ShardRowCount, count_file_records, join_shards
+from batch_inference.jobs.common import blocks
+from batch_inference.jobs.common.errors import ConfigError, JoinError, PredictionCountError, PredictionError
+from batch_inference.jobs.join.aligned_join import (
+    JoinSpec,
+    ShardFiles,
+    ShardRowCount,
+    count_file_records,
+    join_shards,
+)
 
 
 def spec(output: str, columns: dict[str, str], **predictions: Any) -> JoinSpec:
@@ -205,7 +211,7 @@ def test_csv_is_the_same_with_and_without_arrow(
 ) -> None:
     """An image without pyarrow writes the same bytes, and refuses the same answers."""
     if not installed:
-        monkeypatch.setattr("include.jobs.sinks.create_line_splicer", lambda _: None)
+        monkeypatch.setattr("batch_inference.jobs.join.sinks.text_sinks.create_line_splicer", lambda _: None)
     shape = spec("csv", COLUMNS, format="csv", fields={"0": "score"})
     files = shard(tmp_path, "s", 'a,1,2,3\n"b\nb",1,,\nc,1,2,3\n', "0.50\n-1e-3\n7")
     join_shards([files], tmp_path / "out.csv", shape)

@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from include.jobs import blocks
-from include.jobs.errors import ConfigError, FunctionError, JoinError
-from include.jobs.join import JoinSpec, ShardFiles, join_shards
+from batch_inference.jobs.common import blocks
+from batch_inference.jobs.common.errors import ConfigError, FunctionError, JoinError
+from batch_inference.jobs.join.aligned_join import JoinSpec, ShardFiles, join_shards
 
 COLUMNS = [
     {"name": "id", "type": "string"},

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from include.jobs.join import JoinSpec, ShardFiles
-from include.jobs.parts import join_part
+from batch_inference.jobs.join.aligned_join import JoinSpec, ShardFiles
+from batch_inference.jobs.join.parts import join_part
 from tests.jobs.containers import ContainerResult, put, run_job
 
 NAMES = ["id", "x"]
@@ -59,7 +59,7 @@ def run_host(
     put(came / "config", {"join.json": document or config()})
     if wheels is not None:
         put(came / "wheels", {wheels.name: wheels.read_bytes()})
-    return run_job("join_job", base, host=host, hosts=hosts, **more)
+    return run_job("join", base, host=host, hosts=hosts, **more)
 
 
 @pytest.mark.parametrize("hosts", [1, 2, 3])
@@ -97,7 +97,7 @@ def test_records_without_their_predictions_fail_before_anything_is_joined(tmp_pa
     base = tmp_path / "algo-1"
     put(base / "processing" / "input" / "records", {"job/records/algo-1-00001.csv": b"a,1\n"})
     put(base / "processing" / "input" / "config", {"join.json": config()})
-    ended = run_job("join_job", base)
+    ended = run_job("join", base)
     assert ended.exit_code == 1
     assert ended.message == (
         "1 of the 1 shards of algo-1 have records but no predictions, algo-1-00001 first. Nothing was joined."
@@ -110,7 +110,7 @@ def test_a_shard_whose_counts_differ_ends_the_job_with_both(tmp_path: Path) -> N
     put(base / "processing" / "input" / "predictions", {"other/algo-1-00002.csv.out": b'{"score": 1}\n'})
     put(base / "processing" / "input" / "records", {"job/records/algo-1-00002.csv": b"a,1\nb,2\n"})
     put(base / "processing" / "input" / "config", {"join.json": config()})
-    ended = run_job("join_job", base)
+    ended = run_job("join", base)
     assert ended.exit_code == 1
     assert ended.message.startswith(
         "shard algo-1-00002: 2 records but 1 predictions; record 2 ('b,2') has no"

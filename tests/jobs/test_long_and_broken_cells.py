@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from include.jobs.errors import JoinError, PredictionError
-from include.jobs.join import JoinSpec, ShardFiles, join_shards
+from batch_inference.jobs.common.errors import JoinError, PredictionError
+from batch_inference.jobs.join.aligned_join import JoinSpec, ShardFiles, join_shards
 from tests.jobs.hostile import parquet, run
 
 COLUMNS = [{"name": "id", "type": "string"}, {"name": "note", "type": "string"}]

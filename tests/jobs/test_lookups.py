@@ -13,8 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from include.jobs.errors import ConfigError, FunctionError, InputError, JoinError, PredictionError
-from include.jobs.join import JoinSpec, ShardFiles, join_shards
+from batch_inference.jobs.common.errors import (
+    ConfigError,
+    FunctionError,
+    InputError,
+    JoinError,
+    PredictionError,
+)
+from batch_inference.jobs.join.aligned_join import JoinSpec, ShardFiles, join_shards
 from tests.jobs.containers import columns
 from tests.jobs.hostile import run
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from include.jobs.errors import JoinError, PredictionCountError
-from include.jobs.join_spec import JoinSpec
-from include.jobs.mending import MergedFiles, ShardSection, merge_shard
+from batch_inference.jobs.common.errors import JoinError, PredictionCountError
+from batch_inference.jobs.config.join_spec import JoinSpec
+from batch_inference.jobs.join.merge_pieces import MergedFiles, ShardSection, merge_shard
 
 RECORDS = ["a,1\n", 'b,"two\nlines"\n', 'c,"x ""y"""\n', "d,4\n", "é,5\n"]
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.jobs import blocks
-from include.jobs.errors import ConfigError, JobError
-from include.jobs.join import JoinSpec, ShardFiles, join_shards
-from include.jobs.prediction_statistics import SAMPLE_ROWS, PredictionStatistics, merge_statistics
+from batch_inference.jobs.common import blocks
+from batch_inference.jobs.common.errors import ConfigError, JobError
+from batch_inference.jobs.join.aligned_join import JoinSpec, ShardFiles, join_shards
+from batch_inference.jobs.join.statistics import SAMPLE_ROWS, PredictionStatistics, merge_statistics
 
 ROWS = 5_000
 COLUMNS = [

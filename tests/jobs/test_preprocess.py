@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 import pytest
 
-from include.scoring.sections import Encoding
+from batch_inference.config.sections.stages import Encoding
 from tests.jobs.containers import REAL_ABALONE, abalone_columns, columns, config, run_preprocess
 from tests.jobs.hostile import run, zstd
 

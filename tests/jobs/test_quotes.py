@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.jobs.batch import iter_batches
-from include.jobs.blocks import BlockReader
-from include.jobs.csv_records import CsvRecordReader
+from batch_inference.jobs.common.blocks import BlockReader
+from batch_inference.jobs.preprocess.readers.batch import iter_batches
+from batch_inference.jobs.preprocess.readers.csv_records import CsvRecordReader
 from tests.jobs.containers import columns
 from tests.jobs.hostile import gzip_bytes, run
 
@@ -131,7 +131,7 @@ def test_shards_of_several_processes_have_each_record_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str, packing: str
 ) -> None:
     """Over batches, shards and processes: every tenth record has a quote out of place, others have line breaks."""
-    monkeypatch.setattr("include.jobs.work.WORKER_BYTES", 1)
+    monkeypatch.setattr("batch_inference.jobs.preprocess.workers.WORKER_BYTES", 1)
     lines = [
         f'{n},"monitor {n}\\"",{n}.5'
         if n % 10 == 0

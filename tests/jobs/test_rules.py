@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.jobs.config import parse_config
-from include.jobs.errors import ConfigError
-from include.jobs.judge import build_table
-from include.jobs.rules import compile_rule
+from batch_inference.jobs.common.errors import ConfigError
+from batch_inference.jobs.config.preprocess_config import parse_config
+from batch_inference.jobs.preprocess.record_validator import build_table
+from batch_inference.jobs.preprocess.rules import compile_rule
 from tests.jobs.containers import columns, config, run_preprocess
 
 N = columns(n="integer")

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from include.jobs import blocks
-from include.jobs.errors import JoinError
-from include.jobs.join import JoinSpec, ShardFiles, join_shards
+from batch_inference.jobs.common import blocks
+from batch_inference.jobs.common.errors import JoinError
+from batch_inference.jobs.join.aligned_join import JoinSpec, ShardFiles, join_shards
 
 COLUMNS = {"id": "string", "age": "integer", "balance": "float"}
 OUTPUTS = ["csv", "jsonlines", "parquet"]
@@ -25,7 +25,7 @@ OUTPUTS = ["csv", "jsonlines", "parquet"]
 def arrow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The check finds the same where pyarrow is missing."""
     if request.param == "without Arrow":
-        monkeypatch.setattr("include.jobs.unchecked._is_sound_to_arrow", lambda _: False)
+        monkeypatch.setattr("batch_inference.jobs.join.record_check._is_sound_to_arrow", lambda _: False)
 
 
 def joined(
@@ -171,7 +171,9 @@ def test_records_that_preprocessing_wrote_are_not_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They were, and the join of large runs has no time for it."""
-    monkeypatch.setattr("include.jobs.join.check_records", lambda _: pytest.fail("it read them"))
+    monkeypatch.setattr(
+        "batch_inference.jobs.join.aligned_join.check_records", lambda _: pytest.fail("it read them")
+    )
     assert joined(tmp_path, b"c1,42,0.5\n", "csv", is_preprocessed=True) == [["c1", "42", "0.5", "0.5"]]
 
 

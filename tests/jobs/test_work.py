@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from include.jobs import work
-from include.jobs.config import parse_config
-from include.jobs.container import Container
-from include.jobs.errors import InputError
-from include.jobs.objects import InputObject
-from include.jobs.preprocess import preprocess
+from batch_inference.jobs.common.container import Container
+from batch_inference.jobs.common.errors import InputError
+from batch_inference.jobs.config.preprocess_config import parse_config
+from batch_inference.jobs.preprocess import workers
+from batch_inference.jobs.preprocess.objects import InputObject
+from batch_inference.jobs.preprocess.preprocess_job import preprocess
 from tests.jobs.containers import columns, config, put
 
 AB = columns(id="string", x="float")
@@ -36,7 +36,7 @@ def run(folder: Path, objects: dict[str, bytes] = OBJECTS, **changes: Any) -> tu
 @pytest.fixture
 def two_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the objects were large, and the host had two cores."""
-    monkeypatch.setattr(work, "WORKER_BYTES", 1_000)
+    monkeypatch.setattr(workers, "WORKER_BYTES", 1_000)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
 
 
@@ -52,7 +52,7 @@ def test_two_processes_leave_what_one_leaves(
     extra = {key: shared[key] for key in ("impute", "sensitive")}
     both, output = run(tmp_path / "two", **extra)
     assert len({shard["name"].rsplit("-", 1)[0] for shard in both["shards"]}) == 2
-    monkeypatch.setattr(work, "WORKER_BYTES", 1 << 30)
+    monkeypatch.setattr(workers, "WORKER_BYTES", 1 << 30)
     alone, expected = run(tmp_path / "one", **extra)
     for kind in ("records", "features"):
         found = b"".join((output / shard[f"{kind}_key"]).read_bytes() for shard in both["shards"])
@@ -85,7 +85,7 @@ def test_what_ends_one_process_ends_the_job_with_its_message(tmp_path: Path, two
 def test_neighbours_are_shared_out_by_bytes(sizes: list[int], cores: int, expected: list[int]) -> None:
     """In MB; one for each core at most, and none for less than a process is worth."""
     objects = [InputObject(Path(), str(number), size) for number, size in enumerate(sizes)]
-    found = work.partition_objects(
+    found = workers.partition_objects(
         objects, {str(number): size << 20 for number, size in enumerate(sizes)}, cores
     )
     assert [len(run) for run in found] == expected

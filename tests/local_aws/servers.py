@@ -64,7 +64,7 @@ def run_server(
     data_dir: Path, settings: dict[str, Any] | None = None, *, port: int = 0, **environ: str
 ) -> Iterator[Server]:
     """A server with these settings (names as in --set), stopped at the end unless it ended before."""
-    command = [sys.executable, "-m", "include.local_aws", "serve", "--port", str(port)]
+    command = [sys.executable, "-m", "local_aws", "serve", "--port", str(port)]
     command += ["--data-dir", str(data_dir)]
     for name, value in (settings or {}).items():
         command += ["--set", f"{name}={json.dumps(value)}"]

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from include.local_aws.json_path import PathSyntaxError, SeveralRanges, parse_path
-from include.local_aws.runner.transform.json_path import FilterError, JsonPath
-from include.scoring.filters import find_filter_problems
+from batch_inference.config.sections.filters import find_filter_problems
+from local_aws.json_path import PathSyntaxError, SeveralRanges, parse_path
+from local_aws.runner.transform.selection import FilterError, JsonPath
 
 # The examples of AWS's guide, "Associate Prediction Results with Input Records", with what they select.
 RECORD = {

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from include.orchestration.storage import Storage
+from batch_inference.aws.s3 import Storage
 from tests.moto_server import running_moto
 from tools.laptop import build_aws_connection
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from include.orchestration.storage import Storage
-from include.scoring.config import Pipeline
-from include.scoring.naming import RunPaths
-from include.scoring.plan import PIPELINE_KEY
+from batch_inference.aws.s3 import Storage
+from batch_inference.common.names import RunPaths
+from batch_inference.config.pipeline import Pipeline
+from batch_inference.planning.plan import PIPELINE_KEY
 
 
 def write_plan(

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from include.orchestration.output_cleanup import delete_obsolete_parts
-from include.orchestration.publishing import Publication
-from include.orchestration.storage import Storage
+from batch_inference.aws.s3 import Storage
+from batch_inference.publishing.output_cleanup import delete_obsolete_parts
+from batch_inference.publishing.protocol import Publication
 from tests.scoring.builders import pipeline
 
 OUT, JOURNAL = "s3://bucket/scored/", "s3://bucket/work/churn/_publishing/"

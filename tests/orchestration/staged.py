@@ -15,18 +15,19 @@ import pandas
 import pytest
 import yaml
 
-from include.jobs.config import parse_config
-from include.jobs.container import Container
-from include.jobs.preprocess import preprocess
-from include.orchestration import names, pipelines, scored
-from include.orchestration import storage as storage_module
-from include.orchestration.gate import SkipDownstream
-from include.orchestration.storage import Storage
-from include.orchestration.tasks import checks, join, plan, publish, report, shards
-from include.scoring.naming import RunPaths, build_job_base_name
-from include.scoring.params import build_param_specs
-from include.scoring.requests import list_manifest_uris
-from sagemaker_jobs.output_listing import write_output_listing
+from batch_inference.aws import s3 as storage_module
+from batch_inference.aws.s3 import Storage
+from batch_inference.common.names import RunPaths, build_job_base_name
+from batch_inference.config import pipeline_files
+from batch_inference.config.run_params import build_param_specs
+from batch_inference.dag.tasks import checks, collect_shards, join_shards, plan, publish, report
+from batch_inference.jobs.common.container import Container
+from batch_inference.jobs.config.preprocess_config import parse_config
+from batch_inference.jobs.preprocess.preprocess_job import preprocess
+from batch_inference.requests.sagemaker import list_manifest_uris
+from batch_inference.run import scored_run, task_ids
+from batch_inference.run.skip import SkipDownstream
+from sagemaker_jobs.job.output_listing import write_output_listing
 
 ROLE = "arn:aws:iam::123456789012:role/scoring"
 Model = Callable[[list[str]], Any]
@@ -131,7 +132,7 @@ class Pipelines:
 class Run:
     """One run; `xcoms` are what its tasks have handed on, `states` theirs where Airflow is asked for them."""
 
-    pipelines: Pipelines
+    pipeline_files: Pipelines
     pipeline: str
     run_id: str
     data_time: datetime
@@ -143,7 +144,7 @@ class Run:
 
     def task(self, task_id: str, body: Callable[..., Any], *, try_number: int = 1, **more: Any) -> Any:
         """Run a task's body as Airflow does and keep what it returns."""
-        config = pipelines.load_pipeline_by_name(self.pipeline)
+        config = pipeline_files.load_pipeline_by_name(self.pipeline)
         found = body(
             self.pipeline,
             ti=FakeTaskInstance(self, task_id, try_number),
@@ -162,22 +163,22 @@ class Run:
 
     def run_all_tasks(self, *, with_report: bool = True) -> dict[str, Any]:
         """All tasks in their order; what the last one returns, or nothing when the run ends early."""
-        self.task(names.PLAN, plan.plan_run)
+        self.task(task_ids.PLAN, plan.plan_run)
         if not self.skipped:
             self.prepare()
-            self.task(names.COLLECT_SHARDS, shards.collect_shards)
+            self.task(task_ids.COLLECT_SHARDS, collect_shards.collect_shards)
             self.transform()
             joined = [
-                self.task(names.JOIN, join.join_shard_group, group=group)
-                for group in self.xcoms[names.COLLECT_SHARDS, "return_value"]
+                self.task(task_ids.JOIN, join_shards.join_shard_group, group=group)
+                for group in self.xcoms[task_ids.COLLECT_SHARDS, "return_value"]
             ]
-        elif self.skipped == names.CHECKS:
+        elif self.skipped == task_ids.CHECKS:
             joined = []
         else:
             return {}
-        self.task(names.CHECKS, checks.run_checks, joined=joined)
-        done: dict[str, Any] = self.task(names.PUBLISH, publish.publish)
-        return self.task(names.REPORT, report.write_report) if with_report else done
+        self.task(task_ids.CHECKS, checks.run_checks, joined=joined)
+        done: dict[str, Any] = self.task(task_ids.PUBLISH, publish.publish)
+        return self.task(task_ids.REPORT, report.write_report) if with_report else done
 
     def prepare(self) -> None:
         """What the processing job does: its own code, on one host."""
@@ -190,7 +191,7 @@ class Run:
         preprocess(container, config)
         files = [path for path in container.output_dir.rglob("*") if path.is_file()]
         storage.upload_tree(files, container.output_dir, paths.build_job_paths(self.job("preprocess")).root)
-        self.xcoms[names.AWAIT_PREPROCESS, "return_value"] = self.build_job_result(
+        self.xcoms[task_ids.AWAIT_PREPROCESS, "return_value"] = self.build_job_result(
             "preprocess", paths.build_job_paths(self.job("preprocess")).root
         )
 
@@ -202,12 +203,12 @@ class Run:
             lines = storage.read(uri).decode().splitlines()
             answers = "".join(json.dumps({"score": self.model(line.split(","))}) + "\n" for line in lines)
             storage.write(f"{target}{uri.rsplit('/', 1)[1]}.out", answers)
-        self.xcoms[names.AWAIT_TRANSFORM, "return_value"] = {
+        self.xcoms[task_ids.AWAIT_TRANSFORM, "return_value"] = {
             **self.build_job_result("transform", target),
             "model_name": "model",
         }
         source = {"S3DataType": "S3Prefix", "S3Uri": wrote.features}
-        self.xcoms[names.TRANSFORM, "spec"] = {
+        self.xcoms[task_ids.TRANSFORM, "spec"] = {
             "base_name": self.job("transform").removesuffix("-1"),
             "request": {"TransformInput": {"DataSource": {"S3DataSource": source}}},
         }
@@ -223,13 +224,13 @@ class Run:
 
     def job(self, stage: str) -> str:
         """Name of the job of a stage."""
-        nonce = self.xcoms[names.PLAN, "return_value"]["nonce"]
+        nonce = self.xcoms[task_ids.PLAN, "return_value"]["nonce"]
         return build_job_base_name(pipeline=self.pipeline, step=stage, nonce=nonce, task_id=stage) + "-1"
 
     @property
     def paths(self) -> RunPaths:
         """Where the run works."""
-        return RunPaths(self.xcoms[names.PLAN, "return_value"]["run_prefix"])
+        return RunPaths(self.xcoms[task_ids.PLAN, "return_value"]["run_prefix"])
 
     def json(self, uri: str) -> Any:
         """A document of the run."""
@@ -250,7 +251,7 @@ def deployed(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """An empty bucket but for the model, and no pipeline yet."""
     storage.delete(storage.list_uris("s3://bucket/"))
     storage.write("s3://bucket/model/a.tar.gz", "model")
-    monkeypatch.setattr(pipelines, "PIPELINES_FOLDER", tmp_path)
+    monkeypatch.setattr(pipeline_files, "PIPELINES_FOLDER", tmp_path)
     monkeypatch.setattr(plan, "read_quotas", lambda *_: {})
     # The jobs run in place, and pages have tests of their own.
     monkeypatch.setattr(plan, "upload_code", lambda *_: None)
@@ -258,7 +259,7 @@ def deployed(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     # A client takes longer to make than a run takes to stage, so all tasks have one.
     monkeypatch.setattr(storage_module, "S3Hook", lambda **_: SimpleNamespace(conn=storage.client))
     monkeypatch.setattr(
-        scored, "read_instance_activity", lambda *_: {"busy_seconds": None, "instances": None}
+        scored_run, "read_instance_activity", lambda *_: {"busy_seconds": None, "instances": None}
     )
     # A request log of all that moto answers is no help, and is kept for each test.
     logging.getLogger("werkzeug").setLevel(logging.WARNING)

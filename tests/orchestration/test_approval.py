@@ -12,8 +12,9 @@ import pytest
 import yaml
 from airflow.sdk.exceptions import AirflowFailException
 
-from include.orchestration import approval, chain, pipelines
-from include.orchestration.approval import BudgetApprovalOperator
+from batch_inference.config import pipeline_files
+from batch_inference.dag import approval, scoring_dag
+from batch_inference.dag.approval import BudgetApprovalOperator
 from tests.scoring.test_goals import GB, plan
 from tools.run_dag import disable_retries
 
@@ -126,12 +127,12 @@ def test_no_answer_and_a_rejection_fail_the_run_for_good_and_say_so() -> None:
 def test_only_pipelines_that_say_so_have_the_task_and_make_run_takes_it_for_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, asked: list[BudgetApprovalOperator]
 ) -> None:
-    document = yaml.safe_load((pipelines.PIPELINES_FOLDER / "abalone.yaml").read_text())
+    document = yaml.safe_load((pipeline_files.PIPELINES_FOLDER / "abalone.yaml").read_text())
     document["goals"] |= {"budget": 1, "on_over_budget": "approve"}
     (tmp_path / "abalone.yaml").write_text(yaml.safe_dump(document))
-    assert "await_approval" not in chain.build_scoring_dag("abalone").task_ids
-    monkeypatch.setattr(pipelines, "PIPELINES_FOLDER", tmp_path)
-    dag = chain.build_scoring_dag("abalone")
+    assert "await_approval" not in scoring_dag.build_scoring_dag("abalone").task_ids
+    monkeypatch.setattr(pipeline_files, "PIPELINES_FOLDER", tmp_path)
+    dag = scoring_dag.build_scoring_dag("abalone")
     assert dag.get_task("await_approval").upstream_task_ids == {"plan"}
     assert dag.get_task("preprocess").upstream_task_ids == {"await_approval"}
     task: Any = disable_retries(dag).get_task("await_approval")

@@ -6,7 +6,7 @@ import pytest
 from airflow.sdk import Asset
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
-from include.orchestration.assets import (
+from batch_inference.dag.assets import (
     build_output_asset,
     build_schedule,
     build_scored_alias,

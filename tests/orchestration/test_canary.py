@@ -10,14 +10,16 @@ import pytest
 import yaml
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.orchestration import canary, chain, pipelines
-from include.orchestration.canary import CanaryJobOperator, move_canary_shard
-from include.orchestration.run_context import RunContext
-from include.orchestration.shard_sources import read_shard_sources
-from include.orchestration.storage import Storage
-from include.scoring.naming import JobPaths, build_name_token
-from include.scoring.shards import Shard
-from sagemaker_jobs.output_listing import write_output_listing
+from batch_inference.aws.s3 import Storage
+from batch_inference.common.names import JobPaths, build_name_token
+from batch_inference.config import pipeline_files
+from batch_inference.dag import scoring_dag
+from batch_inference.dag.task_groups import canary_tasks
+from batch_inference.dag.task_groups.canary_tasks import CanaryJobOperator, move_canary_shard
+from batch_inference.run.run_context import RunContext
+from batch_inference.run.shard_sources import read_shard_sources
+from batch_inference.verification.host_manifests import Shard
+from sagemaker_jobs.job.output_listing import write_output_listing
 from tests.orchestration.planned import write_plan
 from tests.scoring.builders import pipeline
 
@@ -105,13 +107,13 @@ def test_only_pipelines_that_ask_have_the_tasks_and_a_measured_model_skips_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, storage: Storage
 ) -> None:
     """Then the number of instances is the one that was planned."""
-    document = yaml.safe_load((pipelines.PIPELINES_FOLDER / "abalone.yaml").read_text())
+    document = yaml.safe_load((pipeline_files.PIPELINES_FOLDER / "abalone.yaml").read_text())
     document["goals"]["calibrate"] = "canary"
     document["transform"]["on_bad_records"] = "fail"
     (tmp_path / "abalone.yaml").write_text(yaml.safe_dump(document))
-    assert "transform_canary" not in chain.build_scoring_dag("abalone").task_ids
-    monkeypatch.setattr(pipelines, "PIPELINES_FOLDER", tmp_path)
-    dag = chain.build_scoring_dag("abalone")
+    assert "transform_canary" not in scoring_dag.build_scoring_dag("abalone").task_ids
+    monkeypatch.setattr(pipeline_files, "PIPELINES_FOLDER", tmp_path)
+    dag = scoring_dag.build_scoring_dag("abalone")
     assert dag.get_task("transform").upstream_task_ids == {"calibrate"}
     assert dag.get_task("calibrate").upstream_task_ids == {"await_canary"}
     config = dag.get_task("transform").config["Transform"]
@@ -128,7 +130,7 @@ def test_only_pipelines_that_ask_have_the_tasks_and_a_measured_model_skips_them(
     assert isinstance(operator, CanaryJobOperator)
     with pytest.raises(AirflowSkipException, match="nothing to calibrate"):
         operator.execute({"ti": ti})
-    assert canary.calibrate("abalone", ti=ti) == {
+    assert canary_tasks.calibrate("abalone", ti=ti) == {
         "instance_count": 3,
         "instance_types": ["ml.m5.xlarge", "ml.m5.large"],
         "sentences": [],

@@ -8,8 +8,8 @@ import boto3
 import pytest
 from pydantic import ValidationError
 
-from include.scoring.catalog import parse_partition_values, parse_table_location
-from include.scoring.policies import build_policies
+from batch_inference.config.sections.glue_table import parse_partition_values, parse_table_location
+from batch_inference.requests.iam import build_policies
 from tests.orchestration.staged import Pipelines, deployed, document
 from tests.scoring.builders import pipeline
 from tools.laptop import CREDENTIALS

@@ -18,9 +18,9 @@ from airflow.providers.amazon.aws.operators.sagemaker import (
 from airflow.providers.amazon.aws.sensors.sagemaker import SageMakerProcessingSensor, SageMakerTransformSensor
 from airflow.serialization.serialized_objects import DagSerialization
 
-from include.orchestration.chain import build_scoring_dag
-from include.orchestration.documentation import TASK_DOCS
-from include.orchestration.pipelines import PIPELINES_FOLDER
+from batch_inference.config.pipeline_files import PIPELINES_FOLDER
+from batch_inference.dag.scoring_dag import build_scoring_dag
+from batch_inference.dag.task_docs import TASK_DOCS
 from sagemaker_jobs.kinds import TRANSFORM
 from sagemaker_jobs.operators import JobOperator
 from sagemaker_jobs.sensors import JobSensor
@@ -159,7 +159,7 @@ def test_every_job_counts_in_the_pool_and_has_the_patience_that_the_pipeline_sta
 ) -> None:
     """Also those that only some pipelines have; who waits for a job goes first."""
     bent = pipeline({**changes, "pool": {"name": "sagemaker"}, "goals.capacity_wait_minutes": 7})
-    monkeypatch.setattr("include.orchestration.chain.load_pipeline_by_name", lambda _: bent)
+    monkeypatch.setattr("batch_inference.dag.scoring_dag.load_pipeline_by_name", lambda _: bent)
     jobs = [task for task in build_scoring_dag(bent.name).tasks if isinstance(task, JobOperator | JobSensor)]
     assert {task.task_id for task in jobs if isinstance(task, JobOperator)} == submitting
     for task in jobs:
@@ -189,7 +189,7 @@ def test_every_job_falls_back_to_the_types_that_this_runs_plan_allows(
 ) -> None:
     """After a canary, to those that `calibrate` says: the one on which the rate was measured first."""
     bent = pipeline({**changes, "transform.instance_types": ["ml.c5.xlarge"]})
-    monkeypatch.setattr("include.orchestration.chain.load_pipeline_by_name", lambda _: bent)
+    monkeypatch.setattr("batch_inference.dag.scoring_dag.load_pipeline_by_name", lambda _: bent)
     of_plan = {"instance_types": ["ml.b.large", "ml.a.large"], "instance_type": "ml.b.large"}
     xcoms = {
         "plan": {"preprocess": of_plan, "transform": of_plan, "join": {"job": of_plan}, "nonce": "0"},
@@ -216,7 +216,7 @@ def test_the_job_that_joins_exists_only_where_the_pipeline_states_when(
     document = yaml.safe_load((PIPELINES_FOLDER / "abalone.yaml").read_text())
     document["join"]["processing_above"] = 1_000_000
     (tmp_path / "abalone.yaml").write_text(yaml.safe_dump(document))
-    monkeypatch.setattr("include.orchestration.pipelines.PIPELINES_FOLDER", tmp_path)
+    monkeypatch.setattr("batch_inference.config.pipeline_files.PIPELINES_FOLDER", tmp_path)
     large = build_scoring_dag("abalone")
     assert large.get_task("await_transform").downstream_task_ids == {"choose_join"}
     assert large.get_task("choose_join").downstream_task_ids == {"join", "join_job"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from include.orchestration.tasks.clean_up import RunFailedError, check_run_state, is_intended_skip
+from batch_inference.dag.tasks.clean_up import RunFailedError, check_run_state, is_intended_skip
 
 GOOD = {
     "plan": "success",

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from include.orchestration.direct.cutting import list_unsplit_objects, write_pieces
-from include.orchestration.direct.looking import WINDOW_BYTES, probe_objects
-from include.orchestration.storage import Storage
-from include.scoring.config import Pipeline
-from include.scoring.errors import LintError, ReconciliationError
-from include.scoring.handing_over import LayoutPlan
-from include.scoring.laid_out import TransformObject, reconcile_pieces
-from include.scoring.layout import MIN_SPLIT_BYTES
-from include.scoring.listing import S3Object
+from batch_inference.aws.s3 import Storage
+from batch_inference.common.errors import LintError, ReconciliationError
+from batch_inference.config.pipeline import Pipeline
+from batch_inference.input_pieces.cutting import list_unsplit_objects, write_pieces
+from batch_inference.input_pieces.range_probe import WINDOW_BYTES, probe_objects
+from batch_inference.planning.inputs.input_layout import LayoutPlan
+from batch_inference.planning.inputs.input_listing import S3Object
+from batch_inference.planning.inputs.input_split import MIN_SPLIT_BYTES
+from batch_inference.planning.inputs.transform_objects import TransformObject, reconcile_pieces
 from tests.scoring.builders import pipeline_without_preprocess
 
 INPUT, TARGET = "s3://bucket/in/", "s3://bucket/work/pieces/"

@@ -9,7 +9,8 @@ import pytest
 import yaml
 from airflow.serialization.serialized_objects import DagSerialization
 
-from include.orchestration import chain, pipelines
+from batch_inference.config import pipeline_files
+from batch_inference.dag import scoring_dag
 from tests.scoring.builders import WITHOUT_PREPROCESS, document
 
 
@@ -17,8 +18,8 @@ from tests.scoring.builders import WITHOUT_PREPROCESS, document
 def dag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, airflow_db: Path) -> Any:
     """The DAG of the valid pipeline without preprocessing."""
     (tmp_path / "churn.yaml").write_text(yaml.safe_dump(document(WITHOUT_PREPROCESS)))
-    monkeypatch.setattr(pipelines, "PIPELINES_FOLDER", tmp_path)
-    return chain.build_scoring_dag("churn")
+    monkeypatch.setattr(pipeline_files, "PIPELINES_FOLDER", tmp_path)
+    return scoring_dag.build_scoring_dag("churn")
 
 
 def test_the_model_is_given_the_input_without_a_job_before(dag: Any) -> None:
@@ -50,5 +51,5 @@ def test_each_job_has_its_own_name_and_list_and_all_share_a_model(dag: Any) -> N
 
 
 def test_it_is_the_same_each_time_it_is_parsed_and_every_task_says_what_it_is_for(dag: Any) -> None:
-    assert DagSerialization.to_dict(dag) == DagSerialization.to_dict(chain.build_scoring_dag("churn"))
+    assert DagSerialization.to_dict(dag) == DagSerialization.to_dict(scoring_dag.build_scoring_dag("churn"))
     assert all(dag.get_task(name).doc_md for name in dag.task_ids)

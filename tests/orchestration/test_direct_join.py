@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from include.orchestration.direct.join import PieceSources
-from include.orchestration.job_outputs import JobOutputs
-from include.orchestration.pipelines import load_pipeline_by_name
-from include.orchestration.storage import Storage
-from include.scoring.errors import ReconciliationError
-from include.scoring.laid_out import TransformObject
-from include.scoring.layout import ByteRange
-from sagemaker_jobs.output_listing import write_output_listing
+from batch_inference.aws.s3 import Storage
+from batch_inference.common.errors import ReconciliationError
+from batch_inference.config.pipeline_files import load_pipeline_by_name
+from batch_inference.dag.tasks.join_pieces import PieceSources
+from batch_inference.planning.inputs.input_split import ByteRange
+from batch_inference.planning.inputs.transform_objects import TransformObject
+from batch_inference.run.job_outputs import JobOutputs
+from sagemaker_jobs.job.output_listing import write_output_listing
 
 PIECES, ANSWERS = "s3://bucket/run/layout/pieces/", "s3://bucket/run/t-1/predictions/"
 

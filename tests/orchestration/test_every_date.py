@@ -13,8 +13,9 @@ import yaml
 from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
 
-from include.orchestration import chain, pipelines
-from include.orchestration.janitor import build_janitor_dag
+from batch_inference.config import pipeline_files
+from batch_inference.dag import scoring_dag
+from batch_inference.dag.janitor import build_janitor_dag
 from tests.orchestration.staged import document
 from tests.scoring.builders import WITHOUT_PREPROCESS
 from tests.scoring.builders import document as other_document
@@ -26,8 +27,8 @@ def any_dag(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DAG:
         return build_janitor_dag()
     made = other_document(WITHOUT_PREPROCESS) if kind == "without preprocess" else document()
     (tmp_path / "churn.yaml").write_text(yaml.safe_dump({**made, "schedule": "0 2 * * *"}))
-    monkeypatch.setattr(pipelines, "PIPELINES_FOLDER", tmp_path)
-    return chain.build_scoring_dag("churn")
+    monkeypatch.setattr(pipeline_files, "PIPELINES_FOLDER", tmp_path)
+    return scoring_dag.build_scoring_dag("churn")
 
 
 @contextmanager

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from include.orchestration import names
-from include.orchestration.storage import Storage
-from include.orchestration.tasks import plan, publish
-from include.scoring.errors import OutputConflictError
+from batch_inference.aws.s3 import Storage
+from batch_inference.common.errors import OutputConflictError
+from batch_inference.dag.tasks import plan, publish
+from batch_inference.run import task_ids
 from tests.orchestration import publications
 from tests.orchestration.publications import OUT, publication
 from tests.orchestration.staged import Pipelines, deployed, document
@@ -54,7 +54,7 @@ def test_plan_refuses_an_output_that_is_somebody_elses(
     deployed.storage.write(f"{BY_DATE}_manifest.json", content)
     run = deployed.run("nightly-5", 5, lambda _: 1.0)
     with pytest.raises(OutputConflictError) as refused:
-        run.task(names.PLAN, plan.plan_run)
+        run.task(task_ids.PLAN, plan.plan_run)
     said = str(refused.value)
     assert said.startswith(f"{BY_DATE}_manifest.json ")
     assert message in said
@@ -69,10 +69,10 @@ def test_the_output_that_is_looked_at_is_the_one_that_is_asked_for(deployed: Pip
     deployed.storage.write("s3://bucket/trial/_manifest.json", "[]")
     with pytest.raises(OutputConflictError, match=r"s3://bucket/trial/_manifest\.json holds an array"):
         deployed.run("manual-1", 5, lambda _: 1.0, output_uri="s3://bucket/trial").task(
-            names.PLAN, plan.plan_run
+            task_ids.PLAN, plan.plan_run
         )
     made = deployed.run("manual-2", 5, lambda _: 1.0, output_uri="s3://bucket/other")
-    assert made.task(names.PLAN, plan.plan_run)["output_uri"] == "s3://bucket/other/"
+    assert made.task(task_ids.PLAN, plan.plan_run)["output_uri"] == "s3://bucket/other/"
 
 
 @pytest.mark.parametrize("content", ["[]", json.dumps({**OURS, "pipeline": "salmon"})])
@@ -84,7 +84,7 @@ def test_publish_looks_again(deployed: Pipelines, content: str) -> None:
     for uri, body in theirs.items():
         deployed.storage.write(uri, body)
     with pytest.raises(OutputConflictError):
-        run.task(names.PUBLISH, publish.publish)
+        run.task(task_ids.PUBLISH, publish.publish)
     assert {uri: deployed.storage.read(uri).decode() for uri in deployed.storage.list_uris(BY_DATE)} == theirs
 
 

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from include.orchestration import names
-from include.orchestration.references import check_pinned_statistics
-from include.orchestration.tasks import checks, plan
-from include.orchestration.tasks.clean_up import RunFailedError, check_run_state, is_intended_skip
-from include.scoring.errors import PlanError, ReleaseError, RunHeldError
-from include.scoring.pictures import build_charts
-from include.scoring.report import render_text
+from batch_inference.common.errors import PlanError, ReleaseError, RunHeldError
+from batch_inference.dag.tasks import checks, plan
+from batch_inference.dag.tasks.clean_up import RunFailedError, check_run_state, is_intended_skip
+from batch_inference.publishing.pinned_runs import check_pinned_statistics
+from batch_inference.reporting.charts import build_charts
+from batch_inference.reporting.report import render_text
+from batch_inference.run import task_ids
 from tests.orchestration.staged import Pipelines, Run, deployed, document, published
 from tests.scoring.builders import pipeline
 
@@ -137,7 +137,7 @@ def test_a_held_run_publishes_nothing_keeps_everything_and_fails(deployed: Pipel
     assert held.json(held.paths.checks)["state"] == "held"
     assert held.json(held.paths.statistics)["rows"] == 190
     assert deployed.storage.list_uris(f"{held.paths.run_prefix}joined/")
-    assert held.xcoms[names.CHECKS, "state"] == "held"
+    assert held.xcoms[task_ids.CHECKS, "state"] == "held"
     with pytest.raises(RunFailedError, match="the run is held"):
         check_run_state({"plan": "success", "checks": "failed"}, is_skip_intended=False, is_held=True)
 
@@ -160,7 +160,7 @@ def test_a_person_publishes_a_held_run_as_it_is(deployed: Pipelines) -> None:
         run(deployed, 5, constant).run_all_tasks()
     release = deployed.run("manual-1", 9, age, publish_run="nightly-5")
     done = release.run_all_tasks()
-    assert release.skipped == names.CHECKS
+    assert release.skipped == task_ids.CHECKS
     frame, manifest = published(deployed.storage, OUT.format(5))
     assert (len(frame), manifest["run_id"]) == (190, "nightly-5")
     assert manifest["checks"]["judged_in"] == "manual-1"
@@ -168,7 +168,7 @@ def test_a_person_publishes_a_held_run_as_it_is(deployed: Pipelines) -> None:
     assert deployed.events.events[-1]["run_id"] == "nightly-5"
     assert release.json(done["report_json"])["records"]["scored"] == 190
     assert done["report_json"].startswith("s3://bucket/work/churn/nightly-5/")
-    assert not is_intended_skip(release.xcoms[names.PLAN, "return_value"], None)
+    assert not is_intended_skip(release.xcoms[task_ids.PLAN, "return_value"], None)
     with pytest.raises(ReleaseError, match="has been published by hand already"):
         deployed.run("manual-2", 9, age, publish_run="nightly-5").run_all_tasks()
 
@@ -178,7 +178,7 @@ def test_a_held_run_that_was_planned_anew_is_no_longer_what_was_judged(deployed:
     deployed.write(document(gates=[CONSTANT]))
     with pytest.raises(RunHeldError):
         run(deployed, 5, constant).run_all_tasks()
-    run(deployed, 5, constant).task(names.PLAN, plan.plan_run)
+    run(deployed, 5, constant).task(task_ids.PLAN, plan.plan_run)
     with pytest.raises(ReleaseError, match="never got as far as its checks"):
         deployed.run("manual-1", 9, age, publish_run="nightly-5").run_all_tasks()
 
@@ -201,9 +201,9 @@ def test_a_release_that_died_half_way_is_done_again(deployed: Pipelines) -> None
     with pytest.raises(RunHeldError):
         run(deployed, 5, constant).run_all_tasks()
     died = deployed.run("manual-1", 9, age, publish_run="nightly-5")
-    died.task(names.PLAN, plan.plan_run)
+    died.task(task_ids.PLAN, plan.plan_run)
     died.task(
-        names.CHECKS,
+        task_ids.CHECKS,
         checks.run_checks,
         joined=[],
     )
@@ -216,7 +216,7 @@ def test_only_a_held_run_can_be_published_by_hand(deployed: Pipelines) -> None:
     deployed.write(document(gates=[CONSTANT]))
     run(deployed, 5).run_all_tasks()
     planned = run(deployed, 6)
-    planned.task(names.PLAN, plan.plan_run)
+    planned.task(task_ids.PLAN, plan.plan_run)
     for run_id, message in (
         ("nightly-7", "there is no run of it below s3://bucket/work/churn/nightly-7/"),
         ("nightly-6", "never got as far as its checks"),
@@ -307,8 +307,8 @@ def test_an_unchanged_run_ends_without_a_job_and_says_so(deployed: Pipelines) ->
     first.run_all_tasks()
     again = deployed.run("nightly-6", 6, age)
     assert again.run_all_tasks() == {}
-    assert again.xcoms[names.PLAN, "return_value"]["unchanged_since"] == "nightly-5"
-    assert is_intended_skip(again.xcoms[names.PLAN, "return_value"], None)
+    assert again.xcoms[task_ids.PLAN, "return_value"]["unchanged_since"] == "nightly-5"
+    assert is_intended_skip(again.xcoms[task_ids.PLAN, "return_value"], None)
     forced = deployed.run("manual-1", 6, age, skip_unchanged=False)
     assert forced.run_all_tasks()["records"]["scored"] == 190
 

@@ -15,14 +15,14 @@ from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 from airflow.sdk.exceptions import AirflowSkipException
 from botocore.exceptions import ClientError
 
-from include.orchestration import janitor
-from include.orchestration.leftovers import clean_up_run
-from include.orchestration.pipelines import PIPELINES_FOLDER
-from include.orchestration.requests import TAGS
-from include.orchestration.templates import DEPLOYMENT_TAG, build_macros, compute_deployment_id
-from include.scoring.config import Pipeline, load_pipeline
-from include.scoring.errors import PipelineError
-from sagemaker_jobs.janitor import DAG_TAG, RUN_TAG, to_run_tag
+from batch_inference.common.errors import PipelineError
+from batch_inference.config.pipeline import Pipeline, load_pipeline
+from batch_inference.config.pipeline_files import PIPELINES_FOLDER
+from batch_inference.dag import janitor
+from batch_inference.dag.job_configs import TAGS
+from batch_inference.dag.resource_cleanup import clean_up_run
+from batch_inference.dag.templates import DEPLOYMENT_TAG, build_macros, compute_deployment_id
+from sagemaker_jobs.cleanup.janitor import DAG_TAG, RUN_TAG, to_run_tag
 from tools.laptop import CREDENTIALS, REGION, build_aws_connection, run_embedded_aws
 
 HERE = {DEPLOYMENT_TAG: compute_deployment_id()}

@@ -10,14 +10,19 @@ from typing import Any
 import pytest
 import yaml
 
-from include.jobs.join import JoinSpec, ShardFiles
-from include.jobs.parts import join_part
-from include.orchestration.pipelines import PIPELINES_FOLDER, load_pipeline_by_name
-from include.orchestration.storage import Storage
-from include.orchestration.tasks.join_job import choose_join, collect_parts
-from include.orchestration.tasks.plan import read_code, upload_code
-from include.scoring.naming import RunPaths
-from include.scoring.requests import JOB_NAME_TOKEN, ProcessingValues, build_join_request, build_join_spec
+from batch_inference.aws.s3 import Storage
+from batch_inference.common.names import RunPaths
+from batch_inference.config.pipeline_files import PIPELINES_FOLDER, load_pipeline_by_name
+from batch_inference.dag.tasks.choose_join import choose_join, collect_parts
+from batch_inference.dag.tasks.plan import read_code, upload_code
+from batch_inference.jobs.join.aligned_join import JoinSpec, ShardFiles
+from batch_inference.jobs.join.parts import join_part
+from batch_inference.requests.sagemaker import (
+    JOB_NAME_TOKEN,
+    ProcessingValues,
+    build_join_request,
+    build_join_spec,
+)
 from tests.local_aws.servers import Server, run_server
 from tests.orchestration.planned import write_plan
 from tests.orchestration.test_joining import ANSWERED, JOB, NONCE, RUN, TOKEN, WROTE, Task
@@ -50,7 +55,7 @@ def storage(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     document = yaml.safe_load((PIPELINES_FOLDER / "abalone.yaml").read_text())
     document.update(aws_conn_id="aws_test", join={"format": "csv", "processing_above": 0})
     (tmp_path / "abalone.yaml").write_text(yaml.safe_dump(document))
-    monkeypatch.setattr("include.orchestration.pipelines.PIPELINES_FOLDER", tmp_path)
+    monkeypatch.setattr("batch_inference.config.pipeline_files.PIPELINES_FOLDER", tmp_path)
     monkeypatch.setenv("AIRFLOW_CONN_AWS_TEST", build_aws_connection(server.url))
     made = Storage("aws_test")
     made.client.create_bucket(Bucket="bucket")

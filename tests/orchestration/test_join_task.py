@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from include.orchestration import job_outputs, names
-from include.orchestration.job_outputs import JobOutputs, check_unchanged
-from include.orchestration.shard_sources import check_features_origin
-from include.orchestration.storage import Storage
-from include.orchestration.tasks import checks, join, plan, shards
-from include.scoring.errors import ReconciliationError
-from include.scoring.naming import JobPaths
-from sagemaker_jobs.output_listing import write_output_listing
+from batch_inference.aws.s3 import Storage
+from batch_inference.common.errors import ReconciliationError
+from batch_inference.common.names import JobPaths
+from batch_inference.dag.tasks import checks, collect_shards, join_shards, plan
+from batch_inference.run import job_outputs, task_ids
+from batch_inference.run.job_outputs import JobOutputs, check_unchanged
+from batch_inference.run.shard_sources import check_features_origin
+from sagemaker_jobs.job.output_listing import write_output_listing
 from tests.orchestration.staged import Pipelines, deployed, document
 
 __all__ = ["deployed"]
@@ -113,9 +113,9 @@ def test_a_run_whose_files_were_changed_after_their_job_publishes_nothing(
     deployed.write(document())
     deployed.upload(1, ["a,F,30", "b,M,40"])
     run = deployed.run("r1", 1, lambda _: 0.5)
-    run.task(names.PLAN, plan.plan_run)
+    run.task(task_ids.PLAN, plan.plan_run)
     run.prepare()
-    run.task(names.COLLECT_SHARDS, shards.collect_shards)
+    run.task(task_ids.COLLECT_SHARDS, collect_shards.collect_shards)
     run.transform()
     job = run.paths.build_job_paths(run.job("transform" if what == "predictions" else "preprocess"))
     (uri,) = deployed.storage.list_uris(getattr(job, what))
@@ -125,9 +125,9 @@ def test_a_run_whose_files_were_changed_after_their_job_publishes_nothing(
         deployed.storage.write(uri, deployed.storage.read(uri)[:-2])
 
     def rest() -> None:
-        groups = run.xcoms[names.COLLECT_SHARDS, "return_value"]
-        joined = [run.task(names.JOIN, join.join_shard_group, group=group) for group in groups]
-        run.task(names.CHECKS, checks.run_checks, joined=joined)
+        groups = run.xcoms[task_ids.COLLECT_SHARDS, "return_value"]
+        joined = [run.task(task_ids.JOIN, join_shards.join_shard_group, group=group) for group in groups]
+        run.task(task_ids.CHECKS, checks.run_checks, joined=joined)
 
     said = r", which \S+ wrote, no longer exists" if change == "deleted" else " is not what"
     with pytest.raises(ReconciliationError, match=f"^{uri}{said}"):

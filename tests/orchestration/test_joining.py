@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 import yaml
 
-from include.jobs.join_job import JoinConfig, read_join_config
-from include.orchestration.pipelines import PIPELINES_FOLDER
-from include.orchestration.run_context import RunContext
-from include.orchestration.scored import read_join_job
-from include.orchestration.storage import Storage
-from include.orchestration.tasks.join_job import choose_join, collect_parts
-from include.scoring.errors import ManifestError, ReconciliationError
-from include.scoring.naming import build_name_token
-from sagemaker_jobs.output_listing import write_output_listing
+from batch_inference.aws.s3 import Storage
+from batch_inference.common.errors import ManifestError, ReconciliationError
+from batch_inference.common.names import build_name_token
+from batch_inference.config.pipeline_files import PIPELINES_FOLDER
+from batch_inference.dag.tasks.choose_join import choose_join, collect_parts
+from batch_inference.jobs.join.join_job import JoinConfig, read_join_config
+from batch_inference.run.run_context import RunContext
+from batch_inference.run.scored_run import read_join_job
+from sagemaker_jobs.job.output_listing import write_output_listing
 from tests.orchestration.planned import write_plan
 
 RUN = "s3://bucket/work/abalone/run-1/"
@@ -81,7 +81,7 @@ def run(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> St
     document["aws_conn_id"] = "aws_test"
     document["join"]["processing_above"] = 100
     (tmp_path / "abalone.yaml").write_text(yaml.safe_dump(document))
-    monkeypatch.setattr("include.orchestration.pipelines.PIPELINES_FOLDER", tmp_path)
+    monkeypatch.setattr("batch_inference.config.pipeline_files.PIPELINES_FOLDER", tmp_path)
     shards = [
         {"name": name, "records": 5, "bytes": 80, "records_key": f"records/{name}.csv", "columns": ["sex"],
          "features_key": f"features/{name}.csv"}

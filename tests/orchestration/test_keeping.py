@@ -12,12 +12,12 @@ import yaml
 from botocore.exceptions import ClientError
 from moto.s3.models import s3_backends
 
-from include.orchestration.keeping import delete_expired_runs
-from include.orchestration.pipelines import PIPELINES_FOLDER
-from include.orchestration.storage import DeleteError, Storage
-from include.scoring.config import Pipeline
-from include.scoring.naming import RunPaths, build_history_prefix, slugify_run_id
-from include.scoring.s3uri import split_s3_uri
+from batch_inference.aws.s3 import DeleteError, Storage
+from batch_inference.common.names import RunPaths, build_history_prefix, slugify_run_id
+from batch_inference.common.s3_uri import split_s3_uri
+from batch_inference.config.pipeline import Pipeline
+from batch_inference.config.pipeline_files import PIPELINES_FOLDER
+from batch_inference.publishing.retention import delete_expired_runs
 from tests.orchestration.publications import Call, interpose
 
 NOW = 2_000_000_000.0
@@ -166,7 +166,7 @@ def test_a_deletion_that_was_cut_off_is_taken_up_again(
     gone = run("scheduled__old", 40)
     for number in range(15):
         put(f"{gone}predictions/{number:04}.out", 40)
-    monkeypatch.setattr("include.orchestration.storage.MAX_DELETED_KEYS", 10)
+    monkeypatch.setattr("batch_inference.aws.s3.MAX_DELETED_KEYS", 10)
     delete, asked = storage.client.delete_objects, []
 
     def cut_off(**request: Any) -> Any:

@@ -11,15 +11,17 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
 
-from include.orchestration import janitor, names, published_runs
-from include.orchestration.claims import OvertakenError
-from include.orchestration.output import read_published
-from include.orchestration.output_cleanup import delete_obsolete_parts
-from include.orchestration.pipelines import load_pipeline_by_name
-from include.orchestration.storage import Storage
-from include.orchestration.tasks import checks, plan, publish, report, shards
-from include.orchestration.tasks.join import join_shard_group
-from include.scoring.errors import ReconciliationError
+from batch_inference.aws.s3 import Storage
+from batch_inference.common.errors import ReconciliationError
+from batch_inference.config.pipeline_files import load_pipeline_by_name
+from batch_inference.dag import janitor
+from batch_inference.dag.tasks import checks, collect_shards, plan, publish, report
+from batch_inference.dag.tasks.join_shards import join_shard_group
+from batch_inference.publishing import published_runs
+from batch_inference.publishing.claims import OvertakenError
+from batch_inference.publishing.output import read_published
+from batch_inference.publishing.output_cleanup import delete_obsolete_parts
+from batch_inference.run import task_ids
 from tests.orchestration import publications
 from tests.orchestration.publications import (
     JOURNAL,
@@ -61,15 +63,15 @@ def scored(deployed: Pipelines, run_id: str, score: float, count: int) -> Run:
     """A run of the fifth that has done all but publish."""
     run = deployed.run(run_id, 5, lambda _: score)
     deployed.upload(5, [f"r{n},f,{n}" for n in range(count)])
-    run.task(names.PLAN, plan.plan_run)
+    run.task(task_ids.PLAN, plan.plan_run)
     run.prepare()
-    run.task(names.COLLECT_SHARDS, shards.collect_shards)
+    run.task(task_ids.COLLECT_SHARDS, collect_shards.collect_shards)
     run.transform()
     joined = [
-        run.task(names.JOIN, join_shard_group, group=group)
-        for group in run.xcoms[names.COLLECT_SHARDS, "return_value"]
+        run.task(task_ids.JOIN, join_shard_group, group=group)
+        for group in run.xcoms[task_ids.COLLECT_SHARDS, "return_value"]
     ]
-    run.task(names.CHECKS, checks.run_checks, joined=joined)
+    run.task(task_ids.CHECKS, checks.run_checks, joined=joined)
     return run
 
 
@@ -92,12 +94,15 @@ def test_a_publish_that_is_stopped_anywhere_spoils_nothing_of_its_successor(
 
         def body(outcome: list[str] = outcome) -> None:
             try:
-                late.task(names.PUBLISH, publish.publish)
+                late.task(task_ids.PUBLISH, publish.publish)
             except ReconciliationError as error:
                 outcome.append(str(error))
 
         if not run_until_change(
-            number, storage, body, lambda done=done: done.append(other.task(names.PUBLISH, publish.publish))
+            number,
+            storage,
+            body,
+            lambda done=done: done.append(other.task(task_ids.PUBLISH, publish.publish)),
         ):
             break
         frame, manifest = published(storage, BY_DATE)
@@ -127,19 +132,19 @@ def test_checks_that_are_stopped_anywhere_overwrite_nothing_of_their_successor(d
     """Its documents are read by `publish` and `report`."""
     deployed.write(document())
     run = scored(deployed, "late", 0.25, 20)
-    joined = [run.xcoms[names.JOIN, "return_value"]]
+    joined = [run.xcoms[task_ids.JOIN, "return_value"]]
     run.conf = {"output_uri": "s3://bucket/late/"}
     storage = deployed.storage
     overtaken: list[str] = []
 
     def successor() -> None:
         run.conf = {}
-        run.task(names.CHECKS, checks.run_checks, joined=joined)
+        run.task(task_ids.CHECKS, checks.run_checks, joined=joined)
 
     def late() -> None:
         run.conf = {"output_uri": "s3://bucket/late/"}
         try:
-            run.task(names.CHECKS, checks.run_checks, joined=joined)
+            run.task(task_ids.CHECKS, checks.run_checks, joined=joined)
         except OvertakenError as error:
             overtaken.append(str(error))
 
@@ -158,40 +163,40 @@ def test_a_publish_that_wakes_up_before_it_has_looked_publishes_nothing_over_a_l
     """The manifest that it would find, and replace, is the later run's; Airflow has long had its own next try."""
     deployed.write(document(output={"uri": "s3://bucket/out/date={date}/", "grace_minutes": 0}))
     late, other = scored(deployed, "late", 0.25, 20), scored(deployed, "other", 0.75, 30)
-    late.task(names.PUBLISH, publish.publish)
-    other.task(names.PUBLISH, publish.publish)
+    late.task(task_ids.PUBLISH, publish.publish)
+    other.task(task_ids.PUBLISH, publish.publish)
     was = listed(deployed.storage, BY_DATE)
-    late.states = {names.PUBLISH: "success"}
+    late.states = {task_ids.PUBLISH: "success"}
     with pytest.raises(OvertakenError, match=r"`publish` of late is over \(success\)"):
-        late.task(names.PUBLISH, publish.publish)
+        late.task(task_ids.PUBLISH, publish.publish)
     assert listed(deployed.storage, BY_DATE) == was
     assert len(published(deployed.storage, BY_DATE)[0]) == 30
     assert deployed.storage.list_uris(JOURNAL) == []
     # Cleared by a person it is another matter.
-    late.states = {names.PUBLISH: "running"}
-    late.task(names.PUBLISH, publish.publish)
+    late.states = {task_ids.PUBLISH: "running"}
+    late.task(task_ids.PUBLISH, publish.publish)
     assert len(published(deployed.storage, BY_DATE)[0]) == 20
 
 
-@pytest.mark.parametrize("task_id", [names.PLAN, names.CHECKS, names.REPORT])
+@pytest.mark.parametrize("task_id", [task_ids.PLAN, task_ids.CHECKS, task_ids.REPORT])
 def test_a_task_that_wakes_up_when_it_is_over_overwrites_no_document(
     deployed: Pipelines, task_id: str
 ) -> None:
     """Before it has noted which it replaces: those that it would find are its successor's."""
     deployed.write(document())
     run = scored(deployed, "late", 0.25, 20)
-    run.task(names.PUBLISH, publish.publish)
-    run.task(names.REPORT, report.write_report)
-    joined = [run.xcoms[names.JOIN, "return_value"]]
+    run.task(task_ids.PUBLISH, publish.publish)
+    run.task(task_ids.REPORT, report.write_report)
+    joined = [run.xcoms[task_ids.JOIN, "return_value"]]
     prefix = run.paths.run_prefix
     was = {uri: deployed.storage.read_etag(uri) for uri in deployed.storage.list_uris(prefix)}
     run.states = {task_id: "success"}
     body = {
-        names.PLAN: plan.plan_run,
-        names.CHECKS: checks.run_checks,
-        names.REPORT: report.write_report,
+        task_ids.PLAN: plan.plan_run,
+        task_ids.CHECKS: checks.run_checks,
+        task_ids.REPORT: report.write_report,
     }[task_id]
-    more = {"joined": joined} if task_id == names.CHECKS else {}
+    more = {"joined": joined} if task_id == task_ids.CHECKS else {}
     with pytest.raises(OvertakenError, match="is too late"):
         run.task(task_id, body, **more)
     assert {uri: deployed.storage.read_etag(uri) for uri in deployed.storage.list_uris(prefix)} == was
@@ -209,19 +214,19 @@ def test_a_plan_that_is_stopped_anywhere_hands_on_nothing_in_place_of_its_succes
         overtaken: list[OvertakenError] = []
 
         def successor(run: Run = run) -> None:
-            run.task(names.PLAN, plan.plan_run)
-            run.states[names.PLAN] = "success"
+            run.task(task_ids.PLAN, plan.plan_run)
+            run.states[task_ids.PLAN] = "success"
 
         def late(run: Run = run, overtaken: list[OvertakenError] = overtaken) -> None:
             try:
-                run.task(names.PLAN, plan.plan_run)
+                run.task(task_ids.PLAN, plan.plan_run)
             except OvertakenError as error:
                 overtaken.append(error)
 
         if not run_until_change(number, storage, late, successor):
             break
         assert len(overtaken) == 1, number
-        assert run.json(run.paths.plan)["nonce"] == run.xcoms[names.PLAN, "return_value"]["nonce"]
+        assert run.json(run.paths.plan)["nonce"] == run.xcoms[task_ids.PLAN, "return_value"]["nonce"]
     assert number > 4
 
 
@@ -464,9 +469,9 @@ def test_a_report_is_of_what_its_run_published_though_another_has_published_sinc
     """To the same place, where nothing is left of the first one."""
     deployed.write(document(output={"uri": "s3://bucket/out/date={date}/", "grace_minutes": 0}))
     first, second = scored(deployed, "first", 0.25, 20), scored(deployed, "second", 0.75, 30)
-    first.task(names.PUBLISH, publish.publish)
-    second.task(names.PUBLISH, publish.publish)
-    first.task(names.REPORT, report.write_report)
+    first.task(task_ids.PUBLISH, publish.publish)
+    second.task(task_ids.PUBLISH, publish.publish)
+    first.task(task_ids.REPORT, report.write_report)
     figures = deployed.storage.read_json(first.paths.report_json)
     assert figures["output"]["rows"] == 20
     assert figures["records"]["scored"] == 20
@@ -479,14 +484,14 @@ def test_a_run_is_published_although_old_parts_cannot_be_deleted(
     """The janitor, which may, deletes them; it fails where it may not either, for people to see."""
     deployed.write(document(output={"uri": "s3://bucket/out/date={date}/", "grace_minutes": 0}))
     run = scored(deployed, "first", 0.25, 20)
-    run.task(names.PUBLISH, publish.publish)
+    run.task(task_ids.PUBLISH, publish.publish)
 
     def around(name: str, _arguments: Mapping[str, Any], call: Call) -> Any:
         if name == "delete_objects":
             raise denied(name)
         return call()
 
-    interpose(deployed.storage, lambda: run.task(names.PUBLISH, publish.publish), around)
+    interpose(deployed.storage, lambda: run.task(task_ids.PUBLISH, publish.publish), around)
     assert "the run is published; obsolete part files remain" in caplog.text
     assert len([name for name in listed(deployed.storage, BY_DATE) if name.startswith("part-")]) == 2
     monkeypatch.setattr(janitor, "PIPELINES_FOLDER", deployed.folder)

@@ -15,8 +15,8 @@ from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from include.orchestration.listing import list_objects
-from include.orchestration.storage import Storage
+from batch_inference.aws.object_listing import list_objects
+from batch_inference.aws.s3 import Storage
 
 KEYS = ["in/a b.csv", "in/a+b.csv", "in/ä&<>\"'.csv", "in/%41.csv", "in/x\ny.csv", "in/date=2026-01-31/p.csv"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from include.orchestration.measure import find_busy_span, read_instance_activity
+from batch_inference.aws.transform_logs import find_busy_span, read_instance_activity
 
 
 def lines(*moments: tuple[int, str]) -> list[dict[str, Any]]:
@@ -53,7 +53,7 @@ def test_logs_that_cannot_be_read_leave_the_figure_unknown_and_the_run_alone(
         def get_paginator(self, _: str) -> Any:
             raise trouble
 
-    monkeypatch.setattr("include.orchestration.measure.get_client", lambda _: Client())
+    monkeypatch.setattr("batch_inference.aws.transform_logs.get_client", lambda _: Client())
     job = {"kind": "Transform", "job_name": "churn-transform-1"}
     assert read_instance_activity("aws_default", "eu-west-1", job) == {
         "busy_seconds": None,

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from include.orchestration.model_registry import resolve_model
-from include.scoring.errors import ModelError
-from include.scoring.params import RunParams
+from batch_inference.aws.model_registry import resolve_model
+from batch_inference.common.errors import ModelError
+from batch_inference.config.run_params import RunParams
 from tests.local_aws.servers import run_server
 from tests.scoring.builders import pipeline
 from tools.laptop import build_aws_connection

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import pytest
 from airflow.sdk import BaseNotifier
 
-from include.orchestration.notifications import build_failure_callbacks, build_report_callback
-from include.scoring.errors import PipelineError
+from batch_inference.common.errors import PipelineError
+from batch_inference.dag.callbacks import build_failure_callbacks, build_report_callback
 from tests.scoring.builders import pipeline
 
 

@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from include.orchestration import chain, handoffs, names, pipelines
-from include.orchestration.refusals import no_retry
-from include.orchestration.storage import Storage
-from include.orchestration.tasks import checks, join, plan, publish, report, shards
-from include.scoring.config import Pipeline
-from include.scoring.errors import HandoffError
-from include.scoring.plan import PIPELINE_KEY
+from batch_inference.aws.s3 import Storage
+from batch_inference.common.errors import HandoffError
+from batch_inference.config import pipeline_files
+from batch_inference.config.pipeline import Pipeline
+from batch_inference.dag import scoring_dag
+from batch_inference.dag.tasks import checks, collect_shards, join_shards, plan, publish, report
+from batch_inference.planning.plan import PIPELINE_KEY
+from batch_inference.run import handoffs, task_ids
+from batch_inference.run.no_retry import no_retry
 from tests.orchestration.staged import FakeTaskInstance, Pipelines, Run, deployed, document, published
 from tests.scoring.builders import WITHOUT_PREPROCESS, pipeline
 
@@ -48,14 +50,14 @@ def run(deployed: Pipelines) -> Run:
 def joined(run: Run) -> list[Any]:
     """The run's parts."""
     return [
-        run.task(names.JOIN, join.join_shard_group, group=each)
-        for each in run.xcoms[names.COLLECT_SHARDS, "return_value"]
+        run.task(task_ids.JOIN, join_shards.join_shard_group, group=each)
+        for each in run.xcoms[task_ids.COLLECT_SHARDS, "return_value"]
     ]
 
 
 def rendered(run: Run, task_id: str) -> Any:
     """A task of the DAG as the file is now, with its templates filled for the run."""
-    dag = chain.build_scoring_dag(run.pipeline)
+    dag = scoring_dag.build_scoring_dag(run.pipeline)
     task: Any = dag.get_task(task_id)
     ti = FakeTaskInstance(run, task_id)
     task.render_template_fields({"ti": ti, "run_id": run.run_id, "dag": dag}, dag.get_template_env())
@@ -66,24 +68,24 @@ def test_a_model_that_is_edited_between_plan_and_transform_is_the_next_runs(
     deployed: Pipelines, run: Run
 ) -> None:
     """Else the rows of one model would be published as those of the other, and kept as unchanged."""
-    run.task(names.PLAN, plan.plan_run)
+    run.task(task_ids.PLAN, plan.plan_run)
     run.prepare()
-    run.task(names.COLLECT_SHARDS, shards.collect_shards)
+    run.task(task_ids.COLLECT_SHARDS, collect_shards.collect_shards)
     deployed.write(document(model=OTHER_MODEL, tags={"team": "other"}, transform={"accept": "text/csv"}))
-    transform = rendered(run, names.TRANSFORM).config
+    transform = rendered(run, task_ids.TRANSFORM).config
     assert transform["Model"]["PrimaryContainer"]["ModelDataUrl"] == "s3://bucket/model/a.tar.gz"
     assert transform["Transform"]["TransformOutput"]["Accept"] == "application/jsonlines"
     assert "team" not in {tag["Key"] for tag in transform["Transform"]["Tags"]}
     later = deployed.run("nightly-6", 5, age)
-    later.task(names.PLAN, plan.plan_run)
+    later.task(task_ids.PLAN, plan.plan_run)
     later.prepare()
-    later.task(names.COLLECT_SHARDS, shards.collect_shards)
-    assert rendered(later, names.TRANSFORM).config["Model"]["PrimaryContainer"]["Image"] == "model:2"
+    later.task(task_ids.COLLECT_SHARDS, collect_shards.collect_shards)
+    assert rendered(later, task_ids.TRANSFORM).config["Model"]["PrimaryContainer"]["Image"] == "model:2"
 
 
 def test_all_that_follows_a_plan_is_done_as_it_was_planned(deployed: Pipelines, run: Run) -> None:
     """Columns, format, gates and limits of an edited file, or a file that is gone, are not this run's."""
-    run.task(names.PLAN, plan.plan_run)
+    run.task(task_ids.PLAN, plan.plan_run)
     run.prepare()
     edited = document(
         max_rejected=0,
@@ -93,38 +95,38 @@ def test_all_that_follows_a_plan_is_done_as_it_was_planned(deployed: Pipelines, 
         output={"uri": "s3://bucket/elsewhere/"},
     )
     deployed.write(edited)
-    run.task(names.COLLECT_SHARDS, shards.collect_shards)
+    run.task(task_ids.COLLECT_SHARDS, collect_shards.collect_shards)
     run.transform()
     parts = joined(run)
     (deployed.folder / "churn.yaml").write_text("not a pipeline")
-    read = pipelines.load_pipeline_by_name
-    pipelines.load_pipeline_by_name = lambda _: Pipeline.model_validate(
+    read = pipeline_files.load_pipeline_by_name
+    pipeline_files.load_pipeline_by_name = lambda _: Pipeline.model_validate(
         edited
     )  # only for the params that the test hands in
     try:
-        run.task(names.CHECKS, checks.run_checks, joined=parts)
-        run.task(names.PUBLISH, publish.publish)
-        run.task(names.REPORT, report.write_report)
+        run.task(task_ids.CHECKS, checks.run_checks, joined=parts)
+        run.task(task_ids.PUBLISH, publish.publish)
+        run.task(task_ids.REPORT, report.write_report)
     finally:
-        pipelines.load_pipeline_by_name = read
+        pipeline_files.load_pipeline_by_name = read
     frame, manifest = published(deployed.storage, OUT)
     assert list(frame.columns) == ["id", "sex", "age", "churn"]
     assert [gate["outcome"] for gate in manifest["checks"]["gates"]] == ["passed"]
-    assert manifest["code_digest"] == run.xcoms[names.PLAN, "return_value"]["code_digest"]
+    assert manifest["code_digest"] == run.xcoms[task_ids.PLAN, "return_value"]["code_digest"]
 
 
 def test_the_wait_for_a_job_asks_where_the_job_was_planned(deployed: Pipelines, run: Run) -> None:
     """In another region it would be unknown, and started again."""
-    run.task(names.PLAN, plan.plan_run)
-    run.xcoms[names.PREPROCESS, "return_value"] = {
+    run.task(task_ids.PLAN, plan.plan_run)
+    run.xcoms[task_ids.PREPROCESS, "return_value"] = {
         "Processing": {"ProcessingJobName": run.job("preprocess")},
         "spec": {"base_name": run.job("preprocess").removesuffix("-1")},
     }
-    run.xcoms[names.PREPROCESS, "spec"] = run.xcoms[names.PREPROCESS, "return_value"]["spec"]
+    run.xcoms[task_ids.PREPROCESS, "spec"] = run.xcoms[task_ids.PREPROCESS, "return_value"]["spec"]
     deployed.write(document(region="eu-west-1", aws_conn_id="other"))
-    task: Any = chain.build_scoring_dag("churn").get_task(names.AWAIT_PREPROCESS)
+    task: Any = scoring_dag.build_scoring_dag("churn").get_task(task_ids.AWAIT_PREPROCESS)
     task.spec = None  # handed in by Airflow
-    ti = FakeTaskInstance(run, names.AWAIT_PREPROCESS)
+    ti = FakeTaskInstance(run, task_ids.AWAIT_PREPROCESS)
     task.render_template_fields(
         {"ti": ti, "run_id": run.run_id, "dag": task.dag}, task.dag.get_template_env()
     )
@@ -145,30 +147,30 @@ def test_an_edit_that_changes_the_tasks_of_the_dag_starts_no_job(
     deployed: Pipelines, run: Run, change: dict[str, Any]
 ) -> None:
     """These are drawn from the file when it is parsed, so the run ends before it pays for more."""
-    run.task(names.PLAN, plan.plan_run)
+    run.task(task_ids.PLAN, plan.plan_run)
     run.prepare()
     if "goals" in change:
         change = {**change, "transform": {"on_bad_records": "fail"}}
     deployed.write(document(**change))
-    for task_id in (names.PREPROCESS, names.TRANSFORM):
+    for task_id in (task_ids.PREPROCESS, task_ids.TRANSFORM):
         with pytest.raises(AirflowFailException, match=r"churn\.yaml was changed after this run was planned"):
             rendered(run, task_id)
     with pytest.raises(HandoffError, match="No further job is started"):
         run.task(
-            names.COLLECT_SHARDS,
-            shards.collect_shards,
-            shape=pipelines.load_pipeline_by_name("churn").dag_shape,
+            task_ids.COLLECT_SHARDS,
+            collect_shards.collect_shards,
+            shape=pipeline_files.load_pipeline_by_name("churn").dag_shape,
         )
 
 
 def test_a_frozen_pipeline_is_the_one_that_was_read(deployed: Pipelines, run: Run) -> None:
     """In plan.json and not in XCom, for every kind of section."""
-    made = run.task(names.PLAN, plan.plan_run)
+    made = run.task(task_ids.PLAN, plan.plan_run)
     stored = run.json(run.paths.plan)
-    assert Pipeline.model_validate(stored.pop(PIPELINE_KEY)) == pipelines.load_pipeline_by_name("churn")
+    assert Pipeline.model_validate(stored.pop(PIPELINE_KEY)) == pipeline_files.load_pipeline_by_name("churn")
     assert stored == made
-    folder = pipelines.__file__.replace("orchestration/pipelines.py", "pipelines")
-    repository = [pipelines.load_pipeline(f"{folder}/abalone.yaml")]
+    folder = str(pipeline_files.PIPELINES_FOLDER)
+    repository = [pipeline_files.load_pipeline(f"{folder}/abalone.yaml")]
     for each in [pipeline(), pipeline(WITHOUT_PREPROCESS), *repository]:
         dumped = json.loads(json.dumps(each.to_file_content()))
         assert Pipeline.model_validate(dumped) == each
@@ -183,7 +185,7 @@ def test_a_plan_that_is_cleared_alone_stands_and_stops_no_job(
     deployed: Pipelines, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else the transform would be paid for twice, or the new plan be published with the rows of the old one."""
-    before = run.task(names.PLAN, plan.plan_run)
+    before = run.task(task_ids.PLAN, plan.plan_run)
     run.prepare()
     deployed.upload(5, rows(30))
     monkeypatch.setattr(plan, "clean_up_earlier_plan", lambda *_: pytest.fail("a job was stopped"))
@@ -192,14 +194,14 @@ def test_a_plan_that_is_cleared_alone_stands_and_stops_no_job(
         "plan": "running", "preprocess": "success", "await_preprocess": "success", "collect_shards": "success",
         "transform": "success", "await_transform": "deferred", "join": None, "clean_up": None,
     }  # fmt: skip
-    del run.xcoms[names.PLAN, "return_value"]  # as Airflow does when the task starts
+    del run.xcoms[task_ids.PLAN, "return_value"]  # as Airflow does when the task starts
     with pytest.raises(
         HandoffError,
         match=r"`plan` was cleared without `preprocess` \(success\).*`await_transform` \(deferred\)"
         r".*no job was stopped",
     ):
-        run.task(names.PLAN, plan.plan_run, try_number=2)
-    assert run.xcoms[names.PLAN, "return_value"] == before
+        run.task(task_ids.PLAN, plan.plan_run, try_number=2)
+    assert run.xcoms[task_ids.PLAN, "return_value"] == before
     assert snapshot(deployed.storage) == there
 
 
@@ -208,23 +210,23 @@ def test_a_plan_that_is_cleared_with_all_that_follows_is_made_anew(
     deployed: Pipelines, run: Run, monkeypatch: pytest.MonkeyPatch, state: str | None
 ) -> None:
     """What the first one started is stopped, and what was scored by it is left aside."""
-    run.task(names.PLAN, plan.plan_run)
+    run.task(task_ids.PLAN, plan.plan_run)
     run.prepare()
-    run.task(names.COLLECT_SHARDS, shards.collect_shards)
+    run.task(task_ids.COLLECT_SHARDS, collect_shards.collect_shards)
     run.transform()
     stale = joined(run)
     stopped: list[str] = []
     monkeypatch.setattr(plan, "clean_up_earlier_plan", lambda *_: stopped.append("stopped"))
     deployed.upload(5, rows(30))
     run.states = {"plan": "running", "collect_shards": state, "join_0": state, "clean_up": None}
-    run.task(names.PLAN, plan.plan_run, try_number=2)
+    run.task(task_ids.PLAN, plan.plan_run, try_number=2)
     assert stopped == ["stopped"]
     run.prepare()
-    run.task(names.COLLECT_SHARDS, shards.collect_shards)
+    run.task(task_ids.COLLECT_SHARDS, collect_shards.collect_shards)
     run.transform()
-    run.task(names.CHECKS, checks.run_checks, joined=[*joined(run), *stale])
-    run.task(names.PUBLISH, publish.publish)
-    run.task(names.REPORT, report.write_report)
+    run.task(task_ids.CHECKS, checks.run_checks, joined=[*joined(run), *stale])
+    run.task(task_ids.PUBLISH, publish.publish)
+    run.task(task_ids.REPORT, report.write_report)
     frame, manifest = published(deployed.storage, OUT)
     listing = deployed.storage.read(manifest["input"]["listing_uri"]).decode()
     assert len(frame) == manifest["records"]["in"] == 30
@@ -233,15 +235,15 @@ def test_a_plan_that_is_cleared_with_all_that_follows_is_made_anew(
 
 Step = tuple[str, Callable[[Run], Any]]
 STEPS: list[Step] = [
-    (names.COLLECT_SHARDS, lambda run: run.task(names.COLLECT_SHARDS, shards.collect_shards)),
-    (names.TRANSFORM, lambda run: rendered(run, names.TRANSFORM)),
-    (names.JOIN, joined),
+    (task_ids.COLLECT_SHARDS, lambda run: run.task(task_ids.COLLECT_SHARDS, collect_shards.collect_shards)),
+    (task_ids.TRANSFORM, lambda run: rendered(run, task_ids.TRANSFORM)),
+    (task_ids.JOIN, joined),
     (
-        names.CHECKS,
-        lambda run: run.task(names.CHECKS, checks.run_checks, joined=run.xcoms["parts", ""]),
+        task_ids.CHECKS,
+        lambda run: run.task(task_ids.CHECKS, checks.run_checks, joined=run.xcoms["parts", ""]),
     ),
-    (names.PUBLISH, lambda run: run.task(names.PUBLISH, publish.publish)),
-    (names.REPORT, lambda run: run.task(names.REPORT, report.write_report)),
+    (task_ids.PUBLISH, lambda run: run.task(task_ids.PUBLISH, publish.publish)),
+    (task_ids.REPORT, lambda run: run.task(task_ids.REPORT, report.write_report)),
 ]
 
 
@@ -253,7 +255,7 @@ def test_nothing_is_made_of_what_two_plans_gave(
     run.run_all_tasks()
     run.xcoms["parts", ""] = joined(run)
     deployed.upload(5, rows(30))
-    run.task(names.PLAN, plan.plan_run)
+    run.task(task_ids.PLAN, plan.plan_run)
     there = {uri: etag for uri, etag in snapshot(deployed.storage).items() if "/work/" not in uri}
     with pytest.raises((HandoffError, AirflowFailException)) as caught:
         step(run)
@@ -268,13 +270,13 @@ def test_a_document_of_another_plan_is_refused_where_xcoms_agree(deployed: Pipel
     run.run_all_tasks()
     scored = run.json(run.paths.scored_run)
     deployed.storage.write_json(run.paths.scored_run, {**scored, "nonce": "f" * 16})
-    for task_id, body in ((names.PUBLISH, publish.publish), (names.REPORT, report.write_report)):
+    for task_id, body in ((task_ids.PUBLISH, publish.publish), (task_ids.REPORT, report.write_report)):
         with pytest.raises(HandoffError, match=r"scored\.json belongs to another plan.*clear `checks`"):
             run.task(task_id, body)
     stored = run.json(run.paths.plan)
     deployed.storage.write_json(run.paths.plan, {**stored, "nonce": "f" * 16})
     with pytest.raises(HandoffError, match=r"plan\.json is another plan \(ffffff\) than this task's"):
-        run.task(names.COLLECT_SHARDS, shards.collect_shards)
+        run.task(task_ids.COLLECT_SHARDS, collect_shards.collect_shards)
 
 
 def test_a_document_that_is_gone_is_named_and_final(deployed: Pipelines, run: Run) -> None:
@@ -285,20 +287,20 @@ def test_a_document_that_is_gone_is_named_and_final(deployed: Pipelines, run: Ru
         (
             part,
             rf"{part}, which the join wrote, no longer exists; not committed",
-            names.PUBLISH,
+            task_ids.PUBLISH,
             publish.publish,
         ),
         (
             run.paths.scored_run,
             r"scored\.json, which `checks` wrote, no longer exists",
-            names.PUBLISH,
+            task_ids.PUBLISH,
             publish.publish,
         ),
         (
             run.paths.plan,
             r"plan\.json, which `plan` wrote, no longer exists",
-            names.COLLECT_SHARDS,
-            shards.collect_shards,
+            task_ids.COLLECT_SHARDS,
+            collect_shards.collect_shards,
         ),
     )
     for uri, message, task_id, body in steps:
@@ -308,19 +310,22 @@ def test_a_document_that_is_gone_is_named_and_final(deployed: Pipelines, run: Ru
 
 
 BY_HAND = [
-    (names.PLAN, STEPS[0]),
-    (names.AWAIT_PREPROCESS, STEPS[0]),
-    (names.AWAIT_PREPROCESS, STEPS[1]),
-    (names.COLLECT_SHARDS, STEPS[1]),
+    (task_ids.PLAN, STEPS[0]),
+    (task_ids.AWAIT_PREPROCESS, STEPS[0]),
+    (task_ids.AWAIT_PREPROCESS, STEPS[1]),
+    (task_ids.COLLECT_SHARDS, STEPS[1]),
     (
-        names.COLLECT_SHARDS,
-        (names.JOIN, lambda run: run.task(names.JOIN, join.join_shard_group, group={"first": 0, "last": 0})),
+        task_ids.COLLECT_SHARDS,
+        (
+            task_ids.JOIN,
+            lambda run: run.task(task_ids.JOIN, join_shards.join_shard_group, group={"first": 0, "last": 0}),
+        ),
     ),
-    (names.AWAIT_TRANSFORM, STEPS[2]),
-    (names.AWAIT_TRANSFORM, STEPS[3]),
-    (names.JOIN, STEPS[3]),
-    (names.CHECKS, STEPS[4]),
-    (names.PUBLISH, STEPS[5]),
+    (task_ids.AWAIT_TRANSFORM, STEPS[2]),
+    (task_ids.AWAIT_TRANSFORM, STEPS[3]),
+    (task_ids.JOIN, STEPS[3]),
+    (task_ids.CHECKS, STEPS[4]),
+    (task_ids.PUBLISH, STEPS[5]),
 ]
 
 
@@ -335,7 +340,7 @@ def test_a_task_that_was_marked_success_by_hand_is_told_in_one_sentence(
     run.xcoms["parts", ""] = joined(run)
     for key in [each for each in run.xcoms if each[0] == task_id]:
         del run.xcoms[key]
-    if task_id == names.JOIN:
+    if task_id == task_ids.JOIN:
         run.xcoms["parts", ""] = None
     run.states[task_id] = "success"
     with pytest.raises(AirflowFailException, match=rf"`{task_id}`: it is success and pushed no value"):
@@ -344,9 +349,9 @@ def test_a_task_that_was_marked_success_by_hand_is_told_in_one_sentence(
 
 def test_a_task_that_wakes_while_plan_runs_again_is_tried_again(run: Run) -> None:
     """Airflow deletes what `plan` has handed on when it starts; a job may end in just that moment."""
-    run.states[names.PLAN] = "running"
+    run.states[task_ids.PLAN] = "running"
     with pytest.raises(handoffs.PlanNotReadyError) as caught:
-        no_retry(handoffs.pull_plan)(FakeTaskInstance(run, names.AWAIT_PREPROCESS))
+        no_retry(handoffs.pull_plan)(FakeTaskInstance(run, task_ids.AWAIT_PREPROCESS))
     assert not isinstance(caught.value, AirflowFailException)
 
 
@@ -361,17 +366,17 @@ def test_every_value_of_several_is_looked_at() -> None:
         def pull(task_id: str, *, key: str = "", map_indexes: Any = None) -> Any:
             return (
                 {"nonce": nonce}
-                if task_id == names.PLAN
+                if task_id == task_ids.PLAN
                 else list(values)
                 if map_indexes and not key
                 else None
             )
 
-        states = {"run": {names.AWAIT_TRANSFORM: "success"}}
+        states = {"run": {task_ids.AWAIT_TRANSFORM: "success"}}
         return SimpleNamespace(xcom_pull=pull, get_task_states=lambda **_: states, dag_id="c", run_id="run")
 
-    assert handoffs.pull(instance(good, good), names.AWAIT_TRANSFORM, map_indexes=range(2)) == [good, good]
+    assert handoffs.pull(instance(good, good), task_ids.AWAIT_TRANSFORM, map_indexes=range(2)) == [good, good]
     with pytest.raises(HandoffError, match="`await_transform` to another one"):
-        handoffs.pull(instance(good, bad), names.AWAIT_TRANSFORM, map_indexes=range(2))
+        handoffs.pull(instance(good, bad), task_ids.AWAIT_TRANSFORM, map_indexes=range(2))
     with pytest.raises(HandoffError, match="pushed no value"):
-        handoffs.pull(instance(good, None), names.AWAIT_TRANSFORM, map_indexes=range(2))
+        handoffs.pull(instance(good, None), task_ids.AWAIT_TRANSFORM, map_indexes=range(2))

@@ -12,11 +12,11 @@ import pytest
 import yaml
 from botocore.exceptions import ClientError
 
-from include.orchestration.direct.documents import read_listing
-from include.orchestration.storage import Storage
-from include.orchestration.tasks.plan import get_data_time, plan_run, read_control_file
-from include.scoring.errors import LintError, PlanError
-from include.scoring.naming import RunPaths
+from batch_inference.aws.s3 import Storage
+from batch_inference.common.errors import LintError, PlanError
+from batch_inference.common.names import RunPaths
+from batch_inference.dag.tasks.plan import get_data_time, plan_run, read_control_file
+from batch_inference.input_pieces.layout_files import read_listing
 from tests.scoring.builders import TWO_CONTAINERS, WITHOUT_PREPROCESS, document
 
 FAULTS = Path(__file__).resolve().parents[1] / "inputs" / "faults"
@@ -42,7 +42,7 @@ Planning = Callable[..., dict[str, Any]]
 @pytest.fixture
 def planning(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Planning:
     """`plan` of a pipeline with these changes, as a dry run unless params say something else."""
-    monkeypatch.setattr("include.orchestration.pipelines.PIPELINES_FOLDER", tmp_path)
+    monkeypatch.setattr("batch_inference.config.pipeline_files.PIPELINES_FOLDER", tmp_path)
 
     def make(changes: dict[str, Any] | None = None, **params: Any) -> dict[str, Any]:
         bucket = {

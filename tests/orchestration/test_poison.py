@@ -16,16 +16,16 @@ from airflow.sdk.exceptions import AirflowFailException
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from include.orchestration.poison import BadRecordContinuation, _request_bytes, shorten_reason
-from include.orchestration.shard_sources import read_merged_shards
-from include.orchestration.storage import Storage
-from include.scoring.naming import JobPaths, build_name_token
-from sagemaker_jobs.ensuring import ensure_job
+from batch_inference.aws.s3 import Storage
+from batch_inference.common.names import JobPaths, build_name_token
+from batch_inference.dag.bad_record_search import BadRecordContinuation, _request_bytes, shorten_reason
+from batch_inference.run.shard_sources import read_merged_shards
 from sagemaker_jobs.errors import JobFailed, JobFailedPermanently, QuotaExceeded
-from sagemaker_jobs.jobs import Job
+from sagemaker_jobs.job.describe import Job
+from sagemaker_jobs.job.spec import JobSpec
+from sagemaker_jobs.job.submit import ensure_job
 from sagemaker_jobs.kinds import TRANSFORM
 from sagemaker_jobs.sensors import TransformJobSensor
-from sagemaker_jobs.spec import JobSpec
 from tests.moto_server import running_moto
 from tests.orchestration.planned import write_plan
 from tests.sagemaker_jobs.builders import context_of
@@ -183,7 +183,7 @@ def service() -> Iterator[World]:
         storage, hook = Storage("aws_default"), SageMakerHook(aws_conn_id="aws_default")
         patch.setattr("airflow.providers.amazon.aws.utils.mixins.AwsBaseHookMixin.hook", hook)
         # boto3 takes a second to build a client.
-        patch.setattr("include.orchestration.poison.Storage", lambda *_: storage)
+        patch.setattr("batch_inference.dag.bad_record_search.Storage", lambda *_: storage)
         logs = hook.get_session(REGION).client("logs", endpoint_url=url)
         clients = {"S3Hook": storage.client, "AwsLogsHook": logs}
         for module in ("resuming", "refusals", "logs"):
@@ -333,9 +333,9 @@ def test_records_that_do_not_go_into_one_request_are_not_told_apart(world: World
         world.run_job(world.ensure())
     limited = {**world.spec.request, "MaxPayloadInMB": 1, "BatchStrategy": "MultiRecord"}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("include.orchestration.poison.MEBIBYTE", 11)
+        patch.setattr("batch_inference.dag.bad_record_search.MEBIBYTE", 11)
         patch.setattr(
-            "include.orchestration.poison._request_bytes",
+            "batch_inference.dag.bad_record_search._request_bytes",
             lambda _: _request_bytes(replace(world.spec, request=limited)),
         )
         with pytest.raises(AirflowFailException, match=r"more than the 11 of one request.*max_payload_mb"):
@@ -542,7 +542,7 @@ def test_a_log_that_may_not_be_read_hides_nothing(world: World, monkeypatch: pyt
     def denied(*_: Any) -> Any:
         raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "GetLogEvents")
 
-    monkeypatch.setattr("include.orchestration.poison.read_rejected_objects", denied)
+    monkeypatch.setattr("batch_inference.dag.bad_record_search.read_rejected_objects", denied)
     with pytest.raises(JobFailed, match=r"(?s)Which objects were refused cannot be read.*ended as Failed"):
         world.ensure()
 

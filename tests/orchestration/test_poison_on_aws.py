@@ -11,14 +11,14 @@ from collections.abc import Iterator
 import pytest
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 
-from include.orchestration.poison import BadRecordContinuation
-from include.orchestration.shard_sources import read_merged_shards
-from include.orchestration.storage import Storage
-from include.scoring.naming import JobPaths, build_name_token
-from sagemaker_jobs.ensuring import ensure_job
+from batch_inference.aws.s3 import Storage
+from batch_inference.common.names import JobPaths, build_name_token
+from batch_inference.dag.bad_record_search import BadRecordContinuation
+from batch_inference.run.shard_sources import read_merged_shards
+from sagemaker_jobs.job.spec import JobSpec
+from sagemaker_jobs.job.submit import ensure_job
 from sagemaker_jobs.kinds import TRANSFORM
 from sagemaker_jobs.sensors import TransformJobSensor
-from sagemaker_jobs.spec import JobSpec
 from tests.local_aws.servers import Server, run_server
 from tests.orchestration.planned import write_plan
 from tests.sagemaker_jobs.builders import context_of

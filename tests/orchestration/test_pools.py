@@ -11,10 +11,10 @@ from urllib.parse import unquote
 
 import pytest
 
-from include.orchestration import pools
-from include.orchestration.pools import check_pool
-from include.scoring.config import Pipeline
-from include.scoring.errors import PoolError
+from batch_inference.common.errors import PoolError
+from batch_inference.config.pipeline import Pipeline
+from batch_inference.dag import pools
+from batch_inference.dag.pools import check_pool
 from tests.scoring.builders import pipeline
 
 POOLS = {

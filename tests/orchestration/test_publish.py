@@ -11,11 +11,11 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from include.orchestration.output import delete_parts, read_published
-from include.orchestration.readback import read_first_rows, read_part_content
-from include.orchestration.scored import select_parts
-from include.orchestration.storage import Storage
-from include.scoring.errors import ReconciliationError
+from batch_inference.aws.readback import read_first_rows, read_part_content
+from batch_inference.aws.s3 import Storage
+from batch_inference.common.errors import ReconciliationError
+from batch_inference.publishing.output import delete_parts, read_published
+from batch_inference.run.scored_run import select_parts
 from tests.orchestration.publications import (
     JOURNAL,
     OTHER,

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from include.orchestration import quotas
-from include.orchestration.quotas import fetch_account_quotas, read_quotas
-from include.scoring.params import RunParams
+from batch_inference.aws import account_quotas
+from batch_inference.aws.account_quotas import fetch_account_quotas, read_quotas
+from batch_inference.config.run_params import RunParams
 from tests.local_aws.servers import Server, run_server
 from tests.scoring.builders import pipeline
 from tools.laptop import build_aws_connection
@@ -52,7 +52,7 @@ def test_without_permission_the_pipelines_own_quotas_hold_and_the_log_says_what_
         answer = {"Error": {"Code": "AccessDeniedException", "Message": "not authorized"}}
         raise ClientError(answer, "ListServiceQuotas")
 
-    monkeypatch.setattr(quotas, "fetch_account_quotas", denied)
+    monkeypatch.setattr(account_quotas, "fetch_account_quotas", denied)
     with caplog.at_level(logging.WARNING):
         assert read_quotas(pipeline({"quotas": {TRANSFORM: 4}}), RunParams()) == {TRANSFORM: 4}
         assert read_quotas(pipeline(), RunParams()) == {}

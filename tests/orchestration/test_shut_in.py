@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from include.orchestration.model_registry import resolve_model
-from include.scoring.errors import ModelError
-from include.scoring.params import RunParams
+from batch_inference.aws.model_registry import resolve_model
+from batch_inference.common.errors import ModelError
+from batch_inference.config.run_params import RunParams
+from sagemaker_jobs.job.compare import find_differences
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM
-from sagemaker_jobs.matching import find_differences
 from tests.local_aws.servers import run_server
 from tests.scoring.builders import pipeline
 from tests.scoring.test_security import ALL, requests_of

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from include.orchestration.storage import Storage
-from include.orchestration.streaming import upload_while_writing
+from batch_inference.aws.s3 import Storage
+from batch_inference.aws.streaming_upload import upload_while_writing
 
 MB = 1 << 20
 

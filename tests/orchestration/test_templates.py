@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from include.orchestration.templates import build_macros, compute_deployment_id
+from batch_inference.dag.templates import build_macros, compute_deployment_id
 
 
 def names(*, retries: int, max_tries: int, map_index: int | None = None) -> tuple[str, list[str]]:

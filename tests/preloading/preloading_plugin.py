@@ -5,8 +5,8 @@ They are forked from the component: without this, half of the suite's time would
 
 from airflow.plugins_manager import AirflowPlugin
 
-import include.orchestration.chain
-import include.orchestration.janitor  # noqa: F401
+import batch_inference.dag.janitor
+import batch_inference.dag.scoring_dag  # noqa: F401
 
 
 class PreloadingPlugin(AirflowPlugin):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from sagemaker_jobs.job.spec import JobSpec
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM
-from sagemaker_jobs.spec import JobSpec
 from tests.sagemaker_jobs.builders import processing_config, transform_config
 
 

@@ -46,7 +46,7 @@ def arguments_of(operator: type[BaseOperator]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("ours", "theirs", "needed"), PAIRS)
 def test_every_argument_of_the_provider_is_taken(ours: Any, theirs: Any, needed: dict[str, Any]):
-    """With the provider's default, unless the documentation names another; so a class can be exchanged by its import."""
+    """With the provider's default, unless the docs name another; so a class can be exchanged by its import."""
     assert issubclass(ours, theirs)
     stock = arguments_of(theirs)
     changed = {

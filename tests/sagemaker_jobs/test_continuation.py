@@ -12,13 +12,13 @@ import boto3
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
-from sagemaker_jobs.continuing import NoFurtherAttempt, Resolved
-from sagemaker_jobs.ensuring import ensure_job
 from sagemaker_jobs.errors import JobFailedPermanently
+from sagemaker_jobs.failure.rejected_objects import read_rejected_objects
+from sagemaker_jobs.job.continuation import NoFurtherAttempt, Resolved
+from sagemaker_jobs.job.resume import RemainingInput, write_remaining_input
+from sagemaker_jobs.job.submit import ensure_job
 from sagemaker_jobs.kinds import TRANSFORM
 from sagemaker_jobs.operators import TransformJobOperator
-from sagemaker_jobs.refusals import read_rejected_objects
-from sagemaker_jobs.resuming import RemainingInput, write_remaining_input
 from sagemaker_jobs.sensors import TransformJobSensor
 from tests.sagemaker_jobs.builders import context_of
 from tests.sagemaker_jobs.specs import transform_spec
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 
-    from sagemaker_jobs.jobs import Job
-    from sagemaker_jobs.spec import JobSpec
+    from sagemaker_jobs.job.describe import Job
+    from sagemaker_jobs.job.spec import JobSpec
     from tests.sagemaker_jobs.fake_sagemaker import FakeSageMaker
 
 pytestmark = pytest.mark.usefixtures("shared_hook")

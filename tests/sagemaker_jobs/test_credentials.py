@@ -15,13 +15,13 @@ from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 from botocore.exceptions import ClientError
 
 from sagemaker_jobs.aws import get_client, list_entries
-from sagemaker_jobs.cleanup import delete_models
-from sagemaker_jobs.ensuring import ensure_job
+from sagemaker_jobs.cleanup.run_cleanup import delete_models
 from sagemaker_jobs.errors import SubmitFailed
-from sagemaker_jobs.jobs import describe_job, stop_job
+from sagemaker_jobs.job.describe import describe_job, stop_job
+from sagemaker_jobs.job.submit import ensure_job
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM
-from sagemaker_jobs.polling import open_shared_poller
 from sagemaker_jobs.tags import read_tags, try_to_tag
+from sagemaker_jobs.waiting.polling import open_shared_poller
 from tests.sagemaker_jobs.fake_sagemaker import REGION
 from tests.sagemaker_jobs.specs import transform_spec
 

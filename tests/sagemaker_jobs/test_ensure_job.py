@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sagemaker_jobs.ensuring import ensure_job, stop_attempts
 from sagemaker_jobs.errors import (
     JobFailed,
     JobFailedPermanently,
@@ -20,7 +19,8 @@ from sagemaker_jobs.errors import (
     RequestRefused,
     SubmitFailed,
 )
-from sagemaker_jobs.jobs import stop_job
+from sagemaker_jobs.job.describe import stop_job
+from sagemaker_jobs.job.submit import ensure_job, stop_attempts
 from sagemaker_jobs.kinds import PROCESSING
 from tests.sagemaker_jobs.fake_sagemaker import quota_message
 from tests.sagemaker_jobs.specs import processing_spec, transform_spec

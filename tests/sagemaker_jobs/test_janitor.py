@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagemaker_jobs.janitor import (
+from sagemaker_jobs.cleanup.janitor import (
     Action,
     Leftover,
     Resource,

@@ -9,7 +9,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from sagemaker_jobs import errors
-from sagemaker_jobs.reasons import REASONS, UNKNOWN, choose_advice, classify_failure_reason
+from sagemaker_jobs.failure.reasons import REASONS, UNKNOWN, choose_advice, classify_failure_reason
 
 TREE = [
     each

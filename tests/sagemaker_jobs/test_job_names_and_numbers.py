@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagemaker_jobs.casting import cast_to_shape, parse_bool, parse_int, parse_optional_float
 from sagemaker_jobs.errors import RequestError
-from sagemaker_jobs.spec import JobSpec, to_safe_name
+from sagemaker_jobs.job.casting import cast_to_shape, parse_bool, parse_int, parse_optional_float
+from sagemaker_jobs.job.spec import JobSpec, to_safe_name
 from tests.sagemaker_jobs.specs import processing_spec, transform_spec
 
 AWS_RULE = r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}"

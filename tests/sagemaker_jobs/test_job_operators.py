@@ -14,10 +14,10 @@ from airflow.providers.amazon.aws.operators.sagemaker import (
 )
 from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferred
 
-from sagemaker_jobs.ensuring import ensure_job
 from sagemaker_jobs.errors import JobFailedPermanently, RequestError
+from sagemaker_jobs.job.submit import ensure_job
 from sagemaker_jobs.operators import ProcessingJobOperator, TransformJobOperator
-from sagemaker_jobs.waiting import is_first_try_after_clear
+from sagemaker_jobs.waiting.mixin import is_first_try_after_clear
 from tests.sagemaker_jobs.builders import context_of, processing_config, transform_config
 from tests.sagemaker_jobs.specs import processing_spec
 

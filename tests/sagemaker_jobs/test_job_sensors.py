@@ -19,7 +19,6 @@ from airflow.sdk.exceptions import (
     TaskDeferred,
 )
 
-from sagemaker_jobs.ensuring import ensure_job
 from sagemaker_jobs.errors import (
     JobFailed,
     JobFailedPermanently,
@@ -29,7 +28,8 @@ from sagemaker_jobs.errors import (
     RequestError,
     WaitInterrupted,
 )
-from sagemaker_jobs.outcome import RAN_TOO_LONG, TIMED_OUT
+from sagemaker_jobs.failure.messages import RAN_TOO_LONG, TIMED_OUT
+from sagemaker_jobs.job.submit import ensure_job
 from sagemaker_jobs.sensors import ProcessingJobSensor, TransformJobSensor
 from tests.sagemaker_jobs.builders import context_of
 from tests.sagemaker_jobs.specs import processing_spec, transform_spec

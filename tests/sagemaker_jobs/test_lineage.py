@@ -13,9 +13,9 @@ import boto3
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
-from sagemaker_jobs.ensuring import ensure_job
 from sagemaker_jobs.errors import JobFailedPermanently
-from sagemaker_jobs.jobs import Job
+from sagemaker_jobs.job.describe import Job
+from sagemaker_jobs.job.submit import ensure_job
 from sagemaker_jobs.operators import ProcessingJobOperator, TransformJobOperator
 from sagemaker_jobs.sensors import ProcessingJobSensor, TransformJobSensor
 from tests.local_aws.venvs import venv

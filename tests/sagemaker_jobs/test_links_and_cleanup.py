@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.providers.amazon.aws.links.sagemaker import SageMakerTransformJobLink
 
-from sagemaker_jobs.cleanup import clean_up_leftovers, delete_models, list_run_resources, stop_jobs
-from sagemaker_jobs.ensuring import ensure_job
+from sagemaker_jobs.cleanup.janitor import find_leftovers
+from sagemaker_jobs.cleanup.run_cleanup import (
+    clean_up_leftovers,
+    delete_models,
+    list_run_resources,
+    stop_jobs,
+)
 from sagemaker_jobs.errors import RequestError
-from sagemaker_jobs.janitor import find_leftovers
+from sagemaker_jobs.job.submit import ensure_job
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM
 from sagemaker_jobs.links import SageMakerJobLogsLink, SageMakerProcessingJobLink, build_links, persist_links
 from sagemaker_jobs.operators import ProcessingJobOperator, TransformJobOperator

@@ -11,11 +11,11 @@ import boto3
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
-from sagemaker_jobs.ensuring import ensure_job
 from sagemaker_jobs.errors import JobFailed, JobMismatch, NotVisibleYet, QuotaExceeded, SubmitFailed
+from sagemaker_jobs.job.submit import ensure_job
 from sagemaker_jobs.operators import ProcessingJobOperator
-from sagemaker_jobs.progress import count_input_objects
 from sagemaker_jobs.sensors import TransformJobSensor
+from sagemaker_jobs.waiting.transform_progress import count_input_objects
 from tests.sagemaker_jobs.builders import context_of, processing_config
 from tests.sagemaker_jobs.fake_sagemaker import quota_message
 from tests.sagemaker_jobs.specs import transform_spec

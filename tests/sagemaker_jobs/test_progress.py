@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from sagemaker_jobs.ensuring import ensure_job
-from sagemaker_jobs.progress import MAX_COUNTED_OBJECTS, count_input_objects, count_objects, format_progress
+from sagemaker_jobs.job.submit import ensure_job
 from sagemaker_jobs.triggers import SageMakerJobTrigger
+from sagemaker_jobs.waiting.transform_progress import (
+    MAX_COUNTED_OBJECTS,
+    count_input_objects,
+    count_objects,
+    format_progress,
+)
 from tests.sagemaker_jobs.specs import processing_spec, transform_spec
 
 if TYPE_CHECKING:

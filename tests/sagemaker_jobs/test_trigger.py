@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sagemaker_jobs.ensuring import ensure_job
-from sagemaker_jobs.outcome import RAN_TOO_LONG, TIMED_OUT
-from sagemaker_jobs.polling import CALLS_PER_SECOND, RateLimiter
+from sagemaker_jobs.failure.messages import RAN_TOO_LONG, TIMED_OUT
+from sagemaker_jobs.job.submit import ensure_job
 from sagemaker_jobs.triggers import SageMakerJobTrigger
+from sagemaker_jobs.waiting.polling import CALLS_PER_SECOND, RateLimiter
 from tests.sagemaker_jobs.specs import processing_spec, transform_spec
 
 if TYPE_CHECKING:

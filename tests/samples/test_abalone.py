@@ -13,9 +13,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from include.samples.abalone import fit, generate
-from include.samples.abalone.data import COLUMNS, draw_records
-from include.samples.abalone.linear_learner import encode_ndarray_list
+from batch_inference.samples.abalone import fit, generate
+from batch_inference.samples.abalone.data import COLUMNS, draw_records
+from batch_inference.samples.abalone.linear_learner import encode_ndarray_list
 
 ADULT = Path(__file__).resolve().parents[1] / "inputs" / "adult"
 

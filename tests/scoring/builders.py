@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from include.scoring.config import Pipeline, load_pipeline
-from include.scoring.input_selection import InputSelection
-from include.scoring.params import RunParams
-from include.scoring.plan import Plan, S3Object, make_plan
+from batch_inference.config.pipeline import Pipeline, load_pipeline
+from batch_inference.config.run_params import RunParams
+from batch_inference.planning.inputs.input_selection import InputSelection
+from batch_inference.planning.plan import Plan, S3Object, make_plan
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "include" / "pipelines" / "abalone.yaml"
 MOMENT = datetime(2026, 1, 31, 7, 30, tzinfo=UTC)

@@ -9,21 +9,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from include.local_aws.api import errors
-from include.local_aws.api.model import load_operation_model
-from include.local_aws.api.model_rules import check_model_request
-from include.local_aws.api.processing_rules import check_processing_request
-from include.local_aws.api.support import refuse_unsupported
-from include.local_aws.api.transform_rules import check_transform_request
-from include.local_aws.api.validation import parse_request
-from include.local_aws.settings import Settings
-from include.orchestration.instance_types import check_instance_types
-from include.scoring.config import Pipeline
-from include.scoring.errors import BatchInferenceError, LintError
-from include.scoring.naming import build_job_base_name
-from include.scoring.plan import Plan
-from include.scoring.preflight import run_preflight
-from include.scoring.requests import (
+from batch_inference.aws.instance_types import check_instance_types
+from batch_inference.common.errors import BatchInferenceError, LintError
+from batch_inference.common.names import build_job_base_name
+from batch_inference.config.pipeline import Pipeline
+from batch_inference.planning.plan import Plan
+from batch_inference.requests.preflight import run_preflight
+from batch_inference.requests.sagemaker import (
     JOB_NAME_TOKEN,
     ProcessingValues,
     TransformValues,
@@ -31,6 +23,14 @@ from include.scoring.requests import (
     build_preprocess_request,
     build_transform_request,
 )
+from local_aws.api import errors
+from local_aws.api.rules.model_rules import check_model_request
+from local_aws.api.rules.processing_rules import check_processing_request
+from local_aws.api.rules.transform_rules import check_transform_request
+from local_aws.api.shapes.service_models import load_operation_model
+from local_aws.api.shapes.support import refuse_unsupported
+from local_aws.api.shapes.validation import parse_request
+from local_aws.settings import Settings
 from tests.scoring.builders import WITHOUT_PREPROCESS, document, plan
 
 TYPES = ["ml.m5.xlarge", "ml.m5d.large", "ml.c5.xlarge", "ml.t3.medium", "ml.p3.2xlarge", "ml.g5.xlarge"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from include.scoring.approval import compute_approval_deadline, format_question
+from batch_inference.planning.budget_question import compute_approval_deadline, format_question
 from tests.scoring.builders import MOMENT
 from tests.scoring.test_goals import GB, plan
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from include.scoring.calibration import (
+from batch_inference.common.errors import PlanError
+from batch_inference.planning.clusters.calibration import (
     CalibrationResult,
     CanaryShard,
     apply_calibration,
     size_remaining_transform,
 )
-from include.scoring.cost import StageUsage
-from include.scoring.errors import PlanError
+from batch_inference.pricing.costs import StageUsage
 from tests.scoring.builders import MOMENT
 from tests.scoring.test_goals import GB, MEASURED, plan
 from tests.scoring.test_history import row

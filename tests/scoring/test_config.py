@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from include.scoring.config import Pipeline, load_pipeline
-from include.scoring.errors import PipelineError
-from include.scoring.messages import join_quoted
+from batch_inference.common.errors import PipelineError
+from batch_inference.common.formatting import join_quoted
+from batch_inference.config.pipeline import Pipeline, load_pipeline
 from tests.scoring.builders import EXAMPLE, TWO_CONTAINERS, document, example, pipeline
 
 

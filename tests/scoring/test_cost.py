@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from include.scoring.cost import Prices, StageUsage, compute_stage_cost, load_prices, sum_if_known
-from include.scoring.errors import PipelineError
-from include.scoring.several_jobs import merge_jobs
+from batch_inference.common.errors import PipelineError
+from batch_inference.pricing.costs import Prices, StageUsage, compute_stage_cost, load_prices, sum_if_known
+from batch_inference.pricing.job_totals import merge_jobs
 
 JOB = {
     "job_name": "p-transform-1", "instance_type": "ml.m5.xlarge", "instance_count": 3, "attempt": 2,

@@ -9,10 +9,10 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from include.scoring.config import Pipeline
-from include.scoring.lint import LintContext, lint_transform
-from include.scoring.params import build_param_specs
-from include.scoring.requests import TransformValues, build_transform_request
+from batch_inference.config.pipeline import Pipeline
+from batch_inference.config.run_params import build_param_specs
+from batch_inference.requests.lint import LintContext, lint_transform
+from batch_inference.requests.sagemaker import TransformValues, build_transform_request
 from tests.scoring.builders import pipeline, pipeline_without_preprocess
 from tools.laptop import REPO
 
@@ -45,7 +45,7 @@ VALUES = TransformValues(
             "drop it",
         ),
         (
-            {"function": {"module": "include.jobs.mine", "name": "f"}},
+            {"function": {"module": "batch_inference.jobs.mine", "name": "f"}},
             "function: found without preprocess; it runs in the preprocessing job",
             "drop it",
         ),

@@ -7,8 +7,8 @@ import pickle
 
 import pytest
 
-from include.scoring import errors
-from include.scoring.errors import BatchInferenceError
+from batch_inference.common import errors
+from batch_inference.common.errors import BatchInferenceError
 
 EXAMPLES = {
     "PipelineError": errors.PipelineError("a.yaml", ("x is wrong", "y too")),

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from include.jobs.groups import UNREADABLE_GROUP
-from include.jobs.profiles import NumberProfile, TextProfile
-from include.scoring.checks import GateInputs, GateResult, check_not_held, evaluate_gates
-from include.scoring.drift import compute_population_stability_index
-from include.scoring.errors import RunHeldError
+from batch_inference.common.errors import RunHeldError
+from batch_inference.jobs.common.groups import UNREADABLE_GROUP
+from batch_inference.jobs.common.profiles import NumberProfile, TextProfile
+from batch_inference.verification.drift import compute_population_stability_index
+from batch_inference.verification.gate_checks import GateInputs, GateResult, check_not_held, evaluate_gates
 from tests.scoring.builders import pipeline
 
 SENSITIVE = {"sensitive": [{"column": "age", "edges": [30]}]}

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.scoring.glance import (
+from batch_inference.config.sections.stages import InputSection
+from batch_inference.planning.inputs.input_probe import (
     ProbeResult,
     Window,
     check_object_start,
@@ -16,7 +17,6 @@ from include.scoring.glance import (
     probe_window,
     split_whole_lines,
 )
-from include.scoring.sections import InputSection
 
 SOURCE = InputSection.model_validate(
     {"uri": "s3://data/in/", "columns": [{"name": "id"}, {"name": "text"}, {"name": "x", "type": "float"}]}

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.scoring.config import Pipeline
-from include.scoring.deadline import check_deadline, resolve_deadline
-from include.scoring.errors import PlanError
-from include.scoring.history import HistoryRow
-from include.scoring.params import RunParams
-from include.scoring.plan import Plan, make_plan
+from batch_inference.common.errors import PlanError
+from batch_inference.config.deadline import check_deadline, resolve_deadline
+from batch_inference.config.pipeline import Pipeline
+from batch_inference.config.run_params import RunParams
+from batch_inference.planning.clusters.rate_history import HistoryRow
+from batch_inference.planning.plan import Plan, make_plan
 from tests.scoring.builders import INPUT, MOMENT, objects, pipeline
 from tests.scoring.test_history import row
 

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.scoring.errors import LintError, ParamsError, PlanError
-from include.scoring.glance import ProbeResult
-from include.scoring.layout import balance_weights, split_objects
-from include.scoring.params import RunParams
-from include.scoring.plan import Plan, make_plan
-from include.scoring.preflight import run_preflight
+from batch_inference.common.errors import LintError, ParamsError, PlanError
+from batch_inference.config.run_params import RunParams
+from batch_inference.planning.inputs.input_probe import ProbeResult
+from batch_inference.planning.inputs.input_split import balance_weights, split_objects
+from batch_inference.planning.plan import Plan, make_plan
+from batch_inference.requests.preflight import run_preflight
 from tests.scoring.builders import MOMENT, objects, pipeline, pipeline_without_preprocess, plan, select_input
 
 MB, GB = 1_000_000, 1_000_000_000

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from include.scoring.history import HistoryRow, build_history_rows, compute_rate
+from batch_inference.planning.clusters.rate_history import HistoryRow, build_history_rows, compute_rate
 from tests.scoring.test_report import report
 
 

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.scoring.errors import EmptyInputError, LintError, PlanError
-from include.scoring.input_selection import InputSelection, ListAgainError
-from include.scoring.listing import S3Object
-from include.scoring.naming import RunPaths
-from include.scoring.object_names import is_control_name
-from include.scoring.params import RunParams
-from include.scoring.plan import Plan, make_plan
+from batch_inference.common.errors import EmptyInputError, LintError, PlanError
+from batch_inference.common.names import RunPaths
+from batch_inference.common.object_names import is_control_name
+from batch_inference.config.run_params import RunParams
+from batch_inference.planning.inputs.input_listing import S3Object
+from batch_inference.planning.inputs.input_selection import InputSelection, ListAgainError
+from batch_inference.planning.plan import Plan, make_plan
 from tests.scoring.builders import MOMENT, pipeline, pipeline_without_preprocess
 
 Read = Callable[[str], bytes | None]

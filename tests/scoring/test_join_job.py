@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from include.scoring.errors import LintError, PlanError
-from include.scoring.params import RunParams
-from include.scoring.preflight import run_preflight
-from include.scoring.quotas import list_quota_names
+from batch_inference.common.errors import LintError, PlanError
+from batch_inference.config.run_params import RunParams
+from batch_inference.planning.clusters.instance_quotas import list_quota_names
+from batch_inference.requests.preflight import run_preflight
 from tests.scoring import test_goals as goals
 from tests.scoring.builders import pipeline, pipeline_without_preprocess, plan
 from tests.scoring.test_history import row

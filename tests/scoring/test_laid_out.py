@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.scoring.errors import ReconciliationError
-from include.scoring.laid_out import TransformObject, group_pieces, reconcile_pieces
-from include.scoring.layout import ByteRange, split_objects
+from batch_inference.common.errors import ReconciliationError
+from batch_inference.planning.inputs.input_split import ByteRange, split_objects
+from batch_inference.planning.inputs.transform_objects import TransformObject, group_pieces, reconcile_pieces
 from tests.scoring.builders import objects
 
 LISTING = objects([20_000_000, 300, 300, 7_000_000])

@@ -8,9 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.scoring.layout import MIN_SPLIT_BYTES, balance_weights, compute_largest_list_bytes, split_objects
-from include.scoring.listing import S3Object
-from include.scoring.sizing import estimate_hash_skew
+from batch_inference.planning.clusters.sizing import estimate_hash_skew
+from batch_inference.planning.inputs.input_listing import S3Object
+from batch_inference.planning.inputs.input_split import (
+    MIN_SPLIT_BYTES,
+    balance_weights,
+    compute_largest_list_bytes,
+    split_objects,
+)
 from tests.scoring.builders import objects
 
 MB = 1_000_000

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from include.scoring.errors import LintError
-from include.scoring.lint import LintContext, lint_processing, lint_transform, raise_for_problems
-from include.scoring.requests import build_preprocess_request, build_transform_request
+from batch_inference.common.errors import LintError
+from batch_inference.requests.lint import LintContext, lint_processing, lint_transform, raise_for_problems
+from batch_inference.requests.sagemaker import build_preprocess_request, build_transform_request
 from tests.scoring.builders import example
 from tests.scoring.test_requests import PROCESSING, TRANSFORM
 

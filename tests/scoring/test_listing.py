@@ -7,7 +7,7 @@ import io
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from include.scoring.listing import S3Object, find_replaced_objects, tee_to_listing
+from batch_inference.planning.inputs.input_listing import S3Object, find_replaced_objects, tee_to_listing
 
 VERSIONS = st.tuples(st.integers(1, 3), st.sampled_from("ab"))
 LISTINGS = st.dictionaries(st.text(min_size=1, max_size=3), VERSIONS, max_size=12)

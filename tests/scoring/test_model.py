@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from include.scoring.errors import ModelError
-from include.scoring.model import (
+from batch_inference.common.errors import ModelError
+from batch_inference.config.run_params import RunParams
+from batch_inference.planning.model_version import (
     ModelPlan,
     build_no_version_error,
     build_unknown_model_error,
@@ -17,8 +18,7 @@ from include.scoring.model import (
     plan_existing_model,
     plan_packaged_model,
 )
-from include.scoring.params import RunParams
-from include.scoring.plan import make_plan
+from batch_inference.planning.plan import make_plan
 from tests.scoring.builders import INPUT, MOMENT, TWO_CONTAINERS, objects, pipeline
 
 ARN = "arn:aws:sagemaker:eu-west-1:123456789012:model-package/churn/7"

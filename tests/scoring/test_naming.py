@@ -7,7 +7,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.scoring.naming import (
+from batch_inference.common.names import (
     MAX_BASE_NAME_LENGTH,
     NAME_PATTERN,
     RunPaths,

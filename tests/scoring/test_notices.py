@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from include.scoring.config import Pipeline
-from include.scoring.explain import format_validation_error
-from include.scoring.notices import find_exceeded_limits
+from batch_inference.config.pipeline import Pipeline
+from batch_inference.config.sections.notifications import find_exceeded_limits
+from batch_inference.config.validation_errors import format_validation_error
 from tests.scoring.builders import pipeline
 
 MAIL = {

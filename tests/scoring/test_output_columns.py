@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from include.scoring.requests import build_join_spec
+from batch_inference.requests.sagemaker import build_join_spec
 from tests.scoring.builders import pipeline
 
 NAMES = ("id", "age", "label")
@@ -46,7 +46,7 @@ def test_columns_are_included_in_the_order_of_the_list_or_excluded_and_renamed()
         ({"rename": {"age": "churn"}}, "would have the column 'churn' twice"),
         ({"function": {"module": "os", "name": "system"}}, "pattern"),
         (
-            {"function": {"module": "include.pipelines.mine", "name": "f", "adds": {"age": "string"}}},
+            {"function": {"module": "pipelines.mine", "name": "f", "adds": {"age": "string"}}},
             "would have the column 'age' twice",
         ),
     ],

@@ -8,8 +8,14 @@ from typing import Any
 import jsonschema
 import pytest
 
-from include.scoring.errors import ParamsError
-from include.scoring.params import RunParams, build_param_specs, check_conf_keys, keep_overrides, read_params
+from batch_inference.common.errors import ParamsError
+from batch_inference.config.run_params import (
+    RunParams,
+    build_param_specs,
+    check_conf_keys,
+    keep_overrides,
+    read_params,
+)
 from tests.scoring.builders import TWO_CONTAINERS, example, pipeline
 
 

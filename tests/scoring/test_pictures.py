@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from include.scoring.page import PAGE_FOLDER
-from include.scoring.pictures import Chart, build_charts
-from include.scoring.pictures.picture import build_labels, escape_label
-from include.scoring.pictures.trends import build_trends_chart
-from include.scoring.several_jobs import merge_jobs
-from include.scoring.so_far import build_live_report
-from include.scoring.summary import build_summary
+from batch_inference.pricing.job_totals import merge_jobs
+from batch_inference.reporting.charts import Chart, build_charts
+from batch_inference.reporting.charts.chart import build_labels, escape_label
+from batch_inference.reporting.charts.trends import build_trends_chart
+from batch_inference.reporting.live import build_live_report
+from batch_inference.reporting.page import PAGE_FOLDER
+from batch_inference.reporting.summary import build_summary
 from tests.scoring.builders import plan
 from tests.scoring.test_report import HOSTILE, job, report
 

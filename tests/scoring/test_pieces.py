@@ -6,8 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.scoring.errors import ReconciliationError
-from include.scoring.pieces import RecordRanges, ShardPiece, ShardRecord, cover_shard, parse_piece_name
+from batch_inference.common.errors import ReconciliationError
+from batch_inference.verification.shard_pieces import (
+    RecordRanges,
+    ShardPiece,
+    ShardRecord,
+    cover_shard,
+    parse_piece_name,
+)
 
 
 def shard(records: int, name: str = "algo-1-00003") -> ShardPiece:

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from include.scoring.errors import PlaceholderError
-from include.scoring.placeholders import check_placeholders, fill_placeholders
+from batch_inference.common.errors import PlaceholderError
+from batch_inference.config.placeholders import check_placeholders, fill_placeholders
 
 MOMENT = datetime(2026, 1, 31, 23, 30, tzinfo=UTC)
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.scoring.errors import EmptyInputError, ParamsError
-from include.scoring.plan import Plan
+from batch_inference.common.errors import EmptyInputError, ParamsError
+from batch_inference.planning.plan import Plan
 from tests.scoring.builders import INPUT, TWO_CONTAINERS, pipeline, plan
 
 MB = 1_000_000

@@ -6,8 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
-from include.scoring.pieces import ShardPiece, ShardRecord
-from include.scoring.poison import (
+from batch_inference.verification.bad_records import (
     BadRecords,
     FurtherJob,
     SearchFailure,
@@ -16,6 +15,7 @@ from include.scoring.poison import (
     choose_next_step,
     explain_over_budget,
 )
+from batch_inference.verification.shard_pieces import ShardPiece, ShardRecord
 
 SHARDS = [ShardPiece(f"algo-1-{number:05d}", 1, 100, ".csv", is_whole=True) for number in range(10)]
 BAD = SHARDS[3]

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.scoring.errors import LintError, PlanError
-from include.scoring.params import RunParams
-from include.scoring.plan import Plan, make_plan
-from include.scoring.preflight import run_preflight
+from batch_inference.common.errors import LintError, PlanError
+from batch_inference.config.run_params import RunParams
+from batch_inference.planning.plan import Plan, make_plan
+from batch_inference.requests.preflight import run_preflight
 from tests.scoring.builders import MOMENT, TWO_CONTAINERS, example, pipeline, plan, select_input
 
 GB = 1_000_000_000

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from include.jobs.config import parse_config
-from include.scoring.config import Pipeline
-from include.scoring.errors import TooManyRejectsError
-from include.scoring.explain import format_validation_error
-from include.scoring.reconciliation import check_max_rejected
-from include.scoring.requests import build_preprocess_config
-from include.scoring.shards import read_manifests
+from batch_inference.common.errors import TooManyRejectsError
+from batch_inference.config.pipeline import Pipeline
+from batch_inference.config.validation_errors import format_validation_error
+from batch_inference.jobs.config.preprocess_config import parse_config
+from batch_inference.requests.sagemaker import build_preprocess_config
+from batch_inference.verification.host_manifests import read_manifests
+from batch_inference.verification.reconciliation import check_max_rejected
 from tests.scoring.builders import document, pipeline, plan
 from tests.scoring.test_reconciliation import two_hosts
 
@@ -27,7 +27,7 @@ STATED: dict[str, Any] = {
         {"column": "age", "strategy": "median"},
         {"column": "id", "strategy": "constant", "value": "none"},
     ],
-    "function": {"module": "include.jobs.churn_features", "name": "features"},
+    "function": {"module": "batch_inference.jobs.churn_features", "name": "features"},
     "sensitive": [{"column": "id"}, {"column": "age", "edges": [30, 50]}],
     "features": {"columns": ["age", "age_squared"]},
 }
@@ -46,7 +46,7 @@ def test_the_preprocessing_job_understands_all_of_it() -> None:
     ]
     assert [(step.column, step.value) for step in read.imputations] == [("age", "38"), ("id", "none")]
     assert read.function is not None
-    assert (read.function.module, read.function.name) == ("include.jobs.churn_features", "features")
+    assert (read.function.module, read.function.name) == ("batch_inference.jobs.churn_features", "features")
     assert [(group.column, group.edges) for group in read.sensitive_columns] == [
         ("id", ()),
         ("age", (30.0, 50.0)),

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from include.scoring.config import Pipeline
-from include.scoring.cost import load_prices
-from include.scoring.plan import Plan
-from include.scoring.report import build_report, render_html, render_text
+from batch_inference.config.pipeline import Pipeline
+from batch_inference.planning.plan import Plan
+from batch_inference.pricing.costs import load_prices
+from batch_inference.reporting.report import build_report, render_html, render_text
 from tests.scoring.builders import pipeline, plan
 from tests.scoring.test_report import QUALITY, job
 

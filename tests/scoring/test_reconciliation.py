@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.scoring.errors import ManifestError, ReconciliationError
-from include.scoring.reconciliation import reconcile
-from include.scoring.shards import Shard, group_shards, read_manifests
+from batch_inference.common.errors import ManifestError, ReconciliationError
+from batch_inference.verification.host_manifests import Shard, group_shards, read_manifests
+from batch_inference.verification.reconciliation import reconcile
 
 
 def host(

@@ -15,13 +15,13 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.scoring.config import Pipeline, load_pipeline
-from include.scoring.errors import ParamsError, PipelineError
-from include.scoring.explain import MAX_PROBLEMS
-from include.scoring.params import read_params
-from include.scoring.schedule import check_schedule
-from include.scoring.tags import RESERVED_KEYS, RESERVED_PREFIX
-from include.scoring.yaml_file import MAX_BYTES
+from batch_inference.common.errors import ParamsError, PipelineError
+from batch_inference.config.pipeline import Pipeline, load_pipeline
+from batch_inference.config.run_params import read_params
+from batch_inference.config.schedule import check_schedule
+from batch_inference.config.sections.tags import RESERVED_KEYS, RESERVED_PREFIX
+from batch_inference.config.validation_errors import MAX_PROBLEMS
+from batch_inference.config.yaml_loader import MAX_BYTES
 from tests.scoring.builders import TWO_CONTAINERS, document, pipeline
 
 #: Processor seconds that a file may take, however much it means. What was refused late took minutes, or for ever.

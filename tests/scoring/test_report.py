@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from include.scoring.history import build_history_rows
-from include.scoring.manifest import build_manifest
-from include.scoring.page import plotly_js
-from include.scoring.pictures import build_charts
-from include.scoring.reconciliation import reconcile
-from include.scoring.report import build_report, render_html, render_text
-from include.scoring.shards import read_manifests
+from batch_inference.planning.clusters.rate_history import build_history_rows
+from batch_inference.publishing.manifest import build_manifest
+from batch_inference.reporting.charts import build_charts
+from batch_inference.reporting.page import plotly_js
+from batch_inference.reporting.report import build_report, render_html, render_text
+from batch_inference.verification.host_manifests import read_manifests
+from batch_inference.verification.reconciliation import reconcile
 from tests.scoring.builders import plan
 from tests.scoring.test_reconciliation import JOINED, two_hosts
 

@@ -14,14 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.jobs.config import parse_config
-from include.jobs.errors import ConfigError
-from include.jobs.join_spec import JoinSpec
-from include.scoring.config import Pipeline
-from include.scoring.errors import ManifestError
-from include.scoring.input_manifest import tee_to_manifest
-from include.scoring.plan import S3Object
-from include.scoring.requests import (
+from batch_inference.common.errors import ManifestError
+from batch_inference.config.pipeline import Pipeline
+from batch_inference.config.sections.record_rules import IMPLICIT_RULES
+from batch_inference.jobs.common.errors import ConfigError
+from batch_inference.jobs.config.join_spec import JoinSpec
+from batch_inference.jobs.config.preprocess_config import parse_config
+from batch_inference.planning.inputs.manifest_file import tee_to_manifest
+from batch_inference.planning.plan import S3Object
+from batch_inference.requests.sagemaker import (
     ProcessingValues,
     TransformValues,
     build_join_spec,
@@ -32,7 +33,6 @@ from include.scoring.requests import (
     build_transform_request,
     list_manifest_uris,
 )
-from include.scoring.rules import IMPLICIT_RULES
 from tests.scoring.builders import example, pipeline, plan
 
 PREFIX = "s3://data/work/churn/r1/"
@@ -90,7 +90,11 @@ def test_the_processing_job_is_laid_out_as_the_job_inside_expects() -> None:
         "config": (f"{PREFIX}config/", "/opt/ml/processing/input/config", "FullyReplicated"),
         "data": (f"{PREFIX}input.manifest", "/opt/ml/processing/input/data", "FullyReplicated"),
     }
-    assert request["AppSpecification"]["ContainerEntrypoint"] == ["python3", "-m", "include.jobs.preprocess"]
+    assert request["AppSpecification"]["ContainerEntrypoint"] == [
+        "python3",
+        "-m",
+        "batch_inference.jobs.preprocess.preprocess_job",
+    ]
     assert request["Environment"]["PYTHONPATH"] == "/opt/ml/processing/input/code"
     assert request["ProcessingOutputConfig"]["Outputs"] == [
         {

@@ -8,12 +8,12 @@ import jsonschema
 import pytest
 import yaml
 
-from include.scoring.schema import SCHEMA_FILE, render_schema
+from batch_inference.config.json_schema import SCHEMA_FILE, render_schema
 from tests.scoring.builders import EXAMPLE, document
 
 
 def test_the_schema_in_the_repository_is_current() -> None:
-    assert SCHEMA_FILE.read_text() == render_schema(), "run: python -m include.scoring.schema"
+    assert SCHEMA_FILE.read_text() == render_schema(), "run: python -m batch_inference.config.json_schema"
 
 
 def test_the_schema_is_itself_valid_and_accepts_the_example() -> None:

@@ -9,17 +9,17 @@ import botocore.validate
 import pytest
 from pydantic import ValidationError
 
-from include.scoring.config import Pipeline
-from include.scoring.errors import ModelError
-from include.scoring.lint import LintContext, lint_processing, lint_transform
-from include.scoring.requests import (
+from batch_inference.common.errors import ModelError
+from batch_inference.config.pipeline import Pipeline
+from batch_inference.config.sections.security import check_model_security, has_local_storage
+from batch_inference.requests.lint import LintContext, lint_processing, lint_transform
+from batch_inference.requests.sagemaker import (
     ProcessingValues,
     TransformValues,
     build_model_request,
     build_preprocess_request,
     build_transform_request,
 )
-from include.scoring.security import check_model_security, has_local_storage
 from tests.scoring.builders import TWO_CONTAINERS, pipeline
 
 KEY = "0a1b2c3d-0000-1111-2222-333344445555"

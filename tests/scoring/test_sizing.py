@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.scoring.sizing import (
+from batch_inference.planning.clusters.sizing import (
     MAX_SHARD_BYTES,
     MIN_SHARD_BYTES,
     ShardSizes,

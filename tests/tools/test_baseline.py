@@ -9,7 +9,7 @@ import numpy
 import pytest
 import yaml
 
-from include.jobs.profiles import NumberProfile, TextProfile
+from batch_inference.jobs.common.profiles import NumberProfile, TextProfile
 from tests.scoring.builders import pipeline
 from tools.baseline import main
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from include.scoring.config import load_pipeline
+from batch_inference.config.pipeline import load_pipeline
 from tools.laptop import REPO
 from tools.new_pipeline import TEMPLATES
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from include.orchestration.pipelines import PIPELINES_FOLDER
+from batch_inference.config.pipeline_files import PIPELINES_FOLDER
 from tools import pipelines
 
 

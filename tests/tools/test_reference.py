@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from include.scoring.config import Pipeline
-from sagemaker_jobs.reasons import REASONS
+from batch_inference.config.pipeline import Pipeline
+from sagemaker_jobs.failure.reasons import REASONS
 from tools.reference import PAGES, RENDERERS, render_job_failures, render_pipeline_file
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import pandas
 import pytest
 
-from include.scoring.input_selection import InputSelection
-from include.scoring.listing import S3Object
+from batch_inference.planning.inputs.input_listing import S3Object
+from batch_inference.planning.inputs.input_selection import InputSelection
 from tools.laptop import REPO
 from tools.run import download_published, get_input_prefix
 

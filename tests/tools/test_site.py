@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from include.orchestration import names
-from include.scoring.config import Pipeline
-from include.scoring.notices import NotifySection
+from batch_inference.config.pipeline import Pipeline
+from batch_inference.config.sections.notifications import NotifySection
+from batch_inference.run import task_ids
 from tools.laptop import REPO
 from tools.site import CONFIG, build_site, find_foreign_loads
 
@@ -21,15 +21,15 @@ PAGES = [README, *sorted(DOCS.rglob("*.md"))]
 TYPICAL_FILE = DOCS / "guides" / "pipeline-file.md"
 #: Messages of the runbook, each as a piece of the source that it is raised by.
 MESSAGES = {
-    "to be done by": "include/scoring/decision.py",
-    "the budget is": "include/scoring/decision.py",
-    "records were rejected (": "include/scoring/reconciliation.py",
-    "hold no record": "include/orchestration/tasks/shards.py",
-    "the input is empty": "include/scoring/plan.py",
+    "to be done by": "include/batch_inference/planning/clusters/cluster_choice.py",
+    "the budget is": "include/batch_inference/planning/clusters/cluster_choice.py",
+    "records were rejected (": "include/batch_inference/verification/reconciliation.py",
+    "hold no record": "include/batch_inference/dag/tasks/collect_shards.py",
+    "the input is empty": "include/batch_inference/planning/plan.py",
     "stopped on AWS": "plugins/sagemaker_jobs/reasons.py",
-    "passed preprocessing, but": "include/scoring/reconciliation.py",
-    "one of them was run again": "include/orchestration/shard_sources.py",
-    "another run published to": "include/orchestration/publishing.py",
+    "passed preprocessing, but": "include/batch_inference/verification/reconciliation.py",
+    "one of them was run again": "include/batch_inference/run/shard_sources.py",
+    "another run published to": "include/batch_inference/publishing/protocol.py",
 }
 
 
@@ -101,9 +101,9 @@ def test_the_readme_is_a_page() -> None:
 
 
 def test_the_picture_of_the_chain_has_its_task_ids() -> None:
-    task_ids = {value for key, value in vars(names).items() if key.isupper()}
+    expected = {value for key, value in vars(task_ids).items() if key.isupper()}
     picture = (DOCS / "images" / "chain.svg").read_text(encoding="utf-8")
-    assert set(re.findall(r'<text class="name"[^>]*>([^<]+)</text>', picture)) <= task_ids
+    assert set(re.findall(r'<text class="name"[^>]*>([^<]+)</text>', picture)) <= expected
 
 
 @pytest.mark.parametrize(("message", "source"), MESSAGES.items())

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import botocore.session
 import pytest
 
-from include.local_aws.api.access import AccessControl
-from include.local_aws.api.served import SERVICES
+from local_aws.api.access import AccessControl
+from local_aws.api.services import SERVICES
 from tests.local_aws.api.conftest import FAST
 from tests.local_aws.api.raw import Answer, send, signed
 from tests.local_aws.conftest import Aws
@@ -242,7 +242,7 @@ def test_other_machines_are_refused_whatever_address_is_listened_on() -> None:
 
 def test_a_name_is_given_on_the_command_line(start_server: Callable[..., Server]) -> None:
     """`--host-name`, as docker-compose.yaml gives it, is the setting host_names."""
-    from include.local_aws.__main__ import _parser
+    from local_aws.__main__ import _parser
 
     options = _parser().parse_args(["serve", "--host-name", "local-aws", "--host-name", "other"])
     assert options.host_names == ["local-aws", "other"]

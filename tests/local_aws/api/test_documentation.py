@@ -7,12 +7,12 @@ from typing import Any, get_args
 import pytest
 from botocore.model import ListShape, StructureShape
 
-from include.local_aws.api.documentation import build_tables, update_page
-from include.local_aws.api.model import load_operation_model
-from include.local_aws.api.operations import OPERATIONS
-from include.local_aws.api.support import SUPPORT_BY_OPERATION, refuse_unsupported
-from include.local_aws.faults import FIELDS_BY_KIND, SUMMARY_BY_KIND, Fault, FaultKind
-from include.local_aws.settings import Settings
+from local_aws.api.documentation import build_tables, update_page
+from local_aws.api.operations import OPERATIONS
+from local_aws.api.shapes.service_models import load_operation_model
+from local_aws.api.shapes.support import SUPPORT_BY_OPERATION, refuse_unsupported
+from local_aws.faults import FIELDS_BY_KIND, SUMMARY_BY_KIND, Fault, FaultKind
+from local_aws.settings import Settings
 from tools.laptop import REPO
 
 pytestmark = pytest.mark.local_only

@@ -15,13 +15,13 @@ from typing import Any
 import psutil
 import pytest
 
-from include.local_aws.faults import FaultInjector
-from include.local_aws.jobs.capacity import Capacity
-from include.local_aws.jobs.guard import SweeperProcess
-from include.local_aws.jobs.job import JobContext, JobLaunch, JobThread
-from include.local_aws.settings import Settings
-from include.local_aws.state.jobs import Job, JobKindName
-from include.local_aws.state.store import Store
+from local_aws.faults import FaultInjector
+from local_aws.jobs.capacity import Capacity
+from local_aws.jobs.job import JobContext, JobLaunch, JobThread
+from local_aws.jobs.sweeper_process import SweeperProcess
+from local_aws.settings import Settings
+from local_aws.state.jobs import Job, JobKindName
+from local_aws.state.store import Store
 from tests.local_aws.api.conftest import FAST
 from tests.local_aws.api.requests import (
     model_request,
@@ -249,7 +249,7 @@ def test_the_tidying_after_a_killed_runner_is_not_billed(
     )
     store.create(job, {})
     removed_at: list[float] = []
-    monkeypatch.setattr("include.local_aws.jobs.job.sweep", lambda *_: removed_at.append(time.time()))
+    monkeypatch.setattr("local_aws.jobs.job.sweep", lambda *_: removed_at.append(time.time()))
     guard = SweeperProcess(tmp_path / "work")
     around = JobContext(
         settings=Settings(provisioning_seconds=0.0),

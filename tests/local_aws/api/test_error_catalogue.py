@@ -7,7 +7,7 @@ from typing import Any
 import botocore.session
 import pytest
 
-from include.local_aws.api import errors
+from local_aws.api import errors
 from tests.local_aws.api.requests import (
     IMAGE,
     expect_client_error,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from include.local_aws.jobs.process import signal_process_group, spawn_runner
+from local_aws.jobs.process import signal_process_group, spawn_runner
 
 pytestmark = pytest.mark.local_only
 

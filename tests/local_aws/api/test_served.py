@@ -16,7 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from moto.backends import list_of_moto_modules
 
-from include.local_aws.api.served import SERVICES
+from local_aws.api.services import SERVICES
 from tests.local_aws.api.raw import send, signed
 from tests.local_aws.api.requests import expect_client_error, model_request, processing_request
 from tests.local_aws.conftest import Aws

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from include.local_aws.settings import Settings, SettingsError, load_settings
+from local_aws.settings import Settings, SettingsError, load_settings
 from tests.local_aws.api.conftest import FAST
 from tests.local_aws.api.requests import (
     expect_client_error,
@@ -84,7 +84,7 @@ def test_a_wrong_command_line_is_one_message_and_status_two(
     command = [
         sys.executable,
         "-m",
-        "include.local_aws",
+        "local_aws",
         "--port",
         "0",
         "--data-dir",
@@ -105,7 +105,7 @@ def test_a_data_directory_belongs_to_one_server(start_server: Any, tmp_path: Pat
         (server.data_dir, "0", "is in use by another embedded AWS; stop it or choose another --data-dir"),
         (tmp_path / "other", port, f"port {port} of 127.0.0.1 cannot be bound"),
     ):
-        command = [sys.executable, "-m", "include.local_aws", "--port", number, "--data-dir", str(directory)]
+        command = [sys.executable, "-m", "local_aws", "--port", number, "--data-dir", str(directory)]
         done = subprocess.run(
             command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=60
         )

@@ -19,7 +19,7 @@ import regex
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from include.local_aws.api.operations import OPERATIONS
+from local_aws.api.operations import OPERATIONS
 from tests.local_aws.api.requests import (
     IMAGE,
     ROLE,

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from include.local_aws.settings import Settings
-from include.local_aws.state.jobs import Job
-from include.local_aws.usage import compute_billed_seconds, compute_usage
+from local_aws.settings import Settings
+from local_aws.state.jobs import Job
+from local_aws.usage import compute_billed_seconds, compute_usage
 from tests.local_aws.api.requests import processing_request, wait_until_ended
 from tests.local_aws.conftest import Aws
 from tests.local_aws.servers import REPOSITORY
@@ -101,7 +101,7 @@ def test_the_endpoint_and_the_command_tell_the_same(aws: Aws, sagemaker: Any, na
     command = [
         sys.executable,
         "-m",
-        "include.local_aws",
+        "local_aws",
         "usage",
         "--url",
         aws.server.url,
@@ -130,7 +130,7 @@ def test_the_endpoint_and_the_command_tell_the_same(aws: Aws, sagemaker: Any, na
 
 def test_the_command_says_when_no_server_answers() -> None:
     """One line and a status, no traceback."""
-    command = [sys.executable, "-m", "include.local_aws", "usage", "--url", "http://127.0.0.1:1"]
+    command = [sys.executable, "-m", "local_aws", "usage", "--url", "http://127.0.0.1:1"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("no embedded AWS at http://127.0.0.1:1: ")

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import botocore.session
 import pytest
 
-from include.local_aws.api.operations import OPERATIONS
+from local_aws.api.operations import OPERATIONS
 from tests.local_aws.api.requests import expect_client_error
 from tests.local_aws.conftest import Aws
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from include.local_aws.images.linear_learner.formats import LinearLearner
-from include.local_aws.images.linear_learner.model import load_model
-from include.local_aws.images.linear_learner.mxnet_params import read_params
-from include.local_aws.images.serving import Request, Response
-from include.local_aws.runner.unpacking import UNPACK_LIMIT_VARIABLE, ArchiveTooLargeError
+from local_aws.images.linear_learner.formats import LinearLearner
+from local_aws.images.linear_learner.model import load_model
+from local_aws.images.linear_learner.mxnet_params import read_params
+from local_aws.images.serving import Request, Response
+from local_aws.runner.data.unpacking import UNPACK_LIMIT_VARIABLE, ArchiveTooLargeError
 
 
 def ndarray(values: np.ndarray) -> bytes:

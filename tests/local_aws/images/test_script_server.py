@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from include.local_aws.images.script_server.model import ScriptModel
-from include.local_aws.images.serving import Request, Response
+from local_aws.images.script_server.model import ScriptModel
+from local_aws.images.serving import Request, Response
 
 
 class Doubler:

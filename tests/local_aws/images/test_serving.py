@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from include.local_aws.runner.images import BUILT_IN_IMAGES_FILE
+from local_aws.runner.containers.images import BUILT_IN_IMAGES_FILE
 
 Start = Callable[..., int]
 

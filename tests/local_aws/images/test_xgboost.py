@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from include.local_aws.runner.images import BUILT_IN_IMAGES_FILE
+from local_aws.runner.containers.images import BUILT_IN_IMAGES_FILE
 from tests.local_aws.runner.harness import Aws
 from tests.local_aws.venvs import venv
 

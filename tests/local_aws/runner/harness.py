@@ -16,10 +16,10 @@ from typing import Any
 import boto3
 import yaml
 
-from include.local_aws.runner.events import EventWriter
-from include.local_aws.runner.run import run_job
-from include.local_aws.runner.spec import read_spec
-from include.local_aws.runner.stopping import StopFlag
+from local_aws.runner.event_stream import EventWriter
+from local_aws.runner.run_job import run_job
+from local_aws.runner.runner_spec import read_spec
+from local_aws.runner.stopping import StopFlag
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 SCRIPT_IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/local/script:1"
@@ -161,7 +161,7 @@ class Aws:
 
     def start(self, spec: Path) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "include.local_aws.runner", str(spec)],
+            [sys.executable, "-m", "local_aws.runner", str(spec)],
             cwd=spec.parent,
             env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(REPOSITORY)},
             stdout=subprocess.PIPE,

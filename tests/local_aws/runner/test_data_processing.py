@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from include.local_aws.runner.settings import RunnerSettings
-from include.local_aws.runner.spec import RunnerSpec
-from include.local_aws.runner.transform.data_processing import RecordError, create_processor
-from include.local_aws.runner.transform.json_path import FilterError, JsonPath
-from include.local_aws.runner.transform.plan import TransformRequest
+from local_aws.runner.runner_settings import RunnerSettings
+from local_aws.runner.runner_spec import RunnerSpec
+from local_aws.runner.transform.data_processing import RecordError, create_processor
+from local_aws.runner.transform.selection import FilterError, JsonPath
+from local_aws.runner.transform.transform_request import TransformRequest
 from tests.local_aws.runner.harness import LINEAR_IMAGE, REPOSITORY, Aws, RunnerResult
 
 ADULT = REPOSITORY / "tests" / "inputs" / "adult"

@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from include.local_aws.runner.settings import RunnerSettings
-from include.local_aws.runner.transform.ports import PortReservation
+from local_aws.runner.runner_settings import RunnerSettings
+from local_aws.runner.transform.ports import PortReservation
 
 TWO_BLOCKS = RunnerSettings(port_first=31960, port_last=31979)
 

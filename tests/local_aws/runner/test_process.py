@@ -15,7 +15,7 @@ from typing import IO, Any
 import psutil
 import pytest
 
-from include.local_aws.runner.sandbox import ISOLATION_MODES, detect_isolation
+from local_aws.runner.containers.sandbox import ISOLATION_MODES, detect_isolation
 from tests.local_aws.runner.harness import ECHO, REPOSITORY, Aws
 
 CSV_LINES = {"ContentType": "text/csv", "SplitType": "Line"}
@@ -88,7 +88,7 @@ def test_no_process_survives_the_server_that_started_the_runner(aws: Aws) -> Non
     spec = aws.spec("processing", aws.processing_request(["python3", "-c", STUBBORN]))
     source = (
         "import subprocess, sys, time\n"
-        f"p = subprocess.Popen([{sys.executable!r}, '-m', 'include.local_aws.runner', {str(spec)!r}])\n"
+        f"p = subprocess.Popen([{sys.executable!r}, '-m', 'local_aws.runner', {str(spec)!r}])\n"
         "print(p.pid, flush=True)\ntime.sleep(40)\n"
     )
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(REPOSITORY)}

@@ -12,8 +12,8 @@ from urllib.request import Request, urlopen
 import pytest
 from botocore.exceptions import ClientError
 
-from include.local_aws.runner.inputs import InputObject, assign_objects, list_input_objects
-from include.local_aws.runner.s3 import BrokenReadError, S3Address, S3Storage, make_client
+from local_aws.runner.data.inputs import InputObject, assign_objects, list_input_objects
+from local_aws.runner.data.s3_objects import BrokenReadError, S3Address, S3Storage, make_client
 from tests.local_aws.runner.harness import ECHO, Aws
 
 CSV_LINES = {"ContentType": "text/csv", "SplitType": "Line"}

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from include.local_aws.runner.gunzip import gunzip
-from include.local_aws.runner.transform.batching import Batch, Batcher, batch_lines
-from include.local_aws.runner.transform.splitting import (
+from local_aws.runner.data.gunzip import gunzip
+from local_aws.runner.transform.batching import Batch, Batcher, batch_lines
+from local_aws.runner.transform.splitting import (
     MalformedObjectError,
     RecordTooLargeError,
     get_splitter,

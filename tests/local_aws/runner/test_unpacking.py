@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from include.local_aws.runner.unpacking import ArchiveTooLargeError, unpack_tar_gz
+from local_aws.runner.data.unpacking import ArchiveTooLargeError, unpack_tar_gz
 
 MIB = 1024 * 1024
 

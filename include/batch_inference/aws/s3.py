@@ -1,0 +1,224 @@
+"""The tasks' access to S3: small objects, listings, files and server-side copies, all by `s3://` URI."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from operator import itemgetter
+from pathlib import Path
+from typing import IO, Any
+
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from botocore.exceptions import ClientError
+
+from batch_inference.aws.object_listing import list_objects
+from batch_inference.common.s3_uri import split_s3_uri
+from batch_inference.planning.plan import S3Object
+from sagemaker_jobs.aws import get_client
+
+#: Most keys of one DeleteObjects call.
+MAX_DELETED_KEYS = 1000
+
+
+class DeleteError(Exception):
+    """S3 did not delete some objects; most often a permission is missing."""
+
+
+def is_not_found(error: BaseException) -> bool:
+    """Whether S3 answered that the object does not exist."""
+    return isinstance(error, ClientError) and error.response["Error"]["Code"] in {"NoSuchKey", "404"}
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectSnapshot:
+    """An object as it was when it was read: its bytes, its ETag with the quotes, and its LastModified."""
+
+    content: bytes
+    etag: str
+    last_modified: datetime
+
+
+class Storage:
+    """One client for one task; every method takes full `s3://` URIs."""
+
+    def __init__(self, aws_conn_id: str | None, region: str | None = None) -> None:
+        self.client = get_client(S3Hook(aws_conn_id=aws_conn_id, region_name=region))
+
+    @property
+    def region(self) -> str:
+        """The region of the pipeline or of its connection, which all clients of the run use."""
+        return str(self.client.meta.region_name)
+
+    def list_objects(self, prefix: str) -> Iterator[S3Object]:
+        """The objects below a raw string prefix, in key order, without the console's empty folder objects."""
+        bucket, key = split_s3_uri(prefix)
+        return (each for each in list_objects(self.client, bucket, key) if each.size or each.key[-1] != "/")
+
+    def list_uris(self, prefix: str) -> list[str]:
+        """Full URIs of the objects below a prefix."""
+        bucket = split_s3_uri(prefix)[0]
+        return [f"s3://{bucket}/{each.key}" for each in self.list_objects(prefix)]
+
+    def list_folders(self, prefix: str) -> list[str]:
+        """Full URIs, each ending in `/`, of the folders directly below a prefix that ends in `/`, in order."""
+        bucket, key = split_s3_uri(prefix)
+        pages = self.client.get_paginator("list_objects_v2").paginate(
+            Bucket=bucket, Prefix=key, Delimiter="/"
+        )
+        return [
+            f"s3://{bucket}/{each['Prefix']}" for page in pages for each in page.get("CommonPrefixes", ())
+        ]
+
+    def list_write_times(self, prefix: str) -> Iterator[tuple[str, datetime]]:
+        """URI and LastModified of every key below a prefix, the console's folders included, in key order."""
+        bucket = split_s3_uri(prefix)[0]
+        return (
+            (f"s3://{bucket}/{entry['Key']}", entry["LastModified"]) for entry in self._list_entries(prefix)
+        )
+
+    def read_etag(self, uri: str) -> str | None:
+        """The ETag of an object, with its quotes; None when it does not exist."""
+        key = split_s3_uri(uri)[1]
+        return next((str(entry["ETag"]) for entry in self._list_entries(uri) if entry["Key"] == key), None)
+
+    def _list_entries(self, prefix: str) -> Iterator[Mapping[str, Any]]:
+        bucket, key = split_s3_uri(prefix)
+        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key):
+            yield from page.get("Contents", ())
+
+    def read(self, uri: str) -> bytes:
+        """The whole object."""
+        bucket, key = split_s3_uri(uri)
+        content: bytes = self.client.get_object(Bucket=bucket, Key=key)["Body"].read()
+        return content
+
+    def read_json(self, uri: str) -> Any:
+        """The object as JSON."""
+        return json.loads(self.read(uri))
+
+    def write(self, uri: str, content: str | bytes, *, content_type: str = "application/json") -> None:
+        """Put a whole small object."""
+        bucket, key = split_s3_uri(uri)
+        body = content.encode() if isinstance(content, str) else content
+        self.client.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type)
+
+    def write_json(self, uri: str, document: Any) -> None:
+        """Put a JSON document, indented."""
+        self.write(uri, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+    def read_json_with_etag(self, uri: str) -> tuple[Any, str] | None:
+        """A JSON document and its ETag; None when it does not exist."""
+        stored = self.read_snapshot(uri)
+        return None if stored is None else (json.loads(stored.content), stored.etag)
+
+    def read_snapshot(self, uri: str) -> ObjectSnapshot | None:
+        """The whole object with its ETag and LastModified; None when it does not exist.
+
+        A listing decides that: S3 answers 403 in place of 404 to a role that may list only some prefixes.
+        """
+        if self.read_etag(uri) is None:
+            return None
+        bucket, key = split_s3_uri(uri)
+        try:
+            answer = self.client.get_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if is_not_found(error):
+                return None
+            raise
+        return ObjectSnapshot(answer["Body"].read(), answer["ETag"], answer["LastModified"])
+
+    def write_json_conditionally(
+        self, uri: str, document: Mapping[str, Any], *, expected_etag: str | None
+    ) -> str | None:
+        """`write_conditionally` for a JSON document, indented."""
+        content = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        return self.write_conditionally(uri, content, expected_etag=expected_etag)
+
+    def write_conditionally(
+        self, uri: str, content: str, *, expected_etag: str | None, content_type: str = "application/json"
+    ) -> str | None:
+        """Put a small object only if its ETag still is `expected_etag` (None: only if it does not exist yet).
+
+        Returns the new ETag; None, without writing, when another writer was first. A retried PUT may be refused because
+        its first attempt succeeded: an object with the same content counts as written.
+
+        Raises:
+            ClientError: S3 refused it; with ConditionalRequestConflict, another PUT is in progress, maybe this call's
+                own first attempt, and has not changed the object yet.
+        """
+        bucket, key = split_s3_uri(uri)
+        condition = {"IfNoneMatch": "*"} if expected_etag is None else {"IfMatch": expected_etag}
+        try:
+            answer = self.client.put_object(
+                Bucket=bucket, Key=key, Body=content.encode(), ContentType=content_type, **condition
+            )
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code not in {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"}:
+                raise
+            stored = self.read_snapshot(uri)
+            if stored is not None and stored.content == content.encode():
+                return stored.etag
+            now = None if stored is None else stored.etag
+            if code == "ConditionalRequestConflict" and now == expected_etag:
+                raise
+            return None
+        return str(answer["ETag"])
+
+    def download(self, uri: str, path: Path) -> Path:
+        """Copy the object to a local file, in parallel parts."""
+        bucket, key = split_s3_uri(uri)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.client.download_file(bucket, key, str(path))
+        return path
+
+    def upload(self, path: Path, uri: str) -> None:
+        """Copy a local file to the object, in parallel parts."""
+        bucket, key = split_s3_uri(uri)
+        self.client.upload_file(str(path), bucket, key)
+
+    def upload_stream(self, stream: IO[bytes], uri: str) -> None:
+        """Upload a stream to the object, in parallel parts, each sent as soon as it is read."""
+        bucket, key = split_s3_uri(uri)
+        self.client.upload_fileobj(stream, bucket, key)
+
+    def upload_tree(self, files: Iterable[Path], root: Path, prefix: str) -> None:
+        """Copy files below `root` to the same relative keys below `prefix`."""
+        for path in files:
+            self.upload(path, f"{prefix}{path.relative_to(root).as_posix()}")
+
+    def copy(self, source: str, target: str, *, source_etag: str | None = None) -> None:
+        """Copy within S3, on the server's side; objects above 5 GB in parts.
+
+        With `source_etag`, only if the source has that ETag; otherwise S3 answers PreconditionFailed.
+        """
+        from_bucket, from_key = split_s3_uri(source)
+        to_bucket, to_key = split_s3_uri(target)
+        condition = {} if source_etag is None else {"CopySourceIfMatch": f'"{source_etag}"'}
+        self.client.copy({"Bucket": from_bucket, "Key": from_key}, to_bucket, to_key, ExtraArgs=condition)
+
+    def head(self, uri: str) -> Mapping[str, Any]:
+        """Size and ETag of an object."""
+        bucket, key = split_s3_uri(uri)
+        answer = self.client.head_object(Bucket=bucket, Key=key)
+        return {"size": answer["ContentLength"], "etag": answer["ETag"].strip('"')}
+
+    def delete(self, uris: Iterable[str]) -> None:
+        """Delete objects, a thousand with each call; missing objects are ignored.
+
+        Raises:
+            DeleteError: S3 did not delete some; the others of the same call are deleted.
+        """
+        for bucket, places in itertools.groupby(map(split_s3_uri, uris), key=itemgetter(0)):
+            while keys := [key for _, key in itertools.islice(places, MAX_DELETED_KEYS)]:
+                wanted = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
+                errors = self.client.delete_objects(Bucket=bucket, Delete=wanted).get("Errors", [])
+                if errors:
+                    first = errors[0]
+                    raise DeleteError(
+                        f"{len(errors)} of {len(keys)} objects were not deleted; the first is "
+                        f"s3://{bucket}/{first.get('Key')}: {first.get('Code')}, {first.get('Message')}"
+                    )

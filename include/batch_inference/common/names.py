@@ -1,0 +1,287 @@
+"""Builds the names of jobs and models and the S3 URIs of a run's files.
+
+A job name can never be reused in an AWS account, but a run id can, so each plan generates a nonce once
+(`generate_nonce`) and derives all names from it. A job keeps its name over Airflow's automatic retries, which then
+find the job again; it gets another one after a person clears the task, because a clear raises `ti.max_tries`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass
+
+from batch_inference.common.object_names import MAX_KEY_BYTES
+from batch_inference.common.s3_uri import split_s3_uri
+
+# 63 is AWS's limit for the names of jobs and models; "-99" is left for the attempt, appended on submission.
+MAX_NAME_LENGTH = 63
+MAX_BASE_NAME_LENGTH = 60
+NAME_PATTERN = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
+
+_TOKEN_LENGTH = 12
+_TASK_HASH_LENGTH = 8
+_STEP_LENGTH = 16
+_LAYOUT_NONCE_LENGTH = 6
+
+
+def generate_nonce() -> str:
+    """16 random hexadecimal digits, new for each plan."""
+    return secrets.token_hex(8)
+
+
+def build_name_token(nonce: str) -> str:
+    """The part that the names of all jobs and models of this run contain, and those of no other run."""
+    return _digest(nonce, _TOKEN_LENGTH)
+
+
+def build_job_base_name(
+    *, pipeline: str, step: str, nonce: str, task_id: str, map_index: int = -1, max_tries: int = 0
+) -> str:
+    """The name of a job without its attempt: at most 60 characters of `[A-Za-z0-9-]`, matching AWS's pattern.
+
+    Equal for equal arguments. Pipeline and step are for people and are truncated; the two hashes make the name
+    unique.
+    """
+    task = _digest(f"{task_id}\n{map_index}\n{max_tries}", _TASK_HASH_LENGTH)
+    tail = "-".join(
+        part
+        for part in (_to_name_part(step)[:_STEP_LENGTH].strip("-"), build_name_token(nonce), task)
+        if part
+    )
+    head = _to_name_part(pipeline)[: MAX_BASE_NAME_LENGTH - len(tail) - 1].strip("-")
+    return f"{head}-{tail}" if head else tail
+
+
+def build_name_prefix(pipeline: str) -> str:
+    """The prefix of the names of all jobs and models of a pipeline, also where its name is truncated."""
+    return _to_name_part(pipeline)[
+        : MAX_BASE_NAME_LENGTH - _STEP_LENGTH - _TOKEN_LENGTH - _TASK_HASH_LENGTH - 3
+    ].strip("-")
+
+
+def slugify_run_id(run_id: str) -> str:
+    """A run id as one S3 path segment: safe characters only, at most 80, distinct for distinct run ids.
+
+    `manual__2026-01-31T07:00:00+00:00` becomes `manual__2026-01-31T07-00-00-00-00-<8 hex digits>`; an id
+    that is already safe and short is unchanged, so that people recognise it. No slug begins with `_`: those names are
+    for the folders that all runs of a pipeline share.
+    """
+    safe = re.sub(r"[^A-Za-z0-9._=-]+", "-", run_id).strip("-")
+    # A segment of dots alone would climb out of the prefix in tools that treat keys as paths.
+    if safe == run_id and 0 < len(safe) <= 80 and safe.strip(".") and not safe.startswith("_"):
+        return safe
+    return f"{safe[:71].lstrip('_').strip('-.') or 'run'}-{_digest(run_id, 8)}"
+
+
+def build_runs_prefix(*, work: str, pipeline: str) -> str:
+    """`<work>/<pipeline>/`: a folder for each run, and folders `_…/` that all runs share."""
+    return f"{work.rstrip('/')}/{pipeline}/"
+
+
+def build_history_prefix(*, work: str, pipeline: str) -> str:
+    """Prefix of the rate history: what the runs of a pipeline measured."""
+    return f"{build_runs_prefix(work=work, pipeline=pipeline)}_history/"
+
+
+def build_published_runs_prefix(*, work: str, pipeline: str) -> str:
+    """Prefix of the records of published runs, which are kept longer than the files of the runs."""
+    return f"{build_runs_prefix(work=work, pipeline=pipeline)}_published/"
+
+
+def build_publish_journal_prefix(*, work: str, pipeline: str) -> str:
+    """Prefix of the publish journal: what each attempt of `publish` copies, kept while it may have to be deleted."""
+    return f"{build_runs_prefix(work=work, pipeline=pipeline)}_publishing/"
+
+
+@dataclass(frozen=True, slots=True)
+class JobPaths:
+    """S3 URIs of what one job writes. Prefixes end in `/`."""
+
+    root: str
+
+    @property
+    def records(self) -> str:
+        """Original text of the records that passed."""
+        return f"{self.root}records/"
+
+    @property
+    def features(self) -> str:
+        """The model's input, line for line with `records`."""
+        return f"{self.root}features/"
+
+    @property
+    def canary(self) -> str:
+        """Features of the one shard that is transformed first and alone."""
+        return f"{self.root}canary/"
+
+    @property
+    def rejects(self) -> str:
+        """Rejects: records that did not pass, each with its reason."""
+        return f"{self.root}rejects/"
+
+    @property
+    def manifests(self) -> str:
+        """One JSON document per host: what it read and wrote."""
+        return f"{self.root}manifest/"
+
+    @property
+    def shards(self) -> str:
+        """shards.json, the merged manifests of the hosts: counts, and the shards in order of name."""
+        return f"{self.root}shards.json"
+
+    @property
+    def profiles(self) -> str:
+        """One JSON document per host: a profile of its records by column."""
+        return f"{self.root}profile/"
+
+    @property
+    def merged_profile(self) -> str:
+        """profile.json: the merged profiles of the hosts, and records and rejects by group."""
+        return f"{self.root}profile.json"
+
+    @property
+    def predictions(self) -> str:
+        """The predictions, `<shard>.csv.out`."""
+        return f"{self.root}predictions/"
+
+    @property
+    def pieces(self) -> str:
+        """Features of split shards, with which this job finds records that the model refuses."""
+        return f"{self.root}pieces/"
+
+    @property
+    def merged_shards(self) -> str:
+        """Shards merged from their pieces without the refused records: `records/` and `predictions/`."""
+        return f"{self.root}mended/"
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutPaths:
+    """S3 URIs of the input layout of a run without preprocess, below `root`, which ends in `/`."""
+
+    root: str
+
+    @property
+    def listing(self) -> str:
+        """The input objects: a line of key, size and etag for each."""
+        return f"{self.root}listing.jsonl"
+
+    @property
+    def pieces(self) -> str:
+        """Prefix of the pieces: input objects that were split or concatenated."""
+        return f"{self.root}pieces/"
+
+    @property
+    def assignment(self) -> str:
+        """assignment.json: for each object or piece the number of the transform job that reads it."""
+        return f"{self.root}assignment.json"
+
+    def build_job_manifest_uri(self, job_number: int | str) -> str:
+        """SageMaker ManifestFile of the objects that one of the transform jobs reads."""
+        return f"{self.root}jobs/{job_number}.manifest"
+
+    def build_join_group_uri(self, group_number: int | str) -> str:
+        """The objects or pieces that one join task joins with their predictions."""
+        return f"{self.root}groups/{group_number}.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RunPaths:
+    """S3 URIs of a run's files. `run_prefix` ends in `/`, or is a template that renders to such a URI."""
+
+    run_prefix: str
+
+    @classmethod
+    def from_run_id(cls, *, work: str, pipeline: str, run_id: str) -> RunPaths:
+        """`<work>/<pipeline>/<run slug>/`."""
+        return cls(f"{build_runs_prefix(work=work, pipeline=pipeline)}{slugify_run_id(run_id)}/")
+
+    @property
+    def plan(self) -> str:
+        """plan.json."""
+        return f"{self.run_prefix}plan.json"
+
+    @property
+    def code(self) -> str:
+        """Prefix of the Python code that the processing job imports."""
+        return f"{self.run_prefix}code/"
+
+    @property
+    def config(self) -> str:
+        """Prefix that holds `preprocess.json`."""
+        return f"{self.run_prefix}config/"
+
+    @property
+    def preprocess_config(self) -> str:
+        """The configuration that the processing job reads."""
+        return f"{self.config}preprocess.json"
+
+    @property
+    def input_manifest(self) -> str:
+        """SageMaker ManifestFile of the input objects of this run."""
+        return f"{self.run_prefix}input.manifest"
+
+    def build_layout_paths(self, nonce: str) -> LayoutPaths:
+        """URIs of the input layout of one plan; a new plan of the run has another nonce."""
+        return LayoutPaths(f"{self.run_prefix}layout/{nonce[:_LAYOUT_NONCE_LENGTH]}/")
+
+    @property
+    def input_listing(self) -> str:
+        """A line for each input object: size, ETag, key. Its SHA-256 is the input's digest in plan and manifest."""
+        return f"{self.run_prefix}input.listing"
+
+    @property
+    def scored_run(self) -> str:
+        """scored.json: the jobs and the joined parts of this run, all that `publish` needs."""
+        return f"{self.run_prefix}scored.json"
+
+    @property
+    def statistics(self) -> str:
+        """statistics.json: profiles of the predictions, with which other runs are compared."""
+        return f"{self.run_prefix}statistics.json"
+
+    @property
+    def checks(self) -> str:
+        """checks.json: the results of the gates, and whether the run is held."""
+        return f"{self.run_prefix}checks.json"
+
+    @property
+    def report_json(self) -> str:
+        """report.json: the figures of the run."""
+        return f"{self.run_prefix}report.json"
+
+    @property
+    def report_html(self) -> str:
+        """report.html: the figures of the run as a page."""
+        return f"{self.run_prefix}report.html"
+
+    def build_committed_manifest_uri(self, attempt: str) -> str:
+        """The manifest that one attempt of `publish` committed, or found committed by an earlier attempt."""
+        return f"{self.run_prefix}committed/{attempt}.json"
+
+    def build_join_inputs_prefix(self, attempt: str) -> str:
+        """Prefix of the inputs of the processing job of one attempt of the join."""
+        return f"{self.run_prefix}join-inputs/{attempt}/"
+
+    def build_joined_prefix(self, attempt: str) -> str:
+        """Prefix of the joined part files of one attempt of the join."""
+        return f"{self.run_prefix}joined/{attempt}/"
+
+    def build_job_paths(self, job_name: str) -> JobPaths:
+        """URIs of what the job of this name writes."""
+        return JobPaths(f"{self.run_prefix}{job_name}/")
+
+    def compute_max_object_name_bytes(self) -> int:
+        """Maximum bytes of an input object's name, so that the key of its predictions, `<name>.out`, fits in S3."""
+        _, folder = split_s3_uri(self.build_job_paths("x" * MAX_NAME_LENGTH).predictions)
+        return MAX_KEY_BYTES - len(folder.encode()) - len(".out")
+
+
+def _to_name_part(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")
+
+
+def _digest(text: str, length: int) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:length]

@@ -1,0 +1,398 @@
+"""Loads a pipeline file: `load_pipeline(path)` returns a validated, frozen `Pipeline` or raises PipelineError.
+
+All rules over the file are checked here and nowhere else; nothing but the file is read.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from batch_inference.common.errors import PipelineError
+from batch_inference.config.no_preprocess import check_without_preprocess
+from batch_inference.config.prefix_overlaps import find_overlap_with_input, find_overlap_with_run_files
+from batch_inference.config.schedule import check_schedule
+from batch_inference.config.sections.feature_preparation import (
+    ColumnBaseline,
+    FunctionSection,
+    ImputeStep,
+    SensitiveColumn,
+    check_cleaning,
+)
+from batch_inference.config.sections.filters import find_data_processing_problem
+from batch_inference.config.sections.gates import Gate, check_gates
+from batch_inference.config.sections.glue_table import check_glue_table
+from batch_inference.config.sections.notifications import NotifySection
+from batch_inference.config.sections.output_columns import check_output_columns, select_output_columns
+from batch_inference.config.sections.record_rules import DuplicatesRule, FrozenModel, Rule, check_rules
+from batch_inference.config.sections.security import SecuritySection, check_volume_key
+from batch_inference.config.sections.stages import (
+    INFERENCE_PIPELINE_MAX_PAYLOAD_MB,
+    MAX_PAYLOAD_MB_IN_FLIGHT,
+    ROLE_PATTERN,
+    FeaturesSection,
+    FixedS3Uri,
+    GoalsSection,
+    InputSection,
+    JoinSection,
+    ModelSection,
+    OutputSection,
+    PoolSection,
+    PredictionsSection,
+    PreprocessSection,
+    S3Uri,
+    StageLimits,
+    TransformSection,
+    get_default_max_payload_mb,
+)
+from batch_inference.config.sections.tags import TagKey, TagValue
+from batch_inference.config.validation_errors import format_validation_error
+from batch_inference.config.yaml_loader import read_yaml
+from batch_inference.planning.clusters.rate_history import STAGES, Stage
+
+
+class Pipeline(FrozenModel):
+    """A pipeline: one model that scores data on a schedule."""
+
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$",
+        description="Name of the pipeline and of its DAG: a-z, 0-9, _ and -.",
+    )
+    description: str = Field(default="", max_length=2000, description="One or two sentences for people.")
+    schedule: str | None = Field(
+        default=None, description="Cron expression in UTC, or a preset such as @daily."
+    )
+    schedule_on: tuple[S3Uri, ...] = Field(
+        default=(),
+        max_length=20,
+        description="Assets, in place of a schedule: a run starts when all of them were updated. What another pipeline "
+        "publishes is its output.uri up to the first placeholder.",
+    )
+    aws_conn_id: str = Field(default="aws_default", min_length=1, description="Airflow connection to AWS.")
+    region: str | None = Field(
+        default=None, pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="AWS region. Default: the connection's."
+    )
+    role: str = Field(
+        pattern=ROLE_PATTERN, max_length=2048, description="ARN of the role that SageMaker's jobs assume."
+    )
+    work: FixedS3Uri = Field(description="S3 prefix under which each run keeps its own files.")
+    keep_runs_days: int | None = Field(
+        default=30,
+        ge=1,
+        le=3650,
+        description="Days after which the janitor deletes the files of a run below work; null keeps them. Published "
+        "files and the last reported run are never deleted.",
+    )
+    input: InputSection
+    output: OutputSection
+    rules: tuple[Rule, ...] = Field(
+        default=(), description="Rules that a record must pass, applied in this order."
+    )
+    max_rejected: int | float | None = Field(
+        default=None,
+        ge=0,
+        description="Maximum number of rejects: a count such as 100, or a share of the records such as 0.05.",
+    )
+    baseline: dict[str, ColumnBaseline] = Field(
+        default_factory=dict, description="Stored statistics by column, for outlier rules and imputation."
+    )
+    impute: tuple[ImputeStep, ...] = Field(
+        default=(), description="How empty cells are filled in the features, in this order."
+    )
+    function: FunctionSection | None = Field(
+        default=None, description="Your own pandas function that builds features."
+    )
+    sensitive: tuple[SensitiveColumn, ...] = Field(
+        default=(), description="Columns by whose values rejects and predictions are reported: groups."
+    )
+    features: FeaturesSection | None = Field(
+        default=None, description="The features. Default: every column that is not optional."
+    )
+    model: ModelSection
+    preprocess: PreprocessSection | None = Field(
+        default=None,
+        description="The job that validates the records and writes them as equal shards. Without it the model reads "
+        "the input objects.",
+    )
+    transform: TransformSection = TransformSection()
+    predictions: PredictionsSection
+    join: JoinSection = JoinSection()
+    goals: GoalsSection = GoalsSection()
+    security: SecuritySection = SecuritySection()
+    pool: PoolSection | None = Field(
+        default=None,
+        description="Airflow pool of the tasks that submit jobs and wait for them. Default: none.",
+    )
+    gates: tuple[Gate, ...] = Field(
+        default=(), description="Checks of the predictions before they are published."
+    )
+    skip_unchanged: bool = Field(
+        default=False,
+        description="Whether a run ends without a job when its output is from the same input, model and pipeline.",
+    )
+    on_empty: Literal["skip", "fail"] = Field(
+        default="skip", description="When the input is empty: skip the run, or fail it."
+    )
+    prices: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default_factory=dict,
+        description="Your own prices in dollars per instance hour, by instance type. Default: a table with us-east-1's "
+        "prices, whatever the region of the jobs.",
+    )
+    notify: NotifySection = NotifySection()
+    quotas: dict[str, Annotated[int, Field(ge=0)]] = Field(
+        default_factory=dict,
+        description="Quotas of the account by AWS's names, for runs that may not read Service Quotas.",
+    )
+    tags: dict[TagKey, TagValue] = Field(
+        default_factory=dict, max_length=40, description="Tags of every job and model, for AWS's bill."
+    )
+
+    @field_validator("schedule")
+    @classmethod
+    def _is_a_schedule(cls, value: str | None) -> str | None:
+        if value is not None:
+            check_schedule(value)
+        return value
+
+    @field_validator("max_rejected")
+    @classmethod
+    def _is_a_count_or_a_share(cls, value: float | None) -> float | None:
+        if isinstance(value, float) and value > 1:
+            raise ValueError(
+                f"found {value}; allowed is a count, a whole number such as {value:.0f}, or a share of at most 1.0, "
+                f"such as 0.05"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _check_one_trigger(self) -> Self:
+        if self.schedule is not None and self.schedule_on:
+            raise ValueError("schedule_on: found together with schedule; write one of the two")
+        return self
+
+    @model_validator(mode="after")
+    def _check_sections_fit(self) -> Self:
+        check_rules(self.rules, {column.name: column.type for column in self.input.columns})
+        check_cleaning(
+            column_types={column.name: column.type for column in self.input.columns},
+            baseline=self.baseline,
+            rules=self.rules,
+            impute=self.impute,
+            sensitive=self.sensitive,
+        )
+        if self.preprocess is None:
+            check_without_preprocess(self)
+        elif self.transform.input_filter is not None:
+            raise ValueError(
+                "transform.input_filter: found with preprocess; it chooses the model's columns by name under "
+                "features.columns, so write them there"
+            )
+        self._check_columns()
+        self._check_canary()
+        if self.predictions.selected is not None:
+            self.predictions.selected.check_column(self.predictions.column_types)
+        check_gates(
+            self.gates,
+            prediction_types=self.predictions.column_types,
+            sensitive_columns=tuple(group.column for group in self.sensitive),
+        )
+        self._check_filter()
+        self._check_payload()
+        self._check_addresses()
+        check_volume_key(self.security, self._instance_types())
+        return self
+
+    def _check_columns(self) -> None:
+        required_columns = [column.name for column in self.input.columns if not column.optional]
+        for name in self.feature_columns:
+            if name in self.columns_hidden_from_model:
+                raise ValueError(
+                    f"features.columns: found {name!r}, which sensitive keeps from the model (in_features: false)"
+                )
+            made_by_function = self.function is not None and name not in self.column_names
+            if name not in required_columns and not made_by_function:
+                raise ValueError(
+                    f"features.columns: found {name!r}; allowed are the columns that are always there: "
+                    f"{', '.join(required_columns)}"
+                )
+        for column in self.predictions.echo.values():
+            if column not in self.column_names:
+                raise ValueError(
+                    f"predictions.echo: found {column!r}; allowed are the input's columns: "
+                    f"{', '.join(self.column_names)}"
+                )
+        for target in self.predictions.fields.values():
+            if target in self.column_names:
+                raise ValueError(
+                    f"predictions.fields: found the output column {target!r}, which the input already has"
+                )
+        check_output_columns(self.column_names, self.predictions.fields.values(), self.join)
+        if self.output.glue_table is not None:
+            check_glue_table(self.output.uri, self.join.format, self.output_columns)
+
+    def _check_canary(self) -> None:
+        if self.goals.calibrate != "canary":
+            return
+        if self.preprocess is None:
+            raise ValueError(
+                "goals.calibrate: found canary without preprocess; the canary is one of the shards that preprocess "
+                "writes; write defaults"
+            )
+        if self.transform.on_bad_records == "reject":
+            raise ValueError(
+                "goals.calibrate: found canary with transform.on_bad_records reject; the search for refused records "
+                "cannot include the shard of the canary; write on_bad_records: fail, or calibrate: defaults"
+            )
+
+    def _check_filter(self) -> None:
+        chosen = self.transform.input_filter
+        if chosen is None or chosen == "$":
+            return
+        problem = find_data_processing_problem(
+            f"found {chosen}",
+            content_type=self.content_type,
+            accept=self.transform.accept,
+            split_type="Line",
+            assemble_with=self.transform.assemble_with,
+        )
+        if problem is not None:
+            raise ValueError(f"transform.input_filter: {problem} (transform.accept, transform.assemble_with)")
+
+    def _check_payload(self) -> None:
+        payload = self.max_payload_mb
+        if self.model.is_inference_pipeline and payload > INFERENCE_PIPELINE_MAX_PAYLOAD_MB:
+            raise ValueError(
+                f"transform.max_payload_mb: found {payload}; allowed is at most "
+                f"{INFERENCE_PIPELINE_MAX_PAYLOAD_MB} with {len(self.model.containers)} containers, because requests "
+                f"between containers are limited to 5 MB"
+            )
+        concurrency = self.transform.max_concurrent_transforms or 1
+        if payload * concurrency > MAX_PAYLOAD_MB_IN_FLIGHT:
+            raise ValueError(
+                f"transform: found max_payload_mb {payload} times max_concurrent_transforms {concurrency} = "
+                f"{payload * concurrency}; allowed is at most {MAX_PAYLOAD_MB_IN_FLIGHT}; "
+                f"lower max_concurrent_transforms to {MAX_PAYLOAD_MB_IN_FLIGHT // payload}"
+            )
+
+    def _check_addresses(self) -> None:
+        for name, uri in (("output.uri", self.output.uri), ("work", self.work)):
+            problem = find_overlap_with_input(self.input.uri, name, uri)
+            if problem is not None:
+                raise ValueError(problem)
+        problem = find_overlap_with_run_files(self.work, self.name, "output.uri", self.output.uri)
+        if problem is not None:
+            raise ValueError(problem)
+
+    def _instance_types(self) -> dict[str, str]:
+        """Every instance type that a job may get, by the field that names it."""
+        stages = {stage: limits for stage in STAGES if (limits := self.get_stage_limits(stage)) is not None}
+        return {
+            **{f"{stage}.instance_type": limits.instance_type for stage, limits in stages.items()},
+            **{
+                f"{stage}.instance_types[{number}]": each
+                for stage, limits in stages.items()
+                for number, each in enumerate(limits.instance_types)
+            },
+        }
+
+    def get_stage_limits(self, stage: Stage) -> StageLimits | None:
+        """The limits of a stage, or None where the pipeline has no job for it."""
+        if stage == "preprocess":
+            return self.preprocess
+        if stage == "transform":
+            return self.transform
+        return None if self.join.processing_above is None else self.join
+
+    def to_file_content(self) -> dict[str, Any]:
+        """The keys that the file states, JSON-safe: the input of `model_validate` for this pipeline."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+    @property
+    def dag_shape(self) -> str:
+        """The settings that decide which tasks the DAG has; they are fixed when the DAG is parsed."""
+        parts = {
+            "approval": self.goals.on_over_budget == "approve",
+            "preprocess": self.preprocess is not None,
+            "canary": self.goals.calibrate == "canary",
+            "on_bad_records: reject": self.preprocess is not None
+            and self.transform.on_bad_records == "reject",
+            "join.processing_above": self.join.processing_above is not None,
+        }
+        return ", ".join(
+            f"{'with' if is_present else 'without'} {part}" for part, is_present in parts.items()
+        )
+
+    @property
+    def preprocess_section(self) -> PreprocessSection:
+        """`preprocess`, for callers that require it. Raises LookupError where the pipeline has none."""
+        if self.preprocess is None:
+            raise LookupError(f"the pipeline {self.name} has no preprocess section")
+        return self.preprocess
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """Names of all input columns, in order."""
+        return tuple(column.name for column in self.input.columns)
+
+    @property
+    def output_columns(self) -> dict[str, str]:
+        """The columns of the published rows in their order, with types."""
+        types = {column.name: column.type for column in self.input.columns}
+        kept = select_output_columns(self.column_names, self.join)
+        return {
+            **{name: types[source] for source, name in kept.items()},
+            **self.predictions.column_types,
+            **({} if self.join.function is None else self.join.function.adds),
+        }
+
+    @property
+    def feature_columns(self) -> tuple[str, ...]:
+        """The columns of the features, in the model's order."""
+        if self.features is not None:
+            return self.features.columns
+        return tuple(
+            column.name
+            for column in self.input.columns
+            if not column.optional and column.name not in self.columns_hidden_from_model
+        )
+
+    @property
+    def columns_hidden_from_model(self) -> frozenset[str]:
+        """Sensitive columns that are not features."""
+        return frozenset(group.column for group in self.sensitive if not group.in_features)
+
+    @property
+    def content_type(self) -> Literal["application/jsonlines", "text/csv"]:
+        """ContentType of the transform: CSV features or, without `preprocess`, the format of the input."""
+        is_json = self.preprocess is None and self.input.format == "jsonlines"
+        return "application/jsonlines" if is_json else "text/csv"
+
+    @property
+    def max_payload_mb(self) -> int:
+        """MaxPayloadInMB of the file, or its default."""
+        if self.transform.max_payload_mb is not None:
+            return self.transform.max_payload_mb
+        return get_default_max_payload_mb(is_inference_pipeline=self.model.is_inference_pipeline)
+
+    @property
+    def s3_data_distribution_type(self) -> Literal["FullyReplicated", "ShardedByS3Key"]:
+        """S3DataDistributionType: FullyReplicated for a duplicates rule, which compares the records of all objects."""
+        finds_duplicates = any(isinstance(rule, DuplicatesRule) for rule in self.rules)
+        return "FullyReplicated" if finds_duplicates else "ShardedByS3Key"
+
+
+def load_pipeline(path: str | Path) -> Pipeline:
+    """Read one pipeline file. Raises PipelineError with file, line, field, value found and allowed values."""
+    file = Path(path)
+    document = read_yaml(file)
+    if not isinstance(document.value, dict):
+        found = "nothing" if document.value is None else f"a {type(document.value).__name__}"
+        raise PipelineError(
+            str(path), (f"found {found}; allowed is a mapping of keys such as name, input and model",)
+        )
+    try:
+        return Pipeline.model_validate(document.value)
+    except ValidationError as error:
+        raise PipelineError(str(path), format_validation_error(error, Pipeline, document.find_line)) from None

@@ -1,0 +1,126 @@
+"""Defines what happens between rules and features: imputation, the user's own function, sensitive groups.
+
+Statistics come from a stored baseline, never from the run's own records: a prediction would depend on the other
+records of its run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from batch_inference.common.formatting import suggest_name
+from batch_inference.config.sections.record_rules import FrozenModel, OutlierRule, Rule
+
+_STATISTICS_BY_METHOD = {"iqr": ("q1", "q3"), "zscore": ("mean", "std")}
+
+
+class ColumnBaseline(FrozenModel):
+    """Stored statistics of one column, from training or from an earlier run's profile."""
+
+    mean: float | None = Field(default=None, description="Mean of the numbers.")
+    std: float | None = Field(default=None, ge=0, description="Their standard deviation.")
+    median: float | None = Field(default=None, description="Their median.")
+    q1: float | None = Field(default=None, description="Their first quartile.")
+    q3: float | None = Field(default=None, description="Their third quartile.")
+    most_frequent: str | None = Field(default=None, description="The text that occurs most.")
+
+
+class ImputeStep(FrozenModel):
+    """Fills empty cells of a column in the features; the published record is unchanged."""
+
+    column: str = Field(description="Name of the column.")
+    strategy: Literal["median", "mean", "most_frequent", "constant"] = Field(
+        description="A statistic of the baseline, or a constant."
+    )
+    value: str | None = Field(default=None, description="Text of the constant.")
+
+    @model_validator(mode="after")
+    def _a_constant_has_a_value(self) -> Self:
+        if (self.strategy == "constant") != (self.value is not None):
+            raise ValueError(
+                'found a constant without a value; write it as value: "0"'
+                if self.value is None
+                else f"found value {self.value!r} with {self.strategy}; only a constant has a value"
+            )
+        return self
+
+
+class FunctionSection(FrozenModel):
+    """Your own function: a pandas DataFrame in, a pandas DataFrame out, in chunks; it must keep the index."""
+
+    module: str = Field(
+        pattern=r"^pipelines(\.[A-Za-z_]\w*)+$",
+        description="Module next to the pipeline file, such as pipelines.churn, or below batch_inference.jobs.",
+    )
+    name: str = Field(pattern=r"^[A-Za-z_]\w*$", description="Name of the function in it.")
+
+
+class SensitiveColumn(FrozenModel):
+    """A column by whose values records and rejects are grouped; a number needs edges between its groups."""
+
+    column: str = Field(description="Name of the column.")
+    edges: tuple[float, ...] = Field(
+        default=(), description="Where one group of numbers ends and the next begins."
+    )
+    in_features: bool = Field(
+        default=True, description="Whether the column is a feature. With false it is only used for groups."
+    )
+
+    @model_validator(mode="after")
+    def _edges_rise(self) -> Self:
+        if list(self.edges) != sorted(set(self.edges)):
+            raise ValueError(f"found edges {list(self.edges)}; they must rise")
+        return self
+
+
+def check_cleaning(
+    *,
+    column_types: Mapping[str, str],
+    baseline: Mapping[str, ColumnBaseline],
+    rules: tuple[Rule, ...],
+    impute: tuple[ImputeStep, ...],
+    sensitive: tuple[SensitiveColumn, ...],
+) -> None:
+    """Raise ValueError for unknown columns, statistics that the baseline lacks, and groups without edges.
+
+    `columns` maps each input column to its type.
+    """
+    for name in baseline:
+        _check_column(column_types, name, f"baseline.{name}")
+    for position, rule in enumerate(rules):
+        if isinstance(rule, OutlierRule):
+            for statistic in _STATISTICS_BY_METHOD[rule.method]:
+                _check_in_baseline(baseline, rule.column, statistic, f"rules[{position}]")
+    for position, step in enumerate(impute):
+        _check_column(column_types, step.column, f"impute[{position}].column")
+        if step.strategy != "constant":
+            _check_in_baseline(baseline, step.column, step.strategy, f"impute[{position}]")
+    for position, group in enumerate(sensitive):
+        _check_column(column_types, group.column, f"sensitive[{position}].column")
+        if (column_types[group.column] == "string") == bool(group.edges):
+            raise ValueError(
+                f"sensitive[{position}].edges: {group.column} has type {column_types[group.column]}; a number "
+                "needs edges between its groups, a text has none"
+            )
+
+
+def _check_column(columns: Mapping[str, str], name: str, where: str) -> None:
+    if name not in columns:
+        names = list(columns)
+        raise ValueError(
+            f"{where}: found the column {name!r}; the input's columns are {', '.join(names)}{suggest_name(name, names)}"
+        )
+
+
+def _check_in_baseline(
+    baseline: Mapping[str, ColumnBaseline], column: str, statistic: str, where: str
+) -> None:
+    known: dict[str, Any] = baseline[column].model_dump(exclude_none=True) if column in baseline else {}
+    if statistic not in known:
+        raise ValueError(
+            f"{where}: needs the {statistic} of {column}, but baseline has {', '.join(known) or 'nothing'} for it; "
+            f"write it there: a statistic of the run's own records would make predictions depend on the other records"
+        )

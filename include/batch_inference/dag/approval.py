@@ -1,0 +1,107 @@
+"""The task that waits for a person's approval of a run above its budget (Airflow's ApprovalOperator).
+
+The plan decides whether approval is needed, and until when. The question appears in Airflow's UI under "Required
+actions" with the plan's sentences; while it is open the task holds no worker and no triggerer.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.providers.standard.exceptions import HITLRejectException
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.execution_time.comms import CreateHITLDetailPayload
+
+from batch_inference.common.formatting import format_duration
+from batch_inference.planning.budget_question import format_question, is_same_question
+from batch_inference.run import handoffs
+from batch_inference.run.no_retry import no_retry
+
+#: With less time than this, the question is not asked.
+SHORTEST_WAIT = timedelta(seconds=30)
+
+
+class BudgetApprovalOperator(ApprovalOperator):
+    """Succeeds at once when the plan needs no approval; otherwise waits for a person until the plan's time limit.
+
+    A rejection, or no answer in time, fails the run before anything was spent, without a retry. With `rejects_unasked`
+    the question counts as rejected: `make run` sets it, because it has no UI.
+    """
+
+    def __init__(self, *, pipeline: str, rejects_unasked: bool = False, **kwargs: Any) -> None:
+        super().__init__(subject=f"{pipeline}: a run above its budget", fail_on_reject=True, **kwargs)
+        self.pipeline = pipeline
+        self.rejects_unasked = rejects_unasked
+
+    def execute(self, context: Context) -> Any:
+        """Ask, if the plan says so."""
+        plan = _pull_plan(context)
+        if plan["approval_reason"] is None:
+            self.log.info("the run is within its budget, or has none: no approval is needed")
+            return None
+        if self.rejects_unasked:
+            raise AirflowFailException(
+                f"refused: {plan['approval_reason']}; nobody can be asked here: raise the budget, "
+                f"or run it from Airflow's UI"
+            )
+        remaining = datetime.fromisoformat(plan["approve_by"]) - datetime.now(UTC)
+        if remaining < SHORTEST_WAIT:
+            raise AirflowFailException(_timeout_message(plan))
+        self.response_timeout = remaining
+        self.body = format_question(plan)
+        if not is_same_question(self._question_in_the_ui(context), self.body):
+            raise AirflowFailException(
+                f"{plan['approval_reason']}, but this run has asked before, and Airflow still shows that question, "
+                f"about an earlier plan, which must not approve this one. Nothing was spent: start a new run"
+            )
+        self.log.info(
+            "%s; waiting up to %s for a person",
+            plan["approval_reason"],
+            format_duration(remaining.total_seconds()),
+        )
+        return super().execute(context)
+
+    def _question_in_the_ui(self, context: Context) -> str | None:
+        """Store the question and return the one that Airflow shows: Airflow 3.3.2 keeps a run's first one over clears.
+
+        The provider's operator stores the question again and does not read it back.
+        """
+        from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+
+        ti: Any = context["ti"]
+        kept: Any = SUPERVISOR_COMMS.send(
+            CreateHITLDetailPayload(
+                ti_id=ti.id,
+                options=self.options,
+                subject=self.subject,
+                body=self.body,
+                defaults=self.defaults,
+                multiple=self.multiple,
+                params=self.serialized_params,
+                assigned_users=[],
+            )
+        )
+        return None if kept is None else kept.body
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Continue, or fail without a retry."""
+        if event.get("error_type") == "timeout":
+            raise AirflowFailException(_timeout_message(_pull_plan(context)))
+        try:
+            return super().execute_complete(context, event)
+        except HITLRejectException as error:
+            who = (event.get("responded_by_user") or {}).get("name") or "somebody"
+            raise AirflowFailException(
+                f"rejected by {who}: {_pull_plan(context)['approval_reason']}; nothing was spent"
+            ) from error
+
+
+def _pull_plan(context: Context) -> dict[str, Any]:
+    return no_retry(handoffs.pull_plan)(context["ti"])
+
+
+def _timeout_message(plan: dict[str, Any]) -> str:
+    return f"nobody approved by {plan['approve_by']}: {plan['approval_reason']}; nothing was spent"

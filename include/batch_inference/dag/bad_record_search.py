@@ -1,0 +1,434 @@
+"""Finds the records that a model refuses, while the sensor waits for the transform: see
+`batch_inference.verification.bad_records`.
+
+All state is in S3 and SageMaker: the attempts by their names, the manifest of each, the outputs, and the log of refused
+objects. So a task that is retried in the middle resumes at the same attempt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
+from botocore.exceptions import ClientError
+
+from batch_inference.aws.s3 import Storage
+from batch_inference.common.errors import ReconciliationError, TooManyRejectsError
+from batch_inference.common.formatting import format_count
+from batch_inference.common.names import JobPaths, RunPaths
+from batch_inference.config.pipeline import Pipeline
+from batch_inference.jobs.common.blocks import BlockReader
+from batch_inference.jobs.config.join_spec import JoinSpec
+from batch_inference.jobs.join.aligned_join import run_in_order
+from batch_inference.jobs.join.merge_pieces import MergedFiles, ShardSection, merge_shard
+from batch_inference.pricing.costs import load_prices, sum_if_known
+from batch_inference.requests.sagemaker import build_join_spec
+from batch_inference.run.no_retry import no_retry
+from batch_inference.run.run_context import read_pipeline
+from batch_inference.verification.bad_records import (
+    BadRecords,
+    FurtherJob,
+    SearchFailure,
+    SearchLimits,
+    SearchState,
+    choose_next_step,
+    explain_over_budget,
+    explain_too_many_rejects,
+    find_bad_records,
+)
+from batch_inference.verification.reconciliation import REFUSED_BY_MODEL
+from batch_inference.verification.shard_pieces import ShardPiece, ShardRecord, cover_shard, parse_piece_name
+from sagemaker_jobs.aws import get_error_code
+from sagemaker_jobs.failure.rejected_objects import read_rejected_objects
+from sagemaker_jobs.job.continuation import NoFurtherAttempt, Resolved
+from sagemaker_jobs.job.describe import Job
+from sagemaker_jobs.job.resume import (
+    AttemptInput,
+    RemainingInput,
+    list_completed_objects,
+    read_attempt_input,
+    select_resume_chain,
+    write_remaining_input,
+)
+from sagemaker_jobs.job.spec import JobSpec
+
+log = logging.getLogger(__name__)
+
+#: Small objects that are copied at a time.
+COPY_WORKERS = 8
+#: Bytes of one MB of MaxPayloadInMB.
+MEBIBYTE = 1024 * 1024
+#: Most characters of a container's response in a reject's reason.
+REASON_LENGTH = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class BadRecordContinuation:
+    """A `Continuation` of a failed transform that finds the refused records, by the pipeline as it was planned."""
+
+    def decide_next(
+        self, hook: SageMakerHook, spec: JobSpec, jobs: Sequence[Job]
+    ) -> Resolved | RemainingInput | NoFurtherAttempt | None:
+        """See `sagemaker_jobs.job.continuation.Continuation`."""
+        return _continue_after(hook, spec, jobs)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt: its input, the pieces with an output, and the refused pieces with the container's response."""
+
+    job: Job
+    attempt_input: AttemptInput
+    pieces: tuple[ShardPiece, ...]
+    completed: frozenset[ShardPiece]
+    refusals: Mapping[ShardPiece, str]
+
+
+@dataclass(frozen=True, slots=True)
+class PreprocessedRun:
+    """The output of the run's preprocess job, which the transform reads."""
+
+    paths: RunPaths
+    preprocess_paths: JobPaths
+    shards: Mapping[str, ShardPiece]
+    shard_documents: Mapping[str, Mapping[str, Any]]
+    record_counts: Mapping[str, int]
+
+    @classmethod
+    def read(cls, storage: Storage, spec: JobSpec) -> PreprocessedRun:
+        """The run whose features the transform reads."""
+        features = spec.request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
+        wrote = JobPaths(features.removesuffix("features/"))
+        found = storage.read_json(wrote.shards)
+        shards: dict[str, ShardPiece] = {}
+        for shard in found["shards"]:
+            name = Path(shard["features_key"]).name
+            shards[name] = ShardPiece(shard["name"], 1, shard["records"], Path(name).suffix, is_whole=True)
+        return cls(
+            RunPaths(f"{wrote.root.rstrip('/').rsplit('/', 1)[0]}/"),
+            wrote,
+            shards,
+            {shard["name"]: shard for shard in found["shards"]},
+            found["records"],
+        )
+
+
+@no_retry
+def _continue_after(
+    hook: SageMakerHook, spec: JobSpec, jobs: Sequence[Job]
+) -> Resolved | RemainingInput | NoFurtherAttempt | None:
+    chain = select_resume_chain(spec, jobs)
+    completed = bool(chain) and chain[-1].status == "Completed"
+    if not chain or (completed and len(chain) == 1):
+        return None
+    storage = Storage(hook.aws_conn_id, hook.conn_region_name)
+    run = PreprocessedRun.read(storage, spec)
+    pipeline = read_pipeline(storage, run.paths.run_prefix, job_name=spec.base_name)
+    try:
+        attempts = [_read_attempt(hook, spec, run, job) for job in chain]
+    except ClientError as error:
+        # The failure of the job must be reported even when the refused objects cannot be read.
+        if get_error_code(error) not in {"AccessDenied", "AccessDeniedException"}:
+            raise
+        return NoFurtherAttempt(f"Which objects were refused cannot be read: {error}")
+    if all(piece.is_whole for each in attempts for piece in each.pieces) and (
+        completed or not any(each.refusals for each in attempts)
+    ):
+        return None
+    now = build_situation(attempts)
+    bounds = SearchLimits(
+        records_in=run.record_counts["in"],
+        records_out=run.record_counts["out"],
+        rejected=run.record_counts["rejected"],
+        max_rejected=pipeline.max_rejected,
+    )
+    step = find_earlier_refusals(now, bounds) if completed else choose_next_step(now, bounds)
+    if isinstance(step, FurtherJob):
+        step = _check_budget(storage, run, jobs, attempts[-1], step)
+    if isinstance(step, SearchFailure):
+        return NoFurtherAttempt(step.reason)
+    if isinstance(step, BadRecords):
+        return Resolved(_merge_pieces(storage, pipeline, run, attempts, step))
+    return _start_attempt(storage, hook, spec, run, attempts[-1], step, attempt=len(jobs) + 1)
+
+
+def build_situation(attempts: Sequence[Attempt]) -> SearchState:
+    """What is known after these attempts."""
+    return SearchState.from_rounds([(each.pieces, each.completed, set(each.refusals)) for each in attempts])
+
+
+def find_earlier_refusals(now: SearchState, bounds: SearchLimits) -> BadRecords:
+    """The records that earlier attempts refused, once the last job has completed.
+
+    Raises:
+        RejectedError: they are more than the pipeline allows.
+    """
+    poison = find_bad_records(now)
+    problem = explain_too_many_rejects(len(poison), bounds)
+    if problem:
+        raise TooManyRejectsError(problem)
+    return BadRecords(poison)
+
+
+def _read_attempt(hook: SageMakerHook, spec: JobSpec, run: PreprocessedRun, job: Job) -> Attempt:
+    attempt_input = read_attempt_input(hook, spec, job)
+    refusals = read_rejected_objects(hook, job, attempt_input.folder_uri) if job.status == "Failed" else {}
+    pieces, outputs = (
+        {name: parse_piece_name(name, run.shards) for name in attempt_input.object_names},
+        list_completed_objects(hook, job),
+    )
+    return Attempt(
+        job,
+        attempt_input,
+        tuple(pieces.values()),
+        frozenset(piece for name, piece in pieces.items() if name in outputs),
+        {pieces[name]: shorten_reason(lines) for name, lines in refusals.items() if name in pieces},
+    )
+
+
+def shorten_reason(lines: Sequence[str]) -> str:
+    """Shorten a container's response to its beginning and its end, which in a traceback names the error."""
+    text = " ".join(" ".join(lines).split())
+    half = REASON_LENGTH // 2
+    return text if len(text) <= REASON_LENGTH else f"{text[:half]} … {text[-half:]}"
+
+
+def _check_budget(
+    storage: Storage, run: PreprocessedRun, jobs: Sequence[Job], last: Attempt, step: FurtherJob
+) -> FurtherJob | SearchFailure:
+    """The step, if the cost of the jobs so far, of the next one and of the join stays within the plan's budget."""
+    plan = storage.read_json(run.paths.plan)
+    if plan["budget"] is None:
+        return step
+    prices = load_prices().override_prices(plan["prices"])
+
+    def dollars(job: Job) -> float | None:
+        return prices.compute_cost(
+            job.kind.get_cluster_config(job.description)["InstanceType"],
+            job.kind.compute_billed_seconds(job.description),
+        )
+
+    budget = plan["budget"]
+    if plan.get("approval_reason") is not None:  # a person has approved the estimated cost
+        budget = max(budget, plan["estimate"]["dollars_high"] or 0)
+    # The next job has some of the last one's records, or more with companions, and at most as many instances.
+    record_share = max(1.0, step.record_count / sum(piece.sent_count for piece in last.pieces))
+    cost = dollars(jobs[-1])
+    problem = explain_over_budget(
+        budget=budget,
+        spent_dollars=sum_if_known([plan["estimate"]["preprocess"]["dollars"], *map(dollars, jobs)]),
+        job_dollars=None if cost is None else cost * record_share,
+        join_dollars=plan["estimate"]["join"]["dollars"],
+    )
+    return SearchFailure(problem) if problem else step
+
+
+def _start_attempt(
+    storage: Storage,
+    hook: SageMakerHook,
+    spec: JobSpec,
+    run: PreprocessedRun,
+    last: Attempt,
+    step: FurtherJob,
+    *,
+    attempt: int,
+) -> RemainingInput:
+    """Write the pieces and their manifest for the next attempt."""
+    log.warning("%s", step.describe())
+    planned = int(spec.kind.get_cluster_config(spec.request)["InstanceCount"])
+    instances = min(planned, max(1, math.ceil(planned * step.record_count / run.record_counts["out"])))
+    folder = last.attempt_input.folder_uri
+    if step.to_split:
+        source, folder = folder, run.paths.build_job_paths(spec.build_job_name(attempt)).pieces
+        company = _read_companions(storage, run, step, _request_bytes(spec))
+        for _ in run_in_order(_plan_copies(storage, source, folder, step, company), COPY_WORKERS):
+            pass
+    return write_remaining_input(
+        hook, spec, attempt, folder, sorted(piece.name for piece in step.pieces), instance_limit=instances
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CompanionRecords:
+    """The lines of records that are sent together with a suspect one, and the most bytes of one request."""
+
+    lines: Mapping[ShardRecord, bytes]
+    max_request_bytes: int | None
+
+    def append_companion(self, data: bytes, piece: ShardPiece) -> bytes:
+        """The content of this piece's object: its own lines, `data`, and its companion.
+
+        Raises:
+            ReconciliationError: they do not fit into one request.
+        """
+        if piece.companion is None:
+            return data
+        together = data + self.lines[piece.companion]
+        if self.max_request_bytes is not None and len(together) > self.max_request_bytes:
+            raise ReconciliationError(
+                f"{piece.name} is {len(together):,} bytes, more than the {self.max_request_bytes:,} of one request, so "
+                f"a record that the model refuses cannot be told from one that it does not answer alone; increase "
+                f"transform.max_payload_mb",
+                piece.shard,
+            )
+        return together
+
+
+def _request_bytes(spec: JobSpec) -> int | None:
+    """The most bytes of one request to the model; None when each record is a request, or no limit is set."""
+    limit = spec.request.get("MaxPayloadInMB")
+    return int(limit) * MEBIBYTE if limit and spec.request.get("BatchStrategy") != "SingleRecord" else None
+
+
+def _read_companions(
+    storage: Storage, run: PreprocessedRun, step: FurtherJob, max_request_bytes: int | None
+) -> CompanionRecords:
+    """Read the lines of the companion and of the control record from the shards' features."""
+    lines: dict[ShardRecord, bytes] = {}
+    for record in (step.companion, step.control):
+        if record is None:
+            continue
+        name = next(name for name, piece in run.shards.items() if piece.shard == record.shard)
+        with tempfile.TemporaryDirectory(prefix="company-") as scratch:
+            path = storage.download(f"{run.preprocess_paths.features}{name}", Path(scratch) / "features")
+            with path.open("rb") as file:
+                blocks = BlockReader(file, None)  # no feature holds a line break
+                blocks.read_records(record.number - 1)
+                lines[record] = blocks.read_records(1).data
+    return CompanionRecords(lines, max_request_bytes)
+
+
+def _plan_copies(
+    storage: Storage, source: str, folder: str, step: FurtherJob, companions: CompanionRecords
+) -> Iterator[Any]:
+    """One call for each object to write below `folder`."""
+    for piece in step.unchanged:
+        yield partial(storage.copy, f"{source}{piece.name}", f"{folder}{piece.name}")
+    for control in step.list_control_pieces():
+        data = companions.append_companion(
+            companions.lines[ShardRecord(control.shard, control.first)], control
+        )
+        yield partial(storage.write, f"{folder}{control.name}", data, content_type="text/csv")
+    for piece in step.to_split:
+        with tempfile.TemporaryDirectory(prefix="pieces-") as scratch:
+            path = storage.download(f"{source}{piece.name}", Path(scratch) / "features")
+            with path.open("rb") as file:
+                lines = BlockReader(file, None)  # no feature holds a line break
+                for part in step.split_piece(piece):
+                    block = lines.read_records(part.record_count)
+                    if block.record_count < part.record_count:
+                        raise ReconciliationError(
+                            f"{source}{piece.name} has fewer than its {piece.record_count:,} records",
+                            piece.shard,
+                        )
+                    data = companions.append_companion(block.data, part)
+                    yield partial(storage.write, f"{folder}{part.name}", data, content_type="text/csv")
+
+
+def _merge_pieces(
+    storage: Storage, pipeline: Pipeline, run: PreprocessedRun, attempts: Sequence[Attempt], found: BadRecords
+) -> dict[str, Any]:
+    """Merge the pieces of the shards that were cut, write the refused records as rejects; returns the URIs of both."""
+    paths = run.paths.build_job_paths(attempts[-1].job.name)
+    spec = JoinSpec.from_dict(build_join_spec(pipeline))
+    # The first attempt's output of a piece is used.
+    output_uris = {
+        piece: f"{each.job.kind.list_output_uris(each.job.description)[0]}{piece.name}.out"
+        for each in reversed(attempts)
+        for piece in each.completed
+    }
+    reasons = {piece.record_range: answer for each in attempts for piece, answer in each.refusals.items()}
+    merged_shards: dict[str, Any] = {}
+    for shard in run.shards.values():
+        if shard in output_uris:
+            continue
+        parts = cover_shard(
+            shard,
+            [piece for piece in output_uris if piece.shard == shard.shard],
+            [piece for piece in found.pieces if piece.shard == shard.shard],
+        )
+        merged_shards[shard.shard] = _merge_shard(
+            storage, run, paths, spec, shard, parts, output_uris, reasons
+        )
+    document = {
+        "version": 1,
+        "refused": sum(each["refused"] for each in merged_shards.values()),
+        "rejects": paths.rejects,
+        "shards": merged_shards,
+    }
+    body = json.dumps(document, indent=2).encode()
+    storage.write(f"{paths.root}mended.json", body)
+    log.warning(
+        "The model refused %s, listed with its responses below %s.",
+        format_count(document["refused"], "record"),
+        paths.rejects,
+    )
+    return {
+        "document": f"{paths.root}mended.json",
+        "sha256": hashlib.sha256(body).hexdigest(),
+        "refused": document["refused"],
+        "rejects": paths.rejects if document["refused"] else None,
+    }
+
+
+def _merge_shard(
+    storage: Storage,
+    run: PreprocessedRun,
+    paths: JobPaths,
+    spec: JoinSpec,
+    shard: ShardPiece,
+    parts: Sequence[ShardPiece],
+    output_uris: Mapping[ShardPiece, str],
+    reasons: Mapping[tuple[str, int, int], str],
+) -> dict[str, Any]:
+    document = run.shard_documents[shard.shard]
+    source = f"{run.preprocess_paths.root}{document['records_key']}"
+    with tempfile.TemporaryDirectory(prefix="mending-") as name, ThreadPoolExecutor(COPY_WORKERS) as pool:
+        folder = Path(name)
+        merged_files = MergedFiles(folder / "records", folder / "predictions", folder / "rejects")
+        records = storage.download(source, folder / "all")
+
+        def part_of(piece: ShardPiece) -> ShardSection:
+            if piece not in output_uris:
+                return ShardSection(piece.name, piece.record_count, None, reasons[piece.record_range])
+            answers = storage.download(output_uris[piece], folder / "answers" / piece.name)
+            return ShardSection(
+                piece.name,
+                piece.record_count,
+                answers,
+                extra_prediction_count=piece.sent_count - piece.record_count,
+            )
+
+        refused_records = merge_shard(
+            records,
+            list(pool.map(part_of, parts)),
+            spec,
+            merged_files,
+            source_uri=source,
+            rule_name=REFUSED_BY_MODEL,
+        )
+        keys = {
+            "records": f"{paths.merged_shards}records/{Path(document['records_key']).name}",
+            "predictions": f"{paths.merged_shards}predictions/{shard.name}.out",
+        }
+        storage.upload(merged_files.records_path, keys["records"])
+        storage.upload(merged_files.predictions_path, keys["predictions"])
+        if refused_records:
+            storage.upload(merged_files.rejects_path, f"{paths.rejects}{shard.shard}.jsonl")
+    job = paths.root.rstrip("/").rpartition("/")[2]
+    objects = {
+        f"{part}_object": [uri, *itemgetter("size", "etag")(storage.head(uri)), job]
+        for part, uri in keys.items()
+    }
+    return {"records": shard.record_count - refused_records, "refused": refused_records, **objects}

@@ -1,0 +1,157 @@
+"""The janitor DAG: stops jobs and deletes models of inactive runs, obsolete part files, and expired run files.
+
+It covers what no teardown reaches: `dagrun_timeout` skips teardowns, runs are deleted, databases are lost.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
+from airflow.providers.standard.operators.python import PythonOperator
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowSkipException
+
+from batch_inference.aws.s3 import Storage
+from batch_inference.common.names import build_name_prefix
+from batch_inference.config.pipeline import Pipeline
+from batch_inference.config.pipeline_files import PIPELINES_FOLDER, load_pipeline_by_name
+from batch_inference.dag.templates import DEPLOYMENT_TAG, compute_deployment_id
+from batch_inference.publishing.output_cleanup import build_is_active, delete_obsolete_parts
+from batch_inference.publishing.retention import delete_expired_runs
+from batch_inference.run.task_ids import PLAN
+from sagemaker_jobs.cleanup.janitor import find_leftovers, to_run_tag
+from sagemaker_jobs.cleanup.run_cleanup import clean_up_leftovers, list_run_resources
+
+log = logging.getLogger(__name__)
+
+DAG_ID = "janitor"
+INTERVAL = timedelta(minutes=10)
+#: Grace period: the age at which a job may be stopped, so that the run's own `clean_up` comes first.
+GRACE_SECONDS = 300.0
+
+
+def build_janitor_dag(*, doc_md: str | None = None, grace_seconds: float = GRACE_SECONDS) -> DAG:
+    """A DAG that cleans up every ten minutes, one run at a time. Reads nothing when it is parsed."""
+    with DAG(
+        dag_id=DAG_ID,
+        description="Stops SageMaker jobs, and deletes models and files, whose DAG run is over.",
+        doc_md=doc_md,
+        schedule=INTERVAL,
+        catchup=False,
+        max_active_runs=1,
+        default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
+        tags=["batch inference janitor"],
+    ) as dag:
+        PythonOperator(
+            task_id="clean_up_jobs", python_callable=clean_up_jobs, op_kwargs={"grace_seconds": grace_seconds}
+        )
+        PythonOperator(task_id="clean_up_outputs", python_callable=clean_up_outputs)
+        PythonOperator(task_id="apply_retention", python_callable=apply_retention)
+    return dag
+
+
+def clean_up_jobs(*, ti: Any, grace_seconds: float = GRACE_SECONDS, **_: Any) -> list[str]:
+    """Stop the jobs and delete the models of runs that are not active; returns their names.
+
+    Considers only those with the tags of this Airflow deployment and of its pipelines: deployments may share an
+    account.
+
+    Raises:
+        Exception: see `for_each_pipeline`.
+    """
+
+    def clean_up_pipeline(pipeline: Pipeline) -> list[str]:
+        hook = SageMakerHook(aws_conn_id=pipeline.aws_conn_id, region_name=pipeline.region)  # type: ignore[no-untyped-call]
+        ours = [
+            each
+            for each in list_run_resources(hook, name_prefix=build_name_prefix(pipeline.name))
+            if each.tags.get(DEPLOYMENT_TAG) == compute_deployment_id()
+        ]
+        found = find_leftovers(
+            ours,
+            is_active=build_has_active_run(ti),
+            now=time.time(),
+            grace_seconds=grace_seconds,
+            is_own_dag=pipeline.name.__eq__,
+        )
+        return clean_up_leftovers(hook, found)
+
+    return for_each_pipeline(clean_up_pipeline)
+
+
+def apply_retention(*, ti: Any, dag_run: Any, **_: Any) -> list[str]:
+    """Delete the files of runs older than their pipeline's `keep_runs_days`; returns their prefixes.
+
+    Once an hour, and in each manual run: listing the work prefixes costs money, and nothing about it is urgent.
+
+    Raises:
+        Exception: see `for_each_pipeline`.
+    """
+    if dag_run.run_type != "manual" and dag_run.run_after.minute >= INTERVAL.total_seconds() / 60:
+        raise AirflowSkipException("retention runs in the first minutes of each hour")
+
+    def delete_pipeline_runs(pipeline: Pipeline) -> list[str]:
+        storage = Storage(pipeline.aws_conn_id, pipeline.region)
+        return delete_expired_runs(storage, pipeline, is_active=build_is_active(ti), now=time.time())
+
+    return for_each_pipeline(delete_pipeline_runs)
+
+
+def clean_up_outputs(*, ti: Any, **_: Any) -> list[str]:
+    """Delete obsolete part files below the pipelines' outputs; returns their URIs.
+
+    Raises:
+        Exception: see `for_each_pipeline`.
+    """
+
+    def clean_up_pipeline(pipeline: Pipeline) -> list[str]:
+        storage = Storage(pipeline.aws_conn_id, pipeline.region)
+        return delete_obsolete_parts(storage, pipeline, is_active=build_is_active(ti), now=time.time())
+
+    return for_each_pipeline(clean_up_pipeline)
+
+
+def build_has_active_run(ti: Any) -> Callable[[str, str], bool]:
+    """A function that asks Airflow whether the run of a DAG that has this tag is queued or running.
+
+    Airflow finds runs by id only. The ids of a DAG are read when its first tag is asked for: after the jobs were
+    listed, so the run of each of them is included.
+    """
+    is_active = build_is_active(ti)
+    run_ids: dict[str, dict[str, str]] = {}
+
+    def has_active_run(dag_id: str, tag: str) -> bool:
+        if dag_id not in run_ids:
+            # One task instance for each run.
+            states = ti.get_task_states(dag_id=dag_id, task_ids=[PLAN])
+            run_ids[dag_id] = {to_run_tag(run_id): run_id for run_id in states}
+        run_id = run_ids[dag_id].get(tag)
+        return run_id is not None and is_active(dag_id, run_id)
+
+    return has_active_run
+
+
+def for_each_pipeline(action: Callable[[Pipeline], list[str]]) -> list[str]:
+    """Call `action` for each pipeline and join the results; an error in one does not stop the others.
+
+    Raises:
+        Exception: the first error, after all pipelines were tried: PipelineError for an invalid file, or an error of
+            AWS.
+    """
+    done: list[str] = []
+    errors: list[Exception] = []
+    for path in sorted(PIPELINES_FOLDER.glob("*.yaml")):
+        try:
+            done += action(load_pipeline_by_name(path.stem))
+        except Exception as error:
+            log.exception("%s: clean-up of this pipeline failed", path.stem)
+            errors.append(error)
+    log.info("stopped or deleted: %s", ", ".join(done) or "nothing")
+    if errors:
+        raise errors[0]
+    return done

@@ -1,0 +1,138 @@
+"""The canary tasks: transform one shard alone, measure it, and size the transform of the other shards from that.
+
+They are skipped when the model was measured before, or there is only one shard.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.providers.standard.operators.python import PythonOperator
+from airflow.sdk import Context, XComArg
+from airflow.sdk.exceptions import AirflowSkipException
+
+from batch_inference.aws.s3 import Storage
+from batch_inference.aws.transform_logs import read_instance_activity
+from batch_inference.common.names import JobPaths
+from batch_inference.config.pipeline import Pipeline
+from batch_inference.dag.job_configs import build_canary_config
+from batch_inference.dag.planned_jobs import PlannedTransformJobOperator, PlannedTransformJobSensor
+from batch_inference.dag.templates import (
+    template_earlier_job_names,
+    template_instance_types,
+    template_plan_value,
+    template_submitted_job_name,
+)
+from batch_inference.planning.clusters.calibration import MIN_SHARDS, CanaryShard, size_remaining_transform
+from batch_inference.pricing.costs import StageUsage, compute_stage_cost, load_prices, sum_if_known
+from batch_inference.run import handoffs, task_ids
+from batch_inference.run.no_retry import no_retry
+from batch_inference.run.run_context import RunContext, provide_run_context
+from batch_inference.verification.host_manifests import Shard
+from sagemaker_jobs.kinds import TRANSFORM
+
+log = logging.getLogger(__name__)
+
+
+class CanaryJobOperator(PlannedTransformJobOperator):
+    """Submits the transform of the canary shard; skipped when `collect_shards` chose none."""
+
+    def execute(self, context: Context) -> Any:
+        """Submit it, or skip."""
+        facts = no_retry(handoffs.pull)(context["ti"], task_ids.COLLECT_SHARDS, "shard_stats")
+        if not facts["canary"]:
+            raise AirflowSkipException(
+                "nothing to calibrate: this model was measured before, or there is only one shard"
+            )
+        return super().execute(context)
+
+
+def add_canary_tasks(
+    pipeline: Pipeline, upstream: Any, submit_args: dict[str, Any], wait_args: dict[str, Any]
+) -> PythonOperator:
+    """Add the canary tasks after `upstream`; return the last, whose value has the `instance_count` of the rest."""
+    canary = CanaryJobOperator(
+        task_id=task_ids.TRANSFORM_CANARY,
+        pipeline=pipeline,
+        build=build_canary_config,
+        instance_types=template_instance_types("transform"),
+        replaces=template_earlier_job_names("transform"),
+        **submit_args,
+    )
+    await_canary = PlannedTransformJobSensor(
+        task_id=task_ids.AWAIT_CANARY,
+        pipeline=pipeline,
+        job_name=template_submitted_job_name(task_ids.TRANSFORM_CANARY, TRANSFORM),
+        spec=XComArg(canary, key="spec"),
+        write_listing=True,
+        max_runtime_seconds=template_plan_value("transform.max_runtime_seconds"),
+        **wait_args,
+    )
+    calibrate_task = PythonOperator(
+        task_id=task_ids.CALIBRATE,
+        python_callable=no_retry(calibrate),
+        op_kwargs={"pipeline": pipeline.name, "shape": pipeline.dag_shape},
+        trigger_rule="none_failed",
+    )
+    upstream >> canary >> await_canary >> calibrate_task
+    return calibrate_task
+
+
+def move_canary_shard(
+    storage: Storage, preprocess_paths: JobPaths, shards: list[Shard]
+) -> dict[str, Any] | None:
+    """Move the first shard's features out of the transform's input; None when there are too few shards.
+
+    Only the canary's job scores it. Idempotent.
+    """
+    if len(shards) < MIN_SHARDS:
+        return None
+    first = shards[0]
+    source = f"{preprocess_paths.root}{first.features_key}"
+    target = f"{preprocess_paths.canary}{source.rsplit('/', 1)[1]}"
+    if source in storage.list_uris(source):
+        storage.copy(source, target)
+        storage.delete([source])
+    log.info("%s is the canary; its features were moved to %s", first.name, target)
+    return {"shard": first.name, "records": first.records}
+
+
+@provide_run_context
+def calibrate(run: RunContext, **_: Any) -> dict[str, Any]:
+    """`instance_count` and `instance_types` for the rest of the transform, and the sentences that say why.
+
+    Raises:
+        PlanError: by the canary's rate the rest exceeds the budget.
+    """
+    config, plan, facts = run.pipeline, run.plan, run.pull(task_ids.COLLECT_SHARDS, "shard_stats")
+    if not facts["canary"]:
+        return {
+            "instance_count": facts["transform_instance_count"],
+            "instance_types": plan["transform"]["instance_types"],
+            "sentences": [],
+        }
+    job = run.pull(task_ids.AWAIT_CANARY)
+    busy = read_instance_activity(config.aws_conn_id, config.region, job)["busy_seconds"]
+    use = StageUsage.from_job("transform", job, busy_seconds=busy)
+    resized = size_remaining_transform(
+        plan,
+        CanaryShard(facts["canary"]["records"], facts["records_out"], facts["count"]),
+        use,
+        spent_dollars=_total_cost(plan, [run.pull(task_ids.AWAIT_PREPROCESS), job]),
+        now=datetime.now(UTC),
+    )
+    for sentence in resized.sentences:
+        log.info("%s", sentence)
+    return {
+        "instance_count": resized.instance_count,
+        "instance_types": list(resized.instance_types),
+        "sentences": list(resized.sentences),
+    }
+
+
+def _total_cost(plan: Mapping[str, Any], jobs: list[Mapping[str, Any]]) -> float | None:
+    prices = load_prices().override_prices(plan["prices"])
+    return sum_if_known(compute_stage_cost(StageUsage.from_job("any", job), prices) for job in jobs)

@@ -1,0 +1,140 @@
+"""`checks`: reconcile joined rows with input records, and evaluate the gates, before anything is published."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from batch_inference.aws.s3 import Storage
+from batch_inference.common.errors import ReconciliationError
+from batch_inference.config.pipeline import Pipeline
+from batch_inference.config.sections.gates import PREVIOUS, DriftGate, find_pinned_statistics
+from batch_inference.jobs.join.statistics import merge_statistics
+from batch_inference.publishing import published_runs
+from batch_inference.publishing.claims import Claim
+from batch_inference.run import scored_without_preprocess as direct
+from batch_inference.run.run_context import RunContext, provide_run_context
+from batch_inference.run.scored_run import build_scored_run, read_profile
+from batch_inference.run.task_ids import CHECKS, JOIN
+from batch_inference.verification.gate_checks import GateInputs, GateResult, check_not_held, evaluate_gates
+
+log = logging.getLogger(__name__)
+
+
+@provide_run_context
+def run_checks(
+    run: RunContext,
+    joined: Iterable[Mapping[str, Any]] | None,
+    *,
+    dag_run: Any,
+    params: Mapping[str, Any],
+    **_: Any,
+) -> dict[str, Any]:
+    """Check that no record is lost or doubled, evaluate the gates; write scored.json, statistics.json and checks.json.
+
+    When a person releases a held run, its gates are evaluated and reported once more, but do not hold it.
+
+    Raises:
+        HeldError: a gate holds the run; nothing is published, and everything is kept.
+        OvertakenError: another process of this task has evaluated the run since.
+        ReconciliationError: records in are not records rejected plus rows joined, the parts are of different jobs, or
+            their statistics are of other rows.
+    """
+    pipeline, plan, storage, paths = run.pipeline, run.plan, run.storage, run.paths
+    claim = Claim(run.ti, storage, paths.checks, paths.scored_run, paths.statistics)
+    is_released = plan["run_id"] != dag_run.run_id
+    if not is_released:
+        build_scored = (
+            build_scored_run
+            if pipeline.preprocess is not None
+            else direct.build_scored_run_without_preprocess
+        )
+        scored_document = build_scored(run, run.filter_by_plan(JOIN, joined))
+        # The result of an earlier try does not hold for the files that are written now.
+        claim.write_json(paths.checks, run.add_nonce(build_checks_document(plan, dag_run, "unjudged", [])))
+        claim.write_json(
+            paths.scored_run, run.add_nonce({**scored_document, "requested_output": params.get("output_uri")})
+        )
+    scored = run.read_json(paths.scored_run, written_by=CHECKS)
+    statistics = merge_run_statistics(storage, scored["parts"])
+    claim.write(paths.statistics, json.dumps(run.add_nonce(statistics)))
+    gate_inputs = collect_gate_inputs(
+        storage, pipeline, plan, statistics, read_profile(storage, paths, scored)["groups"]
+    )
+    verdicts = evaluate_gates(pipeline.gates, gate_inputs)
+    for verdict in verdicts:
+        log.log(
+            logging.INFO if verdict.outcome in ("passed", "unknown") else logging.WARNING,
+            "%s: %s", verdict.outcome, verdict.sentence,
+        )  # fmt: skip
+    is_held = any(verdict.outcome == "held" for verdict in verdicts)
+    state = "released" if is_released else "held" if is_held else "passed"
+    claim.write_json(paths.checks, run.add_nonce(build_checks_document(plan, dag_run, state, verdicts)))
+    if not is_released:
+        # Kept in XCom also when this task fails: clean_up reports why the run has failed.
+        run.ti.xcom_push(key="state", value=state)
+        check_not_held(plan["run_id"], verdicts)
+    return {"state": state, "checks": paths.checks, "statistics": paths.statistics}
+
+
+def build_checks_document(
+    plan: Mapping[str, Any], dag_run: Any, state: str, verdicts: Sequence[GateResult]
+) -> dict[str, Any]:
+    """checks.json.
+
+    `state` is unjudged, passed, held, released (a person publishes it) or published (a person has published it).
+    """
+    return {
+        "version": 1,
+        "run_id": plan["run_id"],
+        "judged_in": dag_run.run_id,
+        "state": state,
+        "gates": [verdict.to_dict() for verdict in verdicts],
+    }
+
+
+def merge_run_statistics(storage: Storage, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Merge the statistics of all parts.
+
+    Raises:
+        ReconciliationError: they cover more or fewer rows than were joined.
+    """
+    statistics = merge_statistics(storage.read_json(part["statistics"]) for part in parts)
+    rows = sum(part["rows"] for part in parts)
+    if statistics["rows"] != rows:
+        raise ReconciliationError(
+            f"{rows:,} rows were joined, but the statistics cover {statistics['rows']:,}; nothing is published"
+        )
+    return statistics
+
+
+def collect_gate_inputs(
+    storage: Storage,
+    pipeline: Pipeline,
+    plan: Mapping[str, Any],
+    statistics: Mapping[str, Any],
+    groups: Mapping[str, Any],
+) -> GateInputs:
+    """The inputs of the gates; reads only what the pipeline's gates need."""
+    compares = any(isinstance(gate, DriftGate) and gate.against == PREVIOUS for gate in pipeline.gates)
+    runs_asked = [gate.runs for gate in pipeline.gates if gate.gate == "rows"]
+    last = published_runs.read_runs_before(
+        storage,
+        pipeline,
+        data_time=datetime.fromisoformat(plan["data_time"]),
+        run_id=plan["run_id"],
+        limit=max([*runs_asked, 1 if compares else 0], default=0),
+    )
+    references: dict[str, Mapping[str, Any] | None] = {
+        uri: storage.read_json(uri) for uri in find_pinned_statistics(pipeline.gates)
+    }
+    references[PREVIOUS] = storage.read_json(last[-1]["statistics"]) if compares and last else None
+    return GateInputs(
+        statistics=statistics,
+        groups=groups,
+        rows_before=[run["rows"] for run in last],
+        references=references,
+    )

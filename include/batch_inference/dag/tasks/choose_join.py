@@ -1,0 +1,123 @@
+"""`choose_join`: choose Airflow's workers or a processing job for the join; `collect_parts`: collect its parts."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from batch_inference.common.errors import ManifestError
+from batch_inference.common.formatting import format_bytes
+from batch_inference.jobs.join.join_job import CONFIG_FILE, JOIN_VERSION
+from batch_inference.requests.sagemaker import PREDICTIONS_MANIFEST, RECORDS_MANIFEST, build_join_spec
+from batch_inference.run.job_outputs import StoredObject, check_unchanged
+from batch_inference.run.run_context import RunContext, provide_run_context
+from batch_inference.run.shard_sources import ShardSource, read_shard_sources
+from batch_inference.run.task_ids import (
+    AWAIT_JOIN_JOB,
+    AWAIT_TRANSFORM,
+    CHOOSE_JOIN,
+    COLLECT_SHARDS,
+    JOIN,
+    JOIN_JOB,
+)
+from batch_inference.verification.host_manifests import cap_instance_count
+
+log = logging.getLogger(__name__)
+
+
+@provide_run_context
+def choose_join(run: RunContext, **_: Any) -> str:
+    """The id of the task that joins this run; writes the job's config and manifests first if that is the job.
+
+    Raises:
+        ReconciliationError: the predictions are for the output of another run of `preprocess`.
+    """
+    storage, paths = run.storage, run.paths
+    sources = read_shard_sources(run)
+    records, job = sum(source.bytes for source in sources), run.plan["join"]["job"]
+    if job is None or records <= job["threshold_bytes"]:
+        log.info("Airflow's workers join %s of records", format_bytes(records))
+        return JOIN
+    # The job's containers read without our checks, so the objects are checked before the job and after it.
+    check_unchanged(storage, list_source_objects(sources))
+    inputs = paths.build_join_inputs_prefix(f"{run.pull(AWAIT_TRANSFORM)['job_name']}-{run.ti.try_number}")
+
+    def relative_key(uri: str) -> str:
+        return uri.removeprefix(paths.run_prefix)
+
+    shards = [
+        {
+            "number": number,
+            "name": source.name,
+            "columns": list(source.columns),
+            "records": relative_key(source.records.uri),
+            "predictions": relative_key(source.predictions.uri),
+        }
+        for number, source in enumerate(sources)
+    ]
+    manifest: list[Any] = [{"prefix": paths.run_prefix}]
+    document = {"version": JOIN_VERSION, "spec": build_join_spec(run.pipeline), "shards": shards}
+    storage.write(f"{inputs}config/{CONFIG_FILE}", json.dumps(document))
+    storage.write(
+        f"{inputs}{RECORDS_MANIFEST}", json.dumps(manifest + [shard["records"] for shard in shards])
+    )
+    storage.write(
+        f"{inputs}{PREDICTIONS_MANIFEST}", json.dumps(manifest + [shard["predictions"] for shard in shards])
+    )
+    count = cap_instance_count(job["instance_count"], len(shards))
+    run.push("job", {"inputs": inputs, "instance_count": count})
+    log.info(
+        "%s of records are more than %s: a job joins them",
+        format_bytes(records),
+        format_bytes(job["threshold_bytes"]),
+    )
+    return JOIN_JOB
+
+
+def list_source_objects(sources: Iterable[ShardSource]) -> Iterator[StoredObject]:
+    """All objects that a join reads."""
+    for source in sources:
+        yield from (source.records, source.predictions)
+
+
+@provide_run_context
+def collect_parts(
+    run: RunContext, parts: Iterable[Mapping[str, Any]] | None, **_: Any
+) -> list[dict[str, Any]]:
+    """The parts of the run, in order: those of the mapped tasks, or those that the job's manifests list.
+
+    Raises:
+        ManifestError: an instance of the job wrote no manifest.
+        ReconciliationError: an object that the job read was changed while it ran.
+    """
+    # Airflow's branches push no return value; the job's inputs are pushed only where a job joins.
+    if run.pull(CHOOSE_JOIN, "job", is_optional=True) is None:
+        return [dict(part) for part in run.filter_by_plan(JOIN, parts)]
+    storage, job = run.storage, run.pull(AWAIT_JOIN_JOB)
+    check_unchanged(storage, list_source_objects(read_shard_sources(run)))
+    job_paths = run.paths.build_job_paths(job["job_name"])
+    manifests = [storage.read_json(uri) for uri in storage.list_uris(job_paths.manifests)]
+    hosts = {manifest["host"] for manifest in manifests}
+    if len(hosts) != job["instance_count"] or any(set(each["hosts"]) != hosts for each in manifests):
+        raise ManifestError(
+            f"{len(manifests)} of {job['instance_count']} hosts of {job['job_name']} wrote a manifest "
+            f"({', '.join(sorted(hosts)) or 'none'}); the output of the others is unknown, so none of it is used"
+        )
+    run.push("join_stats", {"busy_seconds": sum(each["busy_seconds"] for each in manifests)})
+    jobs = {
+        "preprocess_job": run.pull(COLLECT_SHARDS, "shard_stats")["preprocess_job"],
+        "transform_job": run.pull(AWAIT_TRANSFORM)["job_name"],
+    }
+    joined_parts = [
+        {
+            "uri": f"{job_paths.root}{part['key']}",
+            "statistics": f"{job_paths.root}{part['statistics_key']}",
+            **{key: part[key] for key in ("rows", "bytes", "sha256", "shards")},
+            **jobs,
+        }
+        for manifest in manifests
+        for part in manifest["parts"]
+    ]
+    return sorted(joined_parts, key=lambda part: str(part["uri"]))

@@ -1,0 +1,86 @@
+"""`clean_up`, the teardown: stop the run's jobs, delete its models, and fail if the run did not succeed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
+from airflow.sdk.exceptions import AirflowFailException
+
+from batch_inference.common.names import build_name_token
+from batch_inference.config.pipeline_files import load_pipeline_by_name
+from batch_inference.dag.resource_cleanup import clean_up_run
+from batch_inference.run.task_ids import CHECKS, CLEAN_UP, COLLECT_SHARDS, PLAN, PUBLISH
+from sagemaker_jobs.cleanup.run_cleanup import delete_models, stop_jobs
+
+log = logging.getLogger(__name__)
+
+FAILED_STATES = {"failed", "upstream_failed"}
+
+
+class RunFailedError(AirflowFailException):
+    """The run did not succeed. The teardown raises it, because its own success would make the run a success."""
+
+
+def clean_up(pipeline: str, *, ti: Any, dag_run: Any, **_: Any) -> dict[str, list[str]]:
+    """Stop this run's jobs and delete its models.
+
+    They are found by the plan's token in their names, and by the run in their tags: when `plan` was cleared or failed,
+    the jobs of an earlier plan have other names.
+
+    Raises:
+        RunFailedError: a task failed, or nothing was published although the run was meant to publish.
+    """
+    plan = ti.xcom_pull(PLAN)
+    if plan is None:  # there is no plan.json to read
+        config = load_pipeline_by_name(pipeline)
+        hook_args = {"aws_conn_id": config.aws_conn_id, "region_name": config.region}
+    else:
+        hook_args = {"aws_conn_id": plan["aws_conn_id"], "region_name": plan["region"]}
+    hook = SageMakerHook(**hook_args)  # type: ignore[no-untyped-call]
+    removed: list[str] = []
+    if plan is not None:
+        token = build_name_token(plan["nonce"])
+        removed = [*stop_jobs(hook, name_contains=token), *delete_models(hook, name_contains=token)]
+    removed += clean_up_run(
+        hook, pipeline, dag_id=ti.dag_id, run_id=dag_run.run_id, reason="its run has ended"
+    )
+    log.info("stopped or deleted: %s", ", ".join(removed) or "nothing")
+    states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[dag_run.run_id])[dag_run.run_id]
+    check_run_state(
+        states,
+        is_skip_intended=is_intended_skip(plan, ti.xcom_pull(COLLECT_SHARDS, key="shard_stats")),
+        is_held=ti.xcom_pull(CHECKS, key="state") == "held",
+    )
+    return {"removed": removed}
+
+
+def is_intended_skip(plan: Mapping[str, Any] | None, shard_stats: Mapping[str, Any] | None) -> bool:
+    """Whether the run was meant to end without output: an empty or unchanged input, or a dry run."""
+    if plan is None:
+        return False
+    return bool(plan["empty"] or plan["dry_run"] or plan["unchanged_since"]) or (
+        shard_stats is not None and shard_stats["records_in"] == 0
+    )
+
+
+def check_run_state(
+    states: Mapping[str, str | None], *, is_skip_intended: bool, is_held: bool = False
+) -> None:
+    """Raise RunFailedError unless the states of the run's tasks show a success; a run that is held has failed."""
+    failed_tasks = sorted(
+        task for task, state in states.items() if state in FAILED_STATES and task != CLEAN_UP
+    )
+    # After a clear, a `checks` that did not run again keeps its earlier value.
+    if is_held and states.get(CHECKS) == "failed":
+        raise RunFailedError(
+            f"the run is held: the log of {CHECKS} names the gates, and says how to publish it anyway"
+        )
+    if failed_tasks:
+        raise RunFailedError(
+            f"the run failed: {', '.join(f'{task} is {states[task]}' for task in failed_tasks)}"
+        )
+    if states.get(PUBLISH) != "success" and not is_skip_intended:
+        raise RunFailedError(f"the run published nothing: {PUBLISH} is {states.get(PUBLISH)}")

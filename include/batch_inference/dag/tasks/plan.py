@@ -1,0 +1,298 @@
+"""`plan_run`: list the input, size the run's clusters, and write the run's files to S3. Starts no job."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
+from botocore.exceptions import ClientError
+
+import batch_inference
+from batch_inference.aws.account_quotas import read_quotas
+from batch_inference.aws.instance_types import check_instance_types
+from batch_inference.aws.model_registry import resolve_model
+from batch_inference.aws.s3 import Storage, is_not_found
+from batch_inference.common.errors import HandoffError, PlanError
+from batch_inference.common.names import RunPaths, generate_nonce
+from batch_inference.common.object_names import MAX_KEY_BYTES
+from batch_inference.common.s3_uri import ensure_trailing_slash
+from batch_inference.config.pipeline import Pipeline
+from batch_inference.config.pipeline_files import PIPELINES_FOLDER, load_pipeline_by_name
+from batch_inference.config.placeholders import fill_placeholders
+from batch_inference.config.run_params import (
+    RunParams,
+    build_param_specs,
+    check_conf_keys,
+    keep_overrides,
+    read_params,
+)
+from batch_inference.dag.pools import check_pool
+from batch_inference.dag.resource_cleanup import clean_up_run
+from batch_inference.dag.task_docs import TASK_DOCS
+from batch_inference.input_pieces.layout_files import write_listing
+from batch_inference.input_pieces.range_probe import probe_objects
+from batch_inference.planning.inputs.input_listing import tee_to_listing
+from batch_inference.planning.inputs.input_probe import ProbeResult
+from batch_inference.planning.inputs.input_selection import InputSelection, ListAgainError
+from batch_inference.planning.inputs.manifest_file import tee_to_manifest
+from batch_inference.planning.plan import Plan, S3Object, make_plan, strip_pipeline
+from batch_inference.publishing.claims import Claim, check_task_active
+from batch_inference.publishing.fingerprints import compute_fingerprint, find_unchanged_run
+from batch_inference.publishing.held_runs import read_held_plan
+from batch_inference.publishing.output import read_published
+from batch_inference.publishing.pinned_runs import check_pinned_statistics
+from batch_inference.requests.preflight import run_preflight
+from batch_inference.requests.sagemaker import build_preprocess_config
+from batch_inference.run import rate_history_store, task_ids
+from batch_inference.run.skip import SkipDownstream
+
+log = logging.getLogger(__name__)
+
+#: States of a task that will run, or run again, after `plan_run`.
+RERUN_STATES = {None, "removed", "restarting", "up_for_retry"}
+
+PACKAGE_DIR = Path(batch_inference.__file__ or "").parent
+
+
+def plan_run(
+    pipeline: str, *, params: Mapping[str, Any], dag_run: Any, ti: Any, **_: Any
+) -> dict[str, Any] | SkipDownstream:
+    """Plan the run and write plan.json; returns the plan without the listing.
+
+    Raises:
+        ParamsError: unknown keys in the run's conf, or values that cannot be used.
+        PoolError: the pipeline's pool is missing, or would limit nothing.
+        ModelError: SageMaker has no such model, or no approved version of it.
+        OutputError: the manifest at the run's output is not this pipeline's.
+        OvertakenError: another process of this task has planned this run since.
+        LintError: SageMaker would refuse, or misread, a request of this plan.
+        ReleaseError: the run of `publish_run` is unknown, or not held.
+        HandoffError: `plan_run` was cleared without its downstream tasks.
+        PlanError: the input is empty and on_empty is 'fail', no cluster fits, the statistics that a gate compares with
+            cannot be read, or the input is a published output that disagrees with its manifest.
+    """
+    config = load_pipeline_by_name(pipeline)
+    if ti.try_number > 1:
+        check_downstream_cleared(config, ti, dag_run)
+    check_conf_keys(dag_run.conf, build_param_specs(config))
+    run_params = keep_overrides(read_params(params), config)
+    if run_params.publish_run is not None:
+        return release_held_run(config, run_params.publish_run)
+    data_time, run_id = get_data_time(dag_run), str(dag_run.run_id)
+    input_uri = fill_placeholders(
+        run_params.input_uri or config.input.uri, data_time=data_time, run_id=run_id
+    )
+    output_uri = ensure_trailing_slash(
+        fill_placeholders(run_params.output_uri or config.output.uri, data_time=data_time, run_id=run_id)
+    )
+    if ti.try_number > 1:
+        clean_up_earlier_plan(config, ti.dag_id, dag_run.run_id)
+    check_pool(config)
+    storage = Storage(config.aws_conn_id, config.region)
+    read_published(storage, output_uri, config.name)
+    paths = RunPaths.from_run_id(work=config.work, pipeline=config.name, run_id=run_id)
+    claim = Claim(ti, storage, paths.plan)
+    model = resolve_model(config, run_params)
+    with tempfile.TemporaryDirectory(prefix="plan-") as folder:
+        manifest, listing = Path(folder) / "input.manifest", Path(folder) / "input.listing"
+        selection = InputSelection(
+            input_uri,
+            partial(read_control_file, storage),
+            # Without preprocessing, the transform names its outputs like the objects.
+            max_name_bytes=MAX_KEY_BYTES if config.preprocess else paths.compute_max_object_name_bytes(),
+        )
+        run_plan, looked_at, objects = list_and_plan(
+            storage, config, selection, manifest, listing,
+            partial(
+                make_plan, config, run_params,
+                run_id=run_id, nonce=generate_nonce(), data_time=data_time, input_uri=input_uri, output_uri=output_uri,
+                quotas=read_quotas(config, run_params), history=rate_history_store.read_history(storage, config),
+                now=datetime.now(UTC),
+                model=model, region=storage.region, selection=selection,
+                # With on_over_budget: approve, the DAG has a task that asks.
+                can_request_approval=config.goals.on_over_budget == "approve",
+            ),
+        )  # fmt: skip
+        run_preflight(config, run_plan, looked_at)
+        check_instance_types(run_plan)
+        if not run_plan.empty:
+            check_pinned_statistics(storage, config)
+        code = read_code()
+        run_plan = compare_with_published(
+            storage, config, run_params, run_plan.model_copy(update={"code_digest": digest_code(code)})
+        )
+        claim.write(
+            paths.plan, json.dumps(run_plan.to_plan_json(config), indent=2, ensure_ascii=False) + "\n"
+        )
+        check_task_active(ti)
+        for sentence in run_plan.sentences:
+            log.info("%s", sentence)
+        if run_plan.empty:
+            return SkipDownstream(run_plan.to_xcom(), run_plan.sentences[0])
+        if run_plan.dry_run:
+            return SkipDownstream(run_plan.to_xcom(), f"a dry run was asked for; the plan is at {paths.plan}")
+        if run_plan.unchanged_since is not None:
+            return SkipDownstream(
+                run_plan.to_xcom(),
+                f"input, model and pipeline are those of {run_plan.unchanged_since}, and what it published at "
+                f"{output_uri} is there",
+            )
+        storage.upload(listing, paths.input_listing)
+        if run_plan.layout is not None:
+            write_listing(storage, paths.build_layout_paths(run_plan.nonce), objects)
+        else:
+            upload_code(storage, paths, code)
+            storage.upload(manifest, paths.input_manifest)
+            storage.write_json(paths.preprocess_config, build_preprocess_config(config, run_plan))
+    # The value of a late process would replace that of its successor in XCom.
+    check_task_active(ti)
+    return run_plan.to_xcom()
+
+
+def list_and_plan(
+    storage: Storage,
+    config: Pipeline,
+    selection: InputSelection,
+    manifest: Path,
+    listing: Path,
+    plan_objects: Callable[[Iterable[S3Object]], Plan],
+) -> tuple[Plan, ProbeResult | None, list[S3Object]]:
+    """List the input into two files and plan from the listing: the plan, the samples, and the objects.
+
+    The objects are kept in memory only without preprocessing, where they are sampled, cut and grouped.
+    """
+    while True:
+        listed: Iterable[S3Object] = selection.select(storage.list_objects(selection.uri))
+        try:
+            objects = list(listed) if config.preprocess is None else []
+            looked_at = (
+                probe_objects(storage, config, selection.uri, objects) if config.preprocess is None else None
+            )
+            with (
+                manifest.open("w", encoding="utf-8") as names_file,
+                listing.open("w", encoding="utf-8") as file,
+            ):
+                # The listing is streamed; only these files keep it.
+                recorded = tee_to_manifest(selection.uri, objects or listed, names_file)
+                return plan_objects(tee_to_listing(recorded, file)), looked_at, objects
+        except ListAgainError as error:
+            log.info("listing the input again: %s", error)
+
+
+def read_control_file(storage: Storage, uri: str) -> bytes | None:
+    """A control file of the input; None when it no longer exists.
+
+    Raises:
+        PlanError: S3 does not let it be read.
+    """
+    try:
+        return storage.read(uri)
+    except ClientError as error:
+        if is_not_found(error):
+            return None
+        if error.response["Error"]["Code"] not in {"AccessDenied", "403"}:
+            raise
+        raise PlanError(
+            f"{uri} cannot be read, but it lists the objects of a published input: "
+            f"{error.response['Error'].get('Message')}; allow Airflow's role s3:GetObject on it, or delete it"
+        ) from error
+
+
+def _get_task_position(task: str) -> tuple[int, str]:
+    """Sorts tasks in execution order, and those of one mapped task (`join_0`) by name."""
+    task_id = task if task in TASK_DOCS else task.rpartition("_")[0]
+    return ([*TASK_DOCS].index(task_id) if task_id in TASK_DOCS else len(TASK_DOCS)), task
+
+
+def check_downstream_cleared(config: Pipeline, ti: Any, dag_run: Any) -> None:
+    """Refuse to plan a run again while downstream tasks still run, or have ended, under its earlier plan.
+
+    The earlier plan becomes the task's value again, so those tasks continue: no job is stopped or paid for twice.
+
+    Raises:
+        HandoffError: downstream tasks were not cleared.
+    """
+    run_id = str(dag_run.run_id)
+    states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[run_id]).get(run_id, {})
+    uncleared = sorted(
+        (task for task, state in states.items() if task != task_ids.PLAN and state not in RERUN_STATES),
+        key=_get_task_position,
+    )
+    if not uncleared:
+        return
+    planned_run = (dag_run.conf or {}).get("publish_run") or run_id
+    paths = RunPaths.from_run_id(work=config.work, pipeline=config.name, run_id=planned_run)
+    stored_plan = Storage(config.aws_conn_id, config.region).read_json_with_etag(paths.plan)
+    if stored_plan is not None:
+        ti.xcom_push(key="return_value", value=strip_pipeline(stored_plan[0]))
+    raise HandoffError(
+        f"`{task_ids.PLAN}` was cleared without {', '.join(f'`{task}` ({states[task]})' for task in uncleared[:5])}"
+        f"{f' and {len(uncleared) - 5} more' if len(uncleared) > 5 else ''}, which belong to the earlier plan. "
+        f"{'Nothing is planned' if stored_plan is None else 'That plan stands, and its tasks continue'}; no job was "
+        f"stopped. To plan the run again, clear `{task_ids.PLAN}` with all that follows it (Downstream)"
+    )
+
+
+def clean_up_earlier_plan(config: Pipeline, dag_id: str, run_id: str) -> None:
+    """Stop the jobs of an earlier plan of this run: the jobs of the new plan have other names."""
+    hook = SageMakerHook(aws_conn_id=config.aws_conn_id, region_name=config.region)  # type: ignore[no-untyped-call]
+    stopped = clean_up_run(hook, config.name, dag_id=dag_id, run_id=run_id, reason="its run is planned again")
+    if stopped:
+        log.info("stopped or deleted jobs and models of the earlier plan: %s", ", ".join(stopped))
+
+
+def get_data_time(dag_run: Any) -> datetime:
+    """The time that `{date}` and `{hour}` stand for: the start of the data interval, or logical date, or `run_after`.
+
+    A run triggered over REST with `logical_date: null` has neither of the first two.
+    """
+    data_time: datetime = dag_run.data_interval_start or dag_run.logical_date or dag_run.run_after
+    return data_time
+
+
+def upload_code(storage: Storage, paths: RunPaths, code: Mapping[str, bytes]) -> None:
+    """Upload the code of the processing jobs to the run's prefix, with the folders of the package."""
+    for name, content in code.items():
+        storage.write(f"{paths.code}{name}", content, content_type="text/x-python")
+
+
+def read_code() -> dict[str, bytes]:
+    """The code of the jobs, by path: our modules, and a user's functions next to the pipelines or below the jobs."""
+    files = [
+        PACKAGE_DIR / "__init__.py",
+        *sorted((PACKAGE_DIR / "jobs").rglob("*.py")),
+        *sorted(PIPELINES_FOLDER.glob("*.py")),
+    ]
+    return {path.relative_to(PACKAGE_DIR.parent).as_posix(): path.read_bytes() for path in files}
+
+
+def digest_code(code: Mapping[str, bytes]) -> str:
+    """SHA-256 over the names and contents of the code."""
+    parts = [[name, hashlib.sha256(content).hexdigest()] for name, content in code.items()]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def compare_with_published(storage: Storage, config: Pipeline, run_params: RunParams, run_plan: Plan) -> Plan:
+    """With `skip_unchanged`, the plan with its fingerprint and the run that published the same rows, if any."""
+    if run_plan.empty or not (config.skip_unchanged or run_params.skip_unchanged):
+        return run_plan
+    now = compute_fingerprint(storage, config, run_plan)
+    skip = config.skip_unchanged if run_params.skip_unchanged is None else run_params.skip_unchanged
+    since = find_unchanged_run(storage, run_plan, now) if skip else None
+    return run_plan.model_copy(update={"fingerprint": now, "unchanged_since": since})
+
+
+def release_held_run(config: Pipeline, run_id: str) -> SkipDownstream:
+    """Return the plan of a held run, and skip all tasks before the checks."""
+    held = read_held_plan(Storage(config.aws_conn_id, config.region), config, run_id)
+    return SkipDownstream(
+        held, f"{run_id} has done this work already, and is published now", until=task_ids.CHECKS
+    )

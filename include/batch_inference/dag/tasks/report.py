@@ -1,0 +1,109 @@
+"""`write_report`: write report.json and report.html: records in and out, predictions, gates, and cost."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from batch_inference.aws.readback import read_first_rows
+from batch_inference.aws.s3 import Storage
+from batch_inference.config.pipeline import Pipeline
+from batch_inference.planning.clusters.calibration import apply_calibration
+from batch_inference.planning.clusters.rate_history import build_history_rows
+from batch_inference.publishing import published_runs
+from batch_inference.publishing.claims import Claim
+from batch_inference.reporting.report import build_report, render_html, render_text
+from batch_inference.reporting.summary import build_summary
+from batch_inference.run import rate_history_store
+from batch_inference.run.run_context import RunContext, provide_run_context
+from batch_inference.run.scored_run import read_profile
+from batch_inference.run.task_ids import CHECKS, PLAN, PUBLISH
+from batch_inference.verification.fairness import build_group_report
+
+log = logging.getLogger(__name__)
+
+#: Joined rows that the report shows.
+SHOWN_ROWS = 5
+#: Values of a text column that it shows, the most frequent.
+SHOWN_TEXTS = 20
+
+
+@provide_run_context
+def write_report(run: RunContext, **_: Any) -> dict[str, Any]:
+    """Write report.json and report.html below the run's prefix; returns the run's summary and the URIs of both.
+
+    Raises:
+        OvertakenError: another process of this task has written the report since.
+    """
+    config, plan, storage, paths = run.pipeline, run.plan, run.storage, run.paths
+    claim = Claim(run.ti, storage, paths.report_json, paths.report_html)
+    published, scored = run.pull(PUBLISH), run.read_json(paths.scored_run, written_by=CHECKS)
+    plan_document, resized = run.read_json(paths.plan, written_by=PLAN), scored["resized"]
+    if resized is not None and resized["sentences"]:
+        plan_document = apply_calibration(
+            plan_document, resized, scored["jobs"]["transform"]["instance_count"]
+        )
+    figures = build_report(
+        plan=plan_document,
+        jobs=scored["jobs"],
+        shard_stats=scored["facts"],
+        # A run that an earlier release published has no copy of its manifest.
+        manifest=storage.read_json(published.get("committed", published["manifest"])),
+        quality=build_quality_sections(run, scored),
+        # The joined part has the same bytes as the published one, which the next run may have replaced.
+        first_rows=read_first_rows(storage, scored["parts"][0]["uri"], SHOWN_ROWS, config.input.delimiter),
+    )
+    claim.write_json(paths.report_json, figures)
+    claim.write(paths.report_html, render_html(figures), content_type="text/html; charset=utf-8")
+    rate_history_store.write_history(storage, config, plan["nonce"], build_history_rows(figures))
+    log.info("\n%s", render_text(figures))
+    return {**build_summary(figures), "report_json": paths.report_json, "report_html": paths.report_html}
+
+
+def build_quality_sections(run: RunContext, scored: Mapping[str, Any]) -> dict[str, Any]:
+    """The report's sections about the data: profile, predictions of this run and the previous one, groups, gates."""
+    config, storage, paths = run.pipeline, run.storage, run.paths
+    profile = read_profile(storage, paths, scored)
+    statistics = run.read_json(paths.statistics, written_by=CHECKS)
+    job = scored["facts"]["preprocess_job"]
+    selected = config.predictions.selected
+    return {
+        "checks": run.read_json(paths.checks, written_by=CHECKS),
+        "predictions": {name: describe_column(column) for name, column in statistics["columns"].items()},
+        "previous": read_previous_run(storage, config, run.plan),
+        "groups": build_group_report(
+            profile["groups"],
+            statistics["groups"],
+            None if selected is None else selected.model_dump(mode="json", exclude_defaults=True),
+        ),
+        "columns": {name: describe_column(column) for name, column in profile["columns"].items()},
+        "profile": None if job is None else paths.build_job_paths(job).merged_profile,
+        "statistics": paths.statistics,
+    }
+
+
+def read_previous_run(storage: Storage, config: Pipeline, plan: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The previously published run and its predictions; None for the first run."""
+    data_time = datetime.fromisoformat(plan["data_time"])
+    earlier = published_runs.read_runs_before(
+        storage, config, data_time=data_time, run_id=plan["run_id"], limit=1
+    )
+    if not earlier:
+        return None
+    columns = storage.read_json(earlier[0]["statistics"])["columns"]
+    return {
+        "run_id": earlier[0]["run_id"],
+        "data_time": earlier[0]["data_time"],
+        "predictions": {name: describe_column(column) for name, column in columns.items()},
+    }
+
+
+def describe_column(profile: Mapping[str, Any]) -> dict[str, Any]:
+    """A column's profile for the report: without its sketch, and with the most frequent texts only."""
+    found = {name: value for name, value in profile.items() if name not in ("sketch", "values")}
+    if "values" in profile:
+        found["distinct"] = len(profile["values"])
+        found["values"] = dict(list(profile["values"].items())[:SHOWN_TEXTS])
+    return found

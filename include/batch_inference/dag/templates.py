@@ -1,0 +1,107 @@
+"""Jinja expressions that fill the jobs' template fields from the run's plan, and the macros that they call.
+
+Airflow shows the rendered values under "Rendered Templates".
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+from airflow.sdk.configuration import conf
+
+from batch_inference.common.names import build_job_base_name
+from batch_inference.run import handoffs
+from batch_inference.run.no_retry import no_retry
+from batch_inference.run.task_ids import CALIBRATE, COLLECT_SHARDS, WRITE_MANIFESTS
+from sagemaker_jobs.cleanup.janitor import to_run_tag
+from sagemaker_jobs.kinds import JobKind
+from sagemaker_jobs.tags import to_tag_value
+
+
+def template_plan_value(path: str) -> str:
+    """Template of the plan's value at a dotted path, such as `transform.instance_count`."""
+    return f"{{{{ pull_plan(ti).{path} }}}}"
+
+
+def template_instance_types(stage: str) -> str:
+    """Template of a stage's instance types, separated by spaces, in the order in which they are tried."""
+    return template_plan_value(f"{stage}.instance_types | join(' ')")
+
+
+def template_calibration_value(key: str) -> str:
+    """Template of a value that `calibrate` returned for the transform of the other shards."""
+    return f"{{{{ pull_xcom(ti, '{CALIBRATE}').{key} }}}}"
+
+
+def template_shard_stat(key: str) -> str:
+    """Template of a number that `collect_shards` pushed."""
+    return f"{{{{ pull_xcom(ti, '{COLLECT_SHARDS}', 'shard_stats').{key} }}}}"
+
+
+def template_mapped_job_value(key: str) -> str:
+    """Template of a value that `write_manifests` returned for this one of the mapped transform jobs."""
+    return f"{{{{ pull_xcom(ti, '{WRITE_MANIFESTS}')[ti.map_index].{key} }}}}"
+
+
+def template_submitted_job_name(task_id: str, kind: JobKind, *, is_mapped: bool = False) -> str:
+    """Template of the name of the job that a task submitted; of a mapped task, with the caller's map index."""
+    indexes = ", map_indexes=ti.map_index" if is_mapped else ""
+    return f"{{{{ pull_xcom(ti, '{task_id}'{indexes})['{kind.name}']['{kind.name_field}'] }}}}"
+
+
+def template_job_name(step: str) -> str:
+    """Template of the base name of this step's job: the same over automatic retries, another one after a clear."""
+    return f"{{{{ job_name(ti, '{step}') }}}}"
+
+
+def template_shared_job_name(step: str) -> str:
+    """Template of a base name that all instances of a mapped task share."""
+    return f"{{{{ job_name(ti, '{step}', shared=True) }}}}"
+
+
+def template_earlier_job_names(step: str) -> str:
+    """Template of the base names that this step's job had before each clear of the task; empty without a clear."""
+    return f"{{{{ earlier_job_names(ti, '{step}') }}}}"
+
+
+#: Tag that names the Airflow deployment of a job, for accounts that several deployments share.
+DEPLOYMENT_TAG = "airflow:deployment"
+
+
+def compute_deployment_id() -> str:
+    """The id of this Airflow deployment, as a tag value: a hash of its UI's address and of its token issuer, if set.
+
+    Both are settings that all processes of Airflow share, and neither is a secret.
+    """
+    stated = [conf.get("api", "base_url", fallback=""), conf.get("api_auth", "jwt_issuer", fallback="")]
+    return hashlib.sha256("\n".join(filter(None, stated)).encode()).hexdigest()[:12]
+
+
+def build_macros(pipeline_name: str) -> dict[str, Callable[..., Any]]:
+    """The macros that the expressions above call."""
+    pull_plan, pull_xcom = no_retry(handoffs.pull_plan), no_retry(handoffs.pull)
+
+    def job_name(ti: Any, step: str, *, shared: bool = False, max_tries: int | None = None) -> str:
+        return build_job_base_name(
+            pipeline=pipeline_name, step=step, nonce=pull_plan(ti)["nonce"], task_id=ti.task_id,
+            map_index=-1 if shared or ti.map_index is None else ti.map_index,
+            max_tries=ti.max_tries if max_tries is None else max_tries,
+        )  # fmt: skip
+
+    def earlier_job_names(ti: Any, step: str) -> str:
+        # `max_tries` begins as the task's retries and rises with each clear by what was tried meanwhile.
+        return " ".join(
+            job_name(ti, step, max_tries=tries) for tries in range(ti.task.retries or 0, ti.max_tries)
+        )
+
+    return {
+        "pull_plan": pull_plan,
+        "pull_xcom": pull_xcom,
+        "job_name": job_name,
+        "earlier_job_names": earlier_job_names,
+        "run_tag": to_run_tag,
+        "tag_value": to_tag_value,
+        "deployment": compute_deployment_id,
+    }

@@ -1,0 +1,260 @@
+"""Profiles columns in bounded memory: counts, moments, quantiles and frequent values, mergeable over hosts.
+
+Numbers are counted in buckets whose bounds grow by GAMMA, so that quantiles are exact to one percent of their value
+(as in DDSketch: Masson, Rim and Lee 2019).
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import Counter
+from typing import Any, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from batch_inference.jobs.common.errors import JobError
+from batch_inference.jobs.config.input_config import Column
+
+GAMMA = 1.02
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+HISTOGRAM_BINS = 20
+# Mean and deviation clip values to this magnitude, since the square of a double may overflow. All else is exact.
+MAX_MAGNITUDE = 1e140
+MAX_TEXT_VALUES = 1_000  # distinct values that are counted one by one; all others are counted together
+
+
+class NumberProfile:
+    """Counts, moments and buckets of one numeric column."""
+
+    def __init__(self) -> None:
+        self.count = self.nulls = self.zeros = 0
+        self.mean = self.squared_deviations = 0.0  # squares: sum of squared distances from the mean
+        self.minimum, self.maximum = math.inf, -math.inf
+        self.buckets: dict[str, Counter[int]] = {"negative": Counter(), "positive": Counter()}
+
+    def add(self, values: np.ndarray) -> None:
+        """Count values: float64, NaN for null."""
+        present = values[~np.isnan(values)]
+        self.nulls += len(values) - len(present)
+        if not len(present):
+            return
+        bounded = np.clip(present, -MAX_MAGNITUDE, MAX_MAGNITUDE)
+        mean = float(bounded.mean())
+        self._merge_moments(len(bounded), mean, float(((bounded - mean) ** 2).sum()))
+        self.minimum = min(self.minimum, float(present.min()))
+        self.maximum = max(self.maximum, float(present.max()))
+        self.zeros += int((present == 0).sum())
+        for sign, some in (("negative", -present[present < 0]), ("positive", present[present > 0])):
+            if len(some):
+                keys = np.ceil(np.log(some) / math.log(GAMMA)).astype(np.int64)
+                first = int(keys.min())
+                # Doubles span some 36,000 buckets of a sign, so counting in place beats sorting.
+                counts = np.bincount(keys - first)
+                found = np.flatnonzero(counts)
+                self.buckets[sign].update(dict(zip((found + first).tolist(), counts[found].tolist())))
+
+    def merge(self, other: NumberProfile) -> None:
+        """Add what another one has counted."""
+        self.nulls += other.nulls
+        if not other.count:
+            return
+        self._merge_moments(other.count, other.mean, other.squared_deviations)
+        self.minimum, self.maximum = min(self.minimum, other.minimum), max(self.maximum, other.maximum)
+        self.zeros += other.zeros
+        for sign, buckets in self.buckets.items():
+            buckets.update(other.buckets[sign])
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> NumberProfile:
+        """What `to_dict` was called on."""
+        made = cls()
+        made.count, made.nulls = document["count"], document["nulls"]
+        if made.count:
+            made.mean, made.squared_deviations = document["mean"], document["std"] ** 2 * made.count
+            made.minimum, made.maximum = document["min"], document["max"]
+            sketch = document["sketch"]
+            made.zeros = sketch["zeros"]
+            for sign, buckets in made.buckets.items():
+                buckets.update({int(key): count for key, count in sketch[sign]})
+        return made
+
+    def to_dict(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"kind": "number", "count": self.count, "nulls": self.nulls}
+        if self.count:
+            found.update(
+                min=self.minimum,
+                max=self.maximum,
+                mean=self.mean,
+                std=math.sqrt(self.squared_deviations / self.count),
+                quantiles={str(share): self.quantile(share) for share in QUANTILES},
+                histogram=self._histogram(),
+                sketch={
+                    "gamma": GAMMA,
+                    "zeros": self.zeros,
+                    **{sign: sorted(buckets.items()) for sign, buckets in self.buckets.items()},
+                },
+            )
+        return found
+
+    def quantile(self, fraction: float) -> float:
+        """Estimate a quantile, exact to one percent of its value."""
+        wanted = fraction * (self.count - 1)
+        seen = 0
+        for value, count in self._iter_buckets():
+            seen += count
+            if seen > wanted:
+                return min(max(value, self.minimum), self.maximum)
+        return self.maximum
+
+    def _iter_buckets(self) -> Iterable[tuple[float, int]]:
+        for key, count in sorted(self.buckets["negative"].items(), reverse=True):
+            yield -_bucket_value(key), count
+        if self.zeros:
+            yield 0.0, self.zeros
+        for key, count in sorted(self.buckets["positive"].items()):
+            yield _bucket_value(key), count
+
+    def _histogram(self) -> dict[str, list[float]]:
+        if self.maximum == self.minimum:
+            return {"edges": [self.minimum, self.maximum], "counts": [self.count]}
+        at = np.linspace(0.0, 1.0, HISTOGRAM_BINS + 1)
+        # Not linspace from minimum to maximum, whose difference may overflow; rounding must keep the edges ascending.
+        edges = np.maximum.accumulate(
+            np.clip(self.minimum * (1 - at) + self.maximum * at, self.minimum, self.maximum)
+        )
+        values, counts = zip(*self._iter_buckets())
+        inside = np.clip(np.array(values), self.minimum, self.maximum)
+        found, _ = np.histogram(inside, bins=edges, weights=counts)
+        return {"edges": edges.tolist(), "counts": [int(count) for count in found]}
+
+    def _merge_moments(self, count: int, mean: float, squares: float) -> None:
+        total = self.count + count
+        distance = mean - self.mean
+        self.squared_deviations += squares + distance**2 * self.count * count / total
+        self.mean += distance * count / total
+        self.count = total
+
+
+class TextProfile:
+    """Counts of the values of one string column."""
+
+    def __init__(self) -> None:
+        self.count = self.nulls = self.others = 0
+        self.values: Counter[str] = Counter()
+
+    def add(self, cells: Sequence[str]) -> None:
+        self._update(Counter(cells))
+
+    def merge(self, other: TextProfile) -> None:
+        """Add what another one has counted."""
+        self._update(Counter(other.values))
+        self.nulls += other.nulls
+        self.others += other.others
+        self.count += other.others
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> TextProfile:
+        """What `to_dict` was called on."""
+        made = cls()
+        made.values = Counter(document["values"])
+        made.count, made.nulls, made.others = document["count"], document["nulls"], document["others"]
+        return made
+
+    def to_dict(self) -> dict[str, Any]:
+        values = dict(sorted(self.values.items(), key=lambda item: (-item[1], item[0])))
+        return {
+            "kind": "text",
+            "count": self.count,
+            "nulls": self.nulls,
+            "values": values,
+            "others": self.others,
+        }
+
+    def _update(self, counts: Counter[str]) -> None:
+        self.nulls += counts.pop("", 0)
+        self.count += sum(counts.values())
+        for value, count in counts.items():
+            if value in self.values or len(self.values) < MAX_TEXT_VALUES:
+                self.values[value] += count
+            else:
+                self.others += count
+
+
+class Profile:
+    """Profiles of all columns of the input."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self._columns: dict[str, NumberProfile | TextProfile] = {
+            column.name: NumberProfile() if column.is_numeric else TextProfile() for column in columns
+        }
+
+    def add(self, cells: Mapping[str, Sequence[str]], numbers: Mapping[str, np.ndarray]) -> None:
+        """Count one batch of records that passed."""
+        for name, column in self._columns.items():
+            if name not in cells:
+                continue
+            if isinstance(column, NumberProfile):
+                column.add(numbers[name])
+            else:
+                column.add(cells[name])
+
+    def to_dict(self) -> dict[str, Any]:
+        return {name: column.to_dict() for name, column in self._columns.items()}
+
+
+def parse_profile(document: Mapping[str, Any]) -> NumberProfile | TextProfile:
+    """Read the profile of one column from its `to_dict` form."""
+    return (
+        NumberProfile.from_dict(document) if document["kind"] == "number" else TextProfile.from_dict(document)
+    )
+
+
+def merge_into(target: NumberProfile | TextProfile, other: NumberProfile | TextProfile) -> None:
+    """Merge a profile into another of the same column. Raises JobError if one is of numbers and one of strings."""
+    if isinstance(target, NumberProfile) and isinstance(other, NumberProfile):
+        target.merge(other)
+        return
+    if not (isinstance(target, TextProfile) and isinstance(other, TextProfile)):
+        raise JobError(f"found a {type(target).__name__} and a {type(other).__name__} of one column")
+    target.merge(other)
+
+
+def merge_profiles(documents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Merge the profiles of several hosts; each document is the result of `Profile.to_dict`."""
+    merged: dict[str, NumberProfile | TextProfile] = {}
+    for document in documents:
+        for name, column in document.items():
+            found = parse_profile(column)
+            if name in merged:
+                merge_into(merged[name], found)
+            else:
+                merged[name] = found
+    return {name: column.to_dict() for name, column in merged.items()}
+
+
+def build_baseline(profile: Mapping[str, Any]) -> dict[str, Any]:
+    """Build the `baseline` section for later runs from the profile of a run."""
+    columns: dict[str, Any] = {}
+    for name, column in profile.items():
+        if not column["count"]:
+            continue
+        if column["kind"] == "text":
+            if column["values"]:
+                columns[name] = {"most_frequent": next(iter(column["values"]))}
+            continue
+        quantiles = column["quantiles"]
+        columns[name] = {
+            "mean": column["mean"],
+            "std": column["std"],
+            "median": quantiles["0.5"],
+            "q1": quantiles["0.25"],
+            "q3": quantiles["0.75"],
+        }
+    return {"columns": columns}
+
+
+def _bucket_value(key: int) -> float:
+    """The value of a bucket with the smallest relative error."""
+    exponent = key * math.log(GAMMA) + math.log(2.0 / (GAMMA + 1.0))
+    return math.exp(min(exponent, math.log(sys.float_info.max)))

@@ -1,0 +1,236 @@
+"""Parses blocks of predictions, one line each, into the text of each field."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Sequence
+
+import numpy as np
+
+from batch_inference.jobs.common.blocks import Block
+from batch_inference.jobs.common.csv_reading import BYTE_ORDER_MARK, UnreadableRecordError, parse_rows
+from batch_inference.jobs.common.errors import PredictionError
+from batch_inference.jobs.common.json_reading import decode_prediction
+from batch_inference.jobs.common.numeric import parse_column
+from batch_inference.jobs.config.join_spec import JoinSpec, PredictionField
+from batch_inference.jobs.join.prediction_path import PredictionFieldError, extract_text, format_prediction
+
+# How servers write a missing number in CSV.
+_NULL_TEXTS = ("", "nan", "null")
+_DIGITS = b"0123456789+-.eE\n"
+# A member name that is not a path.
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NUMBER = rb"(-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)"
+
+
+class JsonLinesParser:
+    """Parses predictions of one JSON value for each line."""
+
+    delimiter = None
+
+    def __init__(self, spec: JoinSpec) -> None:
+        self._fields = spec.prediction_fields
+        self._template: re.Pattern[bytes] | None = None
+
+    def read_texts(self, shard: str, first_record: int, block: Block) -> list[list[str]]:
+        """Read the text of each field, numbers as written; `first_record` is the number of the block's first record."""
+        plain = self.read_float_bytes(block)
+        if plain is not None:
+            texts = [b"\n".join(column).decode("ascii").split("\n") for column in plain]
+            return validate_columns(self._fields, shard, first_record, texts)
+        values = []
+        for index in range(block.record_count):
+            line = block.get_record(index)
+            try:
+                values.append(decode_prediction(line.decode("utf-8")))
+            except ValueError as error:
+                raise PredictionError(
+                    shard,
+                    first_record + index,
+                    f"the prediction {format_prediction(line)} is not JSON: {error}",
+                ) from error
+        return extract_fields(self._fields, shard, first_record, values)
+
+    def read_float_bytes(self, block: Block) -> list[list[bytes]] | None:
+        """Read the numbers of each field as written, unchecked; None unless each prediction is an object of numbers."""
+        if self._template is None:
+            self._template = self._guess_template(block)
+        if self._template is None:
+            return None
+        found = self._template.findall(block.data)
+        if len(found) != block.record_count:
+            return None
+        return [found] if len(self._fields) == 1 else [list(column) for column in zip(*found)]
+
+    def read_arrow_columns(self, block: Block, arrow: Any) -> list[Any] | None:
+        """Read the fields with Arrow; None unless they are finite numbers in each prediction."""
+        fields = [field for field in self._fields if not field.is_echo]
+        types = {"integer": arrow.int64(), "float": arrow.float64()}
+        if not block.record_count or any(
+            field.column.type not in types or not _PLAIN_NAME.fullmatch(field.path) for field in fields
+        ):
+            return None
+        try:
+            table = arrow.json.read_json(
+                arrow.BufferReader(block.data),
+                read_options=arrow.json.ReadOptions(use_threads=False, block_size=len(block.data) + 1),
+                parse_options=arrow.json.ParseOptions(
+                    explicit_schema=arrow.schema(
+                        [(field.path, types[field.column.type]) for field in fields]
+                    ),
+                    unexpected_field_behavior="ignore",
+                ),
+            )
+        except (arrow.ArrowInvalid, arrow.ArrowNotImplementedError):
+            return None
+        return _select_finite_columns(table, block, [field.path for field in fields])
+
+    def _guess_template(self, block: Block) -> re.Pattern[bytes] | None:
+        """Compile a pattern for flat objects of numbers, with the members in the order of the first prediction."""
+        if not block.record_count or any(field.column.type != "float" for field in self._fields):
+            return None
+        try:
+            answer = decode_prediction(block.get_record(0).decode("utf-8"))
+        except ValueError:
+            return None
+        wanted = [field.path for field in self._fields]
+        if not isinstance(answer, dict) or [name for name in answer if name in wanted] != wanted:
+            return None
+        members = [
+            rb"[ \t]*%b[ \t]*:[ \t]*%b[ \t]*"
+            % (
+                re.escape(json.dumps(name).encode()),
+                _NUMBER if name in wanted else rb"(?:%b)" % _NUMBER[1:-1],
+            )
+            for name in answer
+        ]
+        return re.compile(rb"^[ \t]*\{%b\}[ \t]*\r?$" % b",".join(members), re.MULTILINE)
+
+
+class CsvParser:
+    """Parses predictions of one CSV record each; cells may have line breaks within quotes."""
+
+    delimiter = ","
+
+    def __init__(self, spec: JoinSpec) -> None:
+        self._fields = spec.prediction_fields
+        self._positions = [int(field.path) for field in spec.prediction_fields]
+
+    def read_arrow_columns(self, block: Block, arrow: Any) -> list[Any] | None:
+        """Read the field with Arrow; None unless each prediction is one finite number."""
+        types = {"integer": arrow.int64(), "float": arrow.float64()}
+        if (
+            len(self._fields) != 1
+            or self._positions[0] not in (0, -1)
+            or self._fields[0].column.type not in types
+        ):
+            return None
+        if not block.record_count or b'"' in block.data or block.data.startswith(BYTE_ORDER_MARK):
+            return None
+        # Arrow reads 0x10 as an integer; nan and inf, which it reads as floats, are found below.
+        if self._fields[0].column.type == "integer" and not self.has_only_number_characters(block):
+            return None
+        try:
+            table = arrow.csv.read_csv(
+                arrow.BufferReader(block.data),
+                read_options=arrow.csv.ReadOptions(
+                    column_names=["0"], use_threads=False, block_size=len(block.data) + 1
+                ),
+                convert_options=arrow.csv.ConvertOptions(
+                    column_types={"0": types[self._fields[0].column.type]}
+                ),
+            )
+        except arrow.ArrowInvalid:
+            return None
+        return _select_finite_columns(table, block, ["0"])
+
+    def read_texts(self, shard: str, first_record: int, block: Block) -> list[list[str]]:
+        plain = self.read_float_bytes(block)
+        if plain is not None:
+            texts = [[line.decode("ascii") for line in plain[0]]]
+            return validate_columns(self._fields, shard, first_record, texts)
+        try:
+            rows = parse_rows(block, self.delimiter)
+        except UnreadableRecordError as error:
+            line = format_prediction(block.get_record(error.index))
+            raise PredictionError(
+                shard, first_record + error.index, f"the prediction {line} {error}"
+            ) from error
+        most, least = max(self._positions), min(self._positions)
+        width = max(most + 1, -least)
+        for index, row in enumerate(rows):
+            if len(row) < width:
+                line = format_prediction(block.get_record(index))
+                raise PredictionError(
+                    shard, first_record + index, f"the prediction {line} has {len(row)} columns, not {width}"
+                )
+        columns = [[row[place] for row in rows] for place in self._positions]
+        return validate_columns(self._fields, shard, first_record, columns)
+
+    def has_only_number_characters(self, block: Block) -> bool:
+        """Whether the lines have only characters of numbers: no spaces, quotes or carriage returns."""
+        return not block.data.translate(None, _DIGITS)
+
+    def read_float_bytes(self, block: Block) -> list[list[bytes]] | None:
+        """Get the lines, unchecked; None unless each prediction is one number."""
+        simple = (
+            len(self._fields) == 1
+            and self._positions[0] in (0, -1)
+            and self._fields[0].column.type == "float"
+        )
+        if not simple or not self.has_only_number_characters(block):
+            return None
+        return [block.data.split(b"\n")[:-1]]
+
+
+def _select_finite_columns(table: Any, block: Block, names: Sequence[str]) -> list[Any] | None:
+    """Select the columns of the table if they have a finite number for each prediction; else None."""
+    if table.num_rows != block.record_count:
+        return None
+    import pyarrow.compute as compute
+
+    columns = [table.column(name) for name in names]
+    for column in columns:
+        # Not to_numpy(), which imports pandas.
+        if column.null_count or not compute.all(compute.is_finite(column)).as_py():
+            return None
+    return columns
+
+
+def extract_fields(
+    fields: Sequence[PredictionField], shard: str, first_record: int, predictions: Sequence[Any]
+) -> list[list[str]]:
+    """Extract the text of each field from decoded predictions. Raises PredictionError."""
+    wanted = [(field.path, field.column.type, field.nullable) for field in fields]
+    prediction: Any = None
+    rows = []
+    try:
+        for prediction in predictions:
+            rows.append([extract_text(prediction, *one) for one in wanted])
+    except PredictionFieldError as error:
+        raise PredictionError(
+            shard, first_record + len(rows), f"{error} in the prediction {format_prediction(prediction)}"
+        ) from None
+    columns = [list(column) for column in zip(*rows)] if rows else [[] for _ in fields]
+    return validate_columns(fields, shard, first_record, columns)
+
+
+def validate_columns(
+    fields: Sequence[PredictionField], shard: str, first_record: int, columns: list[list[str]]
+) -> list[list[str]]:
+    """Check the numeric columns; nulls are allowed in nullable ones. Raises PredictionError."""
+    for at, (field, texts) in enumerate(zip(fields, columns)):
+        if field.column.type not in ("integer", "float"):
+            continue
+        if field.nullable:
+            texts = columns[at] = ["" if text.strip().lower() in _NULL_TEXTS else text for text in texts]
+        values, wrong = parse_column(texts, field.column.type)
+        if wrong:
+            index, allowed = min(wrong.items())
+            found = f"prediction {field.path!r} is {texts[index]!r}, allowed is {allowed.split(' or ')[0]}"
+            raise PredictionError(shard, first_record + index, found)
+        empty = np.flatnonzero(np.isnan(values))
+        if len(empty) and not field.nullable:
+            raise PredictionError(shard, first_record + int(empty[0]), f"prediction {field.path!r} is empty")
+    return columns

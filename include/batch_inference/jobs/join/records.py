@@ -1,0 +1,155 @@
+"""A block of a shard's records, parsed into cells on demand."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Optional, Sequence
+
+from batch_inference.jobs.common.blocks import Block
+from batch_inference.jobs.common.csv_reading import (
+    BYTE_ORDER_MARK,
+    UnreadableRecordError,
+    find_empty_strings,
+    parse_rows,
+)
+from batch_inference.jobs.common.errors import JoinError
+from batch_inference.jobs.common.json_reading import decode_record, dumps
+from batch_inference.jobs.config.join_spec import JoinSpec
+
+Cell = Optional[str]
+
+
+class RecordBlock:
+    """Consecutive records of one shard.
+
+    Attributes:
+        first_record: the number of the first one within its shard, from 1.
+        columns: their columns, in order.
+        block: their bytes.
+    """
+
+    def __init__(
+        self, spec: JoinSpec, shard: str, first: int, columns: tuple[str, ...], block: Block
+    ) -> None:
+        self.spec = spec
+        self.shard = shard
+        self.first_record = first
+        self.columns = columns
+        self.block = block
+        self._cells: dict[str, Sequence[Cell]] | None = None
+
+    @property
+    def record_count(self) -> int:
+        return self.block.record_count
+
+    def read_cells(self) -> dict[str, Sequence[Cell]]:
+        """Parse the cells of each column, None for null. Raises JoinError for a record with other columns."""
+        if self._cells is None:
+            rows = self._csv_rows() if self.spec.records_format == "csv" else self._json_rows()
+            self._cells = dict(zip(self.columns, zip(*rows))) if rows else dict.fromkeys(self.columns, ())
+        return self._cells
+
+    def read_columns(self, column_names: Sequence[str]) -> dict[str, Sequence[Cell]]:
+        """Parse the cells of some columns; nulls for one that the records lack. Uses Arrow where possible."""
+        absent: tuple[Cell, ...] = (None,) * self.record_count
+        cells = self._cells
+        if cells is None and self.spec.records_format == "csv":
+            cells = self._arrow_texts([name for name in self.columns if name in column_names])
+        if cells is None:
+            cells = self.read_cells()
+        return {name: cells.get(name, absent) for name in column_names}
+
+    def _arrow_texts(self, names: Sequence[str]) -> dict[str, Sequence[Cell]] | None:
+        try:
+            import pyarrow
+            import pyarrow.csv
+        except ImportError:
+            return None
+        table = self.read_arrow_table(pyarrow, dict.fromkeys(names, pyarrow.string()))
+        if table is None:
+            return None
+        return {name: table.column(name).to_pylist() for name in names}
+
+    def read_arrow_table(self, arrow: Any, types: Mapping[str, Any]) -> Any:
+        """Read columns of CSV records with Arrow; `types` has their Arrow types.
+
+        None if Arrow rejects a number that the rules accept ("+5"), or finds other rows.
+        """
+        data = self.block.data
+        wanted = [name for name in self.columns if name in types]
+        if not wanted or data.startswith(BYTE_ORDER_MARK):
+            return None
+        try:
+            table = arrow.csv.read_csv(
+                arrow.BufferReader(data),
+                read_options=arrow.csv.ReadOptions(
+                    column_names=list(self.columns), use_threads=False, block_size=len(data) + 1
+                ),
+                parse_options=arrow.csv.ParseOptions(
+                    delimiter=self.spec.delimiter, newlines_in_values=True, ignore_empty_lines=False
+                ),
+                convert_options=arrow.csv.ConvertOptions(
+                    column_types={name: types[name] for name in wanted},
+                    include_columns=wanted,
+                    null_values=[""],
+                    strings_can_be_null=True,
+                    quoted_strings_can_be_null=not self.spec.has_quoted_empty_strings,
+                ),
+            )
+        except arrow.ArrowInvalid:
+            return None
+        return table if table.num_rows == self.record_count else None
+
+    def split_lines(self) -> list[bytes]:
+        """Split the block into the bytes of each record, without line feed."""
+        lines = self.block.data.split(b"\n")
+        if len(lines) == self.record_count + 1:
+            return lines[:-1]
+        return [self.block.get_record(index) for index in range(self.record_count)]
+
+    def _csv_rows(self) -> list[list[Cell]]:
+        try:
+            rows = parse_rows(self.block, self.spec.delimiter)
+        except UnreadableRecordError as error:
+            raise JoinError(
+                f"shard {self.shard}, record {self.first_record + error.index:,} {error}"
+            ) from error
+        if self.spec.has_quoted_empty_strings and len(self.columns) == 1:
+            rows = [row or [""] for row in rows]  # an empty line is a null
+        for index, row in enumerate(rows):
+            if len(row) != len(self.columns):
+                raise JoinError(
+                    f"shard {self.shard}, record {self.first_record + index:,}: {len(row)} fields, "
+                    f"its columns are {', '.join(self.columns)}"
+                )
+        cells: list[list[Cell]] = [[cell or None for cell in row] for row in rows]
+        if self.spec.has_quoted_empty_strings and b'""' in self.block.data:
+            for index, nullable in enumerate(cells):
+                record = self.block.get_record(index)
+                if b'""' in record and None in nullable:
+                    spelled = find_empty_strings(record.decode("utf-8"), self.spec.delimiter)
+                    cells[index] = ["" if is_empty else cell for cell, is_empty in zip(nullable, spelled)]
+        return cells
+
+    def _json_rows(self) -> list[list[Cell]]:
+        rows: list[list[Cell]] = []
+        for index, line in enumerate(self.split_lines()):
+            try:
+                record = decode_record(line.decode("utf-8"))
+            except ValueError as error:
+                raise JoinError(
+                    f"shard {self.shard}, record {self.first_record + index:,} is not JSON: {error}"
+                ) from error
+            if not isinstance(record, dict):
+                raise JoinError(
+                    f"shard {self.shard}, record {self.first_record + index:,} is not a JSON object"
+                )
+            rows.append([_cell(record.get(name)) for name in self.columns])
+        return rows
+
+
+def _cell(value: object) -> Cell:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return str(value)
+    return dumps(value)

@@ -1,0 +1,283 @@
+"""Counts the predictions of a join in constant memory; statistics of blocks, parts and runs can be merged.
+
+Predictions are counted before the user's function:
+- a profile of each column (profiles.py): counts, nulls, range, mean, and buckets for quantiles and drift;
+- a sample of rows for statistical tests. A row is selected by a hash of its shard and number, so a run always gives
+  the same sample, however it is divided into parts;
+- for each sensitive column and group: rows, predictions and their sum, and how many were selected.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from batch_inference.jobs.common.groups import MAX_GROUPS, OTHER_GROUP, label_rows
+from batch_inference.jobs.common.numeric import parse_column
+from batch_inference.jobs.common.profiles import NumberProfile, TextProfile, merge_into, parse_profile
+from batch_inference.jobs.config.join_spec import JoinSpec
+from batch_inference.jobs.join.prediction_reader import PredictionBatch
+from batch_inference.jobs.join.records import RecordBlock
+
+STATISTICS_VERSION = 1
+# Enough to detect a difference of 5 % between distributions (Kolmogorov-Smirnov, at the 1 % level).
+SAMPLE_ROWS = 2_048
+
+
+class PredictionStatistics:
+    """Profiles, sample and group counts of the predictions of a join."""
+
+    def __init__(self, spec: JoinSpec) -> None:
+        self._spec = spec
+        self._counted_columns = [column for column in spec.prediction_columns if column.type != "json"]
+        self.rows = 0
+        self.columns: dict[str, NumberProfile | TextProfile] = {
+            column.name: TextProfile() if column.type == "string" else NumberProfile()
+            for column in self._counted_columns
+        }
+        self.sample = RowSample()
+        self.groups: dict[str, dict[str, GroupPredictions]] = {
+            group.column: {} for group in spec.sensitive_columns
+        }
+
+    def count_block(self, records: RecordBlock, predictions: PredictionBatch) -> PredictionStatistics:
+        """Count one block; may be called on any thread."""
+        block = PredictionStatistics(self._spec)
+        block.rows = records.record_count
+        prediction_values = {
+            column.name: values
+            for column, values in zip(self._spec.prediction_columns, predictions.read_values())
+            if column.name in block.columns
+        }
+        for name, profile in block.columns.items():
+            profile.add(prediction_values[name])
+        block.sample = RowSample.from_block(
+            records.shard,
+            records.first_record,
+            records.record_count,
+            prediction_values,
+            self.sample.hash_bound,
+        )
+        if self._spec.sensitive_columns:
+            block.groups = self._count_sensitive_groups(records, prediction_values)
+        return block
+
+    def merge(self, block: PredictionStatistics) -> None:
+        """Merge the statistics of a block; called in the order of the records."""
+        self.rows += block.rows
+        for name, profile in self.columns.items():
+            merge_into(profile, block.columns[name])
+        self.sample.merge(block.sample)
+        for column, counts in block.groups.items():
+            _merge_groups(self.groups[column], counts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Convert to JSON-serializable values, for `merge_statistics`."""
+        return {
+            "version": STATISTICS_VERSION,
+            "rows": self.rows,
+            "columns": {name: profile.to_dict() for name, profile in self.columns.items()},
+            "sample": self.sample.to_dict(),
+            "groups": {
+                column: {label: counts[label].to_dict() for label in sorted(counts)}
+                for column, counts in self.groups.items()
+            },
+        }
+
+    def _count_sensitive_groups(
+        self, records: RecordBlock, prediction_values: Mapping[str, Any]
+    ) -> dict[str, dict[str, GroupPredictions]]:
+        cells = records.read_columns([group.column for group in self._spec.sensitive_columns])
+        selected = self._find_selected_rows(prediction_values)
+        found: dict[str, dict[str, GroupPredictions]] = {}
+        for group in self._spec.sensitive_columns:
+            texts = [cell or "" for cell in cells[group.column]]
+            labels = label_rows(group, texts, parse_column(texts, "float")[0] if group.edges else None)
+            codes: dict[str, int] = {}
+            places = np.fromiter(
+                (codes.setdefault(label, len(codes)) for label in labels),
+                dtype=np.int64,
+                count=records.record_count,
+            )
+            found[group.column] = _count_groups(list(codes), places, prediction_values, selected)
+        return found
+
+    def _find_selected_rows(self, prediction_values: Mapping[str, Any]) -> np.ndarray | None:
+        chosen = self._spec.selection
+        if chosen is None:
+            return None
+        values = prediction_values[chosen.column]
+        if chosen.values:
+            wanted = set(chosen.values)
+            return np.fromiter((value in wanted for value in values), dtype=bool, count=len(values))
+        above = values >= chosen.min if chosen.min is not None else ~np.isnan(values)
+        found: np.ndarray = above & (values <= chosen.max) if chosen.max is not None else above
+        return found
+
+
+class GroupPredictions:
+    """Row count of one group, sum of each numeric prediction, and selected rows (None without a selection)."""
+
+    def __init__(self, rows: int, selected: int | None, predictions: Mapping[str, tuple[int, float]]) -> None:
+        self.rows = rows
+        self.selected = selected
+        self.predictions = dict(predictions)
+
+    def merge(self, other: GroupPredictions) -> None:
+        """Add what another one has counted."""
+        self.rows += other.rows
+        if self.selected is not None and other.selected is not None:
+            self.selected += other.selected
+        for name, (count, total) in other.predictions.items():
+            before = self.predictions.get(name, (0, 0.0))
+            self.predictions[name] = (before[0] + count, before[1] + total)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-safe."""
+        return {
+            "rows": self.rows,
+            "selected": self.selected,
+            "predictions": {
+                name: {"count": count, "sum": total} for name, (count, total) in self.predictions.items()
+            },
+        }
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> GroupPredictions:
+        """What `to_dict` gave."""
+        predictions = {name: (each["count"], each["sum"]) for name, each in document["predictions"].items()}
+        return cls(document["rows"], document["selected"], predictions)
+
+
+class RowSample:
+    """The rows with the smallest hashes, in order of hash, and their values by column, None for null."""
+
+    def __init__(self) -> None:
+        self.hashes: np.ndarray = np.empty(0, dtype=np.uint64)
+        self.columns: dict[str, list[Any]] = {}
+
+    @property
+    def hash_bound(self) -> int | None:
+        """Hashes from here on are not sampled any more; None while the sample is not full."""
+        return int(self.hashes[-1]) if len(self.hashes) >= SAMPLE_ROWS else None
+
+    @classmethod
+    def from_block(
+        cls, shard: str, first_record: int, record_count: int, columns: Mapping[str, Any], bound: int | None
+    ) -> RowSample:
+        """Sample a block; `first_record` is the number of its first record in the shard."""
+        made = cls()
+        hashes = _hash_rows(shard, first_record, record_count)
+        at = np.arange(record_count) if bound is None else np.flatnonzero(hashes < np.uint64(bound))
+        at = at[np.argsort(hashes[at], kind="stable")][:SAMPLE_ROWS]
+        made.hashes = hashes[at]
+        made.columns = {name: _select_values(values, at) for name, values in columns.items()}
+        return made
+
+    def merge(self, other: RowSample) -> None:
+        """Merge another sample; the smallest hashes stay."""
+        if not len(other.hashes):
+            return
+        hashes = np.concatenate((self.hashes, other.hashes))
+        at = np.argsort(hashes, kind="stable")[:SAMPLE_ROWS].tolist()
+        self.hashes = hashes[at]
+        for name, values in other.columns.items():
+            both = [*self.columns.get(name, []), *values]
+            self.columns[name] = [both[place] for place in at]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-safe."""
+        return {"hashes": self.hashes.tolist(), "columns": self.columns}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> RowSample:
+        """What `to_dict` gave."""
+        made = cls()
+        made.hashes = np.array(document["hashes"], dtype=np.uint64)
+        made.columns = {name: list(values) for name, values in document["columns"].items()}
+        return made
+
+
+def merge_statistics(documents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Merge the statistics of several parts; each is the result of `PredictionStatistics.to_dict`.
+
+    Raises:
+        JobError: a column is numeric in one and a string in another.
+    """
+    rows = 0
+    columns: dict[str, NumberProfile | TextProfile] = {}
+    sample = RowSample()
+    groups: dict[str, dict[str, GroupPredictions]] = {}
+    for document in documents:
+        rows += document["rows"]
+        for name, profile in document["columns"].items():
+            if name in columns:
+                merge_into(columns[name], parse_profile(profile))
+            else:
+                columns[name] = parse_profile(profile)
+        sample.merge(RowSample.from_dict(document["sample"]))
+        for column, counts in document["groups"].items():
+            into = groups.setdefault(column, {})
+            _merge_groups(into, {label: GroupPredictions.from_dict(each) for label, each in counts.items()})
+    return {
+        "version": STATISTICS_VERSION,
+        "rows": rows,
+        "columns": {name: profile.to_dict() for name, profile in columns.items()},
+        "sample": sample.to_dict(),
+        "groups": {
+            column: {label: counts[label].to_dict() for label in sorted(counts)}
+            for column, counts in groups.items()
+        },
+    }
+
+
+def _merge_groups(into: dict[str, GroupPredictions], counts: Mapping[str, GroupPredictions]) -> None:
+    for label, count in counts.items():
+        name = label if label in into or len(into) < MAX_GROUPS else OTHER_GROUP
+        if name in into:
+            into[name].merge(count)
+        else:
+            into[name] = count
+
+
+def _count_groups(
+    labels: Sequence[str],
+    places: np.ndarray,
+    prediction_values: Mapping[str, Any],
+    selected: np.ndarray | None,
+) -> dict[str, GroupPredictions]:
+    """Count the rows of each label; `places` has the index of each row's label."""
+    size = len(labels)
+    rows = np.bincount(places, minlength=size).tolist()
+    chosen = None if selected is None else np.bincount(places[selected], minlength=size).tolist()
+    sums: list[dict[str, tuple[int, float]]] = [{} for _ in labels]
+    for name, values in prediction_values.items():
+        if isinstance(values, np.ndarray):
+            known = ~np.isnan(values)
+            counted = np.bincount(places[known], minlength=size).tolist()
+            totals = np.bincount(places[known], weights=values[known], minlength=size).tolist()
+            for at, (count, total) in enumerate(zip(counted, totals)):
+                sums[at][name] = (count, total)
+    return {
+        label: GroupPredictions(rows[at], None if chosen is None else chosen[at], sums[at])
+        for at, label in enumerate(labels)
+    }
+
+
+def _select_values(values: Any, at: np.ndarray) -> list[Any]:
+    if isinstance(values, np.ndarray):
+        return [None if value != value else value for value in values[at].tolist()]
+    return [values[place] or None for place in at.tolist()]
+
+
+def _hash_rows(shard: str, first: int, count: int) -> np.ndarray:
+    """Hash shard name and number of each record: splitmix64 (Steele, Lea and Flood 2014)."""
+    seed = int.from_bytes(hashlib.sha256(shard.encode("utf-8")).digest()[:8], "big")
+    with np.errstate(over="ignore"):
+        mixed = np.arange(first, first + count, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        mixed += np.uint64(seed)
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return mixed ^ (mixed >> np.uint64(31))

@@ -1,0 +1,76 @@
+"""Detects compressed objects by their first bytes and decompresses them while they are read."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from contextlib import suppress
+from typing import IO, cast
+
+from batch_inference.jobs.common.arrow import require_arrow
+from batch_inference.jobs.common.binary_formats import GZIP, ZSTD
+from batch_inference.jobs.common.errors import InputError
+
+_MAGIC = {"gzip": GZIP, "zstd": ZSTD}
+_SAMPLE_BYTES = 1 << 20
+
+
+def detect_compression(stored: IO[bytes], uri: str, configured: str) -> str:
+    """Detect the compression of an object: "gzip", "zstd" or "". `stored` is left at its beginning.
+
+    Raises:
+        InputError: input.compression names a compression that this object does not have.
+        ConfigError: it is zstd, which needs pyarrow, and the image has none.
+    """
+    head = stored.read(4)
+    stored.seek(0)
+    if configured == "none":
+        return ""
+    found = next((name for name, magic in _MAGIC.items() if head.startswith(magic)), "")
+    if head and configured != "auto" and found != configured:
+        raise InputError(
+            f"{uri} is not {configured} data; set input.compression to none, or to auto for a mix"
+        )
+    if found == "zstd":
+        require_arrow(f"{uri} is zstd data")
+    return found
+
+
+def decompress(stored: IO[bytes], compression: str) -> IO[bytes]:
+    """Stream the decompressed bytes; `compression` as `detect_compression` returned it."""
+    if compression == "zstd":
+        return cast(IO[bytes], _ZstdFile(stored))
+    return cast(IO[bytes], gzip.GzipFile(fileobj=stored))
+
+
+def estimate_expansion_ratio(stored: IO[bytes], compression: str) -> float:
+    """Estimate the ratio of decompressed to stored bytes from the beginning of the object."""
+    sample = stored.read(_SAMPLE_BYTES)
+    text_bytes, stream = 0, decompress(io.BytesIO(sample), compression)
+    # The sample of a longer object ends amid a block; a broken object is reported when it is read.
+    with suppress(EOFError, OSError, zlib.error):
+        while chunk := stream.read(_SAMPLE_BYTES):
+            text_bytes += len(chunk)
+    return text_bytes / len(sample)
+
+
+class _ZstdFile(io.RawIOBase):
+    """Arrow's zstd stream, of one frame or several, as a Python file."""
+
+    def __init__(self, stored: IO[bytes]) -> None:
+        self._stored = stored
+        arrow = require_arrow("the input is zstd data")
+        self._stream = arrow.CompressedInputStream(arrow.PythonFile(stored, mode="r"), "zstd")
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        plain: bytes = self._stream.read(None if size < 0 else size)
+        return plain
+
+    def close(self) -> None:
+        self._stream.close()
+        self._stored.close()
+        super().close()

@@ -1,0 +1,236 @@
+"""Reads CSV records and keeps their original text.
+
+Fields are those of the standard library's csv module in strict mode: after the quote that closes a field comes a
+delimiter or the end of the line. Anything else rejects the line on which the record began, and no other: reading goes
+on with the next line. The text of a record is the physical lines that it took, quoted line
+breaks included, ended by one line feed whatever ended it before, and quotes doubled whatever escaped them before.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import deque
+from itertools import islice
+from typing import Iterable, Iterator, Sequence
+
+from batch_inference.jobs.common.csv_reading import (
+    compile_opening_pattern,
+    compile_record_pattern,
+    create_csv_reader,
+)
+from batch_inference.jobs.preprocess.readers.batch import BATCH_RECORDS, Batch, end_with_line_feed
+from batch_inference.jobs.preprocess.readers.csv_escapes import QuoteRewriter
+
+# The longest quoted field, in characters. Without a limit one stray quote takes the rest of its object.
+MAX_FIELD_CHARACTERS = 1 << 20
+_UNCLOSED_QUOTE = f"a field of this line has no end within {MAX_FIELD_CHARACTERS:,} characters of its object"
+_OUT_OF_PLACE = (
+    "a quote of this line is out of place: a field has quotes around all of it or none, and within quotes a quote is "
+    "doubled, or escaped as input.escape says"
+)
+
+
+class _OutOfPlaceError(csv.Error):
+    """The record is malformed, whatever follows.
+
+    So is a record that begins after its first line and continues within the next `doomed` lines.
+    """
+
+    def __init__(self, doomed: int) -> None:
+        super().__init__("a quote is out of place")
+        self.doomed = doomed
+
+
+class CsvRecordReader:
+    """Reads the lines of one object (each with its own line end) as records, in batches."""
+
+    def __init__(self, lines: Iterable[str], delimiter: str, escape: str | None = None) -> None:
+        self._source = iter(lines)
+        self._delimiter = delimiter
+        self._escapes = QuoteRewriter(escape, delimiter) if escape else None
+        self._is_strict = compile_record_pattern(delimiter).fullmatch
+        self._is_opening = compile_opening_pattern(delimiter).fullmatch
+        self._pushed_back: deque[str] = deque()  # lines to read again, after a quote that is out of place
+        # How many of these lines lie within quotes of a malformed record. A record that begins in one of them and
+        # continues in another fails at the same place, so it is not read up to there again.
+        self._failed_lines = 0
+        self._taken: list[str] = []  # lines given to the csv module for the current batch
+        self._rewritten: dict[int, str] = {}  # by index: lines with escaped quotes, with quotes doubled
+        self._ends: list[int] = []  # after each record: how many lines of the current batch are taken
+        self._exhausted = False  # the csv module asked for a line after the last one
+        self._line = 0  # lines of earlier batches
+        self._record = 0  # records of earlier batches
+
+    def read_batch(self, limit: int = BATCH_RECORDS) -> Batch | None:
+        """Read the next records, at most `limit`; None at the end of the object."""
+        doomed = self._failed_lines
+        lines = self._next_lines(limit)
+        together = "".join(lines)
+        if '"' in together or "\0" in together:
+            self._push_back(lines, doomed)
+            return self._read_quoted(limit)
+        if not lines:
+            return None
+        try:
+            rows = list(create_csv_reader(lines, self._delimiter, MAX_FIELD_CHARACTERS))
+        except csv.Error:  # a field longer than the limit
+            self._push_back(lines, doomed)
+            return self._read_quoted(limit)
+        self._taken = lines
+        return self._batch(rows, range(1, len(lines) + 1), {})
+
+    def _next_lines(self, limit: int) -> list[str]:
+        lines = [self._pushed_back.popleft() for _ in range(min(limit, len(self._pushed_back)))]
+        self._failed_lines = max(0, self._failed_lines - len(lines))
+        lines.extend(islice(self._source, limit - len(lines)))
+        return lines
+
+    def _push_back(self, lines: Sequence[str], doomed: int) -> None:
+        """Put lines back; `doomed` of them and of the lines after them are within quotes of a malformed record."""
+        self._pushed_back.extendleft(reversed(lines))
+        self._failed_lines = doomed
+
+    def _read_quoted(self, limit: int) -> Batch | None:
+        """Read records that may span several lines, or have no end."""
+        rows: list[list[str]] = []
+        broken: dict[int, tuple[str, str]] = {}
+        self._taken, self._ends = [], []
+        ends = self._ends
+        is_whole = False  # the object
+        source = self._new_reader()
+        while len(rows) < limit and not is_whole:
+            is_stopped, doomed = True, None
+            try:
+                for row in islice(source, limit - len(rows)):
+                    if len(self._taken) - (ends[-1] if ends else 0) > 1 and not self._has_strict_quotes():
+                        break
+                    rows.append(row)
+                    ends.append(len(self._taken))
+                else:
+                    is_stopped = False
+            except _OutOfPlaceError as error:
+                doomed = error.doomed
+            except csv.Error as error:
+                if "limit" in str(error):
+                    doomed = self._failed_lines  # a field that begins later may be shorter
+            is_whole = self._exhausted and not is_stopped
+            if is_stopped:
+                self._reject_line(rows, broken, doomed)
+                source = self._new_reader()
+        return self._batch(rows, ends, broken)
+
+    def _new_reader(self) -> Iterator[list[str]]:
+        self._exhausted = False
+        return create_csv_reader(self._iter_lines(), self._delimiter, MAX_FIELD_CHARACTERS, strict=True)
+
+    def _iter_lines(self) -> Iterator[str]:
+        pushed = self._pushed_back
+        while True:
+            while pushed:
+                is_doomed = self._failed_lines > 0
+                self._failed_lines -= is_doomed
+                yield self._hand_over_line(pushed.popleft(), is_doomed)
+            for line in self._source:
+                yield self._hand_over_line(line, False)
+                if pushed:
+                    break
+            else:
+                self._exhausted = True
+                return
+
+    def _hand_over_line(self, line: str, is_doomed: bool) -> str:
+        """Record a line as taken; returns the text that the csv module parses."""
+        taken = self._taken
+        taken.append(line)
+        # The csv module asks for another line of a record only within quotes.
+        start = self._ends[-1] if self._ends else 0
+        is_within = len(taken) - 1 > start
+        if is_doomed and is_within:
+            raise _OutOfPlaceError(self._failed_lines + 1)
+        before = len(taken) - 2
+        if is_within and not self._is_opening(('"' if before > start else "") + self._line_text(before)):
+            raise _OutOfPlaceError(before - start)
+        if self._escapes is None:
+            return line
+        doubled = self._escapes.double_quotes(line, is_within)
+        if doubled != line:
+            self._rewritten[len(taken) - 1] = doubled
+        return doubled
+
+    def _has_strict_quotes(self) -> bool:
+        """Whether the last record, of several lines, has quotes around fields alone; all lines but its last have.
+
+        In a record of one line a quote within a field is a character like any other. Over several lines it may be the
+        one that opens the next record's field, where an earlier line opened one and did not close it.
+        """
+        return self._is_strict('"' + self._line_text(len(self._taken) - 1)) is not None
+
+    def _line_text(self, at: int) -> str:
+        return self._rewritten.get(at, self._taken[at])
+
+    def _reject_line(
+        self, rows: list[list[str]], broken: dict[int, tuple[str, str]], doomed: int | None
+    ) -> None:
+        """Reject the line at which the malformed record begins, and read on after it.
+
+        `doomed` of the lines taken after it are within quotes of the malformed record; None for all of them.
+        """
+        taken, ends = self._taken, self._ends
+        start = ends[-1] if ends else 0
+        length = sum(map(len, taken[start:]))
+        behind = taken[start + 1 :]
+        if doomed is None:
+            doomed = len(behind) or self._failed_lines
+        self._push_back(behind, doomed)
+        del taken[start + 1 :]
+        self._rewritten = {at: line for at, line in self._rewritten.items() if at < start}
+        if "\0" in taken[start]:
+            broken[len(rows)] = ("encoding", "the record holds a NUL character")
+        elif self._exhausted or length > MAX_FIELD_CHARACTERS:
+            broken[len(rows)] = ("quoting", _UNCLOSED_QUOTE)
+        else:
+            broken[len(rows)] = ("quoting", _OUT_OF_PLACE)
+        rows.append([taken[start]])
+        ends.append(start + 1)
+
+    def _batch(self, rows: list[list[str]], ends: Sequence[int], broken: dict[int, tuple[str, str]]) -> Batch:
+        taken = self._taken
+        starts = [0, *ends[:-1]]
+        originals: dict[int, str] = {}
+        if self._rewritten:
+            of_line = {line: index for index, (a, b) in enumerate(zip(starts, ends)) for line in range(a, b)}
+            originals = {
+                index: end_with_line_feed("".join(taken[starts[index] : ends[index]]))
+                for index in {of_line[line] for line in self._rewritten}
+            }
+            taken = [self._line_text(at) for at in range(len(taken))]
+            self._rewritten = {}
+        texts = taken[:] if len(ends) == len(taken) else ["".join(taken[a:b]) for a, b in zip(starts, ends)]
+        if "\r" in "".join(texts) or not texts[-1].endswith("\n"):
+            texts = [end_with_line_feed(text) for text in texts]
+        lines = [self._line + 1 + start for start in starts]
+        self._line += len(taken)
+        self._taken = []
+        blank = 0
+        if not all(rows):
+            full = [index for index, row in enumerate(rows) if row]
+            place = {index: at for at, index in enumerate(full)}
+            blank = len(rows) - len(full)
+            broken = {place[index]: why for index, why in broken.items()}
+            originals = {place[index]: text for index, text in originals.items()}
+            rows = [rows[index] for index in full]
+            texts = [texts[index] for index in full]
+            lines = [lines[index] for index in full]
+        batch = Batch(rows, texts, self._record + 1, lines, broken, blank, originals)
+        self._record += len(rows)
+        return batch
+
+    def read_header(self) -> list[str] | None:
+        """Read the first record, which is not counted; None if the object has only empty lines."""
+        while True:
+            batch = self.read_batch(1)
+            if batch is None:
+                return None
+            if batch.rows:
+                self._record = 0
+                return batch.rows[0]

@@ -1,0 +1,79 @@
+"""Reads JSON Lines as records, one object for each line, and keeps their original text.
+
+Members become cells: a number keeps its digits, null and a missing member are empty, booleans become `true` and
+`false`, an array or object stays JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from typing import Any, Iterable, Sequence
+
+from batch_inference.jobs.common.json_reading import decode_record, dumps
+from batch_inference.jobs.preprocess.readers.batch import Batch, end_with_line_feed
+
+
+class JsonRecordReader:
+    """Reads the lines of one object as records with the members `names`, in batches.
+
+    Attributes:
+        unseen_names: those of `names` that no record has so far.
+        seen_members: members of the records read while `unseen_names` was not empty.
+    """
+
+    def __init__(self, lines: Iterable[str], names: Sequence[str]) -> None:
+        self._source = iter(lines)
+        self._names = tuple(names)
+        self._line = 0
+        self._record = 0
+        self.unseen_names = set(names)
+        self.seen_members: set[str] = set()
+
+    def read_batch(self, limit: int) -> Batch | None:
+        """Read the next records, at most `limit`; None at the end of the object."""
+        lines = list(islice(self._source, limit))
+        if not lines:
+            return None
+        batch = Batch([], [], self._record + 1, [])
+        for number, line in enumerate(lines, start=self._line + 1):
+            if not line.strip():
+                batch.blank_lines += 1
+                continue
+            row, problem = self._parse_row(line)
+            if problem:
+                batch.malformed[len(batch.rows)] = ("json", problem)
+            batch.rows.append(row)
+            batch.texts.append(end_with_line_feed(line))
+            batch.line_numbers.append(number)
+        self._line += len(lines)
+        self._record += len(batch.rows)
+        return batch
+
+    def _parse_row(self, line: str) -> tuple[list[str], str]:
+        try:
+            record = decode_record(line.strip(" \t\r\n"))
+        except json.JSONDecodeError as error:
+            return [], f"the line is not JSON: {error.msg} at character {error.pos + 1}"
+        except ValueError as error:
+            return [], f"the line is not JSON: {error}"
+        if not isinstance(record, dict):
+            return [], "the line is JSON, but not an object"
+        if self.unseen_names:
+            self.unseen_names.difference_update(record)
+            self.seen_members.update(record)
+        row = [json_to_cell(record.get(name)) for name in self._names]
+        if "\\u" in line and "\0" in "".join(row):
+            return [], "the line contains an escaped NUL character"
+        return row, ""
+
+
+def json_to_cell(value: Any) -> str:
+    """Convert a JSON value to the text of a cell; numbers are JsonNumber, which is text already."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return dumps(value)

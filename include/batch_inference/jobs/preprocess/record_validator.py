@@ -1,0 +1,176 @@
+"""Validates the records of a batch: which pass, why others are rejected, and the features of those that pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import compress
+from typing import Mapping, Sequence
+
+import numpy as np
+
+from batch_inference.jobs.common.groups import GroupCounts
+from batch_inference.jobs.common.numeric import parse_column
+from batch_inference.jobs.common.profiles import Profile
+from batch_inference.jobs.config.preprocess_config import InputConfig, PreprocessConfig
+from batch_inference.jobs.preprocess.features import FeatureBuilder
+from batch_inference.jobs.preprocess.object_columns import ObjectColumns
+from batch_inference.jobs.preprocess.readers.batch import Batch
+from batch_inference.jobs.preprocess.rules import Table, compile_rule, format_cell
+
+
+@dataclass(frozen=True)
+class Reject:
+    """One record that did not pass.
+
+    Attributes:
+        index: its index in the batch.
+        rule: the first rule that it failed.
+    """
+
+    index: int
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ValidationResult:
+    """The outcome for a batch.
+
+    Attributes:
+        passed: for each record of the batch, whether it passed.
+        rejects: the records that did not, in order.
+        features: the cells sent to the model, one tuple for each record that passed, in order.
+    """
+
+    passed: np.ndarray
+    rejects: list[Reject]
+    features: list[tuple[str, ...]]
+
+
+class RecordValidator:
+    """Applies the implicit rules and the rules of the pipeline, in order; the first that fails is the reason."""
+
+    def __init__(self, config: PreprocessConfig) -> None:
+        self._config = config
+        self._rules = [(rule.name, *compile_rule(rule, config.input_config)) for rule in config.rules]
+        self.feature_builder = FeatureBuilder(config)
+        self.profile = Profile(config.input_config.columns)
+        self.group_counts = GroupCounts(config.sensitive_columns)
+
+    def validate(
+        self, object_columns: ObjectColumns, batch: Batch, duplicate_flags: Mapping[str, np.ndarray], uri: str
+    ) -> ValidationResult:
+        """Validate a batch and build the features of the records that pass.
+
+        `duplicate_flags`: for each `duplicates` rule by name, which records of the batch are repeats. `uri` names the
+        object in messages.
+        """
+        failures: dict[int, tuple[str, str]] = {**find_unreadable_records(batch), **batch.malformed}
+        failures.update(_find_arity_failures(object_columns, batch, self._config, failures))
+        self.group_counts.add_unreadable([rule for rule, _ in failures.values()])
+        if object_columns.names is None or len(failures) == len(batch.rows):
+            return _build_result(len(batch.rows), failures, [])
+        readable = [index for index in range(len(batch.rows)) if index not in failures]
+        rows = batch.rows if len(readable) == len(batch.rows) else [batch.rows[index] for index in readable]
+        table, failed = build_table(self._config.input_config, object_columns.names, rows)
+        table.duplicates = {
+            name: flags if len(readable) == len(flags) else flags[readable]
+            for name, flags in duplicate_flags.items()
+        }
+        for name, check, reason in self._rules:
+            for row in np.flatnonzero(check(table)).tolist():
+                if row not in failed:
+                    failed[row] = (name, reason(table, row))
+        passed = _build_passed_mask(len(rows), failed)
+        records = f"records {batch.first_record:,} to {batch.first_record + len(batch.rows) - 1:,} of {uri}"
+        features, left_out = self.feature_builder.build_features(table, passed, records)
+        if left_out:
+            failed.update(left_out)
+            passed = _build_passed_mask(len(rows), failed)
+        self.group_counts.add(table.cells, table.numbers, {row: rule for row, (rule, _) in failed.items()})
+        self.profile.add(*_select_passed(table, passed))
+        failures.update((readable[row], reject) for row, reject in failed.items())
+        return _build_result(len(batch.rows), failures, features)
+
+
+def build_table(
+    input_config: InputConfig, names: Sequence[str], rows: Sequence[Sequence[str]]
+) -> tuple[Table, dict[int, tuple[str, str]]]:
+    """Build a table of the rows; also returns, by index, the rows with a cell that is not of its column's type."""
+    cells: dict[str, Sequence[str]] = dict(zip(names, zip(*rows)))
+    failed: dict[int, tuple[str, str]] = {}
+    numbers = {}
+    for column in input_config.columns:
+        if column.is_numeric and column.name in cells:
+            numbers[column.name], wrong = parse_column(cells[column.name], column.type)
+            for row, allowed in wrong.items():
+                found = format_cell(cells[column.name][row])
+                failed.setdefault(row, ("type", f"{column.name} is {found}, allowed is {allowed}"))
+    return Table(cells, numbers, {}, len(rows)), failed
+
+
+def _build_passed_mask(length: int, failed: Mapping[int, tuple[str, str]]) -> np.ndarray:
+    keep = np.ones(length, dtype=bool)
+    keep[list(failed)] = False
+    return keep
+
+
+def _select_passed(
+    table: Table, keep: np.ndarray
+) -> tuple[Mapping[str, Sequence[str]], Mapping[str, np.ndarray]]:
+    if keep.all():
+        return table.cells, table.numbers
+    kept = keep.tolist()
+    cells = {name: list(compress(column, kept)) for name, column in table.cells.items()}
+    return cells, {name: values[keep] for name, values in table.numbers.items()}
+
+
+def find_unreadable_records(batch: Batch) -> dict[int, tuple[str, str]]:
+    """Find the records with bytes outside of the encoding, or with NUL."""
+    together = "".join(batch.texts)
+    if "\0" not in together and together.isascii():
+        return {}
+    try:
+        together.encode("utf-8")
+        if "\0" not in together:
+            return {}
+    except UnicodeEncodeError:
+        pass
+    found = {}
+    for index, text in enumerate(map(batch.get_original_text, range(len(batch.texts)))):
+        if "\0" in text:
+            found[index] = ("encoding", "the record holds a NUL character")
+            continue
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            byte = ord(text[error.start]) - 0xDC00
+            found[index] = (
+                "encoding",
+                f"byte 0x{byte:02x} at character {error.start + 1} is not of the input's encoding",
+            )
+    return found
+
+
+def _find_arity_failures(
+    object_columns: ObjectColumns,
+    batch: Batch,
+    config: PreprocessConfig,
+    unread: Mapping[int, tuple[str, str]],
+) -> dict[int, tuple[str, str]]:
+    expected = len(object_columns.names) if object_columns.names is not None else -1
+    if set(map(len, batch.rows)) == {expected}:
+        return {}
+    return {
+        index: ("arity", object_columns.describe_mismatch(len(row), config.input_config))
+        for index, row in enumerate(batch.rows)
+        if len(row) != expected and index not in unread
+    }
+
+
+def _build_result(
+    records: int, why: Mapping[int, tuple[str, str]], features: list[tuple[str, ...]]
+) -> ValidationResult:
+    return ValidationResult(
+        _build_passed_mask(records, why), [Reject(index, *why[index]) for index in sorted(why)], features
+    )

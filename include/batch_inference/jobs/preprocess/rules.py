@@ -1,0 +1,213 @@
+"""Evaluates the rules of the pipeline over a table of columns: which rows fail, and why."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Callable, Iterator, Sequence
+
+import numpy as np
+
+from batch_inference.jobs.common.numeric import parse_cell
+from batch_inference.jobs.config.preprocess_config import InputConfig, Rule
+
+_SHOWN = 80  # characters of a cell in a reason; the reject has the whole text of the record
+
+
+class Table:
+    """Rows with the same columns, column by column.
+
+    Attributes:
+        cells: the text of each cell, by column name.
+        numbers: float64 with NaN for null, for the numeric columns.
+        duplicates: for each `duplicates` rule by name, which rows repeat an earlier one.
+    """
+
+    def __init__(
+        self,
+        cells: dict[str, Sequence[str]],
+        numbers: dict[str, np.ndarray],
+        duplicates: dict[str, np.ndarray],
+        length: int,
+    ) -> None:
+        self.cells = cells
+        self.numbers = numbers
+        self.duplicates = duplicates
+        self.row_count = length
+
+    def find_empty(self, column_name: str) -> np.ndarray:
+        """Find the rows without a value in a column; a column that the object lacks is empty in all rows."""
+        if column_name not in self.cells:
+            return np.ones(self.row_count, dtype=bool)
+        if column_name in self.numbers:
+            return np.asarray(np.isnan(self.numbers[column_name]))
+        cells = self.cells[column_name]
+        if "" not in cells:
+            return np.zeros(self.row_count, dtype=bool)
+        return np.array([not cell for cell in cells], dtype=bool)
+
+
+# For each row whether it fails, and for one failing row the reason.
+Check = Callable[[Table], np.ndarray]
+Reason = Callable[[Table, int], str]
+
+
+def compile_rule(rule: Rule, input_config: InputConfig) -> tuple[Check, Reason]:
+    """Compile a rule into two functions: which rows of a table fail, and why one row does."""
+    return _COMPILERS[rule.kind](rule, input_config)
+
+
+def format_cell(cell: str) -> str:
+    return repr(cell if len(cell) <= _SHOWN else cell[:_SHOWN] + "…")
+
+
+def _required(rule: Rule, _: InputConfig) -> tuple[Check, Reason]:
+    def check(table: Table) -> np.ndarray:
+        return np.asarray(np.logical_or.reduce([table.find_empty(name) for name in rule.columns]))
+
+    def reason(table: Table, row: int) -> str:
+        missing = [
+            name for name in rule.columns if name not in table.cells or not table.cells[name][row].strip()
+        ]
+        return f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} empty, a value is required"
+
+    return check, reason
+
+
+def _range(rule: Rule, source: InputConfig) -> tuple[Check, Reason]:
+    name = rule.columns[0]
+    whole = source.get_column(name).type == "integer"
+    low, high = rule.minimum, rule.maximum
+    bounds = []
+    if low is not None:
+        bounds.append(f"{'above' if rule.exclusive_min else 'at least'} {_format_bound(low)}")
+    if high is not None:
+        bounds.append(f"{'below' if rule.exclusive_max else 'at most'} {_format_bound(high)}")
+    allowed = " and ".join(bounds)
+    least, most = (None if bound is None else float(bound) for bound in (low, high))
+
+    def check(table: Table) -> np.ndarray:
+        failing = np.zeros(table.row_count, dtype=bool)
+        values = table.numbers.get(name)
+        if values is None:
+            return failing
+        with np.errstate(invalid="ignore"):  # a null compares as false, so it passes
+            if least is not None:
+                failing |= (values <= least) if rule.exclusive_min else (values < least)
+            if most is not None:
+                failing |= (values >= most) if rule.exclusive_max else (values > most)
+        for row, value in _iter_inexact_integers(table, name) if whole else ():
+            failing[row] = (low is not None and (value <= low if rule.exclusive_min else value < low)) or (
+                high is not None and (value >= high if rule.exclusive_max else value > high)
+            )
+        return failing
+
+    def reason(table: Table, row: int) -> str:
+        return f"{name} is {table.cells[name][row].strip()}, allowed is {allowed}"
+
+    return check, reason
+
+
+def _allowed(rule: Rule, source: InputConfig) -> tuple[Check, Reason]:
+    name = rule.columns[0]
+    column = source.get_column(name)
+    listed = ", ".join(rule.values if column.is_numeric else map(repr, rule.values))
+    texts = frozenset(rule.values)
+    parsed = [(value, parse_cell(value, "float")[0]) for value in rule.values] if column.is_numeric else []
+    values = np.array([number for _, number in parsed if number is not None])
+    exact = frozenset(Decimal(value.strip()) for value, number in parsed if number is not None)
+
+    def check(table: Table) -> np.ndarray:
+        if name not in table.cells:
+            return np.zeros(table.row_count, dtype=bool)
+        if column.is_numeric:
+            failing = np.asarray(~np.isin(table.numbers[name], values) & ~table.find_empty(name))
+            for row, value in _iter_inexact_integers(table, name) if column.type == "integer" else ():
+                failing[row] = value not in exact  # a Decimal equals, and hashes as, the int of its value
+            return failing
+        cells = table.cells[name]
+        if texts.issuperset(set(cells)):
+            return np.zeros(table.row_count, dtype=bool)
+        return np.array([cell not in texts and cell != "" for cell in cells], dtype=bool)
+
+    def reason(table: Table, row: int) -> str:
+        cell = table.cells[name][row]
+        return f"{name} is {cell.strip() if column.is_numeric else format_cell(cell)}, allowed is one of {listed}"
+
+    return check, reason
+
+
+def _iter_inexact_integers(table: Table, name: str) -> Iterator[tuple[int, int]]:
+    """Yield row and value of each integer of the column that is too large to be exact as a double."""
+    with np.errstate(invalid="ignore"):  # nulls are NaN
+        rows = np.flatnonzero(np.abs(table.numbers[name]) >= 2.0**53)
+    for row in rows.tolist():
+        yield row, int(table.cells[name][row])
+
+
+def _format_bound(bound: float) -> str:
+    """A bound in as few digits as give it back."""
+    if isinstance(bound, int):
+        return str(bound)
+    short = f"{bound:g}"
+    return short if float(short) == bound else repr(bound)
+
+
+def _pattern(rule: Rule, _: InputConfig) -> tuple[Check, Reason]:
+    name = rule.columns[0]
+    fits = re.compile(rule.pattern).fullmatch
+
+    def check(table: Table) -> np.ndarray:
+        if name not in table.cells:
+            return np.zeros(table.row_count, dtype=bool)
+        cells = table.cells[name]
+        failing = {cell for cell in set(cells) if cell != "" and not fits(cell)}
+        if not failing:
+            return np.zeros(table.row_count, dtype=bool)
+        return np.array([cell in failing for cell in cells], dtype=bool)
+
+    def reason(table: Table, row: int) -> str:
+        return (
+            f"{name} is {format_cell(table.cells[name][row])}, allowed is what fully matches {rule.pattern}"
+        )
+
+    return check, reason
+
+
+def _duplicates(rule: Rule, source: InputConfig) -> tuple[Check, Reason]:
+    whole = rule.columns == source.column_names
+    what = "the whole record" if whole else ", ".join(rule.columns)
+
+    def check(table: Table) -> np.ndarray:
+        return table.duplicates[rule.name]
+
+    def reason(_table: Table, _row: int) -> str:
+        return f"{what} {'was' if whole or len(rule.columns) == 1 else 'were'} seen before in this run"
+
+    return check, reason
+
+
+def _outlier(rule: Rule, _: InputConfig) -> tuple[Check, Reason]:
+    name, low, high = rule.columns[0], rule.minimum, rule.maximum
+
+    def check(table: Table) -> np.ndarray:
+        values = table.numbers.get(name)
+        if values is None:
+            return np.zeros(table.row_count, dtype=bool)
+        with np.errstate(invalid="ignore"):
+            return np.asarray((values < low) | (values > high))
+
+    def reason(table: Table, row: int) -> str:
+        return f"{name} is {table.cells[name][row].strip()}, allowed is {low:g} to {high:g}: {rule.bounds_reason}"
+
+    return check, reason
+
+
+_COMPILERS: dict[str, Callable[[Rule, InputConfig], tuple[Check, Reason]]] = {
+    "required": _required,
+    "range": _range,
+    "allowed": _allowed,
+    "pattern": _pattern,
+    "duplicates": _duplicates,
+    "outlier": _outlier,
+}

@@ -1,0 +1,159 @@
+"""Writes shards of equal size: records, features and rejects, line for line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from itertools import compress
+from pathlib import Path
+from typing import IO, Any, Sequence
+
+import numpy as np
+
+from batch_inference.jobs.preprocess.readers.batch import Batch
+from batch_inference.jobs.preprocess.record_validator import ValidationResult
+
+_ENCODE = json.JSONEncoder(ensure_ascii=False).encode
+
+
+class ShardWriter:
+    """Writes the shards of one host or process, cut at equal distances of its input.
+
+    Cutting by the bytes read, not by the bytes written, needs no second pass: shards are equal if rejects are spread
+    evenly.
+    """
+
+    def __init__(
+        self, output: Path, shard_prefix: str, total_bytes: int, shard_bytes: int, records_suffix: str
+    ) -> None:
+        """`total_bytes`: bytes of text of all its input; `records_suffix`: file suffix of the records."""
+        self._suffix = records_suffix
+        self._output = output
+        self._host = shard_prefix
+        count = max(1, round(total_bytes / shard_bytes))
+        self._cuts = [total_bytes * number / count for number in range(1, count)]
+        self._cuts.reverse()  # the next cut is the last item
+        self._number = 0
+        self._open: dict[str, IO[bytes]] = {}
+        self._columns: tuple[str, ...] = ()
+        self._records = self._rejects = 0
+        self.shards: list[dict[str, Any]] = []
+        self.rejects_files: list[str] = []
+        for folder in ("records", "features", "rejects"):
+            (output / folder).mkdir(parents=True, exist_ok=True)
+
+    def add(
+        self,
+        uri: str,
+        columns: tuple[str, ...],
+        batch: Batch,
+        validation: ValidationResult,
+        bytes_read: np.ndarray,
+    ) -> None:
+        """Write one batch; `bytes_read` has the bytes of input read after each of its records."""
+        if self._records and columns != self._columns:
+            self._close()
+        self._columns = columns
+        start = 0
+        kept = np.concatenate(([0], np.cumsum(validation.passed)))
+        at = 0  # rejects written
+        while start < len(batch.texts):
+            while self._cuts and start and self._cuts[-1] <= bytes_read[start - 1]:
+                self._cuts.pop()
+                self._close()
+            end = len(batch.texts)
+            if self._cuts:
+                end = min(end, max(start, int(np.searchsorted(bytes_read, self._cuts[-1]))) + 1)
+            self._write_kept(
+                compress(batch.texts[start:end], validation.passed[start:end].tolist()),
+                validation.features[kept[start] : kept[end]],
+            )
+            while at < len(validation.rejects) and validation.rejects[at].index < end:
+                self._write_reject(uri, batch, validation, at)
+                at += 1
+            start = end
+        while self._cuts and start and self._cuts[-1] <= bytes_read[start - 1]:
+            self._cuts.pop()
+            self._close()
+
+    def finish(self) -> None:
+        self._close()
+        for file in self._open.values():  # rejects may follow the last record that passed
+            file.close()
+        self._open.clear()
+
+    @property
+    def _name(self) -> str:
+        return f"{self._host}-{self._number:05d}"
+
+    def _file(self, kind: str, suffix: str) -> IO[bytes]:
+        if kind not in self._open:
+            key = f"{kind}/{self._name}.{suffix}"
+            self._open[kind] = (self._output / key).open("wb")
+            if kind == "rejects":
+                self.rejects_files.append(key)
+        return self._open[kind]
+
+    def _write_kept(self, texts: Any, features: Sequence[tuple[str, ...]]) -> None:
+        if not features:
+            return
+        lines = io.StringIO()
+        csv.writer(lines, lineterminator="\n").writerows(features)
+        self._file("features", "csv").write(lines.getvalue().encode("utf-8"))
+        self._file("records", self._suffix).write("".join(texts).encode("utf-8"))
+        self._records += len(features)
+
+    def _write_reject(self, source: str, batch: Batch, verdict: ValidationResult, at: int) -> None:
+        reject = verdict.rejects[at]
+        line = encode_reject(
+            source,
+            batch.line_numbers[reject.index],
+            batch.first_record + reject.index,
+            reject.rule,
+            reject.reason,
+            batch.get_original_text(reject.index)[:-1],
+        )
+        self._file("rejects", "jsonl").write(line)
+        self._rejects += 1
+
+    def _close(self) -> None:
+        """Close the current shard; one without records stays open, so that no shard is empty."""
+        if not self._records:
+            return
+        sizes = {kind: self._open[kind].tell() for kind in ("records", "features")}
+        for file in self._open.values():
+            file.close()
+        self.shards.append(
+            {
+                "name": self._name,
+                "columns": list(self._columns),
+                "records": self._records,
+                "bytes": sizes["records"],
+                "features_bytes": sizes["features"],
+                "records_key": f"records/{self._name}.{self._suffix}",
+                "features_key": f"features/{self._name}.csv",
+                "rejects": self._rejects,
+            }
+        )
+        self._open.clear()
+        self._number += 1
+        self._records = self._rejects = 0
+
+
+def encode_reject(source_uri: str, line: int, record: int, rule: str, reason: str, text: str) -> bytes:
+    """Encode one reject as a line of a rejects file."""
+    reject = {
+        "source": source_uri,
+        "line": line,
+        "record": record,
+        "rule": rule,
+        "reason": _escape_bytes(reason),
+        "text": _escape_bytes(text),
+    }
+    return _ENCODE(reject).encode("utf-8") + b"\n"
+
+
+def _escape_bytes(text: str) -> str:
+    """Escape bytes outside of the encoding (\\udcff), which JSON cannot hold."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")

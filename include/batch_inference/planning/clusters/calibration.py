@@ -1,0 +1,198 @@
+"""Sizes the transform of a model that was never measured: by its canary, one shard that is transformed first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+from batch_inference.common.errors import PlanError
+from batch_inference.common.formatting import format_count, format_dollars, format_duration
+from batch_inference.config.sections.record_rules import FrozenModel
+from batch_inference.planning.clusters.cluster_choice import format_clock_time
+from batch_inference.planning.clusters.cluster_model import (
+    ClusterPlan,
+    Goals,
+    InstanceOption,
+    StageWorkload,
+    choose_best,
+)
+from batch_inference.planning.clusters.estimate import StageEstimate
+from batch_inference.planning.clusters.rate_history import HistoryRow, Rate, compute_rate
+from batch_inference.pricing.costs import Prices, StageUsage, load_prices
+
+# With fewer shards there is nothing left to size.
+MIN_SHARDS = 2
+
+
+class CanaryPlan(FrozenModel):
+    """The limits of the transform after its canary.
+
+    `requested_instance_count` is the number from the trigger form; `max_instances` the most instances, quota included,
+    of each type that the transform may run on.
+    """
+
+    max_instances: dict[str, int]
+    requested_instance_count: int | None
+    prefer: Literal["cost", "speed"]
+
+
+class CalibrationResult(NamedTuple):
+    """Number and types of the instances for the remaining shards, and the sentences that explain them.
+
+    The first type is the canary's, on which the rate was measured.
+    """
+
+    instance_count: int
+    instance_types: tuple[str, ...]
+    sentences: tuple[str, ...]
+
+
+class CanaryShard(NamedTuple):
+    """The shard that was transformed first: its records, and the records and shards of the run in total."""
+
+    records: int
+    total_records: int
+    total_shards: int
+
+    def estimate_bytes(self, text_bytes: int) -> int:
+        """The shard's share of `text_bytes`, the bytes of the run's text."""
+        return max(1, round(text_bytes * self.records / max(1, self.total_records)))
+
+
+def size_remaining_transform(
+    plan: Mapping[str, Any],
+    canary: CanaryShard,
+    use: StageUsage,
+    *,
+    spent_dollars: float | None,
+    now: datetime,
+    prices: Prices | None = None,
+) -> CalibrationResult:
+    """Size the transform of the remaining shards by the rate of the canary.
+
+    `plan` is the plan as JSON, `use` what the canary's job used, `spent_dollars` the cost of the run's jobs until now
+    (None when unknown). Time and budget of the join job, where there is one, are kept free.
+
+    If the deadline cannot be met any more, a sentence says so and the fastest cluster within the budget is taken, since
+    what was paid for until now would else be lost. Raises PlanError when the cheapest cluster exceeds the budget and
+    nobody approved that.
+    """
+    prices = (prices or load_prices()).override_prices(plan["prices"])
+    rate, canary_bytes = _measure_rate(plan, canary, use), canary.estimate_bytes(plan["input"]["text_bytes"])
+    limits = CanaryPlan.model_validate(plan["canary"])
+    instance_type = use.instance_type
+    remaining_shards = canary.total_shards - 1
+    workload = StageWorkload(
+        name="transform",
+        bytes=max(1, plan["input"]["text_bytes"] - canary_bytes),
+        max_parallelism=remaining_shards,
+        max_instances=limits.max_instances[instance_type],
+        options=(
+            InstanceOption(
+                instance_type=instance_type,
+                rate=rate,
+                dollars_per_second=prices.get_price_per_second(instance_type),
+            ),
+        ),
+        requested_instance_count=limits.requested_instance_count,
+        has_equal_shards=True,
+    )
+    deadline = None if plan["deadline"] is None else datetime.fromisoformat(plan["deadline"])
+    join = StageEstimate.model_validate(plan["estimate"]["join"])
+    budget = None
+    if plan["budget"] is not None and not plan["approval_reason"]:
+        budget = plan["budget"] - (spent_dollars or 0.0) - (join.dollars or 0.0)
+    seconds = None if deadline is None else (deadline - now).total_seconds() - join.provisioning_seconds
+    speed, start_time = f"{rate.bytes_per_second / 1e6:.3g} MB/s", format_duration(rate.start_seconds)
+    canary_clause = (
+        f"One of {format_count(canary.total_shards, 'shard')} was transformed first, on 1 × {instance_type}"
+    )
+    if instance_type != plan["transform"]["instance_type"]:
+        canary_clause += f", as AWS had no {plan['transform']['instance_type']}"
+    sentences = [f"{canary_clause}: {speed} after {start_time} to start."]
+    cluster_plan = None
+    # Keep the join's time at its slow end free; where that is impossible, its expected time.
+    for join_seconds in dict.fromkeys((join.seconds_high, join.seconds)):
+        seconds_left = None if seconds is None else seconds - join_seconds
+        cluster_plan = cluster_plan or choose_best(
+            (workload,), Goals(seconds_to_deadline=seconds_left, budget=budget, prefer=limits.prefer)
+        )
+    if cluster_plan is None and deadline is not None:
+        cluster_plan = choose_best((workload,), Goals(budget=budget, prefer="speed"))
+        if cluster_plan is not None:
+            sentences.append(
+                f"By that rate the deadline of {format_clock_time(deadline, now)} cannot be kept; the run should "
+                f"take another {format_duration(cluster_plan.seconds)} on the fastest cluster that its limits "
+                "allow."
+            )
+    if cluster_plan is None:
+        raise PlanError(
+            _explain_over_budget(choose_best((workload,), Goals(prefer="cost")), budget, rate, join.dollars)
+        )
+    [stage] = cluster_plan.stages
+    sentences.append(
+        f"Transform uses {stage.instance_count} × {instance_type} for the other "
+        f"{format_count(remaining_shards, 'shard')}, as that rate asks for."
+    )
+    other_types = (each for each, maximum in limits.max_instances.items() if maximum >= stage.instance_count)
+    return CalibrationResult(
+        stage.instance_count, tuple(dict.fromkeys((instance_type, *other_types))), tuple(sentences)
+    )
+
+
+def apply_calibration(
+    plan: Mapping[str, Any], calibration: Mapping[str, Any], instance_count: int
+) -> dict[str, Any]:
+    """The plan for a report, with the calibrated size of the transform in place of the planned one.
+
+    `instance_count` is that of all of the transform's jobs together.
+    """
+    other_sentences = [text for text in plan["sentences"] if not text.startswith("Transform uses ")]
+    return {
+        **plan,
+        "sentences": [*other_sentences, *calibration["sentences"]],
+        "transform": {
+            **plan["transform"],
+            "instance_count": instance_count,
+            "instance_type": calibration["instance_types"][0],
+        },
+    }
+
+
+def _measure_rate(plan: Mapping[str, Any], canary: CanaryShard, use: StageUsage) -> Rate:
+    """The rate of the canary's job, computed as if it were the only run in the history."""
+    # If the server logs no requests, all running time counts as work: the rate is too low, so never too few instances.
+    busy = use.busy_seconds or use.running_seconds
+    row = HistoryRow(
+        pipeline=plan["pipeline"],
+        run_id=plan["run_id"],
+        data_time=plan["data_time"],
+        stage="transform",
+        instance_type=use.instance_type,
+        instance_count=use.instance_count,
+        model=plan["model"]["key"],
+        bytes=canary.estimate_bytes(plan["input"]["text_bytes"]),
+        records=canary.records,
+        objects=1,
+        provisioning_seconds=use.provisioning_seconds,
+        running_seconds=use.running_seconds,
+        busy_seconds=busy,
+        start_seconds=max(0.0, use.running_seconds - busy),
+        predicted_seconds=None,
+        dollars=None,
+    )
+    return compute_rate([row], stage="transform", instance_type=row.instance_type, model_key=row.model)
+
+
+def _explain_over_budget(
+    cheapest: ClusterPlan | None, budget: float | None, rate: Rate, join_dollars: float | None
+) -> str:
+    assert cheapest is not None  # noqa: S101 - without goals one instance always fits
+    join_clause = f" besides the {format_dollars(join_dollars)} of the join" if join_dollars else ""
+    return (
+        f"the canary measured {rate.bytes_per_second / 1e6:.3g} MB/s, by which the rest would cost at least "
+        f"{format_dollars(cheapest.dollars)}; of the budget {format_dollars(max(0.0, budget or 0.0))} is "
+        f"left{join_clause}. Nothing further was spent: raise the budget and clear `collect_shards` and what follows "
+        "it, or set on_over_budget: approve"
+    )

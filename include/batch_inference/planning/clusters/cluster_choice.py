@@ -1,0 +1,285 @@
+"""Chooses the clusters of a run from pipeline, run params and measured rates, or explains why no cluster will do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from batch_inference.common.errors import PlanError
+from batch_inference.common.formatting import format_dollars, format_duration, join_words
+from batch_inference.config.deadline import resolve_deadline
+from batch_inference.config.pipeline import Pipeline
+from batch_inference.config.run_params import RunParams
+from batch_inference.planning.clusters.cluster_model import (
+    ClusterPlan,
+    Goals,
+    InstanceOption,
+    SizedStage,
+    StageWorkload,
+    choose_best,
+    enumerate_cluster_plans,
+    size_stage,
+)
+from batch_inference.planning.clusters.instance_quotas import Quota, find_tightest_quota, list_instance_types
+from batch_inference.planning.clusters.missed_goals import find_sufficient_clusters
+from batch_inference.planning.clusters.rate_history import STAGES, HistoryRow, Rate, Stage, compute_rate
+from batch_inference.pricing.costs import Prices, sum_if_known
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """The work of a stage, without its limits; fields as in StageWorkload.
+
+    `preparation_seconds` are spent on laying the input out before the job starts, and are not billed.
+    """
+
+    bytes: int
+    max_parallelism: int
+    largest_object_bytes: int = 0
+    has_equal_shards: bool = False
+    sum_squared_bytes: float = 0.0
+    skew_weight: float = 0.0
+    object_count: int = 0
+    largest_list_bytes: tuple[int, ...] = ()
+    preparation_seconds: float = 0.0
+    target_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanningContext:
+    """What the decision is based on: prices, measured runs, quotas by AWS's names, and the current time.
+
+    `can_request_approval` says that the run can wait for a person's approval.
+    """
+
+    prices: Prices
+    history: Sequence[HistoryRow]
+    quotas: Mapping[str, int]
+    model_key: str
+    now: datetime
+    can_request_approval: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterDecision:
+    """The chosen clusters and the goals they meet; above the budget, `approval_reason` says what needs approval."""
+
+    cluster_plan: ClusterPlan
+    workloads: tuple[StageWorkload, ...]
+    goals: Goals
+    deadline: datetime | None
+    approval_reason: str | None = None
+
+    def get_stage(self, stage: Stage) -> tuple[StageWorkload, SizedStage]:
+        """The workload of a stage and its chosen cluster. Raises LookupError when the run has no such stage."""
+        for workload, sized_stage in zip(self.workloads, self.cluster_plan.stages, strict=True):
+            if workload.name == stage:
+                return workload, sized_stage
+        raise LookupError(f"this run has no job to {stage}")
+
+    def list_acceptable_types(self, stage: Stage) -> tuple[str, ...]:
+        """Types that a stage of this size may run on: the chosen one, then those that quota and budget allow."""
+        workload, sized_stage = self.get_stage(stage)
+        others = [
+            each.instance_type for each in workload.options if self._can_replace(each, workload, sized_stage)
+        ]
+        return tuple(dict.fromkeys((sized_stage.option.instance_type, *others)))
+
+    def _can_replace(self, option: InstanceOption, workload: StageWorkload, sized_stage: SizedStage) -> bool:
+        """Whether quota and budget allow as many instances of this type in place of the chosen ones."""
+        if option.quota is not None and option.quota < sized_stage.instance_count:
+            return False
+        if self.goals.budget is None:
+            return True
+        dollars = sum_if_known(
+            [self.cluster_plan.dollars, size_stage(workload, option, sized_stage.instance_count).dollars]
+        )
+        # An approval above the budget does not cover an unknown price.
+        return dollars is not None and (
+            self.approval_reason is not None or dollars - (sized_stage.dollars or 0.0) <= self.goals.budget
+        )
+
+
+def choose_clusters(
+    pipeline: Pipeline, params: RunParams, workloads: Mapping[Stage, Workload], context: PlanningContext
+) -> ClusterDecision:
+    """Choose the preferred clusters among those that meet the goals.
+
+    Raises PlanError with what would be needed when none do.
+    """
+    stages = tuple(
+        _build_stage_workload(pipeline, params, stage, work, context) for stage, work in workloads.items()
+    )
+    goals, deadline = _build_goals(pipeline, params, context)
+    if goals.budget is not None:
+        _refuse_unknown_prices(stages, goals.budget)
+    cluster_plan = choose_best(stages, goals)
+    if cluster_plan is None and goals.budget is not None:
+        # A stage with a target time of its own may miss that rather than exceed the budget.
+        stages = tuple(
+            stage if stage.target_seconds is None else replace(stage, target_seconds=math.inf)
+            for stage in stages
+        )
+        cluster_plan = choose_best(stages, goals)
+    if cluster_plan is not None:
+        return ClusterDecision(cluster_plan=cluster_plan, workloads=stages, goals=goals, deadline=deadline)
+    without_budget = choose_best(stages, Goals(seconds_to_deadline=goals.seconds_to_deadline, prefer="cost"))
+    if without_budget is None:
+        raise PlanError(_explain_too_late(stages, goals, deadline, context.now))
+    over = _explain_over_budget(without_budget, goals, deadline)
+    if pipeline.goals.on_over_budget == "approve":
+        if context.can_request_approval:
+            return ClusterDecision(
+                cluster_plan=without_budget,
+                workloads=stages,
+                goals=goals,
+                deadline=deadline,
+                approval_reason=over,
+            )
+        over += "; on_over_budget is 'approve', but nobody can approve this run"
+    raise PlanError(f"{over}; raise the budget, or allow more time")
+
+
+def format_clock_time(time: datetime, now: datetime) -> str:
+    """A time of day in UTC, with its date when that is not today's."""
+    return f"{time:%H:%M} UTC" if time.date() == now.date() else f"{time:%H:%M} UTC on {time:%Y-%m-%d}"
+
+
+def _build_stage_workload(
+    pipeline: Pipeline, params: RunParams, stage: Stage, workload: Workload, context: PlanningContext
+) -> StageWorkload:
+    limits = pipeline.get_stage_limits(stage)
+    if limits is None:
+        raise LookupError(f"the pipeline {pipeline.name} has no job to {stage}")
+    requested_count = {
+        "preprocess": params.preprocess_instance_count,
+        "transform": params.transform_instance_count,
+    }.get(stage)
+    names = list_instance_types(pipeline, params, stage)
+    quotas: dict[str, Quota | None] = {
+        name: find_tightest_quota(context.quotas, stage, name) for name in names
+    }
+    options = tuple(
+        InstanceOption(
+            instance_type=name,
+            rate=_delay_start(
+                compute_rate(context.history, stage=stage, instance_type=name, model_key=context.model_key),
+                workload.preparation_seconds,
+            ),
+            dollars_per_second=context.prices.get_price_per_second(name),
+            quota=quota.instances if quota else None,
+        )
+        for name, quota in quotas.items()
+    )
+    usable = tuple(
+        option for option in options if option.quota is None or option.quota >= (requested_count or 1)
+    )
+    if not usable:
+        largest_quota = max((quota for quota in quotas.values() if quota), key=lambda quota: quota.instances)
+        raise PlanError(
+            f"the account's quota {largest_quota.name!r} is {largest_quota.instances}, and {stage} needs "
+            f"{requested_count or 1}; ask AWS for more in Service Quotas, or name another instance type"
+        )
+    return StageWorkload(
+        name=stage,
+        bytes=workload.bytes,
+        largest_object_bytes=workload.largest_object_bytes,
+        has_equal_shards=workload.has_equal_shards,
+        sum_squared_bytes=workload.sum_squared_bytes,
+        skew_weight=workload.skew_weight,
+        object_count=workload.object_count,
+        largest_list_bytes=workload.largest_list_bytes,
+        target_seconds=workload.target_seconds,
+        max_parallelism=workload.max_parallelism,
+        max_instances=min(limits.max_instances, params.max_instances or limits.max_instances),
+        options=usable,
+        requested_instance_count=requested_count,
+    )
+
+
+def _delay_start(rate: Rate, seconds: float) -> Rate:
+    """The rate, with `seconds` more before its job starts."""
+    return replace(rate, provisioning_seconds=rate.provisioning_seconds + seconds) if seconds else rate
+
+
+def _build_goals(
+    pipeline: Pipeline, params: RunParams, context: PlanningContext
+) -> tuple[Goals, datetime | None]:
+    deadline_text = params.deadline if params.deadline is not None else pipeline.goals.deadline
+    deadline = None if deadline_text is None else resolve_deadline(deadline_text, context.now)
+    return (
+        Goals(
+            seconds_to_deadline=None if deadline is None else (deadline - context.now).total_seconds(),
+            budget=params.budget if params.budget is not None else pipeline.goals.budget,
+            prefer=params.prefer or pipeline.goals.prefer,
+        ),
+        deadline,
+    )
+
+
+def _refuse_unknown_prices(stages: Sequence[StageWorkload], budget: float) -> None:
+    for stage in stages:
+        if all(option.dollars_per_second is None for option in stage.options):
+            name = stage.options[0].instance_type
+            raise PlanError(
+                f"the budget of {format_dollars(budget)} cannot be kept, because the price of {name} is unknown; "
+                "state it under prices in the pipeline, in dollars per hour, or drop the budget"
+            )
+
+
+def _explain_over_budget(cheapest: ClusterPlan, goals: Goals, deadline: datetime | None) -> str:
+    deadline_clause = "" if deadline is None else f" that are done by {deadline:%H:%M} UTC"
+    return (
+        f"the budget is {format_dollars(goals.budget)}, but the cheapest clusters{deadline_clause} cost about "
+        f"{format_dollars(cheapest.dollars)}: {describe_clusters(cheapest)}"
+    )
+
+
+def describe_clusters(cluster_plan: ClusterPlan) -> str:
+    """`2 × ml.m5.xlarge to preprocess and 8 × ml.m5.xlarge to transform`."""
+    return join_words(
+        [
+            f"{stage.instance_count} × {stage.option.instance_type} to {name}"
+            for name, stage in zip(list_stage_names(cluster_plan), cluster_plan.stages, strict=True)
+        ]
+    )
+
+
+def list_stage_names(cluster_plan: ClusterPlan) -> tuple[Stage, ...]:
+    """The stages that a cluster plan has: the transform alone, or preprocess, transform and, in large runs, join."""
+    return ("transform",) if len(cluster_plan.stages) == 1 else STAGES[: len(cluster_plan.stages)]
+
+
+def _explain_limit(stage: StageWorkload) -> str:
+    """What keeps a stage from more instances."""
+    if stage.requested_instance_count:
+        return f"{stage.name}_instance_count was set to {stage.requested_instance_count}"
+    quotas = [stage.max_instances if option.quota is None else option.quota for option in stage.options]
+    if max(quotas) < stage.max_instances:
+        return f"the account's quota lets {stage.name} have {max(quotas)}"
+    return f"{stage.name}.max_instances is {stage.max_instances}"
+
+
+def _explain_too_late(
+    stages: Sequence[StageWorkload], goals: Goals, deadline: datetime | None, now: datetime
+) -> str:
+    assert deadline is not None  # noqa: S101 - without a deadline every choice is in time
+    assert goals.seconds_to_deadline is not None  # noqa: S101 - as above
+    earliest = min(enumerate_cluster_plans(stages), key=lambda choice: choice.seconds)
+    earliest_end = format_clock_time(now + timedelta(seconds=earliest.seconds), now)
+    limits = join_words([_explain_limit(stage) for stage in stages])
+    sufficient = find_sufficient_clusters(stages, goals.seconds_to_deadline)
+    deadline_text = format_clock_time(deadline, now)
+    if sufficient is None:
+        overhead_seconds = earliest.seconds - sum(
+            stage.seconds - stage.option.rate.start_seconds for stage in earliest.stages
+        )
+        return (
+            f"the run cannot be done by {deadline_text} with any number of instances: provisioning, start-up and "
+            f"Airflow's own tasks take {format_duration(overhead_seconds)} of the "
+            f"{format_duration(goals.seconds_to_deadline)} left, and the rest cannot be divided further; earliest "
+            f"end {earliest_end} with {describe_clusters(earliest)}"
+        )
+    return f"needs {describe_clusters(sufficient)} to be done by {deadline_text}; {limits}; earliest end {earliest_end}"

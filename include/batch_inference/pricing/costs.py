@@ -1,0 +1,208 @@
+"""Computes the cost of a stage. AWS bills an instance from the start of the job until its end, idle or not.
+
+Provisioning, from creation to start, is not billed (DescribeTransformJob's documentation). Prices are a
+dated table with sources (`prices.yaml`); a cost with an unknown price is None, never an estimate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, ValidationError
+
+from batch_inference.common.errors import PipelineError
+from batch_inference.config.sections.record_rules import FrozenModel
+from batch_inference.config.validation_errors import format_validation_error
+from batch_inference.config.yaml_loader import read_yaml
+
+SECONDS_PER_HOUR = 3600
+#: The source of a price that the pipeline file states.
+PIPELINE_SOURCE = "pipeline"
+
+
+class Price(FrozenModel):
+    """One price in dollars per hour, None when it is unknown, and its source."""
+
+    price: float | None = Field(ge=0)
+    source: str | None = None
+
+
+class Prices(FrozenModel):
+    """A dated table of prices. Instance types that it lacks have no known price."""
+
+    as_of: date
+    region: str
+    currency: str = "USD"
+    sources: dict[str, str] = Field(default_factory=dict)
+    per_hour: dict[str, Price]
+
+    def override_prices(self, hourly_prices: Mapping[str, float]) -> Prices:
+        """This table with other prices, in dollars per hour, for some types."""
+        own = {name: Price(price=price, source=PIPELINE_SOURCE) for name, price in hourly_prices.items()}
+        return self.model_copy(update={"per_hour": {**self.per_hour, **own}}) if own else self
+
+    def is_pipeline_price(self, instance_type: str) -> bool:
+        """Whether the price is from the pipeline file, not from the table with its date and region."""
+        entry = self.per_hour.get(instance_type)
+        return entry is not None and entry.source == PIPELINE_SOURCE
+
+    def get_price_per_second(self, instance_type: str) -> float | None:
+        """Dollars per second of one instance, or None."""
+        entry = self.per_hour.get(instance_type)
+        return None if entry is None or entry.price is None else entry.price / SECONDS_PER_HOUR
+
+    def compute_cost(self, instance_type: str, billed_seconds: float) -> float | None:
+        """Dollars for the billed instance-seconds, or None when the price is unknown."""
+        rate = self.get_price_per_second(instance_type)
+        return None if rate is None else rate * billed_seconds
+
+
+def load_prices(path: str | Path | None = None) -> Prices:
+    """Read a price table; by default prices.yaml of this package. Raises PipelineError."""
+    return _load_default_prices() if path is None else _read_prices(Path(path))
+
+
+@cache
+def _load_default_prices() -> Prices:
+    return _read_prices(Path(__file__).with_name("prices.yaml"))
+
+
+def _read_prices(file: Path) -> Prices:
+    document = read_yaml(file)
+    try:
+        return Prices.model_validate(document.value)
+    except ValidationError as error:
+        raise PipelineError(str(file), format_validation_error(error, Prices, document.find_line)) from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageUsage:
+    """Instance usage of a stage. Times are epoch seconds; a job that never started has no start and is not billed.
+
+    `busy_seconds` is the sum over instances of the seconds in which they worked, None when unknown;
+    `earlier_billed_seconds` are those of earlier attempts, which failed and were paid for. Where a stage is several
+    jobs that end at different times, `own_billed_seconds` are their instance-seconds. Where the jobs, failed attempts
+    included, have several instance types, `billed_by_type` has the instance-seconds of each.
+    """
+
+    stage: str
+    job_name: str
+    instance_type: str
+    instance_count: int
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+    busy_seconds: float | None = None
+    attempt: int | None = None
+    earlier_billed_seconds: float = 0.0
+    own_billed_seconds: float | None = None
+    billed_by_type: Mapping[str, float] | None = None
+
+    @classmethod
+    def from_job(cls, stage: str, job: Mapping[str, Any], *, busy_seconds: float | None = None) -> Self:
+        """Build it from the XCom of a sensor about a finished job."""
+        return cls(
+            stage=stage,
+            job_name=job["job_name"],
+            instance_type=job["instance_type"],
+            instance_count=int(job["instance_count"]),
+            created_at=job["created_at"],
+            started_at=job.get("started_at"),
+            ended_at=job.get("ended_at"),
+            busy_seconds=busy_seconds,
+            attempt=job.get("attempt"),
+            earlier_billed_seconds=sum(each["billed_seconds"] for each in job.get("earlier_attempts") or ()),
+            own_billed_seconds=job.get("own_billed_seconds"),
+            billed_by_type=_sum_billed_by_type(job),
+        )
+
+    @property
+    def running_seconds(self) -> float:
+        """Seconds from start to end; 0 when it never started."""
+        if self.started_at is None or self.ended_at is None:
+            return 0.0
+        return max(0.0, self.ended_at - self.started_at)
+
+    @property
+    def provisioning_seconds(self) -> float:
+        """Seconds from creation to start, which are not billed."""
+        until = self.started_at if self.started_at is not None else self.ended_at
+        return max(0.0, (until if until is not None else self.created_at) - self.created_at)
+
+    @property
+    def billed_seconds(self) -> float:
+        """Instance-seconds that AWS bills, failed attempts included."""
+        return self._last_attempt_seconds + self.earlier_billed_seconds
+
+    @property
+    def _last_attempt_seconds(self) -> float:
+        """Instance-seconds without failed attempts."""
+        own = self.own_billed_seconds
+        return self.running_seconds * self.instance_count if own is None else own
+
+    @property
+    def idle_seconds(self) -> float | None:
+        """Billed instance-seconds that were not busy, or None when busy_seconds is unknown."""
+        if self.busy_seconds is None:
+            return None
+        return max(0.0, self.billed_seconds - self.busy_seconds)
+
+    @property
+    def start_seconds(self) -> float | None:
+        """Billed start-up seconds per instance, or None when busy_seconds is unknown.
+
+        With equal shards all instances end together, so the time that an instance was not busy is its start-up.
+        """
+        if self.busy_seconds is None or not self.instance_count:
+            return None
+        return max(0.0, (self._last_attempt_seconds - self.busy_seconds) / self.instance_count)
+
+    def build_figures(self, prices: Prices, *, scored_count: int) -> dict[str, Any]:
+        """All figures as JSON-safe values; unknown ones are None. `scored_count` is the number of records scored."""
+        billed, idle = self.billed_seconds, self.idle_seconds
+        return {
+            **asdict(self),
+            "provisioning_seconds": self.provisioning_seconds,
+            "running_seconds": self.running_seconds,
+            "billed_seconds": billed,
+            "idle_seconds": idle,
+            "start_seconds": self.start_seconds,
+            "idle_share": None if idle is None or not billed else idle / billed,
+            "dollars": compute_stage_cost(self, prices),
+            "dollars_per_1000_records": compute_cost_per_1000(compute_stage_cost(self, prices), scored_count),
+        }
+
+
+def compute_stage_cost(usage: StageUsage, prices: Prices) -> float | None:
+    """Dollars of one stage, or None when the price of an instance type is unknown."""
+    by_type = usage.billed_by_type or {usage.instance_type: usage.billed_seconds}
+    return sum_if_known(
+        prices.compute_cost(instance_type, seconds) for instance_type, seconds in by_type.items()
+    )
+
+
+def _sum_billed_by_type(job: Mapping[str, Any]) -> dict[str, float] | None:
+    """Billed instance-seconds by instance type, where the job or the merged jobs had several types; else None."""
+    found: dict[str, float] = {}
+    for each in (*(job.get("jobs") or (job,)), *(job.get("earlier_attempts") or ())):
+        if seconds := each.get("billed_seconds"):
+            name = each.get("instance_type") or job["instance_type"]
+            found[name] = found.get(name, 0.0) + seconds
+    return found if len(found) > 1 else None
+
+
+def compute_cost_per_1000(dollars: float | None, record_count: int) -> float | None:
+    """Dollars per 1,000 records, or None when the cost is unknown or there are no records."""
+    return None if dollars is None or not record_count else dollars / record_count * 1000
+
+
+def sum_if_known(amounts: Iterable[float | None]) -> float | None:
+    """The sum, or None when one of the amounts is None."""
+    values = list(amounts)
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None

@@ -1,0 +1,114 @@
+"""Builds and parses _manifest.json, the list of what a run published. Writing it commits the run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from batch_inference.common.errors import OutputConflictError
+from batch_inference.verification.reconciliation import Reconciliation
+
+#: Version of the manifest's form. A reader of `files` can ignore all other members.
+MANIFEST_VERSION = 1
+_JSON_TYPES = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+
+
+def build_manifest(
+    *,
+    plan: Mapping[str, Any],
+    files: Sequence[Mapping[str, Any]],
+    reconciled: Reconciliation,
+    shard_stats: Mapping[str, Any],
+    transform_job: Mapping[str, Any],
+    checks: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The manifest of one run, JSON-safe.
+
+    `plan` is the plan as JSON; `files` has an entry for each published file with at least `uri` and `rows`;
+    `shard_stats` are the counts of preprocess; `transform_job` is the finished job; `checks` are the gate results.
+    """
+    return {
+        "version": MANIFEST_VERSION,
+        "pipeline": plan["pipeline"],
+        "run_id": plan["run_id"],
+        "nonce": plan["nonce"],
+        "data_time": plan["data_time"],
+        "output_uri": plan["output_uri"],
+        "files": [dict(file) for file in files],
+        "rows": reconciled.scored,
+        "bytes": sum(file["size"] for file in files),
+        "records": {
+            "in": reconciled.records_in,
+            "rejected": reconciled.rejected_count,
+            "rejected_by_reason": dict(reconciled.rejected),
+            "scored": reconciled.scored,
+        },
+        # Each object's size and ETag is a line of the listing, and `digest` the SHA-256 of that listing.
+        "input": {**plan["input"], "listing_uri": f"{plan['run_prefix']}input.listing"},
+        "model": {**plan["model"], "name": transform_job.get("model_name") or plan["model"]["name"]},
+        "jobs": {"preprocess": shard_stats["preprocess_job"], "transform": transform_job["job_name"]},
+        "plan_uri": f"{plan['run_prefix']}plan.json",
+        "code_digest": plan["code_digest"],
+        "fingerprint": plan["fingerprint"],
+        "checks": dict(checks),
+    }
+
+
+def parse_manifest(content: bytes, *, uri: str, pipeline: str) -> dict[str, Any]:
+    """Parse the manifest at `uri`, if this pipeline wrote it.
+
+    Raises:
+        OutputError: it is not a manifest, is another pipeline's, or has an unknown version.
+    """
+    document: Any = None
+    problem: str | None = "is empty" if not content.strip() else "is not JSON"
+    with contextlib.suppress(ValueError, RecursionError):
+        document = json.loads(content)
+        problem = _find_foreign_reason(document, pipeline)
+    if problem is not None:
+        raise OutputConflictError(
+            f"{uri} {problem}. The pipeline {pipeline!r} publishes only to an empty prefix or over its own output; "
+            f"nothing there was changed. Give it an output of its own (`output.uri`). If that data is not needed, "
+            f"delete {uri} and its files by hand, then clear this task"
+        )
+    manifest: dict[str, Any] = document
+    return manifest
+
+
+def list_replaced_parts(manifest: Mapping[str, Any], committed_at: datetime) -> dict[str, datetime]:
+    """URIs of the part files that this manifest or an earlier one replaced, and when each was replaced.
+
+    Parts replaced by an earlier manifest keep its time; `committed_at` is the time of this manifest.
+    """
+    replaced_at_by_uri: dict[str, datetime] = {}
+    for part in manifest.get("replaces", ()):
+        # Manifests from before the grace period have the URI alone.
+        uri, since = (part["uri"], part["replaced_at"]) if isinstance(part, dict) else (part, None)
+        replaced_at_by_uri[str(uri)] = committed_at if since is None else datetime.fromisoformat(since)
+    return replaced_at_by_uri
+
+
+def list_file_digests(manifest: Mapping[str, Any]) -> list[tuple[int, str]]:
+    """Row count and SHA-256 of each file of a manifest, in order; equal for equal content under other names."""
+    return [(file["rows"], file["sha256"]) for file in manifest["files"]]
+
+
+def _find_foreign_reason(document: Any, pipeline: str) -> str | None:
+    """Why a JSON document is not a manifest of this pipeline, as a sentence; None when it is."""
+    if not isinstance(document, dict):
+        return f"holds {_JSON_TYPES.get(type(document), 'a number')}, not the manifest of a pipeline"
+    name, files = document.get("pipeline"), document.get("files")
+    if not isinstance(name, str) or "run_id" not in document or "version" not in document:
+        members = ", ".join(map(repr, list(document)[:5])) or "no member"
+        return f"holds a JSON object with {members}, not the manifest of a pipeline"
+    if name != pipeline:
+        return f"is the manifest of the pipeline {name!r}, published by its run {document['run_id']!r}"
+    if document["version"] != MANIFEST_VERSION:
+        return f"is a manifest of this pipeline in version {document['version']!r}; known is version {MANIFEST_VERSION}"
+    has_files = isinstance(files, list) and all(
+        isinstance(file, dict) and isinstance(file.get("uri"), str) for file in files
+    )
+    return None if has_files else "is a manifest of this pipeline that does not list its files"

@@ -1,0 +1,79 @@
+"""Builds the funnel chart: records in, rejected by reason, scored, published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from batch_inference.common.formatting import format_count
+from batch_inference.reporting.charts.chart import (
+    BAD,
+    GOOD,
+    OTHER,
+    TRANSPARENT,
+    Chart,
+    build_bar_layout,
+    build_labels,
+    escape_label,
+)
+
+#: Maximum reasons that are shown; the rest share a row.
+MAX_REASONS = 12
+
+
+def build_funnel_chart(report: Mapping[str, Any]) -> Chart | None:
+    """The funnel of the records, or None while nothing was counted."""
+    records = report.get("records")
+    if not records or not records["in"]:
+        return None
+    rows: list[tuple[str, int, str]] = [("In", records["in"], OTHER)]
+    rows += [(f"Rejected: {reason}", number, BAD) for reason, number in _reasons(records)]
+    if records.get("scored") is not None:
+        rows.append(("Scored", records["scored"], GOOD))
+    if report.get("output", {}).get("rows") is not None:
+        rows.append(("Joined and published", report["output"]["rows"], GOOD))
+    whole = records["in"]
+    figure = {
+        "data": [
+            {
+                "type": "bar",
+                "orientation": "h",
+                "y": build_labels([label for label, _, _ in rows]),
+                "x": [number for _, number, _ in rows],
+                "marker": {"color": [colour for _, _, colour in rows]},
+                "text": [f"{number:,}" for _, number, _ in rows],
+                "textposition": "outside",
+                "textangle": 0,
+                "cliponaxis": False,
+                "customdata": [[escape_label(label), f"{number / whole:.2%}"] for label, number, _ in rows],
+                "hovertemplate": "%{customdata[0]}<br>%{x:,} records, %{customdata[1]} of all<extra></extra>",
+            }
+        ],
+        # Room at the right for the number of the longest bar.
+        "layout": build_bar_layout(
+            len(rows),
+            xaxis={"range": [0, whole * 1.25], "showticklabels": False, "showgrid": False, "linecolor": TRANSPARENT},
+        ),
+    }  # fmt: skip
+    return Chart(name="funnel", title="Records", caption=_caption(report, records), figure=figure)
+
+
+def _reasons(records: Mapping[str, Any]) -> list[tuple[str, int]]:
+    found = sorted(records["rejected_by_reason"].items(), key=lambda item: (-item[1], item[0]))
+    rest = found[MAX_REASONS:]
+    if len(rest) > 1:
+        return [
+            *found[:MAX_REASONS],
+            (format_count(len(rest), "other reason"), sum(number for _, number in rest)),
+        ]
+    return found
+
+
+def _caption(report: Mapping[str, Any], records: Mapping[str, Any]) -> str:
+    said = f"{format_count(records['in'], 'record')} came in, {records['rejected']:,} were rejected"
+    if records.get("scored") is None:
+        return f"{said}; nothing was scored yet."
+    published = report.get("output", {}).get("rows")
+    if published is None:
+        return f"{said} and {records['scored']:,} scored; nothing was published yet."
+    return f"{said}, {records['scored']:,} were scored and {published:,} published: every record is accounted for."

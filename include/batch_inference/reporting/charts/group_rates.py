@@ -1,0 +1,98 @@
+"""Builds the charts by group of a sensitive column: rejected shares and mean predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from batch_inference.common.formatting import format_count
+from batch_inference.reporting.charts.chart import (
+    BAD,
+    GOOD,
+    TRANSPARENT,
+    Chart,
+    build_bar_layout,
+    build_labels,
+    escape_label,
+)
+
+#: Maximum groups that are shown, most records first.
+MAX_GROUPS = 20
+
+
+def build_group_charts(report: Mapping[str, Any]) -> Iterator[Chart]:
+    """Charts of rejected share and mean predictions by group, for each sensitive column.
+
+    `report["quality"]["groups"]` is a list; an entry has `column` and `groups`, and each of those `group`, `records`,
+    `rejected_share` and `mean_prediction` (name to mean); shares and means that are not known are None or absent.
+    """
+    for number, entry in enumerate((report.get("quality") or {}).get("groups") or ()):
+        column = entry["column"]
+        groups = sorted(entry["groups"], key=lambda group: (-group["records"], group["group"]))[:MAX_GROUPS]
+        rejected = [(group, group["rejected_share"]) for group in groups]
+        yield from _build_chart(
+            f"groups-{number}-rejected", f"Rejected by {column}", rejected, BAD, share=True
+        )
+        names = dict.fromkeys(name for group in groups for name in group["mean_prediction"])
+        for place, name in enumerate(names):
+            means = [(group, group["mean_prediction"].get(name)) for group in groups]
+            title = f"Mean {name} by {column}"
+            yield from _build_chart(f"groups-{number}-mean-{place}", title, means, GOOD, share=False)
+
+
+def _build_chart(
+    name: str, title: str, rows: Sequence[tuple[Mapping[str, Any], float | None]], colour: str, *, share: bool
+) -> Iterator[Chart]:
+    known = [(group, value) for group, value in rows if value is not None]
+    if not known:
+        return
+    words = [f"{value:.2%}" if share else f"{value:.4g}" for _, value in known]
+    values = [value for _, value in known]
+    figure = {
+        "data": [
+            {
+                "type": "bar",
+                "orientation": "h",
+                "y": build_labels([group["group"] for group, _ in known]),
+                "x": values,
+                "marker": {"color": colour},
+                "text": words,
+                "textposition": "outside",
+                "textangle": 0,
+                "cliponaxis": False,
+                "customdata": [
+                    [escape_label(group["group"]), format_count(group["records"], "record")]
+                    for group, _ in known
+                ],
+                "hovertemplate": "%{customdata[0]}: %{text}<br>%{customdata[1]}<extra></extra>",
+            }
+        ],
+        "layout": build_bar_layout(
+            len(known),
+            xaxis={
+                "range": _axis_range(values),
+                "showticklabels": False,
+                "showgrid": False,
+                "linecolor": TRANSPARENT,
+            },
+        ),
+    }
+    yield Chart(name=name, title=title, caption=_caption(title, values, words, known), figure=figure)
+
+
+def _caption(
+    title: str,
+    values: Sequence[float],
+    words: Sequence[str],
+    known: Sequence[tuple[Mapping[str, Any], float]],
+) -> str:
+    places = sorted(range(len(values)), key=values.__getitem__)
+    low, high = (f"{words[place]} in {known[place][0]['group']}" for place in (places[0], places[-1]))
+    return f"{title}: {low}, the only group." if len(values) == 1 else f"{title}: from {low} to {high}."
+
+
+def _axis_range(values: Sequence[float]) -> list[float]:
+    """The range of the axis: from zero, with room for the number at the end of the longest bar."""
+    least, most = min(0.0, *values), max(0.0, *values)
+    room = (most - least) * 0.25 or 1.0
+    return [least - (room if least < 0 else 0), most + (room if most > 0 or least == most else 0)]

@@ -1,0 +1,122 @@
+"""Builds the live report of a run: the known figures in the form of `report.json`.
+
+It is used while report.json is not written, or when it cannot be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from batch_inference.pricing.job_totals import merge_jobs
+from batch_inference.reporting.summary import TOTAL_FIGURES
+from batch_inference.verification.reconciliation import REFUSED_BY_MODEL
+
+#: Reason of rejects whose reasons are not known here.
+REASON_UNKNOWN = "not known here"
+
+
+def build_live_report(
+    *,
+    plan: Mapping[str, Any],
+    jobs: Mapping[str, Sequence[Mapping[str, Any]]],
+    shard_stats: Mapping[str, Any] | None,
+    publish_result: Mapping[str, Any] | None = None,
+    report_summary: Mapping[str, Any] | None = None,
+    as_of: float,
+) -> dict[str, Any]:
+    """The figures that a page shows of a run without its report; `as_of` is the current time in epoch seconds.
+
+    `plan` is the plan as JSON; `jobs` maps a stage to its jobs, each in the form of a sensor's XCom, with None for
+    times not reached; `shard_stats` is the XCom of `collect_shards`, `publish_result` that of `publish`,
+    `report_summary` the summary of a report, each None until it exists.
+    """
+    # A summary has the totals of the run without idle_seconds, which only the report has.
+    totals = (
+        {}
+        if report_summary is None
+        else {"total": {**{key: report_summary[key] for key in TOTAL_FIGURES}, "idle_seconds": None}}
+    )
+    return {
+        **totals,
+        "pipeline": plan["pipeline"],
+        "run_id": plan["run_id"],
+        "data_time": plan["data_time"],
+        "as_of": as_of,
+        "dry_run": plan["dry_run"],
+        "empty": plan["empty"],
+        "records": _records(
+            shard_stats, publish_result, None if report_summary is None else report_summary["records"]
+        ),
+        "input": dict(plan["input"]),
+        "output": _output(plan, publish_result),
+        "stages": [_stage(stage, stage_jobs, shard_stats, as_of) for stage, stage_jobs in jobs.items()],
+        "estimate": dict(plan["estimate"]),
+        "sentences": list(plan["sentences"]),
+        "first_rows": [],
+    }
+
+
+def _output(plan: Mapping[str, Any], publish_result: Mapping[str, Any] | None) -> dict[str, Any]:
+    if publish_result is None:
+        return {"uri": plan["output_uri"], "rows": None, "files": None}
+    return {
+        "uri": publish_result["output_uri"],
+        "rows": publish_result["rows"],
+        "files": len(publish_result["files"]),
+    }
+
+
+def _records(
+    shard_stats: Mapping[str, Any] | None,
+    publish_result: Mapping[str, Any] | None,
+    record_counts: Mapping[str, int] | None,
+) -> dict[str, Any] | None:
+    """The known record counts; None where nothing was counted yet."""
+    reasons: dict[str, int] = {} if shard_stats is None else dict(shard_stats["rejected"])
+    known = sum(reasons.values())
+    if record_counts is not None:
+        records_in, scored, rejected = record_counts["in"], record_counts["scored"], record_counts["rejected"]
+    elif shard_stats is None:
+        return None
+    elif publish_result is None:
+        records_in, scored, rejected = shard_stats["records_in"], None, known
+    else:
+        # `publish` commits nothing unless there is one row for each record that was scored.
+        records_in, scored = shard_stats["records_in"], publish_result["rows"]
+        rejected = records_in - scored
+    if rejected > known:
+        reason = REASON_UNKNOWN if shard_stats is None else REFUSED_BY_MODEL
+        reasons[reason] = reasons.get(reason, 0) + rejected - known
+    return {"in": records_in, "rejected": rejected, "rejected_by_reason": reasons, "scored": scored}
+
+
+def _stage(
+    stage: str, jobs: Sequence[Mapping[str, Any]], shard_stats: Mapping[str, Any] | None, as_of: float
+) -> dict[str, Any]:
+    job = merge_jobs(jobs) if len(jobs) > 1 else jobs[0]
+    created, started, ended = (job.get(key) for key in ("created_at", "started_at", "ended_at"))
+    provisioned = started if started is not None else ended if ended is not None else as_of
+    running = None if started is None else max(0.0, (ended if ended is not None else as_of) - started)
+    return {
+        "stage": stage,
+        "job_name": job["job_name"],
+        "status": job["status"],
+        "instance_type": job["instance_type"],
+        "instance_count": job["instance_count"],
+        "created_at": created,
+        "started_at": started,
+        "ended_at": ended,
+        "provisioning_seconds": None if created is None else max(0.0, provisioned - created),
+        "running_seconds": running,
+        "instances": shard_stats.get("instances") if shard_stats and stage == "preprocess" else None,
+        "jobs": job.get("jobs"),
+        "billed_seconds": None if running is None else sum(_billed(each, as_of) for each in jobs),
+    }
+
+
+def _billed(job: Mapping[str, Any], as_of: float) -> float:
+    """Billed instance-seconds of one job until now."""
+    started, ended = job.get("started_at"), job.get("ended_at")
+    running = 0.0 if started is None else max(0.0, (as_of if ended is None else ended) - started)
+    return running * float(job["instance_count"] or 1)

@@ -1,0 +1,41 @@
+"""Shared templates of the run page in Airflow and of report.html: sections, style, chart drawing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from batch_inference.common.formatting import format_bytes, format_count, format_dollars, format_duration
+from batch_inference.planning.model_version import format_model
+from batch_inference.pricing.price_source import describe_prices
+
+PAGE_FOLDER = Path(__file__).parent
+
+
+def build_environment(*template_folders: Path) -> Environment:
+    """Build a Jinja environment over the shared templates and those of `template_folders`, with autoescape."""
+    jinja = Environment(
+        loader=FileSystemLoader([*template_folders, PAGE_FOLDER]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    jinja.globals.update(
+        count=format_count,
+        duration=format_duration,
+        money=format_dollars,
+        size=format_bytes,
+        columns_of=list_columns,
+        label=format_model,
+        priced=describe_prices,
+    )
+    return jinja
+
+
+def list_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of all columns of some rows, in the order in which they appear."""
+    return list(dict.fromkeys(name for row in rows for name in row))

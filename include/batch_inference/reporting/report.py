@@ -1,0 +1,138 @@
+"""Builds the report of one run: report.json, and from it the text and the HTML page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from batch_inference.pricing.comparison import compare_alternatives
+from batch_inference.pricing.costs import Prices, StageUsage, compute_cost_per_1000, load_prices, sum_if_known
+from batch_inference.pricing.price_source import build_price_source
+from batch_inference.reporting.html import render_html as render_html
+from batch_inference.reporting.text import render_text as render_text
+
+
+def build_report(
+    *,
+    plan: Mapping[str, Any],
+    jobs: Mapping[str, Mapping[str, Any]],
+    shard_stats: Mapping[str, Any],
+    manifest: Mapping[str, Any],
+    first_rows: Sequence[Mapping[str, Any]],
+    quality: Mapping[str, Any],
+    prices: Prices | None = None,
+) -> dict[str, Any]:
+    """The figures of a published run as JSON-safe values; unknown ones are None.
+
+    `plan` is the plan as JSON; `jobs` maps a stage to its finished job, which may carry `busy_seconds` (summed over
+    instances, None when unknown) and `instances` (when each of them worked); `manifest` is what was published;
+    `first_rows` some of its rows. `quality` has
+    - `checks`: checks.json, with the `state` of the run and for each gate `outcome`, `sentence` and `figures`,
+    - `predictions` and `columns`: by column of predictions, and of records that passed, a profile: `kind`, `count`,
+      `nulls`; of numbers `min`, `max`, `mean`, `std`, `quantiles`, `histogram` (`edges`, `counts`); of texts `distinct`
+      and `values` with their counts,
+    - `previous`: the run published before, its `run_id`, `data_time` and `predictions`; None for the first,
+    - `groups`: for each sensitive column figures by group, see `bias.build_group_report`,
+    - `profile` and `statistics`: the URIs of all of it, for `baseline` and for other runs to be compared with.
+    """
+    prices = (prices or load_prices()).override_prices(plan["prices"])
+    usages = [
+        StageUsage.from_job(stage, job, busy_seconds=job.get("busy_seconds")) for stage, job in jobs.items()
+    ]
+    scored = manifest["records"]["scored"]
+    stages = [
+        {
+            **use.build_figures(prices, scored_count=scored),
+            "why": _list_size_reasons(plan, use),
+            "instances": jobs[use.stage].get("instances"),
+            # The single jobs of a stage with several; None for one.
+            "jobs": jobs[use.stage].get("jobs"),
+        }
+        for use in usages
+    ]
+    created = [use.created_at for use in usages]
+    ended = [use.ended_at for use in usages if use.ended_at is not None]
+    dollars = sum_if_known(stage["dollars"] for stage in stages)
+    billed, idle = sum(use.billed_seconds for use in usages), sum_if_known(use.idle_seconds for use in usages)
+    types = {name for use in usages for name in (use.instance_type, *(use.billed_by_type or ()))}
+    transform = next(use for use in usages if use.stage == "transform")
+    return {
+        "version": 1,
+        "pipeline": plan["pipeline"],
+        "run_id": plan["run_id"],
+        "data_time": plan["data_time"],
+        "records": dict(manifest["records"]),
+        "input": dict(plan["input"]),
+        "output": {
+            "uri": manifest["output_uri"],
+            "files": len(manifest["files"]),
+            "rows": manifest["rows"],
+            "manifest": f"{manifest['output_uri']}_manifest.json",
+        },
+        "rejects": f"{plan['run_prefix']}{shard_stats['preprocess_job']}/rejects/"
+        if shard_stats["preprocess_job"]
+        else None,
+        # Prefix of the records that passed preprocess and were refused by the model; None if there are none.
+        "refused": (jobs["transform"].get("resolution") or {}).get("rejects"),
+        "model": dict(manifest["model"]),
+        "shards": shard_stats["count"],
+        "stages": stages,
+        "total": {
+            "seconds": max(ended) - min(created) if ended and created else None,
+            "provisioning_seconds": sum(use.provisioning_seconds for use in usages),
+            "running_seconds": sum(use.running_seconds for use in usages),
+            "billed_seconds": billed,
+            "busy_seconds": sum_if_known(use.busy_seconds for use in usages),
+            "idle_seconds": idle,
+            "idle_share": None if idle is None or not billed else idle / billed,
+            "dollars": dollars,
+            "dollars_per_1000_records": compute_cost_per_1000(dollars, scored),
+        },
+        "comparison": compare_alternatives(
+            plan=plan, usage=transform, scored_count=scored, dollars=dollars, prices=prices
+        ),
+        "prices": build_price_source(prices, types, plan.get("region")),
+        "estimate": dict(plan["estimate"]),
+        "plan_error": {use.stage: _compute_plan_error(use, plan["estimate"][use.stage]) for use in usages},
+        "sentences": list(plan["sentences"]),
+        "quality": dict(quality),
+        "first_rows": [{name: _to_json_value(value) for name, value in row.items()} for row in first_rows],
+    }
+
+
+def _list_size_reasons(plan: Mapping[str, Any], usage: StageUsage) -> list[str]:
+    """The plan's sentences about the size of a stage's cluster, and one where fewer instances ran."""
+    reasons = [text for text in plan["sentences"] if text.startswith(f"{usage.stage.capitalize()} uses ")]
+    stage_plan = plan["join"]["job"] if usage.stage == "join" else plan[usage.stage]
+    planned = stage_plan["instance_count"]
+    if usage.instance_count < planned:
+        ran = f"ran on {usage.instance_count} of the {planned} planned, because"
+        if usage.earlier_billed_seconds:
+            reasons.append(f"Its last job {ran} the earlier ones had left few shards.")
+        else:
+            reasons.append(f"It {ran} there were fewer shards.")
+    return reasons
+
+
+def _compute_plan_error(usage: StageUsage, planned: Mapping[str, Any]) -> float | None:
+    """The error of the plan: actual running time over planned running time, minus 1.
+
+    None when the plan rests on no earlier run, or the stage did not run.
+    """
+    known = planned["runs"] and planned["seconds"] and usage.running_seconds
+    return usage.running_seconds / planned["seconds"] - 1 if known else None
+
+
+def _to_json_value(value: Any) -> Any:
+    """A cell as a JSON value: null for NaN, a text for a date, a number for a decimal."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat() if value.tzinfo else value.isoformat()
+    if isinstance(value, Decimal):
+        value = float(value)
+    if isinstance(value, float) and value != value:  # NaN is the only float that differs from itself
+        return None
+    if hasattr(value, "item"):
+        return _to_json_value(value.item())
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -1,0 +1,215 @@
+"""Renders the report as text for a terminal, in at most 80 columns."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from batch_inference.common.formatting import format_count, format_dollars, format_duration, join_words
+from batch_inference.planning.model_version import format_model
+from batch_inference.pricing.price_source import describe_prices
+
+WIDTH = 80
+_INDENT = 14
+
+
+def render_text(report: Mapping[str, Any]) -> str:
+    """The report as lines of at most 80 characters, but for addresses, which are never broken."""
+    lines = [f"{report['pipeline']} · {report['run_id']}", ""]
+    lines += _records(report["records"], report["rejects"], report["refused"])
+    lines += _format_excluded(report["input"]["excluded"])
+    lines += _gates(report["quality"]["checks"]["gates"])
+    lines += _field("model", format_model(report["model"]))
+    lines.append("")
+    for stage in report["stages"]:
+        lines += _stage(stage, report["estimate"][stage["stage"]], report["plan_error"][stage["stage"]])
+    lines += _total(report["total"], report["prices"])
+    lines += _format_alternatives(report["comparison"])
+    lines.append("")
+    output = report["output"]
+    lines += _field(
+        "output",
+        f"{format_count(output['rows'], 'row')} in {format_count(output['files'], 'file')}",
+        output["uri"],
+    )
+    if report["first_rows"]:
+        lines += [
+            "",
+            f"First {format_count(len(report['first_rows']), 'joined row')}:",
+            *_table(report["first_rows"]),
+        ]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _format_excluded(excluded: Mapping[str, Any]) -> list[str]:
+    """Objects that were listed and are not input."""
+    control, unpublished = excluded["control_files"], excluded["unpublished"]
+    found = [
+        *([format_count(control, "control file")] if control else []),
+        *([f"{format_count(unpublished, 'object')} that no manifest names"] if unpublished else []),
+    ]
+    return _field("left out", join_words(found)) if found else []
+
+
+def _gates(gates: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The number of gates that passed, and the sentences of the others."""
+    if not gates:
+        return []
+    passed = sum(gate["outcome"] == "passed" for gate in gates)
+    lines = _field("gates", f"{passed} of {format_count(len(gates), 'gate')} passed")
+    for gate in gates:
+        if gate["outcome"] != "passed":
+            sentence = f"{gate['outcome']}: {gate['sentence']}"
+            lines += textwrap.wrap(
+                sentence, WIDTH, initial_indent=" " * _INDENT, subsequent_indent=" " * _INDENT
+            )
+    return lines
+
+
+def _records(records: Mapping[str, Any], rejects: str, refused: str | None) -> list[str]:
+    reasons: Mapping[str, int] = records["rejected_by_reason"]
+    width = len(f"{records['in']:,}")
+    lines = _field("records in", f"{records['in']:>{width},}")
+    lines += _field("scored", f"{records['scored']:>{width},}")
+    lines += _field("rejected", f"{records['rejected']:>{width},}")
+    lines += [
+        f"{'':{_INDENT}}{number:>{width},}  {_truncate(reason, WIDTH - _INDENT - width - 2)}"
+        for reason, number in reasons.items()
+    ]
+    if records["rejected"]:
+        lines += [f"{'':{_INDENT}}{where}" for where in (rejects, refused) if where]
+    return lines
+
+
+def _stage(stage: Mapping[str, Any], planned: Mapping[str, Any], error: float | None) -> list[str]:
+    lines = _field(
+        stage["stage"],
+        f"{stage['instance_count']} × {stage['instance_type']}, ran {format_duration(stage['running_seconds'])} "
+        f"after {format_duration(stage['provisioning_seconds'])} of provisioning",
+        f"billed {_format_seconds(stage['billed_seconds'])}, idle {_format_idle(stage)}, "
+        f"{format_dollars(stage['dollars'])}",
+        stage["job_name"],
+    )
+    if stage["earlier_billed_seconds"]:
+        lines.append(
+            f"{'':{_INDENT}}of that {_format_seconds(stage['earlier_billed_seconds'])} in failed attempts"
+        )
+    planned_range = f"{format_duration(planned['seconds_low'])} to {format_duration(planned['seconds_high'])}"
+    if error is not None:
+        lines.append(f"{'':{_INDENT}}the plan said {planned_range}, off by {error:+.0%}")
+    elif not planned["runs"]:
+        lines += _wrap(f"{planned_range} was assumed, since no run was measured; the next plan uses this one")
+    for reason in stage["why"]:
+        lines += _wrap(reason)
+    return lines
+
+
+def _wrap(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=" " * _INDENT, subsequent_indent=" " * _INDENT)
+
+
+def _total(figures: Mapping[str, Any], prices: Mapping[str, Any]) -> list[str]:
+    duration_phrase = "" if figures["seconds"] is None else f" over {format_duration(figures['seconds'])}"
+    lines = _field(
+        "in all",
+        f"billed {_format_seconds(figures['billed_seconds'])}{duration_phrase}, idle {_format_idle(figures)}, "
+        f"{format_dollars(figures['dollars'])}",
+    )
+    per_1000 = figures["dollars_per_1000_records"]
+    if per_1000 is not None:
+        lines.append(f"{'':{_INDENT}}${per_1000:.6f} per 1,000 records")
+    for sentence in describe_prices(prices):
+        lines += _wrap(sentence)
+    return lines
+
+
+def _format_alternatives(comparison: Mapping[str, Any]) -> list[str]:
+    naive, endpoint = comparison["naive"], comparison["endpoint"]
+    lines = []
+    if naive["billed_seconds"] is not None:
+        lines += _field(
+            "unsized",
+            f"{format_count(naive['instance_count'], 'instance')} on the unsplit input: billed "
+            f"{_format_seconds(naive['billed_seconds'])} to transform",
+            f"that is {format_dollars(naive['dollars'])}",
+        )
+    if endpoint["breakeven_records_per_day"] is not None:
+        lines += _field(
+            "endpoint",
+            f"always on {format_dollars(endpoint['dollars_per_day'])} a day, cheaper above "
+            f"{endpoint['breakeven_records_per_day']:,} records a day",
+        )
+    return lines
+
+
+def _field(name: str, first: str, *more: str) -> list[str]:
+    return [f"{name:<{_INDENT}}{first}", *(f"{'':{_INDENT}}{line}" for line in more)]
+
+
+def _format_seconds(number: float) -> str:
+    return f"{number:,.1f} s"
+
+
+def _format_idle(stage: Mapping[str, Any]) -> str:
+    if stage["idle_seconds"] is None:
+        return "unknown"
+    return f"{_format_seconds(stage['idle_seconds'])} ({stage['idle_share'] or 0:.0%})"
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Rows as an aligned table; where it is too wide, columns in the middle are left out."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = {name: [_cell(name), *(_cell(row.get(name)) for row in rows)] for name in names}
+    widths = {name: max(len(cell) for cell in cells) for name, cells in columns.items()}
+    shown, hidden = _fit_columns(names, widths)
+    if hidden:
+        gap = len(shown) // 2 + len(shown) % 2
+        shown = [*shown[:gap], "…", *shown[gap:]]
+        columns["…"], widths["…"] = ["…"] * (len(rows) + 1), 1
+    lines = []
+    for index in range(len(rows) + 1):
+        cells = (
+            f"{columns[name][index]:>{widths[name]}}"
+            if _is_numeric(rows, name)
+            else f"{columns[name][index]:<{widths[name]}}"
+            for name in shown
+        )
+        lines.append("  " + "  ".join(cells))
+    return [_truncate(line, WIDTH) for line in lines]
+
+
+def _fit_columns(names: list[str], widths: Mapping[str, int]) -> tuple[list[str], bool]:
+    left, right = list(names), list[str]()
+    room = WIDTH - 2
+    if sum(widths[name] + 2 for name in names) - 2 <= room:
+        return names, False
+    room -= 3  # the ellipsis and its gap
+    taken_left: list[str] = []
+    while left:
+        # The last column is the prediction: it is taken first, then from both ends in turn.
+        from_right = len(right) <= len(taken_left)
+        name = left.pop() if from_right else left.pop(0)
+        if widths[name] + 2 > room and (taken_left or right):
+            break
+        room -= widths[name] + 2
+        if from_right:
+            right.insert(0, name)
+        else:
+            taken_left.append(name)
+    return taken_left + right, True
+
+
+def _is_numeric(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
+    return any(isinstance(row.get(name), int | float) for row in rows)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return _truncate("".join(character if character.isprintable() else "·" for character in text), 28)
+
+
+def _truncate(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: max(1, width - 1)] + "…"

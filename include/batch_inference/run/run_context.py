@@ -1,0 +1,154 @@
+"""The context of a task instance: the run's plan, its pipeline as planned, and access to XCom and S3.
+
+Only `plan` reads the pipeline's file. Later tasks read the pipeline from plan.json, so an edit of the file takes effect
+in the next run.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+from pydantic import ValidationError
+
+from batch_inference.aws.s3 import Storage, is_not_found
+from batch_inference.common.errors import HandoffError
+from batch_inference.common.names import RunPaths, build_name_token
+from batch_inference.config.pipeline import Pipeline
+from batch_inference.planning.plan import PIPELINE_KEY
+from batch_inference.run import handoffs
+from batch_inference.run.skip import SkipDownstream
+from batch_inference.run.task_ids import PLAN
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """The run of a task instance: its `plan` from XCom, and its `pipeline` from plan.json."""
+
+    ti: Any
+    plan: dict[str, Any]
+    pipeline: Pipeline
+    storage: Storage
+
+    @classmethod
+    def load(cls, ti: Any, *, shape: str | None = None) -> RunContext:
+        """The run, with its pipeline read from plan.json. `shape` is the parsed DAG's, see `Pipeline.dag_shape`.
+
+        Raises:
+            HandoffError: there is no plan, plan.json is of another plan, or the DAG's tasks are not those planned for.
+        """
+        plan = handoffs.pull_plan(ti)
+        storage = Storage(plan["aws_conn_id"], plan["region"])
+        pipeline = read_pipeline(storage, plan["run_prefix"], plan["nonce"])
+        # A run that releases a held run has the plan of that run.
+        if shape is not None and shape != pipeline.dag_shape and plan["run_id"] == ti.run_id:
+            raise HandoffError(
+                f"{pipeline.name}.yaml was changed after this run was planned, so that the DAG has other tasks: "
+                f"{shape}; planned was {pipeline.dag_shape}. No further job is started: restore the file and clear "
+                f"this task with all that follows it, or clear `plan` with all that follows it"
+            )
+        return cls(ti, plan, pipeline, storage)
+
+    @property
+    def nonce(self) -> str:
+        """The plan's nonce, which marks everything that belongs to the plan."""
+        return str(self.plan["nonce"])
+
+    @property
+    def paths(self) -> RunPaths:
+        """The S3 paths of the run."""
+        return RunPaths(self.plan["run_prefix"])
+
+    def pull(
+        self,
+        task_id: str,
+        key: str = handoffs.RETURN_VALUE,
+        *,
+        map_indexes: Iterable[int] | int | None = None,
+        is_optional: bool = False,
+    ) -> Any:
+        """See `handoffs.pull`."""
+        return handoffs.pull(self.ti, task_id, key, map_indexes=map_indexes, is_optional=is_optional)
+
+    def filter_by_plan(self, task_id: str, values: Iterable[Any] | None) -> list[Any]:
+        """See `handoffs.filter_by_plan`."""
+        return handoffs.filter_by_plan(self.ti, task_id, values)
+
+    def push(self, key: str, value: Mapping[str, Any]) -> None:
+        """Push an XCom value with the plan's nonce, in addition to the task's return value."""
+        self.ti.xcom_push(key=key, value=handoffs.add_nonce(value, self.nonce))
+
+    def add_nonce(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Add the plan's nonce to a document whose URI does not depend on the plan."""
+        marked: dict[str, Any] = handoffs.add_nonce(document, self.nonce)
+        return marked
+
+    def read_json(self, uri: str, *, written_by: str) -> Any:
+        """Read a document that the task `written_by` wrote; raises as `check_document`, also if it is missing."""
+        document = _read(self.storage, uri, written_by)
+        self.check_document(document, uri, written_by=written_by)
+        return document
+
+    def check_document(self, document: Any, uri: str, *, written_by: str) -> None:
+        """Raise HandoffError when a document belongs to another plan."""
+        if not handoffs.is_of_plan(document, self.nonce):
+            raise HandoffError(
+                f"{uri} belongs to another plan than the run's ({self.nonce[:6]}): clear `{written_by}` with all that "
+                f"follows it"
+            )
+
+
+def read_pipeline(
+    storage: Storage, run_prefix: str, nonce: str | None = None, *, job_name: str = ""
+) -> Pipeline:
+    """The pipeline from plan.json below `run_prefix`, which must be the plan of this nonce, or of the job of this name.
+
+    Raises:
+        HandoffError: the plan is missing, is another one, or was written by another version of this package.
+    """
+    uri = RunPaths(run_prefix).plan
+    document = _read(storage, uri, PLAN)
+    if document["nonce"] != nonce and build_name_token(document["nonce"]) not in job_name:
+        raise HandoffError(
+            f"{uri} is another plan ({document['nonce'][:6]}) than this task's"
+            f"{'' if nonce is None else f' ({nonce[:6]})'}: `plan` has run again; clear `plan` with all that follows it"
+        )
+    try:
+        return Pipeline.model_validate(document[PIPELINE_KEY])
+    except (KeyError, ValidationError) as error:
+        raise HandoffError(
+            f"{uri} was written by another version of this package, which this version cannot continue "
+            f"({type(error).__name__}): clear `plan` with all that follows it, or start a new run"
+        ) from error
+
+
+def _read(storage: Storage, uri: str, written_by: str) -> Any:
+    try:
+        return storage.read_json(uri)
+    except ClientError as error:
+        if is_not_found(error):
+            raise HandoffError(
+                f"{uri}, which `{written_by}` wrote, no longer exists: clear `{written_by}` with all that follows "
+                f"it, or start a new run"
+            ) from error
+        raise
+
+
+def provide_run_context(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a task function: it is called with the RunContext, and its return value gets the plan's nonce.
+
+    Airflow passes the pipeline's name and, to the tasks before `checks`, the shape of the parsed DAG.
+    """
+
+    @functools.wraps(function)
+    def call_with_run(pipeline: str, *args: Any, ti: Any, shape: str | None = None, **kwargs: Any) -> Any:  # noqa: ARG001 - in the plan
+        run = RunContext.load(ti, shape=shape)
+        value = function(run, *args, **kwargs)
+        if isinstance(value, SkipDownstream):
+            return SkipDownstream(handoffs.add_nonce(value.value, run.nonce), value.reason, value.until)
+        return handoffs.add_nonce(value, run.nonce)
+
+    return call_with_run

@@ -1,0 +1,222 @@
+"""Evaluates a run's quality gates: one result and sentence for each, and whether the run may be published."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from batch_inference.common.errors import RunHeldError
+from batch_inference.config.sections.gates import (
+    PREVIOUS,
+    ConstantGate,
+    DriftGate,
+    Gate,
+    GroupRejectsGate,
+    NullsGate,
+    RangeGate,
+    RowsGate,
+)
+from batch_inference.verification.drift import compute_p_value, compute_population_stability_index, drop_nulls
+from batch_inference.verification.fairness import compare_rejected_shares
+
+#: passed; warned or held: the gate was breached; unknown: there is nothing to compare with yet.
+Outcome = Literal["passed", "warned", "held", "unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateInputs:
+    """The figures that gates are evaluated on.
+
+    Attributes:
+        statistics: of the run's predictions (`include/batch_inference/jobs/join/statistics.py`).
+        groups: counts of preprocessing by sensitive column and group.
+        rows_before: rows of earlier published runs, the latest last.
+        references: by `against` of the gate, the statistics that drift is measured against; None if there are none yet.
+    """
+
+    statistics: Mapping[str, Any]
+    groups: Mapping[str, Any] = field(default_factory=dict)
+    rows_before: Sequence[int] = ()
+    references: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """The outcome of one gate: its figures, and a sentence about them."""
+
+    gate: str
+    column: str | None
+    then: str
+    outcome: Outcome
+    sentence: str
+    figures: Mapping[str, float | None]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-safe: an infinite figure becomes None."""
+        figures = {
+            name: None if value is None or math.isinf(value) else value
+            for name, value in self.figures.items()
+        }
+        return {
+            "gate": self.gate,
+            "column": self.column,
+            "then": self.then,
+            "outcome": self.outcome,
+            "sentence": self.sentence,
+            "figures": figures,
+        }
+
+
+def evaluate_gates(gates: Sequence[Gate], inputs: GateInputs) -> list[GateResult]:
+    """Evaluate each gate, in order."""
+    return [_evaluate_gate(gate, inputs) for gate in gates]
+
+
+def check_not_held(run_id: str, results: Sequence[GateResult]) -> None:
+    """Raise HeldError when a gate holds the run."""
+    held = [verdict.sentence for verdict in results if verdict.outcome == "held"]
+    if held:
+        raise RunHeldError(run_id, tuple(held))
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """Whether a gate is breached (None: there is nothing to evaluate), with a sentence and figures."""
+
+    breached: bool | None
+    sentence: str
+    figures: Mapping[str, float | None]
+
+
+def _evaluate_gate(gate: Gate, inputs: GateInputs) -> GateResult:
+    if not isinstance(gate, RowsGate | GroupRejectsGate) and gate.column not in inputs.statistics["columns"]:
+        # A held run that is published after its pipeline's predictions were renamed.
+        finding = _Finding(None, f"{gate.column}: the run has no such predictions", {})
+    else:
+        finding = _EVALUATORS[type(gate)](gate, inputs)
+    outcome: Outcome = "unknown" if finding.breached is None else "passed"
+    if finding.breached:
+        outcome = "held" if gate.then == "hold" else "warned"
+    return GateResult(
+        gate.gate, getattr(gate, "column", None), gate.then, outcome, finding.sentence, finding.figures
+    )
+
+
+def _nulls(gate: NullsGate, inputs: GateInputs) -> _Finding:
+    profile = inputs.statistics["columns"][gate.column]
+    whole = profile["count"] + profile["nulls"]
+    share = profile["nulls"] / whole if whole else 0.0
+    return _Finding(
+        share > gate.max_share,
+        f"{gate.column}: {profile['nulls']:,} of {whole:,} predictions are missing ({share:.2%}, "
+        f"allowed {gate.max_share:.2%})",
+        {"share": share},
+    )
+
+
+def _range(gate: RangeGate, inputs: GateInputs) -> _Finding:
+    profile = inputs.statistics["columns"][gate.column]
+    if not profile["count"]:
+        return _Finding(None, f"{gate.column}: there is no prediction to check", {})
+    least, most = profile["min"], profile["max"]
+    breached = (gate.min is not None and least < gate.min) or (gate.max is not None and most > gate.max)
+    low = "any" if gate.min is None else f"{gate.min:g}"
+    high = "any" if gate.max is None else f"{gate.max:g}"
+    return _Finding(
+        breached,
+        f"{gate.column}: predictions lie between {least:g} and {most:g} (allowed {low} to {high})",
+        {"min": least, "max": most},
+    )
+
+
+def _constant(gate: ConstantGate, inputs: GateInputs) -> _Finding:
+    profile = inputs.statistics["columns"][gate.column]
+    if profile["count"] < gate.min_rows:
+        return _Finding(None, f"{gate.column}: {profile['count']:,} predictions are too few to check", {})
+    if profile["kind"] == "number":
+        same, value = profile["min"] == profile["max"], f"{profile['min']:g}"
+    else:
+        same, value = len(profile["values"]) == 1 and not profile["others"], next(iter(profile["values"]))
+    said = f"all {profile['count']:,} predictions are {value}" if same else "predictions differ"
+    return _Finding(same, f"{gate.column}: {said}", {})
+
+
+def _rows(gate: RowsGate, inputs: GateInputs) -> _Finding:
+    rows = int(inputs.statistics["rows"])
+    last = list(inputs.rows_before[-gate.runs :])
+    median = statistics.median(last) if last else 0
+    if not median:
+        return _Finding(None, f"{rows:,} rows; no run was published before", {"rows": rows})
+    ratio = rows / median
+    breached = (gate.min_ratio is not None and ratio < gate.min_ratio) or (
+        gate.max_ratio is not None and ratio > gate.max_ratio
+    )
+    allowed = " to ".join(
+        "any" if bound is None else f"{bound:g}" for bound in (gate.min_ratio, gate.max_ratio)
+    )
+    of = "the last published run" if len(last) == 1 else f"the last {len(last)} published runs"
+    return _Finding(
+        breached,
+        f"{rows:,} rows are {ratio:.2f} times the {median:,.0f} of {of} (allowed {allowed})",
+        {"rows": rows, "median": median, "ratio": ratio},
+    )
+
+
+def _drift(gate: DriftGate, inputs: GateInputs) -> _Finding:
+    reference = inputs.references.get(gate.against)
+    what = "the run published before" if gate.against == PREVIOUS else gate.against
+    now = inputs.statistics["columns"][gate.column]
+    before = None if reference is None else reference["columns"].get(gate.column)
+    if reference is None or before is None or before["kind"] != now["kind"]:
+        return _Finding(None, f"{gate.column}: {what} has no such predictions to compare with", {})
+    if not before["count"] or not now["count"]:
+        return _Finding(None, f"{gate.column}: there are no predictions to compare", {})
+    if now["kind"] == "number" and before["sketch"]["gamma"] != now["sketch"]["gamma"]:
+        return _Finding(None, f"{gate.column}: {what} was counted in other buckets, by another version", {})
+    figures: dict[str, float | None] = {}
+    said: list[str] = []
+    breached = False
+    if gate.max_psi is not None:
+        index = figures["psi"] = compute_population_stability_index(before, now)
+        breached |= index > gate.max_psi
+        said.append(f"PSI {index:.3f} (allowed {gate.max_psi:g})")
+    if gate.min_p_value is not None:
+        samples = [drop_nulls(of["sample"]["columns"][gate.column]) for of in (reference, inputs.statistics)]
+        p = figures["p_value"] = compute_p_value(now["kind"], *samples)
+        breached |= p < gate.min_p_value
+        test = "Kolmogorov-Smirnov" if now["kind"] == "number" else "chi-squared"
+        said.append(f"{test} p = {p:.2g} (allowed from {gate.min_p_value:g})")
+    return _Finding(breached, f"{gate.column} compared with {what}: {', '.join(said)}", figures)
+
+
+def _group_rejects(gate: GroupRejectsGate, inputs: GateInputs) -> _Finding:
+    ratios = compare_rejected_shares(inputs.groups.get(gate.column, {}), gate.min_records)
+    if not ratios:
+        return _Finding(
+            None, f"{gate.column}: no two groups have {gate.min_records:,} records to compare", {}
+        )
+    worst = max(ratios, key=lambda label: (ratios[label], label))
+    ratio = ratios[worst]
+    counts = inputs.groups[gate.column][worst]
+    times = (
+        "and none of the others are" if math.isinf(ratio) else f"{ratio:.2f} times the share of the others"
+    )
+    return _Finding(
+        ratio > gate.max_ratio,
+        f"{gate.column} {worst}: {counts['rejected']:,} of {counts['records']:,} records are rejected by rules, "
+        f"{times} (allowed {gate.max_ratio:g} times)",
+        {"ratio": ratio},
+    )
+
+
+_EVALUATORS: Mapping[type, Callable[[Any, GateInputs], _Finding]] = {
+    NullsGate: _nulls,
+    RangeGate: _range,
+    ConstantGate: _constant,
+    RowsGate: _rows,
+    DriftGate: _drift,
+    GroupRejectsGate: _group_rejects,
+}

@@ -1,0 +1,192 @@
+"""Reads the manifests of the hosts of a preprocessing job, and groups their shards for the join."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from pydantic import ConfigDict, Field, ValidationError, model_validator
+
+from batch_inference.common.errors import ManifestError
+from batch_inference.config.sections.record_rules import FrozenModel
+from batch_inference.config.validation_errors import format_validation_error
+from batch_inference.planning.clusters.sizing import cap_instance_count as cap_instance_count
+
+
+class Shard(FrozenModel):
+    """One shard: its record count, and the keys of its records and features below the job's prefix."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str = Field(pattern=r"^[A-Za-z0-9-]+$")
+    records: int = Field(ge=0)
+    bytes: int = Field(ge=0)
+    records_key: str
+    features_key: str
+    rejects: int = Field(default=0, ge=0)
+    columns: tuple[str, ...] = ()
+
+
+class ObjectCount(FrozenModel):
+    """The number of records of one input object, rejected ones included."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    source: str
+    records: int = Field(ge=0)
+
+
+class HostManifest(FrozenModel):
+    """manifest/<host>.json: what one host read and wrote. Unknown fields are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    version: int = Field(ge=1, le=1)
+    host: str
+    hosts: tuple[str, ...] = Field(min_length=1)
+    columns: tuple[str, ...] = ()
+    objects: tuple[ObjectCount, ...] = ()
+    records_in: int = Field(ge=0)
+    records_out: int = Field(ge=0)
+    rejected: dict[str, int] = Field(default_factory=dict)
+    rejected_count: int = Field(ge=0)
+    shards: tuple[Shard, ...] = ()
+    rejects_files: tuple[str, ...] = ()
+    busy_seconds: float | None = Field(default=None, ge=0)
+    started_at: float | None = None
+    ended_at: float | None = None
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if self.host not in self.hosts:
+            raise ValueError(f"host: found {self.host!r}; hosts are {list(self.hosts)}")
+        if self.records_in != self.records_out + self.rejected_count:
+            raise ValueError(
+                f"{self.host} read {self.records_in:,} records, but passed {self.records_out:,} and rejected "
+                f"{self.rejected_count:,}; these do not add up"
+            )
+        by_reason = sum(self.rejected.values())
+        if by_reason != self.rejected_count:
+            raise ValueError(
+                f"{self.host} rejected {self.rejected_count:,} records, but gives reasons for {by_reason:,}"
+            )
+        in_shards = sum(shard.records for shard in self.shards)
+        if in_shards != self.records_out:
+            raise ValueError(
+                f"{self.host} passed {self.records_out:,} records, but its shards hold {in_shards:,}"
+            )
+        in_objects = sum(item.records for item in self.objects)
+        if in_objects != self.records_in:
+            raise ValueError(
+                f"{self.host} read {self.records_in:,} records, but its objects held {in_objects:,}"
+            )
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class HostManifests:
+    """The manifests of a job's hosts. `shards` are in order of name, the order of the published rows."""
+
+    hosts: tuple[HostManifest, ...]
+    shards: tuple[Shard, ...]
+    objects: tuple[ObjectCount, ...]
+    records_in: int
+    records_out: int
+    rejected: Mapping[str, int]
+
+    @property
+    def rejected_count(self) -> int:
+        """Records rejected, whatever the reason."""
+        return sum(self.rejected.values())
+
+    @property
+    def busy_seconds(self) -> float | None:
+        """Busy seconds of all hosts together; None when one of them does not report them."""
+        known = [host.busy_seconds for host in self.hosts if host.busy_seconds is not None]
+        return sum(known) if len(known) == len(self.hosts) else None
+
+    @property
+    def working_periods(self) -> list[dict[str, Any]]:
+        """When each host worked, if it reports it: `instance`, and `from` and `to` in epoch seconds."""
+        return [
+            {"instance": host.host, "from": host.started_at, "to": host.ended_at}
+            for host in self.hosts
+            if host.started_at is not None and host.ended_at is not None
+        ]
+
+
+def read_manifests(documents: Iterable[Mapping[str, Any]], *, host_count: int) -> HostManifests:
+    """Merge the manifests of a job's hosts.
+
+    Raises ManifestError when one is invalid or does not add up, when a host has none or two, or when two hosts name
+    the same shard or object.
+    """
+    host_manifests = [_parse_manifest(document) for document in documents]
+    names = [manifest.host for manifest in host_manifests]
+    duplicates = [name for name, times in Counter(names).items() if times > 1]
+    if duplicates:
+        raise ManifestError(f"two manifests speak for {duplicates[0]}; each host writes one")
+    expected_hosts = host_manifests[0].hosts if host_manifests else ()
+    missing = [name for name in expected_hosts if name not in names]
+    if missing or len(host_manifests) != host_count:
+        raise ManifestError(
+            f"{len(host_manifests)} of {host_count} hosts left a manifest ({', '.join(sorted(names)) or 'none'})"
+            + (f"; missing: {', '.join(missing)}" if missing else "")
+            + "; what the others wrote cannot be accounted for, so nothing of it is used"
+        )
+    shards = sorted(
+        (shard for manifest in host_manifests for shard in manifest.shards), key=lambda shard: shard.name
+    )
+    objects = [item for manifest in host_manifests for item in manifest.objects]
+    _check_unique("shard", (shard.name for shard in shards))
+    _check_unique("object", (item.source for item in objects))
+    rejected: Counter[str] = Counter()
+    for manifest in host_manifests:
+        rejected.update(manifest.rejected)
+    return HostManifests(
+        hosts=tuple(sorted(host_manifests, key=lambda manifest: manifest.host)),
+        shards=tuple(shards),
+        objects=tuple(sorted(objects, key=lambda item: item.source)),
+        records_in=sum(manifest.records_in for manifest in host_manifests),
+        records_out=sum(manifest.records_out for manifest in host_manifests),
+        rejected=dict(sorted(rejected.items(), key=lambda item: (-item[1], item[0]))),
+    )
+
+
+def group_shards(shards: Sequence[Shard], group_bytes: int) -> list[tuple[int, int]]:
+    """Neighbouring shards in groups of at most `group_bytes`, and of at least one shard.
+
+    Returns the positions of the first and the last shard of each group, counted from 0. Shards of a group have the same
+    columns: some shards carry the label and others do not.
+    """
+    groups: list[tuple[int, int]] = []
+    filled = 0
+    for position, shard in enumerate(shards):
+        before = shards[position - 1] if groups else None
+        if before is not None and before.columns == shard.columns and filled + shard.bytes <= group_bytes:
+            groups[-1] = (groups[-1][0], position)
+            filled += shard.bytes
+        else:
+            groups.append((position, position))
+            filled = shard.bytes
+    return groups
+
+
+def _parse_manifest(document: Mapping[str, Any]) -> HostManifest:
+    try:
+        return HostManifest.model_validate(document)
+    except ValidationError as error:
+        host = document.get("host", "a host") if isinstance(document, Mapping) else "a host"
+        raise ManifestError(
+            f"manifest of {host}: " + "; ".join(format_validation_error(error, HostManifest))
+        ) from None
+
+
+def _check_unique(what: str, names: Iterable[str]) -> None:
+    for name, times in Counter(names).items():
+        if times > 1:
+            raise ManifestError(
+                f"the {what} {name} is named {times} times; its records would count more than once"
+            )

@@ -1,0 +1,40 @@
+"""Checks the instance quotas of jobs: per instance type, and over all jobs of a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from local_aws.api.resources.job_kinds import JobKind
+from local_aws.api.rules import aws_messages
+from local_aws.settings import Settings
+from local_aws.state.jobs import Job
+
+
+def build_quota_check(settings: Settings, kind: JobKind, job: Job) -> Callable[[dict[str, int]], None]:
+    """The check for JobTable.create_within_quota; it raises ResourceLimitExceeded, naming the quota."""
+
+    def check(in_use: dict[str, int]) -> None:
+        instance_quota_name = get_instance_quota_name(kind, job.instance_type)
+        for name, used in (
+            (instance_quota_name, in_use.get(job.instance_type, 0)),
+            (kind.total_quota_name, sum(in_use.values())),
+        ):
+            limit = get_quota_limit(settings, kind, name)
+            if used + job.instance_count > limit:
+                raise aws_messages.quota_exceeded(name, limit, used, job.instance_count)
+
+    return check
+
+
+def get_instance_quota_name(kind: JobKind, instance_type: str) -> str:
+    """AWS's name of the quota of one instance type."""
+    return f"{instance_type} for {kind.display_name} usage"
+
+
+def get_quota_limit(settings: Settings, kind: JobKind, quota_name: str) -> int:
+    """The quota of this name: of an instance type, or the one across all jobs of the kind."""
+    default = settings.default_instance_quota
+    if quota_name == kind.total_quota_name:
+        transform = kind.name == "transform"
+        default = settings.transform_instances_quota if transform else settings.processing_instances_quota
+    return settings.instance_quotas.get(quota_name, default)

@@ -1,0 +1,131 @@
+"""Serves SageMaker over HTTP: parses X-Amz-Target and body, runs the operation, renders its response."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from local_aws.api.call import Call, Services
+from local_aws.api.connection import drop_connection
+from local_aws.api.errors import (
+    AwsError,
+    ExpiredTokenError,
+    InternalFailureError,
+    MissingTokenError,
+    NotImplementedHereError,
+    ServiceUnavailableError,
+)
+from local_aws.api.json_protocol import parse_json, read_body, respond_json
+from local_aws.api.operations import OPERATIONS
+from local_aws.api.rules import aws_messages
+from local_aws.api.shapes.rendering import render
+from local_aws.api.shapes.service_models import load_operation_model
+from local_aws.api.shapes.support import refuse_unsupported
+from local_aws.api.shapes.validation import parse_request
+from local_aws.api.throttle import Throttle
+from local_aws.faults import Fault, parse_access_key
+
+log = logging.getLogger(__name__)
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+
+CREDENTIAL_SCOPE = re.compile(r"Credential=[^/]+/\d{8}/([a-z0-9-]+)/sagemaker/aws4_request")
+REQUEST_FAULTS = ("throttle", "error", "credentials", "invisible", "drop", "withhold", "hold")
+
+
+class SageMakerApplication:
+    """The WSGI application for SageMaker's operations, implemented or not, by their names in X-Amz-Target."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        settings = services.settings
+        self._throttle = Throttle(settings.requests_per_second, settings.request_burst)
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Respond to one request, or drop its connection."""
+        operation = environ["HTTP_X_AMZ_TARGET"].rpartition(".")[2]
+        fault: Fault | None = None
+        try:
+            body = read_body(environ)
+            name = _resource_name(body)
+            fault = self._services.faults.take_matching(
+                REQUEST_FAULTS,
+                operation=operation,
+                job_name=name,
+                access_key=parse_access_key(environ.get("HTTP_AUTHORIZATION", "")),
+            )
+            if fault is not None and fault.kind == "drop":
+                return drop_connection(environ, start_response)
+            if fault is not None:
+                _raise_fault(fault, operation, name)
+            status, answer = 200, self._run_operation(operation, body, environ)
+        except AwsError as error:
+            status, answer = error.status, error.to_body()
+        except Exception:
+            log.exception("%s failed", operation)
+            failure = InternalFailureError(
+                f"{operation} failed inside the embedded AWS; its log has the traceback"
+            )
+            status, answer = failure.status, failure.to_body()
+        if fault is not None and fault.kind == "hold":
+            self._services.faults.wait_for_release(fault)
+        if fault is not None and fault.kind == "withhold":
+            return drop_connection(environ, start_response)
+        return respond_json(start_response, status, answer)
+
+    def _run_operation(self, operation: str, body: bytes, environ: Environ) -> dict[str, Any] | None:
+        handler = OPERATIONS.get(operation)
+        if handler is None:
+            raise NotImplementedHereError(
+                f"{operation} is not implemented by the embedded AWS; it has {', '.join(OPERATIONS)}"
+            )
+        if not self._throttle.allow(operation):
+            raise aws_messages.rate_exceeded()
+        model = load_operation_model(operation)
+        request = parse_request(model.input_shape, parse_json(body), operation)
+        refuse_unsupported(operation, request)
+        call = Call(
+            operation=operation,
+            request=request,
+            region=self._read_region(environ),
+            now=time.time(),
+            services=self._services,
+        )
+        result = handler(call)
+        return render(model.output_shape, result) if model.output_shape is not None else None
+
+    def _read_region(self, environ: Environ) -> str:
+        scope = CREDENTIAL_SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
+        if scope is not None:
+            return scope[1]
+        if self._services.settings.require_signature:
+            raise MissingTokenError("Missing Authentication Token")
+        return "us-east-1"
+
+
+def _raise_fault(fault: Fault, operation: str, name: str) -> None:
+    match fault.kind:
+        case "credentials":
+            raise ExpiredTokenError("The security token included in the request is expired")
+        case "invisible" if operation == "DescribeModel":
+            raise aws_messages.missing_model(name)
+        case "invisible":
+            raise aws_messages.missing_job(name)
+        case "throttle":
+            raise aws_messages.rate_exceeded()
+        case "error" if fault.status == 500:
+            raise InternalFailureError("The request processing has failed because of an unknown error.")
+        case "error":
+            message = "The request has failed due to a temporary failure of the server."
+            raise ServiceUnavailableError(message, fault.status)
+
+
+def _resource_name(body: bytes) -> str:
+    """The job that a request names, or else the model."""
+    found = re.search(rb'"(?:Transform|Processing)JobName"\s*:\s*"([^"]*)"', body)
+    found = found or re.search(rb'"ModelName"\s*:\s*"([^"]*)"', body)
+    return found[1].decode("utf-8", "replace") if found else ""

@@ -1,0 +1,145 @@
+"""Runs a processing job from start to end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from local_aws.runner.data.inputs import InputObject, assign_objects, list_input_objects
+from local_aws.runner.ending import status_from_error
+from local_aws.runner.failures import AlgorithmFailedError, JobFailedError, JobStoppedError
+from local_aws.runner.job_context import JobContext
+from local_aws.runner.processing.processing_instance import ProcessingInstance
+from local_aws.runner.processing.processing_request import (
+    ProcessingInput,
+    get_max_runtime_seconds,
+    parse_inputs,
+    parse_outputs,
+)
+
+EXIT_MESSAGE_BYTES = 1024
+
+
+def run_processing_job(job: JobContext) -> dict[str, Any]:
+    """Runs the job; returns the fields of the `finished` event."""
+    timer = threading.Timer(
+        get_max_runtime_seconds(job.spec), job.stop_flag.set, args=(JobStoppedError("MaxRuntimeInSeconds"),)
+    )
+    timer.daemon = True
+    timer.start()
+    hosts: list[ProcessingInstance] = []
+    problem: BaseException | None = None
+    try:
+        if job.stop_flag.wait(job.spec.settings.boot_delay_seconds):
+            job.stop_flag.raise_if_set()
+        hosts = _create_instances(job)
+        problem = _run_on_every_instance(hosts, lambda host: _run_instance(job, host))
+        if problem is None or job.spec.settings.upload_on_failure:
+            problem = _upload_outputs(job, hosts) or problem
+    except (JobFailedError, JobStoppedError) as error:
+        problem = error
+    finally:
+        timer.cancel()
+    message, bad_message = _join_exit_messages(hosts)
+    problem = problem or bad_message
+    return {
+        **status_from_error(problem),
+        "exit_message": message,
+        "instances": [host.meter.to_dict() for host in hosts],
+    }
+
+
+def _create_instances(job: JobContext) -> list[ProcessingInstance]:
+    image = job.image_registry.find(job.spec.request["AppSpecification"]["ImageUri"])
+    outputs = parse_outputs(job.spec)
+    names = job.spec.hosts
+    shares: list[tuple[ProcessingInput, list[list[InputObject]]]] = []
+    for processing_input in parse_inputs(job.spec):
+        # The SageMaker SDK uploads to s3://…/input-1 and names no slash; its users find the files in LocalPath itself.
+        objects = list_input_objects(
+            job.s3,
+            processing_input.data_type,
+            processing_input.uri,
+            skip_folder_keys=job.spec.settings.skip_folder_keys,
+        )
+        parts = (
+            assign_objects(objects, len(names), job.spec.settings.assignment)
+            if processing_input.is_sharded
+            else [objects] * len(names)
+        )
+        shares.append((processing_input, parts))
+    return [
+        ProcessingInstance(
+            job,
+            name,
+            image,
+            [(processing_input, parts[number]) for processing_input, parts in shares],
+            outputs,
+        )
+        for number, name in enumerate(names)
+    ]
+
+
+def _run_instance(job: JobContext, host: ProcessingInstance) -> None:
+    host.meter.start()
+    code = host.run()
+    if not code:
+        return
+    # A container that ends because the job is being stopped is no failure of its own.
+    failure = AlgorithmFailedError()
+    if job.spec.settings.stop_others_on_host_failure:
+        job.stop_flag.set(failure)
+    job.stop_flag.raise_if_set()
+    raise failure
+
+
+def _upload_outputs(job: JobContext, hosts: Sequence[ProcessingInstance]) -> BaseException | None:
+    """Upload host by host, so that the setting `collision_winner` decides a name collision."""
+    last = job.spec.settings.collision_winner == "last_host"
+    for host in hosts if last else reversed(hosts):
+        try:
+            host.upload(host.outputs)
+        except JobFailedError as error:
+            return error
+        finally:
+            host.meter.end()
+    return None
+
+
+def _run_on_every_instance(
+    hosts: Sequence[ProcessingInstance], action: Callable[[ProcessingInstance], None]
+) -> BaseException | None:
+    """Runs `action` for all hosts at once; the first problem in host order, a set stop flag before all."""
+    problems: dict[str, BaseException] = {}
+
+    def run_one(host: ProcessingInstance) -> None:
+        try:
+            action(host)
+        except (JobFailedError, JobStoppedError, OSError, ValueError) as error:
+            problems[host.name] = error
+            if isinstance(error, JobFailedError):
+                host.job.stop_flag.set(error)
+        finally:
+            host.meter.end()
+
+    threads = [threading.Thread(target=run_one, args=(host,), name=host.name) for host in hosts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if hosts and hosts[0].job.stop_flag.cause is not None:
+        return hosts[0].job.stop_flag.cause
+    return next((problems[host.name] for host in hosts if host.name in problems), None)
+
+
+def _join_exit_messages(hosts: Sequence[ProcessingInstance]) -> tuple[str | None, BaseException | None]:
+    """The hosts' messages one after the other, cut to 1 KB."""
+    texts, problem = [], None
+    for host in hosts:
+        try:
+            texts.append(host.read_exit_message())
+        except JobFailedError as error:
+            problem = problem or error
+    text = "".join(texts).encode()[:EXIT_MESSAGE_BYTES].decode(errors="ignore")
+    return text or None, problem

@@ -1,0 +1,65 @@
+"""SPEC.json, the job that the control plane hands to the runner, as typed values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from local_aws.runner.runner_settings import RunnerSettings
+
+
+class Fault(BaseModel):
+    """A fault to inject.
+
+    Attributes:
+        kind: kill_container sends SIGKILL to a host's containers, freeze_container SIGSTOP; lose_instance takes the
+            host away.
+        host: algo-1 …
+        after_objects: when this many objects are done on that host (transform).
+        after_seconds: this long after the containers of that host started.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    kind: Literal["kill_container", "freeze_container", "lose_instance"]
+    host: str = "algo-1"
+    after_objects: int | None = Field(default=None, ge=0)
+    after_seconds: float | None = Field(default=None, ge=0)
+
+
+class RunnerSpec(BaseModel):
+    """One job. `request` is the Create*Job request as sent, `containers` the model's ContainerDefinitions in order."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["transform", "processing"]
+    name: str
+    arn: str
+    region: str = "us-east-1"
+    account_id: str = "123456789012"
+    request: dict[str, Any]
+    containers: list[dict[str, Any]] = Field(default_factory=list)
+    network_isolation: bool = False
+    s3_endpoint_url: str | None = None
+    logs_endpoint_url: str | None = None
+    settings: RunnerSettings = RunnerSettings()
+    images_file: str | None = None
+    faults: list[Fault] = Field(default_factory=list)
+    work_dir: Path
+
+    @property
+    def instance_count(self) -> int:
+        if self.kind == "transform":
+            return int(self.request["TransformResources"]["InstanceCount"])
+        return int(self.request["ProcessingResources"]["ClusterConfig"]["InstanceCount"])
+
+    @property
+    def hosts(self) -> list[str]:
+        return [f"algo-{number}" for number in range(1, self.instance_count + 1)]
+
+
+def read_spec(path: Path) -> RunnerSpec:
+    """Reads SPEC.json; raises pydantic.ValidationError naming each field that is wrong."""
+    return RunnerSpec.model_validate_json(path.read_bytes())

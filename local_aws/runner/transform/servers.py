@@ -1,0 +1,127 @@
+"""Starts, pings and stops the model's containers on one instance."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+
+from local_aws.runner.containers.container_process import Container
+from local_aws.runner.containers.images import Image
+from local_aws.runner.containers.sandbox import Sandbox
+from local_aws.runner.data.archive import unpack_model
+from local_aws.runner.data.unpacking import UNPACK_LIMIT_VARIABLE
+from local_aws.runner.failures import PING_FAILED, AlgorithmFailedError
+from local_aws.runner.job_context import JobContext
+from local_aws.runner.transform.client import send_get
+from local_aws.runner.transform.ports import PortReservation
+
+
+def get_container_name(definition: Mapping[str, str], number: int) -> str:
+    return definition.get("ContainerHostname") or f"container_{number}"
+
+
+class ModelContainers:
+    """One container for each ContainerDefinition. `start` must run in a thread that outlives them."""
+
+    def __init__(
+        self, job: JobContext, host: str, images: list[Image], stream: str, environment: Mapping[str, str]
+    ) -> None:
+        self._job = job
+        self._host = host
+        self._images = images
+        self._stream = stream
+        self._environment = environment
+        self._containers: list[Container] = []
+        self._reservations: list[PortReservation] = []
+        self._lock = threading.Lock()
+        #: The port of each container, in order.
+        self.ports: list[int] = []
+
+    def start(self) -> None:
+        """Models in place, containers up, each /ping answered; else raises JobFailedError or the flag's cause."""
+        definitions = self._job.spec.containers
+        for number, (definition, image) in enumerate(zip(definitions, self._images, strict=True), start=1):
+            self._start_one(definition, image, number)
+            self._job.stop_flag.raise_if_set()
+        deadline = time.monotonic() + self._job.spec.settings.ping_timeout_seconds
+        for number, container in enumerate(self._containers):
+            self._wait_for_ping(container, self.ports[number], deadline)
+
+    def _start_one(self, definition: dict[str, object], image: Image, number: int) -> None:
+        spec = self._job.spec
+        name = get_container_name({k: str(v) for k, v in definition.items()}, number)
+        sandbox = Sandbox(self._job.isolation, spec.work_dir / self._host / str(number), image.visible_paths)
+        if uri := definition.get("ModelDataUrl"):
+            folder = sandbox.to_host_path("/opt/ml/model")
+            unpack_model(self._job.s3, str(uri), folder, name, spec.settings.unpacked_archive_bytes)
+        reservation = PortReservation(spec.settings)
+        port = reservation.first_port
+        with self._lock:
+            self._reservations.append(reservation)
+            self.ports.append(port)
+        model_environment = definition.get("Environment")
+        variables = {
+            **image.build_environment(port),
+            **self._job.build_service_environment(),
+            "SAGEMAKER_BIND_TO_PORT": str(port),
+            "SAGEMAKER_SAFE_PORT_RANGE": reservation.safe_port_range,
+            UNPACK_LIMIT_VARIABLE: str(spec.settings.unpacked_archive_bytes),
+            **(model_environment if isinstance(model_environment, dict) else {}),
+            **self._environment,
+        }
+        stream = f"{self._stream}/{name}" if len(spec.containers) > 1 else self._stream
+        logs = self._job.logs
+        self._containers.append(
+            Container(
+                sandbox,
+                image.build_serve_command(port),
+                variables,
+                lambda text: logs.write_line(stream, text),
+            )
+        )
+
+    def _wait_for_ping(self, container: Container, port: int, deadline: float) -> None:
+        settings = self._job.spec.settings
+        while True:
+            response = send_get(port, "/ping", settings.ping_attempt_seconds)
+            if response is not None and response[0] == 200:
+                return
+            if container.exit_code is not None or time.monotonic() >= deadline:
+                raise AlgorithmFailedError(PING_FAILED)
+            self._job.stop_flag.wait(settings.ping_interval_seconds)
+            self._job.stop_flag.raise_if_set()
+
+    @property
+    def are_started(self) -> bool:
+        """Whether every container has been started, whether or not it answers yet."""
+        return len(self._containers) == len(self._images)
+
+    def has_exited(self) -> bool:
+        return any(container.exit_code is not None for container in self._containers)
+
+    def stop(self) -> None:
+        grace = self._job.spec.settings.transform_stop_grace_seconds
+        containers = list(self._containers)
+        for container in containers:
+            container.terminate()
+        deadline = time.monotonic() + grace
+        for container in containers:
+            container.stop(max(0.0, deadline - time.monotonic()))
+        self._release()
+
+    def freeze(self) -> None:
+        """Freeze all containers (SIGSTOP)."""
+        for container in list(self._containers):
+            container.freeze()
+
+    def kill(self) -> None:
+        for container in list(self._containers):
+            container.kill()
+        self._release()
+
+    def _release(self) -> None:
+        with self._lock:
+            ended, self._reservations = self._reservations, []
+        for reservation in ended:
+            reservation.release()

@@ -1,0 +1,125 @@
+"""Builds the small, JSON-safe result of a completed job that a sensor returns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from sagemaker_jobs.aws import to_json_safe
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from sagemaker_jobs.job.describe import Job
+    from sagemaker_jobs.job.output_listing import OutputListing
+
+_NEVER_SENT = frozenset({"Tags"})
+
+
+class EarlierAttempt(TypedDict):
+    """An attempt before the one that completed, which AWS bills as well."""
+
+    job_name: str
+    status: str
+    failure_reason: str | None
+    instance_type: str | None
+    instance_count: int | None
+    billed_seconds: float
+
+
+class JobResult(TypedDict):
+    """What a completed job ran, used and wrote; times are epoch seconds."""
+
+    job_name: str
+    job_arn: str
+    kind: str
+    status: str
+    attempt: int | None
+    created_at: float | None
+    started_at: float | None
+    ended_at: float | None
+    instance_type: str | None
+    instance_count: int | None
+    billed_seconds: float
+    exit_message: str | None
+    model_name: str | None
+    output_uri: str | None
+    output_uris: list[str]
+    listing: OutputListing | None
+    earlier_attempts: list[EarlierAttempt]
+    resolution: dict[str, Any] | None
+    request: dict[str, Any]
+
+
+def build_job_result(
+    job: Job,
+    request_members: frozenset[str],
+    *,
+    earlier_jobs: Sequence[Job] = (),
+    resumed_jobs: Sequence[Job] = (),
+    resolution: dict[str, Any] | None = None,
+    listing: OutputListing | None = None,
+) -> JobResult:
+    """The result of ``job``; ``request_members`` are the members of its kind's Create request.
+
+    ``earlier_jobs`` are the attempts before it, ``resumed_jobs`` those of them whose outputs it completed: their
+    prefixes come first in ``output_uris``, and each object's output is below the first prefix that has it.
+    ``resolution`` holds the details of a ``Resolved`` decision; with it the job may have failed. ``listing`` locates
+    the listing of its output.
+
+    ``billed_seconds`` are instance seconds: AWS bills from start to end, times instances, without provisioning.
+    ``request`` is what AWS ran, which after a retry on another instance type differs from the original request.
+    """
+    kind, found = job.kind, job.description
+    resources = kind.get_cluster_config(found)
+    outputs = collect_output_uris(resumed_jobs, job)
+    return JobResult(
+        job_name=job.name,
+        job_arn=job.arn,
+        kind=kind.name,
+        status=job.status,
+        attempt=job.attempt,
+        created_at=_to_epoch_seconds(found.get("CreationTime")),
+        started_at=_to_epoch_seconds(found.get(kind.started_field)),
+        ended_at=_to_epoch_seconds(found.get(kind.ended_field)),
+        instance_type=_instance_type(resources),
+        instance_count=resources.get("InstanceCount"),
+        billed_seconds=kind.compute_billed_seconds(found),
+        exit_message=found.get("ExitMessage"),
+        model_name=found.get("ModelName"),
+        output_uri=next(iter(kind.list_output_uris(found)), None),
+        output_uris=outputs,
+        listing=listing,
+        earlier_attempts=[_build_earlier_attempt(each) for each in earlier_jobs],
+        resolution=resolution,
+        request=to_json_safe(
+            {key: value for key, value in found.items() if key in request_members - _NEVER_SENT}
+        ),
+    )
+
+
+def collect_output_uris(resumed_jobs: Sequence[Job], job: Job) -> list[str]:
+    """The output URIs of ``job`` and of the attempts that it resumed, in the order of the attempts."""
+    return [uri for each in (*resumed_jobs, job) for uri in each.kind.list_output_uris(each.description)]
+
+
+def _build_earlier_attempt(job: Job) -> EarlierAttempt:
+    resources = job.kind.get_cluster_config(job.description)
+    return EarlierAttempt(
+        job_name=job.name,
+        status=job.status,
+        failure_reason=job.description.get("FailureReason"),
+        instance_type=_instance_type(resources),
+        instance_count=resources.get("InstanceCount"),
+        billed_seconds=job.kind.compute_billed_seconds(job.description),
+    )
+
+
+def _instance_type(resources: Mapping[str, Any]) -> str | None:
+    """The instance type that ran; AWS selects it where the request allows several."""
+    found: str | None = resources.get("SelectedInstanceType") or resources.get("InstanceType")
+    return found
+
+
+def _to_epoch_seconds(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()

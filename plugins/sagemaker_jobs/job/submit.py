@@ -1,0 +1,228 @@
+"""Finds a spec's job or submits its next attempt, idempotently; shared by operator and sensor."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowFailException
+from botocore.exceptions import BotoCoreError, ClientError
+
+from sagemaker_jobs.aws import (
+    call_with_retries,
+    get_client,
+    get_error_code,
+    is_already_exists_error,
+    is_not_found_error,
+    is_transient_error,
+)
+from sagemaker_jobs.errors import NotVisibleYet, QuotaExceeded, RequestRefused, SubmitFailed
+from sagemaker_jobs.failure.reasons import classify_failure_reason
+from sagemaker_jobs.job.attempts import build_attempt_request
+from sagemaker_jobs.job.compare import check_job, check_model
+from sagemaker_jobs.job.continuation import NoFurtherAttempt, Resolved, is_permanent_failure
+from sagemaker_jobs.job.describe import Job, describe_job, report_failure, stop_job
+from sagemaker_jobs.kinds import RUNNING_STATUSES
+from sagemaker_jobs.tags import REPORTED_TAG, STOPPED_TAG, read_tags
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
+
+    from sagemaker_jobs.job.continuation import Continuation
+    from sagemaker_jobs.job.resume import RemainingInput
+    from sagemaker_jobs.job.spec import JobSpec
+
+log = logging.getLogger(__name__)
+
+MAX_ATTEMPT_NUMBER = 99  # a job name has room for two digits
+
+
+def ensure_job(
+    hook: SageMakerHook,
+    spec: JobSpec,
+    *,
+    task_was_cleared: bool = False,
+    continuation: Continuation | None = None,
+) -> Job:
+    """The job for ``spec``: the one in progress, the completed one, or a new attempt.
+
+    Walks the attempts from the first: a job that runs or has completed is adopted if it matches the request; after one
+    that failed comes the next attempt. Safe to call repeatedly and concurrently: AWS accepts each job name only once.
+
+    ``task_was_cleared`` means that a person cleared the task. That permits an attempt after a failure that is not
+    retried automatically, and beyond ``max_attempts``. It applies only to a failure that was reported before, so a new
+    job that fails at once is reported and not run twice.
+
+    ``continuation`` decides what follows an attempt that failed permanently: a further attempt on the objects that it
+    names, or none because the work is done; then the failed job is returned with its ``resolution``.
+
+    Raises JobMismatch, RequestRefused, QuotaExceeded, SubmitFailed; or, when no further attempt is due, the error that
+    ``build_job_error`` returns for the last one.
+    """
+    earlier_jobs: list[Job] = []
+    for found in list_attempts(hook, spec):
+        if found.status == "Completed" or (
+            found.status in RUNNING_STATUSES and not _is_being_stopped_by_us(hook, found)
+        ):
+            check_job(spec, found)
+            log.info("Found %s %s (%s): no second job is started.", spec.kind.noun, found.name, found.status)
+            return found
+        earlier_jobs.append(found)
+    if len(earlier_jobs) == MAX_ATTEMPT_NUMBER:
+        raise RequestRefused(
+            f"{spec.base_name} has had {MAX_ATTEMPT_NUMBER} attempts; clear the submitting task for a new name."
+        )
+    decision = None
+    if earlier_jobs and continuation is not None and is_permanent_failure(earlier_jobs[-1]):
+        decision = continuation.decide_next(hook, spec, earlier_jobs)
+    if isinstance(decision, Resolved):
+        return replace(earlier_jobs[-1], resolution=decision.details)
+    if decision is None or isinstance(decision, NoFurtherAttempt):
+        if earlier_jobs:
+            because = "" if decision is None else decision.because
+            _check_further_attempt(
+                hook, spec, earlier_jobs, task_was_cleared=task_was_cleared, because=because
+            )
+        return submit_attempt(hook, spec, earlier_jobs)
+    log.warning("%s\nStarting attempt %d.", report_failure(hook, earlier_jobs[-1]), len(earlier_jobs) + 1)
+    return submit_attempt(hook, spec, earlier_jobs, decision)
+
+
+def list_attempts(hook: SageMakerHook, spec: JobSpec) -> Iterator[Job]:
+    """The attempts that exist, in order."""
+    for attempt in range(1, MAX_ATTEMPT_NUMBER + 1):
+        found = describe_job(hook, spec.kind, spec.build_job_name(attempt), attempt=attempt)
+        if found is None:
+            return
+        yield found
+
+
+def stop_attempts(hook: SageMakerHook, spec: JobSpec, *, because: str) -> list[str]:
+    """Stop the running attempts of ``spec``; their names.
+
+    Includes the one after the last that AWS describes: AWS may have accepted it a moment ago.
+    """
+    names = [each.name for each in list_attempts(hook, spec)]
+    if len(names) < MAX_ATTEMPT_NUMBER:
+        names.append(spec.build_job_name(len(names) + 1))
+    return [name for name in names if stop_job(hook, spec.kind, name, because=because)]
+
+
+def submit_attempt(
+    hook: SageMakerHook,
+    spec: JobSpec,
+    earlier_jobs: Sequence[Job],
+    remaining_input: RemainingInput | None = None,
+) -> Job:
+    """Create the attempt after ``earlier_jobs``, and its model; or adopt it if it already exists.
+
+    It may exist because another task created it, or because the response to this very call was lost.
+    """
+    attempt = len(earlier_jobs) + 1
+    name = spec.build_job_name(attempt)
+    if spec.model is not None:
+        ensure_model(hook, spec.model)
+    submit_error: Exception | None = None
+    try:
+        call_with_retries(
+            getattr(get_client(hook), spec.kind.create_method),
+            build_attempt_request(hook, spec, earlier_jobs, remaining_input),
+        )
+    except (ClientError, BotoCoreError, OSError) as error:
+        # botocore's own retry of a call whose response was lost also gets ResourceInUse, and a broken connection
+        # does not show whether the job exists: only Describe does.
+        if not is_already_exists_error(error) and not is_transient_error(error):
+            raise _build_submit_error(spec, name, error) from error
+        submit_error = error
+    created = describe_job(hook, spec.kind, name, attempt=attempt)
+    if created is not None:
+        check_job(spec, created)
+        how = "Submitted" if submit_error is None else "The create call failed, but the job exists:"
+        log.info("%s %s %s.", how, spec.kind.noun, name)
+        return created
+    if submit_error is not None and not is_already_exists_error(submit_error):
+        raise _build_submit_error(spec, name, submit_error) from submit_error
+    raise NotVisibleYet(
+        f"AWS has {spec.kind.noun} {name}, and does not describe it yet: {submit_error or 'it was accepted'}",
+        job_name=name,
+    ) from submit_error
+
+
+def ensure_model(hook: SageMakerHook, request: dict[str, Any]) -> None:
+    """Create the model unless one of this name with the same content exists.
+
+    Raises JobMismatch if it differs.
+    """
+    name = request["ModelName"]
+    try:
+        call_with_retries(get_client(hook).create_model, request)
+    except (ClientError, BotoCoreError, OSError) as error:
+        # A taken name is a ValidationException ("Cannot create already existing model"), and so is a wrong request:
+        # Describe distinguishes them, and also a lost response from a lost call.
+        may_exist = is_already_exists_error(error) or get_error_code(error) == "ValidationException"
+        if not may_exist and not is_transient_error(error):
+            raise RequestRefused(f"AWS refused to create model {name}: {error}") from error
+        try:
+            found = call_with_retries(get_client(hook).describe_model, {"ModelName": name})
+        except ClientError as absent:
+            if not is_not_found_error(absent):
+                raise
+            if is_already_exists_error(error):
+                raise NotVisibleYet(f"AWS has model {name}, and does not describe it yet: {error}") from error
+            wrong = SubmitFailed if is_transient_error(error) else RequestRefused
+            raise wrong(f"AWS did not create model {name}: {error}") from error
+        check_model(request, found)
+        log.info("Found model %s: it is used.", name)
+    else:
+        log.info("Created model %s.", name)
+
+
+def _check_further_attempt(
+    hook: SageMakerHook, spec: JobSpec, earlier_jobs: Sequence[Job], *, task_was_cleared: bool, because: str
+) -> None:
+    """Return if another attempt may follow the last of ``earlier_jobs``, else raise that job's error.
+
+    Attempts that never got an instance cost nothing and do not count towards ``max_attempts``; nor do permanent
+    failures, which are not due to chance. ``because`` is the continuation's reason for no further attempt.
+    """
+    last = earlier_jobs[-1]
+    if task_was_cleared and REPORTED_TAG in read_tags(hook, last.arn):
+        log.info("%s ended as %s; the task was cleared, so a new attempt starts.", last.name, last.status)
+        return
+    error = report_failure(hook, last, because=because)
+    billed = sum(
+        spec.kind.started_field in job.description and not is_permanent_failure(job) for job in earlier_jobs
+    )
+    if isinstance(error, AirflowFailException) or billed >= spec.max_attempts:
+        raise error
+    log.warning("%s\nStarting attempt %d.", error, len(earlier_jobs) + 1)
+
+
+def _is_being_stopped_by_us(hook: SageMakerHook, job: Job) -> bool:
+    return job.status == "Stopping" and STOPPED_TAG in read_tags(hook, job.arn)
+
+
+def _build_submit_error(spec: JobSpec, name: str, error: Exception) -> Exception:
+    """The error for a job that AWS did not accept."""
+    text = f"AWS did not accept {spec.kind.noun} {name}: {error}"
+    reason = classify_failure_reason(str(error))
+    advice = f"\nWhat to do: {reason.advice}" if reason.name != "unknown" else ""
+    if get_error_code(error) == "ResourceLimitExceeded":
+        fits = QuotaExceeded if _fits_quota(str(error)) else RequestRefused
+        return fits(f"{text}{advice}", job_name=name)
+    if is_transient_error(error):
+        return SubmitFailed(f"{text}{advice}", job_name=name)
+    if spec.model is not None and "Could not find model" in str(error):
+        # It was created, or found, a moment ago.
+        return NotVisibleYet(text, job_name=name)
+    return RequestRefused(f"{text}{advice}", job_name=name)
+
+
+def _fits_quota(message: str) -> bool:
+    """Whether waiting can help: not if the request alone exceeds the quota, as with a quota of 0."""
+    found = re.search(r"is (\d+) Instances.*request delta of (\d+) Instances", message, re.DOTALL)
+    return found is None or int(found[2]) <= int(found[1])
