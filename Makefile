@@ -73,7 +73,7 @@ lock: $(INSTALLED) ## regenerate requirements*.txt from requirements*.in
 docs: $(INSTALLED) ## the documentation as a site, in dist/site/; what follows from code (reference pages, the schema) is written first
 	@$(PY) -m batch_inference.config.json_schema
 	@$(PY) -m tools.reference
-	@$(PY) -m tests.jobs.hostile
+	@$(PY) -m tests.unit.jobs.hostile_inputs
 	@$(PY) -m tests.faults.table
 	@$(PY) -m local_aws document docs/reference/embedded-aws
 	@$(PY) -m tools.site

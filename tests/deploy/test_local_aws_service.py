@@ -14,7 +14,7 @@ import pytest
 
 from deploy.local_aws import start_forwarder
 from tests.deploy.compose import read_compose_file
-from tests.local_aws.api.raw import send
+from tests.integration.local_aws.api.raw import send
 from tools.laptop import REPO
 from tools.sample import make_sample
 

@@ -18,7 +18,7 @@ from batch_inference.publishing.published_runs import build_prefix
 from batch_inference.requests.iam import build_policies, build_role_request
 from tests.deploy.authorization import DATA, problems, reference
 from tests.deploy.evaluation import Call, find_allowing_statements, matches
-from tests.scoring.builders import pipeline_without_preprocess
+from tests.unit.builders import pipeline_without_preprocess
 from tools import iam
 
 # A managed policy may have so many characters, white space not counted (IAM quotas).

@@ -17,7 +17,7 @@ import yaml
 from tests import preloading
 from tests.faults import data
 from tests.faults.case import Case
-from tests.local_aws.servers import Server, run_server
+from tests.integration.local_aws.servers import Server, run_server
 from tests.on_postgres import use_postgres
 from tools.airflow_processes import AirflowProcesses, find_free_ports
 from tools.laptop import (

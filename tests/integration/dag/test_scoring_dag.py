@@ -1,0 +1,231 @@
+"""The DAG as Airflow sees it: parsed without network, the same each time, and made of the provider's classes."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from airflow.dag_processing.dagbag import DagBag
+from airflow.providers.amazon.aws.operators.sagemaker import (
+    SageMakerProcessingOperator,
+    SageMakerTransformOperator,
+)
+from airflow.providers.amazon.aws.sensors.sagemaker import SageMakerProcessingSensor, SageMakerTransformSensor
+from airflow.serialization.serialized_objects import DagSerialization
+
+from batch_inference.config.pipeline_files import PIPELINES_FOLDER
+from batch_inference.dag.scoring_dag import build_scoring_dag
+from batch_inference.dag.task_docs import TASK_DOCS
+from sagemaker_jobs.kinds import TRANSFORM
+from sagemaker_jobs.operators import JobOperator
+from sagemaker_jobs.sensors import JobSensor
+from tests.unit.builders import WITHOUT_PREPROCESS, pipeline
+from tools.laptop import REPO
+
+DAGS = REPO / "dags"
+
+
+def parsed() -> DagBag:
+    """The repository's DAGs, parsed anew."""
+    return DagBag(DAGS, bundle_path=DAGS, bundle_name="dags-folder")
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any attempt to connect is an error."""
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("a socket was opened while a DAG file was parsed")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.mark.usefixtures("no_network", "airflow_db")
+def test_every_dag_file_parses_without_network_and_gives_one_dag() -> None:
+    """Each file in dags/ gives a DAG, and none an import error."""
+    bag = parsed()
+    assert bag.import_errors == {}
+    assert {Path(dag.fileloc).name for dag in bag.dags.values()} == {path.name for path in DAGS.glob("*.py")}
+
+
+@pytest.mark.usefixtures("airflow_db")
+def test_every_task_says_what_it_is_for() -> None:
+    """Beside the task in Airflow's UI, `join`, which is mapped, included; and the DAG itself says it."""
+    dag = parsed().dags["abalone"]
+    assert dag.doc_md
+    assert dag.doc_md.startswith("# abalone")
+    assert {task.task_id: task.doc_md for task in dag.tasks} == {
+        task.task_id: TASK_DOCS[task.task_id] for task in dag.tasks
+    }
+
+
+@pytest.mark.usefixtures("airflow_db")
+def test_parsing_twice_gives_the_same_dags() -> None:
+    """Nothing drawn or read at parse time leaks into the DAG: the serialized forms are equal."""
+    first, second = (
+        {
+            dag_id: json.dumps(DagSerialization.to_dict(dag), sort_keys=True)
+            for dag_id, dag in parsed().dags.items()
+        }
+        for _ in range(2)
+    )
+    assert first == second
+
+
+@pytest.fixture(scope="module")
+def abalone(airflow_db: Path) -> Any:
+    """The example's DAG."""
+    return parsed().dags["abalone"]
+
+
+def test_the_chain_is_the_one_that_the_design_draws(abalone: Any) -> None:
+    """Each task follows the one before it, and the teardown comes last."""
+    chain = [
+        "plan", "preprocess", "await_preprocess", "collect_shards", "transform", "await_transform",
+        "join", "checks", "publish", "report", "clean_up",
+    ]  # fmt: skip
+    order = ["plan"]
+    while following := abalone.get_task(order[-1]).downstream_task_ids:
+        order.append(min(following, key=chain.index))
+    assert order == chain
+
+
+def test_jobs_and_waits_are_the_providers_classes(abalone: Any) -> None:
+    """What is known of the provider's operators and sensors holds for these."""
+    assert isinstance(abalone.get_task("preprocess"), SageMakerProcessingOperator)
+    assert isinstance(abalone.get_task("await_preprocess"), SageMakerProcessingSensor)
+    assert isinstance(abalone.get_task("transform"), SageMakerTransformOperator)
+    assert isinstance(abalone.get_task("await_transform"), SageMakerTransformSensor)
+
+
+def test_the_teardown_decides_the_state_of_the_run(abalone: Any) -> None:
+    """`clean_up` is a teardown whose failure fails the run."""
+    clean_up = abalone.get_task("clean_up")
+    assert clean_up.is_teardown
+    assert clean_up.on_failure_fail_dagrun
+
+
+def test_sizes_and_names_of_each_job_come_from_this_runs_plan(abalone: Any) -> None:
+    """What Airflow shows under Rendered Templates is filled per run."""
+    cluster = abalone.get_task("preprocess").config["ProcessingResources"]["ClusterConfig"]
+    transform = abalone.get_task("transform").config["Transform"]
+    filled = [
+        *cluster.values(),
+        *transform["TransformResources"].values(),
+        transform["MaxConcurrentTransforms"],
+        transform["MaxPayloadInMB"],
+        transform["TransformJobName"],
+        abalone.get_task("preprocess").config["ProcessingJobName"],
+        abalone.get_task("transform").config["Model"]["ModelName"],
+    ]
+    assert [value for value in filled if "{{" not in str(value)] == []
+
+
+def test_one_run_at_a_time_each_night_and_never_for_the_past(abalone: Any) -> None:
+    """A missed night is not made up for by a flood of runs."""
+    assert (abalone.max_active_runs, abalone.catchup) == (1, False)
+    assert abalone.schedule == "0 2 * * *"
+
+
+def test_every_knob_of_the_form_says_what_it_is(abalone: Any) -> None:
+    """Each param has a title, a description and a section, and a default with which a nightly run starts."""
+    for name in abalone.params:
+        param = abalone.params.get_param(name)
+        assert param.schema["title"], name
+        assert param.description or param.schema.get("description"), name
+        assert param.schema["section"], name
+        param.resolve()
+
+
+@pytest.mark.parametrize(
+    ("changes", "submitting"),
+    [
+        ({"join.processing_above": 1}, {"preprocess", "transform", "join_job"}),
+        (
+            {"transform.on_bad_records": "fail", "goals.calibrate": "canary"},
+            {"preprocess", "transform_canary", "transform"},
+        ),
+        (WITHOUT_PREPROCESS, {"transform"}),
+    ],
+    ids=["join as a job", "canary", "without preprocess"],
+)
+def test_every_job_counts_in_the_pool_and_has_the_patience_that_the_pipeline_states(
+    changes: dict[str, Any], submitting: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those that only some pipelines have; who waits for a job goes first."""
+    bent = pipeline({**changes, "pool": {"name": "sagemaker"}, "goals.capacity_wait_minutes": 7})
+    monkeypatch.setattr("batch_inference.dag.scoring_dag.load_pipeline_by_name", lambda _: bent)
+    jobs = [task for task in build_scoring_dag(bent.name).tasks if isinstance(task, JobOperator | JobSensor)]
+    assert {task.task_id for task in jobs if isinstance(task, JobOperator)} == submitting
+    for task in jobs:
+        weight = 10 if isinstance(task, JobSensor) else 1
+        assert (task.pool, task.priority_weight, task.capacity_wait_seconds) == ("sagemaker", weight, 420), (
+            task.task_id
+        )
+
+
+@pytest.mark.parametrize(
+    ("changes", "stages"),
+    [
+        (
+            {"join.processing_above": 1},
+            {"preprocess": "preprocess", "transform": "transform", "join_job": "join.job"},
+        ),
+        (
+            {"transform.on_bad_records": "fail", "goals.calibrate": "canary"},
+            {"preprocess": "preprocess", "transform_canary": "transform", "transform": None},
+        ),
+        (WITHOUT_PREPROCESS, {"transform": "transform"}),
+    ],
+    ids=["join as a job", "canary", "without preprocess"],
+)
+def test_every_job_falls_back_to_the_types_that_this_runs_plan_allows(
+    changes: dict[str, Any], stages: dict[str, str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a canary, to those that `calibrate` says: the one on which the rate was measured first."""
+    bent = pipeline({**changes, "transform.instance_types": ["ml.c5.xlarge"]})
+    monkeypatch.setattr("batch_inference.dag.scoring_dag.load_pipeline_by_name", lambda _: bent)
+    of_plan = {"instance_types": ["ml.b.large", "ml.a.large"], "instance_type": "ml.b.large"}
+    xcoms = {
+        "plan": {"preprocess": of_plan, "transform": of_plan, "join": {"job": of_plan}, "nonce": "0"},
+        "calibrate": {"nonce": "0", "instance_types": ["ml.c.large", "ml.b.large"], "instance_count": 3},
+    }
+    ti = SimpleNamespace(xcom_pull=xcoms.get)
+    dag = build_scoring_dag(bent.name)
+    for task_id, stage in stages.items():
+        task: Any = dag.get_task(task_id)
+        assert "instance_types" in task.template_fields
+        rendered = task.render_template(task.instance_types, {"ti": ti})
+        assert rendered == ("ml.c.large ml.b.large" if stage is None else "ml.b.large ml.a.large"), task_id
+        resources = TRANSFORM.get_cluster_config(task.get_job_request()) if "transform" in task_id else None
+        if resources is not None:
+            kind = task.render_template(resources["InstanceType"], {"ti": ti})
+            assert kind == rendered.split()[0]
+
+
+def test_the_job_that_joins_exists_only_where_the_pipeline_states_when(
+    abalone: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two branches that meet again before `publish`; decided when the file is parsed, chosen when the run is."""
+    assert "join_job" not in abalone.task_ids
+    document = yaml.safe_load((PIPELINES_FOLDER / "abalone.yaml").read_text())
+    document["join"]["processing_above"] = 1_000_000
+    (tmp_path / "abalone.yaml").write_text(yaml.safe_dump(document))
+    monkeypatch.setattr("batch_inference.config.pipeline_files.PIPELINES_FOLDER", tmp_path)
+    large = build_scoring_dag("abalone")
+    assert large.get_task("await_transform").downstream_task_ids == {"choose_join"}
+    assert large.get_task("choose_join").downstream_task_ids == {"join", "join_job"}
+    assert large.get_task("join_job").downstream_task_ids == {"await_join_job"}
+    assert large.get_task("collect_parts").upstream_task_ids == {"join", "await_join_job"}
+    assert large.get_task("collect_parts").downstream_task_ids == abalone.get_task("join").downstream_task_ids
+    assert isinstance(large.get_task("join_job"), SageMakerProcessingOperator)
+    inputs = {
+        each["InputName"]: each["S3Input"] for each in large.get_task("join_job").config["ProcessingInputs"]
+    }
+    assert inputs["records"]["S3DataDistributionType"] == "ShardedByS3Key"
+    assert inputs["predictions"]["S3DataDistributionType"] == "FullyReplicated"

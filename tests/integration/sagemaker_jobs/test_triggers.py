@@ -1,0 +1,379 @@
+"""Waiting in the triggerer outlives AWS's troubles, ends at its limits, and costs few calls."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sagemaker_jobs.failure.messages import RAN_TOO_LONG, TIMED_OUT
+from sagemaker_jobs.job.submit import ensure_job
+from sagemaker_jobs.triggers import SageMakerJobTrigger
+from sagemaker_jobs.waiting.polling import CALLS_PER_SECOND, RateLimiter
+from tests.integration.sagemaker_jobs.specs import processing_spec, transform_spec
+
+if TYPE_CHECKING:
+    from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
+
+    from tests.integration.sagemaker_jobs.fake_sagemaker import FakeSageMaker
+
+
+def trigger_for(name: str, kind: str = "Processing", **changes: Any) -> SageMakerJobTrigger:
+    values = {"first_poll_seconds": 0.02, "max_poll_seconds": 0.1, "created_at": time.time(), **changes}
+    return SageMakerJobTrigger(kind=kind, job_name=name, **values)
+
+
+async def event_of(trigger: SageMakerJobTrigger) -> dict[str, Any]:
+    payloads = [event.payload async for event in trigger.run()]
+    assert len(payloads) == 1
+    return payloads[0]
+
+
+def test_the_trigger_survives_serialization(aws: FakeSageMaker):
+    """What the triggerer rebuilds is what was deferred with."""
+    trigger = trigger_for(
+        "work-1", max_runtime_seconds=60.0, deadline=1e12, region_name="eu-west-1", verify=False
+    )
+    path, arguments = trigger.serialize()
+    assert path == "sagemaker_jobs.triggers.SageMakerJobTrigger"
+    assert SageMakerJobTrigger(**arguments).serialize() == (path, arguments)
+
+
+@pytest.mark.parametrize(
+    ("status", "fields", "message"),
+    [
+        ("Completed", {}, None),
+        ("Stopped", {}, None),
+        ("Failed", {"FailureReason": "ClientError: x"}, "ClientError: x"),
+    ],
+)
+def test_every_end_fires_one_event(
+    aws: FakeSageMaker, hook: SageMakerHook, status: str, fields: Any, message: Any
+):
+    """The event says how the job ended; judging it is the task's business."""
+    ensure_job(hook, processing_spec())
+    threading.Timer(0.3, aws.end, ["work-0123-1", status], fields).start()
+    assert asyncio.run(event_of(trigger_for("work-0123-1"))) == {
+        "status": status,
+        "job_name": "work-0123-1",
+        "message": message,
+    }
+    assert 3 <= aws.count("DescribeProcessingJob") <= 30
+
+
+def test_throttling_server_errors_and_cut_connections_are_outlived(aws: FakeSageMaker, hook: SageMakerHook):
+    """Neither twenty throttles, ten 500s nor five connections that break end the wait."""
+    ensure_job(hook, processing_spec())
+    aws.refuse("DescribeProcessingJob", "ThrottlingException", "Rate exceeded", times=20)
+    aws.refuse("DescribeProcessingJob", "InternalFailure", "oops", status=500, times=10)
+    aws.drop_request("DescribeProcessingJob", times=5)
+    threading.Timer(0.1, aws.end, ["work-0123-1"]).start()
+    before = aws.count("DescribeProcessingJob")
+    assert asyncio.run(event_of(trigger_for("work-0123-1", max_poll_seconds=0.01)))["status"] == "Completed"
+    assert aws.count("DescribeProcessingJob") - before == 36
+
+
+def test_an_answer_that_waiting_cannot_change_ends_the_wait(aws: FakeSageMaker, hook: SageMakerHook):
+    """A missing permission is told at once, with AWS's words."""
+    ensure_job(hook, processing_spec())
+    aws.refuse(
+        "DescribeProcessingJob", "AccessDeniedException", "not authorized to perform DescribeProcessingJob"
+    )
+    event = asyncio.run(event_of(trigger_for("work-0123-1")))
+    assert event["status"] == "error"
+    assert "not authorized to perform DescribeProcessingJob" in event["message"]
+
+
+def test_a_job_that_some_part_of_aws_does_not_know_yet_is_waited_for(aws: FakeSageMaker, hook: SageMakerHook):
+    """The task has seen it a moment ago; a job of an hour ago that nobody knows is another matter."""
+    ensure_job(hook, processing_spec())
+    not_found = ("DescribeProcessingJob", "ValidationException", "Could not find requested job with name: x")
+    aws.end("work-0123-1")
+    aws.refuse(*not_found, times=3)
+    trigger = trigger_for("work-0123-1", max_poll_seconds=0.01)
+    assert asyncio.run(event_of(trigger))["status"] == "Completed"
+    aws.refuse(*not_found)
+    trigger = trigger_for("work-0123-1", max_poll_seconds=0.01, created_at=time.time() - 3600)
+    assert asyncio.run(event_of(trigger))["status"] == "error"
+
+
+def test_on_kill_stops_a_job_that_aws_does_not_describe_yet(
+    aws: FakeSageMaker, hook: SageMakerHook, monkeypatch: pytest.MonkeyPatch
+):
+    """The task that deferred has seen it."""
+    ensure_job(hook, processing_spec())
+    trigger = trigger_for("work-0123-1")
+    trigger.task_instance = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1)
+    monkeypatch.setattr(
+        "airflow.sdk.execution_time.task_runner.RuntimeTaskInstance.get_task_states",
+        lambda **_: {"r": {"t": "failed"}},
+    )
+    aws.refuse("DescribeProcessingJob", "ValidationException", "Could not find requested job with name: x")
+    asyncio.run(trigger.on_kill())
+    assert aws.status("work-0123-1") == "Stopping"
+
+
+def test_expired_credentials_are_fetched_anew(aws: FakeSageMaker, hook: SageMakerHook):
+    """A job may outlive the token its wait began with."""
+    ensure_job(hook, processing_spec())
+    aws.refuse("DescribeProcessingJob", "ExpiredTokenException", "The security token is expired", times=2)
+    aws.end("work-0123-1")
+    assert asyncio.run(event_of(trigger_for("work-0123-1", max_poll_seconds=0.01)))["status"] == "Completed"
+
+
+def test_a_deadline_stops_the_job_and_says_so(aws: FakeSageMaker, hook: SageMakerHook):
+    """Within one poll; the stop is tagged, so that a later try knows it was ours."""
+    job = ensure_job(hook, transform_spec())
+    began = time.time()
+    event = asyncio.run(event_of(trigger_for("score-0123-1", "Transform", deadline=began + 0.4)))
+    assert time.time() - began < 2
+    assert event == {"status": "timeout", "job_name": "score-0123-1", "message": TIMED_OUT}
+    assert aws.status("score-0123-1") == "Stopping"
+    assert aws.tags[job.arn]["airflow:stopped-because"] == TIMED_OUT
+
+
+def test_the_run_time_limit_counts_from_the_start_of_billing(aws: FakeSageMaker, hook: SageMakerHook):
+    """Provisioning is free and takes minutes: only time on instances counts against max_runtime_seconds."""
+    ensure_job(hook, transform_spec())
+
+    async def wait() -> dict[str, Any]:
+        trigger = trigger_for("score-0123-1", "Transform", max_runtime_seconds=0.5)
+        waiting = asyncio.create_task(event_of(trigger))
+        await asyncio.sleep(1.0)
+        assert aws.status("score-0123-1") == "InProgress"
+        aws.jobs["score-0123-1"]["TransformStartTime"] = time.time()
+        return await waiting
+
+    event = asyncio.run(wait())
+    assert (event["status"], event["message"]) == ("timeout", RAN_TOO_LONG)
+    assert aws.status("score-0123-1") == "Stopping"
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [
+        ("deferred", "InProgress"),
+        ("failed", "Stopping"),
+        ("success", "Stopping"),
+        ("scheduled", "Stopping"),
+        (None, "Stopping"),
+    ],
+)
+def test_on_kill_stops_the_job_unless_the_task_is_still_deferred(
+    aws: FakeSageMaker, hook: SageMakerHook, monkeypatch: pytest.MonkeyPatch, state: str | None, status: str
+):
+    """Mark failed, mark success, clear and a deleted run stop the job; a hand-over to another triggerer does not."""
+    ensure_job(hook, processing_spec())
+    trigger = trigger_for("work-0123-1")
+    trigger.task_instance = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1)
+    states = {"r": {} if state is None else {"t": state}}
+    monkeypatch.setattr(
+        "airflow.sdk.execution_time.task_runner.RuntimeTaskInstance.get_task_states", lambda **_: states
+    )
+    aws.refuse("StopProcessingJob", "ThrottlingException", "Rate exceeded")
+    asyncio.run(trigger.on_kill())
+    assert aws.status("work-0123-1") == status
+
+
+def test_on_kill_leaves_the_job_when_the_state_cannot_be_known(
+    aws: FakeSageMaker, hook: SageMakerHook, monkeypatch: pytest.MonkeyPatch
+):
+    """Stopping a live job loses money for certain; a teardown or the janitor stops what must be stopped."""
+    ensure_job(hook, processing_spec())
+    trigger = trigger_for("work-0123-1")
+    trigger.task_instance = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1)
+
+    def fails(**_: Any) -> None:
+        raise ConnectionError("no api-server")
+
+    monkeypatch.setattr("airflow.sdk.execution_time.task_runner.RuntimeTaskInstance.get_task_states", fails)
+    asyncio.run(trigger.on_kill())
+    assert aws.status("work-0123-1") == "InProgress"
+
+
+def test_the_first_trigger_of_a_process_asks_for_its_state_before_on_kill_must(
+    aws: FakeSageMaker, hook: SageMakerHook, monkeypatch: pytest.MonkeyPatch
+):
+    """The first question takes Airflow's supervisor long; it is asked once, and nobody waits for its answer."""
+    ensure_job(hook, processing_spec())
+    aws.end("work-0123-1")
+    asked: list[list[str]] = []
+    monkeypatch.setattr("sagemaker_jobs.triggers._is_warmed_up", False)
+    monkeypatch.setattr(
+        "airflow.sdk.execution_time.task_runner.RuntimeTaskInstance.get_task_states",
+        lambda **query: asked.append(query["task_ids"]) or {},
+    )
+    for _ in range(3):
+        trigger = trigger_for("work-0123-1")
+        trigger.task_instance = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1)
+        assert asyncio.run(event_of(trigger))["status"] == "Completed"
+    assert asked == [["t"]]
+
+
+def test_on_kill_survives_the_cancellations_that_airflow_repeats(
+    aws: FakeSageMaker, hook: SageMakerHook, monkeypatch: pytest.MonkeyPatch
+):
+    """Airflow 3.3.2 cancels the trigger anew each second while on_kill works, and waits for it no longer."""
+    ensure_job(hook, processing_spec())
+    trigger = trigger_for("work-0123-1")
+    trigger.task_instance = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1)
+
+    def slow_to_answer(**_: Any) -> Any:
+        time.sleep(1.0)
+        return {"r": {"t": "failed"}}
+
+    monkeypatch.setattr(
+        "airflow.sdk.execution_time.task_runner.RuntimeTaskInstance.get_task_states", slow_to_answer
+    )
+
+    async def run_trigger() -> None:
+        """What Airflow's triggerer does around on_kill, in essence."""
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait_for(trigger.on_kill(), timeout=30)
+
+    async def user_marks_failed() -> None:
+        running = asyncio.create_task(run_trigger())
+        for _ in range(6):
+            await asyncio.sleep(0.1)
+            running.cancel("user-action")
+        await running
+        assert aws.status("work-0123-1") == "InProgress"
+        deadline = time.monotonic() + 10
+        while aws.status("work-0123-1") == "InProgress" and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+
+    asyncio.run(user_marks_failed())
+    assert aws.status("work-0123-1") == "Stopping"
+
+
+def test_on_kill_of_a_mapped_task_finds_its_own_state(
+    aws: FakeSageMaker, hook: SageMakerHook, monkeypatch: pytest.MonkeyPatch
+):
+    """Airflow lists a mapped task instance under its id and index."""
+    ensure_job(hook, processing_spec())
+    trigger = trigger_for("work-0123-1")
+    trigger.task_instance = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=3)
+    monkeypatch.setattr(
+        "airflow.sdk.execution_time.task_runner.RuntimeTaskInstance.get_task_states",
+        lambda **_: {"r": {"t_3": "deferred"}},
+    )
+    asyncio.run(trigger.on_kill())
+    assert aws.status("work-0123-1") == "InProgress"
+
+
+def test_five_hundred_waiting_jobs_are_cheap(aws: FakeSageMaker, hook: SageMakerHook):
+    """One client, fewer than twenty calls in any second, List instead of Describe, and a responsive event loop."""
+    for number in range(500):
+        name = f"many-{number:04}"
+        aws.jobs[name] = {
+            "TransformJobName": name,
+            "TransformJobArn": f"arn:aws:sagemaker:us-east-1:123456789012:transform-job/{name}",
+            "TransformJobStatus": "InProgress",
+            "CreationTime": time.time(),
+        }
+    lags: list[float] = []
+
+    async def measure_lag() -> None:
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(0.05)
+            lags.append(time.monotonic() - began - 0.05)
+
+    async def wait() -> list[dict[str, Any]]:
+        names = sorted(aws.jobs)
+        triggers = [
+            trigger_for(name, "Transform", first_poll_seconds=1, max_poll_seconds=3) for name in names
+        ]
+        # The first brings up the client, whose model takes a moment to read, as any first trigger does.
+        waiting = [asyncio.create_task(event_of(triggers[0]))]
+        await asyncio.sleep(2)
+        lag = asyncio.create_task(measure_lag())
+        waiting += [asyncio.create_task(event_of(trigger)) for trigger in triggers[1:]]
+        await asyncio.sleep(6)
+        for name in names[:20]:
+            aws.end(name)
+        done = await asyncio.gather(*waiting[:20])
+        for task in [lag, *waiting[20:]]:
+            task.cancel()
+        await asyncio.gather(*waiting[20:], return_exceptions=True)
+        return done
+
+    done = asyncio.run(wait())
+    assert [event["status"] for event in done] == ["Completed"] * 20
+    busiest = max(sum(start <= at < start + 1 for at in aws.call_times) for start in aws.call_times)
+    assert busiest <= CALLS_PER_SECOND + 1 < 20
+    # Some two thousand looks were due: five hundred jobs, every three seconds at the slowest.
+    assert aws.count("DescribeTransformJob") < 150
+    assert aws.count("ListTransformJobs") >= 5
+    assert sorted(lags)[len(lags) * 95 // 100] < 0.25
+
+
+def test_one_job_is_described_once_in_its_longest_pause(aws: FakeSageMaker, hook: SageMakerHook):
+    """The early looks, which find a short job's end soon, ask List: one call for all who wait."""
+    ensure_job(hook, processing_spec())
+    before = aws.count("DescribeProcessingJob")
+    threading.Timer(2.5, aws.end, ["work-0123-1"]).start()
+    began = time.monotonic()
+    trigger = trigger_for("work-0123-1", first_poll_seconds=0.1, max_poll_seconds=30)
+    assert asyncio.run(event_of(trigger))["status"] == "Completed"
+    # The one that sees the end. A List is fresh for two seconds.
+    assert aws.count("DescribeProcessingJob") - before == 1
+    assert 2 <= aws.count("ListProcessingJobs") <= 4
+    assert time.monotonic() - began < 8
+
+
+def test_early_looks_are_left_out_where_jobs_may_not_be_listed(aws: FakeSageMaker, hook: SageMakerHook):
+    """Describe when it is due, and not before."""
+    ensure_job(hook, processing_spec())
+    before = aws.count("DescribeProcessingJob")
+    aws.refuse("ListProcessingJobs", "AccessDeniedException", "not authorized", times=99)
+    aws.end("work-0123-1")
+    trigger = trigger_for("work-0123-1", first_poll_seconds=0.02, max_poll_seconds=1)
+    began = time.monotonic()
+    assert asyncio.run(event_of(trigger))["status"] == "Completed"
+    assert 1 <= time.monotonic() - began < 4
+    assert aws.count("DescribeProcessingJob") - before == 1
+    assert aws.count("ListProcessingJobs") == 1
+
+
+def test_describe_takes_over_where_list_is_not_allowed(aws: FakeSageMaker, hook: SageMakerHook):
+    """A role that may not list jobs waits all the same."""
+    for number in range(10):
+        name = f"many-{number:04}"
+        aws.jobs[name] = {
+            "ProcessingJobName": name,
+            "ProcessingJobArn": f"arn:aws:sagemaker:us-east-1:123456789012:processing-job/{name}",
+            "ProcessingJobStatus": "InProgress",
+            "CreationTime": time.time(),
+        }
+    aws.refuse("ListProcessingJobs", "AccessDeniedException", "not authorized", times=99)
+
+    async def wait() -> list[dict[str, Any]]:
+        waiting = [asyncio.create_task(event_of(trigger_for(name))) for name in sorted(aws.jobs)]
+        await asyncio.sleep(1)
+        for name in list(aws.jobs):
+            aws.end(name)
+        return await asyncio.gather(*waiting)
+
+    assert {event["status"] for event in asyncio.run(wait())} == {"Completed"}
+    assert aws.count("ListProcessingJobs") == 1
+
+
+def test_the_pacer_spreads_a_crowd_evenly():
+    """Thirty callers at once take as long as the rate says."""
+
+    async def crowd() -> float:
+        pacer = RateLimiter(100)
+        began = time.monotonic()
+        await asyncio.gather(*(pacer.acquire() for _ in range(30)))
+        return time.monotonic() - began
+
+    assert 0.28 <= asyncio.run(crowd()) < 0.6

@@ -1,0 +1,90 @@
+"""Inputs and configurations that end a job: one line for people, in the log and as the exit message."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.jobs.containers import columns, config, run_preprocess
+from tests.unit.jobs.hostile_inputs import gzip_bytes
+
+AB = columns(id="string", x="float")
+ONE = "s3://bucket/in/one.csv"
+
+
+@pytest.mark.parametrize(
+    ("content", "changes", "message"),
+    [
+        (gzip_bytes(b"a,1\n"), {}, f"{ONE} is gzip data; set input.compression to gzip"),
+        (b"id,y\na,1\n", {"input_header": True}, f"{ONE}: the header has unknown column 'y'; the pipeline names"),
+    ],
+)  # fmt: skip
+def test_an_object_that_is_something_else_is_named(
+    tmp_path: Path, content: bytes, changes: dict[str, Any], message: str
+) -> None:
+    """The job fails before anything could be scored by mistake; its message says which object and what to do.
+
+    All kinds of such objects are in the hostile corpus; here is what the process leaves.
+    """
+    ended = run_preprocess(tmp_path, config(AB, **changes), {"one.csv": content})
+    assert ended.exit_code == 1
+    assert ended.message.startswith(message)
+    assert "\n" not in ended.message
+    assert ended.stderr.strip() == f"InputError: {ended.message}"
+    assert ended.manifest == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": 2}, "version is 2, this job reads version 1"),
+        ({"surprise": 1}, "surprise is not known, allowed are version, pipeline"),
+        ({"shard_bytes": 0}, "shard_bytes is 0, allowed is 1 or more"),
+        ({"shard_bytes": "big"}, 'shard_bytes is "big", allowed is a whole number'),
+        ({"shard_bytes": True}, "shard_bytes is true, allowed is a whole number"),
+        ({"shard_bytes": None}, "shard_bytes is missing, it must be a whole number"),
+        ({"distribution": "Sharded"}, "distribution is 'Sharded', allowed are ShardedByS3Key, FullyReplicated"),
+        ({"input_delimiter": ",,"}, "input.delimiter is ',,', allowed is one ASCII character"),
+        ({"input_encoding": "utf-9"}, "input.encoding is 'utf-9', which Python does not know"),
+        ({"input_header": "no"}, 'input.header is "no", allowed is true or false'),
+        ({"features": {"columns": []}}, "features.columns is empty"),
+        ({"features": {"columns": ["z"]}}, "features.columns[0] names column 'z', the input has id, x"),
+        ({"rules": [{"rule": "range", "column": "id", "min": 1}]}, "rules[0].column is 'id', a string; a range needs"),
+        ({"rules": [{"rule": "range", "column": "x"}]}, "rules[0] has neither min nor max"),
+        ({"rules": [{"rule": "range", "column": "x", "min": 2, "max": 1}]}, "rules[0].min is 2, above max 1"),
+        ({"rules": [{"rule": "range", "column": "x", "mim": 2}]}, "rules[0].mim is not known, allowed are name, rule"),
+        ({"rules": [{"rule": "allowed", "column": "x"}]}, "rules[0].values is missing or empty"),
+        ({"rules": [{"rule": "pattern", "column": "x", "pattern": "("}]}, "rules[0].pattern is '(', not a regular"),
+        ({"rules": [{"rule": "outlaw"}]}, "rules[0].rule is 'outlaw', allowed are required, range"),
+        ({"rules": [{"rule": "required", "columns": ["x"], "name": "arity"}]}, "rules[0].name is 'arity', which"),
+    ],
+)  # fmt: skip
+def test_a_configuration_that_cannot_be_carried_out_names_the_field(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    """Field, what was found, what is allowed."""
+    ended = run_preprocess(tmp_path, config(AB, **change), {"one.csv": b"a,1\n"})
+    assert ended.exit_code == 1
+    assert ended.message.startswith(message)
+    assert ended.stderr.strip() == f"ConfigError: {ended.message}"
+
+
+def test_a_configuration_that_is_no_json_is_said(tmp_path: Path) -> None:
+    ended = run_preprocess(tmp_path, "{", {})
+    assert ended.exit_code == 1
+    assert "preprocess.json is not JSON" in ended.message
+
+
+def test_duplicates_over_hosts_need_all_objects_on_each(tmp_path: Path) -> None:
+    """With objects spread by key no host could know; the job says so before it reads."""
+    wanted = config(AB, rules=[{"name": "once", "rule": "duplicates"}], distribution="ShardedByS3Key")
+    ended = run_preprocess(tmp_path, wanted, {"one.csv": b"a,1\n"}, hosts=["algo-1", "algo-2"])
+    assert ended.exit_code == 1
+    assert ended.message.startswith("rule 'once' needs every host to see all objects")
+
+
+def test_an_optional_column_may_only_come_last(tmp_path: Path) -> None:
+    ended = run_preprocess(tmp_path, config(columns(id="string", y="float?", x="float")), {})
+    assert ended.message.startswith("input.columns[2] (x) follows optional 'y'")

@@ -1,0 +1,337 @@
+"""The report shows the figures of a run to a program, on a terminal and in a browser, and hides nothing unknown."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import re
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from batch_inference.planning.clusters.rate_history import build_history_rows
+from batch_inference.publishing.manifest import build_manifest
+from batch_inference.reporting.charts import build_charts
+from batch_inference.reporting.page import plotly_js
+from batch_inference.reporting.report import build_report, render_html, render_text
+from batch_inference.verification.host_manifests import read_manifests
+from batch_inference.verification.reconciliation import reconcile
+from tests.unit.builders import plan
+from tests.unit.verification.test_reconciliation import JOINED, two_hosts
+
+ROW = {
+    "sex": "M", "length": 0.455, "diameter": 0.365, "height": 0.095, "whole_weight": 0.514, "shucked_weight": 0.2245,
+    "viscera_weight": 0.101, "shell_weight": 0.15, "rings": 15, "predicted_rings": 9.123456789,
+}  # fmt: skip
+
+
+QUALITY = {
+    "checks": {"version": 1, "run_id": "r", "judged_in": "r", "state": "passed", "gates": []},
+    "predictions": {}, "previous": None, "groups": [], "columns": {}, "profile": "s3://w/profile.json", "statistics": "s3://w/s.json",
+}  # fmt: skip
+
+
+def job(stage: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "job_name": f"churn-{stage}-0123456789ab-deadbeef-1", "instance_type": "ml.m5.xlarge", "instance_count": 2,
+        "created_at": 1000.0, "started_at": 1200.0, "ended_at": 1300.0, "attempt": 1, "busy_seconds": 150.0,
+        "model_name": "churn-model", **changes,
+    }  # fmt: skip
+
+
+def report(
+    *,
+    jobs: dict[str, dict[str, Any]] | None = None,
+    rows: list[dict[str, Any]] | None = None,
+    measured: bool = False,
+    **params: Any,
+) -> dict[str, Any]:
+    planned = plan([20_000_000, 20_000_000], **params).to_xcom()
+    if measured:
+        for stage in ("preprocess", "transform"):
+            planned["estimate"][stage]["runs"] = 3
+    found = read_manifests(two_hosts(), host_count=2)
+    facts = {"preprocess_job": "churn-preprocess-0123456789ab-deadbeef-1", "count": 3}
+    jobs = jobs or {
+        "preprocess": job("preprocess"),
+        "transform": job(
+            "transform", created_at=1310.0, started_at=1400.0, ended_at=1450.0, busy_seconds=60.0
+        ),
+    }
+    manifest = build_manifest(
+        plan=planned, files=[{"uri": "s3://data/out/date=2026-01-31/part-0.parquet", "rows": 60, "size": 4}],
+        reconciled=reconcile(found, JOINED), shard_stats=facts, transform_job=jobs["transform"],
+        checks=QUALITY["checks"],
+    )  # fmt: skip
+    return build_report(
+        plan=planned, jobs=jobs, shard_stats=facts, manifest=manifest, quality=QUALITY,
+        first_rows=[ROW] if rows is None else rows,
+    )  # fmt: skip
+
+
+def test_the_figures_of_a_run() -> None:
+    figures = report()
+    assert figures["records"] == {
+        "in": 68, "rejected": 8, "rejected_by_reason": {"no duplicates": 5, "arity": 3}, "scored": 60,
+    }  # fmt: skip
+    assert [
+        (stage["stage"], stage["billed_seconds"], stage["idle_seconds"], stage["idle_share"])
+        for stage in figures["stages"]
+    ] == [("preprocess", 200.0, 50.0, 0.25), ("transform", 100.0, 40.0, 0.4)]
+    assert figures["total"]["billed_seconds"] == 300.0
+    assert figures["total"]["idle_seconds"] == 90.0
+    assert figures["total"]["seconds"] == 450.0
+    assert figures["total"]["dollars"] == pytest.approx(300 * 0.23 / 3600)
+    assert figures["total"]["dollars_per_1000_records"] == pytest.approx(300 * 0.23 / 3600 / 60 * 1000)
+    assert figures["output"] == {
+        "uri": "s3://data/out/date=2026-01-31/", "files": 1, "rows": 60,
+        "manifest": "s3://data/out/date=2026-01-31/_manifest.json",
+    }  # fmt: skip
+    assert figures["first_rows"] == [ROW]
+    assert json.loads(json.dumps(figures, allow_nan=False)) == figures
+
+
+def test_the_version_that_scored_is_shown_everywhere() -> None:
+    """In figures, on the terminal and in the browser."""
+    figures = report()
+    figures["model"] = {**figures["model"], "package": "arn:x", "group": "churn", "version": 7}
+    assert "model         churn-model, version 7 of churn\n" in render_text(figures)
+    assert "churn-model, version 7 of churn" in render_html(figures)
+    figures["model"] = {**figures["model"], "version": None, "group": None, "key": "alone"}
+    assert "churn-model, of alone" in render_text(figures)
+
+
+def test_the_reason_of_a_size_stands_beside_it() -> None:
+    stages = report(transform_instance_count=2)["stages"]
+    assert stages[1]["why"] == ["Transform uses 2 × ml.m5.xlarge, because the trigger form said 2."]
+
+
+def test_the_report_says_how_far_the_plan_was_off() -> None:
+    figures = report(measured=True)
+    predicted = figures["estimate"]["preprocess"]["seconds"]
+    assert figures["plan_error"]["preprocess"] == pytest.approx(100.0 / predicted - 1)
+    assert f"off by {100.0 / predicted - 1:+.0%}" in render_text(figures)
+    assert "planned 1 min 32 s" in render_html(figures)
+
+
+def test_what_stated_defaults_gave_is_not_held_against_the_plan() -> None:
+    """They are AWS's usual times: a laptop starts in a second. The next plan rests on what was measured."""
+    figures = report()
+    assert figures["plan_error"] == {"preprocess": None, "transform": None}
+    text = " ".join(render_text(figures).split())
+    assert "was assumed, since no run was measured; the next plan uses this one" in text
+    assert "off by" not in text
+    assert "assumed 1 min 32 s" in render_html(figures)
+    assert [row.predicted_seconds for row in build_history_rows(figures)] == [None, None]
+    assert all(row.predicted_seconds for row in build_history_rows(report(measured=True)))
+
+
+def test_each_stage_and_the_whole_have_the_same_figures() -> None:
+    """Provisioning, which nobody bills, is kept apart from running."""
+    figures = report()
+    wanted = {
+        "provisioning_seconds", "running_seconds", "billed_seconds", "busy_seconds", "idle_seconds", "idle_share",
+        "dollars", "dollars_per_1000_records",
+    }  # fmt: skip
+    for each in (*figures["stages"], figures["total"]):
+        assert wanted <= each.keys()
+    whole = figures["total"]
+    assert (whole["provisioning_seconds"], whole["running_seconds"]) == (290.0, 150.0)
+    assert (whole["busy_seconds"], whole["idle_share"]) == (210.0, 0.3)
+    assert whole["dollars_per_1000_records"] == pytest.approx(
+        sum(stage["dollars_per_1000_records"] for stage in figures["stages"])
+    )
+
+
+def test_a_stage_that_ran_smaller_than_planned_says_so() -> None:
+    stages = report(jobs={"preprocess": job("preprocess"), "transform": job("transform")})["stages"]
+    assert stages[1]["why"][-1] == ("It ran on 2 of the 4 planned, because there were fewer shards.")
+
+
+def test_a_last_job_that_had_little_left_to_do_says_so() -> None:
+    """The ones before it failed and had done the rest; they are in the bill."""
+    earlier = [{"billed_seconds": 30.0}]
+    jobs = {
+        "preprocess": job("preprocess"),
+        "transform": job("transform", instance_count=1, earlier_attempts=earlier),
+    }
+    figures = report(jobs=jobs, transform_instance_count=4)
+    said = figures["stages"][1]["why"]
+    assert "Its last job ran on 1 of the 4 planned, because the earlier ones had left few shards." in said
+
+
+def test_what_is_not_known_stays_unknown_in_every_form() -> None:
+    unknown = job("transform", busy_seconds=None, instance_type="ml.c5.xlarge")
+    figures = report(jobs={"preprocess": job("preprocess"), "transform": unknown})
+    assert figures["stages"][1]["dollars"] is None
+    assert figures["total"]["dollars"] is None
+    assert figures["total"]["idle_seconds"] is None
+    assert figures["total"]["dollars_per_1000_records"] is None
+    text = render_text(figures)
+    assert "billed 200.0 s, idle unknown, price unknown" in text
+    assert "price unknown" in render_html(figures)
+
+
+def test_the_terminal_summary_fits_80_columns_but_for_addresses() -> None:
+    text = render_text(report(rows=[ROW, {**ROW, "sex": "x" * 200, "rings": None}]))
+    for line in text.splitlines():
+        assert len(line) <= 80 or line.strip().startswith("s3://"), line
+    lines = [re.sub(r"\s+", " ", line.strip()) for line in text.splitlines()]
+    for wanted in (
+        "records in 68", "scored 60", "rejected 8", "5 no duplicates", "3 arity",
+        "preprocess 2 × ml.m5.xlarge, ran 1 min 40 s after 3 min 20 s of provisioning",
+        "billed 200.0 s, idle 50.0 s (25%), $0.0128",
+        "in all billed 300.0 s over 7 min 30 s, idle 90.0 s (30%), $0.0192",
+        "output 60 rows in 1 file", "s3://data/out/date=2026-01-31/", "First 2 joined rows:",
+    ):  # fmt: skip
+        assert wanted in lines, f"{wanted!r} is not in\n{text}"
+
+
+def test_records_that_the_model_refused_are_found_from_the_report() -> None:
+    """Their answers lie elsewhere than the rejects of preprocessing."""
+    where = "s3://data/work/churn/run/churn-transform-0123-4/rejects/"
+    jobs = {
+        "preprocess": job("preprocess"),
+        "transform": job("transform", resolution={"refused": 2, "rejects": where}),
+    }
+    figures = report(jobs=jobs)
+    assert figures["refused"] == where
+    assert where in render_text(figures)
+    assert render_html(figures).count(where) == 1, "it is said once"
+    assert report()["refused"] is None
+    assert "that the model refused" not in render_html(report())
+
+
+def test_the_table_of_rows_keeps_the_first_columns_and_the_prediction() -> None:
+    table = render_text(report()).splitlines()[-2:]
+    assert table[0].split() == ["sex", "length", "diameter", "…", "shell_weight", "rings", "predicted_rings"]
+    assert table[1].split() == ["M", "0.455", "0.365", "…", "0.15", "15", "9.12346"]
+
+
+def test_a_narrow_table_shows_every_column() -> None:
+    table = render_text(report(rows=[{"a": 1, "b": None}])).splitlines()[-2:]
+    assert [line.split() for line in table] == [["a", "b"], ["1", "-"]]
+
+
+def test_cells_that_json_cannot_hold_are_made_plain() -> None:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    assert report(rows=[{"a": float("nan"), "b": moment, "c": b"x"}])["first_rows"] == [
+        {"a": None, "b": "2026-01-01T00:00:00+00:00", "c": "b'x'"}
+    ]
+
+
+class Page(HTMLParser):
+    """Collects what a browser would fetch or run, and the text it would show."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.shown: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes.extend(attrs)
+
+    def handle_data(self, data: str) -> None:
+        self.shown.append(data)
+
+
+HOSTILE = "<img src=x onerror=alert(1)>\"'&{{ 7*7 }}</table><script>alert(1)</script>"
+
+
+def test_nothing_from_the_data_becomes_markup_in_the_page() -> None:
+    figures = report(rows=[{HOSTILE: HOSTILE}])
+    figures["records"]["rejected_by_reason"] = {HOSTILE: 1}
+    figures["run_id"] = figures["pipeline"] = HOSTILE
+    figures["sentences"] = [HOSTILE]
+    plain, hostile = Page(render_html(report(rows=[{"a": "b"}]))), Page(render_html(figures))
+    assert "".join(hostile.shown).count(HOSTILE) >= 6
+    assert [name for name, _ in hostile.attributes if name.startswith("on")] == []
+    assert set(hostile.tags) == set(plain.tags)
+    # Two scripts that run, ours and plotly's; the others hold data.
+    assert hostile.tags.count("script") == plain.tags.count("script") == 2 + len(build_charts(figures))
+
+
+def test_data_cannot_end_the_script_that_holds_it() -> None:
+    figures = report()
+    figures["records"]["rejected_by_reason"] = {"</script><script>alert(1)</script><!--": 8}
+    assert "<script>alert(1)" not in render_html(figures)
+    assert "</script><script>alert" in json.dumps(
+        [each.figure["data"] for each in build_charts(figures)]
+    ).replace("&lt;", "<").replace("&gt;", ">")
+
+
+def test_the_page_asks_nobody_for_anything_and_runs_only_what_it_carries() -> None:
+    text = render_html(report())
+    page = Page(text)
+    assert not {"src", "href", "srcset", "action", "style"} & {name for name, _ in page.attributes}
+    ours = text.replace(plotly_js.read_text(), "")
+    assert "url(" not in ours
+    assert "@import" not in ours
+    policy = next(
+        value for name, value in page.attributes if name == "content" and value and "default-src" in value
+    )
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe" not in policy
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_every_script_and_style_of_the_page_is_one_that_its_policy_names() -> None:
+    text = render_html(report())
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
+    assert policy
+    allowed = html.unescape(policy[1])
+    for content in re.findall(
+        r"<(?:script|style)(?: id=\"[^\"]*\")?>(.*?)</(?:script|style)>", text, re.DOTALL
+    ):
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in allowed, content[:100]
+
+
+def test_what_the_gates_found_is_said() -> None:
+    figures = {
+        **report(),
+        "quality": {"checks": {"gates": [{"outcome": "warned", "sentence": "60 rows are few."}]}},
+    }
+    assert "warned : 60 rows are few." in re.sub(r"\s+", " ", " ".join(Page(render_html(figures)).shown))
+
+
+def test_the_page_is_small_but_for_plotly() -> None:
+    assert len(render_html(report()).encode()) - len(plotly_js.read_text().encode()) < 3_000_000
+
+
+def test_the_page_shows_the_figures() -> None:
+    shown = re.sub(r"\s+", " ", " ".join(Page(render_html(report())).shown))
+    for wanted in (
+        "68 records in",
+        "60 scored",
+        "8 rejected",
+        "300 s billed",
+        "90 s idle",
+        "$0.0192 cost",
+        "no duplicates 5",
+    ):
+        assert wanted in shown, f"{wanted!r} is not in {shown}"
+
+
+@pytest.mark.parametrize(
+    ("excluded", "line"),
+    [
+        ({"control_files": 4, "unpublished": 0}, "left out      4 control files\n"),
+        (
+            {"control_files": 1, "unpublished": 2},
+            "left out      1 control file and 2 objects that no manifest names\n",
+        ),
+    ],
+)
+def test_the_report_says_what_the_listing_held_beside_the_input(excluded: dict[str, int], line: str) -> None:
+    figures = report()
+    assert "left out" not in render_text(figures)
+    figures["input"]["excluded"].update(excluded)
+    assert line in render_text(figures)
