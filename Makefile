@@ -37,6 +37,10 @@ run: $(INSTALLED) ## score the sample once, end to end: make run [INPUT=my.csv] 
 up: $(INSTALLED) ## embedded AWS and Airflow with its UI on localhost, until Ctrl-C
 	@exec $(PY) -m tools.up
 
+.PHONY: test-fast
+test-fast: $(INSTALLED) ## the unit tests: no Airflow, no embedded AWS, no browser, nothing to install: make test-fast [ARGS='-k name']
+	@$(PY) -m pytest -n 2 tests/unit $(ARGS)
+
 .PHONY: test
 test: $(INSTALLED) ## every test: make test [ARGS='-k name']
 	@tools/system-packages
@@ -58,11 +62,14 @@ backfill: $(INSTALLED) ## a backfill of thirty dates through Airflow, twice, eac
 	@DAYS=$(or $(DAYS),30) $(PY) -m pytest tests/end_to_end/test_backfill.py
 
 .PHONY: check
-check: $(INSTALLED) ## the pipeline files, ruff, import rules, formatting, mypy, the documentation
+check: $(INSTALLED) ## the pipeline files, ruff, formatting, import rules, Python 3.8 in containers, mypy, spelling, the documentation
 	@$(PY) -m tools.pipelines
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
+	@out=$$(.venv/bin/lint-imports --no-logo --cache-dir .local/import-linter) && echo "$$out" | tail -1 || { echo "$$out"; exit 1; }
+	@.venv/bin/vermin --quiet --no-tips --target=3.8- --violations include/batch_inference/__init__.py include/batch_inference/jobs
 	@.venv/bin/mypy include plugins local_aws tools deploy
+	@.venv/bin/codespell
 	@$(PY) -m tools.site --check
 
 .PHONY: lock

@@ -17,17 +17,17 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parents[1]
 VENVS = REPO / ".local" / "venvs"
 ALL_TEST_MODULES = (
-    "test_preprocess",
-    "test_refusals",
-    "test_cleaning",
+    "preprocess/test_preprocess_job",
+    "test_refused_inputs",
+    "preprocess/test_cleaning",
     "test_other_formats",
-    "test_join_job",
+    "join/test_join_job",
 )
 
 
 @dataclass(frozen=True)
 class BareEnvironment:
-    """An environment, and the modules of tests/jobs that run the jobs in it."""
+    """An environment, and the modules of tests/unit/jobs that run the jobs in it."""
 
     python: str
     requirements: tuple[str, ...]
@@ -47,7 +47,10 @@ ENVIRONMENTS = (
     BareEnvironment("python3.11", ("pandas==1.5.0", "numpy<1.24", "pyarrow==12.0.1")),
     BareEnvironment("python3.11", ("pandas>=3", "pyarrow")),
     BareEnvironment(
-        "python3.8", ("numpy<1.20",), ("test_preprocess", "test_refusals"), "zstd or parquet or PAR1"
+        "python3.8",
+        ("numpy<1.20",),
+        ("preprocess/test_preprocess_job", "test_refused_inputs"),
+        "zstd or parquet or PAR1",
     ),
 )
 
@@ -81,7 +84,7 @@ def main() -> int:
             "-m",
             "pytest",
             "-q",
-            *(f"tests/jobs/{name}.py" for name in environment.test_modules),
+            *(f"tests/unit/jobs/{name}.py" for name in environment.test_modules),
         ]
         command += ["-k", f"not ({environment.skip_expression})"] if environment.skip_expression else []
         result = subprocess.run(

@@ -15,14 +15,18 @@ from typing import Any
 import boto3
 import pytest
 
-from batch_inference.common.names import RunPaths, build_job_base_name, build_publish_journal_prefix
+from batch_inference.common.names import (
+    MANIFEST_NAME,
+    MANIFEST_VERSION,
+    RunPaths,
+    build_job_base_name,
+    build_publish_journal_prefix,
+)
 from batch_inference.common.s3_uri import split_s3_uri
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.pipeline_files import load_pipeline_by_name
 from batch_inference.dag import janitor
 from batch_inference.dag.templates import DEPLOYMENT_TAG, compute_deployment_id
-from batch_inference.planning.inputs.published_input import MANIFEST_NAME
-from batch_inference.publishing.manifest import MANIFEST_VERSION
 from batch_inference.requests.iam import build_policies
 from local_aws.server import LocalAws
 from local_aws.settings import load_settings

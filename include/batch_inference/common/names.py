@@ -15,6 +15,11 @@ from dataclasses import dataclass
 from batch_inference.common.object_names import MAX_KEY_BYTES
 from batch_inference.common.s3_uri import split_s3_uri
 
+#: The list of what a run published, beside its files, and the version of its form. A reader of `files` can ignore all
+#: other members.
+MANIFEST_NAME = "_manifest.json"
+MANIFEST_VERSION = 1
+
 # 63 is AWS's limit for the names of jobs and models; "-99" is left for the attempt, appended on submission.
 MAX_NAME_LENGTH = 63
 MAX_BASE_NAME_LENGTH = 60

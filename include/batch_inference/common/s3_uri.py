@@ -29,3 +29,9 @@ def ensure_trailing_slash(uri: str) -> str:
 def prefix_includes(prefix: str, uri: str) -> bool:
     """Whether S3 lists the objects at or under `uri` for `prefix`, which it reads as a raw string prefix."""
     return ensure_trailing_slash(uri).startswith(prefix)
+
+
+def get_parent_folder(input_uri: str) -> str:
+    """`input_uri` up to and including its last slash: the part that SageMaker strips from the names of objects."""
+    bucket, key = split_s3_uri(input_uri)
+    return f"s3://{bucket}/{key[: key.rfind('/') + 1]}"

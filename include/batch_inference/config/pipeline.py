@@ -5,13 +5,13 @@ All rules over the file are checked here and nowhere else; nothing but the file 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from batch_inference.common.errors import PipelineError
-from batch_inference.config.no_preprocess import check_without_preprocess
 from batch_inference.config.prefix_overlaps import find_overlap_with_input, find_overlap_with_run_files
 from batch_inference.config.schedule import check_schedule
 from batch_inference.config.sections.feature_preparation import (
@@ -32,6 +32,7 @@ from batch_inference.config.sections.stages import (
     INFERENCE_PIPELINE_MAX_PAYLOAD_MB,
     MAX_PAYLOAD_MB_IN_FLIGHT,
     ROLE_PATTERN,
+    STAGES,
     FeaturesSection,
     FixedS3Uri,
     GoalsSection,
@@ -43,6 +44,7 @@ from batch_inference.config.sections.stages import (
     PredictionsSection,
     PreprocessSection,
     S3Uri,
+    Stage,
     StageLimits,
     TransformSection,
     get_default_max_payload_mb,
@@ -50,7 +52,6 @@ from batch_inference.config.sections.stages import (
 from batch_inference.config.sections.tags import TagKey, TagValue
 from batch_inference.config.validation_errors import format_validation_error
 from batch_inference.config.yaml_loader import read_yaml
-from batch_inference.planning.clusters.rate_history import STAGES, Stage
 
 
 class Pipeline(FrozenModel):
@@ -183,7 +184,7 @@ class Pipeline(FrozenModel):
             sensitive=self.sensitive,
         )
         if self.preprocess is None:
-            check_without_preprocess(self)
+            _check_without_preprocess(self)
         elif self.transform.input_filter is not None:
             raise ValueError(
                 "transform.input_filter: found with preprocess; it chooses the model's columns by name under "
@@ -396,3 +397,78 @@ def load_pipeline(path: str | Path) -> Pipeline:
         return Pipeline.model_validate(document.value)
     except ValidationError as error:
         raise PipelineError(str(path), format_validation_error(error, Pipeline, document.find_line)) from None
+
+
+_WITHOUT_PREPROCESS_ADVICE = "add a preprocess section, or drop it"
+
+
+def _check_without_preprocess(pipeline: Pipeline) -> None:
+    """Raise ValueError with the reason for the first key that needs preprocess."""
+    problem = next(_find_problems_without_preprocess(pipeline), None)
+    if problem is not None:
+        raise ValueError(problem)
+
+
+def _find_problems_without_preprocess(pipeline: Pipeline) -> Iterator[str]:
+    """A sentence for each problem: field, value found, reason, what to write."""
+    yield from _find_sections_without_preprocess(pipeline)
+    source = pipeline.input
+    if source.format == "parquet":
+        yield (
+            "input.format: found parquet without preprocess; Batch Transform splits its input at line ends, and "
+            "Parquet has none; add a preprocess section, which writes the records as lines"
+        )
+    if source.header:
+        yield (
+            "input.header: found true without preprocess; SageMaker would send the line of column names to the model "
+            "as a record; add a preprocess section, which removes it, or upload the objects without it"
+        )
+    if source.escape is not None:
+        yield (
+            f"input.escape: found {source.escape!r} without preprocess; the model would read the escaped quotes, and "
+            f"readers of the output expect doubled ones; add a preprocess section, which doubles them"
+        )
+    if source.encoding != "utf-8":
+        yield (
+            f"input.encoding: found {source.encoding} without preprocess; the model would read these bytes; add a "
+            f"preprocess section, which writes utf-8"
+        )
+    if source.compression not in ("none", "gzip"):
+        yield (
+            f"input.compression: found {source.compression} without preprocess; SageMaker has one CompressionType, "
+            f"None or Gzip, for all objects; write none or gzip, or add a preprocess section"
+        )
+    optional = [column.name for column in source.columns if column.optional]
+    if optional:
+        yield (
+            f"input.columns: found the optional column {optional[0]!r} without preprocess; the model would read "
+            f"records with it and without it; drop optional, or add a preprocess section, which selects the columns"
+        )
+
+
+def _find_sections_without_preprocess(pipeline: Pipeline) -> Iterator[str]:
+    sections = {
+        "rules": (bool(pipeline.rules), "no record is checked before the model sees it"),
+        "max_rejected": (pipeline.max_rejected is not None, "no record is checked, so none is rejected"),
+        "baseline": (bool(pipeline.baseline), "no record is read before the model sees it"),
+        "join.processing_above": (
+            pipeline.join.processing_above is not None,
+            "that job reads the shards of preprocess, and runs in its image",
+        ),
+        "impute": (bool(pipeline.impute), "empty cells are filled by preprocess"),
+        "function": (pipeline.function is not None, "it runs in the preprocessing job"),
+        "sensitive": (bool(pipeline.sensitive), "groups are counted by the preprocessing job"),
+        "transform.on_bad_records": (
+            "on_bad_records" in pipeline.transform.model_fields_set
+            and pipeline.transform.on_bad_records == "reject",
+            "refused records are found by splitting shards with known record counts, so such a run fails",
+        ),
+    }
+    for name, (stated, why) in sections.items():
+        if stated:
+            yield f"{name}: found without preprocess; {why}; {_WITHOUT_PREPROCESS_ADVICE}"
+    if pipeline.features is not None:
+        yield (
+            "features: found without preprocess; the model reads whole records; choose columns with "
+            "transform.input_filter, such as $[1:], or add a preprocess section"
+        )

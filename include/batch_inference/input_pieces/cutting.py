@@ -18,7 +18,7 @@ from batch_inference.planning.inputs.input_layout import LayoutPlan
 from batch_inference.planning.inputs.input_listing import S3Object
 from batch_inference.planning.inputs.input_probe import Window, check_object_start, probe_window
 from batch_inference.planning.inputs.input_split import ByteRange, InputPiece, split_objects
-from batch_inference.planning.inputs.transform_objects import TransformObject
+from batch_inference.verification.transform_objects import TransformObject
 
 
 def list_unsplit_objects(input_uri: str, objects: Iterable[S3Object]) -> list[TransformObject]:

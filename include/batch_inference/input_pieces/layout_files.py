@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.names import LayoutPaths
 from batch_inference.planning.inputs.input_listing import S3Object
-from batch_inference.planning.inputs.transform_objects import TransformObject
+from batch_inference.verification.transform_objects import TransformObject
 
 
 def write_listing(storage: Storage, paths: LayoutPaths, objects: Iterable[S3Object]) -> None:

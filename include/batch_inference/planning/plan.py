@@ -20,6 +20,7 @@ from batch_inference.config.param_limits import check_param_limits
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.run_params import RunParams
 from batch_inference.config.sections.record_rules import FrozenModel
+from batch_inference.config.sections.stages import STAGES, Stage
 from batch_inference.planning.budget_question import compute_approval_deadline
 from batch_inference.planning.clusters import sizing
 from batch_inference.planning.clusters.calibration import CanaryPlan
@@ -33,7 +34,7 @@ from batch_inference.planning.clusters.cluster_choice import (
 from batch_inference.planning.clusters.estimate import Estimate, build_empty_estimate, estimate_run
 from batch_inference.planning.clusters.instance_quotas import list_instance_types
 from batch_inference.planning.clusters.join_sizing import JoinJobPlan, build_join_workload, plan_join_job
-from batch_inference.planning.clusters.rate_history import STAGES, HistoryRow, Stage
+from batch_inference.planning.clusters.rate_history import HistoryRow
 from batch_inference.planning.inputs.input_layout import LayoutDecision, LayoutPlan, choose_layout
 from batch_inference.planning.inputs.input_listing import InputPlan, NaivePlan, summarize_input
 from batch_inference.planning.inputs.input_listing import S3Object as S3Object

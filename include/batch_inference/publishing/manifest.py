@@ -9,10 +9,9 @@ from datetime import datetime
 from typing import Any
 
 from batch_inference.common.errors import OutputConflictError
+from batch_inference.common.names import MANIFEST_VERSION
 from batch_inference.verification.reconciliation import Reconciliation
 
-#: Version of the manifest's form. A reader of `files` can ignore all other members.
-MANIFEST_VERSION = 1
 _JSON_TYPES = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from batch_inference.aws.s3 import Storage
+from batch_inference.common.names import MANIFEST_NAME
 from batch_inference.publishing.manifest import list_replaced_parts, parse_manifest
 
 #: Prefix of the names of part files.
@@ -45,7 +46,7 @@ class PublishedOutput:
 
 def build_manifest_uri(output: str) -> str:
     """The URI of the manifest of `output`, which ends in `/`."""
-    return f"{output}_manifest.json"
+    return f"{output}{MANIFEST_NAME}"
 
 
 def read_published(storage: Storage, output: str, pipeline: str) -> PublishedOutput | None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from batch_inference.common.errors import PolicyError
 from batch_inference.common.names import (
+    MANIFEST_NAME,
     LayoutPaths,
     RunPaths,
     build_history_prefix,
@@ -30,7 +31,6 @@ from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.placeholders import check_placeholders
 from batch_inference.config.sections.gates import find_pinned_statistics
 from batch_inference.config.sections.stages import GlueTableSection
-from batch_inference.planning.inputs.published_input import MANIFEST_NAME
 from batch_inference.requests.sagemaker import (
     JOB_NAME_TOKEN,
     ProcessingValues,
@@ -271,7 +271,7 @@ def _janitor_statements(
     were replaced or that no run will publish."""
     runs = _escape_uri(build_runs_prefix(work=pipeline.work, pipeline=pipeline.name))
     tries = f"{_escape_uri(build_publish_journal_prefix(work=pipeline.work, pipeline=pipeline.name))}*"
-    manifests = [f"{target}_manifest.json" for target in targets]
+    manifests = [f"{target}{MANIFEST_NAME}" for target in targets]
     yield from _list_statements(account, [f"{runs}*", *(f"{target}*" for target in targets)])
     yield _allow("ReadPlans", _s3_actions("GetObject"), [
         account.build_s3_arn(path) for path in (f"{runs}*/plan.json", tries, *manifests)

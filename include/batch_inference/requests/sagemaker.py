@@ -12,7 +12,7 @@ from typing import Any
 
 from batch_inference.common.errors import ManifestError
 from batch_inference.common.names import RunPaths
-from batch_inference.common.s3_uri import split_s3_uri
+from batch_inference.common.s3_uri import get_parent_folder
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.sections.output_columns import select_output_columns
 from batch_inference.config.sections.stages import ContainerDefinition
@@ -240,12 +240,6 @@ def build_transform_config(pipeline: Pipeline, values: TransformValues) -> dict[
 def build_manifest_file(folder: str, uris: Iterable[str]) -> list[dict[str, str] | str]:
     """Objects below `folder`, which ends in `/`, as the content of a SageMaker ManifestFile."""
     return [{"prefix": folder}, *(uri.removeprefix(folder) for uri in uris)]
-
-
-def get_parent_folder(input_uri: str) -> str:
-    """`input_uri` up to and including its last slash: the part that SageMaker strips from the names of objects."""
-    bucket, key = split_s3_uri(input_uri)
-    return f"s3://{bucket}/{key[: key.rfind('/') + 1]}"
 
 
 def list_manifest_uris(manifest: Sequence[dict[str, str] | str]) -> list[str]:

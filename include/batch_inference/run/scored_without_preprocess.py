@@ -10,12 +10,12 @@ from batch_inference.aws.transform_logs import read_instance_activity
 from batch_inference.common.errors import ReconciliationError
 from batch_inference.common.names import LayoutPaths
 from batch_inference.input_pieces.layout_files import read_group, read_listing
-from batch_inference.planning.inputs.transform_objects import TransformObject, reconcile_pieces
 from batch_inference.pricing.job_totals import merge_jobs
 from batch_inference.run.mapped_jobs import read_finished_jobs
 from batch_inference.run.run_context import RunContext
 from batch_inference.run.scored_run import build_scored_document
 from batch_inference.run.task_ids import CUT_INPUT
+from batch_inference.verification.transform_objects import TransformObject, reconcile_pieces
 
 
 def build_scored_run_without_preprocess(

@@ -12,7 +12,6 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 from batch_inference.common.errors import ManifestError
 from batch_inference.config.sections.record_rules import FrozenModel
 from batch_inference.config.validation_errors import format_validation_error
-from batch_inference.planning.clusters.sizing import cap_instance_count as cap_instance_count
 
 
 class Shard(FrozenModel):

@@ -12,8 +12,8 @@ from batch_inference.common.errors import ReconciliationError
 from batch_inference.config.pipeline_files import load_pipeline_by_name
 from batch_inference.dag.tasks.join_pieces import PieceSources
 from batch_inference.planning.inputs.input_split import ByteRange
-from batch_inference.planning.inputs.transform_objects import TransformObject
 from batch_inference.run.job_outputs import JobOutputs
+from batch_inference.verification.transform_objects import TransformObject
 from sagemaker_jobs.job.output_listing import write_output_listing
 
 PIECES, ANSWERS = "s3://bucket/run/layout/pieces/", "s3://bucket/run/t-1/predictions/"

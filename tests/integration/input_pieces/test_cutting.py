@@ -19,7 +19,7 @@ from batch_inference.input_pieces.range_probe import WINDOW_BYTES, probe_objects
 from batch_inference.planning.inputs.input_layout import LayoutPlan
 from batch_inference.planning.inputs.input_listing import S3Object
 from batch_inference.planning.inputs.input_split import MIN_SPLIT_BYTES
-from batch_inference.planning.inputs.transform_objects import TransformObject, reconcile_pieces
+from batch_inference.verification.transform_objects import TransformObject, reconcile_pieces
 from tests.unit.builders import pipeline_without_preprocess
 
 INPUT, TARGET = "s3://bucket/in/", "s3://bucket/work/pieces/"

@@ -27,7 +27,7 @@ STATED: dict[str, Any] = {
         {"column": "age", "strategy": "median"},
         {"column": "id", "strategy": "constant", "value": "none"},
     ],
-    "function": {"module": "batch_inference.jobs.churn_features", "name": "features"},
+    "function": {"module": "pipelines.churn_features", "name": "features"},
     "sensitive": [{"column": "id"}, {"column": "age", "edges": [30, 50]}],
     "features": {"columns": ["age", "age_squared"]},
 }
@@ -46,7 +46,7 @@ def test_the_preprocessing_job_understands_all_of_it() -> None:
     ]
     assert [(step.column, step.value) for step in read.imputations] == [("age", "38"), ("id", "none")]
     assert read.function is not None
-    assert (read.function.module, read.function.name) == ("batch_inference.jobs.churn_features", "features")
+    assert (read.function.module, read.function.name) == ("pipelines.churn_features", "features")
     assert [(group.column, group.edges) for group in read.sensitive_columns] == [
         ("id", ()),
         ("age", (30.0, 50.0)),

@@ -93,7 +93,7 @@ def test_the_processing_job_is_laid_out_as_the_job_inside_expects() -> None:
     assert request["AppSpecification"]["ContainerEntrypoint"] == [
         "python3",
         "-m",
-        "batch_inference.jobs.preprocess.preprocess_job",
+        "batch_inference.jobs.preprocess",
     ]
     assert request["Environment"]["PYTHONPATH"] == "/opt/ml/processing/input/code"
     assert request["ProcessingOutputConfig"]["Outputs"] == [

@@ -118,7 +118,7 @@ def test_the_simulator_shares_no_code_with_the_planner() -> None:
         return {
             alias.name
             for node in ast.walk(tree)
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("include")
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("batch_inference")
             for alias in node.names
         }
 

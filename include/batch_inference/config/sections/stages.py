@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias, get_args
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
@@ -15,6 +15,10 @@ from batch_inference.config.sections.feature_preparation import FunctionSection
 from batch_inference.config.sections.filters import find_filter_problems
 from batch_inference.config.sections.gates import SelectedSection
 from batch_inference.config.sections.record_rules import FrozenModel
+
+#: The stages that have jobs; `STAGES` in the order in which they run.
+Stage = Literal["preprocess", "transform", "join"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
 
 INSTANCE_TYPE_PATTERN = r"^ml\.[a-z0-9-]+\.((\d*x)?large|medium|metal)$"
 ROLE_PATTERN = r"^arn:aws[a-z-]*:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+$"

@@ -10,6 +10,7 @@ from typing import Any
 from batch_inference.common.errors import ManifestError
 from batch_inference.common.formatting import format_bytes
 from batch_inference.jobs.join.join_job import CONFIG_FILE, JOIN_VERSION
+from batch_inference.planning.clusters.sizing import cap_instance_count
 from batch_inference.requests.sagemaker import PREDICTIONS_MANIFEST, RECORDS_MANIFEST, build_join_spec
 from batch_inference.run.job_outputs import StoredObject, check_unchanged
 from batch_inference.run.run_context import RunContext, provide_run_context
@@ -22,7 +23,6 @@ from batch_inference.run.task_ids import (
     JOIN,
     JOIN_JOB,
 )
-from batch_inference.verification.host_manifests import cap_instance_count
 
 log = logging.getLogger(__name__)
 

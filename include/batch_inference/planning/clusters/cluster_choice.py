@@ -12,6 +12,7 @@ from batch_inference.common.formatting import format_dollars, format_duration, j
 from batch_inference.config.deadline import resolve_deadline
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.run_params import RunParams
+from batch_inference.config.sections.stages import STAGES, Stage
 from batch_inference.planning.clusters.cluster_model import (
     ClusterPlan,
     Goals,
@@ -24,7 +25,7 @@ from batch_inference.planning.clusters.cluster_model import (
 )
 from batch_inference.planning.clusters.instance_quotas import Quota, find_tightest_quota, list_instance_types
 from batch_inference.planning.clusters.missed_goals import find_sufficient_clusters
-from batch_inference.planning.clusters.rate_history import STAGES, HistoryRow, Rate, Stage, compute_rate
+from batch_inference.planning.clusters.rate_history import HistoryRow, Rate, compute_rate
 from batch_inference.pricing.costs import Prices, sum_if_known
 
 

@@ -15,7 +15,8 @@ from itertools import product
 from operator import le
 from typing import Literal, NamedTuple
 
-from batch_inference.planning.clusters.rate_history import Rate, Stage
+from batch_inference.config.sections.stages import Stage
+from batch_inference.planning.clusters.rate_history import Rate
 from batch_inference.planning.clusters.sizing import choose_shards_per_instance, estimate_hash_skew
 
 # One request to S3 and one to the model for each object, however small it is.

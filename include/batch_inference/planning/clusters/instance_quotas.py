@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.run_params import RunParams
-from batch_inference.planning.clusters.rate_history import STAGES, Stage
+from batch_inference.config.sections.stages import STAGES, Stage
 
 # AWS's own names.
 TYPE_QUOTA_NAMES: Mapping[Stage, str] = {

@@ -9,14 +9,11 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self
 
 from batch_inference.common.formatting import format_count
+from batch_inference.config.sections.stages import Stage
 from batch_inference.planning.clusters.sizing import count_vcpus
-
-Stage = Literal["preprocess", "transform", "join"]
-#: In the order in which they run.
-STAGES: tuple[Stage, ...] = get_args(Stage)
 
 # How many of the last runs a rate is based on: enough for a median that ignores two outliers, few enough to follow a
 # model that changes.

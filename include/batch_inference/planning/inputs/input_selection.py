@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from batch_inference.common.errors import PlanError
+from batch_inference.common.names import MANIFEST_NAME
 from batch_inference.common.object_names import MAX_KEY_BYTES, KeyCount, KeyNameChecker, is_control_name
 from batch_inference.common.s3_uri import split_s3_uri
 from batch_inference.planning.inputs.input_listing import ExcludedObjects, S3Object, check_one_folder
 from batch_inference.planning.inputs.published_input import (
-    MANIFEST_NAME,
     MAX_MANIFEST_BYTES,
     PublishedManifest,
     parse_published_manifest,

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TextIO
 
-from batch_inference.common.s3_uri import split_s3_uri
+from batch_inference.common.s3_uri import get_parent_folder, split_s3_uri
 from batch_inference.planning.inputs.input_listing import LINES_PER_BATCH, S3Object
-from batch_inference.requests.sagemaker import get_parent_folder
 
 
 def tee_to_manifest(input_uri: str, objects: Iterable[S3Object], file: TextIO) -> Iterator[S3Object]:

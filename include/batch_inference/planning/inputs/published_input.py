@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from batch_inference.common.errors import PlanError
-from batch_inference.publishing.manifest import MANIFEST_VERSION
+from batch_inference.common.names import MANIFEST_VERSION
 
-MANIFEST_NAME = "_manifest.json"
 #: A manifest of this package has some hundred bytes for each file; a larger one is not of this package.
 MAX_MANIFEST_BYTES = 64_000_000
 _REQUIRED_KEYS = ("pipeline", "run_id", "output_uri", "files")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from batch_inference.common.errors import ReconciliationError
 from batch_inference.planning.inputs.input_split import ByteRange, split_objects
-from batch_inference.planning.inputs.transform_objects import TransformObject, group_pieces, reconcile_pieces
+from batch_inference.verification.transform_objects import TransformObject, group_pieces, reconcile_pieces
 from tests.unit.builders import objects
 
 LISTING = objects([20_000_000, 300, 300, 7_000_000])
