@@ -45,7 +45,7 @@ VALUES = TransformValues(
             "drop it",
         ),
         (
-            {"function": {"module": "batch_inference.jobs.mine", "name": "f"}},
+            {"function": {"module": "pipelines.mine", "name": "f"}},
             "function: found without preprocess; it runs in the preprocessing job",
             "drop it",
         ),
