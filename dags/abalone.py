@@ -6,6 +6,6 @@ prediction to it, and `publish` commits the result. `include/pipelines/abalone.y
 limits; *Trigger*, in Airflow's UI, opens a form that overrides the sizes for one run.
 """
 
-from batch_inference.dag.scoring_dag import build_scoring_dag
+from batch_inference import build_scoring_dag
 
 dag = build_scoring_dag("abalone", doc_md=__doc__)

@@ -7,6 +7,6 @@ prefix, `keep_runs_days` after the last file was written there; published output
 report. Unpause it where the pipelines run on AWS; Airflow creates it paused.
 """
 
-from batch_inference.dag.janitor import build_janitor_dag
+from batch_inference import build_janitor_dag
 
 dag = build_janitor_dag(doc_md=__doc__)

@@ -70,8 +70,7 @@ def test_a_wrong_pipeline_file_breaks_its_own_dag_alone(endings: Deployment) -> 
         text.replace("batch_strategy: MultiRecord", "batch_strategy: ManyRecord")
     )
     (endings.root / "dags" / "broken.py").write_text(
-        "# For Airflow.\nfrom batch_inference.dag.scoring_dag import build_scoring_dag\n\n"
-        'dag = build_scoring_dag("broken")\n'
+        '# For Airflow.\nfrom batch_inference import build_scoring_dag\n\ndag = build_scoring_dag("broken")\n'
     )
     deadline = time.monotonic() + 90
     errors: list[dict[str, Any]] = []

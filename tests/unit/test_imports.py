@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import batch_inference
 from tools.laptop import REPO
 
 IMPORT_FOLDERS = """
@@ -22,6 +23,15 @@ print(*sorted({banned} & {{name.partition(".")[0] for name in sys.modules}}))
 PURE = ("common", "config", "planning", "pricing", "reporting", "requests", "verification")
 
 
+def run_python(script: str) -> str:
+    """The standard output of a script that a Python of its own runs in `include/`."""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=REPO / "include", capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.mark.parametrize(
     ("folders", "banned"),
     [
@@ -33,8 +43,20 @@ PURE = ("common", "config", "planning", "pricing", "reporting", "requests", "ver
 def test_importing_brings_in_no_more(folders: tuple[str, ...], banned: set[str]) -> None:
     """`()` is the package alone, which is imported in every container."""
     script = "import batch_inference\n" + IMPORT_FOLDERS.format(folders=folders, banned=banned)
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=REPO / "include", capture_output=True, text=True, check=False
+    assert run_python(script).strip() == ""
+
+
+def test_exports_are_imported_on_first_use() -> None:
+    script = (
+        "import sys, batch_inference\n"
+        "print([name for name in sys.modules if name.startswith('batch_inference.')])\n"
+        "from batch_inference import Pipeline\n"
+        "print(Pipeline.__module__)"
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == ""
+    assert run_python(script).splitlines() == ["[]", "batch_inference.config.pipeline"]
+    assert set(batch_inference.__all__) <= set(dir(batch_inference))
+
+
+def test_a_name_that_is_not_exported_is_refused_with_those_that_are() -> None:
+    with pytest.raises(AttributeError, match=r"no attribute 'build_dag'; it exports .*build_scoring_dag"):
+        _ = batch_inference.build_dag

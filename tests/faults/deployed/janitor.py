@@ -1,5 +1,5 @@
 """The janitor of the fault suite, for Airflow: one that does not wait for jobs to be five minutes old."""
 
-from batch_inference.dag.janitor import build_janitor_dag
+from batch_inference import build_janitor_dag
 
 dag = build_janitor_dag(grace_seconds=0)
