@@ -41,7 +41,9 @@ def decompress(stored: IO[bytes], compression: str) -> IO[bytes]:
     """Stream the decompressed bytes; `compression` as `detect_compression` returned it."""
     if compression == "zstd":
         return cast(IO[bytes], _ZstdFile(stored))
-    return cast(IO[bytes], gzip.GzipFile(fileobj=stored))
+    stream = gzip.GzipFile(fileobj=stored)
+    stream.myfileobj = stored  # type: ignore[assignment]  # closed with the stream, as a file that it opens itself
+    return cast(IO[bytes], stream)
 
 
 def estimate_expansion_ratio(stored: IO[bytes], compression: str) -> float:

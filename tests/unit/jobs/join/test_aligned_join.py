@@ -44,7 +44,7 @@ def shard(
 ) -> ShardFiles:
     (folder / f"{name}.csv").write_bytes(records.encode())
     (folder / f"{name}.out").write_bytes(predictions.encode())
-    return ShardFiles(name, folder / f"{name}.csv", folder / f"{name}.out", columns)
+    return ShardFiles(name, folder / f"{name}.csv", folder / f"{name}.out", tuple(columns))
 
 
 def scores(*values: Any) -> str:
@@ -103,7 +103,7 @@ def test_shards_with_and_without_the_label_make_one_table(tmp_path: Path, output
     rows = {
         "csv": lambda: [
             [row["id"], float(row["x"]), int(row["rings"] or 0), float(row["predicted"])]
-            for row in csv.DictReader(path.open())
+            for row in csv.DictReader(path.read_text().splitlines())
         ],
         "parquet": lambda: [
             [row["id"], row["x"], row["rings"] or 0, row["predicted"]]
@@ -171,7 +171,11 @@ def test_blank_lines_between_batches_are_no_predictions(tmp_path: Path) -> None:
     """A server that ends each batch with an empty line still has one prediction a record."""
     files = shard(tmp_path, "s", RECORDS, scores(1, 2) + "\n" + scores(3) + "\n \r\n")
     assert join_shards([files], tmp_path / "out.csv", spec("csv", COLUMNS)) == [ShardRowCount("s", 3)]
-    assert [row["predicted"] for row in csv.DictReader((tmp_path / "out.csv").open())] == ["1", "2", "3"]
+    assert [row["predicted"] for row in csv.DictReader((tmp_path / "out.csv").read_text().splitlines())] == [
+        "1",
+        "2",
+        "3",
+    ]
 
 
 def test_members_may_come_in_any_order_with_others_among_them(tmp_path: Path) -> None:
@@ -198,7 +202,7 @@ def test_csv_answers_are_taken_by_position(tmp_path: Path) -> None:
     shape = spec("csv", COLUMNS, format="csv", fields={"1": "kind", "0": "score"}, types={"kind": "string"})
     files = shard(tmp_path, "s", RECORDS, '0.5,"a, ""b"""\n1,plain\n2,\n')
     join_shards([files], tmp_path / "out.csv", shape)
-    rows = list(csv.DictReader((tmp_path / "out.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))
     assert [(row["kind"], row["score"]) for row in rows] == [('a, "b"', "0.5"), ("plain", "1"), ("", "2")]
     short = shard(tmp_path, "t", RECORDS, "1,a\n2\n3,c\n")
     with pytest.raises(PredictionError, match=r"shard t, record 2: the prediction '2' has 1 columns, not 2"):
@@ -291,7 +295,8 @@ def test_any_table_joins_exactly_or_raises_with_the_right_counts(
         join_shards([files], path, shape)
     found = {
         "csv": lambda: [
-            (row["a"], row["b"], float(row["predicted"])) for row in csv.DictReader(path.open(newline=""))
+            (row["a"], row["b"], float(row["predicted"]))
+            for row in csv.DictReader(io.StringIO(path.read_bytes().decode(), newline=""))
         ],
         "parquet": lambda: [
             (row["a"] or "", row["b"] or "", row["predicted"]) for row in pq.read_table(path).to_pylist()
