@@ -40,7 +40,11 @@ VPC_CONFIG = {"SecurityGroupIds": ["sg-0000aaaa"], "Subnets": ["subnet-0000aaaa"
 
 def requests_of(of: Pipeline, instance_type: str = "ml.m5.large") -> dict[str, Any]:
     """The three requests of a run, by operation."""
-    place = {"run_prefix": "s3://data/work/churn/run/", "instance_type": instance_type, "instance_count": 1}
+    place: dict[str, Any] = {
+        "run_prefix": "s3://data/work/churn/run/",
+        "instance_type": instance_type,
+        "instance_count": 1,
+    }
     values = TransformValues(
         job_name="transform-1",
         model_name="model-1",

@@ -293,7 +293,7 @@ def test_lines_that_open_quotes_and_close_those_before_are_read_a_few_times_each
     monkeypatch.setattr(CsvRecordReader, "_hand_over_line", counted)
     source = list(io.StringIO(text, newline=""))
     records = CsvRecordReader(iter(source), ",", escape)
-    found = []
+    found: list[str] = []
     while (batch := records.read_batch(100)) is not None:
         found += map(batch.get_original_text, range(len(batch.texts)))
     assert "".join(found).replace("\n", "") == text.replace("\n", "")

@@ -77,7 +77,10 @@ def test_a_deadline_gets_the_cheapest_clusters_that_meet_it_at_the_slow_end() ->
     preprocess, transform = counts(made)
     for smaller in ((preprocess - 1, transform), (preprocess, transform - 1)):
         if 0 not in smaller:
-            fixed = {"preprocess_instance_count": smaller[0], "transform_instance_count": smaller[1]}
+            fixed: dict[str, Any] = {
+                "preprocess_instance_count": smaller[0],
+                "transform_instance_count": smaller[1],
+            }
             assert plan([GB] * 8, **fixed).estimate.seconds_high > 3600
     assert any("that is the cheapest that is done by 08:30 UTC" in text for text in made.sentences)
 
@@ -104,7 +107,10 @@ def test_what_is_said_to_be_needed_is_enough() -> None:
     with pytest.raises(PlanError) as caught:
         plan([GB] * 32, {"transform.max_instances": 4}, deadline="60")
     words = str(caught.value).split()
-    wanted = {"preprocess_instance_count": int(words[1]), "transform_instance_count": int(words[7])}
+    wanted: dict[str, Any] = {
+        "preprocess_instance_count": int(words[1]),
+        "transform_instance_count": int(words[7]),
+    }
     assert plan([GB] * 32, {"transform.max_instances": 100}, **wanted).estimate.seconds <= 3600
 
 

@@ -23,7 +23,7 @@ NUMBERS = {
     "histogram": {"edges": [0.0, 5.0, 10.0], "counts": [45, 15]},
 }  # fmt: skip
 TEXTS = {"kind": "text", "count": 60, "nulls": 0, "values": {"yes": 45, "no": 15}, "others": 0}
-GROUPS = [
+GROUPS: list[dict[str, Any]] = [
     {
         "column": "sex",
         "groups": [

@@ -29,7 +29,7 @@ ROW = {
 }  # fmt: skip
 
 
-QUALITY = {
+QUALITY: dict[str, Any] = {
     "checks": {"version": 1, "run_id": "r", "judged_in": "r", "state": "passed", "gates": []},
     "predictions": {}, "previous": None, "groups": [], "columns": {}, "profile": "s3://w/profile.json", "statistics": "s3://w/s.json",
 }  # fmt: skip

@@ -135,7 +135,7 @@ def check_requests(pipeline: Pipeline, planned: Plan) -> None:
         model_package="arn:aws:sagemaker:us-east-1:123456789012:model-package/churn/1",
     )  # fmt: skip
     check_transform_request(
-        parsed("CreateTransformJob", build_transform_request(pipeline, values)), Settings()
+        parsed("CreateTransformJob", build_transform_request(pipeline, values)), Settings.model_validate({})
     )
     if (model := build_model_request(pipeline, values)) is not None:
         check_model_request(parsed("CreateModel", model))

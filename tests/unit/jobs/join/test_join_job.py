@@ -84,10 +84,12 @@ def test_any_number_of_hosts_writes_what_an_airflow_worker_writes(tmp_path: Path
             assert json.loads((ended.output / part["statistics_key"]).read_text())["rows"] == part["rows"]
             found[part["key"]] = content
     for number, shard in enumerate(RECORDS):
-        files = [tmp_path / "records", tmp_path / "predictions"]
-        for path, content in zip(files, (RECORDS[shard], PREDICTIONS[shard]), strict=True):
+        records, predictions = tmp_path / "records", tmp_path / "predictions"
+        for path, content in zip((records, predictions), (RECORDS[shard], PREDICTIONS[shard]), strict=True):
             path.write_bytes(content)
-        part = join_part([ShardFiles(shard, *files, NAMES)], tmp_path / "here.csv", JoinSpec.from_dict(SPEC))
+        part = join_part(
+            [ShardFiles(shard, records, predictions, NAMES)], tmp_path / "here.csv", JoinSpec.from_dict(SPEC)
+        )
         assert part["shards"] == {shard: 3 + number}
         assert found.pop(f"parts/part-{number:05d}.csv") == (tmp_path / "here.csv").read_bytes()
     assert found == {}

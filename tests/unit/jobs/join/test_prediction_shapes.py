@@ -55,7 +55,7 @@ def test_a_number_that_may_be_missing_is_published_as_null_and_counted(
     join_shards([shard], tmp_path / "out", spec, statistics=statistics)
     profile = statistics.to_dict()["columns"]["p"]
     assert (profile["count"], profile["nulls"], profile["mean"]) == (1, 2, 1.5)
-    frame = {
+    frame: dict[str, Any] = {
         "csv": pandas.read_csv,
         "jsonlines": partial(pandas.read_json, lines=True),
         "parquet": pandas.read_parquet,
@@ -202,7 +202,7 @@ def test_what_is_no_number_is_found_within_a_part_that_stays_json(
 
 def test_an_echoed_id_catches_answers_out_of_order(tmp_path: Path) -> None:
     """Counts are right and the rows are wrong: the id that the model echoes tells, and the right order passes."""
-    spec = {"predictions": {"fields": {"score": "score"}, "echo": {"key": "id"}}}
+    spec: dict[str, Any] = {"predictions": {"fields": {"score": "score"}, "echo": {"key": "id"}}}
     right = "".join(json.dumps({"key": key, "score": 1}) + "\n" for key in "abc")
     assert [row["id"] for row in joined(tmp_path, right, **spec)] == ["a", "b", "c"]
     swapped = "".join(json.dumps({"key": key, "score": 1}) + "\n" for key in "acb")

@@ -194,7 +194,7 @@ def test_whatever_the_text_each_row_has_its_prediction_last_or_nothing_is_joined
     """In each format the same rows, or in each format none."""
     folder = tmp_path_factory.mktemp("any")
     kinds = {"a": "string", "b": kind}
-    found = []
+    found: list[Any] = []
     for output in OUTPUTS:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(blocks, "BLOCK_BYTES", size)

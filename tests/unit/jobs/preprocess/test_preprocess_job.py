@@ -7,6 +7,7 @@ import gzip
 import io
 import random
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -204,7 +205,7 @@ def test_all_rejected_leaves_rejects_and_no_shard(tmp_path: Path) -> None:
     assert not list((ended.output / "records").iterdir())
 
 
-PACKED = {
+PACKED: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.compress,
     "zstd": zstd,
     "gzip in two members": lambda text: gzip.compress(text[:30_000]) + gzip.compress(text[30_000:]),

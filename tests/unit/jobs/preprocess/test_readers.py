@@ -78,7 +78,7 @@ READERS: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
         dict(row) for row in duckdb.sql(f"SELECT * FROM read_parquet('{path}')").to_arrow_table().to_pylist()
     ],
     "pandas": lambda path: [
-        {name: None if pandas.isna(value) else value for name, value in row.items()}
+        {str(name): None if pandas.isna(value) else value for name, value in row.items()}
         for row in pandas.read_parquet(path, dtype_backend="pyarrow").to_dict("records")
     ],
 }
