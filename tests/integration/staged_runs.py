@@ -196,12 +196,12 @@ class Run:
         )
 
     def transform(self) -> None:
-        """What the transform job does: one answer a line of features."""
+        """What the transform job does: an object of answers for each object of features."""
         storage, wrote = self.pipelines.storage, self.paths.build_job_paths(self.job("preprocess"))
         target = self.paths.build_job_paths(self.job("transform")).predictions
         for uri in storage.list_uris(wrote.features):
             lines = storage.read(uri).decode().splitlines()
-            answers = "".join(json.dumps({"score": self.model(line.split(","))}) + "\n" for line in lines)
+            answers = "".join(f"{answer}\n" for answer in self.predict(lines))
             storage.write(f"{target}{uri.rsplit('/', 1)[1]}.out", answers)
         self.xcoms[task_ids.AWAIT_TRANSFORM, "return_value"] = {
             **self.build_job_result("transform", target),
@@ -212,6 +212,10 @@ class Run:
             "base_name": self.job("transform").removesuffix("-1"),
             "request": {"TransformInput": {"DataSource": {"S3DataSource": source}}},
         }
+
+    def predict(self, lines: list[str]) -> list[str]:
+        """What the model's container answers to the lines of an object: one line for each."""
+        return [json.dumps({"score": self.model(line.split(","))}) for line in lines]
 
     def build_job_result(self, stage: str, output: str) -> dict[str, Any]:
         """The finished job of a stage, as the task that waited for it hands it on."""
