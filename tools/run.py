@@ -73,8 +73,8 @@ def parse_conf(pipeline: Pipeline, text: str) -> dict[str, Any]:
     except BatchInferenceError as error:
         exit_with_usage_error(f"CONF: {error}")
     for name, value in conf.items():
-        if schema_error := best_match(Draft202012Validator(specs[name].schema).iter_errors(value)):
-            exit_with_usage_error(f"CONF: {name}: {schema_error.message}; {specs[name].description}")
+        if schema_error := best_match(Draft202012Validator(specs[name]).iter_errors(value)):
+            exit_with_usage_error(f"CONF: {name}: {schema_error.message}; {specs[name]['description']}")
     return conf
 
 

@@ -16,9 +16,8 @@ from pydantic import Field
 from batch_inference.common.errors import EmptyInputError, PlanError
 from batch_inference.common.formatting import format_bytes, format_count, format_dollars
 from batch_inference.common.names import RunPaths
-from batch_inference.config.param_limits import check_param_limits
 from batch_inference.config.pipeline import Pipeline
-from batch_inference.config.run_params import RunParams
+from batch_inference.config.run_params import RunParams, check_param_limits
 from batch_inference.config.sections.record_rules import FrozenModel
 from batch_inference.config.sections.stages import STAGES, Stage
 from batch_inference.planning.budget_question import compute_approval_deadline
