@@ -183,7 +183,7 @@ def report_outcome(
         print(f"\nThe run succeeded but wrote no plan to {paths.plan}. Full Airflow log: {log}")
         return 1, None
     if report is None:
-        print("\n" + "\n".join(plan["sentences"]))
+        print("\n" + "\n".join(entry["text"] for entry in plan["log"]))
         if plan["dry_run"]:
             print("\nDry run: no job was submitted, nothing was published.")
         return 0, None
