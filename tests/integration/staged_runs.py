@@ -152,7 +152,7 @@ class Run:
                 run_id=self.run_id, conf=self.conf, data_interval_start=self.data_time, logical_date=self.data_time,
                 run_after=self.data_time,
             ),
-            params={name: self.conf.get(name, spec.default) for name, spec in build_param_specs(config).items()},
+            params={name: self.conf.get(name, spec["default"]) for name, spec in build_param_specs(config).items()},
             outlet_events=self.pipelines.events,
             **more,
         )  # fmt: skip

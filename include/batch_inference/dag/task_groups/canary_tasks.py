@@ -112,7 +112,7 @@ def calibrate(run: RunContext, **_: Any) -> dict[str, Any]:
         return {
             "instance_count": facts["transform_instance_count"],
             "instance_types": plan["transform"]["instance_types"],
-            "sentences": [],
+            "log": [],
         }
     job = run.pull(task_ids.AWAIT_CANARY)
     busy = read_instance_activity(config.aws_conn_id, config.region, job)["busy_seconds"]
@@ -124,12 +124,12 @@ def calibrate(run: RunContext, **_: Any) -> dict[str, Any]:
         spent_dollars=_total_cost(plan, [run.pull(task_ids.AWAIT_PREPROCESS), job]),
         now=datetime.now(UTC),
     )
-    for sentence in resized.sentences:
-        log.info("%s", sentence)
+    for entry in resized.log:
+        log.info("%s", entry.text)
     return {
         "instance_count": resized.instance_count,
         "instance_types": list(resized.instance_types),
-        "sentences": list(resized.sentences),
+        "log": [entry.model_dump() for entry in resized.log],
     }
 
 

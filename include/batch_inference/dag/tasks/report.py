@@ -41,7 +41,7 @@ def write_report(run: RunContext, **_: Any) -> dict[str, Any]:
     claim = Claim(run.ti, storage, paths.report_json, paths.report_html)
     published, scored = run.pull(PUBLISH), run.read_json(paths.scored_run, written_by=CHECKS)
     plan_document, resized = run.read_json(paths.plan, written_by=PLAN), scored["resized"]
-    if resized is not None and resized["sentences"]:
+    if resized is not None and resized["log"]:
         plan_document = apply_calibration(
             plan_document, resized, scored["jobs"]["transform"]["instance_count"]
         )
