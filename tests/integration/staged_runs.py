@@ -20,13 +20,13 @@ from batch_inference.aws.s3 import Storage
 from batch_inference.common.names import RunPaths, build_job_base_name
 from batch_inference.config import pipeline_files
 from batch_inference.config.run_params import build_param_specs
+from batch_inference.dag.task_functions import SkipDownstream
 from batch_inference.dag.tasks import checks, collect_shards, join_shards, plan, publish, report
 from batch_inference.jobs.common.container import Container
 from batch_inference.jobs.config.preprocess_config import parse_config
 from batch_inference.jobs.preprocess.preprocess_job import preprocess
 from batch_inference.requests.sagemaker import list_manifest_uris
 from batch_inference.run import scored_run, task_ids
-from batch_inference.run.skip import SkipDownstream
 from sagemaker_jobs.job.output_listing import write_output_listing
 
 ROLE = "arn:aws:iam::123456789012:role/scoring"

@@ -35,6 +35,7 @@ from batch_inference.dag.planned_jobs import (
     PlannedTransformJobSensor,
 )
 from batch_inference.dag.task_docs import set_task_docs
+from batch_inference.dag.task_functions import SkippablePythonOperator, no_retry
 from batch_inference.dag.task_groups.canary_tasks import add_canary_tasks
 from batch_inference.dag.task_groups.join_tasks import add_join_tasks
 from batch_inference.dag.task_groups.without_preprocess import add_tasks_without_preprocess
@@ -52,8 +53,6 @@ from batch_inference.dag.templates import (
     template_submitted_job_name,
 )
 from batch_inference.run import task_ids
-from batch_inference.run.no_retry import no_retry
-from batch_inference.run.skip import SkippablePythonOperator
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM
 
 

@@ -37,6 +37,7 @@ from batch_inference.config.run_params import (
 from batch_inference.dag.pools import check_pool
 from batch_inference.dag.resource_cleanup import clean_up_run
 from batch_inference.dag.task_docs import TASK_DOCS
+from batch_inference.dag.task_functions import SkipDownstream
 from batch_inference.input_pieces.layout_files import write_listing
 from batch_inference.input_pieces.range_probe import probe_objects
 from batch_inference.planning.clusters.cluster_choice import PlanningContext
@@ -53,7 +54,6 @@ from batch_inference.publishing.pinned_runs import check_pinned_statistics
 from batch_inference.requests.preflight import run_preflight
 from batch_inference.requests.sagemaker import build_preprocess_config
 from batch_inference.run import rate_history_store, task_ids
-from batch_inference.run.skip import SkipDownstream
 
 log = logging.getLogger(__name__)
 
