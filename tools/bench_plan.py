@@ -21,10 +21,12 @@ from pathlib import Path
 from batch_inference.config.pipeline import load_pipeline
 from batch_inference.config.pipeline_files import PIPELINES_FOLDER
 from batch_inference.config.run_params import RunParams
+from batch_inference.planning.clusters.cluster_choice import PlanningContext
 from batch_inference.planning.inputs.input_listing import S3Object
 from batch_inference.planning.inputs.input_selection import InputSelection
 from batch_inference.planning.inputs.manifest_file import tee_to_manifest
-from batch_inference.planning.plan import make_plan
+from batch_inference.planning.model_version import plan_configured_model
+from batch_inference.planning.plan import RunInfo, make_plan
 
 #: Objects, and the goals for them: seconds and megabytes.
 GOALS = {1_000_000: (5.0, 500.0), 10_000_000: (60.0, 1000.0)}
@@ -45,11 +47,21 @@ def measure_planning(object_count: int) -> dict[str, float]:
     began, used = time.perf_counter(), time.process_time()
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "input.manifest").open("w") as file:
         selection = InputSelection(URI, lambda _: None)
+        now = datetime(2026, 1, 31, tzinfo=UTC)
         plan = make_plan(
-            pipeline, RunParams(), tee_to_manifest(URI, selection.select(list_objects(object_count)), file),
-            run_id="bench", nonce="0" * 16, data_time=datetime(2026, 1, 31, tzinfo=UTC), input_uri=URI,
-            output_uri="s3://batch-inference-sample/out/", selection=selection,
-        )  # fmt: skip
+            pipeline,
+            RunParams(),
+            tee_to_manifest(URI, selection.select(list_objects(object_count)), file),
+            RunInfo(
+                run_id="bench",
+                nonce="0" * 16,
+                data_time=now,
+                input_uri=URI,
+                output_uri="s3://batch-inference-sample/out/",
+            ),
+            PlanningContext(model=plan_configured_model(pipeline), now=now),
+            selection,
+        )
         file.flush()
         size = Path(file.name).stat().st_size
     assert plan.input.objects == object_count

@@ -21,7 +21,10 @@ import numpy as np
 
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.run_params import RunParams
-from batch_inference.planning.plan import Plan, S3Object, make_plan
+from batch_inference.planning.clusters.cluster_choice import PlanningContext
+from batch_inference.planning.inputs.input_listing import S3Object
+from batch_inference.planning.model_version import plan_configured_model
+from batch_inference.planning.plan import Plan, RunInfo, make_plan
 from tools.billing_simulator import (
     MAX_INSTANCES,
     MIN_CUT_BYTES,
@@ -83,9 +86,18 @@ def plan_listing(pipeline: Pipeline, deadline_minutes: int, sizes: Sizes) -> Pla
 
     now = datetime(2026, 1, 31, 2, 0, tzinfo=UTC)
     return make_plan(
-        pipeline, RunParams(deadline=str(deadline_minutes)), listing(), run_id="bench", nonce="bench", data_time=now,
-        now=now, input_uri="s3://bench/in/", output_uri="s3://bench/out/",
-    )  # fmt: skip
+        pipeline,
+        RunParams(deadline=str(deadline_minutes)),
+        listing(),
+        RunInfo(
+            run_id="bench",
+            nonce="bench",
+            data_time=now,
+            input_uri="s3://bench/in/",
+            output_uri="s3://bench/out/",
+        ),
+        PlanningContext(model=plan_configured_model(pipeline), now=now),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,11 +61,11 @@ def render_trigger_form() -> str:
     """The page of the params, section by section, in the order of the form."""
     specs = build_param_specs(load_pipeline_by_name("abalone"))
     parts = [TRIGGER_FORM_HEAD]
-    for section in dict.fromkeys(spec.section for spec in specs.values()):
+    for section in dict.fromkeys(spec["section"] for spec in specs.values()):
         rows = "".join(
-            f"| `{name}` | {_escape_cell(spec.title)} | {_escape_cell(spec.description)} |\n"
+            f"| `{name}` | {_escape_cell(spec['title'])} | {_escape_cell(spec['description'])} |\n"
             for name, spec in specs.items()
-            if spec.section == section
+            if spec["section"] == section
         )
         parts.append(f"## {section}\n\n| name | field | what it is |\n|---|---|---|\n{rows}")
     return "\n".join(parts)

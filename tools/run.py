@@ -73,8 +73,8 @@ def parse_conf(pipeline: Pipeline, text: str) -> dict[str, Any]:
     except BatchInferenceError as error:
         exit_with_usage_error(f"CONF: {error}")
     for name, value in conf.items():
-        if schema_error := best_match(Draft202012Validator(specs[name].schema).iter_errors(value)):
-            exit_with_usage_error(f"CONF: {name}: {schema_error.message}; {specs[name].description}")
+        if schema_error := best_match(Draft202012Validator(specs[name]).iter_errors(value)):
+            exit_with_usage_error(f"CONF: {name}: {schema_error.message}; {specs[name]['description']}")
     return conf
 
 
@@ -183,7 +183,7 @@ def report_outcome(
         print(f"\nThe run succeeded but wrote no plan to {paths.plan}. Full Airflow log: {log}")
         return 1, None
     if report is None:
-        print("\n" + "\n".join(plan["sentences"]))
+        print("\n" + "\n".join(entry["text"] for entry in plan["log"]))
         if plan["dry_run"]:
             print("\nDry run: no job was submitted, nothing was published.")
         return 0, None

@@ -9,8 +9,9 @@ from urllib.parse import quote, urlencode, urlsplit
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Dialog, FrameLocator, Request
 
+from tests.end_to_end.deployment import USERS
+
 PAGES = "/batch-inference/"
-PASSWORDS = {"admin": "only-for-these-tests", "viewer": "only-for-those-tests"}
 #: As root, without a screen, and without a browser's own talk to its maker.
 SWITCHES = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -42,7 +43,7 @@ class Window:
         """Fill the login page that Airflow shows."""
         self.page.goto(f"{self.url}/")
         self.page.get_by_label("Username").fill(user)
-        self.page.get_by_label("Password").fill(PASSWORDS[user])
+        self.page.get_by_label("Password").fill(USERS[user])
         self.page.get_by_role("button", name="Sign in").click()
         self.page.wait_for_url(lambda address: "/auth/" not in address)
 

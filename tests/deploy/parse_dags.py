@@ -18,7 +18,7 @@ from airflow.dag_processing.dagbag import DagBag
 def main() -> None:
     """Print versions, DAGs, import errors, plugins and where the packages came from."""
     bag = DagBag(conf.get("core", "dags_folder"))
-    names = ("include", "sagemaker_jobs", "requests", "batch_inference.dag.scoring_dag")
+    names = ("batch_inference", "sagemaker_jobs", "requests", "batch_inference.dag.scoring_dag")
     found = {
         "airflow": airflow.__version__,
         "dags": {dag_id: sorted(dag.task_ids) for dag_id, dag in bag.dags.items()},
@@ -30,8 +30,8 @@ def main() -> None:
             name
             for name, module in list(sys.modules.items())
             if "." not in name
-            and "/include/" in (getattr(module, "__file__", None) or "")
-            and name != "include"
+            and "/plugins/batch_inference/" in (getattr(module, "__file__", None) or "")
+            and name != "batch_inference"
         ),
     }
     sys.stdout.write("\n" + json.dumps(found) + "\n")

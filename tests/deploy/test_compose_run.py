@@ -20,7 +20,7 @@ from batch_inference.config.pipeline import load_pipeline
 from tests.deploy.compose import render_compose
 from tests.deploy.containers import ContainerError, Containers
 from tests.deploy.image import image_environment
-from tests.end_to_end.deployment import DAG_FILE, Deployment
+from tests.end_to_end.deployment import DAG_FILE, Deployment, PasswordApi
 from tests.end_to_end.directly import input_lines
 from tests.postgres import SYSTEM_PATH, Cluster
 from tools.airflow_processes import RestApi
@@ -35,24 +35,6 @@ NAME = "two_workers"
 OUTPUT = "s3://batch-inference-sample/two-workers/"
 COMPONENTS = ("airflow-apiserver", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
 WORKERS = ("one", "two")
-
-
-class PasswordApi(RestApi):
-    """The REST API of an Airflow with accounts."""
-
-    def __init__(self, url: str, user: str, password: str) -> None:
-        super().__init__(url)
-        self.__dict__["account"] = {"username": user, "password": password}
-
-    def fetch_token(self) -> str:
-        """A bearer token for the account."""
-        request = urllib.request.Request(
-            f"{self.url}/auth/token",
-            data=json.dumps(self.__dict__["account"]).encode(),
-            headers={"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return str(json.load(answer)["access_token"])
 
 
 class ComposedAirflow:

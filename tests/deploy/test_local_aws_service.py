@@ -84,7 +84,7 @@ def service(tmp_path: Path) -> Iterator[str]:
     with subprocess.Popen(
         [*command, "--host", "127.0.0.1"],
         cwd=REPO,
-        env={**os.environ, "PYTHONPATH": str(REPO)},
+        env={**os.environ, "PYTHONPATH": f"{REPO}:{REPO / 'include'}"},
         stdout=subprocess.PIPE,
         text=True,
     ) as process:

@@ -85,13 +85,13 @@ def test_every_dag_parses(parsed: dict[str, Any]) -> None:
 def test_the_code_is_the_unpacked_one(parsed: dict[str, Any], home: Path) -> None:
     """Nothing is found in this checkout by chance."""
     files = {name: Path(path) for name, path in parsed["files"].items()}
-    for name in ("include", "sagemaker_jobs", "batch_inference.dag.scoring_dag"):
+    for name in ("batch_inference", "sagemaker_jobs", "batch_inference.dag.scoring_dag"):
         assert files[name].is_relative_to(home / "plugins"), files[name]
     assert not files["requests"].is_relative_to(home)
 
 
-def test_airflow_loads_the_plugins_and_executes_nothing_of_include(parsed: dict[str, Any]) -> None:
-    """A file of include/ that was executed as a plugin would take the place of a module of its name, `requests` say."""
+def test_airflow_loads_the_plugins_and_executes_nothing_of_the_package(parsed: dict[str, Any]) -> None:
+    """A file of it that was executed as a plugin would take the place of a module of its name, `requests` say."""
     assert parsed["plugin_errors"] == {}
     assert "batch_inference" in parsed["plugins"]
     assert parsed["shadowed"] == []
@@ -115,9 +115,9 @@ def test_laptop_parts_stay_behind(bundle: Path) -> None:
     assert len(names) == len(set(names))
     assert not [name for name in names if "local_aws" in name or "samples" in name or "__pycache__" in name]
     assert {
-        "include/__init__.py",
-        "include/batch_inference/jobs/preprocess/preprocess_job.py",
-        "include/pipelines/abalone.yaml",
+        "batch_inference/__init__.py",
+        "batch_inference/jobs/preprocess/preprocess_job.py",
+        "pipelines/abalone.yaml",
     } <= set(names)
     assert {"batch_inference_plugin.py", ".airflowignore", "sagemaker_jobs/operators.py"} <= set(names)
 
@@ -125,7 +125,10 @@ def test_laptop_parts_stay_behind(bundle: Path) -> None:
 def test_what_the_pages_are_made_of_travels_with_them(bundle: Path) -> None:
     """Templates, style sheets and scripts lie beside the code that reads them."""
     names = set(zipfile.ZipFile(bundle / "plugins.zip").namelist())
-    for folder, root in (("batch_runs", REPO / "plugins"), ("include/batch_inference/reporting/page", REPO)):
+    for folder, root in (
+        ("batch_runs", REPO / "plugins"),
+        ("batch_inference/reporting/page", REPO / "include"),
+    ):
         assets = {
             path.relative_to(root).as_posix()
             for path in (root / folder).rglob("*")
@@ -140,7 +143,7 @@ def test_the_same_code_makes_the_same_file(tmp_path: Path) -> None:
     made = []
     for name in ("one", "two"):
         root = tmp_path / name
-        for folder in ("dags", "plugins", "include/scoring"):
+        for folder in ("dags", "plugins", "include/batch_inference"):
             ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(
                 tmp_path / "one" / folder if made else REPO / folder, root / folder, ignore=ignored
@@ -152,7 +155,7 @@ def test_the_same_code_makes_the_same_file(tmp_path: Path) -> None:
         build_bundle(root, root / "dist")
         made.append((root / "dist" / "plugins.zip").read_bytes())
     assert made[0] == made[1]
-    with (root / "include" / "scoring" / "plan.py").open("a") as changed:
+    with (root / "include" / "batch_inference" / "planning" / "plan.py").open("a") as changed:
         changed.write("\n")
     build_bundle(root, root / "dist")
     assert (root / "dist" / "plugins.zip").read_bytes() != made[1]
@@ -171,10 +174,11 @@ def test_requirements_begin_with_the_constraints_and_pin_nothing(bundle: Path) -
     assert render_requirements(text, version="3.2.1", python="3.12").splitlines()[1:] == ["pandas", "x[a,b]"]
 
 
-def test_a_plugin_named_include_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["batch_inference", "pipelines"])
+def test_a_plugin_of_the_name_of_what_is_added_is_refused(tmp_path: Path, name: str) -> None:
     """It would be overwritten without a word."""
-    for name in ("plugins/include", "include", "dags"):
-        (tmp_path / name).mkdir(parents=True)
+    for folder in (f"plugins/{name}", "include", "dags"):
+        (tmp_path / folder).mkdir(parents=True)
     with pytest.raises(BundleError, match="rename it"):
         build_bundle(tmp_path, tmp_path / "target")
 
@@ -184,7 +188,7 @@ def test_a_plugin_named_include_is_refused(tmp_path: Path) -> None:
 def test_the_unpacked_dag_scores_the_sample(home: Path, tmp_path: Path) -> None:
     """Started with Airflow's own command, in a process without PYTHONPATH."""
     make_sample(tmp_path, rows=ROWS, seed=3)
-    pipeline = load_pipeline(home / "plugins" / "include" / "pipelines" / "abalone.yaml")
+    pipeline = load_pipeline(home / "plugins" / "pipelines" / "abalone.yaml")
     with run_embedded_aws(tmp_path / "aws") as endpoint:
         client = create_s3_client(endpoint)
         create_buckets(client, pipeline)

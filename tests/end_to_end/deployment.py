@@ -6,17 +6,20 @@ import dataclasses
 import io
 import json
 import time
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pandas
+import psutil
 import yaml
 
 from batch_inference.common.s3_uri import split_s3_uri
 from batch_inference.config.pipeline import Pipeline, load_pipeline
-from tools.airflow_processes import AirflowProcesses
+from tools.airflow_processes import AirflowProcesses, RestApi
+from tools.laptop import LaptopError
 from tools.sample import create_buckets, upload_sample
 
 ENDED = {"success", "failed"}
@@ -25,6 +28,46 @@ from batch_inference.dag.scoring_dag import build_scoring_dag
 
 dag = build_scoring_dag("{name}")
 """
+
+
+ADMIN, VIEWER = "admin", "viewer"
+#: Who may log in, and their passwords.
+USERS = {ADMIN: "only-for-these-tests", VIEWER: "only-for-those-tests"}
+
+
+@dataclasses.dataclass(frozen=True)
+class PasswordApi(RestApi):
+    """The REST API of an Airflow whose users have passwords."""
+
+    user: str
+    password: str = dataclasses.field(repr=False)
+
+    def fetch_token(self) -> str:
+        """A bearer token for the user."""
+        request = urllib.request.Request(
+            f"{self.url}/auth/token",
+            data=json.dumps({"username": self.user, "password": self.password}).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return str(json.load(answer)["access_token"])
+
+
+class SharedAirflow(AirflowProcesses):
+    """Airflow's components, which another process has started."""
+
+    def __init__(self, environment: Mapping[str, str], url: str, processes: Mapping[str, int]) -> None:
+        self.environment = dict(environment)
+        self.home = Path(environment["AIRFLOW_HOME"])
+        self.api = PasswordApi(url, ADMIN, USERS[ADMIN])
+        self.pids = dict(processes)
+
+    def raise_if_dead(self) -> None:
+        """Raise LaptopError with the end of its log when a component has ended."""
+        for component, pid in self.pids.items():
+            if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                tail = self.get_log_path(component).read_text(errors="replace")[-1500:]
+                raise LaptopError(f"airflow {component} has ended: {tail}")
 
 
 @dataclasses.dataclass
@@ -36,6 +79,11 @@ class Deployment:
     root: Path
     endpoint: str
     sample: Path
+
+    @property
+    def told(self) -> Path:
+        """What the notifiers of `to_file.py` write to, whoever's they are."""
+        return self.root / "told.txt"
 
     def pipeline(self, name: str) -> Pipeline:
         """The deployed pipeline of this name."""
@@ -77,18 +125,20 @@ class Deployment:
         """Path of a run in the REST API."""
         return f"/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}"
 
-    def states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
-        """State of each task of a run; a mapped task's instances as `task[index]`."""
+    def task_instances(self, dag_id: str, run_id: str) -> dict[str, dict[str, Any]]:
+        """Each task of a run as the REST API describes it; a mapped task's instances as `task[index]`."""
         answer = self.airflow.api.call("GET", f"{self.run_path(dag_id, run_id)}/taskInstances?limit=200")
         return {
-            each["task_id"] if each["map_index"] < 0 else f"{each['task_id']}[{each['map_index']}]": each[
-                "state"
-            ]
+            each["task_id"] if each["map_index"] < 0 else f"{each['task_id']}[{each['map_index']}]": each
             for each in answer["task_instances"]
         }
 
+    def states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
+        """State of each task of a run, by the same names."""
+        return {name: each["state"] for name, each in self.task_instances(dag_id, run_id).items()}
+
     def wait(
-        self, dag_id: str, run_id: str, *, seconds: float = 240, watch: Callable[[], None] = lambda: None
+        self, dag_id: str, run_id: str, *, seconds: float = 420, watch: Callable[[], None] = lambda: None
     ) -> str:
         """The final state of a run; `watch` is called at each look."""
         deadline = time.monotonic() + seconds
@@ -110,6 +160,28 @@ class Deployment:
                 return
             time.sleep(0.3)
         raise AssertionError(f"{task} of {run_id} was not {state} in {seconds} s: {states}")
+
+    def wait_for_run(self, dag_id: str, *, seconds: float = 120) -> dict[str, Any]:
+        """The only run of a DAG that something else than a test starts, once it is there."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            runs = self.airflow.api.call("GET", f"/dags/{dag_id}/dagRuns")["dag_runs"]
+            if runs:
+                (run,) = runs
+                return dict(run)
+            time.sleep(0.5)
+        raise AssertionError(f"{dag_id} has no run after {seconds} s")
+
+    def wait_for_lines(self, run_id: str, count: int, *, seconds: float = 90) -> list[str]:
+        """What notifiers have told of a run; Airflow calls a DAG's own callbacks after the run has ended."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            found = self.told.read_text().splitlines() if self.told.exists() else []
+            of_run = [line for line in found if run_id in line]
+            if len(of_run) >= count:
+                return of_run
+            time.sleep(0.5)
+        raise AssertionError(f"{self.told} has not {count} lines of {run_id} after {seconds} s")
 
     def task_log(self, dag_id: str, run_id: str, task: str) -> str:
         """What all tries of a task logged, as Airflow keeps it on disk."""

@@ -18,16 +18,16 @@ MOOD = os.environ.get("MOOD", "sound")
 POISON = "-1.25"
 
 
-def answers(rows: list[list[str]]) -> list[str]:
+def answers(rows: list[list[str]], mood: str) -> list[str]:
     """An answer for each row, in the mood's way."""
     found = [{"id": name, "score": float(x) + 2 * float(y)} for name, x, y in rows]
-    if MOOD == "drops a row":
+    if mood == "drops a row":
         found = found[:-1]
-    elif MOOD == "permutes rows":
+    elif mood == "permutes rows":
         found = found[::-1]
-    elif MOOD == "answers NaN":
+    elif mood == "answers NaN":
         found[len(found) // 2]["score"] = float("nan")
-    if MOOD == "answers too few columns":
+    if mood == "answers too few columns":
         return [str(each["score"]) for each in found]
     return [json.dumps(each) for each in found]
 
@@ -46,7 +46,7 @@ class Handler(BaseHTTPRequestHandler):
             if MOOD == "refuses a record":
                 self._answer(400, f"ValueError: x is {POISON}, allowed is 0 or more".encode())
                 return
-        self._answer(200, "".join(f"{line}\n" for line in answers(rows)).encode())
+        self._answer(200, "".join(f"{line}\n" for line in answers(rows, MOOD)).encode())
 
     def _body(self) -> bytes:
         if "chunked" not in self.headers.get("Transfer-Encoding", ""):

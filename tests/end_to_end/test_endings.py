@@ -35,8 +35,14 @@ AFTER_PLAN = [
 
 @pytest.fixture(scope="module")
 def endings(deployment: Deployment) -> Deployment:
-    """A deployment with a pipeline whose runs fail at the first error, as a test has no time for delays."""
-    deployment.deploy(DAG, lambda document: document["output"].update(uri=OUTPUT))
+    """A deployment with a pipeline that names whom to tell of failed runs."""
+    arguments = {"path": str(deployment.told), "message": "{{ dag.dag_id }} {{ run_id }} failed"}
+
+    def change(document: dict[str, Any]) -> None:
+        document["output"]["uri"] = OUTPUT
+        document["notify"] = {"on_failure": [{"notifier": "to_file.ToFile", "arguments": arguments}]}
+
+    deployment.deploy(DAG, change)
     return deployment
 
 
@@ -78,6 +84,7 @@ def test_a_wrong_pipeline_file_breaks_its_own_dag_alone(endings: Deployment) -> 
         errors = endings.airflow.api.call("GET", "/importErrors")["import_errors"]
         time.sleep(1)
     try:
+        # All other DAG files of the suite are sound.
         assert [error["filename"].rsplit("/", 1)[-1] for error in errors] == ["broken.py"]
         for part in ("broken.yaml", "transform.batch_strategy", "ManyRecord", "MultiRecord", "SingleRecord"):
             assert part in errors[0]["stack_trace"]
@@ -111,10 +118,13 @@ def test_a_dry_run_plans_and_submits_nothing(endings: Deployment, sagemaker: Any
 
 
 def test_a_misspelt_param_fails_the_run_and_names_the_right_one(endings: Deployment) -> None:
-    """Airflow itself accepts unknown keys in `conf`."""
+    """Airflow itself accepts unknown keys in `conf`. Those whom the pipeline names are told, by the DAG's callback."""
     run_id = endings.trigger(DAG, {"transform_instance_cout": 2})
     assert endings.wait(DAG, run_id) == "failed"
     assert "did you mean 'transform_instance_count'" in endings.task_log(DAG, run_id, "plan")
+    assert endings.wait_for_lines(run_id, 1) == [f"{DAG} {run_id} failed"]
+    # A failed run publishes nothing, so what is scheduled on its data is not told.
+    assert endings.airflow.api.call("GET", f"/assets/events?source_dag_id={DAG}")["asset_events"] == []
 
 
 def test_a_run_marked_failed_stops_its_job_and_stays_failed(endings: Deployment, sagemaker: Any) -> None:
@@ -185,12 +195,15 @@ with DAG("pooled", schedule=None, start_date=datetime(2026, 1, 1), max_active_ru
 @pytest.fixture(scope="module")
 def pooled(endings: Deployment) -> Pipeline:
     """A pipeline whose tasks share the pool `jobs`; how `plan` asks Airflow about it is in place, the pool is not."""
-    where = urlsplit(endings.airflow.api.url)
-    endings.airflow.api.call(
-        "POST",
-        "/connections",
-        {"connection_id": "airflow_api", "conn_type": "http", "host": where.hostname, "port": where.port},
-    )
+    api = endings.airflow.api
+    where = urlsplit(api.url)
+    connection = {
+        "connection_id": "airflow_api",
+        "conn_type": "http",
+        "host": where.hostname,
+        "port": where.port,
+    }
+    api.call("POST", "/connections", {**connection, "login": api.user, "password": api.password})
     endings.deploy("abalone_pooled", lambda document: document.update(pool={"name": "jobs"}))
     return endings.pipeline("abalone_pooled")
 
@@ -214,7 +227,8 @@ def test_jobs_that_share_a_pool_are_at_most_twice_its_slots_and_all_get_their_tu
     The slot is free for a moment between a submitting task and its waiting one, in which one more may submit.
     """
     api = endings.airflow.api
-    monkeypatch.setenv("AIRFLOW_CONN_AIRFLOW_API", api.url)
+    login = f"http://{api.user}:{api.password}@"
+    monkeypatch.setenv("AIRFLOW_CONN_AIRFLOW_API", api.url.replace("http://", login))
     api.call("POST", "/pools", {"name": "jobs", "slots": 1, "include_deferred": False})
     with pytest.raises(PoolError, match="does not count deferred"):
         pools.check_pool(pooled)

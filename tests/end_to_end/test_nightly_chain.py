@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import time
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pandas
 import psutil
 import pytest
 
-from tests.end_to_end.conftest import ODD_NAME
+from tests.end_to_end.airflow_server import ODD_NAME
 from tests.end_to_end.deployment import Deployment
 from tests.end_to_end.directly import direct_predictions, input_lines
 from tests.postgres import dump_database
@@ -24,6 +24,8 @@ from tools.laptop import CREDENTIALS
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
 
+OUTPUTS = "s3://batch-inference-sample/chain/"
+BY_HAND, FOLLOWER, LARGE, NIGHTLY = "abalone_by_hand", "abalone_following", "abalone_large", "abalone_nightly"
 COLUMNS = [
     "sex", "length", "diameter", "height", "whole_weight", "shucked_weight", "viscera_weight", "shell_weight", "rings",
 ]  # fmt: skip
@@ -44,7 +46,7 @@ def task_processes(scheduler: int) -> list[str]:
 
 
 class Watch:
-    """Looks at the machine while a run goes on: is there a task process while SageMaker works?
+    """Looks at the machine while a run goes on: is there a process of its tasks while SageMaker works?
 
     Attributes: `while_waiting`, what was seen at each look at a waiting sensor; `ever`, whatever was seen at any time.
     """
@@ -55,33 +57,92 @@ class Watch:
         self.ever: set[str] = set()
 
     def __call__(self) -> None:
-        before = self.deployment.states(self.dag_id, self.run_id)
-        processes = task_processes(self.deployment.airflow.processes["scheduler"].pid)
-        after = self.deployment.states(self.dag_id, self.run_id)
+        before = self.deployment.task_instances(self.dag_id, self.run_id)
+        titles = task_processes(self.deployment.airflow.pids["scheduler"])
+        after = self.deployment.task_instances(self.dag_id, self.run_id)
+        ids = {each["id"] for looked_at in (before, after) for each in looked_at.values()}
+        processes = [title for title in titles if title.split()[-1] in ids]
         self.ever.update(processes)
         for sensor, seen in self.while_waiting.items():
             # Deferred before and after the look, so during it.
-            if before.get(sensor) == after.get(sensor) == "deferred":
+            if sensor in before and before[sensor]["state"] == after[sensor]["state"] == "deferred":
                 seen.append(processes)
 
 
 @pytest.fixture(scope="module")
-def first_run(deployment: Deployment) -> tuple[str, str, Watch]:
-    """One run triggered over REST, as the UI does; its id, final state, and what was seen meanwhile."""
-    deployment.deploy(
-        "abalone_by_hand",
-        lambda document: document["output"].update(uri="s3://batch-inference-sample/by-hand/"),
-    )
-    run_id = deployment.trigger("abalone_by_hand", {"transform_instance_count": 4})
-    watch = Watch(deployment, "abalone_by_hand", run_id)
-    return run_id, deployment.wait("abalone_by_hand", run_id, watch=watch), watch
+def started(deployment: Deployment) -> dict[str, str]:
+    """Ids of the runs of two pipelines, triggered over REST as the UI does; two more have a schedule of their own.
+
+    They go on at the same time, with as many instances as transform the same records: four, two and, by night, one.
+    """
+
+    def by_hand(document: dict[str, Any]) -> None:
+        document["output"]["uri"] = f"{OUTPUTS}by-hand/{{run_id}}/"
+        path = str(deployment.told)
+        message = {
+            "notifier": "to_file.ToFile",
+            "arguments": {"path": path, "message": "{{ run_id }}: {{ exceeded }}"},
+        }
+        expensive = {
+            "notifier": "to_file.ToFile",
+            "arguments": {"path": path, "message": "{{ run_id }} is expensive"},
+        }
+        document["notify"] = {
+            "on_rejected": {"above": 0, "notifiers": [message]},
+            "on_cost": {"above": 1000, "notifiers": [expensive]},
+        }
+
+    def following(document: dict[str, Any]) -> None:
+        document["schedule_on"] = [f"{OUTPUTS}by-hand/"]
+        del document["schedule"]
+        document["input"]["uri"] = "s3://batch-inference-sample/nothing/here/"
+
+    def large(document: dict[str, Any]) -> None:
+        document["output"]["uri"] = f"{OUTPUTS}large/"
+        document["join"].update(processing_above=100_000, max_instances=2)
+
+    def nightly(document: dict[str, Any]) -> None:
+        # A schedule that is switched on within minutes after its time makes up for it.
+        at = datetime.now(UTC) - timedelta(minutes=1)
+        document["schedule"] = f"{at.minute} {at.hour} * * *"
+        document["output"]["uri"] = f"{OUTPUTS}nightly/date={{date}}/"
+        document["transform"]["max_instances"] = 1
+
+    for name, change in ((FOLLOWER, following), (BY_HAND, by_hand), (LARGE, large), (NIGHTLY, nightly)):
+        deployment.write_pipeline(name, change)
+    for name in (FOLLOWER, BY_HAND, LARGE, NIGHTLY):
+        deployment.unpause(name)
+    counts = {BY_HAND: 4, LARGE: 2}
+    return {
+        name: deployment.trigger(name, {"transform_instance_count": count}) for name, count in counts.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def first_run(deployment: Deployment, started: dict[str, str]) -> tuple[str, str, Watch]:
+    """The run by hand; its id, final state, and what was seen meanwhile."""
+    run_id = started[BY_HAND]
+    watch = Watch(deployment, BY_HAND, run_id)
+    return run_id, deployment.wait(BY_HAND, run_id, watch=watch), watch
+
+
+@pytest.fixture(scope="module")
+def output(deployment: Deployment, first_run: tuple[str, str, Watch]) -> str:
+    """Where the run by hand has published."""
+    return str(deployment.xcom(BY_HAND, first_run[0], "plan")["output_uri"])
+
+
+@pytest.fixture(scope="module")
+def published(deployment: Deployment, output: str) -> tuple[pandas.DataFrame, dict[str, Any]]:
+    """What it has published: the rows that a reader of the manifest sees, and the manifest."""
+    return deployment.read_published(output)
 
 
 def test_nothing_listens_beyond_this_machine(deployment: Deployment) -> None:
     """Nobody is asked for a password on a laptop, so nobody else may knock."""
     found = set()
-    for component in deployment.airflow.processes.values():
-        parent = psutil.Process(component.pid)
+    for pid in deployment.airflow.pids.values():
+        parent = psutil.Process(pid)
         for process in (parent, *parent.children(recursive=True)):
             with contextlib.suppress(psutil.NoSuchProcess):
                 found |= {
@@ -95,18 +156,20 @@ def test_nothing_listens_beyond_this_machine(deployment: Deployment) -> None:
 def test_the_run_succeeds(deployment: Deployment, first_run: tuple[str, str, Watch]) -> None:
     """Every task of the chain ends as success."""
     run_id, state, _ = first_run
-    states = deployment.states("abalone_by_hand", run_id)
+    states = deployment.states(BY_HAND, run_id)
     assert (state, set(states.values())) == ("success", {"success"}), states
 
 
 def test_every_input_row_is_published_or_rejected_exactly_once(
-    deployment: Deployment, first_run: tuple[str, str, Watch]
+    deployment: Deployment,
+    first_run: tuple[str, str, Watch],
+    published: tuple[pandas.DataFrame, dict[str, Any]],
 ) -> None:
     """The published rows and the rejects together are the input, counted as multisets of whole rows."""
     run_id = first_run[0]
-    published, manifest = deployment.read_published("s3://batch-inference-sample/by-hand/")
-    facts = deployment.xcom("abalone_by_hand", run_id, "collect_shards", "shard_stats")
-    prefix = deployment.xcom("abalone_by_hand", run_id, "plan")["run_prefix"]
+    rows, manifest = published
+    facts = deployment.xcom(BY_HAND, run_id, "collect_shards", "shard_stats")
+    prefix = deployment.xcom(BY_HAND, run_id, "plan")["run_prefix"]
     objects = deployment.objects(f"{prefix}{facts['preprocess_job']}/")
     rejected = [
         json.loads(line)["text"]
@@ -122,23 +185,21 @@ def test_every_input_row_is_published_or_rejected_exactly_once(
     ]
     lines = input_lines(deployment.sample / "data")
     assert Counter(rejected) + Counter(recorded) == Counter(lines)
-    assert len(published) == len(recorded) == manifest["records"]["scored"]
-    expected = pandas.read_csv(io.StringIO("\n".join(recorded)), names=COLUMNS).astype(
-        published[COLUMNS].dtypes
-    )
-    pandas.testing.assert_frame_equal(published[COLUMNS], expected, check_exact=True)
+    assert len(rows) == len(recorded) == manifest["records"]["scored"]
+    expected = pandas.read_csv(io.StringIO("\n".join(recorded)), names=COLUMNS).astype(rows[COLUMNS].dtypes)
+    pandas.testing.assert_frame_equal(rows[COLUMNS], expected, check_exact=True)
     assert len(rejected) == manifest["records"]["rejected"] > 0
     assert manifest["records"]["in"] == len(lines)
 
 
 def test_each_prediction_is_what_the_two_models_give_for_its_row(
-    deployment: Deployment, first_run: tuple[str, str, Watch]
+    deployment: Deployment, published: tuple[pandas.DataFrame, dict[str, Any]]
 ) -> None:
     """Featurizer and linear model computed here, on the published rows themselves."""
-    published, _ = deployment.read_published("s3://batch-inference-sample/by-hand/")
-    expected = direct_predictions(deployment.sample / "model", published[COLUMNS[:-1]])
-    numpy.testing.assert_allclose(published["predicted_rings"], expected, rtol=1e-5)
-    assert published["predicted_rings"].std() > 0.5
+    rows = published[0]
+    expected = direct_predictions(deployment.sample / "model", rows[COLUMNS[:-1]])
+    numpy.testing.assert_allclose(rows["predicted_rings"], expected, rtol=1e-5)
+    assert rows["predicted_rings"].std() > 0.5
 
 
 def test_no_task_process_exists_while_sagemaker_works(first_run: tuple[str, str, Watch]) -> None:
@@ -158,7 +219,7 @@ def test_rendered_templates_show_this_runs_sizes(
     run_id = first_run[0]
     path = f"{deployment.run_path('abalone_by_hand', run_id)}/taskInstances/transform"
     rendered = deployment.airflow.api.call("GET", path)["rendered_fields"]["config"]
-    job = deployment.xcom("abalone_by_hand", run_id, "await_transform")
+    job = deployment.xcom(BY_HAND, run_id, "await_transform")
     assert "{{" not in json.dumps(rendered)
     assert rendered["Transform"]["TransformJobName"] == job["job_name"]
     assert int(rendered["Transform"]["TransformResources"]["InstanceCount"]) == job["instance_count"]
@@ -167,10 +228,10 @@ def test_rendered_templates_show_this_runs_sizes(
 def test_an_odd_key_is_text_and_stays_text(deployment: Deployment, first_run: tuple[str, str, Watch]) -> None:
     """What looks like a template in the name of an object is rendered nowhere."""
     run_id = first_run[0]
-    prefix = deployment.xcom("abalone_by_hand", run_id, "plan")["run_prefix"]
+    prefix = deployment.xcom(BY_HAND, run_id, "plan")["run_prefix"]
     listed = json.loads(deployment.objects(prefix)["input.manifest"])
     assert ODD_NAME in listed
-    wrote = deployment.xcom("abalone_by_hand", run_id, "await_preprocess")["job_name"]
+    wrote = deployment.xcom(BY_HAND, run_id, "await_preprocess")["job_name"]
     accounts = [
         content.decode()
         for key, content in deployment.objects(prefix).items()
@@ -180,7 +241,7 @@ def test_an_odd_key_is_text_and_stays_text(deployment: Deployment, first_run: tu
 
 
 def test_no_secret_is_left_in_logs_xcom_templates_or_files(
-    deployment: Deployment, first_run: tuple[str, str, Watch]
+    deployment: Deployment, first_run: tuple[str, str, Watch], output: str
 ) -> None:
     """Not the connection's, nor Airflow's own keys: not in a log, in Airflow's database, or below the run's prefix."""
     airflow = deployment.airflow
@@ -191,12 +252,12 @@ def test_no_secret_is_left_in_logs_xcom_templates_or_files(
             for name in ("CORE__FERNET_KEY", "API_AUTH__JWT_SECRET", "API__SECRET_KEY")
         ),
     }
-    prefix = deployment.xcom("abalone_by_hand", first_run[0], "plan")["run_prefix"]
+    prefix = deployment.xcom(BY_HAND, first_run[0], "plan")["run_prefix"]
     places = {
         **{str(path): path.read_bytes() for path in (airflow.home / "logs").rglob("*") if path.is_file()},
         "database": dump_database(airflow.environment[DATABASE_VARIABLE]),
         **deployment.objects(prefix),
-        **deployment.objects("s3://batch-inference-sample/by-hand/"),
+        **deployment.objects(output),
     }
     assert {Path(place).name for place in places} >= {
         "scheduler.log",
@@ -215,49 +276,64 @@ def test_no_secret_is_left_in_logs_xcom_templates_or_files(
     assert first_run[0].encode() in places["database"]
 
 
-def test_one_two_and_four_instances_give_identical_output(
-    deployment: Deployment, first_run: tuple[str, str, Watch]
+def test_a_run_that_published_tells_what_is_scheduled_on_its_data(
+    deployment: Deployment,
+    first_run: tuple[str, str, Watch],
+    output: str,
+    published: tuple[pandas.DataFrame, dict[str, Any]],
 ) -> None:
-    """The rows, their order and their predictions do not depend on the size of the cluster."""
+    """The asset's event carries the counts of `_manifest.json`, and starts the pipeline that follows."""
+    run_id, records = first_run[0], published[1]["records"]
+    events = deployment.airflow.api.call("GET", f"/assets/events?source_dag_id={BY_HAND}")["asset_events"]
+    extra = {
+        "output_uri": output,
+        "manifest": f"{output}_manifest.json",
+        "run_id": run_id,
+        "records": records,
+    }
+    assert [(event["source_task_id"], event["source_run_id"], event["extra"]) for event in events] == [
+        ("publish", run_id, extra)
+    ]
+    followed = deployment.wait_for_run(FOLLOWER)
+    assert followed["run_type"] == "asset_triggered"
+    assert deployment.wait(FOLLOWER, followed["dag_run_id"]) == "success"
+
+
+def test_more_rejected_records_than_the_pipeline_allows_are_told_to_those_whom_it_names(
+    deployment: Deployment,
+    first_run: tuple[str, str, Watch],
+    published: tuple[pandas.DataFrame, dict[str, Any]],
+) -> None:
+    """Once, with the numbers; nobody is told of the cost, which is below its limit."""
+    (line,) = deployment.wait_for_lines(first_run[0], 1)
+    assert line.startswith(f"{first_run[0]}: {published[1]['records']['rejected']:,} of "), published[1][
+        "records"
+    ]
+
+
+def assert_same_rows(one: pandas.DataFrame, other: pandas.DataFrame) -> None:
+    """The rows and their predictions are the same in whatever order."""
     sort = [*COLUMNS, "predicted_rings"]
-    jobs = [deployment.xcom("abalone_by_hand", first_run[0], "await_transform")]
-    expected = deployment.read_published("s3://batch-inference-sample/by-hand/")[0].sort_values(
-        sort, ignore_index=True
+    pandas.testing.assert_frame_equal(
+        one.sort_values(sort, ignore_index=True), other.sort_values(sort, ignore_index=True), check_exact=True
     )
-    for instances in (1, 2):
-        prefix = f"s3://batch-inference-sample/instances-{instances}/"
-        conf = {"transform_instance_count": instances, "output_uri": prefix}
-        run_id = deployment.trigger("abalone_by_hand", conf)
-        assert deployment.wait("abalone_by_hand", run_id) == "success"
-        jobs.append(deployment.xcom("abalone_by_hand", run_id, "await_transform"))
-        frame = deployment.read_published(prefix)[0].sort_values(sort, ignore_index=True)
-        pandas.testing.assert_frame_equal(frame, expected, check_exact=True)
-    assert [job["instance_count"] for job in jobs] == [4, 1, 2]
 
 
-def test_a_nightly_run_needs_nobody(deployment: Deployment) -> None:
-    """Unpaused, a pipeline runs at its next scheduled time with its own defaults, for its own date."""
+def test_a_nightly_run_needs_nobody(
+    deployment: Deployment, started: dict[str, str], published: tuple[pandas.DataFrame, dict[str, Any]]
+) -> None:
+    """Unpaused, a pipeline runs at its scheduled time with its own defaults, for its own date.
 
-    def change(document: dict[str, Any]) -> None:
-        document.update(schedule="* * * * *")
-        document["output"]["uri"] = "s3://batch-inference-sample/nightly/date={date}/"
-
-    deployment.deploy("abalone_nightly", change)
-    runs: list[dict[str, Any]] = []
-    deadline = time.monotonic() + 240
-    while not runs:
-        assert time.monotonic() < deadline, "the schedule started no run"
-        time.sleep(1)
-        runs = deployment.airflow.api.call("GET", "/dags/abalone_nightly/dagRuns")["dag_runs"]
-    run_id = runs[0]["dag_run_id"]
-    assert runs[0]["run_type"] == "scheduled"
-    assert deployment.wait("abalone_nightly", run_id) == "success"
-    # One night is enough.
-    deployment.airflow.api.call("PATCH", "/dags/abalone_nightly", {"is_paused": True})
-    plan = deployment.xcom("abalone_nightly", run_id, "plan")
-    date = runs[0]["logical_date"][:10]
-    assert plan["output_uri"] == f"s3://batch-inference-sample/nightly/date={date}/"
-    assert len(deployment.read_published(plan["output_uri"])[0]) > 0
+    One instance gives the very rows and predictions that four give.
+    """
+    run = deployment.wait_for_run(NIGHTLY)
+    run_id = run["dag_run_id"]
+    assert run["run_type"] == "scheduled"
+    assert deployment.wait(NIGHTLY, run_id) == "success"
+    plan = deployment.xcom(NIGHTLY, run_id, "plan")
+    assert plan["output_uri"] == f"{OUTPUTS}nightly/date={run['logical_date'][:10]}/"
+    assert_same_rows(deployment.read_published(plan["output_uri"])[0], published[0])
+    assert deployment.xcom(NIGHTLY, run_id, "await_transform")["instance_count"] == 1
 
 
 def joining(states: dict[str, str | None]) -> tuple[str | None, str | None, set[str | None]]:
@@ -266,32 +342,28 @@ def joining(states: dict[str, str | None]) -> tuple[str | None, str | None, set[
     return states["join_job"], states["await_join_job"], mapped
 
 
-def test_a_large_run_is_joined_by_a_job(deployment: Deployment, first_run: tuple[str, str, Watch]) -> None:
-    """The mapped tasks are skipped; the rows are those that Airflow's workers join."""
-    prefix = "s3://batch-inference-sample/large/"
-
-    def change(document: dict[str, Any]) -> None:
-        document["output"].update(uri=prefix)
-        document["join"].update(processing_above=100_000, max_instances=2)
-
-    deployment.deploy("abalone_large", change)
-    run_id = deployment.trigger("abalone_large", {"transform_instance_count": 4})
-    assert deployment.wait("abalone_large", run_id) == "success"
-    assert joining(deployment.states("abalone_large", run_id)) == ("success", "success", {"skipped"})
-    sort = [*COLUMNS, "predicted_rings"]
-    expected = deployment.read_published("s3://batch-inference-sample/by-hand/")[0]
-    frame, manifest = deployment.read_published(prefix)
-    pandas.testing.assert_frame_equal(
-        frame.sort_values(sort, ignore_index=True),
-        expected.sort_values(sort, ignore_index=True),
-        check_exact=True,
-    )
-    job = deployment.xcom("abalone_large", run_id, "await_join_job")
+def test_a_large_run_is_joined_by_a_job(
+    deployment: Deployment,
+    started: dict[str, str],
+    first_run: tuple[str, str, Watch],
+    published: tuple[pandas.DataFrame, dict[str, Any]],
+) -> None:
+    """The mapped tasks are skipped; the rows are those that Airflow's workers join, by two instances and by four."""
+    run_id = started[LARGE]
+    assert deployment.wait(LARGE, run_id) == "success"
+    assert joining(deployment.states(LARGE, run_id)) == ("success", "success", {"skipped"})
+    rows, manifest = deployment.read_published(f"{OUTPUTS}large/")
+    assert_same_rows(rows, published[0])
+    transforms = [
+        deployment.xcom(*run, "await_transform") for run in ((BY_HAND, first_run[0]), (LARGE, run_id))
+    ]
+    assert [job["instance_count"] for job in transforms] == [4, 2]
+    job = deployment.xcom(LARGE, run_id, "await_join_job")
     assert job["instance_count"] == 2
-    shards = deployment.xcom("abalone_large", run_id, "collect_shards", "shard_stats")["count"]
+    shards = deployment.xcom(LARGE, run_id, "collect_shards", "shard_stats")["count"]
     assert len(manifest["files"]) == shards
     report = json.loads(
-        deployment.objects(deployment.xcom("abalone_large", run_id, "plan")["run_prefix"])["report.json"]
+        deployment.objects(deployment.xcom(LARGE, run_id, "plan")["run_prefix"])["report.json"]
     )
     join = next(stage for stage in report["stages"] if stage["stage"] == "join")
     assert join["billed_seconds"] >= join["busy_seconds"] > 0

@@ -25,6 +25,7 @@ def gated(deployment: Deployment) -> Deployment:
         document["predictions"]["selected"] = {"column": "predicted_rings", "min": 10}
         document["gates"] = [{"gate": "range", "column": "predicted_rings", "max": 0, "then": "hold"}]
         document["skip_unchanged"] = True
+        document["transform"]["max_instances"] = 1
 
     deployment.deploy(DAG, with_gates)
     return deployment

@@ -92,7 +92,7 @@ def test_uneven_packed_objects_are_scored_by_jobs_with_lists_of_their_own(deploy
     assert [states[f"await_transform[{job}]"] for job in range(3)] == ["success"] * 3
     plan = deployment.xcom(name, run_id, "plan")
     assert (plan["layout"]["mode"], plan["layout"]["jobs"]) == ("unsplit", 3)
-    assert any("3 jobs of one instance work through balanced lists" in text for text in plan["sentences"])
+    assert any("3 jobs of one instance work through balanced lists" in entry["text"] for entry in plan["log"])
     frame, manifest = deployment.read_published(f"s3://{BUCKET}/{name}/scored/")
     expected = [line for each in contents for line in each]
     assert [f"{row.id},{row.text}" for row in frame.itertuples()] == expected

@@ -193,7 +193,7 @@ def deploy(root: Path, cases: Iterable[Case]) -> None:
     for path in (root / "include" / "pipelines").glob("*.yaml"):
         path.unlink()
     (root / "dags").mkdir()
-    shutil.copy(data.DEPLOYED / "fault_tuning.py", root)
+    shutil.copy(data.DEPLOYED / "fault_tuning.py", root / "include")
     shutil.copy(data.DEPLOYED / "janitor.py", root / "dags")
     preloading.preload(root)
     template = (data.DEPLOYED / "dag.py.tmpl").read_text()

@@ -20,13 +20,13 @@ from batch_inference.aws.s3 import Storage
 from batch_inference.common.names import RunPaths, build_job_base_name
 from batch_inference.config import pipeline_files
 from batch_inference.config.run_params import build_param_specs
+from batch_inference.dag.task_functions import SkipDownstream
 from batch_inference.dag.tasks import checks, collect_shards, join_shards, plan, publish, report
 from batch_inference.jobs.common.container import Container
 from batch_inference.jobs.config.preprocess_config import parse_config
 from batch_inference.jobs.preprocess.preprocess_job import preprocess
 from batch_inference.requests.sagemaker import list_manifest_uris
 from batch_inference.run import scored_run, task_ids
-from batch_inference.run.skip import SkipDownstream
 from sagemaker_jobs.job.output_listing import write_output_listing
 
 ROLE = "arn:aws:iam::123456789012:role/scoring"
@@ -132,7 +132,7 @@ class Pipelines:
 class Run:
     """One run; `xcoms` are what its tasks have handed on, `states` theirs where Airflow is asked for them."""
 
-    pipeline_files: Pipelines
+    pipelines: Pipelines
     pipeline: str
     run_id: str
     data_time: datetime
@@ -152,7 +152,7 @@ class Run:
                 run_id=self.run_id, conf=self.conf, data_interval_start=self.data_time, logical_date=self.data_time,
                 run_after=self.data_time,
             ),
-            params={name: self.conf.get(name, spec.default) for name, spec in build_param_specs(config).items()},
+            params={name: self.conf.get(name, spec["default"]) for name, spec in build_param_specs(config).items()},
             outlet_events=self.pipelines.events,
             **more,
         )  # fmt: skip
@@ -196,12 +196,12 @@ class Run:
         )
 
     def transform(self) -> None:
-        """What the transform job does: one answer a line of features."""
+        """What the transform job does: an object of answers for each object of features."""
         storage, wrote = self.pipelines.storage, self.paths.build_job_paths(self.job("preprocess"))
         target = self.paths.build_job_paths(self.job("transform")).predictions
         for uri in storage.list_uris(wrote.features):
             lines = storage.read(uri).decode().splitlines()
-            answers = "".join(json.dumps({"score": self.model(line.split(","))}) + "\n" for line in lines)
+            answers = "".join(f"{answer}\n" for answer in self.predict(lines))
             storage.write(f"{target}{uri.rsplit('/', 1)[1]}.out", answers)
         self.xcoms[task_ids.AWAIT_TRANSFORM, "return_value"] = {
             **self.build_job_result("transform", target),
@@ -212,6 +212,10 @@ class Run:
             "base_name": self.job("transform").removesuffix("-1"),
             "request": {"TransformInput": {"DataSource": {"S3DataSource": source}}},
         }
+
+    def predict(self, lines: list[str]) -> list[str]:
+        """What the model's container answers to the lines of an object: one line for each."""
+        return [json.dumps({"score": self.model(line.split(","))}) for line in lines]
 
     def build_job_result(self, stage: str, output: str) -> dict[str, Any]:
         """The finished job of a stage, as the task that waited for it hands it on."""

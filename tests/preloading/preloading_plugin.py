@@ -1,12 +1,27 @@
-"""Imports, once in each component of Airflow, what its processes for tasks and DAG files would import each by itself.
+"""Imports, once in a component of Airflow, what its processes for tasks and DAG files would import each by itself.
 
-They are forked from the component: without this, half of the suite's time would go into the same imports again.
+They are forked from the component: without this, most of the suite's time would go into the same imports again, and
+into AWS's models of its services, which are tens of megabytes of JSON.
 """
 
+import gc
+import sys
+
+import boto3
 from airflow.plugins_manager import AirflowPlugin
 
-import batch_inference.dag.janitor
-import batch_inference.dag.scoring_dag  # noqa: F401
+COMPONENT = sys.argv[1]
+if COMPONENT in {"scheduler", "celery", "dag-processor"}:
+    import batch_inference.dag.janitor
+    import batch_inference.dag.scoring_dag  # noqa: F401
+if COMPONENT in {"scheduler", "celery"}:
+    for service in ("s3", "sagemaker", "logs", "service-quotas"):
+        boto3.Session("preloading", "preloading").client(service, region_name="us-east-1")
+
+# All that is here stays: whoever collects garbage need not walk through it each time.
+gc.collect()
+gc.freeze()
+gc.set_threshold(20_000, 20, 20)
 
 
 class PreloadingPlugin(AirflowPlugin):

@@ -10,8 +10,11 @@ from typing import Any
 
 from batch_inference.config.pipeline import Pipeline, load_pipeline
 from batch_inference.config.run_params import RunParams
+from batch_inference.planning.clusters.cluster_choice import PlanningContext
+from batch_inference.planning.inputs.input_listing import S3Object
 from batch_inference.planning.inputs.input_selection import InputSelection
-from batch_inference.planning.plan import Plan, S3Object, make_plan
+from batch_inference.planning.model_version import plan_configured_model
+from batch_inference.planning.plan import Plan, RunInfo, make_plan
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "include" / "pipelines" / "abalone.yaml"
 MOMENT = datetime(2026, 1, 31, 7, 30, tzinfo=UTC)
@@ -102,14 +105,24 @@ def plan(
     **params: Any,
 ) -> Plan:
     """The plan for a listing with these sizes."""
-    return make_plan(
-        of or pipeline(),
-        RunParams(**params),
-        objects(sizes),
-        run_id="scheduled__2026-01-31",
-        nonce="0123456789abcdef",
-        data_time=MOMENT,
-        input_uri=INPUT,
-        output_uri="s3://data/out/date=2026-01-31/",
-        region=region,
+    of = of or pipeline()
+    return make_plan(of, RunParams(**params), objects(sizes), run_info(region=region), context(of))
+
+
+def run_info(**changes: Any) -> RunInfo:
+    """A run, with other values."""
+    return RunInfo(
+        **{
+            "run_id": "scheduled__2026-01-31",
+            "nonce": "0123456789abcdef",
+            "data_time": MOMENT,
+            "input_uri": INPUT,
+            "output_uri": "s3://data/out/date=2026-01-31/",
+            **changes,
+        }
     )
+
+
+def context(of: Pipeline, **changes: Any) -> PlanningContext:
+    """What a plan of this pipeline is based on, with other values."""
+    return PlanningContext(**{"model": plan_configured_model(of), "now": MOMENT, **changes})

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from batch_inference.aws.object_listing import list_objects
 from batch_inference.common.s3_uri import split_s3_uri
-from batch_inference.planning.plan import S3Object
+from batch_inference.planning.inputs.input_listing import S3Object
 from sagemaker_jobs.aws import get_client
 
 #: Most keys of one DeleteObjects call.

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, StrictFloat, StrictInt, ValidationError, field_validator, model_validator
 
 from batch_inference.common.errors import PipelineError
 from batch_inference.config.prefix_overlaps import find_overlap_with_input, find_overlap_with_run_files
@@ -79,7 +79,7 @@ class Pipeline(FrozenModel):
         pattern=ROLE_PATTERN, max_length=2048, description="ARN of the role that SageMaker's jobs assume."
     )
     work: FixedS3Uri = Field(description="S3 prefix under which each run keeps its own files.")
-    keep_runs_days: int | None = Field(
+    keep_runs_days: StrictInt | None = Field(
         default=30,
         ge=1,
         le=3650,
@@ -91,7 +91,7 @@ class Pipeline(FrozenModel):
     rules: tuple[Rule, ...] = Field(
         default=(), description="Rules that a record must pass, applied in this order."
     )
-    max_rejected: int | float | None = Field(
+    max_rejected: StrictInt | StrictFloat | None = Field(
         default=None,
         ge=0,
         description="Maximum number of rejects: a count such as 100, or a share of the records such as 0.05.",
@@ -136,13 +136,13 @@ class Pipeline(FrozenModel):
     on_empty: Literal["skip", "fail"] = Field(
         default="skip", description="When the input is empty: skip the run, or fail it."
     )
-    prices: dict[str, Annotated[float, Field(ge=0)]] = Field(
+    prices: dict[str, Annotated[StrictFloat, Field(ge=0)]] = Field(
         default_factory=dict,
         description="Your own prices in dollars per instance hour, by instance type. Default: a table with us-east-1's "
         "prices, whatever the region of the jobs.",
     )
     notify: NotifySection = NotifySection()
-    quotas: dict[str, Annotated[int, Field(ge=0)]] = Field(
+    quotas: dict[str, Annotated[StrictInt, Field(ge=0)]] = Field(
         default_factory=dict,
         description="Quotas of the account by AWS's names, for runs that may not read Service Quotas.",
     )
@@ -396,7 +396,9 @@ def load_pipeline(path: str | Path) -> Pipeline:
     try:
         return Pipeline.model_validate(document.value)
     except ValidationError as error:
-        raise PipelineError(str(path), format_validation_error(error, Pipeline, document.find_line)) from None
+        raise PipelineError(
+            str(path), format_validation_error(error, Pipeline, document.value, document.find_line)
+        ) from None
 
 
 _WITHOUT_PREPROCESS_ADVICE = "add a preprocess section, or drop it"

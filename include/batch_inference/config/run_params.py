@@ -7,68 +7,150 @@ before a run exists, but accepts unknown keys in `conf`; `check_conf_keys` refus
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, ValidationError, field_validator
 
-from batch_inference.common import s3_uri
-from batch_inference.common.errors import ParamsError, PlaceholderError
+from batch_inference.common.errors import ParamsError
 from batch_inference.common.formatting import join_quoted, suggest_name
 from batch_inference.config.deadline import check_deadline
 from batch_inference.config.pipeline import Pipeline
-from batch_inference.config.placeholders import PLACEHOLDERS, check_placeholders
-from batch_inference.config.sections.record_rules import stringify_booleans
+from batch_inference.config.placeholders import PLACEHOLDERS
 from batch_inference.config.sections.stages import (
     INFERENCE_PIPELINE_MAX_PAYLOAD_MB,
     INSTANCE_TYPE_PATTERN,
     MAX_INSTANCES,
+    MAX_PAYLOAD_MB_IN_FLIGHT,
+    Stage,
+    TemplatedS3Uri,
 )
 from batch_inference.config.validation_errors import format_validation_error
 
-#: Sections of the form, in order.
-SECTION_RUN, SECTION_INPUT, SECTION_CLUSTER, SECTION_MODEL, SECTION_OUTPUT, SECTION_ADVANCED = (
-    "Run",
-    "Input",
-    "Cluster",
-    "Model",
-    "Output",
-    "Advanced",
+_PLACEHOLDER_HELP = (
+    "May hold " + ", ".join(f"{{{name}}} ({meaning})" for name, meaning in PLACEHOLDERS.items()) + "."
 )
+#: In descriptions: what an empty field means, and the maximum that the pipeline sets.
+_EMPTY, _MAXIMUM = "<empty>", "<maximum>"
 
-INSTANCE_COUNT_FIELD = Field(default=None, ge=1, le=MAX_INSTANCES)
-INSTANCE_TYPE_FIELD = Field(default=None, pattern=INSTANCE_TYPE_PATTERN)
+
+def _form_field(
+    section: str, title: str, description: str, *, schema: dict[str, Any] | None = None, **limits: Any
+) -> Any:
+    """A field of the form; `schema` holds the keywords of its JSON schema that differ from the model's."""
+    return Field(
+        title=title,
+        description=description,
+        json_schema_extra={"section": section, **(schema or {})},
+        **{"default": None, **limits},
+    )
+
+
+def _instance_type_field(stage: str) -> Any:
+    return _form_field(
+        "Cluster",
+        f"{stage}: instance type",
+        f"A SageMaker instance type such as ml.m5.xlarge. {_EMPTY}",
+        pattern=INSTANCE_TYPE_PATTERN,
+        schema={
+            "pattern": f"^$|{INSTANCE_TYPE_PATTERN}",
+            "examples": ["ml.m5.large", "ml.m5.xlarge", "ml.m5.2xlarge"],
+        },
+    )
+
+
+def _instance_count_field(stage: str, upper_bound: str) -> Any:
+    return _form_field(
+        "Cluster",
+        f"{stage}: instances",
+        f"1 to {_MAXIMUM} (max_instances of the pipeline), {upper_bound}. {_EMPTY}",
+        ge=1,
+        le=MAX_INSTANCES,
+    )
 
 
 class RunParams(BaseModel):
-    """The params of one run. None: the plan decides.
+    """The params of one run, in the order and the sections of the form. None: the plan decides.
 
     `RunParams.model_validate` raises pydantic's ValidationError; `read_params` raises ParamsError.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    dry_run: bool = False
-    publish_run: str | None = None
-    skip_unchanged: bool | None = None
-    input_uri: str | None = None
-    output_uri: str | None = None
-    preprocess_instance_type: str | None = INSTANCE_TYPE_FIELD
-    preprocess_instance_count: int | None = INSTANCE_COUNT_FIELD
-    transform_instance_type: str | None = INSTANCE_TYPE_FIELD
-    transform_instance_count: int | None = INSTANCE_COUNT_FIELD
-    transform_max_payload_mb: int | None = Field(default=None, ge=1, le=100)
-    transform_max_concurrent_transforms: int | None = Field(default=None, ge=1, le=100)
-    transform_batch_strategy: Literal["MultiRecord", "SingleRecord"] | None = None
-    deadline: str | None = None
-    budget: float | None = Field(default=None, gt=0)
-    prefer: Literal["cost", "speed"] | None = None
-    max_instances: int | None = INSTANCE_COUNT_FIELD
-
-    @model_validator(mode="before")
-    @classmethod
-    def _stringify_booleans(cls, data: object) -> object:
-        return stringify_booleans(cls, data)
+    dry_run: bool = _form_field(
+        "Run", "Plan only", "Size the run and estimate its cost; submit nothing to AWS.", default=False
+    )
+    publish_run: str | None = _form_field(
+        "Run",
+        "Publish a held run",
+        "Id of a run that its gates hold. It is checked, published and reported; all other fields are ignored.",
+    )
+    skip_unchanged: bool | None = _form_field(
+        "Run",
+        "Skip unchanged input",
+        f"End without a job when the output was published from the same input, model and pipeline. {_EMPTY}",
+    )
+    input_uri: TemplatedS3Uri | None = _form_field(
+        "Input",
+        "Input",
+        f"S3 prefix of the objects to score. {_PLACEHOLDER_HELP}",
+        schema={"pattern": "^(s3://.+)?$", "examples": ["s3://bucket/prefix/date={date}/"]},
+    )
+    deadline: str | None = _form_field(
+        "Cluster",
+        "Deadline",
+        "Minutes from the start of the run, such as 90, or a time of day in UTC, such as 06:00. "
+        f"{_EMPTY} A run that cannot meet it fails before it costs anything.",
+        schema={"pattern": r"^$|^[1-9]\d{0,4}$|^([01]?\d|2[0-3]):[0-5]\d$"},
+    )
+    budget: StrictFloat | None = _form_field(
+        "Cluster",
+        "Budget in dollars",
+        f"Maximum cost of the jobs by the plan's estimate, such as 2.50. {_EMPTY}",
+        gt=0,
+    )
+    prefer: Literal["cost", "speed"] | None = _form_field(
+        "Cluster",
+        "Prefer",
+        f"cost takes the cheapest clusters that meet the deadline, speed the fastest within the limits. {_EMPTY}",
+    )
+    preprocess_instance_type: str | None = _instance_type_field("Preprocess")
+    preprocess_instance_count: StrictInt | None = _instance_count_field(
+        "Preprocess", "at most one for each input object"
+    )
+    transform_instance_type: str | None = _instance_type_field("Transform")
+    transform_instance_count: StrictInt | None = _instance_count_field(
+        "Transform", "at most one for each shard or object"
+    )
+    transform_batch_strategy: Literal["MultiRecord", "SingleRecord"] | None = _form_field(
+        "Model",
+        "Records per request",
+        f"BatchStrategy. MultiRecord: as many records in a request as fit. SingleRecord: one. {_EMPTY}",
+    )
+    transform_max_payload_mb: StrictInt | None = _form_field(
+        "Model", "Largest request in MB", f"MaxPayloadInMB, 1 to {_MAXIMUM}. {_EMPTY}", ge=1, le=100
+    )
+    output_uri: TemplatedS3Uri | None = _form_field(
+        "Output",
+        "Output",
+        f"S3 prefix of the published rows. {_PLACEHOLDER_HELP}",
+        schema={"pattern": "^(s3://.+)?$", "examples": ["s3://bucket/trial/"]},
+    )
+    transform_max_concurrent_transforms: StrictInt | None = _form_field(
+        "Advanced",
+        "Requests at a time",
+        f"MaxConcurrentTransforms, for each instance. {_EMPTY} At most 100 when multiplied by the largest request in "
+        "MB.",
+        ge=1,
+        le=100,
+    )
+    max_instances: StrictInt | None = _form_field(
+        "Advanced",
+        "Maximum instances",
+        f"For each stage, 1 to {_MAXIMUM}; it can only lower max_instances of the pipeline. "
+        "Empty: max_instances of the pipeline.",
+        ge=1,
+        le=MAX_INSTANCES,
+    )
 
     @field_validator("*", mode="before")
     @classmethod
@@ -89,29 +171,13 @@ class RunParams(BaseModel):
         check_deadline(text)
         return text
 
-    @field_validator("input_uri", "output_uri")
-    @classmethod
-    def _is_an_address(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        try:
-            check_placeholders(value)
-        except PlaceholderError as error:
-            raise ValueError(str(error)) from None
-        if not s3_uri.is_s3_uri(value):
-            raise ValueError(f"found {value!r}; allowed is an S3 URI such as s3://bucket/prefix/")
-        return value
+    def get_instance_count(self, stage: Stage) -> int | None:
+        """The requested number of instances of a stage, None where the form has no such field or it is empty."""
+        return getattr(self, f"{stage}_instance_count", None)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParamSpec:
-    """One field of the trigger form; `schema` holds the remaining keywords of its JSON schema."""
-
-    default: Any
-    title: str
-    description: str
-    section: str
-    schema: dict[str, Any] = field(default_factory=dict)
+    def get_instance_type(self, stage: Stage) -> str | None:
+        """The requested instance type of a stage; None as in `get_instance_count`."""
+        return getattr(self, f"{stage}_instance_type", None)
 
 
 def read_params(params: Mapping[str, Any]) -> RunParams:
@@ -119,7 +185,7 @@ def read_params(params: Mapping[str, Any]) -> RunParams:
     try:
         return RunParams.model_validate(dict(params))
     except ValidationError as error:
-        raise ParamsError(format_validation_error(error, RunParams)) from None
+        raise ParamsError(format_validation_error(error, RunParams, params)) from None
 
 
 def check_conf_keys(conf: Mapping[str, Any] | None, param_names: Iterable[str]) -> None:
@@ -135,122 +201,39 @@ def check_conf_keys(conf: Mapping[str, Any] | None, param_names: Iterable[str]) 
         raise ParamsError(problems)
 
 
-def build_param_specs(pipeline: Pipeline) -> dict[str, ParamSpec]:
-    """The fields of the trigger form by param name, in the order of the form."""
-    is_serial = pipeline.model.is_inference_pipeline
-    payload_limit = INFERENCE_PIPELINE_MAX_PAYLOAD_MB if is_serial else 100
-    placeholder_help = (
-        "May hold " + ", ".join(f"{{{name}}} ({meaning})" for name, meaning in PLACEHOLDERS.items()) + "."
-    )
-    return {
-        "dry_run": ParamSpec(
-            default=False,
-            title="Plan only",
-            description="Size the run and estimate its cost; submit nothing to AWS.",
-            section=SECTION_RUN,
-            schema={"type": "boolean"},
-        ),
-        "publish_run": ParamSpec(
-            default=None,
-            title="Publish a held run",
-            description="Id of a run that its gates hold. It is checked, published and reported; all other fields are "
-            "ignored.",
-            section=SECTION_RUN,
-            schema={"type": ["null", "string"]},
-        ),
-        "skip_unchanged": ParamSpec(
-            default=pipeline.skip_unchanged,
-            title="Skip unchanged input",
-            description="End without a job when the output was published from the same input, model and pipeline. "
-            f"Empty: {'yes' if pipeline.skip_unchanged else 'no'}, as the pipeline says.",
-            section=SECTION_RUN,
-            schema={"type": ["null", "boolean"]},
-        ),
-        "input_uri": ParamSpec(
-            default=pipeline.input.uri,
-            title="Input",
-            description=f"S3 prefix of the objects to score. {placeholder_help}",
-            section=SECTION_INPUT,
-            schema={
-                "type": ["null", "string"],
-                "pattern": "^(s3://.+)?$",
-                "examples": list(dict.fromkeys([pipeline.input.uri, "s3://bucket/prefix/date={date}/"])),
-            },
-        ),
-        "deadline": ParamSpec(
-            default=pipeline.goals.deadline,
-            title="Deadline",
-            description="Minutes from the start of the run, such as 90, or a time of day in UTC, such as 06:00. "
-            f"{_describe_empty(pipeline.goals.deadline)} A run that cannot meet it fails before it costs anything.",
-            section=SECTION_CLUSTER,
-            schema={"type": ["null", "string"], "pattern": r"^$|^[1-9]\d{0,4}$|^([01]?\d|2[0-3]):[0-5]\d$"},
-        ),
-        "budget": ParamSpec(
-            default=pipeline.goals.budget,
-            title="Budget in dollars",
-            description="Maximum cost of the jobs by the plan's estimate, such as 2.50. "
-            f"{_describe_empty(pipeline.goals.budget)}",
-            section=SECTION_CLUSTER,
-            schema={"type": ["null", "number"], "exclusiveMinimum": 0},
-        ),
-        "prefer": ParamSpec(
-            default=pipeline.goals.prefer,
-            title="Prefer",
-            description="cost takes the cheapest clusters that meet the deadline, speed the fastest within the limits. "
-            f"{_describe_empty(pipeline.goals.prefer)}",
-            section=SECTION_CLUSTER,
-            schema={"type": ["null", "string"], "enum": [None, "cost", "speed"]},
-        ),
-        **_preprocess_specs(pipeline),
-        "transform_instance_type": _instance_type_spec("Transform", pipeline.transform.instance_type),
-        "transform_instance_count": _instance_count_spec(
-            "Transform", pipeline.transform.max_instances, "at most one for each shard or object"
-        ),
-        "transform_batch_strategy": ParamSpec(
-            default=pipeline.transform.batch_strategy,
-            title="Records per request",
-            description="BatchStrategy. MultiRecord: as many records in a request as fit. SingleRecord: one. "
-            f"{_describe_empty(pipeline.transform.batch_strategy)}",
-            section=SECTION_MODEL,
-            schema={"type": ["null", "string"], "enum": [None, "MultiRecord", "SingleRecord"]},
-        ),
-        "transform_max_payload_mb": ParamSpec(
-            default=pipeline.max_payload_mb,
-            title="Largest request in MB",
-            description=f"MaxPayloadInMB, 1 to {payload_limit}. {_describe_empty(pipeline.max_payload_mb)}"
-            + (" Requests between containers are limited to 5 MB." if is_serial else ""),
-            section=SECTION_MODEL,
-            schema={"type": ["null", "integer"], "minimum": 1, "maximum": payload_limit},
-        ),
-        "output_uri": ParamSpec(
-            default=pipeline.output.uri,
-            title="Output",
-            description=f"S3 prefix of the published rows. {placeholder_help}",
-            section=SECTION_OUTPUT,
-            schema={
-                "type": ["null", "string"],
-                "pattern": "^(s3://.+)?$",
-                "examples": list(dict.fromkeys([pipeline.output.uri, "s3://bucket/trial/"])),
-            },
-        ),
-        "transform_max_concurrent_transforms": ParamSpec(
-            default=pipeline.transform.max_concurrent_transforms,
-            title="Requests at a time",
-            description="MaxConcurrentTransforms, for each instance. "
-            f"{_describe_empty(pipeline.transform.max_concurrent_transforms, 'the plan decides')} "
-            "At most 100 when multiplied by the largest request in MB.",
-            section=SECTION_ADVANCED,
-            schema={"type": ["null", "integer"], "minimum": 1, "maximum": 100},
-        ),
-        "max_instances": ParamSpec(
-            default=None,
-            title="Maximum instances",
-            description=f"For each stage, 1 to {MAX_INSTANCES}; it can only lower max_instances of the pipeline. "
-            "Empty: max_instances of the pipeline.",
-            section=SECTION_ADVANCED,
-            schema={"type": ["null", "integer"], "minimum": 1, "maximum": MAX_INSTANCES},
-        ),
-    }
+def build_param_specs(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
+    """The fields of the trigger form by param name, in the order of the form.
+
+    Each has the keywords of Airflow's Param: `default` (the pipeline's own value), `title`, `description`, `section`,
+    and those of its JSON schema, in which all but booleans are nullable.
+    """
+    own_values, limits = _get_pipeline_values(pipeline), _list_limits(pipeline)
+    specs: dict[str, dict[str, Any]] = {}
+    for name, field in RunParams.model_json_schema()["properties"].items():
+        if pipeline.preprocess is None and name.startswith("preprocess_"):
+            continue
+        own, (value_schema, *null) = own_values.get(name), field.pop("anyOf", [{}])
+        spec = specs[name] = {**value_schema, **field}
+        if null:
+            # Airflow's form needs one flat `type`.
+            spec["type"] = ["null", spec["type"]]
+            spec["default"] = own
+        if "enum" in spec:
+            spec["enum"] = [None, *spec["enum"]]
+        if "examples" in spec:
+            spec["examples"] = list(dict.fromkeys([own, *spec["examples"]]))
+        if name in limits:
+            spec["maximum"] = limits[name][0]
+        spec["description"] = (
+            spec["description"]
+            .replace(_EMPTY, _describe_empty(name, own))
+            .replace(_MAXIMUM, str(spec.get("maximum")))
+        )
+    if pipeline.model.is_inference_pipeline:
+        specs["transform_max_payload_mb"]["description"] += (
+            " Requests between containers are limited to 5 MB."
+        )
+    return specs
 
 
 def keep_overrides(params: RunParams, pipeline: Pipeline) -> RunParams:
@@ -258,50 +241,74 @@ def keep_overrides(params: RunParams, pipeline: Pipeline) -> RunParams:
 
     The form shows the pipeline's values as defaults, and the plan records who made each choice.
     """
-    form_defaults = read_params({name: spec.default for name, spec in build_param_specs(pipeline).items()})
+    form_defaults = read_params(_get_pipeline_values(pipeline))
     overrides = {name: value for name, value in params if value != getattr(form_defaults, name)}
     return RunParams.model_validate(overrides)
 
 
-def _describe_empty(pipeline_value: object, otherwise: str = "none") -> str:
-    """The help text for an empty field."""
-    return (
-        f"Empty: {otherwise}."
-        if pipeline_value is None
-        else f"Empty: {pipeline_value}, as the pipeline says."
-    )
+def check_param_limits(pipeline: Pipeline, params: RunParams) -> None:
+    """Raise ParamsError when params exceed the pipeline's limits or SageMaker's."""
+    problems = [
+        f"{name}: found {value}; allowed is at most {maximum}, {reason}"
+        for name, (maximum, reason) in _list_limits(pipeline).items()
+        if (value := getattr(params, name)) is not None and value > maximum
+    ]
+    payload_mb = params.transform_max_payload_mb or pipeline.max_payload_mb
+    concurrency = params.transform_max_concurrent_transforms
+    if concurrency is not None and payload_mb * concurrency > MAX_PAYLOAD_MB_IN_FLIGHT:
+        problems.append(
+            f"transform_max_concurrent_transforms: found {concurrency} times {payload_mb} MB per request = "
+            f"{payload_mb * concurrency} MB in flight; SageMaker allows at most {MAX_PAYLOAD_MB_IN_FLIGHT}; write "
+            f"{MAX_PAYLOAD_MB_IN_FLIGHT // payload_mb} or less, or lower the MB per request"
+        )
+    if problems:
+        raise ParamsError(tuple(problems))
 
 
-def _preprocess_specs(pipeline: Pipeline) -> dict[str, ParamSpec]:
-    if pipeline.preprocess is None:
-        return {}
+def _get_pipeline_values(pipeline: Pipeline) -> dict[str, Any]:
+    """The pipeline's own value of each param that a pipeline file can set."""
+    deadline = pipeline.goals.deadline
     return {
-        "preprocess_instance_type": _instance_type_spec("Preprocess", pipeline.preprocess.instance_type),
-        "preprocess_instance_count": _instance_count_spec(
-            "Preprocess", pipeline.preprocess.max_instances, "at most one for each input object"
+        "skip_unchanged": pipeline.skip_unchanged,
+        "input_uri": pipeline.input.uri,
+        "deadline": None if deadline is None else str(deadline),
+        "budget": pipeline.goals.budget,
+        "prefer": pipeline.goals.prefer,
+        **(
+            {}
+            if pipeline.preprocess is None
+            else {"preprocess_instance_type": pipeline.preprocess.instance_type}
         ),
+        "transform_instance_type": pipeline.transform.instance_type,
+        "transform_batch_strategy": pipeline.transform.batch_strategy,
+        "transform_max_payload_mb": pipeline.max_payload_mb,
+        "output_uri": pipeline.output.uri,
+        "transform_max_concurrent_transforms": pipeline.transform.max_concurrent_transforms,
     }
 
 
-def _instance_type_spec(stage: str, pipeline_value: str) -> ParamSpec:
-    return ParamSpec(
-        default=pipeline_value,
-        title=f"{stage}: instance type",
-        description=f"A SageMaker instance type such as ml.m5.xlarge. {_describe_empty(pipeline_value)}",
-        section=SECTION_CLUSTER,
-        schema={
-            "type": ["null", "string"],
-            "pattern": f"^$|{INSTANCE_TYPE_PATTERN}",
-            "examples": sorted({pipeline_value, "ml.m5.large", "ml.m5.xlarge", "ml.m5.2xlarge"}),
-        },
-    )
+def _list_limits(pipeline: Pipeline) -> dict[str, tuple[int, str]]:
+    """The largest value of each param that the pipeline limits, and the reason."""
+    limits = {
+        f"{stage}_instance_count": (
+            section.max_instances,
+            f"as {stage}.max_instances of the pipeline {pipeline.name}",
+        )
+        for stage, section in (("preprocess", pipeline.preprocess), ("transform", pipeline.transform))
+        if section is not None
+    }
+    if pipeline.model.is_inference_pipeline:
+        count = len(pipeline.model.containers)
+        limits["transform_max_payload_mb"] = (
+            INFERENCE_PIPELINE_MAX_PAYLOAD_MB,
+            f"because the model has {count} containers and requests between them are limited to 5 MB",
+        )
+    return limits
 
 
-def _instance_count_spec(stage: str, max_instances: int, upper_bound: str) -> ParamSpec:
-    return ParamSpec(
-        default=None,
-        title=f"{stage}: instances",
-        description=f"1 to {max_instances} (max_instances of the pipeline), {upper_bound}. Empty: the plan decides.",
-        section=SECTION_CLUSTER,
-        schema={"type": ["null", "integer"], "minimum": 1, "maximum": max_instances},
-    )
+def _describe_empty(name: str, own_value: object) -> str:
+    """The help text for an empty field."""
+    if own_value is None:
+        return f"Empty: {'none' if name in ('deadline', 'budget') else 'the plan decides'}."
+    shown = {True: "yes", False: "no"}.get(own_value) if isinstance(own_value, bool) else own_value
+    return f"Empty: {shown}, as the pipeline says."

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from batch_inference.common.formatting import join_quoted, suggest_name
@@ -19,15 +20,15 @@ MAX_PROBLEMS = 100
 
 
 def format_validation_error(
-    error: ValidationError, model: type[BaseModel], find_line: LineLookup | None = None
+    error: ValidationError, model: type[BaseModel], document: object, find_line: LineLookup | None = None
 ) -> tuple[str, ...]:
     """One sentence for each problem, in the order of the document, for at most MAX_PROBLEMS of them.
 
-    `find_line` returns the line of a field in the file, or None.
+    `document` is what `model` did not accept. `find_line` returns the line of a field in the file, or None.
     """
     found: list[tuple[int, str]] = []
     for detail in error.errors(include_url=False)[:MAX_PROBLEMS]:
-        location, owner = _drop_union_tags(detail["loc"], model)
+        location, owner = _find_field(detail, model, document)
         sentence = _format_problem(detail, location, owner)
         if not location:
             # The message of a model validator begins with the field that it is about.
@@ -43,40 +44,49 @@ def format_validation_error(
     return tuple(problems)
 
 
-def _drop_union_tags(location: Location, model: type[BaseModel]) -> tuple[Location, type[BaseModel] | None]:
-    """The location without pydantic's tags of union members, and the model that declares the last field."""
-    location_parts: list[str | int] = []
-    owner: type[BaseModel] | None = model
-    candidates: list[type[BaseModel]] = [model]
-    for part in location:
-        if isinstance(part, int):
-            location_parts.append(part)
+def _find_field(
+    detail: ErrorDetails, model: type[BaseModel], document: object
+) -> tuple[Location, type[BaseModel] | None]:
+    """The location in the document, and the model that declares its last field.
+
+    Pydantic's location also names union members and validators. Those index nothing in the document.
+    """
+    location: list[str | int] = []
+    value, owner, models = document, None, [model]
+    for part in detail["loc"]:
+        if len(models) > 1 and isinstance(part, str):
+            # A union of models: pydantic names the member by the value of its discriminator.
+            models = [each for each in models if part in _list_tags(each)]
             continue
-        if part == "[key]":
-            continue  # the error is about a key of a mapping, which is the part before
-        matching = [c for c in candidates if part in _tags(c)]
-        if matching:
-            candidates = matching
+        if _has_item(value, part):
+            value = value[part]  # type: ignore[index] # as `_has_item` says
+        elif detail["type"] == "missing" and part in _get_fields(models):
+            value = None
+        else:
             continue
-        if len(location_parts) and part in _TYPE_TAGS and not any(part in c.model_fields for c in candidates):
-            continue
-        owner = candidates[0] if candidates else None
-        location_parts.append(part)
-        container = next((c for c in candidates if part in c.model_fields), None)
-        candidates = _models_in(container.model_fields[part].annotation) if container else []
-    return tuple(location_parts), owner
+        location.append(part)
+        if isinstance(part, str):
+            owner = models[0] if models else None
+            field = _get_fields(models).get(part)
+            models = [] if field is None else _models_in(field.annotation)
+    return tuple(location), owner
 
 
-_TYPE_TAGS = {"str", "int", "float", "bool", "constrained-str", "function-after[_s3_uri(), str]"}
+def _has_item(value: object, part: str | int) -> bool:
+    if isinstance(value, Mapping):
+        return part in value
+    return isinstance(value, list | tuple) and isinstance(part, int) and part < len(value)
 
 
-def _tags(model: type[BaseModel]) -> tuple[str, ...]:
-    field = model.model_fields.get("rule")
-    return tuple(str(tag) for tag in get_args(field.annotation)) if field is not None else ()
+def _get_fields(models: list[type[BaseModel]]) -> dict[str, FieldInfo]:
+    return models[0].model_fields if models else {}
+
+
+def _list_tags(model: type[BaseModel]) -> list[object]:
+    return [tag for field in model.model_fields.values() for tag in get_args(field.annotation)]
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    annotation = getattr(annotation, "__value__", annotation)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for argument in get_args(annotation) for model in _models_in(argument)]
@@ -104,7 +114,7 @@ def _format_problem(detail: ErrorDetails, location: Location, owner: type[BaseMo
     if kind == "missing":
         return "is missing" + _describe_field(owner, location)
     if kind == "extra_forbidden":
-        known = [field.alias or name for name, field in owner.model_fields.items()] if owner else []
+        known = list(owner.model_fields) if owner else []
         return f"found an unknown key; allowed are {join_quoted(known, conjunction='and')}" + suggest_name(
             str(location[-1]), known
         )
@@ -113,12 +123,16 @@ def _format_problem(detail: ErrorDetails, location: Location, owner: type[BaseMo
         return f"found {_shorten(value)}; allowed is {join_quoted(allowed)}" + suggest_name(
             str(value), allowed
         )
-    if kind in ("union_tag_invalid", "union_tag_not_found"):
-        allowed = re.findall(r"'([^']*)'", str(context.get("expected_tags", "")))
-        if kind == "union_tag_not_found":
-            return "the key 'rule' is missing; it says which kind of rule this is"
+    if kind == "union_tag_not_found":
+        key = context["discriminator"]
+        return f"the key {key} is missing; it says which kind of {key[1:-1]} this is"
+    if kind == "union_tag_invalid":
+        allowed = re.findall(r"'([^']*)'", context["expected_tags"])
         tag = str(context["tag"])
-        return f"found rule {tag!r}; allowed is {join_quoted(allowed)}" + suggest_name(tag, allowed)
+        return (
+            f"found {context['discriminator'][1:-1]} {tag!r}; allowed is {join_quoted(allowed)}"
+            + suggest_name(tag, allowed)
+        )
     if kind == "value_error":
         return str(context["error"])
     if kind == "string_pattern_mismatch":
@@ -141,10 +155,7 @@ def _format_limit(kind: str, context: dict[str, Any]) -> str | None:
         "string_too_long": "a text of at most {max_length} characters",
         "too_short": "at least {min_length} item(s)",
         "too_long": "at most {max_length} items",
-        "int_from_float": "a whole number",
-        "int_parsing": "a whole number",
         "int_type": "a whole number",
-        "float_parsing": "a number",
         "float_type": "a number",
         "model_type": "a mapping of keys",
         "model_attributes_type": "a mapping of keys",
@@ -172,13 +183,19 @@ def _lower_first_letter(text: str) -> str:
 
 
 def _yaml_hint(value: object, kind: str) -> str:
-    if isinstance(value, bool) and kind in ("string_type", "float_type", "int_type"):
+    if kind == "string_type" and isinstance(value, bool):
         return "; quote the text, so that YAML does not read it as a boolean"
-    if isinstance(value, int | float) and kind == "string_type":
+    if kind == "string_type" and isinstance(value, int | float):
         return f'; quote it: "{value}"'
+    if (
+        kind in ("int_type", "float_type")
+        and isinstance(value, str)
+        and re.fullmatch(r"-?\d+(\.\d+)?", value)
+    ):
+        return f"; write it without quotes: {value}"
     return ""
 
 
 def _shorten(value: object) -> str:
-    text = repr(value)
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= 80 else text[:77] + "…"

@@ -16,9 +16,9 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.execution_time.comms import CreateHITLDetailPayload
 
 from batch_inference.common.formatting import format_duration
+from batch_inference.dag.task_functions import no_retry
 from batch_inference.planning.budget_question import format_question, is_same_question
 from batch_inference.run import handoffs
-from batch_inference.run.no_retry import no_retry
 
 #: With less time than this, the question is not asked.
 SHORTEST_WAIT = timedelta(seconds=30)

@@ -28,13 +28,13 @@ from batch_inference.common.errors import ReconciliationError, TooManyRejectsErr
 from batch_inference.common.formatting import format_count
 from batch_inference.common.names import JobPaths, RunPaths
 from batch_inference.config.pipeline import Pipeline
+from batch_inference.dag.task_functions import no_retry
 from batch_inference.jobs.common.blocks import BlockReader
 from batch_inference.jobs.config.join_spec import JoinSpec
 from batch_inference.jobs.join.aligned_join import run_in_order
 from batch_inference.jobs.join.merge_pieces import MergedFiles, ShardSection, merge_shard
 from batch_inference.pricing.costs import load_prices, sum_if_known
 from batch_inference.requests.sagemaker import build_join_spec
-from batch_inference.run.no_retry import no_retry
 from batch_inference.run.run_context import read_pipeline
 from batch_inference.verification.bad_records import (
     BadRecords,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.bases.operator import BaseOperatorMeta
 
 from batch_inference.config.pipeline import Pipeline
-from batch_inference.run.no_retry import no_retry
+from batch_inference.dag.task_functions import no_retry
 from batch_inference.run.run_context import RunContext
 from sagemaker_jobs.operators import ProcessingJobOperator, TransformJobOperator
 from sagemaker_jobs.sensors import ProcessingJobSensor, TransformJobSensor

@@ -15,10 +15,11 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.python import PythonOperator
-from airflow.sdk import DAG, TriggerRule, XComArg
+from airflow.sdk import DAG, Param, TriggerRule, XComArg
 
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.pipeline_files import load_pipeline_by_name
+from batch_inference.config.run_params import build_param_specs
 from batch_inference.dag import assets, callbacks, pools
 from batch_inference.dag.approval import BudgetApprovalOperator
 from batch_inference.dag.bad_record_search import BadRecordContinuation
@@ -34,6 +35,7 @@ from batch_inference.dag.planned_jobs import (
     PlannedTransformJobSensor,
 )
 from batch_inference.dag.task_docs import set_task_docs
+from batch_inference.dag.task_functions import SkippablePythonOperator, no_retry
 from batch_inference.dag.task_groups.canary_tasks import add_canary_tasks
 from batch_inference.dag.task_groups.join_tasks import add_join_tasks
 from batch_inference.dag.task_groups.without_preprocess import add_tasks_without_preprocess
@@ -50,10 +52,7 @@ from batch_inference.dag.templates import (
     template_plan_value,
     template_submitted_job_name,
 )
-from batch_inference.dag.trigger_form import build_form_params
 from batch_inference.run import task_ids
-from batch_inference.run.no_retry import no_retry
-from batch_inference.run.skip import SkippablePythonOperator
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM
 
 
@@ -83,7 +82,7 @@ def build_scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
         catchup=False,
         max_active_runs=1,
         on_failure_callback=callbacks.build_failure_callbacks(pipeline),
-        params=build_form_params(pipeline),
+        params={param: Param(**spec) for param, spec in build_param_specs(pipeline).items()},
         user_defined_macros=build_macros(pipeline.name),
         default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
         tags=[task_ids.PIPELINE_TAG],

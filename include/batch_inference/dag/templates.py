@@ -12,8 +12,8 @@ from typing import Any
 from airflow.sdk.configuration import conf
 
 from batch_inference.common.names import build_job_base_name
+from batch_inference.dag.task_functions import no_retry
 from batch_inference.run import handoffs
-from batch_inference.run.no_retry import no_retry
 from batch_inference.run.task_ids import CALIBRATE, COLLECT_SHARDS, WRITE_MANIFESTS
 from sagemaker_jobs.cleanup.janitor import to_run_tag
 from sagemaker_jobs.kinds import JobKind

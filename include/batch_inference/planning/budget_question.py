@@ -30,7 +30,7 @@ def format_question(plan: Mapping[str, Any]) -> str:
         f"{_WAIT_PREFIX}{by:%Y-%m-%d %H:%M} UTC; if the task was cleared since, its log has the new time.",
         "*Approve* starts it, *Reject* fails it. Nothing is spent yet.",
         "",
-        *(f"- {sentence}" for sentence in plan["sentences"]),
+        *(f"- {entry['text']}" for entry in plan["log"]),
     ]
     return "\n".join(lines)
 

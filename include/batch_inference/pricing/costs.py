@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, StrictFloat, ValidationError
 
 from batch_inference.common.errors import PipelineError
 from batch_inference.config.sections.record_rules import FrozenModel
@@ -28,7 +28,7 @@ PIPELINE_SOURCE = "pipeline"
 class Price(FrozenModel):
     """One price in dollars per hour, None when it is unknown, and its source."""
 
-    price: float | None = Field(ge=0)
+    price: StrictFloat | None = Field(ge=0)
     source: str | None = None
 
 
@@ -77,7 +77,9 @@ def _read_prices(file: Path) -> Prices:
     try:
         return Prices.model_validate(document.value)
     except ValidationError as error:
-        raise PipelineError(str(file), format_validation_error(error, Prices, document.find_line)) from None
+        raise PipelineError(
+            str(file), format_validation_error(error, Prices, document.value, document.find_line)
+        ) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

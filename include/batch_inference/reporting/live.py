@@ -52,7 +52,7 @@ def build_live_report(
         "output": _output(plan, publish_result),
         "stages": [_stage(stage, stage_jobs, shard_stats, as_of) for stage, stage_jobs in jobs.items()],
         "estimate": dict(plan["estimate"]),
-        "sentences": list(plan["sentences"]),
+        "sentences": [entry["text"] for entry in plan["log"]],
         "first_rows": [],
     }
 

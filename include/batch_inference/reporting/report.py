@@ -96,7 +96,7 @@ def build_report(
         "prices": build_price_source(prices, types, plan.get("region")),
         "estimate": dict(plan["estimate"]),
         "plan_error": {use.stage: _compute_plan_error(use, plan["estimate"][use.stage]) for use in usages},
-        "sentences": list(plan["sentences"]),
+        "sentences": [entry["text"] for entry in plan["log"]],
         "quality": dict(quality),
         "first_rows": [{name: _to_json_value(value) for name, value in row.items()} for row in first_rows],
     }
@@ -104,7 +104,7 @@ def build_report(
 
 def _list_size_reasons(plan: Mapping[str, Any], usage: StageUsage) -> list[str]:
     """The plan's sentences about the size of a stage's cluster, and one where fewer instances ran."""
-    reasons = [text for text in plan["sentences"] if text.startswith(f"{usage.stage.capitalize()} uses ")]
+    reasons = [entry["text"] for entry in plan["log"] if entry["field"] == f"{usage.stage}.instance_count"]
     stage_plan = plan["join"]["job"] if usage.stage == "join" else plan[usage.stage]
     planned = stage_plan["instance_count"]
     if usage.instance_count < planned:

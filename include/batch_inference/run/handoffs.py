@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from airflow.sdk.exceptions import AirflowException
-
 from batch_inference.common.errors import HandoffError
 from batch_inference.common.names import build_name_token
 from batch_inference.run import task_ids
@@ -41,7 +39,7 @@ COMPARED_XCOMS = (
 PLANNING_STATES = {None, "scheduled", "queued", "running", "restarting", "up_for_retry"}
 
 
-class PlanNotReadyError(AirflowException):
+class PlanNotReadyError(Exception):
     """`plan` is running again; the next try of the task finds its plan."""
 
 

@@ -6,8 +6,7 @@ in the next run.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +19,6 @@ from batch_inference.common.names import RunPaths, build_name_token
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.planning.plan import PIPELINE_KEY
 from batch_inference.run import handoffs
-from batch_inference.run.skip import SkipDownstream
 from batch_inference.run.task_ids import PLAN
 
 
@@ -135,20 +133,3 @@ def _read(storage: Storage, uri: str, written_by: str) -> Any:
                 f"it, or start a new run"
             ) from error
         raise
-
-
-def provide_run_context(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a task function: it is called with the RunContext, and its return value gets the plan's nonce.
-
-    Airflow passes the pipeline's name and, to the tasks before `checks`, the shape of the parsed DAG.
-    """
-
-    @functools.wraps(function)
-    def call_with_run(pipeline: str, *args: Any, ti: Any, shape: str | None = None, **kwargs: Any) -> Any:  # noqa: ARG001 - in the plan
-        run = RunContext.load(ti, shape=shape)
-        value = function(run, *args, **kwargs)
-        if isinstance(value, SkipDownstream):
-            return SkipDownstream(handoffs.add_nonce(value.value, run.nonce), value.reason, value.until)
-        return handoffs.add_nonce(value, run.nonce)
-
-    return call_with_run

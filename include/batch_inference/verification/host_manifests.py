@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, StrictFloat, StrictInt, ValidationError, model_validator
 
 from batch_inference.common.errors import ManifestError
 from batch_inference.config.sections.record_rules import FrozenModel
@@ -20,11 +20,11 @@ class Shard(FrozenModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: str = Field(pattern=r"^[A-Za-z0-9-]+$")
-    records: int = Field(ge=0)
-    bytes: int = Field(ge=0)
+    records: StrictInt = Field(ge=0)
+    bytes: StrictInt = Field(ge=0)
     records_key: str
     features_key: str
-    rejects: int = Field(default=0, ge=0)
+    rejects: StrictInt = Field(default=0, ge=0)
     columns: tuple[str, ...] = ()
 
 
@@ -34,7 +34,7 @@ class ObjectCount(FrozenModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     source: str
-    records: int = Field(ge=0)
+    records: StrictInt = Field(ge=0)
 
 
 class HostManifest(FrozenModel):
@@ -42,18 +42,18 @@ class HostManifest(FrozenModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    version: int = Field(ge=1, le=1)
+    version: StrictInt = Field(ge=1, le=1)
     host: str
     hosts: tuple[str, ...] = Field(min_length=1)
     columns: tuple[str, ...] = ()
     objects: tuple[ObjectCount, ...] = ()
-    records_in: int = Field(ge=0)
-    records_out: int = Field(ge=0)
-    rejected: dict[str, int] = Field(default_factory=dict)
-    rejected_count: int = Field(ge=0)
+    records_in: StrictInt = Field(ge=0)
+    records_out: StrictInt = Field(ge=0)
+    rejected: dict[str, StrictInt] = Field(default_factory=dict)
+    rejected_count: StrictInt = Field(ge=0)
     shards: tuple[Shard, ...] = ()
     rejects_files: tuple[str, ...] = ()
-    busy_seconds: float | None = Field(default=None, ge=0)
+    busy_seconds: StrictFloat | None = Field(default=None, ge=0)
     started_at: float | None = None
     ended_at: float | None = None
 
@@ -179,7 +179,7 @@ def _parse_manifest(document: Mapping[str, Any]) -> HostManifest:
     except ValidationError as error:
         host = document.get("host", "a host") if isinstance(document, Mapping) else "a host"
         raise ManifestError(
-            f"manifest of {host}: " + "; ".join(format_validation_error(error, HostManifest))
+            f"manifest of {host}: " + "; ".join(format_validation_error(error, HostManifest, document))
         ) from None
 
 

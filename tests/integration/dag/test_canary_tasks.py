@@ -133,6 +133,6 @@ def test_only_pipelines_that_ask_have_the_tasks_and_a_measured_model_skips_them(
     assert canary_tasks.calibrate("abalone", ti=ti) == {
         "instance_count": 3,
         "instance_types": ["ml.m5.xlarge", "ml.m5.large"],
-        "sentences": [],
+        "log": [],
         "nonce": NONCE,
     }

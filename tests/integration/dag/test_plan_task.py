@@ -78,7 +78,9 @@ def test_the_plan_knows_the_region_of_the_pipeline_or_else_of_its_connection(
     storage.write("s3://bucket/in/a.csv", "1,2,3\n" * 100)
     made = planning({"region": region})
     assert made["region"] == (region or "us-east-1")
-    assert any("use the prices of us-east-1" in text for text in made["sentences"]) is (region is not None)
+    assert any("use the prices of us-east-1" in entry["text"] for entry in made["log"]) is (
+        region is not None
+    )
 
 
 @pytest.mark.parametrize("changes", [{}, WITHOUT_PREPROCESS])
@@ -92,9 +94,10 @@ def test_of_a_folder_that_spark_wrote_one_object_is_scored_and_four_are_said_to_
     assert made["input"]["objects"] == 1
     assert made["input"]["excluded"]["control_files"] == 4
     assert any(
-        text.startswith("4 control files are left out, such as spark/.part-0") for text in made["sentences"]
+        entry["text"].startswith("4 control files are left out, such as spark/.part-0")
+        for entry in made["log"]
     )
-    assert storage.read_json(f"{made['run_prefix']}plan.json")["sentences"] == made["sentences"]
+    assert storage.read_json(f"{made['run_prefix']}plan.json")["log"] == made["log"]
     listing = storage.read(f"{made['run_prefix']}input.listing").decode().splitlines()
     assert [line.split(" ")[2] for line in listing] == ["'spark/part-0.csv'"]
     if made["layout"] is None:

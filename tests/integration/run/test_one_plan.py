@@ -15,10 +15,10 @@ from batch_inference.common.errors import HandoffError
 from batch_inference.config import pipeline_files
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.dag import scoring_dag
+from batch_inference.dag.task_functions import no_retry
 from batch_inference.dag.tasks import checks, collect_shards, join_shards, plan, publish, report
 from batch_inference.planning.plan import PIPELINE_KEY
 from batch_inference.run import handoffs, task_ids
-from batch_inference.run.no_retry import no_retry
 from tests.integration.staged_runs import FakeTaskInstance, Pipelines, Run, deployed, document, published
 from tests.unit.builders import WITHOUT_PREPROCESS, pipeline
 

@@ -110,7 +110,7 @@ def test_what_is_not_stated_is_not_sent() -> None:
 def test_what_cannot_work_is_refused_with_the_reason(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError) as caught:
         Pipeline.model_validate(document(changes))
-    assert message in format_validation_error(caught.value, Pipeline)
+    assert message in format_validation_error(caught.value, Pipeline, document(changes))
 
 
 @pytest.mark.parametrize("most", [None, 8, 0.2, 1.0])

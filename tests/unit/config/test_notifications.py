@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.sections.notifications import find_exceeded_limits
 from batch_inference.config.validation_errors import format_validation_error
-from tests.unit.builders import pipeline
+from tests.unit.builders import document, pipeline
 
 MAIL = {
     "notifier": "airflow.providers.smtp.notifications.smtp.SmtpNotifier",
@@ -58,7 +58,7 @@ def problem(changes: dict[str, Any]) -> str:
     """What a person reads of the only problem of a pipeline file."""
     with pytest.raises(ValidationError) as caught:
         pipeline(changes)
-    (sentence,) = format_validation_error(caught.value, Pipeline)
+    (sentence,) = format_validation_error(caught.value, Pipeline, document(changes))
     return sentence
 
 

@@ -257,6 +257,33 @@ def test_duplicates_are_exact_over_hosts_because_each_host_sees_all_input() -> N
             "position 0"),
         ),
         ({"description": 3}, "description: found 3; allowed is a text; quote it: \"3\""),
+        ({"transform.max_instances": "4"},
+         "transform.max_instances: found '4'; allowed is a whole number; write it without quotes: 4"),
+        ({"description": True},
+         "description: found true; allowed is a text; quote the text, so that YAML does not read it as a boolean"),
+        (
+            {"gates": [{"column": "churn", "then": "warn"}]},
+            "gates[0]: the key 'gate' is missing; it says which kind of gate this is",
+        ),
+        (
+            {"gates": [{"gate": "nuls", "column": "churn", "then": "warn"}]},
+            ("gates[0]: found gate 'nuls'; allowed is 'nulls', 'range', 'constant', 'rows', 'drift' or "
+            "'group_rejects'; did you mean 'nulls'?"),
+        ),
+        (
+            {"gates": [{"gate": "nulls", "column": "churn", "max_share": 0.1, "moost": 1, "then": "warn"}]},
+            "gates[0].moost: found an unknown key; allowed are 'then', 'gate', 'column' and 'max_share'",
+        ),
+        (
+            {"gates": [{"gate": "rows", "rows": 1, "min_ratio": 0.5, "then": "warn"}]},
+            ("gates[0].rows: found an unknown key; allowed are 'then', 'gate', 'min_ratio', 'max_ratio' and 'runs'; "
+            "did you mean 'runs'?"),
+        ),
+        (
+            {"gates": [{"gate": "nulls", "column": "churn", "nulls": {"max_share": 1}, "max_share": 1, "then": "warn"}
+             ]},
+            "gates[0].nulls: found an unknown key; allowed are 'then', 'gate', 'column' and 'max_share'",
+        ),
     ],
 )  # fmt: skip
 def test_a_wrong_field_is_named_with_what_was_found_and_what_is_allowed(
@@ -276,6 +303,17 @@ def test_the_line_of_a_wrong_field_is_given(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"{file}: line {line}, transform.max_instances: found 400; allowed is a number of at most 100"
     )
+
+
+def test_a_wrong_key_of_a_gate_has_its_own_line(tmp_path: Path) -> None:
+    gates = [{"gate": "nulls", "column": "churn", "then": "warn", "moost": 1}]
+    file = written(tmp_path, {"gates": gates})
+    line = 1 + file.read_text().splitlines().index("  moost: 1")
+    with pytest.raises(PipelineError) as caught:
+        load_pipeline(file)
+    missing, unknown = caught.value.problems
+    assert unknown.startswith(f"line {line}, gates[0].moost: found an unknown key")
+    assert missing.endswith("gates[0].max_share: is missing (largest share of rows without a prediction)")
 
 
 def test_all_problems_of_a_file_are_told_at_once_in_its_order(tmp_path: Path) -> None:

@@ -260,8 +260,8 @@ def test_a_variable_that_no_container_can_have_is_refused(tmp_path: Path, name: 
     [
         ({"budget": math.inf}, "budget: found inf; allowed is a finite number"),
         ({"budget": math.nan}, "budget: found nan; allowed is a finite number"),
-        ({"budget": True}, "budget: found 'true'; allowed is a number"),
-        ({"transform_instance_count": True}, "transform_instance_count: found 'true'; allowed is a whole number"),
+        ({"budget": True}, "budget: found true; allowed is a number"),
+        ({"transform_instance_count": True}, "transform_instance_count: found true; allowed is a whole number"),
         ({"max_instances": 0}, "max_instances: found 0; allowed is a number of at least 1"),
         ({"max_instances": 101}, "max_instances: found 101; allowed is a number of at most 100"),
         ({"deadline": True}, "deadline: found 'True'; allowed are minutes"),

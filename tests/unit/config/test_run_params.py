@@ -25,21 +25,21 @@ def test_the_form_has_a_field_for_every_param_and_no_other() -> None:
 
 def test_every_field_has_title_description_section_and_a_default_its_own_schema_accepts() -> None:
     for name, spec in build_param_specs(example()).items():
-        assert spec.title, name
-        assert spec.description.endswith("."), name
-        assert spec.section, name
-        jsonschema.Draft202012Validator.check_schema(spec.schema)
-        jsonschema.validate(spec.default, spec.schema)
+        assert spec["title"], name
+        assert spec["description"].endswith("."), name
+        assert spec["section"], name
+        jsonschema.Draft202012Validator.check_schema(spec)
+        jsonschema.validate(spec["default"], spec)
 
 
 def test_plan_only_comes_first_and_the_fields_are_in_groups() -> None:
     specs = build_param_specs(example())
     assert next(iter(specs)) == "dry_run"
-    assert list(dict.fromkeys(spec.section for spec in specs.values()))[:6] == [
+    assert list(dict.fromkeys(spec["section"] for spec in specs.values()))[:6] == [
         "Run", "Input", "Cluster", "Model", "Output", "Advanced",
     ]  # fmt: skip
     # Airflow's form gathers a section's fields where the first of them stands.
-    sections = [spec.section for spec in specs.values()]
+    sections = [spec["section"] for spec in specs.values()]
     assert sections == sorted(sections, key=list(dict.fromkeys(sections)).index)
 
 
@@ -52,7 +52,7 @@ def test_the_form_shows_the_pipelines_own_values() -> None:
             }
         )
     )
-    shown = {name: spec.default for name, spec in specs.items() if spec.default is not None}
+    shown = {name: spec["default"] for name, spec in specs.items() if spec["default"] is not None}
     assert shown == {
         "dry_run": False, "skip_unchanged": False,
         "input_uri": "s3://data/in/", "output_uri": "s3://data/out/date={date}/", "deadline": "06:00",
@@ -61,17 +61,17 @@ def test_the_form_shows_the_pipelines_own_values() -> None:
         "transform_max_payload_mb": 6, "transform_max_concurrent_transforms": 3,
     }  # fmt: skip
     for name, value in shown.items():
-        if specs[name].section in ("Cluster", "Model"):
-            assert f"Empty: {value}, as the pipeline says." in specs[name].description
+        if specs[name]["section"] in ("Cluster", "Model"):
+            assert f"Empty: {value}, as the pipeline says." in specs[name]["description"]
 
 
 def test_the_untouched_form_asks_for_nothing() -> None:
-    untouched = read_params({name: spec.default for name, spec in build_param_specs(example()).items()})
+    untouched = read_params({name: spec["default"] for name, spec in build_param_specs(example()).items()})
     assert keep_overrides(untouched, example()) == RunParams()
 
 
 def test_what_is_typed_into_the_form_is_asked_for() -> None:
-    typed = {name: spec.default for name, spec in build_param_specs(example()).items()}
+    typed = {name: spec["default"] for name, spec in build_param_specs(example()).items()}
     typed |= {"dry_run": True, "transform_instance_count": 2, "prefer": "cost", "transform_max_payload_mb": 1}
     assert keep_overrides(read_params(typed), example()) == RunParams(
         dry_run=True, transform_instance_count=2, prefer="cost", transform_max_payload_mb=1
@@ -80,24 +80,20 @@ def test_what_is_typed_into_the_form_is_asked_for() -> None:
 
 def test_instance_counts_of_the_form_end_where_the_pipeline_ends() -> None:
     specs = build_param_specs(pipeline({"transform.max_instances": 7, "preprocess.max_instances": 3}))
-    assert specs["transform_instance_count"].schema == {
-        "type": ["null", "integer"],
-        "minimum": 1,
-        "maximum": 7,
-    }
-    assert specs["preprocess_instance_count"].schema == {
-        "type": ["null", "integer"],
-        "minimum": 1,
-        "maximum": 3,
-    }
+    for stage, maximum in (("transform", 7), ("preprocess", 3)):
+        spec = specs[f"{stage}_instance_count"]
+        assert {
+            name: spec[name] for name in spec.keys() - {"default", "title", "description", "section"}
+        } == {
+            "type": ["null", "integer"],
+            "minimum": 1,
+            "maximum": maximum,
+        }
 
 
 def test_the_payload_of_the_form_ends_at_5_mb_for_several_containers() -> None:
-    assert build_param_specs(pipeline())["transform_max_payload_mb"].schema["maximum"] == 100
-    assert (
-        build_param_specs(pipeline({"model": TWO_CONTAINERS}))["transform_max_payload_mb"].schema["maximum"]
-        == 5
-    )
+    assert build_param_specs(pipeline())["transform_max_payload_mb"]["maximum"] == 100
+    assert build_param_specs(pipeline({"model": TWO_CONTAINERS}))["transform_max_payload_mb"]["maximum"] == 5
 
 
 @pytest.mark.parametrize(
@@ -110,7 +106,7 @@ def test_the_payload_of_the_form_ends_at_5_mb_for_several_containers() -> None:
 )  # fmt: skip
 def test_the_form_refuses_values_outside_its_limits(name: str, value: Any) -> None:
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(value, build_param_specs(example())[name].schema)
+        jsonschema.validate(value, build_param_specs(example())[name])
 
 
 @pytest.mark.parametrize("empty", [None, "", "  "])

@@ -71,7 +71,7 @@ def test_the_rest_is_sized_from_the_measured_rate() -> None:
     """0.8 of 8 GB took 100 s, so the other 7.2 GB take 900 s of work: alone if cost counts, on four by a deadline."""
     cheapest = resized()
     assert cheapest.instance_count == 1
-    assert cheapest.sentences == (
+    assert tuple(entry.text for entry in cheapest.log) == (
         "One of 10 shards was transformed first, on 1 × ml.m5.xlarge: 8 MB/s after 1 min 30 s to start.",
         "Transform uses 1 × ml.m5.xlarge for the other 9 shards, as that rate asks for.",
     )
@@ -89,7 +89,7 @@ def test_a_model_slower_than_assumed_gets_more_instances_than_were_planned() -> 
 def test_a_deadline_that_is_lost_takes_the_fastest_and_says_so() -> None:
     late = resized(deadline="120", minutes=119)
     assert late.instance_count == 8
-    assert "the deadline of 09:30 UTC cannot be kept" in late.sentences[1]
+    assert "the deadline of 09:30 UTC cannot be kept" in late.log[1].text
 
 
 def test_a_rest_that_the_budget_does_not_pay_for_is_not_started() -> None:
@@ -122,7 +122,7 @@ def test_a_canary_on_another_type_than_planned_sizes_the_rest_for_that_type() ->
     found = resized(of=elsewhere, more=types, quotas=quotas, transform_instance_count=2)
     assert found.instance_count == 2
     assert found.instance_types == ("ml.m5.2xlarge", "ml.m5.large", "ml.m5.xlarge")
-    assert found.sentences[0].startswith(
+    assert found.log[0].text.startswith(
         "One of 10 shards was transformed first, on 1 × ml.m5.2xlarge, as AWS had no ml.m5.large: 8 MB/s"
     )
     made = plan([GB] * 8, {**CANARY, **types}, history=[], quotas=quotas).to_xcom()
@@ -139,17 +139,19 @@ def test_a_canary_on_another_type_than_planned_sizes_the_rest_for_that_type() ->
 def test_without_logged_requests_all_of_the_canarys_time_counts_as_work() -> None:
     """Slower than it is, so never too few instances for a deadline."""
     blind = resized(of=use(busy=None))
-    assert blind.sentences[0].endswith(f"{800 / 190:.3g} MB/s after 0.0 s to start.")
+    assert blind.log[0].text.endswith(f"{800 / 190:.3g} MB/s after 0.0 s to start.")
 
 
 def test_the_report_shows_what_the_canary_showed_in_place_of_what_was_assumed() -> None:
     made = plan([GB] * 8, CANARY, history=[]).to_xcom()
     found = resized()
     shown = apply_calibration(
-        made, {"sentences": list(found.sentences), "instance_types": ["ml.m5.2xlarge"]}, 2
+        made,
+        {"log": [entry.model_dump() for entry in found.log], "instance_types": ["ml.m5.2xlarge"]},
+        2,
     )
-    assert [text for text in shown["sentences"] if text.startswith("Transform uses ")] == [
-        found.sentences[-1]
+    assert [each["text"] for each in shown["log"] if each["text"].startswith("Transform uses ")] == [
+        found.log[-1].text
     ]
     assert (shown["transform"]["instance_count"], shown["transform"]["instance_type"]) == (2, "ml.m5.2xlarge")
     assert made["transform"]["instance_count"] == 1

@@ -15,7 +15,7 @@ from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.run_params import RunParams
 from batch_inference.planning.clusters.rate_history import HistoryRow
 from batch_inference.planning.plan import Plan, make_plan
-from tests.unit.builders import INPUT, MOMENT, objects, pipeline
+from tests.unit.builders import MOMENT, context, objects, pipeline, run_info
 from tests.unit.planning.test_rate_history import row
 
 GB = 1_000_000_000
@@ -40,9 +40,10 @@ def plan(
     limits = {"transform.max_instances": 8, "preprocess.max_instances": 8, "goals.prefer": "cost"}
     of: Pipeline = pipeline({**limits, **(changes or {})})
     return make_plan(
-        of, RunParams(**params), objects(sizes), run_id="r", nonce="n", data_time=MOMENT, now=MOMENT, input_uri=INPUT,
-        output_uri="s3://data/out/", history=MEASURED if history is None else history, quotas=quotas,
-        can_request_approval=can_ask,
+        of, RunParams(**params), objects(sizes), run_info(),
+        context(
+            of, history=MEASURED if history is None else history, quotas=quotas or {}, can_request_approval=can_ask
+        ),
     )  # fmt: skip
 
 

@@ -12,7 +12,15 @@ from batch_inference.planning.inputs.input_probe import ProbeResult
 from batch_inference.planning.inputs.input_split import balance_weights, split_objects
 from batch_inference.planning.plan import Plan, make_plan
 from batch_inference.requests.preflight import run_preflight
-from tests.unit.builders import MOMENT, objects, pipeline, pipeline_without_preprocess, plan, select_input
+from tests.unit.builders import (
+    context,
+    objects,
+    pipeline,
+    pipeline_without_preprocess,
+    plan,
+    run_info,
+    select_input,
+)
 
 MB, GB = 1_000_000, 1_000_000_000
 CHEAP = pipeline_without_preprocess({"transform.max_instances": 16, "goals.prefer": "cost"})
@@ -190,10 +198,8 @@ def test_a_plan_covers_every_object_and_byte_once_and_exceeds_no_limit(
 
 
 def listed(uri: str, *keys: str) -> Plan:
-    return make_plan(
-        pipeline_without_preprocess(), RunParams(), select_input(uri, *keys), run_id="r", nonce="n", data_time=MOMENT,
-        input_uri=uri, output_uri="s3://data/out/",
-    )  # fmt: skip
+    of = pipeline_without_preprocess()
+    return make_plan(of, RunParams(), select_input(uri, *keys), run_info(input_uri=uri), context(of))
 
 
 def test_a_prefix_that_matches_a_folder_and_its_neighbour_is_refused_without_preprocessing_too() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from batch_inference.config.run_params import RunParams
 from batch_inference.planning.inputs.input_listing import S3Object
 from batch_inference.planning.inputs.input_selection import InputSelection, ListAgainError
 from batch_inference.planning.plan import Plan, make_plan
-from tests.unit.builders import MOMENT, pipeline, pipeline_without_preprocess
+from tests.unit.builders import context, pipeline, pipeline_without_preprocess, run_info
 
 Read = Callable[[str], bytes | None]
 
@@ -129,10 +128,10 @@ def test_consoles_folders_are_neither_input_nor_counted() -> None:
 
 def planned(keys: Iterable[str], read: Read = nothing, changes: dict[str, Any] | None = None) -> Plan:
     selection = InputSelection("s3://data/in/", read)
+    of = pipeline(changes)
     return make_plan(
-        pipeline(changes), RunParams(), selection.select(listing(*keys)), run_id="r", nonce="n", data_time=MOMENT,
-        input_uri="s3://data/in/", output_uri="s3://data/out/", selection=selection,
-    )  # fmt: skip
+        of, RunParams(), selection.select(listing(*keys)), run_info(), context(of), selection=selection
+    )
 
 
 def test_the_plan_says_how_many_objects_were_left_out() -> None:
@@ -319,10 +318,13 @@ def test_a_key_that_cannot_be_a_file_is_refused_by_the_plan_with_and_without_pre
     selection = InputSelection("s3://data/in/", nothing)
     with pytest.raises(LintError) as caught:
         make_plan(
-            make(), RunParams(), selection.select(listing("in/good.csv", key)), run_id="r", nonce="n",
-            data_time=datetime(2026, 1, 31, tzinfo=UTC), input_uri="s3://data/in/", output_uri="s3://data/out/",
+            make(),
+            RunParams(),
+            selection.select(listing("in/good.csv", key)),
+            run_info(),
+            context(make()),
             selection=selection,
-        )  # fmt: skip
+        )
     assert f"input: found 1 key {problem}" in str(caught.value)
     assert repr(key) in str(caught.value)
 

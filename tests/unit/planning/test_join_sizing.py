@@ -45,7 +45,7 @@ def test_a_large_input_gets_the_fewest_instances_that_join_it_in_a_quarter_of_an
 def test_speed_takes_as_many_as_may_be_and_says_so() -> None:
     made = plan([100 * MB], of=pipeline({**LARGE, "goals.prefer": "speed", "join.max_instances": 3}))
     assert made.join.job.instance_count == 3
-    assert made.chosen_by["join.instance_count"] == "plan"
+    assert [each.chosen_by for each in made.log if each.field == "join.instance_count"] == ["plan"]
     assert any(text.startswith("Join uses 3 × ml.m5.xlarge, because speed is") for text in made.sentences)
 
 

@@ -19,7 +19,7 @@ from batch_inference.planning.model_version import (
     plan_packaged_model,
 )
 from batch_inference.planning.plan import make_plan
-from tests.unit.builders import INPUT, MOMENT, TWO_CONTAINERS, objects, pipeline
+from tests.unit.builders import TWO_CONTAINERS, context, objects, pipeline, run_info
 
 ARN = "arn:aws:sagemaker:eu-west-1:123456789012:model-package/churn/7"
 
@@ -159,10 +159,7 @@ def test_the_plan_holds_the_version_says_it_and_heeds_its_containers() -> None:
     """Two containers can hand each other 5 MB; nobody could know that from the file."""
     config = pipeline({"model": {"group": "churn"}})
     model = plan_packaged_model(described())
-    made = make_plan(
-        config, RunParams(), objects([1_000_000]),
-        run_id="r", nonce="0" * 16, data_time=MOMENT, input_uri=INPUT, output_uri="s3://data/out/", model=model,
-    )  # fmt: skip
+    made = make_plan(config, RunParams(), objects([1_000_000]), run_info(), context(config, model=model))
     assert made.model == model
     assert made.transform.max_payload_mb == 5
     assert f"A model is made for the run from version 7 of Churn ({ARN})." in made.sentences

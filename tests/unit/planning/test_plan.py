@@ -31,7 +31,9 @@ def test_the_plan_of_a_plain_run() -> None:
 def test_a_typed_count_wins_and_the_plan_says_so() -> None:
     made = plan([40 * MB], transform_instance_count=3)
     assert made.transform.instance_count == 3
-    assert made.chosen_by["transform.instance_count"] == "trigger form"
+    assert [each.chosen_by for each in made.log if each.field == "transform.instance_count"] == [
+        "trigger form"
+    ]
     assert any("3 × ml.m5.xlarge, because the trigger form said 3" in text for text in made.sentences), (
         made.sentences
     )

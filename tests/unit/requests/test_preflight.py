@@ -10,7 +10,7 @@ from batch_inference.common.errors import LintError, PlanError
 from batch_inference.config.run_params import RunParams
 from batch_inference.planning.plan import Plan, make_plan
 from batch_inference.requests.preflight import run_preflight
-from tests.unit.builders import MOMENT, TWO_CONTAINERS, example, pipeline, plan, select_input
+from tests.unit.builders import TWO_CONTAINERS, context, example, pipeline, plan, run_info, select_input
 
 GB = 1_000_000_000
 
@@ -66,10 +66,8 @@ def test_input_that_no_disk_can_hold_is_an_error() -> None:
 
 
 def listed(uri: str, *keys: str) -> Plan:
-    return make_plan(
-        pipeline(), RunParams(), select_input(uri, *keys), run_id="r", nonce="n", data_time=MOMENT,
-        input_uri=uri, output_uri="s3://data/out/",
-    )  # fmt: skip
+    of = pipeline()
+    return make_plan(of, RunParams(), select_input(uri, *keys), run_info(input_uri=uri), context(of))
 
 
 def test_a_prefix_that_matches_a_folder_and_its_neighbour_by_accident_is_refused() -> None:

@@ -123,4 +123,6 @@ def test_the_simulator_shares_no_code_with_the_planner() -> None:
         }
 
     assert imported(billing_simulator) == set()
-    assert imported(bench_sizing) == {"Pipeline", "RunParams", "Plan", "S3Object", "make_plan"}
+    assert imported(bench_sizing) == {
+        "Pipeline", "Plan", "PlanningContext", "RunInfo", "RunParams", "S3Object", "make_plan", "plan_configured_model",
+    }  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictFloat, model_validator
 
 from batch_inference.common.formatting import suggest_name
 from batch_inference.config.sections.record_rules import FrozenModel, OutlierRule, Rule
@@ -20,11 +20,11 @@ _STATISTICS_BY_METHOD = {"iqr": ("q1", "q3"), "zscore": ("mean", "std")}
 class ColumnBaseline(FrozenModel):
     """Stored statistics of one column, from training or from an earlier run's profile."""
 
-    mean: float | None = Field(default=None, description="Mean of the numbers.")
-    std: float | None = Field(default=None, ge=0, description="Their standard deviation.")
-    median: float | None = Field(default=None, description="Their median.")
-    q1: float | None = Field(default=None, description="Their first quartile.")
-    q3: float | None = Field(default=None, description="Their third quartile.")
+    mean: StrictFloat | None = Field(default=None, description="Mean of the numbers.")
+    std: StrictFloat | None = Field(default=None, ge=0, description="Their standard deviation.")
+    median: StrictFloat | None = Field(default=None, description="Their median.")
+    q1: StrictFloat | None = Field(default=None, description="Their first quartile.")
+    q3: StrictFloat | None = Field(default=None, description="Their third quartile.")
     most_frequent: str | None = Field(default=None, description="The text that occurs most.")
 
 
@@ -62,7 +62,7 @@ class SensitiveColumn(FrozenModel):
     """A column by whose values records and rejects are grouped; a number needs edges between its groups."""
 
     column: str = Field(description="Name of the column.")
-    edges: tuple[float, ...] = Field(
+    edges: tuple[StrictFloat, ...] = Field(
         default=(), description="Where one group of numbers ends and the next begins."
     )
     in_features: bool = Field(

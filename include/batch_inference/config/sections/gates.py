@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictFloat, StrictInt, model_validator
 
 from batch_inference.common import s3_uri
 from batch_inference.common.formatting import suggest_name
@@ -21,8 +21,8 @@ class SelectedSection(FrozenModel):
     """Which rows count as selected: a bound on a number, or the values of a text."""
 
     column: str = Field(description="Output column of predictions.fields.")
-    min: float | None = Field(default=None, description="Smallest number that counts as selected.")
-    max: float | None = Field(default=None, description="Largest number that counts as selected.")
+    min: StrictFloat | None = Field(default=None, description="Smallest number that counts as selected.")
+    max: StrictFloat | None = Field(default=None, description="Largest number that counts as selected.")
     values: tuple[str, ...] = Field(default=(), description="Texts that count as selected.")
 
     def check_column(self, prediction_types: Mapping[str, str]) -> None:
@@ -53,7 +53,7 @@ class NullsGate(_Gate):
 
     gate: Literal["nulls"] = Field(description="Kind of gate.")
     column: str = Field(description="A prediction column.")
-    max_share: float = Field(ge=0, le=1, description="Largest share of rows without a prediction.")
+    max_share: StrictFloat = Field(ge=0, le=1, description="Largest share of rows without a prediction.")
 
 
 class RangeGate(_Gate):
@@ -61,8 +61,8 @@ class RangeGate(_Gate):
 
     gate: Literal["range"] = Field(description="Kind of gate.")
     column: str = Field(description="A prediction column that holds numbers.")
-    min: float | None = Field(default=None, description="Smallest prediction allowed.")
-    max: float | None = Field(default=None, description="Largest prediction allowed.")
+    min: StrictFloat | None = Field(default=None, description="Smallest prediction allowed.")
+    max: StrictFloat | None = Field(default=None, description="Largest prediction allowed.")
 
     @model_validator(mode="after")
     def _has_a_range(self) -> Self:
@@ -78,16 +78,18 @@ class ConstantGate(_Gate):
 
     gate: Literal["constant"] = Field(description="Kind of gate.")
     column: str = Field(description="A prediction column.")
-    min_rows: int = Field(default=2, ge=2, description="A run with fewer rows is not checked.")
+    min_rows: StrictInt = Field(default=2, ge=2, description="A run with fewer rows is not checked.")
 
 
 class RowsGate(_Gate):
     """The number of rows, as a multiple of the median of the last published runs."""
 
     gate: Literal["rows"] = Field(description="Kind of gate.")
-    min_ratio: float | None = Field(default=None, ge=0, description="Smallest multiple, such as 0.5.")
-    max_ratio: float | None = Field(default=None, gt=0, description="Largest multiple, such as 2.")
-    runs: int = Field(default=7, ge=1, le=100, description="Number of earlier published runs for the median.")
+    min_ratio: StrictFloat | None = Field(default=None, ge=0, description="Smallest multiple, such as 0.5.")
+    max_ratio: StrictFloat | None = Field(default=None, gt=0, description="Largest multiple, such as 2.")
+    runs: StrictInt = Field(
+        default=7, ge=1, le=100, description="Number of earlier published runs for the median."
+    )
 
     @model_validator(mode="after")
     def _has_a_bound(self) -> Self:
@@ -103,10 +105,10 @@ class DriftGate(_Gate):
 
     gate: Literal["drift"] = Field(description="Kind of gate.")
     column: str = Field(description="A prediction column.")
-    max_psi: float | None = Field(
+    max_psi: StrictFloat | None = Field(
         default=None, gt=0, description="Largest population stability index; 0.1 is small, 0.25 is large."
     )
-    min_p_value: float | None = Field(
+    min_p_value: StrictFloat | None = Field(
         default=None,
         gt=0,
         lt=1,
@@ -133,10 +135,12 @@ class GroupRejectsGate(_Gate):
 
     gate: Literal["group_rejects"] = Field(description="Kind of gate.")
     column: str = Field(description="A column of `sensitive`.")
-    max_ratio: float = Field(
+    max_ratio: StrictFloat = Field(
         ge=1, description="Maximum rejected share of a group, as a multiple of the other groups' share."
     )
-    min_records: int = Field(default=100, ge=1, description="A group with fewer records is not checked.")
+    min_records: StrictInt = Field(
+        default=100, ge=1, description="A group with fewer records is not checked."
+    )
 
 
 Gate: TypeAlias = Annotated[

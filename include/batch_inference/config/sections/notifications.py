@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Self
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, StrictFloat, model_validator
 
 from batch_inference.config.sections.record_rules import FrozenModel
 
@@ -29,7 +29,7 @@ class Notifier(FrozenModel):
 class ThresholdNotifiers(FrozenModel):
     """Notifiers that are called when a figure of a finished run is above a limit."""
 
-    above: float = Field(ge=0, description="The limit: a share of records such as 0.05, or dollars.")
+    above: StrictFloat = Field(ge=0, description="The limit: a share of records such as 0.05, or dollars.")
     notifiers: tuple[Notifier, ...] = Field(min_length=1, description="Notifiers to call.")
 
 

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import cache
-from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    JsonValue,
     PlainSerializer,
+    StrictFloat,
     ValidatorFunctionWrapHandler,
     WrapValidator,
     model_validator,
@@ -50,54 +49,14 @@ def _keep_integer(value: object, as_float: ValidatorFunctionWrapHandler) -> int 
 
 #: An integer stays an integer: above 2**53 a float is not exact.
 Bound: TypeAlias = Annotated[
-    float, WrapValidator(_keep_integer), PlainSerializer(lambda bound: bound, return_type=int | float)
+    StrictFloat, WrapValidator(_keep_integer), PlainSerializer(lambda bound: bound, return_type=int | float)
 ]
-
-
-@cache
-def _number_fields(model: type[BaseModel]) -> frozenset[str]:
-    """The fields that take numbers, or collections of numbers, and no booleans."""
-    kinds = {name: _value_types(field.annotation) for name, field in model.model_fields.items()}
-    return frozenset(
-        name
-        for name, found in kinds.items()
-        if found & {int, float} and not found & {bool, str, Any, JsonValue}
-    )
-
-
-def _value_types(annotation: object) -> set[object]:
-    """The types that an annotation allows for values, without those of the keys of mappings."""
-    parts = get_args(getattr(annotation, "__value__", annotation))
-    if get_origin(annotation) is dict:
-        parts = parts[1:]
-    return set().union(*map(_value_types, parts)) if parts else {annotation}
-
-
-def stringify_booleans(model: type[BaseModel], data: object) -> object:
-    """The input of a model with booleans as texts where a number is expected: pydantic would read them as 1 and 0."""
-    if not isinstance(data, dict):
-        return data
-    numbers = _number_fields(model)
-    return {name: _as_text(value) if name in numbers else value for name, value in data.items()}
-
-
-def _as_text(value: object) -> object:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, dict):
-        return {name: _as_text(each) for name, each in value.items()}
-    return [_as_text(each) for each in value] if isinstance(value, list) else value
 
 
 class FrozenModel(BaseModel):
     """Base of the models of a pipeline file: frozen, without undeclared keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=False, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _stringify_booleans(cls, data: object) -> object:
-        return stringify_booleans(cls, data)
 
 
 class _Rule(FrozenModel):
@@ -235,7 +194,7 @@ class OutlierRule(_Rule):
     method: Literal["iqr", "zscore"] = Field(
         description="iqr measures from the quartiles, zscore from the mean."
     )
-    factor: float | None = Field(
+    factor: StrictFloat | None = Field(
         default=None,
         gt=0,
         description="How many interquartile ranges (1.5) or standard deviations (3) are allowed.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, Self, TypeAlias, get_args
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, StrictFloat, StrictInt, field_validator, model_validator
 
 from batch_inference.common import s3_uri
 from batch_inference.common.errors import PlaceholderError
@@ -210,7 +210,7 @@ class ModelSection(FrozenModel):
         pattern=r"^(arn:aws[a-z-]*:sagemaker:[a-z0-9-]+:\d{12}:model-package-group/)?[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$",
         description="Model package group, by name or ARN; each run takes its latest approved version.",
     )
-    version: int | None = Field(
+    version: StrictInt | None = Field(
         default=None, ge=1, le=999_999_999, description="With group: this version; it must be approved."
     )
     alias: str | None = Field(
@@ -256,13 +256,13 @@ class StageLimits(FrozenModel):
         description="Further acceptable types; the plan takes the one that fits the goals best, and the others replace "
         "it when AWS has no capacity.",
     )
-    max_instances: int = Field(
+    max_instances: StrictInt = Field(
         default=4,
         ge=1,
         le=MAX_INSTANCES,
         description="Maximum InstanceCount of this stage, also for the trigger form.",
     )
-    max_runtime_minutes: int = Field(
+    max_runtime_minutes: StrictInt = Field(
         default=240,
         ge=1,
         le=7 * 24 * 60,
@@ -276,7 +276,7 @@ class PreprocessSection(StageLimits):
     image: str = Field(
         min_length=1, max_length=255, pattern=r"^\S+$", description="Image URI; it needs Python and pandas."
     )
-    volume_size_gb: int = Field(default=30, ge=1, le=16384, description="Disk of each instance, in GB.")
+    volume_size_gb: StrictInt = Field(default=30, ge=1, le=16384, description="Disk of each instance, in GB.")
     wheels: FixedS3Uri | None = Field(
         default=None,
         description="S3 prefix of wheels to install in the image, such as pyarrow's; no package index is used.",
@@ -289,13 +289,13 @@ class TransformSection(StageLimits):
     batch_strategy: Literal["MultiRecord", "SingleRecord"] = Field(
         default="MultiRecord", description="MultiRecord sends as many records per request as fit the payload."
     )
-    max_payload_mb: int | None = Field(
+    max_payload_mb: StrictInt | None = Field(
         default=None,
         ge=1,
         le=100,
         description="MaxPayloadInMB: maximum MB in one request. Default: 6, and 5 for several containers.",
     )
-    max_concurrent_transforms: int | None = Field(
+    max_concurrent_transforms: StrictInt | None = Field(
         default=None, ge=1, le=100, description="Requests in flight on each instance. Default: one per vCPU."
     )
     accept: str = Field(
@@ -318,7 +318,7 @@ class TransformSection(StageLimits):
         description="InputFilter, only without preprocess: the part of a record that is sent to the model, such as "
         "$[1:] for all columns but the first.",
     )
-    max_jobs: int = Field(
+    max_jobs: StrictInt = Field(
         default=20,
         ge=1,
         le=MAX_INSTANCES,
@@ -342,7 +342,7 @@ class GoalsSection(FrozenModel):
         default=None,
         description="When the run must be done: minutes from its start, or a time of day in UTC, such as '06:00'.",
     )
-    budget: float | None = Field(
+    budget: StrictFloat | None = Field(
         default=None,
         gt=0,
         description="Maximum cost of the jobs of one run in dollars, by the plan's estimate.",
@@ -351,13 +351,13 @@ class GoalsSection(FrozenModel):
         default="fail",
         description="When the estimate is above the budget: fail, or wait for a person to approve.",
     )
-    approve_within_minutes: int = Field(
+    approve_within_minutes: StrictInt = Field(
         default=12 * 60,
         ge=1,
         le=7 * 24 * 60,
         description="Timeout of the approval; shortened where the deadline could not be met otherwise.",
     )
-    capacity_wait_minutes: int = Field(
+    capacity_wait_minutes: StrictInt = Field(
         default=60,
         ge=0,
         le=7 * 24 * 60,
@@ -473,7 +473,7 @@ class JoinSection(StageLimits):
     The limits are those of the processing job that joins large runs.
     """
 
-    processing_above: int | None = Field(
+    processing_above: StrictInt | None = Field(
         default=None,
         ge=0,
         description="Bytes of records above which the join runs as a processing job, in the image of preprocess. "
@@ -482,7 +482,7 @@ class JoinSection(StageLimits):
     format: Literal["parquet", "csv", "jsonlines"] = Field(
         default="parquet", description="Format of the published files."
     )
-    group_mb: int = Field(
+    group_mb: StrictInt = Field(
         default=256,
         ge=1,
         le=10_000,
@@ -524,7 +524,7 @@ class OutputSection(FrozenModel):
     """Where the joined rows are published."""
 
     uri: TemplatedS3Uri = Field(description="S3 prefix of the output. May hold {date}, {hour} and {run_id}.")
-    grace_minutes: int = Field(
+    grace_minutes: StrictInt = Field(
         default=15,
         ge=0,
         le=7 * 24 * 60,

@@ -20,6 +20,7 @@ from batch_inference.common.names import JobPaths
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.dag.job_configs import build_canary_config
 from batch_inference.dag.planned_jobs import PlannedTransformJobOperator, PlannedTransformJobSensor
+from batch_inference.dag.task_functions import no_retry, provide_run_context
 from batch_inference.dag.templates import (
     template_earlier_job_names,
     template_instance_types,
@@ -29,8 +30,7 @@ from batch_inference.dag.templates import (
 from batch_inference.planning.clusters.calibration import MIN_SHARDS, CanaryShard, size_remaining_transform
 from batch_inference.pricing.costs import StageUsage, compute_stage_cost, load_prices, sum_if_known
 from batch_inference.run import handoffs, task_ids
-from batch_inference.run.no_retry import no_retry
-from batch_inference.run.run_context import RunContext, provide_run_context
+from batch_inference.run.run_context import RunContext
 from batch_inference.verification.host_manifests import Shard
 from sagemaker_jobs.kinds import TRANSFORM
 
@@ -112,7 +112,7 @@ def calibrate(run: RunContext, **_: Any) -> dict[str, Any]:
         return {
             "instance_count": facts["transform_instance_count"],
             "instance_types": plan["transform"]["instance_types"],
-            "sentences": [],
+            "log": [],
         }
     job = run.pull(task_ids.AWAIT_CANARY)
     busy = read_instance_activity(config.aws_conn_id, config.region, job)["busy_seconds"]
@@ -124,12 +124,12 @@ def calibrate(run: RunContext, **_: Any) -> dict[str, Any]:
         spent_dollars=_total_cost(plan, [run.pull(task_ids.AWAIT_PREPROCESS), job]),
         now=datetime.now(UTC),
     )
-    for sentence in resized.sentences:
-        log.info("%s", sentence)
+    for entry in resized.log:
+        log.info("%s", entry.text)
     return {
         "instance_count": resized.instance_count,
         "instance_types": list(resized.instance_types),
-        "sentences": list(resized.sentences),
+        "log": [entry.model_dump() for entry in resized.log],
     }
 
 

@@ -15,6 +15,7 @@ from airflow.sdk.definitions.mappedoperator import MappedOperator
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.dag.job_configs import build_join_config
 from batch_inference.dag.planned_jobs import PlannedProcessingJobOperator, PlannedProcessingJobSensor
+from batch_inference.dag.task_functions import no_retry
 from batch_inference.dag.tasks.choose_join import choose_join, collect_parts
 from batch_inference.dag.tasks.join_shards import join_shard_group
 from batch_inference.dag.templates import (
@@ -24,7 +25,6 @@ from batch_inference.dag.templates import (
     template_submitted_job_name,
 )
 from batch_inference.run import task_ids
-from batch_inference.run.no_retry import no_retry
 from sagemaker_jobs.kinds import PROCESSING
 
 

@@ -10,6 +10,7 @@ from airflow.sdk import XComArg, task_group
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.dag.job_configs import build_mapped_transform_config
 from batch_inference.dag.planned_jobs import PlannedTransformJobOperator, PlannedTransformJobSensor
+from batch_inference.dag.task_functions import no_retry
 from batch_inference.dag.tasks.cut_input import cut_input
 from batch_inference.dag.tasks.join_pieces import join_piece_group
 from batch_inference.dag.tasks.write_manifests import write_manifests
@@ -20,7 +21,6 @@ from batch_inference.dag.templates import (
     template_submitted_job_name,
 )
 from batch_inference.run import task_ids
-from batch_inference.run.no_retry import no_retry
 from sagemaker_jobs.kinds import TRANSFORM
 
 

@@ -12,11 +12,12 @@ from batch_inference.aws.s3 import Storage
 from batch_inference.common.errors import ReconciliationError
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.sections.gates import PREVIOUS, DriftGate, find_pinned_statistics
+from batch_inference.dag.task_functions import provide_run_context
 from batch_inference.jobs.join.statistics import merge_statistics
 from batch_inference.publishing import published_runs
 from batch_inference.publishing.claims import Claim
 from batch_inference.run import scored_without_preprocess as direct
-from batch_inference.run.run_context import RunContext, provide_run_context
+from batch_inference.run.run_context import RunContext
 from batch_inference.run.scored_run import build_scored_run, read_profile
 from batch_inference.run.task_ids import CHECKS, JOIN
 from batch_inference.verification.gate_checks import GateInputs, GateResult, check_not_held, evaluate_gates

@@ -9,11 +9,12 @@ from typing import Any
 
 from batch_inference.common.errors import ManifestError
 from batch_inference.common.formatting import format_bytes
+from batch_inference.dag.task_functions import provide_run_context
 from batch_inference.jobs.join.join_job import CONFIG_FILE, JOIN_VERSION
 from batch_inference.planning.clusters.sizing import cap_instance_count
 from batch_inference.requests.sagemaker import PREDICTIONS_MANIFEST, RECORDS_MANIFEST, build_join_spec
 from batch_inference.run.job_outputs import StoredObject, check_unchanged
-from batch_inference.run.run_context import RunContext, provide_run_context
+from batch_inference.run.run_context import RunContext
 from batch_inference.run.shard_sources import ShardSource, read_shard_sources
 from batch_inference.run.task_ids import (
     AWAIT_JOIN_JOB,

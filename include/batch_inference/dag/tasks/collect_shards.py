@@ -8,13 +8,13 @@ import math
 from typing import Any
 
 from batch_inference.common.errors import EmptyInputError, PlanError
+from batch_inference.dag.task_functions import SkipDownstream, provide_run_context
 from batch_inference.dag.task_groups.canary_tasks import move_canary_shard
 from batch_inference.jobs.common.groups import merge_group_counts
 from batch_inference.jobs.common.profiles import merge_profiles
 from batch_inference.planning.clusters.sizing import cap_instance_count
 from batch_inference.run.overwritten_objects import check_not_overwritten
-from batch_inference.run.run_context import RunContext, provide_run_context
-from batch_inference.run.skip import SkipDownstream
+from batch_inference.run.run_context import RunContext
 from batch_inference.run.task_ids import AWAIT_PREPROCESS
 from batch_inference.verification.host_manifests import group_shards, read_manifests
 from batch_inference.verification.reconciliation import check_max_rejected

@@ -6,11 +6,12 @@ import logging
 import math
 from typing import Any
 
+from batch_inference.dag.task_functions import provide_run_context
 from batch_inference.dag.tasks.collect_shards import MAX_GROUPS
 from batch_inference.input_pieces.cutting import list_unsplit_objects, write_pieces
 from batch_inference.input_pieces.layout_files import read_listing, write_group
 from batch_inference.planning.inputs.input_layout import LayoutPlan
-from batch_inference.run.run_context import RunContext, provide_run_context
+from batch_inference.run.run_context import RunContext
 from batch_inference.verification.transform_objects import group_pieces
 
 log = logging.getLogger(__name__)

@@ -16,6 +16,7 @@ from batch_inference.aws.s3 import Storage
 from batch_inference.aws.streaming_upload import upload_while_writing
 from batch_inference.common.s3_uri import get_parent_folder
 from batch_inference.config.pipeline import Pipeline
+from batch_inference.dag.task_functions import provide_run_context
 from batch_inference.dag.tasks.join_shards import PREFETCHED_SHARDS
 from batch_inference.input_pieces.layout_files import read_group
 from batch_inference.jobs.join.aligned_join import JoinSpec, ShardFiles, get_partial_path, run_in_order
@@ -29,7 +30,7 @@ from batch_inference.requests.sagemaker import build_join_spec
 from batch_inference.run import job_outputs
 from batch_inference.run.job_outputs import JobOutputs
 from batch_inference.run.mapped_jobs import read_finished_jobs
-from batch_inference.run.run_context import RunContext, provide_run_context
+from batch_inference.run.run_context import RunContext
 from batch_inference.verification.transform_objects import TransformObject
 
 if TYPE_CHECKING:

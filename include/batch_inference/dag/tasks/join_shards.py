@@ -10,6 +10,7 @@ from typing import Any
 
 from batch_inference.aws.s3 import Storage
 from batch_inference.aws.streaming_upload import upload_while_writing
+from batch_inference.dag.task_functions import provide_run_context
 from batch_inference.jobs.join.aligned_join import JoinSpec, ShardFiles, get_partial_path, run_in_order
 from batch_inference.jobs.join.parts import (
     STATISTICS_SUFFIX,
@@ -19,7 +20,7 @@ from batch_inference.jobs.join.parts import (
 )
 from batch_inference.requests.sagemaker import build_join_spec
 from batch_inference.run.job_outputs import download_unchanged
-from batch_inference.run.run_context import RunContext, provide_run_context
+from batch_inference.run.run_context import RunContext
 from batch_inference.run.shard_sources import ShardSource, read_shard_sources
 from batch_inference.run.task_ids import AWAIT_TRANSFORM, COLLECT_SHARDS
 

@@ -37,13 +37,15 @@ from batch_inference.config.run_params import (
 from batch_inference.dag.pools import check_pool
 from batch_inference.dag.resource_cleanup import clean_up_run
 from batch_inference.dag.task_docs import TASK_DOCS
+from batch_inference.dag.task_functions import SkipDownstream
 from batch_inference.input_pieces.layout_files import write_listing
 from batch_inference.input_pieces.range_probe import probe_objects
-from batch_inference.planning.inputs.input_listing import tee_to_listing
+from batch_inference.planning.clusters.cluster_choice import PlanningContext
+from batch_inference.planning.inputs.input_listing import S3Object, tee_to_listing
 from batch_inference.planning.inputs.input_probe import ProbeResult
 from batch_inference.planning.inputs.input_selection import InputSelection, ListAgainError
 from batch_inference.planning.inputs.manifest_file import tee_to_manifest
-from batch_inference.planning.plan import Plan, S3Object, make_plan, strip_pipeline
+from batch_inference.planning.plan import Plan, RunInfo, make_plan, strip_pipeline
 from batch_inference.publishing.claims import Claim, check_task_active
 from batch_inference.publishing.fingerprints import compute_fingerprint, find_unchanged_run
 from batch_inference.publishing.held_runs import read_held_plan
@@ -52,7 +54,6 @@ from batch_inference.publishing.pinned_runs import check_pinned_statistics
 from batch_inference.requests.preflight import run_preflight
 from batch_inference.requests.sagemaker import build_preprocess_config
 from batch_inference.run import rate_history_store, task_ids
-from batch_inference.run.skip import SkipDownstream
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +101,22 @@ def plan_run(
     read_published(storage, output_uri, config.name)
     paths = RunPaths.from_run_id(work=config.work, pipeline=config.name, run_id=run_id)
     claim = Claim(ti, storage, paths.plan)
-    model = resolve_model(config, run_params)
+    run_info = RunInfo(
+        run_id=run_id,
+        nonce=generate_nonce(),
+        data_time=data_time,
+        input_uri=input_uri,
+        output_uri=output_uri,
+        region=storage.region,
+    )
+    context = PlanningContext(
+        model=resolve_model(config, run_params),
+        quotas=read_quotas(config, run_params),
+        history=rate_history_store.read_history(storage, config),
+        now=datetime.now(UTC),
+        # With on_over_budget: approve, the DAG has a task that asks.
+        can_request_approval=config.goals.on_over_budget == "approve",
+    )
     with tempfile.TemporaryDirectory(prefix="plan-") as folder:
         manifest, listing = Path(folder) / "input.manifest", Path(folder) / "input.listing"
         selection = InputSelection(
@@ -111,15 +127,7 @@ def plan_run(
         )
         run_plan, looked_at, objects = list_and_plan(
             storage, config, selection, manifest, listing,
-            partial(
-                make_plan, config, run_params,
-                run_id=run_id, nonce=generate_nonce(), data_time=data_time, input_uri=input_uri, output_uri=output_uri,
-                quotas=read_quotas(config, run_params), history=rate_history_store.read_history(storage, config),
-                now=datetime.now(UTC),
-                model=model, region=storage.region, selection=selection,
-                # With on_over_budget: approve, the DAG has a task that asks.
-                can_request_approval=config.goals.on_over_budget == "approve",
-            ),
+            partial(make_plan, config, run_params, run=run_info, context=context, selection=selection),
         )  # fmt: skip
         run_preflight(config, run_plan, looked_at)
         check_instance_types(run_plan)
@@ -136,7 +144,9 @@ def plan_run(
         for sentence in run_plan.sentences:
             log.info("%s", sentence)
         if run_plan.empty:
-            return SkipDownstream(run_plan.to_xcom(), run_plan.sentences[0])
+            return SkipDownstream(
+                run_plan.to_xcom(), next(entry.text for entry in run_plan.log if entry.field == "empty")
+            )
         if run_plan.dry_run:
             return SkipDownstream(run_plan.to_xcom(), f"a dry run was asked for; the plan is at {paths.plan}")
         if run_plan.unchanged_since is not None:

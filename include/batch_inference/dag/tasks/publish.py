@@ -13,12 +13,13 @@ from batch_inference.common.errors import ReconciliationError
 from batch_inference.common.names import build_publish_journal_prefix
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.dag.assets import emit_asset_event
+from batch_inference.dag.task_functions import provide_run_context
 from batch_inference.publishing import published_runs
 from batch_inference.publishing.claims import check_task_active
 from batch_inference.publishing.manifest import build_manifest
 from batch_inference.publishing.output_cleanup import build_is_active, delete_obsolete_parts
 from batch_inference.publishing.protocol import Publication
-from batch_inference.run.run_context import RunContext, provide_run_context
+from batch_inference.run.run_context import RunContext
 from batch_inference.run.task_ids import CHECKS
 from batch_inference.verification.reconciliation import Reconciliation
 

@@ -10,6 +10,7 @@ from typing import Any
 from batch_inference.aws.readback import read_first_rows
 from batch_inference.aws.s3 import Storage
 from batch_inference.config.pipeline import Pipeline
+from batch_inference.dag.task_functions import provide_run_context
 from batch_inference.planning.clusters.calibration import apply_calibration
 from batch_inference.planning.clusters.rate_history import build_history_rows
 from batch_inference.publishing import published_runs
@@ -17,7 +18,7 @@ from batch_inference.publishing.claims import Claim
 from batch_inference.reporting.report import build_report, render_html, render_text
 from batch_inference.reporting.summary import build_summary
 from batch_inference.run import rate_history_store
-from batch_inference.run.run_context import RunContext, provide_run_context
+from batch_inference.run.run_context import RunContext
 from batch_inference.run.scored_run import read_profile
 from batch_inference.run.task_ids import CHECKS, PLAN, PUBLISH
 from batch_inference.verification.fairness import build_group_report
@@ -41,7 +42,7 @@ def write_report(run: RunContext, **_: Any) -> dict[str, Any]:
     claim = Claim(run.ti, storage, paths.report_json, paths.report_html)
     published, scored = run.pull(PUBLISH), run.read_json(paths.scored_run, written_by=CHECKS)
     plan_document, resized = run.read_json(paths.plan, written_by=PLAN), scored["resized"]
-    if resized is not None and resized["sentences"]:
+    if resized is not None and resized["log"]:
         plan_document = apply_calibration(
             plan_document, resized, scored["jobs"]["transform"]["instance_count"]
         )

@@ -6,11 +6,12 @@ import logging
 from typing import Any
 
 from batch_inference.common.s3_uri import get_parent_folder
+from batch_inference.dag.task_functions import provide_run_context
 from batch_inference.input_pieces.layout_files import read_groups
 from batch_inference.planning.clusters.sizing import cap_instance_count
 from batch_inference.planning.inputs.input_split import balance_weights
 from batch_inference.requests.sagemaker import build_manifest_file
-from batch_inference.run.run_context import RunContext, provide_run_context
+from batch_inference.run.run_context import RunContext
 from batch_inference.run.task_ids import CUT_INPUT
 
 log = logging.getLogger(__name__)

@@ -19,10 +19,13 @@ from batch_inference.planning.clusters.cluster_model import (
 )
 from batch_inference.planning.clusters.estimate import StageEstimate
 from batch_inference.planning.clusters.rate_history import HistoryRow, Rate, compute_rate
+from batch_inference.planning.plan_log import PlanLog, PlanLogEntry
 from batch_inference.pricing.costs import Prices, StageUsage, load_prices
 
 # With fewer shards there is nothing left to size.
 MIN_SHARDS = 2
+#: The plan field that a calibration replaces.
+INSTANCE_COUNT_FIELD = "transform.instance_count"
 
 
 class CanaryPlan(FrozenModel):
@@ -38,14 +41,14 @@ class CanaryPlan(FrozenModel):
 
 
 class CalibrationResult(NamedTuple):
-    """Number and types of the instances for the remaining shards, and the sentences that explain them.
+    """Number and types of the instances for the remaining shards, and the entries of the plan's log that explain them.
 
     The first type is the canary's, on which the rate was measured.
     """
 
     instance_count: int
     instance_types: tuple[str, ...]
-    sentences: tuple[str, ...]
+    log: tuple[PlanLogEntry, ...]
 
 
 class CanaryShard(NamedTuple):
@@ -110,7 +113,8 @@ def size_remaining_transform(
     )
     if instance_type != plan["transform"]["instance_type"]:
         canary_clause += f", as AWS had no {plan['transform']['instance_type']}"
-    sentences = [f"{canary_clause}: {speed} after {start_time} to start."]
+    plan_log = PlanLog()
+    plan_log.add(f"{canary_clause}: {speed} after {start_time} to start.")
     cluster_plan = None
     # Keep the join's time at its slow end free; where that is impossible, its expected time.
     for join_seconds in dict.fromkeys((join.seconds_high, join.seconds)):
@@ -121,7 +125,7 @@ def size_remaining_transform(
     if cluster_plan is None and deadline is not None:
         cluster_plan = choose_best((workload,), Goals(budget=budget, prefer="speed"))
         if cluster_plan is not None:
-            sentences.append(
+            plan_log.add(
                 f"By that rate the deadline of {format_clock_time(deadline, now)} cannot be kept; the run should "
                 f"take another {format_duration(cluster_plan.seconds)} on the fastest cluster that its limits "
                 "allow."
@@ -131,13 +135,15 @@ def size_remaining_transform(
             _explain_over_budget(choose_best((workload,), Goals(prefer="cost")), budget, rate, join.dollars)
         )
     [stage] = cluster_plan.stages
-    sentences.append(
+    plan_log.record(
+        INSTANCE_COUNT_FIELD,
+        "plan",
         f"Transform uses {stage.instance_count} × {instance_type} for the other "
-        f"{format_count(remaining_shards, 'shard')}, as that rate asks for."
+        f"{format_count(remaining_shards, 'shard')}, as that rate asks for.",
     )
     other_types = (each for each, maximum in limits.max_instances.items() if maximum >= stage.instance_count)
     return CalibrationResult(
-        stage.instance_count, tuple(dict.fromkeys((instance_type, *other_types))), tuple(sentences)
+        stage.instance_count, tuple(dict.fromkeys((instance_type, *other_types))), tuple(plan_log.entries)
     )
 
 
@@ -148,10 +154,10 @@ def apply_calibration(
 
     `instance_count` is that of all of the transform's jobs together.
     """
-    other_sentences = [text for text in plan["sentences"] if not text.startswith("Transform uses ")]
+    others = [entry for entry in plan["log"] if entry["field"] != INSTANCE_COUNT_FIELD]
     return {
         **plan,
-        "sentences": [*other_sentences, *calibration["sentences"]],
+        "log": [*others, *calibration["log"]],
         "transform": {
             **plan["transform"],
             "instance_count": instance_count,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from batch_inference.common.errors import PlanError
@@ -12,7 +12,7 @@ from batch_inference.common.formatting import format_dollars, format_duration, j
 from batch_inference.config.deadline import resolve_deadline
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.run_params import RunParams
-from batch_inference.config.sections.stages import STAGES, Stage
+from batch_inference.config.sections.stages import Stage
 from batch_inference.planning.clusters.cluster_model import (
     ClusterPlan,
     Goals,
@@ -26,40 +26,23 @@ from batch_inference.planning.clusters.cluster_model import (
 from batch_inference.planning.clusters.instance_quotas import Quota, find_tightest_quota, list_instance_types
 from batch_inference.planning.clusters.missed_goals import find_sufficient_clusters
 from batch_inference.planning.clusters.rate_history import HistoryRow, Rate, compute_rate
-from batch_inference.pricing.costs import Prices, sum_if_known
-
-
-@dataclass(frozen=True, slots=True)
-class Workload:
-    """The work of a stage, without its limits; fields as in StageWorkload.
-
-    `preparation_seconds` are spent on laying the input out before the job starts, and are not billed.
-    """
-
-    bytes: int
-    max_parallelism: int
-    largest_object_bytes: int = 0
-    has_equal_shards: bool = False
-    sum_squared_bytes: float = 0.0
-    skew_weight: float = 0.0
-    object_count: int = 0
-    largest_list_bytes: tuple[int, ...] = ()
-    preparation_seconds: float = 0.0
-    target_seconds: float | None = None
+from batch_inference.planning.model_version import ModelPlan
+from batch_inference.pricing.costs import Prices, load_prices, sum_if_known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanningContext:
-    """What the decision is based on: prices, measured runs, quotas by AWS's names, and the current time.
+    """What the decision is based on: prices, measured runs of the pipeline, quotas by AWS's names, and model.
 
-    `can_request_approval` says that the run can wait for a person's approval.
+    `now` is the time from which a deadline counts. With `can_request_approval` a run above its budget gives a decision
+    with an `approval_reason`, and the caller has to ask a person; without it such a run fails.
     """
 
-    prices: Prices
-    history: Sequence[HistoryRow]
-    quotas: Mapping[str, int]
-    model_key: str
+    model: ModelPlan
     now: datetime
+    prices: Prices = field(default_factory=load_prices)
+    history: Sequence[HistoryRow] = ()
+    quotas: Mapping[str, int] = field(default_factory=dict)
     can_request_approval: bool = False
 
 
@@ -68,51 +51,39 @@ class ClusterDecision:
     """The chosen clusters and the goals they meet; above the budget, `approval_reason` says what needs approval."""
 
     cluster_plan: ClusterPlan
-    workloads: tuple[StageWorkload, ...]
     goals: Goals
     deadline: datetime | None
     approval_reason: str | None = None
 
-    def get_stage(self, stage: Stage) -> tuple[StageWorkload, SizedStage]:
-        """The workload of a stage and its chosen cluster. Raises LookupError when the run has no such stage."""
-        for workload, sized_stage in zip(self.workloads, self.cluster_plan.stages, strict=True):
-            if workload.name == stage:
-                return workload, sized_stage
-        raise LookupError(f"this run has no job to {stage}")
-
     def list_acceptable_types(self, stage: Stage) -> tuple[str, ...]:
         """Types that a stage of this size may run on: the chosen one, then those that quota and budget allow."""
-        workload, sized_stage = self.get_stage(stage)
-        others = [
-            each.instance_type for each in workload.options if self._can_replace(each, workload, sized_stage)
-        ]
-        return tuple(dict.fromkeys((sized_stage.option.instance_type, *others)))
+        chosen = self.cluster_plan.get_stage(stage)
+        others = [each.instance_type for each in chosen.workload.options if self._can_replace(chosen, each)]
+        return tuple(dict.fromkeys((chosen.option.instance_type, *others)))
 
-    def _can_replace(self, option: InstanceOption, workload: StageWorkload, sized_stage: SizedStage) -> bool:
+    def _can_replace(self, chosen: SizedStage, option: InstanceOption) -> bool:
         """Whether quota and budget allow as many instances of this type in place of the chosen ones."""
-        if option.quota is not None and option.quota < sized_stage.instance_count:
+        if option.quota is not None and option.quota < chosen.instance_count:
             return False
         if self.goals.budget is None:
             return True
         dollars = sum_if_known(
-            [self.cluster_plan.dollars, size_stage(workload, option, sized_stage.instance_count).dollars]
+            [self.cluster_plan.dollars, size_stage(chosen.workload, option, chosen.instance_count).dollars]
         )
         # An approval above the budget does not cover an unknown price.
         return dollars is not None and (
-            self.approval_reason is not None or dollars - (sized_stage.dollars or 0.0) <= self.goals.budget
+            self.approval_reason is not None or dollars - (chosen.dollars or 0.0) <= self.goals.budget
         )
 
 
 def choose_clusters(
-    pipeline: Pipeline, params: RunParams, workloads: Mapping[Stage, Workload], context: PlanningContext
+    pipeline: Pipeline, params: RunParams, workloads: Iterable[StageWorkload], context: PlanningContext
 ) -> ClusterDecision:
     """Choose the preferred clusters among those that meet the goals.
 
     Raises PlanError with what would be needed when none do.
     """
-    stages = tuple(
-        _build_stage_workload(pipeline, params, stage, work, context) for stage, work in workloads.items()
-    )
+    stages = tuple(_limit_workload(pipeline, params, workload, context) for workload in workloads)
     goals, deadline = _build_goals(pipeline, params, context)
     if goals.budget is not None:
         _refuse_unknown_prices(stages, goals.budget)
@@ -125,7 +96,7 @@ def choose_clusters(
         )
         cluster_plan = choose_best(stages, goals)
     if cluster_plan is not None:
-        return ClusterDecision(cluster_plan=cluster_plan, workloads=stages, goals=goals, deadline=deadline)
+        return ClusterDecision(cluster_plan=cluster_plan, goals=goals, deadline=deadline)
     without_budget = choose_best(stages, Goals(seconds_to_deadline=goals.seconds_to_deadline, prefer="cost"))
     if without_budget is None:
         raise PlanError(_explain_too_late(stages, goals, deadline, context.now))
@@ -133,11 +104,7 @@ def choose_clusters(
     if pipeline.goals.on_over_budget == "approve":
         if context.can_request_approval:
             return ClusterDecision(
-                cluster_plan=without_budget,
-                workloads=stages,
-                goals=goals,
-                deadline=deadline,
-                approval_reason=over,
+                cluster_plan=without_budget, goals=goals, deadline=deadline, approval_reason=over
             )
         over += "; on_over_budget is 'approve', but nobody can approve this run"
     raise PlanError(f"{over}; raise the budget, or allow more time")
@@ -148,16 +115,15 @@ def format_clock_time(time: datetime, now: datetime) -> str:
     return f"{time:%H:%M} UTC" if time.date() == now.date() else f"{time:%H:%M} UTC on {time:%Y-%m-%d}"
 
 
-def _build_stage_workload(
-    pipeline: Pipeline, params: RunParams, stage: Stage, workload: Workload, context: PlanningContext
+def _limit_workload(
+    pipeline: Pipeline, params: RunParams, workload: StageWorkload, context: PlanningContext
 ) -> StageWorkload:
+    """The workload with the instances that the pipeline, the params and the account's quotas allow."""
+    stage = workload.name
     limits = pipeline.get_stage_limits(stage)
     if limits is None:
         raise LookupError(f"the pipeline {pipeline.name} has no job to {stage}")
-    requested_count = {
-        "preprocess": params.preprocess_instance_count,
-        "transform": params.transform_instance_count,
-    }.get(stage)
+    requested_count = params.get_instance_count(stage)
     names = list_instance_types(pipeline, params, stage)
     quotas: dict[str, Quota | None] = {
         name: find_tightest_quota(context.quotas, stage, name) for name in names
@@ -166,7 +132,7 @@ def _build_stage_workload(
         InstanceOption(
             instance_type=name,
             rate=_delay_start(
-                compute_rate(context.history, stage=stage, instance_type=name, model_key=context.model_key),
+                compute_rate(context.history, stage=stage, instance_type=name, model_key=context.model.key),
                 workload.preparation_seconds,
             ),
             dollars_per_second=context.prices.get_price_per_second(name),
@@ -183,17 +149,8 @@ def _build_stage_workload(
             f"the account's quota {largest_quota.name!r} is {largest_quota.instances}, and {stage} needs "
             f"{requested_count or 1}; ask AWS for more in Service Quotas, or name another instance type"
         )
-    return StageWorkload(
-        name=stage,
-        bytes=workload.bytes,
-        largest_object_bytes=workload.largest_object_bytes,
-        has_equal_shards=workload.has_equal_shards,
-        sum_squared_bytes=workload.sum_squared_bytes,
-        skew_weight=workload.skew_weight,
-        object_count=workload.object_count,
-        largest_list_bytes=workload.largest_list_bytes,
-        target_seconds=workload.target_seconds,
-        max_parallelism=workload.max_parallelism,
+    return replace(
+        workload,
         max_instances=min(limits.max_instances, params.max_instances or limits.max_instances),
         options=usable,
         requested_instance_count=requested_count,
@@ -242,15 +199,10 @@ def describe_clusters(cluster_plan: ClusterPlan) -> str:
     """`2 × ml.m5.xlarge to preprocess and 8 × ml.m5.xlarge to transform`."""
     return join_words(
         [
-            f"{stage.instance_count} × {stage.option.instance_type} to {name}"
-            for name, stage in zip(list_stage_names(cluster_plan), cluster_plan.stages, strict=True)
+            f"{stage.instance_count} × {stage.option.instance_type} to {stage.name}"
+            for stage in cluster_plan.stages
         ]
     )
-
-
-def list_stage_names(cluster_plan: ClusterPlan) -> tuple[Stage, ...]:
-    """The stages that a cluster plan has: the transform alone, or preprocess, transform and, in large runs, join."""
-    return ("transform",) if len(cluster_plan.stages) == 1 else STAGES[: len(cluster_plan.stages)]
 
 
 def _explain_limit(stage: StageWorkload) -> str:

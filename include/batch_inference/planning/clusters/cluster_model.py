@@ -47,7 +47,7 @@ def count_instances_needed(work_bytes: float, option: InstanceOption, seconds: f
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageWorkload:
-    """The work of a stage, and its limits.
+    """The work of a stage, and its limits, which `choose_clusters` sets.
 
     `max_parallelism` is how many instances can have work at all: one per object or shard. `largest_object_bytes` cannot
     be divided among instances. `requested_instance_count` is the number from the trigger form.
@@ -59,6 +59,8 @@ class StageWorkload:
     `object_count` counts existing objects, each of which costs a round trip. With `largest_list_bytes` each instance is
     a job of its own that reads a list of objects: the bytes in the fullest list for 1, 2, … instances.
 
+    `preparation_seconds` are spent on laying the input out before the job starts, and are not billed.
+
     With `target_seconds` not every count is weighed: the fewest instances that finish in that time, where the limits
     allow, then twice as many each time.
     """
@@ -66,15 +68,16 @@ class StageWorkload:
     name: Stage
     bytes: int
     max_parallelism: int
-    max_instances: int
-    options: tuple[InstanceOption, ...]
-    largest_object_bytes: int = 0
+    max_instances: int = 0
+    options: tuple[InstanceOption, ...] = ()
     requested_instance_count: int | None = None
+    largest_object_bytes: int = 0
     has_equal_shards: bool = False
     sum_squared_bytes: float = 0.0
     skew_weight: float = 0.0
     object_count: int = 0
     largest_list_bytes: tuple[int, ...] = ()
+    preparation_seconds: float = 0.0
     target_seconds: float | None = None
 
     def get_instance_limit(self, option: InstanceOption) -> int:
@@ -94,17 +97,23 @@ class StageWorkload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SizedStage:
-    """A stage on `instance_count` instances of a type: the expected running time, and that at the rate's margins.
+    """A workload on `instance_count` instances of a type: the expected running time, and that at the rate's margins.
 
     `billed_share` is the part of the instance-seconds that is billed: 1, unless instances are jobs of their own.
     """
 
+    workload: StageWorkload
     option: InstanceOption
     instance_count: int
     seconds: float
     slowest_seconds: float
     fastest_seconds: float
     billed_share: float = 1.0
+
+    @property
+    def name(self) -> Stage:
+        """The stage."""
+        return self.workload.name
 
     @property
     def billed_seconds(self) -> float:
@@ -131,6 +140,13 @@ class ClusterPlan(NamedTuple):
     fastest_seconds: float
     billed_seconds: float
     dollars: float | None
+
+    def get_stage(self, name: Stage) -> SizedStage:
+        """One of the stages. Raises LookupError when the run has no such job."""
+        for stage in self.stages:
+            if stage.name == name:
+                return stage
+        raise LookupError(f"this run has no job to {name}")
 
 
 def combine_stages(stages: tuple[SizedStage, ...]) -> ClusterPlan:
@@ -160,41 +176,34 @@ class Goals:
 
 
 def size_stage(workload: StageWorkload, option: InstanceOption, instance_count: int) -> SizedStage:
-    """Apply the formula to `instance_count` instances, each with an equal share or with the largest object."""
+    """Apply the formula to `instance_count` instances, each with an equal share or with the largest object.
+
+    With lists each instance is a job that is billed for its own time, and the stage ends with the fullest list.
+    """
     rate = option.rate
     request_seconds = workload.object_count * SECONDS_PER_OBJECT / instance_count
+    billed_share = 1.0
     if workload.largest_list_bytes:
-        return _size_by_lists(workload, option, instance_count, request_seconds)
-    even = max(workload.bytes / instance_count, workload.largest_object_bytes) / rate.bytes_per_second
-    slow_share = (
-        max(_estimate_largest_share(workload, instance_count, even), workload.largest_object_bytes)
-        / rate.bytes_per_second
-        + request_seconds
-    )
-    share = even + request_seconds + workload.skew_weight * (slow_share - even - request_seconds)
+        fullest = workload.largest_list_bytes[instance_count - 1]
+        share = slow_share = fullest / rate.bytes_per_second + request_seconds
+        mean = workload.bytes / instance_count / rate.bytes_per_second + request_seconds
+        billed_share = (rate.start_seconds + mean) / (rate.start_seconds + share)
+    else:
+        even = max(workload.bytes / instance_count, workload.largest_object_bytes) / rate.bytes_per_second
+        slow_share = (
+            max(_estimate_largest_share(workload, instance_count, even), workload.largest_object_bytes)
+            / rate.bytes_per_second
+            + request_seconds
+        )
+        share = even + request_seconds + workload.skew_weight * (slow_share - even - request_seconds)
     return SizedStage(
+        workload=workload,
         option=option,
         instance_count=instance_count,
         seconds=rate.start_seconds + share,
         slowest_seconds=rate.start_seconds * (1 + rate.margin) + slow_share / (1 - rate.margin),
         fastest_seconds=rate.start_seconds * (1 - rate.margin) + share / (1 + rate.margin),
-    )
-
-
-def _size_by_lists(
-    workload: StageWorkload, option: InstanceOption, instance_count: int, request_seconds: float
-) -> SizedStage:
-    """Each list is a job: the stage ends with the fullest list, and each job is billed for its own time."""
-    rate = option.rate
-    share = workload.largest_list_bytes[instance_count - 1] / rate.bytes_per_second + request_seconds
-    mean = workload.bytes / instance_count / rate.bytes_per_second + request_seconds
-    return SizedStage(
-        option=option,
-        instance_count=instance_count,
-        seconds=rate.start_seconds + share,
-        slowest_seconds=rate.start_seconds * (1 + rate.margin) + share / (1 - rate.margin),
-        fastest_seconds=rate.start_seconds * (1 - rate.margin) + share / (1 + rate.margin),
-        billed_share=(rate.start_seconds + mean) / (rate.start_seconds + share),
+        billed_share=billed_share,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from batch_inference.common.formatting import format_dollars, format_duration
 from batch_inference.config.sections.record_rules import FrozenModel
-from batch_inference.planning.clusters.cluster_choice import list_stage_names
 from batch_inference.planning.clusters.cluster_model import ClusterPlan, SizedStage
 from batch_inference.pricing.costs import sum_if_known
 
@@ -17,28 +16,31 @@ class StageEstimate(FrozenModel):
     about the planner.
     """
 
-    seconds: float
-    seconds_low: float
-    seconds_high: float
-    billed_seconds: float
-    dollars: float | None
+    seconds: float = 0.0
+    seconds_low: float = 0.0
+    seconds_high: float = 0.0
+    billed_seconds: float = 0.0
+    dollars: float | None = 0.0
     provisioning_seconds: float = 0.0
     runs: int = 0
 
 
 class Estimate(FrozenModel):
-    """Estimates of the stages, and of the run from start to end, provisioning and Airflow's own tasks included."""
+    """Estimates of the stages, and of the run from start to end, provisioning and Airflow's own tasks included.
 
-    preprocess: StageEstimate
-    transform: StageEstimate
-    join: StageEstimate
-    seconds: float
-    seconds_low: float
-    seconds_high: float
-    dollars: float | None
-    dollars_low: float | None
-    dollars_high: float | None
-    basis: str
+    The defaults are those of a run that has nothing to do.
+    """
+
+    preprocess: StageEstimate = StageEstimate()
+    transform: StageEstimate = StageEstimate()
+    join: StageEstimate = StageEstimate()
+    seconds: float = 0.0
+    seconds_low: float = 0.0
+    seconds_high: float = 0.0
+    dollars: float | None = 0.0
+    dollars_low: float | None = 0.0
+    dollars_high: float | None = 0.0
+    basis: str = "nothing to do"
 
     def describe(self) -> str:
         """One sentence for people."""
@@ -50,33 +52,13 @@ class Estimate(FrozenModel):
         return f"{takes} and cost {format_dollars(self.dollars_low)} to {format_dollars(self.dollars_high)}."
 
 
-EMPTY_STAGE_ESTIMATE = StageEstimate(seconds=0, seconds_low=0, seconds_high=0, billed_seconds=0, dollars=0)
-
-
-def build_empty_estimate() -> Estimate:
-    """The estimate of a run that has nothing to do."""
-    return Estimate(
-        preprocess=EMPTY_STAGE_ESTIMATE,
-        transform=EMPTY_STAGE_ESTIMATE,
-        join=EMPTY_STAGE_ESTIMATE,
-        seconds=0,
-        seconds_low=0,
-        seconds_high=0,
-        dollars=0,
-        dollars_low=0,
-        dollars_high=0,
-        basis="nothing to do",
-    )
-
-
 def estimate_run(cluster_plan: ClusterPlan) -> Estimate:
     """The estimate of a run on the chosen clusters."""
-    names = list_stage_names(cluster_plan)
-    stages = {name: _estimate_stage(stage) for name, stage in zip(names, cluster_plan.stages, strict=True)}
+    stages = {stage.name: _estimate_stage(stage) for stage in cluster_plan.stages}
     return Estimate(
-        preprocess=stages.get("preprocess", EMPTY_STAGE_ESTIMATE),
+        preprocess=stages.get("preprocess", StageEstimate()),
         transform=stages["transform"],
-        join=stages.get("join", EMPTY_STAGE_ESTIMATE),
+        join=stages.get("join", StageEstimate()),
         seconds=cluster_plan.seconds,
         seconds_low=cluster_plan.fastest_seconds,
         seconds_high=cluster_plan.slowest_seconds,
@@ -87,10 +69,7 @@ def estimate_run(cluster_plan: ClusterPlan) -> Estimate:
         dollars_high=sum_if_known(
             _compute_dollars(stage, stage.slowest_seconds) for stage in cluster_plan.stages
         ),
-        basis="; ".join(
-            stage.option.rate.describe_basis(name)
-            for name, stage in zip(names, cluster_plan.stages, strict=True)
-        ),
+        basis="; ".join(stage.option.rate.describe_basis(stage.name) for stage in cluster_plan.stages),
     )
 
 

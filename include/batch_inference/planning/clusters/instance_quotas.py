@@ -9,17 +9,8 @@ from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.run_params import RunParams
 from batch_inference.config.sections.stages import STAGES, Stage
 
-# AWS's own names.
-TYPE_QUOTA_NAMES: Mapping[Stage, str] = {
-    "preprocess": "{instance_type} for processing job usage",
-    "transform": "{instance_type} for transform job usage",
-    "join": "{instance_type} for processing job usage",
-}
-TOTAL_QUOTA_NAMES: Mapping[Stage, str] = {
-    "preprocess": "Number of instances across all processing jobs",
-    "transform": "Number of instances across all transform jobs",
-    "join": "Number of instances across all processing jobs",
-}
+# The kind of each stage's job, as AWS's quotas name it.
+_JOB_KINDS: Mapping[Stage, str] = {"preprocess": "processing", "transform": "transform", "join": "processing"}
 
 
 class Quota(NamedTuple):
@@ -37,10 +28,7 @@ def list_instance_types(pipeline: Pipeline, params: RunParams, stage: Stage) -> 
     limits = pipeline.get_stage_limits(stage)
     if limits is None:
         return ()
-    requested = {
-        "preprocess": params.preprocess_instance_type,
-        "transform": params.transform_instance_type,
-    }.get(stage)
+    requested = params.get_instance_type(stage)
     return (requested,) if requested else tuple(dict.fromkeys((limits.instance_type, *limits.instance_types)))
 
 
@@ -50,12 +38,17 @@ def list_quota_names(pipeline: Pipeline, params: RunParams) -> frozenset[str]:
         name
         for stage in STAGES
         for each in list_instance_types(pipeline, params, stage)
-        for name in (TOTAL_QUOTA_NAMES[stage], TYPE_QUOTA_NAMES[stage].format(instance_type=each))
+        for name in _name_quotas(stage, each)
     )
 
 
 def find_tightest_quota(quotas: Mapping[str, int], stage: Stage, instance_type: str) -> Quota | None:
     """The lower of the two quotas of a job; None when neither is known."""
-    names = (TYPE_QUOTA_NAMES[stage].format(instance_type=instance_type), TOTAL_QUOTA_NAMES[stage])
-    known = [Quota(name, quotas[name]) for name in names if name in quotas]
+    known = [Quota(name, quotas[name]) for name in _name_quotas(stage, instance_type) if name in quotas]
     return min(known, key=lambda quota: quota.instances, default=None)
+
+
+def _name_quotas(stage: Stage, instance_type: str) -> tuple[str, str]:
+    """AWS's names of the quota of one instance type, and of that of all types together."""
+    kind = _JOB_KINDS[stage]
+    return f"{instance_type} for {kind} job usage", f"Number of instances across all {kind} jobs"

@@ -15,8 +15,8 @@ from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.run_params import RunParams
 from batch_inference.config.sections.record_rules import FrozenModel
 from batch_inference.planning.clusters import sizing
-from batch_inference.planning.clusters.cluster_choice import ClusterDecision, Workload
-from batch_inference.planning.clusters.cluster_model import count_instances_needed
+from batch_inference.planning.clusters.cluster_choice import ClusterDecision
+from batch_inference.planning.clusters.cluster_model import StageWorkload, count_instances_needed
 from batch_inference.planning.plan_log import PlanLog
 
 TARGET_MINUTES = 15
@@ -40,13 +40,14 @@ class JoinJobPlan(FrozenModel):
     max_runtime_seconds: int
 
 
-def build_join_workload(pipeline: Pipeline, params: RunParams, text_bytes: int) -> Workload | None:
+def build_join_workload(pipeline: Pipeline, params: RunParams, text_bytes: int) -> StageWorkload | None:
     """The workload of a join job for `text_bytes` of input; None where Airflow's workers join."""
     threshold_bytes = pipeline.join.processing_above
     if threshold_bytes is None or text_bytes <= threshold_bytes:
         return None
     max_shards = sizing.compute_max_shards_for_request(text_bytes, params.transform_instance_count)
-    return Workload(
+    return StageWorkload(
+        name="join",
         bytes=text_bytes,
         max_parallelism=max_shards,
         has_equal_shards=True,
@@ -62,9 +63,10 @@ def plan_join_job(
     Raises PlanError when no disk of SageMaker's is large enough.
     """
     threshold_bytes = pipeline.join.processing_above
-    if threshold_bytes is None or "join" not in [workload.name for workload in decision.workloads]:
+    stage = next((each for each in decision.cluster_plan.stages if each.name == "join"), None)
+    if threshold_bytes is None or stage is None:
         return None
-    workload, stage = decision.get_stage("join")
+    workload = stage.workload
     target_count = count_instances_needed(workload.bytes, stage.option, TARGET_MINUTES * 60)
     if decision.goals.prefer == "cost" and stage.instance_count == target_count:
         reason = f"that joins {format_bytes(workload.bytes)} in about {TARGET_MINUTES} minutes or less"
@@ -75,7 +77,7 @@ def plan_join_job(
             if stage.instance_count == highest_count
             else "the budget allows no more"
         )
-    plan_log.record_cluster(workload, stage, unit="shard", is_type_requested=False, reason=reason)
+    plan_log.record_cluster(stage, unit="shard", is_type_requested=False, reason=reason)
     plan_log.add(f"Up to {format_bytes(threshold_bytes)} of records Airflow's workers join, without a job.")
     # Rounding the shards to a multiple of the transform's instances may leave fewer of them.
     instance_count = min(stage.instance_count, shard_count)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from batch_inference.config.sections.stages import MAX_INSTANCES
 from batch_inference.planning.clusters.cluster_model import (
     ClusterPlan,
     InstanceOption,
@@ -15,9 +16,6 @@ from batch_inference.planning.clusters.cluster_model import (
     enumerate_cluster_plans,
     size_stage,
 )
-
-# The most instances that SageMaker gives to one job.
-MAX_INSTANCES = 100
 
 
 def find_sufficient_clusters(stages: Sequence[StageWorkload], seconds: float) -> ClusterPlan | None:

@@ -20,10 +20,9 @@ from batch_inference.planning.clusters import sizing
 from batch_inference.planning.clusters.cluster_choice import (
     ClusterDecision,
     PlanningContext,
-    Workload,
     choose_clusters,
 )
-from batch_inference.planning.clusters.cluster_model import SizedStage
+from batch_inference.planning.clusters.cluster_model import SizedStage, StageWorkload
 from batch_inference.planning.inputs.input_listing import InputPlan
 from batch_inference.planning.inputs.input_split import MIN_SPLIT_BYTES, compute_largest_list_bytes
 
@@ -70,7 +69,7 @@ class LayoutCandidate:
     @property
     def stage(self) -> SizedStage:
         """The transform."""
-        return self.decision.cluster_plan.stages[-1]
+        return self.decision.cluster_plan.get_stage("transform")
 
     @property
     def cost(self) -> float:
@@ -104,7 +103,7 @@ def choose_layout(
     last_error = PlanError("there is no object to transform")
     for mode, has_lists, workload in _build_workloads(pipeline, input_plan, sizes, small_objects):
         try:
-            decision = choose_clusters(pipeline, params, {"transform": workload}, context)
+            decision = choose_clusters(pipeline, params, [workload], context)
         except PlanError as error:
             last_error = error
             continue
@@ -141,7 +140,7 @@ def _find_small_objects(input_plan: InputPlan, sizes: Sequence[int]) -> _SmallOb
 
 def _build_workloads(
     pipeline: Pipeline, input_plan: InputPlan, sizes: Sequence[int], small_objects: _SmallObjects
-) -> Iterator[tuple[LayoutMode, bool, Workload]]:
+) -> Iterator[tuple[LayoutMode, bool, StageWorkload]]:
     """Each possible mode, whether jobs have their own lists, and the transform's workload; simplest first."""
     is_compressed = bool(input_plan.compressed_objects)
     pieces = _estimate_pieces(input_plan, sizes, small_objects)
@@ -152,7 +151,8 @@ def _build_workloads(
         has_equal_objects = (
             input_plan.sum_squared_bytes * input_plan.objects <= 1.01 * float(input_plan.text_bytes) ** 2
         )
-        yield "unsplit", False, Workload(
+        yield "unsplit", False, StageWorkload(
+            name="transform",
             bytes=input_plan.text_bytes,
             max_parallelism=input_plan.objects,
             largest_object_bytes=input_plan.largest_text_bytes,
@@ -161,7 +161,8 @@ def _build_workloads(
             object_count=input_plan.objects,
         )  # fmt: skip
     if pieces is not None:
-        yield "pieces", False, Workload(
+        yield "pieces", False, StageWorkload(
+            name="transform",
             bytes=input_plan.text_bytes,
             max_parallelism=pieces.max_count,
             has_equal_shards=True,
@@ -171,7 +172,8 @@ def _build_workloads(
     if can_stay_unsplit and jobs > 1:
         compression_ratio = sizing.ASSUMED_COMPRESSION_RATIO if is_compressed else 1
         lists = compute_largest_list_bytes(sizes, jobs)
-        yield "unsplit", True, Workload(
+        yield "unsplit", True, StageWorkload(
+            name="transform",
             bytes=input_plan.text_bytes,
             max_parallelism=len(lists),
             largest_list_bytes=tuple(compression_ratio * each for each in lists),
@@ -179,7 +181,8 @@ def _build_workloads(
         )  # fmt: skip
     if pieces is not None and jobs > 1:
         max_lists = min(jobs, pieces.max_count)
-        yield "pieces", True, Workload(
+        yield "pieces", True, StageWorkload(
+            name="transform",
             bytes=input_plan.text_bytes,
             max_parallelism=max_lists,
             largest_list_bytes=tuple(-(-input_plan.text_bytes // lists) for lists in range(1, max_lists + 1)),
@@ -218,7 +221,7 @@ def _choose_candidate(candidates: Sequence[LayoutCandidate]) -> LayoutCandidate:
     def rank(each: LayoutCandidate) -> tuple[float, ...]:
         goals, choice = each.decision.goals, each.decision.cluster_plan
         late = goals.seconds_to_deadline is not None and choice.slowest_seconds > goals.seconds_to_deadline
-        fixed = each.decision.workloads[-1].requested_instance_count or 0
+        fixed = each.stage.workload.requested_instance_count or 0
         return (
             max(0, fixed - each.stage.instance_count),
             each.decision.approval_reason is not None,

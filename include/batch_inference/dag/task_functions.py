@@ -1,0 +1,92 @@
+"""What surrounds the function of a Python task: the run it works on, errors without a retry, and skipped tasks."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, ParamSpec, TypeVar
+
+from airflow.providers.standard.operators.python import PythonOperator
+from airflow.sdk import Context
+from airflow.sdk.bases.skipmixin import SkipMixin
+from airflow.sdk.exceptions import AirflowFailException
+
+from batch_inference.common.errors import BatchInferenceError
+from batch_inference.jobs.common.errors import JobError
+from batch_inference.run.handoffs import add_nonce
+from batch_inference.run.run_context import RunContext
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def no_retry(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a function: our own errors become AirflowFailException, which Airflow does not retry.
+
+    Other errors, such as a throttled call or a lost connection, are raised unchanged and are retried.
+    """
+
+    @functools.wraps(function)
+    def call_without_retry(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except (BatchInferenceError, JobError) as error:
+            raise AirflowFailException(f"{type(error).__name__}: {error}") from error
+
+    return call_without_retry
+
+
+def provide_run_context(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a task function: it is called with the RunContext, and its return value gets the plan's nonce.
+
+    Airflow passes the pipeline's name and, to the tasks before `checks`, the shape of the parsed DAG.
+    """
+
+    @functools.wraps(function)
+    def call_with_run(pipeline: str, *args: Any, ti: Any, shape: str | None = None, **kwargs: Any) -> Any:  # noqa: ARG001 - in the plan
+        run = RunContext.load(ti, shape=shape)
+        value = function(run, *args, **kwargs)
+        if isinstance(value, SkipDownstream):
+            return replace(value, value=add_nonce(value.value, run.nonce))
+        return add_nonce(value, run.nonce)
+
+    return call_with_run
+
+
+@dataclass(frozen=True, slots=True)
+class SkipDownstream:
+    """Returned by a task to skip all downstream tasks, or those before the task `until`; `value` is its XCom value."""
+
+    value: Any
+    reason: str
+    until: str | None = None
+
+
+class SkippablePythonOperator(PythonOperator, SkipMixin):
+    """Runs a function; skips all downstream tasks except teardowns when it returns `SkipDownstream`.
+
+    Airflow's ShortCircuitOperator skips on a falsy value and pushes none; `clean_up` and `make run` need the value.
+    """
+
+    def execute(self, context: Context) -> Any:
+        """Push the function's value, also when downstream tasks are skipped."""
+        result = super().execute(context)
+        if not isinstance(result, SkipDownstream):
+            return result
+        until = "the end" if result.until is None else f"`{result.until}`"
+        self.log.info("Skipping downstream tasks until %s: %s", until, result.reason)
+        ti: Any = context["ti"]
+        ti.xcom_push(key="return_value", value=result.value)
+        kept_task_ids = set[str]()
+        if result.until is not None:
+            kept_task_ids = {
+                result.until,
+                *context["dag"].get_task(result.until).get_flat_relative_ids(upstream=False),
+            }
+        downstream = self.get_flat_relatives(upstream=False)
+        self.skip(
+            ti=ti,
+            tasks=[each for each in downstream if not each.is_teardown and each.task_id not in kept_task_ids],
+        )
+        return None
