@@ -68,7 +68,7 @@ check: $(INSTALLED) ## the pipeline files, ruff, formatting, import rules, Pytho
 	@.venv/bin/ruff format --check .
 	@out=$$(.venv/bin/lint-imports --no-logo --cache-dir .local/import-linter) && echo "$$out" | tail -1 || { echo "$$out"; exit 1; }
 	@.venv/bin/vermin --quiet --no-tips --target=3.8- --violations include/batch_inference/__init__.py include/batch_inference/jobs
-	@.venv/bin/mypy include plugins local_aws tools deploy
+	@.venv/bin/mypy include plugins local_aws tools deploy tests/unit
 	@.venv/bin/codespell
 	@$(PY) -m tools.site --check
 
