@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
+from batch_inference.dag.task_functions import no_retry
 from batch_inference.dag.tasks import join_shards
-from batch_inference.run.no_retry import no_retry
 from tests.end_to_end import moody, moody_server
 from tests.integration.staged_runs import Pipelines, Run, deployed, document
 
