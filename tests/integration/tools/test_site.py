@@ -17,7 +17,7 @@ from tools.site import CONFIG, build_site, find_foreign_loads
 
 DOCS = REPO / "docs"
 README = REPO / "README.md"
-PAGES = [README, *sorted(DOCS.rglob("*.md"))]
+PAGES = [README, REPO / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 TYPICAL_FILE = DOCS / "guides" / "pipeline-file.md"
 #: Messages of the runbook, each as a piece of the source that it is raised by.
 MESSAGES = {
