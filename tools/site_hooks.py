@@ -1,4 +1,4 @@
-"""mkdocs hooks: README.md, CONTRIBUTING.md and CHANGELOG.md become pages, and bars within code in tables become plain."""
+"""mkdocs hooks: the Markdown files of the root become pages, and bars within code in tables become plain."""
 
 from __future__ import annotations
 
