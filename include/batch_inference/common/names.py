@@ -169,11 +169,6 @@ class LayoutPaths:
     root: str
 
     @property
-    def listing(self) -> str:
-        """The input objects: a line of key, size and etag for each."""
-        return f"{self.root}listing.jsonl"
-
-    @property
     def pieces(self) -> str:
         """Prefix of the pieces: input objects that were split or concatenated."""
         return f"{self.root}pieces/"

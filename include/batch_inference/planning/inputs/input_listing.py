@@ -172,13 +172,14 @@ def find_replaced_objects(
             # The usual case; parsing the line would take ten times as long.
             line = next(lines, None)
             continue
-        while line is not None and (there := _parse_line(line)).key <= item.key:
+        while line is not None and (there := parse_listing_line(line)).key <= item.key:
             if there.key == item.key and there != item:
                 yield there, item
             line = next(lines, None)
 
 
-def _parse_line(line: str) -> S3Object:
+def parse_listing_line(line: str) -> S3Object:
+    """The object of a line of `format_listing_line`."""
     size, etag, key = line.rstrip("\n").split(" ", 2)
     return S3Object(str(ast.literal_eval(key)), int(size), etag)
 
