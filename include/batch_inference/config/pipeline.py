@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StrictFloat, StrictInt, ValidationError, field_validator, model_validator
+from pydantic import Field, StrictFloat, StrictInt, field_validator, model_validator
 
-from batch_inference.common.errors import PipelineError
 from batch_inference.config.prefix_overlaps import find_overlap_with_input, find_overlap_with_run_files
 from batch_inference.config.schedule import check_schedule
 from batch_inference.config.sections.feature_preparation import (
@@ -50,8 +49,7 @@ from batch_inference.config.sections.stages import (
     get_default_max_payload_mb,
 )
 from batch_inference.config.sections.tags import TagKey, TagValue
-from batch_inference.config.validation_errors import format_validation_error
-from batch_inference.config.yaml_loader import read_yaml
+from batch_inference.config.yaml_loader import load_yaml_model
 
 
 class Pipeline(FrozenModel):
@@ -386,19 +384,7 @@ class Pipeline(FrozenModel):
 
 def load_pipeline(path: str | Path) -> Pipeline:
     """Read one pipeline file. Raises PipelineError with file, line, field, value found and allowed values."""
-    file = Path(path)
-    document = read_yaml(file)
-    if not isinstance(document.value, dict):
-        found = "nothing" if document.value is None else f"a {type(document.value).__name__}"
-        raise PipelineError(
-            str(path), (f"found {found}; allowed is a mapping of keys such as name, input and model",)
-        )
-    try:
-        return Pipeline.model_validate(document.value)
-    except ValidationError as error:
-        raise PipelineError(
-            str(path), format_validation_error(error, Pipeline, document.value, document.find_line)
-        ) from None
+    return load_yaml_model(path, Pipeline)
 
 
 _WITHOUT_PREPROCESS_ADVICE = "add a preprocess section, or drop it"

@@ -8,15 +8,18 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeVar
 
 import yaml
+from pydantic import BaseModel, ValidationError
 from yaml.composer import ComposerError
 from yaml.reader import ReaderError
 
 from batch_inference.common.errors import PipelineError
+from batch_inference.common.formatting import join_words
+from batch_inference.config.validation_errors import Location, format_validation_error
 
-Location: TypeAlias = tuple[str | int, ...]
+Model = TypeVar("Model", bound=BaseModel)
 
 #: Enough for a pipeline of ten thousand columns.
 MAX_BYTES = 500_000
@@ -181,3 +184,20 @@ def _record_lines(node: yaml.Node, at: Location, lines: dict[Location, int], fil
             file,
             (f"line {line}: found a number of {len(node.value):,} digits; allowed are {MAX_DIGITS:,}",),
         )
+
+
+def load_yaml_model(path: str | Path, model: type[Model]) -> Model:
+    """The model in a YAML file. Raises PipelineError with file, line, field, value found and allowed values."""
+    document = read_yaml(Path(path))
+    if not isinstance(document.value, dict):
+        found = "nothing" if document.value is None else f"a {type(document.value).__name__}"
+        required = [name for name, field in model.model_fields.items() if field.is_required()]
+        raise PipelineError(
+            str(path), (f"found {found}; allowed is a mapping of keys such as {join_words(required[:3])}",)
+        )
+    try:
+        return model.model_validate(document.value)
+    except ValidationError as error:
+        raise PipelineError(
+            str(path), format_validation_error(error, model, document.value, document.find_line)
+        ) from None

@@ -28,7 +28,7 @@ def read_history(storage: Storage, pipeline: Pipeline) -> list[HistoryRow]:
     """Read the rows of the last runs."""
     newest = sorted(storage.list_uris(build_prefix(pipeline)))[-MAX_FILES:]
     tables = (pyarrow.parquet.read_table(io.BytesIO(storage.read(uri))) for uri in newest)
-    return [HistoryRow.from_row(row) for table in tables for row in table.to_pylist()]
+    return [HistoryRow.model_validate(row) for table in tables for row in table.to_pylist()]
 
 
 def write_history(storage: Storage, pipeline: Pipeline, nonce: str, rows: Sequence[HistoryRow]) -> None:
@@ -36,7 +36,7 @@ def write_history(storage: Storage, pipeline: Pipeline, nonce: str, rows: Sequen
     if not rows:
         return
     buffer = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row.to_dict() for row in rows]), buffer)
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row.model_dump() for row in rows]), buffer)
     data_time = datetime.fromisoformat(rows[0].data_time).astimezone(UTC)
     name = f"{data_time:%Y%m%dT%H%M%SZ}-{nonce}.parquet"
     storage.write(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
-from batch_inference.common.formatting import suggest_name
+from batch_inference.config.sections.record_rules import check_input_column
 from batch_inference.config.sections.stages import JoinSection
 
 
@@ -18,13 +18,9 @@ def check_output_columns(
     input_columns: Sequence[str], prediction_columns: Iterable[str], join: JoinSection
 ) -> None:
     """Raise ValueError for columns that the input does not have, and for duplicate names in the output."""
-    for key, names in _list_named_columns(join).items():
-        for name in names:
-            if name not in input_columns:
-                raise ValueError(
-                    f"join.{key}: found the column {name!r}; the input's columns are {', '.join(input_columns)}"
-                    f"{suggest_name(name, list(input_columns))}"
-                )
+    for key in ("include_columns", "exclude_columns", "rename"):
+        for name in getattr(join, key) or ():
+            check_input_column(input_columns, name, f"join.{key}")
     kept = select_output_columns(input_columns, join)
     for name in join.rename:
         if name not in kept:
@@ -45,11 +41,3 @@ def check_output_columns(
                     f"join.function.adds: found {name!r}, a column of the input, which the function receives "
                     f"whether it is published or not; choose another name"
                 )
-
-
-def _list_named_columns(join: JoinSection) -> Mapping[str, Iterable[str]]:
-    return {
-        "include_columns": join.include_columns or (),
-        "exclude_columns": join.exclude_columns,
-        "rename": join.rename,
-    }
