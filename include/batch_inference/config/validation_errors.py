@@ -19,6 +19,17 @@ LineLookup: TypeAlias = Callable[[Location], int | None]
 MAX_PROBLEMS = 100
 
 
+class FieldError(ValueError):
+    """A problem of a field of the validated model, or below it; `path` is the field's, such as `rules[0].name`."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+        self.problem = problem
+        self.location: Location = tuple(
+            int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]]+", path)
+        )
+
+
 def format_validation_error(
     error: ValidationError, model: type[BaseModel], document: object, find_line: LineLookup | None = None
 ) -> tuple[str, ...]:
@@ -30,9 +41,9 @@ def format_validation_error(
     for detail in error.errors(include_url=False)[:MAX_PROBLEMS]:
         location, owner = _find_field(detail, model, document)
         sentence = _format_problem(detail, location, owner)
-        if not location:
-            # The message of a model validator begins with the field that it is about.
-            location, sentence = _split_field_from_sentence(sentence)
+        raised = (detail.get("ctx") or {}).get("error")
+        if isinstance(raised, FieldError):
+            location, sentence = (*location, *raised.location), raised.problem
         line = find_line(location) if find_line else None
         where = ", ".join(
             part for part in (f"line {line}" if line else "", _format_location(location)) if part
@@ -90,14 +101,6 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for argument in get_args(annotation) for model in _models_in(argument)]
-
-
-def _split_field_from_sentence(sentence: str) -> tuple[Location, str]:
-    match = re.match(r"([a-z_]+(?:\.[a-z_]+|\[\d+\])*): ", sentence)
-    if match is None:
-        return (), sentence
-    parts = re.findall(r"[a-z_]+|\d+", match[1])
-    return tuple(int(part) if part.isdigit() else part for part in parts), sentence[match.end() :]
 
 
 def _format_location(location: Location) -> str:

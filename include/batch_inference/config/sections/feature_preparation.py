@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, StrictFloat, model_validator
 
 from batch_inference.config.sections.record_rules import FrozenModel, OutlierRule, Rule, check_input_column
+from batch_inference.config.validation_errors import FieldError
 
 _STATISTICS_BY_METHOD = {"iqr": ("q1", "q3"), "zscore": ("mean", "std")}
 
@@ -100,9 +101,10 @@ def check_cleaning(
     for position, group in enumerate(sensitive):
         check_input_column(column_types, group.column, f"sensitive[{position}].column")
         if (column_types[group.column] == "string") == bool(group.edges):
-            raise ValueError(
-                f"sensitive[{position}].edges: {group.column} has type {column_types[group.column]}; a number "
-                "needs edges between its groups, a text has none"
+            raise FieldError(
+                f"sensitive[{position}].edges",
+                f"{group.column} has type {column_types[group.column]}; a number "
+                "needs edges between its groups, a text has none",
             )
 
 
@@ -111,7 +113,8 @@ def _check_in_baseline(
 ) -> None:
     known: dict[str, Any] = baseline[column].model_dump(exclude_none=True) if column in baseline else {}
     if statistic not in known:
-        raise ValueError(
-            f"{where}: needs the {statistic} of {column}, but baseline has {', '.join(known) or 'nothing'} for it; "
-            f"write it there: a statistic of the run's own records would make predictions depend on the other records"
+        raise FieldError(
+            where,
+            f"needs the {statistic} of {column}, but baseline has {', '.join(known) or 'nothing'} for it; "
+            f"write it there: a statistic of the run's own records would make predictions depend on the other records",
         )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from batch_inference.config.sections.record_rules import check_input_column
 from batch_inference.config.sections.stages import JoinSection
+from batch_inference.config.validation_errors import FieldError
 
 
 def select_output_columns(input_columns: Sequence[str], join: JoinSection) -> dict[str, str]:
@@ -24,20 +25,22 @@ def check_output_columns(
     kept = select_output_columns(input_columns, join)
     for name in join.rename:
         if name not in kept:
-            raise ValueError(f"join.rename: found the column {name!r}, which is not published")
+            raise FieldError("join.rename", f"found the column {name!r}, which is not published")
     seen: set[str] = set()
     for name in [*kept.values(), *prediction_columns, *({} if join.function is None else join.function.adds)]:
         if name in seen:
-            raise ValueError(
-                f"join: the output would have the column {name!r} twice; allowed are names that differ, "
-                f"of input, predictions.fields, join.rename and join.function.adds together"
+            raise FieldError(
+                "join",
+                f"the output would have the column {name!r} twice; allowed are names that differ, "
+                f"of input, predictions.fields, join.rename and join.function.adds together",
             )
         seen.add(name)
 
     if join.function is not None:
         for name in join.function.adds:
             if name in input_columns:
-                raise ValueError(
-                    f"join.function.adds: found {name!r}, a column of the input, which the function receives "
-                    f"whether it is published or not; choose another name"
+                raise FieldError(
+                    "join.function.adds",
+                    f"found {name!r}, a column of the input, which the function receives "
+                    f"whether it is published or not; choose another name",
                 )

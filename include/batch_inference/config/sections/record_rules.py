@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from batch_inference.common.formatting import suggest_name
+from batch_inference.config.validation_errors import FieldError
 
 # Rules that the preprocessing job always applies.
 IMPLICIT_RULES = ("quoting", "json", "encoding", "arity", "type", "line break", "function")
@@ -204,25 +205,26 @@ def check_rules(rules: tuple[Rule, ...], column_types: Mapping[str, str]) -> Non
         where = f"rules[{position}]"
         label = rule.get_label()
         if label in IMPLICIT_RULES:
-            raise ValueError(
-                f"{where}.name: found {label!r}, which names a rule that is always applied; choose another"
+            raise FieldError(
+                f"{where}.name", f"found {label!r}, which names a rule that is always applied; choose another"
             )
         if label in seen:
-            raise ValueError(
-                f"{where}.name: found {label!r} twice; rejects are counted by name, so give each its own"
+            raise FieldError(
+                f"{where}.name", f"found {label!r} twice; rejects are counted by name, so give each its own"
             )
         seen.add(label)
         for column in rule.list_columns():
             check_input_column(column_types, column, where)
         if isinstance(rule, RangeRule | OutlierRule) and column_types[rule.column] == "string":
             what = "a range" if isinstance(rule, RangeRule) else "an outlier rule"
-            raise ValueError(f"{where}: {rule.column} is a string; {what} needs a float or integer column")
+            raise FieldError(where, f"{rule.column} is a string; {what} needs a float or integer column")
 
 
 def check_input_column(input_columns: Iterable[str], name: str, where: str) -> None:
     """Raise ValueError for the field `where` when the input has no column of this name."""
     names = list(input_columns)
     if name not in names:
-        raise ValueError(
-            f"{where}: found the column {name!r}; the input's columns are {', '.join(names)}{suggest_name(name, names)}"
+        raise FieldError(
+            where,
+            f"found the column {name!r}; the input's columns are {', '.join(names)}{suggest_name(name, names)}",
         )
