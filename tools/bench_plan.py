@@ -22,9 +22,8 @@ from batch_inference.config.pipeline import load_pipeline
 from batch_inference.config.pipeline_files import PIPELINES_FOLDER
 from batch_inference.config.run_params import RunParams
 from batch_inference.planning.clusters.cluster_choice import PlanningContext
-from batch_inference.planning.inputs.input_listing import S3Object
+from batch_inference.planning.inputs.input_listing import S3Object, tee_to_manifest
 from batch_inference.planning.inputs.input_selection import InputSelection
-from batch_inference.planning.inputs.manifest_file import tee_to_manifest
 from batch_inference.planning.model_version import plan_configured_model
 from batch_inference.planning.plan import RunInfo, make_plan
 

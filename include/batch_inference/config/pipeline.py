@@ -183,7 +183,8 @@ class Pipeline(FrozenModel):
             sensitive=self.sensitive,
         )
         if self.preprocess is None:
-            _check_without_preprocess(self)
+            for problem in _find_problems_without_preprocess(self):
+                raise problem
         elif self.transform.input_filter is not None:
             raise FieldError(
                 "transform.input_filter",
@@ -397,18 +398,34 @@ def load_pipeline(path: str | Path) -> Pipeline:
     return load_yaml_model(path, Pipeline)
 
 
-_WITHOUT_PREPROCESS_ADVICE = "add a preprocess section, or drop it"
-
-
-def _check_without_preprocess(pipeline: Pipeline) -> None:
-    """Raise FieldError for the first key that needs preprocess."""
-    for problem in _find_problems_without_preprocess(pipeline):
-        raise problem
-
-
 def _find_problems_without_preprocess(pipeline: Pipeline) -> Iterator[FieldError]:
     """Each problem: field, value found, reason, what to write."""
-    yield from _find_sections_without_preprocess(pipeline)
+    sections = {
+        "rules": (bool(pipeline.rules), "no record is checked before the model sees it"),
+        "max_rejected": (pipeline.max_rejected is not None, "no record is checked, so none is rejected"),
+        "baseline": (bool(pipeline.baseline), "no record is read before the model sees it"),
+        "join.processing_above": (
+            pipeline.join.processing_above is not None,
+            "that job reads the shards of preprocess, and runs in its image",
+        ),
+        "impute": (bool(pipeline.impute), "empty cells are filled by preprocess"),
+        "function": (pipeline.function is not None, "it runs in the preprocessing job"),
+        "sensitive": (bool(pipeline.sensitive), "groups are counted by the preprocessing job"),
+        "transform.on_bad_records": (
+            "on_bad_records" in pipeline.transform.model_fields_set
+            and pipeline.transform.on_bad_records == "reject",
+            "refused records are found by splitting shards with known record counts, so such a run fails",
+        ),
+    }
+    for name, (stated, why) in sections.items():
+        if stated:
+            yield FieldError(name, f"found without preprocess; {why}; add a preprocess section, or drop it")
+    if pipeline.features is not None:
+        yield FieldError(
+            "features",
+            "found without preprocess; the model reads whole records; choose columns with "
+            "transform.input_filter, such as $[1:], or add a preprocess section",
+        )
     source = pipeline.input
     if source.format == "parquet":
         yield FieldError(
@@ -446,33 +463,4 @@ def _find_problems_without_preprocess(pipeline: Pipeline) -> Iterator[FieldError
             "input.columns",
             f"found the optional column {optional[0]!r} without preprocess; the model would read "
             f"records with it and without it; drop optional, or add a preprocess section, which selects the columns",
-        )
-
-
-def _find_sections_without_preprocess(pipeline: Pipeline) -> Iterator[FieldError]:
-    sections = {
-        "rules": (bool(pipeline.rules), "no record is checked before the model sees it"),
-        "max_rejected": (pipeline.max_rejected is not None, "no record is checked, so none is rejected"),
-        "baseline": (bool(pipeline.baseline), "no record is read before the model sees it"),
-        "join.processing_above": (
-            pipeline.join.processing_above is not None,
-            "that job reads the shards of preprocess, and runs in its image",
-        ),
-        "impute": (bool(pipeline.impute), "empty cells are filled by preprocess"),
-        "function": (pipeline.function is not None, "it runs in the preprocessing job"),
-        "sensitive": (bool(pipeline.sensitive), "groups are counted by the preprocessing job"),
-        "transform.on_bad_records": (
-            "on_bad_records" in pipeline.transform.model_fields_set
-            and pipeline.transform.on_bad_records == "reject",
-            "refused records are found by splitting shards with known record counts, so such a run fails",
-        ),
-    }
-    for name, (stated, why) in sections.items():
-        if stated:
-            yield FieldError(name, f"found without preprocess; {why}; {_WITHOUT_PREPROCESS_ADVICE}")
-    if pipeline.features is not None:
-        yield FieldError(
-            "features",
-            "found without preprocess; the model reads whole records; choose columns with "
-            "transform.input_filter, such as $[1:], or add a preprocess section",
         )

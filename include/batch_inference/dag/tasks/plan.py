@@ -40,10 +40,9 @@ from batch_inference.dag.task_docs import TASK_DOCS
 from batch_inference.input_pieces.layout_files import write_listing
 from batch_inference.input_pieces.range_probe import probe_objects
 from batch_inference.planning.clusters.cluster_choice import PlanningContext
-from batch_inference.planning.inputs.input_listing import S3Object, tee_to_listing
+from batch_inference.planning.inputs.input_listing import S3Object, tee_to_listing, tee_to_manifest
 from batch_inference.planning.inputs.input_probe import ProbeResult
 from batch_inference.planning.inputs.input_selection import InputSelection, ListAgainError
-from batch_inference.planning.inputs.manifest_file import tee_to_manifest
 from batch_inference.planning.plan import Plan, RunInfo, make_plan, strip_pipeline
 from batch_inference.publishing.claims import Claim, check_task_active
 from batch_inference.publishing.fingerprints import compute_fingerprint, find_unchanged_run
