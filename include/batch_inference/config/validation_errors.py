@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeAlias, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -63,30 +63,25 @@ def _find_field(
     Pydantic's location also names union members and validators. Those index nothing in the document.
     """
     location: list[str | int] = []
-    value, owner, models = document, None, [model]
+    value: Any = document
+    owner, models = None, [model]
     for part in detail["loc"]:
         if len(models) > 1 and isinstance(part, str):
             # A union of models: pydantic names the member by the value of its discriminator.
             models = [each for each in models if part in _list_tags(each)]
             continue
-        if _has_item(value, part):
-            value = value[part]  # type: ignore[index] # as `_has_item` says
-        elif detail["type"] == "missing" and part in _get_fields(models):
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            if detail["type"] != "missing" or part not in _get_fields(models):
+                continue
             value = None
-        else:
-            continue
         location.append(part)
         if isinstance(part, str):
             owner = models[0] if models else None
             field = _get_fields(models).get(part)
             models = [] if field is None else _models_in(field.annotation)
     return tuple(location), owner
-
-
-def _has_item(value: object, part: str | int) -> bool:
-    if isinstance(value, Mapping):
-        return part in value
-    return isinstance(value, list | tuple) and isinstance(part, int) and part < len(value)
 
 
 def _get_fields(models: list[type[BaseModel]]) -> dict[str, FieldInfo]:
