@@ -284,7 +284,7 @@ def _plan_empty_run(
         if preprocess_types
         else None,
         "transform": _plan_transform(pipeline, params, transform_types, 0, 0, model, PlanLog()),
-        "join": _build_join_plan(pipeline),
+        "join": JoinPlan(group_bytes=pipeline.join.group_mb * BYTES_PER_MB),
     }
 
 
@@ -363,7 +363,7 @@ def _plan_jobs(
         "preprocess": preprocess,
         "layout": layout,
         "transform": transform,
-        "join": _build_join_plan(pipeline, join_job),
+        "join": JoinPlan(group_bytes=pipeline.join.group_mb * BYTES_PER_MB, job=join_job),
         "canary": canary,
         "estimate": estimate,
         "deadline": decision.deadline,
@@ -524,10 +524,6 @@ def _plan_transform(
         max_runtime_seconds=pipeline.transform.max_runtime_minutes * SECONDS_PER_MINUTE,
         shards=shard_count,
     )
-
-
-def _build_join_plan(pipeline: Pipeline, job: JoinJobPlan | None = None) -> JoinPlan:
-    return JoinPlan(group_bytes=pipeline.join.group_mb * BYTES_PER_MB, job=job)
 
 
 def _tee_sizes(sizes: array[int], objects: Iterable[S3Object]) -> Iterator[S3Object]:

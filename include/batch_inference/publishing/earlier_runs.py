@@ -157,7 +157,7 @@ def read_history(storage: Storage, pipeline: Pipeline) -> list[HistoryRow]:
     prefix = build_history_prefix(work=pipeline.work, pipeline=pipeline.name)
     newest = sorted(storage.list_uris(prefix))[-MAX_HISTORY_FILES:]
     tables = (pyarrow.parquet.read_table(io.BytesIO(storage.read(uri))) for uri in newest)
-    return [HistoryRow.from_row(row) for table in tables for row in table.to_pylist()]
+    return [HistoryRow.model_validate(row) for table in tables for row in table.to_pylist()]
 
 
 def write_history(storage: Storage, pipeline: Pipeline, nonce: str, rows: Sequence[HistoryRow]) -> None:
@@ -165,7 +165,7 @@ def write_history(storage: Storage, pipeline: Pipeline, nonce: str, rows: Sequen
     if not rows:
         return
     buffer = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row.to_dict() for row in rows]), buffer)
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row.model_dump() for row in rows]), buffer)
     data_time = datetime.fromisoformat(rows[0].data_time).astimezone(UTC)
     name = f"{data_time:%Y%m%dT%H%M%SZ}-{nonce}.parquet"
     uri = f"{build_history_prefix(work=pipeline.work, pipeline=pipeline.name)}{name}"

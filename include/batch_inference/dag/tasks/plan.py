@@ -39,10 +39,9 @@ from batch_inference.dag.task_docs import TASK_DOCS
 from batch_inference.dag.task_functions import SkipDownstream
 from batch_inference.input_pieces.range_probe import probe_objects
 from batch_inference.planning.clusters.cluster_choice import PlanningContext
-from batch_inference.planning.inputs.input_listing import S3Object, tee_to_listing
+from batch_inference.planning.inputs.input_listing import S3Object, tee_to_listing, tee_to_manifest
 from batch_inference.planning.inputs.input_probe import ProbeResult
 from batch_inference.planning.inputs.input_selection import InputSelection, ListAgainError
-from batch_inference.planning.inputs.manifest_file import tee_to_manifest
 from batch_inference.planning.plan import Plan, RunInfo, make_plan
 from batch_inference.publishing.claims import Claim, check_task_active
 from batch_inference.publishing.earlier_runs import check_pinned_statistics, read_held_plan, read_history
