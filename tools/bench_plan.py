@@ -22,9 +22,8 @@ from batch_inference.config.pipeline import load_pipeline
 from batch_inference.config.pipeline_files import PIPELINES_FOLDER
 from batch_inference.config.run_params import RunParams
 from batch_inference.planning.clusters.cluster_choice import PlanningContext
-from batch_inference.planning.inputs.input_listing import S3Object
+from batch_inference.planning.inputs.input_listing import S3Object, tee_to_manifest
 from batch_inference.planning.inputs.input_selection import InputSelection
-from batch_inference.planning.inputs.manifest_file import tee_to_manifest
 from batch_inference.planning.model_version import plan_configured_model
 from batch_inference.planning.plan import RunInfo, make_plan
 
@@ -32,6 +31,7 @@ from batch_inference.planning.plan import RunInfo, make_plan
 GOALS = {1_000_000: (5.0, 500.0), 10_000_000: (60.0, 1000.0)}
 ETAG = "d41d8cd98f00b204e9800998ecf8427e"
 URI = "s3://batch-inference-sample/abalone/incoming/"
+OUTPUT_URI = "s3://batch-inference-sample/out/"
 
 
 def list_objects(object_count: int) -> Iterator[S3Object]:
@@ -52,13 +52,7 @@ def measure_planning(object_count: int) -> dict[str, float]:
             pipeline,
             RunParams(),
             tee_to_manifest(URI, selection.select(list_objects(object_count)), file),
-            RunInfo(
-                run_id="bench",
-                nonce="0" * 16,
-                data_time=now,
-                input_uri=URI,
-                output_uri="s3://batch-inference-sample/out/",
-            ),
+            RunInfo(run_id="bench", nonce="0" * 16, data_time=now, input_uri=URI, output_uri=OUTPUT_URI),
             PlanningContext(model=plan_configured_model(pipeline), now=now),
             selection,
         )

@@ -53,6 +53,7 @@ GZIP_RATIO = 4
 COPIES_PER_SECOND, READS_PER_SECOND = 60.0, 300.0
 #: A task that puts objects together reads so many at most; more have to be read one by one by the transform.
 MAX_MERGED_OBJECTS = 200_000
+INPUT_URI, OUTPUT_URI = "s3://bench/in/", "s3://bench/out/"
 GOALS = {"contiguous": 1.10, "in turn": 1.10, "hash": 1.05}
 
 
@@ -64,11 +65,11 @@ def build_pipeline(*, preprocess: bool = True, is_gzip: bool = False) -> Pipelin
             "role": "arn:aws:iam::123456789012:role/bench",
             "work": "s3://bench/work",
             "input": {
-                "uri": "s3://bench/in/",
+                "uri": INPUT_URI,
                 "columns": [{"name": "x", "type": "float"}],
                 "compression": "gzip" if is_gzip else "none",
             },
-            "output": {"uri": "s3://bench/out/"},
+            "output": {"uri": OUTPUT_URI},
             "model": {"name": "bench"},
             **({"preprocess": {"image": "bench:1", "max_instances": MAX_INSTANCES}} if preprocess else {}),
             "transform": {"max_instances": MAX_INSTANCES},
@@ -85,19 +86,9 @@ def plan_listing(pipeline: Pipeline, deadline_minutes: int, sizes: Sizes) -> Pla
             yield S3Object(f"in/{number:08d}", size, "0123456789abcdef0123456789abcdef")
 
     now = datetime(2026, 1, 31, 2, 0, tzinfo=UTC)
-    return make_plan(
-        pipeline,
-        RunParams(deadline=str(deadline_minutes)),
-        listing(),
-        RunInfo(
-            run_id="bench",
-            nonce="bench",
-            data_time=now,
-            input_uri="s3://bench/in/",
-            output_uri="s3://bench/out/",
-        ),
-        PlanningContext(model=plan_configured_model(pipeline), now=now),
-    )
+    run = RunInfo(run_id="bench", nonce="bench", data_time=now, input_uri=INPUT_URI, output_uri=OUTPUT_URI)
+    context = PlanningContext(model=plan_configured_model(pipeline), now=now)
+    return make_plan(pipeline, RunParams(deadline=str(deadline_minutes)), listing(), run, context)
 
 
 @dataclass(frozen=True, slots=True)

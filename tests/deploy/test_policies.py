@@ -14,7 +14,7 @@ from batch_inference.common.errors import PolicyError
 from batch_inference.common.names import RunPaths, build_history_prefix
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.pipeline_files import PIPELINES_FOLDER, load_pipeline_by_name
-from batch_inference.publishing.published_runs import build_prefix
+from batch_inference.publishing.earlier_runs import build_prefix
 from batch_inference.requests.iam import build_policies, build_role_request
 from tests.deploy.authorization import DATA, problems, reference
 from tests.deploy.evaluation import Call, find_allowing_statements, matches

@@ -21,7 +21,7 @@ from batch_inference.common.names import RunPaths, build_job_base_name
 from batch_inference.config import pipeline_files
 from batch_inference.config.run_params import build_param_specs
 from batch_inference.dag.task_functions import SkipDownstream
-from batch_inference.dag.tasks import checks, collect_shards, join_shards, plan, publish, report
+from batch_inference.dag.tasks import checks, collect_shards, join_group, plan, publish, report
 from batch_inference.jobs.common.container import Container
 from batch_inference.jobs.config.preprocess_config import parse_config
 from batch_inference.jobs.preprocess.preprocess_job import preprocess
@@ -169,7 +169,7 @@ class Run:
             self.task(task_ids.COLLECT_SHARDS, collect_shards.collect_shards)
             self.transform()
             joined = [
-                self.task(task_ids.JOIN, join_shards.join_shard_group, group=group)
+                self.task(task_ids.JOIN, join_group.join_group, group=group)
                 for group in self.xcoms[task_ids.COLLECT_SHARDS, "return_value"]
             ]
         elif self.skipped == task_ids.CHECKS:

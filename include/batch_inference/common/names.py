@@ -100,66 +100,44 @@ def build_publish_journal_prefix(*, work: str, pipeline: str) -> str:
     return f"{build_runs_prefix(work=work, pipeline=pipeline)}_publishing/"
 
 
+class _Below:
+    """A URI below the root of the paths that have it."""
+
+    def __init__(self, suffix: str) -> None:
+        self._suffix = suffix
+
+    def __get__(self, paths: JobPaths | LayoutPaths | RunPaths, _: type) -> str:
+        return f"{paths.root}{self._suffix}"
+
+
 @dataclass(frozen=True, slots=True)
 class JobPaths:
     """S3 URIs of what one job writes. Prefixes end in `/`."""
 
     root: str
 
-    @property
-    def records(self) -> str:
-        """Original text of the records that passed."""
-        return f"{self.root}records/"
-
-    @property
-    def features(self) -> str:
-        """The model's input, line for line with `records`."""
-        return f"{self.root}features/"
-
-    @property
-    def canary(self) -> str:
-        """Features of the one shard that is transformed first and alone."""
-        return f"{self.root}canary/"
-
-    @property
-    def rejects(self) -> str:
-        """Rejects: records that did not pass, each with its reason."""
-        return f"{self.root}rejects/"
-
-    @property
-    def manifests(self) -> str:
-        """One JSON document per host: what it read and wrote."""
-        return f"{self.root}manifest/"
-
-    @property
-    def shards(self) -> str:
-        """shards.json, the merged manifests of the hosts: counts, and the shards in order of name."""
-        return f"{self.root}shards.json"
-
-    @property
-    def profiles(self) -> str:
-        """One JSON document per host: a profile of its records by column."""
-        return f"{self.root}profile/"
-
-    @property
-    def merged_profile(self) -> str:
-        """profile.json: the merged profiles of the hosts, and records and rejects by group."""
-        return f"{self.root}profile.json"
-
-    @property
-    def predictions(self) -> str:
-        """The predictions, `<shard>.csv.out`."""
-        return f"{self.root}predictions/"
-
-    @property
-    def pieces(self) -> str:
-        """Features of split shards, with which this job finds records that the model refuses."""
-        return f"{self.root}pieces/"
-
-    @property
-    def merged_shards(self) -> str:
-        """Shards merged from their pieces without the refused records: `records/` and `predictions/`."""
-        return f"{self.root}mended/"
+    #: Original text of the records that passed.
+    records = _Below("records/")
+    #: The model's input, line for line with `records`.
+    features = _Below("features/")
+    #: Features of the one shard that is transformed first and alone.
+    canary = _Below("canary/")
+    #: Rejects: records that did not pass, each with its reason.
+    rejects = _Below("rejects/")
+    #: One JSON document per host: what it read and wrote.
+    manifests = _Below("manifest/")
+    #: shards.json, the merged manifests of the hosts: counts, and the shards in order of name.
+    shards = _Below("shards.json")
+    #: One JSON document per host: a profile of its records by column.
+    profiles = _Below("profile/")
+    #: profile.json: the merged profiles of the hosts, and records and rejects by group.
+    merged_profile = _Below("profile.json")
+    #: The predictions, `<shard>.csv.out`.
+    predictions = _Below("predictions/")
+    #: Features of split shards, with which this job finds records that the model refuses.
+    pieces = _Below("pieces/")
+    #: Shards merged from their pieces without the refused records: `records/` and `predictions/`.
+    merged_shards = _Below("mended/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,20 +146,10 @@ class LayoutPaths:
 
     root: str
 
-    @property
-    def listing(self) -> str:
-        """The input objects: a line of key, size and etag for each."""
-        return f"{self.root}listing.jsonl"
-
-    @property
-    def pieces(self) -> str:
-        """Prefix of the pieces: input objects that were split or concatenated."""
-        return f"{self.root}pieces/"
-
-    @property
-    def assignment(self) -> str:
-        """assignment.json: for each object or piece the number of the transform job that reads it."""
-        return f"{self.root}assignment.json"
+    #: Prefix of the pieces: input objects that were split or concatenated.
+    pieces = _Below("pieces/")
+    #: assignment.json: for each object or piece the number of the transform job that reads it.
+    assignment = _Below("assignment.json")
 
     def build_job_manifest_uri(self, job_number: int | str) -> str:
         """SageMaker ManifestFile of the objects that one of the transform jobs reads."""
@@ -204,63 +172,37 @@ class RunPaths:
         return cls(f"{build_runs_prefix(work=work, pipeline=pipeline)}{slugify_run_id(run_id)}/")
 
     @property
-    def plan(self) -> str:
-        """plan.json."""
-        return f"{self.run_prefix}plan.json"
+    def root(self) -> str:
+        """`run_prefix`."""
+        return self.run_prefix
 
-    @property
-    def code(self) -> str:
-        """Prefix of the Python code that the processing job imports."""
-        return f"{self.run_prefix}code/"
-
-    @property
-    def config(self) -> str:
-        """Prefix that holds `preprocess.json`."""
-        return f"{self.run_prefix}config/"
-
-    @property
-    def preprocess_config(self) -> str:
-        """The configuration that the processing job reads."""
-        return f"{self.config}preprocess.json"
-
-    @property
-    def input_manifest(self) -> str:
-        """SageMaker ManifestFile of the input objects of this run."""
-        return f"{self.run_prefix}input.manifest"
+    #: plan.json.
+    plan = _Below("plan.json")
+    #: Prefix of the Python code that the processing job imports.
+    code = _Below("code/")
+    #: Prefix that holds `preprocess.json`.
+    config = _Below("config/")
+    #: The configuration that the processing job reads.
+    preprocess_config = _Below("config/preprocess.json")
+    #: SageMaker ManifestFile of the input objects of this run.
+    input_manifest = _Below("input.manifest")
 
     def build_layout_paths(self, nonce: str) -> LayoutPaths:
         """URIs of the input layout of one plan; a new plan of the run has another nonce."""
         return LayoutPaths(f"{self.run_prefix}layout/{nonce[:_LAYOUT_NONCE_LENGTH]}/")
 
-    @property
-    def input_listing(self) -> str:
-        """A line for each input object: size, ETag, key. Its SHA-256 is the input's digest in plan and manifest."""
-        return f"{self.run_prefix}input.listing"
-
-    @property
-    def scored_run(self) -> str:
-        """scored.json: the jobs and the joined parts of this run, all that `publish` needs."""
-        return f"{self.run_prefix}scored.json"
-
-    @property
-    def statistics(self) -> str:
-        """statistics.json: profiles of the predictions, with which other runs are compared."""
-        return f"{self.run_prefix}statistics.json"
-
-    @property
-    def checks(self) -> str:
-        """checks.json: the results of the gates, and whether the run is held."""
-        return f"{self.run_prefix}checks.json"
-
-    @property
-    def report_json(self) -> str:
-        """report.json: the figures of the run."""
-        return f"{self.run_prefix}report.json"
-
-    @property
-    def report_html(self) -> str:
-        """report.html: the figures of the run as a page."""
-        return f"{self.run_prefix}report.html"
+    #: A line for each input object: size, ETag, key. Its SHA-256 is the input's digest in plan and manifest.
+    input_listing = _Below("input.listing")
+    #: scored.json: the jobs and the joined parts of this run, all that `publish` needs.
+    scored_run = _Below("scored.json")
+    #: statistics.json: profiles of the predictions, with which other runs are compared.
+    statistics = _Below("statistics.json")
+    #: checks.json: the results of the gates, and whether the run is held.
+    checks = _Below("checks.json")
+    #: report.json: the figures of the run.
+    report_json = _Below("report.json")
+    #: report.html: the figures of the run as a page.
+    report_html = _Below("report.html")
 
     def build_committed_manifest_uri(self, attempt: str) -> str:
         """The manifest that one attempt of `publish` committed, or found committed by an earlier attempt."""

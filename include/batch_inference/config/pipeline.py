@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StrictFloat, StrictInt, ValidationError, field_validator, model_validator
+from pydantic import Field, StrictFloat, StrictInt, field_validator, model_validator
 
-from batch_inference.common.errors import PipelineError
 from batch_inference.config.prefix_overlaps import find_overlap_with_input, find_overlap_with_run_files
 from batch_inference.config.schedule import check_schedule
 from batch_inference.config.sections.feature_preparation import (
@@ -50,8 +49,8 @@ from batch_inference.config.sections.stages import (
     get_default_max_payload_mb,
 )
 from batch_inference.config.sections.tags import TagKey, TagValue
-from batch_inference.config.validation_errors import format_validation_error
-from batch_inference.config.yaml_loader import read_yaml
+from batch_inference.config.validation_errors import FieldError
+from batch_inference.config.yaml_loader import load_yaml_model
 
 
 class Pipeline(FrozenModel):
@@ -170,7 +169,7 @@ class Pipeline(FrozenModel):
     @model_validator(mode="after")
     def _check_one_trigger(self) -> Self:
         if self.schedule is not None and self.schedule_on:
-            raise ValueError("schedule_on: found together with schedule; write one of the two")
+            raise FieldError("schedule_on", "found together with schedule; write one of the two")
         return self
 
     @model_validator(mode="after")
@@ -184,11 +183,13 @@ class Pipeline(FrozenModel):
             sensitive=self.sensitive,
         )
         if self.preprocess is None:
-            _check_without_preprocess(self)
+            for problem in _find_problems_without_preprocess(self):
+                raise problem
         elif self.transform.input_filter is not None:
-            raise ValueError(
-                "transform.input_filter: found with preprocess; it chooses the model's columns by name under "
-                "features.columns, so write them there"
+            raise FieldError(
+                "transform.input_filter",
+                "found with preprocess; it chooses the model's columns by name under "
+                "features.columns, so write them there",
             )
         self._check_columns()
         self._check_canary()
@@ -209,25 +210,27 @@ class Pipeline(FrozenModel):
         required_columns = [column.name for column in self.input.columns if not column.optional]
         for name in self.feature_columns:
             if name in self.columns_hidden_from_model:
-                raise ValueError(
-                    f"features.columns: found {name!r}, which sensitive keeps from the model (in_features: false)"
+                raise FieldError(
+                    "features.columns",
+                    f"found {name!r}, which sensitive keeps from the model (in_features: false)",
                 )
             made_by_function = self.function is not None and name not in self.column_names
             if name not in required_columns and not made_by_function:
-                raise ValueError(
-                    f"features.columns: found {name!r}; allowed are the columns that are always there: "
-                    f"{', '.join(required_columns)}"
+                raise FieldError(
+                    "features.columns",
+                    f"found {name!r}; allowed are the columns that are always there: "
+                    f"{', '.join(required_columns)}",
                 )
         for column in self.predictions.echo.values():
             if column not in self.column_names:
-                raise ValueError(
-                    f"predictions.echo: found {column!r}; allowed are the input's columns: "
-                    f"{', '.join(self.column_names)}"
+                raise FieldError(
+                    "predictions.echo",
+                    f"found {column!r}; allowed are the input's columns: {', '.join(self.column_names)}",
                 )
         for target in self.predictions.fields.values():
             if target in self.column_names:
-                raise ValueError(
-                    f"predictions.fields: found the output column {target!r}, which the input already has"
+                raise FieldError(
+                    "predictions.fields", f"found the output column {target!r}, which the input already has"
                 )
         check_output_columns(self.column_names, self.predictions.fields.values(), self.join)
         if self.output.glue_table is not None:
@@ -237,14 +240,16 @@ class Pipeline(FrozenModel):
         if self.goals.calibrate != "canary":
             return
         if self.preprocess is None:
-            raise ValueError(
-                "goals.calibrate: found canary without preprocess; the canary is one of the shards that preprocess "
-                "writes; write defaults"
+            raise FieldError(
+                "goals.calibrate",
+                "found canary without preprocess; the canary is one of the shards that preprocess "
+                "writes; write defaults",
             )
         if self.transform.on_bad_records == "reject":
-            raise ValueError(
-                "goals.calibrate: found canary with transform.on_bad_records reject; the search for refused records "
-                "cannot include the shard of the canary; write on_bad_records: fail, or calibrate: defaults"
+            raise FieldError(
+                "goals.calibrate",
+                "found canary with transform.on_bad_records reject; the search for refused records "
+                "cannot include the shard of the canary; write on_bad_records: fail, or calibrate: defaults",
             )
 
     def _check_filter(self) -> None:
@@ -259,32 +264,36 @@ class Pipeline(FrozenModel):
             assemble_with=self.transform.assemble_with,
         )
         if problem is not None:
-            raise ValueError(f"transform.input_filter: {problem} (transform.accept, transform.assemble_with)")
+            raise FieldError(
+                "transform.input_filter", f"{problem} (transform.accept, transform.assemble_with)"
+            )
 
     def _check_payload(self) -> None:
         payload = self.max_payload_mb
         if self.model.is_inference_pipeline and payload > INFERENCE_PIPELINE_MAX_PAYLOAD_MB:
-            raise ValueError(
-                f"transform.max_payload_mb: found {payload}; allowed is at most "
+            raise FieldError(
+                "transform.max_payload_mb",
+                f"found {payload}; allowed is at most "
                 f"{INFERENCE_PIPELINE_MAX_PAYLOAD_MB} with {len(self.model.containers)} containers, because requests "
-                f"between containers are limited to 5 MB"
+                f"between containers are limited to 5 MB",
             )
         concurrency = self.transform.max_concurrent_transforms or 1
         if payload * concurrency > MAX_PAYLOAD_MB_IN_FLIGHT:
-            raise ValueError(
-                f"transform: found max_payload_mb {payload} times max_concurrent_transforms {concurrency} = "
+            raise FieldError(
+                "transform",
+                f"found max_payload_mb {payload} times max_concurrent_transforms {concurrency} = "
                 f"{payload * concurrency}; allowed is at most {MAX_PAYLOAD_MB_IN_FLIGHT}; "
-                f"lower max_concurrent_transforms to {MAX_PAYLOAD_MB_IN_FLIGHT // payload}"
+                f"lower max_concurrent_transforms to {MAX_PAYLOAD_MB_IN_FLIGHT // payload}",
             )
 
     def _check_addresses(self) -> None:
         for name, uri in (("output.uri", self.output.uri), ("work", self.work)):
             problem = find_overlap_with_input(self.input.uri, name, uri)
             if problem is not None:
-                raise ValueError(problem)
+                raise FieldError(name, problem.removeprefix(f"{name}: "))
         problem = find_overlap_with_run_files(self.work, self.name, "output.uri", self.output.uri)
         if problem is not None:
-            raise ValueError(problem)
+            raise FieldError("output.uri", problem.removeprefix("output.uri: "))
 
     def _instance_types(self) -> dict[str, str]:
         """Every instance type that a job may get, by the field that names it."""
@@ -386,69 +395,11 @@ class Pipeline(FrozenModel):
 
 def load_pipeline(path: str | Path) -> Pipeline:
     """Read one pipeline file. Raises PipelineError with file, line, field, value found and allowed values."""
-    file = Path(path)
-    document = read_yaml(file)
-    if not isinstance(document.value, dict):
-        found = "nothing" if document.value is None else f"a {type(document.value).__name__}"
-        raise PipelineError(
-            str(path), (f"found {found}; allowed is a mapping of keys such as name, input and model",)
-        )
-    try:
-        return Pipeline.model_validate(document.value)
-    except ValidationError as error:
-        raise PipelineError(
-            str(path), format_validation_error(error, Pipeline, document.value, document.find_line)
-        ) from None
+    return load_yaml_model(path, Pipeline)
 
 
-_WITHOUT_PREPROCESS_ADVICE = "add a preprocess section, or drop it"
-
-
-def _check_without_preprocess(pipeline: Pipeline) -> None:
-    """Raise ValueError with the reason for the first key that needs preprocess."""
-    problem = next(_find_problems_without_preprocess(pipeline), None)
-    if problem is not None:
-        raise ValueError(problem)
-
-
-def _find_problems_without_preprocess(pipeline: Pipeline) -> Iterator[str]:
-    """A sentence for each problem: field, value found, reason, what to write."""
-    yield from _find_sections_without_preprocess(pipeline)
-    source = pipeline.input
-    if source.format == "parquet":
-        yield (
-            "input.format: found parquet without preprocess; Batch Transform splits its input at line ends, and "
-            "Parquet has none; add a preprocess section, which writes the records as lines"
-        )
-    if source.header:
-        yield (
-            "input.header: found true without preprocess; SageMaker would send the line of column names to the model "
-            "as a record; add a preprocess section, which removes it, or upload the objects without it"
-        )
-    if source.escape is not None:
-        yield (
-            f"input.escape: found {source.escape!r} without preprocess; the model would read the escaped quotes, and "
-            f"readers of the output expect doubled ones; add a preprocess section, which doubles them"
-        )
-    if source.encoding != "utf-8":
-        yield (
-            f"input.encoding: found {source.encoding} without preprocess; the model would read these bytes; add a "
-            f"preprocess section, which writes utf-8"
-        )
-    if source.compression not in ("none", "gzip"):
-        yield (
-            f"input.compression: found {source.compression} without preprocess; SageMaker has one CompressionType, "
-            f"None or Gzip, for all objects; write none or gzip, or add a preprocess section"
-        )
-    optional = [column.name for column in source.columns if column.optional]
-    if optional:
-        yield (
-            f"input.columns: found the optional column {optional[0]!r} without preprocess; the model would read "
-            f"records with it and without it; drop optional, or add a preprocess section, which selects the columns"
-        )
-
-
-def _find_sections_without_preprocess(pipeline: Pipeline) -> Iterator[str]:
+def _find_problems_without_preprocess(pipeline: Pipeline) -> Iterator[FieldError]:
+    """Each problem: field, value found, reason, what to write."""
     sections = {
         "rules": (bool(pipeline.rules), "no record is checked before the model sees it"),
         "max_rejected": (pipeline.max_rejected is not None, "no record is checked, so none is rejected"),
@@ -468,9 +419,48 @@ def _find_sections_without_preprocess(pipeline: Pipeline) -> Iterator[str]:
     }
     for name, (stated, why) in sections.items():
         if stated:
-            yield f"{name}: found without preprocess; {why}; {_WITHOUT_PREPROCESS_ADVICE}"
+            yield FieldError(name, f"found without preprocess; {why}; add a preprocess section, or drop it")
     if pipeline.features is not None:
-        yield (
-            "features: found without preprocess; the model reads whole records; choose columns with "
-            "transform.input_filter, such as $[1:], or add a preprocess section"
+        yield FieldError(
+            "features",
+            "found without preprocess; the model reads whole records; choose columns with "
+            "transform.input_filter, such as $[1:], or add a preprocess section",
+        )
+    source = pipeline.input
+    if source.format == "parquet":
+        yield FieldError(
+            "input.format",
+            "found parquet without preprocess; Batch Transform splits its input at line ends, and "
+            "Parquet has none; add a preprocess section, which writes the records as lines",
+        )
+    if source.header:
+        yield FieldError(
+            "input.header",
+            "found true without preprocess; SageMaker would send the line of column names to the model "
+            "as a record; add a preprocess section, which removes it, or upload the objects without it",
+        )
+    if source.escape is not None:
+        yield FieldError(
+            "input.escape",
+            f"found {source.escape!r} without preprocess; the model would read the escaped quotes, and "
+            f"readers of the output expect doubled ones; add a preprocess section, which doubles them",
+        )
+    if source.encoding != "utf-8":
+        yield FieldError(
+            "input.encoding",
+            f"found {source.encoding} without preprocess; the model would read these bytes; add a "
+            f"preprocess section, which writes utf-8",
+        )
+    if source.compression not in ("none", "gzip"):
+        yield FieldError(
+            "input.compression",
+            f"found {source.compression} without preprocess; SageMaker has one CompressionType, "
+            f"None or Gzip, for all objects; write none or gzip, or add a preprocess section",
+        )
+    optional = [column.name for column in source.columns if column.optional]
+    if optional:
+        yield FieldError(
+            "input.columns",
+            f"found the optional column {optional[0]!r} without preprocess; the model would read "
+            f"records with it and without it; drop optional, or add a preprocess section, which selects the columns",
         )

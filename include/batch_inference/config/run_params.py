@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, Valid
 
 from batch_inference.common.errors import ParamsError
 from batch_inference.common.formatting import join_quoted, suggest_name
-from batch_inference.config.deadline import check_deadline
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.placeholders import PLACEHOLDERS
+from batch_inference.config.schedule import check_deadline
 from batch_inference.config.sections.stages import (
     INFERENCE_PIPELINE_MAX_PAYLOAD_MB,
     INSTANCE_TYPE_PATTERN,

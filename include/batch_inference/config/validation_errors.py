@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeAlias, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -19,6 +19,17 @@ LineLookup: TypeAlias = Callable[[Location], int | None]
 MAX_PROBLEMS = 100
 
 
+class FieldError(ValueError):
+    """A problem of a field of the validated model, or below it; `path` is the field's, such as `rules[0].name`."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+        self.problem = problem
+        self.location: Location = tuple(
+            int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]]+", path)
+        )
+
+
 def format_validation_error(
     error: ValidationError, model: type[BaseModel], document: object, find_line: LineLookup | None = None
 ) -> tuple[str, ...]:
@@ -30,9 +41,9 @@ def format_validation_error(
     for detail in error.errors(include_url=False)[:MAX_PROBLEMS]:
         location, owner = _find_field(detail, model, document)
         sentence = _format_problem(detail, location, owner)
-        if not location:
-            # The message of a model validator begins with the field that it is about.
-            location, sentence = _split_field_from_sentence(sentence)
+        raised = (detail.get("ctx") or {}).get("error")
+        if isinstance(raised, FieldError):
+            location, sentence = (*location, *raised.location), raised.problem
         line = find_line(location) if find_line else None
         where = ", ".join(
             part for part in (f"line {line}" if line else "", _format_location(location)) if part
@@ -52,30 +63,25 @@ def _find_field(
     Pydantic's location also names union members and validators. Those index nothing in the document.
     """
     location: list[str | int] = []
-    value, owner, models = document, None, [model]
+    value: Any = document
+    owner, models = None, [model]
     for part in detail["loc"]:
         if len(models) > 1 and isinstance(part, str):
             # A union of models: pydantic names the member by the value of its discriminator.
             models = [each for each in models if part in _list_tags(each)]
             continue
-        if _has_item(value, part):
-            value = value[part]  # type: ignore[index] # as `_has_item` says
-        elif detail["type"] == "missing" and part in _get_fields(models):
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            if detail["type"] != "missing" or part not in _get_fields(models):
+                continue
             value = None
-        else:
-            continue
         location.append(part)
         if isinstance(part, str):
             owner = models[0] if models else None
             field = _get_fields(models).get(part)
             models = [] if field is None else _models_in(field.annotation)
     return tuple(location), owner
-
-
-def _has_item(value: object, part: str | int) -> bool:
-    if isinstance(value, Mapping):
-        return part in value
-    return isinstance(value, list | tuple) and isinstance(part, int) and part < len(value)
 
 
 def _get_fields(models: list[type[BaseModel]]) -> dict[str, FieldInfo]:
@@ -90,14 +96,6 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for argument in get_args(annotation) for model in _models_in(argument)]
-
-
-def _split_field_from_sentence(sentence: str) -> tuple[Location, str]:
-    match = re.match(r"([a-z_]+(?:\.[a-z_]+|\[\d+\])*): ", sentence)
-    if match is None:
-        return (), sentence
-    parts = re.findall(r"[a-z_]+|\d+", match[1])
-    return tuple(int(part) if part.isdigit() else part for part in parts), sentence[match.end() :]
 
 
 def _format_location(location: Location) -> str:

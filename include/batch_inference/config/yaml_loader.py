@@ -8,15 +8,18 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeVar
 
 import yaml
+from pydantic import BaseModel, ValidationError
 from yaml.composer import ComposerError
 from yaml.reader import ReaderError
 
 from batch_inference.common.errors import PipelineError
+from batch_inference.common.formatting import join_words
+from batch_inference.config.validation_errors import Location, format_validation_error
 
-Location: TypeAlias = tuple[str | int, ...]
+Model = TypeVar("Model", bound=BaseModel)
 
 #: Enough for a pipeline of ten thousand columns.
 MAX_BYTES = 500_000
@@ -79,32 +82,36 @@ class YamlDocument:
         return self.lines.get(location)
 
 
+class _RefusedError(Exception):
+    """A file is not read; the message is the problem."""
+
+
 def read_yaml(path: Path) -> YamlDocument:
     """Read one YAML document.
 
     Raises PipelineError when it cannot be read or parsed, has a duplicate key, or expands to too many values.
     """
-    text = _read_text(path)
+    text = ""
     try:
+        text = _read_text(path)
         loader = _Loader(text)
         node = loader.get_single_node()
         lines: dict[Location, int] = {}
         if node is None:
             return YamlDocument(None, lines)
-        _check_size(node, {}, str(path))
-        _record_lines(node, (), lines, str(path))
+        _check_size(node, {})
+        _record_lines(node, (), lines)
         return YamlDocument(loader.construct_document(node), lines)
+    except _RefusedError as error:
+        problem = str(error)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise PipelineError(
-            str(path), (f"{where}not valid YAML: {error.problem or error.context}",)
-        ) from None
+        problem = f"{where}not valid YAML: {error.problem or error.context}"
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise PipelineError(
-            str(path), (f"line {line}: not valid YAML: found the character {chr(error.character)!r}",)
-        ) from None
+        problem = f"line {line}: not valid YAML: found the character {chr(error.character)!r}"
+    raise PipelineError(str(path), (problem,))
 
 
 def _read_text(path: Path) -> str:
@@ -112,18 +119,18 @@ def _read_text(path: Path) -> str:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
-            raise PipelineError(str(path), (f"is longer than {MAX_BYTES:,} bytes, the most that is read",))
+            raise _RefusedError(f"is longer than {MAX_BYTES:,} bytes, the most that is read")
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise PipelineError(
-            str(path), (f"line {line}: found the byte 0x{data[error.start]:02x}; allowed is utf-8",)
+        raise _RefusedError(
+            f"line {line}: found the byte 0x{data[error.start]:02x}; allowed is utf-8"
         ) from None
     except OSError as error:
-        raise PipelineError(str(path), (f"cannot be read: {error.strerror or error}",)) from None
+        raise _RefusedError(f"cannot be read: {error.strerror or error}") from None
 
 
-def _check_size(node: yaml.Node, known: dict[int, tuple[int, int] | None], file: str) -> tuple[int, int]:
+def _check_size(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
     """The number of values of a node and their depth, with aliases expanded; each node is visited once.
 
     `known` has None for nodes in progress. An alias comes after its anchor, so the recursion is no deeper than the
@@ -133,18 +140,18 @@ def _check_size(node: yaml.Node, known: dict[int, tuple[int, int] | None], file:
     if id(node) in known:
         found = known[id(node)]
         if found is None:
-            raise PipelineError(file, (f"line {line}: an alias that contains itself is not allowed",))
+            raise _RefusedError(f"line {line}: an alias that contains itself is not allowed")
         return found
     known[id(node)] = None
     values, levels = 1, 1
     for child in _children(node):
-        inner_values, inner_levels = _check_size(child, known, file)
+        inner_values, inner_levels = _check_size(child, known)
         values, levels = values + inner_values, max(levels, inner_levels + 1)
     if values > MAX_VALUES:
         problem = f"found more than {MAX_VALUES:,} values with aliases expanded"
-        raise PipelineError(file, (f"line {line}: {problem}; write fewer",))
+        raise _RefusedError(f"line {line}: {problem}; write fewer")
     if levels > MAX_DEPTH:
-        raise PipelineError(file, (f"line {line}: found more than {MAX_DEPTH} levels with aliases expanded",))
+        raise _RefusedError(f"line {line}: found more than {MAX_DEPTH} levels with aliases expanded")
     known[id(node)] = values, levels
     return values, levels
 
@@ -155,7 +162,7 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
     return node.value if isinstance(node, yaml.SequenceNode) else []
 
 
-def _record_lines(node: yaml.Node, at: Location, lines: dict[Location, int], file: str) -> None:
+def _record_lines(node: yaml.Node, at: Location, lines: dict[Location, int]) -> None:
     line = node.start_mark.line + 1
     lines.setdefault(at, line)
     if isinstance(node, yaml.MappingNode):
@@ -164,20 +171,35 @@ def _record_lines(node: yaml.Node, at: Location, lines: dict[Location, int], fil
             line = key_node.start_mark.line + 1
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
             if key is None:
-                raise PipelineError(file, (f"line {line}: a key must be a plain word",))
+                raise _RefusedError(f"line {line}: a key must be a plain word")
             if key in seen:
-                raise PipelineError(
-                    file,
-                    (f"line {line}: found the key {key!r} again, after line {seen[key]}; allowed is once",),
+                raise _RefusedError(
+                    f"line {line}: found the key {key!r} again, after line {seen[key]}; allowed is once"
                 )
             seen[key] = line
             lines[(*at, key)] = line
-            _record_lines(value_node, (*at, key), lines, file)
+            _record_lines(value_node, (*at, key), lines)
     elif isinstance(node, yaml.SequenceNode):
         for position, item in enumerate(node.value):
-            _record_lines(item, (*at, position), lines, file)
+            _record_lines(item, (*at, position), lines)
     elif node.tag == _WHOLE_NUMBER and len(node.value) > MAX_DIGITS:
-        raise PipelineError(
-            file,
-            (f"line {line}: found a number of {len(node.value):,} digits; allowed are {MAX_DIGITS:,}",),
+        raise _RefusedError(
+            f"line {line}: found a number of {len(node.value):,} digits; allowed are {MAX_DIGITS:,}"
         )
+
+
+def load_yaml_model(path: str | Path, model: type[Model]) -> Model:
+    """The model in a YAML file. Raises PipelineError with file, line, field, value found and allowed values."""
+    document = read_yaml(Path(path))
+    if not isinstance(document.value, dict):
+        found = "nothing" if document.value is None else f"a {type(document.value).__name__}"
+        required = [name for name, field in model.model_fields.items() if field.is_required()]
+        raise PipelineError(
+            str(path), (f"found {found}; allowed is a mapping of keys such as {join_words(required[:3])}",)
+        )
+    try:
+        return model.model_validate(document.value)
+    except ValidationError as error:
+        raise PipelineError(
+            str(path), format_validation_error(error, model, document.value, document.find_line)
+        ) from None

@@ -17,7 +17,7 @@ from airflow.sdk.execution_time.comms import CreateHITLDetailPayload
 
 from batch_inference.common.formatting import format_duration
 from batch_inference.dag.task_functions import no_retry
-from batch_inference.planning.budget_question import format_question, is_same_question
+from batch_inference.planning.plan import Plan
 from batch_inference.run import handoffs
 
 #: With less time than this, the question is not asked.
@@ -39,27 +39,29 @@ class BudgetApprovalOperator(ApprovalOperator):
     def execute(self, context: Context) -> Any:
         """Ask, if the plan says so."""
         plan = _pull_plan(context)
-        if plan["approval_reason"] is None:
+        if plan.approval_reason is None or plan.approve_by is None:
             self.log.info("the run is within its budget, or has none: no approval is needed")
             return None
         if self.rejects_unasked:
             raise AirflowFailException(
-                f"refused: {plan['approval_reason']}; nobody can be asked here: raise the budget, "
+                f"refused: {plan.approval_reason}; nobody can be asked here: raise the budget, "
                 f"or run it from Airflow's UI"
             )
-        remaining = datetime.fromisoformat(plan["approve_by"]) - datetime.now(UTC)
+        remaining = plan.approve_by - datetime.now(UTC)
         if remaining < SHORTEST_WAIT:
             raise AirflowFailException(_timeout_message(plan))
         self.response_timeout = remaining
+        # The time is in the subject: the body is that of the same plan however long the question is open.
+        self.subject += f", and waits until {plan.approve_by:%Y-%m-%d %H:%M} UTC"
         self.body = format_question(plan)
-        if not is_same_question(self._question_in_the_ui(context), self.body):
+        if self._question_in_the_ui(context) != self.body:
             raise AirflowFailException(
-                f"{plan['approval_reason']}, but this run has asked before, and Airflow still shows that question, "
+                f"{plan.approval_reason}, but this run has asked before, and Airflow still shows that question, "
                 f"about an earlier plan, which must not approve this one. Nothing was spent: start a new run"
             )
         self.log.info(
             "%s; waiting up to %s for a person",
-            plan["approval_reason"],
+            plan.approval_reason,
             format_duration(remaining.total_seconds()),
         )
         return super().execute(context)
@@ -95,13 +97,28 @@ class BudgetApprovalOperator(ApprovalOperator):
         except HITLRejectException as error:
             who = (event.get("responded_by_user") or {}).get("name") or "somebody"
             raise AirflowFailException(
-                f"rejected by {who}: {_pull_plan(context)['approval_reason']}; nothing was spent"
+                f"rejected by {who}: {_pull_plan(context).approval_reason}; nothing was spent"
             ) from error
 
 
-def _pull_plan(context: Context) -> dict[str, Any]:
+def format_question(plan: Plan) -> str:
+    """The question as Markdown: why the run needs approval, and what it would use."""
+    lines = [
+        f"**The run {plan.run_id} is above its budget:** {plan.approval_reason}.",
+        "",
+        "It waits until the time above; if the task was cleared since, its log has the new time.",
+        "*Approve* starts it, *Reject* fails it. Nothing is spent yet.",
+        "",
+        *(f"- {sentence}" for sentence in plan.sentences),
+    ]
+    return "\n".join(lines)
+
+
+def _pull_plan(context: Context) -> Plan:
     return no_retry(handoffs.pull_plan)(context["ti"])
 
 
-def _timeout_message(plan: dict[str, Any]) -> str:
-    return f"nobody approved by {plan['approve_by']}: {plan['approval_reason']}; nothing was spent"
+def _timeout_message(plan: Plan) -> str:
+    return (
+        f"nobody approved by {plan.approve_by:%Y-%m-%d %H:%M} UTC: {plan.approval_reason}; nothing was spent"
+    )

@@ -33,9 +33,10 @@ from batch_inference.jobs.common.blocks import BlockReader
 from batch_inference.jobs.config.join_spec import JoinSpec
 from batch_inference.jobs.join.aligned_join import run_in_order
 from batch_inference.jobs.join.merge_pieces import MergedFiles, ShardSection, merge_shard
+from batch_inference.planning.plan import Plan
 from batch_inference.pricing.costs import load_prices, sum_if_known
 from batch_inference.requests.sagemaker import build_join_spec
-from batch_inference.run.run_context import read_pipeline
+from batch_inference.run.run_context import read_plan
 from batch_inference.verification.bad_records import (
     BadRecords,
     FurtherJob,
@@ -47,6 +48,7 @@ from batch_inference.verification.bad_records import (
     explain_too_many_rejects,
     find_bad_records,
 )
+from batch_inference.verification.host_manifests import ShardList
 from batch_inference.verification.reconciliation import REFUSED_BY_MODEL
 from batch_inference.verification.shard_pieces import ShardPiece, ShardRecord, cover_shard, parse_piece_name
 from sagemaker_jobs.aws import get_error_code
@@ -101,27 +103,20 @@ class PreprocessedRun:
 
     paths: RunPaths
     preprocess_paths: JobPaths
-    shards: Mapping[str, ShardPiece]
-    shard_documents: Mapping[str, Mapping[str, Any]]
-    record_counts: Mapping[str, int]
+    pieces: Mapping[str, ShardPiece]
+    shard_list: ShardList
 
     @classmethod
     def read(cls, storage: Storage, spec: JobSpec) -> PreprocessedRun:
         """The run whose features the transform reads."""
         features = spec.request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
         wrote = JobPaths(features.removesuffix("features/"))
-        found = storage.read_json(wrote.shards)
-        shards: dict[str, ShardPiece] = {}
-        for shard in found["shards"]:
-            name = Path(shard["features_key"]).name
-            shards[name] = ShardPiece(shard["name"], 1, shard["records"], Path(name).suffix, is_whole=True)
-        return cls(
-            RunPaths(f"{wrote.root.rstrip('/').rsplit('/', 1)[0]}/"),
-            wrote,
-            shards,
-            {shard["name"]: shard for shard in found["shards"]},
-            found["records"],
-        )
+        shard_list = ShardList.model_validate(storage.read_json(wrote.shards))
+        pieces: dict[str, ShardPiece] = {}
+        for shard in shard_list.shards:
+            name = Path(shard.features_key).name
+            pieces[name] = ShardPiece(shard.name, 1, shard.records, Path(name).suffix, is_whole=True)
+        return cls(RunPaths(f"{wrote.root.rstrip('/').rsplit('/', 1)[0]}/"), wrote, pieces, shard_list)
 
 
 @no_retry
@@ -134,7 +129,7 @@ def _continue_after(
         return None
     storage = Storage(hook.aws_conn_id, hook.conn_region_name)
     run = PreprocessedRun.read(storage, spec)
-    pipeline = read_pipeline(storage, run.paths.run_prefix, job_name=spec.base_name)
+    plan, pipeline = read_plan(storage, run.paths.run_prefix, job_name=spec.base_name)
     try:
         attempts = [_read_attempt(hook, spec, run, job) for job in chain]
     except ClientError as error:
@@ -148,14 +143,14 @@ def _continue_after(
         return None
     now = build_situation(attempts)
     bounds = SearchLimits(
-        records_in=run.record_counts["in"],
-        records_out=run.record_counts["out"],
-        rejected=run.record_counts["rejected"],
+        records_in=run.shard_list.records_in,
+        records_out=run.shard_list.records_out,
+        rejected=run.shard_list.rejected,
         max_rejected=pipeline.max_rejected,
     )
     step = find_earlier_refusals(now, bounds) if completed else choose_next_step(now, bounds)
     if isinstance(step, FurtherJob):
-        step = _check_budget(storage, run, jobs, attempts[-1], step)
+        step = _check_budget(plan, jobs, attempts[-1], step)
     if isinstance(step, SearchFailure):
         return NoFurtherAttempt(step.reason)
     if isinstance(step, BadRecords):
@@ -185,7 +180,7 @@ def _read_attempt(hook: SageMakerHook, spec: JobSpec, run: PreprocessedRun, job:
     attempt_input = read_attempt_input(hook, spec, job)
     refusals = read_rejected_objects(hook, job, attempt_input.folder_uri) if job.status == "Failed" else {}
     pieces, outputs = (
-        {name: parse_piece_name(name, run.shards) for name in attempt_input.object_names},
+        {name: parse_piece_name(name, run.pieces) for name in attempt_input.object_names},
         list_completed_objects(hook, job),
     )
     return Attempt(
@@ -205,13 +200,13 @@ def shorten_reason(lines: Sequence[str]) -> str:
 
 
 def _check_budget(
-    storage: Storage, run: PreprocessedRun, jobs: Sequence[Job], last: Attempt, step: FurtherJob
+    plan: Plan, jobs: Sequence[Job], last: Attempt, step: FurtherJob
 ) -> FurtherJob | SearchFailure:
     """The step, if the cost of the jobs so far, of the next one and of the join stays within the plan's budget."""
-    plan = storage.read_json(run.paths.plan)
-    if plan["budget"] is None:
+    budget, estimate = plan.budget, plan.estimate
+    if budget is None:
         return step
-    prices = load_prices().override_prices(plan["prices"])
+    prices = load_prices().override_prices(plan.prices)
 
     def dollars(job: Job) -> float | None:
         return prices.compute_cost(
@@ -219,17 +214,16 @@ def _check_budget(
             job.kind.compute_billed_seconds(job.description),
         )
 
-    budget = plan["budget"]
-    if plan.get("approval_reason") is not None:  # a person has approved the estimated cost
-        budget = max(budget, plan["estimate"]["dollars_high"] or 0)
+    if plan.approval_reason is not None:  # a person has approved the estimated cost
+        budget = max(budget, estimate.dollars_high or 0)
     # The next job has some of the last one's records, or more with companions, and at most as many instances.
     record_share = max(1.0, step.record_count / sum(piece.sent_count for piece in last.pieces))
     cost = dollars(jobs[-1])
     problem = explain_over_budget(
         budget=budget,
-        spent_dollars=sum_if_known([plan["estimate"]["preprocess"]["dollars"], *map(dollars, jobs)]),
+        spent_dollars=sum_if_known([estimate.preprocess.dollars, *map(dollars, jobs)]),
         job_dollars=None if cost is None else cost * record_share,
-        join_dollars=plan["estimate"]["join"]["dollars"],
+        join_dollars=estimate.join.dollars,
     )
     return SearchFailure(problem) if problem else step
 
@@ -247,7 +241,7 @@ def _start_attempt(
     """Write the pieces and their manifest for the next attempt."""
     log.warning("%s", step.describe())
     planned = int(spec.kind.get_cluster_config(spec.request)["InstanceCount"])
-    instances = min(planned, max(1, math.ceil(planned * step.record_count / run.record_counts["out"])))
+    instances = min(planned, max(1, math.ceil(planned * step.record_count / run.shard_list.records_out)))
     folder = last.attempt_input.folder_uri
     if step.to_split:
         source, folder = folder, run.paths.build_job_paths(spec.build_job_name(attempt)).pieces
@@ -299,7 +293,7 @@ def _read_companions(
     for record in (step.companion, step.control):
         if record is None:
             continue
-        name = next(name for name, piece in run.shards.items() if piece.shard == record.shard)
+        name = next(name for name, piece in run.pieces.items() if piece.shard == record.shard)
         with tempfile.TemporaryDirectory(prefix="company-") as scratch:
             path = storage.download(f"{run.preprocess_paths.features}{name}", Path(scratch) / "features")
             with path.open("rb") as file:
@@ -350,7 +344,7 @@ def _merge_pieces(
     }
     reasons = {piece.record_range: answer for each in attempts for piece, answer in each.refusals.items()}
     merged_shards: dict[str, Any] = {}
-    for shard in run.shards.values():
+    for shard in run.pieces.values():
         if shard in output_uris:
             continue
         parts = cover_shard(
@@ -392,8 +386,8 @@ def _merge_shard(
     output_uris: Mapping[ShardPiece, str],
     reasons: Mapping[tuple[str, int, int], str],
 ) -> dict[str, Any]:
-    document = run.shard_documents[shard.shard]
-    source = f"{run.preprocess_paths.root}{document['records_key']}"
+    records_key = next(each.records_key for each in run.shard_list.shards if each.name == shard.shard)
+    source = f"{run.preprocess_paths.root}{records_key}"
     with tempfile.TemporaryDirectory(prefix="mending-") as name, ThreadPoolExecutor(COPY_WORKERS) as pool:
         folder = Path(name)
         merged_files = MergedFiles(folder / "records", folder / "predictions", folder / "rejects")
@@ -419,7 +413,7 @@ def _merge_shard(
             rule_name=REFUSED_BY_MODEL,
         )
         keys = {
-            "records": f"{paths.merged_shards}records/{Path(document['records_key']).name}",
+            "records": f"{paths.merged_shards}records/{Path(records_key).name}",
             "predictions": f"{paths.merged_shards}predictions/{shard.name}.out",
         }
         storage.upload(merged_files.records_path, keys["records"])

@@ -1,6 +1,7 @@
-"""The janitor DAG: stops jobs and deletes models of inactive runs, obsolete part files, and expired run files.
+"""Cleans up after runs: one run's jobs and models by tag, and the janitor DAG for all that inactive runs left.
 
-It covers what no teardown reaches: `dagrun_timeout` skips teardowns, runs are deleted, databases are lost.
+The janitor stops jobs and deletes models, obsolete part files and expired run files. It covers what no teardown
+reaches: `dagrun_timeout` skips teardowns, runs are deleted, databases are lost.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowSkipException
 
 from batch_inference.aws.s3 import Storage
-from batch_inference.common.names import build_name_prefix
+from batch_inference.common.names import build_name_prefix, build_name_token
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.pipeline_files import PIPELINES_FOLDER, load_pipeline_by_name
 from batch_inference.dag.templates import DEPLOYMENT_TAG, compute_deployment_id
 from batch_inference.publishing.output_cleanup import build_is_active, delete_obsolete_parts
 from batch_inference.publishing.retention import delete_expired_runs
 from batch_inference.run.task_ids import PLAN
-from sagemaker_jobs.cleanup.janitor import find_leftovers, to_run_tag
+from sagemaker_jobs.cleanup.janitor import DAG_TAG, RUN_TAG, Action, Leftover, find_leftovers, to_run_tag
 from sagemaker_jobs.cleanup.run_cleanup import clean_up_leftovers, list_run_resources
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,34 @@ def clean_up_jobs(*, ti: Any, grace_seconds: float = GRACE_SECONDS, **_: Any) ->
         return clean_up_leftovers(hook, found)
 
     return for_each_pipeline(clean_up_pipeline)
+
+
+def clean_up_run(
+    pipeline: str,
+    *,
+    aws_conn_id: str | None,
+    region: str | None,
+    dag_id: str,
+    run_id: str,
+    reason: str,
+    nonce: str | None = None,
+) -> list[str]:
+    """Stop the jobs and delete the models of a run of this Airflow; their names.
+
+    They are found by the run in their tags: when `plan` was cleared or failed, the jobs of an earlier plan have other
+    names. With the `nonce` of the plan, also by its token in their names, where the role may not read tags.
+    """
+    hook = SageMakerHook(aws_conn_id=aws_conn_id, region_name=region)  # type: ignore[no-untyped-call]
+    tags = {DAG_TAG: dag_id, RUN_TAG: to_run_tag(run_id), DEPLOYMENT_TAG: compute_deployment_id()}
+    return clean_up_leftovers(
+        hook,
+        [
+            Leftover(each, Action.DELETE if each.kind is None else Action.STOP, reason)
+            for each in list_run_resources(hook, name_prefix=build_name_prefix(pipeline))
+            if tags.items() <= each.tags.items()
+            or (nonce is not None and build_name_token(nonce) in each.name)
+        ],
+    )
 
 
 def apply_retention(*, ti: Any, dag_run: Any, **_: Any) -> list[str]:

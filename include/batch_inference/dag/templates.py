@@ -85,7 +85,7 @@ def build_macros(pipeline_name: str) -> dict[str, Callable[..., Any]]:
 
     def job_name(ti: Any, step: str, *, shared: bool = False, max_tries: int | None = None) -> str:
         return build_job_base_name(
-            pipeline=pipeline_name, step=step, nonce=pull_plan(ti)["nonce"], task_id=ti.task_id,
+            pipeline=pipeline_name, step=step, nonce=pull_plan(ti).nonce, task_id=ti.task_id,
             map_index=-1 if shared or ti.map_index is None else ti.map_index,
             max_tries=ti.max_tries if max_tries is None else max_tries,
         )  # fmt: skip

@@ -2,36 +2,56 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 
 from batch_inference.aws.s3 import Storage
+from batch_inference.common.errors import HandoffError
 from batch_inference.common.names import LayoutPaths
-from batch_inference.planning.inputs.input_listing import S3Object
+from batch_inference.planning.inputs.input_listing import S3Object, parse_listing_line
+from batch_inference.planning.inputs.input_split import ByteRange
+from batch_inference.planning.plan import Plan
 from batch_inference.verification.transform_objects import TransformObject
 
 
-def write_listing(storage: Storage, paths: LayoutPaths, objects: Iterable[S3Object]) -> None:
-    """Write the planned objects: a line of key, size and etag for each object that is not empty."""
-    lines = (json.dumps([each.key, each.size, each.etag]) for each in objects if each.size > 0)
-    storage.write(paths.listing, "".join(f"{line}\n" for line in lines))
+def read_listing(storage: Storage, plan: Plan) -> list[S3Object]:
+    """Read the planned objects that are not empty, in key order.
 
-
-def read_listing(storage: Storage, paths: LayoutPaths) -> list[S3Object]:
-    """Read the planned objects, in key order."""
-    return [S3Object(*json.loads(line)) for line in storage.read(paths.listing).splitlines()]
+    Raises:
+        HandoffError: the listing is not the plan's.
+    """
+    uri = plan.paths.input_listing
+    content = storage.read(uri)
+    if hashlib.sha256(content).hexdigest() != plan.input.digest:
+        raise HandoffError(
+            f"{uri} is not the listing of this plan ({plan.nonce[:6]}): clear `plan` with all that follows it"
+        )
+    return [parse_listing_line(line.decode()) for line in content.splitlines()]
 
 
 def write_group(storage: Storage, paths: LayoutPaths, number: int, pieces: Sequence[TransformObject]) -> None:
-    """Write the pieces of one join task."""
-    storage.write_json(paths.build_join_group_uri(number), {"pieces": [piece.to_dict() for piece in pieces]})
+    """Write the pieces of one join task: a list of each one's fields, with a list for each of its sources."""
+    rows = [
+        [
+            piece.position,
+            piece.uri,
+            piece.bytes,
+            [[each.key, each.etag, each.start, each.end, each.size] for each in piece.sources],
+            piece.records,
+            piece.etag,
+        ]
+        for piece in pieces
+    ]
+    storage.write_json(paths.build_join_group_uri(number), {"pieces": rows})
 
 
 def read_group(storage: Storage, paths: LayoutPaths, number: int) -> list[TransformObject]:
     """Read the pieces of one join task."""
     return [
-        TransformObject.from_dict(each)
-        for each in storage.read_json(paths.build_join_group_uri(number))["pieces"]
+        TransformObject(position, uri, size, tuple(ByteRange(*each) for each in sources), records, etag)
+        for position, uri, size, sources, records, etag in storage.read_json(
+            paths.build_join_group_uri(number)
+        )["pieces"]
     ]
 
 

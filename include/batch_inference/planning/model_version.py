@@ -7,6 +7,7 @@ one or several, separated by commas. Only approved versions are used.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -136,11 +137,8 @@ def has_alias(description: Mapping[str, Any], alias: str) -> bool:
 
 def build_no_version_error(section: ModelSection, versions: Iterable[Mapping[str, Any]]) -> ModelError:
     """The error that says why no version of a group can be used; `versions` are all its ListModelPackages summaries."""
-    statuses: dict[str, int] = {}
-    for each in versions:
-        status = str(each.get("ModelApprovalStatus"))
-        statuses[status] = statuses.get(status, 0) + 1
-    total = sum(statuses.values())
+    statuses = Counter(str(each.get("ModelApprovalStatus")) for each in versions)
+    total = statuses.total()
     counts_text = ", ".join(f"{number} {status}" for status, number in sorted(statuses.items()))
     versions_text = (
         f"it has {format_count(total, 'version')}: {counts_text}" if total else "it has no version at all"

@@ -9,19 +9,18 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import Any, Literal
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
-from batch_inference.common.errors import EmptyInputError, PlanError
+from batch_inference.common.errors import EmptyInputError, HandoffError, PlanError
 from batch_inference.common.formatting import format_bytes, format_count, format_dollars
 from batch_inference.common.names import RunPaths
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.run_params import RunParams, check_param_limits
 from batch_inference.config.sections.record_rules import FrozenModel
 from batch_inference.config.sections.stages import STAGES, Stage
-from batch_inference.planning.budget_question import compute_approval_deadline
 from batch_inference.planning.clusters import sizing
 from batch_inference.planning.clusters.calibration import CanaryPlan
 from batch_inference.planning.clusters.cluster_choice import (
@@ -50,6 +49,10 @@ SECONDS_PER_MINUTE = 60
 #: The member of plan.json that holds the pipeline.
 PIPELINE_KEY = "config"
 BYTES_PER_MB = 1_000_000
+#: Most groups to aim for, as Airflow maps a task over at most 1,024 values (core.max_map_length); rounding gives more.
+MAX_JOIN_GROUPS = 500
+#: A person has at least this long to answer, however late it is.
+MIN_WAIT = timedelta(minutes=1)
 
 
 class PreprocessPlan(FrozenModel):
@@ -95,6 +98,10 @@ class JoinPlan(FrozenModel):
 
     group_bytes: int
     job: JoinJobPlan | None = None
+
+    def compute_group_bytes(self, total_bytes: int) -> int:
+        """The bytes of a group of the records that are joined; larger than planned where there would be too many."""
+        return max(self.group_bytes, -(-total_bytes // MAX_JOIN_GROUPS))
 
 
 class Fingerprint(FrozenModel):
@@ -152,6 +159,12 @@ class Plan(FrozenModel):
         """The sentences of the log, for people."""
         return tuple(entry.text for entry in self.log)
 
+    def require_layout(self) -> LayoutPlan:
+        """The layout of the input of a run without `preprocess`. Raises ValueError for another run."""
+        if self.layout is None:
+            raise ValueError("the plan is of a run with `preprocess`, which has no layout of the input")
+        return self.layout
+
     def to_xcom(self) -> dict[str, Any]:
         """The plan as a JSON-safe dict, whose size does not depend on the listing."""
         return self.model_dump(mode="json")
@@ -160,10 +173,24 @@ class Plan(FrozenModel):
         """The content of plan.json: the plan, and the pipeline as it was when the run was planned."""
         return {**self.to_xcom(), PIPELINE_KEY: pipeline.to_file_content()}
 
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any], origin: str) -> Self:
+        """The plan in its XCom value, or in plan.json, whose other members are ignored; `origin` says which.
 
-def strip_pipeline(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The plan in the content of a plan.json, as `to_xcom` gave it."""
-    return {key: value for key, value in document.items() if key != PIPELINE_KEY}
+        Raises HandoffError when another version of this package wrote it.
+        """
+        try:
+            return cls.model_validate({key: document[key] for key in cls.model_fields if key in document})
+        except ValidationError as error:
+            raise build_version_error(origin, error) from error
+
+
+def build_version_error(origin: str, error: Exception) -> HandoffError:
+    """The error of a plan that this version of the package cannot read."""
+    return HandoffError(
+        f"{origin} was written by another version of this package, which this version cannot continue "
+        f"({type(error).__name__}): clear `plan` with all that follows it, or start a new run"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,7 +284,7 @@ def _plan_empty_run(
         if preprocess_types
         else None,
         "transform": _plan_transform(pipeline, params, transform_types, 0, 0, model, PlanLog()),
-        "join": _build_join_plan(pipeline),
+        "join": JoinPlan(group_bytes=pipeline.join.group_mb * BYTES_PER_MB),
     }
 
 
@@ -336,7 +363,7 @@ def _plan_jobs(
         "preprocess": preprocess,
         "layout": layout,
         "transform": transform,
-        "join": _build_join_plan(pipeline, join_job),
+        "join": JoinPlan(group_bytes=pipeline.join.group_mb * BYTES_PER_MB, job=join_job),
         "canary": canary,
         "estimate": estimate,
         "deadline": decision.deadline,
@@ -351,6 +378,16 @@ def _plan_jobs(
             run_seconds=clusters.slowest_seconds,
         ),
     }
+
+
+def compute_approval_deadline(
+    now: datetime, *, within_minutes: int, deadline: datetime | None, run_seconds: float
+) -> datetime:
+    """The end of the wait for approval: `within_minutes` from now, but `run_seconds` before the deadline."""
+    until = now + timedelta(minutes=within_minutes)
+    if deadline is not None:
+        until = min(until, deadline - timedelta(seconds=run_seconds))
+    return max(until, now + MIN_WAIT)
 
 
 def _plan_canary(pipeline: Pipeline, decision: ClusterDecision, plan_log: PlanLog) -> CanaryPlan | None:
@@ -487,10 +524,6 @@ def _plan_transform(
         max_runtime_seconds=pipeline.transform.max_runtime_minutes * SECONDS_PER_MINUTE,
         shards=shard_count,
     )
-
-
-def _build_join_plan(pipeline: Pipeline, job: JoinJobPlan | None = None) -> JoinPlan:
-    return JoinPlan(group_bytes=pipeline.join.group_mb * BYTES_PER_MB, job=job)
 
 
 def _tee_sizes(sizes: array[int], objects: Iterable[S3Object]) -> Iterator[S3Object]:

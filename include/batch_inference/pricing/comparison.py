@@ -7,7 +7,7 @@ from typing import Any
 
 from batch_inference.pricing.costs import Prices, StageUsage
 
-HOURS_PER_DAY = 24
+SECONDS_PER_DAY = 24 * 3600
 
 
 def compare_alternatives(
@@ -28,27 +28,20 @@ def compare_alternatives(
 
 
 def _naive(naive: Mapping[str, Any], text_bytes: int, usage: StageUsage, prices: Prices) -> dict[str, Any]:
-    instances = naive["instance_count"]
-    known = usage.busy_seconds and usage.start_seconds is not None and text_bytes
-    if not known or usage.busy_seconds is None or usage.start_seconds is None:
-        return {"instance_count": instances, "billed_seconds": None, "dollars": None}
-    per_second = text_bytes / usage.busy_seconds
-    billed = instances * (usage.start_seconds + naive["largest_share_bytes"] / per_second)
-    return {
-        "instance_count": instances,
-        "billed_seconds": billed,
-        "dollars": prices.compute_cost(usage.instance_type, billed),
-    }
+    instances, billed, dollars = naive["instance_count"], None, None
+    if usage.busy_seconds and usage.start_seconds is not None and text_bytes:
+        bytes_per_second = text_bytes / usage.busy_seconds
+        billed = instances * (usage.start_seconds + naive["largest_share_bytes"] / bytes_per_second)
+        dollars = prices.compute_cost(usage.instance_type, billed)
+    return {"instance_count": instances, "billed_seconds": billed, "dollars": dollars}
 
 
 def _endpoint(instance_type: str, scored_count: int, dollars: float | None, prices: Prices) -> dict[str, Any]:
-    hourly = prices.compute_cost(instance_type, 3600)
-    per_day = None if hourly is None else hourly * HOURS_PER_DAY
-    known = per_day is not None and dollars and scored_count
+    per_day = prices.compute_cost(instance_type, SECONDS_PER_DAY)
     return {
         "instance_type": instance_type,
         "dollars_per_day": per_day,
         "breakeven_records_per_day": int(per_day / (dollars / scored_count))
-        if known and per_day and dollars
+        if per_day and dollars and scored_count
         else None,
     }

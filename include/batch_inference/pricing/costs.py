@@ -7,18 +7,15 @@ dated table with sources (`prices.yaml`); a cost with an unknown price is None, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, StrictFloat, ValidationError
+from pydantic import ConfigDict, Field, StrictFloat
 
-from batch_inference.common.errors import PipelineError
 from batch_inference.config.sections.record_rules import FrozenModel
-from batch_inference.config.validation_errors import format_validation_error
-from batch_inference.config.yaml_loader import read_yaml
+from batch_inference.config.yaml_loader import load_yaml_model
 
 SECONDS_PER_HOUR = 3600
 #: The source of a price that the pipeline file states.
@@ -64,26 +61,15 @@ class Prices(FrozenModel):
 
 def load_prices(path: str | Path | None = None) -> Prices:
     """Read a price table; by default prices.yaml of this package. Raises PipelineError."""
-    return _load_default_prices() if path is None else _read_prices(Path(path))
+    return _load_default_prices() if path is None else load_yaml_model(Path(path), Prices)
 
 
 @cache
 def _load_default_prices() -> Prices:
-    return _read_prices(Path(__file__).with_name("prices.yaml"))
+    return load_yaml_model(Path(__file__).with_name("prices.yaml"), Prices)
 
 
-def _read_prices(file: Path) -> Prices:
-    document = read_yaml(file)
-    try:
-        return Prices.model_validate(document.value)
-    except ValidationError as error:
-        raise PipelineError(
-            str(file), format_validation_error(error, Prices, document.value, document.find_line)
-        ) from None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageUsage:
+class StageUsage(FrozenModel):
     """Instance usage of a stage. Times are epoch seconds; a job that never started has no start and is not billed.
 
     `busy_seconds` is the sum over instances of the seconds in which they worked, None when unknown;
@@ -92,13 +78,15 @@ class StageUsage:
     included, have several instance types, `billed_by_type` has the instance-seconds of each.
     """
 
+    model_config = ConfigDict(extra="ignore")
+
     stage: str
     job_name: str
     instance_type: str
     instance_count: int
     created_at: float
-    started_at: float | None
-    ended_at: float | None
+    started_at: float | None = None
+    ended_at: float | None = None
     busy_seconds: float | None = None
     attempt: int | None = None
     earlier_billed_seconds: float = 0.0
@@ -108,19 +96,15 @@ class StageUsage:
     @classmethod
     def from_job(cls, stage: str, job: Mapping[str, Any], *, busy_seconds: float | None = None) -> Self:
         """Build it from the XCom of a sensor about a finished job."""
-        return cls(
-            stage=stage,
-            job_name=job["job_name"],
-            instance_type=job["instance_type"],
-            instance_count=int(job["instance_count"]),
-            created_at=job["created_at"],
-            started_at=job.get("started_at"),
-            ended_at=job.get("ended_at"),
-            busy_seconds=busy_seconds,
-            attempt=job.get("attempt"),
-            earlier_billed_seconds=sum(each["billed_seconds"] for each in job.get("earlier_attempts") or ()),
-            own_billed_seconds=job.get("own_billed_seconds"),
-            billed_by_type=_sum_billed_by_type(job),
+        earlier = sum(each["billed_seconds"] for each in job.get("earlier_attempts") or ())
+        return cls.model_validate(
+            {
+                **job,
+                "stage": stage,
+                "busy_seconds": busy_seconds,
+                "earlier_billed_seconds": earlier,
+                "billed_by_type": _sum_billed_by_type(job),
+            }
         )
 
     @property
@@ -168,7 +152,7 @@ class StageUsage:
         """All figures as JSON-safe values; unknown ones are None. `scored_count` is the number of records scored."""
         billed, idle = self.billed_seconds, self.idle_seconds
         return {
-            **asdict(self),
+            **self.model_dump(),
             "provisioning_seconds": self.provisioning_seconds,
             "running_seconds": self.running_seconds,
             "billed_seconds": billed,

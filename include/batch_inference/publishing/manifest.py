@@ -10,6 +10,7 @@ from typing import Any
 
 from batch_inference.common.errors import OutputConflictError
 from batch_inference.common.names import MANIFEST_VERSION
+from batch_inference.planning.plan import Plan
 from batch_inference.verification.reconciliation import Reconciliation
 
 _JSON_TYPES = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
@@ -17,25 +18,22 @@ _JSON_TYPES = {list: "an array", str: "a string", bool: "a boolean", type(None):
 
 def build_manifest(
     *,
-    plan: Mapping[str, Any],
+    plan: Plan,
     files: Sequence[Mapping[str, Any]],
     reconciled: Reconciliation,
-    shard_stats: Mapping[str, Any],
+    preprocess_job: str | None,
     transform_job: Mapping[str, Any],
     checks: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The manifest of one run, JSON-safe.
 
-    `plan` is the plan as JSON; `files` has an entry for each published file with at least `uri` and `rows`;
-    `shard_stats` are the counts of preprocess; `transform_job` is the finished job; `checks` are the gate results.
+    `files` has an entry for each published file with at least `uri` and `rows`; `preprocess_job` is the name of that
+    job; `transform_job` is the finished job; `checks` are the gate results.
     """
+    document = plan.to_xcom()
     return {
         "version": MANIFEST_VERSION,
-        "pipeline": plan["pipeline"],
-        "run_id": plan["run_id"],
-        "nonce": plan["nonce"],
-        "data_time": plan["data_time"],
-        "output_uri": plan["output_uri"],
+        **{key: document[key] for key in ("pipeline", "run_id", "nonce", "data_time", "output_uri")},
         "files": [dict(file) for file in files],
         "rows": reconciled.scored,
         "bytes": sum(file["size"] for file in files),
@@ -46,12 +44,12 @@ def build_manifest(
             "scored": reconciled.scored,
         },
         # Each object's size and ETag is a line of the listing, and `digest` the SHA-256 of that listing.
-        "input": {**plan["input"], "listing_uri": f"{plan['run_prefix']}input.listing"},
-        "model": {**plan["model"], "name": transform_job.get("model_name") or plan["model"]["name"]},
-        "jobs": {"preprocess": shard_stats["preprocess_job"], "transform": transform_job["job_name"]},
-        "plan_uri": f"{plan['run_prefix']}plan.json",
-        "code_digest": plan["code_digest"],
-        "fingerprint": plan["fingerprint"],
+        "input": {**document["input"], "listing_uri": plan.paths.input_listing},
+        "model": {**document["model"], "name": transform_job.get("model_name") or plan.model.name},
+        "jobs": {"preprocess": preprocess_job, "transform": transform_job["job_name"]},
+        "plan_uri": plan.paths.plan,
+        "code_digest": plan.code_digest,
+        "fingerprint": document["fingerprint"],
         "checks": dict(checks),
     }
 

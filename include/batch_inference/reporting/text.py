@@ -60,10 +60,7 @@ def _gates(gates: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = _field("gates", f"{passed} of {format_count(len(gates), 'gate')} passed")
     for gate in gates:
         if gate["outcome"] != "passed":
-            sentence = f"{gate['outcome']}: {gate['sentence']}"
-            lines += textwrap.wrap(
-                sentence, WIDTH, initial_indent=" " * _INDENT, subsequent_indent=" " * _INDENT
-            )
+            lines += _wrap(f"{gate['outcome']}: {gate['sentence']}")
     return lines
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from batch_inference.common.errors import HandoffError
 from batch_inference.common.names import build_name_token
+from batch_inference.planning.plan import Plan
 from batch_inference.run import task_ids
 
 RETURN_VALUE = "return_value"
@@ -64,20 +65,20 @@ def is_of_plan(value: Any, nonce: str) -> bool:
     return isinstance(value, list | tuple) and all(is_of_plan(each, nonce) for each in value)
 
 
-def pull_plan(ti: Any) -> dict[str, Any]:
-    """The run's plan, as `plan` returned it.
+def pull_plan(ti: Any) -> Plan:
+    """The run's plan.
 
     Raises:
-        HandoffError: there is none.
+        HandoffError: there is none, or another version of this package made it.
         PlanNotReadyError: there is none yet.
     """
-    plan: dict[str, Any] | None = _pull_xcom(ti, task_ids.PLAN)
+    plan = _pull_xcom(ti, task_ids.PLAN)
     if plan is None:
         state = _get_task_state(ti, task_ids.PLAN)
         if state in PLANNING_STATES:
             raise PlanNotReadyError(f"`plan` is {state}: it runs again, and has not returned a plan yet")
         raise _missing_xcom_error(task_ids.PLAN, state)
-    return plan
+    return Plan.from_document(plan, "the plan that `plan` returned")
 
 
 def pull(
@@ -85,17 +86,18 @@ def pull(
     task_id: str,
     key: str = RETURN_VALUE,
     *,
+    nonce: str | None = None,
     map_indexes: Iterable[int] | int | None = None,
     is_optional: bool = False,
 ) -> Any:
-    """The XCom value of a task, which must belong to the run's plan.
+    """The XCom value of a task, which must belong to the run's plan; `nonce` is the plan's, if it is known already.
 
     With `is_optional`, None when there is no value. Several `map_indexes` give a list.
 
     Raises:
         HandoffError: there is no value, or it belongs to another plan.
     """
-    nonce = pull_plan(ti)[NONCE_KEY]
+    nonce = nonce or pull_plan(ti).nonce
     value = _pull_xcom(ti, task_id, key, map_indexes)
     several = map_indexes is not None and not isinstance(map_indexes, int)
     if value is None or (several and any(each is None for each in value)):
@@ -109,15 +111,15 @@ def pull(
     return value
 
 
-def filter_by_plan(ti: Any, task_id: str, values: Iterable[Any] | None) -> list[Any]:
-    """Those of a mapped task's values that belong to the run's plan.
+def filter_by_plan(ti: Any, task_id: str, values: Iterable[Any] | None, nonce: str) -> list[Any]:
+    """Those of a mapped task's values that belong to the plan with this nonce.
 
     When a later plan has fewer groups, Airflow keeps the values of the map indexes that are gone.
 
     Raises:
         HandoffError: there is no value, or none of them belongs to it.
     """
-    nonce, found = pull_plan(ti)[NONCE_KEY], list(values or ())
+    found = list(values or ())
     if not found:
         raise _missing_xcom_error(task_id, _get_task_state(ti, task_id))
     picked = [value for value in found if is_of_plan(value, nonce)]

@@ -1,9 +1,9 @@
-"""Reads the manifests of the hosts of a preprocessing job, and groups their shards for the join."""
+"""Reads the manifests of the hosts of a preprocessing job: the records and shards of each, and of all together."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -26,6 +26,15 @@ class Shard(FrozenModel):
     features_key: str
     rejects: StrictInt = Field(default=0, ge=0)
     columns: tuple[str, ...] = ()
+
+
+class ShardList(FrozenModel):
+    """shards.json: the records of the run, and its shards in order of name, the order of the published rows."""
+
+    records_in: int
+    records_out: int
+    rejected: int
+    shards: tuple[Shard, ...]
 
 
 class ObjectCount(FrozenModel):
@@ -152,25 +161,6 @@ def read_manifests(documents: Iterable[Mapping[str, Any]], *, host_count: int) -
         records_out=sum(manifest.records_out for manifest in host_manifests),
         rejected=dict(sorted(rejected.items(), key=lambda item: (-item[1], item[0]))),
     )
-
-
-def group_shards(shards: Sequence[Shard], group_bytes: int) -> list[tuple[int, int]]:
-    """Neighbouring shards in groups of at most `group_bytes`, and of at least one shard.
-
-    Returns the positions of the first and the last shard of each group, counted from 0. Shards of a group have the same
-    columns: some shards carry the label and others do not.
-    """
-    groups: list[tuple[int, int]] = []
-    filled = 0
-    for position, shard in enumerate(shards):
-        before = shards[position - 1] if groups else None
-        if before is not None and before.columns == shard.columns and filled + shard.bytes <= group_bytes:
-            groups[-1] = (groups[-1][0], position)
-            filled += shard.bytes
-        else:
-            groups.append((position, position))
-            filled = shard.bytes
-    return groups
 
 
 def _parse_manifest(document: Mapping[str, Any]) -> HostManifest:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Self
 
 from batch_inference.common.errors import ReconciliationError
 from batch_inference.common.formatting import format_count
@@ -32,43 +31,6 @@ class TransformObject:
     def name(self) -> str:
         """Its name in messages and counts."""
         return f"{self.position:07d}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-safe."""
-        return {
-            "position": self.position,
-            "uri": self.uri,
-            "bytes": self.bytes,
-            "sources": [[each.key, each.etag, each.start, each.end, each.size] for each in self.sources],
-            "records": self.records,
-            "etag": self.etag,
-        }
-
-    @classmethod
-    def from_dict(cls, document: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
-        return cls(
-            position=document["position"],
-            uri=document["uri"],
-            bytes=document["bytes"],
-            sources=tuple(ByteRange(*each) for each in document["sources"]),
-            records=document["records"],
-            etag=document["etag"],
-        )
-
-
-def group_pieces(pieces: Sequence[TransformObject], group_bytes: int) -> list[list[TransformObject]]:
-    """Neighbouring pieces in groups of at most `group_bytes`, and of at least one piece."""
-    groups: list[list[TransformObject]] = []
-    filled = 0
-    for piece in pieces:
-        if groups and filled + piece.bytes <= group_bytes:
-            groups[-1].append(piece)
-            filled += piece.bytes
-        else:
-            groups.append([piece])
-            filled = piece.bytes
-    return groups
 
 
 def reconcile_pieces(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -80,6 +81,10 @@ def test_above_it_a_person_is_asked_with_the_plan_and_for_no_longer_than_it_allo
         operator().execute(context())
     [task] = asked
     assert OVER["approval_reason"] in str(task.body)
+    assert all(f"- {sentence}" in str(task.body) for sentence in OVER["sentences"])
+    assert re.fullmatch(
+        r"churn: a run above its budget, and waits until 20\d\d-\d\d-\d\d \d\d:\d\d UTC", task.subject
+    )
     assert task.response_timeout is not None
     assert timedelta(minutes=59) < task.response_timeout <= timedelta(hours=1)
 

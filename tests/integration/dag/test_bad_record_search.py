@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.names import JobPaths, build_name_token
 from batch_inference.dag.bad_record_search import BadRecordContinuation, _request_bytes, shorten_reason
-from batch_inference.run.shard_sources import read_merged_shards
+from batch_inference.run.join_inputs import read_merged_shards
 from sagemaker_jobs.errors import JobFailed, JobFailedPermanently, QuotaExceeded
 from sagemaker_jobs.job.describe import Job
 from sagemaker_jobs.job.spec import JobSpec
@@ -66,6 +66,7 @@ class World:
             document = {
                 "name": name,
                 "records": len(records),
+                "bytes": 0,
                 "records_key": f"records/{name}.csv",
                 "features_key": f"features/{name}.csv",
                 "columns": ["id", "age"],
@@ -76,8 +77,8 @@ class World:
             )
             documents.append(document)
         out = sum(map(len, shards.values()))
-        counts = {"in": out + rejected, "out": out, "rejected": rejected}
-        self.storage.write_json(WROTE.shards, {"records": counts, "shards": documents})
+        counts = {"records_in": out + rejected, "records_out": out, "rejected": rejected}
+        self.storage.write_json(WROTE.shards, {**counts, "shards": documents})
         estimate = {"preprocess": {"dollars": 1.0}, "join": {"dollars": 0}}
         self.plan(**{"budget": None, "prices": {}, "estimate": estimate, **plan})
         base = f"churn-transform-{build_name_token(NONCE)}-{time.monotonic_ns()}"  # logs are kept over tests

@@ -14,7 +14,7 @@ from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.names import JobPaths, build_name_token
 from batch_inference.dag.bad_record_search import BadRecordContinuation
-from batch_inference.run.shard_sources import read_merged_shards
+from batch_inference.run.join_inputs import read_merged_shards
 from sagemaker_jobs.job.spec import JobSpec
 from sagemaker_jobs.job.submit import ensure_job
 from sagemaker_jobs.kinds import TRANSFORM
@@ -108,11 +108,11 @@ def prepare(server: Server, storage: Storage, rows: dict[str, list[str]]) -> Job
         keys = {kind: f"{kind.removesuffix('_key')}/{name}.csv" for kind in ("records_key", "features_key")}
         for key in keys.values():
             storage.write(f"{WROTE.root}{key}", "".join(f"{line}\n" for line in lines))
-        shards.append({"name": name, "records": len(lines), "columns": ["id", "age"], **keys})
+        shards.append({"name": name, "records": len(lines), "bytes": 0, "columns": ["id", "age"], **keys})
     out = sum(map(len, rows.values()))
-    storage.write_json(WROTE.shards, {"records": {"in": out, "out": out, "rejected": 0}, "shards": shards})
+    storage.write_json(WROTE.shards, {"records_in": out, "records_out": out, "rejected": 0, "shards": shards})
     config = pipeline({"predictions.format": "csv", "predictions.fields": {"0": "churn"}})
-    write_plan(storage, RUN, config, nonce=NONCE, budget=None, prices={}, estimate={})
+    write_plan(storage, RUN, config, nonce=NONCE)
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
         member = tarfile.TarInfo("code/inference.py")

@@ -16,17 +16,19 @@ from batch_inference.config import pipeline_files
 from batch_inference.dag import scoring_dag
 from batch_inference.dag.task_groups import canary_tasks
 from batch_inference.dag.task_groups.canary_tasks import CanaryJobOperator, move_canary_shard
+from batch_inference.run.join_inputs import ShardInputs
 from batch_inference.run.run_context import RunContext
-from batch_inference.run.shard_sources import read_shard_sources
-from batch_inference.verification.host_manifests import Shard
+from batch_inference.verification.host_manifests import Shard, ShardList
 from sagemaker_jobs.job.output_listing import write_output_listing
-from tests.integration.plan_builder import write_plan
+from tests.integration.plan_builder import build_plan, write_plan
 from tests.unit.builders import pipeline
 
 NONCE = "0123456789abcdef"
 TOKEN = build_name_token(NONCE)
 WHERE = JobPaths(f"s3://bucket/run/p-{TOKEN}-1/")
-PLAN = {"run_prefix": "s3://bucket/run/", "nonce": NONCE, "aws_conn_id": "aws_test", "region": None}
+RUN = "s3://bucket/run/"
+TYPES = {"instance_types": ["ml.m5.xlarge", "ml.m5.large"]}
+PLAN = build_plan(RUN, nonce=NONCE, transform=TYPES)
 
 
 def shards(number: int) -> list[Shard]:
@@ -56,7 +58,8 @@ def test_one_shard_is_taken_out_of_what_the_transform_reads_once(storage: Storag
 
 def test_the_join_finds_each_shards_answers_where_they_were_written(storage: Storage) -> None:
     """The first shard's with the canary, the others' with the rest."""
-    storage.write_json(WHERE.shards, {"shards": [each.model_dump(mode="json") for each in shards(3)]})
+    shard_list = ShardList(records_in=33, records_out=33, rejected=0, shards=tuple(shards(3)))
+    storage.write_json(WHERE.shards, shard_list.model_dump(mode="json"))
     storage.write("s3://bucket/run/c/predictions/s-0.csv.out", "0")
     for each in (1, 2):
         storage.write(f"s3://bucket/run/t/predictions/s-{each}.csv.out", str(each))
@@ -66,7 +69,11 @@ def test_the_join_finds_each_shards_answers_where_they_were_written(storage: Sto
 
     def ended(output: str) -> dict[str, Any]:
         listing = write_output_listing(storage.client, [output])
-        return {"job_name": f"j-{TOKEN}-1", "output_uris": [output], "listing": listing}
+        return {
+            "job_name": f"{'p' if output == WHERE.root else 'j'}-{TOKEN}-1",
+            "output_uris": [output],
+            "listing": listing,
+        }
 
     known: dict[Any, Any] = {
         ("collect_shards", "shard_stats"): {
@@ -81,9 +88,9 @@ def test_the_join_finds_each_shards_answers_where_they_were_written(storage: Sto
         ("await_canary", None): ended("s3://bucket/run/c/predictions/"),
     }
     ti = SimpleNamespace(xcom_pull=lambda task, key=None: known.get((task, key)))
-    write_plan(storage, PLAN["run_prefix"], pipeline(), nonce=NONCE)
+    write_plan(storage, RUN, pipeline(), nonce=NONCE)
     run = RunContext.load(ti)
-    assert [each.predictions.uri for each in read_shard_sources(run)] == [
+    assert [each.predictions.uri for each in ShardInputs(run).list_sources()] == [
         "s3://bucket/run/c/predictions/s-0.csv.out",
         "s3://bucket/run/t/predictions/s-1.csv.out",
         "s3://bucket/run/t/predictions/s-2.csv.out",
@@ -97,7 +104,7 @@ def test_the_join_finds_each_shards_answers_where_they_were_written(storage: Sto
         "canary": None,
         "nonce": NONCE,
     }
-    assert {each.predictions.uri.rsplit("/", 1)[0] for each in read_shard_sources(run)} == {
+    assert {each.predictions.uri.rsplit("/", 1)[0] for each in ShardInputs(run).list_sources()} == {
         "s3://bucket/run/again/predictions"
     }
 
@@ -119,11 +126,11 @@ def test_only_pipelines_that_ask_have_the_tasks_and_a_measured_model_skips_them(
     config = dag.get_task("transform").config["Transform"]
     assert "calibrate" in config["TransformResources"]["InstanceCount"]
 
-    write_plan(storage, PLAN["run_prefix"], document, nonce=NONCE)
+    write_plan(storage, RUN, document, nonce=NONCE)
     facts = {"canary": None, "transform_instance_count": 3, "nonce": NONCE}
     known: dict[Any, Any] = {
         ("collect_shards", "shard_stats"): facts,
-        ("plan", None): {**PLAN, "transform": {"instance_types": ["ml.m5.xlarge", "ml.m5.large"]}},
+        ("plan", None): PLAN,
     }
     ti = SimpleNamespace(xcom_pull=lambda task, key=None: known.get((task, key)))
     operator: Any = dag.get_task("transform_canary")

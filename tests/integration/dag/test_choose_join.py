@@ -19,7 +19,7 @@ from batch_inference.jobs.join.join_job import JoinConfig, read_join_config
 from batch_inference.run.run_context import RunContext
 from batch_inference.run.scored_run import read_join_job
 from sagemaker_jobs.job.output_listing import write_output_listing
-from tests.integration.plan_builder import write_plan
+from tests.integration.plan_builder import build_plan, write_plan
 
 RUN = "s3://bucket/work/abalone/run-1/"
 NONCE = "0123456789abcdef"
@@ -30,6 +30,7 @@ ANSWERED = f"{RUN}{TRANSFORM}/predictions/"
 JOB = {
     "threshold_bytes": 100,
     "instance_type": "ml.m5.xlarge",
+    "instance_types": ["ml.m5.xlarge"],
     "instance_count": 4,
     "volume_size_gb": 30,
     "max_runtime_seconds": 60,
@@ -51,13 +52,7 @@ class Task:
         source = {"S3DataType": "S3Prefix", "S3Uri": f"{WROTE}features/"}
         spec: dict[str, Any] = {"request": {"TransformInput": {"DataSource": {"S3DataSource": source}}}}
         self.values: dict[tuple[str, str], Any] = {
-            ("plan", "return_value"): {
-                "run_prefix": RUN,
-                "join": {"group_bytes": 1, "job": job},
-                "nonce": NONCE,
-                "aws_conn_id": "aws_test",
-                "region": None,
-            },
+            ("plan", "return_value"): build_plan(RUN, nonce=NONCE, join={"group_bytes": 1, "job": job}),
             ("collect_shards", "shard_stats"): {
                 "preprocess_job": f"abalone-preprocess-{TOKEN}-1",
                 "nonce": NONCE,
@@ -91,7 +86,8 @@ def run(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> St
     for shard in shards:
         storage.write(f"{WROTE}{shard['records_key']}", "a record\n")
         storage.write(f"{ANSWERED}{shard['name']}.csv.out", "99.5\n")
-    storage.write_json(f"{WROTE}shards.json", {"shards": shards})
+    counts = {"records_in": 10, "records_out": 10, "rejected": 0}
+    storage.write_json(f"{WROTE}shards.json", {**counts, "shards": shards})
     write_plan(storage, RUN, document, nonce=NONCE)
     return storage
 
@@ -143,9 +139,7 @@ def test_the_parts_are_in_the_order_of_the_shards(run: Storage) -> None:
     assert [part["uri"] for part in parts] == [
         f"{RUN}abalone-join-{TOKEN}-2/parts/part-0000{number}.csv" for number in (0, 1)
     ]
-    assert {(part["preprocess_job"], part["transform_job"]) for part in parts} == {
-        (f"abalone-preprocess-{TOKEN}-1", TRANSFORM)
-    }
+    assert [part["jobs"] for part in parts] == [[f"abalone-preprocess-{TOKEN}-1", TRANSFORM]] * 2
     assert task.values[("collect_parts", "join_stats")] == {"busy_seconds": 3.0, "nonce": NONCE}
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from batch_inference.dag.tasks.clean_up import RunFailedError, check_run_state, is_intended_skip
+from batch_inference.planning.plan import Plan
+from tests.unit.builders import plan
 
 GOOD = {
     "plan": "success",
@@ -54,23 +56,23 @@ def test_a_run_that_was_meant_to_publish_nothing_is_good() -> None:
     check_run_state({**GOOD, "publish": "skipped", "report": "skipped"}, is_skip_intended=True)
 
 
-RUN = {"empty": False, "dry_run": False, "unchanged_since": None}
+RUN = plan()
 
 
 @pytest.mark.parametrize(
-    ("plan", "facts", "expected"),
+    ("planned", "facts", "expected"),
     [
         (None, None, False),
-        ({**RUN, "empty": True}, None, True),
-        ({**RUN, "dry_run": True}, None, True),
-        ({**RUN, "unchanged_since": "nightly-1"}, None, True),
+        (RUN.model_copy(update={"empty": True}), None, True),
+        (RUN.model_copy(update={"dry_run": True}), None, True),
+        (RUN.model_copy(update={"unchanged_since": "nightly-1"}), None, True),
         (RUN, None, False),
         (RUN, {"records_in": 0}, True),
         (RUN, {"records_in": 5}, False),
     ],
 )
 def test_only_a_dry_run_and_an_empty_or_unchanged_input_skip_on_purpose(
-    plan: dict, facts: dict, expected: bool
+    planned: Plan | None, facts: dict, expected: bool
 ) -> None:
     """Everything else that skips is an accident."""
-    assert is_intended_skip(plan, facts) is expected
+    assert is_intended_skip(planned, facts) is expected

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from batch_inference.common.errors import PlanError, ReleaseError, RunHeldError
 from batch_inference.dag.tasks import checks, plan
 from batch_inference.dag.tasks.clean_up import RunFailedError, check_run_state, is_intended_skip
-from batch_inference.publishing.pinned_runs import check_pinned_statistics
+from batch_inference.publishing.earlier_runs import check_pinned_statistics
 from batch_inference.reporting.charts import build_charts
 from batch_inference.reporting.report import render_text
 from batch_inference.run import task_ids

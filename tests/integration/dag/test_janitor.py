@@ -19,8 +19,8 @@ from batch_inference.common.errors import PipelineError
 from batch_inference.config.pipeline import Pipeline, load_pipeline
 from batch_inference.config.pipeline_files import PIPELINES_FOLDER
 from batch_inference.dag import janitor
+from batch_inference.dag.janitor import clean_up_run
 from batch_inference.dag.job_configs import TAGS
-from batch_inference.dag.resource_cleanup import clean_up_run
 from batch_inference.dag.templates import DEPLOYMENT_TAG, build_macros, compute_deployment_id
 from sagemaker_jobs.cleanup.janitor import DAG_TAG, RUN_TAG, to_run_tag
 from tools.laptop import CREDENTIALS, REGION, build_aws_connection, run_embedded_aws
@@ -106,7 +106,12 @@ def test_what_an_earlier_plan_started_is_found_whatever_the_run_is_called(
                 Tags=tags(run),
             )
         found = clean_up_run(
-            hook, "abalone", dag_id="abalone", run_id=run_id, reason="its run is planned anew"
+            "abalone",
+            aws_conn_id="aws_default",
+            region=None,
+            dag_id="abalone",
+            run_id=run_id,
+            reason="its run is planned anew",
         )
         assert found == ["abalone-of-this-run"]
 

@@ -65,7 +65,8 @@ def storage(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
          "records_key": f"records/{name}.csv", "features_key": f"features/{name}.csv"}
         for name in NAMES
     ]  # fmt: skip
-    made.write_json(f"{WROTE}shards.json", {"shards": shards})
+    counts = {"records_in": 2, "records_out": 2, "rejected": 0}
+    made.write_json(f"{WROTE}shards.json", {**counts, "shards": shards})
     for name in NAMES:
         made.write(f"{WROTE}records/{name}.csv", RECORDS[name])
         made.write(f"{ANSWERED}{name}.csv.out", ANSWERS[name])

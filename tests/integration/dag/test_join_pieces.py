@@ -9,10 +9,12 @@ import pytest
 
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.errors import ReconciliationError
+from batch_inference.common.names import LayoutPaths
 from batch_inference.config.pipeline_files import load_pipeline_by_name
-from batch_inference.dag.tasks.join_pieces import PieceSources
+from batch_inference.input_pieces.layout_files import read_group, write_group
 from batch_inference.planning.inputs.input_split import ByteRange
 from batch_inference.run.job_outputs import JobOutputs
+from batch_inference.run.join_inputs import PieceSource
 from batch_inference.verification.transform_objects import TransformObject
 from sagemaker_jobs.job.output_listing import write_output_listing
 
@@ -20,7 +22,7 @@ PIECES, ANSWERS = "s3://bucket/run/layout/pieces/", "s3://bucket/run/t-1/predict
 
 
 @pytest.fixture
-def laid_out(storage: Storage) -> tuple[PieceSources, TransformObject]:
+def laid_out(storage: Storage) -> PieceSource:
     """One piece that `cut_input` has made, answered by one job."""
     storage.delete(storage.list_uris("s3://bucket/run/"))
     storage.write(f"{PIECES}0000000.csv", "1,2\n")
@@ -28,38 +30,37 @@ def laid_out(storage: Storage) -> tuple[PieceSources, TransformObject]:
     etag = str(storage.head(f"{PIECES}0000000.csv")["etag"])
     listing = write_output_listing(storage.client, [ANSWERS])
     job = {"job_name": "t-1", "output_uris": [ANSWERS], "listing": listing}
-    sources = PieceSources(
-        storage=storage, pipeline=load_pipeline_by_name("abalone"), source_folder_uri=PIECES, is_unsplit=False,
-        transform_outputs=[JobOutputs.read(storage, job)], assignment=[0],
-    )  # fmt: skip
     span = ByteRange("in/a.csv", "e", 0, 4, 4)
-    return sources, TransformObject(0, f"{PIECES}0000000.csv", 4, (span,), etag=etag)
+    return PieceSource(
+        storage=storage, pipeline=load_pipeline_by_name("abalone"), source_folder_uri=PIECES, is_unsplit=False,
+        piece=TransformObject(0, f"{PIECES}0000000.csv", 4, (span,), etag=etag),
+        outputs=JobOutputs.read(storage, job),
+    )  # fmt: skip
 
 
-def test_a_piece_and_its_answers_are_brought(
-    laid_out: tuple[PieceSources, TransformObject], tmp_path: Path
-) -> None:
+def test_a_piece_and_its_answers_are_brought(laid_out: PieceSource, tmp_path: Path) -> None:
     """And a piece survives the way through S3 with its ETag."""
-    sources, piece = laid_out
-    files = sources.fetch_piece(piece, tmp_path)
+    files = laid_out.fetch(tmp_path)
     assert (files.records_path.read_bytes(), files.predictions_path.read_bytes()) == (b"1,2\n", b"99.5\n")
-    assert TransformObject.from_dict(piece.to_dict()) == piece
+    paths = LayoutPaths("s3://bucket/run/layout/")
+    merged = replace(laid_out.piece, sources=laid_out.piece.sources * 2, records=3, etag=None)
+    write_group(laid_out.storage, paths, 0, [laid_out.piece, merged])
+    assert read_group(laid_out.storage, paths, 0) == [laid_out.piece, merged]
 
 
 @pytest.mark.parametrize("uri", [f"{PIECES}0000000.csv", f"{ANSWERS}0000000.csv.out"])
 @pytest.mark.parametrize("content", [None, b"9"])
 def test_what_was_changed_since_is_named(
-    laid_out: tuple[PieceSources, TransformObject], tmp_path: Path, uri: str, content: bytes | None
+    laid_out: PieceSource, tmp_path: Path, uri: str, content: bytes | None
 ) -> None:
     """A piece since `cut_input` made it, answers since their job left them; also where no job has left any."""
-    sources, piece = laid_out
     if content is None:
-        sources.storage.delete([uri])
+        laid_out.storage.delete([uri])
     else:
-        sources.storage.write(uri, content)
+        laid_out.storage.write(uri, content)
     with pytest.raises(
         ReconciliationError, match=f"^{uri}(, which| no longer exists| is not what| was overwritten)"
     ):
-        sources.fetch_piece(piece, tmp_path)
+        laid_out.fetch(tmp_path)
     with pytest.raises(ReconciliationError):
-        sources.fetch_piece(replace(piece, uri=f"{PIECES}0000001.csv"), tmp_path)
+        replace(laid_out, piece=replace(laid_out.piece, uri=f"{PIECES}0000001.csv")).fetch(tmp_path)

@@ -10,10 +10,10 @@ import pytest
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.errors import ReconciliationError
 from batch_inference.common.names import JobPaths
-from batch_inference.dag.tasks import checks, collect_shards, join_shards, plan
+from batch_inference.dag.tasks import checks, collect_shards, join_group, plan
 from batch_inference.run import job_outputs, task_ids
 from batch_inference.run.job_outputs import JobOutputs, check_unchanged
-from batch_inference.run.shard_sources import check_features_origin
+from batch_inference.run.join_inputs import check_features_origin
 from sagemaker_jobs.job.output_listing import write_output_listing
 from tests.integration.staged_runs import Pipelines, deployed, document
 
@@ -126,7 +126,7 @@ def test_a_run_whose_files_were_changed_after_their_job_publishes_nothing(
 
     def rest() -> None:
         groups = run.xcoms[task_ids.COLLECT_SHARDS, "return_value"]
-        joined = [run.task(task_ids.JOIN, join_shards.join_shard_group, group=group) for group in groups]
+        joined = [run.task(task_ids.JOIN, join_group.join_group, group=group) for group in groups]
         run.task(task_ids.CHECKS, checks.run_checks, joined=joined)
 
     said = r", which \S+ wrote, no longer exists" if change == "deleted" else " is not what"

@@ -14,9 +14,9 @@ from botocore.exceptions import ClientError
 
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.errors import LintError, PlanError
-from batch_inference.common.names import RunPaths
 from batch_inference.dag.tasks.plan import get_data_time, plan_run, read_control_file
 from batch_inference.input_pieces.layout_files import read_listing
+from batch_inference.planning.plan import Plan
 from tests.unit.builders import TWO_CONTAINERS, WITHOUT_PREPROCESS, document
 
 FAULTS = Path(__file__).resolve().parents[2] / "inputs" / "faults"
@@ -104,7 +104,7 @@ def test_of_a_folder_that_spark_wrote_one_object_is_scored_and_four_are_said_to_
         given = storage.read_json(f"{made['run_prefix']}input.manifest")
         assert given == [{"prefix": "s3://bucket/spark/"}, "part-0.csv"]
     else:
-        kept = read_listing(storage, RunPaths(made["run_prefix"]).build_layout_paths(made["nonce"]))
+        kept = read_listing(storage, Plan.from_document(made, "the plan"))
         assert [each.key for each in kept] == ["spark/part-0.csv"]
 
 

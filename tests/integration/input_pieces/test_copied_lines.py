@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch_inference.dag.tasks import join_pieces
-from batch_inference.dag.tasks.join_pieces import copy_normalized_lines
+from batch_inference.run import join_inputs
+from batch_inference.run.join_inputs import copy_normalized_lines
 
 
 def copied(text: bytes) -> bytes:
@@ -48,5 +48,5 @@ def test_no_record_keeps_a_carriage_return_at_its_end(text: bytes, expected: byt
 def test_line_ends_are_told_wherever_reading_stops(lines: list[tuple[str, str]], size: int) -> None:
     text = "".join(line + end for line, end in lines).encode()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(join_pieces, "_CHUNK", size)
+        patch.setattr(join_inputs, "_CHUNK", size)
         assert copied(text) == "".join(line.rstrip("\r") + "\n" for line, _ in lines).encode()

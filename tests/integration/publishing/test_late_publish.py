@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -16,8 +17,8 @@ from batch_inference.common.errors import ReconciliationError
 from batch_inference.config.pipeline_files import load_pipeline_by_name
 from batch_inference.dag import janitor
 from batch_inference.dag.tasks import checks, collect_shards, plan, publish, report
-from batch_inference.dag.tasks.join_shards import join_shard_group
-from batch_inference.publishing import published_runs
+from batch_inference.dag.tasks.join_group import join_group
+from batch_inference.publishing import earlier_runs
 from batch_inference.publishing.claims import OvertakenError
 from batch_inference.publishing.output import read_published
 from batch_inference.publishing.output_cleanup import delete_obsolete_parts
@@ -68,7 +69,7 @@ def scored(deployed: Pipelines, run_id: str, score: float, count: int) -> Run:
     run.task(task_ids.COLLECT_SHARDS, collect_shards.collect_shards)
     run.transform()
     joined = [
-        run.task(task_ids.JOIN, join_shard_group, group=group)
+        run.task(task_ids.JOIN, join_group, group=group)
         for group in run.xcoms[task_ids.COLLECT_SHARDS, "return_value"]
     ]
     run.task(task_ids.CHECKS, checks.run_checks, joined=joined)
@@ -110,8 +111,10 @@ def test_a_publish_that_is_stopped_anywhere_spoils_nothing_of_its_successor(
         assert [file["uri"] for file in manifest["files"]] == done[0]["files"], number
         assert "_SUCCESS" in listed(storage, BY_DATE)
         recorded = storage.read_json(
-            published_runs.build_record_uri(
-                load_pipeline_by_name("churn"), manifest["data_time"], manifest["run_id"]
+            earlier_runs.build_record_uri(
+                load_pipeline_by_name("churn"),
+                datetime.fromisoformat(manifest["data_time"]),
+                manifest["run_id"],
             )
         )
         assert recorded["rows"] == rows
@@ -348,7 +351,7 @@ def test_a_late_commit_of_ones_own_earlier_try_stands(storage: Storage) -> None:
 
 
 def test_a_late_commit_of_other_rows_of_the_same_plan_is_refused(storage: Storage) -> None:
-    """As after a clear of `join_shard_group`: nobody may take the one for the other."""
+    """As after a clear of `join_group`: nobody may take the one for the other."""
     arrive = late_commit(storage, rows=2)
     with pytest.raises(ReconciliationError, match="another run published"):
         publications.publish(publication(storage, try_number=2), 0, meanwhile=arrive)

@@ -15,6 +15,7 @@ from batch_inference.aws.readback import read_first_rows, read_part_content
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.errors import ReconciliationError
 from batch_inference.publishing.output import delete_parts, read_published
+from batch_inference.run.join_inputs import merge_row_counts, read_row_counts
 from batch_inference.run.scored_run import select_parts
 from tests.integration.publications import (
     JOURNAL,
@@ -139,26 +140,41 @@ def test_only_part_files_directly_below_the_output_are_ever_deleted(storage: Sto
     assert storage.list_uris("s3://bucket/") == ["s3://bucket/else/part-0.parquet", *sorted(uris[1:3])]
 
 
-JOINED = {"uri": "s3://b/part-0.parquet", "shards": {"a": 1}, "preprocess_job": "p-1", "transform_job": "t-1"}
+JOINED = {"uri": "s3://b/part-0.parquet", "number": 0, "rows": 1, "shards": {"a": 1}, "jobs": ["p-1", "t-1"]}
 
 
 def test_parts_of_jobs_that_were_run_again_since_are_left_aside() -> None:
     """Airflow keeps the results of mapped tasks that a later run has no more."""
-    stale = {**JOINED, "uri": "s3://b/part-1.parquet", "transform_job": "t-0"}
-    assert select_parts([JOINED, stale], {"preprocess_job": "p-1"}, "p-1", "t-1") == [JOINED]
+    stale = {**JOINED, "uri": "s3://b/part-1.parquet", "jobs": ["p-1", "t-0"]}
+    assert select_parts([JOINED, stale], ["p-1", "t-1"], 1) == [JOINED]
 
 
-def test_a_shard_in_two_parts_is_refused() -> None:
+@pytest.mark.parametrize("numbers", [[], [1], [0, 0], [0, 2]])
+def test_a_group_without_a_part_or_with_two_is_refused(numbers: list[int]) -> None:
+    with pytest.raises(
+        ReconciliationError, match=r"joins of p-1, t-1 gave the parts .* 2 groups; clear `join`"
+    ):
+        select_parts([{**JOINED, "number": number} for number in numbers], ["p-1", "t-1"], 2)
+
+
+def test_a_shard_in_two_parts_is_refused(storage: Storage) -> None:
     """Its rows would be published twice."""
-    again = {**JOINED, "uri": "s3://b/part-1.parquet", "shards": {"b": 1, "a": 1}}
+    again = {**JOINED, "uri": "s3://b/part-1.parquet", "rows": 2, "shards": {"b": 1, "a": 1}}
     with pytest.raises(ReconciliationError, match="shard a is in two parts"):
-        select_parts([JOINED, again], {"preprocess_job": "p-1"}, "p-1", "t-1")
+        merge_row_counts(storage, [JOINED, again])
 
 
-def test_counts_of_an_earlier_preprocessing_are_refused() -> None:
-    """`preprocess` was cleared alone."""
-    with pytest.raises(ReconciliationError, match="clear `collect_shards`"):
-        select_parts([JOINED], {"preprocess_job": "p-0"}, "p-1", "t-1")
+def test_counts_that_are_not_those_of_the_part_are_refused(storage: Storage) -> None:
+    """In S3, next to the part, where the part is one of the mapped tasks'."""
+    part = {"uri": "s3://bucket/part-0", "rows": 3, "counts": "s3://bucket/part-0.counts.json"}
+    storage.write_json(part["counts"], {"0000000": 1, "0000001": 2})
+    assert read_row_counts(storage, part) == {"0000000": 1, "0000001": 2}
+    with pytest.raises(
+        ReconciliationError, match=r"has 3 rows of 1 pieces, but s3://.* has 3 of 2; clear `join`"
+    ):
+        read_row_counts(storage, part, ["0000000"])
+    with pytest.raises(ReconciliationError, match=r"has 4 rows, but s3://.* has 3 of 2; clear `join`"):
+        read_row_counts(storage, {**part, "rows": 4})
 
 
 def parquet(rows: int) -> bytes:

@@ -16,11 +16,12 @@ from batch_inference.config import pipeline_files
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.dag import scoring_dag
 from batch_inference.dag.task_functions import no_retry
-from batch_inference.dag.tasks import checks, collect_shards, join_shards, plan, publish, report
+from batch_inference.dag.tasks import checks, collect_shards, join_group, plan, publish, report
 from batch_inference.planning.plan import PIPELINE_KEY
 from batch_inference.run import handoffs, task_ids
+from tests.integration.plan_builder import build_plan
 from tests.integration.staged_runs import FakeTaskInstance, Pipelines, Run, deployed, document, published
-from tests.unit.builders import WITHOUT_PREPROCESS, pipeline
+from tests.unit.builders import WITHOUT_PREPROCESS, example, pipeline
 
 __all__ = ["deployed"]
 
@@ -50,7 +51,7 @@ def run(deployed: Pipelines) -> Run:
 def joined(run: Run) -> list[Any]:
     """The run's parts."""
     return [
-        run.task(task_ids.JOIN, join_shards.join_shard_group, group=each)
+        run.task(task_ids.JOIN, join_group.join_group, group=each)
         for each in run.xcoms[task_ids.COLLECT_SHARDS, "return_value"]
     ]
 
@@ -169,9 +170,7 @@ def test_a_frozen_pipeline_is_the_one_that_was_read(deployed: Pipelines, run: Ru
     stored = run.json(run.paths.plan)
     assert Pipeline.model_validate(stored.pop(PIPELINE_KEY)) == pipeline_files.load_pipeline_by_name("churn")
     assert stored == made
-    folder = str(pipeline_files.PIPELINES_FOLDER)
-    repository = [pipeline_files.load_pipeline(f"{folder}/abalone.yaml")]
-    for each in [pipeline(), pipeline(WITHOUT_PREPROCESS), *repository]:
+    for each in [pipeline(), pipeline(WITHOUT_PREPROCESS), example()]:
         dumped = json.loads(json.dumps(each.to_file_content()))
         assert Pipeline.model_validate(dumped) == each
 
@@ -318,7 +317,7 @@ BY_HAND = [
         task_ids.COLLECT_SHARDS,
         (
             task_ids.JOIN,
-            lambda run: run.task(task_ids.JOIN, join_shards.join_shard_group, group={"first": 0, "last": 0}),
+            lambda run: run.task(task_ids.JOIN, join_group.join_group, group={"first": 0, "last": 0}),
         ),
     ),
     (task_ids.AWAIT_TRANSFORM, STEPS[2]),
@@ -365,7 +364,7 @@ def test_every_value_of_several_is_looked_at() -> None:
     def instance(*values: Any) -> Any:
         def pull(task_id: str, *, key: str = "", map_indexes: Any = None) -> Any:
             return (
-                {"nonce": nonce}
+                build_plan("s3://bucket/run/", nonce=nonce)
                 if task_id == task_ids.PLAN
                 else list(values)
                 if map_indexes and not key

@@ -29,7 +29,7 @@ MESSAGES = {
     "the input is empty": "include/batch_inference/planning/plan.py",
     "stopped on AWS": "plugins/sagemaker_jobs/failure/reasons.py",
     "passed preprocessing, but": "include/batch_inference/verification/reconciliation.py",
-    "one of them was run again": "include/batch_inference/run/shard_sources.py",
+    "one of them was run again": "include/batch_inference/run/join_inputs.py",
     "another run published to": "include/batch_inference/publishing/protocol.py",
 }
 

@@ -330,8 +330,8 @@ def test_all_problems_of_a_file_are_told_at_once_in_its_order(tmp_path: Path) ->
         ("name: a\nname: b\n", "line 2: found the key 'name' again, after line 1; allowed is once"),
         ("input:\n  uri: a\n  uri: b\n", "line 3: found the key 'uri' again, after line 2; allowed is once"),
         ("name: [a\n", "line 2, column 1: not valid YAML: expected ',' or ']', but got '<stream end>'"),
-        ("", "found nothing; allowed is a mapping of keys such as name, input and model"),
-        ("- a\n", "found a list; allowed is a mapping of keys such as name, input and model"),
+        ("", "found nothing; allowed is a mapping of keys such as name, role and work"),
+        ("- a\n", "found a list; allowed is a mapping of keys such as name, role and work"),
         ("? [a, b]\n: c\n", "line 1: a key must be a plain word"),
         (
             "name: !!python/object/apply:os.system [ls]\n",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -116,7 +115,7 @@ def test_the_job_that_joins_keeps_its_part_of_the_time_and_of_the_budget() -> No
 
 def test_a_canary_on_another_type_than_planned_sizes_the_rest_for_that_type() -> None:
     """AWS had none of the planned one; the rest goes where the rate was measured, within that type's own quota."""
-    elsewhere = replace(use(), instance_type="ml.m5.2xlarge")
+    elsewhere = use().model_copy(update={"instance_type": "ml.m5.2xlarge"})
     types = {"transform.instance_types": ["ml.m5.2xlarge", "ml.m5.large"]}
     quotas = {"ml.m5.2xlarge for transform job usage": 3, "ml.m5.large for transform job usage": 2}
     found = resized(of=elsewhere, more=types, quotas=quotas, transform_instance_count=2)

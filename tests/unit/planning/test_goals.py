@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batch_inference.common.errors import PlanError
-from batch_inference.config.deadline import check_deadline, resolve_deadline
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.run_params import RunParams
+from batch_inference.config.schedule import check_deadline, resolve_deadline
 from batch_inference.planning.clusters.rate_history import HistoryRow
 from batch_inference.planning.plan import Plan, make_plan
 from tests.unit.builders import MOMENT, context, objects, pipeline, run_info

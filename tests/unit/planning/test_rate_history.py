@@ -17,7 +17,7 @@ def row(**changes: Any) -> HistoryRow:
         "records": 1000, "objects": 20, "provisioning_seconds": 240.0, "running_seconds": 340.0, "busy_seconds": 500.0,
         "start_seconds": 90.0, "predicted_seconds": 320.0, "dollars": 0.05,
     }  # fmt: skip
-    return HistoryRow.from_row({**known, **changes})
+    return HistoryRow.model_validate({**known, **changes})
 
 
 def nights(*rates: float, **changes: Any) -> list[HistoryRow]:
@@ -140,7 +140,7 @@ def test_a_report_gives_the_rows_that_the_next_plan_reads() -> None:
         )
         for each in rows
     ] == [("preprocess", 2, 40_000_000, 68, 2, 150.0, 25.0), ("transform", 2, 40_000_000, 60, 3, 60.0, 20.0)]
-    assert HistoryRow.from_row(rows[0].to_dict()) == rows[0]
+    assert HistoryRow.model_validate(rows[0].model_dump()) == rows[0]
     learned = compute_rate(rows, stage="transform", instance_type="ml.m5.xlarge", model_key="churn-model")
     assert learned.bytes_per_second == pytest.approx(40e6 / 60)
     assert learned.start_seconds == 20.0

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from batch_inference.planning.clusters.rate_history import build_history_rows
+from batch_inference.planning.plan import Plan
 from batch_inference.publishing.manifest import build_manifest
 from batch_inference.reporting.charts import build_charts
 from batch_inference.reporting.page import plotly_js
@@ -63,8 +64,9 @@ def report(
         ),
     }
     manifest = build_manifest(
-        plan=planned, files=[{"uri": "s3://data/out/date=2026-01-31/part-0.parquet", "rows": 60, "size": 4}],
-        reconciled=reconcile(found, JOINED), shard_stats=facts, transform_job=jobs["transform"],
+        plan=Plan.from_document(planned, "the plan"),
+        files=[{"uri": "s3://data/out/date=2026-01-31/part-0.parquet", "rows": 60, "size": 4}],
+        reconciled=reconcile(found, JOINED), preprocess_job=facts["preprocess_job"], transform_job=jobs["transform"],
         checks=QUALITY["checks"],
     )  # fmt: skip
     return build_report(

@@ -20,8 +20,7 @@ from batch_inference.config.sections.record_rules import IMPLICIT_RULES
 from batch_inference.jobs.common.errors import ConfigError
 from batch_inference.jobs.config.join_spec import JoinSpec
 from batch_inference.jobs.config.preprocess_config import parse_config
-from batch_inference.planning.inputs.input_listing import S3Object
-from batch_inference.planning.inputs.manifest_file import tee_to_manifest
+from batch_inference.planning.inputs.input_listing import S3Object, tee_to_manifest
 from batch_inference.requests.sagemaker import (
     ProcessingValues,
     TransformValues,

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batch_inference.common.errors import ManifestError, ReconciliationError
-from batch_inference.verification.host_manifests import Shard, group_shards, read_manifests
+from batch_inference.planning.inputs.input_split import group_neighbours
+from batch_inference.verification.host_manifests import Shard, read_manifests
 from batch_inference.verification.reconciliation import reconcile
 
 
@@ -162,6 +163,12 @@ def shard(number: int, size: int, columns: tuple[str, ...] = ("id",)) -> Shard:
     return Shard(
         name=name, records=1, bytes=size, records_key=f"r/{name}", features_key=f"f/{name}", columns=columns
     )
+
+
+def group_shards(shards: list[Shard], group_bytes: int) -> list[tuple[int, int]]:
+    """The first and the last shard of each group."""
+    groups = group_neighbours(shards, group_bytes, get_columns=lambda each: each.columns)
+    return [(group[0], group[-1]) for group in groups]
 
 
 def test_neighbours_share_a_group_until_it_is_full() -> None:

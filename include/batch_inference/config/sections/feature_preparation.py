@@ -11,8 +11,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, StrictFloat, model_validator
 
-from batch_inference.common.formatting import suggest_name
-from batch_inference.config.sections.record_rules import FrozenModel, OutlierRule, Rule
+from batch_inference.config.sections.record_rules import FrozenModel, OutlierRule, Rule, check_input_column
+from batch_inference.config.validation_errors import FieldError
 
 _STATISTICS_BY_METHOD = {"iqr": ("q1", "q3"), "zscore": ("mean", "std")}
 
@@ -89,30 +89,23 @@ def check_cleaning(
     `columns` maps each input column to its type.
     """
     for name in baseline:
-        _check_column(column_types, name, f"baseline.{name}")
+        check_input_column(column_types, name, f"baseline.{name}")
     for position, rule in enumerate(rules):
         if isinstance(rule, OutlierRule):
             for statistic in _STATISTICS_BY_METHOD[rule.method]:
                 _check_in_baseline(baseline, rule.column, statistic, f"rules[{position}]")
     for position, step in enumerate(impute):
-        _check_column(column_types, step.column, f"impute[{position}].column")
+        check_input_column(column_types, step.column, f"impute[{position}].column")
         if step.strategy != "constant":
             _check_in_baseline(baseline, step.column, step.strategy, f"impute[{position}]")
     for position, group in enumerate(sensitive):
-        _check_column(column_types, group.column, f"sensitive[{position}].column")
+        check_input_column(column_types, group.column, f"sensitive[{position}].column")
         if (column_types[group.column] == "string") == bool(group.edges):
-            raise ValueError(
-                f"sensitive[{position}].edges: {group.column} has type {column_types[group.column]}; a number "
-                "needs edges between its groups, a text has none"
+            raise FieldError(
+                f"sensitive[{position}].edges",
+                f"{group.column} has type {column_types[group.column]}; a number "
+                "needs edges between its groups, a text has none",
             )
-
-
-def _check_column(columns: Mapping[str, str], name: str, where: str) -> None:
-    if name not in columns:
-        names = list(columns)
-        raise ValueError(
-            f"{where}: found the column {name!r}; the input's columns are {', '.join(names)}{suggest_name(name, names)}"
-        )
 
 
 def _check_in_baseline(
@@ -120,7 +113,8 @@ def _check_in_baseline(
 ) -> None:
     known: dict[str, Any] = baseline[column].model_dump(exclude_none=True) if column in baseline else {}
     if statistic not in known:
-        raise ValueError(
-            f"{where}: needs the {statistic} of {column}, but baseline has {', '.join(known) or 'nothing'} for it; "
-            f"write it there: a statistic of the run's own records would make predictions depend on the other records"
+        raise FieldError(
+            where,
+            f"needs the {statistic} of {column}, but baseline has {', '.join(known) or 'nothing'} for it; "
+            f"write it there: a statistic of the run's own records would make predictions depend on the other records",
         )

@@ -13,6 +13,7 @@ from pydantic import Field, StrictFloat, StrictInt, model_validator
 from batch_inference.common import s3_uri
 from batch_inference.common.formatting import suggest_name
 from batch_inference.config.sections.record_rules import FrozenModel
+from batch_inference.config.validation_errors import FieldError
 
 PREVIOUS = "previous"
 
@@ -29,16 +30,17 @@ class SelectedSection(FrozenModel):
         """Raise ValueError for a column that is not a prediction or is JSON, or for bounds that do not fit its type."""
         _check_column(prediction_types, self.column, "predictions.selected.column")
         if prediction_types[self.column] == "json":
-            raise ValueError(
-                f"predictions.selected: {self.column} has type json; allowed are columns of type float, integer and "
-                f"string"
+            raise FieldError(
+                "predictions.selected",
+                f"{self.column} has type json; allowed are columns of type float, integer and string",
             )
         numeric = prediction_types[self.column] in ("float", "integer")
         bounds = self.min is not None or self.max is not None
         if numeric != bounds or numeric == bool(self.values):
-            raise ValueError(
-                f"predictions.selected: {self.column} has type {prediction_types[self.column]}; a number has min, "
-                f"max or both, a text has values"
+            raise FieldError(
+                "predictions.selected",
+                f"{self.column} has type {prediction_types[self.column]}; a number has min, "
+                f"max or both, a text has values",
             )
 
 
@@ -175,8 +177,8 @@ def check_gates(
             _check_column(prediction_types, gate.column, where)
             kind = prediction_types[gate.column]
             if kind == "json" or (isinstance(gate, RangeGate) and kind == "string"):
-                raise ValueError(
-                    f"{where}: {gate.column} has type {kind}, which a gate {gate.gate} cannot check"
+                raise FieldError(
+                    where, f"{gate.column} has type {kind}, which a gate {gate.gate} cannot check"
                 )
 
 
@@ -184,7 +186,8 @@ def _check_column(
     columns: Mapping[str, Any], name: str, where: str, what: str = "prediction columns"
 ) -> None:
     if name not in columns:
-        raise ValueError(
-            f"{where}: found {name!r}; the {what} are {', '.join(columns) or 'none'}"
-            f"{suggest_name(name, list(columns))}"
+        raise FieldError(
+            where,
+            f"found {name!r}; the {what} are {', '.join(columns) or 'none'}"
+            f"{suggest_name(name, list(columns))}",
         )

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from batch_inference.common.s3_uri import ensure_trailing_slash
+from batch_inference.config.validation_errors import FieldError
 
 _PARTITION = re.compile(r"([a-z_][a-z0-9_]*)=\{\w+\}")
 #: Glue type by column type.
@@ -37,22 +38,25 @@ def check_glue_table(output_uri: str, file_format: str, columns: Mapping[str, st
     `columns` are those of the published rows, with their types.
     """
     if file_format not in STORAGE_FORMATS:
-        raise ValueError(
-            f"output.glue_table: found join.format {file_format}; allowed are {' and '.join(STORAGE_FORMATS)}, "
-            f"because no table of the catalog reads {file_format} with quotes and missing numbers"
+        raise FieldError(
+            "output.glue_table",
+            f"found join.format {file_format}; allowed are {' and '.join(STORAGE_FORMATS)}, "
+            f"because no table of the catalog reads {file_format} with quotes and missing numbers",
         )
     root, keys = parse_table_location(output_uri)
     if not keys or f"{root}{'/'.join(f'{key}={{}}' for key in keys)}/" != re.sub(
         r"\{\w+\}", "{}", ensure_trailing_slash(output_uri)
     ):
-        raise ValueError(
-            f"output.glue_table: found output.uri {output_uri!r}; allowed is one whose last folders are partitions, "
-            f"such as s3://bucket/scored/date={{date}}/, with placeholders nowhere else"
+        raise FieldError(
+            "output.glue_table",
+            f"found output.uri {output_uri!r}; allowed is one whose last folders are partitions, "
+            f"such as s3://bucket/scored/date={{date}}/, with placeholders nowhere else",
         )
     twice = sorted(set(keys) & {name.lower() for name in columns})
     if twice:
-        raise ValueError(
-            f"output.glue_table: found {twice[0]!r} as a partition of output.uri and as a column; rename the column"
+        raise FieldError(
+            "output.glue_table",
+            f"found {twice[0]!r} as a partition of output.uri and as a column; rename the column",
         )
 
 

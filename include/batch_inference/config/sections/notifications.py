@@ -8,6 +8,7 @@ from typing import Any, Self
 from pydantic import Field, JsonValue, StrictFloat, model_validator
 
 from batch_inference.config.sections.record_rules import FrozenModel
+from batch_inference.config.validation_errors import FieldError
 
 
 class Notifier(FrozenModel):
@@ -47,8 +48,9 @@ class NotifySection(FrozenModel):
     @model_validator(mode="after")
     def _share_is_a_share(self) -> Self:
         if self.on_rejected is not None and self.on_rejected.above >= 1:
-            raise ValueError(
-                f"notify.on_rejected.above: found {self.on_rejected.above:g}; allowed is a share below 1, such as 0.05"
+            raise FieldError(
+                "on_rejected.above",
+                f"found {self.on_rejected.above:g}; allowed is a share below 1, such as 0.05",
             )
         return self
 

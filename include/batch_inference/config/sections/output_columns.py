@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
-from batch_inference.common.formatting import suggest_name
+from batch_inference.config.sections.record_rules import check_input_column
 from batch_inference.config.sections.stages import JoinSection
+from batch_inference.config.validation_errors import FieldError
 
 
 def select_output_columns(input_columns: Sequence[str], join: JoinSection) -> dict[str, str]:
@@ -18,38 +19,28 @@ def check_output_columns(
     input_columns: Sequence[str], prediction_columns: Iterable[str], join: JoinSection
 ) -> None:
     """Raise ValueError for columns that the input does not have, and for duplicate names in the output."""
-    for key, names in _list_named_columns(join).items():
-        for name in names:
-            if name not in input_columns:
-                raise ValueError(
-                    f"join.{key}: found the column {name!r}; the input's columns are {', '.join(input_columns)}"
-                    f"{suggest_name(name, list(input_columns))}"
-                )
+    for key in ("include_columns", "exclude_columns", "rename"):
+        for name in getattr(join, key) or ():
+            check_input_column(input_columns, name, f"join.{key}")
     kept = select_output_columns(input_columns, join)
     for name in join.rename:
         if name not in kept:
-            raise ValueError(f"join.rename: found the column {name!r}, which is not published")
+            raise FieldError("join.rename", f"found the column {name!r}, which is not published")
     seen: set[str] = set()
     for name in [*kept.values(), *prediction_columns, *({} if join.function is None else join.function.adds)]:
         if name in seen:
-            raise ValueError(
-                f"join: the output would have the column {name!r} twice; allowed are names that differ, "
-                f"of input, predictions.fields, join.rename and join.function.adds together"
+            raise FieldError(
+                "join",
+                f"the output would have the column {name!r} twice; allowed are names that differ, "
+                f"of input, predictions.fields, join.rename and join.function.adds together",
             )
         seen.add(name)
 
     if join.function is not None:
         for name in join.function.adds:
             if name in input_columns:
-                raise ValueError(
-                    f"join.function.adds: found {name!r}, a column of the input, which the function receives "
-                    f"whether it is published or not; choose another name"
+                raise FieldError(
+                    "join.function.adds",
+                    f"found {name!r}, a column of the input, which the function receives "
+                    f"whether it is published or not; choose another name",
                 )
-
-
-def _list_named_columns(join: JoinSection) -> Mapping[str, Iterable[str]]:
-    return {
-        "include_columns": join.include_columns or (),
-        "exclude_columns": join.exclude_columns,
-        "rename": join.rename,
-    }

@@ -7,8 +7,8 @@ fails is the record's reason. `to_job_config` returns a rule in the form that th
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from batch_inference.common.formatting import suggest_name
+from batch_inference.config.validation_errors import FieldError
 
 # Rules that the preprocessing job always applies.
 IMPLICIT_RULES = ("quoting", "json", "encoding", "arity", "type", "line break", "function")
@@ -60,6 +61,9 @@ class FrozenModel(BaseModel):
 
 
 class _Rule(FrozenModel):
+    default_name: ClassVar[str]
+
+    rule: str
     name: str = Field(
         default="",
         max_length=80,
@@ -68,10 +72,7 @@ class _Rule(FrozenModel):
 
     def get_label(self) -> str:
         """The name under which rejects are counted."""
-        return self.name or self._build_default_name()
-
-    def _build_default_name(self) -> str:
-        raise NotImplementedError
+        return self.name or self.default_name.format(", ".join(self.list_columns()))
 
     def list_columns(self) -> tuple[str, ...]:
         """Names of the columns that this rule reads."""
@@ -82,35 +83,32 @@ class _Rule(FrozenModel):
         return {**self.model_dump(mode="json", exclude_none=True), "name": self.get_label()}
 
 
-class AllowedRule(_Rule):
-    """The cell is one of the listed values."""
-
-    rule: Literal["allowed"]
+class _ColumnRule(_Rule):
     column: str = Field(description="Name of the column.")
-    values: tuple[Cell, ...] = Field(min_length=1, description="The values that may occur.")
-
-    def _build_default_name(self) -> str:
-        return f"{self.column} known"
 
     def list_columns(self) -> tuple[str, ...]:
         return (self.column,)
 
 
-class RangeRule(_Rule):
+class AllowedRule(_ColumnRule):
+    """The cell is one of the listed values."""
+
+    default_name = "{} known"
+
+    rule: Literal["allowed"]
+    values: tuple[Cell, ...] = Field(min_length=1, description="The values that may occur.")
+
+
+class RangeRule(_ColumnRule):
     """The number lies between `min` and `max`; an empty cell passes."""
 
+    default_name = "{} in range"
+
     rule: Literal["range"]
-    column: str = Field(description="Name of the column.")
     min: Bound | None = Field(default=None, description="Smallest number allowed.")
     max: Bound | None = Field(default=None, description="Largest number allowed.")
     exclusive_min: bool = Field(default=False, description="Whether `min` itself is refused.")
     exclusive_max: bool = Field(default=False, description="Whether `max` itself is refused.")
-
-    def _build_default_name(self) -> str:
-        return f"{self.column} in range"
-
-    def list_columns(self) -> tuple[str, ...]:
-        return (self.column,)
 
     @model_validator(mode="after")
     def _has_a_range(self) -> RangeRule:
@@ -127,11 +125,13 @@ class RangeRule(_Rule):
 class RequiredRule(_Rule):
     """The cells of these columns are not empty."""
 
+    default_name = "{} present"
+
     rule: Literal["required"]
     columns: tuple[str, ...] = Field(min_length=1, description="Columns that must have a value.")
 
-    def _build_default_name(self) -> str:
-        return f"{', '.join(self.columns)} present"[:80]
+    def get_label(self) -> str:
+        return super().get_label()[:80]
 
     def list_columns(self) -> tuple[str, ...]:
         return self.columns
@@ -141,39 +141,29 @@ class DuplicatesRule(_Rule):
     """A record is rejected when an earlier record of this run has the same key. Records rejected by an earlier rule do
     not count, records rejected by a later rule or the function do, so put this rule last."""
 
+    default_name = "no duplicates"
+
     rule: Literal["duplicates"]
     key: tuple[str, ...] | None = Field(
         default=None, min_length=1, description="Columns that make the key. Default: all columns."
     )
 
-    def _build_default_name(self) -> str:
-        return "no duplicates"
-
     def list_columns(self) -> tuple[str, ...]:
         return self.key or ()
 
     def to_job_config(self) -> dict[str, Any]:
-        return {
-            "name": self.get_label(),
-            "rule": self.rule,
-            "key": None if self.key is None else list(self.key),
-        }
+        return {"key": None, **super().to_job_config()}
 
 
-class PatternRule(_Rule):
+class PatternRule(_ColumnRule):
     """The whole cell matches a regular expression; an empty cell passes."""
 
+    default_name = "{} well formed"
+
     rule: Literal["pattern"]
-    column: str = Field(description="Name of the column.")
     pattern: str = Field(
         min_length=1, description="A regular expression of Python's `re` for the whole cell."
     )
-
-    def _build_default_name(self) -> str:
-        return f"{self.column} well formed"
-
-    def list_columns(self) -> tuple[str, ...]:
-        return (self.column,)
 
     @model_validator(mode="after")
     def _compiles(self) -> PatternRule:
@@ -186,11 +176,12 @@ class PatternRule(_Rule):
         return self
 
 
-class OutlierRule(_Rule):
+class OutlierRule(_ColumnRule):
     """The number lies within a range around the stored baseline; an empty cell passes."""
 
+    default_name = "{} no outlier"
+
     rule: Literal["outlier"]
-    column: str = Field(description="Name of the column.")
     method: Literal["iqr", "zscore"] = Field(
         description="iqr measures from the quartiles, zscore from the mean."
     )
@@ -199,12 +190,6 @@ class OutlierRule(_Rule):
         gt=0,
         description="How many interquartile ranges (1.5) or standard deviations (3) are allowed.",
     )
-
-    def _build_default_name(self) -> str:
-        return f"{self.column} no outlier"
-
-    def list_columns(self) -> tuple[str, ...]:
-        return (self.column,)
 
 
 Rule: TypeAlias = Annotated[
@@ -220,21 +205,26 @@ def check_rules(rules: tuple[Rule, ...], column_types: Mapping[str, str]) -> Non
         where = f"rules[{position}]"
         label = rule.get_label()
         if label in IMPLICIT_RULES:
-            raise ValueError(
-                f"{where}.name: found {label!r}, which names a rule that is always applied; choose another"
+            raise FieldError(
+                f"{where}.name", f"found {label!r}, which names a rule that is always applied; choose another"
             )
         if label in seen:
-            raise ValueError(
-                f"{where}.name: found {label!r} twice; rejects are counted by name, so give each its own"
+            raise FieldError(
+                f"{where}.name", f"found {label!r} twice; rejects are counted by name, so give each its own"
             )
         seen.add(label)
         for column in rule.list_columns():
-            if column not in column_types:
-                known = list(column_types)
-                raise ValueError(
-                    f"{where}: found the column {column!r}; the input's columns are {', '.join(known)}"
-                    f"{suggest_name(column, known)}"
-                )
+            check_input_column(column_types, column, where)
         if isinstance(rule, RangeRule | OutlierRule) and column_types[rule.column] == "string":
             what = "a range" if isinstance(rule, RangeRule) else "an outlier rule"
-            raise ValueError(f"{where}: {rule.column} is a string; {what} needs a float or integer column")
+            raise FieldError(where, f"{rule.column} is a string; {what} needs a float or integer column")
+
+
+def check_input_column(input_columns: Iterable[str], name: str, where: str) -> None:
+    """Raise ValueError for the field `where` when the input has no column of this name."""
+    names = list(input_columns)
+    if name not in names:
+        raise FieldError(
+            where,
+            f"found the column {name!r}; the input's columns are {', '.join(names)}{suggest_name(name, names)}",
+        )

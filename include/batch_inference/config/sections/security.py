@@ -13,6 +13,7 @@ from pydantic import Field
 
 from batch_inference.common.errors import ModelError
 from batch_inference.config.sections.record_rules import FrozenModel
+from batch_inference.config.validation_errors import FieldError
 
 _KEY_ID = r"(mrk-[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
 _ALIAS = r"alias/[A-Za-z0-9/_-]+"
@@ -107,8 +108,8 @@ def check_volume_key(security: SecuritySection, instance_types: Mapping[str, str
         return
     for field, instance_type in instance_types.items():
         if has_local_storage(instance_type):
-            raise ValueError(
-                f"{field}: found {instance_type} with security.volume_kms_key; {NO_VOLUME_KEY_REASON}"
+            raise FieldError(
+                field, f"found {instance_type} with security.volume_kms_key; {NO_VOLUME_KEY_REASON}"
             )
 
 

@@ -9,8 +9,8 @@ from pydantic import AfterValidator, Field, StrictFloat, StrictInt, field_valida
 
 from batch_inference.common import s3_uri
 from batch_inference.common.errors import PlaceholderError
-from batch_inference.config.deadline import check_deadline
 from batch_inference.config.placeholders import check_placeholders
+from batch_inference.config.schedule import check_deadline
 from batch_inference.config.sections.feature_preparation import FunctionSection
 from batch_inference.config.sections.filters import find_filter_problems
 from batch_inference.config.sections.gates import SelectedSection

@@ -28,6 +28,7 @@ from batch_inference.dag.templates import (
     template_submitted_job_name,
 )
 from batch_inference.planning.clusters.calibration import MIN_SHARDS, CanaryShard, size_remaining_transform
+from batch_inference.planning.plan import Plan
 from batch_inference.pricing.costs import StageUsage, compute_stage_cost, load_prices, sum_if_known
 from batch_inference.run import handoffs, task_ids
 from batch_inference.run.run_context import RunContext
@@ -111,14 +112,14 @@ def calibrate(run: RunContext, **_: Any) -> dict[str, Any]:
     if not facts["canary"]:
         return {
             "instance_count": facts["transform_instance_count"],
-            "instance_types": plan["transform"]["instance_types"],
+            "instance_types": list(plan.transform.instance_types),
             "log": [],
         }
     job = run.pull(task_ids.AWAIT_CANARY)
     busy = read_instance_activity(config.aws_conn_id, config.region, job)["busy_seconds"]
     use = StageUsage.from_job("transform", job, busy_seconds=busy)
     resized = size_remaining_transform(
-        plan,
+        plan.to_xcom(),
         CanaryShard(facts["canary"]["records"], facts["records_out"], facts["count"]),
         use,
         spent_dollars=_total_cost(plan, [run.pull(task_ids.AWAIT_PREPROCESS), job]),
@@ -133,6 +134,6 @@ def calibrate(run: RunContext, **_: Any) -> dict[str, Any]:
     }
 
 
-def _total_cost(plan: Mapping[str, Any], jobs: list[Mapping[str, Any]]) -> float | None:
-    prices = load_prices().override_prices(plan["prices"])
+def _total_cost(plan: Plan, jobs: list[Mapping[str, Any]]) -> float | None:
+    prices = load_prices().override_prices(plan.prices)
     return sum_if_known(compute_stage_cost(StageUsage.from_job("any", job), prices) for job in jobs)

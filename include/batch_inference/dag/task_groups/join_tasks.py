@@ -17,7 +17,7 @@ from batch_inference.dag.job_configs import build_join_config
 from batch_inference.dag.planned_jobs import PlannedProcessingJobOperator, PlannedProcessingJobSensor
 from batch_inference.dag.task_functions import no_retry
 from batch_inference.dag.tasks.choose_join import choose_join, collect_parts
-from batch_inference.dag.tasks.join_shards import join_shard_group
+from batch_inference.dag.tasks.join_group import join_group
 from batch_inference.dag.templates import (
     template_earlier_job_names,
     template_instance_types,
@@ -40,9 +40,9 @@ def add_join_tasks(
     `submit_args` and `wait_args` are arguments of the tasks that submit a job and wait for one, such as their pool.
     """
     task_args = {"pipeline": pipeline.name, "shape": pipeline.dag_shape}
-    join_mapped = PythonOperator.partial(
-        task_id=task_ids.JOIN, python_callable=no_retry(join_shard_group)
-    ).expand(op_kwargs=groups.map(lambda group: {**task_args, "group": group}))
+    join_mapped = PythonOperator.partial(task_id=task_ids.JOIN, python_callable=no_retry(join_group)).expand(
+        op_kwargs=groups.map(lambda group: {**task_args, "group": group})
+    )
     if pipeline.join.processing_above is None:
         upstream >> join_mapped
         return join_mapped

@@ -12,7 +12,7 @@ from batch_inference.dag.job_configs import build_mapped_transform_config
 from batch_inference.dag.planned_jobs import PlannedTransformJobOperator, PlannedTransformJobSensor
 from batch_inference.dag.task_functions import no_retry
 from batch_inference.dag.tasks.cut_input import cut_input
-from batch_inference.dag.tasks.join_pieces import join_piece_group
+from batch_inference.dag.tasks.join_group import join_group
 from batch_inference.dag.tasks.write_manifests import write_manifests
 from batch_inference.dag.templates import (
     template_earlier_job_names,
@@ -63,8 +63,8 @@ def add_tasks_without_preprocess(
         )
 
     transform_group = transform_jobs.expand(job=manifests_task.output)
-    join_task = PythonOperator.partial(
-        task_id=task_ids.JOIN, python_callable=no_retry(join_piece_group)
-    ).expand(op_kwargs=cut_task.output.map(lambda group: {**arguments, "group": group}))
+    join_task = PythonOperator.partial(task_id=task_ids.JOIN, python_callable=no_retry(join_group)).expand(
+        op_kwargs=cut_task.output.map(lambda group: {**arguments, "group": group})
+    )
     cut_task >> manifests_task >> transform_group >> join_task
     return cut_task, join_task

@@ -5,21 +5,18 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.errors import ReconciliationError
-from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.sections.gates import PREVIOUS, DriftGate, find_pinned_statistics
 from batch_inference.dag.task_functions import provide_run_context
 from batch_inference.jobs.join.statistics import merge_statistics
-from batch_inference.publishing import published_runs
+from batch_inference.planning.plan import Plan
 from batch_inference.publishing.claims import Claim
-from batch_inference.run import scored_without_preprocess as direct
 from batch_inference.run.run_context import RunContext
-from batch_inference.run.scored_run import build_scored_run, read_profile
-from batch_inference.run.task_ids import CHECKS, JOIN
+from batch_inference.run.scored_run import ScoredRun, build_scored_run
+from batch_inference.run.task_ids import JOIN
 from batch_inference.verification.gate_checks import GateInputs, GateResult, check_not_held, evaluate_gates
 
 log = logging.getLogger(__name__)
@@ -46,26 +43,19 @@ def run_checks(
     """
     pipeline, plan, storage, paths = run.pipeline, run.plan, run.storage, run.paths
     claim = Claim(run.ti, storage, paths.checks, paths.scored_run, paths.statistics)
-    is_released = plan["run_id"] != dag_run.run_id
+    is_released = plan.run_id != dag_run.run_id
     if not is_released:
-        build_scored = (
-            build_scored_run
-            if pipeline.preprocess is not None
-            else direct.build_scored_run_without_preprocess
+        scored_run = build_scored_run(
+            run, run.filter_by_plan(JOIN, joined), requested_output=params.get("output_uri")
         )
-        scored_document = build_scored(run, run.filter_by_plan(JOIN, joined))
         # The result of an earlier try does not hold for the files that are written now.
         claim.write_json(paths.checks, run.add_nonce(build_checks_document(plan, dag_run, "unjudged", [])))
-        claim.write_json(
-            paths.scored_run, run.add_nonce({**scored_document, "requested_output": params.get("output_uri")})
-        )
-    scored = run.read_json(paths.scored_run, written_by=CHECKS)
-    statistics = merge_run_statistics(storage, scored["parts"])
+        claim.write_json(paths.scored_run, run.add_nonce(scored_run.model_dump(mode="json")))
+    scored_run = ScoredRun.read(run)
+    statistics = merge_run_statistics(storage, scored_run.parts)
     claim.write(paths.statistics, json.dumps(run.add_nonce(statistics)))
-    gate_inputs = collect_gate_inputs(
-        storage, pipeline, plan, statistics, read_profile(storage, paths, scored)["groups"]
-    )
-    verdicts = evaluate_gates(pipeline.gates, gate_inputs)
+    groups = scored_run.read_profile(storage, paths)["groups"]
+    verdicts = evaluate_gates(pipeline.gates, collect_gate_inputs(run, statistics, groups))
     for verdict in verdicts:
         log.log(
             logging.INFO if verdict.outcome in ("passed", "unknown") else logging.WARNING,
@@ -77,12 +67,12 @@ def run_checks(
     if not is_released:
         # Kept in XCom also when this task fails: clean_up reports why the run has failed.
         run.ti.xcom_push(key="state", value=state)
-        check_not_held(plan["run_id"], verdicts)
+        check_not_held(plan.run_id, verdicts)
     return {"state": state, "checks": paths.checks, "statistics": paths.statistics}
 
 
 def build_checks_document(
-    plan: Mapping[str, Any], dag_run: Any, state: str, verdicts: Sequence[GateResult]
+    plan: Plan, dag_run: Any, state: str, verdicts: Sequence[GateResult]
 ) -> dict[str, Any]:
     """checks.json.
 
@@ -90,7 +80,7 @@ def build_checks_document(
     """
     return {
         "version": 1,
-        "run_id": plan["run_id"],
+        "run_id": plan.run_id,
         "judged_in": dag_run.run_id,
         "state": state,
         "gates": [verdict.to_dict() for verdict in verdicts],
@@ -113,29 +103,20 @@ def merge_run_statistics(storage: Storage, parts: Sequence[Mapping[str, Any]]) -
 
 
 def collect_gate_inputs(
-    storage: Storage,
-    pipeline: Pipeline,
-    plan: Mapping[str, Any],
-    statistics: Mapping[str, Any],
-    groups: Mapping[str, Any],
+    run: RunContext, statistics: Mapping[str, Any], groups: Mapping[str, Any]
 ) -> GateInputs:
     """The inputs of the gates; reads only what the pipeline's gates need."""
-    compares = any(isinstance(gate, DriftGate) and gate.against == PREVIOUS for gate in pipeline.gates)
-    runs_asked = [gate.runs for gate in pipeline.gates if gate.gate == "rows"]
-    last = published_runs.read_runs_before(
-        storage,
-        pipeline,
-        data_time=datetime.fromisoformat(plan["data_time"]),
-        run_id=plan["run_id"],
-        limit=max([*runs_asked, 1 if compares else 0], default=0),
-    )
+    gates, storage = run.pipeline.gates, run.storage
+    compares = any(isinstance(gate, DriftGate) and gate.against == PREVIOUS for gate in gates)
+    runs_asked = [gate.runs for gate in gates if gate.gate == "rows"]
+    last = run.read_previous_runs(max([*runs_asked, 1 if compares else 0], default=0))
     references: dict[str, Mapping[str, Any] | None] = {
-        uri: storage.read_json(uri) for uri in find_pinned_statistics(pipeline.gates)
+        uri: storage.read_json(uri) for uri in find_pinned_statistics(gates)
     }
     references[PREVIOUS] = storage.read_json(last[-1]["statistics"]) if compares and last else None
     return GateInputs(
         statistics=statistics,
         groups=groups,
-        rows_before=[run["rows"] for run in last],
+        rows_before=[each["rows"] for each in last],
         references=references,
     )

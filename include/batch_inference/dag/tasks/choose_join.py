@@ -14,16 +14,9 @@ from batch_inference.jobs.join.join_job import CONFIG_FILE, JOIN_VERSION
 from batch_inference.planning.clusters.sizing import cap_instance_count
 from batch_inference.requests.sagemaker import PREDICTIONS_MANIFEST, RECORDS_MANIFEST, build_join_spec
 from batch_inference.run.job_outputs import StoredObject, check_unchanged
+from batch_inference.run.join_inputs import ShardInputs, ShardSource
 from batch_inference.run.run_context import RunContext
-from batch_inference.run.shard_sources import ShardSource, read_shard_sources
-from batch_inference.run.task_ids import (
-    AWAIT_JOIN_JOB,
-    AWAIT_TRANSFORM,
-    CHOOSE_JOIN,
-    COLLECT_SHARDS,
-    JOIN,
-    JOIN_JOB,
-)
+from batch_inference.run.task_ids import AWAIT_JOIN_JOB, CHOOSE_JOIN, JOIN, JOIN_JOB
 
 log = logging.getLogger(__name__)
 
@@ -36,14 +29,15 @@ def choose_join(run: RunContext, **_: Any) -> str:
         ReconciliationError: the predictions are for the output of another run of `preprocess`.
     """
     storage, paths = run.storage, run.paths
-    sources = read_shard_sources(run)
-    records, job = sum(source.bytes for source in sources), run.plan["join"]["job"]
-    if job is None or records <= job["threshold_bytes"]:
+    inputs = ShardInputs(run)
+    sources = inputs.list_sources()
+    records, job = sum(source.bytes for source in sources), run.plan.join.job
+    if job is None or records <= job.threshold_bytes:
         log.info("Airflow's workers join %s of records", format_bytes(records))
         return JOIN
     # The job's containers read without our checks, so the objects are checked before the job and after it.
     check_unchanged(storage, list_source_objects(sources))
-    inputs = paths.build_join_inputs_prefix(f"{run.pull(AWAIT_TRANSFORM)['job_name']}-{run.ti.try_number}")
+    prefix = paths.build_join_inputs_prefix(f"{inputs.job_names[-1]}-{run.ti.try_number}")
 
     def relative_key(uri: str) -> str:
         return uri.removeprefix(paths.run_prefix)
@@ -60,19 +54,19 @@ def choose_join(run: RunContext, **_: Any) -> str:
     ]
     manifest: list[Any] = [{"prefix": paths.run_prefix}]
     document = {"version": JOIN_VERSION, "spec": build_join_spec(run.pipeline), "shards": shards}
-    storage.write(f"{inputs}config/{CONFIG_FILE}", json.dumps(document))
+    storage.write(f"{prefix}config/{CONFIG_FILE}", json.dumps(document))
     storage.write(
-        f"{inputs}{RECORDS_MANIFEST}", json.dumps(manifest + [shard["records"] for shard in shards])
+        f"{prefix}{RECORDS_MANIFEST}", json.dumps(manifest + [shard["records"] for shard in shards])
     )
     storage.write(
-        f"{inputs}{PREDICTIONS_MANIFEST}", json.dumps(manifest + [shard["predictions"] for shard in shards])
+        f"{prefix}{PREDICTIONS_MANIFEST}", json.dumps(manifest + [shard["predictions"] for shard in shards])
     )
-    count = cap_instance_count(job["instance_count"], len(shards))
-    run.push("job", {"inputs": inputs, "instance_count": count})
+    count = cap_instance_count(job.instance_count, len(shards))
+    run.push("job", {"inputs": prefix, "instance_count": count})
     log.info(
         "%s of records are more than %s: a job joins them",
         format_bytes(records),
-        format_bytes(job["threshold_bytes"]),
+        format_bytes(job.threshold_bytes),
     )
     return JOIN_JOB
 
@@ -97,7 +91,8 @@ def collect_parts(
     if run.pull(CHOOSE_JOIN, "job", is_optional=True) is None:
         return [dict(part) for part in run.filter_by_plan(JOIN, parts)]
     storage, job = run.storage, run.pull(AWAIT_JOIN_JOB)
-    check_unchanged(storage, list_source_objects(read_shard_sources(run)))
+    inputs = ShardInputs(run)
+    check_unchanged(storage, list_source_objects(inputs.list_sources()))
     job_paths = run.paths.build_job_paths(job["job_name"])
     manifests = [storage.read_json(uri) for uri in storage.list_uris(job_paths.manifests)]
     hosts = {manifest["host"] for manifest in manifests}
@@ -107,18 +102,14 @@ def collect_parts(
             f"({', '.join(sorted(hosts)) or 'none'}); the output of the others is unknown, so none of it is used"
         )
     run.push("join_stats", {"busy_seconds": sum(each["busy_seconds"] for each in manifests)})
-    jobs = {
-        "preprocess_job": run.pull(COLLECT_SHARDS, "shard_stats")["preprocess_job"],
-        "transform_job": run.pull(AWAIT_TRANSFORM)["job_name"],
-    }
     joined_parts = [
         {
             "uri": f"{job_paths.root}{part['key']}",
             "statistics": f"{job_paths.root}{part['statistics_key']}",
-            **{key: part[key] for key in ("rows", "bytes", "sha256", "shards")},
-            **jobs,
+            **{key: part[key] for key in ("number", "rows", "bytes", "sha256", "shards")},
+            "jobs": inputs.job_names,
         }
         for manifest in manifests
         for part in manifest["parts"]
     ]
-    return sorted(joined_parts, key=lambda part: str(part["uri"]))
+    return sorted(joined_parts, key=lambda part: int(part["number"]))

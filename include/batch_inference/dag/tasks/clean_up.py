@@ -6,14 +6,14 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 from airflow.sdk.exceptions import AirflowFailException
 
-from batch_inference.common.names import build_name_token
+from batch_inference.common.errors import HandoffError
 from batch_inference.config.pipeline_files import load_pipeline_by_name
-from batch_inference.dag.resource_cleanup import clean_up_run
-from batch_inference.run.task_ids import CHECKS, CLEAN_UP, COLLECT_SHARDS, PLAN, PUBLISH
-from sagemaker_jobs.cleanup.run_cleanup import delete_models, stop_jobs
+from batch_inference.dag.janitor import clean_up_run
+from batch_inference.planning.plan import Plan
+from batch_inference.run.handoffs import PlanNotReadyError, pull_plan
+from batch_inference.run.task_ids import CHECKS, CLEAN_UP, COLLECT_SHARDS, PUBLISH
 
 log = logging.getLogger(__name__)
 
@@ -25,27 +25,25 @@ class RunFailedError(AirflowFailException):
 
 
 def clean_up(pipeline: str, *, ti: Any, dag_run: Any, **_: Any) -> dict[str, list[str]]:
-    """Stop this run's jobs and delete its models.
-
-    They are found by the plan's token in their names, and by the run in their tags: when `plan` was cleared or failed,
-    the jobs of an earlier plan have other names.
+    """Stop this run's jobs and delete its models, see `clean_up_run`.
 
     Raises:
         RunFailedError: a task failed, or nothing was published although the run was meant to publish.
     """
-    plan = ti.xcom_pull(PLAN)
-    if plan is None:  # there is no plan.json to read
-        config = load_pipeline_by_name(pipeline)
-        hook_args = {"aws_conn_id": config.aws_conn_id, "region_name": config.region}
-    else:
-        hook_args = {"aws_conn_id": plan["aws_conn_id"], "region_name": plan["region"]}
-    hook = SageMakerHook(**hook_args)  # type: ignore[no-untyped-call]
-    removed: list[str] = []
-    if plan is not None:
-        token = build_name_token(plan["nonce"])
-        removed = [*stop_jobs(hook, name_contains=token), *delete_models(hook, name_contains=token)]
-    removed += clean_up_run(
-        hook, pipeline, dag_id=ti.dag_id, run_id=dag_run.run_id, reason="its run has ended"
+    try:
+        plan: Plan | None = pull_plan(ti)
+    except (HandoffError, PlanNotReadyError) as error:
+        log.info("the plan is unknown, so jobs and models are found by their tags alone: %s", error)
+        plan = None
+    where = plan or load_pipeline_by_name(pipeline)
+    removed = clean_up_run(
+        pipeline,
+        aws_conn_id=where.aws_conn_id,
+        region=where.region,
+        dag_id=ti.dag_id,
+        run_id=dag_run.run_id,
+        reason="its run has ended",
+        nonce=None if plan is None else plan.nonce,
     )
     log.info("stopped or deleted: %s", ", ".join(removed) or "nothing")
     states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[dag_run.run_id])[dag_run.run_id]
@@ -57,11 +55,11 @@ def clean_up(pipeline: str, *, ti: Any, dag_run: Any, **_: Any) -> dict[str, lis
     return {"removed": removed}
 
 
-def is_intended_skip(plan: Mapping[str, Any] | None, shard_stats: Mapping[str, Any] | None) -> bool:
+def is_intended_skip(plan: Plan | None, shard_stats: Mapping[str, Any] | None) -> bool:
     """Whether the run was meant to end without output: an empty or unchanged input, or a dry run."""
     if plan is None:
         return False
-    return bool(plan["empty"] or plan["dry_run"] or plan["unchanged_since"]) or (
+    return bool(plan.empty or plan.dry_run or plan.unchanged_since) or (
         shard_stats is not None and shard_stats["records_in"] == 0
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 from typing import Any
 
 from batch_inference.common.errors import EmptyInputError, PlanError
@@ -13,16 +12,14 @@ from batch_inference.dag.task_groups.canary_tasks import move_canary_shard
 from batch_inference.jobs.common.groups import merge_group_counts
 from batch_inference.jobs.common.profiles import merge_profiles
 from batch_inference.planning.clusters.sizing import cap_instance_count
-from batch_inference.run.overwritten_objects import check_not_overwritten
+from batch_inference.planning.inputs.input_split import group_neighbours
+from batch_inference.run.job_outputs import check_not_overwritten
 from batch_inference.run.run_context import RunContext
 from batch_inference.run.task_ids import AWAIT_PREPROCESS
-from batch_inference.verification.host_manifests import group_shards, read_manifests
+from batch_inference.verification.host_manifests import ShardList, read_manifests
 from batch_inference.verification.reconciliation import check_max_rejected
 
 log = logging.getLogger(__name__)
-
-#: Most groups to aim for; rounding gives some more, still far fewer than Airflow maps over.
-MAX_GROUPS = 500
 
 
 @provide_run_context
@@ -40,21 +37,23 @@ def collect_shards(run: RunContext, **_: Any) -> list[dict[str, int]] | SkipDown
     job = run.pull(AWAIT_PREPROCESS)
     preprocess_paths = paths.build_job_paths(job["job_name"])
     documents = [storage.read_json(uri) for uri in storage.list_uris(preprocess_paths.manifests)]
-    check_not_overwritten(storage, plan["input"]["uri"], paths.input_listing, read_until=job["ended_at"])
+    check_not_overwritten(storage, plan.input.uri, paths.input_listing, read_until=job["ended_at"])
     manifests = read_manifests(documents, host_count=job["instance_count"])
+    shards = manifests.shards
+    group_bytes = plan.join.compute_group_bytes(sum(shard.bytes for shard in shards))
+    groups = group_neighbours(shards, group_bytes, get_columns=lambda shard: shard.columns)
     shard_stats = {
         "preprocess_job": job["job_name"],
         "records_in": manifests.records_in,
         "records_out": manifests.records_out,
         "rejected": dict(manifests.rejected),
-        "count": len(manifests.shards),
+        "count": len(shards),
+        "groups": len(groups),
         "busy_seconds": manifests.busy_seconds,
         "instances": manifests.working_periods,
-        "transform_instance_count": cap_instance_count(
-            plan["transform"]["instance_count"], len(manifests.shards)
-        ),
-        "canary": move_canary_shard(storage, preprocess_paths, list(manifests.shards))
-        if plan["canary"] and manifests.records_out
+        "transform_instance_count": cap_instance_count(plan.transform.instance_count, len(shards)),
+        "canary": move_canary_shard(storage, preprocess_paths, list(shards))
+        if plan.canary and manifests.records_out
         else None,
     }
     run.push("shard_stats", shard_stats)
@@ -66,7 +65,7 @@ def collect_shards(run: RunContext, **_: Any) -> list[dict[str, int]] | SkipDown
         "groups": merge_group_counts([document.get("groups", {}) for document in documents]),
     }
     storage.write(preprocess_paths.merged_profile, json.dumps(profile))
-    passed = f"{manifests.records_out:,} passed in {len(manifests.shards):,} shards"
+    passed = f"{manifests.records_out:,} passed in {len(shards):,} shards"
     log.info(
         "%s records in, %s, rejected: %s",
         f"{manifests.records_in:,}",
@@ -74,21 +73,22 @@ def collect_shards(run: RunContext, **_: Any) -> list[dict[str, int]] | SkipDown
         shard_stats["rejected"] or "none",
     )
     if manifests.records_in == 0:
-        message = f"the objects below {plan['input']['uri']} hold no record"
+        message = f"the objects below {plan.input.uri} hold no record"
         if config.on_empty == "fail":
             raise EmptyInputError(message)
         return SkipDownstream([], message)
     check_max_rejected(manifests, config.max_rejected)
     if manifests.records_out == 0:
         raise PlanError(
-            f"all {manifests.records_in:,} records of {plan['input']['uri']} were rejected "
+            f"all {manifests.records_in:,} records of {plan.input.uri} were rejected "
             f"({shard_stats['rejected']}), so there is nothing to score; each is "
             f"listed with its reason below {preprocess_paths.rejects}"
         )
-    documents_of_shards = [shard.model_dump(mode="json") for shard in manifests.shards]
-    counts = {"in": manifests.records_in, "out": manifests.records_out, "rejected": manifests.rejected_count}
-    storage.write_json(preprocess_paths.shards, {"records": counts, "shards": documents_of_shards})
-    # Airflow maps a task over at most 1,024 values (core.max_map_length).
-    whole = sum(shard.bytes for shard in manifests.shards)
-    groups = group_shards(manifests.shards, max(plan["join"]["group_bytes"], math.ceil(whole / MAX_GROUPS)))
-    return [{"number": number, "first": first, "last": last} for number, (first, last) in enumerate(groups)]
+    shard_list = ShardList(
+        records_in=manifests.records_in,
+        records_out=manifests.records_out,
+        rejected=manifests.rejected_count,
+        shards=shards,
+    )
+    storage.write_json(preprocess_paths.shards, shard_list.model_dump(mode="json"))
+    return [{"number": number, "first": each[0], "last": each[-1]} for number, each in enumerate(groups)]

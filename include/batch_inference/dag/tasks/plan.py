@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 from botocore.exceptions import ClientError
 
 import batch_inference
@@ -34,26 +33,23 @@ from batch_inference.config.run_params import (
     keep_overrides,
     read_params,
 )
+from batch_inference.dag.janitor import clean_up_run
 from batch_inference.dag.pools import check_pool
-from batch_inference.dag.resource_cleanup import clean_up_run
 from batch_inference.dag.task_docs import TASK_DOCS
 from batch_inference.dag.task_functions import SkipDownstream
-from batch_inference.input_pieces.layout_files import write_listing
 from batch_inference.input_pieces.range_probe import probe_objects
 from batch_inference.planning.clusters.cluster_choice import PlanningContext
-from batch_inference.planning.inputs.input_listing import S3Object, tee_to_listing
+from batch_inference.planning.inputs.input_listing import S3Object, tee_to_listing, tee_to_manifest
 from batch_inference.planning.inputs.input_probe import ProbeResult
 from batch_inference.planning.inputs.input_selection import InputSelection, ListAgainError
-from batch_inference.planning.inputs.manifest_file import tee_to_manifest
-from batch_inference.planning.plan import Plan, RunInfo, make_plan, strip_pipeline
+from batch_inference.planning.plan import Plan, RunInfo, make_plan
 from batch_inference.publishing.claims import Claim, check_task_active
+from batch_inference.publishing.earlier_runs import check_pinned_statistics, read_held_plan, read_history
 from batch_inference.publishing.fingerprints import compute_fingerprint, find_unchanged_run
-from batch_inference.publishing.held_runs import read_held_plan
 from batch_inference.publishing.output import read_published
-from batch_inference.publishing.pinned_runs import check_pinned_statistics
 from batch_inference.requests.preflight import run_preflight
 from batch_inference.requests.sagemaker import build_preprocess_config
-from batch_inference.run import rate_history_store, task_ids
+from batch_inference.run import task_ids
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +108,7 @@ def plan_run(
     context = PlanningContext(
         model=resolve_model(config, run_params),
         quotas=read_quotas(config, run_params),
-        history=rate_history_store.read_history(storage, config),
+        history=read_history(storage, config),
         now=datetime.now(UTC),
         # With on_over_budget: approve, the DAG has a task that asks.
         can_request_approval=config.goals.on_over_budget == "approve",
@@ -125,7 +121,7 @@ def plan_run(
             # Without preprocessing, the transform names its outputs like the objects.
             max_name_bytes=MAX_KEY_BYTES if config.preprocess else paths.compute_max_object_name_bytes(),
         )
-        run_plan, looked_at, objects = list_and_plan(
+        run_plan, looked_at = list_and_plan(
             storage, config, selection, manifest, listing,
             partial(make_plan, config, run_params, run=run_info, context=context, selection=selection),
         )  # fmt: skip
@@ -156,9 +152,7 @@ def plan_run(
                 f"{output_uri} is there",
             )
         storage.upload(listing, paths.input_listing)
-        if run_plan.layout is not None:
-            write_listing(storage, paths.build_layout_paths(run_plan.nonce), objects)
-        else:
+        if run_plan.layout is None:
             upload_code(storage, paths, code)
             storage.upload(manifest, paths.input_manifest)
             storage.write_json(paths.preprocess_config, build_preprocess_config(config, run_plan))
@@ -174,10 +168,10 @@ def list_and_plan(
     manifest: Path,
     listing: Path,
     plan_objects: Callable[[Iterable[S3Object]], Plan],
-) -> tuple[Plan, ProbeResult | None, list[S3Object]]:
-    """List the input into two files and plan from the listing: the plan, the samples, and the objects.
+) -> tuple[Plan, ProbeResult | None]:
+    """List the input into two files and plan from the listing: the plan, and the samples.
 
-    The objects are kept in memory only without preprocessing, where they are sampled, cut and grouped.
+    The objects are kept in memory only without preprocessing, where they are sampled.
     """
     while True:
         listed: Iterable[S3Object] = selection.select(storage.list_objects(selection.uri))
@@ -192,7 +186,7 @@ def list_and_plan(
             ):
                 # The listing is streamed; only these files keep it.
                 recorded = tee_to_manifest(selection.uri, objects or listed, names_file)
-                return plan_objects(tee_to_listing(recorded, file)), looked_at, objects
+                return plan_objects(tee_to_listing(recorded, file)), looked_at
         except ListAgainError as error:
             log.info("listing the input again: %s", error)
 
@@ -242,7 +236,7 @@ def check_downstream_cleared(config: Pipeline, ti: Any, dag_run: Any) -> None:
     paths = RunPaths.from_run_id(work=config.work, pipeline=config.name, run_id=planned_run)
     stored_plan = Storage(config.aws_conn_id, config.region).read_json_with_etag(paths.plan)
     if stored_plan is not None:
-        ti.xcom_push(key="return_value", value=strip_pipeline(stored_plan[0]))
+        ti.xcom_push(key="return_value", value=Plan.from_document(stored_plan[0], paths.plan).to_xcom())
     raise HandoffError(
         f"`{task_ids.PLAN}` was cleared without {', '.join(f'`{task}` ({states[task]})' for task in uncleared[:5])}"
         f"{f' and {len(uncleared) - 5} more' if len(uncleared) > 5 else ''}, which belong to the earlier plan. "
@@ -253,8 +247,10 @@ def check_downstream_cleared(config: Pipeline, ti: Any, dag_run: Any) -> None:
 
 def clean_up_earlier_plan(config: Pipeline, dag_id: str, run_id: str) -> None:
     """Stop the jobs of an earlier plan of this run: the jobs of the new plan have other names."""
-    hook = SageMakerHook(aws_conn_id=config.aws_conn_id, region_name=config.region)  # type: ignore[no-untyped-call]
-    stopped = clean_up_run(hook, config.name, dag_id=dag_id, run_id=run_id, reason="its run is planned again")
+    stopped = clean_up_run(
+        config.name, aws_conn_id=config.aws_conn_id, region=config.region, dag_id=dag_id, run_id=run_id,
+        reason="its run is planned again",
+    )  # fmt: skip
     if stopped:
         log.info("stopped or deleted jobs and models of the earlier plan: %s", ", ".join(stopped))
 
@@ -304,5 +300,5 @@ def release_held_run(config: Pipeline, run_id: str) -> SkipDownstream:
     """Return the plan of a held run, and skip all tasks before the checks."""
     held = read_held_plan(Storage(config.aws_conn_id, config.region), config, run_id)
     return SkipDownstream(
-        held, f"{run_id} has done this work already, and is published now", until=task_ids.CHECKS
+        held.to_xcom(), f"{run_id} has done this work already, and is published now", until=task_ids.CHECKS
     )

@@ -14,14 +14,14 @@ from batch_inference.common.names import build_publish_journal_prefix
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.dag.assets import emit_asset_event
 from batch_inference.dag.task_functions import provide_run_context
-from batch_inference.publishing import published_runs
+from batch_inference.publishing import earlier_runs
 from batch_inference.publishing.claims import check_task_active
 from batch_inference.publishing.manifest import build_manifest
 from batch_inference.publishing.output_cleanup import build_is_active, delete_obsolete_parts
 from batch_inference.publishing.protocol import Publication
 from batch_inference.run.run_context import RunContext
+from batch_inference.run.scored_run import ScoredRun
 from batch_inference.run.task_ids import CHECKS
-from batch_inference.verification.reconciliation import Reconciliation
 
 log = logging.getLogger(__name__)
 
@@ -39,40 +39,38 @@ def publish(run: RunContext, *, dag_run: Any, outlet_events: Any, **_: Any) -> d
         OvertakenError: Airflow says that this task is over; nothing was committed.
     """
     config, plan, storage, paths = run.pipeline, run.plan, run.storage, run.paths
-    checks_result, scored = run.pull(CHECKS), run.read_json(paths.scored_run, written_by=CHECKS)
+    checks_result, scored_run = run.pull(CHECKS), ScoredRun.read(run)
     checks, judged_etag = read_checks(storage, checks_result["checks"])
     run.check_document(checks, checks_result["checks"], written_by=CHECKS)
-    parts, reconciled = scored["parts"], Reconciliation(**scored["reconciled"])
     publication = Publication(
         storage=storage,
-        output=plan["output_uri"],
+        output=plan.output_uri,
         pipeline=config.name,
-        run_id=plan["run_id"],
-        nonce=plan["nonce"],
+        run_id=plan.run_id,
+        nonce=plan.nonce,
         dag_run_id=dag_run.run_id,
         attempt=f"{run.ti.try_number}-{secrets.token_hex(4)}",
         journal_prefix=build_publish_journal_prefix(work=config.work, pipeline=config.name),
         delimiter=config.input.delimiter,
     )
-    record_etag = storage.read_etag(
-        published_runs.build_record_uri(config, plan["data_time"], plan["run_id"])
-    )
-    with publication.begin_attempt(parts):
+    record_etag = storage.read_etag(earlier_runs.build_record_uri(config, plan.data_time, plan.run_id))
+    with publication.begin_attempt(scored_run.parts):
         # The manifest to replace is noted before this: a later process of this task, or a later run, changes its ETag.
         check_task_active(run.ti)
-        files = [publication.copy_part(part) for part in parts]
+        files = [publication.copy_part(part) for part in scored_run.parts]
         rows = sum(file["rows"] for file in files)
-        if rows != reconciled.scored:
+        scored_count = scored_run.reconciled.scored
+        if rows != scored_count:
             raise ReconciliationError(
-                f"{rows:,} rows were read back from {publication.output}, but {reconciled.scored:,} were scored; "
+                f"{rows:,} rows were read back from {publication.output}, but {scored_count:,} were scored; "
                 f"not committed"
             )
         manifest = build_manifest(
             plan=plan,
             files=files,
-            reconciled=reconciled,
-            shard_stats=scored["facts"],
-            transform_job=scored["transformed"],
+            reconciled=scored_run.reconciled,
+            preprocess_job=scored_run.stats["preprocess_job"],
+            transform_job=scored_run.transform_job,
             checks=checks,
         )
         manifest["replaces"] = publication.list_replaced_parts()
@@ -82,7 +80,7 @@ def publish(run: RunContext, *, dag_run: Any, outlet_events: Any, **_: Any) -> d
     # A run that replaced this one writes its own _SUCCESS.
     if publication.is_current(manifest):
         publication.mark_success()
-    published_runs.record_run(
+    earlier_runs.record_run(
         storage,
         config,
         manifest,
@@ -99,11 +97,11 @@ def publish(run: RunContext, *, dag_run: Any, outlet_events: Any, **_: Any) -> d
     emit_asset_event(
         config,
         outlet_events,
-        requested_output=scored["requested_output"],
+        requested_output=scored_run.requested_output,
         extra={
             "output_uri": publication.output,
             "manifest": publication.manifest_uri,
-            "run_id": plan["run_id"],
+            "run_id": plan.run_id,
             "records": manifest["records"],
         },
     )

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from batch_inference.aws.readback import read_first_rows
-from batch_inference.aws.s3 import Storage
-from batch_inference.config.pipeline import Pipeline
 from batch_inference.dag.task_functions import provide_run_context
 from batch_inference.planning.clusters.calibration import apply_calibration
 from batch_inference.planning.clusters.rate_history import build_history_rows
-from batch_inference.publishing import published_runs
 from batch_inference.publishing.claims import Claim
+from batch_inference.publishing.earlier_runs import write_history
 from batch_inference.reporting.report import build_report, render_html, render_text
 from batch_inference.reporting.summary import build_summary
-from batch_inference.run import rate_history_store
 from batch_inference.run.run_context import RunContext
-from batch_inference.run.scored_run import read_profile
-from batch_inference.run.task_ids import CHECKS, PLAN, PUBLISH
+from batch_inference.run.scored_run import ScoredRun
+from batch_inference.run.task_ids import CHECKS, PUBLISH
 from batch_inference.verification.fairness import build_group_report
 
 log = logging.getLogger(__name__)
@@ -38,42 +34,41 @@ def write_report(run: RunContext, **_: Any) -> dict[str, Any]:
     Raises:
         OvertakenError: another process of this task has written the report since.
     """
-    config, plan, storage, paths = run.pipeline, run.plan, run.storage, run.paths
+    config, storage, paths = run.pipeline, run.storage, run.paths
     claim = Claim(run.ti, storage, paths.report_json, paths.report_html)
-    published, scored = run.pull(PUBLISH), run.read_json(paths.scored_run, written_by=CHECKS)
-    plan_document, resized = run.read_json(paths.plan, written_by=PLAN), scored["resized"]
+    published, scored_run = run.pull(PUBLISH), ScoredRun.read(run)
+    plan_document, resized = run.plan.to_xcom(), scored_run.resized
     if resized is not None and resized["log"]:
         plan_document = apply_calibration(
-            plan_document, resized, scored["jobs"]["transform"]["instance_count"]
+            plan_document, resized, scored_run.jobs["transform"]["instance_count"]
         )
     figures = build_report(
         plan=plan_document,
-        jobs=scored["jobs"],
-        shard_stats=scored["facts"],
-        # A run that an earlier release published has no copy of its manifest.
-        manifest=storage.read_json(published.get("committed", published["manifest"])),
-        quality=build_quality_sections(run, scored),
+        jobs=scored_run.jobs,
+        shard_stats=scored_run.stats,
+        manifest=storage.read_json(published["committed"]),
+        quality=build_quality_sections(run, scored_run),
         # The joined part has the same bytes as the published one, which the next run may have replaced.
-        first_rows=read_first_rows(storage, scored["parts"][0]["uri"], SHOWN_ROWS, config.input.delimiter),
+        first_rows=read_first_rows(storage, scored_run.parts[0]["uri"], SHOWN_ROWS, config.input.delimiter),
     )
     claim.write_json(paths.report_json, figures)
     claim.write(paths.report_html, render_html(figures), content_type="text/html; charset=utf-8")
-    rate_history_store.write_history(storage, config, plan["nonce"], build_history_rows(figures))
+    write_history(storage, config, run.nonce, build_history_rows(figures))
     log.info("\n%s", render_text(figures))
     return {**build_summary(figures), "report_json": paths.report_json, "report_html": paths.report_html}
 
 
-def build_quality_sections(run: RunContext, scored: Mapping[str, Any]) -> dict[str, Any]:
+def build_quality_sections(run: RunContext, scored_run: ScoredRun) -> dict[str, Any]:
     """The report's sections about the data: profile, predictions of this run and the previous one, groups, gates."""
-    config, storage, paths = run.pipeline, run.storage, run.paths
-    profile = read_profile(storage, paths, scored)
+    paths = run.paths
+    profile = scored_run.read_profile(run.storage, paths)
     statistics = run.read_json(paths.statistics, written_by=CHECKS)
-    job = scored["facts"]["preprocess_job"]
-    selected = config.predictions.selected
+    job = scored_run.stats["preprocess_job"]
+    selected = run.pipeline.predictions.selected
     return {
         "checks": run.read_json(paths.checks, written_by=CHECKS),
         "predictions": {name: describe_column(column) for name, column in statistics["columns"].items()},
-        "previous": read_previous_run(storage, config, run.plan),
+        "previous": read_previous_run(run),
         "groups": build_group_report(
             profile["groups"],
             statistics["groups"],
@@ -85,15 +80,12 @@ def build_quality_sections(run: RunContext, scored: Mapping[str, Any]) -> dict[s
     }
 
 
-def read_previous_run(storage: Storage, config: Pipeline, plan: Mapping[str, Any]) -> dict[str, Any] | None:
+def read_previous_run(run: RunContext) -> dict[str, Any] | None:
     """The previously published run and its predictions; None for the first run."""
-    data_time = datetime.fromisoformat(plan["data_time"])
-    earlier = published_runs.read_runs_before(
-        storage, config, data_time=data_time, run_id=plan["run_id"], limit=1
-    )
+    earlier = run.read_previous_runs(1)
     if not earlier:
         return None
-    columns = storage.read_json(earlier[0]["statistics"])["columns"]
+    columns = run.storage.read_json(earlier[0]["statistics"])["columns"]
     return {
         "run_id": earlier[0]["run_id"],
         "data_time": earlier[0]["data_time"],

@@ -24,14 +24,12 @@ def write_manifests(run: RunContext, **_: Any) -> list[dict[str, Any]]:
     As many as planned, but no more than there are objects. A single job gets the planned instances, several jobs get
     one each.
     """
-    plan, storage, paths = run.plan, run.storage, run.paths.build_layout_paths(run.nonce)
-    facts = run.pull(CUT_INPUT, "cut_stats")
-    pieces = [(piece.uri, piece.bytes) for piece in read_groups(storage, paths, facts["groups"])]
-    layout = plan["layout"]
-    folder = paths.pieces if layout["mode"] == "pieces" else get_parent_folder(plan["input"]["uri"])
-    lists = balance_weights(
-        [float(size) for _, size in pieces], cap_instance_count(layout["jobs"], len(pieces))
-    )
+    plan, storage, paths = run.plan, run.storage, run.layout_paths
+    cut_stats = run.pull(CUT_INPUT, "cut_stats")
+    pieces = [(piece.uri, piece.bytes) for piece in read_groups(storage, paths, cut_stats["groups"])]
+    layout = plan.require_layout()
+    folder = paths.pieces if layout.mode == "pieces" else get_parent_folder(plan.input.uri)
+    lists = balance_weights([float(size) for _, size in pieces], cap_instance_count(layout.jobs, len(pieces)))
     jobs = []
     assignment = [0] * len(pieces)
     for number, positions in enumerate(lists):
@@ -47,14 +45,11 @@ def write_manifests(run: RunContext, **_: Any) -> list[dict[str, Any]]:
                 "manifest": paths.build_job_manifest_uri(number),
                 "objects": len(positions),
                 "bytes": sum(pieces[position][1] for position in positions),
-                "instance_count": count_instances(plan, len(lists), len(positions)),
+                "instance_count": 1
+                if len(lists) > 1
+                else cap_instance_count(plan.transform.instance_count, len(positions)),
             }
         )
     storage.write_json(paths.assignment, assignment)
     log.info("%s jobs of %s objects", len(jobs), ", ".join(f"{job['objects']:,}" for job in jobs))
     return jobs
-
-
-def count_instances(plan: dict[str, Any], job_count: int, object_count: int) -> int:
-    """The instance count of one of `job_count` jobs, which reads `object_count` objects."""
-    return 1 if job_count > 1 else cap_instance_count(plan["transform"]["instance_count"], object_count)

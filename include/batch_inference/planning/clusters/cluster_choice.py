@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 
 from batch_inference.common.errors import PlanError
 from batch_inference.common.formatting import format_dollars, format_duration, join_words
-from batch_inference.config.deadline import resolve_deadline
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.run_params import RunParams
+from batch_inference.config.schedule import resolve_deadline
 from batch_inference.config.sections.stages import Stage
 from batch_inference.planning.clusters.cluster_model import (
     ClusterPlan,

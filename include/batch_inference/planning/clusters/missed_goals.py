@@ -32,25 +32,15 @@ def find_sufficient_clusters(stages: Sequence[StageWorkload], seconds: float) ->
     unlimited = [
         replace(stage, max_instances=MAX_INSTANCES, requested_instance_count=None) for stage in stages
     ]
-    fastest = min(
-        enumerate_cluster_plans(_keep_first_types(unlimited)),
-        key=lambda choice: (choice.seconds, choice.billed_seconds),
+    in_time = (
+        plan for plan in enumerate_cluster_plans(_keep_first_types(unlimited)) if plan.seconds <= seconds
     )
-    if fastest.seconds > seconds:
-        return None
-    return min(
-        (
-            choice
-            for choice in enumerate_cluster_plans(_keep_first_types(unlimited))
-            if choice.seconds <= seconds
-        ),
-        key=lambda choice: choice.billed_seconds,
-    )
+    return min(in_time, key=lambda plan: plan.billed_seconds, default=None)
 
 
 def _widen_one(stages: Sequence[StageWorkload], position: int, seconds: float) -> ClusterPlan | None:
     found: list[ClusterPlan] = []
-    for choice in enumerate_cluster_plans([replace(stage, options=stage.options[:1]) for stage in stages]):
+    for choice in enumerate_cluster_plans(_keep_first_types(stages)):
         rest = choice.seconds - choice.stages[position].seconds
         stage, option = stages[position], choice.stages[position].option
         wider = _size_within(stage, option, seconds - rest)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ConfigDict
 
 from batch_inference.common.formatting import format_count
+from batch_inference.config.sections.record_rules import FrozenModel
 from batch_inference.config.sections.stages import Stage
 from batch_inference.planning.clusters.sizing import count_vcpus
 
@@ -33,13 +36,15 @@ MIN_MARGIN = 0.05
 MAX_MARGIN = 0.60
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryRow:
-    """One stage of one run. Times in seconds; `busy_seconds` is summed over instances, None when not known.
+class HistoryRow(FrozenModel):
+    """One stage of one run; unknown columns of a stored row are ignored.
 
-    `start_seconds` is billed time per instance before work began, None when not known; `predicted_seconds` is what the
-    run's own plan expected of `running_seconds`, None when it had only stated defaults to go by.
+    Times in seconds; `busy_seconds` is summed over instances, None when not known. `start_seconds` is billed time per
+    instance before work began, None when not known; `predicted_seconds` is what the run's own plan expected of
+    `running_seconds`, None when it had only stated defaults to go by.
     """
+
+    model_config = ConfigDict(extra="ignore")
 
     pipeline: str
     run_id: str
@@ -57,15 +62,6 @@ class HistoryRow:
     start_seconds: float | None
     predicted_seconds: float | None
     dollars: float | None
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """From a row of the stored table; unknown columns are ignored."""
-        return cls(**{field.name: row.get(field.name) for field in fields(cls)})  # type: ignore[arg-type] # as stored
-
-    def to_dict(self) -> dict[str, Any]:
-        """The row as plain values."""
-        return asdict(self)
 
     @property
     def has_work_seconds(self) -> bool:

@@ -8,7 +8,7 @@ layout with the least expected cost is chosen; among those of about the same cos
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from batch_inference.common.errors import PlanError
@@ -147,47 +147,38 @@ def _build_workloads(
     # Where it can be split, an object above this size never stays whole, whatever the cost.
     can_stay_unsplit = is_compressed or input_plan.largest_bytes <= MAX_UNSPLIT_BYTES or pieces is None
     jobs = pipeline.transform.max_jobs
+    unsplit = StageWorkload(
+        name="transform",
+        bytes=input_plan.text_bytes,
+        max_parallelism=input_plan.objects,
+        object_count=input_plan.objects,
+    )
     if can_stay_unsplit:
         has_equal_objects = (
             input_plan.sum_squared_bytes * input_plan.objects <= 1.01 * float(input_plan.text_bytes) ** 2
         )
-        yield "unsplit", False, StageWorkload(
-            name="transform",
-            bytes=input_plan.text_bytes,
-            max_parallelism=input_plan.objects,
+        yield "unsplit", False, replace(
+            unsplit,
             largest_object_bytes=input_plan.largest_text_bytes,
             sum_squared_bytes=input_plan.sum_squared_bytes,
             skew_weight=EQUAL_PIECES_SKEW_WEIGHT if has_equal_objects else 1.0,
-            object_count=input_plan.objects,
         )  # fmt: skip
     if pieces is not None:
-        yield "pieces", False, StageWorkload(
-            name="transform",
-            bytes=input_plan.text_bytes,
+        split = replace(
+            unsplit,
             max_parallelism=pieces.max_count,
-            has_equal_shards=True,
-            skew_weight=EQUAL_PIECES_SKEW_WEIGHT,
+            object_count=0,
             preparation_seconds=pieces.preparation_seconds,
-        )  # fmt: skip
+        )
+        yield "pieces", False, replace(split, has_equal_shards=True, skew_weight=EQUAL_PIECES_SKEW_WEIGHT)
     if can_stay_unsplit and jobs > 1:
         compression_ratio = sizing.ASSUMED_COMPRESSION_RATIO if is_compressed else 1
-        lists = compute_largest_list_bytes(sizes, jobs)
-        yield "unsplit", True, StageWorkload(
-            name="transform",
-            bytes=input_plan.text_bytes,
-            max_parallelism=len(lists),
-            largest_list_bytes=tuple(compression_ratio * each for each in lists),
-            object_count=input_plan.objects,
-        )  # fmt: skip
+        lists = tuple(compression_ratio * each for each in compute_largest_list_bytes(sizes, jobs))
+        yield "unsplit", True, replace(unsplit, max_parallelism=len(lists), largest_list_bytes=lists)
     if pieces is not None and jobs > 1:
-        max_lists = min(jobs, pieces.max_count)
-        yield "pieces", True, StageWorkload(
-            name="transform",
-            bytes=input_plan.text_bytes,
-            max_parallelism=max_lists,
-            largest_list_bytes=tuple(-(-input_plan.text_bytes // lists) for lists in range(1, max_lists + 1)),
-            preparation_seconds=pieces.preparation_seconds,
-        )  # fmt: skip
+        counts = range(1, min(jobs, pieces.max_count) + 1)
+        lists = tuple(-(-input_plan.text_bytes // count) for count in counts)
+        yield "pieces", True, replace(split, max_parallelism=len(lists), largest_list_bytes=lists)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple, TextIO
 
 from batch_inference.common.errors import LintError
 from batch_inference.common.formatting import conjugate_be, format_count, join_words
-from batch_inference.common.s3_uri import split_s3_uri
+from batch_inference.common.s3_uri import get_parent_folder, split_s3_uri
 from batch_inference.config.sections.record_rules import FrozenModel
 from batch_inference.planning.clusters import sizing
 
@@ -157,6 +158,25 @@ def tee_to_listing(objects: Iterable[S3Object], file: TextIO) -> Iterator[S3Obje
         yield from batch
 
 
+def tee_to_manifest(input_uri: str, objects: Iterable[S3Object], file: TextIO) -> Iterator[S3Object]:
+    """Yields the objects and writes them into `file`: a prefix, then keys relative to it, as one JSON list.
+
+    Empty objects are not written. `input_uri` is a raw string prefix; the manifest's prefix ends with its last
+    slash, so that names stay whole. The file is complete once the last object has been taken.
+    """
+    prefix = get_parent_folder(input_uri)
+    start = len(split_s3_uri(prefix)[1])
+    file.write(f"[{json.dumps({'prefix': prefix}, ensure_ascii=False)}")
+    passing = iter(objects)
+    while batch := list(islice(passing, LINES_PER_BATCH)):
+        names = [key[start:] for key, size, _ in batch if size > 0]
+        if names:
+            # One call for all of them is five times as fast as one for each.
+            file.write(",\n" + json.dumps(names, ensure_ascii=False, separators=(",\n", ":"))[1:-1])
+        yield from batch
+    file.write("]\n")
+
+
 def find_replaced_objects(
     planned_lines: Iterable[str], current_objects: Iterable[S3Object]
 ) -> Iterator[tuple[S3Object, S3Object]]:
@@ -172,13 +192,14 @@ def find_replaced_objects(
             # The usual case; parsing the line would take ten times as long.
             line = next(lines, None)
             continue
-        while line is not None and (there := _parse_line(line)).key <= item.key:
+        while line is not None and (there := parse_listing_line(line)).key <= item.key:
             if there.key == item.key and there != item:
                 yield there, item
             line = next(lines, None)
 
 
-def _parse_line(line: str) -> S3Object:
+def parse_listing_line(line: str) -> S3Object:
+    """The object of a line of `format_listing_line`."""
     size, etag, key = line.rstrip("\n").split(" ", 2)
     return S3Object(str(ast.literal_eval(key)), int(size), etag)
 

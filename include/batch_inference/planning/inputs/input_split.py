@@ -6,9 +6,10 @@ are merged, and jobs of one instance read balanced lists of objects.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heapreplace, nlargest
+from typing import Any, Protocol, TypeVar
 
 from batch_inference.planning.inputs.input_listing import S3Object
 
@@ -110,3 +111,34 @@ def compute_largest_list_bytes(sizes: Sequence[int], max_lists: int) -> tuple[in
             heapreplace(loads, loads[0] + size)
         largest_bytes.append(max(max(loads), -(-total // lists)))
     return tuple(largest_bytes)
+
+
+class HasBytes(Protocol):
+    """Anything with a size."""
+
+    @property
+    def bytes(self) -> int:
+        """Its size."""
+
+
+Item = TypeVar("Item", bound=HasBytes)
+
+
+def group_neighbours(
+    items: Sequence[Item], group_bytes: int, *, get_columns: Callable[[Item], Any] = lambda _: None
+) -> list[range]:
+    """The positions of neighbouring items in groups of at most `group_bytes`, and of at least one item.
+
+    Items of a group have the same columns: some shards carry the label and others do not.
+    """
+    groups: list[range] = []
+    filled = 0
+    for position, item in enumerate(items):
+        is_alike = position > 0 and get_columns(items[position - 1]) == get_columns(item)
+        if is_alike and filled + item.bytes <= group_bytes:
+            groups[-1] = range(groups[-1].start, position + 1)
+            filled += item.bytes
+        else:
+            groups.append(range(position, position + 1))
+            filled = item.bytes
+    return groups

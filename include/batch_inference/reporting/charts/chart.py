@@ -26,6 +26,10 @@ class Chart:
     figure: Mapping[str, Any]
 
 
+#: The horizontal axis of bars that end with their numbers.
+HIDDEN_AXIS = {"showticklabels": False, "showgrid": False, "linecolor": TRANSPARENT}
+
+
 def build_layout(*, height: int, **overrides: Any) -> dict[str, Any]:
     """The layout that all charts share, with overrides."""
     axis = {
@@ -35,7 +39,10 @@ def build_layout(*, height: int, **overrides: Any) -> dict[str, Any]:
         "automargin": True,
         "fixedrange": True,
     }
-    axes = {name: {**axis, **overrides.pop(name, {})} for name in ("xaxis", "yaxis")}
+    axes = {
+        name: {**axis, **overrides.pop(name, {})}
+        for name in {"xaxis", "yaxis", *(key for key in overrides if key[:5] in ("xaxis", "yaxis"))}
+    }
     return {
         "height": height,
         "margin": {"l": 8, "r": 16, "t": 8, "b": 8, "pad": 4},
@@ -62,6 +69,31 @@ def build_bar_layout(row_count: int, **overrides: Any) -> dict[str, Any]:
     return build_layout(
         height=60 + 34 * row_count + (30 if overrides.get("showlegend") else 0), yaxis=yaxis, **overrides
     )
+
+
+def build_bar_trace(
+    labels: Sequence[object],
+    values: Sequence[float],
+    texts: Sequence[str],
+    colour: str | Sequence[str],
+    *,
+    hover: str,
+    notes: Sequence[str],
+) -> dict[str, Any]:
+    """Horizontal bars with a text at the end of each; `hover` may show the whole label, and its note."""
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "y": build_labels(labels),
+        "x": list(values),
+        "marker": {"color": colour},
+        "text": list(texts),
+        "textposition": "outside",
+        "textangle": 0,
+        "cliponaxis": False,
+        "customdata": [[escape_label(label), note] for label, note in zip(labels, notes, strict=True)],
+        "hovertemplate": f"{hover}<extra></extra>",
+    }
 
 
 def escape_label(text: object, max_length: int | None = None) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 from batch_inference.common.formatting import format_count, format_dollars
 from batch_inference.reporting.charts.chart import (
     GOOD,
+    HIDDEN_AXIS,
     IDLE,
     OTHER,
-    TRANSPARENT,
     WAITING,
     Chart,
     build_bar_layout,
@@ -58,12 +58,7 @@ def build_cost_chart(report: Mapping[str, Any]) -> Chart | None:
         "layout": build_bar_layout(
             len(rows),
             barmode="stack",
-            xaxis={
-                "range": [0, most * 1.25 or 1],
-                "showticklabels": False,
-                "showgrid": False,
-                "linecolor": TRANSPARENT,
-            },
+            xaxis={**HIDDEN_AXIS, "range": [0, most * 1.25 or 1]},
         ),
     }
     return Chart(

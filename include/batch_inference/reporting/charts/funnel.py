@@ -9,12 +9,11 @@ from batch_inference.common.formatting import format_count
 from batch_inference.reporting.charts.chart import (
     BAD,
     GOOD,
+    HIDDEN_AXIS,
     OTHER,
-    TRANSPARENT,
     Chart,
     build_bar_layout,
-    build_labels,
-    escape_label,
+    build_bar_trace,
 )
 
 #: Maximum reasons that are shown; the rest share a row.
@@ -33,28 +32,18 @@ def build_funnel_chart(report: Mapping[str, Any]) -> Chart | None:
     if report.get("output", {}).get("rows") is not None:
         rows.append(("Joined and published", report["output"]["rows"], GOOD))
     whole = records["in"]
-    figure = {
-        "data": [
-            {
-                "type": "bar",
-                "orientation": "h",
-                "y": build_labels([label for label, _, _ in rows]),
-                "x": [number for _, number, _ in rows],
-                "marker": {"color": [colour for _, _, colour in rows]},
-                "text": [f"{number:,}" for _, number, _ in rows],
-                "textposition": "outside",
-                "textangle": 0,
-                "cliponaxis": False,
-                "customdata": [[escape_label(label), f"{number / whole:.2%}"] for label, number, _ in rows],
-                "hovertemplate": "%{customdata[0]}<br>%{x:,} records, %{customdata[1]} of all<extra></extra>",
-            }
-        ],
-        # Room at the right for the number of the longest bar.
-        "layout": build_bar_layout(
-            len(rows),
-            xaxis={"range": [0, whole * 1.25], "showticklabels": False, "showgrid": False, "linecolor": TRANSPARENT},
-        ),
-    }  # fmt: skip
+    labels, numbers, colours = zip(*rows, strict=True)
+    bars = build_bar_trace(
+        labels,
+        numbers,
+        [f"{number:,}" for number in numbers],
+        list(colours),
+        hover="%{customdata[0]}<br>%{x:,} records, %{customdata[1]} of all",
+        notes=[f"{number / whole:.2%}" for number in numbers],
+    )
+    # Room at the right for the number of the longest bar.
+    layout = build_bar_layout(len(rows), xaxis={**HIDDEN_AXIS, "range": [0, whole * 1.25]})
+    figure = {"data": [bars], "layout": layout}
     return Chart(name="funnel", title="Records", caption=_caption(report, records), figure=figure)
 
 

@@ -9,11 +9,10 @@ from batch_inference.common.formatting import format_count
 from batch_inference.reporting.charts.chart import (
     BAD,
     GOOD,
-    TRANSPARENT,
+    HIDDEN_AXIS,
     Chart,
     build_bar_layout,
-    build_labels,
-    escape_label,
+    build_bar_trace,
 )
 
 #: Maximum groups that are shown, most records first.
@@ -48,35 +47,16 @@ def _build_chart(
         return
     words = [f"{value:.2%}" if share else f"{value:.4g}" for _, value in known]
     values = [value for _, value in known]
-    figure = {
-        "data": [
-            {
-                "type": "bar",
-                "orientation": "h",
-                "y": build_labels([group["group"] for group, _ in known]),
-                "x": values,
-                "marker": {"color": colour},
-                "text": words,
-                "textposition": "outside",
-                "textangle": 0,
-                "cliponaxis": False,
-                "customdata": [
-                    [escape_label(group["group"]), format_count(group["records"], "record")]
-                    for group, _ in known
-                ],
-                "hovertemplate": "%{customdata[0]}: %{text}<br>%{customdata[1]}<extra></extra>",
-            }
-        ],
-        "layout": build_bar_layout(
-            len(known),
-            xaxis={
-                "range": _axis_range(values),
-                "showticklabels": False,
-                "showgrid": False,
-                "linecolor": TRANSPARENT,
-            },
-        ),
-    }
+    bars = build_bar_trace(
+        [group["group"] for group, _ in known],
+        values,
+        words,
+        colour,
+        hover="%{customdata[0]}: %{text}<br>%{customdata[1]}",
+        notes=[format_count(group["records"], "record") for group, _ in known],
+    )
+    layout = build_bar_layout(len(known), xaxis={**HIDDEN_AXIS, "range": _axis_range(values)})
+    figure = {"data": [bars], "layout": layout}
     yield Chart(name=name, title=title, caption=_caption(title, values, words, known), figure=figure)
 
 

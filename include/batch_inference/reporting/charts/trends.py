@@ -9,7 +9,6 @@ from batch_inference.common.formatting import format_count, format_dollars, form
 from batch_inference.reporting.charts.chart import (
     BAD,
     GOOD,
-    LINE,
     OTHER,
     Chart,
     build_axis_title,
@@ -67,22 +66,16 @@ def build_trends_chart(runs: Sequence[_Figures]) -> Chart | None:
             "domain": [top - 1 / len(METRICS) + 0.04, top - 0.04],
             "title": build_axis_title(title),
             "rangemode": "tozero",
-            "gridcolor": LINE,
-            "zerolinecolor": LINE,
             "nticks": 4,
-            "automargin": True,
-            "fixedrange": True,
             **({"tickformat": ".1%"} if title == "Rejected" else {}),
             **({"tickprefix": "$"} if title == "Cost" else {}),
             **({"ticksuffix": suffix_of_unit} if title == "Duration" else {}),
         }
-    first = axes.pop("yaxis")
     figure = {
         "data": traces,
         "layout": build_layout(
             height=520,
             xaxis={"type": "date", "showgrid": False, "anchor": f"y{len(METRICS)}"},
-            yaxis=first,
             **axes,
         ),
     }

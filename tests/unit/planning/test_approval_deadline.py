@@ -1,10 +1,10 @@
-"""How long a run above its budget may wait for a person, and what that person reads."""
+"""How long a run above its budget may wait for a person."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
-from batch_inference.planning.budget_question import compute_approval_deadline, format_question
+from batch_inference.planning.plan import compute_approval_deadline
 from tests.unit.builders import MOMENT
 from tests.unit.planning.test_goals import GB, plan
 
@@ -32,11 +32,3 @@ def test_the_plan_says_until_when_and_a_plan_within_budget_does_not_ask() -> Non
     late = plan([GB] * 8, APPROVE, budget=0.1, can_ask=True, deadline="90")
     assert late.approve_by == late.deadline - timedelta(seconds=late.estimate.seconds_high)
     assert plan([GB] * 8, APPROVE, budget=10, can_ask=True).approve_by is None
-
-
-def test_the_question_holds_cost_clusters_and_the_time_it_is_open() -> None:
-    made = plan([GB] * 8, APPROVE, budget=0.1, can_ask=True)
-    text = format_question(made.to_xcom())
-    assert "the budget is $0.1000, but the cheapest clusters cost about $0.3182" in text
-    assert "It waits until 2026-01-31 08:30 UTC;" in text
-    assert all(f"- {sentence}" in text for sentence in made.sentences)
