@@ -56,7 +56,7 @@ def report(
         for stage in ("preprocess", "transform"):
             planned["estimate"][stage]["runs"] = 3
     found = read_manifests(two_hosts(), host_count=2)
-    facts = {"preprocess_job": "churn-preprocess-0123456789ab-deadbeef-1", "count": 3}
+    facts: dict[str, Any] = {"preprocess_job": "churn-preprocess-0123456789ab-deadbeef-1", "count": 3}
     jobs = jobs or {
         "preprocess": job("preprocess"),
         "transform": job(
