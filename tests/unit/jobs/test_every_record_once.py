@@ -222,15 +222,15 @@ def test_every_record_is_published_once_in_its_place_or_rejected_with_a_reason(
         input_format=source,
         distribution=distribution,
         shard_bytes=shard_bytes,
-        features={"columns": ["key", "x"]},
+        feature_columns=["key", "x"],
         rules=[{"name": "required", "rule": "required", "columns": ["x"]}],
     )
     contents = {f"{number}.in": WRITERS[source](rows, names, *written) for number, rows in enumerate(objects)}
     spec = JoinSpec.from_dict(
         {
             "columns": [{"name": each["name"], "type": each["type"]} for each in kinds],
-            "records": "jsonlines" if source == "jsonlines" else "csv",
-            "format": output,
+            "records_format": "jsonlines" if source == "jsonlines" else "csv",
+            "output_format": output,
             "predictions": SHAPES[shape],
         }
     )

@@ -22,7 +22,7 @@ from tests.unit.jobs.hostile_inputs import gzip_bytes, run
 
 INPUTS = Path(__file__).resolve().parents[2] / "inputs" / "faults"
 NAMED = {"columns": columns(id="string", name="string", x="float"), "input_header": True}
-FEATURES = {"features": {"columns": ["x"]}}
+FEATURES = {"feature_columns": ["x"]}
 CELLS = st.text(alphabet='ab,"\n\r \\é', max_size=6)
 TABLES = st.integers(2, 4).flatmap(lambda width: st.lists(st.lists(CELLS, min_size=width, max_size=width)))
 

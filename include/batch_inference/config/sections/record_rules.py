@@ -1,7 +1,7 @@
 """Defines the rules that a record must pass before it is scored.
 
 Rules are applied in the order of the file, after the implicit ones such as `arity` and `type`; the first that
-fails is the record's reason. `to_job_config` returns a rule in the form that the preprocessing job reads.
+fails is the record's reason.
 """
 
 from __future__ import annotations
@@ -106,6 +106,7 @@ class _Rule(FrozenModel):
         max_length=80,
         description="Name under which rejects are counted. Default: from rule and column.",
     )
+    rule: str
 
     def get_label(self) -> str:
         """The name under which rejects are counted."""
@@ -119,8 +120,13 @@ class _Rule(FrozenModel):
         raise NotImplementedError
 
     def to_job_config(self) -> dict[str, Any]:
-        """The rule as the preprocessing job reads it."""
-        return {**self.model_dump(mode="json", exclude_none=True), "name": self.get_label()}
+        """The rule as the preprocessing job reads it, less what other sections of the pipeline add to it."""
+        settings = self.model_dump(
+            mode="json",
+            exclude_none=True,
+            exclude={"name", "rule", "column", "columns", "key", "method", "factor"},
+        )
+        return {"name": self.get_label(), "kind": self.rule, **settings}
 
 
 class AllowedRule(_Rule):
@@ -135,6 +141,9 @@ class AllowedRule(_Rule):
 
     def list_columns(self) -> tuple[str, ...]:
         return (self.column,)
+
+    def to_job_config(self) -> dict[str, Any]:
+        return {**super().to_job_config(), "values": list(map(str, self.values))}
 
 
 class RangeRule(_Rule):
@@ -192,13 +201,6 @@ class DuplicatesRule(_Rule):
 
     def list_columns(self) -> tuple[str, ...]:
         return self.key or ()
-
-    def to_job_config(self) -> dict[str, Any]:
-        return {
-            "name": self.get_label(),
-            "rule": self.rule,
-            "key": None if self.key is None else list(self.key),
-        }
 
 
 class PatternRule(_Rule):

@@ -14,7 +14,7 @@ from typing import Any, Iterable, Mapping, Sequence
 import numpy as np
 
 from batch_inference.jobs.common.errors import JobError
-from batch_inference.jobs.config.input_config import Column
+from batch_inference.jobs.config.preprocess_config import Column
 
 GAMMA = 1.02
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -251,7 +251,7 @@ def build_baseline(profile: Mapping[str, Any]) -> dict[str, Any]:
             "q1": quantiles["0.25"],
             "q3": quantiles["0.75"],
         }
-    return {"columns": columns}
+    return columns
 
 
 def _bucket_value(key: int) -> float:

@@ -246,10 +246,10 @@ class DocumentPredictionReader(PredictionReader):
 def open_predictions(shard: ShardFiles, spec: JoinSpec, file: IO[bytes]) -> PredictionReader:
     """Open a reader of the predictions in `file`. Raises JoinError if it is not text."""
     check_predictions_are_text(shard.name, shard.predictions_path)
-    if spec.prediction_format == "json":
+    if spec.predictions.format == "json":
         return DocumentPredictionReader(shard, spec, file)
     return LinePredictionReader(
-        shard, spec, file, (JsonLinesParser if spec.prediction_format == "jsonlines" else CsvParser)(spec)
+        shard, spec, file, (JsonLinesParser if spec.predictions.format == "jsonlines" else CsvParser)(spec)
     )
 
 

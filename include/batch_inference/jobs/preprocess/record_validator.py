@@ -52,9 +52,9 @@ class RecordValidator:
 
     def __init__(self, config: PreprocessConfig) -> None:
         self._config = config
-        self._rules = [(rule.name, *compile_rule(rule, config.input_config)) for rule in config.rules]
+        self._rules = [(rule.name, *compile_rule(rule, config.input)) for rule in config.rules]
         self.feature_builder = FeatureBuilder(config)
-        self.profile = Profile(config.input_config.columns)
+        self.profile = Profile(config.input.columns)
         self.group_counts = GroupCounts(config.sensitive_columns)
 
     def validate(
@@ -72,7 +72,7 @@ class RecordValidator:
             return _build_result(len(batch.rows), failures, [])
         readable = [index for index in range(len(batch.rows)) if index not in failures]
         rows = batch.rows if len(readable) == len(batch.rows) else [batch.rows[index] for index in readable]
-        table, failed = build_table(self._config.input_config, object_columns.names, rows)
+        table, failed = build_table(self._config.input, object_columns.names, rows)
         table.duplicates = {
             name: flags if len(readable) == len(flags) else flags[readable]
             for name, flags in duplicate_flags.items()
@@ -162,7 +162,7 @@ def _find_arity_failures(
     if set(map(len, batch.rows)) == {expected}:
         return {}
     return {
-        index: ("arity", object_columns.describe_mismatch(len(row), config.input_config))
+        index: ("arity", object_columns.describe_mismatch(len(row), config.input))
         for index, row in enumerate(batch.rows)
         if len(row) != expected and index not in unread
     }

@@ -77,13 +77,13 @@ def _required(rule: Rule, _: InputConfig) -> tuple[Check, Reason]:
 def _range(rule: Rule, source: InputConfig) -> tuple[Check, Reason]:
     name = rule.columns[0]
     whole = source.get_column(name).type == "integer"
-    low, high = rule.minimum, rule.maximum
+    low, high = rule.min, rule.max
     bounds = []
     if low is not None:
         bounds.append(f"{'above' if rule.exclusive_min else 'at least'} {_format_bound(low)}")
     if high is not None:
         bounds.append(f"{'below' if rule.exclusive_max else 'at most'} {_format_bound(high)}")
-    allowed = " and ".join(bounds)
+    allowed = rule.expected or " and ".join(bounds)
     least, most = (None if bound is None else float(bound) for bound in (low, high))
 
     def check(table: Table) -> np.ndarray:
@@ -187,27 +187,10 @@ def _duplicates(rule: Rule, source: InputConfig) -> tuple[Check, Reason]:
     return check, reason
 
 
-def _outlier(rule: Rule, _: InputConfig) -> tuple[Check, Reason]:
-    name, low, high = rule.columns[0], rule.minimum, rule.maximum
-
-    def check(table: Table) -> np.ndarray:
-        values = table.numbers.get(name)
-        if values is None:
-            return np.zeros(table.row_count, dtype=bool)
-        with np.errstate(invalid="ignore"):
-            return np.asarray((values < low) | (values > high))
-
-    def reason(table: Table, row: int) -> str:
-        return f"{name} is {table.cells[name][row].strip()}, allowed is {low:g} to {high:g}: {rule.bounds_reason}"
-
-    return check, reason
-
-
 _COMPILERS: dict[str, Callable[[Rule, InputConfig], tuple[Check, Reason]]] = {
     "required": _required,
     "range": _range,
     "allowed": _allowed,
     "pattern": _pattern,
     "duplicates": _duplicates,
-    "outlier": _outlier,
 }

@@ -99,7 +99,7 @@ def process_partition(
 ) -> PreprocessResult:
     """Write the shards of these objects, named `shard_prefix`-00000 and so on."""
     validator, result = RecordValidator(config), PreprocessResult()
-    suffix = "jsonl" if config.input_config.format == "jsonlines" else "csv"
+    suffix = "jsonl" if config.input.format == "jsonlines" else "csv"
     total = sum(text_sizes[one.uri] for one in objects)
     writer = ShardWriter(output, shard_prefix, total, config.shard_bytes, suffix)
     bytes_before = 0  # bytes of the objects already read
@@ -108,7 +108,7 @@ def process_partition(
         position = float(bytes_before)
         bytes_before += text_sizes[one.uri]
         columns: tuple[str, ...] = ()
-        for object_columns, batch in read_batches(one, config.input_config):
+        for object_columns, batch in read_batches(one, config.input):
             validation = validator.validate(
                 object_columns, batch, duplicates.flag_repeats(one, batch), one.uri
             )

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batch_inference.jobs.common import blocks
-from batch_inference.jobs.common.errors import ConfigError, JoinError, PredictionCountError, PredictionError
+from batch_inference.jobs.common.errors import JoinError, PredictionCountError, PredictionError
 from batch_inference.jobs.join.aligned_join import (
     JoinSpec,
     ShardFiles,
@@ -30,7 +30,7 @@ def spec(output: str, columns: dict[str, str], **predictions: Any) -> JoinSpec:
         {
             "columns": [{"name": name, "type": kind} for name, kind in columns.items()],
             "delimiter": ",",
-            "format": output,
+            "output_format": output,
             "predictions": predictions or {"format": "jsonlines", "fields": {"score": "predicted"}},
         }
     )
@@ -239,11 +239,6 @@ def test_no_records_give_a_file_without_rows(tmp_path: Path, output: str) -> Non
         if output != "parquet"
         else pq.read_table(path).num_rows == 0
     )
-
-
-def test_a_column_twice_in_the_output_is_refused() -> None:
-    with pytest.raises(ConfigError, match="the output would have n twice"):
-        spec("csv", COLUMNS, fields={"score": "n"})
 
 
 CELL = st.text(alphabet='a0,"\n\r é\u2028', max_size=5)
