@@ -52,7 +52,6 @@ class HostManifest(FrozenModel):
     rejected: dict[str, int] = Field(default_factory=dict)
     rejected_count: int = Field(ge=0)
     shards: tuple[Shard, ...] = ()
-    rejects_files: tuple[str, ...] = ()
     busy_seconds: float | None = Field(default=None, ge=0)
     started_at: float | None = None
     ended_at: float | None = None

@@ -105,8 +105,8 @@ class ContainerResult:
     def rejects(self) -> list[dict[str, Any]]:
         return [
             json.loads(line)
-            for key in self.manifest["rejects_files"]
-            for line in (self.output / key).read_text("utf-8").split("\n")
+            for path in sorted((self.output / "rejects").iterdir())
+            for line in path.read_text("utf-8").split("\n")
             if line
         ]
 

@@ -82,8 +82,8 @@ class RejectedRecord:
         manifest, output = run(folder, self.before + self.line + b"\n" + self.after, self.changes)
         rejects = [
             json.loads(line)
-            for key in manifest["rejects_files"]
-            for line in (output / key).read_bytes().decode().split("\n")[:-1]
+            for path in (output / "rejects").iterdir()
+            for line in path.read_bytes().decode().split("\n")[:-1]
         ]
         kept = self.before.count(b"\n") + self.after.count(b"\n")
         assert (len(rejects), manifest["records_out"]) == (1, kept), (self.description, rejects, manifest)

@@ -36,8 +36,8 @@ def scored(
     features = b"".join((output / shard["features_key"]).read_bytes() for shard in manifest["shards"])
     rejects = [
         json.loads(line)
-        for key in manifest["rejects_files"]
-        for line in (output / key).read_bytes().splitlines()
+        for path in sorted((output / "rejects").iterdir())
+        for line in path.read_bytes().splitlines()
     ]
     assert manifest["records_in"] == manifest["records_out"] + len(rejects)
     return list(csv.reader(io.StringIO("".join(texts), newline=""), strict=True)), rejects, features

@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib
 import math
 from collections import Counter
-from typing import Any, Callable, Mapping, Optional, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 import numpy as np
 
 from batch_inference.jobs.common.errors import ConfigError, FunctionError
+from batch_inference.jobs.common.json_reading import Cell
 from batch_inference.jobs.config.preprocess_config import UserFunction
 
-Cell = Optional[str]
 # From here on a float is not exact for all integers.
 FIRST_INEXACT_INTEGER = 1 << 53
 _TRUTH = (bool, np.bool_)

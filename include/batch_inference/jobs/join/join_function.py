@@ -11,11 +11,10 @@ import math
 from typing import Any, Sequence
 
 from batch_inference.jobs.common.errors import JoinError
-from batch_inference.jobs.common.json_reading import decode_record, is_encodable
+from batch_inference.jobs.common.json_reading import Cell, decode_record, is_encodable
 from batch_inference.jobs.common.numeric import parse_column
 from batch_inference.jobs.common.pandas_function import (
     FIRST_INEXACT_INTEGER,
-    Cell,
     PandasFunction,
     is_missing,
     to_cell,

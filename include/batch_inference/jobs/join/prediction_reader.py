@@ -11,11 +11,12 @@ import numpy as np
 from batch_inference.jobs.common.binary_formats import check_predictions_are_text
 from batch_inference.jobs.common.blocks import BLOCK_BYTES, Block, BlockReader, count_records
 from batch_inference.jobs.common.errors import JoinError, PredictionCountError, PredictionError
+from batch_inference.jobs.common.json_reading import dumps
 from batch_inference.jobs.common.numeric import parse_column
 from batch_inference.jobs.config.join_spec import JoinSpec, ShardFiles
 from batch_inference.jobs.join.json_stream import PREDICTIONS_KEY, NotJsonError, iter_predictions
 from batch_inference.jobs.join.prediction_parsers import CsvParser, JsonLinesParser, extract_fields
-from batch_inference.jobs.join.prediction_path import encode_json, format_prediction
+from batch_inference.jobs.join.prediction_path import format_prediction
 
 # Bytes read at a time: about the predictions of a small block of records, so that little is left over.
 READ_BYTES = 512 << 10
@@ -118,7 +119,7 @@ class JsonPredictionBatch(PredictionBatch):
         return extract_fields(self.spec.prediction_fields, self.shard, self.first_record, self._values)
 
     def to_bytes(self) -> bytes:
-        values = ", ".join(map(encode_json, self._values))
+        values = ", ".join(map(dumps, self._values))
         return f'{{"{PREDICTIONS_KEY}": [{values}]}}\n'.encode()
 
 

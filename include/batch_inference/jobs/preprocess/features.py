@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from itertools import compress
 from typing import Mapping, Sequence
 
 import numpy as np
 
 from batch_inference.jobs.common.errors import FunctionError
-from batch_inference.jobs.common.json_reading import is_encodable
+from batch_inference.jobs.common.json_reading import format_text, is_encodable
 from batch_inference.jobs.common.pandas_function import PandasFunction, to_cell
 from batch_inference.jobs.config.preprocess_config import PreprocessConfig
-from batch_inference.jobs.preprocess.rules import Table, format_cell
+from batch_inference.jobs.preprocess.rules import Table
 
 Cells = Sequence[str]
 
 
 class FeatureBuilder:
-    """Builds the features of each batch.
-
-    Attributes:
-        imputed: number of imputed cells, by column.
-    """
+    """Builds the features of each batch."""
 
     def __init__(self, config: PreprocessConfig) -> None:
         self._config = config
@@ -33,7 +28,6 @@ class FeatureBuilder:
             wanted=config.feature_columns,
             may_drop_rows=True,
         )
-        self.imputed: Counter[str] = Counter()
 
     def build_features(
         self, table: Table, passed: np.ndarray, records_label: str
@@ -48,13 +42,9 @@ class FeatureBuilder:
             kept = passed.tolist()
             cells = {name: list(compress(column, kept)) for name, column in cells.items()}
         for impute in self._config.imputations:
-            empty = sum(not cell.strip() for cell in cells.get(impute.column, ()))
-            if empty:
-                cells = {
-                    **cells,
-                    impute.column: [cell if cell.strip() else impute.value for cell in cells[impute.column]],
-                }
-                self.imputed[impute.column] += empty
+            if impute.column in cells:
+                column = [cell if cell.strip() else impute.value for cell in cells[impute.column]]
+                cells = {**cells, impute.column: column}
         failed: dict[int, tuple[str, str]] = {}
         if self._function and places:
             cells, kept_rows = self._apply_function(self._function, cells, records_label)
@@ -87,7 +77,7 @@ class FeatureBuilder:
             not_encodable = next((cell for cell in features[name] if not is_encodable(cell)), None)
             if not_encodable is not None:
                 raise FunctionError(
-                    f"{function} made {name} {format_cell(not_encodable)} of {records_label}, which is not text: it "
+                    f"{function} made {name} {format_text(not_encodable)} of {records_label}, which is not text: it "
                     "has half of a surrogate pair"
                 )
         return features, kept_rows
@@ -102,6 +92,6 @@ def _line_breaks(names: Sequence[str], columns: Sequence[Cells]) -> dict[int, st
             for at, cell in enumerate(column):
                 if "\n" in cell or "\r" in cell:
                     found.setdefault(
-                        at, f"feature {name} is {format_cell(cell)}: a line break cannot be sent to the model"
+                        at, f"feature {name} is {format_text(cell)}: a line break cannot be sent to the model"
                     )
     return found

@@ -49,8 +49,6 @@ def preprocess(container: Container, config: PreprocessConfig) -> dict[str, Any]
         "rejected": dict(result.rejected),
         "rejected_count": sum(result.rejected.values()),
         "shards": result.shards,
-        "rejects_files": result.rejects_files,
-        "imputed": dict(result.imputed),
         "groups": result.groups,
         "profile_key": f"profile/{container.host}.json",
         "busy_seconds": round(time.perf_counter() - busy_since, 3),
@@ -62,7 +60,7 @@ def preprocess(container: Container, config: PreprocessConfig) -> dict[str, Any]
             f"{records_in:,} records were read, but {records_out:,} written "
             f"and {sum(result.rejected.values()):,} rejected"
         )
-    write_json(container.output_dir / "profile" / f"{container.host}.json", result.profile)
+    write_json(container.output_dir / "profile" / f"{container.host}.json", result.profile.to_dict())
     write_json(container.output_dir / "manifest" / f"{container.host}.json", manifest)
     return manifest
 

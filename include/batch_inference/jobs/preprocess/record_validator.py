@@ -9,13 +9,14 @@ from typing import Mapping, Sequence
 import numpy as np
 
 from batch_inference.jobs.common.groups import GroupCounts
+from batch_inference.jobs.common.json_reading import format_text
 from batch_inference.jobs.common.numeric import parse_column
 from batch_inference.jobs.common.profiles import Profile
 from batch_inference.jobs.config.preprocess_config import InputConfig, PreprocessConfig
 from batch_inference.jobs.preprocess.features import FeatureBuilder
 from batch_inference.jobs.preprocess.object_columns import ObjectColumns
 from batch_inference.jobs.preprocess.readers.batch import Batch
-from batch_inference.jobs.preprocess.rules import Table, compile_rule, format_cell
+from batch_inference.jobs.preprocess.rules import Table, compile_rule
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class RecordValidator:
         self._config = config
         self._rules = [(rule.name, *compile_rule(rule, config.input)) for rule in config.rules]
         self.feature_builder = FeatureBuilder(config)
-        self.profile = Profile(config.input.columns)
+        self.profile = Profile({column.name: column.type for column in config.input.columns})
         self.group_counts = GroupCounts(config.sensitive_columns)
 
     def validate(
@@ -104,7 +105,7 @@ def build_table(
         if column.is_numeric and column.name in cells:
             numbers[column.name], wrong = parse_column(cells[column.name], column.type)
             for row, allowed in wrong.items():
-                found = format_cell(cells[column.name][row])
+                found = format_text(cells[column.name][row])
                 failed.setdefault(row, ("type", f"{column.name} is {found}, allowed is {allowed}"))
     return Table(cells, numbers, {}, len(rows)), failed
 

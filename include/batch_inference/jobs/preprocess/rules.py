@@ -8,10 +8,9 @@ from typing import Callable, Iterator, Sequence
 
 import numpy as np
 
+from batch_inference.jobs.common.json_reading import format_text
 from batch_inference.jobs.common.numeric import parse_cell
 from batch_inference.jobs.config.preprocess_config import InputConfig, Rule
-
-_SHOWN = 80  # characters of a cell in a reason; the reject has the whole text of the record
 
 
 class Table:
@@ -55,10 +54,6 @@ Reason = Callable[[Table, int], str]
 def compile_rule(rule: Rule, input_config: InputConfig) -> tuple[Check, Reason]:
     """Compile a rule into two functions: which rows of a table fail, and why one row does."""
     return _COMPILERS[rule.kind](rule, input_config)
-
-
-def format_cell(cell: str) -> str:
-    return repr(cell if len(cell) <= _SHOWN else cell[:_SHOWN] + "…")
 
 
 def _required(rule: Rule, _: InputConfig) -> tuple[Check, Reason]:
@@ -132,7 +127,7 @@ def _allowed(rule: Rule, source: InputConfig) -> tuple[Check, Reason]:
 
     def reason(table: Table, row: int) -> str:
         cell = table.cells[name][row]
-        return f"{name} is {cell.strip() if column.is_numeric else format_cell(cell)}, allowed is one of {listed}"
+        return f"{name} is {cell.strip() if column.is_numeric else format_text(cell)}, allowed is one of {listed}"
 
     return check, reason
 
@@ -168,7 +163,7 @@ def _pattern(rule: Rule, _: InputConfig) -> tuple[Check, Reason]:
 
     def reason(table: Table, row: int) -> str:
         return (
-            f"{name} is {format_cell(table.cells[name][row])}, allowed is what fully matches {rule.pattern}"
+            f"{name} is {format_text(table.cells[name][row])}, allowed is what fully matches {rule.pattern}"
         )
 
     return check, reason
