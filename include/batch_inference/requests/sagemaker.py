@@ -14,6 +14,7 @@ from batch_inference.common.errors import ManifestError
 from batch_inference.common.names import RunPaths
 from batch_inference.common.s3_uri import get_parent_folder
 from batch_inference.config.pipeline import Pipeline
+from batch_inference.config.sections.feature_preparation import build_job_imputations, build_job_rules
 from batch_inference.config.sections.output_columns import select_output_columns
 from batch_inference.config.sections.stages import ContainerDefinition
 from batch_inference.planning.plan import Plan
@@ -251,53 +252,33 @@ def list_manifest_uris(manifest: Sequence[dict[str, str] | str]) -> list[str]:
 
 
 def build_preprocess_config(pipeline: Pipeline, plan: Plan) -> dict[str, Any]:
-    """preprocess.json, which the preprocessing job reads."""
-    source, planned = pipeline.input, plan.preprocess
+    """preprocess.json, which the preprocessing job reads; optional sections that the pipeline lacks are omitted."""
+    planned, types = plan.preprocess, {column.name: column.type for column in pipeline.input.columns}
     if planned is None:
         raise LookupError(f"the plan of {plan.pipeline} has no preprocessing")
+    cleaning = {
+        "imputations": build_job_imputations(pipeline.impute, types, pipeline.baseline),
+        "function": pipeline.function and pipeline.function.model_dump(),
+        "sensitive_columns": _build_sensitive_columns(pipeline),
+    }
     return {
         "version": 1,
         "pipeline": pipeline.name,
         "input_uri": get_parent_folder(plan.input.uri),
         "distribution": planned.distribution,
-        "input": {
-            "format": source.format,
-            "header": source.header,
-            "delimiter": source.delimiter,
-            **({} if source.escape is None else {"escape": source.escape}),
-            "encoding": source.encoding,
-            "compression": source.compression,
-            "columns": [
-                {"name": column.name, "type": column.type, **({"optional": True} if column.optional else {})}
-                for column in source.columns
-            ],
-        },
-        "rules": [rule.to_job_config() for rule in pipeline.rules],
-        **_build_cleaning_config(pipeline),
-        "features": {"columns": list(pipeline.feature_columns)},
+        "input": pipeline.input.model_dump(
+            mode="json",
+            include={"format", "header", "delimiter", "escape", "encoding", "compression", "columns"},
+        ),
+        "rules": build_job_rules(pipeline.rules, pipeline.column_names, pipeline.baseline),
+        **{name: section for name, section in cleaning.items() if section},
+        "feature_columns": list(pipeline.feature_columns),
         "shard_bytes": planned.shard_bytes,
     }
 
 
-def _build_cleaning_config(pipeline: Pipeline) -> dict[str, Any]:
-    """The optional parts of preprocess.json; sections that the pipeline does not have are omitted."""
-    parts = {
-        "baseline": {
-            "columns": {name: each.model_dump(exclude_none=True) for name, each in pipeline.baseline.items()}
-        },
-        "impute": [step.model_dump(exclude_none=True) for step in pipeline.impute],
-        "function": None if pipeline.function is None else pipeline.function.model_dump(),
-        "sensitive": _build_sensitive_columns(pipeline),
-    }
-    stated = {"baseline": pipeline.baseline, "impute": pipeline.impute, "function": pipeline.function}
-    return {name: part for name, part in parts.items() if stated.get(name, part)}
-
-
 def _build_sensitive_columns(pipeline: Pipeline) -> list[dict[str, Any]]:
-    return [
-        {"column": group.column, **({"edges": list(group.edges)} if group.edges else {})}
-        for group in pipeline.sensitive
-    ]
+    return [group.model_dump(mode="json", include={"column", "edges"}) for group in pipeline.sensitive]
 
 
 def _build_processing_input(
@@ -338,27 +319,17 @@ def build_join_spec(pipeline: Pipeline) -> dict[str, Any]:
         "keep": [{"column": source, "name": name} for source, name in kept.items()],
         "include_extra_members": pipeline.join.include_columns is None,
         "delimiter": pipeline.input.delimiter,
-        "encoding": pipeline.input.encoding,
-        "records": "jsonlines" if pipeline.input.format == "jsonlines" else "csv",
+        "records_format": "jsonlines" if pipeline.input.format == "jsonlines" else "csv",
         "has_quoted_empty_strings": pipeline.input.format == "parquet",
         "is_preprocessed": pipeline.preprocess is not None,
-        "format": pipeline.join.format,
-        "predictions": {
-            "format": pipeline.predictions.format,
-            "fields": dict(pipeline.predictions.fields),
-            "types": dict(pipeline.predictions.types),
-            "nullable": list(pipeline.predictions.nullable),
-            "echo": dict(pipeline.predictions.echo),
-        },
-        "function": None
-        if function is None
-        else {
+        "output_format": pipeline.join.format,
+        "predictions": pipeline.predictions.model_dump(mode="json", exclude={"selected"}),
+        "function": function
+        and {
             "module": function.module,
             "name": function.name,
             "adds": [{"name": name, "type": kind} for name, kind in function.adds.items()],
         },
-        "sensitive": _build_sensitive_columns(pipeline),
-        "selected": None
-        if selected is None
-        else selected.model_dump(mode="json", exclude_none=True, exclude_defaults=True),
+        "sensitive_columns": _build_sensitive_columns(pipeline),
+        "selection": selected and selected.model_dump(mode="json", exclude_none=True),
     }

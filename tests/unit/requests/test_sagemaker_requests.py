@@ -16,8 +16,6 @@ from hypothesis import strategies as st
 
 from batch_inference.common.errors import ManifestError
 from batch_inference.config.pipeline import Pipeline
-from batch_inference.config.sections.record_rules import IMPLICIT_RULES
-from batch_inference.jobs.common.errors import ConfigError
 from batch_inference.jobs.config.join_spec import JoinSpec
 from batch_inference.jobs.config.preprocess_config import parse_config
 from batch_inference.planning.inputs.input_listing import S3Object, tee_to_manifest
@@ -213,8 +211,8 @@ def test_the_preprocessing_job_reads_the_configuration_that_is_written_for_it() 
     of = example()
     made = build_preprocess_config(of, plan([40_000_000], of=of))
     read = parse_config(json.loads(json.dumps(made)))
-    assert read.input_config.column_names == of.column_names
-    assert [column.name for column in read.input_config.columns if column.optional] == ["rings"]
+    assert read.input.column_names == of.column_names
+    assert [column.name for column in read.input.columns if column.optional] == ["rings"]
     assert read.feature_columns == of.feature_columns
     assert [(rule.name, rule.kind, rule.columns) for rule in read.rules] == [
         ("sex known", "allowed", ("sex",)),
@@ -223,7 +221,7 @@ def test_the_preprocessing_job_reads_the_configuration_that_is_written_for_it() 
         ("no duplicates", "duplicates", of.column_names),
     ]
     height = read.rules[2]
-    assert (height.minimum, height.maximum, height.exclusive_min, height.exclusive_max) == (0, 1, True, False)
+    assert (height.min, height.max, height.exclusive_min, height.exclusive_max) == (0, 1, True, False)
     assert (read.shard_bytes, read.distribution) == (1_000_000, "FullyReplicated")
 
 
@@ -250,7 +248,7 @@ def test_the_join_is_told_types_and_the_fields_of_an_answer() -> None:
     spec = build_join_spec(example())
     assert spec["columns"][0] == {"name": "sex", "type": "string"}
     assert spec["columns"][-1] == {"name": "rings", "type": "integer"}
-    assert (spec["format"], spec["predictions"]) == (
+    assert (spec["output_format"], spec["predictions"]) == (
         "parquet",
         {"format": "jsonlines", "fields": {"score": "predicted_rings"}, "types": {}, "nullable": [], "echo": {}},
     )  # fmt: skip
@@ -262,7 +260,7 @@ def test_the_join_reads_what_preprocessing_writes_of_each_input_format(format_: 
     assert spec.records_format == ("jsonlines" if format_ == "jsonlines" else "csv")
     assert [column.name for column in spec.output_columns] == ["id", "age", "label", "churn"]
     assert (
-        parse_config(build_preprocess_config(pipeline({"input.format": format_}), plan())).input_config.format
+        parse_config(build_preprocess_config(pipeline({"input.format": format_}), plan())).input.format
         == format_
     )
 
@@ -301,12 +299,3 @@ def test_whatever_a_pipeline_may_state_the_jobs_understand(field: str, value: st
     of = pipeline(changes)
     parse_config(build_preprocess_config(of, plan(of=of)))
     JoinSpec.from_dict(build_join_spec(of))
-
-
-@pytest.mark.parametrize("name", IMPLICIT_RULES)
-def test_names_of_rules_that_are_always_applied_are_taken_in_the_job_too(name: str) -> None:
-    made = build_preprocess_config(pipeline({"rules": [{"rule": "required", "columns": ["id"]}]}), plan())
-    parse_config(made)
-    made["rules"][0]["name"] = name
-    with pytest.raises(ConfigError, match="taken"):
-        parse_config(made)
