@@ -50,8 +50,8 @@ from batch_inference.pricing.costs import Prices, load_prices
 from batch_inference.pricing.price_source import describe_foreign_prices
 
 SECONDS_PER_MINUTE = 60
-#: The member of plan.json that holds the pipeline.
-PIPELINE_KEY = "config"
+#: The members of plan.json that hold the pipeline and the requests to SageMaker.
+PIPELINE_KEY, REQUESTS_KEY = "config", "requests"
 BYTES_PER_MB = 1_000_000
 
 
@@ -155,14 +155,14 @@ class Plan(FrozenModel):
         """The plan as a JSON-safe dict, whose size does not depend on the listing."""
         return self.model_dump(mode="json")
 
-    def to_plan_json(self, pipeline: Pipeline) -> dict[str, Any]:
-        """The content of plan.json: the plan, and the pipeline as it was when the run was planned."""
-        return {**self.to_xcom(), PIPELINE_KEY: pipeline.to_file_content()}
+    def to_plan_json(self, pipeline: Pipeline, requests: Mapping[str, Any]) -> dict[str, Any]:
+        """The content of plan.json: the plan, the pipeline as it was when the run was planned, and its requests."""
+        return {**self.to_xcom(), PIPELINE_KEY: pipeline.to_file_content(), REQUESTS_KEY: dict(requests)}
 
 
 def strip_pipeline(document: Mapping[str, Any]) -> dict[str, Any]:
     """The plan in the content of a plan.json, as `to_xcom` gave it."""
-    return {key: value for key, value in document.items() if key != PIPELINE_KEY}
+    return {key: value for key, value in document.items() if key not in {PIPELINE_KEY, REQUESTS_KEY}}
 
 
 def make_plan(

@@ -120,7 +120,7 @@ def test_only_pipelines_that_ask_have_the_tasks_and_a_measured_model_skips_them(
     assert "calibrate" in config["TransformResources"]["InstanceCount"]
 
     write_plan(storage, PLAN["run_prefix"], document, nonce=NONCE)
-    facts = {"canary": None, "transform_instance_count": 3, "nonce": NONCE}
+    facts = {"canary": None, "instance_count": 3, "nonce": NONCE}
     known: dict[Any, Any] = {
         ("collect_shards", "shard_stats"): facts,
         ("plan", None): {**PLAN, "transform": {"instance_types": ["ml.m5.xlarge", "ml.m5.large"]}},

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from batch_inference.common.names import (
     MAX_BASE_NAME_LENGTH,
-    NAME_PATTERN,
     RunPaths,
     build_job_base_name,
     build_name_token,
@@ -18,6 +17,8 @@ from batch_inference.common.names import (
 )
 
 texts = st.text(max_size=120)
+# AWS's pattern of the names of jobs and models.
+NAME_PATTERN = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 
 
 @given(

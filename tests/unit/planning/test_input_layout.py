@@ -11,8 +11,15 @@ from batch_inference.config.run_params import RunParams
 from batch_inference.planning.inputs.input_probe import ProbeResult
 from batch_inference.planning.inputs.input_split import balance_weights, split_objects
 from batch_inference.planning.plan import Plan, make_plan
-from batch_inference.requests.preflight import run_preflight
-from tests.unit.builders import MOMENT, objects, pipeline, pipeline_without_preprocess, plan, select_input
+from tests.unit.builders import (
+    MOMENT,
+    objects,
+    pipeline,
+    pipeline_without_preprocess,
+    plan,
+    run_preflight,
+    select_input,
+)
 
 MB, GB = 1_000_000, 1_000_000_000
 CHEAP = pipeline_without_preprocess({"transform.max_instances": 16, "goals.prefer": "cost"})

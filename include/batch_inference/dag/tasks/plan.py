@@ -37,6 +37,7 @@ from batch_inference.config.run_params import (
 from batch_inference.dag.pools import check_pool
 from batch_inference.dag.resource_cleanup import clean_up_run
 from batch_inference.dag.task_docs import TASK_DOCS
+from batch_inference.dag.templates import build_run_tags
 from batch_inference.input_pieces.layout_files import write_listing
 from batch_inference.input_pieces.range_probe import probe_objects
 from batch_inference.planning.inputs.input_listing import tee_to_listing
@@ -49,8 +50,8 @@ from batch_inference.publishing.fingerprints import compute_fingerprint, find_un
 from batch_inference.publishing.held_runs import read_held_plan
 from batch_inference.publishing.output import read_published
 from batch_inference.publishing.pinned_runs import check_pinned_statistics
-from batch_inference.requests.preflight import run_preflight
-from batch_inference.requests.sagemaker import build_preprocess_config
+from batch_inference.requests.preflight import check_requests
+from batch_inference.requests.sagemaker import build_planned_requests, build_preprocess_config
 from batch_inference.run import rate_history_store, task_ids
 from batch_inference.run.skip import SkipDownstream
 
@@ -121,7 +122,10 @@ def plan_run(
                 can_request_approval=config.goals.on_over_budget == "approve",
             ),
         )  # fmt: skip
-        run_preflight(config, run_plan, looked_at)
+        requests = build_planned_requests(
+            config, run_plan, tags=build_run_tags(ti.dag_id, run_id, run_plan.model.key)
+        )
+        check_requests(config, run_plan, requests, looked_at)
         check_instance_types(run_plan)
         if not run_plan.empty:
             check_pinned_statistics(storage, config)
@@ -130,7 +134,8 @@ def plan_run(
             storage, config, run_params, run_plan.model_copy(update={"code_digest": digest_code(code)})
         )
         claim.write(
-            paths.plan, json.dumps(run_plan.to_plan_json(config), indent=2, ensure_ascii=False) + "\n"
+            paths.plan,
+            json.dumps(run_plan.to_plan_json(config, requests), indent=2, ensure_ascii=False) + "\n",
         )
         check_task_active(ti)
         for sentence in run_plan.sentences:
