@@ -37,9 +37,7 @@ def build_attempt_request(
         if remaining_input is not None:
             request["TransformInput"]["DataSource"] = remaining_input.data_source
             resources = spec.kind.get_cluster_config(request)
-            resources["InstanceCount"] = min(
-                int(resources["InstanceCount"]), remaining_input.max_instance_count
-            )
+            resources["InstanceCount"] = min(resources["InstanceCount"], remaining_input.max_instance_count)
     return request
 
 

@@ -103,7 +103,7 @@ def find_remaining_input(
     instances = (
         None
         if last_input.is_full_input
-        else int(spec.kind.get_cluster_config(chain[-1].description)["InstanceCount"])
+        else spec.kind.get_cluster_config(chain[-1].description)["InstanceCount"]
     )
     return write_remaining_input(
         hook,
