@@ -132,7 +132,7 @@ class Pipelines:
 class Run:
     """One run; `xcoms` are what its tasks have handed on, `states` theirs where Airflow is asked for them."""
 
-    pipeline_files: Pipelines
+    pipelines: Pipelines
     pipeline: str
     run_id: str
     data_time: datetime
