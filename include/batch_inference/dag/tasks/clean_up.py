@@ -13,7 +13,6 @@ from batch_inference.common.names import build_name_token
 from batch_inference.config.pipeline_files import load_pipeline_by_name
 from batch_inference.dag.resource_cleanup import clean_up_run
 from batch_inference.run.task_ids import CHECKS, CLEAN_UP, COLLECT_SHARDS, PLAN, PUBLISH
-from sagemaker_jobs.cleanup.run_cleanup import delete_models, stop_jobs
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +26,8 @@ class RunFailedError(AirflowFailException):
 def clean_up(pipeline: str, *, ti: Any, dag_run: Any, **_: Any) -> dict[str, list[str]]:
     """Stop this run's jobs and delete its models.
 
-    They are found by the plan's token in their names, and by the run in their tags: when `plan` was cleared or failed,
-    the jobs of an earlier plan have other names.
+    They are found by the run in their tags, since the jobs of an earlier plan have other names; and by the plan's token
+    in their names, where the role may not read tags.
 
     Raises:
         RunFailedError: a task failed, or nothing was published although the run was meant to publish.
@@ -40,12 +39,13 @@ def clean_up(pipeline: str, *, ti: Any, dag_run: Any, **_: Any) -> dict[str, lis
     else:
         hook_args = {"aws_conn_id": plan["aws_conn_id"], "region_name": plan["region"]}
     hook = SageMakerHook(**hook_args)  # type: ignore[no-untyped-call]
-    removed: list[str] = []
-    if plan is not None:
-        token = build_name_token(plan["nonce"])
-        removed = [*stop_jobs(hook, name_contains=token), *delete_models(hook, name_contains=token)]
-    removed += clean_up_run(
-        hook, pipeline, dag_id=ti.dag_id, run_id=dag_run.run_id, reason="its run has ended"
+    removed = clean_up_run(
+        hook,
+        pipeline,
+        dag_id=ti.dag_id,
+        run_id=dag_run.run_id,
+        reason="its run has ended",
+        name_part=None if plan is None else build_name_token(plan["nonce"]),
     )
     log.info("stopped or deleted: %s", ", ".join(removed) or "nothing")
     states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[dag_run.run_id])[dag_run.run_id]
