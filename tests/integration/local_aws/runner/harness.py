@@ -143,7 +143,6 @@ class Aws:
             "name": name,
             "arn": f"arn:aws:sagemaker:us-east-1:123456789012:{kind}-job/{name}",
             "region": "us-east-1",
-            "account_id": "123456789012",
             "request": request,
             "containers": more.pop("containers", []),
             "network_isolation": False,
@@ -212,33 +211,11 @@ class Aws:
             **rest,
         }
 
-    def processing(
-        self,
-        entrypoint: list[str] | None,
-        *,
-        name: str | None = None,
-        image: str = SKLEARN_IMAGE,
-        inputs: list[dict[str, Any]] | None = None,
-        outputs: list[dict[str, Any]] | None = None,
-        instances: int = 1,
-        arguments: list[str] | None = None,
-        **changes: Any,
-    ) -> RunnerResult:
-        more = {
-            key: changes.pop(key)
-            for key in ("settings", "images_file", "faults", "network_isolation")
-            if key in changes
-        }
-        request = self.processing_request(
-            entrypoint,
-            name=name,
-            image=image,
-            inputs=inputs,
-            outputs=outputs,
-            instances=instances,
-            arguments=arguments,
-        )
-        return self.run("processing", {**request, **changes}, **more)
+    def processing(self, entrypoint: list[str] | None, **changes: Any) -> RunnerResult:
+        """Runs a processing job; `changes` as `processing_request` and `spec` take them."""
+        names = ("settings", "images_file", "faults", "network_isolation")
+        more = {key: changes.pop(key) for key in names if key in changes}
+        return self.run("processing", self.processing_request(entrypoint, **changes), **more)
 
     def processing_request(
         self,
@@ -250,6 +227,7 @@ class Aws:
         outputs: list[dict[str, Any]] | None = None,
         instances: int = 1,
         arguments: list[str] | None = None,
+        **rest: Any,
     ) -> dict[str, Any]:
         app: dict[str, Any] = {"ImageUri": image}
         if entrypoint is not None:
@@ -264,6 +242,7 @@ class Aws:
             "RoleArn": "arn:aws:iam::123456789012:role/sagemaker",
             "ProcessingInputs": inputs or [],
             "ProcessingOutputConfig": {"Outputs": outputs or []},
+            **rest,
         }
 
     def build_processing_input(self, name: str, key: str, **s3: Any) -> dict[str, Any]:
