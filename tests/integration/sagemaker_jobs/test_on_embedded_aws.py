@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import io
 import json
-import tarfile
 import time
 import uuid
 from contextlib import contextmanager
@@ -18,6 +16,7 @@ from airflow.sdk.exceptions import TaskDeferred
 from sagemaker_jobs.errors import JobFailed, JobFailedPermanently, JobRanTooLong, JobStopped, JobTimedOut
 from sagemaker_jobs.operators import ProcessingJobOperator, TransformJobOperator
 from sagemaker_jobs.sensors import ProcessingJobSensor, TransformJobSensor
+from tests.archives import pack_tar_gz
 from tests.integration.local_aws.servers import Server, run_server
 from tests.integration.sagemaker_jobs.builders import clean_up, context_of
 
@@ -116,12 +115,7 @@ class Embedded:
         }
 
     def transform(self) -> dict[str, Any]:
-        packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-            info = tarfile.TarInfo("code/inference.py")
-            info.size = len(MODEL)
-            archive.addfile(info, io.BytesIO(MODEL.encode()))
-        self.put("model.tar.gz", packed.getvalue())
+        self.put("model.tar.gz", pack_tar_gz({"code/inference.py": MODEL}))
         return {
             "Model": {
                 "ModelName": self.name,

@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 import sys
-import tarfile
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from local_aws.runner.event_stream import EventWriter
 from local_aws.runner.run_job import run_job
 from local_aws.runner.runner_spec import read_spec
 from local_aws.runner.stopping import StopFlag
+from tests.archives import pack_tar_gz
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 SCRIPT_IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/local/script:1"
@@ -106,14 +106,7 @@ class Aws:
 
     def model(self, key: str, files: dict[str, bytes | str]) -> str:
         """Packs a model.tar.gz, uploads it, returns its address."""
-        packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-            for name, body in files.items():
-                data = body.encode() if isinstance(body, str) else body
-                member = tarfile.TarInfo(name)
-                member.size = len(data)
-                archive.addfile(member, io.BytesIO(data))
-        self.put_all({key: packed.getvalue()})
+        self.put_all({key: pack_tar_gz(files)})
         return self.uri(key)
 
     def script(
