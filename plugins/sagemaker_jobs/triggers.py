@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from sagemaker_jobs.aws import get_error_code, is_not_found_error, is_transient_error
 from sagemaker_jobs.failure.messages import RAN_TOO_LONG, TIMED_OUT
 from sagemaker_jobs.kinds import ENDED_STATUSES, KINDS
+from sagemaker_jobs.tags import STOPPED_TAG, to_tag_list
 from sagemaker_jobs.waiting.polling import Poller, open_shared_poller
 from sagemaker_jobs.waiting.transform_progress import PROGRESS_INTERVAL_SECONDS, format_progress
 
@@ -267,11 +268,47 @@ class SageMakerJobTrigger(BaseTrigger):
         return max(_SHORTEST_PAUSE, min(spread, self._seconds_left()))
 
     async def _stop(self, poller: Poller, kind: JobKind, because: str) -> None:
-        """Tag and stop the job if it runs; a failure is only logged."""
+        """Tag and stop the job if it runs; retries transient errors for a while, then logs the failure."""
+        give_up = time.monotonic() + _STOP_PATIENCE_SECONDS
+        pause = 0.5
+        while True:
+            try:
+                found = await self._description(poller, kind)
+                if found is not None and found[kind.status_field] != "InProgress":
+                    return
+                if found is not None:
+                    await self._tag(poller, found[kind.arn_field], because)
+                await poller.call(kind.stop_method, **{kind.name_field: self.job_name})
+            except Exception as error:
+                if is_not_found_error(error):
+                    self.log.info("%s does not exist or has ended: %s", self.job_name, error)
+                    return
+                if not is_transient_error(error) or time.monotonic() + pause > give_up:
+                    self.log.exception("Cannot stop %s; it may still run.", self.job_name)
+                    return
+                self.log.warning("Stopping %s failed; retrying: %s", self.job_name, error)
+            else:
+                self.log.warning("Stopped %s %s: %s.", kind.noun, self.job_name, because)
+                return
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 5.0)
+
+    async def _description(self, poller: Poller, kind: JobKind) -> dict[str, Any] | None:
+        """The job's description; None if AWS does not return it, although the job may exist."""
         try:
-            await poller.stop(kind, self.job_name, because=because, retry_seconds=_STOP_PATIENCE_SECONDS)
-        except Exception:
-            self.log.exception("Cannot stop %s; it may still run.", self.job_name)
+            return await poller.describe(kind, self.job_name)
+        except ClientError as error:
+            if not is_not_found_error(error):
+                raise
+            return None
+
+    async def _tag(self, poller: Poller, arn: str, because: str) -> None:
+        try:
+            await poller.call("add_tags", ResourceArn=arn, Tags=to_tag_list({STOPPED_TAG: because}))
+        except Exception as error:
+            if is_transient_error(error):
+                raise
+            self.log.warning("Cannot tag %s before stopping it: %s", arn, error)
 
     async def _task_state(self) -> str | None:
         """The task instance's current state in Airflow; None if the instance is gone.

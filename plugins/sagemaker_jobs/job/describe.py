@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from sagemaker_jobs.aws import CALL_RETRY_SECONDS, call_with_retries, get_client, is_not_found_error
+from sagemaker_jobs.aws import call_with_retries, get_client, is_not_found_error
 from sagemaker_jobs.failure.messages import build_job_error
 from sagemaker_jobs.kinds import ENDED_STATUSES, JobKind
 from sagemaker_jobs.tags import REPORTED_TAG, STOPPED_TAG, read_tags, try_to_tag
@@ -50,24 +50,13 @@ class Job:
         return self.status in ENDED_STATUSES
 
 
-def describe_job(
-    hook: SageMakerHook,
-    kind: JobKind,
-    name: str,
-    *,
-    attempt: int | None = None,
-    retry_seconds: float = CALL_RETRY_SECONDS,
-) -> Job | None:
+def describe_job(hook: SageMakerHook, kind: JobKind, name: str, *, attempt: int | None = None) -> Job | None:
     """The job ``name``, or None if AWS has none.
 
     Retries throttling, 5xx and broken connections.
     """
     try:
-        found = call_with_retries(
-            getattr(get_client(hook), kind.describe_method),
-            {kind.name_field: name},
-            retry_seconds=retry_seconds,
-        )
+        found = call_with_retries(getattr(get_client(hook), kind.describe_method), {kind.name_field: name})
     except ClientError as error:
         if is_not_found_error(error):
             return None
@@ -75,28 +64,19 @@ def describe_job(
     return Job(kind=kind, name=name, description=found, attempt=attempt)
 
 
-def stop_job(
-    hook: SageMakerHook,
-    kind: JobKind,
-    name: str,
-    *,
-    because: str,
-    retry_seconds: float = CALL_RETRY_SECONDS,
-) -> bool:
+def stop_job(hook: SageMakerHook, kind: JobKind, name: str, *, because: str) -> bool:
     """Tag the job with ``because`` and stop it; whether it was running.
 
     The tag distinguishes this stop from one by a person, after which no attempt is started. Idempotent; a job that has
     ended is no error. A job that Describe does not find is stopped too: AWS may have accepted it a moment ago.
     """
-    found = describe_job(hook, kind, name, retry_seconds=retry_seconds)
+    found = describe_job(hook, kind, name)
     if found is not None and found.status != "InProgress":
         return False
     if found is not None:
         try_to_tag(hook, found.arn, {STOPPED_TAG: because})
     try:
-        call_with_retries(
-            getattr(get_client(hook), kind.stop_method), {kind.name_field: name}, retry_seconds=retry_seconds
-        )
+        call_with_retries(getattr(get_client(hook), kind.stop_method), {kind.name_field: name})
     except ClientError as error:
         if not is_not_found_error(error):
             raise

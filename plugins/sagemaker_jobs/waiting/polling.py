@@ -16,8 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_jobs.aws import attach_credential_renewal, get_client, is_transient_error
-from sagemaker_jobs.job.describe import stop_job
+from sagemaker_jobs.aws import attach_credential_renewal, is_transient_error
 from sagemaker_jobs.s3 import OUTPUT_SUFFIX, get_s3_client, to_folder_uri
 from sagemaker_jobs.waiting.transform_progress import count_objects
 
@@ -76,7 +75,7 @@ class Poller:
         self._waiting_counts: dict[JobKind, int] = {}
         self._running_jobs: dict[JobKind, _RunningJobs] = {}
         self._s3: Any = None
-        self._boto3_lock = threading.Lock()
+        self._s3_lock = threading.Lock()
         self.user_count = 0
 
     async def call(self, operation: str, **arguments: Any) -> Any:
@@ -129,20 +128,10 @@ class Poller:
         return await asyncio.to_thread(self._count_outputs, uri)
 
     def _count_outputs(self, uri: str) -> int | None:
-        with self._boto3_lock:
+        with self._s3_lock:
             if self._s3 is None:
                 self._s3 = get_s3_client(self._hook)
         return count_objects(self._s3, to_folder_uri(uri), suffix=OUTPUT_SUFFIX)
-
-    async def stop(self, kind: JobKind, name: str, *, because: str, retry_seconds: float) -> None:
-        """``stop_job`` in a thread, with a boto3 client that all callers share."""
-        await self._rate_limiter.acquire()
-        await asyncio.to_thread(self._stop, kind, name, because, retry_seconds)
-
-    def _stop(self, kind: JobKind, name: str, because: str, retry_seconds: float) -> None:
-        with self._boto3_lock:
-            get_client(self._hook)
-        stop_job(self._hook, kind, name, because=because, retry_seconds=retry_seconds)
 
     async def close(self) -> None:
         """Close the client's connections."""

@@ -120,7 +120,7 @@ def test_the_triggerers_calls_outlive_it(aws: FakeSageMaker, rotating: SageMaker
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("AIRFLOW_CONN_ROTATING", connection("AKIANEXT", aws.url))
                 aws.expire_access_key("AKIANEW")
-                await poller.stop(TRANSFORM, "score-0123-1", because="of the test", retry_seconds=5)
+                await poller.call("stop_transform_job", TransformJobName="score-0123-1")
                 assert await poller.is_listed(TRANSFORM, "score-0123-1") is False
 
     asyncio.run(look_and_stop())
