@@ -1,4 +1,4 @@
-"""mkdocs hooks: README.md and CHANGELOG.md become pages, and bars within code in tables become plain."""
+"""mkdocs hooks: the Markdown files of the root become pages, and bars within code in tables become plain."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 REPO = Path(__file__).resolve().parent.parent
+PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 _TABLE_ROW = re.compile(r"^\|.*$", re.MULTILINE)
 _CODE = re.compile(r"`[^`]+`")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add both pages. Links to `docs/…` become links within the site."""
-    readme = (REPO / "README.md").read_text(encoding="utf-8").replace("](docs/", "](")
-    readme = readme.replace("[CHANGELOG.md](CHANGELOG.md)", "[Changelog](changelog.md)")
-    files.append(File.generated(config, "index.md", content=readme))
-    changelog = (REPO / "CHANGELOG.md").read_text(encoding="utf-8")
-    files.append(File.generated(config, "changelog.md", content=changelog))
+    """Add the pages of the root. Links to `docs/…` and between the three become links within the site."""
+    for name, page in PAGES.items():
+        text = (REPO / name).read_text(encoding="utf-8").replace("](docs/", "](")
+        for other, target in PAGES.items():
+            text = text.replace(f"]({other}", f"]({target}")
+        files.append(File.generated(config, page, content=text))
     return files
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+import batch_inference
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.sections.notifications import NotifySection
 from batch_inference.run import task_ids
@@ -17,7 +18,7 @@ from tools.site import CONFIG, build_site, find_foreign_loads
 
 DOCS = REPO / "docs"
 README = REPO / "README.md"
-PAGES = [README, *sorted(DOCS.rglob("*.md"))]
+PAGES = [README, REPO / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 TYPICAL_FILE = DOCS / "guides" / "pipeline-file.md"
 #: Messages of the runbook, each as a piece of the source that it is raised by.
 MESSAGES = {
@@ -98,6 +99,11 @@ def test_each_file_and_folder_that_is_named_exists() -> None:
 
 def test_the_readme_is_a_page() -> None:
     assert len(README.read_text(encoding="utf-8").splitlines()) <= 120
+
+
+def test_the_changelog_begins_with_the_version_of_the_package() -> None:
+    versions = re.findall(r"^## (\S+)$", (REPO / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert versions[0] == batch_inference.__version__
 
 
 def test_the_picture_of_the_chain_has_its_task_ids() -> None:
