@@ -5,8 +5,7 @@ from __future__ import annotations
 from airflow.plugins_manager import AirflowPlugin
 from airflow.providers.amazon.aws.links.sagemaker import SageMakerTransformJobLink
 
-from batch_runs.mount import serve_pages
-from batch_runs.views import EXTERNAL_VIEWS, URL_PREFIX
+from batch_runs.mount import EXTERNAL_VIEWS, URL_PREFIX, serve_pages
 from sagemaker_jobs.links import SageMakerJobLogsLink, SageMakerProcessingJobLink
 
 

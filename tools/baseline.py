@@ -43,7 +43,7 @@ def render_baseline(profile: dict[str, Any]) -> str:
         name: {
             key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in each.items()
         }
-        for name, each in build_baseline(profile["columns"])["columns"].items()
+        for name, each in build_baseline(profile["columns"]).items()
     }
     return yaml.safe_dump({"baseline": columns}, sort_keys=False, allow_unicode=True)
 

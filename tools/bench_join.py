@@ -40,7 +40,7 @@ def join_with_this_project(folder: Path, job: str, output: Path) -> None:
     }[kind]
     columns = [{"name": name, "type": COLUMN_TYPES[name]} for name in COLUMN_NAMES]
     spec = JoinSpec.from_dict(
-        {"columns": columns, "is_preprocessed": True, "format": target, "predictions": predictions}
+        {"columns": columns, "is_preprocessed": True, "output_format": target, "predictions": predictions}
     )
     join_shards(
         [ShardFiles("s", folder / "records.csv", folder / f"scores.{kind}", COLUMN_NAMES)], output, spec

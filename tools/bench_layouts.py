@@ -25,10 +25,9 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.request import urlopen
 
-import boto3
 import yaml
 
-from tools.laptop import CREDENTIALS, REGION, build_airflow_environment, run_embedded_aws
+from tools.laptop import build_airflow_environment, create_client, run_embedded_aws
 
 BUCKET, MAX_INSTANCES = "bench", 4
 RECORD_BYTES = 20_000  # bytes
@@ -93,12 +92,7 @@ class Bench:
 
     def client(self, service: str) -> Any:
         """A client of the embedded AWS."""
-        session: Any = boto3.Session(
-            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-            region_name=REGION,
-        )
-        return session.client(service, endpoint_url=self.endpoint)
+        return create_client(service, self.endpoint)
 
     def prepare_pipeline(self, number: int, bench_input: Input) -> str:
         """Upload the objects, make the model, write the pipeline and what earlier runs of it measured; its name."""

@@ -11,9 +11,7 @@ import argparse
 import io
 import json
 import re
-import signal
 import statistics
-import subprocess
 import sys
 import tarfile
 import tempfile
@@ -25,10 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
 from botocore.config import Config
 
-from tools.laptop import CREDENTIALS, REGION, REPO
+from tools.laptop import LaptopError, create_client, run_embedded_aws_process
 
 ROLE = "arn:aws:iam::123456789012:role/service-role/bench"
 REGISTRY = "123456789012.dkr.ecr.us-east-1.amazonaws.com/local"
@@ -85,17 +82,12 @@ class Row:
 class Server:
     """A running embedded AWS and clients of it."""
 
-    def __init__(self, process: subprocess.Popen[str], url: str, folder: Path) -> None:
-        self.pid = process.pid
+    def __init__(self, pid: int, url: str, folder: Path) -> None:
+        self.pid = pid
         self.folder = folder
-        session = boto3.Session(
-            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-            region_name=REGION,
-        )
         config = Config(retries={"total_max_attempts": 1}, read_timeout=120)
-        self.sagemaker = session.client("sagemaker", endpoint_url=url, config=config)
-        self.s3 = session.client("s3", endpoint_url=url, config=config)
+        self.sagemaker = create_client("sagemaker", url, config=config)
+        self.s3 = create_client("s3", url, config=config)
 
     def wait_for_job(self, kind: str, name: str, expected_status: str = "Completed") -> dict[str, Any]:
         """Ask until the job has ended; raises BenchError when it ended otherwise."""
@@ -141,23 +133,11 @@ def run_server() -> Iterator[Server]:
     """A server on a port of the system's choice, ended and removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="bench-local-aws-") as temporary:
         folder = Path(temporary)
-        command = [sys.executable, "-m", "local_aws", "serve", "--port", "0"]
-        command += ["--data-dir", str(folder / "data"), "--set", "provisioning_seconds=0"]
-        with (
-            (folder / "server.log").open("w") as log,
-            subprocess.Popen(command, cwd=REPO, stdout=subprocess.PIPE, stderr=log, text=True) as process,
-        ):
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            if not line.startswith("listening on "):
-                raise BenchError(f"the server did not start: {(folder / 'server.log').read_text()}")
-            try:
-                server = Server(process, line.removeprefix("listening on ").strip(), folder)
-                server.s3.create_bucket(Bucket=BUCKET)
-                yield server
-            finally:
-                process.send_signal(signal.SIGTERM)
-                process.wait(timeout=120)
+        settings = {"provisioning_seconds": "0"}
+        with run_embedded_aws_process(folder / "data", settings=settings) as (process, url):
+            server = Server(process.pid, url, folder)
+            server.s3.create_bucket(Bucket=BUCKET)
+            yield server
 
 
 def measure_describe(server: Server, name: str, calls: int) -> tuple[float, float]:
@@ -287,7 +267,7 @@ class PeakMemoryWatcher(threading.Thread):
                 command = path.read_bytes()
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            if b"\0include.local_aws.runner\0" in command and self.folder in command:
+            if b"\0local_aws.runner\0" in command and self.folder in command:
                 yield int(path.parent.name)
 
 
@@ -332,7 +312,7 @@ def main() -> int:
                 print(json.dumps(row_json), flush=True)
             else:
                 print(f"{what:<52}{value:>14}   {goal}".rstrip(), flush=True)
-    except BenchError as error:
+    except (BenchError, LaptopError) as error:
         print(f"bench-local-aws: {error}", file=sys.stderr)
         return 1
     return 0

@@ -120,8 +120,8 @@ def build_airflow_environment(home: Path, endpoint_url: str, *, root: Path = REP
     }
 
 
-def create_s3_client(endpoint_url: str) -> Any:
-    """A boto3 S3 client for the embedded AWS, whatever credentials or profiles this machine has."""
+def create_client(service: str, endpoint_url: str, **options: Any) -> Any:
+    """A boto3 client for the embedded AWS, whatever credentials or profiles this machine has."""
     import boto3
 
     session = boto3.Session(
@@ -129,7 +129,12 @@ def create_s3_client(endpoint_url: str) -> Any:
         aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
         region_name=REGION,
     )
-    return session.client("s3", endpoint_url=endpoint_url)
+    return session.client(service, endpoint_url=endpoint_url, **options)  # type: ignore[call-overload]
+
+
+def create_s3_client(endpoint_url: str) -> Any:
+    """`create_client` for S3."""
+    return create_client("s3", endpoint_url)
 
 
 @contextlib.contextmanager
@@ -141,31 +146,33 @@ def run_embedded_aws(
     Raises:
         LaptopError: when it does not come up; names the log to read.
     """
+    with run_embedded_aws_process(data_dir, port=port, settings=settings) as (_, endpoint):
+        yield endpoint
+
+
+@contextlib.contextmanager
+def run_embedded_aws_process(
+    data_dir: Path,
+    *,
+    port: int = 0,
+    settings: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`run_embedded_aws`, which gives the process too; it may be ended by the block."""
     data_dir.mkdir(parents=True, exist_ok=True)
     log = data_dir.with_suffix(".log")
-    command = [
-        sys.executable,
-        "-m",
-        "local_aws",
-        "serve",
-        "--port",
-        str(port),
-        "--data-dir",
-        str(data_dir),
-        *(word for name, value in (settings or {}).items() for word in ("--set", f"{name}={value}")),
-    ]
+    command = [sys.executable, "-m", "local_aws", "serve", "--port", str(port), "--data-dir", str(data_dir)]
+    for name, value in (settings or {}).items():
+        command += ["--set", f"{name}={value}"]
     with log.open("w") as stderr:
         process = subprocess.Popen(
             command, cwd=REPO, stdout=subprocess.PIPE, stderr=stderr, text=True, start_new_session=True,
-            env={**os.environ, "PYTHONPATH": str(REPO)},
+            env={**os.environ, "PYTHONPATH": str(REPO), **(environment or {})},
         )  # fmt: skip
     try:
         assert process.stdout is not None
-        endpoint = None
-        for line in process.stdout:
-            if found := re.search(r"listening on (http://\S+)", line):
-                endpoint = found[1]
-                break
+        found = (re.search(r"listening on (http://\S+)", line) for line in process.stdout)
+        endpoint = next(filter(None, found), None)
         if endpoint is None:
             output = log.read_text()[-600:].strip() or "none"
             raise LaptopError(
@@ -173,7 +180,7 @@ def run_embedded_aws(
             )
         # The pipe is drained so that a talkative server never blocks on it.
         threading.Thread(target=process.stdout.read, daemon=True).start()
-        yield endpoint
+        yield process, endpoint[1]
     finally:
         stop_process(process, grace_seconds=20)
 

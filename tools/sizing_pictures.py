@@ -3,33 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tools.bench_sizing import Row
 
 
-class MeasuredRow(Protocol):
-    """What a row has; numbers in instance-seconds."""
-
-    @property
-    def layout(self) -> str: ...
-    @property
-    def assignment(self) -> str: ...
-    @property
-    def instances(self) -> int: ...
-    @property
-    def plan(self) -> float: ...
-    @property
-    def naive_seconds(self) -> float: ...
-    @property
-    def lower_bound_seconds(self) -> float: ...
-    @property
-    def ratio(self) -> float: ...
-    @property
-    def missed_deadlines(self) -> int: ...
-    @property
-    def layout_mode(self) -> str: ...
-
-
-def render_table(rows: Sequence[MeasuredRow]) -> str:
+def render_table(rows: Sequence[Row]) -> str:
     """The rows as Markdown."""
     modes = any(row.layout_mode for row in rows)
     head = (
@@ -51,7 +31,7 @@ def render_table(rows: Sequence[MeasuredRow]) -> str:
     return "\n".join(lines)
 
 
-def render_summary(rows: Sequence[MeasuredRow], rows_without_preprocess: Sequence[MeasuredRow]) -> str:
+def render_summary(rows: Sequence[Row], rows_without_preprocess: Sequence[Row]) -> str:
     """One line for each input, as Markdown: the naive run and the plans, each over what it is held against.
 
     That is the lower bound, and for a hash what equal shards thrown at random are expected to cost.
@@ -76,7 +56,7 @@ def render_summary(rows: Sequence[MeasuredRow], rows_without_preprocess: Sequenc
 LEFT, BAR, HEIGHT, GAP, LONGEST, WIDTH = 215, 9, 46, 18, 6.0, 800
 
 
-def render_svg(rows: Sequence[MeasuredRow], rows_without_preprocess: Sequence[MeasuredRow]) -> str:
+def render_svg(rows: Sequence[Row], rows_without_preprocess: Sequence[Row]) -> str:
     """Runs as multiples of the bound, objects handed out in turn, as an SVG; bars end at 6, with their number."""
     scale = (WIDTH - LEFT - 60) / LONGEST
     parts = []

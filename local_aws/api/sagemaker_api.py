@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
+import socket
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from local_aws.api.call import Call, Services
-from local_aws.api.connection import drop_connection
 from local_aws.api.errors import (
     AwsError,
     ExpiredTokenError,
@@ -59,7 +60,7 @@ class SageMakerApplication:
                 access_key=parse_access_key(environ.get("HTTP_AUTHORIZATION", "")),
             )
             if fault is not None and fault.kind == "drop":
-                return drop_connection(environ, start_response)
+                return _drop_connection(environ, start_response)
             if fault is not None:
                 _raise_fault(fault, operation, name)
             status, answer = 200, self._run_operation(operation, body, environ)
@@ -74,7 +75,7 @@ class SageMakerApplication:
         if fault is not None and fault.kind == "hold":
             self._services.faults.wait_for_release(fault)
         if fault is not None and fault.kind == "withhold":
-            return drop_connection(environ, start_response)
+            return _drop_connection(environ, start_response)
         return respond_json(start_response, status, answer)
 
     def _run_operation(self, operation: str, body: bytes, environ: Environ) -> dict[str, Any] | None:
@@ -129,3 +130,12 @@ def _resource_name(body: bytes) -> str:
     found = re.search(rb'"(?:Transform|Processing)JobName"\s*:\s*"([^"]*)"', body)
     found = found or re.search(rb'"ModelName"\s*:\s*"([^"]*)"', body)
     return found[1].decode("utf-8", "replace") if found else ""
+
+
+def _drop_connection(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Shut the client's socket down; werkzeug treats its next write as a lost client."""
+    connection: socket.socket = environ["werkzeug.socket"]
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+    start_response("500 Dropped", [("Content-Length", "0")])
+    return []

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,6 +22,22 @@ class Request:
     body: bytes
     content_type: str | None
     accept: str | None
+
+    def negotiate(self, inputs: Sequence[str], outputs: Sequence[str]) -> tuple[str, str] | Response:
+        """The media types of the body and of the answer, by default the first ones; or the refusal of another type."""
+        content_type = _parse_media_type(self.content_type) or inputs[0]
+        accept = _parse_media_type(self.accept) or outputs[0]
+        if content_type not in inputs:
+            text = f"Content-type {content_type!r} not supported; supported are {', '.join(inputs)}"
+            return Response(text.encode(), "text/plain", HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+        if accept not in outputs:
+            text = f"Accept type {accept!r} not supported; supported are {', '.join(outputs)}"
+            return Response(text.encode(), "text/plain", HTTPStatus.NOT_ACCEPTABLE)
+        return content_type, accept
+
+
+def _parse_media_type(header: str | None) -> str:
+    return (header or "").partition(";")[0].strip().lower()
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,7 +226,6 @@ class JobThread(threading.Thread):
             "name": job.name,
             "arn": job.arn,
             "region": job.region,
-            "account_id": settings.account_id,
             "request": add_chosen_cluster(job),
             "containers": job.containers,
             "network_isolation": job.network_isolation,

@@ -1,4 +1,4 @@
-"""Errors that end a job, with AWS's texts as failure reasons.
+"""Errors that end a job, with AWS's texts as failure reasons, and the status that follows from them.
 
 JobFailedError
 ├── ClientFailedError       the caller's data, model or image
@@ -8,6 +8,8 @@ JobStoppedError             stopped by request or by MaxRuntimeInSeconds: not a 
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 SEE_LOGS = "See job logs for more information"
 PING_FAILED = (
@@ -45,3 +47,13 @@ class ServiceFailedError(JobFailedError):
 
 class JobStoppedError(Exception):
     """The job ends as Stopped."""
+
+
+def status_from_error(error: BaseException | None) -> dict[str, Any]:
+    """Status and failure reason of a job that ended with `error`, or None if it completed."""
+    if error is None:
+        return {"status": "Completed", "failure_reason": None}
+    if isinstance(error, JobStoppedError):
+        return {"status": "Stopped", "failure_reason": None}
+    reason = error.reason if isinstance(error, JobFailedError) else ServiceFailedError().reason
+    return {"status": "Failed", "failure_reason": reason}

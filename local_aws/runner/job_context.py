@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
 from local_aws.runner.container_logs import JobLogs
 from local_aws.runner.containers.images import ImageRegistry
 from local_aws.runner.containers.sandbox import detect_isolation
 from local_aws.runner.data.s3_objects import S3Storage, make_client
 from local_aws.runner.event_stream import EventWriter
-from local_aws.runner.fault_schedule import FaultSchedule
-from local_aws.runner.runner_spec import RunnerSpec
+from local_aws.runner.failures import JobFailedError, JobStoppedError, ServiceFailedError
+from local_aws.runner.runner_spec import FaultSchedule, RunnerSpec
 from local_aws.runner.stopping import StopFlag
 
 
@@ -42,3 +46,34 @@ class JobContext:
             "AWS_SECRET_ACCESS_KEY": "local",
             "AWS_ENDPOINT_URL": self.spec.s3_endpoint_url,
         }
+
+
+def run_on_instances(
+    job: JobContext, instances: Sequence[Any], action: Callable[[Any], None], *, stop_others: bool = True
+) -> BaseException | None:
+    """Call `action` for all instances at once, each in a thread of its own.
+
+    Returns the cause of the stop flag or else the first failure, in the order of the instances. A failure sets the
+    stop flag if `stop_others`; a defect of the runner or a full disk always, and is in the runner's own log.
+    """
+    failures: dict[str, BaseException] = {}
+
+    def run_one(instance: Any) -> None:
+        try:
+            action(instance)
+        except (JobFailedError, JobStoppedError) as error:
+            failures[instance.name] = error
+            if stop_others:
+                job.stop_flag.set(error)
+        except BaseException:
+            job.stop_flag.set(ServiceFailedError())
+            raise
+
+    threads = [threading.Thread(target=run_one, args=(each,), name=each.name) for each in instances]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return job.stop_flag.cause or next(
+        (failures[each.name] for each in instances if each.name in failures), None
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +31,29 @@ class Fault(BaseModel):
     after_seconds: float | None = Field(default=None, ge=0)
 
 
+class FaultSchedule:
+    """Injected faults of a job; each happens once."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self._waiting = list(faults)
+        self._lock = threading.Lock()
+
+    def pop_due_fault(self, host: str, *, objects_done: int | None, seconds_running: float) -> Fault | None:
+        """Remove and return the next due fault of `host`; seconds count from the start of its containers."""
+        with self._lock:
+            for fault in self._waiting:
+                if fault.host == host and _is_due(fault, objects_done, seconds_running):
+                    self._waiting.remove(fault)
+                    return fault
+        return None
+
+
+def _is_due(fault: Fault, objects: int | None, seconds: float) -> bool:
+    if fault.after_objects is not None:
+        return objects is not None and objects >= fault.after_objects
+    return seconds >= (fault.after_seconds or 0.0)
+
+
 class RunnerSpec(BaseModel):
     """One job. `request` is the Create*Job request as sent, `containers` the model's ContainerDefinitions in order."""
 
@@ -38,7 +63,6 @@ class RunnerSpec(BaseModel):
     name: str
     arn: str
     region: str = "us-east-1"
-    account_id: str = "123456789012"
     request: dict[str, Any]
     containers: list[dict[str, Any]] = Field(default_factory=list)
     network_isolation: bool = False

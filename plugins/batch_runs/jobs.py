@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -68,19 +68,22 @@ def load_jobs(session: Session, run: Run, problems: list[str]) -> dict[str, list
     listed = found.get(task_ids.WRITE_MANIFESTS, {}).get(-1)
     # A new plan may have fewer jobs; return values of the surplus instances stay in the database.
     instances = len(listed) if isinstance(listed, list) else None
-    window = int(time.time() / DESCRIBE_INTERVAL_SECONDS)
     jobs: dict[str, list[Mapping[str, Any]]] = {}
     for step in JOB_TASKS:
-        looks = _JobDescriber(run.dag_id, step.kind, window)
         ended = found.get(step.wait_task, {})
+        results: dict[int, Mapping[str, Any]] = {}
+        requests: dict[int, Mapping[str, Any]] = {}
         for index, submitted in sorted(found.get(step.submit_task, {}).items()):
             if instances is not None and index >= instances:
                 continue
             if isinstance(ended.get(index), Mapping) and ended[index].keys() >= RESULT_KEYS:
-                jobs.setdefault(step.stage, []).append(ended[index])
+                results[index] = ended[index]
             elif (request := _read_request(step.kind, submitted)) is not None:
-                jobs.setdefault(step.stage, []).append(looks.describe(request))
-        problems.extend(looks.list_problems())
+                requests[index] = request
+        described = _describe_jobs(run.dag_id, step.kind, list(requests.values()), problems)
+        results |= dict(zip(requests, described, strict=True))
+        if results:
+            jobs.setdefault(step.stage, []).extend(results[index] for index in sorted(results))
     return jobs
 
 
@@ -90,46 +93,47 @@ def _read_request(kind: JobKind, submitted: Any) -> Mapping[str, Any] | None:
     return request if isinstance(request, Mapping) and kind.name_field in request else None
 
 
-class _JobDescriber:
-    """Describes the jobs of one task: at most `MAX_DESCRIBED_JOBS`, and none after a failure."""
+def _describe_jobs(
+    dag_id: str, kind: JobKind, requests: Sequence[Mapping[str, Any]], problems: list[str]
+) -> list[Mapping[str, Any]]:
+    """The current results of the jobs of one task: at most `MAX_DESCRIBED_JOBS`, and none after a failure.
 
-    def __init__(self, dag_id: str, kind: JobKind, window: int) -> None:
-        self._dag_id, self._kind, self._window = dag_id, kind, window
-        self._requested_count = 0
-        self._problem: str | None = None
+    A job that is not described is as its request has it, with the status "unknown".
+    """
+    window = int(time.time() / DESCRIBE_INTERVAL_SECONDS)
+    results: list[Mapping[str, Any]] = []
+    for request in requests[:MAX_DESCRIBED_JOBS]:
+        name = str(request[kind.name_field])
+        try:
+            results.append(_describe_job(dag_id, kind, name, window))
+        except READ_ERRORS as error:
+            log.warning("%s %s cannot be described: %s", kind.noun, name, error)
+            problems.append(f"The state of {name} is unknown: {error}")
+            break
+    else:
+        if len(requests) > MAX_DESCRIBED_JOBS:
+            problems.append(
+                f"Of {len(requests):,} active jobs, {MAX_DESCRIBED_JOBS} are shown with their current state."
+            )
+    return [*results, *(_build_unknown_result(kind, request) for request in requests[len(results) :])]
 
-    def describe(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The job's current result, or its request if AWS was not asked or did not answer."""
-        self._requested_count += 1
-        name = str(request[self._kind.name_field])
-        if self._problem is None and self._requested_count <= MAX_DESCRIBED_JOBS:
-            try:
-                return _describe_job(self._dag_id, self._kind, name, self._window)
-            except READ_ERRORS as error:
-                log.warning("%s %s cannot be described: %s", self._kind.noun, name, error)
-                self._problem = f"The state of {name} is unknown: {error}"
-        resources = self._kind.get_cluster_config(dict(request))
-        return {
-            "job_name": name,
-            "status": "unknown",
-            "created_at": None,
-            "instance_type": resources.get("InstanceType"),
-            "instance_count": resources.get("InstanceCount"),
-        }
 
-    def list_problems(self) -> Iterator[str]:
-        """Sentences about the jobs that were not described, and why."""
-        if self._problem is not None:
-            yield self._problem
-        elif self._requested_count > MAX_DESCRIBED_JOBS:
-            yield f"Of {self._requested_count:,} active jobs, {MAX_DESCRIBED_JOBS} are shown with their current state."
+def _build_unknown_result(kind: JobKind, request: Mapping[str, Any]) -> Mapping[str, Any]:
+    resources = kind.get_cluster_config(dict(request))
+    return {
+        "job_name": str(request[kind.name_field]),
+        "status": "unknown",
+        "created_at": None,
+        "instance_type": resources.get("InstanceType"),
+        "instance_count": resources.get("InstanceCount"),
+    }
 
 
 @lru_cache(maxsize=DESCRIBE_CACHE_SIZE)
 def _describe_job(dag_id: str, kind: JobKind, name: str, window: int) -> Mapping[str, Any]:
     """The result of describing a job, cached for one time window."""
-    found = getattr(_client(dag_id, window), kind.describe_method)(**{kind.name_field: name})
-    return build_job_result(Job(kind=kind, name=name, description=found), frozenset())
+    description = getattr(_client(dag_id, window), kind.describe_method)(**{kind.name_field: name})
+    return build_job_result(Job(kind=kind, name=name, description=description), frozenset())
 
 
 @lru_cache(maxsize=1)

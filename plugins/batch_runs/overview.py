@@ -12,10 +12,11 @@ from batch_inference.reporting.charts.trends import compute_rejected_share
 from batch_inference.reporting.summary import parse_summary
 from batch_inference.run.task_ids import REPORT
 from batch_runs.airflow_state import PipelineDag, Run, list_runs, read_results
-from batch_runs.sparkline import build_sparkline
 
 #: Number of runs in a sparkline and in the plots of a pipeline.
 LAST_RUN_COUNT = 30
+#: Width, height and margin of a sparkline.
+WIDTH, HEIGHT, MARGIN = 120, 28, 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,3 +70,19 @@ def build_trend_rows(rows: Sequence[RunRow]) -> list[Mapping[str, Any]]:
         for row in reversed(rows)
         if row.summary is not None
     ]
+
+
+def build_sparkline(values: Sequence[float]) -> str:
+    """Points of an SVG polyline, `x,y x,y …`, in a box of WIDTH times HEIGHT; "" for fewer than two values.
+
+    The y axis begins at zero, so that small differences look small.
+    """
+    if len(values) < 2:
+        return ""
+    most = max(values) or 1
+    step = (WIDTH - 2 * MARGIN) / (len(values) - 1)
+    room = HEIGHT - 2 * MARGIN
+    return " ".join(
+        f"{MARGIN + number * step:.1f},{HEIGHT - MARGIN - room * value / most:.1f}"
+        for number, value in enumerate(values)
+    )

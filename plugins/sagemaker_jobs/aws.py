@@ -131,15 +131,34 @@ def call_with_retries(
     return retrying(function, **arguments)
 
 
-def list_entries(hook: Any, operation: str, entries_field: str, **arguments: Any) -> Iterator[dict[str, Any]]:
-    """The entries of all pages of a List operation; each page is requested by ``call_with_retries``."""
-    request = {"MaxResults": 100, **arguments}
+def list_pages(
+    method: Callable[..., Any],
+    request: dict[str, Any],
+    request_field: str = "NextToken",
+    response_field: str | None = None,
+    *,
+    retry_seconds: float = CALL_RETRY_SECONDS,
+) -> Iterator[dict[str, Any]]:
+    """The pages of a client's List method; each is requested by ``call_with_retries``.
+
+    ``request_field`` holds the token that continues a list, ``response_field`` the one of the next page where its name
+    differs.
+    """
+    request = dict(request)
     while True:
-        page = call_with_retries(getattr(get_client(hook), operation), request)
-        yield from page[entries_field]
-        if not page.get("NextToken"):
+        page = call_with_retries(method, request, retry_seconds=retry_seconds)
+        yield page
+        next_token = page.get(response_field or request_field)
+        # At the end of a log stream, AWS returns the token of the request.
+        if not next_token or next_token == request.get(request_field):
             return
-        request["NextToken"] = page["NextToken"]
+        request[request_field] = next_token
+
+
+def list_entries(hook: Any, operation: str, entries_field: str, **arguments: Any) -> Iterator[dict[str, Any]]:
+    """The entries of all pages of a SageMaker List operation."""
+    for page in list_pages(getattr(get_client(hook), operation), {"MaxResults": 100, **arguments}):
+        yield from page[entries_field]
 
 
 def to_json_safe(value: Any) -> Any:

@@ -8,47 +8,27 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobKind:
-    """Names of one kind of job: client methods, API operation, fields, log group and console page."""
+    """Names of one kind of job, all derived from its name at AWS: see ``_build_kind``.
+
+    The fields are those of requests, descriptions and summaries. ``status_field`` holds InProgress, Completed, Failed,
+    Stopping or Stopped; ``started_field`` when the instances were ready, where billing starts, and ``ended_field`` when
+    it ended.
+    """
 
     name: str
     noun: str
+    create_operation: str
     create_method: str
     describe_method: str
     stop_method: str
     list_method: str
     summaries_field: str
+    name_field: str
+    arn_field: str
+    status_field: str
+    started_field: str
+    ended_field: str
     log_group: str
-    console_page: str
-
-    @property
-    def create_operation(self) -> str:
-        """Name of the create operation in AWS's service model."""
-        return f"Create{self.name}Job"
-
-    @property
-    def name_field(self) -> str:
-        """Field that holds the job's name in requests, descriptions and summaries."""
-        return f"{self.name}JobName"
-
-    @property
-    def arn_field(self) -> str:
-        """Field that holds the job's ARN."""
-        return f"{self.name}JobArn"
-
-    @property
-    def status_field(self) -> str:
-        """Field that holds InProgress, Completed, Failed, Stopping or Stopped."""
-        return f"{self.name}JobStatus"
-
-    @property
-    def started_field(self) -> str:
-        """Field that holds when the instances were ready: billing starts here."""
-        return f"{self.name}StartTime"
-
-    @property
-    def ended_field(self) -> str:
-        """Field that holds when billing ended."""
-        return f"{self.name}EndTime"
 
     def compute_billed_seconds(self, description: dict[str, Any]) -> float:
         """Instance seconds that AWS bills for the job: from start to end, times instances."""
@@ -76,28 +56,27 @@ class JobKind:
         return [uri] if uri else []
 
 
-PROCESSING = JobKind(
-    name="Processing",
-    noun="processing job",
-    create_method="create_processing_job",
-    describe_method="describe_processing_job",
-    stop_method="stop_processing_job",
-    list_method="list_processing_jobs",
-    summaries_field="ProcessingJobSummaries",
-    log_group="/aws/sagemaker/ProcessingJobs",
-    console_page="processing-jobs",
-)
-TRANSFORM = JobKind(
-    name="Transform",
-    noun="transform job",
-    create_method="create_transform_job",
-    describe_method="describe_transform_job",
-    stop_method="stop_transform_job",
-    list_method="list_transform_jobs",
-    summaries_field="TransformJobSummaries",
-    log_group="/aws/sagemaker/TransformJobs",
-    console_page="transform-jobs",
-)
+def _build_kind(name: str) -> JobKind:
+    method = f"{name.lower()}_job"
+    return JobKind(
+        name=name,
+        noun=f"{name.lower()} job",
+        create_operation=f"Create{name}Job",
+        create_method=f"create_{method}",
+        describe_method=f"describe_{method}",
+        stop_method=f"stop_{method}",
+        list_method=f"list_{method}s",
+        summaries_field=f"{name}JobSummaries",
+        name_field=f"{name}JobName",
+        arn_field=f"{name}JobArn",
+        status_field=f"{name}JobStatus",
+        started_field=f"{name}StartTime",
+        ended_field=f"{name}EndTime",
+        log_group=f"/aws/sagemaker/{name}Jobs",
+    )
+
+
+PROCESSING, TRANSFORM = _build_kind("Processing"), _build_kind("Transform")
 KINDS = {kind.name: kind for kind in (PROCESSING, TRANSFORM)}
 
 RUNNING_STATUSES = frozenset({"InProgress", "Stopping"})

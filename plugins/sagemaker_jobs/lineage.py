@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sagemaker_jobs.aws import build_sibling_hook, call_with_retries, get_client
+from sagemaker_jobs.aws import call_with_retries, get_client
 from sagemaker_jobs.job.resume import can_resume, select_resume_chain
 from sagemaker_jobs.job.submit import list_attempts
 from sagemaker_jobs.kinds import PROCESSING
+from sagemaker_jobs.s3 import get_s3_client, to_bucket_and_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -131,13 +132,10 @@ def _resolve_manifest(hook: SageMakerHook, data_type: str, uri: str) -> str:
     """``uri``; for a manifest the prefix of the objects that it lists, which other jobs' lineage names too."""
     if data_type != "ManifestFile":
         return uri
-    bucket, key = S3Hook.parse_s3_url(uri)
-    wanted = {"Bucket": bucket, "Key": key, "Range": f"bytes=0-{_HEAD_BYTES - 1}"}
+    request = {**to_bucket_and_key(uri), "Range": f"bytes=0-{_HEAD_BYTES - 1}"}
     try:
-        answer = call_with_retries(
-            get_client(build_sibling_hook(S3Hook, hook)).get_object, wanted, retry_seconds=_PATIENCE_SECONDS
-        )
-        head = answer["Body"].read().decode("utf-8", "replace")
+        response = call_with_retries(get_s3_client(hook).get_object, request, retry_seconds=_PATIENCE_SECONDS)
+        head = response["Body"].read().decode("utf-8", "replace")
     except (ClientError, BotoCoreError, OSError) as error:
         log.warning("Cannot read the manifest %s, so lineage names the manifest itself: %s", uri, error)
         return uri

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import random
 import time
 from collections.abc import AsyncIterator
@@ -92,23 +93,8 @@ class SageMakerJobTrigger(BaseTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """The class path and keyword arguments from which the triggerer rebuilds this trigger."""
-        fields = (
-            "kind",
-            "job_name",
-            "created_at",
-            "max_runtime_seconds",
-            "deadline",
-            "output_uri",
-            "object_count",
-            "first_poll_seconds",
-            "max_poll_seconds",
-            "aws_conn_id",
-            "region_name",
-            "verify",
-            "botocore_config",
-        )
         path = f"{type(self).__module__}.{type(self).__qualname__}"
-        return path, {name: getattr(self, name) for name in fields}
+        return path, {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then fire one event."""

@@ -12,9 +12,12 @@ from batch_inference.config.pipeline import Pipeline, load_pipeline
 from batch_inference.config.run_params import RunParams
 from batch_inference.planning.clusters.cluster_choice import PlanningContext
 from batch_inference.planning.inputs.input_listing import S3Object
+from batch_inference.planning.inputs.input_probe import ProbeResult
 from batch_inference.planning.inputs.input_selection import InputSelection
 from batch_inference.planning.model_version import plan_configured_model
 from batch_inference.planning.plan import Plan, RunInfo, make_plan
+from batch_inference.requests.preflight import check_requests
+from batch_inference.requests.sagemaker import Request, build_config, build_planned_requests, build_requests
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "include" / "pipelines" / "abalone.yaml"
 MOMENT = datetime(2026, 1, 31, 7, 30, tzinfo=UTC)
@@ -126,3 +129,52 @@ def run_info(**changes: Any) -> RunInfo:
 def context(of: Pipeline, **changes: Any) -> PlanningContext:
     """What a plan of this pipeline is based on, with other values."""
     return PlanningContext(**{"model": plan_configured_model(of), "now": MOMENT, **changes})
+
+
+PREFIX = "s3://data/work/churn/r1/"
+PLAN_VALUES: dict[str, Any] = {
+    "run_prefix": PREFIX,
+    **{
+        f"{stage}.{name}": value
+        for stage in ("preprocess", "transform", "join.job")
+        for name, value in {
+            "instance_type": "ml.m5.xlarge", "instance_count": 2, "volume_size_gb": 30, "max_runtime_seconds": 3600,
+        }.items()
+    },
+    "transform.max_concurrent_transforms": 4,
+    "transform.max_payload_mb": 5,
+    "transform.batch_strategy": "MultiRecord",
+    "join.job": {},
+    "model.package": "arn:aws:sagemaker:eu-west-1:123456789012:model-package/churn/7",
+}  # fmt: skip
+
+
+def requests(of: Pipeline, **changes: Any) -> dict[str, Request]:
+    """The requests of a run of this pipeline as its jobs' tasks fill them, with values of the plan replaced by name."""
+    values = {path: changes.get(path.rpartition(".")[2], value) for path, value in PLAN_VALUES.items()}
+    made = build_requests(of, values.__getitem__, tags={"run": "r1"})
+    configs = {
+        stage: build_config(
+            made,
+            stage,
+            {
+                "base_name": f"churn-{stage}-1",
+                "model_name": "churn-model-1",
+                "source_uri": f"{PREFIX}churn-preprocess-1/features/",
+                "join_inputs": f"{PREFIX}join-inputs/churn-transform-1-1/",
+            },
+        )
+        for stage in ("preprocess", "transform", "join")
+        if stage in made
+    }
+    transform = configs["transform"]
+    return {
+        **configs,
+        "transform": transform["Transform"],
+        **({"model": transform["Model"]} if "Model" in transform else {}),
+    }
+
+
+def run_preflight(of: Pipeline, planned: Plan, probe_result: ProbeResult | None = None) -> None:
+    """Check the requests of a plan as `plan` does."""
+    check_requests(of, planned, build_planned_requests(of, planned), probe_result)

@@ -14,8 +14,8 @@ import pyarrow.json
 import pyarrow.parquet
 
 from batch_inference.aws.s3 import Storage
+from batch_inference.jobs.common.blocks import count_records
 from batch_inference.jobs.common.csv_reading import MAX_FIELD_LENGTH
-from batch_inference.jobs.join.aligned_join import count_file_records
 from batch_inference.jobs.join.parts import compute_sha256
 
 
@@ -40,7 +40,8 @@ def read_part_content(storage: Storage, uri: str, delimiter: str) -> PartContent
         if path.suffix == ".parquet":
             rows: int = pyarrow.parquet.read_metadata(path).num_rows
         else:
-            rows = count_file_records(path, delimiter) - (1 if path.suffix == ".csv" else 0)
+            has_header = path.suffix == ".csv"
+            rows = count_records(path, delimiter if has_header else None) - has_header
         return PartContent(rows, compute_sha256(path))
 
 

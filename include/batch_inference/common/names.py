@@ -23,7 +23,6 @@ MANIFEST_VERSION = 1
 # 63 is AWS's limit for the names of jobs and models; "-99" is left for the attempt, appended on submission.
 MAX_NAME_LENGTH = 63
 MAX_BASE_NAME_LENGTH = 60
-NAME_PATTERN = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 
 _TOKEN_LENGTH = 12
 _TASK_HASH_LENGTH = 8
@@ -57,6 +56,13 @@ def build_job_base_name(
     )
     head = _to_name_part(pipeline)[: MAX_BASE_NAME_LENGTH - len(tail) - 1].strip("-")
     return f"{head}-{tail}" if head else tail
+
+
+def build_job_name_pattern(pipeline: str, step: str) -> str:
+    """The base names of a step's jobs in all runs, with `?` for each digit that differs from run to run."""
+    base = build_job_base_name(pipeline=pipeline, step=step, nonce="", task_id=step)
+    head = base[: -_TOKEN_LENGTH - _TASK_HASH_LENGTH - 1]
+    return f"{head}{'?' * _TOKEN_LENGTH}-{'?' * _TASK_HASH_LENGTH}"
 
 
 def build_name_prefix(pipeline: str) -> str:

@@ -240,7 +240,7 @@ def _start_attempt(
 ) -> RemainingInput:
     """Write the pieces and their manifest for the next attempt."""
     log.warning("%s", step.describe())
-    planned = int(spec.kind.get_cluster_config(spec.request)["InstanceCount"])
+    planned = spec.kind.get_cluster_config(spec.request)["InstanceCount"]
     instances = min(planned, max(1, math.ceil(planned * step.record_count / run.shard_list.records_out)))
     folder = last.attempt_input.folder_uri
     if step.to_split:

@@ -25,7 +25,8 @@ from batch_inference.dag.templates import DEPLOYMENT_TAG, compute_deployment_id
 from batch_inference.publishing.output_cleanup import build_is_active, delete_obsolete_parts
 from batch_inference.publishing.retention import delete_expired_runs
 from batch_inference.run.task_ids import PLAN
-from sagemaker_jobs.cleanup.janitor import DAG_TAG, RUN_TAG, Action, Leftover, find_leftovers, to_run_tag
+from sagemaker_jobs.cleanup import run_cleanup
+from sagemaker_jobs.cleanup.janitor import DAG_TAG, RUN_TAG, find_leftovers, to_run_tag
 from sagemaker_jobs.cleanup.run_cleanup import clean_up_leftovers, list_run_resources
 
 log = logging.getLogger(__name__)
@@ -101,15 +102,12 @@ def clean_up_run(
     names. With the `nonce` of the plan, also by its token in their names, where the role may not read tags.
     """
     hook = SageMakerHook(aws_conn_id=aws_conn_id, region_name=region)  # type: ignore[no-untyped-call]
-    tags = {DAG_TAG: dag_id, RUN_TAG: to_run_tag(run_id), DEPLOYMENT_TAG: compute_deployment_id()}
-    return clean_up_leftovers(
+    return run_cleanup.clean_up_run(
         hook,
-        [
-            Leftover(each, Action.DELETE if each.kind is None else Action.STOP, reason)
-            for each in list_run_resources(hook, name_prefix=build_name_prefix(pipeline))
-            if tags.items() <= each.tags.items()
-            or (nonce is not None and build_name_token(nonce) in each.name)
-        ],
+        name_prefix=build_name_prefix(pipeline),
+        tags={DAG_TAG: dag_id, RUN_TAG: to_run_tag(run_id), DEPLOYMENT_TAG: compute_deployment_id()},
+        because=reason,
+        name_part=None if nonce is None else build_name_token(nonce),
     )
 
 

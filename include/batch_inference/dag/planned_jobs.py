@@ -1,15 +1,27 @@
-"""Operators and sensors that use the pipeline as it was planned, also when its file was edited since."""
+"""Operators and sensors that use the pipeline and the requests as they were planned, also when the file was edited."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk import XComArg
 from airflow.sdk.bases.operator import BaseOperatorMeta
 
 from batch_inference.config.pipeline import Pipeline
+from batch_inference.dag import pools
 from batch_inference.dag.task_functions import no_retry
+from batch_inference.dag.templates import (
+    template_earlier_job_names,
+    template_job_name,
+    template_plan_value,
+    template_submitted_job_name,
+)
+from batch_inference.planning.plan import REQUESTS_KEY
+from batch_inference.requests.sagemaker import build_config, build_requests
+from batch_inference.run import task_ids
 from batch_inference.run.run_context import RunContext
+from sagemaker_jobs.kinds import PROCESSING, TRANSFORM
 from sagemaker_jobs.operators import ProcessingJobOperator, TransformJobOperator
 from sagemaker_jobs.sensors import ProcessingJobSensor, TransformJobSensor
 
@@ -17,36 +29,43 @@ if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
 
-ConfigBuilder = Callable[[Pipeline], dict[str, Any]]
-
 
 class PlannedJobMixin(metaclass=BaseOperatorMeta):
-    """Mixin: when the task runs, its connection, and an operator's request, come from the pipeline as it was planned.
+    """Mixin: when the task runs, its connection, and an operator's request, come from the plan.
 
-    Until then Airflow shows those of the parsed file.
+    Until then Airflow shows those of the parsed file, with templates in place of the plan's values.
 
     :param pipeline: the pipeline of the file.
-    :param build: builds an operator's ``config`` from a pipeline; the numbers in it are templates.
+    :param stage: the stage whose job an operator submits.
+    :param values: templates of what the task fills into the stage's request, see ``build_config``.
     """
 
     config: dict[str, Any]
     aws_conn_id: str | None
     region_name: str | None
 
-    def __init__(self, *, pipeline: Pipeline, build: ConfigBuilder | None = None, **kwargs: Any) -> None:
-        config = {} if build is None else {"config": build(pipeline)}
-        where = {"aws_conn_id": pipeline.aws_conn_id, "region_name": pipeline.region}
-        super().__init__(**config, **where, **kwargs)
-        self.shape = pipeline.dag_shape
-        self.build = build
+    def __init__(
+        self, *, pipeline: Pipeline, stage: str = "", values: Mapping[str, str] | None = None, **kwargs: Any
+    ) -> None:
+        self.shape, self.stage = pipeline.dag_shape, stage
+        if stage:
+            names = {"base_name": template_job_name(stage), "model_name": template_job_name("model")}
+            self.values = {**names, **(values or {})}
+            kwargs["config"] = build_config(build_requests(pipeline, template_plan_value), stage, self.values)
+            kwargs["replaces"] = template_earlier_job_names(stage)
+        kwargs |= {"aws_conn_id": pipeline.aws_conn_id, "region_name": pipeline.region}
+        super().__init__(**kwargs)
 
     def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
-        """Read the planned pipeline, and render the templates of its request."""
-        planned = no_retry(RunContext.load)(context["ti"], shape=self.shape).pipeline
-        self.aws_conn_id, self.region_name = planned.aws_conn_id, planned.region
-        if self.build is not None:
-            self.config = self.build(planned)
+        """Read the plan, and fill its request with the rendered values; its texts are not templates."""
+        run = no_retry(RunContext.load)(context["ti"], shape=self.shape)
+        self.aws_conn_id, self.region_name = run.pipeline.aws_conn_id, run.pipeline.region
+        if self.stage:
+            self.config = dict(self.values)
         super().render_template_fields(context, jinja_env)  # type: ignore[misc]  # BaseOperator's
+        if self.stage:
+            plan = no_retry(run.read_json)(run.paths.plan, written_by=task_ids.PLAN)
+            self.config = build_config(plan[REQUESTS_KEY], self.stage, self.config)
 
 
 class PlannedProcessingJobOperator(PlannedJobMixin, ProcessingJobOperator):
@@ -63,3 +82,55 @@ class PlannedProcessingJobSensor(PlannedJobMixin, ProcessingJobSensor):
 
 class PlannedTransformJobSensor(PlannedJobMixin, TransformJobSensor):
     """Wait for the transform job that was planned."""
+
+
+def add_job(
+    pipeline: Pipeline,
+    stage: str,
+    task_id: str,
+    wait_task_id: str,
+    values: Mapping[str, Any],
+    *,
+    operator_class: Any = None,
+    instance_types: str | None = None,
+    is_mapped: bool = False,
+    continuation: Any = None,
+    **operator_args: Any,
+) -> tuple[Any, Any]:
+    """Add the task that submits the job of a stage, and the one that waits for it; return both.
+
+    :param values: see ``PlannedJobMixin``; the instance count is the planned one by default.
+    :param operator_class: class of the submitting task, by default the one for the stage.
+    :param instance_types: template of the types to try, by default the planned ones.
+    :param is_mapped: whether there is a pair of tasks for each mapped job.
+    """
+    planned = "join.job" if stage == "join" else stage
+    kind, operator, sensor = (
+        (TRANSFORM, PlannedTransformJobOperator, PlannedTransformJobSensor)
+        if stage == "transform"
+        else (PROCESSING, PlannedProcessingJobOperator, PlannedProcessingJobSensor)
+    )
+    job_args: dict[str, Any] = {
+        "pipeline": pipeline,
+        "capacity_wait_seconds": pipeline.goals.capacity_wait_minutes * 60,
+        **({} if continuation is None else {"continuation": continuation}),
+    }
+    submit_task = (operator_class or operator)(
+        task_id=task_id,
+        stage=stage,
+        values={"instance_count": template_plan_value(f"{planned}.instance_count"), **values},
+        instance_types=instance_types or template_plan_value(f"{planned}.instance_types | join(' ')"),
+        **job_args,
+        **pools.build_submit_args(pipeline),
+        **operator_args,
+    )
+    wait_task = sensor(
+        task_id=wait_task_id,
+        job_name=template_submitted_job_name(task_id, kind, is_mapped=is_mapped),
+        spec=XComArg(submit_task, key="spec"),
+        write_listing=stage != "join",
+        max_runtime_seconds=template_plan_value(f"{planned}.max_runtime_seconds"),
+        **job_args,
+        **pools.build_wait_args(pipeline),
+    )
+    return submit_task, wait_task

@@ -15,25 +15,15 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.python import PythonOperator
-from airflow.sdk import DAG, Param, TriggerRule, XComArg
+from airflow.sdk import DAG, Param, TriggerRule
 
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.pipeline_files import load_pipeline_by_name
 from batch_inference.config.run_params import build_param_specs
-from batch_inference.dag import assets, callbacks, pools
+from batch_inference.dag import assets, callbacks
 from batch_inference.dag.approval import BudgetApprovalOperator
 from batch_inference.dag.bad_record_search import BadRecordContinuation
-from batch_inference.dag.job_configs import (
-    build_processing_config,
-    build_transform_config,
-    template_transform_types,
-)
-from batch_inference.dag.planned_jobs import (
-    PlannedProcessingJobOperator,
-    PlannedProcessingJobSensor,
-    PlannedTransformJobOperator,
-    PlannedTransformJobSensor,
-)
+from batch_inference.dag.planned_jobs import add_job
 from batch_inference.dag.task_docs import set_task_docs
 from batch_inference.dag.task_functions import SkippablePythonOperator, no_retry
 from batch_inference.dag.task_groups.canary_tasks import add_canary_tasks
@@ -47,13 +37,10 @@ from batch_inference.dag.tasks.publish import publish
 from batch_inference.dag.tasks.report import write_report
 from batch_inference.dag.templates import (
     build_macros,
-    template_earlier_job_names,
-    template_instance_types,
-    template_plan_value,
-    template_submitted_job_name,
+    template_preprocess_paths,
+    template_xcom_value,
 )
 from batch_inference.run import task_ids
-from sagemaker_jobs.kinds import PROCESSING, TRANSFORM
 
 
 def build_scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
@@ -66,13 +53,6 @@ def build_scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
     """
     pipeline = load_pipeline_by_name(name)
     task_args: dict[str, Any] = {"op_kwargs": {"pipeline": name}}
-    job_args: dict[str, Any] = {
-        "capacity_wait_seconds": pipeline.goals.capacity_wait_minutes * 60,
-    }
-    submit_args, wait_args = (
-        {**job_args, **pools.build_submit_args(pipeline)},
-        {**job_args, **pools.build_wait_args(pipeline)},
-    )
     with DAG(
         dag_id=pipeline.name,
         description=pipeline.description,
@@ -97,9 +77,9 @@ def build_scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
         else:
             approval_task = plan_task
         first_task, join_task = (
-            add_tasks_without_preprocess(pipeline, submit_args, wait_args)
+            add_tasks_without_preprocess(pipeline)
             if pipeline.preprocess is None
-            else _add_tasks_with_preprocess(pipeline, submit_args, wait_args)
+            else _add_tasks_with_preprocess(pipeline)
         )
         checks_task = PythonOperator(
             task_id=task_ids.CHECKS,
@@ -141,57 +121,41 @@ def build_scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
     return dag
 
 
-def _add_tasks_with_preprocess(
-    pipeline: Pipeline, submit_args: dict[str, Any], wait_args: dict[str, Any]
-) -> tuple[Any, Any]:
+def _add_tasks_with_preprocess(pipeline: Pipeline) -> tuple[Any, Any]:
     """Add the tasks from preprocess to join of a pipeline with `preprocess`; return the first and the last."""
-    task_args: dict[str, Any] = {"op_kwargs": {"pipeline": pipeline.name, "shape": pipeline.dag_shape}}
-    poison = BadRecordContinuation() if pipeline.transform.on_bad_records == "reject" else None
-    preprocess = PlannedProcessingJobOperator(
-        task_id=task_ids.PREPROCESS,
-        pipeline=pipeline,
-        build=build_processing_config,
-        instance_types=template_instance_types("preprocess"),
-        replaces=template_earlier_job_names("preprocess"),
-        **submit_args,
-    )
-    await_preprocess = PlannedProcessingJobSensor(
-        task_id=task_ids.AWAIT_PREPROCESS,
-        pipeline=pipeline,
-        job_name=template_submitted_job_name(task_ids.PREPROCESS, PROCESSING),
-        spec=XComArg(preprocess, key="spec"),
-        write_listing=True,
-        max_runtime_seconds=template_plan_value("preprocess.max_runtime_seconds"),
-        **wait_args,
+    preprocess, await_preprocess = add_job(
+        pipeline, "preprocess", task_ids.PREPROCESS, task_ids.AWAIT_PREPROCESS, {}
     )
     collect_task = SkippablePythonOperator(
-        task_id=task_ids.COLLECT_SHARDS, python_callable=no_retry(collect_shards), **task_args
+        task_id=task_ids.COLLECT_SHARDS,
+        python_callable=no_retry(collect_shards),
+        op_kwargs={"pipeline": pipeline.name, "shape": pipeline.dag_shape},
     )
-    transform = PlannedTransformJobOperator(
-        task_id=task_ids.TRANSFORM,
-        pipeline=pipeline,
-        build=build_transform_config,
-        instance_types=template_transform_types(pipeline),
+    before_transform: Any = collect_task
+    values = {
+        "instance_count": template_xcom_value(task_ids.COLLECT_SHARDS, ".instance_count", "shard_stats")
+    }
+    instance_types = None
+    if pipeline.goals.calibrate == "canary":
+        before_transform = add_canary_tasks(pipeline, collect_task)
+        values = {
+            name: template_xcom_value(task_ids.CALIBRATE, path)
+            for name, path in {
+                "instance_count": ".instance_count",
+                "instance_type": ".instance_types[0]",
+            }.items()
+        }
+        instance_types = template_xcom_value(task_ids.CALIBRATE, ".instance_types | join(' ')")
+    transform, await_transform = add_job(
+        pipeline,
+        "transform",
+        task_ids.TRANSFORM,
+        task_ids.AWAIT_TRANSFORM,
+        {"source_uri": template_preprocess_paths().features, **values},
+        instance_types=instance_types,
+        continuation=BadRecordContinuation() if pipeline.transform.on_bad_records == "reject" else None,
         resume=True,
-        replaces=template_earlier_job_names("transform"),
-        continuation=poison,
-        **submit_args,
-    )
-    await_transform = PlannedTransformJobSensor(
-        task_id=task_ids.AWAIT_TRANSFORM,
-        pipeline=pipeline,
-        job_name=template_submitted_job_name(task_ids.TRANSFORM, TRANSFORM),
-        spec=XComArg(transform, key="spec"),
-        write_listing=True,
-        max_runtime_seconds=template_plan_value("transform.max_runtime_seconds"),
-        continuation=poison,
-        **wait_args,
-    )
-    before_transform = (
-        add_canary_tasks(pipeline, collect_task, submit_args, wait_args)
-        if pipeline.goals.calibrate == "canary"
-        else collect_task
     )
     preprocess >> await_preprocess >> collect_task
     before_transform >> transform >> await_transform
-    return preprocess, add_join_tasks(pipeline, await_transform, collect_task.output, submit_args, wait_args)
+    return preprocess, add_join_tasks(pipeline, await_transform, collect_task.output)

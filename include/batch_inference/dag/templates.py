@@ -11,11 +11,11 @@ from typing import Any
 
 from airflow.sdk.configuration import conf
 
-from batch_inference.common.names import build_job_base_name
+from batch_inference.common.names import JobPaths, RunPaths, build_job_base_name
 from batch_inference.dag.task_functions import no_retry
 from batch_inference.run import handoffs
-from batch_inference.run.task_ids import CALIBRATE, COLLECT_SHARDS, WRITE_MANIFESTS
-from sagemaker_jobs.cleanup.janitor import to_run_tag
+from batch_inference.run.task_ids import AWAIT_PREPROCESS
+from sagemaker_jobs.cleanup.janitor import DAG_TAG, RUN_ID_TAG, RUN_TAG, to_run_tag
 from sagemaker_jobs.kinds import JobKind
 from sagemaker_jobs.tags import to_tag_value
 
@@ -25,24 +25,15 @@ def template_plan_value(path: str) -> str:
     return f"{{{{ pull_plan(ti).{path} }}}}"
 
 
-def template_instance_types(stage: str) -> str:
-    """Template of a stage's instance types, separated by spaces, in the order in which they are tried."""
-    return template_plan_value(f"{stage}.instance_types | join(' ')")
+def template_xcom_value(task_id: str, path: str, key: str = handoffs.RETURN_VALUE) -> str:
+    """Template of what is at a path of a task's XCom value, such as `.instance_count` or `[ti.map_index].manifest`."""
+    return f"{{{{ pull_xcom(ti, '{task_id}'{'' if key == handoffs.RETURN_VALUE else f', {key!r}'}){path} }}}}"
 
 
-def template_calibration_value(key: str) -> str:
-    """Template of a value that `calibrate` returned for the transform of the other shards."""
-    return f"{{{{ pull_xcom(ti, '{CALIBRATE}').{key} }}}}"
-
-
-def template_shard_stat(key: str) -> str:
-    """Template of a number that `collect_shards` pushed."""
-    return f"{{{{ pull_xcom(ti, '{COLLECT_SHARDS}', 'shard_stats').{key} }}}}"
-
-
-def template_mapped_job_value(key: str) -> str:
-    """Template of a value that `write_manifests` returned for this one of the mapped transform jobs."""
-    return f"{{{{ pull_xcom(ti, '{WRITE_MANIFESTS}')[ti.map_index].{key} }}}}"
+def template_preprocess_paths() -> JobPaths:
+    """The S3 URIs of what the run's preprocess job wrote, as templates."""
+    paths = RunPaths(template_plan_value("run_prefix"))
+    return paths.build_job_paths(template_xcom_value(AWAIT_PREPROCESS, ".job_name"))
 
 
 def template_submitted_job_name(task_id: str, kind: JobKind, *, is_mapped: bool = False) -> str:
@@ -51,19 +42,28 @@ def template_submitted_job_name(task_id: str, kind: JobKind, *, is_mapped: bool 
     return f"{{{{ pull_xcom(ti, '{task_id}'{indexes})['{kind.name}']['{kind.name_field}'] }}}}"
 
 
-def template_job_name(step: str) -> str:
-    """Template of the base name of this step's job: the same over automatic retries, another one after a clear."""
-    return f"{{{{ job_name(ti, '{step}') }}}}"
+def template_job_name(step: str, *, is_shared: bool = False) -> str:
+    """Template of the base name of this step's job: the same over automatic retries, another one after a clear.
 
-
-def template_shared_job_name(step: str) -> str:
-    """Template of a base name that all instances of a mapped task share."""
-    return f"{{{{ job_name(ti, '{step}', shared=True) }}}}"
+    All instances of a mapped task have the same name with `is_shared`, else each has its own.
+    """
+    return f"{{{{ job_name(ti, '{step}'{', shared=True' if is_shared else ''}) }}}}"
 
 
 def template_earlier_job_names(step: str) -> str:
     """Template of the base names that this step's job had before each clear of the task; empty without a clear."""
     return f"{{{{ earlier_job_names(ti, '{step}') }}}}"
+
+
+def build_run_tags(dag_id: str, run_id: str, model_key: str) -> dict[str, str]:
+    """Tags of jobs and models that name their run: for AWS's bill, and to clean up after a lost run."""
+    return {
+        RUN_TAG: to_run_tag(run_id),
+        RUN_ID_TAG: to_tag_value(run_id),
+        DAG_TAG: dag_id,
+        DEPLOYMENT_TAG: compute_deployment_id(),
+        "model": model_key,
+    }
 
 
 #: Tag that names the Airflow deployment of a job, for accounts that several deployments share.
@@ -101,7 +101,4 @@ def build_macros(pipeline_name: str) -> dict[str, Callable[..., Any]]:
         "pull_xcom": pull_xcom,
         "job_name": job_name,
         "earlier_job_names": earlier_job_names,
-        "run_tag": to_run_tag,
-        "tag_value": to_tag_value,
-        "deployment": compute_deployment_id,
     }

@@ -46,8 +46,8 @@ from batch_inference.planning.transform_settings import (
 from batch_inference.pricing.price_source import describe_foreign_prices
 
 SECONDS_PER_MINUTE = 60
-#: The member of plan.json that holds the pipeline.
-PIPELINE_KEY = "config"
+#: The members of plan.json that hold the pipeline and the requests to SageMaker.
+PIPELINE_KEY, REQUESTS_KEY = "config", "requests"
 BYTES_PER_MB = 1_000_000
 #: Most groups to aim for, as Airflow maps a task over at most 1,024 values (core.max_map_length); rounding gives more.
 MAX_JOIN_GROUPS = 500
@@ -169,9 +169,9 @@ class Plan(FrozenModel):
         """The plan as a JSON-safe dict, whose size does not depend on the listing."""
         return self.model_dump(mode="json")
 
-    def to_plan_json(self, pipeline: Pipeline) -> dict[str, Any]:
-        """The content of plan.json: the plan, and the pipeline as it was when the run was planned."""
-        return {**self.to_xcom(), PIPELINE_KEY: pipeline.to_file_content()}
+    def to_plan_json(self, pipeline: Pipeline, requests: Mapping[str, Any]) -> dict[str, Any]:
+        """The content of plan.json: the plan, the pipeline as it was when the run was planned, and its requests."""
+        return {**self.to_xcom(), PIPELINE_KEY: pipeline.to_file_content(), REQUESTS_KEY: dict(requests)}
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any], origin: str) -> Self:

@@ -13,7 +13,6 @@ from typing import Any
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.names import RunPaths, build_runs_prefix
 from batch_inference.config.pipeline import Pipeline
-from sagemaker_jobs.cleanup.janitor import select_expired_prefixes
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +49,7 @@ def delete_expired_runs(
         plan = RunPaths(folder).plan
         etag, listed = storage.read_etag(plan), list(storage.list_write_times(folder))
         newest = max(moment.timestamp() for _, moment in listed)
-        if not select_expired_prefixes(
-            {folder: run}, {folder: newest}, is_active=is_active, now=now, retention_seconds=keep_seconds
-        ):
+        if now - newest < keep_seconds or is_active(*run):
             continue
         log.warning("deleting %s of run %s: kept for %d days", folder, run[1], pipeline.keep_runs_days)
         storage.delete(uri for uri, _ in listed if uri != plan)

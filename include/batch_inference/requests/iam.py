@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from batch_inference.common.errors import PolicyError
@@ -20,8 +19,7 @@ from batch_inference.common.names import (
     LayoutPaths,
     RunPaths,
     build_history_prefix,
-    build_job_base_name,
-    build_name_token,
+    build_job_name_pattern,
     build_publish_journal_prefix,
     build_published_runs_prefix,
     build_runs_prefix,
@@ -32,13 +30,13 @@ from batch_inference.config.placeholders import check_placeholders
 from batch_inference.config.sections.gates import find_pinned_statistics
 from batch_inference.config.sections.stages import GlueTableSection
 from batch_inference.requests.sagemaker import (
+    BASE_NAME,
     JOB_NAME_TOKEN,
-    ProcessingValues,
-    TransformValues,
-    build_join_request,
-    build_model_request,
-    build_preprocess_request,
-    build_transform_request,
+    JOIN_INPUTS,
+    MODEL_NAME,
+    SOURCE_URI,
+    build_requests,
+    replace_tokens,
 )
 
 POLICY_VERSION = "2012-10-17"
@@ -48,7 +46,6 @@ LOG_GROUPS = ("/aws/sagemaker/ProcessingJobs", "/aws/sagemaker/TransformJobs")
 _PLACEHOLDER_PATTERNS = {"date": "????-??-??", "hour": "??", "run_id": "*"}
 #: Names that `publish` writes directly below the output.
 _PUBLISHED_NAMES = (MANIFEST_NAME, "_SUCCESS", "part-*")
-_NONCE = "0" * 16
 _IMAGE = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/(?P<repository>[^:@]+)"
 )
@@ -363,42 +360,29 @@ def _model_package_arn(pipeline: Pipeline, account: Account) -> str:
 
 def _build_requests(pipeline: Pipeline, package: str = "") -> RequestPatterns:
     """The requests of a run, with patterns for what differs from run to run; numbers are arbitrary."""
-    run_prefix = _run_prefix_pattern(pipeline)
-    names = {step: _name_pattern(pipeline, step) for step in ("preprocess", "transform", "model", "join")}
-    paths = RunPaths(run_prefix)
-    processing = []
-    if pipeline.preprocess is not None:
-        values = partial(
-            ProcessingValues,
-            run_prefix=run_prefix,
-            instance_type=pipeline.preprocess.instance_type,
-            instance_count=1,
-            volume_size_gb=1,
-            max_runtime_seconds=1,
-        )
-        processing.append(build_preprocess_request(pipeline, values(job_name=names["preprocess"])))
-        if pipeline.join.processing_above is not None:
-            told = paths.build_join_inputs_prefix(f"{names['transform']}-*")
-            processing.append(build_join_request(pipeline, values(job_name=names["join"]), told))
-    transform = TransformValues(
-        job_name=names["transform"],
-        model_name=names["model"],
-        run_prefix=run_prefix,
-        source_uri=paths.build_job_paths(f"{names['preprocess']}-*").features
-        if processing
+    paths = RunPaths(_run_prefix_pattern(pipeline))
+    plan_values = {"run_prefix": paths.run_prefix, "model.package": package}
+    requests = build_requests(pipeline, lambda path: plan_values.get(path, "1"))
+    names = {
+        step: build_job_name_pattern(pipeline.name, step)
+        for step in ("preprocess", "transform", "model", "join")
+    }
+    tokens = {
+        MODEL_NAME: names["model"],
+        SOURCE_URI: paths.build_job_paths(f"{names['preprocess']}-*").features
+        if pipeline.preprocess is not None
         else _layout_patterns(pipeline).build_job_manifest_uri("*"),
-        instance_type=pipeline.transform.instance_type,
-        instance_count=1,
-        max_concurrent_transforms=1,
-        max_payload_mb=1,
-        batch_strategy=pipeline.transform.batch_strategy,
-        model_package=package,
-    )
+        JOIN_INPUTS: paths.build_join_inputs_prefix(f"{names['transform']}-*"),
+    }
+    patterns = {
+        step: replace_tokens(request, {**tokens, BASE_NAME: names[step], JOB_NAME_TOKEN: f"{names[step]}-*"})
+        for step, request in requests.items()
+    }
     return RequestPatterns(
-        processing=tuple(_with_name(each, each["ProcessingJobName"]) for each in processing),
-        transform=_with_name(build_transform_request(pipeline, transform), names["transform"]),
-        model=build_model_request(pipeline, transform),
-        handed_on_prefixes=_list_handed_on_prefixes(pipeline, paths, names, joins=len(processing) > 1),
+        processing=tuple(patterns[step] for step in ("preprocess", "join") if step in patterns),
+        transform=patterns["transform"],
+        model=patterns.get("model"),
+        handed_on_prefixes=_list_handed_on_prefixes(pipeline, paths, names, joins="join" in patterns),
     )
 
 
@@ -424,22 +408,6 @@ def _run_prefix_pattern(pipeline: Pipeline) -> str:
 def _layout_patterns(pipeline: Pipeline) -> LayoutPaths:
     """The layout paths of any run without preprocessing, as patterns."""
     return RunPaths(_run_prefix_pattern(pipeline)).build_layout_paths("*")
-
-
-def _with_name(value: Any, name: str) -> Any:
-    """The request with the pattern of its final name in place of the token `{job_name}`."""
-    if isinstance(value, dict):
-        return {key: _with_name(each, name) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_with_name(each, name) for each in value]
-    return value.replace(JOB_NAME_TOKEN, f"{name}-*") if isinstance(value, str) else value
-
-
-def _name_pattern(pipeline: Pipeline, step: str) -> str:
-    """The base name of a step's job, with `?` for each digit of what differs from run to run."""
-    base = build_job_base_name(pipeline=pipeline.name, step=step, nonce=_NONCE, task_id=step)
-    head, token, tail = base.rpartition(build_name_token(_NONCE))
-    return f"{head}{'?' * len(token)}{re.sub('[0-9a-f]', '?', tail)}"
 
 
 def _list_statements(account: Account, patterns: Iterable[str]) -> Iterator[Statement]:

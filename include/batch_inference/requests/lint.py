@@ -13,7 +13,6 @@ from typing import Any, TypeAlias
 from batch_inference.common import s3_uri
 from batch_inference.common.errors import LintError
 from batch_inference.common.formatting import format_bytes
-from batch_inference.common.names import MAX_NAME_LENGTH, NAME_PATTERN
 from batch_inference.config.sections.filters import find_data_processing_problem, find_filter_problems
 from batch_inference.config.sections.security import NO_VOLUME_KEY_REASON, has_local_storage
 from batch_inference.config.sections.stages import (
@@ -22,6 +21,7 @@ from batch_inference.config.sections.stages import (
     MAX_PAYLOAD_MB_IN_FLIGHT,
 )
 from batch_inference.planning.clusters.sizing import compute_volume_size_gb
+from batch_inference.requests.sagemaker import get_cluster_config
 
 MEBIBYTE = 1024 * 1024
 NO_DATA_PROCESSING = {"JoinSource": "None", "InputFilter": "$", "OutputFilter": "$"}
@@ -31,15 +31,13 @@ NO_DATA_PROCESSING = {"JoinSource": "None", "InputFilter": "$", "OutputFilter": 
 class LintContext:
     """Facts that a request does not contain; None where they are not known.
 
-    `has_header` says whether the input's objects begin with column names. `bucket_keys` are keys from the input prefix
-    on, to find those that a raw prefix matches by accident. `input_uri` is the prefix that a manifest was built from,
-    `host_input_bytes` the input that an instance of a processing job holds.
+    `has_header` says whether the input's objects begin with column names. `input_uri` is the prefix that a manifest was
+    built from, `host_input_bytes` the input that an instance of a processing job holds.
     """
 
     container_count: int = 1
     largest_record_bytes: int | None = None
     has_header: bool | None = None
-    bucket_keys: Iterable[str] = ()
     input_uri: str | None = None
     host_input_bytes: int | None = None
 
@@ -65,22 +63,12 @@ def raise_for_problems(problems: Sequence[str]) -> None:
 
 
 def _payload(request: Request) -> int:
-    return int(request.get("MaxPayloadInMB", DEFAULT_MAX_PAYLOAD_MB))
-
-
-def _name(request: Request, _: LintContext) -> Iterable[str]:
-    for field in ("TransformJobName", "ProcessingJobName", "ModelName"):
-        name = request.get(field)
-        if name is not None and not NAME_PATTERN.fullmatch(name):
-            yield (
-                f"{field}: found {name!r} of {len(name)} characters; AWS takes 1 to {MAX_NAME_LENGTH} "
-                f"letters, digits and '-', "
-                f"beginning and ending with a letter or digit; shorten the pipeline's name or replace other characters"
-            )
+    payload: int = request.get("MaxPayloadInMB", DEFAULT_MAX_PAYLOAD_MB)
+    return payload
 
 
 def _in_flight(request: Request, _: LintContext) -> Iterable[str]:
-    payload, concurrent = _payload(request), int(request.get("MaxConcurrentTransforms", 0))
+    payload, concurrent = _payload(request), request.get("MaxConcurrentTransforms", 0)
     if concurrent and payload * concurrent > MAX_PAYLOAD_MB_IN_FLIGHT:
         yield (
             f"MaxConcurrentTransforms {concurrent} times MaxPayloadInMB {payload} is {concurrent * payload} MB; "
@@ -146,27 +134,6 @@ def _header(request: Request, facts: LintContext) -> Iterable[str]:
         )
 
 
-def _s3_prefix(request: Request, facts: LintContext) -> Iterable[str]:
-    source = request["TransformInput"]["DataSource"]["S3DataSource"]
-    uri = source["S3Uri"]
-    if source.get("S3DataType") != "S3Prefix" or not s3_uri.is_s3_uri(uri):
-        return
-    _, prefix = s3_uri.split_s3_uri(uri)
-    if prefix.endswith("/") or not prefix:
-        return
-    strange = [
-        key
-        for key in facts.bucket_keys
-        if key.startswith(prefix) and key != prefix and key[len(prefix)] != "/"
-    ]
-    if strange:
-        yield (
-            f"S3Uri: found {uri}, which also matches {strange[0]!r}"
-            f"{f' and {len(strange) - 1:,} more' if len(strange) > 1 else ''}, because an S3Prefix "
-            f"matches every key that begins with it; write {uri}/"
-        )
-
-
 def _output(request: Request, facts: LintContext) -> Iterable[str]:
     uri = facts.input_uri or request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
     output = request["TransformOutput"]["S3OutputPath"]
@@ -206,7 +173,7 @@ def _data_processing(request: Request, _: LintContext) -> Iterable[str]:
 
 
 def _volume(request: Request, facts: LintContext) -> Iterable[str]:
-    volume = int(request["ProcessingResources"]["ClusterConfig"]["VolumeSizeInGB"])
+    volume = get_cluster_config(request)["VolumeSizeInGB"]
     if facts.host_input_bytes is None:
         return
     wanted = compute_volume_size_gb(facts.host_input_bytes)
@@ -219,13 +186,13 @@ def _volume(request: Request, facts: LintContext) -> Iterable[str]:
 
 
 def _volume_key(request: Request, _: LintContext) -> Iterable[str]:
-    cluster = request.get("TransformResources") or request["ProcessingResources"]["ClusterConfig"]
-    if cluster.get("VolumeKmsKeyId") and has_local_storage(str(cluster["InstanceType"])):
+    cluster = get_cluster_config(request)
+    if cluster.get("VolumeKmsKeyId") and has_local_storage(cluster["InstanceType"]):
         yield f"VolumeKmsKeyId: found a key for {cluster['InstanceType']}; {NO_VOLUME_KEY_REASON}"
 
 
 _TRANSFORM: tuple[Check, ...] = (
-    _name, _in_flight, _several_containers, _batch_strategy, _record_size, _header, _s3_prefix, _output, _filters,
-    _data_processing, _volume_key,
+    _in_flight, _several_containers, _batch_strategy, _record_size, _header, _output, _filters, _data_processing,
+    _volume_key,
 )  # fmt: skip
-_PROCESSING: tuple[Check, ...] = (_name, _volume, _volume_key)
+_PROCESSING: tuple[Check, ...] = (_volume, _volume_key)

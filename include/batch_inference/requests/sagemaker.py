@@ -1,240 +1,245 @@
-"""Builds the requests to SageMaker, as dicts.
+"""Builds SageMaker's requests, as dicts: once for a plan, and with templates or IAM patterns in place of its values.
 
-The caller passes every value as text or number: a DAG passes template expressions, a check the numbers of a plan. Texts
-may contain the token `{job_name}`, which is replaced by the job's final name when it is submitted.
+A request has a token for each value that is known only when a task submits the job, such as `{task.base_name}`;
+`build_config` replaces them. `{job_name}` is the job's final name, which is filled in on submission.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from batch_inference.common.errors import ManifestError
 from batch_inference.common.names import RunPaths
 from batch_inference.common.s3_uri import get_parent_folder
 from batch_inference.config.pipeline import Pipeline
+from batch_inference.config.sections.feature_preparation import build_job_imputations, build_job_rules
 from batch_inference.config.sections.output_columns import select_output_columns
 from batch_inference.config.sections.stages import ContainerDefinition
 from batch_inference.planning.plan import Plan
 
 JOB_NAME_TOKEN = "{job_name}"  # noqa: S105 - a placeholder in requests, not a secret
+#: What a task that submits a job fills in: the job's name without the attempt, the name of the run's model, the
+#: transform's input (the prefix that preprocess wrote, or a ManifestFile of objects), the prefix of the join's inputs.
+BASE_NAME, MODEL_NAME, SOURCE_URI, JOIN_INPUTS = (
+    f"{{task.{name}}}" for name in ("base_name", "model_name", "source_uri", "join_inputs")
+)
+#: Values of a task that replace those of the plan: fields of the cluster by their names.
+CLUSTER_FIELDS = {"instance_type": "InstanceType", "instance_count": "InstanceCount"}
 
 PROCESSING_ROOT = "/opt/ml/processing"
 CODE_PATH = f"{PROCESSING_ROOT}/input/code"
-CONFIG_PATH = f"{PROCESSING_ROOT}/input/config"
-DATA_PATH = f"{PROCESSING_ROOT}/input/data"
-OUTPUT_PATH = f"{PROCESSING_ROOT}/output"
-WHEELS_PATH = f"{PROCESSING_ROOT}/input/wheels"
-PREPROCESS_ENTRYPOINT = ("python3", "-m", "batch_inference.jobs.preprocess")
-JOIN_ENTRYPOINT = ("python3", "-m", "batch_inference.jobs.join")
 RECORDS_MANIFEST, PREDICTIONS_MANIFEST = "records.manifest", "predictions.manifest"
 
+Request = dict[str, Any]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobValues:
-    """Values of the requests of all kinds of jobs. `run_prefix` ends in `/`; `tags` are added to the pipeline's."""
 
-    job_name: str
-    run_prefix: str
-    tags: Mapping[str, str] = field(default_factory=dict)
+def build_requests(
+    pipeline: Pipeline, plan_value: Callable[[str], Any], *, tags: Mapping[str, str] | None = None
+) -> dict[str, Request]:
+    """The Create requests of a run by what they create: `preprocess`, `transform`, `model`, `join`, where it has them.
+
+    `plan_value` gives the value of the plan at a dotted path such as `transform.instance_count`, or what stands in its
+    place; `tags` are added to the pipeline's.
+    """
+    build = _RequestBuilder(pipeline, plan_value, tags or {})
+    has_preprocess = pipeline.preprocess is not None
+    has_join = pipeline.join.processing_above is not None and plan_value("join.job") is not None
+    return {
+        **({"preprocess": build.build_preprocess_request()} if has_preprocess else {}),
+        "transform": build.build_transform_request(),
+        **({"model": build.build_model_request()} if pipeline.model.name is None else {}),
+        **({"join": build.build_join_request()} if has_join else {}),
+    }
+
+
+def build_planned_requests(
+    pipeline: Pipeline, plan: Plan, *, tags: Mapping[str, str] | None = None
+) -> dict[str, Request]:
+    """The requests of a plan, as `build_requests`; none for an empty plan."""
+    return {} if plan.empty else build_requests(pipeline, lambda path: attrgetter(path)(plan), tags=tags)
+
+
+def build_config(requests: Mapping[str, Request], stage: str, values: Mapping[str, Any]) -> Request:
+    """The `config` of the provider's operator for the job of a stage, with the values of the task that submits it.
+
+    `values` are those of the tokens by name, and those of `CLUSTER_FIELDS`. The config of a transform also holds the
+    model, where one is created for the run.
+    """
+    tokens = {f"{{task.{name}}}": value for name, value in values.items()}
+    request: Request = replace_tokens(requests[stage], tokens)
+    get_cluster_config(request).update(
+        {field: values[name] for name, field in CLUSTER_FIELDS.items() if name in values}
+    )
+    if stage != "transform":
+        return request
+    model = {"Model": replace_tokens(requests["model"], tokens)} if "model" in requests else {}
+    return {**model, "Transform": request}
+
+
+def get_cluster_config(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a job's request with its instances."""
+    cluster: dict[str, Any] = (
+        request.get("TransformResources") or request["ProcessingResources"]["ClusterConfig"]
+    )
+    return cluster
+
+
+def replace_tokens(value: Any, tokens: Mapping[str, Any]) -> Any:
+    """A copy of a request with the values of `tokens` in their place, at any depth."""
+    if isinstance(value, dict):
+        return {key: replace_tokens(each, tokens) for key, each in value.items()}
+    if isinstance(value, list):
+        return [replace_tokens(each, tokens) for each in value]
+    if isinstance(value, str):
+        for token, text in tokens.items():
+            value = value.replace(token, str(text))
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class _RequestBuilder:
+    """Builds the requests of one run; see `build_requests`."""
+
+    pipeline: Pipeline
+    plan_value: Callable[[str], Any]
+    tags: Mapping[str, str]
 
     @property
     def paths(self) -> RunPaths:
-        """S3 paths of the run."""
-        return RunPaths(self.run_prefix)
+        return RunPaths(self.plan_value("run_prefix"))
 
+    def build_preprocess_request(self) -> Request:
+        """CreateProcessingJob of the `preprocess` stage."""
+        # A manifest, not the prefix: objects that arrive after planning belong to the next run.
+        data = (self.paths.input_manifest, self.pipeline.s3_data_distribution_type)
+        return self._build_processing_request("preprocess", self.paths.config, {"data": data})
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessingValues(JobValues):
-    """Values of the request of a processing job; numbers may be templates."""
+    def build_join_request(self) -> Request:
+        """CreateProcessingJob of the `join` stage.
 
-    instance_type: str
-    instance_count: int | str
-    volume_size_gb: int | str
-    max_runtime_seconds: int | str
+        Each instance gets a share of the records and all predictions: how SageMaker assigns objects to instances is not
+        documented, and a record and its prediction must be on the same instance.
+        """
+        manifests = {
+            "records": (f"{JOIN_INPUTS}{RECORDS_MANIFEST}", "ShardedByS3Key"),
+            "predictions": (f"{JOIN_INPUTS}{PREDICTIONS_MANIFEST}", "FullyReplicated"),
+        }
+        return self._build_processing_request("join", f"{JOIN_INPUTS}config/", manifests)
 
+    def _build_processing_request(
+        self, stage: str, config_uri: str, manifests: Mapping[str, tuple[str, str]]
+    ) -> Request:
+        """CreateProcessingJob of a module of `batch_inference.jobs`, in the image of `preprocess`.
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransformValues(JobValues):
-    """Values of the request of a transform job; numbers may be templates.
-
-    `source_uri` is the prefix that the preprocessing job wrote or, without one, a ManifestFile of input objects.
-    `model_name` names a model created for this run, from the package `model_package` (an ARN) where the pipeline names
-    a package or its group.
-    """
-
-    model_name: str
-    source_uri: str
-    instance_type: str
-    instance_count: int | str
-    max_concurrent_transforms: int | str
-    max_payload_mb: int | str
-    batch_strategy: str
-    model_package: str = ""
-
-
-def build_preprocess_request(pipeline: Pipeline, values: ProcessingValues) -> dict[str, Any]:
-    """CreateProcessingJob of the `preprocess` stage."""
-    paths = values.paths
-    return _build_processing_request(
-        pipeline,
-        values,
-        "preprocess",
-        PREPROCESS_ENTRYPOINT,
-        [
-            _build_processing_input("config", paths.config, CONFIG_PATH, "FullyReplicated"),
-            # A manifest, not the prefix: objects that arrive after planning belong to the next run.
-            _build_processing_input(
-                "data", paths.input_manifest, DATA_PATH, pipeline.s3_data_distribution_type, "ManifestFile"
-            ),
-        ],
-    )
-
-
-def build_join_request(pipeline: Pipeline, values: ProcessingValues, inputs_prefix: str) -> dict[str, Any]:
-    """CreateProcessingJob of the `join` stage; its configuration and manifests are below `inputs_prefix`.
-
-    Each instance gets a share of the records and all predictions: how SageMaker assigns objects to instances is not
-    documented, and a record and its prediction must be on the same instance.
-    """
-    return _build_processing_request(
-        pipeline,
-        values,
-        "join",
-        JOIN_ENTRYPOINT,
-        [
-            _build_processing_input("config", f"{inputs_prefix}config/", CONFIG_PATH, "FullyReplicated"),
-            _build_processing_input(
-                "records", f"{inputs_prefix}{RECORDS_MANIFEST}", f"{PROCESSING_ROOT}/input/records",
-                "ShardedByS3Key", "ManifestFile",
-            ),
-            _build_processing_input(
-                "predictions", f"{inputs_prefix}{PREDICTIONS_MANIFEST}", f"{PROCESSING_ROOT}/input/predictions",
-                "FullyReplicated", "ManifestFile",
-            ),
-        ],
-    )  # fmt: skip
-
-
-def _build_processing_request(
-    pipeline: Pipeline,
-    values: ProcessingValues,
-    stage: str,
-    entrypoint: Sequence[str],
-    inputs: Sequence[dict[str, Any]],
-) -> dict[str, Any]:
-    """CreateProcessingJob of a module of `batch_inference.jobs`, in the image of `preprocess`."""
-    paths, wheels = values.paths, pipeline.preprocess_section.wheels
-    wheel_inputs = (
-        [_build_processing_input("wheels", wheels, WHEELS_PATH, "FullyReplicated")] if wheels else []
-    )
-    return {
-        "ProcessingJobName": values.job_name,
-        "RoleArn": pipeline.role,
-        "AppSpecification": {
-            "ImageUri": pipeline.preprocess_section.image,
-            "ContainerEntrypoint": list(entrypoint),
-        },
-        "Environment": {"PYTHONPATH": CODE_PATH, "PYTHONUNBUFFERED": "1"},
-        "ProcessingInputs": [
-            _build_processing_input("code", paths.code, CODE_PATH, "FullyReplicated"),
-            *inputs,
-            *wheel_inputs,
-        ],
-        "ProcessingOutputConfig": {
-            **pipeline.security.build_output_fields(),
-            "Outputs": [
-                {
-                    "OutputName": "output",
-                    "S3Output": {
-                        "S3Uri": paths.build_job_paths(JOB_NAME_TOKEN).root,
-                        "LocalPath": OUTPUT_PATH,
-                        "S3UploadMode": "EndOfJob",
-                    },
-                }
+        `manifests` are the ManifestFiles of the stage's data, and how it is distributed, by the input's name.
+        """
+        section, security = self.pipeline.preprocess_section, self.pipeline.security
+        planned = "join.job" if stage == "join" else stage
+        prefixes = {"code": self.paths.code, "config": config_uri, "wheels": section.wheels}
+        return {
+            "ProcessingJobName": BASE_NAME,
+            "RoleArn": self.pipeline.role,
+            "AppSpecification": {
+                "ImageUri": section.image,
+                "ContainerEntrypoint": ["python3", "-m", f"batch_inference.jobs.{stage}"],
+            },
+            "Environment": {"PYTHONPATH": CODE_PATH, "PYTHONUNBUFFERED": "1"},
+            "ProcessingInputs": [
+                *(_build_processing_input(name, uri) for name, uri in prefixes.items() if uri),
+                *(
+                    _build_processing_input(name, uri, "ManifestFile", distribution)
+                    for name, (uri, distribution) in manifests.items()
+                ),
             ],
-        },
-        "ProcessingResources": {
-            "ClusterConfig": {
-                "InstanceType": values.instance_type,
-                "InstanceCount": values.instance_count,
-                "VolumeSizeInGB": values.volume_size_gb,
-                **pipeline.security.build_volume_fields(),
-            }
-        },
-        **pipeline.security.build_processing_fields(),
-        "StoppingCondition": {"MaxRuntimeInSeconds": values.max_runtime_seconds},
-        "Tags": _build_tags(pipeline, stage, values.tags),
-    }
-
-
-def build_model_request(pipeline: Pipeline, values: TransformValues) -> dict[str, Any] | None:
-    """CreateModel for this run, or None when the pipeline names an existing model."""
-    if pipeline.model.name is not None:
-        return None
-    packaged = pipeline.model.package or pipeline.model.group
-    containers = (
-        [{"ModelPackageName": values.model_package}]
-        if packaged
-        else [_build_container(container) for container in pipeline.model.containers]
-    )
-    return {
-        "ModelName": values.model_name,
-        "ExecutionRoleArn": pipeline.role,
-        **({"Containers": containers} if len(containers) > 1 else {"PrimaryContainer": containers[0]}),
-        **pipeline.security.build_model_fields(),
-        "Tags": _build_tags(pipeline, "model", values.tags),
-    }
-
-
-def build_transform_request(pipeline: Pipeline, values: TransformValues) -> dict[str, Any]:
-    """CreateTransformJob of the `transform` stage.
-
-    Without `preprocess` the model reads the input's own lines, in full or as selected by `input_filter`.
-    """
-    has_no_preprocess = pipeline.preprocess is None
-    input_filter = pipeline.transform.input_filter
-    return {
-        "TransformJobName": values.job_name,
-        "ModelName": pipeline.model.name or values.model_name,
-        "BatchStrategy": values.batch_strategy,
-        "MaxConcurrentTransforms": values.max_concurrent_transforms,
-        "MaxPayloadInMB": values.max_payload_mb,
-        "TransformInput": {
-            "DataSource": {
-                "S3DataSource": {
-                    "S3DataType": "ManifestFile" if has_no_preprocess else "S3Prefix",
-                    "S3Uri": values.source_uri,
+            "ProcessingOutputConfig": {
+                **security.build_output_fields(),
+                "Outputs": [
+                    {
+                        "OutputName": "output",
+                        "S3Output": {
+                            "S3Uri": self.paths.build_job_paths(JOB_NAME_TOKEN).root,
+                            "LocalPath": f"{PROCESSING_ROOT}/output",
+                            "S3UploadMode": "EndOfJob",
+                        },
+                    }
+                ],
+            },
+            "ProcessingResources": {
+                "ClusterConfig": {
+                    **self._build_cluster_fields(planned),
+                    "VolumeSizeInGB": self.plan_value(f"{planned}.volume_size_gb"),
+                    **security.build_volume_fields(),
                 }
             },
-            "ContentType": pipeline.content_type,
-            "SplitType": "Line",
-            "CompressionType": "Gzip"
-            if has_no_preprocess and pipeline.input.compression == "gzip"
-            else "None",
-        },
-        "TransformOutput": {
-            "S3OutputPath": values.paths.build_job_paths(JOB_NAME_TOKEN).predictions,
-            "Accept": pipeline.transform.accept,
-            "AssembleWith": pipeline.transform.assemble_with,
-            **pipeline.security.build_output_fields(),
-        },
-        "TransformResources": {
-            "InstanceType": values.instance_type,
-            "InstanceCount": values.instance_count,
-            **pipeline.security.build_volume_fields(),
-        },
-        **({"DataProcessing": {"InputFilter": input_filter}} if input_filter is not None else {}),
-        "Tags": _build_tags(pipeline, "transform", values.tags),
-    }
+            **security.build_processing_fields(),
+            "StoppingCondition": {"MaxRuntimeInSeconds": self.plan_value(f"{planned}.max_runtime_seconds")},
+            "Tags": self._build_tags(stage),
+        }
 
+    def build_model_request(self) -> Request:
+        """CreateModel of a model for this run, of the pipeline's containers or of the plan's model package."""
+        model, security = self.pipeline.model, self.pipeline.security
+        containers = (
+            [{"ModelPackageName": self.plan_value("model.package")}]
+            if model.package or model.group
+            else [_build_container(container) for container in model.containers]
+        )
+        return {
+            "ModelName": MODEL_NAME,
+            "ExecutionRoleArn": self.pipeline.role,
+            **({"Containers": containers} if len(containers) > 1 else {"PrimaryContainer": containers[0]}),
+            **security.build_model_fields(),
+            "Tags": self._build_tags("model"),
+        }
 
-def build_transform_config(pipeline: Pipeline, values: TransformValues) -> dict[str, Any]:
-    """The config of the provider's transform operator: the job, and the model where one is created for the run."""
-    model = build_model_request(pipeline, values)
-    job = build_transform_request(pipeline, values)
-    return {"Transform": job} if model is None else {"Model": model, "Transform": job}
+    def build_transform_request(self) -> Request:
+        """CreateTransformJob of the `transform` stage.
+
+        Without `preprocess` the model reads the input's own lines, in full or as selected by `input_filter`.
+        """
+        transform, security = self.pipeline.transform, self.pipeline.security
+        has_no_preprocess = self.pipeline.preprocess is None
+        is_gzip = has_no_preprocess and self.pipeline.input.compression == "gzip"
+        source = {"S3DataType": "ManifestFile" if has_no_preprocess else "S3Prefix", "S3Uri": SOURCE_URI}
+        return {
+            "TransformJobName": BASE_NAME,
+            "ModelName": self.pipeline.model.name or MODEL_NAME,
+            "BatchStrategy": self.plan_value("transform.batch_strategy"),
+            "MaxConcurrentTransforms": self.plan_value("transform.max_concurrent_transforms"),
+            "MaxPayloadInMB": self.plan_value("transform.max_payload_mb"),
+            "TransformInput": {
+                "DataSource": {"S3DataSource": source},
+                "ContentType": self.pipeline.content_type,
+                "SplitType": "Line",
+                "CompressionType": "Gzip" if is_gzip else "None",
+            },
+            "TransformOutput": {
+                "S3OutputPath": self.paths.build_job_paths(JOB_NAME_TOKEN).predictions,
+                "Accept": transform.accept,
+                "AssembleWith": transform.assemble_with,
+                **security.build_output_fields(),
+            },
+            "TransformResources": {
+                **self._build_cluster_fields("transform"),
+                **security.build_volume_fields(),
+            },
+            **(
+                {"DataProcessing": {"InputFilter": transform.input_filter}}
+                if transform.input_filter is not None
+                else {}
+            ),
+            "Tags": self._build_tags("transform"),
+        }
+
+    def _build_cluster_fields(self, planned: str) -> Request:
+        return {field: self.plan_value(f"{planned}.{name}") for name, field in CLUSTER_FIELDS.items()}
+
+    def _build_tags(self, stage: str) -> list[dict[str, str]]:
+        tags = {"pipeline": self.pipeline.name, "stage": stage, **self.pipeline.tags, **self.tags}
+        return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
 def build_manifest_file(folder: str, uris: Iterable[str]) -> list[dict[str, str] | str]:
@@ -251,63 +256,43 @@ def list_manifest_uris(manifest: Sequence[dict[str, str] | str]) -> list[str]:
 
 
 def build_preprocess_config(pipeline: Pipeline, plan: Plan) -> dict[str, Any]:
-    """preprocess.json, which the preprocessing job reads."""
-    source, planned = pipeline.input, plan.preprocess
+    """preprocess.json, which the preprocessing job reads; optional sections that the pipeline lacks are omitted."""
+    planned, types = plan.preprocess, {column.name: column.type for column in pipeline.input.columns}
     if planned is None:
         raise LookupError(f"the plan of {plan.pipeline} has no preprocessing")
+    cleaning = {
+        "imputations": build_job_imputations(pipeline.impute, types, pipeline.baseline),
+        "function": pipeline.function and pipeline.function.model_dump(),
+        "sensitive_columns": _build_sensitive_columns(pipeline),
+    }
     return {
         "version": 1,
         "pipeline": pipeline.name,
         "input_uri": get_parent_folder(plan.input.uri),
         "distribution": planned.distribution,
-        "input": {
-            "format": source.format,
-            "header": source.header,
-            "delimiter": source.delimiter,
-            **({} if source.escape is None else {"escape": source.escape}),
-            "encoding": source.encoding,
-            "compression": source.compression,
-            "columns": [
-                {"name": column.name, "type": column.type, **({"optional": True} if column.optional else {})}
-                for column in source.columns
-            ],
-        },
-        "rules": [rule.to_job_config() for rule in pipeline.rules],
-        **_build_cleaning_config(pipeline),
-        "features": {"columns": list(pipeline.feature_columns)},
+        "input": pipeline.input.model_dump(
+            mode="json",
+            include={"format", "header", "delimiter", "escape", "encoding", "compression", "columns"},
+        ),
+        "rules": build_job_rules(pipeline.rules, pipeline.column_names, pipeline.baseline),
+        **{name: section for name, section in cleaning.items() if section},
+        "feature_columns": list(pipeline.feature_columns),
         "shard_bytes": planned.shard_bytes,
     }
 
 
-def _build_cleaning_config(pipeline: Pipeline) -> dict[str, Any]:
-    """The optional parts of preprocess.json; sections that the pipeline does not have are omitted."""
-    parts = {
-        "baseline": {
-            "columns": {name: each.model_dump(exclude_none=True) for name, each in pipeline.baseline.items()}
-        },
-        "impute": [step.model_dump(exclude_none=True) for step in pipeline.impute],
-        "function": None if pipeline.function is None else pipeline.function.model_dump(),
-        "sensitive": _build_sensitive_columns(pipeline),
-    }
-    stated = {"baseline": pipeline.baseline, "impute": pipeline.impute, "function": pipeline.function}
-    return {name: part for name, part in parts.items() if stated.get(name, part)}
-
-
 def _build_sensitive_columns(pipeline: Pipeline) -> list[dict[str, Any]]:
-    return [
-        {"column": group.column, **({"edges": list(group.edges)} if group.edges else {})}
-        for group in pipeline.sensitive
-    ]
+    return [group.model_dump(mode="json", include={"column", "edges"}) for group in pipeline.sensitive]
 
 
 def _build_processing_input(
-    name: str, uri: str, path: str, distribution: str, data_type: str = "S3Prefix"
-) -> dict[str, Any]:
+    name: str, uri: str, data_type: str = "S3Prefix", distribution: str = "FullyReplicated"
+) -> Request:
     return {
         "InputName": name,
         "S3Input": {
             "S3Uri": uri,
-            "LocalPath": path,
+            "LocalPath": f"{PROCESSING_ROOT}/input/{name}",
             "S3DataType": data_type,
             "S3InputMode": "File",
             "S3DataDistributionType": distribution,
@@ -324,11 +309,6 @@ def _build_container(container: ContainerDefinition) -> dict[str, Any]:
     return request
 
 
-def _build_tags(pipeline: Pipeline, stage: str, more: Mapping[str, str]) -> list[dict[str, str]]:
-    tags = {"pipeline": pipeline.name, "stage": stage, **pipeline.tags, **more}
-    return [{"Key": key, "Value": value} for key, value in tags.items()]
-
-
 def build_join_spec(pipeline: Pipeline) -> dict[str, Any]:
     """The join's configuration from a pipeline, JSON-safe."""
     kept, function = select_output_columns(pipeline.column_names, pipeline.join), pipeline.join.function
@@ -338,27 +318,17 @@ def build_join_spec(pipeline: Pipeline) -> dict[str, Any]:
         "keep": [{"column": source, "name": name} for source, name in kept.items()],
         "include_extra_members": pipeline.join.include_columns is None,
         "delimiter": pipeline.input.delimiter,
-        "encoding": pipeline.input.encoding,
-        "records": "jsonlines" if pipeline.input.format == "jsonlines" else "csv",
+        "records_format": "jsonlines" if pipeline.input.format == "jsonlines" else "csv",
         "has_quoted_empty_strings": pipeline.input.format == "parquet",
         "is_preprocessed": pipeline.preprocess is not None,
-        "format": pipeline.join.format,
-        "predictions": {
-            "format": pipeline.predictions.format,
-            "fields": dict(pipeline.predictions.fields),
-            "types": dict(pipeline.predictions.types),
-            "nullable": list(pipeline.predictions.nullable),
-            "echo": dict(pipeline.predictions.echo),
-        },
-        "function": None
-        if function is None
-        else {
+        "output_format": pipeline.join.format,
+        "predictions": pipeline.predictions.model_dump(mode="json", exclude={"selected"}),
+        "function": function
+        and {
             "module": function.module,
             "name": function.name,
             "adds": [{"name": name, "type": kind} for name, kind in function.adds.items()],
         },
-        "sensitive": _build_sensitive_columns(pipeline),
-        "selected": None
-        if selected is None
-        else selected.model_dump(mode="json", exclude_none=True, exclude_defaults=True),
+        "sensitive_columns": _build_sensitive_columns(pipeline),
+        "selection": selected and selected.model_dump(mode="json", exclude_none=True),
     }

@@ -61,7 +61,6 @@ class HostManifest(FrozenModel):
     rejected: dict[str, StrictInt] = Field(default_factory=dict)
     rejected_count: StrictInt = Field(ge=0)
     shards: tuple[Shard, ...] = ()
-    rejects_files: tuple[str, ...] = ()
     busy_seconds: StrictFloat | None = Field(default=None, ge=0)
     started_at: float | None = None
     ended_at: float | None = None

@@ -16,7 +16,7 @@ from local_aws.images.linear_learner.model import LinearModel
 from local_aws.images.serving import Request, Response
 
 CSV, JSON, JSON_LINES = "text/csv", "application/json", "application/jsonlines"
-INPUT_TYPES = (CSV, JSON, JSON_LINES)
+INPUT_TYPES = (JSON, CSV, JSON_LINES)
 OUTPUT_TYPES = (JSON, JSON_LINES)
 # JSON Lines, unlike JSON, has no more decimals of a score than these: the rest is cut, not rounded.
 SCORE_STEP = Decimal("1e-15")
@@ -36,16 +36,10 @@ class LinearLearner:
         return b'{"MaxConcurrentTransforms": 4, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": 6}'
 
     def invoke(self, request: Request) -> Response:
-        content_type = _media_type(request.content_type) or JSON
-        accept = _media_type(request.accept) or JSON
-        if content_type not in INPUT_TYPES:
-            return _refusal_response(
-                HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-type {content_type!r} not supported", INPUT_TYPES
-            )
-        if accept not in OUTPUT_TYPES:
-            return _refusal_response(
-                HTTPStatus.NOT_ACCEPTABLE, f"Accept type {accept!r} not supported", OUTPUT_TYPES
-            )
+        types = request.negotiate(INPUT_TYPES, OUTPUT_TYPES)
+        if isinstance(types, Response):
+            return types
+        content_type, accept = types
         try:
             answers = self._model.predict(read_rows(request.body, content_type, self._model.feature_count))
         except BadRecordError as error:
@@ -104,11 +98,3 @@ def _json_line(answer: dict[str, Any]) -> str:
 def _truncate(score: float) -> float:
     # A float of 10 or more has at most 15 decimals anyway.
     return score if abs(score) >= 10 else float(Decimal(repr(score)).quantize(SCORE_STEP, ROUND_DOWN))
-
-
-def _media_type(content_type: str | None) -> str:
-    return (content_type or "").partition(";")[0].strip().lower()
-
-
-def _refusal_response(status: HTTPStatus, what: str, allowed: tuple[str, ...]) -> Response:
-    return Response(f"{what}; supported are {', '.join(allowed)}".encode(), "text/plain", status)

@@ -50,14 +50,10 @@ class BoosterModel:
         return json.dumps(body).encode()
 
     def invoke(self, request: Request) -> Response:
-        content_type = (request.content_type or CSV).partition(";")[0].strip().lower()
-        accept = (request.accept or CSV).partition(";")[0].strip().lower()
-        if content_type not in INPUT_TYPES:
-            return Response(f"Content-type {content_type} not supported".encode(), "text/plain", 415)
-        if accept not in OUTPUT_TYPES:
-            return Response(
-                f"Accept type {accept} not supported".encode(), "text/plain", HTTPStatus.NOT_ACCEPTABLE
-            )
+        types = request.negotiate(INPUT_TYPES, OUTPUT_TYPES)
+        if isinstance(types, Response):
+            return types
+        content_type, accept = types
         try:
             matrix = self._library.DMatrix(
                 _parse_rows(request.body.decode(), content_type, self._booster.num_features())

@@ -53,7 +53,6 @@ class ListedObject:
     bucket: str
     key: str
     size: int
-    etag: str
 
 
 def make_client(service: str, region: str, endpoint_url: str | None) -> Any:
@@ -89,11 +88,11 @@ class S3Storage:
         )
         for page in pages:
             for item in page.get("Contents", []):
-                yield ListedObject(address.bucket, item["Key"], item["Size"], item["ETag"])
+                yield ListedObject(address.bucket, item["Key"], item["Size"])
 
     def head_object(self, address: S3Address) -> ListedObject:
         answer = self._client.head_object(Bucket=address.bucket, Key=address.key)
-        return ListedObject(address.bucket, address.key, answer["ContentLength"], answer["ETag"])
+        return ListedObject(address.bucket, address.key, answer["ContentLength"])
 
     def read(self, address: S3Address) -> bytes:
         """A small object whole."""

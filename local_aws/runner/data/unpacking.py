@@ -1,4 +1,4 @@
-"""Unpacks archives of models and scripts from a stream, with a size limit, and only inside the target folder."""
+"""Unpacks gzip streams, and archives of models and scripts: with a size limit, and only inside the target folder."""
 
 from __future__ import annotations
 
@@ -6,18 +6,44 @@ import io
 import os
 import sys
 import tarfile
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-
-from local_aws.runner.data.gunzip import gunzip
 
 #: Environment variable that passes the limit to containers: images unpack archives too.
 UNPACK_LIMIT_VARIABLE = "LOCAL_AWS_UNPACKED_ARCHIVE_BYTES"
 
 
+GZIP_WBITS = 16 + zlib.MAX_WBITS
+MAX_CHUNK_BYTES = 1024 * 1024
+
+
 def read_unpack_limit() -> int:
     """The most bytes that an archive may unpack to in this container, as the runner sets it; no limit on AWS."""
     return int(os.environ.get(UNPACK_LIMIT_VARIABLE, sys.maxsize))
+
+
+def gunzip(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The decompressed bytes of a gzip stream of one or several members, in pieces of at most 1 MiB.
+
+    Raises zlib.error when it is not gzip and EOFError when it ends early.
+    """
+    decoder = zlib.decompressobj(GZIP_WBITS)
+    begun = False
+    for piece in chunks:
+        rest = piece
+        while rest:
+            if decoder.eof:
+                decoder = zlib.decompressobj(GZIP_WBITS)
+            out = decoder.decompress(rest, MAX_CHUNK_BYTES)
+            begun = True
+            rest = decoder.unconsumed_tail or decoder.unused_data
+            if decoder.eof and not rest.strip(b"\0"):
+                rest = b""  # padding after the last member, as gzip itself allows
+            if out:
+                yield out
+    if begun and not decoder.eof:
+        raise EOFError("the gzip stream ends before its end-of-stream marker")
 
 
 class ArchiveTooLargeError(Exception):

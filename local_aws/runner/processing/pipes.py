@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from local_aws.runner.data.gunzip import gunzip
 from local_aws.runner.data.inputs import InputObject
 from local_aws.runner.data.s3_objects import S3_ERRORS
+from local_aws.runner.data.unpacking import gunzip
 from local_aws.runner.failures import ClientFailedError
 from local_aws.runner.processing.processing_request import ProcessingInput
 from local_aws.runner.usage_meter import UsageMeter

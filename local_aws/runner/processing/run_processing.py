@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from local_aws.runner.data.inputs import InputObject, assign_objects, list_input_objects
-from local_aws.runner.ending import status_from_error
-from local_aws.runner.failures import AlgorithmFailedError, JobFailedError, JobStoppedError
-from local_aws.runner.job_context import JobContext
+from local_aws.runner.failures import AlgorithmFailedError, JobFailedError, JobStoppedError, status_from_error
+from local_aws.runner.job_context import JobContext, run_on_instances
 from local_aws.runner.processing.processing_instance import ProcessingInstance
 from local_aws.runner.processing.processing_request import (
     ProcessingInput,
@@ -34,7 +33,9 @@ def run_processing_job(job: JobContext) -> dict[str, Any]:
         if job.stop_flag.wait(job.spec.settings.boot_delay_seconds):
             job.stop_flag.raise_if_set()
         hosts = _create_instances(job)
-        problem = _run_on_every_instance(hosts, lambda host: _run_instance(job, host))
+        problem = run_on_instances(
+            job, hosts, _run_instance, stop_others=job.spec.settings.stop_others_on_host_failure
+        )
         if problem is None or job.spec.settings.upload_on_failure:
             problem = _upload_outputs(job, hosts) or problem
     except (JobFailedError, JobStoppedError) as error:
@@ -81,17 +82,15 @@ def _create_instances(job: JobContext) -> list[ProcessingInstance]:
     ]
 
 
-def _run_instance(job: JobContext, host: ProcessingInstance) -> None:
+def _run_instance(host: ProcessingInstance) -> None:
     host.meter.start()
-    code = host.run()
-    if not code:
-        return
-    # A container that ends because the job is being stopped is no failure of its own.
-    failure = AlgorithmFailedError()
-    if job.spec.settings.stop_others_on_host_failure:
-        job.stop_flag.set(failure)
-    job.stop_flag.raise_if_set()
-    raise failure
+    try:
+        if host.run():
+            # A container that ends because the job is being stopped is no failure of its own.
+            host.job.stop_flag.raise_if_set()
+            raise AlgorithmFailedError
+    finally:
+        host.meter.end()
 
 
 def _upload_outputs(job: JobContext, hosts: Sequence[ProcessingInstance]) -> BaseException | None:
@@ -105,32 +104,6 @@ def _upload_outputs(job: JobContext, hosts: Sequence[ProcessingInstance]) -> Bas
         finally:
             host.meter.end()
     return None
-
-
-def _run_on_every_instance(
-    hosts: Sequence[ProcessingInstance], action: Callable[[ProcessingInstance], None]
-) -> BaseException | None:
-    """Runs `action` for all hosts at once; the first problem in host order, a set stop flag before all."""
-    problems: dict[str, BaseException] = {}
-
-    def run_one(host: ProcessingInstance) -> None:
-        try:
-            action(host)
-        except (JobFailedError, JobStoppedError, OSError, ValueError) as error:
-            problems[host.name] = error
-            if isinstance(error, JobFailedError):
-                host.job.stop_flag.set(error)
-        finally:
-            host.meter.end()
-
-    threads = [threading.Thread(target=run_one, args=(host,), name=host.name) for host in hosts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if hosts and hosts[0].job.stop_flag.cause is not None:
-        return hosts[0].job.stop_flag.cause
-    return next((problems[host.name] for host in hosts if host.name in problems), None)
 
 
 def _join_exit_messages(hosts: Sequence[ProcessingInstance]) -> tuple[str | None, BaseException | None]:

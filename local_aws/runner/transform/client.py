@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local_aws.runner.data.gunzip import gunzip
 from local_aws.runner.data.s3_objects import S3Address
+from local_aws.runner.data.unpacking import gunzip
 from local_aws.runner.transform.spool import CHUNK_BYTES, RequestBody, Spool
 
 USER_AGENT = "Go-http-client/1.1"

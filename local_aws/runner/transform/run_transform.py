@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import threading
+import json
 import time
+import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from local_aws.runner.data.inputs import assign_objects, list_input_objects
-from local_aws.runner.data.s3_objects import S3_ERRORS
-from local_aws.runner.ending import status_from_error
-from local_aws.runner.failures import ClientFailedError, JobFailedError, JobStoppedError, ServiceFailedError
-from local_aws.runner.job_context import JobContext
-from local_aws.runner.transform.capture import write_capture_manifests
+from local_aws.runner.data.s3_objects import S3_ERRORS, S3Address
+from local_aws.runner.failures import ClientFailedError, JobFailedError, JobStoppedError, status_from_error
+from local_aws.runner.job_context import JobContext, run_on_instances
 from local_aws.runner.transform.data_processing import create_processor
 from local_aws.runner.transform.selection import FilterError
 from local_aws.runner.transform.transform_instance import JobProgress, TransformInstance
@@ -25,7 +25,7 @@ def run_transform_job(job: JobContext) -> dict[str, Any]:
     try:
         request = TransformRequest.from_spec(job.spec)
         instances, progress = _create_instances(job, request)
-        _run_instances(job, instances)
+        run_on_instances(job, instances, TransformInstance.run)
         _write_captured_data(job, request, progress)
         problem = job.stop_flag.cause
         if problem is None and progress.failures_by_object:
@@ -70,33 +70,40 @@ def _create_instances(
 
 
 def _write_captured_data(job: JobContext, request: TransformRequest, progress: JobProgress) -> None:
-    """Raises ClientFailedError when the captured data cannot be written."""
-    if request.data_capture is None or not progress.finished_objects:
+    """Data capture: manifests of the objects that the job read and wrote, in folders of the current hour.
+
+    They are `<destination>/input/yyyy/mm/dd/hh/<id>.json` and the same below output/. Raises ClientFailedError when
+    they cannot be written.
+    """
+    capture = request.data_capture
+    if capture is None or not progress.finished_objects:
         return
-    inputs, outputs = zip(*progress.finished_objects, strict=True)
+    base = S3Address.parse(capture.destination_uri.rstrip("/") + "/")
+    hour = time.strftime("%Y/%m/%d/%H", time.gmtime())
     try:
-        write_capture_manifests(job.s3, request.data_capture, inputs, outputs)
+        for folder, addresses in zip(
+            ("input", "output"), zip(*progress.finished_objects, strict=True), strict=True
+        ):
+            key = f"{base.key}{folder}/{hour}/{uuid.uuid4()}.json"
+            with job.s3.open_writer(S3Address(base.bucket, key)) as target:
+                target.write(_build_manifest(addresses))
     except S3_ERRORS as error:
         raise ClientFailedError(
-            f"Failed to write captured data to {request.data_capture.destination_uri}: {error}"
+            f"Failed to write captured data to {capture.destination_uri}: {error}"
         ) from error
 
 
-def _run_instances(job: JobContext, instances: list[TransformInstance]) -> None:
-    def run_one(instance: TransformInstance) -> None:
-        try:
-            instance.run()
-        except (JobFailedError, JobStoppedError) as error:
-            job.stop_flag.set(error)
-        except BaseException:
-            # A defect of the runner or a full disk: the job must end, and the runner's own log says why.
-            job.stop_flag.set(ServiceFailedError())
-            raise
+def _build_manifest(addresses: Sequence[S3Address]) -> bytes:
+    """A JSON list: the prefix that all share (up to a slash), then each name after it."""
+    keys = sorted(address.key for address in addresses)
+    shared = _common_folder(keys)
+    prefix = S3Address(addresses[0].bucket, shared)
+    return json.dumps([{"prefix": str(prefix)}, *(key[len(shared) :] for key in keys)]).encode()
 
-    threads = [
-        threading.Thread(target=run_one, args=(instance,), name=instance.name) for instance in instances
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+
+def _common_folder(keys: Sequence[str]) -> str:
+    first, last = keys[0], keys[-1]
+    length = next(
+        (at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last))
+    )
+    return first[: first.rfind("/", 0, length) + 1]

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from local_aws.runner.containers.images import Image
-from local_aws.runner.data.gunzip import gunzip
 from local_aws.runner.data.inputs import InputObject
 from local_aws.runner.data.s3_objects import S3_ERRORS, S3Address
+from local_aws.runner.data.unpacking import gunzip
 from local_aws.runner.failures import (
     AlgorithmFailedError,
     ClientFailedError,

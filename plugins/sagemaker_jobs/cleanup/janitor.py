@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from sagemaker_jobs.kinds import JobKind
+from sagemaker_jobs.kinds import RUNNING_STATUSES, JobKind
 
 DAG_TAG = "airflow:dag-id"
 #: The run, as the value that ``to_run_tag`` returns.
@@ -26,15 +26,6 @@ class Action(Enum):
 
     STOP = "stop"
     DELETE = "delete"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunTagKeys:
-    """Keys of the tags that identify a resource's run: DAG id, digest of the run id, and the readable run id."""
-
-    dag_key: str = DAG_TAG
-    run_key: str = RUN_TAG
-    run_id_key: str = RUN_ID_TAG
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +71,6 @@ def find_leftovers(
     now: float,
     grace_seconds: float = 300.0,
     model_grace_seconds: float = 3600.0,
-    tag_keys: RunTagKeys | None = None,
     is_own_dag: Callable[[str], bool] = lambda _: True,
 ) -> list[Leftover]:
     """The resources whose run is over, each with its action, in the order of ``resources``.
@@ -91,54 +81,24 @@ def find_leftovers(
     while a job of the same run still runs and may read it. ``is_own_dag`` selects the DAGs of this Airflow where
     several share an account.
     """
-    tag_keys = tag_keys or RunTagKeys()
     own_resources = [
-        each
-        for each in resources
-        if _read_run_tags(each, tag_keys) is not None and is_own_dag(each.tags[tag_keys.dag_key])
+        (each, run) for each in resources if (run := _read_run_tags(each)) is not None and is_own_dag(run[0])
     ]
-    active_by_run: dict[tuple[str, str], bool] = {}
-    for each in own_resources:
-        run = each.tags[tag_keys.dag_key], each.tags[tag_keys.run_key]
-        if run not in active_by_run:
-            active_by_run[run] = is_active(*run)
-    runs_with_jobs = {
-        _read_run_tags(each, tag_keys) for each in own_resources if each.status in {"InProgress", "Stopping"}
-    }
+    active_by_run = {run: is_active(*run) for run in dict.fromkeys(run for _, run in own_resources)}
+    runs_with_jobs = {run for each, run in own_resources if each.status in RUNNING_STATUSES}
     found: list[Leftover] = []
-    for each in own_resources:
-        dag_id, tag = run = each.tags[tag_keys.dag_key], each.tags[tag_keys.run_key]
-        age = now - each.created_at
+    for each, run in own_resources:
         if active_by_run[run]:
             continue
-        why = f"run {each.tags.get(tag_keys.run_id_key) or tag} of {dag_id} is not active, and it is {age:.0f} s old"
+        age = now - each.created_at
+        why = (
+            f"run {each.tags.get(RUN_ID_TAG) or run[1]} of {run[0]} is not active, and it is {age:.0f} s old"
+        )
         if each.kind is not None and each.status == "InProgress" and age >= grace_seconds:
             found.append(Leftover(each, Action.STOP, why))
         elif each.kind is None and age >= model_grace_seconds and run not in runs_with_jobs:
             found.append(Leftover(each, Action.DELETE, why))
     return found
-
-
-def select_expired_prefixes(
-    runs_by_prefix: Mapping[str, tuple[str, str]],
-    newest_by_prefix: Mapping[str, float],
-    *,
-    is_active: Callable[[str, str], bool],
-    now: float,
-    retention_seconds: float,
-) -> list[str]:
-    """The run prefixes to delete: of runs that are not active, with no object newer than ``retention_seconds``.
-
-    ``runs_by_prefix`` has (dag_id, run_id) by prefix; ``newest_by_prefix`` the epoch seconds of a prefix's newest
-    object. A prefix without known objects is kept.
-    """
-    return [
-        prefix
-        for prefix, run in runs_by_prefix.items()
-        if prefix in newest_by_prefix
-        and now - newest_by_prefix[prefix] >= retention_seconds
-        and not is_active(*run)
-    ]
 
 
 def build_resource(kind: JobKind | None, summary: Mapping[str, Any], tags: Mapping[str, str]) -> Resource:
@@ -152,6 +112,6 @@ def build_resource(kind: JobKind | None, summary: Mapping[str, Any], tags: Mappi
     )
 
 
-def _read_run_tags(resource: Resource, tag_keys: RunTagKeys) -> tuple[str, str] | None:
-    dag_id, run = resource.tags.get(tag_keys.dag_key), resource.tags.get(tag_keys.run_key)
+def _read_run_tags(resource: Resource) -> tuple[str, str] | None:
+    dag_id, run = resource.tags.get(DAG_TAG), resource.tags.get(RUN_TAG)
     return (dag_id, run) if dag_id and run else None

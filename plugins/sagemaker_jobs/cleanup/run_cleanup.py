@@ -1,4 +1,4 @@
-"""Stops jobs and deletes models of a run, found by a part of their names that is unique to the run."""
+"""Stops jobs and deletes models: all of a run, or those that the janitor found."""
 
 from __future__ import annotations
 
@@ -8,51 +8,40 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from sagemaker_jobs.aws import call_with_retries, get_client, is_not_found_error, list_entries
-from sagemaker_jobs.cleanup.janitor import Leftover, Resource, build_resource
-from sagemaker_jobs.errors import RequestError
+from sagemaker_jobs.cleanup.janitor import Action, Leftover, Resource, build_resource
 from sagemaker_jobs.job.describe import stop_job
 from sagemaker_jobs.kinds import KINDS
 from sagemaker_jobs.tags import read_tags
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 
 log = logging.getLogger(__name__)
 
-_MIN_NAME_PART_LENGTH = 6
 
+def clean_up_run(
+    hook: SageMakerHook,
+    *,
+    name_prefix: str,
+    tags: Mapping[str, str],
+    because: str,
+    name_part: str | None = None,
+) -> list[str]:
+    """Stop the jobs and delete the models of a run; their names.
 
-def stop_jobs(hook: SageMakerHook, *, name_contains: str, because: str = "its run has ended") -> list[str]:
-    """Stop every processing and transform job in progress whose name contains ``name_contains``; their names.
-
-    Idempotent. Raises RequestError for a part so short that it could match jobs of others.
+    Of those whose names start with ``name_prefix``, the run's have ``tags`` or, where the role may not read tags,
+    ``name_part`` in their names. Idempotent.
     """
-    _check_name_part(name_contains)
-    stopped: list[str] = []
-    for kind in KINDS.values():
-        running = list_entries(
-            hook,
-            kind.list_method,
-            kind.summaries_field,
-            NameContains=name_contains,
-            StatusEquals="InProgress",
-        )
-        names = [summary[kind.name_field] for summary in running]
-        stopped += [name for name in names if stop_job(hook, kind, name, because=because)]
-    return stopped
-
-
-def delete_models(hook: SageMakerHook, *, name_contains: str) -> list[str]:
-    """Delete every model whose name contains ``name_contains``; their names.
-
-    One that is gone already is fine.
-    """
-    _check_name_part(name_contains)
-    models = list_entries(hook, "list_models", "Models", NameContains=name_contains)
-    names = [summary["ModelName"] for summary in models]
-    return [name for name in names if _delete_model(hook, name)]
+    return clean_up_leftovers(
+        hook,
+        [
+            Leftover(each, Action.DELETE if each.kind is None else Action.STOP, because)
+            for each in list_run_resources(hook, name_prefix=name_prefix)
+            if tags.items() <= each.tags.items() or (name_part is not None and name_part in each.name)
+        ],
+    )
 
 
 def list_run_resources(hook: SageMakerHook, *, name_prefix: str) -> list[Resource]:
@@ -96,11 +85,3 @@ def _delete_model(hook: SageMakerHook, name: str) -> bool:
         return False
     log.info("Deleted model %s.", name)
     return True
-
-
-def _check_name_part(name_contains: str) -> None:
-    if len(name_contains) < _MIN_NAME_PART_LENGTH:
-        raise RequestError(
-            f"name_contains is {name_contains!r}; allowed are {_MIN_NAME_PART_LENGTH} or more characters that only "
-            "this run's names have; a shorter text could stop or delete jobs and models of other runs."
-        )

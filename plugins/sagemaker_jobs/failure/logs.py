@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.hooks.logs import AwsLogsHook
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sagemaker_jobs.aws import build_sibling_hook, call_with_retries, get_client, get_error_code
+from sagemaker_jobs.aws import (
+    CALL_RETRY_SECONDS,
+    build_sibling_hook,
+    call_with_retries,
+    get_client,
+    get_error_code,
+    list_pages,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +44,10 @@ def tail_logs(
     tails: dict[str, list[str]] = {}
     try:
         streams = sorted(
-            itertools.islice(_list_streams(client, kind.log_group, f"{job_name}/"), MAX_READ_STREAMS + 1)
+            itertools.islice(
+                list_log_streams(client, kind, job_name, retry_seconds=_PATIENCE_SECONDS),
+                MAX_READ_STREAMS + 1,
+            )
         )
         for stream in streams[:MAX_READ_STREAMS]:
             where = {"logGroupName": kind.log_group, "logStreamName": stream}
@@ -55,14 +65,13 @@ def tail_logs(
     return _select_distinct_tails(tails)
 
 
-def _list_streams(client: Any, group: str, prefix: str) -> Iterator[str]:
-    wanted: dict[str, Any] = {"logGroupName": group, "logStreamNamePrefix": prefix, "limit": 50}
-    while True:
-        page = call_with_retries(client.describe_log_streams, wanted, retry_seconds=_PATIENCE_SECONDS)
+def list_log_streams(
+    client: Any, kind: JobKind, job_name: str, *, retry_seconds: float = CALL_RETRY_SECONDS
+) -> Iterator[str]:
+    """Names of the job's log streams in CloudWatch Logs."""
+    request = {"logGroupName": kind.log_group, "logStreamNamePrefix": f"{job_name}/", "limit": 50}
+    for page in list_pages(client.describe_log_streams, request, "nextToken", retry_seconds=retry_seconds):
         yield from (stream["logStreamName"] for stream in page.get("logStreams", []))
-        if not page.get("nextToken"):
-            return
-        wanted["nextToken"] = page["nextToken"]
 
 
 def _select_distinct_tails(tails: dict[str, list[str]]) -> dict[str, list[str]]:

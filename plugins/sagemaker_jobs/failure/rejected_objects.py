@@ -9,12 +9,13 @@ these lines show that an object was tried: one without them may not have been re
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow.providers.amazon.aws.hooks.logs import AwsLogsHook
 from botocore.exceptions import ClientError
 
-from sagemaker_jobs.aws import build_sibling_hook, call_with_retries, get_client, get_error_code
+from sagemaker_jobs.aws import build_sibling_hook, get_client, get_error_code, list_pages
+from sagemaker_jobs.failure.logs import list_log_streams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,35 +49,15 @@ def read_rejected_objects(hook: SageMakerHook, job: Job, folder_uri: str) -> dic
 
 def _read_data_log(hook: SageMakerHook, job: Job) -> Iterator[str]:
     client = get_client(build_sibling_hook(AwsLogsHook, hook))
-    for name in _list_data_log_streams(client, job):
-        wanted: dict[str, Any] = {
-            "logGroupName": job.kind.log_group,
-            "logStreamName": name,
-            "startFromHead": True,
-        }
-        while True:
-            page = call_with_retries(client.get_log_events, wanted)
-            yield from (str(event["message"]) for event in page.get("events", []))
-            # At the end of a stream, AWS returns the token of the request.
-            if page.get("nextForwardToken") in (None, wanted.get("nextToken")):
-                break
-            wanted["nextToken"] = page["nextForwardToken"]
-
-
-def _list_data_log_streams(client: Any, job: Job) -> Iterator[str]:
-    wanted = {"logGroupName": job.kind.log_group, "logStreamNamePrefix": f"{job.name}/"}
-    while True:
-        try:
-            page = call_with_retries(client.describe_log_streams, wanted)
-        except ClientError as error:
-            if get_error_code(error) == "ResourceNotFoundException":
-                return
-            raise
-        yield from (
-            stream["logStreamName"]
-            for stream in page.get("logStreams", [])
-            if stream["logStreamName"].endswith("/data-log")
-        )
-        if not page.get("nextToken"):
+    try:
+        streams = [
+            name for name in list_log_streams(client, job.kind, job.name) if name.endswith("/data-log")
+        ]
+    except ClientError as error:
+        if get_error_code(error) == "ResourceNotFoundException":
             return
-        wanted["nextToken"] = page["nextToken"]
+        raise
+    for name in streams:
+        request = {"logGroupName": job.kind.log_group, "logStreamName": name, "startFromHead": True}
+        for page in list_pages(client.get_log_events, request, "nextToken", "nextForwardToken"):
+            yield from (str(event["message"]) for event in page.get("events", []))

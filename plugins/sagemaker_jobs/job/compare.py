@@ -57,7 +57,7 @@ def find_job_differences(spec: JobSpec, job: Job) -> list[str]:
                 spec.kind.get_cluster_config(wanted),
                 spec.kind.get_cluster_config(job.description),
             )
-            if int(found.get("InstanceCount", 0)) <= int(resources["InstanceCount"]):
+            if found.get("InstanceCount", 0) <= resources["InstanceCount"]:
                 resources["InstanceCount"] = found.get("InstanceCount")
     return find_differences(wanted, job.description)
 

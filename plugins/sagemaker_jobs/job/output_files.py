@@ -6,11 +6,11 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from botocore.exceptions import ClientError
 
-from sagemaker_jobs.aws import build_sibling_hook, call_with_retries, get_client, get_error_code
+from sagemaker_jobs.aws import call_with_retries, get_error_code
 from sagemaker_jobs.errors import RequestError
+from sagemaker_jobs.s3 import get_s3_client, to_bucket_and_key
 
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
@@ -36,7 +36,7 @@ def read_output_files(
         for output in description.get("ProcessingOutputConfig", {}).get("Outputs", [])
         if "S3Output" in output
     }
-    s3 = get_client(build_sibling_hook(S3Hook, hook))
+    s3 = get_s3_client(hook)
     found: dict[str, Any] = {}
     for entry in wanted:
         if not entry.keys() >= set(_KEYS):
@@ -52,9 +52,8 @@ def read_output_files(
 
 
 def _content(s3: Any, uri: str) -> Any:
-    bucket, key = S3Hook.parse_s3_url(uri)
     try:
-        return json.load(call_with_retries(s3.get_object, {"Bucket": bucket, "Key": key})["Body"])
+        return json.load(call_with_retries(s3.get_object, to_bucket_and_key(uri))["Body"])
     except ClientError as error:
         if get_error_code(error) not in {"NoSuchKey", "NoSuchBucket", "AccessDenied"}:
             raise

@@ -13,7 +13,7 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from botocore.exceptions import ClientError
 
 from sagemaker_jobs.aws import call_with_retries, get_error_code
-from sagemaker_jobs.waiting.transform_progress import to_folder_uri
+from sagemaker_jobs.s3 import list_objects, to_bucket_and_key, to_folder_uri
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,35 +33,26 @@ def write_output_listing(s3: Any, output_uris: Sequence[str]) -> OutputListing:
     The first listing of a job is kept: a retried task does not record later changes as the job's output.
     """
     uri = f"{output_uris[-1].rstrip('/')}-listing.jsonl"
-    bucket, key = S3Hook.parse_s3_url(uri)
+    place = to_bucket_and_key(uri)
     body = "".join(_format_listing_lines(s3, output_uris)).encode()
     try:
         call_with_retries(
             s3.put_object,
-            {
-                "Bucket": bucket,
-                "Key": key,
-                "Body": body,
-                "ContentType": "application/jsonl",
-                "IfNoneMatch": "*",
-            },
+            {**place, "Body": body, "ContentType": "application/jsonl", "IfNoneMatch": "*"},
         )
     except ClientError as error:
         if get_error_code(error) != "PreconditionFailed":
             raise
-        body = call_with_retries(s3.get_object, {"Bucket": bucket, "Key": key})["Body"].read()
+        body = call_with_retries(s3.get_object, place)["Body"].read()
     return OutputListing(uri=uri, sha256=hashlib.sha256(body).hexdigest(), object_count=body.count(b"\n"))
 
 
 def _format_listing_lines(s3: Any, output_uris: Sequence[str]) -> Iterator[str]:
     for uri in dict.fromkeys(map(to_folder_uri, output_uris)):
-        bucket, prefix = S3Hook.parse_s3_url(uri)
-        wanted: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix}
-        while True:
-            page = call_with_retries(s3.list_objects_v2, wanted)
-            for each in page.get("Contents", []):
-                line = [f"s3://{bucket}/{each['Key']}", each["Size"], each["ETag"].strip('"')]
-                yield f"{json.dumps(line)}\n"
-            if not page.get("IsTruncated"):
-                break
-            wanted["ContinuationToken"] = page["NextContinuationToken"]
+        for each in list_objects(s3, uri):
+            line = [
+                f"s3://{S3Hook.parse_s3_url(uri)[0]}/{each['Key']}",
+                each["Size"],
+                each["ETag"].strip('"'),
+            ]
+            yield f"{json.dumps(line)}\n"

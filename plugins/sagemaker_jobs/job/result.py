@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from sagemaker_jobs.aws import to_json_safe
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from sagemaker_jobs.job.describe import Job
@@ -16,31 +16,29 @@ if TYPE_CHECKING:
 _NEVER_SENT = frozenset({"Tags"})
 
 
-class EarlierAttempt(TypedDict):
-    """An attempt before the one that completed, which AWS bills as well."""
-
+class _Usage(TypedDict):
     job_name: str
     status: str
-    failure_reason: str | None
     instance_type: str | None
     instance_count: int | None
     billed_seconds: float
 
 
-class JobResult(TypedDict):
+class EarlierAttempt(_Usage):
+    """An attempt before the one that completed, which AWS bills as well."""
+
+    failure_reason: str | None
+
+
+class JobResult(_Usage):
     """What a completed job ran, used and wrote; times are epoch seconds."""
 
-    job_name: str
     job_arn: str
     kind: str
-    status: str
     attempt: int | None
     created_at: float | None
     started_at: float | None
     ended_at: float | None
-    instance_type: str | None
-    instance_count: int | None
-    billed_seconds: float
     exit_message: str | None
     model_name: str | None
     output_uri: str | None
@@ -71,26 +69,23 @@ def build_job_result(
     ``request`` is what AWS ran, which after a retry on another instance type differs from the original request.
     """
     kind, found = job.kind, job.description
-    resources = kind.get_cluster_config(found)
-    outputs = collect_output_uris(resumed_jobs, job)
     return JobResult(
-        job_name=job.name,
+        **_measure_usage(job),
         job_arn=job.arn,
         kind=kind.name,
-        status=job.status,
         attempt=job.attempt,
         created_at=_to_epoch_seconds(found.get("CreationTime")),
         started_at=_to_epoch_seconds(found.get(kind.started_field)),
         ended_at=_to_epoch_seconds(found.get(kind.ended_field)),
-        instance_type=_instance_type(resources),
-        instance_count=resources.get("InstanceCount"),
-        billed_seconds=kind.compute_billed_seconds(found),
         exit_message=found.get("ExitMessage"),
         model_name=found.get("ModelName"),
         output_uri=next(iter(kind.list_output_uris(found)), None),
-        output_uris=outputs,
+        output_uris=collect_output_uris(resumed_jobs, job),
         listing=listing,
-        earlier_attempts=[_build_earlier_attempt(each) for each in earlier_jobs],
+        earlier_attempts=[
+            EarlierAttempt(**_measure_usage(each), failure_reason=each.description.get("FailureReason"))
+            for each in earlier_jobs
+        ],
         resolution=resolution,
         request=to_json_safe(
             {key: value for key, value in found.items() if key in request_members - _NEVER_SENT}
@@ -103,22 +98,16 @@ def collect_output_uris(resumed_jobs: Sequence[Job], job: Job) -> list[str]:
     return [uri for each in (*resumed_jobs, job) for uri in each.kind.list_output_uris(each.description)]
 
 
-def _build_earlier_attempt(job: Job) -> EarlierAttempt:
+def _measure_usage(job: Job) -> _Usage:
     resources = job.kind.get_cluster_config(job.description)
-    return EarlierAttempt(
+    return _Usage(
         job_name=job.name,
         status=job.status,
-        failure_reason=job.description.get("FailureReason"),
-        instance_type=_instance_type(resources),
+        # AWS selects the type where the request allows several.
+        instance_type=resources.get("SelectedInstanceType") or resources.get("InstanceType"),
         instance_count=resources.get("InstanceCount"),
         billed_seconds=job.kind.compute_billed_seconds(job.description),
     )
-
-
-def _instance_type(resources: Mapping[str, Any]) -> str | None:
-    """The instance type that ran; AWS selects it where the request allows several."""
-    found: str | None = resources.get("SelectedInstanceType") or resources.get("InstanceType")
-    return found
 
 
 def _to_epoch_seconds(moment: datetime | None) -> float | None:

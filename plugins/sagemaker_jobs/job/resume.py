@@ -19,10 +19,17 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
-from sagemaker_jobs.aws import build_sibling_hook, call_with_retries, get_client
+from sagemaker_jobs.aws import call_with_retries
 from sagemaker_jobs.job.compare import find_job_differences
 from sagemaker_jobs.kinds import TRANSFORM
-from sagemaker_jobs.waiting.transform_progress import OUTPUT_SUFFIX, to_folder_uri
+from sagemaker_jobs.s3 import (
+    OUTPUT_SUFFIX,
+    get_s3_client,
+    list_objects,
+    read_manifest,
+    to_bucket_and_key,
+    to_folder_uri,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -103,7 +110,7 @@ def find_remaining_input(
     instances = (
         None
         if last_input.is_full_input
-        else int(spec.kind.get_cluster_config(chain[-1].description)["InstanceCount"])
+        else spec.kind.get_cluster_config(chain[-1].description)["InstanceCount"]
     )
     return write_remaining_input(
         hook,
@@ -117,7 +124,7 @@ def find_remaining_input(
 
 def read_attempt_input(hook: SageMakerHook, spec: JobSpec, job: Job) -> AttemptInput:
     """The input objects of an attempt of ``spec``."""
-    s3 = get_client(build_sibling_hook(S3Hook, hook))
+    s3 = get_s3_client(hook)
     if _is_resumed(spec, job):
         return _read_manifest(s3, build_manifest_uri(spec, job.attempt or 1), is_full_input=False)
     requested = spec.request["TransformInput"]["DataSource"]["S3DataSource"]
@@ -129,12 +136,11 @@ def read_attempt_input(hook: SageMakerHook, spec: JobSpec, job: Job) -> AttemptI
 
 def list_completed_objects(hook: SageMakerHook, job: Job) -> set[str]:
     """Names of the objects whose output this job has written, relative to its input folder."""
-    s3 = get_client(build_sibling_hook(S3Hook, hook))
+    s3 = get_s3_client(hook)
     return {
-        key.removeprefix(folder).removesuffix(OUTPUT_SUFFIX)
-        for uri in job.kind.list_output_uris(job.description)
-        for bucket, folder in [S3Hook.parse_s3_url(to_folder_uri(uri))]
-        for key in _list_keys(s3, bucket, folder)
+        key.removeprefix(S3Hook.parse_s3_url(folder)[1]).removesuffix(OUTPUT_SUFFIX)
+        for folder in map(to_folder_uri, job.kind.list_output_uris(job.description))
+        for key in _list_keys(s3, folder)
         if key.endswith(OUTPUT_SUFFIX)
     }
 
@@ -150,11 +156,10 @@ def write_remaining_input(
 ) -> RemainingInput:
     """Write the manifest of the objects ``object_names`` below ``folder_uri``; the input that reads it."""
     manifest = build_manifest_uri(spec, attempt)
-    bucket, key = S3Hook.parse_s3_url(manifest)
     body = json.dumps([{"prefix": folder_uri}, *object_names]).encode()
-    s3 = get_client(build_sibling_hook(S3Hook, hook))
     call_with_retries(
-        s3.put_object, {"Bucket": bucket, "Key": key, "Body": body, "ContentType": "application/json"}
+        get_s3_client(hook).put_object,
+        {**to_bucket_and_key(manifest), "Body": body, "ContentType": "application/json"},
     )
     log.info("Wrote %d objects below %s to manifest %s.", len(object_names), folder_uri, manifest)
     return RemainingInput(_manifest_source(manifest), len(object_names), instance_limit)
@@ -202,11 +207,10 @@ def _manifest_source(uri: str) -> dict[str, Any]:
 
 
 def _read_manifest(s3: Any, uri: str, *, is_full_input: bool) -> AttemptInput:
-    bucket, key = S3Hook.parse_s3_url(uri)
-    prefix, *names = json.load(call_with_retries(s3.get_object, {"Bucket": bucket, "Key": key})["Body"])
+    prefix, names = read_manifest(s3, uri)
     if not names:
-        return _list_prefix(s3, str(prefix["prefix"]))
-    return AttemptInput(str(prefix["prefix"]), tuple(names), is_full_input=is_full_input)
+        return _list_prefix(s3, prefix)
+    return AttemptInput(prefix, names, is_full_input=is_full_input)
 
 
 def _list_prefix(s3: Any, uri: str) -> AttemptInput:
@@ -216,7 +220,7 @@ def _list_prefix(s3: Any, uri: str) -> AttemptInput:
     """
     bucket, prefix = S3Hook.parse_s3_url(uri)
     folder = prefix if not prefix or prefix.endswith("/") else f"{prefix}/"
-    keys = sorted(_list_keys(s3, bucket, prefix))
+    keys = sorted(_list_keys(s3, uri))
     below = [key for key in keys if key.startswith(folder)]
     if below and len(below) < len(keys):
         return AttemptInput(f"s3://{bucket}/{folder}", (), is_full_input=True)
@@ -227,12 +231,5 @@ def _list_prefix(s3: Any, uri: str) -> AttemptInput:
     )
 
 
-def _list_keys(s3: Any, bucket: str, prefix: str) -> Iterator[str]:
-    """Keys that start with ``prefix``, a plain string prefix; without folders."""
-    wanted: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix}
-    while True:
-        page = call_with_retries(s3.list_objects_v2, wanted)
-        yield from (item["Key"] for item in page.get("Contents", []) if not item["Key"].endswith("/"))
-        if not page.get("IsTruncated"):
-            return
-        wanted["ContinuationToken"] = page["NextContinuationToken"]
+def _list_keys(s3: Any, uri: str) -> Iterator[str]:
+    return (item["Key"] for item in list_objects(s3, uri) if not item["Key"].endswith("/"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sagemaker_jobs.errors import RequestError
@@ -37,7 +37,7 @@ class JobSpec:
     request: dict[str, Any]
     model: dict[str, Any] | None = None
     max_attempts: int = 3
-    instance_types: tuple[str, ...] = field(default=())
+    instance_types: tuple[str, ...] = ()
     resume: bool = False
 
     def build_job_name(self, attempt: int) -> str:
@@ -55,36 +55,19 @@ class JobSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe form, for XCom."""
-        return {
-            "kind": self.kind.name,
-            "base_name": self.base_name,
-            "request": self.request,
-            "model": self.model,
-            "max_attempts": self.max_attempts,
-            "instance_types": list(self.instance_types),
-            "resume": self.resume,
-        }
+        return {**asdict(self), "kind": self.kind.name, "instance_types": list(self.instance_types)}
 
     @classmethod
     def from_dict(cls, data: Any) -> JobSpec:
         """Inverse of ``to_dict``; raises RequestError when ``data`` is something else."""
-        known = {"kind", "base_name", "request", "model", "max_attempts", "instance_types", "resume"}
-        if not isinstance(data, dict) or not {"kind", "base_name", "request"} <= data.keys() <= known:
+        try:
+            types = tuple(data.get("instance_types", ()))
+            return cls(**{**data, "kind": KINDS[data["kind"]], "instance_types": types})
+        except (AttributeError, KeyError, TypeError) as error:
             raise RequestError(
                 f"spec is {_shorten(data)}; allowed is what the operator pushed under the XCom key 'spec'. "
                 "Pass spec=<operator>.output['spec'] and leave do_xcom_push on."
-            )
-        if data["kind"] not in KINDS:
-            raise RequestError(f"spec's kind is {data['kind']!r}; allowed are {', '.join(sorted(KINDS))}.")
-        return cls(
-            kind=KINDS[data["kind"]],
-            base_name=data["base_name"],
-            request=data["request"],
-            model=data.get("model"),
-            max_attempts=int(data.get("max_attempts", 3)),
-            instance_types=tuple(data.get("instance_types", ())),
-            resume=bool(data.get("resume", False)),
-        )
+            ) from error
 
 
 def to_safe_name(name: Any, field_name: str, *, suffix_length: int = _ATTEMPT_ROOM) -> str:

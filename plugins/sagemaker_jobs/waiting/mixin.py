@@ -17,11 +17,10 @@ from airflow.sdk.exceptions import AirflowTaskTimeout
 
 from sagemaker_jobs.errors import JobTimedOut, NotVisibleYet, SageMakerJobError, SubmitFailed, WaitInterrupted
 from sagemaker_jobs.failure.messages import TIMED_OUT
-from sagemaker_jobs.job.attempts import list_instance_types
 from sagemaker_jobs.job.casting import parse_optional_float
 from sagemaker_jobs.job.continuation import is_permanent_failure
 from sagemaker_jobs.job.describe import Job, describe_job, report_failure, stop_job
-from sagemaker_jobs.job.submit import ensure_job, list_attempts
+from sagemaker_jobs.job.submit import ensure_job, list_attempts, list_instance_types
 from sagemaker_jobs.lineage import build_lineage
 from sagemaker_jobs.links import persist_links
 from sagemaker_jobs.tags import STOPPED_TAG, read_tags

@@ -16,10 +16,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-
-from sagemaker_jobs.aws import attach_credential_renewal, build_sibling_hook, get_client, is_transient_error
-from sagemaker_jobs.waiting.transform_progress import OUTPUT_SUFFIX, count_objects, to_folder_uri
+from sagemaker_jobs.aws import attach_credential_renewal, is_transient_error
+from sagemaker_jobs.s3 import OUTPUT_SUFFIX, get_s3_client, to_folder_uri
+from sagemaker_jobs.waiting.transform_progress import count_objects
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -131,7 +130,7 @@ class Poller:
     def _count_outputs(self, uri: str) -> int | None:
         with self._s3_lock:
             if self._s3 is None:
-                self._s3 = get_client(build_sibling_hook(S3Hook, self._hook))
+                self._s3 = get_s3_client(self._hook)
         return count_objects(self._s3, to_folder_uri(uri), suffix=OUTPUT_SUFFIX)
 
     async def close(self) -> None:

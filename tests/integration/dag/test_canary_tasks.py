@@ -127,7 +127,7 @@ def test_only_pipelines_that_ask_have_the_tasks_and_a_measured_model_skips_them(
     assert "calibrate" in config["TransformResources"]["InstanceCount"]
 
     write_plan(storage, RUN, document, nonce=NONCE)
-    facts = {"canary": None, "transform_instance_count": 3, "nonce": NONCE}
+    facts = {"canary": None, "instance_count": 3, "nonce": NONCE}
     known: dict[Any, Any] = {
         ("collect_shards", "shard_stats"): facts,
         ("plan", None): PLAN,

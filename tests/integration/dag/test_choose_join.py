@@ -111,7 +111,7 @@ def test_above_it_the_job_is_told_which_records_and_answers(run: Storage, tmp_pa
     assert run.read_json(f"{told['inputs']}predictions.manifest") == [{"prefix": RUN}, *answers]
     config = read_join_config(run.download(f"{told['inputs']}config/join.json", tmp_path / "join.json"))
     assert isinstance(config, JoinConfig)
-    assert [(shard.number, shard.records_path, shard.predictions_path) for shard in config.shards] == [
+    assert [(shard.number, shard.records, shard.predictions) for shard in config.shards] == [
         (0, names[0], answers[0]),
         (1, names[1], answers[1]),
     ]

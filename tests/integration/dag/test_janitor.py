@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import boto3
-import jinja2
 import pytest
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 from airflow.sdk.exceptions import AirflowSkipException
@@ -20,8 +19,7 @@ from batch_inference.config.pipeline import Pipeline, load_pipeline
 from batch_inference.config.pipeline_files import PIPELINES_FOLDER
 from batch_inference.dag import janitor
 from batch_inference.dag.janitor import clean_up_run
-from batch_inference.dag.job_configs import TAGS
-from batch_inference.dag.templates import DEPLOYMENT_TAG, build_macros, compute_deployment_id
+from batch_inference.dag.templates import DEPLOYMENT_TAG, build_run_tags, compute_deployment_id
 from sagemaker_jobs.cleanup.janitor import DAG_TAG, RUN_TAG, to_run_tag
 from tools.laptop import CREDENTIALS, REGION, build_aws_connection, run_embedded_aws
 
@@ -88,12 +86,11 @@ def test_only_models_of_runs_that_are_over_are_deleted(
 def test_what_an_earlier_plan_started_is_found_whatever_the_run_is_called(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_id: str
 ) -> None:
-    """By the tags that a job's request renders; AWS takes them all, and another run's is left alone."""
+    """By the tags of a run's requests; AWS takes them all, and another run's is left alone."""
 
     def tags(run_id: str) -> list[dict[str, str]]:
-        filled = {"run_id": run_id, "dag": SimpleNamespace(dag_id="abalone"), **build_macros("abalone")}
-        rendered = {key: jinja2.Template(text).render(filled) for key, text in TAGS.items() if key != "model"}
-        return [{"Key": key, "Value": value} for key, value in rendered.items()]
+        made = build_run_tags("abalone", run_id, "model")
+        return [{"Key": key, "Value": value} for key, value in made.items()]
 
     with run_embedded_aws(tmp_path / "aws") as endpoint:
         monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", build_aws_connection(endpoint))

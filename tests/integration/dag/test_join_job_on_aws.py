@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -19,9 +18,10 @@ from batch_inference.jobs.join.aligned_join import JoinSpec, ShardFiles
 from batch_inference.jobs.join.parts import join_part
 from batch_inference.requests.sagemaker import (
     JOB_NAME_TOKEN,
-    ProcessingValues,
-    build_join_request,
+    build_config,
     build_join_spec,
+    build_requests,
+    replace_tokens,
 )
 from tests.integration.dag.test_choose_join import ANSWERED, JOB, NONCE, RUN, TOKEN, WROTE, Task
 from tests.integration.local_aws.servers import Server, run_server
@@ -83,11 +83,15 @@ def test_two_instances_write_what_a_worker_writes(server: Server, storage: Stora
     )
     assert choose_join("abalone", ti=task) == "join_job"
     told = task.values[("choose_join", "job")]
-    values = ProcessingValues(
-        job_name=JOIN_JOB, run_prefix=RUN, instance_type="ml.m5.xlarge",
-        instance_count=told["instance_count"], volume_size_gb=30, max_runtime_seconds=600,
-    )  # fmt: skip
-    request = filled(build_join_request(config, values, told["inputs"]))
+    planned = {
+        "run_prefix": RUN, "join.job.instance_type": "ml.m5.xlarge", "join.job.volume_size_gb": 30,
+        "join.job.max_runtime_seconds": 600,
+    }  # fmt: skip
+    values = {"base_name": JOIN_JOB, "instance_count": told["instance_count"], "join_inputs": told["inputs"]}
+    request = replace_tokens(
+        build_config(build_requests(config, lambda path: planned.get(path, "")), "join", values),
+        {JOB_NAME_TOKEN: JOIN_JOB},
+    )
     sagemaker = server.client("sagemaker")
     sagemaker.create_processing_job(**request)
     deadline = time.monotonic() + 240
@@ -111,12 +115,3 @@ def test_two_instances_write_what_a_worker_writes(server: Server, storage: Stora
         )
         assert storage.read(part["uri"]) == here.read_bytes()
         assert {key: part[key] for key in expected} == expected
-
-
-def filled(value: Any) -> Any:
-    """The request with the job's name, as the operator fills it in."""
-    if isinstance(value, dict):
-        return {key: filled(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [filled(each) for each in value]
-    return value.replace(JOB_NAME_TOKEN, JOIN_JOB) if isinstance(value, str) else value

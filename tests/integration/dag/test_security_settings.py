@@ -30,21 +30,21 @@ def test_every_field_is_taken_and_described(tmp_path: Path, monkeypatch: pytest.
         client: Any = server.client("sagemaker")
         s3 = server.client("s3")
         s3.create_bucket(Bucket="data")
-        s3.put_object(Bucket="data", Key="work/churn/run/p/features/part-0.csv", Body=b"1\n")
+        s3.put_object(Bucket="data", Key="work/churn/r1/churn-preprocess-1/features/part-0.csv", Body=b"1\n")
         client.create_model(**made["CreateModel"])
         client.create_processing_job(**made["CreateProcessingJob"])
         client.create_transform_job(**made["CreateTransformJob"])
         described = {
-            "CreateModel": client.describe_model(ModelName="model-1"),
-            "CreateProcessingJob": client.describe_processing_job(ProcessingJobName="preprocess-1"),
-            "CreateTransformJob": client.describe_transform_job(TransformJobName="transform-1"),
+            "CreateModel": client.describe_model(ModelName="churn-model-1"),
+            "CreateProcessingJob": client.describe_processing_job(ProcessingJobName="churn-preprocess-1"),
+            "CreateTransformJob": client.describe_transform_job(TransformJobName="churn-transform-1"),
         }
-        for kind, name in ((PROCESSING, "preprocess-1"), (TRANSFORM, "transform-1")):
+        for kind, name in ((PROCESSING, "churn-preprocess-1"), (TRANSFORM, "churn-transform-1")):
             if described[f"Create{kind.name}Job"][kind.status_field] == "InProgress":
                 getattr(client, kind.stop_method)(**{kind.name_field: name})
         monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", build_aws_connection(server.url))
-        theirs = {"model": {"name": "model-1"}, "security": ALL["security"]}
-        assert resolve_model(pipeline(theirs), RunParams()).name == "model-1"
+        theirs = {"model": {"name": "churn-model-1"}, "security": ALL["security"]}
+        assert resolve_model(pipeline(theirs), RunParams()).name == "churn-model-1"
         with pytest.raises(ModelError, match="VpcConfig is"):
             resolve_model(pipeline({**theirs, "security.vpc.subnets": ["subnet-9999ffff"]}), RunParams())
     for operation, request in made.items():

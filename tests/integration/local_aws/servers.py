@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
-import sys
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -18,9 +15,10 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+from tools.laptop import REPO, run_embedded_aws_process
+
+REPOSITORY = REPO
 REGION = "us-east-1"
-START_SECONDS = 60
 
 
 class Server:
@@ -64,38 +62,6 @@ def run_server(
     data_dir: Path, settings: dict[str, Any] | None = None, *, port: int = 0, **environ: str
 ) -> Iterator[Server]:
     """A server with these settings (names as in --set), stopped at the end unless it ended before."""
-    command = [sys.executable, "-m", "local_aws", "serve", "--port", str(port)]
-    command += ["--data-dir", str(data_dir)]
-    for name, value in (settings or {}).items():
-        command += ["--set", f"{name}={json.dumps(value)}"]
-    errors = data_dir.with_suffix(".stderr")
-    with errors.open("a") as stderr:
-        process = subprocess.Popen(
-            command,
-            cwd=REPOSITORY,
-            env={**os.environ, **environ},
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-        )
-    late = threading.Timer(START_SECONDS, process.kill)
-    late.start()
-    try:
-        line = process.stdout.readline() if process.stdout else ""
-        late.cancel()
-        if not line.startswith("listening on "):
-            process.wait(timeout=60)
-            raise RuntimeError(f"the server did not start: {errors.read_text()}")
-        server = Server(process, line.removeprefix("listening on ").strip(), data_dir)
-        yield server
-    finally:
-        late.cancel()
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(timeout=60)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        if process.stdout:
-            process.stdout.close()
+    texts = {name: json.dumps(value) for name, value in (settings or {}).items()}
+    with run_embedded_aws_process(data_dir, port=port, settings=texts, environment=environ) as (process, url):
+        yield Server(process, url, data_dir)

@@ -17,7 +17,7 @@ from batch_inference.config.pipeline import Pipeline
 from batch_inference.dag import scoring_dag
 from batch_inference.dag.task_functions import no_retry
 from batch_inference.dag.tasks import checks, collect_shards, join_group, plan, publish, report
-from batch_inference.planning.plan import PIPELINE_KEY
+from batch_inference.planning.plan import PIPELINE_KEY, REQUESTS_KEY
 from batch_inference.run import handoffs, task_ids
 from tests.integration.plan_builder import build_plan
 from tests.integration.staged_runs import FakeTaskInstance, Pipelines, Run, deployed, document, published
@@ -82,6 +82,35 @@ def test_a_model_that_is_edited_between_plan_and_transform_is_the_next_runs(
     later.prepare()
     later.task(task_ids.COLLECT_SHARDS, collect_shards.collect_shards)
     assert rendered(later, task_ids.TRANSFORM).config["Model"]["PrimaryContainer"]["Image"] == "model:2"
+
+
+def test_airflow_shows_the_planned_request_with_the_numbers_names_and_inputs_of_the_run(
+    deployed: Pipelines, run: Run
+) -> None:
+    """Instance counts are templates; texts of the pipeline file are not, whatever they look like."""
+    odd = {"containers": [{"image": "model:1", "environment": {"PROMPT": "{{ run_id }} {% if %}"}}]}
+    deployed.write(document(model=odd))
+    planned = run.task(task_ids.PLAN, plan.plan_run)
+    run.prepare()
+    run.task(task_ids.COLLECT_SHARDS, collect_shards.collect_shards)
+    dag = scoring_dag.build_scoring_dag("churn")
+    parsed = dag.get_task(task_ids.PREPROCESS).config["ProcessingResources"]["ClusterConfig"]
+    assert parsed["InstanceCount"] == "{{ pull_plan(ti).preprocess.instance_count }}"
+    config, requests = rendered(run, task_ids.TRANSFORM).config, run.json(run.paths.plan)[REQUESTS_KEY]
+    name = run.xcoms[task_ids.AWAIT_PREPROCESS, "return_value"]["job_name"]
+    source = config["Transform"]["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
+    assert source == f"{planned['run_prefix']}{name}/features/"
+    stats = run.xcoms[task_ids.COLLECT_SHARDS, "shard_stats"]
+    assert config["Transform"]["TransformResources"]["InstanceCount"] == str(stats["instance_count"])
+    assert config["Model"]["PrimaryContainer"]["Environment"]["PROMPT"] == "{{ run_id }} {% if %}"
+    tags = {tag["Key"]: tag["Value"] for tag in config["Transform"]["Tags"]}
+    assert (tags["airflow:run-id"], tags["model"]) == ("nightly-5", planned["model"]["key"])
+    assert "{task." not in json.dumps(config)
+    preprocess = rendered(run, task_ids.PREPROCESS).config
+    resources = requests["preprocess"]["ProcessingResources"]["ClusterConfig"]
+    assert preprocess["ProcessingResources"]["ClusterConfig"] == {
+        **resources, "InstanceCount": str(planned["preprocess"]["instance_count"]),
+    }  # fmt: skip
 
 
 def test_all_that_follows_a_plan_is_done_as_it_was_planned(deployed: Pipelines, run: Run) -> None:
@@ -169,6 +198,7 @@ def test_a_frozen_pipeline_is_the_one_that_was_read(deployed: Pipelines, run: Ru
     made = run.task(task_ids.PLAN, plan.plan_run)
     stored = run.json(run.paths.plan)
     assert Pipeline.model_validate(stored.pop(PIPELINE_KEY)) == pipeline_files.load_pipeline_by_name("churn")
+    assert set(stored.pop(REQUESTS_KEY)) == {"preprocess", "transform", "model"}
     assert stored == made
     for each in [pipeline(), pipeline(WITHOUT_PREPROCESS), example()]:
         dumped = json.loads(json.dumps(each.to_file_content()))

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import json
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from sagemaker_jobs.cleanup.run_cleanup import clean_up_run
+
+if TYPE_CHECKING:
+    from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 
 
 class TaskInstance(SimpleNamespace):
@@ -107,3 +112,8 @@ def transform_config(name: str = "abalone-transform-0123456789", **changes: Any)
             **changes,
         },
     }
+
+
+def clean_up(hook: SageMakerHook, name_prefix: str) -> list[str]:
+    """Stop the running jobs and delete the models whose names begin so."""
+    return clean_up_run(hook, name_prefix=name_prefix, tags={}, because="of the test")

@@ -15,13 +15,13 @@ from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 from botocore.exceptions import ClientError
 
 from sagemaker_jobs.aws import get_client, list_entries
-from sagemaker_jobs.cleanup.run_cleanup import delete_models
 from sagemaker_jobs.errors import SubmitFailed
 from sagemaker_jobs.job.describe import describe_job, stop_job
 from sagemaker_jobs.job.submit import ensure_job
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM
 from sagemaker_jobs.tags import read_tags, try_to_tag
 from sagemaker_jobs.waiting.polling import open_shared_poller
+from tests.integration.sagemaker_jobs.builders import clean_up
 from tests.integration.sagemaker_jobs.fake_sagemaker import REGION
 from tests.integration.sagemaker_jobs.specs import transform_spec
 
@@ -106,7 +106,7 @@ def test_every_other_call_outlives_it_too(aws: FakeSageMaker, rotating: SageMake
         assert read_tags(rotated(), job.arn) == {"a": "b"}
         assert rotated().describe_transform_job(job.name)["TransformJobName"] == job.name
         assert stop_job(rotated(), TRANSFORM, job.name, because="of the test")
-        assert delete_models(rotated(), name_contains="abalone-transform") == ["abalone-transform-0123456789"]
+        assert clean_up(rotated(), "abalone-transform") == ["abalone-transform-0123456789"]
 
 
 def test_the_triggerers_calls_outlive_it(aws: FakeSageMaker, rotating: SageMakerHook):

@@ -12,17 +12,15 @@ from airflow.providers.amazon.aws.links.sagemaker import SageMakerTransformJobLi
 from sagemaker_jobs.cleanup.janitor import find_leftovers
 from sagemaker_jobs.cleanup.run_cleanup import (
     clean_up_leftovers,
-    delete_models,
+    clean_up_run,
     list_run_resources,
-    stop_jobs,
 )
-from sagemaker_jobs.errors import RequestError
 from sagemaker_jobs.job.submit import ensure_job
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM
 from sagemaker_jobs.links import SageMakerJobLogsLink, SageMakerProcessingJobLink, build_links, persist_links
 from sagemaker_jobs.operators import ProcessingJobOperator, TransformJobOperator
 from sagemaker_jobs.sensors import ProcessingJobSensor, TransformJobSensor
-from tests.integration.sagemaker_jobs.builders import context_of
+from tests.integration.sagemaker_jobs.builders import clean_up, context_of
 from tests.integration.sagemaker_jobs.specs import processing_spec, transform_spec
 
 if TYPE_CHECKING:
@@ -83,26 +81,46 @@ def test_operators_and_sensors_carry_both_links(task: Any, kind: Any):
     assert [type(link) for link in task.operator_extra_links] == [type(link) for link in build_links(kind)]
 
 
-def test_clean_up_stops_and_deletes_only_what_has_the_name_part(aws: FakeSageMaker, hook: SageMakerHook):
+def test_clean_up_stops_and_deletes_only_what_is_of_the_run(aws: FakeSageMaker, hook: SageMakerHook):
     """Running jobs of both kinds and models: nothing that has ended, nothing of others. Twice is as good as once."""
-    for base_name in ("one-c0ffee7", "two-c0ffee7", "three-9999999"):
+    for base_name in ("our-one-c0ffee7", "our-two-c0ffee7", "our-three-9999999", "their-c0ffee7"):
         ensure_job(hook, replace(processing_spec(), base_name=base_name))
-    model = {**(transform_spec().model or {}), "ModelName": "four-c0ffee7"}
-    ensure_job(hook, replace(transform_spec(), base_name="four-c0ffee7", model=model))
-    ensure_job(hook, replace(transform_spec(), base_name="five-9999999"))
-    aws.end("two-c0ffee7-1")
-    assert stop_jobs(hook, name_contains="-c0ffee7") == ["one-c0ffee7-1", "four-c0ffee7-1"]
-    assert delete_models(hook, name_contains="-c0ffee7") == ["four-c0ffee7"]
+    model = {**(transform_spec().model or {}), "ModelName": "our-four-c0ffee7"}
+    ensure_job(hook, replace(transform_spec(), base_name="our-four-c0ffee7", model=model))
+    tagged = ensure_job(hook, replace(transform_spec(), base_name="our-five-9999999"))
+    aws.tags[tagged.arn] |= {"run": "c0ffee7", "dag": "ours"}
+    aws.end("our-two-c0ffee7-1")
+
+    def clean_up_ours() -> list[str]:
+        return clean_up_run(
+            hook, name_prefix="our-", tags={"run": "c0ffee7"}, name_part="-c0ffee7", because="of the test"
+        )
+
+    assert clean_up_ours() == [
+        "our-one-c0ffee7-1",
+        "our-five-9999999-1",
+        "our-four-c0ffee7-1",
+        "our-four-c0ffee7",
+    ]
     assert {name: aws.status(name) for name in aws.jobs} == {
-        "one-c0ffee7-1": "Stopping",
-        "two-c0ffee7-1": "Completed",
-        "three-9999999-1": "InProgress",
-        "four-c0ffee7-1": "Stopping",
-        "five-9999999-1": "InProgress",
+        "our-one-c0ffee7-1": "Stopping",
+        "our-two-c0ffee7-1": "Completed",
+        "our-three-9999999-1": "InProgress",
+        "their-c0ffee7-1": "InProgress",
+        "our-four-c0ffee7-1": "Stopping",
+        "our-five-9999999-1": "Stopping",
     }
     assert list(aws.models) == ["abalone-transform-0123456789"]
-    assert stop_jobs(hook, name_contains="-c0ffee7") == []
-    assert delete_models(hook, name_contains="-c0ffee7") == []
+    assert clean_up_ours() == []
+
+
+def test_clean_up_without_permission_to_read_tags_goes_by_name(aws: FakeSageMaker, hook: SageMakerHook):
+    """Without a part of a name, nothing is known to be of the run."""
+    ensure_job(hook, replace(processing_spec(), base_name="our-one-c0ffee7"))
+    run = {"name_prefix": "our-", "tags": {"run": "c0ffee7"}, "because": "of the test"}
+    aws.refuse("ListTags", "AccessDeniedException", "not authorized to perform ListTags", times=2)
+    assert clean_up_run(hook, **run) == []
+    assert clean_up_run(hook, **run, name_part="-c0ffee7") == ["our-one-c0ffee7-1"]
 
 
 def test_clean_up_reads_every_page(aws: FakeSageMaker, hook: SageMakerHook):
@@ -115,15 +133,7 @@ def test_clean_up_reads_every_page(aws: FakeSageMaker, hook: SageMakerHook):
             "ProcessingJobStatus": "InProgress",
             "CreationTime": 1.0,
         }
-    assert len(stop_jobs(hook, name_contains="many-jobs")) == 110
-
-
-def test_clean_up_refuses_a_part_that_would_match_others(aws: FakeSageMaker, hook: SageMakerHook):
-    """An empty or short part would stop the whole account."""
-    for call in (stop_jobs, delete_models):
-        with pytest.raises(RequestError, match="name_contains is 'ab'; allowed are 6 or more"):
-            call(hook, name_contains="ab")
-    assert aws.calls == []
+    assert len(clean_up(hook, "many-jobs")) == 110
 
 
 def test_the_janitor_clears_away_what_it_judged(aws: FakeSageMaker, hook: SageMakerHook):

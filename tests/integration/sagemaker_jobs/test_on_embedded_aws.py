@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import io
 import json
-import tarfile
 import time
 import uuid
 from contextlib import contextmanager
@@ -15,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
-from sagemaker_jobs.cleanup.run_cleanup import delete_models, stop_jobs
 from sagemaker_jobs.errors import JobFailed, JobFailedPermanently, JobRanTooLong, JobStopped, JobTimedOut
 from sagemaker_jobs.operators import ProcessingJobOperator, TransformJobOperator
 from sagemaker_jobs.sensors import ProcessingJobSensor, TransformJobSensor
+from tests.archives import pack_tar_gz
 from tests.integration.local_aws.servers import Server, run_server
-from tests.integration.sagemaker_jobs.builders import context_of
+from tests.integration.sagemaker_jobs.builders import clean_up, context_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,12 +115,7 @@ class Embedded:
         }
 
     def transform(self) -> dict[str, Any]:
-        packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-            info = tarfile.TarInfo("code/inference.py")
-            info.size = len(MODEL)
-            archive.addfile(info, io.BytesIO(MODEL.encode()))
-        self.put("model.tar.gz", packed.getvalue())
+        self.put("model.tar.gz", pack_tar_gz({"code/inference.py": MODEL}))
         return {
             "Model": {
                 "ModelName": self.name,
@@ -335,7 +328,7 @@ def test_a_transform_scores_every_object_through_throttles_errors_and_cuts(embed
         f"part-{number}.csv.out": f"{2.0 * number}\n{2 * (number + 0.5)}\n" for number in range(4)
     }
     assert (result["attempt"], result["instance_count"], result["earlier_attempts"]) == (1, 2, [])
-    assert delete_models(embedded.hook, name_contains=embedded.name) == [embedded.name]
+    assert clean_up(embedded.hook, embedded.name) == [embedded.name]
 
 
 def test_a_model_is_made_of_a_package_found_again_and_deleted(embedded: Embedded):
@@ -356,7 +349,7 @@ def test_a_model_is_made_of_a_package_found_again_and_deleted(embedded: Embedded
     submitted = submit(TransformJobOperator, config)
     result = run(sensor_of(submitted))
     assert embedded.outputs(result["output_uri"]) == {"part-0.csv.out": "2.0\n"}
-    assert delete_models(embedded.hook, name_contains=embedded.name) == [embedded.name]
+    assert clean_up(embedded.hook, embedded.name) == [embedded.name]
 
 
 def test_capacity_errors_go_to_the_next_type_within_one_try(embedded: Embedded):
@@ -405,7 +398,7 @@ def test_a_quota_in_use_is_waited_for(embedded: Embedded):
     with pytest.raises(TaskDeferred) as deferred:
         operator.execute(context)
     assert deferred.value.method_name == "retry_submit"
-    assert stop_jobs(embedded.hook, name_contains=f"{embedded.name}-other") == [f"{embedded.name}-other-1"]
+    assert clean_up(embedded.hook, f"{embedded.name}-other") == [f"{embedded.name}-other-1"]
     for _ in range(20):
         time.sleep(0.5)
         try:

@@ -9,15 +9,17 @@ from hypothesis import strategies as st
 
 from batch_inference.common.names import (
     MAX_BASE_NAME_LENGTH,
-    NAME_PATTERN,
     RunPaths,
     build_job_base_name,
+    build_job_name_pattern,
     build_name_token,
     generate_nonce,
     slugify_run_id,
 )
 
 texts = st.text(max_size=120)
+# AWS's pattern of the names of jobs and models.
+NAME_PATTERN = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 
 
 @given(
@@ -65,6 +67,16 @@ def test_an_automatic_retry_finds_the_same_name_and_a_clear_makes_another() -> N
         name(step="r"), name(pipeline="q"),
     ]  # fmt: skip
     assert len({name(), *others}) == 8
+
+
+@given(pipeline=texts, nonce=texts, task_id=texts)
+def test_the_pattern_of_a_steps_jobs_matches_those_of_every_run(
+    pipeline: str, nonce: str, task_id: str
+) -> None:
+    pattern = build_job_name_pattern(pipeline, "transform")
+    name = build_job_base_name(pipeline=pipeline, step="transform", nonce=nonce, task_id=task_id)
+    assert re.fullmatch(pattern.replace("?", "[0-9a-f]"), name)
+    assert pattern.count("?") == 20
 
 
 def test_two_runs_share_no_token() -> None:

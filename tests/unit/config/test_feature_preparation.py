@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from batch_inference.common.errors import TooManyRejectsError
 from batch_inference.config.pipeline import Pipeline
+from batch_inference.config.sections.record_rules import IMPLICIT_RULES
 from batch_inference.config.validation_errors import format_validation_error
 from batch_inference.jobs.config.preprocess_config import parse_config
 from batch_inference.requests.sagemaker import build_preprocess_config
@@ -41,9 +42,7 @@ BECAUSE = (
 def test_the_preprocessing_job_understands_all_of_it() -> None:
     of = pipeline(STATED)
     read = parse_config(build_preprocess_config(of, plan(of=of)))
-    assert [(rule.name, rule.minimum, rule.maximum) for rule in read.rules] == [
-        ("age no outlier", 10.0, 70.0)
-    ]
+    assert [(rule.name, rule.min, rule.max) for rule in read.rules] == [("age no outlier", 10.0, 70.0)]
     assert [(step.column, step.value) for step in read.imputations] == [("age", "38"), ("id", "none")]
     assert read.function is not None
     assert (read.function.module, read.function.name) == ("pipelines.churn_features", "features")
@@ -56,12 +55,12 @@ def test_the_preprocessing_job_understands_all_of_it() -> None:
 
 def test_the_preprocessing_job_is_told_what_escapes_quotes() -> None:
     of = pipeline({"input.escape": "\\"})
-    assert parse_config(build_preprocess_config(of, plan(of=of))).input_config.escape == "\\"
+    assert parse_config(build_preprocess_config(of, plan(of=of))).input.escape == "\\"
 
 
 def test_what_is_not_stated_is_not_sent() -> None:
     assert set(build_preprocess_config(pipeline(), plan())) == {
-        "version", "pipeline", "input_uri", "distribution", "input", "rules", "features", "shard_bytes",
+        "version", "pipeline", "input_uri", "distribution", "input", "rules", "feature_columns", "shard_bytes",
     }  # fmt: skip
 
 
@@ -111,6 +110,50 @@ def test_what_cannot_work_is_refused_with_the_reason(changes: dict[str, Any], me
     with pytest.raises(ValidationError) as caught:
         Pipeline.model_validate(document(changes))
     assert message in format_validation_error(caught.value, Pipeline, document(changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"features": {"columns": []}}, "features.columns: found []; allowed is at least 1 item(s)"),
+        ({"input.delimiter": ",,"}, "input.delimiter: found ',,'; allowed is what matches"),
+        ({"input.encoding": "utf-9"}, "input.encoding: found 'utf-9'; allowed is 'utf-8', 'utf-16'"),
+        (
+            {"rules": [{"rule": "range", "column": "age"}]},
+            "rules[0]: found neither min nor max; a range needs one of them, or both",
+        ),
+        ({"rules": [{"rule": "range", "column": "age", "mim": 2}]}, "rules[0].mim: found an unknown key; allowed are"),
+        ({"rules": [{"rule": "allowed", "column": "age"}]}, "rules[0].values: is missing"),
+        (
+            {"rules": [{"rule": "outlier", "column": "age", "method": "mad"}]},
+            "rules[0].method: found 'mad'; allowed is 'iqr' or 'zscore'",
+        ),
+        (
+            {"impute": [{"column": "age", "strategy": "knn"}]},
+            "impute[0].strategy: found 'knn'; allowed is 'median', 'mean', 'most_frequent' or 'constant'",
+        ),
+        (
+            {"baseline": {"age": {"q1": 2, "q3": 1}}},
+            "baseline.age: found q1 2 above q3 1; the first quartile is at most the third",
+        ),
+        ({"predictions.fields": {}}, "predictions.fields: found {}; allowed is at least 1 item(s)"),
+        ({"predictions.nullable": ["id"]}, "predictions: found 'id' in nullable; allowed are the output columns of"),
+        (
+            {"join.exclude_columns": ["age"], "predictions.fields": {"score": "age"}},
+            "predictions.fields: found the output column 'age', which the input already has",
+        ),
+        *(
+            ({"rules": [{"rule": "duplicates", "name": name}]}, f"rules[0].name: found {name!r}, which names a rule")
+            for name in IMPLICIT_RULES
+        ),
+    ],
+)  # fmt: skip
+def test_the_job_need_not_check_again_what_is_refused_here(changes: dict[str, Any], message: str) -> None:
+    """In the container there is no pydantic."""
+    with pytest.raises(ValidationError) as caught:
+        Pipeline.model_validate(document(changes))
+    (problem,) = format_validation_error(caught.value, Pipeline)
+    assert problem.startswith(message)
 
 
 @pytest.mark.parametrize("most", [None, 8, 0.2, 1.0])

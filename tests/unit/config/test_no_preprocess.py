@@ -12,22 +12,10 @@ from pydantic import ValidationError
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.run_params import build_param_specs
 from batch_inference.requests.lint import LintContext, lint_transform
-from batch_inference.requests.sagemaker import TransformValues, build_transform_request
-from tests.unit.builders import pipeline, pipeline_without_preprocess
+from tests.unit.builders import PREFIX, pipeline, pipeline_without_preprocess, requests
 from tools.laptop import REPO
 
 COLUMN = {"name": "id", "type": "string"}
-VALUES = TransformValues(
-    job_name="job",
-    run_prefix="s3://data/work/churn/run/",
-    model_name="model",
-    source_uri="s3://data/work/churn/run/jobs/0.manifest",
-    instance_type="ml.m5.xlarge",
-    instance_count=1,
-    max_concurrent_transforms=4,
-    max_payload_mb=6,
-    batch_strategy="MultiRecord",
-)
 
 
 @pytest.mark.parametrize(
@@ -128,9 +116,14 @@ def test_with_preprocessing_columns_are_chosen_by_name_and_not_by_a_filter() -> 
 def test_the_model_is_given_the_lines_of_the_objects_that_a_manifest_names(
     changes: dict[str, Any], content: str, packing: str
 ) -> None:
-    request = build_transform_request(pipeline_without_preprocess(changes), VALUES)
+    request = requests(pipeline_without_preprocess(changes))["transform"]
     assert request["TransformInput"] == {
-        "DataSource": {"S3DataSource": {"S3DataType": "ManifestFile", "S3Uri": VALUES.source_uri}},
+        "DataSource": {
+            "S3DataSource": {
+                "S3DataType": "ManifestFile",
+                "S3Uri": f"{PREFIX}churn-preprocess-1/features/",
+            }
+        },
         "ContentType": content,
         "SplitType": "Line",
         "CompressionType": packing,
@@ -140,10 +133,8 @@ def test_the_model_is_given_the_lines_of_the_objects_that_a_manifest_names(
 
 
 def test_a_filter_chooses_the_part_of_a_record_that_the_model_sees() -> None:
-    request = build_transform_request(
-        pipeline_without_preprocess({"transform.input_filter": "$[1:]", "transform.accept": "text/csv"}),
-        VALUES,
-    )
+    changes = {"transform.input_filter": "$[1:]", "transform.accept": "text/csv"}
+    request = requests(pipeline_without_preprocess(changes))["transform"]
     assert request["DataProcessing"] == {"InputFilter": "$[1:]"}
 
 

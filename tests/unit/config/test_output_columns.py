@@ -49,6 +49,13 @@ def test_columns_are_included_in_the_order_of_the_list_or_excluded_and_renamed()
             {"function": {"module": "pipelines.mine", "name": "f", "adds": {"age": "string"}}},
             "would have the column 'age' twice",
         ),
+        (
+            {
+                "exclude_columns": ["age"],
+                "function": {"module": "pipelines.mine", "name": "f", "adds": {"age": "string"}},
+            },
+            "join.function.adds: found 'age', a column of the input, which the function receives",
+        ),
     ],
 )
 def test_columns_that_cannot_be_published_so_are_refused(join: dict[str, Any], message: str) -> None:

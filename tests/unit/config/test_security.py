@@ -13,14 +13,7 @@ from batch_inference.common.errors import ModelError
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.sections.security import check_model_security, has_local_storage
 from batch_inference.requests.lint import LintContext, lint_processing, lint_transform
-from batch_inference.requests.sagemaker import (
-    ProcessingValues,
-    TransformValues,
-    build_model_request,
-    build_preprocess_request,
-    build_transform_request,
-)
-from tests.unit.builders import TWO_CONTAINERS, pipeline
+from tests.unit.builders import TWO_CONTAINERS, pipeline, requests
 
 KEY = "0a1b2c3d-0000-1111-2222-333344445555"
 ARN = f"arn:aws:kms:eu-west-1:123456789012:key/{KEY}"
@@ -40,26 +33,11 @@ VPC_CONFIG = {"SecurityGroupIds": ["sg-0000aaaa"], "Subnets": ["subnet-0000aaaa"
 
 def requests_of(of: Pipeline, instance_type: str = "ml.m5.large") -> dict[str, Any]:
     """The three requests of a run, by operation."""
-    place: dict[str, Any] = {
-        "run_prefix": "s3://data/work/churn/run/",
-        "instance_type": instance_type,
-        "instance_count": 1,
-    }
-    values = TransformValues(
-        job_name="transform-1",
-        model_name="model-1",
-        source_uri="s3://data/work/churn/run/p/features/",
-        max_concurrent_transforms=1,
-        max_payload_mb=5,
-        batch_strategy="MultiRecord",
-        **place,
-    )
+    made = requests(of, instance_type=instance_type, instance_count=1)
     return {
-        "CreateProcessingJob": build_preprocess_request(
-            of, ProcessingValues(job_name="preprocess-1", volume_size_gb=30, max_runtime_seconds=60, **place)
-        ),
-        "CreateModel": build_model_request(of, values),
-        "CreateTransformJob": build_transform_request(of, values),
+        "CreateProcessingJob": made["preprocess"],
+        "CreateModel": made.get("model"),
+        "CreateTransformJob": made["transform"],
     }
 
 

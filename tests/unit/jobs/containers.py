@@ -11,6 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
+from batch_inference.config.sections.feature_preparation import (
+    ColumnBaseline,
+    ImputeStep,
+    build_job_imputations,
+    build_job_rules,
+)
+from batch_inference.config.sections.record_rules import Rule
+
 ROOT = Path(__file__).resolve().parents[3] / "include"
 # Another interpreter for the job than for the tests: the containers of AWS have older ones.
 JOBS_PYTHON = os.environ.get("JOBS_PYTHON") or sys.executable
@@ -40,8 +50,20 @@ def abalone_columns() -> list[dict[str, Any]]:
     return columns(sex="string", **numbers, rings="integer?")
 
 
-def config(columns: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
-    """A preprocess.json for these columns; keys of `input` may be given as input_<key>."""
+def config(
+    columns: list[dict[str, Any]],
+    *,
+    rules: Sequence[dict[str, Any]] = (),
+    impute: Sequence[dict[str, Any]] = (),
+    baseline: Mapping[str, dict[str, Any]] | None = None,
+    **changes: Any,
+) -> dict[str, Any]:
+    """A preprocess.json for these columns; rules, impute and baseline are those of a pipeline file.
+
+    Keys of `input` may be given as input_<key>.
+    """
+    stored = TypeAdapter(dict[str, ColumnBaseline]).validate_python(baseline or {})
+    types = {column["name"]: column["type"] for column in columns}
     source = {"format": "csv", "header": False, "delimiter": ",", "encoding": "utf-8", "compression": "none"}
     for key in [key for key in changes if key.startswith("input_") and key != "input_uri"]:
         source[key[len("input_") :]] = changes.pop(key)
@@ -52,8 +74,11 @@ def config(columns: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
         "input_uri": "s3://bucket/in/",
         "distribution": "FullyReplicated",
         "input": {**source, "columns": columns},
-        "rules": [],
-        "features": {"columns": features},
+        "rules": build_job_rules(TypeAdapter(tuple[Rule, ...]).validate_python(rules), list(types), stored),
+        "imputations": build_job_imputations(
+            TypeAdapter(tuple[ImputeStep, ...]).validate_python(impute), types, stored
+        ),
+        "feature_columns": features,
         "shard_bytes": 1_000_000,
         **changes,
     }
@@ -80,8 +105,8 @@ class ContainerResult:
     def rejects(self) -> list[dict[str, Any]]:
         return [
             json.loads(line)
-            for key in self.manifest["rejects_files"]
-            for line in (self.output / key).read_text("utf-8").split("\n")
+            for path in sorted((self.output / "rejects").iterdir())
+            for line in path.read_text("utf-8").split("\n")
             if line
         ]
 

@@ -82,8 +82,8 @@ class RejectedRecord:
         manifest, output = run(folder, self.before + self.line + b"\n" + self.after, self.changes)
         rejects = [
             json.loads(line)
-            for key in manifest["rejects_files"]
-            for line in (output / key).read_bytes().decode().split("\n")[:-1]
+            for path in (output / "rejects").iterdir()
+            for line in path.read_bytes().decode().split("\n")[:-1]
         ]
         kept = self.before.count(b"\n") + self.after.count(b"\n")
         assert (len(rejects), manifest["records_out"]) == (1, kept), (self.description, rejects, manifest)
@@ -103,7 +103,7 @@ class UnjoinablePrediction:
         put(folder, {"records": b"a,1\nb,2\n", "answers": self.answers})
         predictions = {"format": "jsonlines", "fields": {"score": "score"}, **self.predictions}
         kinds = [{"name": "id", "type": "string"}, {"name": "x", "type": "float"}]
-        spec = JoinSpec.from_dict({"columns": kinds, "format": "csv", "predictions": predictions})
+        spec = JoinSpec.from_dict({"columns": kinds, "output_format": "csv", "predictions": predictions})
         files = ShardFiles("algo-1-00000", folder / "records", folder / "answers", ["id", "x"])
         try:
             join_shards([files], folder / "out.csv", spec)
@@ -131,7 +131,7 @@ JSON: dict[str, Any] = {
     "changes": {"input_format": "jsonlines"}, "before": b'{"id":"k","x":1}\n', "after": b'{"id":"l","x":2}\n',
 }  # fmt: skip
 CSV_ANSWERS: dict[str, Any] = {"format": "csv", "fields": {"0": "score"}}
-BASELINE = {"columns": {"x": {"q1": 1.0, "q3": 2.0}}}
+BASELINE = {"x": {"q1": 1.0, "q3": 2.0}}
 
 OBJECTS = (
     FatalObject("gzip, and the pipeline says nothing of it", gzip_bytes(b"a,1\n")),

@@ -43,12 +43,12 @@ def arrow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 
 def joined(folder: Path, path: Path, kinds: dict[str, str], output: str, **spec: Any) -> list[dict[str, Any]]:
     """The published rows. CSV as Arrow reads it, which tells `""` from nothing."""
-    count = blocks.count_records(path, None if spec.get("records") else ",")
+    count = blocks.count_records(path, None if spec.get("records_format") else ",")
     (folder / "answers").write_text("1\n" * count)
     document = {
         "columns": columns(**kinds),
         "is_preprocessed": True,
-        "format": output,
+        "output_format": output,
         "predictions": {"format": "csv", "fields": {"0": "p"}},
         **spec,
     }
@@ -69,7 +69,7 @@ def joined(folder: Path, path: Path, kinds: dict[str, str], output: str, **spec:
 def preprocessed(folder: Path, **data: Any) -> Path:
     """The records that preprocessing makes of a Parquet file of texts and a number."""
     kinds = columns(**{name: "integer" if name == "n" else "string" for name in data})
-    changes = {"input_format": "parquet", "columns": kinds, "features": {"columns": [next(iter(data))]}}
+    changes = {"input_format": "parquet", "columns": kinds, "feature_columns": [next(iter(data))]}
     manifest, output = run(folder, parquet(**data), changes)
     (shard,) = manifest["shards"]
     return Path(output / shard["records_key"])
@@ -128,7 +128,7 @@ def test_a_function_is_given_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_so_is_what_json_lines_tell_apart(tmp_path: Path, output: str) -> None:
     records = tmp_path / "records.jsonl"
     records.write_text("".join(f"{json.dumps({'n': 1, 'note': note})}\n" for note in NOTES))
-    rows = joined(tmp_path, records, {"n": "integer", "note": "string"}, output, records="jsonlines")
+    rows = joined(tmp_path, records, {"n": "integer", "note": "string"}, output, records_format="jsonlines")
     assert [row["note"] for row in rows] == NOTES
 
 
@@ -207,7 +207,7 @@ def test_answers_that_are_not_text_are_named(tmp_path: Path, form: str, answers:
     fields = {"0": "p"} if form != "json" else {"$": "p"}
     spec = {
         "columns": columns(id="string"),
-        "format": "csv",
+        "output_format": "csv",
         "predictions": {"format": form, "fields": fields},
     }
     shard = ShardFiles("s", tmp_path / "records", tmp_path / "answers", ("id",))
@@ -222,7 +222,9 @@ def test_a_label_that_begins_like_an_archive_is_a_label(tmp_path: Path, label: s
     (tmp_path / "records").write_text("a\n")
     (tmp_path / "answers").write_text(f"{label}\n")
     predictions = {"format": "csv", "fields": {"0": "p"}, "types": {"p": "string"}}
-    spec = JoinSpec.from_dict({"columns": columns(id="string"), "format": "csv", "predictions": predictions})
+    spec = JoinSpec.from_dict(
+        {"columns": columns(id="string"), "output_format": "csv", "predictions": predictions}
+    )
     join_shards(
         [ShardFiles("s", tmp_path / "records", tmp_path / "answers", ("id",))], tmp_path / "out", spec
     )

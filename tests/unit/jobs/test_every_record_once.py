@@ -170,7 +170,7 @@ def joined_by_job(folder: Path, shards: Sequence[ShardFiles], spec: JoinSpec, ho
             container.get_input_dir("predictions"),
             {each.predictions_path.name: each.predictions_path.read_bytes() for each in shards},
         )
-        for part in join_host_shards(container, JoinConfig(spec, tasks))["parts"]:
+        for part in join_host_shards(container, JoinConfig(1, spec, tasks))["parts"]:
             assert part["number"] not in parts
             parts[part["number"]] = container.output_dir / part["key"]
     return [parts[number] for number in range(len(shards))]
@@ -222,15 +222,15 @@ def test_every_record_is_published_once_in_its_place_or_rejected_with_a_reason(
         input_format=source,
         distribution=distribution,
         shard_bytes=shard_bytes,
-        features={"columns": ["key", "x"]},
+        feature_columns=["key", "x"],
         rules=[{"name": "required", "rule": "required", "columns": ["x"]}],
     )
     contents = {f"{number}.in": WRITERS[source](rows, names, *written) for number, rows in enumerate(objects)}
     spec = JoinSpec.from_dict(
         {
             "columns": [{"name": each["name"], "type": each["type"]} for each in kinds],
-            "records": "jsonlines" if source == "jsonlines" else "csv",
-            "format": output,
+            "records_format": "jsonlines" if source == "jsonlines" else "csv",
+            "output_format": output,
             "predictions": SHAPES[shape],
         }
     )
@@ -258,9 +258,9 @@ def test_every_record_is_published_once_in_its_place_or_rejected_with_a_reason(
         published = [row for part in parts for row in rows_of(part, names)]
         rejects = [
             json.loads(line)
-            for place_of_host, manifest in done
-            for key in manifest["rejects_files"]
-            for line in (place_of_host / key).read_bytes().decode().split("\n")[:-1]
+            for place_of_host, _ in done
+            for path in (place_of_host / "rejects").iterdir()
+            for line in path.read_bytes().decode().split("\n")[:-1]
         ]
 
     rows = {row.key: row for each in objects for row in each}

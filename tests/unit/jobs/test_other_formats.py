@@ -112,7 +112,7 @@ def test_parquet_rows_become_csv_that_reads_back_equal(tmp_path: Path) -> None:
         left_out=pa.array([[1]] * 5),
     )
     shape = columns(x="float", f="float", when="string", note="string", n="integer?")
-    wanted = config(shape, input_format="parquet", features={"columns": ["f", "x"]})
+    wanted = config(shape, input_format="parquet", feature_columns=["f", "x"])
     ended = run_preprocess(tmp_path, wanted, {"a.parquet": content, "b.parquet": b""})
     assert ended.message == "algo-1: 5 in, 0 rejected, 1 shards"
     assert ended.features() == [b"0.1,0.1\n2.0,0.3333333333333333\n-3.5,\n1e+30,\n7.0,5e-324\n"]
@@ -150,7 +150,7 @@ BYTES = [b"caf\xc3\xa9", b"two\nlines", None, b""]
 )
 def test_texts_that_parquet_calls_binary_are_texts(tmp_path: Path, column: pa.Array) -> None:
     """Hive, Impala and older Spark write strings without the mark that says that they are UTF-8."""
-    wanted = config(columns(n="integer", note="string"), input_format="parquet", features={"columns": ["n"]})
+    wanted = config(columns(n="integer", note="string"), input_format="parquet", feature_columns=["n"])
     ended = run_preprocess(tmp_path, wanted, {"a.parquet": parquet(n=[1, 2, 3, 4], note=column)})
     assert ended.records() == ['1,café\n2,"two\nlines"\n3,\n4,""\n'.encode()]
 
@@ -200,7 +200,7 @@ def test_nested_parquet_values_become_json(tmp_path: Path) -> None:
     wanted = config(
         columns(n="integer", deep="string", pairs="string"),
         input_format="parquet",
-        features={"columns": ["n"]},
+        feature_columns=["n"],
     )
     ended = run_preprocess(tmp_path, wanted, {"a.parquet": content})
     first, second = csv.reader(io.StringIO(ended.records()[0].decode(), newline=""))

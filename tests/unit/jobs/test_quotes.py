@@ -22,7 +22,7 @@ from tests.unit.jobs.hostile_inputs import gzip_bytes, run
 
 INPUTS = Path(__file__).resolve().parents[2] / "inputs" / "faults"
 NAMED = {"columns": columns(id="string", name="string", x="float"), "input_header": True}
-FEATURES = {"features": {"columns": ["x"]}}
+FEATURES = {"feature_columns": ["x"]}
 CELLS = st.text(alphabet='ab,"\n\r \\é', max_size=6)
 TABLES = st.integers(2, 4).flatmap(lambda width: st.lists(st.lists(CELLS, min_size=width, max_size=width)))
 
@@ -36,8 +36,8 @@ def scored(
     features = b"".join((output / shard["features_key"]).read_bytes() for shard in manifest["shards"])
     rejects = [
         json.loads(line)
-        for key in manifest["rejects_files"]
-        for line in (output / key).read_bytes().splitlines()
+        for path in sorted((output / "rejects").iterdir())
+        for line in path.read_bytes().splitlines()
     ]
     assert manifest["records_in"] == manifest["records_out"] + len(rejects)
     return list(csv.reader(io.StringIO("".join(texts), newline=""), strict=True)), rejects, features

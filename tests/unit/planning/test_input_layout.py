@@ -11,7 +11,6 @@ from batch_inference.config.run_params import RunParams
 from batch_inference.planning.inputs.input_probe import ProbeResult
 from batch_inference.planning.inputs.input_split import balance_weights, split_objects
 from batch_inference.planning.plan import Plan, make_plan
-from batch_inference.requests.preflight import run_preflight
 from tests.unit.builders import (
     context,
     objects,
@@ -19,6 +18,7 @@ from tests.unit.builders import (
     pipeline_without_preprocess,
     plan,
     run_info,
+    run_preflight,
     select_input,
 )
 

@@ -12,8 +12,7 @@ from pydantic import ValidationError
 from batch_inference.common.errors import LintError, PlanError
 from batch_inference.config.run_params import RunParams
 from batch_inference.planning.clusters.instance_quotas import list_quota_names
-from batch_inference.requests.preflight import run_preflight
-from tests.unit.builders import pipeline, pipeline_without_preprocess, plan
+from tests.unit.builders import pipeline, pipeline_without_preprocess, plan, run_preflight
 from tests.unit.config.test_security import KEY
 from tests.unit.planning import test_goals as goals
 from tests.unit.planning.test_rate_history import row

@@ -11,18 +11,9 @@ from pydantic import ValidationError
 
 from batch_inference.aws.instance_types import check_instance_types
 from batch_inference.common.errors import BatchInferenceError, LintError
-from batch_inference.common.names import build_job_base_name
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.planning.plan import Plan
-from batch_inference.requests.preflight import run_preflight
-from batch_inference.requests.sagemaker import (
-    JOB_NAME_TOKEN,
-    ProcessingValues,
-    TransformValues,
-    build_model_request,
-    build_preprocess_request,
-    build_transform_request,
-)
+from batch_inference.requests.sagemaker import build_config, build_planned_requests
 from local_aws.api import errors
 from local_aws.api.rules.model_rules import check_model_request
 from local_aws.api.rules.processing_rules import check_processing_request
@@ -31,7 +22,7 @@ from local_aws.api.shapes.service_models import load_operation_model
 from local_aws.api.shapes.support import refuse_unsupported
 from local_aws.api.shapes.validation import parse_request
 from local_aws.settings import Settings
-from tests.unit.builders import WITHOUT_PREPROCESS, document, plan
+from tests.unit.builders import WITHOUT_PREPROCESS, document, plan, run_preflight
 
 TYPES = ["ml.m5.xlarge", "ml.m5d.large", "ml.c5.xlarge", "ml.t3.medium", "ml.p3.2xlarge", "ml.g5.xlarge"]
 ACCEPTS = ["text/csv", "application/json", "application/jsonlines", "text/plain", ""]
@@ -108,37 +99,22 @@ def accepted(changes: dict[str, Any]) -> tuple[Pipeline, Plan] | None:
 
 def check_requests(pipeline: Pipeline, planned: Plan) -> None:
     """Raise what AWS would answer to the requests of the plan."""
-    paths = planned.paths
-
-    def name(step: str) -> str:
-        base = build_job_base_name(pipeline=planned.pipeline, step=step, nonce=planned.nonce, task_id=step)
-        return f"{base}-1"
-
+    values = {
+        "model_name": "churn-model-1",
+        "source_uri": f"{planned.run_prefix}churn-preprocess-1/features/"
+        if planned.layout is None
+        else planned.paths.build_layout_paths(planned.nonce).build_job_manifest_uri(0),
+    }
+    package = "arn:aws:sagemaker:us-east-1:123456789012:model-package/churn/1"
+    model = planned.model.model_copy(update={"package": package})
+    requests = build_planned_requests(pipeline, planned.model_copy(update={"model": model}))
     if planned.preprocess is not None:
-        processing = build_preprocess_request(
-            pipeline,
-            ProcessingValues(
-                job_name=name("preprocess"), run_prefix=planned.run_prefix,
-                instance_type=planned.preprocess.instance_type, instance_count=planned.preprocess.instance_count,
-                volume_size_gb=planned.preprocess.volume_size_gb,
-                max_runtime_seconds=planned.preprocess.max_runtime_seconds,
-            ),
-        )  # fmt: skip
+        processing = build_config(requests, "preprocess", {"base_name": "churn-preprocess-1"})
         check_processing_request(parsed("CreateProcessingJob", processing))
-    manifest = paths.build_layout_paths(planned.nonce).build_job_manifest_uri(0)
-    values = TransformValues(
-        job_name=name("transform"), run_prefix=planned.run_prefix, model_name=name("model"),
-        source_uri=paths.build_job_paths(JOB_NAME_TOKEN).features if planned.layout is None else manifest,
-        instance_type=planned.transform.instance_type, instance_count=planned.transform.instance_count,
-        max_concurrent_transforms=planned.transform.max_concurrent_transforms,
-        max_payload_mb=planned.transform.max_payload_mb, batch_strategy=planned.transform.batch_strategy,
-        model_package="arn:aws:sagemaker:us-east-1:123456789012:model-package/churn/1",
-    )  # fmt: skip
-    check_transform_request(
-        parsed("CreateTransformJob", build_transform_request(pipeline, values)), Settings.model_validate({})
-    )
-    if (model := build_model_request(pipeline, values)) is not None:
-        check_model_request(parsed("CreateModel", model))
+    config = build_config(requests, "transform", {"base_name": "churn-transform-1", **values})
+    check_transform_request(parsed("CreateTransformJob", config["Transform"]), Settings.model_validate({}))
+    if "Model" in config:
+        check_model_request(parsed("CreateModel", config["Model"]))
 
 
 def parsed(operation: str, request: dict[str, Any]) -> dict[str, Any]:

@@ -8,14 +8,12 @@ import pytest
 
 from batch_inference.common.errors import LintError
 from batch_inference.requests.lint import LintContext, lint_processing, lint_transform, raise_for_problems
-from batch_inference.requests.sagemaker import build_preprocess_request, build_transform_request
-from tests.unit.builders import example
-from tests.unit.requests.test_sagemaker_requests import PROCESSING, TRANSFORM
+from tests.unit.builders import example, requests
 
 
 def request(**changes: Any) -> dict[str, Any]:
     """A sound transform request with values replaced at names joined by two underscores; None removes."""
-    made = build_transform_request(example(), TRANSFORM)
+    made = requests(example())["transform"]
     for path, value in changes.items():
         *parents, last = path.split("__")
         at = made
@@ -33,11 +31,10 @@ def test_the_projects_own_requests_have_no_problem() -> None:
         container_count=2,
         largest_record_bytes=200,
         has_header=False,
-        bucket_keys=["work/x"],
         host_input_bytes=10**9,
     )
     assert lint_transform(request(), facts) == ()
-    assert lint_processing(build_preprocess_request(example(), PROCESSING), facts) == ()
+    assert lint_processing(requests(example())["preprocess"], facts) == ()
     raise_for_problems(())
 
 
@@ -48,8 +45,6 @@ CSV = {"TransformOutput__Accept": "text/csv"}
 @pytest.mark.parametrize(
     ("changes", "facts", "begin", "end"),
     [
-        ({"TransformJobName": "a_b"}, {}, "TransformJobName: found 'a_b' of 3 characters", "replace other characters"),
-        ({"TransformJobName": "a" * 64}, {}, f"TransformJobName: found '{'a' * 64}' of 64", "other characters"),
         (
             {"MaxConcurrentTransforms": 30}, {},
             "MaxConcurrentTransforms 30 times MaxPayloadInMB 5 is 150 MB",
@@ -79,10 +74,6 @@ CSV = {"TransformOutput__Accept": "text/csv"}
             "MaxPayloadInMB: found 5, but a record of the input is 6.0 MB", "for no payload is enough",
         ),
         ({}, {"has_header": True}, "TransformInput: the objects begin with a line of column names", "without it"),
-        (
-            {SOURCE: "s3://data/in/test"}, {"bucket_keys": ["in/test/a", "in/test_small/a", "in/test2"]},
-            "S3Uri: found s3://data/in/test, which also matches 'in/test_small/a' and 1 more", "write s3://data/in/test/",
-        ),
         (
             {SOURCE: "s3://data/in/", "TransformOutput__S3OutputPath": "s3://data/in/out/"}, {},
             "S3OutputPath: found s3://data/in/out/, below the input s3://data/in/", "choose another prefix",
@@ -118,12 +109,7 @@ def test_a_request_that_would_fail_late_is_one_sentence(
 @pytest.mark.parametrize(
     ("changes", "facts"),
     [
-        ({SOURCE: "s3://data/in/test/"}, {"bucket_keys": ["in/test/a"]}),
-        ({SOURCE: "s3://data/in/test.csv"}, {"bucket_keys": ["in/test.csv"]}),
-        (
-            {SOURCE: "s3://data/in", "TransformOutput__S3OutputPath": "s3://data/out/"},
-            {"bucket_keys": ["in/a"]},
-        ),
+        ({SOURCE: "s3://data/in", "TransformOutput__S3OutputPath": "s3://data/out/"}, {}),
         ({"DataProcessing__InputFilter": "$[1:]", "DataProcessing__OutputFilter": "$[0, -1]", **CSV}, {}),
         ({"DataProcessing__JoinSource": "Input", **CSV}, {}),
         ({"MaxPayloadInMB": 0, "MaxConcurrentTransforms": None}, {"largest_record_bytes": 10**9}),
@@ -136,7 +122,7 @@ def test_what_sagemaker_takes_is_not_complained_about(changes: dict[str, Any], f
 
 
 def test_a_disk_that_cannot_hold_input_and_output_is_found() -> None:
-    made = build_preprocess_request(example(), PROCESSING)
+    made = requests(example())["preprocess"]
     assert lint_processing(made, LintContext(host_input_bytes=9 * 10**9)) == ()
     (problem,) = lint_processing(made, LintContext(host_input_bytes=10 * 10**9))
     assert problem.startswith("VolumeSizeInGB: found 30, but each instance holds 10.0 GB of input")
@@ -144,9 +130,7 @@ def test_a_disk_that_cannot_hold_input_and_output_is_found() -> None:
 
 
 def test_several_problems_are_told_at_once() -> None:
-    problems = lint_transform(
-        request(TransformJobName="a_b", MaxPayloadInMB=50), LintContext(container_count=2)
-    )
+    problems = lint_transform(request(MaxPayloadInMB=50), LintContext(container_count=2))
     assert [problem.split(":")[0].split(" ")[0] for problem in problems] == [
-        "TransformJobName", "MaxConcurrentTransforms", "MaxPayloadInMB",
+        "MaxConcurrentTransforms", "MaxPayloadInMB",
     ]  # fmt: skip

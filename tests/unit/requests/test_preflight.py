@@ -9,8 +9,16 @@ from hypothesis import strategies as st
 from batch_inference.common.errors import LintError, PlanError
 from batch_inference.config.run_params import RunParams
 from batch_inference.planning.plan import Plan, make_plan
-from batch_inference.requests.preflight import run_preflight
-from tests.unit.builders import TWO_CONTAINERS, context, example, pipeline, plan, run_info, select_input
+from tests.unit.builders import (
+    TWO_CONTAINERS,
+    context,
+    example,
+    pipeline,
+    plan,
+    run_info,
+    run_preflight,
+    select_input,
+)
 
 GB = 1_000_000_000
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 from typing import Any
@@ -16,36 +15,20 @@ from hypothesis import strategies as st
 
 from batch_inference.common.errors import ManifestError
 from batch_inference.config.pipeline import Pipeline
-from batch_inference.config.sections.record_rules import IMPLICIT_RULES
-from batch_inference.jobs.common.errors import ConfigError
 from batch_inference.jobs.config.join_spec import JoinSpec
 from batch_inference.jobs.config.preprocess_config import parse_config
 from batch_inference.planning.inputs.input_listing import S3Object, tee_to_manifest
 from batch_inference.requests.sagemaker import (
-    ProcessingValues,
-    TransformValues,
+    build_config,
     build_join_spec,
-    build_model_request,
+    build_planned_requests,
     build_preprocess_config,
-    build_preprocess_request,
-    build_transform_config,
-    build_transform_request,
+    build_requests,
     list_manifest_uris,
 )
-from tests.unit.builders import example, pipeline, plan
+from tests.unit.builders import PLAN_VALUES, PREFIX, example, pipeline, plan, requests
 
-PREFIX = "s3://data/work/churn/r1/"
-
-PROCESSING = ProcessingValues(
-    job_name="churn-preprocess-1", run_prefix=PREFIX, instance_type="ml.m5.xlarge",
-    instance_count=2, volume_size_gb=30, max_runtime_seconds=3600, tags={"run": "r1"},
-)  # fmt: skip
-TRANSFORM = TransformValues(
-    job_name="churn-transform-1", run_prefix=PREFIX, model_name="churn-model-1",
-    source_uri=f"{PREFIX}churn-preprocess-1/features/", instance_type="ml.m5.xlarge", instance_count=2,
-    max_concurrent_transforms=4, max_payload_mb=5, batch_strategy="MultiRecord", tags={"run": "r1"},
-)  # fmt: skip
-PACKAGE = "arn:aws:sagemaker:eu-west-1:123456789012:model-package/churn/7"
+PACKAGE = PLAN_VALUES["model.package"]
 
 
 def complaints(operation: str, request: dict[str, Any]) -> str:
@@ -59,25 +42,23 @@ def complaints(operation: str, request: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("of", [example(), pipeline()], ids=["containers", "existing model"])
 def test_requests_have_the_shape_of_sagemakers_service_model(of: Any) -> None:
-    assert complaints("CreateProcessingJob", build_preprocess_request(of, PROCESSING)) == ""
-    assert complaints("CreateTransformJob", build_transform_request(of, TRANSFORM)) == ""
-    model = build_model_request(of, TRANSFORM)
-    assert model is None or complaints("CreateModel", model) == ""
+    made = requests(of)
+    assert complaints("CreateProcessingJob", made["preprocess"]) == ""
+    assert complaints("CreateTransformJob", made["transform"]) == ""
+    assert "model" not in made or complaints("CreateModel", made["model"]) == ""
 
 
-@pytest.mark.parametrize("section", [{"group": "churn"}, {"package": f"{PACKAGE}"}])
+@pytest.mark.parametrize("section", [{"group": "churn"}, {"package": PACKAGE}])
 def test_a_model_of_a_package_names_it_and_nothing_of_its_own(section: dict[str, str]) -> None:
-    of = pipeline({"model": section})
-    values = dataclasses.replace(TRANSFORM, model_package=PACKAGE)
-    request = build_model_request(of, values)
-    assert request is not None
+    made = requests(pipeline({"model": section}))
+    request = made["model"]
     assert complaints("CreateModel", request) == ""
     assert request["PrimaryContainer"] == {"ModelPackageName": PACKAGE}
-    assert build_transform_request(of, values)["ModelName"] == request["ModelName"] == "churn-model-1"
+    assert made["transform"]["ModelName"] == request["ModelName"] == "churn-model-1"
 
 
 def test_the_processing_job_is_laid_out_as_the_job_inside_expects() -> None:
-    request = build_preprocess_request(example(), PROCESSING)
+    request = requests(example())["preprocess"]
     inputs = {
         each["InputName"]: (
             each["S3Input"]["S3Uri"], each["S3Input"]["LocalPath"], each["S3Input"]["S3DataDistributionType"],
@@ -129,7 +110,7 @@ def test_a_manifest_of_any_number_of_any_keys_is_json_and_whole(blocks: int, nam
 
 
 def test_the_input_of_a_run_is_what_the_plan_saw_and_nothing_that_came_later() -> None:
-    data = build_preprocess_request(example(), PROCESSING)["ProcessingInputs"][2]["S3Input"]
+    data = requests(example())["preprocess"]["ProcessingInputs"][2]["S3Input"]
     assert data["S3DataType"] == "ManifestFile"
     listing = [S3Object("raw/in/a.csv", 3), S3Object("raw/in/empty.csv", 0), S3Object("raw/in/b/c.csv", 4)]
     assert input_manifest("s3://data/raw/in/", listing) == [
@@ -150,12 +131,12 @@ def test_the_manifest_of_a_prefix_that_ends_within_a_name_keeps_names_whole() ->
 
 
 def test_input_is_divided_among_hosts_where_no_rule_needs_all_of_it() -> None:
-    data = build_preprocess_request(pipeline(), PROCESSING)["ProcessingInputs"][2]["S3Input"]
+    data = requests(pipeline())["preprocess"]["ProcessingInputs"][2]["S3Input"]
     assert data["S3DataDistributionType"] == "ShardedByS3Key"
 
 
 def test_the_transform_job_reads_features_line_by_line_and_writes_below_its_own_name() -> None:
-    request = build_transform_request(example(), TRANSFORM)
+    request = requests(example())["transform"]
     assert request["TransformInput"]["DataSource"]["S3DataSource"] == {
         "S3DataType": "S3Prefix", "S3Uri": f"{PREFIX}churn-preprocess-1/features/",
     }  # fmt: skip
@@ -175,46 +156,52 @@ def test_the_transform_job_reads_features_line_by_line_and_writes_below_its_own_
 
 
 def test_a_model_is_made_from_containers_in_their_order_and_an_existing_one_is_used_as_it_is() -> None:
-    config = build_transform_config(example(), TRANSFORM)
-    assert [each["Image"].rsplit("/", 1)[1] for each in config["Model"]["Containers"]] == [
+    made = requests(example())
+    assert [each["Image"].rsplit("/", 1)[1] for each in made["model"]["Containers"]] == [
         "sagemaker-scikit-learn:1.2-1-cpu-py3", "linear-learner:1",
     ]  # fmt: skip
-    assert config["Model"]["ModelName"] == config["Transform"]["ModelName"] == "churn-model-1"
-    existing = build_transform_config(pipeline(), TRANSFORM)
+    assert made["model"]["ModelName"] == made["transform"]["ModelName"] == "churn-model-1"
+    existing = build_config(build_planned_requests(pipeline(), plan()), "transform", {"model_name": "other"})
     assert list(existing) == ["Transform"]
     assert existing["Transform"]["ModelName"] == "churn-model"
 
 
 def test_one_container_is_a_primary_container() -> None:
-    request = build_model_request(pipeline({"model": {"containers": [{"image": "one:1"}]}}), TRANSFORM)
-    assert request is not None
+    request = requests(pipeline({"model": {"containers": [{"image": "one:1"}]}}))["model"]
     assert request["PrimaryContainer"] == {"Image": "one:1"}
     assert "Containers" not in request
 
 
 def test_jobs_and_models_carry_tags_by_which_a_bill_can_be_grouped() -> None:
     of = pipeline({"tags": {"cost-centre": "42"}})
-    tags = {each["Key"]: each["Value"] for each in build_transform_request(of, TRANSFORM)["Tags"]}
+    tags = {each["Key"]: each["Value"] for each in requests(of)["transform"]["Tags"]}
     assert tags == {"pipeline": "churn", "stage": "transform", "cost-centre": "42", "run": "r1"}
 
 
-def test_numbers_may_be_templates() -> None:
-    values = TransformValues(
-        job_name="{{ name }}", run_prefix="{{ prefix }}", model_name="{{ model }}", source_uri="{{ features }}",
-        instance_type="{{ type }}", instance_count="{{ count }}", max_concurrent_transforms="{{ c }}",
-        max_payload_mb="{{ mb }}", batch_strategy="{{ strategy }}",
-    )  # fmt: skip
-    request = build_transform_request(example(), values)
-    assert request["TransformResources"] == {"InstanceType": "{{ type }}", "InstanceCount": "{{ count }}"}
-    assert request["TransformOutput"]["S3OutputPath"] == "{{ prefix }}{job_name}/predictions/"
+def test_values_of_the_plan_may_be_templates_and_those_of_the_task_replace_them() -> None:
+    made = build_requests(example(), "{{{{ {} }}}}".format)
+    request = build_config(made, "transform", {"base_name": "{{ name }}", "instance_count": "{{ count }}"})
+    assert request["Transform"]["TransformJobName"] == "{{ name }}"
+    assert request["Transform"]["TransformResources"] == {
+        "InstanceType": "{{ transform.instance_type }}", "InstanceCount": "{{ count }}",
+    }  # fmt: skip
+    assert (
+        request["Transform"]["TransformOutput"]["S3OutputPath"] == "{{ run_prefix }}{job_name}/predictions/"
+    )
+    assert made["transform"]["TransformResources"]["InstanceCount"] == "{{ transform.instance_count }}"
+
+
+def test_an_empty_plan_has_no_requests() -> None:
+    of = pipeline({"on_empty": "skip"})
+    assert build_planned_requests(of, plan([], of=of)) == {}
 
 
 def test_the_preprocessing_job_reads_the_configuration_that_is_written_for_it() -> None:
     of = example()
     made = build_preprocess_config(of, plan([40_000_000], of=of))
     read = parse_config(json.loads(json.dumps(made)))
-    assert read.input_config.column_names == of.column_names
-    assert [column.name for column in read.input_config.columns if column.optional] == ["rings"]
+    assert read.input.column_names == of.column_names
+    assert [column.name for column in read.input.columns if column.optional] == ["rings"]
     assert read.feature_columns == of.feature_columns
     assert [(rule.name, rule.kind, rule.columns) for rule in read.rules] == [
         ("sex known", "allowed", ("sex",)),
@@ -223,7 +210,7 @@ def test_the_preprocessing_job_reads_the_configuration_that_is_written_for_it() 
         ("no duplicates", "duplicates", of.column_names),
     ]
     height = read.rules[2]
-    assert (height.minimum, height.maximum, height.exclusive_min, height.exclusive_max) == (0, 1, True, False)
+    assert (height.min, height.max, height.exclusive_min, height.exclusive_max) == (0, 1, True, False)
     assert (read.shard_bytes, read.distribution) == (1_000_000, "FullyReplicated")
 
 
@@ -250,7 +237,7 @@ def test_the_join_is_told_types_and_the_fields_of_an_answer() -> None:
     spec = build_join_spec(example())
     assert spec["columns"][0] == {"name": "sex", "type": "string"}
     assert spec["columns"][-1] == {"name": "rings", "type": "integer"}
-    assert (spec["format"], spec["predictions"]) == (
+    assert (spec["output_format"], spec["predictions"]) == (
         "parquet",
         {"format": "jsonlines", "fields": {"score": "predicted_rings"}, "types": {}, "nullable": [], "echo": {}},
     )  # fmt: skip
@@ -262,7 +249,7 @@ def test_the_join_reads_what_preprocessing_writes_of_each_input_format(format_: 
     assert spec.records_format == ("jsonlines" if format_ == "jsonlines" else "csv")
     assert [column.name for column in spec.output_columns] == ["id", "age", "label", "churn"]
     assert (
-        parse_config(build_preprocess_config(pipeline({"input.format": format_}), plan())).input_config.format
+        parse_config(build_preprocess_config(pipeline({"input.format": format_}), plan())).input.format
         == format_
     )
 
@@ -301,12 +288,3 @@ def test_whatever_a_pipeline_may_state_the_jobs_understand(field: str, value: st
     of = pipeline(changes)
     parse_config(build_preprocess_config(of, plan(of=of)))
     JoinSpec.from_dict(build_join_spec(of))
-
-
-@pytest.mark.parametrize("name", IMPLICIT_RULES)
-def test_names_of_rules_that_are_always_applied_are_taken_in_the_job_too(name: str) -> None:
-    made = build_preprocess_config(pipeline({"rules": [{"rule": "required", "columns": ["id"]}]}), plan())
-    parse_config(made)
-    made["rules"][0]["name"] = name
-    with pytest.raises(ConfigError, match="taken"):
-        parse_config(made)

@@ -13,10 +13,8 @@ from sagemaker_jobs.cleanup.janitor import (
     Action,
     Leftover,
     Resource,
-    RunTagKeys,
     build_resource,
     find_leftovers,
-    select_expired_prefixes,
 )
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM
 
@@ -76,13 +74,11 @@ def test_models_stay_for_their_time_and_while_a_job_may_read_them():
     assert actions(old_model, resource("other", run="run-active")) == {"model": Action.DELETE}
 
 
-def test_tags_and_dags_can_be_narrowed():
-    """Several Airflows may share an account, and tag as they like."""
-    job = resource(tags={"d": "theirs", "r": "run-over"})
-    tags = RunTagKeys(dag_key="d", run_key="r")
-    assert actions(job, tag_keys=tags) == {"job": Action.STOP}
-    assert actions(job, tag_keys=tags, is_own_dag=lambda dag_id: dag_id == "abalone") == {}
-    assert actions(job) == {}
+def test_dags_can_be_narrowed():
+    """Several Airflows may share an account."""
+    job = resource(tags={"airflow:dag-id": "theirs", "airflow:run": "run-over"})
+    assert actions(job) == {"job": Action.STOP}
+    assert actions(job, is_own_dag=lambda dag_id: dag_id == "abalone") == {}
 
 
 def test_each_run_is_asked_for_once():
@@ -114,20 +110,6 @@ def test_nothing_of_an_active_run_or_of_others_is_ever_touched(resources: list[R
     for leftover in find_leftovers(resources, is_active=is_active, now=NOW):
         assert leftover.resource.tags["airflow:run"] == "run-over"
         assert (leftover.action is Action.DELETE) == (leftover.resource.kind is None)
-
-
-def test_run_prefixes_go_after_their_keeping_time():
-    """Not those of active runs, nor those of which nothing is known."""
-    prefixes = {
-        "s3://work/abalone/a/": ("abalone", "run-over"),
-        "s3://work/abalone/b/": ("abalone", "run-active"),
-        "s3://work/abalone/c/": ("abalone", "run-other"),
-        "s3://work/abalone/d/": ("abalone", "run-unknown"),
-    }
-    newest = {"s3://work/abalone/a/": 10.0, "s3://work/abalone/b/": 10.0, "s3://work/abalone/c/": NOW - 10}
-    assert select_expired_prefixes(
-        prefixes, newest, is_active=is_active, now=NOW, retention_seconds=86400
-    ) == ["s3://work/abalone/a/"]
 
 
 def test_a_resource_is_read_from_awss_list():

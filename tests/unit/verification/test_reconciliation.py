@@ -33,7 +33,7 @@ def host(
             }
             for number, records in enumerate(counts)
         ],
-        "rejects_files": [], "busy_seconds": 1.5, "started_at": 0.0, "ended_at": 2.0,
+        "busy_seconds": 1.5, "started_at": 0.0, "ended_at": 2.0,
     }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ records of its run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
 from pydantic import Field, StrictFloat, model_validator
@@ -26,6 +26,14 @@ class ColumnBaseline(FrozenModel):
     q1: StrictFloat | None = Field(default=None, description="Their first quartile.")
     q3: StrictFloat | None = Field(default=None, description="Their third quartile.")
     most_frequent: str | None = Field(default=None, description="The text that occurs most.")
+
+    @model_validator(mode="after")
+    def _quartiles_rise(self) -> Self:
+        if self.q1 is not None and self.q3 is not None and self.q1 > self.q3:
+            raise ValueError(
+                f"found q1 {self.q1:g} above q3 {self.q3:g}; the first quartile is at most the third"
+            )
+        return self
 
 
 class ImputeStep(FrozenModel):
@@ -106,6 +114,54 @@ def check_cleaning(
                 f"{group.column} has type {column_types[group.column]}; a number "
                 "needs edges between its groups, a text has none",
             )
+
+
+def build_job_rules(
+    rules: tuple[Rule, ...], column_names: Sequence[str], baseline: Mapping[str, ColumnBaseline]
+) -> list[dict[str, Any]]:
+    """The rules as the preprocessing job reads them; an outlier rule becomes a range around the baseline."""
+    return [
+        {
+            **rule.to_job_config(),
+            "columns": list(rule.list_columns() or column_names),
+            **(_resolve_bounds(rule, baseline[rule.column]) if isinstance(rule, OutlierRule) else {}),
+        }
+        for rule in rules
+    ]
+
+
+def build_job_imputations(
+    steps: tuple[ImputeStep, ...], column_types: Mapping[str, str], baseline: Mapping[str, ColumnBaseline]
+) -> list[dict[str, str]]:
+    """The imputations as the preprocessing job reads them: the text that replaces an empty cell of each column."""
+    return [
+        {"column": step.column, "value": _resolve_value(step, column_types[step.column], baseline)}
+        for step in steps
+    ]
+
+
+def _resolve_bounds(rule: OutlierRule, baseline: ColumnBaseline) -> dict[str, Any]:
+    """A range rule in place of an outlier rule, with the reason for its bounds."""
+    first, second = (getattr(baseline, name) for name in _STATISTICS_BY_METHOD[rule.method])
+    if rule.method == "iqr":
+        factor = 1.5 if rule.factor is None else rule.factor
+        reach, low, high = factor * (second - first), first, second
+        why = f"{factor:g} times the baseline's interquartile range around its quartiles {low:g} and {high:g}"
+    else:
+        factor = 3.0 if rule.factor is None else rule.factor
+        reach, low, high = factor * second, first, first
+        why = f"{factor:g} standard deviations around the baseline's mean {low:g}"
+    low, high = low - reach, high + reach
+    return {"kind": "range", "min": low, "max": high, "expected": f"{low:g} to {high:g}: {why}"}
+
+
+def _resolve_value(step: ImputeStep, column_type: str, baseline: Mapping[str, ColumnBaseline]) -> str:
+    if step.value is not None:
+        return step.value
+    statistic = getattr(baseline[step.column], step.strategy)
+    if isinstance(statistic, str):
+        return statistic
+    return str(round(statistic)) if column_type == "integer" else repr(statistic)
 
 
 def _check_in_baseline(

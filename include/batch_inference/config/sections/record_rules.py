@@ -1,7 +1,7 @@
 """Defines the rules that a record must pass before it is scored.
 
 Rules are applied in the order of the file, after the implicit ones such as `arity` and `type`; the first that
-fails is the record's reason. `to_job_config` returns a rule in the form that the preprocessing job reads.
+fails is the record's reason.
 """
 
 from __future__ import annotations
@@ -79,8 +79,13 @@ class _Rule(FrozenModel):
         raise NotImplementedError
 
     def to_job_config(self) -> dict[str, Any]:
-        """The rule as the preprocessing job reads it."""
-        return {**self.model_dump(mode="json", exclude_none=True), "name": self.get_label()}
+        """The rule as the preprocessing job reads it, less what other sections of the pipeline add to it."""
+        settings = self.model_dump(
+            mode="json",
+            exclude_none=True,
+            exclude={"name", "rule", "column", "columns", "key", "method", "factor"},
+        )
+        return {"name": self.get_label(), "kind": self.rule, **settings}
 
 
 class _ColumnRule(_Rule):
@@ -97,6 +102,9 @@ class AllowedRule(_ColumnRule):
 
     rule: Literal["allowed"]
     values: tuple[Cell, ...] = Field(min_length=1, description="The values that may occur.")
+
+    def to_job_config(self) -> dict[str, Any]:
+        return {**super().to_job_config(), "values": list(map(str, self.values))}
 
 
 class RangeRule(_ColumnRule):
@@ -150,9 +158,6 @@ class DuplicatesRule(_Rule):
 
     def list_columns(self) -> tuple[str, ...]:
         return self.key or ()
-
-    def to_job_config(self) -> dict[str, Any]:
-        return {"key": None, **super().to_job_config()}
 
 
 class PatternRule(_ColumnRule):

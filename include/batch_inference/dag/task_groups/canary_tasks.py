@@ -11,29 +11,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow.providers.standard.operators.python import PythonOperator
-from airflow.sdk import Context, XComArg
+from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from batch_inference.aws.s3 import Storage
 from batch_inference.aws.transform_logs import read_instance_activity
 from batch_inference.common.names import JobPaths
 from batch_inference.config.pipeline import Pipeline
-from batch_inference.dag.job_configs import build_canary_config
-from batch_inference.dag.planned_jobs import PlannedTransformJobOperator, PlannedTransformJobSensor
+from batch_inference.dag.planned_jobs import PlannedTransformJobOperator, add_job
 from batch_inference.dag.task_functions import no_retry, provide_run_context
-from batch_inference.dag.templates import (
-    template_earlier_job_names,
-    template_instance_types,
-    template_plan_value,
-    template_submitted_job_name,
-)
+from batch_inference.dag.templates import template_preprocess_paths
 from batch_inference.planning.clusters.calibration import MIN_SHARDS, CanaryShard, size_remaining_transform
 from batch_inference.planning.plan import Plan
 from batch_inference.pricing.costs import StageUsage, compute_stage_cost, load_prices, sum_if_known
 from batch_inference.run import handoffs, task_ids
 from batch_inference.run.run_context import RunContext
 from batch_inference.verification.host_manifests import Shard
-from sagemaker_jobs.kinds import TRANSFORM
 
 log = logging.getLogger(__name__)
 
@@ -51,26 +44,15 @@ class CanaryJobOperator(PlannedTransformJobOperator):
         return super().execute(context)
 
 
-def add_canary_tasks(
-    pipeline: Pipeline, upstream: Any, submit_args: dict[str, Any], wait_args: dict[str, Any]
-) -> PythonOperator:
+def add_canary_tasks(pipeline: Pipeline, upstream: Any) -> PythonOperator:
     """Add the canary tasks after `upstream`; return the last, whose value has the `instance_count` of the rest."""
-    canary = CanaryJobOperator(
-        task_id=task_ids.TRANSFORM_CANARY,
-        pipeline=pipeline,
-        build=build_canary_config,
-        instance_types=template_instance_types("transform"),
-        replaces=template_earlier_job_names("transform"),
-        **submit_args,
-    )
-    await_canary = PlannedTransformJobSensor(
-        task_id=task_ids.AWAIT_CANARY,
-        pipeline=pipeline,
-        job_name=template_submitted_job_name(task_ids.TRANSFORM_CANARY, TRANSFORM),
-        spec=XComArg(canary, key="spec"),
-        write_listing=True,
-        max_runtime_seconds=template_plan_value("transform.max_runtime_seconds"),
-        **wait_args,
+    canary, await_canary = add_job(
+        pipeline,
+        "transform",
+        task_ids.TRANSFORM_CANARY,
+        task_ids.AWAIT_CANARY,
+        {"source_uri": template_preprocess_paths().canary, "instance_count": 1},
+        operator_class=CanaryJobOperator,
     )
     calibrate_task = PythonOperator(
         task_id=task_ids.CALIBRATE,
@@ -111,7 +93,7 @@ def calibrate(run: RunContext, **_: Any) -> dict[str, Any]:
     config, plan, facts = run.pipeline, run.plan, run.pull(task_ids.COLLECT_SHARDS, "shard_stats")
     if not facts["canary"]:
         return {
-            "instance_count": facts["transform_instance_count"],
+            "instance_count": facts["instance_count"],
             "instance_types": list(plan.transform.instance_types),
             "log": [],
         }

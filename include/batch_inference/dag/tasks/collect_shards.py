@@ -51,7 +51,8 @@ def collect_shards(run: RunContext, **_: Any) -> list[dict[str, int]] | SkipDown
         "groups": len(groups),
         "busy_seconds": manifests.busy_seconds,
         "instances": manifests.working_periods,
-        "transform_instance_count": cap_instance_count(plan.transform.instance_count, len(shards)),
+        # As many as planned, but no more than there are shards without the rejects.
+        "instance_count": cap_instance_count(plan.transform.instance_count, len(shards)),
         "canary": move_canary_shard(storage, preprocess_paths, list(shards))
         if plan.canary and manifests.records_out
         else None,

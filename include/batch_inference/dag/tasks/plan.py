@@ -37,6 +37,7 @@ from batch_inference.dag.janitor import clean_up_run
 from batch_inference.dag.pools import check_pool
 from batch_inference.dag.task_docs import TASK_DOCS
 from batch_inference.dag.task_functions import SkipDownstream
+from batch_inference.dag.templates import build_run_tags
 from batch_inference.input_pieces.range_probe import probe_objects
 from batch_inference.planning.clusters.cluster_choice import PlanningContext
 from batch_inference.planning.inputs.input_listing import S3Object, tee_to_listing, tee_to_manifest
@@ -47,8 +48,8 @@ from batch_inference.publishing.claims import Claim, check_task_active
 from batch_inference.publishing.earlier_runs import check_pinned_statistics, read_held_plan, read_history
 from batch_inference.publishing.fingerprints import compute_fingerprint, find_unchanged_run
 from batch_inference.publishing.output import read_published
-from batch_inference.requests.preflight import run_preflight
-from batch_inference.requests.sagemaker import build_preprocess_config
+from batch_inference.requests.preflight import check_requests
+from batch_inference.requests.sagemaker import build_planned_requests, build_preprocess_config
 from batch_inference.run import task_ids
 
 log = logging.getLogger(__name__)
@@ -125,7 +126,10 @@ def plan_run(
             storage, config, selection, manifest, listing,
             partial(make_plan, config, run_params, run=run_info, context=context, selection=selection),
         )  # fmt: skip
-        run_preflight(config, run_plan, looked_at)
+        requests = build_planned_requests(
+            config, run_plan, tags=build_run_tags(ti.dag_id, run_id, run_plan.model.key)
+        )
+        check_requests(config, run_plan, requests, looked_at)
         check_instance_types(run_plan)
         if not run_plan.empty:
             check_pinned_statistics(storage, config)
@@ -134,7 +138,8 @@ def plan_run(
             storage, config, run_params, run_plan.model_copy(update={"code_digest": digest_code(code)})
         )
         claim.write(
-            paths.plan, json.dumps(run_plan.to_plan_json(config), indent=2, ensure_ascii=False) + "\n"
+            paths.plan,
+            json.dumps(run_plan.to_plan_json(config, requests), indent=2, ensure_ascii=False) + "\n",
         )
         check_task_active(ti)
         for sentence in run_plan.sentences:

@@ -10,6 +10,8 @@ GZIP = b"\x1f\x8b"
 ZSTD = b"\x28\xb5\x2f\xfd"
 # A text may begin with these letters too.
 PARQUET, BZIP2 = b"PAR1", b"BZh"
+# Of UTF-8. Arrow skips it at the beginning of any buffer, also one from the middle of a file.
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 ZIP, XZ, NUMPY = b"PK\x03\x04", b"\xfd7zXZ", b"\x93NUMPY"
 UTF16_BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 

@@ -18,8 +18,6 @@ from batch_inference.jobs.common.blocks import Block
 
 # Effectively no limit: blocks are smaller.
 MAX_FIELD_LENGTH = (1 << 31) - 1
-# Arrow skips it at the beginning of any buffer, also one from the middle of a file.
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _OUT_OF_PLACE = "is not CSV: it has text after the quote that closes a cell, or a quote that is not doubled"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from typing import Any, Mapping, Sequence
+from typing import Any, Iterable, Mapping, Sequence
 
 from batch_inference.jobs.config.preprocess_config import SensitiveColumn
 
@@ -15,55 +15,38 @@ EMPTY_GROUP, OTHER_GROUP, UNREADABLE_GROUP = "(empty)", "(other)", "(unreadable)
 class GroupCounts:
     """Counts of records and rejects by group, for each sensitive column."""
 
-    def __init__(self, groups: Sequence[SensitiveColumn]) -> None:
-        self._groups = groups
-        self._records: dict[str, Counter[str]] = {group.column: Counter() for group in groups}
-        self._rejected: dict[str, dict[str, Counter[str]]] = {group.column: {} for group in groups}
+    def __init__(self, sensitive_columns: Sequence[SensitiveColumn]) -> None:
+        self._sensitive_columns = sensitive_columns
+        self._counts: dict[str, dict[str, Any]] = {column.column: {} for column in sensitive_columns}
 
     def add(
         self, cells: Mapping[str, Sequence[str]], numbers: Mapping[str, Any], failed: Mapping[int, str]
     ) -> None:
         """Count the rows of a table; `failed` has the rule of each rejected row by index."""
-        for group in self._groups:
-            if group.column in cells:
-                labels = label_rows(group, cells[group.column], numbers.get(group.column))
+        for column in self._sensitive_columns:
+            if column.column in cells:
+                labels = label_rows(column, cells[column.column], numbers.get(column.column))
             else:
                 labels = [EMPTY_GROUP] * (len(next(iter(cells.values()))) if cells else 0)
-            self._count(group, Counter(labels), [(labels[at], rule) for at, rule in failed.items()])
+            self._count(column, labels, failed)
 
     def add_unreadable(self, rules: Sequence[str]) -> None:
         """Count records whose group is unknown, each rejected by the rule at its index."""
-        for group in self._groups:
-            self._count(
-                group, Counter({UNREADABLE_GROUP: len(rules)}), [(UNREADABLE_GROUP, rule) for rule in rules]
-            )
+        for column in self._sensitive_columns:
+            self._count(column, [UNREADABLE_GROUP] * len(rules), dict(enumerate(rules)))
 
     def to_dict(self) -> dict[str, Any]:
         """By column and group: `records`, `rejected` and `by_rule`."""
-        return {
-            column: {
-                label: {
-                    "records": count,
-                    "rejected": sum(self._rejected[column].get(label, Counter()).values()),
-                    "by_rule": dict(self._rejected[column].get(label, Counter())),
-                }
-                for label, count in sorted(records.items())
-                if count
-            }
-            for column, records in self._records.items()
-        }
+        return {column: dict(sorted(groups.items())) for column, groups in self._counts.items()}
 
-    def _count(
-        self, group: SensitiveColumn, labels: Counter[str], rejected: Sequence[tuple[str, str]]
-    ) -> None:
-        records = self._records[group.column]
-        known = {label: label for label in labels}
-        for label, count in labels.items():
-            if label not in records and len(records) >= MAX_GROUPS:
-                known[label] = OTHER_GROUP
-            records[known[label]] += count
-        for label, rule in rejected:
-            self._rejected[group.column].setdefault(known[label], Counter())[rule] += 1
+    def _count(self, column: SensitiveColumn, labels: Sequence[str], failed: Mapping[int, str]) -> None:
+        groups = self._counts[column.column]
+        rejected: dict[str, Counter[str]] = {}
+        for at, rule in failed.items():
+            rejected.setdefault(labels[at], Counter())[rule] += 1
+        for label, count in Counter(labels).items():
+            name = label if label in groups or len(groups) < MAX_GROUPS else OTHER_GROUP
+            _add_counts(groups, name, count, rejected.get(label, {}))
 
 
 def label_rows(column: SensitiveColumn, cells: Sequence[str], numbers: Any) -> list[str]:
@@ -77,20 +60,23 @@ def label_rows(column: SensitiveColumn, cells: Sequence[str], numbers: Any) -> l
     ]
 
 
-def merge_group_counts(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def merge_group_counts(documents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Merge the counts of several hosts; each document is the result of `GroupCounts.to_dict`."""
     merged: dict[str, Any] = {}
     for document in documents:
         for column, groups in document.items():
             for label, counts in groups.items():
-                into = merged.setdefault(column, {}).setdefault(
-                    label, {"records": 0, "rejected": 0, "by_rule": {}}
-                )
-                into["records"] += counts["records"]
-                into["rejected"] += counts["rejected"]
-                for rule, count in counts["by_rule"].items():
-                    into["by_rule"][rule] = into["by_rule"].get(rule, 0) + count
+                _add_counts(merged.setdefault(column, {}), label, counts["records"], counts["by_rule"])
     return merged
+
+
+def _add_counts(groups: dict[str, Any], label: str, records: int, rejected: Mapping[str, int]) -> None:
+    """Add records and rejects by rule to the counts of a group."""
+    into = groups.setdefault(label, {"records": 0, "rejected": 0, "by_rule": {}})
+    into["records"] += records
+    into["rejected"] += sum(rejected.values())
+    for rule, count in rejected.items():
+        into["by_rule"][rule] = into["by_rule"].get(rule, 0) + count
 
 
 def _format_bins(edges: Sequence[float]) -> list[str]:

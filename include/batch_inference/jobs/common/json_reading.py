@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, Optional
 
+# The text of a value, None for null.
+Cell = Optional[str]
 # Maximum nesting of arrays and objects; each level takes a few recursive calls.
 MAX_LEVELS = 100
+# Characters of a text in a message.
+MAX_SHOWN = 120
 _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
 _TOO_DEEP = f"it nests arrays and objects more than {MAX_LEVELS} levels deep"
 
@@ -125,6 +129,8 @@ def is_encodable(text: str) -> bool:
 
 def dumps(value: Any) -> str:
     """Encode a decoded value as JSON, numbers as written."""
+    if type(value) is str:  # fast path: JsonNumber is a str too
+        return json.dumps(value, ensure_ascii=False)
     if isinstance(value, JsonNumber):
         return str(value)
     if isinstance(value, dict):
@@ -133,3 +139,13 @@ def dumps(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(dumps, value)) + "]"
     return json.dumps(value, ensure_ascii=False)
+
+
+def to_cell(value: Any) -> Cell:
+    """Convert a decoded value to a cell: text and numbers as written, all else as JSON."""
+    return value if value is None else str(value) if isinstance(value, str) else dumps(value)
+
+
+def format_text(text: str) -> str:
+    """Format a text for a message, cut if it is long."""
+    return repr(text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…")

@@ -1,36 +1,134 @@
-"""Loads the user's pandas function, and converts cells to its columns and back."""
+"""Calls the user's pandas function, and converts cells to its columns and back."""
 
 from __future__ import annotations
 
 import importlib
 import math
 from collections import Counter
-from typing import Any, Callable, Iterable, Optional, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 import numpy as np
 
-from batch_inference.jobs.common.errors import ConfigError
+from batch_inference.jobs.common.errors import ConfigError, FunctionError
+from batch_inference.jobs.common.json_reading import Cell
 from batch_inference.jobs.config.preprocess_config import UserFunction
 
-Cell = Optional[str]
 # From here on a float is not exact for all integers.
 FIRST_INEXACT_INTEGER = 1 << 53
 _TRUTH = (bool, np.bool_)
 
 
-def load_function(function: UserFunction, config_path: str) -> Callable[[Any], Any]:
-    """Import the function. Raises ConfigError that names the field at `config_path` if it does not exist."""
-    try:
-        module = importlib.import_module(function.module)
-    except ImportError as error:
-        raise ConfigError(
-            f"{config_path}.module {function.module!r} cannot be imported here: {error}"
-        ) from error
-    call = getattr(module, function.name, None)
-    if not callable(call):
-        raise ConfigError(f"{config_path}.name is {function.name!r}, which {function.module} does not define")
-    found: Callable[[Any], Any] = call
-    return found
+class PandasFunction:
+    """The user's function, imported; may be called on any thread."""
+
+    def __init__(
+        self,
+        function: UserFunction,
+        config_path: str,
+        *,
+        types: Mapping[str, str],
+        wanted: Sequence[str],
+        may_drop_rows: bool,
+    ) -> None:
+        """`types` has the types of the columns that it gets, and `wanted` the columns that it must return.
+
+        Raises ConfigError that names the field at `config_path` if the function does not exist.
+        """
+        self._name = str(function)
+        self._types = types
+        self._wanted = wanted
+        self._may_drop_rows = may_drop_rows
+        try:
+            module = importlib.import_module(function.module)
+        except ImportError as error:
+            raise ConfigError(
+                f"{config_path}.module {function.module!r} cannot be imported here: {error}"
+            ) from error
+        self._call: Any = getattr(module, function.name, None)
+        if not callable(self._call):
+            raise ConfigError(
+                f"{config_path}.name is {function.name!r}, which {function.module} does not define"
+            )
+
+    def __str__(self) -> str:
+        return self._name
+
+    def __call__(
+        self,
+        cells: Mapping[str, Sequence[Cell]],
+        label: str,
+        label_rows: Callable[[int, int], str] | None = None,
+    ) -> tuple[list[int], dict[str, list[Any] | None]]:
+        """Call it on columns of cells; returns the indexes of the rows that it kept, and by name the wanted columns.
+
+        A column has its values, or None if it was not changed: its cells keep their text. `label` names the rows in
+        messages, and `label_rows` the first to the last of those on which the function fails, if they can be located.
+
+        Raises:
+            FunctionError: the function failed, added rows, dropped rows though it may not, or did not return a column.
+        """
+        import pandas as pd
+
+        frame = pd.DataFrame(
+            {name: to_series(self._types.get(name), column) for name, column in cells.items()}
+        )
+        try:
+            result = self._call(frame.copy())
+        except Exception as error:
+            where = label_rows(*self._find_failing_rows(frame)) if label_rows else label
+            raise FunctionError(f"{self} failed on {where}: {type(error).__name__}: {error}") from error
+        if not isinstance(result, pd.DataFrame):
+            raise FunctionError(
+                f"{self} returned {type(result).__name__} for {label}; it must return a pandas DataFrame"
+            )
+        if self._may_drop_rows:
+            has_valid_rows = bool(result.index.is_unique and result.index.isin(frame.index).all())
+            allowed = "keep the index of the rows, and may leave rows out"
+        else:
+            has_valid_rows = result.index.equals(frame.index)
+            allowed = (
+                "return each input row once, in order and with its index: records are left out by rules, before they "
+                "are scored"
+            )
+        if not has_valid_rows:
+            raise FunctionError(
+                f"{self} returned {len(result):,} rows for the {len(frame):,} of {label}; it must {allowed}"
+            )
+        counts = Counter(result.columns.tolist())
+        for problem, names in (
+            ("no column {}", [name for name in self._wanted if not counts[name]]),
+            ("column {} twice", [name for name in self._wanted if counts[name] > 1]),
+        ):
+            if names:
+                raise FunctionError(f"{self} returned {problem.format(', '.join(names))} for {label}")
+        result = result.sort_index()
+        kept = result.index.tolist()
+        return kept, {
+            name: None
+            if name in cells and result[name].equals(frame[name].loc[kept])
+            else result[name].tolist()
+            for name in self._wanted
+        }
+
+    def _find_failing_rows(self, frame: Any) -> tuple[int, int]:
+        """Find the first and the last row on which the function fails, by bisection."""
+        first, last = 0, len(frame)
+        while last - first > 1:
+            middle = (first + last) // 2
+            if self._fails(frame.iloc[first:middle]):
+                last = middle
+            elif self._fails(frame.iloc[middle:last]):
+                first = middle
+            else:
+                break
+        return first, last - 1
+
+    def _fails(self, frame: Any) -> bool:
+        try:
+            self._call(frame.copy())
+        except Exception:  # noqa: BLE001 - whatever the user's function raises, it failed
+            return True
+        return False
 
 
 def to_series(column_type: str | None, cells: Sequence[Cell]) -> Any:
@@ -53,12 +151,6 @@ def to_series(column_type: str | None, cells: Sequence[Cell]) -> Any:
             # Not from a list, which pandas before 2.0 converts to floats first.
             return pd.Series(pd.arrays.IntegerArray(values, gaps))
     return pd.Series([float(cell) if cell and cell.strip() else math.nan for cell in cells], dtype="float64")
-
-
-def find_duplicate_columns(names: Iterable[str], frame: Any) -> list[str]:
-    """Find those of the columns that a DataFrame has more than once."""
-    found = Counter(frame.columns.tolist())
-    return [name for name in names if found[name] > 1]
 
 
 def is_missing(value: Any) -> bool:

@@ -14,7 +14,6 @@ from typing import Any, Iterable, Mapping, Sequence
 import numpy as np
 
 from batch_inference.jobs.common.errors import JobError
-from batch_inference.jobs.config.input_config import Column
 
 GAMMA = 1.02
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -182,15 +181,16 @@ class TextProfile:
 
 
 class Profile:
-    """Profiles of all columns of the input."""
+    """Profiles of columns by name."""
 
-    def __init__(self, columns: Sequence[Column]) -> None:
+    def __init__(self, column_types: Mapping[str, str] | None = None) -> None:
         self._columns: dict[str, NumberProfile | TextProfile] = {
-            column.name: NumberProfile() if column.is_numeric else TextProfile() for column in columns
+            name: TextProfile() if column_type == "string" else NumberProfile()
+            for name, column_type in (column_types or {}).items()
         }
 
     def add(self, cells: Mapping[str, Sequence[str]], numbers: Mapping[str, np.ndarray]) -> None:
-        """Count one batch of records that passed."""
+        """Count one batch of records: the text of each string column, float64 for the others."""
         for name, column in self._columns.items():
             if name not in cells:
                 continue
@@ -199,38 +199,36 @@ class Profile:
             else:
                 column.add(cells[name])
 
+    def merge(self, other: Profile) -> None:
+        """Add what another one has counted. Raises JobError if a column is of numbers in one and of strings in one."""
+        for name, column in other._columns.items():
+            own = self._columns.setdefault(name, column)
+            merge: Any = own.merge
+            if type(own) is not type(column):
+                raise JobError(f"found a {type(own).__name__} and a {type(column).__name__} of one column")
+            if own is not column:
+                merge(column)
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Profile:
+        """What `to_dict` was called on."""
+        made = cls()
+        made._columns = {
+            name: (NumberProfile if column["kind"] == "number" else TextProfile).from_dict(column)
+            for name, column in document.items()
+        }
+        return made
+
     def to_dict(self) -> dict[str, Any]:
         return {name: column.to_dict() for name, column in self._columns.items()}
 
 
-def parse_profile(document: Mapping[str, Any]) -> NumberProfile | TextProfile:
-    """Read the profile of one column from its `to_dict` form."""
-    return (
-        NumberProfile.from_dict(document) if document["kind"] == "number" else TextProfile.from_dict(document)
-    )
-
-
-def merge_into(target: NumberProfile | TextProfile, other: NumberProfile | TextProfile) -> None:
-    """Merge a profile into another of the same column. Raises JobError if one is of numbers and one of strings."""
-    if isinstance(target, NumberProfile) and isinstance(other, NumberProfile):
-        target.merge(other)
-        return
-    if not (isinstance(target, TextProfile) and isinstance(other, TextProfile)):
-        raise JobError(f"found a {type(target).__name__} and a {type(other).__name__} of one column")
-    target.merge(other)
-
-
 def merge_profiles(documents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Merge the profiles of several hosts; each document is the result of `Profile.to_dict`."""
-    merged: dict[str, NumberProfile | TextProfile] = {}
+    merged = Profile()
     for document in documents:
-        for name, column in document.items():
-            found = parse_profile(column)
-            if name in merged:
-                merge_into(merged[name], found)
-            else:
-                merged[name] = found
-    return {name: column.to_dict() for name, column in merged.items()}
+        merged.merge(Profile.from_dict(document))
+    return merged.to_dict()
 
 
 def build_baseline(profile: Mapping[str, Any]) -> dict[str, Any]:
@@ -251,7 +249,7 @@ def build_baseline(profile: Mapping[str, Any]) -> dict[str, Any]:
             "q1": quantiles["0.25"],
             "q3": quantiles["0.75"],
         }
-    return {"columns": columns}
+    return columns
 
 
 def _bucket_value(key: int) -> float:

@@ -1,55 +1,80 @@
-"""Reads and validates preprocess.json: input format, rules, imputation, features and sensitive columns."""
+"""The content of preprocess.json: input format, rules, imputation, features and sensitive columns."""
 
 from __future__ import annotations
 
-import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Literal, Optional, Tuple, Union
 
 from batch_inference.jobs.common.errors import ConfigError
-from batch_inference.jobs.config.baseline import Baseline, parse_baseline
-from batch_inference.jobs.config.fields import FieldReader
-from batch_inference.jobs.config.input_config import (
-    COLUMN_TYPES,
-    Column,
-    InputConfig,
-    parse_input,
-    require_column,
-)
-from batch_inference.jobs.config.rule_config import Rule, parse_rules
-
-__all__ = [
-    "COLUMN_TYPES",
-    "Column",
-    "Imputation",
-    "InputConfig",
-    "PreprocessConfig",
-    "Rule",
-    "SensitiveColumn",
-    "UserFunction",
-    "parse_config",
-    "parse_sensitive_columns",
-    "read_config",
-]
+from batch_inference.jobs.config.decoder import decode_version, read_document
 
 CONFIG_VERSION = 1
-KEYS = (
-    "version",
-    "pipeline",
-    "input_uri",
-    "distribution",
-    "input",
-    "baseline",
-    "rules",
-    "impute",
-    "function",
-    "features",
-    "sensitive",
-    "shard_bytes",
-)
-DISTRIBUTIONS = ("ShardedByS3Key", "FullyReplicated")
-IMPUTATION_METHODS = ("median", "mean", "most_frequent", "constant")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the input; an object may leave out an optional one."""
+
+    name: str
+    type: Literal["string", "integer", "float"]
+    optional: bool = False
+
+    @property
+    def is_numeric(self) -> bool:
+        return self.type != "string"
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    """Format and columns of the input objects.
+
+    Attributes:
+        columns: all columns in the order of the file; optional ones come last.
+        escape: in CSV, the character that escapes a quote within quotes; a doubled quote always does.
+        compression: `auto` detects it for each object by its first bytes.
+    """
+
+    columns: Tuple[Column, ...]
+    format: Literal["csv", "jsonlines", "parquet"] = "csv"
+    header: bool = False
+    delimiter: str = ","
+    escape: Optional[str] = None
+    encoding: str = "utf-8"
+    compression: Literal["none", "gzip", "zstd", "auto"] = "none"
+
+    @property
+    def column_names(self) -> Tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def required_count(self) -> int:
+        """Number of columns that are not optional."""
+        return sum(not column.optional for column in self.columns)
+
+    def get_column(self, name: str) -> Column:
+        return next(column for column in self.columns if column.name == name)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule of the pipeline; which fields are used depends on `kind`. A null (an empty cell) fails `required` only.
+
+    Attributes:
+        expected: for a range that was computed from the baseline, what is allowed and why.
+    """
+
+    name: str
+    kind: Literal["required", "range", "allowed", "pattern", "duplicates"]
+    columns: Tuple[str, ...]
+    values: Tuple[str, ...] = ()
+    min: Optional[Union[int, float]] = None
+    max: Optional[Union[int, float]] = None
+    exclusive_min: bool = False
+    exclusive_max: bool = False
+    expected: str = ""
+    pattern: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,6 +92,9 @@ class UserFunction:
     module: str
     name: str
 
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
 
 @dataclass(frozen=True)
 class SensitiveColumn:
@@ -77,7 +105,7 @@ class SensitiveColumn:
     """
 
     column: str
-    edges: tuple[float, ...]
+    edges: Tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,126 +119,35 @@ class PreprocessConfig:
         shard_bytes: target size of one shard, in bytes of input text.
     """
 
+    version: int
     pipeline: str
     input_uri: str
-    distribution: str
-    input_config: InputConfig
-    rules: tuple[Rule, ...]
-    feature_columns: tuple[str, ...]
+    distribution: Literal["ShardedByS3Key", "FullyReplicated"]
+    input: InputConfig
+    feature_columns: Tuple[str, ...]
     shard_bytes: int
-    imputations: tuple[Imputation, ...]
-    function: UserFunction | None
-    sensitive_columns: tuple[SensitiveColumn, ...]
+    rules: Tuple[Rule, ...] = ()
+    imputations: Tuple[Imputation, ...] = ()
+    function: Optional[UserFunction] = None
+    sensitive_columns: Tuple[SensitiveColumn, ...] = ()
 
 
 def read_config(path: Path) -> PreprocessConfig:
-    """Read and validate preprocess.json. Raises ConfigError that names the field."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise ConfigError(f"{path} is not JSON: {error}") from error
-    return parse_config(document)
+    """Read preprocess.json. Raises ConfigError that names the field."""
+    return parse_config(read_document(path))
 
 
 def parse_config(document: Any) -> PreprocessConfig:
-    """Validate `document`. Raises ConfigError with the field, what was found and what is allowed."""
-    root = FieldReader(document, "", KEYS)
-    if root.get("version", int) != CONFIG_VERSION:
-        raise ConfigError(f"version is {document['version']}, this job reads version {CONFIG_VERSION}")
-    input_config = parse_input(root)
-    baseline = parse_baseline(root, input_config)
-    function = _parse_function(root)
-    shard_bytes = root.get("shard_bytes", int)
-    if shard_bytes < 1:
-        raise ConfigError(f"shard_bytes is {shard_bytes}, allowed is 1 or more")
-    input_uri = root.get("input_uri", str)
-    if not input_uri.endswith("/"):
-        raise ConfigError(
-            f"{root.get_path('input_uri')} is {input_uri!r}, allowed is a prefix that ends in /"
-        )
-    return PreprocessConfig(
-        pipeline=root.get("pipeline", str),
-        input_uri=input_uri,
-        distribution=root.get_choice("distribution", DISTRIBUTIONS),
-        input_config=input_config,
-        rules=parse_rules(root, input_config, baseline),
-        feature_columns=_parse_feature_columns(root, input_config, function),
-        shard_bytes=shard_bytes,
-        imputations=_parse_imputations(root, input_config, baseline),
-        function=function,
-        sensitive_columns=parse_sensitive_columns(
-            root, {column.name: column.type for column in input_config.columns}
-        ),
-    )
+    """Decode `document`. Raises ConfigError with the field, what was found and what is allowed."""
+    config = decode_version(PreprocessConfig, document, CONFIG_VERSION)
+    for index, rule in enumerate(config.rules):
+        _check_pattern(rule.pattern, f"rules[{index}].pattern")
+    return config
 
 
-def _parse_imputations(
-    root: FieldReader, input_config: InputConfig, baseline: Baseline
-) -> tuple[Imputation, ...]:
-    imputes = []
-    for index, value in enumerate(root.get("impute", list, [])):
-        fields = FieldReader(value, f"impute[{index}]", ("column", "strategy", "value"))
-        name = fields.get("column", str)
-        require_column(input_config, name, f"impute[{index}].column")
-        method = fields.get_choice("strategy", IMPUTATION_METHODS)
-        if method == "constant":
-            imputes.append(Imputation(name, fields.get("value", str)))
-        else:
-            statistic = baseline.get(name, method, f"impute[{index}]")
-            imputes.append(
-                Imputation(
-                    name,
-                    statistic
-                    if isinstance(statistic, str)
-                    else _format_number(statistic, input_config.get_column(name)),
-                )
-            )
-    return tuple(imputes)
-
-
-def _format_number(value: float, column: Column) -> str:
-    return str(round(value)) if column.type == "integer" else repr(value)
-
-
-def _parse_function(root: FieldReader) -> UserFunction | None:
-    if not root.has("function"):
-        return None
-    fields = FieldReader(root.get("function", dict), "function", ("module", "name"))
-    return UserFunction(fields.get("module", str), fields.get("name", str))
-
-
-def parse_sensitive_columns(
-    root: FieldReader, column_types: Mapping[str, str]
-) -> tuple[SensitiveColumn, ...]:
-    """Read the field `sensitive`; `column_types` maps each column to its type."""
-    groups = []
-    for index, value in enumerate(root.get("sensitive", list, [])):
-        fields = FieldReader(value, f"sensitive[{index}]", ("column", "edges"))
-        name = fields.get_choice("column", list(column_types))
-        edges = tuple(float(edge) for edge in fields.get("edges", list, []))
-        if (column_types[name] != "string") != bool(edges):
-            raise ConfigError(
-                f"sensitive[{index}].edges: a number needs edges between its groups, a string has none"
-            )
-        if list(edges) != sorted(set(edges)):
-            raise ConfigError(f"sensitive[{index}].edges must rise, found {list(edges)}")
-        groups.append(SensitiveColumn(name, edges))
-    return tuple(groups)
-
-
-def _parse_feature_columns(
-    root: FieldReader, input_config: InputConfig, function: UserFunction | None
-) -> tuple[str, ...]:
-    fields = FieldReader(root.get("features", dict), "features", ("columns",))
-    names = fields.get_strings("columns")
-    if not names:
-        raise ConfigError("features.columns is empty: the model must see at least one column")
-    for index, name in enumerate(names):
-        if function and name not in input_config.column_names:
-            continue  # the function adds it; a missing one raises FunctionError later
-        require_column(input_config, name, f"features.columns[{index}]")
-        if input_config.get_column(name).optional:
-            raise ConfigError(f"features.columns[{index}] is {name!r}, which an object may leave out")
-    return names
+def _check_pattern(pattern: str, path: str) -> None:
+    """Raise ConfigError unless it compiles here: the Python that validated the pipeline may be another one."""
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(f"{path} is {pattern!r}, not a regular expression: {error}") from error

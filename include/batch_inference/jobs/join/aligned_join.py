@@ -25,7 +25,7 @@ from batch_inference.jobs.join.sinks.sink import Sink
 from batch_inference.jobs.join.sinks.text_sinks import SINKS
 from batch_inference.jobs.join.statistics import PredictionStatistics
 
-__all__ = ["JoinSpec", "ShardFiles", "ShardRowCount", "count_file_records", "join_shards"]
+__all__ = ["JoinSpec", "ShardFiles", "ShardRowCount", "join_shards"]
 
 
 def join_shards(
@@ -93,11 +93,6 @@ def run_in_order(tasks: Iterable[Callable[[], Any]], threads: int) -> Iterator[A
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
-
-
-def count_file_records(path: Path, delimiter: str) -> int:
-    """Count the records of a CSV file (by its suffix; the header counts) or JSON Lines file; `delimiter` is for CSV."""
-    return blocks.count_records(path, delimiter if path.suffix == ".csv" else None)
 
 
 def _iter_block_tasks(

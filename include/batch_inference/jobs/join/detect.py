@@ -26,7 +26,7 @@ def resolve_prediction_format(spec: JoinSpec, shards: Iterable[ShardFiles]) -> J
         ConfigError: the prediction fields cannot be read from that format.
         JoinError: the predictions are not text.
     """
-    if spec.prediction_format != "auto":
+    if spec.predictions.format != "auto":
         return spec
     for shard in shards:
         check_predictions_are_text(shard.name, shard.predictions_path)
@@ -40,8 +40,12 @@ def resolve_prediction_format(spec: JoinSpec, shards: Iterable[ShardFiles]) -> J
                 raise ConfigError(
                     f"the predictions of shard {shard.name} are {detected_format} ({reason}); {problem}"
                 )
-            return replace(spec, prediction_format=detected_format)
-    return replace(spec, prediction_format="jsonlines")  # without predictions the format does not matter
+            return _with_format(spec, detected_format)
+    return _with_format(spec, "jsonlines")  # without predictions the format does not matter
+
+
+def _with_format(spec: JoinSpec, prediction_format: Any) -> JoinSpec:
+    return replace(spec, predictions=replace(spec.predictions, format=prediction_format))
 
 
 def detect_prediction_format(path: Path, record_count: int) -> tuple[str, str]:

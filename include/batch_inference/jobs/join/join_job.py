@@ -7,17 +7,16 @@ smaller: so the predictions of a record are on its instance. Each shard becomes 
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Tuple
 
 from batch_inference.jobs.common.container import Container, run_job, write_json
-from batch_inference.jobs.common.errors import ConfigError, InputError
-from batch_inference.jobs.config.fields import FieldReader
+from batch_inference.jobs.common.errors import InputError
+from batch_inference.jobs.config.decoder import decode_version, read_document
 from batch_inference.jobs.join.aligned_join import JoinSpec, ShardFiles
 from batch_inference.jobs.join.parts import STATISTICS_SUFFIX, format_part_name, join_part
 from batch_inference.jobs.join.sinks.text_sinks import SINKS
@@ -34,22 +33,23 @@ class JoinShard:
 
     Attributes:
         number: its index among all shards of the run.
-        records_path, predictions_path: relative to the inputs `records` and `predictions`.
+        records, predictions: paths below the inputs of these names.
     """
 
     number: int
     name: str
-    columns: tuple[str, ...]
-    records_path: str
-    predictions_path: str
+    columns: Tuple[str, ...]
+    records: str
+    predictions: str
 
 
 @dataclass(frozen=True)
 class JoinConfig:
     """The content of join.json."""
 
+    version: int
     spec: JoinSpec
-    shards: tuple[JoinShard, ...]
+    shards: Tuple[JoinShard, ...]
 
 
 def join_host_shards(container: Container, config: JoinConfig) -> dict[str, Any]:
@@ -70,8 +70,8 @@ def join_host_shards(container: Container, config: JoinConfig) -> dict[str, Any]
         name = format_part_name(task.number, config.spec)
         files = ShardFiles(
             task.name,
-            container.get_input_dir("records") / task.records_path,
-            container.get_input_dir("predictions") / task.predictions_path,
+            container.get_input_dir("records") / task.records,
+            container.get_input_dir("predictions") / task.predictions,
             task.columns,
         )
         part = join_part([files], parts / name, config.spec, THREADS_PER_SHARD)
@@ -102,12 +102,12 @@ def join_host_shards(container: Container, config: JoinConfig) -> dict[str, Any]
 def select_own_shards(container: Container, config: JoinConfig) -> list[JoinShard]:
     """Select the shards whose records are on this host. Raises InputError unless their predictions are there too."""
     host_shards = [
-        task for task in config.shards if (container.get_input_dir("records") / task.records_path).is_file()
+        task for task in config.shards if (container.get_input_dir("records") / task.records).is_file()
     ]
     without_predictions = [
         task.name
         for task in host_shards
-        if not (container.get_input_dir("predictions") / task.predictions_path).is_file()
+        if not (container.get_input_dir("predictions") / task.predictions).is_file()
     ]
     if without_predictions:
         raise InputError(
@@ -118,27 +118,8 @@ def select_own_shards(container: Container, config: JoinConfig) -> list[JoinShar
 
 
 def read_join_config(path: Path) -> JoinConfig:
-    """Read and validate join.json. Raises ConfigError that names the field."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
-    top = FieldReader(document, "", ("version", "spec", "shards"))
-    if top.get("version", int) != JOIN_VERSION:
-        raise ConfigError(f"version is {document['version']}, this job reads version {JOIN_VERSION}")
-    shards = []
-    for index, value in enumerate(top.get("shards", list)):
-        one = FieldReader(value, f"shards[{index}]", ("number", "name", "columns", "records", "predictions"))
-        shards.append(
-            JoinShard(
-                one.get("number", int),
-                one.get("name", str),
-                tuple(one.get("columns", list)),
-                one.get("records", str),
-                one.get("predictions", str),
-            )
-        )
-    return JoinConfig(JoinSpec.from_dict(top.get("spec", dict)), tuple(shards))
+    """Read join.json. Raises ConfigError that names the field."""
+    return decode_version(JoinConfig, read_document(path), JOIN_VERSION)
 
 
 def main() -> int:

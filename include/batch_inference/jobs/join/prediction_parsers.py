@@ -8,8 +8,9 @@ from typing import Any, Sequence
 
 import numpy as np
 
+from batch_inference.jobs.common.binary_formats import BYTE_ORDER_MARK
 from batch_inference.jobs.common.blocks import Block
-from batch_inference.jobs.common.csv_reading import BYTE_ORDER_MARK, UnreadableRecordError, parse_rows
+from batch_inference.jobs.common.csv_reading import UnreadableRecordError, parse_rows
 from batch_inference.jobs.common.errors import PredictionError
 from batch_inference.jobs.common.json_reading import decode_prediction
 from batch_inference.jobs.common.numeric import parse_column
@@ -84,7 +85,7 @@ class JsonLinesParser:
             )
         except (arrow.ArrowInvalid, arrow.ArrowNotImplementedError):
             return None
-        return _select_finite_columns(table, block, [field.path for field in fields])
+        return _select_finite_columns(arrow, table, block, [field.path for field in fields])
 
     def _guess_template(self, block: Block) -> re.Pattern[bytes] | None:
         """Compile a pattern for flat objects of numbers, with the members in the order of the first prediction."""
@@ -143,7 +144,7 @@ class CsvParser:
             )
         except arrow.ArrowInvalid:
             return None
-        return _select_finite_columns(table, block, ["0"])
+        return _select_finite_columns(arrow, table, block, ["0"])
 
     def read_texts(self, shard: str, first_record: int, block: Block) -> list[list[str]]:
         plain = self.read_float_bytes(block)
@@ -184,16 +185,14 @@ class CsvParser:
         return [block.data.split(b"\n")[:-1]]
 
 
-def _select_finite_columns(table: Any, block: Block, names: Sequence[str]) -> list[Any] | None:
+def _select_finite_columns(arrow: Any, table: Any, block: Block, names: Sequence[str]) -> list[Any] | None:
     """Select the columns of the table if they have a finite number for each prediction; else None."""
     if table.num_rows != block.record_count:
         return None
-    import pyarrow.compute as compute
-
     columns = [table.column(name) for name in names]
     for column in columns:
         # Not to_numpy(), which imports pandas.
-        if column.null_count or not compute.all(compute.is_finite(column)).as_py():
+        if column.null_count or not arrow.compute.all(arrow.compute.is_finite(column)).as_py():
             return None
     return columns
 

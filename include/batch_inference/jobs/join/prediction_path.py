@@ -6,15 +6,20 @@ name has dots or brackets is found by that name first.
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
-from batch_inference.jobs.common.json_reading import JsonConstant, JsonNumber, dumps, is_encodable
+from batch_inference.jobs.common.json_reading import (
+    MAX_SHOWN,
+    JsonConstant,
+    JsonNumber,
+    dumps,
+    format_text,
+    is_encodable,
+)
 
 WHOLE_PREDICTION = "$"
 _STEP = re.compile(r"([^.\[\]]+)|\[(-?\d+)\]")
-_SHOWN = 120
 
 
 class PredictionFieldError(Exception):
@@ -33,10 +38,10 @@ def extract_text(prediction: Any, path: str, column_type: str, nullable: bool) -
     if column_type == "json":
         if (constant := _find_constant(value)) is not None:
             raise PredictionFieldError(f"{path!r} holds {constant}, which is not JSON")
-        return _check_encodable(encode_json(value), path)
+        return _check_encodable(dumps(value), path)
     if isinstance(value, (dict, list)):
         raise PredictionFieldError(
-            f"{path!r} is {dumps(value)[:_SHOWN]}, allowed is one value; its type may be set to json"
+            f"{path!r} is {dumps(value)[:MAX_SHOWN]}, allowed is one value; its type may be set to json"
         )
     if isinstance(value, bool):
         if column_type != "string":
@@ -63,11 +68,6 @@ def _find_constant(value: Any) -> JsonConstant | None:
     return next((found for found in map(_find_constant, inner) if found is not None), None)
 
 
-def encode_json(value: Any) -> str:
-    """Encode a decoded value as JSON, numbers as written."""
-    return json.dumps(value, ensure_ascii=False) if type(value) is str else dumps(value)
-
-
 def format_prediction(prediction: Any) -> str:
     """Format a prediction, decoded or as bytes, for a message."""
     text = (
@@ -75,7 +75,7 @@ def format_prediction(prediction: Any) -> str:
         if isinstance(prediction, bytes)
         else dumps(prediction)
     )
-    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
+    return format_text(text)
 
 
 def _find_value(prediction: Any, path: str) -> Any:

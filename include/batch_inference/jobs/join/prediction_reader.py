@@ -11,11 +11,12 @@ import numpy as np
 from batch_inference.jobs.common.binary_formats import check_predictions_are_text
 from batch_inference.jobs.common.blocks import BLOCK_BYTES, Block, BlockReader, count_records
 from batch_inference.jobs.common.errors import JoinError, PredictionCountError, PredictionError
+from batch_inference.jobs.common.json_reading import dumps
 from batch_inference.jobs.common.numeric import parse_column
 from batch_inference.jobs.config.join_spec import JoinSpec, ShardFiles
 from batch_inference.jobs.join.json_stream import PREDICTIONS_KEY, NotJsonError, iter_predictions
 from batch_inference.jobs.join.prediction_parsers import CsvParser, JsonLinesParser, extract_fields
-from batch_inference.jobs.join.prediction_path import encode_json, format_prediction
+from batch_inference.jobs.join.prediction_path import format_prediction
 
 # Bytes read at a time: about the predictions of a small block of records, so that little is left over.
 READ_BYTES = 512 << 10
@@ -118,7 +119,7 @@ class JsonPredictionBatch(PredictionBatch):
         return extract_fields(self.spec.prediction_fields, self.shard, self.first_record, self._values)
 
     def to_bytes(self) -> bytes:
-        values = ", ".join(map(encode_json, self._values))
+        values = ", ".join(map(dumps, self._values))
         return f'{{"{PREDICTIONS_KEY}": [{values}]}}\n'.encode()
 
 
@@ -246,10 +247,10 @@ class DocumentPredictionReader(PredictionReader):
 def open_predictions(shard: ShardFiles, spec: JoinSpec, file: IO[bytes]) -> PredictionReader:
     """Open a reader of the predictions in `file`. Raises JoinError if it is not text."""
     check_predictions_are_text(shard.name, shard.predictions_path)
-    if spec.prediction_format == "json":
+    if spec.predictions.format == "json":
         return DocumentPredictionReader(shard, spec, file)
     return LinePredictionReader(
-        shard, spec, file, (JsonLinesParser if spec.prediction_format == "jsonlines" else CsvParser)(spec)
+        shard, spec, file, (JsonLinesParser if spec.predictions.format == "jsonlines" else CsvParser)(spec)
     )
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 from typing import Any, Collection
 
-from batch_inference.jobs.common.csv_reading import BYTE_ORDER_MARK, create_csv_reader, has_canonical_quotes
+from batch_inference.jobs.common.arrow import find_arrow
+from batch_inference.jobs.common.binary_formats import BYTE_ORDER_MARK
+from batch_inference.jobs.common.csv_reading import create_csv_reader, has_canonical_quotes
 from batch_inference.jobs.common.errors import JoinError
 from batch_inference.jobs.common.numeric import parse_column
 from batch_inference.jobs.join.records import RecordBlock
@@ -92,14 +94,8 @@ def _check_line_ends(records: RecordBlock) -> None:
 
 def _is_sound_to_arrow(records: RecordBlock) -> bool:
     """Whether Arrow, which is several times as fast, accepts all records. It may be stricter than needed."""
-    try:
-        import pyarrow
-        import pyarrow.compute
-        import pyarrow.csv
-    except ImportError:
-        return False
-    data = records.block.data
-    if not has_canonical_quotes(data, records.spec.delimiter):
+    pyarrow, data = find_arrow(), records.block.data
+    if pyarrow is None or not has_canonical_quotes(data, records.spec.delimiter):
         return False
     # Arrow reads 0x10 as a number, an empty line as a record of one empty cell, and a carriage return as a line end.
     if b"0x" in data or b"0X" in data or data.startswith(b"\n") or b"\n\n" in data or b"\r" in data:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Mapping, Sequence
 
+from batch_inference.jobs.common.arrow import find_arrow
+from batch_inference.jobs.common.binary_formats import BYTE_ORDER_MARK
 from batch_inference.jobs.common.blocks import Block
 from batch_inference.jobs.common.csv_reading import (
-    BYTE_ORDER_MARK,
     UnreadableRecordError,
     find_empty_strings,
     parse_rows,
 )
 from batch_inference.jobs.common.errors import JoinError
-from batch_inference.jobs.common.json_reading import decode_record, dumps
+from batch_inference.jobs.common.json_reading import Cell, decode_record, to_cell
 from batch_inference.jobs.config.join_spec import JoinSpec
-
-Cell = Optional[str]
 
 
 class RecordBlock:
@@ -59,12 +58,8 @@ class RecordBlock:
         return {name: cells.get(name, absent) for name in column_names}
 
     def _arrow_texts(self, names: Sequence[str]) -> dict[str, Sequence[Cell]] | None:
-        try:
-            import pyarrow
-            import pyarrow.csv
-        except ImportError:
-            return None
-        table = self.read_arrow_table(pyarrow, dict.fromkeys(names, pyarrow.string()))
+        arrow = find_arrow()
+        table = arrow and self.read_arrow_table(arrow, dict.fromkeys(names, arrow.string()))
         if table is None:
             return None
         return {name: table.column(name).to_pylist() for name in names}
@@ -143,13 +138,5 @@ class RecordBlock:
                 raise JoinError(
                     f"shard {self.shard}, record {self.first_record + index:,} is not a JSON object"
                 )
-            rows.append([_cell(record.get(name)) for name in self.columns])
+            rows.append([to_cell(record.get(name)) for name in self.columns])
         return rows
-
-
-def _cell(value: object) -> Cell:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return str(value)
-    return dumps(value)

@@ -16,8 +16,8 @@ import numpy as np
 
 from batch_inference.jobs.common.groups import MAX_GROUPS, OTHER_GROUP, label_rows
 from batch_inference.jobs.common.numeric import parse_column
-from batch_inference.jobs.common.profiles import NumberProfile, TextProfile, merge_into, parse_profile
-from batch_inference.jobs.config.join_spec import JoinSpec
+from batch_inference.jobs.common.profiles import Profile
+from batch_inference.jobs.config.join_spec import JoinSpec, Selection
 from batch_inference.jobs.join.prediction_reader import PredictionBatch
 from batch_inference.jobs.join.records import RecordBlock
 
@@ -27,32 +27,36 @@ SAMPLE_ROWS = 2_048
 
 
 class PredictionStatistics:
-    """Profiles, sample and group counts of the predictions of a join."""
+    """Profiles, sample and group counts of the predictions of a join.
 
-    def __init__(self, spec: JoinSpec) -> None:
-        self._spec = spec
-        self._counted_columns = [column for column in spec.prediction_columns if column.type != "json"]
-        self.rows = 0
-        self.columns: dict[str, NumberProfile | TextProfile] = {
-            column.name: TextProfile() if column.type == "string" else NumberProfile()
-            for column in self._counted_columns
+    Attributes:
+        profile: of the prediction columns except those of type json, which are not counted.
+    """
+
+    def __init__(self, spec: JoinSpec | None = None) -> None:
+        self._types = {
+            column.name: column.type
+            for column in (spec.prediction_columns if spec else ())
+            if column.type != "json"
         }
+        self.rows = 0
+        self.profile = Profile(self._types)
         self.sample = RowSample()
         self.groups: dict[str, dict[str, GroupPredictions]] = {
-            group.column: {} for group in spec.sensitive_columns
+            group.column: {} for group in (spec.sensitive_columns if spec else ())
         }
 
     def count_block(self, records: RecordBlock, predictions: PredictionBatch) -> PredictionStatistics:
         """Count one block; may be called on any thread."""
-        block = PredictionStatistics(self._spec)
+        spec = records.spec
+        block = PredictionStatistics(spec)
         block.rows = records.record_count
         prediction_values = {
             column.name: values
-            for column, values in zip(self._spec.prediction_columns, predictions.read_values())
-            if column.name in block.columns
+            for column, values in zip(spec.prediction_columns, predictions.read_values())
+            if column.name in self._types
         }
-        for name, profile in block.columns.items():
-            profile.add(prediction_values[name])
+        block.profile.add(prediction_values, prediction_values)
         block.sample = RowSample.from_block(
             records.shard,
             records.first_record,
@@ -60,25 +64,30 @@ class PredictionStatistics:
             prediction_values,
             self.sample.hash_bound,
         )
-        if self._spec.sensitive_columns:
-            block.groups = self._count_sensitive_groups(records, prediction_values)
+        if spec.sensitive_columns:
+            block.groups = _count_sensitive_groups(records, prediction_values)
         return block
 
-    def merge(self, block: PredictionStatistics) -> None:
-        """Merge the statistics of a block; called in the order of the records."""
-        self.rows += block.rows
-        for name, profile in self.columns.items():
-            merge_into(profile, block.columns[name])
-        self.sample.merge(block.sample)
-        for column, counts in block.groups.items():
-            _merge_groups(self.groups[column], counts)
+    def merge(self, other: PredictionStatistics) -> None:
+        """Merge other statistics; those of blocks in the order of the records."""
+        self.rows += other.rows
+        self.profile.merge(other.profile)
+        self.sample.merge(other.sample)
+        for column, counts in other.groups.items():
+            into = self.groups.setdefault(column, {})
+            for label, count in counts.items():
+                name = label if label in into or len(into) < MAX_GROUPS else OTHER_GROUP
+                if name in into:
+                    into[name].merge(count)
+                else:
+                    into[name] = count
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert to JSON-serializable values, for `merge_statistics`."""
+        """Convert to JSON-serializable values."""
         return {
             "version": STATISTICS_VERSION,
             "rows": self.rows,
-            "columns": {name: profile.to_dict() for name, profile in self.columns.items()},
+            "columns": self.profile.to_dict(),
             "sample": self.sample.to_dict(),
             "groups": {
                 column: {label: counts[label].to_dict() for label in sorted(counts)}
@@ -86,35 +95,18 @@ class PredictionStatistics:
             },
         }
 
-    def _count_sensitive_groups(
-        self, records: RecordBlock, prediction_values: Mapping[str, Any]
-    ) -> dict[str, dict[str, GroupPredictions]]:
-        cells = records.read_columns([group.column for group in self._spec.sensitive_columns])
-        selected = self._find_selected_rows(prediction_values)
-        found: dict[str, dict[str, GroupPredictions]] = {}
-        for group in self._spec.sensitive_columns:
-            texts = [cell or "" for cell in cells[group.column]]
-            labels = label_rows(group, texts, parse_column(texts, "float")[0] if group.edges else None)
-            codes: dict[str, int] = {}
-            places = np.fromiter(
-                (codes.setdefault(label, len(codes)) for label in labels),
-                dtype=np.int64,
-                count=records.record_count,
-            )
-            found[group.column] = _count_groups(list(codes), places, prediction_values, selected)
-        return found
-
-    def _find_selected_rows(self, prediction_values: Mapping[str, Any]) -> np.ndarray | None:
-        chosen = self._spec.selection
-        if chosen is None:
-            return None
-        values = prediction_values[chosen.column]
-        if chosen.values:
-            wanted = set(chosen.values)
-            return np.fromiter((value in wanted for value in values), dtype=bool, count=len(values))
-        above = values >= chosen.min if chosen.min is not None else ~np.isnan(values)
-        found: np.ndarray = above & (values <= chosen.max) if chosen.max is not None else above
-        return found
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> PredictionStatistics:
+        """What `to_dict` was called on."""
+        made = cls()
+        made.rows = document["rows"]
+        made.profile = Profile.from_dict(document["columns"])
+        made.sample = RowSample.from_dict(document["sample"])
+        made.groups = {
+            column: {label: GroupPredictions.from_dict(each) for label, each in counts.items()}
+            for column, counts in document["groups"].items()
+        }
+        return made
 
 
 class GroupPredictions:
@@ -206,40 +198,44 @@ def merge_statistics(documents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     Raises:
         JobError: a column is numeric in one and a string in another.
     """
-    rows = 0
-    columns: dict[str, NumberProfile | TextProfile] = {}
-    sample = RowSample()
-    groups: dict[str, dict[str, GroupPredictions]] = {}
+    merged = PredictionStatistics()
     for document in documents:
-        rows += document["rows"]
-        for name, profile in document["columns"].items():
-            if name in columns:
-                merge_into(columns[name], parse_profile(profile))
-            else:
-                columns[name] = parse_profile(profile)
-        sample.merge(RowSample.from_dict(document["sample"]))
-        for column, counts in document["groups"].items():
-            into = groups.setdefault(column, {})
-            _merge_groups(into, {label: GroupPredictions.from_dict(each) for label, each in counts.items()})
-    return {
-        "version": STATISTICS_VERSION,
-        "rows": rows,
-        "columns": {name: profile.to_dict() for name, profile in columns.items()},
-        "sample": sample.to_dict(),
-        "groups": {
-            column: {label: counts[label].to_dict() for label in sorted(counts)}
-            for column, counts in groups.items()
-        },
-    }
+        merged.merge(PredictionStatistics.from_dict(document))
+    return merged.to_dict()
 
 
-def _merge_groups(into: dict[str, GroupPredictions], counts: Mapping[str, GroupPredictions]) -> None:
-    for label, count in counts.items():
-        name = label if label in into or len(into) < MAX_GROUPS else OTHER_GROUP
-        if name in into:
-            into[name].merge(count)
-        else:
-            into[name] = count
+def _count_sensitive_groups(
+    records: RecordBlock, prediction_values: Mapping[str, Any]
+) -> dict[str, dict[str, GroupPredictions]]:
+    sensitive_columns = records.spec.sensitive_columns
+    cells = records.read_columns([group.column for group in sensitive_columns])
+    selected = _find_selected_rows(records.spec.selection, prediction_values)
+    found: dict[str, dict[str, GroupPredictions]] = {}
+    for group in sensitive_columns:
+        texts = [cell or "" for cell in cells[group.column]]
+        labels = label_rows(group, texts, parse_column(texts, "float")[0] if group.edges else None)
+        codes: dict[str, int] = {}
+        places = np.fromiter(
+            (codes.setdefault(label, len(codes)) for label in labels),
+            dtype=np.int64,
+            count=records.record_count,
+        )
+        found[group.column] = _count_groups(list(codes), places, prediction_values, selected)
+    return found
+
+
+def _find_selected_rows(
+    selection: Selection | None, prediction_values: Mapping[str, Any]
+) -> np.ndarray | None:
+    if selection is None:
+        return None
+    values = prediction_values[selection.column]
+    if selection.values:
+        wanted = set(selection.values)
+        return np.fromiter((value in wanted for value in values), dtype=bool, count=len(values))
+    above = values >= selection.min if selection.min is not None else ~np.isnan(values)
+    found: np.ndarray = above & (values <= selection.max) if selection.max is not None else above
+    return found
 
 
 def _count_groups(

@@ -120,7 +120,7 @@ def find_duplicates(config: PreprocessConfig, objects: Iterable[InputObject]) ->
     ordinal = 0
     for one in objects:
         starts[one.uri] = ordinal
-        for layout, batch in read_batches(one, config.input_config):
+        for layout, batch in read_batches(one, config.input):
             keys.add(layout, batch, starts[one.uri])
             ordinal = starts[one.uri] + batch.first_record + len(batch.rows) - 1
     return Duplicates(keys.find_repeats(), starts)
@@ -130,11 +130,11 @@ class _KeyCollector:
     """Collects the keys of the records that passed the rules before each `duplicates` rule."""
 
     def __init__(self, config: PreprocessConfig) -> None:
-        self._source = config.input_config
+        self._source = config.input
         last = max(at for at, rule in enumerate(config.rules) if rule.kind == "duplicates")
         self._rules = config.rules[: last + 1]
         self._checks = {
-            rule.name: compile_rule(rule, config.input_config)[0]
+            rule.name: compile_rule(rule, config.input)[0]
             for rule in self._rules
             if rule.kind != "duplicates"
         }

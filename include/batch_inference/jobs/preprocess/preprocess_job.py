@@ -25,34 +25,30 @@ def preprocess(container: Container, config: PreprocessConfig) -> dict[str, Any]
     """Write the shards and the manifest of this host to the container's output; returns the manifest."""
     started_at = time.time()
     busy_since = time.perf_counter()
-    if config.input_config.format == "parquet":
+    if config.input.format == "parquet":
         require_arrow("input.format is parquet")
-    if config.input_config.compression == "zstd":
+    if config.input.compression == "zstd":
         require_arrow("input.compression is zstd")
     all_objects = list_objects(container.data_dir, config.input_uri)
     own = select_own_objects(container, config, all_objects)
     duplicates = find_duplicates(config, all_objects)
-    sizes = {one.uri: estimate_text_bytes(one, config.input_config) for one in own}
+    sizes = {one.uri: estimate_text_bytes(one, config.input) for one in own}
     result = process_objects(own, sizes, config, duplicates, container.output_dir, container.host)
     records_in = sum(one["records"] for one in result.objects)
     records_out = sum(shard["records"] for shard in result.shards)
     present = {name for one in result.objects for name in one["columns"]}
-    optional = {column.name for column in config.input_config.columns if column.optional}
+    optional = {column.name for column in config.input.columns if column.optional}
     manifest = {
         "version": MANIFEST_VERSION,
         "host": container.host,
         "hosts": list(container.hosts),
-        "columns": [
-            name for name in config.input_config.column_names if name in present or name not in optional
-        ],
+        "columns": [name for name in config.input.column_names if name in present or name not in optional],
         "objects": result.objects,
         "records_in": records_in,
         "records_out": records_out,
         "rejected": dict(result.rejected),
         "rejected_count": sum(result.rejected.values()),
         "shards": result.shards,
-        "rejects_files": result.rejects_files,
-        "imputed": dict(result.imputed),
         "groups": result.groups,
         "profile_key": f"profile/{container.host}.json",
         "busy_seconds": round(time.perf_counter() - busy_since, 3),
@@ -64,7 +60,7 @@ def preprocess(container: Container, config: PreprocessConfig) -> dict[str, Any]
             f"{records_in:,} records were read, but {records_out:,} written "
             f"and {sum(result.rejected.values()):,} rejected"
         )
-    write_json(container.output_dir / "profile" / f"{container.host}.json", result.profile)
+    write_json(container.output_dir / "profile" / f"{container.host}.json", result.profile.to_dict())
     write_json(container.output_dir / "manifest" / f"{container.host}.json", manifest)
     return manifest
 

@@ -9,13 +9,14 @@ from typing import Mapping, Sequence
 import numpy as np
 
 from batch_inference.jobs.common.groups import GroupCounts
+from batch_inference.jobs.common.json_reading import format_text
 from batch_inference.jobs.common.numeric import parse_column
 from batch_inference.jobs.common.profiles import Profile
 from batch_inference.jobs.config.preprocess_config import InputConfig, PreprocessConfig
 from batch_inference.jobs.preprocess.features import FeatureBuilder
 from batch_inference.jobs.preprocess.object_columns import ObjectColumns
 from batch_inference.jobs.preprocess.readers.batch import Batch
-from batch_inference.jobs.preprocess.rules import Table, compile_rule, format_cell
+from batch_inference.jobs.preprocess.rules import Table, compile_rule
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,9 @@ class RecordValidator:
 
     def __init__(self, config: PreprocessConfig) -> None:
         self._config = config
-        self._rules = [(rule.name, *compile_rule(rule, config.input_config)) for rule in config.rules]
+        self._rules = [(rule.name, *compile_rule(rule, config.input)) for rule in config.rules]
         self.feature_builder = FeatureBuilder(config)
-        self.profile = Profile(config.input_config.columns)
+        self.profile = Profile({column.name: column.type for column in config.input.columns})
         self.group_counts = GroupCounts(config.sensitive_columns)
 
     def validate(
@@ -72,7 +73,7 @@ class RecordValidator:
             return _build_result(len(batch.rows), failures, [])
         readable = [index for index in range(len(batch.rows)) if index not in failures]
         rows = batch.rows if len(readable) == len(batch.rows) else [batch.rows[index] for index in readable]
-        table, failed = build_table(self._config.input_config, object_columns.names, rows)
+        table, failed = build_table(self._config.input, object_columns.names, rows)
         table.duplicates = {
             name: flags if len(readable) == len(flags) else flags[readable]
             for name, flags in duplicate_flags.items()
@@ -104,7 +105,7 @@ def build_table(
         if column.is_numeric and column.name in cells:
             numbers[column.name], wrong = parse_column(cells[column.name], column.type)
             for row, allowed in wrong.items():
-                found = format_cell(cells[column.name][row])
+                found = format_text(cells[column.name][row])
                 failed.setdefault(row, ("type", f"{column.name} is {found}, allowed is {allowed}"))
     return Table(cells, numbers, {}, len(rows)), failed
 
@@ -162,7 +163,7 @@ def _find_arity_failures(
     if set(map(len, batch.rows)) == {expected}:
         return {}
     return {
-        index: ("arity", object_columns.describe_mismatch(len(row), config.input_config))
+        index: ("arity", object_columns.describe_mismatch(len(row), config.input))
         for index, row in enumerate(batch.rows)
         if len(row) != expected and index not in unread
     }

@@ -8,10 +8,9 @@ from typing import Callable, Iterator, Sequence
 
 import numpy as np
 
+from batch_inference.jobs.common.json_reading import format_text
 from batch_inference.jobs.common.numeric import parse_cell
 from batch_inference.jobs.config.preprocess_config import InputConfig, Rule
-
-_SHOWN = 80  # characters of a cell in a reason; the reject has the whole text of the record
 
 
 class Table:
@@ -57,10 +56,6 @@ def compile_rule(rule: Rule, input_config: InputConfig) -> tuple[Check, Reason]:
     return _COMPILERS[rule.kind](rule, input_config)
 
 
-def format_cell(cell: str) -> str:
-    return repr(cell if len(cell) <= _SHOWN else cell[:_SHOWN] + "…")
-
-
 def _required(rule: Rule, _: InputConfig) -> tuple[Check, Reason]:
     def check(table: Table) -> np.ndarray:
         return np.asarray(np.logical_or.reduce([table.find_empty(name) for name in rule.columns]))
@@ -77,13 +72,13 @@ def _required(rule: Rule, _: InputConfig) -> tuple[Check, Reason]:
 def _range(rule: Rule, source: InputConfig) -> tuple[Check, Reason]:
     name = rule.columns[0]
     whole = source.get_column(name).type == "integer"
-    low, high = rule.minimum, rule.maximum
+    low, high = rule.min, rule.max
     bounds = []
     if low is not None:
         bounds.append(f"{'above' if rule.exclusive_min else 'at least'} {_format_bound(low)}")
     if high is not None:
         bounds.append(f"{'below' if rule.exclusive_max else 'at most'} {_format_bound(high)}")
-    allowed = " and ".join(bounds)
+    allowed = rule.expected or " and ".join(bounds)
     least, most = (None if bound is None else float(bound) for bound in (low, high))
 
     def check(table: Table) -> np.ndarray:
@@ -132,7 +127,7 @@ def _allowed(rule: Rule, source: InputConfig) -> tuple[Check, Reason]:
 
     def reason(table: Table, row: int) -> str:
         cell = table.cells[name][row]
-        return f"{name} is {cell.strip() if column.is_numeric else format_cell(cell)}, allowed is one of {listed}"
+        return f"{name} is {cell.strip() if column.is_numeric else format_text(cell)}, allowed is one of {listed}"
 
     return check, reason
 
@@ -168,7 +163,7 @@ def _pattern(rule: Rule, _: InputConfig) -> tuple[Check, Reason]:
 
     def reason(table: Table, row: int) -> str:
         return (
-            f"{name} is {format_cell(table.cells[name][row])}, allowed is what fully matches {rule.pattern}"
+            f"{name} is {format_text(table.cells[name][row])}, allowed is what fully matches {rule.pattern}"
         )
 
     return check, reason
@@ -187,27 +182,10 @@ def _duplicates(rule: Rule, source: InputConfig) -> tuple[Check, Reason]:
     return check, reason
 
 
-def _outlier(rule: Rule, _: InputConfig) -> tuple[Check, Reason]:
-    name, low, high = rule.columns[0], rule.minimum, rule.maximum
-
-    def check(table: Table) -> np.ndarray:
-        values = table.numbers.get(name)
-        if values is None:
-            return np.zeros(table.row_count, dtype=bool)
-        with np.errstate(invalid="ignore"):
-            return np.asarray((values < low) | (values > high))
-
-    def reason(table: Table, row: int) -> str:
-        return f"{name} is {table.cells[name][row].strip()}, allowed is {low:g} to {high:g}: {rule.bounds_reason}"
-
-    return check, reason
-
-
 _COMPILERS: dict[str, Callable[[Rule, InputConfig], tuple[Check, Reason]]] = {
     "required": _required,
     "range": _range,
     "allowed": _allowed,
     "pattern": _pattern,
     "duplicates": _duplicates,
-    "outlier": _outlier,
 }

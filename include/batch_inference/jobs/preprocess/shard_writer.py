@@ -39,7 +39,6 @@ class ShardWriter:
         self._columns: tuple[str, ...] = ()
         self._records = self._rejects = 0
         self.shards: list[dict[str, Any]] = []
-        self.rejects_files: list[str] = []
         for folder in ("records", "features", "rejects"):
             (output / folder).mkdir(parents=True, exist_ok=True)
 
@@ -89,10 +88,7 @@ class ShardWriter:
 
     def _file(self, kind: str, suffix: str) -> IO[bytes]:
         if kind not in self._open:
-            key = f"{kind}/{self._name}.{suffix}"
-            self._open[kind] = (self._output / key).open("wb")
-            if kind == "rejects":
-                self.rejects_files.append(key)
+            self._open[kind] = (self._output / kind / f"{self._name}.{suffix}").open("wb")
         return self._open[kind]
 
     def _write_kept(self, texts: Any, features: Sequence[tuple[str, ...]]) -> None:

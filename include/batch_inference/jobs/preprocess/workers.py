@@ -18,7 +18,7 @@ import numpy as np
 
 from batch_inference.jobs.common.errors import JobError
 from batch_inference.jobs.common.groups import merge_group_counts
-from batch_inference.jobs.common.profiles import merge_profiles
+from batch_inference.jobs.common.profiles import Profile
 from batch_inference.jobs.config.preprocess_config import PreprocessConfig
 from batch_inference.jobs.preprocess.duplicates import Duplicates
 from batch_inference.jobs.preprocess.objects import InputObject
@@ -32,15 +32,13 @@ WORKER_BYTES = 32 << 20
 
 @dataclass
 class PreprocessResult:
-    """Shards and counts of some objects, JSON-serializable."""
+    """Shards and counts of some objects."""
 
     objects: list[dict[str, Any]] = field(default_factory=list)
     shards: list[dict[str, Any]] = field(default_factory=list)
-    rejects_files: list[str] = field(default_factory=list)
     rejected: Counter[str] = field(default_factory=Counter)
-    imputed: Counter[str] = field(default_factory=Counter)
     groups: dict[str, Any] = field(default_factory=dict)
-    profile: dict[str, Any] = field(default_factory=dict)
+    profile: Profile = field(default_factory=Profile)
 
 
 def process_objects(
@@ -99,7 +97,7 @@ def process_partition(
 ) -> PreprocessResult:
     """Write the shards of these objects, named `shard_prefix`-00000 and so on."""
     validator, result = RecordValidator(config), PreprocessResult()
-    suffix = "jsonl" if config.input_config.format == "jsonlines" else "csv"
+    suffix = "jsonl" if config.input.format == "jsonlines" else "csv"
     total = sum(text_sizes[one.uri] for one in objects)
     writer = ShardWriter(output, shard_prefix, total, config.shard_bytes, suffix)
     bytes_before = 0  # bytes of the objects already read
@@ -108,7 +106,7 @@ def process_partition(
         position = float(bytes_before)
         bytes_before += text_sizes[one.uri]
         columns: tuple[str, ...] = ()
-        for object_columns, batch in read_batches(one, config.input_config):
+        for object_columns, batch in read_batches(one, config.input):
             validation = validator.validate(
                 object_columns, batch, duplicates.flag_repeats(one, batch), one.uri
             )
@@ -126,22 +124,17 @@ def process_partition(
             {"source": one.uri, "records": records, "blank_lines": blank, "columns": list(columns)}
         )
     writer.finish()
-    result.shards, result.rejects_files = writer.shards, writer.rejects_files
-    result.imputed = validator.feature_builder.imputed
-    result.groups, result.profile = validator.group_counts.to_dict(), validator.profile.to_dict()
+    result.shards, result.groups = writer.shards, validator.group_counts.to_dict()
+    result.profile = validator.profile
     return result
 
 
 def merge_results(results: Sequence[PreprocessResult]) -> PreprocessResult:
     """Merge the results of several processes into one."""
-    combined = PreprocessResult(
-        groups=merge_group_counts([part.groups for part in results]),
-        profile=merge_profiles(part.profile for part in results),
-    )
+    combined = PreprocessResult(groups=merge_group_counts(part.groups for part in results))
     for part in results:
         combined.objects += part.objects
         combined.shards += part.shards
-        combined.rejects_files += part.rejects_files
         combined.rejected.update(part.rejected)
-        combined.imputed.update(part.imputed)
+        combined.profile.merge(part.profile)
     return combined

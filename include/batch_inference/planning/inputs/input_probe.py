@@ -15,11 +15,8 @@ from dataclasses import dataclass
 
 from batch_inference.common.formatting import format_count
 from batch_inference.config.sections.stages import InputSection
+from batch_inference.jobs.common.binary_formats import BYTE_ORDER_MARK, GZIP, PARQUET
 from batch_inference.jobs.common.json_reading import decode_record
-
-GZIP_MAGIC = b"\x1f\x8b"
-PARQUET_MAGIC = b"PAR1"
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +87,9 @@ def probe_window(window: Window, source: InputSection) -> tuple[ProbeResult, tup
 
 def check_object_start(data: bytes, source: InputSection) -> str | None:
     """The problem of an object whose first bytes are `data`, whatever its lines are; None when there is none."""
-    if data.startswith(PARQUET_MAGIC):
+    if data.startswith(PARQUET):
         return "found a Parquet file, which has no lines; add a preprocess section with input.format parquet"
-    is_gzip = data.startswith(GZIP_MAGIC)
+    is_gzip = data.startswith(GZIP)
     if is_gzip and source.compression == "none":
         return "found gzip data, which the model would read compressed; set input.compression to gzip"
     if not is_gzip and source.compression == "gzip":

@@ -32,6 +32,7 @@ from tests.integration.local_aws.api.requests import (
     wait_until_started,
 )
 from tests.integration.local_aws.servers import Server, run_server
+from tools.laptop import LaptopError
 
 pytestmark = pytest.mark.local_only
 
@@ -320,7 +321,7 @@ def test_a_saved_s3_that_does_not_load_is_named(start_server: Any, tmp_path: Pat
     """Rather than starting without the user's objects."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "moto.pickle").write_bytes(b"not a pickle")
-    with pytest.raises(RuntimeError, match="Move the file away to start with an empty S3"):
+    with pytest.raises(LaptopError, match="Move the file away to start with an empty S3"):
         start_server(FAST)
 
 
@@ -329,7 +330,7 @@ def test_state_of_another_version_is_named(start_server: Any, tmp_path: Path) ->
     (tmp_path / "data").mkdir()
     with contextlib.closing(sqlite3.connect(tmp_path / "data" / "state.sqlite")) as connection:
         connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(RuntimeError, match="has version 99 of the embedded AWS's state, this program needs"):
+    with pytest.raises(LaptopError, match="has version 99 of the embedded AWS's state, this program needs"):
         start_server(FAST)
 
 

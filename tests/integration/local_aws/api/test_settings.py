@@ -310,4 +310,4 @@ def test_a_runner_that_cannot_be_started_fails_the_job(start_server: Any, name: 
         last["FailureReason"] == "InternalServerError: We encountered an internal error.  Please try again."
     )
     assert "ProcessingStartTime" not in last
-    assert "/no/such/runner" in server.data_dir.with_suffix(".stderr").read_text()
+    assert "/no/such/runner" in server.data_dir.with_suffix(".log").read_text()

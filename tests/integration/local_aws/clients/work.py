@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import os
-import tarfile
 from collections.abc import Iterable, Mapping
 
+from tests.archives import pack_tar_gz
 from tests.integration.local_aws.conftest import Aws
 from tests.integration.local_aws.servers import REGION
 
@@ -69,12 +68,7 @@ def lines(values: Iterable[int]) -> bytes:
 
 def model_archive() -> bytes:
     """The model as model.tar.gz."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-        member = tarfile.TarInfo("code/inference.py")
-        member.size = len(MODEL)
-        archive.addfile(member, io.BytesIO(MODEL.encode()))
-    return packed.getvalue()
+    return pack_tar_gz({"code/inference.py": MODEL})
 
 
 def environment(aws: Aws) -> Mapping[str, str]:

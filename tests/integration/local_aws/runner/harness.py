@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 import sys
-import tarfile
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from local_aws.runner.event_stream import EventWriter
 from local_aws.runner.run_job import run_job
 from local_aws.runner.runner_spec import read_spec
 from local_aws.runner.stopping import StopFlag
+from tests.archives import pack_tar_gz
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 SCRIPT_IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/local/script:1"
@@ -106,14 +106,7 @@ class Aws:
 
     def model(self, key: str, files: dict[str, bytes | str]) -> str:
         """Packs a model.tar.gz, uploads it, returns its address."""
-        packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-            for name, body in files.items():
-                data = body.encode() if isinstance(body, str) else body
-                member = tarfile.TarInfo(name)
-                member.size = len(data)
-                archive.addfile(member, io.BytesIO(data))
-        self.put_all({key: packed.getvalue()})
+        self.put_all({key: pack_tar_gz(files)})
         return self.uri(key)
 
     def script(
@@ -143,7 +136,6 @@ class Aws:
             "name": name,
             "arn": f"arn:aws:sagemaker:us-east-1:123456789012:{kind}-job/{name}",
             "region": "us-east-1",
-            "account_id": "123456789012",
             "request": request,
             "containers": more.pop("containers", []),
             "network_isolation": False,
@@ -212,33 +204,11 @@ class Aws:
             **rest,
         }
 
-    def processing(
-        self,
-        entrypoint: list[str] | None,
-        *,
-        name: str | None = None,
-        image: str = SKLEARN_IMAGE,
-        inputs: list[dict[str, Any]] | None = None,
-        outputs: list[dict[str, Any]] | None = None,
-        instances: int = 1,
-        arguments: list[str] | None = None,
-        **changes: Any,
-    ) -> RunnerResult:
-        more = {
-            key: changes.pop(key)
-            for key in ("settings", "images_file", "faults", "network_isolation")
-            if key in changes
-        }
-        request = self.processing_request(
-            entrypoint,
-            name=name,
-            image=image,
-            inputs=inputs,
-            outputs=outputs,
-            instances=instances,
-            arguments=arguments,
-        )
-        return self.run("processing", {**request, **changes}, **more)
+    def processing(self, entrypoint: list[str] | None, **changes: Any) -> RunnerResult:
+        """Runs a processing job; `changes` as `processing_request` and `spec` take them."""
+        names = ("settings", "images_file", "faults", "network_isolation")
+        more = {key: changes.pop(key) for key in names if key in changes}
+        return self.run("processing", self.processing_request(entrypoint, **changes), **more)
 
     def processing_request(
         self,
@@ -250,6 +220,7 @@ class Aws:
         outputs: list[dict[str, Any]] | None = None,
         instances: int = 1,
         arguments: list[str] | None = None,
+        **rest: Any,
     ) -> dict[str, Any]:
         app: dict[str, Any] = {"ImageUri": image}
         if entrypoint is not None:
@@ -264,6 +235,7 @@ class Aws:
             "RoleArn": "arn:aws:iam::123456789012:role/sagemaker",
             "ProcessingInputs": inputs or [],
             "ProcessingOutputConfig": {"Outputs": outputs or []},
+            **rest,
         }
 
     def build_processing_input(self, name: str, key: str, **s3: Any) -> dict[str, Any]:

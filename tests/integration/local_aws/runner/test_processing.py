@@ -147,6 +147,20 @@ time.sleep(60)
     assert time.monotonic() - began < 20
 
 
+def test_a_setting_lets_the_other_hosts_of_a_failed_one_go_on(aws: Aws) -> None:
+    source = """
+import json, sys, time
+host = json.load(open("/opt/ml/config/resourceconfig.json"))["current_host"]
+if host == "algo-2":
+    sys.exit(3)
+time.sleep(1)
+open("/opt/ml/output/message", "w").write("done")
+"""
+    ended = aws.processing(python(source), instances=2, settings={"stop_others_on_host_failure": False})
+    assert ended.outcome == ("Failed", "AlgorithmError: See job logs for more information")
+    assert ended.last["exit_message"] == "done"
+
+
 def test_exit_messages_are_joined_in_host_order_and_cut_to_one_kilobyte(aws: Aws) -> None:
     source = """
 import json

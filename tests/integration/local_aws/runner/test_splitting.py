@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from local_aws.runner.data.gunzip import gunzip
+from local_aws.runner.data.unpacking import gunzip
 from local_aws.runner.transform.batching import Batch, Batcher, batch_lines
 from local_aws.runner.transform.splitting import (
     MalformedObjectError,

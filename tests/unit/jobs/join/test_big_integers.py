@@ -51,7 +51,7 @@ def ids(folder: Path, module: str, name: str, output: str) -> list[int | None]:
     spec = JoinSpec.from_dict(
         {
             "columns": ID_X,
-            "format": output,
+            "output_format": output,
             "predictions": {"format": "csv", "fields": {"0": "p"}},
             "function": {"module": module, "name": name},
         }

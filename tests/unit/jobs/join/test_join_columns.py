@@ -83,8 +83,8 @@ def joined(tmp_path: Path, output: str, *, records: str = "csv", **more: Any) ->
     spec = JoinSpec.from_dict(
         {
             "columns": COLUMNS,
-            "records": records,
-            "format": output,
+            "records_format": records,
+            "output_format": output,
             "predictions": {"format": "jsonlines", "fields": {"score": "p"}},
             **more,
         }
@@ -252,8 +252,13 @@ def test_a_value_of_the_wrong_type_is_named_by_its_record_in_the_shard(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"keep": [{"column": "y"}]}, "keep\\[0\\].column is 'y', allowed are id, n, x"),
-        ({"keep": [{"column": "id", "name": "p"}]}, "the output would have p twice"),
+        ({"keep": [{"colum": "id"}]}, "keep\\[0\\].colum is not known, allowed are column, name"),
+        ({"predictions": {"format": "csv"}}, "predictions.fields is missing, it must be an object"),
+        (
+            {"predictions": {"fields": {"s": "p"}, "types": {"p": "number"}}},
+            "predictions.types.p is 'number', allowed are string, integer, float, json",
+        ),
+        ({"predictions": {"fields": {"s": 1}}}, "predictions.fields.s is 1, allowed is a string"),
         (
             {"function": {"module": "nowhere", "name": "f"}},
             "join.function.module 'nowhere' cannot be imported",

@@ -18,7 +18,7 @@ from tests.unit.jobs.containers import ContainerResult, put, run_job
 NAMES = ["id", "x"]
 SPEC: dict[str, Any] = {
     "columns": [{"name": "id", "type": "string"}, {"name": "x", "type": "float"}],
-    "format": "csv",
+    "output_format": "csv",
     "predictions": {"format": "jsonlines", "fields": {"score": "score"}},
 }
 RECORDS = {
@@ -126,7 +126,7 @@ def test_csv_needs_no_pyarrow_and_parquet_says_that_it_does_before_data_is_read(
     assert ended.exit_code == 0, ended.stderr
     first = (ended.output / "parts" / "part-00000.csv").read_bytes()
     assert first == b'id,x,score\n"0, 0",0.50,0.25\n"0, 1",1.50,1.25\n"0, 2",2.50,2.25\n'
-    parquet = config({**SPEC, "format": "parquet"})
+    parquet = config({**SPEC, "output_format": "parquet"})
     ended = run_host(tmp_path / "parquet", document=parquet, without=["pyarrow"])
     assert ended.exit_code == 1
     assert ended.message.startswith("join.format is parquet, which needs pyarrow, and this image has none; ")
@@ -150,7 +150,7 @@ def wheel(folder: Path, name: str, content: str) -> Path:
 def test_what_the_image_lacks_can_be_shipped_as_wheels(tmp_path: Path) -> None:
     """They are installed for the job alone, without an index, and come before what the image has."""
     shipped = wheel(tmp_path, "pyarrow", "raise ImportError('this is the shipped one')\n")
-    parquet = config({**SPEC, "format": "parquet"})
+    parquet = config({**SPEC, "output_format": "parquet"})
     ended = run_host(tmp_path, document=parquet, wheels=shipped)
     assert ended.exit_code == 1
     assert ended.message.startswith("join.format is parquet, which needs pyarrow")

@@ -24,7 +24,7 @@ def joined(folder: Path, records: bytes, answers: bytes, output: str, **spec: An
     """The published rows."""
     (folder / "records").write_bytes(records)
     (folder / "answers").write_bytes(answers)
-    shape = JoinSpec.from_dict({"columns": COLUMNS, "format": output, "predictions": SCORE, **spec})
+    shape = JoinSpec.from_dict({"columns": COLUMNS, "output_format": output, "predictions": SCORE, **spec})
     path = folder / f"out.{output}"
     join_shards([ShardFiles("s", folder / "records", folder / "answers", ["id", "note"])], path, shape)
     if output == "parquet":
@@ -68,7 +68,7 @@ def test_a_cell_of_any_length_is_joined(tmp_path: Path, output: str, length: int
 def test_a_long_cell_reaches_the_join_from_parquet(tmp_path: Path, length: int) -> None:
     """What `preprocess` lets pass can be joined."""
     content = parquet(id=["a"], note=["n" * length])
-    kinds = {"columns": COLUMNS, "input_format": "parquet", "features": {"columns": ["id"]}}
+    kinds = {"columns": COLUMNS, "input_format": "parquet", "feature_columns": ["id"]}
     manifest, output = run(tmp_path / "box", content, kinds)
     records = (output / manifest["shards"][0]["records_key"]).read_bytes()
     assert [len(row["note"]) for row in joined(tmp_path, records, b"7\n", "jsonlines")] == [length]

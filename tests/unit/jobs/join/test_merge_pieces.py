@@ -20,7 +20,7 @@ def spec(**changes: Any) -> JoinSpec:
     return JoinSpec.from_dict(
         {
             "columns": [{"name": "k", "type": "string"}, {"name": "v", "type": "string"}],
-            "format": "csv",
+            "output_format": "csv",
             "predictions": {"format": "csv", "fields": {"0": "score"}, **changes},
         }
     )

@@ -47,7 +47,7 @@ def test_a_number_that_may_be_missing_is_published_as_null_and_counted(
     (tmp_path / "answers").write_text(text)
     shard = ShardFiles("s", tmp_path / "records", tmp_path / "answers", ("id",))
     predictions = {"format": answers, "fields": {"1" if answers == "csv" else "score": "p"}}
-    made = {"columns": [{"name": "id", "type": "string"}], "format": output}
+    made = {"columns": [{"name": "id", "type": "string"}], "output_format": output}
     with pytest.raises(PredictionError, match=r"record [23]"):
         join_shards([shard], tmp_path / "out", JoinSpec.from_dict({**made, "predictions": predictions}))
     spec = JoinSpec.from_dict({**made, "predictions": {**predictions, "nullable": ["p"]}})
@@ -68,7 +68,7 @@ def joined(folder: Path, answers: str, output: str = "parquet", sent: str = RECO
     (folder / "s.csv").write_text(sent)
     (folder / "s.out").write_text(answers)
     path = folder / f"out.{output}"
-    shape = JoinSpec.from_dict({"columns": COLUMNS, "format": output, **spec})
+    shape = JoinSpec.from_dict({"columns": COLUMNS, "output_format": output, **spec})
     join_shards([ShardFiles("s", folder / "s.csv", folder / "s.out", ["id", "n"])], path, shape)
     return pq.read_table(path).to_pylist() if output == "parquet" else path.read_text()
 
@@ -223,7 +223,7 @@ def test_json_records_keep_their_text_in_json_lines(tmp_path: Path) -> None:
         "1\n2\n3.0\n",
         "jsonlines",
         JSON_RECORDS,
-        records="jsonlines",
+        records_format="jsonlines",
         is_preprocessed=True,
         predictions={"fields": {"$": "score"}},
     )
@@ -240,7 +240,7 @@ def test_a_member_called_like_a_prediction_gives_way(tmp_path: Path) -> None:
         "1\n2\n3\n",
         "jsonlines",
         records,
-        records="jsonlines",
+        records_format="jsonlines",
         predictions={"fields": {"$": "score"}},
     )
     assert found == "".join(f'{{"id": "score", "n": 1, "score": {number}}}\n' for number in (1, 2, 3))
@@ -250,7 +250,7 @@ def test_a_member_called_like_a_prediction_gives_way(tmp_path: Path) -> None:
 def test_json_records_become_columns(tmp_path: Path, output: str) -> None:
     """By name; null and a missing member are the same, an empty text is not null."""
     records = '{"id": "", "n": 1}\n{"n": null, "id": "b"}\n{"id": "c,d"}\n'
-    spec = {"records": "jsonlines", "predictions": {"fields": {"$": "score"}}}
+    spec = {"records_format": "jsonlines", "predictions": {"fields": {"$": "score"}}}
     found = joined(tmp_path, "1\n2\n3\n", output, records, **spec)
     if output == "parquet":
         assert [(row["id"], row["n"]) for row in found] == [("", 1), ("b", None), ("c,d", None)]

@@ -39,7 +39,7 @@ def joined(
     (folder / "s.out").write_text("0.5\n" * count)
     document = {
         "columns": [{"name": name, "type": kind} for name, kind in kinds.items()],
-        "format": output,
+        "output_format": output,
         "predictions": {"format": "csv", "fields": {"0": "p"}},
         **spec,
     }
@@ -124,7 +124,7 @@ def test_json_of_another_shape_is_named_too(tmp_path: Path, output: str, line: b
     """Also where records are published as they came, members that nobody named included."""
     records = b'{"id": "a", "age": 1, "balance": 2, "more": [1]}\n' + line + b"\n"
     with pytest.raises(JoinError, match=f"shard s, record 2:? {found}"):
-        joined(tmp_path, records, output, records="jsonlines")
+        joined(tmp_path, records, output, records_format="jsonlines")
 
 
 @pytest.mark.usefixtures("arrow")

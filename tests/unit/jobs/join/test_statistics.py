@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batch_inference.jobs.common import blocks
-from batch_inference.jobs.common.errors import ConfigError, JobError
+from batch_inference.jobs.common.errors import JobError
 from batch_inference.jobs.join.aligned_join import JoinSpec, ShardFiles, join_shards
 from batch_inference.jobs.join.statistics import SAMPLE_ROWS, PredictionStatistics, merge_statistics
 
@@ -48,7 +48,7 @@ def spec(output: str, answers: str, **more: Any) -> JoinSpec:
     return JoinSpec.from_dict(
         {
             "columns": COLUMNS,
-            "format": output,
+            "output_format": output,
             "predictions": {
                 "format": answers,
                 "fields": fields,
@@ -77,7 +77,7 @@ def test_counts_are_those_of_the_rows_whatever_was_read_and_written(
     found = counted(
         tmp_path,
         [shard],
-        spec(output, answers, sensitive=[{"column": "sex"}], selected={"column": "p", "min": 25}),
+        spec(output, answers, sensitive_columns=[{"column": "sex"}], selection={"column": "p", "min": 25}),
     )
     values = np.arange(ROWS) / 100
     profile = found["columns"]["p"]
@@ -101,8 +101,8 @@ def test_a_run_gives_the_same_statistics_in_however_many_parts(
     wanted = spec(
         "csv",
         "jsonlines",
-        sensitive=[{"column": "sex"}, {"column": "age", "edges": [18, 65]}],
-        selected={"column": "l", "values": ["odd"]},
+        sensitive_columns=[{"column": "sex"}, {"column": "age", "edges": [18, 65]}],
+        selection={"column": "l", "values": ["odd"]},
     )
     whole = merge_statistics([counted(tmp_path, shards, wanted)])
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 999)
@@ -171,31 +171,3 @@ def test_statistics_of_different_columns_are_not_merged(tmp_path: Path) -> None:
     }
     with pytest.raises(JobError, match="of one column"):
         merge_statistics([number, text])
-
-
-@pytest.mark.parametrize(
-    ("selected", "message"),
-    [
-        ({"column": "p", "values": ["a"]}, "a number has min"),
-        ({"column": "q", "min": 1}, "allowed are p"),
-        ({"column": "p"}, "a number has min"),
-    ],
-)
-def test_a_selection_that_cannot_be_counted_is_refused(selected: dict[str, Any], message: str) -> None:
-    """Before anything is read."""
-    with pytest.raises(ConfigError, match=message):
-        spec("csv", "csv", selected=selected)
-
-
-@pytest.mark.parametrize("bounds", [{"values": ["a"]}, {"min": 1}])
-def test_json_is_not_selected_by(bounds: dict[str, Any]) -> None:
-    """Nothing counts its values."""
-    document: dict[str, Any] = {
-        "columns": COLUMNS,
-        "predictions": {"fields": {"score": "p"}, "types": {"p": "json"}},
-        "selected": {"column": "p", **bounds},
-    }
-    with pytest.raises(
-        ConfigError, match=r"selected.column is 'p' of type json, allowed are columns of type"
-    ):
-        JoinSpec.from_dict(document)

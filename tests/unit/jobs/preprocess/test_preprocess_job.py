@@ -58,9 +58,7 @@ def test_the_real_abalone_data_is_accounted_for(tmp_path: Path) -> None:
 def test_text_is_kept_to_the_letter_and_features_line_up(tmp_path: Path) -> None:
     """Quotes, quoted line breaks, a byte order mark, CR LF and a missing final line feed: records stay as written."""
     content = '\ufeffa,"1.50",  keep  \r\n"x,""y",2,"two\r\nlines"\r\n\r\nü,3,"last"'.encode()
-    wanted = config(
-        columns(id="string", x="float", note="string"), features={"columns": ["x", "id"]}, rules=[]
-    )
+    wanted = config(columns(id="string", x="float", note="string"), feature_columns=["x", "id"], rules=[])
     ended = run_preprocess(tmp_path, wanted, {"one.csv": content})
     assert ended.records() == ['a,"1.50",  keep  \n"x,""y",2,"two\r\nlines"\nü,3,"last"\n'.encode()]
     assert ended.features() == ['1.50,a\n2,"x,""y"\n3,ü\n'.encode()]

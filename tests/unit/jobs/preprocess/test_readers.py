@@ -43,7 +43,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spec = JoinSpec.from_dict(
         {
             "columns": [{"name": name, "type": kind} for name, kind in KINDS.items()],
-            "format": "parquet",
+            "output_format": "parquet",
             "predictions": {
                 "format": "jsonlines",
                 "fields": {"score": "score", "class": "class", "why": "why", "parts": "parts"},
@@ -112,7 +112,7 @@ def test_row_groups_are_few_and_large(tmp_path: Path) -> None:
                 {"name": name, "type": kind}
                 for name, kind in (("i", "integer"), ("x", "float"), ("s", "string"))
             ],
-            "format": "parquet",
+            "output_format": "parquet",
             "predictions": {"format": "csv", "fields": {"0": "score"}},
         }
     )

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from batch_inference.jobs.common.errors import ConfigError
 from batch_inference.jobs.config.preprocess_config import parse_config
 from batch_inference.jobs.preprocess.record_validator import build_table
 from batch_inference.jobs.preprocess.rules import compile_rule
@@ -31,9 +30,9 @@ BOUND = st.one_of(WHOLE, st.sampled_from([1 << 63, 10**30, 0.5, -2.5, 1e300, flo
 def failing(rule: dict[str, Any], cells: list[str]) -> list[str]:
     """The cells of one whole-number column that fail the rule."""
     parsed = parse_config(config(N, rules=[{"column": "n", **rule}]))
-    table, wrong = build_table(parsed.input_config, ["n"], [[cell] for cell in cells])
+    table, wrong = build_table(parsed.input, ["n"], [[cell] for cell in cells])
     assert not wrong
-    check, _ = compile_rule(parsed.rules[0], parsed.input_config)
+    check, _ = compile_rule(parsed.rules[0], parsed.input)
     return [cell for cell, fails in zip(cells, check(table).tolist(), strict=True) if fails]
 
 
@@ -54,6 +53,7 @@ def test_whole_numbers_are_compared_exactly_with_a_range(
     numbers: list[int], low: Any, high: Any, exclusive: bool
 ) -> None:
     low, high = sorted((low, high))
+    assume(low < high or not exclusive)  # a pipeline file with such a range is refused
     cells = ["", *map(str, numbers)]
     rule = {"rule": "range", "min": low, "max": high, "exclusive_min": exclusive, "exclusive_max": exclusive}
 
@@ -77,10 +77,3 @@ def test_what_doubles_blur_is_rejected_in_exact_words(
     wanted = config(N, rules=[{"name": "mine", "column": "n", **rule}])
     ended = run_preprocess(tmp_path, wanted, {"a.csv": f"{EDGE}\n".encode()})
     assert [one["reason"] for one in ended.rejects()] == [reason]
-
-
-def test_a_bound_that_is_no_double_is_refused() -> None:
-    with pytest.raises(
-        ConfigError, match=r"^rules\[0\].min is 1000.*, allowed is a finite number of 64 bits$"
-    ):
-        parse_config(config(N, rules=[{"rule": "range", "column": "n", "min": 10**400}]))

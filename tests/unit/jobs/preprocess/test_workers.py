@@ -44,12 +44,10 @@ def test_two_processes_leave_what_one_leaves(
     tmp_path: Path, two_processes: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Records in the order of the objects, the same counts, profile and rejects; duplicates over both."""
-    shared = config(
-        AB,
-        impute=[{"column": "x", "strategy": "constant", "value": "0"}],
-        sensitive=[{"column": "x", "edges": [2]}],
-    )
-    extra = {key: shared[key] for key in ("impute", "sensitive")}
+    extra = {
+        "impute": [{"column": "x", "strategy": "constant", "value": "0"}],
+        "sensitive_columns": [{"column": "x", "edges": [2]}],
+    }
     both, output = run(tmp_path / "two", **extra)
     assert len({shard["name"].rsplit("-", 1)[0] for shard in both["shards"]}) == 2
     monkeypatch.setattr(workers, "WORKER_BYTES", 1 << 30)
@@ -58,7 +56,7 @@ def test_two_processes_leave_what_one_leaves(
         found = b"".join((output / shard[f"{kind}_key"]).read_bytes() for shard in both["shards"])
         assert found == b"".join((expected / shard[f"{kind}_key"]).read_bytes() for shard in alone["shards"])
     assert sorted(shard["name"] for shard in both["shards"]) == [shard["name"] for shard in both["shards"]]
-    for key in ("objects", "records_in", "records_out", "rejected", "imputed", "columns"):
+    for key in ("objects", "records_in", "records_out", "rejected", "columns"):
         assert both[key] == alone[key], key
     assert both["rejected"] == {"type": 5}
     assert both["groups"] == alone["groups"]

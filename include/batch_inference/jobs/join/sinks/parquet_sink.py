@@ -7,9 +7,10 @@ from typing import Any, Callable, Mapping, Sequence
 
 from batch_inference.jobs.common.arrow import require_arrow
 from batch_inference.jobs.common.errors import JoinError
+from batch_inference.jobs.common.json_reading import Cell
 from batch_inference.jobs.config.join_spec import JoinSpec
 from batch_inference.jobs.join.prediction_reader import PredictionBatch
-from batch_inference.jobs.join.records import Cell, RecordBlock
+from batch_inference.jobs.join.records import RecordBlock
 from batch_inference.jobs.join.sinks.sink import Sink
 
 # Size of a row group in Arrow's memory: large enough for efficient reads, small enough to buffer.

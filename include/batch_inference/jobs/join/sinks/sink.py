@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
+from batch_inference.jobs.common.json_reading import Cell
 from batch_inference.jobs.config.join_spec import JoinSpec
 from batch_inference.jobs.join.prediction_reader import PredictionBatch
-from batch_inference.jobs.join.records import Cell, RecordBlock
+from batch_inference.jobs.join.records import RecordBlock
 
 
 class Sink:

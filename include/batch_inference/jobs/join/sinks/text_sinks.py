@@ -8,16 +8,18 @@ import re
 from pathlib import Path
 from typing import Any, Iterable, Mapping, Sequence
 
+import numpy as np
+
+from batch_inference.jobs.common.arrow import find_arrow
+from batch_inference.jobs.common.blocks import Block
 from batch_inference.jobs.common.csv_reading import format_csv_lines
 from batch_inference.jobs.common.errors import JoinError
-from batch_inference.jobs.common.json_reading import decode_record, dumps
+from batch_inference.jobs.common.json_reading import Cell, decode_record, dumps
 from batch_inference.jobs.config.join_spec import JoinSpec
-from batch_inference.jobs.join.prediction_path import encode_json
 from batch_inference.jobs.join.prediction_reader import PredictionBatch
-from batch_inference.jobs.join.records import Cell, RecordBlock
+from batch_inference.jobs.join.records import RecordBlock
 from batch_inference.jobs.join.sinks.parquet_sink import ParquetSink
 from batch_inference.jobs.join.sinks.sink import BytesSink, Sink
-from batch_inference.jobs.join.sinks.splice import create_line_splicer
 
 _JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 
@@ -133,7 +135,7 @@ class JsonLinesSink(BytesSink):
         # A member that is not a column is dropped if a published column has its name.
         left_out = {column.name for column in (*self.spec.columns, *self.spec.output_columns)}
         return [
-            f"{_encode_string(names.get(name, name))}: {encode_json(value)}"
+            f"{_encode_string(names.get(name, name))}: {dumps(value)}"
             for name, value in decode_record(line.decode("utf-8")).items()
             if name in names or (self.spec.include_extra_members and name not in left_out)
         ]
@@ -148,6 +150,42 @@ class JsonLinesSink(BytesSink):
                 line = dumps(kept).encode("utf-8")
         body = line[:-1].rstrip()
         return body + (b"" if body.endswith(b"{") and not body[:-1].strip() else b", ") + tail + b"}\n"
+
+
+def create_line_splicer(delimiter: bytes) -> LineSplicer | None:
+    """Create a LineSplicer, or None if pyarrow is missing or too old."""
+    arrow = find_arrow()
+    return (
+        LineSplicer(arrow, delimiter)
+        if arrow and hasattr(arrow.compute, "binary_join_element_wise")
+        else None
+    )
+
+
+class LineSplicer:
+    """Appends a delimiter and a number to each record of a block, with Arrow: no Python object for each line."""
+
+    def __init__(self, arrow: Any, delimiter: bytes) -> None:
+        self.arrow = arrow
+        self._delimiter = delimiter[0]
+
+    def __call__(self, records: Block, numbers: Block) -> Any:
+        """Return the joined lines as a buffer of bytes; both blocks have the same number of lines."""
+        data = np.frombuffer(records.data, dtype=np.uint8).copy()
+        data[records.ends - 1] = self._delimiter  # replaces the line feed
+        nothing = self._array(np.zeros(records.record_count, dtype=np.int64), b"")
+        # A scalar separator would import pandas, so an array is used: the number is the separator between the record
+        # and an empty text.
+        joined = self.arrow.compute.binary_join_element_wise(
+            self._array(records.ends, data), nothing, self._array(numbers.ends, numbers.data)
+        )
+        return joined.buffers()[2].slice(0, len(records.data) + len(numbers.data))
+
+    def _array(self, ends: np.ndarray, data: Any) -> Any:
+        offsets = np.zeros(len(ends) + 1, dtype=np.int32)
+        offsets[1:] = ends
+        buffers = [None, self.arrow.py_buffer(offsets), self.arrow.py_buffer(data)]
+        return self.arrow.Array.from_buffers(self.arrow.binary(), len(ends), buffers)
 
 
 def _are_all_finite(numbers: list[bytes]) -> bool:

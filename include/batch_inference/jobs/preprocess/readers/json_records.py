@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from itertools import islice
-from typing import Any, Iterable, Sequence
+from typing import Iterable, Sequence
 
-from batch_inference.jobs.common.json_reading import decode_record, dumps
+from batch_inference.jobs.common.json_reading import decode_record, to_cell
 from batch_inference.jobs.preprocess.readers.batch import Batch, end_with_line_feed
 
 
@@ -62,18 +62,7 @@ class JsonRecordReader:
         if self.unseen_names:
             self.unseen_names.difference_update(record)
             self.seen_members.update(record)
-        row = [json_to_cell(record.get(name)) for name in self._names]
+        row = [to_cell(record.get(name)) or "" for name in self._names]
         if "\\u" in line and "\0" in "".join(row):
             return [], "the line contains an escaped NUL character"
         return row, ""
-
-
-def json_to_cell(value: Any) -> str:
-    """Convert a JSON value to the text of a cell; numbers are JsonNumber, which is text already."""
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return dumps(value)

@@ -10,17 +10,14 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Iterator, Optional
+from typing import Any, Iterator
 
 from batch_inference.jobs.common.arrow import require_arrow
 from batch_inference.jobs.common.csv_reading import format_csv_lines
 from batch_inference.jobs.common.errors import InputError
-from batch_inference.jobs.common.json_reading import JsonNumber
+from batch_inference.jobs.common.json_reading import Cell, JsonNumber, to_cell
 from batch_inference.jobs.config.preprocess_config import InputConfig
 from batch_inference.jobs.preprocess.readers.batch import Batch
-from batch_inference.jobs.preprocess.readers.json_records import json_to_cell
-
-Cell = Optional[str]
 
 _SAMPLE_ROWS = 1_000
 # What Arrow raises for a value that Python cannot represent, such as a date after the year 9999.
@@ -123,7 +120,7 @@ def _cells(column: Any, whole: bool) -> list[Cell]:
             return list(column.to_pylist())
         except UnicodeDecodeError:  # not all of it is UTF-8; the same buffers can be read as bytes
             column = column.view("binary" if kinds.is_string(column.type) else "large_binary")
-    return [None if value is None else _format_value(value) for value in column.to_pylist()]
+    return [to_cell(_to_json_value(value)) for value in column.to_pylist()]
 
 
 def _find_unreadable_value(column: Any) -> int:
@@ -143,10 +140,6 @@ def _format_whole_number(value: float | None) -> Cell:
     if value is None or math.isnan(value):
         return None
     return str(int(value)) if math.isfinite(value) and value == int(value) else str(value)
-
-
-def _format_value(value: Any) -> str:
-    return json_to_cell(_to_json_value(value))
 
 
 def _to_json_value(value: Any) -> Any:
