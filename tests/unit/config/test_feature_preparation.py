@@ -152,7 +152,7 @@ def test_the_job_need_not_check_again_what_is_refused_here(changes: dict[str, An
     """In the container there is no pydantic."""
     with pytest.raises(ValidationError) as caught:
         Pipeline.model_validate(document(changes))
-    (problem,) = format_validation_error(caught.value, Pipeline)
+    (problem,) = format_validation_error(caught.value, Pipeline, document(changes))
     assert problem.startswith(message)
 
 

@@ -17,7 +17,7 @@ from batch_inference.jobs.common.profiles import NumberProfile, TextProfile, bui
 from tests.unit.jobs.containers import columns, config, run_preprocess
 
 AB = columns(id="string", x="float")
-BASELINE = {
+BASELINE: dict[str, Any] = {
     "x": {"mean": 10.0, "std": 2.0, "q1": 8.0, "q3": 12.0, "median": 9.5},
     "id": {"most_frequent": "m"},
 }

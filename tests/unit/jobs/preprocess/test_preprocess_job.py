@@ -17,7 +17,7 @@ from batch_inference.config.sections.stages import Encoding
 from tests.unit.jobs.containers import REAL_ABALONE, abalone_columns, columns, config, run_preprocess
 from tests.unit.jobs.hostile_inputs import run, zstd
 
-ABALONE_RULES = [
+ABALONE_RULES: list[dict[str, Any]] = [
     {"name": "sex known", "rule": "allowed", "column": "sex", "values": ["M", "F", "I"]},
     {"name": "whole weight present", "rule": "required", "columns": ["whole_weight"]},
     {

@@ -16,7 +16,7 @@ from batch_inference.jobs.preprocess.preprocess_job import preprocess
 from tests.unit.jobs.containers import columns, config, put
 
 AB = columns(id="string", x="float")
-OBJECTS = {
+OBJECTS: dict[str, Any] = {
     f"{number}.csv": "".join(f"{number}-{line},{line % 7}.5\n" for line in range(100 * number)).encode()
     + b"a,one\n"
     for number in range(1, 6)
