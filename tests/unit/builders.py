@@ -169,7 +169,7 @@ def requests(of: Pipeline, **changes: Any) -> dict[str, Request]:
     }
     transform = configs["transform"]
     return {
-        **configs,
+        **{str(stage): config for stage, config in configs.items()},
         "transform": transform["Transform"],
         **({"model": transform["Model"]} if "Model" in transform else {}),
     }

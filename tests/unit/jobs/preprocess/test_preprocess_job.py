@@ -150,7 +150,7 @@ def test_a_rule_rejects_what_it_names(
 
 def test_the_first_rule_that_fails_is_the_reason(tmp_path: Path) -> None:
     """Rules are counted in their order; each record once."""
-    rules = [
+    rules: list[dict[str, Any]] = [
         {"name": "small", "rule": "range", "column": "x", "max": 10},
         {"name": "known", "rule": "allowed", "column": "id", "values": ["a"]},
     ]
@@ -250,7 +250,7 @@ def test_two_hosts_account_for_every_record_exactly_once(tmp_path: Path) -> None
     for number in range(7):
         rows = [f"{rng.choice('abc')},{rng.randrange(400)}\n" for _ in range(rng.randrange(50, 400))]
         objects[f"part-{number}.csv"] = "".join([*rows, "broken\n", "a,one\n"]).encode()
-    rules = [
+    rules: list[dict[str, Any]] = [
         {"name": "small", "rule": "range", "column": "x", "max": 350},
         {"name": "once", "rule": "duplicates"},
     ]

@@ -44,7 +44,7 @@ def test_two_processes_leave_what_one_leaves(
     tmp_path: Path, two_processes: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Records in the order of the objects, the same counts, profile and rejects; duplicates over both."""
-    extra = {
+    extra: dict[str, Any] = {
         "impute": [{"column": "x", "strategy": "constant", "value": "0"}],
         "sensitive_columns": [{"column": "x", "edges": [2]}],
     }
