@@ -15,7 +15,7 @@ from tests.faults.suite import SCARCE_INSTANCE_TYPES
 #: Shorter than the limits of a real pipeline, long enough for a container to start.
 LIMIT_SECONDS = 12
 #: The run is to reach its job before it times out, also where much else runs.
-RUN_SECONDS = 75
+RUN_SECONDS = 120
 
 
 def run(scenario: Scenario) -> None:

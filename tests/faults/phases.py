@@ -113,6 +113,7 @@ def phase(*names: str, begins: str = NEW_RUN) -> Phase:
 
 #: Those that take longest come first; the one whose faults all others would feel comes last.
 PIPELINES = (
+    Pipeline("run-timeout", (phase("run-timeout"),)),
     Pipeline(
         "late",
         (
@@ -173,7 +174,6 @@ PIPELINES = (
             "hang",
             "execution-timeout",
             "deferral-timeout",
-            "run-timeout",
         )
     ),
     Pipeline(

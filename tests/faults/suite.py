@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 JANITOR = "janitor"
 #: How long anything may take before a case fails: the machine may have much else to do.
-PATIENCE_SECONDS = 480.0
+PATIENCE_SECONDS = 600.0
 #: Between two questions to Airflow, whose api-server is what takes most of the processors otherwise.
 PAUSE_SECONDS = 2.0
 #: A lost process is noticed in seconds instead of minutes.
@@ -43,7 +43,7 @@ FAST_AIRFLOW_SETTINGS = {
     "AIRFLOW__CORE__PARALLELISM": "16",
     "AIRFLOW__API__MAXIMUM_PAGE_LIMIT": "1000",
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
-    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "20",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "30",
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
