@@ -191,8 +191,10 @@ class Scenario:
         return self.arm("hold", operation=operation)
 
     def hold_input(self) -> str:
-        """The transform's containers run, and wait for their input until it is let go."""
-        return self.arm("s3_hold", operation="GetObject", key_contains=f"/work/{self.pipeline}/*/features/")
+        """The transform's containers run, and wait for their input until it is let go, also when they ask once more."""
+        return self.arm(
+            "s3_hold", operation="GetObject", count=100, key_contains=f"/work/{self.pipeline}/*/features/"
+        )
 
     def fault(self, name: str) -> dict[str, Any]:
         """A fault as it is now; empty once it is used up."""
