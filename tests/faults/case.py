@@ -1,8 +1,12 @@
-"""One case of the fault suite as data: what is injected, and what must come of it."""
+"""One case of the fault suite as data: what is injected, and what must come of it.
+
+A case is told as if it were alone. Cases that leave each other alone share a run, see `tests.faults.phases`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +19,11 @@ class Case:
     """One fault, alone.
 
     Attributes:
-        name: also of the case's pipeline, DAG and, in the beginning, jobs.
+        name: also of its test.
         fault: what happens, as the fault matrix says it.
         ending: how the run ends, as the fault matrix says it.
         act: triggers the run and injects the fault; returns once nothing more is to be done to the run.
+        during: what the run is brought to for the act, and let go from after it; cases in a row share it.
         states: of the case's runs in the end, sorted; None of one that is deleted.
         tries: how many tries a task has had, where that is what the case is about.
         preprocess, transform: how many jobs of each stage are created, exactly.
@@ -27,7 +32,7 @@ class Case:
         bad_record: whether one record more is rejected than in a run without a fault.
         leaves_model: whether the run's model stays for the janitor, which deletes it after an hour.
         limit_seconds: after which a job is to be stopped, where the case sets a limit.
-        alone: whether all runs of the deployment feel the fault, so that no other case may run meanwhile.
+        alone: whether all runs of the deployment feel the fault, so that no other pipeline may run meanwhile.
         once: whether it can strike a pipeline once only.
         postgresql_only: needs two triggerers, which SQLite does not allow.
         on_sqlite: whether `make test` runs it on SQLite too; `make faults` runs all on both.
@@ -40,6 +45,7 @@ class Case:
     fault: str
     ending: str
     act: Callable[[Scenario], None]
+    during: Callable[[Scenario], AbstractContextManager[None]] | None = None
     states: tuple[str | None, ...] = ("success",)
     tries: Mapping[str, int] = field(default_factory=dict)
     preprocess: int = 1

@@ -4,23 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import signal
+from collections.abc import Callable
 from datetime import timedelta
 
 from tests.faults import data, interference, late
 from tests.faults.case import Case
-from tests.faults.scenario import Scenario
+from tests.faults.scenario import Scenario, job_at_work
 from tests.faults.suite import SCARCE_INSTANCE_TYPES
 
 #: Shorter than the limits of a real pipeline, long enough for a container to start.
 LIMIT_SECONDS = 12
 #: The run is to reach its job before it times out, also where much else runs.
-RUN_SECONDS = 75
-MODEL_FAULT = "model.containers.0.environment.FAULT"
+RUN_SECONDS = 120
 
 
 def run(scenario: Scenario) -> None:
     """Nothing but a run: the fault is in the pipeline."""
     scenario.trigger()
+
+
+def break_model(fault: str) -> Callable[[Scenario], None]:
+    """The model's files make it misbehave, see deployed/inference.py, until the run has ended."""
+
+    def act(scenario: Scenario) -> None:
+        s3 = scenario.suite.aws.s3
+        data.upload_model(s3, scenario.pipeline, fault)
+        try:
+            scenario.trigger()
+            scenario.wait_for_end()
+        finally:
+            data.upload_model(s3, scenario.pipeline)
+
+    return act
 
 
 # The worker
@@ -72,36 +87,17 @@ def kill_scheduler(scenario: Scenario) -> None:
 
 def kill_triggerer(scenario: Scenario) -> None:
     """While it waits for a job."""
-    hold = wait_with_a_job_at_work(scenario)
+    killed = scenario.triggerer("await_transform")
     scenario.restart("triggerer")
-    scenario.release_fault(hold)
-
-
-def kill_api_server(scenario: Scenario) -> None:
-    """While a job is waited for; the job ends while nobody can be told."""
-    hold = wait_with_a_job_at_work(scenario)
-    scenario.suite.airflow.kill("api-server")
-    scenario.release_fault(hold)
-    scenario.wait(lambda: not scenario.active_jobs(), "the job has ended without an api-server")
-    scenario.start("api-server")
-
-
-def wait_with_a_job_at_work(scenario: Scenario) -> str:
-    """A transform whose containers wait for their input, and a sensor that waits for it; what holds it."""
-    hold = scenario.hold_input()
-    scenario.trigger()
-    scenario.wait_for_hold(hold)
-    scenario.wait_for_task("await_transform", "deferred")
-    return hold
-
-
-# AWS
+    scenario.wait(
+        lambda: scenario.triggerer("await_transform") not in (None, killed),
+        "the next triggerer waits for the job",
+    )
 
 
 def hand_over(scenario: Scenario) -> None:
     """A second triggerer joins and takes over from one that hangs; that one comes to; the second one leaves."""
     airflow, second = scenario.suite.airflow, "triggerer-2"
-    hold = wait_with_a_job_at_work(scenario)
     first_job = scenario.triggerer("await_transform")
     airflow.start_second_triggerer(second)
     with contextlib.ExitStack() as stack:
@@ -118,7 +114,17 @@ def hand_over(scenario: Scenario) -> None:
     scenario.wait(
         lambda: scenario.triggerer("await_transform") == first_job, "the first triggerer waits again"
     )
-    scenario.release_fault(hold)
+
+
+def kill_api_server(scenario: Scenario) -> None:
+    """While a job is waited for; the job ends while nobody can be told."""
+    with job_at_work(scenario):
+        scenario.suite.airflow.kill("api-server")
+    scenario.wait(lambda: not scenario.active_jobs(), "the job has ended without an api-server")
+    scenario.start("api-server")
+
+
+# AWS
 
 
 def throttle(scenario: Scenario) -> None:
@@ -129,13 +135,13 @@ def throttle(scenario: Scenario) -> None:
 
 def fail_describe(scenario: Scenario) -> None:
     """Before the job is made, after it, and while it is waited for."""
-    scenario.arm("error", operation="DescribeProcessingJob", status=500, count=10)
+    scenario.arm("error", operation="DescribeTransformJob", status=500, count=10)
     scenario.trigger()
 
 
 def reset_connections(scenario: Scenario) -> None:
-    """Of whatever is asked about the run's jobs."""
-    scenario.arm("drop", count=10)
+    """Of whatever is asked about the run's transform."""
+    scenario.arm("drop", count=10, job_name_contains=f"{scenario.job_name_prefix}-transform-")
     scenario.trigger()
 
 
@@ -163,7 +169,6 @@ def use_the_quota(scenario: Scenario) -> None:
 
 def restart_aws(scenario: Scenario) -> None:
     """While a job is at work, which fails with an internal error."""
-    wait_with_a_job_at_work(scenario)
     scenario.suite.aws.restart()
 
 
@@ -171,7 +176,7 @@ def fail_the_joins_put(scenario: Scenario) -> None:
     """Until the client's own repetitions are used up."""
     scenario.arm(
         "s3_error", operation="PutObject", status=500, count=5,
-        key_contains=f"/work/{scenario.case.name}/*/joined/",
+        key_contains=f"/work/{scenario.pipeline}/*/joined/",
     )  # fmt: skip
     scenario.trigger()
 
@@ -230,14 +235,14 @@ def clear_the_plan(scenario: Scenario) -> None:
 def clear_the_sensor(scenario: Scenario) -> None:
     """The task that waited, and no other; while it waits, it is a race whether its job is adopted or stopped."""
     scenario.trigger()
-    scenario.wait_for_end()
+    scenario.wait_for_success()
     scenario.clear("await_preprocess", downstream=False)
 
 
 def clear_after_success(scenario: Scenario) -> None:
     """The transform, with all that follow."""
     scenario.trigger()
-    scenario.wait_for_end()
+    scenario.wait_for_success()
     scenario.clear("transform", downstream=True)
 
 
@@ -254,7 +259,7 @@ def wait_for_the_runs_timeout(scenario: Scenario) -> None:
     """Which skips even teardowns."""
     hang(scenario)
     scenario.wait(
-        lambda: scenario.suite.run_state(scenario.case.name, scenario.run_id) == "failed", "the run timed out"
+        lambda: scenario.suite.run_state(scenario.pipeline, scenario.run_id) == "failed", "the run timed out"
     )
     scenario.mark_active_jobs_unwanted()
     scenario.suite.run_janitor()
@@ -264,7 +269,7 @@ def publish_at_once(scenario: Scenario) -> None:
     """Two runs reach the commit of one output at the same time."""
     hold = scenario.arm(
         "s3_hold", operation="PutObject", count=2,
-        key_contains=f"/output/{scenario.case.name}/_manifest.json",
+        key_contains=f"/output/{scenario.pipeline}/_manifest.json",
     )  # fmt: skip
     scenario.trigger()
     scenario.trigger()
@@ -281,12 +286,14 @@ CASES: tuple[Case, ...] = (
         fault="the worker is killed before it submits the job",
         ending="success: the next try submits it",
         act=kill_worker_before,
+        tries={"preprocess": 2},
     ),
     Case(
         name="worker-between",
         fault="the worker is killed between CreateJob and its answer",
         ending="success: the next try finds the job and waits for it",
         act=kill_worker_between,
+        tries={"preprocess": 2},
         on_sqlite=True,
     ),
     Case(
@@ -294,12 +301,14 @@ CASES: tuple[Case, ...] = (
         fault="the worker is killed after it submitted the job",
         ending="success: the next try finds the job and waits for it",
         act=kill_worker_after,
+        tries={"preprocess": 2},
     ),
     Case(
         name="scheduler-killed",
         fault="the scheduler is killed, and with it a worker that is submitting a job",
         ending="success: the task is tried again and finds the job",
         act=kill_scheduler,
+        tries={"preprocess": 2},
         alone=True,
     ),
     Case(
@@ -307,6 +316,7 @@ CASES: tuple[Case, ...] = (
         fault="the triggerer is killed while it waits for a job",
         ending="success: the job goes on, the next triggerer waits for it",
         act=kill_triggerer,
+        during=job_at_work,
         alone=True,
         on_sqlite=True,
     ),
@@ -324,6 +334,7 @@ CASES: tuple[Case, ...] = (
         fault="a second triggerer joins, takes over from one that hangs, and leaves",
         ending="success: the job goes on, whichever triggerer waits for it",
         act=hand_over,
+        during=job_at_work,
         alone=True,
         postgresql_only=True,
     ),
@@ -365,6 +376,7 @@ CASES: tuple[Case, ...] = (
         fault="the service fails while a job is at work (the embedded AWS is restarted)",
         ending="success: the next attempt does what was left to do",
         act=restart_aws,
+        during=job_at_work,
         transform=2,
         alone=True,
     ),
@@ -372,30 +384,27 @@ CASES: tuple[Case, ...] = (
         name="exit-1",
         fault="the model's container exits with 1",
         ending="failed at once, with the container's last log lines; a second job would end the same",
-        act=run,
+        act=break_model("exits"),
         states=("failed",),
         published=False,
-        pipeline={MODEL_FAULT: "exits"},
     ),
     Case(
         name="hang",
         fault="the model's container hangs",
         ending="failed when the stage's time is up; the job is stopped",
-        act=run,
+        act=break_model("hangs"),
         states=("failed",),
         published=False,
         limit_seconds=LIMIT_SECONDS,
-        pipeline={MODEL_FAULT: "hangs"},
         tuning={"await_transform": {"max_runtime_seconds": LIMIT_SECONDS}},
     ),
     Case(
         name="no-ping",
         fault="the model never answers /ping",
         ending="failed once AWS gives it up, with the container's last log lines",
-        act=run,
+        act=break_model("never answers ping"),
         states=("failed",),
         published=False,
-        pipeline={MODEL_FAULT: "never answers ping"},
     ),
     Case(
         name="bad-object",
@@ -446,6 +455,7 @@ CASES: tuple[Case, ...] = (
         fault="the submitting task is cleared while its job is at work",
         ending="success: the job is stopped, another one does the work",
         act=clear_while_running,
+        tries={"preprocess": 2},
         preprocess=2,
     ),
     Case(
@@ -453,6 +463,7 @@ CASES: tuple[Case, ...] = (
         fault="`plan` is cleared, with all that follow, while a job is at work",
         ending="success: the job is stopped, those of the new plan do the work",
         act=clear_the_plan,
+        tries={"preprocess": 2},
         preprocess=2,
     ),
     Case(
@@ -460,6 +471,7 @@ CASES: tuple[Case, ...] = (
         fault="a task is cleared after the run's success",
         ending="success: a new job, whose rows replace those of the first",
         act=clear_after_success,
+        tries={"transform": 2, "publish": 2},
         transform=2,
     ),
     Case(
@@ -467,6 +479,7 @@ CASES: tuple[Case, ...] = (
         fault="the waiting task alone is cleared after its job has completed",
         ending="success: the completed job is used, none is started",
         act=clear_the_sensor,
+        tries={"await_preprocess": 2},
     ),
     Case(
         name="run-deleted",
@@ -508,6 +521,7 @@ CASES: tuple[Case, ...] = (
         fault="S3 refuses what the join wants to write",
         ending="success: the task is tried again; no job is",
         act=fail_the_joins_put,
+        tries={"join": 2},
     ),
     Case(
         name="two-runs",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import tarfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas
 
+from batch_inference.common.s3_uri import split_s3_uri
 from tests.faults.deployed.inference import BAD
 
 BUCKET = "faults"
@@ -34,18 +36,33 @@ def lines(*, bad: int | None = None) -> list[str]:
     return [*rows, *(f"without-value-{number},,{NOTE}" for number in range(REJECTED))]
 
 
-def upload(s3: Any) -> None:
-    """Put input and model where the suite's pipelines look."""
+def upload(s3: Any, pipelines: Iterable[str]) -> None:
+    """Put the input, and each pipeline's model, where they look."""
     s3.create_bucket(Bucket=BUCKET)
     for prefix, content in (("input", lines()), ("input-with-a-bad-record", lines(bad=BAD_ROW))):
         half = len(content) // 2
         for name, part in (("a.csv", content[:half]), ("b.csv", content[half:])):
             body = "".join(f"{line}\n" for line in part).encode()
             s3.put_object(Bucket=BUCKET, Key=f"{prefix}/{name}", Body=body)
+    for pipeline in pipelines:
+        upload_model(s3, pipeline)
+
+
+def get_model_uri(pipeline: str) -> str:
+    """Where a pipeline has its model."""
+    return f"s3://{BUCKET}/model/{pipeline}.tar.gz"
+
+
+def upload_model(s3: Any, pipeline: str, fault: str = "") -> None:
+    """Put the pipeline's model where it looks for it; `fault` makes it misbehave, see deployed/inference.py."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
         archive.add(DEPLOYED / "inference.py", "code/inference.py")
-    s3.put_object(Bucket=BUCKET, Key="model/model.tar.gz", Body=packed.getvalue())
+        member = tarfile.TarInfo("fault.txt")
+        member.size = len(fault)
+        archive.addfile(member, io.BytesIO(fault.encode()))
+    bucket, key = split_s3_uri(get_model_uri(pipeline))
+    s3.put_object(Bucket=bucket, Key=key, Body=packed.getvalue())
 
 
 def check_published(rows: pandas.DataFrame, records: dict[str, Any], *, without_bad: bool) -> None:

@@ -10,14 +10,14 @@ import yaml
 from batch_inference.common.s3_uri import split_s3_uri
 from tests.faults import data
 from tests.faults.case import Case
-from tests.faults.scenario import Scenario
+from tests.faults.scenario import Scenario, job_at_work
 
 
 def deny_the_commit(scenario: Scenario) -> None:
     """For good: in every try of `publish`."""
     scenario.arm(
         "s3_error", operation="PutObject", status=403, count=100,
-        key_contains=f"/output/{scenario.case.name}/_manifest.json",
+        key_contains=f"/output/{scenario.pipeline}/_manifest.json",
     )  # fmt: skip
     scenario.trigger()
 
@@ -31,13 +31,8 @@ def publish_where_somebody_else_does(scenario: Scenario) -> None:
 
 def clear_the_plan_alone(scenario: Scenario) -> None:
     """While the transform waits for its input."""
-    hold = scenario.hold_input()
-    scenario.trigger()
-    scenario.wait_for_hold(hold)
-    scenario.wait_for_task("await_transform", "deferred")
     scenario.clear("plan", downstream=False)
     scenario.wait(lambda: scenario.task("plan")["state"] in ("success", "failed"), "plan has run again")
-    scenario.release_fault(hold)
 
 
 def edit_the_pipeline(scenario: Scenario) -> None:
@@ -45,7 +40,7 @@ def edit_the_pipeline(scenario: Scenario) -> None:
     hold = scenario.hold("CreateProcessingJob")
     scenario.trigger()
     scenario.wait_for_hold(hold)
-    path = scenario.suite.root / "include" / "pipelines" / f"{scenario.case.name}.yaml"
+    path = scenario.suite.root / "include" / "pipelines" / f"{scenario.pipeline}.yaml"
     document = yaml.safe_load(path.read_text())
     document["model"]["containers"][0]["environment"]["FAULT"] = "exits"
     path.write_text(yaml.safe_dump(document))
@@ -90,15 +85,16 @@ def delete_a_prediction(scenario: Scenario) -> None:
 
 
 def change_predictions(scenario: Scenario, change: Callable[[bytes], bytes | None]) -> None:
-    """Change the first object that the transform has left, while the join is about to read."""
+    """Change the object that the transform has left last, while the join is about to read."""
     hold = scenario.arm(
-        "s3_hold", operation="GetObject", key_contains=f"/work/{scenario.case.name}/*/records/"
+        "s3_hold", operation="GetObject", key_contains=f"/work/{scenario.pipeline}/*/records/"
     )
     scenario.trigger()
     scenario.wait_for_hold(hold)
     s3 = scenario.suite.aws.s3
-    listed = s3.list_objects_v2(Bucket=data.BUCKET, Prefix=f"work/{scenario.case.name}/")["Contents"]
-    key = next(each["Key"] for each in listed if each["Key"].endswith(".out"))
+    listed = s3.list_objects_v2(Bucket=data.BUCKET, Prefix=f"work/{scenario.pipeline}/")["Contents"]
+    predictions = [each for each in listed if each["Key"].endswith(".out")]
+    key = max(predictions, key=lambda each: each["LastModified"])["Key"]
     body = change(s3.get_object(Bucket=data.BUCKET, Key=key)["Body"].read())
     if body is None:
         s3.delete_object(Bucket=data.BUCKET, Key=key)
@@ -109,13 +105,8 @@ def change_predictions(scenario: Scenario, change: Callable[[bytes], bytes | Non
 
 def mark_the_wait_as_done(scenario: Scenario) -> None:
     """The button "mark success" on the task that waits, while its job is at work."""
-    hold = scenario.hold_input()
-    scenario.trigger()
-    scenario.wait_for_hold(hold)
-    scenario.wait_for_task("await_transform", "deferred")
     scenario.mark_active_jobs_unwanted()
     scenario.mark_task("await_transform", "success")
-    scenario.release_fault(hold)
 
 
 CASES = (
@@ -145,6 +136,7 @@ CASES = (
         ending="failed in `plan`, which says what else is to be cleared; the job goes on, none is paid twice, and what "
         "it was planned for is published",
         act=clear_the_plan_alone,
+        during=job_at_work,
         states=("failed",),
     ),
     Case(
@@ -178,6 +170,7 @@ CASES = (
         fault="the run's id has a character that AWS's tags do not take, and `plan` is cleared with all that follow",
         ending="success: the job of the first plan is found and stopped",
         act=run_with_an_odd_name,
+        tries={"preprocess": 2},
         preprocess=2,
     ),
     Case(
@@ -203,6 +196,7 @@ CASES = (
         fault="the waiting task is marked success by hand",
         ending="failed in one sentence, without a retry; the job is stopped",
         act=mark_the_wait_as_done,
+        during=job_at_work,
         states=("failed",),
         tries={"join": 1},
         published=False,

@@ -42,16 +42,19 @@ class Stall:
         """Trigger a run and stall its task."""
         only: dict[str, Any] = {"operation": self.operation}
         if self.key:
-            only["key_contains"] = self.key.format(name=scenario.case.name)
+            only["key_contains"] = self.key.format(name=scenario.pipeline)
         hold = scenario.arm(self.kind, **only)
         scenario.trigger()
         scenario.wait_for_hold(hold)
+        stalled = scenario.task(self.task)["try_number"]
         wake = scenario.stall_worker(self.task)
         try:
             if self.arrives == "at once":
                 scenario.release_fault(hold)
             scenario.wait(
-                lambda: (task := scenario.task(self.task))["try_number"] > 1 and task["state"] == "success",
+                lambda: (
+                    (task := scenario.task(self.task))["try_number"] > stalled and task["state"] == "success"
+                ),
                 f"the next try of {self.task} is a success",
             )
         finally:
@@ -93,6 +96,7 @@ CASES = (
         fault="the worker of `publish` stalls after its commit, and comes to after the next try has published",
         ending="success: the late one removes nothing that is published",
         act=Stall("publish", "s3_hold", "PutObject", "writes `_SUCCESS`", "/output/{name}/_SUCCESS"),
+        tries={"publish": 2},
     ),
     Case(
         name="late-commit",
@@ -101,11 +105,13 @@ CASES = (
         act=Stall(
             "publish", "s3_hold", "PutObject", "commits", "/output/{name}/_manifest.json", arrives="late"
         ),
+        tries={"publish": 2},
     ),
     Case(
         name="late-submit",
         fault="the worker stalls while it submits the job, and comes to when the next try has found the job",
         ending="success: the late one leaves the job to the next try",
         act=stall_the_submit,
+        tries={"transform": 2},
     ),
 )

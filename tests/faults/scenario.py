@@ -7,7 +7,7 @@ import dataclasses
 import re
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,10 +17,14 @@ import psutil
 from batch_inference.common.names import build_name_prefix
 from tests.end_to_end.deployment import ENDED
 from tests.faults.case import Case
-from tests.faults.suite import PATIENCE_SECONDS, Suite, get_output_uri, wait_until
+from tests.faults.suite import PATIENCE_SECONDS, PAUSE_SECONDS, Suite, get_output_uri, wait_until
 
 STAGES = ("preprocess", "transform")
 ACTIVE = {"InProgress", "Stopping"}
+#: A case's run is a new one.
+NEW_RUN = "new run"
+#: A case's run is there already: an earlier case of the pipeline has triggered it.
+SAME_RUN = "same run"
 #: Longer than any case waits, so that a hold ends when the case says so.
 HOLD_SECONDS = 900
 
@@ -30,7 +34,10 @@ class Scenario:
     """A case on a suite.
 
     Attributes:
-        runs: ids of its runs, in the order in which they were triggered.
+        pipeline: its name; also of the DAG and, in the beginning, of the jobs.
+        begins: how its run begins: NEW_RUN, SAME_RUN, or a task of the run to be cleared with all that follow.
+        runs: ids of its runs, in the order in which they were triggered; shared by the cases of a run.
+        tries_before: tries of the run's tasks before it was cleared or taken over, by task.
         unwanted: epoch seconds from which nobody wants a job any more, by job name.
         waited_from: epoch seconds at which a job was first seen to be waited for, by job name.
         since: epoch seconds; what the pipeline did before is not of this scenario.
@@ -38,7 +45,10 @@ class Scenario:
 
     suite: Suite
     case: Case
+    pipeline: str
+    begins: str = NEW_RUN
     runs: list[str] = dataclasses.field(default_factory=list)
+    tries_before: dict[str, int] = dataclasses.field(default_factory=dict)
     unwanted_since: dict[str, float] = dataclasses.field(default_factory=dict)
     waited_from: dict[str, float] = dataclasses.field(default_factory=dict)
     armed: list[str] = dataclasses.field(default_factory=list)
@@ -51,27 +61,39 @@ class Scenario:
 
     @property
     def job_name_prefix(self) -> str:
-        """With what the names of this case's jobs begin."""
-        return build_name_prefix(self.case.name)
+        """With what the names of the pipeline's jobs begin."""
+        return build_name_prefix(self.pipeline)
 
     def trigger(self, **fields: Any) -> None:
-        """Start a run, as the UI does; `fields` are further ones of the request, such as its logical date."""
-        body = {"logical_date": None, "conf": dict(self.case.conf), **fields}
-        self.runs.append(self.suite.api("POST", f"/dags/{self.case.name}/dagRuns", body)["dag_run_id"])
+        """Start a run, as the UI does, or clear it; `fields` are further ones of the request, such as its logical date.
+
+        A run that is there already goes on as it is.
+        """
+        if self.begins == NEW_RUN:
+            body = {"logical_date": None, "conf": dict(self.case.conf), **fields}
+            self.runs.append(self.suite.api("POST", f"/dags/{self.pipeline}/dagRuns", body)["dag_run_id"])
+            return
+        assert not fields, f"{self.case.name} must be the first case of its run, to give it {fields}"
+        if self.begins != SAME_RUN:
+            self.clear(self.begins, downstream=True)
+
+    def count_tries(self) -> dict[str, int]:
+        """How many tries each task of the run has had."""
+        return {each["task_id"]: each["try_number"] for each in self.suite.tasks(self.pipeline, self.run_id)}
 
     def path(self, rest: str = "") -> str:
         """The run in the REST API."""
-        return f"/dags/{self.case.name}/dagRuns/{quote(self.run_id, safe='')}{rest}"
+        return f"/dags/{self.pipeline}/dagRuns/{quote(self.run_id, safe='')}{rest}"
 
     # Waiting
 
     def task(self, task_id: str) -> dict[str, Any]:
         """A task instance of the run."""
         return next(
-            each for each in self.suite.tasks(self.case.name, self.run_id) if each["task_id"] == task_id
+            each for each in self.suite.tasks(self.pipeline, self.run_id) if each["task_id"] == task_id
         )
 
-    def wait(self, holds: Callable[[], Any], what: str, *, pause: float = 1.0) -> Any:
+    def wait(self, holds: Callable[[], Any], what: str, *, pause: float = PAUSE_SECONDS) -> Any:
         """What `holds` returns, once that is true. Raises AssertionError, with the state of the run, if it never is."""
         try:
             return wait_until(holds, what, pause=pause)
@@ -91,8 +113,8 @@ class Scenario:
         self.waited_from[jobs[0]["name"]] = time.time()
 
     def states(self) -> list[str | None]:
-        """The states of the case's runs; None of one that is deleted."""
-        return [self.suite.run_state(self.case.name, run) for run in self.runs]
+        """The states of the runs; None of one that is deleted."""
+        return [self.suite.run_state(self.pipeline, run) for run in self.runs]
 
     def has_ended(self) -> bool:
         """Whether every run has ended, or is gone, and no job of the case is at work."""
@@ -102,11 +124,17 @@ class Scenario:
         """Return once it has ended."""
         self.wait(self.has_ended, "the run has ended")
 
+    def wait_for_success(self) -> None:
+        """Return once it has ended. Raises AssertionError where that is no success."""
+        self.wait_for_end()
+        assert set(self.states()) == {"success"}, self.describe_state()
+
     def describe_state(self) -> str:
-        """What the run's tasks and jobs are, for a message."""
+        """What the run's tasks are, with their tries, and its jobs, for a message."""
         with contextlib.suppress(Exception):
-            tasks = {each["task_id"]: each["state"] for each in self.suite.tasks(self.case.name, self.run_id)}
-            return f"{tasks}, {[(job['name'], job['status']) for job in self.jobs()]}"
+            tasks = self.suite.tasks(self.pipeline, self.run_id)
+            states = {each["task_id"]: f"{each['state']} ({each['try_number']})" for each in tasks}
+            return f"{states}, {[(job['name'], job['status']) for job in self.jobs()]}"
         return "nothing more is known"
 
     # Jobs
@@ -147,7 +175,7 @@ class Scenario:
         name = f"{self.case.name}-{len(self.armed)}-{self.since}"
         s3 = kind.startswith("s3_")
         only = (
-            {"key_contains": f"/{self.case.name}/*"}
+            {"key_contains": f"/{self.pipeline}/*"}
             if s3
             else {"job_name_contains": f"{self.job_name_prefix}-"}
         )
@@ -163,8 +191,10 @@ class Scenario:
         return self.arm("hold", operation=operation)
 
     def hold_input(self) -> str:
-        """The transform's containers run, and wait for their input until it is let go."""
-        return self.arm("s3_hold", operation="GetObject", key_contains=f"/work/{self.case.name}/*/features/")
+        """The transform's containers run, and wait for their input until it is let go, also when they ask once more."""
+        return self.arm(
+            "s3_hold", operation="GetObject", count=100, key_contains=f"/work/{self.pipeline}/*/features/"
+        )
 
     def fault(self, name: str) -> dict[str, Any]:
         """A fault as it is now; empty once it is used up."""
@@ -180,6 +210,15 @@ class Scenario:
     def release_fault(self, name: str) -> None:
         """Take the fault back."""
         self.suite.aws.server.local("DELETE", f"faults?name={name}")
+
+    def find_idle_faults(self) -> list[str]:
+        """Those of the case's faults that have struck nothing; one that is used up or taken back is not among them."""
+        faults = self.suite.aws.server.local("GET", "faults")["faults"]
+        return [
+            f"{fault['kind']} {fault['operation'] or ''}"
+            for fault in faults
+            if fault["name"] in self.armed and not fault["struck"]
+        ]
 
     def disarm(self) -> None:
         """Take back what is left of the case's faults."""
@@ -223,7 +262,7 @@ class Scenario:
     def find_worker_processes(self, instance: str, task_id: str) -> list[psutil.Process]:
         """The processes of one try of a task, the executor's before the task's own."""
         found = self._processes_of(instance)
-        assert found, f"no process runs {task_id} of {self.case.name}"
+        assert found, f"no process runs {task_id} of {self.pipeline}"
         return found
 
     def _processes_of(self, instance: str) -> list[psutil.Process]:
@@ -258,7 +297,7 @@ class Scenario:
         """What the button in the UI does."""
         body = {"dry_run": False, "only_failed": False, "reset_dag_runs": True, "dag_run_id": self.run_id}
         body |= {"task_ids": [task_id], "include_downstream": downstream}
-        self.suite.api("POST", f"/dags/{self.case.name}/clearTaskInstances", body)
+        self.suite.api("POST", f"/dags/{self.pipeline}/clearTaskInstances", body)
 
     def delete_run(self) -> bool:
         """What the button in the UI does; raises LaptopError while Airflow refuses, as the run still runs."""
@@ -267,8 +306,19 @@ class Scenario:
 
     @property
     def output(self) -> str:
-        """Where the case's runs publish."""
-        return get_output_uri(self.case)
+        """Where the pipeline publishes."""
+        return get_output_uri(self.pipeline)
+
+
+@contextlib.contextmanager
+def job_at_work(scenario: Scenario) -> Iterator[None]:
+    """A transform whose containers wait for their input, and a sensor that waits for it, while the block runs."""
+    hold = scenario.hold_input()
+    scenario.trigger()
+    scenario.wait_for_hold(hold)
+    scenario.wait_for_task("await_transform", "deferred")
+    yield
+    scenario.release_fault(hold)
 
 
 def resume_process(process: psutil.Process) -> None:

@@ -17,6 +17,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,13 +29,18 @@ from tests.faults.case import Case
 from tests.faults.cases import CASES
 from tests.faults.checks import check
 from tests.faults.late import ARRIVALS, STALLS
+from tests.faults.phases import Pipeline
 from tests.faults.scenario import Scenario
 from tests.faults.suite import PATIENCE_SECONDS, Suite, get_output_uri, running_suite
 
 PIPELINES = ("soak-one", "soak-two", "soak-three")
 COMPONENTS = ("scheduler", "triggerer", "api-server")
-#: Cases that need no pipeline of their own.
-DRAWN = [case for case in CASES if not (case.alone or case.once or case.pipeline or case.tuning or case.conf)]
+#: Cases that need no pipeline of their own. Further faults cause further tries, but of what is not to be tried again.
+DRAWN = [
+    case if case.states == ("failed",) else replace(case, tries={})
+    for case in CASES
+    if not (case.alone or case.once or case.pipeline or case.tuning or case.conf)
+]
 #: Two processes of each task's body, one of them late: however it comes to, the run is a success.
 LATE = [
     Case(
@@ -48,6 +54,8 @@ LATE = [
     for arrives in ARRIVALS
     for noticed in (False, True)
 ]
+#: A request suffers one fault alone: a slow S3 would use up the request that these cases hold or refuse.
+_STRIKE_S3 = {case.name for case in (*LATE, *late.CASES, *interference.CASES)}
 SLOW_S3 = "a slow S3"
 #: What must make no difference to any of them.
 TROUBLES: dict[str, Callable[[Scenario, random.Random], object]] = {
@@ -64,11 +72,12 @@ class Strike:
     """What one pipeline suffers in one round."""
 
     case: Case
+    pipeline: str
     troubles: tuple[str, ...]
     seed: int
 
     def __str__(self) -> str:
-        return " + ".join((f"{self.case.name}: {self.case.fault}", *self.troubles))
+        return " + ".join((f"{self.pipeline}: {self.case.fault}", *self.troubles))
 
 
 def draw_round(draw: random.Random, cases: list[Case]) -> tuple[list[Strike], str | None]:
@@ -76,13 +85,11 @@ def draw_round(draw: random.Random, cases: list[Case]) -> tuple[list[Strike], st
     strikes = []
     for pipeline in PIPELINES:
         case = draw.choice(cases)
-        # A request suffers one fault alone: a slow S3 would use up the request that these cases hold or refuse.
-        troubles = sorted(
-            TROUBLES.keys() - ({SLOW_S3} if case in (*LATE, *late.CASES, *interference.CASES) else set())
-        )
+        troubles = sorted(TROUBLES.keys() - ({SLOW_S3} if case.name in _STRIKE_S3 else set()))
         strikes.append(
             Strike(
-                replace(case, name=pipeline),
+                case,
+                pipeline,
                 tuple(draw.sample(troubles, draw.randint(0, 2))),
                 draw.getrandbits(32),
             )
@@ -92,14 +99,15 @@ def draw_round(draw: random.Random, cases: list[Case]) -> tuple[list[Strike], st
 
 def start_strike(suite: Suite, strike: Strike) -> Scenario:
     """Arm the troubles and act; returns when nothing more is to be done to the run."""
-    bucket, prefix = split_s3_uri(get_output_uri(strike.case))
+    bucket, prefix = split_s3_uri(get_output_uri(strike.pipeline))
     for entry in suite.aws.s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", ()):
         suite.aws.s3.delete_object(Bucket=bucket, Key=entry["Key"])
-    scenario, draw = Scenario(suite, strike.case), random.Random(strike.seed)
+    scenario, draw = Scenario(suite, strike.case, strike.pipeline), random.Random(strike.seed)
     try:
         for trouble in strike.troubles:
             TROUBLES[trouble](scenario, draw)
-        strike.case.act(scenario)
+        with strike.case.during(scenario) if strike.case.during else nullcontext():
+            strike.case.act(scenario)
     except BaseException:
         scenario.disarm()
         raise
@@ -147,10 +155,9 @@ def main() -> int:
     seed = arguments.seed if arguments.seed is not None else random.SystemRandom().getrandbits(32)
     print(f"seed {seed} on {arguments.database}, for {arguments.minutes:g} minutes", flush=True)
     draw, runs, wrong = random.Random(seed), Counter[str](), 0
-    pipelines = [replace(DRAWN[0], name=name) for name in PIPELINES]
     with (
         tempfile.TemporaryDirectory(prefix="soak-") as folder,
-        running_suite(arguments.database, Path(folder), pipelines) as suite,
+        running_suite(arguments.database, Path(folder), [Pipeline(name) for name in PIPELINES]) as suite,
         ThreadPoolExecutor(len(PIPELINES)) as pool,
     ):
         began = time.monotonic()

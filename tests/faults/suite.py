@@ -9,14 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import yaml
 
 from tests import preloading
 from tests.faults import data
-from tests.faults.case import Case
 from tests.integration.local_aws.servers import Server, run_server
 from tests.on_postgres import use_postgres
 from tools.airflow_processes import AirflowProcesses, find_free_ports
@@ -29,9 +28,14 @@ from tools.laptop import (
     wait_for_migration,
 )
 
+if TYPE_CHECKING:
+    from tests.faults.phases import Pipeline
+
 JANITOR = "janitor"
 #: How long anything may take before a case fails: the machine may have much else to do.
-PATIENCE_SECONDS = 480.0
+PATIENCE_SECONDS = 600.0
+#: Between two questions to Airflow, whose api-server is what takes most of the processors otherwise.
+PAUSE_SECONDS = 2.0
 #: A lost process is noticed in seconds instead of minutes.
 FAST_AIRFLOW_SETTINGS = {
     **preloading.ENVIRONMENT,
@@ -39,11 +43,13 @@ FAST_AIRFLOW_SETTINGS = {
     "AIRFLOW__CORE__PARALLELISM": "16",
     "AIRFLOW__API__MAXIMUM_PAGE_LIMIT": "1000",
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
-    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "20",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "30",
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
     "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
+    # Each one is a request; twice this is the least pause before a job is looked at again.
+    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "15",
 }
 #: Instance types of which the account may have so many, for the case of a quota in use.
@@ -82,7 +88,7 @@ class EmbeddedAws:
 
 
 class Suite:
-    """A running deployment with a pipeline for each case."""
+    """A running deployment with pipelines."""
 
     def __init__(self, airflow: AirflowProcesses, aws: EmbeddedAws, root: Path) -> None:
         self.airflow, self.aws, self.root = airflow, aws, root
@@ -142,9 +148,9 @@ class Suite:
 
 
 class CachedQuery:
-    """An answer that many threads want: it is asked for once a second, by whoever comes first."""
+    """An answer that many threads want: it is asked for once in `seconds`, by whoever comes first."""
 
-    def __init__(self, ask: Callable[[], Any], seconds: float = 1.0) -> None:
+    def __init__(self, ask: Callable[[], Any], seconds: float = PAUSE_SECONDS) -> None:
         self._ask, self._seconds = ask, seconds
         self._lock = threading.Lock()
         self._at = self._forgotten = float("-inf")
@@ -155,7 +161,7 @@ class CachedQuery:
         self._forgotten = time.monotonic()
 
     def get(self) -> Any:
-        """An answer to a question asked at most a second ago."""
+        """An answer to a question asked at most so many seconds ago."""
         asked = time.monotonic()
         with self._lock:
             if asked - self._at > self._seconds or self._at <= self._forgotten:
@@ -166,7 +172,7 @@ class CachedQuery:
 
 
 def wait_until(
-    holds: Callable[[], Any], what: str, *, seconds: float = PATIENCE_SECONDS, pause: float = 1.0
+    holds: Callable[[], Any], what: str, *, seconds: float = PATIENCE_SECONDS, pause: float = PAUSE_SECONDS
 ) -> Any:
     """What `holds` returns, once that is true. A process that is down for the moment is asked again.
 
@@ -186,8 +192,8 @@ def wait_until(
     raise AssertionError(f"not within {seconds:.0f} s: {what}" + (f" ({trouble})" if trouble else ""))
 
 
-def deploy(root: Path, cases: Iterable[Case]) -> None:
-    """Lay out dags/, plugins/ and include/ below `root`, with a pipeline and a DAG for each case, and the janitor."""
+def deploy(root: Path, pipelines: Iterable[Pipeline]) -> None:
+    """Lay out dags/, plugins/ and include/ below `root`, with the pipelines, a DAG for each, and the janitor."""
     for folder in ("plugins", "include"):
         shutil.copytree(REPO / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for path in (root / "include" / "pipelines").glob("*.yaml"):
@@ -197,19 +203,21 @@ def deploy(root: Path, cases: Iterable[Case]) -> None:
     shutil.copy(data.DEPLOYED / "janitor.py", root / "dags")
     preloading.preload(root)
     template = (data.DEPLOYED / "dag.py.tmpl").read_text()
-    for case in cases:
+    for pipeline in pipelines:
         document = yaml.safe_load((data.DEPLOYED / "pipeline.yaml").read_text())
-        document.update(name=case.name, output={"uri": get_output_uri(case), "grace_minutes": 0})
-        for name, value in case.pipeline.items():
+        document.update(name=pipeline.name, output={"uri": get_output_uri(pipeline.name), "grace_minutes": 0})
+        document["model"]["containers"][0]["model_data"] = data.get_model_uri(pipeline.name)
+        for name, value in pipeline.settings.items():
             set_at_path(document, name, value)
-        (root / "include" / "pipelines" / f"{case.name}.yaml").write_text(yaml.safe_dump(document))
-        changes = {task: dict(attributes) for task, attributes in case.tuning.items()}
-        (root / "dags" / f"{case.name}.py").write_text(template.format(name=case.name, changes=repr(changes)))
+        (root / "include" / "pipelines" / f"{pipeline.name}.yaml").write_text(yaml.safe_dump(document))
+        changes = {task: dict(attributes) for task, attributes in pipeline.tuning.items()}
+        dag = template.format(name=pipeline.name, changes=repr(changes))
+        (root / "dags" / f"{pipeline.name}.py").write_text(dag)
 
 
-def get_output_uri(case: Case) -> str:
-    """Where a case's runs publish."""
-    return f"s3://{data.BUCKET}/output/{case.name}/"
+def get_output_uri(pipeline: str) -> str:
+    """Where a pipeline's runs publish."""
+    return f"s3://{data.BUCKET}/output/{pipeline}/"
 
 
 def set_at_path(document: Any, name: str, value: Any) -> None:
@@ -221,11 +229,11 @@ def set_at_path(document: Any, name: str, value: Any) -> None:
 
 
 @contextlib.contextmanager
-def running_suite(database: str, state: Path, cases: list[Case]) -> Iterator[Suite]:
+def running_suite(database: str, state: Path, pipelines: list[Pipeline]) -> Iterator[Suite]:
     """The deployment on "sqlite" or "postgresql", healthy, with every DAG parsed and unpaused."""
     with contextlib.ExitStack() as stack:
         root, home = state / "deployed", state / "airflow"
-        deploy(root, cases)
+        deploy(root, pipelines)
         aws = EmbeddedAws(state / "aws", stack)
         environment = {**build_airflow_environment(home, aws.server.url, root=root), **FAST_AIRFLOW_SETTINGS}
         python = sys.executable
@@ -233,13 +241,13 @@ def running_suite(database: str, state: Path, cases: list[Case]) -> Iterator[Sui
             python = stack.enter_context(use_postgres(environment))
         airflow = AirflowProcesses(environment, api_port=find_free_ports(1)[0], python=python)
         migration = start_migration(airflow.environment, python=python)
-        data.upload(aws.s3)
+        data.upload(aws.s3, [pipeline.name for pipeline in pipelines])
         wait_for_migration(migration, airflow.environment)
         stack.callback(airflow.stop)
         airflow.start()
         airflow.wait_until_healthy(timeout_seconds=PATIENCE_SECONDS)
         suite = Suite(airflow, aws, root)
-        wanted = {JANITOR, *(case.name for case in cases)}
+        wanted = {JANITOR, *(pipeline.name for pipeline in pipelines)}
         wait_until(lambda: wanted <= known_dags(suite), "every DAG is parsed")
         suite.api("PATCH", "/dags?dag_id_pattern=%25", {"is_paused": False})
         yield suite
