@@ -14,7 +14,7 @@ from tests.browser.conftest import DAG, OUTPUT
 from tests.browser.window import Window
 from tests.end_to_end.deployment import Deployment
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1200)]
 
 Windows = Callable[..., Window]
 # Playwright's own five seconds are for a machine that does nothing else.

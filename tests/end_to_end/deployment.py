@@ -138,7 +138,7 @@ class Deployment:
         return {name: each["state"] for name, each in self.task_instances(dag_id, run_id).items()}
 
     def wait(
-        self, dag_id: str, run_id: str, *, seconds: float = 420, watch: Callable[[], None] = lambda: None
+        self, dag_id: str, run_id: str, *, seconds: float = 900, watch: Callable[[], None] = lambda: None
     ) -> str:
         """The final state of a run; `watch` is called at each look."""
         deadline = time.monotonic() + seconds
@@ -151,7 +151,7 @@ class Deployment:
             time.sleep(0.5)
         raise AssertionError(f"{dag_id} {run_id} did not end in {seconds} s: {self.states(dag_id, run_id)}")
 
-    def wait_for_task(self, dag_id: str, run_id: str, task: str, state: str, *, seconds: float = 120) -> None:
+    def wait_for_task(self, dag_id: str, run_id: str, task: str, state: str, *, seconds: float = 300) -> None:
         """Return when the task is in this state."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

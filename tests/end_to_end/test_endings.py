@@ -16,7 +16,7 @@ from batch_inference.dag import pools
 from tests.end_to_end.deployment import Deployment
 from tools.laptop import CREDENTIALS
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1200)]
 
 DAG = "abalone_endings"
 OUTPUT = "s3://batch-inference-sample/endings/"

@@ -22,7 +22,7 @@ from tests.postgres import dump_database
 from tools.airflow_processes import DATABASE_VARIABLE
 from tools.laptop import CREDENTIALS
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1200)]
 
 OUTPUTS = "s3://batch-inference-sample/chain/"
 BY_HAND, FOLLOWER, LARGE, NIGHTLY = "abalone_by_hand", "abalone_following", "abalone_large", "abalone_nightly"
