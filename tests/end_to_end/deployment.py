@@ -148,7 +148,7 @@ class Deployment:
             state = self.airflow.api.call("GET", self.run_path(dag_id, run_id))["state"]
             if state in ENDED:
                 return str(state)
-            time.sleep(0.5)
+            time.sleep(1)
         raise AssertionError(f"{dag_id} {run_id} did not end in {seconds} s: {self.states(dag_id, run_id)}")
 
     def wait_for_task(self, dag_id: str, run_id: str, task: str, state: str, *, seconds: float = 300) -> None:
@@ -158,7 +158,7 @@ class Deployment:
             states = self.states(dag_id, run_id)
             if states.get(task) == state:
                 return
-            time.sleep(0.3)
+            time.sleep(0.5)
         raise AssertionError(f"{task} of {run_id} was not {state} in {seconds} s: {states}")
 
     def wait_for_run(self, dag_id: str, *, seconds: float = 120) -> dict[str, Any]:
