@@ -18,8 +18,8 @@ pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1200)]
 
 Windows = Callable[..., Window]
 # Playwright's own five seconds are for a machine that does nothing else.
-expect.set_options(timeout=30_000)
-END = 240_000
+expect.set_options(timeout=120_000)
+END = 600_000
 
 
 def text_of(frame: FrameLocator | Any) -> str:
