@@ -138,9 +138,15 @@ class Deployment:
         return {name: each["state"] for name, each in self.task_instances(dag_id, run_id).items()}
 
     def wait(
-        self, dag_id: str, run_id: str, *, seconds: float = 900, watch: Callable[[], None] = lambda: None
+        self,
+        dag_id: str,
+        run_id: str,
+        *,
+        seconds: float = 900,
+        pause: float = 1,
+        watch: Callable[[], None] = lambda: None,
     ) -> str:
-        """The final state of a run; `watch` is called at each look."""
+        """The final state of a run; `watch` is called at each look, and `pause` seconds are between two."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             self.airflow.raise_if_dead()
@@ -148,7 +154,7 @@ class Deployment:
             state = self.airflow.api.call("GET", self.run_path(dag_id, run_id))["state"]
             if state in ENDED:
                 return str(state)
-            time.sleep(1)
+            time.sleep(pause)
         raise AssertionError(f"{dag_id} {run_id} did not end in {seconds} s: {self.states(dag_id, run_id)}")
 
     def wait_for_task(self, dag_id: str, run_id: str, task: str, state: str, *, seconds: float = 300) -> None:

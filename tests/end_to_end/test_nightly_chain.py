@@ -123,7 +123,7 @@ def first_run(deployment: Deployment, started: dict[str, str]) -> tuple[str, str
     """The run by hand; its id, final state, and what was seen meanwhile."""
     run_id = started[BY_HAND]
     watch = Watch(deployment, BY_HAND, run_id)
-    return run_id, deployment.wait(BY_HAND, run_id, watch=watch), watch
+    return run_id, deployment.wait(BY_HAND, run_id, pause=0.4, watch=watch), watch
 
 
 @pytest.fixture(scope="module")
