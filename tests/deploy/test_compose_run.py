@@ -186,7 +186,7 @@ def test_two_workers_score_the_sample(containers: Containers, deployment: Deploy
     """Every record is published or rejected, by tasks that ran on both workers."""
     pipeline = load_pipeline(deployment.root / "include" / "pipelines" / f"{NAME}.yaml")
     deployment.unpause(NAME)
-    run_id = deployment.trigger(NAME, {})
+    run_id = deployment.trigger(NAME, {"transform_instance_count": 1})
     state = deployment.wait(NAME, run_id, seconds=400)
     states = deployment.states(NAME, run_id)
     assert (state, set(states.values())) == ("success", {"success"}), states

@@ -198,7 +198,9 @@ def test_the_unpacked_dag_scores_the_sample(home: Path, tmp_path: Path) -> None:
         environment = {**CREDENTIALS, "AIRFLOW_CONN_AWS_DEFAULT": build_aws_connection(endpoint)}
         migrated = run_python(home, "-m", "airflow", "db", "migrate", **environment)
         assert migrated.returncode == 0, migrated.stderr[-2000:]
-        conf = json.dumps({"output_uri": f"s3://batch-inference-sample/{OUTPUT}"})
+        conf = json.dumps(
+            {"output_uri": f"s3://batch-inference-sample/{OUTPUT}", "transform_instance_count": 1}
+        )
         done = run_python(home, "-m", "airflow", "dags", "test", "abalone", "--conf", conf, **environment)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         manifest = json.loads(read(client, f"{OUTPUT}_manifest.json"))

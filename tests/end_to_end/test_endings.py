@@ -151,6 +151,7 @@ def test_a_failed_job_fails_the_run_with_its_reason(endings: Deployment, sagemak
 
     def with_broken_model(document: dict[str, Any]) -> None:
         document["output"]["uri"] = OUTPUT
+        document["transform"]["max_instances"] = 1
         document["model"]["containers"][0]["model_data"] = "s3://batch-inference-sample/broken/model.tar.gz"
 
     endings.deploy("abalone_broken_model", with_broken_model)
