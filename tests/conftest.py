@@ -49,7 +49,6 @@ def pytest_unconfigure() -> None:
 LONG = (
     "faults/test_on_postgresql.py",
     "end_to_end/test_records.py",
-    "end_to_end/test_nightly_chain.py",
     "end_to_end/test_endings.py",
     "end_to_end",
     "browser",

@@ -14,12 +14,12 @@ from tests.browser.conftest import DAG, OUTPUT
 from tests.browser.window import Window
 from tests.end_to_end.deployment import Deployment
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1200)]
 
 Windows = Callable[..., Window]
 # Playwright's own five seconds are for a machine that does nothing else.
-expect.set_options(timeout=30_000)
-END = 240_000
+expect.set_options(timeout=120_000)
+END = 600_000
 
 
 def text_of(frame: FrameLocator | Any) -> str:

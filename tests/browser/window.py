@@ -30,7 +30,7 @@ class Window:
     def __init__(self, browser: Browser, url: str, artefacts: Path, *, scheme: str) -> None:
         self.url, self.artefacts, self.scheme = url, artefacts, scheme
         self.context = browser.new_context(viewport={"width": 1400, "height": 1000}, color_scheme=scheme)  # type: ignore[arg-type]
-        self.context.set_default_timeout(30_000)
+        self.context.set_default_timeout(120_000)
         self.page = self.context.new_page()
         self.errors: list[str] = []
         self.foreign_requests: list[str] = []

@@ -248,7 +248,8 @@ def airflow(environment: Mapping[str, str], *arguments: str) -> None:
 
 def run(environment: Mapping[str, str], folder: Path, conf: Mapping[str, Any] | None = None) -> str:
     """The final state of one run of the DAG."""
-    (folder / "conf.json").write_text(json.dumps(conf or {}))
+    # More instances make the same calls more often.
+    (folder / "conf.json").write_text(json.dumps({"transform_instance_count": 1, **(conf or {})}))
     events = folder / "events.jsonl"
     with events.open("w") as out, (folder / "run.log").open("w") as log:
         command = [

@@ -17,6 +17,7 @@ import pytest
 
 from batch_inference.config.pipeline import load_pipeline
 from tests.end_to_end.directly import input_lines
+from tests.preloading import copy_local_settings
 from tools.laptop import CREDENTIALS, REPO, build_aws_connection, create_s3_client, run_embedded_aws
 from tools.mwaa import BundleError, build_bundle, render_requirements
 from tools.sample import create_buckets, make_sample, upload_sample
@@ -187,6 +188,7 @@ def test_a_plugin_of_the_name_of_what_is_added_is_refused(tmp_path: Path, name: 
 @pytest.mark.timeout(600)
 def test_the_unpacked_dag_scores_the_sample(home: Path, tmp_path: Path) -> None:
     """Started with Airflow's own command, in a process without PYTHONPATH."""
+    copy_local_settings(home)
     make_sample(tmp_path, rows=ROWS, seed=3)
     pipeline = load_pipeline(home / "plugins" / "pipelines" / "abalone.yaml")
     with run_embedded_aws(tmp_path / "aws") as endpoint:
@@ -196,7 +198,9 @@ def test_the_unpacked_dag_scores_the_sample(home: Path, tmp_path: Path) -> None:
         environment = {**CREDENTIALS, "AIRFLOW_CONN_AWS_DEFAULT": build_aws_connection(endpoint)}
         migrated = run_python(home, "-m", "airflow", "db", "migrate", **environment)
         assert migrated.returncode == 0, migrated.stderr[-2000:]
-        conf = json.dumps({"output_uri": f"s3://batch-inference-sample/{OUTPUT}"})
+        conf = json.dumps(
+            {"output_uri": f"s3://batch-inference-sample/{OUTPUT}", "transform_instance_count": 1}
+        )
         done = run_python(home, "-m", "airflow", "dags", "test", "abalone", "--conf", conf, **environment)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         manifest = json.loads(read(client, f"{OUTPUT}_manifest.json"))

@@ -87,8 +87,9 @@ def serve(address: Path) -> None:
         shutil.copytree(REPO / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
     preloading.preload(root)
     shutil.copy(Path(__file__).with_name("to_file.py"), root / "plugins")
-    images = {"images_file": str(Path(__file__).with_name("images.yaml"))}
-    with run_embedded_aws(state / "aws", settings=images) as endpoint:
+    # What runs wait for has no less of the machine than those who wait.
+    settings = {"images_file": str(Path(__file__).with_name("images.yaml")), "job_niceness": "0"}
+    with run_embedded_aws(state / "aws", settings=settings) as endpoint:
         environment = {
             **build_airflow_environment(state / "airflow", endpoint, root=root),
             **preloading.ENVIRONMENT,

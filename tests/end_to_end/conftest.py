@@ -11,7 +11,7 @@ from tests.end_to_end.airflow_server import shared_deployment
 from tests.end_to_end.deployment import Deployment
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """All of Airflow's components, healthy, with the sample in place. Other workers' runs go on in it meanwhile."""
     folder = tmp_path_factory.getbasetemp()

@@ -138,9 +138,15 @@ class Deployment:
         return {name: each["state"] for name, each in self.task_instances(dag_id, run_id).items()}
 
     def wait(
-        self, dag_id: str, run_id: str, *, seconds: float = 420, watch: Callable[[], None] = lambda: None
+        self,
+        dag_id: str,
+        run_id: str,
+        *,
+        seconds: float = 900,
+        pause: float = 1,
+        watch: Callable[[], None] = lambda: None,
     ) -> str:
-        """The final state of a run; `watch` is called at each look."""
+        """The final state of a run; `watch` is called at each look, and `pause` seconds are between two."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             self.airflow.raise_if_dead()
@@ -148,17 +154,17 @@ class Deployment:
             state = self.airflow.api.call("GET", self.run_path(dag_id, run_id))["state"]
             if state in ENDED:
                 return str(state)
-            time.sleep(0.5)
+            time.sleep(pause)
         raise AssertionError(f"{dag_id} {run_id} did not end in {seconds} s: {self.states(dag_id, run_id)}")
 
-    def wait_for_task(self, dag_id: str, run_id: str, task: str, state: str, *, seconds: float = 120) -> None:
+    def wait_for_task(self, dag_id: str, run_id: str, task: str, state: str, *, seconds: float = 300) -> None:
         """Return when the task is in this state."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             states = self.states(dag_id, run_id)
             if states.get(task) == state:
                 return
-            time.sleep(0.3)
+            time.sleep(0.5)
         raise AssertionError(f"{task} of {run_id} was not {state} in {seconds} s: {states}")
 
     def wait_for_run(self, dag_id: str, *, seconds: float = 120) -> dict[str, Any]:

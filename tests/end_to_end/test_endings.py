@@ -16,7 +16,7 @@ from batch_inference.dag import pools
 from tests.end_to_end.deployment import Deployment
 from tools.laptop import CREDENTIALS
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1200)]
 
 DAG = "abalone_endings"
 OUTPUT = "s3://batch-inference-sample/endings/"
@@ -150,6 +150,7 @@ def test_a_failed_job_fails_the_run_with_its_reason(endings: Deployment, sagemak
 
     def with_broken_model(document: dict[str, Any]) -> None:
         document["output"]["uri"] = OUTPUT
+        document["transform"]["max_instances"] = 1
         document["model"]["containers"][0]["model_data"] = "s3://batch-inference-sample/broken/model.tar.gz"
 
     endings.deploy("abalone_broken_model", with_broken_model)

@@ -22,7 +22,7 @@ from tests.postgres import dump_database
 from tools.airflow_processes import DATABASE_VARIABLE
 from tools.laptop import CREDENTIALS
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1200)]
 
 OUTPUTS = "s3://batch-inference-sample/chain/"
 BY_HAND, FOLLOWER, LARGE, NIGHTLY = "abalone_by_hand", "abalone_following", "abalone_large", "abalone_nightly"
@@ -123,7 +123,7 @@ def first_run(deployment: Deployment, started: dict[str, str]) -> tuple[str, str
     """The run by hand; its id, final state, and what was seen meanwhile."""
     run_id = started[BY_HAND]
     watch = Watch(deployment, BY_HAND, run_id)
-    return run_id, deployment.wait(BY_HAND, run_id, watch=watch), watch
+    return run_id, deployment.wait(BY_HAND, run_id, pause=0.4, watch=watch), watch
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.end_to_end.deployment import Deployment
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1200)]
 
 DAG = "abalone_gates"
 OUTPUT = "s3://batch-inference-sample/gates/"

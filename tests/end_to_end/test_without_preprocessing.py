@@ -14,7 +14,7 @@ from batch_inference.planning.clusters.rate_history import HistoryRow
 from batch_inference.publishing.earlier_runs import write_history
 from tests.end_to_end.deployment import Deployment
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1200)]
 
 BUCKET = "batch-inference-sample"
 #: Answers each line with its length, so that every published row tells which line it was made of.

@@ -10,7 +10,7 @@ import sys
 import boto3
 from airflow.plugins_manager import AirflowPlugin
 
-COMPONENT = sys.argv[1]
+COMPONENT = "".join(sys.argv[1:2])
 if COMPONENT in {"scheduler", "celery", "dag-processor"}:
     import batch_inference.dag.janitor
     import batch_inference.dag.scoring_dag  # noqa: F401

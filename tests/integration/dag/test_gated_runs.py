@@ -346,15 +346,15 @@ def test_what_the_rows_do_not_depend_on_is_none_either(deployed: Pipelines) -> N
     assert again.run_all_tasks() == {}
 
 
-def test_thirty_dates_give_thirty_right_partitions_twice_in_a_row(deployed: Pipelines) -> None:
+def test_ten_dates_give_ten_right_partitions_twice_in_a_row(deployed: Pipelines) -> None:
     """A backfill, and the same again: each date has its own rows, once, and nothing else lies there."""
     deployed.write(document(output={"uri": "s3://bucket/out/date={date}/", "grace_minutes": 0}))
-    for day in range(1, 31):
+    for day in range(1, 11):
         deployed.upload(day, [f"r{day}-{n},f,{day}" for n in range(day)])
     for attempt in ("first", "second"):
-        for day in range(1, 31):
+        for day in range(1, 11):
             deployed.run(f"backfill-{attempt}-{day}", day, age).run_all_tasks(with_report=False)
-        for day in range(1, 31):
+        for day in range(1, 11):
             frame, manifest = published(deployed.storage, OUT.format(day))
             assert frame["id"].tolist() == [f"r{day}-{n}" for n in range(day)]
             assert (frame["churn"] == day).all()
