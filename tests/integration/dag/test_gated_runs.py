@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 from batch_inference.common.errors import PlanError, ReleaseError, RunHeldError
 from batch_inference.dag.tasks import checks, plan
 from batch_inference.dag.tasks.clean_up import RunFailedError, check_run_state, is_intended_skip
+from batch_inference.planning.plan import Plan
 from batch_inference.publishing.earlier_runs import check_pinned_statistics
 from batch_inference.reporting.charts import build_charts
 from batch_inference.reporting.report import render_text
@@ -168,7 +169,9 @@ def test_a_person_publishes_a_held_run_as_it_is(deployed: Pipelines) -> None:
     assert deployed.events.events[-1]["run_id"] == "nightly-5"
     assert release.json(done["report_json"])["records"]["scored"] == 190
     assert done["report_json"].startswith("s3://bucket/work/churn/nightly-5/")
-    assert not is_intended_skip(release.xcoms[task_ids.PLAN, "return_value"], None)
+    assert not is_intended_skip(
+        Plan.from_document(release.xcoms[task_ids.PLAN, "return_value"], "plan"), None
+    )
     with pytest.raises(ReleaseError, match="has been published by hand already"):
         deployed.run("manual-2", 9, age, publish_run="nightly-5").run_all_tasks()
 
@@ -308,7 +311,7 @@ def test_an_unchanged_run_ends_without_a_job_and_says_so(deployed: Pipelines) ->
     again = deployed.run("nightly-6", 6, age)
     assert again.run_all_tasks() == {}
     assert again.xcoms[task_ids.PLAN, "return_value"]["unchanged_since"] == "nightly-5"
-    assert is_intended_skip(again.xcoms[task_ids.PLAN, "return_value"], None)
+    assert is_intended_skip(Plan.from_document(again.xcoms[task_ids.PLAN, "return_value"], "plan"), None)
     forced = deployed.run("manual-1", 6, age, skip_unchanged=False)
     assert forced.run_all_tasks()["records"]["scored"] == 190
 

@@ -24,6 +24,7 @@ from batch_inference.dag.task_docs import TASK_DOCS
 from sagemaker_jobs.kinds import TRANSFORM
 from sagemaker_jobs.operators import JobOperator
 from sagemaker_jobs.sensors import JobSensor
+from tests.integration.plan_builder import build_plan
 from tests.unit.builders import WITHOUT_PREPROCESS, pipeline
 from tools.laptop import REPO
 
@@ -190,9 +191,13 @@ def test_every_job_falls_back_to_the_types_that_this_runs_plan_allows(
     """After a canary, to those that `calibrate` says: the one on which the rate was measured first."""
     bent = pipeline({**changes, "transform.instance_types": ["ml.c5.xlarge"]})
     monkeypatch.setattr("batch_inference.dag.scoring_dag.load_pipeline_by_name", lambda _: bent)
-    of_plan = {"instance_types": ["ml.b.large", "ml.a.large"], "instance_type": "ml.b.large"}
+    types = {"instance_types": ["ml.b.large", "ml.a.large"], "instance_type": "ml.b.large"}
+    sizes = {"threshold_bytes": 1, "instance_count": 2, "volume_size_gb": 1, "max_runtime_seconds": 60}
+    by_stage = {"preprocess": types, "transform": types, "join": {"job": {**sizes, **types}}}
+    if bent.preprocess is None:
+        del by_stage["preprocess"]
     xcoms = {
-        "plan": {"preprocess": of_plan, "transform": of_plan, "join": {"job": of_plan}, "nonce": "0"},
+        "plan": build_plan("s3://bucket/work/churn/r1/", bent, nonce="0", **by_stage),
         "calibrate": {"nonce": "0", "instance_types": ["ml.c.large", "ml.b.large"], "instance_count": 3},
     }
     ti = SimpleNamespace(xcom_pull=xcoms.get)

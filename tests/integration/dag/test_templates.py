@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from batch_inference.dag.templates import build_macros, compute_deployment_id
+from tests.integration.plan_builder import build_plan
 
 
 def names(*, retries: int, max_tries: int, map_index: int | None = None) -> tuple[str, list[str]]:
     """The job's name, and those of before each clear, of a task that has so many tries."""
 
     def xcom_pull(_: str) -> Any:
-        return {"nonce": "0123456789abcdef"}
+        return build_plan("s3://bucket/work/churn/r1/", nonce="0123456789abcdef")
 
     ti = SimpleNamespace(
         task_id="transform", map_index=map_index, max_tries=max_tries, xcom_pull=xcom_pull,

@@ -8,7 +8,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from batch_inference.dag.task_functions import no_retry
-from batch_inference.dag.tasks import join_shards
+from batch_inference.dag.tasks import join_group
 from tests.end_to_end import moody, moody_server
 from tests.integration.staged_runs import Pipelines, Run, deployed, document
 
@@ -35,7 +35,7 @@ def run_in_mood(deployed: Pipelines, monkeypatch: pytest.MonkeyPatch, mood: str)
         return moody_server.answers([line.split(",") for line in lines], mood)
 
     monkeypatch.setattr(Run, "predict", predict)
-    monkeypatch.setattr(join_shards, "join_shard_group", no_retry(join_shards.join_shard_group))
+    monkeypatch.setattr(join_group, "join_group", no_retry(join_group.join_group))
     return deployed.run("nightly-5", 5, float)
 
 
