@@ -14,6 +14,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says more of the neighbours on this machine than of the code.
+settings.register_profile("without deadline")
+settings.load_profile("without deadline")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -77,7 +77,7 @@ def client() -> Iterator[Any]:
 names = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=12)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.sampled_from(KEYS) | names, st.integers(0, 2**42)), max_size=7))
 def test_keys_sizes_and_etags_are_those_that_botocore_reads(
     client: Any, entries: list[tuple[str, int]]

@@ -267,7 +267,7 @@ def test_only_the_record_that_the_model_refuses_is_rejected(world: World) -> Non
     assert [each["status"] for each in account["earlier_attempts"]] == ["Failed"] * 3
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_poison_in_any_shards_is_found_and_nothing_else(world: World, data: st.DataObject) -> None:
     """Random shards and random poison: what is not poison is answered in its place."""

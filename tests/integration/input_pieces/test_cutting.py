@@ -117,7 +117,7 @@ def test_the_same_input_gives_the_same_pieces_again(storage: Storage) -> None:
     assert [storage.read(piece.uri) for piece in again] == contents
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lengths=st.lists(st.integers(1, 1_500_000), min_size=5, max_size=12),
     piece=st.integers(300_000, 4_000_000),

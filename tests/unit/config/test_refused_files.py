@@ -12,7 +12,7 @@ import botocore.session
 import pytest
 import regex
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from batch_inference.common.errors import ParamsError, PipelineError
@@ -131,7 +131,6 @@ def test_the_limits_of_tags_are_those_of_aws_own_model() -> None:
     assert shapes.shape_for("TagList").metadata["max"] == 50
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(max_codepoint=0x33FF, exclude_categories=["Cn", "Cs"]), max_size=5))
 def test_a_value_is_a_tag_exactly_when_aws_pattern_says_so(value: str) -> None:
     matches = regex.fullmatch(r"([\p{L}\p{Z}\p{N}_.:/=+\-@]*)", value) is not None

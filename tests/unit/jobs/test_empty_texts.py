@@ -166,7 +166,7 @@ def test_the_join_is_told_where_texts_are_told_apart() -> None:
     assert not JoinSpec.from_dict(build_join_spec(pipeline())).has_quoted_empty_strings
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     rows=st.integers(1, 3).flatmap(lambda width: st.lists(st.lists(CELLS, min_size=width, max_size=width))),
     delimiter=st.sampled_from(",;"),

@@ -188,7 +188,7 @@ def rows_of(path: Path, names: Sequence[str]) -> list[dict[str, Any]]:
     return rows
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     table=tables(),
     source=st.sampled_from(list(WRITERS)),

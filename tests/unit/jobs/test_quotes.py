@@ -152,7 +152,7 @@ def test_shards_of_several_processes_have_each_record_once(
     assert all(row[2] == f"{row[0]}.5" for row in rows)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     rows=TABLES,
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
@@ -187,7 +187,7 @@ def cut(texts: Iterable[str]) -> list[bytes]:
     return [block.get_record(index) for block in blocks for index in range(block.record_count)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(rows=TABLES, all_quoted=st.booleans(), end=st.sampled_from(["\n", "\r\n"]), limit=st.integers(1, 7))
 def test_what_spark_writes_comes_back_whole(
     rows: list[list[str]], all_quoted: bool, end: str, limit: int
@@ -207,7 +207,7 @@ def is_told_apart(cell: str) -> bool:
     return not cell.lstrip('"').startswith((",", "\n"))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     rows=st.lists(
         st.tuples(
@@ -237,7 +237,7 @@ def test_garbage_quotes_cost_their_own_record_alone(
     assert found == [list(row) for row in rows]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(seed=st.integers(0, 1 << 32), limit=st.integers(1, 50))
 def test_many_garbage_quotes_lose_no_other_record(seed: int, limit: int) -> None:
     """Records in are those that passed and those that did not; of the latter none is another's."""

@@ -142,7 +142,7 @@ def test_what_the_guide_lists_is_selected(path: str, value: Any, expected: Any) 
     assert list(find_filter_problems(path)) == []
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150, derandomize=True)
 @given(path=st.lists(steps(), max_size=3), value=values, inclusive=st.booleans())
 def test_any_path_selects_what_a_plain_look_finds(
     path: list[tuple[Step, str]], value: Any, inclusive: bool
@@ -158,7 +158,7 @@ def test_any_path_selects_what_a_plain_look_finds(
     assert json.dumps(parsed.apply(value)) == json.dumps(found if many else found[0])
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150, derandomize=True)
 @given(
     path=st.lists(steps(), max_size=2),
     at=st.integers(0, 20),

@@ -280,7 +280,7 @@ def test_anything_else_is_no_deadline(value: Any) -> None:
         check_deadline(value)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     sizes=st.lists(st.integers(1, 20 * GB), min_size=1, max_size=20), minutes=st.integers(1, 600),
     budget=st.one_of(st.none(), st.floats(0.01, 50)), prefer=st.sampled_from(["cost", "speed"]),

@@ -135,7 +135,7 @@ sizes = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     listing=sizes,
     limit=st.integers(1, 100),

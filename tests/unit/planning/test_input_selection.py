@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from batch_inference.common.errors import EmptyInputError, LintError, PlanError
@@ -376,7 +376,6 @@ def test_an_empty_or_left_out_object_may_share_its_name_with_a_folder() -> None:
     ]
 
 
-@settings(deadline=None)
 @given(st.sets(st.text("ab/!", min_size=1, max_size=6), max_size=12))
 def test_exactly_the_inputs_that_a_file_system_can_hold_are_taken(names: set[str]) -> None:
     """Against the plain definition: no part is empty, and no file is another's folder."""

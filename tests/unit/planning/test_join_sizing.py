@@ -183,7 +183,7 @@ def test_there_are_shards_for_every_instance_of_the_join() -> None:
     assert 1 <= small.join.job.instance_count <= small.transform.shards
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     sizes=st.lists(st.integers(1, 20 * GB), min_size=1, max_size=20), minutes=st.integers(1, 600),
     budget=st.one_of(st.none(), st.floats(0.01, 50)), prefer=st.sampled_from(["cost", "speed"]),

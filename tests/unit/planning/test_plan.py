@@ -134,7 +134,7 @@ sizes = st.lists(st.one_of(st.integers(0, 10_000), st.integers(0, 2 * 10**10)), 
 limits = st.integers(1, 100)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     listing=sizes, preprocess_limit=limits, transform_limit=limits, typed=st.one_of(st.none(), limits),
     serial=st.booleans(), kind=st.sampled_from(["ml.t3.medium", "ml.m5.xlarge", "ml.g5.48xlarge"]),

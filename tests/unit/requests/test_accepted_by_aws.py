@@ -124,7 +124,7 @@ def parsed(operation: str, request: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(CHANGES, some(DIRECT))
 @example({"transform.accept": "text/csv\n"}, None)
 def test_what_we_accept_aws_accepts(changes: dict[str, Any], direct: dict[str, Any] | None) -> None:

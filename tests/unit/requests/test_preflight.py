@@ -23,7 +23,7 @@ from tests.unit.builders import (
 GB = 1_000_000_000
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     sizes=st.lists(st.integers(0, 50 * GB), max_size=20), serial=st.booleans(), duplicates=st.booleans(),
     payload=st.one_of(st.none(), st.integers(1, 5)),

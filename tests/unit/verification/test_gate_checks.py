@@ -179,7 +179,7 @@ def test_a_pinned_baseline_is_compared_instead() -> None:
     assert uri in found.sentence
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.floats(-1e6, 1e6, allow_nan=False), min_size=1, max_size=80),
     st.lists(st.floats(-1e6, 1e6, allow_nan=False), min_size=1, max_size=80),

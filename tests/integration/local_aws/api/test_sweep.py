@@ -254,9 +254,7 @@ NEW_NAME = {
     "CreateProcessingJob": "ProcessingJobName",
     "CreateTransformJob": "TransformJobName",
 }
-SWEEP = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+SWEEP = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 @pytest.mark.parametrize("operation", sorted(OPERATIONS))

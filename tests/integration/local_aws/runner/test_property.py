@@ -43,7 +43,7 @@ def home(moto_url: str, tmp_path: Path) -> tuple[str, Path]:
     return moto_url, tmp_path
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=15, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(job=jobs())
 def test_the_assembled_output_equals_a_plain_loop_over_the_records(
     home: tuple[str, Path], job: dict[str, Any]

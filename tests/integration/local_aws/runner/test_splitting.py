@@ -41,7 +41,6 @@ def cut(body: bytes, sizes: list[int]) -> Iterator[bytes]:
         number += 1
 
 
-@settings(deadline=None)
 @given(
     split=st.sampled_from(["Line", "RecordIO", "TFRecord"]),
     records=st.lists(no_newline),
@@ -57,7 +56,6 @@ def test_records_are_found_however_the_object_arrives(
     assert [splitter.strip(record) for record in found] == records
 
 
-@settings(deadline=None)
 @given(body=st.binary(max_size=200), sizes=st.lists(st.integers(1, 30)))
 def test_lines_are_those_of_a_file(body: bytes, sizes: list[int]) -> None:
     expected = [line + b"\n" for line in body.split(b"\n")]
@@ -105,7 +103,6 @@ def test_a_record_is_too_large_from_the_byte_over_the_limit_on(split: str, frami
         list(splitter.split(cut(body, [3]), 7 + framing))
 
 
-@settings(deadline=None)
 @given(members=st.lists(st.binary(max_size=300), min_size=1), sizes=st.lists(st.integers(1, 50)))
 def test_gzip_of_several_members_is_unpacked_piece_by_piece(members: list[bytes], sizes: list[int]) -> None:
     import gzip
@@ -116,7 +113,6 @@ def test_gzip_of_several_members_is_unpacked_piece_by_piece(members: list[bytes]
         list(gunzip(cut(body[:-4], sizes)))
 
 
-@settings(deadline=None)
 @given(
     records=st.lists(no_newline, max_size=30),
     sizes=st.lists(st.integers(1, 60)),
@@ -183,7 +179,7 @@ def oracle() -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.timeout(1200)  # the first run makes the environment
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(
     split=st.sampled_from(["Line", "RecordIO"]),
     records=st.lists(st.text("abcé ", max_size=20), min_size=1, max_size=12),

@@ -26,7 +26,7 @@ def cut(text: str, delimiter: str, size: int) -> list[bytes]:
     return [block.get_record(index) for block in blocks for index in range(block.record_count)]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     text=HOSTILE.filter(lambda text: "\r" not in text),
     delimiter=st.sampled_from(",;"),
@@ -46,7 +46,7 @@ def test_records_end_where_the_csv_module_ends_them(text: str, delimiter: str, s
     assert b"\n".join([*records, b""]).rstrip(b"\n") == text.encode().rstrip(b"\n")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     rows=WELL_FORMED, ending=st.sampled_from(["\n", "\r\n"]), size=st.integers(1, 40), count=st.integers(1, 5)
 )

@@ -247,7 +247,7 @@ def test_no_records_give_a_file_without_rows(tmp_path: Path, output: str) -> Non
 CELL = st.text(alphabet='a0,"\n\r é\u2028', max_size=5)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     rows=st.lists(st.tuples(CELL, CELL), max_size=30),
     drift=st.sampled_from([0, 0, 0, -1, 1]),

@@ -258,7 +258,7 @@ def test_json_records_become_columns(tmp_path: Path, output: str) -> None:
         assert found == 'id,n,score\n"",1,1\nb,,2\n"c,d",,3\n'
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     batches=st.lists(st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=5), max_size=6),
     glue=st.sampled_from(["", "\n", " \r\n"]),

@@ -177,7 +177,7 @@ def test_records_that_preprocessing_wrote_are_not_read_again(
     assert joined(tmp_path, b"c1,42,0.5\n", "csv", is_preprocessed=True) == [["c1", "42", "0.5", "0.5"]]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     text=st.lists(st.sampled_from(["a", "1", ";", ";", '"', "\n", "\r", "0x1", "é", "\ufeff", " "])).map(
         "".join

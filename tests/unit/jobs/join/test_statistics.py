@@ -134,7 +134,7 @@ def test_the_sample_is_spread_over_the_rows(tmp_path: Path) -> None:
     assert distance < 1.95 / math.sqrt(SAMPLE_ROWS)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(st.floats(-1e9, 1e9, allow_nan=False), min_size=1, max_size=60),
     st.integers(1, 4),

@@ -226,7 +226,7 @@ NUMBERS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(parts=NUMBERS)
 def test_profiles_of_parts_merge_into_the_profile_of_the_whole(parts: list[list[float]]) -> None:
     """Quantiles are right to one percent, and hosts' profiles add up."""

@@ -54,7 +54,7 @@ def is_well_quoted(text: str) -> bool:
     return not (has_break and has_bare_quote)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(text=HOSTILE.filter(is_well_quoted), limit=st.integers(1, 7))
 def test_fields_are_those_of_the_csv_module(text: str, limit: int) -> None:
     """For any text that is CSV, in batches of any size, the records are those of the csv module, but empty lines."""
@@ -67,7 +67,7 @@ def test_fields_are_those_of_the_csv_module(text: str, limit: int) -> None:
     assert numbers == list(range(1, len(rows) + 1))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(text=HOSTILE.filter(is_well_quoted), limit=st.integers(1, 7))
 def test_each_text_reads_as_its_own_record_and_nothing_is_lost(text: str, limit: int) -> None:
     """A record's text gives its fields again, and the texts together are the input but for its line ends."""
@@ -83,7 +83,7 @@ def test_each_text_reads_as_its_own_record_and_nothing_is_lost(text: str, limit:
     assert bare("".join(texts)) == bare(text)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=HOSTILE.filter(is_well_quoted))
 def test_line_numbers_point_at_the_first_line_of_a_record(text: str) -> None:
     """Counting physical lines, whatever ends them."""
@@ -138,7 +138,7 @@ def test_the_lines_behind_a_quote_that_is_never_closed_are_records(limit: int) -
 
 
 @pytest.mark.timeout(60)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(text=HOSTILE, limit=st.integers(1, 7))
 def test_any_text_comes_to_an_end_with_every_character_in_one_record(text: str, limit: int) -> None:
     """The csv module's leniency about an open quote never passes as a record."""

@@ -36,7 +36,7 @@ def failing(rule: dict[str, Any], cells: list[str]) -> list[str]:
     return [cell for cell, fails in zip(cells, check(table).tolist(), strict=True) if fails]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(numbers=st.lists(WHOLE, max_size=20), values=st.lists(BOUND, min_size=1, max_size=5))
 def test_whole_numbers_are_allowed_exactly(numbers: list[int], values: list[Any]) -> None:
     """Of any size, in any spelling; an empty cell passes."""
@@ -47,7 +47,7 @@ def test_whole_numbers_are_allowed_exactly(numbers: list[int], values: list[Any]
     ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(numbers=st.lists(WHOLE, max_size=20), low=BOUND, high=BOUND, exclusive=st.booleans())
 def test_whole_numbers_are_compared_exactly_with_a_range(
     numbers: list[int], low: Any, high: Any, exclusive: bool
