@@ -17,7 +17,7 @@ import pytest
 from hypothesis import settings
 
 # How long an example takes says more of the neighbours on this machine than of the code.
-settings.register_profile("without deadline")
+settings.register_profile("without deadline", deadline=None)
 settings.load_profile("without deadline")
 
 REPOSITORY = Path(__file__).resolve().parent.parent

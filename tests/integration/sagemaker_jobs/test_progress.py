@@ -81,7 +81,7 @@ def test_a_huge_input_is_not_counted_to_its_end():
         def list_objects_v2(self, **_: Any) -> dict[str, Any]:
             self.calls += 1
             contents = [{"Key": f"p/{number}"} for number in range(1000)]
-            return {"Contents": contents, "IsTruncated": True, "NextContinuationToken": "x"}
+            return {"Contents": contents, "IsTruncated": True, "NextContinuationToken": str(self.calls)}
 
     endless = Endless()
     assert count_objects(endless, "s3://bucket/p/", suffix="") is None
