@@ -40,7 +40,8 @@ def detect_compression(stored: IO[bytes], uri: str, configured: str) -> str:
 def decompress(stored: IO[bytes], compression: str) -> IO[bytes]:
     """Stream the decompressed bytes; `compression` as `detect_compression` returned it."""
     if compression == "zstd":
-        return cast(IO[bytes], _ZstdFile(stored))
+        arrow = require_arrow("the input is zstd data")
+        return cast(IO[bytes], arrow.CompressedInputStream(arrow.PythonFile(stored, mode="r"), "zstd"))
     stream = gzip.GzipFile(fileobj=stored)
     stream.myfileobj = stored  # type: ignore[assignment]  # closed with the stream, as a file that it opens itself
     return cast(IO[bytes], stream)
@@ -55,24 +56,3 @@ def estimate_expansion_ratio(stored: IO[bytes], compression: str) -> float:
         while chunk := stream.read(_SAMPLE_BYTES):
             text_bytes += len(chunk)
     return text_bytes / len(sample)
-
-
-class _ZstdFile(io.RawIOBase):
-    """Arrow's zstd stream, of one frame or several, as a Python file."""
-
-    def __init__(self, stored: IO[bytes]) -> None:
-        self._stored = stored
-        arrow = require_arrow("the input is zstd data")
-        self._stream = arrow.CompressedInputStream(arrow.PythonFile(stored, mode="r"), "zstd")
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        plain: bytes = self._stream.read(None if size < 0 else size)
-        return plain
-
-    def close(self) -> None:
-        self._stream.close()
-        self._stored.close()
-        super().close()
