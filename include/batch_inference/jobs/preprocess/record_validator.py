@@ -14,9 +14,9 @@ from batch_inference.jobs.common.numeric import parse_column
 from batch_inference.jobs.common.profiles import Profile
 from batch_inference.jobs.config.preprocess_config import InputConfig, PreprocessConfig
 from batch_inference.jobs.preprocess.features import FeatureBuilder
-from batch_inference.jobs.preprocess.object_columns import ObjectColumns
 from batch_inference.jobs.preprocess.readers.batch import Batch
 from batch_inference.jobs.preprocess.rules import Table, compile_rule
+from batch_inference.jobs.preprocess.source import ColumnNames
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class RecordValidator:
         self.group_counts = GroupCounts(config.sensitive_columns)
 
     def validate(
-        self, object_columns: ObjectColumns, batch: Batch, duplicate_flags: Mapping[str, np.ndarray], uri: str
+        self, names: ColumnNames, batch: Batch, duplicate_flags: Mapping[str, np.ndarray], uri: str
     ) -> ValidationResult:
         """Validate a batch and build the features of the records that pass.
 
@@ -67,13 +67,13 @@ class RecordValidator:
         object in messages.
         """
         failures: dict[int, tuple[str, str]] = {**find_unreadable_records(batch), **batch.malformed}
-        failures.update(_find_arity_failures(object_columns, batch, self._config, failures))
+        failures.update(_find_arity_failures(names, batch, self._config.input, failures))
         self.group_counts.add_unreadable([rule for rule, _ in failures.values()])
-        if object_columns.names is None or len(failures) == len(batch.rows):
+        if names is None or len(failures) == len(batch.rows):
             return _build_result(len(batch.rows), failures, [])
         readable = [index for index in range(len(batch.rows)) if index not in failures]
         rows = batch.rows if len(readable) == len(batch.rows) else [batch.rows[index] for index in readable]
-        table, failed = build_table(self._config.input, object_columns.names, rows)
+        table, failed = build_table(self._config.input, names, rows)
         table.duplicates = {
             name: flags if len(readable) == len(flags) else flags[readable]
             for name, flags in duplicate_flags.items()
@@ -154,16 +154,18 @@ def find_unreadable_records(batch: Batch) -> dict[int, tuple[str, str]]:
 
 
 def _find_arity_failures(
-    object_columns: ObjectColumns,
-    batch: Batch,
-    config: PreprocessConfig,
-    unread: Mapping[int, tuple[str, str]],
+    names: ColumnNames, batch: Batch, input_config: InputConfig, unread: Mapping[int, tuple[str, str]]
 ) -> dict[int, tuple[str, str]]:
-    expected = len(object_columns.names) if object_columns.names is not None else -1
+    expected = -1 if names is None else len(names)
     if set(map(len, batch.rows)) == {expected}:
         return {}
+    allowed = (
+        f"allowed are {input_config.required_count} to {len(input_config.columns)}"
+        if names is None
+        else f"the records of this object have {expected}"
+    )
     return {
-        index: ("arity", object_columns.describe_mismatch(len(row), config.input))
+        index: ("arity", f"{len(row)} field{'' if len(row) == 1 else 's'}, {allowed}")
         for index, row in enumerate(batch.rows)
         if len(row) != expected and index not in unread
     }

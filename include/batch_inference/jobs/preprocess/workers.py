@@ -106,16 +106,14 @@ def process_partition(
         position = float(bytes_before)
         bytes_before += text_sizes[one.uri]
         columns: tuple[str, ...] = ()
-        for object_columns, batch in read_batches(one, config.input):
-            validation = validator.validate(
-                object_columns, batch, duplicates.flag_repeats(one, batch), one.uri
-            )
+        for names, batch in read_batches(one, config.input):
+            validation = validator.validate(names, batch, duplicates.flag_repeats(one, batch), one.uri)
             positions = np.minimum(
                 position + np.cumsum(np.fromiter(map(len, batch.texts), dtype=np.int64)), bytes_before
             )
             if batch.texts:
                 position = float(positions[-1])
-            columns = object_columns.names or ()
+            columns = names or ()
             writer.add(one.uri, columns, batch, validation, positions)
             result.rejected.update(reject.rule for reject in validation.rejects)
             records += len(batch.rows)

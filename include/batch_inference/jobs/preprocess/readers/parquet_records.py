@@ -39,12 +39,7 @@ class ParquetRecordReader:
         except arrow.ArrowInvalid as error:
             raise InputError(f"{uri} is not a Parquet file: {error}") from error
         present = set(self._file.schema_arrow.names)
-        missing = [
-            column.name
-            for column in input_config.columns
-            if not column.optional and column.name not in present
-        ]
-        if missing:
+        if missing := input_config.find_missing(present):
             raise InputError(f"{uri} has no column {', '.join(missing)}; it has {', '.join(sorted(present))}")
         twice = [name for name in input_config.column_names if self._file.schema_arrow.names.count(name) > 1]
         if twice:
