@@ -220,11 +220,3 @@ class ShardFiles:
     records_path: Path
     predictions_path: Path
     columns: Union[Tuple[str, ...], List[str]]
-
-
-@dataclass(frozen=True)
-class ShardRowCount:
-    """Number of output rows of one shard."""
-
-    shard_name: str
-    row_count: int

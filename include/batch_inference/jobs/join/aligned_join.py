@@ -15,7 +15,7 @@ from typing import Any, Callable, Iterable, Iterator
 from batch_inference.jobs.common import blocks
 from batch_inference.jobs.common.blocks import BlockReader
 from batch_inference.jobs.common.errors import EchoError, JoinError
-from batch_inference.jobs.config.join_spec import JoinSpec, ShardFiles, ShardRowCount
+from batch_inference.jobs.config.join_spec import JoinSpec, ShardFiles
 from batch_inference.jobs.join.detect import resolve_prediction_format
 from batch_inference.jobs.join.join_function import JoinFunctionRunner
 from batch_inference.jobs.join.prediction_reader import PredictionBatch, open_predictions
@@ -25,8 +25,6 @@ from batch_inference.jobs.join.sinks.sink import Sink
 from batch_inference.jobs.join.sinks.text_sinks import SINKS
 from batch_inference.jobs.join.statistics import PredictionStatistics
 
-__all__ = ["JoinSpec", "ShardFiles", "ShardRowCount", "join_shards"]
-
 
 def join_shards(
     shards: Iterable[ShardFiles],
@@ -34,8 +32,8 @@ def join_shards(
     spec: JoinSpec,
     parser_threads: int = 2,
     statistics: PredictionStatistics | None = None,
-) -> list[ShardRowCount]:
-    """Join the shards, in their order, into the file `output`; returns the row count of each.
+) -> dict[str, int]:
+    """Join the shards, in their order, into the file `output`; returns the row count of each by its name.
 
     Streams: memory is a few blocks, whatever the size of the shards. `output` is written completely or not at all.
     The iterator `shards` is advanced when the shard before is read.
@@ -55,7 +53,7 @@ def join_shards(
     hook = JoinFunctionRunner(spec, spec.function) if spec.function else None
     sink = SINKS[spec.output_format](partial_path, spec)
     prepare = partial(_prepare_block, spec, sink, hook, statistics)
-    counts: list[ShardRowCount] = []
+    counts: dict[str, int] = {}
     problems: list[str] = []
     try:
         try:
@@ -100,7 +98,7 @@ def _iter_block_tasks(
     spec: JoinSpec,
     prepare: Callable[[RecordBlock, PredictionBatch], Any],
     block_bytes: int,
-    counts: list[ShardRowCount],
+    counts: dict[str, int],
     problems: list[str],
 ) -> Iterator[Callable[[], Any]]:
     """Yield one task for each block. Adds to `counts` when a shard is read, and to `problems` what is wrong with all of
@@ -134,10 +132,11 @@ def _iter_block_tasks(
                 rows += block.record_count
             if prediction_reader.next_batch(1).prediction_count:
                 raise prediction_reader.build_count_error()
-        counts.append(ShardRowCount(shard.name, rows))
+        counts[shard.name] = rows
     absent = sorted(wanted - found)
-    if absent and any(count.row_count for count in counts):
-        shards_read = " to ".join(dict.fromkeys((counts[0].shard_name, counts[-1].shard_name)))
+    if absent and any(counts.values()):
+        names = list(counts)
+        shards_read = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
         problems.append(
             f"shard {shards_read}: no record has {', '.join(absent)}; correct input.columns, or add a preprocess "
             f"section, in which columns may be optional"

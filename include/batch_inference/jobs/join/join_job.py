@@ -17,7 +17,7 @@ from typing import Any, Tuple
 from batch_inference.jobs.common.container import Container, run_job, write_json
 from batch_inference.jobs.common.errors import InputError
 from batch_inference.jobs.config.decoder import decode_version, read_document
-from batch_inference.jobs.join.aligned_join import JoinSpec, ShardFiles
+from batch_inference.jobs.config.join_spec import JoinSpec, ShardFiles
 from batch_inference.jobs.join.parts import STATISTICS_SUFFIX, format_part_name, join_part
 from batch_inference.jobs.join.sinks.text_sinks import SINKS
 
