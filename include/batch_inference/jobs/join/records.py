@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any, Mapping, Sequence
 
 from batch_inference.jobs.common.arrow import find_arrow
@@ -17,6 +18,7 @@ from batch_inference.jobs.common.json_reading import Cell, decode_record, to_cel
 from batch_inference.jobs.config.join_spec import JoinSpec
 
 
+@dataclass
 class RecordBlock:
     """Consecutive records of one shard.
 
@@ -26,15 +28,12 @@ class RecordBlock:
         block: their bytes.
     """
 
-    def __init__(
-        self, spec: JoinSpec, shard: str, first: int, columns: tuple[str, ...], block: Block
-    ) -> None:
-        self.spec = spec
-        self.shard = shard
-        self.first_record = first
-        self.columns = columns
-        self.block = block
-        self._cells: dict[str, Sequence[Cell]] | None = None
+    spec: JoinSpec
+    shard: str
+    first_record: int
+    columns: tuple[str, ...]
+    block: Block
+    _cells: dict[str, Sequence[Cell]] | None = field(default=None, init=False)
 
     @property
     def record_count(self) -> int:

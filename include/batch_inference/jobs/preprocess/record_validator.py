@@ -107,7 +107,7 @@ def build_table(
             for row, allowed in wrong.items():
                 found = format_text(cells[column.name][row])
                 failed.setdefault(row, ("type", f"{column.name} is {found}, allowed is {allowed}"))
-    return Table(cells, numbers, {}, len(rows)), failed
+    return Table(cells, numbers, len(rows)), failed
 
 
 def _build_passed_mask(length: int, failed: Mapping[int, tuple[str, str]]) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Callable, Iterator, Sequence
 
@@ -13,6 +14,7 @@ from batch_inference.jobs.common.numeric import parse_cell
 from batch_inference.jobs.config.preprocess_config import InputConfig, Rule
 
 
+@dataclass
 class Table:
     """Rows with the same columns, column by column.
 
@@ -22,17 +24,10 @@ class Table:
         duplicates: for each `duplicates` rule by name, which rows repeat an earlier one.
     """
 
-    def __init__(
-        self,
-        cells: dict[str, Sequence[str]],
-        numbers: dict[str, np.ndarray],
-        duplicates: dict[str, np.ndarray],
-        length: int,
-    ) -> None:
-        self.cells = cells
-        self.numbers = numbers
-        self.duplicates = duplicates
-        self.row_count = length
+    cells: dict[str, Sequence[str]]
+    numbers: dict[str, np.ndarray]
+    row_count: int
+    duplicates: dict[str, np.ndarray] = field(default_factory=dict)
 
     def find_empty(self, column_name: str) -> np.ndarray:
         """Find the rows without a value in a column; a column that the object lacks is empty in all rows."""
