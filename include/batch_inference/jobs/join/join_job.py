@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Tuple
 
+from batch_inference.jobs.common.arrow import require_arrow
 from batch_inference.jobs.common.container import Container, run_job, write_json
 from batch_inference.jobs.common.errors import InputError
 from batch_inference.jobs.config.decoder import decode_version, read_document
 from batch_inference.jobs.config.join_spec import JoinSpec, ShardFiles
 from batch_inference.jobs.join.parts import STATISTICS_SUFFIX, format_part_name, join_part
-from batch_inference.jobs.join.sinks.text_sinks import SINKS
 
 JOIN_VERSION = 1
 CONFIG_FILE = "join.json"
@@ -61,7 +61,8 @@ def join_host_shards(container: Container, config: JoinConfig) -> dict[str, Any]
     """
     started = time.time()
     busy_since = time.perf_counter()
-    SINKS[config.spec.output_format].require_packages()
+    if config.spec.output_format == "parquet":
+        require_arrow("join.format is parquet")
     host_shards = select_own_shards(container, config)
     parts = container.output_dir / "parts"
     parts.mkdir(parents=True, exist_ok=True)

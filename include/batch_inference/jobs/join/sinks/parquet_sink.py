@@ -22,7 +22,7 @@ class ParquetSink(Sink):
 
     def __init__(self, path: Path, spec: JoinSpec) -> None:
         super().__init__(path, spec)
-        pyarrow = self._arrow = self.require_packages()
+        pyarrow = self._arrow = require_arrow("join.format is parquet")
         self._types = {
             "string": pyarrow.string(),
             "json": pyarrow.string(),
@@ -35,10 +35,6 @@ class ParquetSink(Sink):
         self._writer: Any = None
         self._waiting: list[Any] = []
         self._waiting_bytes = 0
-
-    @classmethod
-    def require_packages(cls) -> Any:
-        return require_arrow("join.format is parquet")
 
     def prepare(self, records: RecordBlock, predictions: PredictionBatch) -> Any:
         table = None

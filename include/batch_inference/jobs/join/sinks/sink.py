@@ -24,11 +24,6 @@ class Sink:
         self.path = path
         self.spec = spec
 
-    @classmethod
-    def require_packages(cls) -> Any:
-        """Import packages needed besides numpy. Raises ConfigError if one is missing. Called before data is read."""
-        return None
-
     def prepare(self, records: RecordBlock, predictions: PredictionBatch) -> Any:
         """Prepare the output of these records and predictions; may run on any thread, out of order."""
         raise NotImplementedError
