@@ -125,7 +125,9 @@ def read_join_config(path: Path) -> JoinConfig:
 
 def main() -> int:
     def job(container: Container) -> str:
-        manifest = join_host_shards(container, read_join_config(container.config_dir / CONFIG_FILE))
+        manifest = join_host_shards(
+            container, read_join_config(container.get_input_dir("config") / CONFIG_FILE)
+        )
         return f"{manifest['host']}: {manifest['rows']:,} rows of {len(manifest['parts']):,} shards joined"
 
     return run_job(job)

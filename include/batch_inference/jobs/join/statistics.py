@@ -10,6 +10,7 @@ Predictions are counted before the user's function:
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass, field
 from typing import Any, Dict, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -103,12 +104,12 @@ class PredictionStatistics:
         return made
 
 
+@dataclass
 class RowSample:
     """The rows with the smallest hashes, in order of hash, and their values by column, None for null."""
 
-    def __init__(self) -> None:
-        self.hashes: np.ndarray = np.empty(0, dtype=np.uint64)
-        self.columns: dict[str, list[Any]] = {}
+    hashes: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.uint64))
+    columns: dict[str, list[Any]] = field(default_factory=dict)
 
     @property
     def hash_bound(self) -> int | None:
@@ -120,13 +121,10 @@ class RowSample:
         cls, shard: str, first_record: int, record_count: int, columns: Mapping[str, Any], bound: int | None
     ) -> RowSample:
         """Sample a block; `first_record` is the number of its first record in the shard."""
-        made = cls()
         hashes = _hash_rows(shard, first_record, record_count)
         at = np.arange(record_count) if bound is None else np.flatnonzero(hashes < np.uint64(bound))
         at = at[np.argsort(hashes[at], kind="stable")][:SAMPLE_ROWS]
-        made.hashes = hashes[at]
-        made.columns = {name: _select_values(values, at) for name, values in columns.items()}
-        return made
+        return cls(hashes[at], {name: _select_values(values, at) for name, values in columns.items()})
 
     def merge(self, other: RowSample) -> None:
         """Merge another sample; the smallest hashes stay."""
@@ -146,10 +144,7 @@ class RowSample:
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> RowSample:
         """What `to_dict` gave."""
-        made = cls()
-        made.hashes = np.array(document["hashes"], dtype=np.uint64)
-        made.columns = {name: list(values) for name, values in document["columns"].items()}
-        return made
+        return cls(np.array(document["hashes"], dtype=np.uint64), dict(document["columns"]))
 
 
 def merge_statistics(documents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
