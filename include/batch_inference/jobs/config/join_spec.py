@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Dict, List, Literal, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Literal, Optional, Tuple, Union
 
 from batch_inference.jobs.config.decoder import decode
 from batch_inference.jobs.config.preprocess_config import SensitiveColumn, UserFunction
@@ -197,15 +196,6 @@ class JoinSpec:
     def records_delimiter(self) -> Optional[str]:
         """Delimiter of CSV records; None for JSON Lines."""
         return self.delimiter if self.records_format == "csv" else None
-
-
-def find_field_problem(prediction_format: str, fields: Sequence[PredictionField]) -> str:
-    """Describe what is wrong with the fields for predictions of this format; an empty string if nothing is."""
-    if prediction_format == "csv":
-        for one in fields:
-            if not re.fullmatch(r"-?\d+", one.path):
-                return f"a CSV prediction has no names, so its fields are positions such as '0', not {one.path!r}"
-    return ""
 
 
 @dataclass(frozen=True)
