@@ -21,8 +21,7 @@ from batch_inference.jobs.join.join_function import JoinFunctionRunner
 from batch_inference.jobs.join.prediction_reader import PredictionBatch, open_predictions
 from batch_inference.jobs.join.record_check import check_records, find_possible_members
 from batch_inference.jobs.join.records import RecordBlock
-from batch_inference.jobs.join.sinks.sink import Sink
-from batch_inference.jobs.join.sinks.text_sinks import SINKS
+from batch_inference.jobs.join.sinks import SINKS, Sink
 from batch_inference.jobs.join.statistics import PredictionStatistics
 
 

@@ -207,7 +207,7 @@ def test_csv_is_the_same_with_and_without_arrow(
 ) -> None:
     """An image without pyarrow writes the same bytes, and refuses the same answers."""
     if not installed:
-        monkeypatch.setattr("batch_inference.jobs.join.sinks.text_sinks.create_line_splicer", lambda _: None)
+        monkeypatch.setattr("batch_inference.jobs.join.sinks.create_line_splicer", lambda _: None)
     shape = spec("csv", COLUMNS, format="csv", fields={"0": "score"})
     files = shard(tmp_path, "s", 'a,1,2,3\n"b\nb",1,,\nc,1,2,3\n', "0.50\n-1e-3\n7")
     join_shards([files], tmp_path / "out.csv", shape)
