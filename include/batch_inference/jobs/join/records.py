@@ -39,6 +39,10 @@ class RecordBlock:
     def record_count(self) -> int:
         return self.block.record_count
 
+    def label(self, index: int) -> str:
+        """Name the record at this index of the block in a message."""
+        return f"shard {self.shard}, record {self.first_record + index:,}"
+
     def read_cells(self) -> dict[str, Sequence[Cell]]:
         """Parse the cells of each column, None for null. Raises JoinError for a record with other columns."""
         if self._cells is None:
@@ -104,17 +108,13 @@ class RecordBlock:
         try:
             rows = parse_rows(self.block, self.spec.delimiter)
         except UnreadableRecordError as error:
-            raise JoinError(
-                f"shard {self.shard}, record {self.first_record + error.index:,} {error}"
-            ) from error
+            raise JoinError(f"{self.label(error.index)} {error}") from error
         if self.spec.has_quoted_empty_strings and len(self.columns) == 1:
             rows = [row or [""] for row in rows]  # an empty line is a null
         for index, row in enumerate(rows):
             if len(row) != len(self.columns):
-                raise JoinError(
-                    f"shard {self.shard}, record {self.first_record + index:,}: {len(row)} fields, "
-                    f"its columns are {', '.join(self.columns)}"
-                )
+                names = ", ".join(self.columns)
+                raise JoinError(f"{self.label(index)}: {len(row)} fields, its columns are {names}")
         cells: list[list[Cell]] = [[cell or None for cell in row] for row in rows]
         if self.spec.has_quoted_empty_strings and b'""' in self.block.data:
             for index, nullable in enumerate(cells):
@@ -130,12 +130,8 @@ class RecordBlock:
             try:
                 record = decode_record(line.decode("utf-8"))
             except ValueError as error:
-                raise JoinError(
-                    f"shard {self.shard}, record {self.first_record + index:,} is not JSON: {error}"
-                ) from error
+                raise JoinError(f"{self.label(index)} is not JSON: {error}") from error
             if not isinstance(record, dict):
-                raise JoinError(
-                    f"shard {self.shard}, record {self.first_record + index:,} is not a JSON object"
-                )
+                raise JoinError(f"{self.label(index)} is not a JSON object")
             rows.append([to_cell(record.get(name)) for name in self.columns])
         return rows
