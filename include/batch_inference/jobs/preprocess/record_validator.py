@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import compress
 from typing import Mapping, Sequence
 
 import numpy as np
@@ -20,31 +19,17 @@ from batch_inference.jobs.preprocess.source import ColumnNames
 
 
 @dataclass(frozen=True)
-class Reject:
-    """One record that did not pass.
-
-    Attributes:
-        index: its index in the batch.
-        rule: the first rule that it failed.
-    """
-
-    index: int
-    rule: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class ValidationResult:
     """The outcome for a batch.
 
     Attributes:
         passed: for each record of the batch, whether it passed.
-        rejects: the records that did not, in order.
+        rejects: by index in the batch, in order: the first rule that a record failed, and the reason.
         features: the cells sent to the model, one tuple for each record that passed, in order.
     """
 
     passed: np.ndarray
-    rejects: list[Reject]
+    rejects: dict[int, tuple[str, str]]
     features: list[tuple[str, ...]]
 
 
@@ -89,7 +74,8 @@ class RecordValidator:
             failed.update(left_out)
             passed = _build_passed_mask(len(rows), failed)
         self.group_counts.add(table.cells, table.numbers, {row: rule for row, (rule, _) in failed.items()})
-        self.profile.add(*_select_passed(table, passed))
+        kept = table.select(passed)
+        self.profile.add(kept.cells, kept.numbers)
         failures.update((readable[row], reject) for row, reject in failed.items())
         return _build_result(len(batch.rows), failures, features)
 
@@ -114,16 +100,6 @@ def _build_passed_mask(length: int, failed: Mapping[int, tuple[str, str]]) -> np
     keep = np.ones(length, dtype=bool)
     keep[list(failed)] = False
     return keep
-
-
-def _select_passed(
-    table: Table, keep: np.ndarray
-) -> tuple[Mapping[str, Sequence[str]], Mapping[str, np.ndarray]]:
-    if keep.all():
-        return table.cells, table.numbers
-    kept = keep.tolist()
-    cells = {name: list(compress(column, kept)) for name, column in table.cells.items()}
-    return cells, {name: values[keep] for name, values in table.numbers.items()}
 
 
 def find_unreadable_records(batch: Batch) -> dict[int, tuple[str, str]]:
@@ -172,8 +148,6 @@ def _find_arity_failures(
 
 
 def _build_result(
-    records: int, why: Mapping[int, tuple[str, str]], features: list[tuple[str, ...]]
+    records: int, rejects: Mapping[int, tuple[str, str]], features: list[tuple[str, ...]]
 ) -> ValidationResult:
-    return ValidationResult(
-        _build_passed_mask(records, why), [Reject(index, *why[index]) for index in sorted(why)], features
-    )
+    return ValidationResult(_build_passed_mask(records, rejects), dict(sorted(rejects.items())), features)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import compress
 from typing import Callable, Iterator, Sequence
 
 import numpy as np
@@ -39,6 +40,17 @@ class Table:
         if "" not in cells:
             return np.zeros(self.row_count, dtype=bool)
         return np.array([not cell for cell in cells], dtype=bool)
+
+    def select(self, mask: np.ndarray) -> Table:
+        """Select the rows where `mask` is true."""
+        if mask.all():
+            return self
+        kept = mask.tolist()
+        return Table(
+            {name: list(compress(cells, kept)) for name, cells in self.cells.items()},
+            {name: numbers[mask] for name, numbers in self.numbers.items()},
+            sum(kept),
+        )
 
 
 # For each row whether it fails, and for one failing row the reason.

@@ -115,7 +115,7 @@ def process_partition(
                 position = float(positions[-1])
             columns = names or ()
             writer.add(one.uri, columns, batch, validation, positions)
-            result.rejected.update(reject.rule for reject in validation.rejects)
+            result.rejected.update(rule for rule, _ in validation.rejects.values())
             records += len(batch.rows)
             blank += batch.blank_lines
         result.objects.append(
