@@ -249,7 +249,7 @@ class QuoteRewriter:
         one = re.escape(escape)
         # The content within quotes, up to the closing quote or the end of the line.
         content = rf'(?:[^"{one}]+|{one}.?|"")*'
-        self._content = re.compile(content, re.DOTALL)
+        self._delimiter = delimiter
         self._field = re.compile(rf'({re.escape(delimiter)}")({content})', re.DOTALL)
         self._pair = re.compile(rf'{one}(["{one}])')
 
@@ -257,13 +257,9 @@ class QuoteRewriter:
         """Double the escaped quotes of a line; `is_within_quotes`: the line begins within quotes."""
         if self._escape not in line:
             return line
-        head, rest = "", line
-        if is_within_quotes or line.startswith('"'):
-            content = self._content.match(line, 0 if is_within_quotes else 1)
-            if content is not None:  # never None, since the pattern matches an empty text
-                head = line[: content.start()] + self._rewrite_content(content.group())
-                rest = line[content.end() :]
-        return head + self._field.sub(lambda found: found[1] + self._rewrite_content(found[2]), rest)
+        # The end of a line that begins within quotes is read like a field after a delimiter.
+        first = self._delimiter + '"' if is_within_quotes else self._delimiter
+        return self._field.sub(self._rewrite_field, first + line)[len(first) :]
 
-    def _rewrite_content(self, content: str) -> str:
-        return self._pair.sub(lambda found: '""' if found[1] == '"' else self._escape, content)
+    def _rewrite_field(self, field: re.Match[str]) -> str:
+        return field[1] + self._pair.sub(lambda found: '""' if found[1] == '"' else self._escape, field[2])
