@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -87,6 +88,8 @@ def _range(rule: Rule, source: InputConfig) -> tuple[Check, Reason]:
         bounds.append(f"{'below' if rule.exclusive_max else 'at most'} {_format_bound(high)}")
     allowed = rule.expected or " and ".join(bounds)
     least, most = (None if bound is None else float(bound) for bound in (low, high))
+    is_below = operator.le if rule.exclusive_min else operator.lt
+    is_above = operator.ge if rule.exclusive_max else operator.gt
 
     def check(table: Table) -> np.ndarray:
         failing = np.zeros(table.row_count, dtype=bool)
@@ -95,12 +98,12 @@ def _range(rule: Rule, source: InputConfig) -> tuple[Check, Reason]:
             return failing
         with np.errstate(invalid="ignore"):  # a null compares as false, so it passes
             if least is not None:
-                failing |= (values <= least) if rule.exclusive_min else (values < least)
+                failing |= is_below(values, least)
             if most is not None:
-                failing |= (values >= most) if rule.exclusive_max else (values > most)
+                failing |= is_above(values, most)
         for row, value in _iter_inexact_integers(table, name) if whole else ():
-            failing[row] = (low is not None and (value <= low if rule.exclusive_min else value < low)) or (
-                high is not None and (value >= high if rule.exclusive_max else value > high)
+            failing[row] = (low is not None and is_below(value, low)) or (
+                high is not None and is_above(value, high)
             )
         return failing
 
