@@ -19,19 +19,15 @@ SEED = 20
 _SHARES = (0.31, 0.24, 0.17, 0.12, 0.09, 0.05, 0.02)
 
 
-def _empty_cell(place: int) -> Callable[[list[str]], list[str]]:
-    return lambda cells: [*cells[:place], "", *cells[place + 1 :]]
-
-
 def _replace_cell(place: int, value: str) -> Callable[[list[str]], list[str]]:
     return lambda cells: [*cells[:place], value, *cells[place + 1 :]]
 
 
 # Kinds of invalid rows and the share of rows that have them; the first two are nulls that can be imputed.
 ROW_ERRORS: tuple[tuple[float, Callable[[list[str]], list[str]]], ...] = (
-    (0.004, _empty_cell(3)),  # height missing
-    (0.002, _empty_cell(7)),  # shell weight missing
-    (0.003, _empty_cell(4)),  # whole weight missing
+    (0.004, _replace_cell(3, "")),  # height missing
+    (0.002, _replace_cell(7, "")),  # shell weight missing
+    (0.003, _replace_cell(4, "")),  # whole weight missing
     (0.002, _replace_cell(3, "0.0")),  # no abalone is flat
     (0.001, _replace_cell(3, "1.13")),  # nor higher than long
     (0.002, _replace_cell(0, "X")),  # unknown sex
