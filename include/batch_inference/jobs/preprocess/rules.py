@@ -123,23 +123,27 @@ def _allowed(rule: Rule, source: InputConfig) -> tuple[Check, Reason]:
     exact = frozenset(Decimal(value.strip()) for value, number in parsed if number is not None)
 
     def check(table: Table) -> np.ndarray:
-        if name not in table.cells:
-            return np.zeros(table.row_count, dtype=bool)
-        if column.is_numeric:
+        if column.is_numeric and name in table.numbers:
             failing = np.asarray(~np.isin(table.numbers[name], values) & ~table.find_empty(name))
             for row, value in _iter_inexact_integers(table, name) if column.type == "integer" else ():
                 failing[row] = value not in exact  # a Decimal equals, and hashes as, the int of its value
             return failing
-        cells = table.cells[name]
-        if texts.issuperset(set(cells)):
-            return np.zeros(table.row_count, dtype=bool)
-        return np.array([cell not in texts and cell != "" for cell in cells], dtype=bool)
+        return _flag_cells(table, name, lambda cell: cell not in texts)
 
     def reason(table: Table, row: int) -> str:
         cell = table.cells[name][row]
         return f"{name} is {cell.strip() if column.is_numeric else format_text(cell)}, allowed is one of {listed}"
 
     return check, reason
+
+
+def _flag_cells(table: Table, name: str, is_failing: Callable[[str], bool]) -> np.ndarray:
+    """Flag the rows whose cell fails, unless it is empty; each distinct cell is checked once."""
+    cells = table.cells.get(name, ())
+    failing = {cell for cell in set(cells) if cell != "" and is_failing(cell)}
+    if not failing:
+        return np.zeros(table.row_count, dtype=bool)
+    return np.array([cell in failing for cell in cells], dtype=bool)
 
 
 def _iter_inexact_integers(table: Table, name: str) -> Iterator[tuple[int, int]]:
@@ -163,13 +167,7 @@ def _pattern(rule: Rule, _: InputConfig) -> tuple[Check, Reason]:
     fits = re.compile(rule.pattern).fullmatch
 
     def check(table: Table) -> np.ndarray:
-        if name not in table.cells:
-            return np.zeros(table.row_count, dtype=bool)
-        cells = table.cells[name]
-        failing = {cell for cell in set(cells) if cell != "" and not fits(cell)}
-        if not failing:
-            return np.zeros(table.row_count, dtype=bool)
-        return np.array([cell in failing for cell in cells], dtype=bool)
+        return _flag_cells(table, name, lambda cell: not fits(cell))
 
     def reason(table: Table, row: int) -> str:
         return (
