@@ -53,19 +53,11 @@ class RecordBlock:
     def read_columns(self, column_names: Sequence[str]) -> dict[str, Sequence[Cell]]:
         """Parse the cells of some columns; nulls for one that the records lack. Uses Arrow where possible."""
         absent: tuple[Cell, ...] = (None,) * self.record_count
-        cells = self._cells
-        if cells is None and self.spec.records_format == "csv":
-            cells = self._arrow_texts([name for name in self.columns if name in column_names])
-        if cells is None:
-            cells = self.read_cells()
+        arrow, table = find_arrow(), None
+        if arrow and self._cells is None and self.spec.records_format == "csv":
+            table = self.read_arrow_table(arrow, dict.fromkeys(column_names, arrow.string()))
+        cells = self.read_cells() if table is None else table.to_pydict()
         return {name: cells.get(name, absent) for name in column_names}
-
-    def _arrow_texts(self, names: Sequence[str]) -> dict[str, Sequence[Cell]] | None:
-        arrow = find_arrow()
-        table = arrow and self.read_arrow_table(arrow, dict.fromkeys(names, arrow.string()))
-        if table is None:
-            return None
-        return {name: table.column(name).to_pylist() for name in names}
 
     def read_arrow_table(self, arrow: Any, types: Mapping[str, Any]) -> Any:
         """Read columns of CSV records with Arrow; `types` has their Arrow types.
