@@ -55,15 +55,14 @@ def process_objects(
         JobError: an object cannot be read, or the user's function failed.
     """
     partitions = partition_objects(objects, text_sizes, len(os.sched_getaffinity(0)))
+    shared = (text_sizes, config, duplicates, output)
     if len(partitions) == 1:
-        return process_partition(objects, text_sizes, config, duplicates, output, host)
+        return process_partition(objects, *shared, host)
     # Not forked: a thread of Arrow may hold a lock, which would never be released in the copy.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(len(partitions), mp_context=context) as pool:
         futures = [
-            pool.submit(
-                process_partition, part, text_sizes, config, duplicates, output, f"{host}-{number:03d}"
-            )
+            pool.submit(process_partition, part, *shared, f"{host}-{number:03d}")
             for number, part in enumerate(partitions)
         ]
         try:
