@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -55,14 +56,11 @@ def write_objects(out: Path, rows: int = ROWS, seed: int = SEED) -> list[Path]:
     """Write the objects below `out` and nothing else; returns their paths."""
     out.mkdir(parents=True, exist_ok=True)
     found = generate_records(rows, seed)
-    ends = [round(rows * end) for end in np.cumsum(_SHARES)]
+    bounds = [0, *(round(rows * end) for end in np.cumsum(_SHARES)[:-1]), rows]
     paths = []
-    start = 0
-    for number, end in enumerate([*ends[:-1], rows]):
-        path = out / f"abalone-{number:02d}.csv"
-        path.write_text("".join(f"{line}\n" for line in found[start:end]), encoding="utf-8")
-        paths.append(path)
-        start = end
+    for number, (start, end) in enumerate(pairwise(bounds)):
+        paths.append(out / f"abalone-{number:02d}.csv")
+        paths[-1].write_text("".join(f"{line}\n" for line in found[start:end]), encoding="utf-8")
     return paths
 
 
