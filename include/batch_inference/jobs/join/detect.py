@@ -29,6 +29,7 @@ def resolve_prediction_format(spec: JoinSpec, shards: Iterable[ShardFiles]) -> J
     """
     if spec.predictions.format != "auto":
         return spec
+    detected_format = ""
     for shard in shards:
         check_predictions_are_text(shard.name, shard.predictions_path)
         detected_format, reason = detect_prediction_format(
@@ -43,11 +44,9 @@ def resolve_prediction_format(spec: JoinSpec, shards: Iterable[ShardFiles]) -> J
                     f"the predictions of shard {shard.name} are csv ({reason}); a CSV prediction has no names, so its "
                     f"fields are positions such as '0', not {name!r}"
                 )
-            return _with_format(spec, detected_format)
-    return _with_format(spec, "jsonlines")  # without predictions the format does not matter
-
-
-def _with_format(spec: JoinSpec, prediction_format: Any) -> JoinSpec:
+            break
+    # Without predictions the format does not matter.
+    prediction_format: Any = detected_format or "jsonlines"
     return replace(spec, predictions=replace(spec.predictions, format=prediction_format))
 
 
