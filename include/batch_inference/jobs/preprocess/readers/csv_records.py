@@ -227,13 +227,11 @@ class CsvRecordReader:
 
     def read_header(self) -> list[str] | None:
         """Read the first record, which is not counted; None if the object has only empty lines."""
-        while True:
-            batch = self.read_batch(1)
-            if batch is None:
-                return None
+        while (batch := self.read_batch(1)) is not None:
             if batch.rows:
                 self._record = 0
                 return batch.rows[0]
+        return None
 
 
 class QuoteRewriter:
