@@ -68,16 +68,16 @@ class NumberProfile:
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> NumberProfile:
         """What `to_dict` was called on."""
-        made = cls()
-        made.count, made.nulls = document["count"], document["nulls"]
-        if made.count:
-            made.mean, made.squared_deviations = document["mean"], document["std"] ** 2 * made.count
-            made.minimum, made.maximum = document["min"], document["max"]
+        profile = cls()
+        profile.count, profile.nulls = document["count"], document["nulls"]
+        if profile.count:
+            profile.mean, profile.squared_deviations = document["mean"], document["std"] ** 2 * profile.count
+            profile.minimum, profile.maximum = document["min"], document["max"]
             sketch = document["sketch"]
-            made.zeros = sketch["zeros"]
-            for sign, buckets in made.buckets.items():
+            profile.zeros = sketch["zeros"]
+            for sign, buckets in profile.buckets.items():
                 buckets.update({int(key): count for key, count in sketch[sign]})
-        return made
+        return profile
 
     def to_dict(self) -> dict[str, Any]:
         found: dict[str, Any] = {"kind": "number", "count": self.count, "nulls": self.nulls}
@@ -206,12 +206,12 @@ class Profile:
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Profile:
         """What `to_dict` was called on."""
-        made = cls()
-        made._columns = {
+        profile = cls()
+        profile._columns = {
             name: (NumberProfile if column["kind"] == "number" else TextProfile).from_dict(column)
             for name, column in document.items()
         }
-        return made
+        return profile
 
     def to_dict(self) -> dict[str, Any]:
         return {name: column.to_dict() for name, column in self._columns.items()}

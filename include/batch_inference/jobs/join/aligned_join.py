@@ -49,9 +49,9 @@ def join_shards(
     spec = resolve_prediction_format(spec, peeked)
     del peeked  # tee would keep all of them
     partial_path = get_partial_path(output)
-    hook = JoinFunctionRunner(spec, spec.function) if spec.function else None
+    function = JoinFunctionRunner(spec, spec.function) if spec.function else None
     sink = SINKS[spec.output_format](partial_path, spec)
-    prepare = partial(_prepare_block, spec, sink, hook, statistics)
+    prepare = partial(_prepare_block, spec, sink, function, statistics)
     counts: dict[str, int] = {}
     problems: list[str] = []
     try:
@@ -145,7 +145,7 @@ def _iter_block_tasks(
 def _prepare_block(
     spec: JoinSpec,
     sink: Sink,
-    hook: JoinFunctionRunner | None,
+    function: JoinFunctionRunner | None,
     statistics: PredictionStatistics | None,
     records: RecordBlock,
     predictions: PredictionBatch,
@@ -155,9 +155,8 @@ def _prepare_block(
         check_records(records)
     if any(field.is_echo for field in spec.prediction_fields):
         _check_echoes(spec, records, predictions)
-    prepared = (
-        sink.prepare(records, predictions) if hook is None else sink.prepare_cells(hook(records, predictions))
-    )
+    cells = None if function is None else function(records, predictions)
+    prepared = sink.prepare(records, predictions) if cells is None else sink.prepare_cells(cells)
     return prepared, None if statistics is None else statistics.count_block(records, predictions)
 
 

@@ -67,17 +67,17 @@ def join_host_shards(container: Container, config: JoinConfig) -> dict[str, Any]
     parts = container.output_dir / "parts"
     parts.mkdir(parents=True, exist_ok=True)
 
-    def join_one_shard(task: JoinShard) -> dict[str, Any]:
-        name = format_part_name(task.number, config.spec)
+    def join_one_shard(shard: JoinShard) -> dict[str, Any]:
+        name = format_part_name(shard.number, config.spec)
         files = ShardFiles(
-            task.name,
-            container.get_input_dir("records") / task.records,
-            container.get_input_dir("predictions") / task.predictions,
-            task.columns,
+            shard.name,
+            container.get_input_dir("records") / shard.records,
+            container.get_input_dir("predictions") / shard.predictions,
+            shard.columns,
         )
         part = join_part([files], parts / name, config.spec, THREADS_PER_SHARD)
         return {
-            "number": task.number,
+            "number": shard.number,
             "key": f"parts/{name}",
             "statistics_key": f"parts/{name}{STATISTICS_SUFFIX}",
             **part,
@@ -103,12 +103,12 @@ def join_host_shards(container: Container, config: JoinConfig) -> dict[str, Any]
 def select_own_shards(container: Container, config: JoinConfig) -> list[JoinShard]:
     """Select the shards whose records are on this host. Raises InputError unless their predictions are there too."""
     host_shards = [
-        task for task in config.shards if (container.get_input_dir("records") / task.records).is_file()
+        shard for shard in config.shards if (container.get_input_dir("records") / shard.records).is_file()
     ]
     without_predictions = [
-        task.name
-        for task in host_shards
-        if not (container.get_input_dir("predictions") / task.predictions).is_file()
+        shard.name
+        for shard in host_shards
+        if not (container.get_input_dir("predictions") / shard.predictions).is_file()
     ]
     if without_predictions:
         raise InputError(

@@ -92,11 +92,11 @@ class JsonLinesParser:
         if not block.record_count or any(field.column.type != "float" for field in self._fields):
             return None
         try:
-            answer = decode_prediction(block.get_record(0).decode("utf-8"))
+            first = decode_prediction(block.get_record(0).decode("utf-8"))
         except ValueError:
             return None
         wanted = [field.path for field in self._fields]
-        if not isinstance(answer, dict) or [name for name in answer if name in wanted] != wanted:
+        if not isinstance(first, dict) or [name for name in first if name in wanted] != wanted:
             return None
         members = [
             rb"[ \t]*%b[ \t]*:[ \t]*%b[ \t]*"
@@ -104,7 +104,7 @@ class JsonLinesParser:
                 re.escape(json.dumps(name).encode()),
                 _NUMBER if name in wanted else rb"(?:%b)" % _NUMBER[1:-1],
             )
-            for name in answer
+            for name in first
         ]
         return re.compile(rb"^[ \t]*\{%b\}[ \t]*\r?$" % b",".join(members), re.MULTILINE)
 

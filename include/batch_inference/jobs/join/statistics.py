@@ -96,12 +96,12 @@ class PredictionStatistics:
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> PredictionStatistics:
         """What `to_dict` was called on."""
-        made = cls()
-        made.rows = document["rows"]
-        made.profile = Profile.from_dict(document["columns"])
-        made.sample = RowSample.from_dict(document["sample"])
-        made.groups = {column: dict(counts) for column, counts in document["groups"].items()}
-        return made
+        statistics = cls()
+        statistics.rows = document["rows"]
+        statistics.profile = Profile.from_dict(document["columns"])
+        statistics.sample = RowSample.from_dict(document["sample"])
+        statistics.groups = {column: dict(counts) for column, counts in document["groups"].items()}
+        return statistics
 
 
 @dataclass

@@ -86,10 +86,10 @@ def select_assigned_objects(
 def estimate_file_text_bytes(input_object: InputObject, input_config: InputConfig) -> int:
     """Estimate the bytes of text of a CSV or JSON Lines object; a compressed one is sampled at its beginning."""
     with input_object.path.open("rb") as stored:
-        packing = _detect_compression(stored, input_object.uri, input_config.compression)
+        compression = _detect_compression(stored, input_object.uri, input_config.compression)
         return (
-            max(1, round(input_object.stored_bytes * _estimate_expansion_ratio(stored, packing)))
-            if packing
+            max(1, round(input_object.stored_bytes * _estimate_expansion_ratio(stored, compression)))
+            if compression
             else input_object.stored_bytes
         )
 
@@ -97,9 +97,9 @@ def estimate_file_text_bytes(input_object: InputObject, input_config: InputConfi
 def open_text(input_object: InputObject, input_config: InputConfig) -> IO[str]:
     """Open the object as text: line ends unchanged, bytes outside of its encoding as lone surrogates."""
     stored: IO[bytes] = input_object.path.open("rb")
-    packing = _detect_compression(stored, input_object.uri, input_config.compression)
-    if packing:
-        stored = _decompress(stored, packing)
+    compression = _detect_compression(stored, input_object.uri, input_config.compression)
+    if compression:
+        stored = _decompress(stored, compression)
     buffered = io.BufferedReader(_LineLengthGuard(stored, input_object.uri), 1 << 18)
     head = buffered.peek(8)[:8]
     for magic, what in _UNEXPECTED_FORMATS.items():
