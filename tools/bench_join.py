@@ -31,7 +31,8 @@ JOIN_KINDS = ("csv to parquet", "csv to csv", "jsonl to parquet")
 
 def join_with_this_project(folder: Path, job: str, output: Path) -> None:
     sys.path.insert(0, str(ROOT))
-    from batch_inference.jobs.join.aligned_join import JoinSpec, ShardFiles, join_shards
+    from batch_inference.jobs.config.join_spec import JoinSpec, ShardFiles
+    from batch_inference.jobs.join.aligned_join import join_shards
 
     kind, target = job.split(" to ")
     predictions = {

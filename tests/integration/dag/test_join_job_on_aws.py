@@ -14,7 +14,7 @@ from batch_inference.common.names import RunPaths
 from batch_inference.config.pipeline_files import PIPELINES_FOLDER, load_pipeline_by_name
 from batch_inference.dag.tasks.choose_join import choose_join, collect_parts
 from batch_inference.dag.tasks.plan import read_code, upload_code
-from batch_inference.jobs.join.aligned_join import JoinSpec, ShardFiles
+from batch_inference.jobs.config.join_spec import JoinSpec, ShardFiles
 from batch_inference.jobs.join.parts import join_part
 from batch_inference.requests.sagemaker import (
     JOB_NAME_TOKEN,

@@ -21,8 +21,9 @@ import pyarrow.parquet as pq
 
 from batch_inference.jobs.common.container import Container
 from batch_inference.jobs.common.errors import JobError
+from batch_inference.jobs.config.join_spec import JoinSpec, ShardFiles
 from batch_inference.jobs.config.preprocess_config import parse_config
-from batch_inference.jobs.join.aligned_join import JoinSpec, ShardFiles, join_shards
+from batch_inference.jobs.join.aligned_join import join_shards
 from batch_inference.jobs.preprocess.preprocess_job import preprocess
 from tests.unit.jobs.containers import columns, config, put
 

@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 from batch_inference.jobs.common import blocks
 from batch_inference.jobs.common.csv_reading import find_empty_strings, format_csv_lines
 from batch_inference.jobs.common.errors import JoinError
-from batch_inference.jobs.join.aligned_join import JoinSpec, ShardFiles, join_shards
+from batch_inference.jobs.config.join_spec import JoinSpec, ShardFiles
+from batch_inference.jobs.join.aligned_join import join_shards
 from batch_inference.requests.sagemaker import build_join_spec
 from tests.unit.builders import pipeline
 from tests.unit.jobs.containers import columns

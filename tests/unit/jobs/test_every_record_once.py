@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 
 from batch_inference.jobs.common import blocks
 from batch_inference.jobs.common.container import Container
+from batch_inference.jobs.config.join_spec import JoinSpec, ShardFiles
 from batch_inference.jobs.config.preprocess_config import parse_config
-from batch_inference.jobs.join.aligned_join import JoinSpec, ShardFiles, join_shards
+from batch_inference.jobs.join.aligned_join import join_shards
 from batch_inference.jobs.join.join_job import JoinConfig, JoinShard, join_host_shards
 from batch_inference.jobs.preprocess.preprocess_job import preprocess
 from tests.unit.jobs.containers import columns, config, put
@@ -252,7 +253,7 @@ def test_every_record_is_published_once_in_its_place_or_rejected_with_a_reason(
             else:
                 parts = [folder / f"all.{output}"]
                 counts = join_shards(shards, parts[0], spec)
-                assert [count.shard_name for count in counts] == [shard.name for shard in shards]
+                assert list(counts) == [shard.name for shard in shards]
         finally:
             blocks.BLOCK_BYTES = before
         published = [row for part in parts for row in rows_of(part, names)]

@@ -19,7 +19,8 @@ from batch_inference.jobs.common.errors import (
     JoinError,
     PredictionError,
 )
-from batch_inference.jobs.join.aligned_join import JoinSpec, ShardFiles, join_shards
+from batch_inference.jobs.config.join_spec import JoinSpec, ShardFiles
+from batch_inference.jobs.join.aligned_join import join_shards
 from tests.unit.jobs.containers import columns
 from tests.unit.jobs.hostile_inputs import run
 

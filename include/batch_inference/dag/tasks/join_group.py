@@ -10,7 +10,8 @@ from typing import Any
 
 from batch_inference.aws.streaming_upload import upload_while_writing
 from batch_inference.dag.task_functions import provide_run_context
-from batch_inference.jobs.join.aligned_join import JoinSpec, get_partial_path, run_in_order
+from batch_inference.jobs.config.join_spec import JoinSpec
+from batch_inference.jobs.join.aligned_join import get_partial_path, run_in_order
 from batch_inference.jobs.join.parts import (
     STATISTICS_SUFFIX,
     format_part_name,

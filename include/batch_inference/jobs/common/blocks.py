@@ -50,11 +50,7 @@ class BlockReader:
         self._left_over_ends: np.ndarray = np.empty(0, dtype=np.int64)
 
     def __iter__(self) -> Iterator[Block]:
-        while True:
-            block = self.read_block()
-            if block is None:
-                return
-            yield block
+        return iter(self.read_block, None)
 
     def read_block(self) -> Block | None:
         """Read whole records of about `size` bytes; None at the end. A missing last line feed is added."""
@@ -98,10 +94,7 @@ class BlockReader:
         ends: list[np.ndarray] = []
         length = 0
         missing = count
-        while missing:
-            block = self.read_block()
-            if block is None:
-                break
+        while missing and (block := self.read_block()) is not None:
             if block.record_count > missing:
                 cut = int(block.ends[missing - 1])
                 self._left_over, self._left_over_ends = block.data[cut:], block.ends[missing:] - cut
@@ -152,9 +145,7 @@ class _CsvRecordEnds:
             return np.asarray(feeds[np.searchsorted(quotes, feeds) % 2 == 0] + 1)
         ends: list[int] = []
         at = 0
-        while True:
-            match = self._record.match(data, at)
-            if match is None:
-                return np.array(ends, dtype=np.int64)
+        while (match := self._record.match(data, at)) is not None:
             at = match.end()
             ends.append(at)
+        return np.array(ends, dtype=np.int64)

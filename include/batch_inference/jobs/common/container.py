@@ -35,14 +35,6 @@ class Container:
         return self.base / "processing" / "input" / name
 
     @property
-    def data_dir(self) -> Path:
-        return self.get_input_dir("data")
-
-    @property
-    def config_dir(self) -> Path:
-        return self.get_input_dir("config")
-
-    @property
     def output_dir(self) -> Path:
         return self.base / "processing" / "output"
 

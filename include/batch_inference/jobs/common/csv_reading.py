@@ -65,7 +65,7 @@ def format_csv_lines(rows: Iterable[Sequence[str | None]], delimiter: str) -> li
     # With a carriage return in the line end, the csv module quotes cells that contain one.
     writer = csv.writer(line, delimiter=delimiter, lineterminator="\r\n")
 
-    def spelled(row: Sequence[str | None]) -> str:
+    def format_row(row: Sequence[str | None]) -> str:
         writer.writerow(row)
         text = line.getvalue()[:-2]
         line.seek(0)
@@ -74,9 +74,9 @@ def format_csv_lines(rows: Iterable[Sequence[str | None]], delimiter: str) -> li
 
     return [
         # The csv module does not quote an empty string, but quotes a null that is the only cell.
-        delimiter.join([spelled([cell]) if cell else "" if cell is None else '""' for cell in row])
+        delimiter.join([format_row([cell]) if cell else "" if cell is None else '""' for cell in row])
         if "" in row or len(row) == 1
-        else spelled(row)
+        else format_row(row)
         for row in rows
     ]
 

@@ -12,7 +12,7 @@ JobError
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 
 class JobError(Exception):
@@ -35,6 +35,7 @@ class JoinError(JobError):
     """Records and predictions of a shard cannot be joined."""
 
 
+@dataclass(eq=False)
 class PredictionCountError(JoinError):
     """A shard has more or fewer predictions than records.
 
@@ -45,20 +46,19 @@ class PredictionCountError(JoinError):
         difference: the first record without a prediction, or the first prediction without a record.
     """
 
-    def __init__(self, shard: str, records: int, predictions: int, difference: str) -> None:
-        super().__init__(
-            f"shard {shard}: {records:,} records but {predictions:,} predictions; {difference}. "
+    shard: str
+    records: int
+    predictions: int
+    difference: str
+
+    def __str__(self) -> str:
+        return (
+            f"shard {self.shard}: {self.records:,} records but {self.predictions:,} predictions; {self.difference}. "
             "Nothing was joined: the model must return exactly one prediction for each record."
         )
-        self.shard = shard
-        self.records = records
-        self.predictions = predictions
-        self.difference = difference
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.shard, self.records, self.predictions, self.difference)
 
 
+@dataclass(eq=False)
 class EchoError(JoinError):
     """A prediction echoes another record than the one at its position: predictions are shifted or permuted.
 
@@ -66,22 +66,23 @@ class EchoError(JoinError):
         shard: the shard's name.
         record: the record's number within the shard, from 1.
         column: the column that the model echoes.
+        sent, echoed: the record's text in this column, and the prediction's.
     """
 
-    def __init__(self, shard: str, record: int, column: str, sent: str, echoed: str) -> None:
-        super().__init__(
-            f"shard {shard}, record {record:,}: {column} is {sent!r}, but its prediction is for {echoed!r}. "
-            "Nothing was joined: the predictions are not in the order of the records.",
+    shard: str
+    record: int
+    column: str
+    sent: str
+    echoed: str
+
+    def __str__(self) -> str:
+        return (
+            f"shard {self.shard}, record {self.record:,}: {self.column} is {self.sent!r}, but its prediction is for "
+            f"{self.echoed!r}. Nothing was joined: the predictions are not in the order of the records."
         )
-        self.shard = shard
-        self.record = record
-        self.column = column
-        self._arguments = (shard, record, column, sent, echoed)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), self._arguments
 
 
+@dataclass(eq=False)
 class PredictionError(JoinError):
     """One prediction of a shard cannot be joined.
 
@@ -91,11 +92,9 @@ class PredictionError(JoinError):
         problem: what was found.
     """
 
-    def __init__(self, shard: str, record: int, problem: str) -> None:
-        super().__init__(f"shard {shard}, record {record:,}: {problem}. This part was not joined.")
-        self.shard = shard
-        self.record = record
-        self.problem = problem
+    shard: str
+    record: int
+    problem: str
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.shard, self.record, self.problem)
+    def __str__(self) -> str:
+        return f"shard {self.shard}, record {self.record:,}: {self.problem}. This part was not joined."

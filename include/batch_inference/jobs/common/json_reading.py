@@ -59,8 +59,8 @@ _PREDICTION_DECODER = json.JSONDecoder(
 def decode_record(text: str) -> Any:
     """Decode one JSON record, numbers as written. Raises ValueError for anything but strict JSON."""
     record = _decode(_RECORD_DECODER, text)
-    if _HALF_PAIR.search(text):
-        check_encodable(json.dumps(record, ensure_ascii=False))
+    if _HALF_PAIR.search(text) and not is_encodable(json.dumps(record, ensure_ascii=False)):
+        raise UnsupportedJsonError("it escapes half a surrogate pair, which is not text")
     return record
 
 
@@ -108,12 +108,6 @@ def _check_levels(value: Any) -> None:
         ]
     if level:
         raise UnsupportedJsonError(_TOO_DEEP)
-
-
-def check_encodable(text: str) -> None:
-    """Raise UnsupportedJsonError for text that cannot be encoded."""
-    if not is_encodable(text):
-        raise UnsupportedJsonError("it escapes half a surrogate pair, which is not text")
 
 
 def is_encodable(text: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import sys
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -67,16 +68,16 @@ class NumberProfile:
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> NumberProfile:
         """What `to_dict` was called on."""
-        made = cls()
-        made.count, made.nulls = document["count"], document["nulls"]
-        if made.count:
-            made.mean, made.squared_deviations = document["mean"], document["std"] ** 2 * made.count
-            made.minimum, made.maximum = document["min"], document["max"]
+        profile = cls()
+        profile.count, profile.nulls = document["count"], document["nulls"]
+        if profile.count:
+            profile.mean, profile.squared_deviations = document["mean"], document["std"] ** 2 * profile.count
+            profile.minimum, profile.maximum = document["min"], document["max"]
             sketch = document["sketch"]
-            made.zeros = sketch["zeros"]
-            for sign, buckets in made.buckets.items():
+            profile.zeros = sketch["zeros"]
+            for sign, buckets in profile.buckets.items():
                 buckets.update({int(key): count for key, count in sketch[sign]})
-        return made
+        return profile
 
     def to_dict(self) -> dict[str, Any]:
         found: dict[str, Any] = {"kind": "number", "count": self.count, "nulls": self.nulls}
@@ -135,12 +136,14 @@ class NumberProfile:
         self.count = total
 
 
+@dataclass
 class TextProfile:
-    """Counts of the values of one string column."""
+    """Counts of the values of one string column; `others` are those that are not counted one by one."""
 
-    def __init__(self) -> None:
-        self.count = self.nulls = self.others = 0
-        self.values: Counter[str] = Counter()
+    count: int = 0
+    nulls: int = 0
+    others: int = 0
+    values: Counter[str] = field(default_factory=Counter)
 
     def add(self, cells: Sequence[str]) -> None:
         self._update(Counter(cells))
@@ -155,20 +158,11 @@ class TextProfile:
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> TextProfile:
         """What `to_dict` was called on."""
-        made = cls()
-        made.values = Counter(document["values"])
-        made.count, made.nulls, made.others = document["count"], document["nulls"], document["others"]
-        return made
+        return cls(document["count"], document["nulls"], document["others"], Counter(document["values"]))
 
     def to_dict(self) -> dict[str, Any]:
         values = dict(sorted(self.values.items(), key=lambda item: (-item[1], item[0])))
-        return {
-            "kind": "text",
-            "count": self.count,
-            "nulls": self.nulls,
-            "values": values,
-            "others": self.others,
-        }
+        return {"kind": "text", **vars(self), "values": values}
 
     def _update(self, counts: Counter[str]) -> None:
         self.nulls += counts.pop("", 0)
@@ -212,12 +206,12 @@ class Profile:
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Profile:
         """What `to_dict` was called on."""
-        made = cls()
-        made._columns = {
+        profile = cls()
+        profile._columns = {
             name: (NumberProfile if column["kind"] == "number" else TextProfile).from_dict(column)
             for name, column in document.items()
         }
-        return made
+        return profile
 
     def to_dict(self) -> dict[str, Any]:
         return {name: column.to_dict() for name, column in self._columns.items()}
@@ -235,20 +229,15 @@ def build_baseline(profile: Mapping[str, Any]) -> dict[str, Any]:
     """Build the `baseline` section for later runs from the profile of a run."""
     columns: dict[str, Any] = {}
     for name, column in profile.items():
-        if not column["count"]:
-            continue
         if column["kind"] == "text":
             if column["values"]:
                 columns[name] = {"most_frequent": next(iter(column["values"]))}
-            continue
-        quantiles = column["quantiles"]
-        columns[name] = {
-            "mean": column["mean"],
-            "std": column["std"],
-            "median": quantiles["0.5"],
-            "q1": quantiles["0.25"],
-            "q3": quantiles["0.75"],
-        }
+        elif column["count"]:
+            quantiles = {"median": "0.5", "q1": "0.25", "q3": "0.75"}
+            columns[name] = {
+                **{key: column[key] for key in ("mean", "std")},
+                **{key: column["quantiles"][share] for key, share in quantiles.items()},
+            }
     return columns
 
 

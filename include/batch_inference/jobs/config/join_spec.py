@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Dict, List, Literal, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Literal, Optional, Tuple, Union
 
 from batch_inference.jobs.config.decoder import decode
 from batch_inference.jobs.config.preprocess_config import SensitiveColumn, UserFunction
@@ -199,15 +198,6 @@ class JoinSpec:
         return self.delimiter if self.records_format == "csv" else None
 
 
-def find_field_problem(prediction_format: str, fields: Sequence[PredictionField]) -> str:
-    """Describe what is wrong with the fields for predictions of this format; an empty string if nothing is."""
-    if prediction_format == "csv":
-        for one in fields:
-            if not re.fullmatch(r"-?\d+", one.path):
-                return f"a CSV prediction has no names, so its fields are positions such as '0', not {one.path!r}"
-    return ""
-
-
 @dataclass(frozen=True)
 class ShardFiles:
     """The local files of one shard.
@@ -220,11 +210,3 @@ class ShardFiles:
     records_path: Path
     predictions_path: Path
     columns: Union[Tuple[str, ...], List[str]]
-
-
-@dataclass(frozen=True)
-class ShardRowCount:
-    """Number of output rows of one shard."""
-
-    shard_name: str
-    row_count: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Optional, Tuple, Union
+from typing import Any, Collection, List, Literal, Optional, Tuple, Union
 
 from batch_inference.jobs.common.errors import ConfigError
 from batch_inference.jobs.config.decoder import decode_version, read_document
@@ -52,6 +52,10 @@ class InputConfig:
     def required_count(self) -> int:
         """Number of columns that are not optional."""
         return sum(not column.optional for column in self.columns)
+
+    def find_missing(self, present: Collection[str]) -> List[str]:
+        """Find the columns that are not optional and not in `present`."""
+        return [column.name for column in self.columns if not column.optional and column.name not in present]
 
     def get_column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)

@@ -15,17 +15,14 @@ from typing import Any, Callable, Iterable, Iterator
 from batch_inference.jobs.common import blocks
 from batch_inference.jobs.common.blocks import BlockReader
 from batch_inference.jobs.common.errors import EchoError, JoinError
-from batch_inference.jobs.config.join_spec import JoinSpec, ShardFiles, ShardRowCount
+from batch_inference.jobs.config.join_spec import JoinSpec, ShardFiles
 from batch_inference.jobs.join.detect import resolve_prediction_format
 from batch_inference.jobs.join.join_function import JoinFunctionRunner
 from batch_inference.jobs.join.prediction_reader import PredictionBatch, open_predictions
 from batch_inference.jobs.join.record_check import check_records, find_possible_members
 from batch_inference.jobs.join.records import RecordBlock
-from batch_inference.jobs.join.sinks.sink import Sink
-from batch_inference.jobs.join.sinks.text_sinks import SINKS
+from batch_inference.jobs.join.sinks import SINKS, Sink
 from batch_inference.jobs.join.statistics import PredictionStatistics
-
-__all__ = ["JoinSpec", "ShardFiles", "ShardRowCount", "join_shards"]
 
 
 def join_shards(
@@ -34,8 +31,8 @@ def join_shards(
     spec: JoinSpec,
     parser_threads: int = 2,
     statistics: PredictionStatistics | None = None,
-) -> list[ShardRowCount]:
-    """Join the shards, in their order, into the file `output`; returns the row count of each.
+) -> dict[str, int]:
+    """Join the shards, in their order, into the file `output`; returns the row count of each by its name.
 
     Streams: memory is a few blocks, whatever the size of the shards. `output` is written completely or not at all.
     The iterator `shards` is advanced when the shard before is read.
@@ -52,10 +49,10 @@ def join_shards(
     spec = resolve_prediction_format(spec, peeked)
     del peeked  # tee would keep all of them
     partial_path = get_partial_path(output)
-    hook = JoinFunctionRunner(spec, spec.function) if spec.function else None
+    function = JoinFunctionRunner(spec, spec.function) if spec.function else None
     sink = SINKS[spec.output_format](partial_path, spec)
-    prepare = partial(_prepare_block, spec, sink, hook, statistics)
-    counts: list[ShardRowCount] = []
+    prepare = partial(_prepare_block, spec, sink, function, statistics)
+    counts: dict[str, int] = {}
     problems: list[str] = []
     try:
         try:
@@ -100,7 +97,7 @@ def _iter_block_tasks(
     spec: JoinSpec,
     prepare: Callable[[RecordBlock, PredictionBatch], Any],
     block_bytes: int,
-    counts: list[ShardRowCount],
+    counts: dict[str, int],
     problems: list[str],
 ) -> Iterator[Callable[[], Any]]:
     """Yield one task for each block. Adds to `counts` when a shard is read, and to `problems` what is wrong with all of
@@ -134,10 +131,11 @@ def _iter_block_tasks(
                 rows += block.record_count
             if prediction_reader.next_batch(1).prediction_count:
                 raise prediction_reader.build_count_error()
-        counts.append(ShardRowCount(shard.name, rows))
+        counts[shard.name] = rows
     absent = sorted(wanted - found)
-    if absent and any(count.row_count for count in counts):
-        shards_read = " to ".join(dict.fromkeys((counts[0].shard_name, counts[-1].shard_name)))
+    if absent and any(counts.values()):
+        names = list(counts)
+        shards_read = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
         problems.append(
             f"shard {shards_read}: no record has {', '.join(absent)}; correct input.columns, or add a preprocess "
             f"section, in which columns may be optional"
@@ -147,7 +145,7 @@ def _iter_block_tasks(
 def _prepare_block(
     spec: JoinSpec,
     sink: Sink,
-    hook: JoinFunctionRunner | None,
+    function: JoinFunctionRunner | None,
     statistics: PredictionStatistics | None,
     records: RecordBlock,
     predictions: PredictionBatch,
@@ -157,9 +155,8 @@ def _prepare_block(
         check_records(records)
     if any(field.is_echo for field in spec.prediction_fields):
         _check_echoes(spec, records, predictions)
-    prepared = (
-        sink.prepare(records, predictions) if hook is None else sink.prepare_cells(hook(records, predictions))
-    )
+    cells = None if function is None else function(records, predictions)
+    prepared = sink.prepare(records, predictions) if cells is None else sink.prepare_cells(cells)
     return prepared, None if statistics is None else statistics.count_block(records, predictions)
 
 

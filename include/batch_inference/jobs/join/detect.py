@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -11,7 +12,7 @@ from batch_inference.jobs.common.binary_formats import check_predictions_are_tex
 from batch_inference.jobs.common.blocks import count_records
 from batch_inference.jobs.common.errors import ConfigError
 from batch_inference.jobs.common.json_reading import decode_prediction
-from batch_inference.jobs.config.join_spec import JoinSpec, ShardFiles, find_field_problem
+from batch_inference.jobs.config.join_spec import JoinSpec, ShardFiles
 from batch_inference.jobs.join.json_stream import PREDICTIONS_KEY, NotJsonError, iter_documents
 
 _SAMPLE_LINES = 100
@@ -28,6 +29,7 @@ def resolve_prediction_format(spec: JoinSpec, shards: Iterable[ShardFiles]) -> J
     """
     if spec.predictions.format != "auto":
         return spec
+    detected_format = ""
     for shard in shards:
         check_predictions_are_text(shard.name, shard.predictions_path)
         detected_format, reason = detect_prediction_format(
@@ -35,16 +37,16 @@ def resolve_prediction_format(spec: JoinSpec, shards: Iterable[ShardFiles]) -> J
         )
         if detected_format:
             print(f"predictions of shard {shard.name} read as {detected_format}: {reason}", flush=True)
-            problem = find_field_problem(detected_format, spec.prediction_fields)
-            if problem:
+            paths = (field.path for field in spec.prediction_fields)
+            name = next((path for path in paths if not re.fullmatch(r"-?\d+", path)), None)
+            if detected_format == "csv" and name is not None:
                 raise ConfigError(
-                    f"the predictions of shard {shard.name} are {detected_format} ({reason}); {problem}"
+                    f"the predictions of shard {shard.name} are csv ({reason}); a CSV prediction has no names, so its "
+                    f"fields are positions such as '0', not {name!r}"
                 )
-            return _with_format(spec, detected_format)
-    return _with_format(spec, "jsonlines")  # without predictions the format does not matter
-
-
-def _with_format(spec: JoinSpec, prediction_format: Any) -> JoinSpec:
+            break
+    # Without predictions the format does not matter.
+    prediction_format: Any = detected_format or "jsonlines"
     return replace(spec, predictions=replace(spec.predictions, format=prediction_format))
 
 

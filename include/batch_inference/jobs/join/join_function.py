@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, Sequence
+from functools import partial
+from typing import Any, Callable, Sequence
 
 from batch_inference.jobs.common.errors import JoinError
 from batch_inference.jobs.common.json_reading import Cell, decode_record, is_encodable
@@ -77,51 +78,43 @@ class JoinFunctionRunner:
         return cells
 
     def _to_cells(self, values: Sequence[Any], name: str, kind: str, records: RecordBlock) -> list[Cell]:
+        def build_error(at: int, problem: str, found: Any = None) -> JoinError:
+            made = f"{self._function} made {name} {values[at] if found is None else found!r}"
+            return JoinError(f"{records.label(at)}: {made}, {problem}. This part was not joined.")
+
         if kind == "json":
-            return [self._to_json_cell(value, at, name, records) for at, value in enumerate(values)]
+            return [_to_json_cell(value, partial(build_error, at)) for at, value in enumerate(values)]
+        converted = values
         if kind == "integer":  # pandas converts integers to floats if one is missing
-            self._check_exact(values, name, records)
-            values = [
+            for at, value in enumerate(values):
+                if isinstance(value, float) and FIRST_INEXACT_INTEGER <= abs(value) < math.inf:
+                    raise build_error(
+                        at,
+                        "which is not exact: a float of this size stands for several whole numbers; make it an int, "
+                        "or of type Int64",
+                    )
+            converted = [
                 int(value) if isinstance(value, float) and value.is_integer() else value for value in values
             ]
-        cells = [to_cell(value) for value in values]
-        index = next((index for index, cell in enumerate(cells) if not is_encodable(cell)), None)
-        if index is not None:
-            raise self._build_value_error(
-                values[index], index, name, records, "text: it has half of a surrogate pair"
-            )
+        cells = [to_cell(value) for value in converted]
+        for at, cell in enumerate(cells):
+            if not is_encodable(cell):
+                raise build_error(at, "which is not text: it has half of a surrogate pair")
         if kind in ("integer", "float"):
             wrong = parse_column(cells, kind)[1]
             if wrong:
-                index, allowed = min(wrong.items())
-                raise JoinError(
-                    f"shard {records.shard}, record {records.first_record + index:,}: {self._function} made {name} "
-                    f"{cells[index]!r}, allowed is {allowed}. This part was not joined."
-                )
+                at, allowed = min(wrong.items())
+                raise build_error(at, f"allowed is {allowed}", cells[at])
             return [cell or None for cell in cells]
         return [cell or (None if is_missing(value) else cell) for cell, value in zip(cells, values)]
 
-    def _check_exact(self, values: Sequence[Any], name: str, records: RecordBlock) -> None:
-        """Raise JoinError for an integer that may have been rounded when it became a float."""
-        for at, value in enumerate(values):
-            if isinstance(value, float) and FIRST_INEXACT_INTEGER <= abs(value) < math.inf:
-                found = "exact: a float of this size stands for several whole numbers; make it an int, or of type Int64"
-                raise self._build_value_error(value, at, name, records, found)
 
-    def _to_json_cell(self, value: Any, at: int, name: str, records: RecordBlock) -> Cell:
-        if not isinstance(value, str) and is_missing(value):
-            return None
-        try:
-            cell = value if isinstance(value, str) else json.dumps(value, allow_nan=False)
-            decode_record(cell)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise self._build_value_error(value, at, name, records, f"JSON: {error}") from error
-        return cell
-
-    def _build_value_error(
-        self, value: Any, at: int, name: str, records: RecordBlock, what: str
-    ) -> JoinError:
-        return JoinError(
-            f"shard {records.shard}, record {records.first_record + at:,}: {self._function} made {name} {value!r}, "
-            f"which is not {what}. This part was not joined."
-        )
+def _to_json_cell(value: Any, build_error: Callable[[str], JoinError]) -> Cell:
+    if not isinstance(value, str) and is_missing(value):
+        return None
+    try:
+        cell = value if isinstance(value, str) else json.dumps(value, allow_nan=False)
+        decode_record(cell)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise build_error(f"which is not JSON: {error}") from error
+    return cell

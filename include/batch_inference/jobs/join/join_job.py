@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Tuple
 
+from batch_inference.jobs.common.arrow import require_arrow
 from batch_inference.jobs.common.container import Container, run_job, write_json
 from batch_inference.jobs.common.errors import InputError
 from batch_inference.jobs.config.decoder import decode_version, read_document
-from batch_inference.jobs.join.aligned_join import JoinSpec, ShardFiles
+from batch_inference.jobs.config.join_spec import JoinSpec, ShardFiles
 from batch_inference.jobs.join.parts import STATISTICS_SUFFIX, format_part_name, join_part
-from batch_inference.jobs.join.sinks.text_sinks import SINKS
 
 JOIN_VERSION = 1
 CONFIG_FILE = "join.json"
@@ -61,22 +61,23 @@ def join_host_shards(container: Container, config: JoinConfig) -> dict[str, Any]
     """
     started = time.time()
     busy_since = time.perf_counter()
-    SINKS[config.spec.output_format].require_packages()
+    if config.spec.output_format == "parquet":
+        require_arrow("join.format is parquet")
     host_shards = select_own_shards(container, config)
     parts = container.output_dir / "parts"
     parts.mkdir(parents=True, exist_ok=True)
 
-    def join_one_shard(task: JoinShard) -> dict[str, Any]:
-        name = format_part_name(task.number, config.spec)
+    def join_one_shard(shard: JoinShard) -> dict[str, Any]:
+        name = format_part_name(shard.number, config.spec)
         files = ShardFiles(
-            task.name,
-            container.get_input_dir("records") / task.records,
-            container.get_input_dir("predictions") / task.predictions,
-            task.columns,
+            shard.name,
+            container.get_input_dir("records") / shard.records,
+            container.get_input_dir("predictions") / shard.predictions,
+            shard.columns,
         )
         part = join_part([files], parts / name, config.spec, THREADS_PER_SHARD)
         return {
-            "number": task.number,
+            "number": shard.number,
             "key": f"parts/{name}",
             "statistics_key": f"parts/{name}{STATISTICS_SUFFIX}",
             **part,
@@ -102,12 +103,12 @@ def join_host_shards(container: Container, config: JoinConfig) -> dict[str, Any]
 def select_own_shards(container: Container, config: JoinConfig) -> list[JoinShard]:
     """Select the shards whose records are on this host. Raises InputError unless their predictions are there too."""
     host_shards = [
-        task for task in config.shards if (container.get_input_dir("records") / task.records).is_file()
+        shard for shard in config.shards if (container.get_input_dir("records") / shard.records).is_file()
     ]
     without_predictions = [
-        task.name
-        for task in host_shards
-        if not (container.get_input_dir("predictions") / task.predictions).is_file()
+        shard.name
+        for shard in host_shards
+        if not (container.get_input_dir("predictions") / shard.predictions).is_file()
     ]
     if without_predictions:
         raise InputError(
@@ -124,7 +125,9 @@ def read_join_config(path: Path) -> JoinConfig:
 
 def main() -> int:
     def job(container: Container) -> str:
-        manifest = join_host_shards(container, read_join_config(container.config_dir / CONFIG_FILE))
+        manifest = join_host_shards(
+            container, read_join_config(container.get_input_dir("config") / CONFIG_FILE)
+        )
         return f"{manifest['host']}: {manifest['rows']:,} rows of {len(manifest['parts']):,} shards joined"
 
     return run_job(job)

@@ -26,9 +26,9 @@ def iter_predictions(file: IO[bytes]) -> Iterator[Any]:
     for document in iter_documents(file):
         if isinstance(document, dict) and isinstance(document.get(PREDICTIONS_KEY), list):
             document = document[PREDICTIONS_KEY]
-        for answer in document if isinstance(document, list) else (document,):
+        for prediction in document if isinstance(document, list) else (document,):
             count += 1
-            yield answer
+            yield prediction
 
 
 def iter_documents(file: IO[bytes]) -> Iterator[Any]:

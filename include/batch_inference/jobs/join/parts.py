@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import Any, Iterable
 
-from batch_inference.jobs.join.aligned_join import JoinSpec, ShardFiles, join_shards
+from batch_inference.jobs.config.join_spec import JoinSpec, ShardFiles
+from batch_inference.jobs.join.aligned_join import join_shards
 from batch_inference.jobs.join.statistics import PredictionStatistics
 
 STATISTICS_SUFFIX = ".statistics.json"
@@ -30,10 +31,10 @@ def join_part(shards: Iterable[ShardFiles], output: Path, spec: JoinSpec, thread
     counts = join_shards(shards, output, spec, threads, statistics)
     get_statistics_path(output).write_text(json.dumps(statistics.to_dict()), encoding="utf-8")
     return {
-        "rows": sum(count.row_count for count in counts),
+        "rows": sum(counts.values()),
         "bytes": output.stat().st_size,
         "sha256": compute_sha256(output),
-        "shards": {count.shard_name: count.row_count for count in counts},
+        "shards": counts,
     }
 
 

@@ -92,11 +92,11 @@ class JsonLinesParser:
         if not block.record_count or any(field.column.type != "float" for field in self._fields):
             return None
         try:
-            answer = decode_prediction(block.get_record(0).decode("utf-8"))
+            first = decode_prediction(block.get_record(0).decode("utf-8"))
         except ValueError:
             return None
         wanted = [field.path for field in self._fields]
-        if not isinstance(answer, dict) or [name for name in answer if name in wanted] != wanted:
+        if not isinstance(first, dict) or [name for name in first if name in wanted] != wanted:
             return None
         members = [
             rb"[ \t]*%b[ \t]*:[ \t]*%b[ \t]*"
@@ -104,7 +104,7 @@ class JsonLinesParser:
                 re.escape(json.dumps(name).encode()),
                 _NUMBER if name in wanted else rb"(?:%b)" % _NUMBER[1:-1],
             )
-            for name in answer
+            for name in first
         ]
         return re.compile(rb"^[ \t]*\{%b\}[ \t]*\r?$" % b",".join(members), re.MULTILINE)
 
@@ -117,20 +117,19 @@ class CsvParser:
     def __init__(self, spec: JoinSpec) -> None:
         self._fields = spec.prediction_fields
         self._positions = [int(field.path) for field in spec.prediction_fields]
+        # The type of the field if it is the only one, and may be the only column; else empty.
+        is_single = len(self._fields) == 1 and self._positions[0] in (0, -1)
+        self._single_type = self._fields[0].column.type if is_single else ""
 
     def read_arrow_columns(self, block: Block, arrow: Any) -> list[Any] | None:
         """Read the field with Arrow; None unless each prediction is one finite number."""
         types = {"integer": arrow.int64(), "float": arrow.float64()}
-        if (
-            len(self._fields) != 1
-            or self._positions[0] not in (0, -1)
-            or self._fields[0].column.type not in types
-        ):
+        if self._single_type not in types or not block.record_count or b'"' in block.data:
             return None
-        if not block.record_count or b'"' in block.data or block.data.startswith(BYTE_ORDER_MARK):
+        if block.data.startswith(BYTE_ORDER_MARK):
             return None
         # Arrow reads 0x10 as an integer; nan and inf, which it reads as floats, are found below.
-        if self._fields[0].column.type == "integer" and not self.has_only_number_characters(block):
+        if self._single_type == "integer" and not self.has_only_number_characters(block):
             return None
         try:
             table = arrow.csv.read_csv(
@@ -138,9 +137,7 @@ class CsvParser:
                 read_options=arrow.csv.ReadOptions(
                     column_names=["0"], use_threads=False, block_size=len(block.data) + 1
                 ),
-                convert_options=arrow.csv.ConvertOptions(
-                    column_types={"0": types[self._fields[0].column.type]}
-                ),
+                convert_options=arrow.csv.ConvertOptions(column_types={"0": types[self._single_type]}),
             )
         except arrow.ArrowInvalid:
             return None
@@ -175,12 +172,7 @@ class CsvParser:
 
     def read_float_bytes(self, block: Block) -> list[list[bytes]] | None:
         """Get the lines, unchecked; None unless each prediction is one number."""
-        simple = (
-            len(self._fields) == 1
-            and self._positions[0] in (0, -1)
-            and self._fields[0].column.type == "float"
-        )
-        if not simple or not self.has_only_number_characters(block):
+        if self._single_type != "float" or not self.has_only_number_characters(block):
             return None
         return [block.data.split(b"\n")[:-1]]
 

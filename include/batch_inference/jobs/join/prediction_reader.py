@@ -237,9 +237,9 @@ class DocumentPredictionReader(PredictionReader):
         records = count_records(self.shard.records_path, self.spec.records_delimiter)
         with self.shard.predictions_path.open("rb") as file:
             extra, found = "nothing", 0
-            for answer in iter_predictions(file):
+            for prediction in iter_predictions(file):
                 if found == records:
-                    extra = format_prediction(answer)
+                    extra = format_prediction(prediction)
                 found += 1
         return self.build_mismatch_error(found, extra)
 

@@ -40,7 +40,7 @@ def check_records(records: RecordBlock) -> None:
                 wrong.append((index, f"{column.name} is {texts[index]!r}, allowed is {allowed}"))
     if wrong:
         index, problem = min(wrong)
-        raise _build_error(records, index, f"{problem}. {_ADVICE} rejects such records")
+        raise JoinError(f"{records.label(index)}: {problem}. {_ADVICE} rejects such records")
     if records.spec.records_format == "csv":
         _check_header_line(records)
         _check_line_ends(records)
@@ -59,15 +59,14 @@ def _check_encoding(records: RecordBlock) -> None:
     except UnicodeDecodeError as error:
         index = int(records.block.ends.searchsorted(error.start, side="right"))
         raise JoinError(
-            f"shard {records.shard}, record {records.first_record + index:,} is not UTF-8: {error.reason}. "
-            f"{_ADVICE} reads other encodings (input.encoding)"
+            f"{records.label(index)} is not UTF-8: {error.reason}. {_ADVICE} reads other encodings (input.encoding)"
         ) from error
 
 
 def _check_byte_order_mark(records: RecordBlock) -> None:
     """Raise JoinError if a byte order mark precedes the first record of a shard."""
     if records.block.get_record(0).startswith(BYTE_ORDER_MARK):
-        raise _build_error(records, 0, f"it begins with a byte order mark. {_ADVICE} skips it")
+        raise JoinError(f"{records.label(0)}: it begins with a byte order mark. {_ADVICE} skips it")
 
 
 def _check_header_line(records: RecordBlock) -> None:
@@ -76,10 +75,8 @@ def _check_header_line(records: RecordBlock) -> None:
         return
     first = next(create_csv_reader([records.block.get_record(0).decode("utf-8")], records.spec.delimiter), [])
     if [cell.strip().lower() for cell in first] == [name.lower() for name in records.columns]:
-        raise _build_error(
-            records,
-            0,
-            f"its cells are the names of the columns. {_ADVICE} removes such a line (input.header)",
+        raise JoinError(
+            f"{records.label(0)}: its cells are the names of the columns. {_ADVICE} removes such a line (input.header)"
         )
 
 
@@ -87,9 +84,8 @@ def _check_line_ends(records: RecordBlock) -> None:
     """Raise JoinError for a record that ends in a carriage return, which would become part of its last cell."""
     for index in range(records.record_count):
         if records.block.get_record(index).endswith(b"\r"):
-            raise _build_error(
-                records, index, f"it ends in a carriage return. {_ADVICE} rejects such records"
-            )
+            problem = "it ends in a carriage return"
+            raise JoinError(f"{records.label(index)}: {problem}. {_ADVICE} rejects such records")
 
 
 def _is_sound_to_arrow(records: RecordBlock) -> bool:
@@ -116,7 +112,3 @@ def _is_sound_to_arrow(records: RecordBlock) -> bool:
         for name, kind in types.items()
         if kind == kinds["float"]
     )
-
-
-def _build_error(records: RecordBlock, index: int, problem: str) -> JoinError:
-    return JoinError(f"shard {records.shard}, record {records.first_record + index:,}: {problem}")

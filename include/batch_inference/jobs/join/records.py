@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any, Mapping, Sequence
 
 from batch_inference.jobs.common.arrow import find_arrow
@@ -17,6 +18,7 @@ from batch_inference.jobs.common.json_reading import Cell, decode_record, to_cel
 from batch_inference.jobs.config.join_spec import JoinSpec
 
 
+@dataclass
 class RecordBlock:
     """Consecutive records of one shard.
 
@@ -26,19 +28,20 @@ class RecordBlock:
         block: their bytes.
     """
 
-    def __init__(
-        self, spec: JoinSpec, shard: str, first: int, columns: tuple[str, ...], block: Block
-    ) -> None:
-        self.spec = spec
-        self.shard = shard
-        self.first_record = first
-        self.columns = columns
-        self.block = block
-        self._cells: dict[str, Sequence[Cell]] | None = None
+    spec: JoinSpec
+    shard: str
+    first_record: int
+    columns: tuple[str, ...]
+    block: Block
+    _cells: dict[str, Sequence[Cell]] | None = field(default=None, init=False)
 
     @property
     def record_count(self) -> int:
         return self.block.record_count
+
+    def label(self, index: int) -> str:
+        """Name the record at this index of the block in a message."""
+        return f"shard {self.shard}, record {self.first_record + index:,}"
 
     def read_cells(self) -> dict[str, Sequence[Cell]]:
         """Parse the cells of each column, None for null. Raises JoinError for a record with other columns."""
@@ -50,19 +53,11 @@ class RecordBlock:
     def read_columns(self, column_names: Sequence[str]) -> dict[str, Sequence[Cell]]:
         """Parse the cells of some columns; nulls for one that the records lack. Uses Arrow where possible."""
         absent: tuple[Cell, ...] = (None,) * self.record_count
-        cells = self._cells
-        if cells is None and self.spec.records_format == "csv":
-            cells = self._arrow_texts([name for name in self.columns if name in column_names])
-        if cells is None:
-            cells = self.read_cells()
+        arrow, table = find_arrow(), None
+        if arrow and self._cells is None and self.spec.records_format == "csv":
+            table = self.read_arrow_table(arrow, dict.fromkeys(column_names, arrow.string()))
+        cells = self.read_cells() if table is None else table.to_pydict()
         return {name: cells.get(name, absent) for name in column_names}
-
-    def _arrow_texts(self, names: Sequence[str]) -> dict[str, Sequence[Cell]] | None:
-        arrow = find_arrow()
-        table = arrow and self.read_arrow_table(arrow, dict.fromkeys(names, arrow.string()))
-        if table is None:
-            return None
-        return {name: table.column(name).to_pylist() for name in names}
 
     def read_arrow_table(self, arrow: Any, types: Mapping[str, Any]) -> Any:
         """Read columns of CSV records with Arrow; `types` has their Arrow types.
@@ -105,17 +100,13 @@ class RecordBlock:
         try:
             rows = parse_rows(self.block, self.spec.delimiter)
         except UnreadableRecordError as error:
-            raise JoinError(
-                f"shard {self.shard}, record {self.first_record + error.index:,} {error}"
-            ) from error
+            raise JoinError(f"{self.label(error.index)} {error}") from error
         if self.spec.has_quoted_empty_strings and len(self.columns) == 1:
             rows = [row or [""] for row in rows]  # an empty line is a null
         for index, row in enumerate(rows):
             if len(row) != len(self.columns):
-                raise JoinError(
-                    f"shard {self.shard}, record {self.first_record + index:,}: {len(row)} fields, "
-                    f"its columns are {', '.join(self.columns)}"
-                )
+                names = ", ".join(self.columns)
+                raise JoinError(f"{self.label(index)}: {len(row)} fields, its columns are {names}")
         cells: list[list[Cell]] = [[cell or None for cell in row] for row in rows]
         if self.spec.has_quoted_empty_strings and b'""' in self.block.data:
             for index, nullable in enumerate(cells):
@@ -131,12 +122,8 @@ class RecordBlock:
             try:
                 record = decode_record(line.decode("utf-8"))
             except ValueError as error:
-                raise JoinError(
-                    f"shard {self.shard}, record {self.first_record + index:,} is not JSON: {error}"
-                ) from error
+                raise JoinError(f"{self.label(index)} is not JSON: {error}") from error
             if not isinstance(record, dict):
-                raise JoinError(
-                    f"shard {self.shard}, record {self.first_record + index:,} is not a JSON object"
-                )
+                raise JoinError(f"{self.label(index)} is not a JSON object")
             rows.append([to_cell(record.get(name)) for name in self.columns])
         return rows

@@ -10,7 +10,8 @@ Predictions are counted before the user's function:
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Dict, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from batch_inference.jobs.join.records import RecordBlock
 STATISTICS_VERSION = 1
 # Enough to detect a difference of 5 % between distributions (Kolmogorov-Smirnov, at the 1 % level).
 SAMPLE_ROWS = 2_048
+# Of one group: `rows`, `selected` (rows that count as selected; None without a selection), and `predictions`: for each
+# numeric column how many rows have a `count`, and their `sum`.
+GroupPredictions = Dict[str, Any]
 
 
 class PredictionStatistics:
@@ -77,10 +81,7 @@ class PredictionStatistics:
             into = self.groups.setdefault(column, {})
             for label, count in counts.items():
                 name = label if label in into or len(into) < MAX_GROUPS else OTHER_GROUP
-                if name in into:
-                    into[name].merge(count)
-                else:
-                    into[name] = count
+                into[name] = _add_counts(into[name], count) if name in into else count
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to JSON-serializable values."""
@@ -89,66 +90,26 @@ class PredictionStatistics:
             "rows": self.rows,
             "columns": self.profile.to_dict(),
             "sample": self.sample.to_dict(),
-            "groups": {
-                column: {label: counts[label].to_dict() for label in sorted(counts)}
-                for column, counts in self.groups.items()
-            },
+            "groups": {column: dict(sorted(counts.items())) for column, counts in self.groups.items()},
         }
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> PredictionStatistics:
         """What `to_dict` was called on."""
-        made = cls()
-        made.rows = document["rows"]
-        made.profile = Profile.from_dict(document["columns"])
-        made.sample = RowSample.from_dict(document["sample"])
-        made.groups = {
-            column: {label: GroupPredictions.from_dict(each) for label, each in counts.items()}
-            for column, counts in document["groups"].items()
-        }
-        return made
+        statistics = cls()
+        statistics.rows = document["rows"]
+        statistics.profile = Profile.from_dict(document["columns"])
+        statistics.sample = RowSample.from_dict(document["sample"])
+        statistics.groups = {column: dict(counts) for column, counts in document["groups"].items()}
+        return statistics
 
 
-class GroupPredictions:
-    """Row count of one group, sum of each numeric prediction, and selected rows (None without a selection)."""
-
-    def __init__(self, rows: int, selected: int | None, predictions: Mapping[str, tuple[int, float]]) -> None:
-        self.rows = rows
-        self.selected = selected
-        self.predictions = dict(predictions)
-
-    def merge(self, other: GroupPredictions) -> None:
-        """Add what another one has counted."""
-        self.rows += other.rows
-        if self.selected is not None and other.selected is not None:
-            self.selected += other.selected
-        for name, (count, total) in other.predictions.items():
-            before = self.predictions.get(name, (0, 0.0))
-            self.predictions[name] = (before[0] + count, before[1] + total)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-safe."""
-        return {
-            "rows": self.rows,
-            "selected": self.selected,
-            "predictions": {
-                name: {"count": count, "sum": total} for name, (count, total) in self.predictions.items()
-            },
-        }
-
-    @classmethod
-    def from_dict(cls, document: Mapping[str, Any]) -> GroupPredictions:
-        """What `to_dict` gave."""
-        predictions = {name: (each["count"], each["sum"]) for name, each in document["predictions"].items()}
-        return cls(document["rows"], document["selected"], predictions)
-
-
+@dataclass
 class RowSample:
     """The rows with the smallest hashes, in order of hash, and their values by column, None for null."""
 
-    def __init__(self) -> None:
-        self.hashes: np.ndarray = np.empty(0, dtype=np.uint64)
-        self.columns: dict[str, list[Any]] = {}
+    hashes: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.uint64))
+    columns: dict[str, list[Any]] = field(default_factory=dict)
 
     @property
     def hash_bound(self) -> int | None:
@@ -160,13 +121,10 @@ class RowSample:
         cls, shard: str, first_record: int, record_count: int, columns: Mapping[str, Any], bound: int | None
     ) -> RowSample:
         """Sample a block; `first_record` is the number of its first record in the shard."""
-        made = cls()
         hashes = _hash_rows(shard, first_record, record_count)
         at = np.arange(record_count) if bound is None else np.flatnonzero(hashes < np.uint64(bound))
         at = at[np.argsort(hashes[at], kind="stable")][:SAMPLE_ROWS]
-        made.hashes = hashes[at]
-        made.columns = {name: _select_values(values, at) for name, values in columns.items()}
-        return made
+        return cls(hashes[at], {name: _select_values(values, at) for name, values in columns.items()})
 
     def merge(self, other: RowSample) -> None:
         """Merge another sample; the smallest hashes stay."""
@@ -186,10 +144,7 @@ class RowSample:
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> RowSample:
         """What `to_dict` gave."""
-        made = cls()
-        made.hashes = np.array(document["hashes"], dtype=np.uint64)
-        made.columns = {name: list(values) for name, values in document["columns"].items()}
-        return made
+        return cls(np.array(document["hashes"], dtype=np.uint64), dict(document["columns"]))
 
 
 def merge_statistics(documents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -248,18 +203,30 @@ def _count_groups(
     size = len(labels)
     rows = np.bincount(places, minlength=size).tolist()
     chosen = None if selected is None else np.bincount(places[selected], minlength=size).tolist()
-    sums: list[dict[str, tuple[int, float]]] = [{} for _ in labels]
+    sums: list[dict[str, dict[str, float]]] = [{} for _ in labels]
     for name, values in prediction_values.items():
         if isinstance(values, np.ndarray):
             known = ~np.isnan(values)
             counted = np.bincount(places[known], minlength=size).tolist()
             totals = np.bincount(places[known], weights=values[known], minlength=size).tolist()
             for at, (count, total) in enumerate(zip(counted, totals)):
-                sums[at][name] = (count, total)
+                sums[at][name] = {"count": count, "sum": total}
     return {
-        label: GroupPredictions(rows[at], None if chosen is None else chosen[at], sums[at])
+        label: {"rows": rows[at], "selected": chosen and chosen[at], "predictions": sums[at]}
         for at, label in enumerate(labels)
     }
+
+
+def _add_counts(first: GroupPredictions, second: GroupPredictions) -> GroupPredictions:
+    """Add what two blocks or parts have counted of one group."""
+    predictions = dict(first["predictions"])
+    for name, added in second["predictions"].items():
+        before = predictions.get(name, {"count": 0, "sum": 0.0})
+        predictions[name] = {key: before[key] + added[key] for key in before}
+    selected = first["selected"]
+    if None not in (selected, second["selected"]):
+        selected += second["selected"]
+    return {"rows": first["rows"] + second["rows"], "selected": selected, "predictions": predictions}
 
 
 def _select_values(values: Any, at: np.ndarray) -> list[Any]:

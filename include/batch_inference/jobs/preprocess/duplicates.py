@@ -15,12 +15,11 @@ from typing import IO, Iterable, Mapping, Sequence, cast
 import numpy as np
 
 from batch_inference.jobs.config.preprocess_config import PreprocessConfig
-from batch_inference.jobs.preprocess.object_columns import ObjectColumns
 from batch_inference.jobs.preprocess.objects import InputObject
 from batch_inference.jobs.preprocess.readers.batch import Batch
 from batch_inference.jobs.preprocess.record_validator import build_table, find_unreadable_records
 from batch_inference.jobs.preprocess.rules import compile_rule
-from batch_inference.jobs.preprocess.source import read_batches
+from batch_inference.jobs.preprocess.source import ColumnNames, read_batches
 
 _ENTRY = np.dtype([("high", "<u8"), ("low", "<u8"), ("ordinal", "<i8")])
 _IN_MEMORY = 1 << 20  # entries kept in memory before they are written to buckets on disk
@@ -120,8 +119,8 @@ def find_duplicates(config: PreprocessConfig, objects: Iterable[InputObject]) ->
     ordinal = 0
     for one in objects:
         starts[one.uri] = ordinal
-        for layout, batch in read_batches(one, config.input):
-            keys.add(layout, batch, starts[one.uri])
+        for names, batch in read_batches(one, config.input):
+            keys.add(names, batch, starts[one.uri])
             ordinal = starts[one.uri] + batch.first_record + len(batch.rows) - 1
     return Duplicates(keys.find_repeats(), starts)
 
@@ -151,11 +150,10 @@ class _KeyCollector:
                 return True
         return False
 
-    def add(self, object_columns: ObjectColumns, batch: Batch, start: int) -> None:
+    def add(self, names: ColumnNames, batch: Batch, start: int) -> None:
         """Add the keys of a batch; `start` is the ordinal before its object's first record."""
-        if object_columns.names is None:
+        if names is None:
             return
-        names = object_columns.names
         not_readable = {**find_unreadable_records(batch), **batch.malformed}
         readable = [
             index

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import compress
 from typing import Mapping, Sequence
 
 import numpy as np
@@ -37,10 +36,7 @@ class FeatureBuilder:
         `records_label` names the records in messages. Raises FunctionError if the user's function fails.
         """
         places = np.flatnonzero(passed).tolist()
-        cells = table.cells
-        if len(places) < table.row_count:
-            kept = passed.tolist()
-            cells = {name: list(compress(column, kept)) for name, column in cells.items()}
+        cells: Mapping[str, Cells] = table.select(passed).cells
         for impute in self._config.imputations:
             if impute.column in cells:
                 column = [cell if cell.strip() else impute.value for cell in cells[impute.column]]

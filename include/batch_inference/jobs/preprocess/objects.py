@@ -1,14 +1,16 @@
-"""Lists the input objects of a Processing job, assigns them to hosts and opens their text."""
+"""Lists the input objects of a Processing job, assigns them to hosts and opens their text, decompressed."""
 
 from __future__ import annotations
 
+import gzip
 import io
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Iterator, Sequence
+from typing import IO, Iterator, Sequence, cast
 
+from batch_inference.jobs.common.arrow import require_arrow
 from batch_inference.jobs.common.binary_formats import (
     BZIP2,
     GZIP,
@@ -20,11 +22,6 @@ from batch_inference.jobs.common.binary_formats import (
 )
 from batch_inference.jobs.common.errors import InputError
 from batch_inference.jobs.config.preprocess_config import InputConfig
-from batch_inference.jobs.preprocess.compression import (
-    decompress,
-    detect_compression,
-    estimate_expansion_ratio,
-)
 
 # Limit of one line: an object without line breaks is not CSV, and would not fit into memory.
 MAX_LINE_BYTES = 64 << 20
@@ -37,6 +34,8 @@ _UNEXPECTED_FORMATS = {
     BZIP2: "bzip2 data, which is not read",
     XZ: "xz data, which is not read",
 }
+_COMPRESSIONS = {"gzip": GZIP, "zstd": ZSTD}
+_SAMPLE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -87,10 +86,10 @@ def select_assigned_objects(
 def estimate_file_text_bytes(input_object: InputObject, input_config: InputConfig) -> int:
     """Estimate the bytes of text of a CSV or JSON Lines object; a compressed one is sampled at its beginning."""
     with input_object.path.open("rb") as stored:
-        packing = detect_compression(stored, input_object.uri, input_config.compression)
+        compression = _detect_compression(stored, input_object.uri, input_config.compression)
         return (
-            max(1, round(input_object.stored_bytes * estimate_expansion_ratio(stored, packing)))
-            if packing
+            max(1, round(input_object.stored_bytes * _estimate_expansion_ratio(stored, compression)))
+            if compression
             else input_object.stored_bytes
         )
 
@@ -98,9 +97,9 @@ def estimate_file_text_bytes(input_object: InputObject, input_config: InputConfi
 def open_text(input_object: InputObject, input_config: InputConfig) -> IO[str]:
     """Open the object as text: line ends unchanged, bytes outside of its encoding as lone surrogates."""
     stored: IO[bytes] = input_object.path.open("rb")
-    packing = detect_compression(stored, input_object.uri, input_config.compression)
-    if packing:
-        stored = decompress(stored, packing)
+    compression = _detect_compression(stored, input_object.uri, input_config.compression)
+    if compression:
+        stored = _decompress(stored, compression)
     buffered = io.BufferedReader(_LineLengthGuard(stored, input_object.uri), 1 << 18)
     head = buffered.peek(8)[:8]
     for magic, what in _UNEXPECTED_FORMATS.items():
@@ -129,6 +128,48 @@ def translate_read_errors(input_object: InputObject, input_config: InputConfig) 
         raise InputError(f"{input_object.uri} is not valid {input_config.encoding}: {error}") from error
     except (EOFError, zlib.error, OSError) as error:
         raise InputError(f"{input_object.uri} cannot be read to its end: {error}") from error
+
+
+def _detect_compression(stored: IO[bytes], uri: str, configured: str) -> str:
+    """Detect the compression of an object: "gzip", "zstd" or "". `stored` is left at its beginning.
+
+    Raises:
+        InputError: input.compression names a compression that this object does not have.
+        ConfigError: it is zstd, which needs pyarrow, and the image has none.
+    """
+    head = stored.read(4)
+    stored.seek(0)
+    if configured == "none":
+        return ""
+    found = next((name for name, magic in _COMPRESSIONS.items() if head.startswith(magic)), "")
+    if head and configured != "auto" and found != configured:
+        raise InputError(
+            f"{uri} is not {configured} data; set input.compression to none, or to auto for a mix"
+        )
+    if found == "zstd":
+        require_arrow(f"{uri} is zstd data")
+    return found
+
+
+def _decompress(stored: IO[bytes], compression: str) -> IO[bytes]:
+    """Stream the decompressed bytes; `compression` as `_detect_compression` returned it."""
+    if compression == "zstd":
+        arrow = require_arrow("the input is zstd data")
+        return cast(IO[bytes], arrow.CompressedInputStream(arrow.PythonFile(stored, mode="r"), "zstd"))
+    stream = gzip.GzipFile(fileobj=stored)
+    stream.myfileobj = stored  # type: ignore[assignment]  # closed with the stream, as a file that it opens itself
+    return cast(IO[bytes], stream)
+
+
+def _estimate_expansion_ratio(stored: IO[bytes], compression: str) -> float:
+    """Estimate the ratio of decompressed to stored bytes from the beginning of the object."""
+    sample = stored.read(_SAMPLE_BYTES)
+    text_bytes, stream = 0, _decompress(io.BytesIO(sample), compression)
+    # The sample of a longer object ends amid a block; a broken object is reported when it is read.
+    with suppress(EOFError, OSError, zlib.error):
+        while chunk := stream.read(_SAMPLE_BYTES):
+            text_bytes += len(chunk)
+    return text_bytes / len(sample)
 
 
 class _LineLengthGuard(io.RawIOBase):

@@ -29,7 +29,7 @@ def preprocess(container: Container, config: PreprocessConfig) -> dict[str, Any]
         require_arrow("input.format is parquet")
     if config.input.compression == "zstd":
         require_arrow("input.compression is zstd")
-    all_objects = list_objects(container.data_dir, config.input_uri)
+    all_objects = list_objects(container.get_input_dir("data"), config.input_uri)
     own = select_own_objects(container, config, all_objects)
     duplicates = find_duplicates(config, all_objects)
     sizes = {one.uri: estimate_text_bytes(one, config.input) for one in own}
@@ -84,7 +84,7 @@ def select_own_objects(
 
 def main() -> int:
     def job(container: Container) -> str:
-        manifest = preprocess(container, read_config(container.config_dir / "preprocess.json"))
+        manifest = preprocess(container, read_config(container.get_input_dir("config") / "preprocess.json"))
         return (
             f"{manifest['host']}: {manifest['records_in']:,} in, {manifest['rejected_count']:,} rejected, "
             f"{len(manifest['shards'])} shards"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import compress
 from typing import Mapping, Sequence
 
 import numpy as np
@@ -14,23 +13,9 @@ from batch_inference.jobs.common.numeric import parse_column
 from batch_inference.jobs.common.profiles import Profile
 from batch_inference.jobs.config.preprocess_config import InputConfig, PreprocessConfig
 from batch_inference.jobs.preprocess.features import FeatureBuilder
-from batch_inference.jobs.preprocess.object_columns import ObjectColumns
 from batch_inference.jobs.preprocess.readers.batch import Batch
 from batch_inference.jobs.preprocess.rules import Table, compile_rule
-
-
-@dataclass(frozen=True)
-class Reject:
-    """One record that did not pass.
-
-    Attributes:
-        index: its index in the batch.
-        rule: the first rule that it failed.
-    """
-
-    index: int
-    rule: str
-    reason: str
+from batch_inference.jobs.preprocess.source import ColumnNames
 
 
 @dataclass(frozen=True)
@@ -39,12 +24,12 @@ class ValidationResult:
 
     Attributes:
         passed: for each record of the batch, whether it passed.
-        rejects: the records that did not, in order.
+        rejects: by index in the batch, in order: the first rule that a record failed, and the reason.
         features: the cells sent to the model, one tuple for each record that passed, in order.
     """
 
     passed: np.ndarray
-    rejects: list[Reject]
+    rejects: dict[int, tuple[str, str]]
     features: list[tuple[str, ...]]
 
 
@@ -59,7 +44,7 @@ class RecordValidator:
         self.group_counts = GroupCounts(config.sensitive_columns)
 
     def validate(
-        self, object_columns: ObjectColumns, batch: Batch, duplicate_flags: Mapping[str, np.ndarray], uri: str
+        self, names: ColumnNames, batch: Batch, duplicate_flags: Mapping[str, np.ndarray], uri: str
     ) -> ValidationResult:
         """Validate a batch and build the features of the records that pass.
 
@@ -67,13 +52,13 @@ class RecordValidator:
         object in messages.
         """
         failures: dict[int, tuple[str, str]] = {**find_unreadable_records(batch), **batch.malformed}
-        failures.update(_find_arity_failures(object_columns, batch, self._config, failures))
+        failures.update(_find_arity_failures(names, batch, self._config.input, failures))
         self.group_counts.add_unreadable([rule for rule, _ in failures.values()])
-        if object_columns.names is None or len(failures) == len(batch.rows):
+        if names is None or len(failures) == len(batch.rows):
             return _build_result(len(batch.rows), failures, [])
         readable = [index for index in range(len(batch.rows)) if index not in failures]
         rows = batch.rows if len(readable) == len(batch.rows) else [batch.rows[index] for index in readable]
-        table, failed = build_table(self._config.input, object_columns.names, rows)
+        table, failed = build_table(self._config.input, names, rows)
         table.duplicates = {
             name: flags if len(readable) == len(flags) else flags[readable]
             for name, flags in duplicate_flags.items()
@@ -89,7 +74,8 @@ class RecordValidator:
             failed.update(left_out)
             passed = _build_passed_mask(len(rows), failed)
         self.group_counts.add(table.cells, table.numbers, {row: rule for row, (rule, _) in failed.items()})
-        self.profile.add(*_select_passed(table, passed))
+        kept = table.select(passed)
+        self.profile.add(kept.cells, kept.numbers)
         failures.update((readable[row], reject) for row, reject in failed.items())
         return _build_result(len(batch.rows), failures, features)
 
@@ -107,23 +93,13 @@ def build_table(
             for row, allowed in wrong.items():
                 found = format_text(cells[column.name][row])
                 failed.setdefault(row, ("type", f"{column.name} is {found}, allowed is {allowed}"))
-    return Table(cells, numbers, {}, len(rows)), failed
+    return Table(cells, numbers, len(rows)), failed
 
 
 def _build_passed_mask(length: int, failed: Mapping[int, tuple[str, str]]) -> np.ndarray:
     keep = np.ones(length, dtype=bool)
     keep[list(failed)] = False
     return keep
-
-
-def _select_passed(
-    table: Table, keep: np.ndarray
-) -> tuple[Mapping[str, Sequence[str]], Mapping[str, np.ndarray]]:
-    if keep.all():
-        return table.cells, table.numbers
-    kept = keep.tolist()
-    cells = {name: list(compress(column, kept)) for name, column in table.cells.items()}
-    return cells, {name: values[keep] for name, values in table.numbers.items()}
 
 
 def find_unreadable_records(batch: Batch) -> dict[int, tuple[str, str]]:
@@ -154,24 +130,24 @@ def find_unreadable_records(batch: Batch) -> dict[int, tuple[str, str]]:
 
 
 def _find_arity_failures(
-    object_columns: ObjectColumns,
-    batch: Batch,
-    config: PreprocessConfig,
-    unread: Mapping[int, tuple[str, str]],
+    names: ColumnNames, batch: Batch, input_config: InputConfig, unread: Mapping[int, tuple[str, str]]
 ) -> dict[int, tuple[str, str]]:
-    expected = len(object_columns.names) if object_columns.names is not None else -1
+    expected = -1 if names is None else len(names)
     if set(map(len, batch.rows)) == {expected}:
         return {}
+    allowed = (
+        f"allowed are {input_config.required_count} to {len(input_config.columns)}"
+        if names is None
+        else f"the records of this object have {expected}"
+    )
     return {
-        index: ("arity", object_columns.describe_mismatch(len(row), config.input))
+        index: ("arity", f"{len(row)} field{'' if len(row) == 1 else 's'}, {allowed}")
         for index, row in enumerate(batch.rows)
         if len(row) != expected and index not in unread
     }
 
 
 def _build_result(
-    records: int, why: Mapping[int, tuple[str, str]], features: list[tuple[str, ...]]
+    records: int, rejects: Mapping[int, tuple[str, str]], features: list[tuple[str, ...]]
 ) -> ValidationResult:
-    return ValidationResult(
-        _build_passed_mask(records, why), [Reject(index, *why[index]) for index in sorted(why)], features
-    )
+    return ValidationResult(_build_passed_mask(records, rejects), dict(sorted(rejects.items())), features)

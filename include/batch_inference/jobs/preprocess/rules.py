@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 import re
+from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import compress
 from typing import Callable, Iterator, Sequence
 
 import numpy as np
@@ -13,6 +16,7 @@ from batch_inference.jobs.common.numeric import parse_cell
 from batch_inference.jobs.config.preprocess_config import InputConfig, Rule
 
 
+@dataclass
 class Table:
     """Rows with the same columns, column by column.
 
@@ -22,17 +26,10 @@ class Table:
         duplicates: for each `duplicates` rule by name, which rows repeat an earlier one.
     """
 
-    def __init__(
-        self,
-        cells: dict[str, Sequence[str]],
-        numbers: dict[str, np.ndarray],
-        duplicates: dict[str, np.ndarray],
-        length: int,
-    ) -> None:
-        self.cells = cells
-        self.numbers = numbers
-        self.duplicates = duplicates
-        self.row_count = length
+    cells: dict[str, Sequence[str]]
+    numbers: dict[str, np.ndarray]
+    row_count: int
+    duplicates: dict[str, np.ndarray] = field(default_factory=dict)
 
     def find_empty(self, column_name: str) -> np.ndarray:
         """Find the rows without a value in a column; a column that the object lacks is empty in all rows."""
@@ -44,6 +41,17 @@ class Table:
         if "" not in cells:
             return np.zeros(self.row_count, dtype=bool)
         return np.array([not cell for cell in cells], dtype=bool)
+
+    def select(self, mask: np.ndarray) -> Table:
+        """Select the rows where `mask` is true."""
+        if mask.all():
+            return self
+        kept = mask.tolist()
+        return Table(
+            {name: list(compress(cells, kept)) for name, cells in self.cells.items()},
+            {name: numbers[mask] for name, numbers in self.numbers.items()},
+            sum(kept),
+        )
 
 
 # For each row whether it fails, and for one failing row the reason.
@@ -80,6 +88,8 @@ def _range(rule: Rule, source: InputConfig) -> tuple[Check, Reason]:
         bounds.append(f"{'below' if rule.exclusive_max else 'at most'} {_format_bound(high)}")
     allowed = rule.expected or " and ".join(bounds)
     least, most = (None if bound is None else float(bound) for bound in (low, high))
+    is_below = operator.le if rule.exclusive_min else operator.lt
+    is_above = operator.ge if rule.exclusive_max else operator.gt
 
     def check(table: Table) -> np.ndarray:
         failing = np.zeros(table.row_count, dtype=bool)
@@ -88,12 +98,12 @@ def _range(rule: Rule, source: InputConfig) -> tuple[Check, Reason]:
             return failing
         with np.errstate(invalid="ignore"):  # a null compares as false, so it passes
             if least is not None:
-                failing |= (values <= least) if rule.exclusive_min else (values < least)
+                failing |= is_below(values, least)
             if most is not None:
-                failing |= (values >= most) if rule.exclusive_max else (values > most)
+                failing |= is_above(values, most)
         for row, value in _iter_inexact_integers(table, name) if whole else ():
-            failing[row] = (low is not None and (value <= low if rule.exclusive_min else value < low)) or (
-                high is not None and (value >= high if rule.exclusive_max else value > high)
+            failing[row] = (low is not None and is_below(value, low)) or (
+                high is not None and is_above(value, high)
             )
         return failing
 
@@ -113,23 +123,27 @@ def _allowed(rule: Rule, source: InputConfig) -> tuple[Check, Reason]:
     exact = frozenset(Decimal(value.strip()) for value, number in parsed if number is not None)
 
     def check(table: Table) -> np.ndarray:
-        if name not in table.cells:
-            return np.zeros(table.row_count, dtype=bool)
-        if column.is_numeric:
+        if column.is_numeric and name in table.numbers:
             failing = np.asarray(~np.isin(table.numbers[name], values) & ~table.find_empty(name))
             for row, value in _iter_inexact_integers(table, name) if column.type == "integer" else ():
                 failing[row] = value not in exact  # a Decimal equals, and hashes as, the int of its value
             return failing
-        cells = table.cells[name]
-        if texts.issuperset(set(cells)):
-            return np.zeros(table.row_count, dtype=bool)
-        return np.array([cell not in texts and cell != "" for cell in cells], dtype=bool)
+        return _flag_cells(table, name, lambda cell: cell not in texts)
 
     def reason(table: Table, row: int) -> str:
         cell = table.cells[name][row]
         return f"{name} is {cell.strip() if column.is_numeric else format_text(cell)}, allowed is one of {listed}"
 
     return check, reason
+
+
+def _flag_cells(table: Table, name: str, is_failing: Callable[[str], bool]) -> np.ndarray:
+    """Flag the rows whose cell fails, unless it is empty; each distinct cell is checked once."""
+    cells = table.cells.get(name, ())
+    failing = {cell for cell in set(cells) if cell != "" and is_failing(cell)}
+    if not failing:
+        return np.zeros(table.row_count, dtype=bool)
+    return np.array([cell in failing for cell in cells], dtype=bool)
 
 
 def _iter_inexact_integers(table: Table, name: str) -> Iterator[tuple[int, int]]:
@@ -153,13 +167,7 @@ def _pattern(rule: Rule, _: InputConfig) -> tuple[Check, Reason]:
     fits = re.compile(rule.pattern).fullmatch
 
     def check(table: Table) -> np.ndarray:
-        if name not in table.cells:
-            return np.zeros(table.row_count, dtype=bool)
-        cells = table.cells[name]
-        failing = {cell for cell in set(cells) if cell != "" and not fits(cell)}
-        if not failing:
-            return np.zeros(table.row_count, dtype=bool)
-        return np.array([cell in failing for cell in cells], dtype=bool)
+        return _flag_cells(table, name, lambda cell: not fits(cell))
 
     def reason(table: Table, row: int) -> str:
         return (

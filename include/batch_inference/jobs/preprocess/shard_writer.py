@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import deque
 from itertools import compress
 from pathlib import Path
 from typing import IO, Any, Sequence
@@ -56,11 +57,8 @@ class ShardWriter:
         self._columns = columns
         start = 0
         kept = np.concatenate(([0], np.cumsum(validation.passed)))
-        at = 0  # rejects written
+        rejects = deque(validation.rejects.items())
         while start < len(batch.texts):
-            while self._cuts and start and self._cuts[-1] <= bytes_read[start - 1]:
-                self._cuts.pop()
-                self._close()
             end = len(batch.texts)
             if self._cuts:
                 end = min(end, max(start, int(np.searchsorted(bytes_read, self._cuts[-1]))) + 1)
@@ -68,13 +66,12 @@ class ShardWriter:
                 compress(batch.texts[start:end], validation.passed[start:end].tolist()),
                 validation.features[kept[start] : kept[end]],
             )
-            while at < len(validation.rejects) and validation.rejects[at].index < end:
-                self._write_reject(uri, batch, validation, at)
-                at += 1
+            while rejects and rejects[0][0] < end:
+                self._write_reject(uri, batch, *rejects.popleft())
             start = end
-        while self._cuts and start and self._cuts[-1] <= bytes_read[start - 1]:
-            self._cuts.pop()
-            self._close()
+            while self._cuts and self._cuts[-1] <= bytes_read[end - 1]:
+                self._cuts.pop()
+                self._close()
 
     def finish(self) -> None:
         self._close()
@@ -100,17 +97,10 @@ class ShardWriter:
         self._file("records", self._suffix).write("".join(texts).encode("utf-8"))
         self._records += len(features)
 
-    def _write_reject(self, source: str, batch: Batch, verdict: ValidationResult, at: int) -> None:
-        reject = verdict.rejects[at]
-        line = encode_reject(
-            source,
-            batch.line_numbers[reject.index],
-            batch.first_record + reject.index,
-            reject.rule,
-            reject.reason,
-            batch.get_original_text(reject.index)[:-1],
-        )
-        self._file("rejects", "jsonl").write(line)
+    def _write_reject(self, uri: str, batch: Batch, index: int, reject: tuple[str, str]) -> None:
+        line, record = batch.line_numbers[index], batch.first_record + index
+        text = batch.get_original_text(index)[:-1]
+        self._file("rejects", "jsonl").write(encode_reject(uri, line, record, *reject, text))
         self._rejects += 1
 
     def _close(self) -> None:

@@ -55,15 +55,14 @@ def process_objects(
         JobError: an object cannot be read, or the user's function failed.
     """
     partitions = partition_objects(objects, text_sizes, len(os.sched_getaffinity(0)))
+    shared = (text_sizes, config, duplicates, output)
     if len(partitions) == 1:
-        return process_partition(objects, text_sizes, config, duplicates, output, host)
+        return process_partition(objects, *shared, host)
     # Not forked: a thread of Arrow may hold a lock, which would never be released in the copy.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(len(partitions), mp_context=context) as pool:
         futures = [
-            pool.submit(
-                process_partition, part, text_sizes, config, duplicates, output, f"{host}-{number:03d}"
-            )
+            pool.submit(process_partition, part, *shared, f"{host}-{number:03d}")
             for number, part in enumerate(partitions)
         ]
         try:
@@ -106,18 +105,16 @@ def process_partition(
         position = float(bytes_before)
         bytes_before += text_sizes[one.uri]
         columns: tuple[str, ...] = ()
-        for object_columns, batch in read_batches(one, config.input):
-            validation = validator.validate(
-                object_columns, batch, duplicates.flag_repeats(one, batch), one.uri
-            )
+        for names, batch in read_batches(one, config.input):
+            validation = validator.validate(names, batch, duplicates.flag_repeats(one, batch), one.uri)
             positions = np.minimum(
                 position + np.cumsum(np.fromiter(map(len, batch.texts), dtype=np.int64)), bytes_before
             )
             if batch.texts:
                 position = float(positions[-1])
-            columns = object_columns.names or ()
+            columns = names or ()
             writer.add(one.uri, columns, batch, validation, positions)
-            result.rejected.update(reject.rule for reject in validation.rejects)
+            result.rejected.update(rule for rule, _ in validation.rejects.values())
             records += len(batch.rows)
             blank += batch.blank_lines
         result.objects.append(

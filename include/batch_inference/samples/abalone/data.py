@@ -38,8 +38,7 @@ class AbaloneRecords:
 
 def draw_records(rows: int, rng: np.random.Generator) -> AbaloneRecords:
     sex = rng.choice(_SEXES, size=rows, p=_SHARE_OF_SEX)
-    mean = np.select([sex == name for name in _LENGTH], [center for center, _ in _LENGTH.values()])
-    spread = np.select([sex == name for name in _LENGTH], [width for _, width in _LENGTH.values()])
+    mean, spread = np.array([_LENGTH[name] for name in sex.tolist()]).reshape(-1, 2).T
     length = np.clip(rng.normal(mean, spread), 0.075, 0.815)
     diameter = np.clip(length * rng.normal(0.778, 0.022, rows), 0.055, 0.65)
     height = np.clip(length * rng.normal(0.266, 0.025, rows), 0.01, 0.25)
@@ -51,15 +50,9 @@ def draw_records(rows: int, rng: np.random.Generator) -> AbaloneRecords:
     age = 5.2 + adult + 17.0 * shell - 9.0 * (shucked - 0.43 * whole) + 4.0 * height
     rings = np.clip(np.rint(age * np.exp(rng.normal(0.0, 0.17, rows))), 1, 29).astype(int)
     steps = (0.005, 0.005, 0.005, 0.0005, 0.0005, 0.0005, 0.0005)
-    columns = (length, diameter, height, whole, shucked, viscera, shell)
     least = (0.005, 0.005, 0.005, 0.002, 0.001, 0.0005, 0.0015)
-    numbers = np.stack(
-        [
-            np.maximum(np.rint(column / step) * step, low)
-            for column, step, low in zip(columns, steps, least, strict=True)
-        ],
-        axis=1,
-    )
+    columns = np.stack((length, diameter, height, whole, shucked, viscera, shell), axis=1)
+    numbers = np.maximum(np.rint(columns / steps) * steps, least)
     return AbaloneRecords(sex, numbers, rings)
 
 

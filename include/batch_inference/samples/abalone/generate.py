@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,19 +20,15 @@ SEED = 20
 _SHARES = (0.31, 0.24, 0.17, 0.12, 0.09, 0.05, 0.02)
 
 
-def _empty_cell(place: int) -> Callable[[list[str]], list[str]]:
-    return lambda cells: [*cells[:place], "", *cells[place + 1 :]]
-
-
 def _replace_cell(place: int, value: str) -> Callable[[list[str]], list[str]]:
     return lambda cells: [*cells[:place], value, *cells[place + 1 :]]
 
 
 # Kinds of invalid rows and the share of rows that have them; the first two are nulls that can be imputed.
 ROW_ERRORS: tuple[tuple[float, Callable[[list[str]], list[str]]], ...] = (
-    (0.004, _empty_cell(3)),  # height missing
-    (0.002, _empty_cell(7)),  # shell weight missing
-    (0.003, _empty_cell(4)),  # whole weight missing
+    (0.004, _replace_cell(3, "")),  # height missing
+    (0.002, _replace_cell(7, "")),  # shell weight missing
+    (0.003, _replace_cell(4, "")),  # whole weight missing
     (0.002, _replace_cell(3, "0.0")),  # no abalone is flat
     (0.001, _replace_cell(3, "1.13")),  # nor higher than long
     (0.002, _replace_cell(0, "X")),  # unknown sex
@@ -59,14 +56,11 @@ def write_objects(out: Path, rows: int = ROWS, seed: int = SEED) -> list[Path]:
     """Write the objects below `out` and nothing else; returns their paths."""
     out.mkdir(parents=True, exist_ok=True)
     found = generate_records(rows, seed)
-    ends = [round(rows * end) for end in np.cumsum(_SHARES)]
+    bounds = [0, *(round(rows * end) for end in np.cumsum(_SHARES)[:-1]), rows]
     paths = []
-    start = 0
-    for number, end in enumerate([*ends[:-1], rows]):
-        path = out / f"abalone-{number:02d}.csv"
-        path.write_text("".join(f"{line}\n" for line in found[start:end]), encoding="utf-8")
-        paths.append(path)
-        start = end
+    for number, (start, end) in enumerate(pairwise(bounds)):
+        paths.append(out / f"abalone-{number:02d}.csv")
+        paths[-1].write_text("".join(f"{line}\n" for line in found[start:end]), encoding="utf-8")
     return paths
 
 

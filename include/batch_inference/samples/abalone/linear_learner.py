@@ -95,23 +95,11 @@ def _symbol(features: int) -> dict[str, Any]:
 
 
 def _additional_params() -> dict[str, Any]:
-    unset = (
-        "quantile",
-        "huber_delta",
-        "margin",
-        "loss_insensitivity",
-        "eps_insensitive_loss_type",
-    )
+    unset = ("quantile", "huber_delta", "margin", "loss_insensitivity", "eps_insensitive_loss_type")
+    metrics = {"accuracy_top_k": 3, "f_beta": 1.0, "positive_example_weight_mult": 1.0}
     return {
         "threshold": None,
         "loss_type": "squared_loss",
         "predictor_type": "regressor",
-        "metrics_params": {
-            **dict.fromkeys(unset),
-            "accuracy_top_k": 3,
-            "f_beta": 1.0,
-            "positive_example_weight_mult": 1.0,
-            "class_weights": None,
-            "threshold": None,
-        },
+        "metrics_params": {**dict.fromkeys(unset), **metrics, "class_weights": None, "threshold": None},
     }

@@ -16,12 +16,8 @@ from hypothesis import strategies as st
 
 from batch_inference.jobs.common import blocks
 from batch_inference.jobs.common.errors import JoinError, PredictionCountError, PredictionError
-from batch_inference.jobs.join.aligned_join import (
-    JoinSpec,
-    ShardFiles,
-    ShardRowCount,
-    join_shards,
-)
+from batch_inference.jobs.config.join_spec import JoinSpec, ShardFiles
+from batch_inference.jobs.join.aligned_join import join_shards
 
 
 def spec(output: str, columns: dict[str, str], **predictions: Any) -> JoinSpec:
@@ -57,7 +53,7 @@ def test_csv_keeps_the_bytes_of_records_and_predictions(tmp_path: Path) -> None:
     """Leading zeros, trailing zeros, quotes and the digits of a score are published as they came."""
     files = shard(tmp_path, "algo-1-00000", RECORDS, '{"score": 9.50}\n{"score": 1e1}\n{"score": -0.25}\n')
     counts = join_shards([files], tmp_path / "out.csv", spec("csv", COLUMNS))
-    assert counts == [ShardRowCount("algo-1-00000", 3)]
+    assert counts == {"algo-1-00000": 3}
     assert (tmp_path / "out.csv").read_text() == (
         'id,n,x,rings,predicted\n000123,1,0.1000,9,9.50\n"a ""b"", c",2,,10,1e1\nNA,-3,1e-3,,-0.25\n'
     )
@@ -94,11 +90,8 @@ def test_shards_with_and_without_the_label_make_one_table(tmp_path: Path, output
     first = shard(tmp_path, "a", "x,1,1.5\ny,2,2.5\n", scores(1, 2), ["id", "n", "x"])
     second = shard(tmp_path, "b", "z,3,3.5,7\n", scores(3))
     third = shard(tmp_path, "c", "4.5,w,4\n", scores(4), ["x", "id", "n"])
-    assert join_shards([first, second, third], path, spec(output, COLUMNS)) == [
-        ShardRowCount("a", 2),
-        ShardRowCount("b", 1),
-        ShardRowCount("c", 1),
-    ]
+    counts = join_shards([first, second, third], path, spec(output, COLUMNS))
+    assert list(counts.items()) == [("a", 2), ("b", 1), ("c", 1)]
     rows = {
         "csv": lambda: [
             [row["id"], float(row["x"]), int(row["rings"] or 0), float(row["predicted"])]
@@ -169,7 +162,7 @@ def test_a_prediction_that_is_none_names_its_record(tmp_path: Path, answer: str,
 def test_blank_lines_between_batches_are_no_predictions(tmp_path: Path) -> None:
     """A server that ends each batch with an empty line still has one prediction a record."""
     files = shard(tmp_path, "s", RECORDS, scores(1, 2) + "\n" + scores(3) + "\n \r\n")
-    assert join_shards([files], tmp_path / "out.csv", spec("csv", COLUMNS)) == [ShardRowCount("s", 3)]
+    assert join_shards([files], tmp_path / "out.csv", spec("csv", COLUMNS)) == {"s": 3}
     assert [row["predicted"] for row in csv.DictReader((tmp_path / "out.csv").read_text().splitlines())] == [
         "1",
         "2",
@@ -214,7 +207,7 @@ def test_csv_is_the_same_with_and_without_arrow(
 ) -> None:
     """An image without pyarrow writes the same bytes, and refuses the same answers."""
     if not installed:
-        monkeypatch.setattr("batch_inference.jobs.join.sinks.text_sinks.create_line_splicer", lambda _: None)
+        monkeypatch.setattr("batch_inference.jobs.join.sinks.create_line_splicer", lambda _: None)
     shape = spec("csv", COLUMNS, format="csv", fields={"0": "score"})
     files = shard(tmp_path, "s", 'a,1,2,3\n"b\nb",1,,\nc,1,2,3\n', "0.50\n-1e-3\n7")
     join_shards([files], tmp_path / "out.csv", shape)
@@ -236,7 +229,7 @@ def test_a_record_of_another_arity_is_named(tmp_path: Path) -> None:
 def test_no_records_give_a_file_without_rows(tmp_path: Path, output: str) -> None:
     files = shard(tmp_path, "s", "", "")
     path = tmp_path / f"out.{output}"
-    assert join_shards([files], path, spec(output, COLUMNS)) == [ShardRowCount("s", 0)]
+    assert join_shards([files], path, spec(output, COLUMNS)) == {"s": 0}
     assert (
         blocks.count_records(path, "," if output == "csv" else None) - (output == "csv") == 0
         if output != "parquet"
@@ -307,7 +300,7 @@ def test_any_table_joins_exactly_or_raises_with_the_right_counts(
 def test_a_group_of_which_nothing_is_left_is_a_part_without_rows(tmp_path: Path, output: str) -> None:
     """All of its records were refused by the model: the columns are there all the same."""
     part = tmp_path / f"part.{output}"
-    assert join_shards([], part, spec(output, COLUMNS)) == []
+    assert join_shards([], part, spec(output, COLUMNS)) == {}
     if output == "parquet":
         assert (pq.read_table(part).num_rows, pq.read_schema(part).names) == (0, [*COLUMNS, "predicted"])
     else:

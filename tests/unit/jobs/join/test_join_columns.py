@@ -11,7 +11,8 @@ import pytest
 
 from batch_inference.jobs.common import blocks
 from batch_inference.jobs.common.errors import ConfigError, FunctionError, JoinError
-from batch_inference.jobs.join.aligned_join import JoinSpec, ShardFiles, join_shards
+from batch_inference.jobs.config.join_spec import JoinSpec, ShardFiles
+from batch_inference.jobs.join.aligned_join import join_shards
 
 COLUMNS = [
     {"name": "id", "type": "string"},

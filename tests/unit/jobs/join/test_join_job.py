@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from batch_inference.jobs.join.aligned_join import JoinSpec, ShardFiles
+from batch_inference.jobs.config.join_spec import JoinSpec, ShardFiles
 from batch_inference.jobs.join.parts import join_part
 from tests.unit.jobs.containers import ContainerResult, put, run_job
 

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from batch_inference.jobs.common.errors import JoinError, PredictionError
-from batch_inference.jobs.join.aligned_join import JoinSpec, ShardFiles, join_shards
+from batch_inference.jobs.config.join_spec import JoinSpec, ShardFiles
+from batch_inference.jobs.join.aligned_join import join_shards
 from tests.unit.jobs.hostile_inputs import parquet, run
 
 COLUMNS = [{"name": "id", "type": "string"}, {"name": "note", "type": "string"}]

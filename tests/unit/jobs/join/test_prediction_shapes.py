@@ -21,8 +21,9 @@ from batch_inference.jobs.common.errors import (
     PredictionCountError,
     PredictionError,
 )
+from batch_inference.jobs.config.join_spec import JoinSpec, ShardFiles
 from batch_inference.jobs.join import json_stream
-from batch_inference.jobs.join.aligned_join import JoinSpec, ShardFiles, join_shards
+from batch_inference.jobs.join.aligned_join import join_shards
 from batch_inference.jobs.join.detect import detect_prediction_format
 from batch_inference.jobs.join.statistics import PredictionStatistics
 

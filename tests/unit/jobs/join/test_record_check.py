@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from batch_inference.jobs.common import blocks
 from batch_inference.jobs.common.errors import JoinError
-from batch_inference.jobs.join.aligned_join import JoinSpec, ShardFiles, join_shards
+from batch_inference.jobs.config.join_spec import JoinSpec, ShardFiles
+from batch_inference.jobs.join.aligned_join import join_shards
 
 COLUMNS = {"id": "string", "age": "integer", "balance": "float"}
 OUTPUTS = ["csv", "jsonlines", "parquet"]

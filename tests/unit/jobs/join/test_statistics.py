@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from batch_inference.jobs.common import blocks
 from batch_inference.jobs.common.errors import JobError
-from batch_inference.jobs.join.aligned_join import JoinSpec, ShardFiles, join_shards
+from batch_inference.jobs.config.join_spec import JoinSpec, ShardFiles
+from batch_inference.jobs.join.aligned_join import join_shards
 from batch_inference.jobs.join.statistics import SAMPLE_ROWS, PredictionStatistics, merge_statistics
 
 ROWS = 5_000

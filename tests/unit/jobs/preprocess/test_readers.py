@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from batch_inference.jobs.join.aligned_join import JoinSpec, ShardFiles, join_shards
+from batch_inference.jobs.config.join_spec import JoinSpec, ShardFiles
+from batch_inference.jobs.join.aligned_join import join_shards
 
 KINDS = {"id": "string", "when": "string", "n": "integer", "x": "float", "label": "integer"}
 #: As text, and as it must be read: ids of twenty digits and with leading zeros, times as they were written, the ends of

@@ -40,10 +40,7 @@ class Batch:
 def iter_batches(read_batch: Callable[[int], Batch | None]) -> Iterator[Batch]:
     """Iterate over the batches of `read_batch`, asking for as many records as make about BATCH_CHARACTERS."""
     limit = 256
-    while True:
-        batch = read_batch(limit)
-        if batch is None:
-            return
+    while (batch := read_batch(limit)) is not None:
         yield batch
         characters = max(1, sum(map(len, batch.texts)) // max(1, len(batch.texts)))
         limit = max(1, min(BATCH_RECORDS, BATCH_CHARACTERS // characters))

@@ -33,12 +33,12 @@ _OUT_OF_PLACE = (
 class _OutOfPlaceError(csv.Error):
     """The record is malformed, whatever follows.
 
-    So is a record that begins after its first line and continues within the next `doomed` lines.
+    So is a record that begins after its first line and continues within the next `failed_count` lines.
     """
 
-    def __init__(self, doomed: int) -> None:
+    def __init__(self, failed_count: int) -> None:
         super().__init__("a quote is out of place")
-        self.doomed = doomed
+        self.failed_count = failed_count
 
 
 class CsvRecordReader:
@@ -63,18 +63,18 @@ class CsvRecordReader:
 
     def read_batch(self, limit: int = BATCH_RECORDS) -> Batch | None:
         """Read the next records, at most `limit`; None at the end of the object."""
-        doomed = self._failed_lines
+        failed_count = self._failed_lines
         lines = self._next_lines(limit)
         together = "".join(lines)
         if '"' in together or "\0" in together:
-            self._push_back(lines, doomed)
+            self._push_back(lines, failed_count)
             return self._read_quoted(limit)
         if not lines:
             return None
         try:
             rows = list(create_csv_reader(lines, self._delimiter, MAX_FIELD_CHARACTERS))
         except csv.Error:  # a field longer than the limit
-            self._push_back(lines, doomed)
+            self._push_back(lines, failed_count)
             return self._read_quoted(limit)
         self._taken = lines
         return self._batch(rows, range(1, len(lines) + 1), {})
@@ -85,10 +85,10 @@ class CsvRecordReader:
         lines.extend(islice(self._source, limit - len(lines)))
         return lines
 
-    def _push_back(self, lines: Sequence[str], doomed: int) -> None:
-        """Put lines back; `doomed` of them and of the lines after them are within quotes of a malformed record."""
+    def _push_back(self, lines: Sequence[str], failed_count: int) -> None:
+        """Put lines back; `failed_count` of them and of those after them are within quotes of a malformed record."""
         self._pushed_back.extendleft(reversed(lines))
-        self._failed_lines = doomed
+        self._failed_lines = failed_count
 
     def _read_quoted(self, limit: int) -> Batch | None:
         """Read records that may span several lines, or have no end."""
@@ -99,7 +99,7 @@ class CsvRecordReader:
         is_whole = False  # the object
         source = self._new_reader()
         while len(rows) < limit and not is_whole:
-            is_stopped, doomed = True, None
+            is_stopped, failed_count = True, None
             try:
                 for row in islice(source, limit - len(rows)):
                     if len(self._taken) - (ends[-1] if ends else 0) > 1 and not self._has_strict_quotes():
@@ -109,13 +109,13 @@ class CsvRecordReader:
                 else:
                     is_stopped = False
             except _OutOfPlaceError as error:
-                doomed = error.doomed
+                failed_count = error.failed_count
             except csv.Error as error:
                 if "limit" in str(error):
-                    doomed = self._failed_lines  # a field that begins later may be shorter
+                    failed_count = self._failed_lines  # a field that begins later may be shorter
             is_whole = self._exhausted and not is_stopped
             if is_stopped:
-                self._reject_line(rows, broken, doomed)
+                self._reject_line(rows, broken, failed_count)
                 source = self._new_reader()
         return self._batch(rows, ends, broken)
 
@@ -127,9 +127,9 @@ class CsvRecordReader:
         pushed = self._pushed_back
         while True:
             while pushed:
-                is_doomed = self._failed_lines > 0
-                self._failed_lines -= is_doomed
-                yield self._hand_over_line(pushed.popleft(), is_doomed)
+                is_failed = self._failed_lines > 0
+                self._failed_lines -= is_failed
+                yield self._hand_over_line(pushed.popleft(), is_failed)
             for line in self._source:
                 yield self._hand_over_line(line, False)
                 if pushed:
@@ -138,14 +138,14 @@ class CsvRecordReader:
                 self._exhausted = True
                 return
 
-    def _hand_over_line(self, line: str, is_doomed: bool) -> str:
+    def _hand_over_line(self, line: str, is_failed: bool) -> str:
         """Record a line as taken; returns the text that the csv module parses."""
         taken = self._taken
         taken.append(line)
         # The csv module asks for another line of a record only within quotes.
         start = self._ends[-1] if self._ends else 0
         is_within = len(taken) - 1 > start
-        if is_doomed and is_within:
+        if is_failed and is_within:
             raise _OutOfPlaceError(self._failed_lines + 1)
         before = len(taken) - 2
         if is_within and not self._is_opening(('"' if before > start else "") + self._line_text(before)):
@@ -169,19 +169,19 @@ class CsvRecordReader:
         return self._rewritten.get(at, self._taken[at])
 
     def _reject_line(
-        self, rows: list[list[str]], broken: dict[int, tuple[str, str]], doomed: int | None
+        self, rows: list[list[str]], broken: dict[int, tuple[str, str]], failed_count: int | None
     ) -> None:
         """Reject the line at which the malformed record begins, and read on after it.
 
-        `doomed` of the lines taken after it are within quotes of the malformed record; None for all of them.
+        `failed_count` of the lines taken after it are within quotes of the malformed record; None for all of them.
         """
         taken, ends = self._taken, self._ends
         start = ends[-1] if ends else 0
         length = sum(map(len, taken[start:]))
         behind = taken[start + 1 :]
-        if doomed is None:
-            doomed = len(behind) or self._failed_lines
-        self._push_back(behind, doomed)
+        if failed_count is None:
+            failed_count = len(behind) or self._failed_lines
+        self._push_back(behind, failed_count)
         del taken[start + 1 :]
         self._rewritten = {at: line for at, line in self._rewritten.items() if at < start}
         if "\0" in taken[start]:
@@ -227,13 +227,11 @@ class CsvRecordReader:
 
     def read_header(self) -> list[str] | None:
         """Read the first record, which is not counted; None if the object has only empty lines."""
-        while True:
-            batch = self.read_batch(1)
-            if batch is None:
-                return None
+        while (batch := self.read_batch(1)) is not None:
             if batch.rows:
                 self._record = 0
                 return batch.rows[0]
+        return None
 
 
 class QuoteRewriter:
@@ -249,7 +247,7 @@ class QuoteRewriter:
         one = re.escape(escape)
         # The content within quotes, up to the closing quote or the end of the line.
         content = rf'(?:[^"{one}]+|{one}.?|"")*'
-        self._content = re.compile(content, re.DOTALL)
+        self._delimiter = delimiter
         self._field = re.compile(rf'({re.escape(delimiter)}")({content})', re.DOTALL)
         self._pair = re.compile(rf'{one}(["{one}])')
 
@@ -257,13 +255,9 @@ class QuoteRewriter:
         """Double the escaped quotes of a line; `is_within_quotes`: the line begins within quotes."""
         if self._escape not in line:
             return line
-        head, rest = "", line
-        if is_within_quotes or line.startswith('"'):
-            content = self._content.match(line, 0 if is_within_quotes else 1)
-            if content is not None:  # never None, since the pattern matches an empty text
-                head = line[: content.start()] + self._rewrite_content(content.group())
-                rest = line[content.end() :]
-        return head + self._field.sub(lambda found: found[1] + self._rewrite_content(found[2]), rest)
+        # The end of a line that begins within quotes is read like a field after a delimiter.
+        first = self._delimiter + '"' if is_within_quotes else self._delimiter
+        return self._field.sub(self._rewrite_field, first + line)[len(first) :]
 
-    def _rewrite_content(self, content: str) -> str:
-        return self._pair.sub(lambda found: '""' if found[1] == '"' else self._escape, content)
+    def _rewrite_field(self, field: re.Match[str]) -> str:
+        return field[1] + self._pair.sub(lambda found: '""' if found[1] == '"' else self._escape, field[2])

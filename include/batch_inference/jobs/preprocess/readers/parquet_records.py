@@ -39,12 +39,7 @@ class ParquetRecordReader:
         except arrow.ArrowInvalid as error:
             raise InputError(f"{uri} is not a Parquet file: {error}") from error
         present = set(self._file.schema_arrow.names)
-        missing = [
-            column.name
-            for column in input_config.columns
-            if not column.optional and column.name not in present
-        ]
-        if missing:
+        if missing := input_config.find_missing(present):
             raise InputError(f"{uri} has no column {', '.join(missing)}; it has {', '.join(sorted(present))}")
         twice = [name for name in input_config.column_names if self._file.schema_arrow.names.count(name) > 1]
         if twice:
@@ -63,10 +58,9 @@ class ParquetRecordReader:
         for part in self._parts(batch_rows):
             if part.num_rows:
                 columns = [part.column(part.schema.get_field_index(name)) for name in self.column_names]
-                read = (self._read(*each, first) for each in zip(self.column_names, columns, self._kinds))
-                cells = list(read)
+                cells = [self._read(*each, first) for each in zip(self.column_names, columns, self._kinds)]
                 texts = [f"{line}\n" for line in format_csv_lines(zip(*cells), self._delimiter)]
-                rows = list(map(list, zip(*map(_without_nulls, cells))))
+                rows = [[cell or "" for cell in row] for row in zip(*cells)]  # here an empty string is a null
                 yield Batch(rows, texts, first, list(range(first, first + len(rows))))
                 first += len(rows)
 
@@ -94,11 +88,6 @@ class ParquetRecordReader:
             sample = sum(len(text.encode("utf-8", "surrogateescape")) for text in batch.texts)
             return max(1, round(sample / len(batch.texts) * rows))
         return 0
-
-
-def _without_nulls(cells: list[Cell]) -> list[str]:
-    """The cells for rules and features, where an empty string is a null."""
-    return [cell or "" for cell in cells]
 
 
 def _cells(column: Any, whole: bool) -> list[Cell]:
