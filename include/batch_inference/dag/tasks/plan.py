@@ -14,7 +14,6 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-import batch_inference
 from batch_inference.aws.account_quotas import read_quotas
 from batch_inference.aws.instance_types import check_instance_types
 from batch_inference.aws.model_registry import resolve_model
@@ -57,7 +56,7 @@ log = logging.getLogger(__name__)
 #: States of a task that will run, or run again, after `plan_run`.
 RERUN_STATES = {None, "removed", "restarting", "up_for_retry"}
 
-PACKAGE_DIR = Path(batch_inference.__file__ or "").parent
+PACKAGE_DIR = Path(__file__).resolve().parents[2]
 
 
 def plan_run(
