@@ -134,6 +134,23 @@ def test_a_run_whose_files_were_changed_after_their_job_publishes_nothing(
         rest()
 
 
+def test_shards_of_an_earlier_preprocess_are_not_joined(deployed: Pipelines) -> None:
+    """`preprocess` was cleared alone, after `collect_shards` had read what it wrote before."""
+    deployed.write(document())
+    deployed.upload(1, ["a,F,30", "b,M,40"])
+    run = deployed.run("r1", 1, lambda _: 0.5)
+    run.task(task_ids.PLAN, plan.plan_run)
+    run.prepare()
+    groups = run.task(task_ids.COLLECT_SHARDS, collect_shards.collect_shards)
+    run.transform()
+    job = run.xcoms[task_ids.AWAIT_PREPROCESS, "return_value"]
+    name = f"{job['job_name'].removesuffix('-1')}-2"
+    run.xcoms[task_ids.AWAIT_PREPROCESS, "return_value"] = {**job, "job_name": name}
+    message = f"preprocess` has run again as {name}; clear `collect_shards` and all that follows it"
+    with pytest.raises(ReconciliationError, match=message):
+        run.task(task_ids.JOIN, join_group.join_group, group=groups[0])
+
+
 def test_records_are_never_put_beside_the_answers_to_others() -> None:
     """After `preprocess` and `collect_shards` ran again, and the transform did not, counts may agree, rows do not."""
     source = {"S3DataType": "S3Prefix", "S3Uri": "s3://work/run/preprocess-1/features/"}
