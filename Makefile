@@ -31,11 +31,11 @@ install: $(INSTALLED) ## create .venv from the locked requirements
 
 .PHONY: run
 run: $(INSTALLED) ## score the sample once, end to end: make run [INPUT=my.csv] [OUTPUT=scored/] [CONF='{"transform_instance_count": 2}'] [PIPELINE=abalone]
-	@$(PY) -m tools.run --pipeline "$(or $(PIPELINE),abalone)" --input "$$INPUT" --output "$$OUTPUT" --conf "$$CONF"
+	@$(PY) -m tools.laptop.run --pipeline "$(or $(PIPELINE),abalone)" --input "$$INPUT" --output "$$OUTPUT" --conf "$$CONF"
 
 .PHONY: up
 up: $(INSTALLED) ## embedded AWS and Airflow with its UI on localhost, until Ctrl-C
-	@exec $(PY) -m tools.up
+	@exec $(PY) -m tools.laptop.up
 
 .PHONY: test-fast
 test-fast: $(INSTALLED) ## the unit tests: no Airflow, no embedded AWS, no browser, nothing to install: make test-fast [ARGS='-k name']
@@ -70,7 +70,7 @@ check: $(INSTALLED) ## the pipeline files, ruff, formatting, import rules, Pytho
 	@.venv/bin/vermin --quiet --no-tips --target=3.8- --violations include/batch_inference/__init__.py include/batch_inference/jobs
 	@.venv/bin/mypy include plugins local_aws tools deploy tests/unit
 	@.venv/bin/codespell
-	@$(PY) -m tools.site --check
+	@$(PY) -m tools.documentation.site --check
 
 .PHONY: lock
 lock: $(INSTALLED) ## regenerate requirements*.txt from requirements*.in
@@ -79,11 +79,11 @@ lock: $(INSTALLED) ## regenerate requirements*.txt from requirements*.in
 .PHONY: docs
 docs: $(INSTALLED) ## the documentation as a site, in dist/site/; what follows from code (reference pages, the schema) is written first
 	@$(PY) -m batch_inference.config.json_schema
-	@$(PY) -m tools.reference
+	@$(PY) -m tools.documentation.reference
 	@$(PY) -m tests.unit.jobs.hostile_inputs
 	@$(PY) -m tests.faults.table
 	@$(PY) -m local_aws document docs/reference/embedded-aws
-	@$(PY) -m tools.site
+	@$(PY) -m tools.documentation.site
 
 .PHONY: pipeline
 pipeline: $(INSTALLED) ## a new pipeline from the template: make pipeline NAME=churn
@@ -107,11 +107,11 @@ baseline: $(INSTALLED) ## the `baseline` section of a pipeline from a run's prof
 
 .PHONY: bench-sizing
 bench-sizing: $(INSTALLED) ## cost of the planner's clusters against a naive run and the lower bound, for twelve layouts
-	@$(PY) -m tools.bench_sizing --svg docs/images/bench-sizing.svg
+	@$(PY) -m tools.benchmarks.sizing --svg docs/images/bench-sizing.svg
 
 .PHONY: bench-layouts
 bench-layouts: $(INSTALLED) ## planned jobs without preprocessing against naive ones, billed on the embedded AWS, for four layouts
-	@$(PY) -m tools.bench_layouts $(ARGS)
+	@$(PY) -m tools.benchmarks.layouts $(ARGS)
 
 .PHONY: bench-objects
 bench-objects: $(INSTALLED) ## 100,000 objects, and one of 500 MB, through Airflow and the embedded AWS [OBJECTS=100000] [MEGABYTES=500]
@@ -119,16 +119,16 @@ bench-objects: $(INSTALLED) ## 100,000 objects, and one of 500 MB, through Airfl
 
 .PHONY: bench-plan
 bench-plan: $(INSTALLED) ## planning a run of 1 and of 10 million objects: time and memory [OBJECTS=1000000]
-	@$(PY) -m tools.bench_plan $(OBJECTS)
+	@$(PY) -m tools.benchmarks.plan $(OBJECTS)
 
 .PHONY: bench-join
 bench-join: $(INSTALLED) ## the join against polars, duckdb and pyarrow: make bench-join [ROWS="1000000 10000000"]
 	@$(PY) -m venv .local/venvs/bench-join && .local/venvs/bench-join/bin/pip install -q polars duckdb pyarrow pandas numpy
-	@$(PY) tools/bench_join.py --rows $(or $(ROWS),1000000) --python .local/venvs/bench-join/bin/python
+	@$(PY) tools/benchmarks/join.py --rows $(or $(ROWS),1000000) --python .local/venvs/bench-join/bin/python
 
 .PHONY: bench-local-aws
 bench-local-aws: $(INSTALLED) ## the embedded AWS: Describe, empty jobs, throughput, memory [ARGS=--quick]
-	@$(PY) -m tools.bench_local_aws $(ARGS)
+	@$(PY) -m tools.benchmarks.embedded_aws $(ARGS)
 
 .PHONY: clean
 clean: ## delete the state of runs (.local), not .venv

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tools.laptop import LaptopError, create_s3_client, keep_files_private, run_embedded_aws
+from tools.laptop.environment import LaptopError, create_s3_client, keep_files_private, run_embedded_aws
 from tools.pipelines import prepare_buckets
 
 CHUNK_BYTES = 65_536

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, MutableMapping
 
 from tests.deploy.image import image_environment
 from tests.postgres import running_postgres
-from tools.airflow_processes import DATABASE_VARIABLE, AirflowProcesses, find_free_ports
-from tools.laptop import start_migration, wait_for_migration
+from tools.laptop.airflow_processes import DATABASE_VARIABLE, AirflowProcesses, find_free_ports
+from tools.laptop.environment import start_migration, wait_for_migration
 
 
 @contextlib.contextmanager

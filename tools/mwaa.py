@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools.laptop import REPO
+from tools.laptop.environment import REPO
 
 TARGET_DIR = REPO / "dist" / "mwaa"
 # The newest known MWAA image of AWS, and its Python.

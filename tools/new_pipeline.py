@@ -6,7 +6,7 @@ import re
 import string
 import sys
 
-from tools.laptop import REPO
+from tools.laptop.environment import REPO
 
 TEMPLATES = REPO / "tools" / "templates"
 

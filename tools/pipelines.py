@@ -13,7 +13,7 @@ from typing import Any
 from batch_inference.common.errors import PipelineError
 from batch_inference.config.pipeline import Pipeline, load_pipeline
 from batch_inference.config.pipeline_files import PIPELINES_FOLDER
-from tools.sample import create_buckets, upload_sample
+from tools.laptop.sample import create_buckets, upload_sample
 
 
 def read_pipelines(folder: Path = PIPELINES_FOLDER) -> Iterator[Pipeline | PipelineError]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tools.site import build_site
+from tools.documentation.site import build_site
 
 PHONE, DESKTOP = (390, 844), (1280, 900)
 

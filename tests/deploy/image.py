@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools.laptop import REPO, STATE_DIR
+from tools.laptop.environment import REPO, STATE_DIR
 
 UV = Path(sys.executable).with_name("uv")
 LOCK = REPO / "deploy" / "requirements.txt"

@@ -29,7 +29,7 @@ from tests.deploy.compose import (
     read_env,
     render_compose,
 )
-from tools.laptop import REPO
+from tools.laptop.environment import REPO
 
 AIRFLOW_SERVICES = {
     "airflow-apiserver": ["api-server"],

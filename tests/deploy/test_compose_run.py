@@ -24,9 +24,9 @@ from tests.deploy.image import image_environment
 from tests.end_to_end.deployment import DAG_FILE, Deployment, PasswordApi
 from tests.end_to_end.directly import input_lines
 from tests.postgres import SYSTEM_PATH, Cluster
-from tools.airflow_processes import RestApi
-from tools.laptop import LaptopError, create_s3_client
-from tools.sample import make_sample
+from tools.laptop.airflow_processes import RestApi
+from tools.laptop.environment import LaptopError, create_s3_client
+from tools.laptop.sample import make_sample
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
 

@@ -33,8 +33,8 @@ from local_aws.settings import load_settings
 from sagemaker_jobs.cleanup.janitor import DAG_TAG, RUN_TAG, to_run_tag
 from tests.deploy.evaluation import Call, find_allowing_statements
 from tests.deploy.recording import RecordingRouter, Request, calls
-from tools.laptop import CREDENTIALS, REGION, REPO, build_airflow_environment, create_s3_client
-from tools.sample import create_buckets, make_sample, upload_sample
+from tools.laptop.environment import CREDENTIALS, REGION, REPO, build_airflow_environment, create_s3_client
+from tools.laptop.sample import create_buckets, make_sample, upload_sample
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
 
@@ -255,7 +255,7 @@ def run(environment: Mapping[str, str], folder: Path, conf: Mapping[str, Any] | 
         command = [
             sys.executable,
             "-m",
-            "tools.run_dag",
+            "tools.laptop.run_dag",
             "abalone",
             "--conf",
             str(folder / "conf.json"),

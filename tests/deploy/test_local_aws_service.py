@@ -15,8 +15,8 @@ import pytest
 from deploy.local_aws import start_forwarder
 from tests.deploy.compose import read_compose_file
 from tests.integration.local_aws.api.raw import send
-from tools.laptop import REPO
-from tools.sample import make_sample
+from tools.laptop.environment import REPO
+from tools.laptop.sample import make_sample
 
 
 async def upper(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

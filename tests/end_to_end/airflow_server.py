@@ -23,9 +23,15 @@ from typing import Any
 from tests import preloading
 from tests.end_to_end.deployment import ADMIN, USERS, Deployment, PasswordApi, SharedAirflow
 from tests.on_postgres import running_airflow
-from tools.airflow_processes import AirflowProcesses
-from tools.laptop import REPO, LaptopError, build_airflow_environment, create_s3_client, run_embedded_aws
-from tools.sample import make_sample
+from tools.laptop.airflow_processes import AirflowProcesses
+from tools.laptop.environment import (
+    REPO,
+    LaptopError,
+    build_airflow_environment,
+    create_s3_client,
+    run_embedded_aws,
+)
+from tools.laptop.sample import make_sample
 
 ROWS = 6_000
 START_SECONDS = 600

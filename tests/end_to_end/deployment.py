@@ -18,9 +18,9 @@ import yaml
 
 from batch_inference.common.s3_uri import split_s3_uri
 from batch_inference.config.pipeline import Pipeline, load_pipeline
-from tools.airflow_processes import AirflowProcesses, RestApi
-from tools.laptop import LaptopError
-from tools.sample import create_buckets, upload_sample
+from tools.laptop.airflow_processes import AirflowProcesses, RestApi
+from tools.laptop.environment import LaptopError
+from tools.laptop.sample import create_buckets, upload_sample
 
 ENDED = {"success", "failed"}
 DAG_FILE = """# A pipeline of an Airflow test.

@@ -14,7 +14,7 @@ from batch_inference.common.errors import PoolError
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.dag import pools
 from tests.end_to_end.deployment import Deployment
-from tools.laptop import CREDENTIALS
+from tools.laptop.environment import CREDENTIALS
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1200)]
 

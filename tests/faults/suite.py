@@ -18,8 +18,8 @@ from tests import preloading
 from tests.faults import data
 from tests.integration.local_aws.servers import Server, run_server
 from tests.on_postgres import use_postgres
-from tools.airflow_processes import AirflowProcesses, find_free_ports
-from tools.laptop import (
+from tools.laptop.airflow_processes import AirflowProcesses, find_free_ports
+from tools.laptop.environment import (
     REPO,
     LaptopError,
     build_airflow_environment,

@@ -8,7 +8,7 @@ import pytest
 
 from batch_inference.aws.s3 import Storage
 from tests.moto_server import running_moto
-from tools.laptop import build_aws_connection
+from tools.laptop.environment import build_aws_connection
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from batch_inference.config.sections.glue_table import parse_partition_values, p
 from batch_inference.requests.iam import build_policies
 from tests.integration.staged_runs import Pipelines, deployed, document
 from tests.unit.builders import pipeline
-from tools.laptop import CREDENTIALS
+from tools.laptop.environment import CREDENTIALS
 
 __all__ = ["deployed"]
 

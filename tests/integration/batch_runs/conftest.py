@@ -17,7 +17,7 @@ from batch_inference.aws.s3 import Storage
 from tests.integration.batch_runs.database import Database
 from tests.moto_server import running_moto
 from tests.unit.builders import document
-from tools.laptop import build_aws_connection
+from tools.laptop.environment import build_aws_connection
 
 PREFIX = "/batch-inference"
 

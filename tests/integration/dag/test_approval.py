@@ -16,7 +16,7 @@ from batch_inference.config import pipeline_files
 from batch_inference.dag import approval, scoring_dag
 from batch_inference.dag.approval import BudgetApprovalOperator
 from tests.unit.planning.test_goals import GB, plan
-from tools.run_dag import disable_retries
+from tools.laptop.run_dag import disable_retries
 
 TI_ID = UUID("01a20ea4-c7ee-7684-9381-cdb974b20853")
 OVER = plan([GB] * 8, {"goals.on_over_budget": "approve"}, budget=0.1, can_ask=True).to_xcom()

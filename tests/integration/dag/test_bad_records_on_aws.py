@@ -23,7 +23,7 @@ from tests.integration.local_aws.servers import Server, run_server
 from tests.integration.plan_builder import write_plan
 from tests.integration.sagemaker_jobs.builders import context_of
 from tests.unit.builders import pipeline
-from tools.laptop import build_aws_connection
+from tools.laptop.environment import build_aws_connection
 
 pytestmark = [pytest.mark.local_only, pytest.mark.timeout(600)]
 

@@ -21,7 +21,7 @@ from batch_inference.dag import janitor
 from batch_inference.dag.janitor import clean_up_run
 from batch_inference.dag.templates import DEPLOYMENT_TAG, build_run_tags, compute_deployment_id
 from sagemaker_jobs.cleanup.janitor import DAG_TAG, RUN_TAG, to_run_tag
-from tools.laptop import CREDENTIALS, REGION, build_aws_connection, run_embedded_aws
+from tools.laptop.environment import CREDENTIALS, REGION, build_aws_connection, run_embedded_aws
 
 HERE = {DEPLOYMENT_TAG: compute_deployment_id()}
 #: With a character that no tag takes.

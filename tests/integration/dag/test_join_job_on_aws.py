@@ -26,7 +26,7 @@ from batch_inference.requests.sagemaker import (
 from tests.integration.dag.test_choose_join import ANSWERED, JOB, NONCE, RUN, TOKEN, WROTE, Task
 from tests.integration.local_aws.servers import Server, run_server
 from tests.integration.plan_builder import write_plan
-from tools.laptop import build_aws_connection
+from tools.laptop.environment import build_aws_connection
 
 pytestmark = pytest.mark.local_only
 

@@ -26,7 +26,7 @@ from sagemaker_jobs.operators import JobOperator
 from sagemaker_jobs.sensors import JobSensor
 from tests.integration.plan_builder import build_plan
 from tests.unit.builders import WITHOUT_PREPROCESS, pipeline
-from tools.laptop import REPO
+from tools.laptop.environment import REPO
 
 DAGS = REPO / "dags"
 

@@ -15,7 +15,7 @@ from sagemaker_jobs.kinds import PROCESSING, TRANSFORM
 from tests.integration.local_aws.servers import run_server
 from tests.unit.builders import pipeline
 from tests.unit.config.test_security import ALL, requests_of
-from tools.laptop import build_aws_connection
+from tools.laptop.environment import build_aws_connection
 
 
 def test_every_field_is_taken_and_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from tools.laptop import REPO, run_embedded_aws_process
+from tools.laptop.environment import REPO, run_embedded_aws_process
 
 REPOSITORY = REPO
 REGION = "us-east-1"

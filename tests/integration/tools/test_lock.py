@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.laptop import REPO
+from tools.laptop.environment import REPO
 from tools.lock import write_locks
 
 LOCKS = ("requirements.txt", "requirements-dev.txt", "deploy/requirements.txt")

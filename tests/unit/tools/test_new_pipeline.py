@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from batch_inference.config.pipeline import load_pipeline
-from tools.laptop import REPO
+from tools.laptop.environment import REPO
 from tools.new_pipeline import TEMPLATES
 
 

@@ -32,7 +32,7 @@ from tests.integration.local_aws.api.requests import (
     wait_until_started,
 )
 from tests.integration.local_aws.servers import Server, run_server
-from tools.laptop import LaptopError
+from tools.laptop.environment import LaptopError
 
 pytestmark = pytest.mark.local_only
 

@@ -1,4 +1,4 @@
-"""`tools/bench_local_aws.py` measures what it says it measures."""
+"""`tools/benchmarks/local_aws.py` measures what it says it measures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.local_only  # it starts a server of its own
 
 def test_the_quick_measurement_fills_every_row() -> None:
     """Each figure once, above nothing, with its unit, and the goals that issue and README state."""
-    command = [sys.executable, "-m", "tools.bench_local_aws", "--quick", "--mb", "3", "--json"]
+    command = [sys.executable, "-m", "tools.benchmarks.embedded_aws", "--quick", "--mb", "3", "--json"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tools.bench_layouts import build_inputs, render_table, run_bench
+from tools.benchmarks.layouts import build_inputs, render_table, run_bench
 
 
 def test_one_large_object_is_billed_less_in_pieces_than_as_it_lies() -> None:

@@ -27,7 +27,7 @@ from urllib.request import urlopen
 
 import yaml
 
-from tools.laptop import build_airflow_environment, create_client, run_embedded_aws
+from tools.laptop.environment import build_airflow_environment, create_client, run_embedded_aws
 
 BUCKET, MAX_INSTANCES = "bench", 4
 RECORD_BYTES = 20_000  # bytes

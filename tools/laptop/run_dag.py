@@ -1,6 +1,7 @@
 """Run one DAG once, in this process, through Airflow's own task runner; writes events as JSON lines.
 
-Started by `tools.run`, which passes a file descriptor for the events; Airflow's own output goes to standard output.
+Started by `tools.laptop.run`, which passes a file descriptor for the events; Airflow's own output goes to standard
+output.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from airflow.sdk.listener import get_listener_manager
 from batch_inference.dag.approval import BudgetApprovalOperator
 from sagemaker_jobs.operators import JobOperator
 from sagemaker_jobs.sensors import JobSensor
-from tools.laptop import REPO
+from tools.laptop.environment import REPO
 
 
 class TaskEventListener:

@@ -28,7 +28,7 @@ from batch_inference.common.s3_uri import split_s3_uri
 from batch_inference.config.pipeline import Pipeline, load_pipeline
 from batch_inference.config.run_params import build_param_specs, check_conf_keys, read_params
 from batch_inference.reporting.report import render_text
-from tools.laptop import (
+from tools.laptop.environment import (
     REPO,
     STATE_DIR,
     LaptopError,
@@ -40,8 +40,8 @@ from tools.laptop import (
     stop_process,
     wait_for_migration,
 )  # fmt: skip
-from tools.progress import RunFollower
-from tools.sample import create_buckets, upload_folder, upload_sample
+from tools.laptop.progress import RunFollower
+from tools.laptop.sample import create_buckets, upload_folder, upload_sample
 
 #: Where `make run INPUT=…` puts the user's file, and where `OUTPUT=…` is published before it is copied here.
 USER_INPUT_PREFIX, USER_OUTPUT_PREFIX = "own-input/", "own-output/"
@@ -126,7 +126,7 @@ def run_dag(dag_id: str, conf: dict[str, Any], environment: dict[str, str], log:
     read, write = os.pipe()
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tools.run_dag", dag_id, "--conf", str(conf_file), "--events", str(write)],
+            [sys.executable, "-m", "tools.laptop.run_dag", dag_id, "--conf", str(conf_file), "--events", str(write)],
             cwd=REPO, env=environment, stdout=output, stderr=output, pass_fds=(write,),
         )  # fmt: skip
     os.close(write)

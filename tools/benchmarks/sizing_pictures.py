@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tools.bench_sizing import Row
+    from tools.benchmarks.sizing import Row
 
 
 def render_table(rows: Sequence[Row]) -> str:

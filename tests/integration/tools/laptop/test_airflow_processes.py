@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 
-from tools.airflow_processes import COMPONENTS, RestApi, get_database_url
-from tools.laptop import LaptopError, build_airflow_environment
+from tools.laptop.airflow_processes import COMPONENTS, RestApi, get_database_url
+from tools.laptop.environment import LaptopError, build_airflow_environment
 
 
 def test_who_writes_to_the_database_waits_a_minute_for_its_turn_and_the_api_server_three_seconds(

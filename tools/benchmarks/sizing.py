@@ -2,7 +2,7 @@
 
 Twelve inputs, each with and without preprocessing. The planner sees a listing, a deadline and its own default rates;
 the true rates, which it does not see, differ from those by up to 30 %. A simulator of SageMaker's billing that shares
-no code with the planner (`tools/billing_simulator.py`) computes the cost of its clusters.
+no code with the planner (`tools/benchmarks/billing_simulator.py`) computes the cost of its clusters.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from batch_inference.planning.clusters.cluster_choice import PlanningContext
 from batch_inference.planning.inputs.input_listing import S3Object
 from batch_inference.planning.model_version import plan_configured_model
 from batch_inference.planning.plan import Plan, RunInfo, make_plan
-from tools.billing_simulator import (
+from tools.benchmarks.billing_simulator import (
     MAX_INSTANCES,
     MIN_CUT_BYTES,
     OTHER_TASKS_SECONDS,
@@ -42,7 +42,7 @@ from tools.billing_simulator import (
     cut_shards,
     expect_hashed_bill,
 )
-from tools.sizing_pictures import render_summary, render_svg, render_table
+from tools.benchmarks.sizing_pictures import render_summary, render_svg, render_table
 
 PREPROCESS_RATE, TRANSFORM_RATE = 10e6, 2e6
 TRUE_RATE_FACTORS = (0.7, 0.85, 1.0, 1.15, 1.3)

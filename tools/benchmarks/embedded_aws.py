@@ -25,7 +25,7 @@ from typing import Any
 
 from botocore.config import Config
 
-from tools.laptop import LaptopError, create_client, run_embedded_aws_process
+from tools.laptop.environment import LaptopError, create_client, run_embedded_aws_process
 
 ROLE = "arn:aws:iam::123456789012:role/service-role/bench"
 REGISTRY = "123456789012.dkr.ecr.us-east-1.amazonaws.com/local"

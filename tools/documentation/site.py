@@ -1,7 +1,7 @@
 """Builds the documentation with mkdocs; anything wrong with it is an error.
 
 That is a dead link or anchor, a page outside the navigation, and whatever a browser would load from another host.
-`python -m tools.site --check` keeps nothing.
+`python -m tools.documentation.site --check` keeps nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
-from tools.laptop import REPO
+from tools.laptop.environment import REPO
 
 SITE = REPO / "dist" / "site"
 CONFIG = REPO / "mkdocs.yml"
@@ -98,7 +98,7 @@ def build_site(folder: Path, config: Path = CONFIG) -> list[str]:
 
 def main() -> int:
     """Build the site, or check that it can be built."""
-    parser = argparse.ArgumentParser(description=__doc__, prog="python -m tools.site")
+    parser = argparse.ArgumentParser(description=__doc__, prog="python -m tools.documentation.site")
     parser.add_argument("--check", action="store_true", help="build into a temporary folder")
     options = parser.parse_args()
     if options.check:

@@ -9,7 +9,7 @@ from typing import Any
 
 from batch_inference.common.s3_uri import split_s3_uri
 from batch_inference.config.pipeline import Pipeline
-from tools.laptop import REPO, LaptopError
+from tools.laptop.environment import REPO, LaptopError
 
 SAMPLE_ROWS, SAMPLE_SEED = 200_000, 20
 #: The pipeline of the sample; other pipelines have models of their own.

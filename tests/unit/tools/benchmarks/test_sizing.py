@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tools import bench_sizing, billing_simulator
-from tools.bench_sizing import GOALS, Row, measure_with_preprocess, measure_without_preprocess
-from tools.billing_simulator import (
+from tools.benchmarks import billing_simulator, sizing
+from tools.benchmarks.billing_simulator import (
     START_SECONDS,
     bill_job,
     bill_listed_jobs,
@@ -21,7 +20,8 @@ from tools.billing_simulator import (
     cut_and_merge,
     cut_shards,
 )
-from tools.sizing_pictures import render_summary, render_svg, render_table
+from tools.benchmarks.sizing import GOALS, Row, measure_with_preprocess, measure_without_preprocess
+from tools.benchmarks.sizing_pictures import render_summary, render_svg, render_table
 
 LAYOUTS = build_layouts(20_000)
 
@@ -123,6 +123,6 @@ def test_the_simulator_shares_no_code_with_the_planner() -> None:
         }
 
     assert imported(billing_simulator) == set()
-    assert imported(bench_sizing) == {
+    assert imported(sizing) == {
         "Pipeline", "Plan", "PlanningContext", "RunInfo", "RunParams", "S3Object", "make_plan", "plan_configured_model",
     }  # fmt: skip

@@ -9,8 +9,8 @@ import time
 from collections.abc import Mapping
 from typing import NoReturn
 
-from tools.airflow_processes import AirflowProcesses
-from tools.laptop import (
+from tools.laptop.airflow_processes import AirflowProcesses
+from tools.laptop.environment import (
     STATE_DIR,
     LaptopError,
     build_airflow_environment,
@@ -20,8 +20,8 @@ from tools.laptop import (
     start_migration,
     wait_for_migration,
 )
+from tools.laptop.sample import SAMPLE_PIPELINE
 from tools.pipelines import prepare_buckets
-from tools.sample import SAMPLE_PIPELINE
 
 #: Fixed ports, so that a connection configured elsewhere stays valid. Environment variables change them.
 AWS_PORT = int(os.environ.get("AWS_PORT", "5600"))

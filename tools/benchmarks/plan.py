@@ -76,7 +76,7 @@ def main() -> int:
     missed = False
     print(f"{'objects':>12}{'seconds':>10}{'CPU s':>9}{'peak MB':>10}{'manifest MB':>13}   goal")
     for number in numbers:
-        command = [sys.executable, "-m", "tools.bench_plan", "--here", str(number)]
+        command = [sys.executable, "-m", "tools.benchmarks.plan", "--here", str(number)]
         found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         goal = GOALS.get(number)
         goal_met = goal is None or (found["cpu_seconds"] <= goal[0] and found["peak_mb"] <= goal[1])

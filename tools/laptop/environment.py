@@ -18,13 +18,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-REPO = Path(__file__).resolve().parents[1]
+REPO = Path(__file__).resolve().parents[2]
 #: State of runs: databases, logs, the embedded AWS's objects. `make clean` deletes it.
 STATE_DIR = Path(os.environ.get("LAPTOP_STATE", REPO / ".local")).resolve()
 #: Logs and databases hold records and secrets.
 PRIVATE_UMASK = 0o077
 #: Holds what Airflow imports as its local settings.
-LOCAL_SETTINGS_DIR = REPO / "tools" / "laptop_airflow"
+LOCAL_SETTINGS_DIR = Path(__file__).with_name("airflow_settings")
 REGION = "us-east-1"
 #: The embedded AWS checks no credentials, but clients refuse to sign without some. Airflow masks the secret wherever it
 #: appears in a log, so it is a text that appears nowhere else.

@@ -1,4 +1,4 @@
-"""Compares the aligned join with polars, duckdb and pyarrow: `python tools/bench_join.py --rows 1000000`.
+"""Compares the aligned join with polars, duckdb and pyarrow: `python tools/benchmarks/join.py --rows 1000000`.
 
 Every run is a process of its own; candidates alternate, and the table shows medians of wall and CPU seconds and of peak
 memory. Candidates run under `--python`, which may be a venv with polars and duckdb; a library that is not installed
@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 COLUMN_NAMES = ("id", "sex", "length", "diameter", "height", "whole", "shucked", "viscera", "shell")
 COLUMN_TYPES = {name: {"id": "integer", "sex": "string"}.get(name, "float") for name in COLUMN_NAMES}
 JOIN_KINDS = ("csv to parquet", "csv to csv", "jsonl to parquet")

@@ -14,8 +14,8 @@ import pytest
 
 from batch_inference.planning.inputs.input_listing import S3Object
 from batch_inference.planning.inputs.input_selection import InputSelection
-from tools.laptop import REPO
-from tools.run import download_published, get_input_prefix
+from tools.laptop.environment import REPO
+from tools.laptop.run import download_published, get_input_prefix
 
 UCI = REPO.parent / "shared" / "data" / "abalone.csv"
 UMASK = os.umask(0o077)

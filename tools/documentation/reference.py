@@ -15,7 +15,7 @@ from batch_inference.config.run_params import build_param_specs
 from sagemaker_jobs.failure import reasons
 from sagemaker_jobs.failure.reasons import REASONS, Reason
 
-PAGES = Path(__file__).resolve().parent.parent / "docs" / "reference"
+PAGES = Path(__file__).resolve().parents[2] / "docs" / "reference"
 
 PIPELINE_FILE_HEAD = """# Every key of a pipeline file
 

@@ -6,7 +6,7 @@ import pytest
 
 from batch_inference.config.pipeline import Pipeline
 from sagemaker_jobs.failure.reasons import REASONS
-from tools.reference import PAGES, RENDERERS, render_job_failures, render_pipeline_file
+from tools.documentation.reference import PAGES, RENDERERS, render_job_failures, render_pipeline_file
 
 
 @pytest.mark.parametrize("name", RENDERERS)

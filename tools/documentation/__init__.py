@@ -1,0 +1,1 @@
+"""The reference pages written from code, and the site."""
