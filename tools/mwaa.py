@@ -24,11 +24,9 @@ AIRFLOW_VERSION, PYTHON_VERSION = "3.3.1", "3.12"
 CONSTRAINTS_URL = (
     "https://raw.githubusercontent.com/apache/airflow/constraints-{version}/constraints-{python}.txt"
 )
-#: Folders that only a laptop needs.
-EXCLUDED_FOLDERS = {"samples"}
+#: The folder that only a laptop needs, below include/.
+EXCLUDED_FOLDER = Path("batch_inference/samples")
 EXCLUDED_NAMES = {"__pycache__", "ruff.toml"}
-#: Airflow executes each .py file below plugins/ as a plugin, unless this hides it.
-AIRFLOWIGNORE_LINES = "# Imported by name: plugins/ is on the path.\nbatch_inference/\npipelines/\n"
 # One fixed moment, the earliest that a zip can hold: the same code makes the same file, so that MWAA's version of it
 # changes only when the code does.
 ZIP_TIMESTAMP = (1980, 1, 1, 0, 0, 0)
@@ -49,7 +47,8 @@ def iter_deployed_files(folder: Path) -> Iterator[Path]:
 def iter_plugin_files(root: Path) -> Iterator[tuple[str, bytes]]:
     """Name within plugins.zip and content of each file. Raises BundleError when two claim one name."""
     plugins, include = root / "plugins", root / "include"
-    for name in ("batch_inference", "pipelines"):
+    names = sorted(path.name for path in include.iterdir() if path.name not in EXCLUDED_NAMES)
+    for name in names:
         if (plugins / name).exists():
             raise BundleError(
                 f"{plugins / name} exists, but plugins.zip needs this path for include/{name}; rename it"
@@ -57,10 +56,13 @@ def iter_plugin_files(root: Path) -> Iterator[tuple[str, bytes]]:
     for relative in iter_deployed_files(plugins):
         content = (plugins / relative).read_bytes()
         if relative.as_posix() == ".airflowignore":
-            content = content.rstrip() + b"\n" + AIRFLOWIGNORE_LINES.encode()
+            # Airflow executes each .py file below plugins/ as a plugin, unless this hides it.
+            hidden = [f"{name}/" if (include / name).is_dir() else name for name in names]
+            lines = ["# Imported by name: plugins/ is on the path.", *hidden]
+            content = content.rstrip() + b"\n" + "".join(f"{line}\n" for line in lines).encode()
         yield relative.as_posix(), content
     for relative in iter_deployed_files(include):
-        if not EXCLUDED_FOLDERS.intersection(relative.parts):
+        if EXCLUDED_FOLDER not in relative.parents:
             yield relative.as_posix(), (include / relative).read_bytes()
 
 

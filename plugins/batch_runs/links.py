@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode, urlsplit
 
-from airflow.providers.amazon.aws.links.base_aws import BaseAwsLink
 from sqlalchemy.orm import Session
 
 from batch_runs.airflow_state import Run, Task, read_xcoms
@@ -66,20 +65,15 @@ def to_console(session: Session, run: Run) -> Mapping[str, list[Link]]:
 
     Empty if the connection's endpoint is not Amazon's: then the jobs are not in that console.
     """
-    kinds: Mapping[str, tuple[str, tuple[BaseAwsLink, ...]]] = {
-        step.stage: (step.submit_task, build_links(step.kind)) for step in JOB_TASKS
-    }
-    stored = read_xcoms(session, run, [(task, link.key) for task, links in kinds.values() for link in links])
+    console_links = [(step, link) for step in JOB_TASKS for link in build_links(step.kind)]
+    stored = read_xcoms(session, run, [(step.submit_task, link.key) for step, link in console_links])
     if not stored or not _leads_to_amazon(run.dag_id):
         return {}
-    return {
-        stage: [
-            Link(link.format_link(**stored[task, link.key]), link.name)
-            for link in links
-            if isinstance(stored.get((task, link.key)), Mapping)
-        ]
-        for stage, (task, links) in kinds.items()
-    }
+    found: dict[str, list[Link]] = {step.stage: [] for step in JOB_TASKS}
+    for step, link in console_links:
+        if isinstance(value := stored.get((step.submit_task, link.key)), Mapping):
+            found[step.stage].append(Link(link.format_link(**value), link.name))
+    return found
 
 
 def _leads_to_amazon(dag_id: str) -> bool:

@@ -181,10 +181,31 @@ def test_requirements_begin_with_the_constraints_and_pin_nothing(bundle: Path) -
     assert render_requirements(text, version="3.2.1", python="3.12").splitlines()[1:] == ["pandas", "x[a,b]"]
 
 
-@pytest.mark.parametrize("name", ["batch_inference", "pipelines"])
+def test_folders_of_ones_own_travel_too_and_are_no_plugins(tmp_path: Path) -> None:
+    """Whatever they are called; only the sample's generator stays."""
+    for file in (
+        "include/pipelines/samples/churn.py",
+        "include/shared/lib.py",
+        "include/batch_inference/samples/x.py",
+    ):
+        (tmp_path / file).parent.mkdir(parents=True)
+        (tmp_path / file).touch()
+    for folder in ("dags", "plugins"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "plugins" / ".airflowignore").write_text("sagemaker_jobs/\n")
+    (tmp_path / "requirements.in").touch()
+    build_bundle(tmp_path, tmp_path / "target")
+    archive = zipfile.ZipFile(tmp_path / "target" / "plugins.zip")
+    assert archive.namelist() == [".airflowignore", "pipelines/samples/churn.py", "shared/lib.py"]
+    assert {"batch_inference/", "pipelines/", "shared/"} <= set(
+        archive.read(".airflowignore").decode().splitlines()
+    )
+
+
+@pytest.mark.parametrize("name", ["batch_inference", "pipelines", "shared"])
 def test_a_plugin_of_the_name_of_what_is_added_is_refused(tmp_path: Path, name: str) -> None:
     """It would be overwritten without a word."""
-    for folder in (f"plugins/{name}", "include", "dags"):
+    for folder in (f"plugins/{name}", f"include/{name}", "dags"):
         (tmp_path / folder).mkdir(parents=True)
     with pytest.raises(BundleError, match="rename it"):
         build_bundle(tmp_path, tmp_path / "target")

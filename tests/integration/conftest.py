@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+import tools.laptop.airflow_settings.airflow_local_settings  # noqa: F401 - AWS clients are made quickly
 from batch_inference.aws.s3 import Storage
 from tests.moto_server import running_moto
 from tools.laptop.environment import build_aws_connection

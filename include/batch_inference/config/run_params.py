@@ -29,18 +29,27 @@ from batch_inference.config.validation_errors import format_validation_error
 _PLACEHOLDER_HELP = (
     "May hold " + ", ".join(f"{{{name}}} ({meaning})" for name, meaning in PLACEHOLDERS.items()) + "."
 )
-#: In descriptions: what an empty field means, and the maximum that the pipeline sets.
-_EMPTY, _MAXIMUM = "<empty>", "<maximum>"
+#: In descriptions: the maximum that the pipeline sets.
+_MAXIMUM = "<maximum>"
 
 
 def _form_field(
-    section: str, title: str, description: str, *, schema: dict[str, Any] | None = None, **limits: Any
+    section: str,
+    title: str,
+    description: str,
+    *,
+    schema: dict[str, Any] | None = None,
+    has_default: bool = True,
+    **limits: Any,
 ) -> Any:
-    """A field of the form; `schema` holds the keywords of its JSON schema that differ from the model's."""
+    """A field of the form; `schema` holds the keywords of its JSON schema that differ from the model's.
+
+    `has_default`: the form says what an empty field means, which depends on the pipeline.
+    """
     return Field(
         title=title,
         description=description,
-        json_schema_extra={"section": section, **(schema or {})},
+        json_schema_extra={"section": section, "has_default": has_default, **(schema or {})},
         **{"default": None, **limits},
     )
 
@@ -49,7 +58,7 @@ def _instance_type_field(stage: str) -> Any:
     return _form_field(
         "Cluster",
         f"{stage}: instance type",
-        f"A SageMaker instance type such as ml.m5.xlarge. {_EMPTY}",
+        "A SageMaker instance type such as ml.m5.xlarge.",
         pattern=INSTANCE_TYPE_PATTERN,
         schema={
             "pattern": f"^$|{INSTANCE_TYPE_PATTERN}",
@@ -62,7 +71,7 @@ def _instance_count_field(stage: str, upper_bound: str) -> Any:
     return _form_field(
         "Cluster",
         f"{stage}: instances",
-        f"1 to {_MAXIMUM} (max_instances of the pipeline), {upper_bound}. {_EMPTY}",
+        f"1 to {_MAXIMUM} (max_instances of the pipeline), {upper_bound}.",
         ge=1,
         le=MAX_INSTANCES,
     )
@@ -77,41 +86,47 @@ class RunParams(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     dry_run: bool = _form_field(
-        "Run", "Plan only", "Size the run and estimate its cost; submit nothing to AWS.", default=False
+        "Run",
+        "Plan only",
+        "Size the run and estimate its cost; submit nothing to AWS.",
+        default=False,
+        has_default=False,
     )
     publish_run: str | None = _form_field(
         "Run",
         "Publish a held run",
         "Id of a run that its gates hold. It is checked, published and reported; all other fields are ignored.",
+        has_default=False,
     )
     skip_unchanged: bool | None = _form_field(
         "Run",
         "Skip unchanged input",
-        f"End without a job when the output was published from the same input, model and pipeline. {_EMPTY}",
+        "End without a job when the output was published from the same input, model and pipeline.",
     )
     input_uri: TemplatedS3Uri | None = _form_field(
         "Input",
         "Input",
         f"S3 prefix of the objects to score. {_PLACEHOLDER_HELP}",
         schema={"pattern": "^(s3://.+)?$", "examples": ["s3://bucket/prefix/date={date}/"]},
+        has_default=False,
     )
     deadline: str | None = _form_field(
         "Cluster",
         "Deadline",
         "Minutes from the start of the run, such as 90, or a time of day in UTC, such as 06:00. "
-        f"{_EMPTY} A run that cannot meet it fails before it costs anything.",
+        "A run that cannot meet it fails before it costs anything.",
         schema={"pattern": r"^$|^[1-9]\d{0,4}$|^([01]?\d|2[0-3]):[0-5]\d$"},
     )
     budget: StrictFloat | None = _form_field(
         "Cluster",
         "Budget in dollars",
-        f"Maximum cost of the jobs by the plan's estimate, such as 2.50. {_EMPTY}",
+        "Maximum cost of the jobs by the plan's estimate, such as 2.50.",
         gt=0,
     )
     prefer: Literal["cost", "speed"] | None = _form_field(
         "Cluster",
         "Prefer",
-        f"cost takes the cheapest clusters that meet the deadline, speed the fastest within the limits. {_EMPTY}",
+        "cost takes the cheapest clusters that meet the deadline, speed the fastest within the limits.",
     )
     preprocess_instance_type: str | None = _instance_type_field("Preprocess")
     preprocess_instance_count: StrictInt | None = _instance_count_field(
@@ -124,21 +139,22 @@ class RunParams(BaseModel):
     transform_batch_strategy: Literal["MultiRecord", "SingleRecord"] | None = _form_field(
         "Model",
         "Records per request",
-        f"BatchStrategy. MultiRecord: as many records in a request as fit. SingleRecord: one. {_EMPTY}",
+        "BatchStrategy. MultiRecord: as many records in a request as fit. SingleRecord: one.",
     )
     transform_max_payload_mb: StrictInt | None = _form_field(
-        "Model", "Largest request in MB", f"MaxPayloadInMB, 1 to {_MAXIMUM}. {_EMPTY}", ge=1, le=100
+        "Model", "Largest request in MB", f"MaxPayloadInMB, 1 to {_MAXIMUM}.", ge=1, le=100
     )
     output_uri: TemplatedS3Uri | None = _form_field(
         "Output",
         "Output",
         f"S3 prefix of the published rows. {_PLACEHOLDER_HELP}",
         schema={"pattern": "^(s3://.+)?$", "examples": ["s3://bucket/trial/"]},
+        has_default=False,
     )
     transform_max_concurrent_transforms: StrictInt | None = _form_field(
         "Advanced",
         "Requests at a time",
-        f"MaxConcurrentTransforms, for each instance. {_EMPTY} At most 100 when multiplied by the largest request in "
+        "MaxConcurrentTransforms, for each instance. At most 100 when multiplied by the largest request in "
         "MB.",
         ge=1,
         le=100,
@@ -150,6 +166,7 @@ class RunParams(BaseModel):
         "Empty: max_instances of the pipeline.",
         ge=1,
         le=MAX_INSTANCES,
+        has_default=False,
     )
 
     @field_validator("*", mode="before")
@@ -224,11 +241,9 @@ def build_param_specs(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
             spec["examples"] = list(dict.fromkeys([own, *spec["examples"]]))
         if name in limits:
             spec["maximum"] = limits[name][0]
-        spec["description"] = (
-            spec["description"]
-            .replace(_EMPTY, _describe_empty(name, own))
-            .replace(_MAXIMUM, str(spec.get("maximum")))
-        )
+        spec["description"] = spec["description"].replace(_MAXIMUM, str(spec.get("maximum")))
+        if spec.pop("has_default"):
+            spec["description"] += f" {_describe_empty(name, own)}"
     if pipeline.model.is_inference_pipeline:
         specs["transform_max_payload_mb"]["description"] += (
             " Requests between containers are limited to 5 MB."

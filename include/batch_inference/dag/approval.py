@@ -39,13 +39,17 @@ class BudgetApprovalOperator(ApprovalOperator):
     def execute(self, context: Context) -> Any:
         """Ask, if the plan says so."""
         plan = _pull_plan(context)
-        if plan.approval_reason is None or plan.approve_by is None:
+        if plan.approval_reason is None:
             self.log.info("the run is within its budget, or has none: no approval is needed")
             return None
         if self.rejects_unasked:
             raise AirflowFailException(
                 f"refused: {plan.approval_reason}; nobody can be asked here: raise the budget, "
                 f"or run it from Airflow's UI"
+            )
+        if plan.approve_by is None:
+            raise AirflowFailException(
+                f"{plan.approval_reason}, but the plan has no time by which to approve it"
             )
         remaining = plan.approve_by - datetime.now(UTC)
         if remaining < SHORTEST_WAIT:

@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 from botocore.exceptions import ClientError
+from pydantic import ValidationError
 
 from batch_inference.aws.s3 import Storage, is_not_found
 from batch_inference.common.errors import PlanError, ReleaseError
@@ -153,11 +154,17 @@ def read_held_plan(storage: Storage, pipeline: Pipeline, run_id: str) -> Plan:
 
 
 def read_history(storage: Storage, pipeline: Pipeline) -> list[HistoryRow]:
-    """Read the rows of the last runs."""
+    """Read the rows of the last runs, without those that another version wrote with other columns."""
     prefix = build_history_prefix(work=pipeline.work, pipeline=pipeline.name)
     newest = sorted(storage.list_uris(prefix))[-MAX_HISTORY_FILES:]
     tables = (pyarrow.parquet.read_table(io.BytesIO(storage.read(uri))) for uri in newest)
-    return [HistoryRow.model_validate(row) for table in tables for row in table.to_pylist()]
+    rows: list[HistoryRow] = []
+    for row in (row for table in tables for row in table.to_pylist()):
+        try:
+            rows.append(HistoryRow.model_validate(row))
+        except ValidationError as error:
+            log.warning("a row of the rates that %s measured cannot be used: %s", row.get("run_id"), error)
+    return rows
 
 
 def write_history(storage: Storage, pipeline: Pipeline, nonce: str, rows: Sequence[HistoryRow]) -> None:

@@ -10,15 +10,19 @@ from botocore.exceptions import ClientError
 from sagemaker_jobs.aws import call_with_retries, get_client, is_not_found_error, list_entries
 from sagemaker_jobs.cleanup.janitor import Action, Leftover, Resource, build_resource
 from sagemaker_jobs.job.describe import stop_job
-from sagemaker_jobs.kinds import KINDS
+from sagemaker_jobs.kinds import KINDS, JobKind
 from sagemaker_jobs.tags import read_tags
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any
 
     from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 
 log = logging.getLogger(__name__)
+
+#: A part of a name that is shorter than this may be in the names of another run.
+MIN_NAME_PART_LENGTH = 6
 
 
 def clean_up_run(
@@ -31,17 +35,32 @@ def clean_up_run(
 ) -> list[str]:
     """Stop the jobs and delete the models of a run; their names.
 
-    Of those whose names start with ``name_prefix``, the run's have ``tags`` or, where the role may not read tags,
-    ``name_part`` in their names. Idempotent.
+    Of those whose names start with ``name_prefix``, the run's have ``name_part`` in their names, or ``tags``. Those
+    known by name go first: neither a refused nor a failing ListTags keeps a job running. Idempotent.
+
+    Raises:
+        ValueError: ``name_part`` is so short that the names of other runs may have it.
     """
-    return clean_up_leftovers(
-        hook,
-        [
-            Leftover(each, Action.DELETE if each.kind is None else Action.STOP, because)
-            for each in list_run_resources(hook, name_prefix=name_prefix)
-            if tags.items() <= each.tags.items() or (name_part is not None and name_part in each.name)
-        ],
-    )
+    if name_part is not None and len(name_part) < MIN_NAME_PART_LENGTH:
+        raise ValueError(
+            f"name_part is {name_part!r}; allowed are {MIN_NAME_PART_LENGTH} or more characters that only the run's "
+            "own names have, so that nothing of another run is stopped or deleted"
+        )
+
+    def clean_up(found: Iterable[Resource]) -> list[str]:
+        actions = ((each, Action.DELETE if each.kind is None else Action.STOP) for each in found)
+        return clean_up_leftovers(hook, [Leftover(each, action, because) for each, action in actions])
+
+    by_name: list[tuple[JobKind | None, Mapping[str, Any]]] = []
+    others: list[tuple[JobKind | None, Mapping[str, Any]]] = []
+    for kind, entry in _list_entries(hook, name_prefix):
+        is_named = (
+            name_part is not None and name_part in entry["ModelName" if kind is None else kind.name_field]
+        )
+        (by_name if is_named else others).append((kind, entry))
+    cleaned_names = clean_up(build_resource(kind, entry, {}) for kind, entry in by_name)
+    tagged = (_read_resource(hook, kind, entry) for kind, entry in others)
+    return cleaned_names + clean_up(each for each in tagged if tags.items() <= each.tags.items())
 
 
 def list_run_resources(hook: SageMakerHook, *, name_prefix: str) -> list[Resource]:
@@ -49,16 +68,23 @@ def list_run_resources(hook: SageMakerHook, *, name_prefix: str) -> list[Resourc
 
     One ListTags call each. Names that contain the prefix elsewhere belong to others and are skipped.
     """
-    found: list[Resource] = []
+    return [_read_resource(hook, kind, entry) for kind, entry in _list_entries(hook, name_prefix)]
+
+
+def _list_entries(
+    hook: SageMakerHook, name_prefix: str
+) -> Iterator[tuple[JobKind | None, Mapping[str, Any]]]:
     for kind in KINDS.values():
         running = list_entries(
             hook, kind.list_method, kind.summaries_field, StatusEquals="InProgress", NameContains=name_prefix
         )
-        ours = [each for each in running if each[kind.name_field].startswith(name_prefix)]
-        found += [build_resource(kind, each, read_tags(hook, each[kind.arn_field])) for each in ours]
+        yield from ((kind, each) for each in running if each[kind.name_field].startswith(name_prefix))
     models = list_entries(hook, "list_models", "Models", NameContains=name_prefix)
-    ours = [each for each in models if each["ModelName"].startswith(name_prefix)]
-    return [*found, *(build_resource(None, each, read_tags(hook, each["ModelArn"])) for each in ours)]
+    yield from ((None, each) for each in models if each["ModelName"].startswith(name_prefix))
+
+
+def _read_resource(hook: SageMakerHook, kind: JobKind | None, entry: Mapping[str, Any]) -> Resource:
+    return build_resource(kind, entry, read_tags(hook, entry["ModelArn" if kind is None else kind.arn_field]))
 
 
 def clean_up_leftovers(hook: SageMakerHook, leftovers: Iterable[Leftover]) -> list[str]:

@@ -13,6 +13,7 @@ from botocore.exceptions import ConnectTimeoutError
 from fastapi.testclient import TestClient
 
 from batch_inference.aws.s3 import Storage
+from batch_runs import links
 from tests.integration.batch_runs.database import Database
 from tests.unit.builders import plan
 
@@ -107,6 +108,25 @@ def test_jobs_are_linked_to_the_console_where_it_has_them(
         f'href="https://console.aws.amazon.com/sagemaker/home?region=eu-central-1#/processing-jobs/{JOB}"'
     )
     assert (address in view()) is linked
+
+
+def test_the_canary_and_the_transform_after_it_are_both_linked_to_the_console(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def read_xcoms(_session: Any, _run: Any, keys: list[tuple[str, str]]) -> dict[tuple[str, str], Any]:
+        where = {"region_name": "eu-central-1", "aws_domain": "aws.amazon.com"}
+        return {
+            (task, key): {**where, "job_name": task} for task, key in keys if task.startswith("transform")
+        }
+
+    client = types.SimpleNamespace(meta=types.SimpleNamespace(endpoint_url="https://s3.amazonaws.com"))
+    monkeypatch.setattr(links, "open_storage", lambda _: types.SimpleNamespace(client=client))
+    monkeypatch.setattr(links, "read_xcoms", read_xcoms)
+    found: Any = links.to_console(None, types.SimpleNamespace(dag_id="churn"))  # type: ignore[arg-type]
+    addresses = [link.href for link in found["transform"]]
+    for task in ("transform_canary", "transform"):
+        assert any(address.endswith(f"/transform-jobs/{task}") for address in addresses), addresses
+    assert found["preprocess"] == found["join"] == []
 
 
 def transform_of(number: int) -> dict[str, Any]:

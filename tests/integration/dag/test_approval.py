@@ -73,6 +73,12 @@ def test_a_run_within_its_budget_asks_nobody(asked: list[BudgetApprovalOperator]
     assert asked == []
 
 
+def test_a_plan_that_says_not_until_when_is_not_approved(asked: list[BudgetApprovalOperator]) -> None:
+    with pytest.raises(AirflowFailException, match="the plan has no time by which to approve it"):
+        operator().execute(context({"approve_by": None}))
+    assert asked == []
+
+
 def test_above_it_a_person_is_asked_with_the_plan_and_for_no_longer_than_it_allows(
     asked: list[BudgetApprovalOperator],
 ) -> None:

@@ -98,9 +98,9 @@ def test_clean_up_stops_and_deletes_only_what_is_of_the_run(aws: FakeSageMaker, 
 
     assert clean_up_ours() == [
         "our-one-c0ffee7-1",
-        "our-five-9999999-1",
         "our-four-c0ffee7-1",
         "our-four-c0ffee7",
+        "our-five-9999999-1",
     ]
     assert {name: aws.status(name) for name in aws.jobs} == {
         "our-one-c0ffee7-1": "Stopping",
@@ -121,6 +121,25 @@ def test_clean_up_without_permission_to_read_tags_goes_by_name(aws: FakeSageMake
     aws.refuse("ListTags", "AccessDeniedException", "not authorized to perform ListTags", times=2)
     assert clean_up_run(hook, **run) == []
     assert clean_up_run(hook, **run, name_part="-c0ffee7") == ["our-one-c0ffee7-1"]
+
+
+def test_clean_up_stops_what_it_knows_by_name_before_it_reads_a_tag(aws: FakeSageMaker, hook: SageMakerHook):
+    """Jobs that are billed do not wait for an API that is throttled."""
+    for base_name in ("our-one-c0ffee7", "our-two-9999999"):
+        ensure_job(hook, replace(processing_spec(), base_name=base_name))
+    aws.calls.clear()
+    run = {"name_prefix": "our-", "tags": {"run": "c0ffee7"}, "because": "of the test"}
+    assert clean_up_run(hook, **run, name_part="-c0ffee7") == ["our-one-c0ffee7-1"]
+    operations = [operation for operation, _ in aws.calls]
+    assert operations.index("StopProcessingJob") < operations.index("ListTags")
+    assert aws.count("ListTags") == 1
+
+
+def test_clean_up_refuses_a_part_that_would_match_others(aws: FakeSageMaker, hook: SageMakerHook):
+    """An empty or short part would stop all runs of the pipeline."""
+    with pytest.raises(ValueError, match="name_part is 'ab'; allowed are 6 or more"):
+        clean_up_run(hook, name_prefix="our-", tags={"run": "c0ffee7"}, because="of the test", name_part="ab")
+    assert aws.calls == []
 
 
 def test_clean_up_reads_every_page(aws: FakeSageMaker, hook: SageMakerHook):

@@ -176,6 +176,10 @@ def test_duplicates_are_exact_over_hosts_because_each_host_sees_all_input() -> N
             "predictions: found the field 'score'; csv predictions have no names, so a field is a position such as '0'",
         ),
         (
+            {"predictions": {"format": "csv", "fields": {"0": "churn"}, "echo": {"id": "id"}}},
+            "predictions: found the field 'id'; csv predictions have no names, so a field is a position such as '0'",
+        ),
+        (
             {"input.format": "parquet", "input.header": True},
             "input: found header: true with format parquet; only csv has a line of column names",
         ),

@@ -16,11 +16,28 @@ from sqlalchemy.engine import Engine
 
 __all__: list[str] = []
 
-# Each hook has a session of its own, which reads the models of AWS's services: half a second for SageMaker's.
-botocore.session.create_loader = functools.cache(botocore.loaders.create_loader)
-# Each hook looks for the operator that calls it by the frames' functions. It needs no line of their source files, whose
-# reading would take longer than all else that a task does.
-inspect.stack = functools.partial(inspect.stack, context=0)
+_new_loader = functools.cache(botocore.loaders.create_loader)
+_get_stack = inspect.stack
+
+
+def get_loader(search_path_string: str | None = None) -> botocore.loaders.Loader:
+    """One loader for all sessions: each would read the models of AWS's services, half a second for SageMaker's."""
+    loader = _new_loader(search_path_string)
+    # Each boto3 session adds the same one.
+    loader.search_paths[:] = dict.fromkeys(loader.search_paths)
+    return loader
+
+
+def get_stack(context: int = 0) -> Any:
+    """The frames without lines of their source files, whose reading takes longer than all else that a task does.
+
+    Each hook looks for the operator that calls it by the frames' functions.
+    """
+    return _get_stack(context)
+
+
+botocore.session.create_loader = get_loader
+inspect.stack = get_stack
 
 
 @event.listens_for(Engine, "connect")

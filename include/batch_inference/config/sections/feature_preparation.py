@@ -61,7 +61,7 @@ class FunctionSection(FrozenModel):
 
     module: str = Field(
         pattern=r"^pipelines(\.[A-Za-z_]\w*)+$",
-        description="Module next to the pipeline file, such as pipelines.churn, or below batch_inference.jobs.",
+        description="Module next to the pipeline file, such as pipelines.churn.",
     )
     name: str = Field(pattern=r"^[A-Za-z_]\w*$", description="Name of the function in it.")
 

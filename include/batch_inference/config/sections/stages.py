@@ -430,7 +430,7 @@ class PredictionsSection(FrozenModel):
     @model_validator(mode="after")
     def _fields_fit_the_format(self) -> Self:
         if self.format == "csv":
-            invalid = [name for name in self.fields if not re.fullmatch(r"-?\d+", name)]
+            invalid = [name for name in (*self.fields, *self.echo) if not re.fullmatch(r"-?\d+", name)]
             if invalid:
                 raise ValueError(
                     f"found the field {invalid[0]!r}; csv predictions have no names, so a field is a position "

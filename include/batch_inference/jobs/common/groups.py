@@ -45,7 +45,8 @@ class GroupCounts:
         for at, rule in failed.items():
             rejected.setdefault(labels[at], Counter())[rule] += 1
         for label, count in Counter(labels).items():
-            name = label if label in groups or len(groups) < MAX_GROUPS else OTHER_GROUP
+            has_place = label == UNREADABLE_GROUP or label in groups or len(groups) < MAX_GROUPS
+            name = label if has_place else OTHER_GROUP
             _add_counts(groups, name, count, rejected.get(label, {}))
 
 

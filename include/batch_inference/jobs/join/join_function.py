@@ -11,7 +11,7 @@ import math
 from functools import partial
 from typing import Any, Callable, Sequence
 
-from batch_inference.jobs.common.errors import JoinError
+from batch_inference.jobs.common.errors import FunctionError, JoinError
 from batch_inference.jobs.common.json_reading import Cell, decode_record, is_encodable
 from batch_inference.jobs.common.numeric import parse_column
 from batch_inference.jobs.common.pandas_function import (
@@ -58,7 +58,10 @@ class JoinFunctionRunner:
 
         cells = self._collect_cells(records, predictions)
         label = label_records(0, records.record_count - 1)
-        _, values_by_name = self._function(cells, label, label_records)
+        try:
+            _, values_by_name = self._function(cells, label, label_records)
+        except FunctionError as error:
+            raise FunctionError(f"{error}. This part was not joined.") from error
         return {
             self._wanted[name].name: cells[name]
             if values is None

@@ -42,7 +42,9 @@ class FeatureBuilder:
                 column = [cell if cell.strip() else impute.value for cell in cells[impute.column]]
                 cells = {**cells, impute.column: column}
         failed: dict[int, tuple[str, str]] = {}
-        if self._function and places:
+        if self._function and not places:
+            return [], failed
+        if self._function:
             cells, kept_rows = self._apply_function(self._function, cells, records_label)
             if len(kept_rows) < len(places):
                 failed = dict.fromkeys(places, ("function", f"{self._function} left the record out"))

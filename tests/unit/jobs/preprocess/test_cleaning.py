@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batch_inference.jobs.common.groups import merge_group_counts
+from batch_inference.jobs.common.groups import MAX_GROUPS, GroupCounts, merge_group_counts
 from batch_inference.jobs.common.profiles import NumberProfile, TextProfile, build_baseline, merge_profiles
+from batch_inference.jobs.config.preprocess_config import SensitiveColumn
 from tests.unit.jobs.containers import columns, config, run_preprocess
 
 AB = columns(id="string", x="float")
@@ -128,6 +129,18 @@ def test_a_function_of_the_user_makes_features(tmp_path: Path, monkeypatch: pyte
     ]
 
 
+def test_a_function_is_not_asked_where_no_record_passed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = [
+        {"name": "none", "rule": "range", "column": "x", "max": 0},
+        {"name": "x", "rule": "required", "columns": ["x"]},
+    ]
+    ended = with_function(tmp_path, "prepare", monkeypatch, feature_columns=["ratio", "id"], rules=rules)
+    assert ended.exit_code == 0, ended.message
+    assert [one["record"] for one in ended.rejects()] == [1, 2, 3, 4, 5]
+
+
 def test_gaps_of_any_kind_that_a_function_makes_are_empty(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,6 +216,16 @@ def test_groups_say_whom_rejection_falls_on(tmp_path: Path) -> None:
         "rejected": 2,
         "by_rule": {"small": 2},
     }
+
+
+def test_unreadable_records_have_a_group_of_their_own_however_many_groups_there_are() -> None:
+    """They fall on nobody, as those of the groups together do."""
+    counts = GroupCounts([SensitiveColumn("id")])
+    counts.add({"id": [str(at) for at in range(MAX_GROUPS + 50)]}, {}, {})
+    counts.add_unreadable(["arity", "arity"])
+    found = counts.to_dict()["id"]
+    assert found["(unreadable)"] == {"records": 2, "rejected": 2, "by_rule": {"arity": 2}}
+    assert found["(other)"] == {"records": 50, "rejected": 0, "by_rule": {}}
 
 
 def test_the_profile_describes_the_records_that_passed(tmp_path: Path) -> None:
