@@ -238,7 +238,7 @@ class _RequestBuilder:
         return {field: self.plan_value(f"{planned}.{name}") for name, field in CLUSTER_FIELDS.items()}
 
     def _build_tags(self, stage: str) -> list[dict[str, str]]:
-        tags = {"pipeline": self.pipeline.name, "stage": stage, **self.pipeline.tags, **self.tags}
+        tags = {"pipeline": self.pipeline.name, "pipeline-stage": stage, **self.pipeline.tags, **self.tags}
         return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 

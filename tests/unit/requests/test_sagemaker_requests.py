@@ -175,7 +175,7 @@ def test_one_container_is_a_primary_container() -> None:
 def test_jobs_and_models_carry_tags_by_which_a_bill_can_be_grouped() -> None:
     of = pipeline({"tags": {"cost-centre": "42"}})
     tags = {each["Key"]: each["Value"] for each in requests(of)["transform"]["Tags"]}
-    assert tags == {"pipeline": "churn", "stage": "transform", "cost-centre": "42", "run": "r1"}
+    assert tags == {"pipeline": "churn", "pipeline-stage": "transform", "cost-centre": "42", "run": "r1"}
 
 
 def test_values_of_the_plan_may_be_templates_and_those_of_the_task_replace_them() -> None:

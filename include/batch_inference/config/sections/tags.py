@@ -9,7 +9,7 @@ from pydantic import AfterValidator
 
 MAX_KEY_LENGTH, MAX_VALUE_LENGTH = 128, 256
 #: Keys that are set on every job and model, and the prefix of the keys by which the jobs of a run are found.
-RESERVED_KEYS, RESERVED_PREFIX = ("pipeline", "stage", "model"), "airflow:"
+RESERVED_KEYS, RESERVED_PREFIX = ("pipeline", "pipeline-stage", "model"), "airflow:"
 _ALLOWED_PUNCTUATION = "_.:/=+-@"
 
 
