@@ -22,7 +22,6 @@ from batch_inference.config.run_params import RunParams, check_param_limits
 from batch_inference.config.sections.record_rules import FrozenModel
 from batch_inference.config.sections.stages import STAGES, Stage
 from batch_inference.planning.clusters import sizing
-from batch_inference.planning.clusters.calibration import CanaryPlan
 from batch_inference.planning.clusters.cluster_choice import (
     ClusterDecision,
     PlanningContext,
@@ -102,6 +101,18 @@ class JoinPlan(FrozenModel):
     def compute_group_bytes(self, total_bytes: int) -> int:
         """The bytes of a group of the records that are joined; larger than planned where there would be too many."""
         return max(self.group_bytes, -(-total_bytes // MAX_JOIN_GROUPS))
+
+
+class CanaryPlan(FrozenModel):
+    """The limits of the transform after its canary.
+
+    `requested_instance_count` is the number from the trigger form; `max_instances` the most instances, quota included,
+    of each type that the transform may run on.
+    """
+
+    max_instances: dict[str, int]
+    requested_instance_count: int | None
+    prefer: Literal["cost", "speed"]
 
 
 class Fingerprint(FrozenModel):

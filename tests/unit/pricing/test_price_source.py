@@ -34,7 +34,7 @@ def reported(
     jobs = jobs or {"preprocess": job("preprocess"), "transform": job("transform", instance_type=transform)}
     facts = {"preprocess_job": "p", "count": 3}
     return build_report(
-        plan=made.to_xcom(), jobs=jobs, shard_stats=facts, manifest=MANIFEST, first_rows=[], quality=QUALITY
+        plan=made, jobs=jobs, shard_stats=facts, manifest=MANIFEST, first_rows=[], quality=QUALITY
     )
 
 
