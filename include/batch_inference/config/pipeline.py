@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StrictFloat, StrictInt, field_validator, model_validator
 
-from batch_inference.config.prefix_overlaps import find_overlap_with_input, find_overlap_with_run_files
+from batch_inference.common.names import build_runs_prefix
+from batch_inference.common.s3_uri import find_overlaps
 from batch_inference.config.schedule import check_schedule
 from batch_inference.config.sections.feature_preparation import (
     ColumnBaseline,
@@ -256,13 +257,9 @@ class Pipeline(SectionModel):
             )
 
     def _check_addresses(self) -> None:
-        for name, uri in (("output.uri", self.output.uri), ("work", self.work)):
-            problem = find_overlap_with_input(self.input.uri, name, uri)
-            if problem is not None:
-                raise FieldError(name, problem.removeprefix(f"{name}: "))
-        problem = find_overlap_with_run_files(self.work, self.name, "output.uri", self.output.uri)
-        if problem is not None:
-            raise FieldError("output.uri", problem.removeprefix("output.uri: "))
+        runs_prefix = build_runs_prefix(work=self.work, pipeline=self.name)
+        for field, problem in find_overlaps(self.input.uri, self.output.uri, self.work, runs_prefix):
+            raise FieldError("output.uri" if field == "output" else field, problem)
 
     def _instance_types(self) -> dict[str, str]:
         """Every instance type that a job may get, by the field that names it."""

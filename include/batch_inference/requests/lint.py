@@ -73,8 +73,7 @@ def _in_flight(request: Request, _: LintContext) -> Iterable[str]:
         yield (
             f"MaxConcurrentTransforms {concurrent} times MaxPayloadInMB {payload} is {concurrent * payload} MB; "
             f"SageMaker allows {MAX_PAYLOAD_MB_IN_FLIGHT} MB in flight; write MaxConcurrentTransforms "
-            f"{MAX_PAYLOAD_MB_IN_FLIGHT // payload} or MaxPayloadInMB "
-            f"{MAX_PAYLOAD_MB_IN_FLIGHT // concurrent}"
+            f"{MAX_PAYLOAD_MB_IN_FLIGHT // payload} or MaxPayloadInMB {MAX_PAYLOAD_MB_IN_FLIGHT // concurrent}"
         )
 
 
@@ -90,9 +89,8 @@ def _several_containers(request: Request, facts: LintContext) -> Iterable[str]:
         )
     if not request.get("MaxConcurrentTransforms"):
         yield (
-            f"MaxConcurrentTransforms: not stated for {facts.container_count} containers; SageMaker "
-            f"would ask one of them for "
-            f"it, which one is not documented, and take 1 where it does not answer; state a number"
+            f"MaxConcurrentTransforms: not stated for {facts.container_count} containers; SageMaker would ask one of "
+            "them for it, which one is not documented, and take 1 where it does not answer; state a number"
         )
 
 
@@ -101,36 +99,30 @@ def _batch_strategy(request: Request, _: LintContext) -> Iterable[str]:
     split = request["TransformInput"].get("SplitType", "None")
     if strategy is not None and split == "None":
         yield (
-            f"BatchStrategy {strategy} without SplitType; whole objects are sent when nothing says "
-            f"how to find a record; "
-            f"write SplitType Line, RecordIO or TFRecord, or drop BatchStrategy"
+            f"BatchStrategy {strategy} without SplitType; whole objects are sent when nothing says how to find a "
+            "record; write SplitType Line, RecordIO or TFRecord, or drop BatchStrategy"
         )
 
 
 def _record_size(request: Request, facts: LintContext) -> Iterable[str]:
-    payload = _payload(request)
-    longest = facts.largest_record_bytes
+    payload, longest = _payload(request), facts.largest_record_bytes
     if longest is not None and payload and longest > payload * MEBIBYTE:
         wanted = -(-longest // MEBIBYTE)
         most = INFERENCE_PIPELINE_MAX_PAYLOAD_MB if facts.container_count > 1 else 100
-        advice = (
-            f"write MaxPayloadInMB {wanted}"
-            if wanted <= most
-            else "shorten the records, for no payload is enough"
-        )
+        advice = "shorten the records, for no payload is enough"
+        if wanted <= most:
+            advice = f"write MaxPayloadInMB {wanted}"
         yield (
-            f"MaxPayloadInMB: found {payload}, but a record of the input is {format_bytes(longest)}; a "
-            f"record is never cut, and "
-            f"one that does not fit fails its whole object; {advice}"
+            f"MaxPayloadInMB: found {payload}, but a record of the input is {format_bytes(longest)}; a record is never "
+            f"cut, and one that does not fit fails its whole object; {advice}"
         )
 
 
 def _header(request: Request, facts: LintContext) -> Iterable[str]:
     if facts.has_header and request["TransformInput"].get("SplitType") == "Line":
         yield (
-            "TransformInput: the objects begin with a line of column names, which SageMaker would "
-            "send to the model as a "
-            "record; let preprocessing remove it, or upload the objects without it"
+            "TransformInput: the objects begin with a line of column names, which SageMaker would send to the model as "
+            "a record; let preprocessing remove it, or upload the objects without it"
         )
 
 
@@ -139,17 +131,15 @@ def _output(request: Request, facts: LintContext) -> Iterable[str]:
     output = request["TransformOutput"]["S3OutputPath"]
     if s3_uri.prefix_includes(uri, output):
         yield (
-            f"S3OutputPath: found {output}, below the input {uri}; the next run would score what "
-            f"this one wrote; choose another prefix"
+            f"S3OutputPath: found {output}, below the input {uri}; the next run would score what this one wrote; "
+            "choose another prefix"
         )
 
 
 def _filters(request: Request, _: LintContext) -> Iterable[str]:
     for field in ("InputFilter", "OutputFilter"):
-        text = request.get("DataProcessing", {}).get(field)
-        if text is None:
-            continue
-        yield from (f"{field}: {problem}" for problem in find_filter_problems(text))
+        if (text := request.get("DataProcessing", {}).get(field)) is not None:
+            yield from (f"{field}: {problem}" for problem in find_filter_problems(text))
 
 
 def _data_processing(request: Request, _: LintContext) -> Iterable[str]:
@@ -173,14 +163,10 @@ def _data_processing(request: Request, _: LintContext) -> Iterable[str]:
 
 
 def _volume(request: Request, facts: LintContext) -> Iterable[str]:
-    volume = get_cluster_config(request)["VolumeSizeInGB"]
-    if facts.host_input_bytes is None:
-        return
-    wanted = compute_volume_size_gb(facts.host_input_bytes)
-    if volume < wanted:
+    volume, held = get_cluster_config(request)["VolumeSizeInGB"], facts.host_input_bytes
+    if held is not None and volume < (wanted := compute_volume_size_gb(held)):
         yield (
-            f"VolumeSizeInGB: found {volume}, but each instance holds {format_bytes(facts.host_input_bytes)} of "
-            f"input and writes about "
+            f"VolumeSizeInGB: found {volume}, but each instance holds {format_bytes(held)} of input and writes about "
             f"twice as much in addition; write {wanted}, or use more instances where the input is divided among them"
         )
 

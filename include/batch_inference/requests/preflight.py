@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from batch_inference.common.names import build_runs_prefix
+from batch_inference.common.s3_uri import find_overlaps
 from batch_inference.config.pipeline import Pipeline
-from batch_inference.config.prefix_overlaps import find_overlap_with_input, find_overlap_with_run_files
 from batch_inference.planning.inputs.input_probe import ProbeResult
 from batch_inference.planning.plan import Plan
 from batch_inference.requests.lint import LintContext, lint_processing, lint_transform, raise_for_problems
@@ -21,11 +22,9 @@ def check_requests(
     """
     if not requests:
         return
-    problems = [
-        find_overlap_with_input(plan.input.uri, "output", plan.output_uri),
-        find_overlap_with_input(plan.input.uri, "work", plan.run_prefix),
-        find_overlap_with_run_files(pipeline.work, plan.pipeline, "output", plan.output_uri),
-    ]
+    runs_prefix = build_runs_prefix(work=pipeline.work, pipeline=plan.pipeline)
+    overlaps = find_overlaps(plan.input.uri, plan.output_uri, plan.run_prefix, runs_prefix)
+    problems = [f"{field}: {problem}" for field, problem in overlaps]
     if plan.preprocess is not None:
         problems += lint_processing(
             requests["preprocess"], LintContext(host_input_bytes=plan.preprocess.host_bytes)
@@ -40,4 +39,4 @@ def check_requests(
         input_uri=plan.input.uri if plan.layout else None,
     )
     problems += lint_transform(requests["transform"], context)
-    raise_for_problems([problem for problem in problems if problem is not None])
+    raise_for_problems(problems)
