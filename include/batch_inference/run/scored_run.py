@@ -15,7 +15,7 @@ from batch_inference.common.errors import ReconciliationError
 from batch_inference.common.names import RunPaths
 from batch_inference.config.sections.record_rules import FrozenModel
 from batch_inference.planning.clusters.calibration import CalibrationResult
-from batch_inference.pricing.job_totals import merge_jobs
+from batch_inference.pricing.costs import merge_jobs
 from batch_inference.run.join_inputs import open_join_inputs
 from batch_inference.run.run_context import RunContext
 from batch_inference.run.task_ids import (

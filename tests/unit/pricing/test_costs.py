@@ -8,8 +8,14 @@ from pathlib import Path
 import pytest
 
 from batch_inference.common.errors import PipelineError
-from batch_inference.pricing.costs import Prices, StageUsage, compute_stage_cost, load_prices, sum_if_known
-from batch_inference.pricing.job_totals import merge_jobs
+from batch_inference.pricing.costs import (
+    Prices,
+    StageUsage,
+    compute_stage_cost,
+    load_prices,
+    merge_jobs,
+    sum_if_known,
+)
 
 JOB = {
     "job_name": "p-transform-1", "instance_type": "ml.m5.xlarge", "instance_count": 3, "attempt": 2,
