@@ -188,8 +188,7 @@ class Pipeline(SectionModel):
             if name not in required_columns and not made_by_function:
                 raise FieldError(
                     "features.columns",
-                    f"found {name!r}; allowed are the columns that are always there: "
-                    f"{', '.join(required_columns)}",
+                    f"found {name!r}; allowed are the columns that are always there: {', '.join(required_columns)}",
                 )
         for column in self.predictions.echo.values():
             if column not in self.column_names:
@@ -243,9 +242,8 @@ class Pipeline(SectionModel):
         if self.model.is_inference_pipeline and payload > INFERENCE_PIPELINE_MAX_PAYLOAD_MB:
             raise FieldError(
                 "transform.max_payload_mb",
-                f"found {payload}; allowed is at most "
-                f"{INFERENCE_PIPELINE_MAX_PAYLOAD_MB} with {len(self.model.containers)} containers, because requests "
-                f"between containers are limited to 5 MB",
+                f"found {payload}; allowed is at most {INFERENCE_PIPELINE_MAX_PAYLOAD_MB} with "
+                f"{len(self.model.containers)} containers, because requests between containers are limited to 5 MB",
             )
         concurrency = self.transform.max_concurrent_transforms or 1
         if payload * concurrency > MAX_PAYLOAD_MB_IN_FLIGHT:

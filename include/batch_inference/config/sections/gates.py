@@ -198,6 +198,5 @@ def _check_column(
     if name not in columns:
         raise FieldError(
             where,
-            f"found {name!r}; the {what} are {', '.join(columns) or 'none'}"
-            f"{suggest_name(name, list(columns))}",
+            f"found {name!r}; the {what} are {', '.join(columns) or 'none'}{suggest_name(name, list(columns))}",
         )

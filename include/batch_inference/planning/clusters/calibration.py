@@ -112,9 +112,8 @@ def size_remaining_transform(
         cluster_plan = choose_best((workload,), Goals(budget=budget, prefer="speed"))
         if cluster_plan is not None:
             plan_log.add(
-                f"By that rate the deadline of {format_clock_time(deadline, now)} cannot be kept; the run should "
-                f"take another {format_duration(cluster_plan.seconds)} on the fastest cluster that its limits "
-                "allow."
+                f"By that rate the deadline of {format_clock_time(deadline, now)} cannot be kept; the run should take "
+                f"another {format_duration(cluster_plan.seconds)} on the fastest cluster that its limits allow."
             )
     if cluster_plan is None:
         raise PlanError(

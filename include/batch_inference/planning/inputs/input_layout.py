@@ -287,9 +287,8 @@ def _describe_jobs(
             f", where one job of {other.instance_count} is expected to be billed {other.billed_seconds:,.0f}"
         )  # fmt: skip
         yield (
-            f"{chosen_stage.instance_count} jobs of one instance work through balanced lists, because each stops "
-            f"being billed when its own list is done: about {chosen_stage.billed_seconds:,.0f} "
-            f"instance-seconds{comparison}."
+            f"{chosen_stage.instance_count} jobs of one instance work through balanced lists, because each stops being "
+            f"billed when its own list is done: about {chosen_stage.billed_seconds:,.0f} instance-seconds{comparison}."
         )
     elif pipeline.transform.max_jobs < 2:
         yield "One job takes all objects, because transform.max_jobs is 1."
