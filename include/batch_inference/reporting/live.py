@@ -104,7 +104,12 @@ def _stage(
 def _measure(job: Mapping[str, Any], as_of: float) -> StageUsage:
     """The times of a job until now."""
     created, ended = (as_of if job.get(key) is None else job[key] for key in ("created_at", "ended_at"))
-    times = {"created_at": created, "started_at": job.get("started_at"), "ended_at": ended}
     return StageUsage(
-        stage="", job_name="", instance_type="", instance_count=job["instance_count"] or 1, **times
+        stage="",
+        job_name="",
+        instance_type="",
+        instance_count=job["instance_count"] or 1,
+        created_at=created,
+        started_at=job.get("started_at"),
+        ended_at=ended,
     )

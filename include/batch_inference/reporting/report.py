@@ -110,7 +110,8 @@ def build_report(
 def _list_size_reasons(plan: Plan, usage: StageUsage) -> list[str]:
     """The plan's sentences about the size of a stage's cluster, and one where fewer instances ran."""
     reasons = [entry.text for entry in plan.log if entry.field == f"{usage.stage}.instance_count"]
-    planned = (plan.join.job if usage.stage == "join" else getattr(plan, usage.stage)).instance_count
+    stage_plan: Any = plan.join.job if usage.stage == "join" else getattr(plan, usage.stage)
+    planned = stage_plan.instance_count
     if usage.instance_count < planned:
         ran = f"ran on {usage.instance_count} of the {planned} planned, because"
         if usage.earlier_billed_seconds:
