@@ -243,9 +243,7 @@ def make_plan(
     if selection is not None:
         input_plan = input_plan.model_copy(update={"excluded": selection.excluded})
     context = replace(
-        context,
-        prices=context.prices.override_prices(pipeline.prices),
-        now=context.now.astimezone(UTC),
+        context, prices=context.prices.override_prices(pipeline.prices), now=context.now.astimezone(UTC)
     )
     paths = RunPaths.from_run_id(work=pipeline.work, pipeline=pipeline.name, run_id=run.run_id)
     planner = _RunPlanner(pipeline, params, input_plan, context, PlanLog())

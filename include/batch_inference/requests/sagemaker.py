@@ -301,12 +301,12 @@ def _build_processing_input(
 
 
 def _build_container(container: ContainerDefinition) -> dict[str, Any]:
-    request: dict[str, Any] = {"Image": container.image}
-    if container.model_data is not None:
-        request["ModelDataUrl"] = container.model_data
-    if container.environment:
-        request["Environment"] = dict(container.environment)
-    return request
+    fields = {
+        "Image": container.image,
+        "ModelDataUrl": container.model_data,
+        "Environment": container.environment,
+    }
+    return {name: value for name, value in fields.items() if value}
 
 
 def build_join_spec(pipeline: Pipeline) -> dict[str, Any]:

@@ -123,8 +123,12 @@ class SizedStage:
     @property
     def dollars(self) -> float | None:
         """Expected dollars, or None when the price is unknown."""
+        return self.compute_dollars(self.seconds)
+
+    def compute_dollars(self, seconds: float) -> float | None:
+        """Dollars if it runs for `seconds`, or None when the price is unknown."""
         price = self.option.dollars_per_second
-        return None if price is None else self.billed_seconds * price
+        return None if price is None else self.instance_count * seconds * self.billed_share * price
 
 
 class ClusterPlan(NamedTuple):

@@ -17,11 +17,7 @@ from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.run_params import RunParams
 from batch_inference.config.sections.record_rules import FrozenModel
 from batch_inference.planning.clusters import sizing
-from batch_inference.planning.clusters.cluster_choice import (
-    ClusterDecision,
-    PlanningContext,
-    choose_clusters,
-)
+from batch_inference.planning.clusters.cluster_choice import ClusterDecision, PlanningContext, choose_clusters
 from batch_inference.planning.clusters.cluster_model import SizedStage, StageWorkload
 from batch_inference.planning.inputs.input_listing import InputPlan
 from batch_inference.planning.inputs.input_split import MIN_SPLIT_BYTES, compute_largest_list_bytes
@@ -130,12 +126,10 @@ class _SmallObjects(NamedTuple):
 
 def _find_small_objects(input_plan: InputPlan, sizes: Sequence[int]) -> _SmallObjects:
     """The small objects, if there are several and one task can read them all; else none."""
-    if input_plan.compressed_objects:
-        return _SmallObjects(0, 0)
     number = sum(each < SMALL_OBJECT_BYTES for each in sizes)
     total = sum(each for each in sizes if each < SMALL_OBJECT_BYTES)
-    fits = 2 <= number <= MAX_MERGED_OBJECTS and total <= MAX_MERGED_BYTES
-    return _SmallObjects(number, total) if fits else _SmallObjects(0, 0)
+    is_mergeable = not input_plan.compressed_objects and 2 <= number <= MAX_MERGED_OBJECTS
+    return _SmallObjects(number, total) if is_mergeable and total <= MAX_MERGED_BYTES else _SmallObjects(0, 0)
 
 
 def _build_workloads(
