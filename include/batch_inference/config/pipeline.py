@@ -137,16 +137,12 @@ class Pipeline(SectionModel):
         return value
 
     @model_validator(mode="after")
-    def _check_one_trigger(self) -> Self:
+    def _check_sections_fit(self) -> Self:
         if self.schedule is not None and self.schedule_on:
             raise FieldError("schedule_on", "found together with schedule; write one of the two")
-        return self
-
-    @model_validator(mode="after")
-    def _check_sections_fit(self) -> Self:
-        check_rules(self.rules, {column.name: column.type for column in self.input.columns})
+        check_rules(self.rules, self.column_types)
         check_cleaning(
-            column_types={column.name: column.type for column in self.input.columns},
+            column_types=self.column_types,
             baseline=self.baseline,
             rules=self.rules,
             impute=self.impute,
@@ -261,15 +257,13 @@ class Pipeline(SectionModel):
 
     def _instance_types(self) -> dict[str, str]:
         """Every instance type that a job may get, by the field that names it."""
-        stages = {stage: limits for stage in STAGES if (limits := self.get_stage_limits(stage)) is not None}
-        return {
-            **{f"{stage}.instance_type": limits.instance_type for stage, limits in stages.items()},
-            **{
-                f"{stage}.instance_types[{number}]": each
-                for stage, limits in stages.items()
-                for number, each in enumerate(limits.instance_types)
-            },
-        }
+        found: dict[str, str] = {}
+        for stage in STAGES:
+            if (limits := self.get_stage_limits(stage)) is not None:
+                found[f"{stage}.instance_type"] = limits.instance_type
+                for number, each in enumerate(limits.instance_types):
+                    found[f"{stage}.instance_types[{number}]"] = each
+        return found
 
     def get_stage_limits(self, stage: Stage) -> StageLimits | None:
         """The limits of a stage, or None where the pipeline has no job for it."""
@@ -294,9 +288,7 @@ class Pipeline(SectionModel):
             and self.transform.on_bad_records == "reject",
             "join.processing_above": self.join.processing_above is not None,
         }
-        return ", ".join(
-            f"{'with' if is_present else 'without'} {part}" for part, is_present in parts.items()
-        )
+        return ", ".join(f"{'with' if present else 'without'} {part}" for part, present in parts.items())
 
     @property
     def preprocess_section(self) -> PreprocessSection:
@@ -306,17 +298,21 @@ class Pipeline(SectionModel):
         return self.preprocess
 
     @property
+    def column_types(self) -> dict[str, str]:
+        """The input columns in order, and the type of each."""
+        return {column.name: column.type for column in self.input.columns}
+
+    @property
     def column_names(self) -> tuple[str, ...]:
         """Names of all input columns, in order."""
-        return tuple(column.name for column in self.input.columns)
+        return tuple(self.column_types)
 
     @property
     def output_columns(self) -> dict[str, str]:
         """The columns of the published rows in their order, with types."""
-        types = {column.name: column.type for column in self.input.columns}
         kept = select_output_columns(self.column_names, self.join)
         return {
-            **{name: types[source] for source, name in kept.items()},
+            **{name: self.column_types[source] for source, name in kept.items()},
             **self.predictions.column_types,
             **({} if self.join.function is None else self.join.function.adds),
         }
@@ -326,11 +322,8 @@ class Pipeline(SectionModel):
         """The columns of the features, in the model's order."""
         if self.features is not None:
             return self.features.columns
-        return tuple(
-            column.name
-            for column in self.input.columns
-            if not column.optional and column.name not in self.columns_hidden_from_model
-        )
+        always_there = (column.name for column in self.input.columns if not column.optional)
+        return tuple(name for name in always_there if name not in self.columns_hidden_from_model)
 
     @property
     def columns_hidden_from_model(self) -> frozenset[str]:

@@ -299,11 +299,8 @@ class _PolicyBuilder:
         if self.pipeline.goals.calibrate == "canary":
             prefixes.append(f"{_strip_scheme(read_by_transform['S3Uri']).removesuffix('features/')}canary/")
         exact += map(_escape_uri, requests.find_values("ModelDataUrl"))
-        outputs = [
-            output["S3Output"]["S3Uri"]
-            for job in requests.processing
-            for output in job["ProcessingOutputConfig"]["Outputs"]
-        ]
+        jobs = (job["ProcessingOutputConfig"]["Outputs"] for job in requests.processing)
+        outputs = [output["S3Output"]["S3Uri"] for each in jobs for output in each]
         targets = [
             _strip_scheme(uri) for uri in (*outputs, requests.transform["TransformOutput"]["S3OutputPath"])
         ]

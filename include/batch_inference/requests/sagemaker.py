@@ -257,11 +257,11 @@ def list_manifest_uris(manifest: Sequence[dict[str, str] | str]) -> list[str]:
 
 def build_preprocess_config(pipeline: Pipeline, plan: Plan) -> dict[str, Any]:
     """preprocess.json, which the preprocessing job reads; optional sections that the pipeline lacks are omitted."""
-    planned, types = plan.preprocess, {column.name: column.type for column in pipeline.input.columns}
+    planned = plan.preprocess
     if planned is None:
         raise LookupError(f"the plan of {plan.pipeline} has no preprocessing")
     cleaning = {
-        "imputations": build_job_imputations(pipeline.impute, types, pipeline.baseline),
+        "imputations": build_job_imputations(pipeline.impute, pipeline.column_types, pipeline.baseline),
         "function": pipeline.function and pipeline.function.model_dump(),
         "sensitive_columns": _build_sensitive_columns(pipeline),
     }
