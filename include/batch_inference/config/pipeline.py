@@ -25,7 +25,6 @@ from batch_inference.config.sections.filters import find_data_processing_problem
 from batch_inference.config.sections.gates import Gate, check_gates
 from batch_inference.config.sections.glue_table import check_glue_table
 from batch_inference.config.sections.notifications import NotifySection
-from batch_inference.config.sections.output_columns import check_output_columns, select_output_columns
 from batch_inference.config.sections.record_rules import DuplicatesRule, Rule, SectionModel, check_rules
 from batch_inference.config.sections.security import SecuritySection, check_volume_key
 from batch_inference.config.sections.stages import (
@@ -47,7 +46,9 @@ from batch_inference.config.sections.stages import (
     Stage,
     StageLimits,
     TransformSection,
+    check_output_columns,
     get_default_max_payload_mb,
+    select_output_columns,
 )
 from batch_inference.config.sections.tags import TagKey, TagValue
 from batch_inference.config.validation_errors import FieldError

@@ -63,13 +63,9 @@ class Prices(FrozenModel):
         return None if rate is None else rate * billed_seconds
 
 
-def load_prices(path: str | Path | None = None) -> Prices:
-    """Read a price table; by default prices.yaml of this package. Raises PipelineError."""
-    return _load_default_prices() if path is None else load_yaml_model(Path(path), Prices)
-
-
 @cache
-def _load_default_prices() -> Prices:
+def load_prices() -> Prices:
+    """The price table of this package, prices.yaml."""
     return load_yaml_model(Path(__file__).with_name("prices.yaml"), Prices)
 
 

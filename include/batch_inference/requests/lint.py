@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from batch_inference.common import s3_uri
 from batch_inference.common.errors import LintError
 from batch_inference.common.formatting import format_bytes
+from batch_inference.common.names import build_runs_prefix
+from batch_inference.common.s3_uri import find_overlaps, prefix_includes
+from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.sections.filters import find_data_processing_problem, find_filter_problems
 from batch_inference.config.sections.security import NO_VOLUME_KEY_REASON, has_local_storage
 from batch_inference.config.sections.stages import (
@@ -21,7 +23,9 @@ from batch_inference.config.sections.stages import (
     MAX_PAYLOAD_MB_IN_FLIGHT,
 )
 from batch_inference.planning.clusters.sizing import compute_volume_size_gb
-from batch_inference.requests.sagemaker import get_cluster_config
+from batch_inference.planning.inputs.input_probe import ProbeResult
+from batch_inference.planning.plan import Plan
+from batch_inference.requests.sagemaker import Request, get_cluster_config
 
 MEBIBYTE = 1024 * 1024
 NO_DATA_PROCESSING = {"JoinSource": "None", "InputFilter": "$", "OutputFilter": "$"}
@@ -42,8 +46,36 @@ class LintContext:
     host_input_bytes: int | None = None
 
 
-Request: TypeAlias = Mapping[str, Any]
 Check: TypeAlias = Callable[[Request, LintContext], Iterable[str]]
+
+
+def check_requests(
+    pipeline: Pipeline, plan: Plan, requests: Mapping[str, Request], probe_result: ProbeResult | None = None
+) -> None:
+    """Raise LintError when SageMaker would reject or misread one of the plan's requests; an empty plan has none.
+
+    `probe_result` is that of an input without preprocessing.
+    """
+    if not requests:
+        return
+    runs_prefix = build_runs_prefix(work=pipeline.work, pipeline=plan.pipeline)
+    overlaps = find_overlaps(plan.input.uri, plan.output_uri, plan.run_prefix, runs_prefix)
+    problems = [f"{field}: {problem}" for field, problem in overlaps]
+    if plan.preprocess is not None:
+        problems += lint_processing(
+            requests["preprocess"], LintContext(host_input_bytes=plan.preprocess.host_bytes)
+        )
+    if "join" in requests:
+        problems += lint_processing(requests["join"], LintContext())
+    context = LintContext(
+        container_count=max(1, plan.model.containers),
+        # Preprocessing writes features without a header line; without it, the input was probed.
+        has_header=probe_result is not None and probe_result.has_header,
+        largest_record_bytes=None if probe_result is None else probe_result.largest_record_bytes,
+        input_uri=plan.input.uri if plan.layout else None,
+    )
+    problems += lint_transform(requests["transform"], context)
+    raise_for_problems(problems)
 
 
 def lint_transform(request: Request, context: LintContext) -> tuple[str, ...]:
@@ -129,7 +161,7 @@ def _header(request: Request, facts: LintContext) -> Iterable[str]:
 def _output(request: Request, facts: LintContext) -> Iterable[str]:
     uri = facts.input_uri or request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
     output = request["TransformOutput"]["S3OutputPath"]
-    if s3_uri.prefix_includes(uri, output):
+    if prefix_includes(uri, output):
         yield (
             f"S3OutputPath: found {output}, below the input {uri}; the next run would score what this one wrote; "
             "choose another prefix"

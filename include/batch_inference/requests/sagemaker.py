@@ -16,8 +16,7 @@ from batch_inference.common.names import RunPaths
 from batch_inference.common.s3_uri import get_parent_folder
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.sections.feature_preparation import build_job_imputations, build_job_rules
-from batch_inference.config.sections.output_columns import select_output_columns
-from batch_inference.config.sections.stages import ContainerDefinition
+from batch_inference.config.sections.stages import ContainerDefinition, select_output_columns
 from batch_inference.planning.plan import Plan
 
 JOB_NAME_TOKEN = "{job_name}"  # noqa: S105 - a placeholder in requests, not a secret

@@ -19,7 +19,7 @@ from batch_inference.planning.clusters.cluster_model import (
 from batch_inference.planning.clusters.rate_history import HistoryRow, Rate, compute_rate
 from batch_inference.planning.plan import Plan
 from batch_inference.planning.plan_log import PlanLog, PlanLogEntry
-from batch_inference.pricing.costs import Prices, StageUsage, load_prices
+from batch_inference.pricing.costs import StageUsage, load_prices
 
 # With fewer shards there is nothing left to size.
 MIN_SHARDS = 2
@@ -57,7 +57,6 @@ def size_remaining_transform(
     *,
     spent_dollars: float | None,
     now: datetime,
-    prices: Prices | None = None,
 ) -> CalibrationResult:
     """Size the transform of the remaining shards by the rate of the canary.
 
@@ -68,7 +67,7 @@ def size_remaining_transform(
     what was paid for until now would else be lost. Raises PlanError when the cheapest cluster exceeds the budget and
     nobody approved that.
     """
-    prices = (prices or load_prices()).override_prices(plan.prices)
+    prices = load_prices().override_prices(plan.prices)
     rate, canary_bytes = _measure_rate(plan, canary, use), canary.estimate_bytes(plan.input.text_bytes)
     limits, join, deadline, instance_type = plan.canary, plan.estimate.join, plan.deadline, use.instance_type
     if limits is None:
