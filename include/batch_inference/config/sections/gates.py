@@ -5,8 +5,8 @@ Each gate warns or holds. `batch_inference.verification.gate_checks` evaluates t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from collections.abc import Collection, Iterable, Mapping
+from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import Field, StrictFloat, StrictInt, model_validator
 
@@ -180,9 +180,7 @@ def check_gates(
     for position, gate in enumerate(gates):
         where = f"gates[{position}].column"
         if isinstance(gate, GroupRejectsGate):
-            _check_column(
-                dict.fromkeys(sensitive_columns, ""), gate.column, where, what="columns of sensitive"
-            )
+            _check_column(sensitive_columns, gate.column, where, what="columns of sensitive")
         elif not isinstance(gate, RowsGate):
             _check_column(prediction_types, gate.column, where)
             kind = prediction_types[gate.column]
@@ -192,9 +190,7 @@ def check_gates(
                 )
 
 
-def _check_column(
-    columns: Mapping[str, Any], name: str, where: str, what: str = "prediction columns"
-) -> None:
+def _check_column(columns: Collection[str], name: str, where: str, what: str = "prediction columns") -> None:
     if name not in columns:
         raise FieldError(
             where,

@@ -42,10 +42,6 @@ class VpcSection(SectionModel):
     )
     """Ids of the security groups; they must let the instances reach each other, and S3."""
 
-    def to_vpc_config(self) -> dict[str, Any]:
-        """VpcConfig."""
-        return {"SecurityGroupIds": list(self.security_groups), "Subnets": list(self.subnets)}
-
 
 class SecuritySection(SectionModel):
     """Encryption and network settings of the jobs. All are off by default."""
@@ -74,8 +70,13 @@ class SecuritySection(SectionModel):
 
     def build_model_fields(self) -> dict[str, Any]:
         """EnableNetworkIsolation and VpcConfig, for CreateModel; a transform takes them from its model."""
-        isolated = {"EnableNetworkIsolation": True} if self.network_isolation else {}
-        return {**isolated, **({} if self.vpc is None else {"VpcConfig": self.vpc.to_vpc_config()})}
+        fields: dict[str, Any] = {"EnableNetworkIsolation": True} if self.network_isolation else {}
+        if (vpc := self.vpc) is not None:
+            fields["VpcConfig"] = {
+                "SecurityGroupIds": list(vpc.security_groups),
+                "Subnets": list(vpc.subnets),
+            }
+        return fields
 
     def build_processing_fields(self) -> dict[str, Any]:
         """NetworkConfig, for CreateProcessingJob."""

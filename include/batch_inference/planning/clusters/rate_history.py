@@ -13,7 +13,6 @@ from typing import Any
 
 from pydantic import ConfigDict
 
-from batch_inference.common.formatting import format_count
 from batch_inference.config.sections.record_rules import FrozenModel
 from batch_inference.config.sections.stages import Stage
 from batch_inference.planning.clusters.sizing import count_vcpus
@@ -116,14 +115,9 @@ class Rate:
         speed = f"{self.bytes_per_second / 1e6:.3g} MB/s per instance"
         if not self.runs:
             return f"{stage} assumed at {speed} ± {self.margin:.0%}, as no run has been measured yet"
-        error_clause = (
-            ""
-            if self.last_prediction_error is None
-            else f"; the last plan was off by {self.last_prediction_error:+.0%}"
-        )
-        runs_clause = (
-            "the last run" if self.runs == 1 else f"the median of the last {format_count(self.runs, 'run')}"
-        )
+        error = self.last_prediction_error
+        error_clause = "" if error is None else f"; the last plan was off by {error:+.0%}"
+        runs_clause = "the last run" if self.runs == 1 else f"the median of the last {self.runs:,} runs"
         runs_clause += " of other versions of the model" if self.is_other_version else ""
         start_clause = ", start-up included, as nothing logged when work began" if self.includes_start else ""
         return f"{stage} measured at {speed} ± {self.margin:.0%}, {runs_clause}{start_clause}{error_clause}"

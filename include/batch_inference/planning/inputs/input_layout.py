@@ -49,9 +49,9 @@ class LayoutPlan(FrozenModel):
 
     mode: LayoutMode
     jobs: int
-    piece_bytes: int
-    merge_below_bytes: int
     objects: int
+    piece_bytes: int = 0
+    merge_below_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,17 +227,16 @@ def _build_layout(
 ) -> LayoutPlan:
     jobs = chosen.stage.instance_count if chosen.has_lists else 1
     if chosen.mode == "unsplit":
-        return LayoutPlan(
-            mode="unsplit", jobs=jobs, piece_bytes=0, merge_below_bytes=0, objects=input_plan.objects
-        )
-    working_seconds = chosen.stage.seconds - chosen.stage.option.rate.start_seconds
+        return LayoutPlan(mode="unsplit", jobs=jobs, objects=input_plan.objects)
+    per_instance = sizing.SHARDS_PER_INSTANCE
+    if not chosen.has_lists:
+        working_seconds = chosen.stage.seconds - chosen.stage.option.rate.start_seconds
+        per_instance = sizing.choose_shards_per_instance(working_seconds)
     shards = sizing.compute_shard_sizes(
         input_plan.text_bytes,
         chosen.stage.instance_count,
         is_count_requested=params.transform_instance_count is not None,
-        per_instance=sizing.SHARDS_PER_INSTANCE
-        if chosen.has_lists
-        else sizing.choose_shards_per_instance(working_seconds),
+        per_instance=per_instance,
     )
     return LayoutPlan(
         mode="pieces",
