@@ -36,7 +36,7 @@ def build_distribution_charts(report: Mapping[str, Any]) -> Iterator[Chart]:
         if traces := draw(profile, earlier):
             of_x, of_y = _AXES[profile["kind"]]
             layout = build_layout(
-                height=300,
+                height=300 if profile["kind"] == "number" else 320,
                 barmode="group",
                 showlegend=len(traces) > 1,
                 xaxis={"title": build_axis_title(escape_label(column)), "showgrid": False, **of_x},
