@@ -16,7 +16,7 @@ from batch_inference.planning.inputs.input_probe import ProbeResult
 from batch_inference.planning.inputs.input_selection import InputSelection
 from batch_inference.planning.model_version import plan_configured_model
 from batch_inference.planning.plan import Plan, RunInfo, make_plan
-from batch_inference.requests.preflight import check_requests
+from batch_inference.requests.lint import check_requests
 from batch_inference.requests.sagemaker import Request, build_config, build_planned_requests, build_requests
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "include" / "pipelines" / "abalone.yaml"

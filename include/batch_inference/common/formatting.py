@@ -6,25 +6,6 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
-def find_nearest_name(name: str, known: Iterable[str]) -> str | None:
-    """The known name closest to `name`, or None when none is close."""
-    candidates = list(known)
-    folded = {candidate.lower().replace("-", "_"): candidate for candidate in candidates}
-    normalized = name.strip().lower().replace("-", "_").replace(" ", "_")
-    if normalized in folded:
-        return folded[normalized]
-    close = get_close_matches(normalized, list(folded), n=1, cutoff=0.5)
-    if close:
-        return folded[close[0]]
-    # "instance_count" for "transform_instance_count": a part of a name is closer than its edit distance says.
-    containing = [
-        candidate
-        for key, candidate in folded.items()
-        if normalized and (normalized in key or key in normalized)
-    ]
-    return containing[0] if containing else None
-
-
 def join_quoted(values: Iterable[object], *, conjunction: str = "or") -> str:
     """`'a', 'b' or 'c'`."""
     return join_words([repr(value) for value in values], conjunction=conjunction)
@@ -37,10 +18,16 @@ def join_words(words: Sequence[str], *, conjunction: str = "and") -> str:
     return f"{', '.join(words[:-1])} {conjunction} {words[-1]}"
 
 
-def suggest_name(name: str, known: Sequence[str]) -> str:
-    """`; did you mean 'x'?`, or an empty text."""
-    suggestion = find_nearest_name(name, known)
-    return f"; did you mean {suggestion!r}?" if suggestion else ""
+def suggest_name(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the known name that is closest to `name`, or an empty text when none is close."""
+    folded = {candidate.lower().replace("-", "_"): candidate for candidate in known}
+    normalized = name.strip().lower().replace("-", "_").replace(" ", "_")
+    # "instance_count" for "transform_instance_count": a part of a name is closer than its edit distance says.
+    containing = (key for key in folded if normalized and (normalized in key or key in normalized))
+    closest = next(iter(get_close_matches(normalized, folded, n=1, cutoff=0.5)), None) or next(
+        containing, None
+    )
+    return "" if closest is None else f"; did you mean {folded[closest]!r}?"
 
 
 def format_count(number: int, singular: str, plural: str | None = None) -> str:

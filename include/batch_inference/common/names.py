@@ -49,11 +49,8 @@ def build_job_base_name(
     unique.
     """
     task = _digest(f"{task_id}\n{map_index}\n{max_tries}", _TASK_HASH_LENGTH)
-    tail = "-".join(
-        part
-        for part in (_to_name_part(step)[:_STEP_LENGTH].strip("-"), build_name_token(nonce), task)
-        if part
-    )
+    step_part = _to_name_part(step)[:_STEP_LENGTH].strip("-")
+    tail = "-".join(filter(None, (step_part, build_name_token(nonce), task)))
     head = _to_name_part(pipeline)[: MAX_BASE_NAME_LENGTH - len(tail) - 1].strip("-")
     return f"{head}-{tail}" if head else tail
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
-URI_PATTERN = r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\x00-\x1f]*)?$"
-_URI = re.compile(URI_PATTERN)
+_URI = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\x00-\x1f]*)?")
 
 
 def is_s3_uri(text: str) -> bool:
@@ -29,6 +29,20 @@ def ensure_trailing_slash(uri: str) -> str:
 def prefix_includes(prefix: str, uri: str) -> bool:
     """Whether S3 lists the objects at or under `uri` for `prefix`, which it reads as a raw string prefix."""
     return ensure_trailing_slash(uri).startswith(prefix)
+
+
+def find_overlaps(input_uri: str, output_uri: str, work: str, runs_prefix: str) -> Iterator[tuple[str, str]]:
+    """`output` or `work`, and its problem, where the next run would read what this one writes to it.
+
+    Or where the output is among the files of the runs, below `runs_prefix`, which are deleted by age.
+    """
+    for field, uri in (("output", output_uri), ("work", work)):
+        if prefix_includes(input_uri, uri):
+            below = f"found {uri!r} below the input {input_uri!r}"
+            yield field, f"{below}, so the next run would read what this one wrote; choose another prefix"
+    if prefix_includes(runs_prefix, output_uri):
+        below = f"found {output_uri!r} below {runs_prefix!r}, where each run keeps its own files"
+        yield "output", f"{below}, which are deleted after keep_runs_days; choose another prefix"
 
 
 def get_parent_folder(input_uri: str) -> str:

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StrictFloat, StrictInt, field_validator, model_validator
 
-from batch_inference.config.prefix_overlaps import find_overlap_with_input, find_overlap_with_run_files
+from batch_inference.common.names import build_runs_prefix
+from batch_inference.common.s3_uri import find_overlaps
 from batch_inference.config.schedule import check_schedule
 from batch_inference.config.sections.feature_preparation import (
     ColumnBaseline,
@@ -24,8 +25,7 @@ from batch_inference.config.sections.filters import find_data_processing_problem
 from batch_inference.config.sections.gates import Gate, check_gates
 from batch_inference.config.sections.glue_table import check_glue_table
 from batch_inference.config.sections.notifications import NotifySection
-from batch_inference.config.sections.output_columns import check_output_columns, select_output_columns
-from batch_inference.config.sections.record_rules import DuplicatesRule, FrozenModel, Rule, check_rules
+from batch_inference.config.sections.record_rules import DuplicatesRule, Rule, SectionModel, check_rules
 from batch_inference.config.sections.security import SecuritySection, check_volume_key
 from batch_inference.config.sections.stages import (
     INFERENCE_PIPELINE_MAX_PAYLOAD_MB,
@@ -46,108 +46,79 @@ from batch_inference.config.sections.stages import (
     Stage,
     StageLimits,
     TransformSection,
+    check_output_columns,
     get_default_max_payload_mb,
+    select_output_columns,
 )
 from batch_inference.config.sections.tags import TagKey, TagValue
 from batch_inference.config.validation_errors import FieldError
 from batch_inference.config.yaml_loader import load_yaml_model
 
 
-class Pipeline(FrozenModel):
+class Pipeline(SectionModel):
     """A pipeline: one model that scores data on a schedule."""
 
-    name: str = Field(
-        pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$",
-        description="Name of the pipeline and of its DAG: a-z, 0-9, _ and -.",
-    )
-    description: str = Field(default="", max_length=2000, description="One or two sentences for people.")
-    schedule: str | None = Field(
-        default=None, description="Cron expression in UTC, or a preset such as @daily."
-    )
-    schedule_on: tuple[S3Uri, ...] = Field(
-        default=(),
-        max_length=20,
-        description="Assets, in place of a schedule: a run starts when all of them were updated. What another pipeline "
-        "publishes is its output.uri up to the first placeholder.",
-    )
-    aws_conn_id: str = Field(default="aws_default", min_length=1, description="Airflow connection to AWS.")
-    region: str | None = Field(
-        default=None, pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="AWS region. Default: the connection's."
-    )
-    role: str = Field(
-        pattern=ROLE_PATTERN, max_length=2048, description="ARN of the role that SageMaker's jobs assume."
-    )
-    work: FixedS3Uri = Field(description="S3 prefix under which each run keeps its own files.")
-    keep_runs_days: StrictInt | None = Field(
-        default=30,
-        ge=1,
-        le=3650,
-        description="Days after which the janitor deletes the files of a run below work; null keeps them. Published "
-        "files and the last reported run are never deleted.",
-    )
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
+    """Name of the pipeline and of its DAG: a-z, 0-9, _ and -."""
+    description: str = Field(default="", max_length=2000)
+    """One or two sentences for people."""
+    schedule: str | None = None
+    """Cron expression in UTC, or a preset such as @daily."""
+    schedule_on: tuple[S3Uri, ...] = Field(default=(), max_length=20)
+    """Assets, in place of a schedule: a run starts when all of them were updated. What another pipeline publishes is
+    its output.uri up to the first placeholder."""
+    aws_conn_id: str = Field(default="aws_default", min_length=1)
+    """Airflow connection to AWS."""
+    region: str | None = Field(default=None, pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
+    """AWS region. Default: the connection's."""
+    role: str = Field(pattern=ROLE_PATTERN, max_length=2048)
+    """ARN of the role that SageMaker's jobs assume."""
+    work: FixedS3Uri
+    """S3 prefix under which each run keeps its own files."""
+    keep_runs_days: StrictInt | None = Field(default=30, ge=1, le=3650)
+    """Days after which the janitor deletes the files of a run below work; null keeps them. Published files and the last
+    reported run are never deleted."""
     input: InputSection
     output: OutputSection
-    rules: tuple[Rule, ...] = Field(
-        default=(), description="Rules that a record must pass, applied in this order."
-    )
-    max_rejected: StrictInt | StrictFloat | None = Field(
-        default=None,
-        ge=0,
-        description="Maximum number of rejects: a count such as 100, or a share of the records such as 0.05.",
-    )
-    baseline: dict[str, ColumnBaseline] = Field(
-        default_factory=dict, description="Stored statistics by column, for outlier rules and imputation."
-    )
-    impute: tuple[ImputeStep, ...] = Field(
-        default=(), description="How empty cells are filled in the features, in this order."
-    )
-    function: FunctionSection | None = Field(
-        default=None, description="Your own pandas function that builds features."
-    )
-    sensitive: tuple[SensitiveColumn, ...] = Field(
-        default=(), description="Columns by whose values rejects and predictions are reported: groups."
-    )
-    features: FeaturesSection | None = Field(
-        default=None, description="The features. Default: every column that is not optional."
-    )
+    rules: tuple[Rule, ...] = ()
+    """Rules that a record must pass, applied in this order."""
+    max_rejected: StrictInt | StrictFloat | None = Field(default=None, ge=0)
+    """Maximum number of rejects: a count such as 100, or a share of the records such as 0.05."""
+    baseline: dict[str, ColumnBaseline] = Field(default_factory=dict)
+    """Stored statistics by column, for outlier rules and imputation."""
+    impute: tuple[ImputeStep, ...] = ()
+    """How empty cells are filled in the features, in this order."""
+    function: FunctionSection | None = None
+    """Your own pandas function that builds features."""
+    sensitive: tuple[SensitiveColumn, ...] = ()
+    """Columns by whose values rejects and predictions are reported: groups."""
+    features: FeaturesSection | None = None
+    """The features. Default: every column that is not optional."""
     model: ModelSection
-    preprocess: PreprocessSection | None = Field(
-        default=None,
-        description="The job that validates the records and writes them as equal shards. Without it the model reads "
-        "the input objects.",
-    )
+    preprocess: PreprocessSection | None = None
+    """The job that validates the records and writes them as equal shards. Without it the model reads the input
+    objects."""
     transform: TransformSection = TransformSection()
     predictions: PredictionsSection
     join: JoinSection = JoinSection()
     goals: GoalsSection = GoalsSection()
     security: SecuritySection = SecuritySection()
-    pool: PoolSection | None = Field(
-        default=None,
-        description="Airflow pool of the tasks that submit jobs and wait for them. Default: none.",
-    )
-    gates: tuple[Gate, ...] = Field(
-        default=(), description="Checks of the predictions before they are published."
-    )
-    skip_unchanged: bool = Field(
-        default=False,
-        description="Whether a run ends without a job when its output is from the same input, model and pipeline.",
-    )
-    on_empty: Literal["skip", "fail"] = Field(
-        default="skip", description="When the input is empty: skip the run, or fail it."
-    )
-    prices: dict[str, Annotated[StrictFloat, Field(ge=0)]] = Field(
-        default_factory=dict,
-        description="Your own prices in dollars per instance hour, by instance type. Default: a table with us-east-1's "
-        "prices, whatever the region of the jobs.",
-    )
+    pool: PoolSection | None = None
+    """Airflow pool of the tasks that submit jobs and wait for them. Default: none."""
+    gates: tuple[Gate, ...] = ()
+    """Checks of the predictions before they are published."""
+    skip_unchanged: bool = False
+    """Whether a run ends without a job when its output is from the same input, model and pipeline."""
+    on_empty: Literal["skip", "fail"] = "skip"
+    """When the input is empty: skip the run, or fail it."""
+    prices: dict[str, Annotated[StrictFloat, Field(ge=0)]] = Field(default_factory=dict)
+    """Your own prices in dollars per instance hour, by instance type. Default: a table with us-east-1's prices,
+    whatever the region of the jobs."""
     notify: NotifySection = NotifySection()
-    quotas: dict[str, Annotated[StrictInt, Field(ge=0)]] = Field(
-        default_factory=dict,
-        description="Quotas of the account by AWS's names, for runs that may not read Service Quotas.",
-    )
-    tags: dict[TagKey, TagValue] = Field(
-        default_factory=dict, max_length=40, description="Tags of every job and model, for AWS's bill."
-    )
+    quotas: dict[str, Annotated[StrictInt, Field(ge=0)]] = Field(default_factory=dict)
+    """Quotas of the account by AWS's names, for runs that may not read Service Quotas."""
+    tags: dict[TagKey, TagValue] = Field(default_factory=dict, max_length=40)
+    """Tags of every job and model, for AWS's bill."""
 
     @field_validator("schedule")
     @classmethod
@@ -167,16 +138,12 @@ class Pipeline(FrozenModel):
         return value
 
     @model_validator(mode="after")
-    def _check_one_trigger(self) -> Self:
+    def _check_sections_fit(self) -> Self:
         if self.schedule is not None and self.schedule_on:
             raise FieldError("schedule_on", "found together with schedule; write one of the two")
-        return self
-
-    @model_validator(mode="after")
-    def _check_sections_fit(self) -> Self:
-        check_rules(self.rules, {column.name: column.type for column in self.input.columns})
+        check_rules(self.rules, self.column_types)
         check_cleaning(
-            column_types={column.name: column.type for column in self.input.columns},
+            column_types=self.column_types,
             baseline=self.baseline,
             rules=self.rules,
             impute=self.impute,
@@ -218,8 +185,7 @@ class Pipeline(FrozenModel):
             if name not in required_columns and not made_by_function:
                 raise FieldError(
                     "features.columns",
-                    f"found {name!r}; allowed are the columns that are always there: "
-                    f"{', '.join(required_columns)}",
+                    f"found {name!r}; allowed are the columns that are always there: {', '.join(required_columns)}",
                 )
         for column in self.predictions.echo.values():
             if column not in self.column_names:
@@ -273,9 +239,8 @@ class Pipeline(FrozenModel):
         if self.model.is_inference_pipeline and payload > INFERENCE_PIPELINE_MAX_PAYLOAD_MB:
             raise FieldError(
                 "transform.max_payload_mb",
-                f"found {payload}; allowed is at most "
-                f"{INFERENCE_PIPELINE_MAX_PAYLOAD_MB} with {len(self.model.containers)} containers, because requests "
-                f"between containers are limited to 5 MB",
+                f"found {payload}; allowed is at most {INFERENCE_PIPELINE_MAX_PAYLOAD_MB} with "
+                f"{len(self.model.containers)} containers, because requests between containers are limited to 5 MB",
             )
         concurrency = self.transform.max_concurrent_transforms or 1
         if payload * concurrency > MAX_PAYLOAD_MB_IN_FLIGHT:
@@ -287,25 +252,19 @@ class Pipeline(FrozenModel):
             )
 
     def _check_addresses(self) -> None:
-        for name, uri in (("output.uri", self.output.uri), ("work", self.work)):
-            problem = find_overlap_with_input(self.input.uri, name, uri)
-            if problem is not None:
-                raise FieldError(name, problem.removeprefix(f"{name}: "))
-        problem = find_overlap_with_run_files(self.work, self.name, "output.uri", self.output.uri)
-        if problem is not None:
-            raise FieldError("output.uri", problem.removeprefix("output.uri: "))
+        runs_prefix = build_runs_prefix(work=self.work, pipeline=self.name)
+        for field, problem in find_overlaps(self.input.uri, self.output.uri, self.work, runs_prefix):
+            raise FieldError("output.uri" if field == "output" else field, problem)
 
     def _instance_types(self) -> dict[str, str]:
         """Every instance type that a job may get, by the field that names it."""
-        stages = {stage: limits for stage in STAGES if (limits := self.get_stage_limits(stage)) is not None}
-        return {
-            **{f"{stage}.instance_type": limits.instance_type for stage, limits in stages.items()},
-            **{
-                f"{stage}.instance_types[{number}]": each
-                for stage, limits in stages.items()
-                for number, each in enumerate(limits.instance_types)
-            },
-        }
+        found: dict[str, str] = {}
+        for stage in STAGES:
+            if (limits := self.get_stage_limits(stage)) is not None:
+                found[f"{stage}.instance_type"] = limits.instance_type
+                for number, each in enumerate(limits.instance_types):
+                    found[f"{stage}.instance_types[{number}]"] = each
+        return found
 
     def get_stage_limits(self, stage: Stage) -> StageLimits | None:
         """The limits of a stage, or None where the pipeline has no job for it."""
@@ -330,9 +289,7 @@ class Pipeline(FrozenModel):
             and self.transform.on_bad_records == "reject",
             "join.processing_above": self.join.processing_above is not None,
         }
-        return ", ".join(
-            f"{'with' if is_present else 'without'} {part}" for part, is_present in parts.items()
-        )
+        return ", ".join(f"{'with' if present else 'without'} {part}" for part, present in parts.items())
 
     @property
     def preprocess_section(self) -> PreprocessSection:
@@ -342,17 +299,21 @@ class Pipeline(FrozenModel):
         return self.preprocess
 
     @property
+    def column_types(self) -> dict[str, str]:
+        """The input columns in order, and the type of each."""
+        return {column.name: column.type for column in self.input.columns}
+
+    @property
     def column_names(self) -> tuple[str, ...]:
         """Names of all input columns, in order."""
-        return tuple(column.name for column in self.input.columns)
+        return tuple(self.column_types)
 
     @property
     def output_columns(self) -> dict[str, str]:
         """The columns of the published rows in their order, with types."""
-        types = {column.name: column.type for column in self.input.columns}
         kept = select_output_columns(self.column_names, self.join)
         return {
-            **{name: types[source] for source, name in kept.items()},
+            **{name: self.column_types[source] for source, name in kept.items()},
             **self.predictions.column_types,
             **({} if self.join.function is None else self.join.function.adds),
         }
@@ -362,11 +323,8 @@ class Pipeline(FrozenModel):
         """The columns of the features, in the model's order."""
         if self.features is not None:
             return self.features.columns
-        return tuple(
-            column.name
-            for column in self.input.columns
-            if not column.optional and column.name not in self.columns_hidden_from_model
-        )
+        always_there = (column.name for column in self.input.columns if not column.optional)
+        return tuple(name for name in always_there if name not in self.columns_hidden_from_model)
 
     @property
     def columns_hidden_from_model(self) -> frozenset[str]:

@@ -289,11 +289,7 @@ def _get_pipeline_values(pipeline: Pipeline) -> dict[str, Any]:
         "deadline": None if deadline is None else str(deadline),
         "budget": pipeline.goals.budget,
         "prefer": pipeline.goals.prefer,
-        **(
-            {}
-            if pipeline.preprocess is None
-            else {"preprocess_instance_type": pipeline.preprocess.instance_type}
-        ),
+        "preprocess_instance_type": pipeline.preprocess and pipeline.preprocess.instance_type,
         "transform_instance_type": pipeline.transform.instance_type,
         "transform_batch_strategy": pipeline.transform.batch_strategy,
         "transform_max_payload_mb": pipeline.max_payload_mb,

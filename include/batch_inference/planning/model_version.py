@@ -30,9 +30,9 @@ class ModelPlan(FrozenModel):
     tags.
     """
 
-    name: str | None
-    containers: int
     key: str
+    name: str | None = None
+    containers: int = 0
     package: str | None = None
     group: str | None = None
     version: int | None = None
@@ -60,23 +60,22 @@ def plan_configured_model(pipeline: Pipeline) -> ModelPlan:
     """The model as far as the pipeline file alone describes it."""
     section = pipeline.model
     if section.name is not None:
-        return ModelPlan(name=section.name, containers=0, key=section.name)
+        return ModelPlan(key=section.name, name=section.name)
     if section.package is not None:
-        return ModelPlan(name=None, containers=0, key=_strip_arn(section.package), package=section.package)
+        return ModelPlan(key=_strip_arn(section.package), package=section.package)
     if section.group is not None:
-        return ModelPlan(
-            name=None, containers=0, key=_strip_arn(section.group), group=_strip_arn(section.group)
-        )
+        group = _strip_arn(section.group)
+        return ModelPlan(key=group, group=group)
     parts = [f"{container.image} {container.model_data}" for container in section.containers]
     digest = hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:12]
-    return ModelPlan(name=None, containers=len(section.containers), key=f"containers-{digest}")
+    return ModelPlan(key=f"containers-{digest}", containers=len(section.containers))
 
 
 def plan_existing_model(description: Mapping[str, Any]) -> ModelPlan:
     """The model in a response of DescribeModel."""
     containers = description.get("Containers") or [description.get("PrimaryContainer")]
     name = description["ModelName"]
-    return ModelPlan(name=name, containers=len(containers), key=name)
+    return ModelPlan(key=name, name=name, containers=len(containers))
 
 
 def plan_packaged_model(description: Mapping[str, Any]) -> ModelPlan:
@@ -106,9 +105,8 @@ def plan_packaged_model(description: Mapping[str, Any]) -> ModelPlan:
             f"cannot use; register the version with ModelDataUrl, one .tar.gz"
         )
     return ModelPlan(
-        name=None,
-        containers=len(containers),
         key=_strip_arn(arn),
+        containers=len(containers),
         package=arn,
         group=None if version is None else description["ModelPackageGroupName"],
         version=version,
@@ -139,30 +137,25 @@ def build_no_version_error(section: ModelSection, versions: Iterable[Mapping[str
     """The error that says why no version of a group can be used; `versions` are all its ListModelPackages summaries."""
     statuses = Counter(str(each.get("ModelApprovalStatus")) for each in versions)
     total = statuses.total()
-    counts_text = ", ".join(f"{number} {status}" for status, number in sorted(statuses.items()))
-    versions_text = (
-        f"it has {format_count(total, 'version')}: {counts_text}" if total else "it has no version at all"
-    )
+    counts = ", ".join(f"{number} {status}" for status, number in sorted(statuses.items()))
+    found = f"it has {format_count(total, 'version')}: {counts}" if total else "it has no version at all"
     group = section.group
     if section.version is not None:
-        return ModelError(f"model: the group {group} has no version {section.version}; {versions_text}")
+        return ModelError(f"model: the group {group} has no version {section.version}; {found}")
     if section.alias is not None:
         return ModelError(
-            f"model: no approved version of the group {group} has the alias {section.alias!r}; {versions_text}. "
+            f"model: no approved version of the group {group} has the alias {section.alias!r}; {found}. "
             f"Set the customer metadata property {ALIAS_PROPERTY!r} of one to it"
         )
     return ModelError(
-        f"model: the group {group} has no approved version; {versions_text}. Approve one, or register one"
+        f"model: the group {group} has no approved version; {found}. Approve one, or register one"
     )
 
 
 def build_unknown_model_error(section: ModelSection, aws_message: str) -> ModelError:
     """The error for a model that SageMaker does not have; `aws_message` is its own message."""
-    kind, name = next(
-        (kind, name)
-        for kind, name in (("name", section.name), ("package", section.package), ("group", section.group))
-        if name is not None
-    )
+    kind = next(kind for kind in ("name", "package", "group") if getattr(section, kind) is not None)
+    name = getattr(section, kind)
     return ModelError(
         f"model.{kind}: found {name!r}, which SageMaker does not have in this account and region ({aws_message}); "
         "correct it, or look at region and aws_conn_id of the pipeline"

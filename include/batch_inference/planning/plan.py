@@ -20,16 +20,15 @@ from batch_inference.common.names import RunPaths
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.run_params import RunParams, check_param_limits
 from batch_inference.config.sections.record_rules import FrozenModel
-from batch_inference.config.sections.stages import STAGES, Stage
+from batch_inference.config.sections.stages import STAGES
 from batch_inference.planning.clusters import sizing
-from batch_inference.planning.clusters.calibration import CanaryPlan
 from batch_inference.planning.clusters.cluster_choice import (
     ClusterDecision,
     PlanningContext,
     choose_clusters,
     format_clock_time,
 )
-from batch_inference.planning.clusters.cluster_model import ClusterPlan, StageWorkload
+from batch_inference.planning.clusters.cluster_model import ClusterPlan, SizedStage, StageWorkload
 from batch_inference.planning.clusters.estimate import Estimate, estimate_run
 from batch_inference.planning.clusters.instance_quotas import list_instance_types
 from batch_inference.planning.clusters.join_sizing import JoinJobPlan, build_join_workload, plan_join_job
@@ -102,6 +101,18 @@ class JoinPlan(FrozenModel):
     def compute_group_bytes(self, total_bytes: int) -> int:
         """The bytes of a group of the records that are joined; larger than planned where there would be too many."""
         return max(self.group_bytes, -(-total_bytes // MAX_JOIN_GROUPS))
+
+
+class CanaryPlan(FrozenModel):
+    """The limits of the transform after its canary.
+
+    `requested_instance_count` is the number from the trigger form; `max_instances` the most instances, quota included,
+    of each type that the transform may run on.
+    """
+
+    max_instances: dict[str, int]
+    requested_instance_count: int | None
+    prefer: Literal["cost", "speed"]
 
 
 class Fingerprint(FrozenModel):
@@ -232,25 +243,18 @@ def make_plan(
     if selection is not None:
         input_plan = input_plan.model_copy(update={"excluded": selection.excluded})
     context = replace(
-        context,
-        prices=context.prices.override_prices(pipeline.prices),
-        now=context.now.astimezone(UTC),
+        context, prices=context.prices.override_prices(pipeline.prices), now=context.now.astimezone(UTC)
     )
-    plan_log = PlanLog()
-    planned = (
-        _plan_jobs(pipeline, params, input_plan, sizes, run.region, context, plan_log)
-        if input_plan.objects
-        else _plan_empty_run(pipeline, params, input_plan, context.model, plan_log)
-    )
+    paths = RunPaths.from_run_id(work=pipeline.work, pipeline=pipeline.name, run_id=run.run_id)
+    planner = _RunPlanner(pipeline, params, input_plan, context, PlanLog())
+    planned = planner.plan_jobs(sizes, run.region) if input_plan.objects else planner.plan_empty_run()
     return Plan(
         pipeline=pipeline.name,
         aws_conn_id=pipeline.aws_conn_id,
         run_id=run.run_id,
         nonce=run.nonce,
         data_time=run.data_time.astimezone(UTC),
-        run_prefix=RunPaths.from_run_id(
-            work=pipeline.work, pipeline=pipeline.name, run_id=run.run_id
-        ).run_prefix,
+        run_prefix=paths.run_prefix,
         input=input_plan,
         output_uri=run.output_uri,
         empty=not input_plan.objects,
@@ -259,270 +263,8 @@ def make_plan(
         naive=naive,
         prices=dict(pipeline.prices),
         region=run.region,
-        log=tuple(plan_log.entries),
+        log=tuple(planner.log.entries),
         **planned,
-    )
-
-
-def _plan_empty_run(
-    pipeline: Pipeline, params: RunParams, input_plan: InputPlan, model: ModelPlan, plan_log: PlanLog
-) -> dict[str, Any]:
-    """The fields of the plan of a run without input, which has no instances and no shards."""
-    nothing_there = (
-        f"{input_plan.uri} holds no object with content{input_plan.excluded.describe_for_empty_input()}"
-    )
-    if pipeline.on_empty == "fail":
-        raise EmptyInputError(
-            f"the input is empty: {nothing_there}, and on_empty is 'fail'; upload the data, correct the URI, or "
-            f"set on_empty: skip"
-        )
-    plan_log.record("empty", "pipeline", f"Nothing to score: {nothing_there}, and on_empty is 'skip'.")
-    preprocess_types, transform_types = (list_instance_types(pipeline, params, stage) for stage in STAGES[:2])
-    no_shards = sizing.compute_shard_sizes(0, 1)
-    return {
-        "preprocess": _plan_preprocess(pipeline, input_plan, preprocess_types, 0, no_shards, PlanLog())
-        if preprocess_types
-        else None,
-        "transform": _plan_transform(pipeline, params, transform_types, 0, 0, model, PlanLog()),
-        "join": JoinPlan(group_bytes=pipeline.join.group_mb * BYTES_PER_MB),
-    }
-
-
-def _plan_jobs(
-    pipeline: Pipeline,
-    params: RunParams,
-    input_plan: InputPlan,
-    sizes: Sequence[int],
-    region: str | None,
-    context: PlanningContext,
-    plan_log: PlanLog,
-) -> dict[str, Any]:
-    """The fields of the plan that the clusters determine; `sizes` are the objects' where there is no `preprocess`."""
-    layout_decision: LayoutDecision | None = None
-    if pipeline.preprocess is None:
-        layout_decision = choose_layout(pipeline, params, input_plan, sizes, context)
-        decision = layout_decision.decision
-    else:
-        decision = choose_clusters(pipeline, params, _build_workloads(pipeline, params, input_plan), context)
-    clusters, reason = decision.cluster_plan, _explain_instance_count(decision)
-    _log_input_and_goals(input_plan, decision, context.now, plan_log)
-    plan_log.add(context.model.describe())
-
-    def record_cluster(stage: Stage, unit: str) -> None:
-        plan_log.record_cluster(
-            clusters.get_stage(stage),
-            unit=unit,
-            is_type_requested=params.get_instance_type(stage) is not None,
-            reason=reason,
-        )
-
-    preprocess, layout = None, None
-    if layout_decision is None:
-        shards = _size_shards(params, input_plan, clusters)
-        shard_count = shards.count
-        record_cluster("preprocess", "input object")
-        plan_log.record(
-            "preprocess.shard_bytes",
-            "plan",
-            f"Records are divided into about {format_count(shards.count, 'equal shard')} of "
-            f"{format_bytes(shards.bytes)}, because an instance without a shard is billed all the same.",
-        )
-        record_cluster("transform", "shard")
-        preprocess = _plan_preprocess(
-            pipeline,
-            input_plan,
-            decision.list_acceptable_types("preprocess"),
-            clusters.get_stage("preprocess").instance_count,
-            shards,
-            plan_log,
-        )
-    else:
-        layout = layout_decision.layout
-        shard_count = layout.objects
-        record_cluster("transform", "input object" if layout.mode == "unsplit" else "piece")
-        for sentence in layout_decision.sentences:
-            plan_log.add(sentence)
-    transform = _plan_transform(
-        pipeline,
-        params,
-        decision.list_acceptable_types("transform"),
-        clusters.get_stage("transform").instance_count,
-        shard_count,
-        context.model,
-        plan_log,
-    )
-    canary = _plan_canary(pipeline, decision, plan_log)
-    join_job = plan_join_job(pipeline, decision, shard_count, reason=reason, plan_log=plan_log)
-    estimate = estimate_run(clusters)
-    plan_log.add(estimate.describe())
-    plan_log.add(f"That rests on these rates: {estimate.basis}.")
-    types = [stage.option.instance_type for stage in clusters.stages]
-    if (price_note := describe_foreign_prices(context.prices, types, region)) is not None:
-        plan_log.add(price_note)
-    return {
-        "preprocess": preprocess,
-        "layout": layout,
-        "transform": transform,
-        "join": JoinPlan(group_bytes=pipeline.join.group_mb * BYTES_PER_MB, job=join_job),
-        "canary": canary,
-        "estimate": estimate,
-        "deadline": decision.deadline,
-        "budget": decision.goals.budget,
-        "approval_reason": decision.approval_reason,
-        "approve_by": None
-        if decision.approval_reason is None
-        else compute_approval_deadline(
-            context.now,
-            within_minutes=pipeline.goals.approve_within_minutes,
-            deadline=decision.deadline,
-            run_seconds=clusters.slowest_seconds,
-        ),
-    }
-
-
-def compute_approval_deadline(
-    now: datetime, *, within_minutes: int, deadline: datetime | None, run_seconds: float
-) -> datetime:
-    """The end of the wait for approval: `within_minutes` from now, but `run_seconds` before the deadline."""
-    until = now + timedelta(minutes=within_minutes)
-    if deadline is not None:
-        until = min(until, deadline - timedelta(seconds=run_seconds))
-    return max(until, now + MIN_WAIT)
-
-
-def _plan_canary(pipeline: Pipeline, decision: ClusterDecision, plan_log: PlanLog) -> CanaryPlan | None:
-    """The limits of the transform after its canary; None where no canary is needed.
-
-    A pipeline with `calibrate: canary` has one as long as no transform of its model was measured.
-    """
-    stage = decision.cluster_plan.get_stage("transform")
-    workload = stage.workload
-    if pipeline.goals.calibrate != "canary" or stage.option.rate.runs:
-        return None
-    plan_log.add(
-        f"No transform of this model was measured on {stage.option.instance_type} yet, so one shard is transformed "
-        f"first, on one instance, and the rest is sized from that."
-    )
-    max_instances = {option.instance_type: workload.get_instance_limit(option) for option in workload.options}
-    return CanaryPlan(
-        max_instances={kind: max_instances[kind] for kind in decision.list_acceptable_types("transform")},
-        requested_instance_count=workload.requested_instance_count,
-        prefer=decision.goals.prefer,
-    )
-
-
-def _build_workloads(pipeline: Pipeline, params: RunParams, input_plan: InputPlan) -> list[StageWorkload]:
-    join_workload = build_join_workload(pipeline, params, input_plan.text_bytes)
-    return [
-        # One instance reads an object; the shards that preprocessing writes are as small as needed.
-        StageWorkload(
-            name="preprocess",
-            bytes=input_plan.text_bytes,
-            max_parallelism=input_plan.objects,
-            largest_object_bytes=input_plan.largest_text_bytes,
-            sum_squared_bytes=input_plan.sum_squared_bytes,
-        ),
-        StageWorkload(
-            name="transform",
-            bytes=input_plan.text_bytes,
-            max_parallelism=sizing.compute_max_shards(
-                input_plan.text_bytes, is_count_requested=params.transform_instance_count is not None
-            ),
-            has_equal_shards=True,
-        ),
-        *([] if join_workload is None else [join_workload]),
-    ]
-
-
-def _log_input_and_goals(
-    input_plan: InputPlan, decision: ClusterDecision, now: datetime, plan_log: PlanLog
-) -> None:
-    plan_log.add(
-        f"Input is {format_count(input_plan.objects, 'object')} of {format_bytes(input_plan.bytes)} in all, "
-        f"the largest {format_bytes(input_plan.largest_bytes)}."
-    )
-    for sentence in input_plan.excluded.describe():
-        plan_log.add(sentence)
-    if input_plan.compressed_objects:
-        plan_log.add(
-            f"{format_count(input_plan.compressed_objects, 'compressed object')} cannot be divided, so one instance "
-            f"reads each; the text is taken to be {sizing.ASSUMED_COMPRESSION_RATIO} times as large."
-        )
-    for stage in decision.cluster_plan.stages:
-        quota = stage.option.quota
-        if quota is not None and quota < stage.workload.max_instances:
-            plan_log.add(
-                f"The account's quota lets {stage.name} have {quota} × {stage.option.instance_type}, fewer than the "
-                f"{stage.workload.max_instances} that the pipeline allows."
-            )
-    if decision.deadline is not None:
-        plan_log.add(f"The deadline is {format_clock_time(decision.deadline, now)}.")
-    if decision.approval_reason is not None:
-        plan_log.add(f"A person must approve this run: {decision.approval_reason}.")
-    elif decision.goals.budget is not None:
-        plan_log.add(f"The budget is {format_dollars(decision.goals.budget)}.")
-
-
-def _size_shards(params: RunParams, input_plan: InputPlan, clusters: ClusterPlan) -> sizing.ShardSizes:
-    """Enough shards to even out the transform, and the join where a job does it."""
-    transform = clusters.get_stage("transform")
-    shards_per_instance = sizing.choose_shards_per_instance(
-        transform.seconds - transform.option.rate.start_seconds
-    )
-    join_instances = sum(stage.instance_count for stage in clusters.stages if stage.name == "join")
-    return sizing.compute_shard_sizes(
-        input_plan.text_bytes,
-        transform.instance_count,
-        is_count_requested=params.transform_instance_count is not None,
-        per_instance=max(
-            shards_per_instance, -(-join_instances * sizing.SHARDS_PER_INSTANCE // transform.instance_count)
-        ),
-    )
-
-
-def _plan_preprocess(
-    pipeline: Pipeline,
-    input_plan: InputPlan,
-    instance_types: tuple[str, ...],
-    instance_count: int,
-    shards: sizing.ShardSizes,
-    plan_log: PlanLog,
-) -> PreprocessPlan:
-    host_bytes = _estimate_host_bytes(pipeline, input_plan, instance_count)
-    return PreprocessPlan(
-        instance_type=instance_types[0],
-        instance_types=instance_types,
-        instance_count=instance_count,
-        volume_size_gb=_choose_volume_size_gb(pipeline, host_bytes, plan_log),
-        max_runtime_seconds=pipeline.preprocess_section.max_runtime_minutes * SECONDS_PER_MINUTE,
-        shard_bytes=shards.bytes,
-        shards=shards.count,
-        host_bytes=host_bytes,
-        distribution=pipeline.s3_data_distribution_type,
-    )
-
-
-def _plan_transform(
-    pipeline: Pipeline,
-    params: RunParams,
-    instance_types: tuple[str, ...],
-    instance_count: int,
-    shard_count: int,
-    model: ModelPlan,
-    plan_log: PlanLog,
-) -> TransformPlan:
-    payload = choose_max_payload_mb(pipeline, params, plan_log, has_several_containers=model.containers > 1)
-    return TransformPlan(
-        instance_type=instance_types[0],
-        instance_types=instance_types,
-        instance_count=instance_count,
-        max_concurrent_transforms=choose_max_concurrent_transforms(
-            pipeline, params, instance_types[0], payload, plan_log
-        ),
-        max_payload_mb=payload,
-        batch_strategy=choose_batch_strategy(pipeline, params, plan_log),
-        max_runtime_seconds=pipeline.transform.max_runtime_minutes * SECONDS_PER_MINUTE,
-        shards=shard_count,
     )
 
 
@@ -534,35 +276,253 @@ def _tee_sizes(sizes: array[int], objects: Iterable[S3Object]) -> Iterator[S3Obj
         yield item
 
 
-def _estimate_host_bytes(pipeline: Pipeline, input_plan: InputPlan, instance_count: int) -> int:
-    """Bytes of text on the instance that gets most.
+@dataclass(frozen=True, slots=True)
+class _RunPlanner:
+    """Plans the jobs of one run; `log` gets a sentence for each choice."""
 
-    All of it with FullyReplicated, else at most twice an even share.
-    """
-    if pipeline.s3_data_distribution_type == "FullyReplicated" or instance_count < 2:
-        return input_plan.text_bytes
-    return min(
-        input_plan.text_bytes, max(2 * input_plan.text_bytes // instance_count, input_plan.largest_text_bytes)
-    )
+    pipeline: Pipeline
+    params: RunParams
+    input: InputPlan
+    context: PlanningContext
+    log: PlanLog
 
-
-def _choose_volume_size_gb(pipeline: Pipeline, host_bytes: int, plan_log: PlanLog) -> int:
-    configured, needed = pipeline.preprocess_section.volume_size_gb, sizing.compute_volume_size_gb(host_bytes)
-    if needed <= configured:
-        return configured
-    if needed > sizing.MAX_VOLUME_SIZE_GB:
-        raise PlanError(
-            f"an instance of preprocess would need {needed:,} GB of disk for {format_bytes(host_bytes)} of input, and "
-            f"SageMaker gives at most {sizing.MAX_VOLUME_SIZE_GB:,}; allow more instances, drop the duplicates "
-            "rule, or split the run"
+    def plan_empty_run(self) -> dict[str, Any]:
+        """The fields of the plan of a run without input, which has no instances and no shards."""
+        pipeline = self.pipeline
+        nothing_there = (
+            f"{self.input.uri} holds no object with content{self.input.excluded.describe_for_empty_input()}"
         )
-    plan_log.record(
-        "preprocess.volume_size_gb",
-        "plan",
-        f"Each preprocess instance gets {needed:,} GB of disk instead of {configured}, because it holds up to "
-        f"{format_bytes(host_bytes)} of input and what it writes.",
-    )
-    return needed
+        if pipeline.on_empty == "fail":
+            raise EmptyInputError(
+                f"the input is empty: {nothing_there}, and on_empty is 'fail'; upload the data, correct the URI, or "
+                f"set on_empty: skip"
+            )
+        self.log.record("empty", "pipeline", f"Nothing to score: {nothing_there}, and on_empty is 'skip'.")
+        silent, no_shards = replace(self, log=PlanLog()), sizing.compute_shard_sizes(0, 1)
+        types = {stage: list_instance_types(pipeline, self.params, stage) for stage in STAGES}
+        return {
+            "preprocess": silent._plan_preprocess(types["preprocess"], 0, no_shards)
+            if pipeline.preprocess
+            else None,
+            "transform": silent._plan_transform(types["transform"], 0, 0),
+            "join": JoinPlan(group_bytes=pipeline.join.group_mb * BYTES_PER_MB),
+        }
+
+    def plan_jobs(self, sizes: Sequence[int], region: str | None) -> dict[str, Any]:
+        """The fields of the plan that the clusters determine; `sizes` are the objects' where there is no `preprocess`.
+
+        `region` is that of the jobs, if known.
+        """
+        pipeline, context = self.pipeline, self.context
+        layout_decision: LayoutDecision | None = None
+        if pipeline.preprocess is None:
+            layout_decision = choose_layout(pipeline, self.params, self.input, sizes, context)
+            decision = layout_decision.decision
+        else:
+            decision = choose_clusters(pipeline, self.params, self._build_workloads(), context)
+        clusters, reason = decision.cluster_plan, _explain_instance_count(decision)
+        transform_stage = clusters.get_stage("transform")
+        self._log_input_and_goals(decision)
+        self.log.add(context.model.describe())
+        preprocess, layout = None, None
+        if layout_decision is None:
+            preprocess_stage, shards = clusters.get_stage("preprocess"), self._size_shards(clusters)
+            shard_count = shards.count
+            self._log_cluster(preprocess_stage, "input object", reason)
+            self.log.record(
+                "preprocess.shard_bytes",
+                "plan",
+                f"Records are divided into about {format_count(shards.count, 'equal shard')} of "
+                f"{format_bytes(shards.bytes)}, because an instance without a shard is billed all the same.",
+            )
+            self._log_cluster(transform_stage, "shard", reason)
+            types = decision.list_acceptable_types("preprocess")
+            preprocess = self._plan_preprocess(types, preprocess_stage.instance_count, shards)
+        else:
+            layout = layout_decision.layout
+            shard_count = layout.objects
+            unit = "input object" if layout.mode == "unsplit" else "piece"
+            self._log_cluster(transform_stage, unit, reason)
+            for sentence in layout_decision.sentences:
+                self.log.add(sentence)
+        types = decision.list_acceptable_types("transform")
+        transform = self._plan_transform(types, transform_stage.instance_count, shard_count)
+        canary = self._plan_canary(decision)
+        join_job = plan_join_job(pipeline, decision, shard_count, reason=reason, plan_log=self.log)
+        estimate = estimate_run(clusters)
+        self.log.add(estimate.describe())
+        self.log.add(f"That rests on these rates: {estimate.basis}.")
+        types = tuple(stage.option.instance_type for stage in clusters.stages)
+        if (price_note := describe_foreign_prices(context.prices, types, region)) is not None:
+            self.log.add(price_note)
+        approve_by = compute_approval_deadline(
+            context.now,
+            within_minutes=pipeline.goals.approve_within_minutes,
+            deadline=decision.deadline,
+            run_seconds=clusters.slowest_seconds,
+        )
+        return {
+            "preprocess": preprocess,
+            "layout": layout,
+            "transform": transform,
+            "join": JoinPlan(group_bytes=pipeline.join.group_mb * BYTES_PER_MB, job=join_job),
+            "canary": canary,
+            "estimate": estimate,
+            "deadline": decision.deadline,
+            "budget": decision.goals.budget,
+            "approval_reason": decision.approval_reason,
+            "approve_by": approve_by if decision.approval_reason is not None else None,
+        }
+
+    def _log_cluster(self, stage: SizedStage, unit: str, reason: str) -> None:
+        is_type_requested = self.params.get_instance_type(stage.name) is not None
+        self.log.record_cluster(stage, unit=unit, is_type_requested=is_type_requested, reason=reason)
+
+    def _log_input_and_goals(self, decision: ClusterDecision) -> None:
+        found = self.input
+        self.log.add(
+            f"Input is {format_count(found.objects, 'object')} of {format_bytes(found.bytes)} in all, "
+            f"the largest {format_bytes(found.largest_bytes)}."
+        )
+        for sentence in found.excluded.describe():
+            self.log.add(sentence)
+        if found.compressed_objects:
+            self.log.add(
+                f"{format_count(found.compressed_objects, 'compressed object')} cannot be divided, so one instance "
+                f"reads each; the text is taken to be {sizing.ASSUMED_COMPRESSION_RATIO} times as large."
+            )
+        for stage in decision.cluster_plan.stages:
+            quota = stage.option.quota
+            if quota is not None and quota < stage.workload.max_instances:
+                self.log.add(
+                    f"The account's quota lets {stage.name} have {quota} × {stage.option.instance_type}, fewer than "
+                    f"the {stage.workload.max_instances} that the pipeline allows."
+                )
+        if decision.deadline is not None:
+            self.log.add(f"The deadline is {format_clock_time(decision.deadline, self.context.now)}.")
+        if decision.approval_reason is not None:
+            self.log.add(f"A person must approve this run: {decision.approval_reason}.")
+        elif decision.goals.budget is not None:
+            self.log.add(f"The budget is {format_dollars(decision.goals.budget)}.")
+
+    def _build_workloads(self) -> list[StageWorkload]:
+        """The workloads of a run with `preprocess`."""
+        text_bytes, requested_count = self.input.text_bytes, self.params.transform_instance_count
+        # One instance reads an object; the shards that preprocessing writes are as small as needed.
+        preprocess = StageWorkload(
+            name="preprocess",
+            bytes=text_bytes,
+            max_parallelism=self.input.objects,
+            largest_object_bytes=self.input.largest_text_bytes,
+            sum_squared_bytes=self.input.sum_squared_bytes,
+        )
+        max_shards = sizing.compute_max_shards(text_bytes, is_count_requested=requested_count is not None)
+        transform = StageWorkload(
+            name="transform", bytes=text_bytes, max_parallelism=max_shards, has_equal_shards=True
+        )
+        join = build_join_workload(self.pipeline, self.params, text_bytes)
+        return [preprocess, transform] if join is None else [preprocess, transform, join]
+
+    def _size_shards(self, clusters: ClusterPlan) -> sizing.ShardSizes:
+        """Enough shards to even out the transform, and the join where a job does it."""
+        transform = clusters.get_stage("transform")
+        working_seconds = transform.seconds - transform.option.rate.start_seconds
+        join_instances = sum(stage.instance_count for stage in clusters.stages if stage.name == "join")
+        shards_for_join = -(-join_instances * sizing.SHARDS_PER_INSTANCE // transform.instance_count)
+        return sizing.compute_shard_sizes(
+            self.input.text_bytes,
+            transform.instance_count,
+            is_count_requested=self.params.transform_instance_count is not None,
+            per_instance=max(sizing.choose_shards_per_instance(working_seconds), shards_for_join),
+        )
+
+    def _plan_preprocess(
+        self, instance_types: tuple[str, ...], instance_count: int, shards: sizing.ShardSizes
+    ) -> PreprocessPlan:
+        host_bytes = self._estimate_host_bytes(instance_count)
+        return PreprocessPlan(
+            instance_type=instance_types[0],
+            instance_types=instance_types,
+            instance_count=instance_count,
+            volume_size_gb=self._choose_volume_size_gb(host_bytes),
+            max_runtime_seconds=self.pipeline.preprocess_section.max_runtime_minutes * SECONDS_PER_MINUTE,
+            shard_bytes=shards.bytes,
+            shards=shards.count,
+            host_bytes=host_bytes,
+            distribution=self.pipeline.s3_data_distribution_type,
+        )
+
+    def _estimate_host_bytes(self, instance_count: int) -> int:
+        """Bytes of text on the instance that gets most: all with FullyReplicated, else at most twice an even share."""
+        total = self.input.text_bytes
+        if self.pipeline.s3_data_distribution_type == "FullyReplicated" or instance_count < 2:
+            return total
+        return min(total, max(2 * total // instance_count, self.input.largest_text_bytes))
+
+    def _choose_volume_size_gb(self, host_bytes: int) -> int:
+        configured = self.pipeline.preprocess_section.volume_size_gb
+        needed = sizing.compute_volume_size_gb(host_bytes)
+        if needed <= configured:
+            return configured
+        if needed > sizing.MAX_VOLUME_SIZE_GB:
+            raise PlanError(
+                f"an instance of preprocess would need {needed:,} GB of disk for {format_bytes(host_bytes)} of input, "
+                f"and SageMaker gives at most {sizing.MAX_VOLUME_SIZE_GB:,}; allow more instances, drop the duplicates "
+                "rule, or split the run"
+            )
+        self.log.record(
+            "preprocess.volume_size_gb",
+            "plan",
+            f"Each preprocess instance gets {needed:,} GB of disk instead of {configured}, because it holds up to "
+            f"{format_bytes(host_bytes)} of input and what it writes.",
+        )
+        return needed
+
+    def _plan_transform(
+        self, instance_types: tuple[str, ...], instance_count: int, shard_count: int
+    ) -> TransformPlan:
+        where = self.pipeline, self.params, self.log
+        payload = choose_max_payload_mb(*where, has_several_containers=self.context.model.containers > 1)
+        return TransformPlan(
+            instance_type=instance_types[0],
+            instance_types=instance_types,
+            instance_count=instance_count,
+            max_concurrent_transforms=choose_max_concurrent_transforms(*where, instance_types[0], payload),
+            max_payload_mb=payload,
+            batch_strategy=choose_batch_strategy(*where),
+            max_runtime_seconds=self.pipeline.transform.max_runtime_minutes * SECONDS_PER_MINUTE,
+            shards=shard_count,
+        )
+
+    def _plan_canary(self, decision: ClusterDecision) -> CanaryPlan | None:
+        """The limits of the transform after its canary; None where no canary is needed.
+
+        A pipeline with `calibrate: canary` has one as long as no transform of its model was measured.
+        """
+        stage = decision.cluster_plan.get_stage("transform")
+        if self.pipeline.goals.calibrate != "canary" or stage.option.rate.runs:
+            return None
+        self.log.add(
+            f"No transform of this model was measured on {stage.option.instance_type} yet, so one shard is transformed "
+            f"first, on one instance, and the rest is sized from that."
+        )
+        workload, acceptable = stage.workload, decision.list_acceptable_types("transform")
+        limits = {option.instance_type: workload.get_instance_limit(option) for option in workload.options}
+        return CanaryPlan(
+            max_instances={instance_type: limits[instance_type] for instance_type in acceptable},
+            requested_instance_count=workload.requested_instance_count,
+            prefer=decision.goals.prefer,
+        )
+
+
+def compute_approval_deadline(
+    now: datetime, *, within_minutes: int, deadline: datetime | None, run_seconds: float
+) -> datetime:
+    """The end of the wait for approval: `within_minutes` from now, but `run_seconds` before the deadline."""
+    until = now + timedelta(minutes=within_minutes)
+    if deadline is not None:
+        until = min(until, deadline - timedelta(seconds=run_seconds))
+    return max(until, now + MIN_WAIT)
 
 
 def _explain_instance_count(decision: ClusterDecision) -> str:

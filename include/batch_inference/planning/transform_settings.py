@@ -12,47 +12,45 @@ from batch_inference.planning.clusters import sizing
 from batch_inference.planning.plan_log import PlanLog
 
 
+def _choose(requested: int | None, configured: int | None, default: int, why: str) -> tuple[int, str, str]:
+    """The value that applies, who chose it, and why; `why` is that of the default."""
+    if requested is not None:
+        return requested, "trigger form", f"the trigger form said {requested}"
+    if configured is not None:
+        return configured, "pipeline", "the pipeline says so"
+    return default, "plan", why
+
+
 def choose_max_payload_mb(
     pipeline: Pipeline, params: RunParams, plan_log: PlanLog, *, has_several_containers: bool
 ) -> int:
     """MaxPayloadInMB of the transform job."""
-    requested, configured = params.transform_max_payload_mb, pipeline.transform.max_payload_mb
-    chosen = (
-        requested or configured or get_default_max_payload_mb(is_inference_pipeline=has_several_containers)
+    chosen, chooser, why = _choose(
+        params.transform_max_payload_mb,
+        pipeline.transform.max_payload_mb,
+        get_default_max_payload_mb(is_inference_pipeline=has_several_containers),
+        "several containers can hand each other no more"
+        if has_several_containers
+        else "that is SageMaker's default",
     )
-    if requested is not None:
-        chooser, why = "trigger form", f"the trigger form said {requested}"
-    elif configured is not None:
-        chooser, why = "pipeline", "the pipeline says so"
-    elif has_several_containers:
-        chooser, why = "plan", "several containers can hand each other no more"
-    else:
-        chooser, why = "plan", "that is SageMaker's default"
     plan_log.record("transform.max_payload_mb", chooser, f"A request holds up to {chosen} MB, because {why}.")
     return chosen
 
 
 def choose_max_concurrent_transforms(
-    pipeline: Pipeline, params: RunParams, instance_type: str, max_payload_mb: int, plan_log: PlanLog
+    pipeline: Pipeline, params: RunParams, plan_log: PlanLog, instance_type: str, max_payload_mb: int
 ) -> int:
     """MaxConcurrentTransforms: requests in flight on each instance, at most 100 MB of them."""
-    requested, configured = (
+    chosen, chooser, why = _choose(
         params.transform_max_concurrent_transforms,
         pipeline.transform.max_concurrent_transforms,
+        sizing.compute_max_concurrent_transforms(instance_type, max_payload_mb, MAX_PAYLOAD_MB_IN_FLIGHT),
+        f"that is one per vCPU of {instance_type}, within SageMaker's 100 MB in flight",
     )
     limit = MAX_PAYLOAD_MB_IN_FLIGHT // max_payload_mb
-    if requested is not None:
-        chosen, chooser, why = requested, "trigger form", f"the trigger form said {requested}"
-    elif configured is not None:
-        chosen, chooser, why = min(configured, limit), "pipeline", "the pipeline says so"
-        if configured > limit:
-            why += f", lowered from {configured} because {configured} × {max_payload_mb} MB is above SageMaker's 100 MB"
-    else:
-        chosen, chooser = (
-            sizing.compute_max_concurrent_transforms(instance_type, max_payload_mb, MAX_PAYLOAD_MB_IN_FLIGHT),
-            "plan",
-        )
-        why = f"that is one per vCPU of {instance_type}, within SageMaker's 100 MB in flight"
+    if chooser == "pipeline" and chosen > limit:
+        why += f", lowered from {chosen} because {chosen} × {max_payload_mb} MB is above SageMaker's 100 MB"
+        chosen = limit
     sentence = f"Each instance works on {format_count(chosen, 'request')} at a time, because {why}."
     plan_log.record("transform.max_concurrent_transforms", chooser, sentence)
     return chosen

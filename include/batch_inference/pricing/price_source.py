@@ -29,16 +29,13 @@ def build_price_source(
 
 def describe_prices(price_source: Mapping[str, Any]) -> list[str]:
     """The result of `build_price_source` as sentences; none where no price is known."""
-    if "own" not in price_source:
-        return []  # the report of an earlier version has no price source
     own, table = price_source["own"], price_source["table"]
-    table_phrase = f"the prices of {price_source['region']} as of {price_source['as_of']}"
     if price_source["region"] is None:
         return ["Costs use the prices of the pipeline file."] if own else []
+    used = f"the prices of {price_source['region']} as of {price_source['as_of']}"
     if own:
-        by_type = f"{table_phrase} for {' and '.join(table)}, and those of the pipeline file for {' and '.join(own)}"
-        return [f"Costs use {by_type}.", *_describe_foreign_region(price_source)]
-    return [f"Costs use {table_phrase}.", *_describe_foreign_region(price_source)]
+        used += f" for {' and '.join(table)}, and those of the pipeline file for {' and '.join(own)}"
+    return [f"Costs use {used}.", *_describe_foreign_region(price_source)]
 
 
 def describe_foreign_prices(

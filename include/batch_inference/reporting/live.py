@@ -8,10 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from batch_inference.pricing.job_totals import merge_jobs
+from batch_inference.pricing.costs import StageUsage, merge_jobs
 from batch_inference.reporting.summary import TOTAL_FIGURES
 from batch_inference.verification.reconciliation import REFUSED_BY_MODEL
 
+#: Fields of a plan, and of a job or merged jobs, that a page shows as they are.
+_PLAN_FIELDS = ("pipeline", "run_id", "data_time", "dry_run", "empty", "input", "estimate")
+_JOB_FIELDS = (
+    "job_name", "status", "instance_type", "instance_count", "created_at", "started_at", "ended_at", "jobs",
+)  # fmt: skip
 #: Reason of rejects whose reasons are not known here.
 REASON_UNKNOWN = "not known here"
 
@@ -31,30 +36,19 @@ def build_live_report(
     times not reached; `shard_stats` is the XCom of `collect_shards`, `publish_result` that of `publish`,
     `report_summary` the summary of a report, each None until it exists.
     """
-    # A summary has the totals of the run without idle_seconds, which only the report has.
-    totals = (
-        {}
-        if report_summary is None
-        else {"total": {**{key: report_summary[key] for key in TOTAL_FIGURES}, "idle_seconds": None}}
-    )
-    return {
-        **totals,
-        "pipeline": plan["pipeline"],
-        "run_id": plan["run_id"],
-        "data_time": plan["data_time"],
+    report: dict[str, Any] = {
+        **{key: plan[key] for key in _PLAN_FIELDS},
         "as_of": as_of,
-        "dry_run": plan["dry_run"],
-        "empty": plan["empty"],
-        "records": _records(
-            shard_stats, publish_result, None if report_summary is None else report_summary["records"]
-        ),
-        "input": dict(plan["input"]),
+        "records": _records(shard_stats, publish_result, report_summary and report_summary["records"]),
         "output": _output(plan, publish_result),
         "stages": [_stage(stage, stage_jobs, shard_stats, as_of) for stage, stage_jobs in jobs.items()],
-        "estimate": dict(plan["estimate"]),
         "sentences": [entry["text"] for entry in plan["log"]],
         "first_rows": [],
     }
+    if report_summary is not None:
+        # A summary has the totals of the run without idle_seconds, which only the report has.
+        report["total"] = {**{key: report_summary[key] for key in TOTAL_FIGURES}, "idle_seconds": None}
+    return report
 
 
 def _output(plan: Mapping[str, Any], publish_result: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -95,28 +89,27 @@ def _stage(
     stage: str, jobs: Sequence[Mapping[str, Any]], shard_stats: Mapping[str, Any] | None, as_of: float
 ) -> dict[str, Any]:
     job = merge_jobs(jobs) if len(jobs) > 1 else jobs[0]
-    created, started, ended = (job.get(key) for key in ("created_at", "started_at", "ended_at"))
-    provisioned = started if started is not None else ended if ended is not None else as_of
-    running = None if started is None else max(0.0, (ended if ended is not None else as_of) - started)
+    created, has_started = job.get("created_at"), job.get("started_at") is not None
+    usage = _measure(job, as_of)
     return {
         "stage": stage,
-        "job_name": job["job_name"],
-        "status": job["status"],
-        "instance_type": job["instance_type"],
-        "instance_count": job["instance_count"],
-        "created_at": created,
-        "started_at": started,
-        "ended_at": ended,
-        "provisioning_seconds": None if created is None else max(0.0, provisioned - created),
-        "running_seconds": running,
+        **{key: job.get(key) for key in _JOB_FIELDS},
+        "provisioning_seconds": None if created is None else usage.provisioning_seconds,
+        "running_seconds": usage.running_seconds if has_started else None,
         "instances": shard_stats.get("instances") if shard_stats and stage == "preprocess" else None,
-        "jobs": job.get("jobs"),
-        "billed_seconds": None if running is None else sum(_billed(each, as_of) for each in jobs),
+        "billed_seconds": sum(_measure(each, as_of).billed_seconds for each in jobs) if has_started else None,
     }
 
 
-def _billed(job: Mapping[str, Any], as_of: float) -> float:
-    """Billed instance-seconds of one job until now."""
-    started, ended = job.get("started_at"), job.get("ended_at")
-    running = 0.0 if started is None else max(0.0, (as_of if ended is None else ended) - started)
-    return running * float(job["instance_count"] or 1)
+def _measure(job: Mapping[str, Any], as_of: float) -> StageUsage:
+    """The times of a job until now."""
+    created, ended = (as_of if job.get(key) is None else job[key] for key in ("created_at", "ended_at"))
+    return StageUsage(
+        stage="",
+        job_name="",
+        instance_type="",
+        instance_count=job["instance_count"] or 1,
+        created_at=created,
+        started_at=job.get("started_at"),
+        ended_at=ended,
+    )

@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from batch_inference.pricing.comparison import compare_alternatives
-from batch_inference.pricing.costs import Prices, StageUsage, compute_cost_per_1000, load_prices, sum_if_known
+from batch_inference.planning.clusters.estimate import StageEstimate
+from batch_inference.planning.plan import Plan
+from batch_inference.pricing.comparison import compare_with_endpoint, compare_with_naive
+from batch_inference.pricing.costs import StageUsage, compute_cost_per_1000, load_prices, sum_if_known
 from batch_inference.pricing.price_source import build_price_source
 from batch_inference.reporting.html import render_html as render_html
 from batch_inference.reporting.text import render_text as render_text
@@ -16,17 +18,16 @@ from batch_inference.reporting.text import render_text as render_text
 
 def build_report(
     *,
-    plan: Mapping[str, Any],
+    plan: Plan,
     jobs: Mapping[str, Mapping[str, Any]],
     shard_stats: Mapping[str, Any],
     manifest: Mapping[str, Any],
     first_rows: Sequence[Mapping[str, Any]],
     quality: Mapping[str, Any],
-    prices: Prices | None = None,
 ) -> dict[str, Any]:
     """The figures of a published run as JSON-safe values; unknown ones are None.
 
-    `plan` is the plan as JSON; `jobs` maps a stage to its finished job, which may carry `busy_seconds` (summed over
+    `jobs` maps a stage to its finished job, which may carry `busy_seconds` (summed over
     instances, None when unknown) and `instances` (when each of them worked); `manifest` is what was published;
     `first_rows` some of its rows. `quality` has
     - `checks`: checks.json, with the `state` of the run and for each gate `outcome`, `sentence` and `figures`,
@@ -37,7 +38,7 @@ def build_report(
     - `groups`: for each sensitive column figures by group, see `bias.build_group_report`,
     - `profile` and `statistics`: the URIs of all of it, for `baseline` and for other runs to be compared with.
     """
-    prices = (prices or load_prices()).override_prices(plan["prices"])
+    prices = load_prices().override_prices(plan.prices)
     usages = [
         StageUsage.from_job(stage, job, busy_seconds=job.get("busy_seconds")) for stage, job in jobs.items()
     ]
@@ -60,18 +61,15 @@ def build_report(
     transform = next(use for use in usages if use.stage == "transform")
     return {
         "version": 1,
-        "pipeline": plan["pipeline"],
-        "run_id": plan["run_id"],
-        "data_time": plan["data_time"],
+        **plan.model_dump(mode="json", include={"pipeline", "run_id", "data_time", "input", "estimate"}),
         "records": dict(manifest["records"]),
-        "input": dict(plan["input"]),
         "output": {
             "uri": manifest["output_uri"],
             "files": len(manifest["files"]),
             "rows": manifest["rows"],
             "manifest": f"{manifest['output_uri']}_manifest.json",
         },
-        "rejects": f"{plan['run_prefix']}{shard_stats['preprocess_job']}/rejects/"
+        "rejects": f"{plan.run_prefix}{shard_stats['preprocess_job']}/rejects/"
         if shard_stats["preprocess_job"]
         else None,
         # Prefix of the records that passed preprocess and were refused by the model; None if there are none.
@@ -90,23 +88,29 @@ def build_report(
             "dollars": dollars,
             "dollars_per_1000_records": compute_cost_per_1000(dollars, scored),
         },
-        "comparison": compare_alternatives(
-            plan=plan, usage=transform, scored_count=scored, dollars=dollars, prices=prices
-        ),
-        "prices": build_price_source(prices, types, plan.get("region")),
-        "estimate": dict(plan["estimate"]),
-        "plan_error": {use.stage: _compute_plan_error(use, plan["estimate"][use.stage]) for use in usages},
-        "sentences": [entry["text"] for entry in plan["log"]],
+        "comparison": {
+            "naive": compare_with_naive(
+                transform, prices, text_bytes=plan.input.text_bytes, **plan.naive.model_dump()
+            ),
+            "endpoint": compare_with_endpoint(
+                transform.instance_type, prices, scored_count=scored, dollars=dollars
+            ),
+        },
+        "prices": build_price_source(prices, types, plan.region),
+        "plan_error": {
+            use.stage: _compute_plan_error(use, getattr(plan.estimate, use.stage)) for use in usages
+        },
+        "sentences": list(plan.sentences),
         "quality": dict(quality),
         "first_rows": [{name: _to_json_value(value) for name, value in row.items()} for row in first_rows],
     }
 
 
-def _list_size_reasons(plan: Mapping[str, Any], usage: StageUsage) -> list[str]:
+def _list_size_reasons(plan: Plan, usage: StageUsage) -> list[str]:
     """The plan's sentences about the size of a stage's cluster, and one where fewer instances ran."""
-    reasons = [entry["text"] for entry in plan["log"] if entry["field"] == f"{usage.stage}.instance_count"]
-    stage_plan = plan["join"]["job"] if usage.stage == "join" else plan[usage.stage]
-    planned = stage_plan["instance_count"]
+    reasons = [entry.text for entry in plan.log if entry.field == f"{usage.stage}.instance_count"]
+    stage_plan: Any = plan.join.job if usage.stage == "join" else getattr(plan, usage.stage)
+    planned = stage_plan.instance_count
     if usage.instance_count < planned:
         ran = f"ran on {usage.instance_count} of the {planned} planned, because"
         if usage.earlier_billed_seconds:
@@ -116,13 +120,13 @@ def _list_size_reasons(plan: Mapping[str, Any], usage: StageUsage) -> list[str]:
     return reasons
 
 
-def _compute_plan_error(usage: StageUsage, planned: Mapping[str, Any]) -> float | None:
+def _compute_plan_error(usage: StageUsage, planned: StageEstimate) -> float | None:
     """The error of the plan: actual running time over planned running time, minus 1.
 
     None when the plan rests on no earlier run, or the stage did not run.
     """
-    known = planned["runs"] and planned["seconds"] and usage.running_seconds
-    return usage.running_seconds / planned["seconds"] - 1 if known else None
+    known = planned.runs and planned.seconds and usage.running_seconds
+    return usage.running_seconds / planned.seconds - 1 if known else None
 
 
 def _to_json_value(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from batch_inference.common.formatting import format_count, format_dollars, format_duration, join_words
@@ -33,22 +34,16 @@ def render_text(report: Mapping[str, Any]) -> str:
         f"{format_count(output['rows'], 'row')} in {format_count(output['files'], 'file')}",
         output["uri"],
     )
-    if report["first_rows"]:
-        lines += [
-            "",
-            f"First {format_count(len(report['first_rows']), 'joined row')}:",
-            *_table(report["first_rows"]),
-        ]
+    if rows := report["first_rows"]:
+        lines += ["", f"First {format_count(len(rows), 'joined row')}:", *_table(rows)]
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
 def _format_excluded(excluded: Mapping[str, Any]) -> list[str]:
     """Objects that were listed and are not input."""
     control, unpublished = excluded["control_files"], excluded["unpublished"]
-    found = [
-        *([format_count(control, "control file")] if control else []),
-        *([f"{format_count(unpublished, 'object')} that no manifest names"] if unpublished else []),
-    ]
+    found = [format_count(control, "control file")] if control else []
+    found += [f"{format_count(unpublished, 'object')} that no manifest names"] if unpublished else []
     return _field("left out", join_words(found)) if found else []
 
 
@@ -67,15 +62,14 @@ def _gates(gates: Sequence[Mapping[str, Any]]) -> list[str]:
 def _records(records: Mapping[str, Any], rejects: str, refused: str | None) -> list[str]:
     reasons: Mapping[str, int] = records["rejected_by_reason"]
     width = len(f"{records['in']:,}")
-    lines = _field("records in", f"{records['in']:>{width},}")
-    lines += _field("scored", f"{records['scored']:>{width},}")
-    lines += _field("rejected", f"{records['rejected']:>{width},}")
+    counts = {"records in": records["in"], "scored": records["scored"], "rejected": records["rejected"]}
+    lines = [line for name, number in counts.items() for line in _field(name, f"{number:>{width},}")]
     lines += [
-        f"{'':{_INDENT}}{number:>{width},}  {_truncate(reason, WIDTH - _INDENT - width - 2)}"
+        _indent(f"{number:>{width},}  {_truncate(reason, WIDTH - _INDENT - width - 2)}")
         for reason, number in reasons.items()
     ]
     if records["rejected"]:
-        lines += [f"{'':{_INDENT}}{where}" for where in (rejects, refused) if where]
+        lines += [_indent(where) for where in (rejects, refused) if where]
     return lines
 
 
@@ -90,11 +84,11 @@ def _stage(stage: Mapping[str, Any], planned: Mapping[str, Any], error: float | 
     )
     if stage["earlier_billed_seconds"]:
         lines.append(
-            f"{'':{_INDENT}}of that {_format_seconds(stage['earlier_billed_seconds'])} in failed attempts"
+            _indent(f"of that {_format_seconds(stage['earlier_billed_seconds'])} in failed attempts")
         )
     planned_range = f"{format_duration(planned['seconds_low'])} to {format_duration(planned['seconds_high'])}"
     if error is not None:
-        lines.append(f"{'':{_INDENT}}the plan said {planned_range}, off by {error:+.0%}")
+        lines.append(_indent(f"the plan said {planned_range}, off by {error:+.0%}"))
     elif not planned["runs"]:
         lines += _wrap(f"{planned_range} was assumed, since no run was measured; the next plan uses this one")
     for reason in stage["why"]:
@@ -115,7 +109,7 @@ def _total(figures: Mapping[str, Any], prices: Mapping[str, Any]) -> list[str]:
     )
     per_1000 = figures["dollars_per_1000_records"]
     if per_1000 is not None:
-        lines.append(f"{'':{_INDENT}}${per_1000:.6f} per 1,000 records")
+        lines.append(_indent(f"${per_1000:.6f} per 1,000 records"))
     for sentence in describe_prices(prices):
         lines += _wrap(sentence)
     return lines
@@ -141,7 +135,11 @@ def _format_alternatives(comparison: Mapping[str, Any]) -> list[str]:
 
 
 def _field(name: str, first: str, *more: str) -> list[str]:
-    return [f"{name:<{_INDENT}}{first}", *(f"{'':{_INDENT}}{line}" for line in more)]
+    return [f"{name:<{_INDENT}}{first}", *map(_indent, more)]
+
+
+def _indent(text: str) -> str:
+    return " " * _INDENT + text
 
 
 def _format_seconds(number: float) -> str:
@@ -158,47 +156,27 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Rows as an aligned table; where it is too wide, columns in the middle are left out."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns = {name: [_cell(name), *(_cell(row.get(name)) for row in rows)] for name in names}
-    widths = {name: max(len(cell) for cell in cells) for name, cells in columns.items()}
-    shown, hidden = _fit_columns(names, widths)
-    if hidden:
-        gap = len(shown) // 2 + len(shown) % 2
-        shown = [*shown[:gap], "…", *shown[gap:]]
-        columns["…"], widths["…"] = ["…"] * (len(rows) + 1), 1
-    lines = []
-    for index in range(len(rows) + 1):
-        cells = (
-            f"{columns[name][index]:>{widths[name]}}"
-            if _is_numeric(rows, name)
-            else f"{columns[name][index]:<{widths[name]}}"
-            for name in shown
-        )
-        lines.append("  " + "  ".join(cells))
-    return [_truncate(line, WIDTH) for line in lines]
+    shown = _fit_columns({name: max(map(len, cells)) for name, cells in columns.items()})
+    columns["…"] = ["…"] * (len(rows) + 1)
+    aligned = []
+    for name in shown:
+        width = max(map(len, columns[name]))
+        is_numeric = any(isinstance(row.get(name), int | float) for row in rows)
+        aligned.append([cell.rjust(width) if is_numeric else cell.ljust(width) for cell in columns[name]])
+    return [_truncate("  " + "  ".join(cells), WIDTH) for cells in zip(*aligned, strict=True)]
 
 
-def _fit_columns(names: list[str], widths: Mapping[str, int]) -> tuple[list[str], bool]:
-    left, right = list(names), list[str]()
-    room = WIDTH - 2
-    if sum(widths[name] + 2 for name in names) - 2 <= room:
-        return names, False
-    room -= 3  # the ellipsis and its gap
-    taken_left: list[str] = []
-    while left:
-        # The last column is the prediction: it is taken first, then from both ends in turn.
-        from_right = len(right) <= len(taken_left)
-        name = left.pop() if from_right else left.pop(0)
-        if widths[name] + 2 > room and (taken_left or right):
-            break
-        room -= widths[name] + 2
-        if from_right:
-            right.insert(0, name)
-        else:
-            taken_left.append(name)
-    return taken_left + right, True
-
-
-def _is_numeric(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
-    return any(isinstance(row.get(name), int | float) for row in rows)
+def _fit_columns(widths: Mapping[str, int]) -> list[str]:
+    """The names of the columns that fit, with `…` in place of those in the middle that do not."""
+    names = list(widths)
+    if sum(widths.values()) + 2 * len(names) <= WIDTH:
+        return names
+    # The last column is the prediction: it is taken first, then from both ends in turn.
+    in_turn = [name for pair in zip(reversed(names), names, strict=True) for name in pair]
+    room = WIDTH - 5  # less the ellipsis and its gap
+    ends = accumulate(widths[name] + 2 for name in in_turn)
+    count = max(1, sum(end <= room for end in ends))
+    return [*names[: count // 2], "…", *names[len(names) - (count + 1) // 2 :]]
 
 
 def _cell(value: Any) -> str:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from batch_inference.common import s3_uri
 from batch_inference.common.errors import LintError
 from batch_inference.common.formatting import format_bytes
+from batch_inference.common.names import build_runs_prefix
+from batch_inference.common.s3_uri import find_overlaps, prefix_includes
+from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.sections.filters import find_data_processing_problem, find_filter_problems
 from batch_inference.config.sections.security import NO_VOLUME_KEY_REASON, has_local_storage
 from batch_inference.config.sections.stages import (
@@ -21,7 +23,9 @@ from batch_inference.config.sections.stages import (
     MAX_PAYLOAD_MB_IN_FLIGHT,
 )
 from batch_inference.planning.clusters.sizing import compute_volume_size_gb
-from batch_inference.requests.sagemaker import get_cluster_config
+from batch_inference.planning.inputs.input_probe import ProbeResult
+from batch_inference.planning.plan import Plan
+from batch_inference.requests.sagemaker import Request, get_cluster_config
 
 MEBIBYTE = 1024 * 1024
 NO_DATA_PROCESSING = {"JoinSource": "None", "InputFilter": "$", "OutputFilter": "$"}
@@ -42,8 +46,36 @@ class LintContext:
     host_input_bytes: int | None = None
 
 
-Request: TypeAlias = Mapping[str, Any]
 Check: TypeAlias = Callable[[Request, LintContext], Iterable[str]]
+
+
+def check_requests(
+    pipeline: Pipeline, plan: Plan, requests: Mapping[str, Request], probe_result: ProbeResult | None = None
+) -> None:
+    """Raise LintError when SageMaker would reject or misread one of the plan's requests; an empty plan has none.
+
+    `probe_result` is that of an input without preprocessing.
+    """
+    if not requests:
+        return
+    runs_prefix = build_runs_prefix(work=pipeline.work, pipeline=plan.pipeline)
+    overlaps = find_overlaps(plan.input.uri, plan.output_uri, plan.run_prefix, runs_prefix)
+    problems = [f"{field}: {problem}" for field, problem in overlaps]
+    if plan.preprocess is not None:
+        problems += lint_processing(
+            requests["preprocess"], LintContext(host_input_bytes=plan.preprocess.host_bytes)
+        )
+    if "join" in requests:
+        problems += lint_processing(requests["join"], LintContext())
+    context = LintContext(
+        container_count=max(1, plan.model.containers),
+        # Preprocessing writes features without a header line; without it, the input was probed.
+        has_header=probe_result is not None and probe_result.has_header,
+        largest_record_bytes=None if probe_result is None else probe_result.largest_record_bytes,
+        input_uri=plan.input.uri if plan.layout else None,
+    )
+    problems += lint_transform(requests["transform"], context)
+    raise_for_problems(problems)
 
 
 def lint_transform(request: Request, context: LintContext) -> tuple[str, ...]:
@@ -73,8 +105,7 @@ def _in_flight(request: Request, _: LintContext) -> Iterable[str]:
         yield (
             f"MaxConcurrentTransforms {concurrent} times MaxPayloadInMB {payload} is {concurrent * payload} MB; "
             f"SageMaker allows {MAX_PAYLOAD_MB_IN_FLIGHT} MB in flight; write MaxConcurrentTransforms "
-            f"{MAX_PAYLOAD_MB_IN_FLIGHT // payload} or MaxPayloadInMB "
-            f"{MAX_PAYLOAD_MB_IN_FLIGHT // concurrent}"
+            f"{MAX_PAYLOAD_MB_IN_FLIGHT // payload} or MaxPayloadInMB {MAX_PAYLOAD_MB_IN_FLIGHT // concurrent}"
         )
 
 
@@ -90,9 +121,8 @@ def _several_containers(request: Request, facts: LintContext) -> Iterable[str]:
         )
     if not request.get("MaxConcurrentTransforms"):
         yield (
-            f"MaxConcurrentTransforms: not stated for {facts.container_count} containers; SageMaker "
-            f"would ask one of them for "
-            f"it, which one is not documented, and take 1 where it does not answer; state a number"
+            f"MaxConcurrentTransforms: not stated for {facts.container_count} containers; SageMaker would ask one of "
+            "them for it, which one is not documented, and take 1 where it does not answer; state a number"
         )
 
 
@@ -101,55 +131,47 @@ def _batch_strategy(request: Request, _: LintContext) -> Iterable[str]:
     split = request["TransformInput"].get("SplitType", "None")
     if strategy is not None and split == "None":
         yield (
-            f"BatchStrategy {strategy} without SplitType; whole objects are sent when nothing says "
-            f"how to find a record; "
-            f"write SplitType Line, RecordIO or TFRecord, or drop BatchStrategy"
+            f"BatchStrategy {strategy} without SplitType; whole objects are sent when nothing says how to find a "
+            "record; write SplitType Line, RecordIO or TFRecord, or drop BatchStrategy"
         )
 
 
 def _record_size(request: Request, facts: LintContext) -> Iterable[str]:
-    payload = _payload(request)
-    longest = facts.largest_record_bytes
+    payload, longest = _payload(request), facts.largest_record_bytes
     if longest is not None and payload and longest > payload * MEBIBYTE:
         wanted = -(-longest // MEBIBYTE)
         most = INFERENCE_PIPELINE_MAX_PAYLOAD_MB if facts.container_count > 1 else 100
-        advice = (
-            f"write MaxPayloadInMB {wanted}"
-            if wanted <= most
-            else "shorten the records, for no payload is enough"
-        )
+        advice = "shorten the records, for no payload is enough"
+        if wanted <= most:
+            advice = f"write MaxPayloadInMB {wanted}"
         yield (
-            f"MaxPayloadInMB: found {payload}, but a record of the input is {format_bytes(longest)}; a "
-            f"record is never cut, and "
-            f"one that does not fit fails its whole object; {advice}"
+            f"MaxPayloadInMB: found {payload}, but a record of the input is {format_bytes(longest)}; a record is never "
+            f"cut, and one that does not fit fails its whole object; {advice}"
         )
 
 
 def _header(request: Request, facts: LintContext) -> Iterable[str]:
     if facts.has_header and request["TransformInput"].get("SplitType") == "Line":
         yield (
-            "TransformInput: the objects begin with a line of column names, which SageMaker would "
-            "send to the model as a "
-            "record; let preprocessing remove it, or upload the objects without it"
+            "TransformInput: the objects begin with a line of column names, which SageMaker would send to the model as "
+            "a record; let preprocessing remove it, or upload the objects without it"
         )
 
 
 def _output(request: Request, facts: LintContext) -> Iterable[str]:
     uri = facts.input_uri or request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
     output = request["TransformOutput"]["S3OutputPath"]
-    if s3_uri.prefix_includes(uri, output):
+    if prefix_includes(uri, output):
         yield (
-            f"S3OutputPath: found {output}, below the input {uri}; the next run would score what "
-            f"this one wrote; choose another prefix"
+            f"S3OutputPath: found {output}, below the input {uri}; the next run would score what this one wrote; "
+            "choose another prefix"
         )
 
 
 def _filters(request: Request, _: LintContext) -> Iterable[str]:
     for field in ("InputFilter", "OutputFilter"):
-        text = request.get("DataProcessing", {}).get(field)
-        if text is None:
-            continue
-        yield from (f"{field}: {problem}" for problem in find_filter_problems(text))
+        if (text := request.get("DataProcessing", {}).get(field)) is not None:
+            yield from (f"{field}: {problem}" for problem in find_filter_problems(text))
 
 
 def _data_processing(request: Request, _: LintContext) -> Iterable[str]:
@@ -173,14 +195,10 @@ def _data_processing(request: Request, _: LintContext) -> Iterable[str]:
 
 
 def _volume(request: Request, facts: LintContext) -> Iterable[str]:
-    volume = get_cluster_config(request)["VolumeSizeInGB"]
-    if facts.host_input_bytes is None:
-        return
-    wanted = compute_volume_size_gb(facts.host_input_bytes)
-    if volume < wanted:
+    volume, held = get_cluster_config(request)["VolumeSizeInGB"], facts.host_input_bytes
+    if held is not None and volume < (wanted := compute_volume_size_gb(held)):
         yield (
-            f"VolumeSizeInGB: found {volume}, but each instance holds {format_bytes(facts.host_input_bytes)} of "
-            f"input and writes about "
+            f"VolumeSizeInGB: found {volume}, but each instance holds {format_bytes(held)} of input and writes about "
             f"twice as much in addition; write {wanted}, or use more instances where the input is divided among them"
         )
 

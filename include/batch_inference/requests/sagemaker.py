@@ -16,8 +16,7 @@ from batch_inference.common.names import RunPaths
 from batch_inference.common.s3_uri import get_parent_folder
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.sections.feature_preparation import build_job_imputations, build_job_rules
-from batch_inference.config.sections.output_columns import select_output_columns
-from batch_inference.config.sections.stages import ContainerDefinition
+from batch_inference.config.sections.stages import ContainerDefinition, select_output_columns
 from batch_inference.planning.plan import Plan
 
 JOB_NAME_TOKEN = "{job_name}"  # noqa: S105 - a placeholder in requests, not a secret
@@ -257,11 +256,11 @@ def list_manifest_uris(manifest: Sequence[dict[str, str] | str]) -> list[str]:
 
 def build_preprocess_config(pipeline: Pipeline, plan: Plan) -> dict[str, Any]:
     """preprocess.json, which the preprocessing job reads; optional sections that the pipeline lacks are omitted."""
-    planned, types = plan.preprocess, {column.name: column.type for column in pipeline.input.columns}
+    planned = plan.preprocess
     if planned is None:
         raise LookupError(f"the plan of {plan.pipeline} has no preprocessing")
     cleaning = {
-        "imputations": build_job_imputations(pipeline.impute, types, pipeline.baseline),
+        "imputations": build_job_imputations(pipeline.impute, pipeline.column_types, pipeline.baseline),
         "function": pipeline.function and pipeline.function.model_dump(),
         "sensitive_columns": _build_sensitive_columns(pipeline),
     }
@@ -301,12 +300,12 @@ def _build_processing_input(
 
 
 def _build_container(container: ContainerDefinition) -> dict[str, Any]:
-    request: dict[str, Any] = {"Image": container.image}
-    if container.model_data is not None:
-        request["ModelDataUrl"] = container.model_data
-    if container.environment:
-        request["Environment"] = dict(container.environment)
-    return request
+    fields = {
+        "Image": container.image,
+        "ModelDataUrl": container.model_data,
+        "Environment": container.environment,
+    }
+    return {name: value for name, value in fields.items() if value}
 
 
 def build_join_spec(pipeline: Pipeline) -> dict[str, Any]:

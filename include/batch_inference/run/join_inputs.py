@@ -21,7 +21,7 @@ from batch_inference.common.s3_uri import get_parent_folder
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.input_pieces.layout_files import read_group, read_listing
 from batch_inference.jobs.config.join_spec import ShardFiles
-from batch_inference.pricing.job_totals import merge_jobs
+from batch_inference.pricing.costs import merge_jobs
 from batch_inference.requests.sagemaker import list_manifest_uris
 from batch_inference.run.job_outputs import (
     JobOutputs,

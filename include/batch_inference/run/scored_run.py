@@ -14,7 +14,8 @@ from batch_inference.aws.transform_logs import read_instance_activity
 from batch_inference.common.errors import ReconciliationError
 from batch_inference.common.names import RunPaths
 from batch_inference.config.sections.record_rules import FrozenModel
-from batch_inference.pricing.job_totals import merge_jobs
+from batch_inference.planning.clusters.calibration import CalibrationResult
+from batch_inference.pricing.costs import merge_jobs
 from batch_inference.run.join_inputs import open_join_inputs
 from batch_inference.run.run_context import RunContext
 from batch_inference.run.task_ids import (
@@ -42,7 +43,7 @@ class ScoredRun(FrozenModel):
     parts: tuple[dict[str, Any], ...]
     transform_job: dict[str, Any]
     reconciled: Reconciliation
-    resized: dict[str, Any] | None
+    resized: CalibrationResult | None
     requested_output: str | None
 
     @classmethod

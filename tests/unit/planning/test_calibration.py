@@ -41,7 +41,7 @@ def resized(
 ) -> CalibrationResult:
     """For eight gigabytes, so many minutes after the plan was made."""
     changes = {**CANARY, "goals.on_over_budget": "approve", **(more or {})}
-    made = plan([GB] * 8, changes, history=[], can_ask=True, **params).to_xcom()
+    made = plan([GB] * 8, changes, history=[], can_ask=True, **params)
     return size_remaining_transform(
         made, OF_TEN, of or use(), spent_dollars=spent, now=MOMENT + timedelta(minutes=minutes)
     )
@@ -124,9 +124,9 @@ def test_a_canary_on_another_type_than_planned_sizes_the_rest_for_that_type() ->
     assert found.log[0].text.startswith(
         "One of 10 shards was transformed first, on 1 × ml.m5.2xlarge, as AWS had no ml.m5.large: 8 MB/s"
     )
-    made = plan([GB] * 8, {**CANARY, **types}, history=[], quotas=quotas).to_xcom()
+    made = plan([GB] * 8, {**CANARY, **types}, history=[], quotas=quotas)
     fastest = size_remaining_transform(
-        {**made, "canary": {**made["canary"], "prefer": "speed"}},
+        made.model_copy(update={"canary": made.canary.model_copy(update={"prefer": "speed"})}),
         OF_TEN,
         elsewhere,
         spent_dollars=0.0,
@@ -142,15 +142,9 @@ def test_without_logged_requests_all_of_the_canarys_time_counts_as_work() -> Non
 
 
 def test_the_report_shows_what_the_canary_showed_in_place_of_what_was_assumed() -> None:
-    made = plan([GB] * 8, CANARY, history=[]).to_xcom()
-    found = resized()
-    shown = apply_calibration(
-        made,
-        {"log": [entry.model_dump() for entry in found.log], "instance_types": ["ml.m5.2xlarge"]},
-        2,
-    )
-    assert [each["text"] for each in shown["log"] if each["text"].startswith("Transform uses ")] == [
-        found.log[-1].text
-    ]
-    assert (shown["transform"]["instance_count"], shown["transform"]["instance_type"]) == (2, "ml.m5.2xlarge")
-    assert made["transform"]["instance_count"] == 1
+    made = plan([GB] * 8, CANARY, history=[])
+    found = resized().model_copy(update={"instance_types": ("ml.m5.2xlarge",)})
+    shown = apply_calibration(made, found, 2)
+    assert [text for text in shown.sentences if text.startswith("Transform uses ")] == [found.log[-1].text]
+    assert (shown.transform.instance_count, shown.transform.instance_type) == (2, "ml.m5.2xlarge")
+    assert made.transform.instance_count == 1

@@ -8,8 +8,15 @@ from pathlib import Path
 import pytest
 
 from batch_inference.common.errors import PipelineError
-from batch_inference.pricing.costs import Prices, StageUsage, compute_stage_cost, load_prices, sum_if_known
-from batch_inference.pricing.job_totals import merge_jobs
+from batch_inference.config.yaml_loader import load_yaml_model
+from batch_inference.pricing.costs import (
+    Prices,
+    StageUsage,
+    compute_stage_cost,
+    load_prices,
+    merge_jobs,
+    sum_if_known,
+)
 
 JOB = {
     "job_name": "p-transform-1", "instance_type": "ml.m5.xlarge", "instance_count": 3, "attempt": 2,
@@ -100,10 +107,10 @@ def test_a_table_of_ones_own_is_read_and_checked(tmp_path: Path) -> None:
     file.write_text(
         "as_of: 2026-01-01\nregion: eu-west-1\nper_hour:\n  ml.m5.xlarge: { price: 0.257, source: bill }\n"
     )
-    assert load_prices(file).compute_cost("ml.m5.xlarge", 7200) == pytest.approx(0.514)
+    assert load_yaml_model(file, Prices).compute_cost("ml.m5.xlarge", 7200) == pytest.approx(0.514)
     file.write_text("as_of: 2026-01-01\nregion: eu-west-1\nper_hour:\n  ml.m5.xlarge: { price: -1 }\n")
     with pytest.raises(PipelineError) as caught:
-        load_prices(file)
+        load_yaml_model(file, Prices)
     assert caught.value.problems == (
         "line 4, per_hour.ml.m5.xlarge.price: found -1; allowed is a number of at least 0",
     )

@@ -34,7 +34,7 @@ def reported(
     jobs = jobs or {"preprocess": job("preprocess"), "transform": job("transform", instance_type=transform)}
     facts = {"preprocess_job": "p", "count": 3}
     return build_report(
-        plan=made.to_xcom(), jobs=jobs, shard_stats=facts, manifest=MANIFEST, first_rows=[], quality=QUALITY
+        plan=made, jobs=jobs, shard_stats=facts, manifest=MANIFEST, first_rows=[], quality=QUALITY
     )
 
 
@@ -106,14 +106,6 @@ def test_a_report_without_a_known_price_names_nobodys() -> None:
     for text in said(figures):
         assert "price unknown" in text
         assert "Costs use" not in text
-
-
-def test_a_report_of_before_that_knows_only_a_date_and_a_region_claims_neither() -> None:
-    figures = reported(planned())
-    figures["prices"] = {"as_of": "2026-11-22", "region": "us-east-1", "currency": "USD"}
-    for text in said(figures):
-        assert "us-east-1" not in text
-        assert "price" not in text
 
 
 def test_a_plan_for_another_region_says_whose_prices_its_dollars_are_by() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from batch_inference.pricing.job_totals import merge_jobs
+from batch_inference.pricing.costs import merge_jobs
 from batch_inference.reporting.charts import Chart, build_charts
 from batch_inference.reporting.charts.chart import build_labels, escape_label
 from batch_inference.reporting.charts.trends import build_trends_chart

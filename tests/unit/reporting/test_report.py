@@ -64,13 +64,13 @@ def report(
         ),
     }
     manifest = build_manifest(
-        plan=Plan.from_document(planned, "the plan"),
+        plan=Plan.model_validate(planned),
         files=[{"uri": "s3://data/out/date=2026-01-31/part-0.parquet", "rows": 60, "size": 4}],
         reconciled=reconcile(found, JOINED), preprocess_job=facts["preprocess_job"], transform_job=jobs["transform"],
         checks=QUALITY["checks"],
     )  # fmt: skip
     return build_report(
-        plan=planned, jobs=jobs, shard_stats=facts, manifest=manifest, quality=QUALITY,
+        plan=Plan.model_validate(planned), jobs=jobs, shard_stats=facts, manifest=manifest, quality=QUALITY,
         first_rows=[ROW] if rows is None else rows,
     )  # fmt: skip
 

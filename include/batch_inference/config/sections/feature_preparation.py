@@ -11,21 +11,27 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, StrictFloat, model_validator
 
-from batch_inference.config.sections.record_rules import FrozenModel, OutlierRule, Rule, check_input_column
+from batch_inference.config.sections.record_rules import OutlierRule, Rule, SectionModel, check_input_column
 from batch_inference.config.validation_errors import FieldError
 
 _STATISTICS_BY_METHOD = {"iqr": ("q1", "q3"), "zscore": ("mean", "std")}
 
 
-class ColumnBaseline(FrozenModel):
+class ColumnBaseline(SectionModel):
     """Stored statistics of one column, from training or from an earlier run's profile."""
 
-    mean: StrictFloat | None = Field(default=None, description="Mean of the numbers.")
-    std: StrictFloat | None = Field(default=None, ge=0, description="Their standard deviation.")
-    median: StrictFloat | None = Field(default=None, description="Their median.")
-    q1: StrictFloat | None = Field(default=None, description="Their first quartile.")
-    q3: StrictFloat | None = Field(default=None, description="Their third quartile.")
-    most_frequent: str | None = Field(default=None, description="The text that occurs most.")
+    mean: StrictFloat | None = None
+    """Mean of the numbers."""
+    std: StrictFloat | None = Field(default=None, ge=0)
+    """Their standard deviation."""
+    median: StrictFloat | None = None
+    """Their median."""
+    q1: StrictFloat | None = None
+    """Their first quartile."""
+    q3: StrictFloat | None = None
+    """Their third quartile."""
+    most_frequent: str | None = None
+    """The text that occurs most."""
 
     @model_validator(mode="after")
     def _quartiles_rise(self) -> Self:
@@ -36,14 +42,15 @@ class ColumnBaseline(FrozenModel):
         return self
 
 
-class ImputeStep(FrozenModel):
+class ImputeStep(SectionModel):
     """Fills empty cells of a column in the features; the published record is unchanged."""
 
-    column: str = Field(description="Name of the column.")
-    strategy: Literal["median", "mean", "most_frequent", "constant"] = Field(
-        description="A statistic of the baseline, or a constant."
-    )
-    value: str | None = Field(default=None, description="Text of the constant.")
+    column: str
+    """Name of the column."""
+    strategy: Literal["median", "mean", "most_frequent", "constant"]
+    """A statistic of the baseline, or a constant."""
+    value: str | None = None
+    """Text of the constant."""
 
     @model_validator(mode="after")
     def _a_constant_has_a_value(self) -> Self:
@@ -56,26 +63,24 @@ class ImputeStep(FrozenModel):
         return self
 
 
-class FunctionSection(FrozenModel):
+class FunctionSection(SectionModel):
     """Your own function: a pandas DataFrame in, a pandas DataFrame out, in chunks; it must keep the index."""
 
-    module: str = Field(
-        pattern=r"^pipelines(\.[A-Za-z_]\w*)+$",
-        description="Module next to the pipeline file, such as pipelines.churn.",
-    )
-    name: str = Field(pattern=r"^[A-Za-z_]\w*$", description="Name of the function in it.")
+    module: str = Field(pattern=r"^pipelines(\.[A-Za-z_]\w*)+$")
+    """Module next to the pipeline file, such as pipelines.churn, or below batch_inference.jobs."""
+    name: str = Field(pattern=r"^[A-Za-z_]\w*$")
+    """Name of the function in it."""
 
 
-class SensitiveColumn(FrozenModel):
+class SensitiveColumn(SectionModel):
     """A column by whose values records and rejects are grouped; a number needs edges between its groups."""
 
-    column: str = Field(description="Name of the column.")
-    edges: tuple[StrictFloat, ...] = Field(
-        default=(), description="Where one group of numbers ends and the next begins."
-    )
-    in_features: bool = Field(
-        default=True, description="Whether the column is a feature. With false it is only used for groups."
-    )
+    column: str
+    """Name of the column."""
+    edges: tuple[StrictFloat, ...] = ()
+    """Where one group of numbers ends and the next begins."""
+    in_features: bool = True
+    """Whether the column is a feature. With false it is only used for groups."""
 
     @model_validator(mode="after")
     def _edges_rise(self) -> Self:
@@ -94,7 +99,7 @@ def check_cleaning(
 ) -> None:
     """Raise ValueError for unknown columns, statistics that the baseline lacks, and groups without edges.
 
-    `columns` maps each input column to its type.
+    `column_types` maps each input column to its type.
     """
     for name in baseline:
         check_input_column(column_types, name, f"baseline.{name}")

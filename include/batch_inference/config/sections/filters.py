@@ -34,9 +34,8 @@ def find_data_processing_problem(
     """Why SageMaker refuses DataProcessing between these types, as a sentence that begins with `finding`; or None."""
     if content_type != accept or content_type not in DATA_PROCESSING_TYPES:
         return (
-            f"{finding} with ContentType {content_type} and Accept {accept}; SageMaker filters and joins only "
-            f"equal types out of {', '.join(DATA_PROCESSING_TYPES)}; make them equal, or drop the filter and join "
-            "outside"
+            f"{finding} with ContentType {content_type} and Accept {accept}; SageMaker filters and joins only equal "
+            f"types out of {', '.join(DATA_PROCESSING_TYPES)}; make them equal, or drop the filter and join outside"
         )
     if content_type == "text/csv" and not split_type == assemble_with == "Line":
         return (

@@ -5,26 +5,30 @@ Each gate warns or holds. `batch_inference.verification.gate_checks` evaluates t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from collections.abc import Collection, Iterable, Mapping
+from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import Field, StrictFloat, StrictInt, model_validator
 
 from batch_inference.common import s3_uri
 from batch_inference.common.formatting import suggest_name
-from batch_inference.config.sections.record_rules import FrozenModel
+from batch_inference.config.sections.record_rules import SectionModel
 from batch_inference.config.validation_errors import FieldError
 
 PREVIOUS = "previous"
 
 
-class SelectedSection(FrozenModel):
+class SelectedSection(SectionModel):
     """Which rows count as selected: a bound on a number, or the values of a text."""
 
-    column: str = Field(description="Output column of predictions.fields.")
-    min: StrictFloat | None = Field(default=None, description="Smallest number that counts as selected.")
-    max: StrictFloat | None = Field(default=None, description="Largest number that counts as selected.")
-    values: tuple[str, ...] = Field(default=(), description="Texts that count as selected.")
+    column: str
+    """Output column of predictions.fields."""
+    min: StrictFloat | None = None
+    """Smallest number that counts as selected."""
+    max: StrictFloat | None = None
+    """Largest number that counts as selected."""
+    values: tuple[str, ...] = ()
+    """Texts that count as selected."""
 
     def check_column(self, prediction_types: Mapping[str, str]) -> None:
         """Raise ValueError for a column that is not a prediction or is JSON, or for bounds that do not fit its type."""
@@ -44,27 +48,33 @@ class SelectedSection(FrozenModel):
             )
 
 
-class _Gate(FrozenModel):
-    then: Literal["warn", "hold"] = Field(
-        description="warn: publish and log a warning. hold: publish only when a person releases the run."
-    )
+class _Gate(SectionModel):
+    then: Literal["warn", "hold"]
+    """warn: publish and log a warning. hold: publish only when a person releases the run."""
 
 
 class NullsGate(_Gate):
     """The share of missing predictions in a column."""
 
-    gate: Literal["nulls"] = Field(description="Kind of gate.")
-    column: str = Field(description="A prediction column.")
-    max_share: StrictFloat = Field(ge=0, le=1, description="Largest share of rows without a prediction.")
+    gate: Literal["nulls"]
+    """Kind of gate."""
+    column: str
+    """A prediction column."""
+    max_share: StrictFloat = Field(ge=0, le=1)
+    """Largest share of rows without a prediction."""
 
 
 class RangeGate(_Gate):
     """Every prediction lies between `min` and `max`."""
 
-    gate: Literal["range"] = Field(description="Kind of gate.")
-    column: str = Field(description="A prediction column that holds numbers.")
-    min: StrictFloat | None = Field(default=None, description="Smallest prediction allowed.")
-    max: StrictFloat | None = Field(default=None, description="Largest prediction allowed.")
+    gate: Literal["range"]
+    """Kind of gate."""
+    column: str
+    """A prediction column that holds numbers."""
+    min: StrictFloat | None = None
+    """Smallest prediction allowed."""
+    max: StrictFloat | None = None
+    """Largest prediction allowed."""
 
     @model_validator(mode="after")
     def _has_a_range(self) -> Self:
@@ -78,20 +88,25 @@ class RangeGate(_Gate):
 class ConstantGate(_Gate):
     """The predictions are not all the same."""
 
-    gate: Literal["constant"] = Field(description="Kind of gate.")
-    column: str = Field(description="A prediction column.")
-    min_rows: StrictInt = Field(default=2, ge=2, description="A run with fewer rows is not checked.")
+    gate: Literal["constant"]
+    """Kind of gate."""
+    column: str
+    """A prediction column."""
+    min_rows: StrictInt = Field(default=2, ge=2)
+    """A run with fewer rows is not checked."""
 
 
 class RowsGate(_Gate):
     """The number of rows, as a multiple of the median of the last published runs."""
 
-    gate: Literal["rows"] = Field(description="Kind of gate.")
-    min_ratio: StrictFloat | None = Field(default=None, ge=0, description="Smallest multiple, such as 0.5.")
-    max_ratio: StrictFloat | None = Field(default=None, gt=0, description="Largest multiple, such as 2.")
-    runs: StrictInt = Field(
-        default=7, ge=1, le=100, description="Number of earlier published runs for the median."
-    )
+    gate: Literal["rows"]
+    """Kind of gate."""
+    min_ratio: StrictFloat | None = Field(default=None, ge=0)
+    """Smallest multiple, such as 0.5."""
+    max_ratio: StrictFloat | None = Field(default=None, gt=0)
+    """Largest multiple, such as 2."""
+    runs: StrictInt = Field(default=7, ge=1, le=100)
+    """Number of earlier published runs for the median."""
 
     @model_validator(mode="after")
     def _has_a_bound(self) -> Self:
@@ -105,21 +120,16 @@ class RowsGate(_Gate):
 class DriftGate(_Gate):
     """The distribution of a column's predictions, compared with an earlier run's."""
 
-    gate: Literal["drift"] = Field(description="Kind of gate.")
-    column: str = Field(description="A prediction column.")
-    max_psi: StrictFloat | None = Field(
-        default=None, gt=0, description="Largest population stability index; 0.1 is small, 0.25 is large."
-    )
-    min_p_value: StrictFloat | None = Field(
-        default=None,
-        gt=0,
-        lt=1,
-        description="Smallest p-value of a test on samples: Kolmogorov-Smirnov for numbers, chi-squared for texts.",
-    )
-    against: str = Field(
-        default=PREVIOUS,
-        description="`previous`, the run published before this one, or the S3 URI of a run's statistics.json.",
-    )
+    gate: Literal["drift"]
+    """Kind of gate."""
+    column: str
+    """A prediction column."""
+    max_psi: StrictFloat | None = Field(default=None, gt=0)
+    """Largest population stability index; 0.1 is small, 0.25 is large."""
+    min_p_value: StrictFloat | None = Field(default=None, gt=0, lt=1)
+    """Smallest p-value of a test on samples: Kolmogorov-Smirnov for numbers, chi-squared for texts."""
+    against: str = PREVIOUS
+    """`previous`, the run published before this one, or the S3 URI of a run's statistics.json."""
 
     @model_validator(mode="after")
     def _has_a_limit(self) -> Self:
@@ -135,14 +145,14 @@ class DriftGate(_Gate):
 class GroupRejectsGate(_Gate):
     """How much more often the rules reject one group than all others."""
 
-    gate: Literal["group_rejects"] = Field(description="Kind of gate.")
-    column: str = Field(description="A column of `sensitive`.")
-    max_ratio: StrictFloat = Field(
-        ge=1, description="Maximum rejected share of a group, as a multiple of the other groups' share."
-    )
-    min_records: StrictInt = Field(
-        default=100, ge=1, description="A group with fewer records is not checked."
-    )
+    gate: Literal["group_rejects"]
+    """Kind of gate."""
+    column: str
+    """A column of `sensitive`."""
+    max_ratio: StrictFloat = Field(ge=1)
+    """Maximum rejected share of a group, as a multiple of the other groups' share."""
+    min_records: StrictInt = Field(default=100, ge=1)
+    """A group with fewer records is not checked."""
 
 
 Gate: TypeAlias = Annotated[
@@ -170,9 +180,7 @@ def check_gates(
     for position, gate in enumerate(gates):
         where = f"gates[{position}].column"
         if isinstance(gate, GroupRejectsGate):
-            _check_column(
-                dict.fromkeys(sensitive_columns, ""), gate.column, where, what="columns of sensitive"
-            )
+            _check_column(sensitive_columns, gate.column, where, what="columns of sensitive")
         elif not isinstance(gate, RowsGate):
             _check_column(prediction_types, gate.column, where)
             kind = prediction_types[gate.column]
@@ -182,12 +190,9 @@ def check_gates(
                 )
 
 
-def _check_column(
-    columns: Mapping[str, Any], name: str, where: str, what: str = "prediction columns"
-) -> None:
+def _check_column(columns: Collection[str], name: str, where: str, what: str = "prediction columns") -> None:
     if name not in columns:
         raise FieldError(
             where,
-            f"found {name!r}; the {what} are {', '.join(columns) or 'none'}"
-            f"{suggest_name(name, list(columns))}",
+            f"found {name!r}; the {what} are {', '.join(columns) or 'none'}{suggest_name(name, list(columns))}",
         )

@@ -21,7 +21,12 @@ from batch_inference.config.pipeline import Pipeline
 from batch_inference.dag.planned_jobs import PlannedTransformJobOperator, add_job
 from batch_inference.dag.task_functions import no_retry, provide_run_context
 from batch_inference.dag.templates import template_preprocess_paths
-from batch_inference.planning.clusters.calibration import MIN_SHARDS, CanaryShard, size_remaining_transform
+from batch_inference.planning.clusters.calibration import (
+    MIN_SHARDS,
+    CalibrationResult,
+    CanaryShard,
+    size_remaining_transform,
+)
 from batch_inference.planning.plan import Plan
 from batch_inference.pricing.costs import StageUsage, compute_stage_cost, load_prices, sum_if_known
 from batch_inference.run import handoffs, task_ids
@@ -92,16 +97,14 @@ def calibrate(run: RunContext, **_: Any) -> dict[str, Any]:
     """
     config, plan, facts = run.pipeline, run.plan, run.pull(task_ids.COLLECT_SHARDS, "shard_stats")
     if not facts["canary"]:
-        return {
-            "instance_count": facts["instance_count"],
-            "instance_types": list(plan.transform.instance_types),
-            "log": [],
-        }
+        return CalibrationResult(
+            instance_count=facts["instance_count"], instance_types=plan.transform.instance_types
+        ).model_dump(mode="json")
     job = run.pull(task_ids.AWAIT_CANARY)
     busy = read_instance_activity(config.aws_conn_id, config.region, job)["busy_seconds"]
     use = StageUsage.from_job("transform", job, busy_seconds=busy)
     resized = size_remaining_transform(
-        plan.to_xcom(),
+        plan,
         CanaryShard(facts["canary"]["records"], facts["records_out"], facts["count"]),
         use,
         spent_dollars=_total_cost(plan, [run.pull(task_ids.AWAIT_PREPROCESS), job]),
@@ -109,11 +112,7 @@ def calibrate(run: RunContext, **_: Any) -> dict[str, Any]:
     )
     for entry in resized.log:
         log.info("%s", entry.text)
-    return {
-        "instance_count": resized.instance_count,
-        "instance_types": list(resized.instance_types),
-        "log": [entry.model_dump() for entry in resized.log],
-    }
+    return resized.model_dump(mode="json")
 
 
 def _total_cost(plan: Plan, jobs: list[Mapping[str, Any]]) -> float | None:

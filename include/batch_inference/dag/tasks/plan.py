@@ -47,7 +47,7 @@ from batch_inference.publishing.claims import Claim, check_task_active
 from batch_inference.publishing.earlier_runs import check_pinned_statistics, read_held_plan, read_history
 from batch_inference.publishing.fingerprints import compute_fingerprint, find_unchanged_run
 from batch_inference.publishing.output import read_published
-from batch_inference.requests.preflight import check_requests
+from batch_inference.requests.lint import check_requests
 from batch_inference.requests.sagemaker import build_planned_requests, build_preprocess_config
 from batch_inference.run import task_ids
 

@@ -37,13 +37,11 @@ def write_report(run: RunContext, **_: Any) -> dict[str, Any]:
     config, storage, paths = run.pipeline, run.storage, run.paths
     claim = Claim(run.ti, storage, paths.report_json, paths.report_html)
     published, scored_run = run.pull(PUBLISH), ScoredRun.read(run)
-    plan_document, resized = run.plan.to_xcom(), scored_run.resized
-    if resized is not None and resized["log"]:
-        plan_document = apply_calibration(
-            plan_document, resized, scored_run.jobs["transform"]["instance_count"]
-        )
+    plan, resized = run.plan, scored_run.resized
+    if resized is not None and resized.log:
+        plan = apply_calibration(plan, resized, scored_run.jobs["transform"]["instance_count"])
     figures = build_report(
-        plan=plan_document,
+        plan=plan,
         jobs=scored_run.jobs,
         shard_stats=scored_run.stats,
         manifest=storage.read_json(published["committed"]),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 from batch_inference.common.errors import PlanError
 from batch_inference.common.formatting import format_count, format_dollars, format_duration
@@ -17,10 +16,10 @@ from batch_inference.planning.clusters.cluster_model import (
     StageWorkload,
     choose_best,
 )
-from batch_inference.planning.clusters.estimate import StageEstimate
 from batch_inference.planning.clusters.rate_history import HistoryRow, Rate, compute_rate
+from batch_inference.planning.plan import Plan
 from batch_inference.planning.plan_log import PlanLog, PlanLogEntry
-from batch_inference.pricing.costs import Prices, StageUsage, load_prices
+from batch_inference.pricing.costs import StageUsage, load_prices
 
 # With fewer shards there is nothing left to size.
 MIN_SHARDS = 2
@@ -28,19 +27,7 @@ MIN_SHARDS = 2
 INSTANCE_COUNT_FIELD = "transform.instance_count"
 
 
-class CanaryPlan(FrozenModel):
-    """The limits of the transform after its canary.
-
-    `requested_instance_count` is the number from the trigger form; `max_instances` the most instances, quota included,
-    of each type that the transform may run on.
-    """
-
-    max_instances: dict[str, int]
-    requested_instance_count: int | None
-    prefer: Literal["cost", "speed"]
-
-
-class CalibrationResult(NamedTuple):
+class CalibrationResult(FrozenModel):
     """Number and types of the instances for the remaining shards, and the entries of the plan's log that explain them.
 
     The first type is the canary's, on which the rate was measured.
@@ -48,7 +35,7 @@ class CalibrationResult(NamedTuple):
 
     instance_count: int
     instance_types: tuple[str, ...]
-    log: tuple[PlanLogEntry, ...]
+    log: tuple[PlanLogEntry, ...] = ()
 
 
 class CanaryShard(NamedTuple):
@@ -64,31 +51,31 @@ class CanaryShard(NamedTuple):
 
 
 def size_remaining_transform(
-    plan: Mapping[str, Any],
+    plan: Plan,
     canary: CanaryShard,
     use: StageUsage,
     *,
     spent_dollars: float | None,
     now: datetime,
-    prices: Prices | None = None,
 ) -> CalibrationResult:
     """Size the transform of the remaining shards by the rate of the canary.
 
-    `plan` is the plan as JSON, `use` what the canary's job used, `spent_dollars` the cost of the run's jobs until now
-    (None when unknown). Time and budget of the join job, where there is one, are kept free.
+    `plan` has a canary; `use` is what its job used, `spent_dollars` the cost of the run's jobs until now (None when
+    unknown). Time and budget of the join job, where there is one, are kept free.
 
     If the deadline cannot be met any more, a sentence says so and the fastest cluster within the budget is taken, since
     what was paid for until now would else be lost. Raises PlanError when the cheapest cluster exceeds the budget and
     nobody approved that.
     """
-    prices = (prices or load_prices()).override_prices(plan["prices"])
-    rate, canary_bytes = _measure_rate(plan, canary, use), canary.estimate_bytes(plan["input"]["text_bytes"])
-    limits = CanaryPlan.model_validate(plan["canary"])
-    instance_type = use.instance_type
+    prices = load_prices().override_prices(plan.prices)
+    rate, canary_bytes = _measure_rate(plan, canary, use), canary.estimate_bytes(plan.input.text_bytes)
+    limits, join, deadline, instance_type = plan.canary, plan.estimate.join, plan.deadline, use.instance_type
+    if limits is None:
+        raise ValueError("the plan has no canary")
     remaining_shards = canary.total_shards - 1
     workload = StageWorkload(
         name="transform",
-        bytes=max(1, plan["input"]["text_bytes"] - canary_bytes),
+        bytes=max(1, plan.input.text_bytes - canary_bytes),
         max_parallelism=remaining_shards,
         max_instances=limits.max_instances[instance_type],
         options=(
@@ -101,18 +88,16 @@ def size_remaining_transform(
         requested_instance_count=limits.requested_instance_count,
         has_equal_shards=True,
     )
-    deadline = None if plan["deadline"] is None else datetime.fromisoformat(plan["deadline"])
-    join = StageEstimate.model_validate(plan["estimate"]["join"])
     budget = None
-    if plan["budget"] is not None and not plan["approval_reason"]:
-        budget = plan["budget"] - (spent_dollars or 0.0) - (join.dollars or 0.0)
+    if plan.budget is not None and not plan.approval_reason:
+        budget = plan.budget - (spent_dollars or 0.0) - (join.dollars or 0.0)
     seconds = None if deadline is None else (deadline - now).total_seconds() - join.provisioning_seconds
     speed, start_time = f"{rate.bytes_per_second / 1e6:.3g} MB/s", format_duration(rate.start_seconds)
     canary_clause = (
         f"One of {format_count(canary.total_shards, 'shard')} was transformed first, on 1 × {instance_type}"
     )
-    if instance_type != plan["transform"]["instance_type"]:
-        canary_clause += f", as AWS had no {plan['transform']['instance_type']}"
+    if instance_type != plan.transform.instance_type:
+        canary_clause += f", as AWS had no {plan.transform.instance_type}"
     plan_log = PlanLog()
     plan_log.add(f"{canary_clause}: {speed} after {start_time} to start.")
     cluster_plan = None
@@ -126,9 +111,8 @@ def size_remaining_transform(
         cluster_plan = choose_best((workload,), Goals(budget=budget, prefer="speed"))
         if cluster_plan is not None:
             plan_log.add(
-                f"By that rate the deadline of {format_clock_time(deadline, now)} cannot be kept; the run should "
-                f"take another {format_duration(cluster_plan.seconds)} on the fastest cluster that its limits "
-                "allow."
+                f"By that rate the deadline of {format_clock_time(deadline, now)} cannot be kept; the run should take "
+                f"another {format_duration(cluster_plan.seconds)} on the fastest cluster that its limits allow."
             )
     if cluster_plan is None:
         raise PlanError(
@@ -143,42 +127,36 @@ def size_remaining_transform(
     )
     other_types = (each for each, maximum in limits.max_instances.items() if maximum >= stage.instance_count)
     return CalibrationResult(
-        stage.instance_count, tuple(dict.fromkeys((instance_type, *other_types))), tuple(plan_log.entries)
+        instance_count=stage.instance_count,
+        instance_types=tuple(dict.fromkeys((instance_type, *other_types))),
+        log=tuple(plan_log.entries),
     )
 
 
-def apply_calibration(
-    plan: Mapping[str, Any], calibration: Mapping[str, Any], instance_count: int
-) -> dict[str, Any]:
+def apply_calibration(plan: Plan, calibration: CalibrationResult, instance_count: int) -> Plan:
     """The plan for a report, with the calibrated size of the transform in place of the planned one.
 
     `instance_count` is that of all of the transform's jobs together.
     """
-    others = [entry for entry in plan["log"] if entry["field"] != INSTANCE_COUNT_FIELD]
-    return {
-        **plan,
-        "log": [*others, *calibration["log"]],
-        "transform": {
-            **plan["transform"],
-            "instance_count": instance_count,
-            "instance_type": calibration["instance_types"][0],
-        },
-    }
+    others = (entry for entry in plan.log if entry.field != INSTANCE_COUNT_FIELD)
+    calibrated = {"instance_count": instance_count, "instance_type": calibration.instance_types[0]}
+    transform = plan.transform.model_copy(update=calibrated)
+    return plan.model_copy(update={"log": (*others, *calibration.log), "transform": transform})
 
 
-def _measure_rate(plan: Mapping[str, Any], canary: CanaryShard, use: StageUsage) -> Rate:
+def _measure_rate(plan: Plan, canary: CanaryShard, use: StageUsage) -> Rate:
     """The rate of the canary's job, computed as if it were the only run in the history."""
     # If the server logs no requests, all running time counts as work: the rate is too low, so never too few instances.
     busy = use.busy_seconds or use.running_seconds
     row = HistoryRow(
-        pipeline=plan["pipeline"],
-        run_id=plan["run_id"],
-        data_time=plan["data_time"],
+        pipeline=plan.pipeline,
+        run_id=plan.run_id,
+        data_time=plan.data_time.isoformat(),
         stage="transform",
         instance_type=use.instance_type,
         instance_count=use.instance_count,
-        model=plan["model"]["key"],
-        bytes=canary.estimate_bytes(plan["input"]["text_bytes"]),
+        model=plan.model.key,
+        bytes=canary.estimate_bytes(plan.input.text_bytes),
         records=canary.records,
         objects=1,
         provisioning_seconds=use.provisioning_seconds,

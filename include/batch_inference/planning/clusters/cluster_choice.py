@@ -12,7 +12,7 @@ from batch_inference.common.formatting import format_dollars, format_duration, j
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.run_params import RunParams
 from batch_inference.config.schedule import resolve_deadline
-from batch_inference.config.sections.stages import Stage
+from batch_inference.config.sections.stages import MAX_INSTANCES, Stage
 from batch_inference.planning.clusters.cluster_model import (
     ClusterPlan,
     Goals,
@@ -20,12 +20,13 @@ from batch_inference.planning.clusters.cluster_model import (
     SizedStage,
     StageWorkload,
     choose_best,
+    combine_stages,
+    count_instances_needed,
     enumerate_cluster_plans,
     size_stage,
 )
 from batch_inference.planning.clusters.instance_quotas import Quota, find_tightest_quota, list_instance_types
-from batch_inference.planning.clusters.missed_goals import find_sufficient_clusters
-from batch_inference.planning.clusters.rate_history import HistoryRow, Rate, compute_rate
+from batch_inference.planning.clusters.rate_history import HistoryRow, compute_rate
 from batch_inference.planning.model_version import ModelPlan
 from batch_inference.pricing.costs import Prices, load_prices, sum_if_known
 
@@ -124,27 +125,24 @@ def _limit_workload(
     if limits is None:
         raise LookupError(f"the pipeline {pipeline.name} has no job to {stage}")
     requested_count = params.get_instance_count(stage)
-    names = list_instance_types(pipeline, params, stage)
-    quotas: dict[str, Quota | None] = {
-        name: find_tightest_quota(context.quotas, stage, name) for name in names
-    }
-    options = tuple(
-        InstanceOption(
+    usable: list[InstanceOption] = []
+    low_quotas: list[Quota] = []
+    for name in list_instance_types(pipeline, params, stage):
+        quota = find_tightest_quota(context.quotas, stage, name)
+        if quota is not None and quota.instances < (requested_count or 1):
+            low_quotas.append(quota)
+            continue
+        rate = compute_rate(context.history, stage=stage, instance_type=name, model_key=context.model.key)
+        seconds_to_start = rate.provisioning_seconds + workload.preparation_seconds
+        option = InstanceOption(
             instance_type=name,
-            rate=_delay_start(
-                compute_rate(context.history, stage=stage, instance_type=name, model_key=context.model.key),
-                workload.preparation_seconds,
-            ),
+            rate=replace(rate, provisioning_seconds=seconds_to_start),
             dollars_per_second=context.prices.get_price_per_second(name),
-            quota=quota.instances if quota else None,
+            quota=quota and quota.instances,
         )
-        for name, quota in quotas.items()
-    )
-    usable = tuple(
-        option for option in options if option.quota is None or option.quota >= (requested_count or 1)
-    )
+        usable.append(option)
     if not usable:
-        largest_quota = max((quota for quota in quotas.values() if quota), key=lambda quota: quota.instances)
+        largest_quota = max(low_quotas, key=lambda quota: quota.instances)
         raise PlanError(
             f"the account's quota {largest_quota.name!r} is {largest_quota.instances}, and {stage} needs "
             f"{requested_count or 1}; ask AWS for more in Service Quotas, or name another instance type"
@@ -152,14 +150,9 @@ def _limit_workload(
     return replace(
         workload,
         max_instances=min(limits.max_instances, params.max_instances or limits.max_instances),
-        options=usable,
+        options=tuple(usable),
         requested_instance_count=requested_count,
     )
-
-
-def _delay_start(rate: Rate, seconds: float) -> Rate:
-    """The rate, with `seconds` more before its job starts."""
-    return replace(rate, provisioning_seconds=rate.provisioning_seconds + seconds) if seconds else rate
 
 
 def _build_goals(
@@ -167,14 +160,12 @@ def _build_goals(
 ) -> tuple[Goals, datetime | None]:
     deadline_text = params.deadline if params.deadline is not None else pipeline.goals.deadline
     deadline = None if deadline_text is None else resolve_deadline(deadline_text, context.now)
-    return (
-        Goals(
-            seconds_to_deadline=None if deadline is None else (deadline - context.now).total_seconds(),
-            budget=params.budget if params.budget is not None else pipeline.goals.budget,
-            prefer=params.prefer or pipeline.goals.prefer,
-        ),
-        deadline,
+    goals = Goals(
+        seconds_to_deadline=None if deadline is None else (deadline - context.now).total_seconds(),
+        budget=params.budget if params.budget is not None else pipeline.goals.budget,
+        prefer=params.prefer or pipeline.goals.prefer,
     )
+    return goals, deadline
 
 
 def _refuse_unknown_prices(stages: Sequence[StageWorkload], budget: float) -> None:
@@ -197,11 +188,9 @@ def _explain_over_budget(cheapest: ClusterPlan, goals: Goals, deadline: datetime
 
 def describe_clusters(cluster_plan: ClusterPlan) -> str:
     """`2 × ml.m5.xlarge to preprocess and 8 × ml.m5.xlarge to transform`."""
+    stages = cluster_plan.stages
     return join_words(
-        [
-            f"{stage.instance_count} × {stage.option.instance_type} to {stage.name}"
-            for stage in cluster_plan.stages
-        ]
+        [f"{each.instance_count} × {each.option.instance_type} to {each.name}" for each in stages]
     )
 
 
@@ -226,9 +215,8 @@ def _explain_too_late(
     sufficient = find_sufficient_clusters(stages, goals.seconds_to_deadline)
     deadline_text = format_clock_time(deadline, now)
     if sufficient is None:
-        overhead_seconds = earliest.seconds - sum(
-            stage.seconds - stage.option.rate.start_seconds for stage in earliest.stages
-        )
+        working_seconds = sum(each.seconds - each.option.rate.start_seconds for each in earliest.stages)
+        overhead_seconds = earliest.seconds - working_seconds
         return (
             f"the run cannot be done by {deadline_text} with any number of instances: provisioning, start-up and "
             f"Airflow's own tasks take {format_duration(overhead_seconds)} of the "
@@ -236,3 +224,51 @@ def _explain_too_late(
             f"end {earliest_end} with {describe_clusters(earliest)}"
         )
     return f"needs {describe_clusters(sufficient)} to be done by {deadline_text}; {limits}; earliest end {earliest_end}"
+
+
+def find_sufficient_clusters(stages: Sequence[StageWorkload], seconds: float) -> ClusterPlan | None:
+    """The cheapest clusters that meet the deadline, beyond the limits where necessary; None when none can.
+
+    One stage gets more instances where that is enough: the transform first, since it is usually the slowest, the join
+    last. Else all stages do.
+    """
+    order = {"transform": 0, "preprocess": 1, "join": 2}
+    for position in sorted(range(len(stages)), key=lambda at: order[stages[at].name]):
+        found = _widen_one(stages, position, seconds)
+        if found is not None:
+            return found
+    unlimited = [
+        replace(stage, max_instances=MAX_INSTANCES, requested_instance_count=None) for stage in stages
+    ]
+    in_time = (
+        plan for plan in enumerate_cluster_plans(_keep_first_types(unlimited)) if plan.seconds <= seconds
+    )
+    return min(in_time, key=lambda plan: plan.billed_seconds, default=None)
+
+
+def _widen_one(stages: Sequence[StageWorkload], position: int, seconds: float) -> ClusterPlan | None:
+    found: list[ClusterPlan] = []
+    for choice in enumerate_cluster_plans(_keep_first_types(stages)):
+        rest = choice.seconds - choice.stages[position].seconds
+        stage, option = stages[position], choice.stages[position].option
+        wider = _size_within(stage, option, seconds - rest)
+        if wider is not None:
+            found.append(combine_stages((*choice.stages[:position], wider, *choice.stages[position + 1 :])))
+    return min(found, key=lambda choice: choice.billed_seconds, default=None)
+
+
+def _size_within(stage: StageWorkload, option: InstanceOption, seconds: float) -> SizedStage | None:
+    """The stage on the fewest instances that finish within `seconds`, or None."""
+    working_seconds = seconds - option.rate.start_seconds
+    if working_seconds <= 0:
+        return None
+    count = count_instances_needed(stage.bytes, option, working_seconds)
+    if count > min(MAX_INSTANCES, stage.max_parallelism):
+        return None
+    sized_stage = size_stage(stage, option, count)
+    return sized_stage if sized_stage.seconds <= seconds + 1e-9 else None
+
+
+def _keep_first_types(stages: Sequence[StageWorkload]) -> list[StageWorkload]:
+    """The stages with their first instance type only, since the message names a number of instances."""
+    return [replace(stage, options=stage.options[:1]) for stage in stages]

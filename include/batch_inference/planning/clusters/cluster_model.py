@@ -9,7 +9,7 @@ one that prefers speed the most that its budget and its limits allow.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from operator import le
@@ -123,8 +123,12 @@ class SizedStage:
     @property
     def dollars(self) -> float | None:
         """Expected dollars, or None when the price is unknown."""
+        return self.compute_dollars(self.seconds)
+
+    def compute_dollars(self, seconds: float) -> float | None:
+        """Dollars if it runs for `seconds`, or None when the price is unknown."""
         price = self.option.dollars_per_second
-        return None if price is None else self.billed_seconds * price
+        return None if price is None else self.instance_count * seconds * self.billed_share * price
 
 
 class ClusterPlan(NamedTuple):
@@ -271,12 +275,18 @@ def choose_best(stages: Sequence[StageWorkload], goals: Goals) -> ClusterPlan | 
     expected rate is taken, and of those the fastest.
     """
     limit = math.inf if goals.seconds_to_deadline is None else goals.seconds_to_deadline
+    budget = math.inf if goals.budget is None else goals.budget
 
     def list_affordable() -> Iterator[ClusterPlan]:
-        return (choice for choice in enumerate_cluster_plans(stages) if _is_affordable(choice, goals))
+        plans = enumerate_cluster_plans(stages)
+        return (choice for choice in plans if choice.dollars is None or choice.dollars <= budget)
+
+    def rank(choice: ClusterPlan) -> tuple[float, float]:
+        seconds, cost = choice.seconds, _cost(choice)
+        return (seconds, cost) if goals.prefer == "speed" else (cost, seconds)
 
     safe = (choice for choice in list_affordable() if choice.slowest_seconds <= limit)
-    found = min(safe, key=_build_sort_key(goals.prefer), default=None)
+    found = min(safe, key=rank, default=None)
     if found is not None or goals.seconds_to_deadline is None:
         return found
     in_time = (choice for choice in list_affordable() if choice.seconds <= limit)
@@ -288,16 +298,6 @@ def _keep_priced(options: Sequence[InstanceOption]) -> Sequence[InstanceOption]:
     return priced or options[:1]
 
 
-def _is_affordable(choice: ClusterPlan, goals: Goals) -> bool:
-    return goals.budget is None or choice.dollars is None or choice.dollars <= goals.budget
-
-
 def _cost(choice: ClusterPlan) -> float:
     """Dollars, else instance-seconds: within one run prices are known for all cluster plans or for none."""
     return choice.billed_seconds if choice.dollars is None else choice.dollars
-
-
-def _build_sort_key(prefer: Preference) -> Callable[[ClusterPlan], tuple[float, float]]:
-    if prefer == "speed":
-        return lambda choice: (choice.seconds, _cost(choice))
-    return lambda choice: (_cost(choice), choice.seconds)

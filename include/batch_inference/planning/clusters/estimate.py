@@ -64,10 +64,10 @@ def estimate_run(cluster_plan: ClusterPlan) -> Estimate:
         seconds_high=cluster_plan.slowest_seconds,
         dollars=cluster_plan.dollars,
         dollars_low=sum_if_known(
-            _compute_dollars(stage, stage.fastest_seconds) for stage in cluster_plan.stages
+            stage.compute_dollars(stage.fastest_seconds) for stage in cluster_plan.stages
         ),
         dollars_high=sum_if_known(
-            _compute_dollars(stage, stage.slowest_seconds) for stage in cluster_plan.stages
+            stage.compute_dollars(stage.slowest_seconds) for stage in cluster_plan.stages
         ),
         basis="; ".join(stage.option.rate.describe_basis(stage.name) for stage in cluster_plan.stages),
     )
@@ -83,8 +83,3 @@ def _estimate_stage(stage: SizedStage) -> StageEstimate:
         provisioning_seconds=stage.option.rate.provisioning_seconds,
         runs=stage.option.rate.runs,
     )
-
-
-def _compute_dollars(stage: SizedStage, seconds: float) -> float | None:
-    price = stage.option.dollars_per_second
-    return None if price is None else stage.instance_count * seconds * stage.billed_share * price

@@ -71,12 +71,8 @@ def plan_join_job(
     if decision.goals.prefer == "cost" and stage.instance_count == target_count:
         reason = f"that joins {format_bytes(workload.bytes)} in about {TARGET_MINUTES} minutes or less"
     elif stage.instance_count < target_count:
-        highest_count = workload.list_instance_counts(stage.option)[-1]
-        reason = (
-            "the limits allow no more"
-            if stage.instance_count == highest_count
-            else "the budget allows no more"
-        )
+        is_limit = stage.instance_count == workload.list_instance_counts(stage.option)[-1]
+        reason = "the limits allow no more" if is_limit else "the budget allows no more"
     plan_log.record_cluster(stage, unit="shard", is_type_requested=False, reason=reason)
     plan_log.add(f"Up to {format_bytes(threshold_bytes)} of records Airflow's workers join, without a job.")
     # Rounding the shards to a multiple of the transform's instances may leave fewer of them.

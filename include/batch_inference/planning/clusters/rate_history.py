@@ -13,7 +13,6 @@ from typing import Any
 
 from pydantic import ConfigDict
 
-from batch_inference.common.formatting import format_count
 from batch_inference.config.sections.record_rules import FrozenModel
 from batch_inference.config.sections.stages import Stage
 from batch_inference.planning.clusters.sizing import count_vcpus
@@ -116,14 +115,9 @@ class Rate:
         speed = f"{self.bytes_per_second / 1e6:.3g} MB/s per instance"
         if not self.runs:
             return f"{stage} assumed at {speed} ± {self.margin:.0%}, as no run has been measured yet"
-        error_clause = (
-            ""
-            if self.last_prediction_error is None
-            else f"; the last plan was off by {self.last_prediction_error:+.0%}"
-        )
-        runs_clause = (
-            "the last run" if self.runs == 1 else f"the median of the last {format_count(self.runs, 'run')}"
-        )
+        error = self.last_prediction_error
+        error_clause = "" if error is None else f"; the last plan was off by {error:+.0%}"
+        runs_clause = "the last run" if self.runs == 1 else f"the median of the last {self.runs:,} runs"
         runs_clause += " of other versions of the model" if self.is_other_version else ""
         start_clause = ", start-up included, as nothing logged when work began" if self.includes_start else ""
         return f"{stage} measured at {speed} ± {self.margin:.0%}, {runs_clause}{start_clause}{error_clause}"
@@ -187,34 +181,26 @@ def _compute_margin(speeds: Sequence[float], median_speed: float) -> float:
     return min(max(2 * spread, MIN_MARGIN), MAX_MARGIN)
 
 
-def _read_predicted_seconds(estimate: Mapping[str, Any]) -> float | None:
-    """The seconds predicted from measured runs; None where only defaults were known, which are not a prediction."""
-    return estimate["seconds"] if estimate["runs"] else None
-
-
 def build_history_rows(report: Mapping[str, Any]) -> list[HistoryRow]:
     """The rows that a run adds to the history, from its `report.json`."""
     return [
-        HistoryRow(
-            pipeline=report["pipeline"],
-            run_id=report["run_id"],
-            data_time=report["data_time"],
-            stage=stage["stage"],
-            instance_type=stage["instance_type"],
-            instance_count=stage["instance_count"],
-            model=report["model"]["key"],
-            bytes=report["input"]["text_bytes"],
-            records=report["records"]["in" if stage["stage"] == "preprocess" else "scored"],
-            objects=report["input"]["objects"] if stage["stage"] == "preprocess" else report["shards"],
-            provisioning_seconds=stage["provisioning_seconds"],
-            running_seconds=stage["running_seconds"],
-            busy_seconds=stage["busy_seconds"],
-            start_seconds=stage["start_seconds"],
-            predicted_seconds=_read_predicted_seconds(report["estimate"][stage["stage"]]),
-            dollars=stage["dollars"],
-        )
+        _build_history_row(report, stage)
         for stage in report["stages"]
         # A job that continued another did only a part of the work that the run's figures count, and the work of
         # instances of several types gives the rate of none.
         if not stage["earlier_billed_seconds"] and not stage.get("billed_by_type")
     ]
+
+
+def _build_history_row(report: Mapping[str, Any], stage: Mapping[str, Any]) -> HistoryRow:
+    is_preprocess, estimate = stage["stage"] == "preprocess", report["estimate"][stage["stage"]]
+    of_run = {key: report[key] for key in ("pipeline", "run_id", "data_time")}
+    work = {
+        "model": report["model"]["key"],
+        "bytes": report["input"]["text_bytes"],
+        "records": report["records"]["in" if is_preprocess else "scored"],
+        "objects": report["input"]["objects"] if is_preprocess else report["shards"],
+        # What follows from defaults alone is no prediction.
+        "predicted_seconds": estimate["seconds"] if estimate["runs"] else None,
+    }
+    return HistoryRow.model_validate({**stage, **of_run, **work})

@@ -58,25 +58,20 @@ def compute_shard_sizes(
         # A multiple of the instances gives each the same number under contiguous and round-robin assignment.
         count -= count % instance_count
     if total_bytes > count * MAX_SHARD_BYTES:
-        count = _up_to_multiple(math.ceil(total_bytes / MAX_SHARD_BYTES), instance_count)
+        count = -(-math.ceil(total_bytes / MAX_SHARD_BYTES) // instance_count) * instance_count
     return ShardSizes(count=count, bytes=math.ceil(total_bytes / count))
 
 
 def compute_max_shards(total_bytes: int, *, is_count_requested: bool = False) -> int:
     """The most shards that `total_bytes` give, and so the most instances that have work."""
-    return (
-        max(1, total_bytes // (MIN_REQUESTED_SHARD_BYTES if is_count_requested else MIN_SHARD_BYTES))
-        if total_bytes > 0
-        else 0
-    )
+    min_bytes = MIN_REQUESTED_SHARD_BYTES if is_count_requested else MIN_SHARD_BYTES
+    return max(1, total_bytes // min_bytes) if total_bytes > 0 else 0
 
 
 def compute_max_shards_for_request(total_bytes: int, requested_count: int | None) -> int:
     """The same where the trigger form may ask for `requested_count` instances."""
-    return max(
-        compute_max_shards(total_bytes),
-        0 if requested_count is None else _compute_small_shards(total_bytes, requested_count),
-    )
+    small_shards = 0 if requested_count is None else _compute_small_shards(total_bytes, requested_count)
+    return max(compute_max_shards(total_bytes), small_shards)
 
 
 def _compute_small_shards(total_bytes: int, instance_count: int) -> int:
@@ -109,10 +104,6 @@ def estimate_hash_skew(object_count: int, instance_count: int) -> float:
         return 1.0
     each = object_count / instance_count
     return min(1.0 + math.sqrt(2.0 * math.log(instance_count) / each), float(instance_count))
-
-
-def _up_to_multiple(number: int, of: int) -> int:
-    return -(-number // of) * of
 
 
 def count_vcpus(instance_type: str) -> int:

@@ -17,11 +17,7 @@ from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.run_params import RunParams
 from batch_inference.config.sections.record_rules import FrozenModel
 from batch_inference.planning.clusters import sizing
-from batch_inference.planning.clusters.cluster_choice import (
-    ClusterDecision,
-    PlanningContext,
-    choose_clusters,
-)
+from batch_inference.planning.clusters.cluster_choice import ClusterDecision, PlanningContext, choose_clusters
 from batch_inference.planning.clusters.cluster_model import SizedStage, StageWorkload
 from batch_inference.planning.inputs.input_listing import InputPlan
 from batch_inference.planning.inputs.input_split import MIN_SPLIT_BYTES, compute_largest_list_bytes
@@ -53,9 +49,9 @@ class LayoutPlan(FrozenModel):
 
     mode: LayoutMode
     jobs: int
-    piece_bytes: int
-    merge_below_bytes: int
     objects: int
+    piece_bytes: int = 0
+    merge_below_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,12 +126,10 @@ class _SmallObjects(NamedTuple):
 
 def _find_small_objects(input_plan: InputPlan, sizes: Sequence[int]) -> _SmallObjects:
     """The small objects, if there are several and one task can read them all; else none."""
-    if input_plan.compressed_objects:
-        return _SmallObjects(0, 0)
     number = sum(each < SMALL_OBJECT_BYTES for each in sizes)
     total = sum(each for each in sizes if each < SMALL_OBJECT_BYTES)
-    fits = 2 <= number <= MAX_MERGED_OBJECTS and total <= MAX_MERGED_BYTES
-    return _SmallObjects(number, total) if fits else _SmallObjects(0, 0)
+    is_mergeable = not input_plan.compressed_objects and 2 <= number <= MAX_MERGED_OBJECTS
+    return _SmallObjects(number, total) if is_mergeable and total <= MAX_MERGED_BYTES else _SmallObjects(0, 0)
 
 
 def _build_workloads(
@@ -233,17 +227,16 @@ def _build_layout(
 ) -> LayoutPlan:
     jobs = chosen.stage.instance_count if chosen.has_lists else 1
     if chosen.mode == "unsplit":
-        return LayoutPlan(
-            mode="unsplit", jobs=jobs, piece_bytes=0, merge_below_bytes=0, objects=input_plan.objects
-        )
-    working_seconds = chosen.stage.seconds - chosen.stage.option.rate.start_seconds
+        return LayoutPlan(mode="unsplit", jobs=jobs, objects=input_plan.objects)
+    per_instance = sizing.SHARDS_PER_INSTANCE
+    if not chosen.has_lists:
+        working_seconds = chosen.stage.seconds - chosen.stage.option.rate.start_seconds
+        per_instance = sizing.choose_shards_per_instance(working_seconds)
     shards = sizing.compute_shard_sizes(
         input_plan.text_bytes,
         chosen.stage.instance_count,
         is_count_requested=params.transform_instance_count is not None,
-        per_instance=sizing.SHARDS_PER_INSTANCE
-        if chosen.has_lists
-        else sizing.choose_shards_per_instance(working_seconds),
+        per_instance=per_instance,
     )
     return LayoutPlan(
         mode="pieces",
@@ -287,9 +280,8 @@ def _describe_jobs(
             f", where one job of {other.instance_count} is expected to be billed {other.billed_seconds:,.0f}"
         )  # fmt: skip
         yield (
-            f"{chosen_stage.instance_count} jobs of one instance work through balanced lists, because each stops "
-            f"being billed when its own list is done: about {chosen_stage.billed_seconds:,.0f} "
-            f"instance-seconds{comparison}."
+            f"{chosen_stage.instance_count} jobs of one instance work through balanced lists, because each stops being "
+            f"billed when its own list is done: about {chosen_stage.billed_seconds:,.0f} instance-seconds{comparison}."
         )
     elif pipeline.transform.max_jobs < 2:
         yield "One job takes all objects, because transform.max_jobs is 1."

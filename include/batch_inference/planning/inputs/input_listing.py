@@ -218,12 +218,9 @@ def _check_keys(input_uri: str, prefix: str, objects: Iterable[S3Object]) -> Ite
         else:
             outside = item.key
         if inside is not None and outside is not None:
-            raise LintError((_explain_ambiguous_prefix(input_uri, inside, outside),))
+            problem = (
+                f"input: found {input_uri}, which matches {inside!r} and also {outside!r}, because an S3 prefix "
+                f"matches every key that begins with it; write {input_uri}/ for the folder alone"
+            )
+            raise LintError((problem,))
         yield item
-
-
-def _explain_ambiguous_prefix(input_uri: str, inside: str, outside: str) -> str:
-    return (
-        f"input: found {input_uri}, which matches {inside!r} and also {outside!r}, because an S3 prefix "
-        f"matches every key that begins with it; write {input_uri}/ for the folder alone"
-    )

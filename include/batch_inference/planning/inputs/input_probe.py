@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from batch_inference.common.formatting import format_count
@@ -79,7 +78,7 @@ def probe_window(window: Window, source: InputSection) -> tuple[ProbeResult, tup
     # A line that is longer than the window is at least as long as that.
     longest = max(map(len, lines), default=len(window.data))
     header = window.start == 0 and source.format == "csv" and _is_header(lines, source)
-    problem = next(_find_problems(window, lines[1:] if header else lines, source), None)
+    problem = _find_problem(window, lines[1:] if header else lines, source)
     members = _read_field_names(lines) if source.format == "jsonlines" and problem is None else frozenset()
     result = ProbeResult(has_header=header, largest_record_bytes=longest, field_names=members)
     return result, () if problem is None else (f"{window.key}: {problem}",)
@@ -102,75 +101,73 @@ def check_object_start(data: bytes, source: InputSection) -> str | None:
     return None
 
 
-def _find_problems(window: Window, lines: list[bytes], source: InputSection) -> Iterator[str]:
+def _find_problem(window: Window, lines: list[bytes], source: InputSection) -> str | None:
     for number, line in enumerate(lines, start=1):
-        where = f"line {number}" if window.start == 0 else f"a line behind byte {window.start:,}"
-        try:
-            text = line.decode()
-        except UnicodeDecodeError:
-            yield (
-                f"{where} is not utf-8, and the model reads the bytes unchanged; upload utf-8, or add a "
-                f"preprocess section with input.encoding"
-            )
-            return
-        if not text.strip():
-            yield (
-                f"{where} is empty, and SageMaker would send it to the model as a record; upload the object without "
-                f"it, or add a preprocess section, which passes over empty lines"
-            )
-            return
-        yield from (
-            _check_json_line(text, where)
-            if source.format == "jsonlines"
-            else _check_csv_line(text, where, source)
+        problem = _find_line_problem(line, source)
+        if problem is not None:
+            where = f"line {number}" if window.start == 0 else f"a line behind byte {window.start:,}"
+            return f"{where} {problem}"
+    return None
+
+
+def _find_line_problem(line: bytes, source: InputSection) -> str | None:
+    try:
+        text = line.decode()
+    except UnicodeDecodeError:
+        return (
+            "is not utf-8, and the model reads the bytes unchanged; upload utf-8, or add a preprocess section with "
+            "input.encoding"
         )
+    if not text.strip():
+        return (
+            "is empty, and SageMaker would send it to the model as a record; upload the object without it, or add a "
+            "preprocess section, which passes over empty lines"
+        )
+    return _check_json_line(text) if source.format == "jsonlines" else _check_csv_line(text, source)
 
 
-def _check_json_line(text: str, where: str) -> Iterator[str]:
+def _check_json_line(text: str) -> str | None:
     found = "is JSON, but not an object"
     try:
-        value = decode_record(text)
+        if isinstance(decode_record(text), dict):
+            return None
     except ValueError as error:
-        value, found = None, f"is not JSON ({error})"
-    if not isinstance(value, dict):
-        yield (
-            f"{where} {found}, and SageMaker ends a record at each line end; write one object to a line, or "
-            f"add a preprocess section, which keeps such lines aside"
-        )
+        found = f"is not JSON ({error})"
+    return (
+        f"{found}, and SageMaker ends a record at each line end; write one object to a line, or add a preprocess "
+        "section, which keeps such lines aside"
+    )
 
 
 def _read_field_names(lines: list[bytes]) -> frozenset[str]:
     return frozenset(name for line in lines for name in decode_record(line.decode()))
 
 
-def _check_csv_line(text: str, where: str, source: InputSection) -> Iterator[str]:
+def _check_csv_line(text: str, source: InputSection) -> str | None:
     if text.count('"') % 2:
-        yield (
-            f"{where} has an odd number of quotes, so a record goes on behind its end, and SageMaker ends a record at "
-            f"each line end; add a preprocess section, which reads line breaks in quotes, or upload records of one line"
+        return (
+            "has an odd number of quotes, so a record goes on behind its end, and SageMaker ends a record at each line "
+            "end; add a preprocess section, which reads line breaks in quotes, or upload records of one line"
         )
-        return
     row = _parse_cells(text, source)
     if row is None and "\r" not in text:
-        yield (
-            f"{where} has text behind the quote that closes a cell, and readers of CSV differ in what they make of it; "
-            f"double the quotes within a cell, or add a preprocess section, which keeps such records aside and knows "
-            f"other ways to escape them (input.escape)"
+        return (
+            "has text behind the quote that closes a cell, and readers of CSV differ in what they make of it; double "
+            "the quotes within a cell, or add a preprocess section, which keeps such records aside and knows other "
+            "ways to escape them (input.escape)"
         )
-        return
     if row is None:
-        yield (
-            f"{where} has a carriage return outside of quotes, at which readers of CSV end a record, and SageMaker "
-            f"does not; end lines with a line feed, or add a preprocess section, which reads either end"
+        return (
+            "has a carriage return outside of quotes, at which readers of CSV end a record, and SageMaker does not; "
+            "end lines with a line feed, or add a preprocess section, which reads either end"
         )
-        return
-    cells = len(row)
-    if cells != len(source.columns):
-        yield (
-            f"{where} has {format_count(cells, 'cell')}, and input.columns names {len(source.columns)}; correct "
-            "the columns or the delimiter, or add a preprocess section, which keeps such records aside and reads "
-            "line breaks in quotes"
+    if len(row) != len(source.columns):
+        return (
+            f"has {format_count(len(row), 'cell')}, and input.columns names {len(source.columns)}; correct the columns "
+            "or the delimiter, or add a preprocess section, which keeps such records aside and reads line breaks in "
+            "quotes"
         )
+    return None
 
 
 def _is_header(lines: list[bytes], source: InputSection) -> bool:

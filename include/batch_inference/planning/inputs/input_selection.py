@@ -30,20 +30,14 @@ class ListAgainError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class PublishedManifest:
-    """The run that published to a folder, and the ETag of each of its files by name."""
+class PublishedFolder:
+    """A folder that a run was published to: the URI of its manifest, and the run and its pipeline, for people.
 
-    pipeline: str
-    run_id: str
-    etags: dict[str, str]
-
-
-@dataclass(slots=True)
-class _PublishedFolder:
-    """A folder that a run was published to, and the files of its manifest that were not listed yet, with ETags."""
+    `missing` has the ETags of the manifest's files that were not listed yet, by name.
+    """
 
     uri: str
-    manifest: PublishedManifest
+    run: str
     missing: dict[str, str]
 
 
@@ -77,7 +71,7 @@ class InputSelection:
         self._control, self._unpublished = KeyCount(), KeyCount()
         self._manifests, self._run = 0, ""
         # Of folders, only those that the current object lies in are held: keys come in order.
-        self._published: dict[str, _PublishedFolder] = {}
+        self._published: dict[str, PublishedFolder] = {}
         self._folders_with_input: list[str] = []
         self._is_manifest_late = False
 
@@ -105,7 +99,7 @@ class InputSelection:
         start = len(self._base)
         folder: str | None = None
         is_control = is_folder_recorded = False
-        published: _PublishedFolder | None = None
+        published: PublishedFolder | None = None
         for item in check_one_folder(self.uri, objects):
             key, size, _ = item
             name_start = key.rfind("/") + 1
@@ -147,7 +141,7 @@ class InputSelection:
         segments = folder.split("/")[:-1]
         return any(map(is_control_name, segments[1:] if self._is_partial else segments))
 
-    def _enter(self, folder: str | None) -> _PublishedFolder | None:
+    def _enter(self, folder: str | None) -> PublishedFolder | None:
         """Leave the folders that do not contain the next object; return the published folder that does, if any."""
         for each in [each for each in self._published if folder is None or not folder.startswith(each)]:
             self._finish(self._published.pop(each))
@@ -158,48 +152,47 @@ class InputSelection:
             return self._follow(folder, 1)
         return self._published.get(folder)
 
-    def _follow(self, folder: str, size: int) -> _PublishedFolder | None:
+    def _follow(self, folder: str, size: int) -> PublishedFolder | None:
         """The published folder of a manifest; None where the manifest is not of this package."""
         uri = f"s3://{self._bucket}/{self._base}{folder}{MANIFEST_NAME}"
         content = self._read(uri) if 0 < size <= MAX_MANIFEST_BYTES else None
-        manifest = None if content is None else parse_published_manifest(uri, content)
-        if manifest is None:
+        published = None if content is None else parse_published_manifest(uri, content)
+        if published is None:
             return None
         if folder in self._folders_with_input:
             self._late_folders.add(folder)
             self._is_manifest_late = True
         self._manifests += 1
-        self._run = f"{manifest.run_id} of the pipeline {manifest.pipeline}"
-        self._published[folder] = _PublishedFolder(uri, manifest, dict(manifest.etags))
-        return self._published[folder]
+        self._run = published.run
+        self._published[folder] = published
+        return published
 
-    def _is_published(self, published: _PublishedFolder, name: str, item: S3Object) -> bool:
+    def _is_published(self, published: PublishedFolder, name: str, item: S3Object) -> bool:
         etag = published.missing.pop(name, None)
-        if etag is not None and etag != item.etag:
-            self._disagree(
-                published, f"names {name} with the ETag {etag}, but the object there has {item.etag}"
-            )
+        if etag not in (None, item.etag):
+            what = f"names {name} with the ETag {etag}, but the object there has {item.etag}"
+            self._disagree(published, what)
         return etag is not None
 
-    def _finish(self, published: _PublishedFolder) -> None:
+    def _finish(self, published: PublishedFolder) -> None:
         if published.missing:
             self._disagree(published, f"names {min(published.missing)}, which is not there")
 
-    def _disagree(self, published: _PublishedFolder, what: str) -> None:
+    def _disagree(self, published: PublishedFolder, what: str) -> None:
         if self._is_manifest_late:
             return  # the next listing tells
         self._disagreements += 1
         if self._disagreements < MAX_LISTINGS:
             raise ListAgainError(f"{published.uri} {what}")
-        run = f"{published.manifest.run_id} of the pipeline {published.manifest.pipeline}"
         raise PlanError(
-            f"{published.uri}, by which the run {run} is published, {what}: it was deleted or replaced by something "
-            f"other than a run; publish that run again, or delete the manifest to score all objects of the folder"
+            f"{published.uri}, by which the run {published.run} is published, {what}: it was deleted or replaced by "
+            f"something other than a run; publish that run again, or delete the manifest to score all objects of the "
+            f"folder"
         )
 
 
-def parse_published_manifest(uri: str, content: bytes) -> PublishedManifest | None:
-    """The manifest at `uri` of a run of this package, or None when it is something else.
+def parse_published_manifest(uri: str, content: bytes) -> PublishedFolder | None:
+    """The folder of the manifest at `uri` of a run of this package, or None when it is something else.
 
     Raises:
         PlanError: it is this package's and cannot be followed.
@@ -229,4 +222,4 @@ def parse_published_manifest(uri: str, content: bytes) -> PublishedManifest | No
             f"{uri} is a manifest of the pipeline {document['pipeline']} for {output}, but names {outside[0]!r}, which "
             f"is not in that folder; publish its run {document['run_id']} again, or delete it"
         )
-    return PublishedManifest(str(document["pipeline"]), str(document["run_id"]), etags)
+    return PublishedFolder(uri, f"{document['run_id']} of the pipeline {document['pipeline']}", etags)

@@ -56,9 +56,7 @@ def build_cost_chart(report: Mapping[str, Any]) -> Chart | None:
             },
         ],
         "layout": build_bar_layout(
-            len(rows),
-            barmode="stack",
-            xaxis={**HIDDEN_AXIS, "range": [0, most * 1.25 or 1]},
+            len(rows), barmode="stack", xaxis={**HIDDEN_AXIS, "range": [0, most * 1.25 or 1]}
         ),
     }
     return Chart(

@@ -32,34 +32,50 @@ def build_distribution_charts(report: Mapping[str, Any]) -> Iterator[Chart]:
         earlier = before.get(column)
         if earlier is not None and earlier["kind"] != profile["kind"]:
             earlier = None
-        draw = _numbers if profile["kind"] == "number" else _texts
-        if figure := draw(column, profile, earlier):
+        draw = _draw_numbers if profile["kind"] == "number" else _draw_texts
+        if traces := draw(profile, earlier):
+            of_x, of_y = _AXES[profile["kind"]]
+            layout = build_layout(
+                height=300 if profile["kind"] == "number" else 320,
+                barmode="group",
+                showlegend=len(traces) > 1,
+                xaxis={"title": build_axis_title(escape_label(column)), "showgrid": False, **of_x},
+                yaxis={"title": build_axis_title("share of rows"), "tickformat": ".0%", **of_y},
+            )
             yield Chart(
                 name=f"predictions-{number}",
                 title=f"Predictions: {column}",
                 caption=_caption(column, profile, earlier),
-                figure=figure,
+                figure={"data": traces, "layout": layout},
             )
 
 
-def _numbers(
-    column: str, profile: Mapping[str, Any], before: Mapping[str, Any] | None
-) -> dict[str, Any] | None:
+#: Settings of the axes x and y by kind of prediction.
+_AXES = {"number": ({}, {"rangemode": "tozero"}), "text": ({"type": "category"}, {"color": MUTED})}
+
+
+def _list_runs(
+    profile: Mapping[str, Any], before: Mapping[str, Any] | None
+) -> list[tuple[Mapping[str, Any], str, str]]:
+    """The profile, name and colour of each run, the previous one first."""
+    earlier = [] if before is None else [(before, "Previous run", OTHER)]
+    return [*earlier, (profile, "This run", GOOD)]
+
+
+def _draw_numbers(profile: Mapping[str, Any], before: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     if not profile.get("histogram"):
-        return None
-    traces = []
-    if before is not None and before.get("histogram"):
-        traces.append(_histogram_trace(before, "Previous run", OTHER, filled=False))
-    traces.append(_histogram_trace(profile, "This run", GOOD, filled=True))
-    return {
-        "data": traces,
-        "layout": build_layout(
-            height=300,
-            showlegend=len(traces) > 1,
-            xaxis={"title": build_axis_title(escape_label(column)), "showgrid": False},
-            yaxis={"title": build_axis_title("share of rows"), "tickformat": ".0%", "rangemode": "tozero"},
-        ),
-    }
+        return []
+    return [
+        _histogram_trace(each, name, colour, filled=each is profile)
+        for each, name, colour in _list_runs(profile, before)
+        if each.get("histogram")
+    ]
+
+
+def _draw_texts(profile: Mapping[str, Any], before: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    values = list(profile["values"])[:MAX_VALUES]
+    runs = _list_runs(profile, before) if values else []
+    return [_bar_trace(values, build_labels(values), *run) for run in runs]
 
 
 def _histogram_trace(profile: Mapping[str, Any], name: str, colour: str, *, filled: bool) -> dict[str, Any]:
@@ -81,28 +97,6 @@ def _histogram_trace(profile: Mapping[str, Any], name: str, colour: str, *, fill
         "line": {"color": colour, "width": 2, "dash": "solid" if filled else "dot"},
         **({"fill": "tozeroy", "fillcolor": "var(--good-soft)"} if filled else {}),
         "hovertemplate": f"{name}<br>%{{x:.6~g}}: %{{y:.2%}} of rows<extra></extra>",
-    }
-
-
-def _texts(
-    column: str, profile: Mapping[str, Any], before: Mapping[str, Any] | None
-) -> dict[str, Any] | None:
-    values = list(profile["values"])[:MAX_VALUES]
-    if not values:
-        return None
-    shown = build_labels(values)
-    traces = [_bar_trace(values, shown, profile, "This run", GOOD)]
-    if before is not None:
-        traces.insert(0, _bar_trace(values, shown, before, "Previous run", OTHER))
-    return {
-        "data": traces,
-        "layout": build_layout(
-            height=320,
-            barmode="group",
-            showlegend=len(traces) > 1,
-            xaxis={"title": build_axis_title(escape_label(column)), "type": "category", "showgrid": False},
-            yaxis={"title": build_axis_title("share of rows"), "tickformat": ".0%", "color": MUTED},
-        ),
     }
 
 

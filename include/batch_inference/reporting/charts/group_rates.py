@@ -45,10 +45,10 @@ def _build_chart(
     known = [(group, value) for group, value in rows if value is not None]
     if not known:
         return
-    words = [f"{value:.2%}" if share else f"{value:.4g}" for _, value in known]
-    values = [value for _, value in known]
+    labels, values = [group["group"] for group, _ in known], [value for _, value in known]
+    words = [f"{value:.2%}" if share else f"{value:.4g}" for value in values]
     bars = build_bar_trace(
-        [group["group"] for group, _ in known],
+        labels,
         values,
         words,
         colour,
@@ -56,19 +56,10 @@ def _build_chart(
         notes=[format_count(group["records"], "record") for group, _ in known],
     )
     layout = build_bar_layout(len(known), xaxis={**HIDDEN_AXIS, "range": _axis_range(values)})
-    figure = {"data": [bars], "layout": layout}
-    yield Chart(name=name, title=title, caption=_caption(title, values, words, known), figure=figure)
-
-
-def _caption(
-    title: str,
-    values: Sequence[float],
-    words: Sequence[str],
-    known: Sequence[tuple[Mapping[str, Any], float]],
-) -> str:
     places = sorted(range(len(values)), key=values.__getitem__)
-    low, high = (f"{words[place]} in {known[place][0]['group']}" for place in (places[0], places[-1]))
-    return f"{title}: {low}, the only group." if len(values) == 1 else f"{title}: from {low} to {high}."
+    low, high = (f"{words[place]} in {labels[place]}" for place in (places[0], places[-1]))
+    caption = f"{title}: {low}, the only group." if len(values) == 1 else f"{title}: from {low} to {high}."
+    yield Chart(name=name, title=title, caption=caption, figure={"data": [bars], "layout": layout})
 
 
 def _axis_range(values: Sequence[float]) -> list[float]:

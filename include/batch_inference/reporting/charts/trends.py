@@ -6,14 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from batch_inference.common.formatting import format_count, format_dollars, format_duration
-from batch_inference.reporting.charts.chart import (
-    BAD,
-    GOOD,
-    OTHER,
-    Chart,
-    build_axis_title,
-    build_layout,
-)
+from batch_inference.reporting.charts.chart import BAD, GOOD, OTHER, Chart, build_axis_title, build_layout
 
 _Figures = Mapping[str, Any]
 #: Title, value from a run's summary, its format, and the colour.
@@ -74,9 +67,7 @@ def build_trends_chart(runs: Sequence[_Figures]) -> Chart | None:
     figure = {
         "data": traces,
         "layout": build_layout(
-            height=520,
-            xaxis={"type": "date", "showgrid": False, "anchor": f"y{len(METRICS)}"},
-            **axes,
+            height=520, xaxis={"type": "date", "showgrid": False, "anchor": f"y{len(METRICS)}"}, **axes
         ),
     }
     return Chart(
