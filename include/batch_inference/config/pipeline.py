@@ -25,7 +25,7 @@ from batch_inference.config.sections.filters import find_data_processing_problem
 from batch_inference.config.sections.gates import Gate, check_gates
 from batch_inference.config.sections.glue_table import check_glue_table
 from batch_inference.config.sections.notifications import NotifySection
-from batch_inference.config.sections.record_rules import DuplicatesRule, Rule, SectionModel, check_rules
+from batch_inference.config.sections.record_rules import DuplicatesRule, FrozenModel, Rule, check_rules
 from batch_inference.config.sections.security import SecuritySection, check_volume_key
 from batch_inference.config.sections.stages import (
     INFERENCE_PIPELINE_MAX_PAYLOAD_MB,
@@ -55,70 +55,101 @@ from batch_inference.config.validation_errors import FieldError
 from batch_inference.config.yaml_loader import load_yaml_model
 
 
-class Pipeline(SectionModel):
+class Pipeline(FrozenModel):
     """A pipeline: one model that scores data on a schedule."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
-    """Name of the pipeline and of its DAG: a-z, 0-9, _ and -."""
-    description: str = Field(default="", max_length=2000)
-    """One or two sentences for people."""
-    schedule: str | None = None
-    """Cron expression in UTC, or a preset such as @daily."""
-    schedule_on: tuple[S3Uri, ...] = Field(default=(), max_length=20)
-    """Assets, in place of a schedule: a run starts when all of them were updated. What another pipeline publishes is
-    its output.uri up to the first placeholder."""
-    aws_conn_id: str = Field(default="aws_default", min_length=1)
-    """Airflow connection to AWS."""
-    region: str | None = Field(default=None, pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
-    """AWS region. Default: the connection's."""
-    role: str = Field(pattern=ROLE_PATTERN, max_length=2048)
-    """ARN of the role that SageMaker's jobs assume."""
-    work: FixedS3Uri
-    """S3 prefix under which each run keeps its own files."""
-    keep_runs_days: StrictInt | None = Field(default=30, ge=1, le=3650)
-    """Days after which the janitor deletes the files of a run below work; null keeps them. Published files and the last
-    reported run are never deleted."""
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$",
+        description="Name of the pipeline and of its DAG: a-z, 0-9, _ and -.",
+    )
+    description: str = Field(default="", max_length=2000, description="One or two sentences for people.")
+    schedule: str | None = Field(
+        default=None, description="Cron expression in UTC, or a preset such as @daily."
+    )
+    schedule_on: tuple[S3Uri, ...] = Field(
+        default=(),
+        max_length=20,
+        description="Assets, in place of a schedule: a run starts when all of them were updated. What another pipeline "
+        "publishes is its output.uri up to the first placeholder.",
+    )
+    aws_conn_id: str = Field(default="aws_default", min_length=1, description="Airflow connection to AWS.")
+    region: str | None = Field(
+        default=None, pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="AWS region. Default: the connection's."
+    )
+    role: str = Field(
+        pattern=ROLE_PATTERN, max_length=2048, description="ARN of the role that SageMaker's jobs assume."
+    )
+    work: FixedS3Uri = Field(description="S3 prefix under which each run keeps its own files.")
+    keep_runs_days: StrictInt | None = Field(
+        default=30,
+        ge=1,
+        le=3650,
+        description="Days after which the janitor deletes the files of a run below work; null keeps them. Published "
+        "files and the last reported run are never deleted.",
+    )
     input: InputSection
     output: OutputSection
-    rules: tuple[Rule, ...] = ()
-    """Rules that a record must pass, applied in this order."""
-    max_rejected: StrictInt | StrictFloat | None = Field(default=None, ge=0)
-    """Maximum number of rejects: a count such as 100, or a share of the records such as 0.05."""
-    baseline: dict[str, ColumnBaseline] = Field(default_factory=dict)
-    """Stored statistics by column, for outlier rules and imputation."""
-    impute: tuple[ImputeStep, ...] = ()
-    """How empty cells are filled in the features, in this order."""
-    function: FunctionSection | None = None
-    """Your own pandas function that builds features."""
-    sensitive: tuple[SensitiveColumn, ...] = ()
-    """Columns by whose values rejects and predictions are reported: groups."""
-    features: FeaturesSection | None = None
-    """The features. Default: every column that is not optional."""
+    rules: tuple[Rule, ...] = Field(
+        default=(), description="Rules that a record must pass, applied in this order."
+    )
+    max_rejected: StrictInt | StrictFloat | None = Field(
+        default=None,
+        ge=0,
+        description="Maximum number of rejects: a count such as 100, or a share of the records such as 0.05.",
+    )
+    baseline: dict[str, ColumnBaseline] = Field(
+        default_factory=dict, description="Stored statistics by column, for outlier rules and imputation."
+    )
+    impute: tuple[ImputeStep, ...] = Field(
+        default=(), description="How empty cells are filled in the features, in this order."
+    )
+    function: FunctionSection | None = Field(
+        default=None, description="Your own pandas function that builds features."
+    )
+    sensitive: tuple[SensitiveColumn, ...] = Field(
+        default=(), description="Columns by whose values rejects and predictions are reported: groups."
+    )
+    features: FeaturesSection | None = Field(
+        default=None, description="The features. Default: every column that is not optional."
+    )
     model: ModelSection
-    preprocess: PreprocessSection | None = None
-    """The job that validates the records and writes them as equal shards. Without it the model reads the input
-    objects."""
+    preprocess: PreprocessSection | None = Field(
+        default=None,
+        description="The job that validates the records and writes them as equal shards. Without it the model reads "
+        "the input objects.",
+    )
     transform: TransformSection = TransformSection()
     predictions: PredictionsSection
     join: JoinSection = JoinSection()
     goals: GoalsSection = GoalsSection()
     security: SecuritySection = SecuritySection()
-    pool: PoolSection | None = None
-    """Airflow pool of the tasks that submit jobs and wait for them. Default: none."""
-    gates: tuple[Gate, ...] = ()
-    """Checks of the predictions before they are published."""
-    skip_unchanged: bool = False
-    """Whether a run ends without a job when its output is from the same input, model and pipeline."""
-    on_empty: Literal["skip", "fail"] = "skip"
-    """When the input is empty: skip the run, or fail it."""
-    prices: dict[str, Annotated[StrictFloat, Field(ge=0)]] = Field(default_factory=dict)
-    """Your own prices in dollars per instance hour, by instance type. Default: a table with us-east-1's prices,
-    whatever the region of the jobs."""
+    pool: PoolSection | None = Field(
+        default=None,
+        description="Airflow pool of the tasks that submit jobs and wait for them. Default: none.",
+    )
+    gates: tuple[Gate, ...] = Field(
+        default=(), description="Checks of the predictions before they are published."
+    )
+    skip_unchanged: bool = Field(
+        default=False,
+        description="Whether a run ends without a job when its output is from the same input, model and pipeline.",
+    )
+    on_empty: Literal["skip", "fail"] = Field(
+        default="skip", description="When the input is empty: skip the run, or fail it."
+    )
+    prices: dict[str, Annotated[StrictFloat, Field(ge=0)]] = Field(
+        default_factory=dict,
+        description="Your own prices in dollars per instance hour, by instance type. Default: a table with us-east-1's "
+        "prices, whatever the region of the jobs.",
+    )
     notify: NotifySection = NotifySection()
-    quotas: dict[str, Annotated[StrictInt, Field(ge=0)]] = Field(default_factory=dict)
-    """Quotas of the account by AWS's names, for runs that may not read Service Quotas."""
-    tags: dict[TagKey, TagValue] = Field(default_factory=dict, max_length=40)
-    """Tags of every job and model, for AWS's bill."""
+    quotas: dict[str, Annotated[StrictInt, Field(ge=0)]] = Field(
+        default_factory=dict,
+        description="Quotas of the account by AWS's names, for runs that may not read Service Quotas.",
+    )
+    tags: dict[TagKey, TagValue] = Field(
+        default_factory=dict, max_length=40, description="Tags of every job and model, for AWS's bill."
+    )
 
     @field_validator("schedule")
     @classmethod

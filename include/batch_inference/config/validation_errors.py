@@ -171,7 +171,7 @@ def _format_limit(kind: str, context: dict[str, Any]) -> str | None:
 def _describe_field(owner: type[BaseModel] | None, location: Location) -> str:
     if owner is None or not location or str(location[-1]) not in owner.model_fields:
         return ""
-    text = " ".join((owner.model_fields[str(location[-1])].description or "").split())
+    text = owner.model_fields[str(location[-1])].description
     return f" ({_lower_first_letter(text.rstrip('.'))})" if text else ""
 
 

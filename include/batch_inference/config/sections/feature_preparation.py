@@ -11,27 +11,21 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, StrictFloat, model_validator
 
-from batch_inference.config.sections.record_rules import OutlierRule, Rule, SectionModel, check_input_column
+from batch_inference.config.sections.record_rules import FrozenModel, OutlierRule, Rule, check_input_column
 from batch_inference.config.validation_errors import FieldError
 
 _STATISTICS_BY_METHOD = {"iqr": ("q1", "q3"), "zscore": ("mean", "std")}
 
 
-class ColumnBaseline(SectionModel):
+class ColumnBaseline(FrozenModel):
     """Stored statistics of one column, from training or from an earlier run's profile."""
 
-    mean: StrictFloat | None = None
-    """Mean of the numbers."""
-    std: StrictFloat | None = Field(default=None, ge=0)
-    """Their standard deviation."""
-    median: StrictFloat | None = None
-    """Their median."""
-    q1: StrictFloat | None = None
-    """Their first quartile."""
-    q3: StrictFloat | None = None
-    """Their third quartile."""
-    most_frequent: str | None = None
-    """The text that occurs most."""
+    mean: StrictFloat | None = Field(default=None, description="Mean of the numbers.")
+    std: StrictFloat | None = Field(default=None, ge=0, description="Their standard deviation.")
+    median: StrictFloat | None = Field(default=None, description="Their median.")
+    q1: StrictFloat | None = Field(default=None, description="Their first quartile.")
+    q3: StrictFloat | None = Field(default=None, description="Their third quartile.")
+    most_frequent: str | None = Field(default=None, description="The text that occurs most.")
 
     @model_validator(mode="after")
     def _quartiles_rise(self) -> Self:
@@ -42,15 +36,14 @@ class ColumnBaseline(SectionModel):
         return self
 
 
-class ImputeStep(SectionModel):
+class ImputeStep(FrozenModel):
     """Fills empty cells of a column in the features; the published record is unchanged."""
 
-    column: str
-    """Name of the column."""
-    strategy: Literal["median", "mean", "most_frequent", "constant"]
-    """A statistic of the baseline, or a constant."""
-    value: str | None = None
-    """Text of the constant."""
+    column: str = Field(description="Name of the column.")
+    strategy: Literal["median", "mean", "most_frequent", "constant"] = Field(
+        description="A statistic of the baseline, or a constant."
+    )
+    value: str | None = Field(default=None, description="Text of the constant.")
 
     @model_validator(mode="after")
     def _a_constant_has_a_value(self) -> Self:
@@ -63,24 +56,26 @@ class ImputeStep(SectionModel):
         return self
 
 
-class FunctionSection(SectionModel):
+class FunctionSection(FrozenModel):
     """Your own function: a pandas DataFrame in, a pandas DataFrame out, in chunks; it must keep the index."""
 
-    module: str = Field(pattern=r"^pipelines(\.[A-Za-z_]\w*)+$")
-    """Module next to the pipeline file, such as pipelines.churn, or below batch_inference.jobs."""
-    name: str = Field(pattern=r"^[A-Za-z_]\w*$")
-    """Name of the function in it."""
+    module: str = Field(
+        pattern=r"^pipelines(\.[A-Za-z_]\w*)+$",
+        description="Module next to the pipeline file, such as pipelines.churn.",
+    )
+    name: str = Field(pattern=r"^[A-Za-z_]\w*$", description="Name of the function in it.")
 
 
-class SensitiveColumn(SectionModel):
+class SensitiveColumn(FrozenModel):
     """A column by whose values records and rejects are grouped; a number needs edges between its groups."""
 
-    column: str
-    """Name of the column."""
-    edges: tuple[StrictFloat, ...] = ()
-    """Where one group of numbers ends and the next begins."""
-    in_features: bool = True
-    """Whether the column is a feature. With false it is only used for groups."""
+    column: str = Field(description="Name of the column.")
+    edges: tuple[StrictFloat, ...] = Field(
+        default=(), description="Where one group of numbers ends and the next begins."
+    )
+    in_features: bool = Field(
+        default=True, description="Whether the column is a feature. With false it is only used for groups."
+    )
 
     @model_validator(mode="after")
     def _edges_rise(self) -> Self:

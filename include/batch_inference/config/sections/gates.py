@@ -12,23 +12,19 @@ from pydantic import Field, StrictFloat, StrictInt, model_validator
 
 from batch_inference.common import s3_uri
 from batch_inference.common.formatting import suggest_name
-from batch_inference.config.sections.record_rules import SectionModel
+from batch_inference.config.sections.record_rules import FrozenModel
 from batch_inference.config.validation_errors import FieldError
 
 PREVIOUS = "previous"
 
 
-class SelectedSection(SectionModel):
+class SelectedSection(FrozenModel):
     """Which rows count as selected: a bound on a number, or the values of a text."""
 
-    column: str
-    """Output column of predictions.fields."""
-    min: StrictFloat | None = None
-    """Smallest number that counts as selected."""
-    max: StrictFloat | None = None
-    """Largest number that counts as selected."""
-    values: tuple[str, ...] = ()
-    """Texts that count as selected."""
+    column: str = Field(description="Output column of predictions.fields.")
+    min: StrictFloat | None = Field(default=None, description="Smallest number that counts as selected.")
+    max: StrictFloat | None = Field(default=None, description="Largest number that counts as selected.")
+    values: tuple[str, ...] = Field(default=(), description="Texts that count as selected.")
 
     def check_column(self, prediction_types: Mapping[str, str]) -> None:
         """Raise ValueError for a column that is not a prediction or is JSON, or for bounds that do not fit its type."""
@@ -48,33 +44,27 @@ class SelectedSection(SectionModel):
             )
 
 
-class _Gate(SectionModel):
-    then: Literal["warn", "hold"]
-    """warn: publish and log a warning. hold: publish only when a person releases the run."""
+class _Gate(FrozenModel):
+    then: Literal["warn", "hold"] = Field(
+        description="warn: publish and log a warning. hold: publish only when a person releases the run."
+    )
 
 
 class NullsGate(_Gate):
     """The share of missing predictions in a column."""
 
-    gate: Literal["nulls"]
-    """Kind of gate."""
-    column: str
-    """A prediction column."""
-    max_share: StrictFloat = Field(ge=0, le=1)
-    """Largest share of rows without a prediction."""
+    gate: Literal["nulls"] = Field(description="Kind of gate.")
+    column: str = Field(description="A prediction column.")
+    max_share: StrictFloat = Field(ge=0, le=1, description="Largest share of rows without a prediction.")
 
 
 class RangeGate(_Gate):
     """Every prediction lies between `min` and `max`."""
 
-    gate: Literal["range"]
-    """Kind of gate."""
-    column: str
-    """A prediction column that holds numbers."""
-    min: StrictFloat | None = None
-    """Smallest prediction allowed."""
-    max: StrictFloat | None = None
-    """Largest prediction allowed."""
+    gate: Literal["range"] = Field(description="Kind of gate.")
+    column: str = Field(description="A prediction column that holds numbers.")
+    min: StrictFloat | None = Field(default=None, description="Smallest prediction allowed.")
+    max: StrictFloat | None = Field(default=None, description="Largest prediction allowed.")
 
     @model_validator(mode="after")
     def _has_a_range(self) -> Self:
@@ -88,25 +78,20 @@ class RangeGate(_Gate):
 class ConstantGate(_Gate):
     """The predictions are not all the same."""
 
-    gate: Literal["constant"]
-    """Kind of gate."""
-    column: str
-    """A prediction column."""
-    min_rows: StrictInt = Field(default=2, ge=2)
-    """A run with fewer rows is not checked."""
+    gate: Literal["constant"] = Field(description="Kind of gate.")
+    column: str = Field(description="A prediction column.")
+    min_rows: StrictInt = Field(default=2, ge=2, description="A run with fewer rows is not checked.")
 
 
 class RowsGate(_Gate):
     """The number of rows, as a multiple of the median of the last published runs."""
 
-    gate: Literal["rows"]
-    """Kind of gate."""
-    min_ratio: StrictFloat | None = Field(default=None, ge=0)
-    """Smallest multiple, such as 0.5."""
-    max_ratio: StrictFloat | None = Field(default=None, gt=0)
-    """Largest multiple, such as 2."""
-    runs: StrictInt = Field(default=7, ge=1, le=100)
-    """Number of earlier published runs for the median."""
+    gate: Literal["rows"] = Field(description="Kind of gate.")
+    min_ratio: StrictFloat | None = Field(default=None, ge=0, description="Smallest multiple, such as 0.5.")
+    max_ratio: StrictFloat | None = Field(default=None, gt=0, description="Largest multiple, such as 2.")
+    runs: StrictInt = Field(
+        default=7, ge=1, le=100, description="Number of earlier published runs for the median."
+    )
 
     @model_validator(mode="after")
     def _has_a_bound(self) -> Self:
@@ -120,16 +105,21 @@ class RowsGate(_Gate):
 class DriftGate(_Gate):
     """The distribution of a column's predictions, compared with an earlier run's."""
 
-    gate: Literal["drift"]
-    """Kind of gate."""
-    column: str
-    """A prediction column."""
-    max_psi: StrictFloat | None = Field(default=None, gt=0)
-    """Largest population stability index; 0.1 is small, 0.25 is large."""
-    min_p_value: StrictFloat | None = Field(default=None, gt=0, lt=1)
-    """Smallest p-value of a test on samples: Kolmogorov-Smirnov for numbers, chi-squared for texts."""
-    against: str = PREVIOUS
-    """`previous`, the run published before this one, or the S3 URI of a run's statistics.json."""
+    gate: Literal["drift"] = Field(description="Kind of gate.")
+    column: str = Field(description="A prediction column.")
+    max_psi: StrictFloat | None = Field(
+        default=None, gt=0, description="Largest population stability index; 0.1 is small, 0.25 is large."
+    )
+    min_p_value: StrictFloat | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Smallest p-value of a test on samples: Kolmogorov-Smirnov for numbers, chi-squared for texts.",
+    )
+    against: str = Field(
+        default=PREVIOUS,
+        description="`previous`, the run published before this one, or the S3 URI of a run's statistics.json.",
+    )
 
     @model_validator(mode="after")
     def _has_a_limit(self) -> Self:
@@ -145,14 +135,14 @@ class DriftGate(_Gate):
 class GroupRejectsGate(_Gate):
     """How much more often the rules reject one group than all others."""
 
-    gate: Literal["group_rejects"]
-    """Kind of gate."""
-    column: str
-    """A column of `sensitive`."""
-    max_ratio: StrictFloat = Field(ge=1)
-    """Maximum rejected share of a group, as a multiple of the other groups' share."""
-    min_records: StrictInt = Field(default=100, ge=1)
-    """A group with fewer records is not checked."""
+    gate: Literal["group_rejects"] = Field(description="Kind of gate.")
+    column: str = Field(description="A column of `sensitive`.")
+    max_ratio: StrictFloat = Field(
+        ge=1, description="Maximum rejected share of a group, as a multiple of the other groups' share."
+    )
+    min_records: StrictInt = Field(
+        default=100, ge=1, description="A group with fewer records is not checked."
+    )
 
 
 Gate: TypeAlias = Annotated[

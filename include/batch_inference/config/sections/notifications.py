@@ -7,42 +7,43 @@ from typing import Any, Self
 
 from pydantic import Field, JsonValue, StrictFloat, model_validator
 
-from batch_inference.config.sections.record_rules import SectionModel
+from batch_inference.config.sections.record_rules import FrozenModel
 from batch_inference.config.validation_errors import FieldError
 
 
-class Notifier(SectionModel):
+class Notifier(FrozenModel):
     """An Airflow notifier: its import path and its arguments."""
 
     notifier: str = Field(
         pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$",
         max_length=300,
+        description="Import path of a subclass of Airflow's BaseNotifier.",
         examples=["airflow.providers.amazon.aws.notifications.sns.SnsNotifier"],
     )
-    """Import path of a subclass of Airflow's BaseNotifier."""
-    arguments: dict[str, JsonValue] = Field(default_factory=dict)
-    """Its arguments. Those that it declares as templates may hold Jinja, such as {{ run_id }}. Name an Airflow
-    connection where it needs a secret."""
+    arguments: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        description="Its arguments. Those that it declares as templates may hold Jinja, such as {{ run_id }}. "
+        "Name an Airflow connection where it needs a secret.",
+    )
 
 
-class ThresholdNotifiers(SectionModel):
+class ThresholdNotifiers(FrozenModel):
     """Notifiers that are called when a figure of a finished run is above a limit."""
 
-    above: StrictFloat = Field(ge=0)
-    """The limit: a share of records such as 0.05, or dollars."""
-    notifiers: tuple[Notifier, ...] = Field(min_length=1)
-    """Notifiers to call."""
+    above: StrictFloat = Field(ge=0, description="The limit: a share of records such as 0.05, or dollars.")
+    notifiers: tuple[Notifier, ...] = Field(min_length=1, description="Notifiers to call.")
 
 
-class NotifySection(SectionModel):
+class NotifySection(FrozenModel):
     """Notifiers by event."""
 
-    on_failure: tuple[Notifier, ...] = ()
-    """Called when a run fails."""
-    on_rejected: ThresholdNotifiers | None = None
-    """Called when the rejected share of the records is above this limit."""
-    on_cost: ThresholdNotifiers | None = None
-    """Called when the cost of the jobs is above this limit in dollars."""
+    on_failure: tuple[Notifier, ...] = Field(default=(), description="Called when a run fails.")
+    on_rejected: ThresholdNotifiers | None = Field(
+        default=None, description="Called when the rejected share of the records is above this limit."
+    )
+    on_cost: ThresholdNotifiers | None = Field(
+        default=None, description="Called when the cost of the jobs is above this limit in dollars."
+    )
 
     @model_validator(mode="after")
     def _share_is_a_share(self) -> Self:

@@ -54,30 +54,21 @@ Bound: TypeAlias = Annotated[
 ]
 
 
-def _join_description_lines(schema: dict[str, Any]) -> None:
-    for field in schema.get("properties", {}).values():
-        if "description" in field:
-            field["description"] = " ".join(field["description"].split())
-
-
 class FrozenModel(BaseModel):
-    """Base of the models of this package: frozen, without undeclared keys."""
+    """Base of the models of a pipeline file: frozen, without undeclared keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class SectionModel(FrozenModel):
-    """Base of the models of a pipeline file, in which the docstring of a field is its description."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True, json_schema_extra=_join_description_lines)
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=False, allow_inf_nan=False)
 
 
-class _Rule(SectionModel):
+class _Rule(FrozenModel):
     default_name: ClassVar[str]
 
     rule: str
-    name: str = Field(default="", max_length=80)
-    """Name under which rejects are counted. Default: from rule and column."""
+    name: str = Field(
+        default="",
+        max_length=80,
+        description="Name under which rejects are counted. Default: from rule and column.",
+    )
 
     def get_label(self) -> str:
         """The name under which rejects are counted."""
@@ -98,8 +89,7 @@ class _Rule(SectionModel):
 
 
 class _ColumnRule(_Rule):
-    column: str
-    """Name of the column."""
+    column: str = Field(description="Name of the column.")
 
     def list_columns(self) -> tuple[str, ...]:
         return (self.column,)
@@ -111,8 +101,7 @@ class AllowedRule(_ColumnRule):
     default_name = "{} known"
 
     rule: Literal["allowed"]
-    values: tuple[Cell, ...] = Field(min_length=1)
-    """The values that may occur."""
+    values: tuple[Cell, ...] = Field(min_length=1, description="The values that may occur.")
 
     def to_job_config(self) -> dict[str, Any]:
         return {**super().to_job_config(), "values": list(map(str, self.values))}
@@ -124,14 +113,10 @@ class RangeRule(_ColumnRule):
     default_name = "{} in range"
 
     rule: Literal["range"]
-    min: Bound | None = None
-    """Smallest number allowed."""
-    max: Bound | None = None
-    """Largest number allowed."""
-    exclusive_min: bool = False
-    """Whether `min` itself is refused."""
-    exclusive_max: bool = False
-    """Whether `max` itself is refused."""
+    min: Bound | None = Field(default=None, description="Smallest number allowed.")
+    max: Bound | None = Field(default=None, description="Largest number allowed.")
+    exclusive_min: bool = Field(default=False, description="Whether `min` itself is refused.")
+    exclusive_max: bool = Field(default=False, description="Whether `max` itself is refused.")
 
     @model_validator(mode="after")
     def _has_a_range(self) -> RangeRule:
@@ -151,8 +136,7 @@ class RequiredRule(_Rule):
     default_name = "{} present"
 
     rule: Literal["required"]
-    columns: tuple[str, ...] = Field(min_length=1)
-    """Columns that must have a value."""
+    columns: tuple[str, ...] = Field(min_length=1, description="Columns that must have a value.")
 
     def get_label(self) -> str:
         return super().get_label()[:80]
@@ -168,8 +152,9 @@ class DuplicatesRule(_Rule):
     default_name = "no duplicates"
 
     rule: Literal["duplicates"]
-    key: tuple[str, ...] | None = Field(default=None, min_length=1)
-    """Columns that make the key. Default: all columns."""
+    key: tuple[str, ...] | None = Field(
+        default=None, min_length=1, description="Columns that make the key. Default: all columns."
+    )
 
     def list_columns(self) -> tuple[str, ...]:
         return self.key or ()
@@ -181,8 +166,9 @@ class PatternRule(_ColumnRule):
     default_name = "{} well formed"
 
     rule: Literal["pattern"]
-    pattern: str = Field(min_length=1)
-    """A regular expression of Python's `re` for the whole cell."""
+    pattern: str = Field(
+        min_length=1, description="A regular expression of Python's `re` for the whole cell."
+    )
 
     @model_validator(mode="after")
     def _compiles(self) -> PatternRule:
@@ -201,10 +187,14 @@ class OutlierRule(_ColumnRule):
     default_name = "{} no outlier"
 
     rule: Literal["outlier"]
-    method: Literal["iqr", "zscore"]
-    """iqr measures from the quartiles, zscore from the mean."""
-    factor: StrictFloat | None = Field(default=None, gt=0)
-    """How many interquartile ranges (1.5) or standard deviations (3) are allowed."""
+    method: Literal["iqr", "zscore"] = Field(
+        description="iqr measures from the quartiles, zscore from the mean."
+    )
+    factor: StrictFloat | None = Field(
+        default=None,
+        gt=0,
+        description="How many interquartile ranges (1.5) or standard deviations (3) are allowed.",
+    )
 
 
 Rule: TypeAlias = Annotated[

@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import Field
 
 from batch_inference.common.errors import ModelError
-from batch_inference.config.sections.record_rules import SectionModel
+from batch_inference.config.sections.record_rules import FrozenModel
 from batch_inference.config.validation_errors import FieldError
 
 _KEY_ID = r"(mrk-[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
@@ -30,35 +30,42 @@ KmsKey: TypeAlias = Annotated[
 ]
 
 
-class VpcSection(SectionModel):
+class VpcSection(FrozenModel):
     """The network in which the containers run."""
 
     subnets: tuple[Annotated[str, Field(pattern=r"^subnet-[0-9a-f]{8,17}$")], ...] = Field(
-        min_length=1, max_length=16
+        min_length=1, max_length=16, description="Ids of the subnets; two free addresses for each instance."
     )
-    """Ids of the subnets; two free addresses for each instance."""
     security_groups: tuple[Annotated[str, Field(pattern=r"^sg-[0-9a-f]{8,17}$")], ...] = Field(
-        min_length=1, max_length=5
+        min_length=1,
+        max_length=5,
+        description="Ids of the security groups; they must let the instances reach each other, and S3.",
     )
-    """Ids of the security groups; they must let the instances reach each other, and S3."""
 
 
-class SecuritySection(SectionModel):
+class SecuritySection(FrozenModel):
     """Encryption and network settings of the jobs. All are off by default."""
 
-    volume_kms_key: KmsKey | None = None
-    """VolumeKmsKeyId: id, ARN or alias. Instance types with local NVMe disks do not accept one."""
-    output_kms_key: KmsKey | None = None
-    """KmsKeyId of the jobs' output in S3: id, ARN or alias. What Airflow writes and publishes is encrypted with the
-    buckets' default."""
-    vpc: VpcSection | None = None
-    """Run the containers in this VPC."""
-    network_isolation: bool = False
-    """EnableNetworkIsolation: the containers have no network access."""
-    encrypt_traffic: bool = False
-    """EnableInterContainerTrafficEncryption, of processing jobs."""
-    permissions_boundary: Annotated[str, Field(pattern=_BOUNDARY_PATTERN, max_length=2048)] | None = None
-    """ARN of the permissions boundary of the jobs' role; `make iam` attaches it."""
+    volume_kms_key: KmsKey | None = Field(
+        default=None,
+        description="VolumeKmsKeyId: id, ARN or alias. Instance types with local NVMe disks do not accept one.",
+    )
+    output_kms_key: KmsKey | None = Field(
+        default=None,
+        description="KmsKeyId of the jobs' output in S3: id, ARN or alias. What Airflow writes and publishes is "
+        "encrypted with the buckets' default.",
+    )
+    vpc: VpcSection | None = Field(default=None, description="Run the containers in this VPC.")
+    network_isolation: bool = Field(
+        default=False, description="EnableNetworkIsolation: the containers have no network access."
+    )
+    encrypt_traffic: bool = Field(
+        default=False, description="EnableInterContainerTrafficEncryption, of processing jobs."
+    )
+    permissions_boundary: Annotated[str, Field(pattern=_BOUNDARY_PATTERN, max_length=2048)] | None = Field(
+        default=None,
+        description="ARN of the permissions boundary of the jobs' role; `make iam` attaches it.",
+    )
 
     def build_volume_fields(self) -> dict[str, str]:
         """VolumeKmsKeyId, for ClusterConfig and TransformResources."""

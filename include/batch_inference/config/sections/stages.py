@@ -15,7 +15,7 @@ from batch_inference.config.schedule import check_deadline
 from batch_inference.config.sections.feature_preparation import FunctionSection
 from batch_inference.config.sections.filters import find_filter_problems
 from batch_inference.config.sections.gates import SelectedSection
-from batch_inference.config.sections.record_rules import SectionModel, check_input_column
+from batch_inference.config.sections.record_rules import FrozenModel, check_input_column
 from batch_inference.config.validation_errors import FieldError
 
 #: The stages that have jobs; `STAGES` in the order in which they run.
@@ -79,37 +79,52 @@ EnvironmentKey: TypeAlias = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_
 EnvironmentValue: TypeAlias = Annotated[str, Field(max_length=1024)]
 
 
-class Column(SectionModel):
+class Column(FrozenModel):
     """One column of the input."""
 
-    name: str = Field(min_length=1, max_length=120)
-    """Name of the column in rules, rejects and output."""
-    type: Literal["string", "float", "integer"] = "string"
-    """Type of the cells. An empty cell of a number is a missing value, not a type error."""
-    optional: bool = False
-    """Whether an input object may lack it; only the last columns may be optional."""
+    name: str = Field(
+        min_length=1, max_length=120, description="Name of the column in rules, rejects and output."
+    )
+    type: Literal["string", "float", "integer"] = Field(
+        default="string",
+        description="Type of the cells. An empty cell of a number is a missing value, not a type error.",
+    )
+    optional: bool = Field(
+        default=False,
+        description="Whether an input object may lack it; only the last columns may be optional.",
+    )
 
 
-class InputSection(SectionModel):
+class InputSection(FrozenModel):
     """Location and format of the records."""
 
-    uri: TemplatedS3Uri
-    """S3 prefix of the input. May hold {date}, {hour} and {run_id}."""
-    format: Literal["csv", "jsonlines", "parquet"] = "csv"
-    """Format of the objects; columns are found by name in all but csv."""
-    header: bool = False
-    """Whether each object begins with a line of column names."""
-    delimiter: str = Field(default=",", pattern=r'^[^"\r\n\x00\x80-\U0010ffff]$')
-    """What separates the cells: one ASCII character."""
-    escape: str | None = Field(default=None, pattern=r'^[^"\r\n\x00\x80-\U0010ffff]$')
-    """csv: escape character of a quote within quotes, in addition to a doubled quote: one ASCII character, such as
-    Spark's default '\\'. Outside of quotes it is a plain character. Records are published with doubled quotes."""
-    encoding: Encoding = "utf-8"
-    """Encoding of the text, with or without a byte order mark; the output is utf-8."""
-    compression: Literal["none", "gzip", "zstd", "auto"] = "none"
-    """Compression of the objects; auto reads the first bytes of each. zstd needs pyarrow in the image of preprocess."""
-    columns: tuple[Column, ...] = Field(min_length=1)
-    """The columns, in order."""
+    uri: TemplatedS3Uri = Field(description="S3 prefix of the input. May hold {date}, {hour} and {run_id}.")
+    format: Literal["csv", "jsonlines", "parquet"] = Field(
+        default="csv", description="Format of the objects; columns are found by name in all but csv."
+    )
+    header: bool = Field(default=False, description="Whether each object begins with a line of column names.")
+    delimiter: str = Field(
+        default=",",
+        pattern=r'^[^"\r\n\x00\x80-\U0010ffff]$',
+        description="What separates the cells: one ASCII character.",
+    )
+    escape: str | None = Field(
+        default=None,
+        pattern=r'^[^"\r\n\x00\x80-\U0010ffff]$',
+        description="csv: escape character of a quote within quotes, in addition to a doubled quote: one ASCII "
+        "character, such as Spark's default '\\'. Outside of quotes it is a plain character. Records are published "
+        "with doubled quotes.",
+    )
+    encoding: Encoding = Field(
+        default="utf-8",
+        description="Encoding of the text, with or without a byte order mark; the output is utf-8.",
+    )
+    compression: Literal["none", "gzip", "zstd", "auto"] = Field(
+        default="none",
+        description="Compression of the objects; auto reads the first bytes of each. zstd needs pyarrow in the "
+        "image of preprocess.",
+    )
+    columns: tuple[Column, ...] = Field(min_length=1, description="The columns, in order.")
 
     @model_validator(mode="after")
     def _options_fit_the_format(self) -> Self:
@@ -148,22 +163,26 @@ class InputSection(SectionModel):
         return columns
 
 
-class FeaturesSection(SectionModel):
+class FeaturesSection(FrozenModel):
     """The input of the model."""
 
-    columns: tuple[str, ...] = Field(min_length=1)
-    """Columns in the order in which the model expects them."""
+    columns: tuple[str, ...] = Field(
+        min_length=1, description="Columns in the order in which the model expects them."
+    )
 
 
-class ContainerDefinition(SectionModel):
+class ContainerDefinition(FrozenModel):
     """One container of a model that is created for the run."""
 
-    image: str = Field(min_length=1, max_length=255, pattern=r"^\S+$")
-    """Image URI in ECR."""
-    model_data: S3Uri | None = None
-    """S3 URI of the model.tar.gz that the container loads."""
-    environment: dict[EnvironmentKey, EnvironmentValue] = Field(default_factory=dict, max_length=100)
-    """Environment variables of the container; their names are letters, digits and _."""
+    image: str = Field(min_length=1, max_length=255, pattern=r"^\S+$", description="Image URI in ECR.")
+    model_data: S3Uri | None = Field(
+        default=None, description="S3 URI of the model.tar.gz that the container loads."
+    )
+    environment: dict[EnvironmentKey, EnvironmentValue] = Field(
+        default_factory=dict,
+        max_length=100,
+        description="Environment variables of the container; their names are letters, digits and _.",
+    )
 
     @field_validator("model_data")
     @classmethod
@@ -175,27 +194,38 @@ class ContainerDefinition(SectionModel):
         return value
 
 
-class ModelSection(SectionModel):
+class ModelSection(FrozenModel):
     """The model: an existing one by name, or a model package or containers from which the run creates one."""
 
-    name: str | None = Field(default=None, pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$")
-    """ModelName of a model that exists in SageMaker."""
+    name: str | None = Field(
+        default=None,
+        pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$",
+        description="ModelName of a model that exists in SageMaker.",
+    )
     package: str | None = Field(
         default=None,
         pattern=r"^arn:aws[a-z-]*:sagemaker:[a-z0-9-]+:\d{12}:model-package/[a-zA-Z0-9-]{1,63}(/\d{1,9})?$",
+        description="ARN of a model package, of a group or alone.",
     )
-    """ARN of a model package, of a group or alone."""
     group: str | None = Field(
         default=None,
         pattern=r"^(arn:aws[a-z-]*:sagemaker:[a-z0-9-]+:\d{12}:model-package-group/)?[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$",
+        description="Model package group, by name or ARN; each run takes its latest approved version.",
     )
-    """Model package group, by name or ARN; each run takes its latest approved version."""
-    version: StrictInt | None = Field(default=None, ge=1, le=999_999_999)
-    """With group: this version; it must be approved."""
-    alias: str | None = Field(default=None, pattern=r"^[^,\s]+$", max_length=128)
-    """With group: the latest approved version whose customer metadata property 'alias' names it."""
-    containers: tuple[ContainerDefinition, ...] = Field(default=(), max_length=15)
-    """Containers in the order in which a record passes through them."""
+    version: StrictInt | None = Field(
+        default=None, ge=1, le=999_999_999, description="With group: this version; it must be approved."
+    )
+    alias: str | None = Field(
+        default=None,
+        pattern=r"^[^,\s]+$",
+        max_length=128,
+        description="With group: the latest approved version whose customer metadata property 'alias' names it.",
+    )
+    containers: tuple[ContainerDefinition, ...] = Field(
+        default=(),
+        max_length=15,
+        description="Containers in the order in which a record passes through them.",
+    )
 
     @model_validator(mode="after")
     def _names_one_model(self) -> Self:
@@ -218,54 +248,85 @@ class ModelSection(SectionModel):
         return len(self.containers) > 1
 
 
-class StageLimits(SectionModel):
+class StageLimits(FrozenModel):
     """Limits of the cluster of a stage. The plan of each run decides within them."""
 
-    instance_type: InstanceType = "ml.m5.xlarge"
-    """Instance type of the stage."""
-    instance_types: tuple[InstanceType, ...] = Field(default=(), max_length=5)
-    """Further acceptable types; the plan takes the one that fits the goals best, and the others replace it when AWS has
-    no capacity."""
-    max_instances: StrictInt = Field(default=4, ge=1, le=MAX_INSTANCES)
-    """Maximum InstanceCount of this stage, also for the trigger form."""
-    max_runtime_minutes: StrictInt = Field(default=240, ge=1, le=7 * 24 * 60)
-    """Maximum run time; then the job is stopped and the run fails."""
+    instance_type: InstanceType = Field(default="ml.m5.xlarge", description="Instance type of the stage.")
+    instance_types: tuple[InstanceType, ...] = Field(
+        default=(),
+        max_length=5,
+        description="Further acceptable types; the plan takes the one that fits the goals best, and the others replace "
+        "it when AWS has no capacity.",
+    )
+    max_instances: StrictInt = Field(
+        default=4,
+        ge=1,
+        le=MAX_INSTANCES,
+        description="Maximum InstanceCount of this stage, also for the trigger form.",
+    )
+    max_runtime_minutes: StrictInt = Field(
+        default=240,
+        ge=1,
+        le=7 * 24 * 60,
+        description="Maximum run time; then the job is stopped and the run fails.",
+    )
 
 
 class PreprocessSection(StageLimits):
     """The processing job that validates the records and writes them as equal shards."""
 
-    image: str = Field(min_length=1, max_length=255, pattern=r"^\S+$")
-    """Image URI; it needs Python and pandas."""
-    volume_size_gb: StrictInt = Field(default=30, ge=1, le=16384)
-    """Disk of each instance, in GB."""
-    wheels: FixedS3Uri | None = None
-    """S3 prefix of wheels to install in the image, such as pyarrow's; no package index is used."""
+    image: str = Field(
+        min_length=1, max_length=255, pattern=r"^\S+$", description="Image URI; it needs Python and pandas."
+    )
+    volume_size_gb: StrictInt = Field(default=30, ge=1, le=16384, description="Disk of each instance, in GB.")
+    wheels: FixedS3Uri | None = Field(
+        default=None,
+        description="S3 prefix of wheels to install in the image, such as pyarrow's; no package index is used.",
+    )
 
 
 class TransformSection(StageLimits):
     """The batch transform job that runs the model."""
 
-    batch_strategy: Literal["MultiRecord", "SingleRecord"] = "MultiRecord"
-    """MultiRecord sends as many records per request as fit the payload."""
-    max_payload_mb: StrictInt | None = Field(default=None, ge=1, le=100)
-    """MaxPayloadInMB: maximum MB in one request. Default: 6, and 5 for several containers."""
-    max_concurrent_transforms: StrictInt | None = Field(default=None, ge=1, le=100)
-    """Requests in flight on each instance. Default: one per vCPU."""
-    # It is sent as a header of HTTP.
-    accept: str = Field(default="application/jsonlines", max_length=256, pattern="^[ -~]*$")
-    """Accept: MIME type of the predictions."""
-    assemble_with: Literal["Line", "None"] = "Line"
-    """Line puts a line break between the predictions of a shard, None concatenates them."""
-    on_bad_records: Literal["reject", "fail"] = "reject"
-    """When the model refuses records. reject: find them with at most three further, smaller jobs, reject them and score
-    the rest, within max_rejected and goals.budget. fail: fail the run."""
-    input_filter: str | None = None
-    """InputFilter, only without preprocess: the part of a record that is sent to the model, such as $[1:] for all
-    columns but the first."""
-    max_jobs: StrictInt = Field(default=20, ge=1, le=MAX_INSTANCES)
-    """Only without preprocess: maximum number of single-instance jobs, each with its own list of objects, in place of
-    one job; 1 leaves the assignment of objects to SageMaker."""
+    batch_strategy: Literal["MultiRecord", "SingleRecord"] = Field(
+        default="MultiRecord", description="MultiRecord sends as many records per request as fit the payload."
+    )
+    max_payload_mb: StrictInt | None = Field(
+        default=None,
+        ge=1,
+        le=100,
+        description="MaxPayloadInMB: maximum MB in one request. Default: 6, and 5 for several containers.",
+    )
+    max_concurrent_transforms: StrictInt | None = Field(
+        default=None, ge=1, le=100, description="Requests in flight on each instance. Default: one per vCPU."
+    )
+    accept: str = Field(
+        default="application/jsonlines",
+        max_length=256,
+        pattern="^[ -~]*$",  # it is sent as a header of HTTP
+        description="Accept: MIME type of the predictions.",
+    )
+    assemble_with: Literal["Line", "None"] = Field(
+        default="Line",
+        description="Line puts a line break between the predictions of a shard, None concatenates them.",
+    )
+    on_bad_records: Literal["reject", "fail"] = Field(
+        default="reject",
+        description="When the model refuses records. reject: find them with at most three further, smaller jobs, "
+        "reject them and score the rest, within max_rejected and goals.budget. fail: fail the run.",
+    )
+    input_filter: str | None = Field(
+        default=None,
+        description="InputFilter, only without preprocess: the part of a record that is sent to the model, such as "
+        "$[1:] for all columns but the first.",
+    )
+    max_jobs: StrictInt = Field(
+        default=20,
+        ge=1,
+        le=MAX_INSTANCES,
+        description="Only without preprocess: maximum number of single-instance jobs, each with its own list of "
+        "objects, in place of one job; 1 leaves the assignment of objects to SageMaker.",
+    )
 
     @field_validator("input_filter")
     @classmethod
@@ -276,25 +337,44 @@ class TransformSection(StageLimits):
         return value
 
 
-class GoalsSection(SectionModel):
+class GoalsSection(FrozenModel):
     """Goals of a run: deadline, budget, preference. The plan takes the smallest clusters that meet them."""
 
-    deadline: int | str | None = None
-    """When the run must be done: minutes from its start, or a time of day in UTC, such as '06:00'."""
-    budget: StrictFloat | None = Field(default=None, gt=0)
-    """Maximum cost of the jobs of one run in dollars, by the plan's estimate."""
-    on_over_budget: Literal["fail", "approve"] = "fail"
-    """When the estimate is above the budget: fail, or wait for a person to approve."""
-    approve_within_minutes: StrictInt = Field(default=12 * 60, ge=1, le=7 * 24 * 60)
-    """Timeout of the approval; shortened where the deadline could not be met otherwise."""
-    capacity_wait_minutes: StrictInt = Field(default=60, ge=0, le=7 * 24 * 60)
-    """How long the creation of a job is retried while AWS has no capacity or a quota is exhausted; deferred, with
-    growing pauses."""
-    calibrate: Literal["defaults", "canary"] = "defaults"
-    """How a model without measured runs is sized. defaults: from stated rates. canary: from one shard that is
-    transformed first."""
-    prefer: Literal["cost", "speed"] = "cost"
-    """cost: the cheapest clusters that meet the deadline. speed: the fastest within the limits."""
+    deadline: int | str | None = Field(
+        default=None,
+        description="When the run must be done: minutes from its start, or a time of day in UTC, such as '06:00'.",
+    )
+    budget: StrictFloat | None = Field(
+        default=None,
+        gt=0,
+        description="Maximum cost of the jobs of one run in dollars, by the plan's estimate.",
+    )
+    on_over_budget: Literal["fail", "approve"] = Field(
+        default="fail",
+        description="When the estimate is above the budget: fail, or wait for a person to approve.",
+    )
+    approve_within_minutes: StrictInt = Field(
+        default=12 * 60,
+        ge=1,
+        le=7 * 24 * 60,
+        description="Timeout of the approval; shortened where the deadline could not be met otherwise.",
+    )
+    capacity_wait_minutes: StrictInt = Field(
+        default=60,
+        ge=0,
+        le=7 * 24 * 60,
+        description="How long the creation of a job is retried while AWS has no capacity or a quota is exhausted; "
+        "deferred, with growing pauses.",
+    )
+    calibrate: Literal["defaults", "canary"] = Field(
+        default="defaults",
+        description="How a model without measured runs is sized. defaults: from stated rates. canary: from one shard "
+        "that is transformed first.",
+    )
+    prefer: Literal["cost", "speed"] = Field(
+        default="cost",
+        description="cost: the cheapest clusters that meet the deadline. speed: the fastest within the limits.",
+    )
 
     @field_validator("deadline", mode="before")
     @classmethod
@@ -304,36 +384,50 @@ class GoalsSection(SectionModel):
         return value
 
 
-class PoolSection(SectionModel):
+class PoolSection(FrozenModel):
     """An Airflow pool that limits how many jobs run at once, over all pipelines that name it."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,250}$")
-    """Name of the pool; it must count deferred tasks."""
-    conn_id: str | None = Field(default="airflow_api", min_length=1)
-    """Airflow connection of type http to this Airflow itself, with which plan reads the pool; null: the pool is not
-    checked."""
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9_.-]{1,250}$", description="Name of the pool; it must count deferred tasks."
+    )
+    conn_id: str | None = Field(
+        default="airflow_api",
+        min_length=1,
+        description="Airflow connection of type http to this Airflow itself, with which plan reads the pool; null: the "
+        "pool is not checked.",
+    )
 
 
-class PredictionsSection(SectionModel):
+class PredictionsSection(FrozenModel):
     """How to read the predictions."""
 
-    format: Literal["jsonlines", "csv", "json", "auto"] = "jsonlines"
-    """Format of the predictions; auto detects it on the first shard and logs it."""
-    fields: dict[str, str] = Field(min_length=1)
-    """Output column for each field of a prediction. A field is a member's name or path; for csv it is a position from
-    0, or from the end as -1."""
-    types: dict[str, ColumnType] = Field(default_factory=dict)
-    """Type of an output column, where it is not float."""
+    format: Literal["jsonlines", "csv", "json", "auto"] = Field(
+        default="jsonlines",
+        description="Format of the predictions; auto detects it on the first shard and logs it.",
+    )
+    fields: dict[str, str] = Field(
+        min_length=1,
+        description="Output column for each field of a prediction. A field is a member's name or path; for csv it is a "
+        "position from 0, or from the end as -1.",
+    )
+    types: dict[str, ColumnType] = Field(
+        default_factory=dict, description="Type of an output column, where it is not float."
+    )
 
-    nullable: tuple[str, ...] = ()
-    """Numeric output columns that may be missing: null or NaN is published as null, and counted. In other columns it
-    fails the run."""
+    nullable: tuple[str, ...] = Field(
+        default=(),
+        description="Numeric output columns that may be missing: null or NaN is published as null, and counted. In "
+        "other columns it fails the run.",
+    )
 
-    echo: dict[str, str] = Field(default_factory=dict)
-    """Fields of a prediction that repeat an input column, such as an id, and must equal it."""
+    echo: dict[str, str] = Field(
+        default_factory=dict,
+        description="Fields of a prediction that repeat an input column, such as an id, and must equal it.",
+    )
 
-    selected: SelectedSection | None = None
-    """Which rows count as selected, in the figures by group of `sensitive`."""
+    selected: SelectedSection | None = Field(
+        default=None, description="Which rows count as selected, in the figures by group of `sensitive`."
+    )
 
     @model_validator(mode="after")
     def _fields_fit_the_format(self) -> Self:
@@ -370,8 +464,9 @@ class PredictionsSection(SectionModel):
 class JoinFunctionSection(FunctionSection):
     """The user's own function over joined rows: a pandas DataFrame in, one with the same rows out, block by block."""
 
-    adds: dict[str, ColumnType] = Field(default_factory=dict)
-    """Columns that the function adds, and the type of each."""
+    adds: dict[str, ColumnType] = Field(
+        default_factory=dict, description="Columns that the function adds, and the type of each."
+    )
 
 
 class JoinSection(StageLimits):
@@ -380,21 +475,29 @@ class JoinSection(StageLimits):
     The limits are those of the processing job that joins large runs.
     """
 
-    processing_above: StrictInt | None = Field(default=None, ge=0)
-    """Bytes of records above which the join runs as a processing job, in the image of preprocess. Default: Airflow's
-    workers always join."""
-    format: Literal["parquet", "csv", "jsonlines"] = "parquet"
-    """Format of the published files."""
-    group_mb: StrictInt = Field(default=256, ge=1, le=10_000)
-    """Approximate MB of records that one task joins into one file."""
-    include_columns: tuple[str, ...] | None = None
-    """The input's columns to publish, in this order. Default: all, in theirs."""
-    exclude_columns: tuple[str, ...] = ()
-    """Columns of the input not to publish."""
-    rename: dict[str, str] = Field(default_factory=dict)
-    """Output name of a column of the input."""
-    function: JoinFunctionSection | None = None
-    """Your own pandas function over the joined rows, before they are written."""
+    processing_above: StrictInt | None = Field(
+        default=None,
+        ge=0,
+        description="Bytes of records above which the join runs as a processing job, in the image of preprocess. "
+        "Default: Airflow's workers always join.",
+    )
+    format: Literal["parquet", "csv", "jsonlines"] = Field(
+        default="parquet", description="Format of the published files."
+    )
+    group_mb: StrictInt = Field(
+        default=256,
+        ge=1,
+        le=10_000,
+        description="Approximate MB of records that one task joins into one file.",
+    )
+    include_columns: tuple[str, ...] | None = Field(
+        default=None, description="The input's columns to publish, in this order. Default: all, in theirs."
+    )
+    exclude_columns: tuple[str, ...] = Field(default=(), description="Columns of the input not to publish.")
+    rename: dict[str, str] = Field(default_factory=dict, description="Output name of a column of the input.")
+    function: JoinFunctionSection | None = Field(
+        default=None, description="Your own pandas function over the joined rows, before they are written."
+    )
 
     @model_validator(mode="after")
     def _columns_differ(self) -> Self:
@@ -444,21 +547,28 @@ def check_output_columns(
                 )
 
 
-class GlueTableSection(SectionModel):
+class GlueTableSection(FrozenModel):
     """A table of the Glue Data Catalog in which each run is a partition."""
 
-    database: str = Field(pattern=r"^[a-z0-9_]{1,255}$")
-    """Database of the catalog; it must exist."""
-    table: str = Field(pattern=r"^[a-z0-9_]{1,255}$")
-    """Table in it; the first run creates it where it is missing."""
+    database: str = Field(
+        pattern=r"^[a-z0-9_]{1,255}$", description="Database of the catalog; it must exist."
+    )
+    table: str = Field(
+        pattern=r"^[a-z0-9_]{1,255}$",
+        description="Table in it; the first run creates it where it is missing.",
+    )
 
 
-class OutputSection(SectionModel):
+class OutputSection(FrozenModel):
     """Where the joined rows are published."""
 
-    uri: TemplatedS3Uri
-    """S3 prefix of the output. May hold {date}, {hour} and {run_id}."""
-    grace_minutes: StrictInt = Field(default=15, ge=0, le=7 * 24 * 60)
-    """Grace period: how long replaced part files are kept for readers that use the previous manifest."""
-    glue_table: GlueTableSection | None = None
-    """Glue table in which each run is registered as a partition. Default: none."""
+    uri: TemplatedS3Uri = Field(description="S3 prefix of the output. May hold {date}, {hour} and {run_id}.")
+    grace_minutes: StrictInt = Field(
+        default=15,
+        ge=0,
+        le=7 * 24 * 60,
+        description="Grace period: how long replaced part files are kept for readers that use the previous manifest.",
+    )
+    glue_table: GlueTableSection | None = Field(
+        default=None, description="Glue table in which each run is registered as a partition. Default: none."
+    )
