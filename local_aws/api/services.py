@@ -21,24 +21,25 @@ from local_aws.api.shapes.service_models import load_operation_names
 Environ = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Service:
     """One service.
 
     Attributes:
         name: AWS's name, for messages.
-        signing_name: its name in the credential scope of signatures.
-        botocore_name: botocore's name of its model.
-        moto_name: moto's name of its backend; None for a service without moto.
+        signing_name: its name in the credential scope of signatures, and moto's name of its backend.
         target_prefix: prefix of the operation in X-Amz-Target (JSON protocol).
     """
 
     name: str
     signing_name: str
-    botocore_name: str
-    moto_name: str | None
     protocol: Literal["json", "query", "rest-xml"]
     target_prefix: str | None = None
+
+    @property
+    def botocore_name(self) -> str:
+        """botocore's name of its model."""
+        return "service-quotas" if self.signing_name == "servicequotas" else self.signing_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,34 +52,15 @@ class ServiceRequest:
     environ: Environ
 
 
-SAGEMAKER = Service(
-    name="SageMaker", signing_name="sagemaker", botocore_name="sagemaker", moto_name=None,
-    protocol="json", target_prefix="SageMaker.",
-)  # fmt: skip
-S3 = Service(name="S3", signing_name="s3", botocore_name="s3", moto_name="s3", protocol="rest-xml")
-STS = Service(name="STS", signing_name="sts", botocore_name="sts", moto_name="sts", protocol="query")
-IAM = Service(name="IAM", signing_name="iam", botocore_name="iam", moto_name="iam", protocol="query")
-LOGS = Service(
-    name="CloudWatch Logs", signing_name="logs", botocore_name="logs", moto_name="logs",
-    protocol="json", target_prefix="Logs_20140328.",
-)  # fmt: skip
-SERVICE_QUOTAS = Service(
-    name="Service Quotas", signing_name="servicequotas", botocore_name="service-quotas", moto_name="servicequotas",
-    protocol="json", target_prefix="ServiceQuotasV20190624.",
-)  # fmt: skip
-GLUE = Service(
-    name="Glue", signing_name="glue", botocore_name="glue", moto_name="glue",
-    protocol="json", target_prefix="AWSGlue.",
-)  # fmt: skip
-SNS = Service(name="SNS", signing_name="sns", botocore_name="sns", moto_name="sns", protocol="query")
-SQS = Service(
-    name="SQS",
-    signing_name="sqs",
-    botocore_name="sqs",
-    moto_name="sqs",
-    protocol="json",
-    target_prefix="AmazonSQS.",
-)
+SAGEMAKER = Service("SageMaker", "sagemaker", "json", "SageMaker.")
+S3 = Service("S3", "s3", "rest-xml")
+STS = Service("STS", "sts", "query")
+IAM = Service("IAM", "iam", "query")
+LOGS = Service("CloudWatch Logs", "logs", "json", "Logs_20140328.")
+SERVICE_QUOTAS = Service("Service Quotas", "servicequotas", "json", "ServiceQuotasV20190624.")
+GLUE = Service("Glue", "glue", "json", "AWSGlue.")
+SNS = Service("SNS", "sns", "query")
+SQS = Service("SQS", "sqs", "json", "AmazonSQS.")
 SERVICES = (SAGEMAKER, S3, STS, IAM, LOGS, SERVICE_QUOTAS, GLUE, SNS, SQS)
 
 # Operations that AWS accepts without a signature.
