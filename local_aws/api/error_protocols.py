@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable
-from typing import Any
+from http.client import responses
 from urllib.parse import unquote
 from xml.sax.saxutils import escape
 
 from local_aws.api.errors import AwsError
-from local_aws.api.json_protocol import REASONS, respond_json
-
-Environ = dict[str, Any]
-StartResponse = Callable[..., Any]
+from local_aws.api.json_protocol import Environ, StartResponse, respond_json
 
 # In the Authorization header, or in X-Amz-Credential of a presigned URL; SigV4a's scope has no region.
 CREDENTIAL_SCOPE = re.compile(r"Credential=[^/&,\s]+/\d{8}/(?:[^/&,\s]*/)?([a-z0-9-]+)/aws4_request")
@@ -87,7 +83,7 @@ def _send(
     if environ["REQUEST_METHOD"] == "HEAD":
         body = b""
     start_response(
-        f"{error.status} {REASONS.get(error.status, 'Error')}",
+        f"{error.status} {responses.get(error.status, 'Error')}",
         [*headers, ("Content-Length", str(len(body))), ("x-amzn-RequestId", request_id)],
     )
     return [body]

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from http.client import responses
 from typing import Any
 
 from local_aws.api.errors import SerializationError
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
+Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
-REASONS = {
-    200: "OK",
-    400: "Bad Request",
-    403: "Forbidden",
-    405: "Method Not Allowed",
-    500: "Internal Server Error",
-    501: "Not Implemented",
-}
 
 
 def read_body(environ: Environ) -> bytes:
@@ -65,5 +59,5 @@ def respond_json(start_response: StartResponse, status: int, payload: dict[str, 
     ]
     if payload is not None and "__type" in payload:
         headers.append(("x-amzn-ErrorType", payload["__type"]))
-    start_response(f"{status} {REASONS.get(status, 'Error')}", headers)
+    start_response(f"{status} {responses.get(status, 'Error')}", headers)
     return [body]

@@ -12,8 +12,9 @@ from moto.core.exceptions import ServiceException
 from moto.moto_server.werkzeug_app import create_backend_app
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
-from local_aws.api.error_protocols import StartResponse, respond_error
+from local_aws.api.error_protocols import respond_error
 from local_aws.api.errors import AwsError, InternalFailureError, NotImplementedHereError
+from local_aws.api.json_protocol import StartResponse
 from local_aws.api.services import ServiceRequest
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ import logging
 import re
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from local_aws.api.call import Call, Services
@@ -19,7 +19,7 @@ from local_aws.api.errors import (
     NotImplementedHereError,
     ServiceUnavailableError,
 )
-from local_aws.api.json_protocol import parse_json, read_body, respond_json
+from local_aws.api.json_protocol import Environ, StartResponse, parse_json, read_body, respond_json
 from local_aws.api.operations import OPERATIONS
 from local_aws.api.rules import aws_messages
 from local_aws.api.shapes.rendering import render
@@ -30,9 +30,6 @@ from local_aws.api.throttle import Throttle
 from local_aws.faults import Fault, parse_access_key
 
 log = logging.getLogger(__name__)
-
-Environ = dict[str, Any]
-StartResponse = Callable[..., Any]
 
 CREDENTIAL_SCOPE = re.compile(r"Credential=[^/]+/\d{8}/([a-z0-9-]+)/sagemaker/aws4_request")
 REQUEST_FAULTS = ("throttle", "error", "credentials", "invisible", "drop", "withhold", "hold")
@@ -132,7 +129,7 @@ def _resource_name(body: bytes) -> str:
     return found[1].decode("utf-8", "replace") if found else ""
 
 
-def _drop_connection(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+def _drop_connection(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Shut the client's socket down; werkzeug treats its next write as a lost client."""
     connection: socket.socket = environ["werkzeug.socket"]
     with contextlib.suppress(OSError):

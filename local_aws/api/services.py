@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import parse_qs
 
 from local_aws.api.error_protocols import has_form_body, parse_signing_name
@@ -15,10 +15,8 @@ from local_aws.api.errors import (
     NotImplementedHereError,
     UnknownOperationError,
 )
-from local_aws.api.json_protocol import read_body
+from local_aws.api.json_protocol import Environ, read_body
 from local_aws.api.shapes.service_models import load_operation_names
-
-Environ = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
