@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Callable, Iterable
 from http.client import responses
 from typing import Any
 
-from local_aws.api.errors import SerializationError
+from local_aws.api.errors import MissingTokenError, SerializationError
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -33,6 +34,15 @@ def read_body(environ: Environ) -> bytes:
     if len(body) < length:
         raise SerializationError(f"The body ends after {len(body)} of {length} bytes")
     return body
+
+
+def read_region(environ: Environ, signing_name: str, *, require_signature: bool) -> str:
+    """The region in the signature of a request; raises MissingTokenError for an unsigned one, if one is required."""
+    scope = rf"Credential=[^/]+/\d{{8}}/([a-z0-9-]+)/{signing_name}/aws4_request"
+    match = re.search(scope, environ.get("HTTP_AUTHORIZATION", ""))
+    if match is None and require_signature:
+        raise MissingTokenError("Missing Authentication Token")
+    return "us-east-1" if match is None else match[1]
 
 
 def parse_json(body: bytes) -> Any:

@@ -1,24 +1,20 @@
-"""Identifies the S3 operation of a request and responds with S3 errors, for injected faults."""
+"""Identifies the S3 operation of a request and builds S3's errors, for injected faults."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
-ERROR_CODES = {
-    400: "ExpiredToken",
-    403: "AccessDenied",
-    500: "InternalError",
-    502: "BadGateway",
-    503: "SlowDown",
-    504: "GatewayTimeout",
-}
-ERROR_MESSAGES = {
-    400: "The provided token has expired.",
-    403: "Access Denied",
-    500: "We encountered an internal error. Please try again.",
-    503: "Please reduce your request rate.",
+from local_aws.api.errors import AwsError
+
+# Code and message by HTTP status.
+ERRORS = {
+    400: ("ExpiredToken", "The provided token has expired."),
+    403: ("AccessDenied", "Access Denied"),
+    500: ("InternalError", "We encountered an internal error. Please try again."),
+    502: ("BadGateway", "The request failed."),
+    503: ("SlowDown", "Please reduce your request rate."),
+    504: ("GatewayTimeout", "The request failed."),
 }
 OBJECT_OPERATIONS = {"GET": "GetObject", "HEAD": "HeadObject", "PUT": "PutObject", "DELETE": "DeleteObject"}
 
@@ -40,13 +36,7 @@ def parse_s3_operation(environ: dict[str, Any]) -> str:
     return OBJECT_OPERATIONS.get(method, method) if key else method
 
 
-def respond_s3_error(status: int, start_response: Callable[..., Any]) -> list[bytes]:
-    """S3's XML error of this status."""
-    message = ERROR_MESSAGES.get(status, "The request failed.")
-    body = (
-        f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{ERROR_CODES[status]}</Code>'
-        f"<Message>{message}</Message></Error>"
-    ).encode()
-    headers = [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))]
-    start_response(f"{status} {ERROR_CODES[status]}", headers)
-    return [body]
+def build_s3_error(status: int) -> AwsError:
+    """S3's error of this HTTP status."""
+    code, message = ERRORS[status]
+    return AwsError(message, status, code)

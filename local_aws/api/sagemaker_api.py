@@ -15,11 +15,17 @@ from local_aws.api.errors import (
     AwsError,
     ExpiredTokenError,
     InternalFailureError,
-    MissingTokenError,
     NotImplementedHereError,
     ServiceUnavailableError,
 )
-from local_aws.api.json_protocol import Environ, StartResponse, parse_json, read_body, respond_json
+from local_aws.api.json_protocol import (
+    Environ,
+    StartResponse,
+    parse_json,
+    read_body,
+    read_region,
+    respond_json,
+)
 from local_aws.api.operations import OPERATIONS
 from local_aws.api.rules import aws_messages
 from local_aws.api.shapes.rendering import render
@@ -31,7 +37,6 @@ from local_aws.faults import Fault, parse_access_key
 
 log = logging.getLogger(__name__)
 
-CREDENTIAL_SCOPE = re.compile(r"Credential=[^/]+/\d{8}/([a-z0-9-]+)/sagemaker/aws4_request")
 REQUEST_FAULTS = ("throttle", "error", "credentials", "invisible", "drop", "withhold", "hold")
 
 
@@ -86,23 +91,11 @@ class SageMakerApplication:
         model = load_operation_model(operation)
         request = parse_request(model.input_shape, parse_json(body), operation)
         refuse_unsupported(operation, request)
-        call = Call(
-            operation=operation,
-            request=request,
-            region=self._read_region(environ),
-            now=time.time(),
-            services=self._services,
-        )
+        services = self._services
+        region = read_region(environ, "sagemaker", require_signature=services.settings.require_signature)
+        call = Call(operation=operation, request=request, region=region, now=time.time(), services=services)
         result = handler(call)
         return render(model.output_shape, result) if model.output_shape is not None else None
-
-    def _read_region(self, environ: Environ) -> str:
-        scope = CREDENTIAL_SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
-        if scope is not None:
-            return scope[1]
-        if self._services.settings.require_signature:
-            raise MissingTokenError("Missing Authentication Token")
-        return "us-east-1"
 
 
 def _raise_fault(fault: Fault, operation: str, name: str) -> None:
