@@ -67,7 +67,7 @@ class ServiceQuotasApplication:
         for kind in (PROCESSING, TRANSFORM):
             limit = get_quota_limit(self._settings, kind, kind.total_quota_name)
             yield kind.total_quota_name, kind.total_quota_code, limit
-            types = load_service_model().shape_for(kind.instance_type_shape)
+            types = load_service_model().shape_for(f"{kind.member_prefix}InstanceType")
             for instance_type in get_constraints(types)["enum"]:
                 name = get_instance_quota_name(kind, instance_type)
                 # AWS's codes of these are not published as a list; here they follow from the name.

@@ -93,7 +93,7 @@ def create_job(
             region=call.region,
             name=name,
             name_key=call.build_name_key(name),
-            arn=call.build_arn(kind.arn_resource, name),
+            arn=call.build_arn(f"{kind.name}-job", name),
             status="InProgress",
             request=call.request,
             containers=containers,
