@@ -12,7 +12,7 @@ from local_aws.api.rules import aws_messages
 from local_aws.api.rules.model_rules import check_containers, check_model_request
 from local_aws.api.rules.package_rules import build_containers
 from local_aws.api.rules.roles import require_role
-from local_aws.state.models import Model
+from local_aws.state.registry import Model
 from local_aws.state.rows import DuplicateError
 
 

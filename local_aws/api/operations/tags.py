@@ -7,7 +7,7 @@ from typing import Any
 from local_aws.api.call import Call
 from local_aws.api.errors import ResourceLimitError, ValidationError
 from local_aws.api.resources.tags import MAX_TAGS, parse_tags, require_resource
-from local_aws.state.tags import TooManyTagsError
+from local_aws.state.rows import TooManyTagsError
 
 
 def add_tags(call: Call) -> dict[str, Any]:

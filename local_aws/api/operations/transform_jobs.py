@@ -10,7 +10,7 @@ from local_aws.api.resources.job_kinds import TRANSFORM
 from local_aws.api.resources.jobs import create_job, describe_job, refuse_duplicate
 from local_aws.api.rules import aws_messages
 from local_aws.api.rules.transform_rules import DATA_PROCESSING_DEFAULTS, check_transform_request
-from local_aws.state.models import Model
+from local_aws.state.registry import Model
 
 # Defaults that AWS fills in, as in recorded responses; other members stay absent.
 TRANSFORM_INPUT_DEFAULTS = {"CompressionType": "None", "SplitType": "None"}
