@@ -13,6 +13,7 @@ from local_aws.api.operations.package_groups import describe_group
 from local_aws.api.operations.packages import describe_package
 from local_aws.api.resources.listing import DEFAULT_MAX_RESULTS, read_token, write_token
 from local_aws.api.resources.search import OPERATORS, build_condition, find_property
+from local_aws.api.resources.tags import get_tags
 from local_aws.api.shapes.service_models import load_service_model
 
 Resource = dict[str, Any]
@@ -70,16 +71,12 @@ def _build_sort_key(sort_by: str | None, name: str) -> Callable[[Resource], str 
 
 def _list_packages(call: Call) -> Iterator[Resource]:
     for package in call.services.store.packages.select("region = ?", (call.region,)):
-        yield {**describe_package(package), "Tags": _list_tags(call, package.arn)}
+        yield {**describe_package(package), "Tags": get_tags(call, package.arn)}
 
 
 def _list_groups(call: Call) -> Iterator[Resource]:
     for group in call.services.store.package_groups.select("region = ?", (call.region,)):
-        yield {**describe_group(group), "Tags": _list_tags(call, group.arn)}
-
-
-def _list_tags(call: Call, arn: str) -> list[dict[str, str]]:
-    return [{"Key": key, "Value": value} for key, value in call.services.store.tags.get(arn).items()]
+        yield {**describe_group(group), "Tags": get_tags(call, group.arn)}
 
 
 READERS: dict[str, Callable[[Call], Iterator[Resource]]] = {

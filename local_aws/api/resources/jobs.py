@@ -89,18 +89,13 @@ def create_job(
     quota_error: AwsError | None = None
     for number, (instance_type, count) in enumerate(clusters):
         job = Job(
+            **call.build_columns(f"{kind.name}-job", name),
             kind=kind.name,
-            region=call.region,
-            name=name,
-            name_key=call.build_name_key(name),
-            arn=call.build_arn(f"{kind.name}-job", name),
             status="InProgress",
-            request=call.request,
             containers=containers,
             network_isolation=network_isolation,
             instance_type=instance_type,
             instance_count=count,
-            created_at=call.now,
             modified_at=call.now,
         )
         try:
