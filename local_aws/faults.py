@@ -9,46 +9,18 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from local_aws.api.s3_faults import S3_OPERATIONS
 from local_aws.api.shapes.service_models import load_operation_names
+from local_aws.runner.runner_spec import RunnerFaultKind
 
-FaultKind = Literal[
-    "throttle",
-    "error",
-    "credentials",
-    "invisible",
-    "drop",
-    "withhold",
-    "hold",
-    "capacity",
-    "s3_error",
-    "s3_credentials",
-    "s3_slow",
-    "s3_hold",
-    "kill_container",
-    "freeze_container",
-    "lose_instance",
-]
-S3_OPERATIONS = frozenset(
-    {
-        "GetObject",
-        "HeadObject",
-        "PutObject",
-        "DeleteObject",
-        "CopyObject",
-        "ListObjects",
-        "ListObjectsV2",
-        "CreateMultipartUpload",
-        "UploadPart",
-        "CompleteMultipartUpload",
-        "AbortMultipartUpload",
-    }
-)
-RUNNER_KINDS = ("kill_container", "freeze_container", "lose_instance")
-S3_KINDS = ("s3_error", "s3_credentials", "s3_slow", "s3_hold")
+RequestFaultKind = Literal["throttle", "error", "credentials", "invisible", "drop", "withhold", "hold"]
+S3FaultKind = Literal["s3_error", "s3_credentials", "s3_slow", "s3_hold"]
+FaultKind = Literal[RequestFaultKind, "capacity", S3FaultKind, RunnerFaultKind]
+REQUEST_KINDS, S3_KINDS, RUNNER_KINDS = map(get_args, (RequestFaultKind, S3FaultKind, RunnerFaultKind))
 #: Operations that the fault "invisible" makes answer that an existing job or model does not exist.
 DESCRIBE_OPERATIONS = frozenset({"DescribeTransformJob", "DescribeProcessingJob", "DescribeModel"})
 HOLD_KINDS = ("hold", "s3_hold")
@@ -108,21 +80,15 @@ class Fault(BaseModel):
 
 
 FIELDS_BY_KIND: dict[str, set[str]] = {
-    "throttle": {"operation", "job_name_contains"},
+    **{kind: {"operation", "job_name_contains"} for kind in ("throttle", "invisible", "drop", "withhold")},
     "error": {"operation", "status", "job_name_contains"},
     "credentials": {"operation", "access_key", "job_name_contains"},
-    "invisible": {"operation", "job_name_contains"},
-    "drop": {"operation", "job_name_contains"},
-    "withhold": {"operation", "job_name_contains"},
     "hold": {"operation", "seconds", "job_name_contains"},
     "capacity": {"job_name_contains"},
     "s3_error": {"operation", "status", "key_contains"},
     "s3_credentials": {"operation", "access_key", "key_contains"},
-    "s3_slow": {"operation", "seconds", "key_contains"},
-    "s3_hold": {"operation", "seconds", "key_contains"},
-    "kill_container": {"host", "after_objects", "after_seconds", "job_name_contains"},
-    "freeze_container": {"host", "after_objects", "after_seconds", "job_name_contains"},
-    "lose_instance": {"host", "after_objects", "after_seconds", "job_name_contains"},
+    **{kind: {"operation", "seconds", "key_contains"} for kind in ("s3_slow", "s3_hold")},
+    **{kind: {"host", "after_objects", "after_seconds", "job_name_contains"} for kind in RUNNER_KINDS},
 }
 
 SUMMARY_BY_KIND: dict[str, str] = {
@@ -185,11 +151,7 @@ class FaultInjector:
         """Disarm one fault, or all, and release the requests they hold; returns how many were disarmed."""
         with self._lock:
             active = {**self._armed, **{key: hold.fault for key, hold in self._holding.items()}}
-            names = (
-                list(active)
-                if name is None
-                else [active_name for active_name in active if active_name == name]
-            )
+            names = [active_name for active_name in active if name in (None, active_name)]
             for active_name in names:
                 self._armed.pop(active_name, None)
                 if active_name in self._holding:

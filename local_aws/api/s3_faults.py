@@ -16,7 +16,11 @@ ERRORS = {
     503: ("SlowDown", "Please reduce your request rate."),
     504: ("GatewayTimeout", "The request failed."),
 }
+UPLOAD_OPERATIONS = {"PUT": "UploadPart", "POST": "CompleteMultipartUpload", "DELETE": "AbortMultipartUpload"}
 OBJECT_OPERATIONS = {"GET": "GetObject", "HEAD": "HeadObject", "PUT": "PutObject", "DELETE": "DeleteObject"}
+OTHER_OPERATIONS = ("CopyObject", "ListObjects", "ListObjectsV2", "CreateMultipartUpload")
+#: The operations that `parse_s3_operation` tells apart.
+S3_OPERATIONS = frozenset({*OBJECT_OPERATIONS.values(), *UPLOAD_OPERATIONS.values(), *OTHER_OPERATIONS})
 
 
 def parse_s3_operation(environ: dict[str, Any]) -> str:
@@ -27,8 +31,7 @@ def parse_s3_operation(environ: dict[str, Any]) -> str:
     if "uploads" in query and method == "POST":
         return "CreateMultipartUpload"
     if "uploadId" in query:
-        parts = {"PUT": "UploadPart", "POST": "CompleteMultipartUpload", "DELETE": "AbortMultipartUpload"}
-        return parts.get(method, method)
+        return UPLOAD_OPERATIONS.get(method, method)
     if bucket and not key and method == "GET":
         return "ListObjectsV2" if query.get("list-type") == ["2"] else "ListObjects"
     if key and method == "PUT" and "HTTP_X_AMZ_COPY_SOURCE" in environ:

@@ -33,11 +33,9 @@ from local_aws.api.shapes.service_models import load_operation_model
 from local_aws.api.shapes.support import refuse_unsupported
 from local_aws.api.shapes.validation import parse_request
 from local_aws.api.throttle import Throttle
-from local_aws.faults import Fault, parse_access_key
+from local_aws.faults import REQUEST_KINDS, Fault, parse_access_key
 
 log = logging.getLogger(__name__)
-
-REQUEST_FAULTS = ("throttle", "error", "credentials", "invisible", "drop", "withhold", "hold")
 
 
 class SageMakerApplication:
@@ -56,7 +54,7 @@ class SageMakerApplication:
             body = read_body(environ)
             name = _resource_name(body)
             fault = self._services.faults.take_matching(
-                REQUEST_FAULTS,
+                REQUEST_KINDS,
                 operation=operation,
                 job_name=name,
                 access_key=parse_access_key(environ.get("HTTP_AUTHORIZATION", "")),

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from local_aws.runner.runner_settings import RunnerSettings
 
+RunnerFaultKind = Literal["kill_container", "freeze_container", "lose_instance"]
+
 
 class Fault(BaseModel):
     """A fault to inject.
@@ -23,9 +25,9 @@ class Fault(BaseModel):
         after_seconds: this long after the containers of that host started.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True)
 
-    kind: Literal["kill_container", "freeze_container", "lose_instance"]
+    kind: RunnerFaultKind
     host: str = "algo-1"
     after_objects: int | None = Field(default=None, ge=0)
     after_seconds: float | None = Field(default=None, ge=0)
