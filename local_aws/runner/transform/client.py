@@ -8,14 +8,13 @@ import http.client
 import json
 import socket
 import time
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from local_aws.runner.data.s3_objects import S3Address
-from local_aws.runner.data.unpacking import gunzip
+from local_aws.runner.data.unpacking import GZIP_ERRORS, gunzip
 from local_aws.runner.transform.spool import CHUNK_BYTES, RequestBody, Spool
 
 USER_AGENT = "Go-http-client/1.1"
@@ -90,7 +89,7 @@ class ContainerConnection:
         try:
             for piece in _decode_chunks(response, _read_chunks(response, connection.sock, deadline)):
                 answer.spool.write(piece)
-        except (zlib.error, EOFError) as error:
+        except GZIP_ERRORS as error:
             raise NoResponseError(
                 f"the response has Content-Encoding gzip but is not gzip: {error}"
             ) from error
@@ -152,7 +151,7 @@ def send_get(port: int, path: str, timeout_seconds: float) -> tuple[int, bytes] 
         connection.request("GET", path, headers=headers)
         response = connection.getresponse()
         return response.status, b"".join(_decode_chunks(response, [response.read()]))
-    except (OSError, http.client.HTTPException, zlib.error, EOFError):
+    except (OSError, http.client.HTTPException, *GZIP_ERRORS):
         return None
     finally:
         connection.close()

@@ -24,6 +24,10 @@ class RecordError(Exception):
     """A record or a prediction cannot be read or joined; its object fails."""
 
 
+#: What `RecordProcessor` raises.
+RECORD_ERRORS: tuple[type[Exception], ...] = (RecordError, FilterError)
+
+
 class RecordProcessor(ABC):
     """One format. `filter_input` gives the model's input for a record, `build_output` the output of a request."""
 

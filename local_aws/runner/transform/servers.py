@@ -5,7 +5,6 @@ from __future__ import annotations
 import tarfile
 import threading
 import time
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +12,12 @@ from local_aws.runner.containers.container_process import Container
 from local_aws.runner.containers.images import Image
 from local_aws.runner.containers.sandbox import Sandbox
 from local_aws.runner.data.s3_objects import S3_ERRORS, S3Address, S3Storage
-from local_aws.runner.data.unpacking import UNPACK_LIMIT_VARIABLE, ArchiveTooLargeError, unpack_tar_gz
+from local_aws.runner.data.unpacking import (
+    GZIP_ERRORS,
+    UNPACK_LIMIT_VARIABLE,
+    ArchiveTooLargeError,
+    unpack_tar_gz,
+)
 from local_aws.runner.failures import PING_FAILED, AlgorithmFailedError, ClientFailedError
 from local_aws.runner.job_context import JobContext
 from local_aws.runner.transform.client import send_get
@@ -148,7 +152,7 @@ def unpack_model(s3: S3Storage, uri: str, folder: Path, container_name: str, max
             "Please ensure that there is an object located at the URL and that the role passed to CreateModel has "
             f"permissions to download the model. ({str(error).splitlines()[0]})"
         ) from error
-    except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError) as error:
+    except (tarfile.TarError, *GZIP_ERRORS, OSError, ValueError) as error:
         raise ClientFailedError(
             f"{message}Please ensure that the object located at the URL is a valid tar.gz archive."
         ) from error

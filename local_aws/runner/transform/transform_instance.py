@@ -7,14 +7,13 @@ import logging
 import queue
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from local_aws.runner.containers.images import Image
 from local_aws.runner.data.inputs import InputObject
 from local_aws.runner.data.s3_objects import S3_ERRORS, S3Address
-from local_aws.runner.data.unpacking import gunzip
+from local_aws.runner.data.unpacking import GZIP_ERRORS, gunzip
 from local_aws.runner.failures import (
     AlgorithmFailedError,
     ClientFailedError,
@@ -25,10 +24,9 @@ from local_aws.runner.failures import (
 from local_aws.runner.job_context import JobContext
 from local_aws.runner.transform.batching import Batch, Batcher, batch_lines
 from local_aws.runner.transform.client import InferencePipelineClient, fetch_execution_parameters
-from local_aws.runner.transform.data_processing import RecordError, RecordProcessor
+from local_aws.runner.transform.data_processing import RECORD_ERRORS, RecordProcessor
 from local_aws.runner.transform.invocation import ObjectFailedError, invoke_with_retries
 from local_aws.runner.transform.output_object import OutputObject
-from local_aws.runner.transform.selection import FilterError
 from local_aws.runner.transform.servers import ModelContainers
 from local_aws.runner.transform.splitting import MalformedObjectError, RecordTooLargeError, get_splitter
 from local_aws.runner.transform.spool import RequestBody, Spool
@@ -197,19 +195,10 @@ class TransformInstance:
                 number += 1
             else:
                 all_queued = True
-        except (
-            MalformedObjectError,
-            RecordTooLargeError,
-            RecordError,
-            FilterError,
-            zlib.error,
-            EOFError,
-        ) as error:
-            self._fail_object(output, ObjectFailedError(ClientFailedError(), [str(error)]))
+        except (MalformedObjectError, RecordTooLargeError, *RECORD_ERRORS, *GZIP_ERRORS) as error:
+            self._refuse_object(output, str(error))
         except S3_ERRORS as error:
-            self._fail_object(
-                output, ObjectFailedError(ClientFailedError(), [f"Failed to download data: {error}"])
-            )
+            self._refuse_object(output, f"Failed to download data: {error}")
         # An object that a stop cut short must not end as if these were all its records.
         if all_queued and output.set_batch_count(number):
             self._finishers.submit(self._end_job_on_error, self._finish, output)
@@ -317,25 +306,21 @@ class TransformInstance:
         except (JobFailedError, JobStoppedError):
             output.drop_batch()
             return
-        except (*S3_ERRORS, zlib.error, EOFError) as error:
+        except (*S3_ERRORS, *GZIP_ERRORS) as error:
             # The body of a request that is not spooled comes from S3 while it is sent.
             output.drop_batch()
-            self._fail_object(
-                output, ObjectFailedError(ClientFailedError(), [f"Failed to download data: {error}"])
-            )
+            self._refuse_object(output, f"Failed to download data: {error}")
             return
         self.meter.add(records=batch.record_count)
         try:
             response = self._process_response(batch, answer.spool)
             if output.accept_response(number, response):
                 self._finishers.submit(self._end_job_on_error, self._finish, output)
-        except (RecordError, FilterError) as error:
+        except RECORD_ERRORS as error:
             output.drop_batch()
-            self._fail_object(output, ObjectFailedError(ClientFailedError(), [str(error)]))
+            self._refuse_object(output, str(error))
         except S3_ERRORS as error:
-            self._fail_object(
-                output, ObjectFailedError(ClientFailedError(), [f"Failed to upload output: {error}"])
-            )
+            self._refuse_object(output, f"Failed to upload output: {error}")
 
     def _process_response(self, batch: Batch, response: Spool) -> Spool:
         """The response, joined and filtered if the job says so."""
@@ -356,23 +341,21 @@ class TransformInstance:
         try:
             size = output.close()
         except S3_ERRORS as error:
-            self._fail_object(
-                output,
-                ObjectFailedError(ClientFailedError(), [f"Failed to upload output: {error}"]),
-                settled=True,
-            )
+            self._refuse_object(output, f"Failed to upload output: {error}", settled=True)
             return
         self._settle(output)
         self.meter.add(objects=1, bytes_out=size)
         self._progress.record_finished(output)
         self._inject_due_fault()
 
+    def _refuse_object(self, output: OutputObject, line: str, *, settled: bool = False) -> None:
+        self._fail_object(output, ObjectFailedError(ClientFailedError(), [line]), settled=settled)
+
     def _fail_object(self, output: OutputObject, error: ObjectFailedError, *, settled: bool = False) -> None:
         if not (output.fail(error.failure) or settled):
             return
-        name = f"{output.input_object.bucket}/{output.input_object.key}"
         for line in error.lines:
-            self.job.logs.write_data_log(self._stream, f"{name}: {line}")
+            self._write_data_log(output, line)
         self._progress.record_failed(output.input_object, error.failure)
         self._abandon(output)
 
@@ -380,10 +363,12 @@ class TransformInstance:
         try:
             output.abort()
         except S3_ERRORS as error:
-            self.job.logs.write_data_log(
-                self._stream, f"{output.input_object.bucket}/{output.input_object.key}: abort failed: {error}"
-            )
+            self._write_data_log(output, f"abort failed: {error}")
         self._settle(output)
+
+    def _write_data_log(self, output: OutputObject, line: str) -> None:
+        name = f"{output.input_object.bucket}/{output.input_object.key}"
+        self.job.logs.write_data_log(self._stream, f"{name}: {line}")
 
     def _settle(self, output: OutputObject) -> None:
         self._open_outputs.discard(output)
