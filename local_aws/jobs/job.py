@@ -16,9 +16,8 @@ from typing import Any
 
 from local_aws.jobs.capacity import Capacity
 from local_aws.jobs.events import Event, EventError, JobFinished, JobProgress, JobStarted, parse_event
-from local_aws.jobs.process import signal_process_group, spawn_runner
+from local_aws.jobs.process import SweeperProcess, signal_process_group, spawn_runner
 from local_aws.jobs.sweeper import sweep
-from local_aws.jobs.sweeper_process import SweeperProcess
 from local_aws.settings import Settings
 from local_aws.state.jobs import Job, JobTable
 
@@ -56,30 +55,29 @@ class JobContext:
     sweeper_process: SweeperProcess
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobLaunch:
-    """A job to run.
+class JobThread(threading.Thread):
+    """Lives as long as its job; the runner dies with it (PR_SET_PDEATHSIG follows this thread).
 
-    Attributes:
+    Args:
         clusters: instance type and count, in order of preference; the first with free capacity is used.
         faults: faults that the runner injects, as SPEC.json holds them.
     """
 
-    job: Job
-    clusters: list[tuple[str, int]]
-    faults: list[dict[str, Any]]
-
-
-class JobThread(threading.Thread):
-    """Lives as long as its job; the runner dies with it (PR_SET_PDEATHSIG follows this thread)."""
-
-    def __init__(self, launch: JobLaunch, work_dir: Path, context: JobContext) -> None:
-        super().__init__(name=f"{launch.job.kind}/{launch.job.name}", daemon=True)
-        self.job = launch.job
+    def __init__(
+        self,
+        job: Job,
+        clusters: list[tuple[str, int]],
+        faults: list[dict[str, Any]],
+        work_dir: Path,
+        context: JobContext,
+    ) -> None:
+        super().__init__(name=f"{job.kind}/{job.name}", daemon=True)
+        self.job = job
         self.progress: JobProgress | None = None
+        self._clusters = clusters
+        self._faults = faults
         self._work_dir = work_dir
         self._context = context
-        self._launch = launch
         self._stop_requested = threading.Event()
         self._shutdown = threading.Event()
         self._lock = threading.Lock()
@@ -128,7 +126,7 @@ class JobThread(threading.Thread):
             return {"status": "Failed", "failure_reason": SERVER_STOPPED}
         if self._stop_requested.is_set():
             return {"status": "Stopped"}
-        cluster = self._context.capacity.acquire_first(self._launch.clusters, self.job.name)
+        cluster = self._context.capacity.acquire_first(self._clusters, self.job.name)
         if cluster is None:
             return {"status": "Failed", "failure_reason": CAPACITY_ERROR}
         try:
@@ -233,7 +231,7 @@ class JobThread(threading.Thread):
             "logs_endpoint_url": self._context.logs_endpoint_url,
             "settings": settings.runner.model_dump(mode="json"),
             "images_file": str(Path(settings.images_file).resolve()) if settings.images_file else None,
-            "faults": self._launch.faults,
+            "faults": self._faults,
             "work_dir": str(self._work_dir),
         }
 

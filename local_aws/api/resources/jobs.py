@@ -11,7 +11,6 @@ from local_aws.api.resources.listing import list_page
 from local_aws.api.resources.tags import parse_tags
 from local_aws.api.rules import aws_messages
 from local_aws.api.rules.job_quotas import build_quota_check
-from local_aws.jobs.job import JobLaunch
 from local_aws.state.jobs import Job, JobStatus
 from local_aws.state.rows import DuplicateError
 
@@ -107,13 +106,8 @@ def create_job(
         except ResourceLimitError as error:
             quota_error = quota_error or error
             continue
-        call.services.supervisor.start(
-            JobLaunch(
-                job=job,
-                clusters=clusters[number:],
-                faults=call.services.faults.take_runner_faults(job.name),
-            )
-        )
+        faults = call.services.faults.take_runner_faults(job.name)
+        call.services.supervisor.start(job, clusters[number:], faults)
         return {f"{kind.member_prefix}JobArn": job.arn}
     if quota_error is None:
         raise ValueError(f"{call.operation}: no cluster to choose from")

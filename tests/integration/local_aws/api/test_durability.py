@@ -17,8 +17,8 @@ import pytest
 
 from local_aws.faults import FaultInjector
 from local_aws.jobs.capacity import Capacity
-from local_aws.jobs.job import JobContext, JobLaunch, JobThread
-from local_aws.jobs.sweeper_process import SweeperProcess
+from local_aws.jobs.job import JobContext, JobThread
+from local_aws.jobs.process import SweeperProcess
 from local_aws.settings import Settings
 from local_aws.state.jobs import Job, JobKindName
 from local_aws.state.store import Store
@@ -263,9 +263,7 @@ def test_the_tidying_after_a_killed_runner_is_not_billed(
         capacity=Capacity({}, FaultInjector([])),
         sweeper_process=guard,
     )
-    thread = JobThread(
-        JobLaunch(job=job, clusters=[("ml.m5.xlarge", 1)], faults=[]), tmp_path / "work" / "j", around
-    )
+    thread = JobThread(job, [("ml.m5.xlarge", 1)], [], tmp_path / "work" / "j", around)
     thread.start()
     thread.join()
     guard.close()
