@@ -6,8 +6,9 @@ import contextlib
 import logging
 import re
 import socket
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from local_aws.api.call import Call, Services
@@ -32,7 +33,6 @@ from local_aws.api.shapes.rendering import render
 from local_aws.api.shapes.service_models import load_operation_model
 from local_aws.api.shapes.support import refuse_unsupported
 from local_aws.api.shapes.validation import parse_request
-from local_aws.api.throttle import Throttle
 from local_aws.faults import REQUEST_KINDS, Fault, parse_access_key
 
 log = logging.getLogger(__name__)
@@ -94,6 +94,29 @@ class SageMakerApplication:
         call = Call(operation=operation, request=request, region=region, now=time.time(), services=services)
         result = handler(call)
         return render(model.output_shape, result) if model.output_shape is not None else None
+
+
+class Throttle:
+    """Allows `rate` calls a second of each operation, `burst` at once; any number when rate is None."""
+
+    def __init__(self, rate: float | None, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate = rate
+        self._burst = float(burst)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._buckets: dict[str, tuple[float, float]] = {}
+
+    def allow(self, operation: str) -> bool:
+        """Whether one more call may pass now."""
+        if self._rate is None:
+            return True
+        with self._lock:
+            now = self._clock()
+            tokens, then = self._buckets.get(operation, (self._burst, now))
+            tokens = min(self._burst, tokens + (now - then) * self._rate)
+            allowed = tokens >= 1
+            self._buckets[operation] = (tokens - 1 if allowed else tokens, now)
+            return allowed
 
 
 def _raise_fault(fault: Fault, operation: str, name: str) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from local_aws.api.errors import ValidationError
-from local_aws.api.rules.instance_storage import refuse_volume_key
+from local_aws.api.rules.job_quotas import refuse_volume_key
 
 LOCAL_PATH_ROOT = "/opt/ml/processing/"
 REQUIRED_INPUT_MEMBERS = ("LocalPath", "S3InputMode")

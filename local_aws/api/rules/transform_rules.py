@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from local_aws.api.errors import ValidationError
-from local_aws.api.rules.instance_storage import refuse_volume_key
+from local_aws.api.rules.job_quotas import refuse_volume_key
 from local_aws.api.shapes.validation import build_violations_error, format_violation
 from local_aws.json_path import OPERATORS, PathSyntaxError, parse_path
 from local_aws.settings import Settings

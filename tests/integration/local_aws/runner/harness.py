@@ -15,7 +15,7 @@ from typing import Any
 import boto3
 import yaml
 
-from local_aws.runner.event_stream import EventWriter
+from local_aws.runner.job_context import EventWriter
 from local_aws.runner.run_job import run_job
 from local_aws.runner.runner_spec import read_spec
 from local_aws.runner.stopping import StopFlag
