@@ -11,7 +11,15 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    ValidationError,
+    model_validator,
+)
 
 from local_aws.api.s3_faults import S3_OPERATIONS
 from local_aws.api.shapes.service_models import load_operation_names
@@ -37,26 +45,26 @@ class Fault(BaseModel):
 
     name: str = Field(default_factory=lambda: uuid.uuid4().hex[:8], min_length=1, max_length=100)
     kind: FaultKind
-    count: int = Field(1, ge=1, le=1_000_000, description="How often it strikes.")
-    operation: str | None = Field(None, description="SageMaker or S3 operation it strikes; any, if left out.")
-    status: Literal[403, 500, 502, 503, 504] = Field(
-        500, description="HTTP status of error and s3_error; 403 (AccessDenied) of s3_error only."
-    )
-    job_name_contains: str | None = Field(
-        None, description="Only jobs or requests with this in the job's name."
-    )
-    access_key: str | None = Field(None, description="Only requests that are signed with this access key.")
-    key_contains: str | None = Field(
-        None, description="Only S3 requests with this in the path; * stands for anything."
-    )
-    seconds: float = Field(1.0, ge=0, le=3600, description="Delay of s3_slow; the longest hold and s3_hold.")
-    host: str = Field("algo-1", description="Host of kill_container, freeze_container and lose_instance.")
-    after_objects: int | None = Field(
-        None, ge=0, description="Strike after this many objects of the host (transform)."
-    )
-    after_seconds: float | None = Field(
-        None, ge=0, description="Strike this long after the host's containers started."
-    )
+    count: int = Field(default=1, ge=1, le=1_000_000)
+    """How often it strikes."""
+    operation: str | None = None
+    """SageMaker or S3 operation it strikes; any, if left out."""
+    status: Literal[403, 500, 502, 503, 504] = 500
+    """HTTP status of error and s3_error; 403 (AccessDenied) of s3_error only."""
+    job_name_contains: str | None = None
+    """Only jobs or requests with this in the job's name."""
+    access_key: str | None = None
+    """Only requests that are signed with this access key."""
+    key_contains: str | None = None
+    """Only S3 requests with this in the path; * stands for anything."""
+    seconds: float = Field(default=1.0, ge=0, le=3600)
+    """Delay of s3_slow; the longest hold and s3_hold."""
+    host: str = "algo-1"
+    """Host of kill_container, freeze_container and lose_instance."""
+    after_objects: NonNegativeInt | None = None
+    """Strike after this many objects of the host (transform)."""
+    after_seconds: NonNegativeFloat | None = None
+    """Strike this long after the host's containers started."""
 
     @model_validator(mode="after")
     def _check_fields_of_kind(self) -> Fault:

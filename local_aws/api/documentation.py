@@ -55,7 +55,12 @@ def update_pages(folder: Path) -> None:
 def build_settings_table(model: type[BaseModel], prefix: str = "") -> str:
     """Name, default, allowed values and meaning of every setting of `model`."""
     rows = [
-        (f"`{prefix}{name}`", _default(field), _allowed(model, name), field.description or "")
+        (
+            f"`{prefix}{name}`",
+            _default(field),
+            _allowed(model, name),
+            " ".join((field.description or "").split()),
+        )
         for name, field in model.model_fields.items()
         if name not in NESTED_SETTINGS
     ]
