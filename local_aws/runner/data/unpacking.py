@@ -15,7 +15,7 @@ UNPACK_LIMIT_VARIABLE = "LOCAL_AWS_UNPACKED_ARCHIVE_BYTES"
 GZIP_WBITS = 16 + zlib.MAX_WBITS
 MAX_CHUNK_BYTES = 1024 * 1024
 #: What `gunzip` raises.
-GZIP_ERRORS: tuple[type[Exception], ...] = (zlib.error, EOFError)
+GZIP_ERRORS: tuple[type[zlib.error], type[EOFError]] = (zlib.error, EOFError)
 
 
 def read_unpack_limit() -> int:

@@ -25,7 +25,7 @@ class RecordError(Exception):
 
 
 #: What `RecordProcessor` raises.
-RECORD_ERRORS: tuple[type[Exception], ...] = (RecordError, FilterError)
+RECORD_ERRORS: tuple[type[RecordError], type[FilterError]] = (RecordError, FilterError)
 
 
 class RecordProcessor(ABC):

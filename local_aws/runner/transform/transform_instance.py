@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from local_aws.runner.containers.images import Image
 from local_aws.runner.data.inputs import InputObject
@@ -30,7 +31,7 @@ from local_aws.runner.transform.output_object import OutputObject
 from local_aws.runner.transform.servers import ModelContainers
 from local_aws.runner.transform.splitting import MalformedObjectError, RecordTooLargeError, get_splitter
 from local_aws.runner.transform.spool import RequestBody, Spool
-from local_aws.runner.transform.transform_request import TransformParameters, TransformRequest
+from local_aws.runner.transform.transform_request import VARIABLES, TransformParameters, TransformRequest
 from local_aws.runner.usage_meter import UsageMeter
 
 MONITOR_SECONDS = 0.05
@@ -103,13 +104,11 @@ class TransformInstance:
             watcher.start()
             self._containers.start()
             self._ready = True
-            parameters = self._request.resolve_parameters(
-                fetch_execution_parameters(
-                    self._containers.ports[0], self.job.spec.settings.ping_attempt_seconds
-                )
-                if len(self._request.requested_names) < 3
-                else {}
-            )
+            offered: dict[str, Any] = {}
+            if self._request.requested_parameters.keys() != VARIABLES.keys():
+                seconds = self.job.spec.settings.ping_attempt_seconds
+                offered = fetch_execution_parameters(self._containers.ports[0], seconds)
+            parameters = self._request.resolve_parameters(offered)
             self.job.logs.write_data_log(self._stream, str(parameters))
             self._transform(parameters)
             self.job.stop_flag.raise_if_set()
