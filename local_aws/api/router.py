@@ -76,9 +76,9 @@ class Router:
             return None
         if fault.kind == "s3_slow":
             time.sleep(fault.seconds)
-            return None
-        if fault.kind == "s3_hold":
+        elif fault.kind == "s3_hold":
             self.faults.wait_for_release(fault)
-            return None
-        error = build_s3_error(400 if fault.kind == "s3_credentials" else fault.status)
-        return respond_error(environ, start_response, error)
+        else:
+            error = build_s3_error(400 if fault.kind == "s3_credentials" else fault.status)
+            return respond_error(environ, start_response, error)
+        return None
