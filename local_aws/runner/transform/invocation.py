@@ -71,20 +71,16 @@ def invoke_with_retries(
 def _no_response_failure(error: NoResponseError, request: TransformRequest) -> ObjectFailedError:
     text = "Unable to get response from algorithm"
     if isinstance(error, ResponseTimeoutError):
-        text = (
-            f"Model server did not respond to /invocations request within {request.timeout_seconds} seconds"
-        )
+        seconds = request.timeout_seconds
+        text = f"Model server did not respond to /invocations request within {seconds} seconds"
     return ObjectFailedError(AlgorithmFailedError(), [text])
 
 
 def _refused_failure(answer: ContainerResponse) -> ObjectFailedError:
     message = next(answer.spool.iter_chunks(), b"")[:MAX_MESSAGE_BYTES].decode(errors="replace")
     answer.spool.close()
-    client = 400 <= answer.status < 500
-    first = (
-        f"ClientError: {answer.status}"
-        if client
-        else f"Bad HTTP status received from algorithm: {answer.status}"
-    )
-    failure: JobFailedError = ClientFailedError() if client else AlgorithmFailedError()
+    failure: JobFailedError = AlgorithmFailedError()
+    first = f"Bad HTTP status received from algorithm: {answer.status}"
+    if 400 <= answer.status < 500:
+        failure, first = ClientFailedError(), f"ClientError: {answer.status}"
     return ObjectFailedError(failure, [first, "", "Message:", *message.splitlines()])

@@ -44,7 +44,7 @@ class JsonPath:
         try:
             steps = parse_path(path)
         except PathSyntaxError as error:
-            raise FilterError(f"Invalid JsonPath: {path}: {error}") from error
+            raise self._build_error(str(error)) from error
         self._selectors = [self._selector(step) for step in steps]
 
     @property
@@ -77,9 +77,9 @@ class JsonPath:
             case Range(begin=begin, end=end):
                 return _Selector(lambda value: self._range(value, begin, end), many=True)
             case SeveralRanges(text=text):
-                raise FilterError(
-                    f"Invalid JsonPath: {self.path}: only single range filters of format (eg: [1:5]) are "
-                    f"supported. Format [{text}] is not supported"
+                raise self._build_error(
+                    "only single range filters of format (eg: [1:5]) are supported. "
+                    f"Format [{text}] is not supported"
                 )
 
     def _every(self, value: Any) -> list[Any]:
@@ -89,15 +89,13 @@ class JsonPath:
 
     def _member(self, value: Any, name: str) -> Any:
         if not isinstance(value, dict) or name not in value:
-            raise FilterError(f"Invalid JsonPath: {self.path}: no member {name!r} in the record")
+            raise self._build_error(f"no member {name!r} in the record")
         return value[name]
 
     def _item(self, value: Any, number: int) -> Any:
         array = self._array(value)
         if not -len(array) <= number < len(array):
-            raise FilterError(
-                f"Invalid JsonPath: {self.path}: index {number} is out of range, {len(array)} elements"
-            )
+            raise self._build_error(f"index {number} is out of range, {len(array)} elements")
         return array[number]
 
     def _range(self, value: Any, begin: int | None, end: int | None) -> list[Any]:
@@ -106,7 +104,7 @@ class JsonPath:
         last = len(array) if end is None else self._bound(end, array) + self._inclusive
         found = array[max(first, 0) : max(last, 0)]
         if not found:
-            raise FilterError(f"Invalid JsonPath: {self.path}: the range is empty, {len(array)} elements")
+            raise self._build_error(f"the range is empty, {len(array)} elements")
         return found
 
     def _bound(self, number: int, array: list[Any]) -> int:
@@ -114,7 +112,8 @@ class JsonPath:
 
     def _array(self, value: Any) -> list[Any]:
         if not isinstance(value, list):
-            raise FilterError(
-                f"Invalid JsonPath: {self.path}: indexes need an array, the record has none there"
-            )
+            raise self._build_error("indexes need an array, the record has none there")
         return value
+
+    def _build_error(self, problem: str) -> FilterError:
+        return FilterError(f"Invalid JsonPath: {self.path}: {problem}")

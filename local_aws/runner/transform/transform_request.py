@@ -40,16 +40,6 @@ class DataProcessing:
     output_filter: str = "$"
     join_input: bool = False
 
-    @property
-    def is_needed(self) -> bool:
-        return self != DataProcessing()
-
-
-@dataclass(frozen=True, slots=True)
-class DataCapture:
-    destination_uri: str
-    generate_inference_id: bool
-
 
 @dataclass(frozen=True, slots=True)
 class TransformRequest:
@@ -69,7 +59,8 @@ class TransformRequest:
     timeout_seconds: int
     max_retries: int
     data_processing: DataProcessing
-    data_capture: DataCapture | None
+    capture_uri: str | None
+    needs_inference_id: bool
     requested_parameters: dict[str, Any]
 
     @classmethod
@@ -79,7 +70,7 @@ class TransformRequest:
         s3 = source["DataSource"]["S3DataSource"]
         client = request.get("ModelClientConfig") or {}
         processing = request.get("DataProcessing") or {}
-        capture = request.get("DataCaptureConfig")
+        capture = request.get("DataCaptureConfig") or {}
         requested = {name: request[name] for name in VARIABLES if request.get(name) is not None}
         # 0 concurrent transforms means "not set" (API reference); payload 0 means unlimited.
         if requested.get("MaxConcurrentTransforms") == 0:
@@ -102,11 +93,8 @@ class TransformRequest:
                 processing.get("OutputFilter", "$"),
                 processing.get("JoinSource", "None") == "Input",
             ),
-            data_capture=(
-                DataCapture(capture["DestinationS3Uri"], bool(capture.get("GenerateInferenceId")))
-                if capture
-                else None
-            ),
+            capture_uri=capture.get("DestinationS3Uri"),
+            needs_inference_id=bool(capture.get("GenerateInferenceId")),
             requested_parameters=requested,
         )
 
