@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import parse_qs
 
-from local_aws.api.error_protocols import has_form_body, parse_signing_name
+from local_aws.api.error_protocols import S3_CONTROL_PATH, has_form_body, parse_signing_name
 from local_aws.api.errors import (
     InvalidActionError,
     MethodNotAllowedError,
@@ -64,8 +64,6 @@ SERVICES = (SAGEMAKER, S3, STS, IAM, LOGS, SERVICE_QUOTAS, GLUE, SNS, SQS)
 # Operations that AWS accepts without a signature.
 UNSIGNED_ACTIONS = frozenset({"AssumeRoleWithSAML", "AssumeRoleWithWebIdentity"})
 S3_METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS"})
-# Of S3 Control, which is signed as S3 is.
-S3_CONTROL_PATH = "/v20180820/"
 
 
 def parse_service_request(environ: Environ) -> ServiceRequest:

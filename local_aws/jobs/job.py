@@ -137,9 +137,7 @@ class JobThread(threading.Thread):
 
     def _run_on(self, cluster: tuple[str, int]) -> None:
         if cluster != (self.job.instance_type, self.job.instance_count):
-            self.job = self._context.store.update(
-                self.job, instance_type=cluster[0], instance_count=cluster[1]
-            )
+            self._update_job(instance_type=cluster[0], instance_count=cluster[1])
         self._work_dir.mkdir(parents=True)
         spec = self._work_dir / "SPEC.json"
         spec.write_text(json.dumps(self._build_spec(), indent=1), encoding="utf-8")
@@ -177,9 +175,7 @@ class JobThread(threading.Thread):
     def _apply_event(self, event: Event) -> None:
         match event:
             case JobStarted():
-                self.job = self._context.store.update(
-                    self.job, started_at=event.time, modified_at=time.time()
-                )
+                self._update_job(started_at=event.time, modified_at=time.time())
             case JobProgress():
                 self.progress = event
             case JobFinished():
@@ -206,10 +202,11 @@ class JobThread(threading.Thread):
         now = time.time()
         # Without an end time in its last event, a job ended with its runner; the removal of files is not its time.
         ended_at = self._runner_ended_at or now
-        self.job = self._context.store.update(
-            self.job,
-            **{"ended_at": ended_at, **changes, "modified_at": max(now, changes.get("ended_at", now))},
-        )
+        modified_at = max(now, changes.get("ended_at", now))
+        self._update_job(**{"ended_at": ended_at, **changes, "modified_at": modified_at})
+
+    def _update_job(self, **changes: Any) -> None:
+        self.job = self._context.store.update(self.job, **changes)
 
     def _terminate(self, process: subprocess.Popen[str]) -> None:
         process.terminate()

@@ -52,11 +52,8 @@ class JobContext:
         self.spool_dir = spec.work_dir / "spool"
         self.spool_dir.mkdir(parents=True, exist_ok=True)
         self.s3 = S3Storage(make_client("s3", spec.region, spec.s3_endpoint_url), self.spool_dir)
-        self.logs = JobLogs(
-            make_client("logs", spec.region, spec.logs_endpoint_url),
-            spec.kind,
-            spec.settings.log_flush_seconds,
-        )
+        logs_client = make_client("logs", spec.region, spec.logs_endpoint_url)
+        self.logs = JobLogs(logs_client, spec.kind, spec.settings.log_flush_seconds)
         self.image_registry = ImageRegistry(spec.images_file)
         self.faults = FaultSchedule(spec.faults)
         self.isolation = detect_isolation(spec.settings.isolation)
@@ -100,6 +97,5 @@ def run_on_instances(
         thread.start()
     for thread in threads:
         thread.join()
-    return job.stop_flag.cause or next(
-        (failures[each.name] for each in instances if each.name in failures), None
-    )
+    in_order = (failures.get(each.name) for each in instances)
+    return job.stop_flag.cause or next(filter(None, in_order), None)
