@@ -60,6 +60,7 @@ GLUE = Service("Glue", "glue", "json", "AWSGlue.")
 SNS = Service("SNS", "sns", "query")
 SQS = Service("SQS", "sqs", "json", "AmazonSQS.")
 SERVICES = (SAGEMAKER, S3, STS, IAM, LOGS, SERVICE_QUOTAS, GLUE, SNS, SQS)
+BY_SIGNING_NAME = {service.signing_name: service for service in SERVICES}
 
 # Operations that AWS accepts without a signature.
 UNSIGNED_ACTIONS = frozenset({"AssumeRoleWithSAML", "AssumeRoleWithWebIdentity"})
@@ -76,9 +77,9 @@ def parse_service_request(environ: Environ) -> ServiceRequest:
     if "HTTP_X_AMZ_TARGET" in environ:
         return _parse_by_target(environ, environ["HTTP_X_AMZ_TARGET"])
     signed_service = parse_signing_name(environ)
-    service = next((each for each in SERVICES if each.signing_name == signed_service), None)
-    if signed_service is None:
-        service = _find_unsigned_service(environ)
+    service = (
+        _find_unsigned_service(environ) if signed_service is None else BY_SIGNING_NAME.get(signed_service)
+    )
     path = environ["PATH_INFO"]
     if service is S3 and not path.startswith(S3_CONTROL_PATH):
         if environ["REQUEST_METHOD"] not in S3_METHODS:
@@ -107,7 +108,7 @@ def _parse_by_target(environ: Environ, target: str) -> ServiceRequest:
     signed_service = parse_signing_name(environ)
     service = next((each for each in SERVICES if target.startswith(each.target_prefix or "\n")), None)
     if service is None:
-        service = next((each for each in SERVICES if each.signing_name == signed_service), None)
+        service = BY_SIGNING_NAME.get(signed_service or "")
         if service is None:
             raise build_not_implemented_error(target, signed_service)
         form = f"names one as {service.target_prefix}OPERATION" if service.target_prefix else "is not for it"

@@ -235,9 +235,7 @@ class TransformInstance:
                 spool = self._spool_all(pieces(), limit)
                 yield Batch(RequestBody(spool.size, spool.iter_chunks), 1, None, spool)
             return
-        splitter = get_splitter(
-            self._request.split_type, single_keeps_newline=settings.single_record_keeps_newline
-        )
+        splitter = get_splitter(self._request.split_type, settings.single_record_keeps_newline)
         single = parameters.batch_strategy == "SINGLE_RECORD"
         if self._request.split_type == "Line" and not single and processor is None:
             yield from batch_lines(self._folder, limit, pieces())
@@ -289,15 +287,8 @@ class TransformInstance:
             return
         try:
             with self.meter.track_busy():
-                answer = invoke_with_retries(
-                    chain,
-                    batch.body,
-                    self._request,
-                    self.job.spec.settings,
-                    self.job.stop_flag,
-                    lambda: self.meter.add(requests=1),
-                    output.input_object.address,
-                )
+                address = output.input_object.address
+                answer = invoke_with_retries(self.job, self.meter, chain, batch.body, self._request, address)
         except ObjectFailedError as error:
             output.drop_batch()
             self._fail_object(output, error)
