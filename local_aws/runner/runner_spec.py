@@ -15,14 +15,9 @@ RunnerFaultKind = Literal["kill_container", "freeze_container", "lose_instance"]
 
 
 class Fault(BaseModel):
-    """A fault to inject.
+    """A fault to inject, as the control plane's `Fault`, of which these are the runner's fields.
 
-    Attributes:
-        kind: kill_container sends SIGKILL to a host's containers, freeze_container SIGSTOP; lose_instance takes the
-            host away.
-        host: algo-1 …
-        after_objects: when this many objects are done on that host (transform).
-        after_seconds: this long after the containers of that host started.
+    kill_container sends SIGKILL to a host's containers, freeze_container SIGSTOP; lose_instance takes the host away.
     """
 
     model_config = ConfigDict(frozen=True)
