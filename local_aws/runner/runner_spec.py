@@ -71,14 +71,14 @@ class RunnerSpec(BaseModel):
     work_dir: Path
 
     @property
-    def instance_count(self) -> int:
-        if self.kind == "transform":
-            return int(self.request["TransformResources"]["InstanceCount"])
-        return int(self.request["ProcessingResources"]["ClusterConfig"]["InstanceCount"])
-
-    @property
     def hosts(self) -> list[str]:
-        return [f"algo-{number}" for number in range(1, self.instance_count + 1)]
+        """algo-1 … of the request's InstanceCount."""
+        cluster = (
+            self.request["TransformResources"]
+            if self.kind == "transform"
+            else self.request["ProcessingResources"]["ClusterConfig"]
+        )
+        return [f"algo-{number}" for number in range(1, int(cluster["InstanceCount"]) + 1)]
 
 
 def read_spec(path: Path) -> RunnerSpec:
