@@ -9,46 +9,26 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from local_aws.api.shapes.service_models import load_operation_names
-
-FaultKind = Literal[
-    "throttle",
-    "error",
-    "credentials",
-    "invisible",
-    "drop",
-    "withhold",
-    "hold",
-    "capacity",
-    "s3_error",
-    "s3_credentials",
-    "s3_slow",
-    "s3_hold",
-    "kill_container",
-    "freeze_container",
-    "lose_instance",
-]
-S3_OPERATIONS = frozenset(
-    {
-        "GetObject",
-        "HeadObject",
-        "PutObject",
-        "DeleteObject",
-        "CopyObject",
-        "ListObjects",
-        "ListObjectsV2",
-        "CreateMultipartUpload",
-        "UploadPart",
-        "CompleteMultipartUpload",
-        "AbortMultipartUpload",
-    }
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    ValidationError,
+    model_validator,
 )
-RUNNER_KINDS = ("kill_container", "freeze_container", "lose_instance")
-S3_KINDS = ("s3_error", "s3_credentials", "s3_slow", "s3_hold")
+
+from local_aws.api.s3_faults import S3_OPERATIONS
+from local_aws.api.shapes.service_models import load_operation_names
+from local_aws.runner.runner_spec import RunnerFaultKind
+
+RequestFaultKind = Literal["throttle", "error", "credentials", "invisible", "drop", "withhold", "hold"]
+S3FaultKind = Literal["s3_error", "s3_credentials", "s3_slow", "s3_hold"]
+FaultKind = Literal[RequestFaultKind, "capacity", S3FaultKind, RunnerFaultKind]
+REQUEST_KINDS, S3_KINDS, RUNNER_KINDS = map(get_args, (RequestFaultKind, S3FaultKind, RunnerFaultKind))
 #: Operations that the fault "invisible" makes answer that an existing job or model does not exist.
 DESCRIBE_OPERATIONS = frozenset({"DescribeTransformJob", "DescribeProcessingJob", "DescribeModel"})
 HOLD_KINDS = ("hold", "s3_hold")
@@ -65,26 +45,26 @@ class Fault(BaseModel):
 
     name: str = Field(default_factory=lambda: uuid.uuid4().hex[:8], min_length=1, max_length=100)
     kind: FaultKind
-    count: int = Field(1, ge=1, le=1_000_000, description="How often it strikes.")
-    operation: str | None = Field(None, description="SageMaker or S3 operation it strikes; any, if left out.")
-    status: Literal[403, 500, 502, 503, 504] = Field(
-        500, description="HTTP status of error and s3_error; 403 (AccessDenied) of s3_error only."
-    )
-    job_name_contains: str | None = Field(
-        None, description="Only jobs or requests with this in the job's name."
-    )
-    access_key: str | None = Field(None, description="Only requests that are signed with this access key.")
-    key_contains: str | None = Field(
-        None, description="Only S3 requests with this in the path; * stands for anything."
-    )
-    seconds: float = Field(1.0, ge=0, le=3600, description="Delay of s3_slow; the longest hold and s3_hold.")
-    host: str = Field("algo-1", description="Host of kill_container, freeze_container and lose_instance.")
-    after_objects: int | None = Field(
-        None, ge=0, description="Strike after this many objects of the host (transform)."
-    )
-    after_seconds: float | None = Field(
-        None, ge=0, description="Strike this long after the host's containers started."
-    )
+    count: int = Field(default=1, ge=1, le=1_000_000)
+    """How often it strikes."""
+    operation: str | None = None
+    """SageMaker or S3 operation it strikes; any, if left out."""
+    status: Literal[403, 500, 502, 503, 504] = 500
+    """HTTP status of error and s3_error; 403 (AccessDenied) of s3_error only."""
+    job_name_contains: str | None = None
+    """Only jobs or requests with this in the job's name."""
+    access_key: str | None = None
+    """Only requests that are signed with this access key."""
+    key_contains: str | None = None
+    """Only S3 requests with this in the path; * stands for anything."""
+    seconds: float = Field(default=1.0, ge=0, le=3600)
+    """Delay of s3_slow; the longest hold and s3_hold."""
+    host: str = "algo-1"
+    """Host of kill_container, freeze_container and lose_instance."""
+    after_objects: NonNegativeInt | None = None
+    """Strike after this many objects of the host (transform)."""
+    after_seconds: NonNegativeFloat | None = None
+    """Strike this long after the host's containers started."""
 
     @model_validator(mode="after")
     def _check_fields_of_kind(self) -> Fault:
@@ -108,21 +88,15 @@ class Fault(BaseModel):
 
 
 FIELDS_BY_KIND: dict[str, set[str]] = {
-    "throttle": {"operation", "job_name_contains"},
+    **{kind: {"operation", "job_name_contains"} for kind in ("throttle", "invisible", "drop", "withhold")},
     "error": {"operation", "status", "job_name_contains"},
     "credentials": {"operation", "access_key", "job_name_contains"},
-    "invisible": {"operation", "job_name_contains"},
-    "drop": {"operation", "job_name_contains"},
-    "withhold": {"operation", "job_name_contains"},
     "hold": {"operation", "seconds", "job_name_contains"},
     "capacity": {"job_name_contains"},
     "s3_error": {"operation", "status", "key_contains"},
     "s3_credentials": {"operation", "access_key", "key_contains"},
-    "s3_slow": {"operation", "seconds", "key_contains"},
-    "s3_hold": {"operation", "seconds", "key_contains"},
-    "kill_container": {"host", "after_objects", "after_seconds", "job_name_contains"},
-    "freeze_container": {"host", "after_objects", "after_seconds", "job_name_contains"},
-    "lose_instance": {"host", "after_objects", "after_seconds", "job_name_contains"},
+    **{kind: {"operation", "seconds", "key_contains"} for kind in ("s3_slow", "s3_hold")},
+    **{kind: {"host", "after_objects", "after_seconds", "job_name_contains"} for kind in RUNNER_KINDS},
 }
 
 SUMMARY_BY_KIND: dict[str, str] = {
@@ -185,11 +159,7 @@ class FaultInjector:
         """Disarm one fault, or all, and release the requests they hold; returns how many were disarmed."""
         with self._lock:
             active = {**self._armed, **{key: hold.fault for key, hold in self._holding.items()}}
-            names = (
-                list(active)
-                if name is None
-                else [active_name for active_name in active if active_name == name]
-            )
+            names = [active_name for active_name in active if name in (None, active_name)]
             for active_name in names:
                 self._armed.pop(active_name, None)
                 if active_name in self._holding:

@@ -24,10 +24,9 @@ from local_aws.api.service_quotas import ServiceQuotasApplication
 from local_aws.api.shapes.service_models import load_service_model
 from local_aws.faults import FaultError, FaultInjector
 from local_aws.jobs.capacity import Capacity
-from local_aws.jobs.environment import build_runner_environment
 from local_aws.jobs.job import JobContext, fail_interrupted_jobs
+from local_aws.jobs.process import SweeperProcess, build_runner_environment
 from local_aws.jobs.supervisor import Supervisor
-from local_aws.jobs.sweeper_process import SweeperProcess
 from local_aws.settings import Settings
 from local_aws.state.database import SchemaError
 from local_aws.state.store import Store

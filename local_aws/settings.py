@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    ValidationError,
+)
 
 from local_aws.runner.runner_settings import RunnerSettings
 
@@ -21,133 +29,73 @@ class SettingsError(ValueError):
 class Settings(BaseModel):
     """The control plane's settings, with the runner's below `runner`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    account_id: str = Field(
-        "123456789012", pattern=r"^\d{12}$", description="Account in every ARN, here and in moto."
-    )
-    provisioning_seconds: float = Field(
-        1.0,
-        ge=0,
-        description="From CreationTime to TransformStartTime/ProcessingStartTime; not billed. AWS takes "
-        "200-300 s.",
-    )
-    case_insensitive_names: bool = Field(
-        True,
-        description="Two job or model names that differ only in case are the same name. Undocumented; ARNs "
-        "are lower-cased, so they would clash.",
-    )
-    transform_instances_quota: int = Field(
-        20, ge=0, description="'Number of instances across all transform jobs' (L-60D2A6F0) of a region."
-    )
-    processing_instances_quota: int = Field(
-        20, ge=0, description="'Number of instances across all processing jobs' (L-F311B08F) of a region."
-    )
-    default_instance_quota: int = Field(
-        20,
-        ge=0,
-        description="'<type> for transform job usage' and '<type> for processing job usage' of every type "
-        "not listed in instance_quotas. AWS's defaults are not published; new accounts often have 0.",
-    )
-    instance_quotas: dict[str, int] = Field(
-        default_factory=dict,
-        description="Quotas by AWS's name, e.g. {'ml.m5.xlarge for transform job usage': 8}.",
-    )
-    quota_released: Literal["end", "stopping"] = Field(
-        "end",
-        description="When a stopped job's instances leave the quota: with Stopped, or already with Stopping. "
-        "Undocumented.",
-    )
-    capacity: dict[str, int] = Field(
-        default_factory=dict,
-        description="Number of instances that exist of a type, e.g. {'ml.p3.2xlarge': 0}; a job that asks for more "
-        "than are free fails with CapacityError after provisioning. Types not listed are unlimited.",
-    )
-    max_transform_instances: int = Field(
-        100,
-        ge=1,
-        description="Largest InstanceCount of a transform job: 100 in AWS's prose, not in its schema.",
-    )
-    batch_strategy_needs_split: Literal["MultiRecord", "both", "never"] = Field(
-        "MultiRecord",
-        description="Which BatchStrategy is refused without a SplitType. The guide says both; AWS's own examples "
-        "send SingleRecord without one.",
-    )
-    stop_while_stopping: Literal["accept", "refuse"] = Field(
-        "accept", description="StopTransformJob/StopProcessingJob on a job that is Stopping. Undocumented."
-    )
-    check_roles: bool = Field(
-        False,
-        description="Refuse a role that IAM does not hold or that sagemaker.amazonaws.com may not assume. Off, "
-        "because a laptop has no roles.",
-    )
-    host_names: tuple[Annotated[str, Field(pattern=HOST_NAME_PATTERN)], ...] = Field(
-        (),
-        description="Names under which clients reach this server, in addition to loopback addresses and localhost, "
-        'e.g. ["local-aws"]; names below them, for buckets, are included. A request for any other Host is refused.',
-    )
-    allowed_origins: tuple[Annotated[str, Field(pattern=ORIGIN_PATTERN)], ...] = Field(
-        (),
-        description='Origins of browser pages that may send requests, e.g. ["http://localhost:3000"]; they may '
-        "then read and write everything. Requests of all other pages are refused.",
-    )
-    require_signature: bool = Field(
-        True, description="Refuse unsigned requests, as AWS does. Signatures themselves are not verified."
-    )
-    requests_per_second: float | None = Field(
-        None,
-        gt=0,
-        description="Calls of one operation a second before ThrottlingException; bursts of up to "
-        "request_burst are allowed. AWS's rates are not published; none by default.",
-    )
-    request_burst: int = Field(
-        70,
-        ge=1,
-        description="Largest burst of calls when requests_per_second is set. About 70 were observed on AWS.",
-    )
-    billing_minimum_seconds: float = Field(
-        0.0, ge=0, description="Minimum billed time of a job that started. Undocumented."
-    )
-    billing_granularity_seconds: float = Field(
-        1.0, gt=0, description="Billed time is rounded up to a multiple of this. Undocumented."
-    )
-    stop_timeout_seconds: float = Field(
-        180.0,
-        gt=0,
-        description="A runner that has not ended this long after Stop is killed, and the job is Stopped.",
-    )
-    shutdown_grace_seconds: float = Field(
-        3.0,
-        ge=0,
-        description="How long runners may take to end when the server stops, before they are killed.",
-    )
-    job_niceness: int = Field(
-        5,
-        ge=0,
-        le=19,
-        description="Niceness of jobs relative to the server, so that they do not slow its API down; on AWS they run "
-        "elsewhere.",
-    )
-    s3_endpoint_url: str | None = Field(
-        None,
-        description="Another S3 for jobs to use; none means the one behind this port. Its credentials are "
-        "taken from the environment. Clients must name the same endpoint for S3.",
-    )
-    images_file: str | None = Field(
-        None, description="A YAML file of image URI patterns and commands, added to the built-in images."
-    )
-    runner_command: tuple[str, ...] | None = Field(
-        None,
-        description="Command that runs one job, given SPEC.json as its last argument; none means "
-        "`python -m local_aws.runner`.",
-    )
-    faults: tuple[dict[str, Any], ...] = Field(
-        (), description="Faults armed at start, as POST /_local/faults takes them."
-    )
-    runner: RunnerSettings = Field(
-        default_factory=lambda: RunnerSettings.model_validate({}),
-        description="Settings of the runner, see below.",
-    )
+    account_id: str = Field(default="123456789012", pattern=r"^\d{12}$")
+    """Account in every ARN, here and in moto."""
+    provisioning_seconds: NonNegativeFloat = 1.0
+    """From CreationTime to TransformStartTime/ProcessingStartTime; not billed. AWS takes 200-300 s."""
+    case_insensitive_names: bool = True
+    """Two job or model names that differ only in case are the same name. Undocumented; ARNs are lower-cased, so
+    they would clash."""
+    transform_instances_quota: NonNegativeInt = 20
+    """'Number of instances across all transform jobs' (L-60D2A6F0) of a region."""
+    processing_instances_quota: NonNegativeInt = 20
+    """'Number of instances across all processing jobs' (L-F311B08F) of a region."""
+    default_instance_quota: NonNegativeInt = 20
+    """'<type> for transform job usage' and '<type> for processing job usage' of every type not listed in
+    instance_quotas. AWS's defaults are not published; new accounts often have 0."""
+    instance_quotas: dict[str, int] = {}
+    """Quotas by AWS's name, e.g. {'ml.m5.xlarge for transform job usage': 8}."""
+    quota_released: Literal["end", "stopping"] = "end"
+    """When a stopped job's instances leave the quota: with Stopped, or already with Stopping. Undocumented."""
+    capacity: dict[str, int] = {}
+    """Number of instances that exist of a type, e.g. {'ml.p3.2xlarge': 0}; a job that asks for more than are free
+    fails with CapacityError after provisioning. Types not listed are unlimited."""
+    max_transform_instances: int = Field(default=100, ge=1)
+    """Largest InstanceCount of a transform job: 100 in AWS's prose, not in its schema."""
+    batch_strategy_needs_split: Literal["MultiRecord", "both", "never"] = "MultiRecord"
+    """Which BatchStrategy is refused without a SplitType. The guide says both; AWS's own examples send
+    SingleRecord without one."""
+    stop_while_stopping: Literal["accept", "refuse"] = "accept"
+    """StopTransformJob/StopProcessingJob on a job that is Stopping. Undocumented."""
+    check_roles: bool = False
+    """Refuse a role that IAM does not hold or that sagemaker.amazonaws.com may not assume. Off, because a laptop
+    has no roles."""
+    host_names: tuple[Annotated[str, Field(pattern=HOST_NAME_PATTERN)], ...] = ()
+    """Names under which clients reach this server, in addition to loopback addresses and localhost, e.g.
+    ["local-aws"]; names below them, for buckets, are included. A request for any other Host is refused."""
+    allowed_origins: tuple[Annotated[str, Field(pattern=ORIGIN_PATTERN)], ...] = ()
+    """Origins of browser pages that may send requests, e.g. ["http://localhost:3000"]; they may then read and
+    write everything. Requests of all other pages are refused."""
+    require_signature: bool = True
+    """Refuse unsigned requests, as AWS does. Signatures themselves are not verified."""
+    requests_per_second: PositiveFloat | None = None
+    """Calls of one operation a second before ThrottlingException; bursts of up to request_burst are allowed. AWS's
+    rates are not published; none by default."""
+    request_burst: int = Field(default=70, ge=1)
+    """Largest burst of calls when requests_per_second is set. About 70 were observed on AWS."""
+    billing_minimum_seconds: NonNegativeFloat = 0.0
+    """Minimum billed time of a job that started. Undocumented."""
+    billing_granularity_seconds: PositiveFloat = 1.0
+    """Billed time is rounded up to a multiple of this. Undocumented."""
+    stop_timeout_seconds: PositiveFloat = 180.0
+    """A runner that has not ended this long after Stop is killed, and the job is Stopped."""
+    shutdown_grace_seconds: NonNegativeFloat = 3.0
+    """How long runners may take to end when the server stops, before they are killed."""
+    job_niceness: int = Field(default=5, ge=0, le=19)
+    """Niceness of jobs relative to the server, so that they do not slow its API down; on AWS they run elsewhere."""
+    s3_endpoint_url: str | None = None
+    """Another S3 for jobs to use; none means the one behind this port. Its credentials are taken from the
+    environment. Clients must name the same endpoint for S3."""
+    images_file: str | None = None
+    """A YAML file of image URI patterns and commands, added to the built-in images."""
+    runner_command: tuple[str, ...] | None = None
+    """Command that runs one job, given SPEC.json as its last argument; none means `python -m local_aws.runner`."""
+    faults: tuple[dict[str, Any], ...] = ()
+    """Faults armed at start, as POST /_local/faults takes them."""
+    runner: RunnerSettings = RunnerSettings()
+    """Settings of the runner, see below."""
 
 
 def load_settings(path: Path | None = None, overrides: dict[str, Any] | None = None) -> Settings:

@@ -13,13 +13,19 @@ from local_aws.state.jobs import Job
 COLUMNS = ("job", "kind", "status", "instances", "type", "billed s", "busy s", "idle")
 
 
+def _compute_elapsed_seconds(job: Job, now: float) -> float:
+    """From start to end (or `now`); 0 for a job that never started."""
+    if job.started_at is None:
+        return 0.0
+    return max(0.0, (job.ended_at if job.ended_at is not None else now) - job.started_at)
+
+
 def compute_billed_seconds(job: Job, settings: Settings, now: float) -> float:
     """From start to end (or `now`), as AWS bills one instance; 0 for a job that never started."""
     if job.started_at is None:
         return 0.0
-    seconds = max(0.0, (job.ended_at if job.ended_at is not None else now) - job.started_at)
     # Rounded first: two epoch floats differ by 1.0000002 s where AWS bills one second.
-    steps = math.ceil(round(seconds / settings.billing_granularity_seconds, 3))
+    steps = math.ceil(round(_compute_elapsed_seconds(job, now) / settings.billing_granularity_seconds, 3))
     return max(settings.billing_minimum_seconds, steps * settings.billing_granularity_seconds)
 
 
@@ -30,9 +36,7 @@ def compute_usage(job: Job, settings: Settings, now: float) -> dict[str, Any]:
     the time instances had work, over all of them, None until the job ends. `idle_share` is the part of
     the time the instances existed in which they had none.
     """
-    elapsed = 0.0
-    if job.started_at is not None:
-        elapsed = max(0.0, (job.ended_at if job.ended_at is not None else now) - job.started_at)
+    elapsed = _compute_elapsed_seconds(job, now)
     busy = sum(float(host.get("busy_seconds", 0)) for host in job.instances) if job.instances else None
     idle = None
     if busy is not None and elapsed > 0:

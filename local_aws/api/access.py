@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from local_aws.api.error_protocols import respond_error
 from local_aws.api.errors import ForbiddenError
-
-Environ = dict[str, Any]
-StartResponse = Callable[..., Any]
-Application = Callable[[Environ, StartResponse], Iterable[bytes]]
+from local_aws.api.json_protocol import Application, Environ, StartResponse
 
 HOST_PATTERN = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^\s:\[\]@/\\,?#]+)(?::\d{0,5})?", re.IGNORECASE)
 # Value of `Sec-Fetch-Site` for a page opened by a person, e.g. by typing its address.

@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable
+from http.client import responses
 from typing import Any
 from urllib.parse import parse_qs
 
 from local_aws.api.call import Services
 from local_aws.api.errors import SerializationError
-from local_aws.api.json_protocol import parse_json, read_body
+from local_aws.api.json_protocol import Environ, StartResponse, parse_json, read_body
 from local_aws.faults import FaultError
 from local_aws.usage import list_usage
-
-Environ = dict[str, Any]
-StartResponse = Callable[..., Any]
-STATUS_LINES = {200: "200 OK", 400: "400 Bad Request", 404: "404 Not Found", 405: "405 Method Not Allowed"}
 
 
 class AdminError(Exception):
@@ -51,7 +48,7 @@ class AdminApplication:
             status, answer = 400, {"error": str(error)}
         body = json.dumps(answer, indent=1).encode() + b"\n"
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
-        start_response(STATUS_LINES[status], headers)
+        start_response(f"{status} {responses[status]}", headers)
         return [body]
 
     def _route(self, environ: Environ) -> Callable[[Environ], Any]:

@@ -47,5 +47,16 @@ class Call:
         """The unique key of a name."""
         return name.lower() if self.services.settings.case_insensitive_names else name
 
+    def build_columns(self, resource: str, name: str) -> dict[str, Any]:
+        """The columns of `Resource` for what the call creates."""
+        return {
+            "region": self.region,
+            "name": name,
+            "name_key": self.build_name_key(name),
+            "arn": self.build_arn(resource, name),
+            "request": self.request,
+            "created_at": self.now,
+        }
+
 
 Handler = Callable[[Call], dict[str, Any] | None]

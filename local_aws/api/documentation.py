@@ -55,7 +55,12 @@ def update_pages(folder: Path) -> None:
 def build_settings_table(model: type[BaseModel], prefix: str = "") -> str:
     """Name, default, allowed values and meaning of every setting of `model`."""
     rows = [
-        (f"`{prefix}{name}`", _default(field), _allowed(model, name), field.description or "")
+        (
+            f"`{prefix}{name}`",
+            _default(field),
+            _allowed(model, name),
+            " ".join((field.description or "").split()),
+        )
         for name, field in model.model_fields.items()
         if name not in NESTED_SETTINGS
     ]
@@ -76,14 +81,10 @@ def build_operations_sections() -> str:
 
 def build_faults_table() -> str:
     """Every kind of fault with the fields it takes."""
-    rows = [
-        (
-            f"`{kind}`",
-            ", ".join(f"`{name}`" for name in Fault.model_fields if name in FIELDS_BY_KIND[kind]),
-            what,
-        )
-        for kind, what in SUMMARY_BY_KIND.items()
-    ]
+    rows = []
+    for kind, what in SUMMARY_BY_KIND.items():
+        fields = ", ".join(f"`{name}`" for name in Fault.model_fields if name in FIELDS_BY_KIND[kind])
+        rows.append((f"`{kind}`", fields, what))
     return _format_table(("kind", "its own fields", "what happens"), rows)
 
 

@@ -12,16 +12,18 @@ class AwsError(Exception):
 
     code: str
     status: int
-    message_member: str
+    message_member = "message"
 
     def __init_subclass__(cls, *, code: str, status: int = 400, message_member: str = "message") -> None:
         cls.code, cls.status, cls.message_member = code, status, message_member
 
-    def __init__(self, message: str, status: int | None = None) -> None:
+    def __init__(self, message: str, status: int | None = None, code: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         if status is not None:
             self.status = status
+        if code is not None:
+            self.code = code
 
     def to_body(self) -> dict[str, str]:
         """The JSON body of the response."""

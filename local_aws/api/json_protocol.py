@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from http.client import responses
 from typing import Any
 
-from local_aws.api.errors import SerializationError
+from local_aws.api.errors import MissingTokenError, SerializationError
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
+Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
-REASONS = {
-    200: "OK",
-    400: "Bad Request",
-    403: "Forbidden",
-    405: "Method Not Allowed",
-    500: "Internal Server Error",
-    501: "Not Implemented",
-}
 
 
 def read_body(environ: Environ) -> bytes:
@@ -39,6 +34,15 @@ def read_body(environ: Environ) -> bytes:
     if len(body) < length:
         raise SerializationError(f"The body ends after {len(body)} of {length} bytes")
     return body
+
+
+def read_region(environ: Environ, signing_name: str, *, require_signature: bool) -> str:
+    """The region in the signature of a request; raises MissingTokenError for an unsigned one, if one is required."""
+    scope = rf"Credential=[^/]+/\d{{8}}/([a-z0-9-]+)/{signing_name}/aws4_request"
+    match = re.search(scope, environ.get("HTTP_AUTHORIZATION", ""))
+    if match is None and require_signature:
+        raise MissingTokenError("Missing Authentication Token")
+    return "us-east-1" if match is None else match[1]
 
 
 def parse_json(body: bytes) -> Any:
@@ -65,5 +69,5 @@ def respond_json(start_response: StartResponse, status: int, payload: dict[str, 
     ]
     if payload is not None and "__type" in payload:
         headers.append(("x-amzn-ErrorType", payload["__type"]))
-    start_response(f"{status} {REASONS.get(status, 'Error')}", headers)
+    start_response(f"{status} {responses.get(status, 'Error')}", headers)
     return [body]

@@ -12,19 +12,12 @@ from moto.core.exceptions import ServiceException
 from moto.moto_server.werkzeug_app import create_backend_app
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
-from local_aws.api.error_protocols import StartResponse, respond_error
+from local_aws.api.error_protocols import respond_error
 from local_aws.api.errors import AwsError, InternalFailureError, NotImplementedHereError
+from local_aws.api.json_protocol import StartResponse
 from local_aws.api.services import ServiceRequest
 
 log = logging.getLogger(__name__)
-
-
-class MotoError(AwsError, code="InternalFailure"):
-    """An error that moto, or its web framework, raises as an exception."""
-
-    def __init__(self, code: str, message: str, status: int) -> None:
-        super().__init__(message, status)
-        self.code = code
 
 
 class MotoServices:
@@ -40,27 +33,26 @@ class MotoServices:
         request_name = (
             f"{service_request.operation or service_request.environ['REQUEST_METHOD']} of {service.name}"
         )
-        application = self._get_application(service.moto_name)
+        application = self._get_application(service.signing_name)
         error: AwsError
         try:
             # A list: a response that fails while it is iterated fails here.
             return list(application(service_request.environ, start_response))
         except ServiceException as refusal:
-            error = MotoError(refusal.code, refusal.message, 400)
+            error = AwsError(refusal.message, 400, refusal.code)
         except NotImplementedError as missing:
             error = NotImplementedHereError(
                 f"{request_name} is not implemented by the embedded AWS, "
                 f"whose {service.name} is moto's: {missing}"
             )
         except ClientDisconnected:
-            error = MotoError(
-                "IncompleteBody", f"{request_name}: the body is shorter than its Content-Length", 400
-            )
+            message = f"{request_name}: the body is shorter than its Content-Length"
+            error = AwsError(message, 400, "IncompleteBody")
         except HTTPException as rejection:
             # moto's own errors among them have AWS's code.
             code = getattr(rejection, "error_type", "InvalidRequest")
             message = getattr(rejection, "message", f"{request_name}: {rejection.description}")
-            error = MotoError(code, message, rejection.code or 400)
+            error = AwsError(message, rejection.code or 400, code)
         except Exception:
             log.exception("%s failed", request_name)
             error = InternalFailureError(

@@ -5,18 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from local_aws.api.error_protocols import respond_error
 from local_aws.api.errors import AwsError
+from local_aws.api.json_protocol import Application, Environ, StartResponse
 from local_aws.api.moto_services import MotoServices
-from local_aws.api.s3_faults import parse_s3_operation, respond_s3_error
+from local_aws.api.s3_faults import build_s3_error, parse_s3_operation
 from local_aws.api.services import S3, SAGEMAKER, SERVICE_QUOTAS, ServiceRequest, parse_service_request
 from local_aws.faults import S3_KINDS, FaultInjector, parse_access_key
-
-Environ = dict[str, Any]
-StartResponse = Callable[..., Any]
-Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 
 class Router:
@@ -80,8 +76,9 @@ class Router:
             return None
         if fault.kind == "s3_slow":
             time.sleep(fault.seconds)
-            return None
-        if fault.kind == "s3_hold":
+        elif fault.kind == "s3_hold":
             self.faults.wait_for_release(fault)
-            return None
-        return respond_s3_error(400 if fault.kind == "s3_credentials" else fault.status, start_response)
+        else:
+            error = build_s3_error(400 if fault.kind == "s3_credentials" else fault.status)
+            return respond_error(environ, start_response, error)
+        return None

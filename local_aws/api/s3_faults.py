@@ -1,26 +1,26 @@
-"""Identifies the S3 operation of a request and responds with S3 errors, for injected faults."""
+"""Identifies the S3 operation of a request and builds S3's errors, for injected faults."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
-ERROR_CODES = {
-    400: "ExpiredToken",
-    403: "AccessDenied",
-    500: "InternalError",
-    502: "BadGateway",
-    503: "SlowDown",
-    504: "GatewayTimeout",
+from local_aws.api.errors import AwsError
+
+# Code and message by HTTP status.
+ERRORS = {
+    400: ("ExpiredToken", "The provided token has expired."),
+    403: ("AccessDenied", "Access Denied"),
+    500: ("InternalError", "We encountered an internal error. Please try again."),
+    502: ("BadGateway", "The request failed."),
+    503: ("SlowDown", "Please reduce your request rate."),
+    504: ("GatewayTimeout", "The request failed."),
 }
-ERROR_MESSAGES = {
-    400: "The provided token has expired.",
-    403: "Access Denied",
-    500: "We encountered an internal error. Please try again.",
-    503: "Please reduce your request rate.",
-}
+UPLOAD_OPERATIONS = {"PUT": "UploadPart", "POST": "CompleteMultipartUpload", "DELETE": "AbortMultipartUpload"}
 OBJECT_OPERATIONS = {"GET": "GetObject", "HEAD": "HeadObject", "PUT": "PutObject", "DELETE": "DeleteObject"}
+OTHER_OPERATIONS = ("CopyObject", "ListObjects", "ListObjectsV2", "CreateMultipartUpload")
+#: The operations that `parse_s3_operation` tells apart.
+S3_OPERATIONS = frozenset({*OBJECT_OPERATIONS.values(), *UPLOAD_OPERATIONS.values(), *OTHER_OPERATIONS})
 
 
 def parse_s3_operation(environ: dict[str, Any]) -> str:
@@ -31,8 +31,7 @@ def parse_s3_operation(environ: dict[str, Any]) -> str:
     if "uploads" in query and method == "POST":
         return "CreateMultipartUpload"
     if "uploadId" in query:
-        parts = {"PUT": "UploadPart", "POST": "CompleteMultipartUpload", "DELETE": "AbortMultipartUpload"}
-        return parts.get(method, method)
+        return UPLOAD_OPERATIONS.get(method, method)
     if bucket and not key and method == "GET":
         return "ListObjectsV2" if query.get("list-type") == ["2"] else "ListObjects"
     if key and method == "PUT" and "HTTP_X_AMZ_COPY_SOURCE" in environ:
@@ -40,13 +39,7 @@ def parse_s3_operation(environ: dict[str, Any]) -> str:
     return OBJECT_OPERATIONS.get(method, method) if key else method
 
 
-def respond_s3_error(status: int, start_response: Callable[..., Any]) -> list[bytes]:
-    """S3's XML error of this status."""
-    message = ERROR_MESSAGES.get(status, "The request failed.")
-    body = (
-        f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{ERROR_CODES[status]}</Code>'
-        f"<Message>{message}</Message></Error>"
-    ).encode()
-    headers = [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))]
-    start_response(f"{status} {ERROR_CODES[status]}", headers)
-    return [body]
+def build_s3_error(status: int) -> AwsError:
+    """S3's error of this HTTP status."""
+    code, message = ERRORS[status]
+    return AwsError(message, status, code)

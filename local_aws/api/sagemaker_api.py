@@ -6,6 +6,7 @@ import contextlib
 import logging
 import re
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -15,27 +16,26 @@ from local_aws.api.errors import (
     AwsError,
     ExpiredTokenError,
     InternalFailureError,
-    MissingTokenError,
     NotImplementedHereError,
     ServiceUnavailableError,
 )
-from local_aws.api.json_protocol import parse_json, read_body, respond_json
+from local_aws.api.json_protocol import (
+    Environ,
+    StartResponse,
+    parse_json,
+    read_body,
+    read_region,
+    respond_json,
+)
 from local_aws.api.operations import OPERATIONS
 from local_aws.api.rules import aws_messages
 from local_aws.api.shapes.rendering import render
 from local_aws.api.shapes.service_models import load_operation_model
 from local_aws.api.shapes.support import refuse_unsupported
 from local_aws.api.shapes.validation import parse_request
-from local_aws.api.throttle import Throttle
-from local_aws.faults import Fault, parse_access_key
+from local_aws.faults import REQUEST_KINDS, Fault, parse_access_key
 
 log = logging.getLogger(__name__)
-
-Environ = dict[str, Any]
-StartResponse = Callable[..., Any]
-
-CREDENTIAL_SCOPE = re.compile(r"Credential=[^/]+/\d{8}/([a-z0-9-]+)/sagemaker/aws4_request")
-REQUEST_FAULTS = ("throttle", "error", "credentials", "invisible", "drop", "withhold", "hold")
 
 
 class SageMakerApplication:
@@ -54,7 +54,7 @@ class SageMakerApplication:
             body = read_body(environ)
             name = _resource_name(body)
             fault = self._services.faults.take_matching(
-                REQUEST_FAULTS,
+                REQUEST_KINDS,
                 operation=operation,
                 job_name=name,
                 access_key=parse_access_key(environ.get("HTTP_AUTHORIZATION", "")),
@@ -89,23 +89,34 @@ class SageMakerApplication:
         model = load_operation_model(operation)
         request = parse_request(model.input_shape, parse_json(body), operation)
         refuse_unsupported(operation, request)
-        call = Call(
-            operation=operation,
-            request=request,
-            region=self._read_region(environ),
-            now=time.time(),
-            services=self._services,
-        )
+        services = self._services
+        region = read_region(environ, "sagemaker", require_signature=services.settings.require_signature)
+        call = Call(operation=operation, request=request, region=region, now=time.time(), services=services)
         result = handler(call)
         return render(model.output_shape, result) if model.output_shape is not None else None
 
-    def _read_region(self, environ: Environ) -> str:
-        scope = CREDENTIAL_SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
-        if scope is not None:
-            return scope[1]
-        if self._services.settings.require_signature:
-            raise MissingTokenError("Missing Authentication Token")
-        return "us-east-1"
+
+class Throttle:
+    """Allows `rate` calls a second of each operation, `burst` at once; any number when rate is None."""
+
+    def __init__(self, rate: float | None, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate = rate
+        self._burst = float(burst)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._buckets: dict[str, tuple[float, float]] = {}
+
+    def allow(self, operation: str) -> bool:
+        """Whether one more call may pass now."""
+        if self._rate is None:
+            return True
+        with self._lock:
+            now = self._clock()
+            tokens, then = self._buckets.get(operation, (self._burst, now))
+            tokens = min(self._burst, tokens + (now - then) * self._rate)
+            allowed = tokens >= 1
+            self._buckets[operation] = (tokens - 1 if allowed else tokens, now)
+            return allowed
 
 
 def _raise_fault(fault: Fault, operation: str, name: str) -> None:
@@ -132,7 +143,7 @@ def _resource_name(body: bytes) -> str:
     return found[1].decode("utf-8", "replace") if found else ""
 
 
-def _drop_connection(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+def _drop_connection(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Shut the client's socket down; werkzeug treats its next write as a lost client."""
     connection: socket.socket = environ["werkzeug.socket"]
     with contextlib.suppress(OSError):

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from local_aws.api.errors import (
-    AwsError,
-    MissingTokenError,
-    NoSuchResourceError,
-    NotImplementedHereError,
-    PaginationTokenError,
+from local_aws.api.errors import AwsError, NoSuchResourceError, NotImplementedHereError, PaginationTokenError
+from local_aws.api.json_protocol import (
+    Environ,
+    StartResponse,
+    parse_json,
+    read_body,
+    read_region,
+    respond_json,
 )
-from local_aws.api.json_protocol import Environ, StartResponse, parse_json, read_body, respond_json
 from local_aws.api.resources.job_kinds import PROCESSING, TRANSFORM
 from local_aws.api.rules.job_quotas import get_instance_quota_name, get_quota_limit
 from local_aws.api.services import ServiceRequest
@@ -25,7 +25,6 @@ from local_aws.settings import Settings
 
 SERVICE = "sagemaker"
 DEFAULT_MAX_RESULTS = 100
-CREDENTIAL_SCOPE = re.compile(r"Credential=[^/]+/\d{8}/([a-z0-9-]+)/servicequotas/aws4_request")
 
 ServiceHandler = Callable[[ServiceRequest, StartResponse], Iterable[bytes]]
 
@@ -61,22 +60,15 @@ class ServiceQuotasApplication:
         return respond_json(start_response, 200, answer)
 
     def _quotas(self, environ: Environ) -> list[dict[str, Any]]:
-        scope = CREDENTIAL_SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
-        if scope is None and self._settings.require_signature:
-            raise MissingTokenError("Missing Authentication Token")
-        region = "us-east-1" if scope is None else scope[1]
+        region = read_region(environ, "servicequotas", require_signature=self._settings.require_signature)
         return [self._quota(region, name, code, value) for name, code, value in self._limits()]
 
     def _limits(self) -> Iterable[tuple[str, str, int]]:
         for kind in (PROCESSING, TRANSFORM):
-            yield (
-                kind.total_quota_name,
-                kind.total_quota_code,
-                get_quota_limit(self._settings, kind, kind.total_quota_name),
-            )
-            for instance_type in get_constraints(load_service_model().shape_for(kind.instance_type_shape))[
-                "enum"
-            ]:
+            limit = get_quota_limit(self._settings, kind, kind.total_quota_name)
+            yield kind.total_quota_name, kind.total_quota_code, limit
+            types = load_service_model().shape_for(f"{kind.member_prefix}InstanceType")
+            for instance_type in get_constraints(types)["enum"]:
                 name = get_instance_quota_name(kind, instance_type)
                 # AWS's codes of these are not published as a list; here they follow from the name.
                 code = f"L-{hashlib.sha256(name.encode()).hexdigest()[:8].upper()}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import parse_qs
 
-from local_aws.api.error_protocols import has_form_body, parse_signing_name
+from local_aws.api.error_protocols import S3_CONTROL_PATH, has_form_body, parse_signing_name
 from local_aws.api.errors import (
     InvalidActionError,
     MethodNotAllowedError,
@@ -15,30 +15,29 @@ from local_aws.api.errors import (
     NotImplementedHereError,
     UnknownOperationError,
 )
-from local_aws.api.json_protocol import read_body
+from local_aws.api.json_protocol import Environ, read_body
 from local_aws.api.shapes.service_models import load_operation_names
 
-Environ = dict[str, Any]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Service:
     """One service.
 
     Attributes:
         name: AWS's name, for messages.
-        signing_name: its name in the credential scope of signatures.
-        botocore_name: botocore's name of its model.
-        moto_name: moto's name of its backend; None for a service without moto.
+        signing_name: its name in the credential scope of signatures, and moto's name of its backend.
         target_prefix: prefix of the operation in X-Amz-Target (JSON protocol).
     """
 
     name: str
     signing_name: str
-    botocore_name: str
-    moto_name: str | None
     protocol: Literal["json", "query", "rest-xml"]
     target_prefix: str | None = None
+
+    @property
+    def botocore_name(self) -> str:
+        """botocore's name of its model."""
+        return "service-quotas" if self.signing_name == "servicequotas" else self.signing_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,41 +50,21 @@ class ServiceRequest:
     environ: Environ
 
 
-SAGEMAKER = Service(
-    name="SageMaker", signing_name="sagemaker", botocore_name="sagemaker", moto_name=None,
-    protocol="json", target_prefix="SageMaker.",
-)  # fmt: skip
-S3 = Service(name="S3", signing_name="s3", botocore_name="s3", moto_name="s3", protocol="rest-xml")
-STS = Service(name="STS", signing_name="sts", botocore_name="sts", moto_name="sts", protocol="query")
-IAM = Service(name="IAM", signing_name="iam", botocore_name="iam", moto_name="iam", protocol="query")
-LOGS = Service(
-    name="CloudWatch Logs", signing_name="logs", botocore_name="logs", moto_name="logs",
-    protocol="json", target_prefix="Logs_20140328.",
-)  # fmt: skip
-SERVICE_QUOTAS = Service(
-    name="Service Quotas", signing_name="servicequotas", botocore_name="service-quotas", moto_name="servicequotas",
-    protocol="json", target_prefix="ServiceQuotasV20190624.",
-)  # fmt: skip
-GLUE = Service(
-    name="Glue", signing_name="glue", botocore_name="glue", moto_name="glue",
-    protocol="json", target_prefix="AWSGlue.",
-)  # fmt: skip
-SNS = Service(name="SNS", signing_name="sns", botocore_name="sns", moto_name="sns", protocol="query")
-SQS = Service(
-    name="SQS",
-    signing_name="sqs",
-    botocore_name="sqs",
-    moto_name="sqs",
-    protocol="json",
-    target_prefix="AmazonSQS.",
-)
+SAGEMAKER = Service("SageMaker", "sagemaker", "json", "SageMaker.")
+S3 = Service("S3", "s3", "rest-xml")
+STS = Service("STS", "sts", "query")
+IAM = Service("IAM", "iam", "query")
+LOGS = Service("CloudWatch Logs", "logs", "json", "Logs_20140328.")
+SERVICE_QUOTAS = Service("Service Quotas", "servicequotas", "json", "ServiceQuotasV20190624.")
+GLUE = Service("Glue", "glue", "json", "AWSGlue.")
+SNS = Service("SNS", "sns", "query")
+SQS = Service("SQS", "sqs", "json", "AmazonSQS.")
 SERVICES = (SAGEMAKER, S3, STS, IAM, LOGS, SERVICE_QUOTAS, GLUE, SNS, SQS)
+BY_SIGNING_NAME = {service.signing_name: service for service in SERVICES}
 
 # Operations that AWS accepts without a signature.
 UNSIGNED_ACTIONS = frozenset({"AssumeRoleWithSAML", "AssumeRoleWithWebIdentity"})
 S3_METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS"})
-# Of S3 Control, which is signed as S3 is.
-S3_CONTROL_PATH = "/v20180820/"
 
 
 def parse_service_request(environ: Environ) -> ServiceRequest:
@@ -98,9 +77,9 @@ def parse_service_request(environ: Environ) -> ServiceRequest:
     if "HTTP_X_AMZ_TARGET" in environ:
         return _parse_by_target(environ, environ["HTTP_X_AMZ_TARGET"])
     signed_service = parse_signing_name(environ)
-    service = next((each for each in SERVICES if each.signing_name == signed_service), None)
-    if signed_service is None:
-        service = _find_unsigned_service(environ)
+    service = (
+        _find_unsigned_service(environ) if signed_service is None else BY_SIGNING_NAME.get(signed_service)
+    )
     path = environ["PATH_INFO"]
     if service is S3 and not path.startswith(S3_CONTROL_PATH):
         if environ["REQUEST_METHOD"] not in S3_METHODS:
@@ -129,7 +108,7 @@ def _parse_by_target(environ: Environ, target: str) -> ServiceRequest:
     signed_service = parse_signing_name(environ)
     service = next((each for each in SERVICES if target.startswith(each.target_prefix or "\n")), None)
     if service is None:
-        service = next((each for each in SERVICES if each.signing_name == signed_service), None)
+        service = BY_SIGNING_NAME.get(signed_service or "")
         if service is None:
             raise build_not_implemented_error(target, signed_service)
         form = f"names one as {service.target_prefix}OPERATION" if service.target_prefix else "is not for it"

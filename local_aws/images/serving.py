@@ -12,9 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Protocol
 
 DEFAULT_PORT = 8080
+MODEL_DIR = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")) / "model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +71,13 @@ class ModelRequestHandler(BaseHTTPRequestHandler):
     server: ModelServer
 
     def do_GET(self) -> None:
-        model = self.server.model
+        model, response = self.server.model, Response(b"", status=HTTPStatus.NOT_FOUND)
         if self.path == "/ping":
-            ready = model is not None
-            self._answer(Response(b"", status=HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE))
-            return
-        parameters = (
-            model.get_execution_parameters() if self.path == "/execution-parameters" and model else None
-        )
-        self._answer(
-            Response(b"", status=HTTPStatus.NOT_FOUND) if parameters is None else Response(parameters)
-        )
+            response = Response(b"", status=HTTPStatus.OK if model else HTTPStatus.SERVICE_UNAVAILABLE)
+        elif self.path == "/execution-parameters" and model is not None:
+            parameters = model.get_execution_parameters()
+            response = response if parameters is None else Response(parameters)
+        self._answer(response)
 
     def do_POST(self) -> None:
         body = self._body()
@@ -87,16 +85,14 @@ class ModelRequestHandler(BaseHTTPRequestHandler):
             self._answer(Response(b"", status=HTTPStatus.NOT_FOUND))
             return
         accept = self.headers.get("Accept")
-        request = Request(
-            body, self.headers.get("Content-Type"), None if accept in (None, "", "*/*") else accept
-        )
+        wanted = None if accept in (None, "", "*/*") else accept
+        request = Request(body, self.headers.get("Content-Type"), wanted)
         try:
             response = self.server.model.invoke(request)
         except Exception as error:  # noqa: BLE001 (whatever a user's script raises is this request's answer)
             traceback.print_exc()
-            response = Response(
-                f"{type(error).__name__}: {error}".encode(), "text/plain", HTTPStatus.INTERNAL_SERVER_ERROR
-            )
+            text = f"{type(error).__name__}: {error}"
+            response = Response(text.encode(), "text/plain", HTTPStatus.INTERNAL_SERVER_ERROR)
         self._answer(response)
 
     def _body(self) -> bytes:
@@ -111,20 +107,16 @@ class ModelRequestHandler(BaseHTTPRequestHandler):
         return b"".join(parts)
 
     def _answer(self, response: Response) -> None:
-        if self.path == "/ping" and response.status != HTTPStatus.OK:
-            self._send(response)  # a server that still loads is asked many times; those lines help nobody
-            return
-        # Part of the access line, as gunicorn writes it.
-        stamp = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime())
-        agent = self.headers.get("User-Agent", "-")
-        sys.stdout.write(
-            f'{self.client_address[0]} - - [{stamp}] "{self.requestline}" {int(response.status)} '
-            f'{len(response.body)} "-" "{agent}"\n'
-        )
-        sys.stdout.flush()
-        self._send(response)
-
-    def _send(self, response: Response) -> None:
+        # A server that still loads is asked many times; those lines help nobody.
+        if self.path != "/ping" or response.status == HTTPStatus.OK:
+            # The access line, as gunicorn writes it.
+            stamp = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime())
+            agent = self.headers.get("User-Agent", "-")
+            sys.stdout.write(
+                f'{self.client_address[0]} - - [{stamp}] "{self.requestline}" {int(response.status)} '
+                f'{len(response.body)} "-" "{agent}"\n'
+            )
+            sys.stdout.flush()
         head = (
             f"HTTP/1.1 {int(response.status)} {HTTPStatus(response.status).phrase}\r\n"
             f"Content-Type: {response.content_type}\r\nContent-Length: {len(response.body)}\r\n\r\n"

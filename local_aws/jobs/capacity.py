@@ -22,10 +22,9 @@ class Capacity:
             return None
         with self._lock:
             for instance_type, instance_count in clusters:
-                free = self._free.get(instance_type)
-                if free is None or free >= instance_count:
-                    if free is not None:
-                        self._free[instance_type] = free - instance_count
+                if self._free.get(instance_type, instance_count) >= instance_count:
+                    if instance_type in self._free:
+                        self._free[instance_type] -= instance_count
                     return instance_type, instance_count
         return None
 

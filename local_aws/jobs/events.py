@@ -2,76 +2,51 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal
 
-FINAL_STATUSES = ("Completed", "Failed", "Stopped")
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 
 class EventError(ValueError):
     """A line of the stream is not an event."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobStarted:
+class JobStarted(BaseModel):
     """The instances are running; `time` in epoch seconds."""
 
+    event: Literal["started"]
     time: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobProgress:
+class JobProgress(BaseModel):
     """Number of objects done so far, and in total."""
 
+    event: Literal["progress"]
     time: float
     objects_done: int
     objects_total: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobFinished:
+class JobFinished(BaseModel):
     """The job's end, with what each instance did."""
 
+    event: Literal["finished"]
     time: float
     status: Literal["Completed", "Failed", "Stopped"]
     failure_reason: str | None = None
     exit_message: str | None = None
-    instances: list[dict[str, Any]] = field(default_factory=list)
+    instances: list[dict[str, Any]] = Field(default_factory=list)
 
 
 Event = JobStarted | JobProgress | JobFinished
+_EVENTS: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 
 
 def parse_event(line: str) -> Event:
     """One line as an event; raises EventError, quoting the line."""
     try:
-        data = json.loads(line)
-        time = float(data["time"])
-        match data["event"]:
-            case "started":
-                return JobStarted(time=time)
-            case "progress":
-                return JobProgress(
-                    time=time,
-                    objects_done=int(data["objects_done"]),
-                    objects_total=int(data["objects_total"]),
-                )
-            case "finished":
-                if data["status"] not in FINAL_STATUSES:
-                    raise EventError(
-                        f"status is {data['status']!r}, allowed are {', '.join(FINAL_STATUSES)}: {line!r}"
-                    )
-                return JobFinished(
-                    time=time,
-                    status=cast(Literal["Completed", "Failed", "Stopped"], data["status"]),
-                    failure_reason=data.get("failure_reason"),
-                    exit_message=data.get("exit_message"),
-                    instances=list(data.get("instances") or []),
-                )
-            case other:
-                raise EventError(f"unknown event {other!r} in {line!r}")
-    except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, EventError):
-            raise
-        raise EventError(f"not an event of the runner: {line!r} ({error})") from error
+        return _EVENTS.validate_json(line)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise EventError(f"not an event of the runner: {line!r} ({where}: {problem['msg']})") from error

@@ -16,9 +16,8 @@ from typing import Any
 
 from local_aws.jobs.capacity import Capacity
 from local_aws.jobs.events import Event, EventError, JobFinished, JobProgress, JobStarted, parse_event
-from local_aws.jobs.process import signal_process_group, spawn_runner
+from local_aws.jobs.process import SweeperProcess, signal_process_group, spawn_runner
 from local_aws.jobs.sweeper import sweep
-from local_aws.jobs.sweeper_process import SweeperProcess
 from local_aws.settings import Settings
 from local_aws.state.jobs import Job, JobTable
 
@@ -56,30 +55,29 @@ class JobContext:
     sweeper_process: SweeperProcess
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobLaunch:
-    """A job to run.
+class JobThread(threading.Thread):
+    """Lives as long as its job; the runner dies with it (PR_SET_PDEATHSIG follows this thread).
 
-    Attributes:
+    Args:
         clusters: instance type and count, in order of preference; the first with free capacity is used.
         faults: faults that the runner injects, as SPEC.json holds them.
     """
 
-    job: Job
-    clusters: list[tuple[str, int]]
-    faults: list[dict[str, Any]]
-
-
-class JobThread(threading.Thread):
-    """Lives as long as its job; the runner dies with it (PR_SET_PDEATHSIG follows this thread)."""
-
-    def __init__(self, launch: JobLaunch, work_dir: Path, context: JobContext) -> None:
-        super().__init__(name=f"{launch.job.kind}/{launch.job.name}", daemon=True)
-        self.job = launch.job
+    def __init__(
+        self,
+        job: Job,
+        clusters: list[tuple[str, int]],
+        faults: list[dict[str, Any]],
+        work_dir: Path,
+        context: JobContext,
+    ) -> None:
+        super().__init__(name=f"{job.kind}/{job.name}", daemon=True)
+        self.job = job
         self.progress: JobProgress | None = None
+        self._clusters = clusters
+        self._faults = faults
         self._work_dir = work_dir
         self._context = context
-        self._launch = launch
         self._stop_requested = threading.Event()
         self._shutdown = threading.Event()
         self._lock = threading.Lock()
@@ -128,7 +126,7 @@ class JobThread(threading.Thread):
             return {"status": "Failed", "failure_reason": SERVER_STOPPED}
         if self._stop_requested.is_set():
             return {"status": "Stopped"}
-        cluster = self._context.capacity.acquire_first(self._launch.clusters, self.job.name)
+        cluster = self._context.capacity.acquire_first(self._clusters, self.job.name)
         if cluster is None:
             return {"status": "Failed", "failure_reason": CAPACITY_ERROR}
         try:
@@ -139,9 +137,7 @@ class JobThread(threading.Thread):
 
     def _run_on(self, cluster: tuple[str, int]) -> None:
         if cluster != (self.job.instance_type, self.job.instance_count):
-            self.job = self._context.store.update(
-                self.job, instance_type=cluster[0], instance_count=cluster[1]
-            )
+            self._update_job(instance_type=cluster[0], instance_count=cluster[1])
         self._work_dir.mkdir(parents=True)
         spec = self._work_dir / "SPEC.json"
         spec.write_text(json.dumps(self._build_spec(), indent=1), encoding="utf-8")
@@ -179,9 +175,7 @@ class JobThread(threading.Thread):
     def _apply_event(self, event: Event) -> None:
         match event:
             case JobStarted():
-                self.job = self._context.store.update(
-                    self.job, started_at=event.time, modified_at=time.time()
-                )
+                self._update_job(started_at=event.time, modified_at=time.time())
             case JobProgress():
                 self.progress = event
             case JobFinished():
@@ -208,10 +202,11 @@ class JobThread(threading.Thread):
         now = time.time()
         # Without an end time in its last event, a job ended with its runner; the removal of files is not its time.
         ended_at = self._runner_ended_at or now
-        self.job = self._context.store.update(
-            self.job,
-            **{"ended_at": ended_at, **changes, "modified_at": max(now, changes.get("ended_at", now))},
-        )
+        modified_at = max(now, changes.get("ended_at", now))
+        self._update_job(**{"ended_at": ended_at, **changes, "modified_at": modified_at})
+
+    def _update_job(self, **changes: Any) -> None:
+        self.job = self._context.store.update(self.job, **changes)
 
     def _terminate(self, process: subprocess.Popen[str]) -> None:
         process.terminate()
@@ -233,7 +228,7 @@ class JobThread(threading.Thread):
             "logs_endpoint_url": self._context.logs_endpoint_url,
             "settings": settings.runner.model_dump(mode="json"),
             "images_file": str(Path(settings.images_file).resolve()) if settings.images_file else None,
-            "faults": self._launch.faults,
+            "faults": self._faults,
             "work_dir": str(self._work_dir),
         }
 

@@ -8,9 +8,10 @@ import threading
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 from local_aws.jobs.events import JobProgress
-from local_aws.jobs.job import JobContext, JobLaunch, JobThread
+from local_aws.jobs.job import JobContext, JobThread
 from local_aws.state.jobs import Job
 
 log = logging.getLogger(__name__)
@@ -38,12 +39,12 @@ class Supervisor:
         )
         self._heartbeat_thread.start()
 
-    def start(self, launch: JobLaunch) -> None:
-        """Start a job that was just created; after `shut_down` it fails at once."""
-        thread = JobThread(launch, self._work_root / uuid.uuid4().hex[:12], self._context)
+    def start(self, job: Job, clusters: list[tuple[str, int]], faults: list[dict[str, Any]]) -> None:
+        """Start a job that was just created, as JobThread does; after `shut_down` it fails at once."""
+        thread = JobThread(job, clusters, faults, self._work_root / uuid.uuid4().hex[:12], self._context)
         with self._lock:
             self._threads = {key: one for key, one in self._threads.items() if one.is_alive()}
-            self._threads[_job_key(launch.job)] = thread
+            self._threads[_job_key(job)] = thread
             if self._closed:
                 thread.shut_down()
             thread.start()

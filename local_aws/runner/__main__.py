@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from local_aws.runner.event_stream import EventWriter
+from local_aws.runner.job_context import EventWriter
 from local_aws.runner.run_job import run_job
 from local_aws.runner.runner_spec import read_spec
 from local_aws.runner.stopping import StopFlag, stop_on_sigterm, watch_parent

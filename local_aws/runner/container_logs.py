@@ -10,7 +10,6 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-LOG_GROUPS = {"transform": "/aws/sagemaker/TransformJobs", "processing": "/aws/sagemaker/ProcessingJobs"}
 # Limits of PutLogEvents: 10,000 events and 1,048,576 bytes a call, 26 bytes counted on top of each event.
 BATCH_EVENTS = 5_000
 BATCH_BYTES = 900_000
@@ -25,7 +24,7 @@ class JobLogs:
 
     def __init__(self, client: Any, kind: str, flush_seconds: float) -> None:
         self._client = client
-        self._group = LOG_GROUPS[kind]
+        self._group = f"/aws/sagemaker/{kind.capitalize()}Jobs"
         self._flush_seconds = flush_seconds
         self._queue: queue.Queue[tuple[str, int, str] | None] = queue.Queue(QUEUE_LINES)
         self._streams: set[str] = set()

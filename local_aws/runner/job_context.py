@@ -1,19 +1,45 @@
-"""Context of a job of either kind: spec, S3, logs, stop flag, image registry, events, faults."""
+"""Context of a job of either kind: spec, S3, logs, stop flag, image registry, faults, events to the control plane."""
 
 from __future__ import annotations
 
+import json
 import threading
+import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from local_aws.runner.container_logs import JobLogs
 from local_aws.runner.containers.images import ImageRegistry
 from local_aws.runner.containers.sandbox import detect_isolation
 from local_aws.runner.data.s3_objects import S3Storage, make_client
-from local_aws.runner.event_stream import EventWriter
 from local_aws.runner.failures import JobFailedError, JobStoppedError, ServiceFailedError
 from local_aws.runner.runner_spec import FaultSchedule, RunnerSpec
 from local_aws.runner.stopping import StopFlag
+
+
+class EventWriter:
+    """Writes events, one JSON object a line; safe to call from several threads."""
+
+    def __init__(self, stream: TextIO, progress_seconds: float) -> None:
+        self._stream = stream
+        self._progress_seconds = progress_seconds
+        self._lock = threading.Lock()
+        self._last_progress = 0.0
+
+    def send(self, event: str, **fields: Any) -> None:
+        line = json.dumps({"event": event, "time": time.time(), **fields})
+        with self._lock:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+
+    def send_progress(self, objects_done: int, objects_total: int) -> None:
+        """Send objects done, at most once in `progress_seconds`; the last one always."""
+        now = time.monotonic()
+        with self._lock:
+            if objects_done < objects_total and now - self._last_progress < self._progress_seconds:
+                return
+            self._last_progress = now
+        self.send("progress", objects_done=objects_done, objects_total=objects_total)
 
 
 class JobContext:
@@ -26,11 +52,8 @@ class JobContext:
         self.spool_dir = spec.work_dir / "spool"
         self.spool_dir.mkdir(parents=True, exist_ok=True)
         self.s3 = S3Storage(make_client("s3", spec.region, spec.s3_endpoint_url), self.spool_dir)
-        self.logs = JobLogs(
-            make_client("logs", spec.region, spec.logs_endpoint_url),
-            spec.kind,
-            spec.settings.log_flush_seconds,
-        )
+        logs_client = make_client("logs", spec.region, spec.logs_endpoint_url)
+        self.logs = JobLogs(logs_client, spec.kind, spec.settings.log_flush_seconds)
         self.image_registry = ImageRegistry(spec.images_file)
         self.faults = FaultSchedule(spec.faults)
         self.isolation = detect_isolation(spec.settings.isolation)
@@ -74,6 +97,5 @@ def run_on_instances(
         thread.start()
     for thread in threads:
         thread.join()
-    return job.stop_flag.cause or next(
-        (failures[each.name] for each in instances if each.name in failures), None
-    )
+    in_order = (failures.get(each.name) for each in instances)
+    return job.stop_flag.cause or next(filter(None, in_order), None)

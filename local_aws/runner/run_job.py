@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from local_aws.runner.event_stream import EventWriter
-from local_aws.runner.job_context import JobContext
+from local_aws.runner.job_context import EventWriter, JobContext
 from local_aws.runner.processing.run_processing import run_processing_job
 from local_aws.runner.runner_spec import RunnerSpec
 from local_aws.runner.stopping import StopFlag

@@ -11,21 +11,18 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from local_aws.runner.runner_settings import RunnerSettings
 
+RunnerFaultKind = Literal["kill_container", "freeze_container", "lose_instance"]
+
 
 class Fault(BaseModel):
-    """A fault to inject.
+    """A fault to inject, as the control plane's `Fault`, of which these are the runner's fields.
 
-    Attributes:
-        kind: kill_container sends SIGKILL to a host's containers, freeze_container SIGSTOP; lose_instance takes the
-            host away.
-        host: algo-1 …
-        after_objects: when this many objects are done on that host (transform).
-        after_seconds: this long after the containers of that host started.
+    kill_container sends SIGKILL to a host's containers, freeze_container SIGSTOP; lose_instance takes the host away.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True)
 
-    kind: Literal["kill_container", "freeze_container", "lose_instance"]
+    kind: RunnerFaultKind
     host: str = "algo-1"
     after_objects: int | None = Field(default=None, ge=0)
     after_seconds: float | None = Field(default=None, ge=0)
@@ -74,14 +71,14 @@ class RunnerSpec(BaseModel):
     work_dir: Path
 
     @property
-    def instance_count(self) -> int:
-        if self.kind == "transform":
-            return int(self.request["TransformResources"]["InstanceCount"])
-        return int(self.request["ProcessingResources"]["ClusterConfig"]["InstanceCount"])
-
-    @property
     def hosts(self) -> list[str]:
-        return [f"algo-{number}" for number in range(1, self.instance_count + 1)]
+        """algo-1 … of the request's InstanceCount."""
+        cluster = (
+            self.request["TransformResources"]
+            if self.kind == "transform"
+            else self.request["ProcessingResources"]["ClusterConfig"]
+        )
+        return [f"algo-{number}" for number in range(1, int(cluster["InstanceCount"]) + 1)]
 
 
 def read_spec(path: Path) -> RunnerSpec:

@@ -11,8 +11,6 @@ from pathlib import Path
 
 # Increment with every change of SCHEMA.
 SCHEMA_VERSION = 3
-# Versions that only lack tables, which opening the file adds.
-UPGRADABLE_VERSIONS = (0, 1, 2)
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     kind TEXT NOT NULL,
@@ -100,7 +98,7 @@ class Database:
         self._writer = threading.Lock()
         with self.write() as connection:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (*UPGRADABLE_VERSIONS, SCHEMA_VERSION):
+            if version not in (0, SCHEMA_VERSION):  # 0: a new file
                 raise SchemaError(
                     f"{path} has version {version} of the embedded AWS's state, this program needs {SCHEMA_VERSION}; "
                     "move the data directory away to start anew"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from local_aws.state.rows import Table, to_column
+from local_aws.state.rows import Resource, Table, to_column
 
 JobKindName = Literal["transform", "processing"]
 JobStatus = Literal["InProgress", "Completed", "Failed", "Stopping", "Stopped"]
@@ -16,30 +16,22 @@ ACTIVE_STATUSES: tuple[JobStatus, ...] = ("InProgress", "Stopping")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Job(Resource):
     """One job and its current state.
 
     Attributes:
-        name_key: the unique key: the name, in lower case if names are case-insensitive.
-        request: the Create request as it was sent.
         containers: the model's containers at creation (transform), so that the model may be deleted.
         network_isolation: of the model (transform) or of the request (processing).
-        created_at, modified_at, started_at, ended_at: epoch seconds.
+        modified_at, started_at, ended_at: epoch seconds.
         instances: what the runner reported of each instance when it ended.
     """
 
     kind: JobKindName
-    region: str
-    name: str
-    name_key: str
-    arn: str
     status: JobStatus
-    request: dict[str, Any]
     containers: list[dict[str, Any]]
     network_isolation: bool
     instance_type: str
     instance_count: int
-    created_at: float
     modified_at: float
     started_at: float | None = None
     ended_at: float | None = None
@@ -106,9 +98,6 @@ class JobTable(Table[Job]):
         return row["beat_at"] if row else None
 
     def _change(self, job: Job, statuses: Sequence[JobStatus] | None, changes: dict[str, Any]) -> Job | None:
-        unknown = set(changes) - set(self.columns)
-        if unknown:
-            raise TypeError(f"no such column: {', '.join(sorted(unknown))}")
         changed = dataclasses.replace(job, **changes)
         sets = ", ".join(f"{name} = ?" for name in changes)
         condition = "kind = ? AND region = ? AND name_key = ?"
@@ -119,7 +108,7 @@ class JobTable(Table[Job]):
             values += statuses
         with self._database.write() as connection:
             cursor = connection.execute(
-                f"UPDATE jobs SET {sets} WHERE {condition} RETURNING *",  # noqa: S608 - columns are checked above
+                f"UPDATE jobs SET {sets} WHERE {condition} RETURNING *",  # noqa: S608 - `replace` checks the names
                 values,
             )
             row = cursor.fetchone()

@@ -1,4 +1,4 @@
-"""Stores the model registry in sqlite: groups, versions of groups, and packages without a group."""
+"""Stores models and the model registry in sqlite: groups, versions of groups, and packages without a group."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any
 
-from local_aws.state.rows import Table
+from local_aws.state.rows import Resource, Table
 
 
 class MissingGroupError(LookupError):
@@ -22,19 +22,23 @@ class GroupInUseError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PackageGroup:
-    """One group: the CreateModelPackageGroup request, when (epoch seconds), and its ARN."""
+class Model(Resource):
+    """One model; it can be deleted and its name used again."""
 
-    region: str
-    name: str
-    name_key: str
-    arn: str
-    request: dict[str, Any]
-    created_at: float
+    @property
+    def containers(self) -> list[dict[str, Any]]:
+        """Its container definitions in order, from PrimaryContainer or Containers."""
+        primary = self.request.get("PrimaryContainer")
+        return [primary] if primary else list(self.request.get("Containers", []))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Package:
+class PackageGroup(Resource):
+    """One group."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package(Resource):
     """One package and its current state.
 
     Attributes:
@@ -46,17 +50,18 @@ class Package:
         token: the ClientToken it was created with.
     """
 
-    region: str
-    name: str
-    name_key: str
-    arn: str
     group_key: str | None
     version: int | None
-    request: dict[str, Any]
     approval: str | None
     token: str | None
-    created_at: float
     modified_at: float | None
+
+
+class ModelTable(Table[Model]):
+    """Reads and writes models."""
+
+    table_name = "models"
+    row_type = Model
 
 
 class GroupTable(Table[PackageGroup]):

@@ -1,4 +1,4 @@
-"""Reads and writes dataclasses as rows of a table; each field is a column of the same name."""
+"""Reads and writes dataclasses as rows of a table, each field a column of the same name, and the tags of rows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import dataclasses
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from local_aws.state.database import Database
 
@@ -21,18 +22,23 @@ class DuplicateError(ValueError):
         self.arn = arn
 
 
-class Resource(Protocol):
-    """A dataclass that a table can store."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """What the rows of all tables have.
 
-    __dataclass_fields__: ClassVar[dict[str, Any]]
+    Attributes:
+        name_key: the unique key: the name, in lower case if names are case-insensitive.
+        arn: its ARN, by which its tags are stored.
+        request: the Create request as it was sent.
+        created_at: epoch seconds.
+    """
 
-    @property
-    def name_key(self) -> str:
-        """The unique key of its name."""
-
-    @property
-    def arn(self) -> str:
-        """Its ARN, by which its tags are stored."""
+    region: str
+    name: str
+    name_key: str
+    arn: str
+    request: dict[str, Any]
+    created_at: float
 
 
 Row = TypeVar("Row", bound=Resource)
@@ -126,3 +132,37 @@ def to_column(row: Resource, column: str) -> Any:
     """The value of a field as its column stores it."""
     value = getattr(row, column)
     return json.dumps(value) if column in JSON_COLUMNS else value
+
+
+class TooManyTagsError(ValueError):
+    """The resource would have more tags than are allowed."""
+
+
+class TagStore:
+    """Reads and writes tags; a key is unique on a resource, a later value overwrites."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, arn: str) -> dict[str, str]:
+        """Tags of the resource, sorted by key."""
+        with self._database.read() as connection:
+            rows = connection.execute("SELECT key, value FROM tags WHERE arn = ? ORDER BY key", (arn,))
+            return {row["key"]: row["value"] for row in rows}
+
+    def add(self, arn: str, tags: Mapping[str, str], limit: int) -> None:
+        """Add or overwrite; raises TooManyTagsError and adds none if the resource would have more than `limit`."""
+        with self._database.write() as connection:
+            connection.executemany(
+                "INSERT INTO tags (arn, key, value) VALUES (?, ?, ?) "
+                "ON CONFLICT (arn, key) DO UPDATE SET value = excluded.value",
+                [(arn, key, value) for key, value in tags.items()],
+            )
+            count = connection.execute("SELECT COUNT(*) FROM tags WHERE arn = ?", (arn,)).fetchone()[0]
+            if count > limit:
+                raise TooManyTagsError(f"{count} tags on {arn}, allowed are {limit}")
+
+    def remove(self, arn: str, keys: Sequence[str]) -> None:
+        """Remove by key; unknown keys are ignored, as on AWS."""
+        with self._database.write() as connection:
+            connection.executemany("DELETE FROM tags WHERE arn = ? AND key = ?", [(arn, key) for key in keys])

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from local_aws.state.database import Database
 from local_aws.state.jobs import JobTable
-from local_aws.state.models import ModelTable
-from local_aws.state.registry import GroupTable, PackageTable
-from local_aws.state.tags import TagStore
+from local_aws.state.registry import GroupTable, ModelTable, PackageTable
+from local_aws.state.rows import TagStore
 
 
 class Store:

@@ -12,7 +12,7 @@ from local_aws.api.rules import aws_messages
 from local_aws.api.rules.model_rules import check_containers, check_model_request
 from local_aws.api.rules.package_rules import build_containers
 from local_aws.api.rules.roles import require_role
-from local_aws.state.models import Model
+from local_aws.state.registry import Model
 from local_aws.state.rows import DuplicateError
 
 
@@ -22,15 +22,7 @@ def create_model(call: Call) -> dict[str, Any]:
     request = _resolve_packages(call)
     if "ExecutionRoleArn" in request:
         require_role(call, request["ExecutionRoleArn"])
-    name = request["ModelName"]
-    model = Model(
-        region=call.region,
-        name=name,
-        name_key=call.build_name_key(name),
-        arn=call.build_arn("model", name),
-        request=request,
-        created_at=call.now,
-    )
+    model = Model(**{**call.build_columns("model", request["ModelName"]), "request": request})
     try:
         call.services.store.models.create(model, parse_tags(request))
     except DuplicateError as error:
@@ -62,12 +54,18 @@ def _containers(call: Call, definition: dict[str, Any]) -> list[dict[str, Any]]:
 
 def describe_model(call: Call) -> dict[str, Any]:
     """The request as it was sent, with ARN and time."""
+    model = get_model(call)
+    echoed = {name: value for name, value in model.request.items() if name != "Tags"}
+    return {"EnableNetworkIsolation": False, **echoed, **_describe(model)}
+
+
+def get_model(call: Call) -> Model:
+    """The model that the request names; raises ValidationError when there is none."""
     name = call.request["ModelName"]
     model = call.services.store.models.get(call.region, call.build_name_key(name))
     if model is None:
         raise aws_messages.missing_model(call.build_arn("model", name))
-    echoed = {name: value for name, value in model.request.items() if name != "Tags"}
-    return {"EnableNetworkIsolation": False, **echoed, **_describe(model)}
+    return model
 
 
 def list_models(call: Call) -> dict[str, Any]:
@@ -81,6 +79,6 @@ def _describe(model: Model) -> dict[str, Any]:
 
 def delete_model(call: Call) -> None:
     """Refused for a model that does not exist."""
-    name = call.request["ModelName"]
-    if not call.services.store.models.delete(call.region, call.build_name_key(name)):
-        raise aws_messages.missing_model(call.build_arn("model", name))
+    model = get_model(call)
+    if not call.services.store.models.delete(call.region, model.name_key):
+        raise aws_messages.missing_model(model.arn)

@@ -15,18 +15,9 @@ from local_aws.state.rows import DuplicateError
 
 def create_model_package_group(call: Call) -> dict[str, Any]:
     """An empty group; the name must be free."""
-    request = call.request
-    name = request["ModelPackageGroupName"]
-    group = PackageGroup(
-        region=call.region,
-        name=name,
-        name_key=call.build_name_key(name),
-        arn=call.build_arn(GROUP_RESOURCE, name),
-        request=request,
-        created_at=call.now,
-    )
+    group = PackageGroup(**call.build_columns(GROUP_RESOURCE, call.request["ModelPackageGroupName"]))
     try:
-        call.services.store.package_groups.create(group, parse_tags(request))
+        call.services.store.package_groups.create(group, parse_tags(call.request))
     except DuplicateError as error:
         raise aws_messages.duplicate_package_group(error.arn) from error
     return {"ModelPackageGroupArn": group.arn}

@@ -51,31 +51,24 @@ def _create_version(call: Call) -> Package:
 def _build_package(call: Call, name: str, group_key: str | None) -> Package:
     request = call.request
     return Package(
-        region=call.region,
-        name=name,
-        name_key=group_key or call.build_name_key(name),
-        arn=call.build_arn(PACKAGE_RESOURCE, name),
+        **{**call.build_columns(PACKAGE_RESOURCE, name), "name_key": group_key or call.build_name_key(name)},
         group_key=group_key,
         version=None,
-        request=request,
         approval=request.get("ModelApprovalStatus", PENDING_STATUS) if group_key else None,
         token=request.get("ClientToken"),
-        created_at=call.now,
         modified_at=None,
     )
 
 
 def _find_by_client_token(call: Call) -> Package | None:
+    # Without a token nothing is found: a column that is NULL equals nothing.
     token = call.request.get("ClientToken")
-    found = (
-        call.services.store.packages.select("region = ? AND token = ?", (call.region, token)) if token else []
-    )
-    if found and any(
-        found[0].request.get(name) != call.request.get(name)
-        for name in ("ModelPackageName", "ModelPackageGroupName")
-    ):
-        raise aws_messages.client_token_reused(found[0].arn)
-    return found[0] if found else None
+    for package in call.services.store.packages.select("region = ? AND token = ?", (call.region, token)):
+        names = ("ModelPackageName", "ModelPackageGroupName")
+        if any(package.request.get(name) != call.request.get(name) for name in names):
+            raise aws_messages.client_token_reused(package.arn)
+        return package
+    return None
 
 
 def describe_model_package(call: Call) -> dict[str, Any]:

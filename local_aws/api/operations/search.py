@@ -13,7 +13,9 @@ from local_aws.api.operations.package_groups import describe_group
 from local_aws.api.operations.packages import describe_package
 from local_aws.api.resources.listing import DEFAULT_MAX_RESULTS, read_token, write_token
 from local_aws.api.resources.search import OPERATORS, build_condition, find_property
+from local_aws.api.resources.tags import get_tags
 from local_aws.api.shapes.service_models import load_service_model
+from local_aws.state.rows import Row, Table
 
 Resource = dict[str, Any]
 
@@ -39,9 +41,8 @@ def search(call: Call) -> dict[str, Any]:
     is_ascending = request.get("SortOrder") == "Ascending"
     found.sort(key=lambda each: each[:2], reverse=not is_ascending)
     hits = len(found)
-    fingerprint = [
-        json.dumps({key: value for key, value in request.items() if key not in ("NextToken", "MaxResults")})
-    ]
+    query = {key: value for key, value in request.items() if key not in ("NextToken", "MaxResults")}
+    fingerprint = [json.dumps(query)]
     if "NextToken" in request:
         last = tuple(read_token(request["NextToken"], fingerprint))
         if found and type(last[0]) is not type(found[0][0]):
@@ -68,21 +69,14 @@ def _build_sort_key(sort_by: str | None, name: str) -> Callable[[Resource], str 
     return lambda resource: float(next(iter(sort_property.read_values(resource)), -math.inf))
 
 
-def _list_packages(call: Call) -> Iterator[Resource]:
-    for package in call.services.store.packages.select("region = ?", (call.region,)):
-        yield {**describe_package(package), "Tags": _list_tags(call, package.arn)}
-
-
-def _list_groups(call: Call) -> Iterator[Resource]:
-    for group in call.services.store.package_groups.select("region = ?", (call.region,)):
-        yield {**describe_group(group), "Tags": _list_tags(call, group.arn)}
-
-
-def _list_tags(call: Call, arn: str) -> list[dict[str, str]]:
-    return [{"Key": key, "Value": value} for key, value in call.services.store.tags.get(arn).items()]
+def _list_resources(call: Call, table: Table[Row], describe: Callable[[Row], Resource]) -> Iterator[Resource]:
+    for row in table.select("region = ?", (call.region,)):
+        yield {**describe(row), "Tags": get_tags(call, row.arn)}
 
 
 READERS: dict[str, Callable[[Call], Iterator[Resource]]] = {
-    "ModelPackage": _list_packages,
-    "ModelPackageGroup": _list_groups,
+    "ModelPackage": lambda call: _list_resources(call, call.services.store.packages, describe_package),
+    "ModelPackageGroup": lambda call: _list_resources(
+        call, call.services.store.package_groups, describe_group
+    ),
 }

@@ -6,20 +6,19 @@ from typing import Any
 
 from local_aws.api.call import Call
 from local_aws.api.errors import ResourceLimitError, ValidationError
-from local_aws.api.resources.tags import MAX_TAGS, parse_tags, require_resource
-from local_aws.state.tags import TooManyTagsError
+from local_aws.api.resources.tags import MAX_TAGS, get_tags, parse_tags, require_resource
+from local_aws.state.rows import TooManyTagsError
 
 
 def add_tags(call: Call) -> dict[str, Any]:
     """All of the resource's tags after the addition."""
     arn = call.request["ResourceArn"]
     require_resource(call, arn)
-    store = call.services.store.tags
     try:
-        store.add(arn, parse_tags(call.request), MAX_TAGS)
+        call.services.store.tags.add(arn, parse_tags(call.request), MAX_TAGS)
     except TooManyTagsError as error:
         raise ResourceLimitError(str(error)) from error
-    return {"Tags": [{"Key": key, "Value": value} for key, value in store.get(arn).items()]}
+    return {"Tags": get_tags(call, arn)}
 
 
 def list_tags(call: Call) -> dict[str, Any]:
@@ -28,8 +27,7 @@ def list_tags(call: Call) -> dict[str, Any]:
     require_resource(call, arn)
     if "NextToken" in call.request:
         raise ValidationError("Invalid NextToken: ListTags never returned one")
-    tags = call.services.store.tags.get(arn)
-    return {"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
+    return {"Tags": get_tags(call, arn)}
 
 
 def delete_tags(call: Call) -> dict[str, Any]:

@@ -6,11 +6,12 @@ from typing import Any
 
 from local_aws.api.call import Call
 from local_aws.api.lookups import S3LookupError, split_s3_uri
+from local_aws.api.operations.models import get_model
 from local_aws.api.resources.job_kinds import TRANSFORM
 from local_aws.api.resources.jobs import create_job, describe_job, refuse_duplicate
 from local_aws.api.rules import aws_messages
 from local_aws.api.rules.transform_rules import DATA_PROCESSING_DEFAULTS, check_transform_request
-from local_aws.state.models import Model
+from local_aws.state.registry import Model
 
 # Defaults that AWS fills in, as in recorded responses; other members stay absent.
 TRANSFORM_INPUT_DEFAULTS = {"CompressionType": "None", "SplitType": "None"}
@@ -22,7 +23,9 @@ def create_transform_job(call: Call) -> dict[str, Any]:
     request = call.request
     check_transform_request(request, call.services.settings)
     refuse_duplicate(call, TRANSFORM)
-    model = _get_model(call)
+    model = get_model(call)
+    if any("ModelDataSource" in container for container in model.containers):
+        raise aws_messages.model_data_source_unsupported()
     _require_input(call, model)
     resources = request["TransformResources"]
     return create_job(
@@ -32,16 +35,6 @@ def create_transform_job(call: Call) -> dict[str, Any]:
         containers=model.containers,
         network_isolation=bool(model.request.get("EnableNetworkIsolation")),
     )
-
-
-def _get_model(call: Call) -> Model:
-    name = call.request["ModelName"]
-    model = call.services.store.models.get(call.region, call.build_name_key(name))
-    if model is None:
-        raise aws_messages.missing_model(call.build_arn("model", name))
-    if any("ModelDataSource" in container for container in model.containers):
-        raise aws_messages.model_data_source_unsupported()
-    return model
 
 
 def _require_input(call: Call, model: Model) -> None:

@@ -12,23 +12,28 @@ class JobKind:
     """One kind of job.
 
     Attributes:
-        member_prefix: prefix of its member names, e.g. "Transform" in TransformJobName.
-        arn_resource: the resource type in its ARN.
-        display_name: its name in AWS's messages.
-        total_quota_name: name of the quota over all its instance types.
-        total_quota_code: that quota's code in Service Quotas.
-        instance_type_shape: the shape of botocore's model that lists its instance types.
+        total_quota_code: code in Service Quotas of the quota over all its instance types.
         default_sort_order: SortOrder of its List operation, if not given.
     """
 
     name: JobKindName
-    member_prefix: str
-    arn_resource: str
-    display_name: str
-    total_quota_name: str
     total_quota_code: str
-    instance_type_shape: str
     default_sort_order: str
+
+    @property
+    def display_name(self) -> str:
+        """Its name in AWS's messages."""
+        return f"{self.name} job"
+
+    @property
+    def total_quota_name(self) -> str:
+        """Name of the quota over all its instance types."""
+        return f"Number of instances across all {self.name} jobs"
+
+    @property
+    def member_prefix(self) -> str:
+        """Prefix of its members and shapes, e.g. "Transform" in TransformJobName."""
+        return self.name.capitalize()
 
     @property
     def name_member(self) -> str:
@@ -36,23 +41,5 @@ class JobKind:
         return f"{self.member_prefix}JobName"
 
 
-TRANSFORM = JobKind(
-    name="transform",
-    member_prefix="Transform",
-    arn_resource="transform-job",
-    display_name="transform job",
-    total_quota_name="Number of instances across all transform jobs",
-    total_quota_code="L-60D2A6F0",
-    instance_type_shape="TransformInstanceType",
-    default_sort_order="Descending",
-)
-PROCESSING = JobKind(
-    name="processing",
-    member_prefix="Processing",
-    arn_resource="processing-job",
-    display_name="processing job",
-    total_quota_name="Number of instances across all processing jobs",
-    total_quota_code="L-F311B08F",
-    instance_type_shape="ProcessingInstanceType",
-    default_sort_order="Ascending",
-)
+TRANSFORM = JobKind(name="transform", total_quota_code="L-60D2A6F0", default_sort_order="Descending")
+PROCESSING = JobKind(name="processing", total_quota_code="L-F311B08F", default_sort_order="Ascending")

@@ -11,7 +11,6 @@ from local_aws.api.resources.listing import list_page
 from local_aws.api.resources.tags import parse_tags
 from local_aws.api.rules import aws_messages
 from local_aws.api.rules.job_quotas import build_quota_check
-from local_aws.jobs.job import JobLaunch
 from local_aws.state.jobs import Job, JobStatus
 from local_aws.state.rows import DuplicateError
 
@@ -89,18 +88,13 @@ def create_job(
     quota_error: AwsError | None = None
     for number, (instance_type, count) in enumerate(clusters):
         job = Job(
+            **call.build_columns(f"{kind.name}-job", name),
             kind=kind.name,
-            region=call.region,
-            name=name,
-            name_key=call.build_name_key(name),
-            arn=call.build_arn(kind.arn_resource, name),
             status="InProgress",
-            request=call.request,
             containers=containers,
             network_isolation=network_isolation,
             instance_type=instance_type,
             instance_count=count,
-            created_at=call.now,
             modified_at=call.now,
         )
         try:
@@ -112,13 +106,8 @@ def create_job(
         except ResourceLimitError as error:
             quota_error = quota_error or error
             continue
-        call.services.supervisor.start(
-            JobLaunch(
-                job=job,
-                clusters=clusters[number:],
-                faults=call.services.faults.take_runner_faults(job.name),
-            )
-        )
+        faults = call.services.faults.take_runner_faults(job.name)
+        call.services.supervisor.start(job, clusters[number:], faults)
         return {f"{kind.member_prefix}JobArn": job.arn}
     if quota_error is None:
         raise ValueError(f"{call.operation}: no cluster to choose from")

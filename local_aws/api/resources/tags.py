@@ -25,6 +25,11 @@ def parse_tags(request: dict[str, Any]) -> dict[str, str]:
     return tags
 
 
+def get_tags(call: Call, arn: str) -> list[dict[str, str]]:
+    """The tags of a resource as responses have them, sorted by key."""
+    return [{"Key": key, "Value": value} for key, value in call.services.store.tags.get(arn).items()]
+
+
 def require_resource(call: Call, arn: str) -> None:
     """Raise ValidationError unless the ARN names an existing resource of this account and region."""
     _, _, _, region, account, path = arn.split(":", 5)

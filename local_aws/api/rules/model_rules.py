@@ -45,11 +45,6 @@ def check_containers(definitions: list[dict[str, Any]]) -> None:
     """Raise ValidationError for invalid host names or environments, once packages are resolved to containers."""
     if len(definitions) > MAX_CONTAINERS:
         raise ValidationError(f"The model has {len(definitions)} containers, allowed are {MAX_CONTAINERS}")
-    _check_hostnames(definitions)
-    _check_environment(definitions)
-
-
-def _check_hostnames(definitions: list[dict[str, Any]]) -> None:
     names = [container["ContainerHostname"] for container in definitions if "ContainerHostname" in container]
     if len(definitions) > 1 and names and len(names) != len(definitions):
         raise ValidationError(
@@ -57,9 +52,6 @@ def _check_hostnames(definitions: list[dict[str, Any]]) -> None:
         )
     if len(set(names)) != len(names):
         raise ValidationError("ContainerHostname must be unique within a model")
-
-
-def _check_environment(definitions: list[dict[str, Any]]) -> None:
     size = sum(
         len(key.encode()) + len(value.encode())
         for container in definitions

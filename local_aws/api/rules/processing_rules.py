@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from local_aws.api.errors import ValidationError
-from local_aws.api.rules.instance_storage import refuse_volume_key
+from local_aws.api.rules.job_quotas import refuse_volume_key
 
 LOCAL_PATH_ROOT = "/opt/ml/processing/"
 REQUIRED_INPUT_MEMBERS = ("LocalPath", "S3InputMode")
@@ -55,37 +55,34 @@ def _check_names(names: list[str], member: str) -> None:
 
 
 def _check_input(item: dict[str, Any]) -> None:
-    name = item["InputName"]
-    if item.get("AppManaged"):
-        raise ValidationError(
-            f"Input {name}: AppManaged is not implemented by the embedded AWS; leave it out"
-        )
-    source = item.get("S3Input")
-    if source is None:
-        raise ValidationError(f"Input {name} has no S3Input")
+    where = f"Input {item['InputName']}"
+    source = _get_location(where, item, "S3Input")
     if any(member not in source for member in REQUIRED_INPUT_MEMBERS):
         # The wording AWS uses (sagemaker.md, section 6); it names all three members whichever is missing.
         raise ValidationError(
-            f"Input {name} missing one or more required fields for SageMaker-managed S3Input: "
+            f"{where} missing one or more required fields for SageMaker-managed S3Input: "
             '"LocalPath", "S3DownloadMode", "S3InputMode"'
         )
-    _check_local_path(f"Input {name}", source["LocalPath"])
+    _check_local_path(where, source["LocalPath"])
     if source.get("S3CompressionType") == "Gzip" and source["S3InputMode"] != "Pipe":
-        raise ValidationError(f"Input {name}: S3CompressionType Gzip requires S3InputMode Pipe")
+        raise ValidationError(f"{where}: S3CompressionType Gzip requires S3InputMode Pipe")
 
 
 def _check_output(item: dict[str, Any]) -> None:
-    name = item["OutputName"]
-    if item.get("AppManaged"):
-        raise ValidationError(
-            f"Output {name}: AppManaged is not implemented by the embedded AWS; leave it out"
-        )
-    target = item.get("S3Output")
-    if target is None:
-        raise ValidationError(f"Output {name} has no S3Output")
+    where = f"Output {item['OutputName']}"
+    target = _get_location(where, item, "S3Output")
     if "LocalPath" not in target:
-        raise ValidationError(f"Output {name} has no LocalPath in S3Output")
-    _check_local_path(f"Output {name}", target["LocalPath"])
+        raise ValidationError(f"{where} has no LocalPath in S3Output")
+    _check_local_path(where, target["LocalPath"])
+
+
+def _get_location(where: str, item: dict[str, Any], member: str) -> dict[str, Any]:
+    if item.get("AppManaged"):
+        raise ValidationError(f"{where}: AppManaged is not implemented by the embedded AWS; leave it out")
+    if item.get(member) is None:
+        raise ValidationError(f"{where} has no {member}")
+    location: dict[str, Any] = item[member]
+    return location
 
 
 def _check_local_path(where: str, path: str) -> None:

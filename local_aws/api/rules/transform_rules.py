@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from local_aws.api.errors import ValidationError
-from local_aws.api.rules.instance_storage import refuse_volume_key
+from local_aws.api.rules.job_quotas import refuse_volume_key
 from local_aws.api.shapes.validation import build_violations_error, format_violation
 from local_aws.json_path import OPERATORS, PathSyntaxError, parse_path
 from local_aws.settings import Settings
@@ -22,19 +22,20 @@ def check_transform_request(request: dict[str, Any], settings: Settings) -> None
     _check_limits(request, settings)
     resources = request["TransformResources"]
     refuse_volume_key(resources, resources["InstanceType"])
-    _check_input(request)
+    data_type = request["TransformInput"]["DataSource"]["S3DataSource"]["S3DataType"]
+    if data_type not in BATCH_DATA_TYPES:
+        raise ValidationError(
+            f"S3DataType {data_type} is not supported by batch transform; use {' or '.join(BATCH_DATA_TYPES)}"
+        )
     _check_batching(request, settings)
     _check_data_processing(request)
 
 
 def _check_limits(request: dict[str, Any], settings: Settings) -> None:
+    instance_count = request["TransformResources"]["InstanceCount"]
     limits = (
         ("maxPayloadInMB", request.get("MaxPayloadInMB", 0), MAX_PAYLOAD_MB),
-        (
-            "transformResources.instanceCount",
-            request["TransformResources"]["InstanceCount"],
-            settings.max_transform_instances,
-        ),
+        ("transformResources.instanceCount", instance_count, settings.max_transform_instances),
     )
     clauses = [
         format_violation(value, path, f"Member must have value less than or equal to {limit}")
@@ -43,14 +44,6 @@ def _check_limits(request: dict[str, Any], settings: Settings) -> None:
     ]
     if clauses:
         raise build_violations_error(clauses)
-
-
-def _check_input(request: dict[str, Any]) -> None:
-    data_type = request["TransformInput"]["DataSource"]["S3DataSource"]["S3DataType"]
-    if data_type not in BATCH_DATA_TYPES:
-        raise ValidationError(
-            f"S3DataType {data_type} is not supported by batch transform; use {' or '.join(BATCH_DATA_TYPES)}"
-        )
 
 
 def _check_batching(request: dict[str, Any], settings: Settings) -> None:

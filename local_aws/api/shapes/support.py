@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from local_aws.api.errors import ValidationError
@@ -16,31 +17,35 @@ class MemberSupport:
     note: str = ""
 
 
+def _prefix_members(member: str, table: dict[str, MemberSupport]) -> dict[str, MemberSupport]:
+    return {f"{member}.{name}": support for name, support in table.items()}
+
+
 DONE = MemberSupport("done")
-RECORDED_KMS = MemberSupport("differs", "recorded and echoed; nothing is encrypted here")
-RECORDED_VPC = MemberSupport("differs", "recorded and echoed; there is no VPC here")
-NO_EXPERIMENTS = MemberSupport("refused", "there are no experiments here")
-NO_DATASETS = MemberSupport("refused", "there is no Athena or Redshift here; use S3Input")
-NO_FEATURE_STORE = MemberSupport("refused", "there is no Feature Store here; use S3Output")
+differs = partial(MemberSupport, "differs")
+refused = partial(MemberSupport, "refused")
+RECORDED_KMS = differs("recorded and echoed; nothing is encrypted here")
+RECORDED_VPC = differs("recorded and echoed; there is no VPC here")
+NO_EXPERIMENTS = refused("there are no experiments here")
+NO_DATASETS = refused("there is no Athena or Redshift here; use S3Input")
+NO_FEATURE_STORE = refused("there is no Feature Store here; use S3Output")
 
 CONTAINER_SUPPORT: dict[str, MemberSupport] = {
     "ContainerHostname": DONE,
     "Image": DONE,
-    "ImageConfig": MemberSupport("differs", "recorded; images are commands of this machine, none is pulled"),
-    "Mode": MemberSupport("differs", "SingleModel only; MultiModel is refused, batch jobs cannot use it"),
+    "ImageConfig": differs("recorded; images are commands of this machine, none is pulled"),
+    "Mode": differs("SingleModel only; MultiModel is refused, batch jobs cannot use it"),
     "ModelDataUrl": DONE,
-    "ModelDataSource": MemberSupport("differs", "recorded; CreateTransformJob refuses the model, as on AWS"),
+    "ModelDataSource": differs("recorded; CreateTransformJob refuses the model, as on AWS"),
     "Environment": DONE,
-    "AdditionalModelDataSources": MemberSupport("refused", "not downloaded here; use ModelDataUrl"),
+    "AdditionalModelDataSources": refused("not downloaded here; use ModelDataUrl"),
     "ModelPackageName": DONE,
     "InferenceSpecificationName": DONE,
-    "MultiModelConfig": MemberSupport("refused", "batch jobs cannot use multi-model endpoints"),
-    "ContainerMetricsConfig": MemberSupport(
-        "refused", "there are no endpoints and no container metrics here"
-    ),
+    "MultiModelConfig": refused("batch jobs cannot use multi-model endpoints"),
+    "ContainerMetricsConfig": refused("there are no endpoints and no container metrics here"),
 }
 
-RECORDED = MemberSupport("differs", "recorded and echoed; nothing here reads it")
+RECORDED = differs("recorded and echoed; nothing here reads it")
 
 PACKAGE_CONTAINER_SUPPORT: dict[str, MemberSupport] = {
     **dict.fromkeys(("ContainerHostname", "Image", "ModelDataUrl", "Environment"), DONE),
@@ -52,13 +57,13 @@ PACKAGE_CONTAINER_SUPPORT: dict[str, MemberSupport] = {
         ),
         RECORDED,
     ),
-    "ProductId": MemberSupport("refused", "there is no marketplace here"),
+    "ProductId": refused("there is no marketplace here"),
     "AdditionalModelDataSources": CONTAINER_SUPPORT["AdditionalModelDataSources"],
-    "AdditionalS3DataSource": MemberSupport("refused", "not downloaded here; use ModelDataUrl"),
-    "BaseModel": MemberSupport("refused", "there are no hubs here"),
+    "AdditionalS3DataSource": refused("not downloaded here; use ModelDataUrl"),
+    "BaseModel": refused("there are no hubs here"),
 }  # fmt: skip
 SPECIFICATION_SUPPORT: dict[str, MemberSupport] = {
-    **{f"Containers.{name}": support for name, support in PACKAGE_CONTAINER_SUPPORT.items()},
+    **_prefix_members("Containers", PACKAGE_CONTAINER_SUPPORT),
     **dict.fromkeys(
         (
             "SupportedTransformInstanceTypes", "SupportedRealtimeInferenceInstanceTypes", "SupportedContentTypes",
@@ -67,33 +72,16 @@ SPECIFICATION_SUPPORT: dict[str, MemberSupport] = {
         RECORDED,
     ),
 }  # fmt: skip
-NO_MODEL_CARDS = MemberSupport("refused", "there are no model cards here")
+ADDITIONAL_SPECIFICATION_SUPPORT = {"Name": DONE, "Description": DONE, **SPECIFICATION_SUPPORT}
+NO_MODEL_CARDS = refused("there are no model cards here")
 
-
-def _prefix_members(member: str, table: dict[str, MemberSupport]) -> dict[str, MemberSupport]:
-    return {f"{member}.{name}": support for name, support in table.items()}
-
-
-LIST_JOBS_SUPPORT: dict[str, MemberSupport] = dict.fromkeys(
-    (
-        "CreationTimeAfter",
-        "CreationTimeBefore",
-        "LastModifiedTimeAfter",
-        "LastModifiedTimeBefore",
-        "NameContains",
-        "StatusEquals",
-        "SortBy",
-        "SortOrder",
-        "NextToken",
-        "MaxResults",
-    ),
+LIST_BY_TIME_SUPPORT: dict[str, MemberSupport] = dict.fromkeys(
+    ("CreationTimeAfter", "CreationTimeBefore", "NameContains", "SortBy", "SortOrder", "NextToken", "MaxResults"),
     DONE,
-)
-
-LIST_BY_TIME_SUPPORT: dict[str, MemberSupport] = {
-    name: support
-    for name, support in LIST_JOBS_SUPPORT.items()
-    if name not in ("LastModifiedTimeAfter", "LastModifiedTimeBefore", "StatusEquals")
+)  # fmt: skip
+LIST_JOBS_SUPPORT: dict[str, MemberSupport] = {
+    **LIST_BY_TIME_SUPPORT,
+    **dict.fromkeys(("LastModifiedTimeAfter", "LastModifiedTimeBefore", "StatusEquals"), DONE),
 }
 
 SUPPORT_BY_OPERATION: dict[str, dict[str, MemberSupport]] = {
@@ -106,8 +94,8 @@ SUPPORT_BY_OPERATION: dict[str, dict[str, MemberSupport]] = {
         "BatchStrategy": DONE,
         "Environment": DONE,
         "TransformInput": DONE,
-        "TransformInput.DataSource.S3DataSource.S3DataType": MemberSupport(
-            "differs", "S3Prefix and ManifestFile; AugmentedManifestFile and Converse are refused"
+        "TransformInput.DataSource.S3DataSource.S3DataType": differs(
+            "S3Prefix and ManifestFile; AugmentedManifestFile and Converse are refused"
         ),
         "TransformOutput": DONE,
         "TransformOutput.KmsKeyId": RECORDED_KMS,
@@ -115,9 +103,7 @@ SUPPORT_BY_OPERATION: dict[str, dict[str, MemberSupport]] = {
         "DataCaptureConfig.KmsKeyId": RECORDED_KMS,
         "TransformResources": DONE,
         "TransformResources.VolumeKmsKeyId": RECORDED_KMS,
-        "TransformResources.TransformAmiVersion": MemberSupport(
-            "differs", "recorded; instances have no AMI here"
-        ),
+        "TransformResources.TransformAmiVersion": differs("recorded; instances have no AMI here"),
         "DataProcessing": DONE,
         "Tags": DONE,
         "ExperimentConfig": NO_EXPERIMENTS,
@@ -125,47 +111,43 @@ SUPPORT_BY_OPERATION: dict[str, dict[str, MemberSupport]] = {
     "CreateProcessingJob": {
         "ProcessingJobName": DONE,
         "ProcessingInputs.InputName": DONE,
-        "ProcessingInputs.AppManaged": MemberSupport("differs", "false only; true is refused"),
+        "ProcessingInputs.AppManaged": differs("false only; true is refused"),
         "ProcessingInputs.S3Input": DONE,
         "ProcessingInputs.DatasetDefinition": NO_DATASETS,
         "ProcessingOutputConfig.Outputs.OutputName": DONE,
         "ProcessingOutputConfig.Outputs.S3Output": DONE,
         "ProcessingOutputConfig.Outputs.FeatureStoreOutput": NO_FEATURE_STORE,
-        "ProcessingOutputConfig.Outputs.AppManaged": MemberSupport("differs", "false only; true is refused"),
+        "ProcessingOutputConfig.Outputs.AppManaged": differs("false only; true is refused"),
         "ProcessingOutputConfig.KmsKeyId": RECORDED_KMS,
         "ProcessingResources.ClusterConfig.InstanceCount": DONE,
         "ProcessingResources.ClusterConfig.InstanceType": DONE,
-        "ProcessingResources.ClusterConfig.VolumeSizeInGB": MemberSupport(
-            "differs", "recorded; the disk is this machine's"
-        ),
+        "ProcessingResources.ClusterConfig.VolumeSizeInGB": differs("recorded; the disk is this machine's"),
         "ProcessingResources.ClusterConfig.VolumeKmsKeyId": RECORDED_KMS,
         "ProcessingResources.ClusterConfig.InstancePreferences": DONE,
-        "ProcessingResources.ClusterConfig.SelectedInstanceType": MemberSupport(
-            "refused", "it belongs to the answer of DescribeProcessingJob"
+        "ProcessingResources.ClusterConfig.SelectedInstanceType": refused(
+            "it belongs to the answer of DescribeProcessingJob"
         ),
-        "ProcessingResources.ClusterConfig.SelectedInstanceCount": MemberSupport(
-            "refused", "it belongs to the answer of DescribeProcessingJob"
+        "ProcessingResources.ClusterConfig.SelectedInstanceCount": refused(
+            "it belongs to the answer of DescribeProcessingJob"
         ),
         "StoppingCondition": DONE,
         "AppSpecification": DONE,
         "Environment": DONE,
-        "NetworkConfig.EnableInterContainerTrafficEncryption": MemberSupport(
-            "differs", "recorded; traffic between hosts stays on this machine"
+        "NetworkConfig.EnableInterContainerTrafficEncryption": differs(
+            "recorded; traffic between hosts stays on this machine"
         ),
         "NetworkConfig.EnableNetworkIsolation": DONE,
         "NetworkConfig.VpcConfig": RECORDED_VPC,
-        "RoleArn": MemberSupport("differs", "recorded; checked against IAM with the setting check_roles"),
+        "RoleArn": differs("recorded; checked against IAM with the setting check_roles"),
         "Tags": DONE,
         "ExperimentConfig": NO_EXPERIMENTS,
     },
     "CreateModel": {
         "ModelName": DONE,
-        **{f"PrimaryContainer.{name}": support for name, support in CONTAINER_SUPPORT.items()},
-        **{f"Containers.{name}": support for name, support in CONTAINER_SUPPORT.items()},
-        "InferenceExecutionConfig": MemberSupport("differs", "Serial only; Direct is refused"),
-        "ExecutionRoleArn": MemberSupport(
-            "differs", "recorded; checked against IAM with the setting check_roles"
-        ),
+        **_prefix_members("PrimaryContainer", CONTAINER_SUPPORT),
+        **_prefix_members("Containers", CONTAINER_SUPPORT),
+        "InferenceExecutionConfig": differs("Serial only; Direct is refused"),
+        "ExecutionRoleArn": differs("recorded; checked against IAM with the setting check_roles"),
         "Tags": DONE,
         "VpcConfig": RECORDED_VPC,
         "EnableNetworkIsolation": DONE,
@@ -183,14 +165,13 @@ SUPPORT_BY_OPERATION: dict[str, dict[str, MemberSupport]] = {
         "ModelPackageGroupName": DONE,
         "ModelPackageGroupDescription": DONE,
         "Tags": DONE,
-        "ManagedConfiguration": MemberSupport("refused", "there is no managed storage here"),
+        "ManagedConfiguration": refused("there is no managed storage here"),
     },
     "CreateModelPackage": {
         "ModelPackageName": DONE,
         "ModelPackageGroupName": DONE,
         "ModelPackageDescription": DONE,
-        "ModelApprovalStatus": MemberSupport(
-            "differs",
+        "ModelApprovalStatus": differs(
             "of versions; accepted for a package without a group, as on AWS, and without effect: whether AWS shows it "
             "there is not documented",
         ),
@@ -199,9 +180,7 @@ SUPPORT_BY_OPERATION: dict[str, dict[str, MemberSupport]] = {
         "ClientToken": DONE,
         "Tags": DONE,
         **_prefix_members("InferenceSpecification", SPECIFICATION_SUPPORT),
-        **_prefix_members(
-            "AdditionalInferenceSpecifications", {"Name": DONE, "Description": DONE, **SPECIFICATION_SUPPORT}
-        ),
+        **_prefix_members("AdditionalInferenceSpecifications", ADDITIONAL_SPECIFICATION_SUPPORT),
         **dict.fromkeys(
             (
                 "ModelPackageRegistrationType",
@@ -217,15 +196,15 @@ SUPPORT_BY_OPERATION: dict[str, dict[str, MemberSupport]] = {
             RECORDED,
         ),
         "SecurityConfig": RECORDED_KMS,
-        "CertifyForMarketplace": MemberSupport("differs", "false only; true is refused"),
-        "ValidationSpecification": MemberSupport("refused", "packages are not validated here"),
-        "SourceAlgorithmSpecification": MemberSupport("refused", "there are no algorithms here; name Image"),
+        "CertifyForMarketplace": differs("false only; true is refused"),
+        "ValidationSpecification": refused("packages are not validated here"),
+        "SourceAlgorithmSpecification": refused("there are no algorithms here; name Image"),
         "ModelCard": NO_MODEL_CARDS,
-        "ManagedStorageType": MemberSupport("refused", "there is no managed storage here"),
+        "ManagedStorageType": refused("there is no managed storage here"),
     },
     "DescribeModelPackage": {
         "ModelPackageName": DONE,
-        "IncludedData": MemberSupport("differs", "either; there are no model cards to leave out"),
+        "IncludedData": differs("either; there are no model cards to leave out"),
     },
     "DescribeModelPackageGroup": {"ModelPackageGroupName": DONE},
     "DeleteModelPackage": {"ModelPackageName": DONE},
@@ -238,22 +217,17 @@ SUPPORT_BY_OPERATION: dict[str, dict[str, MemberSupport]] = {
     },
     "ListModelPackageGroups": {
         **LIST_BY_TIME_SUPPORT,
-        "CrossAccountFilterOption": MemberSupport(
-            "differs", "CrossAccount finds none; one account holds everything"
-        ),
+        "CrossAccountFilterOption": differs("CrossAccount finds none; one account holds everything"),
     },
     "BatchDescribeModelPackage": {"ModelPackageArnList": DONE},
     "Search": {
-        "Resource": MemberSupport("differs", "ModelPackage and ModelPackageGroup; others are refused"),
-        "SearchExpression": MemberSupport(
-            "differs",
+        "Resource": differs("ModelPackage and ModelPackageGroup; others are refused"),
+        "SearchExpression": differs(
             "text is compared by case, NotEquals holds where the property is absent; neither is documented",
         ),
         **dict.fromkeys(("SortBy", "SortOrder", "NextToken", "MaxResults"), DONE),
-        "CrossAccountFilterOption": MemberSupport(
-            "differs", "CrossAccount finds none; one account holds everything"
-        ),
-        "VisibilityConditions": MemberSupport("refused", "everything is visible here"),
+        "CrossAccountFilterOption": differs("CrossAccount finds none; one account holds everything"),
+        "VisibilityConditions": refused("everything is visible here"),
     },
     "UpdateModelPackage": {
         "ModelPackageArn": DONE,
@@ -262,12 +236,9 @@ SUPPORT_BY_OPERATION: dict[str, dict[str, MemberSupport]] = {
         "CustomerMetadataProperties": DONE,
         "CustomerMetadataPropertiesToRemove": DONE,
         "ModelLifeCycle": DONE,
-        "ClientToken": MemberSupport("differs", "accepted; the same update twice is the same package"),
+        "ClientToken": differs("accepted; the same update twice is the same package"),
         **_prefix_members("InferenceSpecification", SPECIFICATION_SUPPORT),
-        **_prefix_members(
-            "AdditionalInferenceSpecificationsToAdd",
-            {"Name": DONE, "Description": DONE, **SPECIFICATION_SUPPORT},
-        ),
+        **_prefix_members("AdditionalInferenceSpecificationsToAdd", ADDITIONAL_SPECIFICATION_SUPPORT),
         "ModelPackageRegistrationType": RECORDED,
         "SourceUri": RECORDED,
         "ModelCard": NO_MODEL_CARDS,
@@ -296,7 +267,7 @@ def _find_support(table: dict[str, MemberSupport], path: str) -> MemberSupport:
         found = table.get(".".join(parts[:length]))
         if found is not None:
             return found
-    return MemberSupport("refused", "it is in botocore's model, but not in the table of supported members")
+    return refused("it is in botocore's model, but not in the table of supported members")
 
 
 def _list_paths(value: Any, path: str) -> list[str]:

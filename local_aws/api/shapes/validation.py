@@ -13,6 +13,7 @@ from local_aws.api.errors import SerializationError, ValidationError
 from local_aws.api.shapes.service_models import BOTOCORE_VERSION
 
 INTEGER_LIMITS = {"integer": 2**31, "long": 2**63}
+NOT_NULL = "Member must not be null"
 PATTERN_TIMEOUT_SECONDS = 1.0
 # Parts of a member's path. Recursive shapes, as SearchExpression, have no depth limit of their own.
 MAX_DEPTH = 150
@@ -32,7 +33,8 @@ def parse_request(shape: Shape | None, value: object, operation: str) -> dict[st
         return {}
     walker = _Walker(operation)
     parsed = walker.to_structure(cast(StructureShape, shape), value, "")
-    walker.raise_violations()
+    if walker.clauses:
+        raise build_violations_error(walker.clauses)
     return parsed
 
 
@@ -61,10 +63,6 @@ class _Walker:
     def __init__(self, operation: str) -> None:
         self.operation = operation
         self.clauses: list[str] = []
-
-    def raise_violations(self) -> None:
-        if self.clauses:
-            raise build_violations_error(self.clauses)
 
     def to_any(self, shape: Shape, value: object, path: str) -> Any:
         if path.count(".") > MAX_DEPTH:
@@ -105,18 +103,18 @@ class _Walker:
             if value.get(name) is not None:
                 parsed[name] = self.to_any(member, value[name], below)
             elif name in shape.required_members:
-                self.clauses.append(format_violation(None, below, "Member must not be null"))
+                self.add_clauses(None, below, [NOT_NULL])
         return parsed
 
     def to_list(self, shape: ListShape, value: object, path: str) -> list[Any]:
         if not isinstance(value, list):
             raise SerializationError(f"{_json_type(value)} can not be converted to a list at '{path}'")
-        self.check_length(shape, value, path)
+        self.add_clauses(value, path, _limit_violations(shape, "length", len(value)))
         parsed = []
         for number, item in enumerate(value, start=1):
             below = f"{path}.{number}.member"
             if item is None:
-                self.clauses.append(format_violation(None, below, "Member must not be null"))
+                self.add_clauses(None, below, [NOT_NULL])
             else:
                 parsed.append(self.to_any(shape.member, item, below))
         return parsed
@@ -124,27 +122,23 @@ class _Walker:
     def to_map(self, shape: MapShape, value: object, path: str) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise SerializationError(f"{_json_type(value)} can not be converted to a map at '{path}'")
-        self.check_length(shape, value, path)
+        self.add_clauses(value, path, _limit_violations(shape, "length", len(value)))
         parsed: dict[str, Any] = {}
         for key, item in value.items():
             if item is None:
-                self.clauses.append(
-                    format_violation(None, f"{path}.{_utf8(key)}.member", "Member must not be null")
-                )
+                self.add_clauses(None, f"{path}.{_utf8(key)}.member", [NOT_NULL])
                 continue
             parsed[_utf8(key)] = _text(item)
             for part, what, member in ((key, "keys", shape.key), (item, "value", shape.value)):
-                broken = _string_constraints(member, part)
+                broken = _string_violations(member, part)
                 if broken:
                     clause = f"Map {what} must satisfy constraint: [{', '.join(broken)}]"
-                    self.clauses.append(format_violation({key: item}, path, clause))
+                    self.add_clauses({key: item}, path, [clause])
         return parsed
 
     def to_string(self, shape: Shape, value: object, path: str) -> str:
         text = _text(value)
-        self.clauses.extend(
-            format_violation(text, path, broken) for broken in _string_constraints(shape, text)
-        )
+        self.add_clauses(text, path, _string_violations(shape, text))
         return text
 
     def to_integer(self, shape: Shape, value: object, path: str) -> int:
@@ -155,24 +149,15 @@ class _Walker:
             raise SerializationError(f"{_json_type(value)} can not be converted to {kind}")
         if not -INTEGER_LIMITS[shape.type_name] <= value < INTEGER_LIMITS[shape.type_name]:
             raise SerializationError(f"{_json_type(value)} at '{path}' is out of the range of {kind}")
-        low, high = shape.metadata.get("min"), shape.metadata.get("max")
-        if low is not None and value < low:
-            text = f"Member must have value greater than or equal to {low}"
-            self.clauses.append(format_violation(value, path, text))
-        if high is not None and value > high:
-            self.clauses.append(
-                format_violation(value, path, f"Member must have value less than or equal to {high}")
-            )
+        self.add_clauses(value, path, _limit_violations(shape, "value", value))
         return value
 
-    def check_length(self, shape: Shape, value: list[Any] | dict[str, Any], path: str) -> None:
-        self.clauses.extend(
-            format_violation(value, path, broken) for broken in _length_violations(shape, value)
-        )
+    def add_clauses(self, value: object, path: str, constraints: list[str]) -> None:
+        self.clauses += [format_violation(value, path, constraint) for constraint in constraints]
 
 
-def _string_constraints(shape: Shape, text: str) -> list[str]:
-    broken = _length_violations(shape, text)
+def _string_violations(shape: Shape, text: str) -> list[str]:
+    broken = _limit_violations(shape, "length", len(text))
     allowed = shape.metadata.get("enum")
     if allowed and text not in allowed:
         broken.append(f"Member must satisfy enum value set: [{', '.join(allowed)}]")
@@ -182,13 +167,13 @@ def _string_constraints(shape: Shape, text: str) -> list[str]:
     return broken
 
 
-def _length_violations(shape: Shape, value: str | list[Any] | dict[str, Any]) -> list[str]:
+def _limit_violations(shape: Shape, what: str, number: int) -> list[str]:
     broken = []
     low, high = shape.metadata.get("min"), shape.metadata.get("max")
-    if low is not None and len(value) < low:
-        broken.append(f"Member must have length greater than or equal to {low}")
-    if high is not None and len(value) > high:
-        broken.append(f"Member must have length less than or equal to {high}")
+    if low is not None and number < low:
+        broken.append(f"Member must have {what} greater than or equal to {low}")
+    if high is not None and number > high:
+        broken.append(f"Member must have {what} less than or equal to {high}")
     return broken
 
 

@@ -67,13 +67,14 @@ def load_model(folder: Path) -> LinearModel:
         name.partition(":")[2]: array for name, array in read_params(members["mx-mod-0000.params"]).items()
     }
     extra = json.loads(members["additional-params.json"])
+    symbol = json.loads(members["mx-mod-symbol.json"])
     weights, bias = _weight_and_bias(arrays)
     return LinearModel(
         weights=weights,
         bias=bias,
         predictor_type=extra["predictor_type"],
         threshold=float(extra.get("threshold") or 0.5),
-        output_operator=_last_operator(json.loads(members["mx-mod-symbol.json"])),
+        output_operator=str(symbol["nodes"][symbol["heads"][0][0]]["op"]),
     )
 
 
@@ -97,10 +98,6 @@ def _weight_and_bias(
     if len(weights) != 1 or len(biases) != 1:
         raise ValueError(f"one weight and one bias array expected, found {sorted(arrays)}")
     return np.atleast_2d(weights[0]).astype(np.float32), biases[0].reshape(-1).astype(np.float32)
-
-
-def _last_operator(symbol: dict[str, Any]) -> str:
-    return str(symbol["nodes"][symbol["heads"][0][0]]["op"])
 
 
 def _sigmoid(values: NDArray[np.float32]) -> NDArray[np.float32]:

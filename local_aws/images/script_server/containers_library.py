@@ -17,6 +17,7 @@ from local_aws.images.script_server.encoding import (
     NPY,
     TEXT_TYPES,
     UnsupportedFormatError,
+    add_charset,
     decode,
     encode,
 )
@@ -35,10 +36,7 @@ class WorkerResponse:
     ) -> None:
         self._body = response if isinstance(response, bytes) else str(response).encode()
         self.status_code = int(status)
-        kind = mimetype or accept or JSON
-        if kind.startswith("text/") and ";" not in kind:
-            kind += "; charset=utf-8"  # as Flask, which serves AWS's image
-        self.headers = {"Content-Type": kind, **(headers or {})}
+        self.headers = {"Content-Type": add_charset(mimetype or accept or JSON), **(headers or {})}
 
     def get_data(self) -> bytes:
         return self._body

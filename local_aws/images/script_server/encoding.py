@@ -15,6 +15,12 @@ class UnsupportedFormatError(Exception):
     """There is no default codec for this content type."""
 
 
+def add_charset(content_type: str) -> str:
+    """Flask, which serves AWS's image, adds the charset to every text type."""
+    is_bare_text = content_type.startswith("text/") and ";" not in content_type
+    return f"{content_type}; charset=utf-8" if is_bare_text else content_type
+
+
 def decode(data: Any, content_type: str) -> Any:
     import numpy as np  # a script with functions of its own may never need it
 

@@ -13,21 +13,26 @@ from types import ModuleType
 from typing import Any
 
 from local_aws.images.script_server.containers_library import install_framework_modules
-from local_aws.images.script_server.encoding import JSON, TEXT_TYPES, UnsupportedFormatError, decode, encode
+from local_aws.images.script_server.encoding import (
+    JSON,
+    TEXT_TYPES,
+    UnsupportedFormatError,
+    add_charset,
+    decode,
+    encode,
+)
 from local_aws.images.script_server.script_source import fetch_source_folder
-from local_aws.images.serving import Request, Response
-
-BASE_DIR = os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")
+from local_aws.images.serving import MODEL_DIR, Request, Response
 
 
 def load_script() -> ScriptModel:
     """Imports SAGEMAKER_PROGRAM from SAGEMAKER_SUBMIT_DIRECTORY and calls its model_fn."""
     install_framework_modules()
-    folder = fetch_source_folder(os.environ.get("SAGEMAKER_SUBMIT_DIRECTORY") or f"{BASE_DIR}/model/code")
+    folder = fetch_source_folder(os.environ.get("SAGEMAKER_SUBMIT_DIRECTORY") or f"{MODEL_DIR}/code")
     program = os.environ.get("SAGEMAKER_PROGRAM", "inference.py")
     sys.path.insert(0, folder)
     module = importlib.import_module(program.removesuffix(".py").replace("/", "."))
-    return ScriptModel(module, f"{BASE_DIR}/model")
+    return ScriptModel(module, str(MODEL_DIR))
 
 
 def default_input_fn(data: Any, content_type: str) -> Any:
@@ -98,16 +103,7 @@ def _to_response(result: Any, accept: str) -> Response:
     if hasattr(result, "get_data"):
         return Response(result.get_data(), result.headers.get("Content-Type", accept), result.status_code)
     body, content_type = result if isinstance(result, tuple) else (result, accept)
-    return Response(body if isinstance(body, bytes) else str(body).encode(), _with_charset(content_type))
-
-
-def _with_charset(content_type: str) -> str:
-    """Flask, which serves AWS's image, adds the charset to every text type."""
-    return (
-        f"{content_type}; charset=utf-8"
-        if content_type.startswith("text/") and ";" not in content_type
-        else content_type
-    )
+    return Response(body if isinstance(body, bytes) else str(body).encode(), add_charset(content_type))
 
 
 def _error_response(error: Exception, status: HTTPStatus) -> Response:

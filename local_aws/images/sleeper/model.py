@@ -5,30 +5,29 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 
 from local_aws.images.serving import Request, Response
 
 
 class Sleeper:
-    """Answers each line with its length, after `seconds_per_request` + lines x `seconds_per_record`.
+    """Answers each line with its length, after a time per request and per line; its variables, all 0 by default:
 
-    `start_seconds` is the time before /ping answers; `workers` requests sleep at once, further ones wait (0: no limit).
+    SLEEPER_SECONDS_PER_RECORD, SLEEPER_SECONDS_PER_REQUEST: the time of an answer.
+    SLEEPER_START_SECONDS: the time before /ping answers.
+    SLEEPER_WORKERS: how many requests sleep at once, further ones wait; 0 is no limit.
     """
 
-    def __init__(
-        self,
-        *,
-        seconds_per_record: float,
-        seconds_per_request: float = 0.0,
-        start_seconds: float = 0.0,
-        workers: int = 0,
-    ) -> None:
-        self._per_record = seconds_per_record
-        self._per_request = seconds_per_request
-        self._workers = threading.Semaphore(workers) if workers else nullcontext()
-        self._worker_count = workers
-        time.sleep(start_seconds)
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        def read_number(name: str) -> float:
+            return float(environment.get(f"SLEEPER_{name}", "0"))
+
+        self._per_record = read_number("SECONDS_PER_RECORD")
+        self._per_request = read_number("SECONDS_PER_REQUEST")
+        self._worker_count = int(read_number("WORKERS"))
+        self._workers = threading.Semaphore(self._worker_count) if self._worker_count else nullcontext()
+        time.sleep(read_number("START_SECONDS"))
 
     def get_execution_parameters(self) -> bytes | None:
         if not self._worker_count:

@@ -59,21 +59,16 @@ class BoosterModel:
                 _parse_rows(request.body.decode(), content_type, self._booster.num_features())
             )
         except ValueError as error:
-            return Response(
-                f"Unable to read the request: {error}".encode(), "text/plain", HTTPStatus.BAD_REQUEST
-            )
+            text = f"Unable to read the request: {error}"
+            return Response(text.encode(), "text/plain", HTTPStatus.BAD_REQUEST)
         scores = self._booster.predict(matrix, validate_features=False).tolist()
-        if accept == JSON:
-            return Response(
-                json.dumps({"predictions": [{"score": score} for score in scores]}).encode(), JSON
-            )
+        if accept == CSV:
+            lines = "".join(f"{_format_score(score)}\n" for score in scores)
+            return Response(lines.encode(), f"{CSV}; charset=utf-8")
+        answers = [{"score": score} for score in scores]
         if accept == JSON_LINES:
-            return Response(
-                "".join(json.dumps({"score": score}) + "\n" for score in scores).encode(), JSON_LINES
-            )
-        return Response(
-            "".join(f"{_format_score(score)}\n" for score in scores).encode(), f"{CSV}; charset=utf-8"
-        )
+            return Response("".join(json.dumps(answer) + "\n" for answer in answers).encode(), JSON_LINES)
+        return Response(json.dumps({"predictions": answers}).encode(), JSON)
 
 
 def _format_score(score: Any) -> str:

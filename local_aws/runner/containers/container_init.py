@@ -97,22 +97,15 @@ def remount_read_only_except(writable_paths: list[str]) -> None:
     if os.path.isdir("/dev/shm"):
         mount("tmpfs", "/dev/shm", 0, "tmpfs")
         writable_paths = [*writable_paths, "/dev/shm"]
-    attributes = struct.pack("QQQQ", MOUNT_ATTR_RDONLY, 0, 0, 0)
-    call_libc(
-        "syscall",
-        SYS_MOUNT_SETATTR,
-        AT_FDCWD,
-        b"/",
-        AT_RECURSIVE,
-        attributes,
-        ctypes.c_size_t(len(attributes)),
-    )
-    attributes = struct.pack("QQQQ", 0, MOUNT_ATTR_RDONLY, 0, 0)
+    set_mount_attributes("/", AT_RECURSIVE, MOUNT_ATTR_RDONLY, 0)
     for path in writable_paths:
-        where = os.fsencode(path)
-        call_libc(
-            "syscall", SYS_MOUNT_SETATTR, AT_FDCWD, where, 0, attributes, ctypes.c_size_t(len(attributes))
-        )
+        set_mount_attributes(path, 0, 0, MOUNT_ATTR_RDONLY)
+
+
+def set_mount_attributes(path: str, flags: int, added: int, cleared: int) -> None:
+    attributes = struct.pack("QQQQ", added, cleared, 0, 0)
+    size = ctypes.c_size_t(len(attributes))
+    call_libc("syscall", SYS_MOUNT_SETATTR, AT_FDCWD, os.fsencode(path), flags, attributes, size)
 
 
 def create_opt_ml(new_opt: str) -> None:
@@ -203,20 +196,8 @@ def run_bwrap(plan: dict[str, Any]) -> int:
     os.set_inheritable(writes, True)
     root = plan["root"]
     command = ["bwrap", "--die-with-parent", "--unshare-pid", "--as-pid-1", "--info-fd", str(writes)]
-    command += [
-        "--ro-bind",
-        "/",
-        "/",
-        "--dev-bind",
-        "/dev",
-        "/dev",
-        "--tmpfs",
-        "/dev/shm",
-        "--proc",
-        "/proc",
-        "--tmpfs",
-        "/opt",
-    ]
+    command += ["--ro-bind", "/", "/", "--dev-bind", "/dev", "/dev"]
+    command += ["--tmpfs", "/dev/shm", "--proc", "/proc", "--tmpfs", "/opt"]
     for name in sorted(os.listdir("/opt")) if os.path.isdir("/opt") else []:
         if name != "ml":
             command += ["--ro-bind", f"/opt/{name}", f"/opt/{name}"]

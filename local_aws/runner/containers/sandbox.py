@@ -32,9 +32,7 @@ def detect_isolation(isolation: str) -> str:
         with tempfile.TemporaryDirectory() as root:
             box = Sandbox(mode, Path(root))
             command = box.build_command(["/bin/sh", "-c", "test -d /opt/ml && echo works"])
-            answer = subprocess.run(
-                command, capture_output=True, text=True, check=False, env=dict(os.environ)
-            )
+            answer = subprocess.run(command, capture_output=True, text=True, check=False)
             if answer.stdout.strip() == "works":
                 return mode
     if isolation == "auto":

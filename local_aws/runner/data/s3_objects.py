@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
@@ -48,7 +48,7 @@ class S3Address:
 
 @dataclass(frozen=True, slots=True)
 class ListedObject:
-    """An object of a listing: key, bytes, ETag."""
+    """An object of a listing: key, bytes."""
 
     bucket: str
     key: str
@@ -152,41 +152,32 @@ class ObjectWriter:
     def __init__(self, client: Any, address: S3Address, spool_dir: Path) -> None:
         self._client = client
         self._bucket_and_key = {"Bucket": address.bucket, "Key": address.key}
-        self._spool_dir = spool_dir
-        self._part: IO[bytes] | None = None
-        self._part_bytes = 0
+        self._part = tempfile.SpooledTemporaryFile(CHUNK_BYTES, dir=str(spool_dir))  # noqa: SIM115 (lives on)
         self._upload_id: str | None = None
         self._parts: list[dict[str, Any]] = []
         self.size = 0
 
     def write(self, piece: bytes) -> None:
-        if self._part is None:
-            self._part = tempfile.SpooledTemporaryFile(CHUNK_BYTES, dir=str(self._spool_dir))  # noqa: SIM115 (lives on)
         self._part.write(piece)
-        self._part_bytes += len(piece)
         self.size += len(piece)
-        if self._part_bytes >= PART_BYTES:
+        if self._part.tell() >= PART_BYTES:
             self._send_part()
 
     def close(self) -> None:
         if self._upload_id is None:
-            body: Any = b""
-            if self._part is not None:
-                self._part.seek(0)
-                body = self._part.read()
-            self._client.put_object(**self._bucket_and_key, Body=body)
+            self._client.put_object(**self._bucket_and_key, Body=self._take_part())
         else:
-            if self._part_bytes:
+            if self._part.tell():
                 self._send_part()
             self._client.complete_multipart_upload(
                 **self._bucket_and_key, UploadId=self._upload_id, MultipartUpload={"Parts": self._parts}
             )
-        self._discard_part()
+        self._part.close()
 
     def abort(self) -> None:
         if self._upload_id is not None:
             self._client.abort_multipart_upload(**self._bucket_and_key, UploadId=self._upload_id)
-        self._discard_part()
+        self._part.close()
 
     def __enter__(self) -> ObjectWriter:
         return self
@@ -195,19 +186,18 @@ class ObjectWriter:
         self.close() if kind is None else self.abort()
 
     def _send_part(self) -> None:
-        if self._part is None:
-            return
         if self._upload_id is None:
             self._upload_id = self._client.create_multipart_upload(**self._bucket_and_key)["UploadId"]
         number = len(self._parts) + 1
-        self._part.seek(0)
         answer = self._client.upload_part(
-            **self._bucket_and_key, UploadId=self._upload_id, PartNumber=number, Body=self._part.read()
+            **self._bucket_and_key, UploadId=self._upload_id, PartNumber=number, Body=self._take_part()
         )
         self._parts.append({"ETag": answer["ETag"], "PartNumber": number})
-        self._discard_part()
 
-    def _discard_part(self) -> None:
-        if self._part is not None:
-            self._part.close()
-        self._part, self._part_bytes = None, 0
+    def _take_part(self) -> bytes:
+        """The bytes of the part; the next one begins empty."""
+        self._part.seek(0)
+        part = self._part.read()
+        self._part.seek(0)
+        self._part.truncate()
+        return part

@@ -12,10 +12,10 @@ from pathlib import Path
 
 #: Environment variable that passes the limit to containers: images unpack archives too.
 UNPACK_LIMIT_VARIABLE = "LOCAL_AWS_UNPACKED_ARCHIVE_BYTES"
-
-
 GZIP_WBITS = 16 + zlib.MAX_WBITS
 MAX_CHUNK_BYTES = 1024 * 1024
+#: What `gunzip` raises.
+GZIP_ERRORS: tuple[type[zlib.error], type[EOFError]] = (zlib.error, EOFError)
 
 
 def read_unpack_limit() -> int:

@@ -6,20 +6,16 @@ import errno
 import os
 import threading
 import time
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from local_aws.runner.data.inputs import InputObject
 from local_aws.runner.data.s3_objects import S3_ERRORS
-from local_aws.runner.data.unpacking import gunzip
+from local_aws.runner.data.unpacking import GZIP_ERRORS, gunzip
 from local_aws.runner.failures import ClientFailedError
+from local_aws.runner.job_context import JobContext
 from local_aws.runner.processing.processing_request import ProcessingInput
 from local_aws.runner.usage_meter import UsageMeter
-
-if TYPE_CHECKING:
-    from local_aws.runner.job_context import JobContext
 
 POLL_SECONDS = 0.02
 
@@ -69,7 +65,7 @@ class PipeFeeder:
                 for piece in self._bytes(count=epoch == 0):
                     if not self._write(target, piece):
                         break
-            except (*S3_ERRORS, zlib.error, EOFError) as error:
+            except (*S3_ERRORS, *GZIP_ERRORS) as error:
                 self._job.stop_flag.set(
                     ClientFailedError(f"Failed to download data. Input {self._given.name}: {error}")
                 )

@@ -44,15 +44,9 @@ class ProcessingInstance:
         self.inputs = inputs
         self.outputs = outputs
         self.meter = UsageMeter(host)
-        self.exit_code: int | None = None
-        self._container: Container | None = None
         # Network isolation on AWS: no way out and no credentials inside the container.
-        self.sandbox = Sandbox(
-            job.isolation,
-            job.spec.work_dir / host,
-            image.visible_paths,
-            network=not job.spec.network_isolation,
-        )
+        network = not job.spec.network_isolation
+        self.sandbox = Sandbox(job.isolation, job.spec.work_dir / host, image.visible_paths, network)
         self.stream = f"{job.spec.name}/{host}-{int(time.time() * 1000)}"
         self._uploaded: dict[Path, tuple[int, int]] = {}
 
@@ -81,26 +75,23 @@ class ProcessingInstance:
             feeder.start()
         try:
             with self.meter.track_busy():
-                self._container = Container(self.sandbox, argv, variables, self._log)
-                self._wait_and_upload(self._container)
-                self.exit_code = self._container.wait()
+                container = Container(self.sandbox, argv, variables, self._log)
+                self._wait_and_upload(container)
+                return container.wait()
         finally:
             for feeder in feeders:
                 feeder.stop()
-        return self.exit_code
 
     def _wait_and_upload(self, container: Container) -> None:
         """Until it ends: continuous uploads, faults, stop."""
         started = last_upload = time.monotonic()
-        settings = self.job.spec.settings
+        settings, pop_due_fault = self.job.spec.settings, self.job.faults.pop_due_fault
         continuous = [output for output in self.outputs if output.is_continuous]
         while container.wait(POLL_SECONDS) is None:
             now = time.monotonic()
             if self.job.stop_flag.is_set():
                 container.stop(settings.processing_stop_grace_seconds)
-            elif fault := self.job.faults.pop_due_fault(
-                self.name, objects_done=None, seconds_running=now - started
-            ):
+            elif fault := pop_due_fault(self.name, objects_done=None, seconds_running=now - started):
                 if fault.kind == "freeze_container":
                     container.freeze()
                     continue
@@ -125,9 +116,8 @@ class ProcessingInstance:
                 try:
                     size = self.job.s3.upload(path, S3Address(output.prefix.bucket, key))
                 except S3_ERRORS as error:
-                    raise ClientFailedError(
-                        f"Failed to upload output {output.name} to {output.uri}: {error}"
-                    ) from error
+                    message = f"Failed to upload output {output.name} to {output.uri}: {error}"
+                    raise ClientFailedError(message) from error
                 self._uploaded[path] = version
                 self.meter.add(bytes_out=size)
 

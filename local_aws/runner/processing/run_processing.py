@@ -54,31 +54,21 @@ def run_processing_job(job: JobContext) -> dict[str, Any]:
 def _create_instances(job: JobContext) -> list[ProcessingInstance]:
     image = job.image_registry.find(job.spec.request["AppSpecification"]["ImageUri"])
     outputs = parse_outputs(job.spec)
-    names = job.spec.hosts
-    shares: list[tuple[ProcessingInput, list[list[InputObject]]]] = []
-    for processing_input in parse_inputs(job.spec):
+    names, settings = job.spec.hosts, job.spec.settings
+    inputs_by_host: list[list[tuple[ProcessingInput, list[InputObject]]]] = [[] for _ in names]
+    for given in parse_inputs(job.spec):
         # The SageMaker SDK uploads to s3://…/input-1 and names no slash; its users find the files in LocalPath itself.
         objects = list_input_objects(
-            job.s3,
-            processing_input.data_type,
-            processing_input.uri,
-            skip_folder_keys=job.spec.settings.skip_folder_keys,
+            job.s3, given.data_type, given.uri, skip_folder_keys=settings.skip_folder_keys
         )
-        parts = (
-            assign_objects(objects, len(names), job.spec.settings.assignment)
-            if processing_input.is_sharded
-            else [objects] * len(names)
-        )
-        shares.append((processing_input, parts))
+        parts = [objects] * len(names)
+        if given.is_sharded:
+            parts = assign_objects(objects, len(names), settings.assignment)
+        for inputs, part in zip(inputs_by_host, parts, strict=True):
+            inputs.append((given, part))
     return [
-        ProcessingInstance(
-            job,
-            name,
-            image,
-            [(processing_input, parts[number]) for processing_input, parts in shares],
-            outputs,
-        )
-        for number, name in enumerate(names)
+        ProcessingInstance(job, name, image, inputs, outputs)
+        for name, inputs in zip(names, inputs_by_host, strict=True)
     ]
 
 

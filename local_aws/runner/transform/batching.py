@@ -25,9 +25,8 @@ class Batch:
 
 
 def _batch(spool: Spool, limit: int | None, records: int, originals: list[bytes] | None = None) -> Batch:
-    return Batch(
-        RequestBody(None if limit is None else spool.size, spool.iter_chunks), records, originals, spool
-    )
+    length = None if limit is None else spool.size
+    return Batch(RequestBody(length, spool.iter_chunks), records, originals, spool)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,20 +8,18 @@ import http.client
 import json
 import socket
 import time
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from local_aws.runner.data.s3_objects import S3Address
-from local_aws.runner.data.unpacking import gunzip
+from local_aws.runner.data.unpacking import GZIP_ERRORS, gunzip
 from local_aws.runner.transform.spool import CHUNK_BYTES, RequestBody, Spool
 
-USER_AGENT = "Go-http-client/1.1"
 LOOPBACK = "127.0.0.1"
-# As Go's client asks with every request; an answer that comes compressed is decompressed before anyone sees it.
-ACCEPT_ENCODING = "gzip"
+# As Go's client sends with every request; an answer that comes compressed is decompressed before anyone sees it.
+AGENT_HEADERS = {"User-Agent": "Go-http-client/1.1", "Accept-Encoding": "gzip"}
 
 
 class NoResponseError(Exception):
@@ -75,10 +73,9 @@ class ContainerConnection:
         connection.sock.settimeout(seconds)
         connection.putrequest("POST", "/invocations", skip_accept_encoding=True)
         framing = (
-            ("Transfer-Encoding", "chunked") if body.length is None else ("Content-Length", str(body.length))
+            {"Transfer-Encoding": "chunked"} if body.length is None else {"Content-Length": str(body.length)}
         )
-        always = {"User-Agent": USER_AGENT, "Accept-Encoding": ACCEPT_ENCODING}
-        for name, value in {**always, **headers, framing[0]: framing[1]}.items():
+        for name, value in {**AGENT_HEADERS, **headers, **framing}.items():
             connection.putheader(name, value)
         connection.endheaders()
         # A server may refuse (413) before it has read everything: its answer is still worth reading.
@@ -90,10 +87,9 @@ class ContainerConnection:
         try:
             for piece in _decode_chunks(response, _read_chunks(response, connection.sock, deadline)):
                 answer.spool.write(piece)
-        except (zlib.error, EOFError) as error:
-            raise NoResponseError(
-                f"the response has Content-Encoding gzip but is not gzip: {error}"
-            ) from error
+        except GZIP_ERRORS as error:
+            message = f"the response has Content-Encoding gzip but is not gzip: {error}"
+            raise NoResponseError(message) from error
         if response.will_close:
             self.close()
         return answer
@@ -148,11 +144,10 @@ def send_get(port: int, path: str, timeout_seconds: float) -> tuple[int, bytes] 
     """GET on a fresh connection: status and body, or None without an answer."""
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=timeout_seconds)
     try:
-        headers = {"User-Agent": USER_AGENT, "Accept-Encoding": ACCEPT_ENCODING}
-        connection.request("GET", path, headers=headers)
+        connection.request("GET", path, headers=AGENT_HEADERS)
         response = connection.getresponse()
         return response.status, b"".join(_decode_chunks(response, [response.read()]))
-    except (OSError, http.client.HTTPException, zlib.error, EOFError):
+    except (OSError, http.client.HTTPException, *GZIP_ERRORS):
         return None
     finally:
         connection.close()
@@ -212,10 +207,8 @@ class InferencePipelineClient:
                     previous.spool.close()
             if not 200 <= response.status < 300:
                 return response
-            body, content_type = (
-                RequestBody(response.spool.size, response.spool.iter_chunks),
-                response.content_type,
-            )
+            body = RequestBody(response.spool.size, response.spool.iter_chunks)
+            content_type = response.content_type
         if response is None:
             raise NoResponseError("the model has no containers")
         return response

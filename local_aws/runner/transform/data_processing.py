@@ -8,20 +8,24 @@ import json
 import re
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import Any
 
 from local_aws.runner.runner_settings import RunnerSettings
 from local_aws.runner.transform.selection import FilterError, JsonPath
-from local_aws.runner.transform.transform_request import TransformRequest
+from local_aws.runner.transform.transform_request import DataProcessing, TransformRequest
 
 NEWLINE = b"\n"
+PLACES = {"input": "input", "output": "output from the algorithm"}
 _CSV_FIELD = r'(?:"(?:[^"]|"")*"|[^",]*)'
 _CSV_LINE = re.compile(rf"{_CSV_FIELD}(?:,{_CSV_FIELD})*")
 
 
 class RecordError(Exception):
     """A record or a prediction cannot be read or joined; its object fails."""
+
+
+#: What `RecordProcessor` raises.
+RECORD_ERRORS: tuple[type[RecordError], type[FilterError]] = (RecordError, FilterError)
 
 
 class RecordProcessor(ABC):
@@ -34,11 +38,7 @@ class RecordProcessor(ABC):
         self._output = JsonPath(request.data_processing.output_filter, inclusive_end=inclusive)
         self._join = request.data_processing.join_input
         self._whole = request.split_type == "None"
-        self._time = (
-            inference_time
-            if request.data_capture is not None and request.data_capture.generate_inference_id
-            else None
-        )
+        self._time = inference_time if request.needs_inference_id else None
 
     def filter_input(self, record: bytes) -> bytes:
         """Raises RecordError or FilterError."""
@@ -92,10 +92,9 @@ class CsvRecordProcessor(RecordProcessor):
 
     def parse_record(self, data: bytes, source: str) -> list[str]:
         text = _decode(data, source).rstrip("\r\n")
-        where = "input" if source == "input" else "output from the algorithm"
         if '"' in text and not _CSV_LINE.fullmatch(text):
             raise RecordError(
-                f'Failed to parse {where} as CSV: bare " in non quoted field found near: {text[:100]}'
+                f'Failed to parse {PLACES[source]} as CSV: bare " in non quoted field found near: {text[:100]}'
             )
         return next(csv.reader([text]), [])
 
@@ -120,11 +119,10 @@ class JsonRecordProcessor(RecordProcessor):
         return [response] if records == 1 else super().split_response(response, records)
 
     def parse_record(self, data: bytes, source: str) -> Any:
-        where = "input" if source == "input" else "output from the algorithm"
         try:
             return json.loads(_decode(data, source))
         except ValueError as error:
-            raise RecordError(f"Failed to parse {where} as JSON: {error}") from error
+            raise RecordError(f"Failed to parse {PLACES[source]} as JSON: {error}") from error
 
     def serialize_record(self, value: Any) -> bytes:
         return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
@@ -146,11 +144,10 @@ def create_processor(
 
     A content type that cannot be processed is refused when the job is created; here it raises FilterError too.
     """
-    needs_inference_id = request.data_capture is not None and request.data_capture.generate_inference_id
-    if not request.data_processing.is_needed and not needs_inference_id:
+    if request.data_processing == DataProcessing() and not request.needs_inference_id:
         return None
     kind = (request.accept or request.content_type or "").partition(";")[0].strip().lower()
-    processor_class: Callable[[TransformRequest, RunnerSettings, str], RecordProcessor] | None = {
+    processor_class: type[RecordProcessor] | None = {
         "text/csv": CsvRecordProcessor,
         "application/json": JsonRecordProcessor,
         "application/jsonlines": JsonRecordProcessor,

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from local_aws.runner.data.s3_objects import S3Address
 from local_aws.runner.failures import AlgorithmFailedError, ClientFailedError, JobFailedError
-from local_aws.runner.runner_settings import RunnerSettings
-from local_aws.runner.stopping import StopFlag
+from local_aws.runner.job_context import JobContext
 from local_aws.runner.transform.client import (
     ContainerResponse,
     InferencePipelineClient,
@@ -17,6 +14,7 @@ from local_aws.runner.transform.client import (
 )
 from local_aws.runner.transform.spool import RequestBody
 from local_aws.runner.transform.transform_request import TransformRequest
+from local_aws.runner.usage_meter import UsageMeter
 
 MAX_MESSAGE_BYTES = 4096
 
@@ -31,26 +29,26 @@ class ObjectFailedError(Exception):
 
 
 def invoke_with_retries(
+    job: JobContext,
+    meter: UsageMeter,
     client: InferencePipelineClient,
     body: RequestBody,
     request: TransformRequest,
-    settings: RunnerSettings,
-    stop_flag: StopFlag,
-    on_request: Callable[[], None],
     input_address: S3Address,
 ) -> ContainerResponse:
-    """The 2xx response for records of `input_address`.
+    """The 2xx response for records of `input_address`; `meter` counts each request.
 
     Refused or broken connections, timeouts and statuses from `retry_statuses_from` on are tried again. Raises
     ObjectFailedError after the last retry, or the flag's cause when the job ends meanwhile.
     """
+    settings, stop_flag = job.spec.settings, job.stop_flag
     headers = build_input_object_headers(input_address)
     pause = settings.retry_backoff_seconds
     for attempt in range(request.max_retries + 1):
         if attempt and stop_flag.wait(pause * 2 ** (attempt - 1)):
             stop_flag.raise_if_set()
         last = attempt == request.max_retries
-        on_request()
+        meter.add(requests=1)
         try:
             answer = client.invoke(
                 body, request.content_type, request.accept, request.timeout_seconds, headers
@@ -71,20 +69,16 @@ def invoke_with_retries(
 def _no_response_failure(error: NoResponseError, request: TransformRequest) -> ObjectFailedError:
     text = "Unable to get response from algorithm"
     if isinstance(error, ResponseTimeoutError):
-        text = (
-            f"Model server did not respond to /invocations request within {request.timeout_seconds} seconds"
-        )
+        seconds = request.timeout_seconds
+        text = f"Model server did not respond to /invocations request within {seconds} seconds"
     return ObjectFailedError(AlgorithmFailedError(), [text])
 
 
 def _refused_failure(answer: ContainerResponse) -> ObjectFailedError:
     message = next(answer.spool.iter_chunks(), b"")[:MAX_MESSAGE_BYTES].decode(errors="replace")
     answer.spool.close()
-    client = 400 <= answer.status < 500
-    first = (
-        f"ClientError: {answer.status}"
-        if client
-        else f"Bad HTTP status received from algorithm: {answer.status}"
-    )
-    failure: JobFailedError = ClientFailedError() if client else AlgorithmFailedError()
+    failure: JobFailedError = AlgorithmFailedError()
+    first = f"Bad HTTP status received from algorithm: {answer.status}"
+    if 400 <= answer.status < 500:
+        failure, first = ClientFailedError(), f"ClientError: {answer.status}"
     return ObjectFailedError(failure, [first, "", "Message:", *message.splitlines()])

@@ -43,7 +43,7 @@ def _create_instances(
     job: JobContext, request: TransformRequest
 ) -> tuple[list[TransformInstance], JobProgress]:
     images = [job.image_registry.find(str(definition["Image"])) for definition in job.spec.containers]
-    settings = job.spec.settings
+    settings, hosts = job.spec.settings, job.spec.hosts
     objects = list_input_objects(
         job.s3,
         request.data_type,
@@ -57,11 +57,8 @@ def _create_instances(
         processor = create_processor(request, settings, started)
     except FilterError as error:
         for item in objects:
-            job.logs.write_data_log(
-                f"{job.spec.name}/{job.spec.hosts[0]}", f"{item.bucket}/{item.key}: {error}"
-            )
+            job.logs.write_data_log(f"{job.spec.name}/{hosts[0]}", f"{item.bucket}/{item.key}: {error}")
         raise ClientFailedError from error
-    hosts = job.spec.hosts
     shares = assign_objects(objects, len(hosts), settings.assignment)
     return [
         TransformInstance(job, host, request, images, mine, progress, processor)
@@ -75,22 +72,18 @@ def _write_captured_data(job: JobContext, request: TransformRequest, progress: J
     They are `<destination>/input/yyyy/mm/dd/hh/<id>.json` and the same below output/. Raises ClientFailedError when
     they cannot be written.
     """
-    capture = request.data_capture
-    if capture is None or not progress.finished_objects:
+    if request.capture_uri is None or not progress.finished_objects:
         return
-    base = S3Address.parse(capture.destination_uri.rstrip("/") + "/")
+    base = S3Address.parse(request.capture_uri.rstrip("/") + "/")
     hour = time.strftime("%Y/%m/%d/%H", time.gmtime())
     try:
-        for folder, addresses in zip(
-            ("input", "output"), zip(*progress.finished_objects, strict=True), strict=True
-        ):
+        inputs, outputs = zip(*progress.finished_objects, strict=True)
+        for folder, addresses in (("input", inputs), ("output", outputs)):
             key = f"{base.key}{folder}/{hour}/{uuid.uuid4()}.json"
             with job.s3.open_writer(S3Address(base.bucket, key)) as target:
                 target.write(_build_manifest(addresses))
     except S3_ERRORS as error:
-        raise ClientFailedError(
-            f"Failed to write captured data to {capture.destination_uri}: {error}"
-        ) from error
+        raise ClientFailedError(f"Failed to write captured data to {request.capture_uri}: {error}") from error
 
 
 def _build_manifest(addresses: Sequence[S3Address]) -> bytes:

@@ -6,8 +6,6 @@ An index or a range selects from arrays, a name from objects. As in the JSONPath
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from local_aws.json_path import (
@@ -17,21 +15,12 @@ from local_aws.json_path import (
     Range,
     SeveralRanges,
     Step,
-    Wildcard,
     parse_path,
 )
 
 
 class FilterError(Exception):
     """The path is not one of AWS's, or selects what a record does not have."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Selector:
-    """`select` gives what the step finds in one value; `many` says that the result is a list of values."""
-
-    select: Callable[[Any], Any]
-    many: bool
 
 
 class JsonPath:
@@ -42,45 +31,42 @@ class JsonPath:
         self.path = path
         self._inclusive = inclusive_end
         try:
-            steps = parse_path(path)
+            self._steps = parse_path(path)
         except PathSyntaxError as error:
-            raise FilterError(f"Invalid JsonPath: {path}: {error}") from error
-        self._selectors = [self._selector(step) for step in steps]
+            raise self._build_error(str(error)) from error
+        for step in self._steps:
+            if isinstance(step, SeveralRanges):
+                raise self._build_error(
+                    "only single range filters of format (eg: [1:5]) are supported. "
+                    f"Format [{step.text}] is not supported"
+                )
 
     @property
     def is_identity(self) -> bool:
-        return not self._selectors
+        return not self._steps
 
     def apply(self, value: Any) -> Any:
         """What the path selects; raises FilterError when a name or an index is not there."""
         values, many = [value], False
-        for selector in self._selectors:
-            found = [selector.select(item) for item in values]
-            values = [item for items in found for item in items] if selector.many else found
-            many = many or selector.many
+        for step in self._steps:
+            values = [item for each in values for item in self._select(step, each)]
+            many = many or not (
+                isinstance(step, Names) or (isinstance(step, Indexes) and len(step.numbers) == 1)
+            )
         return values if many else values[0]
 
-    def _selector(self, step: Step) -> _Selector:
+    def _select(self, step: Step, value: Any) -> list[Any]:
+        """What a step finds in one value."""
         match step:
-            case Wildcard():
-                return _Selector(self._every, many=True)
             case Names(names=(name,)):
-                return _Selector(lambda value: self._member(value, name), many=False)
+                return [self._member(value, name)]
             case Names(names=names):
-                return _Selector(
-                    lambda value: {name: self._member(value, name) for name in names}, many=False
-                )
-            case Indexes(numbers=(number,)):
-                return _Selector(lambda value: self._item(value, number), many=False)
+                return [{name: self._member(value, name) for name in names}]
             case Indexes(numbers=numbers):
-                return _Selector(lambda value: [self._item(value, number) for number in numbers], many=True)
+                return [self._item(value, number) for number in numbers]
             case Range(begin=begin, end=end):
-                return _Selector(lambda value: self._range(value, begin, end), many=True)
-            case SeveralRanges(text=text):
-                raise FilterError(
-                    f"Invalid JsonPath: {self.path}: only single range filters of format (eg: [1:5]) are "
-                    f"supported. Format [{text}] is not supported"
-                )
+                return self._range(value, begin, end)
+        return self._every(value)
 
     def _every(self, value: Any) -> list[Any]:
         if isinstance(value, dict):
@@ -89,15 +75,13 @@ class JsonPath:
 
     def _member(self, value: Any, name: str) -> Any:
         if not isinstance(value, dict) or name not in value:
-            raise FilterError(f"Invalid JsonPath: {self.path}: no member {name!r} in the record")
+            raise self._build_error(f"no member {name!r} in the record")
         return value[name]
 
     def _item(self, value: Any, number: int) -> Any:
         array = self._array(value)
         if not -len(array) <= number < len(array):
-            raise FilterError(
-                f"Invalid JsonPath: {self.path}: index {number} is out of range, {len(array)} elements"
-            )
+            raise self._build_error(f"index {number} is out of range, {len(array)} elements")
         return array[number]
 
     def _range(self, value: Any, begin: int | None, end: int | None) -> list[Any]:
@@ -106,7 +90,7 @@ class JsonPath:
         last = len(array) if end is None else self._bound(end, array) + self._inclusive
         found = array[max(first, 0) : max(last, 0)]
         if not found:
-            raise FilterError(f"Invalid JsonPath: {self.path}: the range is empty, {len(array)} elements")
+            raise self._build_error(f"the range is empty, {len(array)} elements")
         return found
 
     def _bound(self, number: int, array: list[Any]) -> int:
@@ -114,7 +98,8 @@ class JsonPath:
 
     def _array(self, value: Any) -> list[Any]:
         if not isinstance(value, list):
-            raise FilterError(
-                f"Invalid JsonPath: {self.path}: indexes need an array, the record has none there"
-            )
+            raise self._build_error("indexes need an array, the record has none there")
         return value
+
+    def _build_error(self, problem: str) -> FilterError:
+        return FilterError(f"Invalid JsonPath: {self.path}: {problem}")

@@ -5,23 +5,25 @@ from __future__ import annotations
 import tarfile
 import threading
 import time
-import zlib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from local_aws.runner.containers.container_process import Container
 from local_aws.runner.containers.images import Image
 from local_aws.runner.containers.sandbox import Sandbox
 from local_aws.runner.data.s3_objects import S3_ERRORS, S3Address, S3Storage
-from local_aws.runner.data.unpacking import UNPACK_LIMIT_VARIABLE, ArchiveTooLargeError, unpack_tar_gz
+from local_aws.runner.data.unpacking import (
+    GZIP_ERRORS,
+    UNPACK_LIMIT_VARIABLE,
+    ArchiveTooLargeError,
+    unpack_tar_gz,
+)
 from local_aws.runner.failures import PING_FAILED, AlgorithmFailedError, ClientFailedError
 from local_aws.runner.job_context import JobContext
 from local_aws.runner.transform.client import send_get
 from local_aws.runner.transform.ports import PortReservation
-
-
-def get_container_name(definition: Mapping[str, str], number: int) -> str:
-    return definition.get("ContainerHostname") or f"container_{number}"
 
 
 class ModelContainers:
@@ -48,41 +50,34 @@ class ModelContainers:
             self._start_one(definition, image, number)
             self._job.stop_flag.raise_if_set()
         deadline = time.monotonic() + self._job.spec.settings.ping_timeout_seconds
-        for number, container in enumerate(self._containers):
-            self._wait_for_ping(container, self.ports[number], deadline)
+        for container, port in zip(self._containers, self.ports, strict=True):
+            self._wait_for_ping(container, port, deadline)
 
-    def _start_one(self, definition: dict[str, object], image: Image, number: int) -> None:
+    def _start_one(self, definition: dict[str, Any], image: Image, number: int) -> None:
         spec = self._job.spec
-        name = get_container_name({k: str(v) for k, v in definition.items()}, number)
+        name = definition.get("ContainerHostname") or f"container_{number}"
         sandbox = Sandbox(self._job.isolation, spec.work_dir / self._host / str(number), image.visible_paths)
         if uri := definition.get("ModelDataUrl"):
             folder = sandbox.to_host_path("/opt/ml/model")
-            unpack_model(self._job.s3, str(uri), folder, name, spec.settings.unpacked_archive_bytes)
+            unpack_model(self._job.s3, uri, folder, name, spec.settings.unpacked_archive_bytes)
         reservation = PortReservation(spec.settings)
         port = reservation.first_port
         with self._lock:
             self._reservations.append(reservation)
             self.ports.append(port)
-        model_environment = definition.get("Environment")
         variables = {
             **image.build_environment(port),
             **self._job.build_service_environment(),
             "SAGEMAKER_BIND_TO_PORT": str(port),
             "SAGEMAKER_SAFE_PORT_RANGE": reservation.safe_port_range,
             UNPACK_LIMIT_VARIABLE: str(spec.settings.unpacked_archive_bytes),
-            **(model_environment if isinstance(model_environment, dict) else {}),
+            **(definition.get("Environment") or {}),
             **self._environment,
         }
         stream = f"{self._stream}/{name}" if len(spec.containers) > 1 else self._stream
-        logs = self._job.logs
-        self._containers.append(
-            Container(
-                sandbox,
-                image.build_serve_command(port),
-                variables,
-                lambda text: logs.write_line(stream, text),
-            )
-        )
+        write_line = partial(self._job.logs.write_line, stream)
+        container = Container(sandbox, image.build_serve_command(port), variables, write_line)
+        self._containers.append(container)
 
     def _wait_for_ping(self, container: Container, port: int, deadline: float) -> None:
         settings = self._job.spec.settings
@@ -148,7 +143,7 @@ def unpack_model(s3: S3Storage, uri: str, folder: Path, container_name: str, max
             "Please ensure that there is an object located at the URL and that the role passed to CreateModel has "
             f"permissions to download the model. ({str(error).splitlines()[0]})"
         ) from error
-    except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError) as error:
+    except (tarfile.TarError, *GZIP_ERRORS, OSError, ValueError) as error:
         raise ClientFailedError(
             f"{message}Please ensure that the object located at the URL is a valid tar.gz archive."
         ) from error

@@ -135,7 +135,7 @@ def strip_newline(record: bytes) -> bytes:
     return record.removesuffix(b"\n")
 
 
-def get_splitter(split_type: str, *, single_keeps_newline: bool) -> Splitter:
+def get_splitter(split_type: str, single_keeps_newline: bool) -> Splitter:
     """The splitter of a SplitType other than None."""
     return {
         "Line": Splitter(split_lines, keep_framing if single_keeps_newline else strip_newline),

@@ -7,14 +7,14 @@ import logging
 import queue
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from local_aws.runner.containers.images import Image
 from local_aws.runner.data.inputs import InputObject
 from local_aws.runner.data.s3_objects import S3_ERRORS, S3Address
-from local_aws.runner.data.unpacking import gunzip
+from local_aws.runner.data.unpacking import GZIP_ERRORS, gunzip
 from local_aws.runner.failures import (
     AlgorithmFailedError,
     ClientFailedError,
@@ -25,14 +25,13 @@ from local_aws.runner.failures import (
 from local_aws.runner.job_context import JobContext
 from local_aws.runner.transform.batching import Batch, Batcher, batch_lines
 from local_aws.runner.transform.client import InferencePipelineClient, fetch_execution_parameters
-from local_aws.runner.transform.data_processing import RecordError, RecordProcessor
+from local_aws.runner.transform.data_processing import RECORD_ERRORS, RecordProcessor
 from local_aws.runner.transform.invocation import ObjectFailedError, invoke_with_retries
 from local_aws.runner.transform.output_object import OutputObject
-from local_aws.runner.transform.selection import FilterError
 from local_aws.runner.transform.servers import ModelContainers
 from local_aws.runner.transform.splitting import MalformedObjectError, RecordTooLargeError, get_splitter
 from local_aws.runner.transform.spool import RequestBody, Spool
-from local_aws.runner.transform.transform_request import TransformParameters, TransformRequest
+from local_aws.runner.transform.transform_request import VARIABLES, TransformParameters, TransformRequest
 from local_aws.runner.usage_meter import UsageMeter
 
 MONITOR_SECONDS = 0.05
@@ -105,13 +104,11 @@ class TransformInstance:
             watcher.start()
             self._containers.start()
             self._ready = True
-            parameters = self._request.resolve_parameters(
-                fetch_execution_parameters(
-                    self._containers.ports[0], self.job.spec.settings.ping_attempt_seconds
-                )
-                if len(self._request.requested_names) < 3
-                else {}
-            )
+            offered: dict[str, Any] = {}
+            if self._request.requested_parameters.keys() != VARIABLES.keys():
+                seconds = self.job.spec.settings.ping_attempt_seconds
+                offered = fetch_execution_parameters(self._containers.ports[0], seconds)
+            parameters = self._request.resolve_parameters(offered)
             self.job.logs.write_data_log(self._stream, str(parameters))
             self._transform(parameters)
             self.job.stop_flag.raise_if_set()
@@ -197,19 +194,10 @@ class TransformInstance:
                 number += 1
             else:
                 all_queued = True
-        except (
-            MalformedObjectError,
-            RecordTooLargeError,
-            RecordError,
-            FilterError,
-            zlib.error,
-            EOFError,
-        ) as error:
-            self._fail_object(output, ObjectFailedError(ClientFailedError(), [str(error)]))
+        except (MalformedObjectError, RecordTooLargeError, *RECORD_ERRORS, *GZIP_ERRORS) as error:
+            self._refuse_object(output, str(error))
         except S3_ERRORS as error:
-            self._fail_object(
-                output, ObjectFailedError(ClientFailedError(), [f"Failed to download data: {error}"])
-            )
+            self._refuse_object(output, f"Failed to download data: {error}")
         # An object that a stop cut short must not end as if these were all its records.
         if all_queued and output.set_batch_count(number):
             self._finishers.submit(self._end_job_on_error, self._finish, output)
@@ -247,9 +235,7 @@ class TransformInstance:
                 spool = self._spool_all(pieces(), limit)
                 yield Batch(RequestBody(spool.size, spool.iter_chunks), 1, None, spool)
             return
-        splitter = get_splitter(
-            self._request.split_type, single_keeps_newline=settings.single_record_keeps_newline
-        )
+        splitter = get_splitter(self._request.split_type, settings.single_record_keeps_newline)
         single = parameters.batch_strategy == "SINGLE_RECORD"
         if self._request.split_type == "Line" and not single and processor is None:
             yield from batch_lines(self._folder, limit, pieces())
@@ -301,15 +287,8 @@ class TransformInstance:
             return
         try:
             with self.meter.track_busy():
-                answer = invoke_with_retries(
-                    chain,
-                    batch.body,
-                    self._request,
-                    self.job.spec.settings,
-                    self.job.stop_flag,
-                    lambda: self.meter.add(requests=1),
-                    output.input_object.address,
-                )
+                address = output.input_object.address
+                answer = invoke_with_retries(self.job, self.meter, chain, batch.body, self._request, address)
         except ObjectFailedError as error:
             output.drop_batch()
             self._fail_object(output, error)
@@ -317,25 +296,21 @@ class TransformInstance:
         except (JobFailedError, JobStoppedError):
             output.drop_batch()
             return
-        except (*S3_ERRORS, zlib.error, EOFError) as error:
+        except (*S3_ERRORS, *GZIP_ERRORS) as error:
             # The body of a request that is not spooled comes from S3 while it is sent.
             output.drop_batch()
-            self._fail_object(
-                output, ObjectFailedError(ClientFailedError(), [f"Failed to download data: {error}"])
-            )
+            self._refuse_object(output, f"Failed to download data: {error}")
             return
         self.meter.add(records=batch.record_count)
         try:
             response = self._process_response(batch, answer.spool)
             if output.accept_response(number, response):
                 self._finishers.submit(self._end_job_on_error, self._finish, output)
-        except (RecordError, FilterError) as error:
+        except RECORD_ERRORS as error:
             output.drop_batch()
-            self._fail_object(output, ObjectFailedError(ClientFailedError(), [str(error)]))
+            self._refuse_object(output, str(error))
         except S3_ERRORS as error:
-            self._fail_object(
-                output, ObjectFailedError(ClientFailedError(), [f"Failed to upload output: {error}"])
-            )
+            self._refuse_object(output, f"Failed to upload output: {error}")
 
     def _process_response(self, batch: Batch, response: Spool) -> Spool:
         """The response, joined and filtered if the job says so."""
@@ -356,23 +331,21 @@ class TransformInstance:
         try:
             size = output.close()
         except S3_ERRORS as error:
-            self._fail_object(
-                output,
-                ObjectFailedError(ClientFailedError(), [f"Failed to upload output: {error}"]),
-                settled=True,
-            )
+            self._refuse_object(output, f"Failed to upload output: {error}", settled=True)
             return
         self._settle(output)
         self.meter.add(objects=1, bytes_out=size)
         self._progress.record_finished(output)
         self._inject_due_fault()
 
+    def _refuse_object(self, output: OutputObject, line: str, *, settled: bool = False) -> None:
+        self._fail_object(output, ObjectFailedError(ClientFailedError(), [line]), settled=settled)
+
     def _fail_object(self, output: OutputObject, error: ObjectFailedError, *, settled: bool = False) -> None:
         if not (output.fail(error.failure) or settled):
             return
-        name = f"{output.input_object.bucket}/{output.input_object.key}"
         for line in error.lines:
-            self.job.logs.write_data_log(self._stream, f"{name}: {line}")
+            self._write_data_log(output, line)
         self._progress.record_failed(output.input_object, error.failure)
         self._abandon(output)
 
@@ -380,10 +353,12 @@ class TransformInstance:
         try:
             output.abort()
         except S3_ERRORS as error:
-            self.job.logs.write_data_log(
-                self._stream, f"{output.input_object.bucket}/{output.input_object.key}: abort failed: {error}"
-            )
+            self._write_data_log(output, f"abort failed: {error}")
         self._settle(output)
+
+    def _write_data_log(self, output: OutputObject, line: str) -> None:
+        name = f"{output.input_object.bucket}/{output.input_object.key}"
+        self.job.logs.write_data_log(self._stream, f"{name}: {line}")
 
     def _settle(self, output: OutputObject) -> None:
         self._open_outputs.discard(output)

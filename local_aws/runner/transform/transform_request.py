@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from local_aws.runner.data.inputs import InputObject
@@ -11,31 +11,21 @@ from local_aws.runner.data.s3_objects import S3Address
 from local_aws.runner.runner_spec import RunnerSpec
 
 BATCH_STRATEGIES = {"MultiRecord": "MULTI_RECORD", "SingleRecord": "SINGLE_RECORD"}
+# The container's variable for each parameter that a request may set.
+VARIABLES = {
+    "BatchStrategy": "SAGEMAKER_BATCH_STRATEGY",
+    "MaxConcurrentTransforms": "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS",
+    "MaxPayloadInMB": "SAGEMAKER_MAX_PAYLOAD_IN_MB",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class TransformParameters:
     """Concurrency of an instance, payload in MB (0: unlimited, chunked) and strategy."""
 
-    max_concurrent_transforms: int = 1
-    max_payload_mb: int = 6
-    batch_strategy: str = "MULTI_RECORD"
-
-    def merge_execution_parameters(self, execution_parameters: Mapping[str, Any]) -> TransformParameters:
-        """Merged with the response of /execution-parameters; invalid values are ignored."""
-        concurrency, payload = (
-            execution_parameters.get("MaxConcurrentTransforms"),
-            execution_parameters.get("MaxPayloadInMB"),
-        )
-        strategy = execution_parameters.get("BatchStrategy")
-        result = self
-        if isinstance(concurrency, int) and concurrency > 0:
-            result = replace(result, max_concurrent_transforms=concurrency)
-        if isinstance(payload, int) and payload >= 0:
-            result = replace(result, max_payload_mb=payload)
-        if strategy in BATCH_STRATEGIES.values():
-            result = replace(result, batch_strategy=str(strategy))
-        return result
+    max_concurrent_transforms: int
+    max_payload_mb: int
+    batch_strategy: str
 
     def __str__(self) -> str:
         return (
@@ -50,20 +40,13 @@ class DataProcessing:
     output_filter: str = "$"
     join_input: bool = False
 
-    @property
-    def is_needed(self) -> bool:
-        return self != DataProcessing()
-
-
-@dataclass(frozen=True, slots=True)
-class DataCapture:
-    destination_uri: str
-    generate_inference_id: bool
-
 
 @dataclass(frozen=True, slots=True)
 class TransformRequest:
-    """What the request says; None where the caller left it open."""
+    """What the request says; None where the caller left it open.
+
+    `requested_parameters` are those of VARIABLES that the caller set, with values as /execution-parameters has them.
+    """
 
     data_type: str
     uri: str
@@ -76,9 +59,9 @@ class TransformRequest:
     timeout_seconds: int
     max_retries: int
     data_processing: DataProcessing
-    data_capture: DataCapture | None
-    requested_parameters: TransformParameters
-    requested_names: frozenset[str]
+    capture_uri: str | None
+    needs_inference_id: bool
+    requested_parameters: dict[str, Any]
 
     @classmethod
     def from_spec(cls, spec: RunnerSpec) -> TransformRequest:
@@ -87,19 +70,13 @@ class TransformRequest:
         s3 = source["DataSource"]["S3DataSource"]
         client = request.get("ModelClientConfig") or {}
         processing = request.get("DataProcessing") or {}
-        capture = request.get("DataCaptureConfig")
-        names = set()
-        requested = TransformParameters()
+        capture = request.get("DataCaptureConfig") or {}
+        requested = {name: request[name] for name in VARIABLES if request.get(name) is not None}
         # 0 concurrent transforms means "not set" (API reference); payload 0 means unlimited.
-        if request.get("MaxConcurrentTransforms"):
-            names.add("MaxConcurrentTransforms")
-            requested = replace(requested, max_concurrent_transforms=int(request["MaxConcurrentTransforms"]))
-        if request.get("MaxPayloadInMB") is not None:
-            names.add("MaxPayloadInMB")
-            requested = replace(requested, max_payload_mb=int(request["MaxPayloadInMB"]))
-        if request.get("BatchStrategy"):
-            names.add("BatchStrategy")
-            requested = replace(requested, batch_strategy=BATCH_STRATEGIES[request["BatchStrategy"]])
+        if requested.get("MaxConcurrentTransforms") == 0:
+            del requested["MaxConcurrentTransforms"]
+        if "BatchStrategy" in requested:
+            requested["BatchStrategy"] = BATCH_STRATEGIES[requested["BatchStrategy"]]
         return cls(
             data_type=s3["S3DataType"],
             uri=s3["S3Uri"],
@@ -116,35 +93,36 @@ class TransformRequest:
                 processing.get("OutputFilter", "$"),
                 processing.get("JoinSource", "None") == "Input",
             ),
-            data_capture=(
-                DataCapture(capture["DestinationS3Uri"], bool(capture.get("GenerateInferenceId")))
-                if capture
-                else None
-            ),
+            capture_uri=capture.get("DestinationS3Uri"),
+            needs_inference_id=bool(capture.get("GenerateInferenceId")),
             requested_parameters=requested,
-            requested_names=frozenset(names),
         )
 
     def resolve_parameters(self, execution_parameters: Mapping[str, Any]) -> TransformParameters:
-        """Request before /execution-parameters before defaults."""
-        return self.requested_parameters.merge_execution_parameters(
-            {name: value for name, value in execution_parameters.items() if name not in self.requested_names}
+        """Request before /execution-parameters, whose invalid values are ignored, before defaults."""
+        offered = {name: each for name, each in execution_parameters.items() if _is_valid(name, each)}
+        defaults = {"MaxConcurrentTransforms": 1, "MaxPayloadInMB": 6, "BatchStrategy": "MULTI_RECORD"}
+        chosen = {**defaults, **offered, **self.requested_parameters}
+        return TransformParameters(
+            chosen["MaxConcurrentTransforms"], chosen["MaxPayloadInMB"], chosen["BatchStrategy"]
         )
 
     def build_environment(self) -> dict[str, str]:
         """SAGEMAKER_BATCH always, the others only when the caller set them."""
-        values = {
-            "MaxPayloadInMB": ("SAGEMAKER_MAX_PAYLOAD_IN_MB", str(self.requested_parameters.max_payload_mb)),
-            "BatchStrategy": ("SAGEMAKER_BATCH_STRATEGY", self.requested_parameters.batch_strategy),
-            "MaxConcurrentTransforms": (
-                "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS",
-                str(self.requested_parameters.max_concurrent_transforms),
-            ),
-        }
-        return {"SAGEMAKER_BATCH": "true", **dict(values[name] for name in sorted(self.requested_names))}
+        requested = {VARIABLES[name]: str(value) for name, value in self.requested_parameters.items()}
+        return {"SAGEMAKER_BATCH": "true", **requested}
 
     def get_output_address(self, input_object: InputObject, *, flatten: bool) -> S3Address:
         """Where the object's predictions go: its name below the input, with .out."""
         base = S3Address.parse(self.output_uri.rstrip("/") + "/")
         name = input_object.relative_key.rsplit("/", 1)[-1] if flatten else input_object.relative_key
         return S3Address(base.bucket, f"{base.key}{name}.out")
+
+
+def _is_valid(name: str, value: object) -> bool:
+    match name:
+        case "MaxConcurrentTransforms":
+            return isinstance(value, int) and value > 0
+        case "MaxPayloadInMB":
+            return isinstance(value, int) and value >= 0
+    return name == "BatchStrategy" and value in BATCH_STRATEGIES.values()

@@ -17,8 +17,8 @@ import pytest
 
 from local_aws.faults import FaultInjector
 from local_aws.jobs.capacity import Capacity
-from local_aws.jobs.job import JobContext, JobLaunch, JobThread
-from local_aws.jobs.sweeper_process import SweeperProcess
+from local_aws.jobs.job import JobContext, JobThread
+from local_aws.jobs.process import SweeperProcess
 from local_aws.settings import Settings
 from local_aws.state.jobs import Job, JobKindName
 from local_aws.state.store import Store
@@ -263,9 +263,7 @@ def test_the_tidying_after_a_killed_runner_is_not_billed(
         capacity=Capacity({}, FaultInjector([])),
         sweeper_process=guard,
     )
-    thread = JobThread(
-        JobLaunch(job=job, clusters=[("ml.m5.xlarge", 1)], faults=[]), tmp_path / "work" / "j", around
-    )
+    thread = JobThread(job, [("ml.m5.xlarge", 1)], [], tmp_path / "work" / "j", around)
     thread.start()
     thread.join()
     guard.close()
@@ -290,15 +288,14 @@ def test_a_job_that_began_after_the_last_heartbeat_ends_no_earlier_than_it_began
     assert left["ProcessingEndTime"] >= left["ProcessingStartTime"]
 
 
-def test_the_state_of_a_version_without_a_heartbeat_is_read(start_server: Any, name: str) -> None:
+def test_state_without_a_heartbeat_is_read(start_server: Any, name: str) -> None:
     """Its jobs ended when their state last changed."""
     server = start_server(FAST)
     sagemaker = server.client("sagemaker")
     sagemaker.create_processing_job(**processing_request(name, Environment={"SECONDS": "600"}))
     wait_until_started(sagemaker.describe_processing_job, ProcessingJobName=name)
     server.stop(signal.SIGKILL)
-    _state(server, "DROP TABLE heartbeat")
-    _state(server, "PRAGMA user_version = 2")
+    _state(server, "DELETE FROM heartbeat")
     ((changed,),) = _state(server, "SELECT modified_at FROM jobs")
     left = start_server(FAST).client("sagemaker").describe_processing_job(ProcessingJobName=name)
     assert left["ProcessingEndTime"].timestamp() == pytest.approx(changed, abs=0.001)
@@ -332,18 +329,6 @@ def test_state_of_another_version_is_named(start_server: Any, tmp_path: Path) ->
         connection.execute("PRAGMA user_version = 99")
     with pytest.raises(LaptopError, match="has version 99 of the embedded AWS's state, this program needs"):
         start_server(FAST)
-
-
-def test_state_from_before_the_registry_is_read_on(start_server: Any, tmp_path: Path, name: str) -> None:
-    """Its tables are added; what was there stays."""
-    first = start_server(FAST)
-    first.client("sagemaker").create_model(**model_request(name))
-    first.stop()
-    with contextlib.closing(sqlite3.connect(tmp_path / "data" / "state.sqlite")) as connection:
-        connection.executescript("DROP TABLE packages; DROP TABLE package_groups; PRAGMA user_version = 1")
-    again = start_server(FAST).client("sagemaker")
-    assert again.describe_model(ModelName=name)["ModelName"] == name
-    assert again.list_model_package_groups()["ModelPackageGroupSummaryList"] == []
 
 
 def test_jobs_use_another_s3_when_its_endpoint_is_given(start_server: Any, name: str, tmp_path: Path) -> None:

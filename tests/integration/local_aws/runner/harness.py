@@ -15,7 +15,7 @@ from typing import Any
 import boto3
 import yaml
 
-from local_aws.runner.event_stream import EventWriter
+from local_aws.runner.job_context import EventWriter
 from local_aws.runner.run_job import run_job
 from local_aws.runner.runner_spec import read_spec
 from local_aws.runner.stopping import StopFlag
@@ -264,9 +264,7 @@ class Aws:
 
     def log_lines(self, kind: str, job: str | None = None) -> dict[str, list[str]]:
         """Messages by stream name, of the test's own job unless named."""
-        group = {"transform": "/aws/sagemaker/TransformJobs", "processing": "/aws/sagemaker/ProcessingJobs"}[
-            kind
-        ]
+        group = f"/aws/sagemaker/{kind.capitalize()}Jobs"
         found: dict[str, list[str]] = {}
         pages = self.logs.get_paginator("describe_log_streams").paginate(
             logGroupName=group, logStreamNamePrefix=f"{job or self.job}/"
@@ -279,6 +277,13 @@ class Aws:
                 )["events"]
                 found[name] = [event["message"] for event in events]
         return found
+
+    def data_log(self) -> list[str]:
+        """The service's lines of a transform without their time, the first (the parameters) left out."""
+        streams = self.log_lines("transform").items()
+        lines = [line for name, found in streams if name.endswith("/data-log") for line in found]
+        texts = [line.partition("[sagemaker logs]: ")[2] for line in lines]
+        return [text for text in texts if not text.startswith("MaxConcurrentTransforms=")]
 
 
 ECHO = """

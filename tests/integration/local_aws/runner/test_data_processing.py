@@ -193,12 +193,7 @@ def test_a_filter_that_fails_loses_the_object_and_the_data_log_says_why(
     ended = process(aws, ROWS, "text/csv", "1,2\n", DataProcessing={"OutputFilter": path})
     assert ended.outcome == ("Failed", "ClientError: See job logs for more information")
     assert aws.keys("out/") == []
-    told = [
-        line
-        for name, lines in aws.log_lines("transform").items()
-        if name.endswith("data-log")
-        for line in lines
-    ]
+    told = aws.data_log()
     assert any(f"{aws.bucket}/in/a: " in line and words in line for line in told), told
 
 

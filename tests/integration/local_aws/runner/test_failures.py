@@ -68,18 +68,6 @@ def has_stopped_child(pid: int) -> bool:
     return False
 
 
-def data_log(aws: Aws) -> list[str]:
-    """The service's lines without their time, the first (the parameters) left out."""
-    lines = [
-        line
-        for name, found in aws.log_lines("transform").items()
-        if name.endswith("/data-log")
-        for line in found
-    ]
-    texts = [line.partition("[sagemaker logs]: ")[2] for line in lines]
-    return [text for text in texts if not text.startswith("MaxConcurrentTransforms=")]
-
-
 @pytest.mark.parametrize(
     ("record", "outcome", "first_line"),
     [
@@ -97,10 +85,10 @@ def test_a_bad_record_loses_its_object_and_only_that(
     assert ended.outcome == outcome
     assert aws.tree("out/") == {"a.out": b"1\n2\n", "c.out": b"4\n"}
     where = f"{aws.bucket}/in/b"
-    assert data_log(aws)[:3] == [f"{where}: {first_line}", f"{where}: ", f"{where}: Message:"]
-    assert all(line.startswith(f"{where}: ") for line in data_log(aws))
+    assert aws.data_log()[:3] == [f"{where}: {first_line}", f"{where}: ", f"{where}: Message:"]
+    assert all(line.startswith(f"{where}: ") for line in aws.data_log())
     if record == "break":
-        assert data_log(aws)[3:] == [f"{where}: ValueError: broken", f"{where}: record"]
+        assert aws.data_log()[3:] == [f"{where}: ValueError: broken", f"{where}: record"]
 
 
 def test_no_part_of_a_lost_object_stays_behind(aws: Aws) -> None:
@@ -138,7 +126,7 @@ def test_a_late_answer_is_waited_for_and_asked_for_again_as_the_client_config_sa
     assert ended.outcome == ALGORITHM
     assert aws.tree("out/") == {"b.out": b"1\n"}
     assert ended.instances[0]["requests"] == retries + 2
-    assert data_log(aws) == [
+    assert aws.data_log() == [
         f"{aws.bucket}/in/a: Model server did not respond to /invocations request within 1 seconds"
     ]
 
@@ -304,7 +292,7 @@ def test_a_missing_output_bucket_loses_the_objects(aws: Aws) -> None:
     request = aws.transform_request(transform_input=CSV_LINES, transform_output=CSV_OUT)
     request["TransformOutput"]["S3OutputPath"] = "s3://no-such-bucket-anywhere/out"
     assert aws.run("transform", request, containers=[aws.script(ECHO)]).outcome == CLIENT
-    assert "NoSuchBucket" in data_log(aws)[0]
+    assert "NoSuchBucket" in aws.data_log()[0]
 
 
 @pytest.mark.local_only

@@ -86,12 +86,7 @@ def input_fn(body, content_type):
         transform_input=CSV_LINES,
     )
     assert ended.outcome == ("Failed", "ClientError: See job logs for more information")
-    lines = [
-        line
-        for name, found in aws.log_lines("transform").items()
-        if name.endswith("data-log")
-        for line in found
-    ]
+    lines = aws.data_log()
     assert any("ClientError: 415" in line for line in lines)
     assert any("text/csv; charset=utf-8" in line for line in lines)
 
@@ -107,12 +102,7 @@ def test_the_limit_between_containers_is_a_setting(aws: Aws) -> None:
         MaxPayloadInMB=6,
     )
     assert ended.outcome == ("Failed", "ClientError: See job logs for more information")
-    lines = [
-        line
-        for name, found in aws.log_lines("transform").items()
-        if name.endswith("data-log")
-        for line in found
-    ]
+    lines = aws.data_log()
     assert any("ClientError: 413" in line for line in lines)
     assert any("Request Entity Too Large" in line for line in lines)
 
