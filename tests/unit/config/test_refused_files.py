@@ -105,7 +105,8 @@ def test_a_deadline_is_no_truth_value(tmp_path: Path) -> None:
         *(
             (
                 key, "y",
-                f"found {key!r}; pipeline, pipeline-stage, model and keys that begin with airflow: are set for each run",
+                f"found {key!r}; pipeline, pipeline-stage, model and keys that begin with airflow: are set for each "
+                f"run",
             )
             for key in (*RESERVED_KEYS, f"{RESERVED_PREFIX}run-id")
         ),
