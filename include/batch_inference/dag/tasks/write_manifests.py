@@ -7,7 +7,7 @@ from typing import Any
 
 from batch_inference.common.s3_uri import get_parent_folder
 from batch_inference.dag.task_functions import provide_run_context
-from batch_inference.input_pieces.layout_files import read_groups
+from batch_inference.input_pieces.layout_files import read_group
 from batch_inference.planning.clusters.sizing import cap_instance_count
 from batch_inference.planning.inputs.input_split import balance_weights
 from batch_inference.requests.sagemaker import build_manifest_file
@@ -26,7 +26,11 @@ def write_manifests(run: RunContext, **_: Any) -> list[dict[str, Any]]:
     """
     plan, storage, paths = run.plan, run.storage, run.layout_paths
     cut_stats = run.pull(CUT_INPUT, "cut_stats")
-    pieces = [(piece.uri, piece.bytes) for piece in read_groups(storage, paths, cut_stats["groups"])]
+    pieces = [
+        (piece.uri, piece.bytes)
+        for number in range(cut_stats["groups"])
+        for piece in read_group(storage, paths, number)
+    ]
     layout = plan.require_layout()
     folder = paths.pieces if layout.mode == "pieces" else get_parent_folder(plan.input.uri)
     lists = balance_weights([float(size) for _, size in pieces], cap_instance_count(layout.jobs, len(pieces)))
