@@ -129,7 +129,7 @@ def _continue_after(
         return None
     storage = Storage(hook.aws_conn_id, hook.conn_region_name)
     run = PreprocessedRun.read(storage, spec)
-    plan, pipeline = read_plan(storage, run.paths.run_prefix, job_name=spec.base_name)
+    plan, pipeline = read_plan(storage, run.paths.root, job_name=spec.base_name)
     try:
         attempts = [_read_attempt(hook, spec, run, job) for job in chain]
     except ClientError as error:

@@ -248,9 +248,7 @@ def make_plan(
         run_id=run.run_id,
         nonce=run.nonce,
         data_time=run.data_time.astimezone(UTC),
-        run_prefix=RunPaths.from_run_id(
-            work=pipeline.work, pipeline=pipeline.name, run_id=run.run_id
-        ).run_prefix,
+        run_prefix=RunPaths.from_run_id(work=pipeline.work, pipeline=pipeline.name, run_id=run.run_id).root,
         input=input_plan,
         output_uri=run.output_uri,
         empty=not input_plan.objects,

@@ -125,7 +125,7 @@ def read_held_plan(storage: Storage, pipeline: Pipeline, run_id: str) -> Plan:
     found = storage.read_json_with_etag(paths.plan)
     if found is None:
         raise ReleaseError(
-            f"publish_run: found {run_id!r}, and there is no run of it below {paths.run_prefix}; allowed is the id of "
+            f"publish_run: found {run_id!r}, and there is no run of it below {paths.root}; allowed is the id of "
             f"a run of {pipeline.name} that is held, as its page in Airflow shows it"
         )
     checks = storage.read_json_with_etag(paths.checks)

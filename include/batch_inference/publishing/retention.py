@@ -84,7 +84,7 @@ def read_run_id(storage: Storage, pipeline: Pipeline, folder: str) -> str | None
     run_id = plan.get("run_id") if isinstance(plan, dict) else None
     if isinstance(run_id, str) and (plan.get("pipeline"), plan.get("run_prefix")) == (pipeline.name, folder):
         paths = RunPaths.from_run_id(work=pipeline.work, pipeline=pipeline.name, run_id=run_id)
-        if paths.run_prefix == folder:
+        if paths.root == folder:
             return run_id
     log.warning(
         "%s is not deleted: its plan.json is not of a run of %s with this prefix", folder, pipeline.name

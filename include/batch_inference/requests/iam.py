@@ -361,7 +361,7 @@ def _model_package_arn(pipeline: Pipeline, account: Account) -> str:
 def _build_requests(pipeline: Pipeline, package: str = "") -> RequestPatterns:
     """The requests of a run, with patterns for what differs from run to run; numbers are arbitrary."""
     paths = RunPaths(_run_prefix_pattern(pipeline))
-    plan_values = {"run_prefix": paths.run_prefix, "model.package": package}
+    plan_values = {"run_prefix": paths.root, "model.package": package}
     requests = build_requests(pipeline, lambda path: plan_values.get(path, "1"))
     names = {
         step: build_job_name_pattern(pipeline.name, step)

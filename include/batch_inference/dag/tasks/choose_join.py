@@ -40,7 +40,7 @@ def choose_join(run: RunContext, **_: Any) -> str:
     prefix = paths.build_join_inputs_prefix(f"{inputs.job_names[-1]}-{run.ti.try_number}")
 
     def relative_key(uri: str) -> str:
-        return uri.removeprefix(paths.run_prefix)
+        return uri.removeprefix(paths.root)
 
     shards = [
         {
@@ -52,7 +52,7 @@ def choose_join(run: RunContext, **_: Any) -> str:
         }
         for number, source in enumerate(sources)
     ]
-    manifest: list[Any] = [{"prefix": paths.run_prefix}]
+    manifest: list[Any] = [{"prefix": paths.root}]
     document = {"version": JOIN_VERSION, "spec": build_join_spec(run.pipeline), "shards": shards}
     storage.write(f"{prefix}config/{CONFIG_FILE}", json.dumps(document))
     storage.write(
