@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from sagemaker_jobs.aws import call_with_retries, get_client, is_not_found_error, list_entries
-from sagemaker_jobs.cleanup.janitor import Action, Leftover, Resource, build_resource
+from sagemaker_jobs.cleanup.janitor import Leftover, Resource, build_resource
 from sagemaker_jobs.job.describe import stop_job
 from sagemaker_jobs.kinds import KINDS
 from sagemaker_jobs.tags import read_tags
@@ -37,7 +37,7 @@ def clean_up_run(
     return clean_up_leftovers(
         hook,
         [
-            Leftover(each, Action.DELETE if each.kind is None else Action.STOP, because)
+            Leftover(each, because)
             for each in list_run_resources(hook, name_prefix=name_prefix)
             if tags.items() <= each.tags.items() or (name_part is not None and name_part in each.name)
         ],
@@ -65,14 +65,10 @@ def clean_up_leftovers(hook: SageMakerHook, leftovers: Iterable[Leftover]) -> li
     """Stop the jobs and delete the models that ``find_leftovers`` returned; the names of those stopped or deleted."""
     cleaned_names: list[str] = []
     for leftover in leftovers:
-        name, kind = leftover.resource.name, leftover.resource.kind
-        log.warning("%s %s: %s.", leftover.action.value, name, leftover.because)
-        is_removed = (
-            _delete_model(hook, name)
-            if kind is None
-            else stop_job(hook, kind, name, because=leftover.because)
-        )
-        cleaned_names += [name] if is_removed else []
+        name, kind, because = leftover.resource.name, leftover.resource.kind, leftover.because
+        log.warning("%s %s: %s.", "delete" if kind is None else "stop", name, because)
+        if _delete_model(hook, name) if kind is None else stop_job(hook, kind, name, because=because):
+            cleaned_names.append(name)
     return cleaned_names
 
 
