@@ -13,7 +13,7 @@ from sagemaker_jobs.aws import get_input_shape
 from sagemaker_jobs.errors import RequestError
 from sagemaker_jobs.job.continuation import Resolved
 from sagemaker_jobs.job.describe import Job, describe_job
-from sagemaker_jobs.job.output_listing import write_output_listing
+from sagemaker_jobs.job.output_files import write_output_listing
 from sagemaker_jobs.job.result import JobResult, build_job_result, collect_output_uris
 from sagemaker_jobs.job.resume import list_resumed_jobs
 from sagemaker_jobs.job.spec import JobSpec

@@ -27,7 +27,7 @@ from batch_inference.jobs.config.preprocess_config import parse_config
 from batch_inference.jobs.preprocess.preprocess_job import preprocess
 from batch_inference.requests.sagemaker import list_manifest_uris
 from batch_inference.run import scored_run, task_ids
-from sagemaker_jobs.job.output_listing import write_output_listing
+from sagemaker_jobs.job.output_files import write_output_listing
 
 ROLE = "arn:aws:iam::123456789012:role/scoring"
 Model = Callable[[list[str]], Any]

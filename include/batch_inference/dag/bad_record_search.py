@@ -52,7 +52,7 @@ from batch_inference.verification.host_manifests import ShardList
 from batch_inference.verification.reconciliation import REFUSED_BY_MODEL
 from batch_inference.verification.shard_pieces import ShardPiece, ShardRecord, cover_shard, parse_piece_name
 from sagemaker_jobs.aws import get_error_code
-from sagemaker_jobs.failure.rejected_objects import read_rejected_objects
+from sagemaker_jobs.failure.logs import read_rejected_objects
 from sagemaker_jobs.job.continuation import NoFurtherAttempt, Resolved
 from sagemaker_jobs.job.describe import Job
 from sagemaker_jobs.job.resume import (

@@ -1,6 +1,6 @@
 """Reads a job's outputs as they were when the job ended, and checks that a job read its input as planned, or raises.
 
-The task that waited for the job stores a listing of its output (`sagemaker_jobs.job.output_listing`). An object that
+The task that waited for the job stores a listing of its output (`sagemaker_jobs.job.output_files`). An object that
 was changed or deleted afterwards would give wrong predictions silently: a CSV that lost its last two bytes reads 99.0
 where the model answered 99.5.
 """
