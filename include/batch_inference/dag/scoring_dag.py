@@ -82,9 +82,8 @@ def build_scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
         )
         if pipeline.goals.on_over_budget == "approve":
             planned = planned >> BudgetApprovalOperator(task_id=task_ids.AWAIT_APPROVAL, pipeline=name)
-        add_tasks = (
-            _add_tasks_without_preprocess if pipeline.preprocess is None else _add_tasks_with_preprocess
-        )
+        has_preprocess = pipeline.preprocess is not None
+        add_tasks = _add_tasks_with_preprocess if has_preprocess else _add_tasks_without_preprocess
         first_task, join_task = add_tasks(pipeline)
         checks_task = PythonOperator(
             task_id=task_ids.CHECKS,
@@ -113,7 +112,7 @@ def build_scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
         planned >> first_task
         clean_up_task.as_teardown(on_failure_fail_dagrun=True)
         join_task >> checks_task >> publish_task >> report_task >> clean_up_task
-        if pipeline.preprocess is None:
+        if not has_preprocess:
             # When one mapped job fails, clean_up waits for the sensors of the others: a sensor whose job is stopped
             # starts it again.
             dag.get_task(task_ids.AWAIT_TRANSFORM) >> clean_up_task

@@ -59,9 +59,8 @@ def reconcile_pieces(
             _check_covered(item, ranges.pop(item.key, []))
     if ranges:
         more = f" (and {len(ranges) - 1:,} more)" if len(ranges) > 1 else ""
-        raise ReconciliationError(
-            f"{min(ranges)} was scored, but is not in the plan{more}; nothing is published"
-        )
+        problem = f"{min(ranges)} was scored, but is not in the plan{more}"
+        raise ReconciliationError(f"{problem}; nothing is published")
     return Reconciliation(records_in=rows, rejected={}, scored=rows, shards=pieces)
 
 

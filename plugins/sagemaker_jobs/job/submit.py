@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 from dataclasses import replace
@@ -101,10 +102,8 @@ def list_attempts(hook: SageMakerHook, spec: JobSpec) -> Iterator[Job]:
 
 def list_earlier_attempts(hook: SageMakerHook, spec: JobSpec, job: Job) -> list[Job]:
     """The attempts before ``job``."""
-    attempt = job.attempt or 1
-    return (
-        [each for each in list_attempts(hook, spec) if (each.attempt or 0) < attempt] if attempt > 1 else []
-    )
+    last = (job.attempt or 1) - 1
+    return list(itertools.islice(list_attempts(hook, spec), last))
 
 
 def stop_attempts(hook: SageMakerHook, spec: JobSpec, *, because: str) -> list[str]:
