@@ -185,11 +185,7 @@ class FaultInjector:
         """Disarm one fault, or all, and release the requests they hold; returns how many were disarmed."""
         with self._lock:
             active = {**self._armed, **{key: hold.fault for key, hold in self._holding.items()}}
-            names = (
-                list(active)
-                if name is None
-                else [active_name for active_name in active if active_name == name]
-            )
+            names = [active_name for active_name in active if name in (None, active_name)]
             for active_name in names:
                 self._armed.pop(active_name, None)
                 if active_name in self._holding:

@@ -56,13 +56,7 @@ def _check_names(names: list[str], member: str) -> None:
 
 def _check_input(item: dict[str, Any]) -> None:
     name = item["InputName"]
-    if item.get("AppManaged"):
-        raise ValidationError(
-            f"Input {name}: AppManaged is not implemented by the embedded AWS; leave it out"
-        )
-    source = item.get("S3Input")
-    if source is None:
-        raise ValidationError(f"Input {name} has no S3Input")
+    source = _require_s3_member(item, f"Input {name}", "S3Input")
     if any(member not in source for member in REQUIRED_INPUT_MEMBERS):
         # The wording AWS uses (sagemaker.md, section 6); it names all three members whichever is missing.
         raise ValidationError(
@@ -76,16 +70,19 @@ def _check_input(item: dict[str, Any]) -> None:
 
 def _check_output(item: dict[str, Any]) -> None:
     name = item["OutputName"]
-    if item.get("AppManaged"):
-        raise ValidationError(
-            f"Output {name}: AppManaged is not implemented by the embedded AWS; leave it out"
-        )
-    target = item.get("S3Output")
-    if target is None:
-        raise ValidationError(f"Output {name} has no S3Output")
+    target = _require_s3_member(item, f"Output {name}", "S3Output")
     if "LocalPath" not in target:
         raise ValidationError(f"Output {name} has no LocalPath in S3Output")
     _check_local_path(f"Output {name}", target["LocalPath"])
+
+
+def _require_s3_member(item: dict[str, Any], where: str, member: str) -> dict[str, Any]:
+    if item.get("AppManaged"):
+        raise ValidationError(f"{where}: AppManaged is not implemented by the embedded AWS; leave it out")
+    found: dict[str, Any] | None = item.get(member)
+    if found is None:
+        raise ValidationError(f"{where} has no {member}")
+    return found
 
 
 def _check_local_path(where: str, path: str) -> None:
