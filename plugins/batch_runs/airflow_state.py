@@ -30,6 +30,11 @@ _SAME_TASK_INSTANCE = and_(
     TaskInstance.task_id == XComModel.task_id,
     TaskInstance.map_index == XComModel.map_index,
 )
+#: The columns of a `Run`.
+_RUN_COLUMNS: tuple[Any, ...] = (
+    DagRun.id, DagRun.dag_id, DagRun.run_id, DagRun.run_type, DagRun.state, DagRun.run_after, DagRun.start_date,
+    DagRun.end_date,
+)  # fmt: skip
 _WAITING_STATES = ("scheduled", "queued")
 #: Whether a value is of the current try. Airflow removes an instance's XComs when it starts again, not when it is
 #: cleared (`ti_run` in its execution API), so the instance must have started since: it must not wait for a start (NULL
@@ -41,9 +46,9 @@ _IS_CURRENT = or_(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class PipelineDag:
-    """A DAG of a pipeline."""
+    """A DAG of a pipeline, from the columns of `list_pipeline_dags`."""
 
     dag_id: str
     description: str
@@ -51,9 +56,9 @@ class PipelineDag:
     next_run_after: datetime | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a DAG; `dag_run_id` is its primary key in Airflow's database."""
+    """One run of a DAG, from `_RUN_COLUMNS`; `dag_run_id` is its primary key in Airflow's database."""
 
     dag_run_id: int
     dag_id: str
@@ -92,18 +97,14 @@ class Task:
 
 def list_pipeline_dags(session: Session) -> dict[str, PipelineDag]:
     """The DAGs tagged as pipelines that are not stale, by id, sorted."""
+    description = func.coalesce(DagModel.description, "")
     found = session.execute(
-        select(DagModel.dag_id, DagModel.description, DagModel.is_paused, DagModel.next_dagrun_create_after)
+        select(DagModel.dag_id, description, DagModel.is_paused, DagModel.next_dagrun_create_after)
         .join(DagTag, DagTag.dag_id == DagModel.dag_id)
         .where(DagTag.name == PIPELINE_TAG, DagModel.is_stale.is_(False))
         .order_by(DagModel.dag_id)
     )
-    return {
-        dag_id: PipelineDag(
-            dag_id=dag_id, description=description or "", is_paused=paused, next_run_after=following
-        )
-        for dag_id, description, paused, following in found
-    }
+    return {row.dag_id: PipelineDag(*row) for row in found}
 
 
 def is_pipeline_dag(session: Session, dag_id: str) -> bool:
@@ -114,14 +115,14 @@ def is_pipeline_dag(session: Session, dag_id: str) -> bool:
 
 def list_runs(session: Session, dag_id: str, *, limit: int, offset: int = 0) -> list[Run]:
     """Runs of a DAG, newest first."""
-    found = session.scalars(
-        select(DagRun)
+    found = session.execute(
+        select(*_RUN_COLUMNS)
         .where(DagRun.dag_id == dag_id)
         .order_by(DagRun.run_after.desc(), DagRun.id.desc())
         .limit(limit)
         .offset(offset)
     )
-    return [_build_run(each) for each in found]
+    return [Run(*row) for row in found]
 
 
 def count_runs(session: Session, dag_id: str) -> int:
@@ -131,8 +132,9 @@ def count_runs(session: Session, dag_id: str) -> int:
 
 def get_run(session: Session, dag_id: str, run_id: str) -> Run | None:
     """One run, or None if Airflow has none with this id."""
-    found = session.scalar(select(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
-    return None if found is None else _build_run(found)
+    wanted = select(*_RUN_COLUMNS).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
+    found = session.execute(wanted).first()
+    return None if found is None else Run(*found)
 
 
 def _select_current_xcoms(*columns: Any) -> Select[Any]:
@@ -198,13 +200,9 @@ def list_tasks(session: Session, run: Run) -> list[Task]:
     by_task: dict[str, list[Any]] = {}
     for each in instances:
         by_task.setdefault(each.task_id, []).append(each)
-    merged = [_merge_instances(task_id, found) for task_id, found in by_task.items()]
-    return sorted(merged, key=lambda task: (_chain_position(task.task_id), task.task_id))
-
-
-def _chain_position(task_id: str) -> int:
-    chain = list(TASK_DOCS)
-    return chain.index(task_id) if task_id in TASK_DOCS else len(chain)
+    known = [task_id for task_id in TASK_DOCS if task_id in by_task]
+    ordered = [*known, *sorted(by_task.keys() - TASK_DOCS.keys())]
+    return [_merge_instances(task_id, by_task[task_id]) for task_id in ordered]
 
 
 #: A mapped task has the first of these states that one of its instances is in.
@@ -229,19 +227,6 @@ def _merge_instances(task_id: str, instances: Sequence[Any]) -> Task:
         ended_at=max(ended) if len(ended) == len(instances) else None,
         try_number=deciding.try_number,
         instances=len(instances),
-    )
-
-
-def _build_run(found: DagRun) -> Run:
-    return Run(
-        dag_run_id=found.id,
-        dag_id=found.dag_id,
-        run_id=found.run_id,
-        run_type=str(found.run_type),
-        state=str(found.state),
-        run_after=found.run_after,
-        started_at=found.start_date,
-        ended_at=found.end_date,
     )
 
 

@@ -15,6 +15,7 @@ from fastapi.responses import FileResponse, HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as AnyHTTPException
 
+from batch_inference.dag.task_docs import TASK_DOCS
 from batch_inference.reporting.charts import build_charts
 from batch_inference.reporting.charts.trends import build_trends_chart
 from batch_inference.reporting.page import PAGE_FOLDER as SHARED
@@ -33,7 +34,7 @@ from batch_runs.airflow_state import (
 from batch_runs.figures import load_figures, read_report_html
 from batch_runs.jobs import READ_ERRORS
 from batch_runs.overview import LAST_RUN_COUNT, build_pipeline_row, build_run_rows, build_trend_rows
-from batch_runs.task_view import describe_outcome, describe_task
+from batch_runs.task_view import describe_outcome
 
 PACKAGE_FOLDER = Path(__file__).parent
 RUNS_PER_PAGE = 50
@@ -74,9 +75,8 @@ async def add_security_headers(
 def show_pipelines(request: Request, session: SessionDep, user: User) -> HTMLResponse:
     """Every pipeline that the user may read, with its last run."""
     known = list_pipeline_dags(session)
-    rows = [
-        build_pipeline_row(session, known[dag_id]) for dag_id in filter_readable_dags(request, user, known)
-    ]
+    readable = filter_readable_dags(request, user, known)
+    rows = [build_pipeline_row(session, known[dag_id]) for dag_id in readable]
     return _render_page(request, "pipelines.html.j2", rows=rows, last_runs=LAST_RUN_COUNT)
 
 
@@ -90,9 +90,8 @@ def show_runs(
     """The runs of a pipeline, newest first, and plots of the last ones."""
     _require_pipeline(session, dag_id)
     run_count = count_runs(session, dag_id)
-    rows = build_run_rows(
-        session, list_runs(session, dag_id, limit=RUNS_PER_PAGE, offset=(page - 1) * RUNS_PER_PAGE)
-    )
+    runs = list_runs(session, dag_id, limit=RUNS_PER_PAGE, offset=(page - 1) * RUNS_PER_PAGE)
+    rows = build_run_rows(session, runs)
     chart = build_trends_chart(build_trend_rows(rows[:LAST_RUN_COUNT])) if page == 1 else None
     return _render_page(
         request, "runs.html.j2", dag_id=dag_id, rows=rows, page=page,
@@ -123,7 +122,7 @@ def show_task(
     found = _require_run(session, dag_id, run_id)
     figures = load_figures(session, found)
     return _render_page(
-        request, "task.html.j2", run=found, task_id=task_id, about=describe_task(task_id),
+        request, "task.html.j2", run=found, task_id=task_id, about=TASK_DOCS.get(task_id, ""),
         outcome=describe_outcome(task_id, figures.report),
     )  # fmt: skip
 
@@ -137,14 +136,9 @@ def download_report(session: SessionDep, dag_id: ReadableDag, run_id: RunId) -> 
         raise HTTPException(404, f"The report of this run cannot be read: {error}") from error
     if file is None:
         raise HTTPException(404, "This run has no report.")
-    return Response(
-        file[0],
-        media_type="text/html; charset=utf-8",
-        headers={
-            "Content-Security-Policy": SANDBOX_POLICY,
-            "Content-Disposition": 'attachment; filename="report.html"',
-        },
-    )
+    disposition = 'attachment; filename="report.html"'
+    headers = {"Content-Security-Policy": SANDBOX_POLICY, "Content-Disposition": disposition}
+    return Response(file, media_type="text/html; charset=utf-8", headers=headers)
 
 
 @app.get("/shared/{name}")

@@ -51,37 +51,35 @@ def load_figures(session: Session, run: Run) -> Figures:
     """The figures of a run in any state."""
     found = read_xcoms(session, run, WANTED_XCOMS)
     report_result = found.get((task_ids.REPORT, RETURN_VALUE))
-    if isinstance(report_result, Mapping) and "report_json" in report_result:
-        try:
-            return Figures(report=_load_report(run.dag_id, str(report_result["report_json"])), is_final=True)
-        except READ_ERRORS as error:
-            log.warning("cannot read the report of %s %s: %s", run.dag_id, run.run_id, error)
-            problem = f"The report at {report_result['report_json']} cannot be read: {error}"
-            if is_not_found(error):
-                problem = (
-                    f"There is no report at {report_result['report_json']} any more: run files are deleted "
-                    f"after keep_runs_days. The figures shown are from the run's tasks."
-                )
-            return Figures(
-                report=_build_live_figures(session, found, run, []), is_final=False, problems=(problem,)
+    if not isinstance(report_result, Mapping) or "report_json" not in report_result:
+        problems: list[str] = []
+        figures = _build_live_figures(session, found, run, problems)
+        return Figures(report=figures, is_final=False, problems=tuple(problems))
+    uri = str(report_result["report_json"])
+    try:
+        return Figures(report=_load_report(run.dag_id, uri), is_final=True)
+    except READ_ERRORS as error:
+        log.warning("cannot read the report of %s %s: %s", run.dag_id, run.run_id, error)
+        problem = f"The report at {uri} cannot be read: {error}"
+        if is_not_found(error):
+            problem = (
+                f"There is no report at {uri} any more: run files are deleted after keep_runs_days. The figures "
+                f"shown are from the run's tasks."
             )
-    problems: list[str] = []
-    return Figures(
-        report=_build_live_figures(session, found, run, problems), is_final=False, problems=tuple(problems)
-    )
+    figures = _build_live_figures(session, found, run, [])
+    return Figures(report=figures, is_final=False, problems=(problem,))
 
 
-def read_report_html(run: Run, session: Session) -> tuple[bytes, str] | None:
-    """The content of report.html in S3, and its URI; None if the run has none."""
-    report_result = read_xcoms(session, run, [(task_ids.REPORT, RETURN_VALUE)]).get(
-        (task_ids.REPORT, RETURN_VALUE)
-    )
+def read_report_html(run: Run, session: Session) -> bytes | None:
+    """The content of report.html in S3; None if the run has none."""
+    wanted = (task_ids.REPORT, RETURN_VALUE)
+    report_result = read_xcoms(session, run, [wanted]).get(wanted)
     if not isinstance(report_result, Mapping) or "report_html" not in report_result:
         return None
     uri = require_run_file(run.dag_id, str(report_result["report_html"]))
     storage = open_storage(run.dag_id)
     _check_size(storage.head(uri), MAX_HTML_BYTES)
-    return storage.read(uri), uri
+    return storage.read(uri)
 
 
 def require_run_file(dag_id: str, uri: str) -> str:

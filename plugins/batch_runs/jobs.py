@@ -140,7 +140,5 @@ def _describe_job(dag_id: str, kind: JobKind, name: str, window: int) -> Mapping
 def _client(dag_id: str, window: int) -> Any:  # noqa: ARG001 - credentials may be new in each window
     """One client for all jobs of a time window: building a client takes longer than a call."""
     pipeline = load_pipeline_by_name(dag_id)
-    hook_class: Any = SageMakerHook
-    return get_client(
-        hook_class(aws_conn_id=pipeline.aws_conn_id, region_name=pipeline.region, config=FAST_FAIL_CONFIG)
-    )
+    place: Any = {"aws_conn_id": pipeline.aws_conn_id, "region_name": pipeline.region}
+    return get_client(SageMakerHook(**place, config=FAST_FAIL_CONFIG))  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Describes each task of a pipeline and its outcome in one run, in a sentence or two."""
+"""Describes the outcome of each task of a pipeline in one run, in a sentence or two."""
 
 from __future__ import annotations
 
@@ -6,25 +6,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from batch_inference.common.formatting import format_count, format_duration
-from batch_inference.dag.task_docs import TASK_DOCS
 from batch_inference.run import task_ids
 
 Report = Mapping[str, Any]
-
-
-def describe_task(task_id: str) -> str:
-    """The purpose of a task; "" for an unknown task."""
-    return TASK_DOCS.get(task_id, "")
 
 
 def describe_outcome(task_id: str, report: Report | None) -> list[str]:
     """Sentences about a task's outcome in a run, from its figures so far."""
     tell = _OUTCOMES.get(task_id)
     return [] if tell is None or report is None else tell(report)
-
-
-def _list_plan_sentences(report: Report) -> list[str]:
-    return list(report["sentences"])
 
 
 def _describe_job_of_stage(stage: str) -> Callable[[Report], list[str]]:
@@ -49,16 +39,12 @@ def _describe_shards(report: Report) -> list[str]:
 
 
 def _describe_output(report: Report) -> list[str]:
-    output = report["output"]
-    if output["rows"] is None:
-        return []
-    return [
-        f"{format_count(output['rows'], 'row')} in {format_count(output['files'], 'file')} at {output['uri']}"
-    ]
+    rows, files, uri = (report["output"][key] for key in ("rows", "files", "uri"))
+    return [] if rows is None else [f"{format_count(rows, 'row')} in {format_count(files, 'file')} at {uri}"]
 
 
 _OUTCOMES: Mapping[str, Callable[[Report], list[str]]] = {
-    task_ids.PLAN: _list_plan_sentences,
+    task_ids.PLAN: lambda report: list(report["sentences"]),
     task_ids.PREPROCESS: _describe_job_of_stage("preprocess"),
     task_ids.AWAIT_PREPROCESS: _describe_job_of_stage("preprocess"),
     task_ids.COLLECT_SHARDS: _describe_shards,

@@ -76,9 +76,8 @@ def is_already_exists_error(error: BaseException) -> bool:
 
     For a job this is ResourceInUse; for a model ValidationException, "Cannot create already existing model".
     """
-    return get_error_code(error) == "ResourceInUse" or (
-        isinstance(error, ClientError) and "already exist" in str(error)
-    )
+    says_so = isinstance(error, ClientError) and "already exist" in str(error)
+    return says_so or get_error_code(error) == "ResourceInUse"
 
 
 def get_client(hook: Any) -> Any:
@@ -107,12 +106,8 @@ def build_sibling_hook(hook_class: Any, hook: Any) -> Any:
 
     SageMakerHook's own S3 and logs hooks are built without its region, verify and config.
     """
-    return hook_class(
-        aws_conn_id=hook.aws_conn_id,
-        region_name=hook.region_name,
-        verify=hook.verify,
-        config=hook.config,
-    )
+    which = {"aws_conn_id": hook.aws_conn_id, "region_name": hook.region_name}
+    return hook_class(**which, verify=hook.verify, config=hook.config)
 
 
 def call_with_retries(
@@ -159,6 +154,11 @@ def list_entries(hook: Any, operation: str, entries_field: str, **arguments: Any
     """The entries of all pages of a SageMaker List operation."""
     for page in list_pages(getattr(get_client(hook), operation), {"MaxResults": 100, **arguments}):
         yield from page[entries_field]
+
+
+def get_input_shape(hook: Any, operation: str) -> Any:
+    """botocore's shape of the request of an operation, such as "CreateModel"."""
+    return get_client(hook).meta.service_model.operation_model(operation).input_shape
 
 
 def to_json_safe(value: Any) -> Any:

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class JobKind:
-    """Names of one kind of job, all derived from its name at AWS: see ``_build_kind``.
+    """Names of one kind of job, all derived from its name at AWS.
 
     The fields are those of requests, descriptions and summaries. ``status_field`` holds InProgress, Completed, Failed,
     Stopping or Stopped; ``started_field`` when the instances were ready, where billing starts, and ``ended_field`` when
     it ended.
     """
 
-    name: str
-    noun: str
-    create_operation: str
-    create_method: str
-    describe_method: str
-    stop_method: str
-    list_method: str
-    summaries_field: str
-    name_field: str
-    arn_field: str
-    status_field: str
-    started_field: str
-    ended_field: str
-    log_group: str
+    def __init__(self, name: str) -> None:
+        method = f"{name.lower()}_job"
+        self.name = name
+        self.noun = f"{name.lower()} job"
+        self.create_operation = f"Create{name}Job"
+        self.create_method = f"create_{method}"
+        self.describe_method = f"describe_{method}"
+        self.stop_method = f"stop_{method}"
+        self.list_method = f"list_{method}s"
+        self.summaries_field = f"{name}JobSummaries"
+        self.name_field = f"{name}JobName"
+        self.arn_field = f"{name}JobArn"
+        self.status_field = f"{name}JobStatus"
+        self.started_field = f"{name}StartTime"
+        self.ended_field = f"{name}EndTime"
+        self.log_group = f"/aws/sagemaker/{name}Jobs"
 
     def compute_billed_seconds(self, description: dict[str, Any]) -> float:
         """Instance seconds that AWS bills for the job: from start to end, times instances."""
@@ -56,27 +56,7 @@ class JobKind:
         return [uri] if uri else []
 
 
-def _build_kind(name: str) -> JobKind:
-    method = f"{name.lower()}_job"
-    return JobKind(
-        name=name,
-        noun=f"{name.lower()} job",
-        create_operation=f"Create{name}Job",
-        create_method=f"create_{method}",
-        describe_method=f"describe_{method}",
-        stop_method=f"stop_{method}",
-        list_method=f"list_{method}s",
-        summaries_field=f"{name}JobSummaries",
-        name_field=f"{name}JobName",
-        arn_field=f"{name}JobArn",
-        status_field=f"{name}JobStatus",
-        started_field=f"{name}StartTime",
-        ended_field=f"{name}EndTime",
-        log_group=f"/aws/sagemaker/{name}Jobs",
-    )
-
-
-PROCESSING, TRANSFORM = _build_kind("Processing"), _build_kind("Transform")
+PROCESSING, TRANSFORM = JobKind("Processing"), JobKind("Transform")
 KINDS = {kind.name: kind for kind in (PROCESSING, TRANSFORM)}
 
 RUNNING_STATUSES = frozenset({"InProgress", "Stopping"})

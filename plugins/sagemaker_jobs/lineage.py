@@ -18,8 +18,9 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from botocore.exceptions import BotoCoreError, ClientError
 
 from sagemaker_jobs.aws import call_with_retries, get_client
-from sagemaker_jobs.job.resume import can_resume, select_resume_chain
-from sagemaker_jobs.job.submit import list_attempts
+from sagemaker_jobs.job.result import collect_output_uris
+from sagemaker_jobs.job.resume import can_resume, list_resumed_jobs
+from sagemaker_jobs.job.submit import list_earlier_attempts
 from sagemaker_jobs.kinds import PROCESSING
 from sagemaker_jobs.s3 import get_s3_client, to_bucket_and_key
 
@@ -79,17 +80,18 @@ def list_input_uris(hook: SageMakerHook, job: Job, spec: JobSpec | None) -> Iter
     source = request["TransformInput"]["DataSource"].get("S3DataSource")
     if source is not None:
         yield _resolve_manifest(hook, source["S3DataType"], source["S3Uri"])
-    model = spec.model if spec is not None and spec.model is not None else _describe_model(hook, job)
+    model = None if spec is None else spec.model
+    if model is None:
+        model = _describe_or_empty(hook, "describe_model", ModelName=job.description["ModelName"])
     yield from list_model_artifact_uris(hook, model)
 
 
 def list_output_uris(hook: SageMakerHook, job: Job, spec: JobSpec | None) -> list[str]:
     """Output URIs of the job and of the attempts that it resumed."""
-    jobs = [job]
-    if spec is not None and can_resume(spec) and (job.attempt or 1) > 1:
-        attempts = [each for each in list_attempts(hook, spec) if (each.attempt or 0) < (job.attempt or 1)]
-        jobs = select_resume_chain(spec, [*attempts, job]) or jobs
-    return [uri for each in jobs for uri in each.kind.list_output_uris(each.description)]
+    resumed_jobs: list[Job] = []
+    if spec is not None and can_resume(spec):
+        resumed_jobs = list_resumed_jobs(spec, list_earlier_attempts(hook, spec, job), job)
+    return collect_output_uris(resumed_jobs, job)
 
 
 def list_model_artifact_uris(hook: SageMakerHook, model: Mapping[str, Any]) -> Iterator[str]:
@@ -97,9 +99,8 @@ def list_model_artifact_uris(hook: SageMakerHook, model: Mapping[str, Any]) -> I
     containers = model.get("Containers") or [model.get("PrimaryContainer", {})]
     for container in containers:
         if "ModelPackageName" in container:
-            found = _describe_or_empty(
-                hook, "describe_model_package", ModelPackageName=container["ModelPackageName"]
-            )
+            package = container["ModelPackageName"]
+            found = _describe_or_empty(hook, "describe_model_package", ModelPackageName=package)
             yield from _list_artifact_uris(found.get("InferenceSpecification", {}).get("Containers", []))
         yield from _list_artifact_uris([container])
 
@@ -111,10 +112,6 @@ def _list_artifact_uris(containers: list[dict[str, Any]]) -> Iterator[str]:
             container.get("ModelDataSource", {}).get("S3DataSource", {}).get("S3Uri"),
         )
         yield from (each for each in sources if each)
-
-
-def _describe_model(hook: SageMakerHook, job: Job) -> dict[str, Any]:
-    return _describe_or_empty(hook, "describe_model", ModelName=job.description["ModelName"])
 
 
 def _describe_or_empty(hook: SageMakerHook, operation: str, **arguments: Any) -> dict[str, Any]:

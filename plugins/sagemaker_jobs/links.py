@@ -41,10 +41,8 @@ class SageMakerJobLogsLink(BaseAwsLink):
 
 def build_links(kind: JobKind) -> tuple[BaseAwsLink, ...]:
     """The extra links of a task of this kind."""
-    return (
-        SageMakerProcessingJobLink() if kind is PROCESSING else SageMakerTransformJobLink(),
-        SageMakerJobLogsLink(),
-    )
+    job_link = SageMakerProcessingJobLink() if kind is PROCESSING else SageMakerTransformJobLink()
+    return job_link, SageMakerJobLogsLink()
 
 
 def persist_links(context: Any, operator: Any, hook: Any, kind: JobKind, job_name: str) -> None:
@@ -52,9 +50,8 @@ def persist_links(context: Any, operator: Any, hook: Any, kind: JobKind, job_nam
     where = {"region_name": hook.conn_region_name, "aws_partition": hook.conn_partition}
     job_link, logs_link = build_links(kind)
     job_link.persist(context=context, operator=operator, job_name=quote(job_name, safe=""), **where)
-    logs_link.persist(
-        context=context, operator=operator, job_name=job_name, log_group=kind.log_group, **where
-    )
+    where["log_group"] = kind.log_group
+    logs_link.persist(context=context, operator=operator, job_name=job_name, **where)
 
 
 def _console_quote(text: str) -> str:

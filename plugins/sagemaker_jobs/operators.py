@@ -13,7 +13,7 @@ from airflow.providers.amazon.aws.operators.sagemaker import (
     SageMakerTransformOperator,
 )
 
-from sagemaker_jobs.aws import call_with_retries, get_client, to_json_safe
+from sagemaker_jobs.aws import call_with_retries, get_client, get_input_shape, to_json_safe
 from sagemaker_jobs.errors import RequestError
 from sagemaker_jobs.job.casting import cast_to_shape
 from sagemaker_jobs.job.describe import Job, stop_job
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 SPEC_KEY = "spec"
 JOB_REPLACED = "its task was cleared, and another job replaces it"
-#: Template fields beyond the provider's and those of ``JobWaitMixin``.
-OPERATOR_TEMPLATE_FIELDS = ("instance_types", "replaces")
+#: Template fields beyond the provider's.
+OPERATOR_TEMPLATE_FIELDS = ("instance_types", "replaces", *WAIT_TEMPLATE_FIELDS)
 _EXISTING_ACTIONS = ("adopt", "timestamp", "fail")
 
 
@@ -88,9 +88,8 @@ class JobOperator(JobWaitMixin):
         if max_job_attempts < 1:
             raise RequestError(f"max_job_attempts is {max_job_attempts}; allowed is 1 or more.")
         if resume and self.job_kind is not TRANSFORM:
-            raise RequestError(
-                "resume is True; allowed for a transform only, whose objects are processed one by one."
-            )
+            allowed = "allowed for a transform only, whose objects are processed one by one"
+            raise RequestError(f"resume is True; {allowed}.")
         # The provider's limits on waiting, if given: max_ingestion_time, or max_attempts times check_interval.
         attempts_seconds = None if max_attempts is None else max_attempts * check_interval
         limits = (max_runtime_seconds, max_ingestion_time, attempts_seconds)
@@ -160,11 +159,11 @@ class JobOperator(JobWaitMixin):
 
         Casting comes first: a failure there has no side effects.
         """
-        model = self.get_model_request()
-        self.config = self.build_config(
-            cast_to_shape(self.get_job_request(), self._input_shape(self.job_kind.create_operation)),
-            None if model is None else cast_to_shape(model, self._input_shape("CreateModel"), "Model"),
-        )
+        job_shape = get_input_shape(self.hook, self.job_kind.create_operation)
+        job, model = cast_to_shape(self.get_job_request(), job_shape), self.get_model_request()
+        if model is not None:
+            model = cast_to_shape(model, get_input_shape(self.hook, "CreateModel"), "Model")
+        self.config = self.build_config(job, model)
         if "S3Operations" in self.config:
             get_client(self.hook.s3_hook)
         self.hook.configure_s3_resources(self.config)
@@ -174,7 +173,7 @@ class JobOperator(JobWaitMixin):
     def on_completed(self, context: Context, job: Job) -> Any:
         """The provider's return value plus the spec; also puts the final request into Rendered Templates."""
         spec = self.get_spec(context)
-        shape = self._input_shape(self.job_kind.create_operation)
+        shape = get_input_shape(self.hook, self.job_kind.create_operation)
         sent = {key: to_json_safe(value) for key, value in job.description.items() if key in shape.members}
         self.config = self.build_config(sent, None if spec is None else spec.model)
         return {**self.build_xcom_value(job), SPEC_KEY: None if spec is None else spec.to_dict()}
@@ -198,10 +197,8 @@ class JobOperator(JobWaitMixin):
                 getattr(self.hook, self.job_kind.describe_method),
             ).removesuffix("-1")
         if model is not None:
-            model = {
-                **model,
-                "ModelName": to_safe_name(model.get("ModelName"), "Model.ModelName", suffix_length=0),
-            }
+            model_name = to_safe_name(model.get("ModelName"), "Model.ModelName", suffix_length=0)
+            model = {**model, "ModelName": model_name}
         return JobSpec(
             kind=self.job_kind,
             base_name=base_name,
@@ -212,8 +209,12 @@ class JobOperator(JobWaitMixin):
             resume=self.resume,
         )
 
-    def _input_shape(self, operation: str) -> Any:
-        return get_client(self.hook).meta.service_model.operation_model(operation).input_shape
+    def _find_role_arn(self, role: str) -> str:
+        """The ARN of a role of this name; an ARN is returned as it is."""
+        if "/" in role:
+            return role
+        hook = AwsBaseHook(client_type="iam", **self._hook_parameters)
+        return str(call_with_retries(get_client(hook).get_role, {"RoleName": role})["Role"]["Arn"])
 
 
 class ProcessingJobOperator(JobOperator, SageMakerProcessingOperator):
@@ -221,18 +222,13 @@ class ProcessingJobOperator(JobOperator, SageMakerProcessingOperator):
 
     job_kind: ClassVar[JobKind] = PROCESSING  # type: ignore[misc]  # fixed by the class, read by the mixin
     operator_extra_links = build_links(PROCESSING)
-    template_fields: Sequence[str] = (
-        *SageMakerProcessingOperator.template_fields,
-        *OPERATOR_TEMPLATE_FIELDS,
-        *WAIT_TEMPLATE_FIELDS,
-    )
+    template_fields: Sequence[str] = (*SageMakerProcessingOperator.template_fields, *OPERATOR_TEMPLATE_FIELDS)
 
     def preprocess_config(self) -> None:
         """As in the base class; also requires ``wait_for_completion`` for ``output_files_to_xcom``."""
         if self.output_files_to_xcom and not self.wait_for_completion:
-            raise RequestError(
-                "output_files_to_xcom needs wait_for_completion=True: files are read afterwards."
-            )
+            advice = "needs wait_for_completion=True: files are read afterwards"
+            raise RequestError(f"output_files_to_xcom {advice}.")
         super().preprocess_config()
 
     def get_job_request(self) -> dict[str, Any]:
@@ -257,7 +253,7 @@ class ProcessingJobOperator(JobOperator, SageMakerProcessingOperator):
     def expand_role(self) -> None:
         """Expand RoleArn from a role's name, with this task's region and settings."""
         if "RoleArn" in self.config:
-            self.config["RoleArn"] = _expand_role(self, self.config["RoleArn"])
+            self.config["RoleArn"] = self._find_role_arn(self.config["RoleArn"])
 
 
 class TransformJobOperator(JobOperator, SageMakerTransformOperator):
@@ -268,11 +264,7 @@ class TransformJobOperator(JobOperator, SageMakerTransformOperator):
 
     job_kind: ClassVar[JobKind] = TRANSFORM  # type: ignore[misc]  # fixed by the class, read by the mixin
     operator_extra_links = build_links(TRANSFORM)  # type: ignore[assignment]  # the provider's has one link only
-    template_fields: Sequence[str] = (
-        *SageMakerTransformOperator.template_fields,
-        *OPERATOR_TEMPLATE_FIELDS,
-        *WAIT_TEMPLATE_FIELDS,
-    )
+    template_fields: Sequence[str] = (*SageMakerTransformOperator.template_fields, *OPERATOR_TEMPLATE_FIELDS)
 
     def __init__(self, *, action_if_model_exists: str = "adopt", **kwargs: Any) -> None:
         _check_choice("action_if_model_exists", action_if_model_exists)
@@ -293,22 +285,17 @@ class TransformJobOperator(JobOperator, SageMakerTransformOperator):
         self, job_request: dict[str, Any], model_request: dict[str, Any] | None
     ) -> dict[str, Any]:
         """A ``config`` in the shape of the original one."""
-        rest = {key: self.config[key] for key in self.config.keys() & {"S3Operations"}}
+        config = {key: self.config[key] for key in self.config.keys() & {"S3Operations"}}
         if "Transform" not in self.config:
-            return {**rest, **job_request}
-        return {
-            **rest,
-            **({} if model_request is None else {"Model": model_request}),
-            "Transform": job_request,
-        }
+            return config | job_request
+        if model_request is not None:
+            config["Model"] = model_request
+        return {**config, "Transform": job_request}
 
     def build_xcom_value(self, job: Job) -> dict[str, Any]:
         """``{"Model": description, "Transform": description}``."""
-        self.serialized_model = to_json_safe(
-            call_with_retries(
-                get_client(self.hook).describe_model, {"ModelName": job.description["ModelName"]}
-            )
-        )
+        wanted = {"ModelName": job.description["ModelName"]}
+        self.serialized_model = to_json_safe(call_with_retries(get_client(self.hook).describe_model, wanted))
         self.serialized_transform = to_json_safe(job.description)
         return {"Model": self.serialized_model, "Transform": self.serialized_transform}
 
@@ -316,7 +303,7 @@ class TransformJobOperator(JobOperator, SageMakerTransformOperator):
         """Expand the model's ExecutionRoleArn from a role's name, with this task's region and settings."""
         model = self.get_model_request()
         if model is not None and "ExecutionRoleArn" in model:
-            model["ExecutionRoleArn"] = _expand_role(self, model["ExecutionRoleArn"])
+            model["ExecutionRoleArn"] = self._find_role_arn(model["ExecutionRoleArn"])
 
 
 def _split_names(value: Sequence[str] | str) -> Sequence[str]:
@@ -328,16 +315,3 @@ def _check_choice(argument: str, value: str) -> None:
     """Raise RequestError unless ``value`` is an action for an existing job or model."""
     if value not in _EXISTING_ACTIONS:
         raise RequestError(f"{argument} is {value!r}; allowed are {', '.join(map(repr, _EXISTING_ACTIONS))}.")
-
-
-def _expand_role(operator: JobOperator, role: str) -> str:
-    if "/" in role:
-        return role
-    hook = AwsBaseHook(
-        operator.aws_conn_id,
-        client_type="iam",
-        region_name=operator.region_name,
-        verify=operator.verify,
-        config=operator.botocore_config,
-    )
-    return str(call_with_retries(get_client(hook).get_role, {"RoleName": role})["Role"]["Arn"])

@@ -40,14 +40,8 @@ def to_bucket_and_key(uri: str) -> dict[str, str]:
 def list_objects(s3: Any, uri: str, *, retry_seconds: float = CALL_RETRY_SECONDS) -> Iterator[dict[str, Any]]:
     """The objects whose URIs start with ``uri``, a plain string prefix: Key, Size, ETag and more, folders included."""
     bucket, prefix = S3Hook.parse_s3_url(uri)
-    request = {"Bucket": bucket, "Prefix": prefix}
-    for page in list_pages(
-        s3.list_objects_v2,
-        request,
-        "ContinuationToken",
-        "NextContinuationToken",
-        retry_seconds=retry_seconds,
-    ):
+    request, tokens = {"Bucket": bucket, "Prefix": prefix}, ("ContinuationToken", "NextContinuationToken")
+    for page in list_pages(s3.list_objects_v2, request, *tokens, retry_seconds=retry_seconds):
         yield from page.get("Contents", [])
 
 

@@ -5,29 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
-from airflow.providers.amazon.aws.sensors.sagemaker import (
-    SageMakerProcessingSensor,
-    SageMakerTransformSensor,
-)
+from airflow.providers.amazon.aws.sensors.sagemaker import SageMakerProcessingSensor, SageMakerTransformSensor
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
-from sagemaker_jobs.aws import build_sibling_hook, get_client
+from sagemaker_jobs.aws import get_input_shape
 from sagemaker_jobs.errors import RequestError
 from sagemaker_jobs.job.continuation import Resolved
 from sagemaker_jobs.job.describe import Job, describe_job
-from sagemaker_jobs.job.output_listing import write_output_listing
+from sagemaker_jobs.job.output_files import write_output_listing
 from sagemaker_jobs.job.result import JobResult, build_job_result, collect_output_uris
-from sagemaker_jobs.job.resume import can_resume, select_resume_chain
+from sagemaker_jobs.job.resume import list_resumed_jobs
 from sagemaker_jobs.job.spec import JobSpec
-from sagemaker_jobs.job.submit import list_attempts
+from sagemaker_jobs.job.submit import list_earlier_attempts
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM, JobKind
 from sagemaker_jobs.links import build_links
+from sagemaker_jobs.s3 import get_s3_client
 from sagemaker_jobs.waiting.mixin import WAIT_TEMPLATE_FIELDS, JobWaitMixin, SubmitRetryState
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+#: Template fields beyond the provider's.
+SENSOR_TEMPLATE_FIELDS = ("spec", *WAIT_TEMPLATE_FIELDS)
 
 
 class JobSensor(JobWaitMixin):
@@ -78,29 +78,18 @@ class JobSensor(JobWaitMixin):
     def on_completed(self, context: Context, job: Job) -> JobResult:
         """The job's result, with the attempts before it."""
         self.job_name = job.name
-        spec, earlier_jobs = self.get_spec(context), []
-        if spec is not None and job.attempt is not None and job.attempt > 1:
-            earlier_jobs = [
-                each for each in list_attempts(self.hook, spec) if (each.attempt or 0) < job.attempt
-            ]
-        resumed_jobs = (
-            select_resume_chain(spec, [*earlier_jobs, job])[:-1]
-            if spec is not None and can_resume(spec)
-            else []
-        )
+        spec = self.get_spec(context)
+        earlier_jobs = [] if spec is None else list_earlier_attempts(self.hook, spec, job)
+        resumed_jobs = [] if spec is None else list_resumed_jobs(spec, earlier_jobs, job)
         resolution = job.resolution or self._ask_resolution(spec, [*earlier_jobs, job])
         outputs = collect_output_uris(resumed_jobs, job)
         listing = None
         if self.write_listing and outputs:
-            listing = write_output_listing(get_client(build_sibling_hook(S3Hook, self.hook)), outputs)
-        shape = (
-            get_client(self.hook)
-            .meta.service_model.operation_model(self.job_kind.create_operation)
-            .input_shape
-        )
+            listing = write_output_listing(get_s3_client(self.hook), outputs)
+        members = frozenset(get_input_shape(self.hook, self.job_kind.create_operation).members)
         return build_job_result(
             job,
-            frozenset(shape.members),
+            members,
             earlier_jobs=earlier_jobs,
             resumed_jobs=resumed_jobs,
             resolution=resolution,
@@ -120,9 +109,8 @@ class JobSensor(JobWaitMixin):
             return None
         spec = JobSpec.from_dict(self.spec)
         if spec.kind is not self.job_kind:
-            raise RequestError(
-                f"spec is of a {spec.kind.noun}, but this sensor waits for a {self.job_kind.noun}."
-            )
+            wanted = self.job_kind.noun
+            raise RequestError(f"spec is of a {spec.kind.noun}, but this sensor waits for a {wanted}.")
         return spec
 
     def non_terminal_states(self) -> set[str]:
@@ -153,11 +141,7 @@ class ProcessingJobSensor(JobSensor, SageMakerProcessingSensor):
 
     job_kind: ClassVar[JobKind] = PROCESSING  # type: ignore[misc]  # fixed by the class, read by the mixin
     operator_extra_links = build_links(PROCESSING)
-    template_fields: Sequence[str] = (
-        *SageMakerProcessingSensor.template_fields,
-        "spec",
-        *WAIT_TEMPLATE_FIELDS,
-    )
+    template_fields: Sequence[str] = (*SageMakerProcessingSensor.template_fields, *SENSOR_TEMPLATE_FIELDS)
 
 
 class TransformJobSensor(JobSensor, SageMakerTransformSensor):
@@ -165,8 +149,4 @@ class TransformJobSensor(JobSensor, SageMakerTransformSensor):
 
     job_kind: ClassVar[JobKind] = TRANSFORM  # type: ignore[misc]  # fixed by the class, read by the mixin
     operator_extra_links = build_links(TRANSFORM)
-    template_fields: Sequence[str] = (
-        *SageMakerTransformSensor.template_fields,
-        "spec",
-        *WAIT_TEMPLATE_FIELDS,
-    )
+    template_fields: Sequence[str] = (*SageMakerTransformSensor.template_fields, *SENSOR_TEMPLATE_FIELDS)

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -115,9 +115,7 @@ class SageMakerJobTrigger(BaseTrigger):
         supervisor, about once a second: an await here is cancelled silently, long before
         ``[triggerer] on_kill_timeout``. So the stop runs in a separate task, which this method waits for.
         """
-        stopping = asyncio.create_task(self._stop_unless_handed_over(), name=f"stop {self.job_name}")
-        _background_tasks.add(stopping)
-        stopping.add_done_callback(_background_tasks.discard)
+        stopping = _run_in_background(self._stop_unless_handed_over(), f"stop {self.job_name}")
         give_up = time.monotonic() + _STOP_PATIENCE_SECONDS
         while not stopping.done() and time.monotonic() < give_up:
             try:
@@ -137,9 +135,7 @@ class SageMakerJobTrigger(BaseTrigger):
         if _is_warmed_up or self.task_instance is None:
             return
         _is_warmed_up = True
-        asking = asyncio.create_task(self._query_task_state_once(), name="first query to the supervisor")
-        _background_tasks.add(asking)
-        asking.add_done_callback(_background_tasks.discard)
+        _run_in_background(self._query_task_state_once(), "first query to the supervisor")
 
     async def _query_task_state_once(self) -> None:
         try:
@@ -169,9 +165,9 @@ class SageMakerJobTrigger(BaseTrigger):
             try:
                 ended = await self._describe_if_due(poller, kind)
             except Exception as error:
-                if not is_transient_error(error) and not (
-                    is_not_found_error(error) and self._may_be_invisible()
-                ):
+                # For a while, parts of AWS may not describe a new job yet.
+                is_new = time.time() < self.created_at + _KNOWN_WITHIN_SECONDS
+                if not is_transient_error(error) and not (is_not_found_error(error) and is_new):
                     self.log.exception("Cannot wait for %s any longer.", self.job_name)
                     return "error", f"{get_error_code(error)}: {error}"
                 failures += 1
@@ -229,17 +225,12 @@ class SageMakerJobTrigger(BaseTrigger):
             self.object_count = None
             return
         if done is not None:
-            self.log.info(
-                "%s: %s.", self.job_name, format_progress(done, self.object_count, self._started_at)
-            )
+            progress = format_progress(done, self.object_count, self._started_at)
+            self.log.info("%s: %s.", self.job_name, progress)
 
     def _needs_start_time(self, poller: Poller) -> bool:
         """Whether the progress estimate lacks the job's start time, which only Describe returns."""
         return self._started_at is None and self.object_count is not None and poller.should_count_outputs
-
-    def _may_be_invisible(self) -> bool:
-        """Whether the job is so new that parts of AWS may not describe it yet."""
-        return time.time() < self.created_at + _KNOWN_WITHIN_SECONDS
 
     def _may_exceed_limit(self) -> bool:
         """Whether the job may be near its time limit, so that its start time is needed, which only Describe returns."""
@@ -298,9 +289,9 @@ class SageMakerJobTrigger(BaseTrigger):
         try:
             return await poller.describe(kind, self.job_name)
         except ClientError as error:
-            if not is_not_found_error(error):
-                raise
-            return None
+            if is_not_found_error(error):
+                return None
+            raise
 
     async def _tag(self, poller: Poller, arn: str, because: str) -> None:
         try:
@@ -337,3 +328,10 @@ class SageMakerJobTrigger(BaseTrigger):
         }
         hook = SageMakerHook(**settings)  # type: ignore[no-untyped-call]  # the provider is untyped
         return open_shared_poller(hook, **settings)
+
+
+def _run_in_background(coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    task = asyncio.create_task(coroutine, name=name)
+    _background_tasks.add(task)
+    task.add_done_callback(_background_tasks.discard)
+    return task

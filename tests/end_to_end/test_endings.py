@@ -235,9 +235,9 @@ def test_jobs_that_share_a_pool_are_at_most_twice_its_slots_and_all_get_their_tu
         pools.check_pool(pooled)
     api.call("PATCH", "/pools/jobs", {"name": "jobs", "slots": 1, "include_deferred": True})
     pools.check_pool(pooled)
-    text = POOL_DAG.replace("SUBMITTING", repr(pools.build_submit_args(pooled)))
+    text = POOL_DAG.replace("SUBMITTING", repr(pools.build_pool_args(pooled, waits=False)))
     (endings.root / "dags" / "pooled.py").write_text(
-        text.replace("WAITING", repr(pools.build_wait_args(pooled)))
+        text.replace("WAITING", repr(pools.build_pool_args(pooled, waits=True)))
     )
     endings.unpause("pooled")
     runs = [endings.trigger("pooled", {}) for _ in range(3)]

@@ -27,7 +27,7 @@ from batch_inference.jobs.config.preprocess_config import parse_config
 from batch_inference.jobs.preprocess.preprocess_job import preprocess
 from batch_inference.requests.sagemaker import list_manifest_uris
 from batch_inference.run import scored_run, task_ids
-from sagemaker_jobs.job.output_listing import write_output_listing
+from sagemaker_jobs.job.output_files import write_output_listing
 
 ROLE = "arn:aws:iam::123456789012:role/scoring"
 Model = Callable[[list[str]], Any]
@@ -189,11 +189,11 @@ class Run:
             storage.download(uri, base / "processing" / "input" / "data" / uri.rsplit("/", 1)[1])
         container = Container(base, "algo-1", ("algo-1",))
         preprocess(container, config)
-        files = [path for path in container.output_dir.rglob("*") if path.is_file()]
-        storage.upload_tree(files, container.output_dir, paths.build_job_paths(self.job("preprocess")).root)
-        self.xcoms[task_ids.AWAIT_PREPROCESS, "return_value"] = self.build_job_result(
-            "preprocess", paths.build_job_paths(self.job("preprocess")).root
-        )
+        root = paths.build_job_paths(self.job("preprocess")).root
+        for path in container.output_dir.rglob("*"):
+            if path.is_file():
+                storage.upload(path, f"{root}{path.relative_to(container.output_dir).as_posix()}")
+        self.xcoms[task_ids.AWAIT_PREPROCESS, "return_value"] = self.build_job_result("preprocess", root)
 
     def transform(self) -> None:
         """What the transform job does: an object of answers for each object of features."""

@@ -162,9 +162,8 @@ class Bench:
 
     def plan_and_cut(self, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """The plan and the jobs' lists, by the tasks' own code."""
-        from batch_inference.dag.tasks.cut_input import cut_input
+        from batch_inference.dag.tasks.cut_input import cut_input, write_manifests
         from batch_inference.dag.tasks.plan import plan_run
-        from batch_inference.dag.tasks.write_manifests import write_manifests
 
         ti, now = FakeTaskInstance(), datetime.now(UTC)
         run: Any = SimpleNamespace(conf={}, run_id="bench", data_interval_start=now)

@@ -49,9 +49,8 @@ def fetch_account_quotas(client: Any, wanted: Collection[str]) -> dict[str, int]
     """The account's values of the wanted quotas. SageMaker has thousands: pages are read until all are found."""
     found: dict[str, int] = {}
     for page in client.get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker"):
-        found |= {
-            each["QuotaName"]: int(each["Value"]) for each in page["Quotas"] if each["QuotaName"] in wanted
-        }
+        values = {each["QuotaName"]: int(each["Value"]) for each in page["Quotas"]}
+        found |= {name: value for name, value in values.items() if name in wanted}
         if len(found) == len(wanted):
             break
     return found

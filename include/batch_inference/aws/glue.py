@@ -29,42 +29,33 @@ def register_partition(pipeline: Pipeline, output_uri: str) -> str | None:
     if wanted is None:
         return None
     values = parse_partition_values(output_uri, pipeline.output.uri)
+    table_name = f"{wanted.database}.{wanted.table}"
     if values is None:
-        log.info(
-            "%s is outside of the table %s.%s, so it is not registered",
-            output_uri,
-            wanted.database,
-            wanted.table,
-        )
+        log.info("%s is outside of the table %s, so it is not registered", output_uri, table_name)
         return None
     hook = GlueCatalogHook(aws_conn_id=pipeline.aws_conn_id, region_name=pipeline.region)  # type: ignore[no-untyped-call]
     client = get_client(hook)
     where = {"DatabaseName": wanted.database}
     columns, file_format = pipeline.output_columns, pipeline.join.format
     table = build_table_input(wanted.table, pipeline.output.uri, file_format, columns)
-    if _call_or_catch(client.create_table, "AlreadyExistsException", **where, TableInput=table) is None:
-        log.info("created the table %s.%s", wanted.database, wanted.table)
-    partition = {
-        "Values": values,
-        "StorageDescriptor": build_storage_descriptor(output_uri, file_format, columns),
-    }
-    where["TableName"] = wanted.table
-    if (
-        _call_or_catch(client.create_partition, "AlreadyExistsException", **where, PartitionInput=partition)
-        is not None
-    ):
-        client.update_partition(**where, PartitionValueList=values, PartitionInput=partition)
+    if not _is_refused_as_existing(client.create_table, **where, TableInput=table):
+        log.info("created the table %s", table_name)
+    descriptor = build_storage_descriptor(output_uri, file_format, columns)
+    partition: dict[str, Any] = {**where, "TableName": wanted.table}
+    partition["PartitionInput"] = {"Values": values, "StorageDescriptor": descriptor}
+    if _is_refused_as_existing(client.create_partition, **partition):
+        client.update_partition(**partition, PartitionValueList=values)
     keys = (key["Name"] for key in table["PartitionKeys"])
     path = "/".join(f"{key}={value}" for key, value in zip(keys, values, strict=True))
-    return f"{wanted.database}.{wanted.table}/{path}"
+    return f"{table_name}/{path}"
 
 
-def _call_or_catch(call: Any, code: str, **arguments: Any) -> ClientError | None:
-    """Call AWS; returns the error when it has this code, or None on success."""
+def _is_refused_as_existing(create: Any, **request: Any) -> bool:
+    """Call AWS; whether it answered that what is to be created exists."""
     try:
-        call(**arguments)
+        create(**request)
     except ClientError as error:
-        if error.response["Error"]["Code"] != code:
+        if error.response["Error"]["Code"] != "AlreadyExistsException":
             raise
-        return error
-    return None
+        return True
+    return False

@@ -1,4 +1,4 @@
-"""Finds the model or model package of a pipeline in SageMaker. Read-only; `scoring.model` interprets the responses."""
+"""Finds a pipeline's model or model package in SageMaker. Read-only; `planning.model_version` reads the responses."""
 
 from __future__ import annotations
 

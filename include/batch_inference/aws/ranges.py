@@ -6,17 +6,12 @@ Every call sends the ETag of the plan, so that S3 refuses an object that was ove
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from botocore.exceptions import ClientError
 
-from batch_inference.aws.s3 import Storage, is_not_found
+from batch_inference.aws.s3 import Storage, is_changed, is_not_found, to_bucket_and_key
 from batch_inference.common.errors import ReconciliationError
-from batch_inference.common.s3_uri import split_s3_uri
 from batch_inference.planning.inputs.input_split import ByteRange
-
-_OVERWRITTEN = {"PreconditionFailed", "412"}
-_CHUNK = 1 << 20
 
 
 def read_range(storage: Storage, uri: str, etag: str, start: int, end: int) -> bytes:
@@ -25,22 +20,20 @@ def read_range(storage: Storage, uri: str, etag: str, start: int, end: int) -> b
     Raises:
         ReconciliationError: the object is not the one that was planned.
     """
-    body: bytes = _get(storage, uri, etag, Range=f"bytes={start}-{end - 1}")["Body"].read()
-    return body
+    return _read(storage, uri, etag, Range=f"bytes={start}-{end - 1}")
 
 
 def read_object(storage: Storage, uri: str, etag: str) -> bytes:
     """The whole object; raises as `read_range`."""
-    body: bytes = _get(storage, uri, etag)["Body"].read()
-    return body
+    return _read(storage, uri, etag)
 
 
 def download_object(storage: Storage, uri: str, etag: str | None, path: Path) -> Path:
     """Download the object; raises as `read_range`. Without an etag, any version of it."""
-    with path.open("wb") as file:
-        for chunk in _get(storage, uri, etag)["Body"].iter_chunks(_CHUNK):
-            file.write(chunk)
-    return path
+    try:
+        return storage.download_in_one_call(uri, path, etag=etag)
+    except ClientError as error:
+        raise _translate_error(error, uri) from error
 
 
 def copy_span(storage: Storage, bucket: str, span: ByteRange, target: str) -> None:
@@ -59,8 +52,7 @@ def copy_span(storage: Storage, bucket: str, span: ByteRange, target: str) -> No
         except ClientError as error:
             raise _translate_error(error, source) from error
         return
-    client = storage.client
-    to: dict[str, Any] = dict(zip(("Bucket", "Key"), split_s3_uri(target), strict=True))
+    client, to = storage.client, to_bucket_and_key(target)
     upload = client.create_multipart_upload(**to)["UploadId"]
     try:
         part = client.upload_part_copy(
@@ -88,17 +80,16 @@ def check_etag(storage: Storage, uri: str, etag: str) -> None:
         raise ReconciliationError(_overwritten_message(uri))
 
 
-def _get(storage: Storage, uri: str, etag: str | None, **more: str) -> Any:
-    bucket, key = split_s3_uri(uri)
-    condition = {} if etag is None else {"IfMatch": f'"{etag}"'}
+def _read(storage: Storage, uri: str, etag: str, **request: str) -> bytes:
     try:
-        return storage.client.get_object(Bucket=bucket, Key=key, **condition, **more)
+        body: bytes = storage.get(uri, etag=etag, **request)["Body"].read()
     except ClientError as error:
         raise _translate_error(error, uri) from error
+    return body
 
 
 def _translate_error(error: ClientError, uri: str) -> Exception:
-    if error.response["Error"]["Code"] in _OVERWRITTEN:
+    if is_changed(error):
         return ReconciliationError(_overwritten_message(uri))
     if is_not_found(error):
         return ReconciliationError(

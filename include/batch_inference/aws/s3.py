@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,6 +31,16 @@ class DeleteError(Exception):
 def is_not_found(error: BaseException) -> bool:
     """Whether S3 answered that the object does not exist."""
     return isinstance(error, ClientError) and error.response["Error"]["Code"] in {"NoSuchKey", "404"}
+
+
+def is_changed(error: ClientError) -> bool:
+    """Whether S3 answered that the object does not have the ETag of the request."""
+    return error.response["Error"]["Code"] in {"PreconditionFailed", "412"}
+
+
+def to_bucket_and_key(uri: str) -> dict[str, str]:
+    """The Bucket and Key of a request for the object at `uri`."""
+    return dict(zip(("Bucket", "Key"), split_s3_uri(uri), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +76,14 @@ class Storage:
     def list_folders(self, prefix: str) -> list[str]:
         """Full URIs, each ending in `/`, of the folders directly below a prefix that ends in `/`, in order."""
         bucket, key = split_s3_uri(prefix)
-        pages = self.client.get_paginator("list_objects_v2").paginate(
-            Bucket=bucket, Prefix=key, Delimiter="/"
-        )
-        return [
-            f"s3://{bucket}/{each['Prefix']}" for page in pages for each in page.get("CommonPrefixes", ())
-        ]
+        paginator = self.client.get_paginator("list_objects_v2")
+        found = paginator.paginate(Bucket=bucket, Prefix=key, Delimiter="/").search("CommonPrefixes[].Prefix")
+        return [f"s3://{bucket}/{folder}" for folder in found if folder is not None]
 
     def list_write_times(self, prefix: str) -> Iterator[tuple[str, datetime]]:
         """URI and LastModified of every key below a prefix, the console's folders included, in key order."""
-        bucket = split_s3_uri(prefix)[0]
-        return (
-            (f"s3://{bucket}/{entry['Key']}", entry["LastModified"]) for entry in self._list_entries(prefix)
-        )
+        bucket, entries = split_s3_uri(prefix)[0], self._list_entries(prefix)
+        return ((f"s3://{bucket}/{entry['Key']}", entry["LastModified"]) for entry in entries)
 
     def read_etag(self, uri: str) -> str | None:
         """The ETag of an object, with its quotes; None when it does not exist."""
@@ -89,10 +95,14 @@ class Storage:
         for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key):
             yield from page.get("Contents", ())
 
+    def get(self, uri: str, *, etag: str | None = None, **request: str) -> Any:
+        """GetObject's response; with an `etag`, which has no quotes, only if that is the object's."""
+        condition = {} if etag is None else {"IfMatch": f'"{etag}"'}
+        return self.client.get_object(**to_bucket_and_key(uri), **condition, **request)
+
     def read(self, uri: str) -> bytes:
         """The whole object."""
-        bucket, key = split_s3_uri(uri)
-        content: bytes = self.client.get_object(Bucket=bucket, Key=key)["Body"].read()
+        content: bytes = self.get(uri)["Body"].read()
         return content
 
     def read_json(self, uri: str) -> Any:
@@ -101,9 +111,8 @@ class Storage:
 
     def write(self, uri: str, content: str | bytes, *, content_type: str = "application/json") -> None:
         """Put a whole small object."""
-        bucket, key = split_s3_uri(uri)
         body = content.encode() if isinstance(content, str) else content
-        self.client.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type)
+        self.client.put_object(**to_bucket_and_key(uri), Body=body, ContentType=content_type)
 
     def write_json(self, uri: str, document: Any) -> None:
         """Put a JSON document, indented."""
@@ -121,9 +130,8 @@ class Storage:
         """
         if self.read_etag(uri) is None:
             return None
-        bucket, key = split_s3_uri(uri)
         try:
-            answer = self.client.get_object(Bucket=bucket, Key=key)
+            answer = self.get(uri)
         except ClientError as error:
             if is_not_found(error):
                 return None
@@ -149,18 +157,16 @@ class Storage:
             ClientError: S3 refused it; with ConditionalRequestConflict, another PUT is in progress, maybe this call's
                 own first attempt, and has not changed the object yet.
         """
-        bucket, key = split_s3_uri(uri)
         condition = {"IfNoneMatch": "*"} if expected_etag is None else {"IfMatch": expected_etag}
+        request = {**to_bucket_and_key(uri), "Body": content.encode(), "ContentType": content_type}
         try:
-            answer = self.client.put_object(
-                Bucket=bucket, Key=key, Body=content.encode(), ContentType=content_type, **condition
-            )
+            answer = self.client.put_object(**request, **condition)
         except ClientError as error:
             code = error.response["Error"]["Code"]
             if code not in {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"}:
                 raise
             stored = self.read_snapshot(uri)
-            if stored is not None and stored.content == content.encode():
+            if stored is not None and stored.content == request["Body"]:
                 return stored.etag
             now = None if stored is None else stored.etag
             if code == "ConditionalRequestConflict" and now == expected_etag:
@@ -170,40 +176,35 @@ class Storage:
 
     def download(self, uri: str, path: Path) -> Path:
         """Copy the object to a local file, in parallel parts."""
-        bucket, key = split_s3_uri(uri)
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.client.download_file(bucket, key, str(path))
+        self.client.download_file(*split_s3_uri(uri), str(path))
+        return path
+
+    def download_in_one_call(self, uri: str, path: Path, *, etag: str | None = None) -> Path:
+        """Copy the object to a local file by one call; see `get` for `etag`."""
+        with path.open("wb") as file:
+            shutil.copyfileobj(self.get(uri, etag=etag)["Body"], file, 1 << 20)
         return path
 
     def upload(self, path: Path, uri: str) -> None:
         """Copy a local file to the object, in parallel parts."""
-        bucket, key = split_s3_uri(uri)
-        self.client.upload_file(str(path), bucket, key)
+        self.client.upload_file(str(path), *split_s3_uri(uri))
 
     def upload_stream(self, stream: IO[bytes], uri: str) -> None:
         """Upload a stream to the object, in parallel parts, each sent as soon as it is read."""
-        bucket, key = split_s3_uri(uri)
-        self.client.upload_fileobj(stream, bucket, key)
-
-    def upload_tree(self, files: Iterable[Path], root: Path, prefix: str) -> None:
-        """Copy files below `root` to the same relative keys below `prefix`."""
-        for path in files:
-            self.upload(path, f"{prefix}{path.relative_to(root).as_posix()}")
+        self.client.upload_fileobj(stream, *split_s3_uri(uri))
 
     def copy(self, source: str, target: str, *, source_etag: str | None = None) -> None:
         """Copy within S3, on the server's side; objects above 5 GB in parts.
 
         With `source_etag`, only if the source has that ETag; otherwise S3 answers PreconditionFailed.
         """
-        from_bucket, from_key = split_s3_uri(source)
-        to_bucket, to_key = split_s3_uri(target)
         condition = {} if source_etag is None else {"CopySourceIfMatch": f'"{source_etag}"'}
-        self.client.copy({"Bucket": from_bucket, "Key": from_key}, to_bucket, to_key, ExtraArgs=condition)
+        self.client.copy(to_bucket_and_key(source), *split_s3_uri(target), ExtraArgs=condition)
 
     def head(self, uri: str) -> Mapping[str, Any]:
         """Size and ETag of an object."""
-        bucket, key = split_s3_uri(uri)
-        answer = self.client.head_object(Bucket=bucket, Key=key)
+        answer = self.client.head_object(**to_bucket_and_key(uri))
         return {"size": answer["ContentLength"], "etag": answer["ETag"].strip('"')}
 
     def delete(self, uris: Iterable[str]) -> None:

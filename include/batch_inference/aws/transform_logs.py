@@ -43,13 +43,11 @@ def read_instance_activity(
         spans = {}
     if not spans:
         return {"busy_seconds": None, "instances": None}
-    return {
-        "busy_seconds": round(sum(last - first for first, last in spans.values()), 3),
-        "instances": [
-            {"instance": instance, "from": first, "to": last}
-            for instance, (first, last) in sorted(spans.items())
-        ],
-    }
+    instances = [
+        {"instance": name, "from": first, "to": last} for name, (first, last) in sorted(spans.items())
+    ]
+    busy_seconds = round(sum(last - first for first, last in spans.values()), 3)
+    return {"busy_seconds": busy_seconds, "instances": instances}
 
 
 def read_busy_spans(client: Any, group: str, job_name: str) -> Iterator[tuple[str, tuple[float, float]]]:
@@ -58,17 +56,14 @@ def read_busy_spans(client: Any, group: str, job_name: str) -> Iterator[tuple[st
     Streams are named `<job>/<instance>` and `<job>/<instance>/<container>`; `…/data-log` is SageMaker's own. Only both
     ends of a stream are read, however long it is.
     """
-    pages = client.get_paginator("describe_log_streams").paginate(
-        logGroupName=group, logStreamNamePrefix=f"{job_name}/"
-    )
-    for name in (stream["logStreamName"] for page in pages for stream in page["logStreams"]):
+    streams = client.get_paginator("describe_log_streams")
+    pages = streams.paginate(logGroupName=group, logStreamNamePrefix=f"{job_name}/")
+    for name in pages.search("logStreams[].logStreamName"):
         if name.endswith("/data-log"):
             continue
+        where = {"logGroupName": group, "logStreamName": name, "limit": MAX_LINES}
         head, tail = (
-            client.get_log_events(
-                logGroupName=group, logStreamName=name, limit=MAX_LINES, startFromHead=from_head
-            )["events"]
-            for from_head in (True, False)
+            client.get_log_events(**where, startFromHead=first)["events"] for first in (True, False)
         )
         if span := find_busy_span(head, tail):
             yield name.split("/")[1], span

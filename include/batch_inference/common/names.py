@@ -165,19 +165,14 @@ class LayoutPaths:
 
 @dataclass(frozen=True, slots=True)
 class RunPaths:
-    """S3 URIs of a run's files. `run_prefix` ends in `/`, or is a template that renders to such a URI."""
+    """S3 URIs of a run's files. `root` ends in `/`, or is a template that renders to such a URI."""
 
-    run_prefix: str
+    root: str
 
     @classmethod
     def from_run_id(cls, *, work: str, pipeline: str, run_id: str) -> RunPaths:
         """`<work>/<pipeline>/<run slug>/`."""
         return cls(f"{build_runs_prefix(work=work, pipeline=pipeline)}{slugify_run_id(run_id)}/")
-
-    @property
-    def root(self) -> str:
-        """`run_prefix`."""
-        return self.run_prefix
 
     #: plan.json.
     plan = _Below("plan.json")
@@ -192,7 +187,7 @@ class RunPaths:
 
     def build_layout_paths(self, nonce: str) -> LayoutPaths:
         """URIs of the input layout of one plan; a new plan of the run has another nonce."""
-        return LayoutPaths(f"{self.run_prefix}layout/{nonce[:_LAYOUT_NONCE_LENGTH]}/")
+        return LayoutPaths(f"{self.root}layout/{nonce[:_LAYOUT_NONCE_LENGTH]}/")
 
     #: A line for each input object: size, ETag, key. Its SHA-256 is the input's digest in plan and manifest.
     input_listing = _Below("input.listing")
@@ -209,19 +204,19 @@ class RunPaths:
 
     def build_committed_manifest_uri(self, attempt: str) -> str:
         """The manifest that one attempt of `publish` committed, or found committed by an earlier attempt."""
-        return f"{self.run_prefix}committed/{attempt}.json"
+        return f"{self.root}committed/{attempt}.json"
 
     def build_join_inputs_prefix(self, attempt: str) -> str:
         """Prefix of the inputs of the processing job of one attempt of the join."""
-        return f"{self.run_prefix}join-inputs/{attempt}/"
+        return f"{self.root}join-inputs/{attempt}/"
 
     def build_joined_prefix(self, attempt: str) -> str:
         """Prefix of the joined part files of one attempt of the join."""
-        return f"{self.run_prefix}joined/{attempt}/"
+        return f"{self.root}joined/{attempt}/"
 
     def build_job_paths(self, job_name: str) -> JobPaths:
         """URIs of what the job of this name writes."""
-        return JobPaths(f"{self.run_prefix}{job_name}/")
+        return JobPaths(f"{self.root}{job_name}/")
 
     def compute_max_object_name_bytes(self) -> int:
         """Maximum bytes of an input object's name, so that the key of its predictions, `<name>.out`, fits in S3."""

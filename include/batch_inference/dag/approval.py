@@ -63,11 +63,8 @@ class BudgetApprovalOperator(ApprovalOperator):
                 f"{plan.approval_reason}, but this run has asked before, and Airflow still shows that question, "
                 f"about an earlier plan, which must not approve this one. Nothing was spent: start a new run"
             )
-        self.log.info(
-            "%s; waiting up to %s for a person",
-            plan.approval_reason,
-            format_duration(remaining.total_seconds()),
-        )
+        how_long = format_duration(remaining.total_seconds())
+        self.log.info("%s; waiting up to %s for a person", plan.approval_reason, how_long)
         return super().execute(context)
 
     def _question_in_the_ui(self, context: Context) -> str | None:
@@ -123,6 +120,5 @@ def _pull_plan(context: Context) -> Plan:
 
 
 def _timeout_message(plan: Plan) -> str:
-    return (
-        f"nobody approved by {plan.approve_by:%Y-%m-%d %H:%M} UTC: {plan.approval_reason}; nothing was spent"
-    )
+    when = f"{plan.approve_by:%Y-%m-%d %H:%M} UTC"
+    return f"nobody approved by {when}: {plan.approval_reason}; nothing was spent"

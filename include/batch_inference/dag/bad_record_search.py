@@ -52,7 +52,7 @@ from batch_inference.verification.host_manifests import ShardList
 from batch_inference.verification.reconciliation import REFUSED_BY_MODEL
 from batch_inference.verification.shard_pieces import ShardPiece, ShardRecord, cover_shard, parse_piece_name
 from sagemaker_jobs.aws import get_error_code
-from sagemaker_jobs.failure.rejected_objects import read_rejected_objects
+from sagemaker_jobs.failure.logs import read_rejected_objects
 from sagemaker_jobs.job.continuation import NoFurtherAttempt, Resolved
 from sagemaker_jobs.job.describe import Job
 from sagemaker_jobs.job.resume import (
@@ -129,7 +129,7 @@ def _continue_after(
         return None
     storage = Storage(hook.aws_conn_id, hook.conn_region_name)
     run = PreprocessedRun.read(storage, spec)
-    plan, pipeline = read_plan(storage, run.paths.run_prefix, job_name=spec.base_name)
+    plan, pipeline = read_plan(storage, run.paths.root, job_name=spec.base_name)
     try:
         attempts = [_read_attempt(hook, spec, run, job) for job in chain]
     except ClientError as error:
@@ -179,10 +179,8 @@ def find_earlier_refusals(now: SearchState, bounds: SearchLimits) -> BadRecords:
 def _read_attempt(hook: SageMakerHook, spec: JobSpec, run: PreprocessedRun, job: Job) -> Attempt:
     attempt_input = read_attempt_input(hook, spec, job)
     refusals = read_rejected_objects(hook, job, attempt_input.folder_uri) if job.status == "Failed" else {}
-    pieces, outputs = (
-        {name: parse_piece_name(name, run.pieces) for name in attempt_input.object_names},
-        list_completed_objects(hook, job),
-    )
+    pieces = {name: parse_piece_name(name, run.pieces) for name in attempt_input.object_names}
+    outputs = list_completed_objects(hook, job)
     return Attempt(
         job,
         attempt_input,
@@ -248,9 +246,8 @@ def _start_attempt(
         company = _read_companions(storage, run, step, _request_bytes(spec))
         for _ in run_in_order(_plan_copies(storage, source, folder, step, company), COPY_WORKERS):
             pass
-    return write_remaining_input(
-        hook, spec, attempt, folder, sorted(piece.name for piece in step.pieces), instance_limit=instances
-    )
+    names = sorted(piece.name for piece in step.pieces)
+    return write_remaining_input(hook, spec, attempt, folder, names, instance_limit=instances)
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,9 +307,8 @@ def _plan_copies(
     for piece in step.unchanged:
         yield partial(storage.copy, f"{source}{piece.name}", f"{folder}{piece.name}")
     for control in step.list_control_pieces():
-        data = companions.append_companion(
-            companions.lines[ShardRecord(control.shard, control.first)], control
-        )
+        line = companions.lines[ShardRecord(control.shard, control.first)]
+        data = companions.append_companion(line, control)
         yield partial(storage.write, f"{folder}{control.name}", data, content_type="text/csv")
     for piece in step.to_split:
         with tempfile.TemporaryDirectory(prefix="pieces-") as scratch:
@@ -347,33 +343,19 @@ def _merge_pieces(
     for shard in run.pieces.values():
         if shard in output_uris:
             continue
-        parts = cover_shard(
-            shard,
-            [piece for piece in output_uris if piece.shard == shard.shard],
-            [piece for piece in found.pieces if piece.shard == shard.shard],
-        )
-        merged_shards[shard.shard] = _merge_shard(
-            storage, run, paths, spec, shard, parts, output_uris, reasons
-        )
-    document = {
-        "version": 1,
-        "refused": sum(each["refused"] for each in merged_shards.values()),
-        "rejects": paths.rejects,
-        "shards": merged_shards,
-    }
+        answered = [piece for piece in output_uris if piece.shard == shard.shard]
+        refused_pieces = [piece for piece in found.pieces if piece.shard == shard.shard]
+        parts = cover_shard(shard, answered, refused_pieces)
+        result = _merge_shard(storage, run, paths, spec, shard, parts, output_uris, reasons)
+        merged_shards[shard.shard] = result
+    refused, uri = sum(each["refused"] for each in merged_shards.values()), f"{paths.root}mended.json"
+    document = {"version": 1, "refused": refused, "rejects": paths.rejects, "shards": merged_shards}
     body = json.dumps(document, indent=2).encode()
-    storage.write(f"{paths.root}mended.json", body)
-    log.warning(
-        "The model refused %s, listed with its responses below %s.",
-        format_count(document["refused"], "record"),
-        paths.rejects,
-    )
-    return {
-        "document": f"{paths.root}mended.json",
-        "sha256": hashlib.sha256(body).hexdigest(),
-        "refused": document["refused"],
-        "rejects": paths.rejects if document["refused"] else None,
-    }
+    storage.write(uri, body)
+    count = format_count(refused, "record")
+    log.warning("The model refused %s, listed with its responses below %s.", count, paths.rejects)
+    digest, rejects = hashlib.sha256(body).hexdigest(), paths.rejects if refused else None
+    return {"document": uri, "sha256": digest, "refused": refused, "rejects": rejects}
 
 
 def _merge_shard(
@@ -397,20 +379,12 @@ def _merge_shard(
             if piece not in output_uris:
                 return ShardSection(piece.name, piece.record_count, None, reasons[piece.record_range])
             answers = storage.download(output_uris[piece], folder / "answers" / piece.name)
-            return ShardSection(
-                piece.name,
-                piece.record_count,
-                answers,
-                extra_prediction_count=piece.sent_count - piece.record_count,
-            )
+            extra = piece.sent_count - piece.record_count
+            return ShardSection(piece.name, piece.record_count, answers, extra_prediction_count=extra)
 
+        sections = list(pool.map(part_of, parts))
         refused_records = merge_shard(
-            records,
-            list(pool.map(part_of, parts)),
-            spec,
-            merged_files,
-            source_uri=source,
-            rule_name=REFUSED_BY_MODEL,
+            records, sections, spec, merged_files, source_uri=source, rule_name=REFUSED_BY_MODEL
         )
         keys = {
             "records": f"{paths.merged_shards}records/{Path(records_key).name}",

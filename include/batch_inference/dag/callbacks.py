@@ -55,34 +55,25 @@ def build_notifiers(pipeline: Pipeline, notifiers: Iterable[Notifier], setting: 
     Raises:
         PipelineError: an import path that is not of a notifier, or arguments that it does not accept.
     """
-    return [
-        _build_notifier(pipeline, f"notify.{setting}[{number}]", each)
-        for number, each in enumerate(notifiers)
-    ]
+    return [_build_notifier(pipeline, f"notify.{setting}[{at}]", each) for at, each in enumerate(notifiers)]
 
 
 def _build_notifier(pipeline: Pipeline, setting: str, section: Notifier) -> BaseNotifier:
-    module, _, name = section.notifier.rpartition(".")
+    path = section.notifier
+
+    def build_error(problem: str) -> PipelineError:
+        return PipelineError(f"{pipeline.name}.yaml", (f"{setting}.{problem}",))
+
+    module, _, name = path.rpartition(".")
     try:
         notifier_class: Any = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        problem = (
-            f"{setting}.notifier: found {section.notifier!r}, which cannot be imported ({error}); install "
-            f"its provider"
-        )
-        raise PipelineError(f"{pipeline.name}.yaml", (problem,)) from None
+        problem = f"notifier: found {path!r}, which cannot be imported ({error}); install its provider"
+        raise build_error(problem) from None
     if not (isinstance(notifier_class, type) and issubclass(notifier_class, BaseNotifier)):
-        raise PipelineError(
-            f"{pipeline.name}.yaml",
-            (
-                f"{setting}.notifier: found {section.notifier!r}; allowed are subclasses of airflow.sdk.BaseNotifier",
-            ),
-        )
+        raise build_error(f"notifier: found {path!r}; allowed are subclasses of airflow.sdk.BaseNotifier")
     try:
         notifier: BaseNotifier = notifier_class(**dict[str, Any](section.arguments))
     except TypeError as error:
-        raise PipelineError(
-            f"{pipeline.name}.yaml",
-            (f"{setting}.arguments: {section.notifier} does not accept these arguments: {error}",),
-        ) from None
+        raise build_error(f"arguments: {path} does not accept these arguments: {error}") from None
     return notifier

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
@@ -49,9 +50,8 @@ def build_janitor_dag(*, doc_md: str | None = None, grace_seconds: float = GRACE
         default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
         tags=["batch inference janitor"],
     ) as dag:
-        PythonOperator(
-            task_id="clean_up_jobs", python_callable=clean_up_jobs, op_kwargs={"grace_seconds": grace_seconds}
-        )
+        args = {"grace_seconds": grace_seconds}
+        PythonOperator(task_id="clean_up_jobs", python_callable=clean_up_jobs, op_kwargs=args)
         PythonOperator(task_id="clean_up_outputs", python_callable=clean_up_outputs)
         PythonOperator(task_id="apply_retention", python_callable=apply_retention)
     return dag
@@ -69,13 +69,10 @@ def clean_up_jobs(*, ti: Any, grace_seconds: float = GRACE_SECONDS, **_: Any) ->
 
     def clean_up_pipeline(pipeline: Pipeline) -> list[str]:
         hook = SageMakerHook(aws_conn_id=pipeline.aws_conn_id, region_name=pipeline.region)  # type: ignore[no-untyped-call]
-        ours = [
-            each
-            for each in list_run_resources(hook, name_prefix=build_name_prefix(pipeline.name))
-            if each.tags.get(DEPLOYMENT_TAG) == compute_deployment_id()
-        ]
+        resources = list_run_resources(hook, name_prefix=build_name_prefix(pipeline.name))
+        deployment = compute_deployment_id()
         found = find_leftovers(
-            ours,
+            [each for each in resources if each.tags.get(DEPLOYMENT_TAG) == deployment],
             is_active=build_has_active_run(ti),
             now=time.time(),
             grace_seconds=grace_seconds,
@@ -122,11 +119,7 @@ def apply_retention(*, ti: Any, dag_run: Any, **_: Any) -> list[str]:
     if dag_run.run_type != "manual" and dag_run.run_after.minute >= INTERVAL.total_seconds() / 60:
         raise AirflowSkipException("retention runs in the first minutes of each hour")
 
-    def delete_pipeline_runs(pipeline: Pipeline) -> list[str]:
-        storage = Storage(pipeline.aws_conn_id, pipeline.region)
-        return delete_expired_runs(storage, pipeline, is_active=build_is_active(ti), now=time.time())
-
-    return for_each_pipeline(delete_pipeline_runs)
+    return for_each_pipeline(partial(_clean_up_storage, delete_expired_runs, ti))
 
 
 def clean_up_outputs(*, ti: Any, **_: Any) -> list[str]:
@@ -135,12 +128,12 @@ def clean_up_outputs(*, ti: Any, **_: Any) -> list[str]:
     Raises:
         Exception: see `for_each_pipeline`.
     """
+    return for_each_pipeline(partial(_clean_up_storage, delete_obsolete_parts, ti))
 
-    def clean_up_pipeline(pipeline: Pipeline) -> list[str]:
-        storage = Storage(pipeline.aws_conn_id, pipeline.region)
-        return delete_obsolete_parts(storage, pipeline, is_active=build_is_active(ti), now=time.time())
 
-    return for_each_pipeline(clean_up_pipeline)
+def _clean_up_storage(function: Callable[..., list[str]], ti: Any, pipeline: Pipeline) -> list[str]:
+    storage = Storage(pipeline.aws_conn_id, pipeline.region)
+    return function(storage, pipeline, is_active=build_is_active(ti), now=time.time())
 
 
 def build_has_active_run(ti: Any) -> Callable[[str, str], bool]:

@@ -9,7 +9,7 @@ from airflow.sdk import XComArg
 from airflow.sdk.bases.operator import BaseOperatorMeta
 
 from batch_inference.config.pipeline import Pipeline
-from batch_inference.dag import pools
+from batch_inference.dag.pools import build_pool_args
 from batch_inference.dag.task_functions import no_retry
 from batch_inference.dag.templates import (
     template_earlier_job_names,
@@ -121,7 +121,7 @@ def add_job(
         values={"instance_count": template_plan_value(f"{planned}.instance_count"), **values},
         instance_types=instance_types or template_plan_value(f"{planned}.instance_types | join(' ')"),
         **job_args,
-        **pools.build_submit_args(pipeline),
+        **build_pool_args(pipeline, waits=False),
         **operator_args,
     )
     wait_task = sensor(
@@ -131,6 +131,6 @@ def add_job(
         write_listing=stage != "join",
         max_runtime_seconds=template_plan_value(f"{planned}.max_runtime_seconds"),
         **job_args,
-        **pools.build_wait_args(pipeline),
+        **build_pool_args(pipeline, waits=True),
     )
     return submit_task, wait_task

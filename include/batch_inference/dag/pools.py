@@ -26,14 +26,13 @@ log = logging.getLogger(__name__)
 TIMEOUT_SECONDS = 30
 
 
-def build_submit_args(pipeline: Pipeline) -> dict[str, Any]:
-    """Arguments of a task that submits a job of this pipeline."""
-    return _build_args(pipeline, priority_weight=1)
-
-
-def build_wait_args(pipeline: Pipeline) -> dict[str, Any]:
-    """Arguments of a task that waits for a job of this pipeline."""
-    return _build_args(pipeline, priority_weight=10)
+def build_pool_args(pipeline: Pipeline, *, waits: bool) -> dict[str, Any]:
+    """Arguments of a task that submits a job of this pipeline, or `waits` for one."""
+    if pipeline.pool is None:
+        return {}
+    # Airflow's default rule adds the weights of all downstream tasks, so a submitting task would come first.
+    weight = 10 if waits else 1
+    return {"pool": pipeline.pool.name, "priority_weight": weight, "weight_rule": "absolute"}
 
 
 def check_pool(pipeline: Pipeline) -> None:
@@ -66,9 +65,8 @@ def validate_pool(name: str, pool: Any) -> None:
             f"{_pool_command(name, slots)}"
         )
     if slots == 0:
-        raise PoolError(
-            f"pool: {name!r} has no slots, and its tasks would wait for ever; {_pool_command(name, 4)}"
-        )
+        problem = f"pool: {name!r} has no slots, and its tasks would wait for ever"
+        raise PoolError(f"{problem}; {_pool_command(name, 4)}")
     log.info("the pool %r lets %s jobs run at once", name, slots if slots > 0 else "any number of")
 
 
@@ -128,10 +126,3 @@ def _refuse_unless_ok(answer: Any, what: str) -> None:
 
 def _pool_command(name: str, slots: int) -> str:
     return f'run: airflow pools set {name} {slots} "SageMaker jobs" --include-deferred'
-
-
-def _build_args(pipeline: Pipeline, *, priority_weight: int) -> dict[str, Any]:
-    if pipeline.pool is None:
-        return {}
-    # Airflow's default rule adds the weights of all downstream tasks, so a submitting task would come first.
-    return {"pool": pipeline.pool.name, "priority_weight": priority_weight, "weight_rule": "absolute"}

@@ -6,7 +6,15 @@ plan ─▶ preprocess ─▶ await_preprocess ─▶ collect_shards ─▶ tran
      ─▶ join ─▶ checks ─▶ publish ─▶ report ─▶ clean_up
         mapped  gates                              teardown
 
-A pipeline without `preprocess` has the tasks that `batch_inference.dag.task_groups` shows.
+A pipeline without `preprocess`, whose model gets the lines of the input:
+
+plan ─▶ cut_input ─▶ write_manifests ─▶ transform ─▶ await_transform ─▶ join ─▶ checks ─▶ publish ─▶ report
+        in S3        one per job        mapped       mapped             mapped                clean_up (teardown)
+
+With `join.processing_above`, a processing job joins large inputs:
+
+choose_join ─┬─▶ join (mapped) ───────────────────────┬─▶ collect_parts
+branch       └─▶ join_job ─▶ await_join_job ──────────┘
 """
 
 from __future__ import annotations
@@ -14,8 +22,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.providers.standard.operators.python import PythonOperator
-from airflow.sdk import DAG, Param, TriggerRule
+from airflow.providers.standard.operators.python import BranchPythonOperator, PythonOperator
+from airflow.sdk import DAG, Param, TriggerRule, task_group
 
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.pipeline_files import load_pipeline_by_name
@@ -27,16 +35,18 @@ from batch_inference.dag.planned_jobs import add_job
 from batch_inference.dag.task_docs import set_task_docs
 from batch_inference.dag.task_functions import SkippablePythonOperator, no_retry
 from batch_inference.dag.task_groups.canary_tasks import add_canary_tasks
-from batch_inference.dag.task_groups.join_tasks import add_join_tasks
-from batch_inference.dag.task_groups.without_preprocess import add_tasks_without_preprocess
 from batch_inference.dag.tasks.checks import run_checks
+from batch_inference.dag.tasks.choose_join import choose_join, collect_parts
 from batch_inference.dag.tasks.clean_up import clean_up
 from batch_inference.dag.tasks.collect_shards import collect_shards
+from batch_inference.dag.tasks.cut_input import cut_input, write_manifests
+from batch_inference.dag.tasks.join_group import join_group
 from batch_inference.dag.tasks.plan import plan_run
 from batch_inference.dag.tasks.publish import publish
 from batch_inference.dag.tasks.report import write_report
 from batch_inference.dag.templates import (
     build_macros,
+    template_job_name,
     template_preprocess_paths,
     template_xcom_value,
 )
@@ -67,20 +77,14 @@ def build_scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
         default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
         tags=[task_ids.PIPELINE_TAG],
     ) as dag:
-        plan_task = SkippablePythonOperator(
+        planned: Any = SkippablePythonOperator(
             task_id=task_ids.PLAN, python_callable=no_retry(plan_run), **task_args
         )
         if pipeline.goals.on_over_budget == "approve":
-            approval_task: Any = plan_task >> BudgetApprovalOperator(
-                task_id=task_ids.AWAIT_APPROVAL, pipeline=name
-            )
-        else:
-            approval_task = plan_task
-        first_task, join_task = (
-            add_tasks_without_preprocess(pipeline)
-            if pipeline.preprocess is None
-            else _add_tasks_with_preprocess(pipeline)
-        )
+            planned = planned >> BudgetApprovalOperator(task_id=task_ids.AWAIT_APPROVAL, pipeline=name)
+        has_preprocess = pipeline.preprocess is not None
+        add_tasks = _add_tasks_with_preprocess if has_preprocess else _add_tasks_without_preprocess
+        first_task, join_task = add_tasks(pipeline)
         checks_task = PythonOperator(
             task_id=task_ids.CHECKS,
             python_callable=no_retry(run_checks),
@@ -105,15 +109,10 @@ def build_scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
         )
         clean_up_task = PythonOperator(task_id=task_ids.CLEAN_UP, python_callable=clean_up, **task_args)
 
-        approval_task >> first_task
-        (
-            join_task
-            >> checks_task
-            >> publish_task
-            >> report_task
-            >> clean_up_task.as_teardown(on_failure_fail_dagrun=True)
-        )
-        if pipeline.preprocess is None:
+        planned >> first_task
+        clean_up_task.as_teardown(on_failure_fail_dagrun=True)
+        join_task >> checks_task >> publish_task >> report_task >> clean_up_task
+        if not has_preprocess:
             # When one mapped job fails, clean_up waits for the sensors of the others: a sensor whose job is stopped
             # starts it again.
             dag.get_task(task_ids.AWAIT_TRANSFORM) >> clean_up_task
@@ -123,27 +122,21 @@ def build_scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
 
 def _add_tasks_with_preprocess(pipeline: Pipeline) -> tuple[Any, Any]:
     """Add the tasks from preprocess to join of a pipeline with `preprocess`; return the first and the last."""
-    preprocess, await_preprocess = add_job(
-        pipeline, "preprocess", task_ids.PREPROCESS, task_ids.AWAIT_PREPROCESS, {}
-    )
+    preprocess_ids = task_ids.PREPROCESS, task_ids.AWAIT_PREPROCESS
+    preprocess, await_preprocess = add_job(pipeline, "preprocess", *preprocess_ids, {})
     collect_task = SkippablePythonOperator(
         task_id=task_ids.COLLECT_SHARDS,
         python_callable=no_retry(collect_shards),
         op_kwargs={"pipeline": pipeline.name, "shape": pipeline.dag_shape},
     )
     before_transform: Any = collect_task
-    values = {
-        "instance_count": template_xcom_value(task_ids.COLLECT_SHARDS, ".instance_count", "shard_stats")
-    }
-    instance_types = None
+    instance_count = template_xcom_value(task_ids.COLLECT_SHARDS, ".instance_count", "shard_stats")
+    values, instance_types = {"instance_count": instance_count}, None
     if pipeline.goals.calibrate == "canary":
         before_transform = add_canary_tasks(pipeline, collect_task)
         values = {
-            name: template_xcom_value(task_ids.CALIBRATE, path)
-            for name, path in {
-                "instance_count": ".instance_count",
-                "instance_type": ".instance_types[0]",
-            }.items()
+            "instance_count": template_xcom_value(task_ids.CALIBRATE, ".instance_count"),
+            "instance_type": template_xcom_value(task_ids.CALIBRATE, ".instance_types[0]"),
         }
         instance_types = template_xcom_value(task_ids.CALIBRATE, ".instance_types | join(' ')")
     transform, await_transform = add_job(
@@ -158,4 +151,73 @@ def _add_tasks_with_preprocess(pipeline: Pipeline) -> tuple[Any, Any]:
     )
     preprocess >> await_preprocess >> collect_task
     before_transform >> transform >> await_transform
-    return preprocess, add_join_tasks(pipeline, await_transform, collect_task.output)
+    return preprocess, _add_join_tasks(pipeline, await_transform, collect_task.output)
+
+
+def _add_tasks_without_preprocess(pipeline: Pipeline) -> tuple[Any, Any]:
+    """Add the tasks from cut to join of a pipeline without `preprocess`; return the first and the last.
+
+    Each job has its own pair of tasks that submit it and wait for it, so that no job waits until another one fits into
+    the account's quota.
+    """
+    task_args: dict[str, Any] = {"op_kwargs": {"pipeline": pipeline.name, "shape": pipeline.dag_shape}}
+    cut_task = PythonOperator(task_id=task_ids.CUT_INPUT, python_callable=no_retry(cut_input), **task_args)
+    manifests_task = PythonOperator(
+        task_id=task_ids.WRITE_MANIFESTS, python_callable=no_retry(write_manifests), **task_args
+    )
+
+    @task_group(group_id="transform_jobs", prefix_group_id=False)
+    def transform_jobs(job: Any) -> None:  # noqa: ARG001 - the tasks find it by their map index, in templates
+        mine = "[ti.map_index]"
+        add_job(
+            pipeline,
+            "transform",
+            task_ids.TRANSFORM,
+            task_ids.AWAIT_TRANSFORM,
+            {
+                "model_name": template_job_name("model", is_shared=True),
+                "source_uri": template_xcom_value(task_ids.WRITE_MANIFESTS, f"{mine}.manifest"),
+                "instance_count": template_xcom_value(task_ids.WRITE_MANIFESTS, f"{mine}.instance_count"),
+            },
+            is_mapped=True,
+            resume=True,
+        )
+
+    transform_group = transform_jobs.expand(job=manifests_task.output)
+    join_task = _map_join(pipeline, cut_task.output)
+    cut_task >> manifests_task >> transform_group >> join_task
+    return cut_task, join_task
+
+
+def _add_join_tasks(pipeline: Pipeline, upstream: Any, groups: Any) -> Any:
+    """Add the tasks that join the `groups` of shards after `upstream`; return the last, which outputs the parts."""
+    task_args = {"pipeline": pipeline.name, "shape": pipeline.dag_shape}
+    join_mapped = _map_join(pipeline, groups)
+    if pipeline.join.processing_above is None:
+        upstream >> join_mapped
+        return join_mapped
+    choose_task = BranchPythonOperator(
+        task_id=task_ids.CHOOSE_JOIN, python_callable=no_retry(choose_join), op_kwargs=task_args
+    )
+    values = {
+        "instance_count": template_xcom_value(task_ids.CHOOSE_JOIN, ".instance_count", "job"),
+        "join_inputs": template_xcom_value(task_ids.CHOOSE_JOIN, ".inputs", "job"),
+    }
+    submit_task, await_task = add_job(pipeline, "join", task_ids.JOIN_JOB, task_ids.AWAIT_JOIN_JOB, values)
+    collect_task = PythonOperator(
+        task_id=task_ids.COLLECT_PARTS,
+        python_callable=no_retry(collect_parts),
+        op_kwargs={**task_args, "parts": join_mapped.output},
+        trigger_rule="none_failed_min_one_success",
+    )
+    upstream >> choose_task >> [join_mapped, submit_task]
+    submit_task >> await_task >> collect_task
+    return collect_task
+
+
+def _map_join(pipeline: Pipeline, groups: Any) -> Any:
+    """The task that joins, mapped over the groups."""
+    task_args = {"pipeline": pipeline.name, "shape": pipeline.dag_shape}
+    return PythonOperator.partial(task_id=task_ids.JOIN, python_callable=no_retry(join_group)).expand(
+        op_kwargs=groups.map(lambda group: {**task_args, "group": group})
+    )

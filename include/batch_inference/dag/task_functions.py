@@ -78,15 +78,11 @@ class SkippablePythonOperator(PythonOperator, SkipMixin):
         self.log.info("Skipping downstream tasks until %s: %s", until, result.reason)
         ti: Any = context["ti"]
         ti.xcom_push(key="return_value", value=result.value)
-        kept_task_ids = set[str]()
+        kept = set[str]()
         if result.until is not None:
-            kept_task_ids = {
-                result.until,
-                *context["dag"].get_task(result.until).get_flat_relative_ids(upstream=False),
-            }
+            target = context["dag"].get_task(result.until)
+            kept = {result.until, *target.get_flat_relative_ids(upstream=False)}
         downstream = self.get_flat_relatives(upstream=False)
-        self.skip(
-            ti=ti,
-            tasks=[each for each in downstream if not each.is_teardown and each.task_id not in kept_task_ids],
-        )
+        skipped = [each for each in downstream if not each.is_teardown and each.task_id not in kept]
+        self.skip(ti=ti, tasks=skipped)
         return None

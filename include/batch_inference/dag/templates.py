@@ -81,7 +81,7 @@ def compute_deployment_id() -> str:
 
 def build_macros(pipeline_name: str) -> dict[str, Callable[..., Any]]:
     """The macros that the expressions above call."""
-    pull_plan, pull_xcom = no_retry(handoffs.pull_plan), no_retry(handoffs.pull)
+    pull_plan = no_retry(handoffs.pull_plan)
 
     def job_name(ti: Any, step: str, *, shared: bool = False, max_tries: int | None = None) -> str:
         return build_job_base_name(
@@ -92,13 +92,12 @@ def build_macros(pipeline_name: str) -> dict[str, Callable[..., Any]]:
 
     def earlier_job_names(ti: Any, step: str) -> str:
         # `max_tries` begins as the task's retries and rises with each clear by what was tried meanwhile.
-        return " ".join(
-            job_name(ti, step, max_tries=tries) for tries in range(ti.task.retries or 0, ti.max_tries)
-        )
+        tries = range(ti.task.retries or 0, ti.max_tries)
+        return " ".join(job_name(ti, step, max_tries=each) for each in tries)
 
     return {
         "pull_plan": pull_plan,
-        "pull_xcom": pull_xcom,
+        "pull_xcom": no_retry(handoffs.pull),
         "job_name": job_name,
         "earlier_job_names": earlier_job_names,
     }

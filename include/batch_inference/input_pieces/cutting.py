@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 from batch_inference.aws.ranges import check_etag, copy_span, read_object
 from batch_inference.aws.s3 import Storage
@@ -56,20 +57,11 @@ def write_pieces(
     )
     with ThreadPoolExecutor(MAX_WORKERS) as pool:
         pieces = list(_move_cuts_to_line_ends(planned_pieces, storage, pipeline, bucket, pool))
-        suffix = "jsonl" if pipeline.input.format == "jsonlines" else "csv"
-        uris = (f"{pieces_prefix}{position:07d}.{suffix}" for position in range(len(pieces)))
-        written = list(
-            pool.map(
-                lambda numbered: _write_piece(storage, pipeline, bucket, *numbered),
-                zip(range(len(pieces)), pieces, uris, strict=False),
-            )
-        )
-        copied_etags = {span.key: span.etag for piece in pieces if len(piece) == 1 for span in piece}
-        list(
-            pool.map(
-                lambda each: check_etag(storage, f"s3://{bucket}/{each[0]}", each[1]), copied_etags.items()
-            )
-        )
+        suffix, positions = "jsonl" if pipeline.input.format == "jsonlines" else "csv", range(len(pieces))
+        uris = (f"{pieces_prefix}{position:07d}.{suffix}" for position in positions)
+        written = list(pool.map(partial(_write_piece, storage, pipeline, bucket), positions, pieces, uris))
+        copied = {piece[0].key: piece[0] for piece in pieces if len(piece) == 1}.values()
+        list(pool.map(lambda span: check_etag(storage, f"s3://{bucket}/{span.key}", span.etag), copied))
     etags = {each.key: each.etag for each in storage.list_objects(pieces_prefix)}
     return [replace(piece, etag=etags[split_s3_uri(piece.uri)[1]]) for piece in written]
 
@@ -83,13 +75,8 @@ def _move_cuts_to_line_ends(
 ) -> Iterator[InputPiece]:
     """The pieces with their cuts moved to line ends; a piece that becomes empty is dropped."""
     inner = [piece[0] for piece in planned_pieces if piece[0].start > 0]
-    moved = dict(
-        zip(
-            ((span.key, span.start) for span in inner),
-            pool.map(lambda span: find_line_end(storage, pipeline, bucket, span), inner),
-            strict=True,
-        )
-    )
+    line_ends = pool.map(partial(find_line_end, storage, pipeline, bucket), inner)
+    moved = dict(zip(((span.key, span.start) for span in inner), line_ends, strict=True))
     for piece in planned_pieces:
         if len(piece) > 1 or piece[0].is_whole:
             yield piece
@@ -127,8 +114,7 @@ def _check_lines(span: ByteRange, data: bytes, pipeline: Pipeline) -> None:
         problems = (f"{span.key}: {beginning}",)
     elif told.has_header:
         names = "found a first line of column names, which the model would read as a record"
-        problems = (
-            f"{span.key}: {names}; upload the object without it, or add a preprocess section with input.header",
-        )
+        advice = "upload the object without it, or add a preprocess section with input.header"
+        problems = (f"{span.key}: {names}; {advice}",)
     if problems:
         raise LintError(problems)

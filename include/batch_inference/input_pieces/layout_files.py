@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+
+from pydantic import TypeAdapter
 
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.errors import HandoffError
 from batch_inference.common.names import LayoutPaths
 from batch_inference.planning.inputs.input_listing import S3Object, parse_listing_line
-from batch_inference.planning.inputs.input_split import ByteRange
 from batch_inference.planning.plan import Plan
 from batch_inference.verification.transform_objects import TransformObject
+
+_GROUP = TypeAdapter(list[TransformObject])
 
 
 def read_listing(storage: Storage, plan: Plan) -> list[S3Object]:
@@ -30,32 +33,10 @@ def read_listing(storage: Storage, plan: Plan) -> list[S3Object]:
 
 
 def write_group(storage: Storage, paths: LayoutPaths, number: int, pieces: Sequence[TransformObject]) -> None:
-    """Write the pieces of one join task: a list of each one's fields, with a list for each of its sources."""
-    rows = [
-        [
-            piece.position,
-            piece.uri,
-            piece.bytes,
-            [[each.key, each.etag, each.start, each.end, each.size] for each in piece.sources],
-            piece.records,
-            piece.etag,
-        ]
-        for piece in pieces
-    ]
-    storage.write_json(paths.build_join_group_uri(number), {"pieces": rows})
+    """Write the pieces of one join task."""
+    storage.write(paths.build_join_group_uri(number), _GROUP.dump_json(list(pieces)))
 
 
 def read_group(storage: Storage, paths: LayoutPaths, number: int) -> list[TransformObject]:
     """Read the pieces of one join task."""
-    return [
-        TransformObject(position, uri, size, tuple(ByteRange(*each) for each in sources), records, etag)
-        for position, uri, size, sources, records, etag in storage.read_json(
-            paths.build_join_group_uri(number)
-        )["pieces"]
-    ]
-
-
-def read_groups(storage: Storage, paths: LayoutPaths, count: int) -> Iterator[TransformObject]:
-    """Read the pieces of the first `count` groups, in the order of their positions."""
-    for each in range(count):
-        yield from read_group(storage, paths, each)
+    return _GROUP.validate_json(storage.read(paths.build_join_group_uri(number)))

@@ -254,7 +254,7 @@ def make_plan(
         run_id=run.run_id,
         nonce=run.nonce,
         data_time=run.data_time.astimezone(UTC),
-        run_prefix=paths.run_prefix,
+        run_prefix=paths.root,
         input=input_plan,
         output_uri=run.output_uri,
         empty=not input_plan.objects,

@@ -74,15 +74,8 @@ def record_run(
     name = uri.rsplit("/", 1)[1].removesuffix(".json")
     kept_uri = f"{build_prefix(pipeline)}statistics/{name}-{digest[:12]}.json"
     storage.copy(statistics_uri, kept_uri, source_etag=digest)
-    document = {
-        "version": 1,
-        "run_id": manifest["run_id"],
-        "data_time": manifest["data_time"],
-        "rows": manifest["rows"],
-        "output_uri": manifest["output_uri"],
-        "plan_uri": manifest["plan_uri"],
-        "statistics": kept_uri,
-    }
+    kept = {key: manifest[key] for key in ("run_id", "data_time", "rows", "output_uri", "plan_uri")}
+    document = {"version": 1, **kept, "statistics": kept_uri}
     while storage.write_json_conditionally(uri, document, expected_etag=expected_etag) is None:
         expected_etag = storage.read_etag(uri)
         if not is_current():
@@ -96,13 +89,10 @@ def read_runs_before(
     """The last published runs before this data time, at most `limit`, the latest last; never `run_id` itself."""
     if limit < 1:
         return []
-    names = [
-        uri
-        for uri in sorted(storage.list_uris(f"{build_prefix(pipeline)}runs/"))
-        if uri.rsplit("/", 1)[1] < _format_timestamp(data_time)
-        and not uri.endswith(f"-{slugify_run_id(run_id)}.json")
-    ]
-    return [storage.read_json(uri) for uri in names[-limit:]]
+    folder, own = f"{build_prefix(pipeline)}runs/", f"-{slugify_run_id(run_id)}.json"
+    before = f"{folder}{_format_timestamp(data_time)}"
+    uris = [uri for uri in sorted(storage.list_uris(folder)) if uri < before and not uri.endswith(own)]
+    return [storage.read_json(uri) for uri in uris[-limit:]]
 
 
 def _format_timestamp(moment: datetime) -> str:
@@ -136,7 +126,7 @@ def read_held_plan(storage: Storage, pipeline: Pipeline, run_id: str) -> Plan:
     found = storage.read_json_with_etag(paths.plan)
     if found is None:
         raise ReleaseError(
-            f"publish_run: found {run_id!r}, and there is no run of it below {paths.run_prefix}; allowed is the id of "
+            f"publish_run: found {run_id!r}, and there is no run of it below {paths.root}; allowed is the id of "
             f"a run of {pipeline.name} that is held, as its page in Airflow shows it"
         )
     checks = storage.read_json_with_etag(paths.checks)

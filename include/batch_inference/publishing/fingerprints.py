@@ -33,16 +33,11 @@ OPERATIONAL_KEYS: dict[str, Any] = {
 
 def compute_fingerprint(storage: Storage, pipeline: Pipeline, plan: Plan) -> Fingerprint:
     """The digests of this run."""
+    settings = pipeline.model_dump(mode="json", exclude=OPERATIONAL_KEYS)
     return Fingerprint(
         input=_digest([plan.input.uri, plan.input.digest]),
         model=_digest(_describe_model(storage, pipeline, plan)),
-        pipeline=_digest(
-            [
-                pipeline.model_dump(mode="json", exclude=OPERATIONAL_KEYS),
-                plan.transform.batch_strategy,
-                plan.code_digest,
-            ]
-        ),
+        pipeline=_digest([settings, plan.transform.batch_strategy, plan.code_digest]),
     )
 
 
@@ -55,8 +50,7 @@ def _describe_model(storage: Storage, pipeline: Pipeline, plan: Plan) -> Any:
         return plan.model.package  # the versions of a package do not change
     if plan.model.name is not None:
         hook = SageMakerHook(aws_conn_id=pipeline.aws_conn_id, region_name=pipeline.region)  # type: ignore[no-untyped-call]
-        client = get_client(hook)
-        described = client.describe_model(ModelName=plan.model.name)
+        described = get_client(hook).describe_model(ModelName=plan.model.name)
         return [described["ModelArn"], described["CreationTime"].isoformat()]
     return [
         [

@@ -6,19 +6,18 @@ it. Its state changes by conditional PUTs only: either an attempt commits, or an
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
 from batch_inference.aws.s3 import Storage
+from batch_inference.config.sections.record_rules import FrozenModel
 
 State = Literal["copying", "committing", "abandoned"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishAttempt:
+class PublishAttempt(FrozenModel):
     """One attempt to publish.
 
     Attributes:
@@ -29,6 +28,7 @@ class PublishAttempt:
         state: copying, about to send its manifest (or has sent it), or abandoned before that.
     """
 
+    version: Literal[1] = 1
     dag_id: str
     run_id: str
     output: str
@@ -49,7 +49,7 @@ class JournalEntry:
 
 def add_entry(storage: Storage, uri: str, attempt: PublishAttempt) -> JournalEntry:
     """Write the entry of a new attempt at a unique `uri`."""
-    storage.write_json(uri, {"version": 1, **asdict(attempt)})
+    storage.write_json(uri, attempt.model_dump(mode="json"))
     found = read_entry(storage, uri)
     if found is None:
         raise FileNotFoundError(f"{uri} was written, but no longer exists; clear `publish`")
@@ -58,10 +58,9 @@ def add_entry(storage: Storage, uri: str, attempt: PublishAttempt) -> JournalEnt
 
 def change_state(storage: Storage, entry: JournalEntry, state: State) -> JournalEntry | None:
     """The entry in its new state; None when another process has changed or removed it since it was read."""
-    changed = replace(entry.attempt, state=state)
-    etag = storage.write_json_conditionally(
-        entry.uri, {"version": 1, **asdict(changed)}, expected_etag=entry.etag
-    )
+    changed = entry.attempt.model_copy(update={"state": state})
+    document = changed.model_dump(mode="json")
+    etag = storage.write_json_conditionally(entry.uri, document, expected_etag=entry.etag)
     return None if etag is None else replace(entry, etag=etag, attempt=changed)
 
 
@@ -70,25 +69,11 @@ def read_entry(storage: Storage, uri: str) -> JournalEntry | None:
     stored = storage.read_snapshot(uri)
     if stored is None:
         return None
-    document = json.loads(stored.content)
-    del document["version"]
-    return JournalEntry(
-        uri,
-        stored.etag,
-        stored.last_modified,
-        PublishAttempt(**{**document, "parts": tuple(document["parts"])}),
-    )
+    attempt = PublishAttempt.model_validate_json(stored.content)
+    return JournalEntry(uri, stored.etag, stored.last_modified, attempt)
 
 
 def read_entries(storage: Storage, prefix: str) -> Iterator[JournalEntry]:
     """All entries below a prefix, without those that are removed meanwhile."""
-    uris: Sequence[str] = [uri for uri, _ in storage.list_write_times(prefix)]
-    for uri in uris:
-        entry = read_entry(storage, uri)
-        if entry is not None:
-            yield entry
-
-
-def remove_entry(storage: Storage, entry: JournalEntry) -> None:
-    """Remove the entry of an attempt that needs no further clean-up."""
-    storage.delete([entry.uri])
+    uris = [uri for uri, _ in storage.list_write_times(prefix)]
+    return filter(None, (read_entry(storage, uri) for uri in uris))

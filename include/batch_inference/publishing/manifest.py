@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from batch_inference.common.errors import OutputConflictError
@@ -73,24 +72,6 @@ def parse_manifest(content: bytes, *, uri: str, pipeline: str) -> dict[str, Any]
         )
     manifest: dict[str, Any] = document
     return manifest
-
-
-def list_replaced_parts(manifest: Mapping[str, Any], committed_at: datetime) -> dict[str, datetime]:
-    """URIs of the part files that this manifest or an earlier one replaced, and when each was replaced.
-
-    Parts replaced by an earlier manifest keep its time; `committed_at` is the time of this manifest.
-    """
-    replaced_at_by_uri: dict[str, datetime] = {}
-    for part in manifest.get("replaces", ()):
-        # Manifests from before the grace period have the URI alone.
-        uri, since = (part["uri"], part["replaced_at"]) if isinstance(part, dict) else (part, None)
-        replaced_at_by_uri[str(uri)] = committed_at if since is None else datetime.fromisoformat(since)
-    return replaced_at_by_uri
-
-
-def list_file_digests(manifest: Mapping[str, Any]) -> list[tuple[int, str]]:
-    """Row count and SHA-256 of each file of a manifest, in order; equal for equal content under other names."""
-    return [(file["rows"], file["sha256"]) for file in manifest["files"]]
 
 
 def _find_foreign_reason(document: Any, pipeline: str) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.names import MANIFEST_NAME
-from batch_inference.publishing.manifest import list_replaced_parts, parse_manifest
+from batch_inference.publishing.manifest import parse_manifest
 
 #: Prefix of the names of part files.
 PART_PREFIX = "part-"
@@ -37,9 +37,11 @@ class PublishedOutput:
     def replaced_since(self) -> dict[str, datetime]:
         """URIs of part files of earlier manifests, and since when each is replaced."""
         current = set(self.part_uris)
+        replaced = {part["uri"]: part["replaced_at"] for part in self.manifest.get("replaces", ())}
         return {
-            uri: since
-            for uri, since in list_replaced_parts(self.manifest, self.committed_at).items()
+            # Without a time, this manifest replaced it.
+            uri: datetime.fromisoformat(moment) if moment else self.committed_at
+            for uri, moment in replaced.items()
             if uri not in current
         }
 
@@ -64,10 +66,7 @@ def read_published(storage: Storage, output: str, pipeline: str) -> PublishedOut
 
 def delete_parts(storage: Storage, output: str, uris: Iterable[str]) -> list[str]:
     """Delete part files directly below the output; other URIs, which a damaged manifest may list, are ignored."""
-    parts = [
-        uri
-        for uri in uris
-        if uri.startswith(f"{output}{PART_PREFIX}") and "/" not in uri.removeprefix(output)
-    ]
+    prefix = f"{output}{PART_PREFIX}"
+    parts = [uri for uri in uris if uri.startswith(prefix) and "/" not in uri.removeprefix(prefix)]
     storage.delete(parts)
     return parts

@@ -28,7 +28,7 @@ from typing import Any
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.names import build_publish_journal_prefix
 from batch_inference.config.pipeline import Pipeline
-from batch_inference.publishing.journal import JournalEntry, change_state, read_entries, remove_entry
+from batch_inference.publishing.journal import JournalEntry, change_state, read_entries
 from batch_inference.publishing.output import PART_PREFIX, PublishedOutput, delete_parts, read_published
 
 log = logging.getLogger(__name__)
@@ -61,9 +61,8 @@ def delete_obsolete_parts(
             pipeline's, or an error of S3.
     """
     outputs: dict[str, list[JournalEntry]] = {}
-    for entry in read_entries(
-        storage, build_publish_journal_prefix(work=pipeline.work, pipeline=pipeline.name)
-    ):
+    journal_prefix = build_publish_journal_prefix(work=pipeline.work, pipeline=pipeline.name)
+    for entry in read_entries(storage, journal_prefix):
         outputs.setdefault(entry.attempt.output, []).append(entry)
     removed: list[str] = []
     problems: list[Exception] = []
@@ -113,18 +112,15 @@ class _OutputCleanup:
                 # The entry stays for another grace period, after which a paused process copies nothing more.
                 removed |= unnamed & there
         delete_parts(self.storage, self.output, sorted(removed))
-        for entry in settled:
-            remove_entry(self.storage, entry)
+        self.storage.delete(entry.uri for entry in settled)
         return sorted(removed)
 
     def _is_past_grace(self, since: datetime) -> bool:
         return self.now - since.timestamp() >= self.pipeline.output.grace_minutes * 60
 
     def _is_over(self, entry: JournalEntry) -> bool:
-        publisher = entry.attempt
-        return self._is_past_grace(entry.written_at) and not self.is_active(
-            publisher.dag_id, publisher.run_id
-        )
+        dag_id, run_id = entry.attempt.dag_id, entry.attempt.run_id
+        return self._is_past_grace(entry.written_at) and not self.is_active(dag_id, run_id)
 
     def _is_given_up(self, entry: JournalEntry) -> bool:
         """Abandon the attempt; whether it had not begun to commit, and now no longer can."""

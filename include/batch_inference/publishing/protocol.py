@@ -20,14 +20,7 @@ from batch_inference.aws.readback import read_part_content
 from batch_inference.aws.s3 import Storage, is_not_found
 from batch_inference.common.errors import OutputConflictError, ReconciliationError
 from batch_inference.common.names import slugify_run_id
-from batch_inference.publishing.journal import (
-    JournalEntry,
-    PublishAttempt,
-    add_entry,
-    change_state,
-    remove_entry,
-)
-from batch_inference.publishing.manifest import list_file_digests
+from batch_inference.publishing.journal import JournalEntry, PublishAttempt, add_entry, change_state
 from batch_inference.publishing.output import (
     PART_PREFIX,
     PublishedOutput,
@@ -115,12 +108,12 @@ class Publication:
         try:
             self.storage.copy(part["uri"], target)
         except ClientError as error:
-            if is_not_found(error):
-                raise ReconciliationError(
-                    f"{part['uri']}, which the join wrote, no longer exists; not committed. Clear the task that joins, "
-                    f"with all that follows it"
-                ) from error
-            raise
+            if not is_not_found(error):
+                raise
+            raise ReconciliationError(
+                f"{part['uri']}, which the join wrote, no longer exists; not committed. Clear the task that joins, "
+                f"with all that follows it"
+            ) from error
         found = read_part_content(self.storage, target, self.delimiter)
         if found.rows != part["rows"]:
             raise ReconciliationError(
@@ -186,9 +179,7 @@ class Publication:
         now = self.read_current()
         if now is not None and self._is_of_this_plan(now.manifest, manifest):
             self.withdraw()
-            log.info(
-                "an earlier attempt of this run has published the same rows at %s; they stay", self.output
-            )
+            log.info("an earlier attempt of this run has published these rows at %s; they stay", self.output)
             return now.manifest
         raise ReconciliationError(
             f"another run published to {self.output} while this one was about to"
@@ -202,7 +193,7 @@ class Publication:
         is_sent = entry.attempt.state == "committing" and not self._is_refused
         if is_sent and self.storage.read_etag(self.manifest_uri) == entry.attempt.replacing:
             log.warning(
-                "%s: not known yet whether this attempt is committed, so its files stay", self.manifest_uri
+                "%s: not known yet if this attempt is committed, so its files stay", self.manifest_uri
             )
             return
         # From here on the attempt is committed or never will be.
@@ -214,7 +205,7 @@ class Publication:
         own = [part for part in entry.attempt.parts if part not in known]
         delete_parts(self.storage, self.output, own)
         if len(own) == len(entry.attempt.parts):
-            remove_entry(self.storage, entry)
+            self.storage.delete([entry.uri])
 
     def mark_success(self) -> None:
         """Write `_SUCCESS`."""
@@ -227,7 +218,11 @@ class Publication:
 
     def _is_of_this_plan(self, found: Mapping[str, Any], manifest: Mapping[str, Any]) -> bool:
         same = (found["run_id"], found.get("nonce")) == (self.run_id, self.nonce)
-        return same and list_file_digests(found) == list_file_digests(manifest)
+        # Equal rows have other URIs.
+        rows, wanted = (
+            [(file["rows"], file["sha256"]) for file in each["files"]] for each in (found, manifest)
+        )
+        return same and rows == wanted
 
     def _require_entry(self) -> JournalEntry:
         if self._entry is None:

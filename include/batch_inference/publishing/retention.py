@@ -61,11 +61,11 @@ def delete_expired_runs(
 
 def list_plan_times(storage: Storage, pipeline: Pipeline) -> dict[str, float]:
     """When the plan in each folder below the pipeline's work prefix was written, in epoch seconds, newest first."""
-    place = {"work": pipeline.work, "pipeline": pipeline.name}
+    prefix = build_runs_prefix(work=pipeline.work, pipeline=pipeline.name)
     moments = {
         folder: moment.timestamp()
-        for folder in storage.list_folders(build_runs_prefix(**place))
-        if not folder.removeprefix(build_runs_prefix(**place)).startswith("_")  # shared by all runs
+        for folder in storage.list_folders(prefix)
+        if not folder.startswith(f"{prefix}_")  # shared by all runs
         for uri, moment in storage.list_write_times(RunPaths(folder).plan)
         if uri == RunPaths(folder).plan
     }
@@ -82,15 +82,11 @@ def read_run_id(storage: Storage, pipeline: Pipeline, folder: str) -> str | None
     """The id of the run of this folder, from its plan.json; None unless the plan is of this pipeline and folder."""
     plan: Any = storage.read_json(RunPaths(folder).plan)
     run_id = plan.get("run_id") if isinstance(plan, dict) else None
-    is_proved = (
-        isinstance(run_id, str)
-        and plan.get("pipeline") == pipeline.name
-        and plan.get("run_prefix") == folder
-        and RunPaths.from_run_id(work=pipeline.work, pipeline=pipeline.name, run_id=run_id).run_prefix
-        == folder
+    if isinstance(run_id, str) and (plan.get("pipeline"), plan.get("run_prefix")) == (pipeline.name, folder):
+        paths = RunPaths.from_run_id(work=pipeline.work, pipeline=pipeline.name, run_id=run_id)
+        if paths.root == folder:
+            return run_id
+    log.warning(
+        "%s is not deleted: its plan.json is not of a run of %s with this prefix", folder, pipeline.name
     )
-    if not is_proved:
-        log.warning(
-            "%s is not deleted: its plan.json is not of a run of %s with this prefix", folder, pipeline.name
-        )
-    return run_id if is_proved else None
+    return None

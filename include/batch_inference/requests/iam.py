@@ -410,7 +410,7 @@ def _build_requests(pipeline: Pipeline) -> RequestPatterns:
     """The requests of a run, with patterns for what differs from run to run; numbers are arbitrary."""
     runs = _escape_uri(build_runs_prefix(work=pipeline.work, pipeline=pipeline.name))
     paths = RunPaths(f"s3://{runs}*/")
-    requests = build_requests(pipeline, lambda path: paths.run_prefix if path == "run_prefix" else "1")
+    requests = build_requests(pipeline, lambda path: paths.root if path == "run_prefix" else "1")
     names = {
         step: build_job_name_pattern(pipeline.name, step)
         for step in ("preprocess", "transform", "model", "join")

@@ -1,6 +1,6 @@
 """Reads a job's outputs as they were when the job ended, and checks that a job read its input as planned, or raises.
 
-The task that waited for the job stores a listing of its output (`sagemaker_jobs.job.output_listing`). An object that
+The task that waited for the job stores a listing of its output (`sagemaker_jobs.job.output_files`). An object that
 was changed or deleted afterwards would give wrong predictions silently: a CSV that lost its last two bytes reads 99.0
 where the model answered 99.5.
 """
@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from botocore.exceptions import ClientError
 
-from batch_inference.aws.s3 import Storage, is_not_found
+from batch_inference.aws.s3 import Storage, is_changed, is_not_found
 from batch_inference.common.errors import ReconciliationError
 from batch_inference.common.s3_uri import split_s3_uri
 from batch_inference.planning.inputs.input_listing import find_replaced_objects
@@ -28,8 +28,9 @@ log = logging.getLogger(__name__)
 
 #: Objects up to this size are read by one call, larger ones in parallel parts and then asked for their ETag.
 ONE_CALL_BYTES = 8 << 20
-_CHANGED = {"PreconditionFailed", "412"}
-_CHUNK = 1 << 20
+_ADVICE = (
+    "nothing is published; clear the task that submits that job and all that follows it, or start a new run"
+)
 #: Greater than any URI.
 AFTER_LAST_URI = chr(0x10FFFF)
 
@@ -61,10 +62,9 @@ class JobOutputs:
         """
         kept, name = job["listing"], str(job["job_name"])
         body = read_verified(storage, kept["uri"], kept["sha256"], name)
-        lines = (json.loads(line) for line in body.splitlines())
-        return cls(
-            name, job["output_uris"], (StoredObject(uri, size, etag, name) for uri, size, etag in lines)
-        )
+        lines = map(json.loads, body.splitlines())
+        objects = (StoredObject(uri, size, etag, name) for uri, size, etag in lines)
+        return cls(name, job["output_uris"], objects)
 
     def list_below(self, prefix: str) -> list[StoredObject]:
         """The objects below a prefix, in key order."""
@@ -73,7 +73,7 @@ class JobOutputs:
     def find(self, uri: str) -> StoredObject:
         """The object at `uri`; raises as `find_output`."""
         if uri not in self._objects:
-            raise ReconciliationError(f"{self.job_name} did not write {uri}; {_advice()}")
+            raise ReconciliationError(f"{self.job_name} did not write {uri}; {_ADVICE}")
         return self._objects[uri]
 
     def has_output(self, name: str) -> bool:
@@ -99,16 +99,15 @@ def read_verified(storage: Storage, uri: str, sha256: str, writer: str) -> bytes
     Raises:
         ReconciliationError: it is missing or was changed.
     """
+    what = f"{uri}, the list of what {writer} wrote,"
     try:
         body = storage.read(uri)
     except ClientError as error:
         if is_not_found(error):
-            raise ReconciliationError(
-                f"{uri}, the list of what {writer} wrote, no longer exists; {_advice()}"
-            ) from error
+            raise ReconciliationError(f"{what} no longer exists; {_ADVICE}") from error
         raise
     if hashlib.sha256(body).hexdigest() != sha256:
-        raise ReconciliationError(f"{uri}, the list of what {writer} wrote, was overwritten; {_advice()}")
+        raise ReconciliationError(f"{what} was overwritten; {_ADVICE}")
     return body
 
 
@@ -118,16 +117,13 @@ def download_unchanged(storage: Storage, stored: StoredObject, path: Path) -> Pa
     Raises:
         ReconciliationError: it is missing, or was changed since the job wrote it.
     """
-    bucket, key = split_s3_uri(stored.uri)
-    version = {"Bucket": bucket, "Key": key, "IfMatch": f'"{stored.etag}"'}
     try:
         if stored.size <= ONE_CALL_BYTES:
-            with path.open("wb") as file:
-                for chunk in storage.client.get_object(**version)["Body"].iter_chunks(_CHUNK):
-                    file.write(chunk)
+            storage.download_in_one_call(stored.uri, path, etag=stored.etag)
         else:
             storage.download(stored.uri, path)
-            storage.client.head_object(**version)
+            if storage.head(stored.uri)["etag"] != stored.etag:
+                raise _changed_error(stored)
     except ClientError as error:
         raise _translate_error(error, stored) from error
     if path.stat().st_size != stored.size:
@@ -137,9 +133,8 @@ def download_unchanged(storage: Storage, stored: StoredObject, path: Path) -> Pa
 
 def read_unchanged_json(storage: Storage, stored: StoredObject) -> Any:
     """The object as JSON; raises as `download_unchanged`."""
-    bucket, key = split_s3_uri(stored.uri)
     try:
-        answer = storage.client.get_object(Bucket=bucket, Key=key, IfMatch=f'"{stored.etag}"')
+        answer = storage.get(stored.uri, etag=stored.etag)
     except ClientError as error:
         raise _translate_error(error, stored) from error
     return json.loads(answer["Body"].read())
@@ -165,22 +160,18 @@ def check_unchanged(storage: Storage, objects: Iterable[StoredObject]) -> None:
 def _translate_error(error: ClientError, stored: StoredObject) -> Exception:
     if is_not_found(error):
         return _missing_error(stored)
-    return _changed_error(stored) if error.response["Error"]["Code"] in _CHANGED else error
+    return _changed_error(stored) if is_changed(error) else error
 
 
 def _missing_error(stored: StoredObject) -> ReconciliationError:
-    return ReconciliationError(f"{stored.uri}, which {stored.writer} wrote, no longer exists; {_advice()}")
+    return ReconciliationError(f"{stored.uri}, which {stored.writer} wrote, no longer exists; {_ADVICE}")
 
 
 def _changed_error(stored: StoredObject) -> ReconciliationError:
     return ReconciliationError(
         f"{stored.uri} is not what {stored.writer} wrote, which was {stored.size:,} bytes with ETag {stored.etag}: it "
-        f"was overwritten since; {_advice()}"
+        f"was overwritten since; {_ADVICE}"
     )
-
-
-def _advice() -> str:
-    return "nothing is published; clear the task that submits that job and all that follows it, or start a new run"
 
 
 def check_not_overwritten(storage: Storage, input_uri: str, listing_uri: str, *, read_until: float) -> None:

@@ -70,17 +70,11 @@ class SearchState:
 
     def find_answered_records(self) -> list[ShardRecord]:
         """Up to two records that the model is known to answer; the same ones at every call."""
-        found: list[ShardRecord] = []
-        for piece in sorted(
+        pieces = sorted(
             self.answered_pieces, key=lambda each: (each.companion is not None, each.first, each.shard)
-        ):
-            for number in range(piece.first, min(piece.last, piece.first + 1) + 1):
-                record = ShardRecord(piece.shard, number)
-                if record not in found:
-                    found.append(record)
-                if len(found) == 2:
-                    return found
-        return found
+        )
+        firsts = (ShardRecord(piece.shard, number) for piece in pieces for number in piece.numbers[:2])
+        return list(dict.fromkeys(firsts))[:2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,21 +106,14 @@ class FurtherJob:
     def list_control_pieces(self) -> Iterator[ShardPiece]:
         """The control record as a piece, where the job has one."""
         if self.control is not None:
-            number = self.control.number
-            yield ShardPiece(
-                self.control.shard, number, number, self.to_split[0].suffix, companion=self.companion
-            )
+            shard, number = self.control.shard, self.control.number
+            yield ShardPiece(shard, number, number, self.to_split[0].suffix, companion=self.companion)
 
     @property
     def pieces(self) -> list[ShardPiece]:
         """All pieces of the job, one object each."""
         parts = [part for piece in self.to_split for part in self.split_piece(piece)]
         return [*self.unchanged, *parts, *self.list_control_pieces()]
-
-    @property
-    def object_count(self) -> int:
-        """The number of objects of the job."""
-        return len(self.pieces)
 
     @property
     def record_count(self) -> int:
@@ -141,9 +128,7 @@ class FurtherJob:
         if self.to_split:
             pieces = sum(1 for piece in self.to_split for _ in self.split_piece(piece))
             parts.append(f"{format_count(len(self.to_split), 'object')} split into {pieces:,}")
-        company = (
-            "" if self.companion is None else " Each single record goes with one that the model answers."
-        )
+        company = " Each single record goes with one that the model answers." if self.companion else ""
         records_text = format_count(self.record_count, "record")
         return f"A further job takes {' and '.join(parts)}, {records_text} in all.{company}"
 
@@ -188,9 +173,8 @@ def choose_next_step(state: SearchState, limits: SearchLimits) -> FurtherJob | B
     )
     # Each piece of several records that was refused twice contains at least one bad record.
     pieces_of_several = sum(piece.record_count > 1 for piece in to_split)
-    problem = explain_too_many_rejects(
-        len(bad_records) + pieces_of_several, limits, is_minimum=pieces_of_several > 0
-    )
+    refused_count = len(bad_records) + pieces_of_several
+    problem = explain_too_many_rejects(refused_count, limits, is_minimum=pieces_of_several > 0)
     if problem:
         return SearchFailure(problem)
     if not open_pieces:
@@ -204,9 +188,9 @@ def choose_next_step(state: SearchState, limits: SearchLimits) -> FurtherJob | B
             f"{len(open_pieces):,} in all, the first {open_pieces[0].name}: the containers end before all is done, "
             "and nothing says which record is to blame."
         )
-    if to_split and further_job.object_count > MAX_OBJECTS:
+    if to_split and len(further_job.pieces) > MAX_OBJECTS:
         return SearchFailure(
-            f"{format_count(len(to_split), 'object')} would be split into {further_job.object_count:,}, and at "
+            f"{format_count(len(to_split), 'object')} would be split into {len(further_job.pieces):,}, and at "
             f"most {MAX_OBJECTS:,} are tried. Too many records are refused to be found one by one: let a rule "
             "reject them beforehand."
         )
@@ -251,10 +235,8 @@ def _plan_split(
     needs_company = any(not piece.is_whole or piece.record_count == 1 for piece in to_split)
     if not needs_company or not answered_records:
         return FurtherJob(unchanged=tuple(again), to_split=to_split)
-    company, *others = answered_records
-    return FurtherJob(
-        unchanged=tuple(again), to_split=to_split, companion=company, control=others[0] if others else None
-    )
+    company, control = (*answered_records, None)[:2]
+    return FurtherJob(unchanged=tuple(again), to_split=to_split, companion=company, control=control)
 
 
 def explain_too_many_rejects(

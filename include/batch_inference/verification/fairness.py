@@ -23,9 +23,7 @@ def build_group_report(
     `rejects` are the counts of preprocessing by column and group, `scored` those of the join, `selected` says in the
     pipeline's words what was counted as selected.
     """
-    return [
-        _report_column(column, counts, scored.get(column, {}), selected) for column, counts in rejects.items()
-    ]
+    return [_report_column(name, counts, scored.get(name, {}), selected) for name, counts in rejects.items()]
 
 
 def _report_column(
@@ -34,9 +32,8 @@ def _report_column(
     scored: Mapping[str, Any],
     selected: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    groups = [
-        _report_group(label, rejects.get(label), scored.get(label)) for label in sorted({*rejects, *scored})
-    ]
+    labels = sorted({*rejects, *scored})
+    groups = [_report_group(label, rejects.get(label), scored.get(label)) for label in labels]
     compared = [group for group in groups if group["group"] != UNREADABLE]
     predictions = sorted({name for group in groups for name in group["mean_prediction"]})
     return {
@@ -55,22 +52,19 @@ def _report_column(
 def _report_group(
     label: str, rejects: Mapping[str, Any] | None, scored: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    records = rejects["records"] if rejects else 0
-    rejected = rejects["rejected"] if rejects else 0
-    rows = scored["rows"] if scored else 0
-    chosen = scored["selected"] if scored else None
+    rejects = rejects or {"records": 0, "rejected": 0, "by_rule": {}}
+    scored = scored or {"rows": 0, "selected": None, "predictions": {}}
+    records, rejected = rejects["records"], rejects["rejected"]
+    rows, chosen = scored["rows"], scored["selected"]
+    predictions = scored["predictions"].items()
     return {
         "group": label,
         "records": records,
         "rejected": rejected,
         "rejected_share": rejected / records if records else None,
-        "rejected_by_rule": dict(rejects["by_rule"]) if rejects else {},
+        "rejected_by_rule": dict(rejects["by_rule"]),
         "scored": rows,
-        "mean_prediction": {
-            name: each["sum"] / each["count"]
-            for name, each in (scored["predictions"] if scored else {}).items()
-            if each["count"]
-        },
+        "mean_prediction": {name: each["sum"] / each["count"] for name, each in predictions if each["count"]},
         "selected": chosen,
         "selection_rate": chosen / rows if rows and chosen is not None else None,
     }

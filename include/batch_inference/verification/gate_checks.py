@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from batch_inference.common.errors import RunHeldError
@@ -19,7 +19,7 @@ from batch_inference.config.sections.gates import (
     RangeGate,
     RowsGate,
 )
-from batch_inference.verification.drift import compute_p_value, compute_population_stability_index, drop_nulls
+from batch_inference.verification.drift import compute_p_value, compute_population_stability_index
 from batch_inference.verification.fairness import compare_rejected_shares
 
 #: passed; warned or held: the gate was breached; unknown: there is nothing to compare with yet.
@@ -57,17 +57,9 @@ class GateResult:
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe: an infinite figure becomes None."""
         figures = {
-            name: None if value is None or math.isinf(value) else value
-            for name, value in self.figures.items()
+            name: value if abs(value or 0) < math.inf else None for name, value in self.figures.items()
         }
-        return {
-            "gate": self.gate,
-            "column": self.column,
-            "then": self.then,
-            "outcome": self.outcome,
-            "sentence": self.sentence,
-            "figures": figures,
-        }
+        return {**asdict(self), "figures": figures}
 
 
 def evaluate_gates(gates: Sequence[Gate], inputs: GateInputs) -> list[GateResult]:
@@ -100,9 +92,8 @@ def _evaluate_gate(gate: Gate, inputs: GateInputs) -> GateResult:
     outcome: Outcome = "unknown" if finding.breached is None else "passed"
     if finding.breached:
         outcome = "held" if gate.then == "hold" else "warned"
-    return GateResult(
-        gate.gate, getattr(gate, "column", None), gate.then, outcome, finding.sentence, finding.figures
-    )
+    column = getattr(gate, "column", None)
+    return GateResult(gate.gate, column, gate.then, outcome, finding.sentence, finding.figures)
 
 
 def _nulls(gate: NullsGate, inputs: GateInputs) -> _Finding:
@@ -122,14 +113,20 @@ def _range(gate: RangeGate, inputs: GateInputs) -> _Finding:
     if not profile["count"]:
         return _Finding(None, f"{gate.column}: there is no prediction to check", {})
     least, most = profile["min"], profile["max"]
-    breached = (gate.min is not None and least < gate.min) or (gate.max is not None and most > gate.max)
-    low = "any" if gate.min is None else f"{gate.min:g}"
-    high = "any" if gate.max is None else f"{gate.max:g}"
+    allowed = _format_limits(gate.min, gate.max)
     return _Finding(
-        breached,
-        f"{gate.column}: predictions lie between {least:g} and {most:g} (allowed {low} to {high})",
+        _is_outside(least, gate.min, None) or _is_outside(most, None, gate.max),
+        f"{gate.column}: predictions lie between {least:g} and {most:g} (allowed {allowed})",
         {"min": least, "max": most},
     )
+
+
+def _is_outside(value: float, least: float | None, most: float | None) -> bool:
+    return (least is not None and value < least) or (most is not None and value > most)
+
+
+def _format_limits(*limits: float | None) -> str:
+    return " to ".join("any" if limit is None else f"{limit:g}" for limit in limits)
 
 
 def _constant(gate: ConstantGate, inputs: GateInputs) -> _Finding:
@@ -151,12 +148,8 @@ def _rows(gate: RowsGate, inputs: GateInputs) -> _Finding:
     if not median:
         return _Finding(None, f"{rows:,} rows; no run was published before", {"rows": rows})
     ratio = rows / median
-    breached = (gate.min_ratio is not None and ratio < gate.min_ratio) or (
-        gate.max_ratio is not None and ratio > gate.max_ratio
-    )
-    allowed = " to ".join(
-        "any" if bound is None else f"{bound:g}" for bound in (gate.min_ratio, gate.max_ratio)
-    )
+    breached = _is_outside(ratio, gate.min_ratio, gate.max_ratio)
+    allowed = _format_limits(gate.min_ratio, gate.max_ratio)
     of = "the last published run" if len(last) == 1 else f"the last {len(last)} published runs"
     return _Finding(
         breached,
@@ -184,7 +177,7 @@ def _drift(gate: DriftGate, inputs: GateInputs) -> _Finding:
         breached |= index > gate.max_psi
         said.append(f"PSI {index:.3f} (allowed {gate.max_psi:g})")
     if gate.min_p_value is not None:
-        samples = [drop_nulls(of["sample"]["columns"][gate.column]) for of in (reference, inputs.statistics)]
+        samples = (each["sample"]["columns"][gate.column] for each in (reference, inputs.statistics))
         p = figures["p_value"] = compute_p_value(now["kind"], *samples)
         breached |= p < gate.min_p_value
         test = "Kolmogorov-Smirnov" if now["kind"] == "number" else "chi-squared"
@@ -195,9 +188,8 @@ def _drift(gate: DriftGate, inputs: GateInputs) -> _Finding:
 def _group_rejects(gate: GroupRejectsGate, inputs: GateInputs) -> _Finding:
     ratios = compare_rejected_shares(inputs.groups.get(gate.column, {}), gate.min_records)
     if not ratios:
-        return _Finding(
-            None, f"{gate.column}: no two groups have {gate.min_records:,} records to compare", {}
-        )
+        too_few = f"{gate.column}: no two groups have {gate.min_records:,} records to compare"
+        return _Finding(None, too_few, {})
     worst = max(ratios, key=lambda label: (ratios[label], label))
     ratio = ratios[worst]
     counts = inputs.groups[gate.column][worst]

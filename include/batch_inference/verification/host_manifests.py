@@ -67,28 +67,19 @@ class HostManifest(FrozenModel):
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
-        if self.host not in self.hosts:
-            raise ValueError(f"host: found {self.host!r}; hosts are {list(self.hosts)}")
-        if self.records_in != self.records_out + self.rejected_count:
+        host, read, passed, rejected = self.host, self.records_in, self.records_out, self.rejected_count
+        if host not in self.hosts:
+            raise ValueError(f"host: found {host!r}; hosts are {list(self.hosts)}")
+        if read != passed + rejected:
             raise ValueError(
-                f"{self.host} read {self.records_in:,} records, but passed {self.records_out:,} and rejected "
-                f"{self.rejected_count:,}; these do not add up"
+                f"{host} read {read:,} records, but passed {passed:,} and rejected {rejected:,}; these do not add up"
             )
-        by_reason = sum(self.rejected.values())
-        if by_reason != self.rejected_count:
-            raise ValueError(
-                f"{self.host} rejected {self.rejected_count:,} records, but gives reasons for {by_reason:,}"
-            )
-        in_shards = sum(shard.records for shard in self.shards)
-        if in_shards != self.records_out:
-            raise ValueError(
-                f"{self.host} passed {self.records_out:,} records, but its shards hold {in_shards:,}"
-            )
-        in_objects = sum(item.records for item in self.objects)
-        if in_objects != self.records_in:
-            raise ValueError(
-                f"{self.host} read {self.records_in:,} records, but its objects held {in_objects:,}"
-            )
+        if (by_reason := sum(self.rejected.values())) != rejected:
+            raise ValueError(f"{host} rejected {rejected:,} records, but gives reasons for {by_reason:,}")
+        if (in_shards := sum(shard.records for shard in self.shards)) != passed:
+            raise ValueError(f"{host} passed {passed:,} records, but its shards hold {in_shards:,}")
+        if (in_objects := sum(item.records for item in self.objects)) != read:
+            raise ValueError(f"{host} read {read:,} records, but its objects held {in_objects:,}")
         return self
 
 
@@ -143,9 +134,7 @@ def read_manifests(documents: Iterable[Mapping[str, Any]], *, host_count: int) -
             + (f"; missing: {', '.join(missing)}" if missing else "")
             + "; what the others wrote cannot be accounted for, so nothing of it is used"
         )
-    shards = sorted(
-        (shard for manifest in host_manifests for shard in manifest.shards), key=lambda shard: shard.name
-    )
+    shards = sorted((shard for each in host_manifests for shard in each.shards), key=lambda each: each.name)
     objects = [item for manifest in host_manifests for item in manifest.objects]
     _check_unique("shard", (shard.name for shard in shards))
     _check_unique("object", (item.source for item in objects))
@@ -175,6 +164,5 @@ def _parse_manifest(document: Mapping[str, Any]) -> HostManifest:
 def _check_unique(what: str, names: Iterable[str]) -> None:
     for name, times in Counter(names).items():
         if times > 1:
-            raise ManifestError(
-                f"the {what} {name} is named {times} times; its records would count more than once"
-            )
+            problem = f"the {what} {name} is named {times} times; its records would count more than once"
+            raise ManifestError(problem)

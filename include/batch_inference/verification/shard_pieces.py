@@ -46,6 +46,11 @@ class ShardPiece:
     companion: ShardRecord | None = None
 
     @property
+    def numbers(self) -> range:
+        """The numbers of its records in the shard, the companion not counted."""
+        return range(self.first, self.last + 1)
+
+    @property
     def record_count(self) -> int:
         """How many records of the shard it holds, the companion not counted."""
         return self.last - self.first + 1
@@ -75,7 +80,7 @@ class ShardPiece:
         `companion`.
         """
         if not self.is_whole or self.record_count == 1:
-            for number in range(self.first, self.last + 1):
+            for number in self.numbers:
                 yield ShardPiece(self.shard, number, number, self.suffix, companion=companion)
             return
         size = math.ceil(math.sqrt(self.record_count))
@@ -115,10 +120,9 @@ def parse_piece_name(name: str, shards: Mapping[str, ShardPiece]) -> ShardPiece:
         raise ReconciliationError(
             f"found the object {name!r} among those of the transform; it is not a piece of a shard"
         )
+    first, last = int(found["first"]), int(found["last"])
     company = ShardRecord(found["other"], int(found["number"])) if found["other"] else None
-    return ShardPiece(
-        found["shard"], int(found["first"]), int(found["last"]), found["suffix"], companion=company
-    )
+    return ShardPiece(found["shard"], first, last, found["suffix"], companion=company)
 
 
 def cover_shard(

@@ -58,9 +58,9 @@ def reconcile_pieces(
         if item.size > 0:
             _check_covered(item, ranges.pop(item.key, []))
     if ranges:
-        raise ReconciliationError(
-            f"{min(ranges)} was scored, but is not in the plan{_and_more(len(ranges))}; nothing is published"
-        )
+        more = f" (and {len(ranges) - 1:,} more)" if len(ranges) > 1 else ""
+        problem = f"{min(ranges)} was scored, but is not in the plan{more}"
+        raise ReconciliationError(f"{problem}; nothing is published")
     return Reconciliation(records_in=rows, rejected={}, scored=rows, shards=pieces)
 
 
@@ -75,18 +75,10 @@ def _check_covered(item: S3Object, ranges: list[ByteRange]) -> None:
         if byte_range.start != covered_to:
             wrong = "scored twice" if byte_range.start < covered_to else "never scored"
             first, last = sorted((byte_range.start, covered_to))
-            raise ReconciliationError(
-                f"{item.key}: bytes {first:,} to {last:,} were {wrong}; nothing is published"
-            )
+            where = f"{item.key}: bytes {first:,} to {last:,}"
+            raise ReconciliationError(f"{where} were {wrong}; nothing is published")
         covered_to = byte_range.end
     if covered_to != item.size:
-        what = (
-            "was planned but never scored"
-            if not ranges
-            else f"was scored to byte {covered_to:,} of {item.size:,} only"
-        )
+        partly = f"was scored to byte {covered_to:,} of {item.size:,} only"
+        what = partly if ranges else "was planned but never scored"
         raise ReconciliationError(f"{item.key} {what}; nothing is published")
-
-
-def _and_more(number: int) -> str:
-    return f" (and {number - 1:,} more)" if number > 1 else ""

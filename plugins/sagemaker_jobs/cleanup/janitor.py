@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any
 
 from sagemaker_jobs.kinds import RUNNING_STATUSES, JobKind
@@ -19,13 +18,6 @@ DAG_TAG = "airflow:dag-id"
 RUN_TAG = "airflow:run"
 #: The run's id in readable form, as far as AWS accepts it; for people only.
 RUN_ID_TAG = "airflow:run-id"
-
-
-class Action(Enum):
-    """What to do with a leftover."""
-
-    STOP = "stop"
-    DELETE = "delete"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +41,9 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """A resource to stop or delete, and why, as a sentence for the log."""
+    """A job to stop or a model to delete, and why, as a sentence for the log."""
 
     resource: Resource
-    action: Action
     because: str
 
 
@@ -73,7 +64,7 @@ def find_leftovers(
     model_grace_seconds: float = 3600.0,
     is_own_dag: Callable[[str], bool] = lambda _: True,
 ) -> list[Leftover]:
-    """The resources whose run is over, each with its action, in the order of ``resources``.
+    """The resources whose run is over, in the order of ``resources``.
 
     ``is_active(dag_id, tag)`` returns whether the run with this tag is queued or running; it is called once for each
     run. A job in progress is stopped no earlier than ``grace_seconds`` after its creation, so that the teardown of a
@@ -91,13 +82,13 @@ def find_leftovers(
         if active_by_run[run]:
             continue
         age = now - each.created_at
-        why = (
-            f"run {each.tags.get(RUN_ID_TAG) or run[1]} of {run[0]} is not active, and it is {age:.0f} s old"
-        )
-        if each.kind is not None and each.status == "InProgress" and age >= grace_seconds:
-            found.append(Leftover(each, Action.STOP, why))
-        elif each.kind is None and age >= model_grace_seconds and run not in runs_with_jobs:
-            found.append(Leftover(each, Action.DELETE, why))
+        if each.kind is None:
+            is_due = age >= model_grace_seconds and run not in runs_with_jobs
+        else:
+            is_due = age >= grace_seconds and each.status == "InProgress"
+        if is_due:
+            name = each.tags.get(RUN_ID_TAG) or run[1]
+            found.append(Leftover(each, f"run {name} of {run[0]} is not active, and it is {age:.0f} s old"))
     return found
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from sagemaker_jobs.aws import call_with_retries, get_client, is_not_found_error, list_entries
-from sagemaker_jobs.cleanup.janitor import Action, Leftover, Resource, build_resource
+from sagemaker_jobs.cleanup.janitor import Leftover, Resource, build_resource
 from sagemaker_jobs.job.describe import stop_job
 from sagemaker_jobs.kinds import KINDS, JobKind
 from sagemaker_jobs.tags import read_tags
@@ -47,10 +47,6 @@ def clean_up_run(
             "own names have, so that nothing of another run is stopped or deleted"
         )
 
-    def clean_up(found: Iterable[Resource]) -> list[str]:
-        actions = ((each, Action.DELETE if each.kind is None else Action.STOP) for each in found)
-        return clean_up_leftovers(hook, [Leftover(each, action, because) for each, action in actions])
-
     by_name: list[tuple[JobKind | None, Mapping[str, Any]]] = []
     others: list[tuple[JobKind | None, Mapping[str, Any]]] = []
     for kind, entry in _list_entries(hook, name_prefix):
@@ -58,9 +54,11 @@ def clean_up_run(
             name_part is not None and name_part in entry["ModelName" if kind is None else kind.name_field]
         )
         (by_name if is_named else others).append((kind, entry))
-    cleaned_names = clean_up(build_resource(kind, entry, {}) for kind, entry in by_name)
-    tagged = (_read_resource(hook, kind, entry) for kind, entry in others)
-    return cleaned_names + clean_up(each for each in tagged if tags.items() <= each.tags.items())
+    named = (build_resource(kind, entry, {}) for kind, entry in by_name)
+    cleaned_names = clean_up_leftovers(hook, (Leftover(each, because) for each in named))
+    read = (_read_resource(hook, kind, entry) for kind, entry in others)
+    tagged = (each for each in read if tags.items() <= each.tags.items())
+    return cleaned_names + clean_up_leftovers(hook, (Leftover(each, because) for each in tagged))
 
 
 def list_run_resources(hook: SageMakerHook, *, name_prefix: str) -> list[Resource]:
@@ -91,14 +89,10 @@ def clean_up_leftovers(hook: SageMakerHook, leftovers: Iterable[Leftover]) -> li
     """Stop the jobs and delete the models that ``find_leftovers`` returned; the names of those stopped or deleted."""
     cleaned_names: list[str] = []
     for leftover in leftovers:
-        name, kind = leftover.resource.name, leftover.resource.kind
-        log.warning("%s %s: %s.", leftover.action.value, name, leftover.because)
-        is_removed = (
-            _delete_model(hook, name)
-            if kind is None
-            else stop_job(hook, kind, name, because=leftover.because)
-        )
-        cleaned_names += [name] if is_removed else []
+        name, kind, because = leftover.resource.name, leftover.resource.kind, leftover.because
+        log.warning("%s %s: %s.", "delete" if kind is None else "stop", name, because)
+        if _delete_model(hook, name) if kind is None else stop_job(hook, kind, name, because=because):
+            cleaned_names.append(name)
     return cleaned_names
 
 

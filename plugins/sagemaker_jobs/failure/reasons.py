@@ -13,15 +13,15 @@ class Reason:
     Attributes:
         name: short name for logs.
         pattern: regular expression found in FailureReason (and, for advice, in the log's last lines).
-        retryable: whether the same request may succeed when it is sent again.
         advice: what a person should do, one or two sentences.
+        retryable: whether the same request may succeed when it is sent again.
         applies_to_logs: whether the pattern is specific enough to be trusted when only the job's log matches it.
     """
 
     name: str
     pattern: str
-    retryable: bool
     advice: str
+    retryable: bool = False
     applies_to_logs: bool = False
 
 
@@ -31,34 +31,32 @@ REASONS: tuple[Reason, ...] = (
     Reason(
         "capacity",
         r"CapacityError|Unable to provision requested ML compute capacity|InsufficientInstanceCapacity",
-        True,
         "AWS had no free instances of this type. It is tried again; give `instance_types` a second type, "
         "fewer instances, or another region if it keeps happening.",
+        retryable=True,
     ),
     Reason(
         "quota",
         r"ResourceLimitExceeded|account-level service limit",
-        True,
         "The account's quota for these instances is in use. Lower InstanceCount, limit concurrent runs "
         "with a pool, or ask for a larger quota in AWS Service Quotas.",
+        retryable=True,
     ),
     Reason(
         "throttled",
         r"ThrottlingException|Rate exceeded|TooManyRequests",
-        True,
         "AWS limited the rate of calls. It is tried again with growing pauses.",
+        retryable=True,
     ),
     Reason(
         "ping",
         r"failed to respond to ping|did not pass the ping health check",
-        False,
         "The model's container never answered GET /ping on port 8080 with status 200. Look for an import "
         "error or a missing file in the log above: the model is loaded before the server answers.",
     ),
     Reason(
         "memory",
         r"instance type with more memory|OutOfMemory|MemoryError|Cannot allocate memory",
-        False,
         "The instance ran out of memory. Choose a larger instance type, lower MaxConcurrentTransforms, or "
         "make the input's parts smaller.",
         applies_to_logs=True,
@@ -67,7 +65,6 @@ REASONS: tuple[Reason, ...] = (
         "payload",
         r"Request Entity Too Large|status code:? 413|ClientError: 413|payload (is )?too large|"
         r"exceeds MaxPayloadInMB",
-        False,
         "A request was larger than the container takes. Lower MaxPayloadInMB (at most 5 for a pipeline of "
         "containers), or set SplitType so that records are sent in batches.",
         applies_to_logs=True,
@@ -76,7 +73,6 @@ REASONS: tuple[Reason, ...] = (
         "parse",
         r"Failed to parse output|could not convert string|Error tokenizing data|JSONDecodeError|"
         r"Invalid JsonPath",
-        False,
         "A record could not be parsed. The log names the object; check ContentType, SplitType, the "
         "delimiter and that no header line is left, then clear the task.",
         applies_to_logs=True,
@@ -85,7 +81,6 @@ REASONS: tuple[Reason, ...] = (
         "media type",
         r"ClientError: 415|ClientError: 406|Unsupported content[- ]type|Unsupported Media Type|"
         r"not acceptable",
-        False,
         "The container does not take this ContentType or cannot answer this Accept. Linear Learner, for "
         "one, answers application/json and application/jsonlines but not text/csv.",
         applies_to_logs=True,
@@ -93,7 +88,6 @@ REASONS: tuple[Reason, ...] = (
     Reason(
         "permission",
         r"AccessDenied|not authorized to perform|Could not assume role|s3:ListBucket|UnauthorizedAccess",
-        False,
         "A role lacks a permission that is named above. The model's or job's execution role needs "
         "s3:GetObject, s3:ListBucket and s3:PutObject on these prefixes, and must trust "
         "sagemaker.amazonaws.com.",
@@ -101,35 +95,31 @@ REASONS: tuple[Reason, ...] = (
     Reason(
         "model data",
         r"model data|ModelDataUrl|model\.tar\.gz|Failed to extract|unable to locate .*model artifact",
-        False,
         "The model's artefact could not be fetched or unpacked. It must be one gzip-compressed tar file at "
         "ModelDataUrl that the role may read.",
     ),
     Reason(
         "input",
         r"No S3 objects found|Failed to download data|input data source",
-        False,
         "The input is missing or cannot be listed. Check the prefix (it is a plain string prefix, and case "
         "matters) and the role's s3:ListBucket permission.",
     ),
     Reason(
         "internal",
         r"InternalServerError|We encountered an internal error|InternalFailure|InternalError",
-        True,
         "SageMaker reported an internal error. It is tried again; when it repeats, suspect the instance's "
         "memory or its 30 GB disk, and use a larger type.",
+        retryable=True,
     ),
     Reason(
         "algorithm",
         r"AlgorithmError",
-        False,
         "The code in the container failed: the log above has its traceback. Fix the code or the record it "
         "names, then clear the task; running the same again would cost the same and end the same.",
     ),
     Reason(
         "client",
         r"ClientError",
-        False,
         "The container rejected what it was sent, or SageMaker the job's settings: the log above says "
         "which object. Fix that, then clear the task.",
     ),
@@ -138,35 +128,32 @@ REASONS: tuple[Reason, ...] = (
 UNKNOWN = Reason(
     "unknown",
     r"",
-    False,
     "The reason is not one of the known ones, so the job is not run again by itself. Read the log above; "
     "clear the task to try again.",
 )
 TIME_LIMIT = Reason(
     "time limit",
     r"",
-    False,
     "The job took longer than it may, and would again. Use more or larger instances, or raise the limit if "
     "the time is really needed; then clear the task.",
 )
 WAIT_LIMIT = Reason(
     "wait limit",
     r"",
-    True,
     "The task's own time (execution_timeout, or the sensor's timeout) was up before the job ended. Raise it "
     "above the job's limit if the job was well.",
+    retryable=True,
 )
 STOPPED_BY_US = Reason(
     "stopped by Airflow",
     r"",
-    True,
     "Airflow stopped this job because its task was killed, cleared or marked. The next try starts a new "
     "attempt.",
+    retryable=True,
 )
 STOPPED_BY_SOMEBODY = Reason(
     "stopped on AWS",
     r"",
-    False,
     "Somebody stopped this job on AWS, so it is not started again by itself. Clear the task to start a new "
     "attempt.",
 )
@@ -186,7 +173,5 @@ def choose_advice(reason: Reason, log_lines: list[str]) -> str:
     if reason.name not in {"algorithm", "client", "unknown"}:
         return reason.advice
     text = "\n".join(log_lines)
-    telling = (
-        known for known in REASONS if known.applies_to_logs and re.search(known.pattern, text, re.IGNORECASE)
-    )
-    return next(telling, reason).advice
+    logged = (known for known in REASONS if known.applies_to_logs)
+    return next((known for known in logged if re.search(known.pattern, text, re.IGNORECASE)), reason).advice

@@ -53,12 +53,10 @@ def find_job_differences(spec: JobSpec, job: Job) -> list[str]:
         source = job.description.get("TransformInput", {}).get("DataSource", {})
         if spec.resume and source.get("S3DataSource", {}).get("S3DataType") == "ManifestFile":
             wanted["TransformInput"]["DataSource"] = source
-            resources, found = (
-                spec.kind.get_cluster_config(wanted),
-                spec.kind.get_cluster_config(job.description),
-            )
-            if found.get("InstanceCount", 0) <= resources["InstanceCount"]:
-                resources["InstanceCount"] = found.get("InstanceCount")
+            resources = spec.kind.get_cluster_config(wanted)
+            count = spec.kind.get_cluster_config(job.description).get("InstanceCount")
+            if (count or 0) <= resources["InstanceCount"]:
+                resources["InstanceCount"] = count
     return find_differences(wanted, job.description)
 
 

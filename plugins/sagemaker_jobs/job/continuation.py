@@ -52,6 +52,5 @@ class Continuation(Protocol):
 
 def is_permanent_failure(job: Job) -> bool:
     """Whether the job failed for a reason that would make the same request fail again."""
-    return (
-        job.status == "Failed" and not classify_failure_reason(job.description.get("FailureReason")).retryable
-    )
+    reason = classify_failure_reason(job.description.get("FailureReason"))
+    return job.status == "Failed" and not reason.retryable

@@ -93,13 +93,7 @@ def report_failure(
 
     ``tags`` are added to those that AWS lists, in case adding them failed; ``because`` is the message's first line.
     """
-    error = build_job_error(
-        hook,
-        job.kind,
-        job.name,
-        job.description,
-        {**read_tags(hook, job.arn), **(tags or {})},
-        because=because,
-    )
+    all_tags = {**read_tags(hook, job.arn), **(tags or {})}
+    error = build_job_error(hook, job.kind, job.name, job.description, all_tags, because=because)
     try_to_tag(hook, job.arn, {REPORTED_TAG: "true"})
     return error

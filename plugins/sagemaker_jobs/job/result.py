@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sagemaker_jobs.job.describe import Job
-    from sagemaker_jobs.job.output_listing import OutputListing
+    from sagemaker_jobs.job.output_files import OutputListing
 
 _NEVER_SENT = frozenset({"Tags"})
 

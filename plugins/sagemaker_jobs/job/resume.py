@@ -56,9 +56,8 @@ class RemainingInput:
     @property
     def max_instance_count(self) -> int:
         """The most instances with an object each: an instance without one is billed too."""
-        return (
-            self.object_count if self.instance_limit is None else min(self.object_count, self.instance_limit)
-        )
+        limits = (self.object_count, self.instance_limit)
+        return min(limit for limit in limits if limit is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,41 +84,26 @@ def find_remaining_input(
     chain = select_resume_chain(spec, earlier_jobs) if can_resume(spec) else []
     if not chain:
         return None
-    last_input = read_attempt_input(hook, spec, chain[-1])
-    completed_names = list_completed_objects(hook, chain[-1])
-    remaining_names = [name for name in last_input.object_names if name not in completed_names]
-    if last_input.object_names and not completed_names.issubset(last_input.object_names):
+    last_job = chain[-1]
+    last_input = read_attempt_input(hook, spec, last_job)
+    names, completed_names = last_input.object_names, list_completed_objects(hook, last_job)
+    remaining_names = [name for name in names if name not in completed_names]
+    if names and not completed_names.issubset(names):
         log.warning(
             "%s wrote %s.out, which matches none of its objects: all of them are run again.",
-            chain[-1].name,
-            min(completed_names.difference(last_input.object_names)),
+            last_job.name,
+            min(completed_names.difference(names)),
         )
         return None
-    if not last_input.object_names or (
-        last_input.is_full_input and len(remaining_names) == len(last_input.object_names)
-    ):
+    if not names or (last_input.is_full_input and len(remaining_names) == len(names)):
         return None
     attempt = len(earlier_jobs) + 1
-    log.info(
-        "Attempt %d resumes: %d of %d objects remain.",
-        attempt,
-        len(remaining_names),
-        len(last_input.object_names),
-    )
+    log.info("Attempt %d resumes: %d of %d objects remain.", attempt, len(remaining_names), len(names))
     # A resumed attempt keeps its instance count: it was sized for what remained then.
-    instances = (
-        None
-        if last_input.is_full_input
-        else spec.kind.get_cluster_config(chain[-1].description)["InstanceCount"]
-    )
-    return write_remaining_input(
-        hook,
-        spec,
-        attempt,
-        last_input.folder_uri,
-        remaining_names or last_input.object_names[-1:],
-        instance_limit=instances,
-    )
+    cluster = spec.kind.get_cluster_config(last_job.description)
+    limit = None if last_input.is_full_input else cluster["InstanceCount"]
+    remaining = remaining_names or names[-1:]
+    return write_remaining_input(hook, spec, attempt, last_input.folder_uri, remaining, instance_limit=limit)
 
 
 def read_attempt_input(hook: SageMakerHook, spec: JobSpec, job: Job) -> AttemptInput:
@@ -181,15 +165,18 @@ def select_resume_chain(spec: JobSpec, jobs: Sequence[Job]) -> list[Job]:
     return []
 
 
+def list_resumed_jobs(spec: JobSpec, earlier_jobs: Sequence[Job], job: Job) -> list[Job]:
+    """Those of the earlier attempts whose outputs ``job`` completed."""
+    return select_resume_chain(spec, [*earlier_jobs, job])[:-1] if can_resume(spec) else []
+
+
 def can_resume(spec: JobSpec) -> bool:
     """Whether the spec allows it, its input is a prefix or manifest, and each attempt has its own output prefix."""
     if not spec.resume or spec.kind is not TRANSFORM:
         return False
     source = spec.request["TransformInput"]["DataSource"].get("S3DataSource", {})
-    apart = TRANSFORM.list_output_uris(spec.build_request(1)) != TRANSFORM.list_output_uris(
-        spec.build_request(2)
-    )
-    return source.get("S3DataType") in ("S3Prefix", "ManifestFile") and apart
+    first, second = (TRANSFORM.list_output_uris(spec.build_request(attempt)) for attempt in (1, 2))
+    return source.get("S3DataType") in ("S3Prefix", "ManifestFile") and first != second
 
 
 def build_manifest_uri(spec: JobSpec, attempt: int) -> str:
@@ -226,9 +213,8 @@ def _list_prefix(s3: Any, uri: str) -> AttemptInput:
         return AttemptInput(f"s3://{bucket}/{folder}", (), is_full_input=True)
     if not below:
         folder = prefix[: prefix.rfind("/") + 1]
-    return AttemptInput(
-        f"s3://{bucket}/{folder}", tuple(key.removeprefix(folder) for key in keys), is_full_input=True
-    )
+    names = tuple(key.removeprefix(folder) for key in keys)
+    return AttemptInput(f"s3://{bucket}/{folder}", names, is_full_input=True)
 
 
 def _list_keys(s3: Any, uri: str) -> Iterator[str]:

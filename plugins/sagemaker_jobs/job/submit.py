@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 from dataclasses import replace
@@ -84,9 +85,7 @@ def ensure_job(
     if decision is None or isinstance(decision, NoFurtherAttempt):
         if earlier_jobs:
             because = "" if decision is None else decision.because
-            _check_further_attempt(
-                hook, spec, earlier_jobs, task_was_cleared=task_was_cleared, because=because
-            )
+            _check_further_attempt(hook, spec, earlier_jobs, task_was_cleared, because)
         return submit_attempt(hook, spec, earlier_jobs)
     log.warning("%s\nStarting attempt %d.", report_failure(hook, earlier_jobs[-1]), len(earlier_jobs) + 1)
     return submit_attempt(hook, spec, earlier_jobs, decision)
@@ -99,6 +98,12 @@ def list_attempts(hook: SageMakerHook, spec: JobSpec) -> Iterator[Job]:
         if found is None:
             return
         yield found
+
+
+def list_earlier_attempts(hook: SageMakerHook, spec: JobSpec, job: Job) -> list[Job]:
+    """The attempts before ``job``."""
+    last = (job.attempt or 1) - 1
+    return list(itertools.islice(list_attempts(hook, spec), last))
 
 
 def stop_attempts(hook: SageMakerHook, spec: JobSpec, *, because: str) -> list[str]:
@@ -196,9 +201,7 @@ def choose_instance_type(spec: JobSpec, earlier_jobs: Sequence[Job]) -> str | No
 def list_instance_types(spec: JobSpec) -> list[str]:
     """The instance types that attempts of ``spec`` may use, in the order in which they are tried."""
     requested_type = spec.kind.get_cluster_config(spec.request).get("InstanceType")
-    return list(
-        dict.fromkeys([*([] if requested_type is None else [str(requested_type)]), *spec.instance_types])
-    )
+    return list(dict.fromkeys([*([str(requested_type)] if requested_type else []), *spec.instance_types]))
 
 
 def ensure_model(hook: SageMakerHook, request: dict[str, Any]) -> None:
@@ -231,7 +234,7 @@ def ensure_model(hook: SageMakerHook, request: dict[str, Any]) -> None:
 
 
 def _check_further_attempt(
-    hook: SageMakerHook, spec: JobSpec, earlier_jobs: Sequence[Job], *, task_was_cleared: bool, because: str
+    hook: SageMakerHook, spec: JobSpec, earlier_jobs: Sequence[Job], task_was_cleared: bool, because: str
 ) -> None:
     """Return if another attempt may follow the last of ``earlier_jobs``, else raise that job's error.
 
@@ -243,9 +246,8 @@ def _check_further_attempt(
         log.info("%s ended as %s; the task was cleared, so a new attempt starts.", last.name, last.status)
         return
     error = report_failure(hook, last, because=because)
-    billed = sum(
-        spec.kind.started_field in job.description and not is_permanent_failure(job) for job in earlier_jobs
-    )
+    had_instances = [job for job in earlier_jobs if spec.kind.started_field in job.description]
+    billed = sum(not is_permanent_failure(job) for job in had_instances)
     if isinstance(error, AirflowFailException) or billed >= spec.max_attempts:
         raise error
     log.warning("%s\nStarting attempt %d.", error, len(earlier_jobs) + 1)

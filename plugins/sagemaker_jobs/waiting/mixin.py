@@ -135,11 +135,10 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
         ti = self._ti
         if ti is None:
             return True
+        index = None if ti.map_index is None or ti.map_index < 0 else ti.map_index
+        which = {"dag_id": ti.dag_id, "map_index": index, "task_ids": [ti.task_id], "run_ids": [ti.run_id]}
         try:
-            index = None if ti.map_index is None or ti.map_index < 0 else ti.map_index
-            found = ti.get_task_states(
-                dag_id=ti.dag_id, map_index=index, task_ids=[ti.task_id], run_ids=[ti.run_id]
-            )
+            found = ti.get_task_states(**which)
         except Exception:
             self.log.exception("Cannot read the task's state, so its job is left to clean_up or the janitor.")
             return False
@@ -305,9 +304,8 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
             return self.submit_or_adopt(context, spec, next_retry)
         capacity_wait = parse_optional_float(self.capacity_wait_seconds, "capacity_wait_seconds") or 0.0
         pause = min(self.first_retry_pause_seconds * 2.0 ** submit_retry["pauses"], _LONGEST_PAUSE_SECONDS)
-        return self._defer_retry(
-            error, pause, until=submit_retry["since"] + capacity_wait, submit_retry=next_retry
-        )
+        until = submit_retry["since"] + capacity_wait
+        return self._defer_retry(error, pause, until=until, submit_retry=next_retry)
 
     def _defer_retry(
         self, error: SageMakerJobError, pause: float, *, until: float, submit_retry: SubmitRetryState

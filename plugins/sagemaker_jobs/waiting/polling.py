@@ -28,9 +28,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CALLS_PER_SECOND = 12.0
-MIN_JOBS_TO_LIST = (
-    8  # waiting jobs of a kind from which one List of up to a hundred is cheaper than describing each
-)
+# Waiting jobs of a kind from which one List of up to a hundred is cheaper than describing each.
+MIN_JOBS_TO_LIST = 8
 LIST_MAX_AGE_SECONDS = 2.0
 MAX_JOBS_TO_COUNT = 50  # waiting jobs whose progress is counted in S3
 _LIST_PAGE = 100
@@ -142,21 +141,20 @@ class Poller:
 
     async def _list_running_jobs(self, kind: JobKind, sweep: _RunningJobs) -> None:
         running: set[str] = set()
-        page: dict[str, Any] = {}
         arguments = {"StatusEquals": "InProgress", "MaxResults": _LIST_PAGE}
         for _ in range(_MAX_LIST_PAGES):
-            token = {"NextToken": page["NextToken"]} if "NextToken" in page else {}
             try:
-                page = await self.call(kind.list_method, **arguments, **token)
+                page = await self.call(kind.list_method, **arguments)
             except Exception as error:
-                if not is_transient_error(error):
-                    sweep.usable = False
-                    log.warning("Cannot list jobs, so each is described: %s", error)
-                    return
-                raise
+                if is_transient_error(error):
+                    raise
+                sweep.usable = False
+                log.warning("Cannot list jobs, so each is described: %s", error)
+                return
             running |= {summary[kind.name_field] for summary in page[kind.summaries_field]}
             if "NextToken" not in page:
                 break
+            arguments["NextToken"] = page["NextToken"]
         else:
             sweep.usable = False
             log.warning("The account has thousands of jobs in progress, so each of ours is described.")

@@ -187,7 +187,7 @@ def service() -> Iterator[World]:
         patch.setattr("batch_inference.dag.bad_record_search.Storage", lambda *_: storage)
         logs = hook.get_session(REGION).client("logs", endpoint_url=url)
         clients = {"S3Hook": storage.client, "AwsLogsHook": logs}
-        for module in ("s3", "failure.rejected_objects", "failure.logs"):
+        for module in ("s3", "failure.logs"):
             patch.setattr(
                 f"sagemaker_jobs.{module}.build_sibling_hook", lambda kind, _: clients[kind.__name__]
             )

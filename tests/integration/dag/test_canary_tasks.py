@@ -19,7 +19,7 @@ from batch_inference.dag.task_groups.canary_tasks import CanaryJobOperator, move
 from batch_inference.run.join_inputs import ShardInputs
 from batch_inference.run.run_context import RunContext
 from batch_inference.verification.host_manifests import Shard, ShardList
-from sagemaker_jobs.job.output_listing import write_output_listing
+from sagemaker_jobs.job.output_files import write_output_listing
 from tests.integration.plan_builder import build_plan, write_plan
 from tests.unit.builders import pipeline
 

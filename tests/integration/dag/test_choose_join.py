@@ -18,7 +18,7 @@ from batch_inference.dag.tasks.choose_join import choose_join, collect_parts
 from batch_inference.jobs.join.join_job import JoinConfig, read_join_config
 from batch_inference.run.run_context import RunContext
 from batch_inference.run.scored_run import read_join_job
-from sagemaker_jobs.job.output_listing import write_output_listing
+from sagemaker_jobs.job.output_files import write_output_listing
 from tests.integration.plan_builder import build_plan, write_plan
 
 RUN = "s3://bucket/work/abalone/run-1/"

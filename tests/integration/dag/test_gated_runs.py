@@ -137,7 +137,7 @@ def test_a_held_run_publishes_nothing_keeps_everything_and_fails(deployed: Pipel
     assert deployed.storage.list_uris("s3://bucket/work/churn/_published/") == []
     assert held.json(held.paths.checks)["state"] == "held"
     assert held.json(held.paths.statistics)["rows"] == 190
-    assert deployed.storage.list_uris(f"{held.paths.run_prefix}joined/")
+    assert deployed.storage.list_uris(f"{held.paths.root}joined/")
     assert held.xcoms[task_ids.CHECKS, "state"] == "held"
     with pytest.raises(RunFailedError, match="the run is held"):
         check_run_state({"plan": "success", "checks": "failed"}, is_skip_intended=False, is_held=True)

@@ -16,7 +16,7 @@ from batch_inference.planning.inputs.input_split import ByteRange
 from batch_inference.run.job_outputs import JobOutputs
 from batch_inference.run.join_inputs import PieceSource
 from batch_inference.verification.transform_objects import TransformObject
-from sagemaker_jobs.job.output_listing import write_output_listing
+from sagemaker_jobs.job.output_files import write_output_listing
 
 PIECES, ANSWERS = "s3://bucket/run/layout/pieces/", "s3://bucket/run/t-1/predictions/"
 

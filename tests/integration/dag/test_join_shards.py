@@ -14,7 +14,7 @@ from batch_inference.dag.tasks import checks, collect_shards, join_group, plan
 from batch_inference.run import job_outputs, task_ids
 from batch_inference.run.job_outputs import JobOutputs, check_unchanged
 from batch_inference.run.join_inputs import check_features_origin
-from sagemaker_jobs.job.output_listing import write_output_listing
+from sagemaker_jobs.job.output_files import write_output_listing
 from tests.integration.staged_runs import Pipelines, deployed, document
 
 __all__ = ["deployed"]

@@ -158,8 +158,10 @@ def test_a_pool_that_cannot_be_looked_at_is_refused(conn_id: str, said: str) -> 
 
 def test_waiting_goes_before_submitting() -> None:
     """In the same pool; by Airflow's own rule the one that comes first in the chain would weigh more."""
-    submits, waits = pools.build_submit_args(pooled("good")), pools.build_wait_args(pooled("good"))
+    submits, waits = (pools.build_pool_args(pooled("good"), waits=waits) for waits in (False, True))
     assert submits["pool"] == waits["pool"] == "good"
     assert submits["weight_rule"] == waits["weight_rule"] == "absolute"
     assert waits["priority_weight"] > submits["priority_weight"]
-    assert pools.build_submit_args(pipeline()) == pools.build_wait_args(pipeline()) == {}
+    assert (
+        pools.build_pool_args(pipeline(), waits=False) == pools.build_pool_args(pipeline(), waits=True) == {}
+    )

@@ -191,7 +191,7 @@ def test_a_task_that_wakes_up_when_it_is_over_overwrites_no_document(
     run.task(task_ids.PUBLISH, publish.publish)
     run.task(task_ids.REPORT, report.write_report)
     joined = [run.xcoms[task_ids.JOIN, "return_value"]]
-    prefix = run.paths.run_prefix
+    prefix = run.paths.root
     was = {uri: deployed.storage.read_etag(uri) for uri in deployed.storage.list_uris(prefix)}
     run.states = {task_id: "success"}
     body = {

@@ -91,15 +91,6 @@ def test_what_nobody_removed_is_carried_on_with_the_time_since_which_it_is_repla
     ]
 
 
-def test_a_manifest_of_before_parts_had_a_grace_time_is_understood(storage: Storage) -> None:
-    """It lists what it replaced by URIs alone."""
-    old = publish(publication(storage), 0)
-    storage.write(f"{OUT}{get_part_name(7, 'nightly-0')}", "x")
-    storage.write_json(f"{OUT}_manifest.json", {**old, "replaces": [f"{OUT}{get_part_name(7, 'nightly-0')}"]})
-    publish(publication(storage, OTHER), 0)
-    assert clean(storage, minutes=11) == [get_part_name(0), get_part_name(7, "nightly-0")]
-
-
 @pytest.mark.parametrize("had_one_before", [True, False])
 def test_of_two_runs_at_once_one_commits_and_the_other_is_refused(
     storage: Storage, had_one_before: bool

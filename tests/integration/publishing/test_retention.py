@@ -61,16 +61,16 @@ def run(put: Callable[..., str]) -> Callable[..., str]:
         run_id: str, days: float, *, newest: float | None = None, report: bool = True, plan: Any = ()
     ) -> str:
         paths = RunPaths.from_run_id(work=WORK, pipeline="abalone", run_id=run_id)
-        stated = {"pipeline": "abalone", "run_id": run_id, "run_prefix": paths.run_prefix, **dict(plan)}
+        stated = {"pipeline": "abalone", "run_id": run_id, "run_prefix": paths.root, **dict(plan)}
         put(paths.plan, days, json.dumps(stated))
         put(
             f"{paths.build_job_paths('abalone-preprocess-1').records}part-00000.csv",
             days if newest is None else newest,
         )
-        put(f"{paths.run_prefix}empty/", days)
+        put(f"{paths.root}empty/", days)
         if report:
             put(paths.report_json, days)
-        return paths.run_prefix
+        return paths.root
 
     return write
 

@@ -109,7 +109,7 @@ def test_addresses_of_a_run_lie_below_its_prefix() -> None:
     paths = RunPaths.from_run_id(work="s3://b/work/", pipeline="p", run_id="r1")
     job = paths.build_job_paths("p-preprocess-1")
     assert [
-        paths.run_prefix, paths.plan, paths.code, paths.config, paths.preprocess_config,
+        paths.root, paths.plan, paths.code, paths.config, paths.preprocess_config,
         paths.build_joined_prefix("j-1"), paths.report_json, paths.report_html,
         job.records, job.features, job.rejects, job.manifests, job.predictions,
     ] == [

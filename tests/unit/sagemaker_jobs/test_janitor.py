@@ -9,14 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagemaker_jobs.cleanup.janitor import (
-    Action,
-    Leftover,
-    Resource,
-    build_resource,
-    find_leftovers,
-)
-from sagemaker_jobs.kinds import PROCESSING, TRANSFORM
+from sagemaker_jobs.cleanup.janitor import Leftover, Resource, build_resource, find_leftovers
+from sagemaker_jobs.kinds import PROCESSING, TRANSFORM, JobKind
 
 NOW = 1_000_000.0
 ACTIVE = {("abalone", "run-active")}
@@ -32,16 +26,17 @@ def resource(name: str = "job", run: str | None = "run-over", age: float = 7200,
     return Resource(name=name, **values)
 
 
-def actions(*resources: Resource, **options: Any) -> dict[str, Action]:
+def left_over(*resources: Resource, **options: Any) -> dict[str, JobKind | None]:
+    """The kind of each, which decides what is done with it."""
     found = find_leftovers(resources, is_active=is_active, now=NOW, **options)
-    return {leftover.resource.name: leftover.action for leftover in found}
+    return {leftover.resource.name: leftover.resource.kind for leftover in found}
 
 
 def test_a_job_whose_run_is_over_is_stopped_with_a_reason():
     """The sentence names run, DAG and age."""
     job = resource(age=600)
     assert find_leftovers([job], is_active=is_active, now=NOW) == [
-        Leftover(job, Action.STOP, "run run-over of abalone is not active, and it is 600 s old")
+        Leftover(job, "run run-over of abalone is not active, and it is 600 s old")
     ]
 
 
@@ -60,25 +55,25 @@ def test_a_job_whose_run_is_over_is_stopped_with_a_reason():
 )
 def test_a_job_that_is_not_surely_left_over_is_left_alone(job: Resource):
     """Active, of somebody else, ended, ending, or so young that its own teardown may be at work."""
-    assert actions(job) == {}
+    assert left_over(job) == {}
 
 
 def test_models_stay_for_their_time_and_while_a_job_may_read_them():
     """A job that is stopped now is still busy: its model goes the next time."""
     old_model = resource("model", kind=None, status=None)
-    assert actions(old_model) == {"model": Action.DELETE}
-    assert actions(resource("model", kind=None, status=None, age=3599)) == {}
-    assert actions(old_model, resource("job")) == {"job": Action.STOP}
-    assert actions(old_model, resource("job", status="Stopping")) == {}
-    assert actions(old_model, resource("job", status="Failed")) == {"model": Action.DELETE}
-    assert actions(old_model, resource("other", run="run-active")) == {"model": Action.DELETE}
+    assert left_over(old_model) == {"model": None}
+    assert left_over(resource("model", kind=None, status=None, age=3599)) == {}
+    assert left_over(old_model, resource("job")) == {"job": TRANSFORM}
+    assert left_over(old_model, resource("job", status="Stopping")) == {}
+    assert left_over(old_model, resource("job", status="Failed")) == {"model": None}
+    assert left_over(old_model, resource("other", run="run-active")) == {"model": None}
 
 
 def test_dags_can_be_narrowed():
     """Several Airflows may share an account."""
     job = resource(tags={"airflow:dag-id": "theirs", "airflow:run": "run-over"})
-    assert actions(job) == {"job": Action.STOP}
-    assert actions(job, is_own_dag=lambda dag_id: dag_id == "abalone") == {}
+    assert left_over(job) == {"job": TRANSFORM}
+    assert left_over(job, is_own_dag=lambda dag_id: dag_id == "abalone") == {}
 
 
 def test_each_run_is_asked_for_once():
@@ -109,7 +104,7 @@ def test_nothing_of_an_active_run_or_of_others_is_ever_touched(resources: list[R
     """Whatever there is."""
     for leftover in find_leftovers(resources, is_active=is_active, now=NOW):
         assert leftover.resource.tags["airflow:run"] == "run-over"
-        assert (leftover.action is Action.DELETE) == (leftover.resource.kind is None)
+        assert leftover.resource.kind is None or leftover.resource.status == "InProgress"
 
 
 def test_a_resource_is_read_from_awss_list():

@@ -55,7 +55,7 @@ def test_an_object_that_was_refused_twice_is_cut() -> None:
     """Into about as many pieces as each then has records; what was not reached goes along as it is."""
     further = choose_next_step(situation([BAD], 2, unanswered=[BAD, SHARDS[7]]), BOUNDS)
     assert further == FurtherJob(unchanged=(SHARDS[7],), to_split=(BAD,))
-    assert (further.object_count, further.record_count) == (11, 200)
+    assert (len(further.pieces), further.record_count) == (11, 200)
     assert further.describe() == (
         "A further job takes 1 object as before and 1 object split into 10, 200 records in all."
     )
@@ -66,7 +66,7 @@ def test_a_refused_piece_is_cut_into_its_records() -> None:
     further = choose_next_step(situation([PIECES[4]], refusing_jobs=3), BOUNDS)
     assert further == FurtherJob(unchanged=(), to_split=(PIECES[4],), companion=COMPANY, control=CONTROL)
     assert further.pieces == [*TOGETHER, ShardPiece(SHARDS[0].shard, 2, 2, ".csv", companion=COMPANY)]
-    assert (further.object_count, further.record_count) == (11, 22)
+    assert (len(further.pieces), further.record_count) == (11, 22)
     assert further.describe() == (
         "A further job takes 1 object split into 10, 22 records in all. Each single record goes with one that the "
         "model answers."
@@ -111,7 +111,7 @@ def test_company_and_control_are_two_records_that_are_known_to_be_answered() -> 
         assert situation([], answered_pieces=answered).find_answered_records() == known
     further = choose_next_step(situation([PIECES[4]], answered_pieces={lonely[1]}, refusing_jobs=3), BOUNDS)
     assert isinstance(further, FurtherJob)
-    assert (further.companion, further.control, further.object_count) == (
+    assert (further.companion, further.control, len(further.pieces)) == (
         ShardRecord("algo-1-00008", 1),
         None,
         10,

@@ -43,9 +43,8 @@ class CanaryJobOperator(PlannedTransformJobOperator):
         """Submit it, or skip."""
         facts = no_retry(handoffs.pull)(context["ti"], task_ids.COLLECT_SHARDS, "shard_stats")
         if not facts["canary"]:
-            raise AirflowSkipException(
-                "nothing to calibrate: this model was measured before, or there is only one shard"
-            )
+            reason = "this model was measured before, or there is only one shard"
+            raise AirflowSkipException(f"nothing to calibrate: {reason}")
         return super().execute(context)
 
 

@@ -1,1 +1,1 @@
-"""The functions of the DAG's Python tasks, one file each."""
+"""The functions of the DAG's Python tasks."""

@@ -45,9 +45,8 @@ def run_checks(
     claim = Claim(run.ti, storage, paths.checks, paths.scored_run, paths.statistics)
     is_released = plan.run_id != dag_run.run_id
     if not is_released:
-        scored_run = build_scored_run(
-            run, run.filter_by_plan(JOIN, joined), requested_output=params.get("output_uri")
-        )
+        parts = run.filter_by_plan(JOIN, joined)
+        scored_run = build_scored_run(run, parts, requested_output=params.get("output_uri"))
         # The result of an earlier try does not hold for the files that are written now.
         claim.write_json(paths.checks, run.add_nonce(build_checks_document(plan, dag_run, "unjudged", [])))
         claim.write_json(paths.scored_run, run.add_nonce(scored_run.model_dump(mode="json")))
@@ -57,10 +56,8 @@ def run_checks(
     groups = scored_run.read_profile(storage, paths)["groups"]
     verdicts = evaluate_gates(pipeline.gates, collect_gate_inputs(run, statistics, groups))
     for verdict in verdicts:
-        log.log(
-            logging.INFO if verdict.outcome in ("passed", "unknown") else logging.WARNING,
-            "%s: %s", verdict.outcome, verdict.sentence,
-        )  # fmt: skip
+        level = logging.INFO if verdict.outcome in ("passed", "unknown") else logging.WARNING
+        log.log(level, "%s: %s", verdict.outcome, verdict.sentence)
     is_held = any(verdict.outcome == "held" for verdict in verdicts)
     state = "released" if is_released else "held" if is_held else "passed"
     claim.write_json(paths.checks, run.add_nonce(build_checks_document(plan, dag_run, state, verdicts)))
@@ -114,9 +111,5 @@ def collect_gate_inputs(
         uri: storage.read_json(uri) for uri in find_pinned_statistics(gates)
     }
     references[PREVIOUS] = storage.read_json(last[-1]["statistics"]) if compares and last else None
-    return GateInputs(
-        statistics=statistics,
-        groups=groups,
-        rows_before=[each["rows"] for each in last],
-        references=references,
-    )
+    rows = [each["rows"] for each in last]
+    return GateInputs(statistics=statistics, groups=groups, rows_before=rows, references=references)

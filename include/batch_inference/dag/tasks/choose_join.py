@@ -38,36 +38,25 @@ def choose_join(run: RunContext, **_: Any) -> str:
     # The job's containers read without our checks, so the objects are checked before the job and after it.
     check_unchanged(storage, list_source_objects(sources))
     prefix = paths.build_join_inputs_prefix(f"{inputs.job_names[-1]}-{run.ti.try_number}")
-
-    def relative_key(uri: str) -> str:
-        return uri.removeprefix(paths.run_prefix)
-
     shards = [
         {
             "number": number,
             "name": source.name,
             "columns": list(source.columns),
-            "records": relative_key(source.records.uri),
-            "predictions": relative_key(source.predictions.uri),
+            "records": source.records.uri.removeprefix(paths.root),
+            "predictions": source.predictions.uri.removeprefix(paths.root),
         }
         for number, source in enumerate(sources)
     ]
-    manifest: list[Any] = [{"prefix": paths.run_prefix}]
     document = {"version": JOIN_VERSION, "spec": build_join_spec(run.pipeline), "shards": shards}
     storage.write(f"{prefix}config/{CONFIG_FILE}", json.dumps(document))
-    storage.write(
-        f"{prefix}{RECORDS_MANIFEST}", json.dumps(manifest + [shard["records"] for shard in shards])
-    )
-    storage.write(
-        f"{prefix}{PREDICTIONS_MANIFEST}", json.dumps(manifest + [shard["predictions"] for shard in shards])
-    )
+    for name, files in ((RECORDS_MANIFEST, "records"), (PREDICTIONS_MANIFEST, "predictions")):
+        manifest = [{"prefix": paths.root}, *(shard[files] for shard in shards)]
+        storage.write(f"{prefix}{name}", json.dumps(manifest))
     count = cap_instance_count(job.instance_count, len(shards))
     run.push("job", {"inputs": prefix, "instance_count": count})
-    log.info(
-        "%s of records are more than %s: a job joins them",
-        format_bytes(records),
-        format_bytes(job.threshold_bytes),
-    )
+    size, limit = format_bytes(records), format_bytes(job.threshold_bytes)
+    log.info("%s of records are more than %s: a job joins them", size, limit)
     return JOIN_JOB
 
 

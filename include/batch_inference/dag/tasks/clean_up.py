@@ -68,17 +68,12 @@ def check_run_state(
     states: Mapping[str, str | None], *, is_skip_intended: bool, is_held: bool = False
 ) -> None:
     """Raise RunFailedError unless the states of the run's tasks show a success; a run that is held has failed."""
-    failed_tasks = sorted(
-        task for task, state in states.items() if state in FAILED_STATES and task != CLEAN_UP
-    )
+    failed = sorted(task for task, state in states.items() if state in FAILED_STATES and task != CLEAN_UP)
     # After a clear, a `checks` that did not run again keeps its earlier value.
     if is_held and states.get(CHECKS) == "failed":
-        raise RunFailedError(
-            f"the run is held: the log of {CHECKS} names the gates, and says how to publish it anyway"
-        )
-    if failed_tasks:
-        raise RunFailedError(
-            f"the run failed: {', '.join(f'{task} is {states[task]}' for task in failed_tasks)}"
-        )
+        where = f"the log of {CHECKS} names the gates, and says how to publish it anyway"
+        raise RunFailedError(f"the run is held: {where}")
+    if failed:
+        raise RunFailedError(f"the run failed: {', '.join(f'{task} is {states[task]}' for task in failed)}")
     if states.get(PUBLISH) != "success" and not is_skip_intended:
         raise RunFailedError(f"the run published nothing: {PUBLISH} is {states.get(PUBLISH)}")

@@ -58,21 +58,16 @@ def collect_shards(run: RunContext, **_: Any) -> list[dict[str, int]] | SkipDown
         else None,
     }
     run.push("shard_stats", shard_stats)
+    profiles = (storage.read_json(uri) for uri in storage.list_uris(preprocess_paths.profiles))
     profile = {
         "version": 1,
-        "columns": merge_profiles(
-            storage.read_json(uri) for uri in storage.list_uris(preprocess_paths.profiles)
-        ),
+        "columns": merge_profiles(profiles),
         "groups": merge_group_counts([document.get("groups", {}) for document in documents]),
     }
     storage.write(preprocess_paths.merged_profile, json.dumps(profile))
     passed = f"{manifests.records_out:,} passed in {len(shards):,} shards"
-    log.info(
-        "%s records in, %s, rejected: %s",
-        f"{manifests.records_in:,}",
-        passed,
-        shard_stats["rejected"] or "none",
-    )
+    rejected = shard_stats["rejected"] or "none"
+    log.info("%s records in, %s, rejected: %s", f"{manifests.records_in:,}", passed, rejected)
     if manifests.records_in == 0:
         message = f"the objects below {plan.input.uri} hold no record"
         if config.on_empty == "fail":

@@ -1,15 +1,22 @@
-"""`cut_input`: write the objects that the transform reads, unless the input stays unsplit; group them for `join`."""
+"""`cut_input`: write the objects that the transform reads, unless the input stays unsplit; group them for `join`.
+
+`write_manifests`: write the list of objects of each transform job, with about the same bytes for each job.
+"""
 
 from __future__ import annotations
 
 import logging
 from typing import Any
 
+from batch_inference.common.s3_uri import get_parent_folder
 from batch_inference.dag.task_functions import provide_run_context
 from batch_inference.input_pieces.cutting import list_unsplit_objects, write_pieces
-from batch_inference.input_pieces.layout_files import read_listing, write_group
-from batch_inference.planning.inputs.input_split import group_neighbours
+from batch_inference.input_pieces.layout_files import read_group, read_listing, write_group
+from batch_inference.planning.clusters.sizing import cap_instance_count
+from batch_inference.planning.inputs.input_split import balance_weights, group_neighbours
+from batch_inference.requests.sagemaker import build_manifest_file
 from batch_inference.run.run_context import RunContext
+from batch_inference.run.task_ids import CUT_INPUT
 
 log = logging.getLogger(__name__)
 
@@ -37,3 +44,42 @@ def cut_input(run: RunContext, **_: Any) -> list[dict[str, int]]:
         "%s input objects, %s objects to transform, %s groups to join", len(objects), len(pieces), len(groups)
     )
     return [{"number": number} for number in range(len(groups))]
+
+
+@provide_run_context
+def write_manifests(run: RunContext, **_: Any) -> list[dict[str, Any]]:
+    """The transform jobs: `{"manifest": uri, "objects": n, "bytes": n, "instance_count": n}` each.
+
+    As many as planned, but no more than there are objects. A single job gets the planned instances, several jobs get
+    one each.
+    """
+    plan, storage, paths = run.plan, run.storage, run.layout_paths
+    cut_stats = run.pull(CUT_INPUT, "cut_stats")
+    pieces = [
+        (piece.uri, piece.bytes)
+        for number in range(cut_stats["groups"])
+        for piece in read_group(storage, paths, number)
+    ]
+    layout = plan.require_layout()
+    folder = paths.pieces if layout.mode == "pieces" else get_parent_folder(plan.input.uri)
+    lists = balance_weights([float(size) for _, size in pieces], cap_instance_count(layout.jobs, len(pieces)))
+    planned_instances = 1 if len(lists) > 1 else plan.transform.instance_count
+    jobs = []
+    assignment = [0] * len(pieces)
+    for number, positions in enumerate(lists):
+        positions.sort()
+        for position in positions:
+            assignment[position] = number
+        uri, mine = paths.build_job_manifest_uri(number), [pieces[position] for position in positions]
+        storage.write_json(uri, build_manifest_file(folder, (piece_uri for piece_uri, _ in mine)))
+        jobs.append(
+            {
+                "manifest": uri,
+                "objects": len(mine),
+                "bytes": sum(size for _, size in mine),
+                "instance_count": cap_instance_count(planned_instances, len(mine)),
+            }
+        )
+    storage.write_json(paths.assignment, assignment)
+    log.info("%s jobs of %s objects", len(jobs), ", ".join(f"{job['objects']:,}" for job in jobs))
+    return jobs

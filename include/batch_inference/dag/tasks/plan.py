@@ -84,12 +84,9 @@ def plan_run(
     if run_params.publish_run is not None:
         return release_held_run(config, run_params.publish_run)
     data_time, run_id = get_data_time(dag_run), str(dag_run.run_id)
-    input_uri = fill_placeholders(
-        run_params.input_uri or config.input.uri, data_time=data_time, run_id=run_id
-    )
-    output_uri = ensure_trailing_slash(
-        fill_placeholders(run_params.output_uri or config.output.uri, data_time=data_time, run_id=run_id)
-    )
+    fill = partial(fill_placeholders, data_time=data_time, run_id=run_id)
+    input_uri = fill(run_params.input_uri or config.input.uri)
+    output_uri = ensure_trailing_slash(fill(run_params.output_uri or config.output.uri))
     if ti.try_number > 1:
         clean_up_earlier_plan(config, ti.dag_id, dag_run.run_id)
     check_pool(config)
@@ -125,28 +122,23 @@ def plan_run(
             storage, config, selection, manifest, listing,
             partial(make_plan, config, run_params, run=run_info, context=context, selection=selection),
         )  # fmt: skip
-        requests = build_planned_requests(
-            config, run_plan, tags=build_run_tags(ti.dag_id, run_id, run_plan.model.key)
-        )
+        tags = build_run_tags(ti.dag_id, run_id, run_plan.model.key)
+        requests = build_planned_requests(config, run_plan, tags=tags)
         check_requests(config, run_plan, requests, looked_at)
         check_instance_types(run_plan)
         if not run_plan.empty:
             check_pinned_statistics(storage, config)
         code = read_code()
-        run_plan = compare_with_published(
-            storage, config, run_params, run_plan.model_copy(update={"code_digest": digest_code(code)})
-        )
-        claim.write(
-            paths.plan,
-            json.dumps(run_plan.to_plan_json(config, requests), indent=2, ensure_ascii=False) + "\n",
-        )
+        run_plan = run_plan.model_copy(update={"code_digest": digest_code(code)})
+        run_plan = compare_with_published(storage, config, run_params, run_plan)
+        document = run_plan.to_plan_json(config, requests)
+        claim.write(paths.plan, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
         check_task_active(ti)
         for sentence in run_plan.sentences:
             log.info("%s", sentence)
         if run_plan.empty:
-            return SkipDownstream(
-                run_plan.to_xcom(), next(entry.text for entry in run_plan.log if entry.field == "empty")
-            )
+            reason = next(entry.text for entry in run_plan.log if entry.field == "empty")
+            return SkipDownstream(run_plan.to_xcom(), reason)
         if run_plan.dry_run:
             return SkipDownstream(run_plan.to_xcom(), f"a dry run was asked for; the plan is at {paths.plan}")
         if run_plan.unchanged_since is not None:
@@ -180,16 +172,14 @@ def list_and_plan(
     while True:
         listed: Iterable[S3Object] = selection.select(storage.list_objects(selection.uri))
         try:
-            objects = list(listed) if config.preprocess is None else []
-            looked_at = (
-                probe_objects(storage, config, selection.uri, objects) if config.preprocess is None else None
-            )
-            with (
-                manifest.open("w", encoding="utf-8") as names_file,
-                listing.open("w", encoding="utf-8") as file,
-            ):
+            objects: list[S3Object] = []
+            looked_at: ProbeResult | None = None
+            if config.preprocess is None:
+                objects = list(listed)
+                looked_at = probe_objects(storage, config, selection.uri, objects)
+            with manifest.open("w", encoding="utf-8") as names, listing.open("w", encoding="utf-8") as file:
                 # The listing is streamed; only these files keep it.
-                recorded = tee_to_manifest(selection.uri, objects or listed, names_file)
+                recorded = tee_to_manifest(selection.uri, objects or listed, names)
                 return plan_objects(tee_to_listing(recorded, file)), looked_at
         except ListAgainError as error:
             log.info("listing the input again: %s", error)

@@ -58,12 +58,10 @@ def publish(run: RunContext, *, dag_run: Any, outlet_events: Any, **_: Any) -> d
         # The manifest to replace is noted before this: a later process of this task, or a later run, changes its ETag.
         check_task_active(run.ti)
         files = [publication.copy_part(part) for part in scored_run.parts]
-        rows = sum(file["rows"] for file in files)
-        scored_count = scored_run.reconciled.scored
-        if rows != scored_count:
+        rows, scored = sum(file["rows"] for file in files), scored_run.reconciled.scored
+        if rows != scored:
             raise ReconciliationError(
-                f"{rows:,} rows were read back from {publication.output}, but {scored_count:,} were scored; "
-                f"not committed"
+                f"{rows:,} rows were read back from {publication.output}, but {scored:,} were scored; not committed"
             )
         manifest = build_manifest(
             plan=plan,
@@ -105,18 +103,14 @@ def publish(run: RunContext, *, dag_run: Any, outlet_events: Any, **_: Any) -> d
             "records": manifest["records"],
         },
     )
-    log.info(
-        "published %s rows in %s files at %s",
-        f"{manifest['rows']:,}",
-        len(manifest["files"]),
-        publication.output,
-    )
+    uris = [file["uri"] for file in manifest["files"]]
+    log.info("published %s rows in %s files at %s", f"{manifest['rows']:,}", len(uris), publication.output)
     return {
         "output_uri": publication.output,
         "manifest": publication.manifest_uri,
         "committed": paths.build_committed_manifest_uri(publication.attempt),
         "rows": manifest["rows"],
-        "files": [file["uri"] for file in manifest["files"]],
+        "files": uris,
         "partition": partition,
     }
 

@@ -63,16 +63,13 @@ def build_quality_sections(run: RunContext, scored_run: ScoredRun) -> dict[str, 
     statistics = run.read_json(paths.statistics, written_by=CHECKS)
     job = scored_run.stats["preprocess_job"]
     selected = run.pipeline.predictions.selected
+    selected_document = None if selected is None else selected.model_dump(mode="json", exclude_defaults=True)
     return {
         "checks": run.read_json(paths.checks, written_by=CHECKS),
-        "predictions": {name: describe_column(column) for name, column in statistics["columns"].items()},
+        "predictions": describe_columns(statistics["columns"]),
         "previous": read_previous_run(run),
-        "groups": build_group_report(
-            profile["groups"],
-            statistics["groups"],
-            None if selected is None else selected.model_dump(mode="json", exclude_defaults=True),
-        ),
-        "columns": {name: describe_column(column) for name, column in profile["columns"].items()},
+        "groups": build_group_report(profile["groups"], statistics["groups"], selected_document),
+        "columns": describe_columns(profile["columns"]),
         "profile": None if job is None else paths.build_job_paths(job).merged_profile,
         "statistics": paths.statistics,
     }
@@ -84,17 +81,17 @@ def read_previous_run(run: RunContext) -> dict[str, Any] | None:
     if not earlier:
         return None
     columns = run.storage.read_json(earlier[0]["statistics"])["columns"]
-    return {
-        "run_id": earlier[0]["run_id"],
-        "data_time": earlier[0]["data_time"],
-        "predictions": {name: describe_column(column) for name, column in columns.items()},
-    }
+    shown = {key: earlier[0][key] for key in ("run_id", "data_time")}
+    return {**shown, "predictions": describe_columns(columns)}
 
 
-def describe_column(profile: Mapping[str, Any]) -> dict[str, Any]:
-    """A column's profile for the report: without its sketch, and with the most frequent texts only."""
-    found = {name: value for name, value in profile.items() if name not in ("sketch", "values")}
-    if "values" in profile:
-        found["distinct"] = len(profile["values"])
-        found["values"] = dict(list(profile["values"].items())[:SHOWN_TEXTS])
-    return found
+def describe_columns(profiles: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Columns' profiles for the report: without their sketches, and with the most frequent texts only."""
+    described: dict[str, dict[str, Any]] = {}
+    for column, profile in profiles.items():
+        found = {name: value for name, value in profile.items() if name not in ("sketch", "values")}
+        if "values" in profile:
+            texts = list(profile["values"].items())
+            found |= {"distinct": len(texts), "values": dict(texts[:SHOWN_TEXTS])}
+        described[column] = found
+    return described
