@@ -122,12 +122,15 @@ def filter_by_plan(ti: Any, task_id: str, values: Iterable[Any] | None, nonce: s
     found = list(values or ())
     if not found:
         raise _missing_xcom_error(task_id, _get_task_state(ti, task_id))
-    if picked := [value for value in found if is_of_plan(value, nonce)]:
-        return picked
-    raise _mixed_plans_error(ti, task_id, nonce)
+    picked = [value for value in found if is_of_plan(value, nonce)]
+    if not picked:
+        raise _mixed_plans_error(ti, task_id, nonce)
+    return picked
 
 
-def _pull_xcom(ti: Any, task_id: str, key: str = RETURN_VALUE, map_indexes: Any = None) -> Any:
+def _pull_xcom(
+    ti: Any, task_id: str, key: str = RETURN_VALUE, map_indexes: Iterable[int] | int | None = None
+) -> Any:
     which: dict[str, Any] = {} if map_indexes is None else {"map_indexes": map_indexes}
     return ti.xcom_pull(task_id, **({} if key == RETURN_VALUE else {"key": key}), **which)
 
@@ -164,5 +167,7 @@ def _format_task_ids(task_ids: Sequence[str]) -> str:
 
 
 def _get_task_state(ti: Any, task_id: str) -> str | None:
-    states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[task_id], run_ids=[ti.run_id])
-    return next(iter(states.get(ti.run_id, {}).values()), None)
+    states: Mapping[str, str | None] = ti.get_task_states(
+        dag_id=ti.dag_id, task_ids=[task_id], run_ids=[ti.run_id]
+    ).get(ti.run_id, {})
+    return next(iter(states.values()), None)

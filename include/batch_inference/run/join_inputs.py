@@ -1,14 +1,6 @@
 """The records and predictions that a run joins: of shards, or without `preprocess` of objects that the model read.
 
-Both kinds of runs join, list their parts and prove their counts by inputs with the same attributes and methods:
-
-- `job_names`: the jobs that wrote them; a part that names others is of an earlier plan or an earlier clear.
-- `stats`: counts of the run, `preprocess_job` (None without `preprocess`), `count` of shards or objects, `groups`.
-- `transform_jobs`: the finished jobs of the transform, the canary's first; `transform_job`: what stands for them in the
-  manifest.
-- `list_sources`: the sources of one join task, in their order, each with its records and predictions in one object.
-- `reconcile`: the counts of the run, checked per source and in all; raises ReconciliationError or ManifestError when
-  they do not add up, or the output of a job was changed.
+Both kinds of runs join, list their parts and prove their counts by `JoinInputs`.
 """
 
 from __future__ import annotations
@@ -19,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from batch_inference.aws.ranges import download_object
 from batch_inference.aws.s3 import Storage
@@ -61,6 +53,44 @@ _CHUNK = 1 << 20
 _LINE_END = re.compile(rb"(?<!\r)\r+\n")
 
 
+class JoinSource(Protocol):
+    """Records and the predictions for them, in one object each."""
+
+    def fetch(self, folder: Path) -> ShardFiles:
+        """Download both; raises ReconciliationError when one is missing or was changed."""
+
+
+class JoinInputs(Protocol):
+    """The inputs of a run's join.
+
+    Attributes:
+        job_names: the jobs that wrote them; a part that names others is of an earlier plan or an earlier clear.
+        stats: counts of the run, `preprocess_job` (None without `preprocess`), `count` of shards or objects, `groups`.
+        transform_jobs: the finished jobs of the transform, the canary's first.
+        transform_job: what stands for them in the manifest.
+    """
+
+    job_names: list[str]
+    stats: dict[str, Any]
+    transform_jobs: list[dict[str, Any]]
+    transform_job: dict[str, Any]
+
+    def list_sources(self, group: Mapping[str, int]) -> Sequence[JoinSource]:
+        """The sources of one join task, in their order."""
+
+    def reconcile(self, parts: Sequence[Mapping[str, Any]]) -> Reconciliation:
+        """The counts of the run, checked per source and in all.
+
+        Raises:
+            ReconciliationError, ManifestError: they do not add up, or the output of a job was changed.
+        """
+
+
+def open_join_inputs(run: RunContext) -> JoinInputs:
+    """The inputs of the run's join; raises as `ShardInputs` and `PieceInputs`."""
+    return PieceInputs(run) if run.pipeline.preprocess is None else ShardInputs(run)
+
+
 def read_row_counts(
     storage: Storage, part: Mapping[str, Any], names: list[str] | None = None
 ) -> dict[str, int]:
@@ -91,14 +121,19 @@ class ShardSource:
     bytes: int
 
     def fetch(self, folder: Path) -> ShardFiles:
-        """Download both; raises ReconciliationError when one is missing or was changed."""
-        records = download_unchanged(self.storage, self.records, folder / f"{self.name}.records")
-        predictions = download_unchanged(self.storage, self.predictions, folder / f"{self.name}.predictions")
-        return ShardFiles(self.name, records, predictions, list(self.columns))
+        """See `JoinSource`."""
+        return ShardFiles(
+            name=self.name,
+            records_path=download_unchanged(self.storage, self.records, folder / f"{self.name}.records"),
+            predictions_path=download_unchanged(
+                self.storage, self.predictions, folder / f"{self.name}.predictions"
+            ),
+            columns=list(self.columns),
+        )
 
 
 class ShardInputs:
-    """The shards of a run.
+    """The shards of a run, see `JoinInputs`.
 
     Raises:
         ReconciliationError: `collect_shards` read the output of an earlier `preprocess`.
@@ -149,11 +184,13 @@ class ShardInputs:
             return ShardSource(storage, shard.name, records, predictions, shard.columns, shard.bytes)
 
         shards = self.read_shards()
-        wanted = shards if group is None else shards[group["first"] : group["last"] + 1]
-        return [find_source(each) for each in wanted]
+        return [
+            find_source(each)
+            for each in (shards if group is None else shards[group["first"] : group["last"] + 1])
+        ]
 
     def reconcile(self, parts: Iterable[Mapping[str, Any]]) -> Reconciliation:
-        """The counts of the run; see above."""
+        """See `JoinInputs`."""
         storage = self.run.storage
         # The transform reads the features without our checks. A canary's shard was moved out of them.
         moved = {
@@ -184,9 +221,10 @@ def merge_row_counts(storage: Storage, parts: Iterable[Mapping[str, Any]]) -> di
     merged: dict[str, int] = {}
     for part in parts:
         rows = read_row_counts(storage, part)
-        if repeated := sorted(merged.keys() & rows.keys()):
-            problem = f"shard {repeated[0]} is in two parts, {part['uri']} among them"
-            raise ReconciliationError(problem, repeated[0])
+        if repeated := merged.keys() & rows.keys():
+            raise ReconciliationError(
+                f"shard {min(repeated)} is in two parts, {part['uri']} among them", min(repeated)
+            )
         merged |= rows
     return merged
 
@@ -234,7 +272,7 @@ class PieceSource:
     outputs: JobOutputs
 
     def fetch(self, folder: Path) -> ShardFiles:
-        """As of a shard; the records become lines of utf-8 text."""
+        """See `JoinSource`; the records are lines of utf-8 text."""
         piece = self.piece
         etag = piece.sources[0].etag if self.is_unsplit else piece.etag
         stored = download_object(self.storage, piece.uri, etag, folder / f"{piece.name}.stored")
@@ -243,13 +281,19 @@ class PieceSource:
         with stored.open("rb") as source, records.open("wb") as target:
             copy_normalized_lines(gzip.GzipFile(fileobj=source) if is_compressed else source, target)
         stored.unlink()
-        output = self.outputs.find_output(f"{piece.uri.removeprefix(self.source_folder_uri)}.out")
-        predictions = download_unchanged(self.storage, output, folder / f"{piece.name}.predictions")
-        return ShardFiles(piece.name, records, predictions, self.pipeline.column_names)
+        predictions = self.outputs.find_output(f"{piece.uri.removeprefix(self.source_folder_uri)}.out")
+        return ShardFiles(
+            name=piece.name,
+            records_path=records,
+            predictions_path=download_unchanged(
+                self.storage, predictions, folder / f"{piece.name}.predictions"
+            ),
+            columns=self.pipeline.column_names,
+        )
 
 
 class PieceInputs:
-    """The objects that the mapped transform jobs of a run read.
+    """The objects that the mapped transform jobs of a run read, see `JoinInputs`.
 
     Raises:
         ReconciliationError: a job read another manifest than the last one of `write_manifests`.
@@ -275,18 +319,20 @@ class PieceInputs:
 
     def list_sources(self, group: Mapping[str, int]) -> list[PieceSource]:
         """The pieces of a group."""
-        run, storage, paths = self.run, self.run.storage, self.run.layout_paths
+        run, paths = self.run, self.run.layout_paths
         is_unsplit = run.plan.require_layout().mode == "unsplit"
         folder = get_parent_folder(run.plan.input.uri) if is_unsplit else paths.pieces
-        outputs = [JobOutputs.read(storage, job) for job in self.transform_jobs]
-        job_of = storage.read_json(paths.assignment)
+        outputs = [JobOutputs.read(run.storage, job) for job in self.transform_jobs]
+        assignment = run.storage.read_json(paths.assignment)
         return [
-            PieceSource(storage, run.pipeline, piece, folder, is_unsplit, outputs[job_of[piece.position]])
-            for piece in read_group(storage, paths, group["number"])
+            PieceSource(
+                run.storage, run.pipeline, piece, folder, is_unsplit, outputs[assignment[piece.position]]
+            )
+            for piece in read_group(run.storage, paths, group["number"])
         ]
 
     def reconcile(self, parts: Iterable[Mapping[str, Any]]) -> Reconciliation:
-        """The counts of the run; see above."""
+        """See `JoinInputs`."""
         return reconcile_pieces(read_listing(self.run.storage, self.run.plan), self._count_rows(parts))
 
     def _count_rows(self, parts: Iterable[Mapping[str, Any]]) -> Iterator[tuple[TransformObject, int]]:
@@ -296,11 +342,6 @@ class PieceInputs:
             pieces = read_group(storage, paths, part["number"])
             rows = read_row_counts(storage, part, [piece.name for piece in pieces])
             yield from zip(pieces, rows.values(), strict=True)
-
-
-def open_join_inputs(run: RunContext) -> ShardInputs | PieceInputs:
-    """The inputs of the run's join; raises as `ShardInputs` and `PieceInputs`."""
-    return PieceInputs(run) if run.pipeline.preprocess is None else ShardInputs(run)
 
 
 def copy_normalized_lines(source: SupportsRead[bytes], target: IO[bytes]) -> None:

@@ -91,7 +91,11 @@ class RunContext:
     def read_previous_runs(self, limit: int) -> list[dict[str, Any]]:
         """The last runs published before this one, at most `limit`, see `read_runs_before`."""
         return read_runs_before(
-            self.storage, self.pipeline, data_time=self.plan.data_time, run_id=self.plan.run_id, limit=limit
+            self.storage,
+            self.pipeline,
+            data_time=self.plan.data_time,
+            run_id=self.plan.run_id,
+            limit=limit,
         )
 
     def check_document(self, document: Any, uri: str, *, written_by: str) -> None:

@@ -32,7 +32,7 @@ from batch_inference.verification.reconciliation import Reconciliation
 class ScoredRun(FrozenModel):
     """scored.json.
 
-    `jobs` maps a stage to its finished job, with its instances' activity; `stats` are those of `join_inputs`;
+    `jobs` maps a stage to its finished job, with its instances' activity; `stats` are the counts of `JoinInputs`;
     `transform_job` is the job that the manifest names; `resized` is what a canary changed in the plan;
     `requested_output` is the output of the trigger form, if it had one.
     """
@@ -70,8 +70,9 @@ def build_scored_run(
         ReconciliationError: records in are not records rejected plus rows joined, or parts are of different jobs.
     """
     inputs, join_job = open_join_inputs(run), read_join_job(run)
-    part_count = inputs.stats["groups" if join_job is None else "count"]
-    parts = select_parts(joined_parts, inputs.job_names, part_count)
+    parts = select_parts(
+        joined_parts, inputs.job_names, inputs.stats["groups" if join_job is None else "count"]
+    )
     reconciled = inputs.reconcile(parts)
     where = run.pipeline.aws_conn_id, run.pipeline.region
     # The activity of the model's containers is read from their logs. All transform jobs together are the stage: its
