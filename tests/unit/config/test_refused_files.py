@@ -103,7 +103,7 @@ def test_a_deadline_is_no_truth_value(tmp_path: Path) -> None:
         ("k" * 129, "y", "found a key of 129 characters; AWS allows 1 to 128"),
         ("team", "v" * 257, "found a value of 257 characters; AWS allows 256"),
         *(
-            (key, "y", f"found {key!r}; {', '.join(RESERVED_KEYS)} and keys that begin with airflow: are set for each run")
+            (key, "y", f"found {key!r}; {', '.join(RESERVED_KEYS)} and keys that begin with {RESERVED_PREFIX}")
             for key in (*RESERVED_KEYS, f"{RESERVED_PREFIX}run-id")
         ),
     ],
