@@ -91,6 +91,11 @@ def test_a_deadline_is_no_truth_value(tmp_path: Path) -> None:
     assert "goals.deadline: found True; allowed are minutes" in changed(tmp_path, {"goals.deadline": True})
 
 
+SET_FOR_EACH_RUN = (
+    f"{', '.join(RESERVED_KEYS)} and keys that begin with {RESERVED_PREFIX} are set for each run"
+)
+
+
 @pytest.mark.parametrize(
     ("key", "value", "problem"),
     [
@@ -103,7 +108,7 @@ def test_a_deadline_is_no_truth_value(tmp_path: Path) -> None:
         ("k" * 129, "y", "found a key of 129 characters; AWS allows 1 to 128"),
         ("team", "v" * 257, "found a value of 257 characters; AWS allows 256"),
         *(
-            (key, "y", f"found {key!r}; {', '.join(RESERVED_KEYS)} and keys that begin with {RESERVED_PREFIX}")
+            (key, "y", f"found {key!r}; {SET_FOR_EACH_RUN}")
             for key in (*RESERVED_KEYS, f"{RESERVED_PREFIX}run-id")
         ),
     ],

@@ -101,7 +101,8 @@ def test_a_function_that_makes_a_column_twice_is_named(tmp_path: Path, module: s
     ):
         run(tmp_path, b"a,1\n", function)
     with pytest.raises(
-        FunctionError, match=rf"{module}.twice returned column x twice for shard s, record 1$"
+        FunctionError,
+        match=rf"{module}.twice returned column x twice for shard s, record 1\. This part was not joined\.$",
     ):
         joined(tmp_path, b'{"id": "a", "x": 1}\n', function={"module": module, "name": "twice"})
 
