@@ -17,12 +17,13 @@ import tarfile
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 
 from tools.laptop.environment import LaptopError, create_client, run_embedded_aws_process
@@ -54,15 +55,6 @@ class BenchError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class BenchSizes:
-    """How much is measured: Describe calls, empty jobs of each kind, megabytes of the transform's object."""
-
-    calls: int
-    jobs: int
-    mb: int
-
-
-@dataclass(frozen=True, slots=True)
 class Row:
     """One line of the table; `goal` is an upper limit in the same unit."""
 
@@ -71,73 +63,80 @@ class Row:
     unit: str
     goal: float | None = None
 
-    def format_cells(self) -> tuple[str, str, str]:
-        """Texts for a terminal."""
+    def __str__(self) -> str:
         goal = "" if self.goal is None else f"< {self.goal:g} {self.unit}"
         if self.goal is not None and self.value >= self.goal:
             goal += ", missed"
-        return self.name, f"{self.value:.2f} {self.unit}", goal
+        return f"{self.name:<52}{f'{self.value:.2f} {self.unit}':>14}   {goal}".rstrip()
 
 
 class Server:
-    """A running embedded AWS and clients of it."""
+    """A running embedded AWS with a bucket, clients of it, and the folder of all that belongs to the bench."""
 
     def __init__(self, pid: int, url: str, folder: Path) -> None:
-        self.pid = pid
-        self.folder = folder
+        self.pid, self.url, self.folder = pid, url, folder
         config = Config(retries={"total_max_attempts": 1}, read_timeout=120)
         self.sagemaker = create_client("sagemaker", url, config=config)
         self.s3 = create_client("s3", url, config=config)
+        self.s3.create_bucket(Bucket=BUCKET)
 
-    def wait_for_job(self, kind: str, name: str, expected_status: str = "Completed") -> dict[str, Any]:
+    def wait_for_job(
+        self, kind: str, name: str, expected_status: str = "Completed", *, pause: float = 0.02
+    ) -> dict[str, Any]:
         """Ask until the job has ended; raises BenchError when it ended otherwise."""
         describe = getattr(self.sagemaker, f"describe_{kind.lower()}_job")
         while True:
-            answer: dict[str, Any] = describe(**{f"{kind}JobName": name})
-            status = answer[f"{kind}JobStatus"]
+            job: dict[str, Any] = describe(**{f"{kind}JobName": name})
+            status = job[f"{kind}JobStatus"]
+            if status == expected_status:
+                return job
             if status in TERMINAL:
-                if status != expected_status:
-                    raise BenchError(
-                        f"{name} ended {status}, expected {expected_status}: {answer.get('FailureReason')}"
-                    )
-                return answer
-            time.sleep(0.02)
+                raise BenchError(
+                    f"{name} ended {status}, expected {expected_status}: {job.get('FailureReason')}"
+                )
+            time.sleep(pause)
 
     def create_model(self, name: str, image: str, **more: Any) -> None:
         """A model of one of the images of this machine."""
         container = {"Image": f"{REGISTRY}/{image}", **more}
         self.sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
 
-    def transform(self, name: str, model: str, *, instances: int = 1, **changes: Any) -> None:
-        """Start a transform of `<name>/in/` to `<name>/out/`."""
-        source = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/{name}/in/"}}
+    def transform(
+        self,
+        name: str,
+        model: str,
+        *,
+        instances: int = 1,
+        source: Mapping[str, str] | None = None,
+        compression: str = "None",
+        **changes: Any,
+    ) -> None:
+        """Start a transform of `source`, an S3DataSource, or else of `<name>/in/`, to `<name>/out/`."""
+        default_source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/{name}/in/"}
         self.sagemaker.create_transform_job(
-            TransformJobName=name,
-            ModelName=model,
-            TransformInput={"DataSource": source, "ContentType": "text/csv", "SplitType": "Line"},
+            TransformJobName=name, ModelName=model,
+            TransformInput={
+                "DataSource": {"S3DataSource": source or default_source}, "ContentType": "text/csv",
+                "SplitType": "Line", "CompressionType": compression,
+            },
             TransformOutput={
-                "S3OutputPath": f"s3://{BUCKET}/{name}/out/",
-                "Accept": "text/csv",
-                "AssembleWith": "Line",
+                "S3OutputPath": f"s3://{BUCKET}/{name}/out/", "Accept": "text/csv", "AssembleWith": "Line",
             },
             TransformResources={"InstanceType": "ml.m5.xlarge", "InstanceCount": instances},
             **changes,
-        )
+        )  # fmt: skip
 
     def put(self, key: str, body: bytes) -> None:
         self.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
 
 
 @contextmanager
-def run_server() -> Iterator[Server]:
-    """A server on a port of the system's choice, ended and removed afterwards."""
-    with tempfile.TemporaryDirectory(prefix="bench-local-aws-") as temporary:
-        folder = Path(temporary)
-        settings = {"provisioning_seconds": "0"}
-        with run_embedded_aws_process(folder / "data", settings=settings) as (process, url):
-            server = Server(process.pid, url, folder)
-            server.s3.create_bucket(Bucket=BUCKET)
-            yield server
+def run_server(settings: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """A server on a port of the system's choice, ended and removed afterwards, with the folder."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        data_dir = Path(folder, "aws")
+        with run_embedded_aws_process(data_dir, settings=settings) as (process, url):
+            yield Server(process.pid, url, data_dir.parent)
 
 
 def measure_describe(server: Server, name: str, calls: int) -> tuple[float, float]:
@@ -212,7 +211,9 @@ def bench_throughput(server: Server, mb: int) -> Iterator[Row]:
         archive.addfile(member, io.BytesIO(ECHO.encode()))
     server.put("model.tar.gz", packed.getvalue())
     server.create_model("echo", "script:1", ModelDataUrl=f"s3://{BUCKET}/model.tar.gz")
-    size = put_lines(server, "echo/in/lines.csv", mb * MB)
+    lines = LINE * (mb * MB // len(LINE))
+    transfer = TransferConfig(multipart_chunksize=PART, use_threads=False)
+    server.s3.upload_fileobj(io.BytesIO(lines), BUCKET, "echo/in/lines.csv", Config=transfer)
     watch = PeakMemoryWatcher(server.folder)
     watch.start()
     server.transform("echo", "echo", BatchStrategy="MultiRecord", MaxPayloadInMB=6, MaxConcurrentTransforms=2)
@@ -220,29 +221,13 @@ def bench_throughput(server: Server, mb: int) -> Iterator[Row]:
     watch.done.set()
     watch.join()
     written = server.s3.head_object(Bucket=BUCKET, Key="echo/out/lines.csv.out")["ContentLength"]
-    if written != size:
-        raise BenchError(f"the echo model returned {written} bytes for {size} bytes of input")
+    if written != len(lines):
+        raise BenchError(f"the echo model returned {written} bytes for {len(lines)} bytes of input")
     seconds = (job["TransformEndTime"] - job["TransformStartTime"]).total_seconds()
-    yield Row(f"transform of one object of {mb} MB", size / MB / seconds, "MB/s")
+    yield Row(f"transform of one object of {mb} MB", len(lines) / MB / seconds, "MB/s")
     yield Row("runner memory, peak", watch.peak_bytes / MB, "MB", 300)
     yield Row("server memory after the transform", read_memory_bytes(server.pid, "VmRSS") / MB, "MB")
     yield Row("server memory, peak", read_memory_bytes(server.pid, "VmHWM") / MB, "MB")
-
-
-def put_lines(server: Server, key: str, size: int) -> int:
-    """Put an object of whole lines, in parts; returns its bytes."""
-    target = {"Bucket": BUCKET, "Key": key}
-    upload = server.s3.create_multipart_upload(**target)["UploadId"]
-    parts: list[dict[str, Any]] = []
-    left = size // len(LINE)
-    while left:
-        lines = min(left, PART // len(LINE))
-        number = len(parts) + 1
-        done = server.s3.upload_part(**target, UploadId=upload, PartNumber=number, Body=LINE * lines)
-        parts.append({"PartNumber": number, "ETag": done["ETag"]})
-        left -= lines
-    server.s3.complete_multipart_upload(**target, UploadId=upload, MultipartUpload={"Parts": parts})
-    return size // len(LINE) * len(LINE)
 
 
 class PeakMemoryWatcher(threading.Thread):
@@ -281,13 +266,13 @@ def read_memory_bytes(pid: int, status_field: str) -> int:
     return int(found[1]) * 1024 if found else 0
 
 
-def measure_all(sizes: BenchSizes) -> Iterator[Row]:
-    """Every row, as it is known."""
-    with run_server() as server:
+def measure_all(call_count: int, job_count: int, mb: int) -> Iterator[Row]:
+    """Every row, as it is known: Describe calls, empty jobs of each kind, megabytes of the transform's object."""
+    with run_server({"provisioning_seconds": "0"}) as server:
         yield Row("server memory, idle", read_memory_bytes(server.pid, "VmRSS") / MB, "MB")
-        yield from bench_describe(server, sizes.calls)
-        yield from bench_empty_jobs(server, sizes.jobs)
-        yield from bench_throughput(server, sizes.mb)
+        yield from bench_describe(server, call_count)
+        yield from bench_empty_jobs(server, job_count)
+        yield from bench_throughput(server, mb)
 
 
 def main() -> int:
@@ -299,19 +284,10 @@ def main() -> int:
     parser.add_argument("--mb", type=int, help="megabytes of the transform's object (default 200)")
     parser.add_argument("--json", action="store_true", help="one JSON object a row")
     arguments = parser.parse_args()
-    sizes = (
-        BenchSizes(calls=100, jobs=2, mb=arguments.mb or 10)
-        if arguments.quick
-        else BenchSizes(500, 5, arguments.mb or 200)
-    )
+    call_count, job_count, mb = (100, 2, 10) if arguments.quick else (500, 5, 200)
     try:
-        for row in measure_all(sizes):
-            what, value, goal = row.format_cells()
-            if arguments.json:
-                row_json = {"what": row.name, "value": row.value, "unit": row.unit, "goal": row.goal}
-                print(json.dumps(row_json), flush=True)
-            else:
-                print(f"{what:<52}{value:>14}   {goal}".rstrip(), flush=True)
+        for row in measure_all(call_count, job_count, arguments.mb or mb):
+            print(json.dumps(asdict(row)) if arguments.json else row, flush=True)
     except (BenchError, LaptopError) as error:
         print(f"bench-local-aws: {error}", file=sys.stderr)
         return 1
