@@ -8,7 +8,6 @@ there is skipped, with a message. All candidates get fixed column types, without
 from __future__ import annotations
 
 import argparse
-import csv
 import importlib.util
 import json
 import os
@@ -219,24 +218,15 @@ def main() -> None:
         "--python", default=sys.executable, help="Python interpreter that runs the candidates"
     )
     parser.add_argument("--jobs", nargs="+", choices=JOIN_KINDS, default=list(JOIN_KINDS))
-    parser.add_argument("--csv", type=Path, help="also write the table to this CSV file")
     for hidden in ("--run", "--job", "--folder"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.run:
         run_candidate(arguments.run, arguments.job, Path(arguments.folder))
         return
-    table = [
-        row
-        for rows in arguments.rows
-        for row in run_bench(rows, arguments.repeats, arguments.python, arguments.jobs)
-    ]
+    python, jobs = arguments.python, arguments.jobs
+    table = [row for rows in arguments.rows for row in run_bench(rows, arguments.repeats, python, jobs)]
     print_table(table)
-    if arguments.csv:
-        with arguments.csv.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(table[0]))
-            writer.writeheader()
-            writer.writerows(table)
 
 
 if __name__ == "__main__":

@@ -33,19 +33,14 @@ def raise_interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def unpause_sample(airflow: AirflowProcesses) -> None:
-    """Unpause the sample's DAG."""
-    airflow.wait_for_dag(SAMPLE_PIPELINE)
-    airflow.api.call("PATCH", f"/dags/{SAMPLE_PIPELINE}", {"is_paused": False})
-
-
 def run_airflow(environment: Mapping[str, str], endpoint: str) -> None:
     """Start Airflow, print its URLs, and wait until it ends or is interrupted."""
     airflow = AirflowProcesses(environment, api_port=AIRFLOW_PORT, reparse_seconds=10)
     try:
         airflow.start()
         airflow.wait_until_healthy()
-        unpause_sample(airflow)
+        airflow.wait_for_dag(SAMPLE_PIPELINE)
+        airflow.api.call("PATCH", f"/dags/{SAMPLE_PIPELINE}", {"is_paused": False})
         print(f"\n  Airflow       {airflow.api.url}/dags/{SAMPLE_PIPELINE}   (no login; press Trigger)")
         print(f"  embedded AWS  {endpoint}")
         print(f"  logs          {airflow.home / 'logs'}\n\nCtrl-C stops everything.", flush=True)
