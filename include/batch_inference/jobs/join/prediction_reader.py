@@ -10,6 +10,7 @@ import numpy as np
 
 from batch_inference.jobs.common.binary_formats import check_predictions_are_text
 from batch_inference.jobs.common.blocks import BLOCK_BYTES, Block, BlockReader, count_records
+from batch_inference.jobs.common.csv_reading import UnreadableRecordError
 from batch_inference.jobs.common.errors import JoinError, PredictionCountError, PredictionError
 from batch_inference.jobs.common.json_reading import dumps
 from batch_inference.jobs.common.numeric import parse_column
@@ -31,9 +32,18 @@ class PredictionBatch:
         self.spec = spec
         self.first_record = first
         self.prediction_count = count
+        self._texts: list[list[str]] | None = None  # cached: they are parsed once
 
     def read_texts(self) -> list[list[str]]:
         """Read the text of each field, numbers as written. Raises PredictionError."""
+        if self._texts is None:
+            try:
+                self._texts = self._parse_texts()
+            except UnreadableRecordError as error:
+                raise PredictionError(self.shard, self.first_record + error.index, str(error)) from error
+        return self._texts
+
+    def _parse_texts(self) -> list[list[str]]:
         raise NotImplementedError
 
     def to_bytes(self) -> bytes:
@@ -54,12 +64,10 @@ class PredictionBatch:
 
     def read_values(self) -> list[Any]:
         """Read the values of each field except echoes: float64 with NaN for null, or texts. Uses cached results."""
-        columns = [
-            texts for field, texts in zip(self.spec.prediction_fields, self.read_texts()) if not field.is_echo
-        ]
         return [
-            parse_column(texts, column.type)[0] if column.type in ("integer", "float") else texts
-            for column, texts in zip(self.spec.prediction_columns, columns)
+            parse_column(texts, field.column.type)[0] if field.column.type in ("integer", "float") else texts
+            for field, texts in zip(self.spec.prediction_fields, self.read_texts())
+            if not field.is_echo
         ]
 
 
@@ -70,15 +78,11 @@ class LinePredictionBatch(PredictionBatch):
         super().__init__(shard, spec, first, block.record_count)
         self._block = block
         self._parser = parser
-        # Cached results: each is parsed once.
-        self._texts: list[list[str]] | None = None
         self._float_bytes: list[list[bytes]] | None = None
         self._arrow_columns: list[Any] | None = None
 
-    def read_texts(self) -> list[list[str]]:
-        if self._texts is None:
-            self._texts = self._parser.read_texts(self.shard, self.first_record, self._block)
-        return self._texts
+    def _parse_texts(self) -> list[list[str]]:
+        return self._parser.read_texts(self._block)
 
     def to_bytes(self) -> bytes:
         return self._block.data
@@ -90,12 +94,8 @@ class LinePredictionBatch(PredictionBatch):
 
     def get_number_block(self, arrow: Any) -> Block | None:
         reader, block = self._parser, self._block
-        simple = (
-            isinstance(reader, CsvParser)
-            and reader.has_only_number_characters(block)
-            and self.read_arrow_columns(arrow) is not None
-        )
-        return block if simple else None
+        simple = isinstance(reader, CsvParser) and reader.has_only_number_characters(block)
+        return block if simple and self.read_arrow_columns(arrow) is not None else None
 
     def read_arrow_columns(self, arrow: Any) -> list[Any] | None:
         if self._arrow_columns is None:
@@ -115,8 +115,8 @@ class JsonPredictionBatch(PredictionBatch):
         super().__init__(shard, spec, first, len(values))
         self._values = values
 
-    def read_texts(self) -> list[list[str]]:
-        return extract_fields(self.spec.prediction_fields, self.shard, self.first_record, self._values)
+    def _parse_texts(self) -> list[list[str]]:
+        return extract_fields(self.spec.prediction_fields, self._values)
 
     def to_bytes(self) -> bytes:
         values = ", ".join(map(dumps, self._values))
@@ -131,6 +131,10 @@ class PredictionReader:
         self.spec = spec
         self.read_count = 0  # predictions read
 
+    def count_records(self) -> int:
+        """Count the records of the shard."""
+        return count_records(self.shard.records_path, self.spec.records_delimiter)
+
     def next_batch(self, count: int) -> PredictionBatch:
         """Read the next `count` predictions, or as many as are left."""
         raise NotImplementedError
@@ -141,7 +145,7 @@ class PredictionReader:
 
     def build_mismatch_error(self, prediction_count: int, first_extra: str) -> PredictionCountError:
         """Build the error with the first difference; `first_extra` is the first prediction without a record."""
-        records = count_records(self.shard.records_path, self.spec.records_delimiter)
+        records = self.count_records()
         if prediction_count > records:
             difference = f"prediction {records + 1:,} ({first_extra}) has no record"
         else:
@@ -186,7 +190,7 @@ class LinePredictionReader(PredictionReader):
 
     def build_count_error(self) -> PredictionCountError:
         lines, blanks, first_blank = self._count_lines()
-        records = count_records(self.shard.records_path, self.spec.records_delimiter)
+        records = self.count_records()
         if first_blank:
             difference = f"line {first_blank:,} of the predictions is blank"
             return PredictionCountError(self.shard.name, records, lines - blanks, difference)
@@ -196,7 +200,7 @@ class LinePredictionReader(PredictionReader):
 
     def _check_blank_lines(self) -> None:
         lines, blanks, first_blank = self._count_lines()
-        records = count_records(self.shard.records_path, self.spec.records_delimiter)
+        records = self.count_records()
         if lines == records:
             raise PredictionError(self.shard.name, first_blank, "its prediction is blank")
         if lines - blanks != records:
@@ -226,15 +230,14 @@ class DocumentPredictionReader(PredictionReader):
         try:
             values = list(islice(self._predictions, count))
         except NotJsonError as error:
-            raise JoinError(
-                f"shard {self.shard.name}: the predictions are not JSON documents: {error}"
-            ) from error
+            problem = f"the predictions are not JSON documents: {error}"
+            raise JoinError(f"shard {self.shard.name}: {problem}") from error
         taken = JsonPredictionBatch(self.shard.name, self.spec, self.read_count + 1, values)
         self.read_count += len(values)
         return taken
 
     def build_count_error(self) -> PredictionCountError:
-        records = count_records(self.shard.records_path, self.spec.records_delimiter)
+        records = self.count_records()
         with self.shard.predictions_path.open("rb") as file:
             extra, found = "nothing", 0
             for prediction in iter_predictions(file):
@@ -249,9 +252,8 @@ def open_predictions(shard: ShardFiles, spec: JoinSpec, file: IO[bytes]) -> Pred
     check_predictions_are_text(shard.name, shard.predictions_path)
     if spec.predictions.format == "json":
         return DocumentPredictionReader(shard, spec, file)
-    return LinePredictionReader(
-        shard, spec, file, (JsonLinesParser if spec.predictions.format == "jsonlines" else CsvParser)(spec)
-    )
+    parser = JsonLinesParser(spec) if spec.predictions.format == "jsonlines" else CsvParser(spec)
+    return LinePredictionReader(shard, spec, file, parser)
 
 
 def format_record_at(path: Path, delimiter: str | None, record_index: int) -> str:
