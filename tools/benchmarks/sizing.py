@@ -13,7 +13,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -42,7 +42,7 @@ from tools.benchmarks.billing_simulator import (
     cut_shards,
     expect_hashed_bill,
 )
-from tools.benchmarks.sizing_pictures import render_summary, render_svg, render_table
+from tools.benchmarks.sizing_pictures import Row, render_summary, render_svg, render_table
 
 PREPROCESS_RATE, TRANSFORM_RATE = 10e6, 2e6
 TRUE_RATE_FACTORS = (0.7, 0.85, 1.0, 1.15, 1.3)
@@ -89,31 +89,6 @@ def plan_listing(pipeline: Pipeline, deadline_minutes: int, sizes: Sizes) -> Pla
     run = RunInfo(run_id="bench", nonce="bench", data_time=now, input_uri=INPUT_URI, output_uri=OUTPUT_URI)
     context = PlanningContext(model=plan_configured_model(pipeline), now=now)
     return make_plan(pipeline, RunParams(deadline=str(deadline_minutes)), listing(), run, context)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """The worst over all rates of one layout and assignment, in instance-seconds.
-
-    `expected_seconds` is the lower bound, or for a hash the expected cost of equal shards on the plan's n instances at
-    random: contiguous and in turn judge the choice of n, hash what hashing adds to it. `layout_mode` is the input
-    layout without preprocessing.
-    """
-
-    layout: str
-    assignment: str
-    instances: int
-    plan: float
-    naive_seconds: float
-    lower_bound_seconds: float
-    expected_seconds: float
-    missed_deadlines: int
-    layout_mode: str = ""
-
-    @property
-    def ratio(self) -> float:
-        """Plan over the bound, or for a hash over the expectation."""
-        return self.plan / self.expected_seconds
 
 
 def measure_with_preprocess(layout: Layout) -> list[Row]:
