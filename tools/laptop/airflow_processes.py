@@ -50,26 +50,6 @@ def find_free_ports(count: int) -> list[int]:
             each.close()
 
 
-def build_component_environment(
-    environment: Mapping[str, str], *, api_port: int, reparse_seconds: int
-) -> dict[str, str]:
-    """The environment of the components: the api-server's port and a short DAG refresh interval added."""
-    url = f"http://127.0.0.1:{api_port}"
-    return {
-        "AIRFLOW__CORE__PARALLELISM": "4",
-        **environment,
-        "AIRFLOW__API__HOST": "127.0.0.1",
-        "AIRFLOW__API__PORT": str(api_port),
-        "AIRFLOW__API__BASE_URL": url,
-        "AIRFLOW__API__WORKERS": "1",
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
-        # No login: everything listens on loopback only.
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
-        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": str(reparse_seconds),
-    }
-
-
 def get_database_url(component: str, url: str) -> str:
     """The database URL of a component; for SQLite with its lock timeout."""
     if not url.startswith("sqlite:"):
@@ -142,12 +122,22 @@ class AirflowProcesses:
         reparse_seconds: int = 600,
         python: str = sys.executable,
     ) -> None:
-        self.python = python
-        self.environment = build_component_environment(
-            environment, api_port=api_port, reparse_seconds=reparse_seconds
-        )
-        self.home = Path(self.environment["AIRFLOW_HOME"])
-        self.api = RestApi(f"http://127.0.0.1:{api_port}")
+        url = f"http://127.0.0.1:{api_port}"
+        self.environment = {
+            "AIRFLOW__CORE__PARALLELISM": "4",
+            **environment,
+            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__PORT": str(api_port),
+            "AIRFLOW__API__BASE_URL": url,
+            "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+            # No login: everything listens on loopback only.
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
+            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": str(reparse_seconds),
+        }
+        self.python, self.home = python, Path(self.environment["AIRFLOW_HOME"])
+        self.api = RestApi(url)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, *components: str) -> None:
