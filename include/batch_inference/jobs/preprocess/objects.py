@@ -87,11 +87,8 @@ def estimate_file_text_bytes(input_object: InputObject, input_config: InputConfi
     """Estimate the bytes of text of a CSV or JSON Lines object; a compressed one is sampled at its beginning."""
     with input_object.path.open("rb") as stored:
         compression = _detect_compression(stored, input_object.uri, input_config.compression)
-        return (
-            max(1, round(input_object.stored_bytes * _estimate_expansion_ratio(stored, compression)))
-            if compression
-            else input_object.stored_bytes
-        )
+        ratio = _estimate_expansion_ratio(stored, compression) if compression else 1
+    return max(1, round(input_object.stored_bytes * ratio))
 
 
 def open_text(input_object: InputObject, input_config: InputConfig) -> IO[str]:
