@@ -196,10 +196,9 @@ def bench_empty_jobs(server: Server, count: int) -> Iterator[Row]:
         server.wait_for_job("Transform", name)
         seconds["Processing"].append(between - before)
         seconds["Transform"].append(time.perf_counter() - between)
-    yield Row(
-        "processing job, empty container, create to completed", statistics.median(seconds["Processing"]), "s"
-    )
-    yield Row("transform job, one record, create to completed", statistics.median(seconds["Transform"]), "s")
+    processing, transform = map(statistics.median, seconds.values())
+    yield Row("processing job, empty container, create to completed", processing, "s")
+    yield Row("transform job, one record, create to completed", transform, "s")
 
 
 def bench_throughput(server: Server, mb: int) -> Iterator[Row]:
@@ -277,9 +276,7 @@ def measure_all(call_count: int, job_count: int, mb: int) -> Iterator[Row]:
 
 def main() -> int:
     """Print the table; the exit status is 1 if a measurement failed."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer calls and jobs, 10 MB")
     parser.add_argument("--mb", type=int, help="megabytes of the transform's object (default 200)")
     parser.add_argument("--json", action="store_true", help="one JSON object a row")

@@ -124,9 +124,8 @@ class Bench:
         }  # fmt: skip
         (self.server.folder / f"{name}.yaml").write_text(yaml.safe_dump(document))
         # Three runs that agree, of the bytes that the plan takes packed objects to hold.
-        stored = sum(
-            each["Size"] for each in s3.list_objects_v2(Bucket=BUCKET, Prefix=f"{name}/in/")["Contents"]
-        )
+        objects = s3.list_objects_v2(Bucket=BUCKET, Prefix=f"{name}/in/")["Contents"]
+        stored = sum(each["Size"] for each in objects)
         size = stored * 4 if bench_input.is_gzip else stored
         busy = self.per_record * sum(bench_input.records.values())
         rows = [
@@ -261,9 +260,7 @@ def run_bench(
 
 def main() -> int:
     """Print the table; the exit status is 0 if every planned run was billed less than the naive one."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=400, help="records per input")
     parser.add_argument("--per-record", type=float, default=0.25, help="seconds the model takes per record")
     parser.add_argument("--start", type=float, default=3.0, help="seconds the model takes to start")
