@@ -133,7 +133,8 @@ class JoinSpec:
     @classmethod
     def from_dict(cls, document: Any) -> JoinSpec:
         """Read the JSON form; docs/reference/job-files.md lists its keys. Raises ConfigError that names the field."""
-        return decode(cls, document)
+        spec: JoinSpec = decode(cls, document)
+        return spec
 
     @cached_property
     def published_columns(self) -> List[PublishedColumn]:
