@@ -143,13 +143,10 @@ class AirflowProcesses:
     def start(self, *components: str) -> None:
         """Start the named components, or all of them."""
         for component in components or COMPONENTS:
-            self._start(component, component)
+            self.start_as(component, component)
 
-    def start_second_triggerer(self, name: str) -> None:
-        """Start one more triggerer, which goes by `name` here and in the name of its log."""
-        self._start(name, "triggerer")
-
-    def _start(self, name: str, component: str) -> None:
+    def start_as(self, name: str, component: str) -> None:
+        """Start a component that goes by `name` here and in the name of its log."""
         environment = {
             **self.environment,
             DATABASE_VARIABLE: get_database_url(component, self.environment[DATABASE_VARIABLE]),
@@ -162,30 +159,18 @@ class AirflowProcesses:
                 env=environment, cwd=self.home, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 
-    def kill(self, component: str, signal_number: int = signal.SIGKILL) -> None:
-        """End one component and all its children at once."""
-        process = self.processes.pop(component)
-        os.killpg(process.pid, signal_number)
-        process.wait()
-
-    def send_signal(self, component: str, signal_number: int) -> None:
-        """Send a signal to one component and all its children."""
-        os.killpg(self.processes[component].pid, signal_number)
-
-    def stop(self, *, grace_seconds: float = 30) -> None:
-        """Stop all components: SIGTERM first, then SIGKILL."""
+    def stop(self) -> None:
+        """Stop all components: SIGTERM first, after half a minute SIGKILL."""
         for process in self.processes.values():
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + grace_seconds
+        deadline = time.monotonic() + 30
         for process in self.processes.values():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=max(0.1, deadline - time.monotonic()))
             # Children of a component that was killed outlive it; they are in its group.
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
             process.wait()
         self.processes.clear()
 
