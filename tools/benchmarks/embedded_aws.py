@@ -50,10 +50,6 @@ def output_fn(data, accept):
 """
 
 
-class BenchError(Exception):
-    """Nothing was measured; the message says why."""
-
-
 @dataclass(frozen=True, slots=True)
 class Row:
     """One line of the table; `goal` is an upper limit in the same unit."""
@@ -83,7 +79,7 @@ class Server:
     def wait_for_job(
         self, kind: str, name: str, expected_status: str = "Completed", *, pause: float = 0.02
     ) -> dict[str, Any]:
-        """Ask until the job has ended; raises BenchError when it ended otherwise."""
+        """Ask until the job has ended; raises LaptopError when it ended otherwise."""
         describe = getattr(self.sagemaker, f"describe_{kind.lower()}_job")
         while True:
             job: dict[str, Any] = describe(**{f"{kind}JobName": name})
@@ -91,7 +87,7 @@ class Server:
             if status == expected_status:
                 return job
             if status in TERMINAL:
-                raise BenchError(
+                raise LaptopError(
                     f"{name} ended {status}, expected {expected_status}: {job.get('FailureReason')}"
                 )
             time.sleep(pause)
@@ -168,7 +164,7 @@ def bench_describe(server: Server, calls: int) -> Iterator[Row]:
     time.sleep(2)  # containers start and answer /ping
     p50, p99 = measure_describe(server, "busy", calls)
     if server.sagemaker.describe_transform_job(TransformJobName="busy")["TransformJobStatus"] != "InProgress":
-        raise BenchError("the job of four instances ended before Describe was measured")
+        raise LaptopError("the job of four instances ended before Describe was measured")
     server.sagemaker.stop_transform_job(TransformJobName="busy")
     server.wait_for_job("Transform", "busy", "Stopped")
     yield Row("DescribeTransformJob, four busy instances, p50", p50, "ms", 20)
@@ -221,7 +217,7 @@ def bench_throughput(server: Server, mb: int) -> Iterator[Row]:
     watch.join()
     written = server.s3.head_object(Bucket=BUCKET, Key="echo/out/lines.csv.out")["ContentLength"]
     if written != len(lines):
-        raise BenchError(f"the echo model returned {written} bytes for {len(lines)} bytes of input")
+        raise LaptopError(f"the echo model returned {written} bytes for {len(lines)} bytes of input")
     seconds = (job["TransformEndTime"] - job["TransformStartTime"]).total_seconds()
     yield Row(f"transform of one object of {mb} MB", len(lines) / MB / seconds, "MB/s")
     yield Row("runner memory, peak", watch.peak_bytes / MB, "MB", 300)
@@ -285,7 +281,7 @@ def main() -> int:
     try:
         for row in measure_all(call_count, job_count, arguments.mb or mb):
             print(json.dumps(asdict(row)) if arguments.json else row, flush=True)
-    except (BenchError, LaptopError) as error:
+    except LaptopError as error:
         print(f"bench-local-aws: {error}", file=sys.stderr)
         return 1
     return 0

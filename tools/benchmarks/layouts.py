@@ -25,8 +25,8 @@ from urllib.request import urlopen
 
 import yaml
 
-from tools.benchmarks.embedded_aws import BUCKET, ROLE, BenchError, Server, run_server
-from tools.laptop.environment import build_airflow_environment
+from tools.benchmarks.embedded_aws import BUCKET, ROLE, Server, run_server
+from tools.laptop.environment import LaptopError, build_airflow_environment
 
 MAX_INSTANCES = 4
 RECORD_BYTES = 20_000  # bytes
@@ -210,7 +210,7 @@ def measure(bench: Bench, number: int, bench_input: Input) -> Measured:
     records = sum(bench_input.records.values())
     for run in (ours, [naive]):
         if (lines := bench.count_predictions(run)) != records:
-            raise BenchError(f"{', '.join(run)} returned {lines} predictions for {records} records")
+            raise LaptopError(f"{', '.join(run)} returned {lines} predictions for {records} records")
     instances = sum(job["instance_count"] for job in jobs)
     return Measured(
         bench_input.name, plan["layout"]["mode"], len(jobs), instances,
