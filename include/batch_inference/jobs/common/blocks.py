@@ -20,11 +20,7 @@ _LF, _QUOTE = 10, 34
 
 @dataclass(frozen=True)
 class Block:
-    """Whole records, each ended by a line feed.
-
-    Attributes:
-        ends: the end offset of each record.
-    """
+    """Whole records, each ended by a line feed; `ends` has the end offset of each record."""
 
     data: bytes
     ends: np.ndarray

@@ -22,7 +22,6 @@ class ShardSection:
 
     Attributes:
         name: used in messages.
-        record_count: number of records.
         predictions_path: their predictions; None if the model refused them.
         reject_reason: why they were refused.
         extra_prediction_count: predictions after theirs for other records of the same request.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Sequence
+from typing import IO, Any, Sequence, Union
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from batch_inference.jobs.join.prediction_path import format_prediction
 
 # Bytes read at a time: about the predictions of a small block of records, so that little is left over.
 READ_BYTES = 512 << 10
+LineParser = Union[JsonLinesParser, CsvParser]
 _WHITE_SPACE = np.frombuffer(b"\n\r\t ", dtype=np.uint8)
 
 
@@ -72,9 +73,7 @@ class PredictionBatch:
 
 
 class LinePredictionBatch(PredictionBatch):
-    def __init__(
-        self, shard: str, spec: JoinSpec, first: int, block: Block, parser: JsonLinesParser | CsvParser
-    ) -> None:
+    def __init__(self, shard: str, spec: JoinSpec, first: int, block: Block, parser: LineParser) -> None:
         super().__init__(shard, spec, first, block.record_count)
         self._block = block
         self._parser = parser
@@ -160,9 +159,7 @@ class LinePredictionReader(PredictionReader):
     A blank line in place of a prediction is an error: when the first blank line is read, counting lines decides.
     """
 
-    def __init__(
-        self, shard: ShardFiles, spec: JoinSpec, file: IO[bytes], parser: JsonLinesParser | CsvParser
-    ) -> None:
+    def __init__(self, shard: ShardFiles, spec: JoinSpec, file: IO[bytes], parser: LineParser) -> None:
         super().__init__(shard, spec)
         self._parser = parser
         self._source = BlockReader(file, parser.delimiter, min(READ_BYTES, BLOCK_BYTES))
@@ -194,9 +191,8 @@ class LinePredictionReader(PredictionReader):
         if first_blank:
             difference = f"line {first_blank:,} of the predictions is blank"
             return PredictionCountError(self.shard.name, records, lines - blanks, difference)
-        return self.build_mismatch_error(
-            lines, format_record_at(self.shard.predictions_path, self._parser.delimiter, records)
-        )
+        first_extra = format_record_at(self.shard.predictions_path, self._parser.delimiter, records)
+        return self.build_mismatch_error(lines, first_extra)
 
     def _check_blank_lines(self) -> None:
         lines, blanks, first_blank = self._count_lines()

@@ -20,13 +20,7 @@ from batch_inference.jobs.config.join_spec import JoinSpec
 
 @dataclass
 class RecordBlock:
-    """Consecutive records of one shard.
-
-    Attributes:
-        first_record: the number of the first one within its shard, from 1.
-        columns: their columns, in order.
-        block: their bytes.
-    """
+    """Consecutive records of one shard; `first_record` is the number of the first one within its shard, from 1."""
 
     spec: JoinSpec
     shard: str

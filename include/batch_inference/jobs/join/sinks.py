@@ -27,11 +27,7 @@ _JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 
 
 class Sink:
-    """Writes joined rows to one file.
-
-    Attributes:
-        block_bytes: preferred size of a block of records.
-    """
+    """Writes joined rows to one file; `block_bytes` is the preferred size of a block of records."""
 
     block_bytes = 4 << 20
 

@@ -33,8 +33,7 @@ GroupPredictions = Dict[str, Any]
 class PredictionStatistics:
     """Profiles, sample and group counts of the predictions of a join.
 
-    Attributes:
-        profile: of the prediction columns except those of type json, which are not counted.
+    Columns of type json have no profile.
     """
 
     def __init__(self, spec: JoinSpec | None = None) -> None:

@@ -40,13 +40,7 @@ _SAMPLE_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class InputObject:
-    """One object of the input.
-
-    Attributes:
-        path: its local file in this container.
-        uri: its s3:// URI.
-        stored_bytes: its size as stored, before decompression.
-    """
+    """One object of the input, and its local file; `stored_bytes` is its size before decompression."""
 
     path: Path
     uri: str

@@ -51,9 +51,8 @@ def _read_csv(input_object: InputObject, input_config: InputConfig) -> Iterator[
         for batch in iter_batches(records.read_batch):
             if names is None:
                 counts = (len(row) for index, row in enumerate(batch.rows) if index not in batch.malformed)
-                names = next(
-                    (input_config.column_names[:count] for count in counts if count in allowed), None
-                )
+                fitting = (input_config.column_names[:count] for count in counts if count in allowed)
+                names = next(fitting, None)
             yield names, batch
 
 

@@ -26,11 +26,7 @@ _INFINITY_TEXTS = {math.inf: "Infinity", -math.inf: "-Infinity"}
 
 
 class ParquetRecordReader:
-    """Reads one file's rows in batches.
-
-    Attributes:
-        column_names: the columns of the pipeline that the file has.
-    """
+    """Reads one file's rows in batches; `column_names` are the columns of the pipeline that it has."""
 
     def __init__(self, input_object: InputObject, input_config: InputConfig) -> None:
         arrow, uri = require_arrow("input.format is parquet"), input_object.uri
@@ -40,9 +36,8 @@ class ParquetRecordReader:
             raise InputError(f"{uri} is not a Parquet file: {error}") from error
         names = self._file.schema_arrow.names
         if missing := input_config.find_missing(names):
-            raise InputError(
-                f"{uri} has no column {', '.join(missing)}; it has {', '.join(sorted(set(names)))}"
-            )
+            found = ", ".join(sorted(set(names)))
+            raise InputError(f"{uri} has no column {', '.join(missing)}; it has {found}")
         twice = [name for name in input_config.column_names if names.count(name) > 1]
         if twice:
             raise InputError(f"{uri} has column {', '.join(twice)} twice; it has {', '.join(names)}")
