@@ -92,10 +92,8 @@ def build_bundle(
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o100644 << 16
             archive.writestr(entry, content)
-    for relative in iter_deployed_files(root / "dags"):
-        copy = target / "dags" / relative
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(root / "dags" / relative, copy)
+    ignore = shutil.ignore_patterns(*EXCLUDED_NAMES, "*.pyc")
+    shutil.copytree(root / "dags", target / "dags", ignore=ignore, copy_function=shutil.copyfile)
     text = render_requirements((root / "requirements.in").read_text(), version=version, python=python)
     (target / "requirements.txt").write_text(text)
 

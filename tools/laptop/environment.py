@@ -25,6 +25,8 @@ STATE_DIR = Path(os.environ.get("LAPTOP_STATE", REPO / ".local")).resolve()
 PRIVATE_UMASK = 0o077
 #: Holds what Airflow imports as its local settings.
 LOCAL_SETTINGS_DIR = Path(__file__).with_name("airflow_settings")
+#: Settings of another Airflow or AWS, which processes on a laptop do not get.
+FOREIGN_PREFIXES = ("AIRFLOW", "AWS_", "_AIRFLOW")
 REGION = "us-east-1"
 #: The embedded AWS checks no credentials, but clients refuse to sign without some. Airflow masks the secret wherever it
 #: appears in a log, so it is a text that appears nowhere else.
@@ -91,11 +93,7 @@ def build_airflow_environment(home: Path, endpoint_url: str, *, root: Path = REP
     """
     secret = load_or_create_secrets(home)
     return {
-        **{
-            key: value
-            for key, value in os.environ.items()
-            if not key.startswith(("AIRFLOW", "AWS_", "_AIRFLOW"))
-        },
+        **{key: value for key, value in os.environ.items() if not key.startswith(FOREIGN_PREFIXES)},
         **CREDENTIALS,
         # Airflow puts only dags/, plugins/ and config/ on the path; include/ is added.
         "PYTHONPATH": os.pathsep.join(map(str, (root / "include", root / "plugins", LOCAL_SETTINGS_DIR))),
@@ -202,10 +200,9 @@ def start_migration(
     """Start `airflow db migrate`; its output goes to `migrate.log` in the Airflow home."""
     home = Path(environment["AIRFLOW_HOME"])
     home.mkdir(parents=True, exist_ok=True)
+    command = [python, "-m", "airflow", "db", "migrate"]
     with (home / "migrate.log").open("w") as log:
-        return subprocess.Popen(
-            [python, "-m", "airflow", "db", "migrate"], env=dict(environment), stdout=log, stderr=log
-        )
+        return subprocess.Popen(command, env=dict(environment), stdout=log, stderr=log)
 
 
 def wait_for_migration(process: subprocess.Popen[bytes], environment: Mapping[str, str]) -> None:
