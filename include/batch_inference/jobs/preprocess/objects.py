@@ -53,8 +53,6 @@ def list_objects(folder: Path, input_uri: str) -> list[InputObject]:
     The prefix of the input's manifest is `input_uri`: SageMaker puts each object at the same path below the folder as
     it has below that prefix.
     """
-    if not folder.is_dir():
-        return []
     paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     return [
         InputObject(paths[name], f"{input_uri}{name}", paths[name].stat().st_size)
