@@ -135,15 +135,19 @@ def run_server(settings: Mapping[str, str] | None = None) -> Iterator[Server]:
             yield Server(process.pid, url, data_dir.parent)
 
 
-def measure_describe(server: Server, name: str, calls: int) -> tuple[float, float]:
-    """p50 and p99 of DescribeTransformJob in milliseconds, as a client sees them."""
+def measure_describe(server: Server, name: str, calls: int, state: str) -> list[Row]:
+    """p50 and p99 of DescribeTransformJob, as a client sees them."""
     times = []
     for _ in range(calls):
         before = time.perf_counter()
         server.sagemaker.describe_transform_job(TransformJobName=name)
         times.append((time.perf_counter() - before) * 1000)
         time.sleep(0.005)  # a client that polls, not one that floods
-    return statistics.median(times), statistics.quantiles(times, n=100, method="inclusive")[98]
+    p99 = statistics.quantiles(times, n=100, method="inclusive")[98]
+    return [
+        Row(f"DescribeTransformJob, {state}, {percentile}", value, "ms", 20)
+        for percentile, value in (("p50", statistics.median(times)), ("p99", p99))
+    ]
 
 
 def bench_describe(server: Server, calls: int) -> Iterator[Row]:
@@ -152,9 +156,7 @@ def bench_describe(server: Server, calls: int) -> Iterator[Row]:
     server.put("idle/in/a.csv", LINE)
     server.transform("idle", "sleeper")
     server.wait_for_job("Transform", "idle")
-    p50, p99 = measure_describe(server, "idle", calls)
-    yield Row("DescribeTransformJob, idle, p50", p50, "ms", 20)
-    yield Row("DescribeTransformJob, idle, p99", p99, "ms", 20)
+    yield from measure_describe(server, "idle", calls, "idle")
 
     for number in range(4):
         server.put(f"busy/in/{number}.csv", LINE * 4000)
@@ -162,13 +164,12 @@ def bench_describe(server: Server, calls: int) -> Iterator[Row]:
     while "TransformStartTime" not in server.sagemaker.describe_transform_job(TransformJobName="busy"):
         time.sleep(0.02)
     time.sleep(2)  # containers start and answer /ping
-    p50, p99 = measure_describe(server, "busy", calls)
+    rows = measure_describe(server, "busy", calls, "four busy instances")
     if server.sagemaker.describe_transform_job(TransformJobName="busy")["TransformJobStatus"] != "InProgress":
         raise LaptopError("the job of four instances ended before Describe was measured")
     server.sagemaker.stop_transform_job(TransformJobName="busy")
     server.wait_for_job("Transform", "busy", "Stopped")
-    yield Row("DescribeTransformJob, four busy instances, p50", p50, "ms", 20)
-    yield Row("DescribeTransformJob, four busy instances, p99", p99, "ms", 20)
+    yield from rows
 
 
 def bench_empty_jobs(server: Server, count: int) -> Iterator[Row]:

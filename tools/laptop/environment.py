@@ -136,15 +136,9 @@ def create_s3_client(endpoint_url: str) -> Any:
 
 
 @contextlib.contextmanager
-def run_embedded_aws(
-    data_dir: Path, *, port: int = 0, settings: Mapping[str, str] | None = None
-) -> Iterator[str]:
-    """Run the embedded AWS while the block runs; gives its endpoint URL. `settings` by their names.
-
-    Raises:
-        LaptopError: when it does not come up; names the log to read.
-    """
-    with run_embedded_aws_process(data_dir, port=port, settings=settings) as (_, endpoint):
+def run_embedded_aws(data_dir: Path, **options: Any) -> Iterator[str]:
+    """`run_embedded_aws_process`, which gives the endpoint URL only."""
+    with run_embedded_aws_process(data_dir, **options) as (_, endpoint):
         yield endpoint
 
 
@@ -156,7 +150,13 @@ def run_embedded_aws_process(
     settings: Mapping[str, str] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """`run_embedded_aws`, which gives the process too; it may be ended by the block."""
+    """Run the embedded AWS while the block runs, which may end it; gives its process and endpoint URL.
+
+    `settings` by their names.
+
+    Raises:
+        LaptopError: when it does not come up; names the log to read.
+    """
     data_dir.mkdir(parents=True, exist_ok=True)
     log = data_dir.with_suffix(".log")
     command = [sys.executable, "-m", "local_aws", "serve", "--port", str(port), "--data-dir", str(data_dir)]
