@@ -8,11 +8,7 @@ from typing import Any, Mapping, Sequence
 from batch_inference.jobs.common.arrow import find_arrow
 from batch_inference.jobs.common.binary_formats import BYTE_ORDER_MARK
 from batch_inference.jobs.common.blocks import Block
-from batch_inference.jobs.common.csv_reading import (
-    UnreadableRecordError,
-    find_empty_strings,
-    parse_rows,
-)
+from batch_inference.jobs.common.csv_reading import UnreadableRecordError, find_empty_strings, parse_rows
 from batch_inference.jobs.common.errors import JoinError
 from batch_inference.jobs.common.json_reading import Cell, decode_record, to_cell
 from batch_inference.jobs.config.join_spec import JoinSpec
