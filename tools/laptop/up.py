@@ -7,7 +7,6 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
-from typing import NoReturn
 
 from tools.laptop.airflow_processes import AirflowProcesses
 from tools.laptop.environment import (
@@ -26,11 +25,6 @@ from tools.pipelines import prepare_buckets
 #: Fixed ports, so that a connection configured elsewhere stays valid. Environment variables change them.
 AWS_PORT = int(os.environ.get("AWS_PORT", "5600"))
 AIRFLOW_PORT = int(os.environ.get("AIRFLOW_PORT", "8080"))
-
-
-def raise_interrupt(*_: object) -> NoReturn:
-    """Handle SIGTERM like Ctrl-C: stop everything that was started."""
-    raise KeyboardInterrupt
 
 
 def run_airflow(environment: Mapping[str, str], endpoint: str) -> None:
@@ -54,7 +48,9 @@ def run_airflow(environment: Mapping[str, str], endpoint: str) -> None:
 
 def main() -> int:
     """Run until interrupted; the exit status."""
-    signal.signal(signal.SIGTERM, raise_interrupt)
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # like Ctrl-C: stops everything that was started
     state = STATE_DIR / "up"
     try:
         print("starting the embedded AWS and Airflow (about a minute)", flush=True)
