@@ -40,14 +40,11 @@ COMPONENT_ARGUMENTS = {"scheduler": ["--skip-serve-logs"], "triggerer": ["--skip
 
 def find_free_ports(count: int) -> list[int]:
     """Ports nobody listens on now, all different, below the range of outgoing connections."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
             each.bind(("127.0.0.1", 0))
         return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
 
 
 def get_database_url(component: str, url: str) -> str:

@@ -22,10 +22,7 @@ def make_sample(folder: Path, *, rows: int = SAMPLE_ROWS, seed: int = SAMPLE_SEE
     Raises:
         LaptopError: when the generator or the fit fails.
     """
-    steps = {
-        "data": ["generate", "--rows", str(rows), "--seed", str(seed)],
-        "model": ["fit"],
-    }
+    steps = {"data": ["generate", "--rows", str(rows), "--seed", str(seed)], "model": ["fit"]}
     for part, (module, *arguments) in steps.items():
         finished, out = folder / f"{part}.finished", folder / part
         if finished.exists():
