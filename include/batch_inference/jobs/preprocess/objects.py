@@ -103,9 +103,8 @@ def open_text(input_object: InputObject, input_config: InputConfig) -> IO[str]:
         )
     if encoding in ("utf-8", "utf8", "u8"):
         encoding = "utf-8-sig"  # the same, less a byte order mark
-    return io.TextIOWrapper(
-        buffered, encoding=encoding, errors="strict" if wide else "surrogateescape", newline=""
-    )
+    errors = "strict" if wide else "surrogateescape"
+    return io.TextIOWrapper(buffered, encoding=encoding, errors=errors, newline="")
 
 
 @contextmanager
