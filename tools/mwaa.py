@@ -21,6 +21,7 @@ from tools.laptop.environment import REPO
 TARGET_DIR = REPO / "dist" / "mwaa"
 # The newest known MWAA image of AWS, and its Python.
 AIRFLOW_VERSION, PYTHON_VERSION = "3.3.1", "3.12"
+CONSTRAINTS_URL = "https://raw.githubusercontent.com/apache/airflow"
 #: Folders that only a laptop needs.
 EXCLUDED_FOLDERS = {"samples"}
 EXCLUDED_NAMES = {"__pycache__", "ruff.toml"}
@@ -70,9 +71,7 @@ def render_requirements(source: str, *, version: str, python: str) -> str:
     lines = (line.split("#")[0].strip() for line in source.splitlines())
     names = [re.split(r"[=<>!~; ]", line)[0] for line in lines if line]
     wanted = [name for name in names if name != "apache-airflow"]
-    constraints = (
-        f"https://raw.githubusercontent.com/apache/airflow/constraints-{version}/constraints-{python}.txt"
-    )
+    constraints = f"{CONSTRAINTS_URL}/constraints-{version}/constraints-{python}.txt"
     return "\n".join([f'--constraint "{constraints}"', *wanted, ""])
 
 

@@ -33,7 +33,6 @@ REGISTRY = "123456789012.dkr.ecr.us-east-1.amazonaws.com/local"
 BUCKET = "bench"
 LINE = b"0.455,0.365,0.095,0.514,0.2245,0.101,0.15,15,0123456789\n"
 MB = 1_000_000
-PART = 16 * MB
 TERMINAL = ("Completed", "Failed", "Stopped")
 ECHO = """
 def model_fn(folder):
@@ -60,9 +59,9 @@ class Row:
     goal: float | None = None
 
     def __str__(self) -> str:
-        goal = "" if self.goal is None else f"< {self.goal:g} {self.unit}"
-        if self.goal is not None and self.value >= self.goal:
-            goal += ", missed"
+        goal = ""
+        if self.goal is not None:
+            goal = f"< {self.goal:g} {self.unit}{', missed' if self.value >= self.goal else ''}"
         return f"{self.name:<52}{f'{self.value:.2f} {self.unit}':>14}   {goal}".rstrip()
 
 
@@ -208,7 +207,7 @@ def bench_throughput(server: Server, mb: int) -> Iterator[Row]:
     server.put("model.tar.gz", packed.getvalue())
     server.create_model("echo", "script:1", ModelDataUrl=f"s3://{BUCKET}/model.tar.gz")
     lines = LINE * (mb * MB // len(LINE))
-    transfer = TransferConfig(multipart_chunksize=PART, use_threads=False)
+    transfer = TransferConfig(multipart_chunksize=16 * MB, use_threads=False)
     server.s3.upload_fileobj(io.BytesIO(lines), BUCKET, "echo/in/lines.csv", Config=transfer)
     watch = PeakMemoryWatcher(server.folder)
     watch.start()

@@ -6,6 +6,7 @@ The DAGs are not aware of this: the switch to the laptop is the connection `aws_
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -130,9 +131,7 @@ def create_client(service: str, endpoint_url: str, **options: Any) -> Any:
     return session.client(service, endpoint_url=endpoint_url, **options)  # type: ignore[call-overload]
 
 
-def create_s3_client(endpoint_url: str) -> Any:
-    """`create_client` for S3."""
-    return create_client("s3", endpoint_url)
+create_s3_client = functools.partial(create_client, "s3")
 
 
 @contextlib.contextmanager
