@@ -37,9 +37,8 @@ class BareEnvironment:
     @property
     def name(self) -> str:
         """Unique name, also of its folder."""
-        return "-".join(
-            [self.python, *(each.replace("=", "").replace("<", "-") for each in self.requirements)]
-        )
+        requirements = (each.replace("=", "").replace("<", "-") for each in self.requirements)
+        return "-".join([self.python, *requirements])
 
 
 ENVIRONMENTS = (
@@ -63,10 +62,8 @@ def create_environment(environment: BareEnvironment) -> Path | None:
     venv = VENVS / environment.name
     interpreter = venv / "bin" / "python"
     if not interpreter.exists():
-        subprocess.run([python, "-m", "venv", str(venv)], check=True)
-        subprocess.run(
-            [str(interpreter), "-m", "pip", "install", "-q", *environment.requirements], check=True
-        )
+        subprocess.run([python, "-m", "venv", venv], check=True)
+        subprocess.run([interpreter, "-m", "pip", "install", "-q", *environment.requirements], check=True)
     return interpreter
 
 
@@ -79,18 +76,11 @@ def main() -> int:
             print(f"{environment.name}: SKIPPED, {environment.python} is not on PATH")
             continue
         print(f"{environment.name}:", flush=True)
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            *(f"tests/unit/jobs/{name}.py" for name in environment.test_modules),
-        ]
+        modules = (f"tests/unit/jobs/{name}.py" for name in environment.test_modules)
+        command = [sys.executable, "-m", "pytest", "-q", *modules]
         command += ["-k", f"not ({environment.skip_expression})"] if environment.skip_expression else []
-        result = subprocess.run(
-            command, cwd=REPO, env={**os.environ, "JOBS_PYTHON": str(interpreter)}, check=False
-        )
-        failed = failed or result.returncode != 0
+        variables = {**os.environ, "JOBS_PYTHON": str(interpreter)}
+        failed |= subprocess.run(command, cwd=REPO, env=variables, check=False).returncode != 0
     return int(failed)
 
 

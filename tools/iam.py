@@ -45,24 +45,15 @@ def main(arguments: list[str] | None = None) -> int:
         type=parse_region,
         help="region of the jobs; default: the pipeline's, or that of its images",
     )
-    more = "URI that manual runs may use; repeatable"
-    parser.add_argument(
-        "--input", type=parse_s3_uri, action="append", default=[], help=f"an additional input {more}"
-    )
-    parser.add_argument(
-        "--output", type=parse_s3_uri, action="append", default=[], help=f"an additional output {more}"
-    )
-    versions = "of the model package versions in the registry; repeatable"
-    parser.add_argument(
-        "--image", action="append", default=[], metavar="URI", help=f"a container image {versions}"
-    )
-    parser.add_argument(
-        "--model-data",
-        type=parse_s3_uri,
-        action="append",
-        default=[],
-        help=f"a prefix of artefacts {versions}",
-    )
+    for option, convert, text in (
+        ("--input", parse_s3_uri, "an additional input URI that manual runs may use"),
+        ("--output", parse_s3_uri, "an additional output URI that manual runs may use"),
+        ("--image", str, "a container image of the model package versions in the registry"),
+        ("--model-data", parse_s3_uri, "a prefix of artefacts of the model package versions in the registry"),
+    ):
+        parser.add_argument(
+            option, type=convert, action="append", default=[], metavar="URI", help=f"{text}; repeatable"
+        )
     namespace = parser.parse_args(arguments)
     try:
         pipeline = load_pipeline(PIPELINES_FOLDER / f"{namespace.pipeline}.yaml")

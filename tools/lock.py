@@ -20,14 +20,8 @@ def compile_lock(name: str, output: Path, *, constraint: Path | None = None) -> 
         subprocess.CalledProcessError: when uv finds no set of versions that fits.
     """
     command = [str(UV), "pip", "compile", "--quiet", "--universal", "--python-version", "3.11", f"{name}.in"]
-    command += [
-        "--no-header",
-        "--no-emit-index-url",
-        "--no-emit-find-links",
-        "--generate-hashes",
-        "--output-file",
-        str(output),
-    ]
+    command += ["--no-header", "--no-emit-index-url", "--no-emit-find-links", "--generate-hashes"]
+    command += ["--output-file", str(output)]
     if constraint is not None:
         command += ["--constraint", str(constraint), "--no-annotate"]
     subprocess.run(command, cwd=REPO, check=True)

@@ -21,9 +21,7 @@ from tools.laptop.environment import REPO
 TARGET_DIR = REPO / "dist" / "mwaa"
 # The newest known MWAA image of AWS, and its Python.
 AIRFLOW_VERSION, PYTHON_VERSION = "3.3.1", "3.12"
-CONSTRAINTS_URL = (
-    "https://raw.githubusercontent.com/apache/airflow/constraints-{version}/constraints-{python}.txt"
-)
+CONSTRAINTS_URL = "https://raw.githubusercontent.com/apache/airflow"
 #: The folder that only a laptop needs, below include/.
 EXCLUDED_FOLDER = Path("batch_inference/samples")
 EXCLUDED_NAMES = {"__pycache__", "ruff.toml"}
@@ -75,10 +73,8 @@ def render_requirements(source: str, *, version: str, python: str) -> str:
     lines = (line.split("#")[0].strip() for line in source.splitlines())
     names = [re.split(r"[=<>!~; ]", line)[0] for line in lines if line]
     wanted = [name for name in names if name != "apache-airflow"]
-    return (
-        "\n".join([f'--constraint "{CONSTRAINTS_URL.format(version=version, python=python)}"', *wanted])
-        + "\n"
-    )
+    constraints = f"{CONSTRAINTS_URL}/constraints-{version}/constraints-{python}.txt"
+    return "\n".join([f'--constraint "{constraints}"', *wanted, ""])
 
 
 def build_bundle(
@@ -97,10 +93,8 @@ def build_bundle(
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o100644 << 16
             archive.writestr(entry, content)
-    for relative in iter_deployed_files(root / "dags"):
-        copy = target / "dags" / relative
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(root / "dags" / relative, copy)
+    ignore = shutil.ignore_patterns(*EXCLUDED_NAMES, "*.pyc")
+    shutil.copytree(root / "dags", target / "dags", ignore=ignore, copy_function=shutil.copyfile)
     text = render_requirements((root / "requirements.in").read_text(), version=version, python=python)
     (target / "requirements.txt").write_text(text)
 
@@ -108,20 +102,15 @@ def build_bundle(
 def main() -> int:
     """Build the bundle and print how to deploy it; the exit status."""
     parser = argparse.ArgumentParser(prog="make mwaa", description=__doc__)
-    parser.add_argument(
-        "--version",
-        default=AIRFLOW_VERSION,
-        help=f"Airflow version of the MWAA environment ({AIRFLOW_VERSION})",
-    )
+    airflow_help = f"Airflow version of the MWAA environment ({AIRFLOW_VERSION})"
+    parser.add_argument("--version", default=AIRFLOW_VERSION, help=airflow_help)
     parser.add_argument("--python", default=PYTHON_VERSION, help=f"its Python ({PYTHON_VERSION})")
     parser.add_argument("--target", type=Path, default=TARGET_DIR)
     arguments = parser.parse_args()
     for name, value in (("--version", arguments.version), ("--python", arguments.python)):
         if not re.fullmatch(r"\d+(\.\d+){1,2}", value):
-            print(
-                f"make mwaa: {name} is {value!r}; expected a version such as {AIRFLOW_VERSION}",
-                file=sys.stderr,
-            )
+            problem = f"{name} is {value!r}; expected a version such as {AIRFLOW_VERSION}"
+            print(f"make mwaa: {problem}", file=sys.stderr)
             return 2
     try:
         build_bundle(REPO, arguments.target, version=arguments.version, python=arguments.python)

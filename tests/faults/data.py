@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import pandas
 
 from batch_inference.common.s3_uri import split_s3_uri
+from tests.archives import pack_tar_gz
 from tests.faults.deployed.inference import BAD
 
 BUCKET = "faults"
@@ -55,14 +54,9 @@ def get_model_uri(pipeline: str) -> str:
 
 def upload_model(s3: Any, pipeline: str, fault: str = "") -> None:
     """Put the pipeline's model where it looks for it; `fault` makes it misbehave, see deployed/inference.py."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-        archive.add(DEPLOYED / "inference.py", "code/inference.py")
-        member = tarfile.TarInfo("fault.txt")
-        member.size = len(fault)
-        archive.addfile(member, io.BytesIO(fault.encode()))
+    packed = pack_tar_gz({"code/inference.py": (DEPLOYED / "inference.py").read_bytes(), "fault.txt": fault})
     bucket, key = split_s3_uri(get_model_uri(pipeline))
-    s3.put_object(Bucket=bucket, Key=key, Body=packed.getvalue())
+    s3.put_object(Bucket=bucket, Key=key, Body=packed)
 
 
 def check_published(rows: pandas.DataFrame, records: dict[str, Any], *, without_bad: bool) -> None:

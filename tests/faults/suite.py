@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -87,10 +89,28 @@ class EmbeddedAws:
         self.server = self._start(port=port)
 
 
+class KillableAirflow(AirflowProcesses):
+    """Airflow, whose components may be ended and stopped one by one."""
+
+    def start_second_triggerer(self, name: str) -> None:
+        """Start one more triggerer, which goes by `name` here and in the name of its log."""
+        self.start_as(name, "triggerer")
+
+    def kill(self, component: str, signal_number: int = signal.SIGKILL) -> None:
+        """End one component and all its children at once."""
+        process = self.processes.pop(component)
+        os.killpg(process.pid, signal_number)
+        process.wait()
+
+    def send_signal(self, component: str, signal_number: int) -> None:
+        """Send a signal to one component and all its children."""
+        os.killpg(self.processes[component].pid, signal_number)
+
+
 class Suite:
     """A running deployment with pipelines."""
 
-    def __init__(self, airflow: AirflowProcesses, aws: EmbeddedAws, root: Path) -> None:
+    def __init__(self, airflow: KillableAirflow, aws: EmbeddedAws, root: Path) -> None:
         self.airflow, self.aws, self.root = airflow, aws, root
         self._runs = CachedQuery(self._ask_for_runs)
         self._janitor_lock = threading.Lock()
@@ -239,7 +259,7 @@ def running_suite(database: str, state: Path, pipelines: list[Pipeline]) -> Iter
         python = sys.executable
         if database == "postgresql":
             python = stack.enter_context(use_postgres(environment))
-        airflow = AirflowProcesses(environment, api_port=find_free_ports(1)[0], python=python)
+        airflow = KillableAirflow(environment, api_port=find_free_ports(1)[0], python=python)
         migration = start_migration(airflow.environment, python=python)
         data.upload(aws.s3, [pipeline.name for pipeline in pipelines])
         wait_for_migration(migration, airflow.environment)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from heapq import heapreplace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ START_SECONDS, PROVISIONING_SECONDS, OTHER_TASKS_SECONDS = 90.0, 240.0, 60.0
 SECONDS_PER_OBJECT = 0.05  # seconds for each object, however small
 MAX_INSTANCES = 16  # max_instances, and what a naive run asks for
 MB, GB = 1_000_000, 1_000_000_000
+TOTAL_BYTES = 20 * GB  # of the layouts whose sizes are drawn
 # S3 copies ranges of objects larger than this.
 MIN_CUT_BYTES = 5 * 1024 * 1024
 
@@ -41,28 +43,25 @@ class Layout:
     no_preprocess_minutes: int | None = None
 
 
-def to_whole_bytes(sizes: NDArray[np.float64]) -> Sizes:
-    """Sizes as whole bytes, none empty."""
-    return np.maximum(1, sizes).astype(np.int64)
+def scale_to_total(weights: NDArray[np.floating[Any]]) -> Sizes:
+    """Sizes in whole bytes in proportion to `weights`, TOTAL_BYTES in all; none is empty."""
+    sizes: Sizes = np.maximum(1, weights / weights.sum() * TOTAL_BYTES).astype(np.int64)
+    return sizes
 
 
-def draw_lognormal_sizes(count: int, sigma: float, total: float) -> Sizes:
-    """Sizes of so many objects, log-normal, `total` bytes in all."""
-    drawn = np.random.default_rng(20).lognormal(0.0, sigma, count)
-    return to_whole_bytes(drawn / drawn.sum() * total)
+def draw_lognormal_sizes(sigma: float) -> Sizes:
+    """Log-normal sizes of 1,000 objects."""
+    return scale_to_total(np.random.default_rng(20).lognormal(0.0, sigma, 1_000))
 
 
-def draw_zipf_sizes(count: int, exponent: float, total: float) -> Sizes:
-    """Sizes by rank to the power of -exponent, shuffled, `total` bytes in all."""
-    ranks = np.random.default_rng(20).permutation(count) + 1.0
-    weights = ranks**-exponent
-    return to_whole_bytes(weights / weights.sum() * total)
+def draw_zipf_sizes(exponent: float) -> Sizes:
+    """Sizes of 1,000 objects by rank to the power of -exponent, shuffled."""
+    return scale_to_total((np.random.default_rng(20).permutation(1_000) + 1.0) ** -exponent)
 
 
-def draw_hourly_sizes(total: float) -> Sizes:
+def draw_hourly_sizes() -> Sizes:
     """One object per hour of a day, busy at noon and quiet at night."""
-    weights = 1.2 + np.sin((np.arange(24) - 6) / 24 * 2 * math.pi)
-    return to_whole_bytes(weights / weights.sum() * total)
+    return scale_to_total(1.2 + np.sin((np.arange(24) - 6) / 24 * 2 * math.pi))
 
 
 def build_layouts(most_objects: int) -> list[Layout]:
@@ -71,25 +70,16 @@ def build_layouts(most_objects: int) -> list[Layout]:
     return [
         Layout("one object of 30 GB", lambda: np.array([30 * GB]), 240),
         Layout("one gzip of 3 GB", lambda: np.array([3 * GB]), 120, is_gzip=True),
-        Layout(
-            f"{tiny:,} objects of 2 kB",
-            lambda: np.full(tiny, 2_000, dtype=np.int64),
-            150,
-            no_preprocess_minutes=780,
-        ),
-        Layout("100,000 objects of 2 kB", lambda: np.full(100_000, 2_000, dtype=np.int64), 60),
-        Layout("1,000 objects of 20 MB", lambda: np.full(1_000, 20 * MB, dtype=np.int64), 90),
-        Layout("9 objects of 2 GB", lambda: np.full(9, 2 * GB, dtype=np.int64), 90),
-        Layout("24 hours of a day, 20 GB", lambda: draw_hourly_sizes(20 * GB), 90, is_gzip=True),
+        Layout(f"{tiny:,} objects of 2 kB", lambda: np.full(tiny, 2_000), 150, no_preprocess_minutes=780),
+        Layout("100,000 objects of 2 kB", lambda: np.full(100_000, 2_000), 60),
+        Layout("1,000 objects of 20 MB", lambda: np.full(1_000, 20 * MB), 90),
+        Layout("9 objects of 2 GB", lambda: np.full(9, 2 * GB), 90),
+        Layout("24 hours of a day, 20 GB", draw_hourly_sizes, 90, is_gzip=True),
         Layout("100 objects, ±50 %", lambda: np.random.default_rng(20).integers(100 * MB, 300 * MB, 100), 90),
-        Layout(
-            "log-normal sigma 1, 1,000", lambda: draw_lognormal_sizes(1_000, 1.0, 20 * GB), 90, is_gzip=True
-        ),
-        Layout(
-            "log-normal sigma 2, 1,000", lambda: draw_lognormal_sizes(1_000, 2.0, 20 * GB), 90, is_gzip=True
-        ),
-        Layout("Zipf a=1, 1,000", lambda: draw_zipf_sizes(1_000, 1.0, 20 * GB), 120),
-        Layout("Zipf a=1.5, 1,000", lambda: draw_zipf_sizes(1_000, 1.5, 20 * GB), 150, is_gzip=True),
+        Layout("log-normal sigma 1, 1,000", lambda: draw_lognormal_sizes(1.0), 90, is_gzip=True),
+        Layout("log-normal sigma 2, 1,000", lambda: draw_lognormal_sizes(2.0), 90, is_gzip=True),
+        Layout("Zipf a=1, 1,000", lambda: draw_zipf_sizes(1.0), 120),
+        Layout("Zipf a=1.5, 1,000", lambda: draw_zipf_sizes(1.5), 150, is_gzip=True),
     ]
 
 

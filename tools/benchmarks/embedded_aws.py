@@ -17,12 +17,13 @@ import tarfile
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 
 from tools.laptop.environment import LaptopError, create_client, run_embedded_aws_process
@@ -32,7 +33,6 @@ REGISTRY = "123456789012.dkr.ecr.us-east-1.amazonaws.com/local"
 BUCKET = "bench"
 LINE = b"0.455,0.365,0.095,0.514,0.2245,0.101,0.15,15,0123456789\n"
 MB = 1_000_000
-PART = 16 * MB
 TERMINAL = ("Completed", "Failed", "Stopped")
 ECHO = """
 def model_fn(folder):
@@ -49,19 +49,6 @@ def output_fn(data, accept):
 """
 
 
-class BenchError(Exception):
-    """Nothing was measured; the message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class BenchSizes:
-    """How much is measured: Describe calls, empty jobs of each kind, megabytes of the transform's object."""
-
-    calls: int
-    jobs: int
-    mb: int
-
-
 @dataclass(frozen=True, slots=True)
 class Row:
     """One line of the table; `goal` is an upper limit in the same unit."""
@@ -71,84 +58,95 @@ class Row:
     unit: str
     goal: float | None = None
 
-    def format_cells(self) -> tuple[str, str, str]:
-        """Texts for a terminal."""
-        goal = "" if self.goal is None else f"< {self.goal:g} {self.unit}"
-        if self.goal is not None and self.value >= self.goal:
-            goal += ", missed"
-        return self.name, f"{self.value:.2f} {self.unit}", goal
+    def __str__(self) -> str:
+        goal = ""
+        if self.goal is not None:
+            goal = f"< {self.goal:g} {self.unit}{', missed' if self.value >= self.goal else ''}"
+        return f"{self.name:<52}{f'{self.value:.2f} {self.unit}':>14}   {goal}".rstrip()
 
 
 class Server:
-    """A running embedded AWS and clients of it."""
+    """A running embedded AWS with a bucket, clients of it, and the folder of all that belongs to the bench."""
 
     def __init__(self, pid: int, url: str, folder: Path) -> None:
-        self.pid = pid
-        self.folder = folder
+        self.pid, self.url, self.folder = pid, url, folder
         config = Config(retries={"total_max_attempts": 1}, read_timeout=120)
         self.sagemaker = create_client("sagemaker", url, config=config)
         self.s3 = create_client("s3", url, config=config)
+        self.s3.create_bucket(Bucket=BUCKET)
 
-    def wait_for_job(self, kind: str, name: str, expected_status: str = "Completed") -> dict[str, Any]:
-        """Ask until the job has ended; raises BenchError when it ended otherwise."""
+    def wait_for_job(
+        self, kind: str, name: str, expected_status: str = "Completed", *, pause: float = 0.02
+    ) -> dict[str, Any]:
+        """Ask until the job has ended; raises LaptopError when it ended otherwise."""
         describe = getattr(self.sagemaker, f"describe_{kind.lower()}_job")
         while True:
-            answer: dict[str, Any] = describe(**{f"{kind}JobName": name})
-            status = answer[f"{kind}JobStatus"]
+            job: dict[str, Any] = describe(**{f"{kind}JobName": name})
+            status = job[f"{kind}JobStatus"]
+            if status == expected_status:
+                return job
             if status in TERMINAL:
-                if status != expected_status:
-                    raise BenchError(
-                        f"{name} ended {status}, expected {expected_status}: {answer.get('FailureReason')}"
-                    )
-                return answer
-            time.sleep(0.02)
+                raise LaptopError(
+                    f"{name} ended {status}, expected {expected_status}: {job.get('FailureReason')}"
+                )
+            time.sleep(pause)
 
     def create_model(self, name: str, image: str, **more: Any) -> None:
         """A model of one of the images of this machine."""
         container = {"Image": f"{REGISTRY}/{image}", **more}
         self.sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
 
-    def transform(self, name: str, model: str, *, instances: int = 1, **changes: Any) -> None:
-        """Start a transform of `<name>/in/` to `<name>/out/`."""
-        source = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/{name}/in/"}}
+    def transform(
+        self,
+        name: str,
+        model: str,
+        *,
+        instances: int = 1,
+        source: Mapping[str, str] | None = None,
+        compression: str = "None",
+        **changes: Any,
+    ) -> None:
+        """Start a transform of `source`, an S3DataSource, or else of `<name>/in/`, to `<name>/out/`."""
+        default_source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/{name}/in/"}
         self.sagemaker.create_transform_job(
-            TransformJobName=name,
-            ModelName=model,
-            TransformInput={"DataSource": source, "ContentType": "text/csv", "SplitType": "Line"},
+            TransformJobName=name, ModelName=model,
+            TransformInput={
+                "DataSource": {"S3DataSource": source or default_source}, "ContentType": "text/csv",
+                "SplitType": "Line", "CompressionType": compression,
+            },
             TransformOutput={
-                "S3OutputPath": f"s3://{BUCKET}/{name}/out/",
-                "Accept": "text/csv",
-                "AssembleWith": "Line",
+                "S3OutputPath": f"s3://{BUCKET}/{name}/out/", "Accept": "text/csv", "AssembleWith": "Line",
             },
             TransformResources={"InstanceType": "ml.m5.xlarge", "InstanceCount": instances},
             **changes,
-        )
+        )  # fmt: skip
 
     def put(self, key: str, body: bytes) -> None:
         self.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
 
 
 @contextmanager
-def run_server() -> Iterator[Server]:
-    """A server on a port of the system's choice, ended and removed afterwards."""
-    with tempfile.TemporaryDirectory(prefix="bench-local-aws-") as temporary:
-        folder = Path(temporary)
-        settings = {"provisioning_seconds": "0"}
-        with run_embedded_aws_process(folder / "data", settings=settings) as (process, url):
-            server = Server(process.pid, url, folder)
-            server.s3.create_bucket(Bucket=BUCKET)
-            yield server
+def run_server(settings: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """A server on a port of the system's choice, ended and removed afterwards, with the folder."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        data_dir = Path(folder, "aws")
+        with run_embedded_aws_process(data_dir, settings=settings) as (process, url):
+            yield Server(process.pid, url, data_dir.parent)
 
 
-def measure_describe(server: Server, name: str, calls: int) -> tuple[float, float]:
-    """p50 and p99 of DescribeTransformJob in milliseconds, as a client sees them."""
+def measure_describe(server: Server, name: str, calls: int, state: str) -> list[Row]:
+    """p50 and p99 of DescribeTransformJob, as a client sees them."""
     times = []
     for _ in range(calls):
         before = time.perf_counter()
         server.sagemaker.describe_transform_job(TransformJobName=name)
         times.append((time.perf_counter() - before) * 1000)
         time.sleep(0.005)  # a client that polls, not one that floods
-    return statistics.median(times), statistics.quantiles(times, n=100, method="inclusive")[98]
+    p99 = statistics.quantiles(times, n=100, method="inclusive")[98]
+    return [
+        Row(f"DescribeTransformJob, {state}, {percentile}", value, "ms", 20)
+        for percentile, value in (("p50", statistics.median(times)), ("p99", p99))
+    ]
 
 
 def bench_describe(server: Server, calls: int) -> Iterator[Row]:
@@ -157,9 +155,7 @@ def bench_describe(server: Server, calls: int) -> Iterator[Row]:
     server.put("idle/in/a.csv", LINE)
     server.transform("idle", "sleeper")
     server.wait_for_job("Transform", "idle")
-    p50, p99 = measure_describe(server, "idle", calls)
-    yield Row("DescribeTransformJob, idle, p50", p50, "ms", 20)
-    yield Row("DescribeTransformJob, idle, p99", p99, "ms", 20)
+    yield from measure_describe(server, "idle", calls, "idle")
 
     for number in range(4):
         server.put(f"busy/in/{number}.csv", LINE * 4000)
@@ -167,13 +163,12 @@ def bench_describe(server: Server, calls: int) -> Iterator[Row]:
     while "TransformStartTime" not in server.sagemaker.describe_transform_job(TransformJobName="busy"):
         time.sleep(0.02)
     time.sleep(2)  # containers start and answer /ping
-    p50, p99 = measure_describe(server, "busy", calls)
+    rows = measure_describe(server, "busy", calls, "four busy instances")
     if server.sagemaker.describe_transform_job(TransformJobName="busy")["TransformJobStatus"] != "InProgress":
-        raise BenchError("the job of four instances ended before Describe was measured")
+        raise LaptopError("the job of four instances ended before Describe was measured")
     server.sagemaker.stop_transform_job(TransformJobName="busy")
     server.wait_for_job("Transform", "busy", "Stopped")
-    yield Row("DescribeTransformJob, four busy instances, p50", p50, "ms", 20)
-    yield Row("DescribeTransformJob, four busy instances, p99", p99, "ms", 20)
+    yield from rows
 
 
 def bench_empty_jobs(server: Server, count: int) -> Iterator[Row]:
@@ -197,10 +192,9 @@ def bench_empty_jobs(server: Server, count: int) -> Iterator[Row]:
         server.wait_for_job("Transform", name)
         seconds["Processing"].append(between - before)
         seconds["Transform"].append(time.perf_counter() - between)
-    yield Row(
-        "processing job, empty container, create to completed", statistics.median(seconds["Processing"]), "s"
-    )
-    yield Row("transform job, one record, create to completed", statistics.median(seconds["Transform"]), "s")
+    processing, transform = map(statistics.median, seconds.values())
+    yield Row("processing job, empty container, create to completed", processing, "s")
+    yield Row("transform job, one record, create to completed", transform, "s")
 
 
 def bench_throughput(server: Server, mb: int) -> Iterator[Row]:
@@ -212,7 +206,9 @@ def bench_throughput(server: Server, mb: int) -> Iterator[Row]:
         archive.addfile(member, io.BytesIO(ECHO.encode()))
     server.put("model.tar.gz", packed.getvalue())
     server.create_model("echo", "script:1", ModelDataUrl=f"s3://{BUCKET}/model.tar.gz")
-    size = put_lines(server, "echo/in/lines.csv", mb * MB)
+    lines = LINE * (mb * MB // len(LINE))
+    transfer = TransferConfig(multipart_chunksize=16 * MB, use_threads=False)
+    server.s3.upload_fileobj(io.BytesIO(lines), BUCKET, "echo/in/lines.csv", Config=transfer)
     watch = PeakMemoryWatcher(server.folder)
     watch.start()
     server.transform("echo", "echo", BatchStrategy="MultiRecord", MaxPayloadInMB=6, MaxConcurrentTransforms=2)
@@ -220,29 +216,13 @@ def bench_throughput(server: Server, mb: int) -> Iterator[Row]:
     watch.done.set()
     watch.join()
     written = server.s3.head_object(Bucket=BUCKET, Key="echo/out/lines.csv.out")["ContentLength"]
-    if written != size:
-        raise BenchError(f"the echo model returned {written} bytes for {size} bytes of input")
+    if written != len(lines):
+        raise LaptopError(f"the echo model returned {written} bytes for {len(lines)} bytes of input")
     seconds = (job["TransformEndTime"] - job["TransformStartTime"]).total_seconds()
-    yield Row(f"transform of one object of {mb} MB", size / MB / seconds, "MB/s")
+    yield Row(f"transform of one object of {mb} MB", len(lines) / MB / seconds, "MB/s")
     yield Row("runner memory, peak", watch.peak_bytes / MB, "MB", 300)
     yield Row("server memory after the transform", read_memory_bytes(server.pid, "VmRSS") / MB, "MB")
     yield Row("server memory, peak", read_memory_bytes(server.pid, "VmHWM") / MB, "MB")
-
-
-def put_lines(server: Server, key: str, size: int) -> int:
-    """Put an object of whole lines, in parts; returns its bytes."""
-    target = {"Bucket": BUCKET, "Key": key}
-    upload = server.s3.create_multipart_upload(**target)["UploadId"]
-    parts: list[dict[str, Any]] = []
-    left = size // len(LINE)
-    while left:
-        lines = min(left, PART // len(LINE))
-        number = len(parts) + 1
-        done = server.s3.upload_part(**target, UploadId=upload, PartNumber=number, Body=LINE * lines)
-        parts.append({"PartNumber": number, "ETag": done["ETag"]})
-        left -= lines
-    server.s3.complete_multipart_upload(**target, UploadId=upload, MultipartUpload={"Parts": parts})
-    return size // len(LINE) * len(LINE)
 
 
 class PeakMemoryWatcher(threading.Thread):
@@ -281,38 +261,27 @@ def read_memory_bytes(pid: int, status_field: str) -> int:
     return int(found[1]) * 1024 if found else 0
 
 
-def measure_all(sizes: BenchSizes) -> Iterator[Row]:
-    """Every row, as it is known."""
-    with run_server() as server:
+def measure_all(call_count: int, job_count: int, mb: int) -> Iterator[Row]:
+    """Every row, as it is known: Describe calls, empty jobs of each kind, megabytes of the transform's object."""
+    with run_server({"provisioning_seconds": "0"}) as server:
         yield Row("server memory, idle", read_memory_bytes(server.pid, "VmRSS") / MB, "MB")
-        yield from bench_describe(server, sizes.calls)
-        yield from bench_empty_jobs(server, sizes.jobs)
-        yield from bench_throughput(server, sizes.mb)
+        yield from bench_describe(server, call_count)
+        yield from bench_empty_jobs(server, job_count)
+        yield from bench_throughput(server, mb)
 
 
 def main() -> int:
     """Print the table; the exit status is 1 if a measurement failed."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer calls and jobs, 10 MB")
     parser.add_argument("--mb", type=int, help="megabytes of the transform's object (default 200)")
     parser.add_argument("--json", action="store_true", help="one JSON object a row")
     arguments = parser.parse_args()
-    sizes = (
-        BenchSizes(calls=100, jobs=2, mb=arguments.mb or 10)
-        if arguments.quick
-        else BenchSizes(500, 5, arguments.mb or 200)
-    )
+    call_count, job_count, mb = (100, 2, 10) if arguments.quick else (500, 5, 200)
     try:
-        for row in measure_all(sizes):
-            what, value, goal = row.format_cells()
-            if arguments.json:
-                row_json = {"what": row.name, "value": row.value, "unit": row.unit, "goal": row.goal}
-                print(json.dumps(row_json), flush=True)
-            else:
-                print(f"{what:<52}{value:>14}   {goal}".rstrip(), flush=True)
-    except (BenchError, LaptopError) as error:
+        for row in measure_all(call_count, job_count, arguments.mb or mb):
+            print(json.dumps(asdict(row)) if arguments.json else row, flush=True)
+    except LaptopError as error:
         print(f"bench-local-aws: {error}", file=sys.stderr)
         return 1
     return 0

@@ -8,7 +8,6 @@ there is skipped, with a message. All candidates get fixed column types, without
 from __future__ import annotations
 
 import argparse
-import csv
 import importlib.util
 import json
 import os
@@ -40,12 +39,9 @@ def join_with_this_project(folder: Path, job: str, output: Path) -> None:
         "jsonl": {"format": "jsonlines", "fields": {"score": "score"}},
     }[kind]
     columns = [{"name": name, "type": COLUMN_TYPES[name]} for name in COLUMN_NAMES]
-    spec = JoinSpec.from_dict(
-        {"columns": columns, "is_preprocessed": True, "output_format": target, "predictions": predictions}
-    )
-    join_shards(
-        [ShardFiles("s", folder / "records.csv", folder / f"scores.{kind}", COLUMN_NAMES)], output, spec
-    )
+    settings = {"is_preprocessed": True, "output_format": target, "predictions": predictions}
+    shard = ShardFiles("s", folder / "records.csv", folder / f"scores.{kind}", COLUMN_NAMES)
+    join_shards([shard], output, JoinSpec.from_dict({"columns": columns, **settings}))
 
 
 def join_with_polars(folder: Path, job: str, output: Path) -> None:
@@ -74,9 +70,8 @@ def join_with_duckdb(folder: Path, job: str, output: Path) -> None:
     if job.startswith("csv"):
         right = f"read_csv('{folder}/scores.csv', header=false, columns={{'score': 'DOUBLE'}})"
     else:
-        right = (
-            f"read_json('{folder}/scores.jsonl', format='newline_delimited', columns={{'score': 'DOUBLE'}})"
-        )
+        path = f"{folder}/scores.jsonl"
+        right = f"read_json('{path}', format='newline_delimited', columns={{'score': 'DOUBLE'}})"
     form = "FORMAT parquet, COMPRESSION snappy" if job.endswith("parquet") else "FORMAT csv, HEADER"
     query = f"COPY (SELECT * FROM {left} POSITIONAL JOIN {right}) TO '{output}' ({form})"  # noqa: S608 - our own names
     duckdb.sql("SET memory_limit='1GB'")
@@ -92,9 +87,8 @@ def join_with_pyarrow(folder: Path, job: str, output: Path) -> None:
     kinds = {"integer": pa.int64(), "float": pa.float64(), "string": pa.string()}
     types = {name: kinds[COLUMN_TYPES[name]] for name in COLUMN_NAMES}
     reading = pa.csv.ReadOptions(column_names=list(COLUMN_NAMES), block_size=8 << 20)
-    left = pa.csv.open_csv(
-        folder / "records.csv", reading, convert_options=pa.csv.ConvertOptions(column_types=types)
-    )
+    converting = pa.csv.ConvertOptions(column_types=types)
+    left = pa.csv.open_csv(folder / "records.csv", reading, convert_options=converting)
     schema = pa.schema([*types.items(), ("score", pa.float64())])
     if job.startswith("csv"):
         reading = pa.csv.ReadOptions(column_names=["score"], block_size=2 << 20)
@@ -197,11 +191,8 @@ def print_table(table: list[dict[str, Any]]) -> None:
         f"{'wall / best':>12} {'CPU / best':>11}"
     )
     for row in table:
-        others = [
-            one
-            for one in table
-            if (one["rows"], one["job"]) == (row["rows"], row["job"]) and one["candidate"] != "this project"
-        ]
+        same = [one for one in table if (one["rows"], one["job"]) == (row["rows"], row["job"])]
+        others = [one for one in same if one["candidate"] != "this project"]
         ratios = [
             f"{row[key] / min(one[key] for one in others):.2f}" if others else "" for key in ("wall", "cpu")
         ]
@@ -215,28 +206,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument(
-        "--python", default=sys.executable, help="Python interpreter that runs the candidates"
-    )
+    parser.add_argument("--python", default=sys.executable, help="interpreter that runs the candidates")
     parser.add_argument("--jobs", nargs="+", choices=JOIN_KINDS, default=list(JOIN_KINDS))
-    parser.add_argument("--csv", type=Path, help="also write the table to this CSV file")
     for hidden in ("--run", "--job", "--folder"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.run:
         run_candidate(arguments.run, arguments.job, Path(arguments.folder))
         return
-    table = [
-        row
-        for rows in arguments.rows
-        for row in run_bench(rows, arguments.repeats, arguments.python, arguments.jobs)
-    ]
+    python, jobs = arguments.python, arguments.jobs
+    table = [row for rows in arguments.rows for row in run_bench(rows, arguments.repeats, python, jobs)]
     print_table(table)
-    if arguments.csv:
-        with arguments.csv.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(table[0]))
-            writer.writeheader()
-            writer.writerows(table)
 
 
 if __name__ == "__main__":

@@ -14,25 +14,23 @@ import logging
 import os
 import random
 import sys
-import tempfile
-import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 from urllib.request import urlopen
 
 import yaml
 
-from tools.laptop.environment import build_airflow_environment, create_client, run_embedded_aws
+from tools.benchmarks.embedded_aws import BUCKET, ROLE, Server, run_server
+from tools.laptop.environment import LaptopError, build_airflow_environment
 
-BUCKET, MAX_INSTANCES = "bench", 4
+MAX_INSTANCES = 4
 RECORD_BYTES = 20_000  # bytes
 SECONDS_PER_REQUEST = 0.05  # seconds that each request takes besides its records
-ROLE = "arn:aws:iam::123456789012:role/bench"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +57,18 @@ def build_inputs(record_count: int) -> list[Input]:
 
 
 class FakeTaskInstance:
-    """As much of a task instance as the tasks' bodies take: XCom in a dict, and no state in Airflow."""
+    """As much of a task instance as the tasks' bodies take: one XCom for each key, and no state in Airflow."""
 
     dag_id, run_id, task_id, try_number = "bench", "bench", "plan", 1
 
     def __init__(self) -> None:
-        self.xcoms: dict[tuple[str, str], Any] = {}
+        self.xcoms: dict[str, Any] = {}
 
-    def store_xcom(self, task: str, value: Any) -> Any:
-        self.xcoms[task, "return_value"] = value
-        self.task = ""
-        return value
-
-    def xcom_pull(self, task: str, key: str = "return_value") -> Any:
-        return self.xcoms.get((task, key))
+    def xcom_pull(self, _task_id: str, key: str = "return_value") -> Any:
+        return self.xcoms.get(key)
 
     def xcom_push(self, *, key: str, value: Any) -> None:
-        self.xcoms[self.task, key] = value
+        self.xcoms[key] = value
 
     def get_task_states(self, **_: Any) -> dict[str, dict[str, str | None]]:
         return {}
@@ -85,14 +78,9 @@ class FakeTaskInstance:
 class Bench:
     """Where it runs, and how long the model takes."""
 
-    endpoint: str
-    folder: Path
+    server: Server
     per_record: float
     start: float
-
-    def client(self, service: str) -> Any:
-        """A client of the embedded AWS."""
-        return create_client(service, self.endpoint)
 
     def prepare_pipeline(self, number: int, bench_input: Input) -> str:
         """Upload the objects, make the model, write the pipeline and what earlier runs of it measured; its name."""
@@ -101,7 +89,7 @@ class Bench:
         from batch_inference.planning.clusters.rate_history import HistoryRow
         from batch_inference.publishing.earlier_runs import write_history
 
-        name, s3, draw = f"bench-{number}", self.client("s3"), random.Random(number)  # noqa: S311 - contents
+        name, s3, draw = f"bench-{number}", self.server.s3, random.Random(number)  # noqa: S311 - contents
         at = 0
         for key, count in bench_input.records.items():
             # Digits at random shrink to about half, whatever is beside them, so packed sizes tell of records too.
@@ -109,20 +97,13 @@ class Bench:
                 f"{at + each:09d},{draw.randbytes((RECORD_BYTES - 11) // 2).hex()}\n" for each in range(count)
             ).encode()
             at += count
-            s3.put_object(
-                Bucket=BUCKET,
-                Key=f"{name}/in/{key}",
-                Body=gzip.compress(lines) if bench_input.is_gzip else lines,
-            )
+            self.server.put(f"{name}/in/{key}", gzip.compress(lines) if bench_input.is_gzip else lines)
         environment = {
             "SLEEPER_SECONDS_PER_RECORD": str(self.per_record),
             "SLEEPER_SECONDS_PER_REQUEST": str(SECONDS_PER_REQUEST),
             "SLEEPER_START_SECONDS": str(self.start),
         }
-        self.client("sagemaker").create_model(
-            ModelName=name, ExecutionRoleArn=ROLE,
-            PrimaryContainer={"Image": "local/sleeper:1", "Environment": environment},
-        )  # fmt: skip
+        self.server.create_model(name, "sleeper:1", Environment=environment)
         document = {
             "name": name,
             "role": ROLE,
@@ -141,11 +122,10 @@ class Bench:
             "predictions": {"format": "csv", "fields": {"0": "length"}},
             "goals": {"prefer": "speed"},
         }  # fmt: skip
-        (self.folder / f"{name}.yaml").write_text(yaml.safe_dump(document))
+        (self.server.folder / f"{name}.yaml").write_text(yaml.safe_dump(document))
         # Three runs that agree, of the bytes that the plan takes packed objects to hold.
-        stored = sum(
-            each["Size"] for each in s3.list_objects_v2(Bucket=BUCKET, Prefix=f"{name}/in/")["Contents"]
-        )
+        objects = s3.list_objects_v2(Bucket=BUCKET, Prefix=f"{name}/in/")["Contents"]
+        stored = sum(each["Size"] for each in objects)
         size = stored * 4 if bench_input.is_gzip else stored
         busy = self.per_record * sum(bench_input.records.values())
         rows = [
@@ -167,51 +147,31 @@ class Bench:
 
         ti, now = FakeTaskInstance(), datetime.now(UTC)
         run: Any = SimpleNamespace(conf={}, run_id="bench", data_interval_start=now)
-        made: Any = ti.store_xcom("plan", plan_run(name, params={}, dag_run=run, ti=ti))
-        ti.task = "cut_input"
+        made: Any = plan_run(name, params={}, dag_run=run, ti=ti)
+        ti.xcom_push(key="return_value", value=made)
         cut_input(name, ti=ti)
         return made, write_manifests(name, ti=ti)
 
     def transform(self, name: str, job: str, source: Mapping[str, str], instances: int, packed: bool) -> None:
         """One transform job, to its end."""
-        client = self.client("sagemaker")
-        client.create_transform_job(
-            TransformJobName=job,
-            ModelName=name,
-            MaxConcurrentTransforms=1,
-            MaxPayloadInMB=1,
-            BatchStrategy="MultiRecord",
-            TransformInput={
-                "DataSource": {"S3DataSource": dict(source)},
-                "ContentType": "text/csv",
-                "SplitType": "Line",
-                "CompressionType": "Gzip" if packed else "None",
-            },
-            TransformOutput={
-                "S3OutputPath": f"s3://{BUCKET}/{name}/{job}/", "AssembleWith": "Line", "Accept": "text/csv",
-            },
-            TransformResources={"InstanceType": "ml.m5.xlarge", "InstanceCount": instances},
+        self.server.transform(
+            job, name, instances=instances, source=source, compression="Gzip" if packed else "None",
+            MaxConcurrentTransforms=1, MaxPayloadInMB=1, BatchStrategy="MultiRecord",
         )  # fmt: skip
-        while (found := client.describe_transform_job(TransformJobName=job))["TransformJobStatus"] in (
-            "InProgress",
-            "Stopping",
-        ):
-            time.sleep(0.3)
-        if found["TransformJobStatus"] != "Completed":
-            raise RuntimeError(f"{job} is {found['TransformJobStatus']}: {found.get('FailureReason')}")
+        self.server.wait_for_job("Transform", job, pause=0.3)
 
-    def count_predictions(self, name: str, jobs: list[str]) -> int:
+    def count_predictions(self, jobs: list[str]) -> int:
         """Lines that these jobs wrote."""
-        s3, lines = self.client("s3"), 0
+        s3, lines = self.server.s3, 0
         for job in jobs:
-            pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{name}/{job}/")
+            pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{job}/out/")
             for entry in (each for page in pages for each in page.get("Contents", ())):
                 lines += s3.get_object(Bucket=BUCKET, Key=entry["Key"])["Body"].read().count(b"\n")
         return lines
 
     def get_billed_seconds(self, jobs: list[str]) -> float:
         """Their billed seconds in all, by the embedded AWS's record."""
-        with urlopen(f"{self.endpoint}/_local/usage?kind=transform") as answer:
+        with urlopen(f"{self.server.url}/_local/usage?kind=transform") as answer:
             used = {job["name"]: job["billed_instance_seconds"] for job in json.load(answer)["jobs"]}
         return float(sum(used[job] for job in jobs))
 
@@ -248,8 +208,8 @@ def measure(bench: Bench, number: int, bench_input: Input) -> Measured:
             each.result()
     records = sum(bench_input.records.values())
     for run in (ours, [naive]):
-        if (lines := bench.count_predictions(name, run)) != records:
-            raise RuntimeError(f"{', '.join(run)} returned {lines} predictions for {records} records")
+        if (lines := bench.count_predictions(run)) != records:
+            raise LaptopError(f"{', '.join(run)} returned {lines} predictions for {records} records")
     instances = sum(job["instance_count"] for job in jobs)
     return Measured(
         bench_input.name, plan["layout"]["mode"], len(jobs), instances,
@@ -277,41 +237,29 @@ def run_bench(
     record_count: int, seconds_per_record: float, start_seconds: float, positions: list[int] | None = None
 ) -> list[Measured]:
     """All inputs, or those at these positions, one after the other on one embedded AWS."""
-    with tempfile.TemporaryDirectory(prefix="bench-layouts-") as folder:
-        home = Path(folder)
-        with run_embedded_aws(home / "aws") as endpoint:
-            wanted = build_airflow_environment(home / "airflow", endpoint)
-            wanted["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "WARNING"
-            from batch_inference.config import pipeline_files
-
-            folder_before = pipeline_files.PIPELINES_FOLDER
-            before = {key: os.environ.get(key) for key in wanted}
-            os.environ.update(wanted)
-            logging.disable(logging.INFO)
-            try:
-                pipeline_files.PIPELINES_FOLDER = home
-                bench = Bench(
-                    endpoint=endpoint, folder=home, per_record=seconds_per_record, start=start_seconds
-                )
-                bench.client("s3").create_bucket(Bucket=BUCKET)
+    with run_server() as server:
+        environment = build_airflow_environment(server.folder / "airflow", server.url)
+        environment["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "WARNING"
+        logging.disable(logging.INFO)
+        try:
+            with (
+                patch.dict(os.environ, environment),
+                patch("batch_inference.config.pipeline_files.PIPELINES_FOLDER", server.folder),
+            ):
+                bench = Bench(server=server, per_record=seconds_per_record, start=start_seconds)
                 rows = []
                 for number, given in enumerate(build_inputs(record_count)):
                     if positions is None or number in positions:
                         rows.append(measure(bench, number, given))
                         print(f"{given.name}: done", file=sys.stderr)
                 return rows
-            finally:
-                pipeline_files.PIPELINES_FOLDER = folder_before
-                logging.disable(logging.NOTSET)
-                for key, value in before.items():
-                    os.environ.pop(key) if value is None else os.environ.update({key: value})
+        finally:
+            logging.disable(logging.NOTSET)
 
 
 def main() -> int:
     """Print the table; the exit status is 0 if every planned run was billed less than the naive one."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=400, help="records per input")
     parser.add_argument("--per-record", type=float, default=0.25, help="seconds the model takes per record")
     parser.add_argument("--start", type=float, default=3.0, help="seconds the model takes to start")

@@ -78,12 +78,12 @@ def main() -> int:
     for number in numbers:
         command = [sys.executable, "-m", "tools.benchmarks.plan", "--here", str(number)]
         found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-        goal = GOALS.get(number)
-        goal_met = goal is None or (found["cpu_seconds"] <= goal[0] and found["peak_mb"] <= goal[1])
-        missed |= not goal_met
-        goal_text = (
-            "" if goal is None else f"{goal[0]:.0f} s, {goal[1]:,.0f} MB: {'met' if goal_met else 'MISSED'}"
-        )
+        is_met, goal_text = True, ""
+        if number in GOALS:
+            seconds, megabytes = GOALS[number]
+            is_met = found["cpu_seconds"] <= seconds and found["peak_mb"] <= megabytes
+            goal_text = f"{seconds:.0f} s, {megabytes:,.0f} MB: {'met' if is_met else 'MISSED'}"
+        missed |= not is_met
         print(
             f"{number:>12,}{found['seconds']:>10.1f}{found['cpu_seconds']:>9.1f}{found['peak_mb']:>10.0f}"
             f"{found['manifest_mb']:>13.0f}   {goal_text}"

@@ -12,8 +12,8 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -42,11 +42,10 @@ from tools.benchmarks.billing_simulator import (
     cut_shards,
     expect_hashed_bill,
 )
-from tools.benchmarks.sizing_pictures import render_summary, render_svg, render_table
+from tools.benchmarks.sizing_pictures import Row, render_summary, render_svg, render_table
 
 PREPROCESS_RATE, TRANSFORM_RATE = 10e6, 2e6
 TRUE_RATE_FACTORS = (0.7, 0.85, 1.0, 1.15, 1.3)
-ASSIGNMENTS = ("contiguous", "in turn", "hash")
 #: What a gzip object of numbers is taken to unpack to, here and in the listing that the planner sees.
 GZIP_RATIO = 4
 #: Copies inside S3 and reads of small objects that a task gets done in a second, before the transform can start.
@@ -54,6 +53,7 @@ COPIES_PER_SECOND, READS_PER_SECOND = 60.0, 300.0
 #: A task that puts objects together reads so many at most; more have to be read one by one by the transform.
 MAX_MERGED_OBJECTS = 200_000
 INPUT_URI, OUTPUT_URI = "s3://bench/in/", "s3://bench/out/"
+#: The assignments, and what the worst ratio of each may be.
 GOALS = {"contiguous": 1.10, "in turn": 1.10, "hash": 1.05}
 
 
@@ -91,120 +91,77 @@ def plan_listing(pipeline: Pipeline, deadline_minutes: int, sizes: Sizes) -> Pla
     return make_plan(pipeline, RunParams(deadline=str(deadline_minutes)), listing(), run, context)
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """The worst over all rates of one layout and assignment, in instance-seconds.
-
-    `expected_seconds` is the lower bound, or for a hash the expected cost of equal shards on the plan's n instances at
-    random: contiguous and in turn judge the choice of n, hash what hashing adds to it. `layout_mode` is the input
-    layout without preprocessing.
-    """
-
-    layout: str
-    assignment: str
-    instances: int
-    plan: float
-    naive_seconds: float
-    lower_bound_seconds: float
-    expected_seconds: float
-    missed_deadlines: int
-    layout_mode: str = ""
-
-    @property
-    def ratio(self) -> float:
-        """Plan over the bound, or for a hash over the expectation."""
-        return self.plan / self.expected_seconds
-
-
-def pick_worst_rate(rows: Sequence[Row]) -> Row:
-    """The row of the rate at which the plan is furthest from what it is held against, with all missed deadlines."""
-    return replace(
-        max(rows, key=lambda row: row.ratio), missed_deadlines=sum(row.missed_deadlines for row in rows)
-    )
-
-
 def measure_with_preprocess(layout: Layout) -> list[Row]:
     """With preprocessing: the transform that was planned, on the shards that preprocessing writes."""
     sizes = layout.sizes()
     plan = plan_listing(build_pipeline(), layout.deadline_minutes, sizes)
     assert plan.preprocess is not None
-    hosts, instances = plan.preprocess.instance_count, plan.transform.instance_count
-    shards = cut_shards(sizes, hosts, plan.preprocess.shard_bytes)
-    instances = min(instances, len(shards))
-    rows = []
-    for assignment in ASSIGNMENTS:
-        found: list[Row] = []
-        for factor in TRUE_RATE_FACTORS:
-            rate = TRANSFORM_RATE * factor
-            read = sizes / (PREPROCESS_RATE * factor)
-            preprocess_seconds = START_SECONDS + float(
-                np.bincount(np.arange(len(sizes)) * hosts // len(sizes), weights=read).max()
-            )
-            remaining_seconds = (
-                layout.deadline_minutes * 60
-                - 2 * PROVISIONING_SECONDS
-                - OTHER_TASKS_SECONDS
-                - preprocess_seconds
-            )
-            seeds = range(20) if assignment == "hash" else range(1)
-            planned_bills = [bill_job(shards, instances, assignment, rate, seed) for seed in seeds]
-            naive = np.mean([bill_job(sizes, MAX_INSTANCES, assignment, rate, seed)[0] for seed in seeds[:3]])
-            work = float(sizes.sum()) / rate
-            bound = compute_lower_bound(work, 0.0, remaining_seconds)
-            expected = expect_hashed_bill(work, len(shards), instances)[0] if assignment == "hash" else bound
-            possible = math.isfinite(bound) and (
-                assignment != "hash"
-                or expect_hashed_bill(work, len(shards), min(MAX_INSTANCES, len(shards)))[1]
-                <= remaining_seconds
-            )
-            missed = sum(wall > remaining_seconds for _, wall in planned_bills) if possible else 0
-            mean = float(np.mean([each for each, _ in planned_bills]))
-            found.append(Row(layout.name, assignment, instances, mean, float(naive), bound, expected, missed))
-        rows.append(pick_worst_rate(found))
-    return rows
+    hosts = plan.preprocess.instance_count
+    read = np.bincount(np.arange(len(sizes)) * hosts // len(sizes), weights=sizes).max()
+    left = layout.deadline_minutes * 60 - 2 * PROVISIONING_SECONDS - OTHER_TASKS_SECONDS - START_SECONDS
+    seconds = {
+        factor: (sizes.sum() / TRANSFORM_RATE / factor, 0.0, left - read / PREPROCESS_RATE / factor)
+        for factor in TRUE_RATE_FACTORS
+    }
+    return measure_assignments(plan, layout, cut_shards(sizes, hosts, plan.preprocess.shard_bytes), seconds)
 
 
 def measure_without_preprocess(layout: Layout) -> list[Row]:
     """Without preprocessing: the jobs that were planned, on the objects or pieces that they are given."""
-    sizes = layout.sizes()
+    sizes = objects = layout.sizes()
     minutes = layout.no_preprocess_minutes or layout.deadline_minutes
     listed = np.maximum(1, sizes // GZIP_RATIO) if layout.is_gzip else sizes
     plan = plan_listing(build_pipeline(preprocess=False, is_gzip=layout.is_gzip), minutes, listed)
     assert plan.layout is not None
-    layout_decision, instances = plan.layout, plan.transform.instance_count
-    job_objects, cut_seconds = sizes, 0.0
-    if layout_decision.mode == "pieces":
-        job_objects = cut_and_merge(sizes, layout_decision.piece_bytes, layout_decision.merge_below_bytes)
-        cut_seconds = (
-            len(job_objects) / COPIES_PER_SECOND
-            + int((sizes < layout_decision.merge_below_bytes).sum()) / READS_PER_SECOND
-        )
-    instances = min(instances, len(job_objects))
-    remaining_seconds = minutes * 60 - PROVISIONING_SECONDS - OTHER_TASKS_SECONDS - cut_seconds
-    mode = (
-        f"{layout_decision.mode}, {'1 job' if layout_decision.jobs == 1 else f'{layout_decision.jobs} jobs'}"
-    )
+    left = minutes * 60 - PROVISIONING_SECONDS - OTHER_TASKS_SECONDS
+    if plan.layout.mode == "pieces":
+        objects = cut_and_merge(sizes, plan.layout.piece_bytes, plan.layout.merge_below_bytes)
+        merged_count = int((sizes < plan.layout.merge_below_bytes).sum())
+        left -= len(objects) / COPIES_PER_SECOND + merged_count / READS_PER_SECOND
+    seconds = {
+        factor: (*compute_unavoidable_seconds(layout, sizes, TRANSFORM_RATE * factor), left)
+        for factor in TRUE_RATE_FACTORS
+    }
+    return measure_assignments(plan, layout, objects, seconds)
+
+
+def measure_assignments(
+    plan: Plan, layout: Layout, objects: Sizes, seconds: Mapping[float, tuple[float, float, float]]
+) -> list[Row]:
+    """For each assignment the row of the rate at which the plan is furthest from what it is held against.
+
+    It has the missed deadlines of all rates. `objects` are what the transform is given. `seconds`, by the factor of the
+    true rate: of work, of the largest part that cannot be divided, and those that remain for the transform.
+    """
+    sizes, count = layout.sizes(), len(objects)
+    instances, jobs, mode = min(plan.transform.instance_count, count), 1, ""
+    if plan.layout is not None:
+        jobs = plan.layout.jobs
+        mode = f"{plan.layout.mode}, {'1 job' if jobs == 1 else f'{jobs} jobs'}"
     rows = []
-    for assignment in ASSIGNMENTS:
+    for assignment in GOALS:
+        seeds = range(20) if assignment == "hash" else range(1)
         found: list[Row] = []
-        for factor in TRUE_RATE_FACTORS:
+        for factor, (work, largest, remaining) in seconds.items():
             rate = TRANSFORM_RATE * factor
-            seeds = range(20) if assignment == "hash" else range(1)
-            if layout_decision.jobs > 1:
-                planned_bills = [bill_listed_jobs(job_objects, layout_decision.jobs, rate)]
+            expected = bound = compute_lower_bound(work, largest, remaining)
+            possible = math.isfinite(bound)
+            if jobs > 1:
+                bills = [bill_listed_jobs(objects, jobs, rate)]
             else:
-                planned_bills = [bill_job(job_objects, instances, assignment, rate, seed) for seed in seeds]
-            naive = np.mean([bill_job(sizes, MAX_INSTANCES, assignment, rate, seed)[0] for seed in seeds[:3]])
-            mean = float(np.mean([each for each, _ in planned_bills]))
-            bound = compute_lower_bound(*compute_unavoidable_seconds(layout, sizes, rate), remaining_seconds)
-            expected = bound
-            if assignment == "hash" and layout_decision.jobs == 1:
-                expected = expect_hashed_bill(float(job_objects.sum()) / rate, len(job_objects), instances)[0]
-            missed = sum(wall > remaining_seconds for _, wall in planned_bills) if math.isfinite(bound) else 0
-            found.append(
-                Row(layout.name, assignment, instances, mean, float(naive), bound, expected, missed, mode)
-            )
-        rows.append(pick_worst_rate(found))
+                bills = [bill_job(objects, instances, assignment, rate, seed) for seed in seeds]
+            if jobs == 1 and assignment == "hash":
+                expected, _ = expect_hashed_bill(objects.sum() / rate, count, instances)
+                if plan.preprocess is not None:
+                    _, least = expect_hashed_bill(work, count, min(MAX_INSTANCES, count))
+                    possible = possible and least <= remaining
+            missed = sum(wall > remaining for _, wall in bills) if possible else 0
+            mean = float(np.mean([billed for billed, _ in bills]))
+            naive = [bill_job(sizes, MAX_INSTANCES, assignment, rate, seed)[0] for seed in seeds[:3]]
+            costs = (mean, float(np.mean(naive)), bound, expected)
+            found.append(Row(layout.name, assignment, instances, *costs, missed, mode))
+        worst = max(found, key=lambda row: row.ratio)
+        rows.append(replace(worst, missed_deadlines=sum(row.missed_deadlines for row in found)))
     return rows
 
 
@@ -223,12 +180,8 @@ def compute_unavoidable_seconds(layout: Layout, sizes: Sizes, rate: float) -> tu
 
 def main() -> int:
     """Print the tables; the exit status says whether the goals were met."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--most-objects", type=int, default=10_000_000, help="object count of the largest listing"
-    )
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--most-objects", type=int, default=10_000_000, help="objects of the largest listing")
     parser.add_argument("--svg", type=Path, help="also write the chart to this SVG file")
     arguments = parser.parse_args()
     rows: list[Row] = []
@@ -251,15 +204,14 @@ def main() -> int:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     met = True
     for name, measured_rows in (("with", rows), ("without", direct)):
-        ratios = {
-            each: max(row.ratio for row in measured_rows if row.assignment == each) for each in ASSIGNMENTS
-        }
-        ratios_text = ", ".join(
-            f"{each} {ratio:.3f} (goal {GOALS[each]:.2f})" for each, ratio in ratios.items()
-        )
+        texts = []
+        for assignment, goal in GOALS.items():
+            ratio = max(row.ratio for row in measured_rows if row.assignment == assignment)
+            texts.append(f"{assignment} {ratio:.3f} (goal {goal:.2f})")
+            met = met and ratio <= goal
         missed = sum(row.missed_deadlines for row in measured_rows)
-        print(f"\nworst {name} preprocessing: {ratios_text}; deadlines missed: {missed}")
-        met = met and not missed and all(ratios[each] <= GOALS[each] for each in ASSIGNMENTS)
+        print(f"\nworst {name} preprocessing: {', '.join(texts)}; deadlines missed: {missed}")
+        met = met and not missed
     print(f"peak memory {peak:,.0f} MB")
     return 0 if met else 1
 

@@ -1,12 +1,34 @@
-"""Renders the rows of `make bench-sizing` as Markdown tables and as an SVG chart."""
+"""The rows of `make bench-sizing`, rendered as Markdown tables and as an SVG chart."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
-if TYPE_CHECKING:
-    from tools.benchmarks.sizing import Row
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The worst over all rates of one layout and assignment, in instance-seconds.
+
+    `expected_seconds` is the lower bound, or for a hash the expected cost of equal shards on the plan's n instances at
+    random: contiguous and in turn judge the choice of n, hash what hashing adds to it. `layout_mode` is the input
+    layout without preprocessing.
+    """
+
+    layout: str
+    assignment: str
+    instances: int
+    plan: float
+    naive_seconds: float
+    lower_bound_seconds: float
+    expected_seconds: float
+    missed_deadlines: int
+    layout_mode: str = ""
+
+    @property
+    def ratio(self) -> float:
+        """Plan over the bound, or for a hash over the expectation."""
+        return self.plan / self.expected_seconds
 
 
 def render_table(rows: Sequence[Row]) -> str:
@@ -16,10 +38,7 @@ def render_table(rows: Sequence[Row]) -> str:
         f"| input |{' layout |' if modes else ''} assignment | n | plan | naive | bound | plan ÷ bound | "
         "plan ÷ expected | naive ÷ bound | deadline |"
     )
-    lines = [
-        head,
-        f"|---|{'---|' if modes else ''}---|--:|--:|--:|--:|--:|--:|--:|---|",
-    ]
+    lines = [head, f"|---|{'---|' if modes else ''}---|--:|--:|--:|--:|--:|--:|--:|---|"]
     for row in rows:
         kept = "met" if not row.missed_deadlines else f"missed {row.missed_deadlines} times"
         lines.append(

@@ -40,34 +40,11 @@ COMPONENT_ARGUMENTS = {"scheduler": ["--skip-serve-logs"], "triggerer": ["--skip
 
 def find_free_ports(count: int) -> list[int]:
     """Ports nobody listens on now, all different, below the range of outgoing connections."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
             each.bind(("127.0.0.1", 0))
         return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
-
-
-def build_component_environment(
-    environment: Mapping[str, str], *, api_port: int, reparse_seconds: int
-) -> dict[str, str]:
-    """The environment of the components: the api-server's port and a short DAG refresh interval added."""
-    url = f"http://127.0.0.1:{api_port}"
-    return {
-        "AIRFLOW__CORE__PARALLELISM": "4",
-        **environment,
-        "AIRFLOW__API__HOST": "127.0.0.1",
-        "AIRFLOW__API__PORT": str(api_port),
-        "AIRFLOW__API__BASE_URL": url,
-        "AIRFLOW__API__WORKERS": "1",
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
-        # No login: everything listens on loopback only.
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
-        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": str(reparse_seconds),
-    }
 
 
 def get_database_url(component: str, url: str) -> str:
@@ -142,24 +119,31 @@ class AirflowProcesses:
         reparse_seconds: int = 600,
         python: str = sys.executable,
     ) -> None:
-        self.python = python
-        self.environment = build_component_environment(
-            environment, api_port=api_port, reparse_seconds=reparse_seconds
-        )
-        self.home = Path(self.environment["AIRFLOW_HOME"])
-        self.api = RestApi(f"http://127.0.0.1:{api_port}")
+        url = f"http://127.0.0.1:{api_port}"
+        self.environment = {
+            "AIRFLOW__CORE__PARALLELISM": "4",
+            **environment,
+            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__PORT": str(api_port),
+            "AIRFLOW__API__BASE_URL": url,
+            "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+            # No login: everything listens on loopback only.
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
+            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": str(reparse_seconds),
+        }
+        self.python, self.home = python, Path(self.environment["AIRFLOW_HOME"])
+        self.api = RestApi(url)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, *components: str) -> None:
         """Start the named components, or all of them."""
         for component in components or COMPONENTS:
-            self._start(component, component)
+            self.start_as(component, component)
 
-    def start_second_triggerer(self, name: str) -> None:
-        """Start one more triggerer, which goes by `name` here and in the name of its log."""
-        self._start(name, "triggerer")
-
-    def _start(self, name: str, component: str) -> None:
+    def start_as(self, name: str, component: str) -> None:
+        """Start a component that goes by `name` here and in the name of its log."""
         environment = {
             **self.environment,
             DATABASE_VARIABLE: get_database_url(component, self.environment[DATABASE_VARIABLE]),
@@ -172,30 +156,18 @@ class AirflowProcesses:
                 env=environment, cwd=self.home, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 
-    def kill(self, component: str, signal_number: int = signal.SIGKILL) -> None:
-        """End one component and all its children at once."""
-        process = self.processes.pop(component)
-        os.killpg(process.pid, signal_number)
-        process.wait()
-
-    def send_signal(self, component: str, signal_number: int) -> None:
-        """Send a signal to one component and all its children."""
-        os.killpg(self.processes[component].pid, signal_number)
-
-    def stop(self, *, grace_seconds: float = 30) -> None:
-        """Stop all components: SIGTERM first, then SIGKILL."""
+    def stop(self) -> None:
+        """Stop all components: SIGTERM first, after half a minute SIGKILL."""
         for process in self.processes.values():
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + grace_seconds
+        deadline = time.monotonic() + 30
         for process in self.processes.values():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=max(0.1, deadline - time.monotonic()))
             # Children of a component that was killed outlive it; they are in its group.
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
             process.wait()
         self.processes.clear()
 

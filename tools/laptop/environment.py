@@ -6,6 +6,7 @@ The DAGs are not aware of this: the switch to the laptop is the connection `aws_
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -25,6 +26,8 @@ STATE_DIR = Path(os.environ.get("LAPTOP_STATE", REPO / ".local")).resolve()
 PRIVATE_UMASK = 0o077
 #: Holds what Airflow imports as its local settings.
 LOCAL_SETTINGS_DIR = Path(__file__).with_name("airflow_settings")
+#: Settings of another Airflow or AWS, which processes on a laptop do not get.
+FOREIGN_PREFIXES = ("AIRFLOW", "AWS_", "_AIRFLOW")
 REGION = "us-east-1"
 #: The embedded AWS checks no credentials, but clients refuse to sign without some. Airflow masks the secret wherever it
 #: appears in a log, so it is a text that appears nowhere else.
@@ -91,11 +94,7 @@ def build_airflow_environment(home: Path, endpoint_url: str, *, root: Path = REP
     """
     secret = load_or_create_secrets(home)
     return {
-        **{
-            key: value
-            for key, value in os.environ.items()
-            if not key.startswith(("AIRFLOW", "AWS_", "_AIRFLOW"))
-        },
+        **{key: value for key, value in os.environ.items() if not key.startswith(FOREIGN_PREFIXES)},
         **CREDENTIALS,
         # Airflow puts only dags/, plugins/ and config/ on the path; include/ is added.
         "PYTHONPATH": os.pathsep.join(map(str, (root / "include", root / "plugins", LOCAL_SETTINGS_DIR))),
@@ -132,21 +131,13 @@ def create_client(service: str, endpoint_url: str, **options: Any) -> Any:
     return session.client(service, endpoint_url=endpoint_url, **options)  # type: ignore[call-overload]
 
 
-def create_s3_client(endpoint_url: str) -> Any:
-    """`create_client` for S3."""
-    return create_client("s3", endpoint_url)
+create_s3_client = functools.partial(create_client, "s3")
 
 
 @contextlib.contextmanager
-def run_embedded_aws(
-    data_dir: Path, *, port: int = 0, settings: Mapping[str, str] | None = None
-) -> Iterator[str]:
-    """Run the embedded AWS while the block runs; gives its endpoint URL. `settings` by their names.
-
-    Raises:
-        LaptopError: when it does not come up; names the log to read.
-    """
-    with run_embedded_aws_process(data_dir, port=port, settings=settings) as (_, endpoint):
+def run_embedded_aws(data_dir: Path, **options: Any) -> Iterator[str]:
+    """`run_embedded_aws_process`, which gives the endpoint URL only."""
+    with run_embedded_aws_process(data_dir, **options) as (_, endpoint):
         yield endpoint
 
 
@@ -158,7 +149,13 @@ def run_embedded_aws_process(
     settings: Mapping[str, str] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """`run_embedded_aws`, which gives the process too; it may be ended by the block."""
+    """Run the embedded AWS while the block runs, which may end it; gives its process and endpoint URL.
+
+    `settings` by their names.
+
+    Raises:
+        LaptopError: when it does not come up; names the log to read.
+    """
     data_dir.mkdir(parents=True, exist_ok=True)
     log = data_dir.with_suffix(".log")
     command = [sys.executable, "-m", "local_aws", "serve", "--port", str(port), "--data-dir", str(data_dir)]
@@ -202,10 +199,9 @@ def start_migration(
     """Start `airflow db migrate`; its output goes to `migrate.log` in the Airflow home."""
     home = Path(environment["AIRFLOW_HOME"])
     home.mkdir(parents=True, exist_ok=True)
+    command = [python, "-m", "airflow", "db", "migrate"]
     with (home / "migrate.log").open("w") as log:
-        return subprocess.Popen(
-            [python, "-m", "airflow", "db", "migrate"], env=dict(environment), stdout=log, stderr=log
-        )
+        return subprocess.Popen(command, env=dict(environment), stdout=log, stderr=log)
 
 
 def wait_for_migration(process: subprocess.Popen[bytes], environment: Mapping[str, str]) -> None:

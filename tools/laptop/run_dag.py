@@ -36,29 +36,29 @@ class TaskEventListener:
         """Write one event with the time it happened, in epoch seconds."""
         self.out.write(json.dumps({"event": event, "time": time.time(), **fields}) + "\n")
 
+    def write_task_event(self, event: str, task_instance: Any, **fields: Any) -> None:
+        self.write_event(event, task=task_instance.task_id, map_index=task_instance.map_index, **fields)
+
     @hookimpl
     def on_task_instance_running(self, previous_state: Any, task_instance: Any) -> None:  # noqa: ARG002 (pluggy matches by name)
         """A task starts, or resumes after it was deferred."""
-        self.write_event("running", task=task_instance.task_id, map_index=task_instance.map_index)
+        self.write_task_event("running", task_instance)
 
     @hookimpl
     def on_task_instance_success(self, previous_state: Any, task_instance: Any) -> None:  # noqa: ARG002 (pluggy matches by name)
         """A task succeeded."""
-        self.write_event("success", task=task_instance.task_id, map_index=task_instance.map_index)
+        self.write_task_event("success", task_instance)
 
     @hookimpl
     def on_task_instance_failed(self, previous_state: Any, task_instance: Any, error: Any) -> None:  # noqa: ARG002 (pluggy matches by name)
         """A task failed; the event has its exception."""
-        self.write_event(
-            "failed", task=task_instance.task_id, map_index=task_instance.map_index, error=str(error)
-        )
+        self.write_task_event("failed", task_instance, error=str(error))
 
 
 def load_dag(dag_id: str) -> DAG:
     """The DAG of this id, from its file in `dags/`; exits with the import error when it does not load."""
-    bag = DagBag(
-        os.environ["AIRFLOW__CORE__DAGS_FOLDER"], bundle_path=REPO / "dags", bundle_name="dags-folder"
-    )
+    folder = os.environ["AIRFLOW__CORE__DAGS_FOLDER"]
+    bag = DagBag(folder, bundle_path=REPO / "dags", bundle_name="dags-folder")
     dag = bag.dags.get(dag_id)
     if dag is None:
         sys.exit(f"no DAG {dag_id!r}; import errors: {bag.import_errors}; DAGs: {sorted(bag.dags)}")

@@ -22,38 +22,24 @@ def make_sample(folder: Path, *, rows: int = SAMPLE_ROWS, seed: int = SAMPLE_SEE
     Raises:
         LaptopError: when the generator or the fit fails.
     """
-    steps = {
-        "data": ["generate", "--rows", str(rows), "--seed", str(seed)],
-        "model": ["fit"],
-    }
+    steps = {"data": ["generate", "--rows", str(rows), "--seed", str(seed)], "model": ["fit"]}
     for part, (module, *arguments) in steps.items():
-        finished = folder / f"{part}.finished"
+        finished, out = folder / f"{part}.finished", folder / part
         if finished.exists():
             continue
-        out = folder / part
         out.mkdir(parents=True, exist_ok=True)
-        command = [
-            sys.executable,
-            "-m",
-            f"batch_inference.samples.{SAMPLE_PIPELINE}.{module}",
-            "--out",
-            str(out),
-            *arguments,
-        ]
+        command = [sys.executable, "-m", f"batch_inference.samples.{SAMPLE_PIPELINE}.{module}"]
+        command += ["--out", str(out), *arguments]
         result = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
         if result.returncode != 0:
             raise LaptopError(f"generating the sample's {part} failed: {result.stderr[-800:]}")
         finished.touch()
 
 
-def get_buckets(pipeline: Pipeline) -> set[str]:
-    """The buckets of a pipeline's URIs."""
-    return {split_s3_uri(uri)[0] for uri in (pipeline.work, pipeline.input.uri, pipeline.output.uri)}
-
-
 def create_buckets(client: Any, pipeline: Pipeline) -> None:
-    """Create the pipeline's buckets; on AWS they exist."""
-    for bucket in sorted(get_buckets(pipeline)):
+    """Create the buckets of the pipeline's URIs; on AWS they exist."""
+    uris = (pipeline.work, pipeline.input.uri, pipeline.output.uri)
+    for bucket in sorted({split_s3_uri(uri)[0] for uri in uris}):
         client.create_bucket(Bucket=bucket)
 
 

@@ -7,7 +7,6 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
-from typing import NoReturn
 
 from tools.laptop.airflow_processes import AirflowProcesses
 from tools.laptop.environment import (
@@ -28,24 +27,14 @@ AWS_PORT = int(os.environ.get("AWS_PORT", "5600"))
 AIRFLOW_PORT = int(os.environ.get("AIRFLOW_PORT", "8080"))
 
 
-def raise_interrupt(*_: object) -> NoReturn:
-    """Handle SIGTERM like Ctrl-C: stop everything that was started."""
-    raise KeyboardInterrupt
-
-
-def unpause_sample(airflow: AirflowProcesses) -> None:
-    """Unpause the sample's DAG."""
-    airflow.wait_for_dag(SAMPLE_PIPELINE)
-    airflow.api.call("PATCH", f"/dags/{SAMPLE_PIPELINE}", {"is_paused": False})
-
-
 def run_airflow(environment: Mapping[str, str], endpoint: str) -> None:
     """Start Airflow, print its URLs, and wait until it ends or is interrupted."""
     airflow = AirflowProcesses(environment, api_port=AIRFLOW_PORT, reparse_seconds=10)
     try:
         airflow.start()
         airflow.wait_until_healthy()
-        unpause_sample(airflow)
+        airflow.wait_for_dag(SAMPLE_PIPELINE)
+        airflow.api.call("PATCH", f"/dags/{SAMPLE_PIPELINE}", {"is_paused": False})
         print(f"\n  Airflow       {airflow.api.url}/dags/{SAMPLE_PIPELINE}   (no login; press Trigger)")
         print(f"  embedded AWS  {endpoint}")
         print(f"  logs          {airflow.home / 'logs'}\n\nCtrl-C stops everything.", flush=True)
@@ -59,7 +48,9 @@ def run_airflow(environment: Mapping[str, str], endpoint: str) -> None:
 
 def main() -> int:
     """Run until interrupted; the exit status."""
-    signal.signal(signal.SIGTERM, raise_interrupt)
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # like Ctrl-C: stops everything that was started
     state = STATE_DIR / "up"
     try:
         print("starting the embedded AWS and Airflow (about a minute)", flush=True)

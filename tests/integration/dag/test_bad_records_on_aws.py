@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
 import time
 from collections.abc import Iterator
 
@@ -19,6 +17,7 @@ from sagemaker_jobs.job.spec import JobSpec
 from sagemaker_jobs.job.submit import ensure_job
 from sagemaker_jobs.kinds import TRANSFORM
 from sagemaker_jobs.sensors import TransformJobSensor
+from tests.archives import pack_tar_gz
 from tests.integration.local_aws.servers import Server, run_server
 from tests.integration.plan_builder import write_plan
 from tests.integration.sagemaker_jobs.builders import context_of
@@ -113,12 +112,7 @@ def prepare(server: Server, storage: Storage, rows: dict[str, list[str]]) -> Job
     storage.write_json(WROTE.shards, {"records_in": out, "records_out": out, "rejected": 0, "shards": shards})
     config = pipeline({"predictions.format": "csv", "predictions.fields": {"0": "churn"}})
     write_plan(storage, RUN, config, nonce=NONCE)
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-        member = tarfile.TarInfo("code/inference.py")
-        member.size = len(SCRIPT)
-        archive.addfile(member, io.BytesIO(SCRIPT.encode()))
-    storage.write("s3://bucket/model.tar.gz", packed.getvalue())
+    storage.write("s3://bucket/model.tar.gz", pack_tar_gz({"code/inference.py": SCRIPT}))
     container = {
         "Image": IMAGE,
         "ModelDataUrl": "s3://bucket/model.tar.gz",

@@ -20,11 +20,7 @@ _LF, _QUOTE = 10, 34
 
 @dataclass(frozen=True)
 class Block:
-    """Whole records, each ended by a line feed.
-
-    Attributes:
-        ends: the end offset of each record.
-    """
+    """Whole records, each ended by a line feed; `ends` has the end offset of each record."""
 
     data: bytes
     ends: np.ndarray
@@ -46,17 +42,15 @@ class BlockReader:
         self._size = size or BLOCK_BYTES
         self._find_ends = _find_line_ends if delimiter is None else _CsvRecordEnds(delimiter)
         self._tail = b""
-        self._left_over: bytes = b""  # rest of the block that `read_records` has begun
-        self._left_over_ends: np.ndarray = np.empty(0, dtype=np.int64)
+        self._left_over: Block | None = None  # rest of the block that `read_records` has begun
 
     def __iter__(self) -> Iterator[Block]:
         return iter(self.read_block, None)
 
     def read_block(self) -> Block | None:
         """Read whole records of about `size` bytes; None at the end. A missing last line feed is added."""
-        if len(self._left_over_ends):
-            block = Block(self._left_over, self._left_over_ends)
-            self._left_over, self._left_over_ends = b"", self._left_over_ends[:0]
+        if self._left_over is not None:
+            block, self._left_over = self._left_over, None
             return block
         wanted = self._size
         while True:
@@ -97,7 +91,7 @@ class BlockReader:
         while missing and (block := self.read_block()) is not None:
             if block.record_count > missing:
                 cut = int(block.ends[missing - 1])
-                self._left_over, self._left_over_ends = block.data[cut:], block.ends[missing:] - cut
+                self._left_over = Block(block.data[cut:], block.ends[missing:] - cut)
                 block = Block(block.data[:cut], block.ends[:missing])
             parts.append(block.data)
             ends.append(block.ends + length)

@@ -22,11 +22,7 @@ _OUT_OF_PLACE = "is not CSV: it has text after the quote that closes a cell, or 
 
 
 class UnreadableRecordError(Exception):
-    """One record of a block cannot be parsed; the message says why.
-
-    Attributes:
-        index: its index in the block.
-    """
+    """The record at `index` of a block cannot be parsed; the message says why."""
 
     def __init__(self, index: int, problem: str) -> None:
         super().__init__(problem)

@@ -39,11 +39,7 @@ class JoinError(JobError):
 class PredictionCountError(JoinError):
     """A shard has more or fewer predictions than records.
 
-    Attributes:
-        shard: the shard's name.
-        records: how many records the shard has.
-        predictions: how many predictions were found for them.
-        difference: the first record without a prediction, or the first prediction without a record.
+    `difference` is the first record without a prediction, or the first prediction without a record.
     """
 
     shard: str
@@ -62,11 +58,8 @@ class PredictionCountError(JoinError):
 class EchoError(JoinError):
     """A prediction echoes another record than the one at its position: predictions are shifted or permuted.
 
-    Attributes:
-        shard: the shard's name.
-        record: the record's number within the shard, from 1.
-        column: the column that the model echoes.
-        sent, echoed: the record's text in this column, and the prediction's.
+    `record` is the record's number within the shard, from 1; `sent` is its text in `column`, and `echoed` the
+    prediction's.
     """
 
     shard: str
@@ -84,13 +77,7 @@ class EchoError(JoinError):
 
 @dataclass(eq=False)
 class PredictionError(JoinError):
-    """One prediction of a shard cannot be joined.
-
-    Attributes:
-        shard: the shard's name.
-        record: the record's number within the shard, from 1.
-        problem: what was found.
-    """
+    """One prediction of a shard cannot be joined; `record` is the record's number within the shard, from 1."""
 
     shard: str
     record: int

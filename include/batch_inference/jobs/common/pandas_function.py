@@ -69,9 +69,8 @@ class PandasFunction:
         """
         import pandas as pd
 
-        frame = pd.DataFrame(
-            {name: to_series(self._types.get(name), column) for name, column in cells.items()}
-        )
+        columns = {name: to_series(self._types.get(name), column) for name, column in cells.items()}
+        frame = pd.DataFrame(columns)
         try:
             result = self._call(frame.copy())
         except Exception as error:
@@ -95,12 +94,10 @@ class PandasFunction:
                 f"{self} returned {len(result):,} rows for the {len(frame):,} of {label}; it must {allowed}"
             )
         counts = Counter(result.columns.tolist())
-        for problem, names in (
-            ("no column {}", [name for name in self._wanted if not counts[name]]),
-            ("column {} twice", [name for name in self._wanted if counts[name] > 1]),
-        ):
-            if names:
-                raise FunctionError(f"{self} returned {problem.format(', '.join(names))} for {label}")
+        if missing := [name for name in self._wanted if not counts[name]]:
+            raise FunctionError(f"{self} returned no column {', '.join(missing)} for {label}")
+        if twice := [name for name in self._wanted if counts[name] > 1]:
+            raise FunctionError(f"{self} returned column {', '.join(twice)} twice for {label}")
         result = result.sort_index()
         kept = result.index.tolist()
         return kept, {

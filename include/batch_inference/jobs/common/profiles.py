@@ -120,9 +120,8 @@ class NumberProfile:
             return {"edges": [self.minimum, self.maximum], "counts": [self.count]}
         at = np.linspace(0.0, 1.0, HISTOGRAM_BINS + 1)
         # Not linspace from minimum to maximum, whose difference may overflow; rounding must keep the edges ascending.
-        edges = np.maximum.accumulate(
-            np.clip(self.minimum * (1 - at) + self.maximum * at, self.minimum, self.maximum)
-        )
+        spread = self.minimum * (1 - at) + self.maximum * at
+        edges = np.maximum.accumulate(np.clip(spread, self.minimum, self.maximum))
         values, counts = zip(*self._iter_buckets())
         inside = np.clip(np.array(values), self.minimum, self.maximum)
         found, _ = np.histogram(inside, bins=edges, weights=counts)

@@ -37,29 +37,24 @@ def read_document(path: Path) -> Any:
 
 def decode_version(config_type: Type[_Decoded], document: Any, version: int) -> _Decoded:
     """Decode the document, whose `version` must be this one. Raises ConfigError."""
-    config = decode(config_type, document)
+    config: _Decoded = decode(config_type, document)
     if document["version"] != version:
         raise ConfigError(f"version is {document['version']}, this job reads version {version}")
     return config
 
 
-def decode(kind: Type[_Decoded], value: Any, path: str = "") -> _Decoded:
+def decode(kind: Any, value: Any, path: str = "") -> Any:
     """Decode the JSON value at `path` as `kind`, whose keys are its field names; null counts as missing.
 
     `kind` is a dataclass; its fields are str, bool, int, float, Literal of strings, Optional[X], Tuple[X, ...],
     Dict[str, X], dataclasses, or Union[int, float], which keeps integers exact. Raises ConfigError.
     """
-    decoded: _Decoded = _decode(kind, value, path)
-    return decoded
-
-
-def _decode(kind: Any, value: Any, path: str) -> Any:
     base, parts = get_origin(kind) or kind, get_args(kind)
     if base is Union:
-        decoded = _decode(float if float in parts else parts[0], value, path)
+        decoded = decode(float if float in parts else parts[0], value, path)
         return value if int in parts else decoded
     if base is Literal:
-        if _decode(str, value, path) not in parts:
+        if decode(str, value, path) not in parts:
             raise ConfigError(f"{path} is {value!r}, allowed are {', '.join(parts)}")
         return value
     name, allowed_types = _get_kind(kind)
@@ -70,9 +65,9 @@ def _decode(kind: Any, value: Any, path: str) -> Any:
     if is_dataclass(base):
         return _decode_object(base, value, path)
     if base is tuple:
-        return tuple(_decode(parts[0], one, f"{path}[{index}]") for index, one in enumerate(value))
+        return tuple(decode(parts[0], one, f"{path}[{index}]") for index, one in enumerate(value))
     if base is dict:
-        return {key: _decode(parts[1], one, f"{path}.{key}") for key, one in value.items()}
+        return {key: decode(parts[1], one, f"{path}.{key}") for key, one in value.items()}
     return float(value) if base is float else value
 
 
@@ -85,7 +80,7 @@ def _decode_object(kind: Any, value: Dict[str, Any], path: str) -> Any:
     decoded = {}
     for name, hint in get_type_hints(kind).items():
         if value.get(name) is not None:
-            decoded[name] = _decode(hint, value[name], f"{prefix}{name}")
+            decoded[name] = decode(hint, value[name], f"{prefix}{name}")
         elif known[name].default is MISSING and known[name].default_factory is MISSING:
             raise ConfigError(f"{prefix}{name} is missing, it must be {_get_kind(hint)[0]}")
     return kind(**decoded)

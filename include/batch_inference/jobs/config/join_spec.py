@@ -66,12 +66,7 @@ class KeptColumn:
 
 @dataclass(frozen=True)
 class PublishedColumn:
-    """A column of the records that is published.
-
-    Attributes:
-        record_column: its name in the records.
-        output_column: its name and type in the output.
-    """
+    """A column of the records that is published: its name there, and its name and type in the output."""
 
     record_column: str
     output_column: OutputColumn
@@ -133,7 +128,8 @@ class JoinSpec:
     @classmethod
     def from_dict(cls, document: Any) -> JoinSpec:
         """Read the JSON form; docs/reference/job-files.md lists its keys. Raises ConfigError that names the field."""
-        return decode(cls, document)
+        spec: JoinSpec = decode(cls, document)
+        return spec
 
     @cached_property
     def published_columns(self) -> List[PublishedColumn]:
@@ -200,11 +196,7 @@ class JoinSpec:
 
 @dataclass(frozen=True)
 class ShardFiles:
-    """The local files of one shard.
-
-    Attributes:
-        columns: columns of this shard's records, in their order.
-    """
+    """The local files of one shard, and the columns of its records, in their order."""
 
     name: str
     records_path: Path

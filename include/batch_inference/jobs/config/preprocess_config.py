@@ -65,8 +65,7 @@ class InputConfig:
 class Rule:
     """One rule of the pipeline; which fields are used depends on `kind`. A null (an empty cell) fails `required` only.
 
-    Attributes:
-        expected: for a range that was computed from the baseline, what is allowed and why.
+    `expected`: for a range that was computed from the baseline, what is allowed and why.
     """
 
     name: str
@@ -104,8 +103,7 @@ class UserFunction:
 class SensitiveColumn:
     """A column by whose values records, rejects and predictions are counted.
 
-    Attributes:
-        edges: bounds between the groups of a numeric column; empty for a string column.
+    `edges` are the bounds between the groups of a numeric column; empty for a string column.
     """
 
     column: str

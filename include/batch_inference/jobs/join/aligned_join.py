@@ -108,11 +108,9 @@ def _iter_block_tasks(
     wanted: set[str] = set()
     found: set[str] = set()
     for shard in shards:
-        unknown = [name for name in shard.columns if name not in known]
-        if unknown:
-            raise JoinError(
-                f"shard {shard.name} has columns that the pipeline does not have: {', '.join(unknown)}"
-            )
+        if unknown := [name for name in shard.columns if name not in known]:
+            listed = ", ".join(unknown)
+            raise JoinError(f"shard {shard.name} has columns that the pipeline does not have: {listed}")
         with shard.records_path.open("rb") as records_file, shard.predictions_path.open(
             "rb"
         ) as predictions_file:
@@ -168,6 +166,5 @@ def _check_echoes(spec: JoinSpec, records: RecordBlock, predictions: PredictionB
             sent = cells[field.column.name]
             for index, (ours, theirs) in enumerate(zip(sent, echoed)):
                 if (ours or "") != theirs:
-                    raise EchoError(
-                        records.shard, records.first_record + index, field.column.name, ours or "", theirs
-                    )
+                    record = records.first_record + index
+                    raise EchoError(records.shard, record, field.column.name, ours or "", theirs)

@@ -59,7 +59,7 @@ def join_host_shards(container: Container, config: JoinConfig) -> dict[str, Any]
         InputError: a shard has records here, but no predictions.
         JoinError, ConfigError, FunctionError: as `join_shards`.
     """
-    started = time.time()
+    started_at = time.time()
     busy_since = time.perf_counter()
     if config.spec.output_format == "parquet":
         require_arrow("join.format is parquet")
@@ -69,18 +69,13 @@ def join_host_shards(container: Container, config: JoinConfig) -> dict[str, Any]
 
     def join_one_shard(shard: JoinShard) -> dict[str, Any]:
         name = format_part_name(shard.number, config.spec)
-        files = ShardFiles(
-            shard.name,
-            container.get_input_dir("records") / shard.records,
-            container.get_input_dir("predictions") / shard.predictions,
-            shard.columns,
-        )
-        part = join_part([files], parts / name, config.spec, THREADS_PER_SHARD)
+        records, predictions = get_shard_paths(container, shard)
+        files = ShardFiles(shard.name, records, predictions, shard.columns)
         return {
             "number": shard.number,
             "key": f"parts/{name}",
             "statistics_key": f"parts/{name}{STATISTICS_SUFFIX}",
-            **part,
+            **join_part([files], parts / name, config.spec, THREADS_PER_SHARD),
         }
 
     # Most of the time is spent without the GIL, so threads use all cores.
@@ -93,22 +88,24 @@ def join_host_shards(container: Container, config: JoinConfig) -> dict[str, Any]
         "parts": parts_written,
         "rows": sum(part["rows"] for part in parts_written),
         "busy_seconds": round(time.perf_counter() - busy_since, 3),
-        "started_at": started,
+        "started_at": started_at,
         "ended_at": time.time(),
     }
     write_json(container.output_dir / "manifest" / f"{container.host}.json", manifest)
     return manifest
 
 
+def get_shard_paths(container: Container, shard: JoinShard) -> tuple[Path, Path]:
+    """Get the paths of a shard's records and predictions; its records may be on another host."""
+    records, predictions = container.get_input_dir("records"), container.get_input_dir("predictions")
+    return records / shard.records, predictions / shard.predictions
+
+
 def select_own_shards(container: Container, config: JoinConfig) -> list[JoinShard]:
     """Select the shards whose records are on this host. Raises InputError unless their predictions are there too."""
-    host_shards = [
-        shard for shard in config.shards if (container.get_input_dir("records") / shard.records).is_file()
-    ]
+    host_shards = [shard for shard in config.shards if get_shard_paths(container, shard)[0].is_file()]
     without_predictions = [
-        shard.name
-        for shard in host_shards
-        if not (container.get_input_dir("predictions") / shard.predictions).is_file()
+        shard.name for shard in host_shards if not get_shard_paths(container, shard)[1].is_file()
     ]
     if without_predictions:
         raise InputError(
@@ -125,9 +122,8 @@ def read_join_config(path: Path) -> JoinConfig:
 
 def main() -> int:
     def job(container: Container) -> str:
-        manifest = join_host_shards(
-            container, read_join_config(container.get_input_dir("config") / CONFIG_FILE)
-        )
+        config = read_join_config(container.get_input_dir("config") / CONFIG_FILE)
+        manifest = join_host_shards(container, config)
         return f"{manifest['host']}: {manifest['rows']:,} rows of {len(manifest['parts']):,} shards joined"
 
     return run_job(job)

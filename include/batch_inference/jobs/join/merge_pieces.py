@@ -22,7 +22,6 @@ class ShardSection:
 
     Attributes:
         name: used in messages.
-        record_count: number of records.
         predictions_path: their predictions; None if the model refused them.
         reject_reason: why they were refused.
         extra_prediction_count: predictions after theirs for other records of the same request.
@@ -84,9 +83,7 @@ def merge_shard(
                 records_file.write(block.data)
                 scratch.write_bytes(block.data + b"\n" * part.extra_prediction_count)
                 files = ShardFiles(part.name, scratch, part.predictions_path, ())
-                _append_predictions(
-                    files, part.record_count, part.extra_prediction_count, spec, predictions_file
-                )
+                _append_predictions(files, part, spec, predictions_file)
             line += block.data.count(b"\n")
             number += part.record_count
         if blocks.read_records(1).record_count:
@@ -104,12 +101,13 @@ def _write_rejects(
 
 
 def _append_predictions(
-    files: ShardFiles, count: int, extra_count: int, spec: JoinSpec, predictions_file: IO[bytes]
+    files: ShardFiles, section: ShardSection, spec: JoinSpec, predictions_file: IO[bytes]
 ) -> None:
     """Append the predictions of a section, if they are as many as its records; the file ends with a line feed.
 
     Its extra predictions are counted and left out.
     """
+    count, extra_count = section.record_count, section.extra_prediction_count
     with files.predictions_path.open("rb") as file:
         prediction_reader = open_predictions(files, resolve_prediction_format(spec, [files]), file)
         own, others = prediction_reader.next_batch(count), prediction_reader.next_batch(extra_count)

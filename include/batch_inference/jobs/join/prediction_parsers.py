@@ -11,7 +11,6 @@ import numpy as np
 from batch_inference.jobs.common.binary_formats import BYTE_ORDER_MARK
 from batch_inference.jobs.common.blocks import Block
 from batch_inference.jobs.common.csv_reading import UnreadableRecordError, parse_rows
-from batch_inference.jobs.common.errors import PredictionError
 from batch_inference.jobs.common.json_reading import decode_prediction
 from batch_inference.jobs.common.numeric import parse_column
 from batch_inference.jobs.config.join_spec import JoinSpec, PredictionField
@@ -34,24 +33,21 @@ class JsonLinesParser:
         self._fields = spec.prediction_fields
         self._template: re.Pattern[bytes] | None = None
 
-    def read_texts(self, shard: str, first_record: int, block: Block) -> list[list[str]]:
-        """Read the text of each field, numbers as written; `first_record` is the number of the block's first record."""
+    def read_texts(self, block: Block) -> list[list[str]]:
+        """Read the text of each field, numbers as written. Raises UnreadableRecordError."""
         plain = self.read_float_bytes(block)
         if plain is not None:
             texts = [b"\n".join(column).decode("ascii").split("\n") for column in plain]
-            return validate_columns(self._fields, shard, first_record, texts)
+            return validate_columns(self._fields, texts)
         values = []
         for index in range(block.record_count):
             line = block.get_record(index)
             try:
                 values.append(decode_prediction(line.decode("utf-8")))
             except ValueError as error:
-                raise PredictionError(
-                    shard,
-                    first_record + index,
-                    f"the prediction {format_prediction(line)} is not JSON: {error}",
-                ) from error
-        return extract_fields(self._fields, shard, first_record, values)
+                problem = f"the prediction {format_prediction(line)} is not JSON: {error}"
+                raise UnreadableRecordError(index, problem) from error
+        return extract_fields(self._fields, values)
 
     def read_float_bytes(self, block: Block) -> list[list[bytes]] | None:
         """Read the numbers of each field as written, unchecked; None unless each prediction is an object of numbers."""
@@ -143,28 +139,22 @@ class CsvParser:
             return None
         return _select_finite_columns(arrow, table, block, ["0"])
 
-    def read_texts(self, shard: str, first_record: int, block: Block) -> list[list[str]]:
+    def read_texts(self, block: Block) -> list[list[str]]:
         plain = self.read_float_bytes(block)
         if plain is not None:
-            texts = [[line.decode("ascii") for line in plain[0]]]
-            return validate_columns(self._fields, shard, first_record, texts)
+            return validate_columns(self._fields, [[line.decode("ascii") for line in plain[0]]])
         try:
             rows = parse_rows(block, self.delimiter)
         except UnreadableRecordError as error:
             line = format_prediction(block.get_record(error.index))
-            raise PredictionError(
-                shard, first_record + error.index, f"the prediction {line} {error}"
-            ) from error
-        most, least = max(self._positions), min(self._positions)
-        width = max(most + 1, -least)
+            raise UnreadableRecordError(error.index, f"the prediction {line} {error}") from error
+        width = max(max(self._positions) + 1, -min(self._positions))
         for index, row in enumerate(rows):
             if len(row) < width:
                 line = format_prediction(block.get_record(index))
-                raise PredictionError(
-                    shard, first_record + index, f"the prediction {line} has {len(row)} columns, not {width}"
-                )
-        columns = [[row[place] for row in rows] for place in self._positions]
-        return validate_columns(self._fields, shard, first_record, columns)
+                problem = f"the prediction {line} has {len(row)} columns, not {width}"
+                raise UnreadableRecordError(index, problem)
+        return validate_columns(self._fields, [[row[place] for row in rows] for place in self._positions])
 
     def has_only_number_characters(self, block: Block) -> bool:
         """Whether the lines have only characters of numbers: no spaces, quotes or carriage returns."""
@@ -189,10 +179,8 @@ def _select_finite_columns(arrow: Any, table: Any, block: Block, names: Sequence
     return columns
 
 
-def extract_fields(
-    fields: Sequence[PredictionField], shard: str, first_record: int, predictions: Sequence[Any]
-) -> list[list[str]]:
-    """Extract the text of each field from decoded predictions. Raises PredictionError."""
+def extract_fields(fields: Sequence[PredictionField], predictions: Sequence[Any]) -> list[list[str]]:
+    """Extract the text of each field from decoded predictions. Raises UnreadableRecordError."""
     wanted = [(field.path, field.column.type, field.nullable) for field in fields]
     prediction: Any = None
     rows = []
@@ -200,17 +188,13 @@ def extract_fields(
         for prediction in predictions:
             rows.append([extract_text(prediction, *one) for one in wanted])
     except PredictionFieldError as error:
-        raise PredictionError(
-            shard, first_record + len(rows), f"{error} in the prediction {format_prediction(prediction)}"
-        ) from None
-    columns = [list(column) for column in zip(*rows)] if rows else [[] for _ in fields]
-    return validate_columns(fields, shard, first_record, columns)
+        problem = f"{error} in the prediction {format_prediction(prediction)}"
+        raise UnreadableRecordError(len(rows), problem) from None
+    return validate_columns(fields, [list(column) for column in zip(*rows)] if rows else [[] for _ in fields])
 
 
-def validate_columns(
-    fields: Sequence[PredictionField], shard: str, first_record: int, columns: list[list[str]]
-) -> list[list[str]]:
-    """Check the numeric columns; nulls are allowed in nullable ones. Raises PredictionError."""
+def validate_columns(fields: Sequence[PredictionField], columns: list[list[str]]) -> list[list[str]]:
+    """Check the numeric columns; nulls are allowed in nullable ones. Raises UnreadableRecordError."""
     for at, (field, texts) in enumerate(zip(fields, columns)):
         if field.column.type not in ("integer", "float"):
             continue
@@ -220,8 +204,8 @@ def validate_columns(
         if wrong:
             index, allowed = min(wrong.items())
             found = f"prediction {field.path!r} is {texts[index]!r}, allowed is {allowed.split(' or ')[0]}"
-            raise PredictionError(shard, first_record + index, found)
+            raise UnreadableRecordError(index, found)
         empty = np.flatnonzero(np.isnan(values))
         if len(empty) and not field.nullable:
-            raise PredictionError(shard, first_record + int(empty[0]), f"prediction {field.path!r} is empty")
+            raise UnreadableRecordError(int(empty[0]), f"prediction {field.path!r} is empty")
     return columns

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Sequence
+from typing import IO, Any, Sequence, Union
 
 import numpy as np
 
 from batch_inference.jobs.common.binary_formats import check_predictions_are_text
 from batch_inference.jobs.common.blocks import BLOCK_BYTES, Block, BlockReader, count_records
+from batch_inference.jobs.common.csv_reading import UnreadableRecordError
 from batch_inference.jobs.common.errors import JoinError, PredictionCountError, PredictionError
 from batch_inference.jobs.common.json_reading import dumps
 from batch_inference.jobs.common.numeric import parse_column
@@ -20,6 +21,7 @@ from batch_inference.jobs.join.prediction_path import format_prediction
 
 # Bytes read at a time: about the predictions of a small block of records, so that little is left over.
 READ_BYTES = 512 << 10
+LineParser = Union[JsonLinesParser, CsvParser]
 _WHITE_SPACE = np.frombuffer(b"\n\r\t ", dtype=np.uint8)
 
 
@@ -31,9 +33,18 @@ class PredictionBatch:
         self.spec = spec
         self.first_record = first
         self.prediction_count = count
+        self._texts: list[list[str]] | None = None  # cached: they are parsed once
 
     def read_texts(self) -> list[list[str]]:
         """Read the text of each field, numbers as written. Raises PredictionError."""
+        if self._texts is None:
+            try:
+                self._texts = self._parse_texts()
+            except UnreadableRecordError as error:
+                raise PredictionError(self.shard, self.first_record + error.index, str(error)) from error
+        return self._texts
+
+    def _parse_texts(self) -> list[list[str]]:
         raise NotImplementedError
 
     def to_bytes(self) -> bytes:
@@ -54,31 +65,23 @@ class PredictionBatch:
 
     def read_values(self) -> list[Any]:
         """Read the values of each field except echoes: float64 with NaN for null, or texts. Uses cached results."""
-        columns = [
-            texts for field, texts in zip(self.spec.prediction_fields, self.read_texts()) if not field.is_echo
-        ]
         return [
-            parse_column(texts, column.type)[0] if column.type in ("integer", "float") else texts
-            for column, texts in zip(self.spec.prediction_columns, columns)
+            parse_column(texts, field.column.type)[0] if field.column.type in ("integer", "float") else texts
+            for field, texts in zip(self.spec.prediction_fields, self.read_texts())
+            if not field.is_echo
         ]
 
 
 class LinePredictionBatch(PredictionBatch):
-    def __init__(
-        self, shard: str, spec: JoinSpec, first: int, block: Block, parser: JsonLinesParser | CsvParser
-    ) -> None:
+    def __init__(self, shard: str, spec: JoinSpec, first: int, block: Block, parser: LineParser) -> None:
         super().__init__(shard, spec, first, block.record_count)
         self._block = block
         self._parser = parser
-        # Cached results: each is parsed once.
-        self._texts: list[list[str]] | None = None
         self._float_bytes: list[list[bytes]] | None = None
         self._arrow_columns: list[Any] | None = None
 
-    def read_texts(self) -> list[list[str]]:
-        if self._texts is None:
-            self._texts = self._parser.read_texts(self.shard, self.first_record, self._block)
-        return self._texts
+    def _parse_texts(self) -> list[list[str]]:
+        return self._parser.read_texts(self._block)
 
     def to_bytes(self) -> bytes:
         return self._block.data
@@ -90,12 +93,8 @@ class LinePredictionBatch(PredictionBatch):
 
     def get_number_block(self, arrow: Any) -> Block | None:
         reader, block = self._parser, self._block
-        simple = (
-            isinstance(reader, CsvParser)
-            and reader.has_only_number_characters(block)
-            and self.read_arrow_columns(arrow) is not None
-        )
-        return block if simple else None
+        simple = isinstance(reader, CsvParser) and reader.has_only_number_characters(block)
+        return block if simple and self.read_arrow_columns(arrow) is not None else None
 
     def read_arrow_columns(self, arrow: Any) -> list[Any] | None:
         if self._arrow_columns is None:
@@ -115,8 +114,8 @@ class JsonPredictionBatch(PredictionBatch):
         super().__init__(shard, spec, first, len(values))
         self._values = values
 
-    def read_texts(self) -> list[list[str]]:
-        return extract_fields(self.spec.prediction_fields, self.shard, self.first_record, self._values)
+    def _parse_texts(self) -> list[list[str]]:
+        return extract_fields(self.spec.prediction_fields, self._values)
 
     def to_bytes(self) -> bytes:
         values = ", ".join(map(dumps, self._values))
@@ -131,6 +130,10 @@ class PredictionReader:
         self.spec = spec
         self.read_count = 0  # predictions read
 
+    def count_records(self) -> int:
+        """Count the records of the shard."""
+        return count_records(self.shard.records_path, self.spec.records_delimiter)
+
     def next_batch(self, count: int) -> PredictionBatch:
         """Read the next `count` predictions, or as many as are left."""
         raise NotImplementedError
@@ -141,7 +144,7 @@ class PredictionReader:
 
     def build_mismatch_error(self, prediction_count: int, first_extra: str) -> PredictionCountError:
         """Build the error with the first difference; `first_extra` is the first prediction without a record."""
-        records = count_records(self.shard.records_path, self.spec.records_delimiter)
+        records = self.count_records()
         if prediction_count > records:
             difference = f"prediction {records + 1:,} ({first_extra}) has no record"
         else:
@@ -156,9 +159,7 @@ class LinePredictionReader(PredictionReader):
     A blank line in place of a prediction is an error: when the first blank line is read, counting lines decides.
     """
 
-    def __init__(
-        self, shard: ShardFiles, spec: JoinSpec, file: IO[bytes], parser: JsonLinesParser | CsvParser
-    ) -> None:
+    def __init__(self, shard: ShardFiles, spec: JoinSpec, file: IO[bytes], parser: LineParser) -> None:
         super().__init__(shard, spec)
         self._parser = parser
         self._source = BlockReader(file, parser.delimiter, min(READ_BYTES, BLOCK_BYTES))
@@ -186,17 +187,16 @@ class LinePredictionReader(PredictionReader):
 
     def build_count_error(self) -> PredictionCountError:
         lines, blanks, first_blank = self._count_lines()
-        records = count_records(self.shard.records_path, self.spec.records_delimiter)
+        records = self.count_records()
         if first_blank:
             difference = f"line {first_blank:,} of the predictions is blank"
             return PredictionCountError(self.shard.name, records, lines - blanks, difference)
-        return self.build_mismatch_error(
-            lines, format_record_at(self.shard.predictions_path, self._parser.delimiter, records)
-        )
+        first_extra = format_record_at(self.shard.predictions_path, self._parser.delimiter, records)
+        return self.build_mismatch_error(lines, first_extra)
 
     def _check_blank_lines(self) -> None:
         lines, blanks, first_blank = self._count_lines()
-        records = count_records(self.shard.records_path, self.spec.records_delimiter)
+        records = self.count_records()
         if lines == records:
             raise PredictionError(self.shard.name, first_blank, "its prediction is blank")
         if lines - blanks != records:
@@ -226,15 +226,14 @@ class DocumentPredictionReader(PredictionReader):
         try:
             values = list(islice(self._predictions, count))
         except NotJsonError as error:
-            raise JoinError(
-                f"shard {self.shard.name}: the predictions are not JSON documents: {error}"
-            ) from error
+            problem = f"the predictions are not JSON documents: {error}"
+            raise JoinError(f"shard {self.shard.name}: {problem}") from error
         taken = JsonPredictionBatch(self.shard.name, self.spec, self.read_count + 1, values)
         self.read_count += len(values)
         return taken
 
     def build_count_error(self) -> PredictionCountError:
-        records = count_records(self.shard.records_path, self.spec.records_delimiter)
+        records = self.count_records()
         with self.shard.predictions_path.open("rb") as file:
             extra, found = "nothing", 0
             for prediction in iter_predictions(file):
@@ -249,9 +248,8 @@ def open_predictions(shard: ShardFiles, spec: JoinSpec, file: IO[bytes]) -> Pred
     check_predictions_are_text(shard.name, shard.predictions_path)
     if spec.predictions.format == "json":
         return DocumentPredictionReader(shard, spec, file)
-    return LinePredictionReader(
-        shard, spec, file, (JsonLinesParser if spec.predictions.format == "jsonlines" else CsvParser)(spec)
-    )
+    parser = JsonLinesParser(spec) if spec.predictions.format == "jsonlines" else CsvParser(spec)
+    return LinePredictionReader(shard, spec, file, parser)
 
 
 def format_record_at(path: Path, delimiter: str | None, record_index: int) -> str:

@@ -23,8 +23,8 @@ def check_records(records: RecordBlock) -> None:
     """Raise JoinError for the first record with other columns or an invalid number."""
     _check_encoding(records)
     if records.spec.records_format == "csv":
-        if records.first_record == 1 and records.record_count:
-            _check_byte_order_mark(records)
+        if records.first_record == 1 and records.block.data.startswith(BYTE_ORDER_MARK):
+            raise JoinError(f"{records.label(0)}: it begins with a byte order mark. {_ADVICE} skips it")
         if _is_sound_to_arrow(records):
             _check_header_line(records)
             return
@@ -63,12 +63,6 @@ def _check_encoding(records: RecordBlock) -> None:
         ) from error
 
 
-def _check_byte_order_mark(records: RecordBlock) -> None:
-    """Raise JoinError if a byte order mark precedes the first record of a shard."""
-    if records.block.get_record(0).startswith(BYTE_ORDER_MARK):
-        raise JoinError(f"{records.label(0)}: it begins with a byte order mark. {_ADVICE} skips it")
-
-
 def _check_header_line(records: RecordBlock) -> None:
     """Raise JoinError if the first line of a shard has the names of its columns."""
     if records.first_record != 1 or not records.record_count:
@@ -84,8 +78,8 @@ def _check_line_ends(records: RecordBlock) -> None:
     """Raise JoinError for a record that ends in a carriage return, which would become part of its last cell."""
     for index in range(records.record_count):
         if records.block.get_record(index).endswith(b"\r"):
-            problem = "it ends in a carriage return"
-            raise JoinError(f"{records.label(index)}: {problem}. {_ADVICE} rejects such records")
+            record = records.label(index)
+            raise JoinError(f"{record}: it ends in a carriage return. {_ADVICE} rejects such records")
 
 
 def _is_sound_to_arrow(records: RecordBlock) -> bool:

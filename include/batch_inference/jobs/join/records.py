@@ -8,11 +8,7 @@ from typing import Any, Mapping, Sequence
 from batch_inference.jobs.common.arrow import find_arrow
 from batch_inference.jobs.common.binary_formats import BYTE_ORDER_MARK
 from batch_inference.jobs.common.blocks import Block
-from batch_inference.jobs.common.csv_reading import (
-    UnreadableRecordError,
-    find_empty_strings,
-    parse_rows,
-)
+from batch_inference.jobs.common.csv_reading import UnreadableRecordError, find_empty_strings, parse_rows
 from batch_inference.jobs.common.errors import JoinError
 from batch_inference.jobs.common.json_reading import Cell, decode_record, to_cell
 from batch_inference.jobs.config.join_spec import JoinSpec
@@ -20,13 +16,7 @@ from batch_inference.jobs.config.join_spec import JoinSpec
 
 @dataclass
 class RecordBlock:
-    """Consecutive records of one shard.
-
-    Attributes:
-        first_record: the number of the first one within its shard, from 1.
-        columns: their columns, in order.
-        block: their bytes.
-    """
+    """Consecutive records of one shard; `first_record` is the number of the first one within its shard, from 1."""
 
     spec: JoinSpec
     shard: str

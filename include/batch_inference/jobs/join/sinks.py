@@ -5,7 +5,6 @@ Text formats keep the original text of the records; Parquet has one schema for a
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from pathlib import Path
@@ -18,7 +17,7 @@ from batch_inference.jobs.common.blocks import Block
 from batch_inference.jobs.common.csv_reading import format_csv_lines
 from batch_inference.jobs.common.errors import JoinError
 from batch_inference.jobs.common.json_reading import Cell, decode_record, dumps
-from batch_inference.jobs.config.join_spec import JoinSpec
+from batch_inference.jobs.config.join_spec import JoinSpec, OutputColumn
 from batch_inference.jobs.join.prediction_reader import PredictionBatch
 from batch_inference.jobs.join.records import RecordBlock
 
@@ -28,11 +27,7 @@ _JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 
 
 class Sink:
-    """Writes joined rows to one file.
-
-    Attributes:
-        block_bytes: preferred size of a block of records.
-    """
+    """Writes joined rows to one file; `block_bytes` is the preferred size of a block of records."""
 
     block_bytes = 4 << 20
 
@@ -138,13 +133,12 @@ class JsonLinesSink(BytesSink):
     def __init__(self, path: Path, spec: JoinSpec) -> None:
         super().__init__(path, spec)
         self._added = {column.name for column in spec.prediction_columns}
-        self._keys = [_encode_string(column.name).encode() for column in spec.prediction_columns]
+        self._keys = [dumps(column.name).encode() for column in spec.prediction_columns]
 
     def prepare(self, records: RecordBlock, predictions: PredictionBatch) -> bytes:
         texts = predictions.read_texts()
         prediction_members = [
-            _encode_members(column.name, [_encode_text(value, column.type) for value in values])
-            for column, values in zip(self.spec.prediction_columns, texts)
+            _encode_members(column, values) for column, values in zip(self.spec.prediction_columns, texts)
         ]
         if self.spec.records_format == "jsonlines" and self.spec.has_unchanged_records:
             tails = [", ".join(row).encode("utf-8") for row in zip(*prediction_members)]
@@ -159,24 +153,14 @@ class JsonLinesSink(BytesSink):
         cells = records.read_cells()
         absent: tuple[Cell, ...] = (None,) * records.record_count
         members = [
-            _encode_members(
-                kept.output_column.name,
-                [
-                    _encode_cell(cell, kept.output_column.type)
-                    for cell in cells.get(kept.record_column, absent)
-                ],
-            )
+            _encode_members(kept.output_column, cells.get(kept.record_column, absent))
             for kept in self.spec.published_columns
         ]
         return _encode_objects([*members, *prediction_members])
 
     def prepare_cells(self, cells: Mapping[str, Sequence[Cell]]) -> bytes:
-        return _encode_objects(
-            [
-                _encode_members(column.name, [_encode_cell(cell, column.type) for cell in cells[column.name]])
-                for column in self.spec.output_columns
-            ]
-        )
+        columns = self.spec.output_columns
+        return _encode_objects([_encode_members(column, cells[column.name]) for column in columns])
 
     def _select_members(self, line: bytes) -> list[str]:
         """Select the published members of a JSON record, values as written."""
@@ -184,7 +168,7 @@ class JsonLinesSink(BytesSink):
         # A member that is not a column is dropped if a published column has its name.
         left_out = {column.name for column in (*self.spec.columns, *self.spec.output_columns)}
         return [
-            f"{_encode_string(names.get(name, name))}: {dumps(value)}"
+            f"{dumps(names.get(name, name))}: {dumps(value)}"
             for name, value in decode_record(line.decode("utf-8")).items()
             if name in names or (self.spec.include_extra_members and name not in left_out)
         ]
@@ -213,9 +197,8 @@ class ParquetSink(Sink):
             "integer": pyarrow.int64(),
             "float": pyarrow.float64(),
         }
-        self._schema = pyarrow.schema(
-            [(column.name, self._types[column.type]) for column in spec.output_columns]
-        )
+        fields = [(column.name, self._types[column.type]) for column in spec.output_columns]
+        self._schema = pyarrow.schema(fields)
         self._writer: Any = None
         self._waiting: list[Any] = []
         self._waiting_bytes = 0
@@ -223,35 +206,27 @@ class ParquetSink(Sink):
     def prepare(self, records: RecordBlock, predictions: PredictionBatch) -> Any:
         table = None
         if self.spec.records_format == "csv":
-            table = records.read_arrow_table(
-                self._arrow,
-                {
-                    kept.record_column: self._types[kept.output_column.type]
-                    for kept in self.spec.published_columns
-                },
-            )
+            published = self.spec.published_columns
+            types = {kept.record_column: self._types[kept.output_column.type] for kept in published}
+            table = records.read_arrow_table(self._arrow, types)
         if table is None:
             table = self._build_cell_table(records)
-        arrays = []
-        for kept in self.spec.published_columns:
-            if kept.record_column in records.columns:
-                arrays.append(table.column(kept.record_column))
-            else:
-                arrays.append(self._arrow.nulls(records.record_count, self._types[kept.output_column.type]))
+        arrays = [
+            table.column(kept.record_column)
+            if kept.record_column in records.columns
+            else self._arrow.nulls(records.record_count, self._types[kept.output_column.type])
+            for kept in self.spec.published_columns
+        ]
         prediction_arrays = predictions.read_arrow_columns(self._arrow)
         if prediction_arrays is None:
-            prediction_arrays = [
-                self._arrow.array(_convert_cells(texts, column.type), self._types[column.type])
-                for column, texts in zip(self.spec.prediction_columns, predictions.read_texts())
-            ]
+            columns = zip(self.spec.prediction_columns, predictions.read_texts())
+            prediction_arrays = [self._build_array(texts, column.type) for column, texts in columns]
         # Not pyarrow.table(), which imports pandas to check for a DataFrame.
         return self._arrow.Table.from_arrays([*arrays, *prediction_arrays], schema=self._schema)
 
     def prepare_cells(self, cells: Mapping[str, Sequence[Cell]]) -> Any:
-        arrays = [
-            self._arrow.array(_convert_cells(cells[column.name], column.type), self._types[column.type])
-            for column in self.spec.output_columns
-        ]
+        columns = self.spec.output_columns
+        arrays = [self._build_array(cells[column.name], column.type) for column in columns]
         return self._arrow.Table.from_arrays(arrays, schema=self._schema)
 
     def write(self, prepared: Any) -> None:
@@ -270,13 +245,20 @@ class ParquetSink(Sink):
         name = ""
         try:
             for name, cells in records.read_cells().items():
-                arrays.append(self._arrow.array(_convert_cells(cells, kinds[name]), self._types[kinds[name]]))
+                arrays.append(self._build_array(cells, kinds[name]))
         except (ValueError, OverflowError) as error:
             raise JoinError(
                 f"shard {records.shard}, records from {records.first_record:,} on: "
                 f"column {name} is not {kinds[name]} throughout: {error}"
             ) from error
         return self._arrow.Table.from_arrays(arrays, names=list(records.columns))
+
+    def _build_array(self, cells: Sequence[Cell], kind: str) -> Any:
+        values: Sequence[Any] = cells
+        if kind in ("integer", "float"):
+            convert: Callable[[str], float] = int if kind == "integer" else float
+            values = [convert(cell) if cell and cell.strip() else None for cell in cells]
+        return self._arrow.array(values, self._types[kind])
 
     def _write_row_group(self) -> None:
         if self._writer is None:
@@ -293,11 +275,8 @@ class ParquetSink(Sink):
 def create_line_splicer(delimiter: bytes) -> LineSplicer | None:
     """Create a LineSplicer, or None if pyarrow is missing or too old."""
     arrow = find_arrow()
-    return (
-        LineSplicer(arrow, delimiter)
-        if arrow and hasattr(arrow.compute, "binary_join_element_wise")
-        else None
-    )
+    has_join = arrow and hasattr(arrow.compute, "binary_join_element_wise")
+    return LineSplicer(arrow, delimiter) if has_join else None
 
 
 class LineSplicer:
@@ -334,27 +313,21 @@ def _are_all_finite(numbers: list[bytes]) -> bool:
         return False
 
 
-def _encode_members(name: str, values: Iterable[str]) -> list[str]:
-    key = _encode_string(name)
-    return [f"{key}: {value}" for value in values]
+def _encode_members(column: OutputColumn, cells: Iterable[Cell]) -> list[str]:
+    key = dumps(column.name)
+    return [f"{key}: {_encode_cell(cell, column.type)}" for cell in cells]
 
 
 def _encode_objects(members: Sequence[Sequence[str]]) -> bytes:
     return "".join(["{" + ", ".join(row) + "}\n" for row in zip(*members)]).encode("utf-8")
 
 
-def _encode_string(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
-
-
 def _encode_cell(cell: Cell, kind: str) -> str:
-    return "null" if cell is None else _encode_text(cell, kind)
-
-
-def _encode_text(text: str, kind: str) -> str:
+    if cell is None:
+        return "null"
     if kind == "json":
-        return text
-    return _encode_string(text) if kind == "string" else _encode_number(text)
+        return cell
+    return dumps(cell) if kind == "string" else _encode_number(cell)
 
 
 def _encode_number(cell: str) -> str:
@@ -370,13 +343,6 @@ def _find_repetitive_columns(table: Any) -> list[str]:
     """Find the columns worth a dictionary; for others encoding takes three times as long and the file is larger."""
     most = min(10_000, max(1, table.num_rows) // 4)
     return [name for name in table.column_names if len(table.column(name).unique()) < most]
-
-
-def _convert_cells(cells: Sequence[Cell], kind: str) -> list[Any]:
-    if kind in ("string", "json"):
-        return list(cells)
-    convert: Callable[[str], float] = int if kind == "integer" else float
-    return [convert(cell) if cell and cell.strip() else None for cell in cells]
 
 
 SINKS: dict[str, type[Sink]] = {"csv": CsvSink, "jsonlines": JsonLinesSink, "parquet": ParquetSink}

@@ -33,16 +33,12 @@ GroupPredictions = Dict[str, Any]
 class PredictionStatistics:
     """Profiles, sample and group counts of the predictions of a join.
 
-    Attributes:
-        profile: of the prediction columns except those of type json, which are not counted.
+    Columns of type json have no profile.
     """
 
     def __init__(self, spec: JoinSpec | None = None) -> None:
-        self._types = {
-            column.name: column.type
-            for column in (spec.prediction_columns if spec else ())
-            if column.type != "json"
-        }
+        columns = spec.prediction_columns if spec else ()
+        self._types = {column.name: column.type for column in columns if column.type != "json"}
         self.rows = 0
         self.profile = Profile(self._types)
         self.sample = RowSample()
@@ -61,13 +57,7 @@ class PredictionStatistics:
             if column.name in self._types
         }
         block.profile.add(prediction_values, prediction_values)
-        block.sample = RowSample.from_block(
-            records.shard,
-            records.first_record,
-            records.record_count,
-            prediction_values,
-            self.sample.hash_bound,
-        )
+        block.sample = RowSample.from_block(records, prediction_values, self.sample.hash_bound)
         if spec.sensitive_columns:
             block.groups = _count_sensitive_groups(records, prediction_values)
         return block
@@ -117,12 +107,10 @@ class RowSample:
         return int(self.hashes[-1]) if len(self.hashes) >= SAMPLE_ROWS else None
 
     @classmethod
-    def from_block(
-        cls, shard: str, first_record: int, record_count: int, columns: Mapping[str, Any], bound: int | None
-    ) -> RowSample:
-        """Sample a block; `first_record` is the number of its first record in the shard."""
-        hashes = _hash_rows(shard, first_record, record_count)
-        at = np.arange(record_count) if bound is None else np.flatnonzero(hashes < np.uint64(bound))
+    def from_block(cls, records: RecordBlock, columns: Mapping[str, Any], bound: int | None) -> RowSample:
+        """Sample the predictions of a block of records; hashes from `bound` on are left out."""
+        hashes = _hash_rows(records.shard, records.first_record, records.record_count)
+        at = np.arange(records.record_count) if bound is None else np.flatnonzero(hashes < np.uint64(bound))
         at = at[np.argsort(hashes[at], kind="stable")][:SAMPLE_ROWS]
         return cls(hashes[at], {name: _select_values(values, at) for name, values in columns.items()})
 
@@ -170,11 +158,7 @@ def _count_sensitive_groups(
         texts = [cell or "" for cell in cells[group.column]]
         labels = label_rows(group, texts, parse_column(texts, "float")[0] if group.edges else None)
         codes: dict[str, int] = {}
-        places = np.fromiter(
-            (codes.setdefault(label, len(codes)) for label in labels),
-            dtype=np.int64,
-            count=records.record_count,
-        )
+        places = np.array([codes.setdefault(label, len(codes)) for label in labels], dtype=np.int64)
         found[group.column] = _count_groups(list(codes), places, prediction_values, selected)
     return found
 

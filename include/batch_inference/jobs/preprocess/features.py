@@ -63,9 +63,8 @@ class FeatureBuilder:
         self, function: PandasFunction, cells: Mapping[str, Cells], records_label: str
     ) -> tuple[dict[str, Cells], list[int]]:
         """Apply the user's function; returns the features as cells, and the rows that it kept."""
-        kept_rows, columns = function(
-            {name: [cell or None for cell in column] for name, column in cells.items()}, records_label
-        )
+        nullable_cells = {name: [cell or None for cell in column] for name, column in cells.items()}
+        kept_rows, columns = function(nullable_cells, records_label)
         features: dict[str, Cells] = {}
         for name, values in columns.items():
             if values is None:

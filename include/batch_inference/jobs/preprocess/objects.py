@@ -40,13 +40,7 @@ _SAMPLE_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class InputObject:
-    """One object of the input.
-
-    Attributes:
-        path: its local file in this container.
-        uri: its s3:// URI.
-        stored_bytes: its size as stored, before decompression.
-    """
+    """One object of the input, and its local file; `stored_bytes` is its size before decompression."""
 
     path: Path
     uri: str
@@ -59,8 +53,6 @@ def list_objects(folder: Path, input_uri: str) -> list[InputObject]:
     The prefix of the input's manifest is `input_uri`: SageMaker puts each object at the same path below the folder as
     it has below that prefix.
     """
-    if not folder.is_dir():
-        return []
     paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     return [
         InputObject(paths[name], f"{input_uri}{name}", paths[name].stat().st_size)
@@ -87,11 +79,8 @@ def estimate_file_text_bytes(input_object: InputObject, input_config: InputConfi
     """Estimate the bytes of text of a CSV or JSON Lines object; a compressed one is sampled at its beginning."""
     with input_object.path.open("rb") as stored:
         compression = _detect_compression(stored, input_object.uri, input_config.compression)
-        return (
-            max(1, round(input_object.stored_bytes * _estimate_expansion_ratio(stored, compression)))
-            if compression
-            else input_object.stored_bytes
-        )
+        ratio = _estimate_expansion_ratio(stored, compression) if compression else 1
+    return max(1, round(input_object.stored_bytes * ratio))
 
 
 def open_text(input_object: InputObject, input_config: InputConfig) -> IO[str]:
@@ -114,9 +103,8 @@ def open_text(input_object: InputObject, input_config: InputConfig) -> IO[str]:
         )
     if encoding in ("utf-8", "utf8", "u8"):
         encoding = "utf-8-sig"  # the same, less a byte order mark
-    return io.TextIOWrapper(
-        buffered, encoding=encoding, errors="strict" if wide else "surrogateescape", newline=""
-    )
+    errors = "strict" if wide else "surrogateescape"
+    return io.TextIOWrapper(buffered, encoding=encoding, errors=errors, newline="")
 
 
 @contextmanager

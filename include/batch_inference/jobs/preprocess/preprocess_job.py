@@ -36,6 +36,7 @@ def preprocess(container: Container, config: PreprocessConfig) -> dict[str, Any]
     result = process_objects(own, sizes, config, duplicates, container.output_dir, container.host)
     records_in = sum(one["records"] for one in result.objects)
     records_out = sum(shard["records"] for shard in result.shards)
+    rejected_count = sum(result.rejected.values())
     present = {name for one in result.objects for name in one["columns"]}
     optional = {column.name for column in config.input.columns if column.optional}
     manifest = {
@@ -47,7 +48,7 @@ def preprocess(container: Container, config: PreprocessConfig) -> dict[str, Any]
         "records_in": records_in,
         "records_out": records_out,
         "rejected": dict(result.rejected),
-        "rejected_count": sum(result.rejected.values()),
+        "rejected_count": rejected_count,
         "shards": result.shards,
         "groups": result.groups,
         "profile_key": f"profile/{container.host}.json",
@@ -55,10 +56,9 @@ def preprocess(container: Container, config: PreprocessConfig) -> dict[str, Any]
         "started_at": started_at,
         "ended_at": time.time(),
     }
-    if records_in != records_out + manifest["rejected_count"]:
+    if records_in != records_out + rejected_count:
         raise JobError(
-            f"{records_in:,} records were read, but {records_out:,} written "
-            f"and {sum(result.rejected.values()):,} rejected"
+            f"{records_in:,} records were read, but {records_out:,} written and {rejected_count:,} rejected"
         )
     write_json(container.output_dir / "profile" / f"{container.host}.json", result.profile.to_dict())
     write_json(container.output_dir / "manifest" / f"{container.host}.json", manifest)

@@ -8,7 +8,7 @@ from typing import Mapping, Sequence
 import numpy as np
 
 from batch_inference.jobs.common.groups import GroupCounts
-from batch_inference.jobs.common.json_reading import format_text
+from batch_inference.jobs.common.json_reading import format_text, is_encodable
 from batch_inference.jobs.common.numeric import parse_column
 from batch_inference.jobs.common.profiles import Profile
 from batch_inference.jobs.config.preprocess_config import InputConfig, PreprocessConfig
@@ -105,14 +105,8 @@ def _build_passed_mask(length: int, failed: Mapping[int, tuple[str, str]]) -> np
 def find_unreadable_records(batch: Batch) -> dict[int, tuple[str, str]]:
     """Find the records with bytes outside of the encoding, or with NUL."""
     together = "".join(batch.texts)
-    if "\0" not in together and together.isascii():
+    if "\0" not in together and is_encodable(together):
         return {}
-    try:
-        together.encode("utf-8")
-        if "\0" not in together:
-            return {}
-    except UnicodeEncodeError:
-        pass
     found = {}
     for index, text in enumerate(map(batch.get_original_text, range(len(batch.texts)))):
         if "\0" in text:

@@ -170,9 +170,8 @@ def _pattern(rule: Rule, _: InputConfig) -> tuple[Check, Reason]:
         return _flag_cells(table, name, lambda cell: not fits(cell))
 
     def reason(table: Table, row: int) -> str:
-        return (
-            f"{name} is {format_text(table.cells[name][row])}, allowed is what fully matches {rule.pattern}"
-        )
+        found = format_text(table.cells[name][row])
+        return f"{name} is {found}, allowed is what fully matches {rule.pattern}"
 
     return check, reason
 

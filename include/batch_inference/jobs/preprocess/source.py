@@ -34,9 +34,7 @@ def estimate_text_bytes(input_object: InputObject, input_config: InputConfig) ->
         return 0
     with translate_read_errors(input_object, input_config):
         if input_config.format == "parquet":
-            return ParquetRecordReader(
-                input_object.path, input_config, input_object.uri
-            ).estimate_text_bytes()
+            return ParquetRecordReader(input_object, input_config).estimate_text_bytes()
         return estimate_file_text_bytes(input_object, input_config)
 
 
@@ -53,9 +51,8 @@ def _read_csv(input_object: InputObject, input_config: InputConfig) -> Iterator[
         for batch in iter_batches(records.read_batch):
             if names is None:
                 counts = (len(row) for index, row in enumerate(batch.rows) if index not in batch.malformed)
-                names = next(
-                    (input_config.column_names[:count] for count in counts if count in allowed), None
-                )
+                fitting = (input_config.column_names[:count] for count in counts if count in allowed)
+                names = next(fitting, None)
             yield names, batch
 
 
@@ -98,7 +95,7 @@ def _read_json_lines(
 def _read_parquet(
     input_object: InputObject, input_config: InputConfig
 ) -> Iterator[tuple[ColumnNames, Batch]]:
-    records = ParquetRecordReader(input_object.path, input_config, input_object.uri)
+    records = ParquetRecordReader(input_object, input_config)
     for batch in records.iter_batches():
         yield records.column_names, batch
 

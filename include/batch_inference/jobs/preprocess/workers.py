@@ -107,9 +107,8 @@ def process_partition(
         columns: tuple[str, ...] = ()
         for names, batch in read_batches(one, config.input):
             validation = validator.validate(names, batch, duplicates.flag_repeats(one, batch), one.uri)
-            positions = np.minimum(
-                position + np.cumsum(np.fromiter(map(len, batch.texts), dtype=np.int64)), bytes_before
-            )
+            lengths = np.fromiter(map(len, batch.texts), dtype=np.int64)
+            positions = np.minimum(position + np.cumsum(lengths), bytes_before)
             if batch.texts:
                 position = float(positions[-1])
             columns = names or ()

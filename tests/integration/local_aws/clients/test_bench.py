@@ -1,4 +1,4 @@
-"""`tools/benchmarks/local_aws.py` measures what it says it measures."""
+"""`tools/benchmarks/embedded_aws.py` measures what it says it measures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_the_quick_measurement_fills_every_row() -> None:
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [(row["what"], row["unit"], row["goal"]) for row in rows] == [
+    assert [(row["name"], row["unit"], row["goal"]) for row in rows] == [
         ("server memory, idle", "MB", None),
         ("DescribeTransformJob, idle, p50", "ms", 20),
         ("DescribeTransformJob, idle, p99", "ms", 20),
@@ -33,6 +33,6 @@ def test_the_quick_measurement_fills_every_row() -> None:
         ("server memory, peak", "MB", None),
     ]
     assert all(row["value"] > 0 for row in rows)
-    memory = {row["what"]: row["value"] for row in rows if row["unit"] == "MB"}
+    memory = {row["name"]: row["value"] for row in rows if row["unit"] == "MB"}
     assert memory["runner memory, peak"] < 300
     assert memory["server memory, peak"] >= memory["server memory after the transform"]

@@ -20,8 +20,8 @@ from tools.benchmarks.billing_simulator import (
     cut_and_merge,
     cut_shards,
 )
-from tools.benchmarks.sizing import GOALS, Row, measure_with_preprocess, measure_without_preprocess
-from tools.benchmarks.sizing_pictures import render_summary, render_svg, render_table
+from tools.benchmarks.sizing import GOALS, measure_with_preprocess, measure_without_preprocess
+from tools.benchmarks.sizing_pictures import Row, render_summary, render_svg, render_table
 
 LAYOUTS = build_layouts(20_000)
 

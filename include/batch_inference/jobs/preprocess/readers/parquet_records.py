@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, Iterator
 
 from batch_inference.jobs.common.arrow import require_arrow
@@ -17,6 +16,7 @@ from batch_inference.jobs.common.csv_reading import format_csv_lines
 from batch_inference.jobs.common.errors import InputError
 from batch_inference.jobs.common.json_reading import Cell, JsonNumber, to_cell
 from batch_inference.jobs.config.preprocess_config import InputConfig
+from batch_inference.jobs.preprocess.objects import InputObject
 from batch_inference.jobs.preprocess.readers.batch import Batch
 
 _SAMPLE_ROWS = 1_000
@@ -26,27 +26,22 @@ _INFINITY_TEXTS = {math.inf: "Infinity", -math.inf: "-Infinity"}
 
 
 class ParquetRecordReader:
-    """Reads one file's rows in batches.
+    """Reads one file's rows in batches; `column_names` are the columns of the pipeline that it has."""
 
-    Attributes:
-        column_names: the columns of the pipeline that the file has.
-    """
-
-    def __init__(self, path: Path, input_config: InputConfig, uri: str) -> None:
-        arrow = require_arrow("input.format is parquet")
+    def __init__(self, input_object: InputObject, input_config: InputConfig) -> None:
+        arrow, uri = require_arrow("input.format is parquet"), input_object.uri
         try:
-            self._file = arrow.parquet.ParquetFile(path)
+            self._file = arrow.parquet.ParquetFile(input_object.path)
         except arrow.ArrowInvalid as error:
             raise InputError(f"{uri} is not a Parquet file: {error}") from error
-        present = set(self._file.schema_arrow.names)
-        if missing := input_config.find_missing(present):
-            raise InputError(f"{uri} has no column {', '.join(missing)}; it has {', '.join(sorted(present))}")
-        twice = [name for name in input_config.column_names if self._file.schema_arrow.names.count(name) > 1]
+        names = self._file.schema_arrow.names
+        if missing := input_config.find_missing(names):
+            found = ", ".join(sorted(set(names)))
+            raise InputError(f"{uri} has no column {', '.join(missing)}; it has {found}")
+        twice = [name for name in input_config.column_names if names.count(name) > 1]
         if twice:
-            raise InputError(
-                f"{uri} has column {', '.join(twice)} twice; it has {', '.join(self._file.schema_arrow.names)}"
-            )
-        self.column_names = tuple(name for name in input_config.column_names if name in present)
+            raise InputError(f"{uri} has column {', '.join(twice)} twice; it has {', '.join(names)}")
+        self.column_names = tuple(name for name in input_config.column_names if name in names)
         self._uri = uri
         self._arrow = arrow
         self._delimiter = input_config.delimiter
