@@ -167,7 +167,7 @@ def find_earlier_refusals(now: SearchState, bounds: SearchLimits) -> BadRecords:
     """The records that earlier attempts refused, once the last job has completed.
 
     Raises:
-        RejectedError: they are more than the pipeline allows.
+        TooManyRejectsError: they are more than the pipeline allows.
     """
     poison = find_bad_records(now)
     problem = explain_too_many_rejects(len(poison), bounds)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from batch_inference.aws.ranges import check_etag, copy_span, read_object
 from batch_inference.aws.s3 import Storage
-from batch_inference.common.errors import LintError
+from batch_inference.common.errors import RequestLintError
 from batch_inference.common.s3_uri import split_s3_uri
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.input_pieces.range_probe import MAX_WORKERS, find_line_end
@@ -42,7 +42,7 @@ def write_pieces(
     """Write the pieces below `pieces_prefix`; the same input gives the same pieces, so a retry overwrites them.
 
     Raises:
-        LintError: lines are not records where the input would be cut or merged.
+        RequestLintError: lines are not records where the input would be cut or merged.
         ReconciliationError: an object was overwritten since the plan was made.
     """
     bucket = split_s3_uri(input_uri)[0]
@@ -131,4 +131,4 @@ def _check_lines(span: ByteRange, data: bytes, pipeline: Pipeline) -> None:
             f"{span.key}: {names}; upload the object without it, or add a preprocess section with input.header",
         )
     if problems:
-        raise LintError(problems)
+        raise RequestLintError(problems)

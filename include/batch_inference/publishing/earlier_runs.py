@@ -19,7 +19,7 @@ import pyarrow.parquet
 from botocore.exceptions import ClientError
 
 from batch_inference.aws.s3 import Storage, is_not_found
-from batch_inference.common.errors import PlanError, ReleaseError
+from batch_inference.common.errors import PlanError, RunNotHeldError
 from batch_inference.common.names import (
     RunPaths,
     build_history_prefix,
@@ -128,13 +128,13 @@ def read_held_plan(storage: Storage, pipeline: Pipeline, run_id: str) -> Plan:
     """The plan of the held run of this id.
 
     Raises:
-        ReleaseError: there is no such run, or it is not held.
+        RunNotHeldError: there is no such run, or it is not held.
         HandoffError: another version of this package planned it.
     """
     paths = RunPaths.from_run_id(work=pipeline.work, pipeline=pipeline.name, run_id=run_id)
     found = storage.read_json_with_etag(paths.plan)
     if found is None:
-        raise ReleaseError(
+        raise RunNotHeldError(
             f"publish_run: found {run_id!r}, and there is no run of it below {paths.run_prefix}; allowed is the id of "
             f"a run of {pipeline.name} that is held, as its page in Airflow shows it"
         )
@@ -148,7 +148,7 @@ def read_held_plan(storage: Storage, pipeline: Pipeline, run_id: str) -> Plan:
             "passed": "was not held by its gates; if it was not published, clear its failed task instead",
             "published": "was held and has been published by hand already",
         }[state]
-        raise ReleaseError(f"publish_run: the run {run_id!r} {reason}")
+        raise RunNotHeldError(f"publish_run: the run {run_id!r} {reason}")
     return Plan.from_document(found[0], paths.plan)
 
 

@@ -57,7 +57,7 @@ def delete_obsolete_parts(
     `publishing_run_id` is the DAG run that has just committed: the parts of its earlier attempts are deleted at once.
 
     Raises:
-        Exception: the first error, after all outputs were tried: OutputError for a manifest that is not this
+        Exception: the first error, after all outputs were tried: OutputConflictError for a manifest that is not this
             pipeline's, or an error of S3.
     """
     outputs: dict[str, list[JournalEntry]] = {}

@@ -82,7 +82,7 @@ class Publication:
         """Context manager: write the journal entry first; if the block fails, delete the copies that are not committed.
 
         Raises:
-            OutputError: the manifest at the output is not this pipeline's.
+            OutputConflictError: the manifest at the output is not this pipeline's.
         """
         self.previous = self.read_current()
         publisher = PublishAttempt(
@@ -137,7 +137,7 @@ class Publication:
         """The manifest that is current now; None when nothing is published.
 
         Raises:
-            OutputError: the manifest at the output is not this pipeline's.
+            OutputConflictError: the manifest at the output is not this pipeline's.
         """
         return read_published(self.storage, self.output, self.pipeline)
 
@@ -160,7 +160,7 @@ class Publication:
         That is this one, or that of an earlier attempt of the same plan with the same rows, whose PUT arrived late.
 
         Raises:
-            OutputError: the current manifest is not this pipeline's.
+            OutputConflictError: the current manifest is not this pipeline's.
             ReconciliationError: another run was published since and stays; or this attempt was abandoned.
             ClientError, BotoCoreError: it was not committed, or that is not known yet.
         """

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from batch_inference.common import s3_uri
-from batch_inference.common.errors import LintError
+from batch_inference.common.errors import RequestLintError
 from batch_inference.common.formatting import format_bytes
 from batch_inference.config.sections.filters import find_data_processing_problem, find_filter_problems
 from batch_inference.config.sections.security import NO_VOLUME_KEY_REASON, has_local_storage
@@ -57,9 +57,9 @@ def lint_processing(request: Request, context: LintContext) -> tuple[str, ...]:
 
 
 def raise_for_problems(problems: Sequence[str]) -> None:
-    """Raise LintError when there are problems."""
+    """Raise RequestLintError when there are problems."""
     if problems:
-        raise LintError(tuple(problems))
+        raise RequestLintError(tuple(problems))
 
 
 def _payload(request: Request) -> int:

@@ -15,7 +15,7 @@ from batch_inference.requests.sagemaker import Request
 def check_requests(
     pipeline: Pipeline, plan: Plan, requests: Mapping[str, Request], probe_result: ProbeResult | None = None
 ) -> None:
-    """Raise LintError when SageMaker would reject or misread one of the plan's requests; an empty plan has none.
+    """Raise RequestLintError when SageMaker would reject or misread one of the plan's requests; an empty plan has none.
 
     `probe_result` is that of an input without preprocessing.
     """

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from batch_inference.common.errors import RunHeldError
+from batch_inference.common.errors import RunHeldByGatesError
 from batch_inference.config.sections.gates import (
     PREVIOUS,
     ConstantGate,
@@ -76,10 +76,10 @@ def evaluate_gates(gates: Sequence[Gate], inputs: GateInputs) -> list[GateResult
 
 
 def check_not_held(run_id: str, results: Sequence[GateResult]) -> None:
-    """Raise HeldError when a gate holds the run."""
+    """Raise RunHeldByGatesError when a gate holds the run."""
     held = [verdict.sentence for verdict in results if verdict.outcome == "held"]
     if held:
-        raise RunHeldError(run_id, tuple(held))
+        raise RunHeldByGatesError(run_id, tuple(held))
 
 
 @dataclass(frozen=True, slots=True)

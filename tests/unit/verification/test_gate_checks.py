@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from batch_inference.common.errors import RunHeldError
+from batch_inference.common.errors import RunHeldByGatesError
 from batch_inference.jobs.common.groups import UNREADABLE_GROUP
 from batch_inference.jobs.common.profiles import NumberProfile, TextProfile
 from batch_inference.verification.drift import compute_population_stability_index
@@ -238,7 +238,7 @@ def test_a_run_is_held_by_a_gate_that_says_so_and_by_no_other() -> None:
     range_ = {"gate": "range", "column": "churn", "max": 1}
     warned = verdict({**range_, "then": "warn"}, numbers([2]))
     check_not_held("nightly-1", [warned])
-    with pytest.raises(RunHeldError, match=r'between 2 and 2.*\{"publish_run": "nightly-1"\}'):
+    with pytest.raises(RunHeldByGatesError, match=r'between 2 and 2.*\{"publish_run": "nightly-1"\}'):
         check_not_held("nightly-1", [warned, verdict(range_, numbers([2]))])
 
 

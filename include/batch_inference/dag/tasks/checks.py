@@ -36,7 +36,7 @@ def run_checks(
     When a person releases a held run, its gates are evaluated and reported once more, but do not hold it.
 
     Raises:
-        HeldError: a gate holds the run; nothing is published, and everything is kept.
+        RunHeldByGatesError: a gate holds the run; nothing is published, and everything is kept.
         OvertakenError: another process of this task has evaluated the run since.
         ReconciliationError: records in are not records rejected plus rows joined, the parts are of different jobs, or
             their statistics are of other rows.

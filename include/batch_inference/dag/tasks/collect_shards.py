@@ -28,7 +28,7 @@ def collect_shards(run: RunContext, **_: Any) -> list[dict[str, int]] | SkipDown
 
     Raises:
         ManifestError: an instance of `preprocess` wrote no manifest, or one whose counts do not add up.
-        RejectedError: more records were rejected than the pipeline allows.
+        TooManyRejectsError: more records were rejected than the pipeline allows.
         PlanError: every record was rejected, so there is nothing to transform.
         EmptyInputError: the objects hold no record, and on_empty is 'fail'.
         ReconciliationError: an object was overwritten between the plan and the job that read it.

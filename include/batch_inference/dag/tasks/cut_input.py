@@ -19,7 +19,7 @@ def cut_input(run: RunContext, **_: Any) -> list[dict[str, int]]:
     """The groups of pieces, one for each join task, each `{"number": n}`, counted from 0.
 
     Raises:
-        LintError: around a cut, or in merged objects, lines are not records.
+        RequestLintError: around a cut, or in merged objects, lines are not records.
         ReconciliationError: an object was overwritten since the plan was made.
     """
     plan, storage, paths = run.plan, run.storage, run.layout_paths

@@ -68,10 +68,10 @@ def plan_run(
         ParamsError: unknown keys in the run's conf, or values that cannot be used.
         PoolError: the pipeline's pool is missing, or would limit nothing.
         ModelError: SageMaker has no such model, or no approved version of it.
-        OutputError: the manifest at the run's output is not this pipeline's.
+        OutputConflictError: the manifest at the run's output is not this pipeline's.
         OvertakenError: another process of this task has planned this run since.
-        LintError: SageMaker would refuse, or misread, a request of this plan.
-        ReleaseError: the run of `publish_run` is unknown, or not held.
+        RequestLintError: SageMaker would refuse, or misread, a request of this plan.
+        RunNotHeldError: the run of `publish_run` is unknown, or not held.
         HandoffError: `plan_run` was cleared without its downstream tasks.
         PlanError: the input is empty and on_empty is 'fail', no cluster fits, the statistics that a gate compares with
             cannot be read, or the input is a published output that disagrees with its manifest.

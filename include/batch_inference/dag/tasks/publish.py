@@ -33,7 +33,7 @@ def publish(run: RunContext, *, dag_run: Any, outlet_events: Any, **_: Any) -> d
     The run is the plan's: this one, or a held run that a person releases.
 
     Raises:
-        OutputError: the manifest at the output is not this pipeline's; nothing there was touched.
+        OutputConflictError: the manifest at the output is not this pipeline's; nothing there was touched.
         ReconciliationError: the copies differ from the joined parts, or another run was published since; nothing was
             committed.
         OvertakenError: Airflow says that this task is over; nothing was committed.

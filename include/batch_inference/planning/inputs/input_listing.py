@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple, TextIO
 
-from batch_inference.common.errors import LintError
+from batch_inference.common.errors import RequestLintError
 from batch_inference.common.formatting import conjugate_be, format_count, join_words
 from batch_inference.common.s3_uri import get_parent_folder, split_s3_uri
 from batch_inference.config.sections.record_rules import FrozenModel
@@ -205,7 +205,10 @@ def parse_listing_line(line: str) -> S3Object:
 
 
 def check_one_folder(input_uri: str, objects: Iterable[S3Object]) -> Iterable[S3Object]:
-    """Yields the objects unchanged. Raises LintError when the URI means a folder and matches other keys by accident."""
+    """Yields the objects unchanged.
+
+    Raises RequestLintError, while they are taken, when the URI means a folder and matches other keys by accident.
+    """
     _, prefix = split_s3_uri(input_uri)
     return objects if prefix.endswith("/") or not prefix else _check_keys(input_uri, prefix, objects)
 
@@ -218,7 +221,7 @@ def _check_keys(input_uri: str, prefix: str, objects: Iterable[S3Object]) -> Ite
         else:
             outside = item.key
         if inside is not None and outside is not None:
-            raise LintError((_explain_ambiguous_prefix(input_uri, inside, outside),))
+            raise RequestLintError((_explain_ambiguous_prefix(input_uri, inside, outside),))
         yield item
 
 

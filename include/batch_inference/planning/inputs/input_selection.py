@@ -96,7 +96,8 @@ class InputSelection:
         """The objects of a listing, in its order, that are input.
 
         Raises:
-            LintError: the URI means a folder and matches others, or, after the last object, keys cannot be files.
+            RequestLintError: the URI means a folder and matches others, or, after the last object, keys cannot be
+                files.
             ListAgainError: the objects disagree with a manifest; call again, with a new listing.
             PlanError: they disagree again and again, or a manifest cannot be followed.
         """
