@@ -32,7 +32,7 @@ from batch_inference.dag.task_functions import no_retry
 from batch_inference.jobs.common.blocks import BlockReader
 from batch_inference.jobs.config.join_spec import JoinSpec
 from batch_inference.jobs.join.aligned_join import run_in_order
-from batch_inference.jobs.join.merge_pieces import MergedFiles, ShardSection, merge_shard
+from batch_inference.jobs.join.merge_pieces import MergedFiles, TransformedPiece, merge_shard
 from batch_inference.planning.plan import Plan
 from batch_inference.pricing.costs import load_prices, sum_if_known
 from batch_inference.requests.sagemaker import build_join_spec
@@ -393,11 +393,11 @@ def _merge_shard(
         merged_files = MergedFiles(folder / "records", folder / "predictions", folder / "rejects")
         records = storage.download(source, folder / "all")
 
-        def part_of(piece: ShardPiece) -> ShardSection:
+        def part_of(piece: ShardPiece) -> TransformedPiece:
             if piece not in output_uris:
-                return ShardSection(piece.name, piece.record_count, None, reasons[piece.record_range])
+                return TransformedPiece(piece.name, piece.record_count, None, reasons[piece.record_range])
             answers = storage.download(output_uris[piece], folder / "answers" / piece.name)
-            return ShardSection(
+            return TransformedPiece(
                 piece.name,
                 piece.record_count,
                 answers,

@@ -43,18 +43,20 @@ class PredictionCountError(JoinError):
         shard: the shard's name.
         records: how many records the shard has.
         predictions: how many predictions were found for them.
-        difference: the first record without a prediction, or the first prediction without a record.
+        first_difference: a clause: the first record without a prediction, the first prediction without a record, or the
+            first blank line among the predictions.
     """
 
     shard: str
     records: int
     predictions: int
-    difference: str
+    first_difference: str
 
     def __str__(self) -> str:
         return (
-            f"shard {self.shard}: {self.records:,} records but {self.predictions:,} predictions; {self.difference}. "
-            "Nothing was joined: the model must return exactly one prediction for each record."
+            f"shard {self.shard}: {self.records:,} records but {self.predictions:,} predictions; "
+            f"{self.first_difference}. Nothing was joined: the model must return exactly one prediction for each "
+            "record."
         )
 
 

@@ -210,7 +210,10 @@ def extract_fields(
 def validate_columns(
     fields: Sequence[PredictionField], shard: str, first_record: int, columns: list[list[str]]
 ) -> list[list[str]]:
-    """Check the numeric columns; nulls are allowed in nullable ones. Raises PredictionError."""
+    """Check the numeric columns; in nullable ones, texts for null become empty, in `columns` itself, which is returned.
+
+    Raises PredictionError for other texts that are not numbers, and for an empty one in a column that is not nullable.
+    """
     for at, (field, texts) in enumerate(zip(fields, columns)):
         if field.column.type not in ("integer", "float"):
             continue

@@ -58,7 +58,7 @@ class PredictionBatch:
             texts for field, texts in zip(self.spec.prediction_fields, self.read_texts()) if not field.is_echo
         ]
         return [
-            parse_column(texts, column.type)[0] if column.type in ("integer", "float") else texts
+            parse_column(texts, column.type).numbers if column.type in ("integer", "float") else texts
             for column, texts in zip(self.spec.prediction_columns, columns)
         ]
 

@@ -168,7 +168,7 @@ def _count_sensitive_groups(
     found: dict[str, dict[str, GroupPredictions]] = {}
     for group in sensitive_columns:
         texts = [cell or "" for cell in cells[group.column]]
-        labels = label_rows(group, texts, parse_column(texts, "float")[0] if group.edges else None)
+        labels = label_rows(group, texts, parse_column(texts, "float").numbers if group.edges else None)
         codes: dict[str, int] = {}
         places = np.fromiter(
             (codes.setdefault(label, len(codes)) for label in labels),
