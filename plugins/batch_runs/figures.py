@@ -72,8 +72,8 @@ def load_figures(session: Session, run: Run) -> Figures:
     )
 
 
-def read_report_html(run: Run, session: Session) -> tuple[bytes, str] | None:
-    """The content of report.html in S3, and its URI; None if the run has none."""
+def read_report_html(run: Run, session: Session) -> bytes | None:
+    """The content of report.html in S3; None if the run has none."""
     report_result = read_xcoms(session, run, [(task_ids.REPORT, RETURN_VALUE)]).get(
         (task_ids.REPORT, RETURN_VALUE)
     )
@@ -82,7 +82,7 @@ def read_report_html(run: Run, session: Session) -> tuple[bytes, str] | None:
     uri = require_run_file(run.dag_id, str(report_result["report_html"]))
     storage = open_storage(run.dag_id)
     _check_size(storage.head(uri), MAX_HTML_BYTES)
-    return storage.read(uri), uri
+    return storage.read(uri)
 
 
 def require_run_file(dag_id: str, uri: str) -> str:

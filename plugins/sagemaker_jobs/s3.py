@@ -37,9 +37,11 @@ def to_bucket_and_key(uri: str) -> dict[str, str]:
     return {"Bucket": bucket, "Key": key}
 
 
-def list_objects(s3: Any, uri: str, *, retry_seconds: float = CALL_RETRY_SECONDS) -> Iterator[dict[str, Any]]:
-    """The objects whose URIs start with ``uri``, a plain string prefix: Key, Size, ETag and more, folders included."""
-    bucket, prefix = S3Hook.parse_s3_url(uri)
+def list_objects(
+    s3: Any, uri_prefix: str, *, retry_seconds: float = CALL_RETRY_SECONDS
+) -> Iterator[dict[str, Any]]:
+    """The objects whose URIs start with ``uri_prefix``, a plain string: Key, Size, ETag and more, folders included."""
+    bucket, prefix = S3Hook.parse_s3_url(uri_prefix)
     request = {"Bucket": bucket, "Prefix": prefix}
     for page in list_pages(
         s3.list_objects_v2,
@@ -53,8 +55,8 @@ def list_objects(s3: Any, uri: str, *, retry_seconds: float = CALL_RETRY_SECONDS
 
 def read_manifest(
     s3: Any, uri: str, *, retry_seconds: float = CALL_RETRY_SECONDS
-) -> tuple[str, tuple[str, ...]]:
-    """The prefix in a manifest, and the names below it; () for all objects with the prefix."""
+) -> tuple[str, tuple[str, ...] | None]:
+    """The prefix in a manifest, and the names below it; None for all objects with the prefix."""
     response = call_with_retries(s3.get_object, to_bucket_and_key(uri), retry_seconds=retry_seconds)
     prefix, *names = json.load(response["Body"])
-    return str(prefix["prefix"]), tuple(names)
+    return str(prefix["prefix"]), tuple(names) or None

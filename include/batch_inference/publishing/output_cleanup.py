@@ -34,7 +34,7 @@ from batch_inference.publishing.output import PART_PREFIX, PublishedOutput, dele
 log = logging.getLogger(__name__)
 
 
-def build_is_active(ti: Any) -> Callable[[str, str], bool]:
+def build_is_run_active(ti: Any) -> Callable[[str, str], bool]:
     """A function that asks Airflow whether a run of a DAG is queued or running."""
 
     def is_active(dag_id: str, run_id: str) -> bool:

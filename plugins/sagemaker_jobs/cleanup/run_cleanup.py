@@ -38,13 +38,13 @@ def clean_up_run(
         hook,
         [
             Leftover(each, Action.DELETE if each.kind is None else Action.STOP, because)
-            for each in list_run_resources(hook, name_prefix=name_prefix)
+            for each in list_running_jobs_and_models(hook, name_prefix=name_prefix)
             if tags.items() <= each.tags.items() or (name_part is not None and name_part in each.name)
         ],
     )
 
 
-def list_run_resources(hook: SageMakerHook, *, name_prefix: str) -> list[Resource]:
+def list_running_jobs_and_models(hook: SageMakerHook, *, name_prefix: str) -> list[Resource]:
     """The jobs in progress and the models whose names start with ``name_prefix``, with their tags.
 
     One ListTags call each. Names that contain the prefix elsewhere belong to others and are skipped.

@@ -17,7 +17,7 @@ from batch_inference.dag.task_functions import provide_run_context
 from batch_inference.publishing import earlier_runs
 from batch_inference.publishing.claims import check_task_active
 from batch_inference.publishing.manifest import build_manifest
-from batch_inference.publishing.output_cleanup import build_is_active, delete_obsolete_parts
+from batch_inference.publishing.output_cleanup import build_is_run_active, delete_obsolete_parts
 from batch_inference.publishing.protocol import Publication
 from batch_inference.run.run_context import RunContext
 from batch_inference.run.scored_run import ScoredRun
@@ -137,7 +137,11 @@ def clean_up_output(storage: Storage, config: Pipeline, ti: Any, dag_run: Any) -
     """Delete obsolete part files; a failure is logged, because the run is published already."""
     try:
         removed = delete_obsolete_parts(
-            storage, config, is_active=build_is_active(ti), now=time.time(), publishing_run_id=dag_run.run_id
+            storage,
+            config,
+            is_active=build_is_run_active(ti),
+            now=time.time(),
+            publishing_run_id=dag_run.run_id,
         )
     except Exception:
         log.exception("the run is published; obsolete part files remain for the next publish or the janitor")
