@@ -99,7 +99,7 @@ class Bench:
         from batch_inference.aws.s3 import Storage
         from batch_inference.config.pipeline_files import load_pipeline_by_name
         from batch_inference.planning.clusters.rate_history import HistoryRow
-        from batch_inference.publishing.earlier_runs import write_history
+        from batch_inference.publishing.earlier_runs import add_run_to_rate_history
 
         name, s3, draw = f"bench-{number}", self.client("s3"), random.Random(number)  # noqa: S311 - contents
         at = 0
@@ -157,7 +157,7 @@ class Bench:
             )
             for day in (1, 2, 3)
         ]  # fmt: skip
-        write_history(Storage("aws_default"), load_pipeline_by_name(name), "0" * 16, rows)
+        add_run_to_rate_history(Storage("aws_default"), load_pipeline_by_name(name), "0" * 16, rows)
         return name
 
     def plan_and_cut(self, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -45,13 +45,15 @@ def read_quotas(pipeline: Pipeline, params: RunParams) -> dict[str, int]:
     return {**stated, **found}
 
 
-def fetch_account_quotas(client: Any, wanted: Collection[str]) -> dict[str, int]:
-    """The account's values of the wanted quotas. SageMaker has thousands: pages are read until all are found."""
+def fetch_account_quotas(client: Any, quota_names: Collection[str]) -> dict[str, int]:
+    """The account's values of these quotas. SageMaker has thousands: pages are read until all are found."""
     found: dict[str, int] = {}
     for page in client.get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker"):
         found |= {
-            each["QuotaName"]: int(each["Value"]) for each in page["Quotas"] if each["QuotaName"] in wanted
+            each["QuotaName"]: int(each["Value"])
+            for each in page["Quotas"]
+            if each["QuotaName"] in quota_names
         }
-        if len(found) == len(wanted):
+        if len(found) == len(quota_names):
             break
     return found

@@ -31,7 +31,7 @@ def prefix_includes(prefix: str, uri: str) -> bool:
     return ensure_trailing_slash(uri).startswith(prefix)
 
 
-def get_parent_folder(input_uri: str) -> str:
+def get_folder_uri(input_uri: str) -> str:
     """`input_uri` up to and including its last slash: the part that SageMaker strips from the names of objects."""
     bucket, key = split_s3_uri(input_uri)
     return f"s3://{bucket}/{key[: key.rfind('/') + 1]}"

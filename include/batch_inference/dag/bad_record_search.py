@@ -50,7 +50,12 @@ from batch_inference.verification.bad_records import (
 )
 from batch_inference.verification.host_manifests import ShardList
 from batch_inference.verification.reconciliation import REFUSED_BY_MODEL
-from batch_inference.verification.shard_pieces import ShardPiece, ShardRecord, cover_shard, parse_piece_name
+from batch_inference.verification.shard_pieces import (
+    ShardPiece,
+    ShardRecord,
+    parse_piece_name,
+    select_covering_pieces,
+)
 from sagemaker_jobs.aws import get_error_code
 from sagemaker_jobs.failure.rejected_objects import read_rejected_objects
 from sagemaker_jobs.job.continuation import NoFurtherAttempt, Resolved
@@ -141,14 +146,14 @@ def _continue_after(
         completed or not any(each.refusals for each in attempts)
     ):
         return None
-    now = build_situation(attempts)
-    bounds = SearchLimits(
+    state = build_search_state(attempts)
+    limits = SearchLimits(
         records_in=run.shard_list.records_in,
         records_out=run.shard_list.records_out,
-        rejected=run.shard_list.rejected,
+        rejected_count=run.shard_list.rejected,
         max_rejected=pipeline.max_rejected,
     )
-    step = find_earlier_refusals(now, bounds) if completed else choose_next_step(now, bounds)
+    step = find_earlier_refusals(state, limits) if completed else choose_next_step(state, limits)
     if isinstance(step, FurtherJob):
         step = _check_budget(plan, jobs, attempts[-1], step)
     if isinstance(step, SearchFailure):
@@ -158,19 +163,19 @@ def _continue_after(
     return _start_attempt(storage, hook, spec, run, attempts[-1], step, attempt=len(jobs) + 1)
 
 
-def build_situation(attempts: Sequence[Attempt]) -> SearchState:
+def build_search_state(attempts: Sequence[Attempt]) -> SearchState:
     """What is known after these attempts."""
     return SearchState.from_rounds([(each.pieces, each.completed, set(each.refusals)) for each in attempts])
 
 
-def find_earlier_refusals(now: SearchState, bounds: SearchLimits) -> BadRecords:
+def find_earlier_refusals(state: SearchState, limits: SearchLimits) -> BadRecords:
     """The records that earlier attempts refused, once the last job has completed.
 
     Raises:
         TooManyRejectsError: they are more than the pipeline allows.
     """
-    poison = find_bad_records(now)
-    problem = explain_too_many_rejects(len(poison), bounds)
+    poison = find_bad_records(state)
+    problem = explain_too_many_rejects(len(poison), limits)
     if problem:
         raise TooManyRejectsError(problem)
     return BadRecords(poison)
@@ -347,7 +352,7 @@ def _merge_pieces(
     for shard in run.pieces.values():
         if shard in output_uris:
             continue
-        parts = cover_shard(
+        parts = select_covering_pieces(
             shard,
             [piece for piece in output_uris if piece.shard == shard.shard],
             [piece for piece in found.pieces if piece.shard == shard.shard],

@@ -12,11 +12,11 @@ from batch_inference.aws.s3 import Storage
 from batch_inference.common.errors import RequestLintError
 from batch_inference.common.s3_uri import split_s3_uri
 from batch_inference.config.pipeline import Pipeline
-from batch_inference.input_pieces.range_probe import MAX_WORKERS, find_line_end
+from batch_inference.input_pieces.range_probe import MAX_WORKERS, find_line_start
 from batch_inference.jobs.common.blocks import BlockReader
 from batch_inference.planning.inputs.input_layout import LayoutPlan
 from batch_inference.planning.inputs.input_listing import S3Object
-from batch_inference.planning.inputs.input_probe import Window, check_object_start, probe_window
+from batch_inference.planning.inputs.input_probe import Window, find_object_start_problem, probe_window
 from batch_inference.planning.inputs.input_split import ByteRange, InputPiece, split_objects
 from batch_inference.verification.transform_objects import TransformObject
 
@@ -86,7 +86,7 @@ def _move_cuts_to_line_ends(
     moved = dict(
         zip(
             ((span.key, span.start) for span in inner),
-            pool.map(lambda span: find_line_end(storage, pipeline, bucket, span), inner),
+            pool.map(lambda span: find_line_start(storage, pipeline, bucket, span), inner),
             strict=True,
         )
     )
@@ -122,7 +122,7 @@ def _write_piece(
 def _check_lines(span: ByteRange, data: bytes, pipeline: Pipeline) -> None:
     """Check each line of an object that is merged, since all of it is read here."""
     told, problems = probe_window(Window(span.key, 0, data, is_end=True), pipeline.input)
-    beginning = check_object_start(data, pipeline.input)
+    beginning = find_object_start_problem(data, pipeline.input)
     if beginning is not None:
         problems = (f"{span.key}: {beginning}",)
     elif told.has_header:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.errors import HandoffError
-from batch_inference.common.names import LayoutPaths
+from batch_inference.common.names import InputLayoutPaths
 from batch_inference.planning.inputs.input_listing import S3Object, parse_listing_line
 from batch_inference.planning.inputs.input_split import ByteRange
 from batch_inference.planning.plan import Plan
@@ -29,7 +29,9 @@ def read_listing(storage: Storage, plan: Plan) -> list[S3Object]:
     return [parse_listing_line(line.decode()) for line in content.splitlines()]
 
 
-def write_group(storage: Storage, paths: LayoutPaths, number: int, pieces: Sequence[TransformObject]) -> None:
+def write_group(
+    storage: Storage, paths: InputLayoutPaths, number: int, pieces: Sequence[TransformObject]
+) -> None:
     """Write the pieces of one join task: a list of each one's fields, with a list for each of its sources."""
     rows = [
         [
@@ -45,7 +47,7 @@ def write_group(storage: Storage, paths: LayoutPaths, number: int, pieces: Seque
     storage.write_json(paths.build_join_group_uri(number), {"pieces": rows})
 
 
-def read_group(storage: Storage, paths: LayoutPaths, number: int) -> list[TransformObject]:
+def read_group(storage: Storage, paths: InputLayoutPaths, number: int) -> list[TransformObject]:
     """Read the pieces of one join task."""
     return [
         TransformObject(position, uri, size, tuple(ByteRange(*each) for each in sources), records, etag)
@@ -55,7 +57,7 @@ def read_group(storage: Storage, paths: LayoutPaths, number: int) -> list[Transf
     ]
 
 
-def read_groups(storage: Storage, paths: LayoutPaths, count: int) -> Iterator[TransformObject]:
+def read_groups(storage: Storage, paths: InputLayoutPaths, count: int) -> Iterator[TransformObject]:
     """Read the pieces of the first `count` groups, in the order of their positions."""
     for each in range(count):
         yield from read_group(storage, paths, each)

@@ -15,8 +15,8 @@ from batch_inference.planning.inputs.input_listing import S3Object
 from batch_inference.planning.inputs.input_probe import (
     ProbeResult,
     Window,
-    check_object_start,
     decompress_gzip_start,
+    find_object_start_problem,
     probe_window,
 )
 from batch_inference.planning.inputs.input_split import ByteRange
@@ -62,7 +62,7 @@ def probe_objects(
     return merged
 
 
-def find_line_end(storage: Storage, pipeline: Pipeline, bucket: str, span: ByteRange) -> int:
+def find_line_start(storage: Storage, pipeline: Pipeline, bucket: str, span: ByteRange) -> int:
     """The start of the first line at or after the span's beginning: the place to cut, found by a small read.
 
     Raises:
@@ -103,7 +103,7 @@ def _probe_object(
 ) -> tuple[ProbeResult, tuple[str, ...]]:
     uri, source = f"s3://{bucket}/{item.key}", pipeline.input
     head = read_range(storage, uri, item.etag, 0, min(WINDOW_BYTES, item.size))
-    other = check_object_start(head, source)
+    other = find_object_start_problem(head, source)
     if other is not None:
         return ProbeResult(), (f"{item.key}: {other}",)
     if source.compression == "gzip":

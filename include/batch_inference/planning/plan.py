@@ -22,7 +22,7 @@ from batch_inference.config.run_params import RunParams, check_param_limits
 from batch_inference.config.sections.record_rules import FrozenModel
 from batch_inference.config.sections.stages import STAGES, Stage
 from batch_inference.planning.clusters import sizing
-from batch_inference.planning.clusters.calibration import CanaryPlan
+from batch_inference.planning.clusters.calibration import CalibrationLimits
 from batch_inference.planning.clusters.cluster_choice import (
     ClusterDecision,
     PlanningContext,
@@ -145,7 +145,7 @@ class Plan(FrozenModel):
     budget: float | None = None
     approval_reason: str | None = None
     approve_by: datetime | None = None
-    canary: CanaryPlan | None = None
+    canary: CalibrationLimits | None = None
     estimate: Estimate = Estimate()
     log: tuple[PlanLogEntry, ...]
 
@@ -375,7 +375,7 @@ def _plan_jobs(
             context.now,
             within_minutes=pipeline.goals.approve_within_minutes,
             deadline=decision.deadline,
-            run_seconds=clusters.slowest_seconds,
+            run_seconds=clusters.seconds_high,
         ),
     }
 
@@ -390,7 +390,9 @@ def compute_approval_deadline(
     return max(until, now + MIN_WAIT)
 
 
-def _plan_canary(pipeline: Pipeline, decision: ClusterDecision, plan_log: PlanLog) -> CanaryPlan | None:
+def _plan_canary(
+    pipeline: Pipeline, decision: ClusterDecision, plan_log: PlanLog
+) -> CalibrationLimits | None:
     """The limits of the transform after its canary; None where no canary is needed.
 
     A pipeline with `calibrate: canary` has one as long as no transform of its model was measured.
@@ -404,7 +406,7 @@ def _plan_canary(pipeline: Pipeline, decision: ClusterDecision, plan_log: PlanLo
         f"first, on one instance, and the rest is sized from that."
     )
     max_instances = {option.instance_type: workload.get_instance_limit(option) for option in workload.options}
-    return CanaryPlan(
+    return CalibrationLimits(
         max_instances={kind: max_instances[kind] for kind in decision.list_acceptable_types("transform")},
         requested_instance_count=workload.requested_instance_count,
         prefer=decision.goals.prefer,
@@ -511,7 +513,7 @@ def _plan_transform(
     model: ModelPlan,
     plan_log: PlanLog,
 ) -> TransformPlan:
-    payload = choose_max_payload_mb(pipeline, params, plan_log, has_several_containers=model.containers > 1)
+    payload = choose_max_payload_mb(pipeline, params, plan_log, is_inference_pipeline=model.containers > 1)
     return TransformPlan(
         instance_type=instance_types[0],
         instance_types=instance_types,
@@ -547,7 +549,10 @@ def _estimate_host_bytes(pipeline: Pipeline, input_plan: InputPlan, instance_cou
 
 
 def _choose_volume_size_gb(pipeline: Pipeline, host_bytes: int, plan_log: PlanLog) -> int:
-    configured, needed = pipeline.preprocess_section.volume_size_gb, sizing.compute_volume_size_gb(host_bytes)
+    configured, needed = (
+        pipeline.preprocess_section.volume_size_gb,
+        sizing.compute_preprocess_volume_size_gb(host_bytes),
+    )
     if needed <= configured:
         return configured
     if needed > sizing.MAX_VOLUME_SIZE_GB:
@@ -576,7 +581,7 @@ def _explain_instance_count(decision: ClusterDecision) -> str:
     deadline_text = f"{decision.deadline:%H:%M} UTC"
     if (
         goals.seconds_to_deadline is not None
-        and decision.cluster_plan.slowest_seconds > goals.seconds_to_deadline
+        and decision.cluster_plan.seconds_high > goals.seconds_to_deadline
     ):
         return f"{deadline_text} is met only if the rates hold, and nothing within the limits is safer"
     if goals.prefer == "speed":

@@ -13,18 +13,18 @@ from batch_inference.planning.plan_log import PlanLog
 
 
 def choose_max_payload_mb(
-    pipeline: Pipeline, params: RunParams, plan_log: PlanLog, *, has_several_containers: bool
+    pipeline: Pipeline, params: RunParams, plan_log: PlanLog, *, is_inference_pipeline: bool
 ) -> int:
     """MaxPayloadInMB of the transform job."""
     requested, configured = params.transform_max_payload_mb, pipeline.transform.max_payload_mb
     chosen = (
-        requested or configured or get_default_max_payload_mb(is_inference_pipeline=has_several_containers)
+        requested or configured or get_default_max_payload_mb(is_inference_pipeline=is_inference_pipeline)
     )
     if requested is not None:
         chooser, why = "trigger form", f"the trigger form said {requested}"
     elif configured is not None:
         chooser, why = "pipeline", "the pipeline says so"
-    elif has_several_containers:
+    elif is_inference_pipeline:
         chooser, why = "plan", "several containers can hand each other no more"
     else:
         chooser, why = "plan", "that is SageMaker's default"

@@ -48,7 +48,7 @@ def build_prefix(pipeline: Pipeline) -> str:
     return build_published_runs_prefix(work=pipeline.work, pipeline=pipeline.name)
 
 
-def build_record_uri(pipeline: Pipeline, data_time: datetime, run_id: str) -> str:
+def build_run_record_uri(pipeline: Pipeline, data_time: datetime, run_id: str) -> str:
     """The URI of a run's document; `data_time` is that of its plan."""
     return f"{build_prefix(pipeline)}runs/{_format_timestamp(data_time)}-{slugify_run_id(run_id)}.json"
 
@@ -67,7 +67,7 @@ def record_run(
     `expected_etag` is the ETag of its document before the commit: when it has changed since, another attempt of the run
     has written the document, and only the attempt whose manifest `is_current` replaces it.
     """
-    uri = build_record_uri(pipeline, datetime.fromisoformat(manifest["data_time"]), manifest["run_id"])
+    uri = build_run_record_uri(pipeline, datetime.fromisoformat(manifest["data_time"]), manifest["run_id"])
     # Named by its content, so that the statistics of another attempt are never overwritten.
     digest = str(storage.read_etag(statistics_uri)).strip('"')
     name = uri.rsplit("/", 1)[1].removesuffix(".json")
@@ -152,7 +152,7 @@ def read_held_plan(storage: Storage, pipeline: Pipeline, run_id: str) -> Plan:
     return Plan.from_document(found[0], paths.plan)
 
 
-def read_history(storage: Storage, pipeline: Pipeline) -> list[HistoryRow]:
+def read_rate_history(storage: Storage, pipeline: Pipeline) -> list[HistoryRow]:
     """Read the rows of the last runs."""
     prefix = build_history_prefix(work=pipeline.work, pipeline=pipeline.name)
     newest = sorted(storage.list_uris(prefix))[-MAX_HISTORY_FILES:]
@@ -160,7 +160,9 @@ def read_history(storage: Storage, pipeline: Pipeline) -> list[HistoryRow]:
     return [HistoryRow.model_validate(row) for table in tables for row in table.to_pylist()]
 
 
-def write_history(storage: Storage, pipeline: Pipeline, nonce: str, rows: Sequence[HistoryRow]) -> None:
+def add_run_to_rate_history(
+    storage: Storage, pipeline: Pipeline, nonce: str, rows: Sequence[HistoryRow]
+) -> None:
     """Add one run; idempotent. File names begin with the run's data time, so a listing is in order of time."""
     if not rows:
         return

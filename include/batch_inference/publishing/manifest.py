@@ -88,7 +88,7 @@ def list_replaced_parts(manifest: Mapping[str, Any], committed_at: datetime) -> 
     return replaced_at_by_uri
 
 
-def list_file_digests(manifest: Mapping[str, Any]) -> list[tuple[int, str]]:
+def list_rows_and_digests(manifest: Mapping[str, Any]) -> list[tuple[int, str]]:
     """Row count and SHA-256 of each file of a manifest, in order; equal for equal content under other names."""
     return [(file["rows"], file["sha256"]) for file in manifest["files"]]
 

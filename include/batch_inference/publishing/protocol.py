@@ -27,7 +27,7 @@ from batch_inference.publishing.journal import (
     change_state,
     remove_entry,
 )
-from batch_inference.publishing.manifest import list_file_digests
+from batch_inference.publishing.manifest import list_rows_and_digests
 from batch_inference.publishing.output import (
     PART_PREFIX,
     PublishedOutput,
@@ -47,8 +47,8 @@ class Publication:
         output: the prefix, ending in `/`.
         pipeline: its name, which is that of its DAG.
         run_id, nonce: of the plan whose rows these are.
-        dag_run_id: the DAG run that publishes them, which is another one when a person releases a held run.
-        attempt: an id that is unique to this attempt.
+        publishing_run_id: the DAG run that publishes them, which is another one when a person releases a held run.
+        attempt_id: unique to this attempt.
         journal_prefix: where `batch_inference.publishing.journal` writes.
         delimiter: the delimiter of CSV.
         previous: the manifest that this attempt replaces, as it was before the first copy.
@@ -59,8 +59,8 @@ class Publication:
     pipeline: str
     run_id: str
     nonce: str
-    dag_run_id: str
-    attempt: str
+    publishing_run_id: str
+    attempt_id: str
     journal_prefix: str
     delimiter: str
     previous: PublishedOutput | None = field(default=None, init=False)
@@ -75,7 +75,9 @@ class Publication:
     def build_part_uri(self, uri: str) -> str:
         """The published URI of the joined `…/part-00000.parquet`."""
         stem, suffix = uri.rsplit("/", 1)[1].rsplit(".", 1)
-        return f"{self.output}{stem}-{slugify_run_id(self.run_id)}-{self.nonce[:6]}-{self.attempt}.{suffix}"
+        return (
+            f"{self.output}{stem}-{slugify_run_id(self.run_id)}-{self.nonce[:6]}-{self.attempt_id}.{suffix}"
+        )
 
     @contextmanager
     def begin_attempt(self, parts: Iterable[Mapping[str, Any]]) -> Iterator[None]:
@@ -87,12 +89,12 @@ class Publication:
         self.previous = self.read_current()
         publisher = PublishAttempt(
             dag_id=self.pipeline,
-            run_id=self.dag_run_id,
+            run_id=self.publishing_run_id,
             output=self.output,
             parts=tuple(self.build_part_uri(part["uri"]) for part in parts),
             replacing=None if self.previous is None else self.previous.etag,
         )
-        uri = f"{self.journal_prefix}{slugify_run_id(self.run_id)}-{self.nonce[:6]}-{self.attempt}.json"
+        uri = f"{self.journal_prefix}{slugify_run_id(self.run_id)}-{self.nonce[:6]}-{self.attempt_id}.json"
         self._entry = add_entry(self.storage, uri, publisher)
         try:
             yield
@@ -169,8 +171,8 @@ class Publication:
         if self._entry is None:
             self._entry, self._is_refused = entry, True
             raise ReconciliationError(
-                f"this attempt was abandoned, because Airflow said that the run {self.dag_run_id} is over, and its "
-                f"part files were deleted from {self.output}; not committed. Clear `publish` to publish this run"
+                f"this attempt was abandoned, because Airflow said that the run {self.publishing_run_id} is over, and "
+                f"its part files were deleted from {self.output}; not committed. Clear `publish` to publish this run"
             )
         try:
             if self.storage.write_json_conditionally(
@@ -227,7 +229,7 @@ class Publication:
 
     def _is_of_this_plan(self, found: Mapping[str, Any], manifest: Mapping[str, Any]) -> bool:
         same = (found["run_id"], found.get("nonce")) == (self.run_id, self.nonce)
-        return same and list_file_digests(found) == list_file_digests(manifest)
+        return same and list_rows_and_digests(found) == list_rows_and_digests(manifest)
 
     def _require_entry(self) -> JournalEntry:
         if self._entry is None:

@@ -16,10 +16,10 @@ from typing import Any
 from batch_inference.common.errors import PolicyError
 from batch_inference.common.names import (
     MANIFEST_NAME,
-    LayoutPaths,
+    InputLayoutPaths,
     RunPaths,
     build_history_prefix,
-    build_job_name_pattern,
+    build_job_name_wildcard,
     build_publish_journal_prefix,
     build_published_runs_prefix,
     build_runs_prefix,
@@ -364,7 +364,7 @@ def _build_requests(pipeline: Pipeline, package: str = "") -> RequestPatterns:
     plan_values = {"run_prefix": paths.run_prefix, "model.package": package}
     requests = build_requests(pipeline, lambda path: plan_values.get(path, "1"))
     names = {
-        step: build_job_name_pattern(pipeline.name, step)
+        step: build_job_name_wildcard(pipeline.name, step)
         for step in ("preprocess", "transform", "model", "join")
     }
     tokens = {
@@ -405,7 +405,7 @@ def _run_prefix_pattern(pipeline: Pipeline) -> str:
     return f"s3://{_escape_uri(build_runs_prefix(work=pipeline.work, pipeline=pipeline.name))}*/"
 
 
-def _layout_patterns(pipeline: Pipeline) -> LayoutPaths:
+def _layout_patterns(pipeline: Pipeline) -> InputLayoutPaths:
     """The layout paths of any run without preprocessing, as patterns."""
     return RunPaths(_run_prefix_pattern(pipeline)).build_layout_paths("*")
 

@@ -20,7 +20,7 @@ from batch_inference.config.sections.stages import (
     INFERENCE_PIPELINE_MAX_PAYLOAD_MB,
     MAX_PAYLOAD_MB_IN_FLIGHT,
 )
-from batch_inference.planning.clusters.sizing import compute_volume_size_gb
+from batch_inference.planning.clusters.sizing import compute_preprocess_volume_size_gb
 from batch_inference.requests.sagemaker import get_cluster_config
 
 MEBIBYTE = 1024 * 1024
@@ -176,7 +176,7 @@ def _volume(request: Request, facts: LintContext) -> Iterable[str]:
     volume = get_cluster_config(request)["VolumeSizeInGB"]
     if facts.host_input_bytes is None:
         return
-    wanted = compute_volume_size_gb(facts.host_input_bytes)
+    wanted = compute_preprocess_volume_size_gb(facts.host_input_bytes)
     if volume < wanted:
         yield (
             f"VolumeSizeInGB: found {volume}, but each instance holds {format_bytes(facts.host_input_bytes)} of "

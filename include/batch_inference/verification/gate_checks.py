@@ -20,7 +20,7 @@ from batch_inference.config.sections.gates import (
     RowsGate,
 )
 from batch_inference.verification.drift import compute_p_value, compute_population_stability_index, drop_nulls
-from batch_inference.verification.fairness import compare_rejected_shares
+from batch_inference.verification.fairness import compute_rejected_share_ratios
 
 #: passed; warned or held: the gate was breached; unknown: there is nothing to compare with yet.
 Outcome = Literal["passed", "warned", "held", "unknown"]
@@ -77,7 +77,7 @@ def evaluate_gates(gates: Sequence[Gate], inputs: GateInputs) -> list[GateResult
 
 def check_not_held(run_id: str, results: Sequence[GateResult]) -> None:
     """Raise RunHeldByGatesError when a gate holds the run."""
-    held = [verdict.sentence for verdict in results if verdict.outcome == "held"]
+    held = [result.sentence for result in results if result.outcome == "held"]
     if held:
         raise RunHeldByGatesError(run_id, tuple(held))
 
@@ -193,7 +193,7 @@ def _drift(gate: DriftGate, inputs: GateInputs) -> _Finding:
 
 
 def _group_rejects(gate: GroupRejectsGate, inputs: GateInputs) -> _Finding:
-    ratios = compare_rejected_shares(inputs.groups.get(gate.column, {}), gate.min_records)
+    ratios = compute_rejected_share_ratios(inputs.groups.get(gate.column, {}), gate.min_records)
     if not ratios:
         return _Finding(
             None, f"{gate.column}: no two groups have {gate.min_records:,} records to compare", {}

@@ -94,7 +94,7 @@ def check_cleaning(
 ) -> None:
     """Raise ValueError for unknown columns, statistics that the baseline lacks, and groups without edges.
 
-    `columns` maps each input column to its type.
+    `column_types` maps each input column to its type.
     """
     for name in baseline:
         check_input_column(column_types, name, f"baseline.{name}")

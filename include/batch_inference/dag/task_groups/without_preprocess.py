@@ -38,7 +38,7 @@ def add_tasks_without_preprocess(pipeline: Pipeline) -> tuple[Any, Any]:
             task_ids.TRANSFORM,
             task_ids.AWAIT_TRANSFORM,
             {
-                "model_name": template_job_name("model", is_shared=True),
+                "model_name": template_job_name("model", is_shared_by_map_indexes=True),
                 "source_uri": template_xcom_value(task_ids.WRITE_MANIFESTS, "[ti.map_index].manifest"),
                 "instance_count": template_xcom_value(
                     task_ids.WRITE_MANIFESTS, "[ti.map_index].instance_count"

@@ -48,12 +48,12 @@ def publish(run: RunContext, *, dag_run: Any, outlet_events: Any, **_: Any) -> d
         pipeline=config.name,
         run_id=plan.run_id,
         nonce=plan.nonce,
-        dag_run_id=dag_run.run_id,
-        attempt=f"{run.ti.try_number}-{secrets.token_hex(4)}",
+        publishing_run_id=dag_run.run_id,
+        attempt_id=f"{run.ti.try_number}-{secrets.token_hex(4)}",
         journal_prefix=build_publish_journal_prefix(work=config.work, pipeline=config.name),
         delimiter=config.input.delimiter,
     )
-    record_etag = storage.read_etag(earlier_runs.build_record_uri(config, plan.data_time, plan.run_id))
+    record_etag = storage.read_etag(earlier_runs.build_run_record_uri(config, plan.data_time, plan.run_id))
     with publication.begin_attempt(scored_run.parts):
         # The manifest to replace is noted before this: a later process of this task, or a later run, changes its ETag.
         check_task_active(run.ti)
@@ -76,7 +76,7 @@ def publish(run: RunContext, *, dag_run: Any, outlet_events: Any, **_: Any) -> d
         manifest["replaces"] = publication.list_replaced_parts()
         manifest = publication.commit(manifest)
     # A copy for `report`: by then another run may have published to the same output.
-    storage.write_json(paths.build_committed_manifest_uri(publication.attempt), manifest)
+    storage.write_json(paths.build_committed_manifest_uri(publication.attempt_id), manifest)
     # A run that replaced this one writes its own _SUCCESS.
     if publication.is_current(manifest):
         publication.mark_success()
@@ -114,7 +114,7 @@ def publish(run: RunContext, *, dag_run: Any, outlet_events: Any, **_: Any) -> d
     return {
         "output_uri": publication.output,
         "manifest": publication.manifest_uri,
-        "committed": paths.build_committed_manifest_uri(publication.attempt),
+        "committed": paths.build_committed_manifest_uri(publication.attempt_id),
         "rows": manifest["rows"],
         "files": [file["uri"] for file in manifest["files"]],
         "partition": partition,

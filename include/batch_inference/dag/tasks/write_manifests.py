@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from batch_inference.common.s3_uri import get_parent_folder
+from batch_inference.common.s3_uri import get_folder_uri
 from batch_inference.dag.task_functions import provide_run_context
 from batch_inference.input_pieces.layout_files import read_groups
 from batch_inference.planning.clusters.sizing import cap_instance_count
@@ -28,7 +28,7 @@ def write_manifests(run: RunContext, **_: Any) -> list[dict[str, Any]]:
     cut_stats = run.pull(CUT_INPUT, "cut_stats")
     pieces = [(piece.uri, piece.bytes) for piece in read_groups(storage, paths, cut_stats["groups"])]
     layout = plan.require_layout()
-    folder = paths.pieces if layout.mode == "pieces" else get_parent_folder(plan.input.uri)
+    folder = paths.pieces if layout.mode == "pieces" else get_folder_uri(plan.input.uri)
     lists = balance_weights([float(size) for _, size in pieces], cap_instance_count(layout.jobs, len(pieces)))
     jobs = []
     assignment = [0] * len(pieces)

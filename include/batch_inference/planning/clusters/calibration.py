@@ -28,7 +28,7 @@ MIN_SHARDS = 2
 INSTANCE_COUNT_FIELD = "transform.instance_count"
 
 
-class CanaryPlan(FrozenModel):
+class CalibrationLimits(FrozenModel):
     """The limits of the transform after its canary.
 
     `requested_instance_count` is the number from the trigger form; `max_instances` the most instances, quota included,
@@ -66,7 +66,7 @@ class CanaryShard(NamedTuple):
 def size_remaining_transform(
     plan: Mapping[str, Any],
     canary: CanaryShard,
-    use: StageUsage,
+    canary_usage: StageUsage,
     *,
     spent_dollars: float | None,
     now: datetime,
@@ -74,17 +74,20 @@ def size_remaining_transform(
 ) -> CalibrationResult:
     """Size the transform of the remaining shards by the rate of the canary.
 
-    `plan` is the plan as JSON, `use` what the canary's job used, `spent_dollars` the cost of the run's jobs until now
-    (None when unknown). Time and budget of the join job, where there is one, are kept free.
+    `plan` is the plan as JSON, `canary_usage` what the canary's job used, `spent_dollars` the cost of the run's jobs
+    until now (None when unknown). Time and budget of the join job, where there is one, are kept free.
 
     If the deadline cannot be met any more, a sentence says so and the fastest cluster within the budget is taken, since
     what was paid for until now would else be lost. Raises PlanError when the cheapest cluster exceeds the budget and
     nobody approved that.
     """
     prices = (prices or load_prices()).override_prices(plan["prices"])
-    rate, canary_bytes = _measure_rate(plan, canary, use), canary.estimate_bytes(plan["input"]["text_bytes"])
-    limits = CanaryPlan.model_validate(plan["canary"])
-    instance_type = use.instance_type
+    rate, canary_bytes = (
+        _measure_rate(plan, canary, canary_usage),
+        canary.estimate_bytes(plan["input"]["text_bytes"]),
+    )
+    limits = CalibrationLimits.model_validate(plan["canary"])
+    instance_type = canary_usage.instance_type
     remaining_shards = canary.total_shards - 1
     workload = StageWorkload(
         name="transform",
@@ -148,11 +151,11 @@ def size_remaining_transform(
 
 
 def apply_calibration(
-    plan: Mapping[str, Any], calibration: Mapping[str, Any], instance_count: int
+    plan: Mapping[str, Any], calibration: Mapping[str, Any], total_instance_count: int
 ) -> dict[str, Any]:
     """The plan for a report, with the calibrated size of the transform in place of the planned one.
 
-    `instance_count` is that of all of the transform's jobs together.
+    `total_instance_count` is that of all of the transform's jobs together.
     """
     others = [entry for entry in plan["log"] if entry["field"] != INSTANCE_COUNT_FIELD]
     return {
@@ -160,31 +163,31 @@ def apply_calibration(
         "log": [*others, *calibration["log"]],
         "transform": {
             **plan["transform"],
-            "instance_count": instance_count,
+            "instance_count": total_instance_count,
             "instance_type": calibration["instance_types"][0],
         },
     }
 
 
-def _measure_rate(plan: Mapping[str, Any], canary: CanaryShard, use: StageUsage) -> Rate:
+def _measure_rate(plan: Mapping[str, Any], canary: CanaryShard, canary_usage: StageUsage) -> Rate:
     """The rate of the canary's job, computed as if it were the only run in the history."""
     # If the server logs no requests, all running time counts as work: the rate is too low, so never too few instances.
-    busy = use.busy_seconds or use.running_seconds
+    busy = canary_usage.busy_seconds or canary_usage.running_seconds
     row = HistoryRow(
         pipeline=plan["pipeline"],
         run_id=plan["run_id"],
         data_time=plan["data_time"],
         stage="transform",
-        instance_type=use.instance_type,
-        instance_count=use.instance_count,
+        instance_type=canary_usage.instance_type,
+        instance_count=canary_usage.instance_count,
         model=plan["model"]["key"],
         bytes=canary.estimate_bytes(plan["input"]["text_bytes"]),
         records=canary.records,
         objects=1,
-        provisioning_seconds=use.provisioning_seconds,
-        running_seconds=use.running_seconds,
+        provisioning_seconds=canary_usage.provisioning_seconds,
+        running_seconds=canary_usage.running_seconds,
         busy_seconds=busy,
-        start_seconds=max(0.0, use.running_seconds - busy),
+        start_seconds=max(0.0, canary_usage.running_seconds - busy),
         predicted_seconds=None,
         dollars=None,
     )

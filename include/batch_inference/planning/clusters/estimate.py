@@ -60,14 +60,12 @@ def estimate_run(cluster_plan: ClusterPlan) -> Estimate:
         transform=stages["transform"],
         join=stages.get("join", StageEstimate()),
         seconds=cluster_plan.seconds,
-        seconds_low=cluster_plan.fastest_seconds,
-        seconds_high=cluster_plan.slowest_seconds,
+        seconds_low=cluster_plan.seconds_low,
+        seconds_high=cluster_plan.seconds_high,
         dollars=cluster_plan.dollars,
-        dollars_low=sum_if_known(
-            _compute_dollars(stage, stage.fastest_seconds) for stage in cluster_plan.stages
-        ),
+        dollars_low=sum_if_known(_compute_dollars(stage, stage.seconds_low) for stage in cluster_plan.stages),
         dollars_high=sum_if_known(
-            _compute_dollars(stage, stage.slowest_seconds) for stage in cluster_plan.stages
+            _compute_dollars(stage, stage.seconds_high) for stage in cluster_plan.stages
         ),
         basis="; ".join(stage.option.rate.describe_basis(stage.name) for stage in cluster_plan.stages),
     )
@@ -76,8 +74,8 @@ def estimate_run(cluster_plan: ClusterPlan) -> Estimate:
 def _estimate_stage(stage: SizedStage) -> StageEstimate:
     return StageEstimate(
         seconds=stage.seconds,
-        seconds_low=stage.fastest_seconds,
-        seconds_high=stage.slowest_seconds,
+        seconds_low=stage.seconds_low,
+        seconds_high=stage.seconds_high,
         billed_seconds=stage.billed_seconds,
         dollars=stage.dollars,
         provisioning_seconds=stage.option.rate.provisioning_seconds,
