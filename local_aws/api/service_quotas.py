@@ -10,9 +10,9 @@ from typing import Any
 from local_aws.api.errors import (
     AwsError,
     MissingTokenError,
-    NoSuchResourceError,
+    NoSuchQuotaError,
     NotImplementedHereError,
-    PaginationTokenError,
+    QuotaPaginationTokenError,
 )
 from local_aws.api.json_protocol import Environ, StartResponse, parse_json, read_body, respond_json
 from local_aws.api.resources.job_kinds import PROCESSING, TRANSFORM
@@ -103,7 +103,7 @@ class ServiceQuotasApplication:
             found = []
         token = request.get("NextToken", "0")
         if not token.isdecimal() or not 0 <= int(token) <= len(found):
-            raise PaginationTokenError(f"NextToken {token!r} is not one that ListServiceQuotas returned")
+            raise QuotaPaginationTokenError(f"NextToken {token!r} is not one that ListServiceQuotas returned")
         end = int(token) + request.get("MaxResults", DEFAULT_MAX_RESULTS)
         return {"Quotas": found[int(token) : end], "NextToken": str(end) if end < len(found) else None}
 
@@ -111,4 +111,4 @@ class ServiceQuotasApplication:
         for quota in quotas:
             if quota["QuotaCode"] == request["QuotaCode"]:
                 return {"Quota": quota}
-        raise NoSuchResourceError(f"The quota {request['QuotaCode']} of {SERVICE} does not exist.")
+        raise NoSuchQuotaError(f"The quota {request['QuotaCode']} of {SERVICE} does not exist.")

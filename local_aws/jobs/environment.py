@@ -20,10 +20,10 @@ CONFLICTING_VARIABLES = (
 PLACEHOLDER_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
 
 
-def build_runner_environment(environ: Mapping[str, str], *, uses_own_s3: bool) -> dict[str, str]:
+def build_runner_environment(environ: Mapping[str, str], *, uses_built_in_s3: bool) -> dict[str, str]:
     """`environ` for runners: placeholder credentials for the built-in S3, the user's own for another S3."""
     result = dict(environ)
-    if uses_own_s3:
+    if uses_built_in_s3:
         for name in CONFLICTING_VARIABLES:
             result.pop(name, None)
         result.update(PLACEHOLDER_CREDENTIALS)

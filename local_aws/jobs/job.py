@@ -33,7 +33,7 @@ CAPACITY_ERROR = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobContext:
+class SharedJobContext:
     """What all jobs of a server share.
 
     Attributes:
@@ -46,7 +46,7 @@ class JobContext:
     """
 
     settings: Settings
-    store: JobTable
+    job_table: JobTable
     command: tuple[str, ...]
     environment: Mapping[str, str]
     s3_endpoint_url: str
@@ -73,7 +73,7 @@ class JobLaunch:
 class JobThread(threading.Thread):
     """Lives as long as its job; the runner dies with it (PR_SET_PDEATHSIG follows this thread)."""
 
-    def __init__(self, launch: JobLaunch, work_dir: Path, context: JobContext) -> None:
+    def __init__(self, launch: JobLaunch, work_dir: Path, context: SharedJobContext) -> None:
         super().__init__(name=f"{launch.job.kind}/{launch.job.name}", daemon=True)
         self.job = launch.job
         self.progress: JobProgress | None = None
@@ -139,7 +139,7 @@ class JobThread(threading.Thread):
 
     def _run_on(self, cluster: tuple[str, int]) -> None:
         if cluster != (self.job.instance_type, self.job.instance_count):
-            self.job = self._context.store.update(
+            self.job = self._context.job_table.update(
                 self.job, instance_type=cluster[0], instance_count=cluster[1]
             )
         self._work_dir.mkdir(parents=True)
@@ -179,7 +179,7 @@ class JobThread(threading.Thread):
     def _apply_event(self, event: Event) -> None:
         match event:
             case JobStarted():
-                self.job = self._context.store.update(
+                self.job = self._context.job_table.update(
                     self.job, started_at=event.time, modified_at=time.time()
                 )
             case JobProgress():
@@ -208,7 +208,7 @@ class JobThread(threading.Thread):
         now = time.time()
         # Without an end time in its last event, a job ended with its runner; the removal of files is not its time.
         ended_at = self._runner_ended_at or now
-        self.job = self._context.store.update(
+        self.job = self._context.job_table.update(
             self.job,
             **{"ended_at": ended_at, **changes, "modified_at": max(now, changes.get("ended_at", now))},
         )
@@ -253,20 +253,20 @@ def add_chosen_cluster(job: Job) -> dict[str, Any]:
     return {**job.request, "ProcessingResources": {"ClusterConfig": chosen}}
 
 
-def fail_interrupted_jobs(store: JobTable) -> list[Job]:
+def fail_interrupted_jobs(job_table: JobTable) -> list[Job]:
     """Set the jobs that ran when the server died to Failed, with the reason; returns them.
 
     A job ended when it is last known to have run: at the server's last heartbeat, or at its own last change of state
     if that is later. The time until this start is not billed.
     """
-    now, last_heartbeat = time.time(), store.get_last_heartbeat()
+    now, last_heartbeat = time.time(), job_table.get_last_heartbeat()
     return [
-        store.update(
+        job_table.update(
             job,
             status="Failed",
             failure_reason=SERVER_STOPPED,
             ended_at=max(job.modified_at, job.started_at or job.created_at, last_heartbeat or 0.0),
             modified_at=now,
         )
-        for job in store.list_active()
+        for job in job_table.list_active()
     ]

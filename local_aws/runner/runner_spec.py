@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from local_aws.runner.runner_settings import RunnerSettings
 
 
-class Fault(BaseModel):
+class RunnerFault(BaseModel):
     """A fault to inject.
 
     Attributes:
@@ -34,11 +34,13 @@ class Fault(BaseModel):
 class FaultSchedule:
     """Injected faults of a job; each happens once."""
 
-    def __init__(self, faults: Sequence[Fault]) -> None:
+    def __init__(self, faults: Sequence[RunnerFault]) -> None:
         self._waiting = list(faults)
         self._lock = threading.Lock()
 
-    def pop_due_fault(self, host: str, *, objects_done: int | None, seconds_running: float) -> Fault | None:
+    def pop_due_fault(
+        self, host: str, *, objects_done: int | None, seconds_running: float
+    ) -> RunnerFault | None:
         """Remove and return the next due fault of `host`; seconds count from the start of its containers."""
         with self._lock:
             for fault in self._waiting:
@@ -48,7 +50,7 @@ class FaultSchedule:
         return None
 
 
-def _is_due(fault: Fault, objects: int | None, seconds: float) -> bool:
+def _is_due(fault: RunnerFault, objects: int | None, seconds: float) -> bool:
     if fault.after_objects is not None:
         return objects is not None and objects >= fault.after_objects
     return seconds >= (fault.after_seconds or 0.0)
@@ -70,7 +72,7 @@ class RunnerSpec(BaseModel):
     logs_endpoint_url: str | None = None
     settings: RunnerSettings = RunnerSettings()
     images_file: str | None = None
-    faults: list[Fault] = Field(default_factory=list)
+    faults: list[RunnerFault] = Field(default_factory=list)
     work_dir: Path
 
     @property

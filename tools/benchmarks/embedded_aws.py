@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from botocore.config import Config
 
@@ -140,15 +140,24 @@ def run_server() -> Iterator[Server]:
             yield server
 
 
-def measure_describe(server: Server, name: str, calls: int) -> tuple[float, float]:
-    """p50 and p99 of DescribeTransformJob in milliseconds, as a client sees them."""
+class DescribeLatency(NamedTuple):
+    """Milliseconds that a call takes: the median and the 99th percentile."""
+
+    p50_ms: float
+    p99_ms: float
+
+
+def measure_describe(server: Server, name: str, calls: int) -> DescribeLatency:
+    """DescribeTransformJob as a client sees it."""
     times = []
     for _ in range(calls):
         before = time.perf_counter()
         server.sagemaker.describe_transform_job(TransformJobName=name)
         times.append((time.perf_counter() - before) * 1000)
         time.sleep(0.005)  # a client that polls, not one that floods
-    return statistics.median(times), statistics.quantiles(times, n=100, method="inclusive")[98]
+    return DescribeLatency(
+        statistics.median(times), statistics.quantiles(times, n=100, method="inclusive")[98]
+    )
 
 
 def bench_describe(server: Server, calls: int) -> Iterator[Row]:
@@ -212,7 +221,7 @@ def bench_throughput(server: Server, mb: int) -> Iterator[Row]:
         archive.addfile(member, io.BytesIO(ECHO.encode()))
     server.put("model.tar.gz", packed.getvalue())
     server.create_model("echo", "script:1", ModelDataUrl=f"s3://{BUCKET}/model.tar.gz")
-    size = put_lines(server, "echo/in/lines.csv", mb * MB)
+    size = put_line_bytes(server, "echo/in/lines.csv", mb * MB)
     watch = PeakMemoryWatcher(server.folder)
     watch.start()
     server.transform("echo", "echo", BatchStrategy="MultiRecord", MaxPayloadInMB=6, MaxConcurrentTransforms=2)
@@ -229,12 +238,12 @@ def bench_throughput(server: Server, mb: int) -> Iterator[Row]:
     yield Row("server memory, peak", read_memory_bytes(server.pid, "VmHWM") / MB, "MB")
 
 
-def put_lines(server: Server, key: str, size: int) -> int:
+def put_line_bytes(server: Server, key: str, max_bytes: int) -> int:
     """Put an object of whole lines, in parts; returns its bytes."""
     target = {"Bucket": BUCKET, "Key": key}
     upload = server.s3.create_multipart_upload(**target)["UploadId"]
     parts: list[dict[str, Any]] = []
-    left = size // len(LINE)
+    left = max_bytes // len(LINE)
     while left:
         lines = min(left, PART // len(LINE))
         number = len(parts) + 1
@@ -242,7 +251,7 @@ def put_lines(server: Server, key: str, size: int) -> int:
         parts.append({"PartNumber": number, "ETag": done["ETag"]})
         left -= lines
     server.s3.complete_multipart_upload(**target, UploadId=upload, MultipartUpload={"Parts": parts})
-    return size // len(LINE) * len(LINE)
+    return max_bytes // len(LINE) * len(LINE)
 
 
 class PeakMemoryWatcher(threading.Thread):

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypedDict
 
 from batch_inference.config.pipeline import load_pipeline
 from batch_inference.config.pipeline_files import PIPELINES_FOLDER
@@ -41,7 +42,16 @@ def list_objects(object_count: int) -> Iterator[S3Object]:
         yield S3Object(f"{folder}/part-{each:08d}-c000.csv", 2_000 + each % 9_973, ETAG)
 
 
-def measure_planning(object_count: int) -> dict[str, float]:
+class PlanningCost(TypedDict):
+    """What planning took; memory and the size of the manifest in megabytes."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_mb: float
+    manifest_mb: float
+
+
+def measure_planning(object_count: int) -> PlanningCost:
     """Plan a run of so many objects, in this process."""
     pipeline = load_pipeline(PIPELINES_FOLDER / "abalone.yaml")
     began, used = time.perf_counter(), time.process_time()
@@ -77,7 +87,9 @@ def main() -> int:
     print(f"{'objects':>12}{'seconds':>10}{'CPU s':>9}{'peak MB':>10}{'manifest MB':>13}   goal")
     for number in numbers:
         command = [sys.executable, "-m", "tools.benchmarks.plan", "--here", str(number)]
-        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        found: PlanningCost = json.loads(
+            subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        )
         goal = GOALS.get(number)
         goal_met = goal is None or (found["cpu_seconds"] <= goal[0] and found["peak_mb"] <= goal[1])
         missed |= not goal_met

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -95,25 +96,25 @@ def plan_listing(pipeline: Pipeline, deadline_minutes: int, sizes: Sizes) -> Pla
 class Row:
     """The worst over all rates of one layout and assignment, in instance-seconds.
 
-    `expected_seconds` is the lower bound, or for a hash the expected cost of equal shards on the plan's n instances at
-    random: contiguous and in turn judge the choice of n, hash what hashing adds to it. `layout_mode` is the input
-    layout without preprocessing.
+    `expected_instance_seconds` is the lower bound, or for a hash the expected cost of equal shards on the plan's n
+    instances at random: contiguous and in turn judge the choice of n, hash what hashing adds to it. `layout_mode` is
+    the input layout without preprocessing.
     """
 
     layout: str
     assignment: str
     instances: int
-    plan: float
-    naive_seconds: float
-    lower_bound_seconds: float
-    expected_seconds: float
+    planned_instance_seconds: float
+    naive_instance_seconds: float
+    lower_bound_instance_seconds: float
+    expected_instance_seconds: float
     missed_deadlines: int
     layout_mode: str = ""
 
     @property
     def ratio(self) -> float:
         """Plan over the bound, or for a hash over the expectation."""
-        return self.plan / self.expected_seconds
+        return self.planned_instance_seconds / self.expected_instance_seconds
 
 
 def pick_worst_rate(rows: Sequence[Row]) -> Row:
@@ -148,17 +149,26 @@ def measure_with_preprocess(layout: Layout) -> list[Row]:
             )
             seeds = range(20) if assignment == "hash" else range(1)
             planned_bills = [bill_job(shards, instances, assignment, rate, seed) for seed in seeds]
-            naive = np.mean([bill_job(sizes, MAX_INSTANCES, assignment, rate, seed)[0] for seed in seeds[:3]])
+            naive = np.mean(
+                [
+                    bill_job(sizes, MAX_INSTANCES, assignment, rate, seed).instance_seconds
+                    for seed in seeds[:3]
+                ]
+            )
             work = float(sizes.sum()) / rate
             bound = compute_lower_bound(work, 0.0, remaining_seconds)
-            expected = expect_hashed_bill(work, len(shards), instances)[0] if assignment == "hash" else bound
+            expected = (
+                expect_hashed_bill(work, len(shards), instances).instance_seconds
+                if assignment == "hash"
+                else bound
+            )
             possible = math.isfinite(bound) and (
                 assignment != "hash"
-                or expect_hashed_bill(work, len(shards), min(MAX_INSTANCES, len(shards)))[1]
+                or expect_hashed_bill(work, len(shards), min(MAX_INSTANCES, len(shards))).run_seconds
                 <= remaining_seconds
             )
-            missed = sum(wall > remaining_seconds for _, wall in planned_bills) if possible else 0
-            mean = float(np.mean([each for each, _ in planned_bills]))
+            missed = sum(bill.run_seconds > remaining_seconds for bill in planned_bills) if possible else 0
+            mean = float(np.mean([bill.instance_seconds for bill in planned_bills]))
             found.append(Row(layout.name, assignment, instances, mean, float(naive), bound, expected, missed))
         rows.append(pick_worst_rate(found))
     return rows
@@ -194,13 +204,24 @@ def measure_without_preprocess(layout: Layout) -> list[Row]:
                 planned_bills = [bill_listed_jobs(job_objects, layout_decision.jobs, rate)]
             else:
                 planned_bills = [bill_job(job_objects, instances, assignment, rate, seed) for seed in seeds]
-            naive = np.mean([bill_job(sizes, MAX_INSTANCES, assignment, rate, seed)[0] for seed in seeds[:3]])
-            mean = float(np.mean([each for each, _ in planned_bills]))
+            naive = np.mean(
+                [
+                    bill_job(sizes, MAX_INSTANCES, assignment, rate, seed).instance_seconds
+                    for seed in seeds[:3]
+                ]
+            )
+            mean = float(np.mean([bill.instance_seconds for bill in planned_bills]))
             bound = compute_lower_bound(*compute_unavoidable_seconds(layout, sizes, rate), remaining_seconds)
             expected = bound
             if assignment == "hash" and layout_decision.jobs == 1:
-                expected = expect_hashed_bill(float(job_objects.sum()) / rate, len(job_objects), instances)[0]
-            missed = sum(wall > remaining_seconds for _, wall in planned_bills) if math.isfinite(bound) else 0
+                expected = expect_hashed_bill(
+                    float(job_objects.sum()) / rate, len(job_objects), instances
+                ).instance_seconds
+            missed = (
+                sum(bill.run_seconds > remaining_seconds for bill in planned_bills)
+                if math.isfinite(bound)
+                else 0
+            )
             found.append(
                 Row(layout.name, assignment, instances, mean, float(naive), bound, expected, missed, mode)
             )
@@ -208,17 +229,30 @@ def measure_without_preprocess(layout: Layout) -> list[Row]:
     return rows
 
 
-def compute_unavoidable_seconds(layout: Layout, sizes: Sizes, rate: float) -> tuple[float, float]:
-    """Seconds of work that no layout saves, and of the largest part that none divides.
+class UnavoidableSeconds(NamedTuple):
+    """Seconds of work that no layout saves, and of the largest part that none divides."""
+
+    work: float
+    largest_part: float
+
+
+def compute_unavoidable_seconds(layout: Layout, sizes: Sizes, bytes_per_second: float) -> UnavoidableSeconds:
+    """The seconds that no layout saves.
 
     What is packed cannot be divided; objects that are packed, too large to be put together, or too many for that, cost
     a round trip each.
     """
     if layout.is_gzip:
-        return float(sizes.sum()) / rate + SECONDS_PER_OBJECT * len(sizes), float(sizes.max()) / rate
+        return UnavoidableSeconds(
+            float(sizes.sum()) / bytes_per_second + SECONDS_PER_OBJECT * len(sizes),
+            float(sizes.max()) / bytes_per_second,
+        )
     trips = SECONDS_PER_OBJECT * len(sizes) if len(sizes) > MAX_MERGED_OBJECTS else 0.0
     whole = sizes[sizes <= MIN_CUT_BYTES]
-    return float(sizes.sum()) / rate + trips, float(whole.max()) / rate if len(whole) else 0.0
+    return UnavoidableSeconds(
+        float(sizes.sum()) / bytes_per_second + trips,
+        float(whole.max()) / bytes_per_second if len(whole) else 0.0,
+    )
 
 
 def main() -> int:

@@ -70,7 +70,7 @@ def build_component_environment(
     }
 
 
-def get_database_url(component: str, url: str) -> str:
+def add_sqlite_timeout(component: str, url: str) -> str:
     """The database URL of a component; for SQLite with its lock timeout."""
     if not url.startswith("sqlite:"):
         return url
@@ -162,7 +162,7 @@ class AirflowProcesses:
     def _start(self, name: str, component: str) -> None:
         environment = {
             **self.environment,
-            DATABASE_VARIABLE: get_database_url(component, self.environment[DATABASE_VARIABLE]),
+            DATABASE_VARIABLE: add_sqlite_timeout(component, self.environment[DATABASE_VARIABLE]),
         }
         log_file = self.get_log_path(name)
         log_file.parent.mkdir(parents=True, exist_ok=True)

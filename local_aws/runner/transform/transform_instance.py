@@ -41,7 +41,7 @@ FINISHER_THREADS = 2
 MAX_PAYLOAD_MB = 100
 
 
-class JobProgress:
+class ObjectOutcomes:
     """Finished and failed objects of the whole job."""
 
     def __init__(self, job: JobContext, total: int) -> None:
@@ -51,13 +51,13 @@ class JobProgress:
         self.finished_objects: list[tuple[S3Address, S3Address]] = []
         self.failures_by_object: dict[str, JobFailedError] = {}
 
-    def record_finished(self, output: OutputObject) -> None:
+    def add_finished_object(self, output: OutputObject) -> None:
         with self._lock:
             self.finished_objects.append((output.input_object.address, output.target))
             done = len(self.finished_objects)
         self._job.events.send_progress(done, self._total)
 
-    def record_failed(self, item: InputObject, failure: JobFailedError) -> None:
+    def add_failed_object(self, item: InputObject, failure: JobFailedError) -> None:
         with self._lock:
             self.failures_by_object[f"{item.bucket}/{item.key}"] = failure
 
@@ -72,7 +72,7 @@ class TransformInstance:
         request: TransformRequest,
         images: list[Image],
         objects: list[InputObject],
-        progress: JobProgress,
+        outcomes: ObjectOutcomes,
         processor: RecordProcessor | None,
     ) -> None:
         self.job = job
@@ -80,7 +80,7 @@ class TransformInstance:
         self.meter = UsageMeter(host)
         self._request = request
         self._objects = objects
-        self._progress = progress
+        self._outcomes = outcomes
         self._processor = processor
         self._folder = job.spec.work_dir / host / "spool"
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -95,7 +95,7 @@ class TransformInstance:
         self._started = 0.0
 
     def run(self) -> None:
-        """Raises JobFailedError or JobStoppedError when the job cannot go on; `progress` records failed objects."""
+        """Raises JobFailedError or JobStoppedError when the job cannot go on; `outcomes` records failed objects."""
         self.meter.start()
         try:
             if self.job.stop_flag.wait(self.job.spec.settings.boot_delay_seconds):
@@ -364,7 +364,7 @@ class TransformInstance:
             return
         self._settle(output)
         self.meter.add(objects=1, bytes_out=size)
-        self._progress.record_finished(output)
+        self._outcomes.add_finished_object(output)
         self._inject_due_fault()
 
     def _fail_object(self, output: OutputObject, error: ObjectFailedError, *, settled: bool = False) -> None:
@@ -373,7 +373,7 @@ class TransformInstance:
         name = f"{output.input_object.bucket}/{output.input_object.key}"
         for line in error.lines:
             self.job.logs.write_data_log(self._stream, f"{name}: {line}")
-        self._progress.record_failed(output.input_object, error.failure)
+        self._outcomes.add_failed_object(output.input_object, error.failure)
         self._abandon(output)
 
     def _abandon(self, output: OutputObject) -> None:
