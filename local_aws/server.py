@@ -24,7 +24,7 @@ from local_aws.api.service_quotas import ServiceQuotasApplication
 from local_aws.api.shapes.service_models import load_service_model
 from local_aws.faults import FaultError, FaultInjector
 from local_aws.jobs.capacity import Capacity
-from local_aws.jobs.job import JobContext, fail_interrupted_jobs
+from local_aws.jobs.job import SharedJobContext, fail_interrupted_jobs
 from local_aws.jobs.process import SweeperProcess, build_runner_environment
 from local_aws.jobs.supervisor import Supervisor
 from local_aws.settings import Settings
@@ -145,7 +145,7 @@ class LocalAws:
         store = Store(self._data_dir / "state.sqlite")
         faults = FaultInjector(settings.faults)
         s3_endpoint_url = settings.s3_endpoint_url or self.url
-        environment = build_runner_environment(os.environ, uses_own_s3=settings.s3_endpoint_url is None)
+        environment = build_runner_environment(os.environ, uses_built_in_s3=settings.s3_endpoint_url is None)
         log_dir = self._data_dir / "logs"
         log_dir.mkdir(exist_ok=True)
         # Each start has its own folder: the sweeper of a killed server may still be removing the previous one.
@@ -153,9 +153,9 @@ class LocalAws:
         shutil.rmtree(work_root.parent, ignore_errors=True)
         work_root.mkdir(parents=True)
         fail_interrupted_jobs(store.jobs)
-        context = JobContext(
+        context = SharedJobContext(
             settings=settings,
-            store=store.jobs,
+            job_table=store.jobs,
             command=settings.runner_command or (sys.executable, "-m", "local_aws.runner"),
             environment=environment,
             s3_endpoint_url=s3_endpoint_url,

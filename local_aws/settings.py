@@ -98,8 +98,10 @@ class Settings(BaseModel):
     """Settings of the runner, see below."""
 
 
-def load_settings(path: Path | None = None, overrides: dict[str, Any] | None = None) -> Settings:
-    """Settings from a YAML file with `overrides` (dotted names to YAML text or values) on top.
+def load_settings(
+    path: Path | None = None, overrides_by_dotted_name: dict[str, Any] | None = None
+) -> Settings:
+    """Settings from a YAML file with `overrides_by_dotted_name` (YAML text or values) on top.
 
     Raises SettingsError naming file or flag, field, what was found and what is allowed.
     """
@@ -112,7 +114,7 @@ def load_settings(path: Path | None = None, overrides: dict[str, Any] | None = N
         if loaded is not None and not isinstance(loaded, dict):
             raise SettingsError(f"{path}: expected a mapping of settings, found {type(loaded).__name__}")
         data = loaded or {}
-    for name, value in (overrides or {}).items():
+    for name, value in (overrides_by_dotted_name or {}).items():
         _set_dotted(data, name, value)
     try:
         return Settings.model_validate(data)

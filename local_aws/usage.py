@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from local_aws.settings import Settings
-from local_aws.state.jobs import Job
+from local_aws.state.jobs import Job, JobKindName, JobStatus
 
 COLUMNS = ("job", "kind", "status", "instances", "type", "billed s", "busy s", "idle")
 
@@ -20,7 +20,7 @@ def _compute_elapsed_seconds(job: Job, now: float) -> float:
     return max(0.0, (job.ended_at if job.ended_at is not None else now) - job.started_at)
 
 
-def compute_billed_seconds(job: Job, settings: Settings, now: float) -> float:
+def compute_billed_seconds_per_instance(job: Job, settings: Settings, now: float) -> float:
     """From start to end (or `now`), as AWS bills one instance; 0 for a job that never started."""
     if job.started_at is None:
         return 0.0
@@ -29,19 +29,39 @@ def compute_billed_seconds(job: Job, settings: Settings, now: float) -> float:
     return max(settings.billing_minimum_seconds, steps * settings.billing_granularity_seconds)
 
 
-def compute_usage(job: Job, settings: Settings, now: float) -> dict[str, Any]:
+class JobUsage(TypedDict):
     """One job's usage.
 
     Seconds: `billed_seconds` is per instance, `billed_instance_seconds` over all of them; `busy_seconds` is
     the time instances had work, over all of them, None until the job ends. `idle_share` is the part of
     the time the instances existed in which they had none.
     """
+
+    name: str
+    kind: JobKindName
+    region: str
+    status: JobStatus
+    instance_type: str
+    instance_count: int
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+    provisioning_seconds: float | None
+    billed_seconds: float
+    billed_instance_seconds: float
+    busy_seconds: float | None
+    idle_share: float | None
+    instances: list[dict[str, Any]]
+
+
+def compute_usage(job: Job, settings: Settings, now: float) -> JobUsage:
+    """One job's usage."""
     elapsed = _compute_elapsed_seconds(job, now)
     busy = sum(float(host.get("busy_seconds", 0)) for host in job.instances) if job.instances else None
     idle = None
     if busy is not None and elapsed > 0:
         idle = min(1.0, max(0.0, 1 - busy / (elapsed * job.instance_count)))
-    billed = compute_billed_seconds(job, settings, now)
+    billed = compute_billed_seconds_per_instance(job, settings, now)
     return {
         "name": job.name,
         "kind": job.kind,
@@ -61,13 +81,13 @@ def compute_usage(job: Job, settings: Settings, now: float) -> dict[str, Any]:
     }
 
 
-def list_usage(jobs: Iterable[Job], settings: Settings) -> list[dict[str, Any]]:
+def list_usage(jobs: Iterable[Job], settings: Settings) -> list[JobUsage]:
     """Usage of many jobs at this moment."""
     now = time.time()
     return [compute_usage(job, settings, now) for job in jobs]
 
 
-def format_usage_table(rows: Sequence[dict[str, Any]]) -> str:
+def format_usage_table(rows: Sequence[JobUsage]) -> str:
     """The rows as text for a terminal, with a line of sums."""
     cells = [COLUMNS, *(_cells(row) for row in rows)]
     billed = sum(row["billed_instance_seconds"] for row in rows)
@@ -83,7 +103,7 @@ def format_usage_table(rows: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+def _cells(row: JobUsage) -> tuple[str, ...]:
     return (
         row["name"],
         row["kind"],

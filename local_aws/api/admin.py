@@ -76,11 +76,11 @@ class AdminApplication:
             values.append(query["kind"][0])
         store = self._services.store.jobs
         jobs = store.select(" AND ".join(conditions), values, "ORDER BY created_at, name_key")
-        rows = list_usage(jobs, self._services.settings)
-        for row, job in zip(rows, jobs, strict=True):
+        rows = []
+        for usage, job in zip(list_usage(jobs, self._services.settings), jobs, strict=True):
             progress = self._services.supervisor.get_progress(job)
-            row["objects_done"] = progress.objects_done if progress else None
-            row["objects_total"] = progress.objects_total if progress else None
+            done, total = (progress.objects_done, progress.objects_total) if progress else (None, None)
+            rows.append({**usage, "objects_done": done, "objects_total": total})
         return {"jobs": rows}
 
     def _list_faults(self, _environ: Environ) -> dict[str, Any]:

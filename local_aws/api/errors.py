@@ -66,11 +66,11 @@ class ConflictError(AwsError, code="ConflictException", message_member="Message"
     """The request conflicts with an existing resource."""
 
 
-class NoSuchResourceError(AwsError, code="NoSuchResourceException", message_member="Message"):
+class NoSuchQuotaError(AwsError, code="NoSuchResourceException", message_member="Message"):
     """Service Quotas does not know the quota."""
 
 
-class PaginationTokenError(AwsError, code="InvalidPaginationTokenException", message_member="Message"):
+class QuotaPaginationTokenError(AwsError, code="InvalidPaginationTokenException", message_member="Message"):
     """The token is not one that Service Quotas returned."""
 
 

@@ -6,7 +6,12 @@ import hashlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from local_aws.api.errors import AwsError, NoSuchResourceError, NotImplementedHereError, PaginationTokenError
+from local_aws.api.errors import (
+    AwsError,
+    NoSuchQuotaError,
+    NotImplementedHereError,
+    QuotaPaginationTokenError,
+)
 from local_aws.api.json_protocol import (
     Environ,
     StartResponse,
@@ -95,7 +100,7 @@ class ServiceQuotasApplication:
             found = []
         token = request.get("NextToken", "0")
         if not token.isdecimal() or not 0 <= int(token) <= len(found):
-            raise PaginationTokenError(f"NextToken {token!r} is not one that ListServiceQuotas returned")
+            raise QuotaPaginationTokenError(f"NextToken {token!r} is not one that ListServiceQuotas returned")
         end = int(token) + request.get("MaxResults", DEFAULT_MAX_RESULTS)
         return {"Quotas": found[int(token) : end], "NextToken": str(end) if end < len(found) else None}
 
@@ -103,4 +108,4 @@ class ServiceQuotasApplication:
         for quota in quotas:
             if quota["QuotaCode"] == request["QuotaCode"]:
                 return {"Quota": quota}
-        raise NoSuchResourceError(f"The quota {request['QuotaCode']} of {SERVICE} does not exist.")
+        raise NoSuchQuotaError(f"The quota {request['QuotaCode']} of {SERVICE} does not exist.")

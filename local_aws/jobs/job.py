@@ -32,7 +32,7 @@ CAPACITY_ERROR = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobContext:
+class SharedJobContext:
     """What all jobs of a server share.
 
     Attributes:
@@ -45,7 +45,7 @@ class JobContext:
     """
 
     settings: Settings
-    store: JobTable
+    job_table: JobTable
     command: tuple[str, ...]
     environment: Mapping[str, str]
     s3_endpoint_url: str
@@ -69,7 +69,7 @@ class JobThread(threading.Thread):
         clusters: list[tuple[str, int]],
         faults: list[dict[str, Any]],
         work_dir: Path,
-        context: JobContext,
+        context: SharedJobContext,
     ) -> None:
         super().__init__(name=f"{job.kind}/{job.name}", daemon=True)
         self.job = job
@@ -206,7 +206,7 @@ class JobThread(threading.Thread):
         self._update_job(**{"ended_at": ended_at, **changes, "modified_at": modified_at})
 
     def _update_job(self, **changes: Any) -> None:
-        self.job = self._context.store.update(self.job, **changes)
+        self.job = self._context.job_table.update(self.job, **changes)
 
     def _terminate(self, process: subprocess.Popen[str]) -> None:
         process.terminate()
@@ -248,20 +248,20 @@ def add_chosen_cluster(job: Job) -> dict[str, Any]:
     return {**job.request, "ProcessingResources": {"ClusterConfig": chosen}}
 
 
-def fail_interrupted_jobs(store: JobTable) -> list[Job]:
+def fail_interrupted_jobs(job_table: JobTable) -> list[Job]:
     """Set the jobs that ran when the server died to Failed, with the reason; returns them.
 
     A job ended when it is last known to have run: at the server's last heartbeat, or at its own last change of state
     if that is later. The time until this start is not billed.
     """
-    now, last_heartbeat = time.time(), store.get_last_heartbeat()
+    now, last_heartbeat = time.time(), job_table.get_last_heartbeat()
     return [
-        store.update(
+        job_table.update(
             job,
             status="Failed",
             failure_reason=SERVER_STOPPED,
             ended_at=max(job.modified_at, job.started_at or job.created_at, last_heartbeat or 0.0),
             modified_at=now,
         )
-        for job in store.list_active()
+        for job in job_table.list_active()
     ]

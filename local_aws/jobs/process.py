@@ -30,13 +30,13 @@ PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def build_runner_environment(environ: Mapping[str, str], *, uses_own_s3: bool) -> dict[str, str]:
+def build_runner_environment(environ: Mapping[str, str], *, uses_built_in_s3: bool) -> dict[str, str]:
     """`environ` for runners: placeholder credentials for the built-in S3, the user's own for another S3."""
-    dropped = CREDENTIAL_VARIABLES + ENDPOINT_VARIABLES if uses_own_s3 else ENDPOINT_VARIABLES
+    dropped = CREDENTIAL_VARIABLES + ENDPOINT_VARIABLES if uses_built_in_s3 else ENDPOINT_VARIABLES
     kept = {name: value for name, value in environ.items() if name not in dropped}
     path = kept.get("PYTHONPATH", "")
     return {
-        **(kept | PLACEHOLDER_CREDENTIALS if uses_own_s3 else PLACEHOLDER_CREDENTIALS | kept),
+        **(kept | PLACEHOLDER_CREDENTIALS if uses_built_in_s3 else PLACEHOLDER_CREDENTIALS | kept),
         "PYTHONPATH": f"{REPOSITORY}:{path}" if path else str(REPOSITORY),
         "PYTHONUNBUFFERED": "1",
     }

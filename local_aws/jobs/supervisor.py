@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from local_aws.jobs.events import JobProgress
-from local_aws.jobs.job import JobContext, JobThread
+from local_aws.jobs.job import JobThread, SharedJobContext
 from local_aws.state.jobs import Job
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ class Supervisor:
     Each job has its own directory below `work_root` while it runs.
     """
 
-    def __init__(self, context: JobContext, work_root: Path) -> None:
+    def __init__(self, context: SharedJobContext, work_root: Path) -> None:
         self._context = context
         self._work_root = work_root
         self._threads: dict[JobKey, JobThread] = {}
@@ -80,11 +80,11 @@ class Supervisor:
 
     def _record_heartbeats(self) -> None:
         """Record a heartbeat at the start, and then while jobs run."""
-        store, is_due = self._context.store, True
+        job_table, is_due = self._context.job_table, True
         while True:
             if is_due:
                 try:
-                    store.record_heartbeat(time.time())
+                    job_table.record_heartbeat(time.time())
                 except sqlite3.Error as error:
                     log.warning("the heartbeat could not be written: %s", error)
             if self._ended.wait(HEARTBEAT_SECONDS):

@@ -24,18 +24,16 @@ PAUSE_SECONDS = 0.1
 CLEAN_SCANS = 5
 
 
-def read_process_groups(lines: Iterable[str]) -> tuple[set[int], bool]:
-    """Process groups added and not removed when the input ended, and whether any was ever added."""
-    groups: set[int] = set()
-    any_listed = False
+def read_process_groups(lines: Iterable[str]) -> set[int] | None:
+    """Process groups added and not removed when the input ended; None if none was ever added."""
+    groups: set[int] | None = None
     for line in lines:
         sign, number = line[:1], line[1:].strip()
         if sign == "+":
-            any_listed = True
-            groups.add(int(number))
-        elif sign == "-":
+            groups = {*(groups or ()), int(number)}
+        elif sign == "-" and groups is not None:
             groups.discard(int(number))
-    return groups, any_listed
+    return groups
 
 
 def find_processes_below(root: Path) -> Iterator[int]:
@@ -75,5 +73,5 @@ def sweep(root: Path, groups: Iterable[int], clean_scans: int = CLEAN_SCANS) -> 
 
 if __name__ == "__main__":
     work_root = Path(sys.argv[1])
-    listed, any_ran = read_process_groups(sys.stdin)
-    sys.exit(0 if sweep(work_root, listed, CLEAN_SCANS if any_ran else 1) else 1)
+    listed = read_process_groups(sys.stdin)
+    sys.exit(0 if sweep(work_root, listed or (), 1 if listed is None else CLEAN_SCANS) else 1)

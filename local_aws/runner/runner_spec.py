@@ -14,7 +14,7 @@ from local_aws.runner.runner_settings import RunnerSettings
 RunnerFaultKind = Literal["kill_container", "freeze_container", "lose_instance"]
 
 
-class Fault(BaseModel):
+class RunnerFault(BaseModel):
     """A fault to inject, as the control plane's `Fault`, of which these are the runner's fields.
 
     kill_container sends SIGKILL to a host's containers, freeze_container SIGSTOP; lose_instance takes the host away.
@@ -31,11 +31,13 @@ class Fault(BaseModel):
 class FaultSchedule:
     """Injected faults of a job; each happens once."""
 
-    def __init__(self, faults: Sequence[Fault]) -> None:
+    def __init__(self, faults: Sequence[RunnerFault]) -> None:
         self._waiting = list(faults)
         self._lock = threading.Lock()
 
-    def pop_due_fault(self, host: str, *, objects_done: int | None, seconds_running: float) -> Fault | None:
+    def pop_due_fault(
+        self, host: str, *, objects_done: int | None, seconds_running: float
+    ) -> RunnerFault | None:
         """Remove and return the next due fault of `host`; seconds count from the start of its containers."""
         with self._lock:
             for fault in self._waiting:
@@ -45,7 +47,7 @@ class FaultSchedule:
         return None
 
 
-def _is_due(fault: Fault, objects: int | None, seconds: float) -> bool:
+def _is_due(fault: RunnerFault, objects: int | None, seconds: float) -> bool:
     if fault.after_objects is not None:
         return objects is not None and objects >= fault.after_objects
     return seconds >= (fault.after_seconds or 0.0)
@@ -67,7 +69,7 @@ class RunnerSpec(BaseModel):
     logs_endpoint_url: str | None = None
     settings: RunnerSettings = RunnerSettings()
     images_file: str | None = None
-    faults: list[Fault] = Field(default_factory=list)
+    faults: list[RunnerFault] = Field(default_factory=list)
     work_dir: Path
 
     @property

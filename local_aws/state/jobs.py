@@ -12,6 +12,8 @@ from local_aws.state.rows import Resource, Table, to_column
 
 JobKindName = Literal["transform", "processing"]
 JobStatus = Literal["InProgress", "Completed", "Failed", "Stopping", "Stopped"]
+#: Number of instances by instance type.
+InstancesByType = dict[str, int]
 ACTIVE_STATUSES: tuple[JobStatus, ...] = ("InProgress", "Stopping")
 
 
@@ -51,7 +53,7 @@ class JobTable(Table[Job]):
         self,
         job: Job,
         tags: Mapping[str, str],
-        check_instances_in_use: Callable[[dict[str, int]], None],
+        check_instances_in_use: Callable[[InstancesByType], None],
         counted_statuses: Sequence[JobStatus],
     ) -> None:
         """Insert `job` and its tags in one transaction.

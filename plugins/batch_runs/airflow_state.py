@@ -92,7 +92,7 @@ class Task:
     started_at: datetime | None
     ended_at: datetime | None
     try_number: int
-    instances: int
+    task_instance_count: int
 
 
 def list_pipeline_dags(session: Session) -> dict[str, PipelineDag]:
@@ -226,7 +226,7 @@ def _merge_instances(task_id: str, instances: Sequence[Any]) -> Task:
         started_at=min(started, default=None),
         ended_at=max(ended) if len(ended) == len(instances) else None,
         try_number=deciding.try_number,
-        instances=len(instances),
+        task_instance_count=len(instances),
     )
 
 

@@ -110,7 +110,7 @@ def show_run(
     return _render_page(
         request, "run_body.html.j2" if body_only else "run.html.j2", run=found, tasks=list_tasks(session, found),
         figures=figures, report=figures.report, charts=build_charts(figures.report) if figures.report else [],
-        console=links.to_console(session, found),
+        console=links.build_console_links_by_stage(session, found),
     )  # fmt: skip
 
 

@@ -60,7 +60,7 @@ def to_task(run: Run, task: Task) -> str:
     return f"{to_airflow_run(run)}/tasks/{quote(task.task_id, safe='')}{mapped}"
 
 
-def to_console(session: Session, run: Run) -> Mapping[str, list[Link]]:
+def build_console_links_by_stage(session: Session, run: Run) -> Mapping[str, list[Link]]:
     """By stage, links to the job and its logs in the AWS console.
 
     Empty if the connection's endpoint is not Amazon's: then the jobs are not in that console.

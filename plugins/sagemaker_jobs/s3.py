@@ -47,8 +47,8 @@ def list_objects(s3: Any, uri: str, *, retry_seconds: float = CALL_RETRY_SECONDS
 
 def read_manifest(
     s3: Any, uri: str, *, retry_seconds: float = CALL_RETRY_SECONDS
-) -> tuple[str, tuple[str, ...]]:
-    """The prefix in a manifest, and the names below it; () for all objects with the prefix."""
+) -> tuple[str, tuple[str, ...] | None]:
+    """The prefix in a manifest, and the names below it; None for all objects with the prefix."""
     response = call_with_retries(s3.get_object, to_bucket_and_key(uri), retry_seconds=retry_seconds)
     prefix, *names = json.load(response["Body"])
-    return str(prefix["prefix"]), tuple(names)
+    return str(prefix["prefix"]), tuple(names) or None

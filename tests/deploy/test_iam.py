@@ -86,7 +86,7 @@ def requests(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> li
     folder = tmp_path_factory.mktemp("iam")
     patch = pytest.MonkeyPatch()
     patch.setattr("local_aws.api.router.Router", RecordingRouter)
-    server = LocalAws(load_settings(overrides={"provisioning_seconds": 0.1}), folder / "aws")
+    server = LocalAws(load_settings(overrides_by_dotted_name={"provisioning_seconds": 0.1}), folder / "aws")
     server.start()
     try:
         make_sample(folder, rows=ROWS, seed=9)

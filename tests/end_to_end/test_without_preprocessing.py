@@ -11,7 +11,7 @@ import pytest
 
 from batch_inference.common.s3_uri import split_s3_uri
 from batch_inference.planning.clusters.rate_history import HistoryRow
-from batch_inference.publishing.earlier_runs import write_history
+from batch_inference.publishing.earlier_runs import add_run_to_rate_history
 from tests.end_to_end.deployment import Deployment
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1200)]
@@ -83,7 +83,9 @@ def test_uneven_packed_objects_are_scored_by_jobs_with_lists_of_their_own(deploy
     upload(
         deployment, name, **{f"day={at}/part.csv.gz": gzip.compress(text(each)) for at, each in enumerate(contents)}
     )  # fmt: skip
-    write_history(Bucket(deployment.s3), deployment.pipeline(name), "0" * 16, [learned(deployment, name)])
+    add_run_to_rate_history(
+        Bucket(deployment.s3), deployment.pipeline(name), "0" * 16, [learned(deployment, name)]
+    )
     run_id = run(deployment, name)
 
     states = deployment.states(name, run_id)

@@ -18,8 +18,8 @@ RUN, OTHER = "nightly-1", "nightly-2"
 def publication(storage: Storage, run_id: str = RUN, try_number: int = 1) -> Publication:
     """A try of a run to publish."""
     return Publication(
-        storage=storage, output=OUT, pipeline="churn", run_id=run_id, nonce="0123456789abcdef", dag_run_id=run_id,
-        attempt=str(try_number), journal_prefix=JOURNAL, delimiter=",",
+        storage=storage, output=OUT, pipeline="churn", run_id=run_id, nonce="0123456789abcdef",
+        publishing_run_id=run_id, attempt_id=str(try_number), journal_prefix=JOURNAL, delimiter=",",
     )  # fmt: skip
 
 

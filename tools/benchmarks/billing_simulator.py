@@ -10,13 +10,22 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from heapq import heapreplace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Sizes = NDArray[np.int64]
 Loads = NDArray[np.float64]
+InstanceSeconds = float
+
+
+class Bill(NamedTuple):
+    """What a job costs, and how long it runs."""
+
+    instance_seconds: InstanceSeconds
+    run_seconds: float
+
 
 # The world as the simulator knows it. The planner's own assumptions are the same where a recorded run on AWS gave them
 # (start-up, provisioning), and are wrong by a factor where they cannot be known (rates).
@@ -83,7 +92,9 @@ def build_layouts(most_objects: int) -> list[Layout]:
     ]
 
 
-def compute_loads(sizes: Sizes, instance_count: int, assignment: str, rate: float, seed: int = 0) -> Loads:
+def compute_loads(
+    sizes: Sizes, instance_count: int, assignment: str, bytes_per_second: float, seed: int = 0
+) -> Loads:
     """Seconds of work that comes to each instance."""
     count = len(sizes)
     if assignment == "contiguous":
@@ -92,19 +103,23 @@ def compute_loads(sizes: Sizes, instance_count: int, assignment: str, rate: floa
         at = np.arange(count) % instance_count
     else:
         at = np.random.default_rng(seed).integers(0, instance_count, count)
-    seconds = sizes / rate + SECONDS_PER_OBJECT
+    seconds = sizes / bytes_per_second + SECONDS_PER_OBJECT
     return np.bincount(at, weights=seconds, minlength=instance_count).astype(np.float64)
 
 
 def bill_job(
-    sizes: Sizes, instance_count: int, assignment: str, rate: float, seed: int = 0
-) -> tuple[float, float]:
-    """Instance-seconds billed for one job, and how long it runs."""
-    wall = START_SECONDS + float(compute_loads(sizes, instance_count, assignment, rate, seed).max())
-    return instance_count * wall, wall
+    sizes: Sizes, instance_count: int, assignment: str, bytes_per_second: float, seed: int = 0
+) -> Bill:
+    """The bill of one job."""
+    wall = START_SECONDS + float(
+        compute_loads(sizes, instance_count, assignment, bytes_per_second, seed).max()
+    )
+    return Bill(instance_count * wall, wall)
 
 
-def compute_lower_bound(work_seconds: float, largest_seconds: float, deadline_seconds: float) -> float:
+def compute_lower_bound(
+    work_seconds: float, largest_seconds: float, deadline_seconds: float
+) -> InstanceSeconds:
     """n times (start-up + max(work / n, largest indivisible)) for the best n within the deadline."""
     best = math.inf
     for instances in range(1, MAX_INSTANCES + 1):
@@ -125,11 +140,11 @@ def cut_shards(sizes: Sizes, hosts: int, shard_bytes: int) -> Sizes:
     return np.concatenate(written)
 
 
-def expect_hashed_bill(work_seconds: float, shard_count: int, instance_count: int) -> tuple[float, float]:
-    """Expected instance-seconds and duration of a job whose equal shards are thrown at random; work in seconds."""
+def expect_hashed_bill(work_seconds: float, shard_count: int, instance_count: int) -> Bill:
+    """The expected bill of a job whose equal shards are thrown at random; work in seconds."""
     draws = np.random.default_rng(1).multinomial(shard_count, [1 / instance_count] * instance_count, size=400)
     wall = START_SECONDS + float(draws.max(axis=1).mean()) * (work_seconds / shard_count + SECONDS_PER_OBJECT)
-    return instance_count * wall, wall
+    return Bill(instance_count * wall, wall)
 
 
 def cut_and_merge(sizes: Sizes, piece_bytes: int, merge_below_bytes: int) -> Sizes:
@@ -149,12 +164,12 @@ def cut_and_merge(sizes: Sizes, piece_bytes: int, merge_below_bytes: int) -> Siz
 MAX_HEAP_OBJECTS = 4_000
 
 
-def bill_listed_jobs(sizes: Sizes, job_count: int, rate: float) -> tuple[float, float]:
-    """Instance-seconds and duration of so many one-instance jobs, the heaviest object each to the lightest list."""
-    seconds = np.sort(sizes / rate + SECONDS_PER_OBJECT)[::-1]
+def bill_listed_jobs(sizes: Sizes, job_count: int, bytes_per_second: float) -> Bill:
+    """The bill of so many one-instance jobs, the heaviest object each to the lightest list."""
+    seconds = np.sort(sizes / bytes_per_second + SECONDS_PER_OBJECT)[::-1]
     loads = [0.0] * job_count
     for one in seconds[:MAX_HEAP_OBJECTS]:
         heapreplace(loads, loads[0] + float(one))
     rest = float(seconds[MAX_HEAP_OBJECTS:].sum())
     fullest = max(max(loads), (sum(loads) + rest) / job_count)
-    return job_count * START_SECONDS + float(seconds.sum()), START_SECONDS + fullest
+    return Bill(job_count * START_SECONDS + float(seconds.sum()), START_SECONDS + fullest)

@@ -79,15 +79,15 @@ class Bench:
     """Where it runs, and how long the model takes."""
 
     server: Server
-    per_record: float
-    start: float
+    seconds_per_record: float
+    start_seconds: float
 
     def prepare_pipeline(self, number: int, bench_input: Input) -> str:
         """Upload the objects, make the model, write the pipeline and what earlier runs of it measured; its name."""
         from batch_inference.aws.s3 import Storage
         from batch_inference.config.pipeline_files import load_pipeline_by_name
         from batch_inference.planning.clusters.rate_history import HistoryRow
-        from batch_inference.publishing.earlier_runs import write_history
+        from batch_inference.publishing.earlier_runs import add_run_to_rate_history
 
         name, s3, draw = f"bench-{number}", self.server.s3, random.Random(number)  # noqa: S311 - contents
         at = 0
@@ -99,9 +99,9 @@ class Bench:
             at += count
             self.server.put(f"{name}/in/{key}", gzip.compress(lines) if bench_input.is_gzip else lines)
         environment = {
-            "SLEEPER_SECONDS_PER_RECORD": str(self.per_record),
+            "SLEEPER_SECONDS_PER_RECORD": str(self.seconds_per_record),
             "SLEEPER_SECONDS_PER_REQUEST": str(SECONDS_PER_REQUEST),
-            "SLEEPER_START_SECONDS": str(self.start),
+            "SLEEPER_START_SECONDS": str(self.start_seconds),
         }
         self.server.create_model(name, "sleeper:1", Environment=environment)
         document = {
@@ -127,17 +127,17 @@ class Bench:
         objects = s3.list_objects_v2(Bucket=BUCKET, Prefix=f"{name}/in/")["Contents"]
         stored = sum(each["Size"] for each in objects)
         size = stored * 4 if bench_input.is_gzip else stored
-        busy = self.per_record * sum(bench_input.records.values())
+        busy = self.seconds_per_record * sum(bench_input.records.values())
         rows = [
             HistoryRow(
                 pipeline=name, run_id=f"earlier-{day}", data_time=(datetime.now(UTC) - timedelta(days=day)).isoformat(),
                 stage="transform", instance_type="ml.m5.xlarge", instance_count=1, model=name, bytes=size,
-                records=1, objects=1, provisioning_seconds=1.0, running_seconds=busy + self.start, busy_seconds=busy,
-                start_seconds=self.start, predicted_seconds=None, dollars=None,
+                records=1, objects=1, provisioning_seconds=1.0, running_seconds=busy + self.start_seconds,
+                busy_seconds=busy, start_seconds=self.start_seconds, predicted_seconds=None, dollars=None,
             )
             for day in (1, 2, 3)
         ]  # fmt: skip
-        write_history(Storage("aws_default"), load_pipeline_by_name(name), "0" * 16, rows)
+        add_run_to_rate_history(Storage("aws_default"), load_pipeline_by_name(name), "0" * 16, rows)
         return name
 
     def plan_and_cut(self, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -169,7 +169,7 @@ class Bench:
                 lines += s3.get_object(Bucket=BUCKET, Key=entry["Key"])["Body"].read().count(b"\n")
         return lines
 
-    def get_billed_seconds(self, jobs: list[str]) -> float:
+    def get_billed_instance_seconds(self, jobs: list[str]) -> float:
         """Their billed seconds in all, by the embedded AWS's record."""
         with urlopen(f"{self.server.url}/_local/usage?kind=transform") as answer:
             used = {job["name"]: job["billed_instance_seconds"] for job in json.load(answer)["jobs"]}
@@ -178,15 +178,15 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Billed instance-seconds of one input; `lower_bound_seconds` counts start-ups and records only."""
+    """Billed instance-seconds of one input; `lower_bound_instance_seconds` counts start-ups and records only."""
 
     name: str
     layout_mode: str
     jobs: int
     instances: int
-    planned_seconds: float
-    naive_seconds: float
-    lower_bound_seconds: float
+    planned_instance_seconds: float
+    naive_instance_seconds: float
+    lower_bound_instance_seconds: float
 
 
 def measure(bench: Bench, number: int, bench_input: Input) -> Measured:
@@ -213,8 +213,8 @@ def measure(bench: Bench, number: int, bench_input: Input) -> Measured:
     instances = sum(job["instance_count"] for job in jobs)
     return Measured(
         bench_input.name, plan["layout"]["mode"], len(jobs), instances,
-        bench.get_billed_seconds(ours), bench.get_billed_seconds([naive]),
-        instances * bench.start + bench.per_record * records,
+        bench.get_billed_instance_seconds(ours), bench.get_billed_instance_seconds([naive]),
+        instances * bench.start_seconds + bench.seconds_per_record * records,
     )  # fmt: skip
 
 
@@ -225,9 +225,10 @@ def render_table(rows: list[Measured]) -> str:
         "|---|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     lines += [
-        f"| {row.name} | {row.layout_mode} | {row.jobs} | {row.instances} | {row.planned_seconds:,.0f} | "
-        f"{row.naive_seconds:,.0f} | {row.lower_bound_seconds:,.0f} | "
-        f"{row.planned_seconds / row.lower_bound_seconds:.2f} | {row.naive_seconds / row.planned_seconds:.2f} |"
+        f"| {row.name} | {row.layout_mode} | {row.jobs} | {row.instances} | {row.planned_instance_seconds:,.0f} | "
+        f"{row.naive_instance_seconds:,.0f} | {row.lower_bound_instance_seconds:,.0f} | "
+        f"{row.planned_instance_seconds / row.lower_bound_instance_seconds:.2f} | "
+        f"{row.naive_instance_seconds / row.planned_instance_seconds:.2f} |"
         for row in rows
     ]
     return "\n".join(lines)
@@ -246,7 +247,9 @@ def run_bench(
                 patch.dict(os.environ, environment),
                 patch("batch_inference.config.pipeline_files.PIPELINES_FOLDER", server.folder),
             ):
-                bench = Bench(server=server, per_record=seconds_per_record, start=start_seconds)
+                bench = Bench(
+                    server=server, seconds_per_record=seconds_per_record, start_seconds=start_seconds
+                )
                 rows = []
                 for number, given in enumerate(build_inputs(record_count)):
                     if positions is None or number in positions:
@@ -266,7 +269,7 @@ def main() -> int:
     arguments = parser.parse_args()
     rows = run_bench(arguments.records, arguments.per_record, arguments.start)
     print(render_table(rows))
-    return 0 if all(row.planned_seconds < row.naive_seconds for row in rows) else 1
+    return 0 if all(row.planned_instance_seconds < row.naive_instance_seconds for row in rows) else 1
 
 
 if __name__ == "__main__":

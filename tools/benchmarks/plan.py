@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypedDict
 
 from batch_inference.config.pipeline import load_pipeline
 from batch_inference.config.pipeline_files import PIPELINES_FOLDER
@@ -41,7 +42,16 @@ def list_objects(object_count: int) -> Iterator[S3Object]:
         yield S3Object(f"{folder}/part-{each:08d}-c000.csv", 2_000 + each % 9_973, ETAG)
 
 
-def measure_planning(object_count: int) -> dict[str, float]:
+class PlanningCost(TypedDict):
+    """What planning took; memory and the size of the manifest in megabytes."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_mb: float
+    manifest_mb: float
+
+
+def measure_planning(object_count: int) -> PlanningCost:
     """Plan a run of so many objects, in this process."""
     pipeline = load_pipeline(PIPELINES_FOLDER / "abalone.yaml")
     began, used = time.perf_counter(), time.process_time()

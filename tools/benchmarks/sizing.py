@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -165,17 +166,30 @@ def measure_assignments(
     return rows
 
 
-def compute_unavoidable_seconds(layout: Layout, sizes: Sizes, rate: float) -> tuple[float, float]:
-    """Seconds of work that no layout saves, and of the largest part that none divides.
+class UnavoidableSeconds(NamedTuple):
+    """Seconds of work that no layout saves, and of the largest part that none divides."""
+
+    work: float
+    largest_part: float
+
+
+def compute_unavoidable_seconds(layout: Layout, sizes: Sizes, bytes_per_second: float) -> UnavoidableSeconds:
+    """The seconds that no layout saves.
 
     What is packed cannot be divided; objects that are packed, too large to be put together, or too many for that, cost
     a round trip each.
     """
     if layout.is_gzip:
-        return float(sizes.sum()) / rate + SECONDS_PER_OBJECT * len(sizes), float(sizes.max()) / rate
+        return UnavoidableSeconds(
+            float(sizes.sum()) / bytes_per_second + SECONDS_PER_OBJECT * len(sizes),
+            float(sizes.max()) / bytes_per_second,
+        )
     trips = SECONDS_PER_OBJECT * len(sizes) if len(sizes) > MAX_MERGED_OBJECTS else 0.0
     whole = sizes[sizes <= MIN_CUT_BYTES]
-    return float(sizes.sum()) / rate + trips, float(whole.max()) / rate if len(whole) else 0.0
+    return UnavoidableSeconds(
+        float(sizes.sum()) / bytes_per_second + trips,
+        float(whole.max()) / bytes_per_second if len(whole) else 0.0,
+    )
 
 
 def main() -> int:

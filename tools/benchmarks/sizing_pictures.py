@@ -10,25 +10,25 @@ from dataclasses import dataclass
 class Row:
     """The worst over all rates of one layout and assignment, in instance-seconds.
 
-    `expected_seconds` is the lower bound, or for a hash the expected cost of equal shards on the plan's n instances at
-    random: contiguous and in turn judge the choice of n, hash what hashing adds to it. `layout_mode` is the input
-    layout without preprocessing.
+    `expected_instance_seconds` is the lower bound, or for a hash the expected cost of equal shards on the plan's n
+    instances at random: contiguous and in turn judge the choice of n, hash what hashing adds to it. `layout_mode` is
+    the input layout without preprocessing.
     """
 
     layout: str
     assignment: str
     instances: int
-    plan: float
-    naive_seconds: float
-    lower_bound_seconds: float
-    expected_seconds: float
+    planned_instance_seconds: float
+    naive_instance_seconds: float
+    lower_bound_instance_seconds: float
+    expected_instance_seconds: float
     missed_deadlines: int
     layout_mode: str = ""
 
     @property
     def ratio(self) -> float:
         """Plan over the bound, or for a hash over the expectation."""
-        return self.plan / self.expected_seconds
+        return self.planned_instance_seconds / self.expected_instance_seconds
 
 
 def render_table(rows: Sequence[Row]) -> str:
@@ -43,9 +43,10 @@ def render_table(rows: Sequence[Row]) -> str:
         kept = "met" if not row.missed_deadlines else f"missed {row.missed_deadlines} times"
         lines.append(
             f"| {row.layout} |{f' {row.layout_mode} |' if modes else ''} {row.assignment} | {row.instances} | "
-            f"{row.plan:,.0f} | {row.naive_seconds:,.0f} | {row.lower_bound_seconds:,.0f} | "
-            f"{row.plan / row.lower_bound_seconds:.3f} | {row.ratio:.3f} | "
-            f"{row.naive_seconds / row.lower_bound_seconds:.2f} | {kept} |"
+            f"{row.planned_instance_seconds:,.0f} | {row.naive_instance_seconds:,.0f} | "
+            f"{row.lower_bound_instance_seconds:,.0f} | "
+            f"{row.planned_instance_seconds / row.lower_bound_instance_seconds:.3f} | {row.ratio:.3f} | "
+            f"{row.naive_instance_seconds / row.lower_bound_instance_seconds:.2f} | {kept} |"
         )
     return "\n".join(lines)
 
@@ -63,7 +64,9 @@ def render_summary(rows: Sequence[Row], rows_without_preprocess: Sequence[Row]) 
         own = [row for row in rows if row.layout == layout]
         other = [row for row in rows_without_preprocess if row.layout == layout]
         naive = next(
-            row.naive_seconds / row.lower_bound_seconds for row in own if row.assignment == "in turn"
+            row.naive_instance_seconds / row.lower_bound_instance_seconds
+            for row in own
+            if row.assignment == "in turn"
         )
         lines.append(
             f"| {layout} | {naive:.2f} | {' | '.join(f'{row.ratio:.3f}' for row in own)} | {other[0].layout_mode} | "
@@ -88,9 +91,9 @@ def render_svg(rows: Sequence[Row], rows_without_preprocess: Sequence[Row]) -> s
         top = 50 + number * HEIGHT
         parts.append(f'<text x="{LEFT - 10}" y="{top + 22}" text-anchor="end">{row.layout}</text>')
         bars = (
-            (row.naive_seconds / row.lower_bound_seconds, "naive"),
-            (row.plan / row.lower_bound_seconds, "plan"),
-            (other.plan / other.lower_bound_seconds, "direct"),
+            (row.naive_instance_seconds / row.lower_bound_instance_seconds, "naive"),
+            (row.planned_instance_seconds / row.lower_bound_instance_seconds, "plan"),
+            (other.planned_instance_seconds / other.lower_bound_instance_seconds, "direct"),
         )
         for place, (value, kind) in enumerate(bars):
             bar, y = min(value, LONGEST) * scale, top + place * (BAR + 2)

@@ -47,7 +47,7 @@ def find_free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def get_database_url(component: str, url: str) -> str:
+def add_sqlite_timeout(component: str, url: str) -> str:
     """The database URL of a component; for SQLite with its lock timeout."""
     if not url.startswith("sqlite:"):
         return url
@@ -146,7 +146,7 @@ class AirflowProcesses:
         """Start a component that goes by `name` here and in the name of its log."""
         environment = {
             **self.environment,
-            DATABASE_VARIABLE: get_database_url(component, self.environment[DATABASE_VARIABLE]),
+            DATABASE_VARIABLE: add_sqlite_timeout(component, self.environment[DATABASE_VARIABLE]),
         }
         log_file = self.get_log_path(name)
         log_file.parent.mkdir(parents=True, exist_ok=True)

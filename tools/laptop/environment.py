@@ -24,6 +24,7 @@ REPO = Path(__file__).resolve().parents[2]
 STATE_DIR = Path(os.environ.get("LAPTOP_STATE", REPO / ".local")).resolve()
 #: Logs and databases hold records and secrets.
 PRIVATE_UMASK = 0o077
+Umask = int
 #: Holds what Airflow imports as its local settings.
 LOCAL_SETTINGS_DIR = Path(__file__).with_name("airflow_settings")
 #: Settings of another Airflow or AWS, which processes on a laptop do not get.
@@ -43,7 +44,7 @@ class LaptopError(Exception):
 
 
 @contextlib.contextmanager
-def keep_files_private(folder: Path) -> Iterator[int]:
+def keep_files_private(folder: Path) -> Iterator[Umask]:
     """Files made while the block runs, here and by processes started in it, are their owner's alone, as is `folder`.
 
     Gives the umask outside the block.

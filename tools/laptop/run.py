@@ -41,7 +41,7 @@ from tools.laptop.environment import (
     wait_for_migration,
 )  # fmt: skip
 from tools.laptop.progress import RunFollower
-from tools.laptop.sample import create_buckets, upload_folder, upload_sample
+from tools.laptop.sample import create_buckets, upload_files, upload_sample
 
 #: Where `make run INPUT=…` puts the user's file, and where `OUTPUT=…` is published before it is copied here.
 USER_INPUT_PREFIX, USER_OUTPUT_PREFIX = "own-input/", "own-output/"
@@ -157,7 +157,7 @@ def download_published(client: Any, uri: str, folder: Path) -> None:
             client.download_file(bucket, entry["Key"], str(target))
 
 
-def read_json(client: Any, uri: str) -> Any:
+def read_json_if_written(client: Any, uri: str) -> Any:
     """A JSON document in S3; None if the run did not write it."""
     bucket, key = split_s3_uri(uri)
     try:
@@ -171,8 +171,8 @@ def report_outcome(
 ) -> tuple[int, str | None]:
     """Print the outcome of the run; the exit status, and the published URI of a successful run."""
     paths = RunPaths.from_run_id(work=pipeline.work, pipeline=pipeline.name, run_id=follower.run_id or "")
-    plan = read_json(client, paths.plan)
-    report = read_json(client, paths.report_json)
+    plan = read_json_if_written(client, paths.plan)
+    report = read_json_if_written(client, paths.report_json)
     if follower.state != "success":
         print(f"\nThe run ended with state {follower.state or 'unknown'}.")
         for task, error in follower.errors.items():
@@ -212,7 +212,7 @@ def score_input(pipeline: Pipeline, conf: dict[str, Any], source: Path | None, o
             bucket = split_s3_uri(pipeline.work)[0]
             if source is not None:
                 conf = {"input_uri": f"s3://{bucket}/{get_input_prefix(source)}", **conf}
-                upload_folder(client, source, f"s3://{bucket}/{USER_INPUT_PREFIX}")
+                upload_files(client, source, f"s3://{bucket}/{USER_INPUT_PREFIX}")
             if output is not None:
                 conf = {"output_uri": f"s3://{bucket}/{USER_OUTPUT_PREFIX}", **conf}
             wait_for_migration(migration, environment)

@@ -65,7 +65,7 @@ def load_dag(dag_id: str) -> DAG:
     return dag
 
 
-def disable_retries(dag: DAG) -> DAG:
+def make_fail_at_once(dag: DAG) -> DAG:
     """Set retries and waits for capacity to zero, and let the approval fail instead of asking.
 
     On a terminal the first failure should show at once, and there is no UI that could answer an approval.
@@ -91,7 +91,7 @@ def main() -> None:
     arguments = parser.parse_args()
     progress = TaskEventListener(arguments.events)
     get_listener_manager().add_listener(progress)  # type: ignore[no-untyped-call]  # Airflow's
-    run = disable_retries(load_dag(arguments.dag_id)).test(run_conf=json.loads(arguments.conf.read_text()))
+    run = make_fail_at_once(load_dag(arguments.dag_id)).test(run_conf=json.loads(arguments.conf.read_text()))
     progress.write_event("finished", state=str(run.state), run_id=run.run_id)
 
 

@@ -43,9 +43,9 @@ def create_buckets(client: Any, pipeline: Pipeline) -> None:
         client.create_bucket(Bucket=bucket)
 
 
-def upload_folder(client: Any, source: Path, prefix: str) -> None:
-    """Upload a file, or the files of a folder, below `prefix`."""
-    bucket, key = split_s3_uri(prefix)
+def upload_files(client: Any, source: Path, uri_prefix: str) -> None:
+    """Upload a file, or the files of a folder, below `uri_prefix`."""
+    bucket, key = split_s3_uri(uri_prefix)
     files = [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file())
     root = source.parent if source.is_file() else source
     for path in files:
@@ -58,7 +58,7 @@ def upload_sample(client: Any, pipeline: Pipeline, folder: Path, *, with_data: b
         return
     make_sample(folder)
     if with_data:
-        upload_folder(client, folder / "data", pipeline.input.uri)
+        upload_files(client, folder / "data", pipeline.input.uri)
     for container in pipeline.model.containers or ():
         if container.model_data:
             bucket, key = split_s3_uri(container.model_data)

@@ -45,12 +45,12 @@ def read_quotas(pipeline: Pipeline, params: RunParams) -> dict[str, int]:
     return {**stated, **found}
 
 
-def fetch_account_quotas(client: Any, wanted: Collection[str]) -> dict[str, int]:
-    """The account's values of the wanted quotas. SageMaker has thousands: pages are read until all are found."""
+def fetch_account_quotas(client: Any, quota_names: Collection[str]) -> dict[str, int]:
+    """The account's values of these quotas. SageMaker has thousands: pages are read until all are found."""
     found: dict[str, int] = {}
     for page in client.get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker"):
         values = {each["QuotaName"]: int(each["Value"]) for each in page["Quotas"]}
-        found |= {name: value for name, value in values.items() if name in wanted}
-        if len(found) == len(wanted):
+        found |= {name: value for name, value in values.items() if name in quota_names}
+        if len(found) == len(quota_names):
             break
     return found

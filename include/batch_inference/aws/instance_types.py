@@ -8,7 +8,7 @@ from typing import Any
 
 import botocore.session
 
-from batch_inference.common.errors import LintError
+from batch_inference.common.errors import RequestLintError
 from batch_inference.common.formatting import suggest_name
 from batch_inference.planning.plan import Plan
 
@@ -26,7 +26,7 @@ def read_shape_types(shape: str) -> frozenset[str]:
 
 
 def check_instance_types(plan: Plan) -> None:
-    """Raise LintError for a type that SageMaker has for other jobs only, or in other sizes.
+    """Raise RequestLintError for a type that SageMaker has for other jobs only, or in other sizes.
 
     A type of a family that no list has is taken to be newer than the lists, and passes.
     """
@@ -42,7 +42,7 @@ def check_instance_types(plan: Plan) -> None:
         for problem in _problems(stage, kind, sized.instance_types)
     )
     if problems:
-        raise LintError(problems)
+        raise RequestLintError(problems)
 
 
 def _problems(stage: str, kind: str, instance_types: tuple[str, ...]) -> Iterator[str]:

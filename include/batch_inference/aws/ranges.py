@@ -36,7 +36,7 @@ def download_object(storage: Storage, uri: str, etag: str | None, path: Path) ->
         raise _translate_error(error, uri) from error
 
 
-def copy_span(storage: Storage, bucket: str, span: ByteRange, target: str) -> None:
+def copy_span(storage: Storage, bucket: str, span: ByteRange, target_uri: str) -> None:
     """Copy a range of an object, or all of it, to an object of its own.
 
     A range becomes the only part of a multipart upload: the last part may be smaller than the 5 MiB that S3 asks of the
@@ -48,11 +48,11 @@ def copy_span(storage: Storage, bucket: str, span: ByteRange, target: str) -> No
     source = f"s3://{bucket}/{span.key}"
     if span.is_whole:
         try:
-            storage.copy(source, target, source_etag=span.etag)
+            storage.copy(source, target_uri, source_etag=span.etag)
         except ClientError as error:
             raise _translate_error(error, source) from error
         return
-    client, to = storage.client, to_bucket_and_key(target)
+    client, to = storage.client, to_bucket_and_key(target_uri)
     upload = client.create_multipart_upload(**to)["UploadId"]
     try:
         part = client.upload_part_copy(

@@ -84,12 +84,14 @@ class GrowingFile(io.RawIOBase):
 
 
 @contextmanager
-def upload_while_writing(storage: Storage, uri: str, *paths: Path) -> Iterator[None]:
+def upload_while_writing(
+    storage: Storage, uri: str, writing_path: Path, final_path: Path | None = None
+) -> Iterator[None]:
     """Upload a file while the `with` block writes it; the object is complete when the block has ended.
 
-    `paths`: where the file is while it is written, and where in the end. If the block fails there is no object.
+    The file is at `writing_path`; a complete one may be renamed to `final_path`. If the block fails there is no object.
     """
-    with GrowingFile(*paths) as growing, ThreadPoolExecutor(1) as pool:
+    with GrowingFile(writing_path, final_path or writing_path) as growing, ThreadPoolExecutor(1) as pool:
         upload = pool.submit(storage.upload_stream, cast(IO[bytes], growing), uri)
         try:
             yield

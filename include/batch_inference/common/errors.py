@@ -8,14 +8,14 @@ BatchInferenceError
 │   ├── ModelError        SageMaker has no such model, or no version of it that may be used
 │   ├── PoolError         the Airflow pool that limits the jobs is missing, or does not limit them
 │   └── EmptyInputError   the input holds no object and the pipeline says `on_empty: fail`
-├── LintError             SageMaker would refuse, or misread, the request
+├── RequestLintError      SageMaker would refuse, or misread, a request or its input
 ├── TooManyRejectsError   more records were rejected than the pipeline allows; no transform was paid for
 ├── ManifestError         a manifest written by a job cannot be read
 ├── OutputConflictError   the manifest at the output prefix is not of this pipeline; nothing there is changed
 ├── PolicyError           the pipeline file does not determine the resources that its IAM policies name
 ├── HandoffError          the result of an earlier task is missing, or belongs to another plan of the run
-├── RunHeldError          a gate holds the run: scored, kept, and not published
-├── ReleaseError          the run to publish by hand does not exist, or is not held
+├── RunHeldByGatesError   a gate holds the run: scored, kept, and not published
+├── RunNotHeldError       the run to publish by hand does not exist, or is not held
 └── ReconciliationError   records in are not records rejected plus records joined
 
 Every class carries plain strings as its arguments, so that it can be pickled: Airflow passes exceptions
@@ -79,8 +79,8 @@ class ModelError(PlanError):
     """The model of the pipeline does not exist, or may not be used."""
 
 
-class LintError(BatchInferenceError):
-    """SageMaker would refuse the request late, or misread it. Attribute `problems`: one sentence each."""
+class RequestLintError(BatchInferenceError):
+    """SageMaker would refuse a request late, or misread it or its input. Attribute `problems`: one sentence each."""
 
     def __init__(self, problems: tuple[str, ...]) -> None:
         super().__init__(problems)
@@ -110,7 +110,7 @@ class HandoffError(BatchInferenceError):
     """The result of an earlier task is missing, or belongs to another plan of the run."""
 
 
-class RunHeldError(BatchInferenceError):
+class RunHeldByGatesError(BatchInferenceError):
     """Gates hold the run. Attributes: `run_id`, and `reasons`, one sentence each."""
 
     def __init__(self, run_id: str, reasons: tuple[str, ...]) -> None:
@@ -125,7 +125,7 @@ class RunHeldError(BatchInferenceError):
         )
 
 
-class ReleaseError(BatchInferenceError):
+class RunNotHeldError(BatchInferenceError):
     """The run that a person asked to publish is unknown, or not held."""
 
 

@@ -55,7 +55,7 @@ def build_job_base_name(
     return f"{head}-{tail}" if head else tail
 
 
-def build_job_name_pattern(pipeline: str, step: str) -> str:
+def build_job_name_wildcard(pipeline: str, step: str) -> str:
     """The base names of a step's jobs in all runs, with `?` for each digit that differs from run to run."""
     base = build_job_base_name(pipeline=pipeline, step=step, nonce="", task_id=step)
     head = base[: -_TOKEN_LENGTH - _TASK_HASH_LENGTH - 1]
@@ -109,7 +109,7 @@ class _Below:
     def __init__(self, suffix: str) -> None:
         self._suffix = suffix
 
-    def __get__(self, paths: JobPaths | LayoutPaths | RunPaths, _: type) -> str:
+    def __get__(self, paths: JobPaths | InputLayoutPaths | RunPaths, _: type) -> str:
         return f"{paths.root}{self._suffix}"
 
 
@@ -144,7 +144,7 @@ class JobPaths:
 
 
 @dataclass(frozen=True, slots=True)
-class LayoutPaths:
+class InputLayoutPaths:
     """S3 URIs of the input layout of a run without preprocess, below `root`, which ends in `/`."""
 
     root: str
@@ -185,9 +185,9 @@ class RunPaths:
     #: SageMaker ManifestFile of the input objects of this run.
     input_manifest = _Below("input.manifest")
 
-    def build_layout_paths(self, nonce: str) -> LayoutPaths:
+    def build_layout_paths(self, nonce: str) -> InputLayoutPaths:
         """URIs of the input layout of one plan; a new plan of the run has another nonce."""
-        return LayoutPaths(f"{self.root}layout/{nonce[:_LAYOUT_NONCE_LENGTH]}/")
+        return InputLayoutPaths(f"{self.root}layout/{nonce[:_LAYOUT_NONCE_LENGTH]}/")
 
     #: A line for each input object: size, ETag, key. Its SHA-256 is the input's digest in plan and manifest.
     input_listing = _Below("input.listing")

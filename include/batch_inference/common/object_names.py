@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from batch_inference.common.errors import LintError
+from batch_inference.common.errors import RequestLintError
 from batch_inference.common.formatting import format_count, join_words
 
 #: Maximum bytes of the name of a file or folder on Linux.
@@ -108,7 +108,7 @@ class KeyNameChecker:
         self._problems.setdefault(problem, KeyCount()).add(key)
 
     def raise_if_invalid(self, uri: str) -> None:
-        """Raise LintError when a key has a problem. `uri` is the input's prefix, for the message."""
+        """Raise RequestLintError when a key has a problem. `uri` is the input's prefix, for the message."""
         problems = tuple(
             f"input: found {format_count(found.count, 'key')} {problem}, below {uri}: "
             f"{join_words([repr(key) for key in found.examples])}"
@@ -117,4 +117,4 @@ class KeyNameChecker:
             for problem, found in self._problems.items()
         )
         if problems:
-            raise LintError(problems)
+            raise RequestLintError(problems)

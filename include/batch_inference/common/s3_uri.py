@@ -45,7 +45,7 @@ def find_overlaps(input_uri: str, output_uri: str, work: str, runs_prefix: str) 
         yield "output", f"{below}, which are deleted after keep_runs_days; choose another prefix"
 
 
-def get_parent_folder(input_uri: str) -> str:
+def get_folder_uri(input_uri: str) -> str:
     """`input_uri` up to and including its last slash: the part that SageMaker strips from the names of objects."""
     bucket, key = split_s3_uri(input_uri)
     return f"s3://{bucket}/{key[: key.rfind('/') + 1]}"

@@ -19,9 +19,9 @@ def build_scored_alias(pipeline: Pipeline) -> AssetAlias:
     return AssetAlias(f"{pipeline.name} scored")
 
 
-def build_output_asset(output_uri: str) -> Asset:
-    """The asset of an output URI, which may hold placeholders: `s3://b/scored/date={date}/` gives `s3://b/scored/`."""
-    fixed = ensure_trailing_slash(output_uri).partition("{")[0]
+def build_output_asset(output_uri_template: str) -> Asset:
+    """The asset of an output URI with its placeholders: `s3://b/scored/date={date}/` gives `s3://b/scored/`."""
+    fixed = ensure_trailing_slash(output_uri_template).partition("{")[0]
     return Asset(fixed[: fixed.rindex("/") + 1])
 
 

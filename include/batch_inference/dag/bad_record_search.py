@@ -32,7 +32,7 @@ from batch_inference.dag.task_functions import no_retry
 from batch_inference.jobs.common.blocks import BlockReader
 from batch_inference.jobs.config.join_spec import JoinSpec
 from batch_inference.jobs.join.aligned_join import run_in_order
-from batch_inference.jobs.join.merge_pieces import MergedFiles, ShardSection, merge_shard
+from batch_inference.jobs.join.merge_pieces import MergedFiles, TransformedPiece, merge_shard
 from batch_inference.planning.plan import Plan
 from batch_inference.pricing.costs import load_prices, sum_if_known
 from batch_inference.requests.sagemaker import build_join_spec
@@ -50,7 +50,12 @@ from batch_inference.verification.bad_records import (
 )
 from batch_inference.verification.host_manifests import ShardList
 from batch_inference.verification.reconciliation import REFUSED_BY_MODEL
-from batch_inference.verification.shard_pieces import ShardPiece, ShardRecord, cover_shard, parse_piece_name
+from batch_inference.verification.shard_pieces import (
+    ShardPiece,
+    ShardRecord,
+    parse_piece_name,
+    select_covering_pieces,
+)
 from sagemaker_jobs.aws import get_error_code
 from sagemaker_jobs.failure.logs import read_rejected_objects
 from sagemaker_jobs.job.continuation import NoFurtherAttempt, Resolved
@@ -141,14 +146,14 @@ def _continue_after(
         completed or not any(each.refusals for each in attempts)
     ):
         return None
-    now = build_situation(attempts)
-    bounds = SearchLimits(
+    state = build_search_state(attempts)
+    limits = SearchLimits(
         records_in=run.shard_list.records_in,
         records_out=run.shard_list.records_out,
-        rejected=run.shard_list.rejected,
+        rejected_count=run.shard_list.rejected,
         max_rejected=pipeline.max_rejected,
     )
-    step = find_earlier_refusals(now, bounds) if completed else choose_next_step(now, bounds)
+    step = find_earlier_refusals(state, limits) if completed else choose_next_step(state, limits)
     if isinstance(step, FurtherJob):
         step = _check_budget(plan, jobs, attempts[-1], step)
     if isinstance(step, SearchFailure):
@@ -158,19 +163,19 @@ def _continue_after(
     return _start_attempt(storage, hook, spec, run, attempts[-1], step, attempt=len(jobs) + 1)
 
 
-def build_situation(attempts: Sequence[Attempt]) -> SearchState:
+def build_search_state(attempts: Sequence[Attempt]) -> SearchState:
     """What is known after these attempts."""
     return SearchState.from_rounds([(each.pieces, each.completed, set(each.refusals)) for each in attempts])
 
 
-def find_earlier_refusals(now: SearchState, bounds: SearchLimits) -> BadRecords:
+def find_earlier_refusals(state: SearchState, limits: SearchLimits) -> BadRecords:
     """The records that earlier attempts refused, once the last job has completed.
 
     Raises:
-        RejectedError: they are more than the pipeline allows.
+        TooManyRejectsError: they are more than the pipeline allows.
     """
-    poison = find_bad_records(now)
-    problem = explain_too_many_rejects(len(poison), bounds)
+    poison = find_bad_records(state)
+    problem = explain_too_many_rejects(len(poison), limits)
     if problem:
         raise TooManyRejectsError(problem)
     return BadRecords(poison)
@@ -345,7 +350,7 @@ def _merge_pieces(
             continue
         answered = [piece for piece in output_uris if piece.shard == shard.shard]
         refused_pieces = [piece for piece in found.pieces if piece.shard == shard.shard]
-        parts = cover_shard(shard, answered, refused_pieces)
+        parts = select_covering_pieces(shard, answered, refused_pieces)
         result = _merge_shard(storage, run, paths, spec, shard, parts, output_uris, reasons)
         merged_shards[shard.shard] = result
     refused, uri = sum(each["refused"] for each in merged_shards.values()), f"{paths.root}mended.json"
@@ -375,12 +380,12 @@ def _merge_shard(
         merged_files = MergedFiles(folder / "records", folder / "predictions", folder / "rejects")
         records = storage.download(source, folder / "all")
 
-        def part_of(piece: ShardPiece) -> ShardSection:
+        def part_of(piece: ShardPiece) -> TransformedPiece:
             if piece not in output_uris:
-                return ShardSection(piece.name, piece.record_count, None, reasons[piece.record_range])
+                return TransformedPiece(piece.name, piece.record_count, None, reasons[piece.record_range])
             answers = storage.download(output_uris[piece], folder / "answers" / piece.name)
             extra = piece.sent_count - piece.record_count
-            return ShardSection(piece.name, piece.record_count, answers, extra_prediction_count=extra)
+            return TransformedPiece(piece.name, piece.record_count, answers, extra_prediction_count=extra)
 
         sections = list(pool.map(part_of, parts))
         refused_records = merge_shard(

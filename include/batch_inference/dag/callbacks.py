@@ -11,7 +11,7 @@ from airflow.sdk import BaseNotifier
 
 from batch_inference.common.errors import PipelineError
 from batch_inference.config.pipeline import Pipeline
-from batch_inference.config.sections.notifications import Notifier, NotifySection, find_exceeded_limits
+from batch_inference.config.sections.notifications import Notifier, NotifySection, describe_exceeded_limits
 
 log = logging.getLogger(__name__)
 
@@ -36,14 +36,16 @@ def build_report_callback(pipeline: Pipeline) -> Callable[[Any], None] | None:
     def notify_if_exceeded(context: Any) -> None:
         summary = context["ti"].xcom_pull(task_ids=context["ti"].task_id)
         if summary is not None:  # None: the task was marked success by hand
-            notify_exceeded(pipeline, notify, summary, context)
+            notify_of_exceeded_limits(pipeline, notify, summary, context)
 
     return notify_if_exceeded
 
 
-def notify_exceeded(pipeline: Pipeline, notify: NotifySection, summary: dict[str, Any], context: Any) -> None:
+def notify_of_exceeded_limits(
+    pipeline: Pipeline, notify: NotifySection, summary: dict[str, Any], context: Any
+) -> None:
     """Call the notifiers whose limit is exceeded. When a notifier fails, Airflow logs it and the others are called."""
-    for sentence, limit in find_exceeded_limits(notify, summary):
+    for sentence, limit in describe_exceeded_limits(notify, summary):
         log.warning("%s; notifying %s", sentence, ", ".join(each.notifier for each in limit.notifiers))
         for notifier in build_notifiers(pipeline, limit.notifiers, "above"):
             notifier({**context, "exceeded": sentence})

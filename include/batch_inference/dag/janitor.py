@@ -23,12 +23,12 @@ from batch_inference.common.names import build_name_prefix, build_name_token
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.pipeline_files import PIPELINES_FOLDER, load_pipeline_by_name
 from batch_inference.dag.templates import DEPLOYMENT_TAG, compute_deployment_id
-from batch_inference.publishing.output_cleanup import build_is_active, delete_obsolete_parts
+from batch_inference.publishing.output_cleanup import build_is_run_active, delete_obsolete_parts
 from batch_inference.publishing.retention import delete_expired_runs
 from batch_inference.run.task_ids import PLAN
 from sagemaker_jobs.cleanup import run_cleanup
 from sagemaker_jobs.cleanup.janitor import DAG_TAG, RUN_TAG, find_leftovers, to_run_tag
-from sagemaker_jobs.cleanup.run_cleanup import clean_up_leftovers, list_run_resources
+from sagemaker_jobs.cleanup.run_cleanup import clean_up_leftovers, list_running_jobs_and_models
 
 log = logging.getLogger(__name__)
 
@@ -69,11 +69,11 @@ def clean_up_jobs(*, ti: Any, grace_seconds: float = GRACE_SECONDS, **_: Any) ->
 
     def clean_up_pipeline(pipeline: Pipeline) -> list[str]:
         hook = SageMakerHook(aws_conn_id=pipeline.aws_conn_id, region_name=pipeline.region)  # type: ignore[no-untyped-call]
-        resources = list_run_resources(hook, name_prefix=build_name_prefix(pipeline.name))
+        resources = list_running_jobs_and_models(hook, name_prefix=build_name_prefix(pipeline.name))
         deployment = compute_deployment_id()
         found = find_leftovers(
             [each for each in resources if each.tags.get(DEPLOYMENT_TAG) == deployment],
-            is_active=build_has_active_run(ti),
+            is_run_tag_active=build_is_run_tag_active(ti),
             now=time.time(),
             grace_seconds=grace_seconds,
             is_own_dag=pipeline.name.__eq__,
@@ -133,27 +133,27 @@ def clean_up_outputs(*, ti: Any, **_: Any) -> list[str]:
 
 def _clean_up_storage(function: Callable[..., list[str]], ti: Any, pipeline: Pipeline) -> list[str]:
     storage = Storage(pipeline.aws_conn_id, pipeline.region)
-    return function(storage, pipeline, is_active=build_is_active(ti), now=time.time())
+    return function(storage, pipeline, is_active=build_is_run_active(ti), now=time.time())
 
 
-def build_has_active_run(ti: Any) -> Callable[[str, str], bool]:
+def build_is_run_tag_active(ti: Any) -> Callable[[str, str], bool]:
     """A function that asks Airflow whether the run of a DAG that has this tag is queued or running.
 
     Airflow finds runs by id only. The ids of a DAG are read when its first tag is asked for: after the jobs were
     listed, so the run of each of them is included.
     """
-    is_active = build_is_active(ti)
+    is_run_active = build_is_run_active(ti)
     run_ids: dict[str, dict[str, str]] = {}
 
-    def has_active_run(dag_id: str, tag: str) -> bool:
+    def is_run_tag_active(dag_id: str, tag: str) -> bool:
         if dag_id not in run_ids:
             # One task instance for each run.
             states = ti.get_task_states(dag_id=dag_id, task_ids=[PLAN])
             run_ids[dag_id] = {to_run_tag(run_id): run_id for run_id in states}
         run_id = run_ids[dag_id].get(tag)
-        return run_id is not None and is_active(dag_id, run_id)
+        return run_id is not None and is_run_active(dag_id, run_id)
 
-    return has_active_run
+    return is_run_tag_active
 
 
 def for_each_pipeline(action: Callable[[Pipeline], list[str]]) -> list[str]:

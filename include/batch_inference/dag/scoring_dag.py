@@ -175,7 +175,7 @@ def _add_tasks_without_preprocess(pipeline: Pipeline) -> tuple[Any, Any]:
             task_ids.TRANSFORM,
             task_ids.AWAIT_TRANSFORM,
             {
-                "model_name": template_job_name("model", is_shared=True),
+                "model_name": template_job_name("model", is_shared_by_map_indexes=True),
                 "source_uri": template_xcom_value(task_ids.WRITE_MANIFESTS, f"{mine}.manifest"),
                 "instance_count": template_xcom_value(task_ids.WRITE_MANIFESTS, f"{mine}.instance_count"),
             },

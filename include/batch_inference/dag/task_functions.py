@@ -22,9 +22,10 @@ R = TypeVar("R")
 
 
 def no_retry(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a function: our own errors become AirflowFailException, which Airflow does not retry.
+    """Decorate a function: only the project's own errors, BatchInferenceError and JobError, are final.
 
-    Other errors, such as a throttled call or a lost connection, are raised unchanged and are retried.
+    They become AirflowFailException, which Airflow does not retry. All others, such as a throttled call or a lost
+    connection, are raised unchanged and are retried.
     """
 
     @functools.wraps(function)

@@ -25,9 +25,9 @@ def template_plan_value(path: str) -> str:
     return f"{{{{ pull_plan(ti).{path} }}}}"
 
 
-def template_xcom_value(task_id: str, path: str, key: str = handoffs.RETURN_VALUE) -> str:
-    """Template of what is at a path of a task's XCom value, such as `.instance_count` or `[ti.map_index].manifest`."""
-    return f"{{{{ pull_xcom(ti, '{task_id}'{'' if key == handoffs.RETURN_VALUE else f', {key!r}'}){path} }}}}"
+def template_xcom_value(task_id: str, accessor: str, key: str = handoffs.RETURN_VALUE) -> str:
+    """Template of a task's XCom value, followed by `accessor`: `.instance_count` or `[ti.map_index].manifest`."""
+    return f"{{{{ pull_xcom(ti, '{task_id}'{'' if key == handoffs.RETURN_VALUE else f', {key!r}'}){accessor} }}}}"
 
 
 def template_preprocess_paths() -> JobPaths:
@@ -42,12 +42,12 @@ def template_submitted_job_name(task_id: str, kind: JobKind, *, is_mapped: bool 
     return f"{{{{ pull_xcom(ti, '{task_id}'{indexes})['{kind.name}']['{kind.name_field}'] }}}}"
 
 
-def template_job_name(step: str, *, is_shared: bool = False) -> str:
+def template_job_name(step: str, *, is_shared_by_map_indexes: bool = False) -> str:
     """Template of the base name of this step's job: the same over automatic retries, another one after a clear.
 
-    All instances of a mapped task have the same name with `is_shared`, else each has its own.
+    All instances of a mapped task have the same name with `is_shared_by_map_indexes`, else each has its own.
     """
-    return f"{{{{ job_name(ti, '{step}'{', shared=True' if is_shared else ''}) }}}}"
+    return f"{{{{ job_name(ti, '{step}'{', shared=True' if is_shared_by_map_indexes else ''}) }}}}"
 
 
 def template_earlier_job_names(step: str) -> str:

@@ -10,14 +10,14 @@ from functools import partial
 
 from batch_inference.aws.ranges import check_etag, copy_span, read_object
 from batch_inference.aws.s3 import Storage
-from batch_inference.common.errors import LintError
+from batch_inference.common.errors import RequestLintError
 from batch_inference.common.s3_uri import split_s3_uri
 from batch_inference.config.pipeline import Pipeline
-from batch_inference.input_pieces.range_probe import MAX_WORKERS, find_line_end
+from batch_inference.input_pieces.range_probe import MAX_WORKERS, find_line_start
 from batch_inference.jobs.common.blocks import BlockReader
 from batch_inference.planning.inputs.input_layout import LayoutPlan
 from batch_inference.planning.inputs.input_listing import S3Object
-from batch_inference.planning.inputs.input_probe import Window, check_object_start, probe_window
+from batch_inference.planning.inputs.input_probe import Window, find_object_start_problem, probe_window
 from batch_inference.planning.inputs.input_split import ByteRange, InputPiece, split_objects
 from batch_inference.verification.transform_objects import TransformObject
 
@@ -43,7 +43,7 @@ def write_pieces(
     """Write the pieces below `pieces_prefix`; the same input gives the same pieces, so a retry overwrites them.
 
     Raises:
-        LintError: lines are not records where the input would be cut or merged.
+        RequestLintError: lines are not records where the input would be cut or merged.
         ReconciliationError: an object was overwritten since the plan was made.
     """
     bucket = split_s3_uri(input_uri)[0]
@@ -75,7 +75,7 @@ def _move_cuts_to_line_ends(
 ) -> Iterator[InputPiece]:
     """The pieces with their cuts moved to line ends; a piece that becomes empty is dropped."""
     inner = [piece[0] for piece in planned_pieces if piece[0].start > 0]
-    line_ends = pool.map(partial(find_line_end, storage, pipeline, bucket), inner)
+    line_ends = pool.map(partial(find_line_start, storage, pipeline, bucket), inner)
     moved = dict(zip(((span.key, span.start) for span in inner), line_ends, strict=True))
     for piece in planned_pieces:
         if len(piece) > 1 or piece[0].is_whole:
@@ -109,7 +109,7 @@ def _write_piece(
 def _check_lines(span: ByteRange, data: bytes, pipeline: Pipeline) -> None:
     """Check each line of an object that is merged, since all of it is read here."""
     told, problems = probe_window(Window(span.key, 0, data, is_end=True), pipeline.input)
-    beginning = check_object_start(data, pipeline.input)
+    beginning = find_object_start_problem(data, pipeline.input)
     if beginning is not None:
         problems = (f"{span.key}: {beginning}",)
     elif told.has_header:
@@ -117,4 +117,4 @@ def _check_lines(span: ByteRange, data: bytes, pipeline: Pipeline) -> None:
         advice = "upload the object without it, or add a preprocess section with input.header"
         problems = (f"{span.key}: {names}; {advice}",)
     if problems:
-        raise LintError(problems)
+        raise RequestLintError(problems)

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.errors import HandoffError
-from batch_inference.common.names import LayoutPaths
+from batch_inference.common.names import InputLayoutPaths
 from batch_inference.planning.inputs.input_listing import S3Object, parse_listing_line
 from batch_inference.planning.plan import Plan
 from batch_inference.verification.transform_objects import TransformObject
@@ -32,11 +32,13 @@ def read_listing(storage: Storage, plan: Plan) -> list[S3Object]:
     return [parse_listing_line(line.decode()) for line in content.splitlines()]
 
 
-def write_group(storage: Storage, paths: LayoutPaths, number: int, pieces: Sequence[TransformObject]) -> None:
+def write_group(
+    storage: Storage, paths: InputLayoutPaths, number: int, pieces: Sequence[TransformObject]
+) -> None:
     """Write the pieces of one join task."""
     storage.write(paths.build_join_group_uri(number), _GROUP.dump_json(list(pieces)))
 
 
-def read_group(storage: Storage, paths: LayoutPaths, number: int) -> list[TransformObject]:
+def read_group(storage: Storage, paths: InputLayoutPaths, number: int) -> list[TransformObject]:
     """Read the pieces of one join task."""
     return _GROUP.validate_json(storage.read(paths.build_join_group_uri(number)))

@@ -8,15 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 from batch_inference.aws.ranges import read_range
 from batch_inference.aws.s3 import Storage
-from batch_inference.common.errors import LintError
+from batch_inference.common.errors import RequestLintError
 from batch_inference.common.s3_uri import split_s3_uri
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.planning.inputs.input_listing import S3Object
 from batch_inference.planning.inputs.input_probe import (
     ProbeResult,
     Window,
-    check_object_start,
     decompress_gzip_start,
+    find_object_start_problem,
     probe_window,
 )
 from batch_inference.planning.inputs.input_split import ByteRange
@@ -40,7 +40,7 @@ def probe_objects(
     """Sample the beginning and the middle of some objects.
 
     Raises:
-        LintError: the model would get parts of records, compressed data, or data that it cannot read.
+        RequestLintError: the model would get parts of records, compressed data, or data that it cannot read.
     """
     chosen = _choose_objects([each for each in objects if each.size > 0])
     bucket = split_s3_uri(input_uri)[0]
@@ -48,13 +48,13 @@ def probe_objects(
         seen = list(pool.map(lambda each: _probe_object(storage, pipeline, bucket, each), chosen))
     problems = [problem for _, found in seen for problem in found]
     if problems:
-        raise LintError(tuple(problems[:MAX_PROBLEMS]))
+        raise RequestLintError(tuple(problems[:MAX_PROBLEMS]))
     merged = ProbeResult()
     for each, _ in seen:
         merged = merged.merge(each)
     absent = merged.explain_missing_columns(pipeline.input)
     if absent is not None:
-        raise LintError((absent,))
+        raise RequestLintError((absent,))
     log.info(
         "sampled %s of %s objects: lines of up to %s bytes, one record each",
         len(chosen), len(objects), f"{merged.largest_record_bytes:,}",
@@ -62,11 +62,11 @@ def probe_objects(
     return merged
 
 
-def find_line_end(storage: Storage, pipeline: Pipeline, bucket: str, span: ByteRange) -> int:
+def find_line_start(storage: Storage, pipeline: Pipeline, bucket: str, span: ByteRange) -> int:
     """The start of the first line at or after the span's beginning: the place to cut, found by a small read.
 
     Raises:
-        LintError: lines around it are not records, or a line is longer than a request may be.
+        RequestLintError: lines around it are not records, or a line is longer than a request may be.
     """
     limit = pipeline.max_payload_mb * MEBIBYTE + WINDOW_BYTES
     start, length = span.start - 1, WINDOW_BYTES
@@ -78,14 +78,16 @@ def find_line_end(storage: Storage, pipeline: Pipeline, bucket: str, span: ByteR
         if found >= 0:
             _, problems = probe_window(window, pipeline.input)
             if problems:
-                raise LintError(problems)
+                raise RequestLintError(problems)
             return start + found + 1
         if window.is_end:
             return span.size
         if length > limit:
             found_none = f"{span.key}: no line ends within {length:,} bytes after byte {start:,}"
             advice = "records are never cut: set a larger transform.max_payload_mb, or write shorter records"
-            raise LintError((f"{found_none}, and a request holds {pipeline.max_payload_mb} MB; {advice}",))
+            raise RequestLintError(
+                (f"{found_none}, and a request holds {pipeline.max_payload_mb} MB; {advice}",)
+            )
         length *= 4
 
 
@@ -101,7 +103,7 @@ def _probe_object(
 ) -> tuple[ProbeResult, tuple[str, ...]]:
     uri, source = f"s3://{bucket}/{item.key}", pipeline.input
     head = read_range(storage, uri, item.etag, 0, min(WINDOW_BYTES, item.size))
-    other = check_object_start(head, source)
+    other = find_object_start_problem(head, source)
     if other is not None:
         return ProbeResult(), (f"{item.key}: {other}",)
     if source.compression == "gzip":

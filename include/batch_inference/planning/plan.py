@@ -103,7 +103,7 @@ class JoinPlan(FrozenModel):
         return max(self.group_bytes, -(-total_bytes // MAX_JOIN_GROUPS))
 
 
-class CanaryPlan(FrozenModel):
+class CalibrationLimits(FrozenModel):
     """The limits of the transform after its canary.
 
     `requested_instance_count` is the number from the trigger form; `max_instances` the most instances, quota included,
@@ -156,7 +156,7 @@ class Plan(FrozenModel):
     budget: float | None = None
     approval_reason: str | None = None
     approve_by: datetime | None = None
-    canary: CanaryPlan | None = None
+    canary: CalibrationLimits | None = None
     estimate: Estimate = Estimate()
     log: tuple[PlanLogEntry, ...]
 
@@ -359,7 +359,7 @@ class _RunPlanner:
             context.now,
             within_minutes=pipeline.goals.approve_within_minutes,
             deadline=decision.deadline,
-            run_seconds=clusters.slowest_seconds,
+            run_seconds=clusters.seconds_high,
         )
         return {
             "preprocess": preprocess,
@@ -461,7 +461,7 @@ class _RunPlanner:
 
     def _choose_volume_size_gb(self, host_bytes: int) -> int:
         configured = self.pipeline.preprocess_section.volume_size_gb
-        needed = sizing.compute_volume_size_gb(host_bytes)
+        needed = sizing.compute_preprocess_volume_size_gb(host_bytes)
         if needed <= configured:
             return configured
         if needed > sizing.MAX_VOLUME_SIZE_GB:
@@ -482,7 +482,7 @@ class _RunPlanner:
         self, instance_types: tuple[str, ...], instance_count: int, shard_count: int
     ) -> TransformPlan:
         where = self.pipeline, self.params, self.log
-        payload = choose_max_payload_mb(*where, has_several_containers=self.context.model.containers > 1)
+        payload = choose_max_payload_mb(*where, is_inference_pipeline=self.context.model.containers > 1)
         return TransformPlan(
             instance_type=instance_types[0],
             instance_types=instance_types,
@@ -494,7 +494,7 @@ class _RunPlanner:
             shards=shard_count,
         )
 
-    def _plan_canary(self, decision: ClusterDecision) -> CanaryPlan | None:
+    def _plan_canary(self, decision: ClusterDecision) -> CalibrationLimits | None:
         """The limits of the transform after its canary; None where no canary is needed.
 
         A pipeline with `calibrate: canary` has one as long as no transform of its model was measured.
@@ -508,7 +508,7 @@ class _RunPlanner:
         )
         workload, acceptable = stage.workload, decision.list_acceptable_types("transform")
         limits = {option.instance_type: workload.get_instance_limit(option) for option in workload.options}
-        return CanaryPlan(
+        return CalibrationLimits(
             max_instances={instance_type: limits[instance_type] for instance_type in acceptable},
             requested_instance_count=workload.requested_instance_count,
             prefer=decision.goals.prefer,
@@ -536,7 +536,7 @@ def _explain_instance_count(decision: ClusterDecision) -> str:
     deadline_text = f"{decision.deadline:%H:%M} UTC"
     if (
         goals.seconds_to_deadline is not None
-        and decision.cluster_plan.slowest_seconds > goals.seconds_to_deadline
+        and decision.cluster_plan.seconds_high > goals.seconds_to_deadline
     ):
         return f"{deadline_text} is met only if the rates hold, and nothing within the limits is safer"
     if goals.prefer == "speed":

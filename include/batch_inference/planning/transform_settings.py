@@ -22,15 +22,15 @@ def _choose(requested: int | None, configured: int | None, default: int, why: st
 
 
 def choose_max_payload_mb(
-    pipeline: Pipeline, params: RunParams, plan_log: PlanLog, *, has_several_containers: bool
+    pipeline: Pipeline, params: RunParams, plan_log: PlanLog, *, is_inference_pipeline: bool
 ) -> int:
     """MaxPayloadInMB of the transform job."""
     chosen, chooser, why = _choose(
         params.transform_max_payload_mb,
         pipeline.transform.max_payload_mb,
-        get_default_max_payload_mb(is_inference_pipeline=has_several_containers),
+        get_default_max_payload_mb(is_inference_pipeline=is_inference_pipeline),
         "several containers can hand each other no more"
-        if has_several_containers
+        if is_inference_pipeline
         else "that is SageMaker's default",
     )
     plan_log.record("transform.max_payload_mb", chooser, f"A request holds up to {chosen} MB, because {why}.")

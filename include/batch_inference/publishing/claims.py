@@ -39,7 +39,7 @@ def check_task_active(ti: Any) -> None:
         )
 
 
-class Claim:
+class DocumentClaim:
     """The ETags of a task's documents when the task began, on which this process may replace them.
 
     `token` is unique to this process: it makes a document differ, and so its ETag, from the same document of another

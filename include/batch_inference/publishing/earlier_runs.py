@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
 from batch_inference.aws.s3 import Storage, is_not_found
-from batch_inference.common.errors import PlanError, ReleaseError
+from batch_inference.common.errors import PlanError, RunNotHeldError
 from batch_inference.common.names import (
     RunPaths,
     build_history_prefix,
@@ -49,7 +49,7 @@ def build_prefix(pipeline: Pipeline) -> str:
     return build_published_runs_prefix(work=pipeline.work, pipeline=pipeline.name)
 
 
-def build_record_uri(pipeline: Pipeline, data_time: datetime, run_id: str) -> str:
+def build_run_record_uri(pipeline: Pipeline, data_time: datetime, run_id: str) -> str:
     """The URI of a run's document; `data_time` is that of its plan."""
     return f"{build_prefix(pipeline)}runs/{_format_timestamp(data_time)}-{slugify_run_id(run_id)}.json"
 
@@ -68,7 +68,7 @@ def record_run(
     `expected_etag` is the ETag of its document before the commit: when it has changed since, another attempt of the run
     has written the document, and only the attempt whose manifest `is_current` replaces it.
     """
-    uri = build_record_uri(pipeline, datetime.fromisoformat(manifest["data_time"]), manifest["run_id"])
+    uri = build_run_record_uri(pipeline, datetime.fromisoformat(manifest["data_time"]), manifest["run_id"])
     # Named by its content, so that the statistics of another attempt are never overwritten.
     digest = str(storage.read_etag(statistics_uri)).strip('"')
     name = uri.rsplit("/", 1)[1].removesuffix(".json")
@@ -119,13 +119,13 @@ def read_held_plan(storage: Storage, pipeline: Pipeline, run_id: str) -> Plan:
     """The plan of the held run of this id.
 
     Raises:
-        ReleaseError: there is no such run, or it is not held.
+        RunNotHeldError: there is no such run, or it is not held.
         HandoffError: another version of this package planned it.
     """
     paths = RunPaths.from_run_id(work=pipeline.work, pipeline=pipeline.name, run_id=run_id)
     found = storage.read_json_with_etag(paths.plan)
     if found is None:
-        raise ReleaseError(
+        raise RunNotHeldError(
             f"publish_run: found {run_id!r}, and there is no run of it below {paths.root}; allowed is the id of "
             f"a run of {pipeline.name} that is held, as its page in Airflow shows it"
         )
@@ -139,11 +139,11 @@ def read_held_plan(storage: Storage, pipeline: Pipeline, run_id: str) -> Plan:
             "passed": "was not held by its gates; if it was not published, clear its failed task instead",
             "published": "was held and has been published by hand already",
         }[state]
-        raise ReleaseError(f"publish_run: the run {run_id!r} {reason}")
+        raise RunNotHeldError(f"publish_run: the run {run_id!r} {reason}")
     return Plan.from_document(found[0], paths.plan)
 
 
-def read_history(storage: Storage, pipeline: Pipeline) -> list[HistoryRow]:
+def read_rate_history(storage: Storage, pipeline: Pipeline) -> list[HistoryRow]:
     """Read the rows of the last runs, without those that another version wrote with other columns."""
     prefix = build_history_prefix(work=pipeline.work, pipeline=pipeline.name)
     newest = sorted(storage.list_uris(prefix))[-MAX_HISTORY_FILES:]
@@ -157,7 +157,9 @@ def read_history(storage: Storage, pipeline: Pipeline) -> list[HistoryRow]:
     return rows
 
 
-def write_history(storage: Storage, pipeline: Pipeline, nonce: str, rows: Sequence[HistoryRow]) -> None:
+def add_run_to_rate_history(
+    storage: Storage, pipeline: Pipeline, nonce: str, rows: Sequence[HistoryRow]
+) -> None:
     """Add one run; idempotent. File names begin with the run's data time, so a listing is in order of time."""
     if not rows:
         return

@@ -57,7 +57,7 @@ def parse_manifest(content: bytes, *, uri: str, pipeline: str) -> dict[str, Any]
     """Parse the manifest at `uri`, if this pipeline wrote it.
 
     Raises:
-        OutputError: it is not a manifest, is another pipeline's, or has an unknown version.
+        OutputConflictError: it is not a manifest, is another pipeline's, or has an unknown version.
     """
     document: Any = None
     problem: str | None = "is empty" if not content.strip() else "is not JSON"

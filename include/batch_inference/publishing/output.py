@@ -55,7 +55,7 @@ def read_published(storage: Storage, output: str, pipeline: str) -> PublishedOut
     """The current manifest of `output`, or None.
 
     Raises:
-        OutputError: the manifest there is not this pipeline's.
+        OutputConflictError: the manifest there is not this pipeline's.
     """
     stored = storage.read_snapshot(build_manifest_uri(output))
     if stored is None:

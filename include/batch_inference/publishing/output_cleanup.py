@@ -34,7 +34,7 @@ from batch_inference.publishing.output import PART_PREFIX, PublishedOutput, dele
 log = logging.getLogger(__name__)
 
 
-def build_is_active(ti: Any) -> Callable[[str, str], bool]:
+def build_is_run_active(ti: Any) -> Callable[[str, str], bool]:
     """A function that asks Airflow whether a run of a DAG is queued or running."""
 
     def is_active(dag_id: str, run_id: str) -> bool:
@@ -57,7 +57,7 @@ def delete_obsolete_parts(
     `publishing_run_id` is the DAG run that has just committed: the parts of its earlier attempts are deleted at once.
 
     Raises:
-        Exception: the first error, after all outputs were tried: OutputError for a manifest that is not this
+        Exception: the first error, after all outputs were tried: OutputConflictError for a manifest that is not this
             pipeline's, or an error of S3.
     """
     outputs: dict[str, list[JournalEntry]] = {}

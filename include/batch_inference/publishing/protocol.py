@@ -40,8 +40,8 @@ class Publication:
         output: the prefix, ending in `/`.
         pipeline: its name, which is that of its DAG.
         run_id, nonce: of the plan whose rows these are.
-        dag_run_id: the DAG run that publishes them, which is another one when a person releases a held run.
-        attempt: an id that is unique to this attempt.
+        publishing_run_id: the DAG run that publishes them, which is another one when a person releases a held run.
+        attempt_id: unique to this attempt.
         journal_prefix: where `batch_inference.publishing.journal` writes.
         delimiter: the delimiter of CSV.
         previous: the manifest that this attempt replaces, as it was before the first copy.
@@ -52,8 +52,8 @@ class Publication:
     pipeline: str
     run_id: str
     nonce: str
-    dag_run_id: str
-    attempt: str
+    publishing_run_id: str
+    attempt_id: str
     journal_prefix: str
     delimiter: str
     previous: PublishedOutput | None = field(default=None, init=False)
@@ -68,24 +68,26 @@ class Publication:
     def build_part_uri(self, uri: str) -> str:
         """The published URI of the joined `…/part-00000.parquet`."""
         stem, suffix = uri.rsplit("/", 1)[1].rsplit(".", 1)
-        return f"{self.output}{stem}-{slugify_run_id(self.run_id)}-{self.nonce[:6]}-{self.attempt}.{suffix}"
+        return (
+            f"{self.output}{stem}-{slugify_run_id(self.run_id)}-{self.nonce[:6]}-{self.attempt_id}.{suffix}"
+        )
 
     @contextmanager
     def begin_attempt(self, parts: Iterable[Mapping[str, Any]]) -> Iterator[None]:
         """Context manager: write the journal entry first; if the block fails, delete the copies that are not committed.
 
         Raises:
-            OutputError: the manifest at the output is not this pipeline's.
+            OutputConflictError: the manifest at the output is not this pipeline's.
         """
         self.previous = self.read_current()
         publisher = PublishAttempt(
             dag_id=self.pipeline,
-            run_id=self.dag_run_id,
+            run_id=self.publishing_run_id,
             output=self.output,
             parts=tuple(self.build_part_uri(part["uri"]) for part in parts),
             replacing=None if self.previous is None else self.previous.etag,
         )
-        uri = f"{self.journal_prefix}{slugify_run_id(self.run_id)}-{self.nonce[:6]}-{self.attempt}.json"
+        uri = f"{self.journal_prefix}{slugify_run_id(self.run_id)}-{self.nonce[:6]}-{self.attempt_id}.json"
         self._entry = add_entry(self.storage, uri, publisher)
         try:
             yield
@@ -130,7 +132,7 @@ class Publication:
         """The manifest that is current now; None when nothing is published.
 
         Raises:
-            OutputError: the manifest at the output is not this pipeline's.
+            OutputConflictError: the manifest at the output is not this pipeline's.
         """
         return read_published(self.storage, self.output, self.pipeline)
 
@@ -153,7 +155,7 @@ class Publication:
         That is this one, or that of an earlier attempt of the same plan with the same rows, whose PUT arrived late.
 
         Raises:
-            OutputError: the current manifest is not this pipeline's.
+            OutputConflictError: the current manifest is not this pipeline's.
             ReconciliationError: another run was published since and stays; or this attempt was abandoned.
             ClientError, BotoCoreError: it was not committed, or that is not known yet.
         """
@@ -162,8 +164,8 @@ class Publication:
         if self._entry is None:
             self._entry, self._is_refused = entry, True
             raise ReconciliationError(
-                f"this attempt was abandoned, because Airflow said that the run {self.dag_run_id} is over, and its "
-                f"part files were deleted from {self.output}; not committed. Clear `publish` to publish this run"
+                f"this attempt was abandoned, because Airflow said that the run {self.publishing_run_id} is over, and "
+                f"its part files were deleted from {self.output}; not committed. Clear `publish` to publish this run"
             )
         try:
             if self.storage.write_json_conditionally(

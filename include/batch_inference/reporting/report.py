@@ -35,7 +35,7 @@ def build_report(
       `nulls`; of numbers `min`, `max`, `mean`, `std`, `quantiles`, `histogram` (`edges`, `counts`); of texts `distinct`
       and `values` with their counts,
     - `previous`: the run published before, its `run_id`, `data_time` and `predictions`; None for the first,
-    - `groups`: for each sensitive column figures by group, see `bias.build_group_report`,
+    - `groups`: for each sensitive column figures by group, see `fairness.build_group_report`,
     - `profile` and `statistics`: the URIs of all of it, for `baseline` and for other runs to be compared with.
     """
     prices = load_prices().override_prices(plan.prices)

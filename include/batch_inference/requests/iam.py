@@ -18,7 +18,7 @@ from batch_inference.common.names import (
     MANIFEST_NAME,
     RunPaths,
     build_history_prefix,
-    build_job_name_pattern,
+    build_job_name_wildcard,
     build_publish_journal_prefix,
     build_published_runs_prefix,
     build_runs_prefix,
@@ -412,7 +412,7 @@ def _build_requests(pipeline: Pipeline) -> RequestPatterns:
     paths = RunPaths(f"s3://{runs}*/")
     requests = build_requests(pipeline, lambda path: paths.root if path == "run_prefix" else "1")
     names = {
-        step: build_job_name_pattern(pipeline.name, step)
+        step: build_job_name_wildcard(pipeline.name, step)
         for step in ("preprocess", "transform", "model", "join")
     }
     preprocess, transform = (

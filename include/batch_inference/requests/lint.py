@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from batch_inference.common.errors import LintError
+from batch_inference.common.errors import RequestLintError
 from batch_inference.common.formatting import format_bytes
 from batch_inference.common.names import build_runs_prefix
 from batch_inference.common.s3_uri import find_overlaps, prefix_includes
@@ -22,7 +22,7 @@ from batch_inference.config.sections.stages import (
     INFERENCE_PIPELINE_MAX_PAYLOAD_MB,
     MAX_PAYLOAD_MB_IN_FLIGHT,
 )
-from batch_inference.planning.clusters.sizing import compute_volume_size_gb
+from batch_inference.planning.clusters.sizing import compute_preprocess_volume_size_gb
 from batch_inference.planning.inputs.input_probe import ProbeResult
 from batch_inference.planning.plan import Plan
 from batch_inference.requests.sagemaker import Request, get_cluster_config
@@ -52,7 +52,7 @@ Check: TypeAlias = Callable[[Request, LintContext], Iterable[str]]
 def check_requests(
     pipeline: Pipeline, plan: Plan, requests: Mapping[str, Request], probe_result: ProbeResult | None = None
 ) -> None:
-    """Raise LintError when SageMaker would reject or misread one of the plan's requests; an empty plan has none.
+    """Raise RequestLintError when SageMaker would reject or misread one of the plan's requests; an empty plan has none.
 
     `probe_result` is that of an input without preprocessing.
     """
@@ -89,9 +89,9 @@ def lint_processing(request: Request, context: LintContext) -> tuple[str, ...]:
 
 
 def raise_for_problems(problems: Sequence[str]) -> None:
-    """Raise LintError when there are problems."""
+    """Raise RequestLintError when there are problems."""
     if problems:
-        raise LintError(tuple(problems))
+        raise RequestLintError(tuple(problems))
 
 
 def _payload(request: Request) -> int:
@@ -196,7 +196,7 @@ def _data_processing(request: Request, _: LintContext) -> Iterable[str]:
 
 def _volume(request: Request, facts: LintContext) -> Iterable[str]:
     volume, held = get_cluster_config(request)["VolumeSizeInGB"], facts.host_input_bytes
-    if held is not None and volume < (wanted := compute_volume_size_gb(held)):
+    if held is not None and volume < (wanted := compute_preprocess_volume_size_gb(held)):
         yield (
             f"VolumeSizeInGB: found {volume}, but each instance holds {format_bytes(held)} of input and writes about "
             f"twice as much in addition; write {wanted}, or use more instances where the input is divided among them"

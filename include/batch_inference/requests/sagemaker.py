@@ -13,7 +13,7 @@ from typing import Any
 
 from batch_inference.common.errors import ManifestError
 from batch_inference.common.names import RunPaths
-from batch_inference.common.s3_uri import get_parent_folder
+from batch_inference.common.s3_uri import get_folder_uri
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.sections.feature_preparation import build_job_imputations, build_job_rules
 from batch_inference.config.sections.stages import ContainerDefinition, select_output_columns
@@ -267,7 +267,7 @@ def build_preprocess_config(pipeline: Pipeline, plan: Plan) -> dict[str, Any]:
     return {
         "version": 1,
         "pipeline": pipeline.name,
-        "input_uri": get_parent_folder(plan.input.uri),
+        "input_uri": get_folder_uri(plan.input.uri),
         "distribution": planned.distribution,
         "input": pipeline.input.model_dump(
             mode="json",

@@ -17,7 +17,7 @@ from batch_inference.aws.ranges import download_object
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.errors import ReconciliationError
 from batch_inference.common.names import JobPaths
-from batch_inference.common.s3_uri import get_parent_folder
+from batch_inference.common.s3_uri import get_folder_uri
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.input_pieces.layout_files import read_group, read_listing
 from batch_inference.jobs.config.join_spec import ShardFiles
@@ -41,7 +41,7 @@ from batch_inference.run.task_ids import (
     TRANSFORM,
     WRITE_MANIFESTS,
 )
-from batch_inference.verification.host_manifests import Shard, ShardList, read_manifests
+from batch_inference.verification.host_manifests import Shard, ShardList, merge_host_manifests
 from batch_inference.verification.reconciliation import Reconciliation, reconcile
 from batch_inference.verification.transform_objects import TransformObject, reconcile_pieces
 
@@ -92,16 +92,16 @@ def open_join_inputs(run: RunContext) -> JoinInputs:
 
 
 def read_row_counts(
-    storage: Storage, part: Mapping[str, Any], names: list[str] | None = None
+    storage: Storage, part: Mapping[str, Any], expected_names: list[str] | None = None
 ) -> dict[str, int]:
     """The joined rows of each source of a part: listed in the part of a join job, else in a file next to the part.
 
     Raises:
-        ReconciliationError: they are not the part's rows, or not of these `names`.
+        ReconciliationError: they are not the part's rows, or not of these `expected_names`.
     """
     rows: dict[str, int] = part["shards"] if "shards" in part else storage.read_json(part["counts"])
-    if sum(rows.values()) != part["rows"] or names not in (None, list(rows)):
-        pieces = "" if names is None else f" of {len(names):,} pieces"
+    if sum(rows.values()) != part["rows"] or expected_names not in (None, list(rows)):
+        pieces = "" if expected_names is None else f" of {len(expected_names):,} pieces"
         raise ReconciliationError(
             f"{part['uri']} has {part['rows']:,} rows{pieces}, but {part.get('counts', 'its job')} has "
             f"{sum(rows.values()):,} of {len(rows):,}; clear `join` and all that follows it"
@@ -202,7 +202,7 @@ class ShardInputs:
         check_unchanged(storage, [each for each in features if each.uri not in moved])
         manifests = self.outputs.list_below(self.paths.manifests)
         return reconcile(
-            read_manifests(
+            merge_host_manifests(
                 [read_unchanged_json(storage, each) for each in manifests],
                 host_count=self.preprocess_job["instance_count"],
             ),
@@ -321,7 +321,7 @@ class PieceInputs:
         """The pieces of a group."""
         run, paths = self.run, self.run.layout_paths
         is_unsplit = run.plan.require_layout().mode == "unsplit"
-        folder = get_parent_folder(run.plan.input.uri) if is_unsplit else paths.pieces
+        folder = get_folder_uri(run.plan.input.uri) if is_unsplit else paths.pieces
         outputs = [JobOutputs.read(run.storage, job) for job in self.transform_jobs]
         assignment = run.storage.read_json(paths.assignment)
         return [

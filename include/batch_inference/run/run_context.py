@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from batch_inference.aws.s3 import Storage, is_not_found
 from batch_inference.common.errors import HandoffError
-from batch_inference.common.names import LayoutPaths, RunPaths, build_name_token
+from batch_inference.common.names import InputLayoutPaths, RunPaths, build_name_token
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.planning.plan import PIPELINE_KEY, Plan, build_version_error
 from batch_inference.publishing.earlier_runs import read_runs_before
@@ -62,7 +62,7 @@ class RunContext:
         return self.plan.paths
 
     @property
-    def layout_paths(self) -> LayoutPaths:
+    def layout_paths(self) -> InputLayoutPaths:
         """The S3 paths of the plan's input layout, without `preprocess`."""
         return self.paths.build_layout_paths(self.nonce)
 

@@ -35,7 +35,7 @@ class SearchState:
         refusal_counts: by piece, the number of jobs in which the model refused it.
         last_refused: the pieces that the model refused in the last job.
         answered_pieces: the pieces for which any job has predictions.
-        refusing_jobs: the number of jobs in which the model refused something.
+        refusing_job_count: the number of jobs in which the model refused something.
     """
 
     unanswered: Sequence[ShardPiece]
@@ -43,7 +43,7 @@ class SearchState:
     refusal_counts: Mapping[ShardPiece, int]
     last_refused: Collection[ShardPiece]
     answered_pieces: Collection[ShardPiece]
-    refusing_jobs: int
+    refusing_job_count: int
 
     @classmethod
     def from_rounds(
@@ -65,7 +65,7 @@ class SearchState:
             ),
             last_refused={piece for piece in refused_now if piece not in known},
             answered_pieces=answered,
-            refusing_jobs=sum(bool(pieces) for _, _, pieces in rounds),
+            refusing_job_count=sum(bool(pieces) for _, _, pieces in rounds),
         )
 
     def find_answered_records(self) -> list[ShardRecord]:
@@ -83,7 +83,7 @@ class SearchLimits:
 
     records_in: int
     records_out: int
-    rejected: int
+    rejected_count: int
     max_rejected: float | None
 
 
@@ -182,9 +182,9 @@ def choose_next_step(state: SearchState, limits: SearchLimits) -> FurtherJob | B
     further_job = _plan_split(state, open_pieces, to_split)
     if isinstance(further_job, SearchFailure):
         return further_job
-    if state.refusing_jobs >= MAX_JOBS:
+    if state.refusing_job_count >= MAX_JOBS:
         return SearchFailure(
-            f"After {format_count(state.refusing_jobs, 'job')} there are still objects without an answer, "
+            f"After {format_count(state.refusing_job_count, 'job')} there are still objects without an answer, "
             f"{len(open_pieces):,} in all, the first {open_pieces[0].name}: the containers end before all is done, "
             "and nothing says which record is to blame."
         )
@@ -250,11 +250,11 @@ def explain_too_many_rejects(
     if limits.max_rejected is None:
         return None
     allowed, limit = compute_allowed_rejects(limits.max_rejected, limits.records_in)
-    if limits.rejected + refused_count <= allowed:
+    if limits.rejected_count + refused_count <= allowed:
         return None
     return (
-        f"{summary}; with the {limits.rejected:,} that preprocessing rejected these are "
-        f"{limits.rejected + refused_count:,} of {limits.records_in:,}, and max_rejected allows {limit}. Nothing "
+        f"{summary}; with the {limits.rejected_count:,} that preprocessing rejected these are "
+        f"{limits.rejected_count + refused_count:,} of {limits.records_in:,}, and max_rejected allows {limit}. Nothing "
         "is published."
     )
 

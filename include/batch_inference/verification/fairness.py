@@ -14,26 +14,28 @@ UNREADABLE = "(unreadable)"
 
 
 def build_group_report(
-    rejects: Mapping[str, Mapping[str, Any]],
+    group_counts: Mapping[str, Mapping[str, Any]],
     scored: Mapping[str, Mapping[str, Any]],
     selected: Mapping[str, Any] | None,
 ) -> list[dict[str, Any]]:
     """One entry for each sensitive column, JSON-safe; unknown values are None.
 
-    `rejects` are the counts of preprocessing by column and group, `scored` those of the join, `selected` says in the
-    pipeline's words what was counted as selected.
+    `group_counts` are the counts of preprocessing by column and group, `scored` those of the join, `selected` says in
+    the pipeline's words what was counted as selected.
     """
-    return [_report_column(name, counts, scored.get(name, {}), selected) for name, counts in rejects.items()]
+    return [
+        _report_column(name, counts, scored.get(name, {}), selected) for name, counts in group_counts.items()
+    ]
 
 
 def _report_column(
     column: str,
-    rejects: Mapping[str, Any],
+    group_counts: Mapping[str, Any],
     scored: Mapping[str, Any],
     selected: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    labels = sorted({*rejects, *scored})
-    groups = [_report_group(label, rejects.get(label), scored.get(label)) for label in labels]
+    labels = sorted({*group_counts, *scored})
+    groups = [_report_group(label, group_counts.get(label), scored.get(label)) for label in labels]
     compared = [group for group in groups if group["group"] != UNREADABLE]
     predictions = sorted({name for group in groups for name in group["mean_prediction"]})
     return {
@@ -50,11 +52,11 @@ def _report_column(
 
 
 def _report_group(
-    label: str, rejects: Mapping[str, Any] | None, scored: Mapping[str, Any] | None
+    label: str, group_counts: Mapping[str, Any] | None, scored: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    rejects = rejects or {"records": 0, "rejected": 0, "by_rule": {}}
+    group_counts = group_counts or {"records": 0, "rejected": 0, "by_rule": {}}
     scored = scored or {"rows": 0, "selected": None, "predictions": {}}
-    records, rejected = rejects["records"], rejects["rejected"]
+    records, rejected = group_counts["records"], group_counts["rejected"]
     rows, chosen = scored["rows"], scored["selected"]
     predictions = scored["predictions"].items()
     return {
@@ -62,7 +64,7 @@ def _report_group(
         "records": records,
         "rejected": rejected,
         "rejected_share": rejected / records if records else None,
-        "rejected_by_rule": dict(rejects["by_rule"]),
+        "rejected_by_rule": dict(group_counts["by_rule"]),
         "scored": rows,
         "mean_prediction": {name: each["sum"] / each["count"] for name, each in predictions if each["count"]},
         "selected": chosen,
@@ -80,10 +82,11 @@ def _measure_spread(figures: Iterable[float | None]) -> dict[str, float | None]:
     return {"difference": most - least, "ratio": 1.0 if least == most else ratio}
 
 
-def compare_rejected_shares(groups: Mapping[str, Any], min_records: int) -> dict[str, float]:
-    """By group, its rejected share as a multiple of that of all other groups together; infinity where theirs is 0.
+def compute_rejected_share_ratios(groups: Mapping[str, Any], min_records: int) -> dict[str, float]:
+    """By group, its rejected share as a multiple of that of all other groups together.
 
-    Groups with fewer than `min_records` records, and unreadable records, are excluded.
+    Where theirs is 0 it is infinity, or 1 if the group has no reject either. Unreadable records do not count; a group
+    is left out when it or all others together have fewer than `min_records` records.
     """
     readable_groups = {label: counts for label, counts in groups.items() if label != UNREADABLE}
     records = sum(counts["records"] for counts in readable_groups.values())

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from batch_inference.common.errors import RunHeldError
+from batch_inference.common.errors import RunHeldByGatesError
 from batch_inference.config.sections.gates import (
     PREVIOUS,
     ConstantGate,
@@ -20,7 +20,7 @@ from batch_inference.config.sections.gates import (
     RowsGate,
 )
 from batch_inference.verification.drift import compute_p_value, compute_population_stability_index
-from batch_inference.verification.fairness import compare_rejected_shares
+from batch_inference.verification.fairness import compute_rejected_share_ratios
 
 #: passed; warned or held: the gate was breached; unknown: there is nothing to compare with yet.
 Outcome = Literal["passed", "warned", "held", "unknown"]
@@ -68,10 +68,10 @@ def evaluate_gates(gates: Sequence[Gate], inputs: GateInputs) -> list[GateResult
 
 
 def check_not_held(run_id: str, results: Sequence[GateResult]) -> None:
-    """Raise HeldError when a gate holds the run."""
-    held = [verdict.sentence for verdict in results if verdict.outcome == "held"]
+    """Raise RunHeldByGatesError when a gate holds the run."""
+    held = [result.sentence for result in results if result.outcome == "held"]
     if held:
-        raise RunHeldError(run_id, tuple(held))
+        raise RunHeldByGatesError(run_id, tuple(held))
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +186,7 @@ def _drift(gate: DriftGate, inputs: GateInputs) -> _Finding:
 
 
 def _group_rejects(gate: GroupRejectsGate, inputs: GateInputs) -> _Finding:
-    ratios = compare_rejected_shares(inputs.groups.get(gate.column, {}), gate.min_records)
+    ratios = compute_rejected_share_ratios(inputs.groups.get(gate.column, {}), gate.min_records)
     if not ratios:
         too_few = f"{gate.column}: no two groups have {gate.min_records:,} records to compare"
         return _Finding(None, too_few, {})

@@ -115,7 +115,7 @@ class HostManifests:
         ]
 
 
-def read_manifests(documents: Iterable[Mapping[str, Any]], *, host_count: int) -> HostManifests:
+def merge_host_manifests(documents: Iterable[Mapping[str, Any]], *, host_count: int) -> HostManifests:
     """Merge the manifests of a job's hosts.
 
     Raises ManifestError when one is invalid or does not add up, when a host has none or two, or when two hosts name

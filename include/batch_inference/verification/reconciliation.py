@@ -101,7 +101,8 @@ def _check_objects(manifests: HostManifests, objects: Iterable[str]) -> None:
 
 
 def check_max_rejected(manifests: HostManifests, max_rejected: float | None) -> None:
-    """Raise RejectedError when more records were rejected than `max_rejected` allows, before a transform is paid for.
+    """Raise TooManyRejectsError when more records were rejected than `max_rejected` allows, before a transform is paid
+    for.
 
     `max_rejected` is a count when it is an int, else a share of the records in; None allows any number.
     """

@@ -125,7 +125,7 @@ def parse_piece_name(name: str, shards: Mapping[str, ShardPiece]) -> ShardPiece:
     return ShardPiece(found["shard"], first, last, found["suffix"], companion=company)
 
 
-def cover_shard(
+def select_covering_pieces(
     shard: ShardPiece, pieces: Iterable[ShardPiece], refused_pieces: Collection[ShardPiece]
 ) -> list[ShardPiece]:
     """The pieces with predictions and the single refused records that together make up the shard, in order.

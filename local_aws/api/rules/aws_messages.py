@@ -90,7 +90,7 @@ def package_name_and_group_given() -> ValidationError:
     )
 
 
-def missing_package_name() -> ValidationError:
+def no_package_name_or_group_given() -> ValidationError:
     """CreateModelPackage: neither a name nor a group."""
     return ValidationError("Missing ARN.")
 

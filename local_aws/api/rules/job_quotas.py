@@ -8,7 +8,7 @@ from local_aws.api.errors import ValidationError
 from local_aws.api.resources.job_kinds import JobKind
 from local_aws.api.rules import aws_messages
 from local_aws.settings import Settings
-from local_aws.state.jobs import Job
+from local_aws.state.jobs import InstancesByType, Job
 
 # EC2 families with NVMe instance storage that SageMaker offers; general families have a "d" after the generation,
 # accelerated ones do not show it in their name.
@@ -17,10 +17,10 @@ NVME_FAMILIES = frozenset(
 )
 
 
-def build_quota_check(settings: Settings, kind: JobKind, job: Job) -> Callable[[dict[str, int]], None]:
+def build_quota_check(settings: Settings, kind: JobKind, job: Job) -> Callable[[InstancesByType], None]:
     """The check for JobTable.create_within_quota; it raises ResourceLimitExceeded, naming the quota."""
 
-    def check(in_use: dict[str, int]) -> None:
+    def check(in_use: InstancesByType) -> None:
         instance_quota_name = get_instance_quota_name(kind, job.instance_type)
         for name, used in (
             (instance_quota_name, in_use.get(job.instance_type, 0)),

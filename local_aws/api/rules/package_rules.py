@@ -20,7 +20,7 @@ def check_package_request(request: dict[str, Any]) -> None:
     if name is not None and group is not None:
         raise aws_messages.package_name_and_group_given()
     if name is None and group is None:
-        raise aws_messages.missing_package_name()
+        raise aws_messages.no_package_name_or_group_given()
     if group is not None and request.get("Tags"):
         raise ValidationError(
             "Tags cannot be given to a version of a model package group, which has its group's tags"

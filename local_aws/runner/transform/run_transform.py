@@ -14,7 +14,7 @@ from local_aws.runner.failures import ClientFailedError, JobFailedError, JobStop
 from local_aws.runner.job_context import JobContext, run_on_instances
 from local_aws.runner.transform.data_processing import create_processor
 from local_aws.runner.transform.selection import FilterError
-from local_aws.runner.transform.transform_instance import JobProgress, TransformInstance
+from local_aws.runner.transform.transform_instance import ObjectOutcomes, TransformInstance
 from local_aws.runner.transform.transform_request import TransformRequest
 
 
@@ -24,12 +24,12 @@ def run_transform_job(job: JobContext) -> dict[str, Any]:
     problem: BaseException | None = None
     try:
         request = TransformRequest.from_spec(job.spec)
-        instances, progress = _create_instances(job, request)
+        instances, outcomes = _create_instances(job, request)
         run_on_instances(job, instances, TransformInstance.run)
-        _write_captured_data(job, request, progress)
+        _write_captured_data(job, request, outcomes)
         problem = job.stop_flag.cause
-        if problem is None and progress.failures_by_object:
-            problem = progress.failures_by_object[min(progress.failures_by_object)]
+        if problem is None and outcomes.failures_by_object:
+            problem = outcomes.failures_by_object[min(outcomes.failures_by_object)]
     except (JobFailedError, JobStoppedError) as error:
         problem = error
     return {
@@ -41,7 +41,7 @@ def run_transform_job(job: JobContext) -> dict[str, Any]:
 
 def _create_instances(
     job: JobContext, request: TransformRequest
-) -> tuple[list[TransformInstance], JobProgress]:
+) -> tuple[list[TransformInstance], ObjectOutcomes]:
     images = [job.image_registry.find(str(definition["Image"])) for definition in job.spec.containers]
     settings, hosts = job.spec.settings, job.spec.hosts
     objects = list_input_objects(
@@ -51,7 +51,7 @@ def _create_instances(
         skip_folder_keys=settings.skip_folder_keys,
         partial_prefix=settings.partial_prefix,
     )
-    progress = JobProgress(job, len(objects))
+    outcomes = ObjectOutcomes(job, len(objects))
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     try:
         processor = create_processor(request, settings, started)
@@ -61,23 +61,23 @@ def _create_instances(
         raise ClientFailedError from error
     shares = assign_objects(objects, len(hosts), settings.assignment)
     return [
-        TransformInstance(job, host, request, images, mine, progress, processor)
+        TransformInstance(job, host, request, images, mine, outcomes, processor)
         for host, mine in zip(hosts, shares, strict=True)
-    ], progress
+    ], outcomes
 
 
-def _write_captured_data(job: JobContext, request: TransformRequest, progress: JobProgress) -> None:
+def _write_captured_data(job: JobContext, request: TransformRequest, outcomes: ObjectOutcomes) -> None:
     """Data capture: manifests of the objects that the job read and wrote, in folders of the current hour.
 
     They are `<destination>/input/yyyy/mm/dd/hh/<id>.json` and the same below output/. Raises ClientFailedError when
     they cannot be written.
     """
-    if request.capture_uri is None or not progress.finished_objects:
+    if request.capture_uri is None or not outcomes.finished_objects:
         return
     base = S3Address.parse(request.capture_uri.rstrip("/") + "/")
     hour = time.strftime("%Y/%m/%d/%H", time.gmtime())
     try:
-        inputs, outputs = zip(*progress.finished_objects, strict=True)
+        inputs, outputs = zip(*outcomes.finished_objects, strict=True)
         for folder, addresses in (("input", inputs), ("output", outputs)):
             key = f"{base.key}{folder}/{hour}/{uuid.uuid4()}.json"
             with job.s3.open_writer(S3Address(base.bucket, key)) as target:

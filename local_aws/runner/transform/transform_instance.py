@@ -40,7 +40,7 @@ FINISHER_THREADS = 2
 MAX_PAYLOAD_MB = 100
 
 
-class JobProgress:
+class ObjectOutcomes:
     """Finished and failed objects of the whole job."""
 
     def __init__(self, job: JobContext, total: int) -> None:
@@ -50,13 +50,13 @@ class JobProgress:
         self.finished_objects: list[tuple[S3Address, S3Address]] = []
         self.failures_by_object: dict[str, JobFailedError] = {}
 
-    def record_finished(self, output: OutputObject) -> None:
+    def add_finished_object(self, output: OutputObject) -> None:
         with self._lock:
             self.finished_objects.append((output.input_object.address, output.target))
             done = len(self.finished_objects)
         self._job.events.send_progress(done, self._total)
 
-    def record_failed(self, item: InputObject, failure: JobFailedError) -> None:
+    def add_failed_object(self, item: InputObject, failure: JobFailedError) -> None:
         with self._lock:
             self.failures_by_object[f"{item.bucket}/{item.key}"] = failure
 
@@ -71,7 +71,7 @@ class TransformInstance:
         request: TransformRequest,
         images: list[Image],
         objects: list[InputObject],
-        progress: JobProgress,
+        outcomes: ObjectOutcomes,
         processor: RecordProcessor | None,
     ) -> None:
         self.job = job
@@ -79,7 +79,7 @@ class TransformInstance:
         self.meter = UsageMeter(host)
         self._request = request
         self._objects = objects
-        self._progress = progress
+        self._outcomes = outcomes
         self._processor = processor
         self._folder = job.spec.work_dir / host / "spool"
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ class TransformInstance:
         self._started = 0.0
 
     def run(self) -> None:
-        """Raises JobFailedError or JobStoppedError when the job cannot go on; `progress` records failed objects."""
+        """Raises JobFailedError or JobStoppedError when the job cannot go on; `outcomes` records failed objects."""
         self.meter.start()
         try:
             if self.job.stop_flag.wait(self.job.spec.settings.boot_delay_seconds):
@@ -335,7 +335,7 @@ class TransformInstance:
             return
         self._settle(output)
         self.meter.add(objects=1, bytes_out=size)
-        self._progress.record_finished(output)
+        self._outcomes.add_finished_object(output)
         self._inject_due_fault()
 
     def _refuse_object(self, output: OutputObject, line: str, *, settled: bool = False) -> None:
@@ -346,7 +346,7 @@ class TransformInstance:
             return
         for line in error.lines:
             self._write_data_log(output, line)
-        self._progress.record_failed(output.input_object, error.failure)
+        self._outcomes.add_failed_object(output.input_object, error.failure)
         self._abandon(output)
 
     def _abandon(self, output: OutputObject) -> None:

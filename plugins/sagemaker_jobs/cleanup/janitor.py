@@ -58,7 +58,7 @@ def to_run_tag(run_id: str) -> str:
 def find_leftovers(
     resources: Iterable[Resource],
     *,
-    is_active: Callable[[str, str], bool],
+    is_run_tag_active: Callable[[str, str], bool],
     now: float,
     grace_seconds: float = 300.0,
     model_grace_seconds: float = 3600.0,
@@ -66,16 +66,16 @@ def find_leftovers(
 ) -> list[Leftover]:
     """The resources whose run is over, in the order of ``resources``.
 
-    ``is_active(dag_id, tag)`` returns whether the run with this tag is queued or running; it is called once for each
-    run. A job in progress is stopped no earlier than ``grace_seconds`` after its creation, so that the teardown of a
-    run that was just deleted comes first. A model is deleted ``model_grace_seconds`` after its creation, but never
-    while a job of the same run still runs and may read it. ``is_own_dag`` selects the DAGs of this Airflow where
-    several share an account.
+    ``is_run_tag_active(dag_id, tag)`` returns whether the run with this tag is queued or running; it is called once
+    for each run. A job in progress is stopped no earlier than ``grace_seconds`` after its creation, so that the
+    teardown of a run that was just deleted comes first. A model is deleted ``model_grace_seconds`` after its creation,
+    but never while a job of the same run still runs and may read it. ``is_own_dag`` selects the DAGs of this Airflow
+    where several share an account.
     """
     own_resources = [
         (each, run) for each in resources if (run := _read_run_tags(each)) is not None and is_own_dag(run[0])
     ]
-    active_by_run = {run: is_active(*run) for run in dict.fromkeys(run for _, run in own_resources)}
+    active_by_run = {run: is_run_tag_active(*run) for run in dict.fromkeys(run for _, run in own_resources)}
     runs_with_jobs = {run for each, run in own_resources if each.status in RUNNING_STATUSES}
     found: list[Leftover] = []
     for each, run in own_resources:

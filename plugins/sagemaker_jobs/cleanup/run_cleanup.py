@@ -61,7 +61,7 @@ def clean_up_run(
     return cleaned_names + clean_up_leftovers(hook, (Leftover(each, because) for each in tagged))
 
 
-def list_run_resources(hook: SageMakerHook, *, name_prefix: str) -> list[Resource]:
+def list_running_jobs_and_models(hook: SageMakerHook, *, name_prefix: str) -> list[Resource]:
     """The jobs in progress and the models whose names start with ``name_prefix``, with their tags.
 
     One ListTags call each. Names that contain the prefix elsewhere belong to others and are skipped.

@@ -86,10 +86,10 @@ def stop_job(hook: SageMakerHook, kind: JobKind, name: str, *, because: str) -> 
     return True
 
 
-def report_failure(
+def build_reported_error(
     hook: SageMakerHook, job: Job, tags: dict[str, str] | None = None, *, because: str = ""
 ) -> SageMakerJobError:
-    """The exception for a job that failed or was stopped; also tags the job as reported, see ``ensure_job``.
+    """Build the error for a job that failed or was stopped, and tag the job on AWS as reported, see ``ensure_job``.
 
     ``tags`` are added to those that AWS lists, in case adding them failed; ``because`` is the message's first line.
     """

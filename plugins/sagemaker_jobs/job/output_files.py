@@ -29,15 +29,15 @@ _KEYS = ("result_name", "output_name", "file_name")
 
 
 def read_output_files(
-    hook: SageMakerHook, description: dict[str, Any], wanted: list[dict[str, str]]
+    hook: SageMakerHook, description: dict[str, Any], output_files_to_xcom: list[dict[str, str]]
 ) -> dict[str, Any]:
-    """``{"OutputFiles": {result_name: content}}`` of the files in ``wanted``, {} if none is wanted.
+    """``{"OutputFiles": {result_name: content}}`` of these files, {} if there are none.
 
     As in the provider's operator, a file that is missing or not JSON becomes ``{"_error": message}``; unlike there,
     the connection's endpoint, region and settings are used. Raises RequestError for an entry that lacks one of
     the three keys or names an output that the job does not have.
     """
-    if not wanted:
+    if not output_files_to_xcom:
         return {}
     outputs = {
         output["OutputName"]: output["S3Output"]["S3Uri"]
@@ -46,7 +46,7 @@ def read_output_files(
     }
     s3 = get_s3_client(hook)
     found: dict[str, Any] = {}
-    for entry in wanted:
+    for entry in output_files_to_xcom:
         if not entry.keys() >= set(_KEYS):
             raise RequestError(f"output_files_to_xcom has {entry!r}; needed are the keys {', '.join(_KEYS)}.")
         if entry["output_name"] not in outputs:

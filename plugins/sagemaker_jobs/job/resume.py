@@ -72,14 +72,14 @@ class AttemptInput:
     is_full_input: bool
 
 
-def find_remaining_input(
+def prepare_resumed_input(
     hook: SageMakerHook, spec: JobSpec, earlier_jobs: Sequence[Job]
 ) -> RemainingInput | None:
-    """The objects that none of ``earlier_jobs`` has completed; None to run all of them.
+    """Write the manifest of the objects that none of ``earlier_jobs`` has completed; return the input that reads it.
 
-    Each attempt of a chain gets what the one before left, so only the last one is read. Writes the manifest next to
-    the attempt's output prefix. If every object has its output although the job failed, the last object is run again:
-    AWS runs no job without input.
+    None if the attempt is not resumed and gets the full input. Each attempt of a chain gets what the one before left,
+    so only the last one is read. The manifest is next to the attempt's output prefix. If every object has its output
+    although the job failed, the last object is run again: AWS runs no job without input.
     """
     chain = select_resume_chain(spec, earlier_jobs) if can_resume(spec) else []
     if not chain:
@@ -110,7 +110,7 @@ def read_attempt_input(hook: SageMakerHook, spec: JobSpec, job: Job) -> AttemptI
     """The input objects of an attempt of ``spec``."""
     s3 = get_s3_client(hook)
     if _is_resumed(spec, job):
-        return _read_manifest(s3, build_manifest_uri(spec, job.attempt or 1), is_full_input=False)
+        return _read_manifest(s3, build_resume_manifest_uri(spec, job.attempt or 1), is_full_input=False)
     requested = spec.request["TransformInput"]["DataSource"]["S3DataSource"]
     source = str(requested["S3Uri"])
     if requested["S3DataType"] == "ManifestFile":
@@ -139,7 +139,7 @@ def write_remaining_input(
     instance_limit: int | None = None,
 ) -> RemainingInput:
     """Write the manifest of the objects ``object_names`` below ``folder_uri``; the input that reads it."""
-    manifest = build_manifest_uri(spec, attempt)
+    manifest = build_resume_manifest_uri(spec, attempt)
     body = json.dumps([{"prefix": folder_uri}, *object_names]).encode()
     call_with_retries(
         get_s3_client(hook).put_object,
@@ -179,14 +179,14 @@ def can_resume(spec: JobSpec) -> bool:
     return source.get("S3DataType") in ("S3Prefix", "ManifestFile") and first != second
 
 
-def build_manifest_uri(spec: JobSpec, attempt: int) -> str:
+def build_resume_manifest_uri(spec: JobSpec, attempt: int) -> str:
     """The URI of a resumed attempt's manifest: next to its output prefix, not below it."""
     return f"{TRANSFORM.list_output_uris(spec.build_request(attempt))[0].rstrip('/')}-manifest.json"
 
 
 def _is_resumed(spec: JobSpec, job: Job) -> bool:
     source = job.description["TransformInput"]["DataSource"]
-    return bool(source == _manifest_source(build_manifest_uri(spec, job.attempt or 1)))
+    return bool(source == _manifest_source(build_resume_manifest_uri(spec, job.attempt or 1)))
 
 
 def _manifest_source(uri: str) -> dict[str, Any]:

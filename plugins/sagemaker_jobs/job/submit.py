@@ -23,8 +23,8 @@ from sagemaker_jobs.errors import NotVisibleYet, QuotaExceeded, RequestRefused, 
 from sagemaker_jobs.failure.reasons import classify_failure_reason
 from sagemaker_jobs.job.compare import check_job, check_model
 from sagemaker_jobs.job.continuation import NoFurtherAttempt, Resolved, is_permanent_failure
-from sagemaker_jobs.job.describe import Job, describe_job, report_failure, stop_job
-from sagemaker_jobs.job.resume import find_remaining_input
+from sagemaker_jobs.job.describe import Job, build_reported_error, describe_job, stop_job
+from sagemaker_jobs.job.resume import prepare_resumed_input
 from sagemaker_jobs.kinds import RUNNING_STATUSES
 from sagemaker_jobs.tags import REPORTED_TAG, STOPPED_TAG, read_tags
 
@@ -87,7 +87,9 @@ def ensure_job(
             because = "" if decision is None else decision.because
             _check_further_attempt(hook, spec, earlier_jobs, task_was_cleared, because)
         return submit_attempt(hook, spec, earlier_jobs)
-    log.warning("%s\nStarting attempt %d.", report_failure(hook, earlier_jobs[-1]), len(earlier_jobs) + 1)
+    log.warning(
+        "%s\nStarting attempt %d.", build_reported_error(hook, earlier_jobs[-1]), len(earlier_jobs) + 1
+    )
     return submit_attempt(hook, spec, earlier_jobs, decision)
 
 
@@ -173,7 +175,7 @@ def build_attempt_request(
         instance_type = choose_instance_type(spec, earlier_jobs)
         if instance_type is not None:
             spec.kind.get_cluster_config(request)["InstanceType"] = instance_type
-        remaining_input = remaining_input or find_remaining_input(hook, spec, earlier_jobs)
+        remaining_input = remaining_input or prepare_resumed_input(hook, spec, earlier_jobs)
         if remaining_input is not None:
             request["TransformInput"]["DataSource"] = remaining_input.data_source
             resources = spec.kind.get_cluster_config(request)
@@ -245,7 +247,7 @@ def _check_further_attempt(
     if task_was_cleared and REPORTED_TAG in read_tags(hook, last.arn):
         log.info("%s ended as %s; the task was cleared, so a new attempt starts.", last.name, last.status)
         return
-    error = report_failure(hook, last, because=because)
+    error = build_reported_error(hook, last, because=because)
     had_instances = [job for job in earlier_jobs if spec.kind.started_field in job.description]
     billed = sum(not is_permanent_failure(job) for job in had_instances)
     if isinstance(error, AirflowFailException) or billed >= spec.max_attempts:

@@ -19,13 +19,13 @@ from sagemaker_jobs.errors import JobTimedOut, NotVisibleYet, SageMakerJobError,
 from sagemaker_jobs.failure.messages import TIMED_OUT
 from sagemaker_jobs.job.casting import parse_optional_float
 from sagemaker_jobs.job.continuation import is_permanent_failure
-from sagemaker_jobs.job.describe import Job, describe_job, report_failure, stop_job
+from sagemaker_jobs.job.describe import Job, build_reported_error, describe_job, stop_job
 from sagemaker_jobs.job.submit import ensure_job, list_attempts, list_instance_types
 from sagemaker_jobs.lineage import build_lineage
 from sagemaker_jobs.links import persist_links
 from sagemaker_jobs.tags import STOPPED_TAG, read_tags
 from sagemaker_jobs.triggers import SageMakerJobTrigger
-from sagemaker_jobs.waiting.transform_progress import count_input_objects
+from sagemaker_jobs.waiting.transform_progress import count_objects_for_progress
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -201,7 +201,7 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
                 max_runtime_seconds=max_runtime,
                 deadline=deadline,
                 output_uri=next(iter(job.kind.list_output_uris(job.description)), None),
-                object_count=count_input_objects(self.hook, job),
+                object_count=count_objects_for_progress(self.hook, job),
                 first_poll_seconds=max(self.first_poll_seconds, _min_deferral_seconds()),
                 max_poll_seconds=self.max_poll_seconds,
                 aws_conn_id=self.aws_conn_id,
@@ -276,7 +276,7 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
         if job.resolution is not None:
             self.log.warning("%s failed, but its work is done: %s", job.name, job.resolution)
             return self.on_completed(context, job)
-        error = report_failure(self.hook, job)
+        error = build_reported_error(self.hook, job)
         spec = self._ended_spec
         if self.continuation is not None and spec is not None and is_permanent_failure(job):
             return self.submit_or_adopt(context, spec, submit_retry, after_ended_attempt=True)
@@ -339,7 +339,7 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
             return self._finish(context, job)
         self._ended, self._ended_spec = job, self.get_spec(context)
         # An existing stop tag takes precedence: that stop may have come first.
-        raise report_failure(self.hook, job, {STOPPED_TAG: because, **read_tags(self.hook, job.arn)})
+        raise build_reported_error(self.hook, job, {STOPPED_TAG: because, **read_tags(self.hook, job.arn)})
 
     def _build_interrupted_error(self, context: Context, name: str | None, cause: str) -> WaitInterrupted:
         """The error for an interrupted wait; stops the job first if no try is left to adopt it."""

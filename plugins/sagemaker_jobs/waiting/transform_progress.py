@@ -23,7 +23,7 @@ PROGRESS_INTERVAL_SECONDS = 60.0
 _PATIENCE_SECONDS = 5.0
 
 
-def count_input_objects(hook: SageMakerHook, job: Job) -> int | None:
+def count_objects_for_progress(hook: SageMakerHook, job: Job) -> int | None:
     """The number of input objects of a transform; None if it, or the number of outputs, cannot be counted cheaply.
 
     Outputs are counted only below a prefix that contains the job's name: elsewhere those of other jobs would count.
@@ -43,10 +43,10 @@ def count_input_objects(hook: SageMakerHook, job: Job) -> int | None:
         return None
 
 
-def count_objects(s3: Any, uri: str, *, suffix: str) -> int | None:
-    """The number of objects with prefix ``uri`` and ``suffix``, without folders; None if there are too many."""
+def count_objects(s3: Any, uri_prefix: str, *, suffix: str) -> int | None:
+    """The number of objects with prefix ``uri_prefix`` and ``suffix``, without folders; None if there are too many."""
     count = 0
-    for seen, item in enumerate(list_objects(s3, uri, retry_seconds=_PATIENCE_SECONDS), start=1):
+    for seen, item in enumerate(list_objects(s3, uri_prefix, retry_seconds=_PATIENCE_SECONDS), start=1):
         if seen > MAX_COUNTED_OBJECTS:
             return None
         count += item["Key"].endswith(suffix) and not item["Key"].endswith("/")

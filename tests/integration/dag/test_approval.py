@@ -16,7 +16,7 @@ from batch_inference.config import pipeline_files
 from batch_inference.dag import approval, scoring_dag
 from batch_inference.dag.approval import BudgetApprovalOperator
 from tests.unit.planning.test_goals import GB, plan
-from tools.laptop.run_dag import disable_retries
+from tools.laptop.run_dag import make_fail_at_once
 
 TI_ID = UUID("01a20ea4-c7ee-7684-9381-cdb974b20853")
 OVER = plan([GB] * 8, {"goals.on_over_budget": "approve"}, budget=0.1, can_ask=True).to_xcom()
@@ -144,7 +144,7 @@ def test_only_pipelines_that_say_so_have_the_task_and_make_run_takes_it_for_refu
     dag = scoring_dag.build_scoring_dag("abalone")
     assert dag.get_task("await_approval").upstream_task_ids == {"plan"}
     assert dag.get_task("preprocess").upstream_task_ids == {"await_approval"}
-    task: Any = disable_retries(dag).get_task("await_approval")
+    task: Any = make_fail_at_once(dag).get_task("await_approval")
     with pytest.raises(AirflowFailException, match=r"refused: the budget is .* nobody can be asked here"):
         task.execute(context())
     assert asked == []

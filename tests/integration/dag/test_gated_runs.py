@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from batch_inference.common.errors import PlanError, ReleaseError, RunHeldError
+from batch_inference.common.errors import PlanError, RunHeldByGatesError, RunNotHeldError
 from batch_inference.dag.tasks import checks, plan
 from batch_inference.dag.tasks.clean_up import RunFailedError, check_run_state, is_intended_skip
 from batch_inference.planning.plan import Plan
@@ -122,7 +122,7 @@ def test_a_gate_on_groups_holds_a_run_that_rejects_one_more_than_the_other(deplo
     gate = {"gate": "group_rejects", "column": "sex", "max_ratio": 2, "then": "hold"}
     deployed.write(document(sensitive=[{"column": "sex"}], gates=[gate]))
     with pytest.raises(
-        RunHeldError, match="sex f: 10 of 100 records are rejected by rules, and none of the others"
+        RunHeldByGatesError, match="sex f: 10 of 100 records are rejected by rules, and none of the others"
     ):
         run(deployed, 5).run_all_tasks()
 
@@ -131,7 +131,9 @@ def test_a_held_run_publishes_nothing_keeps_everything_and_fails(deployed: Pipel
     """Also its statistics are kept; later runs are not compared with it."""
     deployed.write(document(gates=[CONSTANT]))
     held = run(deployed, 5, constant)
-    with pytest.raises(RunHeldError, match=r'all 190 predictions are 1.*\{"publish_run": "nightly-5"\}'):
+    with pytest.raises(
+        RunHeldByGatesError, match=r'all 190 predictions are 1.*\{"publish_run": "nightly-5"\}'
+    ):
         held.run_all_tasks()
     assert deployed.storage.list_uris("s3://bucket/out/") == []
     assert deployed.storage.list_uris("s3://bucket/work/churn/_published/") == []
@@ -157,7 +159,7 @@ def test_a_warning_publishes_and_stands_in_manifest_and_report(deployed: Pipelin
 def test_a_person_publishes_a_held_run_as_it_is(deployed: Pipelines) -> None:
     """Without a job: to the place that run was for, with its report; the gates are reported and hold nothing."""
     deployed.write(document(gates=[CONSTANT]))
-    with pytest.raises(RunHeldError):
+    with pytest.raises(RunHeldByGatesError):
         run(deployed, 5, constant).run_all_tasks()
     release = deployed.run("manual-1", 9, age, publish_run="nightly-5")
     done = release.run_all_tasks()
@@ -172,24 +174,24 @@ def test_a_person_publishes_a_held_run_as_it_is(deployed: Pipelines) -> None:
     assert not is_intended_skip(
         Plan.from_document(release.xcoms[task_ids.PLAN, "return_value"], "plan"), None
     )
-    with pytest.raises(ReleaseError, match="has been published by hand already"):
+    with pytest.raises(RunNotHeldError, match="has been published by hand already"):
         deployed.run("manual-2", 9, age, publish_run="nightly-5").run_all_tasks()
 
 
 def test_a_held_run_that_was_planned_anew_is_no_longer_what_was_judged(deployed: Pipelines) -> None:
     """A clear makes another plan; until its own checks have held it, there is nothing to publish by hand."""
     deployed.write(document(gates=[CONSTANT]))
-    with pytest.raises(RunHeldError):
+    with pytest.raises(RunHeldByGatesError):
         run(deployed, 5, constant).run_all_tasks()
     run(deployed, 5, constant).task(task_ids.PLAN, plan.plan_run)
-    with pytest.raises(ReleaseError, match="never got as far as its checks"):
+    with pytest.raises(RunNotHeldError, match="never got as far as its checks"):
         deployed.run("manual-1", 9, age, publish_run="nightly-5").run_all_tasks()
 
 
 def test_files_of_a_release_are_never_those_of_the_runs_own_publishing(deployed: Pipelines) -> None:
     """Both count their tries from one, and nobody's files are overwritten while they are read."""
     deployed.write(document(gates=[CONSTANT]))
-    with pytest.raises(RunHeldError):
+    with pytest.raises(RunHeldByGatesError):
         run(deployed, 5, constant).run_all_tasks()
     deployed.run("manual-1", 9, age, publish_run="nightly-5").run_all_tasks()
     (name,) = [
@@ -201,7 +203,7 @@ def test_files_of_a_release_are_never_those_of_the_runs_own_publishing(deployed:
 def test_a_release_that_died_half_way_is_done_again(deployed: Pipelines) -> None:
     """Its parts may lie there already, uncommitted."""
     deployed.write(document(gates=[CONSTANT]))
-    with pytest.raises(RunHeldError):
+    with pytest.raises(RunHeldByGatesError):
         run(deployed, 5, constant).run_all_tasks()
     died = deployed.run("manual-1", 9, age, publish_run="nightly-5")
     died.task(task_ids.PLAN, plan.plan_run)
@@ -225,7 +227,7 @@ def test_only_a_held_run_can_be_published_by_hand(deployed: Pipelines) -> None:
         ("nightly-6", "never got as far as its checks"),
         ("nightly-5", "was not held by its gates"),
     ):
-        with pytest.raises(ReleaseError, match=message):
+        with pytest.raises(RunNotHeldError, match=message):
             deployed.run("manual-1", 9, age, publish_run=run_id).run_all_tasks()
 
 
@@ -241,10 +243,12 @@ def test_runs_are_compared_with_the_one_published_before(deployed: Pipelines) ->
     outcomes = [gate["outcome"] for gate in first.json(first.paths.checks)["gates"]]
     assert outcomes == ["unknown", "unknown"]
     run(deployed, 2).run_all_tasks()
-    with pytest.raises(RunHeldError, match=r"76 rows are 0.40 times the 190 of the last 2 published runs"):
+    with pytest.raises(
+        RunHeldByGatesError, match=r"76 rows are 0.40 times the 190 of the last 2 published runs"
+    ):
         run(deployed, 3, count=80).run_all_tasks()
     with pytest.raises(
-        RunHeldError, match=r"compared with the run published before: PSI .* Kolmogorov-Smirnov"
+        RunHeldByGatesError, match=r"compared with the run published before: PSI .* Kolmogorov-Smirnov"
     ):
         run(deployed, 4, lambda features: age(features) + 40).run_all_tasks()
     run(deployed, 5).run_all_tasks()
@@ -262,7 +266,7 @@ def test_a_pinned_baseline_is_read_from_the_run_that_it_names(deployed: Pipeline
     drift = {"gate": "drift", "column": "churn", "max_psi": 0.25, "against": uri, "then": "hold"}
     deployed.write(document(gates=[drift]))
     run(deployed, 2).run_all_tasks()
-    with pytest.raises(RunHeldError, match=uri):
+    with pytest.raises(RunHeldByGatesError, match=uri):
         run(deployed, 3, lambda features: -age(features)).run_all_tasks()
 
 

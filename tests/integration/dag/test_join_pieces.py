@@ -9,7 +9,7 @@ import pytest
 
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.errors import ReconciliationError
-from batch_inference.common.names import LayoutPaths
+from batch_inference.common.names import InputLayoutPaths
 from batch_inference.config.pipeline_files import load_pipeline_by_name
 from batch_inference.input_pieces.layout_files import read_group, write_group
 from batch_inference.planning.inputs.input_split import ByteRange
@@ -42,7 +42,7 @@ def test_a_piece_and_its_answers_are_brought(laid_out: PieceSource, tmp_path: Pa
     """And a piece survives the way through S3 with its ETag."""
     files = laid_out.fetch(tmp_path)
     assert (files.records_path.read_bytes(), files.predictions_path.read_bytes()) == (b"1,2\n", b"99.5\n")
-    paths = LayoutPaths("s3://bucket/run/layout/")
+    paths = InputLayoutPaths("s3://bucket/run/layout/")
     merged = replace(laid_out.piece, sources=laid_out.piece.sources * 2, records=3, etag=None)
     write_group(laid_out.storage, paths, 0, [laid_out.piece, merged])
     assert read_group(laid_out.storage, paths, 0) == [laid_out.piece, merged]

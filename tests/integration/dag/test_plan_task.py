@@ -13,7 +13,7 @@ import yaml
 from botocore.exceptions import ClientError
 
 from batch_inference.aws.s3 import Storage
-from batch_inference.common.errors import LintError, PlanError
+from batch_inference.common.errors import PlanError, RequestLintError
 from batch_inference.dag.tasks.plan import get_data_time, plan_run, read_control_file
 from batch_inference.input_pieces.layout_files import read_listing
 from batch_inference.planning.plan import Plan
@@ -140,7 +140,9 @@ def test_a_key_that_no_job_can_take_is_refused_before_anything_is_paid(
     """A key that ends in a slash and holds data is not passed over either."""
     for key in ("a.csv", "sub/", "x//b.csv"):
         storage.client.put_object(Bucket="bucket", Key=f"bad/{key}", Body=b"1,2\n")
-    with pytest.raises(LintError, match=r"found 2 keys with an empty part .*'bad/sub/' and 'bad/x//b.csv'"):
+    with pytest.raises(
+        RequestLintError, match=r"found 2 keys with an empty part .*'bad/sub/' and 'bad/x//b.csv'"
+    ):
         planning({**changes, "input.uri": "s3://bucket/bad/"}, dry_run=False)
 
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from batch_inference.aws.s3 import Storage
-from batch_inference.common.errors import LintError, ReconciliationError
+from batch_inference.common.errors import ReconciliationError, RequestLintError
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.input_pieces.cutting import list_unsplit_objects, write_pieces
 from batch_inference.input_pieces.range_probe import WINDOW_BYTES, probe_objects
@@ -137,7 +137,7 @@ def test_long_and_short_lines_are_never_cut_apart(storage: Storage, lengths: lis
 def test_line_breaks_in_quotes_around_a_cut_are_found_and_refused(storage: Storage) -> None:
     text = "".join(f'"{at:08d}\nsecond line",{at}\n' for at in range(200_000))
     objects = uploaded(storage, a=text)
-    with pytest.raises(LintError, match=r"a: a line behind byte .* has an odd number of quotes"):
+    with pytest.raises(RequestLintError, match=r"a: a line behind byte .* has an odd number of quotes"):
         made(storage, objects, layout(1_000_000))
     assert storage.list_uris(TARGET) == []
 
@@ -145,7 +145,7 @@ def test_line_breaks_in_quotes_around_a_cut_are_found_and_refused(storage: Stora
 def test_a_record_longer_than_a_request_is_refused_where_it_would_be_cut(storage: Storage) -> None:
     pipeline = pipeline_without_preprocess({"transform.max_payload_mb": 1})
     objects = uploaded(storage, a="x,1\n" + "y" * 6_000_000 + ",2\n")
-    with pytest.raises(LintError, match=r"no line ends within .* and a request holds 1 MB"):
+    with pytest.raises(RequestLintError, match=r"no line ends within .* and a request holds 1 MB"):
         write_pieces(storage, pipeline, layout(1_500_000), INPUT, objects, TARGET)
 
 
@@ -185,7 +185,7 @@ def test_what_the_model_cannot_be_given_is_seen_before_anything_is_spent(
     storage: Storage, name: str, content: str | bytes, message: str
 ) -> None:
     objects = uploaded(storage, fine="a,1\n", **{name: content})
-    with pytest.raises(LintError, match=message):
+    with pytest.raises(RequestLintError, match=message):
         probe_objects(storage, PLAIN, INPUT, objects)
 
 
@@ -202,7 +202,7 @@ def test_packed_objects_are_looked_at_as_text(storage: Storage) -> None:
     assert (
         probe_objects(storage, pipeline, INPUT, uploaded(storage, a=gzip.compress(lines))).has_header is False
     )
-    with pytest.raises(LintError, match="line 2 has an odd number of quotes"):
+    with pytest.raises(RequestLintError, match="line 2 has an odd number of quotes"):
         probe_objects(storage, pipeline, INPUT, uploaded(storage, a=gzip.compress(b'a,1\n"b\nc",2\n')))
 
 
@@ -218,7 +218,7 @@ def test_a_member_that_no_record_has_is_told_before_anything_is_paid(storage: St
     """As where it was renamed upstream; the model would be sent records without it."""
     objects = uploaded(storage, a='{"id": 1, "agee": 2}\n', b='{"id": 2}\n')
     with pytest.raises(
-        LintError, match="none of the records that were looked at has age; they have agee, id; correct"
+        RequestLintError, match="none of the records that were looked at has age; they have agee, id; correct"
     ):
         probe_objects(storage, JSON, INPUT, objects)
     assert probe_objects(storage, JSON, INPUT, uploaded(storage, c='{"age": null}\n', d='{"id": 2}\n'))

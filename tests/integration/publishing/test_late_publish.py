@@ -111,7 +111,7 @@ def test_a_publish_that_is_stopped_anywhere_spoils_nothing_of_its_successor(
         assert [file["uri"] for file in manifest["files"]] == done[0]["files"], number
         assert "_SUCCESS" in listed(storage, BY_DATE)
         recorded = storage.read_json(
-            earlier_runs.build_record_uri(
+            earlier_runs.build_run_record_uri(
                 load_pipeline_by_name("churn"),
                 datetime.fromisoformat(manifest["data_time"]),
                 manifest["run_id"],

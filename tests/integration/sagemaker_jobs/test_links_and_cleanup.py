@@ -13,7 +13,7 @@ from sagemaker_jobs.cleanup.janitor import find_leftovers
 from sagemaker_jobs.cleanup.run_cleanup import (
     clean_up_leftovers,
     clean_up_run,
-    list_run_resources,
+    list_running_jobs_and_models,
 )
 from sagemaker_jobs.job.submit import ensure_job
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM
@@ -173,10 +173,12 @@ def test_the_janitor_clears_away_what_it_judged(aws: FakeSageMaker, hook: SageMa
     tagged("my-abalone-over", "run-over")
     aws.end("abalone-ended-1")
     before = aws.count("ListTags")
-    collected = list_run_resources(hook, name_prefix="abalone-")
+    collected = list_running_jobs_and_models(hook, name_prefix="abalone-")
     # Three jobs and four models: none of somebody else's pipeline whose name only holds ours.
     assert aws.count("ListTags") - before == len(collected) == 7
-    found = find_leftovers(collected, is_active=lambda _, run: run == "run-active", now=time.time() + 7200)
+    found = find_leftovers(
+        collected, is_run_tag_active=lambda _, run: run == "run-active", now=time.time() + 7200
+    )
     assert sorted(clean_up_leftovers(hook, found)) == ["abalone-ended-model", "abalone-over-1"]
     assert {name: aws.status(name) for name in aws.jobs} == {
         "abalone-over-1": "Stopping",

@@ -15,7 +15,7 @@ from sagemaker_jobs.errors import JobFailed, JobMismatch, NotVisibleYet, QuotaEx
 from sagemaker_jobs.job.submit import ensure_job
 from sagemaker_jobs.operators import ProcessingJobOperator
 from sagemaker_jobs.sensors import TransformJobSensor
-from sagemaker_jobs.waiting.transform_progress import count_input_objects
+from sagemaker_jobs.waiting.transform_progress import count_objects_for_progress
 from tests.integration.sagemaker_jobs.builders import context_of, processing_config
 from tests.integration.sagemaker_jobs.fake_sagemaker import quota_message
 from tests.integration.sagemaker_jobs.specs import transform_spec
@@ -425,7 +425,7 @@ def test_a_transform_of_a_folder_named_without_its_slash_goes_on_with_the_rest(
         bucket.client.put_object(Bucket="bucket", Key="zz-manifest.json", Body=json.dumps([{"prefix": uri}]))
     spec.request["TransformInput"]["DataSource"]["S3DataSource"] = source
     job = ensure_job(hook, spec)
-    assert count_input_objects(hook, job) == 3
+    assert count_objects_for_progress(hook, job) == 3
     bucket.put("run/score-0123-1/predictions/a.csv.out")
     aws.end("score-0123-1", "Failed", FailureReason=INTERNAL)
     assert ensure_job(hook, spec).name == "score-0123-2"

@@ -14,8 +14,8 @@ from sagemaker_jobs.job.submit import ensure_job
 from sagemaker_jobs.triggers import SageMakerJobTrigger
 from sagemaker_jobs.waiting.transform_progress import (
     MAX_COUNTED_OBJECTS,
-    count_input_objects,
     count_objects,
+    count_objects_for_progress,
     format_progress,
 )
 from tests.integration.sagemaker_jobs.specs import processing_spec, transform_spec
@@ -43,7 +43,7 @@ def s3(moto_url: str) -> Any:
 def test_inputs_and_outputs_are_counted(aws: FakeSageMaker, hook: SageMakerHook, s3: Any):
     """Folder keys are no objects; only .out objects are outputs."""
     job = ensure_job(hook, transform_spec())
-    assert count_input_objects(hook, job) == 7
+    assert count_objects_for_progress(hook, job) == 7
     assert count_objects(s3, "s3://bucket/run/score-0123-1/predictions/", suffix=".out") == 3
 
 
@@ -57,19 +57,19 @@ def test_a_manifest_counts_its_entries(aws: FakeSageMaker, hook: SageMakerHook, 
         "S3DataType": "ManifestFile",
         "S3Uri": "s3://bucket/m.json",
     }
-    assert count_input_objects(hook, ensure_job(hook, spec)) == 2
+    assert count_objects_for_progress(hook, ensure_job(hook, spec)) == 2
 
 
 def test_what_cannot_be_told_is_not_told(aws: FakeSageMaker, hook: SageMakerHook, s3: Any):
     """A processing job, outputs that other jobs share, and an input that may not be listed."""
-    assert count_input_objects(hook, ensure_job(hook, processing_spec())) is None
+    assert count_objects_for_progress(hook, ensure_job(hook, processing_spec())) is None
     shared = transform_spec()
     shared.request["TransformOutput"]["S3OutputPath"] = "s3://bucket/run/predictions/"
-    assert count_input_objects(hook, ensure_job(hook, shared)) is None
+    assert count_objects_for_progress(hook, ensure_job(hook, shared)) is None
     aws.reset()
     missing = transform_spec()
     missing.request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"] = "s3://no-such-bucket-here/x/"
-    assert count_input_objects(hook, ensure_job(hook, missing)) is None
+    assert count_objects_for_progress(hook, ensure_job(hook, missing)) is None
 
 
 def test_a_huge_input_is_not_counted_to_its_end():

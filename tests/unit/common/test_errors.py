@@ -13,8 +13,8 @@ from batch_inference.common.errors import BatchInferenceError
 EXAMPLES = {
     "PipelineError": errors.PipelineError("a.yaml", ("x is wrong", "y too")),
     "ParamsError": errors.ParamsError(("x is wrong", "y too")),
-    "LintError": errors.LintError(("x is wrong",)),
-    "RunHeldError": errors.RunHeldError("nightly-1", ("churn: all are 1",)),
+    "RequestLintError": errors.RequestLintError(("x is wrong",)),
+    "RunHeldByGatesError": errors.RunHeldByGatesError("nightly-1", ("churn: all are 1",)),
     "ReconciliationError": errors.ReconciliationError("shard s: lost", "s"),
 }
 CLASSES = [

@@ -11,7 +11,7 @@ from batch_inference.common.names import (
     MAX_BASE_NAME_LENGTH,
     RunPaths,
     build_job_base_name,
-    build_job_name_pattern,
+    build_job_name_wildcard,
     build_name_token,
     generate_nonce,
     slugify_run_id,
@@ -73,7 +73,7 @@ def test_an_automatic_retry_finds_the_same_name_and_a_clear_makes_another() -> N
 def test_the_pattern_of_a_steps_jobs_matches_those_of_every_run(
     pipeline: str, nonce: str, task_id: str
 ) -> None:
-    pattern = build_job_name_pattern(pipeline, "transform")
+    pattern = build_job_name_wildcard(pipeline, "transform")
     name = build_job_base_name(pipeline=pipeline, step="transform", nonce=nonce, task_id=task_id)
     assert re.fullmatch(pattern.replace("?", "[0-9a-f]"), name)
     assert pattern.count("?") == 20

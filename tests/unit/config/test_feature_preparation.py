@@ -13,7 +13,7 @@ from batch_inference.config.sections.record_rules import IMPLICIT_RULES
 from batch_inference.config.validation_errors import format_validation_error
 from batch_inference.jobs.config.preprocess_config import parse_config
 from batch_inference.requests.sagemaker import build_preprocess_config
-from batch_inference.verification.host_manifests import read_manifests
+from batch_inference.verification.host_manifests import merge_host_manifests
 from batch_inference.verification.reconciliation import check_max_rejected
 from tests.unit.builders import document, pipeline, plan
 from tests.unit.verification.test_reconciliation import two_hosts
@@ -158,7 +158,7 @@ def test_the_job_need_not_check_again_what_is_refused_here(changes: dict[str, An
 
 @pytest.mark.parametrize("most", [None, 8, 0.2, 1.0])
 def test_rejects_within_the_limit_are_no_reason_to_stop(most: float | None) -> None:
-    check_max_rejected(read_manifests(two_hosts(), host_count=2), most)
+    check_max_rejected(merge_host_manifests(two_hosts(), host_count=2), most)
 
 
 @pytest.mark.parametrize(("most", "limit"), [(7, "7"), (0, "0"), (0.1, "10.00%, which is 6")])
@@ -166,7 +166,7 @@ def test_more_rejects_than_allowed_stop_the_run_before_it_pays_for_a_transform(
     most: float, limit: str
 ) -> None:
     with pytest.raises(TooManyRejectsError) as caught:
-        check_max_rejected(read_manifests(two_hosts(), host_count=2), most)
+        check_max_rejected(merge_host_manifests(two_hosts(), host_count=2), most)
     assert str(caught.value) == (
         "8 of 68 records were rejected (5 no duplicates, 3 arity); max_rejected allows "
         f"{limit}; nothing was scored"

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from batch_inference.config.pipeline import Pipeline
-from batch_inference.config.sections.notifications import find_exceeded_limits
+from batch_inference.config.sections.notifications import describe_exceeded_limits
 from batch_inference.config.validation_errors import format_validation_error
 from tests.unit.builders import document, pipeline
 
@@ -23,7 +23,7 @@ def facts(rejected: int = 0, dollars: float | None = 1.0) -> dict[str, Any]:
 
 
 def sentences(notify: dict[str, Any], about: dict[str, Any]) -> list[str]:
-    return [sentence for sentence, _ in find_exceeded_limits(pipeline({"notify": notify}).notify, about)]
+    return [sentence for sentence, _ in describe_exceeded_limits(pipeline({"notify": notify}).notify, about)]
 
 
 def test_a_run_within_its_limits_exceeds_nothing() -> None:

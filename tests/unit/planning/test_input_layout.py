@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batch_inference.common.errors import LintError, ParamsError, PlanError
+from batch_inference.common.errors import ParamsError, PlanError, RequestLintError
 from batch_inference.config.run_params import RunParams
 from batch_inference.planning.inputs.input_probe import ProbeResult
 from batch_inference.planning.inputs.input_split import balance_weights, split_objects
@@ -203,7 +203,7 @@ def listed(uri: str, *keys: str) -> Plan:
 
 
 def test_a_prefix_that_matches_a_folder_and_its_neighbour_is_refused_without_preprocessing_too() -> None:
-    with pytest.raises(LintError, match="write s3://data/in/test/ for the folder alone"):
+    with pytest.raises(RequestLintError, match="write s3://data/in/test/ for the folder alone"):
         listed("s3://data/in/test", "in/test/a.csv", "in/test_small/a.csv")
     assert listed("s3://data/in/test/", "in/test/a.csv").input.objects == 1
 
@@ -223,7 +223,7 @@ def test_what_was_seen_of_the_records_is_checked_before_anything_is_spent(
 ) -> None:
     made = plan([10 * MB], of=pipeline_without_preprocess())
     run_preflight(pipeline_without_preprocess(), made, ProbeResult(largest_record_bytes=100))
-    with pytest.raises(LintError, match=message):
+    with pytest.raises(RequestLintError, match=message):
         run_preflight(pipeline_without_preprocess(), made, looked_at)
 
 
@@ -234,6 +234,6 @@ def test_what_a_run_writes_below_its_input_is_refused_for_typed_addresses_too(of
     made = plan([10 * MB], of=of)  # type: ignore[arg-type]
     bent = made.model_copy(update={"output_uri": "s3://data/in/scored/"})
     with pytest.raises(
-        LintError, match="output: found 's3://data/in/scored/' below the input 's3://data/in/'"
+        RequestLintError, match="output: found 's3://data/in/scored/' below the input 's3://data/in/'"
     ):
         run_preflight(of, bent)  # type: ignore[arg-type]

@@ -12,8 +12,8 @@ from batch_inference.config.sections.stages import InputSection
 from batch_inference.planning.inputs.input_probe import (
     ProbeResult,
     Window,
-    check_object_start,
     decompress_gzip_start,
+    find_object_start_problem,
     probe_window,
     split_whole_lines,
 )
@@ -148,13 +148,13 @@ def test_objects_of_another_kind_are_seen_by_their_first_bytes(
     data: bytes, compression: str, message: str
 ) -> None:
     source = SOURCE.model_copy(update={"compression": compression})
-    assert (check_object_start(data, source) or "").startswith(message)
+    assert (find_object_start_problem(data, source) or "").startswith(message)
 
 
 def test_what_is_what_it_should_be_is_left_alone() -> None:
-    assert check_object_start(b"1,a,2\n", SOURCE) is None
+    assert find_object_start_problem(b"1,a,2\n", SOURCE) is None
     packed = gzip.compress(b"1,a,2\n" * 1000)
-    assert check_object_start(packed, SOURCE.model_copy(update={"compression": "gzip"})) is None
+    assert find_object_start_problem(packed, SOURCE.model_copy(update={"compression": "gzip"})) is None
     assert decompress_gzip_start(packed) == b"1,a,2\n" * 1000
     broken_off = decompress_gzip_start(packed[:-10])
     assert broken_off == (b"1,a,2\n" * 1000)[: len(broken_off)]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch_inference.common.errors import EmptyInputError, LintError, PlanError
+from batch_inference.common.errors import EmptyInputError, PlanError, RequestLintError
 from batch_inference.common.names import RunPaths
 from batch_inference.common.object_names import is_control_name
 from batch_inference.config.run_params import RunParams
@@ -316,7 +316,7 @@ def test_a_key_that_cannot_be_a_file_is_refused_by_the_plan_with_and_without_pre
 ) -> None:
     """SageMaker puts objects into a file system under their names: they would be lost there, or be one file."""
     selection = InputSelection("s3://data/in/", nothing)
-    with pytest.raises(LintError) as caught:
+    with pytest.raises(RequestLintError) as caught:
         make_plan(
             make(),
             RunParams(),
@@ -351,7 +351,7 @@ def test_the_uri_itself_may_hold_what_is_refused_below_it() -> None:
 
 def test_many_bad_keys_are_counted_and_a_few_are_named() -> None:
     keys = [f"in//{number:03d}.csv" for number in range(200)]
-    with pytest.raises(LintError) as caught:
+    with pytest.raises(RequestLintError) as caught:
         select("s3://data/in/", "in/x/../y", *keys)
     assert len(caught.value.problems) == 2
     assert "200 keys with an empty part" in str(caught.value)
@@ -363,7 +363,7 @@ def test_many_bad_keys_are_counted_and_a_few_are_named() -> None:
 )
 def test_a_key_that_is_a_file_and_a_folder_is_refused(keys: list[str]) -> None:
     """However many keys lie between them in S3's order."""
-    with pytest.raises(LintError, match=r"1 key below a key that is an object itself.*in/a/b"):
+    with pytest.raises(RequestLintError, match=r"1 key below a key that is an object itself.*in/a/b"):
         select("s3://data/in/", *keys)
 
 
@@ -383,7 +383,7 @@ def test_exactly_the_inputs_that_a_file_system_can_hold_are_taken(names: set[str
     is_good = all(all(name.split("/")) for name in names) and not folders & names
     try:
         found, _ = select("s3://data/in/", *(f"in/{name}" for name in names))
-    except LintError:
+    except RequestLintError:
         assert not is_good
     else:
         assert is_good
@@ -400,5 +400,5 @@ def test_without_preprocessing_the_answers_need_a_key_as_well() -> None:
         "in/" + "/".join(["x" * 99] * 9) + "/" + "x" * rest for rest in (longest - 900, longest - 899)
     )
     assert list(InputSelection("s3://data/in/", nothing, max_name_bytes=longest).select(listing(good)))
-    with pytest.raises(LintError, match="1 key longer than the"):
+    with pytest.raises(RequestLintError, match="1 key longer than the"):
         list(InputSelection("s3://data/in/", nothing, max_name_bytes=longest).select(listing(bad)))

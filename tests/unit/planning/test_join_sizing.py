@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from batch_inference.common.errors import LintError, PlanError
+from batch_inference.common.errors import PlanError, RequestLintError
 from batch_inference.config.run_params import RunParams
 from batch_inference.planning.clusters.instance_quotas import list_quota_names
 from tests.unit.builders import pipeline, pipeline_without_preprocess, plan, run_preflight
@@ -222,7 +222,7 @@ def test_what_sagemaker_would_refuse_of_the_join_is_refused_before_anything_is_p
         }
     )
     with pytest.raises(
-        LintError, match=r"VolumeKmsKeyId: found a key for ml\.m5d\.4xlarge; it has local NVMe"
+        RequestLintError, match=r"VolumeKmsKeyId: found a key for ml\.m5d\.4xlarge; it has local NVMe"
     ):
         run_preflight(of, bent)
 

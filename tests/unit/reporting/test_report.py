@@ -19,7 +19,7 @@ from batch_inference.publishing.manifest import build_manifest
 from batch_inference.reporting.charts import build_charts
 from batch_inference.reporting.page import plotly_js
 from batch_inference.reporting.report import build_report, render_html, render_text
-from batch_inference.verification.host_manifests import read_manifests
+from batch_inference.verification.host_manifests import merge_host_manifests
 from batch_inference.verification.reconciliation import reconcile
 from tests.unit.builders import plan
 from tests.unit.verification.test_reconciliation import JOINED, two_hosts
@@ -55,7 +55,7 @@ def report(
     if measured:
         for stage in ("preprocess", "transform"):
             planned["estimate"][stage]["runs"] = 3
-    found = read_manifests(two_hosts(), host_count=2)
+    found = merge_host_manifests(two_hosts(), host_count=2)
     facts: dict[str, Any] = {"preprocess_job": "churn-preprocess-0123456789ab-deadbeef-1", "count": 3}
     jobs = jobs or {
         "preprocess": job("preprocess"),

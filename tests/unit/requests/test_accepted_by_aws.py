@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from batch_inference.aws.instance_types import check_instance_types
-from batch_inference.common.errors import BatchInferenceError, LintError
+from batch_inference.common.errors import BatchInferenceError, RequestLintError
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.planning.plan import Plan
 from batch_inference.requests.sagemaker import build_config, build_planned_requests
@@ -176,7 +176,9 @@ def test_what_is_refused_here_is_refused_there() -> None:
             errors.ValidationError, match="DataProcessing needs the same ContentType and Accept"
         ):
             check_requests(bent, planned)
-        with pytest.raises(LintError, match=r"InputFilter \$\[1:\] with ContentType text/csv and Accept"):
+        with pytest.raises(
+            RequestLintError, match=r"InputFilter \$\[1:\] with ContentType text/csv and Accept"
+        ):
             run_preflight(bent, planned)
 
 
@@ -198,7 +200,7 @@ def test_a_type_that_is_not_there_for_the_stage_is_refused_before_anything_is_pa
     changes: dict[str, Any], said: str
 ) -> None:
     """Of the transform it was met once `preprocess` had run; a family that no list has is a new one."""
-    with pytest.raises(LintError, match=said):
+    with pytest.raises(RequestLintError, match=said):
         check_instance_types(plan(of=Pipeline.model_validate(document(changes))))
     check_instance_types(
         plan(of=Pipeline.model_validate(document({"transform.instance_type": "ml.m99.large"})))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from batch_inference.common.errors import LintError
+from batch_inference.common.errors import RequestLintError
 from batch_inference.requests.lint import LintContext, lint_processing, lint_transform, raise_for_problems
 from tests.unit.builders import example, requests
 
@@ -101,7 +101,7 @@ def test_a_request_that_would_fail_late_is_one_sentence(
     assert len(problems) == 1, problems
     assert problems[0].startswith(begin)
     assert problems[0].endswith(end)
-    with pytest.raises(LintError) as caught:
+    with pytest.raises(RequestLintError) as caught:
         raise_for_problems(problems)
     assert str(caught.value) == problems[0]
 

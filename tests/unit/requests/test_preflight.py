@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batch_inference.common.errors import LintError, PlanError
+from batch_inference.common.errors import PlanError, RequestLintError
 from batch_inference.config.run_params import RunParams
 from batch_inference.planning.plan import Plan, make_plan
 from tests.unit.builders import (
@@ -45,7 +45,7 @@ def test_a_plan_that_was_tampered_with_is_refused() -> None:
     bent = made.model_copy(
         update={"transform": made.transform.model_copy(update={"max_concurrent_transforms": 50})}
     )
-    with pytest.raises(LintError, match="MaxConcurrentTransforms 50 times MaxPayloadInMB 6 is 300 MB"):
+    with pytest.raises(RequestLintError, match="MaxConcurrentTransforms 50 times MaxPayloadInMB 6 is 300 MB"):
         run_preflight(pipeline(), bent)
 
 
@@ -79,7 +79,7 @@ def listed(uri: str, *keys: str) -> Plan:
 
 
 def test_a_prefix_that_matches_a_folder_and_its_neighbour_by_accident_is_refused() -> None:
-    with pytest.raises(LintError) as caught:
+    with pytest.raises(RequestLintError) as caught:
         listed("s3://data/in/test", "in/test/a.csv", "in/test_small/a.csv")
     assert str(caught.value) == (
         "input: found s3://data/in/test, which matches 'in/test/a.csv' and also "

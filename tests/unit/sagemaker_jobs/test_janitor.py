@@ -16,8 +16,8 @@ NOW = 1_000_000.0
 ACTIVE = {("abalone", "run-active")}
 
 
-def is_active(dag_id: str, run_id: str) -> bool:
-    return (dag_id, run_id) in ACTIVE
+def is_run_tag_active(dag_id: str, tag: str) -> bool:
+    return (dag_id, tag) in ACTIVE
 
 
 def resource(name: str = "job", run: str | None = "run-over", age: float = 7200, **changes: Any) -> Resource:
@@ -28,14 +28,14 @@ def resource(name: str = "job", run: str | None = "run-over", age: float = 7200,
 
 def left_over(*resources: Resource, **options: Any) -> dict[str, JobKind | None]:
     """The kind of each, which decides what is done with it."""
-    found = find_leftovers(resources, is_active=is_active, now=NOW, **options)
+    found = find_leftovers(resources, is_run_tag_active=is_run_tag_active, now=NOW, **options)
     return {leftover.resource.name: leftover.resource.kind for leftover in found}
 
 
 def test_a_job_whose_run_is_over_is_stopped_with_a_reason():
     """The sentence names run, DAG and age."""
     job = resource(age=600)
-    assert find_leftovers([job], is_active=is_active, now=NOW) == [
+    assert find_leftovers([job], is_run_tag_active=is_run_tag_active, now=NOW) == [
         Leftover(job, "run run-over of abalone is not active, and it is 600 s old")
     ]
 
@@ -84,7 +84,7 @@ def test_each_run_is_asked_for_once():
         asked.append((dag_id, run_id))
         return False
 
-    find_leftovers([resource(str(number)) for number in range(100)], is_active=remember, now=NOW)
+    find_leftovers([resource(str(number)) for number in range(100)], is_run_tag_active=remember, now=NOW)
     assert asked == [("abalone", "run-over")]
 
 
@@ -102,7 +102,7 @@ def test_each_run_is_asked_for_once():
 )
 def test_nothing_of_an_active_run_or_of_others_is_ever_touched(resources: list[Resource]):
     """Whatever there is."""
-    for leftover in find_leftovers(resources, is_active=is_active, now=NOW):
+    for leftover in find_leftovers(resources, is_run_tag_active=is_run_tag_active, now=NOW):
         assert leftover.resource.tags["airflow:run"] == "run-over"
         assert leftover.resource.kind is None or leftover.resource.status == "InProgress"
 

@@ -65,7 +65,7 @@ def test_generated_rows_are_as_many_as_asked_and_the_same_for_the_same_seed(tmp_
 
 def test_generated_rows_hold_each_kind_of_dirt() -> None:
     """Missing values, impossible heights, unknown sex, wrong arity, texts for numbers and duplicates are all there."""
-    rows = [line.split(",") for line in generate.generate_records(rows=20_000, seed=1)]
+    rows = [line.split(",") for line in generate.generate_lines_with_errors(rows=20_000, seed=1)]
     fitting = [row for row in rows if len(row) == len(COLUMNS)]
     assert {len(row) for row in rows} == {6, 9, 10}
     assert sum(row[4] == "" for row in fitting) == 60

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from batch_inference.common.errors import RunHeldError
+from batch_inference.common.errors import RunHeldByGatesError
 from batch_inference.jobs.common.groups import UNREADABLE_GROUP
 from batch_inference.jobs.common.profiles import NumberProfile, TextProfile
 from batch_inference.verification.drift import compute_population_stability_index
@@ -52,7 +52,7 @@ def texts(values: list[str]) -> dict[str, Any]:
     return {"rows": len(values), "columns": {"kind": profile.to_dict()}, "sample": sample, "groups": {}}
 
 
-def verdict(stated: dict[str, Any], statistics: dict[str, Any], **more: Any) -> GateResult:
+def evaluate(stated: dict[str, Any], statistics: dict[str, Any], **more: Any) -> GateResult:
     """What the gate says about the run."""
     (found,) = evaluate_gates([gate(**stated)], GateInputs(statistics=statistics, **more))
     return found
@@ -87,7 +87,7 @@ def test_a_gate_on_the_predictions_themselves(
     stated: dict[str, Any], values: list[float | None], outcome: str, said: str
 ) -> None:
     """Each says what it saw and what is allowed."""
-    found = verdict(stated, numbers(values))
+    found = evaluate(stated, numbers(values))
     assert found.outcome == outcome
     assert said in found.sentence
 
@@ -95,8 +95,8 @@ def test_a_gate_on_the_predictions_themselves(
 def test_a_constant_text_is_told_too() -> None:
     """Every row got the same label."""
     stated = {"gate": "constant", "column": "kind", "then": "warn"}
-    assert verdict(stated, texts(["a", "a"])).outcome == "warned"
-    assert verdict(stated, texts(["a", "b"])).outcome == "passed"
+    assert evaluate(stated, texts(["a", "a"])).outcome == "warned"
+    assert evaluate(stated, texts(["a", "b"])).outcome == "passed"
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_constant_text_is_told_too() -> None:
 def test_rows_are_held_against_the_median_of_the_last_runs(before: list[int], outcome: str) -> None:
     """Of as many as the gate says, the latest last; one odd night does not move it."""
     stated = {"gate": "rows", "min_ratio": 0.5, "max_ratio": 2, "runs": 3}
-    assert verdict(stated, numbers([1, 2, 3, 4]), rows_before=before).outcome == outcome
+    assert evaluate(stated, numbers([1, 2, 3, 4]), rows_before=before).outcome == outcome
 
 
 def normal(mean: float, seed: int, count: int = 2_000) -> dict[str, Any]:
@@ -128,7 +128,7 @@ DRIFT = {"gate": "drift", "column": "churn", "max_psi": 0.1, "min_p_value": 0.00
 @pytest.mark.parametrize(("mean", "outcome"), [(0.0, "passed"), (0.5, "held"), (-3.0, "held")])
 def test_a_shift_of_the_predictions_is_drift_and_chance_is_not(mean: float, outcome: str) -> None:
     """Against the run before; both figures are given."""
-    found = verdict(DRIFT, normal(mean, 2), references={"previous": normal(0.0, 1)})
+    found = evaluate(DRIFT, normal(mean, 2), references={"previous": normal(0.0, 1)})
     assert found.outcome == outcome
     assert "PSI" in found.sentence
     assert "Kolmogorov-Smirnov" in found.sentence
@@ -138,21 +138,21 @@ def test_a_shift_of_the_predictions_is_drift_and_chance_is_not(mean: float, outc
 @pytest.mark.parametrize("reference", [None, texts(["a"]), numbers([None])])
 def test_without_anything_to_compare_with_drift_is_unknown(reference: dict[str, Any] | None) -> None:
     """The first run, and one whose model answers other columns, are not held for that."""
-    assert verdict(DRIFT, normal(0, 1), references={"previous": reference}).outcome == "unknown"
+    assert evaluate(DRIFT, normal(0, 1), references={"previous": reference}).outcome == "unknown"
 
 
 def test_buckets_of_another_version_are_not_compared() -> None:
     """Their bounds are others, so any index would mean nothing."""
     old = normal(0, 1)
     old["columns"]["churn"]["sketch"]["gamma"] = 1.01
-    found = verdict(DRIFT, normal(0, 2), references={"previous": old})
+    found = evaluate(DRIFT, normal(0, 2), references={"previous": old})
     assert found.outcome == "unknown"
     assert "another version" in found.sentence
 
 
 def test_a_run_that_was_scored_before_its_columns_were_renamed_is_judged_by_what_is_left() -> None:
     """It may have been held, and be published by hand only now."""
-    found = verdict({"gate": "constant", "column": "kind"}, numbers([1, 1]))
+    found = evaluate({"gate": "constant", "column": "kind"}, numbers([1, 1]))
     assert (found.outcome, found.sentence) == ("unknown", "kind: the run has no such predictions")
 
 
@@ -165,7 +165,7 @@ def test_labels_drift_by_how_often_they_occur() -> None:
         (texts(["a"] * 800 + ["b"] * 200), "held"),
         (texts(["a"] * 400 + ["b"] * 400 + ["new"] * 200), "held"),
     ):
-        found = verdict(stated, now, references={"previous": before})
+        found = evaluate(stated, now, references={"previous": before})
         assert found.outcome == outcome, found.sentence
         assert "chi-squared" in found.sentence
 
@@ -174,7 +174,7 @@ def test_a_pinned_baseline_is_compared_instead() -> None:
     """`against` names its statistics."""
     uri = "s3://data/work/churn/good-run/statistics.json"
     stated = {**DRIFT, "against": uri}
-    found = verdict(stated, normal(2, 2), references={"previous": normal(2, 1), uri: normal(0, 3)})
+    found = evaluate(stated, normal(2, 2), references={"previous": normal(2, 1), uri: normal(0, 3)})
     assert found.outcome == "held"
     assert uri in found.sentence
 
@@ -227,7 +227,7 @@ def test_rejecting_one_group_more_than_the_others_is_held(
     groups: dict[str, Any], outcome: str, said: str
 ) -> None:
     """By the ratio that is stated; small groups and unreadable records are not judged."""
-    found = verdict(REJECTS, numbers([1]), groups={"age": groups})
+    found = evaluate(REJECTS, numbers([1]), groups={"age": groups})
     assert found.outcome == outcome
     assert said in found.sentence
     assert all(value is None or value < 1e9 for value in found.to_dict()["figures"].values())
@@ -236,10 +236,10 @@ def test_rejecting_one_group_more_than_the_others_is_held(
 def test_a_run_is_held_by_a_gate_that_says_so_and_by_no_other() -> None:
     """The message says why, and how a person publishes it all the same."""
     range_ = {"gate": "range", "column": "churn", "max": 1}
-    warned = verdict({**range_, "then": "warn"}, numbers([2]))
+    warned = evaluate({**range_, "then": "warn"}, numbers([2]))
     check_not_held("nightly-1", [warned])
-    with pytest.raises(RunHeldError, match=r'between 2 and 2.*\{"publish_run": "nightly-1"\}'):
-        check_not_held("nightly-1", [warned, verdict(range_, numbers([2]))])
+    with pytest.raises(RunHeldByGatesError, match=r'between 2 and 2.*\{"publish_run": "nightly-1"\}'):
+        check_not_held("nightly-1", [warned, evaluate(range_, numbers([2]))])
 
 
 @pytest.mark.parametrize(

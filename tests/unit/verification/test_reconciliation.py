@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from batch_inference.common.errors import ManifestError, ReconciliationError
 from batch_inference.planning.inputs.input_split import group_neighbours
-from batch_inference.verification.host_manifests import Shard, read_manifests
+from batch_inference.verification.host_manifests import Shard, merge_host_manifests
 from batch_inference.verification.reconciliation import reconcile
 
 
@@ -45,7 +45,7 @@ JOINED = {"algo-1-00000": 10, "algo-1-00001": 20, "algo-2-00000": 30}
 
 
 def test_manifests_of_hosts_are_put_together_in_order_of_shards() -> None:
-    found = read_manifests(two_hosts(), host_count=2)
+    found = merge_host_manifests(two_hosts(), host_count=2)
     assert [shard.name for shard in found.shards] == list(JOINED)
     assert (found.records_in, found.records_out, found.rejected_count) == (68, 60, 8)
     assert list(found.rejected.items()) == [("no duplicates", 5), ("arity", 3)]
@@ -54,7 +54,7 @@ def test_manifests_of_hosts_are_put_together_in_order_of_shards() -> None:
 
 def test_counts_that_add_up_are_reported() -> None:
     found = reconcile(
-        read_manifests(two_hosts(), host_count=2),
+        merge_host_manifests(two_hosts(), host_count=2),
         JOINED,
         objects=["s3://in/algo-1.csv", "s3://in/algo-2.csv"],
     )
@@ -63,7 +63,7 @@ def test_counts_that_add_up_are_reported() -> None:
 
 def test_records_that_the_model_refused_are_rejected_and_not_scored() -> None:
     """They passed preprocessing: of each shard so many are joined, so many refused, and none is lost between."""
-    manifests = read_manifests(two_hosts(), host_count=2)
+    manifests = merge_host_manifests(two_hosts(), host_count=2)
     joined = {**JOINED, "algo-1-00001": 18, "algo-2-00000": 29}
     found = reconcile(manifests, joined, refused_records={"algo-1-00001": 2, "algo-2-00000": 1})
     assert (found.records_in, found.rejected_count, found.scored) == (68, 11, 57)
@@ -108,7 +108,7 @@ def test_a_shard_that_does_not_add_up_is_named(
 ) -> None:
     joined = {name: rows for name, rows in {**JOINED, **changes}.items() if rows is not None}
     with pytest.raises(ReconciliationError) as caught:
-        reconcile(read_manifests(two_hosts(), host_count=2), joined)
+        reconcile(merge_host_manifests(two_hosts(), host_count=2), joined)
     assert caught.value.shard == shard
     assert str(caught.value).startswith(f"shard {shard}: {words}")
     assert str(caught.value).endswith("nothing is published")
@@ -117,7 +117,7 @@ def test_a_shard_that_does_not_add_up_is_named(
 
 
 def test_an_object_that_was_listed_but_not_read_is_named() -> None:
-    found = read_manifests(two_hosts(), host_count=2)
+    found = merge_host_manifests(two_hosts(), host_count=2)
     listed = ["s3://in/algo-1.csv", "s3://in/algo-2.csv", "s3://in/late.csv"]
     with pytest.raises(
         ReconciliationError, match=r"^s3://in/late\.csv was listed but never read; nothing is published$"
@@ -154,7 +154,7 @@ def broken(**changes: Any) -> list[dict[str, Any]]:
 )  # fmt: skip
 def test_manifests_that_do_not_add_up_are_refused(documents: list[dict[str, Any]], message: str) -> None:
     with pytest.raises(ManifestError) as caught:
-        read_manifests(documents, host_count=2)
+        merge_host_manifests(documents, host_count=2)
     assert str(caught.value) == message
 
 
@@ -204,7 +204,7 @@ def test_any_single_change_of_a_count_is_found(
         host(f"algo-{number + 1}", each, {"arity": rejects} if rejects else {}, hosts=len(counts))
         for number, each in enumerate(counts)
     ]
-    found = read_manifests(documents, host_count=len(counts))
+    found = merge_host_manifests(documents, host_count=len(counts))
     joined = {each.name: each.records for each in found.shards}
     done = reconcile(found, joined)
     assert done.records_in == done.rejected_count + done.scored

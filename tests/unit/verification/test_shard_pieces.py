@@ -11,8 +11,8 @@ from batch_inference.verification.shard_pieces import (
     RecordRanges,
     ShardPiece,
     ShardRecord,
-    cover_shard,
     parse_piece_name,
+    select_covering_pieces,
 )
 
 
@@ -102,7 +102,7 @@ def test_answers_and_refusals_cover_a_shard_exactly(data: st.DataObject) -> None
         gone = set(data.draw(st.lists(st.integers(0, len(singles) - 1), unique=True)))
         refused += [single for index, single in enumerate(singles) if index in gone]
         answered += [single for index, single in enumerate(singles) if index not in gone]
-    found = cover_shard(whole, [*answered, *twice], refused)
+    found = select_covering_pieces(whole, [*answered, *twice], refused)
     assert [n for piece in found for n in range(piece.first, piece.last + 1)] == list(
         range(1, whole.record_count + 1)
     )
@@ -116,9 +116,9 @@ def test_a_record_that_is_in_no_piece_is_an_error_that_names_it() -> None:
     with pytest.raises(
         ReconciliationError, match=r"shard algo-1-00003: record 4 is in no piece that was answered"
     ):
-        cover_shard(shard(9), [first, third], [])
+        select_covering_pieces(shard(9), [first, third], [])
     with pytest.raises(ReconciliationError, match=r"4-12\.csv goes beyond its 9 records"):
-        cover_shard(shard(9), [first, ShardPiece("algo-1-00003", 4, 12, ".csv")], [])
+        select_covering_pieces(shard(9), [first, ShardPiece("algo-1-00003", 4, 12, ".csv")], [])
 
 
 @pytest.mark.parametrize(

@@ -24,22 +24,23 @@ _PATH = re.compile(rf"\${_STEP}*", re.VERBOSE)
 
 
 def find_data_processing_problem(
-    finding: str,
+    sentence_start: str,
     *,
     content_type: str | None,
     accept: str | None,
     split_type: str | None,
     assemble_with: str | None,
 ) -> str | None:
-    """Why SageMaker refuses DataProcessing between these types, as a sentence that begins with `finding`; or None."""
+    """Why SageMaker refuses DataProcessing between these types, as a sentence with this start; or None."""
     if content_type != accept or content_type not in DATA_PROCESSING_TYPES:
         return (
-            f"{finding} with ContentType {content_type} and Accept {accept}; SageMaker filters and joins only equal "
-            f"types out of {', '.join(DATA_PROCESSING_TYPES)}; make them equal, or drop the filter and join outside"
+            f"{sentence_start} with ContentType {content_type} and Accept {accept}; SageMaker filters and joins only "
+            f"equal types out of {', '.join(DATA_PROCESSING_TYPES)}; make them equal, or drop the filter and join "
+            f"outside"
         )
     if content_type == "text/csv" and not split_type == assemble_with == "Line":
         return (
-            f"{finding} on text/csv with SplitType {split_type} and AssembleWith {assemble_with}; SageMaker "
+            f"{sentence_start} on text/csv with SplitType {split_type} and AssembleWith {assemble_with}; SageMaker "
             "filters and joins CSV line by line; write Line for both"
         )
     return None

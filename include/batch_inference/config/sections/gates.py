@@ -152,7 +152,8 @@ Gate: TypeAlias = Annotated[
 
 
 def find_pinned_statistics(gates: Iterable[Gate]) -> dict[str, str]:
-    """S3 URIs of the pinned statistics that drift gates compare with, and the first gate that names each."""
+    """S3 URIs of the pinned statistics that drift gates compare with, each with the field that names it first, such as
+    `gates[0].against`."""
     found: dict[str, str] = {}
     for position, gate in enumerate(gates):
         if isinstance(gate, DriftGate) and gate.against != PREVIOUS:

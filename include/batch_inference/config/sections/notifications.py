@@ -55,15 +55,15 @@ class NotifySection(FrozenModel):
         return self
 
 
-def find_exceeded_limits(
-    notify: NotifySection, figures: dict[str, Any]
+def describe_exceeded_limits(
+    notify: NotifySection, run_summary: dict[str, Any]
 ) -> Iterator[tuple[str, ThresholdNotifiers]]:
-    """The limits that a finished run exceeded: a sentence, and the notifiers.
+    """For each limit that a finished run exceeded, a sentence and the notifiers.
 
-    `figures` has `records` ({"in", "rejected"}) and `dollars`, None where a price is unknown: an unknown cost exceeds
-    no limit.
+    `run_summary` has `records` ({"in", "rejected"}) and `dollars`, None where a price is unknown: an unknown cost
+    exceeds no limit.
     """
-    records, dollars = figures["records"], figures["dollars"]
+    records, dollars = run_summary["records"], run_summary["dollars"]
     share = records["rejected"] / records["in"] if records["in"] else 0.0
     if notify.on_rejected is not None and share > notify.on_rejected.above:
         yield (

@@ -99,15 +99,15 @@ def has_local_storage(instance_type: str) -> bool:
     return family in _NVME_FAMILIES or "d" in letters
 
 
-def check_volume_key(security: SecuritySection, instance_types: Mapping[str, str]) -> None:
+def check_volume_key(security: SecuritySection, instance_type_by_field: Mapping[str, str]) -> None:
     """Raise ValueError when volume_kms_key is set and an instance type does not accept a key.
 
-    `instance_types` maps a field of the pipeline file to its instance type. SageMaker refuses such a job only when it
-    is created: after earlier stages were paid for, or when the first type has no capacity.
+    `instance_type_by_field`: by field of the pipeline file. SageMaker refuses such a job only when it is created: after
+    earlier stages were paid for, or when the first type has no capacity.
     """
     if security.volume_kms_key is None:
         return
-    for field, instance_type in instance_types.items():
+    for field, instance_type in instance_type_by_field.items():
         if has_local_storage(instance_type):
             raise FieldError(
                 field, f"found {instance_type} with security.volume_kms_key; {NO_VOLUME_KEY_REASON}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.errors import ReconciliationError
@@ -13,13 +13,16 @@ from batch_inference.config.sections.gates import PREVIOUS, DriftGate, find_pinn
 from batch_inference.dag.task_functions import provide_run_context
 from batch_inference.jobs.join.statistics import merge_statistics
 from batch_inference.planning.plan import Plan
-from batch_inference.publishing.claims import Claim
+from batch_inference.publishing.claims import DocumentClaim
 from batch_inference.run.run_context import RunContext
 from batch_inference.run.scored_run import ScoredRun, build_scored_run
 from batch_inference.run.task_ids import JOIN
 from batch_inference.verification.gate_checks import GateInputs, GateResult, check_not_held, evaluate_gates
 
 log = logging.getLogger(__name__)
+
+#: Released: a person publishes the held run. Published: a person has published it.
+ChecksState = Literal["unjudged", "passed", "held", "released", "published"]
 
 
 @provide_run_context
@@ -36,13 +39,13 @@ def run_checks(
     When a person releases a held run, its gates are evaluated and reported once more, but do not hold it.
 
     Raises:
-        HeldError: a gate holds the run; nothing is published, and everything is kept.
+        RunHeldByGatesError: a gate holds the run; nothing is published, and everything is kept.
         OvertakenError: another process of this task has evaluated the run since.
         ReconciliationError: records in are not records rejected plus rows joined, the parts are of different jobs, or
             their statistics are of other rows.
     """
     pipeline, plan, storage, paths = run.pipeline, run.plan, run.storage, run.paths
-    claim = Claim(run.ti, storage, paths.checks, paths.scored_run, paths.statistics)
+    claim = DocumentClaim(run.ti, storage, paths.checks, paths.scored_run, paths.statistics)
     is_released = plan.run_id != dag_run.run_id
     if not is_released:
         parts = run.filter_by_plan(JOIN, joined)
@@ -54,33 +57,30 @@ def run_checks(
     statistics = merge_run_statistics(storage, scored_run.parts)
     claim.write(paths.statistics, json.dumps(run.add_nonce(statistics)))
     groups = scored_run.read_profile(storage, paths)["groups"]
-    verdicts = evaluate_gates(pipeline.gates, collect_gate_inputs(run, statistics, groups))
-    for verdict in verdicts:
-        level = logging.INFO if verdict.outcome in ("passed", "unknown") else logging.WARNING
-        log.log(level, "%s: %s", verdict.outcome, verdict.sentence)
-    is_held = any(verdict.outcome == "held" for verdict in verdicts)
-    state = "released" if is_released else "held" if is_held else "passed"
-    claim.write_json(paths.checks, run.add_nonce(build_checks_document(plan, dag_run, state, verdicts)))
+    results = evaluate_gates(pipeline.gates, collect_gate_inputs(run, statistics, groups))
+    for result in results:
+        level = logging.INFO if result.outcome in ("passed", "unknown") else logging.WARNING
+        log.log(level, "%s: %s", result.outcome, result.sentence)
+    is_held = any(result.outcome == "held" for result in results)
+    state: ChecksState = "released" if is_released else "held" if is_held else "passed"
+    claim.write_json(paths.checks, run.add_nonce(build_checks_document(plan, dag_run, state, results)))
     if not is_released:
         # Kept in XCom also when this task fails: clean_up reports why the run has failed.
         run.ti.xcom_push(key="state", value=state)
-        check_not_held(plan.run_id, verdicts)
+        check_not_held(plan.run_id, results)
     return {"state": state, "checks": paths.checks, "statistics": paths.statistics}
 
 
 def build_checks_document(
-    plan: Plan, dag_run: Any, state: str, verdicts: Sequence[GateResult]
+    plan: Plan, dag_run: Any, state: ChecksState, results: Sequence[GateResult]
 ) -> dict[str, Any]:
-    """checks.json.
-
-    `state` is unjudged, passed, held, released (a person publishes it) or published (a person has published it).
-    """
+    """checks.json."""
     return {
         "version": 1,
         "run_id": plan.run_id,
         "judged_in": dag_run.run_id,
         "state": state,
-        "gates": [verdict.to_dict() for verdict in verdicts],
+        "gates": [result.to_dict() for result in results],
     }
 
 

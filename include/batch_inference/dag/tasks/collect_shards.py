@@ -16,7 +16,7 @@ from batch_inference.planning.inputs.input_split import group_neighbours
 from batch_inference.run.job_outputs import check_not_overwritten
 from batch_inference.run.run_context import RunContext
 from batch_inference.run.task_ids import AWAIT_PREPROCESS
-from batch_inference.verification.host_manifests import ShardList, read_manifests
+from batch_inference.verification.host_manifests import ShardList, merge_host_manifests
 from batch_inference.verification.reconciliation import check_max_rejected
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ def collect_shards(run: RunContext, **_: Any) -> list[dict[str, int]] | SkipDown
 
     Raises:
         ManifestError: an instance of `preprocess` wrote no manifest, or one whose counts do not add up.
-        RejectedError: more records were rejected than the pipeline allows.
+        TooManyRejectsError: more records were rejected than the pipeline allows.
         PlanError: every record was rejected, so there is nothing to transform.
         EmptyInputError: the objects hold no record, and on_empty is 'fail'.
         ReconciliationError: an object was overwritten between the plan and the job that read it.
@@ -38,7 +38,7 @@ def collect_shards(run: RunContext, **_: Any) -> list[dict[str, int]] | SkipDown
     preprocess_paths = paths.build_job_paths(job["job_name"])
     documents = [storage.read_json(uri) for uri in storage.list_uris(preprocess_paths.manifests)]
     check_not_overwritten(storage, plan.input.uri, paths.input_listing, read_until=job["ended_at"])
-    manifests = read_manifests(documents, host_count=job["instance_count"])
+    manifests = merge_host_manifests(documents, host_count=job["instance_count"])
     shards = manifests.shards
     group_bytes = plan.join.compute_group_bytes(sum(shard.bytes for shard in shards))
     groups = group_neighbours(shards, group_bytes, get_columns=lambda shard: shard.columns)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from batch_inference.common.s3_uri import get_parent_folder
+from batch_inference.common.s3_uri import get_folder_uri
 from batch_inference.dag.task_functions import provide_run_context
 from batch_inference.input_pieces.cutting import list_unsplit_objects, write_pieces
 from batch_inference.input_pieces.layout_files import read_group, read_listing, write_group
@@ -26,7 +26,7 @@ def cut_input(run: RunContext, **_: Any) -> list[dict[str, int]]:
     """The groups of pieces, one for each join task, each `{"number": n}`, counted from 0.
 
     Raises:
-        LintError: around a cut, or in merged objects, lines are not records.
+        RequestLintError: around a cut, or in merged objects, lines are not records.
         ReconciliationError: an object was overwritten since the plan was made.
     """
     plan, storage, paths = run.plan, run.storage, run.layout_paths
@@ -61,7 +61,7 @@ def write_manifests(run: RunContext, **_: Any) -> list[dict[str, Any]]:
         for piece in read_group(storage, paths, number)
     ]
     layout = plan.require_layout()
-    folder = paths.pieces if layout.mode == "pieces" else get_parent_folder(plan.input.uri)
+    folder = paths.pieces if layout.mode == "pieces" else get_folder_uri(plan.input.uri)
     lists = balance_weights([float(size) for _, size in pieces], cap_instance_count(layout.jobs, len(pieces)))
     planned_instances = 1 if len(lists) > 1 else plan.transform.instance_count
     jobs = []

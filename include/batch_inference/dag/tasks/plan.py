@@ -43,8 +43,8 @@ from batch_inference.planning.inputs.input_listing import S3Object, tee_to_listi
 from batch_inference.planning.inputs.input_probe import ProbeResult
 from batch_inference.planning.inputs.input_selection import InputSelection, ListAgainError
 from batch_inference.planning.plan import Plan, RunInfo, make_plan
-from batch_inference.publishing.claims import Claim, check_task_active
-from batch_inference.publishing.earlier_runs import check_pinned_statistics, read_held_plan, read_history
+from batch_inference.publishing.claims import DocumentClaim, check_task_active
+from batch_inference.publishing.earlier_runs import check_pinned_statistics, read_held_plan, read_rate_history
 from batch_inference.publishing.fingerprints import compute_fingerprint, find_unchanged_run
 from batch_inference.publishing.output import read_published
 from batch_inference.requests.lint import check_requests
@@ -68,10 +68,10 @@ def plan_run(
         ParamsError: unknown keys in the run's conf, or values that cannot be used.
         PoolError: the pipeline's pool is missing, or would limit nothing.
         ModelError: SageMaker has no such model, or no approved version of it.
-        OutputError: the manifest at the run's output is not this pipeline's.
+        OutputConflictError: the manifest at the run's output is not this pipeline's.
         OvertakenError: another process of this task has planned this run since.
-        LintError: SageMaker would refuse, or misread, a request of this plan.
-        ReleaseError: the run of `publish_run` is unknown, or not held.
+        RequestLintError: SageMaker would refuse, or misread, a request of this plan.
+        RunNotHeldError: the run of `publish_run` is unknown, or not held.
         HandoffError: `plan_run` was cleared without its downstream tasks.
         PlanError: the input is empty and on_empty is 'fail', no cluster fits, the statistics that a gate compares with
             cannot be read, or the input is a published output that disagrees with its manifest.
@@ -93,7 +93,7 @@ def plan_run(
     storage = Storage(config.aws_conn_id, config.region)
     read_published(storage, output_uri, config.name)
     paths = RunPaths.from_run_id(work=config.work, pipeline=config.name, run_id=run_id)
-    claim = Claim(ti, storage, paths.plan)
+    claim = DocumentClaim(ti, storage, paths.plan)
     run_info = RunInfo(
         run_id=run_id,
         nonce=generate_nonce(),
@@ -105,7 +105,7 @@ def plan_run(
     context = PlanningContext(
         model=resolve_model(config, run_params),
         quotas=read_quotas(config, run_params),
-        history=read_history(storage, config),
+        history=read_rate_history(storage, config),
         now=datetime.now(UTC),
         # With on_over_budget: approve, the DAG has a task that asks.
         can_request_approval=config.goals.on_over_budget == "approve",

@@ -17,7 +17,7 @@ from batch_inference.dag.task_functions import provide_run_context
 from batch_inference.publishing import earlier_runs
 from batch_inference.publishing.claims import check_task_active
 from batch_inference.publishing.manifest import build_manifest
-from batch_inference.publishing.output_cleanup import build_is_active, delete_obsolete_parts
+from batch_inference.publishing.output_cleanup import build_is_run_active, delete_obsolete_parts
 from batch_inference.publishing.protocol import Publication
 from batch_inference.run.run_context import RunContext
 from batch_inference.run.scored_run import ScoredRun
@@ -33,7 +33,7 @@ def publish(run: RunContext, *, dag_run: Any, outlet_events: Any, **_: Any) -> d
     The run is the plan's: this one, or a held run that a person releases.
 
     Raises:
-        OutputError: the manifest at the output is not this pipeline's; nothing there was touched.
+        OutputConflictError: the manifest at the output is not this pipeline's; nothing there was touched.
         ReconciliationError: the copies differ from the joined parts, or another run was published since; nothing was
             committed.
         OvertakenError: Airflow says that this task is over; nothing was committed.
@@ -48,12 +48,12 @@ def publish(run: RunContext, *, dag_run: Any, outlet_events: Any, **_: Any) -> d
         pipeline=config.name,
         run_id=plan.run_id,
         nonce=plan.nonce,
-        dag_run_id=dag_run.run_id,
-        attempt=f"{run.ti.try_number}-{secrets.token_hex(4)}",
+        publishing_run_id=dag_run.run_id,
+        attempt_id=f"{run.ti.try_number}-{secrets.token_hex(4)}",
         journal_prefix=build_publish_journal_prefix(work=config.work, pipeline=config.name),
         delimiter=config.input.delimiter,
     )
-    record_etag = storage.read_etag(earlier_runs.build_record_uri(config, plan.data_time, plan.run_id))
+    record_etag = storage.read_etag(earlier_runs.build_run_record_uri(config, plan.data_time, plan.run_id))
     with publication.begin_attempt(scored_run.parts):
         # The manifest to replace is noted before this: a later process of this task, or a later run, changes its ETag.
         check_task_active(run.ti)
@@ -74,7 +74,7 @@ def publish(run: RunContext, *, dag_run: Any, outlet_events: Any, **_: Any) -> d
         manifest["replaces"] = publication.list_replaced_parts()
         manifest = publication.commit(manifest)
     # A copy for `report`: by then another run may have published to the same output.
-    storage.write_json(paths.build_committed_manifest_uri(publication.attempt), manifest)
+    storage.write_json(paths.build_committed_manifest_uri(publication.attempt_id), manifest)
     # A run that replaced this one writes its own _SUCCESS.
     if publication.is_current(manifest):
         publication.mark_success()
@@ -108,7 +108,7 @@ def publish(run: RunContext, *, dag_run: Any, outlet_events: Any, **_: Any) -> d
     return {
         "output_uri": publication.output,
         "manifest": publication.manifest_uri,
-        "committed": paths.build_committed_manifest_uri(publication.attempt),
+        "committed": paths.build_committed_manifest_uri(publication.attempt_id),
         "rows": manifest["rows"],
         "files": uris,
         "partition": partition,
@@ -131,7 +131,11 @@ def clean_up_output(storage: Storage, config: Pipeline, ti: Any, dag_run: Any) -
     """Delete obsolete part files; a failure is logged, because the run is published already."""
     try:
         removed = delete_obsolete_parts(
-            storage, config, is_active=build_is_active(ti), now=time.time(), publishing_run_id=dag_run.run_id
+            storage,
+            config,
+            is_active=build_is_run_active(ti),
+            now=time.time(),
+            publishing_run_id=dag_run.run_id,
         )
     except Exception:
         log.exception("the run is published; obsolete part files remain for the next publish or the janitor")

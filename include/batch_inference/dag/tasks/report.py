@@ -10,8 +10,8 @@ from batch_inference.aws.readback import read_first_rows
 from batch_inference.dag.task_functions import provide_run_context
 from batch_inference.planning.clusters.calibration import apply_calibration
 from batch_inference.planning.clusters.rate_history import build_history_rows
-from batch_inference.publishing.claims import Claim
-from batch_inference.publishing.earlier_runs import write_history
+from batch_inference.publishing.claims import DocumentClaim
+from batch_inference.publishing.earlier_runs import add_run_to_rate_history
 from batch_inference.reporting.report import build_report, render_html, render_text
 from batch_inference.reporting.summary import build_summary
 from batch_inference.run.run_context import RunContext
@@ -35,7 +35,7 @@ def write_report(run: RunContext, **_: Any) -> dict[str, Any]:
         OvertakenError: another process of this task has written the report since.
     """
     config, storage, paths = run.pipeline, run.storage, run.paths
-    claim = Claim(run.ti, storage, paths.report_json, paths.report_html)
+    claim = DocumentClaim(run.ti, storage, paths.report_json, paths.report_html)
     published, scored_run = run.pull(PUBLISH), ScoredRun.read(run)
     plan, resized = run.plan, scored_run.resized
     if resized is not None and resized.log:
@@ -51,7 +51,7 @@ def write_report(run: RunContext, **_: Any) -> dict[str, Any]:
     )
     claim.write_json(paths.report_json, figures)
     claim.write(paths.report_html, render_html(figures), content_type="text/html; charset=utf-8")
-    write_history(storage, config, run.nonce, build_history_rows(figures))
+    add_run_to_rate_history(storage, config, run.nonce, build_history_rows(figures))
     log.info("\n%s", render_text(figures))
     return {**build_summary(figures), "report_json": paths.report_json, "report_html": paths.report_html}
 

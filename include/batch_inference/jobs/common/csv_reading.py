@@ -48,7 +48,7 @@ def compile_record_pattern(delimiter: str) -> re.Pattern[str]:
     return re.compile(rf"{field}(?:{one}{field})*(?:\r\n|\r|\n)?")
 
 
-def compile_opening_pattern(delimiter: str) -> re.Pattern[str]:
+def compile_unclosed_line_pattern(delimiter: str) -> re.Pattern[str]:
     """Compile the pattern of the first line of such a record over several lines: its last field is not closed."""
     one = re.escape(delimiter)
     open_field = r'"[^"]*(?:""[^"]*)*'

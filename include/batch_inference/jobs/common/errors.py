@@ -45,12 +45,13 @@ class PredictionCountError(JoinError):
     shard: str
     records: int
     predictions: int
-    difference: str
+    first_difference: str
 
     def __str__(self) -> str:
         return (
-            f"shard {self.shard}: {self.records:,} records but {self.predictions:,} predictions; {self.difference}. "
-            "Nothing was joined: the model must return exactly one prediction for each record."
+            f"shard {self.shard}: {self.records:,} records but {self.predictions:,} predictions; "
+            f"{self.first_difference}. Nothing was joined: the model must return exactly one prediction for each "
+            "record."
         )
 
 

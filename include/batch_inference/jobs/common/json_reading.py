@@ -24,7 +24,7 @@ class JsonNumber(str):
     """A JSON number as it was written."""
 
 
-class JsonConstant(str):
+class NonFiniteJsonNumber(str):
     """NaN, Infinity or -Infinity: often written, but neither JSON nor a valid prediction."""
 
 
@@ -50,9 +50,12 @@ def _reject_constant(constant: str) -> Any:
 _RECORD_DECODER = json.JSONDecoder(
     parse_float=JsonNumber, parse_int=JsonNumber, parse_constant=_reject_constant, object_pairs_hook=_members
 )
-# In predictions NaN is kept as JsonConstant: it is an error only in fields that are read.
+# In predictions NaN is kept as NonFiniteJsonNumber: it is an error only in fields that are read.
 _PREDICTION_DECODER = json.JSONDecoder(
-    parse_float=JsonNumber, parse_int=JsonNumber, parse_constant=JsonConstant, object_pairs_hook=_members
+    parse_float=JsonNumber,
+    parse_int=JsonNumber,
+    parse_constant=NonFiniteJsonNumber,
+    object_pairs_hook=_members,
 )
 
 
@@ -65,7 +68,7 @@ def decode_record(text: str) -> Any:
 
 
 def decode_prediction(text: str) -> Any:
-    """Decode one JSON prediction, numbers as written, NaN and infinity as `JsonConstant`. Raises ValueError."""
+    """Decode one JSON prediction, numbers as written, NaN and infinity as `NonFiniteJsonNumber`. Raises ValueError."""
     return _decode(_PREDICTION_DECODER, text)
 
 
@@ -140,6 +143,6 @@ def to_cell(value: Any) -> Cell:
     return value if value is None else str(value) if isinstance(value, str) else dumps(value)
 
 
-def format_text(text: str) -> str:
+def format_excerpt(text: str) -> str:
     """Format a text for a message, cut if it is long."""
     return repr(text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import sys
-from typing import Sequence
+from typing import NamedTuple, Sequence
 
 import numpy as np
 
@@ -16,8 +16,15 @@ _INT64 = range(-(1 << 63), 1 << 63)
 _PLAIN = {"float": "0123456789.+-eE", "integer": "0123456789+-"}
 
 
-def parse_column(cells: Sequence[str], column_type: str) -> tuple[np.ndarray, dict[int, str]]:
-    """Parse an integer or float column as float64, NaN where empty; also returns what is allowed for each bad cell.
+class ParsedColumn(NamedTuple):
+    """A column as float64, NaN where empty, and what is allowed instead, by the index of each bad cell."""
+
+    numbers: np.ndarray
+    allowed: dict[int, str]
+
+
+def parse_column(cells: Sequence[str], column_type: str) -> ParsedColumn:
+    """Parse an integer or float column.
 
     A number has ASCII digits and may be surrounded by spaces; `nan`, `inf`, `1_000` and `0x10` are not numbers, an
     integer has 64 bits, a float is finite.
@@ -28,18 +35,18 @@ def parse_column(cells: Sequence[str], column_type: str) -> tuple[np.ndarray, di
             convert = float if column_type == "float" else int
             values = np.array([convert(cell) if cell else math.nan for cell in cells], dtype=np.float64)
             if not (np.abs(values) > (sys.float_info.max if column_type == "float" else 2.0**53)).any():
-                return values, {}
+                return ParsedColumn(values, {})
         except (ValueError, OverflowError):
             pass
     values = np.full(len(cells), math.nan)
-    wrong = {}
+    allowed = {}
     for index, cell in enumerate(cells):
-        number, problem = parse_cell(cell, column_type)
-        if problem:
-            wrong[index] = problem
+        number, expected = parse_cell(cell, column_type)
+        if expected:
+            allowed[index] = expected
         elif number is not None:
             values[index] = number
-    return values, wrong
+    return ParsedColumn(values, allowed)
 
 
 def parse_cell(cell: str, column_type: str) -> tuple[float | int | None, str]:

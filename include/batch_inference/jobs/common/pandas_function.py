@@ -159,7 +159,7 @@ def is_missing(value: Any) -> bool:
     return bool(unequal) if isinstance(unequal, _TRUTH) else unequal is value
 
 
-def to_cell(value: Any) -> str:
+def format_pandas_value(value: Any) -> str:
     """Convert a value of a Series to a cell; a missing one becomes empty."""
     if type(value) is float:  # fast path: most values are
         return repr(value) if value == value else ""

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import tee
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator
+from typing import Any, Callable, Dict, Iterable, Iterator
 
 from batch_inference.jobs.common import blocks
 from batch_inference.jobs.common.blocks import BlockReader
@@ -24,6 +24,9 @@ from batch_inference.jobs.join.records import RecordBlock
 from batch_inference.jobs.join.sinks import SINKS, Sink
 from batch_inference.jobs.join.statistics import PredictionStatistics
 
+#: Number of rows by name of the shard.
+RowsByShard = Dict[str, int]
+
 
 def join_shards(
     shards: Iterable[ShardFiles],
@@ -31,8 +34,8 @@ def join_shards(
     spec: JoinSpec,
     parser_threads: int = 2,
     statistics: PredictionStatistics | None = None,
-) -> dict[str, int]:
-    """Join the shards, in their order, into the file `output`; returns the row count of each by its name.
+) -> RowsByShard:
+    """Join the shards, in their order, into the file `output`; returns the number of rows of each.
 
     Streams: memory is a few blocks, whatever the size of the shards. `output` is written completely or not at all.
     The iterator `shards` is advanced when the shard before is read.
@@ -52,7 +55,7 @@ def join_shards(
     function = JoinFunctionRunner(spec, spec.function) if spec.function else None
     sink = SINKS[spec.output_format](partial_path, spec)
     prepare = partial(_prepare_block, spec, sink, function, statistics)
-    counts: dict[str, int] = {}
+    counts: RowsByShard = {}
     problems: list[str] = []
     try:
         try:
@@ -97,7 +100,7 @@ def _iter_block_tasks(
     spec: JoinSpec,
     prepare: Callable[[RecordBlock, PredictionBatch], Any],
     block_bytes: int,
-    counts: dict[str, int],
+    counts: RowsByShard,
     problems: list[str],
 ) -> Iterator[Callable[[], Any]]:
     """Yield one task for each block. Adds to `counts` when a shard is read, and to `problems` what is wrong with all of

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Iterable
+from typing import Any, Iterable, NamedTuple
 
 from batch_inference.jobs.common.binary_formats import check_predictions_are_text
 from batch_inference.jobs.common.blocks import count_records
@@ -16,6 +16,13 @@ from batch_inference.jobs.config.join_spec import JoinSpec, ShardFiles
 from batch_inference.jobs.join.json_stream import PREDICTIONS_KEY, NotJsonError, iter_documents
 
 _SAMPLE_LINES = 100
+
+
+class DetectedFormat(NamedTuple):
+    """The format of predictions and why it was taken; both empty if there are none."""
+
+    format: str
+    reason: str
 
 
 def resolve_prediction_format(spec: JoinSpec, shards: Iterable[ShardFiles]) -> JoinSpec:
@@ -50,8 +57,8 @@ def resolve_prediction_format(spec: JoinSpec, shards: Iterable[ShardFiles]) -> J
     return replace(spec, predictions=replace(spec.predictions, format=prediction_format))
 
 
-def detect_prediction_format(path: Path, record_count: int) -> tuple[str, str]:
-    """Detect the format of a file of predictions, and the reason; two empty strings if it has none.
+def detect_prediction_format(path: Path, record_count: int) -> DetectedFormat:
+    """Detect the format of a file of predictions.
 
     Lines with arrays are one prediction each if they are `record_count`, else each is a batch of predictions.
     """
@@ -59,22 +66,22 @@ def detect_prediction_format(path: Path, record_count: int) -> tuple[str, str]:
         lines = [line.strip() for line in islice(iter(lambda: file.readline(1 << 20), b""), _SAMPLE_LINES)]
     lines = [line for line in lines if line]
     if not lines:
-        return "", ""
+        return DetectedFormat("", "")
     values = [_decode_or_none(line) for line in lines]
     if all(isinstance(value, dict) and not isinstance(value.get(PREDICTIONS_KEY), list) for value in values):
-        return "jsonlines", "each line is a JSON object"
+        return DetectedFormat("jsonlines", "each line is a JSON object")
     if all(isinstance(value, list) for value in values) and count_records(path, None) == record_count:
-        return "jsonlines", "each line is a JSON array, one a record"
+        return DetectedFormat("jsonlines", "each line is a JSON array, one a record")
     if lines[0][:1] in (b"{", b"["):
         try:
             with path.open("rb") as file:
                 first: Any = next(iter_documents(file))
         except (NotJsonError, StopIteration):
-            return "csv", "it begins like JSON but is not JSON"
+            return DetectedFormat("csv", "it begins like JSON but is not JSON")
         if isinstance(first, dict) and PREDICTIONS_KEY in first:
-            return "json", f"it begins with a JSON document that has {PREDICTIONS_KEY!r}"
-        return "json", "it begins with a JSON document"
-    return "csv", "its lines are not JSON objects or arrays"
+            return DetectedFormat("json", f"it begins with a JSON document that has {PREDICTIONS_KEY!r}")
+        return DetectedFormat("json", "it begins with a JSON document")
+    return DetectedFormat("csv", "its lines are not JSON objects or arrays")
 
 
 def _decode_or_none(line: bytes) -> Any:

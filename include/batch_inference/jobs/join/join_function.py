@@ -17,8 +17,8 @@ from batch_inference.jobs.common.numeric import parse_column
 from batch_inference.jobs.common.pandas_function import (
     FIRST_INEXACT_INTEGER,
     PandasFunction,
+    format_pandas_value,
     is_missing,
-    to_cell,
 )
 from batch_inference.jobs.config.join_spec import JoinFunction, JoinSpec, OutputColumn
 from batch_inference.jobs.join.prediction_reader import PredictionBatch
@@ -99,12 +99,12 @@ class JoinFunctionRunner:
             converted = [
                 int(value) if isinstance(value, float) and value.is_integer() else value for value in values
             ]
-        cells = [to_cell(value) for value in converted]
+        cells = [format_pandas_value(value) for value in converted]
         for at, cell in enumerate(cells):
             if not is_encodable(cell):
                 raise build_error(at, "which is not text: it has half of a surrogate pair")
         if kind in ("integer", "float"):
-            wrong = parse_column(cells, kind)[1]
+            wrong = parse_column(cells, kind).allowed
             if wrong:
                 at, allowed = min(wrong.items())
                 raise build_error(at, f"allowed is {allowed}", cells[at])

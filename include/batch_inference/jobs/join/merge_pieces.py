@@ -1,4 +1,4 @@
-"""Merges a shard that was transformed in sections, without the records that the model refused."""
+"""Merges a shard that was transformed in pieces, without the records that the model refused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from batch_inference.jobs.preprocess.shard_writer import encode_reject
 
 
 @dataclass(frozen=True)
-class ShardSection:
+class TransformedPiece:
     """Consecutive records of a shard that were transformed together.
 
     Attributes:
@@ -45,20 +45,20 @@ class MergedFiles:
 
 def merge_shard(
     records_path: Path,
-    sections: Sequence[ShardSection],
+    pieces: Sequence[TransformedPiece],
     spec: JoinSpec,
     output: MergedFiles,
     *,
     source_uri: str,
     rule_name: str,
 ) -> int:
-    """Merge the sections, which make up the shard, in order; returns the number of rejected records.
+    """Merge the pieces, which make up the shard, in order; returns the number of rejected records.
 
-    `source_uri` is the `source` of the rejects. Memory is that of one section.
+    `source_uri` is the `source` of the rejects. Memory is that of one piece.
 
     Raises:
-        PredictionCountError: a section does not have one prediction for each record.
-        JoinError: the sections do not make up the shard.
+        PredictionCountError: a piece does not have one prediction for each record.
+        JoinError: the pieces do not make up the shard.
     """
     rejected = line = number = 0
     scratch = output.records_path.with_name("part.records")
@@ -69,7 +69,7 @@ def merge_shard(
             for path in (output.records_path, output.predictions_path, output.rejects_path)
         )
         blocks = BlockReader(file, spec.records_delimiter)
-        for part in sections:
+        for part in pieces:
             block = blocks.read_records(part.record_count)
             if block.record_count < part.record_count:
                 raise JoinError(
@@ -87,7 +87,7 @@ def merge_shard(
             line += block.data.count(b"\n")
             number += part.record_count
         if blocks.read_records(1).record_count:
-            raise JoinError(f"{source_uri} holds more than the {number:,} records of its sections")
+            raise JoinError(f"{source_uri} holds more than the {number:,} records of its pieces")
     return rejected
 
 
@@ -101,9 +101,9 @@ def _write_rejects(
 
 
 def _append_predictions(
-    files: ShardFiles, section: ShardSection, spec: JoinSpec, predictions_file: IO[bytes]
+    files: ShardFiles, section: TransformedPiece, spec: JoinSpec, predictions_file: IO[bytes]
 ) -> None:
-    """Append the predictions of a section, if they are as many as its records; the file ends with a line feed.
+    """Append the predictions of a piece, if they are as many as its records; the file ends with a line feed.
 
     Its extra predictions are counted and left out.
     """

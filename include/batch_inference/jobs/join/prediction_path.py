@@ -11,10 +11,10 @@ from typing import Any
 
 from batch_inference.jobs.common.json_reading import (
     MAX_SHOWN,
-    JsonConstant,
     JsonNumber,
+    NonFiniteJsonNumber,
     dumps,
-    format_text,
+    format_excerpt,
     is_encodable,
 )
 
@@ -33,7 +33,7 @@ def extract_text(prediction: Any, path: str, column_type: str, nullable: bool) -
         return ""
     if value is None:
         raise PredictionFieldError(f"{path!r} is null")
-    if isinstance(value, JsonConstant):
+    if isinstance(value, NonFiniteJsonNumber):
         raise PredictionFieldError(f"{path!r} is {value}")
     if column_type == "json":
         if (constant := _find_constant(value)) is not None:
@@ -60,9 +60,9 @@ def _check_encodable(text: str, source: str) -> str:
     return text
 
 
-def _find_constant(value: Any) -> JsonConstant | None:
+def _find_constant(value: Any) -> NonFiniteJsonNumber | None:
     """Find the first NaN or infinity within a decoded value, or None."""
-    if isinstance(value, JsonConstant):
+    if isinstance(value, NonFiniteJsonNumber):
         return value
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return next((found for found in map(_find_constant, inner) if found is not None), None)
@@ -75,7 +75,7 @@ def format_prediction(prediction: Any) -> str:
         if isinstance(prediction, bytes)
         else dumps(prediction)
     )
-    return format_text(text)
+    return format_excerpt(text)
 
 
 def _find_value(prediction: Any, path: str) -> Any:

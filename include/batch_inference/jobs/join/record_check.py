@@ -20,7 +20,11 @@ _ADVICE = "This part was not joined; a preprocess section in the pipeline"
 
 
 def check_records(records: RecordBlock) -> None:
-    """Raise JoinError for the first record with other columns or an invalid number."""
+    """Raise JoinError for records that the pipeline does not preprocess and that cannot be joined as they are.
+
+    That is the first with other columns or an invalid number, one that is not UTF-8, and in CSV a byte order mark, a
+    header line, or a carriage return at the end of a record.
+    """
     _check_encoding(records)
     if records.spec.records_format == "csv":
         if records.first_record == 1 and records.block.data.startswith(BYTE_ORDER_MARK):
@@ -36,7 +40,7 @@ def check_records(records: RecordBlock) -> None:
     for column in records.spec.columns:
         if column.type != "string" and column.name in cells:
             texts = [cell or "" for cell in cells[column.name]]
-            for index, allowed in parse_column(texts, column.type)[1].items():
+            for index, allowed in parse_column(texts, column.type).allowed.items():
                 wrong.append((index, f"{column.name} is {texts[index]!r}, allowed is {allowed}"))
     if wrong:
         index, problem = min(wrong)

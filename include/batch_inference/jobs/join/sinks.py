@@ -74,7 +74,7 @@ class CsvSink(BytesSink):
     def __init__(self, path: Path, spec: JoinSpec) -> None:
         super().__init__(path, spec)
         self._delimiter = spec.delimiter.encode()
-        self._splice = create_line_splicer(self._delimiter)
+        self._append_numbers = create_number_appender(self._delimiter)
         self._echoes = any(field.is_echo for field in spec.prediction_fields)
         self.file.write(self._encode_lines([[column.name for column in spec.output_columns]])[0] + b"\n")
 
@@ -87,10 +87,10 @@ class CsvSink(BytesSink):
             and self.spec.has_whole_records
             and list(records.columns) == names[: len(records.columns)]
         )
-        if keeps_record_bytes and not missing and self._splice is not None:
-            numbers = predictions.get_number_block(self._splice.arrow)
+        if keeps_record_bytes and not missing and self._append_numbers is not None:
+            numbers = predictions.get_number_block(self._append_numbers.arrow)
             if numbers is not None:
-                return self._splice(records.block, numbers)
+                return self._append_numbers(records.block, numbers)
         columns = None if self._echoes else predictions.read_float_bytes()
         if columns is None or not all(map(_are_all_finite, columns)):
             columns = [
@@ -272,14 +272,14 @@ class ParquetSink(Sink):
         self._waiting, self._waiting_bytes = [], 0
 
 
-def create_line_splicer(delimiter: bytes) -> LineSplicer | None:
-    """Create a LineSplicer, or None if pyarrow is missing or too old."""
+def create_number_appender(delimiter: bytes) -> NumberAppender | None:
+    """Create a NumberAppender, or None if pyarrow is missing or too old."""
     arrow = find_arrow()
     has_join = arrow and hasattr(arrow.compute, "binary_join_element_wise")
-    return LineSplicer(arrow, delimiter) if has_join else None
+    return NumberAppender(arrow, delimiter) if has_join else None
 
 
-class LineSplicer:
+class NumberAppender:
     """Appends a delimiter and a number to each record of a block, with Arrow: no Python object for each line."""
 
     def __init__(self, arrow: Any, delimiter: bytes) -> None:

@@ -156,7 +156,7 @@ def _count_sensitive_groups(
     found: dict[str, dict[str, GroupPredictions]] = {}
     for group in sensitive_columns:
         texts = [cell or "" for cell in cells[group.column]]
-        labels = label_rows(group, texts, parse_column(texts, "float")[0] if group.edges else None)
+        labels = label_rows(group, texts, parse_column(texts, "float").numbers if group.edges else None)
         codes: dict[str, int] = {}
         places = np.array([codes.setdefault(label, len(codes)) for label in labels], dtype=np.int64)
         found[group.column] = _count_groups(list(codes), places, prediction_values, selected)

@@ -17,7 +17,7 @@ import numpy as np
 from batch_inference.jobs.config.preprocess_config import PreprocessConfig
 from batch_inference.jobs.preprocess.objects import InputObject
 from batch_inference.jobs.preprocess.readers.batch import Batch
-from batch_inference.jobs.preprocess.record_validator import build_table, find_unreadable_records
+from batch_inference.jobs.preprocess.record_validator import build_table, find_undecodable_records
 from batch_inference.jobs.preprocess.rules import compile_rule
 from batch_inference.jobs.preprocess.source import ColumnNames, read_batches
 
@@ -154,7 +154,7 @@ class _KeyCollector:
         """Add the keys of a batch; `start` is the ordinal before its object's first record."""
         if names is None:
             return
-        not_readable = {**find_unreadable_records(batch), **batch.malformed}
+        not_readable = {**find_undecodable_records(batch), **batch.malformed}
         readable = [
             index
             for index, row in enumerate(batch.rows)

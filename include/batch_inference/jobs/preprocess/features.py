@@ -7,8 +7,8 @@ from typing import Mapping, Sequence
 import numpy as np
 
 from batch_inference.jobs.common.errors import FunctionError
-from batch_inference.jobs.common.json_reading import format_text, is_encodable
-from batch_inference.jobs.common.pandas_function import PandasFunction, to_cell
+from batch_inference.jobs.common.json_reading import format_excerpt, is_encodable
+from batch_inference.jobs.common.pandas_function import PandasFunction, format_pandas_value
 from batch_inference.jobs.config.preprocess_config import PreprocessConfig
 from batch_inference.jobs.preprocess.rules import Table
 
@@ -70,11 +70,11 @@ class FeatureBuilder:
             if values is None:
                 features[name] = [cells[name][at] for at in kept_rows]
                 continue
-            features[name] = [to_cell(value) for value in values]
+            features[name] = [format_pandas_value(value) for value in values]
             not_encodable = next((cell for cell in features[name] if not is_encodable(cell)), None)
             if not_encodable is not None:
                 raise FunctionError(
-                    f"{function} made {name} {format_text(not_encodable)} of {records_label}, which is not text: it "
+                    f"{function} made {name} {format_excerpt(not_encodable)} of {records_label}, which is not text: it "
                     "has half of a surrogate pair"
                 )
         return features, kept_rows
@@ -89,6 +89,7 @@ def _line_breaks(names: Sequence[str], columns: Sequence[Cells]) -> dict[int, st
             for at, cell in enumerate(column):
                 if "\n" in cell or "\r" in cell:
                     found.setdefault(
-                        at, f"feature {name} is {format_text(cell)}: a line break cannot be sent to the model"
+                        at,
+                        f"feature {name} is {format_excerpt(cell)}: a line break cannot be sent to the model",
                     )
     return found

@@ -60,7 +60,7 @@ def list_objects(folder: Path, input_uri: str) -> list[InputObject]:
     ]
 
 
-def select_assigned_objects(
+def select_balanced_share(
     objects: Sequence[InputObject], hosts: Sequence[str], host: str
 ) -> list[InputObject]:
     """Select the objects of `host` when every host has all: largest first, each to the host with the fewest bytes."""
@@ -75,7 +75,7 @@ def select_assigned_objects(
     return [one for one in objects if one.uri in chosen]
 
 
-def estimate_file_text_bytes(input_object: InputObject, input_config: InputConfig) -> int:
+def estimate_decompressed_bytes(input_object: InputObject, input_config: InputConfig) -> int:
     """Estimate the bytes of text of a CSV or JSON Lines object; a compressed one is sampled at its beginning."""
     with input_object.path.open("rb") as stored:
         compression = _detect_compression(stored, input_object.uri, input_config.compression)

@@ -14,7 +14,7 @@ from batch_inference.jobs.common.container import Container, run_job, write_json
 from batch_inference.jobs.common.errors import ConfigError, JobError
 from batch_inference.jobs.config.preprocess_config import PreprocessConfig, read_config
 from batch_inference.jobs.preprocess.duplicates import find_duplicates
-from batch_inference.jobs.preprocess.objects import InputObject, list_objects, select_assigned_objects
+from batch_inference.jobs.preprocess.objects import InputObject, list_objects, select_balanced_share
 from batch_inference.jobs.preprocess.source import estimate_text_bytes
 from batch_inference.jobs.preprocess.workers import process_objects
 
@@ -72,7 +72,7 @@ def select_own_objects(
     if len(container.hosts) == 1:
         return all_objects
     if config.distribution == "FullyReplicated":
-        return select_assigned_objects(all_objects, container.hosts, container.host)
+        return select_balanced_share(all_objects, container.hosts, container.host)
     for rule in config.rules:
         if rule.kind == "duplicates":
             raise ConfigError(

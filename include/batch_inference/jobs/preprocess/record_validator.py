@@ -8,7 +8,7 @@ from typing import Mapping, Sequence
 import numpy as np
 
 from batch_inference.jobs.common.groups import GroupCounts
-from batch_inference.jobs.common.json_reading import format_text, is_encodable
+from batch_inference.jobs.common.json_reading import format_excerpt, is_encodable
 from batch_inference.jobs.common.numeric import parse_column
 from batch_inference.jobs.common.profiles import Profile
 from batch_inference.jobs.config.preprocess_config import InputConfig, PreprocessConfig
@@ -51,7 +51,7 @@ class RecordValidator:
         `duplicate_flags`: for each `duplicates` rule by name, which records of the batch are repeats. `uri` names the
         object in messages.
         """
-        failures: dict[int, tuple[str, str]] = {**find_unreadable_records(batch), **batch.malformed}
+        failures: dict[int, tuple[str, str]] = {**find_undecodable_records(batch), **batch.malformed}
         failures.update(_find_arity_failures(names, batch, self._config.input, failures))
         self.group_counts.add_unreadable([rule for rule, _ in failures.values()])
         if names is None or len(failures) == len(batch.rows):
@@ -91,7 +91,7 @@ def build_table(
         if column.is_numeric and column.name in cells:
             numbers[column.name], wrong = parse_column(cells[column.name], column.type)
             for row, allowed in wrong.items():
-                found = format_text(cells[column.name][row])
+                found = format_excerpt(cells[column.name][row])
                 failed.setdefault(row, ("type", f"{column.name} is {found}, allowed is {allowed}"))
     return Table(cells, numbers, len(rows)), failed
 
@@ -102,7 +102,7 @@ def _build_passed_mask(length: int, failed: Mapping[int, tuple[str, str]]) -> np
     return keep
 
 
-def find_unreadable_records(batch: Batch) -> dict[int, tuple[str, str]]:
+def find_undecodable_records(batch: Batch) -> dict[int, tuple[str, str]]:
     """Find the records with bytes outside of the encoding, or with NUL."""
     together = "".join(batch.texts)
     if "\0" not in together and is_encodable(together):

@@ -11,7 +11,7 @@ from typing import Callable, Iterator, Sequence
 
 import numpy as np
 
-from batch_inference.jobs.common.json_reading import format_text
+from batch_inference.jobs.common.json_reading import format_excerpt
 from batch_inference.jobs.common.numeric import parse_cell
 from batch_inference.jobs.config.preprocess_config import InputConfig, Rule
 
@@ -132,7 +132,7 @@ def _allowed(rule: Rule, source: InputConfig) -> tuple[Check, Reason]:
 
     def reason(table: Table, row: int) -> str:
         cell = table.cells[name][row]
-        return f"{name} is {cell.strip() if column.is_numeric else format_text(cell)}, allowed is one of {listed}"
+        return f"{name} is {cell.strip() if column.is_numeric else format_excerpt(cell)}, allowed is one of {listed}"
 
     return check, reason
 
@@ -170,7 +170,7 @@ def _pattern(rule: Rule, _: InputConfig) -> tuple[Check, Reason]:
         return _flag_cells(table, name, lambda cell: not fits(cell))
 
     def reason(table: Table, row: int) -> str:
-        found = format_text(table.cells[name][row])
+        found = format_excerpt(table.cells[name][row])
         return f"{name} is {found}, allowed is what fully matches {rule.pattern}"
 
     return check, reason

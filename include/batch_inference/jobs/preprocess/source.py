@@ -8,7 +8,7 @@ from batch_inference.jobs.common.errors import InputError
 from batch_inference.jobs.config.preprocess_config import InputConfig
 from batch_inference.jobs.preprocess.objects import (
     InputObject,
-    estimate_file_text_bytes,
+    estimate_decompressed_bytes,
     open_text,
     translate_read_errors,
 )
@@ -35,7 +35,7 @@ def estimate_text_bytes(input_object: InputObject, input_config: InputConfig) ->
     with translate_read_errors(input_object, input_config):
         if input_config.format == "parquet":
             return ParquetRecordReader(input_object, input_config).estimate_text_bytes()
-        return estimate_file_text_bytes(input_object, input_config)
+        return estimate_decompressed_bytes(input_object, input_config)
 
 
 def _read_csv(input_object: InputObject, input_config: InputConfig) -> Iterator[tuple[ColumnNames, Batch]]:

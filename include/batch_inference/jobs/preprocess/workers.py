@@ -43,19 +43,19 @@ class PreprocessResult:
 
 def process_objects(
     objects: Sequence[InputObject],
-    text_sizes: Mapping[str, int],
+    text_bytes_by_uri: Mapping[str, int],
     config: PreprocessConfig,
     duplicates: Duplicates,
     output: Path,
     host: str,
 ) -> PreprocessResult:
-    """Process all objects of a host; `text_sizes` has their bytes of text by URI.
+    """Process all objects of a host, whose bytes of text are in `text_bytes_by_uri`.
 
     Raises:
         JobError: an object cannot be read, or the user's function failed.
     """
-    partitions = partition_objects(objects, text_sizes, len(os.sched_getaffinity(0)))
-    shared = (text_sizes, config, duplicates, output)
+    partitions = partition_objects(objects, text_bytes_by_uri, len(os.sched_getaffinity(0)))
+    shared = (text_bytes_by_uri, config, duplicates, output)
     if len(partitions) == 1:
         return process_partition(objects, *shared, host)
     # Not forked: a thread of Arrow may hold a lock, which would never be released in the copy.
@@ -75,12 +75,12 @@ def process_objects(
 
 
 def partition_objects(
-    objects: Sequence[InputObject], text_sizes: Mapping[str, int], core_count: int
+    objects: Sequence[InputObject], text_bytes_by_uri: Mapping[str, int], core_count: int
 ) -> list[Sequence[InputObject]]:
     """Partition the objects, in their order, into parts of about equal bytes, one for each process."""
-    total = sum(text_sizes[one.uri] for one in objects)
+    total = sum(text_bytes_by_uri[one.uri] for one in objects)
     count = max(1, min(core_count, len(objects), total // WORKER_BYTES))
-    ends = np.cumsum([text_sizes[one.uri] for one in objects])
+    ends = np.cumsum([text_bytes_by_uri[one.uri] for one in objects])
     cuts = [int(np.searchsorted(ends, total * number / count)) + 1 for number in range(1, count)]
     bounds = [0, *cuts, len(objects)]
     return [objects[low:high] for low, high in zip(bounds, bounds[1:]) if low < high] or [objects]
@@ -88,7 +88,7 @@ def partition_objects(
 
 def process_partition(
     objects: Sequence[InputObject],
-    text_sizes: Mapping[str, int],
+    text_bytes_by_uri: Mapping[str, int],
     config: PreprocessConfig,
     duplicates: Duplicates,
     output: Path,
@@ -97,13 +97,13 @@ def process_partition(
     """Write the shards of these objects, named `shard_prefix`-00000 and so on."""
     validator, result = RecordValidator(config), PreprocessResult()
     suffix = "jsonl" if config.input.format == "jsonlines" else "csv"
-    total = sum(text_sizes[one.uri] for one in objects)
+    total = sum(text_bytes_by_uri[one.uri] for one in objects)
     writer = ShardWriter(output, shard_prefix, total, config.shard_bytes, suffix)
     bytes_before = 0  # bytes of the objects already read
     for one in objects:
         records = blank = 0
         position = float(bytes_before)
-        bytes_before += text_sizes[one.uri]
+        bytes_before += text_bytes_by_uri[one.uri]
         columns: tuple[str, ...] = ()
         for names, batch in read_batches(one, config.input):
             validation = validator.validate(names, batch, duplicates.flag_repeats(one, batch), one.uri)

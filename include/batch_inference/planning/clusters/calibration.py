@@ -53,23 +53,31 @@ class CanaryShard(NamedTuple):
 def size_remaining_transform(
     plan: Plan,
     canary: CanaryShard,
-    use: StageUsage,
+    canary_usage: StageUsage,
     *,
     spent_dollars: float | None,
     now: datetime,
 ) -> CalibrationResult:
     """Size the transform of the remaining shards by the rate of the canary.
 
-    `plan` has a canary; `use` is what its job used, `spent_dollars` the cost of the run's jobs until now (None when
-    unknown). Time and budget of the join job, where there is one, are kept free.
+    `plan` has a canary; `canary_usage` is what its job used, `spent_dollars` the cost of the run's jobs until now (None
+    when unknown). Time and budget of the join job, where there is one, are kept free.
 
     If the deadline cannot be met any more, a sentence says so and the fastest cluster within the budget is taken, since
     what was paid for until now would else be lost. Raises PlanError when the cheapest cluster exceeds the budget and
     nobody approved that.
     """
     prices = load_prices().override_prices(plan.prices)
-    rate, canary_bytes = _measure_rate(plan, canary, use), canary.estimate_bytes(plan.input.text_bytes)
-    limits, join, deadline, instance_type = plan.canary, plan.estimate.join, plan.deadline, use.instance_type
+    rate, canary_bytes = (
+        _measure_rate(plan, canary, canary_usage),
+        canary.estimate_bytes(plan.input.text_bytes),
+    )
+    limits, join, deadline, instance_type = (
+        plan.canary,
+        plan.estimate.join,
+        plan.deadline,
+        canary_usage.instance_type,
+    )
     if limits is None:
         raise ValueError("the plan has no canary")
     remaining_shards = canary.total_shards - 1
@@ -136,7 +144,7 @@ def size_remaining_transform(
 def apply_calibration(plan: Plan, calibration: CalibrationResult, instance_count: int) -> Plan:
     """The plan for a report, with the calibrated size of the transform in place of the planned one.
 
-    `instance_count` is that of all of the transform's jobs together.
+    `total_instance_count` is that of all of the transform's jobs together.
     """
     others = (entry for entry in plan.log if entry.field != INSTANCE_COUNT_FIELD)
     calibrated = {"instance_count": instance_count, "instance_type": calibration.instance_types[0]}
@@ -144,25 +152,25 @@ def apply_calibration(plan: Plan, calibration: CalibrationResult, instance_count
     return plan.model_copy(update={"log": (*others, *calibration.log), "transform": transform})
 
 
-def _measure_rate(plan: Plan, canary: CanaryShard, use: StageUsage) -> Rate:
+def _measure_rate(plan: Plan, canary: CanaryShard, canary_usage: StageUsage) -> Rate:
     """The rate of the canary's job, computed as if it were the only run in the history."""
     # If the server logs no requests, all running time counts as work: the rate is too low, so never too few instances.
-    busy = use.busy_seconds or use.running_seconds
+    busy = canary_usage.busy_seconds or canary_usage.running_seconds
     row = HistoryRow(
         pipeline=plan.pipeline,
         run_id=plan.run_id,
         data_time=plan.data_time.isoformat(),
         stage="transform",
-        instance_type=use.instance_type,
-        instance_count=use.instance_count,
+        instance_type=canary_usage.instance_type,
+        instance_count=canary_usage.instance_count,
         model=plan.model.key,
         bytes=canary.estimate_bytes(plan.input.text_bytes),
         records=canary.records,
         objects=1,
-        provisioning_seconds=use.provisioning_seconds,
-        running_seconds=use.running_seconds,
+        provisioning_seconds=canary_usage.provisioning_seconds,
+        running_seconds=canary_usage.running_seconds,
         busy_seconds=busy,
-        start_seconds=max(0.0, use.running_seconds - busy),
+        start_seconds=max(0.0, canary_usage.running_seconds - busy),
         predicted_seconds=None,
         dollars=None,
     )

@@ -40,9 +40,9 @@ class InstanceOption:
     quota: int | None = None
 
 
-def count_instances_needed(work_bytes: float, option: InstanceOption, seconds: float) -> int:
-    """The fewest instances that process `work_bytes` in `seconds`, start-up excluded; at least 1."""
-    return max(1, math.ceil(work_bytes / (option.rate.bytes_per_second * seconds)))
+def count_instances_needed(work_bytes: float, option: InstanceOption, working_seconds: float) -> int:
+    """The fewest instances that process `work_bytes` in `working_seconds`, start-up excluded; at least 1."""
+    return max(1, math.ceil(work_bytes / (option.rate.bytes_per_second * working_seconds)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,8 +106,8 @@ class SizedStage:
     option: InstanceOption
     instance_count: int
     seconds: float
-    slowest_seconds: float
-    fastest_seconds: float
+    seconds_high: float
+    seconds_low: float
     billed_share: float = 1.0
 
     @property
@@ -134,14 +134,14 @@ class SizedStage:
 class ClusterPlan(NamedTuple):
     """All stages of a run. Seconds are from the start of the run to its end, provisioning and Airflow included.
 
-    `slowest_seconds` and `fastest_seconds` are the ends of the rates' margins; `billed_seconds` are instance-seconds;
+    `seconds_high` and `seconds_low` are the ends of the rates' margins; `billed_seconds` are instance-seconds;
     `dollars` is None when a price is unknown. A tuple, since a large limit gives ten thousand of them.
     """
 
     stages: tuple[SizedStage, ...]
     seconds: float
-    slowest_seconds: float
-    fastest_seconds: float
+    seconds_high: float
+    seconds_low: float
     billed_seconds: float
     dollars: float | None
 
@@ -161,8 +161,8 @@ def combine_stages(stages: tuple[SizedStage, ...]) -> ClusterPlan:
     for stage in stages:
         rate = stage.option.rate
         seconds += stage.seconds + rate.provisioning_seconds
-        slowest += stage.slowest_seconds + rate.provisioning_seconds * (1 + rate.margin)
-        fastest += stage.fastest_seconds + rate.provisioning_seconds * (1 - rate.margin)
+        slowest += stage.seconds_high + rate.provisioning_seconds * (1 + rate.margin)
+        fastest += stage.seconds_low + rate.provisioning_seconds * (1 - rate.margin)
         instance_seconds = stage.instance_count * stage.seconds * stage.billed_share
         billed += instance_seconds
         price = stage.option.dollars_per_second
@@ -205,8 +205,8 @@ def size_stage(workload: StageWorkload, option: InstanceOption, instance_count: 
         option=option,
         instance_count=instance_count,
         seconds=rate.start_seconds + share,
-        slowest_seconds=rate.start_seconds * (1 + rate.margin) + slow_share / (1 - rate.margin),
-        fastest_seconds=rate.start_seconds * (1 - rate.margin) + share / (1 + rate.margin),
+        seconds_high=rate.start_seconds * (1 + rate.margin) + slow_share / (1 - rate.margin),
+        seconds_low=rate.start_seconds * (1 - rate.margin) + share / (1 + rate.margin),
         billed_share=billed_share,
     )
 
@@ -263,7 +263,7 @@ def _comparison_key(stage: SizedStage, priced: bool) -> tuple[float, ...]:
     rate, dollars = stage.option.rate, stage.dollars
     return (
         stage.seconds + rate.provisioning_seconds,
-        stage.slowest_seconds + rate.provisioning_seconds * (1 + rate.margin),
+        stage.seconds_high + rate.provisioning_seconds * (1 + rate.margin),
         dollars if priced and dollars is not None else stage.billed_seconds,
     )
 
@@ -285,12 +285,12 @@ def choose_best(stages: Sequence[StageWorkload], goals: Goals) -> ClusterPlan | 
         seconds, cost = choice.seconds, _cost(choice)
         return (seconds, cost) if goals.prefer == "speed" else (cost, seconds)
 
-    safe = (choice for choice in list_affordable() if choice.slowest_seconds <= limit)
+    safe = (choice for choice in list_affordable() if choice.seconds_high <= limit)
     found = min(safe, key=rank, default=None)
     if found is not None or goals.seconds_to_deadline is None:
         return found
     in_time = (choice for choice in list_affordable() if choice.seconds <= limit)
-    return min(in_time, key=lambda choice: (choice.slowest_seconds, _cost(choice)), default=None)
+    return min(in_time, key=lambda choice: (choice.seconds_high, _cost(choice)), default=None)
 
 
 def _keep_priced(options: Sequence[InstanceOption]) -> Sequence[InstanceOption]:

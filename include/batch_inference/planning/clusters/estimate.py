@@ -60,15 +60,11 @@ def estimate_run(cluster_plan: ClusterPlan) -> Estimate:
         transform=stages["transform"],
         join=stages.get("join", StageEstimate()),
         seconds=cluster_plan.seconds,
-        seconds_low=cluster_plan.fastest_seconds,
-        seconds_high=cluster_plan.slowest_seconds,
+        seconds_low=cluster_plan.seconds_low,
+        seconds_high=cluster_plan.seconds_high,
         dollars=cluster_plan.dollars,
-        dollars_low=sum_if_known(
-            stage.compute_dollars(stage.fastest_seconds) for stage in cluster_plan.stages
-        ),
-        dollars_high=sum_if_known(
-            stage.compute_dollars(stage.slowest_seconds) for stage in cluster_plan.stages
-        ),
+        dollars_low=sum_if_known(stage.compute_dollars(stage.seconds_low) for stage in cluster_plan.stages),
+        dollars_high=sum_if_known(stage.compute_dollars(stage.seconds_high) for stage in cluster_plan.stages),
         basis="; ".join(stage.option.rate.describe_basis(stage.name) for stage in cluster_plan.stages),
     )
 
@@ -76,8 +72,8 @@ def estimate_run(cluster_plan: ClusterPlan) -> Estimate:
 def _estimate_stage(stage: SizedStage) -> StageEstimate:
     return StageEstimate(
         seconds=stage.seconds,
-        seconds_low=stage.fastest_seconds,
-        seconds_high=stage.slowest_seconds,
+        seconds_low=stage.seconds_low,
+        seconds_high=stage.seconds_high,
         billed_seconds=stage.billed_seconds,
         dollars=stage.dollars,
         provisioning_seconds=stage.option.rate.provisioning_seconds,

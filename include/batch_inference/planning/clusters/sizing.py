@@ -90,7 +90,7 @@ def choose_shards_per_instance(working_seconds: float) -> int:
     return min(max(wanted, SHARDS_PER_INSTANCE), MAX_SHARDS_PER_INSTANCE)
 
 
-def compute_volume_size_gb(host_bytes: int) -> int:
+def compute_preprocess_volume_size_gb(host_bytes: int) -> int:
     """GB of disk that a preprocessing instance needs for its input and the records, features and rejects it writes."""
     return -(-3 * host_bytes // 1_000_000_000) + 1
 

@@ -205,7 +205,7 @@ def _estimate_pieces(
 def _choose_candidate(candidates: Sequence[LayoutCandidate]) -> LayoutCandidate:
     def rank(each: LayoutCandidate) -> tuple[float, ...]:
         goals, choice = each.decision.goals, each.decision.cluster_plan
-        late = goals.seconds_to_deadline is not None and choice.slowest_seconds > goals.seconds_to_deadline
+        late = goals.seconds_to_deadline is not None and choice.seconds_high > goals.seconds_to_deadline
         fixed = each.stage.workload.requested_instance_count or 0
         return (
             max(0, fixed - each.stage.instance_count),

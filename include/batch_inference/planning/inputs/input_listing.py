@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple, TextIO
 
-from batch_inference.common.errors import LintError
+from batch_inference.common.errors import RequestLintError
 from batch_inference.common.formatting import conjugate_be, format_count, join_words
-from batch_inference.common.s3_uri import get_parent_folder, split_s3_uri
+from batch_inference.common.s3_uri import get_folder_uri, split_s3_uri
 from batch_inference.config.sections.record_rules import FrozenModel
 from batch_inference.planning.clusters import sizing
 
@@ -164,7 +164,7 @@ def tee_to_manifest(input_uri: str, objects: Iterable[S3Object], file: TextIO) -
     Empty objects are not written. `input_uri` is a raw string prefix; the manifest's prefix ends with its last
     slash, so that names stay whole. The file is complete once the last object has been taken.
     """
-    prefix = get_parent_folder(input_uri)
+    prefix = get_folder_uri(input_uri)
     start = len(split_s3_uri(prefix)[1])
     file.write(f"[{json.dumps({'prefix': prefix}, ensure_ascii=False)}")
     passing = iter(objects)
@@ -204,8 +204,11 @@ def parse_listing_line(line: str) -> S3Object:
     return S3Object(str(ast.literal_eval(key)), int(size), etag)
 
 
-def check_one_folder(input_uri: str, objects: Iterable[S3Object]) -> Iterable[S3Object]:
-    """Yields the objects unchanged. Raises LintError when the URI means a folder and matches other keys by accident."""
+def iter_unless_prefix_ambiguous(input_uri: str, objects: Iterable[S3Object]) -> Iterable[S3Object]:
+    """Yields the objects unchanged.
+
+    Raises RequestLintError, while they are taken, when the URI means a folder and matches other keys by accident.
+    """
     _, prefix = split_s3_uri(input_uri)
     return objects if prefix.endswith("/") or not prefix else _check_keys(input_uri, prefix, objects)
 
@@ -222,5 +225,5 @@ def _check_keys(input_uri: str, prefix: str, objects: Iterable[S3Object]) -> Ite
                 f"input: found {input_uri}, which matches {inside!r} and also {outside!r}, because an S3 prefix "
                 f"matches every key that begins with it; write {input_uri}/ for the folder alone"
             )
-            raise LintError((problem,))
+            raise RequestLintError((problem,))
         yield item

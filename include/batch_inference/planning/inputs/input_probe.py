@@ -84,7 +84,7 @@ def probe_window(window: Window, source: InputSection) -> tuple[ProbeResult, tup
     return result, () if problem is None else (f"{window.key}: {problem}",)
 
 
-def check_object_start(data: bytes, source: InputSection) -> str | None:
+def find_object_start_problem(data: bytes, source: InputSection) -> str | None:
     """The problem of an object whose first bytes are `data`, whatever its lines are; None when there is none."""
     if data.startswith(PARQUET):
         return "found a Parquet file, which has no lines; add a preprocess section with input.format parquet"

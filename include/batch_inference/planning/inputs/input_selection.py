@@ -16,7 +16,11 @@ from batch_inference.common.errors import PlanError
 from batch_inference.common.names import MANIFEST_NAME, MANIFEST_VERSION
 from batch_inference.common.object_names import MAX_KEY_BYTES, KeyCount, KeyNameChecker, is_control_name
 from batch_inference.common.s3_uri import split_s3_uri
-from batch_inference.planning.inputs.input_listing import ExcludedObjects, S3Object, check_one_folder
+from batch_inference.planning.inputs.input_listing import (
+    ExcludedObjects,
+    S3Object,
+    iter_unless_prefix_ambiguous,
+)
 
 #: How often an input that disagrees with its manifests is listed: a run may be publishing at this moment.
 MAX_LISTINGS = 3
@@ -90,7 +94,8 @@ class InputSelection:
         """The objects of a listing, in its order, that are input.
 
         Raises:
-            LintError: the URI means a folder and matches others, or, after the last object, keys cannot be files.
+            RequestLintError: the URI means a folder and matches others, or, after the last object, keys cannot be
+                files.
             ListAgainError: the objects disagree with a manifest; call again, with a new listing.
             PlanError: they disagree again and again, or a manifest cannot be followed.
         """
@@ -100,7 +105,7 @@ class InputSelection:
         folder: str | None = None
         is_control = is_folder_recorded = False
         published: PublishedFolder | None = None
-        for item in check_one_folder(self.uri, objects):
+        for item in iter_unless_prefix_ambiguous(self.uri, objects):
             key, size, _ = item
             name_start = key.rfind("/") + 1
             if (key_folder := key[start:name_start]) != folder:

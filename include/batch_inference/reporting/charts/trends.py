@@ -8,9 +8,9 @@ from typing import Any
 from batch_inference.common.formatting import format_count, format_dollars, format_duration
 from batch_inference.reporting.charts.chart import BAD, GOOD, OTHER, Chart, build_axis_title, build_layout
 
-_Figures = Mapping[str, Any]
+RunSummary = Mapping[str, Any]
 #: Title, value from a run's summary, its format, and the colour.
-METRICS: Sequence[tuple[str, Callable[[_Figures], float | None], Callable[[float], str], str]] = (
+METRICS: Sequence[tuple[str, Callable[[RunSummary], float | None], Callable[[float], str], str]] = (
     ("Records in", lambda run: run["records"]["in"], lambda number: f"{number:,.0f}", OTHER),
     ("Rejected", lambda run: compute_rejected_share(run), lambda share: f"{share:.2%}", BAD),
     ("Duration", lambda run: run["seconds"], format_duration, OTHER),
@@ -18,13 +18,13 @@ METRICS: Sequence[tuple[str, Callable[[_Figures], float | None], Callable[[float
 )
 
 
-def compute_rejected_share(run: _Figures) -> float | None:
+def compute_rejected_share(run: RunSummary) -> float | None:
     """The share of a run's records that were rejected, None without records."""
     records = run["records"]
     return records["rejected"] / records["in"] if records["in"] else None
 
 
-def build_trends_chart(runs: Sequence[_Figures]) -> Chart | None:
+def build_trends_chart(runs: Sequence[RunSummary]) -> Chart | None:
     """Small charts over one axis of runs, oldest first; None with fewer than two.
 
     Each run is a `build_summary(report)`, with the run's own `data_time` and `seconds` in place of those of its jobs.
@@ -78,7 +78,7 @@ def build_trends_chart(runs: Sequence[_Figures]) -> Chart | None:
     )
 
 
-def _choose_time_unit(runs: Sequence[_Figures]) -> tuple[int, str]:
+def _choose_time_unit(runs: Sequence[RunSummary]) -> tuple[int, str]:
     """The number of seconds of a suitable unit for the longest run, and its suffix."""
     longest = max((run["seconds"] or 0 for run in runs), default=0)
     return next(
@@ -86,7 +86,7 @@ def _choose_time_unit(runs: Sequence[_Figures]) -> tuple[int, str]:
     )
 
 
-def _caption(runs: Sequence[_Figures]) -> str:
+def _caption(runs: Sequence[RunSummary]) -> str:
     said = []
     for title, value, words, _ in METRICS:
         values = [each for each in map(value, runs) if each is not None]

@@ -39,7 +39,7 @@ ROW_ERRORS: tuple[tuple[float, Callable[[list[str]], list[str]]], ...] = (
 DUPLICATE_SHARE = 0.004
 
 
-def generate_records(rows: int = ROWS, seed: int = SEED) -> list[str]:
+def generate_lines_with_errors(rows: int = ROWS, seed: int = SEED) -> list[str]:
     """Generate `rows` CSV lines, some of them invalid; the same for the same arguments."""
     rng = np.random.default_rng(seed)
     found = format_csv_lines(draw_records(rows, rng))
@@ -55,7 +55,7 @@ def generate_records(rows: int = ROWS, seed: int = SEED) -> list[str]:
 def write_objects(out: Path, rows: int = ROWS, seed: int = SEED) -> list[Path]:
     """Write the objects below `out` and nothing else; returns their paths."""
     out.mkdir(parents=True, exist_ok=True)
-    found = generate_records(rows, seed)
+    found = generate_lines_with_errors(rows, seed)
     bounds = [0, *(round(rows * end) for end in np.cumsum(_SHARES)[:-1]), rows]
     paths = []
     for number, (start, end) in enumerate(pairwise(bounds)):

@@ -17,7 +17,7 @@ import pytest
 
 from local_aws.faults import FaultInjector
 from local_aws.jobs.capacity import Capacity
-from local_aws.jobs.job import JobContext, JobThread
+from local_aws.jobs.job import JobThread, SharedJobContext
 from local_aws.jobs.process import SweeperProcess
 from local_aws.settings import Settings
 from local_aws.state.jobs import Job, JobKindName
@@ -252,9 +252,9 @@ def test_the_tidying_after_a_killed_runner_is_not_billed(
     removed_at: list[float] = []
     monkeypatch.setattr("local_aws.jobs.job.sweep", lambda *_: removed_at.append(time.time()))
     guard = SweeperProcess(tmp_path / "work")
-    around = JobContext(
+    around = SharedJobContext(
         settings=Settings(provisioning_seconds=0.0),
-        store=store,
+        job_table=store,
         command=(sys.executable, "-S", "-c", DYING_RUNNER),
         environment=os.environ,
         s3_endpoint_url="",

@@ -11,7 +11,7 @@ import pytest
 
 from local_aws.settings import Settings
 from local_aws.state.jobs import Job
-from local_aws.usage import compute_billed_seconds, compute_usage
+from local_aws.usage import compute_billed_seconds_per_instance, compute_usage
 from tests.integration.local_aws.api.requests import processing_request, wait_until_ended
 from tests.integration.local_aws.conftest import Aws
 from tests.integration.local_aws.servers import REPOSITORY
@@ -71,9 +71,9 @@ def test_billed_seconds_follow_the_settings(
 ) -> None:
     """Rounded up; a job at work is billed until now; one that never started is not billed."""
     job = _job(started_at=started, ended_at=ended)
-    assert compute_billed_seconds(job, Settings.model_validate(settings), now=200.0) == pytest.approx(
-        expected
-    )
+    assert compute_billed_seconds_per_instance(
+        job, Settings.model_validate(settings), now=200.0
+    ) == pytest.approx(expected)
 
 
 def test_the_endpoint_and_the_command_tell_the_same(aws: Aws, sagemaker: Any, name: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 
-from tools.laptop.airflow_processes import COMPONENTS, RestApi, get_database_url
+from tools.laptop.airflow_processes import COMPONENTS, RestApi, add_sqlite_timeout
 from tools.laptop.environment import LaptopError, build_airflow_environment
 
 
@@ -23,7 +23,7 @@ def test_who_writes_to_the_database_waits_a_minute_for_its_turn_and_the_api_serv
     """SQLite itself says how long, in milliseconds."""
     waits = {}
     for component in COMPONENTS:
-        url = get_database_url(component, f"sqlite:///{tmp_path / 'airflow.db'}")
+        url = add_sqlite_timeout(component, f"sqlite:///{tmp_path / 'airflow.db'}")
         with create_engine(url).connect() as connection:
             waits[component] = connection.execute(text("PRAGMA busy_timeout")).scalar()
     assert waits == {"api-server": 3_000, "scheduler": 60_000, "dag-processor": 60_000, "triggerer": 60_000}
@@ -31,7 +31,7 @@ def test_who_writes_to_the_database_waits_a_minute_for_its_turn_and_the_api_serv
 
 def test_another_database_is_left_as_it_is() -> None:
     assert (
-        get_database_url("scheduler", "postgresql+psycopg2://a:b@host/airflow")
+        add_sqlite_timeout("scheduler", "postgresql+psycopg2://a:b@host/airflow")
         == "postgresql+psycopg2://a:b@host/airflow"
     )
 

@@ -127,7 +127,12 @@ def test_counts_that_differ_name_shard_counts_and_first_difference(
     with pytest.raises(PredictionCountError) as raised:
         join_shards([good, bad], tmp_path / "out.csv", spec("csv", COLUMNS))
     error = pickle.loads(pickle.dumps(raised.value))
-    assert (error.shard, error.records, error.predictions, error.difference) == ("bad", 3, found, difference)
+    assert (error.shard, error.records, error.predictions, error.first_difference) == (
+        "bad",
+        3,
+        found,
+        difference,
+    )
     assert str(error).startswith(f"shard bad: 3 records but {found} predictions; {difference}.")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.csv", "bad.out", "good.csv", "good.out"]
 
@@ -207,7 +212,7 @@ def test_csv_is_the_same_with_and_without_arrow(
 ) -> None:
     """An image without pyarrow writes the same bytes, and refuses the same answers."""
     if not installed:
-        monkeypatch.setattr("batch_inference.jobs.join.sinks.create_line_splicer", lambda _: None)
+        monkeypatch.setattr("batch_inference.jobs.join.sinks.create_number_appender", lambda _: None)
     shape = spec("csv", COLUMNS, format="csv", fields={"0": "score"})
     files = shard(tmp_path, "s", 'a,1,2,3\n"b\nb",1,,\nc,1,2,3\n', "0.50\n-1e-3\n7")
     join_shards([files], tmp_path / "out.csv", shape)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from batch_inference.jobs.common.errors import JoinError
-from batch_inference.jobs.common.pandas_function import to_cell, to_series
+from batch_inference.jobs.common.pandas_function import format_pandas_value, to_series
 from batch_inference.jobs.config.join_spec import JoinSpec, ShardFiles
 from batch_inference.jobs.join.aligned_join import join_shards
 from tests.unit.jobs.containers import columns
@@ -115,5 +115,5 @@ def test_a_column_of_whole_numbers_is_of_the_type_that_holds_them(
     """Cells of white space are gaps."""
     column = to_series("integer", cells)
     assert str(column.dtype) == dtype
-    found = [to_cell(value).removesuffix(".0") for value in column.tolist()]
+    found = [format_pandas_value(value).removesuffix(".0") for value in column.tolist()]
     assert found == [cell.strip() if cell else "" for cell in cells]

@@ -10,7 +10,7 @@ import pytest
 
 from batch_inference.jobs.common.errors import JoinError, PredictionCountError
 from batch_inference.jobs.config.join_spec import JoinSpec
-from batch_inference.jobs.join.merge_pieces import MergedFiles, ShardSection, merge_shard
+from batch_inference.jobs.join.merge_pieces import MergedFiles, TransformedPiece, merge_shard
 
 RECORDS = ["a,1\n", 'b,"two\nlines"\n', 'c,"x ""y"""\n', "d,4\n", "é,5\n"]
 
@@ -40,7 +40,7 @@ def mended(
         if path is not None:
             path.write_text(answers or "")
         others = company if records == 1 else 0
-        made.append(ShardSection(f"shard.{number}", records, path, "ClientError: 400 no", others))
+        made.append(TransformedPiece(f"shard.{number}", records, path, "ClientError: 400 no", others))
     to = MergedFiles(folder / "records", folder / "predictions", folder / "rejects")
     refused = merge_shard(
         folder / "all", made, of or spec(), to, source_uri="s3://b/records/shard.csv", rule_name="refused"
@@ -122,7 +122,7 @@ def test_a_piece_with_too_few_or_too_many_answers_is_named(tmp_path: Path) -> No
 
 def test_pieces_that_are_not_the_shard_are_refused(tmp_path: Path) -> None:
     """More records than the pieces say, or fewer."""
-    with pytest.raises(JoinError, match="holds more than the 4 records of its sections"):
+    with pytest.raises(JoinError, match="holds more than the 4 records of its pieces"):
         mended(tmp_path, [(4, None)])
     with pytest.raises(JoinError, match=r"shard.1 should hold 3 records, and 1 are left"):
         mended(tmp_path, [(4, None), (3, None)])

@@ -150,7 +150,11 @@ def test_an_empty_file_has_no_shape(tmp_path: Path) -> None:
 def test_documents_are_counted_too(tmp_path: Path, answers: str, found: int, difference: str) -> None:
     with pytest.raises(PredictionCountError) as raised:
         joined(tmp_path, answers, predictions={"format": "json", "fields": {"$": "score"}})
-    assert (raised.value.records, raised.value.predictions, raised.value.difference) == (3, found, difference)
+    assert (raised.value.records, raised.value.predictions, raised.value.first_difference) == (
+        3,
+        found,
+        difference,
+    )
 
 
 def test_a_document_that_breaks_off_says_where(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from itertools import islice
 from typing import Iterable, Iterator, Sequence
 
 from batch_inference.jobs.common.csv_reading import (
-    compile_opening_pattern,
     compile_record_pattern,
+    compile_unclosed_line_pattern,
     create_csv_reader,
 )
 from batch_inference.jobs.preprocess.readers.batch import BATCH_RECORDS, Batch, end_with_line_feed
@@ -49,7 +49,7 @@ class CsvRecordReader:
         self._delimiter = delimiter
         self._escapes = QuoteRewriter(escape, delimiter) if escape else None
         self._is_strict = compile_record_pattern(delimiter).fullmatch
-        self._is_opening = compile_opening_pattern(delimiter).fullmatch
+        self._is_unclosed_line = compile_unclosed_line_pattern(delimiter).fullmatch
         self._pushed_back: deque[str] = deque()  # lines to read again, after a quote that is out of place
         # How many of these lines lie within quotes of a malformed record. A record that begins in one of them and
         # continues in another fails at the same place, so it is not read up to there again.
@@ -148,7 +148,9 @@ class CsvRecordReader:
         if is_failed and is_within:
             raise _OutOfPlaceError(self._failed_lines + 1)
         before = len(taken) - 2
-        if is_within and not self._is_opening(('"' if before > start else "") + self._line_text(before)):
+        if is_within and not self._is_unclosed_line(
+            ('"' if before > start else "") + self._line_text(before)
+        ):
             raise _OutOfPlaceError(before - start)
         if self._escapes is None:
             return line
