@@ -108,6 +108,14 @@ def test_a_report_without_a_known_price_names_nobodys() -> None:
         assert "Costs use" not in text
 
 
+def test_a_report_of_before_that_knows_only_a_date_and_a_region_claims_neither() -> None:
+    figures = reported(planned())
+    figures["prices"] = {"as_of": "2026-11-22", "region": "us-east-1", "currency": "USD"}
+    for text in said(figures):
+        assert "us-east-1" not in text
+        assert "price" not in text
+
+
 def test_a_plan_for_another_region_says_whose_prices_its_dollars_are_by() -> None:
     made = planned(region="eu-central-1")
     assert made.region == "eu-central-1"
