@@ -18,6 +18,7 @@ from batch_inference.aws.s3 import Storage, is_not_found
 from batch_inference.common.names import build_runs_prefix
 from batch_inference.config.pipeline_files import load_pipeline_by_name
 from batch_inference.reporting.live import build_live_report
+from batch_inference.reporting.summary import parse_summary
 from batch_inference.run import task_ids
 from batch_runs.airflow_state import Run, read_xcoms
 from batch_runs.jobs import READ_ERRORS, load_jobs
@@ -135,6 +136,6 @@ def _build_live_figures(
         jobs=load_jobs(session, run, problems),
         shard_stats=readable.get(SHARD_STATS),
         publish_result=readable.get((task_ids.PUBLISH, RETURN_VALUE)),
-        report_summary=readable.get((task_ids.REPORT, RETURN_VALUE)),
+        report_summary=parse_summary(readable.get((task_ids.REPORT, RETURN_VALUE))),
         as_of=time.time(),
     )

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from batch_inference.reporting.charts.trends import compute_rejected_share
+from batch_inference.reporting.summary import parse_summary
 from batch_inference.run.task_ids import REPORT
 from batch_runs.airflow_state import PipelineDag, Run, list_runs, read_results
 
@@ -43,10 +44,8 @@ class PipelineRow:
 
 def build_run_rows(session: Session, dag_runs: Sequence[Run]) -> list[RunRow]:
     """The runs with their summaries."""
-    # A value that is not a mapping is a reference of a custom XCom backend.
-    results = read_results(session, dag_runs, REPORT)
-    summaries = {run_id: value for run_id, value in results.items() if isinstance(value, Mapping)}
-    return [RunRow(run=run, summary=summaries.get(run.run_id)) for run in dag_runs]
+    report_results = read_results(session, dag_runs, REPORT)
+    return [RunRow(run=run, summary=parse_summary(report_results.get(run.run_id))) for run in dag_runs]
 
 
 def build_pipeline_row(session: Session, dag: PipelineDag) -> PipelineRow:

@@ -29,6 +29,8 @@ def build_price_source(
 
 def describe_prices(price_source: Mapping[str, Any]) -> list[str]:
     """The result of `build_price_source` as sentences; none where no price is known."""
+    if "own" not in price_source:
+        return []  # the report of an earlier version has no price source
     own, table = price_source["own"], price_source["table"]
     if price_source["region"] is None:
         return ["Costs use the prices of the pipeline file."] if own else []

@@ -20,3 +20,9 @@ def build_summary(report: Mapping[str, Any]) -> dict[str, Any]:
         "records": {key: records[key] for key in ("in", "rejected", "scored")},
         **{key: total[key] for key in TOTAL_FIGURES},
     }
+
+
+def parse_summary(xcom_value: Any) -> Mapping[str, Any] | None:
+    """The XCom of the `report` task, if it has a summary; that of an earlier version has none."""
+    known = isinstance(xcom_value, Mapping) and {"records", *TOTAL_FIGURES} <= xcom_value.keys()
+    return xcom_value if known else None
