@@ -37,7 +37,11 @@ class PublishedOutput:
     def replaced_since(self) -> dict[str, datetime]:
         """URIs of part files of earlier manifests, and since when each is replaced."""
         current = set(self.part_uris)
-        replaced = {part["uri"]: part["replaced_at"] for part in self.manifest.get("replaces", ())}
+        # Manifests from before the grace period have the URI alone.
+        replaced = dict(
+            (part, None) if isinstance(part, str) else (part["uri"], part["replaced_at"])
+            for part in self.manifest.get("replaces", ())
+        )
         return {
             # Without a time, this manifest replaced it.
             uri: datetime.fromisoformat(moment) if moment else self.committed_at

@@ -89,9 +89,16 @@ def build_scored_run(
         parts=tuple(parts),
         transform_job=inputs.transform_job,
         reconciled=reconciled,
-        resized=run.pull(CALIBRATE, is_optional=True),
+        resized=read_calibration(run),
         requested_output=requested_output,
     )
+
+
+def read_calibration(run: RunContext) -> CalibrationResult | None:
+    """What the canary changed in the plan; None for a pipeline without one."""
+    result = run.pull(CALIBRATE, is_optional=True)
+    # The XCom has the plan's nonce besides.
+    return result and CalibrationResult(**{name: result[name] for name in CalibrationResult.model_fields})
 
 
 def read_join_job(run: RunContext) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -16,8 +16,10 @@ from batch_inference.config import pipeline_files
 from batch_inference.dag import scoring_dag
 from batch_inference.dag.task_groups import canary_tasks
 from batch_inference.dag.task_groups.canary_tasks import CanaryJobOperator, move_canary_shard
+from batch_inference.planning.clusters.calibration import CalibrationResult
 from batch_inference.run.join_inputs import ShardInputs
 from batch_inference.run.run_context import RunContext
+from batch_inference.run.scored_run import read_calibration
 from batch_inference.verification.host_manifests import Shard, ShardList
 from sagemaker_jobs.job.output_files import write_output_listing
 from tests.integration.plan_builder import build_plan, write_plan
@@ -137,9 +139,13 @@ def test_only_pipelines_that_ask_have_the_tasks_and_a_measured_model_skips_them(
     assert isinstance(operator, CanaryJobOperator)
     with pytest.raises(AirflowSkipException, match="nothing to calibrate"):
         operator.execute({"ti": ti})
-    assert canary_tasks.calibrate("abalone", ti=ti) == {
+    calibration = canary_tasks.calibrate("abalone", ti=ti)
+    assert calibration == {
         "instance_count": 3,
         "instance_types": ["ml.m5.xlarge", "ml.m5.large"],
         "log": [],
         "nonce": NONCE,
     }
+    # `checks` keeps it.
+    read = read_calibration(cast(RunContext, SimpleNamespace(pull=lambda *_, **__: calibration)))
+    assert read == CalibrationResult(instance_count=3, instance_types=("ml.m5.xlarge", "ml.m5.large"))
