@@ -107,31 +107,6 @@ def test_of_two_runs_at_once_one_commits_and_the_other_is_refused(
     assert get_part_name(0, OTHER) not in list_output_names(storage)
 
 
-def test_a_manifest_of_before_parts_had_a_grace_time_is_understood(storage: Storage) -> None:
-    """It lists what it replaced by URIs alone."""
-    old = publish(publication(storage), 0)
-    storage.write(f"{OUT}{get_part_name(7, 'nightly-0')}", "x")
-    storage.write_json(f"{OUT}_manifest.json", {**old, "replaces": [f"{OUT}{get_part_name(7, 'nightly-0')}"]})
-    publish(publication(storage, OTHER), 0)
-    assert clean(storage, minutes=11) == [get_part_name(0), get_part_name(7, "nightly-0")]
-
-
-@pytest.mark.parametrize("had_one_before", [True, False])
-def test_of_two_runs_at_once_one_commits_and_the_other_is_refused(
-    storage: Storage, had_one_before: bool
-) -> None:
-    """Both looked before either wrote; what the first one published stands, and the other leaves nothing."""
-    if had_one_before:
-        publish(publication(storage, "nightly-0"), 0)
-    first, second = publication(storage), publication(storage, OTHER)
-    with pytest.raises(ReconciliationError, match=f"another run published .*: {RUN};"):
-        publish(second, 0, meanwhile=lambda: publish(first, 0))
-    manifest = storage.read_json(f"{OUT}_manifest.json")
-    assert [file["uri"] for file in manifest["files"]] == [f"{OUT}{get_part_name(0)}"]
-    assert get_part_name(0) in list_output_names(storage)
-    assert get_part_name(0, OTHER) not in list_output_names(storage)
-
-
 def test_a_commit_whose_answer_was_lost_is_no_other_runs(storage: Storage) -> None:
     """The client repeats the PUT, and is refused because the first one went through."""
     run = publication(storage)
@@ -273,3 +248,12 @@ def test_the_first_rows_show_cells_as_they_are_published(storage: Storage) -> No
     assert read_first_rows(storage, f"{OUT}part.jsonl", 5, ",") == [
         {"id": "007", "created_at": "1", "note": "a\u2028b", "p": [1]}
     ]
+
+
+def test_a_manifest_of_before_parts_had_a_grace_time_is_understood(storage: Storage) -> None:
+    """It lists what it replaced by URIs alone."""
+    old = publish(publication(storage), 0)
+    storage.write(f"{OUT}{get_part_name(7, 'nightly-0')}", "x")
+    storage.write_json(f"{OUT}_manifest.json", {**old, "replaces": [f"{OUT}{get_part_name(7, 'nightly-0')}"]})
+    publish(publication(storage, OTHER), 0)
+    assert clean(storage, minutes=11) == [get_part_name(0), get_part_name(7, "nightly-0")]
