@@ -33,7 +33,7 @@ def get_stack(context: int = 0) -> Any:
 
     Each hook looks for the operator that calls it by the frames' functions.
     """
-    return _get_stack(context)
+    return _get_stack(context)[1:]
 
 
 botocore.session.create_loader = get_loader

@@ -101,13 +101,13 @@ def _write_rejects(
 
 
 def _append_predictions(
-    files: ShardFiles, section: TransformedPiece, spec: JoinSpec, predictions_file: IO[bytes]
+    files: ShardFiles, piece: TransformedPiece, spec: JoinSpec, predictions_file: IO[bytes]
 ) -> None:
     """Append the predictions of a piece, if they are as many as its records; the file ends with a line feed.
 
     Its extra predictions are counted and left out.
     """
-    count, extra_count = section.record_count, section.extra_prediction_count
+    count, extra_count = piece.record_count, piece.extra_prediction_count
     with files.predictions_path.open("rb") as file:
         prediction_reader = open_predictions(files, resolve_prediction_format(spec, [files]), file)
         own, others = prediction_reader.next_batch(count), prediction_reader.next_batch(extra_count)

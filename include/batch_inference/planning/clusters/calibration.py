@@ -141,13 +141,13 @@ def size_remaining_transform(
     )
 
 
-def apply_calibration(plan: Plan, calibration: CalibrationResult, instance_count: int) -> Plan:
+def apply_calibration(plan: Plan, calibration: CalibrationResult, total_instance_count: int) -> Plan:
     """The plan for a report, with the calibrated size of the transform in place of the planned one.
 
     `total_instance_count` is that of all of the transform's jobs together.
     """
     others = (entry for entry in plan.log if entry.field != INSTANCE_COUNT_FIELD)
-    calibrated = {"instance_count": instance_count, "instance_type": calibration.instance_types[0]}
+    calibrated = {"instance_count": total_instance_count, "instance_type": calibration.instance_types[0]}
     transform = plan.transform.model_copy(update=calibrated)
     return plan.model_copy(update={"log": (*others, *calibration.log), "transform": transform})
 
