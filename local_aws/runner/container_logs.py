@@ -19,7 +19,7 @@ QUEUE_LINES = 20_000
 MAX_FAILED_DELIVERIES = 5
 
 
-class JobLogs:
+class CloudWatchJobLogs:
     """The log group of one job. `write_line` is thread-safe; it blocks while the queue is full."""
 
     def __init__(self, client: Any, kind: str, flush_seconds: float) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
-from local_aws.runner.container_logs import JobLogs
+from local_aws.runner.container_logs import CloudWatchJobLogs
 from local_aws.runner.containers.images import ImageRegistry
 from local_aws.runner.containers.sandbox import detect_isolation
 from local_aws.runner.data.s3_objects import S3Storage, make_client
@@ -53,7 +53,7 @@ class JobContext:
         self.spool_dir.mkdir(parents=True, exist_ok=True)
         self.s3 = S3Storage(make_client("s3", spec.region, spec.s3_endpoint_url), self.spool_dir)
         logs_client = make_client("logs", spec.region, spec.logs_endpoint_url)
-        self.logs = JobLogs(logs_client, spec.kind, spec.settings.log_flush_seconds)
+        self.logs = CloudWatchJobLogs(logs_client, spec.kind, spec.settings.log_flush_seconds)
         self.image_registry = ImageRegistry(spec.images_file)
         self.faults = FaultSchedule(spec.faults)
         self.isolation = detect_isolation(spec.settings.isolation)

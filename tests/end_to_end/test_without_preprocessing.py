@@ -113,12 +113,12 @@ def test_uneven_packed_objects_are_scored_by_jobs_with_lists_of_their_own(deploy
 
 def learned(deployment: Deployment, name: str) -> HistoryRow:
     """A run of this model that started within a second and read 500 bytes a second."""
-    from batch_inference.planning.model_version import plan_configured_model
+    from batch_inference.planning.model_version import plan_model_without_lookup
 
     pipeline = deployment.pipeline(name)
     return HistoryRow(
         pipeline=name, run_id="earlier", data_time=datetime(2026, 1, 1, tzinfo=UTC).isoformat(), stage="transform",
-        instance_type=pipeline.transform.instance_type, instance_count=1, model=plan_configured_model(pipeline).key,
+        instance_type=pipeline.transform.instance_type, instance_count=1, model=plan_model_without_lookup(pipeline).key,
         bytes=50_000, records=1_000, objects=10, provisioning_seconds=1.0, running_seconds=101.0, busy_seconds=100.0,
         start_seconds=1.0, predicted_seconds=None, dollars=None,
     )  # fmt: skip

@@ -14,7 +14,7 @@ from batch_inference.planning.clusters.cluster_choice import PlanningContext
 from batch_inference.planning.inputs.input_listing import S3Object
 from batch_inference.planning.inputs.input_probe import ProbeResult
 from batch_inference.planning.inputs.input_selection import InputSelection
-from batch_inference.planning.model_version import plan_configured_model
+from batch_inference.planning.model_version import plan_model_without_lookup
 from batch_inference.planning.plan import Plan, RunInfo, make_plan
 from batch_inference.requests.lint import check_requests
 from batch_inference.requests.sagemaker import Request, build_config, build_planned_requests, build_requests
@@ -128,7 +128,7 @@ def run_info(**changes: Any) -> RunInfo:
 
 def context(of: Pipeline, **changes: Any) -> PlanningContext:
     """What a plan of this pipeline is based on, with other values."""
-    return PlanningContext(**{"model": plan_configured_model(of), "now": MOMENT, **changes})
+    return PlanningContext(**{"model": plan_model_without_lookup(of), "now": MOMENT, **changes})
 
 
 PREFIX = "s3://data/work/churn/r1/"

@@ -25,7 +25,7 @@ from batch_inference.config.run_params import RunParams
 from batch_inference.planning.clusters.cluster_choice import PlanningContext
 from batch_inference.planning.inputs.input_listing import S3Object, tee_to_manifest
 from batch_inference.planning.inputs.input_selection import InputSelection
-from batch_inference.planning.model_version import plan_configured_model
+from batch_inference.planning.model_version import plan_model_without_lookup
 from batch_inference.planning.plan import RunInfo, make_plan
 
 #: Objects, and the goals for them: seconds and megabytes.
@@ -63,7 +63,7 @@ def measure_planning(object_count: int) -> PlanningCost:
             RunParams(),
             tee_to_manifest(URI, selection.select(list_objects(object_count)), file),
             RunInfo(run_id="bench", nonce="0" * 16, data_time=now, input_uri=URI, output_uri=OUTPUT_URI),
-            PlanningContext(model=plan_configured_model(pipeline), now=now),
+            PlanningContext(model=plan_model_without_lookup(pipeline), now=now),
             selection,
         )
         file.flush()

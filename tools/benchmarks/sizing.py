@@ -24,7 +24,7 @@ from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.run_params import RunParams
 from batch_inference.planning.clusters.cluster_choice import PlanningContext
 from batch_inference.planning.inputs.input_listing import S3Object
-from batch_inference.planning.model_version import plan_configured_model
+from batch_inference.planning.model_version import plan_model_without_lookup
 from batch_inference.planning.plan import Plan, RunInfo, make_plan
 from tools.benchmarks.billing_simulator import (
     MAX_INSTANCES,
@@ -88,7 +88,7 @@ def plan_listing(pipeline: Pipeline, deadline_minutes: int, sizes: Sizes) -> Pla
 
     now = datetime(2026, 1, 31, 2, 0, tzinfo=UTC)
     run = RunInfo(run_id="bench", nonce="bench", data_time=now, input_uri=INPUT_URI, output_uri=OUTPUT_URI)
-    context = PlanningContext(model=plan_configured_model(pipeline), now=now)
+    context = PlanningContext(model=plan_model_without_lookup(pipeline), now=now)
     return make_plan(pipeline, RunParams(deadline=str(deadline_minutes)), listing(), run, context)
 
 

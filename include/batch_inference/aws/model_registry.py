@@ -20,8 +20,8 @@ from batch_inference.planning.model_version import (
     build_unknown_model_error,
     check_package_instance_types,
     has_alias,
-    plan_configured_model,
     plan_existing_model,
+    plan_model_without_lookup,
     plan_packaged_model,
 )
 from sagemaker_jobs.aws import get_client
@@ -39,7 +39,7 @@ def resolve_model(pipeline: Pipeline, params: RunParams) -> ModelPlan:
     """
     section = pipeline.model
     if section.containers:
-        return plan_configured_model(pipeline)
+        return plan_model_without_lookup(pipeline)
     hook = SageMakerHook(aws_conn_id=pipeline.aws_conn_id, region_name=pipeline.region)  # type: ignore[no-untyped-call]
     client = get_client(hook)
     try:

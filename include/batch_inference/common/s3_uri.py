@@ -31,7 +31,9 @@ def prefix_includes(prefix: str, uri: str) -> bool:
     return ensure_trailing_slash(uri).startswith(prefix)
 
 
-def find_overlaps(input_uri: str, output_uri: str, work: str, runs_prefix: str) -> Iterator[tuple[str, str]]:
+def find_overlap_problems(
+    input_uri: str, output_uri: str, work: str, runs_prefix: str
+) -> Iterator[tuple[str, str]]:
     """`output` or `work`, and its problem, where the next run would read what this one writes to it.
 
     Or where the output is among the files of the runs, below `runs_prefix`, which are deleted by age.

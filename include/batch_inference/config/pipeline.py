@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StrictFloat, StrictInt, field_validator, model_validator
 
 from batch_inference.common.names import build_runs_prefix
-from batch_inference.common.s3_uri import find_overlaps
+from batch_inference.common.s3_uri import find_overlap_problems
 from batch_inference.config.schedule import check_schedule
 from batch_inference.config.sections.feature_preparation import (
     ColumnBaseline,
@@ -284,7 +284,7 @@ class Pipeline(FrozenModel):
 
     def _check_addresses(self) -> None:
         runs_prefix = build_runs_prefix(work=self.work, pipeline=self.name)
-        for field, problem in find_overlaps(self.input.uri, self.output.uri, self.work, runs_prefix):
+        for field, problem in find_overlap_problems(self.input.uri, self.output.uri, self.work, runs_prefix):
             raise FieldError("output.uri" if field == "output" else field, problem)
 
     def _instance_types(self) -> dict[str, str]:

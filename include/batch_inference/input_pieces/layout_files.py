@@ -32,13 +32,13 @@ def read_listing(storage: Storage, plan: Plan) -> list[S3Object]:
     return [parse_listing_line(line.decode()) for line in content.splitlines()]
 
 
-def write_group(
+def write_join_group(
     storage: Storage, paths: InputLayoutPaths, number: int, pieces: Sequence[TransformObject]
 ) -> None:
     """Write the pieces of one join task."""
     storage.write(paths.build_join_group_uri(number), _GROUP.dump_json(list(pieces)))
 
 
-def read_group(storage: Storage, paths: InputLayoutPaths, number: int) -> list[TransformObject]:
+def read_join_group(storage: Storage, paths: InputLayoutPaths, number: int) -> list[TransformObject]:
     """Read the pieces of one join task."""
     return _GROUP.validate_json(storage.read(paths.build_join_group_uri(number)))

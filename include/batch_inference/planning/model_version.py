@@ -56,7 +56,7 @@ def format_model(model: Mapping[str, Any]) -> str:
     return f"{model['name']}, of {model['key']}" if model.get("package") else str(model["name"])
 
 
-def plan_configured_model(pipeline: Pipeline) -> ModelPlan:
+def plan_model_without_lookup(pipeline: Pipeline) -> ModelPlan:
     """The model as far as the pipeline file alone describes it."""
     section = pipeline.model
     if section.name is not None:

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from batch_inference.common.errors import RequestLintError
 from batch_inference.common.formatting import format_bytes
 from batch_inference.common.names import build_runs_prefix
-from batch_inference.common.s3_uri import find_overlaps, prefix_includes
+from batch_inference.common.s3_uri import find_overlap_problems, prefix_includes
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.sections.filters import find_data_processing_problem, find_filter_problems
 from batch_inference.config.sections.security import NO_VOLUME_KEY_REASON, has_local_storage
@@ -59,7 +59,7 @@ def check_requests(
     if not requests:
         return
     runs_prefix = build_runs_prefix(work=pipeline.work, pipeline=plan.pipeline)
-    overlaps = find_overlaps(plan.input.uri, plan.output_uri, plan.run_prefix, runs_prefix)
+    overlaps = find_overlap_problems(plan.input.uri, plan.output_uri, plan.run_prefix, runs_prefix)
     problems = [f"{field}: {problem}" for field, problem in overlaps]
     if plan.preprocess is not None:
         problems += lint_processing(

@@ -19,7 +19,7 @@ from batch_inference.common.errors import ReconciliationError
 from batch_inference.common.names import JobPaths
 from batch_inference.common.s3_uri import get_folder_uri
 from batch_inference.config.pipeline import Pipeline
-from batch_inference.input_pieces.layout_files import read_group, read_listing
+from batch_inference.input_pieces.layout_files import read_join_group, read_listing
 from batch_inference.jobs.config.join_spec import ShardFiles
 from batch_inference.pricing.costs import merge_jobs
 from batch_inference.requests.sagemaker import list_manifest_uris
@@ -111,14 +111,14 @@ def read_row_counts(
 
 @dataclass(frozen=True, slots=True)
 class ShardSource:
-    """One shard: its records, their columns and size in bytes, and the predictions for them."""
+    """One shard: its records, their columns and `records_bytes`, and the predictions for them."""
 
     storage: Storage
     name: str
     records: StoredObject
     predictions: StoredObject
     columns: Sequence[str]
-    bytes: int
+    records_bytes: int
 
     def fetch(self, folder: Path) -> ShardFiles:
         """See `JoinSource`."""
@@ -328,7 +328,7 @@ class PieceInputs:
             PieceSource(
                 run.storage, run.pipeline, piece, folder, is_unsplit, outputs[assignment[piece.position]]
             )
-            for piece in read_group(run.storage, paths, group["number"])
+            for piece in read_join_group(run.storage, paths, group["number"])
         ]
 
     def reconcile(self, parts: Iterable[Mapping[str, Any]]) -> Reconciliation:
@@ -339,7 +339,7 @@ class PieceInputs:
         """Each piece with the number of its joined rows."""
         storage, paths = self.run.storage, self.run.layout_paths
         for part in parts:
-            pieces = read_group(storage, paths, part["number"])
+            pieces = read_join_group(storage, paths, part["number"])
             rows = read_row_counts(storage, part, [piece.name for piece in pieces])
             yield from zip(pieces, rows.values(), strict=True)
 

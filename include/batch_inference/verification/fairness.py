@@ -15,16 +15,17 @@ UNREADABLE = "(unreadable)"
 
 def build_group_report(
     group_counts: Mapping[str, Mapping[str, Any]],
-    scored: Mapping[str, Mapping[str, Any]],
-    selected: Mapping[str, Any] | None,
+    scored_group_counts: Mapping[str, Mapping[str, Any]],
+    selection_rule: Mapping[str, Any] | None,
 ) -> list[dict[str, Any]]:
     """One entry for each sensitive column, JSON-safe; unknown values are None.
 
-    `group_counts` are the counts of preprocessing by column and group, `scored` those of the join, `selected` says in
-    the pipeline's words what was counted as selected.
+    `group_counts` are the counts of preprocessing by column and group, `scored_group_counts` those of the join,
+    `selection_rule` says in the pipeline's words what was counted as selected.
     """
     return [
-        _report_column(name, counts, scored.get(name, {}), selected) for name, counts in group_counts.items()
+        _report_column(name, counts, scored_group_counts.get(name, {}), selection_rule)
+        for name, counts in group_counts.items()
     ]
 
 

@@ -172,7 +172,7 @@ def build_attempt_request(
     """
     request = spec.build_request(len(earlier_jobs) + 1)
     if earlier_jobs:
-        instance_type = choose_instance_type(spec, earlier_jobs)
+        instance_type = choose_retry_instance_type(spec, earlier_jobs)
         if instance_type is not None:
             spec.kind.get_cluster_config(request)["InstanceType"] = instance_type
         remaining_input = remaining_input or prepare_resumed_input(hook, spec, earlier_jobs)
@@ -183,7 +183,7 @@ def build_attempt_request(
     return request
 
 
-def choose_instance_type(spec: JobSpec, earlier_jobs: Sequence[Job]) -> str | None:
+def choose_retry_instance_type(spec: JobSpec, earlier_jobs: Sequence[Job]) -> str | None:
     """The instance type of the attempt after ``earlier_jobs``.
 
     After a capacity error the next type of the spec's list, starting over after the last; otherwise the type of the

@@ -11,7 +11,7 @@ from batch_inference.aws.s3 import Storage
 from batch_inference.common.errors import ReconciliationError
 from batch_inference.common.names import InputLayoutPaths
 from batch_inference.config.pipeline_files import load_pipeline_by_name
-from batch_inference.input_pieces.layout_files import read_group, write_group
+from batch_inference.input_pieces.layout_files import read_join_group, write_join_group
 from batch_inference.planning.inputs.input_split import ByteRange
 from batch_inference.run.job_outputs import JobOutputs
 from batch_inference.run.join_inputs import PieceSource
@@ -44,8 +44,8 @@ def test_a_piece_and_its_answers_are_brought(laid_out: PieceSource, tmp_path: Pa
     assert (files.records_path.read_bytes(), files.predictions_path.read_bytes()) == (b"1,2\n", b"99.5\n")
     paths = InputLayoutPaths("s3://bucket/run/layout/")
     merged = replace(laid_out.piece, sources=laid_out.piece.sources * 2, records=3, etag=None)
-    write_group(laid_out.storage, paths, 0, [laid_out.piece, merged])
-    assert read_group(laid_out.storage, paths, 0) == [laid_out.piece, merged]
+    write_join_group(laid_out.storage, paths, 0, [laid_out.piece, merged])
+    assert read_join_group(laid_out.storage, paths, 0) == [laid_out.piece, merged]
 
 
 @pytest.mark.parametrize("uri", [f"{PIECES}0000000.csv", f"{ANSWERS}0000000.csv.out"])

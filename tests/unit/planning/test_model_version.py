@@ -14,8 +14,8 @@ from batch_inference.planning.model_version import (
     build_unknown_model_error,
     check_package_instance_types,
     has_alias,
-    plan_configured_model,
     plan_existing_model,
+    plan_model_without_lookup,
     plan_packaged_model,
 )
 from batch_inference.planning.plan import make_plan
@@ -150,7 +150,7 @@ def test_what_sagemaker_does_not_have_is_named_with_its_field(section: dict[str,
     ],
 )
 def test_without_asking_anybody_a_model_has_a_key(section: dict[str, Any], key: str, containers: int) -> None:
-    model = plan_configured_model(pipeline({"model": section}))
+    model = plan_model_without_lookup(pipeline({"model": section}))
     assert model.key.startswith(key)
     assert model.containers == containers
 

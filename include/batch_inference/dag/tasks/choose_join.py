@@ -31,7 +31,7 @@ def choose_join(run: RunContext, **_: Any) -> str:
     storage, paths = run.storage, run.paths
     inputs = ShardInputs(run)
     sources = inputs.list_sources()
-    records, job = sum(source.bytes for source in sources), run.plan.join.job
+    records, job = sum(source.records_bytes for source in sources), run.plan.join.job
     if job is None or records <= job.threshold_bytes:
         log.info("Airflow's workers join %s of records", format_bytes(records))
         return JOIN

@@ -11,7 +11,7 @@ from typing import Any
 from batch_inference.common.s3_uri import get_folder_uri
 from batch_inference.dag.task_functions import provide_run_context
 from batch_inference.input_pieces.cutting import list_unsplit_objects, write_pieces
-from batch_inference.input_pieces.layout_files import read_group, read_listing, write_group
+from batch_inference.input_pieces.layout_files import read_join_group, read_listing, write_join_group
 from batch_inference.planning.clusters.sizing import cap_instance_count
 from batch_inference.planning.inputs.input_split import balance_weights, group_neighbours
 from batch_inference.requests.sagemaker import build_manifest_file
@@ -38,7 +38,7 @@ def cut_input(run: RunContext, **_: Any) -> list[dict[str, int]]:
         pieces = list_unsplit_objects(plan.input.uri, objects)
     groups = group_neighbours(pieces, plan.join.compute_group_bytes(sum(piece.bytes for piece in pieces)))
     for number, group in enumerate(groups):
-        write_group(storage, paths, number, pieces[group.start : group.stop])
+        write_join_group(storage, paths, number, pieces[group.start : group.stop])
     run.push("cut_stats", {"count": len(pieces), "groups": len(groups)})
     log.info(
         "%s input objects, %s objects to transform, %s groups to join", len(objects), len(pieces), len(groups)
@@ -58,7 +58,7 @@ def write_manifests(run: RunContext, **_: Any) -> list[dict[str, Any]]:
     pieces = [
         (piece.uri, piece.bytes)
         for number in range(cut_stats["groups"])
-        for piece in read_group(storage, paths, number)
+        for piece in read_join_group(storage, paths, number)
     ]
     layout = plan.require_layout()
     folder = paths.pieces if layout.mode == "pieces" else get_folder_uri(plan.input.uri)

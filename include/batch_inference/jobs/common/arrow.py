@@ -19,8 +19,8 @@ def find_arrow() -> Any:
     return pyarrow
 
 
-def require_arrow(purpose: str) -> Any:
-    """Import pyarrow with Parquet; `purpose` says what needs it, such as "input.format is parquet".
+def require_arrow(sentence_start: str) -> Any:
+    """Import pyarrow with Parquet; `sentence_start` says what needs it, such as "input.format is parquet".
 
     Raises:
         ConfigError: this image does not have it. Called before data is read.
@@ -29,7 +29,7 @@ def require_arrow(purpose: str) -> Any:
         import pyarrow.parquet  # noqa: F401 - it becomes an attribute of pyarrow
     except ImportError as error:
         raise ConfigError(
-            f"{purpose}, which needs pyarrow, and this image has none; name an image with pyarrow in "
+            f"{sentence_start}, which needs pyarrow, and this image has none; name an image with pyarrow in "
             "preprocess.image, or ship it in preprocess.wheels"
         ) from error
     return find_arrow()

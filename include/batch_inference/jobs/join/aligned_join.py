@@ -158,7 +158,7 @@ def _prepare_block(
         _check_echoes(spec, records, predictions)
     cells = None if function is None else function(records, predictions)
     prepared = sink.prepare(records, predictions) if cells is None else sink.prepare_cells(cells)
-    return prepared, None if statistics is None else statistics.count_block(records, predictions)
+    return prepared, None if statistics is None else statistics.compute_block_statistics(records, predictions)
 
 
 def _check_echoes(spec: JoinSpec, records: RecordBlock, predictions: PredictionBatch) -> None:

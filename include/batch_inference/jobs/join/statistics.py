@@ -46,7 +46,9 @@ class PredictionStatistics:
             group.column: {} for group in (spec.sensitive_columns if spec else ())
         }
 
-    def count_block(self, records: RecordBlock, predictions: PredictionBatch) -> PredictionStatistics:
+    def compute_block_statistics(
+        self, records: RecordBlock, predictions: PredictionBatch
+    ) -> PredictionStatistics:
         """Count one block; may be called on any thread."""
         spec = records.spec
         block = PredictionStatistics(spec)

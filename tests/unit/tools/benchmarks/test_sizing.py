@@ -128,5 +128,6 @@ def test_the_simulator_shares_no_code_with_the_planner() -> None:
 
     assert imported(billing_simulator) == set()
     assert imported(sizing) == {
-        "Pipeline", "Plan", "PlanningContext", "RunInfo", "RunParams", "S3Object", "make_plan", "plan_configured_model",
+        "Pipeline", "Plan", "PlanningContext", "RunInfo", "RunParams", "S3Object", "make_plan",
+        "plan_model_without_lookup",
     }  # fmt: skip
