@@ -57,7 +57,7 @@ from batch_inference.verification.shard_pieces import (
     select_covering_pieces,
 )
 from sagemaker_jobs.aws import get_error_code
-from sagemaker_jobs.failure.logs import read_rejected_objects
+from sagemaker_jobs.failure.rejected_objects import read_rejected_objects
 from sagemaker_jobs.job.continuation import NoFurtherAttempt, Resolved
 from sagemaker_jobs.job.describe import Job
 from sagemaker_jobs.job.resume import (

@@ -13,7 +13,7 @@ import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
 from sagemaker_jobs.errors import JobFailedPermanently
-from sagemaker_jobs.failure.logs import read_rejected_objects
+from sagemaker_jobs.failure.rejected_objects import read_rejected_objects
 from sagemaker_jobs.job.continuation import NoFurtherAttempt, Resolved
 from sagemaker_jobs.job.resume import RemainingInput, write_remaining_input
 from sagemaker_jobs.job.submit import ensure_job
