@@ -34,7 +34,7 @@ ABALONE = (
     "viscera_weight",
     "shell_weight",
 )
-REAL_ABALONE = ROOT.parent / "shared" / "data" / "abalone.csv"
+REAL_ABALONE = ROOT.parents[1] / "shared" / "data" / "abalone.csv"
 
 
 def columns(**types: str) -> list[dict[str, Any]]:
