@@ -15,7 +15,8 @@ from batch_inference.planning.inputs.input_listing import S3Object
 from batch_inference.planning.inputs.input_probe import ProbeResult
 from batch_inference.planning.inputs.input_selection import InputSelection
 from batch_inference.planning.model_version import plan_model_without_lookup
-from batch_inference.planning.plan import Plan, RunInfo, make_plan
+from batch_inference.planning.plan import Plan
+from batch_inference.planning.planner import RunInfo, make_plan
 from batch_inference.requests.lint import check_requests
 from batch_inference.requests.sagemaker import Request, build_config, build_planned_requests, build_requests
 

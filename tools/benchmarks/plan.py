@@ -26,7 +26,7 @@ from batch_inference.planning.clusters.cluster_choice import PlanningContext
 from batch_inference.planning.inputs.input_listing import S3Object, tee_to_manifest
 from batch_inference.planning.inputs.input_selection import InputSelection
 from batch_inference.planning.model_version import plan_model_without_lookup
-from batch_inference.planning.plan import RunInfo, make_plan
+from batch_inference.planning.planner import RunInfo, make_plan
 
 #: Objects, and the goals for them: seconds and megabytes.
 GOALS = {1_000_000: (5.0, 500.0), 10_000_000: (60.0, 1000.0)}

@@ -25,7 +25,8 @@ from batch_inference.config.run_params import RunParams
 from batch_inference.planning.clusters.cluster_choice import PlanningContext
 from batch_inference.planning.inputs.input_listing import S3Object
 from batch_inference.planning.model_version import plan_model_without_lookup
-from batch_inference.planning.plan import Plan, RunInfo, make_plan
+from batch_inference.planning.plan import Plan
+from batch_inference.planning.planner import RunInfo, make_plan
 from tools.benchmarks.billing_simulator import (
     MAX_INSTANCES,
     MIN_CUT_BYTES,

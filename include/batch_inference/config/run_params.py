@@ -39,17 +39,17 @@ def _form_field(
     description: str,
     *,
     schema: dict[str, Any] | None = None,
-    has_default: bool = True,
+    describes_empty: bool = True,
     **limits: Any,
 ) -> Any:
     """A field of the form; `schema` holds the keywords of its JSON schema that differ from the model's.
 
-    `has_default`: the form says what an empty field means, which depends on the pipeline.
+    `describes_empty`: whether the form says what an empty field means, which depends on the pipeline.
     """
     return Field(
         title=title,
         description=description,
-        json_schema_extra={"section": section, "has_default": has_default, **(schema or {})},
+        json_schema_extra={"section": section, "describes_empty": describes_empty, **(schema or {})},
         **{"default": None, **limits},
     )
 
@@ -90,13 +90,13 @@ class RunParams(BaseModel):
         "Plan only",
         "Size the run and estimate its cost; submit nothing to AWS.",
         default=False,
-        has_default=False,
+        describes_empty=False,
     )
     publish_run: str | None = _form_field(
         "Run",
         "Publish a held run",
         "Id of a run that its gates hold. It is checked, published and reported; all other fields are ignored.",
-        has_default=False,
+        describes_empty=False,
     )
     skip_unchanged: bool | None = _form_field(
         "Run",
@@ -108,7 +108,7 @@ class RunParams(BaseModel):
         "Input",
         f"S3 prefix of the objects to score. {_PLACEHOLDER_HELP}",
         schema={"pattern": "^(s3://.+)?$", "examples": ["s3://bucket/prefix/date={date}/"]},
-        has_default=False,
+        describes_empty=False,
     )
     deadline: str | None = _form_field(
         "Cluster",
@@ -149,7 +149,7 @@ class RunParams(BaseModel):
         "Output",
         f"S3 prefix of the published rows. {_PLACEHOLDER_HELP}",
         schema={"pattern": "^(s3://.+)?$", "examples": ["s3://bucket/trial/"]},
-        has_default=False,
+        describes_empty=False,
     )
     transform_max_concurrent_transforms: StrictInt | None = _form_field(
         "Advanced",
@@ -166,7 +166,7 @@ class RunParams(BaseModel):
         "Empty: max_instances of the pipeline.",
         ge=1,
         le=MAX_INSTANCES,
-        has_default=False,
+        describes_empty=False,
     )
 
     @field_validator("*", mode="before")
@@ -242,7 +242,7 @@ def build_param_specs(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
         if name in limits:
             spec["maximum"] = limits[name][0]
         spec["description"] = spec["description"].replace(_MAXIMUM, str(spec.get("maximum")))
-        if spec.pop("has_default"):
+        if spec.pop("describes_empty"):
             spec["description"] += f" {_describe_empty(name, own)}"
     if pipeline.model.is_inference_pipeline:
         specs["transform_max_payload_mb"]["description"] += (

@@ -174,11 +174,11 @@ def find_earlier_refusals(state: SearchState, limits: SearchLimits) -> BadRecord
     Raises:
         TooManyRejectsError: they are more than the pipeline allows.
     """
-    poison = find_bad_records(state)
-    problem = explain_too_many_rejects(len(poison), limits)
+    found = find_bad_records(state)
+    problem = explain_too_many_rejects(len(found), limits)
     if problem:
         raise TooManyRejectsError(problem)
-    return BadRecords(poison)
+    return BadRecords(found)
 
 
 def _read_attempt(hook: SageMakerHook, spec: JobSpec, run: PreprocessedRun, job: Job) -> Attempt:

@@ -31,10 +31,10 @@ from batch_inference.config.run_params import build_param_specs
 from batch_inference.dag import assets, callbacks
 from batch_inference.dag.approval import BudgetApprovalOperator
 from batch_inference.dag.bad_record_search import BadRecordContinuation
+from batch_inference.dag.canary_tasks import add_canary_tasks
 from batch_inference.dag.planned_jobs import add_job
 from batch_inference.dag.task_docs import set_task_docs
 from batch_inference.dag.task_functions import SkippablePythonOperator, no_retry
-from batch_inference.dag.task_groups.canary_tasks import add_canary_tasks
 from batch_inference.dag.tasks.checks import run_checks
 from batch_inference.dag.tasks.choose_join import choose_join, collect_parts
 from batch_inference.dag.tasks.clean_up import clean_up

@@ -153,7 +153,11 @@ def read_rate_history(storage: Storage, pipeline: Pipeline) -> list[HistoryRow]:
         try:
             rows.append(HistoryRow.model_validate(row))
         except ValidationError as error:
-            log.warning("a row of the rates that %s measured cannot be used: %s", row.get("run_id"), error)
+            log.warning(
+                "the rates measured by the run %s are not used, as another version wrote them: %s",
+                row.get("run_id"),
+                error,
+            )
     return rows
 
 

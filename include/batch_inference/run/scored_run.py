@@ -97,8 +97,10 @@ def build_scored_run(
 def read_calibration(run: RunContext) -> CalibrationResult | None:
     """What the canary changed in the plan; None for a pipeline without one."""
     result = run.pull(CALIBRATE, is_optional=True)
+    if result is None:
+        return None
     # The XCom has the plan's nonce besides.
-    return result and CalibrationResult(**{name: result[name] for name in CalibrationResult.model_fields})
+    return CalibrationResult(**{name: result[name] for name in CalibrationResult.model_fields})
 
 
 def read_join_job(run: RunContext) -> dict[str, Any] | None:

@@ -13,9 +13,8 @@ from airflow.sdk.exceptions import AirflowSkipException
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.names import JobPaths, build_name_token
 from batch_inference.config import pipeline_files
-from batch_inference.dag import scoring_dag
-from batch_inference.dag.task_groups import canary_tasks
-from batch_inference.dag.task_groups.canary_tasks import CanaryJobOperator, move_canary_shard
+from batch_inference.dag import canary_tasks, scoring_dag
+from batch_inference.dag.canary_tasks import CanaryJobOperator, move_canary_shard
 from batch_inference.planning.clusters.calibration import CalibrationResult
 from batch_inference.run.join_inputs import ShardInputs
 from batch_inference.run.run_context import RunContext

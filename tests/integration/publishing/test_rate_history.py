@@ -35,4 +35,4 @@ def test_rows_come_back_in_order_of_time_and_those_of_other_columns_are_left_out
     put_rows(storage, churn, "20251231T000000Z-old", [without_bytes])
     put_rows(storage, churn, "20260103T000000Z-new", [{**later.model_dump(), "energy": 1.0}])
     assert read_rate_history(storage, churn) == [earlier, later, later]
-    assert "the rates that old measured cannot be used" in caplog.text
+    assert "the rates measured by the run old are not used" in caplog.text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from batch_inference.planning.plan import compute_approval_deadline
+from batch_inference.planning.planner import compute_approval_deadline
 from tests.unit.builders import MOMENT
 from tests.unit.planning.test_goals import GB, plan
 

@@ -14,7 +14,8 @@ from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.run_params import RunParams
 from batch_inference.config.schedule import check_deadline, resolve_deadline
 from batch_inference.planning.clusters.rate_history import HistoryRow
-from batch_inference.planning.plan import Plan, make_plan
+from batch_inference.planning.plan import Plan
+from batch_inference.planning.planner import make_plan
 from tests.unit.builders import MOMENT, context, objects, pipeline, run_info
 from tests.unit.planning.test_rate_history import row
 

@@ -10,7 +10,8 @@ from batch_inference.common.errors import ParamsError, PlanError, RequestLintErr
 from batch_inference.config.run_params import RunParams
 from batch_inference.planning.inputs.input_probe import ProbeResult
 from batch_inference.planning.inputs.input_split import balance_weights, split_objects
-from batch_inference.planning.plan import Plan, make_plan
+from batch_inference.planning.plan import Plan
+from batch_inference.planning.planner import make_plan
 from tests.unit.builders import (
     context,
     objects,

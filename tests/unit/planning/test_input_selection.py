@@ -16,7 +16,8 @@ from batch_inference.common.object_names import is_control_name
 from batch_inference.config.run_params import RunParams
 from batch_inference.planning.inputs.input_listing import S3Object
 from batch_inference.planning.inputs.input_selection import InputSelection, ListAgainError
-from batch_inference.planning.plan import Plan, make_plan
+from batch_inference.planning.plan import Plan
+from batch_inference.planning.planner import make_plan
 from tests.unit.builders import context, pipeline, pipeline_without_preprocess, run_info
 
 Read = Callable[[str], bytes | None]

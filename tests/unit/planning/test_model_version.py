@@ -18,7 +18,7 @@ from batch_inference.planning.model_version import (
     plan_model_without_lookup,
     plan_packaged_model,
 )
-from batch_inference.planning.plan import make_plan
+from batch_inference.planning.planner import make_plan
 from tests.unit.builders import TWO_CONTAINERS, context, objects, pipeline, run_info
 
 ARN = "arn:aws:sagemaker:eu-west-1:123456789012:model-package/churn/7"

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from batch_inference.common.errors import PlanError, RequestLintError
 from batch_inference.config.run_params import RunParams
-from batch_inference.planning.plan import Plan, make_plan
+from batch_inference.planning.plan import Plan
+from batch_inference.planning.planner import make_plan
 from tests.unit.builders import (
     TWO_CONTAINERS,
     context,

@@ -42,7 +42,8 @@ from batch_inference.planning.clusters.cluster_choice import PlanningContext
 from batch_inference.planning.inputs.input_listing import S3Object, tee_to_listing, tee_to_manifest
 from batch_inference.planning.inputs.input_probe import ProbeResult
 from batch_inference.planning.inputs.input_selection import InputSelection, ListAgainError
-from batch_inference.planning.plan import Plan, RunInfo, make_plan
+from batch_inference.planning.plan import Plan
+from batch_inference.planning.planner import RunInfo, make_plan
 from batch_inference.publishing.claims import DocumentClaim, check_task_active
 from batch_inference.publishing.earlier_runs import check_pinned_statistics, read_held_plan, read_rate_history
 from batch_inference.publishing.fingerprints import compute_fingerprint, find_unchanged_run

@@ -284,18 +284,3 @@ class Aws:
         lines = [line for name, found in streams if name.endswith("/data-log") for line in found]
         texts = [line.partition("[sagemaker logs]: ")[2] for line in lines]
         return [text for text in texts if not text.startswith("MaxConcurrentTransforms=")]
-
-
-ECHO = """
-def model_fn(folder):
-    return None
-
-def input_fn(body, content_type):
-    return body
-
-def predict_fn(data, model):
-    return data
-
-def output_fn(data, accept):
-    return data, accept
-"""

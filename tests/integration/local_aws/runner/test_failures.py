@@ -11,7 +11,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.integration.local_aws.runner.harness import ECHO, Aws
+from tests.integration.local_aws.runner.harness import Aws
+from tools.benchmarks.embedded_aws import ECHO
 
 CSV_LINES = {"ContentType": "text/csv", "SplitType": "Line"}
 CSV_OUT = {"Accept": "text/csv", "AssembleWith": "Line"}

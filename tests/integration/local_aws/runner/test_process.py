@@ -16,7 +16,8 @@ import psutil
 import pytest
 
 from local_aws.runner.containers.sandbox import ISOLATION_MODES, detect_isolation
-from tests.integration.local_aws.runner.harness import ECHO, REPOSITORY, Aws
+from tests.integration.local_aws.runner.harness import REPOSITORY, Aws
+from tools.benchmarks.embedded_aws import ECHO
 
 CSV_LINES = {"ContentType": "text/csv", "SplitType": "Line"}
 CSV_OUT = {"Accept": "text/csv", "AssembleWith": "Line"}

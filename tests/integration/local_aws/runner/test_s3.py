@@ -14,7 +14,8 @@ from botocore.exceptions import ClientError
 
 from local_aws.runner.data.inputs import InputObject, assign_objects, list_input_objects
 from local_aws.runner.data.s3_objects import BrokenReadError, S3Address, S3Storage, make_client
-from tests.integration.local_aws.runner.harness import ECHO, Aws
+from tests.integration.local_aws.runner.harness import Aws
+from tools.benchmarks.embedded_aws import ECHO
 
 CSV_LINES = {"ContentType": "text/csv", "SplitType": "Line"}
 CSV_OUT = {"Accept": "text/csv", "AssembleWith": "Line"}

@@ -1,0 +1,392 @@
+"""Plans one run: sizes each cluster from the listing of the input, with one sentence for each choice.
+
+`make_plan` is a pure function and calls nothing of AWS.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from batch_inference.common.errors import EmptyInputError, PlanError
+from batch_inference.common.formatting import format_bytes, format_count, format_dollars
+from batch_inference.common.names import RunPaths
+from batch_inference.config.pipeline import Pipeline
+from batch_inference.config.run_params import RunParams, check_param_limits
+from batch_inference.config.sections.stages import STAGES
+from batch_inference.planning.clusters import sizing
+from batch_inference.planning.clusters.cluster_choice import (
+    ClusterDecision,
+    PlanningContext,
+    choose_clusters,
+    format_clock_time,
+)
+from batch_inference.planning.clusters.cluster_model import ClusterPlan, SizedStage, StageWorkload
+from batch_inference.planning.clusters.estimate import estimate_run
+from batch_inference.planning.clusters.instance_quotas import list_instance_types
+from batch_inference.planning.clusters.join_sizing import build_join_workload, plan_join_job
+from batch_inference.planning.inputs.input_layout import LayoutDecision, choose_layout
+from batch_inference.planning.inputs.input_listing import InputPlan, S3Object, summarize_input
+from batch_inference.planning.inputs.input_selection import InputSelection
+from batch_inference.planning.plan import (
+    CalibrationLimits,
+    JoinPlan,
+    Plan,
+    PreprocessPlan,
+    TransformPlan,
+)
+from batch_inference.planning.plan_log import PlanLog
+from batch_inference.planning.transform_settings import (
+    choose_batch_strategy,
+    choose_max_concurrent_transforms,
+    choose_max_payload_mb,
+)
+from batch_inference.pricing.price_source import describe_foreign_prices
+
+SECONDS_PER_MINUTE = 60
+BYTES_PER_MB = 1_000_000
+#: A person has at least this long to answer, however late it is.
+MIN_WAIT = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInfo:
+    """A run before it is planned; its URIs have their placeholders filled. `region` is that of its jobs, if known."""
+
+    run_id: str
+    nonce: str
+    data_time: datetime
+    input_uri: str
+    output_uri: str
+    region: str | None = None
+
+
+def make_plan(
+    pipeline: Pipeline,
+    params: RunParams,
+    objects: Iterable[S3Object],
+    run: RunInfo,
+    context: PlanningContext,
+    selection: InputSelection | None = None,
+) -> Plan:
+    """Size the clusters of one run.
+
+    `objects` is the listing of the run's input URI, read once and not kept. `selection` selects the objects, and counts
+    those that it excludes.
+
+    Raises EmptyInputError when there is nothing to score and `on_empty` is `fail`, ParamsError when a run param is
+    outside the limits, PlanError when no cluster meets the goals.
+    """
+    check_param_limits(pipeline, params)
+    sizes = array("q")
+    input_plan, naive = summarize_input(
+        run.input_uri,
+        _tee_sizes(sizes, objects) if pipeline.preprocess is None else objects,
+        pipeline.input.compression,
+        pipeline.transform.max_instances,
+    )
+    if selection is not None:
+        input_plan = input_plan.model_copy(update={"excluded": selection.excluded})
+    context = replace(
+        context, prices=context.prices.override_prices(pipeline.prices), now=context.now.astimezone(UTC)
+    )
+    paths = RunPaths.from_run_id(work=pipeline.work, pipeline=pipeline.name, run_id=run.run_id)
+    planner = _RunPlanner(pipeline, params, input_plan, context, PlanLog())
+    planned = planner.plan_jobs(sizes, run.region) if input_plan.objects else planner.plan_empty_run()
+    return Plan(
+        pipeline=pipeline.name,
+        aws_conn_id=pipeline.aws_conn_id,
+        run_id=run.run_id,
+        nonce=run.nonce,
+        data_time=run.data_time.astimezone(UTC),
+        run_prefix=paths.root,
+        input=input_plan,
+        output_uri=run.output_uri,
+        empty=not input_plan.objects,
+        dry_run=params.dry_run,
+        model=context.model,
+        naive=naive,
+        prices=dict(pipeline.prices),
+        region=run.region,
+        log=tuple(planner.log.entries),
+        **planned,
+    )
+
+
+def _tee_sizes(sizes: array[int], objects: Iterable[S3Object]) -> Iterator[S3Object]:
+    """Yields the objects and appends the size of each that is not empty to `sizes`."""
+    for item in objects:
+        if item.size > 0:
+            sizes.append(item.size)
+        yield item
+
+
+@dataclass(frozen=True, slots=True)
+class _RunPlanner:
+    """Plans the jobs of one run; `log` gets a sentence for each choice."""
+
+    pipeline: Pipeline
+    params: RunParams
+    input: InputPlan
+    context: PlanningContext
+    log: PlanLog
+
+    def plan_empty_run(self) -> dict[str, Any]:
+        """The fields of the plan of a run without input, which has no instances and no shards."""
+        pipeline = self.pipeline
+        nothing_there = (
+            f"{self.input.uri} holds no object with content{self.input.excluded.describe_for_empty_input()}"
+        )
+        if pipeline.on_empty == "fail":
+            raise EmptyInputError(
+                f"the input is empty: {nothing_there}, and on_empty is 'fail'; upload the data, correct the URI, or "
+                f"set on_empty: skip"
+            )
+        self.log.record("empty", "pipeline", f"Nothing to score: {nothing_there}, and on_empty is 'skip'.")
+        silent, no_shards = replace(self, log=PlanLog()), sizing.compute_shard_sizes(0, 1)
+        types = {stage: list_instance_types(pipeline, self.params, stage) for stage in STAGES}
+        return {
+            "preprocess": silent._plan_preprocess(types["preprocess"], 0, no_shards)
+            if pipeline.preprocess
+            else None,
+            "transform": silent._plan_transform(types["transform"], 0, 0),
+            "join": JoinPlan(group_bytes=pipeline.join.group_mb * BYTES_PER_MB),
+        }
+
+    def plan_jobs(self, sizes: Sequence[int], region: str | None) -> dict[str, Any]:
+        """The fields of the plan that the clusters determine; `sizes` are the objects' where there is no `preprocess`.
+
+        `region` is that of the jobs, if known.
+        """
+        pipeline, context = self.pipeline, self.context
+        layout_decision: LayoutDecision | None = None
+        if pipeline.preprocess is None:
+            layout_decision = choose_layout(pipeline, self.params, self.input, sizes, context)
+            decision = layout_decision.decision
+        else:
+            decision = choose_clusters(pipeline, self.params, self._build_workloads(), context)
+        clusters, reason = decision.cluster_plan, _explain_instance_count(decision)
+        transform_stage = clusters.get_stage("transform")
+        self._log_input_and_goals(decision)
+        self.log.add(context.model.describe())
+        preprocess, layout = None, None
+        if layout_decision is None:
+            preprocess_stage, shards = clusters.get_stage("preprocess"), self._size_shards(clusters)
+            shard_count = shards.count
+            self._log_cluster(preprocess_stage, "input object", reason)
+            self.log.record(
+                "preprocess.shard_bytes",
+                "plan",
+                f"Records are divided into about {format_count(shards.count, 'equal shard')} of "
+                f"{format_bytes(shards.bytes)}, because an instance without a shard is billed all the same.",
+            )
+            self._log_cluster(transform_stage, "shard", reason)
+            types = decision.list_acceptable_types("preprocess")
+            preprocess = self._plan_preprocess(types, preprocess_stage.instance_count, shards)
+        else:
+            layout = layout_decision.layout
+            shard_count = layout.objects
+            unit = "input object" if layout.mode == "unsplit" else "piece"
+            self._log_cluster(transform_stage, unit, reason)
+            for sentence in layout_decision.sentences:
+                self.log.add(sentence)
+        types = decision.list_acceptable_types("transform")
+        transform = self._plan_transform(types, transform_stage.instance_count, shard_count)
+        canary = self._plan_canary(decision)
+        join_job = plan_join_job(pipeline, decision, shard_count, reason=reason, plan_log=self.log)
+        estimate = estimate_run(clusters)
+        self.log.add(estimate.describe())
+        self.log.add(f"That rests on these rates: {estimate.basis}.")
+        types = tuple(stage.option.instance_type for stage in clusters.stages)
+        if (price_note := describe_foreign_prices(context.prices, types, region)) is not None:
+            self.log.add(price_note)
+        approve_by = compute_approval_deadline(
+            context.now,
+            within_minutes=pipeline.goals.approve_within_minutes,
+            deadline=decision.deadline,
+            run_seconds=clusters.seconds_high,
+        )
+        return {
+            "preprocess": preprocess,
+            "layout": layout,
+            "transform": transform,
+            "join": JoinPlan(group_bytes=pipeline.join.group_mb * BYTES_PER_MB, job=join_job),
+            "canary": canary,
+            "estimate": estimate,
+            "deadline": decision.deadline,
+            "budget": decision.goals.budget,
+            "approval_reason": decision.approval_reason,
+            "approve_by": approve_by if decision.approval_reason is not None else None,
+        }
+
+    def _log_cluster(self, stage: SizedStage, unit: str, reason: str) -> None:
+        is_type_requested = self.params.get_instance_type(stage.name) is not None
+        self.log.record_cluster(stage, unit=unit, is_type_requested=is_type_requested, reason=reason)
+
+    def _log_input_and_goals(self, decision: ClusterDecision) -> None:
+        found = self.input
+        self.log.add(
+            f"Input is {format_count(found.objects, 'object')} of {format_bytes(found.bytes)} in all, "
+            f"the largest {format_bytes(found.largest_bytes)}."
+        )
+        for sentence in found.excluded.describe():
+            self.log.add(sentence)
+        if found.compressed_objects:
+            self.log.add(
+                f"{format_count(found.compressed_objects, 'compressed object')} cannot be divided, so one instance "
+                f"reads each; the text is taken to be {sizing.ASSUMED_COMPRESSION_RATIO} times as large."
+            )
+        for stage in decision.cluster_plan.stages:
+            quota = stage.option.quota
+            if quota is not None and quota < stage.workload.max_instances:
+                self.log.add(
+                    f"The account's quota lets {stage.name} have {quota} × {stage.option.instance_type}, fewer than "
+                    f"the {stage.workload.max_instances} that the pipeline allows."
+                )
+        if decision.deadline is not None:
+            self.log.add(f"The deadline is {format_clock_time(decision.deadline, self.context.now)}.")
+        if decision.approval_reason is not None:
+            self.log.add(f"A person must approve this run: {decision.approval_reason}.")
+        elif decision.goals.budget is not None:
+            self.log.add(f"The budget is {format_dollars(decision.goals.budget)}.")
+
+    def _build_workloads(self) -> list[StageWorkload]:
+        """The workloads of a run with `preprocess`."""
+        text_bytes, requested_count = self.input.text_bytes, self.params.transform_instance_count
+        # One instance reads an object; the shards that preprocessing writes are as small as needed.
+        preprocess = StageWorkload(
+            name="preprocess",
+            bytes=text_bytes,
+            max_parallelism=self.input.objects,
+            largest_object_bytes=self.input.largest_text_bytes,
+            sum_squared_bytes=self.input.sum_squared_bytes,
+        )
+        max_shards = sizing.compute_max_shards(text_bytes, is_count_requested=requested_count is not None)
+        transform = StageWorkload(
+            name="transform", bytes=text_bytes, max_parallelism=max_shards, has_equal_shards=True
+        )
+        join = build_join_workload(self.pipeline, self.params, text_bytes)
+        return [preprocess, transform] if join is None else [preprocess, transform, join]
+
+    def _size_shards(self, clusters: ClusterPlan) -> sizing.ShardSizes:
+        """Enough shards to even out the transform, and the join where a job does it."""
+        transform = clusters.get_stage("transform")
+        working_seconds = transform.seconds - transform.option.rate.start_seconds
+        join_instances = sum(stage.instance_count for stage in clusters.stages if stage.name == "join")
+        shards_for_join = -(-join_instances * sizing.SHARDS_PER_INSTANCE // transform.instance_count)
+        return sizing.compute_shard_sizes(
+            self.input.text_bytes,
+            transform.instance_count,
+            is_count_requested=self.params.transform_instance_count is not None,
+            per_instance=max(sizing.choose_shards_per_instance(working_seconds), shards_for_join),
+        )
+
+    def _plan_preprocess(
+        self, instance_types: tuple[str, ...], instance_count: int, shards: sizing.ShardSizes
+    ) -> PreprocessPlan:
+        host_bytes = self._estimate_host_bytes(instance_count)
+        return PreprocessPlan(
+            instance_type=instance_types[0],
+            instance_types=instance_types,
+            instance_count=instance_count,
+            volume_size_gb=self._choose_volume_size_gb(host_bytes),
+            max_runtime_seconds=self.pipeline.preprocess_section.max_runtime_minutes * SECONDS_PER_MINUTE,
+            shard_bytes=shards.bytes,
+            shards=shards.count,
+            host_bytes=host_bytes,
+            distribution=self.pipeline.s3_data_distribution_type,
+        )
+
+    def _estimate_host_bytes(self, instance_count: int) -> int:
+        """Bytes of text on the instance that gets most: all with FullyReplicated, else at most twice an even share."""
+        total = self.input.text_bytes
+        if self.pipeline.s3_data_distribution_type == "FullyReplicated" or instance_count < 2:
+            return total
+        return min(total, max(2 * total // instance_count, self.input.largest_text_bytes))
+
+    def _choose_volume_size_gb(self, host_bytes: int) -> int:
+        configured = self.pipeline.preprocess_section.volume_size_gb
+        needed = sizing.compute_preprocess_volume_size_gb(host_bytes)
+        if needed <= configured:
+            return configured
+        if needed > sizing.MAX_VOLUME_SIZE_GB:
+            raise PlanError(
+                f"an instance of preprocess would need {needed:,} GB of disk for {format_bytes(host_bytes)} of input, "
+                f"and SageMaker gives at most {sizing.MAX_VOLUME_SIZE_GB:,}; allow more instances, drop the duplicates "
+                "rule, or split the run"
+            )
+        self.log.record(
+            "preprocess.volume_size_gb",
+            "plan",
+            f"Each preprocess instance gets {needed:,} GB of disk instead of {configured}, because it holds up to "
+            f"{format_bytes(host_bytes)} of input and what it writes.",
+        )
+        return needed
+
+    def _plan_transform(
+        self, instance_types: tuple[str, ...], instance_count: int, shard_count: int
+    ) -> TransformPlan:
+        where = self.pipeline, self.params, self.log
+        payload = choose_max_payload_mb(*where, is_inference_pipeline=self.context.model.containers > 1)
+        return TransformPlan(
+            instance_type=instance_types[0],
+            instance_types=instance_types,
+            instance_count=instance_count,
+            max_concurrent_transforms=choose_max_concurrent_transforms(*where, instance_types[0], payload),
+            max_payload_mb=payload,
+            batch_strategy=choose_batch_strategy(*where),
+            max_runtime_seconds=self.pipeline.transform.max_runtime_minutes * SECONDS_PER_MINUTE,
+            shards=shard_count,
+        )
+
+    def _plan_canary(self, decision: ClusterDecision) -> CalibrationLimits | None:
+        """The limits of the transform after its canary; None where no canary is needed.
+
+        A pipeline with `calibrate: canary` has one as long as no transform of its model was measured.
+        """
+        stage = decision.cluster_plan.get_stage("transform")
+        if self.pipeline.goals.calibrate != "canary" or stage.option.rate.runs:
+            return None
+        self.log.add(
+            f"No transform of this model was measured on {stage.option.instance_type} yet, so one shard is transformed "
+            f"first, on one instance, and the rest is sized from that."
+        )
+        workload, acceptable = stage.workload, decision.list_acceptable_types("transform")
+        limits = {option.instance_type: workload.get_instance_limit(option) for option in workload.options}
+        return CalibrationLimits(
+            max_instances={instance_type: limits[instance_type] for instance_type in acceptable},
+            requested_instance_count=workload.requested_instance_count,
+            prefer=decision.goals.prefer,
+        )
+
+
+def compute_approval_deadline(
+    now: datetime, *, within_minutes: int, deadline: datetime | None, run_seconds: float
+) -> datetime:
+    """The end of the wait for approval: `within_minutes` from now, but `run_seconds` before the deadline."""
+    until = now + timedelta(minutes=within_minutes)
+    if deadline is not None:
+        until = min(until, deadline - timedelta(seconds=run_seconds))
+    return max(until, now + MIN_WAIT)
+
+
+def _explain_instance_count(decision: ClusterDecision) -> str:
+    """Why the stages have this many instances, for a stage whose number no run param sets."""
+    goals = decision.goals
+    budget_clause = "" if goals.budget is None or decision.approval_reason else " and the budget"
+    if decision.deadline is None:
+        if goals.prefer == "speed":
+            return f"speed is preferred and the limits{budget_clause} allow no faster"
+        return "cost is preferred, there is no deadline, and more instances never cost less"
+    deadline_text = f"{decision.deadline:%H:%M} UTC"
+    if (
+        goals.seconds_to_deadline is not None
+        and decision.cluster_plan.seconds_high > goals.seconds_to_deadline
+    ):
+        return f"{deadline_text} is met only if the rates hold, and nothing within the limits is safer"
+    if goals.prefer == "speed":
+        return f"speed is preferred, {deadline_text} is met and the limits{budget_clause} allow no faster"
+    return f"that is the cheapest that is done by {deadline_text}, also at the slow end of the rates"
