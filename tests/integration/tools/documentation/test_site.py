@@ -26,7 +26,7 @@ MESSAGES = {
     "the budget is": "include/batch_inference/planning/clusters/cluster_choice.py",
     "records were rejected (": "include/batch_inference/verification/reconciliation.py",
     "hold no record": "include/batch_inference/dag/tasks/collect_shards.py",
-    "the input is empty": "include/batch_inference/planning/plan.py",
+    "the input is empty": "include/batch_inference/planning/planner.py",
     "stopped on AWS": "plugins/sagemaker_jobs/failure/reasons.py",
     "passed preprocessing, but": "include/batch_inference/verification/reconciliation.py",
     "one of them was run again": "include/batch_inference/run/join_inputs.py",
