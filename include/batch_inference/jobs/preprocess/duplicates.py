@@ -1,134 +1,193 @@
 """Finds records that repeat an earlier one, over all objects of the run, in bounded memory.
 
-Each host reads all objects in the same order and so finds the same repeats without communication between hosts.
-Keys are compared by 128 bits of their BLAKE2b digest. Only records that passed the rules before a `duplicates` rule
-count for it: so these rules are evaluated here too, unless the columns of the key determine their outcome.
+Keys are compared by 128 bits. Each host digests the keys of its own records; a key belongs to the host that its digest
+names, which gets it from all others (24 bytes a record) and answers with the repeats (8 bytes a repeat). Only records
+that passed the rules before a `duplicates` rule count for it: so these rules are evaluated here too, unless the columns
+of the key determine their outcome.
 """
 
 from __future__ import annotations
 
 import tempfile
-from hashlib import blake2b
-from itertools import compress
-from typing import IO, Iterable, Mapping, Sequence, cast
+from pathlib import Path
+from typing import IO, Callable, Iterable, Iterator, Mapping, Sequence, cast
 
 import numpy as np
 
-from batch_inference.jobs.config.preprocess_config import PreprocessConfig
-from batch_inference.jobs.preprocess.objects import InputObject
+from batch_inference.jobs.common.byte_ranges import ByteCells
+from batch_inference.jobs.config.preprocess_config import PreprocessConfig, Rule
+from batch_inference.jobs.preprocess.key_digests import KeyDigester
+from batch_inference.jobs.preprocess.objects import ObjectPart
 from batch_inference.jobs.preprocess.readers.batch import Batch
-from batch_inference.jobs.preprocess.record_validator import build_table, find_undecodable_records
+from batch_inference.jobs.preprocess.record_validator import build_mask, build_table
 from batch_inference.jobs.preprocess.rules import compile_rule
-from batch_inference.jobs.preprocess.source import ColumnNames, read_batches
+from batch_inference.jobs.preprocess.source import ColumnNames
 
-_ENTRY = np.dtype([("high", "<u8"), ("low", "<u8"), ("ordinal", "<i8")])
+# The ordinal of a record: the rank of its object, then its number within it.
+RECORD_BITS = 39
+_SENT = np.dtype([("high", "<u8"), ("low", "<u8"), ("ordinal", "<i8")])
+_STORED = np.dtype([*_SENT.descr, ("source", "<u2")])
 _IN_MEMORY = 1 << 20  # entries kept in memory before they are written to buckets on disk
 _BUCKETS = 256
 
+# Sends a file to each host, and returns what each host sent, in their order.
+Exchange = Callable[[Sequence[IO[bytes]]], Sequence[IO[bytes]]]
+
 
 class KeyStore:
-    """Digests of keys with the ordinals of their records. Ordinals must be added in ascending order."""
+    """Digests of keys with the ordinals of their records, and the index of the host that each came from."""
 
     def __init__(self) -> None:
         self._parts: list[np.ndarray] = []
         self._count = 0
         self._buckets: list[IO[bytes]] = []
 
-    def add(self, digests: bytes, ordinals: np.ndarray) -> None:
-        """Add keys; `digests` has 16 bytes for each ordinal."""
-        entries = np.empty(len(ordinals), dtype=_ENTRY)
-        halves = np.frombuffer(digests, dtype="<u8").reshape(-1, 2)
-        entries["high"], entries["low"], entries["ordinal"] = halves[:, 0], halves[:, 1], ordinals
+    def add(self, sent: np.ndarray, source: int) -> None:
+        """Add keys that a host sent."""
+        entries = np.empty(len(sent), dtype=_STORED)
+        for name in _SENT.names or ():
+            entries[name] = sent[name]
+        entries["source"] = source
         self._parts.append(entries)
         self._count += len(entries)
         if self._count >= _IN_MEMORY:
             self._spill()
 
-    def pop_repeats(self, excluded_ordinals: np.ndarray) -> np.ndarray:
-        """Find the ordinals, ascending, of all records whose key an earlier record has; clears the store.
-
-        Records whose ordinals are in `excluded_ordinals` (ascending) do not count.
-        """
-        if not self._buckets:
-            found = [_find_repeats(np.concatenate(self._parts), excluded_ordinals)] if self._parts else []
-        else:
+    def pop_repeats(self) -> np.ndarray:
+        """Find the entries of all records whose key an earlier record has; clears the store."""
+        if self._buckets:
             self._spill()
-            found = []
-            for bucket in self._buckets:
-                bucket.seek(0)
-                found.append(_find_repeats(np.frombuffer(bucket.read(), dtype=_ENTRY), excluded_ordinals))
-                bucket.close()
+        found = [_find_repeats(entries) for entries in self._iter_buckets()]
         self._parts, self._buckets, self._count = [], [], 0
-        return np.sort(np.concatenate(found)) if found else np.empty(0, dtype=np.int64)
+        return np.concatenate(found) if found else np.empty(0, dtype=_STORED)
+
+    def _iter_buckets(self) -> Iterator[np.ndarray]:
+        if not self._buckets and self._parts:
+            yield np.concatenate(self._parts)
+        for bucket in self._buckets:
+            bucket.seek(0)
+            yield np.frombuffer(bucket.read(), dtype=_STORED)
+            bucket.close()
 
     def _spill(self) -> None:
         if not self._parts:
             return
         if not self._buckets:
-            self._buckets = [_open_bucket() for _ in range(_BUCKETS)]
-        entries = np.concatenate(self._parts)
-        numbers = entries["low"] % _BUCKETS
-        entries = entries[np.argsort(numbers, kind="stable")]
-        ends = np.cumsum(np.bincount(numbers.astype(np.int64), minlength=_BUCKETS))
-        for bucket, part in zip(self._buckets, np.split(entries, ends[:-1])):
+            self._buckets = [open_temporary_file() for _ in range(_BUCKETS)]
+        for bucket, part in zip(self._buckets, _split(np.concatenate(self._parts), "low", _BUCKETS)):
             bucket.write(part.tobytes())
         self._parts, self._count = [], 0
 
 
-def _open_bucket() -> IO[bytes]:
-    return cast(IO[bytes], tempfile.TemporaryFile())  # closed by pop_repeats
+def open_temporary_file() -> IO[bytes]:
+    """Open a file that exists until it is closed."""
+    return cast(IO[bytes], tempfile.TemporaryFile())
 
 
-def _find_repeats(entries: np.ndarray, without: np.ndarray) -> np.ndarray:
-    """Find the ordinals of all but the first of equal keys; entries are in the order of their ordinals."""
-    if len(without):
-        at = np.minimum(np.searchsorted(without, entries["ordinal"]), len(without) - 1)
-        entries = entries[without[at] != entries["ordinal"]]
-    order = np.lexsort((entries["low"], entries["high"]))  # stable, as lexsort is
-    entries = entries[order]
+def _split(entries: np.ndarray, column: str, count: int) -> list[np.ndarray]:
+    """Split entries by a column of their digest into `count` parts."""
+    if count == 1:
+        return [entries]
+    numbers = (entries[column] % np.uint64(count)).astype(np.int64)
+    ends = np.cumsum(np.bincount(numbers, minlength=count))
+    return np.split(entries[np.argsort(numbers, kind="stable")], ends[:-1])
+
+
+def _find_repeats(entries: np.ndarray) -> np.ndarray:
+    """Find all but the first of entries with equal keys."""
+    high = np.sort(entries["high"])
+    shared = np.unique(high[1:][high[1:] == high[:-1]])
+    if not len(shared):
+        return entries[:0]
+    at = np.minimum(np.searchsorted(shared, entries["high"]), len(shared) - 1)
+    entries = entries[shared[at] == entries["high"]]
+    entries = entries[np.lexsort((entries["ordinal"], entries["low"], entries["high"]))]
     same = (entries["high"][1:] == entries["high"][:-1]) & (entries["low"][1:] == entries["low"][:-1])
-    return np.asarray(entries["ordinal"][1:][same])
+    return np.asarray(entries[1:][same])
 
 
 class Duplicates:
-    """The records that repeat an earlier one, for each `duplicates` rule."""
+    """The records that repeat an earlier one, by their ordinals, ascending, for each `duplicates` rule."""
 
-    def __init__(self, found: Mapping[str, np.ndarray], starts: Mapping[str, int]) -> None:
+    def __init__(self, found: Mapping[str, np.ndarray]) -> None:
         self._found = found
-        self._starts = starts  # by URI: the ordinal before the object's first record
 
-    def flag_repeats(self, input_object: InputObject, batch: Batch) -> dict[str, np.ndarray]:
-        """Flag the repeats in a batch, for each rule by name."""
-        if not self._found:
-            return {}
-        first = self._starts[input_object.uri] + batch.first_record
+    def select(self, ranks: range) -> Duplicates:
+        """Select those of the objects of some ranks."""
+        bounds = [rank << RECORD_BITS for rank in (ranks.start, ranks.stop)]
+        return Duplicates(
+            {
+                name: ordinals[slice(*np.searchsorted(ordinals, bounds).tolist())]
+                for name, ordinals in self._found.items()
+            }
+        )
+
+    def flag_repeats(self, rank: int, batch: Batch) -> dict[str, np.ndarray]:
+        """Flag the repeats in a batch of the object of this rank, for each rule by name."""
         flags = {}
+        first = (rank << RECORD_BITS) + batch.first_record
         for name, ordinals in self._found.items():
-            low, high = np.searchsorted(ordinals, (first, first + len(batch.rows)))
-            flags[name] = np.zeros(len(batch.rows), dtype=bool)
+            low, high = np.searchsorted(ordinals, (first, first + len(batch)))
+            flags[name] = np.zeros(len(batch), dtype=bool)
             flags[name][ordinals[low:high] - first] = True
         return flags
 
 
-def find_duplicates(config: PreprocessConfig, objects: Iterable[InputObject]) -> Duplicates:
-    """Find the repeats over all objects of the run. Reads nothing if the pipeline has no `duplicates` rule."""
-    if all(rule.kind != "duplicates" for rule in config.rules):
-        return Duplicates({}, {})
-    keys = _KeyCollector(config)
-    starts: dict[str, int] = {}
-    ordinal = 0
-    for one in objects:
-        starts[one.uri] = ordinal
-        for names, batch in read_batches(one, config.input):
-            keys.add(names, batch, starts[one.uri])
-            ordinal = starts[one.uri] + batch.first_record + len(batch.rows) - 1
-    return Duplicates(keys.find_repeats(), starts)
+def select_duplicates_rules(config: PreprocessConfig) -> list[Rule]:
+    """Select the `duplicates` rules."""
+    return [rule for rule in config.rules if rule.kind == "duplicates"]
 
 
-class _KeyCollector:
-    """Collects the keys of the records that passed the rules before each `duplicates` rule."""
+def find_duplicates(
+    rules: Sequence[Rule], read_keys: Callable[[Rule], Iterable[np.ndarray]], exchange: Exchange
+) -> Duplicates:
+    """Find the repeats among the records of all hosts; `read_keys` reads what KeyCollector wrote on this one.
 
-    def __init__(self, config: PreprocessConfig) -> None:
+    A record that repeats another one by an earlier rule does not count for the rules after it.
+    """
+    found: dict[str, np.ndarray] = {}
+    excluded = np.empty(0, dtype=np.int64)
+    for rule in rules:
+        outgoing = exchange.open_files()
+        for entries in read_keys(rule):
+            if len(excluded):
+                at = np.minimum(np.searchsorted(excluded, entries["ordinal"]), len(excluded) - 1)
+                entries = entries[excluded[at] != entries["ordinal"]]
+            for file, part in zip(outgoing, _split(entries, "high", len(outgoing))):
+                file.write(part.tobytes())
+        store = KeyStore()
+        for source, file in enumerate(exchange.swap(outgoing)):
+            for entries in iter_entries(file):
+                store.add(entries, source)
+        repeats = store.pop_repeats()
+        answers = exchange.open_files()
+        for source, file in enumerate(answers):
+            file.write(repeats["ordinal"][repeats["source"] == source].tobytes())
+        own = [np.frombuffer(file.read(), dtype="<i8") for file in exchange.swap(answers)]
+        found[rule.name] = np.sort(np.concatenate(own))
+        excluded = np.union1d(excluded, found[rule.name])
+    return Duplicates(found)
+
+
+def iter_entries(file: IO[bytes], limit: int | None = None) -> Iterator[np.ndarray]:
+    """Read entries that were written to a file, at most `limit`, in parts of bounded size."""
+    while limit is None or limit:
+        wanted = _IN_MEMORY // 4 if limit is None else min(limit, _IN_MEMORY // 4)
+        entries = np.frombuffer(file.read(wanted * _SENT.itemsize), dtype=_SENT)
+        if not len(entries):
+            return
+        yield entries
+        limit = limit and limit - len(entries)
+
+
+class KeyCollector:
+    """Writes the keys of records that passed the rules before each `duplicates` rule, to a file for each of these.
+
+    Ordinals are counted from the first record of the part of an object.
+    """
+
+    def __init__(self, config: PreprocessConfig, folder: Path, name: str) -> None:
+        """Files are `folder`/`name`-0 and so on, in the order of the rules."""
         self._source = config.input
         last = max(at for at, rule in enumerate(config.rules) if rule.kind == "duplicates")
         self._rules = config.rules[: last + 1]
@@ -137,7 +196,11 @@ class _KeyCollector:
             for rule in self._rules
             if rule.kind != "duplicates"
         }
-        self._seen = {rule.name: KeyStore() for rule in self._rules if rule.kind == "duplicates"}
+        self._files = {
+            rule.name: (folder / f"{name}-{number}").open("wb")
+            for number, rule in enumerate(select_duplicates_rules(config))
+        }
+        self._digester = KeyDigester(config.input_uri.encode("utf-8"))
         self._is_validating = self._must_validate()
 
     def _must_validate(self) -> bool:
@@ -150,45 +213,42 @@ class _KeyCollector:
                 return True
         return False
 
-    def add(self, names: ColumnNames, batch: Batch, start: int) -> None:
-        """Add the keys of a batch; `start` is the ordinal before its object's first record."""
+    def add(self, part: ObjectPart, names: ColumnNames, batch: Batch) -> dict[str, int]:
+        """Add the keys of a batch; returns how many for each rule by name."""
         if names is None:
-            return
-        not_readable = {**find_undecodable_records(batch), **batch.malformed}
-        readable = [
-            index
-            for index, row in enumerate(batch.rows)
-            if len(row) == len(names) and index not in not_readable
-        ]
-        if not readable:
-            return
-        rows = batch.rows if len(readable) == len(batch.rows) else [batch.rows[index] for index in readable]
-        ordinals = start + batch.first_record + np.array(readable, dtype=np.int64)
-        passed = np.ones(len(rows), dtype=bool)
+            return {}
+        readable = np.flatnonzero((batch.field_counts == len(names)) & build_mask(len(batch), batch.malformed))
+        if not len(readable):
+            return {}
+        is_plain = batch.is_plain[readable]
+        ordinals = (part.rank << RECORD_BITS) + batch.first_record + readable
+        passed = np.ones(len(readable), dtype=bool)
         if self._is_validating:
-            table, failed = build_table(self._source, names, rows)
-            cells: Mapping[str, Sequence[str]] = table.cells
+            table, failed = build_table(self._source, names, batch, readable)
+            cells: Mapping[str, ByteCells] = table.cells
             passed[list(failed)] = False
         else:
-            cells = dict(zip(names, zip(*rows)))
-        absent = ("",) * len(rows)
+            starts, ends = batch.select_cells(readable, len(names))
+            cells = {
+                name: ByteCells(batch.buffer, starts[:, at], ends[:, at]) for at, name in enumerate(names)
+            }
+        nowhere = np.zeros(len(readable), dtype=np.int64)
+        absent = ByteCells(batch.buffer, nowhere, nowhere)
+        counts = {}
         for rule in self._rules:
             if rule.kind != "duplicates":
                 if self._is_validating:
                     passed &= ~self._checks[rule.name](table)
                 continue
-            # NUL separates the cells: a record that holds NUL is rejected before this.
-            keys: Iterable[str] = map("\0".join, zip(*(cells.get(name, absent) for name in rule.columns)))
-            if not passed.all():
-                keys = compress(keys, passed.tolist())
-            digests = b"".join([blake2b(key.encode("utf-8"), digest_size=16).digest() for key in keys])
-            self._seen[rule.name].add(digests, ordinals[passed])
+            columns = [cells.get(name, absent).select(passed) for name in rule.columns]
+            digests = self._digester.digest(columns, is_plain[passed], batch.separator)
+            entries = np.empty(len(digests), dtype=_SENT)
+            entries["high"], entries["low"], entries["ordinal"] = *digests.T, ordinals[passed]
+            self._files[rule.name].write(entries.tobytes())
+            counts[rule.name] = len(entries)
+        return counts
 
-    def find_repeats(self) -> dict[str, np.ndarray]:
-        """Find the ordinals of the repeats for each rule by name; they do not count for the rules after it."""
-        found: dict[str, np.ndarray] = {}
-        excluded = np.empty(0, dtype=np.int64)
-        for name, seen in self._seen.items():
-            found[name] = seen.pop_repeats(excluded)
-            excluded = np.union1d(excluded, found[name])
-        return found
+    def close(self) -> None:
+        """Close the files."""
+        for file in self._files.values():
+            file.close()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
+import re
+import sys
 import zlib
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -36,6 +39,11 @@ _UNEXPECTED_FORMATS = {
 }
 _COMPRESSIONS = {"gzip": GZIP, "zstd": ZSTD}
 _SAMPLE_BYTES = 1 << 20
+_CUT_WINDOW_BYTES = 1 << 16
+_LINE_END = re.compile(rb"\n")
+_CUTTABLE_ENCODINGS = frozenset(
+    ["ascii", "utf-8", *(f"iso8859-{n}" for n in range(1, 17)), *(f"cp125{n}" for n in range(9))]
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,30 @@ class InputObject:
     path: Path
     uri: str
     stored_bytes: int
+
+
+@dataclass(frozen=True)
+class ObjectPart:
+    """Whole lines of one object, read by one process: all of it, or bytes `begin` to `end` of its text.
+
+    Attributes:
+        rank: the place of the object among all objects of the run.
+        text_bytes: its bytes of text, estimated if the object is compressed.
+        lines_before, records_before: how many lines and records of the object come before it.
+    """
+
+    object: InputObject
+    rank: int
+    text_bytes: int
+    begin: int = 0
+    end: int | None = None
+    lines_before: int = 0
+    records_before: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is all of the object."""
+        return not self.begin and self.end is None
 
 
 def list_objects(folder: Path, input_uri: str) -> list[InputObject]:
@@ -83,28 +115,103 @@ def estimate_decompressed_bytes(input_object: InputObject, input_config: InputCo
     return max(1, round(input_object.stored_bytes * ratio))
 
 
-def open_text(input_object: InputObject, input_config: InputConfig) -> IO[str]:
-    """Open the object as text: line ends unchanged, bytes outside of its encoding as lone surrogates."""
-    stored: IO[bytes] = input_object.path.open("rb")
-    compression = _detect_compression(stored, input_object.uri, input_config.compression)
-    if compression:
-        stored = _decompress(stored, compression)
-    buffered = io.BufferedReader(_LineLengthGuard(stored, input_object.uri), 1 << 18)
-    head = buffered.peek(8)[:8]
-    for magic, what in _UNEXPECTED_FORMATS.items():
-        if head.startswith(magic):
-            raise InputError(f"{input_object.uri} is {what}")
-    encoding = input_config.encoding.lower().replace("_", "-")
-    wide = encoding.startswith(("utf-16", "utf-32", "u16", "u32"))
-    if not wide and head[:2] in UTF16_BYTE_ORDER_MARKS:
-        raise InputError(
-            f"{input_object.uri} is written in {UTF16_BYTE_ORDER_MARKS[head[:2]]}, not {input_config.encoding}; "
-            "set input.encoding"
-        )
-    if encoding in ("utf-8", "utf8", "u8"):
-        encoding = "utf-8-sig"  # the same, less a byte order mark
-    errors = "strict" if wide else "surrogateescape"
-    return io.TextIOWrapper(buffered, encoding=encoding, errors=errors, newline="")
+class Text:
+    """The text of an object, or of a part of it."""
+
+    def __init__(self, part: ObjectPart, input_config: InputConfig) -> None:
+        """Raises InputError if the object is of another format, encoding or compression than configured."""
+        uri = part.object.uri
+        stored: IO[bytes] = part.object.path.open("rb")
+        compression = _detect_compression(stored, uri, input_config.compression)
+        if compression:
+            stored = _decompress(stored, compression)
+        if part.begin:
+            stored.seek(part.begin)
+        length = None if part.end is None else part.end - part.begin
+        self._bytes = io.BufferedReader(_LineLengthGuard(stored, uri, length), 1 << 18)
+        self._encoding = _normalize_encoding(input_config.encoding)
+        if not part.begin:
+            self._check_head(uri, input_config.encoding)
+        self._decoded = None if self._encoding == "utf-8" else self.open_lines()
+
+    def __enter__(self) -> Text:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bytes.close()
+
+    def read(self, size: int, /) -> bytes:
+        """Read about `size` bytes or characters as UTF-8; nothing at the end."""
+        if self._decoded is None:
+            return self._bytes.read(size)
+        return self._decoded.read(size).encode("utf-8", "surrogatepass")
+
+    def escape_undecodable(self, lines: bytes, /) -> bytes:
+        """Replace bytes of whole lines that are outside of the object's encoding by lone surrogates."""
+        if self._decoded is not None or lines.isascii():
+            return lines
+        try:
+            lines.decode("utf-8")
+        except UnicodeDecodeError:
+            return lines.decode("utf-8", "surrogateescape").encode("utf-8", "surrogatepass")
+        return lines
+
+    def open_lines(self) -> IO[str]:
+        """Open it as text: line ends unchanged, bytes outside of its encoding as lone surrogates."""
+        errors = "strict" if _is_wide(self._encoding) else "surrogateescape"
+        return io.TextIOWrapper(self._bytes, encoding=self._encoding, errors=errors, newline="")
+
+    def _check_head(self, uri: str, encoding: str) -> None:
+        """Skip a byte order mark of UTF-8; raise InputError if the first bytes are those of another format."""
+        head = self._bytes.peek(8)[:8]
+        for magic, what in _UNEXPECTED_FORMATS.items():
+            if head.startswith(magic):
+                raise InputError(f"{uri} is {what}")
+        if not _is_wide(self._encoding) and head[:2] in UTF16_BYTE_ORDER_MARKS:
+            raise InputError(
+                f"{uri} is written in {UTF16_BYTE_ORDER_MARKS[head[:2]]}, not {encoding}; set input.encoding"
+            )
+        if self._encoding == "utf-8" and head.startswith(codecs.BOM_UTF8):
+            self._bytes.read(len(codecs.BOM_UTF8))
+
+
+def find_part_ends(
+    input_object: InputObject, input_config: InputConfig, offsets: Sequence[int]
+) -> list[int]:
+    """Find the end of a line behind each of the offsets at which the object can be cut; fewer if it has no such lines.
+
+    Quoted line breaks are avoided, not excluded: a line without quotes before and after the cut is preferred.
+    """
+    if input_config.format == "parquet" or not _has_single_byte_line_ends(input_config.encoding):
+        return []
+    ends: list[int] = []
+    with input_object.path.open("rb") as stored:
+        if _detect_compression(stored, input_object.uri, input_config.compression):
+            return []
+        for offset in offsets:
+            stored.seek(offset)
+            window = stored.read(_CUT_WINDOW_BYTES)
+            starts = [match.end() for match in _LINE_END.finditer(window)]
+            lines = zip(starts, starts[1:], starts[2:])
+            plain = (middle for start, middle, end in lines if b'"' not in window[start:end])
+            end = offset + next(plain, starts[0] if starts else 0)
+            if starts and end > (ends[-1] if ends else 0) and end < input_object.stored_bytes:
+                ends.append(end)
+    return ends
+
+
+def _normalize_encoding(name: str) -> str:
+    name = name.lower().replace("_", "-")
+    return "utf-8" if name in ("utf-8", "utf8", "u8") else name
+
+
+def _is_wide(encoding: str) -> bool:
+    return encoding.startswith(("utf-16", "utf-32", "u16", "u32"))
+
+
+def _has_single_byte_line_ends(encoding: str) -> bool:
+    """Whether a byte 0x0A is a line feed wherever it stands, and decoding can begin behind it."""
+    return codecs.lookup(encoding).name in _CUTTABLE_ENCODINGS
 
 
 @contextmanager
@@ -163,16 +270,19 @@ def _estimate_expansion_ratio(stored: IO[bytes], compression: str) -> float:
 class _LineLengthGuard(io.RawIOBase):
     """Passes bytes on and raises InputError if a line is longer than MAX_LINE_BYTES."""
 
-    def __init__(self, stored: IO[bytes], source: str) -> None:
+    def __init__(self, stored: IO[bytes], source: str, length: int | None) -> None:
+        """`length`: how many bytes to read; None for all."""
         self._stored = stored
         self._source = source
+        self._left = sys.maxsize if length is None else length
         self._since = 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # typeshed: any writable buffer
-        data = self._stored.read(len(buffer))
+        data = self._stored.read(min(len(buffer), self._left))
+        self._left -= len(data)
         buffer[: len(data)] = data
         last = max(data.rfind(b"\n"), data.rfind(b"\r"))
         self._since = self._since + len(data) if last < 0 else len(data) - last

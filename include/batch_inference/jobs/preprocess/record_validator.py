@@ -7,9 +7,10 @@ from typing import Mapping, Sequence
 
 import numpy as np
 
+from batch_inference.jobs.common.byte_ranges import ByteCells
 from batch_inference.jobs.common.groups import GroupCounts
-from batch_inference.jobs.common.json_reading import format_excerpt, is_encodable
-from batch_inference.jobs.common.numeric import parse_column
+from batch_inference.jobs.common.json_reading import format_excerpt
+from batch_inference.jobs.common.numeric import parse_byte_cells
 from batch_inference.jobs.common.profiles import Profile
 from batch_inference.jobs.config.preprocess_config import InputConfig, PreprocessConfig
 from batch_inference.jobs.preprocess.features import FeatureBuilder
@@ -25,12 +26,14 @@ class ValidationResult:
     Attributes:
         passed: for each record of the batch, whether it passed.
         rejects: by index in the batch, in order: the first rule that a record failed, and the reason.
-        features: the cells sent to the model, one tuple for each record that passed, in order.
+        features: the CSV lines sent to the model, one for each record that passed, in order.
+        feature_ends: the end of each of these lines in `features`.
     """
 
     passed: np.ndarray
     rejects: dict[int, tuple[str, str]]
-    features: list[tuple[str, ...]]
+    features: bytes
+    feature_ends: np.ndarray
 
 
 class RecordValidator:
@@ -51,97 +54,80 @@ class RecordValidator:
         `duplicate_flags`: for each `duplicates` rule by name, which records of the batch are repeats. `uri` names the
         object in messages.
         """
-        failures: dict[int, tuple[str, str]] = {**find_undecodable_records(batch), **batch.malformed}
-        failures.update(_find_arity_failures(names, batch, self._config.input, failures))
+        failures: dict[int, tuple[str, str]] = dict(batch.malformed)
+        failures.update(_find_arity_failures(names, batch, self._config.input))
         self.group_counts.add_unreadable([rule for rule, _ in failures.values()])
-        if names is None or len(failures) == len(batch.rows):
-            return _build_result(len(batch.rows), failures, [])
-        readable = [index for index in range(len(batch.rows)) if index not in failures]
-        rows = batch.rows if len(readable) == len(batch.rows) else [batch.rows[index] for index in readable]
-        table, failed = build_table(self._config.input, names, rows)
-        table.duplicates = {
-            name: flags if len(readable) == len(flags) else flags[readable]
-            for name, flags in duplicate_flags.items()
-        }
+        if names is None or len(failures) == len(batch):
+            return _build_result(len(batch), failures, b"", np.empty(0, dtype=np.int64))
+        readable = np.flatnonzero(build_mask(len(batch), failures))
+        table, failed = build_table(self._config.input, names, batch, readable)
+        table.duplicates = {name: flags[readable] for name, flags in duplicate_flags.items()}
         for name, check, reason in self._rules:
             for row in np.flatnonzero(check(table)).tolist():
                 if row not in failed:
                     failed[row] = (name, reason(table, row))
-        passed = _build_passed_mask(len(rows), failed)
-        records = f"records {batch.first_record:,} to {batch.first_record + len(batch.rows) - 1:,} of {uri}"
-        features, left_out = self.feature_builder.build_features(table, passed, records)
+        passed = build_mask(table.row_count, failed)
+        records = f"records {batch.first_record:,} to {batch.first_record + len(batch) - 1:,} of {uri}"
+        features, feature_ends, left_out = self.feature_builder.build_features(table, passed, records)
         if left_out:
             failed.update(left_out)
-            passed = _build_passed_mask(len(rows), failed)
+            passed = build_mask(table.row_count, failed)
         self.group_counts.add(table.cells, table.numbers, {row: rule for row, (rule, _) in failed.items()})
         kept = table.select(passed)
         self.profile.add(kept.cells, kept.numbers)
-        failures.update((readable[row], reject) for row, reject in failed.items())
-        return _build_result(len(batch.rows), failures, features)
+        failures.update((int(readable[row]), reject) for row, reject in failed.items())
+        return _build_result(len(batch), failures, features, feature_ends)
 
 
 def build_table(
-    input_config: InputConfig, names: Sequence[str], rows: Sequence[Sequence[str]]
+    input_config: InputConfig, names: Sequence[str], batch: Batch, readable: np.ndarray
 ) -> tuple[Table, dict[int, tuple[str, str]]]:
-    """Build a table of the rows; also returns, by index, the rows with a cell that is not of its column's type."""
-    cells: dict[str, Sequence[str]] = dict(zip(names, zip(*rows)))
+    """Build a table of the `readable` records, by index, which have a cell for each name.
+
+    Also returns, by index in the table, the rows with a cell that is not of its column's type.
+    """
+    starts, ends = batch.select_cells(readable, len(names))
+    cells = {
+        name: ByteCells(batch.buffer, starts[:, at].copy(), ends[:, at].copy()) for at, name in enumerate(names)
+    }
     failed: dict[int, tuple[str, str]] = {}
     numbers = {}
     for column in input_config.columns:
         if column.is_numeric and column.name in cells:
-            numbers[column.name], wrong = parse_column(cells[column.name], column.type)
+            numbers[column.name], wrong = parse_byte_cells(cells[column.name], column.type)
             for row, allowed in wrong.items():
                 found = format_excerpt(cells[column.name][row])
                 failed.setdefault(row, ("type", f"{column.name} is {found}, allowed is {allowed}"))
-    return Table(cells, numbers, len(rows)), failed
+    return Table(cells, numbers, batch.is_plain[readable]), failed
 
 
-def _build_passed_mask(length: int, failed: Mapping[int, tuple[str, str]]) -> np.ndarray:
+def build_mask(length: int, failed: Mapping[int, object]) -> np.ndarray:
+    """Build a mask that is false at the indexes that failed."""
     keep = np.ones(length, dtype=bool)
     keep[list(failed)] = False
     return keep
 
 
-def find_undecodable_records(batch: Batch) -> dict[int, tuple[str, str]]:
-    """Find the records with bytes outside of the encoding, or with NUL."""
-    together = "".join(batch.texts)
-    if "\0" not in together and is_encodable(together):
-        return {}
-    found = {}
-    for index, text in enumerate(map(batch.get_original_text, range(len(batch.texts)))):
-        if "\0" in text:
-            found[index] = ("encoding", "the record holds a NUL character")
-            continue
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError as error:
-            byte = ord(text[error.start]) - 0xDC00
-            found[index] = (
-                "encoding",
-                f"byte 0x{byte:02x} at character {error.start + 1} is not of the input's encoding",
-            )
-    return found
-
-
 def _find_arity_failures(
-    names: ColumnNames, batch: Batch, input_config: InputConfig, unread: Mapping[int, tuple[str, str]]
+    names: ColumnNames, batch: Batch, input_config: InputConfig
 ) -> dict[int, tuple[str, str]]:
     expected = -1 if names is None else len(names)
-    if set(map(len, batch.rows)) == {expected}:
-        return {}
     allowed = (
         f"allowed are {input_config.required_count} to {len(input_config.columns)}"
         if names is None
         else f"the records of this object have {expected}"
     )
+    counts = batch.field_counts
     return {
-        index: ("arity", f"{len(row)} field{'' if len(row) == 1 else 's'}, {allowed}")
-        for index, row in enumerate(batch.rows)
-        if len(row) != expected and index not in unread
+        index: ("arity", f"{counts[index]} field{'' if counts[index] == 1 else 's'}, {allowed}")
+        for index in np.flatnonzero(counts != expected).tolist()
+        if index not in batch.malformed
     }
 
 
 def _build_result(
-    records: int, rejects: Mapping[int, tuple[str, str]], features: list[tuple[str, ...]]
+    records: int, rejects: Mapping[int, tuple[str, str]], features: bytes, feature_ends: np.ndarray
 ) -> ValidationResult:
-    return ValidationResult(_build_passed_mask(records, rejects), dict(sorted(rejects.items())), features)
+    return ValidationResult(
+        build_mask(records, rejects), dict(sorted(rejects.items())), features, feature_ends
+    )

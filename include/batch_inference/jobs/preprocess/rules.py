@@ -6,11 +6,11 @@ import operator
 import re
 from dataclasses import dataclass, field
 from decimal import Decimal
-from itertools import compress
-from typing import Callable, Iterator, Sequence
+from typing import Callable, Iterator
 
 import numpy as np
 
+from batch_inference.jobs.common.byte_ranges import ByteCells
 from batch_inference.jobs.common.json_reading import format_excerpt
 from batch_inference.jobs.common.numeric import parse_cell
 from batch_inference.jobs.config.preprocess_config import InputConfig, Rule
@@ -23,13 +23,18 @@ class Table:
     Attributes:
         cells: the text of each cell, by column name.
         numbers: float64 with NaN for null, for the numeric columns.
+        is_plain: for each row, whether no cell holds a separator, a quote or a line break.
         duplicates: for each `duplicates` rule by name, which rows repeat an earlier one.
     """
 
-    cells: dict[str, Sequence[str]]
+    cells: dict[str, ByteCells]
     numbers: dict[str, np.ndarray]
-    row_count: int
+    is_plain: np.ndarray
     duplicates: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def row_count(self) -> int:
+        return len(self.is_plain)
 
     def find_empty(self, column_name: str) -> np.ndarray:
         """Find the rows without a value in a column; a column that the object lacks is empty in all rows."""
@@ -37,20 +42,25 @@ class Table:
             return np.ones(self.row_count, dtype=bool)
         if column_name in self.numbers:
             return np.asarray(np.isnan(self.numbers[column_name]))
+        return np.asarray(self.cells[column_name].starts == self.cells[column_name].ends)
+
+    def find_blank(self, column_name: str) -> np.ndarray:
+        """Find the rows whose cell of a column of the table is empty or only whitespace."""
+        is_blank = self.find_empty(column_name)
         cells = self.cells[column_name]
-        if "" not in cells:
-            return np.zeros(self.row_count, dtype=bool)
-        return np.array([not cell for cell in cells], dtype=bool)
+        first = np.frombuffer(cells.buffer, dtype=np.uint8)[cells.starts]
+        for row in np.flatnonzero(~is_blank & ((first <= ord(" ")) | (first >= 0x80))).tolist():
+            is_blank[row] = not cells[row].strip()
+        return is_blank
 
     def select(self, mask: np.ndarray) -> Table:
         """Select the rows where `mask` is true."""
         if mask.all():
             return self
-        kept = mask.tolist()
         return Table(
-            {name: list(compress(cells, kept)) for name, cells in self.cells.items()},
+            {name: cells.select(mask) for name, cells in self.cells.items()},
             {name: numbers[mask] for name, numbers in self.numbers.items()},
-            sum(kept),
+            self.is_plain[mask],
         )
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections import deque
-from itertools import compress
 from pathlib import Path
-from typing import IO, Any, Sequence
+from typing import IO, Any
 
 import numpy as np
 
@@ -58,14 +55,15 @@ class ShardWriter:
         start = 0
         kept = np.concatenate(([0], np.cumsum(validation.passed)))
         rejects = deque(validation.rejects.items())
-        while start < len(batch.texts):
-            end = len(batch.texts)
+        line_ends = np.concatenate(([0], validation.feature_ends))
+        while start < len(batch):
+            end = len(batch)
             if self._cuts:
                 end = min(end, max(start, int(np.searchsorted(bytes_read, self._cuts[-1]))) + 1)
-            self._write_kept(
-                compress(batch.texts[start:end], validation.passed[start:end].tolist()),
-                validation.features[kept[start] : kept[end]],
-            )
+            if kept[end] > kept[start]:
+                texts = batch.join_texts(start, validation.passed[start:end])
+                features = validation.features[line_ends[kept[start]] : line_ends[kept[end]]]
+                self._write_kept(texts, features, int(kept[end] - kept[start]))
             while rejects and rejects[0][0] < end:
                 self._write_reject(uri, batch, *rejects.popleft())
             start = end
@@ -88,18 +86,14 @@ class ShardWriter:
             self._open[kind] = (self._output / kind / f"{self._name}.{suffix}").open("wb")
         return self._open[kind]
 
-    def _write_kept(self, texts: Any, features: Sequence[tuple[str, ...]]) -> None:
-        if not features:
-            return
-        lines = io.StringIO()
-        csv.writer(lines, lineterminator="\n").writerows(features)
-        self._file("features", "csv").write(lines.getvalue().encode("utf-8"))
-        self._file("records", self._suffix).write("".join(texts).encode("utf-8"))
-        self._records += len(features)
+    def _write_kept(self, texts: bytes, features: bytes, count: int) -> None:
+        self._file("features", "csv").write(features)
+        self._file("records", self._suffix).write(texts)
+        self._records += count
 
     def _write_reject(self, uri: str, batch: Batch, index: int, reject: tuple[str, str]) -> None:
-        line, record = batch.line_numbers[index], batch.first_record + index
-        text = batch.get_original_text(index)[:-1]
+        line, record = int(batch.line_numbers[index]), batch.first_record + index
+        text = batch.get_original_text(index)
         self._file("rejects", "jsonl").write(encode_reject(uri, line, record, *reject, text))
         self._rejects += 1
 

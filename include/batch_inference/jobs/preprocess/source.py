@@ -1,19 +1,21 @@
-"""Reads the records of one input object in batches, each with the columns of the object."""
+"""Reads the records of an object, or of a part of it, in batches, each with the columns of the object."""
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Iterator, Optional, Sequence, Tuple
 
 from batch_inference.jobs.common.errors import InputError
 from batch_inference.jobs.config.preprocess_config import InputConfig
 from batch_inference.jobs.preprocess.objects import (
     InputObject,
+    ObjectPart,
+    Text,
     estimate_decompressed_bytes,
-    open_text,
     translate_read_errors,
 )
-from batch_inference.jobs.preprocess.readers.batch import Batch, iter_batches
-from batch_inference.jobs.preprocess.readers.csv_records import CsvRecordReader
+from batch_inference.jobs.preprocess.readers.batch import Batch, build_batch, iter_parsed
+from batch_inference.jobs.preprocess.readers.csv_batches import CsvBatchReader
 from batch_inference.jobs.preprocess.readers.json_records import JsonRecordReader
 from batch_inference.jobs.preprocess.readers.parquet_records import ParquetRecordReader
 
@@ -21,11 +23,78 @@ from batch_inference.jobs.preprocess.readers.parquet_records import ParquetRecor
 ColumnNames = Optional[Tuple[str, ...]]
 
 
-def read_batches(input_object: InputObject, input_config: InputConfig) -> Iterator[tuple[ColumnNames, Batch]]:
-    """Read the records of an object. Raises InputError that names the object if it is not as configured."""
-    if input_object.stored_bytes:
-        with translate_read_errors(input_object, input_config):
-            yield from _READERS[input_config.format](input_object, input_config)
+class PartReader:
+    """Reads the records of a part of an object in batches.
+
+    Attributes:
+        line_count: lines read so far, of CSV and JSON Lines.
+        unseen_names, seen_members: of JSON Lines, columns that no record has had, and members while there are any.
+    """
+
+    def __init__(self, part: ObjectPart, input_config: InputConfig) -> None:
+        self._part = part
+        self._config = input_config
+        self.line_count = 0
+        self.unseen_names: set[str] = set()
+        self.seen_members: set[str] = set()
+
+    def __iter__(self) -> Iterator[tuple[ColumnNames, Batch]]:
+        """Yield batches, numbered within the object.
+
+        Raises:
+            InputError: the object is not as configured.
+            RecordContinuesError: the part ends within a record of CSV.
+        """
+        read = {"csv": self._read_csv, "jsonlines": self._read_json_lines, "parquet": self._read_parquet}
+        part = self._part
+        if not part.object.stored_bytes:
+            return
+        with translate_read_errors(part.object, self._config):
+            for names, batch in read[self._config.format]():
+                if part.begin:
+                    batch.first_record += part.records_before
+                    batch.line_numbers = batch.line_numbers + part.lines_before
+                yield names, batch
+
+    def _read_csv(self) -> Iterator[tuple[ColumnNames, Batch]]:
+        config = self._config
+        allowed = range(config.required_count, len(config.columns) + 1)
+        names: ColumnNames = config.column_names if len(allowed) == 1 else None
+        if self._part.begin and (config.header or names is None):
+            names = _find_names(self._part, config)
+        with Text(self._part, config) as text:
+            reader = CsvBatchReader(
+                text, config.delimiter, config.escape, is_part=self._part.end is not None
+            )
+            if config.header and not self._part.begin:
+                header = reader.read_header()
+                if header is None:
+                    return
+                names = _parse_header(header, config, self._part.object.uri)
+            for batch in reader:
+                if names is None:
+                    fitting = (count for count in batch.field_counts.tolist() if count in allowed and count)
+                    count = next(fitting, None)
+                    names = None if count is None else config.column_names[:count]
+                self.line_count = reader.line_count
+                yield names, batch
+            self.line_count = reader.line_count
+
+    def _read_json_lines(self) -> Iterator[tuple[ColumnNames, Batch]]:
+        names = self._config.column_names
+        with Text(self._part, self._config) as text:
+            records = JsonRecordReader(text.open_lines(), names)
+            for parsed in iter_parsed(records.read_records):
+                self.line_count = records.line_count
+                yield names, build_batch(parsed)
+        self.unseen_names, self.seen_members = records.unseen_names, records.seen_members
+        if self._part.is_whole:
+            check_members(self._part.object.uri, self._config, self.unseen_names, self.seen_members)
+
+    def _read_parquet(self) -> Iterator[tuple[ColumnNames, Batch]]:
+        records = ParquetRecordReader(self._part.object, self._config)
+        for parsed in records.iter_parsed():
+            yield records.column_names, build_batch(parsed)
 
 
 def estimate_text_bytes(input_object: InputObject, input_config: InputConfig) -> int:
@@ -38,22 +107,23 @@ def estimate_text_bytes(input_object: InputObject, input_config: InputConfig) ->
         return estimate_decompressed_bytes(input_object, input_config)
 
 
-def _read_csv(input_object: InputObject, input_config: InputConfig) -> Iterator[tuple[ColumnNames, Batch]]:
-    allowed = range(input_config.required_count, len(input_config.columns) + 1)
-    names: ColumnNames = input_config.column_names if len(allowed) == 1 else None
-    with open_text(input_object, input_config) as lines:
-        records = CsvRecordReader(lines, input_config.delimiter, input_config.escape)
-        if input_config.header:
-            header = records.read_header()
-            if header is None:
-                return
-            names = _parse_header(header, input_config, input_object.uri)
-        for batch in iter_batches(records.read_batch):
-            if names is None:
-                counts = (len(row) for index, row in enumerate(batch.rows) if index not in batch.malformed)
-                fitting = (input_config.column_names[:count] for count in counts if count in allowed)
-                names = next(fitting, None)
-            yield names, batch
+def check_members(
+    uri: str, input_config: InputConfig, unseen_names: set[str], seen_members: set[str]
+) -> None:
+    """Raise InputError if no record of a JSON Lines object has a column that is not optional."""
+    missing = input_config.find_missing(set(input_config.column_names) - unseen_names)
+    if missing and seen_members:
+        raise InputError(
+            f"{uri}: no record has {', '.join(missing)}; they have {', '.join(sorted(seen_members))}. "
+            "Correct input.columns, or mark columns that an object may leave out as optional"
+        )
+
+
+def _find_names(part: ObjectPart, input_config: InputConfig) -> ColumnNames:
+    """Find the columns of an object of which a part is read: its header or its first fitting record has them."""
+    whole = ObjectPart(part.object, part.rank, part.text_bytes)
+    found = (names for names, _ in chain(PartReader(whole, input_config), [(None, None)]) if names)
+    return next(found, None)
 
 
 def _parse_header(header: Sequence[str], input_config: InputConfig, uri: str) -> tuple[str, ...]:
@@ -74,30 +144,3 @@ def _parse_header(header: Sequence[str], input_config: InputConfig, uri: str) ->
                 "If the first line is data, set input.header to false"
             )
     return names
-
-
-def _read_json_lines(
-    input_object: InputObject, input_config: InputConfig
-) -> Iterator[tuple[ColumnNames, Batch]]:
-    with open_text(input_object, input_config) as lines:
-        records = JsonRecordReader(lines, input_config.column_names)
-        for batch in iter_batches(records.read_batch):
-            yield input_config.column_names, batch
-    missing = input_config.find_missing(set(input_config.column_names) - records.unseen_names)
-    if missing and records.seen_members:
-        raise InputError(
-            f"{input_object.uri}: no record has {', '.join(missing)}; they have "
-            f"{', '.join(sorted(records.seen_members))}. Correct input.columns, or mark columns that an object may "
-            "leave out as optional"
-        )
-
-
-def _read_parquet(
-    input_object: InputObject, input_config: InputConfig
-) -> Iterator[tuple[ColumnNames, Batch]]:
-    records = ParquetRecordReader(input_object, input_config)
-    for batch in records.iter_batches():
-        yield records.column_names, batch
-
-
-_READERS = {"csv": _read_csv, "jsonlines": _read_json_lines, "parquet": _read_parquet}

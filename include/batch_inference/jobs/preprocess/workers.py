@@ -1,18 +1,21 @@
-"""Runs `preprocess` in several processes of one host: each turns some of the objects into shards.
+"""Runs `preprocess` in several processes of one host: each turns some of the objects, or parts of them, into shards.
 
-An object is read by one process. So a host starts at most one process for each core, each object and each WORKER_BYTES.
+An object is cut where a line ends. So that records are numbered within their object, and to find repeated records, all
+parts are scanned before any is processed.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import tempfile
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any, Callable, Iterator, List, Sequence, Tuple
 
 import numpy as np
 
@@ -20,14 +23,24 @@ from batch_inference.jobs.common.errors import JobError
 from batch_inference.jobs.common.groups import merge_group_counts
 from batch_inference.jobs.common.profiles import Profile
 from batch_inference.jobs.config.preprocess_config import PreprocessConfig
-from batch_inference.jobs.preprocess.duplicates import Duplicates
-from batch_inference.jobs.preprocess.objects import InputObject
+from batch_inference.jobs.preprocess.duplicates import (
+    Duplicates,
+    Exchange,
+    find_duplicates,
+    select_duplicates_rules,
+)
+from batch_inference.jobs.preprocess.objects import ObjectPart
+from batch_inference.jobs.preprocess.partition import cut_objects, partition_parts, undo_cuts
 from batch_inference.jobs.preprocess.record_validator import RecordValidator
+from batch_inference.jobs.preprocess.scan import InputScan, scan_partition
 from batch_inference.jobs.preprocess.shard_writer import ShardWriter
-from batch_inference.jobs.preprocess.source import read_batches
+from batch_inference.jobs.preprocess.source import PartReader
 
-# A process takes half a second and some 60 MB to start.
-WORKER_BYTES = 32 << 20
+# Runs a function once for each tuple of arguments, each time in another process.
+RunPartitions = Callable[[Callable[..., Any], Sequence[Tuple[Any, ...]]], List[Any]]
+
+# A process takes a quarter of a second and some 50 MB to start.
+WORKER_BYTES = 16 << 20
 
 
 @dataclass
@@ -42,82 +55,124 @@ class PreprocessResult:
 
 
 def process_objects(
-    objects: Sequence[InputObject],
-    text_bytes_by_uri: Mapping[str, int],
+    own: Sequence[ObjectPart],
+    scanned: Sequence[ObjectPart],
     config: PreprocessConfig,
-    duplicates: Duplicates,
+    exchange: Exchange,
     output: Path,
     host: str,
 ) -> PreprocessResult:
-    """Process all objects of a host, whose bytes of text are in `text_bytes_by_uri`.
+    """Process the objects of this host, each one part.
+
+    `scanned` are those whose keys this host collects for `exchange`: its own, or all of them, if it has no peers.
 
     Raises:
         JobError: an object cannot be read, or the user's function failed.
     """
-    partitions = partition_objects(objects, text_bytes_by_uri, len(os.sched_getaffinity(0)))
-    shared = (text_bytes_by_uri, config, duplicates, output)
-    if len(partitions) == 1:
-        return process_partition(objects, *shared, host)
+    count = count_workers(sum(part.text_bytes for part in scanned))
+    parts = cut_objects(scanned, config.input, count)
+    own_objects = {part.object for part in own}
+    with start_workers(count, host) as run_partitions:
+        duplicates = Duplicates({})
+        if select_duplicates_rules(config) or len(parts) > len(scanned):
+            parts, duplicates = _scan_parts(run_partitions, parts, config, exchange, count)
+        partitions = partition_parts([part for part in parts if part.object in own_objects], count)
+        results = run_partitions(
+            process_partition,
+            [
+                (
+                    partition,
+                    config,
+                    duplicates.select([part.rank for part in partition]),
+                    output,
+                    f"{host}-{number:03d}" if len(partitions) > 1 else host,
+                )
+                for number, partition in enumerate(partitions)
+            ],
+        )
+    return merge_results(results)
+
+
+def count_workers(text_bytes: int) -> int:
+    """How many processes this host starts for so much input."""
+    return max(1, min(len(os.sched_getaffinity(0)), text_bytes // WORKER_BYTES))
+
+
+@contextmanager
+def start_workers(count: int, host: str) -> Iterator[RunPartitions]:
+    """Start processes, of which this one is the first; yields a function that runs another one once in each."""
+    if count == 1:
+        yield lambda function, arguments: [function(*each) for each in arguments]
+        return
     # Not forked: a thread of Arrow may hold a lock, which would never be released in the copy.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(len(partitions), mp_context=context) as pool:
-        futures = [
-            pool.submit(process_partition, part, *shared, f"{host}-{number:03d}")
-            for number, part in enumerate(partitions)
-        ]
-        try:
-            return merge_results([each.result() for each in futures])
-        except BrokenProcessPool as error:
-            raise JobError(
-                f"one of the {len(partitions)} processes of {host} was killed, most likely because memory ran out; "
-                "name an instance type with more memory"
-            ) from error
+    with ProcessPoolExecutor(count - 1, mp_context=context) as pool:
+
+        def run(function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+            futures = [pool.submit(function, *each) for each in arguments[1:]]
+            try:
+                return [function(*arguments[0]), *(each.result() for each in futures)]
+            except BrokenProcessPool as error:
+                raise JobError(
+                    f"one of the {count} processes of {host} was killed, most likely because memory ran out; "
+                    "name an instance type with more memory"
+                ) from error
+
+        yield run
 
 
-def partition_objects(
-    objects: Sequence[InputObject], text_bytes_by_uri: Mapping[str, int], core_count: int
-) -> list[Sequence[InputObject]]:
-    """Partition the objects, in their order, into parts of about equal bytes, one for each process."""
-    total = sum(text_bytes_by_uri[one.uri] for one in objects)
-    count = max(1, min(core_count, len(objects), total // WORKER_BYTES))
-    ends = np.cumsum([text_bytes_by_uri[one.uri] for one in objects])
-    cuts = [int(np.searchsorted(ends, total * number / count)) + 1 for number in range(1, count)]
-    bounds = [0, *cuts, len(objects)]
-    return [objects[low:high] for low, high in zip(bounds, bounds[1:]) if low < high] or [objects]
+def _scan_parts(
+    run_partitions: RunPartitions,
+    parts: list[ObjectPart],
+    config: PreprocessConfig,
+    exchange: Exchange,
+    count: int,
+) -> tuple[list[ObjectPart], Duplicates]:
+    """Scan the parts; returns them numbered within their objects, and the repeated records."""
+    with tempfile.TemporaryDirectory() as folder:
+        while True:
+            partitions = partition_parts(parts, count)
+            paths = [Path(folder, f"{number}-") for number in range(len(partitions))]
+            arguments = [(partition, config, path) for partition, path in zip(partitions, paths)]
+            scan = InputScan(list(zip(paths, run_partitions(scan_partition, arguments))), config)
+            uncuttable = scan.find_uncuttable_objects()
+            if not uncuttable:
+                break
+            parts = undo_cuts(parts, uncuttable)
+        return scan.number_parts(), find_duplicates(select_duplicates_rules(config), scan.read_keys, exchange)
 
 
 def process_partition(
-    objects: Sequence[InputObject],
-    text_bytes_by_uri: Mapping[str, int],
+    parts: Sequence[ObjectPart],
     config: PreprocessConfig,
     duplicates: Duplicates,
     output: Path,
     shard_prefix: str,
 ) -> PreprocessResult:
-    """Write the shards of these objects, named `shard_prefix`-00000 and so on."""
+    """Write the shards of these parts, named `shard_prefix`-00000 and so on."""
     validator, result = RecordValidator(config), PreprocessResult()
     suffix = "jsonl" if config.input.format == "jsonlines" else "csv"
-    total = sum(text_bytes_by_uri[one.uri] for one in objects)
+    total = sum(part.text_bytes for part in parts)
     writer = ShardWriter(output, shard_prefix, total, config.shard_bytes, suffix)
-    bytes_before = 0  # bytes of the objects already read
-    for one in objects:
+    bytes_before = 0  # bytes of the parts already read
+    for part in parts:
+        uri = part.object.uri
         records = blank = 0
         position = float(bytes_before)
-        bytes_before += text_bytes_by_uri[one.uri]
+        bytes_before += part.text_bytes
         columns: tuple[str, ...] = ()
-        for names, batch in read_batches(one, config.input):
-            validation = validator.validate(names, batch, duplicates.flag_repeats(one, batch), one.uri)
-            lengths = np.fromiter(map(len, batch.texts), dtype=np.int64)
-            positions = np.minimum(position + np.cumsum(lengths), bytes_before)
-            if batch.texts:
+        for names, batch in PartReader(part, config.input):
+            validation = validator.validate(names, batch, duplicates.flag_repeats(part.rank, batch), uri)
+            positions = np.minimum(position + np.cumsum(batch.text_ends + 1 - batch.text_starts), bytes_before)
+            if len(batch):
                 position = float(positions[-1])
             columns = names or ()
-            writer.add(one.uri, columns, batch, validation, positions)
+            writer.add(uri, columns, batch, validation, positions)
             result.rejected.update(rule for rule, _ in validation.rejects.values())
-            records += len(batch.rows)
+            records += len(batch)
             blank += batch.blank_lines
         result.objects.append(
-            {"source": one.uri, "records": records, "blank_lines": blank, "columns": list(columns)}
+            {"source": uri, "records": records, "blank_lines": blank, "columns": list(columns)}
         )
     writer.finish()
     result.shards, result.groups = writer.shards, validator.group_counts.to_dict()
@@ -126,10 +181,17 @@ def process_partition(
 
 
 def merge_results(results: Sequence[PreprocessResult]) -> PreprocessResult:
-    """Merge the results of several processes into one."""
+    """Merge the results of several processes into one; an object may have parts in two that follow each other."""
     combined = PreprocessResult(groups=merge_group_counts(part.groups for part in results))
     for part in results:
-        combined.objects += part.objects
+        for one in part.objects:
+            last = combined.objects[-1] if combined.objects else None
+            if last is not None and last["source"] == one["source"]:
+                last["records"] += one["records"]
+                last["blank_lines"] += one["blank_lines"]
+                last["columns"] = last["columns"] or one["columns"]
+            else:
+                combined.objects.append(one)
         combined.shards += part.shards
         combined.rejected.update(part.rejected)
         combined.profile.merge(part.profile)

@@ -1,4 +1,4 @@
-"""Reads CSV records and keeps their original text.
+"""Reads CSV records one by one, exactly, and keeps their original text.
 
 Fields are those of the standard library's csv module in strict mode: after the quote that closes a field comes a
 delimiter or the end of the line. Anything else rejects the line on which the record began, and no other: reading goes
@@ -19,7 +19,7 @@ from batch_inference.jobs.common.csv_reading import (
     compile_unclosed_line_pattern,
     create_csv_reader,
 )
-from batch_inference.jobs.preprocess.readers.batch import BATCH_RECORDS, Batch, end_with_line_feed
+from batch_inference.jobs.preprocess.readers.batch import BATCH_RECORDS, ParsedRecords, end_with_line_feed
 
 # The longest quoted field, in characters. Without a limit one stray quote takes the rest of its object.
 MAX_FIELD_CHARACTERS = 1 << 20
@@ -28,6 +28,10 @@ _OUT_OF_PLACE = (
     "a quote of this line is out of place: a field has quotes around all of it or none, and within quotes a quote is "
     "doubled, or escaped as input.escape says"
 )
+
+
+class MoreLinesError(Exception):
+    """Raised by the lines of a CsvRecordReader where they end, though the object goes on."""
 
 
 class _OutOfPlaceError(csv.Error):
@@ -42,7 +46,12 @@ class _OutOfPlaceError(csv.Error):
 
 
 class CsvRecordReader:
-    """Reads the lines of one object (each with its own line end) as records, in batches."""
+    """Reads the lines of one object (each with its own line end) as records, in batches.
+
+    Attributes:
+        unfinished_count: if `lines` raised MoreLinesError, how many of the last lines do not belong to a record that
+            was read.
+    """
 
     def __init__(self, lines: Iterable[str], delimiter: str, escape: str | None = None) -> None:
         self._source = iter(lines)
@@ -58,40 +67,26 @@ class CsvRecordReader:
         self._rewritten: dict[int, str] = {}  # by index: lines with escaped quotes, with quotes doubled
         self._ends: list[int] = []  # after each record: how many lines of the current batch are taken
         self._exhausted = False  # the csv module asked for a line after the last one
+        self.unfinished_count = 0  # the last lines: those of a record that goes on behind them, or not read yet
         self._line = 0  # lines of earlier batches
         self._record = 0  # records of earlier batches
 
-    def read_batch(self, limit: int = BATCH_RECORDS) -> Batch | None:
-        """Read the next records, at most `limit`; None at the end of the object."""
-        failed_count = self._failed_lines
-        lines = self._next_lines(limit)
-        together = "".join(lines)
-        if '"' in together or "\0" in together:
-            self._push_back(lines, failed_count)
-            return self._read_quoted(limit)
-        if not lines:
-            return None
-        try:
-            rows = list(create_csv_reader(lines, self._delimiter, MAX_FIELD_CHARACTERS))
-        except csv.Error:  # a field longer than the limit
-            self._push_back(lines, failed_count)
-            return self._read_quoted(limit)
-        self._taken = lines
-        return self._batch(rows, range(1, len(lines) + 1), {})
+    @property
+    def pushed_back_count(self) -> int:
+        """How many lines that were read are read again, before the next one of the source."""
+        return len(self._pushed_back)
 
-    def _next_lines(self, limit: int) -> list[str]:
-        lines = [self._pushed_back.popleft() for _ in range(min(limit, len(self._pushed_back)))]
-        self._failed_lines = max(0, self._failed_lines - len(lines))
-        lines.extend(islice(self._source, limit - len(lines)))
-        return lines
+    def skip_lines(self, count: int) -> None:
+        """Count lines that are not read here."""
+        self._line += count
 
     def _push_back(self, lines: Sequence[str], failed_count: int) -> None:
         """Put lines back; `failed_count` of them and of those after them are within quotes of a malformed record."""
         self._pushed_back.extendleft(reversed(lines))
         self._failed_lines = failed_count
 
-    def _read_quoted(self, limit: int) -> Batch | None:
-        """Read records that may span several lines, or have no end."""
+    def read_records(self, limit: int = BATCH_RECORDS) -> ParsedRecords | None:
+        """Read the next records, at most `limit`; None if there is no whole record any more."""
         rows: list[list[str]] = []
         broken: dict[int, tuple[str, str]] = {}
         self._taken, self._ends = [], []
@@ -113,11 +108,18 @@ class CsvRecordReader:
             except csv.Error as error:
                 if "limit" in str(error):
                     failed_count = self._failed_lines  # a field that begins later may be shorter
+            except MoreLinesError:
+                start = ends[-1] if ends else 0
+                self.unfinished_count = len(self._taken) - start + len(self._pushed_back)
+                del self._taken[start:]
+                self._rewritten = {at: line for at, line in self._rewritten.items() if at < start}
+                self._pushed_back.clear()
+                break
             is_whole = self._exhausted and not is_stopped
             if is_stopped:
                 self._reject_line(rows, broken, failed_count)
                 source = self._new_reader()
-        return self._batch(rows, ends, broken)
+        return self._collect(rows, ends, broken) if rows else None
 
     def _new_reader(self) -> Iterator[list[str]]:
         self._exhausted = False
@@ -195,7 +197,7 @@ class CsvRecordReader:
         rows.append([taken[start]])
         ends.append(start + 1)
 
-    def _batch(self, rows: list[list[str]], ends: Sequence[int], broken: dict[int, tuple[str, str]]) -> Batch:
+    def _collect(self, rows: list[list[str]], ends: Sequence[int], broken: dict[int, tuple[str, str]]) -> ParsedRecords:
         taken = self._taken
         starts = [0, *ends[:-1]]
         originals: dict[int, str] = {}
@@ -223,17 +225,9 @@ class CsvRecordReader:
             rows = [rows[index] for index in full]
             texts = [texts[index] for index in full]
             lines = [lines[index] for index in full]
-        batch = Batch(rows, texts, self._record + 1, lines, broken, blank, originals)
+        parsed = ParsedRecords(rows, texts, self._record + 1, lines, broken, blank, originals)
         self._record += len(rows)
-        return batch
-
-    def read_header(self) -> list[str] | None:
-        """Read the first record, which is not counted; None if the object has only empty lines."""
-        while (batch := self.read_batch(1)) is not None:
-            if batch.rows:
-                self._record = 0
-                return batch.rows[0]
-        return None
+        return parsed
 
 
 class QuoteRewriter:

@@ -11,13 +11,14 @@ from itertools import islice
 from typing import Iterable, Sequence
 
 from batch_inference.jobs.common.json_reading import decode_record, to_cell
-from batch_inference.jobs.preprocess.readers.batch import Batch, end_with_line_feed
+from batch_inference.jobs.preprocess.readers.batch import ParsedRecords, end_with_line_feed
 
 
 class JsonRecordReader:
     """Reads the lines of one object as records with the members `names`, in batches.
 
     Attributes:
+        line_count: lines read so far.
         unseen_names: those of `names` that no record has so far.
         seen_members: members of the records read while `unseen_names` was not empty.
     """
@@ -25,30 +26,30 @@ class JsonRecordReader:
     def __init__(self, lines: Iterable[str], names: Sequence[str]) -> None:
         self._source = iter(lines)
         self._names = tuple(names)
-        self._line = 0
+        self.line_count = 0
         self._record = 0
         self.unseen_names = set(names)
         self.seen_members: set[str] = set()
 
-    def read_batch(self, limit: int) -> Batch | None:
+    def read_records(self, limit: int) -> ParsedRecords | None:
         """Read the next records, at most `limit`; None at the end of the object."""
         lines = list(islice(self._source, limit))
         if not lines:
             return None
-        batch = Batch([], [], self._record + 1, [])
-        for number, line in enumerate(lines, start=self._line + 1):
+        parsed = ParsedRecords([], [], self._record + 1, [])
+        for number, line in enumerate(lines, start=self.line_count + 1):
             if not line.strip():
-                batch.blank_lines += 1
+                parsed.blank_lines += 1
                 continue
             row, problem = self._parse_row(line)
             if problem:
-                batch.malformed[len(batch.rows)] = ("json", problem)
-            batch.rows.append(row)
-            batch.texts.append(end_with_line_feed(line))
-            batch.line_numbers.append(number)
-        self._line += len(lines)
-        self._record += len(batch.rows)
-        return batch
+                parsed.malformed[len(parsed.rows)] = ("json", problem)
+            parsed.rows.append(row)
+            parsed.texts.append(end_with_line_feed(line))
+            parsed.line_numbers.append(number)
+        self.line_count += len(lines)
+        self._record += len(parsed.rows)
+        return parsed
 
     def _parse_row(self, line: str) -> tuple[list[str], str]:
         try:

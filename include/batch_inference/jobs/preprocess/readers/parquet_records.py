@@ -17,7 +17,7 @@ from batch_inference.jobs.common.errors import InputError
 from batch_inference.jobs.common.json_reading import Cell, JsonNumber, to_cell
 from batch_inference.jobs.config.preprocess_config import InputConfig
 from batch_inference.jobs.preprocess.objects import InputObject
-from batch_inference.jobs.preprocess.readers.batch import Batch
+from batch_inference.jobs.preprocess.readers.batch import ParsedRecords
 
 _SAMPLE_ROWS = 1_000
 # What Arrow raises for a value that Python cannot represent, such as a date after the year 9999.
@@ -47,7 +47,7 @@ class ParquetRecordReader:
         self._delimiter = input_config.delimiter
         self._kinds = [input_config.get_column(name).type for name in self.column_names]
 
-    def iter_batches(self, batch_rows: int = 32_768) -> Iterator[Batch]:
+    def iter_parsed(self, batch_rows: int = 32_768) -> Iterator[ParsedRecords]:
         """Read all rows. Raises InputError that names the object, and record and column where known."""
         first = 1
         for part in self._parts(batch_rows):
@@ -56,7 +56,7 @@ class ParquetRecordReader:
                 cells = [self._read(*each, first) for each in zip(self.column_names, columns, self._kinds)]
                 texts = [f"{line}\n" for line in format_csv_lines(zip(*cells), self._delimiter)]
                 rows = [[cell or "" for cell in row] for row in zip(*cells)]  # here an empty string is a null
-                yield Batch(rows, texts, first, list(range(first, first + len(rows))))
+                yield ParsedRecords(rows, texts, first, list(range(first, first + len(rows))))
                 first += len(rows)
 
     def _parts(self, size: int) -> Iterator[Any]:
@@ -79,9 +79,9 @@ class ParquetRecordReader:
     def estimate_text_bytes(self) -> int:
         """Estimate how many bytes the records of the file take as text, from the first of them."""
         rows: int = self._file.metadata.num_rows
-        for batch in self.iter_batches(_SAMPLE_ROWS):
-            sample = sum(len(text.encode("utf-8", "surrogateescape")) for text in batch.texts)
-            return max(1, round(sample / len(batch.texts) * rows))
+        for parsed in self.iter_parsed(_SAMPLE_ROWS):
+            sample = sum(len(text.encode("utf-8", "surrogateescape")) for text in parsed.texts)
+            return max(1, round(sample / len(parsed.texts) * rows))
         return 0
 
 

@@ -1,0 +1,101 @@
+"""Scans the parts of objects before they are processed: counts their lines and records, and collects keys."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Iterator, Sequence
+
+import numpy as np
+
+from batch_inference.jobs.config.preprocess_config import PreprocessConfig, Rule
+from batch_inference.jobs.preprocess.duplicates import KeyCollector, iter_entries, select_duplicates_rules
+from batch_inference.jobs.preprocess.objects import InputObject, ObjectPart
+from batch_inference.jobs.preprocess.readers.csv_batches import RecordContinuesError
+from batch_inference.jobs.preprocess.source import PartReader, check_members
+
+
+@dataclass
+class PartScan:
+    """What was found in a part of an object.
+
+    Attributes:
+        is_complete: whether the part ends where a record ends.
+        key_counts: how many keys were collected for each `duplicates` rule, by name.
+        unseen_names, seen_members: as in PartReader.
+    """
+
+    part: ObjectPart
+    records: int = 0
+    lines: int = 0
+    is_complete: bool = True
+    key_counts: Counter[str] = field(default_factory=Counter)
+    unseen_names: set[str] = field(default_factory=set)
+    seen_members: set[str] = field(default_factory=set)
+
+
+def scan_partition(parts: Sequence[ObjectPart], config: PreprocessConfig, keys_path: Path) -> list[PartScan]:
+    """Scan parts; the keys for each `duplicates` rule are written to `keys_path`, with its index as suffix."""
+    scans = []
+    with KeyCollector(config, keys_path) as keys:
+        for part in parts:
+            scan, reader = PartScan(part), PartReader(part, config.input)
+            try:
+                for names, batch in reader:
+                    scan.records += len(batch)
+                    scan.key_counts.update(keys.add(part.rank, names, batch))
+            except RecordContinuesError:
+                scan.is_complete = False
+            scan.lines = reader.line_count
+            scan.unseen_names, scan.seen_members = reader.unseen_names, reader.seen_members
+            scans.append(scan)
+    return scans
+
+
+class InputScan:
+    """The scans of all partitions, whose keys lie in files as `scan_partition` wrote them."""
+
+    def __init__(self, partitions: Sequence[tuple[Path, Sequence[PartScan]]], config: PreprocessConfig) -> None:
+        self._partitions = partitions
+        self._config = config
+        self._scans = [scan for _, scans in partitions for scan in scans]
+
+    def find_uncuttable_objects(self) -> set[InputObject]:
+        """Find the objects that were cut within a record."""
+        return {scan.part.object for scan in self._scans if not scan.is_complete}
+
+    def number_parts(self) -> list[ObjectPart]:
+        """The parts, with how many lines and records of their object come before them.
+
+        Raises:
+            InputError: no record of a JSON Lines object that was cut has a column that is not optional.
+        """
+        parts: list[ObjectPart] = []
+        lines = records = 0
+        unseen: set[str] = set()
+        seen: set[str] = set()
+        for scan in self._scans:
+            part = scan.part
+            if not part.begin:
+                lines = records = 0
+                unseen, seen = set(self._config.input.column_names), set()
+            parts.append(replace(part, lines_before=lines, records_before=records))
+            lines, records = lines + scan.lines, records + scan.records
+            unseen, seen = unseen & scan.unseen_names, seen | scan.seen_members
+            if part.begin and part.end is None and self._config.input.format == "jsonlines":
+                check_members(part.object.uri, self._config.input, unseen, seen)
+        return parts
+
+    def read_keys(self, rule: Rule) -> Iterator[np.ndarray]:
+        """Read the keys that were collected for a rule, with the final ordinals of their records."""
+        suffix = select_duplicates_rules(self._config).index(rule)
+        parts = iter(self.number_parts())
+        for keys_path, scans in self._partitions:
+            with Path(f"{keys_path}{suffix}").open("rb") as file:
+                for scan in scans:
+                    records_before = next(parts).records_before
+                    for entries in iter_entries(file, scan.key_counts[rule.name]):
+                        entries = entries.copy()
+                        entries["ordinal"] += records_before
+                        yield entries
